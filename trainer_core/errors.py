@@ -1,0 +1,71 @@
+"""The errors of Easel. Standard library only: the installer uses them before anything is installed.
+
+EaselError
+    HeaderError            a model file whose header cannot be read
+    DetectionError         a header that fits no family
+        AmbiguousModelError    ... or more than one
+    DatasetError           a dataset folder that cannot be read
+    ProfileError           a profile file that is refused
+    PlanError              a draft that cannot become a plan; carries the Problems
+    BackendError           an engine that cannot be found, or is not what it claims
+    InstallError           an environment that cannot be made or is broken
+    RunError               a run folder that cannot be written, read or attached to
+
+A user's mistake in a setting is a `Problem` (trainer_core.problems), not an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class EaselError(Exception):
+    """What went wrong (`message`) and what to do about it (`hint`); both are plain text."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class HeaderError(EaselError):
+    """A model file whose header cannot be read."""
+
+
+class DetectionError(EaselError):
+    """A header that fits no known family or role."""
+
+
+class AmbiguousModelError(DetectionError):
+    """A header that fits more than one family: the mend is a better signature."""
+
+
+class DatasetError(EaselError):
+    """A dataset folder that cannot be read at all."""
+
+
+class ProfileError(EaselError):
+    """A profile file that is refused; the message names file, key and reason."""
+
+
+class PlanError(EaselError):
+    """A draft that cannot become a plan. `problems` are the blocking ones."""
+
+    def __init__(self, message: str, hint: str = "", problems: Sequence[object] = ()) -> None:
+        super().__init__(message, hint)
+        self.problems = tuple(problems)
+
+
+class BackendError(EaselError):
+    """A training engine that cannot be found or does not keep the seam's contract."""
+
+
+class InstallError(EaselError):
+    """An environment that cannot be made, or that is broken."""
+
+
+class RunError(EaselError):
+    """A run folder that cannot be written, read or attached to."""

@@ -1,0 +1,46 @@
+"""Where Easel keeps things. Standard library only: the installer uses it before anything is installed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def in_checkout() -> bool:
+    """True when this package is used from a source checkout (the supported install), not from a wheel."""
+    return (CHECKOUT / "installer.py").is_file() and (CHECKOUT / "pyproject.toml").is_file()
+
+
+def home() -> Path:
+    """The folder everything Easel writes lies under: $EASEL_HOME, else `workspace` in the checkout, else the user's data folder.
+
+    The name is visible on purpose: JupyterLab neither lists nor serves hidden folders.
+    """
+    if chosen := os.environ.get("EASEL_HOME"):
+        return Path(chosen).expanduser().resolve()
+    if in_checkout():
+        return CHECKOUT / "workspace"
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser() / "easel"
+
+
+def engines() -> Path:
+    """One folder per installed engine: `venv`, `source` where it has one, `installed.json`."""
+    return home() / "engines"
+
+
+def runs() -> Path:
+    """One folder per run."""
+    return home() / "runs"
+
+
+def models() -> Path:
+    """Base models that Easel downloaded or made."""
+    return home() / "models"
+
+
+def outputs() -> Path:
+    """Where accepted LoRA files go unless the plan names another folder."""
+    return home() / "outputs"
