@@ -1,0 +1,1 @@
+"""Plans: settings declared once (`sections`), layered values (`draft`), and the rules that check them (`rules`)."""

@@ -1,0 +1,151 @@
+"""Settings by dotted path: what the sections declare, as flat data for controls, options, profiles and docs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from trainer_core.plan.sections import TrainingPlan
+
+
+@dataclass(frozen=True)
+class SettingField:
+    """One setting: dotted `path`, declared `annotation`, `default`, `title`, `doc`, `unit`, bounds and choices."""
+
+    path: str
+    annotation: Any
+    default: Any
+    title: str
+    doc: str
+    unit: str
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[str, ...]
+
+    @property
+    def section(self) -> str:
+        """The first part of the path."""
+        return self.path.partition(".")[0]
+
+    @property
+    def base_type(self) -> type:
+        """bool, int, float or str."""
+        if self.choices:
+            return str
+        return self.annotation
+
+
+def _bound(info: FieldInfo, *names: str) -> float | None:
+    for constraint in info.metadata:
+        for name in names:
+            value = getattr(constraint, name, None)
+            if isinstance(value, int | float):
+                return float(value)
+    return None
+
+
+def _describe(path: str, info: FieldInfo) -> SettingField:
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, Mapping) else {}
+    return SettingField(
+        path=path,
+        annotation=info.annotation,
+        default=info.default,
+        title=info.title or path,
+        doc=(info.description or "").replace("\n", " "),
+        unit=str(extra.get("unit", "")),
+        minimum=_bound(info, "ge", "gt"),
+        maximum=_bound(info, "le", "lt"),
+        choices=get_args(info.annotation) if get_origin(info.annotation) is Literal else (),
+    )
+
+
+def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
+    for name, info in TrainingPlan.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield name, info.annotation
+
+
+@functools.cache
+def all_fields() -> Mapping[str, SettingField]:
+    """Every setting by dotted path, in declared order. `native` is not among them: its keys belong to the engines."""
+    return {
+        f"{section}.{name}": _describe(f"{section}.{name}", info)
+        for section, model in _sections()
+        for name, info in model.model_fields.items()
+    }
+
+
+@functools.cache
+def _adapters() -> Mapping[str, TypeAdapter[Any]]:
+    return {
+        f"{section}.{name}": TypeAdapter(Annotated[info.annotation, info])  # type: ignore[valid-type]
+        for section, model in _sections()
+        for name, info in model.model_fields.items()
+    }
+
+
+def check(path: str, value: Any) -> tuple[Any, str]:
+    """The value in the declared type, and "" or the sentence why it is refused.
+
+    Strict about type (a bool is no number, "ten" no integer), but a whole float passes for an integer and an integer
+    for a float, since JSON and widgets do not keep them apart.
+    """
+    field = all_fields()[path]
+    if field.base_type is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if field.base_type is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    try:
+        return _adapters()[path].validate_python(value, strict=True), ""
+    except ValidationError as error:
+        return value, f"{field.title}: {_sentence(error)} (got {value!r:.80})."
+
+
+def _sentence(error: ValidationError) -> str:
+    message = error.errors(include_url=False, include_context=False)[0]["msg"]
+    return message[:1].lower() + message[1:]
+
+
+def from_text(path: str, text: str) -> tuple[Any, str]:
+    """The value that command line text stands for, and "" or the sentence why it is refused."""
+    field = all_fields()[path]
+    kind = field.base_type
+    if kind is bool:
+        words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+        if text.lower() not in words:
+            return text, f"{field.title}: say true or false (got {text!r:.80})."
+        return words[text.lower()], ""
+    if kind in (int, float):
+        try:
+            return check(path, kind(text))
+        except ValueError:
+            return text, f"{field.title}: {text!r:.80} is not a {'whole ' if kind is int else ''}number."
+    return check(path, text)
+
+
+def flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested section tables as {dotted path: value}; anything under `native` stays one value under "native"."""
+    flat: dict[str, Any] = {}
+    for section, table in settings.items():
+        if section == "native" or not isinstance(table, Mapping):
+            flat[section] = table
+            continue
+        flat.update({f"{section}.{name}": value for name, value in table.items()})
+    return flat
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `flatten`."""
+    nested: dict[str, Any] = {}
+    for path, value in flat.items():
+        section, _, name = path.partition(".")
+        if name:
+            nested.setdefault(section, {})[name] = value
+        else:
+            nested[section] = value
+    return nested

@@ -1,0 +1,187 @@
+"""The rules every plan must keep, whatever the engine. Each is a small function that yields Problems, with a fix where
+one exists; what only one engine stumbles over is checked by that engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer_core import places
+from trainer_core.plan.sections import TrainingPlan
+from trainer_core.problems import Fix, Problem
+
+if TYPE_CHECKING:
+    from trainer_core.backend import Backend
+    from trainer_core.plan.draft import Facts
+
+# Windows forbids these in file names, and a LoRA is a file that travels.
+FORBIDDEN_IN_NAMES = '<>:"/\\|?*'
+LONGEST_NAME_BYTES = 120
+"""Engines append steps, states and time stamps to the name; file systems stop at 255 bytes."""
+SPARE_DISK_BYTES = 2 * 1024**3
+GENERIC_TRIGGERS = frozenset("a an boy character girl man person style woman 1girl 1boy".split())
+
+Rule = Callable[[TrainingPlan, "Facts", "Backend | None"], Iterator[Problem]]
+
+
+def check(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> list[Problem]:
+    """All Problems of a plan under every rule."""
+    return [problem for rule in RULES for problem in rule(plan, facts, backend)]
+
+
+def model_is_known(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+    """A model is chosen, exists and is recognised, and nothing said contradicts the file."""
+    if not plan.model.path:
+        yield Problem("model.path", "error", "No base model is chosen. Pick a checkpoint file or a diffusers folder.")
+        return
+    if not Path(plan.model.path).expanduser().exists():
+        yield Problem("model.path", "error", f"The base model {plan.model.path} does not exist.")
+        return
+    detection = facts.detection
+    if detection is None:
+        reason = facts.detection_error or "its header was not read"
+        yield Problem("model.path", "error", f"The base model could not be recognised: {reason}")
+        return
+    if detection.role not in ("checkpoint", "diffusion_model"):
+        yield Problem("model.path", "error", f"This file is a {detection.role}, not a base model a LoRA can be trained on.")
+    if detection.family and plan.model.family != detection.family:
+        fix = Fix("Use what the file says", {"model.family": ""})
+        message = f"The family is set to {plan.model.family}, but the file is {detection.family}."
+        yield Problem("model.family", "error", message, fix)
+    said = detection.prediction
+    if said and plan.model.prediction and plan.model.prediction != said:
+        fix = Fix("Use what the file says", {"model.prediction": ""})
+        message = f"Prediction is set to {plan.model.prediction}, but the file is marked {said}: training would yield noise."
+        yield Problem("model.prediction", "error", message, fix)
+
+
+def vae_exists(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+    """The VAE that was named is there."""
+    if plan.model.vae and not Path(plan.model.vae).expanduser().exists():
+        fix = Fix("Use the VAE inside the model", {"model.vae": ""})
+        yield Problem("model.vae", "error", f"The VAE {plan.model.vae} does not exist.", fix)
+
+
+def engine_claims_family(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+    """There is an engine, and it trains this family."""
+    family = plan.model.family
+    if not family:
+        return
+    if backend is None:
+        yield Problem("model.family", "error", f"No training engine of Easel trains {family} in this version.")
+        return
+    manifest = backend.manifest
+    if reason := manifest.refused.get(family):
+        yield Problem("model.family", "error", f"{manifest.title} does not train {family}: {reason}")
+    elif family not in manifest.families:
+        yield Problem("model.family", "error", f"{manifest.title} does not train {family}.")
+
+
+def dataset_is_usable(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+    """A dataset is chosen, and what its scan found."""
+    if not plan.dataset.path:
+        yield Problem("dataset.path", "error", "No dataset is chosen. Pick the folder that holds your pictures.")
+    elif facts.dataset is None:
+        yield Problem("dataset.path", "error", f"The dataset folder {plan.dataset.path} could not be read.")
+    else:
+        yield from facts.dataset.problems
+
+
+def trigger_is_good(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+    """A trigger word exists where one is needed, and is not a word every model already knows."""
+    trigger = plan.dataset.trigger.strip()
+    if not trigger:
+        pictures = facts.dataset.pictures if facts.dataset else ()
+        without = sum(not picture.caption for picture in pictures)
+        if without:
+            message = f"{without} of {len(pictures)} pictures have no caption, and there is no trigger word to stand in."
+            yield Problem("dataset.trigger", "error", f"{message} Give a trigger word, or write captions.")
+        else:
+            message = "No trigger word: what is learnt has no word of its own and always shows a little."
+            yield Problem("dataset.trigger", "warning", message)
+    elif trigger.lower() in GENERIC_TRIGGERS:
+        message = f'The trigger word "{trigger}" already means something to the model. Choose a rare word, such as a name.'
+        yield Problem("dataset.trigger", "warning", message)
+
+
+def name_is_good(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+    """The LoRA has a name that is a file name everywhere."""
+    name = plan.output.name
+    if not name.strip():
+        yield Problem("output.name", "error", "The LoRA has no name. Give it one; its file is called by it.")
+        return
+    for path, text in (("output.name", name), ("output.prefix", plan.output.prefix)):
+        clean = re.sub(rf"[{re.escape(FORBIDDEN_IN_NAMES)}\x00-\x1f\x7f]", "-", text).strip(" .")
+        clean = clean.encode("utf-8", "replace")[:LONGEST_NAME_BYTES].decode("utf-8", "ignore")
+        if clean != text:
+            message = f"{text!r:.100} cannot be part of a file name on every system."
+            yield Problem(path, "error", message, Fix(f"Use {clean or 'lora'!r}", {path: clean or "lora"}))
+
+
+def folders_can_be_written(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+    """The folders results go to exist or can be made, can be written and have room."""
+    if plan.output.copy_to and not Path(plan.output.copy_to).expanduser().is_dir():
+        message = f"The folder {plan.output.copy_to} does not exist, so the LoRA cannot be copied there."
+        yield Problem("output.copy_to", "error", message, Fix("Do not copy", {"output.copy_to": ""}))
+    wanted = Path(plan.output.folder).expanduser() if plan.output.folder else places.outputs()
+    existing = next((folder for folder in (wanted, *wanted.parents) if folder.exists()), Path("/"))
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        yield Problem("output.folder", "error", f"{wanted} cannot be written to.", Fix("Use Easel's outputs", {"output.folder": ""}))
+    elif shutil.disk_usage(existing).free < SPARE_DISK_BYTES:
+        yield Problem("output.folder", "warning", f"Less than 2 GiB are free at {existing}: caches and LoRA files may not fit.")
+
+
+def output_is_new(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+    """Whether a LoRA of that name is there already; it is never overwritten."""
+    folder = Path(plan.output.folder).expanduser() if plan.output.folder else places.outputs()
+    file = folder / f"{plan.output_stem}.safetensors"
+    if plan.output.name and os.path.lexists(file):
+        yield Problem("output.name", "info", f"{file.name} exists already; the new one gets a number behind its name.")
+
+
+def schedule_fits(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+    """Warm-up, saving and sampling lie within the steps."""
+    schedule = plan.schedule
+    if schedule.warmup_steps >= schedule.steps:
+        fix = Fix("Warm up over 10 % of the steps", {"schedule.warmup_steps": schedule.steps // 10})
+        message = f"The warm-up of {schedule.warmup_steps} steps is as long as the training of {schedule.steps}."
+        yield Problem("schedule.warmup_steps", "error", message, fix)
+    if plan.sampling.every_steps > schedule.steps:
+        fix = Fix("Sample at the end", {"sampling.every_steps": schedule.steps})
+        yield Problem("sampling.every_steps", "warning", "No sample will be made: the training is shorter.", fix)
+    if plan.output.save_every_steps > schedule.steps:
+        fix = Fix("Keep only the last", {"output.save_every_steps": 0})
+        yield Problem("output.save_every_steps", "warning", "Nothing is saved on the way: the training is shorter.", fix)
+
+
+def learning_rate_suits_optimizer(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+    """Prodigy finds its own rate; the others burn at 1.
+
+    Source: Prodigy's authors and sd-scripts' own warning want a rate near 1; published presets with 2e-4 are mistakes.
+    """
+    rate = plan.optimizer.learning_rate
+    if plan.optimizer.name == "Prodigy" and not 0.1 <= rate <= 2:
+        fix = Fix("Use 1", {"optimizer.learning_rate": 1.0})
+        yield Problem("optimizer.learning_rate", "error", f"Prodigy finds its own rate and wants 1, not {rate:g}.", fix)
+    elif plan.optimizer.name != "Prodigy" and rate > 0.01:
+        fix = Fix("Use 1e-4", {"optimizer.learning_rate": 1e-4})
+        message = f"A learning rate of {rate:g} destroys the LoRA with {plan.optimizer.name}; 1e-4 is usual."
+        yield Problem("optimizer.learning_rate", "warning", message, fix)
+
+
+RULES: tuple[Rule, ...] = (
+    model_is_known,
+    vae_exists,
+    engine_claims_family,
+    dataset_is_usable,
+    trigger_is_good,
+    name_is_good,
+    folders_can_be_written,
+    output_is_new,
+    schedule_fits,
+    learning_rate_suits_optimizer,
+)
