@@ -1,0 +1,93 @@
+"""`easel backends` and `easel doctor`: the engines, and the machine they would run on."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import sys
+
+import click
+
+from trainer_core import __version__, environments, hardware, places, registry
+from trainer_core.cli import show
+
+
+@click.group()
+def backends() -> None:
+    """Training engines: what they train, and their environments."""
+
+
+@backends.command("list")
+@click.option("--json", "as_json", is_flag=True)
+def list_backends(as_json: bool) -> None:
+    """List the engines and what they train."""
+    rows = []
+    for backend in registry.available():
+        manifest, found = backend.manifest, environments.installed(backend.manifest.id)
+        rows.append(
+            {
+                "id": manifest.id,
+                "title": manifest.title,
+                "licence": manifest.licence,
+                "families": sorted(manifest.families),
+                "refused": dict(manifest.refused),
+                "installed": found.version if found else None,
+                "folder": str(environments.engine_home(manifest.id)),
+            }
+        )
+    if as_json:
+        show.as_json(rows)
+        return
+    show.table(
+        ("id", "title", "trains", "licence", "installed"),
+        ((r["id"], r["title"], ", ".join(r["families"]), r["licence"], r["installed"] or "no") for r in rows),
+    )
+    for row in rows:
+        for family, reason in row["refused"].items():
+            show.line(f"{row['id']} does not train {family}: {reason}", "dim")
+    for name, error in registry.broken().items():
+        show.line(f"{name} cannot be used: {error}", "red")
+
+
+@backends.command()
+@click.argument("name")
+@click.option("--accelerator", type=click.Choice(["auto", "cuda", "rocm", "xpu", "cpu"]), default="auto", show_default=True)
+@click.option("--source", default=None, help="A folder or git URL to take the engine's sources from.")
+def install(name: str, accelerator: str, source: str | None) -> None:
+    """Install an engine into an environment of its own."""
+    environments.install(name, accelerator=accelerator, source=source, report=show.line)
+
+
+@backends.command()
+@click.argument("name")
+def verify(name: str) -> None:
+    """Check that an engine's environment works."""
+    environments.verify(name, report=show.line)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True)
+def doctor(as_json: bool) -> None:
+    """Say what Easel finds: machine, engines, folders."""
+    machine = hardware.survey()
+    engines = {b.manifest.id: environments.installed(b.manifest.id) for b in registry.available()}
+    if as_json:
+        show.as_json(
+            {
+                "easel": __version__,
+                "python": platform.python_version(),
+                "home": places.home(),
+                "machine": dataclasses.asdict(machine),
+                "engines": {name: found and found.version for name, found in engines.items()},
+                "broken": {name: str(error) for name, error in registry.broken().items()},
+            }
+        )
+        return
+    gib = 1024**3
+    show.line(f"Easel {__version__} on Python {platform.python_version()} ({sys.executable})")
+    show.line(f"files: {places.home()}")
+    for accelerator in machine.accelerators:
+        show.line(f"accelerator: {accelerator.name} ({accelerator.kind}), {accelerator.vram_bytes / gib:.1f} GiB")
+    show.line(f"memory: {machine.ram_bytes / gib:.1f} GiB, disk free: {machine.disk_bytes / gib:.1f} GiB")
+    for name, found in engines.items():
+        show.line(f"{name}: {found.version if found else f'not installed (python installer.py backend install {name})'}")

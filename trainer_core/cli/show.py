@@ -1,0 +1,70 @@
+"""How the command line shows things: outside text always as text, JSON on its own on stdout."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from trainer_core.errors import EaselError
+from trainer_core.problems import Problem
+from trainer_core.text import printable
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+
+
+def line(text: object = "", style: str = "") -> None:
+    """Prints one line of text as text: no markup, no control characters."""
+    out.print(Text(printable(str(text)), style=style))
+
+
+def error(problem: EaselError) -> None:
+    """Prints an error and its hint to stderr."""
+    err.print(Text("Error: ", style="bold red") + Text(printable(problem.message)))
+    if problem.hint:
+        err.print(Text("       " + printable(problem.hint)))
+
+
+def problems(found: Iterable[Problem]) -> None:
+    """Prints problems, worst first, each with its setting and its fix."""
+    for problem in found:
+        where = f" ({problem.path})" if problem.path else ""
+        out.print(Text(problem.severity, style=STYLES[problem.severity]) + Text(f"{where}: {printable(problem.message)}"))
+        if problem.fix:
+            changes = " ".join(f"--set {path}={value}" for path, value in problem.fix.changes.items())
+            line(f"    fix: {problem.fix.label}" + (f"   [{changes}]" if changes else ""), "dim")
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Prints rows under headings."""
+    shown = Table(*headings, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        shown.add_row(*(Text(printable(str(cell), 300)) for cell in row))
+    out.print(shown)
+
+
+def as_json(data: Any) -> None:
+    """Prints JSON data; numbers that JSON lacks (nan, inf) become null."""
+    click.echo(json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, list | tuple | set | frozenset):
+        return [_plain(value) for value in data]
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    if isinstance(data, str | int | float | bool) or data is None:
+        # A lone surrogate, from a file name that is not UTF-8, cannot be encoded.
+        return data.encode("utf-8", "backslashreplace").decode() if isinstance(data, str) else data
+    return str(data)

@@ -1,0 +1,195 @@
+"""One training job being prepared: what the notebook and the command line have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from trainer_core import detection, environments, hardware, header, places, prefill, profiles, registry
+from trainer_core.backend import Backend, JobSpec, Place
+from trainer_core.datasets import scan
+from trainer_core.errors import DatasetError, EaselError, ProfileError
+from trainer_core.plan import fields
+from trainer_core.plan.draft import Draft, Facts, Source
+from trainer_core.problems import Problem
+from trainer_core.runs.run import Run
+
+PREFERRED_ENGINES = ("kohya", "simpletuner")
+"""The order in which engines are chosen when several train a family; others come after, by id."""
+
+
+class Workbench:
+    """A draft over the facts of one model, one dataset and this machine, and the engine that would run it.
+
+    Facts are read again when the setting they stand on changes. Nothing is written before `start`.
+    """
+
+    def __init__(self, machine: hardware.Machine | None = None, engine: str = "", quick: bool = True) -> None:
+        self.engine = engine
+        self.quick = quick
+        """Whether a scan only reads picture headers; a start always reads every picture whole."""
+        self.profile: profiles.Profile | None = None
+        self.draft = Draft(Facts(machine or hardware.survey()))
+        self._prefill()
+
+    @property
+    def facts(self) -> Facts:
+        """What is known about the files and the machine."""
+        return self.draft.facts
+
+    @property
+    def family(self) -> str:
+        """The family that would be trained: as set, else as the file says."""
+        found = self.facts.detection.family if self.facts.detection else None
+        return self.draft.values["model.family"] or found or ""
+
+    @property
+    def backend(self) -> Backend | None:
+        """The engine asked for, else the best one for the family: an installed one before others."""
+        if self.engine:
+            return registry.get(self.engine)
+        return choose(self.family)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything wrong with the job as it stands."""
+        return (*self._engine_problems(), *self.draft.problems(self.backend))
+
+    def set(self, values: Mapping[str, Any]) -> None:
+        """Takes values from the user, by dotted path, and reads the files they name."""
+        self.draft = self.draft.with_values(Source.USER, values)
+        if "model.path" in values:
+            self.read_model()
+        if {"dataset.path", "dataset.caption_extension", "dataset.trigger"} & set(values):
+            self.read_dataset()
+
+    def reset(self, *paths: str) -> None:
+        """Drops the user's values at these paths, so that profile, prefill or default show again."""
+        self.draft = self.draft.without(Source.USER, *paths)
+
+    def use_profile(self, chosen: str) -> None:
+        """Puts a shipped profile (by id) or a profile file (by path) under the user's values; "" takes it away.
+
+        Raises:
+            ProfileError: there is no such profile, or the file is refused.
+        """
+        shipped = profiles.shipped()
+        if not chosen:
+            self.profile = None
+        elif chosen in shipped:
+            self.profile = shipped[chosen]
+        elif Path(chosen).suffix == ".toml":
+            self.profile = profiles.load(Path(chosen).expanduser())
+        else:
+            raise ProfileError(f"There is no profile called {chosen!r:.80}.", f"Known: {', '.join(sorted(shipped))}.")
+        self.draft = self.draft.with_layer(Source.PROFILE, self.profile.settings if self.profile else {})
+
+    def read_model(self) -> None:
+        """Recognises the chosen model from its header."""
+        path = self.draft.values["model.path"]
+        found, error = recognise(Path(path)) if path else (None, "")
+        self._learn(detection=found, detection_error=error)
+
+    def read_dataset(self, quick: bool | None = None) -> None:
+        """Scans the chosen dataset by the rules of the engine that would read it."""
+        values = self.draft.values
+        backend = self.backend or choose("sdxl")
+        dataset = None
+        if values["dataset.path"] and backend is not None:
+            try:
+                dataset = scan.scan(
+                    Path(values["dataset.path"]).expanduser(),
+                    backend.manifest.dataset,
+                    caption_extension=values["dataset.caption_extension"],
+                    trigger=values["dataset.trigger"],
+                    quick=self.quick if quick is None else quick,
+                )
+            except DatasetError:
+                dataset = None
+        self._learn(dataset=dataset)
+
+    def preview(self) -> JobSpec | None:
+        """The native files and command as they would be, at a place that does not exist yet; None without an engine."""
+        backend = self.backend
+        if backend is None:
+            return None
+        plan = self.draft.plan(backend)
+        return backend.render(plan, place_for(backend, places.runs() / "preview"))
+
+    def start(self, folder: Path | None = None) -> Run:
+        """Starts the job as a run of its own, which goes on when this process ends.
+
+        Raises:
+            PlanError: a blocking Problem stands.
+            RunError: the run folder cannot be written.
+        """
+        self.read_dataset(quick=False)
+        plan, backend, dataset = self.draft.plan(self._ready_backend()), self._ready_backend(), self.facts.dataset
+        assert dataset is not None  # dataset_is_usable blocks a plan without one
+        return Run.start(plan, backend, dataset, machine=self.facts.machine, folder=folder or places.runs())
+
+    def _ready_backend(self) -> Backend:
+        from trainer_core.errors import PlanError
+
+        backend = self.backend
+        stopping = [problem for problem in self._engine_problems() if problem.severity == "error"]
+        if backend is None or stopping:
+            sentence = stopping[0].message if stopping else f"No engine trains {self.family or 'an unknown model'}."
+            raise PlanError(sentence, "", stopping or self.problems)
+        return backend
+
+    def _engine_problems(self) -> list[Problem]:
+        backend = self.backend
+        if backend is None or not backend.manifest.needs_installation or environments.installed(backend.manifest.id):
+            return []
+        title, name = backend.manifest.title, backend.manifest.id
+        message = f"{title} is not installed. Install it with: python installer.py backend install {name}"
+        return [Problem("", "error", message)]
+
+    def _prefill(self) -> None:
+        self.draft = self.draft.with_layer(Source.PREFILL, prefill.values(self.facts))
+
+    def _learn(self, **facts: Any) -> None:
+        self.draft = self.draft.with_facts(replace(self.facts, **facts))
+        self._prefill()
+
+
+def recognise(path: Path) -> tuple[detection.Detection | None, str]:
+    """What a model file or folder is, and "" or the sentence why that cannot be told."""
+    try:
+        return detection.detect(header.read(path.expanduser())), ""
+    except EaselError as error:
+        return None, str(error)
+
+
+def choose(family: str) -> Backend | None:
+    """The engine for a family: installed before not installed, then in the preferred order; None when none trains it."""
+    claiming = [backend for backend in registry.available() if family in backend.manifest.families]
+
+    def rank(backend: Backend) -> tuple[bool, int, str]:
+        name = backend.manifest.id
+        place = PREFERRED_ENGINES.index(name) if name in PREFERRED_ENGINES else len(PREFERRED_ENGINES)
+        return environments.installed(name) is None, place, name
+
+    return min(claiming, key=rank, default=None)
+
+
+def known_models(folder: Path | None = None) -> list[Path]:
+    """Checkpoint files and diffusers folders below Easel's models folder, newest first."""
+    root = folder or places.models()
+    found = [path for path in root.rglob("*.safetensors") if not _inside_pipeline(path, root)] if root.is_dir() else []
+    found += [index.parent for index in root.rglob("model_index.json")] if root.is_dir() else []
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def _inside_pipeline(path: Path, root: Path) -> bool:
+    return any((parent / "model_index.json").is_file() for parent in path.parents if root in (parent, *parent.parents))
+
+
+def setting_rows(draft: Draft) -> dict[str, dict[str, Any]]:
+    """Every value with its source: {path: {"value", "source"}}."""
+    values = draft.values
+    paths = [*fields.all_fields(), *(path for path in values if path not in fields.all_fields())]
+    return {path: {"value": values[path], "source": draft.source_of(path).name} for path in paths}
