@@ -1,0 +1,88 @@
+"""Write the hashed requirement files of this folder; see README.md beside it.
+
+    python requirements/refresh.py suite                         suite.txt, dev.txt and uv.txt, from pyproject.toml
+    python requirements/refresh.py engine kohya pins.txt         kohya.txt and kohya-torch.txt, from exact pins that were run
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PYPROJECT = HERE.parent / "pyproject.toml"
+
+# What an index of PyTorch builds serves beside torch itself, and what those builds pull in.
+TORCH_FAMILY = re.compile(r"(torch|torchvision|torchaudio|torchao|torchcodec|triton|nvidia-.+|cuda-.+)$")
+# Where the registry's own build of torch needs its CUDA libraries. Source: Requires-Dist of the torch wheels: up to 2.10 they are
+# asked for on Linux x86_64 alone (the aarch64 wheel is a CPU build), from 2.13 on every Linux.
+CUDA_ONLY = re.compile(r"(triton|nvidia-.+|cuda-.+)$")
+CUDA_MARKER = {"simpletuner-4": "sys_platform == 'linux'"}
+CUDA_MARKER_BEFORE_2_13 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
+PYTHON = {"simpletuner-4": "3.12"}
+
+UV_PIN = "uv==0.13.8"
+
+
+def compile_pins(source: Path, target: Path, *options: str) -> None:
+    """Write `target`: the requirements of `source`, pinned and hashed, naming no index."""
+    uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_"))}
+    command = [uv, "pip", "compile", "--quiet", "--no-config", "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links"]
+    command += ["--no-header", "--universal", "--system-certs", *options, "--output-file", str(target), str(source)]
+    subprocess.run(command, check=True, env=clean)
+    text = target.read_text()
+    if "://" in text or "--find-links" in text:
+        raise SystemExit(f"{target} names a host: it must not be kept.")
+    print(f"{target.name}: {len(re.findall(r'^[a-z0-9]', text, re.M))} packages")
+
+
+def engine(name: str, pins: Path) -> None:
+    """Write `<name>.txt` and `<name>-torch.txt` from a list of `package==version` lines."""
+    lines = [line.strip() for line in pins.read_text().splitlines() if "==" in line]
+    marker = CUDA_MARKER.get(name, CUDA_MARKER_BEFORE_2_13)
+    halves: dict[str, list[str]] = {"": [], "-torch": []}
+    for line in lines:
+        package = line.split("==")[0]
+        marked = f"{line} ; {marker}" if CUDA_ONLY.match(package) else line
+        halves["-torch" if TORCH_FAMILY.match(package) else ""].append(marked)
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix, wanted in halves.items():
+            source = Path(folder, "pins.in")
+            source.write_text("\n".join(wanted) + "\n")
+            # --no-deps: the list was run as it stands; the engines' own metadata asks for versions that do not work together.
+            python = ["--python-version", PYTHON.get(name, "3.11")]
+            compile_pins(source, HERE / f"{name}{suffix}.txt", "--no-deps", "--no-annotate", *python)
+
+
+def suite() -> None:
+    """Write `suite.txt`, `dev.txt` (with the test tools; the same versions where both name one) and `uv.txt`."""
+    python = ["--python-version", "3.11"]
+    compile_pins(PYPROJECT, HERE / "suite.txt", *python)
+    compile_pins(PYPROJECT, HERE / "dev.txt", *python, "--extra", "dev", "--constraints", str(HERE / "suite.txt"))
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "uv.in")
+        source.write_text(UV_PIN + "\n")
+        compile_pins(source, HERE / "uv.txt", "--python-version", "3.8", "--no-annotate")
+
+
+def main() -> None:
+    """Run the part that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = parser.add_subparsers(dest="part", required=True)
+    parts.add_parser("suite")
+    of_engine = parts.add_parser("engine")
+    of_engine.add_argument("name")
+    of_engine.add_argument("pins", type=Path)
+    options = parser.parse_args()
+    suite() if options.part == "suite" else engine(options.name, options.pins)
+
+
+if __name__ == "__main__":
+    main()

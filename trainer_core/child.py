@@ -1,0 +1,41 @@
+"""The environment variables a foreign interpreter may be started with. Standard library only, Python 3.8 syntax."""
+
+from __future__ import annotations
+
+import os
+from typing import Dict, Mapping, Optional  # noqa: UP035 - Python 3.8 runs this file
+
+# Each of these has broken an interpreter that is not the one it was meant for.
+# Colab exports UV_SYSTEM_PYTHON (an activated environment is then ignored), UV_CONSTRAINT (a missing file) and
+# MPLBACKEND=module://matplotlib_inline.backend_inline (kills every Python without that package).
+# Source: astral-sh/uv issues 12715, 12724; googlecolab/colabtools issue 5237.
+_DROPPED = {
+    "MPLBACKEND",
+    "VIRTUAL_ENV",
+    "VIRTUAL_ENV_PROMPT",
+    "CONDA_PREFIX",
+    "CONDA_DEFAULT_ENV",
+    "CONDA_PYTHON_EXE",
+    "__PYVENV_LAUNCHER__",
+    "BASH_ENV",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "PYTHONSTARTUP",
+    "PYTHONEXECUTABLE",
+    "PYTHONUSERBASE",
+    "PYTHONPLATLIBDIR",
+    "PYTHONINSPECT",
+    "PYTHONOPTIMIZE",
+    "PYTHONSAFEPATH",
+    "PYTHONWARNINGS",
+    "PYTHONBREAKPOINT",
+}
+_DROPPED_PREFIXES = ("UV_", "PIP_", "PYDEVD_")
+
+
+def child_environment(extra: Optional[Mapping[str, str]] = None, base: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
+    """A copy of `base` (this process's own by default) without what breaks another interpreter, with `extra` on top."""
+    base = os.environ if base is None else base
+    kept = {name: value for name, value in base.items() if name not in _DROPPED and not name.startswith(_DROPPED_PREFIXES)}
+    kept.update(extra or {})
+    return kept

@@ -1,0 +1,215 @@
+"""What this machine has, found without torch. Standard library only.
+
+Everything here is recorded data: rules that decide by it (`torch_choice`, a backend's `problems`) stay pure and can be tested
+with the record of a machine that is elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+Kind = Literal["cuda", "rocm", "xpu", "mps", "cpu"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+_MIB = 1024**2
+_NVIDIA_SMI_S = 10
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """One device that can train. `architecture` is a compute capability ("8.6") or an AMD name ("gfx1100")."""
+
+    kind: Kind
+    name: str
+    vram_bytes: int = 0
+    free_vram_bytes: int = 0
+    architecture: str = ""
+    driver: str = ""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine as it was seen once. Sizes in bytes; RAM is what this process may use, container limit included."""
+
+    accelerators: tuple[Accelerator, ...]
+    ram_bytes: int
+    free_ram_bytes: int
+    disk_bytes: int
+    cpus: int
+    system: str
+    probes: Mapping[str, Any]
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """The first device, which is the CPU when there is no other."""
+        return self.accelerators[0]
+
+    @property
+    def free_vram_bytes(self) -> int:
+        """Free memory of the first device; 0 when it has none of its own."""
+        return self.accelerator.free_vram_bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain JSON data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Machine:
+        """The machine that `to_dict` recorded."""
+        devices = tuple(Accelerator(**device) for device in record["accelerators"])
+        return cls(**{**record, "accelerators": devices})
+
+
+def machine(folder: Path) -> Machine:
+    """This machine, now; `disk_bytes` is what is free where `folder` is or will be."""
+    ram, free = memory_bytes()
+    return Machine(
+        accelerators=accelerators(),
+        ram_bytes=ram,
+        free_ram_bytes=free,
+        disk_bytes=free_disk_bytes(folder),
+        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        system=f"{platform.system()} {platform.machine()}",
+        probes={},
+    )
+
+
+def accelerators() -> tuple[Accelerator, ...]:
+    """The devices of this machine, discrete ones first, the CPU always last."""
+    found = [*nvidia(), *amd(), *intel(), *apple()]
+    return (*found, Accelerator("cpu", platform.processor() or platform.machine() or "CPU"))
+
+
+def chosen(kind: str = "auto") -> Accelerator:
+    """The device to install for: the best one, or the first of `kind`, or a bare record when none of `kind` is here.
+
+    Someone who names a kind that is not found knows something that this module does not (an image built for another machine).
+    """
+    found = accelerators()
+    if kind == "auto":
+        return found[0]
+    return next((device for device in found if device.kind == kind), Accelerator(kind, "not found on this machine"))  # type: ignore[arg-type]
+
+
+def nvidia() -> tuple[Accelerator, ...]:
+    """NVIDIA GPUs as `nvidia-smi` lists them; empty when it does not answer, which is also how a broken driver shows."""
+    program = shutil.which("nvidia-smi") or next((path for path in ("/usr/lib/wsl/lib/nvidia-smi",) if Path(path).exists()), None)
+    if program is None:
+        return ()
+    query = "--query-gpu=name,memory.total,memory.free,compute_cap,driver_version"
+    try:
+        answer = subprocess.run(
+            [program, query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=_NVIDIA_SMI_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return read_nvidia_smi(answer.stdout) if answer.returncode == 0 else ()
+
+
+def read_nvidia_smi(text: str) -> tuple[Accelerator, ...]:
+    """The devices in the CSV answer of `nvidia-smi`; memory there is in MiB, "[N/A]" on machines that share theirs."""
+    found = []
+    for line in text.splitlines():
+        fields = [field.strip() for field in line.rsplit(",", 4)]
+        if len(fields) != 5:
+            continue
+        name, total, free, capability, driver = fields
+        found.append(Accelerator("cuda", name, _mib(total), _mib(free), capability if re.fullmatch(r"\d+\.\d+", capability) else "", driver))
+    return tuple(found)
+
+
+def nvidia_driver() -> str:
+    """The version of the loaded NVIDIA kernel driver, or "" when none is loaded (in WSL2 it is Windows that has it)."""
+    try:
+        text = Path("/proc/driver/nvidia/version").read_text()
+    except OSError:
+        return ""
+    found = re.search(r"\b(\d+\.\d+(?:\.\d+)?)\b", text)
+    return found[1] if found else ""
+
+
+def amd(nodes: Path = Path("/sys/class/kfd/kfd/topology/nodes"), cards: Path = Path("/sys/class/drm")) -> tuple[Accelerator, ...]:
+    """AMD GPUs that the kernel's compute driver lists.
+
+    Source: amdkfd's topology: `gfx_target_version` is 0 for a CPU node, else major * 10000 + minor * 100 + step (the last two in hex).
+    """
+    found = []
+    memory = [(_number(card / "device/mem_info_vram_total"), _number(card / "device/mem_info_vram_used")) for card in _cards(cards)]
+    for node in sorted(nodes.glob("*/properties"), key=lambda path: (len(path.parent.name), path.parent.name)):
+        try:
+            version = int(dict(line.split(None, 1) for line in node.read_text().splitlines() if " " in line)["gfx_target_version"])
+        except (OSError, KeyError, ValueError):
+            continue
+        if version:
+            name = f"gfx{version // 10000}{version // 100 % 100:x}{version % 100:x}"
+            total, used = memory[len(found)] if len(found) < len(memory) else (0, 0)
+            found.append(Accelerator("rocm", f"AMD {name}", total, max(total - used, 0), name))
+    return tuple(found)
+
+
+def intel(drivers: Path = Path("/sys/bus/pci/drivers/xe")) -> tuple[Accelerator, ...]:
+    """Intel discrete GPUs that run under the `xe` kernel driver.
+
+    `i915` is left out on purpose: nearly every laptop has such a display chip, and taking it for an accelerator would give the
+    owner of a broken NVIDIA driver the wrong torch.
+    """
+    for device in sorted(drivers.glob("????:??:??.?")):
+        if _number(device / "tile0/vram_size_bytes") or _number(device / "tile0/physical_vram_size_bytes"):
+            return (Accelerator("xpu", f"Intel GPU at {device.name}"),)
+    return ()
+
+
+def apple() -> tuple[Accelerator, ...]:
+    """The GPU of an Apple-silicon Mac; its memory is the machine's."""
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        return (Accelerator("mps", "Apple silicon"),)
+    return ()
+
+
+def memory_bytes(root: Path = Path("/")) -> tuple[int, int]:
+    """(total, free) RAM that this process may use: the machine's, or less where a container has a limit."""
+    try:
+        lines = (line.split(":", 1) for line in (root / "proc/meminfo").read_text().splitlines() if ":" in line)
+        table = {name: int(value.split()[0]) * 1024 for name, value in lines if value.split()[0].isdigit()}
+        total, free = table["MemTotal"], table["MemAvailable"]
+    except (OSError, KeyError, ValueError, IndexError):
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return total, total
+    for limit, used in (
+        ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"),
+        ("sys/fs/cgroup/memory/memory.limit_in_bytes", "sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        # "max", or a number near 2**63 in the old layout, means no limit.
+        if 0 < (most := _number(root / limit)) < total:
+            total, free = most, min(free, most - _number(root / used))
+    return total, max(free, 0)
+
+
+def free_disk_bytes(folder: Path) -> int:
+    """Free space on the file system where `folder` is, or will be once it is made."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _cards(root: Path) -> list[Path]:
+    return [card for card in sorted(root.glob("card*")) if (card / "device/mem_info_vram_total").exists()]
+
+
+def _number(path: Path) -> int:
+    try:
+        return int(path.read_text().strip(), 0)
+    except (OSError, ValueError):
+        return 0
+
+
+def _mib(text: str) -> int:
+    return int(float(text)) * _MIB if re.fullmatch(r"[\d.]+", text) else 0
