@@ -31,7 +31,7 @@ class Workbench:
         self.quick = quick
         """Whether a scan only reads picture headers; a start always reads every picture whole."""
         self.profile: profiles.Profile | None = None
-        self.draft = Draft(Facts(machine or hardware.survey()))
+        self.draft = Draft(Facts(machine or hardware.machine(places.home())))
         self._prefill()
 
     @property

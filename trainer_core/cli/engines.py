@@ -69,7 +69,7 @@ def verify(name: str) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def doctor(as_json: bool) -> None:
     """Say what Easel finds: machine, engines, folders."""
-    machine = hardware.survey()
+    machine = hardware.machine(places.home())
     engines = {b.manifest.id: environments.installed(b.manifest.id) for b in registry.available()}
     if as_json:
         show.as_json(

@@ -1,0 +1,84 @@
+"""Settings are declared once; everything else is derived from the declaration."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer_core.plan import fields
+from trainer_core.plan.sections import TrainingPlan
+
+PATHS = sorted(fields.all_fields())
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_setting_has_a_title_and_a_short_tooltip(path):
+    setting = fields.all_fields()[path]
+    assert setting.title != path
+    assert setting.doc, "a setting without a docstring has no tooltip"
+    assert setting.doc.count(". ") <= 1, "at most two sentences"
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_default_is_within_its_own_bounds(path):
+    value, sentence = fields.check(path, fields.all_fields()[path].default)
+    assert sentence == ""
+    assert value == fields.all_fields()[path].default
+
+
+def test_flat_and_nested_forms_are_the_same():
+    nested = TrainingPlan().model_dump()
+    assert fields.nest(fields.flatten(nested)) == nested
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("network.rank", 0),
+        ("network.rank", True),
+        ("network.rank", "16"),
+        ("network.rank", 1.5),
+        ("optimizer.learning_rate", math.nan),
+        ("optimizer.learning_rate", math.inf),
+        ("optimizer.name", "AdamWW"),
+        ("memory.cache_latents", "false"),
+        ("dataset.caption_extension", "../x"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_with_a_sentence(path, value):
+    _, sentence = fields.check(path, value)
+    assert fields.all_fields()[path].title in sentence
+
+
+def test_whole_floats_and_integers_stand_for_each_other():
+    assert fields.check("network.rank", 16.0) == (16, "")
+    value, sentence = fields.check("network.alpha", 8)
+    assert (value, sentence) == (8.0, "")
+    assert isinstance(value, float)
+
+
+@given(path=st.sampled_from(PATHS), value=st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()))
+def test_any_value_is_taken_or_refused_and_a_taken_one_makes_a_plan(path, value):
+    checked, sentence = fields.check(path, value)
+    if not sentence:
+        TrainingPlan.model_validate(fields.nest({path: checked}))
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "expected"),
+    [
+        ("network.rank", "16", 16),
+        ("optimizer.learning_rate", "1e-4", 1e-4),
+        ("memory.cache_latents", "off", False),
+        ("output.name", "elena", "elena"),
+    ],
+)
+def test_command_line_text_becomes_a_value(path, text, expected):
+    assert fields.from_text(path, text) == (expected, "")
+
+
+@given(path=st.sampled_from(PATHS), text=st.text())
+def test_any_command_line_text_is_taken_or_refused(path, text):
+    _, sentence = fields.from_text(path, text)
+    assert isinstance(sentence, str)

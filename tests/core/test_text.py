@@ -1,0 +1,23 @@
+"""Outside text is shown as text."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer_core.text import printable
+
+
+@given(st.text(st.characters()))
+def test_what_is_shown_can_be_encoded_and_cannot_steer_a_terminal(text):
+    shown = printable(text)
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    shown.encode("utf-8")
+
+
+def test_escape_sequences_and_surrogates_are_spelled_out():
+    assert printable("a\x1b[31mb") == "a\\u001b[31mb"
+    assert printable("\udcff") == "\\udcff"
+
+
+def test_long_text_is_cut_with_a_mark():
+    assert printable("x" * 50, limit=10) == "x" * 10 + "…"
