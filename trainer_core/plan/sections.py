@@ -138,6 +138,8 @@ class SamplingSettings(Section):
 
     every_steps: Annotated[int, Field(title="Sample every", ge=0, le=1_000_000, json_schema_extra=unit("steps"))] = 0
     """Makes a sample picture each time this many steps have passed; 0 makes none."""
+    at_start: Annotated[bool, Field(title="Sample before training")] = False
+    """Makes one sample picture before the first step, to compare the others with. Only when samples are made at all."""
     prompt: Annotated[str, Field(title="Sample prompt")] = "{trigger}, portrait, high quality"
     """The prompt of the samples; {trigger} stands for the trigger word."""
     negative_prompt: Annotated[str, Field(title="Negative prompt")] = ""
