@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 PYPROJECT = HERE.parent / "pyproject.toml"
 
 # What an index of PyTorch builds serves beside torch itself, and what those builds pull in.
-TORCH_FAMILY = re.compile(r"(torch|torchvision|torchaudio|torchao|torchcodec|triton|nvidia-.+|cuda-.+)$")
+TORCH_FAMILY = re.compile(r"(torch|torchvision|torchaudio|torchao|triton|nvidia-.+|cuda-.+)$")
 # Where the registry's own build of torch needs its CUDA libraries. Source: Requires-Dist of the torch wheels: up to 2.10 they are
 # asked for on Linux x86_64 alone (the aarch64 wheel is a CPU build), from 2.13 on every Linux.
 CUDA_ONLY = re.compile(r"(triton|nvidia-.+|cuda-.+)$")

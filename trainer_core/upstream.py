@@ -1,0 +1,172 @@
+"""Bring an engine's source folder at one commit, from its address, a mirror or a local folder. Standard library only."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from trainer_core.child import child_environment
+from trainer_core.errors import InstallError
+
+_ANSWER_S = 15
+_FETCH_S = 900
+
+
+def fetch(upstream: Mapping[str, Any], target: Path, source: str | None = None, report: Callable[[str], None] = print) -> str:
+    """Where the sources came from, once `target` holds exactly the pinned commit of `upstream`.
+
+    `source` is a folder (a checkout, a bare repository, an unpacked archive) or a git address; None is upstream's own address.
+    A commit is never trusted by its name alone: the files must have the digest that `upstream` records.
+
+    Raises:
+        InstallError: the source cannot be reached, lacks the commit, or is not what was pinned.
+    """
+    origin = source or upstream["repository"]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".source-") as scratch:
+        tree = Path(scratch, "tree")
+        tree.mkdir()
+        if Path(origin).expanduser().is_dir():
+            _from_folder(upstream, Path(origin).expanduser().resolve(), tree, report)
+        elif shutil.which("git"):
+            _from_address(upstream, origin, Path(scratch), tree)
+        else:
+            _from_archive(upstream, origin, Path(scratch), tree)
+        if digest(tree) != upstream["digest"]:
+            raise InstallError(
+                f"The sources from {origin} are not {upstream['commit'][:7]}: their files differ from the pinned ones.",
+                "Give a clean folder or repository that has this commit.",
+            )
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(tree, target)
+    return origin
+
+
+def reachable(upstream: Mapping[str, Any], source: str | None = None) -> bool:
+    """True when the sources can be had now: a folder that is there, or an address that answers within seconds."""
+    origin = source or upstream["repository"]
+    if Path(origin).expanduser().is_dir():
+        return True
+    if shutil.which("git"):
+        return _git("ls-remote", "--heads", origin, timeout_s=_ANSWER_S) is None
+    try:
+        with urllib.request.urlopen(urllib.request.Request(_archive_address(upstream, origin), method="HEAD"), timeout=_ANSWER_S):  # noqa: S310
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def digest(tree: Path) -> str:
+    """The SHA-256 over the Python files below `tree`, names and contents, whatever brought them there."""
+    whole = hashlib.sha256()
+    for name in sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*.py")):
+        whole.update(f"{name}\0{hashlib.sha256((tree / name).read_bytes()).hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
+def _from_folder(upstream: Mapping[str, Any], folder: Path, tree: Path, report: Callable[[str], None]) -> None:
+    """Fill `tree` from a local checkout, bare repository or plain folder."""
+    repository = folder / ".git" if (folder / ".git").exists() else folder
+    if not (repository.is_file() or (repository / "objects").is_dir()):
+        shutil.copytree(folder, tree, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*upstream.get("exclude", ()), "__pycache__"))
+        return
+    where = ["-C", str(folder)] if (folder / ".git").exists() else ["--git-dir", str(folder)]
+    left_out = list(upstream.get("exclude", ()))
+    failure = _export(where, upstream["commit"], left_out, tree)
+    if failure and upstream.get("optional"):
+        # A partial clone lacks large files; what only some families need may be among them.
+        failure = _export(where, upstream["commit"], [*left_out, *upstream["optional"]], tree)
+        if not failure:
+            report(f"This mirror lacks {', '.join(upstream['optional'])}: the families that need it cannot be trained from it.")
+    if failure:
+        raise InstallError(f"{folder} does not hold commit {upstream['commit'][:7]} ({failure}).", "Fetch it there, or give another source.")
+
+
+def _from_address(upstream: Mapping[str, Any], address: str, scratch: Path, tree: Path) -> None:
+    """Fill `tree` from a git address, fetching the one commit."""
+    if failure := _git("ls-remote", "--heads", address, timeout_s=_ANSWER_S):
+        raise _unreachable(upstream, address, failure)
+    repository = scratch / "repository"
+    where = ["--git-dir", str(repository)]
+    failure = _git("init", "--quiet", "--bare", str(repository), timeout_s=_ANSWER_S)
+    patient = ["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30"]
+    failure = failure or _git(*where, *patient, "fetch", "--quiet", "--depth", "1", address, upstream["commit"], timeout_s=_FETCH_S)
+    if failure:  # a server may refuse to give a commit that is not a branch's tip by its name
+        failure = _git(*where, *patient, "fetch", "--quiet", address, "+refs/*:refs/*", timeout_s=_FETCH_S)
+    failure = failure or _export(where, upstream["commit"], upstream.get("exclude", ()), tree)
+    if failure:
+        raise InstallError(f"Commit {upstream['commit'][:7]} could not be had from {address} ({failure}).", "Try again, or give a source that has it.")
+
+
+def _from_archive(upstream: Mapping[str, Any], address: str, scratch: Path, tree: Path) -> None:
+    """Fill `tree` from the archive a code host offers for a commit, for a machine without git."""
+    archive = scratch / "archive.tar.gz"
+    try:
+        with urllib.request.urlopen(_archive_address(upstream, address), timeout=_ANSWER_S) as answer, archive.open("wb") as file:  # noqa: S310
+            shutil.copyfileobj(answer, file)
+    except (OSError, ValueError) as error:
+        raise _unreachable(upstream, address, str(getattr(error, "reason", error))) from error
+    _unpack(archive, tree, strip=1)
+    for name in upstream.get("exclude", ()):
+        shutil.rmtree(tree / name, ignore_errors=True)
+
+
+def _export(where: Sequence[str], commit: str, left_out: Sequence[str], tree: Path) -> str | None:
+    """None once `tree` holds the files of `commit`, else git's decisive line."""
+    with tempfile.TemporaryDirectory(dir=tree.parent) as scratch:
+        archive = Path(scratch, "archive.tar")
+        excluded = [f":(exclude){name}" for name in left_out]
+        failure = _git(*where, "-c", "core.autocrlf=false", "archive", f"--output={archive}", commit, "--", ".", *excluded, timeout_s=_FETCH_S)
+        if failure is None:
+            _unpack(archive, tree)
+    return failure
+
+
+def _unpack(archive: Path, tree: Path, strip: int = 0) -> None:
+    """Write the regular files of `archive` below `tree`; links and names that lead outside are left out."""
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            parts = PurePosixPath(member.name).parts[strip:]
+            content = tar.extractfile(member) if member.isreg() and parts and ".." not in parts and parts[0] != "/" else None
+            if content is not None:
+                path = tree.joinpath(*parts)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.read())
+
+
+def _git(*arguments: str, timeout_s: int) -> str | None:
+    """None when git succeeds, else the line of its output that says most. It never asks for a password."""
+    environment = {name: value for name, value in child_environment().items() if not name.startswith("GIT_")}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "LC_ALL": "C"}
+    # The folder may belong to another user, as in a container; nothing in it is run.
+    command = ["git", "-c", "safe.directory=*", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout_s, env=environment, check=False)
+    except subprocess.TimeoutExpired:
+        return f"no answer within {timeout_s} s"
+    if done.returncode == 0:
+        return None
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    return next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "git failed")
+
+
+def _archive_address(upstream: Mapping[str, Any], address: str) -> str:
+    if not address.startswith("https://"):
+        raise InstallError(f"git is needed to take sources from {address}.", "Install git, or give a folder.")
+    return f"{address.removesuffix('.git')}/archive/{upstream['commit']}.tar.gz"
+
+
+def _unreachable(upstream: Mapping[str, Any], address: str, detail: str) -> InstallError:
+    return InstallError(
+        f"The source of {upstream['name']} cannot be reached: {address} ({detail}).",
+        "Connect this machine to the network, or give a folder or a mirror with --source.",
+    )
