@@ -25,7 +25,10 @@ _NVIDIA_SMI_S = 10
 
 @dataclass(frozen=True)
 class Accelerator:
-    """One device that can train. `architecture` is a compute capability ("8.6") or an AMD name ("gfx1100")."""
+    """One device that can train. `architecture` is a compute capability ("8.6") or an AMD name ("gfx1100").
+
+    `present` is False for a device that was named by a person and is not on this machine.
+    """
 
     kind: Kind
     name: str
@@ -33,6 +36,7 @@ class Accelerator:
     free_vram_bytes: int = 0
     architecture: str = ""
     driver: str = ""
+    present: bool = True
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def chosen(kind: str = "auto") -> Accelerator:
     found = accelerators()
     if kind == "auto":
         return found[0]
-    return next((device for device in found if device.kind == kind), Accelerator(kind, "not found on this machine"))  # type: ignore[arg-type]
+    return next((device for device in found if device.kind == kind), Accelerator(kind, f"a {kind} device that is not on this machine", present=False))  # type: ignore[arg-type]
 
 
 def nvidia() -> tuple[Accelerator, ...]:

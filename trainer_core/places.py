@@ -44,3 +44,9 @@ def models() -> Path:
 def outputs() -> Path:
     """Where accepted LoRA files go unless the plan names another folder."""
     return home() / "outputs"
+
+
+def resource(name: str) -> Path:
+    """A folder of data that ships with Easel (`requirements`, `profiles`, `themes`), in the checkout or in the wheel."""
+    beside = CHECKOUT / name
+    return beside if beside.is_dir() else Path(__file__).resolve().parent / "_resources" / name

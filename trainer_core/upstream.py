@@ -32,6 +32,8 @@ def fetch(upstream: Mapping[str, Any], target: Path, source: str | None = None, 
     """
     origin = source or upstream["repository"]
     target.parent.mkdir(parents=True, exist_ok=True)
+    for left_over in target.parent.glob(".source-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".source-") as scratch:
         tree = Path(scratch, "tree")
         tree.mkdir()
@@ -46,7 +48,6 @@ def fetch(upstream: Mapping[str, Any], target: Path, source: str | None = None, 
                 f"The sources from {origin} are not {upstream['commit'][:7]}: their files differ from the pinned ones.",
                 "Give a clean folder or repository that has this commit.",
             )
-        shutil.rmtree(target, ignore_errors=True)
         os.replace(tree, target)
     return origin
 

@@ -1,0 +1,142 @@
+"""How an engine's environment is made and checked: the steps under `trainer_core.environments`. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer_core import engine_check, hardware, interpreters, torch_choice
+from trainer_core.child import child_environment
+from trainer_core.engine_table import EngineTable, Variant
+from trainer_core.errors import InstallError
+from trainer_core.torch_choice import REGISTRY, TorchChoice
+from trainer_core.uv import decisive_line, run_logged, uv_environment
+
+Report = Callable[[str], None]
+
+_GIB = 1024**3
+_CHECK_S = 600
+
+
+@dataclass(frozen=True)
+class Build:
+    """What was settled before anything is fetched; `choices` are the builds of torch to try, best first."""
+
+    title: str
+    variant: Variant
+    interpreter: interpreters.Interpreter
+    choices: tuple[TorchChoice, ...]
+
+
+def settle(table: EngineTable, device: hardware.Accelerator, python: str | None, uv: Path, report: Report) -> Build:
+    """The first variant that the device and the Pythons at hand allow, with the Python and the builds of torch for it.
+
+    Raises:
+        InstallError: why not even the preferred variant can be had.
+    """
+    refused: list[InstallError] = []
+    for variant in table.variants:
+        try:
+            choices = torch_choice.choices(variant.torch, device, f"{table.title} {variant.version}")
+            wanted = [minor for minor in variant.python if python in (None, minor)]
+            if not wanted:
+                raise InstallError(f"{table.title} {variant.version} does not run on Python {python}.", f"It takes {' or '.join(variant.python)}.")
+            found = interpreters.find(wanted, uv, uv_environment(), report, f"{table.title} {variant.version}")
+        except InstallError as error:
+            refused.append(error)
+            continue
+        for error in refused:
+            report(f"{error.message} So this is version {variant.version}.")
+        return Build(table.title, variant, found, choices)
+    raise refused[0]
+
+
+def fill(
+    folder: Path, build: Build, device: hardware.Accelerator, uv: Path, lock: int, report: Report
+) -> tuple[TorchChoice, Mapping[str, Any]]:
+    """The build of torch that was used and what the check saw, once the environment in `folder` is filled and works.
+
+    Raises:
+        InstallError: none of the builds could be installed, or none works.
+    """
+    for position, choice in enumerate(build.choices):
+        last = position == len(build.choices) - 1
+        failure = _put_packages(folder, build, choice, uv, lock, report)
+        seen: Mapping[str, Any] = {}
+        if not failure:
+            report("Checking that it works.")
+            seen, failure = check(folder, build.variant.imports, device.kind if device.present else "")
+        if not failure:
+            return choice, seen
+        if last or choice.build == REGISTRY:
+            raise InstallError(f"{build.title} could not be installed: {failure}.", f"The whole output is in {log_of(folder)}")
+        report(f"torch for {choice.build} cannot be used here ({failure}): taking the next build that runs on this machine.")
+    raise AssertionError("torch_choice.choices is never empty")
+
+
+def _put_packages(folder: Path, build: Build, choice: TorchChoice, uv: Path, lock: int, report: Report) -> str:
+    """ "" once `folder` has a fresh venv with the pinned packages and the chosen torch, else what went wrong in one line."""
+    venv = folder / "venv"
+
+    def run(*arguments: str, say: Report | None = report, **variables: str) -> str:
+        environment = {**uv_environment(), **variables}
+        status, output = run_logged([str(uv), *arguments], log_of(folder), say, environment, (lock,), cwd=folder)
+        return decisive_line(output) if status else ""
+
+    if failure := run("venv", "--quiet", "--clear", "--python", str(build.interpreter.path), str(venv), say=None):
+        return failure
+    put = ("pip", "install", "--python", str(venv / "bin" / "python"))
+    pinned = [*put, "--no-deps", "--require-hashes", "--requirement", str(build.variant.lock)]
+    report(choice.reason)
+    if choice.build == REGISTRY:
+        return run(*pinned, "--requirement", str(build.variant.torch_lock))
+    torch = [f"--torch-backend={choice.build}", *(f"{name}=={version}" for name, version in choice.pins.items())]
+    # Asked first and without patience: whether the index can be reached, and has these builds, is known before gigabytes move.
+    failure = run(*put, "--dry-run", "--no-deps", *torch, say=None, UV_HTTP_RETRIES="0", UV_HTTP_TIMEOUT="10")
+    return failure or run(*pinned) or run(*put, *torch)
+
+
+def check(folder: Path, imports: Sequence[str], accelerator: str) -> tuple[Mapping[str, Any], str]:
+    """(what was seen, "") or (what was seen, the failure), from the engine's own Python in `folder`."""
+    source = folder / "source"
+    task = {"imports": list(imports), "path": str(source) if source.is_dir() else None, "device": accelerator}
+    command = [str(folder / "venv" / "bin" / "python"), str(Path(engine_check.__file__)), json.dumps(task)]
+    # Nothing may be looked up while checking; the import of some engines would try.
+    environment = child_environment({"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"})
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_CHECK_S, env=environment, cwd=folder, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {}, str(error)
+    with log_of(folder).open("a", encoding="utf-8") as log:
+        log.write(f"$ {' '.join(command)}\n{done.stdout}{done.stderr}\n")
+    try:
+        seen = json.loads(done.stdout.strip().splitlines()[-1])
+    except (ValueError, IndexError):
+        return {}, decisive_line(done.stderr) or f"the check ended with status {done.returncode}"
+    return seen, "" if seen.pop("ok") else seen["failure"]
+
+
+def require_space(folder: Path, needed_gib: float, title: str) -> None:
+    """Raise InstallError when the disk is too full for the engine."""
+    free_gib = hardware.free_disk_bytes(folder) / _GIB
+    if free_gib < needed_gib:
+        raise InstallError(
+            f"{title} needs about {needed_gib:.0f} GiB in {folder}, and {free_gib:.1f} GiB are free.",
+            "Free some space, or set EASEL_HOME to a folder on a larger disk.",
+        )
+
+
+def log_of(folder: Path) -> Path:
+    """Where the raw output of the tools is kept."""
+    return folder / "install.log"
+
+
+def on_gpu(seen: Mapping[str, Any]) -> str:
+    """A few words on the GPU that the check computed on, or ""."""
+    return f", on {seen['gpu']} ({seen['architecture']})" if "gpu" in seen else ""
