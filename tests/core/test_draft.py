@@ -1,0 +1,171 @@
+"""A draft: layered values, their sources, and what becomes of contradictions."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from trainer_core import registry
+from trainer_core.datasets import scan
+from trainer_core.detection import Detection
+from trainer_core.errors import PlanError
+from trainer_core.hardware import Accelerator, Machine
+from trainer_core.plan import fields
+from trainer_core.plan.draft import Draft, Facts, Source
+from trainer_core.problems import blocking
+
+GIB = 1024**3
+CPU = Machine((Accelerator("cpu", "CPU"),), 24 * GIB, 20 * GIB, 50 * GIB, 2, "Linux x86_64", {})
+FOUND = Detection("sd15", "checkpoint", None, "epsilon", "F16", ("test",), {})
+
+
+@pytest.fixture
+def backend():
+    return registry.get("kohya")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index in range(3):
+        Image.new("RGB", (512, 512), (index * 40, 90, 120)).save(folder / f"{index}.png")
+        (folder / f"{index}.txt").write_text(f"elena, picture {index}")
+    return folder
+
+
+@pytest.fixture
+def draft(tmp_path, pictures, backend):
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(b"")
+    facts = Facts(CPU, FOUND, scan.scan(pictures, backend.manifest.dataset, trigger="elena"))
+    return Draft(facts).with_values(
+        Source.USER,
+        {
+            "model.path": str(model),
+            "dataset.path": str(pictures),
+            "dataset.trigger": "elena",
+            "output.name": "elena",
+            "output.folder": str(tmp_path / "out"),
+            "memory.mixed_precision": "no",
+        },
+    )
+
+
+def changed(draft, **values):
+    return draft.with_values(Source.USER, {path.replace("__", "."): value for path, value in values.items()})
+
+
+def test_a_good_draft_becomes_a_plan(draft, backend):
+    assert blocking(draft.problems(backend)) == ()
+    plan = draft.plan(backend)
+    assert plan.model.family == "sd15", "an empty family means as the file says"
+    assert plan.output.name == "elena"
+
+
+def test_a_higher_source_covers_a_lower_one_and_gives_it_back(draft):
+    layered = draft.with_layer(Source.PROFILE, {"network.rank": 32}).with_layer(Source.PREFILL, {"network.rank": 8})
+    assert (layered.values["network.rank"], layered.source_of("network.rank")) == (8, Source.PREFILL)
+    mine = changed(layered, network__rank=4)
+    assert (mine.values["network.rank"], mine.source_of("network.rank")) == (4, Source.USER)
+    assert mine.without(Source.USER, "network.rank").source_of("network.rank") is Source.PREFILL
+    assert draft.source_of("network.rank") is Source.DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("output.name", ""),
+        ("output.name", "a/b"),
+        ("output.name", "x" * 300),
+        ("output.prefix", "../"),
+        ("model.path", ""),
+        ("model.path", "/nowhere/m.safetensors"),
+        ("model.family", "sdxl"),
+        ("model.prediction", "v_prediction"),
+        ("model.vae", "/nowhere/vae.safetensors"),
+        ("dataset.path", ""),
+        ("output.copy_to", "/nowhere/loras"),
+        ("schedule.warmup_steps", 5000),
+        ("network.rank", 0),
+        ("optimizer.name", "AdamWW"),
+    ],
+)
+def test_a_mistake_blocks_the_launch_with_a_sentence_at_its_setting(draft, backend, path, value):
+    bad = draft.with_values(Source.USER, {path: value})
+    stopping = blocking(bad.problems(backend))
+    assert path in {problem.path for problem in stopping}
+    with pytest.raises(PlanError):
+        bad.plan(backend)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("output.name", "a/b"),
+        ("output.name", "x" * 300),
+        ("output.prefix", "..:"),
+        ("model.family", "sdxl"),
+        ("model.prediction", "v_prediction"),
+        ("model.vae", "/nowhere/vae.safetensors"),
+        ("output.copy_to", "/nowhere/loras"),
+        ("schedule.warmup_steps", 5000),
+        ("network.rank", 0),
+    ],
+)
+def test_the_offered_fix_makes_the_plan_pass(draft, backend, path, value):
+    bad = draft.with_values(Source.USER, {path: value})
+    problem = next(problem for problem in blocking(bad.problems(backend)) if problem.path == path)
+    assert problem.fix is not None
+    assert blocking(bad.with_values(Source.USER, problem.fix.changes).problems(backend)) == ()
+
+
+def test_prodigy_with_a_small_rate_is_mended_to_one(draft, backend):
+    bad = changed(draft, optimizer__name="Prodigy", optimizer__learning_rate=2e-4)
+    problem = next(problem for problem in blocking(bad.problems(backend)) if problem.path == "optimizer.learning_rate")
+    assert problem.fix.changes == {"optimizer.learning_rate": 1.0}
+
+
+def test_an_unknown_setting_is_said_and_not_dropped(draft, backend):
+    assert "no setting" in draft.with_values(Source.USER, {"network.rnak": 4}).problems(backend)[0].message
+
+
+def test_a_generic_trigger_word_is_warned_about(draft, backend):
+    found = [p for p in changed(draft, dataset__trigger="Girl").problems(backend) if p.path == "dataset.trigger"]
+    assert [problem.severity for problem in found] == ["warning"]
+
+
+def test_uncaptioned_pictures_without_a_trigger_word_block(draft, backend, pictures):
+    for caption in pictures.glob("*.txt"):
+        caption.unlink()
+    dataset = scan.scan(pictures, backend.manifest.dataset)
+    bare = changed(draft, dataset__trigger="").with_facts(dataclasses.replace(draft.facts, dataset=dataset))
+    assert "dataset.trigger" in {problem.path for problem in blocking(bare.problems(backend))}
+
+
+def test_a_model_nobody_recognises_blocks_with_its_reason(draft, backend):
+    facts = dataclasses.replace(draft.facts, detection=None, detection_error="it is an HTML page.")
+    stopping = blocking(draft.with_facts(facts).problems(backend))
+    assert any("HTML page" in problem.message for problem in stopping)
+
+
+def test_a_lora_is_no_base_model(draft, backend):
+    facts = dataclasses.replace(draft.facts, detection=dataclasses.replace(FOUND, role="lora"))
+    assert any("lora" in problem.message for problem in blocking(draft.with_facts(facts).problems(backend)))
+
+
+def test_without_an_engine_the_plan_says_so(draft):
+    assert any("engine" in problem.message for problem in blocking(draft.problems(None)))
+
+
+def test_an_existing_lora_is_not_overwritten_and_that_is_said(draft, backend):
+    folder = Path(draft.values["output.folder"])
+    folder.mkdir()
+    (folder / "elena.safetensors").write_bytes(b"mine")
+    assert any(problem.severity == "info" and "number" in problem.message for problem in draft.problems(backend))
+
+
+def test_every_value_has_a_source(draft):
+    assert set(draft.values) == set(fields.all_fields())
