@@ -1,6 +1,6 @@
 """Write the hashed requirement files of this folder; see README.md beside it.
 
-    python requirements/refresh.py suite                         suite.txt, dev.txt and uv.txt, from pyproject.toml
+    python requirements/refresh.py suite                         suite.txt, dev.txt, build.txt and uv.txt, from pyproject.toml
     python requirements/refresh.py engine kohya pins.txt         kohya.txt and kohya-torch.txt, from exact pins that were run
 """
 
@@ -62,12 +62,15 @@ def engine(name: str, pins: Path) -> None:
 
 
 def suite() -> None:
-    """Write `suite.txt`, `dev.txt` (with the test tools; the same versions where both name one) and `uv.txt`."""
+    """Write `suite.txt`, `dev.txt` (with the test tools, the same versions of the rest), `build.txt` and `uv.txt`."""
     python = ["--python-version", "3.11"]
     compile_pins(PYPROJECT, HERE / "suite.txt", *python)
     compile_pins(PYPROJECT, HERE / "dev.txt", *python, "--extra", "dev", "--constraints", str(HERE / "suite.txt"))
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "uv.in")
+        source = Path(folder, "pins.in")
+        # What builds Easel itself: the wheel, and the editable install.
+        source.write_text("hatchling\neditables\n")
+        compile_pins(source, HERE / "build.txt", *python, "--constraints", str(HERE / "dev.txt"), "--no-annotate")
         source.write_text(UV_PIN + "\n")
         compile_pins(source, HERE / "uv.txt", "--python-version", "3.8", "--no-annotate")
 

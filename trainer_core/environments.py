@@ -107,7 +107,7 @@ def install(
     """
     table = engine_table.read(engine)
     if source and not table.has_source:
-        raise InstallError(f"{table.title} comes from the package registry, so it takes no source.", "Leave --source away.")
+        report(f"{table.title} comes from the package registry: the source {source} is not used.")
     device = hardware.chosen(accelerator)
     with _alone(engine, report) as lock:
         if (present := _up_to_date(table, device, python)) is not None:
