@@ -1,0 +1,78 @@
+"""Recorded headers of real layouts (tests/data/headers), and safetensors files written by hand around a header."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainer_core.header import BITS
+
+FOLDER = Path(__file__).parents[1] / "data" / "headers"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def load(name: str) -> dict[str, Any]:
+    """A recorded header: {"about", "family", "role", "metadata", "tensors": {key: (dtype, shape)}} and, for a diffusers
+    folder, "configs"."""
+    recorded = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    return recorded | {"tensors": dict(_leaves(recorded["tensors"]))}
+
+
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, tuple[str, tuple[int, ...]]]]:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            dtype, _, shape = value.partition(" ")
+            yield prefix + key, (dtype, tuple(int(size) for size in shape.split("x") if size))
+
+
+def file_bytes(table: Mapping[str, Any], data: bytes = b"") -> bytes:
+    """A safetensors file with this header table in front of these bytes."""
+    text = json.dumps(table).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def write_file(
+    path: Path, tensors: Mapping[str, tuple[str, tuple[int, ...]]], metadata: Mapping[str, str] | None = None
+) -> Path:
+    """Writes a safetensors file of that layout whose weights are a hole in the file, so that 7 GB take no room."""
+    table: dict[str, Any] = {"__metadata__": dict(metadata or {})}
+    position = 0
+    for key, (dtype, shape) in tensors.items():
+        size = math.prod(shape) * BITS[dtype] // 8
+        table[key] = {"dtype": dtype, "shape": list(shape), "data_offsets": [position, position + size]}
+        position += size
+    start = file_bytes(table)
+    with path.open("wb") as file:
+        file.write(start)
+        file.truncate(len(start) + position)
+    return path
+
+
+def write(name: str, folder: Path, recorded: Mapping[str, Any] | None = None) -> Path:
+    """Writes a recorded header as a real file or diffusers folder, and returns its path."""
+    recorded = recorded or load(name)
+    if "configs" not in recorded:
+        return write_file(folder / f"{name}.safetensors", recorded["tensors"], recorded["metadata"])
+    root = folder / name
+    root.mkdir()
+    (root / "model_index.json").write_text(json.dumps(recorded["configs"][""]))
+    for component, config in recorded["configs"].items():
+        if component:
+            (root / component).mkdir()
+            file = "scheduler_config.json" if component == "scheduler" else "config.json"
+            (root / component / file).write_text(json.dumps(config))
+    for component in {key.partition("/")[0] for key in recorded["tensors"]}:
+        stem = "model" if component.startswith("text_encoder") else "diffusion_pytorch_model"
+        own = {
+            key.partition("/")[2]: value
+            for key, value in recorded["tensors"].items()
+            if key.startswith(f"{component}/")
+        }
+        write_file(root / component / f"{stem}.safetensors", own)
+    return root

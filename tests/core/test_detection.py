@@ -1,0 +1,202 @@
+"""Every recorded layout is known for what it is, by exactly one family, in whatever order families are asked."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.core import recorded_headers
+from trainer_core import families, header
+from trainer_core.detection import Detection, detect
+from trainer_core.errors import AmbiguousModelError, DetectionError
+from trainer_core.families import load_families
+from trainer_core.header import Header, TensorInfo
+
+ROLES_OF_UNKNOWN = ("lora", "vae", "text_encoder")
+
+
+def recorded(name: str, **changes: Any) -> Header:
+    """A recorded header with other shapes ({"shapes": {key: shape}}), without keys ({"drop": ...}), or with metadata."""
+    found = recorded_headers.load(name)
+    tensors = {key: TensorInfo(dtype, shape) for key, (dtype, shape) in found["tensors"].items()}
+    for key, shape in changes.get("shapes", {}).items():
+        tensors[key] = TensorInfo("F16", shape)
+    tensors = {key: info for key, info in tensors.items() if not any(part in key for part in changes.get("drop", ()))}
+    configs = found.get("configs", {})
+    for component, values in changes.get("configs", {}).items():
+        configs[component] = configs[component] | values
+    kind = "diffusers" if configs else "safetensors"
+    return Header(Path(name), tensors, found["metadata"] | changes.get("metadata", {}), kind, configs)
+
+
+@pytest.mark.parametrize("name", recorded_headers.NAMES)
+def test_each_recorded_layout_is_known_from_a_real_file(tmp_path: Path, name: str) -> None:
+    wanted = recorded_headers.load(name)
+    found = detect(header.read(recorded_headers.write(name, tmp_path)))
+    assert found.family == wanted["family"]
+    assert found.role == (wanted["role"] if wanted["family"] or wanted["role"] in ROLES_OF_UNKNOWN else "unknown")
+    assert found.evidence
+    assert set(found.rejected) == set(load_families()) - {wanted["family"]}
+    assert all(found.rejected.values())
+
+
+def test_every_family_is_recorded_as_a_file_and_as_a_folder() -> None:
+    seen = {(found["family"], "configs" in found) for found in map(recorded_headers.load, recorded_headers.NAMES)}
+    assert {(family, is_folder) for family in load_families() for is_folder in (True, False)} <= seen
+
+
+def test_the_order_of_families_never_matters() -> None:
+    known = list(load_families().items())
+    for name in recorded_headers.NAMES:
+        found = recorded(name)
+        random.Random(name).shuffle(known)
+        assert detect(found, dict(known)) == detect(found)
+
+
+def test_two_families_that_fit_are_an_error_and_not_a_choice() -> None:
+    known = dict(load_families())
+    with pytest.raises(AmbiguousModelError, match="sdxl and sdxl"):
+        detect(recorded("sdxl"), {"a": known["sdxl"], "b": known["sdxl"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("sd2", "a Stable Diffusion 2 model"),
+        ("folder-sd21", "a Stable Diffusion 2 model"),
+        ("folder-sdxl-refiner", "the SDXL refiner"),
+        ("folder-sdxl-inpainting", "an SDXL inpainting model"),
+        ("folder-sd15-inpainting", "an SD1.5 inpainting model"),
+        ("chroma", "a Chroma model"),
+    ],
+)
+def test_relatives_that_are_not_trained_are_told_apart(name: str, words: str) -> None:
+    found = detect(recorded(name))
+    assert (found.family, found.role) == (None, "unknown")
+    assert words in found.evidence[0]
+
+
+DENOISER = "model.diffusion_model."
+FIRST = DENOISER + "input_blocks.0.0.weight"
+LABEL = DENOISER + "label_emb.0.0.weight"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("sdxl", {"shapes": {FIRST: (320, 9, 3, 3)}}, "an SDXL inpainting model"),
+        ("sdxl", {"shapes": {FIRST: (384, 4, 3, 3), LABEL: (1536, 2560)}}, "the SDXL refiner"),
+        ("sdxl", {"drop": [f"transformer_blocks.{depth}." for depth in range(4, 10)]}, "a pruned SDXL"),
+        ("sdxl", {"shapes": {"edm_mean": (1,)}}, "a Playground 2.5"),
+        ("sdxl", {"shapes": {"edm_vpred.sigma_max": ()}}, "a CosXL"),
+        ("sd15", {"shapes": {FIRST: (320, 9, 3, 3)}}, "an SD1.5 inpainting model"),
+        ("sd15", {"shapes": {FIRST: (320, 8, 3, 3)}}, "instruct-pix2pix"),
+        ("flux-dev", {"shapes": {"img_in.weight": (3072, 384)}}, "Fill, Depth or Canny"),
+        ("folder-sdxl", {"configs": {"unet": {"in_channels": 9}}}, "it fits none"),
+        ("folder-sdxl", {"configs": {"unet": {"reverse_transformer_layers_per_block": [1]}}}, "it fits none"),
+        ("folder-flux-dev", {"configs": {"": {"_class_name": "FluxKontextPipeline"}}}, "Kontext"),
+    ],
+)
+def test_a_changed_layout_is_not_taken_for_the_family(name: str, changes: dict[str, Any], words: str) -> None:
+    found = detect(recorded(name, **changes))
+    assert (found.family, found.role) == (None, "unknown")
+    assert words in found.evidence[0]
+
+
+def test_role_says_which_parts_a_file_holds() -> None:
+    assert detect(recorded("sdxl")).role == "checkpoint"
+    bare = detect(recorded("sdxl", drop=["first_stage_model.", "conditioner."]))
+    assert (bare.family, bare.role) == ("sdxl", "diffusion_model")
+    assert "holds no text encoders and VAE" in bare.evidence
+
+
+class TestPrediction:
+    def test_v_pred_marker(self) -> None:
+        found = detect(
+            recorded("sdxl", shapes={"v_pred": (0,), "ztsnr": (0,)}, metadata={"modelspec.prediction_type": "epsilon"})
+        )
+        assert (found.family, found.prediction) == ("sdxl", "v_prediction")
+        assert any("v_pred" in reason and "ztsnr" in reason for reason in found.evidence)
+
+    def test_metadata(self) -> None:
+        assert detect(recorded("sd15", metadata={"modelspec.prediction_type": "v"})).prediction == "v_prediction"
+        assert detect(recorded("sd15", metadata={"modelspec.prediction_type": "<img>"})).prediction == "epsilon"
+
+    def test_scheduler_config(self) -> None:
+        changed = recorded("folder-sdxl", configs={"scheduler": {"prediction_type": "v_prediction"}})
+        assert detect(changed).prediction == "v_prediction"
+        wild = recorded("folder-sdxl", configs={"scheduler": {"prediction_type": ["v_prediction"]}})
+        assert detect(wild).prediction == "epsilon"
+
+    def test_usual_for_the_family(self) -> None:
+        assert [detect(recorded(name)).prediction for name in ("sd15", "sdxl", "sd3-medium", "flux-dev")] == [
+            "epsilon", "epsilon", "flow", "flow",
+        ]  # fmt: skip
+
+
+def test_variants() -> None:
+    names = ("flux-dev", "flux-schnell", "sd3-medium", "sd35-medium", "sd35-large")
+    assert [detect(recorded(name)).variant for name in names] == [
+        "dev",
+        "schnell",
+        "3-medium",
+        "3.5-medium",
+        "3.5-large",
+    ]
+
+
+class TestLora:
+    def test_kohya_rank_and_alpha(self) -> None:
+        found = detect(recorded("lora-kohya-sd15"))
+        assert (found.role, found.rank, found.alpha) == ("lora", 4, 2.0)
+
+    def test_peft(self) -> None:
+        keys = ("unet.down.0.to_k.lora_A.weight", "unet.down.0.to_k.lora_B.weight")
+        found = detect(Header(Path("x"), {key: TensorInfo("F32", (8, 8)) for key in keys}, {}, "safetensors"))
+        assert (found.family, found.role, found.rank, found.alpha) == (None, "lora", 8, None)
+
+    def test_a_wild_alpha_is_no_alpha(self) -> None:
+        for text in ("nan", "x", ""):
+            assert detect(recorded("lora-kohya-sd15", metadata={"ss_network_alpha": text})).alpha is None
+
+
+def test_nothing_known_is_unknown_with_a_reason_for_each_family() -> None:
+    found = detect(Header(Path("x"), {"weight": TensorInfo("F32", (2,))}, {}, "safetensors"))
+    assert found == Detection(None, "unknown", "", None, "F32", found.evidence, found.rejected)
+    assert set(found.rejected) == set(load_families())
+
+
+FACTS = "title = ''\nnative_resolution_px = 1\nprediction = ''\ntext_encoders = []\nsources = []\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id = 'x'",
+        "nonsense",
+        f"id = 'other'\n{FACTS}[[signatures]]\nform = 'tensors'\npresent = ['a']",
+        f"id = 'x'\n{FACTS}[[signatures]]\nform = 'tensors'\npresnt = ['a']",
+        f"id = 'x'\n{FACTS}[[signatures]]\nform = 'tensors'",
+        f"id = 'x'\n{FACTS}[[signatures]]\nform = 'file'\npresent = ['a']",
+    ],
+)
+def test_a_wrong_family_file_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.toml").write_text(text)
+    with pytest.raises(DetectionError, match=r"x\.toml"):
+        families.load_families(tmp_path)
+
+
+def test_a_family_is_added_by_adding_a_file(tmp_path: Path) -> None:
+    for path in Path(families.__file__).parent.glob("*.toml"):
+        (tmp_path / path.name).write_text(path.read_text())
+    (tmp_path / "toy.toml").write_text(
+        "id = 'toy'\ntitle = 'Toy'\nnative_resolution_px = 64\nprediction = 'flow'\ntext_encoders = []\nsources = []\n"
+        "[[signatures]]\nform = 'tensors'\nshapes.'toy.weight' = [4, '*']\n"
+    )
+    known = families.load_families(tmp_path)
+    toy = Header(Path("x"), {"toy.weight": TensorInfo("F32", (4, 9))}, {}, "safetensors")
+    assert detect(toy, known).family == "toy"
+    assert detect(recorded("sdxl"), known).family == "sdxl"

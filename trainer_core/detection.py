@@ -1,0 +1,179 @@
+"""What a model is, from its header alone: role, family, variant, what it predicts, and why."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from trainer_core.errors import AmbiguousModelError
+from trainer_core.families import PREFIXES, ModelFamily, Signature, load_families
+from trainer_core.header import Header
+from trainer_core.text import printable
+
+LORA_ENDINGS = (
+    ".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".lora_B.weight", ".lora.down.weight", ".lora.up.weight",
+    "_lora.down.weight", "_lora.up.weight", ".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks",
+)  # fmt: skip
+VAE_KEYS = ("decoder.conv_in.weight", "encoder.conv_in.weight")
+VAE_PREFIXES = ("first_stage_model.", "vae.")
+TEXT_ENCODER_KEYS = (
+    "text_model.encoder.layers.0.mlp.fc1.weight",
+    "encoder.block.0.layer.0.SelfAttention.k.weight",
+    "transformer.resblocks.0.attn.in_proj_weight",
+    "model.layers.0.self_attn.k_proj.weight",
+)
+TEXT_ENCODER_PREFIXES = ("cond_stage_model.", "conditioner.", "text_encoders.")
+
+# Source: modelspec 1.0.1 says "epsilon" and "v"; diffusers' schedulers say "epsilon", "v_prediction", "flow_prediction".
+PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction", "flow_prediction": "flow"}
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What a header says a model is.
+
+    `role` is "checkpoint" (with text encoders and VAE), "diffusion_model", "lora", "vae", "text_encoder" or "unknown".
+    `prediction` is "epsilon", "v_prediction", "flow" or None. `rejected` says of each other family why it is not that.
+    """
+
+    family: str | None
+    role: str
+    variant: str = ""
+    prediction: str | None = None
+    dtype: str = ""
+    evidence: tuple[str, ...] = ()
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    rank: int | None = None
+    alpha: float | None = None
+
+
+def detect(header: Header, families: Mapping[str, ModelFamily] | None = None) -> Detection:
+    """What the model behind a header is; role "unknown" with the reasons when nothing known fits.
+
+    Raises:
+        AmbiguousModelError: more than one family fits.
+    """
+    families = load_families() if families is None else families
+    matches: list[tuple[ModelFamily, Signature, tuple[str, ...]]] = []
+    rejected: dict[str, str] = {}
+    for family in families.values():
+        found = [(family, signature, facts) for signature in family.signatures if (facts := _holds(signature, header))]
+        matches += found
+        if not found:
+            rejected[family.id] = _refusal(family, header)
+    if len(matches) > 1:
+        names = " and ".join(f"{family.id} {signature.variant}".strip() for family, signature, _ in matches)
+        raise AmbiguousModelError(
+            f"The model fits {names}.", "Please report it with the output of: easel detect --json"
+        )
+    if not matches:
+        return _other(header, families, rejected)
+    family, signature, evidence = matches[0]
+    prediction, reason = _prediction(header, family)
+    role, parts = _model_role(header)
+    evidence = (*evidence, parts, reason)
+    return Detection(family.id, role, signature.variant, prediction, _dtype(header), evidence, rejected)
+
+
+def _holds(signature: Signature, header: Header) -> tuple[str, ...]:
+    """The sentences of a signature whose conditions all hold; empty when one does not."""
+    sentences = []
+    for holds, sentence in signature.check(header):
+        if not holds:
+            return ()
+        sentences.append(sentence)
+    return tuple(sentences)
+
+
+def _refusal(family: ModelFamily, header: Header) -> str:
+    """Why a header is not of a family: what it is instead, or the first failed condition of the nearest signature."""
+    for other in family.lookalikes:
+        if sentences := _holds(other, header):
+            return f"it is {other.title}: {sentences[-1]}"
+    nearest = (-1, "")
+    for signature in family.signatures:
+        for passed, (holds, sentence) in enumerate(signature.check(header)):
+            if not holds:
+                nearest = max(nearest, (passed, sentence), key=lambda pair: pair[0])
+                break
+    return nearest[1]
+
+
+def _other(header: Header, families: Mapping[str, ModelFamily], rejected: Mapping[str, str]) -> Detection:
+    """What a header is that fits no family."""
+    keys = header.tensors if header.format == "safetensors" else {}
+    dtype = _dtype(header)
+    lora = next((key for key in keys if key.endswith(LORA_ENDINGS)), None)
+    if lora is not None:
+        rank, alpha = _lora_rank(header), _number(header.metadata.get("ss_network_alpha"))
+        evidence = (f"has {printable(lora, 120)}", f"rank {rank or 'unknown'}")
+        return Detection(None, "lora", "", None, dtype, evidence, rejected, rank, alpha)
+    if any(all(prefix + key in keys for key in VAE_KEYS) for prefix in ("", *VAE_PREFIXES)) and not _has_denoiser(
+        header
+    ):
+        return Detection(None, "vae", "", None, dtype, (f"has {VAE_KEYS[0]} and no diffusion model",), rejected)
+    text_key = next((key for key in keys if key.endswith(TEXT_ENCODER_KEYS)), None)
+    if text_key is not None and not _has_denoiser(header):
+        return Detection(None, "text_encoder", "", None, dtype, (f"has {printable(text_key, 120)}",), rejected)
+    named = (reason for reason in rejected.values() if reason.startswith("it is "))
+    reason = next(named, f"it fits none of {', '.join(sorted(families))}")
+    return Detection(None, "unknown", "", None, dtype, (reason,), rejected)
+
+
+def _has_denoiser(header: Header) -> bool:
+    starts = (*PREFIXES[:-1], "unet/", "transformer/")
+    blocks = ("input_blocks.", "down_blocks.0.attentions", "double_blocks.", "joint_blocks.", "transformer_blocks.")
+    return any(key.startswith((*starts, *blocks)) for key in header.tensors)
+
+
+def _model_role(header: Header) -> tuple[str, str]:
+    if header.format == "diffusers":
+        return "checkpoint", "holds all its parts"
+    has_vae = any(key.startswith(VAE_PREFIXES) for key in header.tensors)
+    has_text = any(key.startswith(TEXT_ENCODER_PREFIXES) for key in header.tensors)
+    if has_vae and has_text:
+        return "checkpoint", "holds text encoders and VAE"
+    lacking = " and ".join(name for name, there in (("text encoders", has_text), ("VAE", has_vae)) if not there)
+    return "diffusion_model", f"holds no {lacking}"
+
+
+def _prediction(header: Header, family: ModelFamily) -> tuple[str, str]:
+    """What the model predicts and the reason; a marker outranks a config, a config outranks metadata."""
+    for key, prediction in family.markers.items():
+        if key in header.tensors:
+            extra = ", with zero terminal SNR (ztsnr)" if "ztsnr" in header.tensors else ""
+            return prediction, f"predicts {prediction}: marked by {key}{extra}"
+    said = header.configs.get("scheduler", {}).get("prediction_type")
+    noted = header.metadata.get("modelspec.prediction_type")
+    for value, where in ((said, "its scheduler"), (noted, "its metadata")):
+        if isinstance(value, str) and value in PREDICTIONS:
+            return PREDICTIONS[value], f"predicts {PREDICTIONS[value]}: said by {where}"
+    return (
+        family.prediction,
+        f"predicts {family.prediction}: usual for {family.title}, nothing in the file says otherwise",
+    )
+
+
+def _dtype(header: Header) -> str:
+    """The number format that most weights have, as safetensors spells it."""
+    sizes: Counter[str] = Counter()
+    for info in header.tensors.values():
+        sizes[info.dtype] += math.prod(info.shape)
+    return sizes.most_common(1)[0][0] if sizes else ""
+
+
+def _lora_rank(header: Header) -> int | None:
+    """The rank most modules have: the first size of the factor next to the input."""
+    downs = (".lora_down.weight", ".lora_A.weight", "lora.down.weight")
+    ranks = Counter(info.shape[0] for key, info in header.tensors.items() if key.endswith(downs) and info.shape)
+    return ranks.most_common(1)[0][0] if ranks else None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
