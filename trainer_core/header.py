@@ -13,7 +13,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeGuard
 
 from trainer_core.errors import HeaderError
 from trainer_core.text import printable
@@ -201,7 +201,7 @@ def _entry(path: Path, key: str, entry: Any) -> tuple[str, tuple[int, ...], tupl
     return dtype, tuple(shape), (offsets[0], offsets[1])
 
 
-def _sizes(value: Any) -> bool:
+def _sizes(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(size) is int and 0 <= size < LARGEST_SIZE for size in value)
 
 

@@ -31,7 +31,7 @@ class ModelSettings(Section):
     """The checkpoint file or diffusers folder the LoRA is trained on."""
     family: Annotated[str, Field(title="Family")] = ""
     """The model's architecture as an Easel family id; empty means as the file says."""
-    prediction: Annotated[Literal["", "epsilon", "v_prediction"], Field(title="Prediction")] = ""
+    prediction: Annotated[Literal["", "epsilon", "v_prediction", "flow"], Field(title="Prediction")] = ""
     """What the model was trained to predict; empty means as the file says. Wrong prediction gives noise."""
     vae: Annotated[str, Field(title="VAE")] = ""
     """A VAE file to use in place of the one inside the model."""
