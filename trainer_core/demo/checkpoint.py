@@ -11,7 +11,7 @@ import math
 import os
 import random
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from trainer_core.demo import layouts
@@ -23,11 +23,15 @@ _BYTES = 2  # of one fp16 value
 
 
 def write(family: str, file: Path) -> Path:
-    """The path of the checkpoint that was written: random fp16 weights of "sd15" (2.1 GB) or "sdxl" (6.9 GB).
+    """The path of the checkpoint that was written: random fp16 weights of "sd15" (2.1 GB) or "sdxl" (6.9 GB)."""
+    return write_tensors(file, list(FAMILIES[family]()))
+
+
+def write_tensors(file: Path, tensors: Sequence[layouts.Tensor]) -> Path:
+    """The path of the safetensors file that was written: random fp16 values for these names and shapes.
 
     The file appears under its name only when it is complete.
     """
-    tensors = list(FAMILIES[family]())
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(file.name + ".part")
     with partial.open("wb") as stream:

@@ -1,0 +1,71 @@
+"""The console of SimpleTuner as events.
+
+Its bar is redrawn two or three times a step: first with the step counted up and the loss of the step before, then with
+its own. So the last `Step` of a number is the right one.
+"""
+
+from __future__ import annotations
+
+import re
+
+from trainer_core.events import Event, Notice, Phase, Progress, Step
+
+_ANSI = re.compile(r"\x1b?\[[0-9;?]*[A-Za-z]")
+_BAR = re.compile(
+    r"Epoch (?P<epoch>\d+)/(?P<epochs>\d+),? Steps:\s+\d+%\|[^|]*\|\s*(?P<step>\d+)/(?P<total>\d+) \[[^<\]]*<[^,\]]*,\s*"
+    r"(?P<rate>[\d.?]+)\s*(?P<unit>s/it|it/s)(?P<more>[^\]]*)"
+)
+_VALUE = re.compile(r"\b(?P<name>lr|step_loss|prodigy_effective_lr)=(?P<value>[^,\s\]]+)")
+_STAMP = re.compile(r"^(?:\[RANK \d+\]\s*)?\S+ \S+ \[(?P<level>INFO|WARNING|ERROR|CRITICAL)\] (?P<text>.*)$")
+
+_PHASES = (
+    ("Loading data backend config", "reading dataset"),
+    ("Loading bucket manager", "reading dataset"),
+    ("Collecting captions", "caching text"),
+    ("Initialise text embed pre-computation", "caching text"),
+    ("Creating VAE latent cache", "caching latents"),
+    ("Executing VAE cache update", "caching latents"),
+    ("Loading diffusion model", "loading model"),
+    ("Saving checkpoint", "saving"),
+)
+# Said in every run, and of no use to the user.
+_QUIET = ("requires an alignment value", "not found in the current backend config", "No GPU", "no validation images")
+
+
+def parse(line: str) -> Event | None:
+    """What one line (or one redraw of the bar) means, or None. Never raises."""
+    text = _ANSI.sub("", line).strip()
+    if not text:
+        return None
+    if bar := _BAR.search(text):
+        return _step(bar)
+    if not (stamp := _STAMP.match(text)):
+        return Phase("caching latents") if text.startswith("Processing bucket") else None
+    message = re.sub(r"^\(id=[^)]*\)\s*", "", stamp["text"])
+    for beginning, name in _PHASES:
+        if message.startswith(beginning):
+            return Phase(name)
+    if stamp["level"] != "INFO" and not any(quiet in message for quiet in _QUIET):
+        return Notice("warning" if stamp["level"] == "WARNING" else "error", message.strip())
+    return None
+
+
+def _step(bar: re.Match[str]) -> Event:
+    values = {found["name"]: _number(found["value"]) for found in _VALUE.finditer(bar["more"])}
+    number, total = int(bar["step"]), int(bar["total"])
+    if number and "step_loss" in values:
+        # Prodigy's real rate is another than the one it was given.
+        rate = values.get("prodigy_effective_lr", values.get("lr"))
+        return Step(number, values["step_loss"], rate)
+    pace = _number(bar["rate"])
+    if pace and bar["unit"] == "it/s":
+        pace = 1 / pace
+    return Progress(number, total, pace)
+
+
+def _number(text: str | None) -> float | None:
+    """The number in the text, nan and inf included; None for "?" or nothing."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
