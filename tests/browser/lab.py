@@ -1,0 +1,187 @@
+"""A real JupyterLab in a real Chromium, cut off from every network but its own loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    # Whatever a page would load from elsewhere fails: so each test here is a proof that nothing is.
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+]
+IDLE = """() => {
+  const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
+  const waiting = [...document.querySelectorAll('.jp-InputArea-prompt')].some(node => node.textContent.includes('*'));
+  return kernel && kernel.connectionStatus === 'connected' && kernel.status === 'idle' && !waiting;
+}"""
+CELL_OUTPUTS = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
+  .flatMap(cell => cell.toJSON().outputs ?? [])"""
+
+
+def chromium() -> str | None:
+    """The Chromium of this machine."""
+    return next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+
+
+def missing() -> str:
+    """Why browser tests cannot run here, or ""."""
+    for module in ("playwright", "jupyterlab", "ipywidgets", "anywidget"):
+        try:
+            __import__(module)
+        except ImportError:
+            return f"{module} is not installed"
+    return "" if chromium() else "no chromium on PATH"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running JupyterLab: its address, token, and the folder it serves."""
+
+    address: str
+    token: str
+    root: Path
+
+    def url(self, notebook: str) -> str:
+        """The address of one notebook on its own."""
+        return f"{self.address}/doc/tree/{notebook}?token={self.token}&reset"
+
+    def call(self, path: str, method: str = "GET", **body: Any) -> Any:
+        """Asks the server's own interface."""
+        content = json.dumps(body).encode() if body else None
+        request = urllib.request.Request(f"{self.address}/api/{path}", content, {"Authorization": f"token {self.token}"}, method=method)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+
+@contextlib.contextmanager
+def serve(folder: Path, easel_home: Path) -> Iterator[Server]:
+    """A JupyterLab over `folder`/notebooks with settings of its own and a kernel "easel" that runs this checkout."""
+    served = folder / "notebooks"
+    served.mkdir(parents=True, exist_ok=True)
+    _kernelspec(folder / "data", easel_home)
+    _quiet(folder / "settings")
+    port, token = _free_port(), secrets.token_hex(16)
+    places = {"CONFIG_DIR": "config", "DATA_DIR": "data", "RUNTIME_DIR": "runtime"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "EASEL"))}
+    environment |= {f"JUPYTER_{name}": str(folder / place) for name, place in places.items()}
+    environment |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces")}
+    environment |= {"IPYTHONDIR": str(folder / "ipython"), "JUPYTER_NO_CONFIG": "0"}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root"]
+    command += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={served}", "--LabApp.expose_app_in_browser=True"]
+    log = (folder / "server.log").open("wb")
+    process = subprocess.Popen(command, env=environment, cwd=served, stdout=log, stderr=log, start_new_session=True)
+    server = Server(f"http://127.0.0.1:{port}", token, served)
+    try:
+        _wait(server, process, folder / "server.log")
+        yield server
+    finally:
+        _end(process)
+        log.close()
+
+
+def _kernelspec(data: Path, easel_home: Path) -> None:
+    folder = data / "kernels" / "easel"
+    folder.mkdir(parents=True)
+    spec = {
+        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": "Easel",
+        "language": "python",
+        "env": {"PYTHONPATH": str(ROOT), "EASEL_HOME": str(easel_home), "EASEL_ENGINE": "rehearsal"},
+    }
+    (folder / "kernel.json").write_text(json.dumps(spec))
+
+
+def _quiet(settings: Path) -> None:
+    folder = settings / "@jupyterlab" / "apputils-extension"
+    folder.mkdir(parents=True)
+    (folder / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+
+
+def _wait(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(400):
+        if process.poll() is not None:
+            raise RuntimeError(f"JupyterLab ended at once:\n{log.read_text(errors='replace')[-2000:]}")
+        try:
+            server.call("status")
+            return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.1)
+    raise RuntimeError("JupyterLab did not answer within 40 s")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(8)
+            return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Notebook:
+    """A notebook open in a page, driven by JupyterLab's own commands."""
+
+    def __init__(self, page: Any, server: Server, name: str) -> None:
+        self.page, self.server, self.name = page, server, name
+
+    def open(self) -> Notebook:
+        """Opens the notebook and waits for its kernel."""
+        self.page.goto(self.server.url(self.name), wait_until="domcontentloaded")
+        self.page.wait_for_function("() => window.jupyterapp && document.querySelector('.jp-Notebook .jp-Cell')", timeout=60_000)
+        self.wait_idle()
+        return self
+
+    def wait_idle(self) -> None:
+        """Waits until the kernel has nothing to do."""
+        self.page.wait_for_function(IDLE, timeout=60_000)
+
+    def run(self) -> Notebook:
+        """Runs all cells; fails with the cell's own error when one has one."""
+        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        self.wait_idle()
+        for output in self.page.evaluate(CELL_OUTPUTS):
+            if output["output_type"] == "error":
+                raise AssertionError(f"the cell failed: {output['ename']}: {output['evalue']}")
+        return self
+
+    def restart_kernel(self) -> None:
+        """Restarts the kernel without running anything."""
+        self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+        self.wait_idle()
+
+    def save(self) -> None:
+        """Saves the notebook."""
+        self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+
+    def set_theme(self, name: str) -> None:
+        """Changes JupyterLab's own theme."""
+        self.page.evaluate("name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})", name)
+        self.page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=name)

@@ -1,0 +1,1 @@
+"""The widgets of Easel's notebooks: the only place that imports ipywidgets."""

@@ -1,0 +1,120 @@
+"""The apps of the notebooks: each function shows one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ipywidgets import Box, Dropdown, VBox, Widget
+
+from trainer_core.runs.run import FINAL_STATES
+from trainer_core.workbench import Workbench
+from trainer_ui import theme
+from trainer_ui.boundary import attempt
+from trainer_ui.components.monitor import Pulse
+from trainer_ui.feed import Feed
+from trainer_ui.panels.dataset import DatasetPanel
+from trainer_ui.panels.history import HistoryPanel
+from trainer_ui.panels.launch import LaunchPanel
+from trainer_ui.panels.model import ModelPanel
+from trainer_ui.panels.profile import ProfilePanel
+from trainer_ui.panels.run import RunPanel
+from trainer_ui.panels.settings import SettingsPanel
+from trainer_ui.session import Session
+from trainer_ui.words import Words
+
+_shown: LoraTrainer | None = None
+
+
+def lora_trainer(settings: Mapping[str, Any] | None = None, profile: str = "", engine: str = "") -> None:
+    """Shows the LoRA trainer, with the run that is going on, if there is one.
+
+    Args:
+        settings: values to begin with, by dotted path, as if the user had set them.
+        profile: a profile to begin with, by id.
+        engine: the engine that is to run the job; else EASEL_ENGINE, else Easel chooses.
+    """
+    global _shown
+    from IPython.display import display
+
+    if _shown is not None:
+        _shown.close()
+    _shown = LoraTrainer(Workbench(engine=engine or os.environ.get("EASEL_ENGINE", "")))
+    _shown.open(settings or {}, profile)
+    display(_shown.root)
+
+
+class LoraTrainer:
+    """The panels of the LoRA trainer around one session, and the feed that keeps them up to date."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.session = session = Session(bench)
+        self.pulse = Pulse()
+        self.feed = Feed(self._tell, self.pulse.beat, self._run_changed, session.say)
+        session.follow = self.feed.follow
+        self.model, self.dataset, self.profile = ModelPanel(session), DatasetPanel(session), ProfilePanel(session)
+        self.settings, self.launch = SettingsPanel(session), LaunchPanel(session)
+        self.run, self.history = RunPanel(session, self.feed), HistoryPanel(session)
+        for panel in (self.model, self.dataset, self.profile, self.settings, self.launch, self.run, self.history):
+            session.add_view(panel.show)
+        session.add_view(self._show)
+        self.root = self._layout()
+
+    def _layout(self) -> VBox:
+        self.subtitle = Words("", "muted")
+        self.theme = Dropdown(description="Theme", options=[(name.capitalize(), name) for name in theme.names()])
+        self.theme.add_class("easel-theme-choice")
+        self.theme.observe(self.session.handler(lambda name: theme.put_on(self.root, name)), "value")
+        head = Box([VBox([Words("LoRA Trainer", "title"), self.subtitle]), self.theme])
+        head.add_class("easel-head")
+        areas = {
+            "form": (self.model, self.dataset, self.profile, self.settings),
+            "launch": (self.launch,),
+            "watch": (self.run, self.history),
+        }
+        self.columns = Box([_area(name, [panel.widget for panel in panels]) for name, panels in areas.items()])
+        self.columns.add_class("easel-columns")
+        root = VBox([theme.style(), self.pulse, head, self.columns])
+        root.add_class("easel")
+        theme.put_on(root, "auto")
+        return root
+
+    def open(self, settings: Mapping[str, Any], profile: str) -> None:
+        """Takes the values to begin with, and looks for a run that is going on."""
+        session = self.session
+        with session.lock:
+            attempt(lambda: session.change(settings), session._note)
+            attempt(lambda: session.bench.use_profile(profile), session._note)
+            attempt(session.watch_running, session._note)
+            session.show()
+        self.feed.start()
+
+    def close(self) -> None:
+        """Ends the feed; a run goes on."""
+        self.feed.close()
+        self.root.close()
+
+    def _tell(self, message: Mapping[str, Any], buffers: list[bytes]) -> None:
+        self.run.monitor.tell(message, buffers)
+
+    def _run_changed(self) -> None:
+        with self.session.lock:
+            self.session.show()
+
+    def _show(self) -> None:
+        bench, values = self.session.bench, self.session.values
+        parts = [bench.family, f"dataset {values['dataset.path'].rstrip('/').rpartition('/')[2]!r}" if values["dataset.path"] else ""]
+        dataset = bench.facts.dataset
+        if dataset is not None:
+            parts.append(f"{len(dataset.pictures)} pictures")
+        self.subtitle.say(" · ".join(part for part in parts if part) or "Pictures in, a LoRA out.")
+        run = self.session.run
+        live = run is not None and run.state not in FINAL_STATES
+        (self.columns.add_class if live else self.columns.remove_class)("easel-live")
+
+
+def _area(name: str, children: Sequence[Widget]) -> VBox:
+    area = VBox(children)
+    area.add_class(f"easel-{name}")
+    return area

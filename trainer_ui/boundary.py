@@ -1,0 +1,49 @@
+"""The boundary of widget callbacks: what went wrong is shown as a sentence, and the traceback kept in a file."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from trainer_core import places
+from trainer_core.errors import EaselError
+from trainer_core.text import printable
+
+LONGEST_SENTENCE = 600
+
+
+def log_file() -> Path:
+    """Where the tracebacks of unexpected errors are kept."""
+    return places.home() / "logs" / "notebook.log"
+
+
+def attempt(action: Callable[[], None], say: Callable[[str], None]) -> bool:
+    """Runs `action` and returns True; when it fails, says why in a sentence and returns False.
+
+    Jupyter drops the exception of a callback or prints it where nobody looks, and an error in a thread ends the thread:
+    so nothing may pass here.
+    """
+    try:
+        action()
+    except EaselError as error:
+        say(printable(str(error), LONGEST_SENTENCE))
+    except Exception as error:
+        say(_unexpected(error))
+    else:
+        return True
+    return False
+
+
+def _unexpected(error: Exception) -> str:
+    what = printable(f"{type(error).__name__}: {error}", LONGEST_SENTENCE)
+    text = "".join(traceback.format_exception(error))
+    try:
+        log_file().parent.mkdir(parents=True, exist_ok=True)
+        with log_file().open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text + "\n")
+    except OSError:
+        logging.getLogger(__name__).error("%s", text)
+        return f"This did not work: {what}."
+    return f"This did not work: {what}. The details are in {log_file()}."

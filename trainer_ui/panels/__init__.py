@@ -1,0 +1,1 @@
+"""The panels of a notebook: each is a widget over the session, and shows it anew when it changed."""

@@ -1,0 +1,38 @@
+"""What panels are made of: a card with a heading, and a group that folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ipywidgets import ToggleButton, VBox, Widget
+
+from trainer_ui.words import Words
+
+
+def card(heading: str, *children: Widget) -> VBox:
+    """A framed panel under a heading."""
+    box = VBox([Words(heading, "heading"), *children])
+    box.add_class("easel-card")
+    return box
+
+
+def fold(title: str, content: Callable[[], Sequence[Widget]], *classes: str) -> VBox:
+    """A group behind a button; its content is made when it is first opened, so that closed ones cost no time at the start.
+
+    Not an Accordion: the keyboard does not reach its headers.
+    """
+    button = ToggleButton(description=title)
+    button.add_class("easel-fold")
+    inside = VBox()
+    for name in ("easel-folded", *classes):
+        inside.add_class(name)
+
+    def turn(event: dict[str, bool]) -> None:
+        if event["new"] and not inside.children:
+            inside.children = tuple(content())
+        (inside.remove_class if event["new"] else inside.add_class)("easel-folded")
+
+    button.observe(turn, "value")
+    group = VBox([button, inside])
+    group.add_class("easel-group")
+    return group

@@ -1,0 +1,68 @@
+"""Which pictures: the folder, what is in it by the engine's own rules, and the trigger word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ipywidgets import Text, Widget
+
+from trainer_core.datasets.scan import Dataset
+from trainer_core.text import printable
+from trainer_ui.panels.card import card, fold
+from trainer_ui.session import Session
+from trainer_ui.words import Words
+
+CAPTIONS_SHOWN = 12
+
+
+class DatasetPanel:
+    """The dataset's folder, trigger word and counts."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.path = Text(description="Folder with pictures and captions", placeholder="/path/to/pictures", continuous_update=False)
+        self.trigger = Text(description="Trigger word", placeholder="a rare word, such as ohwx", continuous_update=False)
+        self.path.observe(session.handler(lambda path: session.change({"dataset.path": path.strip()})), "value")
+        self.trigger.observe(session.handler(lambda word: session.change({"dataset.trigger": word.strip()})), "value")
+        self.counts = Words()
+        self.captions = Words("", "small", "lines")
+        self.fold = fold("Captions as they are read", self._captions)
+        self.widget = card("Dataset", self.path, self.trigger, self.counts, self.fold)
+
+    def _captions(self) -> Sequence[Widget]:
+        return [self.captions]
+
+    def show(self) -> None:
+        """Shows folder, word and counts."""
+        values, dataset = self.session.values, self.session.bench.facts.dataset
+        for field, path in ((self.path, "dataset.path"), (self.trigger, "dataset.trigger")):
+            if field.value != values[path]:
+                field.value = values[path]
+        self.counts.say(*counts(dataset, values["dataset.path"]))
+        self.captions.say(captions(dataset) if dataset is not None else "")
+        self.fold.layout.display = None if dataset is not None and dataset.pictures else "none"
+
+
+def counts(dataset: Dataset | None, path: str) -> tuple[str, str]:
+    """What was found, and the tone to say it in."""
+    if not path:
+        return "", ""
+    if dataset is None:
+        return f"{path} cannot be read as a dataset.", "danger"
+    pictures = dataset.pictures
+    captioned = sum(bool(picture.caption) for picture in pictures)
+    text = f"{len(pictures)} pictures, {captioned} with a caption"
+    if dataset.unseen:
+        text += f", {len(dataset.unseen)} files the engine does not see"
+    return text + ".", "ok" if pictures else "danger"
+
+
+def captions(dataset: Dataset) -> str:
+    """The first captions, a line each."""
+    lines = [
+        f"{printable(Path(picture.path).name, 80)}: {printable(picture.caption or '(none: the trigger word is used)', 200)}"
+        for picture in dataset.pictures[:CAPTIONS_SHOWN]
+    ]
+    rest = len(dataset.pictures) - len(lines)
+    return "\n".join(lines + ([f"… and {rest} more"] if rest else []))

@@ -1,0 +1,81 @@
+"""Which base model: one of those that lie here or a path, what it is, and how Easel knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ipywidgets import Button, Dropdown, Text
+
+from trainer_core import places
+from trainer_core.detection import Detection
+from trainer_core.text import printable
+from trainer_core.workbench import known_models
+from trainer_ui.panels.card import card
+from trainer_ui.session import Session
+from trainer_ui.words import Words, hint
+
+ELSEWHERE = "Another one, by its path"
+PREDICTIONS = {"epsilon": "epsilon prediction", "v_prediction": "v-prediction"}
+
+
+class ModelPanel:
+    """The model's dropdown, its path, and what its file says."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.known = Dropdown(description="Models in Easel's folder")
+        self.path = Text(
+            description="Path of a checkpoint file or a diffusers folder", placeholder="/path/to/model.safetensors", continuous_update=False
+        )
+        hint(self.known, f"Checkpoints below {places.models()}, newest first")
+        self.says = Words()
+        self.reasons = Words("", "muted", "small", "lines")
+        self.again = Button(description="Look again")
+        self.again.on_click(session.handler(lambda _: self.look()))
+        self.known.observe(session.handler(self.choose), "value")
+        self.path.observe(session.handler(lambda path: session.change({"model.path": path.strip()})), "value")
+        self.look()
+        self.widget = card("Model", self.known, self.path, self.says, self.reasons)
+
+    def look(self) -> None:
+        """Lists the models that lie in Easel's folder."""
+        root = places.models()
+        found = [(printable(str(path.relative_to(root)), 120), str(path)) for path in known_models(root)]
+        self.known.options = [(ELSEWHERE if found else "None here yet: give a path below", ""), *_distinct(found)]
+
+    def choose(self, path: str) -> None:
+        """Takes the model that was picked; picking none of them leaves the path as it is."""
+        if path:
+            self.session.change({"model.path": path})
+
+    def show(self) -> None:
+        """Shows the chosen model and what it was recognised as."""
+        path = self.session.values["model.path"]
+        if self.path.value != path:
+            self.path.value = path
+        listed = {value for _, value in self.known.options}
+        self.known.value = path if path in listed else ""
+        facts = self.session.bench.facts
+        if facts.detection is not None:
+            self.says.say(sentence(facts.detection, Path(path).name), "ok")
+            self.reasons.say("Known by: " + "; ".join(facts.detection.evidence) if facts.detection.evidence else "")
+        else:
+            self.says.say(facts.detection_error if path else "", "danger")
+            self.reasons.say("")
+
+
+def _distinct(options: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Options whose labels differ: a Dropdown finds its value by its label."""
+    seen: dict[str, int] = {}
+    found = []
+    for label, value in options:
+        seen[label] = seen.get(label, 0) + 1
+        found.append((label if seen[label] == 1 else f"{label} ({seen[label]})", value))
+    return found
+
+
+def sentence(found: Detection, name: str) -> str:
+    """What a model is, in a sentence."""
+    parts = [found.family or "an unknown family", PREDICTIONS.get(found.prediction or "", ""), found.variant or "", found.dtype or ""]
+    role = found.role.replace("_", " ")
+    return f"{name} is a {role}: " + ", ".join(part for part in parts if part) + "."

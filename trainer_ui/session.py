@@ -1,0 +1,134 @@
+"""The job being prepared and the run being watched: the one state that all panels of a notebook share."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from trainer_core import places
+from trainer_core.backend import Backend
+from trainer_core.errors import PlanError
+from trainer_core.problems import Problem, blocking
+from trainer_core.runs.run import FINAL_STATES, Run, list_runs
+from trainer_core.workbench import Workbench
+from trainer_ui.boundary import attempt
+
+
+class Session:
+    """A workbench, the run that is shown, and the views that show them.
+
+    Handlers may run at the same time: Jupyter answers a widget in a thread of its own while a cell runs, and the feed
+    has one too. So everything that changes or shows the job holds `lock`.
+    """
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+        self.lock = threading.RLock()
+        self.run: Run | None = None
+        self.starting = False
+        self.message = ""
+        """The last sentence that was said to the user, until their next action."""
+        self.backend: Backend | None = None
+        self.problems: tuple[Problem, ...] = ()
+        self.values: Mapping[str, Any] = {}
+        self.follow: Callable[[Run | None], None] = lambda run: None
+        self._views: list[Callable[[], None]] = []
+        self._showing = False
+
+    def add_view(self, view: Callable[[], None]) -> None:
+        """Has `view` called whenever the job or the run changed."""
+        self._views.append(view)
+
+    def show(self) -> None:
+        """Works out how the job stands and lets every view show it."""
+        with self.lock:
+            self.values = self.bench.draft.values
+            self.backend = self.bench.backend
+            self.problems = self.bench.problems
+            self._showing = True
+            try:
+                for view in self._views:
+                    view()
+            finally:
+                self._showing = False
+
+    def handler(self, action: Callable[[Any], None]) -> Callable[..., None]:
+        """`action` as a callback of a widget: one at a time, with the boundary around it, and everything shown anew after it.
+
+        It gets the new value, or the button. What a view sets while it shows is no action of the user, and not heard.
+        """
+
+        def call(event: Any = None, *_: Any) -> None:
+            with self.lock:
+                if self._showing:
+                    return
+                self.message = ""
+                attempt(lambda: action(event["new"] if isinstance(event, Mapping) else event), self._note)
+                attempt(self.show, self._note)
+
+        return call
+
+    def say(self, sentence: str) -> None:
+        """Shows a sentence to the user, from any thread."""
+        with self.lock:
+            self._note(sentence)
+            attempt(self.show, self._note)
+
+    def _note(self, sentence: str) -> None:
+        self.message = sentence
+
+    def change(self, values: Mapping[str, Any]) -> None:
+        """Takes values from the user; a profile that is for another family than the model's is put away."""
+        self.bench.set(values)
+        profile, family = self.bench.profile, self.bench.family
+        if profile and family and profile.family != family:
+            self.bench.use_profile("")
+            self.message = f"The profile {profile.title} is for {profile.family}, so it was taken away."
+
+    def reset(self, path: str) -> None:
+        """Drops the user's value of a setting."""
+        self.bench.reset(path)
+        if path.startswith("dataset."):
+            self.bench.read_dataset()
+        if path == "model.path":
+            self.bench.read_model()
+
+    def start(self) -> None:
+        """Starts the job in a thread, since every picture is read whole first."""
+        if self.starting:
+            return
+        if stopping := blocking(self.problems):
+            many = f"{len(stopping)} things stand in the way, the first:" if len(stopping) > 1 else "One thing stands in the way:"
+            self.message = f"Not started. {many} {stopping[0].message}"
+            return
+        self.starting = True
+        # The user may go on changing the job meanwhile: a workbench only ever replaces its draft, so a copy stays as it is.
+        job = copy.copy(self.bench)
+        threading.Thread(target=self._start, args=(job,), name="easel-start", daemon=True).start()
+
+    def _start(self, job: Workbench) -> None:
+        done = attempt(lambda: self.watch(self._started(job)), self._note)
+        with self.lock:
+            self.starting = False
+            if not done:
+                # What the thorough look found wrong is shown among the problems.
+                self.bench.draft = self.bench.draft.with_facts(job.draft.facts)
+            attempt(self.show, self._note)
+
+    def _started(self, job: Workbench) -> Run:
+        try:
+            return job.start()
+        except PlanError as error:
+            raise PlanError(f"Not started. {error.message}", error.hint, error.problems) from error
+
+    def watch(self, run: Run | None) -> None:
+        """Shows this run from now on."""
+        with self.lock:
+            self.run = run
+        self.follow(run)
+
+    def watch_running(self) -> None:
+        """Shows the newest run that has not ended, if there is one: the notebook may have been closed meanwhile."""
+        self.watch(next((run for run in list_runs(places.runs()) if run.state not in FINAL_STATES), None))

@@ -1,0 +1,59 @@
+"""Text in a widget that is shown as text, wherever it comes from."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from ipywidgets import HTML
+
+from trainer_core.text import printable
+
+TONES = ("ok", "warn", "danger", "muted")
+
+
+class Words(HTML):
+    """A paragraph of plain text. `classes` name its look ("title", "muted", "small", ...).
+
+    An HTML widget with everything escaped, and not a Label: Label hands its text to the page's LaTeX typesetter, so that a
+    file name with two dollar signs would become a formula, and a formula can carry a link.
+    """
+
+    def __init__(self, text: str = "", *classes: str, role: str = "", **traits: Any) -> None:
+        super().__init__(**traits)
+        self._role = role
+        for name in classes:
+            self.add_class(f"easel-{name}")
+        self.say(text)
+
+    def say(self, text: str, tone: str | None = None) -> None:
+        """Shows `text`, in the colour of `tone` ("" for none, None as before). Empty text takes no room."""
+        if tone is not None:
+            for name in TONES:
+                (self.add_class if name == tone else self.remove_class)(f"easel-{name}")
+        role = f' role="{self._role}"' if self._role else ""
+        markup = f'<span class="easel-words"{role}>{escape(printable(text, 4000, keep=chr(10)))}</span>'
+        if self.value != markup:
+            self.value = markup
+        show(self, bool(text) or bool(self._role))
+
+
+class Labelled(HTML):
+    """A sentence behind one bold word of ours, such as "Blocks" or "Note"."""
+
+    def __init__(self, label: str, text: str) -> None:
+        markup = f'<span class="easel-words"><b>{escape(label)}</b>{escape(printable(text))}</span>'
+        super().__init__(markup)
+
+
+def show(widget: Any, visible: bool) -> None:
+    """Shows a widget or takes it out of the page, and with it out of the Tab order."""
+    wanted = None if visible else "none"
+    if widget.layout.display != wanted:
+        widget.layout.display = wanted
+
+
+def hint(widget: Any, text: str) -> None:
+    """Gives a widget its tooltip, under the name that this version of ipywidgets has for it."""
+    setattr(widget, "tooltip" if widget.has_trait("tooltip") else "description_tooltip", text)
+
