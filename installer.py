@@ -132,7 +132,8 @@ def lab(options, rest):
 
     suite.set_up(options.python)
     os.chdir(HERE)
-    hand_over("-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", *rest, os.path.join("notebooks", "LoRA_Trainer.ipynb"))
+    arguments = ["-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"] + rest + [os.path.join("notebooks", "LoRA_Trainer.ipynb")]
+    hand_over(*arguments)
 
 
 def backend(options, rest):
@@ -206,6 +207,8 @@ def main():
     if sys.version_info < (3, 8):
         print("This is Python {}.{}. Run it with Python 3.11 or newer.".format(*sys.version_info[:2]))
         return 1
+    # Each line is seen when it is written, in a log file as on a terminal.
+    sys.stdout.reconfigure(line_buffering=True)
     options, rest = read_command_line(sys.argv[1:])
     sys.path.insert(0, HERE)
     from trainer_core.errors import EaselError

@@ -26,6 +26,8 @@ _KEPT_FOR_UV = re.compile(
     r"|CACHE_DIR|LINK_MODE|CONCURRENT_DOWNLOADS|HTTP_TIMEOUT|INSECURE_HOST|OFFLINE|SYSTEM_CERTS|NATIVE_TLS|CUDA_DRIVER_VERSION)$"
 )
 _KEPT_FOR_PIP = re.compile(r"PIP_(INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS|CERT|CLIENT_CERT|TRUSTED_HOST|PROXY|CONFIG_FILE|CACHE_DIR|DEFAULT_TIMEOUT)$")
+# The lines of uv's output that a person who waits wants to see: the large downloads, and each step once.
+_TELLING = re.compile(r"Downloading \S+ \((\d{3,}\.\d+MiB|[\d.]+GiB)\)|Prepared |Installed ")
 _CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -147,7 +149,7 @@ def run_logged(
                 lines.append(line)
                 record.write(line + "\n")
                 record.flush()
-                if report and re.match(r"(Downloading|Downloaded|Prepared|Installed|Building|Built|Uninstalled)\b", line.strip()):
+                if report and _TELLING.match(line.strip()):
                     report("  " + line.strip())
     return process.returncode, "\n".join(lines)
 
