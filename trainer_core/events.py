@@ -12,8 +12,11 @@ from typing import Any, ClassVar, Literal
 
 @dataclass(frozen=True)
 class Phase:
-    """The engine entered a stage of its work: `name` is one of a few words ("starting", "loading model",
-    "caching latents", "training", "saving", "sampling"), `detail` is free text."""
+    """The engine entered a stage of its work.
+
+    `name` is one of a few words ("starting", "loading model", "caching latents", "training", "saving", "sampling"),
+    `detail` is free text.
+    """
 
     kind: ClassVar[str] = "phase"
     name: str

@@ -20,8 +20,18 @@ from trainer_core.plan import fields
 LARGEST_FILE_BYTES = 64 * 1024
 REQUIRED_TEXTS = ("id", "title", "family", "method", "use", "explanation")
 JOB_FIELDS = frozenset(
-    "model.path model.family model.prediction model.vae dataset.path dataset.trigger "
-    "output.name output.prefix output.folder output.copy_to".split()
+    {
+        "model.path",
+        "model.family",
+        "model.prediction",
+        "model.vae",
+        "dataset.path",
+        "dataset.trigger",
+        "output.name",
+        "output.prefix",
+        "output.folder",
+        "output.copy_to",
+    }
 )
 """Settings that belong to a person's job and not to shared knowledge."""
 

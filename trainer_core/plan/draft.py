@@ -95,7 +95,7 @@ class Draft:
         found = self.value_problems()
         if not found:
             plan = self._plan()
-            found = rules.check(plan, self.facts, backend)
+            found = rules.check(rules.Case(plan, self.facts, backend))
             if backend is not None:
                 found += backend.problems(plan, self.facts.machine)
         order = ("error", "warning", "info")

@@ -1,5 +1,8 @@
-"""The rules every plan must keep, whatever the engine. Each is a small function that yields Problems, with a fix where
-one exists; what only one engine stumbles over is checked by that engine."""
+"""The rules every plan must keep, whatever the engine.
+
+Each is a small function that yields Problems, with a fix where one exists. What only one engine stumbles over is checked
+by that engine.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,18 +27,29 @@ FORBIDDEN_IN_NAMES = '<>:"/\\|?*'
 LONGEST_NAME_BYTES = 120
 """Engines append steps, states and time stamps to the name; file systems stop at 255 bytes."""
 SPARE_DISK_BYTES = 2 * 1024**3
-GENERIC_TRIGGERS = frozenset("a an boy character girl man person style woman 1girl 1boy".split())
-
-Rule = Callable[[TrainingPlan, "Facts", "Backend | None"], Iterator[Problem]]
+GENERIC_TRIGGERS = frozenset({"boy", "character", "girl", "man", "person", "style", "woman", "1girl", "1boy"})
 
 
-def check(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> list[Problem]:
+@dataclass(frozen=True)
+class Case:
+    """What a rule looks at: the plan, the facts it stands on, and the engine, None when none could be chosen."""
+
+    plan: TrainingPlan
+    facts: Facts
+    backend: Backend | None
+
+
+Rule = Callable[[Case], Iterator[Problem]]
+
+
+def check(case: Case) -> list[Problem]:
     """All Problems of a plan under every rule."""
-    return [problem for rule in RULES for problem in rule(plan, facts, backend)]
+    return [problem for rule in RULES for problem in rule(case)]
 
 
-def model_is_known(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+def model_is_known(case: Case) -> Iterator[Problem]:
     """A model is chosen, exists and is recognised, and nothing said contradicts the file."""
+    plan, facts = case.plan, case.facts
     if not plan.model.path:
         yield Problem("model.path", "error", "No base model is chosen. Pick a checkpoint file or a diffusers folder.")
         return
@@ -48,6 +63,8 @@ def model_is_known(plan: TrainingPlan, facts: Facts, backend: Backend | None) ->
         return
     if detection.role not in ("checkpoint", "diffusion_model"):
         yield Problem("model.path", "error", f"This file is a {detection.role}, not a base model a LoRA can be trained on.")
+    elif not detection.family and not plan.model.family:
+        yield Problem("model.path", "error", "The base model belongs to no family that Easel knows in this version.")
     if detection.family and plan.model.family != detection.family:
         fix = Fix("Use what the file says", {"model.family": ""})
         message = f"The family is set to {plan.model.family}, but the file is {detection.family}."
@@ -59,15 +76,17 @@ def model_is_known(plan: TrainingPlan, facts: Facts, backend: Backend | None) ->
         yield Problem("model.prediction", "error", message, fix)
 
 
-def vae_exists(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+def vae_exists(case: Case) -> Iterator[Problem]:
     """The VAE that was named is there."""
+    plan = case.plan
     if plan.model.vae and not Path(plan.model.vae).expanduser().exists():
         fix = Fix("Use the VAE inside the model", {"model.vae": ""})
         yield Problem("model.vae", "error", f"The VAE {plan.model.vae} does not exist.", fix)
 
 
-def engine_claims_family(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+def engine_claims_family(case: Case) -> Iterator[Problem]:
     """There is an engine, and it trains this family."""
+    plan, backend = case.plan, case.backend
     family = plan.model.family
     if not family:
         return
@@ -81,8 +100,9 @@ def engine_claims_family(plan: TrainingPlan, facts: Facts, backend: Backend | No
         yield Problem("model.family", "error", f"{manifest.title} does not train {family}.")
 
 
-def dataset_is_usable(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+def dataset_is_usable(case: Case) -> Iterator[Problem]:
     """A dataset is chosen, and what its scan found."""
+    plan, facts = case.plan, case.facts
     if not plan.dataset.path:
         yield Problem("dataset.path", "error", "No dataset is chosen. Pick the folder that holds your pictures.")
     elif facts.dataset is None:
@@ -91,8 +111,9 @@ def dataset_is_usable(plan: TrainingPlan, facts: Facts, backend: Backend | None)
         yield from facts.dataset.problems
 
 
-def trigger_is_good(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+def trigger_is_good(case: Case) -> Iterator[Problem]:
     """A trigger word exists where one is needed, and is not a word every model already knows."""
+    plan, facts = case.plan, case.facts
     trigger = plan.dataset.trigger.strip()
     if not trigger:
         pictures = facts.dataset.pictures if facts.dataset else ()
@@ -108,8 +129,9 @@ def trigger_is_good(plan: TrainingPlan, facts: Facts, backend: Backend | None) -
         yield Problem("dataset.trigger", "warning", message)
 
 
-def name_is_good(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+def name_is_good(case: Case) -> Iterator[Problem]:
     """The LoRA has a name that is a file name everywhere."""
+    plan = case.plan
     name = plan.output.name
     if not name.strip():
         yield Problem("output.name", "error", "The LoRA has no name. Give it one; its file is called by it.")
@@ -122,8 +144,9 @@ def name_is_good(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> I
             yield Problem(path, "error", message, Fix(f"Use {clean or 'lora'!r}", {path: clean or "lora"}))
 
 
-def folders_can_be_written(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+def folders_can_be_written(case: Case) -> Iterator[Problem]:
     """The folders results go to exist or can be made, can be written and have room."""
+    plan = case.plan
     if plan.output.copy_to and not Path(plan.output.copy_to).expanduser().is_dir():
         message = f"The folder {plan.output.copy_to} does not exist, so the LoRA cannot be copied there."
         yield Problem("output.copy_to", "error", message, Fix("Do not copy", {"output.copy_to": ""}))
@@ -135,16 +158,18 @@ def folders_can_be_written(plan: TrainingPlan, facts: Facts, backend: Backend | 
         yield Problem("output.folder", "warning", f"Less than 2 GiB are free at {existing}: caches and LoRA files may not fit.")
 
 
-def output_is_new(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+def output_is_new(case: Case) -> Iterator[Problem]:
     """Whether a LoRA of that name is there already; it is never overwritten."""
+    plan = case.plan
     folder = Path(plan.output.folder).expanduser() if plan.output.folder else places.outputs()
     file = folder / f"{plan.output_stem}.safetensors"
     if plan.output.name and os.path.lexists(file):
         yield Problem("output.name", "info", f"{file.name} exists already; the new one gets a number behind its name.")
 
 
-def schedule_fits(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+def schedule_fits(case: Case) -> Iterator[Problem]:
     """Warm-up, saving and sampling lie within the steps."""
+    plan = case.plan
     schedule = plan.schedule
     if schedule.warmup_steps >= schedule.steps:
         fix = Fix("Warm up over 10 % of the steps", {"schedule.warmup_steps": schedule.steps // 10})
@@ -158,11 +183,12 @@ def schedule_fits(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> 
         yield Problem("output.save_every_steps", "warning", "Nothing is saved on the way: the training is shorter.", fix)
 
 
-def learning_rate_suits_optimizer(plan: TrainingPlan, facts: Facts, backend: Backend | None) -> Iterator[Problem]:
+def learning_rate_suits_optimizer(case: Case) -> Iterator[Problem]:
     """Prodigy finds its own rate; the others burn at 1.
 
     Source: Prodigy's authors and sd-scripts' own warning want a rate near 1; published presets with 2e-4 are mistakes.
     """
+    plan = case.plan
     rate = plan.optimizer.learning_rate
     if plan.optimizer.name == "Prodigy" and not 0.1 <= rate <= 2:
         fix = Fix("Use 1", {"optimizer.learning_rate": 1.0})
