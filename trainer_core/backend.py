@@ -23,12 +23,15 @@ class DatasetRules:
     """How an engine reads a dataset folder, so that a scan can say what it will see, skip and stumble over.
 
     `extensions` are lower case with a dot. `any_case`: whether mixed-case endings are seen (sd-scripts sees only
-    all-lower and ALL-UPPER). `caption_lines`: "first" line only, or "each" line is a caption of its own.
+    all-lower and ALL-UPPER). `caption_lines`: "first" line only, or "each" line is a caption of its own. `recursive`:
+    whether sub-folders are read. `borrows_captions`: whether a picture without a caption gets that of another name.
     """
 
     extensions: frozenset[str]
     any_case: bool
     caption_lines: Literal["first", "each"]
+    recursive: bool = False
+    borrows_captions: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,11 @@ class Metrics:
 
 @dataclass(frozen=True)
 class ArtefactPattern:
-    """Files an engine writes: a glob below the output folder, and a regular expression over the relative path whose
-    group `step` (when there is one) is the step. `final_step` stands for files without a step in their name."""
+    """Files an engine writes.
+
+    `glob` is relative to the output folder; `pattern` is a regular expression over the relative path, whose group `step`,
+    where it has one, is the step.
+    """
 
     glob: str
     pattern: str
@@ -111,8 +117,11 @@ class Artefacts:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """Everything needed to run an engine once: files to write (relative to the run folder), a command (never a shell
-    string), additions to its environment, and where its results will be."""
+    """Everything needed to run an engine once.
+
+    The files to write (relative to the run folder), a command (never a shell string), additions to its environment, and
+    where its results will be.
+    """
 
     backend: str
     files: Mapping[PurePosixPath, str]
@@ -124,6 +133,8 @@ class JobSpec:
     artefacts: Artefacts
     captions: bool = True
     """Whether the staged dataset folder gets a caption file beside each picture."""
+    stop_signal: str = "SIGTERM"
+    """What asks the engine to end; it is killed when it takes too long."""
 
 
 class Backend(Protocol):

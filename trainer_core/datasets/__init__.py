@@ -1,0 +1,1 @@
+"""Dataset folders: what an engine would make of one, and the run's own folder of links to it."""
