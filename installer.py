@@ -1,13 +1,12 @@
-#!/usr/bin/env python3
 """Set Easel up and run it, with nothing but Python's standard library.
 
-    python installer.py                             set up: .venv beside this file, and the Jupyter kernel "Easel"
-    python installer.py demo                        ... and train a small LoRA with a real engine
-    python installer.py test                        ... and run the tests, with real engines where they can be had
-    python installer.py lab                         ... and open the notebooks in JupyterLab
-    python installer.py backend install kohya       an engine, in an environment of its own; also: verify, remove
-    python installer.py doctor                      what was found on this machine
-    python installer.py uninstall                   take everything away again, except your models, datasets and results
+python installer.py                             set up: .venv beside this file, and the Jupyter kernel "Easel"
+python installer.py demo                        ... and train a small LoRA with a real engine
+python installer.py test                        ... and run the tests, with real engines where they can be had
+python installer.py lab                         ... and open the notebooks in JupyterLab
+python installer.py backend install kohya       an engine, in an environment of its own; also: verify, remove
+python installer.py doctor                      what was found on this machine
+python installer.py uninstall                   take everything away again, except your models, datasets and results
 """
 
 # This file, and what it imports before it has found a newer Python, is read by Pythons from 3.8 on.
@@ -24,11 +23,18 @@ PASSED_ON = ("test", "lab")
 def parser():
     """The command line; options may stand before or after the command."""
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--accelerator", choices=["auto", "cuda", "rocm", "xpu", "cpu"], help="what engines are installed for")
-    common.add_argument("--source", action="append", metavar="ENGINE=FOLDER_OR_URL", help="where to take an engine's sources from")
+    common.add_argument(
+        "--accelerator", choices=["auto", "cuda", "rocm", "xpu", "cpu"], help="what engines are installed for"
+    )
+    common.add_argument(
+        "--source", action="append", metavar="ENGINE=FOLDER_OR_URL", help="where to take an engine's sources from"
+    )
     common.add_argument("--python", metavar="3.12", help="the version of Python to use")
     whole = argparse.ArgumentParser(
-        prog="python installer.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[common]
+        prog="python installer.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common],
     )
     commands = whole.add_subparsers(dest="command", metavar="command")
     commands.add_parser("setup", parents=[common], help="set up (the same as no command)")
@@ -121,7 +127,11 @@ def test(options, rest):
         if environments.obtainable(engine, source):
             environments.install(engine, options.accelerator, source)
         else:
-            print("Skipped: real training with {0}, whose sources cannot be reached from here (--source {0}=... names a mirror).".format(engine))
+            print(
+                "Skipped: real training with {0}, whose sources cannot be reached from here (--source {0}=... names a mirror).".format(
+                    engine
+                )
+            )
     os.chdir(HERE)
     hand_over("-m", "pytest", *rest)
 
@@ -132,7 +142,9 @@ def lab(options, rest):
 
     suite.set_up(options.python)
     os.chdir(HERE)
-    arguments = ["-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"] + rest + [os.path.join("notebooks", "LoRA_Trainer.ipynb")]
+    arguments = (
+        ["-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"] + rest + [os.path.join("notebooks", "LoRA_Trainer.ipynb")]
+    )
     hand_over(*arguments)
 
 
@@ -162,7 +174,9 @@ def doctor(options, rest):
     print("Easel is not set up here yet. Run: python installer.py")
     print("Python: {} ({})".format(sys.version.split()[0], sys.executable))
     for device in machine.accelerators:
-        print("Accelerator: {} ({}) {} {}".format(device.name, device.kind, device.architecture, device.driver).rstrip())
+        print(
+            "Accelerator: {} ({}) {} {}".format(device.name, device.kind, device.architecture, device.driver).rstrip()
+        )
     print("Memory: {:.1f} GiB free of {:.1f}".format(machine.free_ram_bytes / 2**30, machine.ram_bytes / 2**30))
     print("Disk: {:.1f} GiB free in {}".format(machine.disk_bytes / 2**30, places.home()))
     for engine in ENGINES:
@@ -189,6 +203,7 @@ def uninstall(options, rest):
     shutil.rmtree(str(places.home() if options.all else places.home() / "tools"), ignore_errors=True)
     if not options.all:
         print("Kept: models, datasets, runs and results in {}".format(places.home()))
+    return 0
 
 
 def agreed(question):
@@ -208,7 +223,7 @@ def main():
         print("This is Python {}.{}. Run it with Python 3.11 or newer.".format(*sys.version_info[:2]))
         return 1
     # Each line is seen when it is written, in a log file as on a terminal.
-    sys.stdout.reconfigure(line_buffering=True)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     options, rest = read_command_line(sys.argv[1:])
     sys.path.insert(0, HERE)
     from trainer_core.errors import EaselError
@@ -216,7 +231,14 @@ def main():
     try:
         if sys.version_info < NEEDED:
             run_on_newer_python()
-        commands = {"demo": demo, "test": test, "lab": lab, "backend": backend, "doctor": doctor, "uninstall": uninstall}
+        commands = {
+            "demo": demo,
+            "test": test,
+            "lab": lab,
+            "backend": backend,
+            "doctor": doctor,
+            "uninstall": uninstall,
+        }
         return commands.get(options.command, set_up)(options, rest) or 0
     except EaselError as error:
         sys.stderr.write("\n".join(filter(None, [error.message, error.hint])) + "\n")

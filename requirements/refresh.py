@@ -1,7 +1,7 @@
 """Write the hashed requirement files of this folder; see README.md beside it.
 
-    python requirements/refresh.py suite                         suite.txt, dev.txt, build.txt and uv.txt, from pyproject.toml
-    python requirements/refresh.py engine kohya pins.txt         kohya.txt and kohya-torch.txt, from exact pins that were run
+python requirements/refresh.py suite                         suite.txt, dev.txt, build.txt and uv.txt, from pyproject.toml
+python requirements/refresh.py engine kohya pins.txt         kohya.txt and kohya-torch.txt, from exact pins that were run
 """
 
 from __future__ import annotations
@@ -34,13 +34,22 @@ def compile_pins(source: Path, target: Path, *options: str) -> None:
     """Write `target`: the requirements of `source`, pinned and hashed, naming no index."""
     uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_"))}
-    command = [uv, "pip", "compile", "--quiet", "--no-config", "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links"]
+    command = [
+        uv,
+        "pip",
+        "compile",
+        "--quiet",
+        "--no-config",
+        "--generate-hashes",
+        "--no-emit-index-url",
+        "--no-emit-find-links",
+    ]
     command += ["--no-header", "--universal", "--system-certs", *options, "--output-file", str(target), str(source)]
     subprocess.run(command, check=True, env=clean)
     text = target.read_text()
     if "://" in text or "--find-links" in text:
         raise SystemExit(f"{target} names a host: it must not be kept.")
-    print(f"{target.name}: {len(re.findall(r'^[a-z0-9]', text, re.M))} packages")
+    print(f"{target.name}: {len(re.findall(r'^[a-z0-9]', text, re.MULTILINE))} packages")
 
 
 def engine(name: str, pins: Path) -> None:

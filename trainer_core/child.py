@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, Mapping, Optional  # noqa: UP035 - Python 3.8 runs this file
+from typing import Dict, Mapping, Optional
 
 # Each of these has broken an interpreter that is not the one it was meant for.
 # Colab exports UV_SYSTEM_PYTHON (an activated environment is then ignored), UV_CONSTRAINT (a missing file) and
@@ -33,9 +33,13 @@ _DROPPED = {
 _DROPPED_PREFIXES = ("UV_", "PIP_", "PYDEVD_")
 
 
-def child_environment(extra: Optional[Mapping[str, str]] = None, base: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
+def child_environment(
+    extra: Optional[Mapping[str, str]] = None, base: Optional[Mapping[str, str]] = None
+) -> Dict[str, str]:
     """A copy of `base` (this process's own by default) without what breaks another interpreter, with `extra` on top."""
     base = os.environ if base is None else base
-    kept = {name: value for name, value in base.items() if name not in _DROPPED and not name.startswith(_DROPPED_PREFIXES)}
+    kept = {
+        name: value for name, value in base.items() if name not in _DROPPED and not name.startswith(_DROPPED_PREFIXES)
+    }
     kept.update(extra or {})
     return kept

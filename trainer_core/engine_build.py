@@ -44,7 +44,10 @@ def settle(table: EngineTable, device: hardware.Accelerator, python: str | None,
             choices = torch_choice.choices(variant.torch, device, f"{table.title} {variant.version}")
             wanted = [minor for minor in variant.python if python in (None, minor)]
             if not wanted:
-                raise InstallError(f"{table.title} {variant.version} does not run on Python {python}.", f"It takes {' or '.join(variant.python)}.")
+                raise InstallError(
+                    f"{table.title} {variant.version} does not run on Python {python}.",
+                    f"It takes {' or '.join(variant.python)}.",
+                )
             found = interpreters.find(wanted, uv, uv_environment(), report, f"{table.title} {variant.version}")
         except InstallError as error:
             refused.append(error)
@@ -73,13 +76,17 @@ def fill(
         if not failure:
             return choice, seen
         if last or choice.build == REGISTRY:
-            raise InstallError(f"{build.title} could not be installed: {failure}.", f"The whole output is in {log_of(folder)}")
-        report(f"torch for {choice.build} cannot be used here ({failure}): taking the next build that runs on this machine.")
+            raise InstallError(
+                f"{build.title} could not be installed: {failure}.", f"The whole output is in {log_of(folder)}"
+            )
+        report(
+            f"torch for {choice.build} cannot be used here ({failure}): taking the next build that runs on this machine."
+        )
     raise AssertionError("torch_choice.choices is never empty")
 
 
 def _put_packages(folder: Path, build: Build, choice: TorchChoice, uv: Path, lock: int, report: Report) -> str:
-    """ "" once `folder` has a fresh venv with the pinned packages and the chosen torch, else what went wrong in one line."""
+    """What went wrong, in one line; "" once `folder` has a fresh venv with the pinned packages and the chosen torch."""
     venv = folder / "venv"
 
     def run(*arguments: str, say: Report | None = report, **variables: str) -> str:
@@ -109,7 +116,14 @@ def check(folder: Path, imports: Sequence[str], accelerator: str) -> tuple[Mappi
     environment = child_environment({"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"})
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_CHECK_S, env=environment, cwd=folder, check=False
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_CHECK_S,
+            env=environment,
+            cwd=folder,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return {}, str(error)

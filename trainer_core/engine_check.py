@@ -19,7 +19,12 @@ def check(imports, path, device):
     for name in imports:
         importlib.import_module(name)
     torch = importlib.import_module("torch")
-    seen = {"python": platform.python_version(), "torch": torch.__version__, "cuda": torch.version.cuda, "hip": torch.version.hip}
+    seen = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "hip": torch.version.hip,
+    }
     if device in ("cuda", "rocm"):
         seen.update(check_kernel(torch, device))
     return seen
@@ -33,7 +38,9 @@ def check_kernel(torch, device):
     if not torch.cuda.is_available():
         raise RuntimeError("torch sees no GPU")
     properties = torch.cuda.get_device_properties(0)
-    architecture = "sm_%d%d" % (properties.major, properties.minor) if device == "cuda" else properties.gcnArchName.split(":")[0]
+    architecture = (
+        "sm_%d%d" % (properties.major, properties.minor) if device == "cuda" else properties.gcnArchName.split(":")[0]
+    )
     compiled = torch.cuda.get_arch_list()
     total = (torch.ones(8, device="cuda") * 2).sum().item()
     if total != 16:
@@ -48,7 +55,10 @@ def main():
         answer = {"ok": True, **check(task["imports"], task.get("path"), task.get("device"))}
     except BaseException as error:  # noqa: BLE001 - whatever stops an import is the answer
         traceback.print_exc()
-        answer = {"ok": False, "failure": "%s: %s" % (type(error).__name__, (str(error).strip().splitlines() or [""])[-1])}
+        answer = {
+            "ok": False,
+            "failure": "%s: %s" % (type(error).__name__, (str(error).strip().splitlines() or [""])[-1]),
+        }
     print(json.dumps(answer))
     sys.exit(0 if answer["ok"] else 1)
 

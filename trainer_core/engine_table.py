@@ -1,9 +1,9 @@
 """What a `backend.toml` says about an engine's environment. Standard library only.
 
-    [upstream]             name; for engines that are run from their sources also repository, commit, digest, exclude, optional;
-                           licence_notice is shown before anything is installed
-    [[environment]]        version, python, lock, disk_gib, imports, imports_thorough; best first
-    [[environment.torch]]  the builds of torch for it: see trainer_core.torch_choice
+[upstream]             name; for engines that are run from their sources also repository, commit, digest, exclude, optional;
+                       licence_notice is shown before anything is installed
+[[environment]]        version, python, lock, disk_gib, imports, imports_thorough; best first
+[[environment.torch]]  the builds of torch for it: see trainer_core.torch_choice
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def read(engine: str) -> EngineTable:
         raise InstallError(f"There is no engine called {engine}.", f"Easel has: {', '.join(installable())}.")
     table = tomllib.loads(file.read_text("utf-8"))
     if "environment" not in table:
-        raise InstallError(f"{table.get('title', engine)} needs no environment of its own.", "There is nothing to install.")
+        raise InstallError(
+            f"{table.get('title', engine)} needs no environment of its own.", "There is nothing to install."
+        )
     variants = [_variant(row, file.parent) for row in table["environment"]]
     return EngineTable(engine, table["title"], table.get("upstream", {}), variants)
 

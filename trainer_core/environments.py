@@ -1,16 +1,16 @@
 """Engine environments: install, verify and remove them. Standard library only; `installer.py` is thin over this.
 
-    <home>/engines/<id>/venv             the engine's own Python packages
-    <home>/engines/<id>/source           its sources, for an engine that is run from them
-    <home>/engines/<id>/installed.json   what was installed; written last, by rename, so its presence means a whole environment
-    <home>/engines/<id>/installing       there while an installation is under way, or after one was interrupted
-    <home>/engines/<id>/install.log      raw output of the tools
+<home>/engines/<id>/venv             the engine's own Python packages
+<home>/engines/<id>/source           its sources, for an engine that is run from them
+<home>/engines/<id>/installed.json   what was installed; written last, by rename, so its presence means a whole environment
+<home>/engines/<id>/installing       there while an installation is under way, or after one was interrupted
+<home>/engines/<id>/install.log      raw output of the tools
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import fcntl
 import json
 import os
@@ -28,7 +28,16 @@ from trainer_core.errors import InstallError
 from trainer_core.torch_choice import NoTorch
 from trainer_core.uv import ensure_uv
 
-__all__ = ["InstalledEngine", "child_environment", "engine_home", "install", "installed", "obtainable", "remove", "verify"]
+__all__ = [
+    "InstalledEngine",
+    "child_environment",
+    "engine_home",
+    "install",
+    "installed",
+    "obtainable",
+    "remove",
+    "verify",
+]
 
 Report = Callable[[str], None]
 
@@ -125,7 +134,9 @@ def verify(engine: str, report: Report = print) -> Mapping[str, Any]:
     """
     table, found = engine_table.read(engine), installed(engine)
     if found is None:
-        raise InstallError(f"{table.title} is not installed.", f"Install it with: python installer.py backend install {engine}")
+        raise InstallError(
+            f"{table.title} is not installed.", f"Install it with: python installer.py backend install {engine}"
+        )
     variant = next((variant for variant in table.variants if variant.version == found.version), None)
     if variant is None:
         raise InstallError(f"{table.title} {found.version} is not a version that this Easel knows.", _mend(engine))
@@ -134,8 +145,12 @@ def verify(engine: str, report: Report = print) -> Mapping[str, Any]:
     report(f"Checking {table.title} {found.version} with {found.python}.")
     seen, failure = engine_build.check(found.home, [*variant.imports, *variant.imports_thorough], found.accelerator)
     if failure:
-        raise InstallError(f"{table.title} is broken: {failure}.", f"{_mend(engine)} Details: {engine_build.log_of(found.home)}")
-    report(f"{table.title} {found.version} works: Python {seen['python']}, torch {seen['torch']}{engine_build.on_gpu(seen)}.")
+        raise InstallError(
+            f"{table.title} is broken: {failure}.", f"{_mend(engine)} Details: {engine_build.log_of(found.home)}"
+        )
+    report(
+        f"{table.title} {found.version} works: Python {seen['python']}, torch {seen['torch']}{engine_build.on_gpu(seen)}."
+    )
     return seen
 
 
@@ -154,13 +169,14 @@ def remove(engine: str, report: Report = print) -> bool:
 def _up_to_date(table: EngineTable, device: hardware.Accelerator, python: str | None) -> InstalledEngine | None:
     """What is installed, when it is what an installation for `device` would make now."""
     present = installed(table.id)
+    if present is None or (python is not None and not present.interpreter.startswith(f"{python}.")):
+        return None
     for variant in table.variants:
         try:
             wanted = torch_choice.choices(variant.torch, device, table.title)[0]
         except NoTorch:
             continue
-        same = present and present.fingerprint == variant.fingerprint(wanted.build, wanted.pins, table.commit)
-        if same and (python is None or present.interpreter.startswith(f"{python}.")):
+        if present.fingerprint == variant.fingerprint(wanted.build, wanted.pins, table.commit):
             return present
     return None
 
@@ -201,12 +217,14 @@ def _make(
         accelerator=device.kind,
         origin=origin,
         fingerprint=variant.fingerprint(build.choices[0].build, build.choices[0].pins, table.commit),
-        installed_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        installed_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         details=seen,
     )
     _write(folder / "installed.json", json.dumps(asdict(record), indent=2) + "\n")
     _marker(table.id).unlink()
-    report(f"{table.title} {variant.version} is ready ({time.monotonic() - started:.0f} s): torch {seen['torch']}{engine_build.on_gpu(seen)}.")
+    report(
+        f"{table.title} {variant.version} is ready ({time.monotonic() - started:.0f} s): torch {seen['torch']}{engine_build.on_gpu(seen)}."
+    )
     return record
 
 
@@ -250,7 +268,7 @@ def _write(path: Path, text: str) -> None:
     """Write a file by rename: a reader sees the old one or the new one."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(text, "utf-8")
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def _mend(engine: str) -> str:

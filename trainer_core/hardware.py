@@ -14,7 +14,9 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
+
+from trainer_core.errors import InstallError
 
 Kind = Literal["cuda", "rocm", "xpu", "mps", "cpu"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -100,18 +102,29 @@ def chosen(kind: str = "auto") -> Accelerator:
     found = accelerators()
     if kind == "auto":
         return found[0]
-    return next((device for device in found if device.kind == kind), Accelerator(kind, f"a {kind} device that is not on this machine", present=False))  # type: ignore[arg-type]
+    if kind not in KINDS:
+        raise InstallError(f"There is no accelerator called {kind}.", f"Choose auto or one of: {', '.join(KINDS)}.")
+    absent = Accelerator(cast("Kind", kind), f"a {kind} device that is not on this machine", present=False)
+    return next((device for device in found if device.kind == kind), absent)
 
 
 def nvidia() -> tuple[Accelerator, ...]:
-    """NVIDIA GPUs as `nvidia-smi` lists them; empty when it does not answer, which is also how a broken driver shows."""
-    program = shutil.which("nvidia-smi") or next((path for path in ("/usr/lib/wsl/lib/nvidia-smi",) if Path(path).exists()), None)
+    """NVIDIA GPUs as `nvidia-smi` lists them; none when it does not answer, which is also how a broken driver shows."""
+    program = shutil.which("nvidia-smi") or next(
+        (path for path in ("/usr/lib/wsl/lib/nvidia-smi",) if Path(path).exists()), None
+    )
     if program is None:
-        return ()
+        # Some containers have the driver and the device, but not the program.
+        driver = nvidia_driver() if Path("/dev/nvidia0").exists() else ""
+        return (Accelerator("cuda", "NVIDIA GPU", driver=driver),) if driver else ()
     query = "--query-gpu=name,memory.total,memory.free,compute_cap,driver_version"
     try:
         answer = subprocess.run(
-            [program, query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=_NVIDIA_SMI_S, check=False
+            [program, query, "--format=csv,noheader,nounits"],
+            capture_output=True,
+            text=True,
+            timeout=_NVIDIA_SMI_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ()
@@ -126,7 +139,16 @@ def read_nvidia_smi(text: str) -> tuple[Accelerator, ...]:
         if len(fields) != 5:
             continue
         name, total, free, capability, driver = fields
-        found.append(Accelerator("cuda", name, _mib(total), _mib(free), capability if re.fullmatch(r"\d+\.\d+", capability) else "", driver))
+        found.append(
+            Accelerator(
+                "cuda",
+                name,
+                _mib(total),
+                _mib(free),
+                capability if re.fullmatch(r"\d+\.\d+", capability) else "",
+                driver,
+            )
+        )
     return tuple(found)
 
 
@@ -140,16 +162,23 @@ def nvidia_driver() -> str:
     return found[1] if found else ""
 
 
-def amd(nodes: Path = Path("/sys/class/kfd/kfd/topology/nodes"), cards: Path = Path("/sys/class/drm")) -> tuple[Accelerator, ...]:
+def amd(
+    nodes: Path = Path("/sys/class/kfd/kfd/topology/nodes"), cards: Path = Path("/sys/class/drm")
+) -> tuple[Accelerator, ...]:
     """AMD GPUs that the kernel's compute driver lists.
 
     Source: amdkfd's topology: `gfx_target_version` is 0 for a CPU node, else major * 10000 + minor * 100 + step (the last two in hex).
     """
     found = []
-    memory = [(_number(card / "device/mem_info_vram_total"), _number(card / "device/mem_info_vram_used")) for card in _cards(cards)]
+    memory = [
+        (_number(card / "device/mem_info_vram_total"), _number(card / "device/mem_info_vram_used"))
+        for card in _cards(cards)
+    ]
     for node in sorted(nodes.glob("*/properties"), key=lambda path: (len(path.parent.name), path.parent.name)):
         try:
-            version = int(dict(line.split(None, 1) for line in node.read_text().splitlines() if " " in line)["gfx_target_version"])
+            version = int(
+                dict(line.split(None, 1) for line in node.read_text().splitlines() if " " in line)["gfx_target_version"]
+            )
         except (OSError, KeyError, ValueError):
             continue
         if version:

@@ -1,6 +1,6 @@
-"""Find a CPython that an environment can be made from. Standard library only, and Python 3.8 syntax: the installer uses it
-before it runs on the Python that Easel itself needs.
+"""Find a CPython that an environment can be made from. Standard library only, and Python 3.8 syntax.
 
+The installer uses it before it runs on the Python that Easel itself needs.
 The order is: PATH, pyenv's versions, what uv has downloaded before, a download by uv. A candidate counts only after it was
 executed: a pyenv shim exists on PATH for every version pyenv has ever seen and fails when that version is not selected.
 """
@@ -11,7 +11,7 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator, List, Mapping, Optional, Sequence, Tuple  # noqa: UP035 - Python 3.8 runs this file
+from typing import Callable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from trainer_core.child import child_environment
 from trainer_core.errors import InstallError
@@ -107,7 +107,12 @@ def managed_by_uv(minor: str, uv: Optional[Path], environ: Mapping[str, str]) ->
     command = [str(uv), "python", "find", "--managed-python", "--no-python-downloads", "--no-project", minor]
     try:
         found = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=_ANSWER_S, env=dict(environ), check=False
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_ANSWER_S,
+            env=dict(environ),
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return
@@ -115,7 +120,9 @@ def managed_by_uv(minor: str, uv: Optional[Path], environ: Mapping[str, str]) ->
         yield Path(found.stdout.decode().strip())
 
 
-def find_local(wanted: Sequence[str], uv: Optional[Path] = None, environ: Optional[Mapping[str, str]] = None) -> Optional[Interpreter]:
+def find_local(
+    wanted: Sequence[str], uv: Optional[Path] = None, environ: Optional[Mapping[str, str]] = None
+) -> Optional[Interpreter]:
     """The first installed Python among `wanted` (such as ["3.12", "3.13"], best first), or None."""
     environ = os.environ if environ is None else environ
     seen = {}
@@ -137,7 +144,9 @@ def download(minor: str, uv: Path, environ: Mapping[str, str], report: Callable[
     quick = dict(environ, UV_HTTP_RETRIES="1")
     command = [str(uv), "python", "install", "--no-bin", minor]
     try:
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_DOWNLOAD_S, env=quick, check=False)
+        done = subprocess.run(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_DOWNLOAD_S, env=quick, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     if done.returncode != 0:
@@ -146,7 +155,11 @@ def download(minor: str, uv: Path, environ: Mapping[str, str], report: Callable[
 
 
 def find(
-    wanted: Sequence[str], uv: Path, environ: Mapping[str, str], report: Callable[[str], None] = print, purpose: str = "Easel"
+    wanted: Sequence[str],
+    uv: Path,
+    environ: Mapping[str, str],
+    report: Callable[[str], None] = print,
+    purpose: str = "Easel",
 ) -> Interpreter:
     """A Python among `wanted`, best first: an installed one, else the best one downloaded.
 
@@ -155,9 +168,9 @@ def find(
     """
     answer = find_local(wanted, uv, environ) or download(wanted[0], uv, environ, report)
     if answer is None:
-        names = " or ".join(wanted)
         raise InstallError(
-            "{} needs Python {}: none was found on PATH, under pyenv or among uv's, and none could be downloaded.".format(purpose, names),
-            "Install Python {} (for example with the system's package manager or pyenv) and run this again.".format(wanted[0]),
+            f"{purpose} needs Python {' or '.join(wanted)}: none was found on PATH, under pyenv or among uv's, "
+            "and none could be downloaded.",
+            f"Install Python {wanted[0]} (for example with the system's package manager or pyenv) and run this again.",
         )
     return answer

@@ -33,7 +33,12 @@ class Server:
 
     def lacks(self) -> list[str]:
         """The packages without which this server shows no widgets."""
-        folders = [*(prefix / "share/jupyter" for prefix in self.prefixes), data_folder(), Path("/usr/local/share/jupyter"), Path("/usr/share/jupyter")]
+        folders = [
+            *(prefix / "share/jupyter" for prefix in self.prefixes),
+            data_folder(),
+            Path("/usr/local/share/jupyter"),
+            Path("/usr/share/jupyter"),
+        ]
         return [
             package
             for package, extension in _LAB_EXTENSIONS.items()
@@ -81,7 +86,7 @@ def register(python: Path) -> bool:
         file.parent.mkdir(parents=True, exist_ok=True)
         beside = file.with_name(f".{file.name}.{os.getpid()}")
         beside.write_text(text, "utf-8")
-        os.replace(beside, file)
+        beside.replace(file)
         changed = True
     return changed
 

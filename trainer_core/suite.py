@@ -41,17 +41,24 @@ def set_up(wanted: str | None = None, *, dev: bool = False, report: Report = pri
         return jupyter.register(PYTHON)
     started = time.monotonic()
     if hardware.free_disk_bytes(CHECKOUT) < _NEEDED_GIB * 1024**3:
-        raise InstallError(f"Easel needs {_NEEDED_GIB} GiB of free space in {CHECKOUT}.", "Free some space, or move the folder to a larger disk.")
+        raise InstallError(
+            f"Easel needs {_NEEDED_GIB} GiB of free space in {CHECKOUT}.",
+            "Free some space, or move the folder to a larger disk.",
+        )
     uv = ensure_uv(report)
     _STATE.unlink(missing_ok=True)
     if not whole:
         _make_venv(uv, wanted, report)
     _put_packages(uv, present if whole else {}, locks, dev=dev, report=report)
     version = interpreters.ask(PYTHON)
-    record = {**({} if not whole else present), **locks, "python": "{}.{}.{}".format(*version.version) if version else ""}
+    record = {
+        **({} if not whole else present),
+        **locks,
+        "python": "{}.{}.{}".format(*version.version) if version else "",
+    }
     beside = _STATE.with_name(f".easel.json.{os.getpid()}")
     beside.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-    os.replace(beside, _STATE)
+    beside.replace(_STATE)
     jupyter.register(PYTHON)
     report(f"Easel is set up in {VENV} ({time.monotonic() - started:.0f} s).")
     return True
@@ -73,10 +80,15 @@ def tear_down() -> list[Path]:
 
 def _locks(*, dev: bool) -> dict[str, str]:
     """What `.venv` must have been made from: the digests of the requirement files and of the project's own metadata."""
-    files = {"suite": [resource("requirements") / "suite.txt"], "project": [CHECKOUT / "pyproject.toml", CHECKOUT / "trainer_core/__init__.py"]}
+    files = {
+        "suite": [resource("requirements") / "suite.txt"],
+        "project": [CHECKOUT / "pyproject.toml", CHECKOUT / "trainer_core/__init__.py"],
+    }
     if dev:
         files["dev"] = [resource("requirements") / "dev.txt"]
-    return {name: hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest() for name, paths in files.items()}
+    return {
+        name: hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest() for name, paths in files.items()
+    }
 
 
 def _state() -> dict[str, str]:
@@ -105,7 +117,9 @@ def _put_packages(uv: Path, present: dict[str, str], locks: dict[str, str], *, d
     lock = "dev" if dev else "suite"
     if present.get(lock) != locks[lock]:
         report("Fetching the packages of the notebooks" + (" and of the tests." if dev else "."))
-        _run(uv, *put, "--no-deps", "--require-hashes", "--requirement", str(requirements / f"{lock}.txt"), report=report)
+        _run(
+            uv, *put, "--no-deps", "--require-hashes", "--requirement", str(requirements / f"{lock}.txt"), report=report
+        )
     if present.get("project") != locks["project"]:
         _run(uv, *put, "--no-deps", "--build-constraints", str(requirements / "build.txt"), "--editable", str(CHECKOUT))
 

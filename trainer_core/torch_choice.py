@@ -73,8 +73,14 @@ def _impossible(rows: Sequence[Mapping[str, Any]], device: Accelerator, engine: 
     of_kind = [row for row in rows if row["kind"] == device.kind]
     if not of_kind:
         kinds = ", ".join(dict.fromkeys(row["kind"] for row in rows))
-        return NoTorch(f"{engine} has no build of torch for {device.kind}.", f"It runs on: {kinds}. Choose one with --accelerator.")
-    for_card = [row for row in of_kind if not device.architecture or "architectures" not in row or _has_kernels(row["architectures"], device)]
+        return NoTorch(
+            f"{engine} has no build of torch for {device.kind}.", f"It runs on: {kinds}. Choose one with --accelerator."
+        )
+    for_card = [
+        row
+        for row in of_kind
+        if not device.architecture or "architectures" not in row or _has_kernels(row["architectures"], device)
+    ]
     if for_card:
         floor = min((row["driver"] for row in for_card), key=_numbers)
         return NoTorch(
@@ -88,7 +94,9 @@ def _impossible(rows: Sequence[Mapping[str, Any]], device: Accelerator, engine: 
 
 
 def _reason(row: Mapping[str, Any], device: Accelerator) -> str:
-    build = "the package registry's own build" if row["build"] == REGISTRY else f"{row['pins']['torch']} for {row['build']}"
+    build = (
+        "the package registry's own build" if row["build"] == REGISTRY else f"{row['pins']['torch']} for {row['build']}"
+    )
     because = f" ({row['because']})" if "because" in row else ""
     return f"torch: {build}{because}, for {_device_name(device)}."
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import tarfile
@@ -21,7 +20,9 @@ _ANSWER_S = 15
 _FETCH_S = 900
 
 
-def fetch(upstream: Mapping[str, Any], target: Path, source: str | None = None, report: Callable[[str], None] = print) -> str:
+def fetch(
+    upstream: Mapping[str, Any], target: Path, source: str | None = None, report: Callable[[str], None] = print
+) -> str:
     """Where the sources came from, once `target` holds exactly the pinned commit of `upstream`.
 
     `source` is a folder (a checkout, a bare repository, an unpacked archive) or a git address; None is upstream's own address.
@@ -48,7 +49,7 @@ def fetch(upstream: Mapping[str, Any], target: Path, source: str | None = None, 
                 f"The sources from {origin} are not {upstream['commit'][:7]}: their files differ from the pinned ones.",
                 "Give a clean folder or repository that has this commit.",
             )
-        os.replace(tree, target)
+        tree.replace(target)
     return origin
 
 
@@ -60,7 +61,9 @@ def reachable(upstream: Mapping[str, Any], source: str | None = None) -> bool:
     if shutil.which("git"):
         return _git("ls-remote", "--heads", origin, timeout_s=_ANSWER_S) is None
     try:
-        with urllib.request.urlopen(urllib.request.Request(_archive_address(upstream, origin), method="HEAD"), timeout=_ANSWER_S):  # noqa: S310
+        with urllib.request.urlopen(
+            urllib.request.Request(_archive_address(upstream, origin), method="HEAD"), timeout=_ANSWER_S
+        ):
             return True
     except (OSError, ValueError):
         return False
@@ -78,7 +81,9 @@ def _from_folder(upstream: Mapping[str, Any], folder: Path, tree: Path, report: 
     """Fill `tree` from a local checkout, bare repository or plain folder."""
     repository = folder / ".git" if (folder / ".git").exists() else folder
     if not (repository.is_file() or (repository / "objects").is_dir()):
-        shutil.copytree(folder, tree, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*upstream.get("exclude", ()), "__pycache__"))
+        shutil.copytree(
+            folder, tree, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*upstream.get("exclude", ()), "__pycache__")
+        )
         return
     where = ["-C", str(folder)] if (folder / ".git").exists() else ["--git-dir", str(folder)]
     left_out = list(upstream.get("exclude", ()))
@@ -87,9 +92,14 @@ def _from_folder(upstream: Mapping[str, Any], folder: Path, tree: Path, report: 
         # A partial clone lacks large files; what only some families need may be among them.
         failure = _export(where, upstream["commit"], [*left_out, *upstream["optional"]], tree)
         if not failure:
-            report(f"This mirror lacks {', '.join(upstream['optional'])}: the families that need it cannot be trained from it.")
+            report(
+                f"This mirror lacks {', '.join(upstream['optional'])}: the families that need it cannot be trained from it."
+            )
     if failure:
-        raise InstallError(f"{folder} does not hold commit {upstream['commit'][:7]} ({failure}).", "Fetch it there, or give another source.")
+        raise InstallError(
+            f"{folder} does not hold commit {upstream['commit'][:7]} ({failure}).",
+            "Fetch it there, or give another source.",
+        )
 
 
 def _from_address(upstream: Mapping[str, Any], address: str, scratch: Path, tree: Path) -> None:
@@ -100,19 +110,27 @@ def _from_address(upstream: Mapping[str, Any], address: str, scratch: Path, tree
     where = ["--git-dir", str(repository)]
     failure = _git("init", "--quiet", "--bare", str(repository), timeout_s=_ANSWER_S)
     patient = ["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30"]
-    failure = failure or _git(*where, *patient, "fetch", "--quiet", "--depth", "1", address, upstream["commit"], timeout_s=_FETCH_S)
+    failure = failure or _git(
+        *where, *patient, "fetch", "--quiet", "--depth", "1", address, upstream["commit"], timeout_s=_FETCH_S
+    )
     if failure:  # a server may refuse to give a commit that is not a branch's tip by its name
         failure = _git(*where, *patient, "fetch", "--quiet", address, "+refs/*:refs/*", timeout_s=_FETCH_S)
     failure = failure or _export(where, upstream["commit"], upstream.get("exclude", ()), tree)
     if failure:
-        raise InstallError(f"Commit {upstream['commit'][:7]} could not be had from {address} ({failure}).", "Try again, or give a source that has it.")
+        raise InstallError(
+            f"Commit {upstream['commit'][:7]} could not be had from {address} ({failure}).",
+            "Try again, or give a source that has it.",
+        )
 
 
 def _from_archive(upstream: Mapping[str, Any], address: str, scratch: Path, tree: Path) -> None:
     """Fill `tree` from the archive a code host offers for a commit, for a machine without git."""
     archive = scratch / "archive.tar.gz"
     try:
-        with urllib.request.urlopen(_archive_address(upstream, address), timeout=_ANSWER_S) as answer, archive.open("wb") as file:  # noqa: S310
+        with (
+            urllib.request.urlopen(_archive_address(upstream, address), timeout=_ANSWER_S) as answer,
+            archive.open("wb") as file,
+        ):
             shutil.copyfileobj(answer, file)
     except (OSError, ValueError) as error:
         raise _unreachable(upstream, address, str(getattr(error, "reason", error))) from error
@@ -126,7 +144,18 @@ def _export(where: Sequence[str], commit: str, left_out: Sequence[str], tree: Pa
     with tempfile.TemporaryDirectory(dir=tree.parent) as scratch:
         archive = Path(scratch, "archive.tar")
         excluded = [f":(exclude){name}" for name in left_out]
-        failure = _git(*where, "-c", "core.autocrlf=false", "archive", f"--output={archive}", commit, "--", ".", *excluded, timeout_s=_FETCH_S)
+        failure = _git(
+            *where,
+            "-c",
+            "core.autocrlf=false",
+            "archive",
+            f"--output={archive}",
+            commit,
+            "--",
+            ".",
+            *excluded,
+            timeout_s=_FETCH_S,
+        )
         if failure is None:
             _unpack(archive, tree)
     return failure
@@ -137,7 +166,9 @@ def _unpack(archive: Path, tree: Path, strip: int = 0) -> None:
     with tarfile.open(archive) as tar:
         for member in tar:
             parts = PurePosixPath(member.name).parts[strip:]
-            content = tar.extractfile(member) if member.isreg() and parts and ".." not in parts and parts[0] != "/" else None
+            content = (
+                tar.extractfile(member) if member.isreg() and parts and ".." not in parts and parts[0] != "/" else None
+            )
             if content is not None:
                 path = tree.joinpath(*parts)
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +182,9 @@ def _git(*arguments: str, timeout_s: int) -> str | None:
     # The folder may belong to another user, as in a container; nothing in it is run.
     command = ["git", "-c", "safe.directory=*", *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout_s, env=environment, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=timeout_s, env=environment, check=False
+        )
     except subprocess.TimeoutExpired:
         return f"no answer within {timeout_s} s"
     if done.returncode == 0:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple  # noqa: UP035 - Python 3.8 runs this file
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from trainer_core.child import child_environment
 from trainer_core.errors import InstallError
@@ -25,7 +25,9 @@ _KEPT_FOR_UV = re.compile(
     r"UV_(INDEX_URL|DEFAULT_INDEX|EXTRA_INDEX_URL|INDEX_[A-Z0-9_]+_(USERNAME|PASSWORD)|TORCH_BACKEND_INDEX|PYTHON_INSTALL_MIRROR|PYTHON_INSTALL_DIR"
     r"|CACHE_DIR|LINK_MODE|CONCURRENT_DOWNLOADS|HTTP_TIMEOUT|INSECURE_HOST|OFFLINE|SYSTEM_CERTS|NATIVE_TLS|CUDA_DRIVER_VERSION)$"
 )
-_KEPT_FOR_PIP = re.compile(r"PIP_(INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS|CERT|CLIENT_CERT|TRUSTED_HOST|PROXY|CONFIG_FILE|CACHE_DIR|DEFAULT_TIMEOUT)$")
+_KEPT_FOR_PIP = re.compile(
+    r"PIP_(INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS|CERT|CLIENT_CERT|TRUSTED_HOST|PROXY|CONFIG_FILE|CACHE_DIR|DEFAULT_TIMEOUT)$"
+)
 # The lines of uv's output that a person who waits wants to see: the large downloads, and each step once.
 _TELLING = re.compile(r"Downloading \S+ \((\d{3,}\.\d+MiB|[\d.]+GiB)\)|Prepared |Installed ")
 _CERTIFICATES = (
@@ -38,7 +40,7 @@ _CERTIFICATES = (
 
 def system_certificates() -> str:
     """The file of certificates this system trusts, or "" where there is none; companies put their own among them."""
-    return next((path for path in _CERTIFICATES if os.path.exists(path)), "")
+    return next((path for path in _CERTIFICATES if Path(path).exists()), "")
 
 
 def uv_environment() -> Dict[str, str]:
@@ -66,7 +68,9 @@ def ensure_uv(report: Callable[[str], None] = print) -> Path:
     report("Fetching uv, the tool that makes the environments.")
     _fetch_with_pip(own.parent.parent)
     if version_of(own) < _MINIMUM:
-        raise InstallError("uv was fetched but does not run on this machine.", "Install uv 0.13 or newer yourself and run this again.")
+        raise InstallError(
+            "uv was fetched but does not run on this machine.", "Install uv 0.13 or newer yourself and run this again."
+        )
     return own
 
 
@@ -74,7 +78,12 @@ def version_of(uv: Path) -> Tuple[int, ...]:
     """The version a uv says it has; () when it does not run."""
     try:
         answer = subprocess.run(
-            [str(uv), "--version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=_ANSWER_S, env=uv_environment(), check=False
+            [str(uv), "--version"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_ANSWER_S,
+            env=uv_environment(),
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ()
@@ -89,20 +98,38 @@ def _fetch_with_pip(target: Path) -> None:
         # pip before 24.2 trusts only the certificates it brings along.
         kept.setdefault("PIP_CERT", system_certificates())
     lock = resource("requirements") / "uv.txt"
-    arguments = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes", "--upgrade"]
+    arguments = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--require-hashes",
+        "--upgrade",
+    ]
     arguments += ["--target", str(target), "--requirement", str(lock)]
     last = ""
     for python in _pythons_with_pip():
         done = subprocess.run(
-            [python, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=_FETCH_S, env=child_environment(kept), check=False
+            [python, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_FETCH_S,
+            env=child_environment(kept),
+            check=False,
         )
         if done.returncode == 0:
             return
         last = decisive_line(done.stdout.decode("utf-8", "replace"))
     if last:
-        raise InstallError("uv could not be fetched: " + last, "Check that this machine reaches its package registry, or install uv yourself.")
+        raise InstallError(
+            "uv could not be fetched: " + last,
+            "Check that this machine reaches its package registry, or install uv yourself.",
+        )
     raise InstallError(
-        "Neither uv nor pip was found.", "Install one of them (for example: apt install python3-pip) and run this again."
+        "Neither uv nor pip was found.",
+        "Install one of them (for example: apt install python3-pip) and run this again.",
     )
 
 
@@ -114,7 +141,12 @@ def _pythons_with_pip() -> List[str]:
         asked = [python, "-m", "pip", "--version"]
         try:
             answer = subprocess.run(
-                asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_ANSWER_S, env=child_environment(), check=False
+                asked,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=_ANSWER_S,
+                env=child_environment(),
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired):
             continue
@@ -142,7 +174,13 @@ def run_logged(
         record.flush()
         environment = uv_environment() if environment is None else dict(environment)
         with subprocess.Popen(
-            list(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment, pass_fds=tuple(keep_open), **options
+            list(command),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            pass_fds=tuple(keep_open),
+            **options,
         ) as process:
             for raw in process.stdout or ():
                 line = raw.decode("utf-8", "replace").rstrip()
