@@ -6,6 +6,7 @@ An engine's `parse` returns `Phase`, `Progress`, `Step` or `Notice`; the runner 
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -112,3 +113,16 @@ def from_dict(data: dict[str, Any]) -> Event | None:
         return cls(**{key: value for key, value in data.items() if key in names})
     except TypeError:
         return None
+
+
+def read_lines(text: bytes) -> list[dict[str, Any]]:
+    """The JSON objects in whole lines of an events file; lines that are damaged are left out."""
+    found = []
+    for line in text.splitlines():
+        try:
+            data = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(data, dict):
+            found.append(data)
+    return found

@@ -1,0 +1,125 @@
+"""A rehearsal engine: plays a recorded training as a real process and ends as told. For tests, drills and work on views.
+
+`[native.rehearsal]` tells it how: see `OPTIONS`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from trainer_core.backend import ArtefactPattern, Artefacts, JobSpec, Metrics, Place
+from trainer_core.events import Epoch, Event, Notice, Phase, Progress, Step
+from trainer_core.hardware import Machine
+from trainer_core.plan.sections import TrainingPlan
+from trainer_core.problems import Problem
+from trainer_core.registry import load_manifest
+
+ID = "rehearsal"
+SCORE = PurePosixPath("engine/score.json")
+ENDINGS = ("success", "oom", "nan", "hang", "crash", "empty", "killed", "stubborn", "fork", "flawed")
+"""success; a failure of that name; hang: alive and silent; empty: exit code 0 and no file; killed: by itself, as by the
+system; stubborn: deaf to SIGTERM; fork: success, but leaves a process in another session; flawed: a file full of NaN."""
+
+OPTIONS: Mapping[str, Any] = {
+    "ending": "success",
+    "steps_per_second": 20.0,
+    "at": 0,
+    "work_mib": 0,
+    "say": "",
+}
+"""The options with their defaults: how it ends; how fast it plays (0: as fast as it can); the step of the ending (0: the
+middle); how much is computed in each step; a warning it utters at the start."""
+
+_PHASES = (
+    ("Loading settings from", "starting"),
+    ("prepare images", "reading dataset"),
+    ("loading model for process", "loading model"),
+    ("caching latents...", "caching latents"),
+    ("running training", "training"),
+    ("generating sample images", "sampling"),
+    ("saving checkpoint:", "saving"),
+    ("model saved.", "saved"),
+)
+_BAR = re.compile(
+    r"steps:\s+\d+%\|[^|]*\|\s*(?P<step>\d+)/(?P<total>\d+) \[[\d:]+<[\d:?]+,\s*(?P<rate>[\d.?]+)it/s"
+    r"(?:, lr=(?P<lr>[\w.+-]+), step_loss=(?P<loss>[\w.+-]+))?\]"
+)
+_EPOCH = re.compile(r"^epoch (\d+)/(\d+)$")
+_STAMP = re.compile(r"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)?\s*(?P<level>INFO|WARNING|ERROR)\s+(?P<text>\S.*)$")
+
+
+class Rehearsal:
+    """The translation between Easel's words and those of the player."""
+
+    manifest = load_manifest(Path(__file__).parent / "backend.toml")
+
+    def problems(self, plan: TrainingPlan, machine: Machine) -> Sequence[Problem]:
+        """What the player does not know of its own options; it can play any plan."""
+        found = []
+        for name, value in plan.native.get(ID, {}).items():
+            path = f"native.{ID}.{name}"
+            if name not in OPTIONS:
+                found.append(Problem(path, "error", f"The player knows no {name}. It knows: {', '.join(OPTIONS)}."))
+            elif name == "ending" and value not in ENDINGS:
+                found.append(Problem(path, "error", f"The player knows no such ending. It knows: {', '.join(ENDINGS)}."))
+        return found
+
+    def render(self, plan: TrainingPlan, place: Place) -> JobSpec:
+        """The score to play from, and the command."""
+        stem = plan.output_stem or "last"
+        options = {**OPTIONS, **plan.native.get(ID, {})}
+        score = {"options": options, "output": str(place.output), "stem": stem, "plan": plan.model_dump()}
+        name = re.escape(stem)
+        return JobSpec(
+            backend=ID,
+            files={SCORE: json.dumps(score, indent=2, ensure_ascii=False) + "\n"},
+            command=(str(place.python), str(Path(__file__).parent / "play.py"), str(place.run / SCORE)),
+            environment={"PYTHONUTF8": "1"},
+            working_directory=place.run,
+            total_steps=plan.schedule.steps,
+            metrics=Metrics("log"),
+            artefacts=Artefacts(
+                final=ArtefactPattern("*.safetensors", rf"^{name}\.safetensors$"),
+                checkpoints=ArtefactPattern("*.safetensors", rf"^{name}-step(?P<step>\d{{8}})\.safetensors$"),
+                samples=ArtefactPattern("sample/*.png", rf"^sample/{name}_(?P<step>\d{{6}})_(?P<prompt>\d{{2}})_\d+\.png$"),
+            ),
+        )
+
+    def parse(self, line: str) -> Event | None:
+        """What one line of the player means, or None."""
+        text = line.strip()
+        if bar := _BAR.search(text):
+            return _step(bar)
+        if epoch := _EPOCH.match(text):
+            return Epoch(int(epoch[1]), int(epoch[2]))
+        stamp = _STAMP.match(line)
+        level, message = (stamp["level"], stamp["text"]) if stamp else ("", text)
+        for beginning, name in _PHASES:
+            if message.startswith(beginning):
+                return Phase(name)
+        if level in ("WARNING", "ERROR") and "no regularization images" not in message:
+            return Notice("warning" if level == "WARNING" else "error", message)
+        return None
+
+
+def _step(bar: re.Match[str]) -> Event:
+    step, total = int(bar["step"]), int(bar["total"])
+    loss, rate, pace = _number(bar["loss"]), _number(bar["lr"]), _number(bar["rate"])
+    if loss is not None and step:
+        return Step(step, loss, rate)
+    return Progress(step, total, 1 / pace if pace else None)
+
+
+def _number(text: str | None) -> float | None:
+    """The number in the text, nan and inf included; None for "?" or nothing."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+backend = Rehearsal()

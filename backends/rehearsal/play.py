@@ -1,0 +1,158 @@
+"""Plays a training: `python play.py score.json`. Standard library only; it knows nothing of Easel.
+
+Lines and their order are those of a recorded run (logs/), the bar is redrawn after a carriage return and shows each
+step twice: counted up with the loss of the step before, then with its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+LOGS = Path(__file__).parent / "logs"
+NAN_HALF = b"\x00\x7e"
+SIDE_PX = 64
+FEATURES = 16
+MODULES = 4
+
+
+def main(path: str) -> int:
+    """Plays the score in a file; the exit code is as told by its ending."""
+    score = json.loads(Path(path).read_text(encoding="utf-8"))
+    options, total = score["options"], score["plan"]["schedule"]["steps"]
+    ending, at = options["ending"], options["at"] or max(1, total // 2)
+    if ending == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if ending == "fork":
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"], start_new_session=True)
+    play_log("start")
+    if options["say"]:
+        print(f"                    WARNING  {options['say']}")
+    if ending == "empty":
+        play_log("empty")
+        return 0
+    began, loss, rate = time.monotonic(), math.nan, score["plan"]["optimizer"]["learning_rate"]
+    draw(0, total, 0.0)
+    for step in range(1, total + 1):
+        work(options["work_mib"])
+        if options["steps_per_second"]:
+            # Against the clock, so that the pace does not depend on how long a step takes.
+            time.sleep(max(0.0, began + step / options["steps_per_second"] - time.monotonic()))
+        pace = step / max(time.monotonic() - began, 1e-6)
+        draw(step, total, pace, loss, rate)
+        loss = math.nan if ending == "nan" and step >= at else loss_of(step)
+        draw(step, total, pace, loss, rate)
+        if step == at and ending in ("oom", "crash", "hang", "killed"):
+            return fail(ending)
+        leave_files(score, step, total)
+    write_lora(Path(score["output"]), score["stem"], score["plan"]["network"], flawed=ending in ("nan", "flawed"))
+    print(flush=True)
+    play_log("success")
+    return 0
+
+
+def fail(ending: str) -> int:
+    """Ends in the middle, in the way of that name."""
+    if ending == "hang":
+        while True:
+            time.sleep(3600)
+    print()
+    if ending == "killed":
+        sys.stdout.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    play_log(ending)
+    return 1
+
+
+def play_log(name: str) -> None:
+    """Prints a recorded piece of a log."""
+    sys.stdout.write((LOGS / f"{name}.log").read_text(encoding="utf-8"))
+    sys.stdout.flush()
+
+
+def draw(step: int, total: int, pace: float, loss: float = math.nan, rate: float | None = None) -> None:
+    """Redraws the bar, as a terminal would see it."""
+    share = step / total
+    blocks = ("█" * int(share * 10)).ljust(10)
+    left = int((total - step) / pace) if pace else 0
+    shown = f"{pace:5.2f}it/s" if pace else "?it/s"
+    values = f", lr={rate!r}, step_loss={loss:.6g}" if rate is not None and step else ""
+    if step == 1 and math.isnan(loss):
+        # As real bars do: the first step has no loss of a step before to show.
+        values = ""
+    sys.stdout.write(f"\rsteps: {share:4.0%}|{blocks}| {step}/{total} [00:{int(step / pace) if pace else 0:02d}<00:{left:02d}, {shown}{values}]")
+    sys.stdout.flush()
+
+
+def loss_of(step: int) -> float:
+    """A loss that falls and jitters as real ones do, the same in every run."""
+    jitter = zlib.crc32(str(step).encode()) / 2**32 - 0.5
+    return 0.08 + 0.12 * math.exp(-step / 200) + 0.05 * jitter
+
+
+def work(mebibytes: int) -> None:
+    """Computes for a while, always the same amount."""
+    block = bytes(1 << 20)
+    for _ in range(mebibytes):
+        hashlib.sha256(block).digest()
+
+
+def leave_files(score: dict, step: int, total: int) -> None:
+    """Writes the checkpoint and the sample that are due after a step."""
+    plan, folder = score["plan"], Path(score["output"])
+    if (every := plan["output"]["save_every_steps"]) and step % every == 0 and step < total:
+        name = f"{score['stem']}-step{step:08d}"
+        print(f"\nsaving checkpoint: {folder / name}.safetensors", flush=True)
+        write_lora(folder, name, plan["network"])
+    if (every := plan["sampling"]["every_steps"]) and step % every == 0:
+        print("\n                    INFO     generating sample images at step", step, flush=True)
+        write_sample(folder / "sample" / f"{score['stem']}_{step:06d}_00_{plan['sampling']['seed']}.png", step / total)
+
+
+def write_lora(folder: Path, name: str, network: dict, flawed: bool = False) -> None:
+    """Writes a small LoRA of the asked rank and alpha whose up factors have moved from zero, or hold only NaN."""
+    rank, tensors = network["rank"], {}
+    for number in range(MODULES):
+        module = f"lora_unet_down_blocks_{number}_attentions_0_transformer_blocks_0_attn1_to_q"
+        value = NAN_HALF if flawed else struct.pack("<e", 0.01 * (number + 1))
+        tensors[f"{module}.alpha"] = ([], struct.pack("<e", network["alpha"]))
+        tensors[f"{module}.lora_down.weight"] = ([rank, FEATURES], struct.pack("<e", 0.05) * (rank * FEATURES))
+        tensors[f"{module}.lora_up.weight"] = ([FEATURES, rank], value * (FEATURES * rank))
+    header, offset = {"__metadata__": {"ss_network_dim": str(rank), "ss_network_alpha": str(network["alpha"])}}, 0
+    for key, (shape, data) in tensors.items():
+        header[key] = {"dtype": "F16", "shape": shape, "data_offsets": [offset, offset + len(data)]}
+        offset += len(data)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    folder.mkdir(parents=True, exist_ok=True)
+    body = b"".join(data for _, data in tensors.values())
+    (folder / f"{name}.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
+def write_sample(path: Path, share: float) -> None:
+    """Writes a picture whose colours come out of noise as the training goes on."""
+    rows = bytearray()
+    for y in range(SIDE_PX):
+        rows.append(0)
+        for x in range(SIDE_PX):
+            noise = zlib.crc32(f"{x},{y}".encode()) & 255
+            for channel in (4 * x, 4 * y, 128):
+                rows.append(int(share * (channel & 255) + (1 - share) * noise))
+    size = struct.pack(">IIBBBBB", SIDE_PX, SIDE_PX, 8, 2, 0, 0, 0)
+    pieces = ((b"IHDR", size), (b"IDAT", zlib.compress(bytes(rows))), (b"IEND", b""))
+    packed = (struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in pieces)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,92 @@
+"""How a run ended: which state, which files, and why. An exit code of 0 is no success by itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainer_core import diagnosis, places
+from trainer_core.backend import BackendManifest, JobSpec
+from trainer_core.diagnosis import Diagnosis
+from trainer_core.errors import EaselError, RunError
+from trainer_core.runs import artefacts, delivery, tail
+from trainer_core.runs.directory import RunDirectory
+from trainer_core.runs.state import RunState
+
+
+@dataclass
+class Outcome:
+    """What goes into `result.json`: state, files, what acceptance said, and the diagnosis of a failure."""
+
+    state: RunState
+    exit_code: int | None = None
+    outputs: list[str] = field(default_factory=list)
+    acceptance: dict[str, Any] | None = None
+    diagnosis: Diagnosis | None = None
+    notices: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """This as JSON data, with the state by name."""
+        return {**dataclasses.asdict(self), "state": self.state.name}
+
+
+def judge(directory: RunDirectory, spec: JobSpec, manifest: BackendManifest, exit_code: int) -> Outcome:
+    """The outcome of an engine that ended by itself: COMPLETED only with exit code 0 and an accepted LoRA."""
+    if exit_code != 0:
+        found = diagnosis.explain(tail.last_lines(directory.log), manifest.diagnosis, exit_code)
+        return Outcome(RunState.FAILED, exit_code, diagnosis=found)
+    plan = directory.plan
+    final = artefacts.final_file(directory.output, spec.artefacts)
+    if final is None:
+        return Outcome(RunState.FAILED, 0, diagnosis=_nothing_written(directory, manifest))
+    accepted, reasons, record = _accept(final, plan["network"])
+    if not accepted:
+        cause = f"The finished LoRA cannot be used: {' '.join(reasons)}"
+        advice = "It is kept in the run folder and was not delivered. Try a lower learning rate, or bf16 instead of fp16."
+        return Outcome(RunState.FAILED, 0, acceptance=record, diagnosis=Diagnosis("output-refused", cause, "", advice))
+    outputs, notices = _deliver(directory, spec, plan["output"], final)
+    return Outcome(RunState.COMPLETED, 0, outputs, record, notices=notices)
+
+
+def not_finite(steps: int, step: int) -> Diagnosis:
+    """The diagnosis of a run that was stopped because its loss was no number any more."""
+    cause = f"The loss was not a number for {steps} steps in a row, up to step {step}: the LoRA was ruined, so the run was stopped."
+    advice = "Use a lower learning rate, and bf16 instead of fp16. If it begins at the first step, check the base model and the VAE."
+    return Diagnosis("nan-loss", cause, "", advice)
+
+
+def _nothing_written(directory: RunDirectory, manifest: BackendManifest) -> Diagnosis:
+    cause = "The engine ended without an error and without a LoRA."
+    advice = "Its log, engine.log in the run folder, says what it did; most often it found no pictures it could use."
+    found = diagnosis.explain(tail.last_lines(directory.log), manifest.diagnosis, 0)
+    return found or Diagnosis("no-output", cause, "", advice)
+
+
+def _accept(final: Path, network: Mapping[str, Any]) -> tuple[bool, Sequence[str], dict[str, Any]]:
+    from trainer_core.runs.acceptance import accept
+
+    try:
+        acceptance = accept(final, network["rank"], network["alpha"])
+    except EaselError as error:
+        return False, [str(error)], {"ok": False, "reasons": [str(error)]}
+    return acceptance.ok, acceptance.reasons, dataclasses.asdict(acceptance)
+
+
+def _deliver(directory: RunDirectory, spec: JobSpec, wanted: Mapping[str, Any], final: Path) -> tuple[list[str], list[str]]:
+    """The files where the user finds them, and what went wrong on the way there; the LoRA itself is safe in either case."""
+    found = artefacts.matching(directory.output, spec.artefacts.checkpoints)
+    steps = [(path, int(match["step"])) for path, match in found if "step" in match.groupdict() and path != final]
+    folder = Path(wanted["folder"]) if wanted["folder"] else places.outputs()
+    stem = wanted["prefix"] + wanted["name"] or directory.path.name
+    try:
+        written = delivery.deliver(final, steps, folder, stem)
+    except RunError as error:
+        return [str(final)], [f"The finished LoRA stays in the run folder. {error}"]
+    try:
+        copies = [delivery.copy_to(written[0], Path(wanted["copy_to"]))] if wanted["copy_to"] else []
+    except RunError as error:
+        return [str(path) for path in written], [f"The finished LoRA could not be copied. {error}"]
+    return [str(path) for path in (written[0], *copies, *written[1:])], []

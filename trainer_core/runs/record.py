@@ -1,0 +1,78 @@
+"""An engine's own record of raw loss and learning rate: its tensorboard event files, read while they grow."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from trainer_core.backend import Metrics
+from trainer_core.runs.steps import StepLedger
+
+_PATTERN = "events.out.tfevents.*"
+
+
+class TensorboardRecord:
+    """Brings what was added to the event files below a folder into a ledger.
+
+    The library that reads them is loaded with the first file: most of the runner's memory would be for it.
+    """
+
+    def __init__(self, metrics: Metrics, ledger: StepLedger) -> None:
+        self._folder = metrics.folder
+        self._loss = metrics.loss
+        self._rates = {tag: rank for rank, tag in enumerate(metrics.learning_rates)}
+        self._ledger = ledger
+        self._loaders: dict[Path, Any] = {}
+        self._best: tuple[int, int] = (0, 0)
+
+    def read(self) -> bool:
+        """Notes what is new; True when there was something."""
+        grown = False
+        for loader in self._open():
+            for event in loader.Load():
+                for value in event.summary.value:
+                    grown |= self._note(event.step, value.tag, _number(value))
+        return grown
+
+    def _open(self) -> Iterator[Any]:
+        if self._folder is None or not self._folder.is_dir():
+            return
+        for path in sorted(self._folder.rglob(_PATTERN)):
+            if path not in self._loaders:
+                self._loaders[path] = _loader(path)
+            yield self._loaders[path]
+
+    def _note(self, step: int, tag: str, number: float | None) -> bool:
+        if number is None:
+            return False
+        if tag == self._loss:
+            self._ledger.note(step, loss=number)
+        elif tag in self._rates:
+            # Several tags may hold the rate of a step, the best of them not necessarily last.
+            rank = self._rates[tag]
+            at, best = self._best
+            if at != step or rank <= best:
+                self._best = (step, rank)
+                self._ledger.note(step, learning_rate=number)
+        else:
+            return False
+        return True
+
+
+def _loader(path: Path) -> Any:
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+
+    # It logs each time it reaches the end of a file that is still being written.
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
+    return LegacyEventFileLoader(str(path))
+
+
+def _number(value: Any) -> float | None:
+    """The number in an entry, whichever of the two forms it was written in."""
+    if value.WhichOneof("value") == "simple_value":
+        return float(value.simple_value)
+    if value.WhichOneof("value") == "tensor" and len(value.tensor.float_val) == 1:
+        return float(value.tensor.float_val[0])
+    return None

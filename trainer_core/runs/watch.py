@@ -1,0 +1,120 @@
+"""What an engine says and leaves behind, turned into events while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from trainer_core.backend import Backend, JobSpec
+from trainer_core.events import Event, Notice, Phase, Progress, Step
+from trainer_core.runs.artefacts import ArtefactWatch
+from trainer_core.runs.directory import RunDirectory
+from trainer_core.runs.journal import Journal
+from trainer_core.runs.record import TensorboardRecord
+from trainer_core.runs.steps import StepLedger
+from trainer_core.runs.tail import LogTail
+
+SETTLED_S = 1.0
+"""After so long without a new word on a step, what is known of it counts."""
+HALF_LINE_S = 0.5
+"""After so long a bar without a line end is read as it stands."""
+SILENCE_S = 600.0
+FILES_EVERY_S = 1.0
+TRAINING = "training"
+
+
+class EngineWatch:
+    """Reads the log, the engine's own record and its output folder, and writes what is new into the journal.
+
+    `clock` counts seconds; it is a parameter so that a silence of minutes can be tried in none.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        spec: JobSpec,
+        backend: Backend,
+        journal: Journal,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.steps = StepLedger()
+        self._spec, self._parse, self._journal, self._clock = spec, backend.parse, journal, clock
+        self._log = LogTail(directory.log)
+        self._record = TensorboardRecord(spec.metrics, self.steps) if spec.metrics.kind == "tensorboard" else None
+        self._artefacts = ArtefactWatch(directory.path, directory.output, spec.artefacts)
+        self._heard = self._step_heard = clock()
+        self._next_files = 0.0
+        self._half = ""
+        self._shown = (0, 0.0)
+        self._warned = False
+
+    def look(self) -> None:
+        """Takes in what is new. Called a few times a second; costs next to nothing when nothing is."""
+        now = self._clock()
+        lines = self._log.lines()
+        found = [event for line in lines if (event := self._parse(line)) is not None]
+        if lines:
+            self._heard, self._half, self._warned = now, "", False
+        elif now - self._heard >= HALF_LINE_S:
+            found += self._half_line()
+        self._journal.write(*self._sorted(found, now))
+        if now >= self._next_files:
+            self._next_files = now + FILES_EVERY_S
+            self._look_at_files(now)
+        self._journal.write(*self.steps.take(silent=now - self._step_heard >= SETTLED_S))
+        if now - self._heard >= SILENCE_S and not self._warned:
+            self._warned = True
+            minutes = round(SILENCE_S / 60)
+            text = f"The engine has said nothing for {minutes} minutes. It may be at work on something long, or hang; stop it if you think so."
+            self._journal.write(Notice("warning", text))
+
+    def finish(self) -> None:
+        """Takes in what is left once the engine has ended."""
+        while lines := self._log.lines():
+            self._journal.write(*self._sorted([event for line in lines if (event := self._parse(line))], self._clock()))
+        last = self._parse(self._log.pending) if self._log.pending else None
+        self._journal.write(*self._sorted([last] if last else [], self._clock()))
+        if self._record:
+            self._record.read()
+        self._journal.write(*self.steps.finish())
+        self._journal.write(*self._artefacts.look(self.steps.given, at_end=True))
+        self._log.close()
+
+    def _half_line(self) -> list[Event]:
+        """A bar that waits for its next redraw. Half a sentence is left until it is whole."""
+        if self._log.pending == self._half:
+            return []
+        self._half = self._log.pending
+        event = self._parse(self._half)
+        return [event] if isinstance(event, Progress | Step) else []
+
+    def _sorted(self, found: list[Event], now: float) -> list[Event]:
+        """The events to write: steps go to the ledger, of several positions of the bar only the last is shown."""
+        position: Progress | None = None
+        told: list[Event] = []
+        before, began = self._shown
+        for event in found:
+            if not isinstance(event, Step | Progress):
+                told.append(event)
+                continue
+            self.steps.saw(event.step)
+            if isinstance(event, Step):
+                self._note(event, now)
+                rate = (now - began) / (event.step - before) if began and event.step > before else None
+                event = Progress(event.step, self._spec.total_steps, rate)
+            if event.step > self._shown[0]:
+                # After a sample or a checkpoint the engine does not say that it trains again.
+                told.append(Phase(TRAINING))
+                self._shown = (event.step, now)
+            position = event
+        return [*told, position] if position else told
+
+    def _note(self, event: Step, now: float) -> None:
+        if self._record is None:
+            self.steps.note(event.step, event.loss, event.learning_rate)
+            self._step_heard = now
+
+    def _look_at_files(self, now: float) -> None:
+        if self._record and self._record.read():
+            self._step_heard = self._heard = now
+        self._journal.write(*self._artefacts.look(self.steps.given))
