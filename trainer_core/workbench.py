@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core import detection, environments, hardware, header, places, prefill, profiles, registry
-from trainer_core.backend import Backend, JobSpec, Place
+from trainer_core.backend import Backend, JobSpec
 from trainer_core.datasets import scan
-from trainer_core.errors import DatasetError, EaselError, ProfileError
+from trainer_core.errors import DatasetError, EaselError, PlanError, ProfileError
 from trainer_core.plan import fields
 from trainer_core.plan.draft import Draft, Facts, Source
 from trainer_core.problems import Problem
+from trainer_core.runs.place import place_for
+from trainer_core.runs.place import place_for
 from trainer_core.runs.run import Run
 
 PREFERRED_ENGINES = ("kohya", "simpletuner")
@@ -131,8 +133,6 @@ class Workbench:
         return Run.start(plan, backend, dataset, machine=self.facts.machine, folder=folder or places.runs())
 
     def _ready_backend(self) -> Backend:
-        from trainer_core.errors import PlanError
-
         backend = self.backend
         stopping = [problem for problem in self._engine_problems() if problem.severity == "error"]
         if backend is None or stopping:
