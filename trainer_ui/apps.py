@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from IPython.display import display
 from ipywidgets import Box, Dropdown, VBox, Widget
 
 from trainer_core.runs.run import FINAL_STATES
@@ -17,14 +18,15 @@ from trainer_ui.feed import Feed
 from trainer_ui.panels.dataset import DatasetPanel
 from trainer_ui.panels.history import HistoryPanel
 from trainer_ui.panels.launch import LaunchPanel
-from trainer_ui.panels.model import ModelPanel
+from trainer_ui.panels.model import ModelPanel, family_title
 from trainer_ui.panels.profile import ProfilePanel
 from trainer_ui.panels.run import RunPanel
 from trainer_ui.panels.settings import SettingsPanel
 from trainer_ui.session import Session
 from trainer_ui.words import Words
 
-_shown: LoraTrainer | None = None
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 def lora_trainer(settings: Mapping[str, Any] | None = None, profile: str = "", engine: str = "") -> None:
@@ -35,18 +37,19 @@ def lora_trainer(settings: Mapping[str, Any] | None = None, profile: str = "", e
         profile: a profile to begin with, by id.
         engine: the engine that is to run the job; else EASEL_ENGINE, else Easel chooses.
     """
-    global _shown
-    from IPython.display import display
-
-    if _shown is not None:
-        _shown.close()
-    _shown = LoraTrainer(Workbench(engine=engine or os.environ.get("EASEL_ENGINE", "")))
-    _shown.open(settings or {}, profile)
-    display(_shown.root)
+    if LoraTrainer.shown is not None:
+        # The cell was run again: the page has dropped the old app, and its thread must not go on.
+        LoraTrainer.shown.close()
+    app = LoraTrainer.shown = LoraTrainer(Workbench(engine=engine or os.environ.get("EASEL_ENGINE", "")))
+    app.open(settings or {}, profile)
+    display(app.root)
 
 
 class LoraTrainer:
     """The panels of the LoRA trainer around one session, and the feed that keeps them up to date."""
+
+    shown: ClassVar[LoraTrainer | None] = None
+    """The one that this kernel shows."""
 
     def __init__(self, bench: Workbench) -> None:
         self.session = session = Session(bench)
@@ -84,9 +87,9 @@ class LoraTrainer:
         """Takes the values to begin with, and looks for a run that is going on."""
         session = self.session
         with session.lock:
-            attempt(lambda: session.change(settings), session._note)
-            attempt(lambda: session.bench.use_profile(profile), session._note)
-            attempt(session.watch_running, session._note)
+            attempt(lambda: session.change(settings), session.note)
+            attempt(lambda: session.bench.use_profile(profile), session.note)
+            attempt(session.watch_running, session.note)
             session.show()
         self.feed.start()
 
@@ -104,7 +107,8 @@ class LoraTrainer:
 
     def _show(self) -> None:
         bench, values = self.session.bench, self.session.values
-        parts = [bench.family, f"dataset {values['dataset.path'].rstrip('/').rpartition('/')[2]!r}" if values["dataset.path"] else ""]
+        folder = Path(values["dataset.path"]).name
+        parts = [family_title(bench.family) if bench.family else "", f"dataset {folder}" if folder else ""]
         dataset = bench.facts.dataset
         if dataset is not None:
             parts.append(f"{len(dataset.pictures)} pictures")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainer_core import places
 from trainer_core.errors import EaselError
 from trainer_core.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 LONGEST_SENTENCE = 600
 
@@ -29,7 +32,7 @@ def attempt(action: Callable[[], None], say: Callable[[str], None]) -> bool:
         action()
     except EaselError as error:
         say(printable(str(error), LONGEST_SENTENCE))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # the one place for it in the notebooks
         say(_unexpected(error))
     else:
         return True
@@ -44,6 +47,6 @@ def _unexpected(error: Exception) -> str:
         with log_file().open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text + "\n")
     except OSError:
-        logging.getLogger(__name__).error("%s", text)
+        logging.getLogger(__name__).warning("%s", text)
         return f"This did not work: {what}."
     return f"This did not work: {what}. The details are in {log_file()}."

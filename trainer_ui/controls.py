@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ipywidgets import Box, Button, Checkbox, Dropdown, IntText, Label, Layout, Text, Widget
 
 from trainer_core.plan import fields
 from trainer_core.plan.draft import Source
-from trainer_core.plan.fields import SettingField
-from trainer_ui.session import Session
 from trainer_ui.words import hint
+
+if TYPE_CHECKING:
+    from trainer_core.plan.fields import SettingField
+    from trainer_ui.session import Session
 
 SOURCE_WORDS = {Source.DEFAULT: "default", Source.PROFILE: "profile", Source.PREFILL: "prefilled", Source.USER: "yours"}
 WIDE = frozenset({"sampling.prompt", "sampling.negative_prompt", "model.vae", "output.folder", "output.copy_to"})
@@ -61,7 +63,9 @@ def control(field: SettingField) -> Widget:
     """A control of the kind that fits the setting's type. None of them changes a value out of bounds in silence."""
     name = label(field)
     if field.choices:
-        found: Widget = Dropdown(description=name, options=[(choice or EMPTY_CHOICE, choice) for choice in field.choices])
+        found: Widget = Dropdown(
+            description=name, options=[(choice or EMPTY_CHOICE, choice) for choice in field.choices]
+        )
     elif field.base_type is bool:
         found = Checkbox(description=name, indent=False)
     elif field.base_type is int:
@@ -87,7 +91,9 @@ class SettingControl:
         self.widget.add_class("easel-setting")
         if field.path in WIDE:
             self.widget.add_class("easel-wide")
-        self.control.observe(session.handler(lambda entered: session.change({field.path: meant(field, entered)})), "value")
+        self.control.observe(
+            session.handler(lambda entered: session.change({field.path: meant(field, entered)})), "value"
+        )
         self.reset.on_click(session.handler(lambda _: session.reset(field.path)))
 
     def show(self, value: Any, source: Source) -> None:

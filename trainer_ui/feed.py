@@ -6,14 +6,17 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from trainer_core.errors import RunError
 from trainer_core.runs.run import FINAL_STATES, Run
 from trainer_core.text import printable
 from trainer_ui.boundary import attempt
 from trainer_ui.record import Record
 from trainer_ui.verdict import verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TICK_S = 0.25
 BEAT_S = 2.0
@@ -69,6 +72,8 @@ class Watch:
         self.record = Record()
         self.log = LogTail(run.directory.log)
         self.state = ""
+        self._prompt = prompt_of(run)
+        self._total = run.directory.spec.total_steps
         self._offset = 0
         self._told = (-1, 0, 0)
         self._last: Mapping[str, Any] = {}
@@ -77,14 +82,14 @@ class Watch:
         """The message for the view: everything when `full`, else what is new, None when nothing is."""
         # The state is read first: when it is final, the events and lines that are read after it are the last ones.
         self.state = self.run.state.name
-        found, self._offset = self.run.events(self._offset)
-        for event in found:
-            self.record.take(event)
+        self._read()
         lines = self.log.read()
         points, samples, notices = (0, 0, 0) if full or self._told[0] < 0 else self._told
         status = self._status()
         record = self.record
-        changed = status != self._last or lines or self._told != (record.count, len(record.samples), len(record.notices))
+        changed = (
+            status != self._last or lines or self._told != (record.count, len(record.samples), len(record.notices))
+        )
         if not (changed or full):
             return None
         first = full or self._told[0] < 0
@@ -101,6 +106,16 @@ class Watch:
         self._told, self._last = (record.count, len(record.samples), len(record.notices)), status
         return message, [record.points[3 * points :].tobytes()]
 
+    def _read(self) -> None:
+        """Takes all new events; a long file is read in pieces."""
+        while True:
+            before = self._offset
+            found, self._offset = self.run.events(before)
+            for event in found:
+                self.record.take(event)
+            if self._offset == before:
+                return
+
     def _status(self) -> dict[str, Any]:
         record = self.record
         phase = " · ".join(part for part in (record.phase, record.epoch) if part)
@@ -108,7 +123,7 @@ class Watch:
             "state": self.state,
             "phase": printable(phase, 200),
             "step": record.step,
-            "total": record.total or self.run.summary.total,
+            "total": record.total or self._total,
             "seconds_per_step": record.seconds_per_step,
             "log": self.log.open,
             "verdict": verdict(self.run) if self.run.state in FINAL_STATES else [],
@@ -116,13 +131,25 @@ class Watch:
 
     def _sample(self, index: int) -> dict[str, Any]:
         sample = self.record.samples[index]
-        return {"index": index, "step": sample.step, "prompt": printable(Path(sample.path).name, 200)}
+        return {"index": index, "step": sample.step, "prompt": self._prompt}
+
+
+def prompt_of(run: Run) -> str:
+    """What the samples of a run show, as its plan says; "" when the plan cannot be read."""
+    try:
+        plan = run.directory.plan
+    except RunError:
+        return ""
+    prompt, trigger = plan.get("sampling", {}).get("prompt", ""), plan.get("dataset", {}).get("trigger", "")
+    return printable(str(prompt).replace("{trigger}", str(trigger)), 300)
 
 
 class Feed:
     """Follows at most one run; everything the view is told comes from this one thread, so that it comes in order."""
 
-    def __init__(self, tell: Tell, beat: Callable[[], None], changed: Callable[[], None], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, tell: Tell, beat: Callable[[], None], changed: Callable[[], None], say: Callable[[str], None]
+    ) -> None:
         self._tell, self._beat, self._changed, self._say = tell, beat, changed, say
         self._lock = threading.Lock()
         self._wake = threading.Event()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from trainer_core import events
-from trainer_core.events import Event
+
+if TYPE_CHECKING:
+    from trainer_core.events import Event
 
 _NAN = float("nan")
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer_core import places
-from trainer_core.backend import Backend
 from trainer_core.errors import PlanError
 from trainer_core.problems import Problem, blocking
 from trainer_core.runs.run import FINAL_STATES, Run, list_runs
-from trainer_core.workbench import Workbench
 from trainer_ui.boundary import attempt
+
+if TYPE_CHECKING:
+    from trainer_core.backend import Backend
+    from trainer_core.workbench import Workbench
 
 
 class Session:
@@ -33,7 +35,7 @@ class Session:
         self.backend: Backend | None = None
         self.problems: tuple[Problem, ...] = ()
         self.values: Mapping[str, Any] = {}
-        self.follow: Callable[[Run | None], None] = lambda run: None
+        self.follow: Callable[[Run | None], None] = _nowhere
         self._views: list[Callable[[], None]] = []
         self._showing = False
 
@@ -65,18 +67,19 @@ class Session:
                 if self._showing:
                     return
                 self.message = ""
-                attempt(lambda: action(event["new"] if isinstance(event, Mapping) else event), self._note)
-                attempt(self.show, self._note)
+                attempt(lambda: action(event["new"] if isinstance(event, Mapping) else event), self.note)
+                attempt(self.show, self.note)
 
         return call
 
     def say(self, sentence: str) -> None:
         """Shows a sentence to the user, from any thread."""
         with self.lock:
-            self._note(sentence)
-            attempt(self.show, self._note)
+            self.note(sentence)
+            attempt(self.show, self.note)
 
-    def _note(self, sentence: str) -> None:
+    def note(self, sentence: str) -> None:
+        """Keeps a sentence for the next time that the views show."""
         self.message = sentence
 
     def change(self, values: Mapping[str, Any]) -> None:
@@ -99,9 +102,10 @@ class Session:
         """Starts the job in a thread, since every picture is read whole first."""
         if self.starting:
             return
-        if stopping := blocking(self.problems):
-            many = f"{len(stopping)} things stand in the way, the first:" if len(stopping) > 1 else "One thing stands in the way:"
-            self.message = f"Not started. {many} {stopping[0].message}"
+        stopping = blocking(self.problems)
+        if stopping:
+            others = f" {len(stopping) - 1} more to settle." if len(stopping) > 1 else ""
+            self.message = f"Not started. {stopping[0].message}{others}"
             return
         self.starting = True
         # The user may go on changing the job meanwhile: a workbench only ever replaces its draft, so a copy stays as it is.
@@ -109,13 +113,13 @@ class Session:
         threading.Thread(target=self._start, args=(job,), name="easel-start", daemon=True).start()
 
     def _start(self, job: Workbench) -> None:
-        done = attempt(lambda: self.watch(self._started(job)), self._note)
+        done = attempt(lambda: self.watch(self._started(job)), self.note)
         with self.lock:
             self.starting = False
             if not done:
                 # What the thorough look found wrong is shown among the problems.
                 self.bench.draft = self.bench.draft.with_facts(job.draft.facts)
-            attempt(self.show, self._note)
+            attempt(self.show, self.note)
 
     def _started(self, job: Workbench) -> Run:
         try:
@@ -132,3 +136,7 @@ class Session:
     def watch_running(self) -> None:
         """Shows the newest run that has not ended, if there is one: the notebook may have been closed meanwhile."""
         self.watch(next((run for run in list_runs(places.runs()) if run.state not in FINAL_STATES), None))
+
+
+def _nowhere(_: Run | None) -> None:
+    """Stands in until a feed has come."""

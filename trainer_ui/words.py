@@ -56,4 +56,3 @@ def show(widget: Any, visible: bool) -> None:
 def hint(widget: Any, text: str) -> None:
     """Gives a widget its tooltip, under the name that this version of ipywidgets has for it."""
     setattr(widget, "tooltip" if widget.has_trait("tooltip") else "description_tooltip", text)
-

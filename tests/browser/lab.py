@@ -14,10 +14,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM_ARGUMENTS = [
@@ -41,7 +43,9 @@ CELL_OUTPUTS = """() => [...window.jupyterapp.shell.currentWidget.content.model.
 
 def chromium() -> str | None:
     """The Chromium of this machine."""
-    return next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+    return next(
+        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+    )
 
 
 def missing() -> str:
@@ -69,27 +73,36 @@ class Server:
     def call(self, path: str, method: str = "GET", **body: Any) -> Any:
         """Asks the server's own interface."""
         content = json.dumps(body).encode() if body else None
-        request = urllib.request.Request(f"{self.address}/api/{path}", content, {"Authorization": f"token {self.token}"}, method=method)
+        request = urllib.request.Request(
+            f"{self.address}/api/{path}", content, {"Authorization": f"token {self.token}"}, method=method
+        )
         with urllib.request.urlopen(request, timeout=20) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 
 
 @contextlib.contextmanager
-def serve(folder: Path, easel_home: Path) -> Iterator[Server]:
+def serve(folder: Path) -> Iterator[Server]:
     """A JupyterLab over `folder`/notebooks with settings of its own and a kernel "easel" that runs this checkout."""
     served = folder / "notebooks"
     served.mkdir(parents=True, exist_ok=True)
-    _kernelspec(folder / "data", easel_home)
+    _kernelspec(folder / "data")
     _quiet(folder / "settings")
     port, token = _free_port(), secrets.token_hex(16)
     places = {"CONFIG_DIR": "config", "DATA_DIR": "data", "RUNTIME_DIR": "runtime"}
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "EASEL"))}
     environment |= {f"JUPYTER_{name}": str(folder / place) for name, place in places.items()}
-    environment |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces")}
+    environment |= {
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+    }
     environment |= {"IPYTHONDIR": str(folder / "ipython"), "JUPYTER_NO_CONFIG": "0"}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root"]
-    command += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={served}", "--LabApp.expose_app_in_browser=True"]
+    command += [
+        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={served}",
+        "--LabApp.expose_app_in_browser=True",
+    ]
     log = (folder / "server.log").open("wb")
     process = subprocess.Popen(command, env=environment, cwd=served, stdout=log, stderr=log, start_new_session=True)
     server = Server(f"http://127.0.0.1:{port}", token, served)
@@ -101,14 +114,14 @@ def serve(folder: Path, easel_home: Path) -> Iterator[Server]:
         log.close()
 
 
-def _kernelspec(data: Path, easel_home: Path) -> None:
+def _kernelspec(data: Path) -> None:
     folder = data / "kernels" / "easel"
     folder.mkdir(parents=True)
     spec = {
         "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         "display_name": "Easel",
         "language": "python",
-        "env": {"PYTHONPATH": str(ROOT), "EASEL_HOME": str(easel_home), "EASEL_ENGINE": "rehearsal"},
+        "env": {"PYTHONPATH": str(ROOT), "EASEL_ENGINE": "rehearsal"},
     }
     (folder / "kernel.json").write_text(json.dumps(spec))
 
@@ -125,9 +138,10 @@ def _wait(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
             raise RuntimeError(f"JupyterLab ended at once:\n{log.read_text(errors='replace')[-2000:]}")
         try:
             server.call("status")
-            return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.1)
+        else:
+            return
     raise RuntimeError("JupyterLab did not answer within 40 s")
 
 
@@ -155,7 +169,9 @@ class Notebook:
     def open(self) -> Notebook:
         """Opens the notebook and waits for its kernel."""
         self.page.goto(self.server.url(self.name), wait_until="domcontentloaded")
-        self.page.wait_for_function("() => window.jupyterapp && document.querySelector('.jp-Notebook .jp-Cell')", timeout=60_000)
+        self.page.wait_for_function(
+            "() => window.jupyterapp && document.querySelector('.jp-Notebook .jp-Cell')", timeout=60_000
+        )
         self.wait_idle()
         return self
 

@@ -161,7 +161,7 @@ class Monitor {
     const percent = total ? Math.min(100, (100 * step) / total) : 0;
     this.node.dataset.state = state;
     this.state.textContent = STATES[state] ?? state;
-    this.phase.textContent = over ? "" : phase;
+    this.phase.textContent = phase;
     this.phase.hidden = over || !phase;
     this.percent.textContent = total ? `${percent.toFixed(percent < 100 ? 1 : 0)} %` : "";
     this.fill.style.width = `${percent}%`;

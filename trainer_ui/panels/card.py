@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ipywidgets import ToggleButton, VBox, Widget
 
 from trainer_ui.words import Words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
 def card(heading: str, *children: Widget) -> VBox:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ipywidgets import Text, Widget
 
-from trainer_core.datasets.scan import Dataset
 from trainer_core.text import printable
 from trainer_ui.panels.card import card, fold
-from trainer_ui.session import Session
 from trainer_ui.words import Words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainer_core.datasets.scan import Dataset
+    from trainer_ui.session import Session
 
 CAPTIONS_SHOWN = 12
 
@@ -21,8 +24,12 @@ class DatasetPanel:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.path = Text(description="Folder with pictures and captions", placeholder="/path/to/pictures", continuous_update=False)
-        self.trigger = Text(description="Trigger word", placeholder="a rare word, such as ohwx", continuous_update=False)
+        self.path = Text(
+            description="Folder with pictures and captions", placeholder="/path/to/pictures", continuous_update=False
+        )
+        self.trigger = Text(
+            description="Trigger word", placeholder="a rare word, such as ohwx", continuous_update=False
+        )
         self.path.observe(session.handler(lambda path: session.change({"dataset.path": path.strip()})), "value")
         self.trigger.observe(session.handler(lambda word: session.change({"dataset.trigger": word.strip()})), "value")
         self.counts = Words()
@@ -52,17 +59,14 @@ def counts(dataset: Dataset | None, path: str) -> tuple[str, str]:
         return f"{path} cannot be read as a dataset.", "danger"
     pictures = dataset.pictures
     captioned = sum(bool(picture.caption) for picture in pictures)
-    text = f"{len(pictures)} pictures, {captioned} with a caption"
-    if dataset.unseen:
-        text += f", {len(dataset.unseen)} files the engine does not see"
-    return text + ".", "ok" if pictures else "danger"
+    return f"{dataset.summary} {captioned} of {len(pictures)} pictures have a caption.", "ok" if pictures else "danger"
 
 
 def captions(dataset: Dataset) -> str:
     """The first captions, a line each."""
+    none = "(none: the trigger word stands in)"
     lines = [
-        f"{printable(Path(picture.path).name, 80)}: {printable(picture.caption or '(none: the trigger word is used)', 200)}"
-        for picture in dataset.pictures[:CAPTIONS_SHOWN]
+        f"{picture.name}: {printable(picture.caption or none, 200)}" for picture in dataset.pictures[:CAPTIONS_SHOWN]
     ]
     rest = len(dataset.pictures) - len(lines)
     return "\n".join(lines + ([f"… and {rest} more"] if rest else []))

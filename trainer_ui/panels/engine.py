@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ipywidgets import Dropdown, VBox
 
 from trainer_core import environments, registry
-from trainer_core.backend import Backend
 from trainer_core.text import printable
-from trainer_ui.session import Session
 from trainer_ui.words import Words
+
+if TYPE_CHECKING:
+    from trainer_core.backend import Backend
+    from trainer_ui.session import Session
 
 AUTOMATIC = ("The best one that is here", "")
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ipywidgets import Box, Button, VBox, Widget
 
 from trainer_core import places
 from trainer_core.runs.run import Run, list_runs
 from trainer_ui.panels.card import fold
-from trainer_ui.session import Session
 from trainer_ui.words import Words, hint
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainer_ui.session import Session
+
 PAGE = 12
-STATES = {"COMPLETED": ("finished", "ok"), "FAILED": ("failed", "danger"), "LOST": ("lost", "danger"), "CANCELLED": ("cancelled", "warn")}
+STATES = {
+    "COMPLETED": ("finished", "ok"),
+    "FAILED": ("failed", "danger"),
+    "LOST": ("lost", "danger"),
+    "CANCELLED": ("cancelled", "warn"),
+}
 
 
 class HistoryPanel:
@@ -51,7 +60,9 @@ class HistoryPanel:
             return
         self._key = key
         old = self.rows.children
-        self.rows.children = tuple(self._row(run, run.directory.path == shown) for run in listed) or (Words("No run yet.", "muted"),)
+        self.rows.children = tuple(self._row(run, run.directory.path == shown) for run in listed) or (
+            Words("No run yet.", "muted"),
+        )
         for row in old:
             for child in getattr(row, "children", ()):
                 child.close()
@@ -65,6 +76,13 @@ class HistoryPanel:
         button = Button(description="Shown" if shown else "Show", disabled=shown)
         hint(button, "Show this run above")
         button.on_click(self.session.handler(lambda _: self.session.watch(run)))
-        row = Box([Words(run.directory.path.name), Words(state, *((tone,) if tone else ())), Words(steps, "muted", "small"), button])
+        row = Box(
+            [
+                Words(run.directory.path.name),
+                Words(state, *((tone,) if tone else ())),
+                Words(steps, "muted", "small"),
+                button,
+            ]
+        )
         row.add_class("easel-past")
         return row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ipywidgets import Box, Button, VBox, Widget
 
@@ -10,8 +10,12 @@ from trainer_core.problems import Problem, blocking
 from trainer_core.text import printable
 from trainer_ui.panels.card import card
 from trainer_ui.panels.engine import EnginePanel
-from trainer_ui.session import Session
 from trainer_ui.words import Labelled, Words, hint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainer_ui.session import Session
 
 WORDS = {"error": "Blocks", "warning": "Warning", "info": "Note"}
 
@@ -49,7 +53,11 @@ class LaunchPanel:
 
     def _summary(self) -> str:
         values = self.session.values
-        steps, batch, many = values["schedule.steps"], values["schedule.batch_size"], len(blocking(self.session.problems))
+        steps, batch, many = (
+            values["schedule.steps"],
+            values["schedule.batch_size"],
+            len(blocking(self.session.problems)),
+        )
         what = f"{steps} steps, batch size {batch}"
         return f"{what}. {many} to settle first." if many else f"{what}. Ready."
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ipywidgets import Button, Dropdown, Text
 
 from trainer_core import places
-from trainer_core.detection import Detection
+from trainer_core.families import load_families
 from trainer_core.text import printable
 from trainer_core.workbench import known_models
 from trainer_ui.panels.card import card
-from trainer_ui.session import Session
 from trainer_ui.words import Words, hint
 
+if TYPE_CHECKING:
+    from trainer_core.detection import Detection
+    from trainer_ui.session import Session
+
 ELSEWHERE = "Another one, by its path"
-PREDICTIONS = {"epsilon": "epsilon prediction", "v_prediction": "v-prediction"}
+PREDICTIONS = {"epsilon": "epsilon prediction", "v_prediction": "v-prediction", "flow": "flow matching"}
 
 
 class ModelPanel:
@@ -25,7 +29,9 @@ class ModelPanel:
         self.session = session
         self.known = Dropdown(description="Models in Easel's folder")
         self.path = Text(
-            description="Path of a checkpoint file or a diffusers folder", placeholder="/path/to/model.safetensors", continuous_update=False
+            description="Path of a checkpoint file or a diffusers folder",
+            placeholder="/path/to/model.safetensors",
+            continuous_update=False,
         )
         hint(self.known, f"Checkpoints below {places.models()}, newest first")
         self.says = Words()
@@ -76,6 +82,13 @@ def _distinct(options: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def sentence(found: Detection, name: str) -> str:
     """What a model is, in a sentence."""
-    parts = [found.family or "an unknown family", PREDICTIONS.get(found.prediction or "", ""), found.variant or "", found.dtype or ""]
+    prediction = PREDICTIONS.get(found.prediction or "", "")
+    parts = [family_title(found.family), found.variant, prediction, found.dtype]
     role = found.role.replace("_", " ")
     return f"{name} is a {role}: " + ", ".join(part for part in parts if part) + "."
+
+
+def family_title(family: str | None) -> str:
+    """A family as people call it."""
+    known = load_families().get(family or "")
+    return known.title if known else family or "an unknown family"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ipywidgets import Dropdown
 
 from trainer_core import profiles
 from trainer_core.text import printable
 from trainer_ui.panels.card import card
-from trainer_ui.session import Session
 from trainer_ui.words import Words
+
+if TYPE_CHECKING:
+    from trainer_ui.session import Session
 
 NONE = "None: plain defaults"
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ipywidgets import Box, Button, VBox
 
 from trainer_core.runs.run import FINAL_STATES, RunState
 from trainer_ui.boundary import attempt
 from trainer_ui.components.monitor import Monitor
-from trainer_ui.feed import Feed
-from trainer_ui.session import Session
 from trainer_ui.words import Words, show
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trainer_ui.feed import Feed
+    from trainer_ui.session import Session
 
 
 class RunPanel:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ipywidgets import Box, Layout, Widget
 
 from trainer_core.plan import fields
-from trainer_core.plan.fields import SettingField
 from trainer_ui.controls import SettingControl
 from trainer_ui.panels.card import card, fold
-from trainer_ui.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainer_core.plan.fields import SettingField
+    from trainer_ui.session import Session
 
 ELSEWHERE = frozenset({"model.path", "dataset.path", "dataset.trigger"})
 """Settings that have a panel of their own."""

@@ -1,0 +1,84 @@
+"""One JupyterLab and one Chromium for all tests; a page, a home and a kernel of its own for each."""
+
+import json
+import shutil
+
+import pytest
+
+from tests.browser import lab
+from trainer_core import places
+from trainer_core.runs.run import FINAL_STATES, list_runs
+
+
+def pytest_collection_modifyitems(items):
+    reason = lab.missing()
+    for item in items:
+        if "tests/browser/" in item.nodeid:
+            item.add_marker(pytest.mark.browser)
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=f"no browser tests: {reason}"))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lab")
+    with lab.serve(folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=lab.chromium(), args=lab.CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A home for this test; what still runs in it at the end is stopped."""
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "easel"))
+    yield tmp_path / "easel"
+    for run in list_runs(places.runs()):
+        if run.state not in FINAL_STATES:
+            run.stop(grace_s=1)
+
+
+@pytest.fixture
+def page(chromium):
+    """A page that fails the test when the browser reports an error of ours or anything asks for another host."""
+    context = chromium.new_context(viewport={"width": 1360, "height": 900})
+    page = context.new_page()
+    errors, asked = [], set()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: asked.add(request.url.split("/")[2] if "//" in request.url else ""))
+    yield page
+    context.close()
+    assert not errors
+    assert {host.partition(":")[0] for host in asked} <= {"127.0.0.1", ""}
+
+
+@pytest.fixture
+def notebook(server, page, home, request):
+    """Opens the shipped notebook, or one whose cell shows the app with values to begin with."""
+    opened = []
+
+    def open_one(settings=None, profile="", to=page):
+        name = f"{request.node.name.partition('[')[0]}{len(opened)}.ipynb"
+        shutil.copy(lab.ROOT / "notebooks" / "LoRA_Trainer.ipynb", server.root / name)
+        content = json.loads((server.root / name).read_text())
+        source = "".join(content["cells"][1]["source"])
+        if settings is not None:
+            source = source.replace("lora_trainer()", f"lora_trainer({settings!r}, {profile!r})")
+        # Each test has a home of its own, and kernels share the server's environment.
+        content["cells"][1]["source"] = f"import os; os.environ['EASEL_HOME'] = {str(home)!r}\n{source}"
+        (server.root / name).write_text(json.dumps(content))
+        found = lab.Notebook(to, server, name)
+        opened.append(found)
+        return found.open()
+
+    yield open_one
+    for session in server.call("sessions"):
+        server.call(f"sessions/{session['id']}", "DELETE")

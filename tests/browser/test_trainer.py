@@ -1,0 +1,217 @@
+"""The LoRA trainer as somebody meets it: in JupyterLab, in a browser, with a real process that plays a training."""
+
+import json
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.core import recorded_headers
+from tests.ui.page import prepare
+from trainer_core import events, places, registry
+from trainer_core.runs.run import Run, RunState, list_runs
+from trainer_core.workbench import Workbench
+
+STEPS = "() => document.querySelector('.easel-chart')?.easelSeries.steps ?? []"
+STATE = "state => document.querySelector('.easel-monitor')?.dataset.state === state"
+EVIL = "<img src=x onerror=\"window.__pwned='page'\">"
+FORMULA = r"$\href{javascript:window.__pwned='formula'}{x}$"
+
+
+def steps(page):
+    return page.evaluate(STEPS)
+
+
+def wait_for_steps(page, number):
+    page.wait_for_function(f"number => ({STEPS})().length >= number", arg=number, timeout=40_000)
+
+
+def fill(page, label, text):
+    field = page.get_by_label(label, exact=True)
+    field.fill(text)
+    field.press("Enter")
+
+
+def test_the_shipped_notebook_shows_the_app_and_start_is_reached_by_keyboard(notebook, page):
+    notebook().run()
+    expect(page.get_by_text("Pictures in, a LoRA out.", exact=True)).to_be_visible()
+    expect(page.locator(".jp-CodeCell .jp-Cell-inputWrapper")).to_be_hidden()
+    page.get_by_label("Theme", exact=True).focus()
+    met = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        met.append(
+            page.evaluate(
+                "() => document.activeElement.innerText || document.activeElement.labels?.[0]?.innerText || ''"
+            ).strip()
+        )
+        if met[-1] == "Start training":
+            break
+    assert met[-1] == "Start training"
+    assert {
+        "Path of a checkpoint file or a diffusers folder",
+        "Trigger word",
+        "Profile",
+        "Name",
+        "Learning rate",
+    } <= set(met)
+    assert any(text.startswith("Optimizer:") for text in met)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Not started.")).to_be_visible()
+
+
+def test_every_field_has_a_name_and_no_label_is_cut_off(notebook, page, home):
+    notebook(prepare(home), "sd15-character").run()
+    for group in page.locator(".easel-settings ~ .easel-group button").all():
+        group.click()
+    page.wait_for_function("() => document.querySelectorAll('.easel-setting').length > 45")
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll('.easel :is(input, select, textarea, button)')]
+        .filter(node => node.offsetParent && !(node.labels?.[0]?.innerText || node.innerText || node.ariaLabel || node.title).trim())
+        .map(node => node.outerHTML.slice(0, 200))"""
+    )
+    assert nameless == []
+    for width in (1360, 700, 480):
+        page.set_viewport_size({"width": width, "height": 900})
+        cut = page.evaluate(
+            """() => [...document.querySelectorAll('.easel :is(label, .widget-label, button, .easel-tile b)')]
+            .filter(node => node.offsetParent && node.scrollWidth > node.clientWidth + 1).map(node => node.innerText)"""
+        )
+        assert cut == [], width
+        assert page.evaluate(
+            "() => document.querySelector('.easel').scrollWidth <= document.querySelector('.easel').clientWidth"
+        ), width
+
+
+def test_from_pictures_to_a_finished_run(notebook, page, home):
+    job = prepare(home)
+    notebook().run()
+    page.get_by_label("Models in Easel's folder", exact=True).select_option(label="sd15.safetensors")
+    expect(page.get_by_text("Known by:")).to_be_visible()
+    fill(page, "Folder with pictures and captions", job["dataset.path"])
+    expect(page.get_by_text("6 of 6 pictures have a caption")).to_be_visible()
+    fill(page, "Trigger word", "ohwx")
+    page.get_by_label("Profile", exact=True).select_option(label="Character")
+    fill(page, "Name", "from_the_page")
+    fill(page, "Steps", "60")
+    fill(page, "Sample every (steps)", "20")
+    expect(page.get_by_text("60 steps, batch size 1. Ready.")).to_be_visible()
+    page.get_by_role("button", name="Start training").click()
+    wait_for_steps(page, 5)
+    page.wait_for_function(STATE, arg="COMPLETED", timeout=60_000)
+    assert steps(page) == list(range(1, 61))
+    expect(page.locator(".easel-sample")).to_be_visible()
+    page.wait_for_function("() => document.querySelector('.easel-sample').naturalWidth > 0")
+    expect(page.locator(".easel-samples figcaption")).to_contain_text("ohwx")
+    expect(page.locator(".easel-verdict")).to_contain_text("from_the_page.safetensors")
+    painted = page.evaluate(
+        """() => { const canvas = document.querySelector('.easel-chart canvas');
+        return new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size }"""
+    )
+    assert painted > 20
+    page.get_by_role("button", name="History of runs").click()
+    expect(page.locator(".easel-past")).to_contain_text("from_the_page")
+    expect(page.locator(".easel-past")).to_contain_text("finished")
+
+
+def test_a_run_outlives_page_and_kernel_and_is_found_again(notebook, page, home, server, chromium):
+    book = notebook(prepare(home, steps=4000, steps_per_second=20)).run()
+    page.get_by_role("button", name="Start training").click()
+    wait_for_steps(page, 5)
+    book.save()
+    page.close()
+
+    page = chromium.new_context(viewport={"width": 1360, "height": 900}).new_page()
+    book.page = page
+    book.open()
+    wait_for_steps(page, 20)
+    seen = steps(page)
+    assert seen == list(range(1, len(seen) + 1))
+
+    book.restart_kernel()
+    expect(page.get_by_role("alert").filter(has_text="run the cell again")).to_be_visible(timeout=15_000)
+    (run,) = list_runs(places.runs())
+    assert run.state is RunState.RUNNING
+    book.run()
+    page.wait_for_function(STATE, arg="RUNNING")
+    wait_for_steps(page, len(seen) + 20)
+    expect(page.get_by_role("alert")).to_be_hidden()
+    now = steps(page)
+    assert now == list(range(1, len(now) + 1))
+
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Stop it now").click()
+    page.wait_for_function(STATE, arg="CANCELLED", timeout=30_000)
+    expect(page.locator(".easel-state")).to_have_text("Cancelled")
+    assert run.state is RunState.CANCELLED
+    page.context.close()
+
+
+@pytest.mark.parametrize(("lab_theme", "dark"), [("JupyterLab Dark", True), ("JupyterLab Light", False)])
+def test_auto_follows_jupyterlab(notebook, page, lab_theme, dark):
+    book = notebook().run()
+    book.set_theme(lab_theme)
+    ground = page.evaluate("() => getComputedStyle(document.querySelector('.easel')).backgroundColor")
+    assert (sum(int(part) for part in ground[4:-1].split(",")) < 200) is dark
+
+
+def test_text_from_outside_is_only_ever_text(notebook, page, home, tmp_path):
+    recorded = recorded_headers.load("sd15")
+    (home / "models").mkdir(parents=True)
+    model = home / "models" / f"{EVIL.replace('/', '')}.safetensors"
+    keys = ("modelspec.title", "modelspec.architecture", "modelspec.prediction_type", "ss_base_model_version", EVIL)
+    recorded_headers.write_file(model, recorded["tensors"], dict.fromkeys(keys, EVIL))
+    job = prepare(home) | {"model.path": str(model)}
+    folder = home / "pictures"
+    (folder / "picture0.txt").write_text(f"{EVIL} {FORMULA}")
+    (folder / "picture1.png").rename(folder / f"{EVIL}.png")
+    (folder / "picture2.png").rename(folder / f"{FORMULA.replace('/', '')}.png")
+    profile = tmp_path / "evil.toml"
+    text = json.dumps(EVIL + FORMULA)
+    profile.write_text(
+        f'id="evil"\ntitle={text}\nfamily="sd15"\nmethod="lora"\nuse="style"\nexplanation={text}\nsources=[{text}]\n'
+    )
+    run = _evil_run(job)
+    job |= {"output.name": EVIL, "dataset.trigger": EVIL, "sampling.prompt": EVIL, "output.copy_to": f"/{EVIL}"}
+
+    notebook(job, str(profile)).run()
+    for group in page.locator(".easel-fold").all():
+        group.click()
+    page.get_by_role("button", name="Start training").click()
+    page.locator(".easel-past").filter(has_text=run.directory.path.name).get_by_role("button").click()
+    page.wait_for_function(STATE, arg="FAILED")
+    page.wait_for_function("() => document.querySelector('.easel-log').innerText.includes('<img')")
+    page.wait_for_timeout(500)
+    assert page.evaluate("() => window.__pwned") is None
+    assert page.locator(".easel img[src=x], .easel a, .easel script, .easel mjx-container").count() == 0
+    shown = page.locator(".easel").inner_text()
+    assert shown.count("<img src=x") >= 8
+    for place in (
+        ".easel-log",
+        ".easel-notices",
+        ".easel-verdict",
+        ".easel-samples figcaption",
+        ".easel-phase",
+        ".easel-past",
+    ):
+        assert "<img" in (page.locator(place).first.text_content() or ""), place
+
+
+def _evil_run(job):
+    """An ended run whose every text is evil: its folder is real, its events are written by hand."""
+    bench = Workbench(engine="rehearsal")
+    bench.set(job | {"output.name": "evil", "sampling.prompt": EVIL, "dataset.trigger": EVIL})
+    run = Run.prepare(bench.draft.plan(bench.backend), registry.get("rehearsal"), bench.facts.dataset)
+    picture = next((run.directory.path / "dataset").rglob("*.png"))
+    (run.directory.output / "a.png").write_bytes(picture.read_bytes())
+    told = [
+        events.Phase(EVIL, EVIL),
+        events.Step(1, 0.5, 1e-4),
+        events.Sample("output/a.png", 1),
+        events.Notice("error", EVIL + FORMULA),
+    ]
+    lines = [json.dumps(events.to_dict(event)) for event in told]
+    run.directory.events.write_text("\n".join(lines) + "\n")
+    run.directory.log.write_text(f"{EVIL}\n{FORMULA}\n{EVIL}")
+    verdict = {"id": "x", "cause": EVIL, "line": EVIL, "advice": EVIL}
+    run.directory.write("result.json", {"state": "FAILED", "outputs": [EVIL], "seconds": 1.0, "diagnosis": verdict})
+    return run

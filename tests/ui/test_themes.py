@@ -1,0 +1,76 @@
+"""The themes: each sets every token, in colours that can be read."""
+
+import re
+
+import pytest
+
+from trainer_ui import theme
+
+TEXT, SHAPE = 4.5, 3.0  # WCAG 2 AA for text, and for what is not text
+PAIRS = [
+    (text, ground, TEXT)
+    for text in ("text", "muted", "ok", "warn", "danger", "accent")
+    for ground in ("bg", "surface", "raised")
+]
+PAIRS += [
+    ("text", "control", TEXT),
+    ("muted", "control", TEXT),
+    ("on-accent", "accent", TEXT),
+    ("log-text", "log", TEXT),
+]
+PAIRS += [("control-line", ground, SHAPE) for ground in ("surface", "control", "raised")]
+PAIRS += [("focus", ground, SHAPE) for ground in ("bg", "surface", "raised")] + [("accent", "raised", SHAPE)]
+
+
+def blocks(name):
+    """The token sets of a theme file, in order."""
+    text = re.sub(r"/\*.*?\*/", "", (theme.folder() / f"{name}.css").read_text(), flags=re.DOTALL)
+    found = [dict(re.findall(r"--easel-([a-z-]+):\s*([^;]+);", body)) for body in re.findall(r"\{([^{}]*)\}", text)]
+    return [tokens for tokens in found if tokens]
+
+
+def luminance(colour):
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one, other):
+    dark, bright = sorted((luminance(one), luminance(other)))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def test_contrast_of_known_colours():
+    assert contrast("#ffffff", "#000000") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+
+
+@pytest.mark.parametrize("name", theme.names())
+def test_a_theme_sets_every_token_that_is_used(name):
+    parts = [theme.folder() / "base.css", *(theme.folder().parent / "trainer_ui" / "components").glob("*.[cj]s*")]
+    text = "\n".join(part.read_text() for part in parts)
+    used = set(re.findall(r"var\(--easel-([a-z-]+)", text)) | set(re.findall(r'token\("([a-z-]+)"\)', text))
+    for tokens in blocks(name):
+        assert used <= set(tokens), used - set(tokens)
+        assert set(tokens) == set(blocks("light")[0])
+
+
+@pytest.mark.parametrize("name", theme.names())
+def test_a_theme_can_be_read(name):
+    weak = [
+        f"{front} on {ground}: {contrast(tokens[front], tokens[ground]):.2f} < {least}"
+        for tokens in blocks(name)
+        for front, ground, least in PAIRS
+        if contrast(tokens[front], tokens[ground]) < least
+    ]
+    assert not weak
+
+
+def test_auto_is_light_and_dark_and_nothing_else():
+    assert blocks("auto") == [blocks("light")[0], blocks("dark")[0], blocks("dark")[0]]
+
+
+def test_no_theme_loads_anything():
+    for file in theme.folder().glob("*.css"):
+        assert "url(" not in file.read_text()
+        assert "@import" not in file.read_text()

@@ -1,0 +1,222 @@
+"""The LoRA trainer without a page: a real job, a real process that plays a recorded log, and the messages a page would get."""
+
+import array
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.ui.page import button, click, enter, inside, markup, prepare, wait_for
+from trainer_core import places
+from trainer_core.runs.run import FINAL_STATES, list_runs
+
+ROOT = Path(__file__).parents[2]
+EVIL = "<img src=x onerror=\"window.__pwned='ui'\">"
+
+
+def listen(app):
+    """The messages that the monitor's page would get, from now on."""
+    heard = []
+    app.run.monitor.send = lambda message, buffers=None: heard.append((message, buffers))
+    return heard
+
+
+def hello(app):
+    app.run.monitor._handle_custom_msg({"kind": "hello"}, [])
+
+
+def points(heard):
+    """The points that a page has after these messages, by the rules of monitor.js."""
+    have = array.array("f")
+    for message, buffers in [one for one in heard if one[0]["kind"] == "run"]:
+        if message["full"]:
+            have = array.array("f")
+        if message["run"]:
+            assert message["from"] == len(have) // 3
+            have.frombytes(buffers[0])
+    return list(have[::3])
+
+
+def status(heard):
+    return next(
+        (message["status"] for message, _ in reversed(heard) if message["kind"] == "run" and message["run"]), {}
+    )
+
+
+@pytest.fixture
+def started(open_app, home):
+    """Starts a job through the page's own messages, and stops it at the end whatever happened."""
+    apps = []
+
+    def start(steps=40, **rehearsal):
+        app = open_app(prepare(home, steps, **rehearsal))
+        apps.append(app)
+        app.heard = listen(app)
+        click(button(app.launch.widget, "Start training"))
+        wait_for(lambda: app.session.run is not None or app.session.message)
+        assert app.session.run is not None, app.session.message
+        return app
+
+    yield start
+    for app in apps:
+        if app.session.run is not None and app.session.run.state not in FINAL_STATES:
+            app.session.run.stop()
+
+
+def test_what_is_missing_is_said_and_nothing_starts(open_app):
+    app = open_app()
+    click(button(app.launch.widget, "Start training"))
+    assert "Not started" in app.launch.message.value
+    assert app.session.run is None
+    assert {"model.path", "dataset.path", "output.name"} <= {problem.path for problem in app.session.problems}
+
+
+def test_model_dataset_and_profile_are_chosen_and_explained(open_app, home):
+    settings = prepare(home)
+    app = open_app(engine="")
+    enter(app.model.known, settings["model.path"])
+    assert app.model.path.value == settings["model.path"]
+    assert "Stable Diffusion 1" in app.model.says.value
+    assert "Known by" in app.model.reasons.value
+    enter(app.dataset.path, settings["dataset.path"])
+    assert "6 of 6 pictures have a caption" in app.dataset.counts.value
+    enter(app.profile.choice, "sd15-style")
+    assert "Source:" in app.profile.sources.value
+    assert app.session.bench.draft.source_of("network.rank").name == "PROFILE"
+    assert "SimpleTuner" in app.launch.engine.others.value
+
+
+def test_a_fix_is_one_click(open_app, home):
+    app = open_app(prepare(home) | {"schedule.warmup_steps": 500})
+    problem = next(problem for problem in app.session.problems if problem.path == "schedule.warmup_steps")
+    click(button(app.launch.widget, problem.fix.label))
+    assert app.session.values["schedule.warmup_steps"] == 4
+    assert not [problem for problem in app.session.problems if problem.severity == "error"]
+
+
+def test_a_run_is_watched_from_its_first_step_to_its_file(started):
+    app = started(steps=40, steps_per_second=80)
+    wait_for(lambda: status(app.heard).get("state") == "COMPLETED", 60)
+    assert points(app.heard) == list(range(1, 41))
+    found = {row["label"]: row["text"] for row in status(app.heard)["verdict"]}
+    assert Path(found["File"]).is_file()
+    samples = [sample for message, _ in app.heard if message["kind"] == "run" for sample in message["samples"]]
+    assert samples
+    app.run.monitor._handle_custom_msg({"kind": "picture", "index": 0, "size": "small"}, [])
+    message, buffers = app.heard[-1]
+    assert message["kind"] == "picture"
+    assert len(buffers[0]) > 100
+    assert "ohwx" in samples[0]["prompt"]
+
+
+def test_at_most_four_messages_a_second(started):
+    app = started(steps=400, steps_per_second=200)
+    wait_for(lambda: status(app.heard).get("state") == "COMPLETED", 60)
+    told = [message for message, _ in app.heard if message["kind"] == "run"]
+    assert len(told) <= 4 * 12
+    assert points(app.heard) == list(range(1, 401))
+
+
+def test_a_view_that_comes_late_is_told_everything(started):
+    app = started(steps=60, steps_per_second=60)
+    wait_for(lambda: len(points(app.heard)) > 10)
+    before = len(app.heard)
+    hello(app)
+    wait_for(lambda: any(message["full"] for message, _ in app.heard[before:] if message["kind"] == "run"))
+    wait_for(lambda: status(app.heard).get("state") == "COMPLETED", 60)
+    assert points(app.heard[before:]) == list(range(1, 61))
+
+
+def test_stop_asks_once_and_then_stops(started):
+    app = started(steps=5000, steps_per_second=20)
+    wait_for(lambda: len(points(app.heard)) > 2, 60)
+    click(button(app.run.widget, "Stop"))
+    assert app.run.sure.layout.display is None
+    click(button(app.run.widget, "Let it run"))
+    assert app.run.sure.layout.display == "none"
+    click(button(app.run.widget, "Stop"))
+    click(button(app.run.widget, "Stop it now"))
+    wait_for(lambda: status(app.heard).get("state") == "CANCELLED", 40)
+    wait_for(lambda: app.run.stop.layout.display == "none")
+
+
+def test_a_killed_kernel_leaves_the_run_and_the_next_one_finds_it(open_app, home):
+    settings = prepare(home, steps=3000, steps_per_second=30)
+    code = f"""
+import time
+from trainer_core.workbench import Workbench
+from trainer_ui.apps import LoraTrainer
+app = LoraTrainer(Workbench(engine="rehearsal"))
+app.open({settings!r}, "")
+app.launch.start._handle_custom_msg({{"event": "click"}}, [])
+while app.session.run is None: time.sleep(.05)
+print("started", flush=True)
+time.sleep(60)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    kernel = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert kernel.stdout.readline().strip() == "started"
+    finally:
+        kernel.send_signal(signal.SIGKILL)
+        kernel.wait()
+        kernel.stdout.close()
+    app = open_app()
+    assert app.session.run is not None
+    try:
+        heard = listen(app)
+        hello(app)
+        wait_for(lambda: len(points(heard)) > 20, 40)
+        seen = points(heard)
+        assert seen == list(range(1, len(seen) + 1))
+    finally:
+        app.session.run.stop()
+
+
+def test_ended_runs_stay_in_the_history(started, open_app):
+    first = started(steps=10, steps_per_second=100)
+    wait_for(lambda: status(first.heard).get("state") == "COMPLETED", 60)
+    app = open_app()
+    assert app.session.run is None
+    enter(app.history.widget.children[0], True)
+    name = first.session.run.directory.path.name
+    assert name in markup(app.history.widget)
+    heard = listen(app)
+    click(button(app.history.widget, "Show"))
+    wait_for(lambda: status(heard).get("state") == "COMPLETED")
+    assert points(heard) == list(range(1, 11))
+    assert len(list_runs(places.runs())) == 1
+
+
+def test_a_failed_run_says_what_happened(started):
+    app = started(steps=40, steps_per_second=100, ending="oom")
+    wait_for(lambda: status(app.heard).get("state") == "FAILED", 60)
+    labels = [row["label"] for row in status(app.heard)["verdict"]]
+    assert "What happened" in labels
+    assert "What to do" in labels
+
+
+def test_no_text_from_outside_becomes_markup(open_app, home, tmp_path):
+    settings = prepare(home)
+    folder = Path(settings["dataset.path"])
+    (folder / "picture0.txt").write_text(EVIL)
+    (folder / "picture1.png").rename(folder / "<img src=x onerror=alert(1)>.png")
+    profile = tmp_path / "evil.toml"
+    profile.write_text(
+        f"id='evil'\ntitle={EVIL!r}\nfamily='sd15'\nmethod='lora'\nuse='style'\nexplanation={EVIL!r}\nsources=[{EVIL!r}]\n".replace(
+            "'<img", "'''<img"
+        ).replace(">'", ">'''")
+    )
+    app = open_app(
+        settings | {"output.name": EVIL, "dataset.trigger": EVIL, "output.copy_to": f"/{EVIL}"}, profile=str(profile)
+    )
+    for widget in inside(app.root):
+        if "easel-fold" in getattr(widget, "_dom_classes", ()):
+            enter(widget, True)
+    click(button(app.launch.widget, "Start training"))
+    assert app.session.bench.profile is not None, app.session.message
+    assert "&lt;img" in markup(app.root)
+    assert "<img" not in markup(app.root)
