@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import struct
@@ -12,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 # The formats of pictures in datasets. Others that Pillow knows (EPS, for one) start programs or are not for pictures.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF", "PPM")
 ORIENTATION = 0x0112
 UPRIGHT = 1
 LARGEST_DECODED_PIXELS = 60_000_000
@@ -38,12 +39,19 @@ class Look:
     defects: tuple[str, ...] = field(default=())
 
 
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """The formats of `FORMATS` that this build of Pillow reads; it fails when asked for another."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
 def look(path: Path, quick: bool) -> Look:
     """What reading a picture file finds; `quick` reads its header only, else every pixel is decoded."""
     if defect := _no_file(path):
         return Look(defects=(defect,))
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=formats()) as image:
             return _look(image, quick)
     except Image.DecompressionBombError:
         return Look(defects=("bomb",))

@@ -49,9 +49,9 @@ def stage(dataset: Dataset, folder: Path, trigger: str = "") -> Staged:
         OSError: the folder cannot be written.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     if folder.resolve().is_relative_to(dataset.root.resolve()):
         raise DatasetError("A run cannot be staged inside the dataset: its folder is never written to.")
+    folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise DatasetError(f"{printable(str(folder))} is not empty, so no dataset can be staged there.")
     digits = len(str(len(dataset.pictures)))
@@ -86,7 +86,7 @@ def _place(picture: Picture, target: Path) -> str:
 def _correct(picture: Picture, source: Path, target: Path) -> None:
     """Writes an upright 8-bit copy: JPEG stays JPEG, everything else becomes PNG."""
     try:
-        with Image.open(source, formats=pictures.FORMATS) as image:
+        with Image.open(source, formats=pictures.formats()) as image:
             is_jpeg = image.format in ("JPEG", "MPO")
             profile = image.info.get("icc_profile")
             upright = ImageOps.exif_transpose(image)
