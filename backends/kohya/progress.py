@@ -32,7 +32,7 @@ _PHASES = (
     ("model saved.", "saved"),
 )
 # Said in every run, and of no use to anyone: the regularisation note is printed for each plain dataset.
-_QUIET = ("no regularization images", "[Dataset", "Ignored unknown kwarg")
+_QUIET = ("no regularization images", "[Dataset", "Failed to get git commit hash")
 
 
 def parse(line: str) -> Event | None:

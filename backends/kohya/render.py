@@ -20,8 +20,7 @@ from trainer_core.plan.sections import TrainingPlan
 
 ID = "kohya"
 FILES = PurePosixPath("engine")
-CONFIG, DATASET = FILES / "config.toml", FILES / "dataset.toml"
-PROMPTS, TRACKER = FILES / "prompts.json", FILES / "tracker.toml"
+CONFIG, DATASET, PROMPTS = FILES / "config.toml", FILES / "dataset.toml", FILES / "prompts.json"
 METRICS_FOLDER = "metrics"
 LOSS_TAG = "loss/current"
 LEARNING_RATE_TAGS = ("lr/d*lr/unet", "lr/unet", "lr/d*lr/group0", "lr/group0", "lr/group1")
@@ -37,8 +36,6 @@ def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSp
     files = {
         CONFIG: tomli_w.dumps(config(plan, place, manifest)),
         DATASET: tomli_w.dumps(dataset(plan, place)),
-        # Without this the engine writes its losses only every two minutes.
-        TRACKER: tomli_w.dumps({"tensorboard": {"flush_secs": 1}}),
     }
     if plan.sampling.every_steps:
         files[PROMPTS] = json.dumps(prompts(plan), indent=2, ensure_ascii=False) + "\n"
@@ -154,9 +151,9 @@ def _output(plan: TrainingPlan, place: Place) -> dict[str, Any]:
         "output_name": plan.output_stem,
         "save_model_as": "safetensors",
         "save_precision": plan.output.save_precision,
+        # Written out after each step. Source: accelerate 1.6.0, TensorBoardTracker.log flushes.
         "logging_dir": str(place.run / METRICS_FOLDER),
         "log_with": "tensorboard",
-        "log_tracker_config": str(place.run / TRACKER),
     }
     if plan.output.save_every_steps:
         table["save_every_n_steps"] = plan.output.save_every_steps

@@ -119,6 +119,20 @@ def _output(plan: TrainingPlan) -> Iterator[Problem]:
         yield Problem("output.save_precision", "info", message, fix)
 
 
+    if plan.network.alpha != plan.network.rank and not render.ends_in_checkpoint(plan):
+        every = max(step for step in range(1, plan.output.save_every_steps + 1) if plan.schedule.steps % step == 0)
+        message = (
+            "SimpleTuner writes the right alpha into its checkpoints only, so the last step must be one that is saved: "
+            f"{plan.schedule.steps} steps are not a multiple of {plan.output.save_every_steps}."
+        )
+        fix = Fix(f"Save every {every} steps", {"output.save_every_steps": every})
+        yield Problem("output.save_every_steps", "error", message, fix)
+    if plan.sampling.every_steps and not plan.sampling.negative_prompt:
+        fix = Fix("Show it", {"sampling.negative_prompt": render.NEGATIVE_PROMPT})
+        message = f'SimpleTuner draws no samples without a negative prompt, so "{render.NEGATIVE_PROMPT}" is used.'
+        yield Problem("sampling.negative_prompt", "info", message, fix)
+
+
 def _native(plan: TrainingPlan, manifest: BackendManifest) -> Iterator[Problem]:
     rules, options = manifest.tables.get("native", {}), recorded(VERSIONS[0])
     for name, value in plan.native.get(render.ID, {}).items():

@@ -10,7 +10,7 @@ import re
 
 from trainer_core.events import Event, Notice, Phase, Progress, Step
 
-_ANSI = re.compile(r"\x1b?\[[0-9;?]*[A-Za-z]")
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\[\d{1,2}(?:;\d{1,2})*m")
 _BAR = re.compile(
     r"Epoch (?P<epoch>\d+)/(?P<epochs>\d+),? Steps:\s+\d+%\|[^|]*\|\s*(?P<step>\d+)/(?P<total>\d+) \[[^<\]]*<[^,\]]*,\s*"
     r"(?P<rate>[\d.?]+)\s*(?P<unit>s/it|it/s)(?P<more>[^\]]*)"
@@ -26,7 +26,8 @@ _PHASES = (
     ("Creating VAE latent cache", "caching latents"),
     ("Executing VAE cache update", "caching latents"),
     ("Loading diffusion model", "loading model"),
-    ("Saving checkpoint", "saving"),
+    ("Saving current state", "saving"),
+    ("Model weights saved in", "saving"),
 )
 # Said in every run, and of no use to the user.
 _QUIET = ("requires an alignment value", "not found in the current backend config", "No GPU", "no validation images")
@@ -41,7 +42,7 @@ def parse(line: str) -> Event | None:
         return _step(bar)
     if not (stamp := _STAMP.match(text)):
         return Phase("caching latents") if text.startswith("Processing bucket") else None
-    message = re.sub(r"^\(id=[^)]*\)\s*", "", stamp["text"])
+    message = re.sub(r"^(?:\[RANK \d+\]|\(id=[^)]*\))\s*", "", stamp["text"], flags=re.IGNORECASE)
     for beginning, name in _PHASES:
         if message.startswith(beginning):
             return Phase(name)

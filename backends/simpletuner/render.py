@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,9 +17,11 @@ from trainer_core.plan.sections import TrainingPlan
 ID = "simpletuner"
 FILES = PurePosixPath("engine")
 CONFIG, DATA = FILES / "config.json", FILES / "multidatabackend.json"
-CACHE_FOLDER, METRICS_FOLDER, TRACKER = "cache", "metrics", "easel"
+CACHE_FOLDER = "cache"
 SHIM = Path(__file__).parent / "shim"
-FINAL_FILE = "pytorch_lora_weights.safetensors"
+LORA_FILE = "pytorch_lora_weights.safetensors"
+NEGATIVE_PROMPT = "blurry, cropped, ugly"
+"""The engine's own default, said aloud."""
 
 
 def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSpec:
@@ -36,7 +39,7 @@ def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSp
         working_directory=place.run,
         total_steps=plan.schedule.steps,
         metrics=Metrics("log"),
-        artefacts=ARTEFACTS,
+        artefacts=artefacts(plan),
     )
 
 
@@ -47,7 +50,7 @@ def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[
         "model_family": family["model_family"],
         "model_flavour": family["model_flavour"],
         **_model(plan),
-        **_network(plan),
+        **_network(plan, place),
         **_optimizer(plan, manifest),
         **_schedule(plan),
         **_memory(plan),
@@ -77,7 +80,7 @@ def _model(plan: TrainingPlan) -> dict[str, Any]:
     return options
 
 
-def _network(plan: TrainingPlan) -> dict[str, Any]:
+def _network(plan: TrainingPlan, place: Place) -> dict[str, Any]:
     return {
         "model_type": "lora",
         "lora_type": "standard",
@@ -85,8 +88,9 @@ def _network(plan: TrainingPlan) -> dict[str, Any]:
         "lora_alpha": float(plan.network.alpha),
         # Its default drops a tenth of the signal, which no other trainer does unasked.
         "lora_dropout": 0.0,
-        # The other format leaves alpha out of the final file, so that it is loaded with the wrong strength.
-        "lora_format": "comfyui",
+        # Alpha beside each matrix, under names other programs load. 3.1.6 makes names of this format that none loads;
+        # there alpha is in the file's metadata.
+        "lora_format": "diffusers" if place.version.startswith("3.") else "comfyui",
     }
 
 
@@ -143,8 +147,7 @@ def _output(plan: TrainingPlan, place: Place) -> dict[str, Any]:
         "output_dir": str(place.output),
         "cache_dir": str(place.run / CACHE_FOLDER),
         "data_backend_config": str(place.run / DATA),
-        # It cannot be turned off, only put out of reach.
-        "checkpoint_step_interval": plan.output.save_every_steps or plan.schedule.steps + 1,
+        "checkpoint_step_interval": checkpoint_interval(plan),
         "checkpoints_total_limit": 1000,
         "disable_benchmark": True,
         "report_to": "none",
@@ -160,8 +163,9 @@ def _sampling(plan: TrainingPlan) -> dict[str, Any]:
     return {
         "validation_step_interval": sampling.every_steps,
         "validation_prompt": sampling.prompt.replace("{trigger}", plan.dataset.trigger).strip(" ,"),
-        # An empty text is dropped, and the engine's own negative prompt would be used.
-        "validation_negative_prompt": sampling.negative_prompt or " ",
+        # Without one the engine looks for an encoding of "" that it never made, and draws nothing.
+        "validation_negative_prompt": sampling.negative_prompt or NEGATIVE_PROMPT,
+        "validation_disable_unconditional": True,
         "validation_resolution": f"{sampling.width}x{sampling.height}",
         "validation_num_inference_steps": sampling.inference_steps,
         "validation_guidance": float(sampling.guidance),
@@ -217,14 +221,31 @@ def environment(place: Place) -> dict[str, str]:
     return variables
 
 
-# Source: files of runs with both versions.
-ARTEFACTS = Artefacts(
-    final=ArtefactPattern(FINAL_FILE, rf"^{FINAL_FILE.replace('.', chr(92) + '.')}$"),
-    checkpoints=ArtefactPattern(f"checkpoint-*/{FINAL_FILE}", r"^checkpoint-(?P<step>\d+)/pytorch_lora_weights\.safetensors$"),
-    samples=ArtefactPattern(
-        "validation_images/step_*.png", r"^validation_images/step_(?P<step>\d+)_.*?(?:_(?P<prompt>\d+))?_\d+x\d+\.png$"
-    ),
-)
+def checkpoint_interval(plan: TrainingPlan) -> int:
+    """Every how many steps a checkpoint is written: as asked, else once, at the end."""
+    return plan.output.save_every_steps or plan.schedule.steps
+
+
+def ends_in_checkpoint(plan: TrainingPlan) -> bool:
+    """Whether the last step is one of those a checkpoint is written at."""
+    return plan.schedule.steps % checkpoint_interval(plan) == 0
+
+
+def artefacts(plan: TrainingPlan) -> Artefacts:
+    """Where the results lie. The last checkpoint is the finished LoRA when there is one at the last step.
+
+    The file the engine writes at its very end holds the same weights, but says alpha = rank (4.10.1) or nothing at all
+    (3.1.6), whatever was asked. Source: runs of both versions; trainer.py passes no adapter metadata to that last save.
+    """
+    last = f"checkpoint-{plan.schedule.steps}/{LORA_FILE}" if ends_in_checkpoint(plan) else LORA_FILE
+    return Artefacts(
+        final=ArtefactPattern(last, f"^{re.escape(last)}$"),
+        checkpoints=ArtefactPattern(f"checkpoint-*/{LORA_FILE}", rf"^checkpoint-(?P<step>\d+)/{re.escape(LORA_FILE)}$"),
+        samples=ArtefactPattern(
+            "validation_images/step_*.png",
+            r"^validation_images/step_(?P<step>\d+)_.*?(?:_(?P<prompt>\d+))?_\d+x\d+\.png$",
+        ),
+    )
 
 
 def _absolute(path: str) -> str:

@@ -1,0 +1,91 @@
+"""Plans, machines and places for the tests of engines, and the check that no setting is dropped without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainer_core.backend import Backend, Place
+from trainer_core.hardware import Accelerator, Machine
+from trainer_core.plan import fields
+from trainer_core.plan.sections import TrainingPlan
+
+GIB = 1024**3
+CPU = Accelerator("cpu", "a processor")
+CARD = Accelerator("cuda", "a card", 24 * GIB, 23 * GIB, "8.9")
+
+STAGED = frozenset({"dataset.path", "dataset.caption_extension", "dataset.trigger"})
+"""Carried out by staging: it reads the captions and writes them beside the links."""
+DELIVERED = frozenset({"output.folder", "output.copy_to"})
+"""Carried out after the run: the finished file is brought there."""
+NAMED_BY_CORE = frozenset({"output.name", "output.prefix"})
+
+# What must be on for a setting to mean anything.
+CONTEXTS: Mapping[str, Mapping[str, Any]] = {
+    "sampling": {"sampling.every_steps": 10, "sampling.negative_prompt": "text"},
+    "optimizer.text_encoder_learning_rate": {"network.train_text_encoder": True},
+    "schedule.restarts": {"schedule.scheduler": "cosine_with_restarts"},
+    "schedule.warmup_steps": {"schedule.scheduler": "constant_with_warmup"},
+    "dataset.keep_tokens": {"dataset.shuffle_captions": True},
+}
+
+
+def machine(*accelerators: Accelerator) -> Machine:
+    """A machine with these devices."""
+    return Machine(accelerators or (CPU,), 16 * GIB, 12 * GIB, 100 * GIB, 4, "Linux x86_64", {})
+
+
+def plan(family: str, **values: Any) -> TrainingPlan:
+    """A plan that trains a LoRA of this family on a GPU; `values` by path, with two underscores for the dot."""
+    changed = {path.replace("__", "."): value for path, value in values.items() if path != "native"}
+    flat = {path: setting.default for path, setting in fields.all_fields().items()}
+    flat |= {
+        "model.path": "/models/base.safetensors" if family == "sd15" else "/models/base",
+        "model.family": family,
+        "dataset.path": "/pictures",
+        "dataset.trigger": "blobbert",
+        "output.name": "portrait",
+        **changed,
+    }
+    return TrainingPlan.model_validate({**fields.nest(flat), "native": values.get("native", {})})
+
+
+def place(**more: Any) -> Place:
+    """A place in a home folder that does not exist."""
+    home = Path("/home/user/easel")
+    run = home / "runs" / "one"
+    inside = {"run": run, "dataset": run / "dataset", "output": run / "output"}
+    return Place(**inside, python=home / "venv/bin/python", **more)
+
+
+def other_value(setting: fields.SettingField) -> Any:
+    """A value of this setting that is allowed and is not its default."""
+    if setting.choices:
+        return next(choice for choice in reversed(setting.choices) if choice not in ("", setting.default))
+    if isinstance(setting.default, bool):
+        return not setting.default
+    if isinstance(setting.default, int | float):
+        larger = setting.default + max(1, setting.default)
+        inside = setting.maximum is None or larger <= setting.maximum
+        return type(setting.default)(larger if inside else (setting.minimum or 0) + 0.25)
+    return {"dataset.caption_extension": ".caption", "model.vae": "/models/vae.safetensors"}.get(setting.path, "another")
+
+
+def dropped_settings(backend: Backend, family: str, where: Place, owned_elsewhere: frozenset[str]) -> Iterator[str]:
+    """The paths of settings that change neither the rendered job nor what is said about the plan."""
+    for path, setting in fields.all_fields().items():
+        if path in owned_elsewhere:
+            continue
+        context = {key.replace(".", "__"): value for key, value in _context(path).items()}
+        before = plan(family, **context)
+        after = plan(family, **{**context, path.replace(".", "__"): other_value(setting)})
+        said = {problem.path for problem in backend.problems(after, machine(CARD))}
+        if path == "model.family" or path in said:
+            continue
+        if backend.render(before, where) == backend.render(after, where):
+            yield path
+
+
+def _context(path: str) -> Mapping[str, Any]:
+    return CONTEXTS.get(path) or (CONTEXTS["sampling"] if path.startswith("sampling.") else {})
