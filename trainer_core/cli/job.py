@@ -51,7 +51,7 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
         help_text = f"{setting.title}{unit}: {setting.doc}"
         option = click.option(*names, _option_name(path), _parameter(path), type=kind, default=None, metavar="", help=help_text)
         function = option(function)
-    function = click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set any setting by its path.")(function)
+    function = click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set any setting by its path; native.<engine>.<option> for an engine's own.")(function)
     function = click.option("--engine", default="", help="The training engine; default: the best installed one.")(function)
     function = click.option("--profile", default="", help="A profile by id, or a profile file.")(function)
     return click.argument("plan_file", required=False, type=click.Path(path_type=Path))(function)
@@ -72,18 +72,30 @@ def _from_file(path: Path) -> tuple[dict[str, Any], str, str]:
 
 def _assigned(assignments: tuple[str, ...], options: dict[str, str | None]) -> dict[str, Any]:
     texts = {path: options.get(_parameter(path)) for path in fields.all_fields()}
+    values: dict[str, Any] = {}
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
-        if not equals or path not in texts:
+        engine, _, key = path.removeprefix("native.").partition(".")
+        if equals and path.startswith("native.") and key:
+            values.setdefault("native", {}).setdefault(engine, {})[key] = _toml_value(text)
+        elif equals and path in texts:
+            texts[path] = text
+        else:
             raise click.UsageError(f"--set {assignment}: write it as PATH=VALUE with a known path, such as network.rank=16.")
-        texts[path] = text
-    values = {}
     for path, text in texts.items():
         if text is not None:
             values[path], sentence = fields.from_text(path, text)
             if sentence:
                 raise click.UsageError(sentence)
     return values
+
+
+def _toml_value(text: str) -> Any:
+    """What the text stands for in TOML (a number, true, a list, a quoted text); anything else is plain text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def bench_from(
@@ -96,7 +108,11 @@ def bench_from(
         profile, engine = profile or file_profile, engine or file_engine
     bench = Workbench(engine=engine, quick=quick)
     bench.use_profile(profile)
-    values |= _assigned(assignments, options)
+    assigned = _assigned(assignments, options)
+    native = {engine: {**values.get("native", {}).get(engine, {}), **table} for engine, table in assigned.pop("native", {}).items()}
+    values |= assigned
+    if native:
+        values["native"] = {**values.get("native", {}), **native}
     bench.set({path: _absolute(path, value) for path, value in values.items()})
     return bench
 

@@ -1,0 +1,147 @@
+"""The command line as a person and a program use it: real processes, the rehearsal engine, exit codes and JSON."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.core import recorded_headers
+from trainer_core.cli.job import SHORT
+from trainer_core.plan import fields
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = "<img src=x onerror=alert(1)>[bold red]\x1b[31m"
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """A recorded SD1.5 model and three captioned pictures."""
+    folder = tmp_path_factory.mktemp("cli")
+    recorded_headers.write("sd15", folder)
+    (folder / "pictures").mkdir()
+    for index in range(3):
+        Image.new("RGB", (512, 512), (index * 60, 80, 90)).save(folder / "pictures" / f"{index}.png")
+        (folder / "pictures" / f"{index}.txt").write_text("elena, " + HOSTILE)
+    return folder
+
+
+@pytest.fixture
+def easel(tmp_path):
+    """Calls `easel` in a home of its own."""
+
+    def call(*arguments, check=None):
+        environment = {**os.environ, "EASEL_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        command = [sys.executable, "-m", "trainer_core.cli", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False, timeout=120)
+        assert "Traceback" not in done.stdout + done.stderr, done.stderr
+        if check is not None:
+            assert done.returncode == check, done.stdout + done.stderr
+        return done
+
+    return call
+
+
+@pytest.fixture
+def job(shared, tmp_path):
+    """Options of a small job with the rehearsal engine."""
+    return [
+        *("--model", shared / "sd15.safetensors", "--dataset", shared / "pictures", "--trigger", "elena"),
+        *("--name", "elena", "--output", tmp_path / "out", "--steps", "12", "--engine", "rehearsal"),
+    ]
+
+
+def test_detect_says_what_a_file_is_and_exits_1_for_what_is_none(easel, shared, tmp_path):
+    page = tmp_path / "page.safetensors"
+    page.write_text("<!DOCTYPE html>")
+    done = easel("detect", "--json", shared / "sd15.safetensors", page, check=1)
+    model, other = json.loads(done.stdout)
+    assert (model["family"], model["role"], model["error"]) == ("sd15", "checkpoint", None)
+    assert model["trainable_by"] == ["kohya"]
+    assert "web page" in other["error"]
+
+
+def test_a_folder_without_pictures_is_a_problem(easel, tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = easel("dataset", "check", tmp_path / "empty", "--json", check=3)
+    assert any(problem["severity"] == "error" for problem in json.loads(done.stdout)["problems"])
+
+
+def test_a_plan_names_every_value_and_its_source(easel, job):
+    done = easel("plan", *job, "--profile", "sd15-character", "--steps", "2000", "--rank", "4", "--json", check=0)
+    data = json.loads(done.stdout)
+    assert set(data) == {"values", "problems", "files", "command"}
+    assert data["values"]["network.rank"] == {"value": 4, "source": "USER"}
+    assert data["values"]["schedule.min_snr_gamma"]["source"] == "PROFILE"
+    assert data["values"]["schedule.seed"]["source"] == "DEFAULT"
+    assert data["files"]
+    assert data["command"]
+
+
+def test_problems_make_exit_code_3_and_name_their_setting_and_fix(easel, job):
+    done = easel("plan", *job, "--name", "a/b", "--json", check=3)
+    problem = next(p for p in json.loads(done.stdout)["problems"] if p["path"] == "output.name")
+    assert problem["severity"] == "error"
+    assert problem["fix"]["changes"] == {"output.name": "a-b"}
+    assert "a/b" in easel("train", *job, "--name", "a/b", check=3).stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--rank", "many"], ["--set", "network.rnak=4"], ["--set", "nonsense"], ["--optimizer-name", "AdamWW"], ["nowhere.toml"]],
+)
+def test_wrong_use_is_exit_code_2(easel, job, arguments):
+    easel("plan", *job, *arguments, check=2)
+
+
+def test_every_setting_has_an_option(easel):
+    text = easel("train", "--help", check=0).stdout
+    for path in fields.all_fields():
+        assert "--" + path.replace(".", "-").replace("_", "-") in text
+    for name in SHORT:
+        assert name in text
+
+
+def test_train_trains_and_delivers_and_its_plan_file_trains_again(easel, job, tmp_path):
+    done = easel("train", *job, "--set", "native.rehearsal.steps_per_second=100", "--json", check=0)
+    data = json.loads(done.stdout)
+    assert data["state"] == "COMPLETED"
+    assert (tmp_path / "out" / "elena.safetensors").is_file()
+    again = easel("train", Path(data["folder"]) / "plan.toml", check=0)
+    assert "COMPLETED" in again.stdout
+    assert len(list((tmp_path / "out").glob("elena*.safetensors"))) == 2, "the first one is not overwritten"
+
+
+def test_a_failed_run_is_exit_code_1_and_says_why_in_a_sentence(easel, job):
+    done = easel("train", *job, "--set", "native.rehearsal.ending=oom", check=1)
+    assert "FAILED" in done.stdout
+    assert "what to do" in done.stdout
+
+
+def test_a_detached_run_is_listed_followed_and_stopped_from_elsewhere(easel, job):
+    slow = ["--set", "native.rehearsal.steps_per_second=2", "--steps", "500"]
+    name = json.loads(easel("train", *job, *slow, "--detach", "--json", check=0).stdout)["run"]
+    assert [row["state"] for row in json.loads(easel("runs", "list", "--json", check=0).stdout)] == ["RUNNING"]
+    assert "CANCELLED" in easel("runs", "stop", "last", check=0).stdout
+    assert json.loads(easel("runs", "show", name, "--json", check=0).stdout)["state"] == "CANCELLED"
+    easel("runs", "show", "no-such-run", check=1)
+
+
+def test_outside_text_is_shown_as_text(easel, shared, tmp_path):
+    folder = tmp_path / HOSTILE.replace("/", "")
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"<html>" + HOSTILE.encode())
+    done = easel("dataset", "check", folder)
+    assert "\x1b[31m" not in done.stdout
+    assert "<img" not in done.stdout or "onerror" in done.stdout, "shown whole, as text"
+
+
+def test_backends_and_doctor_say_what_is_here(easel):
+    engines = {row["id"]: row for row in json.loads(easel("backends", "list", "--json", check=0).stdout)}
+    assert set(engines) >= {"kohya", "simpletuner"}
+    assert "rehearsal" not in engines, "hidden engines are never offered"
+    assert "sd15" in engines["simpletuner"]["refused"], "what is not claimed is said, with the reason"
+    assert json.loads(easel("doctor", "--json", check=0).stdout)["machine"]["ram_bytes"] > 0
