@@ -165,6 +165,7 @@ def _sampling(plan: TrainingPlan, place: Place) -> dict[str, Any]:
         return {}
     return {
         "sample_every_n_steps": plan.sampling.every_steps,
+        "sample_at_first": plan.sampling.at_start,
         "sample_prompts": str(place.run / PROMPTS),
         "sample_sampler": SAMPLER,
     }
@@ -232,13 +233,16 @@ def environment(place: Place) -> dict[str, str]:
 
 
 def artefacts(stem: str) -> Artefacts:
-    """What the engine calls its files. Source: library/train_util.py, STEP_FILE_NAME and sample_image_inference."""
+    """What the engine calls its files; a sample before training is e000000.
+
+    Source: library/train_util.py, STEP_FILE_NAME and sample_image_inference.
+    """
     name, shown = re.escape(stem), glob.escape(stem)
     return Artefacts(
         final=ArtefactPattern(f"{shown}.safetensors", rf"^{name}\.safetensors$"),
         checkpoints=ArtefactPattern(f"{shown}-step*.safetensors", rf"^{name}-step(?P<step>\d{{8}})\.safetensors$"),
         samples=ArtefactPattern(
-            f"sample/{shown}_*.png", rf"^sample/{name}_(?P<step>\d{{6,}})_(?P<prompt>\d{{2}})_\d{{14}}(?:_-?\d+)?\.png$"
+            f"sample/{shown}_*.png", rf"^sample/{name}_e?(?P<step>\d{{6,}})_(?P<prompt>\d{{2}})_\d{{14}}(?:_-?\d+)?\.png$"
         ),
     )
 

@@ -37,6 +37,9 @@ def check(plan: TrainingPlan, machine: Machine, manifest: BackendManifest) -> li
 
 
 def _model(plan: TrainingPlan) -> Iterator[Problem]:
+    if plan.model.prediction == "flow":
+        fix = Fix("Use what the file says", {"model.prediction": ""})
+        yield Problem("model.prediction", "error", "This engine trains no flow model of this family.", fix)
     if plan.model.clip_skip != 1:
         message = "Clip skip has no effect here: this model always uses the layer before the last."
         yield Problem("model.clip_skip", "warning", message, Fix("Set it to 1", {"model.clip_skip": 1}))

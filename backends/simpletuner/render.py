@@ -162,6 +162,7 @@ def _sampling(plan: TrainingPlan) -> dict[str, Any]:
         return {"validation_disable": True}
     return {
         "validation_step_interval": sampling.every_steps,
+        "validation_on_startup": sampling.at_start,
         "validation_prompt": sampling.prompt.replace("{trigger}", plan.dataset.trigger).strip(" ,"),
         # Without one the engine looks for an encoding of "" that it never made, and draws nothing.
         "validation_negative_prompt": sampling.negative_prompt or NEGATIVE_PROMPT,

@@ -62,7 +62,7 @@ def place(**more: Any) -> Place:
 def other_value(setting: fields.SettingField) -> Any:
     """A value of this setting that is allowed and is not its default."""
     if setting.choices:
-        return next(choice for choice in reversed(setting.choices) if choice not in ("", setting.default))
+        return next(choice for choice in sorted(setting.choices, reverse=True) if choice not in ("", setting.default))
     if isinstance(setting.default, bool):
         return not setting.default
     if isinstance(setting.default, int | float):
@@ -75,13 +75,14 @@ def other_value(setting: fields.SettingField) -> Any:
 def dropped_settings(backend: Backend, family: str, where: Place, owned_elsewhere: frozenset[str]) -> Iterator[str]:
     """The paths of settings that change neither the rendered job nor what is said about the plan."""
     for path, setting in fields.all_fields().items():
-        if path in owned_elsewhere:
+        if path in owned_elsewhere or len(setting.choices) == 1:
             continue
         context = {key.replace(".", "__"): value for key, value in _context(path).items()}
         before = plan(family, **context)
         after = plan(family, **{**context, path.replace(".", "__"): other_value(setting)})
-        said = {problem.path for problem in backend.problems(after, machine(CARD))}
-        if path == "model.family" or path in said:
+        said = backend.problems(after, machine(CARD))
+        refused = {problem.path for problem in said} & {path, *_context(path)}
+        if path == "model.family" or refused or said != backend.problems(before, machine(CARD)):
             continue
         if backend.render(before, where) == backend.render(after, where):
             yield path
