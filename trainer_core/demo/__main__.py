@@ -48,7 +48,7 @@ def demo(engine: str, accelerator: str, source: str | None, started: float) -> i
     machine = hardware.machine(places.home())
     engine = engine or choose_engine(machine, source)
     show.line(f"1. Engine: {engine}", "bold")
-    environments.install(engine, accelerator=accelerator, source=source, report=show.line)
+    environments.install(engine, accelerator=accelerator, source=source if engine == "kohya" else None, report=show.line)
     show.line("2. Dataset", "bold")
     folder = places.home() / "demo" / "pictures"
     trigger = draw_dataset(folder)
@@ -63,12 +63,12 @@ def demo(engine: str, accelerator: str, source: str | None, started: float) -> i
     follow_run(run)
     code = run_result(run, as_json=False)
     if code == 0:
-        farewell(run.result or {}, engine, time.monotonic() - started, real)
+        farewell(engine, time.monotonic() - started, real)
     return code
 
 
 def choose_engine(machine: hardware.Machine, source: str | None) -> str:
-    """kohya where its source can be reached and memory allows, else SimpleTuner; said aloud."""
+    """The engine id: kohya where its source can be reached and memory allows, else SimpleTuner; said aloud."""
     free_gib = machine.free_ram_bytes / GIB
     if not environments.obtainable("kohya", source):
         show.line("The sources of kohya sd-scripts cannot be reached from here, so the demo uses SimpleTuner.")
@@ -109,8 +109,8 @@ def settings(engine: str, model: Path, pictures: Path, trigger: str, real: bool)
     }
 
 
-def farewell(result: dict[str, Any], engine: str, seconds: float, real: bool) -> None:
-    """Prints where the LoRA is, what it cost, and how to go on."""
+def farewell(engine: str, seconds: float, real: bool) -> None:
+    """Prints what the whole took, what the LoRA is worth, and how to go on."""
     show.line()
     show.line(f"Trained with {engine} in {seconds:.0f} s, installing included.", "bold green")
     if not real:
