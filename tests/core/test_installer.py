@@ -1,0 +1,230 @@
+"""The installer as a newcomer meets it: a program, started in a copy of the checkout with an empty home."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from trainer_core import interpreters, jupyter, uv
+
+REPOSITORY = Path(__file__).parents[2]
+OLD_ENOUGH = [
+    "installer.py",
+    *(f"trainer_core/{name}.py" for name in ("__init__", "child", "errors", "interpreters", "places", "uv")),
+]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of what the installer needs, nothing else."""
+    folder = tmp_path_factory.mktemp("easel checkout")
+    for name in (
+        "trainer_core",
+        "trainer_ui",
+        "backends",
+        "profiles",
+        "themes",
+        "requirements",
+        "installer.py",
+        "pyproject.toml",
+        "LICENSE",
+        "README.md",
+    ):
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy(source, folder / name)
+    return folder
+
+
+@pytest.fixture
+def installer(checkout, tmp_path_factory):
+    """Runs the copy's installer with an empty home and little else, on this Python or a named one."""
+    home = checkout.parent / "home"
+    home.mkdir(exist_ok=True)
+    base = {"HOME": str(home), "PATH": f"{uv.ensure_uv().parent}:/usr/bin:/bin", "UV_CACHE_DIR": cache()}
+    base |= {name: os.environ[name] for name in ("SSL_CERT_FILE", "UV_DEFAULT_INDEX") if name in os.environ}
+
+    def run(*arguments, python=sys.executable, **variables):
+        return subprocess.run(
+            [python, checkout / "installer.py", *arguments],
+            capture_output=True,
+            text=True,
+            env=base | variables,
+            stdin=subprocess.DEVNULL,
+            cwd="/",
+            timeout=200,
+            check=False,
+        )
+
+    return run
+
+
+def cache() -> str:
+    done = subprocess.run(
+        [uv.ensure_uv(), "cache", "dir"], capture_output=True, text=True, env=uv.uv_environment(), check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", OLD_ENOUGH)
+def test_what_runs_before_a_newer_python_is_found_can_be_read_by_an_older_one(name):
+    ast.parse((REPOSITORY / name).read_text(), feature_version=(3, 8))
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.8", "3.9", "3.10"])
+def test_an_old_python_starts_a_newer_one_or_says_a_sentence(installer, version):
+    environ = dict(os.environ)
+    paths = [
+        path
+        for path in (*interpreters.on_path(version, environ), *interpreters.under_pyenv(version, environ))
+        if version in str(path)
+    ]
+    working = [
+        path for path in paths if subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0
+    ]
+    if not working:
+        pytest.skip(f"no Python {version} here")
+    done = installer(
+        "doctor", python=working[0], PATH=f"{Path(sys.executable).parent}:{Path(sys.base_prefix)}/bin:/usr/bin:/bin"
+    )
+    if version in ("2.7", "3.6"):
+        assert (done.returncode, done.stdout.count("\n")) == (1, 1)
+        assert "Python 3.11 or newer" in done.stdout
+    else:
+        assert done.returncode == 0, done.stderr
+        assert "Python: 3.1" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("paint",),
+        ("backend",),
+        ("backend", "paint", "kohya"),
+        ("--accelerator", "abacus"),
+        ("demo", "--source", "kohya"),
+        ("doctor", "--more"),
+    ],
+)
+def test_wrong_use_is_2(installer, arguments):
+    done = installer(*arguments)
+    assert done.returncode == 2
+    assert "usage: python installer.py" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("backend", "install", "nothing"), "There is no engine called nothing."),
+        (("backend", "verify", "kohya"), "kohya sd-scripts is not installed."),
+        (("--source", "kohya=/nowhere", "backend", "install", "kohya"), "The source of sd-scripts cannot be reached"),
+        (("uninstall",), "--yes"),
+    ],
+)
+def test_what_stands_in_the_way_is_a_sentence(installer, tmp_path, arguments, sentence):
+    done = installer(*arguments, EASEL_HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert sentence in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_set_up_from_nothing_then_nothing_to_do_then_gone(installer, checkout):
+    assert "not set up" in installer("doctor").stdout
+    first = installer()
+    assert first.returncode == 0, first.stderr
+    python = checkout / ".venv/bin/python"
+    script = "import ipywidgets, trainer_core; print(trainer_core.__file__)"
+    where = subprocess.run([python, "-c", script], capture_output=True, text=True, cwd="/", check=True)
+    assert where.stdout.strip() == str(checkout / "trainer_core/__init__.py")
+    kernels = [
+        checkout / ".venv/share/jupyter/kernels/easel/kernel.json",
+        checkout.parent / "home/.local/share/jupyter/kernels/easel/kernel.json",
+    ]
+    assert all(json.loads(kernel.read_text())["argv"][0] == str(python) for kernel in kernels)
+
+    started = time.monotonic()
+    second = installer()
+    assert time.monotonic() - started < 2
+    assert "nothing to do" in second.stdout
+
+    (checkout / ".venv/easel.json").unlink()
+    assert "Making" in installer().stdout
+
+    (checkout / "workspace/outputs").mkdir(parents=True)
+    gone = installer("uninstall", "--yes")
+    assert gone.returncode == 0, gone.stderr
+    assert not (checkout / ".venv").exists()
+    assert not any(kernel.exists() for kernel in kernels)
+    assert (checkout / "workspace/outputs").exists()
+    installer("uninstall", "--yes", "--all")
+    assert not (checkout / "workspace").exists()
+
+
+# --- Jupyter servers that run already ---
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """The runtime record of a server that runs from `tmp_path/env`, which is a process that sleeps."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    program = tmp_path / "env/bin/python"
+    program.parent.mkdir(parents=True)
+    program.symlink_to(shutil.which("sleep"))
+    (tmp_path / "env/share/jupyter").mkdir(parents=True)
+    (tmp_path / "runtime").mkdir()
+    with subprocess.Popen([program, "60"]) as process:
+        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # for a moment after its start it has none
+            time.sleep(0.01)
+        record = {"pid": process.pid, "url": "http://127.0.0.1:8888/", "root_dir": "/notebooks"}
+        (tmp_path / f"runtime/jpserver-{process.pid}.json").write_text(json.dumps(record))
+        (tmp_path / "runtime/jpserver-1.json").write_text(json.dumps({**record, "pid": 2**22 + 1}))
+        (tmp_path / "runtime/jpserver-2.json").write_text("{")
+        yield tmp_path / "env"
+        process.kill()
+
+
+def test_a_running_server_is_told_what_it_lacks(server):
+    (found,) = jupyter.servers()
+    assert found.prefix == server
+    if shared := {"ipywidgets", "anywidget"} - set(found.lacks()):
+        pytest.skip(f"this machine has {shared} for every server")
+    assert f"{server}/bin/python -m pip install ipywidgets anywidget" in jupyter.advice(found)
+    for extension in ("@jupyter-widgets/jupyterlab-manager", "anywidget"):
+        folder = server / "share/jupyter/labextensions" / extension
+        folder.mkdir(parents=True)
+        (folder / "package.json").write_text("{}")
+    assert found.lacks() == []
+    assert 'the kernel "Easel"' in jupyter.advice(found)
+
+
+def test_the_kernel_of_another_checkout_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    mine, other = tmp_path / "mine/bin/python", tmp_path / "other/bin/python"
+    assert jupyter.register(mine)
+    assert not jupyter.register(mine)
+    assert jupyter.register(other)
+    assert jupyter.unregister(mine) == [tmp_path / "mine/share/jupyter/kernels/easel"]
+    assert (tmp_path / "data/kernels/easel/kernel.json").exists()
+
+
+# --- requirement files ---
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "requirements").glob("*.txt")), ids=lambda path: path.name)
+def test_every_requirement_is_pinned_and_hashed_and_no_host_is_named(path):
+    text = path.read_text()
+    assert "://" not in text
+    assert not re.search(r"^\s*--(?!hash=)", text, re.MULTILINE)
+    entries = re.split(r"\n(?=[a-z0-9])", "\n" + text)[1:]
+    assert entries
+    assert all(re.match(r"[a-z0-9._-]+(\[[a-z,]+\])?==", entry) and "--hash=sha256:" in entry for entry in entries)

@@ -1,0 +1,109 @@
+"""Pythons are found by being run: real programs, real broken shims."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainer_core import interpreters
+from trainer_core.errors import InstallError
+
+REAL = Path(getattr(sys, "_base_executable", sys.executable))
+MINOR = "{}.{}".format(*sys.version_info[:2])
+
+
+def program(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n" + text)
+    path.chmod(0o755)
+    return path
+
+
+def shim(folder: Path, name: str = f"python{MINOR}") -> Path:
+    """What a pyenv shim does when its version is not selected."""
+    return program(folder / name, f'echo "pyenv: {name}: command not found" >&2\nexit 127\n')
+
+
+def test_a_real_python_is_asked_and_named_by_what_it_is():
+    answer = interpreters.ask(REAL)
+    assert answer is not None
+    assert answer.version == sys.version_info[:3]
+    assert answer.minor == MINOR
+    assert answer.path.exists()
+
+
+def test_a_virtual_environment_is_looked_through(tmp_path):
+    answer = interpreters.ask(Path(sys.executable))
+    assert answer is not None
+    assert not answer.path.is_relative_to(sys.prefix) or sys.prefix == sys.base_prefix
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "exit 127\n",
+        "echo hello\n",
+        "",
+        "echo 'pypy 0'; echo '3 12 1'; echo /bin/sh\n",
+        "echo 'cpython 1'; echo '3 13 0'; echo /bin/sh\n",
+    ],
+    ids=["broken shim", "something else", "silent", "pypy", "free-threaded"],
+)
+def test_what_is_no_plain_cpython_does_not_count(tmp_path, text):
+    assert interpreters.ask(program(tmp_path / "python3", text)) is None
+
+
+def test_what_is_not_there_does_not_count(tmp_path):
+    assert interpreters.ask(tmp_path / "python3") is None
+
+
+def test_a_broken_shim_before_a_real_python_is_skipped(tmp_path):
+    shim(tmp_path / "first")
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / f"python{MINOR}").symlink_to(REAL)
+    found = interpreters.find_local([MINOR], environ={"PATH": f"{tmp_path / 'first'}{os.pathsep}{tmp_path / 'second'}"})
+    assert found is not None
+    assert found.minor == MINOR
+
+
+@pytest.mark.parametrize("where", ["PYENV_ROOT", "HOME", "shims on PATH"])
+def test_pyenv_is_looked_through_where_its_shims_fail(tmp_path, where):
+    root = tmp_path / ".pyenv"
+    shim(root / "shims")
+    # The newest patch release counts as a number: 10 comes after 9.
+    for patch, target in (("9", None), ("10", REAL)):
+        folder = root / "versions" / f"{MINOR}.{patch}" / "bin"
+        folder.mkdir(parents=True)
+        if target:
+            (folder / f"python{MINOR}").symlink_to(target)
+        else:
+            shim(folder)
+    environ = {
+        "PYENV_ROOT": {"PYENV_ROOT": str(root), "PATH": ""},
+        "HOME": {"HOME": str(tmp_path), "PATH": ""},
+        "shims on PATH": {"PATH": str(root / "shims")},
+    }[where]
+    assert next(interpreters.under_pyenv(MINOR, environ)).parent.parent.name == f"{MINOR}.10"
+    assert interpreters.find_local([MINOR], environ=environ) is not None
+
+
+def test_the_wanted_order_decides_not_the_order_on_path(tmp_path):
+    program(tmp_path / "python3.12", "echo 'cpython 0'; echo '3 12 4'; echo /bin/sh\n")
+    program(tmp_path / "python3", "echo 'cpython 0'; echo '3 11 9'; echo /bin/sh\n")
+    environ = {"PATH": str(tmp_path)}
+    for wanted, expected in ((["3.11", "3.12"], "3.11"), (["3.12", "3.11"], "3.12")):
+        found = interpreters.find_local(wanted, environ=environ)
+        assert found is not None
+        assert found.minor == expected
+    assert interpreters.find_local(["3.13"], environ=environ) is None
+
+
+def test_none_to_be_had_is_one_sentence(tmp_path):
+    offline = program(tmp_path / "uv", "exit 2\n")
+    said = []
+    with pytest.raises(InstallError) as caught:
+        interpreters.find(["3.12", "3.13"], offline, {"PATH": ""}, said.append, "Tiny 1.0")
+    assert "Tiny 1.0 needs Python 3.12 or 3.13" in caught.value.message
+    assert "3.12" in caught.value.hint
+    assert len(said) == 1
