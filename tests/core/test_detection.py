@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.core import recorded_headers
 from trainer_core import families, header
@@ -16,6 +19,9 @@ from trainer_core.families import load_families
 from trainer_core.header import Header, TensorInfo
 
 ROLES_OF_UNKNOWN = ("lora", "vae", "text_encoder")
+DENOISER = "model.diffusion_model."
+FIRST = DENOISER + "input_blocks.0.0.weight"
+LABEL = DENOISER + "label_emb.0.0.weight"
 
 
 def recorded(name: str, **changes: Any) -> Header:
@@ -79,11 +85,6 @@ def test_relatives_that_are_not_trained_are_told_apart(name: str, words: str) ->
     assert words in found.evidence[0]
 
 
-DENOISER = "model.diffusion_model."
-FIRST = DENOISER + "input_blocks.0.0.weight"
-LABEL = DENOISER + "label_emb.0.0.weight"
-
-
 @pytest.mark.parametrize(
     ("name", "changes", "words"),
     [
@@ -104,6 +105,40 @@ def test_a_changed_layout_is_not_taken_for_the_family(name: str, changes: dict[s
     found = detect(recorded(name, **changes))
     assert (found.family, found.role) == (None, "unknown")
     assert words in found.evidence[0]
+
+
+def test_a_shape_of_other_dimensions_does_not_fit() -> None:
+    found = detect(recorded("sdxl", shapes={FIRST: (320, 4)}))
+    assert found.family is None
+    assert "is 320x4, not 320x4x3x3" in found.rejected["sdxl"]
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=6)
+    | st.sampled_from(["StableDiffusionXLPipeline", 4, 768]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+config_keys = st.sampled_from(["_class_name", "in_channels", "text_encoder", "prediction_type", "guidance_embeds"])
+
+
+@given(
+    st.sampled_from(recorded_headers.NAMES),
+    st.dictionaries(
+        st.sampled_from(["", "unet", "transformer", "scheduler"]), st.dictionaries(config_keys, values), max_size=4
+    ),
+    st.dictionaries(
+        st.sampled_from([FIRST, LABEL, "img_in.weight", "v_pred", "a"]), st.lists(st.integers(0, 2**40), max_size=5)
+    ),
+)
+def test_wild_headers_never_crash(name: str, configs: dict[str, Any], shapes: dict[str, list[int]]) -> None:
+    base = recorded(name, shapes={key: tuple(shape) for key, shape in shapes.items()})
+    found = detect(dataclasses.replace(base, configs={**base.configs, **configs}))
+    assert found.evidence
+    assert all(text.isprintable() for text in (*found.evidence, *found.rejected.values()))
 
 
 def test_role_says_which_parts_a_file_holds() -> None:

@@ -63,17 +63,17 @@ class Signature:
             yield found is not None and _fits(found.shape, wanted), _shape_sentence(key, found, wanted)
 
     def _check_folder(self, header: Header) -> Iterator[tuple[bool, str]]:
-        name = printable(str(header.configs.get("", {}).get("_class_name")), 80)
+        name = _shown(header.configs.get("", {}).get("_class_name"))
         yield name in self.classes, f"its pipeline is {name}"
         for component, values in self.configs.items():
             for key, wanted in values.items():
                 found = header.configs.get(component, {}).get(key)
-                yield found == wanted, f"{component or 'it'} has {key} {printable(str(found), 80)}"
+                yield found == wanted, f"{component or 'it'} has {key} {_shown(found)}"
         for dotted in self.unset:
             component, _, key = dotted.partition(".")
             found = header.configs.get(component, {}).get(key)
             is_unset = found is None or found == [None, None]
-            yield is_unset, f"{component or 'it'} has {key} {'unset' if is_unset else printable(str(found), 80)}"
+            yield is_unset, f"{component or 'it'} has {key} {'unset' if is_unset else _shown(found)}"
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,13 @@ def _shape_sentence(key: str, found: TensorInfo | None, wanted: Sequence[int | s
         return f"lacks {key}"
     sentence = f"{key} is {_by(found.shape)}"
     return sentence if _fits(found.shape, wanted) else f"{sentence}, not {_by(wanted)}"
+
+
+def _shown(value: Any) -> str:
+    """A value from a config as text; what is nested deeper than a list is not spelt out."""
+    if isinstance(value, list):
+        return ", ".join(_shown(item) for item in value[:4] if not isinstance(item, list)) or "a list"
+    return "a table" if isinstance(value, dict) else printable(str(value), 80)
 
 
 def _by(sizes: Sequence[int | str]) -> str:
