@@ -142,9 +142,12 @@ def lab(options, rest):
 
     suite.set_up(options.python)
     os.chdir(HERE)
-    arguments = (
-        ["-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"] + rest + [os.path.join("notebooks", "LoRA_Trainer.ipynb")]
-    )
+    arguments = ["-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
+    if os.geteuid() == 0:
+        # Containers and rented machines have no other user, and Jupyter refuses root unless told.
+        arguments.append("--allow-root")
+    arguments += rest
+    arguments.append(os.path.join("notebooks", "LoRA_Trainer.ipynb"))
     hand_over(*arguments)
 
 
