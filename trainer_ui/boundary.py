@@ -22,7 +22,7 @@ def log_file() -> Path:
     return places.home() / "logs" / "notebook.log"
 
 
-def attempt(action: Callable[[], None], say: Callable[[str], None]) -> bool:
+def attempt(action: Callable[[], object], say: Callable[[str], None]) -> bool:
     """Runs `action` and returns True; when it fails, says why in a sentence and returns False.
 
     Jupyter drops the exception of a callback or prints it where nobody looks, and an error in a thread ends the thread:

@@ -81,7 +81,7 @@ class SettingControl:
 
     def __init__(self, session: Session, field: SettingField, layout: Layout) -> None:
         self.field = field
-        self.control = control(field)
+        self.control: Any = control(field)
         self.source = Label(layout=layout)
         self.source.add_class("easel-source")
         self.reset = Button(description="reset", layout=layout)

@@ -104,8 +104,9 @@ class Session:
             return
         stopping = blocking(self.problems)
         if stopping:
-            others = f" {len(stopping) - 1} more to settle." if len(stopping) > 1 else ""
-            self.message = f"Not started. {stopping[0].message}{others}"
+            first, *others = stopping
+            more = f" {len(others)} more to settle." if others else ""
+            self.message = f"Not started. {first.message}{more}"
             return
         self.starting = True
         # The user may go on changing the job meanwhile: a workbench only ever replaces its draft, so a copy stays as it is.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ipywidgets import Widget
 
 
-def enter(widget: Widget, value: Any) -> None:
+def enter(widget: Any, value: Any) -> None:
     """What the page sends when a value was entered; for a dropdown, which sends a place in its list, the value chosen."""
     if widget.has_trait("_options_labels"):
         values = [option[1] if isinstance(option, tuple) else option for option in widget.options]
@@ -30,7 +30,7 @@ def click(button: Widget) -> None:
     button._handle_custom_msg({"event": "click"}, [])
 
 
-def inside(widget: Widget) -> Iterator[Widget]:
+def inside(widget: Any) -> Iterator[Any]:
     """A widget and everything in it."""
     yield widget
     for child in getattr(widget, "children", ()):
@@ -44,14 +44,12 @@ def button(root: Widget, description: str) -> Widget:
     return fitting[0]
 
 
-def markup(root: Widget) -> str:
+def markup(root: Any) -> str:
     """All HTML that widgets in `root` put into the page."""
-    return "\n".join(
-        one.value for one in inside(root) if type(one).__mro__ and one.has_trait("value") and _is_html(one)
-    )
+    return "\n".join(one.value for one in inside(root) if _is_html(one))
 
 
-def _is_html(widget: Widget) -> bool:
+def _is_html(widget: Any) -> bool:
     return widget._view_name in {"HTMLView", "HTMLMathView"}
 
 

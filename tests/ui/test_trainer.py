@@ -80,7 +80,8 @@ def test_model_dataset_and_profile_are_chosen_and_explained(open_app, home):
     enter(app.model.known, settings["model.path"])
     assert app.model.path.value == settings["model.path"]
     assert "Stable Diffusion 1" in app.model.says.value
-    assert "Known by" in app.model.reasons.value
+    assert "A single file." in app.model.reasons.value
+    assert "Not Stable Diffusion XL" in app.model.reasons.value
     enter(app.dataset.path, settings["dataset.path"])
     assert "6 of 6 pictures have a caption" in app.dataset.counts.value
     enter(app.profile.choice, "sd15-style")
@@ -158,6 +159,7 @@ time.sleep(60)
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     kernel = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+    assert kernel.stdout is not None
     try:
         assert kernel.stdout.readline().strip() == "started"
     finally:

@@ -11,6 +11,8 @@ from trainer_ui.words import Words
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from trainer_ui.session import Session
+
 
 def card(heading: str, *children: Widget) -> VBox:
     """A framed panel under a heading."""
@@ -19,7 +21,7 @@ def card(heading: str, *children: Widget) -> VBox:
     return box
 
 
-def fold(title: str, content: Callable[[], Sequence[Widget]], *classes: str) -> VBox:
+def fold(session: Session, title: str, content: Callable[[], Sequence[Widget]], *classes: str) -> VBox:
     """A group behind a button; its content is made when it is first opened, so that closed ones cost no time at the start.
 
     Not an Accordion: the keyboard does not reach its headers.
@@ -30,12 +32,24 @@ def fold(title: str, content: Callable[[], Sequence[Widget]], *classes: str) -> 
     for name in ("easel-folded", *classes):
         inside.add_class(name)
 
-    def turn(event: dict[str, bool]) -> None:
-        if event["new"] and not inside.children:
+    def turn(is_open: bool) -> None:
+        if is_open and not inside.children:
             inside.children = tuple(content())
-        (inside.remove_class if event["new"] else inside.add_class)("easel-folded")
+        (inside.remove_class if is_open else inside.add_class)("easel-folded")
 
-    button.observe(turn, "value")
+    button.observe(session.handler(turn), "value")
     group = VBox([button, inside])
     group.add_class("easel-group")
     return group
+
+
+def replace_children(box: VBox, children: Sequence[Widget]) -> None:
+    """Puts other widgets into a box and frees those that were in it: the page would keep them for as long as it lives."""
+    old, box.children = box.children, tuple(children)
+    _close(old)
+
+
+def _close(widgets: Sequence[Widget]) -> None:
+    for widget in widgets:
+        _close(getattr(widget, "children", ()))
+        widget.close()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipywidgets import Text, Widget
+from ipywidgets import Text
 
 from trainer_core.text import printable
 from trainer_ui.panels.card import card, fold
-from trainer_ui.words import Words
+from trainer_ui.words import Words, show
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from trainer_core.datasets.scan import Dataset
     from trainer_ui.session import Session
 
@@ -34,11 +32,8 @@ class DatasetPanel:
         self.trigger.observe(session.handler(lambda word: session.change({"dataset.trigger": word.strip()})), "value")
         self.counts = Words()
         self.captions = Words("", "small", "lines")
-        self.fold = fold("Captions as they are read", self._captions)
+        self.fold = fold(session, "Captions as they are read", lambda: [self.captions])
         self.widget = card("Dataset", self.path, self.trigger, self.counts, self.fold)
-
-    def _captions(self) -> Sequence[Widget]:
-        return [self.captions]
 
     def show(self) -> None:
         """Shows folder, word and counts."""
@@ -48,7 +43,7 @@ class DatasetPanel:
                 field.value = values[path]
         self.counts.say(*counts(dataset, values["dataset.path"]))
         self.captions.say(captions(dataset) if dataset is not None else "")
-        self.fold.layout.display = None if dataset is not None and dataset.pictures else "none"
+        show(self.fold, dataset is not None and bool(dataset.pictures))
 
 
 def counts(dataset: Dataset | None, path: str) -> tuple[str, str]:

@@ -8,8 +8,8 @@ from ipywidgets import Box, Button, VBox, Widget
 
 from trainer_core import places
 from trainer_core.runs.run import Run, list_runs
-from trainer_ui.panels.card import fold
-from trainer_ui.words import Words, hint
+from trainer_ui.panels.card import fold, replace_children
+from trainer_ui.words import Words, hint, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,12 +37,10 @@ class HistoryPanel:
         self.more.on_click(session.handler(lambda _: self._show_more()))
         self._opened = False
         self._key: object = None
-        self.widget = fold("History of runs", self._open)
+        self.widget = fold(session, "History of runs", self._open)
 
     def _open(self) -> Sequence[Widget]:
         self._opened = True
-        self._key = None
-        self.show()
         return [self.rows, self.more]
 
     def _show_more(self) -> None:
@@ -59,15 +57,9 @@ class HistoryPanel:
         if key == self._key:
             return
         self._key = key
-        old = self.rows.children
-        self.rows.children = tuple(self._row(run, run.directory.path == shown) for run in listed) or (
-            Words("No run yet.", "muted"),
-        )
-        for row in old:
-            for child in getattr(row, "children", ()):
-                child.close()
-            row.close()
-        self.more.layout.display = None if len(known) > self.limit else "none"
+        rows = [self._row(run, run.directory.path == shown) for run in listed]
+        replace_children(self.rows, rows or [Words("No run yet.", "muted")])
+        show(self.more, len(known) > self.limit)
 
     def _row(self, run: Run, shown: bool) -> Box:
         state, tone = STATES.get(run.state.name, (run.state.name.lower(), ""))

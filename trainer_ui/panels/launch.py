@@ -8,13 +8,11 @@ from ipywidgets import Box, Button, VBox, Widget
 
 from trainer_core.problems import Problem, blocking
 from trainer_core.text import printable
-from trainer_ui.panels.card import card
+from trainer_ui.panels.card import card, replace_children
 from trainer_ui.panels.engine import EnginePanel
 from trainer_ui.words import Labelled, Words, hint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from trainer_ui.session import Session
 
 WORDS = {"error": "Blocks", "warning": "Warning", "info": "Note"}
@@ -43,8 +41,7 @@ class LaunchPanel:
         session = self.session
         self.engine.show()
         if session.problems != self._shown:
-            old, self.list.children = self.list.children, tuple(self._row(problem) for problem in session.problems)
-            _close(old)
+            replace_children(self.list, [self._row(problem) for problem in session.problems])
             self._shown = session.problems
         self.start.disabled = session.starting
         self.start.description = "Looking at every picture…" if session.starting else "Start training"
@@ -76,10 +73,3 @@ class LaunchPanel:
         row.add_class("easel-problem")
         row.add_class(f"easel-is-{problem.severity}")
         return row
-
-
-def _close(widgets: Sequence[Widget]) -> None:
-    """Frees widgets that are not shown any more; the page would keep them for as long as it lives."""
-    for widget in widgets:
-        _close(getattr(widget, "children", ()))
-        widget.close()

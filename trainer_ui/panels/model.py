@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipywidgets import Button, Dropdown, Text
+from ipywidgets import Box, Button, Dropdown, Text
 
 from trainer_core import places
 from trainer_core.families import load_families
 from trainer_core.text import printable
 from trainer_core.workbench import known_models
-from trainer_ui.panels.card import card
-from trainer_ui.words import Words, hint
+from trainer_ui.panels.card import card, fold
+from trainer_ui.words import Words, hint, show
 
 if TYPE_CHECKING:
     from trainer_core.detection import Detection
@@ -35,13 +35,16 @@ class ModelPanel:
         )
         hint(self.known, f"Checkpoints below {places.models()}, newest first")
         self.says = Words()
-        self.reasons = Words("", "muted", "small", "lines")
+        self.reasons = Words("", "small", "lines")
+        self.fold = fold(session, "How Easel knows", lambda: [self.reasons])
         self.again = Button(description="Look again")
         self.again.on_click(session.handler(lambda _: self.look()))
         self.known.observe(session.handler(self.choose), "value")
         self.path.observe(session.handler(lambda path: session.change({"model.path": path.strip()})), "value")
         self.look()
-        self.widget = card("Model", self.known, self.path, self.says, self.reasons)
+        pair = Box([self.known, self.again])
+        pair.add_class("easel-pair")
+        self.widget = card("Model", pair, self.path, self.says, self.fold)
 
     def look(self) -> None:
         """Lists the models that lie in Easel's folder."""
@@ -64,10 +67,11 @@ class ModelPanel:
         facts = self.session.bench.facts
         if facts.detection is not None:
             self.says.say(sentence(facts.detection, Path(path).name), "ok")
-            self.reasons.say("Known by: " + "; ".join(facts.detection.evidence) if facts.detection.evidence else "")
+            self.reasons.say("\n".join(reasons(facts.detection)))
         else:
             self.says.say(facts.detection_error if path else "", "danger")
             self.reasons.say("")
+        show(self.fold, facts.detection is not None)
 
 
 def _distinct(options: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -86,6 +90,12 @@ def sentence(found: Detection, name: str) -> str:
     parts = [family_title(found.family), found.variant, prediction, found.dtype]
     role = found.role.replace("_", " ")
     return f"{name} is a {role}: " + ", ".join(part for part in parts if part) + "."
+
+
+def reasons(found: Detection) -> list[str]:
+    """Why a model is taken for what it is, and why not for another."""
+    refused = [f"Not {family_title(family)}: {reason}." for family, reason in found.rejected.items()]
+    return [f"{reason[:1].upper()}{reason[1:]}." for reason in found.evidence] + refused
 
 
 def family_title(family: str | None) -> str:

@@ -11,7 +11,7 @@ from trainer_ui.controls import SettingControl
 from trainer_ui.panels.card import card, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from trainer_core.plan.fields import SettingField
     from trainer_ui.session import Session
@@ -56,13 +56,8 @@ class SettingsPanel:
         self.widget = card("Settings", front, *self.groups)
 
     def _group(self, section: str, members: Sequence[SettingField]) -> Widget:
-        return fold(f"{GROUPS.get(section, section)}: {len(members)} more", lambda: [self._shown(members)])
-
-    def _shown(self, members: Sequence[SettingField]) -> Widget:
-        grid = self._grid(members)
-        with self.session.lock:
-            self.session.show()
-        return grid
+        title = f"{GROUPS.get(section, section)}: {len(members)} more"
+        return fold(self.session, title, lambda: [self._grid(members)])
 
     def _grid(self, members: Sequence[SettingField]) -> Box:
         made = [SettingControl(self.session, field, self._layout) for field in members]
@@ -78,9 +73,9 @@ class SettingsPanel:
             one.show(self.session.values[path], draft.source_of(path))
 
 
-def _others(known: dict[str, SettingField] | object) -> dict[str, list[SettingField]]:
+def _others(known: Mapping[str, SettingField]) -> dict[str, list[SettingField]]:
     groups: dict[str, list[SettingField]] = {}
-    for path, field in known.items():  # type: ignore[attr-defined]
+    for path, field in known.items():
         if path not in ELSEWHERE and path not in IN_FRONT:
             groups.setdefault(field.section, []).append(field)
     return groups
