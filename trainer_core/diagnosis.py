@@ -17,7 +17,9 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _TRACEBACK = "Traceback (most recent call last):"
 # accelerate's launcher adds a traceback of its own to any failure of the trainer.
 _LAUNCHER = re.compile(r"subprocess\.CalledProcessError: Command ")
-_EXCEPTION = re.compile(r"^(?:\[[^\]]{0,40}\]:? )?(?:[A-Za-z_]\w{0,80}\.){0,8}[A-Z]\w{0,80}(?:Error|Exception|Interrupt|Exit)\b")
+_EXCEPTION = re.compile(
+    r"^(?:\[[^\]]{0,40}\]:? )?(?:[A-Za-z_]\w{0,80}\.){0,8}[A-Z]\w{0,80}(?:Error|Exception|Interrupt|Exit)\b"
+)
 _ERROR = re.compile(r"\b(?:ERROR|CRITICAL|[Ee]rror:)")
 _EXPLAINING = frozenset({"fatal", "error"})
 
@@ -37,7 +39,11 @@ _SIGNALS = {
         "A library inside the engine gave up.",
         "The lines before the end of the log say which one. Check the engine with: easel backends verify.",
     ),
-    7: ("bus-error", "The engine ran out of shared memory or disk.", "Free disk space, or give the container more shared memory."),
+    7: (
+        "bus-error",
+        "The engine ran out of shared memory or disk.",
+        "Free disk space, or give the container more shared memory.",
+    ),
     15: ("ended-from-outside", "Something outside Easel told the engine to end.", "Start the run again."),
     2: ("ended-from-outside", "Something outside Easel interrupted the engine.", "Start the run again."),
 }

@@ -93,7 +93,9 @@ def load_manifest(path: Path) -> BackendManifest:
             tables=tables,
         )
     except KeyError as error:
-        raise BackendError(f"{path} does not say {error.args[0]!r}.", "docs/adding.md names what an engine declares.") from error
+        raise BackendError(
+            f"{path} does not say {error.args[0]!r}.", "docs/adding.md names what an engine declares."
+        ) from error
 
 
 def _claim(family: str, table: dict[str, Any]) -> FamilyClaim:
@@ -117,7 +119,10 @@ def _found() -> dict[str, Backend | BackendError]:
         key = name if isinstance(backend, BackendError) else backend.manifest.id
         if key in found:
             # The first one keeps its name: a stranger cannot take the place of an engine that is known.
-            key, backend = f"{key} ({name})", BackendError(f"There is another engine called {key}.", "One of them must be renamed.")
+            key, backend = (
+                f"{key} ({name})",
+                BackendError(f"There is another engine called {key}.", "One of them must be renamed."),
+            )
         found[key] = backend
     return found
 
@@ -127,7 +132,10 @@ def _own() -> Iterator[tuple[str, Callable[[], Any]]]:
     try:
         package = importlib.import_module(OWN)
     except ImportError as error:
-        yield OWN, functools.partial(_refuse, f"Easel's own engines cannot be imported: {error}.", "Install Easel again.")
+        yield (
+            OWN,
+            functools.partial(_refuse, f"Easel's own engines cannot be imported: {error}.", "Install Easel again."),
+        )
         return
     places = [Path(place).resolve() for place in package.__path__]
     if CHECKOUT / OWN not in places:
@@ -160,9 +168,13 @@ def _loaded(name: str, load: Callable[[], Any]) -> Backend | BackendError:
         missing = [part for part in ("problems", "render", "parse") if not callable(getattr(backend, part, None))]
         if missing or not isinstance(getattr(backend, "manifest", None), BackendManifest):
             lacks = ", ".join(missing) or "a manifest"
-            return BackendError(f"The engine {name} lacks {lacks}.", "It needs what trainer_core.backend.Backend names.")
+            return BackendError(
+                f"The engine {name} lacks {lacks}.", "It needs what trainer_core.backend.Backend names."
+            )
     except BackendError as error:
         return error
     except _IMPORT_FAILURES as error:
-        return BackendError(f"The engine {name} cannot be loaded: {type(error).__name__}: {error}", "Update or remove its package.")
+        return BackendError(
+            f"The engine {name} cannot be loaded: {type(error).__name__}: {error}", "Update or remove its package."
+        )
     return backend

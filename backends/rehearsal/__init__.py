@@ -57,7 +57,7 @@ class Rehearsal:
 
     manifest = load_manifest(Path(__file__).parent / "backend.toml")
 
-    def problems(self, plan: TrainingPlan, machine: Machine) -> Sequence[Problem]:
+    def problems(self, plan: TrainingPlan, machine: Machine) -> Sequence[Problem]:  # noqa: ARG002 - it plays on any machine
         """What the player does not know of its own options; it can play any plan."""
         found = []
         for name, value in plan.native.get(ID, {}).items():
@@ -65,7 +65,9 @@ class Rehearsal:
             if name not in OPTIONS:
                 found.append(Problem(path, "error", f"The player knows no {name}. It knows: {', '.join(OPTIONS)}."))
             elif name == "ending" and value not in ENDINGS:
-                found.append(Problem(path, "error", f"The player knows no such ending. It knows: {', '.join(ENDINGS)}."))
+                found.append(
+                    Problem(path, "error", f"The player knows no such ending. It knows: {', '.join(ENDINGS)}.")
+                )
         return found
 
     def render(self, plan: TrainingPlan, place: Place) -> JobSpec:
@@ -85,7 +87,9 @@ class Rehearsal:
             artefacts=Artefacts(
                 final=ArtefactPattern("*.safetensors", rf"^{name}\.safetensors$"),
                 checkpoints=ArtefactPattern("*.safetensors", rf"^{name}-step(?P<step>\d{{8}})\.safetensors$"),
-                samples=ArtefactPattern("sample/*.png", rf"^sample/{name}_(?P<step>\d{{6}})_(?P<prompt>\d{{2}})_\d+\.png$"),
+                samples=ArtefactPattern(
+                    "sample/*.png", rf"^sample/{name}_(?P<step>\d{{6}})_(?P<prompt>\d{{2}})_\d+\.png$"
+                ),
             ),
         )
 

@@ -89,7 +89,9 @@ def draw(step: int, total: int, pace: float, loss: float = math.nan, rate: float
     if step == 1 and math.isnan(loss):
         # As real bars do: the first step has no loss of a step before to show.
         values = ""
-    sys.stdout.write(f"\rsteps: {share:4.0%}|{blocks}| {step}/{total} [00:{int(step / pace) if pace else 0:02d}<00:{left:02d}, {shown}{values}]")
+    sys.stdout.write(
+        f"\rsteps: {share:4.0%}|{blocks}| {step}/{total} [00:{int(step / pace) if pace else 0:02d}<00:{left:02d}, {shown}{values}]"
+    )
     sys.stdout.flush()
 
 
@@ -127,7 +129,10 @@ def write_lora(folder: Path, name: str, network: dict, flawed: bool = False) -> 
         tensors[f"{module}.alpha"] = ([], struct.pack("<e", network["alpha"]))
         tensors[f"{module}.lora_down.weight"] = ([rank, FEATURES], struct.pack("<e", 0.05) * (rank * FEATURES))
         tensors[f"{module}.lora_up.weight"] = ([FEATURES, rank], value * (FEATURES * rank))
-    header, offset = {"__metadata__": {"ss_network_dim": str(rank), "ss_network_alpha": str(network["alpha"])}}, 0
+    header: dict[str, object] = {
+        "__metadata__": {"ss_network_dim": str(rank), "ss_network_alpha": str(network["alpha"])}
+    }
+    offset = 0
     for key, (shape, data) in tensors.items():
         header[key] = {"dtype": "F16", "shape": shape, "data_offsets": [offset, offset + len(data)]}
         offset += len(data)
@@ -149,7 +154,9 @@ def write_sample(path: Path, share: float) -> None:
                 rows.append(int(share * (channel & 255) + (1 - share) * noise))
     size = struct.pack(">IIBBBBB", SIDE_PX, SIDE_PX, 8, 2, 0, 0, 0)
     pieces = ((b"IHDR", size), (b"IDAT", zlib.compress(bytes(rows))), (b"IEND", b""))
-    packed = (struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in pieces)
+    packed = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in pieces
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
 

@@ -44,7 +44,9 @@ class ArtefactWatch:
 
 def matching(output: Path, pattern: ArtefactPattern) -> list[tuple[Path, re.Match[str]]]:
     """The files of a pattern with what their names say, by step and name."""
-    found = ((path, re.search(pattern.pattern, path.relative_to(output).as_posix())) for path in output.glob(pattern.glob))
+    found = (
+        (path, re.search(pattern.pattern, path.relative_to(output).as_posix())) for path in output.glob(pattern.glob)
+    )
     fitting = [(path, match) for path, match in found if match and path.is_file()]
     return sorted(fitting, key=lambda pair: (int(pair[1].groupdict().get("step") or 0), pair[0].name))
 

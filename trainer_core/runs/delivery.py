@@ -30,7 +30,9 @@ def deliver(final: Path, checkpoints: Sequence[tuple[Path, int]], folder: Path, 
             written.append(_copy(source, folder / f"{free}{ending}{SUFFIX}"))
     except OSError as error:
         # A LoRA that arrived stays; only what was not written is reported.
-        raise RunError(f"{folder} cannot be written: {error.strerror or error}.", "The files are in the run folder.") from error
+        raise RunError(
+            f"{folder} cannot be written: {error.strerror or error}.", "The files are in the run folder."
+        ) from error
     return written
 
 

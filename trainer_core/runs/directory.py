@@ -77,7 +77,9 @@ class RunDirectory:
         if not isinstance(version, int):
             raise RunError(f"{path} does not say which schema it has.", "Its versions.json is damaged.")
         if version > SCHEMA_VERSION:
-            raise RunError(f"{path} was made by a newer Easel (schema {version}, known here: {SCHEMA_VERSION}).", "Update Easel.")
+            raise RunError(
+                f"{path} was made by a newer Easel (schema {version}, known here: {SCHEMA_VERSION}).", "Update Easel."
+            )
         return directory
 
     @property
@@ -145,7 +147,15 @@ class RunDirectory:
         except (KeyError, TypeError) as error:
             raise RunError(f"The spec.json in {self.path} is damaged: {error}.") from error
 
-    def write_job(self, plan: Mapping[str, Any], spec: JobSpec, versions: Mapping[str, Any], hardware: Mapping[str, Any]) -> None:
+    @property
+    def total_steps(self) -> int:
+        """How many steps the job has; 0 when its file does not say."""
+        number = (self.read("spec.json") or {}).get("total_steps", 0)
+        return number if isinstance(number, int) else 0
+
+    def write_job(
+        self, plan: Mapping[str, Any], spec: JobSpec, versions: Mapping[str, Any], hardware: Mapping[str, Any]
+    ) -> None:
         """Writes everything the runner needs, `spec.json` last.
 
         Raises:
@@ -154,7 +164,10 @@ class RunDirectory:
         import tomli_w
 
         if secrets := [name for name in spec.environment if _SECRET.search(name)]:
-            raise RunError(f"{spec.backend} wants to write {', '.join(secrets)} into the run folder.", "Tokens stay in the environment.")
+            raise RunError(
+                f"{spec.backend} wants to write {', '.join(secrets)} into the run folder.",
+                "Tokens stay in the environment.",
+            )
         with _writing(self.path):
             self.output.mkdir(exist_ok=True)
             for name, text in spec.files.items():
@@ -207,7 +220,9 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(f"The run folder in {folder} cannot be written: {error.strerror or error}.", "Check free space and rights.") from error
+        raise RunError(
+            f"The run folder in {folder} cannot be written: {error.strerror or error}.", "Check free space and rights."
+        ) from error
 
 
 def _plain_name(name: str) -> str:

@@ -53,5 +53,8 @@ class Journal:
     def _line(self, event: Event) -> str:
         data = events.to_dict(event)
         # What an engine said may hold anything; half a character that cannot be encoded must not end the run.
-        shown = {key: printable(value) if isinstance(value, str) and event.kind == "notice" else value for key, value in data.items()}
+        shown = {
+            key: printable(value) if isinstance(value, str) and event.kind == "notice" else value
+            for key, value in data.items()
+        }
         return json.dumps({"time": round(time.time(), 3), **shown}) + "\n"

@@ -45,7 +45,9 @@ def judge(directory: RunDirectory, spec: JobSpec, manifest: BackendManifest, exi
     accepted, reasons, record = _accept(final, plan["network"])
     if not accepted:
         cause = f"The finished LoRA cannot be used: {' '.join(reasons)}"
-        advice = "It is kept in the run folder and was not delivered. Try a lower learning rate, or bf16 instead of fp16."
+        advice = (
+            "It is kept in the run folder and was not delivered. Try a lower learning rate, or bf16 instead of fp16."
+        )
         return Outcome(RunState.FAILED, 0, acceptance=record, diagnosis=Diagnosis("output-refused", cause, "", advice))
     outputs, notices = _deliver(directory, spec, plan["output"], final)
     return Outcome(RunState.COMPLETED, 0, outputs, record, notices=notices)
@@ -75,7 +77,9 @@ def _accept(final: Path, network: Mapping[str, Any]) -> tuple[bool, Sequence[str
     return acceptance.ok, acceptance.reasons, dataclasses.asdict(acceptance)
 
 
-def _deliver(directory: RunDirectory, spec: JobSpec, wanted: Mapping[str, Any], final: Path) -> tuple[list[str], list[str]]:
+def _deliver(
+    directory: RunDirectory, spec: JobSpec, wanted: Mapping[str, Any], final: Path
+) -> tuple[list[str], list[str]]:
     """The files where the user finds them, and what went wrong on the way there; the LoRA itself is safe in either case."""
     found = artefacts.matching(directory.output, spec.artefacts.checkpoints)
     steps = [(path, int(match["step"])) for path, match in found if "step" in match.groupdict() and path != final]

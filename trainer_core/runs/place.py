@@ -39,7 +39,9 @@ def check_installed(backend: Backend) -> None:
     """
     own = backend.manifest
     if own.needs_installation and environments.installed(own.id) is None:
-        raise RunError(f"{own.title} is not installed.", f"Install it with: python installer.py backend install {own.id}")
+        raise RunError(
+            f"{own.title} is not installed.", f"Install it with: python installer.py backend install {own.id}"
+        )
 
 
 def _options(found: environments.InstalledEngine) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -63,17 +64,20 @@ class Run:
             RunError: the folder cannot be written.
         """
         directory = RunDirectory.create(folder or places.runs(), plan.output_stem)
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(directory.remove)
             plan = _with_absolute_paths(plan)
             place = place_for(backend, directory.path)
             spec = backend.render(plan, place)
             if dataset is not None:
                 _stage(dataset, directory, plan)
-            versions = {"engine": backend.manifest.id, "engine_version": place.version, "engine_python": str(place.python)}
+            versions = {
+                "engine": backend.manifest.id,
+                "engine_version": place.version,
+                "engine_python": str(place.python),
+            }
             directory.write_job(plan.model_dump(), spec, versions, machine.to_dict() if machine else {})
-        except BaseException:
-            directory.remove()
-            raise
+            undo.pop_all()
         return cls(directory)
 
     @classmethod
@@ -112,7 +116,9 @@ class Run:
             RunError: it was launched before, or the runner cannot be started.
         """
         if self.state is not RunState.PREPARED:
-            raise RunError(f"The run in {self.directory.path} was started before.", "Start a new one from its plan.toml.")
+            raise RunError(
+                f"The run in {self.directory.path} was started before.", "Start a new one from its plan.toml."
+            )
         command = [sys.executable, "-P", "-m", "trainer_core.runs.runner", str(self.directory.path)]
         with self.directory.runner_log.open("ab") as log:
             starter = subprocess.Popen(
@@ -173,6 +179,9 @@ class Run:
     def summary(self) -> RunSummary:
         """The run's figures: step, loss, speed, newest sample, checkpoints. Reads only what was added since last time."""
         with self._folding:
+            if self._offset == 0:
+                # Before the engine's first word, its job says how many steps there will be.
+                self._summary = RunSummary(total=self.directory.total_steps)
             while True:
                 found, offset = self.events(self._offset)
                 if offset == self._offset:
@@ -225,8 +234,9 @@ class Run:
         return state
 
     def _wait_for_runner(self, runner: Identity | None, limit_s: float) -> None:
+        """Waits until the runner is gone, not only its result there: it is a process of the run as well."""
         deadline = time.monotonic() + limit_s
-        while self._ended_state() is None and runner and runner.alive and time.monotonic() < deadline:
+        while runner and runner.alive and time.monotonic() < deadline:
             time.sleep(_POLL_S)
 
     def _end_unwatched(self, runner: Identity | None, grace_s: float) -> None:
@@ -237,7 +247,13 @@ class Run:
         number = signal.Signals[self.directory.spec.stop_signal]
         processes.end_run(self.directory.path, self._engine(), grace_s, number)
         if was_alive:
-            result = {"state": RunState.CANCELLED.name, "exit_code": None, "outputs": [], "diagnosis": None, "ended": time.time()}
+            result = {
+                "state": RunState.CANCELLED.name,
+                "exit_code": None,
+                "outputs": [],
+                "diagnosis": None,
+                "ended": time.time(),
+            }
             self.directory.write("result.json", result)
 
     def _engine(self) -> Identity | None:
@@ -262,14 +278,21 @@ def list_runs(folder: Path) -> list[Run]:
 def _stage(dataset: Dataset, directory: RunDirectory, plan: TrainingPlan) -> None:
     from trainer_core.datasets.stage import stage
 
-    directory.dataset.mkdir(exist_ok=True)
-    stage(dataset, directory.dataset, plan.dataset.trigger)
+    try:
+        stage(dataset, directory.dataset, plan.dataset.trigger)
+    except OSError as error:
+        message = f"The pictures cannot be staged in {directory.path}: {error.strerror or error}."
+        raise RunError(message, "Check free space and rights.") from error
 
 
 def _with_absolute_paths(plan: TrainingPlan) -> TrainingPlan:
     """The plan with the user's folders as the runner needs them: it stands in the run folder."""
     output = plan.output
-    changes = {name: str(Path(value).expanduser().absolute()) for name in ("folder", "copy_to") if (value := getattr(output, name))}
+    changes = {
+        name: str(Path(value).expanduser().absolute())
+        for name in ("folder", "copy_to")
+        if (value := getattr(output, name))
+    }
     return plan.model_copy(update={"output": output.model_copy(update=changes)})
 
 

@@ -65,7 +65,12 @@ class Supervision:
         return ended
 
     def _start(self) -> subprocess.Popen[bytes]:
-        mine = {"COLUMNS": "300", "PYTHONUNBUFFERED": "1", **self.spec.environment, processes.MARK: str(self.directory.path)}
+        mine = {
+            "COLUMNS": "300",
+            "PYTHONUNBUFFERED": "1",
+            **self.spec.environment,
+            processes.MARK: str(self.directory.path),
+        }
         with self.directory.log.open("ab") as log:
             engine = subprocess.Popen(
                 self.spec.command,
@@ -148,12 +153,14 @@ def _supervised(directory: RunDirectory) -> dict[str, Any]:
         ended = supervision.run()
     except EaselError as error:
         ended = Outcome(RunState.FAILED, diagnosis=Diagnosis("refused", error.message, "", error.hint))
-    except Exception as error:
-        # The outermost frame: a run without a result would look LOST and say nothing. The details are in runner.log.
+    except Exception as error:  # noqa: BLE001 - a run without a result would look LOST and say nothing
+        # The details are in runner.log.
         traceback.print_exc()
-        processes.kill(processes.descendants())
         cause = f"Easel's runner failed: {type(error).__name__}: {error}"
-        ended = Outcome(RunState.FAILED, diagnosis=Diagnosis("runner", cause, "", "This is a fault in Easel; runner.log says more."))
+        ended = Outcome(
+            RunState.FAILED, diagnosis=Diagnosis("runner", cause, "", "This is a fault in Easel; runner.log says more.")
+        )
+    processes.kill(processes.descendants())
     journal = supervision.journal if supervision else Journal(directory.events)
     journal.close_with(ended)
     peak, gpu = (supervision.memory.peak_bytes, supervision.memory.peak_gpu_bytes) if supervision else (0, None)

@@ -36,7 +36,9 @@ class RunSummary:
                 case Step():
                     changes["step"] = max(changes["step"], event.step)
                     changes["loss"] = changes["loss"] if event.loss is None else event.loss
-                    changes["learning_rate"] = changes["learning_rate"] if event.learning_rate is None else event.learning_rate
+                    changes["learning_rate"] = (
+                        changes["learning_rate"] if event.learning_rate is None else event.learning_rate
+                    )
                 case Progress():
                     changes["step"], changes["total"] = max(changes["step"], event.step), event.total
                     changes["seconds_per_step"] = event.seconds_per_step or changes["seconds_per_step"]

@@ -100,13 +100,14 @@ class EngineWatch:
             self.steps.saw(event.step)
             if isinstance(event, Step):
                 self._note(event, now)
-                rate = (now - began) / (event.step - before) if began and event.step > before else None
-                event = Progress(event.step, self._spec.total_steps, rate)
+                pace = (now - began) / (event.step - before) if began and event.step > before else None
+                position = Progress(event.step, self._spec.total_steps, pace)
+            else:
+                position = event
             if event.step > self._shown[0]:
                 # After a sample or a checkpoint the engine does not say that it trains again.
                 told.append(Phase(TRAINING))
                 self._shown = (event.step, now)
-            position = event
         return [*told, position] if position else told
 
     def _note(self, event: Step, now: float) -> None:
