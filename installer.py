@@ -85,11 +85,13 @@ def hand_over(*arguments):
     """Become the Python of .venv running `arguments`; does not return."""
     from trainer_core.child import child_environment
     from trainer_core.suite import PYTHON, VENV
+    from trainer_core.uv import kept_settings
 
     # The tools of .venv come first on PATH, as if it had been activated.
     path = os.pathsep.join([str(VENV / "bin"), os.environ.get("PATH", os.defpath)])
+    environment = dict(child_environment(), PATH=path, **kept_settings())
     sys.stdout.flush()
-    os.execve(str(PYTHON), [str(PYTHON)] + list(arguments), child_environment({"PATH": path}))
+    os.execve(str(PYTHON), [str(PYTHON)] + list(arguments), environment)
 
 
 def set_up(options, rest):

@@ -14,7 +14,7 @@ from trainer_core.child import child_environment
 from trainer_core.engine_table import EngineTable, Variant
 from trainer_core.errors import InstallError
 from trainer_core.torch_choice import REGISTRY, TorchChoice
-from trainer_core.uv import decisive_line, run_logged, uv_environment
+from trainer_core.uv import cache_folder, decisive_line, run_logged, uv_environment
 
 Report = Callable[[str], None]
 
@@ -68,17 +68,18 @@ def fill(
     """
     for position, choice in enumerate(build.choices):
         last = position == len(build.choices) - 1
-        failure = _put_packages(folder, build, choice, uv, lock, report)
+        missing = failure = _put_packages(folder, build, choice, uv, lock, report)
         seen: Mapping[str, Any] = {}
         if not failure:
             report("Checking that it works.")
             seen, failure = check(folder, build.variant.imports, device.kind if device.present else "")
         if not failure:
             return choice, seen
-        if last or choice.build == REGISTRY:
-            raise InstallError(
-                f"{build.title} could not be installed: {failure}.", f"The whole output is in {log_of(folder)}"
-            )
+        # Nothing stands in for hashed packages that cannot be had, or are not what they were.
+        if last or (missing and choice.build == REGISTRY):
+            network = "Check that this machine reaches its package registry, or name a mirror in UV_DEFAULT_INDEX. "
+            hint = f"{network if 'fetch' in failure else ''}The whole output is in {log_of(folder)}"
+            raise InstallError(f"{build.title} could not be installed: {failure}.", hint)
         report(
             f"torch for {choice.build} cannot be used here ({failure}): taking the next build that runs on this machine."
         )
@@ -136,14 +137,18 @@ def check(folder: Path, imports: Sequence[str], accelerator: str) -> tuple[Mappi
     return seen, "" if seen.pop("ok") else seen["failure"]
 
 
-def require_space(folder: Path, needed_gib: float, title: str) -> None:
-    """Raise InstallError when the disk is too full for the engine."""
-    free_gib = hardware.free_disk_bytes(folder) / _GIB
-    if free_gib < needed_gib:
-        raise InstallError(
-            f"{title} needs about {needed_gib:.0f} GiB in {folder}, and {free_gib:.1f} GiB are free.",
-            "Free some space, or set EASEL_HOME to a folder on a larger disk.",
-        )
+def require_space(folder: Path, uv: Path, needed_gib: float, title: str) -> None:
+    """Raise InstallError when a disk is too full: that of the engine, or that of uv's cache where it is another one.
+
+    On one disk both hold the same files once, by hard links.
+    """
+    for needing in (folder, cache_folder(uv)):
+        free_gib = hardware.free_disk_bytes(needing) / _GIB
+        if free_gib < needed_gib:
+            raise InstallError(
+                f"{title} needs about {needed_gib:.0f} GiB in {needing}, and {free_gib:.1f} GiB are free.",
+                "Free some space, or set EASEL_HOME (and UV_CACHE_DIR) to a folder on a larger disk.",
+            )
 
 
 def log_of(folder: Path) -> Path:

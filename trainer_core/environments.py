@@ -123,6 +123,7 @@ def install(
             return present
         if _marker(engine).exists():
             report(f"An earlier installation of {table.title} was interrupted: making it anew.")
+            _discard(engine_home(engine))
         return _make(table, device, source, python, lock, report)
 
 
@@ -190,7 +191,7 @@ def _make(
     uv = ensure_uv(report)
     build = engine_build.settle(table, device, python, uv, report)
     variant = build.variant
-    engine_build.require_space(folder, variant.disk_gib, table.title)
+    engine_build.require_space(folder, uv, variant.disk_gib, table.title)
     if "licence_notice" in table.upstream:
         report(table.upstream["licence_notice"])
     report(f"Installing {table.title} {variant.version} on {build.interpreter} into {folder}.")

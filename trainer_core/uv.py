@@ -52,6 +52,11 @@ def uv_environment() -> Dict[str, str]:
     return child_environment(kept)
 
 
+def kept_settings() -> Dict[str, str]:
+    """The settings of uv and pip that say where things come from: for a child that will call them in turn."""
+    return {name: value for name, value in os.environ.items() if _KEPT_FOR_UV.match(name) or _KEPT_FOR_PIP.match(name)}
+
+
 def ensure_uv(report: Callable[[str], None] = print) -> Path:
     """A uv of a suitable version: on PATH, beside this Python, among Easel's tools, or fetched there with pip.
 
@@ -72,6 +77,13 @@ def ensure_uv(report: Callable[[str], None] = print) -> Path:
             "uv was fetched but does not run on this machine.", "Install uv 0.13 or newer yourself and run this again."
         )
     return own
+
+
+def cache_folder(uv: Path) -> Path:
+    """Where uv keeps what it has fetched."""
+    asked = [str(uv), "cache", "dir"]
+    answer = subprocess.run(asked, stdout=subprocess.PIPE, timeout=_ANSWER_S, env=uv_environment(), check=True)
+    return Path(answer.stdout.decode().strip())
 
 
 def version_of(uv: Path) -> Tuple[int, ...]:
@@ -198,5 +210,9 @@ def decisive_line(output: str) -> str:
     errors = [line for line in lines if re.match(r"(error|ERROR)\b", line)]
     causes = [re.sub(r"^(cause|Caused by):\s*", "", line) for line in lines if re.match(r"(cause|Caused by):", line)]
     if errors:
-        return re.sub(r"^(error|ERROR):\s*", "", errors[0]) + ("; " + causes[-1] if causes else "")
+        said = [re.sub(r"^(error|ERROR):\s*", "", errors[0]), *causes]
+        if said[0].startswith("Request failed") and causes:
+            # That it tried more than once says less than what it tried.
+            del said[0]
+        return "; ".join(dict.fromkeys([said[0], said[-1]]))
     return lines[-1] if lines else "no output"

@@ -340,9 +340,9 @@ def test_children_get_nothing_that_breaks_another_python():
 def test_uv_keeps_a_person_s_mirror_but_no_machine_s_whim(monkeypatch):
     for name, value in {"UV_DEFAULT_INDEX": "mirror", "UV_SYSTEM_PYTHON": "true", "UV_CONSTRAINT": "/gone"}.items():
         monkeypatch.setenv(name, value)
-    given = uv.uv_environment()
-    assert given["UV_DEFAULT_INDEX"] == "mirror"
-    assert not {"UV_SYSTEM_PYTHON", "UV_CONSTRAINT"} & set(given)
+    for given in (uv.uv_environment(), uv.kept_settings()):
+        assert given["UV_DEFAULT_INDEX"] == "mirror"
+        assert not {"UV_SYSTEM_PYTHON", "UV_CONSTRAINT"} & set(given)
 
 
 @pytest.mark.parametrize(
@@ -352,6 +352,11 @@ def test_uv_keeps_a_person_s_mirror_but_no_machine_s_whim(monkeypatch):
             "Resolved 3\nerror: Failed to fetch: `x`\n  cause: error sending\n  cause: dns error\n",
             "Failed to fetch: `x`; dns error",
         ),
+        (
+            "error: Request failed after 3 retries in 9.5s\n  cause: Failed to fetch: `x`\n  cause: dns error\n",
+            "Failed to fetch: `x`; dns error",
+        ),
+        ("error: only this\n", "only this"),
         ("  x No solution\n", "x No solution"),
         ("", "no output"),
     ],
