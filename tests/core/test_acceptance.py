@@ -181,7 +181,7 @@ def test_names_from_outside_are_shown_as_text(tmp_path: Path) -> None:
 
 
 @given(st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_changed_bytes_never_crash(tmp_path: Path, data: st.DataObject) -> None:
     path = saved(tmp_path, kohya())
     content = bytearray(path.read_bytes())

@@ -58,7 +58,7 @@ DEFECTS: Mapping[str, Defect] = {
         "warning", "transparent parts are trained with the hidden colour behind them", "Flatten on a plain background."
     ),
     "transparent": Defect("warning", "it is fully transparent: hidden colours are trained", "Flatten or remove it."),
-    "float_values": Defect("warning", "its values are floating point and come out black or white", "Convert to 8 bit."),
+    "float_values": Defect("warning", "values in floating point come out black or white", "Convert to 8 bit."),
     "long_shape": Defect("warning", "longer than 3:1: much of it is cropped away", "Crop or split it."),
     "mask": Defect("warning", "it looks like a mask, and is trained as a picture", "Move masks to another folder."),
     "many_lines": Defect("warning", "only the first line of the caption is trained", "Join the lines into one."),
@@ -73,13 +73,11 @@ DEFECTS: Mapping[str, Defect] = {
     ),
     "shared_caption": Defect("info", "pictures of one name with two endings share their caption", ""),
     "orphan_caption": Defect("info", "a caption file without a picture of its name", "Rename it like its picture."),
-    "alpha_channel": Defect("info", "has an alpha channel; a full check says whether anything is transparent", ""),
-    "turned": Defect("info", "is stored sideways or mirrored; it is trained upright, from a corrected copy", ""),
-    "deep_gray": Defect("info", "is 16-bit gray; it is trained from a corrected 8-bit copy", ""),
-    "cmyk": Defect(
-        "info", "has print colours (CMYK), which come out slightly off", "Convert to RGB for exact colours."
-    ),
-    "animated": Defect("info", "is animated: only the first frame is trained", ""),
+    "alpha_channel": Defect("info", "an alpha channel; the full check says whether anything is transparent", ""),
+    "turned": Defect("info", "stored sideways or mirrored: trained upright, from a corrected copy", ""),
+    "deep_gray": Defect("info", "16-bit gray: trained from a corrected 8-bit copy", ""),
+    "cmyk": Defect("info", "print colours (CMYK) come out slightly off", "Convert to RGB for exact colours."),
+    "animated": Defect("info", "animated: only the first frame is trained", ""),
     "huge": Defect(
         "info", "over 60 megapixels: slow to read, and not checked for damage", "A smaller copy trains as well."
     ),
