@@ -78,6 +78,8 @@ def fill(
         # Nothing stands in for hashed packages that cannot be had, or are not what they were.
         if last or (missing and choice.build == REGISTRY):
             network = "Check that this machine reaches its package registry, or name a mirror in UV_DEFAULT_INDEX. "
+            if choice.build != REGISTRY:
+                network = f"The torch build {choice.build} comes from PyTorch's own index, which must be reachable here. "
             hint = f"{network if 'fetch' in failure else ''}The whole output is in {log_of(folder)}"
             raise InstallError(f"{build.title} could not be installed: {failure}.", hint)
         report(
