@@ -79,7 +79,9 @@ def fill(
         if last or (missing and choice.build == REGISTRY):
             network = "Check that this machine reaches its package registry, or name a mirror in UV_DEFAULT_INDEX. "
             if choice.build != REGISTRY:
-                network = f"The torch build {choice.build} comes from PyTorch's own index, which must be reachable here. "
+                network = (
+                    f"The torch build {choice.build} comes from PyTorch's own index, which must be reachable here. "
+                )
             hint = f"{network if 'fetch' in failure else ''}The whole output is in {log_of(folder)}"
             raise InstallError(f"{build.title} could not be installed: {failure}.", hint)
         report(
