@@ -30,7 +30,12 @@ _PHASES = (
     ("Model weights saved in", "saving"),
 )
 # Said in every run, and of no use to the user.
-_QUIET = ("requires an alignment value", "not found in the current backend config", "No GPU", "no validation images")
+_QUIET = (
+    "requires an alignment value",
+    "not found in the current backend config",
+    "No cache file found, creating new one",
+    "Not using caption dropout",
+)
 
 
 def parse(line: str) -> Event | None:
