@@ -86,12 +86,14 @@ def load_manifest(path: Path) -> BackendManifest:
             families={family: _claim(family, dict(table)) for family, table in tables["families"].items()},
             refused=tables.get("refused", {}),
             optimizers=tables.get("optimizers", {}),
-            dataset=DatasetRules(frozenset(dataset["extensions"]), dataset["any_case"], dataset["caption_lines"]),
+            dataset=DatasetRules(**{**dataset, "extensions": frozenset(dataset["extensions"])}),
             diagnosis=_toml(signatures).get("signature", ()) if signatures.is_file() else (),
             hidden=tables.get("hidden", False),
             needs_installation=tables.get("needs_installation", True),
             tables=tables,
         )
+    except TypeError as error:
+        raise BackendError(f"{path}: [dataset] does not fit: {error}.", "docs/adding.md names what an engine declares.") from error
     except KeyError as error:
         raise BackendError(
             f"{path} does not say {error.args[0]!r}.", "docs/adding.md names what an engine declares."

@@ -79,8 +79,7 @@ def check(folder: Path, engine: str, caption_extension: str, trigger: str, as_js
             }
         )
     else:
-        captioned = sum(bool(picture.caption) for picture in found.pictures)
-        show.line(f"{len(found.pictures)} pictures, {captioned} with a caption, {len(found.unseen)} files not seen by {engine}")
+        show.line(found.summary)
         show.problems(found.problems)
     sys.exit(PROBLEMS if stopping else 0)
 

@@ -62,9 +62,9 @@ def model_is_known(case: Case) -> Iterator[Problem]:
         yield Problem("model.path", "error", f"The base model could not be recognised: {reason}")
         return
     if detection.role not in ("checkpoint", "diffusion_model"):
-        yield Problem("model.path", "error", f"This file is a {detection.role}, not a base model a LoRA can be trained on.")
-    elif not detection.family and not plan.model.family:
-        yield Problem("model.path", "error", "The base model belongs to no family that Easel knows in this version.")
+        kind = "not recognised" if detection.role == "unknown" else f"a {detection.role.replace('_', ' ')}"
+        why = f" ({detection.evidence[0]})" if detection.evidence else ""
+        yield Problem("model.path", "error", f"This file is {kind}, not a base model a LoRA can be trained on{why}.")
     if detection.family and plan.model.family != detection.family:
         fix = Fix("Use what the file says", {"model.family": ""})
         message = f"The family is set to {plan.model.family}, but the file is {detection.family}."
