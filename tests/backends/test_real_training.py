@@ -1,0 +1,119 @@
+"""Real engines train real LoRAs on this machine, through the same door a user takes: `easel train`.
+
+An engine that is not installed is skipped, and the reason is printed. `python installer.py test` installs what it can.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from trainer_core import environments, hardware, places
+from trainer_core.demo import assets
+from trainer_core.demo.dataset import draw_dataset
+from trainer_core.events import Progress, Step
+from trainer_core.runs.run import FINAL_STATES, Run, RunState
+
+pytestmark = [pytest.mark.backend, pytest.mark.timeout(900)]
+STEPS = 6
+GIB = 1024**3
+
+
+@pytest.fixture(params=["simpletuner", "kohya"])
+def engine(request):
+    found = environments.installed(request.param)
+    if found is None:
+        pytest.skip(f"{request.param} is not installed here (python installer.py backend install {request.param})")
+    memory = hardware.machine(places.home())
+    if request.param == "kohya" and memory.accelerator.kind == "cpu" and memory.free_ram_bytes < 9 * GIB:
+        pytest.skip("sd-scripts needs 9 GiB of free memory on a CPU")
+    return request.param
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    draw_dataset(tmp_path / "pictures")
+    return tmp_path / "pictures"
+
+
+def job(engine, pictures, folder, steps=STEPS):
+    """The options of a training small enough for a CPU."""
+    return [
+        *("--engine", engine, "--model", assets.make_base(engine), "--dataset", pictures, "--trigger", "blobbert"),
+        *("--name", "blob", "--output-prefix", "cg_", "--output", folder / "loras", "--output-copy-to", folder / "comfy"),
+        *("--rank", "4", "--alpha", "2", "--resolution", "64", "--steps", str(steps), "--learning-rate", "1e-3"),
+        *("--schedule-scheduler", "constant", "--memory-mixed-precision", "no", "--memory-gradient-checkpointing", "false"),
+        *("--output-save-every-steps", "3"),
+    ]
+
+
+def start(arguments, tmp_path):
+    """Starts a run from a process of its own, kills that with -9, and attaches from this one."""
+    (tmp_path / "comfy").mkdir(exist_ok=True)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "trainer_core.cli", "train", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as starter:
+        first = starter.stdout.readline()
+        starter.send_signal(signal.SIGKILL)
+    assert first.startswith("Run "), first + starter.stdout.read() if not starter.stdout.closed else first
+    return Run.attach(Path(first.rpartition(" in ")[2].strip()))
+
+
+def wait(run, until, seconds=600):
+    deadline = time.monotonic() + seconds
+    while not until(run):
+        assert time.monotonic() < deadline, f"{run.directory.path}: {run.state}, {run.summary}"
+        time.sleep(0.2)
+
+
+def fingerprint(folder):
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+
+
+def left_over(run):
+    """Processes that still belong to the run."""
+    marked = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("EASEL_RUN") == str(run.directory.path) and process.status() != psutil.STATUS_ZOMBIE:
+                marked.append(process)
+        except psutil.Error:
+            continue
+    return marked
+
+
+def test_a_lora_is_trained_though_its_starter_is_killed(engine, pictures, tmp_path):
+    before = fingerprint(pictures)
+    run = start(job(engine, pictures, tmp_path), tmp_path)
+    wait(run, lambda run: run.state in FINAL_STATES)
+    assert run.state is RunState.COMPLETED, run.diagnosis
+    events, _ = run.events(0)
+    assert [event.step for event in events if isinstance(event, Step)] == list(range(1, STEPS + 1))
+    assert all(event.loss is not None and event.learning_rate for event in events if isinstance(event, Step))
+    assert run.result["acceptance"]["ok"]
+    assert (run.result["acceptance"]["rank"], run.result["acceptance"]["alpha"]) == (4, 2.0)
+    names = {path.name for path in (tmp_path / "loras").iterdir()}
+    assert {"cg_blob.safetensors", "cg_blob-step00000003.safetensors"} <= names
+    assert (tmp_path / "comfy" / "cg_blob.safetensors").read_bytes() == (tmp_path / "loras" / "cg_blob.safetensors").read_bytes()
+    assert fingerprint(pictures) == before, "the user's folder is only read"
+    assert not left_over(run)
+    print(f"\n{engine}: {run.result['seconds']:.0f} s, {run.result['peak_memory_bytes'] / GIB:.1f} GiB", file=sys.stderr)
+
+
+def test_a_stopped_training_leaves_no_process_behind(engine, pictures, tmp_path):
+    before = fingerprint(pictures)
+    run = start(job(engine, pictures, tmp_path, steps=5000), tmp_path)
+    wait(run, lambda run: any(isinstance(event, Progress) and event.step for event in run.events(0)[0]))
+    assert run.state is RunState.RUNNING
+    assert left_over(run)
+    run.stop(grace_s=5)
+    assert run.state is RunState.CANCELLED
+    assert not left_over(run)
+    assert json.loads((run.directory.path / "result.json").read_text())["outputs"] == []
+    assert fingerprint(pictures) == before
