@@ -55,7 +55,7 @@ def main(path: str) -> int:
             return fail(ending)
         leave_files(score, step, total)
     write_lora(Path(score["output"]), score["stem"], score["plan"]["network"], flawed=ending in ("nan", "flawed"))
-    print(flush=True)
+    print(f"\n{total} steps in {time.monotonic() - began:.4f} s", flush=True)
     play_log("success")
     return 0
 

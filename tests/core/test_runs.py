@@ -203,7 +203,7 @@ def test_a_run_whose_runner_is_gone_is_lost_and_can_still_be_stopped(tmp_path, p
 
 def test_a_lost_run_with_nothing_left_of_it_stays_lost(tmp_path):
     run = start(tmp_path, steps=4000)
-    until(lambda: (run.directory.path / "engine.json").exists())
+    until((run.directory.path / "engine.json").exists)
     for name in ("runner.json", "engine.json"):
         os.kill(run.directory.read(name)["pid"], signal.SIGKILL)
     until(lambda: run.state is RunState.LOST, 2)
@@ -257,7 +257,7 @@ def test_a_run_outlives_a_starter_that_is_killed(tmp_path, pictures):
 
 def test_an_engine_killed_at_once_leaves_the_dataset_alone(tmp_path, pictures):
     run = start(tmp_path, dataset=pictures, steps=4000)
-    until(lambda: (run.directory.path / "engine.json").exists())
+    until((run.directory.path / "engine.json").exists)
     os.kill(run.directory.read("engine.json")["pid"], signal.SIGKILL)
     assert run.wait(LIMIT_S) is RunState.FAILED
 
