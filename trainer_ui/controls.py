@@ -91,10 +91,14 @@ class SettingControl:
         self.widget.add_class("easel-setting")
         if field.path in WIDE:
             self.widget.add_class("easel-wide")
-        self.control.observe(
-            session.handler(lambda entered: session.change({field.path: meant(field, entered)})), "value"
-        )
+        self._session = session
+        self.control.observe(session.handler(self._entered), "value")
         self.reset.on_click(session.handler(lambda _: session.reset(field.path)))
+
+    def _entered(self, entered: Any) -> None:
+        self._session.change({self.field.path: meant(self.field, entered)})
+        # The page may have shown another value since, from a profile that was chosen just before: it is told what holds.
+        self.control.send_state("index" if isinstance(self.control, Dropdown) else "value")
 
     def show(self, value: Any, source: Source) -> None:
         """Shows the value and its source."""

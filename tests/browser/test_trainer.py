@@ -2,7 +2,6 @@
 
 import json
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.core import recorded_headers
@@ -88,6 +87,7 @@ def test_from_pictures_to_a_finished_run(notebook, page, home):
     expect(page.get_by_text("6 of 6 pictures have a caption")).to_be_visible()
     fill(page, "Trigger word", "ohwx")
     page.get_by_label("Profile", exact=True).select_option(label="Character")
+    expect(page.get_by_label("Batch size", exact=True)).to_have_value("2")
     fill(page, "Name", "from_the_page")
     fill(page, "Steps", "60")
     fill(page, "Sample every (steps)", "20")
@@ -145,12 +145,12 @@ def test_a_run_outlives_page_and_kernel_and_is_found_again(notebook, page, home,
     page.context.close()
 
 
-@pytest.mark.parametrize(("lab_theme", "dark"), [("JupyterLab Dark", True), ("JupyterLab Light", False)])
-def test_auto_follows_jupyterlab(notebook, page, lab_theme, dark):
+def test_auto_follows_jupyterlab(notebook, page):
     book = notebook().run()
-    book.set_theme(lab_theme)
-    ground = page.evaluate("() => getComputedStyle(document.querySelector('.easel')).backgroundColor")
-    assert (sum(int(part) for part in ground[4:-1].split(",")) < 200) is dark
+    for lab_theme, dark in (("JupyterLab Dark", True), ("JupyterLab Light", False)):
+        book.set_theme(lab_theme)
+        ground = page.evaluate("() => getComputedStyle(document.querySelector('.easel')).backgroundColor")
+        assert (sum(int(part) for part in ground[4:-1].split(",")) < 200) is dark
 
 
 def test_text_from_outside_is_only_ever_text(notebook, page, home, tmp_path):

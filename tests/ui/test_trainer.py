@@ -98,6 +98,20 @@ def test_a_fix_is_one_click(open_app, home):
     assert not [problem for problem in app.session.problems if problem.severity == "error"]
 
 
+def test_a_problem_keeps_its_row_for_as_long_as_it_stands(open_app, home):
+    app = open_app(prepare(home) | {"schedule.warmup_steps": 500})
+    problem = next(problem for problem in app.session.problems if problem.path == "schedule.warmup_steps")
+    before = button(app.launch.widget, problem.fix.label)
+    for name in ("a/b", "c|d", "good"):
+        enter(app.settings.controls["output.name"].control, name)
+        assert button(app.launch.widget, problem.fix.label) is before
+    shown = [row for row in app.launch.list.children if row.layout.display is None]
+    assert len(shown) == len(app.session.problems)
+    for number in range(100):
+        enter(app.settings.controls["output.name"].control, f"a/{number}")
+    assert len(app.launch.list.children) < 50
+
+
 def test_a_run_is_watched_from_its_first_step_to_its_file(started):
     app = started(steps=40, steps_per_second=80)
     wait_for(lambda: status(app.heard).get("state") == "COMPLETED", 60)

@@ -44,9 +44,9 @@ def fold(session: Session, title: str, content: Callable[[], Sequence[Widget]], 
 
 
 def replace_children(box: VBox, children: Sequence[Widget]) -> None:
-    """Puts other widgets into a box and frees those that were in it: the page would keep them for as long as it lives."""
+    """Puts other widgets into a box and frees those that are not in it any more: the page would keep them for as long as it lives."""
     old, box.children = box.children, tuple(children)
-    _close(old)
+    _close([one for one in old if one not in box.children])
 
 
 def _close(widgets: Sequence[Widget]) -> None:

@@ -10,11 +10,13 @@ from trainer_core.problems import Problem, blocking
 from trainer_core.text import printable
 from trainer_ui.panels.card import card, replace_children
 from trainer_ui.panels.engine import EnginePanel
-from trainer_ui.words import Labelled, Words, hint
+from trainer_ui.words import Labelled, Words, hint, show
 
 if TYPE_CHECKING:
     from trainer_ui.session import Session
 
+HIDDEN_ROWS = 30
+"""How many rows of settled problems may lie hidden before they are thrown away."""
 WORDS = {"error": "Blocks", "warning": "Warning", "info": "Note"}
 
 
@@ -34,19 +36,39 @@ class LaunchPanel:
         row = Box([self.start, self.summary])
         row.add_class("easel-row")
         self.widget = card("Train", self.engine.widget, self.list, row, self.message)
-        self._shown: tuple[Problem, ...] | None = None
+        self._rows: list[tuple[Problem, Box]] = []
 
     def show(self) -> None:
         """Shows the problems, what would be done, and what was last said."""
         session = self.session
         self.engine.show()
-        if session.problems != self._shown:
-            replace_children(self.list, [self._row(problem) for problem in session.problems])
-            self._shown = session.problems
+        self._show_problems()
         self.start.disabled = session.starting
         self.start.description = "Looking at every picture…" if session.starting else "Start training"
         self.summary.say(self._summary())
         self.message.say(session.message, "danger" if session.message else "")
+
+    def _show_problems(self) -> None:
+        """Shows a row for each problem, worst first.
+
+        A row stays the same widget for as long as its problem stands, and never moves among the others: leaving a field
+        makes the problems anew, and the click that left it may be on its way to one of their buttons.
+        """
+        shown = []
+        for place, problem in enumerate(self.session.problems):
+            row = next((row for known, row in self._rows if known == problem), None)
+            if row is None:
+                row = self._row(problem)
+                self._rows.append((problem, row))
+            row.layout.order = str(place)
+            shown.append(row)
+        if len(self._rows) > len(shown) + HIDDEN_ROWS:
+            self._rows = [(problem, row) for problem, row in self._rows if row in shown]
+        for _, row in self._rows:
+            show(row, row in shown)
+        rows = tuple(row for _, row in self._rows)
+        if rows != self.list.children:
+            replace_children(self.list, rows)
 
     def _summary(self) -> str:
         values = self.session.values
