@@ -26,7 +26,7 @@ def check(plan: TrainingPlan, machine: Machine, manifest: BackendManifest) -> li
         return []
     family = claim.options
     return [
-        *_model(plan, family),
+        *_model(plan, family, machine),
         *_dataset(plan, family),
         *_captions_and_caches(plan, family),
         *_optimizer(plan, machine),
@@ -36,13 +36,17 @@ def check(plan: TrainingPlan, machine: Machine, manifest: BackendManifest) -> li
     ]
 
 
-def _model(plan: TrainingPlan, family: Mapping[str, Any]) -> Iterator[Problem]:
+def _model(plan: TrainingPlan, family: Mapping[str, Any], machine: Machine) -> Iterator[Problem]:
     if plan.model.prediction == "flow":
         fix = Fix("Use what the file says", {"model.prediction": ""})
         yield Problem("model.prediction", "error", "This engine trains no flow model of this family.", fix)
     if plan.model.clip_skip != 1 and not family["clip_skip"]:
         message = "Clip skip has no effect here: this model always uses the layer before the last."
         yield Problem("model.clip_skip", "warning", message, Fix("Set it to 1", {"model.clip_skip": 1}))
+    elif plan.model.clip_skip != 1 and plan.memory.mixed_precision == "bf16" and not _has_gpu(machine):
+        # Source: a run: "mixed dtype (CPU): expect parameter to have scalar type of Float" in strategy_sd.py.
+        message = "Clip skip does not work in bf16 on a CPU, and no GPU was found."
+        yield Problem("model.clip_skip", "error", message, Fix("Use precision no", {"memory.mixed_precision": "no"}))
 
 
 def _dataset(plan: TrainingPlan, family: Mapping[str, Any]) -> Iterator[Problem]:

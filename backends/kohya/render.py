@@ -75,10 +75,10 @@ def _model(plan: TrainingPlan, place: Place, family: Mapping[str, Any]) -> dict[
     if plan.model.prediction == "v_prediction":
         # Models of this kind were trained with noise up to pure noise; the engine warns about one without the other.
         table |= {"v_parameterization": True, "zero_terminal_snr": True}
-    if family["clip_skip"]:
+    if family["clip_skip"] and plan.model.clip_skip > 1:
+        # Left out for 1, which means the same: the engine's way to it does not work in bf16 on a CPU.
         table["clip_skip"] = plan.model.clip_skip
-    else:
-        # Without this the VAE of SDXL overflows in half precision.
+    if family["no_half_vae"]:
         table["no_half_vae"] = True
     if tokenizers := place.options.get("tokenizers"):
         table["tokenizer_cache_dir"] = str(tokenizers)

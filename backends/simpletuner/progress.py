@@ -25,6 +25,9 @@ _PHASES = (
     ("Initialise text embed pre-computation", "caching text"),
     ("Creating VAE latent cache", "caching latents"),
     ("Executing VAE cache update", "caching latents"),
+    ("Processing bucket", "caching latents"),
+    ("Processing prompts", "caching text"),
+    ("Processing validation prompts", "sampling"),
     ("Loading diffusion model", "loading model"),
     ("Saving current state", "saving"),
     ("Model weights saved in", "saving"),
@@ -45,14 +48,14 @@ def parse(line: str) -> Event | None:
         return None
     if bar := _BAR.search(text):
         return _step(bar)
-    if not (stamp := _STAMP.match(text)):
-        return Phase("caching latents") if text.startswith("Processing bucket") else None
-    message = re.sub(r"^(?:\[RANK \d+\]|\(id=[^)]*\))\s*", "", stamp["text"], flags=re.IGNORECASE)
+    stamp = _STAMP.match(text)
+    level, message = (stamp["level"], stamp["text"]) if stamp else ("INFO", text)
+    message = re.sub(r"^(?:\[RANK \d+\]|\(id=[^)]*\))\s*", "", message)
     for beginning, name in _PHASES:
         if message.startswith(beginning):
             return Phase(name)
-    if stamp["level"] != "INFO" and not any(quiet in message for quiet in _QUIET):
-        return Notice("warning" if stamp["level"] == "WARNING" else "error", message.strip())
+    if level != "INFO" and not any(quiet in message for quiet in _QUIET):
+        return Notice("warning" if level == "WARNING" else "error", message.strip())
     return None
 
 

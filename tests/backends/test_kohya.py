@@ -124,6 +124,7 @@ def test_small_resolutions_get_buckets_the_engine_accepts():
         ("sd15", {"dataset__bucketing": False, "dataset__resolution": 500}, "dataset.resolution"),
         ("sd15", {"schedule__scheduler": "constant", "schedule__warmup_steps": 10}, "schedule.warmup_steps"),
         ("sd15", {"memory__mixed_precision": "fp16"}, "memory.mixed_precision"),
+        ("sd15", {"model__clip_skip": 2}, "model.clip_skip"),
         ("sd15", {"optimizer__name": "AdamW8bit"}, "optimizer.name"),
         ("sd15", {"output__name": "a/b"}, "output.name"),
         (
