@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    found = argparse.ArgumentParser(description="What supervision costs, in pairs.")
     found.add_argument("--pairs", type=int, default=5)
     found.add_argument("--steps", type=int, default=400, help="steps of the player")
     found.add_argument("--work-mib", type=int, default=32, help="how much the player hashes in each step")

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,7 +88,7 @@ def install(site: Path, name: str, modules: dict[str, str], entry: str) -> None:
     (info / "entry_points.txt").write_text(f"[trainer_core.backends]\n{name} = {entry}\n")
 
 
-def asked(*sites: Path) -> dict[str, object]:
+def asked(*sites: Path) -> dict[str, Any]:
     """What another Python process finds when these folders are on its path as well."""
     path = os.pathsep.join(str(site) for site in (*sites, places.CHECKOUT))
     command = [sys.executable, "-P", "-c", ASK]

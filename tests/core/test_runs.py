@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from PIL import Image
 
 from trainer_core import places, registry
 from trainer_core.datasets.scan import Dataset, scan
+from trainer_core.diagnosis import Diagnosis
 from trainer_core.errors import RunError
 from trainer_core.events import Checkpoint, Event, Notice, Sample, StateChange, Step
 from trainer_core.plan.sections import TrainingPlan
@@ -50,6 +52,26 @@ def ended(tmp_path: Path, **more: Any) -> Run:
     return run
 
 
+def result(run: Run) -> dict[str, Any]:
+    assert run.result is not None
+    return run.result
+
+
+def diagnosis(run: Run) -> Diagnosis:
+    assert run.diagnosis is not None
+    return run.diagnosis
+
+
+def record(run: Run, name: str) -> dict[str, Any]:
+    data = run.directory.read(name)
+    assert data is not None
+    return data
+
+
+def kill(run: Run, name: str, number: int = signal.SIGKILL) -> None:
+    os.kill(record(run, name)["pid"], number)
+
+
 def told(run: Run) -> list[Event]:
     return run.events()[0]
 
@@ -67,7 +89,8 @@ def until(condition: Any, limit_s: float = LIMIT_S) -> None:
 
 def processes_of(run: Run) -> list[int]:
     """The runner, the engine and what it started, as far as they live."""
-    runner = processes.Identity.from_dict(run.directory.read("runner.json"))
+    runner = processes.Identity.from_dict(record(run, "runner.json"))
+    assert runner is not None
     found = [process.pid for process in processes.of_run(run.directory.path) if process.pid != runner.pid]
     return [runner.pid, *found] if runner.alive else found
 
@@ -97,13 +120,13 @@ def test_a_run_ends_with_an_accepted_lora_under_the_asked_name(tmp_path, picture
     output = {"save_every_steps": 5, "copy_to": str(tmp_path / "comfy")}
     run = ended(tmp_path, dataset=pictures, output=output, steps_per_second=40.0)
     assert run.state is RunState.COMPLETED
-    result = run.result
+    outcome = result(run)
     expected = ["cg_mika.safetensors", "cg_mika.safetensors"]
     expected += [f"cg_mika-step{step:08d}.safetensors" for step in (5, 10, 15)]
-    assert [Path(file).name for file in result["outputs"]] == expected
-    assert [Path(file).parent.name for file in result["outputs"]] == ["out", "comfy", "out", "out", "out"]
-    assert result["acceptance"]["rank"] == 4
-    assert result["peak_memory_bytes"] > 1 << 20
+    assert [Path(file).name for file in outcome["outputs"]] == expected
+    assert [Path(file).parent.name for file in outcome["outputs"]] == ["out", "comfy", "out", "out", "out"]
+    assert outcome["acceptance"]["rank"] == 4
+    assert outcome["peak_memory_bytes"] > 1 << 20
     assert steps(run) == list(range(1, 21))
     assert [event.step for event in told(run) if isinstance(event, Checkpoint)] == [5, 10, 15]
     assert isinstance(told(run)[-1], StateChange)
@@ -113,7 +136,7 @@ def test_a_run_ends_with_an_accepted_lora_under_the_asked_name(tmp_path, picture
 def test_an_output_that_is_there_is_never_overwritten(tmp_path):
     for number in range(2):
         run = ended(tmp_path, output={"save_every_steps": 10})
-        names = {Path(file).name for file in run.result["outputs"]}
+        names = {Path(file).name for file in result(run)["outputs"]}
         stem = "cg_mika" if number == 0 else "cg_mika-2"
         assert names == {f"{stem}.safetensors", f"{stem}-step00000010.safetensors"}
     assert not list((tmp_path / "out").glob(".*"))
@@ -123,37 +146,46 @@ def test_a_lora_that_cannot_be_delivered_stays_in_the_run_folder(tmp_path):
     (tmp_path / "out").write_text("not a folder")
     run = ended(tmp_path)
     assert run.state is RunState.COMPLETED
-    assert Path(run.result["outputs"][0]).is_relative_to(run.directory.path)
+    assert Path(result(run)["outputs"][0]).is_relative_to(run.directory.path)
     assert any(isinstance(event, Notice) and "stays in the run folder" in event.text for event in told(run))
 
 
-@pytest.mark.parametrize(
-    ("ending", "diagnosis"),
-    [
-        ("oom", "oom_cuda"),
-        ("crash", "unknown_optimizer"),
-        ("empty", "no_data"),
-        ("killed", "out-of-memory"),
-        ("flawed", "output-refused"),
-    ],
-)
-def test_a_failure_is_a_sentence_and_no_stack_trace(tmp_path, ending, diagnosis):
-    run = ended(tmp_path, ending=ending)
+FAILURES = {
+    "oom": "oom_cuda",
+    "crash": "unknown_optimizer",
+    "empty": "no_data",
+    "killed": "out-of-memory",
+    "flawed": "output-refused",
+}
+
+
+@pytest.fixture(scope="module")
+def failures(tmp_path_factory) -> dict[str, Run]:
+    """One run for each way to fail, all played at once."""
+    started = {ending: start(tmp_path_factory.mktemp(ending), ending=ending) for ending in FAILURES}
+    for run in started.values():
+        run.wait(LIMIT_S)
+    return started
+
+
+@pytest.mark.parametrize("ending", FAILURES)
+def test_a_failure_is_a_sentence_and_no_stack_trace(failures, ending):
+    run = failures[ending]
     assert run.state is RunState.FAILED
-    found = run.diagnosis
-    assert found.id == diagnosis
+    found = diagnosis(run)
+    assert found.id == FAILURES[ending]
     assert found.cause.endswith(".")
     assert found.advice
     assert "Traceback" not in found.cause + found.line + found.advice
-    assert run.result["outputs"] == []
-    assert not list(tmp_path.glob("out/*"))
+    assert result(run)["outputs"] == []
+    assert not (run.directory.path.parents[1] / "out").exists()
     assert run.directory.runner_log.read_text() == ""
 
 
 def test_a_loss_that_is_no_number_any_more_ends_the_run(tmp_path):
     run = ended(tmp_path, steps=4000, ending="nan", at=10)
     assert run.state is RunState.FAILED
-    assert run.diagnosis.id == "nan-loss"
+    assert diagnosis(run).id == "nan-loss"
     assert steps(run) == list(range(1, len(steps(run)) + 1))
     assert len(steps(run)) < 4000
     until(lambda: processes_of(run) == [], 2)
@@ -161,7 +193,7 @@ def test_a_loss_that_is_no_number_any_more_ends_the_run(tmp_path):
 
 def test_a_few_steps_of_nan_before_the_end_do_not_pass_either(tmp_path):
     run = ended(tmp_path, steps=12, ending="nan", at=11)
-    assert run.diagnosis.id == "output-refused"
+    assert diagnosis(run).id == "output-refused"
 
 
 @pytest.mark.parametrize(("ending", "grace_s"), [("hang", 10.0), ("stubborn", 0.3), ("fork", 10.0)])
@@ -183,10 +215,31 @@ def test_a_run_that_ends_well_leaves_no_process_behind_either(tmp_path):
     until(lambda: processes_of(run) == [], 2)
 
 
+def test_the_engine_gets_a_clean_environment_and_can_be_interrupted(tmp_path, monkeypatch):
+    """Even when the starter lives in a background job, where SIGINT is ignored, or in somebody's hosted notebook."""
+    for name in ("PYTHONPATH", "UV_SYSTEM_PYTHON", "MPLBACKEND", "VIRTUAL_ENV"):
+        monkeypatch.setenv(name, "of the starter")
+    monkeypatch.setenv("HF_TOKEN", "of the user")
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        run = start(tmp_path, steps=4000)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    until(lambda: run.summary.step >= 1)
+    engine = psutil.Process(record(run, "engine.json")["pid"])
+    environment = engine.environ()
+    assert "of the starter" not in environment.values()
+    assert environment["HF_TOKEN"] == "of the user"
+    assert (environment["COLUMNS"], environment["PYTHONUNBUFFERED"]) == ("300", "1")
+    os.kill(engine.pid, signal.SIGINT)
+    assert run.wait(LIMIT_S) is RunState.FAILED
+    assert os.getsid(0) not in (record(run, "runner.json")["pid"], engine.pid)
+
+
 def test_sigterm_to_the_runner_is_a_stop(tmp_path):
     run = start(tmp_path, steps=4000)
     until(lambda: run.summary.step >= 5)
-    os.kill(run.directory.read("runner.json")["pid"], signal.SIGTERM)
+    kill(run, "runner.json", signal.SIGTERM)
     assert run.wait(LIMIT_S) is RunState.CANCELLED
     until(lambda: processes_of(run) == [], 2)
 
@@ -194,9 +247,9 @@ def test_sigterm_to_the_runner_is_a_stop(tmp_path):
 def test_a_run_whose_runner_is_gone_is_lost_and_can_still_be_stopped(tmp_path, pictures):
     run = start(tmp_path, dataset=pictures, steps=4000, ending="fork")
     until(lambda: run.summary.step >= 5)
-    os.kill(run.directory.read("runner.json")["pid"], signal.SIGKILL)
+    kill(run, "runner.json")
     until(lambda: run.state is RunState.LOST, 2)
-    assert "still works" in run.diagnosis.advice
+    assert "still works" in diagnosis(run).advice
     assert run.stop(5.0) is RunState.CANCELLED
     assert processes_of(run) == []
 
@@ -205,10 +258,10 @@ def test_a_lost_run_with_nothing_left_of_it_stays_lost(tmp_path):
     run = start(tmp_path, steps=4000)
     until((run.directory.path / "engine.json").exists)
     for name in ("runner.json", "engine.json"):
-        os.kill(run.directory.read(name)["pid"], signal.SIGKILL)
+        kill(run, name)
     until(lambda: run.state is RunState.LOST, 2)
     assert run.stop(1.0) is RunState.LOST
-    assert "restarted" in run.diagnosis.advice
+    assert "restarted" in diagnosis(run).advice
 
 
 def test_a_number_that_was_given_to_another_process_is_not_the_runner(tmp_path):
@@ -240,6 +293,7 @@ def test_a_run_outlives_a_starter_that_is_killed(tmp_path, pictures):
     script = STARTER.format(tests=str(Path(__file__).parent))
     command = [sys.executable, "-c", script, str(tmp_path)]
     starter = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=places.CHECKOUT)
+    assert starter.stdout is not None
     run = Run.attach(Path(starter.stdout.readline().strip()))
     until(lambda: run.summary.step >= 3)
     starter.kill()
@@ -258,7 +312,7 @@ def test_a_run_outlives_a_starter_that_is_killed(tmp_path, pictures):
 def test_an_engine_killed_at_once_leaves_the_dataset_alone(tmp_path, pictures):
     run = start(tmp_path, dataset=pictures, steps=4000)
     until((run.directory.path / "engine.json").exists)
-    os.kill(run.directory.read("engine.json")["pid"], signal.SIGKILL)
+    kill(run, "engine.json")
     assert run.wait(LIMIT_S) is RunState.FAILED
 
 
@@ -348,11 +402,11 @@ def test_no_file_of_a_run_holds_a_token(tmp_path, monkeypatch):
 
 def test_an_engine_that_cannot_be_started_is_a_sentence(tmp_path):
     run = Run.prepare(job(tmp_path), registry.get("rehearsal"), folder=tmp_path / "runs")
-    spec = run.directory.read("spec.json")
+    spec = record(run, "spec.json")
     run.directory.write("spec.json", {**spec, "command": [str(tmp_path / "nowhere" / "python")]})
     run.launch()
     assert run.wait(LIMIT_S) is RunState.FAILED
-    assert run.diagnosis.id == "not-started"
+    assert diagnosis(run).id == "not-started"
     assert run.directory.runner_log.read_text() == ""
 
 

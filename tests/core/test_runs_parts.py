@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tensorboard.compat.proto.event_pb2 import Event as Entry
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.event_pb2 import Event as Entry  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from trainer_core import events, registry
@@ -55,7 +55,7 @@ class Stage:
         self.now += seconds
         self.watch.look()
 
-    def told(self, kind: type[Event] = Event) -> list[Any]:
+    def told(self, kind: type[Event]) -> list[Any]:
         lines = events.read_lines(self.directory.events.read_bytes())
         return [event for line in lines if isinstance(event := events.from_dict(line), kind)]
 
@@ -216,7 +216,7 @@ def test_steps_carry_the_raw_loss_of_the_record_not_the_average_of_the_bar(recor
         here.says(kohya_bar(step))
         here.passes(1.0)
     assert here.steps() == [(1, 1 / 8), (2, 2 / 8), (3, 3 / 8)]
-    assert [event.learning_rate for event in here.told(Step)] == [1 / 1024, 2 / 1024, 3 / 1024]
+    assert [event.learning_rate for event in here.told(Step)] == pytest.approx([1 / 1024, 2 / 1024, 3 / 1024])
     assert {event.average_loss for event in here.told(Progress)} == {0.1}
     recorder.close()
 

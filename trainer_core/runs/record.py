@@ -70,9 +70,12 @@ def _loader(path: Path) -> Any:
 
 
 def _number(value: Any) -> float | None:
-    """The number in an entry, whichever of the two forms it was written in."""
+    """The number in an entry, whichever of the two forms it was written in.
+
+    It was stored in four bytes; digits beyond the seventh are made up by widening it.
+    """
     if value.WhichOneof("value") == "simple_value":
-        return float(value.simple_value)
+        return float(f"{value.simple_value:.7g}")
     if value.WhichOneof("value") == "tensor" and len(value.tensor.float_val) == 1:
-        return float(value.tensor.float_val[0])
+        return float(f"{value.tensor.float_val[0]:.7g}")
     return None

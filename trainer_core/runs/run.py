@@ -191,7 +191,12 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """How the run ended (see docs/architecture.md); None while it has not."""
+        """How the run ended; None while it has not.
+
+        Always: `state`, and `outputs`, the files that were delivered, the LoRA first. From a runner also: `exit_code`,
+        `acceptance`, `diagnosis`, `notices`, `started` and `ended` (seconds since 1970), `seconds`, `steps`,
+        `peak_memory_bytes`, `peak_gpu_memory_bytes` (None without an NVIDIA GPU).
+        """
         return self.directory.result
 
     @property
