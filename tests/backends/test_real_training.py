@@ -108,7 +108,7 @@ def test_a_lora_is_trained_though_its_starter_is_killed(engine, pictures, tmp_pa
 
 def test_a_stopped_training_leaves_no_process_behind(engine, pictures, tmp_path):
     before = fingerprint(pictures)
-    run = start(job(engine, pictures, tmp_path, steps=5000), tmp_path)
+    run = start(job(engine, pictures, tmp_path, steps=3000), tmp_path)
     wait(run, lambda run: any(isinstance(event, Progress) and event.step for event in run.events(0)[0]))
     assert run.state is RunState.RUNNING
     assert left_over(run)
