@@ -83,9 +83,7 @@ def load(path: Path) -> EngineOptions:
     """The options recorded in a JSON file: {"program", "version", "options": {name: {"type", ...}}}."""
     data = json.loads(path.read_text(encoding="utf-8"))
     options = {
-        name: Option(
-            entry["type"], bool(entry.get("many")), tuple(entry.get("choices", ())), entry.get("default")
-        )
+        name: Option(entry["type"], bool(entry.get("many")), tuple(entry.get("choices", ())), entry.get("default"))
         for name, entry in data["options"].items()
     }
     return EngineOptions(data["program"], data["version"], options)

@@ -56,7 +56,9 @@ def _dataset(plan: TrainingPlan, family: Mapping[str, Any]) -> Iterator[Problem]
         fix = Fix(f"Use {wanted}", {"dataset.bucket_step": wanted})
         yield Problem("dataset.bucket_step", "error", message, fix)
     if settings.bucketing and settings.bucket_step > settings.resolution:
-        message = f"The bucket step of {settings.bucket_step} px is larger than the resolution of {settings.resolution} px."
+        message = (
+            f"The bucket step of {settings.bucket_step} px is larger than the resolution of {settings.resolution} px."
+        )
         fix = Fix(f"Use {wanted}", {"dataset.bucket_step": wanted}) if wanted <= settings.resolution else None
         yield Problem("dataset.bucket_step", "error", message, fix)
     if not settings.bucketing:

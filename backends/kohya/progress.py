@@ -16,7 +16,9 @@ _BAR = re.compile(
     r"(?P<rate>[\d.?]+)(?P<unit>s/it|it/s)(?:.*?avr_loss=(?P<loss>[\w.+-]+))?"
 )
 _EPOCH = re.compile(r"^epoch (\d+)/(\d+)\s*$")
-_STAMP = re.compile(r"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)?\s*(?P<level>INFO|WARNING|ERROR)\s+(?P<text>.*?)(?:\s{2,}\S+\.py:\d+)?\s*$")
+_STAMP = re.compile(
+    r"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)?\s*(?P<level>INFO|WARNING|ERROR)\s+(?P<text>.*?)(?:\s{2,}\S+\.py:\d+)?\s*$"
+)
 
 _PHASES = (
     ("Loading settings from", "starting"),

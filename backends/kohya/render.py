@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import glob
 import json
-import os
 import re
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import tomli_w
@@ -242,11 +241,12 @@ def artefacts(stem: str) -> Artefacts:
         final=ArtefactPattern(f"{shown}.safetensors", rf"^{name}\.safetensors$"),
         checkpoints=ArtefactPattern(f"{shown}-step*.safetensors", rf"^{name}-step(?P<step>\d{{8}})\.safetensors$"),
         samples=ArtefactPattern(
-            f"sample/{shown}_*.png", rf"^sample/{name}_e?(?P<step>\d{{6,}})_(?P<prompt>\d{{2}})_\d{{14}}(?:_-?\d+)?\.png$"
+            f"sample/{shown}_*.png",
+            rf"^sample/{name}_e?(?P<step>\d{{6,}})_(?P<prompt>\d{{2}})_\d{{14}}(?:_-?\d+)?\.png$",
         ),
     )
 
 
 def _absolute(path: str) -> str:
     """The path as the engine needs it: it runs in the run folder, not where the user stood."""
-    return os.path.abspath(os.path.expanduser(path))
+    return str(Path(path).expanduser().absolute())

@@ -59,7 +59,9 @@ def _dataset(plan: TrainingPlan, family: Mapping[str, Any]) -> Iterator[Problem]
         yield Problem("dataset.resolution", "error", message, Fix(f"Use {nearest}", {"dataset.resolution": nearest}))
     if settings.shuffle_captions:
         fix = Fix("Do not shuffle", {"dataset.shuffle_captions": False})
-        yield Problem("dataset.shuffle_captions", "warning", "SimpleTuner cannot shuffle tags: they stay in order.", fix)
+        yield Problem(
+            "dataset.shuffle_captions", "warning", "SimpleTuner cannot shuffle tags: they stay in order.", fix
+        )
     if settings.keep_tokens:
         fix = Fix("Set it to 0", {"dataset.keep_tokens": 0})
         yield Problem("dataset.keep_tokens", "info", "No tags are shuffled, so none need to be kept in place.", fix)
@@ -71,7 +73,9 @@ def _dataset(plan: TrainingPlan, family: Mapping[str, Any]) -> Iterator[Problem]
 def _network(plan: TrainingPlan) -> Iterator[Problem]:
     if plan.network.train_text_encoder:
         fix = Fix("Leave it as it is", {"network.train_text_encoder": False})
-        message = "Easel does not train the text encoder with SimpleTuner: its captions are encoded once, before training."
+        message = (
+            "Easel does not train the text encoder with SimpleTuner: its captions are encoded once, before training."
+        )
         yield Problem("network.train_text_encoder", "error", message, fix)
 
 
@@ -92,7 +96,9 @@ def _schedule(plan: TrainingPlan) -> Iterator[Problem]:
         # Source: its parser reads --snr_gamma as a whole number, and stops at 4.5.
         whole = max(1, round(schedule.min_snr_gamma))
         message = "SimpleTuner takes whole numbers only here."
-        yield Problem("schedule.min_snr_gamma", "error", message, Fix(f"Use {whole}", {"schedule.min_snr_gamma": float(whole)}))
+        yield Problem(
+            "schedule.min_snr_gamma", "error", message, Fix(f"Use {whole}", {"schedule.min_snr_gamma": float(whole)})
+        )
     if plan.optimizer.name == "Prodigy" and schedule.scheduler != "constant":
         fix = Fix("Use constant", {"schedule.scheduler": "constant", "schedule.warmup_steps": 0})
         message = "SimpleTuner's Prodigy is free of schedules: it wants a constant one."
@@ -112,7 +118,9 @@ def _memory(plan: TrainingPlan, machine: Machine) -> Iterator[Problem]:
         yield Problem("optimizer.name", "error", message, Fix("Use AdamW", {"optimizer.name": "AdamW"}))
     if not plan.memory.cache_text_encoder:
         fix = Fix("Show it as on", {"memory.cache_text_encoder": True})
-        yield Problem("memory.cache_text_encoder", "info", "SimpleTuner always encodes captions once at the start.", fix)
+        yield Problem(
+            "memory.cache_text_encoder", "info", "SimpleTuner always encodes captions once at the start.", fix
+        )
 
 
 def _output(plan: TrainingPlan) -> Iterator[Problem]:
@@ -120,7 +128,6 @@ def _output(plan: TrainingPlan) -> Iterator[Problem]:
         fix = Fix("Show it as float", {"output.save_precision": "float"})
         message = "SimpleTuner writes the numbers as it trained them: 32 bits, or bf16 with a bf16 base."
         yield Problem("output.save_precision", "info", message, fix)
-
 
     if plan.network.alpha != plan.network.rank and not render.ends_in_checkpoint(plan):
         every = max(step for step in range(1, plan.output.save_every_steps + 1) if plan.schedule.steps % step == 0)

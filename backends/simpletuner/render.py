@@ -6,7 +6,6 @@ Source: SimpleTuner 4.10.1 and 3.1.6, both run; simpletuner/helpers/configuratio
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -251,7 +250,7 @@ def artefacts(plan: TrainingPlan) -> Artefacts:
 
 def _absolute(path: str) -> str:
     """The path as the engine needs it: it runs in the run folder, not where the user stood."""
-    return os.path.abspath(os.path.expanduser(path))
+    return str(Path(path).expanduser().absolute())
 
 
 def _json(data: Any) -> str:

@@ -69,7 +69,9 @@ def other_value(setting: fields.SettingField) -> Any:
         larger = setting.default + max(1, setting.default)
         inside = setting.maximum is None or larger <= setting.maximum
         return type(setting.default)(larger if inside else (setting.minimum or 0) + 0.25)
-    return {"dataset.caption_extension": ".caption", "model.vae": "/models/vae.safetensors"}.get(setting.path, "another")
+    return {"dataset.caption_extension": ".caption", "model.vae": "/models/vae.safetensors"}.get(
+        setting.path, "another"
+    )
 
 
 def dropped_settings(backend: Backend, family: str, where: Place, owned_elsewhere: frozenset[str]) -> Iterator[str]:

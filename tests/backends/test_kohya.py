@@ -22,7 +22,8 @@ ELSEWHERE = engine_plans.STAGED | engine_plans.DELIVERED
 
 def place():
     return engine_plans.place(
-        checkout=Path("/home/user/easel/engines/kohya/source"), options={"tokenizers": "/home/user/easel/models/tokenizers"}
+        checkout=Path("/home/user/easel/engines/kohya/source"),
+        options={"tokenizers": "/home/user/easel/models/tokenizers"},
     )
 
 
@@ -94,9 +95,9 @@ def test_the_script_is_run_directly_and_the_files_are_named_absolutely():
 
 
 def test_a_relative_model_path_is_made_absolute():
-    assert configuration(engine_plans.plan("sd15", model__path="base.safetensors"))["pretrained_model_name_or_path"] == str(
-        Path.cwd() / "base.safetensors"
-    )
+    assert configuration(engine_plans.plan("sd15", model__path="base.safetensors"))[
+        "pretrained_model_name_or_path"
+    ] == str(Path.cwd() / "base.safetensors")
 
 
 def test_prompts_cannot_become_options():
@@ -118,7 +119,11 @@ def test_small_resolutions_get_buckets_the_engine_accepts():
         ("sd15", {"memory__cache_text_encoder": True}, "memory.cache_text_encoder"),
         ("sdxl", {"memory__cache_text_encoder": True, "dataset__shuffle_captions": True}, "memory.cache_text_encoder"),
         ("sdxl", {"memory__cache_text_encoder": True, "dataset__caption_dropout": 0.1}, "memory.cache_text_encoder"),
-        ("sdxl", {"memory__cache_text_encoder": True, "network__train_text_encoder": True}, "memory.cache_text_encoder"),
+        (
+            "sdxl",
+            {"memory__cache_text_encoder": True, "network__train_text_encoder": True},
+            "memory.cache_text_encoder",
+        ),
         ("sd15", {"dataset__bucket_step": 32}, "dataset.bucket_step"),
         ("sdxl", {"dataset__bucket_step": 48}, "dataset.bucket_step"),
         ("sd15", {"dataset__bucketing": False, "dataset__resolution": 500}, "dataset.resolution"),
@@ -146,7 +151,9 @@ def test_what_would_stop_the_engine_is_an_error_with_a_fix_that_mends_it(family,
 
 
 def test_a_step_of_32_is_fine_for_sdxl():
-    assert not backend.problems(engine_plans.plan("sdxl", dataset__bucket_step=32), engine_plans.machine(engine_plans.CARD))
+    assert not backend.problems(
+        engine_plans.plan("sdxl", dataset__bucket_step=32), engine_plans.machine(engine_plans.CARD)
+    )
 
 
 def test_the_default_plan_has_no_problems_on_a_gpu():
@@ -198,7 +205,10 @@ def test_every_optimizer_of_the_catalogue_is_spelled():
         ("2026-11-20 12:06:46 INFO     caching latents...            train_util.py:1170", Phase("caching latents")),
         ("                    INFO     model saved.                 train_network.py:1729", Phase("saved")),
         ("                    WARNING  no regularization images / 正則化画像  train_util.py:2167", None),
-        ("                    ERROR    No data found. Please verify  train_network.py:576", Notice("error", "No data found. Please verify")),
+        (
+            "                    ERROR    No data found. Please verify  train_network.py:576",
+            Notice("error", "No data found. Please verify"),
+        ),
         ("", None),
     ],
 )

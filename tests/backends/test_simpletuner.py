@@ -107,7 +107,9 @@ def test_no_vae_is_downloaded_for_a_folder():
     assert rendered["pretrained_vae_model_name_or_path"] == rendered["pretrained_model_name_or_path"]
 
 
-@pytest.mark.parametrize(("steps", "every", "file"), [(100, 0, "checkpoint-100/"), (100, 50, "checkpoint-100/"), (100, 30, "")])
+@pytest.mark.parametrize(
+    ("steps", "every", "file"), [(100, 0, "checkpoint-100/"), (100, 50, "checkpoint-100/"), (100, 30, "")]
+)
 def test_the_finished_lora_is_the_checkpoint_of_the_last_step_which_alone_has_the_right_alpha(steps, every, file):
     plan = engine_plans.plan("sdxl", schedule__steps=steps, output__save_every_steps=every, network__alpha=16.0)
     final = backend.render(plan, place()).artefacts.final
@@ -138,7 +140,11 @@ def test_a_last_step_that_is_not_saved_is_an_error_when_alpha_is_not_the_rank():
         ({"dataset__bucket_step": 32}, "dataset.bucket_step", "warning"),
         ({"schedule__scheduler": "cosine", "schedule__warmup_steps": 5}, "schedule.warmup_steps", "warning"),
         ({"output__save_precision": "fp16"}, "output.save_precision", "info"),
-        ({"native": {"simpletuner": {"resume_from_checkpoint": "latest"}}}, "native.simpletuner.resume_from_checkpoint", "error"),
+        (
+            {"native": {"simpletuner": {"resume_from_checkpoint": "latest"}}},
+            "native.simpletuner.resume_from_checkpoint",
+            "error",
+        ),
         ({"native": {"simpletuner": {"use_ema": "yes"}}}, "native.simpletuner.use_ema", "error"),
         ({"native": {"simpletuner": {"nonsense": 1}}}, "native.simpletuner.nonsense", "error"),
     ],
@@ -155,10 +161,22 @@ def test_an_8_bit_optimizer_needs_a_gpu():
     ("line", "event"),
     [
         ("Epoch 1/2, Steps:  10%|█         | 1/10 [00:19<02:58, 19.87s/it]", Progress(1, 10, 19.87)),
-        ("Epoch 1/2, Steps:  40%|████      | 4/10 [00:21<00:19,  3.17s/it, lr=0.001, step_loss=0.849]", Step(4, 0.849, 0.001)),
-        ("\x1b[0mEpoch 2/2, Steps:  90%|███| 9/10 [00:25<00:00,  1.04it/s, lr=1e-5, step_loss=1] \x1b[0m", Step(9, 1.0, 1e-5)),
-        ("Epoch 1/1, Steps:  10%|█ | 1/10 [00:00<00:06,  1.36it/s, grad_norm=0.02, lr=0.001, step_loss=0.982]", Step(1, 0.982, 0.001)),
-        ("\x1b[0m[RANK 0] \x1b[32m2026-11-20 12:18:00,150 [INFO] Loading diffusion model from /m\x1b[0m", Phase("loading model")),
+        (
+            "Epoch 1/2, Steps:  40%|████      | 4/10 [00:21<00:19,  3.17s/it, lr=0.001, step_loss=0.849]",
+            Step(4, 0.849, 0.001),
+        ),
+        (
+            "\x1b[0mEpoch 2/2, Steps:  90%|███| 9/10 [00:25<00:00,  1.04it/s, lr=1e-5, step_loss=1] \x1b[0m",
+            Step(9, 1.0, 1e-5),
+        ),
+        (
+            "Epoch 1/1, Steps:  10%|█ | 1/10 [00:00<00:06,  1.36it/s, grad_norm=0.02, lr=0.001, step_loss=0.982]",
+            Step(1, 0.982, 0.001),
+        ),
+        (
+            "\x1b[0m[RANK 0] \x1b[32m2026-11-20 12:18:00,150 [INFO] Loading diffusion model from /m\x1b[0m",
+            Phase("loading model"),
+        ),
         ("[RANK 0] 2026-11-20 12:17:59,137 [INFO] (id=pictures) Loading bucket manager.", Phase("reading dataset")),
         ("[RANK 0] 2026-11-20 12:17:59,137 [INFO] [RANK 0] Saving current state to /o", Phase("saving")),
         ("[RANK 0] 2026-11-20 12:17:59,137 [ERROR] Something broke", Notice("error", "Something broke")),
@@ -181,7 +199,9 @@ def test_a_real_success_gives_every_step_once_with_its_own_loss(name):
     steps = list(ledger.finish())
     assert [step.step for step in steps] == list(range(1, 11))
     assert [step.loss for step in steps] == LOSSES[name]
-    assert {"reading dataset", "caching latents", "loading model", "saving"} <= {e.name for e in events if isinstance(e, Phase)}
+    assert {"reading dataset", "caching latents", "loading model", "saving"} <= {
+        e.name for e in events if isinstance(e, Phase)
+    }
 
 
 LOSSES = {

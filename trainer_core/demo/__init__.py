@@ -1,0 +1,1 @@
+"""The demo: what it draws and makes, and the way through it."""

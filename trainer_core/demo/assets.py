@@ -87,13 +87,22 @@ def _fetch_open_clip(scratch: Path) -> Path:
     """The vocabulary in an unpacked wheel below `scratch`; its dependencies, torch among them, are left out."""
     (scratch / "wanted.txt").write_text(OPEN_CLIP + "\n", encoding="utf-8")
     command = [str(ensure_uv()), "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-    command += ["--python", sys.executable, "--target", str(scratch / "wheel"), "--requirement", str(scratch / "wanted.txt")]
+    command += [
+        "--python",
+        sys.executable,
+        "--target",
+        str(scratch / "wheel"),
+        "--requirement",
+        str(scratch / "wanted.txt"),
+    ]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=_FETCH_S, env=uv_environment(), check=False
     )
     if done.returncode:
         reason = decisive_line(done.stdout.decode("utf-8", "replace"))
-        raise InstallError(f"The CLIP vocabulary could not be fetched: {reason}", "Check the connection to the package registry.")
+        raise InstallError(
+            f"The CLIP vocabulary could not be fetched: {reason}", "Check the connection to the package registry."
+        )
     return scratch / "wheel" / "open_clip" / tokenizer.VOCABULARY
 
 
@@ -127,7 +136,9 @@ def download_base(engine: str, report: Report = print) -> Path:
         command = [str(client), "download", repository, *wanted, "--local-dir", str(folder)]
         done = subprocess.run(command, timeout=_FETCH_S, env=child_environment(), check=False)
         if done.returncode:
-            raise InstallError(f"{repository} could not be fetched.", "Check the connection, or use a checkpoint of your own.")
+            raise InstallError(
+                f"{repository} could not be fetched.", "Check the connection, or use a checkpoint of your own."
+            )
         for file in folder.glob("*/*.fp16.safetensors"):
             # Under these names the parts are found without being told of a variant.
             file.rename(file.with_name(file.name.replace(".fp16", "")))

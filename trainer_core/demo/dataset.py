@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from PIL import Image, ImageDraw, ImageFilter
 
 TRIGGER = "blobbert"
 SIDE = 256
+Colour = tuple[int, int, int]
+Circle = Callable[[float, float, float, float, Colour], None]
+"""Draws an ellipse: its middle and half axes in radii of the body, and its colour."""
 _FINE = 4
 """Drawn this many times larger and shrunk: Pillow's own edges are jagged."""
 _BODY, _BODY_LIGHT, _DARK, _BERET = (74, 120, 200), (122, 165, 232), (30, 34, 56), (196, 52, 62)
@@ -20,8 +24,8 @@ class Scene:
     """What differs between two pictures; the caption says the same in words."""
 
     words: str
-    sky: tuple[int, int, int]
-    ground: tuple[int, int, int]
+    sky: Colour
+    ground: Colour
     x: float = 0.5
     y: float = 0.56
     size: float = 0.30
@@ -64,7 +68,9 @@ def _draw(scene: Scene) -> Image.Image:
     brush = ImageDraw.Draw(picture)
     horizon = int(side * 0.74)
     for row in range(side):
-        top, share = (scene.sky, row / horizon) if row < horizon else (scene.ground, (row - horizon) / (side - horizon) + 0.4)
+        top, share = (
+            (scene.sky, row / horizon) if row < horizon else (scene.ground, (row - horizon) / (side - horizon) + 0.4)
+        )
         brush.line((0, row, side, row), fill=tuple(int(value + (255 - value) * 0.25 * share) for value in top))
     _shadow(picture, scene)
     _creature(ImageDraw.Draw(picture), scene, side)
@@ -82,7 +88,7 @@ def _shadow(picture: Image.Image, scene: Scene) -> None:
 def _creature(brush: ImageDraw.ImageDraw, scene: Scene, side: int) -> None:
     x, y, radius = scene.x * side, scene.y * side, scene.size * side
 
-    def circle(dx: float, dy: float, width: float, height: float, fill: tuple[int, int, int]) -> None:
+    def circle(dx: float, dy: float, width: float, height: float, fill: Colour) -> None:
         left, top = x + (dx - width) * radius, y + (dy - height) * radius
         brush.ellipse((left, top, left + 2 * width * radius, top + 2 * height * radius), fill=fill)
 
@@ -98,7 +104,7 @@ def _creature(brush: ImageDraw.ImageDraw, scene: Scene, side: int) -> None:
     _beret(circle, scene.tilt)
 
 
-def _eyes(circle, brush: ImageDraw.ImageDraw, scene: Scene, place: tuple[float, float, float]) -> None:
+def _eyes(circle: Circle, brush: ImageDraw.ImageDraw, scene: Scene, place: tuple[float, float, float]) -> None:
     x, y, radius = place
     for eye in (-0.34, 0.34):
         if scene.mouth == "asleep":
@@ -116,13 +122,15 @@ def _mouth(brush: ImageDraw.ImageDraw, scene: Scene, place: tuple[float, float, 
     if scene.mouth == "open":
         brush.ellipse((x - 0.13 * radius, y + 0.28 * radius, x + 0.13 * radius, y + 0.58 * radius), fill=(120, 30, 44))
     elif scene.mouth in ("flat", "asleep"):
-        brush.line((x - 0.16 * radius, y + 0.40 * radius, x + 0.16 * radius, y + 0.40 * radius), fill=_DARK, width=width)
+        brush.line(
+            (x - 0.16 * radius, y + 0.40 * radius, x + 0.16 * radius, y + 0.40 * radius), fill=_DARK, width=width
+        )
     else:
         box = (x - 0.34 * radius, y + 0.02 * radius, x + 0.34 * radius, y + 0.52 * radius)
         brush.arc(box, 25, 155, fill=_DARK, width=width)
 
 
-def _beret(circle, tilt: float) -> None:
+def _beret(circle: Circle, tilt: float) -> None:
     lean = math.sin(math.radians(tilt))
     circle(0.9 * lean, -0.84, 0.62, 0.20, (150, 34, 46))
     circle(1.1 * lean - 0.06, -0.96, 0.70, 0.24, _BERET)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core.demo import checkpoint, tokenizer
-from trainer_core.demo.layouts import CONV, POINT, Tensor, clip_text, layer
+from trainer_core.demo.layouts import CONV, POINT, Tensor, clip_text, layer, transformer_blocks
 
 TEXT_WIDTH = 32
 CONTEXT = 2 * TEXT_WIDTH
@@ -60,17 +60,7 @@ def _residual(name: str, inside: int, out: int, time: int = 0) -> Iterator[Tenso
 def _transformer(name: str, width: int, depth: int) -> Iterator[Tensor]:
     yield from layer(f"{name}.norm", width)
     yield from layer(f"{name}.proj_in", width, width)
-    for index in range(depth):
-        block = f"{name}.transformer_blocks.{index}"
-        for attention, source in (("attn1", width), ("attn2", CONTEXT)):
-            yield f"{block}.{attention}.to_q.weight", (width, width)
-            yield f"{block}.{attention}.to_k.weight", (width, source)
-            yield f"{block}.{attention}.to_v.weight", (width, source)
-            yield from layer(f"{block}.{attention}.to_out.0", width, width)
-        yield from layer(f"{block}.ff.net.0.proj", 8 * width, width)
-        yield from layer(f"{block}.ff.net.2", width, 4 * width)
-        for norm in ("norm1", "norm2", "norm3"):
-            yield from layer(f"{block}.{norm}", width)
+    yield from transformer_blocks(name, width, depth, CONTEXT)
     yield from layer(f"{name}.proj_out", width, width)
 
 

@@ -41,7 +41,13 @@ def write(vocabulary: Path, folder: Path, padding: str = END) -> Path:
     """
     merges = _merges(vocabulary)
     symbols = _byte_symbols()
-    words = [*symbols, *(f"{symbol}</w>" for symbol in symbols), *("".join(merge.split()) for merge in merges), START, END]
+    words = [
+        *symbols,
+        *(f"{symbol}</w>" for symbol in symbols),
+        *("".join(merge.split()) for merge in merges),
+        START,
+        END,
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     _json(folder / "vocab.json", {word: index for index, word in enumerate(words)})
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")

@@ -7,6 +7,9 @@ SimpleTuner itself is not changed. Easel puts this folder on PYTHONPATH only for
 Source: simpletuner/helpers/training/collate.py, fetch_latent: latent.to("cpu").pin_memory().
 """
 
+# Its shape is what Python's import system asks for.
+# ruff: noqa: ANN001, ANN202, ARG002
+
 import importlib.abc
 import importlib.util
 import sys
