@@ -59,7 +59,9 @@ def load(path: Path) -> Profile:
     data = _read(path)
     known = {*REQUIRED_TEXTS, "sources", "settings"}
     if unknown := sorted(set(data) - known):
-        raise ProfileError(f"{path.name}: {unknown[0]!r:.80} is not a key of a profile.", f"Known keys: {', '.join(sorted(known))}.")
+        raise ProfileError(
+            f"{path.name}: {unknown[0]!r:.80} is not a key of a profile.", f"Known keys: {', '.join(sorted(known))}."
+        )
     for key in REQUIRED_TEXTS:
         if not isinstance(data.get(key), str) or not data[key].strip():
             raise ProfileError(f"{path.name}: {key} is missing or is not text.")

@@ -93,7 +93,9 @@ def load_manifest(path: Path) -> BackendManifest:
             tables=tables,
         )
     except TypeError as error:
-        raise BackendError(f"{path}: [dataset] does not fit: {error}.", "docs/adding.md names what an engine declares.") from error
+        raise BackendError(
+            f"{path}: [dataset] does not fit: {error}.", "docs/adding.md names what an engine declares."
+        ) from error
     except KeyError as error:
         raise BackendError(
             f"{path} does not say {error.args[0]!r}.", "docs/adding.md names what an engine declares."

@@ -15,7 +15,6 @@ from trainer_core.plan import fields
 from trainer_core.plan.draft import Draft, Facts, Source
 from trainer_core.problems import Problem
 from trainer_core.runs.place import place_for
-from trainer_core.runs.place import place_for
 from trainer_core.runs.run import Run
 
 PREFERRED_ENGINES = ("kohya", "simpletuner")

@@ -46,9 +46,25 @@ def job(engine, pictures, folder, steps=STEPS):
     """The options of a training small enough for a CPU."""
     return [
         *("--engine", engine, "--model", assets.make_base(engine), "--dataset", pictures, "--trigger", "blobbert"),
-        *("--name", "blob", "--output-prefix", "cg_", "--output", folder / "loras", "--output-copy-to", folder / "comfy"),
+        *(
+            "--name",
+            "blob",
+            "--output-prefix",
+            "cg_",
+            "--output",
+            folder / "loras",
+            "--output-copy-to",
+            folder / "comfy",
+        ),
         *("--rank", "4", "--alpha", "2", "--resolution", "64", "--steps", str(steps), "--learning-rate", "1e-3"),
-        *("--schedule-scheduler", "constant", "--memory-mixed-precision", "no", "--memory-gradient-checkpointing", "false"),
+        *(
+            "--schedule-scheduler",
+            "constant",
+            "--memory-mixed-precision",
+            "no",
+            "--memory-gradient-checkpointing",
+            "false",
+        ),
         *("--output-save-every-steps", "3"),
     ]
 
@@ -58,7 +74,9 @@ def start(arguments, tmp_path):
     (tmp_path / "comfy").mkdir(exist_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-m", "trainer_core.cli", "train", *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as starter:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as starter:
         first = starter.stdout.readline()
         starter.send_signal(signal.SIGKILL)
     assert first.startswith("Run "), first + starter.stdout.read() if not starter.stdout.closed else first
@@ -81,7 +99,10 @@ def left_over(run):
     marked = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("EASEL_RUN") == str(run.directory.path) and process.status() != psutil.STATUS_ZOMBIE:
+            if (
+                process.environ().get("EASEL_RUN") == str(run.directory.path)
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
                 marked.append(process)
         except psutil.Error:
             continue
@@ -100,10 +121,14 @@ def test_a_lora_is_trained_though_its_starter_is_killed(engine, pictures, tmp_pa
     assert (run.result["acceptance"]["rank"], run.result["acceptance"]["alpha"]) == (4, 2.0)
     names = {path.name for path in (tmp_path / "loras").iterdir()}
     assert {"cg_blob.safetensors", "cg_blob-step00000003.safetensors"} <= names
-    assert (tmp_path / "comfy" / "cg_blob.safetensors").read_bytes() == (tmp_path / "loras" / "cg_blob.safetensors").read_bytes()
+    assert (tmp_path / "comfy" / "cg_blob.safetensors").read_bytes() == (
+        tmp_path / "loras" / "cg_blob.safetensors"
+    ).read_bytes()
     assert fingerprint(pictures) == before, "the user's folder is only read"
     assert not left_over(run)
-    print(f"\n{engine}: {run.result['seconds']:.0f} s, {run.result['peak_memory_bytes'] / GIB:.1f} GiB", file=sys.stderr)
+    print(
+        f"\n{engine}: {run.result['seconds']:.0f} s, {run.result['peak_memory_bytes'] / GIB:.1f} GiB", file=sys.stderr
+    )
 
 
 def test_a_stopped_training_leaves_no_process_behind(engine, pictures, tmp_path):

@@ -36,7 +36,9 @@ def easel(tmp_path):
     def call(*arguments, check=None):
         environment = {**os.environ, "EASEL_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
         command = [sys.executable, "-m", "trainer_core.cli", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False, timeout=120)
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False, timeout=120
+        )
         assert "Traceback" not in done.stdout + done.stderr, done.stderr
         if check is not None:
             assert done.returncode == check, done.stdout + done.stderr
@@ -91,7 +93,13 @@ def test_problems_make_exit_code_3_and_name_their_setting_and_fix(easel, job):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--rank", "many"], ["--set", "network.rnak=4"], ["--set", "nonsense"], ["--optimizer-name", "AdamWW"], ["nowhere.toml"]],
+    [
+        ["--rank", "many"],
+        ["--set", "network.rnak=4"],
+        ["--set", "nonsense"],
+        ["--optimizer-name", "AdamWW"],
+        ["nowhere.toml"],
+    ],
 )
 def test_wrong_use_is_exit_code_2(easel, job, arguments):
     easel("plan", *job, *arguments, check=2)

@@ -58,7 +58,10 @@ def test_whole_floats_and_integers_stand_for_each_other():
     assert isinstance(value, float)
 
 
-@given(path=st.sampled_from(PATHS), value=st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()))
+@given(
+    path=st.sampled_from(PATHS),
+    value=st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()),
+)
 def test_any_value_is_taken_or_refused_and_a_taken_one_makes_a_plan(path, value):
     checked, sentence = fields.check(path, value)
     if not sentence:

@@ -39,7 +39,11 @@ def test_the_kernel_stays_light(package):
 def test_the_installer_runs_on_the_standard_library_alone(tmp_path):
     """As on a fresh machine: no site-packages at all."""
     answer = subprocess.run(
-        [sys.executable, "-S", "-I", str(ROOT / "installer.py"), "--help"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-S", "-I", str(ROOT / "installer.py"), "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert answer.returncode == 0, answer.stderr
     assert "demo" in answer.stdout
@@ -47,7 +51,9 @@ def test_the_installer_runs_on_the_standard_library_alone(tmp_path):
 
 def test_the_wheel_holds_the_packages_and_the_data_and_nothing_else(tmp_path):
     build = "import sys; from hatchling.builders.wheel import WheelBuilder; [print(p) for p in WheelBuilder('.').build(directory=sys.argv[1])]"
-    made = subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    made = subprocess.run(
+        [sys.executable, "-c", build, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if "No module named 'hatchling'" in made.stderr:
         pytest.fail("hatchling belongs to the development requirements")
     assert made.returncode == 0, made.stderr

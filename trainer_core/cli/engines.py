@@ -51,7 +51,9 @@ def list_backends(as_json: bool) -> None:
 
 @backends.command()
 @click.argument("name")
-@click.option("--accelerator", type=click.Choice(["auto", "cuda", "rocm", "xpu", "cpu"]), default="auto", show_default=True)
+@click.option(
+    "--accelerator", type=click.Choice(["auto", "cuda", "rocm", "xpu", "cpu"]), default="auto", show_default=True
+)
 @click.option("--source", default=None, help="A folder or git URL to take the engine's sources from.")
 def install(name: str, accelerator: str, source: str | None) -> None:
     """Install an engine into an environment of its own."""
@@ -90,4 +92,6 @@ def doctor(as_json: bool) -> None:
         show.line(f"accelerator: {accelerator.name} ({accelerator.kind}), {accelerator.vram_bytes / gib:.1f} GiB")
     show.line(f"memory: {machine.ram_bytes / gib:.1f} GiB, disk free: {machine.disk_bytes / gib:.1f} GiB")
     for name, found in engines.items():
-        show.line(f"{name}: {found.version if found else f'not installed (python installer.py backend install {name})'}")
+        show.line(
+            f"{name}: {found.version if found else f'not installed (python installer.py backend install {name})'}"
+        )

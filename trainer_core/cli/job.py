@@ -44,15 +44,25 @@ def _parameter(path: str) -> str:
 def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds one option a setting (derived from its declaration), and those that choose file, profile and engine."""
     short = {path: name for name, path in SHORT.items()}
-    for path, setting in reversed(fields.all_fields().items()):
+    for path, setting in reversed(list(fields.all_fields().items())):
         names = [short[path]] if path in short else []
         unit = f" [{setting.unit}]" if setting.unit else ""
         kind = click.Choice(setting.choices) if setting.choices else str
         help_text = f"{setting.title}{unit}: {setting.doc}"
-        option = click.option(*names, _option_name(path), _parameter(path), type=kind, default=None, metavar="", help=help_text)
+        option = click.option(
+            *names, _option_name(path), _parameter(path), type=kind, default=None, metavar="", help=help_text
+        )
         function = option(function)
-    function = click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help="Set any setting by its path; native.<engine>.<option> for an engine's own.")(function)
-    function = click.option("--engine", default="", help="The training engine; default: the best installed one.")(function)
+    function = click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="PATH=VALUE",
+        help="Set any setting by its path; native.<engine>.<option> for an engine's own.",
+    )(function)
+    function = click.option("--engine", default="", help="The training engine; default: the best installed one.")(
+        function
+    )
     function = click.option("--profile", default="", help="A profile by id, or a profile file.")(function)
     return click.argument("plan_file", required=False, type=click.Path(path_type=Path))(function)
 
@@ -81,7 +91,9 @@ def _assigned(assignments: tuple[str, ...], options: dict[str, str | None]) -> d
         elif equals and path in texts:
             texts[path] = text
         else:
-            raise click.UsageError(f"--set {assignment}: write it as PATH=VALUE with a known path, such as network.rank=16.")
+            raise click.UsageError(
+                f"--set {assignment}: write it as PATH=VALUE with a known path, such as network.rank=16."
+            )
     for path, text in texts.items():
         if text is not None:
             values[path], sentence = fields.from_text(path, text)
@@ -99,7 +111,12 @@ def _toml_value(text: str) -> Any:
 
 
 def bench_from(
-    plan_file: Path | None, profile: str, engine: str, assignments: tuple[str, ...], options: dict[str, Any], quick: bool
+    plan_file: Path | None,
+    profile: str,
+    engine: str,
+    assignments: tuple[str, ...],
+    options: dict[str, Any],
+    quick: bool,
 ) -> Workbench:
     """A workbench with a plan file's values and, above them, the options'."""
     values: dict[str, Any] = {}
@@ -109,7 +126,10 @@ def bench_from(
     bench = Workbench(engine=engine, quick=quick)
     bench.use_profile(profile)
     assigned = _assigned(assignments, options)
-    native = {engine: {**values.get("native", {}).get(engine, {}), **table} for engine, table in assigned.pop("native", {}).items()}
+    native = {
+        engine: {**values.get("native", {}).get(engine, {}), **table}
+        for engine, table in assigned.pop("native", {}).items()
+    }
     values |= assigned
     if native:
         values["native"] = {**values.get("native", {}), **native}
@@ -119,7 +139,11 @@ def bench_from(
 
 def _absolute(path: str, value: Any) -> Any:
     """Paths as typed in a terminal are relative to where it stands; a run stands elsewhere."""
-    if path in ("model.path", "model.vae", "dataset.path", "output.folder", "output.copy_to") and isinstance(value, str) and value:
+    if (
+        path in ("model.path", "model.vae", "dataset.path", "output.folder", "output.copy_to")
+        and isinstance(value, str)
+        and value
+    ):
         return str(Path(value).expanduser().absolute())
     return value
 
@@ -127,13 +151,15 @@ def _absolute(path: str, value: Any) -> Any:
 @click.command()
 @job_options
 @click.option("--json", "as_json", is_flag=True, help="Print values, problems, native files and command as JSON.")
-def plan(plan_file: Path | None, profile: str, engine: str, assignments: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def plan(
+    plan_file: Path | None, profile: str, engine: str, assignments: tuple[str, ...], as_json: bool, **options: Any
+) -> None:
     """Show what would be trained: every value with its source, the problems, and the engine's own files."""
     bench = bench_from(plan_file, profile, engine, assignments, options, quick=False)
     found = bench.problems
     files, command = {}, ()
-    if bench.backend is not None and not blocking(bench.draft.problems(bench.backend)):
-        spec = bench.preview()
+    stands = blocking(bench.draft.problems(bench.backend))
+    if not stands and (spec := bench.preview()) is not None:
         files, command = {str(name): text for name, text in spec.files.items()}, spec.command
     rows = setting_rows(bench.draft)
     if as_json:
@@ -157,7 +183,13 @@ def plan(plan_file: Path | None, profile: str, engine: str, assignments: tuple[s
 @click.option("--detach", is_flag=True, help="Return at once; `easel runs follow` shows the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's folder, or its result, as JSON.")
 def train(
-    plan_file: Path | None, profile: str, engine: str, assignments: tuple[str, ...], detach: bool, as_json: bool, **options: Any
+    plan_file: Path | None,
+    profile: str,
+    engine: str,
+    assignments: tuple[str, ...],
+    detach: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Train: launch the engine and watch it. Ctrl+C leaves the run going."""
     bench = bench_from(plan_file, profile, engine, assignments, options, quick=False)

@@ -62,7 +62,9 @@ def follow_run(run: Run, quiet: bool = False) -> None:
                 time.sleep(POLL_S)
     except KeyboardInterrupt:
         name = run.directory.path.name
-        show.line(f"\nThe run goes on. `easel runs follow {name}` shows it again, `easel runs stop {name}` ends it.".strip())
+        show.line(
+            f"\nThe run goes on. `easel runs follow {name}` shows it again, `easel runs stop {name}` ends it.".strip()
+        )
         sys.exit(0)
 
 
@@ -71,7 +73,9 @@ def run_result(run: Run, as_json: bool) -> int:
     result = run.result
     state = run.state
     if as_json:
-        show.as_json({"run": run.directory.path.name, "folder": run.directory.path, "state": state.name, "result": result})
+        show.as_json(
+            {"run": run.directory.path.name, "folder": run.directory.path, "state": state.name, "result": result}
+        )
         return 0 if state is RunState.COMPLETED else 1
     show.line(f"{state.name}: {run.directory.path.name}", "bold green" if state is RunState.COMPLETED else "bold red")
     for file in (result or {}).get("outputs", []):
@@ -113,7 +117,9 @@ def show_command(name: str, as_json: bool) -> None:
     run = find_run(name)
     if as_json:
         summary = dataclasses.asdict(run.summary)
-        show.as_json({"run": run.directory.path.name, "state": run.state.name, "summary": summary, "result": run.result})
+        show.as_json(
+            {"run": run.directory.path.name, "state": run.state.name, "summary": summary, "result": run.result}
+        )
         return
     summary = run.summary
     show.line(f"{run.directory.path}")

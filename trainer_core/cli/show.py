@@ -38,7 +38,9 @@ def problems(found: Iterable[Problem]) -> None:
     """Prints problems, worst first, each with its setting and its fix."""
     for problem in found:
         where = f" ({problem.path})" if problem.path else ""
-        out.print(Text(problem.severity, style=STYLES[problem.severity]) + Text(f"{where}: {printable(problem.message)}"))
+        out.print(
+            Text(problem.severity, style=STYLES[problem.severity]) + Text(f"{where}: {printable(problem.message)}")
+        )
         if problem.fix:
             changes = " ".join(f"--set {path}={value}" for path, value in problem.fix.changes.items())
             line(f"    fix: {problem.fix.label}" + (f"   [{changes}]" if changes else ""), "dim")

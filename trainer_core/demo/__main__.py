@@ -48,7 +48,9 @@ def demo(engine: str, accelerator: str, source: str | None, started: float) -> i
     machine = hardware.machine(places.home())
     engine = engine or choose_engine(machine, source)
     show.line(f"1. Engine: {engine}", "bold")
-    environments.install(engine, accelerator=accelerator, source=source if engine == "kohya" else None, report=show.line)
+    environments.install(
+        engine, accelerator=accelerator, source=source if engine == "kohya" else None, report=show.line
+    )
     show.line("2. Dataset", "bold")
     folder = places.home() / "demo" / "pictures"
     trigger = draw_dataset(folder)
@@ -74,7 +76,9 @@ def choose_engine(machine: hardware.Machine, source: str | None) -> str:
         show.line("The sources of kohya sd-scripts cannot be reached from here, so the demo uses SimpleTuner.")
         return "simpletuner"
     if machine.accelerator.kind == "cpu" and free_gib < KOHYA_RAM_GIB:
-        show.line(f"kohya needs {KOHYA_RAM_GIB} GiB of memory on a CPU and {free_gib:.0f} are free, so the demo uses SimpleTuner.")
+        show.line(
+            f"kohya needs {KOHYA_RAM_GIB} GiB of memory on a CPU and {free_gib:.0f} are free, so the demo uses SimpleTuner."
+        )
         return "simpletuner"
     return "kohya"
 
@@ -114,7 +118,9 @@ def farewell(engine: str, seconds: float, real: bool) -> None:
     show.line()
     show.line(f"Trained with {engine} in {seconds:.0f} s, installing included.", "bold green")
     if not real:
-        show.line("The base model was made of random numbers, so this LoRA is good for nothing but showing that everything works.")
+        show.line(
+            "The base model was made of random numbers, so this LoRA is good for nothing but showing that everything works."
+        )
     show.line("Next: python installer.py lab    opens JupyterLab; run the one cell of notebooks/LoRA_Trainer.ipynb.")
     show.line("This run is in the notebook's history, and in: .venv/bin/easel runs show last")
 

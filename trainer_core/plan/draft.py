@@ -65,7 +65,9 @@ class Draft:
 
     def source_of(self, path: str) -> Source:
         """The highest source that has a value for the path."""
-        return next((source for source in sorted(Source, reverse=True) if path in self.layers.get(source, {})), Source.DEFAULT)
+        return next(
+            (source for source in sorted(Source, reverse=True) if path in self.layers.get(source, {})), Source.DEFAULT
+        )
 
     @property
     def values(self) -> dict[str, Any]:
@@ -112,7 +114,9 @@ class Draft:
         return self._plan()
 
     def _plan(self) -> TrainingPlan:
-        values = {path: fields.check(path, value)[0] if path != "native" else value for path, value in self.values.items()}
+        values = {
+            path: fields.check(path, value)[0] if path != "native" else value for path, value in self.values.items()
+        }
         detection = self.facts.detection
         if detection is not None:
             values["model.family"] = values["model.family"] or detection.family or ""

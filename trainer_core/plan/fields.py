@@ -116,7 +116,16 @@ def from_text(path: str, text: str) -> tuple[Any, str]:
     field = all_fields()[path]
     kind = field.base_type
     if kind is bool:
-        words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+        words = {
+            "true": True,
+            "yes": True,
+            "on": True,
+            "1": True,
+            "false": False,
+            "no": False,
+            "off": False,
+            "0": False,
+        }
         if text.lower() not in words:
             return text, f"{field.title}: say true or false (got {text!r:.80})."
         return words[text.lower()], ""

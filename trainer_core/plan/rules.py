@@ -72,7 +72,9 @@ def model_is_known(case: Case) -> Iterator[Problem]:
     said = detection.prediction
     if said and plan.model.prediction and plan.model.prediction != said:
         fix = Fix("Use what the file says", {"model.prediction": ""})
-        message = f"Prediction is set to {plan.model.prediction}, but the file is marked {said}: training would yield noise."
+        message = (
+            f"Prediction is set to {plan.model.prediction}, but the file is marked {said}: training would yield noise."
+        )
         yield Problem("model.prediction", "error", message, fix)
 
 
@@ -119,13 +121,17 @@ def trigger_is_good(case: Case) -> Iterator[Problem]:
         pictures = facts.dataset.pictures if facts.dataset else ()
         without = sum(not picture.caption for picture in pictures)
         if without:
-            message = f"{without} of {len(pictures)} pictures have no caption, and there is no trigger word to stand in."
+            message = (
+                f"{without} of {len(pictures)} pictures have no caption, and there is no trigger word to stand in."
+            )
             yield Problem("dataset.trigger", "error", f"{message} Give a trigger word, or write captions.")
         else:
             message = "No trigger word: what is learnt has no word of its own and always shows a little."
             yield Problem("dataset.trigger", "warning", message)
     elif trigger.lower() in GENERIC_TRIGGERS:
-        message = f'The trigger word "{trigger}" already means something to the model. Choose a rare word, such as a name.'
+        message = (
+            f'The trigger word "{trigger}" already means something to the model. Choose a rare word, such as a name.'
+        )
         yield Problem("dataset.trigger", "warning", message)
 
 
@@ -153,9 +159,16 @@ def folders_can_be_written(case: Case) -> Iterator[Problem]:
     wanted = Path(plan.output.folder).expanduser() if plan.output.folder else places.outputs()
     existing = next((folder for folder in (wanted, *wanted.parents) if folder.exists()), Path("/"))
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        yield Problem("output.folder", "error", f"{wanted} cannot be written to.", Fix("Use Easel's outputs", {"output.folder": ""}))
+        yield Problem(
+            "output.folder",
+            "error",
+            f"{wanted} cannot be written to.",
+            Fix("Use Easel's outputs", {"output.folder": ""}),
+        )
     elif shutil.disk_usage(existing).free < SPARE_DISK_BYTES:
-        yield Problem("output.folder", "warning", f"Less than 2 GiB are free at {existing}: caches and LoRA files may not fit.")
+        yield Problem(
+            "output.folder", "warning", f"Less than 2 GiB are free at {existing}: caches and LoRA files may not fit."
+        )
 
 
 def output_is_new(case: Case) -> Iterator[Problem]:
@@ -180,7 +193,9 @@ def schedule_fits(case: Case) -> Iterator[Problem]:
         yield Problem("sampling.every_steps", "warning", "No sample will be made: the training is shorter.", fix)
     if plan.output.save_every_steps > schedule.steps:
         fix = Fix("Keep only the last", {"output.save_every_steps": 0})
-        yield Problem("output.save_every_steps", "warning", "Nothing is saved on the way: the training is shorter.", fix)
+        yield Problem(
+            "output.save_every_steps", "warning", "Nothing is saved on the way: the training is shorter.", fix
+        )
 
 
 def learning_rate_suits_optimizer(case: Case) -> Iterator[Problem]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 
-def unit(name: str) -> dict[str, str]:
+def unit(name: str) -> JsonDict:
     """Extra schema data that names the unit a number is in, for labels."""
     return {"unit": name}
 
