@@ -17,6 +17,10 @@ A user's mistake in a setting is a `Problem` (trainer_core.problems), not an exc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainer_core.problems import Problem
 
 
 class EaselError(Exception):
@@ -54,7 +58,7 @@ class ProfileError(EaselError):
 class PlanError(EaselError):
     """A draft that cannot become a plan. `problems` are the blocking ones."""
 
-    def __init__(self, message: str, hint: str = "", problems: Sequence[object] = ()) -> None:
+    def __init__(self, message: str, hint: str = "", problems: Sequence[Problem] = ()) -> None:
         super().__init__(message, hint)
         self.problems = tuple(problems)
 

@@ -104,4 +104,7 @@ def test_broad_excepts_stand_in_two_places_only():
         for number, line in enumerate(file.read_text().splitlines(), 1)
         if re.search(r"except( BaseException| Exception)?( as \w+)?:", line)
     ]
-    assert len(places) <= 2, places
+    # Run by an engine's own Python: whatever stops an import there is the answer.
+    places = [place for place in places if "engine_check.py" not in place]
+    assert {place.partition(":")[0] for place in places} == {"trainer_core/runs/runner.py", "trainer_ui/boundary.py"}
+    assert len(places) == 2
