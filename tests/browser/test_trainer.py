@@ -55,10 +55,14 @@ def test_the_shipped_notebook_shows_the_app_and_start_is_reached_by_keyboard(not
     expect(page.get_by_text("Not started.")).to_be_visible()
 
 
-def test_every_field_has_a_name_and_no_label_is_cut_off(notebook, page, home):
+def test_every_field_has_a_name_and_nothing_is_cut_off_beside_ten_thousand_steps(notebook, page, home):
+    told = [events.Progress(0, 10_000), *(events.Step(step, 1 / step, 1e-4) for step in range(1, 10_001))]
+    _ended_run(prepare(home, 10_000), told, {"state": "COMPLETED", "outputs": [], "seconds": 1.0})
     notebook(prepare(home), "sd15-character").run()
     for group in page.locator(".easel-fold").all():
         group.click()
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.wait_for_function(f"() => ({STEPS})().length === 10000")
     page.wait_for_function("() => document.querySelectorAll('.easel-setting').length > 45")
     nameless = page.evaluate(
         """() => [...document.querySelectorAll('.easel :is(input, select, textarea, button)')]
@@ -196,22 +200,28 @@ def test_text_from_outside_is_only_ever_text(notebook, page, home, tmp_path):
 
 
 def _evil_run(job):
-    """An ended run whose every text is evil: its folder is real, its events are written by hand."""
-    bench = Workbench(engine="rehearsal")
-    bench.set(job | {"output.name": "evil", "sampling.prompt": EVIL, "dataset.trigger": EVIL})
-    engine = registry.get("rehearsal")
-    run = Run.prepare(bench.draft.plan(engine), engine, bench.facts.dataset)
-    picture = next((run.directory.path / "dataset").rglob("*.png"))
-    (run.directory.output / "a.png").write_bytes(picture.read_bytes())
+    """An ended run whose every text is evil."""
     told = [
         events.Phase(EVIL, EVIL),
         events.Step(1, 0.5, 1e-4),
         events.Sample("output/a.png", 1),
         events.Notice("error", EVIL + FORMULA),
     ]
-    lines = [json.dumps(events.to_dict(event)) for event in told]
-    run.directory.events.write_text("\n".join(lines) + "\n")
-    run.directory.log.write_text(f"{EVIL}\n{FORMULA}\n{EVIL}")
     verdict = {"id": "x", "cause": EVIL, "line": EVIL, "advice": EVIL}
-    run.directory.write("result.json", {"state": "FAILED", "outputs": [EVIL], "seconds": 1.0, "diagnosis": verdict})
+    result = {"state": "FAILED", "outputs": [EVIL], "seconds": 1.0, "diagnosis": verdict}
+    run = _ended_run(job | {"sampling.prompt": EVIL, "dataset.trigger": EVIL}, told, result)
+    run.directory.log.write_text(f"{EVIL}\n{FORMULA}\n{EVIL}")
+    picture = next(run.directory.dataset.rglob("*.png"))
+    (run.directory.output / "a.png").write_bytes(picture.read_bytes())
     return Run.attach(run.directory.path.rename(run.directory.path.with_name(f"20200101-000000-{EVIL}")))
+
+
+def _ended_run(job, told, result):
+    """An ended run: its folder is real, its events are written by hand."""
+    bench = Workbench(engine="rehearsal")
+    bench.set(job)
+    engine = registry.get("rehearsal")
+    run = Run.prepare(bench.draft.plan(engine), engine, bench.facts.dataset)
+    run.directory.events.write_text("".join(json.dumps(events.to_dict(event)) + "\n" for event in told))
+    run.directory.write("result.json", result)
+    return run

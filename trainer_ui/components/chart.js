@@ -148,7 +148,11 @@ class Chart {
     for (const value of horizontal.found) pen.fillText(value.toFixed(horizontal.digits), box.left - 7, y(value));
     pen.textAlign = "center";
     pen.textBaseline = "top";
-    for (const step of vertical.found) if (Number.isInteger(step)) pen.fillText(step.toLocaleString("en"), x(step), box.bottom + 7);
+    for (const step of vertical.found.filter(Number.isInteger)) {
+      // The last label ends where the chart does.
+      const text = step.toLocaleString("en"), most = box.right + 8 - pen.measureText(text).width / 2;
+      pen.fillText(text, Math.min(x(step), most), box.bottom + 7);
+    }
   }
   // One column of pixels shows the lowest and the highest raw value of its steps, and the last smoothed one.
   curve(pen, x, y, box, colour) {

@@ -10,12 +10,14 @@ function render({ model, el }) {
 
   let heard = Date.now();
   const show = () => {
-    const lost = Date.now() - heard > SILENT_AFTER_MS;
+    // Looked up late: the element is not in the page yet while it is rendered. JupyterLab marks the widgets of a kernel
+    // that was restarted; other hosts do not, and silence tells.
+    const root = el.closest(".easel");
+    const lost = root?.classList.contains("jupyter-widgets-disconnected") || Date.now() - heard > SILENT_AFTER_MS;
     if (banner.hidden !== lost) return;
     banner.hidden = !lost;
     banner.textContent = lost ? "Disconnected from the kernel: run the cell again. A training run goes on without it." : "";
-    // Looked up late: the element is not in the page yet while it is rendered.
-    el.closest(".easel")?.classList.toggle("easel-lost", lost);
+    root?.classList.toggle("easel-lost", lost);
   };
   const beat = () => {
     heard = Date.now();
