@@ -54,7 +54,7 @@ class LoraTrainer:
     def __init__(self, bench: Workbench) -> None:
         self.session = session = Session(bench)
         self.pulse = Pulse()
-        self.feed = Feed(self._tell, self.pulse.beat, self._run_changed, session.say)
+        self.feed = Feed(self._tell, self.pulse.beat, session.show_soon)
         session.follow = self.feed.follow
         self.model, self.dataset, self.profile = ModelPanel(session), DatasetPanel(session), ProfilePanel(session)
         self.settings, self.launch = SettingsPanel(session), LaunchPanel(session)
@@ -100,10 +100,6 @@ class LoraTrainer:
 
     def _tell(self, message: Mapping[str, Any], buffers: list[bytes]) -> None:
         self.run.monitor.tell(message, buffers)
-
-    def _run_changed(self) -> None:
-        with self.session.lock:
-            self.session.show()
 
     def _show(self) -> None:
         bench, values = self.session.bench, self.session.values

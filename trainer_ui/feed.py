@@ -145,12 +145,14 @@ def prompt_of(run: Run) -> str:
 
 
 class Feed:
-    """Follows at most one run; everything the view is told comes from this one thread, so that it comes in order."""
+    """Follows at most one run; everything the view is told comes from this one thread, so that it comes in order.
 
-    def __init__(
-        self, tell: Tell, beat: Callable[[], None], changed: Callable[[], None], say: Callable[[str], None]
-    ) -> None:
-        self._tell, self._beat, self._changed, self._say = tell, beat, changed, say
+    `tell` takes a message for the page, `beat` says that the kernel is there, `changed` that the run's state changed, with
+    a sentence when something went wrong. None of them may wait long.
+    """
+
+    def __init__(self, tell: Tell, beat: Callable[[], None], changed: Callable[[str], None]) -> None:
+        self._tell, self._beat, self._changed = tell, beat, changed
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._run: Run | None = None
@@ -187,7 +189,9 @@ class Feed:
             if time.monotonic() - beaten >= BEAT_S:
                 beaten = time.monotonic()
                 attempt(self._beat, lambda _: None)
-            attempt(self._tick, self._say)
+            if not attempt(self._tick, self._changed):
+                # A run that cannot be read is let go: asking again four times a second would say the same each time.
+                self.follow(None)
             live = self.watch is not None and self.watch.state not in _FINAL_NAMES
             self._wake.wait(TICK_S if live else BEAT_S)
             self._wake.clear()
@@ -210,7 +214,7 @@ class Feed:
         if news:
             self._tell(*news)
         if self.watch.state != before:
-            self._changed()
+            self._changed("")
 
 
 _FINAL_NAMES = frozenset(state.name for state in FINAL_STATES)

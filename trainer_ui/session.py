@@ -72,11 +72,19 @@ class Session:
 
         return call
 
-    def say(self, sentence: str) -> None:
-        """Shows a sentence to the user, from any thread."""
-        with self.lock:
-            self.note(sentence)
-            attempt(self.show, self.note)
+    def show_soon(self, sentence: str = "") -> None:
+        """Has everything shown anew, with a sentence if there is one, and returns at once.
+
+        For threads that must not wait: a handler may hold the lock for as long as it reads a large dataset, and a feed that
+        stands still looks like a dead kernel.
+        """
+
+        def later() -> None:
+            with self.lock:
+                self.message = sentence or self.message
+                attempt(self.show, self.note)
+
+        threading.Thread(target=later, name="easel-show", daemon=True).start()
 
     def note(self, sentence: str) -> None:
         """Keeps a sentence for the next time that the views show."""

@@ -236,3 +236,23 @@ def test_no_text_from_outside_becomes_markup(open_app, home, tmp_path):
     assert app.session.bench.profile is not None, app.session.message
     assert "&lt;img" in markup(app.root)
     assert "<img" not in markup(app.root)
+
+
+def test_a_run_that_cannot_be_read_any_more_is_said_once_and_let_go(started):
+    app = started(steps=10, steps_per_second=100)
+    wait_for(lambda: status(app.heard).get("state") == "COMPLETED", 60)
+    folder = app.session.run.directory.path
+    app.feed.follow(None)
+    wait_for(lambda: app.heard[-1][0].get("run") == "")
+    (folder / "spec.json").write_text("{}")
+    app.feed.follow(app.session.run)
+    wait_for(lambda: app.session.message)
+    assert "damaged" in app.session.message
+    wait_for(lambda: app.heard[-1][0].get("run") == "")
+
+
+def test_the_feed_does_not_wait_for_a_handler_that_takes_long(started):
+    app = started(steps=30, steps_per_second=60)
+    with app.session.lock:
+        wait_for(lambda: status(app.heard).get("state") == "COMPLETED", 60)
+        assert points(app.heard) == list(range(1, 31))

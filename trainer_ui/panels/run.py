@@ -49,7 +49,9 @@ class RunPanel:
         run = self.session.run
         if run is not None:
             # Ending a process group takes as long as its grace; the page must not wait for it.
-            threading.Thread(target=attempt, args=(run.stop, self.session.say), name="easel-stop", daemon=True).start()
+            threading.Thread(
+                target=attempt, args=(run.stop, self.session.show_soon), name="easel-stop", daemon=True
+            ).start()
 
     def sample(self, index: int) -> Path | None:
         """The file of a sample by its place in the run's record, if it lies in the run's folder."""
