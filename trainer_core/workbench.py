@@ -32,7 +32,7 @@ class Workbench:
         self.quick = quick
         """Whether a scan only reads picture headers; a start always reads every picture whole."""
         self.profile: profiles.Profile | None = None
-        self.draft = Draft(Facts(machine or hardware.machine(places.home())))
+        self.draft = Draft(Facts(_with_engines(machine or hardware.machine(places.home()))))
         self._prefill()
 
     @property
@@ -153,6 +153,13 @@ class Workbench:
     def _learn(self, **facts: Any) -> None:
         self.draft = self.draft.with_facts(replace(self.facts, **facts))
         self._prefill()
+
+
+def _with_engines(machine: hardware.Machine) -> hardware.Machine:
+    """The machine's record with the versions of the installed engines: what an engine cannot do may depend on it."""
+    found = {backend.manifest.id: environments.installed(backend.manifest.id) for backend in registry.available()}
+    versions = {name: engine.version for name, engine in found.items() if engine is not None}
+    return replace(machine, probes={**machine.probes, "engines": versions})
 
 
 def recognise(path: Path) -> tuple[detection.Detection | None, str]:

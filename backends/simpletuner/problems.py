@@ -28,11 +28,11 @@ def check(plan: TrainingPlan, machine: Machine, manifest: BackendManifest) -> li
     return [
         *_model(plan),
         *_dataset(plan, claim.options),
-        *_network(plan),
+        *_network(plan, machine),
         *_schedule(plan),
         *_memory(plan, machine),
         *_output(plan),
-        *_native(plan, manifest),
+        *_native(plan, machine, manifest),
     ]
 
 
@@ -70,7 +70,15 @@ def _dataset(plan: TrainingPlan, family: Mapping[str, Any]) -> Iterator[Problem]
         yield Problem("dataset.flip", "warning", "SimpleTuner cannot mirror pictures at random.", fix)
 
 
-def _network(plan: TrainingPlan) -> Iterator[Problem]:
+def _network(plan: TrainingPlan, machine: Machine) -> Iterator[Problem]:
+    if version(machine).startswith("3.") and plan.network.alpha != plan.network.rank:
+        rank = float(plan.network.rank)
+        # Source: SimpleTuner 3.1.6 knows no other file format than PEFT's, which keeps alpha in its metadata only.
+        message = (
+            "SimpleTuner 3 notes alpha where ComfyUI and Forge do not look, so the LoRA would work too strongly there: "
+            "alpha must equal the rank."
+        )
+        yield Problem("network.alpha", "error", message, Fix(f"Use alpha {rank:g}", {"network.alpha": rank}))
     if plan.network.train_text_encoder:
         fix = Fix("Leave it as it is", {"network.train_text_encoder": False})
         message = (
@@ -143,8 +151,8 @@ def _output(plan: TrainingPlan) -> Iterator[Problem]:
         yield Problem("sampling.negative_prompt", "info", message, fix)
 
 
-def _native(plan: TrainingPlan, manifest: BackendManifest) -> Iterator[Problem]:
-    rules, options = manifest.tables.get("native", {}), recorded(VERSIONS[0])
+def _native(plan: TrainingPlan, machine: Machine, manifest: BackendManifest) -> Iterator[Problem]:
+    rules, options = manifest.tables.get("native", {}), recorded(version(machine))
     for name, value in plan.native.get(render.ID, {}).items():
         path = f"native.{render.ID}.{name}"
         if name in rules.get("owned", ()):
@@ -153,6 +161,11 @@ def _native(plan: TrainingPlan, manifest: BackendManifest) -> Iterator[Problem]:
             yield Problem(path, "error", f"{name} cannot be set: {reason}")
         elif complaint := options.complaint(name, value):
             yield Problem(path, "error", complaint)
+
+
+def version(machine: Machine) -> str:
+    """The installed version of the engine, as the machine's record has it; "" when that is not known."""
+    return str(machine.probes.get("engines", {}).get(render.ID, ""))
 
 
 def recorded(version: str) -> EngineOptions:

@@ -42,6 +42,11 @@ def pictures(tmp_path):
     return tmp_path / "pictures"
 
 
+def alpha(engine):
+    """Half the rank, where the engine can write that into its file."""
+    return 4.0 if environments.installed(engine).version.startswith("3.") else 2.0
+
+
 def job(engine, pictures, folder, steps=STEPS):
     """The options of a training small enough for a CPU."""
     return [
@@ -56,7 +61,18 @@ def job(engine, pictures, folder, steps=STEPS):
             "--output-copy-to",
             folder / "comfy",
         ),
-        *("--rank", "4", "--alpha", "2", "--resolution", "64", "--steps", str(steps), "--learning-rate", "1e-3"),
+        *(
+            "--rank",
+            "4",
+            "--alpha",
+            str(alpha(engine)),
+            "--resolution",
+            "64",
+            "--steps",
+            str(steps),
+            "--learning-rate",
+            "1e-3",
+        ),
         *(
             "--schedule-scheduler",
             "constant",
@@ -118,7 +134,7 @@ def test_a_lora_is_trained_though_its_starter_is_killed(engine, pictures, tmp_pa
     assert [event.step for event in events if isinstance(event, Step)] == list(range(1, STEPS + 1))
     assert all(event.loss is not None and event.learning_rate for event in events if isinstance(event, Step))
     assert run.result["acceptance"]["ok"]
-    assert (run.result["acceptance"]["rank"], run.result["acceptance"]["alpha"]) == (4, 2.0)
+    assert (run.result["acceptance"]["rank"], run.result["acceptance"]["alpha"]) == (4, alpha(engine))
     names = {path.name for path in (tmp_path / "loras").iterdir()}
     assert {"cg_blob.safetensors", "cg_blob-step00000003.safetensors"} <= names
     assert (tmp_path / "comfy" / "cg_blob.safetensors").read_bytes() == (

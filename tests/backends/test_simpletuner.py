@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -237,3 +238,13 @@ def test_signatures_are_whole_and_named_once():
     for row in rows:
         assert set(row) == {"id", "severity", "pattern", "cause", "advice"}
         re.compile(row["pattern"])
+
+
+def test_version_3_wants_alpha_equal_to_the_rank_since_its_file_keeps_alpha_where_nobody_looks():
+    machine = engine_plans.machine()
+    old = dataclasses.replace(machine, probes={"engines": {"simpletuner": "3.1.6"}})
+    plan = engine_plans.plan("sdxl", network__rank=8, network__alpha=4.0)
+    problem = next(found for found in backend.problems(plan, old) if found.path == "network.alpha")
+    assert problem.severity == "error"
+    assert problem.fix.changes == {"network.alpha": 8.0}
+    assert not [found for found in backend.problems(plan, machine) if found.path == "network.alpha"]

@@ -91,7 +91,7 @@ def settings(engine: str, model: Path, pictures: Path, trigger: str, real: bool)
         "dataset.trigger": trigger,
         "output.name": f"easel-demo-{engine}",
         "network.rank": 16 if real else 4,
-        "network.alpha": 8.0 if real else 2.0,
+        "network.alpha": 16.0 if real else 4.0,
     }
     if real:
         side = 512 if engine == "kohya" else 1024

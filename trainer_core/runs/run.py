@@ -291,14 +291,27 @@ def _stage(dataset: Dataset, directory: RunDirectory, plan: TrainingPlan) -> Non
 
 
 def _with_absolute_paths(plan: TrainingPlan) -> TrainingPlan:
-    """The plan with the user's folders as the runner needs them: it stands in the run folder."""
+    """The plan with the user's paths as runner and engine need them: both stand in the run folder.
+
+    A link to a model is followed here, because sd-scripts reads the link of an SDXL model itself and takes a relative one
+    for a path below its own folder. One whose target has another ending (the Hub's cache) is left to the engine.
+    """
     output = plan.output
+    model = {name: _followed(value) for name in ("path", "vae") if (value := getattr(plan.model, name))}
     changes = {
         name: str(Path(value).expanduser().absolute())
         for name in ("folder", "copy_to")
         if (value := getattr(output, name))
     }
-    return plan.model_copy(update={"output": output.model_copy(update=changes)})
+    return plan.model_copy(
+        update={"output": output.model_copy(update=changes), "model": plan.model.model_copy(update=model)}
+    )
+
+
+def _followed(text: str) -> str:
+    path = Path(text).expanduser().absolute()
+    target = path.resolve()
+    return str(target if target.suffix == path.suffix else path)
 
 
 def _runner_environment() -> Mapping[str, str]:
