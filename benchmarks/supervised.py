@@ -14,11 +14,13 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import select
 import statistics
 import subprocess
 import tempfile
 import time
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +32,8 @@ from trainer_core.child import child_environment
 from trainer_core.datasets.scan import Dataset, scan
 from trainer_core.events import Step
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.runs.run import FINAL_STATES, Run, RunState
+from trainer_core.runs.processes import Identity
+from trainer_core.runs.run import Run, RunState
 
 if TYPE_CHECKING:
     from trainer_core.backend import Backend
@@ -128,29 +131,40 @@ def supervised(job: Job) -> Timing:
     began = time.monotonic()
     run.launch()
     runner = psutil.Process((run.directory.read("runner.json") or {})["pid"])
-    cpu_before, cpu, memory, engine_s = 0.0, 0.0, 0, 0.0
-    engine: psutil.Process | None = None
-    while run.state not in FINAL_STATES:
-        try:
-            times = runner.cpu_times()
-            memory = max(memory, runner.memory_info().rss)
-            if engine is None and (record := run.directory.read("engine.json")):
-                engine, cpu_before = psutil.Process(record["pid"]), times.user + times.system
-            if engine is not None and engine.is_running() and engine.status() != psutil.STATUS_ZOMBIE:
-                engine_s, cpu = age_s(engine), times.user + times.system
-        except psutil.Error:
-            pass
-        time.sleep(0.02)
+    until((run.directory.path / "engine.json").exists)
+    engine = Identity.from_dict(run.directory.read("engine.json"))
+    assert engine is not None
+    born, ended = born_s(engine.pid), os.pidfd_open(engine.pid)
+    before, memory = cpu_s(runner), 0
+    while not select.select([ended], [], [], 0.1)[0]:
+        memory = max(memory, runner.memory_info().rss)
+    engine_s, cpu = now_s() - born, cpu_s(runner) - before
+    os.close(ended)
+    run.wait()
     whole = time.monotonic() - began
     assert run.state is RunState.COMPLETED, run.diagnosis
     steps = [event.step for event in run.events()[0] if isinstance(event, Step)]
     assert steps == list(range(1, run.directory.total_steps + 1)), "a step is missing or doubled"
-    return Timing(engine_s, whole, pace(run, engine_s), cpu - cpu_before, memory)
+    return Timing(engine_s, whole, pace(run, engine_s), cpu, memory)
 
 
-def age_s(process: psutil.Process) -> float:
-    """How long a process lives. By the clock that counts from boot: the time of boot itself is only known to a second."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - (process.create_time() - psutil.boot_time())
+def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(0.002)
+
+
+def now_s() -> float:
+    """The clock that counts from boot: by the wall clock, the time of boot itself is only known to a second."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def born_s(pid: int) -> float:
+    return psutil.Process(pid).create_time() - psutil.boot_time()
+
+
+def cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 def pace(run: Run, seconds: float) -> float:
