@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trainer_core.hardware import Machine
-from trainer_core.plan.draft import Facts
+from trainer_core.plan.facts import Facts
 
 
 def values(facts: Facts) -> dict[str, Any]:

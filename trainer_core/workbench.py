@@ -12,7 +12,8 @@ from trainer_core.backend import Backend, JobSpec
 from trainer_core.datasets import scan
 from trainer_core.errors import DatasetError, EaselError, PlanError, ProfileError
 from trainer_core.plan import fields
-from trainer_core.plan.draft import Draft, Facts, Source
+from trainer_core.plan.draft import Draft, Source
+from trainer_core.plan.facts import Facts
 from trainer_core.problems import Problem
 from trainer_core.runs.place import place_for
 from trainer_core.runs.run import Run

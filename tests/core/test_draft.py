@@ -11,7 +11,8 @@ from trainer_core.detection import Detection
 from trainer_core.errors import PlanError
 from trainer_core.hardware import Accelerator, Machine
 from trainer_core.plan import fields
-from trainer_core.plan.draft import Draft, Facts, Source
+from trainer_core.plan.draft import Draft, Source
+from trainer_core.plan.facts import Facts
 from trainer_core.problems import blocking
 
 GIB = 1024**3

@@ -8,15 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.errors import PlanError
-from trainer_core.hardware import Machine
 from trainer_core.plan import fields, rules
+from trainer_core.plan.facts import Facts
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Fix, Problem, blocking
 
 if TYPE_CHECKING:
     from trainer_core.backend import Backend
-    from trainer_core.datasets.scan import Dataset
-    from trainer_core.detection import Detection
 
 
 class Source(enum.IntEnum):
@@ -26,17 +24,6 @@ class Source(enum.IntEnum):
     PROFILE = 1
     PREFILL = 2
     USER = 3
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the files and the machine say. Not a layer: a value that contradicts a fact is a Problem."""
-
-    machine: Machine
-    detection: Detection | None = None
-    dataset: Dataset | None = None
-    detection_error: str = ""
-    """Why the model could not be recognised, when it could not."""
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer_core import places
+from trainer_core.plan.facts import Facts
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Fix, Problem
 
 if TYPE_CHECKING:
     from trainer_core.backend import Backend
-    from trainer_core.plan.draft import Facts
 
 # Windows forbids these in file names, and a LoRA is a file that travels.
 FORBIDDEN_IN_NAMES = '<>:"/\\|?*'
