@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
+import resource
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,7 +23,7 @@ from trainer_core.backend import Backend, JobSpec, Metrics
 from trainer_core.errors import RunError
 from trainer_core.events import Checkpoint, Event, Notice, Phase, Progress, Step
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.runs import delivery
+from trainer_core.runs import delivery, runner
 from trainer_core.runs.directory import RunDirectory
 from trainer_core.runs.journal import Journal
 from trainer_core.runs.place import place_for
@@ -312,6 +314,34 @@ def test_names_of_folders_are_plain(tmp_path):
     directory = RunDirectory.create(tmp_path, "../<img src=x onerror=alert(1)> 猫")
     assert directory.path.parent == tmp_path.resolve()
     assert directory.path.name.rpartition("-")[2] == "img_src_x_onerror_alert_1"
+
+
+def test_what_a_full_disk_refuses_is_written_when_there_is_room(tmp_path):
+    journal, path = Journal(tmp_path / "events.jsonl"), tmp_path / "events.jsonl"
+    journal.write(Step(1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 9, hard))
+    try:
+        journal.write(Step(2))
+        journal.write(Step(3))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    journal.write(Step(4))
+    assert [line["step"] for line in events.read_lines(path.read_bytes())] == [1, 2, 3, 4]
+
+
+def test_a_full_disk_leaves_room_for_the_result(tmp_path, monkeypatch):
+    directory = RunDirectory.create(tmp_path, "full")
+    directory.reserve.write_bytes(b"room")
+
+    def write(path, text):
+        if directory.reserve.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        path.write_text(text)
+
+    monkeypatch.setattr("trainer_core.runs.directory.write_text", write)
+    runner._leave_result(directory, {"state": "FAILED"})
+    assert directory.result == {"state": "FAILED"}
 
 
 def test_a_notice_is_one_line_of_text_whatever_the_engine_said(stage):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.core.played import LIMIT_S, diagnosis, ended, kill, processes_of, record, start, steps, until
-from trainer_core import places
+from tests.core.played import LIMIT_S, diagnosis, ended, job, kill, processes_of, record, start, steps, until
+from trainer_core import places, registry
+from trainer_core.errors import RunError
 from trainer_core.events import Step
+from trainer_core.runs import processes
+from trainer_core.runs.processes import Identity
 from trainer_core.runs.run import FINAL_STATES, Run, RunState
 
 
@@ -86,11 +91,58 @@ def test_a_lost_run_with_nothing_left_of_it_stays_lost(tmp_path):
     assert "restarted" in diagnosis(run).advice
 
 
+def test_a_stop_that_comes_before_the_runner_keeps_the_engine_from_starting(tmp_path):
+    run = Run.prepare(job(tmp_path), registry.get("rehearsal"), folder=tmp_path / "runs")
+    run.directory.write("stop", {"grace_s": 1.0})
+    run.launch()
+    assert run.wait(LIMIT_S) is RunState.CANCELLED
+    assert not (run.directory.path / "engine.json").exists()
+
+
+def test_a_stop_while_the_runner_is_only_starting_ends_the_run_for_good(tmp_path):
+    run = Run.prepare(job(tmp_path, steps=4000), registry.get("rehearsal"), folder=tmp_path / "runs")
+    launching = threading.Thread(target=run.launch)
+    launching.start()
+    until((run.directory.path / "runner.log").exists)
+    assert Run.attach(run.directory.path).stop() is RunState.CANCELLED
+    launching.join()
+    until(lambda: not record_lives(run), 5)
+    assert processes.of_run(run.directory.path) == []
+    assert run.state is RunState.CANCELLED
+
+
+def test_a_runner_that_nobody_could_find_starts_nothing(tmp_path):
+    run = Run.prepare(job(tmp_path, steps=4000), registry.get("rehearsal"), folder=tmp_path / "runs")
+    (run.directory.path / "runner.json" / "in the way").mkdir(parents=True)
+    with pytest.raises(RunError, match="could not be started"):
+        run.launch()
+    time.sleep(1)
+    assert processes.of_run(run.directory.path) == []
+    assert not (run.directory.path / "engine.json").exists()
+
+
+def test_a_run_can_be_stopped_while_the_disk_is_full(tmp_path, monkeypatch):
+    run = start(tmp_path, steps=4000)
+    until(lambda: run.summary.step >= 1)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("trainer_core.runs.directory.write_text", full)
+    assert run.stop() is RunState.CANCELLED
+    assert processes_of(run) == []
+
+
 def test_a_number_that_was_given_to_another_process_is_not_the_runner(tmp_path):
     run = ended(tmp_path)
     (run.directory.path / "result.json").unlink()
     run.directory.write("runner.json", {"pid": os.getpid(), "started": "another boot:1"})
     assert run.state is RunState.LOST
+
+
+def record_lives(run: Run) -> bool:
+    runner = Identity.from_dict(run.directory.read("runner.json"))
+    return runner is not None and runner.alive
 
 
 STARTER = """

@@ -41,7 +41,7 @@ def find_run(name: str) -> Run:
 def follow_run(run: Run, quiet: bool = False) -> None:
     """Shows a run's progress until it ends. Ctrl+C stops the watching, not the run."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -80,6 +80,8 @@ def run_result(run: Run, as_json: bool) -> int:
     show.line(f"{state.name}: {run.directory.path.name}", "bold green" if state is RunState.COMPLETED else "bold red")
     for file in (result or {}).get("outputs", []):
         show.line(f"  {file}")
+    for notice in (result or {}).get("notices", []):
+        show.line(f"  {notice}", "yellow")
     diagnosis = run.diagnosis
     if diagnosis is not None:
         show.line(f"  what happened: {diagnosis.cause}")

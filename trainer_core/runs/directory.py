@@ -11,6 +11,7 @@
     runner.json, engine.json   which processes they are
     runner.log       what the runner itself had to say
     stop             there when somebody asked for an end
+    reserve          while it runs: room for its result, should the disk be full
     result.json      how it ended; appears whole
 
 Tokens and passwords are in none of them: an engine inherits those from the environment.
@@ -111,6 +112,11 @@ class RunDirectory:
     def stop(self) -> Path:
         """The file that asks for an end."""
         return self.path / "stop"
+
+    @property
+    def reserve(self) -> Path:
+        """Room on the disk that is given up for the result when there is no other."""
+        return self.path / "reserve"
 
     @property
     def result(self) -> dict[str, Any] | None:

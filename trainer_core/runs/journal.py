@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -18,17 +19,20 @@ class Journal:
     """Writes events to a file, each with its time. Repeated phases and notices are left out."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8", newline="\n")
+        self._file = path.open("ab", buffering=0)
+        self._waiting = b""
         self._said: set[str] = set()
         self.phase = ""
         self.steps = 0
 
     def write(self, *happened: Event) -> None:
-        """Appends events; a reader sees them at once, and only whole lines."""
+        """Appends events; a reader sees them at once. What a full disk refuses waits for the next call."""
         lines = [self._line(event) for event in happened if self._is_news(event)]
-        if lines:
-            self._file.write("".join(lines))
-            self._file.flush()
+        self._waiting += "".join(lines).encode()
+        # A disk that is full now may have room again; a training does not end for it.
+        with contextlib.suppress(OSError):
+            while self._waiting:
+                self._waiting = self._waiting[self._file.write(self._waiting) :]
 
     def close_with(self, ended: Outcome) -> None:
         """Writes what there is to say about the end, as the last of the events."""

@@ -218,12 +218,14 @@ class Run:
 
         The engine gets `grace_s` seconds to end by itself. Without `wait` the runner is only asked.
         """
+        if self.state not in FINAL_STATES:
+            self._ask_to_stop(grace_s)
+        # A runner that is only starting is seen here, or sees the request before it starts the engine.
         if self.state is RunState.PREPARED:
             self.directory.write("result.json", {"state": RunState.CANCELLED.name, "outputs": [], "seconds": 0.0})
             return self.state
         runner = Identity.from_dict(self.directory.read("runner.json"))
         if self.state not in FINAL_STATES:
-            self.directory.write("stop", {"grace_s": grace_s})
             if not wait:
                 return self.state
             self._wait_for_runner(runner, grace_s + 20.0)
@@ -238,6 +240,15 @@ class Run:
             time.sleep(_POLL_S)
         return state
 
+    def _ask_to_stop(self, grace_s: float) -> None:
+        """Leaves the file that asks for an end; where none can be written (the disk is full), a signal asks."""
+        try:
+            self.directory.write("stop", {"grace_s": grace_s})
+        except OSError:
+            runner = Identity.from_dict(self.directory.read("runner.json"))
+            if runner and runner.alive:
+                os.kill(runner.pid, signal.SIGTERM)
+
     def _wait_for_runner(self, runner: Identity | None, limit_s: float) -> None:
         """Waits until the runner is gone, not only its result there: it is a process of the run as well."""
         deadline = time.monotonic() + limit_s
@@ -247,7 +258,8 @@ class Run:
     def _end_unwatched(self, runner: Identity | None, grace_s: float) -> None:
         """Does the runner's work when there is none: ends what is left, and leaves a result if there was something to end."""
         if runner and runner.alive:
-            os.kill(runner.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(runner.pid, signal.SIGKILL)
         was_alive = self._engine_lives() or bool(processes.of_run(self.directory.path))
         number = signal.Signals[self.directory.spec.stop_signal]
         processes.end_run(self.directory.path, self._engine(), grace_s, number)

@@ -6,12 +6,15 @@ into events. It ends with the engine and leaves `result.json`. A stop is a file 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from trainer_core.runs.watch import EngineWatch
 
 POLL_S = 0.25
 GRACE_S = 10.0
+RESERVE_BYTES = 64 << 10
 
 
 class Supervision:
@@ -48,6 +52,8 @@ class Supervision:
 
     def run(self) -> Outcome:
         """Starts the engine, watches it to its end, and says how it ended."""
+        if self.directory.stop.exists():
+            return Outcome(RunState.CANCELLED)
         self.journal.write(StateChange(RunState.RUNNING.name))
         try:
             engine = self._start()
@@ -124,14 +130,32 @@ class Supervision:
 def main(arguments: list[str]) -> int:
     """Leaves the starter and watches the run; the exit code says only whether that began."""
     directory = RunDirectory.open(Path(arguments[0]))
+    known, tell = os.pipe()
     if (child := os.fork()) > 0:
         # The starter reads this file as soon as this process, which it waits for, is gone.
         identity = Identity.of(child)
         directory.write("runner.json", (identity or Identity(child, "")).as_dict())
+        os.write(tell, b"1")
         return 0
+    os.close(tell)
+    if not os.read(known, 1):
+        # Nobody could find this runner, so it must not start anything.
+        return 1
     _settle()
-    directory.write("result.json", _supervised(directory))
+    with contextlib.suppress(OSError):
+        directory.reserve.write_bytes(secrets.token_bytes(RESERVE_BYTES))
+    _leave_result(directory, _supervised(directory))
     return 0
+
+
+def _leave_result(directory: RunDirectory, result: Mapping[str, Any]) -> None:
+    """Writes the result; on a full disk, into the room that was kept for it."""
+    try:
+        directory.write("result.json", result)
+    except OSError:
+        directory.reserve.unlink(missing_ok=True)
+        directory.write("result.json", result)
+    directory.reserve.unlink(missing_ok=True)
 
 
 def _settle() -> None:
