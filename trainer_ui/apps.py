@@ -108,7 +108,7 @@ class LoraTrainer:
         dataset = bench.facts.dataset
         if dataset is not None:
             parts.append(f"{len(dataset.pictures)} pictures")
-        self.subtitle.say(" · ".join(part for part in parts if part) or "Pictures in, a LoRA out.")
+        self.subtitle.say(" · ".join(part for part in parts if part) or "Choose a model and a folder of pictures.")
         run = self.session.run
         live = run is not None and run.state not in FINAL_STATES
         (self.columns.add_class if live else self.columns.remove_class)("easel-live")

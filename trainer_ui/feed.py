@@ -23,7 +23,10 @@ BEAT_S = 2.0
 LOG_TAIL_BYTES = 64 * 1024
 LOG_LINES = 300
 LONGEST_LINE = 600
-_COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+"""Colours, and the links that a library writes around file names when it takes its output for a terminal."""
+_PADDING = re.compile(r"(?<=\S) {24,}(?=[^\s|])")
+"""What pushes a file name to the right edge of a terminal of 300 columns. A bar's own room ends at its "|"."""
 
 Tell = Callable[[Mapping[str, Any], list[bytes]], None]
 
@@ -59,9 +62,9 @@ class LogTail:
 
     @staticmethod
     def _shown(line: bytes) -> str:
-        """A line as a terminal would show it: a progress bar draws itself again after each carriage return."""
+        """A line as a terminal of this width would show it: a progress bar draws itself again after each carriage return."""
         text = line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
-        return printable(_COLOURS.sub("", text), LONGEST_LINE, keep="\t")
+        return printable(_PADDING.sub("  ", _ESCAPES.sub("", text)).rstrip(), LONGEST_LINE, keep="\t")
 
 
 class Watch:
@@ -118,7 +121,7 @@ class Watch:
 
     def _status(self) -> dict[str, Any]:
         record = self.record
-        phase = " · ".join(part for part in (record.phase, record.epoch) if part)
+        phase = " · ".join(part for part in (record.phase, record.epoch) if part) or "starting the engine"
         return {
             "state": self.state,
             "phase": printable(phase, 200),

@@ -97,6 +97,8 @@ def serve(folder: Path) -> Iterator[Server]:
         "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
     }
     environment |= {"IPYTHONDIR": str(folder / "ipython"), "JUPYTER_NO_CONFIG": "0"}
+    # A set-up checkout has a kernel "easel" in its .venv too, and a virtual environment goes first unless told.
+    environment |= {"JUPYTER_PREFER_ENV_PATH": "0"}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root"]
     command += [
         f"--IdentityProvider.token={token}",

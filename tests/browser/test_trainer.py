@@ -33,7 +33,7 @@ def fill(page, label, text):
 
 def test_the_shipped_notebook_shows_the_app_and_start_is_reached_by_keyboard(notebook, page):
     notebook().run()
-    expect(page.get_by_text("Pictures in, a LoRA out.", exact=True)).to_be_visible()
+    expect(page.get_by_text("Choose a model and a folder of pictures.", exact=True)).to_be_visible()
     expect(page.locator(".jp-CodeCell .jp-Cell-inputWrapper")).to_be_hidden()
     page.get_by_label("Theme", exact=True).focus()
     met = []
@@ -137,6 +137,8 @@ def test_a_run_outlives_page_and_kernel_and_is_found_again(notebook, page, home,
     book.run()
     page.wait_for_function(STATE, arg="RUNNING")
     wait_for_steps(page, len(seen) + 20)
+    watch, launch = (page.locator(f".easel-{area}").bounding_box() for area in ("watch", "launch"))
+    assert watch["y"] < launch["y"]
     expect(page.get_by_role("alert")).to_be_hidden()
     now = steps(page)
     assert now == list(range(1, len(now) + 1))

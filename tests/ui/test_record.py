@@ -62,6 +62,17 @@ def test_a_bar_that_draws_itself_again_is_one_line(tmp_path):
     assert tail.read() == ["steps 3/3", "done\\u0007"]
 
 
+def test_a_log_that_was_written_for_a_wide_terminal_reads_as_plain_lines(tmp_path):
+    link = "\x1b]8;id=1;file:///engine/train.py\x1b\\\x1b[2mtrain.py\x1b[0m\x1b]8;;\x1b\\\x1b[2m:\x1b[0m288"
+    bar = f"steps: 50%|#####{' ' * 40}| 6/12"
+    (tmp_path / "log").write_text(f"INFO     model saved.{' ' * 200}{link}   \n{' ' * 20}INFO     next\n{bar}\n")
+    assert LogTail(tmp_path / "log").read() == [
+        "INFO     model saved.  train.py:288",
+        f"{' ' * 20}INFO     next",
+        bar,
+    ]
+
+
 def test_a_missing_log_is_empty_and_a_huge_one_only_read_at_its_end(tmp_path):
     tail = LogTail(tmp_path / "log")
     assert tail.read() == []

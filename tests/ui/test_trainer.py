@@ -82,6 +82,7 @@ def test_model_dataset_and_profile_are_chosen_and_explained(open_app, home):
     assert "Stable Diffusion 1" in app.model.says.value
     assert "A single file." in app.model.reasons.value
     assert "Not Stable Diffusion XL" in app.model.reasons.value
+    assert "\ninput_blocks.0.0.weight is" in app.model.reasons.value
     enter(app.dataset.path, settings["dataset.path"])
     assert "6 of 6 pictures have a caption" in app.dataset.counts.value
     enter(app.profile.choice, "sd15-style")
@@ -116,6 +117,7 @@ def test_a_run_is_watched_from_its_first_step_to_its_file(started):
     app = started(steps=40, steps_per_second=80)
     wait_for(lambda: status(app.heard).get("state") == "COMPLETED", 60)
     assert points(app.heard) == list(range(1, 41))
+    wait_for(lambda: app.launch.summary.value.endswith("Ready.</span>"), 10)
     found = {row["label"]: row["text"] for row in status(app.heard)["verdict"]}
     assert Path(found["File"]).is_file()
     samples = [sample for message, _ in app.heard if message["kind"] == "run" for sample in message["samples"]]

@@ -18,6 +18,7 @@ function loss(number) {
 }
 
 function rate(number) {
+  if (number === 0) return "0";
   return known(number) ? number.toExponential(2).replace(/\.?0+e/, "e") : "–";
 }
 
@@ -81,6 +82,7 @@ class Chart {
     this.canvas = make("canvas");
     this.canvas.setAttribute("role", "img");
     this.readout = make("div", "easel-readout");
+    this.told = ["", "easel-key easel-key-raw", "easel-key"].map((name) => make("span", name));
     this.node.append(this.canvas, this.readout);
     this.node.easelSeries = series;
     this.pointer = null;
@@ -126,7 +128,7 @@ class Chart {
     if (steps.length) {
       pen.save();
       pen.beginPath();
-      pen.rect(box.left, box.top - 2, box.right - box.left + 2, box.bottom - box.top + 4);
+      pen.rect(box.left - 4, box.top - 4, box.right - box.left + 8, box.bottom - box.top + 8);
       pen.clip();
       this.curve(pen, x, y, box, token("accent"));
       pen.restore();
@@ -140,7 +142,8 @@ class Chart {
     const horizontal = ticks(low, high, 5), vertical = ticks(first, final, Math.max(2, (box.right - box.left) / 110));
     pen.beginPath();
     for (const value of horizontal.found) { pen.moveTo(box.left, Math.round(y(value)) + 0.5); pen.lineTo(box.right, Math.round(y(value)) + 0.5); }
-    for (const step of vertical.found) { pen.moveTo(Math.round(x(step)) + 0.5, box.top); pen.lineTo(Math.round(x(step)) + 0.5, box.bottom); }
+    // Without steps there is nothing to count along.
+    if (this.series.steps.length) for (const step of vertical.found) { pen.moveTo(Math.round(x(step)) + 0.5, box.top); pen.lineTo(Math.round(x(step)) + 0.5, box.bottom); }
     pen.stroke();
     if (!this.series.steps.length) return;
     pen.textAlign = "right";
@@ -182,6 +185,12 @@ class Chart {
     pen.lineWidth = 2;
     pen.lineJoin = "round";
     pen.stroke(line);
+    // Where it stands; a single step would draw no line at all.
+    if (!Number.isFinite(value)) return;
+    pen.fillStyle = colour;
+    pen.beginPath();
+    pen.arc(column, y(value), 3.5, 0, 2 * Math.PI);
+    pen.fill();
   }
   tell(pen, x, y, box, token) {
     const { steps, raw, smooth, last } = this.series;
@@ -202,7 +211,9 @@ class Chart {
       pen.lineTo(x(steps[at]), box.bottom);
       pen.stroke();
     }
-    this.readout.textContent = `step ${steps[at].toLocaleString("en")}   loss ${loss(raw[at])}   smoothed ${loss(smooth[at])}`;
+    const told = [`step ${steps[at].toLocaleString("en")}`, `loss ${loss(raw[at])}`, `smoothed ${loss(smooth[at])}`];
+    told.forEach((text, place) => { this.told[place].textContent = text; });
+    this.readout.replaceChildren(...this.told);
     this.canvas.setAttribute("aria-label", `Loss over ${steps[last]} steps: smoothed from ${loss(smooth[0])} to ${loss(smooth[last])}`);
   }
 }

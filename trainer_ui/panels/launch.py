@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ipywidgets import Box, Button, VBox, Widget
 
 from trainer_core.problems import Problem, blocking
+from trainer_core.runs.run import FINAL_STATES
 from trainer_core.text import printable
 from trainer_ui.panels.card import card, replace_children
 from trainer_ui.panels.engine import EnginePanel
@@ -78,7 +79,11 @@ class LaunchPanel:
             len(blocking(self.session.problems)),
         )
         what = f"{steps} steps, batch size {batch}"
-        return f"{what}. {many} to settle first." if many else f"{what}. Ready."
+        if many:
+            return f"{what}. {many} to settle first."
+        run = self.session.run
+        live = run is not None and run.state not in FINAL_STATES
+        return f"{what}. Ready; it would train beside the run that goes on." if live else f"{what}. Ready."
 
     def _row(self, problem: Problem) -> Box:
         children: list[Widget] = [Labelled(WORDS[problem.severity], problem.message)]

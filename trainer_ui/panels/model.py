@@ -95,7 +95,12 @@ def sentence(found: Detection, name: str) -> str:
 def reasons(found: Detection) -> list[str]:
     """Why a model is taken for what it is, and why not for another."""
     refused = [f"Not {family_title(family)}: {reason}." for family, reason in found.rejected.items()]
-    return [f"{reason[:1].upper()}{reason[1:]}." for reason in found.evidence] + refused
+    return [f"{_capital(reason)}." for reason in found.evidence] + refused
+
+
+def _capital(reason: str) -> str:
+    """A reason with a capital letter, unless it begins with the name of a tensor."""
+    return reason[:1].upper() + reason[1:] if reason.partition(" ")[0].isalpha() else reason
 
 
 def family_title(family: str | None) -> str:
