@@ -74,7 +74,10 @@ def read(path: Path | str) -> Header:
     except (OSError, ValueError) as error:
         raise HeaderError(f"{_name(path)} cannot be read: {_cause(error)}.", "Check the path.") from error
     if stat.S_ISDIR(mode):
-        return pipeline_folder.read(path)
+        try:
+            return pipeline_folder.read(path)
+        except OSError as error:
+            raise HeaderError(f"{_name(path)} cannot be read: {_cause(error)}.", "Check its permissions.") from error
     if not stat.S_ISREG(mode):
         raise HeaderError(f"{_name(path)} is neither a file nor a folder.", "Choose a .safetensors file.")
     return read_file(path)

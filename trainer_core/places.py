@@ -8,6 +8,21 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
+def typed(text: str | Path) -> Path:
+    """The path a person wrote, with ~ as a home folder; a home that nobody has stays as it is written."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path's own raises for such a home
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path leads to something; False where that may not be looked at."""
+    return os.path.exists(path)  # noqa: PTH110 - Path's own raises for a folder that may not be read, or a name too long
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder; False where that may not be looked at."""
+    return os.path.isdir(path)  # noqa: PTH112 - as `is_there`
+
+
 def in_checkout() -> bool:
     """True when this package is used from a source checkout (the supported install), not from a wheel."""
     return (CHECKOUT / "installer.py").is_file() and (CHECKOUT / "pyproject.toml").is_file()
@@ -19,7 +34,7 @@ def home() -> Path:
     The name is visible on purpose: JupyterLab neither lists nor serves hidden folders.
     """
     if chosen := os.environ.get("EASEL_HOME"):
-        return Path(chosen).expanduser().resolve()
+        return typed(chosen).resolve()
     if in_checkout():
         return CHECKOUT / "workspace"
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"

@@ -45,7 +45,7 @@ class Workbench:
     def family(self) -> str:
         """The family that would be trained: as set, else as the file says."""
         found = self.facts.detection.family if self.facts.detection else None
-        return self.draft.values["model.family"] or found or ""
+        return self._text("model.family") or found or ""
 
     @property
     def backend(self) -> Backend | None:
@@ -83,29 +83,28 @@ class Workbench:
         elif chosen in shipped:
             self.profile = shipped[chosen]
         elif Path(chosen).suffix == ".toml":
-            self.profile = profiles.load(Path(chosen).expanduser())
+            self.profile = profiles.load(places.typed(chosen))
         else:
             raise ProfileError(f"There is no profile called {chosen!r:.80}.", f"Known: {', '.join(sorted(shipped))}.")
         self.draft = self.draft.with_layer(Source.PROFILE, self.profile.settings if self.profile else {})
 
     def read_model(self) -> None:
         """Recognises the chosen model from its header."""
-        path = self.draft.values["model.path"]
+        path = self._text("model.path")
         found, error = recognise(Path(path)) if path else (None, "")
         self._learn(detection=found, detection_error=error)
 
     def read_dataset(self, quick: bool | None = None) -> None:
         """Scans the chosen dataset by the rules of the engine that would read it."""
-        values = self.draft.values
-        backend = self.backend or choose("sdxl")
+        path, backend = self._text("dataset.path"), self.backend or choose("sdxl")
         dataset = None
-        if values["dataset.path"] and backend is not None:
+        if path and backend is not None:
             try:
                 dataset = scan.scan(
-                    Path(values["dataset.path"]).expanduser(),
+                    places.typed(path),
                     backend.manifest.dataset,
-                    caption_extension=values["dataset.caption_extension"],
-                    trigger=values["dataset.trigger"],
+                    caption_extension=self._text("dataset.caption_extension"),
+                    trigger=self._text("dataset.trigger"),
                     quick=self.quick if quick is None else quick,
                 )
             except DatasetError:
@@ -131,6 +130,11 @@ class Workbench:
         plan, backend, dataset = self.draft.plan(self._ready_backend()), self._ready_backend(), self.facts.dataset
         assert dataset is not None  # dataset_is_usable blocks a plan without one
         return Run.start(plan, backend, dataset, machine=self.facts.machine, folder=folder or places.runs())
+
+    def _text(self, path: str) -> str:
+        """The value of a setting that is text; "" for one of another type, which the draft refuses."""
+        value = self.draft.values[path]
+        return value if isinstance(value, str) else ""
 
     def _ready_backend(self) -> Backend:
         backend = self.backend
@@ -166,7 +170,7 @@ def _with_engines(machine: hardware.Machine) -> hardware.Machine:
 def recognise(path: Path) -> tuple[detection.Detection | None, str]:
     """What a model file or folder is, and "" or the sentence why that cannot be told."""
     try:
-        return detection.detect(header.read(path.expanduser())), ""
+        return detection.detect(header.read(places.typed(path))), ""
     except EaselError as error:
         return None, str(error)
 

@@ -70,6 +70,9 @@ def _dataset(plan: TrainingPlan, family: Mapping[str, Any]) -> Iterator[Problem]
         if settings.bucket_step != type(settings)().bucket_step:
             message = "The bucket step has no effect while aspect buckets are off."
             yield Problem("dataset.bucket_step", "info", message)
+    if settings.keep_tokens and not settings.shuffle_captions:
+        fix = Fix("Set it to 0", {"dataset.keep_tokens": 0})
+        yield Problem("dataset.keep_tokens", "info", "No tags are shuffled, so none need to be kept in place.", fix)
 
 
 def _captions_and_caches(plan: TrainingPlan, family: Mapping[str, Any]) -> Iterator[Problem]:
@@ -94,6 +97,9 @@ def _optimizer(plan: TrainingPlan, machine: Machine) -> Iterator[Problem]:
         fix = Fix("Use constant_with_warmup", {"schedule.scheduler": "constant_with_warmup"})
         message = "The engine stops when a constant schedule is given a warm-up."
         yield Problem("schedule.warmup_steps", "error", message, fix)
+    if schedule.scheduler != "cosine_with_restarts" and schedule.restarts != 1:
+        message = "Restarts have no effect with this schedule."
+        yield Problem("schedule.restarts", "info", message, Fix("Set it to 1", {"schedule.restarts": 1}))
     if optimizer.name == "AdamW8bit" and not _has_gpu(machine):
         message = "AdamW8bit works on a GPU only, and none was found."
         yield Problem("optimizer.name", "error", message, Fix("Use AdamW", {"optimizer.name": "AdamW"}))

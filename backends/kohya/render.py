@@ -9,11 +9,12 @@ import glob
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import tomli_w
 
+from trainer_core import places
 from trainer_core.backend import ArtefactPattern, Artefacts, BackendManifest, JobSpec, Metrics, Place
 from trainer_core.plan.sections import TrainingPlan
 
@@ -249,4 +250,4 @@ def artefacts(stem: str) -> Artefacts:
 
 def _absolute(path: str) -> str:
     """The path as the engine needs it: it runs in the run folder, not where the user stood."""
-    return str(Path(path).expanduser().absolute())
+    return str(places.typed(path).absolute())

@@ -27,7 +27,7 @@ MODULES = 4
 
 def main(path: str) -> int:
     """Plays the score in a file; the exit code is as told by its ending."""
-    score = json.loads(Path(path).read_text(encoding="utf-8"))
+    score = json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
     options, total = score["options"], score["plan"]["schedule"]["steps"]
     ending, at = options["ending"], options["at"] or max(1, total // 2)
     if ending == "stubborn":

@@ -40,6 +40,11 @@ def _model(plan: TrainingPlan) -> Iterator[Problem]:
     if plan.model.prediction == "flow":
         fix = Fix("Use what the file says", {"model.prediction": ""})
         yield Problem("model.prediction", "error", "This engine trains no flow model of this family.", fix)
+    if plan.model.vae.lower().endswith((".safetensors", ".ckpt", ".pt")):
+        # Source: helpers/models/common.py, load_vae: a file is read as a configuration, and the run ends.
+        fix = Fix("Use the VAE inside the model", {"model.vae": ""})
+        message = "SimpleTuner takes a VAE as a diffusers folder only, not as a file."
+        yield Problem("model.vae", "error", message, fix)
     if plan.model.clip_skip != 1:
         message = "Clip skip has no effect here: this model always uses the layer before the last."
         yield Problem("model.clip_skip", "warning", message, Fix("Set it to 1", {"model.clip_skip": 1}))

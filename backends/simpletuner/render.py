@@ -10,6 +10,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from trainer_core import places
 from trainer_core.backend import ArtefactPattern, Artefacts, BackendManifest, JobSpec, Metrics, Place
 from trainer_core.plan.sections import TrainingPlan
 
@@ -250,7 +251,7 @@ def artefacts(plan: TrainingPlan) -> Artefacts:
 
 def _absolute(path: str) -> str:
     """The path as the engine needs it: it runs in the run folder, not where the user stood."""
-    return str(Path(path).expanduser().absolute())
+    return str(places.typed(path).absolute())
 
 
 def _json(data: Any) -> str:

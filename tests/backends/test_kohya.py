@@ -150,6 +150,15 @@ def test_what_would_stop_the_engine_is_an_error_with_a_fix_that_mends_it(family,
     assert found({**values, **changes}) == []
 
 
+@pytest.mark.parametrize(
+    ("values", "path"),
+    [({"schedule__restarts": 3}, "schedule.restarts"), ({"dataset__keep_tokens": 2}, "dataset.keep_tokens")],
+)
+def test_what_has_no_effect_is_said(values, path):
+    said = backend.problems(engine_plans.plan("sd15", **values), engine_plans.machine(engine_plans.CARD))
+    assert [(problem.path, problem.severity) for problem in said] == [(path, "info")]
+
+
 def test_a_step_of_32_is_fine_for_sdxl():
     assert not backend.problems(
         engine_plans.plan("sdxl", dataset__bucket_step=32), engine_plans.machine(engine_plans.CARD)

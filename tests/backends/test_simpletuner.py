@@ -135,6 +135,7 @@ def test_a_last_step_that_is_not_saved_is_an_error_when_alpha_is_not_the_rank():
         ({"schedule__min_snr_gamma": 4.5}, "schedule.min_snr_gamma", "error"),
         ({"optimizer__name": "Prodigy", "schedule__scheduler": "cosine"}, "schedule.scheduler", "error"),
         ({"dataset__resolution": 1000}, "dataset.resolution", "error"),
+        ({"model__vae": "/models/vae.safetensors"}, "model.vae", "error"),
         ({"dataset__shuffle_captions": True}, "dataset.shuffle_captions", "warning"),
         ({"dataset__flip": True}, "dataset.flip", "warning"),
         ({"model__clip_skip": 2}, "model.clip_skip", "warning"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,82 @@ def test_problems_make_exit_code_3_and_name_their_setting_and_fix(easel, job):
 )
 def test_wrong_use_is_exit_code_2(easel, job, arguments):
     easel("plan", *job, *arguments, check=2)
+
+
+LONG = "a" * 300
+NOBODY = "~nobody-of-that-name/x.toml"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["plan", "--model", NOBODY], 3),
+        (["plan", "--profile", NOBODY], 1),
+        (["plan", "--dataset", NOBODY], 3),
+        (["plan", "--model", LONG, "--output", LONG, "--set", f"output.copy_to={LONG}"], 3),
+        (["runs", "show", LONG], 1),
+        (["dataset", "check", LONG], 1),
+        (["detect", NOBODY], 1),
+    ],
+)
+def test_no_path_is_too_odd(easel, arguments, code):
+    easel(*arguments, check=code)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("[model]\npath = 5", "model.path"),
+        ("[model]\nfamily = [1]", "model.family"),
+        ("[dataset]\npath = 5", "dataset.path"),
+        ('[dataset]\npath = "pictures"\ntrigger = 5', "dataset.trigger"),
+        ('[dataset]\npath = "pictures"\ncaption_extension = 5', "dataset.caption_extension"),
+        ("native = 5", "native"),
+        ("[native]\nkohya = 5", "native"),
+        ('"\\u001b[31mx" = 5', "\x1b[31mx"),
+    ],
+)
+def test_a_plan_file_of_wrong_types_is_a_problem_at_its_setting(easel, shared, tmp_path, text, path):
+    (tmp_path / "plan.toml").write_text(text.replace("pictures", str(shared / "pictures")))
+    done = easel("plan", tmp_path / "plan.toml", "--set", "native.kohya.sdpa=true", "--json", check=3)
+    assert path in [problem["path"] for problem in json.loads(done.stdout)["problems"]]
+    assert "\x1b" not in easel("plan", tmp_path / "plan.toml").stdout
+
+
+def test_a_plan_file_that_is_nested_too_deeply_is_wrong_use(easel, tmp_path):
+    (tmp_path / "plan.toml").write_text("a = " + "[" * 5000)
+    easel("plan", tmp_path / "plan.toml", check=2)
+
+
+def test_names_that_are_not_utf8_train(easel, job, shared, tmp_path):
+    pictures, out = tmp_path / "p\udcff", tmp_path / "o\udcff"
+    shutil.copytree(shared / "pictures", pictures)
+    easel("train", *job, "--dataset", pictures, "--output", out, check=0)
+    assert (out / "elena.safetensors").is_file()
+
+
+def test_a_lora_that_could_not_be_delivered_is_said(easel, job, tmp_path):
+    (tmp_path / "loras").mkdir()
+    name = json.loads(
+        easel(
+            *("train", *job, "--set", f"output.copy_to={tmp_path / 'loras'}", "--detach", "--json"),
+            *("--set", "native.rehearsal.steps_per_second=6"),
+            check=0,
+        ).stdout
+    )["run"]
+    (tmp_path / "loras").rmdir()
+    (tmp_path / "loras").write_text("a file now")
+    assert "could not be copied" in easel("runs", "follow", name, check=0).stdout
+
+
+def test_a_folder_that_is_gone_is_a_sentence(tmp_path):
+    (tmp_path / "gone").mkdir()
+    script = f"rmdir ../gone; {sys.executable} -m trainer_core.cli plan --model x"
+    environment = {**os.environ, "EASEL_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["sh", "-c", script], capture_output=True, text=True, cwd=tmp_path / "gone", env=environment, check=False
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
 
 
 def test_every_setting_has_an_option(easel):

@@ -82,6 +82,10 @@ def test_a_higher_source_covers_a_lower_one_and_gives_it_back(draft):
         ("output.name", "a/b"),
         ("output.name", "x" * 300),
         ("output.prefix", "../"),
+        ("output.prefix", "x" * 118),
+        ("model.path", "/a" * 3000),
+        ("model.vae", "~nobody-of-that-name/vae.safetensors"),
+        ("output.copy_to", "/" + "a" * 300),
         ("model.path", ""),
         ("model.path", "/nowhere/m.safetensors"),
         ("model.family", "sdxl"),
@@ -108,6 +112,8 @@ def test_a_mistake_blocks_the_launch_with_a_sentence_at_its_setting(draft, backe
         ("output.name", "a/b"),
         ("output.name", "x" * 300),
         ("output.prefix", "..:"),
+        ("output.prefix", "x" * 118),
+        ("sampling.width", 500),
         ("model.family", "sdxl"),
         ("model.prediction", "v_prediction"),
         ("model.vae", "/nowhere/vae.safetensors"),
@@ -117,7 +123,7 @@ def test_a_mistake_blocks_the_launch_with_a_sentence_at_its_setting(draft, backe
     ],
 )
 def test_the_offered_fix_makes_the_plan_pass(draft, backend, path, value):
-    bad = draft.with_values(Source.USER, {path: value})
+    bad = changed(draft, sampling__every_steps=10).with_values(Source.USER, {path: value})
     problem = next(problem for problem in blocking(bad.problems(backend)) if problem.path == path)
     assert problem.fix is not None
     assert blocking(bad.with_values(Source.USER, problem.fix.changes).problems(backend)) == ()
@@ -155,6 +161,19 @@ def test_a_model_nobody_recognises_blocks_with_its_reason(draft, backend):
 def test_a_lora_is_no_base_model(draft, backend):
     facts = dataclasses.replace(draft.facts, detection=dataclasses.replace(FOUND, role="lora"))
     assert any("lora" in problem.message for problem in blocking(draft.with_facts(facts).problems(backend)))
+
+
+def test_a_diffusion_model_alone_is_not_enough(draft, backend):
+    alone = dataclasses.replace(FOUND, role="diffusion_model", evidence=("a single file", "holds no text encoders"))
+    problem = blocking(draft.with_facts(dataclasses.replace(draft.facts, detection=alone)).problems(backend))[0]
+    assert problem.path == "model.path"
+    assert "text encoders" in problem.message
+
+
+def test_a_model_whose_name_no_engine_can_read_is_refused(draft, backend, tmp_path):
+    model = tmp_path / "m\udcff.safetensors"
+    model.write_bytes(b"")
+    assert [p.path for p in blocking(changed(draft, model__path=str(model)).problems(backend))] == ["model.path"]
 
 
 def test_without_an_engine_the_plan_says_so(draft):

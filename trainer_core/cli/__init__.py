@@ -44,3 +44,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(FAILED)
     except BrokenPipeError:
         sys.exit(FAILED)
+    except OSError as error:
+        what = f"{error.filename} cannot be used: " if error.filename else ""
+        show.error(
+            EaselError(f"{what}{error.strerror or error}.", "Check that it is there, its rights, and free space.")
+        )
+        sys.exit(FAILED)

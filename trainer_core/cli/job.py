@@ -10,10 +10,12 @@ from typing import Any
 
 import click
 
+from trainer_core import places
 from trainer_core.cli import show
 from trainer_core.cli.runs import follow_run, run_result
 from trainer_core.errors import PlanError
 from trainer_core.plan import fields
+from trainer_core.plan.draft import is_native
 from trainer_core.problems import blocking
 from trainer_core.workbench import Workbench, setting_rows
 
@@ -75,6 +77,8 @@ def _from_file(path: Path) -> tuple[dict[str, Any], str, str]:
         raise click.UsageError(f"{path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.UsageError(f"{path} is not TOML: {error}.") from error
+    except RecursionError as error:
+        raise click.UsageError(f"{path} is nested too deeply.") from error
     profile, engine = str(data.pop("profile", "")), str(data.pop("engine", ""))
     data.pop("schema_version", None)
     return fields.flatten(data), profile, engine
@@ -126,13 +130,12 @@ def bench_from(
     bench = Workbench(engine=engine, quick=quick)
     bench.use_profile(profile)
     assigned = _assigned(assignments, options)
-    native = {
-        engine: {**values.get("native", {}).get(engine, {}), **table}
-        for engine, table in assigned.pop("native", {}).items()
-    }
+    native, stated = assigned.pop("native", {}), values.get("native", {})
     values |= assigned
-    if native:
-        values["native"] = {**values.get("native", {}), **native}
+    # What is no table in the file is left for the draft to refuse.
+    if native and is_native(stated):
+        merged = {engine: {**stated.get(engine, {}), **table} for engine, table in native.items()}
+        values["native"] = {**stated, **merged}
     bench.set({path: _absolute(path, value) for path, value in values.items()})
     return bench
 
@@ -144,7 +147,7 @@ def _absolute(path: str, value: Any) -> Any:
         and isinstance(value, str)
         and value
     ):
-        return str(Path(value).expanduser().absolute())
+        return str(places.typed(value).absolute())
     return value
 
 

@@ -25,7 +25,7 @@ def find_run(name: str) -> Run:
     Raises:
         RunError: none or more than one fits.
     """
-    if Path(name).is_dir() and (Path(name) / "spec.json").is_file():
+    if places.is_there(Path(name) / "spec.json"):
         return Run.attach(Path(name))
     known = list_runs(places.runs())
     if name == "last" and known:

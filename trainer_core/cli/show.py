@@ -39,7 +39,7 @@ def problems(found: Iterable[Problem]) -> None:
     for problem in found:
         where = f" ({problem.path})" if problem.path else ""
         out.print(
-            Text(problem.severity, style=STYLES[problem.severity]) + Text(f"{where}: {printable(problem.message)}")
+            Text(problem.severity, style=STYLES[problem.severity]) + Text(printable(f"{where}: {problem.message}"))
         )
         if problem.fix:
             changes = " ".join(f"--set {path}={value}" for path, value in problem.fix.changes.items())

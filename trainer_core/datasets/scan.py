@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
+from trainer_core import places
 from trainer_core.backend import DatasetRules
 from trainer_core.datasets import captions, defects, pictures
 from trainer_core.errors import DatasetError
@@ -123,7 +124,7 @@ def scan(
 
 def _list(root: Path) -> list[Path]:
     """Every entry below the folder but plain folders, in the order of their names; hidden folders are not entered."""
-    if not root.is_dir():
+    if not places.is_folder(root):
         problem = "is not a folder" if os.path.lexists(root) else "does not exist"
         raise DatasetError(
             f"The dataset {printable(str(root))} {problem}.", "Choose the folder that holds the pictures."

@@ -70,7 +70,7 @@ class Draft:
         known = fields.all_fields()
         for path, value in self.values.items():
             if path == "native":
-                if not _is_native(value):
+                if not is_native(value):
                     problems.append(Problem("native", "error", "Native settings are tables by engine: [native.kohya]."))
             elif path not in known:
                 problems.append(Problem(path, "error", f"There is no setting called {path}."))
@@ -111,5 +111,6 @@ class Draft:
         return TrainingPlan.model_validate(fields.nest(values))
 
 
-def _is_native(value: Any) -> bool:
+def is_native(value: Any) -> bool:
+    """Whether a value has the shape of native settings: tables by engine."""
     return isinstance(value, Mapping) and all(isinstance(table, Mapping) for table in value.values())

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 FORBIDDEN_IN_NAMES = '<>:"/\\|?*'
 LONGEST_NAME_BYTES = 120
 """Engines append steps, states and time stamps to the name; file systems stop at 255 bytes."""
+LATENT_PX = 8
+"""How many pixels of a side one latent pixel stands for, in all families so far."""
 SPARE_DISK_BYTES = 2 * 1024**3
 GENERIC_TRIGGERS = frozenset({"boy", "character", "girl", "man", "person", "style", "woman", "1girl", "1boy"})
 
@@ -53,7 +55,7 @@ def model_is_known(case: Case) -> Iterator[Problem]:
     if not plan.model.path:
         yield Problem("model.path", "error", "No base model is chosen. Pick a checkpoint file or a diffusers folder.")
         return
-    if not Path(plan.model.path).expanduser().exists():
+    if not places.is_there(places.typed(plan.model.path)):
         yield Problem("model.path", "error", f"The base model {plan.model.path} does not exist.")
         return
     detection = facts.detection
@@ -81,9 +83,28 @@ def model_is_known(case: Case) -> Iterator[Problem]:
 def vae_exists(case: Case) -> Iterator[Problem]:
     """The VAE that was named is there."""
     plan = case.plan
-    if plan.model.vae and not Path(plan.model.vae).expanduser().exists():
+    if plan.model.vae and not places.is_there(places.typed(plan.model.vae)):
         fix = Fix("Use the VAE inside the model", {"model.vae": ""})
         yield Problem("model.vae", "error", f"The VAE {plan.model.vae} does not exist.", fix)
+
+
+def model_is_whole(case: Case) -> Iterator[Problem]:
+    """A single file holds the text encoders and the VAE that the training of its family starts from."""
+    detection, backend = case.facts.detection, case.backend
+    if detection is None or backend is None or detection.role != "diffusion_model":
+        return
+    if detection.family in backend.manifest.families:
+        message = "This file is the diffusion model alone: text encoders or VAE are missing, and training needs them."
+        yield Problem("model.path", "error", f"{message} Choose the whole checkpoint.")
+
+
+def paths_are_readable_by_engines(case: Case) -> Iterator[Problem]:
+    """The names of the files an engine is told of are UTF-8, as its configuration is."""
+    model = case.plan.model
+    for path, text in (("model.path", model.path), ("model.vae", model.vae)):
+        if text != text.encode("utf-8", "ignore").decode():
+            message = f"{text!r:.100} is not UTF-8, so no engine finds it by its configuration. Rename the file."
+            yield Problem(path, "error", message)
 
 
 def engine_claims_family(case: Case) -> Iterator[Problem]:
@@ -148,16 +169,20 @@ def name_is_good(case: Case) -> Iterator[Problem]:
         if clean != text:
             message = f"{text!r:.100} cannot be part of a file name on every system."
             yield Problem(path, "error", message, Fix(f"Use {clean or 'lora'!r}", {path: clean or "lora"}))
+            return
+    if len(plan.output_stem.encode()) > LONGEST_NAME_BYTES:
+        message = f"Prefix and name together are longer than {LONGEST_NAME_BYTES} bytes."
+        yield Problem("output.prefix", "error", message, Fix("Use no prefix", {"output.prefix": ""}))
 
 
 def folders_can_be_written(case: Case) -> Iterator[Problem]:
     """The folders results go to exist or can be made, can be written and have room."""
     plan = case.plan
-    if plan.output.copy_to and not Path(plan.output.copy_to).expanduser().is_dir():
+    if plan.output.copy_to and not places.is_folder(places.typed(plan.output.copy_to)):
         message = f"The folder {plan.output.copy_to} does not exist, so the LoRA cannot be copied there."
         yield Problem("output.copy_to", "error", message, Fix("Do not copy", {"output.copy_to": ""}))
-    wanted = Path(plan.output.folder).expanduser() if plan.output.folder else places.outputs()
-    existing = next((folder for folder in (wanted, *wanted.parents) if folder.exists()), Path("/"))
+    wanted = places.typed(plan.output.folder) if plan.output.folder else places.outputs()
+    existing = next((folder for folder in (wanted, *wanted.parents) if places.is_there(folder)), Path("/"))
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         yield Problem(
             "output.folder",
@@ -174,7 +199,7 @@ def folders_can_be_written(case: Case) -> Iterator[Problem]:
 def output_is_new(case: Case) -> Iterator[Problem]:
     """Whether a LoRA of that name is there already; it is never overwritten."""
     plan = case.plan
-    folder = Path(plan.output.folder).expanduser() if plan.output.folder else places.outputs()
+    folder = places.typed(plan.output.folder) if plan.output.folder else places.outputs()
     file = folder / f"{plan.output_stem}.safetensors"
     if plan.output.name and os.path.lexists(file):
         yield Problem("output.name", "info", f"{file.name} exists already; the new one gets a number behind its name.")
@@ -198,6 +223,16 @@ def schedule_fits(case: Case) -> Iterator[Problem]:
         )
 
 
+def samples_can_be_drawn(case: Case) -> Iterator[Problem]:
+    """The sides of a sample are whole latent pixels: sd-scripts would round them down unasked, SimpleTuner would stop."""
+    sampling = case.plan.sampling
+    for path, side in (("sampling.width", sampling.width), ("sampling.height", sampling.height)):
+        if sampling.every_steps and side % LATENT_PX:
+            nearest = round(side / LATENT_PX) * LATENT_PX
+            message = f"The sides of a sample must be multiples of {LATENT_PX}."
+            yield Problem(path, "error", message, Fix(f"Use {nearest}", {path: nearest}))
+
+
 def learning_rate_suits_optimizer(case: Case) -> Iterator[Problem]:
     """Prodigy finds its own rate; the others burn at 1.
 
@@ -216,7 +251,9 @@ def learning_rate_suits_optimizer(case: Case) -> Iterator[Problem]:
 
 RULES: tuple[Rule, ...] = (
     model_is_known,
+    model_is_whole,
     vae_exists,
+    paths_are_readable_by_engines,
     engine_claims_family,
     dataset_is_usable,
     trigger_is_good,
@@ -224,5 +261,6 @@ RULES: tuple[Rule, ...] = (
     folders_can_be_written,
     output_is_new,
     schedule_fits,
+    samples_can_be_drawn,
     learning_rate_suits_optimizer,
 )

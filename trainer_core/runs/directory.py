@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trainer_core import __version__
+from trainer_core import __version__, places
 from trainer_core.backend import ArtefactPattern, Artefacts, JobSpec, Metrics
 from trainer_core.errors import RunError
 
@@ -72,7 +72,7 @@ class RunDirectory:
             RunError: it is none, or a newer Easel made it.
         """
         directory = cls(Path(path).resolve())
-        if not (directory.path / "spec.json").is_file():
+        if not places.is_there(directory.path / "spec.json"):
             raise RunError(f"{path} is not a run folder.", "A run folder holds a spec.json.")
         version = directory.versions.get("schema_version")
         if not isinstance(version, int):
@@ -136,7 +136,7 @@ class RunDirectory:
             RunError: the file is damaged.
         """
         try:
-            tables = tomllib.loads((self.path / "plan.toml").read_text(encoding="utf-8"))
+            tables = tomllib.loads((self.path / "plan.toml").read_text("utf-8", errors="surrogateescape"))
         except (OSError, ValueError) as error:
             raise RunError(f"The plan in {self.path} cannot be read: {error}.") from error
         return {name: table for name, table in tables.items() if isinstance(table, dict)}
@@ -195,7 +195,7 @@ class RunDirectory:
     def read(self, name: str) -> dict[str, Any] | None:
         """The JSON object in a file of this folder; None when it is not there or not (yet) readable."""
         try:
-            data = json.loads((self.path / name).read_text(encoding="utf-8"))
+            data = json.loads((self.path / name).read_text("utf-8", errors="surrogateescape"))
         except (OSError, ValueError):
             return None
         return data if isinstance(data, dict) else None

@@ -311,9 +311,7 @@ def _with_absolute_paths(plan: TrainingPlan) -> TrainingPlan:
     output = plan.output
     model = {name: _followed(value) for name in ("path", "vae") if (value := getattr(plan.model, name))}
     changes = {
-        name: str(Path(value).expanduser().absolute())
-        for name in ("folder", "copy_to")
-        if (value := getattr(output, name))
+        name: str(places.typed(value).absolute()) for name in ("folder", "copy_to") if (value := getattr(output, name))
     }
     return plan.model_copy(
         update={"output": output.model_copy(update=changes), "model": plan.model.model_copy(update=model)}
@@ -321,7 +319,7 @@ def _with_absolute_paths(plan: TrainingPlan) -> TrainingPlan:
 
 
 def _followed(text: str) -> str:
-    path = Path(text).expanduser().absolute()
+    path = places.typed(text).absolute()
     target = path.resolve()
     return str(target if target.suffix == path.suffix else path)
 
