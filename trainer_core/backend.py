@@ -131,8 +131,6 @@ class JobSpec:
     total_steps: int
     metrics: Metrics
     artefacts: Artefacts
-    captions: bool = True
-    """Whether the staged dataset folder gets a caption file beside each picture."""
     stop_signal: str = "SIGTERM"
     """What asks the engine to end; it is killed when it takes too long."""
 

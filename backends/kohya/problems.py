@@ -17,6 +17,10 @@ from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Fix, Problem
 
 SCHEMA = Path(__file__).parent / "schema"
+OTHER_RANKS = frozenset(
+    {"conv_dim", "conv_alpha", "block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas"}
+)
+"""Source: networks/lora.py, create_network. A LoRA made with them would be refused after its training."""
 
 
 def check(plan: TrainingPlan, machine: Machine, manifest: BackendManifest) -> list[Problem]:
@@ -140,6 +144,9 @@ def _native(plan: TrainingPlan, manifest: BackendManifest) -> Iterator[Problem]:
             yield Problem(path, "error", f"{name} cannot be set: {reason}")
         elif complaint := options.complaint(name, value):
             yield Problem(path, "error", complaint)
+        elif name == "network_args" and any(entry.partition("=")[0].strip() in OTHER_RANKS for entry in value):
+            message = "This gives a LoRA of more than one rank or alpha; only plain LoRA is claimed in this version."
+            yield Problem(path, "error", message)
 
 
 def _has_gpu(machine: Machine) -> bool:

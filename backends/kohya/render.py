@@ -173,7 +173,7 @@ def _sampling(plan: TrainingPlan, place: Place) -> dict[str, Any]:
 
 def dataset(plan: TrainingPlan, place: Place) -> dict[str, Any]:
     """The dataset description. Its types are exact: the engine refuses 0 where it wants 0.0."""
-    settings = plan.dataset
+    settings, native = plan.dataset, plan.native.get(ID, {})
     step, side = settings.bucket_step, settings.resolution
     subset: dict[str, Any] = {
         "image_dir": str(place.dataset),
@@ -192,8 +192,9 @@ def dataset(plan: TrainingPlan, place: Place) -> dict[str, Any]:
         "enable_bucket": settings.bucketing,
         "bucket_reso_steps": step,
         # Half and double the side: shapes up to 4:1. The engine's own bounds would stop a run below 256 px.
-        "min_bucket_reso": min(side, max(step, side // 2 // step * step)),
-        "max_bucket_reso": max(step, -(-side * 2 // step) * step),
+        # What stands in this file covers what stands in the configuration, where native settings go.
+        "min_bucket_reso": native.get("min_bucket_reso", min(side, max(step, side // 2 // step * step))),
+        "max_bucket_reso": native.get("max_bucket_reso", max(step, -(-side * 2 // step) * step)),
         "subsets": [subset],
     }
     return {"datasets": [table]}

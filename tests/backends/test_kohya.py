@@ -177,6 +177,9 @@ def test_the_default_plan_has_no_problems_on_a_gpu():
         ("network_dropout", "0.1", "must be a number"),
         ("loss_type", "l3", "must be one of"),
         ("network_args", "conv_dim=4", "must be a list"),
+        ("network_args", ["rank_dropout=0.1", "conv_dim=4"], "more than one rank"),
+        ("dim_from_weights", True, "cannot be set"),
+        ("network_train_text_encoder_only", True, "cannot be set"),
         ("learning_rate", 1.0, "follows from a setting"),
         ("max_train_epochs", 3, "cannot be set"),
         ("wandb_api_key", "secret", "cannot be set"),
@@ -190,9 +193,16 @@ def test_native_settings_are_checked_against_the_recorded_schema(name, value, sa
 
 
 def test_native_settings_that_are_known_reach_the_configuration():
-    plan = engine_plans.plan("sd15", native={"kohya": {"network_args": ["conv_dim=4"], "ip_noise_gamma": 0.1}})
+    plan = engine_plans.plan("sd15", native={"kohya": {"network_args": ["rank_dropout=0.1"], "ip_noise_gamma": 0.1}})
     assert not backend.problems(plan, engine_plans.machine(engine_plans.CARD))
-    assert configuration(plan)["network_args"] == ["conv_dim=4"]
+    assert configuration(plan)["network_args"] == ["rank_dropout=0.1"]
+
+
+def test_native_bounds_of_buckets_are_not_covered_by_those_of_easel():
+    plan = engine_plans.plan("sd15", native={"kohya": {"min_bucket_reso": 192, "max_bucket_reso": 2048}})
+    assert not backend.problems(plan, engine_plans.machine(engine_plans.CARD))
+    (entry,) = render.dataset(plan, place())["datasets"]
+    assert (entry["min_bucket_reso"], entry["max_bucket_reso"]) == (192, 2048)
 
 
 def test_every_optimizer_of_the_catalogue_is_spelled():

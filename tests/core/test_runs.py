@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from trainer_core import registry
 from trainer_core.errors import EaselError, RunError
 from trainer_core.events import Checkpoint, Notice, Sample, StateChange, Step
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.runs import outcome
 from trainer_core.runs.directory import SCHEMA_VERSION
 from trainer_core.runs.run import Run, RunState, list_runs
 
@@ -81,6 +83,16 @@ def test_a_failure_is_a_sentence_and_no_stack_trace(failures, ending):
     assert result(run)["outputs"] == []
     assert not (run.directory.path.parents[1] / "out").exists()
     assert run.directory.runner_log.read_text() == ""
+
+
+def test_a_full_disk_is_named_when_the_log_can_say_nothing_any_more(tmp_path, monkeypatch):
+    run = ended(tmp_path, ending="crash", at=1, steps=2)
+    run.directory.log.write_text("steps:  50%|##")
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4096))
+    found = outcome.judge(run.directory, run.directory.spec, registry.get("rehearsal").manifest, 1).diagnosis
+    assert found is not None
+    assert found.id == "disk-full"
 
 
 def test_a_loss_that_is_no_number_any_more_ends_the_run(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from trainer_core.errors import EaselError, RunError
 from trainer_core.runs import artefacts, delivery, tail
 from trainer_core.runs.directory import RunDirectory
 from trainer_core.runs.state import RunState
+
+FULL_DISK_BYTES = 1 << 20
 
 
 @dataclass
@@ -37,6 +40,8 @@ def judge(directory: RunDirectory, spec: JobSpec, manifest: BackendManifest, exi
     """The outcome of an engine that ended by itself: COMPLETED only with exit code 0 and an accepted LoRA."""
     if exit_code != 0:
         found = diagnosis.explain(tail.last_lines(directory.log), manifest.diagnosis, exit_code)
+        if (found is None or found.id == "unknown") and shutil.disk_usage(directory.path).free < FULL_DISK_BYTES:
+            found = _disk_full(found)
         return Outcome(RunState.FAILED, exit_code, diagnosis=found)
     plan = directory.plan
     final = artefacts.final_file(directory.output, spec.artefacts)
@@ -51,6 +56,12 @@ def judge(directory: RunDirectory, spec: JobSpec, manifest: BackendManifest, exi
         return Outcome(RunState.FAILED, 0, acceptance=record, diagnosis=Diagnosis("output-refused", cause, "", advice))
     outputs, notices = _deliver(directory, spec, plan["output"], final)
     return Outcome(RunState.COMPLETED, 0, outputs, record, notices=notices)
+
+
+def _disk_full(found: Diagnosis | None) -> Diagnosis:
+    """The diagnosis for a log without one: on a full disk it ends in the middle of a line."""
+    advice = "Free space, or set EASEL_HOME to a larger disk; then start a new run from its plan.toml."
+    return Diagnosis("disk-full", "The disk is full.", found.line if found else "", advice)
 
 
 def not_finite(steps: int, step: int) -> Diagnosis:
