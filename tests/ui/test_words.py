@@ -2,8 +2,10 @@
 
 import pytest
 
+from trainer_core.detection import Detection
 from trainer_core.errors import ProfileError
 from trainer_ui import boundary
+from trainer_ui.panels.model import reasons, sentence
 from trainer_ui.words import Labelled, Words
 
 EVIL = "<img src=x onerror=\"window.__pwned='words'\">"
@@ -46,3 +48,10 @@ def test_an_unexpected_error_is_a_sentence_and_leaves_its_traceback_in_a_file(ho
 
 def _fail(error):
     raise error
+
+
+def test_a_model_is_told_as_the_file_or_the_folder_that_it_is(tmp_path):
+    found = Detection("sdxl", "checkpoint", evidence=("a single file", "input_blocks.0.0.weight is 320x4x3x3"))
+    assert sentence(found, tmp_path).startswith(f"{tmp_path.name} is a diffusers folder: ")
+    assert sentence(found, tmp_path / "m.safetensors").startswith("m.safetensors is a checkpoint: ")
+    assert reasons(found) == ["A single file.", "input_blocks.0.0.weight is 320x4x3x3."]

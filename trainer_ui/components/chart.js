@@ -83,7 +83,9 @@ class Chart {
     this.canvas.setAttribute("role", "img");
     this.readout = make("div", "easel-readout");
     this.told = ["", "easel-key easel-key-raw", "easel-key"].map((name) => make("span", name));
-    this.node.append(this.canvas, this.readout);
+    this.plot = make("div", "easel-plot");
+    this.plot.append(this.canvas);
+    this.node.append(this.plot, this.readout);
     this.node.easelSeries = series;
     this.pointer = null;
     this.canvas.addEventListener("pointermove", (event) => { this.pointer = event.offsetX; this.soon(); });
@@ -106,12 +108,11 @@ class Chart {
     return [low - air, high + air];
   }
   draw() {
-    const width = this.node.clientWidth, height = 220;
+    const width = this.plot.clientWidth, height = this.plot.clientHeight;
     if (!width) return;
     const scale = window.devicePixelRatio || 1;
     this.canvas.width = Math.round(width * scale);
     this.canvas.height = Math.round(height * scale);
-    this.canvas.style.height = `${height}px`;
     const style = getComputedStyle(this.node);
     const token = (name) => style.getPropertyValue(`--easel-${name}`).trim();
     const pen = this.canvas.getContext("2d");

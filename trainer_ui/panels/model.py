@@ -66,7 +66,7 @@ class ModelPanel:
         self.known.value = path if path in listed else ""
         facts = self.session.bench.facts
         if facts.detection is not None:
-            self.says.say(sentence(facts.detection, Path(path).name), "ok")
+            self.says.say(sentence(facts.detection, Path(path)), "ok")
             self.reasons.say("\n".join(reasons(facts.detection)))
         else:
             self.says.say(facts.detection_error if path else "", "danger")
@@ -84,12 +84,12 @@ def _distinct(options: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return found
 
 
-def sentence(found: Detection, name: str) -> str:
+def sentence(found: Detection, path: Path) -> str:
     """What a model is, in a sentence."""
     prediction = PREDICTIONS.get(found.prediction or "", "")
     parts = [family_title(found.family), found.variant, prediction, found.dtype]
-    role = found.role.replace("_", " ")
-    return f"{name} is a {role}: " + ", ".join(part for part in parts if part) + "."
+    role = "diffusers folder" if path.is_dir() else found.role.replace("_", " ")
+    return f"{path.name} is a {role}: " + ", ".join(part for part in parts if part) + "."
 
 
 def reasons(found: Detection) -> list[str]:
