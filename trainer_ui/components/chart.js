@@ -179,7 +179,7 @@ class Chart {
       value = smooth[i];
     }
     flush();
-    pen.globalAlpha = 0.4;
+    pen.globalAlpha = 0.55;
     pen.lineWidth = 1;
     pen.stroke(band);
     pen.globalAlpha = 1;
