@@ -30,7 +30,8 @@ _DROPPED = {
     "PYTHONWARNINGS",
     "PYTHONBREAKPOINT",
 }
-_DROPPED_PREFIXES = ("UV_", "PIP_", "PYDEVD_")
+# ACCELERATE_GRADIENT_ACCUMULATION_STEPS outranks what a plan says, without a word. Source: accelerate/accelerator.py.
+_DROPPED_PREFIXES = ("UV_", "PIP_", "PYDEVD_", "ACCELERATE_")
 
 
 def child_environment(

@@ -97,7 +97,7 @@ class Workbench:
     def read_dataset(self, quick: bool | None = None) -> None:
         """Scans the chosen dataset by the rules of the engine that would read it."""
         path, backend = self._text("dataset.path"), self.backend or choose("sdxl")
-        dataset = None
+        dataset, reason = None, ""
         if path and backend is not None:
             try:
                 dataset = scan.scan(
@@ -107,9 +107,9 @@ class Workbench:
                     trigger=self._text("dataset.trigger"),
                     quick=self.quick if quick is None else quick,
                 )
-            except DatasetError:
-                dataset = None
-        self._learn(dataset=dataset)
+            except DatasetError as error:
+                reason = str(error)
+        self._learn(dataset=dataset, dataset_error=reason)
 
     def preview(self) -> JobSpec | None:
         """The native files and command as they would be, at a place that does not exist yet; None without an engine."""

@@ -208,6 +208,8 @@ def environment(place: Place) -> dict[str, str]:
     """What the engine's process needs beyond the user's environment."""
     variables = {
         "CONFIG_BACKEND": "json",
+        # Read first; somebody who uses the engine by itself may have another one in their environment.
+        "SIMPLETUNER_CONFIG_BACKEND": "json",
         "CONFIG_PATH": str(place.run / CONFIG),
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",

@@ -92,6 +92,11 @@ def test_the_trainer_is_run_directly_by_its_configuration():
     assert job.environment["CONFIG_PATH"] == str(place().run / render.CONFIG)
 
 
+def test_the_configuration_of_the_run_outranks_one_in_the_environment():
+    variables = backend.render(engine_plans.plan("sdxl"), place()).environment
+    assert variables["SIMPLETUNER_CONFIG_BACKEND"] == variables["CONFIG_BACKEND"] == "json"
+
+
 def test_the_shim_is_used_without_a_gpu_only():
     with_gpu = backend.render(engine_plans.plan("sdxl"), place()).environment
     without = backend.render(engine_plans.plan("sdxl"), place(accelerator="cpu")).environment

@@ -106,6 +106,12 @@ def test_wrong_use_is_exit_code_2(easel, job, arguments):
     easel("plan", *job, *arguments, check=2)
 
 
+def test_a_dataset_that_cannot_be_scanned_is_refused_with_its_reason(easel, tmp_path):
+    done = easel("plan", "--dataset", tmp_path / "nowhere", "--json", check=3)
+    (problem,) = [p for p in json.loads(done.stdout)["problems"] if p["path"] == "dataset.path"]
+    assert "does not exist" in problem["message"]
+
+
 LONG = "a" * 300
 NOBODY = "~nobody-of-that-name/x.toml"
 

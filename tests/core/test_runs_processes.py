@@ -44,7 +44,8 @@ def test_a_run_that_ends_well_leaves_no_process_behind_either(tmp_path):
 
 def test_the_engine_gets_a_clean_environment_and_can_be_interrupted(tmp_path, monkeypatch):
     """Even when the starter lives in a background job, where SIGINT is ignored, or in somebody's hosted notebook."""
-    for name in ("PYTHONPATH", "UV_SYSTEM_PYTHON", "MPLBACKEND", "VIRTUAL_ENV"):
+    unwanted = ("PYTHONPATH", "UV_SYSTEM_PYTHON", "MPLBACKEND", "VIRTUAL_ENV", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS")
+    for name in unwanted:
         monkeypatch.setenv(name, "of the starter")
     monkeypatch.setenv("HF_TOKEN", "of the user")
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -109,6 +110,20 @@ def test_a_stop_while_the_runner_is_only_starting_ends_the_run_for_good(tmp_path
     until(lambda: not record_lives(run), 5)
     assert processes.of_run(run.directory.path) == []
     assert run.state is RunState.CANCELLED
+
+
+def test_who_interrupts_the_launch_gets_no_run(tmp_path, monkeypatch):
+    run = Run.prepare(job(tmp_path, steps=4000), registry.get("rehearsal"), folder=tmp_path / "runs")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as while_launching:
+        while_launching.setattr(subprocess.Popen, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run.launch()
+    assert run.wait(LIMIT_S) is RunState.CANCELLED
+    assert not (run.directory.path / "engine.json").exists()
 
 
 def test_a_runner_that_nobody_could_find_starts_nothing(tmp_path):

@@ -21,3 +21,5 @@ class Facts:
     dataset: Dataset | None = None
     detection_error: str = ""
     """Why the model could not be recognised, when it could not."""
+    dataset_error: str = ""
+    """Why the dataset could not be scanned, when it could not."""

@@ -129,7 +129,8 @@ def dataset_is_usable(case: Case) -> Iterator[Problem]:
     if not plan.dataset.path:
         yield Problem("dataset.path", "error", "No dataset is chosen. Pick the folder that holds your pictures.")
     elif facts.dataset is None:
-        yield Problem("dataset.path", "error", f"The dataset folder {plan.dataset.path} could not be read.")
+        reason = facts.dataset_error or f"The dataset folder {plan.dataset.path} could not be read."
+        yield Problem("dataset.path", "error", reason)
     else:
         yield from facts.dataset.problems
 

@@ -135,6 +135,10 @@ class Run:
             except subprocess.TimeoutExpired:
                 starter.kill()
                 code = starter.wait()
+            except KeyboardInterrupt:
+                # Who gives up before a run is known to have begun must not find it going on.
+                self._ask_to_stop(0.0)
+                raise
         if code != 0:
             hint = f"{self.directory.runner_log} says why."
             raise RunError(f"The runner of {self.directory.path.name} could not be started.", hint)
