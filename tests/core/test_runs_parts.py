@@ -223,6 +223,19 @@ def test_steps_carry_the_raw_loss_of_the_record_not_the_average_of_the_bar(recor
     recorder.close()
 
 
+def test_the_loss_of_a_step_is_that_of_all_its_batches(recorded):
+    """With gradient accumulation sd-scripts records the first batches of a step under the number of the step before."""
+    here, folder = recorded
+    recorder = Recorder(folder)
+    for step, loss in ((0, 0.25), (1, 0.75), (1, 0.125), (2, 0.375), (2, 0.5)):
+        recorder.step(step, loss=loss)
+        here.says(kohya_bar(step))
+        here.passes(1.1)
+    recorder.close()
+    here.watch.finish()
+    assert here.steps() == [(1, 0.5), (2, 0.25)]
+
+
 def test_what_is_flushed_only_at_the_end_is_not_lost(recorded):
     here, folder = recorded
     recorder = Recorder(folder)

@@ -26,6 +26,8 @@ class TensorboardRecord:
         self._ledger = ledger
         self._loaders: dict[Path, Any] = {}
         self._best: tuple[int, int] = (0, 0)
+        self._losses: list[float] = []
+        self._loss_step = 0
 
     def read(self) -> bool:
         """Notes what is new; True when there was something."""
@@ -48,7 +50,7 @@ class TensorboardRecord:
         if number is None:
             return False
         if tag == self._loss:
-            self._ledger.note(step, loss=number)
+            self._note_loss(step, number)
         elif tag in self._rates:
             # Several tags may hold the rate of a step, the best of them not necessarily last.
             rank = self._rates[tag]
@@ -59,6 +61,18 @@ class TensorboardRecord:
         else:
             return False
         return True
+
+    def _note_loss(self, step: int, loss: float) -> None:
+        """Notes the mean over the batches of a step.
+
+        With gradient accumulation only the last batch of a step is recorded under its number, the others under that of
+        the step before. Source: sd-scripts, train_network.py: step_logging runs for each batch.
+        """
+        self._losses.append(loss)
+        if step > self._loss_step:
+            mean = sum(self._losses) / len(self._losses)
+            self._ledger.note(step, loss=float(f"{mean:.7g}"))
+            self._losses, self._loss_step = [], step
 
 
 def _loader(path: Path) -> Any:
