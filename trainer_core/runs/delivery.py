@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from trainer_core.errors import RunError
@@ -13,27 +13,24 @@ from trainer_core.errors import RunError
 SUFFIX = ".safetensors"
 
 
-def deliver(final: Path, checkpoints: Sequence[tuple[Path, int]], folder: Path, stem: str) -> list[Path]:
-    """The files that were written to `folder`: the LoRA, then its checkpoints as `<stem>-step00000500.safetensors`.
+def deliver(final: Path, checkpoints: Sequence[tuple[Path, int]], folder: Path, stem: str) -> Iterator[Path]:
+    """Writes files to `folder`, one after the other: the LoRA, then its checkpoints as `<stem>-step00000500.safetensors`.
 
-    Where a name is taken, all of them get the same number.
+    Where a name is taken, all of them get the same number. What was written before an error stays.
 
     Raises:
         RunError: the folder cannot be written.
     """
     wanted = {"": final, **{f"-step{step:08d}": path for path, step in checkpoints}}
-    written: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = _free_stem(folder, stem, wanted)
         for ending, source in wanted.items():
-            written.append(_copy(source, folder / f"{free}{ending}{SUFFIX}"))
+            yield _copy(source, folder / f"{free}{ending}{SUFFIX}")
     except OSError as error:
-        # A LoRA that arrived stays; only what was not written is reported.
         raise RunError(
             f"{folder} cannot be written: {error.strerror or error}.", "The files are in the run folder."
         ) from error
-    return written
 
 
 def copy_to(source: Path, folder: Path) -> Path:
@@ -42,14 +39,14 @@ def copy_to(source: Path, folder: Path) -> Path:
     Raises:
         RunError: the folder cannot be written.
     """
-    return deliver(source, (), folder, source.name.removesuffix(SUFFIX))[0]
+    return next(deliver(source, (), folder, source.name.removesuffix(SUFFIX)))
 
 
 def _free_stem(folder: Path, stem: str, endings: Sequence[str] | dict[str, Path]) -> str:
     number = 1
     while True:
         free = stem if number == 1 else f"{stem}-{number}"
-        if not any((folder / f"{free}{ending}{SUFFIX}").exists() for ending in endings):
+        if not any(os.path.lexists(folder / f"{free}{ending}{SUFFIX}") for ending in endings):
             return free
         number += 1
 

@@ -96,12 +96,19 @@ def _deliver(
     steps = [(path, int(match["step"])) for path, match in found if "step" in match.groupdict() and path != final]
     folder = Path(wanted["folder"]) if wanted["folder"] else places.outputs()
     stem = wanted["prefix"] + wanted["name"] or directory.path.name
+    written: list[Path] = []
+    copies: list[Path] = []
+    notices: list[str] = []
     try:
-        written = delivery.deliver(final, steps, folder, stem)
+        # What arrives before an error is kept.
+        written.extend(delivery.deliver(final, steps, folder, stem))
     except RunError as error:
-        return [str(final)], [f"The finished LoRA stays in the run folder. {error}"]
+        if not written:
+            return [str(final)], [f"The finished LoRA stays in the run folder. {error}"]
+        notices.append(f"Some checkpoints stay in the run folder. {error}")
     try:
-        copies = [delivery.copy_to(written[0], Path(wanted["copy_to"]))] if wanted["copy_to"] else []
+        if wanted["copy_to"]:
+            copies.append(delivery.copy_to(written[0], Path(wanted["copy_to"])))
     except RunError as error:
-        return [str(path) for path in written], [f"The finished LoRA could not be copied. {error}"]
-    return [str(path) for path in (written[0], *copies, *written[1:])], []
+        notices.append(f"The finished LoRA could not be copied. {error}")
+    return [str(path) for path in (written[0], *copies, *written[1:])], notices
