@@ -148,8 +148,9 @@ def lab(options, rest):
     if os.geteuid() == 0:
         # Containers and rented machines have no other user, and Jupyter refuses root unless told.
         arguments.append("--allow-root")
+    # A file as an argument opens in a browser that is here; the address that is printed would not lead to it.
+    arguments.append("--LabApp.default_url=/lab/tree/notebooks/LoRA_Trainer.ipynb")
     arguments += rest
-    arguments.append(os.path.join("notebooks", "LoRA_Trainer.ipynb"))
     hand_over(*arguments)
 
 

@@ -85,6 +85,11 @@ def test_model_dataset_and_profile_are_chosen_and_explained(open_app, home):
     assert "\ninput_blocks.0.0.weight is" in app.model.reasons.value
     enter(app.dataset.path, settings["dataset.path"])
     assert "6 of 6 pictures have a caption" in app.dataset.counts.value
+    assert app.launch.list.layout.display is None
+    (home / "empty").mkdir()
+    enter(app.dataset.path, str(home / "empty"))
+    assert "caption" not in app.dataset.counts.value
+    enter(app.dataset.path, settings["dataset.path"])
     enter(app.profile.choice, "sd15-style")
     assert "Source:" in app.profile.sources.value
     assert app.session.bench.draft.source_of("network.rank").name == "PROFILE"
@@ -151,9 +156,9 @@ def test_stop_asks_once_and_then_stops(started):
     app = started(steps=5000, steps_per_second=20)
     wait_for(lambda: len(points(app.heard)) > 2, 60)
     click(button(app.run.widget, "Stop"))
-    assert app.run.sure.layout.display is None
+    assert app.run.sure.layout.display is app.run.ask.layout.display is None
     click(button(app.run.widget, "Let it run"))
-    assert app.run.sure.layout.display == "none"
+    assert app.run.ask.layout.display == "none"
     click(button(app.run.widget, "Stop"))
     click(button(app.run.widget, "Stop it now"))
     wait_for(lambda: status(app.heard).get("state") == "CANCELLED", 40)

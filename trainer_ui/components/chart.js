@@ -196,7 +196,7 @@ class Chart {
   tell(pen, x, y, box, token) {
     const { steps, raw, smooth, last } = this.series;
     if (last < 0) {
-      this.readout.textContent = "The loss appears with the first steps.";
+      this.readout.textContent = this.over ? "No step was made." : "The loss appears with the first steps.";
       this.canvas.setAttribute("aria-label", "Loss chart, empty so far");
       return;
     }

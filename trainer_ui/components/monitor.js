@@ -158,6 +158,7 @@ class Monitor {
   status({ state, phase, step, total, seconds_per_step: pace, verdict }) {
     const over = ["COMPLETED", "FAILED", "CANCELLED", "LOST"].includes(state);
     const { series } = this;
+    this.chart.over = over;
     const percent = total ? Math.min(100, (100 * step) / total) : 0;
     this.node.dataset.state = state;
     this.state.textContent = STATES[state] ?? state;

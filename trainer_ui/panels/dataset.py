@@ -54,7 +54,9 @@ def counts(dataset: Dataset | None, path: str) -> tuple[str, str]:
         return f"{path} cannot be read as a dataset.", "danger"
     pictures = dataset.pictures
     captioned = sum(bool(picture.caption) for picture in pictures)
-    return f"{dataset.summary} {captioned} of {len(pictures)} pictures have a caption.", "ok" if pictures else "danger"
+    if not pictures:
+        return dataset.summary, "danger"
+    return f"{dataset.summary} {captioned} of {len(pictures)} pictures have a caption.", "ok"
 
 
 def captions(dataset: Dataset) -> str:

@@ -70,6 +70,7 @@ class LaunchPanel:
         rows = tuple(row for _, row in self._rows)
         if rows != self.list.children:
             replace_children(self.list, rows)
+        show(self.list, bool(shown))
 
     def _summary(self) -> str:
         values = self.session.values

@@ -35,10 +35,11 @@ class RunPanel:
         self.sure.on_click(session.handler(lambda _: self._stop()))
         self.keep = Button(description="Let it run")
         self.keep.on_click(session.handler(lambda _: self._ask(False)))
-        self.question = Words("", "small")
-        row = Box([self.name, self.question, self.sure, self.keep, self.stop])
-        row.add_class("easel-row")
-        self.widget = VBox([row, self.monitor])
+        self.question = Words("", "grow")
+        head, self.ask = Box([self.name, self.stop]), Box([self.question, self.sure, self.keep])
+        for row in (head, self.ask):
+            row.add_class("easel-row")
+        self.widget = VBox([head, self.ask, self.monitor])
         self.widget.add_class("easel-card")
 
     def _ask(self, asking: bool) -> None:
@@ -71,6 +72,7 @@ class RunPanel:
         self.asking = self.asking and live
         self.question.say("Stop this run? What was saved so far stays." if self.asking else "")
         show(self.stop, live and not self.asking)
+        show(self.ask, self.asking)
         show(self.sure, self.asking)
         show(self.keep, self.asking)
         self.stop.disabled = state is RunState.STOPPING
