@@ -11,6 +11,11 @@ from typing import Dict, Mapping, Optional
 # Source: astral-sh/uv issues 12715, 12724; googlecolab/colabtools issue 5237.
 _DROPPED = {
     "MPLBACKEND",
+    # A notebook's kernel sets these, and an engine would write colours and links into its log file.
+    "FORCE_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "TTY_COMPATIBLE",
     "VIRTUAL_ENV",
     "VIRTUAL_ENV_PROMPT",
     "CONDA_PREFIX",

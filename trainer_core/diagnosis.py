@@ -9,11 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trainer_core.text import printable
+from trainer_core.text import printable, without_escapes
 
 _LINE_LIMIT = 2000
 _BLOCK_LIMIT = 16_000
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _TRACEBACK = "Traceback (most recent call last):"
 # accelerate's launcher adds a traceback of its own to any failure of the trainer.
 _LAUNCHER = re.compile(r"subprocess\.CalledProcessError: Command ")
@@ -61,7 +60,7 @@ class Diagnosis:
 
 def explain(lines: Sequence[str], signatures: Sequence[Mapping[str, str]], exit_code: int | None) -> Diagnosis | None:
     """The diagnosis of a log that ended with `exit_code` (negative for a signal); None when nothing is wrong in it."""
-    clean = _without_launcher([_ANSI.sub("", line[:_LINE_LIMIT]).rstrip() for line in lines])
+    clean = _without_launcher([without_escapes(line[:_LINE_LIMIT]).rstrip() for line in lines])
     telling = [row for row in signatures if row.get("severity", "fatal") in _EXPLAINING]
     found = _by_line(clean, telling) or _by_block(clean, telling)
     if found or exit_code == 0:

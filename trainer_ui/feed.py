@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.errors import RunError
 from trainer_core.runs.run import FINAL_STATES, Run
-from trainer_core.text import printable
+from trainer_core.text import printable, without_escapes
 from trainer_ui.boundary import attempt
 from trainer_ui.record import Record
 from trainer_ui.verdict import verdict
@@ -23,7 +23,6 @@ BEAT_S = 2.0
 LOG_TAIL_BYTES = 64 * 1024
 LOG_LINES = 300
 LONGEST_LINE = 600
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 """Colours, and the links that a library writes around file names when it takes its output for a terminal."""
 _PADDING = re.compile(r"(?<=\S) {24,}(?=[^\s|])")
 """What pushes a file name to the right edge of a terminal of 300 columns. A bar's own room ends at its "|"."""
@@ -64,7 +63,7 @@ class LogTail:
     def _shown(line: bytes) -> str:
         """A line as a terminal of this width would show it: a progress bar draws itself again after each carriage return."""
         text = line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
-        return printable(_PADDING.sub("  ", _ESCAPES.sub("", text)).rstrip(), LONGEST_LINE, keep="\t")
+        return printable(_PADDING.sub("  ", without_escapes(text)).rstrip(), LONGEST_LINE, keep="\t")
 
 
 class Watch:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from trainer_core.events import Epoch, Event, Notice, Phase, Progress
+from trainer_core.text import without_escapes
 
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BAR = re.compile(
     r"steps:\s+\d+%\|[^|]*\|\s*(?P<step>\d+)/(?P<total>\d+) \[[\d:]+<[\d:?]+,\s*"
     r"(?P<rate>[\d.?]+)(?P<unit>s/it|it/s)(?:.*?avr_loss=(?P<loss>[\w.+-]+))?"
@@ -39,7 +39,7 @@ _QUIET = ("no regularization images", "[Dataset", "Failed to get git commit hash
 
 def parse(line: str) -> Event | None:
     """What one line (or one redraw of the bar) means, or None. Never raises."""
-    text = _ANSI.sub("", line).strip()
+    text = without_escapes(line).strip()
     if not text:
         return None
     if bar := _BAR.search(text):
@@ -50,7 +50,8 @@ def parse(line: str) -> Event | None:
     level, message = (stamp["level"], stamp["text"]) if stamp else ("", text)
     for beginning, name in _PHASES:
         if message.startswith(beginning):
-            return Phase(name, message[len(beginning) :].split(" / ")[0].strip(" .:"))
+            # What follows the other beginnings is half a sentence, or names of variables.
+            return Phase(name, message[len(beginning) :].strip() if name == "saving" else "")
     if level in ("WARNING", "ERROR") and not message.startswith(_QUIET):
         return Notice("warning" if level == "WARNING" else "error", message.split(" / ")[0].strip())
     return None

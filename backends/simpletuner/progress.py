@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 
 from trainer_core.events import Event, Notice, Phase, Progress, Step
+from trainer_core.text import without_escapes
 
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\[\d{1,2}(?:;\d{1,2})*m")
+# Its logger leaves the rest of a colour where the escape itself was dropped.
+_BARE_COLOUR = re.compile(r"\[\d{1,2}(?:;\d{1,2})*m")
 _BAR = re.compile(
     r"Epoch (?P<epoch>\d+)/(?P<epochs>\d+),? Steps:\s+\d+%\|[^|]*\|\s*(?P<step>\d+)/(?P<total>\d+) \[[^<\]]*<[^,\]]*,\s*"
     r"(?P<rate>[\d.?]+)\s*(?P<unit>s/it|it/s)(?P<more>[^\]]*)"
@@ -43,7 +45,7 @@ _QUIET = (
 
 def parse(line: str) -> Event | None:
     """What one line (or one redraw of the bar) means, or None. Never raises."""
-    text = _ANSI.sub("", line).strip()
+    text = _BARE_COLOUR.sub("", without_escapes(line)).strip()
     if not text:
         return None
     if bar := _BAR.search(text):

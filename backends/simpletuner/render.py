@@ -226,7 +226,7 @@ def environment(place: Place) -> dict[str, str]:
 
 def checkpoint_interval(plan: TrainingPlan) -> int:
     """Every how many steps a checkpoint is written: as asked, else once, at the end."""
-    return plan.output.save_every_steps or plan.schedule.steps
+    return min(plan.output.save_every_steps or plan.schedule.steps, plan.schedule.steps)
 
 
 def ends_in_checkpoint(plan: TrainingPlan) -> bool:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer_core.text import printable
+from trainer_core.text import printable, without_escapes
 
 
 @given(st.text(st.characters()))
@@ -21,3 +21,10 @@ def test_escape_sequences_and_surrogates_are_spelled_out():
 
 def test_long_text_is_cut_with_a_mark():
     assert printable("x" * 50, limit=10) == "x" * 10 + "…"
+
+
+def test_colours_cursor_moves_and_links_of_a_program_are_taken_out():
+    link = "\x1b]8;id=7;file:///x/train_util.py\x1b\\train_util.py\x1b]8;;\x1b\\"
+    assert (
+        without_escapes(f"\x1b[1;34mINFO\x1b[0m \x1b[Acaching {link}\x1b]0;title\x07.") == "INFO caching train_util.py."
+    )
