@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from trainer_core.problems import Problem
 
 _WORDS = {
     "str": "text",
@@ -76,6 +78,24 @@ class EngineOptions:
     def complaints(self, values: Mapping[str, Any]) -> list[str]:
         """The sentences for all values that would not be understood."""
         return [found for name, value in values.items() if (found := self.complaint(name, value))]
+
+
+def native_problems(
+    engine: str, settings: Mapping[str, Any], rules: Mapping[str, Any], options: EngineOptions
+) -> Iterator[Problem]:
+    """What is wrong with settings in an engine's own words.
+
+    `rules` is the `[native]` table of its `backend.toml`: `owned` keys follow from a setting of the plan, `refused` ones
+    have a reason; every other must be known to `options`, with its type.
+    """
+    for name, value in settings.items():
+        path = f"native.{engine}.{name}"
+        if name in rules.get("owned", ()):
+            yield Problem(path, "error", f"{name} follows from a setting of the plan: change that one.")
+        elif reason := rules.get("refused", {}).get(name):
+            yield Problem(path, "error", f"{name} cannot be set: {reason}")
+        elif complaint := options.complaint(name, value):
+            yield Problem(path, "error", complaint)
 
 
 @functools.cache

@@ -35,7 +35,6 @@ def check(plan: TrainingPlan, machine: Machine, manifest: BackendManifest) -> li
         *_captions_and_caches(plan, family),
         *_optimizer(plan, machine),
         *_precision(plan, machine),
-        *_output(plan),
         *_native(plan, manifest),
     ]
 
@@ -124,29 +123,16 @@ def _precision(plan: TrainingPlan, machine: Machine) -> Iterator[Problem]:
         yield Problem("memory.mixed_precision", "info", message, Fix("Use no", {"memory.mixed_precision": "no"}))
 
 
-def _output(plan: TrainingPlan) -> Iterator[Problem]:
-    # A separator would end the engine's path early; the core refuses it too, but not for plans made elsewhere.
-    for path, text in (("output.name", plan.output.name), ("output.prefix", plan.output.prefix)):
-        if "/" in text or "\\" in text:
-            clean = text.replace("/", "-").replace("\\", "-")
-            message = "The name may not contain a path separator."
-            yield Problem(path, "error", message, Fix(f"Use {clean!r:.60}", {path: clean}))
-
-
 def _native(plan: TrainingPlan, manifest: BackendManifest) -> Iterator[Problem]:
-    rules = manifest.tables.get("native", {})
-    options = script_options(plan, manifest)
-    for name, value in plan.native.get(render.ID, {}).items():
-        path = f"native.{render.ID}.{name}"
-        if name in rules.get("owned", ()):
-            yield Problem(path, "error", f"{name} follows from a setting of the plan: change that one.")
-        elif reason := rules.get("refused", {}).get(name):
-            yield Problem(path, "error", f"{name} cannot be set: {reason}")
-        elif complaint := options.complaint(name, value):
-            yield Problem(path, "error", complaint)
-        elif name == "network_args" and any(entry.partition("=")[0].strip() in OTHER_RANKS for entry in value):
-            message = "This gives a LoRA of more than one rank or alpha; only plain LoRA is claimed in this version."
-            yield Problem(path, "error", message)
+    settings, rules = plan.native.get(render.ID, {}), manifest.tables.get("native", {})
+    found = list(engine_options.native_problems(render.ID, settings, rules, script_options(plan, manifest)))
+    yield from found
+    path = f"native.{render.ID}.network_args"
+    if path in {problem.path for problem in found}:
+        return
+    if any(entry.partition("=")[0].strip() in OTHER_RANKS for entry in settings.get("network_args", ())):
+        message = "This gives a LoRA of more than one rank or alpha; only plain LoRA is claimed in this version."
+        yield Problem(path, "error", message)
 
 
 def _has_gpu(machine: Machine) -> bool:

@@ -20,9 +20,10 @@ from trainer_core.registry import load_manifest
 
 ID = "rehearsal"
 SCORE = PurePosixPath("engine/score.json")
-ENDINGS = ("success", "oom", "nan", "hang", "crash", "empty", "killed", "stubborn", "fork", "flawed")
+ENDINGS = ("success", "oom", "nan", "hang", "crash", "empty", "killed", "stubborn", "fork", "flawed", "late")
 """success; a failure of that name; hang: alive and silent; empty: exit code 0 and no file; killed: by itself, as by the
-system; stubborn: deaf to SIGTERM; fork: success, but leaves a process in another session; flawed: a file full of NaN."""
+system; stubborn: deaf to SIGTERM; fork: success, but leaves a process in another session; flawed: a file full of NaN;
+late: exit code 1 after everything was written."""
 
 OPTIONS: Mapping[str, Any] = {
     "ending": "success",

@@ -57,7 +57,7 @@ def main(path: str) -> int:
     write_lora(Path(score["output"]), score["stem"], score["plan"]["network"], flawed=ending in ("nan", "flawed"))
     print(f"\n{total} steps in {time.monotonic() - began:.4f} s", flush=True)
     play_log("success")
-    return 0
+    return 1 if ending == "late" else 0
 
 
 def fail(ending: str) -> int:

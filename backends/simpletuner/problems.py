@@ -32,7 +32,9 @@ def check(plan: TrainingPlan, machine: Machine, manifest: BackendManifest) -> li
         *_schedule(plan),
         *_memory(plan, machine),
         *_output(plan),
-        *_native(plan, machine, manifest),
+        *engine_options.native_problems(
+            render.ID, plan.native.get(render.ID, {}), manifest.tables.get("native", {}), recorded(version(machine))
+        ),
     ]
 
 
@@ -154,18 +156,6 @@ def _output(plan: TrainingPlan) -> Iterator[Problem]:
         fix = Fix("Show it", {"sampling.negative_prompt": render.NEGATIVE_PROMPT})
         message = f'SimpleTuner draws no samples without a negative prompt, so "{render.NEGATIVE_PROMPT}" is used.'
         yield Problem("sampling.negative_prompt", "info", message, fix)
-
-
-def _native(plan: TrainingPlan, machine: Machine, manifest: BackendManifest) -> Iterator[Problem]:
-    rules, options = manifest.tables.get("native", {}), recorded(version(machine))
-    for name, value in plan.native.get(render.ID, {}).items():
-        path = f"native.{render.ID}.{name}"
-        if name in rules.get("owned", ()):
-            yield Problem(path, "error", f"{name} follows from a setting of the plan: change that one.")
-        elif reason := rules.get("refused", {}).get(name):
-            yield Problem(path, "error", f"{name} cannot be set: {reason}")
-        elif complaint := options.complaint(name, value):
-            yield Problem(path, "error", complaint)
 
 
 def version(machine: Machine) -> str:

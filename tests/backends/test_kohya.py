@@ -131,7 +131,6 @@ def test_small_resolutions_get_buckets_the_engine_accepts():
         ("sd15", {"memory__mixed_precision": "fp16"}, "memory.mixed_precision"),
         ("sd15", {"model__clip_skip": 2}, "model.clip_skip"),
         ("sd15", {"optimizer__name": "AdamW8bit"}, "optimizer.name"),
-        ("sd15", {"output__name": "a/b"}, "output.name"),
         (
             "sd15",
             {"optimizer__name": "Prodigy", "optimizer__learning_rate": 1.0, "network__train_text_encoder": True},

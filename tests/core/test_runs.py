@@ -85,6 +85,13 @@ def test_a_failure_is_a_sentence_and_no_stack_trace(failures, ending):
     assert run.directory.runner_log.read_text() == ""
 
 
+def test_a_lora_that_was_whole_before_its_engine_failed_is_delivered_and_that_is_said(tmp_path):
+    run = ended(tmp_path, ending="late")
+    assert run.state is RunState.COMPLETED
+    assert Path(result(run)["outputs"][0]).is_file()
+    assert any("exit code 1" in notice for notice in result(run)["notices"])
+
+
 def test_a_full_disk_is_named_when_the_log_can_say_nothing_any_more(tmp_path, monkeypatch):
     run = ended(tmp_path, ending="crash", at=1, steps=2)
     run.directory.log.write_text("steps:  50%|##")

@@ -37,17 +37,15 @@ class Outcome:
 
 
 def judge(directory: RunDirectory, spec: JobSpec, manifest: BackendManifest, exit_code: int) -> Outcome:
-    """The outcome of an engine that ended by itself: COMPLETED only with exit code 0 and an accepted LoRA."""
-    if exit_code != 0:
-        found = diagnosis.explain(tail.last_lines(directory.log), manifest.diagnosis, exit_code)
-        if (found is None or found.id == "unknown") and shutil.disk_usage(directory.path).free < FULL_DISK_BYTES:
-            found = _disk_full(found)
-        return Outcome(RunState.FAILED, exit_code, diagnosis=found)
-    plan = directory.plan
+    """The outcome of an engine that ended by itself: COMPLETED with an accepted LoRA, whatever the exit code."""
     final = artefacts.final_file(directory.output, spec.artefacts)
     if final is None:
-        return Outcome(RunState.FAILED, 0, diagnosis=_nothing_written(directory, manifest))
+        return Outcome(RunState.FAILED, exit_code, diagnosis=_nothing_written(directory, manifest, exit_code))
+    plan = directory.plan
     accepted, reasons, record = _accept(final, plan["network"])
+    if not accepted and exit_code != 0:
+        found = _explained(directory, manifest, exit_code)
+        return Outcome(RunState.FAILED, exit_code, acceptance=record, diagnosis=found)
     if not accepted:
         cause = f"The finished LoRA cannot be used: {' '.join(reasons)}"
         advice = (
@@ -55,7 +53,16 @@ def judge(directory: RunDirectory, spec: JobSpec, manifest: BackendManifest, exi
         )
         return Outcome(RunState.FAILED, 0, acceptance=record, diagnosis=Diagnosis("output-refused", cause, "", advice))
     outputs, notices = _deliver(directory, spec, plan["output"], final)
-    return Outcome(RunState.COMPLETED, 0, outputs, record, notices=notices)
+    if exit_code != 0:
+        notices.append(f"The engine failed after its LoRA was whole (exit code {exit_code}); the LoRA is good.")
+    return Outcome(RunState.COMPLETED, exit_code, outputs, record, notices=notices)
+
+
+def _explained(directory: RunDirectory, manifest: BackendManifest, exit_code: int) -> Diagnosis | None:
+    """What the log says of a failure."""
+    found = diagnosis.explain(tail.last_lines(directory.log), manifest.diagnosis, exit_code)
+    full = shutil.disk_usage(directory.path).free < FULL_DISK_BYTES
+    return _disk_full(found) if full and (found is None or found.id == "unknown") else found
 
 
 def _disk_full(found: Diagnosis | None) -> Diagnosis:
@@ -71,11 +78,13 @@ def not_finite(steps: int, step: int) -> Diagnosis:
     return Diagnosis("nan-loss", cause, "", advice)
 
 
-def _nothing_written(directory: RunDirectory, manifest: BackendManifest) -> Diagnosis:
+def _nothing_written(directory: RunDirectory, manifest: BackendManifest, exit_code: int) -> Diagnosis | None:
+    found = _explained(directory, manifest, exit_code)
+    if found or exit_code != 0:
+        return found
     cause = "The engine ended without an error and without a LoRA."
     advice = "Its log, engine.log in the run folder, says what it did; most often it found no pictures it could use."
-    found = diagnosis.explain(tail.last_lines(directory.log), manifest.diagnosis, 0)
-    return found or Diagnosis("no-output", cause, "", advice)
+    return Diagnosis("no-output", cause, "", advice)
 
 
 def _accept(final: Path, network: Mapping[str, Any]) -> tuple[bool, Sequence[str], dict[str, Any]]:
