@@ -2,8 +2,12 @@
 
 import pytest
 
-from trainer_core import profiles
+from trainer_core import profiles, registry
 from trainer_core.errors import ProfileError
+from trainer_core.hardware import Accelerator, Machine
+from trainer_core.plan import fields
+from trainer_core.plan.sections import TrainingPlan
+from trainer_core.problems import blocking
 
 SHIPPED = sorted(profiles.shipped_folder().glob("*/*.toml"))
 GOOD = """
@@ -62,3 +66,20 @@ def test_a_profile_that_is_not_utf8_is_refused(tmp_path):
     file.write_bytes(b'id = "\xff"')
     with pytest.raises(ProfileError, match="UTF-8"):
         profiles.load(file)
+
+
+CLAIMED = [
+    (path, engine)
+    for path in SHIPPED
+    for engine in registry.available()
+    if path.parent.name in engine.manifest.families
+]
+
+
+@pytest.mark.parametrize(("path", "engine"), CLAIMED, ids=lambda part: getattr(part, "stem", None))
+def test_shipped_profile_blocks_on_no_engine_that_trains_its_family(path, engine):
+    profile = profiles.load(path)
+    job = {"model.path": "/m", "model.family": profile.family, "dataset.path": "/d", "output.name": "x"}
+    plan = TrainingPlan.model_validate(fields.nest({**job, **profile.settings}))
+    card = Machine((Accelerator("cuda", "a card", 2**35, 2**35, "8.9"),), 2**36, 2**36, 2**40, 8, "Linux x86_64", {})
+    assert blocking(engine.problems(plan, card)) == ()
