@@ -67,6 +67,13 @@ class Workbench:
         if {"dataset.path", "dataset.caption_extension", "dataset.trigger"} & set(values):
             self.read_dataset()
 
+    def asked_in(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+        """What somebody asked for in a run's plan, by path: all that is not so by itself and does not follow from the files."""
+        mine = {**self.draft.values, "native": {}}
+        follows = ("model.family", "model.prediction")
+        asked = fields.flatten(plan).items()
+        return {path: value for path, value in asked if path in mine and path not in follows and value != mine[path]}
+
     def reset(self, *paths: str) -> None:
         """Drops the user's values at these paths, so that profile, prefill or default show again."""
         self.draft = self.draft.without(Source.USER, *paths)

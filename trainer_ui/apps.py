@@ -90,6 +90,10 @@ class LoraTrainer:
             attempt(lambda: session.change(settings), session.note)
             attempt(lambda: session.bench.use_profile(profile), session.note)
             attempt(session.watch_running, session.note)
+            if session.run is not None and not (settings or profile):
+                # Back from a restart: the form shows what was asked for, not nothing.
+                run = session.run
+                attempt(lambda: session.change(session.bench.asked_in(run.directory.plan)), session.note)
             session.show()
         self.feed.start()
 

@@ -263,3 +263,17 @@ def test_the_feed_does_not_wait_for_a_handler_that_takes_long(started):
     with app.session.lock:
         wait_for(lambda: status(app.heard).get("state") == "COMPLETED", 60)
         assert points(app.heard) == list(range(1, 31))
+
+
+def test_after_a_restart_the_form_shows_what_the_running_job_was_asked_for(started, open_app):
+    app = started(steps=4000, steps_per_second=20)
+    asked = {
+        path: app.session.values[path] for path in ("dataset.path", "dataset.trigger", "output.name", "schedule.steps")
+    }
+    app.close()
+    again = open_app()
+    assert again.session.run.directory.path == app.session.run.directory.path
+    assert {path: again.session.values[path] for path in asked} == asked
+    assert again.session.bench.draft.source_of("memory.mixed_precision").name == "PREFILL", (
+        "what follows by itself stays so"
+    )
