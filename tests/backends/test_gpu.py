@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.backends.test_real_training import GIB, start, wait
+from tests.backends.test_real_training import GIB, wait
 from trainer_core import environments, hardware, places
 from trainer_core.demo import assets, checkpoint
 from trainer_core.demo.dataset import draw_dataset
@@ -27,14 +27,14 @@ def card():
     return machine.accelerator
 
 
-def test_an_sdxl_lora_is_trained_on_the_gpu(card, tmp_path):
+def test_an_sdxl_lora_is_trained_on_the_gpu(card, launch, tmp_path):
     assets.tokenizers()
     draw_dataset(tmp_path / "pictures")
     model = checkpoint.write("sdxl", tmp_path / "sdxl-random.safetensors")
     options = ["--engine", "kohya", "--model", model, "--dataset", tmp_path / "pictures", "--trigger", "blobbert"]
     options += ["--profile", "sdxl-character", "--name", "gpu", "--output", tmp_path / "loras", "--steps", str(STEPS)]
     options += ["--schedule-warmup-steps", "2", "--sampling-every-steps", "0", "--output-save-every-steps", "0"]
-    run = start(options, tmp_path)
+    run = launch(options)
     wait(run, lambda run: run.state in FINAL_STATES, seconds=1500)
     assert run.state is RunState.COMPLETED, run.diagnosis
     events, _ = run.events(0)

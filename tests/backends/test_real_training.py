@@ -4,12 +4,8 @@ An engine that is not installed is skipped, and the reason is printed. `python i
 """
 
 import json
-import os
-import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -18,7 +14,7 @@ from trainer_core import environments, hardware, places
 from trainer_core.demo import assets
 from trainer_core.demo.dataset import draw_dataset
 from trainer_core.events import Progress, Step
-from trainer_core.runs.run import FINAL_STATES, Run, RunState
+from trainer_core.runs.run import FINAL_STATES, RunState
 
 pytestmark = [pytest.mark.backend, pytest.mark.timeout(900)]
 STEPS = 6
@@ -85,20 +81,6 @@ def job(engine, pictures, folder, steps=STEPS):
     ]
 
 
-def start(arguments, tmp_path):
-    """Starts a run from a process of its own, kills that with -9, and attaches from this one."""
-    (tmp_path / "comfy").mkdir(exist_ok=True)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-m", "trainer_core.cli", "train", *map(str, arguments)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    ) as starter:
-        first = starter.stdout.readline()
-        starter.send_signal(signal.SIGKILL)
-    assert first.startswith("Run "), first + starter.stdout.read() if not starter.stdout.closed else first
-    return Run.attach(Path(first.rpartition(" in ")[2].strip()))
-
-
 def wait(run, until, seconds=600):
     deadline = time.monotonic() + seconds
     while not until(run):
@@ -125,9 +107,9 @@ def left_over(run):
     return marked
 
 
-def test_a_lora_is_trained_though_its_starter_is_killed(engine, pictures, tmp_path):
+def test_a_lora_is_trained_though_its_starter_is_killed(engine, pictures, launch, tmp_path):
     before = fingerprint(pictures)
-    run = start(job(engine, pictures, tmp_path), tmp_path)
+    run = launch(job(engine, pictures, tmp_path))
     wait(run, lambda run: run.state in FINAL_STATES)
     assert run.state is RunState.COMPLETED, run.diagnosis
     events, _ = run.events(0)
@@ -147,9 +129,9 @@ def test_a_lora_is_trained_though_its_starter_is_killed(engine, pictures, tmp_pa
     )
 
 
-def test_a_stopped_training_leaves_no_process_behind(engine, pictures, tmp_path):
+def test_a_stopped_training_leaves_no_process_behind(engine, pictures, launch, tmp_path):
     before = fingerprint(pictures)
-    run = start(job(engine, pictures, tmp_path, steps=3000), tmp_path)
+    run = launch(job(engine, pictures, tmp_path, steps=3000))
     wait(run, lambda run: any(isinstance(event, Progress) and event.step for event in run.events(0)[0]))
     assert run.state is RunState.RUNNING
     assert left_over(run)
