@@ -43,16 +43,27 @@ def _parameter(path: str) -> str:
     return path.replace(".", "__")
 
 
+def _metavar(setting: fields.SettingField) -> str:
+    if setting.choices:
+        return "|".join(choice or '""' for choice in setting.choices)
+    return {bool: "true|false", int: "N", float: "NUMBER"}.get(setting.base_type, "TEXT")
+
+
 def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds one option a setting (derived from its declaration), and those that choose file, profile and engine."""
     short = {path: name for name, path in SHORT.items()}
     for path, setting in reversed(list(fields.all_fields().items())):
         names = [short[path]] if path in short else []
         unit = f" [{setting.unit}]" if setting.unit else ""
+        # The values are checked by the declaration itself, so that a wrong one is refused in the same words everywhere.
         kind = click.Choice(setting.choices) if setting.choices else str
-        help_text = f"{setting.title}{unit}: {setting.doc}"
         option = click.option(
-            *names, _option_name(path), _parameter(path), type=kind, default=None, metavar="", help=help_text
+            *names,
+            _option_name(path),
+            _parameter(path),
+            type=kind,
+            metavar=_metavar(setting),
+            help=f"{setting.title}{unit}: {setting.doc}",
         )
         function = option(function)
     function = click.option(
