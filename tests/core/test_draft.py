@@ -189,3 +189,15 @@ def test_an_existing_lora_is_not_overwritten_and_that_is_said(draft, backend):
 
 def test_every_value_has_a_source(draft):
     assert set(draft.values) == set(fields.all_fields())
+
+
+def test_a_link_into_a_download_cache_is_refused_where_the_engine_would_not_know_the_file(draft, backend, tmp_path):
+    (tmp_path / "0a1b2c").write_bytes(b"")
+    (tmp_path / "linked.safetensors").symlink_to("0a1b2c")
+    (tmp_path / "good.safetensors").symlink_to("model.safetensors")
+    said = {
+        name: [p.message for p in blocking(changed(draft, model__path=str(tmp_path / name)).problems(backend))]
+        for name in ("linked.safetensors", "good.safetensors")
+    }
+    assert "follows the link" in said["linked.safetensors"][0]
+    assert said["good.safetensors"] == []

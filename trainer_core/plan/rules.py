@@ -80,6 +80,21 @@ def model_is_known(case: Case) -> Iterator[Problem]:
         yield Problem("model.prediction", "error", message, fix)
 
 
+def model_is_no_blind_link(case: Case) -> Iterator[Problem]:
+    """A link to a model keeps its ending, for an engine that looks at the ending of what the link leads to."""
+    path = places.typed(case.plan.model.path)
+    engine = case.backend.manifest if case.backend else None
+    if engine is None or not engine.tables.get("model", {}).get("follows_links"):
+        return
+    if not places.is_there(path) or not path.is_symlink():
+        return
+    if path.resolve().suffix != path.suffix:
+        message = f"{engine.title} follows the link {path.name} to a file without its ending (a download cache has such files)"
+        yield Problem(
+            "model.path", "error", f"{message} and would not know it. Copy the model, or link it by hard link."
+        )
+
+
 def vae_exists(case: Case) -> Iterator[Problem]:
     """The VAE that was named is there."""
     plan = case.plan
@@ -253,6 +268,7 @@ def learning_rate_suits_optimizer(case: Case) -> Iterator[Problem]:
 RULES: tuple[Rule, ...] = (
     model_is_known,
     model_is_whole,
+    model_is_no_blind_link,
     vae_exists,
     paths_are_readable_by_engines,
     engine_claims_family,
