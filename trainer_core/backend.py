@@ -48,7 +48,7 @@ class BackendManifest:
     """The data of a `backend.toml`: who the engine is and what it claims.
 
     `refused` maps a family id to the sentence why this engine does not train it. `hidden` engines exist for tests and
-    are never offered. `optimizers` maps Easel's names to the engine's spelling. `tables` is the whole parsed file.
+    are never offered. Of several engines for a family the one with the lowest `rank` is chosen. `optimizers` maps Easel's names to the engine's spelling. `tables` is the whole parsed file.
     """
 
     id: str
@@ -61,6 +61,7 @@ class BackendManifest:
     diagnosis: Sequence[Mapping[str, str]] = ()
     hidden: bool = False
     needs_installation: bool = True
+    rank: int = 100
     tables: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -90,6 +90,7 @@ def load_manifest(path: Path) -> BackendManifest:
             diagnosis=_toml(signatures).get("signature", ()) if signatures.is_file() else (),
             hidden=tables.get("hidden", False),
             needs_installation=tables.get("needs_installation", True),
+            rank=tables.get("rank", 100),
             tables=tables,
         )
     except TypeError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from trainer_core.problems import Problem
 from trainer_core.runs.place import place_for
 from trainer_core.runs.run import Run
 
-PREFERRED_ENGINES = ("kohya", "simpletuner")
-"""The order in which engines are chosen when several train a family; others come after, by id."""
+READ_AGAIN = ("dataset.path", "dataset.caption_extension", "dataset.trigger", "model.path", "model.family")
+"""Settings the dataset's facts stand on: the model too, for it decides by which engine's rules the folder is read."""
 
 
 class Workbench:
@@ -62,10 +62,7 @@ class Workbench:
     def set(self, values: Mapping[str, Any]) -> None:
         """Takes values from the user, by dotted path, and reads the files they name."""
         self.draft = self.draft.with_values(Source.USER, values)
-        if "model.path" in values:
-            self.read_model()
-        if {"dataset.path", "dataset.caption_extension", "dataset.trigger"} & set(values):
-            self.read_dataset()
+        self._read_again(values)
 
     def asked_in(self, plan: Mapping[str, Any]) -> dict[str, Any]:
         """What somebody asked for in a run's plan, by path: all that is not so by itself and does not follow from the files."""
@@ -77,6 +74,7 @@ class Workbench:
     def reset(self, *paths: str) -> None:
         """Drops the user's values at these paths, so that profile, prefill or default show again."""
         self.draft = self.draft.without(Source.USER, *paths)
+        self._read_again(paths)
 
     def use_profile(self, chosen: str) -> None:
         """Puts a shipped profile (by id) or a profile file (by path) under the user's values; "" takes it away.
@@ -138,6 +136,13 @@ class Workbench:
         assert dataset is not None  # dataset_is_usable blocks a plan without one
         return Run.start(plan, backend, dataset, machine=self.facts.machine, folder=folder or places.runs())
 
+    def _read_again(self, changed: Iterable[str]) -> None:
+        changed = set(changed)
+        if "model.path" in changed:
+            self.read_model()
+        if changed.intersection(READ_AGAIN):
+            self.read_dataset()
+
     def _text(self, path: str) -> str:
         """The value of a setting that is text; "" for one of another type, which the draft refuses."""
         value = self.draft.values[path]
@@ -183,13 +188,13 @@ def recognise(path: Path) -> tuple[detection.Detection | None, str]:
 
 
 def choose(family: str) -> Backend | None:
-    """The engine for a family: installed before not installed, then in the preferred order; None when none trains it."""
+    """The engine for a family: installed before not installed, then by the rank it gives itself; None when none trains it."""
     claiming = [backend for backend in registry.available() if family in backend.manifest.families]
 
     def rank(backend: Backend) -> tuple[bool, int, str]:
-        name = backend.manifest.id
-        place = PREFERRED_ENGINES.index(name) if name in PREFERRED_ENGINES else len(PREFERRED_ENGINES)
-        return environments.installed(name) is None, place, name
+        manifest = backend.manifest
+        missing = manifest.needs_installation and environments.installed(manifest.id) is None
+        return missing, manifest.rank, manifest.id
 
     return min(claiming, key=rank, default=None)
 

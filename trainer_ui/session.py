@@ -101,10 +101,6 @@ class Session:
     def reset(self, path: str) -> None:
         """Drops the user's value of a setting."""
         self.bench.reset(path)
-        if path.startswith("dataset."):
-            self.bench.read_dataset()
-        if path == "model.path":
-            self.bench.read_model()
 
     def start(self) -> None:
         """Starts the job in a thread, since every picture is read whole first."""

@@ -222,12 +222,15 @@ def test_a_detached_run_is_listed_followed_and_stopped_from_elsewhere(easel, job
 
 
 def test_outside_text_is_shown_as_text(easel, shared, tmp_path):
-    folder = tmp_path / HOSTILE.replace("/", "")
+    folder = tmp_path / "pictures"
     folder.mkdir()
-    (folder / "a.png").write_bytes(b"<html>" + HOSTILE.encode())
-    done = easel("dataset", "check", folder)
-    assert "\x1b[31m" not in done.stdout
-    assert "<img" not in done.stdout or "onerror" in done.stdout, "shown whole, as text"
+    (folder / f"{HOSTILE}.png").write_bytes(b"<html>")
+    (folder / f"{HOSTILE}.safetensors").write_bytes(b"<html>")
+    looked = easel("dataset", "check", folder, check=3).stdout
+    detected = easel("detect", folder / f"{HOSTILE}.safetensors", check=1).stdout
+    for shown in (looked, detected):
+        assert "\x1b" not in shown
+        assert HOSTILE.replace("\x1b", "\\u001b") in shown, "shown whole, as text: no markup is taken out of it"
 
 
 def test_backends_and_doctor_say_what_is_here(easel):
