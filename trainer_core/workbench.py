@@ -64,12 +64,17 @@ class Workbench:
         self.draft = self.draft.with_values(Source.USER, values)
         self._read_again(values)
 
-    def asked_in(self, plan: Mapping[str, Any]) -> dict[str, Any]:
-        """What somebody asked for in a run's plan, by path: all that is not so by itself and does not follow from the files."""
+    def begin_from(self, run: Run) -> None:
+        """Takes what a run was asked for: its profile, where that ships with Easel, and the values that differ.
+
+        What is so by itself, and what follows from the files, is left to them.
+        """
+        profile = str(run.directory.versions.get("profile", ""))
+        self.use_profile(profile if profile in profiles.shipped() else "")
         mine = {**self.draft.values, "native": {}}
         follows = ("model.family", "model.prediction")
-        asked = fields.flatten(plan).items()
-        return {path: value for path, value in asked if path in mine and path not in follows and value != mine[path]}
+        asked = fields.flatten(run.directory.plan).items()
+        self.set({path: value for path, value in asked if path in mine and path not in follows and value != mine[path]})
 
     def reset(self, *paths: str) -> None:
         """Drops the user's values at these paths, so that profile, prefill or default show again."""
@@ -134,7 +139,10 @@ class Workbench:
         self.read_dataset(quick=False)
         plan, backend, dataset = self.draft.plan(self._ready_backend()), self._ready_backend(), self.facts.dataset
         assert dataset is not None  # dataset_is_usable blocks a plan without one
-        return Run.start(plan, backend, dataset, machine=self.facts.machine, folder=folder or places.runs())
+        profile = self.profile.id if self.profile else ""
+        return Run.start(
+            plan, backend, dataset, machine=self.facts.machine, folder=folder or places.runs(), profile=profile
+        )
 
     def _read_again(self, changed: Iterable[str]) -> None:
         changed = set(changed)

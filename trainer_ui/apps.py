@@ -93,7 +93,7 @@ class LoraTrainer:
             if session.run is not None and not (settings or profile):
                 # Back from a restart: the form shows what was asked for, not nothing.
                 run = session.run
-                attempt(lambda: session.change(session.bench.asked_in(run.directory.plan)), session.note)
+                attempt(lambda: session.bench.begin_from(run), session.note)
             session.show()
         self.feed.start()
 

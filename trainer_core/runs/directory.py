@@ -2,7 +2,7 @@
 
     plan.toml        what was asked for; `easel train plan.toml` asks for the same again
     spec.json        what the backend made of it; written last, so its presence means a whole run
-    versions.json    schema version of this folder, and the versions of Easel, engine and Python
+    versions.json    schema version of this folder, the versions of Easel, engine and Python, and the profile
     hardware.json    the machine
     dataset/         links to the pictures; the engine works here and never in the user's folder
     output/          what the engine writes

@@ -55,10 +55,12 @@ class Run:
         *,
         machine: Machine | None = None,
         folder: Path | None = None,
+        profile: str = "",
     ) -> Self:
         """A run that is ready to be launched: its folder with the staged dataset and the engine's files.
 
-        `folder` is where run folders are kept; `dataset` is None only for an engine that needs no pictures.
+        `folder` is where run folders are kept; `dataset` is None only for an engine that needs no pictures; `profile` is
+        the id of the profile that values of the plan come from.
 
         Raises:
             RunError: the folder cannot be written.
@@ -75,6 +77,7 @@ class Run:
                 "engine": backend.manifest.id,
                 "engine_version": place.version,
                 "engine_python": str(place.python),
+                "profile": profile,
             }
             directory.write_job(plan.model_dump(), spec, versions, machine.to_dict() if machine else {})
             undo.pop_all()
@@ -89,6 +92,7 @@ class Run:
         *,
         machine: Machine | None = None,
         folder: Path | None = None,
+        profile: str = "",
     ) -> Self:
         """A run that goes on when this process ends. Parameters as for `prepare`.
 
@@ -96,7 +100,7 @@ class Run:
             RunError: the engine is not installed, or the runner cannot be started.
         """
         check_installed(backend)
-        run = cls.prepare(plan, backend, dataset, machine=machine, folder=folder)
+        run = cls.prepare(plan, backend, dataset, machine=machine, folder=folder, profile=profile)
         run.launch()
         return run
 
