@@ -14,6 +14,9 @@ from typing import Any
 
 from trainer_core.problems import Problem
 
+COMMON = "common.json"
+"""What all programs of an engine share."""
+
 _WORDS = {
     "str": "text",
     "path": "text",
@@ -26,12 +29,16 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Option:
-    """One option: `type` is a key of `_WORDS` or "any", `many` when it takes a list, `choices` when only some values."""
+    """One option: `type` is a key of `_WORDS` or "any", `many` when it takes a list, `choices` when only some values.
+
+    `families` are the model families that have it, in the engine's words; empty means all.
+    """
 
     type: str
     many: bool = False
     choices: tuple[Any, ...] = ()
     default: Any = None
+    families: tuple[str, ...] = ()
 
     def complaint(self, value: Any) -> str | None:
         """What is wrong with a value, as the rest of a sentence; None when nothing is."""
@@ -100,10 +107,22 @@ def native_problems(
 
 @functools.cache
 def load(path: Path) -> EngineOptions:
-    """The options recorded in a JSON file: {"program", "version", "options": {name: {"type", ...}}}."""
+    """The options recorded in a JSON file: {"program", "version", "common", "options": {name: {"type", ...}}}.
+
+    `common` says that the options in `common.json` beside it belong to this program too. Source: engine_dump.py.
+    """
     data = json.loads(path.read_text(encoding="utf-8"))
-    options = {
-        name: Option(entry["type"], bool(entry.get("many")), tuple(entry.get("choices", ())), entry.get("default"))
-        for name, entry in data["options"].items()
-    }
+    options = {name: _option(entry) for name, entry in data["options"].items()}
+    if data.get("common"):
+        options |= load(path.with_name(COMMON)).options
     return EngineOptions(data["program"], data["version"], options)
+
+
+def _option(entry: Mapping[str, Any]) -> Option:
+    return Option(
+        type=entry["type"],
+        many=bool(entry.get("many")),
+        choices=tuple(entry.get("choices", ())),
+        default=entry.get("default"),
+        families=tuple(entry.get("families", ())),
+    )
