@@ -36,11 +36,24 @@ class DatasetRules:
 
 @dataclass(frozen=True)
 class FamilyClaim:
-    """What an engine does with one model family; `options` are the engine's own words (script, model_family, ...)."""
+    """What an engine does with one model family.
+
+    `options` are the engine's own words for the family (model_family, bucket_step, ...), `methods` those for each method
+    it claims (script, network module, ...). `parts` maps the settings of `ModelSettings` that name a file beside the model
+    to the engine's option, `optional_parts` are those of them that may stay empty. `algorithms` are the kinds of network
+    it trains for this family.
+    """
 
     family: str
-    methods: frozenset[str]
+    methods: Mapping[str, Mapping[str, Any]]
     options: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
+    optional_parts: tuple[str, ...] = ()
+    algorithms: tuple[str, ...] = ("lora",)
+
+    def cell(self, method: str) -> dict[str, Any]:
+        """The engine's words for the family and one of its methods; those of the method win."""
+        return {**self.options, **self.methods.get(method, {})}
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,8 @@ class BackendManifest:
     """The data of a `backend.toml`: who the engine is and what it claims.
 
     `refused` maps a family id to the sentence why this engine does not train it. `hidden` engines exist for tests and
-    are never offered. Of several engines for a family the one with the lowest `rank` is chosen. `optimizers` maps Easel's names to the engine's spelling. `tables` is the whole parsed file.
+    are never offered. Of several engines for a family the one with the lowest `rank` is chosen. `optimizers` and
+    `schedulers` map the names of the catalogue to the engine's spelling. `tables` is the whole parsed file.
     """
 
     id: str
@@ -58,6 +72,7 @@ class BackendManifest:
     refused: Mapping[str, str]
     optimizers: Mapping[str, str]
     dataset: DatasetRules
+    schedulers: Mapping[str, str] = field(default_factory=dict)
     diagnosis: Sequence[Mapping[str, str]] = ()
     hidden: bool = False
     needs_installation: bool = True
@@ -71,7 +86,8 @@ class Place:
 
     `run` is the run folder, `dataset` the folder of staged pictures inside it, `output` where the engine writes,
     `python` the interpreter of the engine's environment, `checkout` its source folder where it has one,
-    `version` the installed version, `options` facts about the installation that rendering depends on.
+    `version` the installed version, `options` facts about the installation that rendering depends on. `captions` are the
+    captions of the staged pictures by file name without its ending, for an engine that wants them in a file of its own.
     """
 
     run: Path
@@ -81,6 +97,7 @@ class Place:
     checkout: Path | None = None
     version: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    captions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

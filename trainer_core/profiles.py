@@ -16,6 +16,7 @@ from typing import Any
 from trainer_core import places
 from trainer_core.errors import ProfileError
 from trainer_core.plan import fields
+from trainer_core.plan.sections import PARTS
 
 LARGEST_FILE_BYTES = 64 * 1024
 REQUIRED_TEXTS = ("id", "title", "family", "method", "use", "explanation")
@@ -24,7 +25,8 @@ JOB_FIELDS = frozenset(
         "model.path",
         "model.family",
         "model.prediction",
-        "model.vae",
+        "model.method",
+        *(f"model.{part}" for part in PARTS),
         "dataset.path",
         "dataset.trigger",
         "output.name",
@@ -69,7 +71,11 @@ def load(path: Path) -> Profile:
     if not isinstance(sources, list) or not all(isinstance(source, str) for source in sources):
         raise ProfileError(f"{path.name}: sources must be a list of texts.")
     texts = {key: data[key].strip() for key in REQUIRED_TEXTS}
-    return Profile(**texts, sources=tuple(sources), settings=_settings(path, data.get("settings", {})))
+    method, sentence = fields.check("model.method", texts["method"])
+    if sentence:
+        raise ProfileError(f"{path.name}: {sentence}")
+    settings = {"model.method": method, **_settings(path, data.get("settings", {}))}
+    return Profile(**texts, sources=tuple(sources), settings=settings)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -86,6 +86,7 @@ def load_manifest(path: Path) -> BackendManifest:
             families={family: _claim(family, dict(table)) for family, table in tables["families"].items()},
             refused=tables.get("refused", {}),
             optimizers=tables.get("optimizers", {}),
+            schedulers=tables.get("schedulers", {}),
             dataset=DatasetRules(**{**dataset, "extensions": frozenset(dataset["extensions"])}),
             diagnosis=_toml(signatures).get("signature", ()) if signatures.is_file() else (),
             hidden=tables.get("hidden", False),
@@ -104,7 +105,12 @@ def load_manifest(path: Path) -> BackendManifest:
 
 
 def _claim(family: str, table: dict[str, Any]) -> FamilyClaim:
-    return FamilyClaim(family, frozenset(table.pop("methods")), table)
+    """A family's table; `methods` is a list of names, or a table of the engine's words by method."""
+    methods = table.pop("methods")
+    parts, optional = table.pop("parts", {}), tuple(table.pop("optional_parts", ()))
+    algorithms = tuple(table.pop("algorithms", ("lora",)))
+    by_method = methods if isinstance(methods, Mapping) else {method: {} for method in methods}
+    return FamilyClaim(family, by_method, table, parts, optional, algorithms)
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from trainer_core import detection, environments, hardware, header, places, prefill, profiles, registry
 from trainer_core.backend import Backend, JobSpec
 from trainer_core.datasets import scan
+from trainer_core.datasets.stage import captions
 from trainer_core.errors import DatasetError, EaselError, PlanError, ProfileError
 from trainer_core.plan import fields
 from trainer_core.plan.draft import Draft, Source
@@ -127,7 +128,8 @@ class Workbench:
         if backend is None:
             return None
         plan = self.draft.plan(backend)
-        return backend.render(plan, place_for(backend, places.runs() / "preview"))
+        shown = captions(self.facts.dataset, plan.dataset.trigger) if self.facts.dataset else {}
+        return backend.render(plan, place_for(backend, places.runs() / "preview", shown))
 
     def start(self, folder: Path | None = None) -> Run:
         """Starts the job as a run of its own, which goes on when this process ends.

@@ -8,8 +8,10 @@ from typing import Any
 
 from trainer_core.backend import Backend, Place
 from trainer_core.hardware import Accelerator, Machine
-from trainer_core.plan import fields
+from trainer_core.plan import fields, rules
+from trainer_core.plan.facts import Facts
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.problems import Problem
 
 GIB = 1024**3
 CPU = Accelerator("cpu", "a processor")
@@ -28,6 +30,10 @@ CONTEXTS: Mapping[str, Mapping[str, Any]] = {
     "schedule.restarts": {"schedule.scheduler": "cosine_with_restarts"},
     "schedule.warmup_steps": {"schedule.scheduler": "constant_with_warmup"},
     "dataset.keep_tokens": {"dataset.shuffle_captions": True},
+    "schedule.min_rate_ratio": {"schedule.scheduler": "cosine_with_min_lr"},
+    "schedule.power": {"schedule.scheduler": "polynomial"},
+    "schedule.timescale": {"schedule.scheduler": "inverse_sqrt"},
+    "schedule.decay_steps": {"schedule.scheduler": "warmup_stable_decay", "schedule.decay_steps": 100},
 }
 
 
@@ -36,8 +42,13 @@ def machine(*accelerators: Accelerator) -> Machine:
     return Machine(accelerators or (CPU,), 16 * GIB, 12 * GIB, 100 * GIB, 4, "Linux x86_64", {})
 
 
+def cells(backend: Backend) -> list[tuple[str, str]]:
+    """Every (family, method) that an engine claims."""
+    return [(family, method) for family, claim in sorted(backend.manifest.families.items()) for method in claim.methods]
+
+
 def plan(family: str, **values: Any) -> TrainingPlan:
-    """A plan that trains a LoRA of this family on a GPU; `values` by path, with two underscores for the dot."""
+    """A plan that trains this family on a GPU; `values` by path, with two underscores for the dot."""
     changed = {path.replace("__", "."): value for path, value in values.items() if path != "native"}
     flat = {path: setting.default for path, setting in fields.all_fields().items()}
     flat |= {
@@ -63,8 +74,11 @@ def other_value(setting: fields.SettingField) -> Any:
     """A value of this setting that is allowed and is not its default."""
     if setting.choices:
         return next(choice for choice in sorted(setting.choices, reverse=True) if choice not in ("", setting.default))
-    if isinstance(setting.default, bool):
+    if setting.base_type is bool:
         return not setting.default
+    if setting.default is None:
+        low, high = setting.minimum or 0, setting.maximum or 1
+        return setting.base_type(low + (high - low) / 2)
     if isinstance(setting.default, int | float):
         larger = setting.default + max(1, setting.default)
         inside = setting.maximum is None or larger <= setting.maximum
@@ -74,17 +88,26 @@ def other_value(setting: fields.SettingField) -> Any:
     )
 
 
-def dropped_settings(backend: Backend, family: str, where: Place, owned_elsewhere: frozenset[str]) -> Iterator[str]:
+def problems(backend: Backend, case: TrainingPlan, *accelerators: Accelerator) -> list[Problem]:
+    """What the core's rules and the engine's say of a plan, but for files that are not there in a test."""
+    where = machine(*(accelerators or (CARD,)))
+    found = [*rules.check(rules.Case(case, Facts(where), backend)), *backend.problems(case, where)]
+    return [problem for problem in found if "does not exist" not in problem.message]
+
+
+def dropped_settings(
+    backend: Backend, family: str, method: str, where: Place, owned_elsewhere: frozenset[str]
+) -> Iterator[str]:
     """The paths of settings that change neither the rendered job nor what is said about the plan."""
     for path, setting in fields.all_fields().items():
-        if path in owned_elsewhere or len(setting.choices) == 1:
+        if path in owned_elsewhere or len(setting.choices) == 1 or path in ("model.family", "model.method"):
             continue
         context = {key.replace(".", "__"): value for key, value in _context(path).items()}
-        before = plan(family, **context)
-        after = plan(family, **{**context, path.replace(".", "__"): other_value(setting)})
-        said = backend.problems(after, machine(CARD))
+        before = plan(family, **{"model__method": method, **context})
+        after = plan(family, **{"model__method": method, **context, path.replace(".", "__"): other_value(setting)})
+        said = problems(backend, after)
         refused = {problem.path for problem in said} & {path, *_context(path)}
-        if path == "model.family" or refused or said != backend.problems(before, machine(CARD)):
+        if refused or said != problems(backend, before):
             continue
         if backend.render(before, where) == backend.render(after, where):
             yield path

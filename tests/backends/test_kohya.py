@@ -74,9 +74,9 @@ def test_rendered_files_are_as_recorded(family, variant):
         assert text == golden.read_text("utf-8"), f"{golden} is another: look whether the change is meant"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_no_setting_is_dropped_without_a_word(family):
-    assert list(engine_plans.dropped_settings(backend, family, place(), ELSEWHERE)) == []
+@pytest.mark.parametrize(("family", "method"), engine_plans.cells(backend))
+def test_no_setting_is_dropped_without_a_word(family, method):
+    assert list(engine_plans.dropped_settings(backend, family, method, place(), ELSEWHERE)) == []
 
 
 @pytest.mark.parametrize("family", FAMILIES)

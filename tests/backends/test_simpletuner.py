@@ -72,8 +72,9 @@ def test_rendered_files_are_as_recorded(variant):
         assert text == golden.read_text("utf-8"), f"{golden} is another: look whether the change is meant"
 
 
-def test_no_setting_is_dropped_without_a_word():
-    assert list(engine_plans.dropped_settings(backend, "sdxl", place(), ELSEWHERE)) == []
+@pytest.mark.parametrize(("family", "method"), engine_plans.cells(backend))
+def test_no_setting_is_dropped_without_a_word(family, method):
+    assert list(engine_plans.dropped_settings(backend, family, method, place(), ELSEWHERE)) == []
 
 
 def test_all_rendered_keys_belong_to_the_plan_alone():

@@ -54,15 +54,23 @@ def stage(dataset: Dataset, folder: Path, trigger: str = "") -> Staged:
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise DatasetError(f"{printable(str(folder))} is not empty, so no dataset can be staged there.")
-    digits = len(str(len(dataset.pictures)))
-    stems = [f"{number:0{digits}}-{_safe(item.path.stem)}" for number, item in enumerate(dataset.pictures, 1)]
+    texts = captions(dataset, trigger)
+    stems = list(texts)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         done = list(pool.map(lambda picture, stem: _place(picture, folder / stem), dataset.pictures, stems))
-    for picture, stem in zip(dataset.pictures, stems, strict=True):
+    for stem, text in texts.items():
         for ending in {dataset.caption_extension, ALWAYS_WRITTEN}:
-            text = f"{picture.caption or trigger.strip()}\n"
-            (folder / f"{stem}{ending}").write_text(text, encoding="utf-8", newline="\n")
+            (folder / f"{stem}{ending}").write_text(f"{text}\n", encoding="utf-8", newline="\n")
     return Staged(done.count("link"), done.count("copy"), done.count("corrected"))
+
+
+def captions(dataset: Dataset, trigger: str = "") -> dict[str, str]:
+    """The captions of the pictures as they are staged, by file name without its ending, in order."""
+    digits = len(str(len(dataset.pictures)))
+    return {
+        f"{number:0{digits}}-{_safe(picture.path.stem)}": picture.caption or trigger.strip()
+        for number, picture in enumerate(dataset.pictures, 1)
+    }
 
 
 def _place(picture: Picture, target: Path) -> str:

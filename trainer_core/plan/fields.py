@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -37,7 +38,12 @@ class SettingField:
         """bool, int, float or str."""
         if self.choices:
             return str
-        return self.annotation
+        return next(kind for kind in get_args(self.annotation) or (self.annotation,) if kind is not NoneType)
+
+    @property
+    def optional(self) -> bool:
+        """Whether it can be left empty (None), which means as the rest has it."""
+        return get_origin(self.annotation) is UnionType
 
 
 def _bound(info: FieldInfo, *names: str) -> float | None:
@@ -115,6 +121,8 @@ def from_text(path: str, text: str) -> tuple[Any, str]:
     """The value that command line text stands for, and "" or the sentence why it is refused."""
     field = all_fields()[path]
     kind = field.base_type
+    if field.optional and text.strip().lower() in ("", "none"):
+        return None, ""
     if kind is bool:
         words = {
             "true": True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ TOKENIZERS = "tokenizers"
 """The folder below the models folder with tokenizers that were made or downloaded for engines that take one."""
 
 
-def place_for(backend: Backend, folder: Path) -> Place:
-    """The place for a run in `folder`, which need not exist.
+def place_for(backend: Backend, folder: Path, captions: Mapping[str, str] | None = None) -> Place:
+    """The place for a run in `folder`, which need not exist; `captions` are those of its staged pictures.
 
     An engine that needs no installation runs with Easel's own Python; one that is not installed gets the interpreter it would
     have, so that its command can be shown.
@@ -23,6 +24,7 @@ def place_for(backend: Backend, folder: Path) -> Place:
     folder = folder.absolute()
     own = backend.manifest.id
     inside: dict[str, Any] = {"run": folder, "dataset": folder / "dataset", "output": folder / "output"}
+    inside["captions"] = captions or {}
     if not backend.manifest.needs_installation:
         return Place(**inside, python=Path(sys.executable))
     found = environments.installed(own)

@@ -18,7 +18,7 @@ from trainer_core.backend import Backend
 from trainer_core.diagnosis import Diagnosis
 from trainer_core.errors import RunError
 from trainer_core.events import Event
-from trainer_core.plan.sections import TrainingPlan
+from trainer_core.plan.sections import MODEL_FILES, TrainingPlan
 from trainer_core.runs import processes
 from trainer_core.runs.directory import RunDirectory
 from trainer_core.runs.place import check_installed, place_for
@@ -69,7 +69,7 @@ class Run:
         with contextlib.ExitStack() as undo:
             undo.callback(directory.remove)
             plan = _with_absolute_paths(plan)
-            place = place_for(backend, directory.path)
+            place = place_for(backend, directory.path, _captions(dataset, plan))
             spec = backend.render(plan, place)
             if dataset is not None:
                 _stage(dataset, directory, plan)
@@ -79,7 +79,9 @@ class Run:
                 "engine_python": str(place.python),
                 "profile": profile,
             }
-            directory.write_job(plan.model_dump(), spec, versions, machine.to_dict() if machine else {})
+            directory.write_job(
+                plan.model_dump(exclude_none=True), spec, versions, machine.to_dict() if machine else {}
+            )
             undo.pop_all()
         return cls(directory)
 
@@ -300,6 +302,12 @@ def list_runs(folder: Path) -> list[Run]:
     return found
 
 
+def _captions(dataset: Dataset | None, plan: TrainingPlan) -> dict[str, str]:
+    from trainer_core.datasets.stage import captions
+
+    return captions(dataset, plan.dataset.trigger) if dataset is not None else {}
+
+
 def _stage(dataset: Dataset, directory: RunDirectory, plan: TrainingPlan) -> None:
     from trainer_core.datasets.stage import stage
 
@@ -317,7 +325,7 @@ def _with_absolute_paths(plan: TrainingPlan) -> TrainingPlan:
     for a path below its own folder. One whose target has another ending (the Hub's cache) is left to the engine.
     """
     output = plan.output
-    model = {name: _followed(value) for name in ("path", "vae") if (value := getattr(plan.model, name))}
+    model = {name: _followed(value) for name in MODEL_FILES if (value := getattr(plan.model, name))}
     changes = {
         name: str(places.typed(value).absolute()) for name in ("folder", "copy_to") if (value := getattr(output, name))
     }

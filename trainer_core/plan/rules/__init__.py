@@ -1,0 +1,41 @@
+"""The rules every plan must keep, whatever the engine.
+
+Each is a small function that yields Problems, with a fix where one exists. What only one engine stumbles over is checked
+by that engine.
+"""
+
+from __future__ import annotations
+
+from trainer_core.plan.rules import choices, course, data, model, output
+from trainer_core.plan.rules.case import Case, Rule
+from trainer_core.problems import Problem
+
+__all__ = ["RULES", "Case", "check"]
+
+RULES: tuple[Rule, ...] = (
+    model.model_is_known,
+    model.model_is_whole,
+    model.model_is_no_blind_link,
+    model.parts_are_there,
+    model.paths_are_readable_by_engines,
+    model.engine_claims_family,
+    model.engine_claims_method,
+    data.dataset_is_usable,
+    data.trigger_is_good,
+    data.embedding_has_a_beginning,
+    output.name_is_good,
+    output.folders_can_be_written,
+    output.output_is_new,
+    choices.engine_has_what_is_chosen,
+    choices.settings_are_read,
+    choices.optimizer_works_here,
+    course.schedule_fits,
+    course.samples_can_be_drawn,
+    course.learning_rate_suits_optimizer,
+    course.curve_fits_scheduler,
+)
+
+
+def check(case: Case) -> list[Problem]:
+    """All Problems of a plan under every rule."""
+    return [problem for rule in RULES for problem in rule(case)]

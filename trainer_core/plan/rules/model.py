@@ -1,0 +1,127 @@
+"""Rules for the base model, the files beside it, and who trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainer_core import places
+from trainer_core.plan import fields
+from trainer_core.plan.rules.case import Case
+from trainer_core.plan.sections import MODEL_FILES, PARTS
+from trainer_core.problems import Fix, Problem
+
+
+def model_is_known(case: Case) -> Iterator[Problem]:
+    """A model is chosen, exists and is recognised, and nothing said contradicts the file."""
+    plan, facts = case.plan, case.facts
+    if not plan.model.path:
+        yield Problem("model.path", "error", "No base model is chosen. Pick a checkpoint file or a diffusers folder.")
+        return
+    if not places.is_there(places.typed(plan.model.path)):
+        yield Problem("model.path", "error", f"The base model {plan.model.path} does not exist.")
+        return
+    detection = facts.detection
+    if detection is None:
+        reason = facts.detection_error or "its header was not read"
+        yield Problem("model.path", "error", f"The base model could not be recognised: {reason}")
+        return
+    if detection.role not in ("checkpoint", "diffusion_model"):
+        kind = "not recognised" if detection.role == "unknown" else f"a {detection.role.replace('_', ' ')}"
+        why = f" ({detection.evidence[0]})" if detection.evidence else ""
+        yield Problem("model.path", "error", f"This file is {kind}, not a base model that can be trained on{why}.")
+    if detection.family and plan.model.family != detection.family:
+        fix = Fix("Use what the file says", {"model.family": ""})
+        message = f"The family is set to {plan.model.family}, but the file is {detection.family}."
+        yield Problem("model.family", "error", message, fix)
+    said = detection.prediction
+    if said and plan.model.prediction and plan.model.prediction != said:
+        fix = Fix("Use what the file says", {"model.prediction": ""})
+        message = (
+            f"Prediction is set to {plan.model.prediction}, but the file is marked {said}: training would yield noise."
+        )
+        yield Problem("model.prediction", "error", message, fix)
+
+
+def model_is_no_blind_link(case: Case) -> Iterator[Problem]:
+    """A link to a model keeps its ending, for an engine that looks at the ending of what the link leads to."""
+    path = places.typed(case.plan.model.path)
+    engine = case.backend.manifest if case.backend else None
+    if engine is None or not engine.tables.get("model", {}).get("follows_links"):
+        return
+    if not places.is_there(path) or not path.is_symlink():
+        return
+    if path.resolve().suffix != path.suffix:
+        message = f"{engine.title} follows the link {path.name} to a file without its ending (a download cache has such files)"
+        yield Problem(
+            "model.path", "error", f"{message} and would not know it. Copy the model, or link it by hard link."
+        )
+
+
+def parts_are_there(case: Case) -> Iterator[Problem]:
+    """The files a model needs beside it are named and exist, and no file is named that nothing reads."""
+    known, claim = fields.all_fields(), case.claim
+    detection = case.facts.detection
+    inside = detection is not None and detection.role == "checkpoint"
+    for part in PARTS:
+        path, value = f"model.{part}", getattr(case.plan.model, part)
+        title = known[path].title
+        if value and not places.is_there(places.typed(value)):
+            yield Problem(path, "error", f"The {title} {value} does not exist.", Fix("Name none", {path: ""}))
+        elif claim is None:
+            continue
+        elif value and part not in claim.parts:
+            message = f"{title} has no effect: with this engine, a model of this family has none beside it."
+            yield Problem(path, "warning", message, Fix("Name none", {path: ""}))
+        elif not value and part in claim.parts and part not in claim.optional_parts and not inside:
+            yield Problem(path, "error", f"This model needs a {title} file beside it, and none is named.")
+
+
+def model_is_whole(case: Case) -> Iterator[Problem]:
+    """A single file holds the text encoders and the VAE that its training starts from, where they cannot lie beside it."""
+    detection, claim = case.facts.detection, case.claim
+    if detection is None or claim is None or detection.role != "diffusion_model":
+        return
+    if set(claim.parts) <= set(claim.optional_parts):
+        message = "This file is the diffusion model alone: text encoders or VAE are missing, and training needs them."
+        yield Problem("model.path", "error", f"{message} Choose the whole checkpoint.")
+
+
+def paths_are_readable_by_engines(case: Case) -> Iterator[Problem]:
+    """The names of the files an engine is told of are UTF-8, as its configuration is."""
+    model = case.plan.model
+    for path, text in ((f"model.{name}", getattr(model, name)) for name in MODEL_FILES):
+        if text != text.encode("utf-8", "ignore").decode():
+            message = f"{text!r:.100} is not UTF-8, so no engine finds it by its configuration. Rename the file."
+            yield Problem(path, "error", message)
+
+
+def engine_claims_family(case: Case) -> Iterator[Problem]:
+    """There is an engine, and it trains this family."""
+    plan, backend = case.plan, case.backend
+    family = plan.model.family
+    if not family:
+        return
+    if backend is None:
+        yield Problem("model.family", "error", f"No training engine of Easel trains {family} in this version.")
+        return
+    manifest = backend.manifest
+    if reason := manifest.refused.get(family):
+        yield Problem("model.family", "error", f"{manifest.title} does not train {family}: {reason}")
+    elif family not in manifest.families:
+        yield Problem("model.family", "error", f"{manifest.title} does not train {family}.")
+
+
+def engine_claims_method(case: Case) -> Iterator[Problem]:
+    """The engine trains this family by this method."""
+    claim, method = case.claim, case.plan.model.method
+    if case.backend is None or claim is None or method in claim.methods:
+        return
+    words = {
+        "lora": "a network beside",
+        "full": "the whole of",
+        "dreambooth": "DreamBooth on",
+        "textual_inversion": "a new word for",
+    }
+    fix = Fix("Train a network", {"model.method": "lora"}) if "lora" in claim.methods else None
+    message = f"{case.backend.manifest.title} does not train {words[method]} a model of this family."
+    yield Problem("model.method", "error", message, fix)
