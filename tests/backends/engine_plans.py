@@ -81,7 +81,7 @@ def other_value(setting: fields.SettingField) -> Any:
         return setting.base_type(low + (high - low) / 2)
     if isinstance(setting.default, int | float):
         larger = setting.default + max(1, setting.default)
-        inside = setting.maximum is None or larger <= setting.maximum
+        inside = setting.maximum is None or larger < setting.maximum
         return type(setting.default)(larger if inside else (setting.minimum or 0) + 0.25)
     return {"dataset.caption_extension": ".caption", "model.vae": "/models/vae.safetensors"}.get(
         setting.path, "another"
