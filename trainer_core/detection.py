@@ -16,13 +16,17 @@ LORA_ENDINGS = (
     ".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".lora_B.weight", ".lora.down.weight", ".lora.up.weight",
     "_lora.down.weight", "_lora.up.weight", ".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks",
 )  # fmt: skip
-VAE_KEYS = ("decoder.conv_in.weight", "encoder.conv_in.weight")
+# The VAEs of LDM, FLUX, HunyuanImage and diffusers; then those of Wan and Qwen-Image in their original layout.
+VAE_KEYS = (
+    ("decoder.conv_in.weight", "encoder.conv_in.weight"),
+    ("decoder.conv1.weight", "encoder.conv1.weight"),
+)
 VAE_PREFIXES = ("first_stage_model.", "vae.")
 TEXT_ENCODER_KEYS = (
     "text_model.encoder.layers.0.mlp.fc1.weight",
     "encoder.block.0.layer.0.SelfAttention.k.weight",
     "transformer.resblocks.0.attn.in_proj_weight",
-    "model.layers.0.self_attn.k_proj.weight",
+    "layers.0.self_attn.k_proj.weight",
 )
 TEXT_ENCODER_PREFIXES = ("cond_stage_model.", "conditioner.", "text_encoders.")
 
@@ -35,7 +39,8 @@ class Detection:
     """What a header says a model is.
 
     `role` is "checkpoint" (with text encoders and VAE), "diffusion_model", "lora", "vae", "text_encoder" or "unknown".
-    `prediction` is "epsilon", "v_prediction", "flow" or None. `rejected` says of each other family why it is not that.
+    `prediction` is "epsilon", "v_prediction", "flow" or None; it is certain where the file or its family says so, else
+    only usual. `rejected` says of each other family why it is not that.
     """
 
     family: str | None
@@ -47,6 +52,7 @@ class Detection:
     rejected: Mapping[str, str] = field(default_factory=dict)
     rank: int | None = None
     alpha: float | None = None
+    is_prediction_certain: bool = False
 
 
 def detect(header: Header, families: Mapping[str, ModelFamily] | None = None) -> Detection:
@@ -71,10 +77,18 @@ def detect(header: Header, families: Mapping[str, ModelFamily] | None = None) ->
     if not matches:
         return _other(header, families, rejected)
     family, signature, evidence = matches[0]
-    prediction, reason = _prediction(header, family)
+    prediction, is_certain, reason = _prediction(header, family)
     role, parts = _model_role(header)
-    evidence = (*evidence, parts, reason)
-    return Detection(family.id, role, signature.variant, prediction, _dtype(header), evidence, rejected)
+    return Detection(
+        family.id,
+        role,
+        signature.variant,
+        prediction,
+        _dtype(header),
+        (*evidence, parts, reason),
+        rejected,
+        is_prediction_certain=is_certain,
+    )
 
 
 def _holds(signature: Signature, header: Header) -> tuple[str, ...]:
@@ -110,16 +124,23 @@ def _other(header: Header, families: Mapping[str, ModelFamily], rejected: Mappin
         rank, alpha = _lora_rank(header), _number(header.metadata.get("ss_network_alpha"))
         evidence = (f"has {printable(lora, 120)}", f"rank {rank or 'unknown'}")
         return Detection(None, "lora", "", None, dtype, evidence, rejected, rank, alpha)
-    if any(all(prefix + key in keys for key in VAE_KEYS) for prefix in ("", *VAE_PREFIXES)) and not _has_denoiser(
-        header
-    ):
-        return Detection(None, "vae", "", None, dtype, (f"has {VAE_KEYS[0]} and no diffusion model",), rejected)
+    vae_key = _vae_key(header)
+    if vae_key is not None and not _has_denoiser(header):
+        return Detection(None, "vae", "", None, dtype, (f"has {vae_key} and no diffusion model",), rejected)
     text_key = next((key for key in keys if key.endswith(TEXT_ENCODER_KEYS)), None)
     if text_key is not None and not _has_denoiser(header):
         return Detection(None, "text_encoder", "", None, dtype, (f"has {printable(text_key, 120)}",), rejected)
-    named = (reason for reason in rejected.values() if reason.startswith("it is "))
+    named = (rejected[name] for name in sorted(rejected) if rejected[name].startswith("it is "))
     reason = next(named, f"it fits none of {', '.join(sorted(families))}")
     return Detection(None, "unknown", "", None, dtype, (reason,), rejected)
+
+
+def _vae_key(header: Header) -> str | None:
+    """The first key of the layout of VAEs that a header has, if any."""
+    for layout in VAE_KEYS:
+        if any(all(prefix + key in header.tensors for key in layout) for prefix in ("", *VAE_PREFIXES)):
+            return layout[0]
+    return None
 
 
 def _has_denoiser(header: Header) -> bool:
@@ -139,21 +160,26 @@ def _model_role(header: Header) -> tuple[str, str]:
     return "diffusion_model", f"holds no {lacking}"
 
 
-def _prediction(header: Header, family: ModelFamily) -> tuple[str, str]:
-    """What the model predicts and the reason; a marker outranks a config, a config outranks metadata."""
+def _prediction(header: Header, family: ModelFamily) -> tuple[str, bool, str]:
+    """What the model predicts, whether that is certain, and the reason.
+
+    A marker outranks a config, a config outranks metadata. What a flow family says is not asked: sd-scripts notes "epsilon"
+    in all it saves but FLUX. Source: sd-scripts library/sai_model_spec.py, build_metadata_dataclass.
+    """
+    if family.prediction == "flow":
+        return "flow", True, f"predicts flow: every {family.title} does"
     for key, prediction in family.markers.items():
         if key in header.tensors:
             extra = ", with zero terminal SNR (ztsnr)" if "ztsnr" in header.tensors else ""
-            return prediction, f"predicts {prediction}: marked by {key}{extra}"
+            return prediction, True, f"predicts {prediction}: marked by {key}{extra}"
     said = header.configs.get("scheduler", {}).get("prediction_type")
     noted = header.metadata.get("modelspec.prediction_type")
     for value, where in ((said, "its scheduler"), (noted, "its metadata")):
-        if isinstance(value, str) and value in PREDICTIONS:
-            return PREDICTIONS[value], f"predicts {PREDICTIONS[value]}: said by {where}"
-    return (
-        family.prediction,
-        f"predicts {family.prediction}: usual for {family.title}, nothing in the file says otherwise",
-    )
+        prediction = PREDICTIONS.get(value) if isinstance(value, str) else None
+        if prediction is not None:
+            return prediction, True, f"predicts {prediction}: said by {where}"
+    usual = f"predicts {family.prediction}: usual for {family.title}, nothing in the file says otherwise"
+    return family.prediction, False, "; ".join(filter(None, (usual, family.prediction_note)))
 
 
 def _dtype(header: Header) -> str:

@@ -72,12 +72,10 @@ def test_two_families_that_fit_are_an_error_and_not_a_choice() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("sd2", "a Stable Diffusion 2 model"),
-        ("folder-sd21", "a Stable Diffusion 2 model"),
         ("folder-sdxl-refiner", "the SDXL refiner"),
         ("folder-sdxl-inpainting", "an SDXL inpainting model"),
         ("folder-sd15-inpainting", "an SD1.5 inpainting model"),
-        ("chroma", "a Chroma model"),
+        ("folder-hunyuan-image-distilled", "the distilled HunyuanImage-2.1"),
     ],
 )
 def test_relatives_that_are_not_trained_are_told_apart(name: str, words: str) -> None:
@@ -87,8 +85,60 @@ def test_relatives_that_are_not_trained_are_told_apart(name: str, words: str) ->
 
 
 @pytest.mark.parametrize(
+    ("name", "family", "words"),
+    [
+        ("sd2", "sd15", "it is a Stable Diffusion 2 model"),
+        ("unet-sd2-diffusers", "sd15", "it is a Stable Diffusion 2 model"),
+        ("folder-sd21", "sd15", "it is a Stable Diffusion 2 model"),
+        ("sd15", "sd2", "attn2.to_k.weight is 320x768, not *x1024"),
+        ("chroma", "flux", "it is a Chroma model"),
+        ("folder-chroma", "flux", "it is a Chroma model"),
+        ("flux-dev", "chroma", "lacks distilled_guidance_layer.in_proj.bias"),
+        ("hunyuan-image", "flux", "lacks double_blocks.0.img_mod.lin.weight"),
+    ],
+)
+def test_families_that_look_alike_refuse_each_other_with_a_reason(name: str, family: str, words: str) -> None:
+    assert words in detect(recorded(name)).rejected[family]
+
+
+@pytest.mark.parametrize("name", ["chroma", "lumina2", "hunyuan-image", "anima", "flux-dev"])
+@pytest.mark.parametrize("prefix", families.PREFIXES)
+def test_a_diffusion_model_is_known_under_every_prefix(name: str, prefix: str) -> None:
+    bare = recorded(name)
+    tensors = {prefix + key.removeprefix("net."): info for key, info in bare.tensors.items()}
+    found = detect(dataclasses.replace(bare, tensors=tensors))
+    assert (found.family, found.role) == (detect(bare).family, "diffusion_model")
+
+
+def test_a_lumina_with_text_encoder_and_vae_is_a_checkpoint() -> None:
+    """As Neta Lumina is distributed. Source: sd-scripts library/lumina_util.py."""
+    parts = {
+        "model.diffusion_model.": "lumina2",
+        "text_encoders.gemma2_2b.transformer.": "gemma2-2b",
+        "vae.": "vae-flux",
+    }
+    tensors = {prefix + key: info for prefix, name in parts.items() for key, info in recorded(name).tensors.items()}
+    found = detect(Header(Path("neta.safetensors"), tensors, {}, "safetensors"))
+    assert (found.family, found.role) == ("lumina2", "checkpoint")
+
+
+@pytest.mark.parametrize(
     ("name", "changes", "words"),
     [
+        ("sd2", {"shapes": {FIRST: (320, 9, 3, 3)}}, "an SD2 inpainting model"),
+        ("sd2", {"shapes": {FIRST: (320, 5, 3, 3)}}, "the SD2 depth model"),
+        ("sd2", {"shapes": {LABEL: (1280, 2048)}}, "a Stable unCLIP model"),
+        (
+            "folder-sd21",
+            {"configs": {"": {"_class_name": "StableDiffusionInpaintPipeline"}}},
+            "an SD2 inpainting model",
+        ),
+        ("folder-sd21", {"configs": {"": {"_class_name": "StableUnCLIPPipeline"}}}, "an SD2 depth, unCLIP"),
+        ("chroma", {"shapes": {"nerf_blocks.0.norm.scale": (64,)}}, "a Chroma Radiance model"),
+        ("lumina2", {"shapes": {"cap_embedder.1.weight": (3840, 2560)}}, "a Z-Image model"),
+        ("hunyuan-image", {"shapes": {"guidance_in.mlp.0.weight": (3584, 256)}}, "the distilled HunyuanImage-2.1"),
+        ("hunyuan-image", {"shapes": {"img_in.proj.weight": (3328, 128, 1, 1, 1)}}, "the HunyuanImage refiner"),
+        ("anima", {"drop": ["llm_adapter."]}, "a Cosmos-Predict2 model"),
         ("sdxl", {"shapes": {FIRST: (320, 9, 3, 3)}}, "an SDXL inpainting model"),
         ("sdxl", {"shapes": {FIRST: (384, 4, 3, 3), LABEL: (1536, 2560)}}, "the SDXL refiner"),
         ("sdxl", {"drop": [f"transformer_blocks.{depth}." for depth in range(4, 10)]}, "a pruned SDXL"),
@@ -167,6 +217,26 @@ class TestPrediction:
         assert detect(changed).prediction == "v_prediction"
         wild = recorded("folder-sdxl", configs={"scheduler": {"prediction_type": ["v_prediction"]}})
         assert detect(wild).prediction == "epsilon"
+
+    def test_only_what_a_file_or_its_family_says_is_certain(self) -> None:
+        assert not detect(recorded("sd2")).is_prediction_certain
+        assert not detect(recorded("sd15")).is_prediction_certain
+        assert detect(recorded("sd15", metadata={"modelspec.prediction_type": "epsilon"})).is_prediction_certain
+        assert detect(recorded("folder-sd21")).is_prediction_certain
+        assert detect(recorded("anima")).is_prediction_certain
+
+    def test_sd2_for_768_pixels_is_told_by_its_metadata_or_its_scheduler_and_else_by_a_person(self) -> None:
+        told = recorded("sd2", metadata={"modelspec.prediction_type": "v"})
+        assert detect(told).prediction == "v_prediction"
+        scheduled = recorded("folder-sd21", configs={"scheduler": {"prediction_type": "v_prediction"}})
+        assert detect(scheduled).prediction == "v_prediction"
+        silent = detect(recorded("sd2"))
+        assert silent.prediction == "epsilon"
+        assert "set the prediction to v_prediction" in silent.evidence[-1]
+
+    def test_a_flow_family_predicts_flow_whatever_the_engine_noted(self) -> None:
+        for name in ("lumina2", "hunyuan-image", "anima", "sd3-medium"):
+            assert detect(recorded(name, metadata={"modelspec.prediction_type": "epsilon"})).prediction == "flow"
 
     def test_usual_for_the_family(self) -> None:
         assert [detect(recorded(name)).prediction for name in ("sd15", "sdxl", "sd3-medium", "flux-dev")] == [

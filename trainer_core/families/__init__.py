@@ -18,7 +18,7 @@ from trainer_core.errors import DetectionError
 from trainer_core.header import Header, TensorInfo
 from trainer_core.text import printable
 
-PREFIXES = ("model.diffusion_model.", "diffusion_model.", "")
+PREFIXES = ("model.diffusion_model.", "diffusion_model.", "net.", "")
 """What single files put in front of the diffusion model's keys, longest first. Source: ComfyUI, model_detection.py."""
 ANY = "*"
 
@@ -80,8 +80,9 @@ class Signature:
 class ModelFamily:
     """One family of models.
 
-    `prediction` is what they predict unless a file says otherwise; `markers` maps the key of an empty tensor to the
-    prediction it stands for; `lookalikes` are models that must not be taken for this family.
+    `prediction` is what they predict unless a file says otherwise, and `prediction_note` what a person should know where
+    files do not; `markers` maps the key of an empty tensor to the prediction it stands for; `lookalikes` are models that
+    must not be taken for this family.
     """
 
     id: str
@@ -93,6 +94,7 @@ class ModelFamily:
     sources: tuple[str, ...]
     lookalikes: tuple[Signature, ...] = ()
     markers: Mapping[str, str] = field(default_factory=dict)
+    prediction_note: str = ""
 
 
 @functools.cache
