@@ -5,8 +5,9 @@ Run by an engine's own Python, which has what this needs; Easel has not. Nothing
     workspace/engines/kohya/venv/bin/python tests/core/record_headers.py sd-scripts CHECKOUT
     workspace/engines/simpletuner/venv/bin/python tests/core/record_headers.py simpletuner
 
-CHECKOUT is an sd-scripts source with its configs/, which the engine's own copy may lack. Names and shapes are what the classes say; keys are then given the prefix or spelling of the files that the loader of
-that class expects. Number formats are those that the models are distributed in.
+CHECKOUT is an sd-scripts source with its configs/, which the engine's own copy may lack. Names and shapes are what the
+classes say; keys are then given the prefix or spelling of the files that the loader of that class expects. Number formats
+are those that the models are distributed in.
 """
 
 import ast
