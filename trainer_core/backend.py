@@ -87,7 +87,7 @@ class Place:
     `run` is the run folder, `dataset` the folder of staged pictures inside it, `output` where the engine writes,
     `python` the interpreter of the engine's environment, `checkout` its source folder where it has one,
     `version` the installed version, `options` facts about the installation that rendering depends on. `captions` are the
-    captions of the staged pictures by file name without its ending, for an engine that wants them in a file of its own.
+    captions of the staged pictures by file name, for an engine that wants them in a file of its own.
     """
 
     run: Path

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainer_core import detection, environments, hardware, header, places, prefill, profiles, registry
+from trainer_core import detection, environments, hardware, header, places, prefill, presets, profiles, registry
 from trainer_core.backend import Backend, JobSpec
 from trainer_core.datasets import scan
-from trainer_core.datasets.stage import captions
+from trainer_core.datasets.stage import expected_captions
 from trainer_core.errors import DatasetError, EaselError, PlanError, ProfileError
 from trainer_core.plan import fields
+from trainer_core.plan.applies import Scope
 from trainer_core.plan.draft import Draft, Source
 from trainer_core.plan.facts import Facts
 from trainer_core.problems import Problem
@@ -21,6 +22,9 @@ from trainer_core.runs.run import Run
 
 READ_AGAIN = ("dataset.path", "dataset.caption_extension", "dataset.trigger", "model.path", "model.family")
 """Settings the dataset's facts stand on: the model too, for it decides by which engine's rules the folder is read."""
+
+ONE_ENGINES = frozenset({"memory.blocks_to_swap"})
+"""What a preset sets only where the engine declares it for the family: elsewhere the model fits without."""
 
 
 class Workbench:
@@ -34,6 +38,7 @@ class Workbench:
         self.quick = quick
         """Whether a scan only reads picture headers; a start always reads every picture whole."""
         self.profile: profiles.Profile | None = None
+        self.preset: presets.Preset | None = None
         self.draft = Draft(Facts(_with_engines(machine or hardware.machine(places.home()))))
         self._prefill()
 
@@ -58,29 +63,38 @@ class Workbench:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Everything wrong with the job as it stands."""
-        return (*self._engine_problems(), *self.draft.problems(self.backend))
+        return (*self._engine_problems(), *self._preset_problems(), *self.draft.problems(self.backend))
 
     def set(self, values: Mapping[str, Any]) -> None:
         """Takes values from the user, by dotted path, and reads the files they name."""
         self.draft = self.draft.with_values(Source.USER, values)
         self._read_again(values)
+        self._prefill()
 
     def begin_from(self, run: Run) -> None:
-        """Takes what a run was asked for: its profile, where that ships with Easel, and the values that differ.
+        """Takes what a run was asked for: its profile and preset, where those ship with Easel, and the values that differ.
 
         What is so by itself, and what follows from the files, is left to them.
         """
-        profile = str(run.directory.versions.get("profile", ""))
+        profile, preset = (str(run.directory.versions.get(name, "")) for name in ("profile", "preset"))
         self.use_profile(profile if profile in profiles.shipped() else "")
+        # TOML has no word for an empty setting: a plan leaves it out.
+        empty = {path: None for path, setting in fields.all_fields().items() if setting.optional}
+        asked = {**empty, **fields.flatten(run.directory.plan)}
+        # What a preset sets depends on the family, which follows from the model.
+        self.set({"model.path": asked.get("model.path", "")})
+        self.use_preset(preset if preset in presets.shipped() else "")
         mine = {**self.draft.values, "native": {}}
         follows = ("model.family", "model.prediction")
-        asked = fields.flatten(run.directory.plan).items()
-        self.set({path: value for path, value in asked if path in mine and path not in follows and value != mine[path]})
+        self.set(
+            {path: asked[path] for path in asked if path in mine and path not in follows and asked[path] != mine[path]}
+        )
 
     def reset(self, *paths: str) -> None:
         """Drops the user's values at these paths, so that profile, prefill or default show again."""
         self.draft = self.draft.without(Source.USER, *paths)
         self._read_again(paths)
+        self._prefill()
 
     def use_profile(self, chosen: str) -> None:
         """Puts a shipped profile (by id) or a profile file (by path) under the user's values; "" takes it away.
@@ -98,6 +112,15 @@ class Workbench:
         else:
             raise ProfileError(f"There is no profile called {chosen!r:.80}.", f"Known: {', '.join(sorted(shipped))}.")
         self.draft = self.draft.with_layer(Source.PROFILE, self.profile.settings if self.profile else {})
+
+    def use_preset(self, chosen: str) -> None:
+        """Puts a memory preset (by id) over the profile and under the user's values; "" takes it away.
+
+        Raises:
+            EaselError: there is no such preset.
+        """
+        self.preset = presets.get(chosen) if chosen else None
+        self._prefill()
 
     def read_model(self) -> None:
         """Recognises the chosen model from its header."""
@@ -128,7 +151,7 @@ class Workbench:
         if backend is None:
             return None
         plan = self.draft.plan(backend)
-        shown = captions(self.facts.dataset, plan.dataset.trigger) if self.facts.dataset else {}
+        shown = expected_captions(self.facts.dataset, plan.dataset.trigger) if self.facts.dataset else {}
         return backend.render(plan, place_for(backend, places.runs() / "preview", shown))
 
     def start(self, folder: Path | None = None) -> Run:
@@ -141,9 +164,14 @@ class Workbench:
         self.read_dataset(quick=False)
         plan, backend, dataset = self.draft.plan(self._ready_backend()), self._ready_backend(), self.facts.dataset
         assert dataset is not None  # dataset_is_usable blocks a plan without one
-        profile = self.profile.id if self.profile else ""
         return Run.start(
-            plan, backend, dataset, machine=self.facts.machine, folder=folder or places.runs(), profile=profile
+            plan,
+            backend,
+            dataset,
+            machine=self.facts.machine,
+            folder=folder or places.runs(),
+            profile=self.profile.id if self.profile else "",
+            preset=self.preset.id if self.preset else "",
         )
 
     def _read_again(self, changed: Iterable[str]) -> None:
@@ -174,8 +202,17 @@ class Workbench:
         message = f"{title} is not installed. Install it with: python installer.py backend install {name}"
         return [Problem("", "error", message)]
 
+    def _preset_problems(self) -> list[Problem]:
+        if self.preset is None or not self.family or self.preset.suits(self.family):
+            return []
+        families = " and ".join(self.preset.families)
+        return [Problem("", "warning", f"The preset {self.preset.id} is for {families}, not for {self.family}.")]
+
     def _prefill(self) -> None:
-        self.draft = self.draft.with_layer(Source.PREFILL, prefill.values(self.facts))
+        chosen = self.preset.values_for(self.family) if self.preset else {}
+        scope = Scope.of(self.draft, self.backend)
+        fitting = {path: value for path, value in chosen.items() if path not in ONE_ENGINES or scope.applies(path)}
+        self.draft = self.draft.with_layer(Source.PREFILL, {**prefill.values(self.facts), **fitting})
 
     def _learn(self, **facts: Any) -> None:
         self.draft = self.draft.with_facts(replace(self.facts, **facts))

@@ -1,12 +1,11 @@
-"""A plan in the words of sd-scripts: a configuration, a dataset description, prompts and a command.
+"""A plan in the words of sd-scripts: a configuration, the files it names, and a command.
 
-Source: sd-scripts at the pinned commit: library/train_util.py (arguments), library/config_util.py (dataset).
+Source: sd-scripts at the pinned commit: library/train_util.py (arguments) and the scripts named in `backend.toml`.
 """
 
 from __future__ import annotations
 
 import glob
-import json
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -14,78 +13,110 @@ from typing import Any
 
 import tomli_w
 
+from backends.kohya import descent, pictures, trained
 from trainer_core import places
 from trainer_core.backend import ArtefactPattern, Artefacts, BackendManifest, JobSpec, Metrics, Place
 from trainer_core.plan.sections import TrainingPlan
 
 ID = "kohya"
+LAUNCH = "launch"
+"""The table of native settings that go to accelerate's launcher."""
 FILES = PurePosixPath("engine")
 CONFIG, DATASET, PROMPTS = FILES / "config.toml", FILES / "dataset.toml", FILES / "prompts.json"
 METRICS_FOLDER = "metrics"
-LOSS_TAG = "loss/current"
-LEARNING_RATE_TAGS = ("lr/d*lr/unet", "lr/unet", "lr/d*lr/group0", "lr/group0", "lr/group1")
+LOSS_TAGS = {"lora": "loss/current"}
+"""By method, else "loss". Source: accelerator.log in the scripts."""
+LEARNING_RATE_TAGS = ("lr/d*lr/unet", "lr/unet", "lr/d*lr/group0", "lr/group0", "lr/group1", "lr")
 """Source: train_network.py, generate_step_logs. Prodigy's real rate is d*lr; its lr stays 1."""
-SAMPLER = "euler"
-"""Deterministic, so that samples of one seed are comparable over the run."""
 
 
 def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSpec:
     """The files and the command for a plan without blocking problems."""
-    claim = manifest.families[plan.model.family]
-    checkout = place.checkout or place.run
+    cell = manifest.families[plan.model.family].cell(plan.model.method)
     files = {
         CONFIG: tomli_w.dumps(config(plan, place, manifest)),
-        DATASET: tomli_w.dumps(dataset(plan, place)),
+        DATASET: tomli_w.dumps(pictures.dataset(plan, cell, place, native(plan))),
     }
+    if cell.get("captions") == "metadata":
+        files[pictures.METADATA] = pictures.metadata(place)
     if plan.sampling.every_steps:
-        files[PROMPTS] = json.dumps(prompts(plan), indent=2, ensure_ascii=False) + "\n"
+        files[PROMPTS] = pictures.prompts(plan, cell)
     return JobSpec(
         backend=manifest.id,
         files=files,
-        # Run directly: stopping accelerate's launcher alone would leave the trainer running.
-        command=(str(place.python), str(checkout / claim.options["script"]), "--config_file", str(place.run / CONFIG)),
+        command=command(plan, place, cell),
         environment=environment(place),
         working_directory=place.run,
         total_steps=plan.schedule.steps,
-        metrics=Metrics("tensorboard", place.run / METRICS_FOLDER, LOSS_TAG, LEARNING_RATE_TAGS),
+        metrics=Metrics(
+            "tensorboard", place.run / METRICS_FOLDER, LOSS_TAGS.get(plan.model.method, "loss"), LEARNING_RATE_TAGS
+        ),
         artefacts=artefacts(plan.output_stem),
     )
 
 
+def native(plan: TrainingPlan) -> dict[str, Any]:
+    """The native settings of the script, without those of the launcher."""
+    return {name: value for name, value in plan.native.get(ID, {}).items() if name != LAUNCH}
+
+
+def command(plan: TrainingPlan, place: Place, cell: Mapping[str, Any]) -> tuple[str, ...]:
+    """The script run directly, or by accelerate's launcher when launch settings ask for it.
+
+    Without need there is no launcher: stopping it alone would leave the trainer running.
+    """
+    script = (str((place.checkout or place.run) / cell["script"]), "--config_file", str(place.run / CONFIG))
+    launch = plan.native.get(ID, {}).get(LAUNCH, {})
+    if not launch:
+        return (str(place.python), *script)
+    options = [word for name, value in launch.items() for word in _words(name, value)]
+    return (str(place.python), "-m", "accelerate.commands.launch", *options, *script)
+
+
+def _words(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, bool):
+        return (f"--{name}",) if value else ()
+    return (f"--{name}", str(value))
+
+
 def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[str, dict[str, Any]]:
     """The tables of the configuration file; the engine ignores their names and merges them."""
-    family = manifest.families[plan.model.family].options
+    cell = manifest.families[plan.model.family].cell(plan.model.method)
     tables = {
-        "model": _model(plan, place, family),
-        "dataset": _caches(plan, place, family),
-        "network": _network(plan),
-        "optimizer": _optimizer(plan, manifest),
-        "training": _training(plan),
+        "model": _model(plan, place, cell, manifest),
+        "dataset": _caches(plan, place, cell),
+        "trained": trained.options(plan, cell, manifest),
+        "optimizer": descent.options(plan, manifest),
+        "training": _training(plan, cell),
+        "memory": _memory(plan, cell),
         "output": _output(plan, place),
-        "sampling": _sampling(plan, place),
-        "native": dict(plan.native.get(ID, {})),
+        "sampling": _sampling(plan, place, cell),
+        "native": native(plan),
     }
+    if extra := tables["native"].pop("network_args", None):
+        # The engine would take the last list alone.
+        tables["trained"]["network_args"] = [*tables["trained"].get("network_args", ()), *extra]
     return {name: table for name, table in tables.items() if table}
 
 
-def _model(plan: TrainingPlan, place: Place, family: Mapping[str, Any]) -> dict[str, Any]:
-    table: dict[str, Any] = {"pretrained_model_name_or_path": _absolute(plan.model.path)}
-    if plan.model.vae:
-        table["vae"] = _absolute(plan.model.vae)
-    if plan.model.prediction == "v_prediction":
-        # Models of this kind were trained with noise up to pure noise; the engine warns about one without the other.
-        table |= {"v_parameterization": True, "zero_terminal_snr": True}
-    if family["clip_skip"] and plan.model.clip_skip > 1:
+def _model(plan: TrainingPlan, place: Place, cell: Mapping[str, Any], manifest: BackendManifest) -> dict[str, Any]:
+    model, parts = plan.model, manifest.families[plan.model.family].parts
+    table: dict[str, Any] = {"pretrained_model_name_or_path": _absolute(model.path), **cell.get("always", {})}
+    table |= {option: _absolute(value) for part, option in parts.items() if (value := getattr(model, part))}
+    if model.prediction == "v_prediction":
+        table["v_parameterization"] = True
+        if model.family != "sd2":
+            # All such models but SD2 were trained with noise up to pure noise; the engine warns about one without the other.
+            table["zero_terminal_snr"] = True
+    if cell.get("clip_skip") and model.clip_skip > 1:
         # Left out for 1, which means the same: the engine's way to it does not work in bf16 on a CPU.
-        table["clip_skip"] = plan.model.clip_skip
-    if family["no_half_vae"]:
-        table["no_half_vae"] = True
+        table["clip_skip"] = model.clip_skip
     if tokenizers := place.options.get("tokenizers"):
         table["tokenizer_cache_dir"] = str(tokenizers)
     return table
 
 
-def _caches(plan: TrainingPlan, place: Place, family: Mapping[str, Any]) -> dict[str, Any]:
+def _caches(plan: TrainingPlan, place: Place, cell: Mapping[str, Any]) -> dict[str, Any]:
     cached = plan.memory.cache_latents
     table = {
         "dataset_config": str(place.run / DATASET),
@@ -96,52 +127,44 @@ def _caches(plan: TrainingPlan, place: Place, family: Mapping[str, Any]) -> dict
         "max_data_loader_n_workers": 0 if cached else 4,
         "persistent_data_loader_workers": not cached,
     }
-    if family["cache_text_encoder"]:
+    if "cache_text_encoder" in cell:
         cached = plan.memory.cache_text_encoder
         table |= {"cache_text_encoder_outputs": cached, "cache_text_encoder_outputs_to_disk": cached}
     return table
 
 
-def _network(plan: TrainingPlan) -> dict[str, Any]:
-    return {
-        "network_module": "networks.lora",
-        "network_dim": plan.network.rank,
-        "network_alpha": float(plan.network.alpha),
-        "network_train_unet_only": not plan.network.train_text_encoder,
-    }
-
-
-def _optimizer(plan: TrainingPlan, manifest: BackendManifest) -> dict[str, Any]:
-    optimizer, schedule = plan.optimizer, plan.schedule
-    fixed = manifest.tables.get("optimizer_arguments", {}).get(optimizer.name, [])
-    return {
-        "optimizer_type": manifest.optimizers[optimizer.name],
-        "optimizer_args": [*fixed, f"weight_decay={float(optimizer.weight_decay)!r}"],
-        "learning_rate": float(optimizer.learning_rate),
-        "unet_lr": float(optimizer.learning_rate),
-        "text_encoder_lr": [float(optimizer.text_encoder_learning_rate)],
-        "max_grad_norm": float(optimizer.max_grad_norm),
-        "lr_scheduler": schedule.scheduler,
-        "lr_scheduler_num_cycles": schedule.restarts,
-        # A whole number means steps; 0.1 would mean a tenth of the run.
-        "lr_warmup_steps": int(schedule.warmup_steps),
-    }
-
-
-def _training(plan: TrainingPlan) -> dict[str, Any]:
-    schedule, memory = plan.schedule, plan.memory
+def _training(plan: TrainingPlan, cell: Mapping[str, Any]) -> dict[str, Any]:
+    schedule = plan.schedule
     table: dict[str, Any] = {
         "max_train_steps": schedule.steps,
         "gradient_accumulation_steps": schedule.gradient_accumulation,
         "seed": schedule.seed,
-        "mixed_precision": memory.mixed_precision,
-        "gradient_checkpointing": memory.gradient_checkpointing,
         "sdpa": True,
+        **cell.get("fixed", {}),
     }
     if schedule.min_snr_gamma:
         table["min_snr_gamma"] = float(schedule.min_snr_gamma)
     if schedule.noise_offset:
         table["noise_offset"] = float(schedule.noise_offset)
+    if schedule.flow_shift and "flow_shift" in cell:
+        table |= {cell["flow_shift"]: float(schedule.flow_shift), **cell.get("shifted", {})}
+    return table
+
+
+def _memory(plan: TrainingPlan, cell: Mapping[str, Any]) -> dict[str, Any]:
+    memory = plan.memory
+    table: dict[str, Any] = {
+        "mixed_precision": memory.mixed_precision,
+        "gradient_checkpointing": memory.gradient_checkpointing,
+    }
+    if memory.fp8_base and "fp8" in cell:
+        table[cell["fp8"]] = True
+    if memory.half_weights and memory.mixed_precision != "no":
+        table[f"full_{memory.mixed_precision}"] = True
+    if memory.blocks_to_swap and "swap" in cell:
+        table["blocks_to_swap"] = memory.blocks_to_swap
+    if memory.offload_checkpointing and cell.get("offload_checkpointing"):
+        table["cpu_offload_checkpointing"] = True
     return table
 
 
@@ -160,60 +183,17 @@ def _output(plan: TrainingPlan, place: Place) -> dict[str, Any]:
     return table
 
 
-def _sampling(plan: TrainingPlan, place: Place) -> dict[str, Any]:
+def _sampling(plan: TrainingPlan, place: Place, cell: Mapping[str, Any]) -> dict[str, Any]:
     if not plan.sampling.every_steps:
         return {}
-    return {
+    table: dict[str, Any] = {
         "sample_every_n_steps": plan.sampling.every_steps,
         "sample_at_first": plan.sampling.at_start,
         "sample_prompts": str(place.run / PROMPTS),
-        "sample_sampler": SAMPLER,
     }
-
-
-def dataset(plan: TrainingPlan, place: Place) -> dict[str, Any]:
-    """The dataset description. Its types are exact: the engine refuses 0 where it wants 0.0."""
-    settings, native = plan.dataset, plan.native.get(ID, {})
-    step, side = settings.bucket_step, settings.resolution
-    subset: dict[str, Any] = {
-        "image_dir": str(place.dataset),
-        "num_repeats": settings.repeats,
-        "caption_extension": settings.caption_extension,
-        "shuffle_caption": settings.shuffle_captions,
-        "keep_tokens": settings.keep_tokens,
-        "caption_dropout_rate": float(settings.caption_dropout),
-        "flip_aug": settings.flip,
-    }
-    if settings.trigger:
-        subset["class_tokens"] = settings.trigger
-    table = {
-        "resolution": side,
-        "batch_size": plan.schedule.batch_size,
-        "enable_bucket": settings.bucketing,
-        "bucket_reso_steps": step,
-        # Half and double the side: shapes up to 4:1. The engine's own bounds would stop a run below 256 px.
-        # What stands in this file covers what stands in the configuration, where native settings go.
-        "min_bucket_reso": native.get("min_bucket_reso", min(side, max(step, side // 2 // step * step))),
-        "max_bucket_reso": native.get("max_bucket_reso", max(step, -(-side * 2 // step) * step)),
-        "subsets": [subset],
-    }
-    return {"datasets": [table]}
-
-
-def prompts(plan: TrainingPlan) -> list[dict[str, Any]]:
-    """The sample prompts as data: in the engine's text form, " --w" inside a prompt would be read as an option."""
-    sampling = plan.sampling
-    prompt = {
-        "prompt": sampling.prompt.replace("{trigger}", plan.dataset.trigger).strip(" ,"),
-        "width": sampling.width,
-        "height": sampling.height,
-        "sample_steps": sampling.inference_steps,
-        "scale": float(sampling.guidance),
-        "seed": sampling.seed,
-    }
-    if sampling.negative_prompt:
-        prompt["negative_prompt"] = sampling.negative_prompt
-    return [prompt]
+    if "sampler" in cell:
+        table["sample_sampler"] = cell["sampler"]
+    return table
 
 
 def environment(place: Place) -> dict[str, str]:

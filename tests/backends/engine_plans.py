@@ -77,8 +77,11 @@ def other_value(setting: fields.SettingField) -> Any:
     if setting.base_type is bool:
         return not setting.default
     if setting.default is None:
-        low, high = setting.minimum or 0, setting.maximum or 1
+        low = 0 if setting.minimum is None else setting.minimum
+        high = 1 if setting.maximum is None else setting.maximum
         return setting.base_type(low + (high - low) / 2)
+    if setting.path == "schedule.flow_shift":
+        return 2.5  # 1 is what some families have anyway
     if isinstance(setting.default, int | float):
         larger = setting.default + max(1, setting.default)
         inside = setting.maximum is None or larger < setting.maximum

@@ -10,8 +10,9 @@ import os
 import re
 import shutil
 import unicodedata
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,15 +32,19 @@ ALWAYS_WRITTEN = ".txt"
 
 @dataclass(frozen=True)
 class Staged:
-    """How many pictures of a staged folder are links, plain copies, and corrected copies (turned upright, 8 bit)."""
+    """How many pictures of a staged folder are links, plain copies, and corrected copies (turned upright, 8 bit).
+
+    `captions` are their captions by file name.
+    """
 
     links: int = 0
     copies: int = 0
     corrected: int = 0
+    captions: Mapping[str, str] = field(default_factory=dict)
 
 
 def stage(dataset: Dataset, folder: Path, trigger: str = "") -> Staged:
-    """Fills a new or empty folder with the pictures of a dataset and their captions, and counts what was done.
+    """Fills a new or empty folder with the pictures of a dataset and their captions, and says what was done.
 
     A picture without a caption gets the trigger. Names are numbered: two pictures never share a stem, and no stem is
     the start of another, which sd-scripts would take for a cache of it.
@@ -54,31 +59,36 @@ def stage(dataset: Dataset, folder: Path, trigger: str = "") -> Staged:
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise DatasetError(f"{printable(str(folder))} is not empty, so no dataset can be staged there.")
-    texts = captions(dataset, trigger)
-    stems = list(texts)
+    stems = _stems(dataset)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         done = list(pool.map(lambda picture, stem: _place(picture, folder / stem), dataset.pictures, stems))
-    for stem, text in texts.items():
+    texts = [picture.caption or trigger.strip() for picture in dataset.pictures]
+    for stem, text in zip(stems, texts, strict=True):
         for ending in {dataset.caption_extension, ALWAYS_WRITTEN}:
             (folder / f"{stem}{ending}").write_text(f"{text}\n", encoding="utf-8", newline="\n")
-    return Staged(done.count("link"), done.count("copy"), done.count("corrected"))
+    how = [way for way, _ in done]
+    captions = {name: text for (_, name), text in zip(done, texts, strict=True)}
+    return Staged(how.count("link"), how.count("copy"), how.count("corrected"), captions)
 
 
-def captions(dataset: Dataset, trigger: str = "") -> dict[str, str]:
-    """The captions of the pictures as they are staged, by file name without its ending, in order."""
+def expected_captions(dataset: Dataset, trigger: str = "") -> dict[str, str]:
+    """The captions by the names that pictures will be staged under, if none has to be corrected."""
+    names = [
+        f"{stem}{picture.path.suffix.lower()}" for stem, picture in zip(_stems(dataset), dataset.pictures, strict=True)
+    ]
+    return {name: picture.caption or trigger.strip() for name, picture in zip(names, dataset.pictures, strict=True)}
+
+
+def _stems(dataset: Dataset) -> list[str]:
     digits = len(str(len(dataset.pictures)))
-    return {
-        f"{number:0{digits}}-{_safe(picture.path.stem)}": picture.caption or trigger.strip()
-        for number, picture in enumerate(dataset.pictures, 1)
-    }
+    return [f"{number:0{digits}}-{_safe(picture.path.stem)}" for number, picture in enumerate(dataset.pictures, 1)]
 
 
-def _place(picture: Picture, target: Path) -> str:
-    """Puts one picture at a path without ending, and says how: "link", "copy" or "corrected"."""
+def _place(picture: Picture, target: Path) -> tuple[str, str]:
+    """Puts one picture at a path without ending, and says how ("link", "copy" or "corrected"), and its name."""
     source = picture.path.resolve()
     if picture.orientation != pictures.UPRIGHT or picture.is_deep_gray:
-        _correct(picture, source, target)
-        return "corrected"
+        return "corrected", _correct(picture, source, target)
     # Appended, not replaced: a dot inside the stem is no ending.
     target = target.with_name(target.name + picture.path.suffix.lower())
     if not source.is_file():
@@ -87,12 +97,12 @@ def _place(picture: Picture, target: Path) -> str:
         target.symlink_to(source)
     except OSError:
         shutil.copyfile(source, target)
-        return "copy"
-    return "link"
+        return "copy", target.name
+    return "link", target.name
 
 
-def _correct(picture: Picture, source: Path, target: Path) -> None:
-    """Writes an upright 8-bit copy: JPEG stays JPEG, everything else becomes PNG."""
+def _correct(picture: Picture, source: Path, target: Path) -> str:
+    """Writes an upright 8-bit copy and gives its name: JPEG stays JPEG, everything else becomes PNG."""
     try:
         with Image.open(source, formats=pictures.formats()) as image:
             is_jpeg = image.format in ("JPEG", "MPO")
@@ -105,8 +115,10 @@ def _correct(picture: Picture, source: Path, target: Path) -> None:
     if is_jpeg:
         path = target.with_name(f"{target.name}.jpg")
         upright.save(path, "JPEG", quality=JPEG_QUALITY, subsampling=0, icc_profile=profile)
-    else:
-        upright.save(target.with_name(f"{target.name}.png"), "PNG", compress_level=1, icc_profile=profile)
+        return path.name
+    path = target.with_name(f"{target.name}.png")
+    upright.save(path, "PNG", compress_level=1, icc_profile=profile)
+    return path.name
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

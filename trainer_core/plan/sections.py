@@ -179,7 +179,7 @@ class OptimizerSettings(Section):
     """A third memory, of optimizers that have one."""
     epsilon: Annotated[float | None, Field(title="Epsilon", gt=0, le=1)] = None
     """Keeps a division from blowing up; rarely touched."""
-    momentum: Annotated[float | None, Field(title="Momentum", ge=0, lt=1)] = None
+    momentum: Annotated[float | None, Field(title="Momentum", gt=0, lt=1)] = None
     """How much of the last step is kept, in SGD and Muon."""
     d_coef: Annotated[float | None, Field(title="Prodigy factor", gt=0, le=100)] = None
     """Multiplies the learning rate that Prodigy finds: 0.5 is careful, 2 is bold."""

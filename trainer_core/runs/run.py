@@ -56,11 +56,12 @@ class Run:
         machine: Machine | None = None,
         folder: Path | None = None,
         profile: str = "",
+        preset: str = "",
     ) -> Self:
         """A run that is ready to be launched: its folder with the staged dataset and the engine's files.
 
-        `folder` is where run folders are kept; `dataset` is None only for an engine that needs no pictures; `profile` is
-        the id of the profile that values of the plan come from.
+        `folder` is where run folders are kept; `dataset` is None only for an engine that needs no pictures; `profile` and
+        `preset` are the ids of those that values of the plan come from.
 
         Raises:
             RunError: the folder cannot be written.
@@ -69,15 +70,15 @@ class Run:
         with contextlib.ExitStack() as undo:
             undo.callback(directory.remove)
             plan = _with_absolute_paths(plan)
-            place = place_for(backend, directory.path, _captions(dataset, plan))
+            captions = _stage(dataset, directory, plan) if dataset is not None else {}
+            place = place_for(backend, directory.path, captions)
             spec = backend.render(plan, place)
-            if dataset is not None:
-                _stage(dataset, directory, plan)
             versions = {
                 "engine": backend.manifest.id,
                 "engine_version": place.version,
                 "engine_python": str(place.python),
                 "profile": profile,
+                "preset": preset,
             }
             directory.write_job(
                 plan.model_dump(exclude_none=True), spec, versions, machine.to_dict() if machine else {}
@@ -95,6 +96,7 @@ class Run:
         machine: Machine | None = None,
         folder: Path | None = None,
         profile: str = "",
+        preset: str = "",
     ) -> Self:
         """A run that goes on when this process ends. Parameters as for `prepare`.
 
@@ -102,7 +104,7 @@ class Run:
             RunError: the engine is not installed, or the runner cannot be started.
         """
         check_installed(backend)
-        run = cls.prepare(plan, backend, dataset, machine=machine, folder=folder, profile=profile)
+        run = cls.prepare(plan, backend, dataset, machine=machine, folder=folder, profile=profile, preset=preset)
         run.launch()
         return run
 
@@ -302,17 +304,12 @@ def list_runs(folder: Path) -> list[Run]:
     return found
 
 
-def _captions(dataset: Dataset | None, plan: TrainingPlan) -> dict[str, str]:
-    from trainer_core.datasets.stage import captions
-
-    return captions(dataset, plan.dataset.trigger) if dataset is not None else {}
-
-
-def _stage(dataset: Dataset, directory: RunDirectory, plan: TrainingPlan) -> None:
+def _stage(dataset: Dataset, directory: RunDirectory, plan: TrainingPlan) -> Mapping[str, str]:
+    """Stages the pictures and gives their captions by file name."""
     from trainer_core.datasets.stage import stage
 
     try:
-        stage(dataset, directory.dataset, plan.dataset.trigger)
+        return stage(dataset, directory.dataset, plan.dataset.trigger).captions
     except OSError as error:
         message = f"The pictures cannot be staged in {directory.path}: {error.strerror or error}."
         raise RunError(message, "Check free space and rights.") from error

@@ -29,6 +29,7 @@ RULES: tuple[Rule, ...] = (
     choices.engine_has_what_is_chosen,
     choices.settings_are_read,
     choices.optimizer_works_here,
+    choices.blocks_can_be_swapped,
     course.schedule_fits,
     course.samples_can_be_drawn,
     course.learning_rate_suits_optimizer,

@@ -41,9 +41,9 @@ def settings_are_read(case: Case) -> Iterator[Problem]:
         yield from _unread("schedule", plan.schedule, _all_settings(catalog.schedulers()) - {"warmup_steps"}, scheduler)
     if plan.model.method == "lora":
         algorithm = catalog.algorithms()[plan.network.algorithm]
-        yield from _unread("network", plan.network, _all_settings(catalog.algorithms()) - {"rank", "alpha"}, algorithm)
+        yield from _unread("network", plan.network, _all_settings(catalog.algorithms()), algorithm)
         return
-    for name in sorted(_all_settings(catalog.algorithms()) - {"rank", "alpha"}):
+    for name in ("algorithm", *sorted(_all_settings(catalog.algorithms()))):
         if getattr(plan.network, name) != NetworkSettings.model_fields[name].default:
             yield _no_effect(f"network.{name}", "when no network is trained")
 
@@ -65,6 +65,21 @@ def optimizer_works_here(case: Case) -> Iterator[Problem]:
     fix = Fix(f"Use {instead}", {"optimizer.name": instead}) if works else None
     reason = str(trial.get("reason", ""))[:200]
     yield Problem("optimizer.name", "error", f"{name} does not work on this machine: {reason}", fix)
+
+
+def blocks_can_be_swapped(case: Case) -> Iterator[Problem]:
+    """No more blocks are swapped than the engine allows for this model: some must stay on the GPU.
+
+    An engine declares the most as `swap`, a table by variant; "" stands for all others.
+    """
+    wanted, most = case.plan.memory.blocks_to_swap, case.claim.options.get("swap") if case.claim else None
+    if not wanted or not most:
+        return
+    detection = case.facts.detection
+    limit = most.get(detection.variant if detection else "", most.get("", max(most.values())))
+    if wanted > limit:
+        fix = Fix(f"Swap {limit}", {"memory.blocks_to_swap": limit})
+        yield Problem("memory.blocks_to_swap", "error", f"At most {limit} blocks of this model can be swapped.", fix)
 
 
 def _fallback(optimizer: str) -> str:

@@ -60,6 +60,15 @@ def embedding_has_a_beginning(case: Case) -> Iterator[Problem]:
     if not word or len(word.split()) > 1 or "," in word:
         message = "Textual inversion trains one new word: give a trigger word without spaces or commas."
         yield Problem("dataset.trigger", "error", message)
+    pictures = case.facts.dataset.pictures if case.facts.dataset else ()
+    without = sum(bool(picture.caption) and word.lower() not in picture.caption.lower() for picture in pictures)
+    if word and without:
+        # A picture without a caption gets the word as its caption.
+        severity = "error" if without == len(pictures) else "warning"
+        message = (
+            f"{without} of {len(pictures)} captions do not hold the new word, so nothing is learnt from their pictures."
+        )
+        yield Problem("dataset.trigger", severity, message)
     if not plan.embedding.init_word.strip():
         message = (
             "No word to start from: the new word starts as noise of no meaning. Name one that is near, such as cat."

@@ -65,13 +65,13 @@ def parts_are_there(case: Case) -> Iterator[Problem]:
     for part in PARTS:
         path, value = f"model.{part}", getattr(case.plan.model, part)
         title = known[path].title
-        if value and not places.is_there(places.typed(value)):
+        if value and claim is not None and part not in claim.parts:
+            message = f"{title} has no effect: with this engine, a model of this family has none beside it."
+            yield Problem(path, "warning", message, Fix("Name none", {path: ""}))
+        elif value and not places.is_there(places.typed(value)):
             yield Problem(path, "error", f"The {title} {value} does not exist.", Fix("Name none", {path: ""}))
         elif claim is None:
             continue
-        elif value and part not in claim.parts:
-            message = f"{title} has no effect: with this engine, a model of this family has none beside it."
-            yield Problem(path, "warning", message, Fix("Name none", {path: ""}))
         elif not value and part in claim.parts and part not in claim.optional_parts and not inside:
             yield Problem(path, "error", f"This model needs a {title} file beside it, and none is named.")
 

@@ -1,0 +1,80 @@
+"""What is wrong with native settings by their values: what sd-scripts would refuse after loading, or ignore without a word."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trainer_core.backend import BackendManifest
+from trainer_core.plan.sections import TrainingPlan
+from trainer_core.problems import Problem
+
+PATH = "native.kohya"
+OTHER_RANKS = frozenset({"block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas"})
+"""Source: networks/lora.py, create_network. A network made with them could not be checked when it is finished."""
+
+
+def check(plan: TrainingPlan, native: Mapping[str, Any], manifest: BackendManifest) -> Iterator[Problem]:
+    """The Problems of native settings whose names and types are right."""
+    yield from _arguments(plan, native.get("network_args", ()), manifest)
+    yield from _prediction(plan, native)
+    if native.get("adaptive_noise_scale") and not plan.schedule.noise_offset:
+        # Source: library/train_util.py, verify_training_args.
+        message = "adaptive_noise_scale changes the noise offset, so schedule.noise_offset must be more than 0."
+        yield Problem(f"{PATH}.adaptive_noise_scale", "error", message)
+    for name, wrong in (("min_bucket_reso", _is_more), ("max_bucket_reso", _is_less)):
+        if name in native and wrong(native[name], plan.dataset.resolution):
+            # Source: the same file, adjust_min_max_bucket_reso_by_steps.
+            message = (
+                f"{name} of {native[name]} px and a resolution of {plan.dataset.resolution} px exclude each other."
+            )
+            yield Problem(f"{PATH}.{name}", "error", message)
+
+
+def _arguments(plan: TrainingPlan, entries: Any, manifest: BackendManifest) -> Iterator[Problem]:
+    """Arguments of the network: `key=value`, with a key that its module reads and no setting stands for."""
+    path = f"{PATH}.network_args"
+    cell = manifest.families[plan.model.family].cell(plan.model.method)
+    kind = manifest.tables["algorithms"].get(plan.network.algorithm, {})
+    module = kind.get("module", cell.get("network", ""))
+    known = manifest.tables["network_arguments"].get(module, ())
+    settings = manifest.tables["network_settings"]
+    for entry in entries:
+        key, separator, value = (part.strip() for part in entry.partition("="))
+        setting = next((name for name, spelled in settings.items() if spelled == key), None)
+        if key in OTHER_RANKS:
+            message = (
+                "This gives a network of more than one rank or alpha, which could not be checked when it is finished."
+            )
+            yield Problem(path, "error", message)
+        elif setting and key not in known:
+            yield Problem(path, "error", f"{key} follows from a setting of the plan: change network.{setting}.")
+        elif key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            yield Problem(path, "error", f"{module} does not read {key!r:.60} and would ignore it.{hint}")
+        elif not separator or not value:
+            yield Problem(path, "error", f"{entry!r:.80} is not of the form key=value.")
+        elif key == "train_t5xxl" and value.lower() == "true" and plan.memory.cache_text_encoder:
+            # Source: flux_train_network.py and sd3_train_network.py, post_process_network.
+            yield Problem(path, "error", "A T5 that is trained cannot be cached: turn memory.cache_text_encoder off.")
+
+
+def _prediction(plan: TrainingPlan, native: Mapping[str, Any]) -> Iterator[Problem]:
+    """Source: library/train_util.py, verify_training_args."""
+    predicts_v = plan.model.prediction == "v_prediction"
+    if native.get("scale_v_pred_loss_like_noise_pred") and not predicts_v:
+        message = "scale_v_pred_loss_like_noise_pred is for models that predict v; this one does not."
+        yield Problem(f"{PATH}.scale_v_pred_loss_like_noise_pred", "error", message)
+    if native.get("v_pred_like_loss") and predicts_v:
+        message = "v_pred_like_loss is for models that predict noise; this one predicts v."
+        yield Problem(f"{PATH}.v_pred_like_loss", "error", message)
+
+
+def _is_more(value: Any, limit: int) -> bool:
+    return value > limit
+
+
+def _is_less(value: Any, limit: int) -> bool:
+    return value < limit

@@ -1,0 +1,85 @@
+"""The pictures, their captions and the sample prompts, in the files sd-scripts reads beside its configuration.
+
+Source: library/config_util.py (the dataset, whose types are exact: it refuses 0 where it wants 0.0) and the
+sample_images of each family.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from trainer_core.backend import Place
+from trainer_core.plan.sections import TrainingPlan
+
+METADATA = PurePosixPath("engine") / "captions.json"
+
+
+def dataset(plan: TrainingPlan, cell: Mapping[str, Any], place: Place, native: Mapping[str, Any]) -> dict[str, Any]:
+    """The dataset description."""
+    settings = plan.dataset
+    step, side = settings.bucket_step, settings.resolution
+    table = {
+        "resolution": side,
+        "batch_size": plan.schedule.batch_size,
+        "enable_bucket": settings.bucketing,
+        "bucket_reso_steps": step,
+        # Half and double the side: shapes up to 4:1. The engine's own bounds would stop a run below 256 px.
+        # What stands in this file covers what stands in the configuration, where native settings go.
+        "min_bucket_reso": native.get("min_bucket_reso", min(side, max(step, side // 2 // step * step))),
+        "max_bucket_reso": native.get("max_bucket_reso", max(step, -(-side * 2 // step) * step)),
+        "subsets": [_subset(plan, cell, place)],
+    }
+    return {"datasets": [table]}
+
+
+def _subset(plan: TrainingPlan, cell: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    settings = plan.dataset
+    subset: dict[str, Any] = {
+        "image_dir": str(place.dataset),
+        "num_repeats": settings.repeats,
+        "shuffle_caption": settings.shuffle_captions,
+        "keep_tokens": settings.keep_tokens,
+        "flip_aug": settings.flip,
+        "random_crop": settings.random_crop,
+        "color_aug": settings.color_augmentation,
+    }
+    if plan.model.method != "textual_inversion":  # its parser does not know them
+        subset |= {
+            "caption_dropout_rate": float(settings.caption_dropout),
+            "caption_tag_dropout_rate": float(settings.tag_dropout),
+        }
+    if cell.get("captions") == "metadata":
+        return {**subset, "metadata_file": str(place.run / METADATA)}
+    subset["caption_extension"] = settings.caption_extension
+    if settings.trigger:
+        subset["class_tokens"] = settings.trigger
+    return subset
+
+
+def metadata(place: Place) -> str:
+    """The captions by file name, for the script that reads them from one file. Source: FineTuningDataset."""
+    return _json({name: {"caption": caption} for name, caption in place.captions.items()})
+
+
+def prompts(plan: TrainingPlan, cell: Mapping[str, Any]) -> str:
+    """The sample prompts as data: in the engine's text form, " --w" inside a prompt would be read as an option."""
+    sampling = plan.sampling
+    prompt = {
+        "prompt": sampling.prompt.replace("{trigger}", plan.dataset.trigger).strip(" ,"),
+        "width": sampling.width,
+        "height": sampling.height,
+        "sample_steps": sampling.inference_steps,
+        # What FLUX.1 takes as guidance is no comparison with a second, unguided picture, as `scale` is.
+        cell.get("guidance", "scale"): float(sampling.guidance),
+        "seed": sampling.seed,
+    }
+    if sampling.negative_prompt:
+        prompt["negative_prompt"] = sampling.negative_prompt
+    return _json([prompt])
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
