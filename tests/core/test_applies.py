@@ -1,0 +1,165 @@
+"""Which settings a form shows: by the catalogue and the engine's claim, and in agreement with the rules that check them."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.backends import engine_plans
+from trainer_core import catalog, registry
+from trainer_core.backend import FamilyClaim
+from trainer_core.detection import Detection
+from trainer_core.plan import applies, fields, rules
+from trainer_core.plan.applies import Scope
+from trainer_core.plan.draft import Draft, Source
+from trainer_core.plan.facts import Facts
+
+CLAIM = FamilyClaim(
+    "flux",
+    {"lora": {"swap": {"": 35}}, "full": {}, "textual_inversion": {}},
+    parts={"vae": "ae", "clip_l": "clip_l", "t5xxl": "t5xxl"},
+    optional_parts=("vae",),
+    algorithms=("lora", "lokr", "ia3"),
+)
+REHEARSAL = registry.get("rehearsal").manifest
+MANIFEST = replace(
+    REHEARSAL,
+    families={"flux": CLAIM},
+    optimizers={"AdamW": "a", "Prodigy": "p"},
+    schedulers={"cosine": "c", "linear": "l"},
+)
+
+
+def scope(manifest=MANIFEST, detection=None, trials=None, **values):
+    draft = Draft(Facts(engine_plans.machine())).with_values(
+        Source.USER, {"model.family": "flux", **{path.replace("__", "."): value for path, value in values.items()}}
+    )
+    return Scope(draft.values, manifest, detection, trials or {})
+
+
+def shown(found, section):
+    return {path.partition(".")[2] for path in fields.all_fields() if path.startswith(section) and found.applies(path)}
+
+
+def test_parts_and_methods_are_those_of_the_claim():
+    assert shown(scope(), "model.") == {"path", "method", "family", "prediction", "clip_skip", "vae", "clip_l", "t5xxl"}
+    only = replace(MANIFEST, families={"flux": replace(CLAIM, methods={"lora": {}}, parts={})})
+    assert shown(scope(only), "model.") == {"path", "family", "prediction", "clip_skip"}
+    assert shown(scope(None), "model.") == {"path", "family", "prediction", "clip_skip"}
+
+
+def test_parts_are_needed_beside_a_bare_model_and_not_beside_a_whole_checkpoint():
+    assert scope().needed_parts() == ("model.clip_l", "model.t5xxl")
+    whole = Detection("flux", "checkpoint")
+    assert scope(detection=whole).needed_parts() == ()
+    assert scope(detection=replace(whole, role="diffusion_model")).needed_parts() == ("model.clip_l", "model.t5xxl")
+
+
+@pytest.mark.parametrize("name", catalog.algorithms())
+def test_of_the_network_only_what_its_algorithm_reads(name):
+    found = shown(scope(network__algorithm=name), "network.")
+    assert found == {"algorithm", "train_text_encoder", *catalog.algorithms()[name].settings}
+
+
+@pytest.mark.parametrize("name", catalog.optimizers())
+def test_of_the_optimizer_only_what_it_reads(name):
+    found = shown(scope(optimizer__name=name), "optimizer.")
+    assert found == {"name", "learning_rate", "max_grad_norm", *catalog.optimizers()[name].settings}
+
+
+def test_the_text_encoders_rate_shows_when_it_is_trained():
+    assert scope(network__train_text_encoder=True).applies("optimizer.text_encoder_learning_rate")
+
+
+@pytest.mark.parametrize("name", catalog.schedulers())
+def test_of_the_schedule_only_what_its_curve_reads(name):
+    curve = {name for scheduler in catalog.schedulers().values() for name in scheduler.settings}
+    assert shown(scope(schedule__scheduler=name), "schedule.") & curve == set(catalog.schedulers()[name].settings)
+    free = scope(schedule__scheduler=name, optimizer__name="AdamWScheduleFree")
+    assert shown(free, "schedule.") & curve == set()
+
+
+def test_a_new_word_and_a_whole_model_have_settings_of_their_own():
+    assert shown(scope(), "embedding.") == set()
+    assert shown(scope(model__method="textual_inversion"), "embedding.") == {"init_word", "vectors"}
+    assert shown(scope(model__method="textual_inversion"), "network.") == set()
+    assert shown(scope(model__method="full"), "network.") == {"train_text_encoder"}
+    assert scope().applies("memory.fp8_base")
+    assert not scope(model__method="full").applies("memory.fp8_base")
+    assert scope(model__method="full").applies("memory.fused_backward")
+
+
+def test_a_flow_model_has_a_shift_and_no_noise_settings():
+    flow, noise = scope(model__prediction="flow"), scope(model__prediction="epsilon")
+    for path in applies.FLOW_ONLY:
+        assert (flow.applies(path), noise.applies(path)) == (True, False)
+    for path in applies.NOISE_ONLY:
+        assert (flow.applies(path), noise.applies(path)) == (False, True)
+
+
+def test_blocks_are_swapped_where_the_engine_declares_it():
+    assert scope().applies("memory.blocks_to_swap")
+    assert not scope(model__method="full").applies("memory.blocks_to_swap")
+    assert not scope(None).applies("memory.blocks_to_swap")
+
+
+def test_choices_are_the_engines_and_what_is_chosen_stays_with_its_reason():
+    assert scope().choices("optimizer.name") == {"AdamW": "", "Prodigy": ""}
+    assert scope(optimizer__name="CAME").choices("optimizer.name")["CAME"] == f"not with {MANIFEST.title}"
+    failed = scope(trials={"Prodigy": {"ok": False, "reason": "no CUDA"}}).choices("optimizer.name")
+    assert failed == {"AdamW": "", "Prodigy": "not on this machine"}
+    assert set(scope().choices("network.algorithm")) == set(CLAIM.algorithms)
+    assert set(scope().choices("schedule.scheduler")) == {"cosine", "linear"}
+    assert set(scope().choices("model.method")) == set(CLAIM.methods)
+    assert set(scope(None).choices("optimizer.name")) == set(catalog.optimizers())
+
+
+def test_an_empty_setting_stands_for_the_optimizers_own_default():
+    assert scope(optimizer__name="Prodigy").default("optimizer.beta2") == 0.999
+    assert scope(optimizer__name="Prodigy").default("optimizer.momentum") is None
+    assert scope().default("network.conv_rank") is None
+
+
+@pytest.mark.parametrize("value", [5, [1], None, "nonsense"])
+def test_a_draft_of_wrong_values_has_a_scope_too(value):
+    wrong = dict.fromkeys(("model__family", "model__method", "optimizer__name", "network__algorithm"), value)
+    found = scope(**wrong, schedule__scheduler=value)
+    for path, field in fields.all_fields().items():
+        assert found.applies(path) in (True, False)
+        assert not field.choices or found.choices(path)
+
+
+def contexts():
+    for name in catalog.optimizers():
+        yield {"optimizer.name": name}
+    for name in catalog.schedulers():
+        yield {"schedule.scheduler": name}
+    for name in catalog.algorithms():
+        yield {"network.algorithm": name}
+    for method in ("full", "dreambooth", "textual_inversion"):
+        yield {"model.method": method}
+
+
+@pytest.mark.parametrize("context", list(contexts()), ids=lambda context: next(iter(context.values())))
+def test_what_the_rules_say_has_no_effect_does_not_apply(context):
+    kohya = registry.get("kohya")
+    for path, field in fields.all_fields().items():
+        if path in context or path in ("model.method", "model.family"):
+            continue
+        values = {**context, path: engine_plans.other_value(field)}
+        plan = engine_plans.plan("sdxl", **{key.replace(".", "__"): value for key, value in values.items()})
+        found = rules.check(rules.Case(plan, Facts(engine_plans.machine()), kohya))
+        said = [problem.message for problem in found if problem.path == path]
+        flat = {**fields.flatten(plan.model_dump()), **values}
+        if any(f"{field.title} has no effect" in message for message in said):
+            assert not Scope(flat, kohya.manifest).applies(path), (path, said)
+
+
+def test_readers_are_named_where_a_choice_decides():
+    assert applies.readers("schedule.power") == ("polynomial",)
+    assert "Prodigy" in applies.readers("optimizer.d_coef")
+    assert applies.readers("dataset.flip") == applies.readers("optimizer.learning_rate") == ()
+
+
+def test_a_choice_from_the_catalogue_has_its_entry():
+    assert applies.entry("optimizer.name", "CAME").title == "CAME"
+    assert applies.entry("optimizer.name", "nonsense") is applies.entry("memory.mixed_precision", "no") is None

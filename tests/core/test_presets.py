@@ -1,0 +1,137 @@
+"""Memory presets: the documents' figures, what they promise of each other, and that each one can be trained."""
+
+import pytest
+
+from tests.backends import engine_plans
+from trainer_core import hardware, presets, profiles, registry
+from trainer_core.errors import EaselError
+from trainer_core.families import load_families
+from trainer_core.plan import fields
+from trainer_core.problems import blocking
+
+CARDS = [
+    ("flux-16", 512, 1, 16, "Prodigy", 1500),
+    ("flux-24", 768, 2, 32, "AdamW8bit", 2000),
+    ("sdxl-8", 512, 1, 8, "Prodigy", 1000),
+    ("sdxl-16", 768, 1, 16, "AdamW8bit", 1500),
+    ("sdxl-24", 1024, 2, 32, "AdamW8bit", 2000),
+    ("sd3-8", 512, 1, 12, "Prodigy", 1000),
+    ("sd3-16", 768, 1, 24, "AdamW8bit", 1500),
+    ("sd3-24", 1024, 2, 32, "AdamW8bit", 2000),
+]
+MEMORY = {"ultra-low-memory": (1, 16), "low-memory": (1, 16), "standard-memory": (2, 8), "high-memory": (4, 4)}
+EVERY = list(presets.shipped())
+
+
+@pytest.mark.parametrize(
+    ("name", "resolution", "batch", "rank", "optimizer", "steps"), CARDS, ids=[c[0] for c in CARDS]
+)
+def test_the_eight_cards_have_the_documents_figures(name, resolution, batch, rank, optimizer, steps):
+    preset = presets.get(name)
+    family, vram = name.split("-")
+    assert (preset.families, preset.vram_gib) == ((family,), int(vram))
+    shown = ("dataset.resolution", "schedule.batch_size", "network.rank", "optimizer.name", "schedule.steps")
+    assert tuple(preset.values[path] for path in shown) == (resolution, batch, rank, optimizer, steps)
+    assert preset.values["optimizer.learning_rate"] == (1.0 if optimizer == "Prodigy" else 1e-4)
+    assert preset.values["network.alpha"] * 2 == rank
+
+
+@pytest.mark.parametrize(("name", "figures"), MEMORY.items(), ids=list(MEMORY))
+def test_the_four_memory_profiles_show_sixteen_pictures_for_each_step(name, figures):
+    values = presets.get(name).values
+    assert (values["schedule.batch_size"], values["schedule.gradient_accumulation"]) == figures
+    assert figures[0] * figures[1] == 16
+
+
+def test_what_keeps_the_result_sets_nothing_that_would_change_it():
+    harmless = {
+        "schedule.batch_size",
+        "schedule.gradient_accumulation",
+        "memory.gradient_checkpointing",
+        "memory.cache_latents",
+        "memory.blocks_to_swap",
+        "memory.offload_checkpointing",
+    }
+    assert {preset.id for preset in presets.shipped().values() if preset.keeps_result} == set(MEMORY)
+    for name in MEMORY:
+        preset = presets.get(name)
+        assert set(preset.values).union(*preset.by_family.values()) <= harmless
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_preset_holds_settings_that_exist_in_bounds_and_leaves_the_precision_to_the_card(name):
+    preset = presets.get(name)
+    assert preset.title
+    assert preset.explanation
+    assert preset.sources
+    assert {*preset.families, *preset.by_family} <= set(load_families())
+    for family in ("", *preset.by_family):
+        values = preset.values_for(family)
+        assert {path: sentence for path, value in values.items() if (sentence := fields.check(path, value)[1])} == {}
+        assert not {"memory.mixed_precision", *profiles.JOB_FIELDS} & set(values)
+
+
+def jobs():
+    """Every preset with every family it is for that an engine trains, on that engine, with and without each profile."""
+    for preset in presets.shipped().values():
+        for family in load_families():
+            engines = [engine for engine in registry.available() if family in engine.manifest.families]
+            if engines and preset.suits(family):
+                engine = min(engines, key=lambda engine: engine.manifest.rank)
+                for profile in (None, *profiles.for_family(family)):
+                    yield pytest.param(
+                        preset, family, engine, profile, id=f"{preset.id}-{family}-{profile and profile.use}"
+                    )
+
+
+@pytest.mark.parametrize(("preset", "family", "engine", "profile"), list(jobs()))
+def test_a_preset_trains_over_every_profile_of_its_families(preset, family, engine, profile):
+    claim = engine.manifest.families[family]
+    values = {**(profile.settings if profile else {}), **preset.values_for(family)}
+    if not claim.cell("lora").get("swap"):
+        values.pop("memory.blocks_to_swap", None)
+    values |= {
+        f"model.{part}": f"/models/{part}.safetensors" for part in claim.parts if part not in claim.optional_parts
+    }
+    plan = engine_plans.plan(family, **{path.replace(".", "__"): value for path, value in values.items()})
+    ignored = ("model.path", "dataset.path")
+    found = [problem for problem in engine_plans.problems(engine, plan) if problem.path not in ignored]
+    assert blocking(found) == ()
+    assert engine.render(plan, engine_plans.place()).command
+
+
+def card(gib):
+    device = hardware.Accelerator("cuda", "a card", int(gib * presets.GIB))
+    return engine_plans.machine(device)
+
+
+@pytest.mark.parametrize(
+    ("family", "gib", "best"),
+    [
+        ("sdxl", 24, "sdxl-24"),
+        ("sdxl", 22.5, "sdxl-24"),  # an A10G is sold as 24 GB
+        ("sdxl", 15, "sdxl-16"),  # a T4 as 16
+        ("sdxl", 12, "sdxl-8"),
+        ("sdxl", 80, "sdxl-24"),
+        ("flux", 12, "low-memory"),
+        ("flux", 6, None),
+        ("sd15", 12, "low-memory"),
+    ],
+)
+def test_the_best_preset_is_the_largest_that_fits_the_card_and_one_for_the_family_first(family, gib, best):
+    found = presets.best(presets.for_family(family), card(gib))
+    assert (found and found.id) == best
+
+
+def test_no_preset_fits_a_machine_without_a_card():
+    assert presets.best(presets.for_family("sdxl"), engine_plans.machine()) is None
+
+
+def test_the_presets_of_a_family_come_before_those_for_any():
+    assert [preset.id for preset in presets.for_family("flux")] == ["flux-16", "flux-24", *MEMORY]
+    assert [preset.id for preset in presets.for_family("sd15")] == list(MEMORY)
+
+
+def test_an_unknown_preset_is_refused_with_those_there_are():
+    with pytest.raises(EaselError, match="sdxl-16"):
+        presets.get("sdxl-17")
