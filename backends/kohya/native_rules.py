@@ -17,7 +17,10 @@ OTHER_RANKS = frozenset({"block_dims", "block_alphas", "conv_block_dims", "conv_
 
 def check(plan: TrainingPlan, native: Mapping[str, Any], manifest: BackendManifest) -> Iterator[Problem]:
     """The Problems of native settings whose names and types are right."""
-    yield from _arguments(plan, native.get("network_args", ()), manifest)
+    cell = manifest.families[plan.model.family].cell(plan.model.method)
+    for name in native.keys() & cell.get("always", {}).keys():
+        yield Problem(f"{PATH}.{name}", "error", f"{name} follows from the model and cannot be another.")
+    yield from _arguments(plan, native.get("network_args", ()), cell, manifest)
     yield from _prediction(plan, native)
     if native.get("adaptive_noise_scale") and not plan.schedule.noise_offset:
         # Source: library/train_util.py, verify_training_args.
@@ -32,10 +35,11 @@ def check(plan: TrainingPlan, native: Mapping[str, Any], manifest: BackendManife
             yield Problem(f"{PATH}.{name}", "error", message)
 
 
-def _arguments(plan: TrainingPlan, entries: Any, manifest: BackendManifest) -> Iterator[Problem]:
+def _arguments(
+    plan: TrainingPlan, entries: Any, cell: Mapping[str, Any], manifest: BackendManifest
+) -> Iterator[Problem]:
     """Arguments of the network: `key=value`, with a key that its module reads and no setting stands for."""
     path = f"{PATH}.network_args"
-    cell = manifest.families[plan.model.family].cell(plan.model.method)
     kind = manifest.tables["algorithms"].get(plan.network.algorithm, {})
     module = kind.get("module", cell.get("network", ""))
     known = manifest.tables["network_arguments"].get(module, ())
@@ -48,7 +52,7 @@ def _arguments(plan: TrainingPlan, entries: Any, manifest: BackendManifest) -> I
                 "This gives a network of more than one rank or alpha, which could not be checked when it is finished."
             )
             yield Problem(path, "error", message)
-        elif setting and key not in known:
+        elif setting:
             yield Problem(path, "error", f"{key} follows from a setting of the plan: change network.{setting}.")
         elif key not in known:
             near = difflib.get_close_matches(key, known, 1)

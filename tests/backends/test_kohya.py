@@ -1,23 +1,22 @@
-"""sd-scripts: every setting is rendered or refused, every rendered key is one its parsers know, and its lines are understood."""
+"""sd-scripts: every setting is rendered or refused in every cell, and every rendered key is one its parsers know."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from backends.kohya import backend, problems, render
-from tests.backends import engine_plans
-from trainer_core import diagnosis
-from trainer_core.events import Epoch, Event, Notice, Phase, Progress
+from backends.kohya import backend, pictures, problems, render
+from tests.backends import engine_plans, golden
+from trainer_core import catalog
+from trainer_core.plan import fields
 
-DATA = Path(__file__).parent.parent / "data"
-LOGS, GOLDEN = DATA / "logs", DATA / "golden"
 FAMILIES = sorted(backend.manifest.families)
 ELSEWHERE = engine_plans.STAGED | engine_plans.DELIVERED
+OWNED = set(backend.manifest.tables["native"]["owned"])
 
 
 def place():
@@ -27,8 +26,8 @@ def place():
     )
 
 
-def lines(name: str) -> list[str]:
-    return re.split(r"[\r\n]+", (LOGS / name).read_text("utf-8"))
+def dataset(plan) -> dict:
+    return tomllib.loads(backend.render(plan, place()).files[render.DATASET])["datasets"][0]
 
 
 def configuration(plan) -> dict:
@@ -44,34 +43,116 @@ VARIANTS = {
         "sampling__negative_prompt": "text",
         "output__save_every_steps": 100,
         "output__prefix": "cg_",
-        "model__vae": "/models/vae.safetensors",
     },
-    "v": {
-        "model__prediction": "v_prediction",
+    "low memory": {
+        "memory__cache_text_encoder": True,
+        "memory__fp8_base": True,
+        "memory__half_weights": True,
+        "memory__blocks_to_swap": 18,
+        "memory__fused_backward": True,
+        "optimizer__name": "Adafactor",
+        "optimizer__clip_threshold": 0.5,
+    },
+    "all learnt": {
+        "network__train_text_encoder": True,
         "schedule__min_snr_gamma": 5.0,
         "schedule__noise_offset": 0.05,
-        "optimizer__name": "Adafactor",
-        "network__train_text_encoder": True,
-        "native": {"kohya": {"network_dropout": 0.1, "persistent_data_loader_workers": True}},
+        "schedule__flow_shift": 2.5,
+        "schedule__scheduler": "warmup_stable_decay",
+        "schedule__warmup_steps": 50,
+        "schedule__decay_steps": 100,
+        "embedding__init_word": "cat",
+        "optimizer__name": "Prodigy",
+        "optimizer__learning_rate": 1.0,
+        "optimizer__beta2": 0.99,
+        "native": {"kohya": {"ip_noise_gamma": 0.1, "persistent_data_loader_workers": True}},
     },
 }
+PREDICTED = {"sd15": "v_prediction", "sd2": "v_prediction", "sdxl": "v_prediction"}
+CELLS = engine_plans.cells(backend)
+
+
+def full_plan(family: str, method: str, **values):
+    """A plan of a cell with all the files its model needs beside it."""
+    parts = {f"model__{part}": f"/models/{part}.safetensors" for part in backend.manifest.families[family].parts}
+    return engine_plans.plan(family, model__method=method, **parts, **values)
+
+
+def unknown(plan) -> list[str]:
+    return problems.unknown_keys(backend.render(plan, place()).files, problems.script_options(plan, backend.manifest))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_rendered_key_is_known_and_well_typed(family, variant):
-    plan = engine_plans.plan(family, **VARIANTS[variant])
-    files = backend.render(plan, place()).files
-    assert problems.unknown_keys(files, problems.script_options(plan, backend.manifest)) == []
+@pytest.mark.parametrize(("family", "method"), CELLS)
+def test_every_rendered_key_is_known_and_well_typed(family, method, variant):
+    assert unknown(full_plan(family, method, **VARIANTS[variant], model__prediction=PREDICTED.get(family, ""))) == []
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(("family", "method"), CELLS)
+def test_rendered_files_are_as_recorded(family, method):
+    """One readable file a cell, in four plans that between them set most of what it has."""
+    jobs = {name: backend.render(full_plan(family, method, **values), place()) for name, values in VARIANTS.items()}
+    golden.check(f"kohya/{family}_{method}.txt", jobs)
+
+
+@pytest.mark.parametrize("algorithm", catalog.algorithms())
 @pytest.mark.parametrize("family", FAMILIES)
-def test_rendered_files_are_as_recorded(family, variant):
-    files = backend.render(engine_plans.plan(family, **VARIANTS[variant]), place()).files
-    for path, text in files.items():
-        golden = GOLDEN / f"kohya_{family}_{variant}_{path.name}"
-        assert text == golden.read_text("utf-8"), f"{golden} is another: look whether the change is meant"
+def test_every_setting_of_every_algorithm_arrives(family, algorithm):
+    if algorithm not in backend.manifest.families[family].algorithms:
+        return
+    before = full_plan(family, "lora", network__algorithm=algorithm)
+    assert unknown(before) == []
+    for name in catalog.algorithms()[algorithm].settings:
+        value = engine_plans.other_value(fields.all_fields()[f"network.{name}"])
+        after = full_plan(family, "lora", network__algorithm=algorithm, **{f"network__{name}": value})
+        said = {problem.path for problem in engine_plans.problems(backend, after)}
+        changed = backend.render(before, place()).files != backend.render(after, place()).files
+        assert changed or f"network.{name}" in said, f"{name} vanishes"
+        assert unknown(after) == []
+
+
+@pytest.mark.parametrize("optimizer", backend.manifest.optimizers)
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_every_setting_of_every_optimizer_arrives(optimizer, method):
+    before = full_plan("sdxl", method, optimizer__name=optimizer)
+    assert unknown(before) == []
+    for name in catalog.optimizers()[optimizer].settings:
+        value = engine_plans.other_value(fields.all_fields()[f"optimizer.{name}"])
+        after = full_plan("sdxl", method, optimizer__name=optimizer, **{f"optimizer__{name}": value})
+        assert backend.render(before, place()).files != backend.render(after, place()).files, f"{name} vanishes"
+
+
+@pytest.mark.parametrize("scheduler", backend.manifest.schedulers)
+def test_every_setting_of_every_schedule_arrives(scheduler):
+    before = full_plan("sd15", "lora", schedule__scheduler=scheduler)
+    for name in catalog.schedulers()[scheduler].settings:
+        value = engine_plans.other_value(fields.all_fields()[f"schedule.{name}"])
+        after = full_plan("sd15", "lora", schedule__scheduler=scheduler, **{f"schedule__{name}": value})
+        assert backend.render(before, place()).files != backend.render(after, place()).files, f"{name} vanishes"
+        assert unknown(after) == []
+
+
+def test_betas_are_one_argument_and_the_unset_ones_are_those_of_the_optimizer():
+    arguments = configuration(engine_plans.plan("sd15", optimizer__name="Lion", optimizer__beta1=0.95))[
+        "optimizer_args"
+    ]
+    assert "betas=(0.95, 0.99)" in arguments
+    assert not [each for each in configuration(engine_plans.plan("sd15"))["optimizer_args"] if "betas" in each]
+
+
+def test_captions_reach_the_script_that_reads_them_from_one_file():
+    where = dataclasses.replace(place(), captions={"1-a.png": "a cat", "2-b.png": "blobbert"})
+    files = backend.render(engine_plans.plan("sd15", model__method="full"), where).files
+    assert json.loads(files[pictures.METADATA]) == {"1-a.png": {"caption": "a cat"}, "2-b.png": {"caption": "blobbert"}}
+
+
+def test_launch_settings_go_through_accelerate():
+    launch = {"num_processes": 2, "multi_gpu": True, "dynamo_backend": "no"}
+    job = backend.render(engine_plans.plan("sdxl", native={"kohya": {"launch": launch}}), place())
+    assert job.command[1:4] == ("-m", "accelerate.commands.launch", "--num_processes")
+    assert "--multi_gpu" in job.command
+    assert job.command[-2:] == ("--config_file", str(place().run / render.CONFIG))
+    assert "launch" not in str(job.files[render.CONFIG])
 
 
 @pytest.mark.parametrize(("family", "method"), engine_plans.cells(backend))
@@ -79,12 +160,20 @@ def test_no_setting_is_dropped_without_a_word(family, method):
     assert list(engine_plans.dropped_settings(backend, family, method, place(), ELSEWHERE)) == []
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_all_rendered_keys_belong_to_the_plan_alone(family):
+@pytest.mark.parametrize(("family", "method"), CELLS)
+def test_all_rendered_keys_belong_to_the_plan_alone(family, method):
     """A native setting can never meet a rendered one, except those that Easel fixes for the user to change."""
-    free = {"max_data_loader_n_workers", "persistent_data_loader_workers", "no_half_vae", "sdpa", "sample_sampler"}
-    rendered = set(configuration(engine_plans.plan(family, **VARIANTS["sampled"])))
-    assert rendered - free <= set(backend.manifest.tables["native"]["owned"])
+    cell = backend.manifest.families[family].cell(method)
+    free = {
+        "max_data_loader_n_workers",
+        "persistent_data_loader_workers",
+        "sdpa",
+        "sample_sampler",
+        *cell.get("fixed", {}),
+    }
+    for values in VARIANTS.values():
+        rendered = set(configuration(full_plan(family, method, **{**values, "native": {}})))
+        assert rendered - free <= OWNED | {cell.get("flow_shift"), "network_args"}
 
 
 def test_the_script_is_run_directly_and_the_files_are_named_absolutely():
@@ -108,7 +197,7 @@ def test_prompts_cannot_become_options():
 
 
 def test_small_resolutions_get_buckets_the_engine_accepts():
-    table = render.dataset(engine_plans.plan("sd15", dataset__resolution=64), place())["datasets"][0]
+    table = dataset(engine_plans.plan("sd15", dataset__resolution=64))
     assert table["min_bucket_reso"] <= 64 <= table["max_bucket_reso"]
     assert table["min_bucket_reso"] % 64 == table["max_bucket_reso"] % 64 == 0
 
@@ -130,7 +219,6 @@ def test_small_resolutions_get_buckets_the_engine_accepts():
         ("sd15", {"schedule__scheduler": "constant", "schedule__warmup_steps": 10}, "schedule.warmup_steps"),
         ("sd15", {"memory__mixed_precision": "fp16"}, "memory.mixed_precision"),
         ("sd15", {"model__clip_skip": 2}, "model.clip_skip"),
-        ("sd15", {"optimizer__name": "AdamW8bit"}, "optimizer.name"),
         (
             "sd15",
             {"optimizer__name": "Prodigy", "optimizer__learning_rate": 1.0, "network__train_text_encoder": True},
@@ -150,12 +238,31 @@ def test_what_would_stop_the_engine_is_an_error_with_a_fix_that_mends_it(family,
 
 
 @pytest.mark.parametrize(
-    ("values", "path"),
-    [({"schedule__restarts": 3}, "schedule.restarts"), ({"dataset__keep_tokens": 2}, "dataset.keep_tokens")],
+    ("family", "method", "values", "path"),
+    [
+        ("sd15", "lora", {"dataset__keep_tokens": 2}, "dataset.keep_tokens"),
+        ("sd15", "lora", {"optimizer__text_encoder_learning_rate": 1e-3}, "optimizer.text_encoder_learning_rate"),
+        ("sdxl", "lora", {"model__clip_skip": 2}, "model.clip_skip"),
+        ("flux", "lora", {"schedule__min_snr_gamma": 5.0}, "schedule.min_snr_gamma"),
+        ("flux", "lora", {"schedule__noise_offset": 0.1}, "schedule.noise_offset"),
+        ("sd15", "lora", {"schedule__flow_shift": 3.0}, "schedule.flow_shift"),
+        ("sdxl", "lora", {"memory__blocks_to_swap": 3}, "memory.blocks_to_swap"),
+        ("sdxl", "lora", {"memory__fused_backward": True}, "memory.fused_backward"),
+        ("flux", "lora", {"network__algorithm": "lokr", "network__conv_rank": 4}, "network.conv_rank"),
+        (
+            "sdxl",
+            "lora",
+            {"optimizer__name": "RAdamScheduleFree", "schedule__warmup_steps": 5},
+            "schedule.warmup_steps",
+        ),
+        ("sdxl", "textual_inversion", {"dataset__caption_dropout": 0.1}, "dataset.caption_dropout"),
+    ],
 )
-def test_what_has_no_effect_is_said(values, path):
-    said = backend.problems(engine_plans.plan("sd15", **values), engine_plans.machine(engine_plans.CARD))
-    assert [(problem.path, problem.severity) for problem in said] == [(path, "info")]
+def test_what_has_no_effect_is_said(family, method, values, path):
+    said = backend.problems(full_plan(family, method, **values), engine_plans.machine(engine_plans.CARD))
+    (problem,) = [problem for problem in said if problem.path == path]
+    assert problem.severity in ("info", "warning")
+    assert problem.fix is not None
 
 
 def test_a_step_of_32_is_fine_for_sdxl():
@@ -164,9 +271,9 @@ def test_a_step_of_32_is_fine_for_sdxl():
     )
 
 
-def test_the_default_plan_has_no_problems_on_a_gpu():
-    for family in FAMILIES:
-        assert not backend.problems(engine_plans.plan(family), engine_plans.machine(engine_plans.CARD))
+@pytest.mark.parametrize(("family", "method"), CELLS)
+def test_the_default_plan_has_no_problems_on_a_gpu(family, method):
+    assert not backend.problems(full_plan(family, method), engine_plans.machine(engine_plans.CARD))
 
 
 @pytest.mark.parametrize(
@@ -176,7 +283,13 @@ def test_the_default_plan_has_no_problems_on_a_gpu():
         ("network_dropout", "0.1", "must be a number"),
         ("loss_type", "l3", "must be one of"),
         ("network_args", "conv_dim=4", "must be a list"),
-        ("network_args", ["rank_dropout=0.1", "conv_dim=4"], "more than one rank"),
+        ("network_args", ["block_dims=4"], "more than one rank"),
+        ("network_args", ["rank_dropout=0.1"], "change network.rank_dropout"),
+        ("network_args", ["loraplus_lr=4"], "Did you mean loraplus_lr_ratio?"),
+        ("network_args", ["loraplus_lr_ratio"], "not of the form"),
+        ("scale_v_pred_loss_like_noise_pred", True, "predict v"),
+        ("adaptive_noise_scale", 0.1, "noise offset"),
+        ("min_bucket_reso", 1024, "exclude each other"),
         ("dim_from_weights", True, "cannot be set"),
         ("network_train_text_encoder_only", True, "cannot be set"),
         ("learning_rate", 1.0, "follows from a setting"),
@@ -192,96 +305,13 @@ def test_native_settings_are_checked_against_the_recorded_schema(name, value, sa
 
 
 def test_native_settings_that_are_known_reach_the_configuration():
-    plan = engine_plans.plan("sd15", native={"kohya": {"network_args": ["rank_dropout=0.1"], "ip_noise_gamma": 0.1}})
+    plan = engine_plans.plan("sd15", native={"kohya": {"network_args": ["loraplus_lr_ratio=4"], "ip_noise_gamma": 0.1}})
     assert not backend.problems(plan, engine_plans.machine(engine_plans.CARD))
-    assert configuration(plan)["network_args"] == ["rank_dropout=0.1"]
+    assert configuration(plan)["network_args"] == ["loraplus_lr_ratio=4"]
 
 
 def test_native_bounds_of_buckets_are_not_covered_by_those_of_easel():
     plan = engine_plans.plan("sd15", native={"kohya": {"min_bucket_reso": 192, "max_bucket_reso": 2048}})
     assert not backend.problems(plan, engine_plans.machine(engine_plans.CARD))
-    (entry,) = render.dataset(plan, place())["datasets"]
+    entry = dataset(plan)
     assert (entry["min_bucket_reso"], entry["max_bucket_reso"]) == (192, 2048)
-
-
-def test_every_optimizer_of_the_catalogue_is_spelled():
-    from trainer_core.plan import fields
-
-    assert set(backend.manifest.optimizers) == set(fields.all_fields()["optimizer.name"].choices)
-
-
-@pytest.mark.parametrize(
-    ("line", "event"),
-    [
-        ("epoch 1/2", Epoch(1, 2)),
-        ("epoch is incremented. current_epoch: 0, epoch: 1", None),
-        ("steps:  40%|████      | 4/10 [00:52<01:18, 13.10s/it, avr_loss=1.14]", Progress(4, 10, 13.10, 1.14)),
-        ("steps:   0%|          | 0/8 [00:00<?, ?it/s]", Progress(0, 8)),
-        ("steps: 100%|██████████| 8/8 [00:04<00:00,  2.00it/s, avr_loss=0.5]", Progress(8, 8, 0.5, 0.5)),
-        ("\x1b[Asteps:  12%|█         | 1/8 [00:01<00:07,  1.0s/it]2026-11-20 12:08:05 INFO", Progress(1, 8, 1.0)),
-        ("100%|██████████| 8/8 [01:01<00:00,  7.66s/it]", None),
-        ("2026-11-20 12:06:46 INFO     caching latents...            train_util.py:1170", Phase("caching latents")),
-        ("                    INFO     model saved.                 train_network.py:1729", Phase("saved")),
-        ("                    WARNING  no regularization images / 正則化画像  train_util.py:2167", None),
-        (
-            "                    ERROR    No data found. Please verify  train_network.py:576",
-            Notice("error", "No data found. Please verify"),
-        ),
-        ("", None),
-    ],
-)
-def test_lines_are_understood(line, event):
-    assert backend.parse(line) == event
-
-
-def test_nan_in_the_bar_stays_nan():
-    event = backend.parse("steps:  50%|█████     | 1/2 [00:01<00:01,  1.0s/it, avr_loss=nan]")
-    assert isinstance(event, Progress)
-    assert event.average_loss != event.average_loss
-
-
-def test_a_real_success_shows_its_phases_epochs_and_every_step():
-    events: list[Event] = [event for line in lines("kohya_sd15_ok.log") if (event := backend.parse(line))]
-    names = [event.name for event in events if isinstance(event, Phase)]
-    for name in ("starting", "reading dataset", "loading model", "caching latents", "training", "saving", "saved"):
-        assert name in names
-    assert Epoch(1, 1) in events
-    assert sorted({event.step for event in events if isinstance(event, Progress)}) == list(range(9))
-    assert not [event for event in events if isinstance(event, Notice)]
-
-
-EXPLAINED = {
-    "kohya_no_data.log": "no-data",
-    "kohya_model_missing.log": "model-missing",
-    "kohya_model_of_another_kind.log": "model-of-another-kind",
-    "kohya_optimizer_unknown.log": "optimizer-unknown",
-    "kohya_loss_nan.log": "loss-nan",
-    "kohya_caption_empty.log": "caption-empty",
-    "kohya_caption_encoding.log": "caption-encoding",
-    "kohya_picture_broken.log": "picture-broken",
-    "kohya_tokenizer_missing.log": "tokenizer-missing",
-    "kohya_bucket_step.log": "bucket-step",
-    "kohya_precision.log": "precision-mixed-up",
-    "kohya_warmup.log": "scheduler-warmup",
-}
-
-
-@pytest.mark.parametrize("name", EXPLAINED)
-def test_each_recorded_failure_is_explained_by_its_own_signature(name):
-    found = diagnosis.explain(lines(name), backend.manifest.diagnosis, 1)
-    assert found is not None
-    assert found.id == EXPLAINED[name]
-
-
-@pytest.mark.parametrize("name", sorted(path.name for path in LOGS.glob("kohya_*_ok.log")))
-def test_successes_are_explained_by_none(name):
-    assert diagnosis.explain(lines(name), backend.manifest.diagnosis, 0) is None
-
-
-def test_signatures_are_whole_and_named_once():
-    rows = backend.manifest.diagnosis
-    assert len({row["id"] for row in rows}) == len(rows)
-    for row in rows:
-        assert set(row) == {"id", "severity", "pattern", "cause", "advice"}
-        assert row["severity"] in ("fatal", "error", "warning")
-        re.compile(row["pattern"])

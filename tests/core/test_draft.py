@@ -17,7 +17,7 @@ from trainer_core.problems import blocking
 
 GIB = 1024**3
 CPU = Machine((Accelerator("cpu", "CPU"),), 24 * GIB, 20 * GIB, 50 * GIB, 2, "Linux x86_64", {})
-FOUND = Detection("sd15", "checkpoint", None, "epsilon", "F16", ("test",), {})
+FOUND = Detection("sd15", "checkpoint", "", "epsilon", "F16", ("test",), {}, is_prediction_certain=True)
 
 
 @pytest.fixture

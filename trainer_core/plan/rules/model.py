@@ -34,7 +34,7 @@ def model_is_known(case: Case) -> Iterator[Problem]:
         message = f"The family is set to {plan.model.family}, but the file is {detection.family}."
         yield Problem("model.family", "error", message, fix)
     said = detection.prediction
-    if said and plan.model.prediction and plan.model.prediction != said:
+    if detection.is_prediction_certain and said and plan.model.prediction and plan.model.prediction != said:
         fix = Fix("Use what the file says", {"model.prediction": ""})
         message = (
             f"Prediction is set to {plan.model.prediction}, but the file is marked {said}: training would yield noise."

@@ -1,0 +1,95 @@
+"""sd-scripts: the lines it prints are understood, and its failures explained."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from backends.kohya import backend
+from trainer_core import diagnosis
+from trainer_core.events import Epoch, Event, Notice, Phase, Progress
+
+LOGS = Path(__file__).parent.parent / "data" / "logs"
+
+
+def lines(name: str) -> list[str]:
+    return re.split(r"[\r\n]+", (LOGS / name).read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("line", "event"),
+    [
+        ("epoch 1/2", Epoch(1, 2)),
+        ("epoch is incremented. current_epoch: 0, epoch: 1", None),
+        ("steps:  40%|████      | 4/10 [00:52<01:18, 13.10s/it, avr_loss=1.14]", Progress(4, 10, 13.10, 1.14)),
+        ("steps:   0%|          | 0/8 [00:00<?, ?it/s]", Progress(0, 8)),
+        ("steps: 100%|██████████| 8/8 [00:04<00:00,  2.00it/s, avr_loss=0.5]", Progress(8, 8, 0.5, 0.5)),
+        ("\x1b[Asteps:  12%|█         | 1/8 [00:01<00:07,  1.0s/it]2026-11-20 12:08:05 INFO", Progress(1, 8, 1.0)),
+        ("100%|██████████| 8/8 [01:01<00:00,  7.66s/it]", None),
+        ("2026-11-20 12:06:46 INFO     caching latents...            train_util.py:1170", Phase("caching latents")),
+        ("                    INFO     model saved.                 train_network.py:1729", Phase("saved")),
+        ("                    WARNING  no regularization images / 正則化画像  train_util.py:2167", None),
+        (
+            "                    ERROR    No data found. Please verify  train_network.py:576",
+            Notice("error", "No data found. Please verify"),
+        ),
+        ("", None),
+    ],
+)
+def test_lines_are_understood(line, event):
+    assert backend.parse(line) == event
+
+
+def test_nan_in_the_bar_stays_nan():
+    event = backend.parse("steps:  50%|█████     | 1/2 [00:01<00:01,  1.0s/it, avr_loss=nan]")
+    assert isinstance(event, Progress)
+    assert event.average_loss != event.average_loss
+
+
+def test_a_real_success_shows_its_phases_epochs_and_every_step():
+    events: list[Event] = [event for line in lines("kohya_sd15_ok.log") if (event := backend.parse(line))]
+    names = [event.name for event in events if isinstance(event, Phase)]
+    for name in ("starting", "reading dataset", "loading model", "caching latents", "training", "saving", "saved"):
+        assert name in names
+    assert Epoch(1, 1) in events
+    assert sorted({event.step for event in events if isinstance(event, Progress)}) == list(range(9))
+    assert not [event for event in events if isinstance(event, Notice)]
+
+
+EXPLAINED = {
+    "kohya_no_data.log": "no-data",
+    "kohya_model_missing.log": "model-missing",
+    "kohya_model_of_another_kind.log": "model-of-another-kind",
+    "kohya_optimizer_unknown.log": "optimizer-unknown",
+    "kohya_loss_nan.log": "loss-nan",
+    "kohya_caption_empty.log": "caption-empty",
+    "kohya_caption_encoding.log": "caption-encoding",
+    "kohya_picture_broken.log": "picture-broken",
+    "kohya_tokenizer_missing.log": "tokenizer-missing",
+    "kohya_bucket_step.log": "bucket-step",
+    "kohya_precision.log": "precision-mixed-up",
+    "kohya_warmup.log": "scheduler-warmup",
+}
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_each_recorded_failure_is_explained_by_its_own_signature(name):
+    found = diagnosis.explain(lines(name), backend.manifest.diagnosis, 1)
+    assert found is not None
+    assert found.id == EXPLAINED[name]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in LOGS.glob("kohya_*_ok.log")))
+def test_successes_are_explained_by_none(name):
+    assert diagnosis.explain(lines(name), backend.manifest.diagnosis, 0) is None
+
+
+def test_signatures_are_whole_and_named_once():
+    rows = backend.manifest.diagnosis
+    assert len({row["id"] for row in rows}) == len(rows)
+    for row in rows:
+        assert set(row) == {"id", "severity", "pattern", "cause", "advice"}
+        assert row["severity"] in ("fatal", "error", "warning")
+        re.compile(row["pattern"])
