@@ -5,6 +5,7 @@ Both engines accept a wrong name or type in their configuration without a word, 
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer_core import option_rules, places
 from trainer_core.problems import Problem
 
 COMMON = "common.json"
@@ -68,19 +70,29 @@ def _fits(kind: str, value: Any) -> bool:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """All options of one program. `program` is its name for sentences, `version` the commit or version recorded."""
+    """All options of one program.
+
+    `program` is its name for sentences, `version` the commit or version recorded, `name` that of the record.
+    """
 
     program: str
     version: str
     options: Mapping[str, Option]
+    name: str = ""
 
     def complaint(self, name: str, value: Any) -> str | None:
         """The sentence why this name or value would not be understood; None when it would."""
         option = self.options.get(name)
         if option is None:
-            return f"{self.program} has no option {name!r:.80}."
+            return self.unknown(name)
         found = option.complaint(value)
         return f"{name} {found}." if found else None
+
+    def unknown(self, name: str) -> str:
+        """The sentence for a name that is no option, with the one that was probably meant."""
+        close = difflib.get_close_matches(name, self.options, n=1, cutoff=0.75)
+        meant = f" Perhaps {close[0]} is meant." if close else ""
+        return f"{self.program} has no option {name!r:.80}.{meant}"
 
     def complaints(self, values: Mapping[str, Any]) -> list[str]:
         """The sentences for all values that would not be understood."""
@@ -88,21 +100,52 @@ class EngineOptions:
 
 
 def native_problems(
-    engine: str, settings: Mapping[str, Any], rules: Mapping[str, Any], options: EngineOptions
+    engine: str,
+    settings: Mapping[str, Any],
+    rules: Mapping[str, Any],
+    options: EngineOptions,
+    launcher: EngineOptions | None = None,
+    family: str = "",
 ) -> Iterator[Problem]:
     """What is wrong with settings in an engine's own words.
 
-    `rules` is the `[native]` table of its `backend.toml`: `owned` keys follow from a setting of the plan, `refused` ones
-    have a reason; every other must be known to `options`, with its type.
+    `rules` is its `options.toml`, `options` what its program takes, `launcher` what `accelerate launch` takes, which
+    starts the program when there is a table `launch`. `family` is the model family in the engine's words.
     """
     for name, value in settings.items():
         path = f"native.{engine}.{name}"
-        if name in rules.get("owned", ()):
-            yield Problem(path, "error", f"{name} follows from a setting of the plan: change that one.")
-        elif reason := rules.get("refused", {}).get(name):
-            yield Problem(path, "error", f"{name} cannot be set: {reason}")
-        elif complaint := options.complaint(name, value):
-            yield Problem(path, "error", complaint)
+        if name != "launch" or launcher is None:
+            yield from _problem(path, name, value, rules, options, family)
+        elif not isinstance(value, Mapping):
+            yield Problem(path, "error", "launch is a table: [native." + engine + ".launch].")
+        else:
+            for inner, given in value.items():
+                yield from _problem(f"{path}.{inner}", inner, given, rules.get("launch", {}), launcher, family)
+
+
+def _problem(
+    path: str, name: str, value: Any, rules: Mapping[str, Any], options: EngineOptions, family: str
+) -> Iterator[Problem]:
+    families = options.options[name].families if name in options.options else ()
+    decision = option_rules.decide(rules, name, options.name, families, frozenset({family}) if family else frozenset())
+    if decision.kind == "owned":
+        yield Problem(path, "error", f"{name} follows from a setting of the plan: change that one.")
+    elif decision.kind == "refused":
+        yield Problem(path, "error", f"{name} cannot be set: {decision.reason}")
+    elif name not in options.options:
+        yield Problem(path, "error", options.unknown(name))
+    elif decision.kind in ("ignored", "other family"):
+        yield Problem(path, "error", f"{name} is of no use here: {decision.reason}")
+    elif complaint := options.complaint(name, value):
+        yield Problem(path, "error", complaint)
+    elif name in rules.get("weights", ()) and not _all_safetensors(value):
+        message = f"{name} must be a .safetensors file: the older formats can hold programs, which loading would start."
+        yield Problem(path, "error", message)
+
+
+def _all_safetensors(value: Any) -> bool:
+    files = value if isinstance(value, list | tuple) else [value]
+    return all(str(file).lower().endswith(".safetensors") for file in files)
 
 
 @functools.cache
@@ -115,7 +158,25 @@ def load(path: Path) -> EngineOptions:
     options = {name: _option(entry) for name, entry in data["options"].items()}
     if data.get("common"):
         options |= load(path.with_name(COMMON)).options
-    return EngineOptions(data["program"], data["version"], options)
+    return EngineOptions(data["program"], data["version"], options, path.stem)
+
+
+def of_installed(engine: str, name: str, shipped: Path) -> EngineOptions:
+    """The options of a program as the installed engine has them.
+
+    That is the record in the folder `shipped`, unless the installation is of another version and has a record of its own.
+    """
+    own, recorded = dump_folder(engine) / f"{name}.json", shipped / f"{name}.json"
+    try:
+        dumped = load(own)
+    except (OSError, ValueError, LookupError, TypeError):
+        return load(recorded)
+    return load(recorded) if recorded.is_file() and load(recorded).version == dumped.version else dumped
+
+
+def dump_folder(engine: str) -> Path:
+    """Where an installed engine's own options are recorded, at its installation and when it is verified."""
+    return places.engines() / engine / "schema"
 
 
 def _option(entry: Mapping[str, Any]) -> Option:

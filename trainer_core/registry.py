@@ -72,11 +72,15 @@ def refresh() -> None:
 def load_manifest(path: Path) -> BackendManifest:
     """The manifest in a `backend.toml`, with the failure signatures of the `diagnosis.toml` beside it.
 
+    What the `options.toml` beside it says about the engine's options is at `tables["options"]`.
+
     Raises:
         BackendError: a file cannot be read, is not TOML, or lacks something.
     """
     tables = _toml(path)
-    signatures = path.with_name("diagnosis.toml")
+    signatures, options = path.with_name("diagnosis.toml"), path.with_name("options.toml")
+    if options.is_file():
+        tables["options"] = {**tables.get("options", {}), **_toml(options)}
     try:
         dataset = tables["dataset"]
         return BackendManifest(

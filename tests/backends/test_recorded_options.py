@@ -1,0 +1,235 @@
+"""Every recorded option of an engine is decided about, and what is said to be of no use is what its sources do not read."""
+
+from __future__ import annotations
+
+import collections
+from pathlib import Path
+
+import pytest
+
+from backends import kohya, simpletuner
+from tests.backends import unread_options
+from trainer_core import engine_options, environments, option_rules
+
+ENGINES = {"kohya": kohya, "simpletuner": simpletuner}
+TABLES = ("dataset", "subset", "general", "image", "text_embeds")
+"""What the names of the records of a dataset's description begin with."""
+
+
+def schema(engine: str) -> Path:
+    return Path(ENGINES[engine].__file__).parent / "schema"
+
+
+def rules(engine: str):
+    return ENGINES[engine].backend.manifest.tables["options"]
+
+
+def part(engine: str, name: str):
+    """The rules for a record."""
+    if name == "accelerate_launch":
+        return rules(engine)["launch"]
+    return option_rules.of_dataset(rules(engine)) if name.startswith(TABLES) else rules(engine)
+
+
+RECORDS = [
+    (engine, path.stem) for engine in ENGINES for path in sorted(schema(engine).glob("*.json")) if path.stem != "common"
+]
+SCRIPTS = [name for engine, name in RECORDS if engine == "kohya" and not name.startswith((*TABLES, "accelerate"))]
+
+
+def options(engine: str, name: str):
+    return engine_options.load(schema(engine) / f"{name}.json")
+
+
+def trained(engine: str) -> frozenset[str]:
+    """The model families that are claimed, in the engine's words."""
+    claims = ENGINES[engine].backend.manifest.families.values()
+    return frozenset(claim.options["model_family"] for claim in claims if "model_family" in claim.options)
+
+
+@pytest.mark.parametrize(("engine", "name"), RECORDS)
+def test_every_option_is_decided_about(engine, name):
+    missing = [
+        option
+        for option, entry in options(engine, name).options.items()
+        if option_rules.decide(part(engine, name), option, name, entry.families, trained(engine)).kind == "unaccounted"
+    ]
+    assert not missing, f"backends/{engine}/options.toml says nothing about {missing}"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("inner", ["", "launch"])
+def test_each_option_is_decided_about_once_and_is_one_that_there_is(engine, inner):
+    table = rules(engine)[inner] if inner else rules(engine)
+    names = [*table["owned"], *(name for topic in table["native"].values() for name in topic)]
+    names += [name for name in table["refused"] if "*" not in name]
+    assert [name for name, times in collections.Counter(names).items() if times > 1] == []
+    records = [name for owner, name in RECORDS if owner == engine and (name == "accelerate_launch") == bool(inner)]
+    there = {option for name in records for option in options(engine, name).options}
+    # What only another version of the launcher has is decided about too.
+    there |= {option for owner in ENGINES for option in options(owner, "accelerate_launch").options} if inner else set()
+    named = {*names, *table.get("weights", ()), *(name for row in table.get("ignored", ()) for name in row["options"])}
+    assert sorted(named - there) == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_pattern_refuses_nothing_that_is_decided_about_by_name(engine):
+    for table in (rules(engine), rules(engine)["launch"]):
+        for name in [*table["owned"], *(name for topic in table["native"].values() for name in topic)]:
+            assert not option_rules.refusal(table, name), name
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_reasons_are_sentences(engine):
+    table = rules(engine)
+    reasons = [*table["refused"].values(), *table["launch"]["refused"].values()]
+    reasons += [row["reason"] for row in table.get("ignored", ())]
+    assert [reason for reason in reasons if not reason.endswith(".") or reason != reason.strip()] == []
+
+
+def test_each_row_of_what_is_ignored_speaks_of_an_option_that_the_program_takes():
+    for row in rules("kohya")["ignored"]:
+        for pattern in row["programs"]:
+            taken = {
+                name for script in SCRIPTS for name in options("kohya", script).options if _matches(script, pattern)
+            }
+            assert taken & set(row["options"]), (pattern, row)
+
+
+def _matches(script: str, pattern: str) -> bool:
+    return any(option_rules.ignoring({"ignored": [{"programs": [pattern]}]}, script))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_what_is_ignored_is_what_the_sources_do_not_read(script):
+    installed = environments.installed("kohya")
+    if installed is None or installed.source is None:
+        pytest.skip("kohya is not installed, so its sources cannot be read")
+    known = options("kohya", script).options
+    unread = unread_options.unread(installed.source, script, known)
+    rows = list(option_rules.ignoring(rules("kohya"), script))
+    said = {name: "source" in row for row in rows for name in row["options"] if name in known}
+    silent = {name for name in unread - said.keys() if not option_rules.refusal(rules("kohya"), name)}
+    assert not silent, "the script takes these and does not read them: options.toml must say so"
+    read = {name for name, by_reading in said.items() if not by_reading} - unread
+    assert not read, "options.toml says that these are ignored, but the script reads them"
+
+
+@pytest.mark.parametrize(("engine", "name"), RECORDS)
+def test_the_record_is_what_the_installed_engine_says(engine, name):
+    dumped = engine_options.dump_folder(engine) / f"{name}.json"
+    if not dumped.is_file():
+        pytest.skip(f"{engine} is not installed, or this was not recorded at its installation")
+    own, shipped = engine_options.load(dumped), options(engine, name)
+    if own.version != shipped.version:
+        pytest.skip(f"the installed {engine} is {own.version}, the record of {shipped.version}")
+    assert own == shipped
+
+
+SOURCES = {
+    "base.py": """
+import library.tools as tools
+class Trainer:
+    def train(self, args):
+        self.load(args); tools.check(args); print(args.steps)
+        metadata = {"ss_note": args.note, "kept": args.kept}
+    def load(self, args):
+        return args.model
+    def asked(self, args):
+        return args.asked
+if __name__ == "__main__":
+    Trainer().other(args.never)
+""",
+    "script.py": """
+from base import Trainer
+class Mine(Trainer):
+    def load(self, args):
+        return getattr(args, "mine")
+    def asked(self, args):
+        return super().asked(args)
+if __name__ == "__main__":
+    trainer = Mine(); trainer.train(args); trainer.asked(args)
+""",
+    "library/tools.py": """
+from . import deep
+def check(args):
+    args.written = 1
+    logger.info(args.logged)
+    return deep.look(args)
+def nobody(args):
+    return args.lost
+""",
+    "library/deep.py": """
+def look(args):
+    for name in ["listed"]:
+        getattr(args, name)
+""",
+}
+
+
+def test_reading_is_followed_through_modules_overrides_and_super(tmp_path):
+    (tmp_path / "library").mkdir()
+    for name, text in SOURCES.items():
+        (tmp_path / name).write_text(text)
+    known = ["steps", "note", "kept", "model", "asked", "never", "mine", "written", "logged", "lost", "listed"]
+    found = unread_options.unread(tmp_path, "script", known)
+    assert found == {"note", "model", "never", "written", "logged", "lost"}
+
+
+def problems(engine: str, name: str, settings, family: str = ""):
+    launcher = options(engine, "accelerate_launch")
+    return list(
+        engine_options.native_problems(engine, settings, rules(engine), options(engine, name), launcher, family)
+    )
+
+
+@pytest.mark.parametrize(
+    ("program", "name", "value", "said"),
+    [
+        ("train_network", "output_dir", "/elsewhere", "follows from a setting"),
+        ("train_network", "lr_scheduler_type", "os.system", "does not name code to import"),
+        ("train_network", "huggingface_token", "x", "secrets do not belong"),
+        ("train_network", "fused_backward_pass", True, "of no use here"),
+        ("flux_train", "scale_v_pred_loss_like_noise_pred", True, "of no use here"),
+        ("train_network", "scale_weight_norm", 1.0, "Perhaps scale_weight_norms is meant"),
+        ("train_network", "guidance_scale", 1.0, "has no option"),
+        ("train_network", "scale_weight_norms", "1", "must be a number"),
+        ("train_network", "network_weights", "/models/other.pt", "must be a .safetensors file"),
+        ("train_network", "base_weights", ["/models/a.safetensors", "/models/b.ckpt"], "must be a .safetensors file"),
+        ("train_network", "launch", "many", "is a table"),
+        ("train_network", "launch", {"module": True}, "does not name code to run"),
+        ("train_network", "launch", {"num_proceses": 2}, "Perhaps num_processes is meant"),
+        ("train_network", "launch", {"num_processes": "2"}, "must be a whole number"),
+        ("train_network", "launch", {"fp8_format": "E4M3"}, "no precision of a plan"),
+    ],
+)
+def test_a_native_setting_that_is_not_taken_says_why(program, name, value, said):
+    (problem,) = problems("kohya", program, {name: value})
+    assert problem.severity == "error"
+    assert problem.path.startswith(f"native.kohya.{name}")
+    assert said in problem.message
+
+
+def test_native_settings_that_are_fine_are_taken():
+    assert not problems("kohya", "sdxl_train", {"block_lr": "1e-4", "scale_v_pred_loss_like_noise_pred": True})
+    assert not problems("kohya", "train_network", {"network_weights": "/models/other.SAFETENSORS"})
+    assert not problems("kohya", "train_network", {"launch": {"num_processes": 2, "multi_gpu": True}})
+
+
+def test_options_of_other_model_families_are_not_taken():
+    assert not problems("simpletuner", "4.10.1", {"flux_lora_target": "all"}, "flux")
+    (problem,) = problems("simpletuner", "4.10.1", {"flux_lora_target": "all"}, "sdxl")
+    assert "belongs to flux" in problem.message
+
+
+def test_the_options_of_another_installed_version_are_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path))
+    shipped = schema("kohya")
+    assert engine_options.of_installed("kohya", "train_network", shipped) == options("kohya", "train_network")
+    own = engine_options.dump_folder("kohya")
+    own.mkdir(parents=True)
+    newer = '{"program": "train_network.py", "version": "newer", "options": {"fresh": {"type": "int"}}}'
+    (own / "train_network.json").write_text(newer)
+    assert list(engine_options.of_installed("kohya", "train_network", shipped).options) == ["fresh"]
+    (own / "train_db.json").write_text('{"torn')
+    assert engine_options.of_installed("kohya", "train_db", shipped) == options("kohya", "train_db")
