@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer_core import events
+from trainer_core import catalog, events
 from trainer_core.backend import Backend, JobSpec, Place
 from trainer_core.hardware import Accelerator, Machine
-from trainer_core.plan.sections import TrainingPlan
+from trainer_core.plan import fields
+from trainer_core.plan.sections import PARTS, TrainingPlan
 from trainer_core.problems import blocking
 
 GIB = 1024**3
@@ -29,14 +31,16 @@ def check_contract(backend: Backend) -> None:
     check_parse(backend)
     for family, claim in backend.manifest.families.items():
         assert claim.methods, f"{family} is claimed without a method"
-        for sampling in (False, True):
-            check_render(backend, plan_for(family, sampling=sampling))
+        for method in claim.methods:
+            for sampling in (False, True):
+                check_render(backend, plan_for(family, method, claim.parts, sampling=sampling))
 
 
-def plan_for(family: str, *, sampling: bool = False) -> TrainingPlan:
+def plan_for(family: str, method: str = "lora", parts: Iterable[str] = (), *, sampling: bool = False) -> TrainingPlan:
     """A plan as small as they come, which no engine has a reason to refuse."""
+    beside = {part: f"/models/{part}" for part in parts}
     tables = {
-        "model": {"path": "/models/base.safetensors", "family": family},
+        "model": {"path": "/models/base.safetensors", "family": family, "method": method, **beside},
         "dataset": {"path": "/pictures", "trigger": "mika", "resolution": 512},
         "network": {"rank": 4, "alpha": 2.0},
         "schedule": {"steps": 10},
@@ -58,6 +62,12 @@ def check_manifest(backend: Backend) -> None:
     assert manifest.title
     assert manifest.licence
     assert manifest.families
+    assert set(manifest.optimizers) <= set(catalog.optimizers())
+    assert set(manifest.schedulers) <= set(catalog.schedulers())
+    for claim in manifest.families.values():
+        assert set(claim.methods) <= set(fields.all_fields()["model.method"].choices)
+        assert set(claim.algorithms) <= set(catalog.algorithms())
+        assert set(claim.optional_parts) <= set(claim.parts) <= set(PARTS)
     assert not set(manifest.families) & set(manifest.refused)
     assert all(ending.startswith(".") and ending == ending.lower() for ending in manifest.dataset.extensions)
     for row in manifest.diagnosis:
