@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer_core import engine_check, hardware, interpreters, torch_choice
+from trainer_core import engine_check, engine_dump, hardware, interpreters, torch_choice
 from trainer_core.child import child_environment
 from trainer_core.engine_table import EngineTable, Variant
 from trainer_core.errors import InstallError
@@ -30,6 +32,7 @@ class Build:
     variant: Variant
     interpreter: interpreters.Interpreter
     choices: tuple[TorchChoice, ...]
+    table: EngineTable
 
 
 def settle(table: EngineTable, device: hardware.Accelerator, python: str | None, uv: Path, report: Report) -> Build:
@@ -54,7 +57,7 @@ def settle(table: EngineTable, device: hardware.Accelerator, python: str | None,
             continue
         for error in refused:
             report(f"{error.message} So this is version {variant.version}.")
-        return Build(table.title, variant, found, choices)
+        return Build(table.title, variant, found, choices, table)
     raise refused[0]
 
 
@@ -72,7 +75,8 @@ def fill(
         seen: Mapping[str, Any] = {}
         if not failure:
             report("Checking that it works.")
-            seen, failure = check(folder, build.variant.imports, device.kind if device.present else "")
+            wanted = device.kind if device.present else ""
+            seen, failure = check_and_record(folder, build.table, build.variant, build.variant.imports, wanted, report)
         if not failure:
             return choice, seen
         # Nothing stands in for hashed packages that cannot be had, or are not what they were.
@@ -116,8 +120,16 @@ def check(folder: Path, imports: Sequence[str], accelerator: str) -> tuple[Mappi
     """(what was seen, "") or (what was seen, the failure), from the engine's own Python in `folder`."""
     source = folder / "source"
     task = {"imports": list(imports), "path": str(source) if source.is_dir() else None, "device": accelerator}
-    command = [str(folder / "venv" / "bin" / "python"), str(Path(engine_check.__file__)), json.dumps(task)]
-    # Nothing may be looked up while checking; the import of some engines would try.
+    seen, failure = _answer(folder, Path(engine_check.__file__), task, folder)
+    if failure:
+        return seen, failure
+    return seen, "" if seen.pop("ok") else seen["failure"]
+
+
+def _answer(folder: Path, program: Path, task: Mapping[str, Any], inside: Path) -> tuple[dict[str, Any], str]:
+    """(the JSON object in the last line of a program that the engine's own Python runs, "") or (nothing, the failure)."""
+    command = [str(folder / "venv" / "bin" / "python"), str(program), json.dumps(task)]
+    # Nothing may be looked up; the import of some engines would try.
     environment = child_environment({"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"})
     try:
         done = subprocess.run(
@@ -127,7 +139,7 @@ def check(folder: Path, imports: Sequence[str], accelerator: str) -> tuple[Mappi
             errors="replace",
             timeout=_CHECK_S,
             env=environment,
-            cwd=folder,
+            cwd=inside,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -135,10 +147,48 @@ def check(folder: Path, imports: Sequence[str], accelerator: str) -> tuple[Mappi
     with log_of(folder).open("a", encoding="utf-8") as log:
         log.write(f"$ {' '.join(command)}\n{done.stdout}{done.stderr}\n")
     try:
-        seen = json.loads(done.stdout.strip().splitlines()[-1])
+        return json.loads(done.stdout.strip().splitlines()[-1]), ""
     except (ValueError, IndexError):
-        return {}, decisive_line(done.stderr) or f"the check ended with status {done.returncode}"
-    return seen, "" if seen.pop("ok") else seen["failure"]
+        return {}, decisive_line(done.stderr) or f"it ended with status {done.returncode}"
+
+
+def check_and_record(
+    folder: Path, table: EngineTable, variant: Variant, imports: Sequence[str], accelerator: str, report: Report
+) -> tuple[Mapping[str, Any], str]:
+    """What `check` says; beside it, in another process, the engine's own options are recorded."""
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        recording = beside.submit(record_options, folder, table, variant)
+        answer = check(folder, imports, accelerator)
+    if not answer[1] and (said := recording.result()):
+        report(said)
+    return answer
+
+
+def record_options(folder: Path, table: EngineTable, variant: Variant) -> str:
+    """Write the options of the engine in `folder` into its `schema`; returns what to tell, "" when it lists none.
+
+    An engine works without: then Easel goes by the record that it ships.
+    """
+    if table.dump is None:
+        return ""
+    source = folder / "source"
+    with tempfile.TemporaryDirectory(prefix=".schema-", dir=folder) as name:
+        fresh, old = Path(name, "schema"), Path(name, "old")
+        fresh.mkdir()
+        task = {
+            "dump": str(table.dump),
+            "to": str(fresh),
+            "path": str(source) if source.is_dir() else None,
+            "version": table.commit or variant.version,
+        }
+        seen, failure = _answer(folder, Path(engine_dump.__file__), task, Path(name))
+        if failure:
+            return f"The options of {table.title} could not be recorded ({failure}): Easel goes by its own record."
+        if (folder / "schema").exists():
+            (folder / "schema").rename(old)
+        fresh.rename(folder / "schema")
+    count = len(seen["programs"])
+    return f"Recorded the options of {table.title}: {count} tables in {seen['seconds']:.0f} s."
 
 
 def require_space(folder: Path, uv: Path, needed_gib: float, title: str) -> None:

@@ -2,8 +2,10 @@
 
 [upstream]             name; for engines that are run from their sources also repository, commit, digest, exclude, optional;
                        licence_notice is shown before anything is installed
+[optimizers]           Easel's name for an optimizer, and the engine's; [optimizer_arguments] what it is always told
 [[environment]]        version, python, lock, disk_gib, imports, imports_thorough; best first
 [[environment.torch]]  the builds of torch for it: see trainer_core.torch_choice
+[options]              dump: a file that lists the engine's own options, run by its own Python: see trainer_core/engine_dump.py
 """
 
 from __future__ import annotations
@@ -53,6 +55,10 @@ class EngineTable:
     title: str
     upstream: Mapping[str, Any]
     variants: Sequence[Variant]
+    folder: Path
+    optimizers: Mapping[str, str]
+    optimizer_arguments: Mapping[str, Sequence[str]]
+    dump: Path | None = None
 
     @property
     def has_source(self) -> bool:
@@ -86,7 +92,16 @@ def read(engine: str) -> EngineTable:
             f"{table.get('title', engine)} needs no environment of its own.", "There is nothing to install."
         )
     variants = [_variant(row, file.parent) for row in table["environment"]]
-    return EngineTable(engine, table["title"], table.get("upstream", {}), variants)
+    return EngineTable(
+        id=engine,
+        title=table["title"],
+        upstream=table.get("upstream", {}),
+        variants=variants,
+        folder=file.parent,
+        optimizers=table.get("optimizers", {}),
+        optimizer_arguments=table.get("optimizer_arguments", {}),
+        dump=file.parent / table["options"]["dump"] if "options" in table else None,
+    )
 
 
 def _file(engine: str) -> Path | None:

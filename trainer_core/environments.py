@@ -3,8 +3,10 @@
 <home>/engines/<id>/venv             the engine's own Python packages
 <home>/engines/<id>/source           its sources, for an engine that is run from them
 <home>/engines/<id>/installed.json   what was installed; written last, by rename, so its presence means a whole environment
+<home>/engines/<id>/schema           the engine's own options, as its parsers list them: see trainer_core.engine_options
 <home>/engines/<id>/installing       there while an installation is under way, or after one was interrupted
 <home>/engines/<id>/install.log      raw output of the tools
+<home>/engines/<id>/trials.json      which optimizers and parts work on this machine: see `trials`
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer_core import engine_build, engine_table, hardware, places, torch_choice, upstream
+from trainer_core import engine_build, engine_table, hardware, places, torch_choice, trials, upstream
 from trainer_core.child import child_environment
 from trainer_core.engine_table import EngineTable
 from trainer_core.errors import InstallError
@@ -36,6 +38,7 @@ __all__ = [
     "installed",
     "obtainable",
     "remove",
+    "trial",
     "verify",
 ]
 
@@ -133,18 +136,16 @@ def verify(engine: str, report: Report = print) -> Mapping[str, Any]:
     Raises:
         InstallError: it is not installed, or something is broken.
     """
-    table, found = engine_table.read(engine), installed(engine)
-    if found is None:
-        raise InstallError(
-            f"{table.title} is not installed.", f"Install it with: python installer.py backend install {engine}"
-        )
+    table = engine_table.read(engine)
+    found = _required(table)
     variant = next((variant for variant in table.variants if variant.version == found.version), None)
     if variant is None:
         raise InstallError(f"{table.title} {found.version} is not a version that this Easel knows.", _mend(engine))
     if found.source and upstream.digest(found.source) != table.upstream["digest"]:
         raise InstallError(f"The sources of {table.title} in {found.source} were changed.", _mend(engine))
     report(f"Checking {table.title} {found.version} with {found.python}.")
-    seen, failure = engine_build.check(found.home, [*variant.imports, *variant.imports_thorough], found.accelerator)
+    imports = [*variant.imports, *variant.imports_thorough]
+    seen, failure = engine_build.check_and_record(found.home, table, variant, imports, found.accelerator, report)
     if failure:
         raise InstallError(
             f"{table.title} is broken: {failure}.", f"{_mend(engine)} Details: {engine_build.log_of(found.home)}"
@@ -152,7 +153,18 @@ def verify(engine: str, report: Report = print) -> Mapping[str, Any]:
     report(
         f"{table.title} {found.version} works: Python {seen['python']}, torch {seen['torch']}{engine_build.on_gpu(seen)}."
     )
+    trials.run(found, table, report)
     return seen
+
+
+def trial(engine: str, report: Report = print) -> Mapping[str, Any]:
+    """What came of trying every optimizer and part of the installed engine on this machine; see `trials`.
+
+    Raises:
+        InstallError: it is not installed.
+    """
+    table = engine_table.read(engine)
+    return trials.run(_required(table), table, report)
 
 
 def remove(engine: str, report: Report = print) -> bool:
@@ -165,6 +177,15 @@ def remove(engine: str, report: Report = print) -> bool:
         shutil.rmtree(folder)
     report(f"Removed {folder}.")
     return True
+
+
+def _required(table: EngineTable) -> InstalledEngine:
+    found = installed(table.id)
+    if found is None:
+        raise InstallError(
+            f"{table.title} is not installed.", f"Install it with: python installer.py backend install {table.id}"
+        )
+    return found
 
 
 def _up_to_date(table: EngineTable, device: hardware.Accelerator, python: str | None) -> InstalledEngine | None:
@@ -226,6 +247,7 @@ def _make(
     report(
         f"{table.title} {variant.version} is ready ({time.monotonic() - started:.0f} s): torch {seen['torch']}{engine_build.on_gpu(seen)}."
     )
+    trials.run(record, table, report)
     return record
 
 
@@ -261,8 +283,10 @@ def _marker(engine: str) -> Path:
 def _discard(folder: Path) -> None:
     """Take away what an installation makes, but not its log."""
     (folder / "installed.json").unlink(missing_ok=True)
+    (folder / "trials.json").unlink(missing_ok=True)
     shutil.rmtree(folder / "venv", ignore_errors=True)
     shutil.rmtree(folder / "source", ignore_errors=True)
+    shutil.rmtree(folder / "schema", ignore_errors=True)
 
 
 def _write(path: Path, text: str) -> None:
