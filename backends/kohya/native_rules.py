@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trainer_core.backend import BackendManifest
+from trainer_core.hardware import Machine
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Problem
 
@@ -15,11 +16,14 @@ OTHER_RANKS = frozenset({"block_dims", "block_alphas", "conv_block_dims", "conv_
 """Source: networks/lora.py, create_network. A network made with them could not be checked when it is finished."""
 
 
-def check(plan: TrainingPlan, native: Mapping[str, Any], manifest: BackendManifest) -> Iterator[Problem]:
+def check(
+    plan: TrainingPlan, native: Mapping[str, Any], machine: Machine, manifest: BackendManifest
+) -> Iterator[Problem]:
     """The Problems of native settings whose names and types are right."""
     cell = manifest.families[plan.model.family].cell(plan.model.method)
     for name in native.keys() & cell.get("always", {}).keys():
         yield Problem(f"{PATH}.{name}", "error", f"{name} follows from the model and cannot be another.")
+    yield from _parts(native, machine, manifest)
     yield from _arguments(plan, native.get("network_args", ()), cell, manifest)
     yield from _prediction(plan, native)
     if native.get("adaptive_noise_scale") and not plan.schedule.noise_offset:
@@ -33,6 +37,16 @@ def check(plan: TrainingPlan, native: Mapping[str, Any], manifest: BackendManife
                 f"{name} of {native[name]} px and a resolution of {plan.dataset.resolution} px exclude each other."
             )
             yield Problem(f"{PATH}.{name}", "error", message)
+
+
+def _parts(native: Mapping[str, Any], machine: Machine, manifest: BackendManifest) -> Iterator[Problem]:
+    """Packages that an option needs: there when a trial in the engine's environment has shown that they work."""
+    trials = machine.probes.get("parts", {}).get(manifest.id, {})
+    for name, part in manifest.tables["options"]["parts"].items():
+        if native.get(name) and not trials.get(part, {}).get("ok"):
+            message = f"{name} needs {part}, which does not work in the engine's environment or was not tried there."
+            hint = f"Put it in, then run: easel backends trial {manifest.id}"
+            yield Problem(f"{PATH}.{name}", "error", f"{message} {hint}")
 
 
 def _arguments(

@@ -32,16 +32,18 @@ def check(plan: TrainingPlan, machine: Machine, manifest: BackendManifest) -> li
     return [
         *rules.check(plan, machine, cell, manifest),
         *memory_rules.check(plan, machine, cell),
-        *_native(plan, manifest),
+        *_native(plan, machine, manifest),
     ]
 
 
-def _native(plan: TrainingPlan, manifest: BackendManifest) -> Iterator[Problem]:
-    settings, table = render.native(plan), manifest.tables.get("native", {})
-    found = list(engine_options.native_problems(render.ID, settings, table, script_options(plan, manifest)))
+def _native(plan: TrainingPlan, machine: Machine, manifest: BackendManifest) -> Iterator[Problem]:
+    settings, table = plan.native.get(render.ID, {}), manifest.tables["options"]
+    launcher = engine_options.load(SCHEMA / "accelerate_launch.json")
+    options = script_options(plan, manifest)
+    found = list(engine_options.native_problems(render.ID, settings, table, options, launcher))
     yield from found
     if not found:
-        yield from native_rules.check(plan, settings, manifest)
+        yield from native_rules.check(plan, render.native(plan), machine, manifest)
 
 
 def script_options(plan: TrainingPlan, manifest: BackendManifest) -> EngineOptions:

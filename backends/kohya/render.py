@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 import tomli_w
 
 from backends.kohya import descent, pictures, trained
-from trainer_core import places
+from trainer_core import option_rules, places
 from trainer_core.backend import ArtefactPattern, Artefacts, BackendManifest, JobSpec, Metrics, Place
 from trainer_core.plan.sections import TrainingPlan
 
@@ -96,7 +96,19 @@ def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[
     if extra := tables["native"].pop("network_args", None):
         # The engine would take the last list alone.
         tables["trained"]["network_args"] = [*tables["trained"].get("network_args", ()), *extra]
-    return {name: table for name, table in tables.items() if table}
+    unread = {
+        name for row in option_rules.ignoring(manifest.tables["options"], _program(cell)) for name in row["options"]
+    }
+    return {title: kept for title, table in tables.items() if (kept := _without(table, unread))}
+
+
+def _program(cell: Mapping[str, Any]) -> str:
+    return PurePosixPath(cell["script"]).stem
+
+
+def _without(table: Mapping[str, Any], unread: Container[str]) -> dict[str, Any]:
+    """A table without what the script's parser takes and the script does not use; what that means for a plan is a Problem."""
+    return {name: value for name, value in table.items() if name not in unread}
 
 
 def _model(plan: TrainingPlan, place: Place, cell: Mapping[str, Any], manifest: BackendManifest) -> dict[str, Any]:
