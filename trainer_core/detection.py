@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trainer_core.errors import AmbiguousModelError
-from trainer_core.families import PREFIXES, ModelFamily, Signature, load_families
+from trainer_core.families import PREFIXES, ModelFamily, Signature, load_families, prefix_of
 from trainer_core.header import Header
 from trainer_core.text import printable
 
@@ -40,7 +40,8 @@ class Detection:
 
     `role` is "checkpoint" (with text encoders and VAE), "diffusion_model", "lora", "vae", "text_encoder" or "unknown".
     `prediction` is "epsilon", "v_prediction", "flow" or None; it is certain where the file or its family says so, else
-    only usual. `rejected` says of each other family why it is not that.
+    only usual. `rejected` says of each other family why it is not that. `prefix` is what a file puts in front of the
+    diffusion model's names.
     """
 
     family: str | None
@@ -53,6 +54,7 @@ class Detection:
     rank: int | None = None
     alpha: float | None = None
     is_prediction_certain: bool = False
+    prefix: str = ""
 
 
 def detect(header: Header, families: Mapping[str, ModelFamily] | None = None) -> Detection:
@@ -88,6 +90,7 @@ def detect(header: Header, families: Mapping[str, ModelFamily] | None = None) ->
         (*evidence, parts, reason),
         rejected,
         is_prediction_certain=is_certain,
+        prefix=prefix_of(header) if header.format == "safetensors" else "",
     )
 
 

@@ -23,6 +23,11 @@ PREFIXES = ("model.diffusion_model.", "diffusion_model.", "net.", "")
 ANY = "*"
 
 
+def prefix_of(header: Header) -> str:
+    """What a file puts in front of the diffusion model's names."""
+    return next((prefix for prefix in PREFIXES if any(key.startswith(prefix) for key in header.tensors)), "")
+
+
 @dataclass(frozen=True)
 class Signature:
     """Conditions that all hold for one layout of a model: form "tensors" for a file, "folder" for a diffusers folder.
@@ -49,7 +54,7 @@ class Signature:
         yield from self._check_folder(header) if self.form == "folder" else self._check_tensors(header)
 
     def _check_tensors(self, header: Header) -> Iterator[tuple[bool, str]]:
-        prefix = next((prefix for prefix in PREFIXES if any(key.startswith(prefix) for key in header.tensors)), "")
+        prefix = prefix_of(header)
 
         def find(key: str) -> TensorInfo | None:
             return header.tensors.get(prefix + key) or header.tensors.get(key)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core import catalog
 from trainer_core.plan import fields
+from trainer_core.plan.draft import Draft, Source
 from trainer_core.plan.sections import PARTS
 
 if TYPE_CHECKING:
     from trainer_core.backend import Backend, BackendManifest, FamilyClaim
     from trainer_core.detection import Detection
-    from trainer_core.plan.draft import Draft
 
 CATALOGUED = {
     "network": ("network.algorithm", catalog.algorithms),
@@ -67,6 +67,10 @@ class Scope:
     def is_set(self, path: str) -> bool:
         """Whether a setting is not at its default."""
         return self.values[path] != fields.all_fields()[path].default
+
+    def shows(self, path: str, source: Source) -> bool:
+        """Whether a setting is shown: it applies, or it was set; nothing that is set is hidden."""
+        return self.applies(path) or self.is_set(path) or source is Source.USER
 
     def applies(self, path: str) -> bool:
         """Whether a setting has a meaning for this job."""

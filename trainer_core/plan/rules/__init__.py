@@ -6,7 +6,7 @@ by that engine.
 
 from __future__ import annotations
 
-from trainer_core.plan.rules import choices, course, data, model, output
+from trainer_core.plan.rules import choices, course, data, memory, model, output
 from trainer_core.plan.rules.case import Case, Rule
 from trainer_core.problems import Problem
 
@@ -16,6 +16,7 @@ RULES: tuple[Rule, ...] = (
     model.model_is_known,
     model.model_is_whole,
     model.model_is_no_blind_link,
+    model.names_are_read,
     model.parts_are_there,
     model.paths_are_readable_by_engines,
     model.engine_claims_family,
@@ -29,7 +30,8 @@ RULES: tuple[Rule, ...] = (
     choices.engine_has_what_is_chosen,
     choices.settings_are_read,
     choices.optimizer_works_here,
-    choices.blocks_can_be_swapped,
+    memory.precision_suits_card,
+    memory.blocks_can_be_swapped,
     course.schedule_fits,
     course.samples_can_be_drawn,
     course.learning_rate_suits_optimizer,

@@ -67,21 +67,6 @@ def optimizer_works_here(case: Case) -> Iterator[Problem]:
     yield Problem("optimizer.name", "error", f"{name} does not work on this machine: {reason}", fix)
 
 
-def blocks_can_be_swapped(case: Case) -> Iterator[Problem]:
-    """No more blocks are swapped than the engine allows for this model: some must stay on the GPU.
-
-    An engine declares the most as `swap`, a table by variant; "" stands for all others.
-    """
-    wanted, most = case.plan.memory.blocks_to_swap, case.claim.options.get("swap") if case.claim else None
-    if not wanted or not most:
-        return
-    detection = case.facts.detection
-    limit = most.get(detection.variant if detection else "", most.get("", max(most.values())))
-    if wanted > limit:
-        fix = Fix(f"Swap {limit}", {"memory.blocks_to_swap": limit})
-        yield Problem("memory.blocks_to_swap", "error", f"At most {limit} blocks of this model can be swapped.", fix)
-
-
 def _fallback(optimizer: str) -> str:
     return catalog.optimizers()[optimizer].fallback
 

@@ -57,6 +57,16 @@ def model_is_no_blind_link(case: Case) -> Iterator[Problem]:
         )
 
 
+def names_are_read(case: Case) -> Iterator[Problem]:
+    """The tensors of a file are named as the engine expects: it declares what it takes before the names as `prefixes`."""
+    detection, claim = case.facts.detection, case.claim
+    known = claim.options.get("prefixes") if claim else None
+    if detection is None or known is None or detection.prefix in known or detection.family != case.plan.model.family:
+        return
+    message = f"The names in this file begin with {detection.prefix!r}, which the engine does not take for this family."
+    yield Problem("model.path", "error", f"{message} Use the file that the model's makers publish, or save it anew.")
+
+
 def parts_are_there(case: Case) -> Iterator[Problem]:
     """The files a model needs beside it are named and exist, and no file is named that nothing reads."""
     known, claim = fields.all_fields(), case.claim
