@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainer_core import detection, environments, hardware, header, places, prefill, presets, profiles, registry
+from trainer_core import detection, environments, hardware, header, places, prefill, presets, profiles, registry, trials
 from trainer_core.backend import Backend, JobSpec
 from trainer_core.datasets import scan
 from trainer_core.datasets.stage import expected_captions
@@ -220,10 +220,18 @@ class Workbench:
 
 
 def _with_engines(machine: hardware.Machine) -> hardware.Machine:
-    """The machine's record with the versions of the installed engines: what an engine cannot do may depend on it."""
-    found = {backend.manifest.id: environments.installed(backend.manifest.id) for backend in registry.available()}
-    versions = {name: engine.version for name, engine in found.items() if engine is not None}
-    return replace(machine, probes={**machine.probes, "engines": versions})
+    """The machine's record with the installed engines: their versions, and what of them was tried on this machine.
+
+    `probes` gets "engines" {engine: version}, "optimizers" {engine: {name: record}} and "parts" {engine: {name: record}}.
+    """
+    probes: dict[str, dict[str, Any]] = {"engines": {}, "optimizers": {}, "parts": {}}
+    for backend in registry.available():
+        name, engine = backend.manifest.id, environments.installed(backend.manifest.id)
+        if engine is not None:
+            probes["engines"][name] = engine.version
+            tried = trials.load(engine, machine.accelerator.name, backend.manifest.optimizers)
+            probes["optimizers"][name], probes["parts"][name] = tried["optimizers"], tried["parts"]
+    return replace(machine, probes={**machine.probes, **probes})
 
 
 def recognise(path: Path) -> tuple[detection.Detection | None, str]:

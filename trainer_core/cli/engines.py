@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from trainer_core import __version__, environments, hardware, places, registry
+from trainer_core import __version__, catalog, environments, hardware, places, registry
 from trainer_core.cli import show
 
 
@@ -65,6 +65,40 @@ def install(name: str, accelerator: str, source: str | None) -> None:
 def verify(name: str) -> None:
     """Check that an engine's environment works."""
     environments.verify(name, report=show.line)
+
+
+@backends.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True)
+def trial(name: str, as_json: bool) -> None:
+    """Try every optimizer and part of an engine on this machine, and show what came of it."""
+    found = environments.trial(name, report=(lambda _line: None) if as_json else show.line)
+    if as_json:
+        show.as_json(found)
+        return
+    known = catalog.optimizers()
+    show.table(
+        ("optimizer", "works", "bytes of state", "as catalogued", "seconds", ""),
+        (
+            (
+                optimizer,
+                "yes" if record["ok"] else "no",
+                record.get("state_bytes_per_parameter", ""),
+                known[optimizer].state_bytes if optimizer in known else "",
+                record.get("seconds", ""),
+                record["reason"],
+            )
+            for optimizer, record in found.get("optimizers", {}).items()
+        ),
+    )
+    show.line("Bytes of state are for each trained parameter, of a weight of 256 times 256.", "dim")
+    show.table(
+        ("part", "works", "version", ""),
+        (
+            (part, "yes" if record["ok"] else "no", record.get("version", ""), record["reason"])
+            for part, record in found.get("parts", {}).items()
+        ),
+    )
 
 
 @click.command()

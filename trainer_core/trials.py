@@ -1,0 +1,181 @@
+"""Which optimizers and parts of an installed engine work on this machine: tried for real, kept beside the engine. Standard library only.
+
+<home>/engines/<id>/trials.json   {"version", "torch", "device", "optimizers": {name: record}, "parts": {name: record}}
+<home>/engines/<id>/trials.log    what the libraries printed meanwhile
+
+A record has `ok`, `reason` (one sentence, or ""), `device`, `seconds`; that of an optimizer also `spelled` and
+`state_bytes_per_parameter`, that of a part also `version`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from trainer_core import catalog, engine_trial, hardware
+from trainer_core.child import child_environment
+from trainer_core.engine_table import EngineTable
+from trainer_core.uv import decisive_line
+
+if TYPE_CHECKING:
+    from trainer_core.environments import InstalledEngine
+
+Record = dict[str, Any]
+Item = tuple[str, str, Mapping[str, Any]]
+
+ALWAYS = ("weight_decay=0.01",)
+"""What every plan tells the optimizer unless it is changed."""
+
+_ITEM_S = 300
+_PROCESS_S = 1800
+_SCRIPT = "try_optimizers.py"
+
+
+def run(engine: InstalledEngine, table: EngineTable, report: Callable[[str], None]) -> Mapping[str, Any]:
+    """Try everything the engine spells and keep what came of it; {} for an engine that has no `try_optimizers.py`."""
+    script, kept = table.folder / _SCRIPT, engine.home / "trials.json"
+    kept.unlink(missing_ok=True)
+    if not script.is_file():
+        return {}
+    report(f"Trying the optimizers of {table.title} on this machine.")
+    started = time.monotonic()
+    items = [*_parts(), *_optimizers(table)]
+    with (engine.home / "trials.log").open("w", encoding="utf-8") as log:
+        about, records = _try_all(engine, script, items, log)
+    found: dict[str, Any] = {
+        "version": engine.version,
+        "torch": engine.details.get("torch", ""),
+        "device": hardware.accelerators()[0].name,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    for kind in ("optimizers", "parts"):
+        found[kind] = {name: {**record, **about} for (of, name), record in records.items() if of == kind}
+    for name, record in found["optimizers"].items():
+        record["spelled"] = table.optimizers[name]
+    _write(kept, found)
+    _tell(found["optimizers"], report)
+    return found
+
+
+def load(engine: InstalledEngine, device: str, spelled: Mapping[str, str]) -> Mapping[str, Mapping[str, Record]]:
+    """{"optimizers": {name: record}, "parts": {name: record}} as tried on `device` with what is installed; both empty otherwise.
+
+    A record of an optimizer that the engine's table now spells in another way is left out.
+    """
+    nothing = {"optimizers": {}, "parts": {}}
+    try:
+        found = json.loads((engine.home / "trials.json").read_text("utf-8"))
+        of = (found["version"], found["torch"], found["device"])
+        tried = {name: record for name, record in found["optimizers"].items() if spelled.get(name) == record["spelled"]}
+        mine = {"optimizers": tried, "parts": dict(found["parts"])}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return nothing
+    return mine if of == (engine.version, engine.details.get("torch", ""), device) else nothing
+
+
+def _parts() -> list[Item]:
+    return [("parts", name, {}) for name in engine_trial.PARTS]
+
+
+def _optimizers(table: EngineTable) -> list[Item]:
+    known = catalog.optimizers()
+    return [
+        (
+            "optimizers",
+            name,
+            {
+                "spelled": spelled,
+                "arguments": [*table.optimizer_arguments.get(name, ()), *ALWAYS],
+                "learning_rate": 1.0 if name in known and known[name].adapts else 1e-3,
+            },
+        )
+        for name, spelled in table.optimizers.items()
+    ]
+
+
+def _try_all(
+    engine: InstalledEngine, script: Path, items: Sequence[Item], log: IO[str]
+) -> tuple[Mapping[str, str], dict[tuple[str, str], Record]]:
+    """({"device": what torch calls it}, the record of every item). A process that dies is followed by one for the rest."""
+    about: dict[str, str] = {}
+    records: dict[tuple[str, str], Record] = {}
+    rest = list(items)
+    while rest:
+        lines, ending = _process(engine, script, rest, log)
+        before, trying = len(records), None
+        for line in lines:
+            if "trying" in line:
+                trying = tuple(line["trying"])
+            elif "tried" in line:
+                records[tuple(line.pop("tried"))], trying = line, None
+            else:
+                about = {"device": str(line.get("device", ""))}
+        if trying is not None:
+            records[trying] = _failed(ending)
+        elif len(records) == before:
+            records |= {(kind, name): _failed(ending) for kind, name, _ in rest}
+        rest = [item for item in rest if (item[0], item[1]) not in records]
+    return about, records
+
+
+def _failed(ending: str) -> Record:
+    return {"ok": False, "reason": ending}
+
+
+def _process(engine: InstalledEngine, script: Path, items: Sequence[Item], log: IO[str]) -> tuple[list[Record], str]:
+    """(what one process said, a line each, and how it ended, as a sentence)."""
+    path = str(engine.source) if engine.source else None
+    task = {"build": str(script), "path": path, "limit_s": _ITEM_S, "items": items}
+    command = [str(engine.python), engine_trial.__file__, json.dumps(task)]
+    environment = child_environment({"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"})
+    start = log.tell()
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as answers:
+        try:
+            status = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=answers,
+                stderr=log,
+                timeout=_PROCESS_S,
+                env=environment,
+                cwd=engine.home,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            status = -signal.SIGALRM
+        answers.seek(0)
+        lines = [json.loads(line) for line in answers if line.endswith("\n")]
+    log.seek(0, os.SEEK_END)
+    return lines, _ending(status, Path(log.name), start)
+
+
+def _ending(status: int, log: Path, start: int) -> str:
+    if status == -signal.SIGALRM:
+        return "it did not come to an end in time."
+    if status < 0:
+        return f"it crashed ({signal.Signals(-status).name})."
+    with log.open(encoding="utf-8", errors="replace") as file:
+        file.seek(start)
+        last = decisive_line(file.read())
+    return f"it ended the process ({(last or f'status {status}')[:160].rstrip('.')})."
+
+
+def _write(path: Path, data: Mapping[str, Any]) -> None:
+    """Write by rename: a reader sees the old file or the new one."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
+    beside.replace(path)
+
+
+def _tell(records: Mapping[str, Record], report: Callable[[str], None]) -> None:
+    broken = {name: record["reason"] for name, record in records.items() if not record["ok"]}
+    report(f"{len(records) - len(broken)} of {len(records)} optimizers work here.")
+    for name, why in broken.items():
+        report(f"{name} does not: {why}")
