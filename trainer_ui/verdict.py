@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainer_core.errors import RunError
+from trainer_core.runs.delivery import SUFFIX
 from trainer_core.runs.run import Run, RunState
 from trainer_core.text import printable
 
 
 def verdict(run: Run) -> list[dict[str, str]]:
-    """What came of an ended run, as [{"label", "text"}]: files, copies and cost, or what happened and what to do."""
+    """What came of an ended run, as [{"label", "text"}]: results, notes on them and cost, or what happened and what to do."""
     result = run.result or {}
     rows = [(_label(run, Path(file)), str(file)) for file in result.get("outputs", [])]
+    rows += [("Note", note) for note in (result.get("acceptance") or {}).get("notes", [])]
     diagnosis = run.diagnosis
     if diagnosis is not None and run.state is not RunState.COMPLETED:
         rows += [("What happened", diagnosis.cause), ("The log says", diagnosis.line), ("What to do", diagnosis.advice)]
@@ -28,4 +30,6 @@ def _label(run: Run, file: Path) -> str:
         copies = run.directory.plan.get("output", {}).get("copy_to", "")
     except RunError:
         copies = ""
-    return "Copied to" if copies and file.parent == Path(copies).expanduser() else "File"
+    if copies and file.parent == Path(copies).expanduser():
+        return "Copied to"
+    return "File" if file.suffix == SUFFIX else "Folder"

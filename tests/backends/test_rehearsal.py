@@ -18,6 +18,7 @@ from trainer_core.runs.acceptance import accept
 from trainer_core.runs.artefacts import final_file, matching
 
 BACKEND = registry.get("rehearsal")
+ASKED = {"network": {"rank": 4, "alpha": 2.0}}
 
 
 def play(folder: Path, **options):
@@ -46,7 +47,7 @@ def test_it_plays_a_training_with_all_its_files(tmp_path):
     }
     assert [event.text for event in found if isinstance(event, Notice)] == ["<b>hello</b>"]
     assert Epoch(1, 1) in found
-    assert accept(tmp_path / "output" / "cg_contract.safetensors", 4, 2.0).ok
+    assert accept(tmp_path / "output" / "cg_contract.safetensors", ASKED).ok
     assert [int(match["step"]) for _, match in matching(tmp_path / "output", spec.artefacts.checkpoints)] == [5]
     samples = [path for path, _ in matching(tmp_path / "output", spec.artefacts.samples)]
     assert [Image.open(path).size for path in samples] == [(64, 64)] * 2
@@ -57,7 +58,7 @@ def test_it_ends_as_told(tmp_path, ending, code):
     spec, played, _ = play(tmp_path, ending=ending)
     assert played.returncode == code
     final = final_file(tmp_path / "output", spec.artefacts)
-    assert final is None or not accept(final, 4, 2.0).ok
+    assert final is None or not accept(final, ASKED).ok
 
 
 def test_a_step_is_shown_before_its_loss_is(tmp_path):

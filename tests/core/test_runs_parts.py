@@ -7,7 +7,6 @@ import errno
 import json
 import math
 import resource
-import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,13 +18,12 @@ from tensorboard.compat.proto.event_pb2 import Event as Entry  # pyright: ignore
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from tests.core.played import ended
 from trainer_core import events, registry
 from trainer_core.backend import Backend, JobSpec, Metrics
 from trainer_core.errors import RunError
 from trainer_core.events import Checkpoint, Event, Notice, Phase, Progress, Step
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.runs import delivery, outcome, runner
+from trainer_core.runs import runner
 from trainer_core.runs.directory import RunDirectory
 from trainer_core.runs.journal import Journal
 from trainer_core.runs.place import place_for
@@ -290,41 +288,7 @@ def test_a_file_is_told_once_and_only_when_it_is_whole(stage):
     assert [event.step for event in here.told(Checkpoint)] == [4, 8]
 
 
-def test_a_name_that_is_taken_gives_all_files_the_same_number(tmp_path):
-    (final := tmp_path / "last.safetensors").write_bytes(b"final")
-    (folder := tmp_path / "out").mkdir()
-    (folder / "toy-step00000005.safetensors").write_bytes(b"older")
-    written = list(delivery.deliver(final, [(final, 5)], folder, "toy"))
-    assert [path.name for path in written] == ["toy-2.safetensors", "toy-2-step00000005.safetensors"]
-    assert (folder / "toy-step00000005.safetensors").read_bytes() == b"older"
-    assert len(list(folder.iterdir())) == 3
-
-
 # The folder
-
-
-def test_a_dead_link_takes_a_name_as_well(tmp_path):
-    final = tmp_path / "final.safetensors"
-    final.write_text("whole")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "toy.safetensors").symlink_to(tmp_path / "nowhere")
-    (written,) = delivery.deliver(final, (), tmp_path / "out", "toy")
-    assert written.name == "toy-2.safetensors"
-
-
-def test_a_full_disk_on_the_way_leaves_what_arrived_and_says_where(tmp_path, monkeypatch):
-    run = ended(tmp_path, steps=4, output={"save_every_steps": 2})
-    copied = shutil.copyfile
-
-    def full(source, target):
-        if "-step" in target.name:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return copied(source, target)
-
-    monkeypatch.setattr(shutil, "copyfile", full)
-    judged = outcome.judge(run.directory, run.directory.spec, registry.get("rehearsal").manifest, 0)
-    assert [Path(file).name for file in judged.outputs] == ["cg_mika-2.safetensors"]
-    assert "No space left" in judged.notices[0]
 
 
 def test_a_backend_cannot_write_outside_the_run_folder_nor_a_token(stage):

@@ -1,13 +1,16 @@
-"""The files an engine leaves: LoRA files and samples, by step, whatever the engine calls them."""
+"""What an engine leaves: results and samples, by step, whatever the engine calls them. A result is a file or a folder."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from trainer_core.backend import ArtefactPattern, Artefacts
 from trainer_core.events import Checkpoint, Sample
+
+INDEX = "model_index.json"
 
 
 class ArtefactWatch:
@@ -16,13 +19,13 @@ class ArtefactWatch:
     def __init__(self, run: Path, output: Path, artefacts: Artefacts) -> None:
         self._run, self._output = run, output
         self._kinds = ((artefacts.checkpoints, Checkpoint), (artefacts.samples, Sample))
-        self._sizes: dict[Path, int] = {}
+        self._sizes: dict[Path, tuple[int, int]] = {}
         self._told: set[Path] = set()
 
     def look(self, step: int, at_end: bool = False) -> Iterator[Checkpoint | Sample]:
-        """What is new. A file is whole when its size is the same in two looks, or when the engine has ended.
+        """What is new. It is whole when its size is the same in two looks, or when the engine has ended.
 
-        `step` is the present one, for files that do not say theirs.
+        `step` is the present one, for what does not say its own.
         """
         for pattern, kind in self._kinds:
             for path, match in matching(self._output, pattern):
@@ -35,26 +38,42 @@ class ArtefactWatch:
 
     def _whole(self, path: Path, at_end: bool) -> bool:
         try:
-            size = path.stat().st_size
+            size = _size(path)
         except OSError:
             return False
         before, self._sizes[path] = self._sizes.get(path), size
-        return size > 0 and (at_end or size == before)
+        return size[1] > 0 and (at_end or size == before)
 
 
 def matching(output: Path, pattern: ArtefactPattern) -> list[tuple[Path, re.Match[str]]]:
-    """The files of a pattern with what their names say, by step and name."""
+    """The artefacts of a pattern with what their names say, by step and name. None lies outside the output folder."""
+    inside = output.resolve()
     found = (
         (path, re.search(pattern.pattern, path.relative_to(output).as_posix())) for path in output.glob(pattern.glob)
     )
-    fitting = [(path, match) for path, match in found if match and path.is_file()]
+    fitting = [(path, match) for path, match in found if match and _is_artefact(path, inside)]
     return sorted(fitting, key=lambda pair: (int(pair[1].groupdict().get("step") or 0), pair[0].name))
 
 
 def final_file(output: Path, artefacts: Artefacts) -> Path | None:
-    """The finished LoRA: the newest file of its pattern, None when there is none."""
+    """The finished result, file or folder: the newest of its pattern, None when there is none."""
     found = [path for path, _ in matching(output, artefacts.final)]
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _is_artefact(path: Path, inside: Path) -> bool:
+    """Whether a path is a file, or a folder that holds a model; a link must not lead out of the output folder."""
+    if not path.resolve().is_relative_to(inside):
+        return False
+    return path.is_file() or (path / INDEX).is_file() or (path.is_dir() and any(path.glob("*.safetensors")))
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """How many files there are and how many bytes they have."""
+    if not path.is_dir():
+        return 1, path.stat().st_size
+    files = [Path(place, name) for place, _, names in os.walk(path) for name in names]
+    return len(files), sum(file.lstat().st_size for file in files)
 
 
 def _event(kind: type[Checkpoint | Sample], path: str, known: dict[str, int]) -> Checkpoint | Sample:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from trainer_core import diagnosis, places
 from trainer_core.backend import BackendManifest, JobSpec
 from trainer_core.diagnosis import Diagnosis
-from trainer_core.errors import EaselError, RunError
+from trainer_core.errors import RunError
 from trainer_core.runs import artefacts, delivery, tail
 from trainer_core.runs.directory import RunDirectory
 from trainer_core.runs.state import RunState
@@ -37,24 +37,29 @@ class Outcome:
 
 
 def judge(directory: RunDirectory, spec: JobSpec, manifest: BackendManifest, exit_code: int) -> Outcome:
-    """The outcome of an engine that ended by itself: COMPLETED with an accepted LoRA, whatever the exit code."""
+    """The outcome of an engine that ended by itself: COMPLETED with an accepted output, whatever the exit code."""
+    # numpy is not needed before an engine has ended.
+    from trainer_core.runs import acceptance
+
     final = artefacts.final_file(directory.output, spec.artefacts)
-    if final is None:
-        return Outcome(RunState.FAILED, exit_code, diagnosis=_nothing_written(directory, manifest, exit_code))
     plan = directory.plan
-    accepted, reasons, record = _accept(final, plan["network"])
-    if not accepted and exit_code != 0:
+    noun = acceptance.noun(plan)
+    if final is None:
+        return Outcome(RunState.FAILED, exit_code, diagnosis=_nothing_written(directory, manifest, exit_code, noun))
+    accepted = acceptance.accept(final, plan)
+    record = dataclasses.asdict(accepted)
+    if not accepted.ok and exit_code != 0:
         found = _explained(directory, manifest, exit_code)
         return Outcome(RunState.FAILED, exit_code, acceptance=record, diagnosis=found)
-    if not accepted:
-        cause = f"The finished LoRA cannot be used: {' '.join(reasons)}"
+    if not accepted.ok:
+        cause = f"The finished {noun} cannot be used: {' '.join(accepted.reasons)}"
         advice = (
             "It is kept in the run folder and was not delivered. Try a lower learning rate, or bf16 instead of fp16."
         )
         return Outcome(RunState.FAILED, 0, acceptance=record, diagnosis=Diagnosis("output-refused", cause, "", advice))
-    outputs, notices = _deliver(directory, spec, plan["output"], final)
+    outputs, notices = _deliver(directory, spec, plan.get("output", {}), final, noun)
     if exit_code != 0:
-        notices.append(f"The engine failed after its LoRA was whole (exit code {exit_code}); the LoRA is good.")
+        notices.append(f"The engine failed after its {noun} was whole (exit code {exit_code}); the {noun} is good.")
     return Outcome(RunState.COMPLETED, exit_code, outputs, record, notices=notices)
 
 
@@ -73,38 +78,28 @@ def _disk_full(found: Diagnosis | None) -> Diagnosis:
 
 def not_finite(steps: int, step: int) -> Diagnosis:
     """The diagnosis of a run that was stopped because its loss was no number any more."""
-    cause = f"The loss was not a number for {steps} steps in a row, up to step {step}: the LoRA was ruined, so the run was stopped."
+    cause = f"The loss was not a number for {steps} steps in a row, up to step {step}: what was trained was ruined, so the run was stopped."
     advice = "Use a lower learning rate, and bf16 instead of fp16. If it begins at the first step, check the base model and the VAE."
     return Diagnosis("nan-loss", cause, "", advice)
 
 
-def _nothing_written(directory: RunDirectory, manifest: BackendManifest, exit_code: int) -> Diagnosis | None:
+def _nothing_written(directory: RunDirectory, manifest: BackendManifest, exit_code: int, noun: str) -> Diagnosis | None:
     found = _explained(directory, manifest, exit_code)
     if found or exit_code != 0:
         return found
-    cause = "The engine ended without an error and without a LoRA."
+    cause = f"The engine ended without an error and without {'an' if noun == 'embedding' else 'a'} {noun}."
     advice = "Its log, engine.log in the run folder, says what it did; most often it found no pictures it could use."
     return Diagnosis("no-output", cause, "", advice)
 
 
-def _accept(final: Path, network: Mapping[str, Any]) -> tuple[bool, Sequence[str], dict[str, Any]]:
-    from trainer_core.runs.acceptance import accept
-
-    try:
-        acceptance = accept(final, network["rank"], network["alpha"])
-    except EaselError as error:
-        return False, [str(error)], {"ok": False, "reasons": [str(error)]}
-    return acceptance.ok, acceptance.reasons, dataclasses.asdict(acceptance)
-
-
 def _deliver(
-    directory: RunDirectory, spec: JobSpec, wanted: Mapping[str, Any], final: Path
+    directory: RunDirectory, spec: JobSpec, wanted: Mapping[str, Any], final: Path, noun: str
 ) -> tuple[list[str], list[str]]:
-    """The files where the user finds them, and what went wrong on the way there; the LoRA itself is safe in either case."""
+    """The files where the user finds them, and what went wrong on the way there; the result is safe in either case."""
     found = artefacts.matching(directory.output, spec.artefacts.checkpoints)
     steps = [(path, int(match["step"])) for path, match in found if "step" in match.groupdict() and path != final]
-    folder = Path(wanted["folder"]) if wanted["folder"] else places.outputs()
-    stem = wanted["prefix"] + wanted["name"] or directory.path.name
+    folder = Path(wanted["folder"]) if wanted.get("folder") else places.outputs()
+    stem = wanted.get("prefix", "") + wanted.get("name", "") or directory.path.name
     written: list[Path] = []
     copies: list[Path] = []
     notices: list[str] = []
@@ -113,11 +108,11 @@ def _deliver(
         written.extend(delivery.deliver(final, steps, folder, stem))
     except RunError as error:
         if not written:
-            return [str(final)], [f"The finished LoRA stays in the run folder. {error}"]
+            return [str(final)], [f"The finished {noun} stays in the run folder. {error}"]
         notices.append(f"Some checkpoints stay in the run folder. {error}")
     try:
-        if wanted["copy_to"]:
+        if wanted.get("copy_to"):
             copies.append(delivery.copy_to(written[0], Path(wanted["copy_to"])))
     except RunError as error:
-        notices.append(f"The finished LoRA could not be copied. {error}")
+        notices.append(f"The finished {noun} could not be copied. {error}")
     return [str(path) for path in (written[0], *copies, *written[1:])], notices

@@ -1,0 +1,110 @@
+"""Whether a trained model is one: whole, of the family it was made from, finite, and not the base model once more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trainer_core import detection, header
+from trainer_core.errors import EaselError, HeaderError
+from trainer_core.families import PREFIXES, load_families
+from trainer_core.header import Header
+from trainer_core.runs.acceptance import values
+from trainer_core.runs.acceptance.result import Acceptance, section
+from trainer_core.runs.acceptance.values import Stored
+from trainer_core.text import printable
+
+ROLES = ("checkpoint", "diffusion_model")
+COMPONENTS = ("unet/", "transformer/")
+"""The part of a diffusers folder that is trained."""
+COMPARED = 48
+"""How many tensors, spread over the model, are compared to say how many of them have moved."""
+TRAINED_IN = {"fp16": "F16", "bf16": "BF16"}
+
+
+def judge(path: Path, plan: Mapping[str, Any]) -> Acceptance:
+    """Whether a file or a diffusers folder is the model that a plan asks for.
+
+    Raises:
+        EaselError: it is no whole model.
+        OSError: it cannot be read.
+    """
+    found = _read(path)
+    tensors = values.stored(found)
+    contents = {key: values.content(tensor) for key, tensor in tensors.items()}
+    reasons, notes = _family(found, plan)
+    reasons += values.not_finite(contents)
+    compared, moved, sentences, more = _compared(tensors, plan)
+    return Acceptance(
+        ok=not reasons + sentences,
+        reasons=(*reasons, *sentences),
+        tensors=len(tensors),
+        modules=compared,
+        moved=moved,
+        size_bytes=sum(file.stat().st_size for file in {tensor.path for tensor in tensors.values()}),
+        kind="checkpoint",
+        notes=(*notes, *more),
+    )
+
+
+def _read(path: Path) -> Header:
+    """The header of a result. No link in it is followed: an engine writes what it writes into its folder."""
+    for place, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            if Path(place, name).is_symlink():
+                raise HeaderError(f"{printable(path.name)} holds a link, which is not followed: {printable(name)}.")
+    return header.read(path)
+
+
+def _family(found: Header, plan: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The sentences about what the model is when that is not what was trained, and what is not known about it."""
+    families = load_families()
+    wanted = str(section(plan, "model").get("family", ""))
+    if wanted and wanted not in families:
+        return [], [f"Models of the family {printable(wanted, 40)} are not known here: only the values were looked at."]
+    seen = detection.detect(found)
+    if seen.role not in ROLES or seen.family is None:
+        what = "a LoRA" if seen.role == "lora" else f"no model that is known: {'; '.join(seen.evidence[:1])}"
+        return [f"The result is {what}."], []
+    if wanted and seen.family != wanted:
+        return [f"The result is {families[seen.family].title}, not {families[wanted].title}."], []
+    return [], []
+
+
+def _compared(tensors: Mapping[str, Stored], plan: Mapping[str, Any]) -> tuple[int, int | None, list[str], list[str]]:
+    """How many tensors were compared with the base model's and how many differ, the sentence when none does, notes."""
+    try:
+        base = values.stored(header.read(Path(str(section(plan, "model").get("path", ""))).expanduser()))
+    except (EaselError, OSError) as error:
+        return 0, None, [], [f"It was not compared with the base model, which cannot be read: {error}"]
+    own, others = _denoiser(tensors), _denoiser(base)
+    shared = [key for key in sorted(own) if key in others and own[key].info.shape == others[key].info.shape]
+    if not shared:
+        return 0, None, [], ["It was not compared with the base model, whose tensors have other names."]
+    memory = section(plan, "memory")
+    through = TRAINED_IN.get(str(memory.get("mixed_precision")), "") if memory.get("half_weights") else ""
+    told = [values.differ(own[key], others[key], through) for key in shared[:: len(shared) // COMPARED + 1]]
+    if any(told):
+        return len(told), sum(map(bool, told)), [], []
+    # Not one of the sample: before that is called nothing, every tensor is looked at.
+    for key in shared:
+        told.append(values.differ(own[key], others[key], through))
+        if told[-1]:
+            return len(shared), 1, [], []
+    exact = all({own[key].info.dtype, others[key].info.dtype} <= {through or own[key].info.dtype} for key in shared)
+    if exact and len(shared) == len(own):
+        return len(shared), 0, ["The model has learnt nothing: its weights are those of the base model."], []
+    note = "Whether it has learnt anything is not known: it differs from the base model by no more than rounding does."
+    return len(shared), None, [], [note]
+
+
+def _denoiser(tensors: Mapping[str, Stored]) -> dict[str, Stored]:
+    """The tensors of the diffusion model, without the prefix that files put in front of their names."""
+    for prefix in (*COMPONENTS, *PREFIXES[:-1]):
+        own = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+        if own:
+            return own
+    others = (*detection.VAE_PREFIXES, *detection.TEXT_ENCODER_PREFIXES)
+    return {key: tensor for key, tensor in tensors.items() if not key.startswith(others)}

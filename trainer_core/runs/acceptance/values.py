@@ -1,0 +1,182 @@
+"""The values of tensors, read from the file piece by piece: a checkpoint of many GB takes a few MB of memory.
+
+Files are read, not mapped: one that shrinks meanwhile is an error, not the end of the process.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer_core import header
+from trainer_core.errors import HeaderError
+from trainer_core.header import Header, TensorInfo
+from trainer_core.runs.acceptance.result import number, some
+from trainer_core.text import printable
+
+# The unsigned integer a number format is read as, and the bits that are all set in its infinities and NaNs: without its
+# sign a value is finite when it is below them. F8_E4M3 has no infinity: there they mark its NaN. C64 is two F32.
+# Source: IEEE 754; OCP 8-bit floating point specification, 1.0.
+EXPONENTS: Mapping[str, tuple[str, int]] = {
+    "F64": ("<u8", 0x7FF0_0000_0000_0000),
+    "F32": ("<u4", 0x7F80_0000),
+    "C64": ("<u4", 0x7F80_0000),
+    "F16": ("<u2", 0x7C00),
+    "BF16": ("<u2", 0x7F80),
+    "F8_E5M2": ("<u1", 0x7C),
+    "F8_E4M3": ("<u1", 0x7F),
+}
+# How far two values may lie apart, as a share, when a conversion to this format lies between them: one unit in the last
+# place, which is two roundings. The smallest number that is exact in F16 is 2 ** -24.
+PRECISION: Mapping[str, float] = {"F64": 2.0**-52, "F32": 2.0**-23, "F16": 2.0**-10, "BF16": 2.0**-7}
+SMALLEST = 2.0**-24
+PLAIN = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1", "U8": "<u1"}
+PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One tensor: the file it lies in and its entry there."""
+
+    path: Path
+    info: TensorInfo
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is in a tensor: whether all values are finite, and whether any is not zero. Minus zero is zero."""
+
+    finite: bool
+    has_values: bool
+
+
+def stored(found: Header) -> dict[str, Stored]:
+    """Where each tensor of a header lies; the components of a folder may be cut into several files.
+
+    Raises:
+        HeaderError: a file has changed since the header was read.
+    """
+    if found.format == "safetensors":
+        return {key: Stored(found.path, info) for key, info in found.tensors.items()}
+    result: dict[str, Stored] = {}
+    for component in sorted({key.partition("/")[0] for key in found.tensors}):
+        for file in sorted((found.path / component).glob("*.safetensors")):
+            for key, info in header.read_file(file).tensors.items():
+                # A file of another precision may lie beside the one that counts.
+                if found.tensors.get(f"{component}/{key}") == info:
+                    result.setdefault(f"{component}/{key}", Stored(file, info))
+    if len(result) != len(found.tensors):
+        raise HeaderError(f"{printable(found.path.name, 200)} has changed while it was read.")
+    return result
+
+
+def content(tensor: Stored) -> Content:
+    """What is in a tensor. Only the formats of `EXPONENTS` can hold what is not finite, as far as this knows.
+
+    Raises:
+        HeaderError: the file has become shorter.
+        OSError: it cannot be read.
+    """
+    kind, infinite = EXPONENTS.get(tensor.info.dtype, ("<u1", None))
+    without_sign = np.array(-1 if infinite is None else (1 << (8 * np.dtype(kind).itemsize - 1)) - 1).astype(kind)
+    largest = 0
+    for bits in _pieces(tensor, kind):
+        np.bitwise_and(bits, without_sign, out=bits)
+        largest = max(largest, int(bits.max()))
+        if infinite is not None and largest >= infinite:
+            return Content(False, True)
+    return Content(True, largest > 0)
+
+
+def not_finite(contents: Mapping[str, Content]) -> list[str]:
+    """The sentence about tensors with values that are no numbers; none when all are finite."""
+    broken = [key for key, each in contents.items() if not each.finite]
+    return [f"The weights hold NaN or infinity in {some(broken)}: the training has broken down."] if broken else []
+
+
+def differ(one: Stored, other: Stored, through: str = "") -> bool | None:
+    """Whether two tensors of the same shape hold different values; None when their formats cannot be compared.
+
+    Tensors of one format are compared exactly. Where a conversion lies between them, and where both were converted to
+    the format `through`, only differences beyond its rounding count.
+
+    Raises:
+        HeaderError: a file has become shorter.
+        OSError: one cannot be read.
+    """
+    formats = {one.info.dtype, other.info.dtype, through or one.info.dtype}
+    if len(formats) == 1:
+        pairs = zip(_pieces(one, "<u1"), _pieces(other, "<u1"), strict=True)
+        return any((left != right).any() for left, right in pairs)
+    if not formats <= PRECISION.keys():
+        return None
+    share = max(PRECISION[each] for each in formats)
+    count = PIECE_BYTES // 8
+    for left, right in zip(_numbers(one, count), _numbers(other, count), strict=True):
+        if (np.abs(left - right) > share * np.abs(right) + SMALLEST).any():
+            return True
+    return False
+
+
+def rows(tensor: Stored) -> Iterator[Any]:
+    """The rows of a matrix as arrays of F64, some at a time: (some, columns). Nothing for other shapes and formats.
+
+    Raises:
+        HeaderError: the file has become shorter.
+        OSError: it cannot be read.
+    """
+    if tensor.info.dtype not in PRECISION or len(tensor.info.shape) != 2 or 0 in tensor.info.shape:
+        return
+    columns = tensor.info.shape[1]
+    for piece in _numbers(tensor, max(1, PIECE_BYTES // 8 // columns) * columns):
+        yield piece.reshape(-1, columns)
+
+
+def scalar(tensor: Stored) -> float | None:
+    """The value of a tensor of one number; None for more numbers or a format that has no plain reading.
+
+    Raises:
+        HeaderError: the file has become shorter.
+        OSError: it cannot be read.
+    """
+    if math.prod(tensor.info.shape) != 1 or tensor.info.dtype not in (*PLAIN, "BF16"):
+        return None
+    return number(next(_numbers(tensor, 1))[0])
+
+
+def _numbers(tensor: Stored, count: int) -> Iterator[Any]:
+    """The values as F64, `count` at a time."""
+    if tensor.info.dtype == "BF16":
+        for bits in _pieces(tensor, "<u2", count):
+            yield (bits.astype("<u4") << 16).view("<f4").astype("<f8")
+    else:
+        kind = PLAIN[tensor.info.dtype]
+        yield from (piece.astype("<f8") for piece in _pieces(tensor, kind, count))
+
+
+def _pieces(tensor: Stored, kind: str, count: int | None = None) -> Iterator[Any]:
+    """The values as arrays of `kind`, `count` at a time or as many as fit; an array is overwritten by the next."""
+    size = np.dtype(kind).itemsize
+    room = np.empty(count or PIECE_BYTES // size, kind)
+    left = tensor.info.size_bytes // size
+    with tensor.path.open("rb", buffering=0) as file:
+        file.seek(tensor.info.start_bytes)
+        while left:
+            piece = room[: min(left, len(room))]
+            _fill(file, piece, tensor.path)
+            left -= len(piece)
+            yield piece
+
+
+def _fill(file: Any, piece: Any, path: Path) -> None:
+    raw = piece.view("u1")
+    while len(raw):
+        got = file.readinto(raw)
+        if not got:
+            raise HeaderError(f"{printable(path.name, 200)} became shorter while it was read.")
+        raw = raw[got:]
