@@ -33,8 +33,9 @@ Item = tuple[str, str, Mapping[str, Any]]
 ALWAYS = ("weight_decay=0.01",)
 """What every plan tells the optimizer unless it is changed."""
 
-_ITEM_S = 300
-_PROCESS_S = 1800
+ITEM_S = 300
+"""Seconds for one item. torchao compiles code at its first step: 6 s on a free machine, ten times that on a busy one."""
+PROCESS_S = 1800
 _SCRIPT = "try_optimizers.py"
 
 
@@ -132,7 +133,7 @@ def _failed(ending: str) -> Record:
 def _process(engine: InstalledEngine, script: Path, items: Sequence[Item], log: IO[str]) -> tuple[list[Record], str]:
     """(what one process said, a line each, and how it ended, as a sentence)."""
     path = str(engine.source) if engine.source else None
-    task = {"build": str(script), "path": path, "limit_s": _ITEM_S, "items": items}
+    task = {"build": str(script), "path": path, "limit_s": ITEM_S, "items": items}
     command = [str(engine.python), engine_trial.__file__, json.dumps(task)]
     environment = child_environment({"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"})
     start = log.tell()
@@ -143,7 +144,7 @@ def _process(engine: InstalledEngine, script: Path, items: Sequence[Item], log: 
                 stdin=subprocess.DEVNULL,
                 stdout=answers,
                 stderr=log,
-                timeout=_PROCESS_S,
+                timeout=PROCESS_S,
                 env=environment,
                 cwd=engine.home,
                 check=False,

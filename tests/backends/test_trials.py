@@ -1,0 +1,180 @@
+"""Optimizers and parts tried in the environments of the installed engines, on this machine's own device."""
+
+import dataclasses
+import json
+import subprocess
+
+import pytest
+
+from backends.kohya import descent
+from tests.backends.engine_plans import plan
+from trainer_core import catalog, engine_table, environments, registry, trials
+
+pytestmark = [pytest.mark.backend, pytest.mark.timeout(1800)]
+
+OWN_WAY = {
+    ("simpletuner", "Prodigy"),  # it is prodigyplus, whose second moment is factored
+    ("simpletuner", "AdamWScheduleFree"),  # keeps a Kahan sum as well
+}
+"""Where an engine has an implementation of its own, which keeps something else than the catalogue says."""
+
+SETTINGS = """
+import json, inspect, runpy, sys
+import torch
+script, path, optimizers = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+build = runpy.run_path(script)["builder"](path)
+found = {}
+for name, (spelled, arguments) in optimizers.items():
+    made = build(spelled, arguments, [torch.nn.Parameter(torch.zeros(8, 8))], 1.0)
+    signature = inspect.signature(type(made).__init__).parameters.items()
+    defaults = {key: value.default for key, value in signature if value.default is not value.empty}
+    found[name] = {key: value for key, value in {**defaults, **made.param_groups[0]}.items() if key != "params"}
+print(json.dumps(found, default=str))
+"""
+
+
+@pytest.fixture
+def engine(request, tmp_path, monkeypatch):
+    """An installed engine in a home of its own, so that what was tried of the real one is left alone."""
+    return beside(request.param, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def kohya(tmp_path, monkeypatch):
+    return beside("kohya", tmp_path, monkeypatch)
+
+
+def beside(name, folder, monkeypatch):
+    found = environments.installed(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed here (python installer.py backend install {name})")
+    home = folder / "engines" / name
+    home.mkdir(parents=True)
+    for inside in ("venv", "source", "installed.json"):
+        (home / inside).symlink_to(found.home / inside)
+    monkeypatch.setenv("EASEL_HOME", str(folder))
+    return environments.installed(name)
+
+
+@pytest.mark.parametrize("engine", ["kohya", "simpletuner"], indirect=True)
+def test_every_optimizer_is_tried_and_keeps_what_the_catalogue_says(engine):
+    spelled, known = registry.get(engine.id).manifest.optimizers, catalog.optimizers()
+    found = environments.trial(engine.id)
+    records = found["optimizers"]
+    assert set(records) == set(spelled)
+    assert records["AdamW"]["ok"]
+    assert {name for name, record in records.items() if not record["ok"] and not record["reason"]} == set()
+    wrong = {
+        name: (record["state_bytes_per_parameter"], known[name].state_bytes)
+        for name, record in records.items()
+        if record["ok"]
+        and (engine.id, name) not in OWN_WAY
+        and record["state_bytes_per_parameter"] != pytest.approx(known[name].state_bytes, rel=0.1)
+    }
+    assert not wrong, "counted and catalogued bytes of state differ"
+    assert found["parts"]["attention"]["ok"]
+    assert trials.load(engine, found["device"], spelled)["optimizers"] == records
+
+
+def test_the_defaults_of_the_catalogue_are_those_of_the_classes(kohya):
+    table = engine_table.read("kohya")
+    asked = {name: (spelled, table.optimizer_arguments.get(name, [])) for name, spelled in table.optimizers.items()}
+    command = [kohya.python, "-c", SETTINGS, table.folder / "try_optimizers.py", kohya.source, json.dumps(asked)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=kohya.home)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert {name: settings(found[name], entry) for name, entry in entries(found)} == {
+        name: dict(entry.settings) for name, entry in entries(found)
+    }
+
+
+def entries(found):
+    return [(name, catalog.optimizers()[name]) for name in found]
+
+
+def settings(own, entry):
+    """The settings of an entry, with the values that a class has by itself."""
+    spelled = {"epsilon": "eps", "bias_correction": "use_bias_correction"}
+    betas = {"beta1": 0, "beta2": 1, "beta3": 2}
+    # bitsandbytes keeps SGD's momentum in the place of the first beta.
+    momentum = own.get("betas", [None])[0] if "betas" in own else own.get("momentum")
+    read = {}
+    for name in entry.settings:
+        if name in betas:
+            read[name] = own["betas"][betas[name]]
+        else:
+            read[name] = momentum if name == "momentum" else own[spelled.get(name, name)]
+    return read
+
+
+def test_what_is_tried_is_what_a_plan_renders():
+    manifest, table = registry.get("kohya").manifest, engine_table.read("kohya")
+    for name in manifest.optimizers:
+        rendered = descent.options(plan("sdxl", optimizer__name=name), manifest)["optimizer_args"]
+        assert rendered == [*table.optimizer_arguments.get(name, ()), *trials.ALWAYS]
+
+
+SCRIPT = """
+import ctypes, importlib, time
+def builder(path):
+    torch = importlib.import_module("torch")
+    class Still(torch.optim.SGD):
+        def step(self): pass
+    class Blows(torch.optim.SGD):
+        def step(self): self.param_groups[0]["params"][0].data.fill_(float("nan"))
+    def build(spelled, arguments, parameters, learning_rate):
+        print("a library that prints what it likes")
+        if spelled == "crash":
+            ctypes.string_at(0)
+        if spelled == "hang":
+            time.sleep(1000)
+        if spelled == "missing":
+            importlib.import_module("no_such_package")
+        if spelled == "ends":
+            raise SystemExit("it went away")
+        return {"still": Still, "blows": Blows}.get(spelled, torch.optim.AdamW)(parameters, lr=learning_rate)
+    return build
+"""
+ENDINGS = {
+    "first": "",
+    "crash": "it crashed (SIGSEGV).",
+    "hang": "it did not come to an end in time.",
+    "missing": "no_such_package is not installed.",
+    "ends": "it ended the process (it went away).",
+    "still": "it stopped with ArithmeticError: 8 steps did not move the weight.",
+    "blows": "it stopped with ArithmeticError: step 1 left numbers that are not finite.",
+    "last": "",
+}
+
+
+def tried(engine, script, folder, names):
+    (folder / "try_optimizers.py").write_text(script)
+    table = dataclasses.replace(engine_table.read(engine.id), folder=folder, optimizers={name: name for name in names})
+    said = []
+    return trials.run(engine, table, said.append), said
+
+
+def test_one_that_crashes_or_hangs_loses_none_of_the_others(kohya, tmp_path, monkeypatch):
+    monkeypatch.setattr(trials, "ITEM_S", 60)
+    found, said = tried(kohya, SCRIPT, tmp_path, ENDINGS)
+    assert {name: record["reason"] for name, record in found["optimizers"].items()} == ENDINGS
+    assert found["optimizers"]["last"]["state_bytes_per_parameter"] == pytest.approx(8, rel=0.01)
+    assert "2 of 8 optimizers work here." in said
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("raise SystemExit('nothing goes')", "it ended the process (nothing goes)."),
+        ("import no_such_engine", "no_such_engine is not installed."),
+    ],
+)
+def test_an_engine_that_cannot_be_loaded_says_so_for_each(kohya, tmp_path, script, reason):
+    found, _ = tried(kohya, script, tmp_path, ["AdamW", "Lion"])
+    assert {record["reason"] for record in found["optimizers"].values()} == {reason}
+
+
+def test_an_engine_without_a_way_to_try_is_not_tried(kohya, tmp_path):
+    (kohya.home / "trials.json").write_text("{}")
+    table = dataclasses.replace(engine_table.read("kohya"), folder=tmp_path)
+    assert trials.run(kohya, table, print) == {}
+    assert not (kohya.home / "trials.json").exists()
