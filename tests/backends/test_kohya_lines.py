@@ -71,6 +71,7 @@ EXPLAINED = {
     "kohya_bucket_step.log": "bucket-step",
     "kohya_precision.log": "precision-mixed-up",
     "kohya_warmup.log": "scheduler-warmup",
+    "kohya_word_known.log": "word-known",
 }
 
 
