@@ -1,0 +1,119 @@
+"""How an engine's end is judged when it trained something else than a LoRA: the state, the words, and what is delivered."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tests.core import recorded_networks
+from tests.core.test_acceptance_models import asked, folder, wanted
+from trainer_core import registry
+from trainer_core.backend import ArtefactPattern, Artefacts
+from trainer_core.plan.sections import TrainingPlan
+from trainer_core.runs import outcome
+from trainer_core.runs.directory import RunDirectory
+from trainer_core.runs.outcome import Outcome
+from trainer_core.runs.place import place_for
+from trainer_core.runs.run import Run
+from trainer_core.runs.state import RunState
+from trainer_ui.verdict import verdict
+
+BACKEND = registry.get("rehearsal")
+NONE = ArtefactPattern("none", "^none$")
+FILES = Artefacts(
+    ArtefactPattern("toy.safetensors", "^toy.safetensors$"),
+    ArtefactPattern("toy-step*.safetensors", r"^toy-step(?P<step>\d{8})\.safetensors$"),
+    NONE,
+)
+FOLDERS = Artefacts(
+    ArtefactPattern("pipeline", "^pipeline$"),
+    ArtefactPattern("checkpoint-*/pipeline", r"^checkpoint-(?P<step>\d+)/pipeline$"),
+    NONE,
+)
+
+
+class Ended:
+    """A run folder as it is when the engine has ended and left what a test put there."""
+
+    def __init__(self, tmp_path: Path, artefacts: Artefacts, **tables: Any) -> None:
+        self.directory = RunDirectory.create(tmp_path / "runs", "stage")
+        spec = BACKEND.render(TrainingPlan(), place_for(BACKEND, self.directory.path))
+        self.spec = dataclasses.replace(spec, artefacts=artefacts)
+        output = {"name": "toy", "folder": str(tmp_path / "out")}
+        self.directory.write_job({"output": output, **tables}, self.spec, {}, {})
+        self.directory.log.touch()
+
+    def judged(self, exit_code: int = 0) -> Outcome:
+        found = outcome.judge(self.directory, self.spec, BACKEND.manifest, exit_code)
+        self.directory.write("result.json", found.as_dict())
+        return found
+
+    def verdict(self) -> dict[str, str]:
+        return {row["label"]: row["text"] for row in verdict(Run(self.directory))}
+
+
+def test_a_finetuned_folder_is_delivered_with_its_steps(tmp_path: Path) -> None:
+    here = Ended(tmp_path, FOLDERS, **asked(folder(tmp_path / "base")))
+    folder(here.directory.output / "pipeline", 2e-3)
+    folder(here.directory.output / "checkpoint-6" / "pipeline", 1e-3)
+    found = here.judged()
+    assert (found.state, found.notices) == (RunState.COMPLETED, [])
+    assert [Path(path).name for path in found.outputs] == ["toy", "toy-step00000006"]
+    assert found.acceptance is not None
+    assert (found.acceptance["kind"], found.acceptance["moved"]) == ("checkpoint", 2)
+    assert here.verdict()["Folder"].endswith("toy-step00000006")
+    shutil.rmtree(here.directory.path)
+    assert all((Path(path) / "model_index.json").is_file() for path in found.outputs)
+
+
+@pytest.mark.parametrize(("exit_code", "note"), [(0, None), (1, "The engine failed after its embedding was whole")])
+def test_an_embedding_is_delivered_and_what_is_not_known_of_it_is_said(
+    tmp_path: Path, exit_code: int, note: str | None
+) -> None:
+    here = Ended(tmp_path, FILES, **wanted("", init_word=""))
+    for name in ("toy", "toy-step00000004"):
+        vectors = np.random.default_rng(1).normal(0, 1, (3, 768)).astype(np.float32)
+        save_file({"emb_params": vectors}, here.directory.output / f"{name}.safetensors")
+    found = here.judged(exit_code)
+    assert found.state is RunState.COMPLETED
+    assert [Path(path).name for path in found.outputs] == ["toy.safetensors", "toy-step00000004.safetensors"]
+    assert "started at random" in here.verdict()["Note"]
+    assert [notice.partition(" (")[0] for notice in found.notices] == ([note] if note else [])
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        (asked(""), "The finished model cannot be used: The result is a LoRA."),
+        (wanted(""), "The finished embedding cannot be used: The file is no embedding"),
+        ({"network": {"algorithm": "loha"}}, "The finished network cannot be used: It is LoRA, not LoHa"),
+        ({"network": {"algorithm": "lora", "rank": 8}}, "The finished LoRA cannot be used: The rank is 4, not 8"),
+    ],
+)
+def test_what_is_refused_is_named_and_not_delivered(tmp_path: Path, tables: dict[str, Any], words: str) -> None:
+    here = Ended(tmp_path, FILES, **tables)
+    recorded_networks.write("kohya-lora_flux", here.directory.output)
+    (here.directory.output / "kohya-lora_flux.safetensors").rename(here.directory.output / "toy.safetensors")
+    found = here.judged()
+    assert found.state is RunState.FAILED
+    assert found.diagnosis is not None
+    assert found.diagnosis.cause.startswith(words)
+    assert found.outputs == []
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [(asked(""), "without a model."), (wanted(""), "without an embedding."), ({}, "without a LoRA.")],
+)
+def test_nothing_at_all_is_named(tmp_path: Path, tables: dict[str, Any], words: str) -> None:
+    found = Ended(tmp_path, FILES, **tables).judged()
+    assert found.state is RunState.FAILED
+    assert found.diagnosis is not None
+    assert found.diagnosis.cause.endswith(words)
