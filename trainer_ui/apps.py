@@ -29,19 +29,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def lora_trainer(settings: Mapping[str, Any] | None = None, profile: str = "", engine: str = "") -> None:
+def lora_trainer(
+    settings: Mapping[str, Any] | None = None, profile: str = "", engine: str = "", preset: str = ""
+) -> None:
     """Shows the LoRA trainer, with the run that is going on, if there is one.
 
     Args:
         settings: values to begin with, by dotted path, as if the user had set them.
         profile: a profile to begin with, by id.
         engine: the engine that is to run the job; else EASEL_ENGINE, else Easel chooses.
+        preset: a memory preset to begin with, by id.
     """
     if LoraTrainer.shown is not None:
         # The cell was run again: the page has dropped the old app, and its thread must not go on.
         LoraTrainer.shown.close()
     app = LoraTrainer.shown = LoraTrainer(Workbench(engine=engine or os.environ.get("EASEL_ENGINE", "")))
-    app.open(settings or {}, profile)
+    app.open(settings or {}, profile, preset)
     display(app.root)
 
 
@@ -83,14 +86,15 @@ class LoraTrainer:
         theme.put_on(root, "auto")
         return root
 
-    def open(self, settings: Mapping[str, Any], profile: str) -> None:
+    def open(self, settings: Mapping[str, Any], profile: str = "", preset: str = "") -> None:
         """Takes the values to begin with, and looks for a run that is going on."""
         session = self.session
         with session.lock:
             attempt(lambda: session.change(settings), session.note)
             attempt(lambda: session.bench.use_profile(profile), session.note)
+            attempt(lambda: session.bench.use_preset(preset), session.note)
             attempt(session.watch_running, session.note)
-            if session.run is not None and not (settings or profile):
+            if session.run is not None and not (settings or profile or preset):
                 # Back from a restart: the form shows what was asked for, not nothing.
                 run = session.run
                 attempt(lambda: session.bench.begin_from(run), session.note)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core import places
 from trainer_core.errors import PlanError
+from trainer_core.plan.applies import Scope
 from trainer_core.problems import Problem, blocking
 from trainer_core.runs.run import FINAL_STATES, Run, list_runs
 from trainer_ui.boundary import attempt
@@ -35,6 +36,7 @@ class Session:
         self.backend: Backend | None = None
         self.problems: tuple[Problem, ...] = ()
         self.values: Mapping[str, Any] = {}
+        self.scope = Scope.of(bench.draft, None)
         self.follow: Callable[[Run | None], None] = _nowhere
         self._views: list[Callable[[], None]] = []
         self._showing = False
@@ -49,6 +51,7 @@ class Session:
             self.values = self.bench.draft.values
             self.backend = self.bench.backend
             self.problems = self.bench.problems
+            self.scope = Scope.of(self.bench.draft, self.backend)
             self._showing = True
             try:
                 for view in self._views:
@@ -91,12 +94,17 @@ class Session:
         self.message = sentence
 
     def change(self, values: Mapping[str, Any]) -> None:
-        """Takes values from the user; a profile that is for another family than the model's is put away."""
+        """Takes values from the user; a profile or preset that is for another family than the model's is put away."""
         self.bench.set(values)
-        profile, family = self.bench.profile, self.bench.family
+        profile, preset, family = self.bench.profile, self.bench.preset, self.bench.family
+        said = []
         if profile and family and profile.family != family:
             self.bench.use_profile("")
-            self.message = f"The profile {profile.title} is for {profile.family}, so it was taken away."
+            said.append(f"The profile {profile.title} is for {profile.family}, so it was taken away.")
+        if preset and family and not preset.suits(family):
+            self.bench.use_preset("")
+            said.append(f"The memory preset {preset.title} is for {', '.join(preset.families)}, so it was taken away.")
+        self.message = " ".join(said) or self.message
 
     def reset(self, path: str) -> None:
         """Drops the user's value of a setting."""

@@ -59,7 +59,7 @@ def test_every_field_has_a_name_and_nothing_is_cut_off_beside_ten_thousand_steps
     told = [events.Progress(0, 10_000), *(events.Step(step, 1 / step, 1e-4) for step in range(1, 10_001))]
     _ended_run(prepare(home, 10_000), told, {"state": "COMPLETED", "outputs": [], "seconds": 1.0})
     notebook(prepare(home), "sd15-character").run()
-    for group in page.locator(".easel-fold").all():
+    for group in page.locator(".easel-fold:visible").all():
         group.click()
     page.get_by_role("button", name="Show", exact=True).click()
     page.wait_for_function(f"() => ({STEPS})().length === 10000")
@@ -179,7 +179,7 @@ def test_text_from_outside_is_only_ever_text(notebook, page, home, tmp_path):
     job |= {"output.name": EVIL, "dataset.trigger": EVIL, "sampling.prompt": EVIL, "output.copy_to": f"/{EVIL}"}
 
     notebook(job, str(profile)).run()
-    for group in page.locator(".easel-fold").all():
+    for group in page.locator(".easel-fold:visible").all():
         group.click()
     page.get_by_role("button", name="Start training").click()
     page.locator(".easel-past").filter(has_text=run.directory.path.name).get_by_role("button").click()

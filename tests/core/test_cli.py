@@ -84,6 +84,67 @@ def test_a_plan_names_every_value_and_its_source(easel, job):
     assert data["command"]
 
 
+def test_a_plan_as_json_has_a_fixed_shape(easel, job):
+    data = json.loads(easel("plan", *job, "--name", "a/b", "--trigger", "girl", "--json", check=3).stdout)
+    assert set(data) == {"values", "problems", "files", "command"}
+    assert set(data["values"]) == set(fields.all_fields())
+    assert all(set(row) == {"value", "source"} for row in data["values"].values())
+    assert all(set(problem) == {"path", "severity", "message", "fix"} for problem in data["problems"])
+    fixes = {problem["path"]: problem["fix"] for problem in data["problems"]}
+    assert fixes["dataset.trigger"] is None
+    assert set(fixes["output.name"]) == {"label", "changes"}
+
+
+@pytest.mark.parametrize("word", ["", "none"])
+def test_an_optional_setting_is_emptied_by_none_and_is_null_in_json(easel, job, tmp_path, word):
+    (tmp_path / "plan.toml").write_text("[optimizer]\nbeta1 = 0.8\nbias_correction = true\n")
+    cleared = [f"--set=optimizer.beta1={word}", f"--optimizer-bias-correction={word}", "--optimizer-beta2", "0.99"]
+    values = json.loads(easel("plan", tmp_path / "plan.toml", *job, *cleared, "--json", check=0).stdout)["values"]
+    assert values["optimizer.beta1"] == {"value": None, "source": "USER"}
+    assert values["optimizer.bias_correction"]["value"] is None
+    assert values["optimizer.beta2"]["value"] == 0.99
+    assert values["optimizer.epsilon"] == {"value": None, "source": "DEFAULT"}
+
+
+def test_a_plan_for_people_leaves_out_what_has_no_meaning_and_nothing_that_is_set(easel, job):
+    shown = easel("plan", *job, "--set", "optimizer.momentum=0.5", "--optimizer-beta1", "0.8", check=0).stdout
+    rows = {line.split()[0] for line in shown.splitlines() if "." in line.partition(" ")[0]}
+    assert {"network.rank", "optimizer.beta1", "optimizer.momentum"} <= rows
+    assert not {"network.factor", "embedding.vectors", "optimizer.d_coef", "model.t5xxl"} & rows
+    assert "0.999 (its own)" in shown
+
+
+def test_presets_are_listed_and_lie_over_a_profile(easel, job, tmp_path):
+    rows = json.loads(easel("presets", "--json", check=0).stdout)
+    assert {"id", "families", "vram_gib", "values", "sources", "fits"} <= set(rows[0])
+    assert [row["id"] for row in json.loads(easel("presets", "sd15", "--json", check=0).stdout)] == [
+        row["id"] for row in rows if not row["families"]
+    ]
+    both = ["--profile", "sd15-character", "--preset", "standard-memory", "--steps", "2000"]
+    values = json.loads(easel("plan", *job, *both, "--json", check=0).stdout)["values"]
+    assert values["schedule.batch_size"] == {"value": 2, "source": "PREFILL"}
+    assert values["network.rank"]["source"] == "PROFILE"
+    (tmp_path / "plan.toml").write_text('preset = "high-memory"\n')
+    for more, batch in (([], 4), (["--preset", "low-memory", "--schedule-gradient-accumulation", "3"], 1)):
+        done = easel("plan", tmp_path / "plan.toml", *job, *more, "--json", check=0)
+        assert json.loads(done.stdout)["values"]["schedule.batch_size"]["value"] == batch
+    assert "low-memory" in easel("plan", *job, "--preset", "tiny", check=1).stderr
+
+
+def test_native_tables_in_tables_come_from_a_plan_file_and_from_set(easel, job, tmp_path):
+    text = "[native.kohya]\nmax_data_loader_n_workers = 1\n[native.kohya.launch]\nnum_processes = 1\nnum_machines = 1\n"
+    (tmp_path / "plan.toml").write_text(text)
+    assigned = ["--set", "native.kohya.launch.num_processes=2", "--set", "native.kohya.launch.main_process_port=29501"]
+    options = [*job, *assigned, "--engine", "kohya"]
+    data = json.loads(easel("plan", tmp_path / "plan.toml", *options, "--json").stdout)
+    launch = {"num_processes": 2, "num_machines": 1, "main_process_port": 29501}
+    assert data["values"]["native"]["value"] == {"kohya": {"max_data_loader_n_workers": 1, "launch": launch}}
+    command = data["command"]
+    assert command[command.index("--num_processes") + 1] == "2"
+    easel("plan", *job, "--set", "native.kohya..x=1", check=2)
+    easel("plan", *job, "--set", "native.kohya=1", check=2)
+
+
 def test_problems_make_exit_code_3_and_name_their_setting_and_fix(easel, job):
     done = easel("plan", *job, "--name", "a/b", "--json", check=3)
     problem = next(p for p in json.loads(done.stdout)["problems"] if p["path"] == "output.name")
@@ -194,6 +255,7 @@ def test_every_setting_has_an_option(easel):
         assert "--" + path.replace(".", "-").replace("_", "-") in text
     for name in SHORT:
         assert name in text
+    assert "Only with polynomial." in " ".join(text.split())
 
 
 def test_train_trains_and_delivers_and_its_plan_file_trains_again(easel, job, tmp_path):

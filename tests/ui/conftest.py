@@ -17,10 +17,10 @@ def open_app(home):
     """Opens an app as a cell does, and closes it at the end; its feed is a real thread."""
     opened = []
 
-    def open_one(settings=None, profile="", engine="rehearsal"):
+    def open_one(settings=None, profile="", engine="rehearsal", preset=""):
         app = LoraTrainer(Workbench(engine=engine))
         opened.append(app)
-        app.open(settings or {}, profile)
+        app.open(settings or {}, profile, preset)
         return app
 
     yield open_one

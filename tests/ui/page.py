@@ -37,6 +37,11 @@ def inside(widget: Any) -> Iterator[Any]:
         yield from inside(child)
 
 
+def on_page(widget: Any) -> bool:
+    """Whether a setting or group is in the page; what it lies in may be folded."""
+    return widget.layout.display != "none" and "easel-away" not in widget._dom_classes
+
+
 def button(root: Widget, description: str) -> Widget:
     """The one button in `root` that says this."""
     fitting = [one for one in inside(root) if getattr(one, "description", "") == description and one.has_trait("icon")]

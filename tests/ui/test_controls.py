@@ -3,7 +3,8 @@
 import pytest
 from ipywidgets import Checkbox, Dropdown, IntText, Text
 
-from tests.ui.page import button, click, enter, inside
+from tests.ui.page import button, click, enter, inside, on_page, prepare
+from trainer_core import catalog
 from trainer_core.plan import fields
 from trainer_core.plan.draft import Source
 from trainer_ui import controls
@@ -36,6 +37,10 @@ def test_every_setting_has_a_control_with_title_unit_and_doc(open_app):
         ("optimizer.learning_rate", Text),
         ("optimizer.name", Dropdown),
         ("dataset.flip", Checkbox),
+        ("optimizer.beta1", Text),
+        ("network.block_size", Text),
+        ("optimizer.decouple", Dropdown),
+        ("model.t5xxl", Text),
         ("sampling.prompt", Text),
     ],
 )
@@ -58,8 +63,6 @@ def test_a_default_survives_its_control(path):
 
 
 def test_a_value_knows_its_source_and_finds_its_way_back(open_app, home):
-    from tests.ui.page import prepare
-
     app = open_app(prepare(home), profile="sd15-character")
     rank = app.settings.controls["network.rank"]
     assert rank.source.value == "profile"
@@ -91,3 +94,97 @@ def test_a_number_that_is_none_stays_as_typed_and_is_a_problem(open_app):
     enter(rate.control, " 2e-4 ")
     assert app.session.values["optimizer.learning_rate"] == 2e-4
     assert not any(problem.path == "optimizer.learning_rate" for problem in app.session.problems)
+
+
+def test_an_empty_setting_shows_what_it_stands_for_and_can_be_emptied_again(open_app):
+    app = open_app()
+    made = open_all(app)
+    beta, warmth = made["optimizer.beta2"], made["schedule.timescale"]
+    assert (beta.control.value, beta.control.placeholder) == ("", "0.999")
+    enter(made["optimizer.name"].control, "Lion")
+    assert beta.control.placeholder == "0.99"
+    enter(beta.control, "0.95")
+    assert (app.session.values["optimizer.beta2"], beta.source.value) == (0.95, "yours")
+    enter(beta.control, " ")
+    assert (app.session.values["optimizer.beta2"], beta.control.value) == (None, "")
+    click(beta.reset)
+    assert beta.source.value == "default"
+    assert warmth.control.placeholder == "as usual"
+    enter(warmth.control, "many")
+    assert any(problem.path == "schedule.timescale" for problem in app.session.problems)
+    enter(warmth.control, "200")
+    assert app.session.values["schedule.timescale"] == 200
+
+
+def test_an_optional_switch_has_three_positions(open_app):
+    app = open_app({"optimizer.name": "Prodigy"})
+    switch = open_all(app)["optimizer.decouple"].control
+    assert [title for title, _ in switch.options] == ["as usual (on)", "on", "off"]
+    for entered, value in (("off", False), ("on", True), ("", None)):
+        enter(switch, entered)
+        assert app.session.values["optimizer.decouple"] is value
+        assert switch.value == entered
+
+
+def test_choices_from_the_catalogue_have_titles_and_say_what_they_are(open_app):
+    app = open_app(engine="")
+    for path, entries in (
+        ("optimizer.name", catalog.optimizers()),
+        ("schedule.scheduler", catalog.schedulers()),
+        ("network.algorithm", catalog.algorithms()),
+    ):
+        made = open_all(app)[path]
+        assert made.control.options == tuple((entry.title, name) for name, entry in entries.items())
+        assert len({title for title, _ in made.control.options}) == len(entries)
+        name = list(entries)[-1]
+        enter(made.control, name)
+        assert app.session.values[path] == name
+        assert made.note == entries[name].doc
+
+
+def test_a_choice_that_the_engine_lacks_stays_and_is_marked(open_app, home):
+    app = open_app({**prepare(home), "optimizer.name": "CAME"})
+    optimizer = app.settings.controls["optimizer.name"]
+    assert optimizer.control.value == "CAME"
+    assert ("CAME (not with Rehearsal)", "CAME") in optimizer.control.options
+    assert "does not have CAME" in optimizer.note
+    assert "easel-danger" in optimizer.widget.children[1]._dom_classes
+    enter(optimizer.control, "AdamW")
+    assert {name for _, name in optimizer.control.options} == {"AdamW", "AdamW8bit", "Adafactor", "Prodigy", "Lion"}
+
+
+def test_only_what_has_a_meaning_is_on_the_page(open_app, home):
+    app = open_app(prepare(home), engine="kohya")
+    made = open_all(app)
+    page = {path for path, one in made.items() if on_page(one.widget)}
+    assert {"network.algorithm", "optimizer.beta1", "schedule.warmup_steps", "model.vae"} <= page
+    assert not {"network.factor", "optimizer.d_coef", "schedule.power", "model.t5xxl", "embedding.vectors"} & page
+    enter(made["network.algorithm"].control, "lokr")
+    assert on_page(made["network.factor"].widget)
+
+
+def test_nothing_that_is_set_is_hidden_and_it_says_that_it_has_no_effect(open_app, home):
+    app = open_app({**prepare(home), "network.factor": 8}, engine="kohya")
+    factor = open_all(app)["network.factor"]
+    assert on_page(factor.widget)
+    assert "no effect" in factor.note
+    click(factor.reset)
+    assert not on_page(factor.widget)
+    assert factor.note == ""
+
+
+def test_a_group_says_how_many_it_holds_and_goes_when_it_holds_none(open_app, home):
+    app = open_app(prepare(home), engine="kohya")
+    optimizer, word = (app.settings.groups[section] for section in ("optimizer", "embedding"))
+    assert not on_page(word)
+    before = optimizer.children[0].description
+    made = open_all(app)
+    enter(made["optimizer.name"].control, "Prodigy")
+    assert optimizer.children[0].description != before
+    shown = [path for path, one in made.items() if path.startswith("optimizer.") and on_page(one.widget)]
+    others = [path for path in shown if path not in IN_FRONT]
+    assert optimizer.children[0].description == f"Optimizer: {len(others)} more"
+    enter(made["optimizer.d_coef"].control, "2")
+    assert optimizer.children[0].description.endswith(", 1 yours")
+    enter(made["model.method"].control, "textual_inversion")
+    assert on_page(word)

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.ui.page import button, click, enter, inside, markup, prepare, wait_for
-from trainer_core import places
+from tests.core import recorded_headers
+from tests.ui.page import button, click, enter, inside, markup, on_page, prepare, wait_for
+from trainer_core import hardware, places, presets
 from trainer_core.runs.run import FINAL_STATES, list_runs
+from trainer_core.workbench import Workbench
+from trainer_ui.apps import LoraTrainer
 
 ROOT = Path(__file__).parents[2]
 EVIL = "<img src=x onerror=\"window.__pwned='ui'\">"
@@ -276,3 +279,62 @@ def test_after_a_restart_the_form_shows_what_the_running_job_was_asked_for(start
     assert {path: (draft.values[path], draft.source_of(path)) for path in paths} == asked, (
         "values and where they come from"
     )
+
+
+def test_the_files_a_model_needs_are_asked_for_beside_it(open_app, home):
+    app = open_app(prepare(home), engine="kohya")
+    assert not on_page(app.model.beside)
+    recorded_headers.write("flux-dev", home / "models")
+    enter(app.model.path, str(home / "models" / "flux-dev.safetensors"))
+    assert on_page(app.model.beside)
+    assert [path for path, one in app.model.parts.items() if on_page(one.widget)] == [
+        "model.vae",
+        "model.clip_l",
+        "model.t5xxl",
+    ]
+    enter(app.model.parts["model.t5xxl"].control, "/nowhere/t5.safetensors")
+    assert app.session.values["model.t5xxl"] == "/nowhere/t5.safetensors"
+    assert "does not exist" in app.model.parts["model.t5xxl"].note
+    enter(app.model.path, str(home / "models" / "sd15.safetensors"))
+    assert not on_page(app.model.beside)
+
+
+def test_a_memory_preset_is_offered_for_the_family_and_its_values_say_so(open_app, home):
+    app = open_app(prepare(home), "sd15-character")
+    choice = app.settings.memory.choice
+    assert [name for _, name in choice.options] == ["", *(preset.id for preset in presets.for_family("sd15"))]
+    enter(choice, "standard-memory")
+    batch = app.settings.controls["schedule.batch_size"]
+    assert (batch.control.value, batch.source.value) == (2, "preset")
+    assert app.settings.controls["network.rank"].source.value == "profile"
+    assert presets.get("standard-memory").sources[0] in app.settings.memory.sources.value
+    enter(batch.control, 3)
+    assert batch.source.value == "yours"
+    enter(choice, "")
+    assert app.settings.controls["schedule.gradient_accumulation"].source.value == "default"
+    assert batch.control.value == 3
+
+
+def test_the_preset_for_this_card_is_marked(home):
+    device = hardware.Accelerator("cuda", "a card", 16 * 1024**3, 15 * 1024**3, "8.6")
+    machine = hardware.Machine((device,), 16 * 1024**3, 8 * 1024**3, 100 * 1024**3, 4, "Linux x86_64", {})
+    app = LoraTrainer(Workbench(machine, "rehearsal"))
+    home.mkdir(parents=True)
+    recorded_headers.write("sdxl", home)
+    app.open({"model.path": str(home / "sdxl.safetensors")})
+    try:
+        marked = [name for title, name in app.settings.memory.choice.options if "this card" in title]
+    finally:
+        app.close()
+    assert marked == ["sdxl-16"]
+
+
+def test_a_preset_for_another_family_is_put_away_with_a_word(open_app, home):
+    settings = prepare(home)
+    recorded_headers.write("sdxl", home / "models")
+    app = open_app({**settings, "model.path": str(home / "models" / "sdxl.safetensors")}, preset="sdxl-16")
+    assert app.settings.memory.choice.value == "sdxl-16"
+    enter(app.model.path, settings["model.path"])
+    assert app.session.bench.preset is None
+    assert "taken away" in app.session.message
+    assert app.settings.memory.choice.value == ""

@@ -7,7 +7,7 @@ import sys
 import click
 
 from trainer_core import __version__
-from trainer_core.cli import engines, inspect, job, runs, show
+from trainer_core.cli import engines, inspect, job, presets, runs, show
 from trainer_core.errors import EaselError, PlanError
 
 FAILED, PROBLEMS = 1, 3
@@ -23,6 +23,7 @@ for command in (
     inspect.detect,
     inspect.dataset,
     inspect.profiles,
+    presets.presets,
     job.plan,
     job.train,
     runs.runs,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -42,8 +43,22 @@ def problems(found: Iterable[Problem]) -> None:
             Text(problem.severity, style=STYLES[problem.severity]) + Text(printable(f"{where}: {problem.message}"))
         )
         if problem.fix:
-            changes = " ".join(f"--set {path}={value}" for path, value in problem.fix.changes.items())
+            changes = " ".join(f"--set {path}={_typed(value)}" for path, value in problem.fix.changes.items())
             line(f"    fix: {problem.fix.label}" + (f"   [{changes}]" if changes else ""), "dim")
+
+
+def value(found: object, default: object = None) -> str:
+    """A setting's value for a table; an empty one as what it stands for, where that is known."""
+    if found is not None:
+        return str(found).lower() if isinstance(found, bool) else str(found)
+    return "as usual" if default is None else f"{_typed(default)} (its own)"
+
+
+def _typed(found: object) -> str:
+    """A value as it is typed in a terminal."""
+    if found is None:
+        return "none"
+    return str(found).lower() if isinstance(found, bool) else shlex.quote(str(found))
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

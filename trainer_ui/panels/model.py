@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipywidgets import Box, Button, Dropdown, Text
+from ipywidgets import Box, Button, Dropdown, Layout, Text
 
 from trainer_core import places
 from trainer_core.families import load_families
+from trainer_core.plan import fields
 from trainer_core.text import printable
 from trainer_core.workbench import known_models
+from trainer_ui.controls import SettingControl, show_settings
 from trainer_ui.panels.card import card, fold
 from trainer_ui.words import Words, hint, show
 
@@ -36,6 +38,9 @@ class ModelPanel:
         hint(self.known, f"Checkpoints below {places.models()}, newest first")
         self.says = Words()
         self.reasons = Words("", "small", "lines")
+        self.parts: dict[str, SettingControl] = {}
+        self.beside = Box()
+        self.beside.add_class("easel-settings")
         self.fold = fold(session, "How Easel knows", lambda: [self.reasons])
         self.again = Button(description="Look again")
         self.again.on_click(session.handler(lambda _: self.look()))
@@ -44,7 +49,7 @@ class ModelPanel:
         self.look()
         pair = Box([self.known, self.again])
         pair.add_class("easel-pair")
-        self.widget = card("Model", pair, self.path, self.says, self.fold)
+        self.widget = card("Model", pair, self.path, self.says, self.beside, self.fold)
 
     def look(self) -> None:
         """Lists the models that lie in Easel's folder."""
@@ -72,6 +77,19 @@ class ModelPanel:
             self.says.say(facts.detection_error if path else "", "danger")
             self.reasons.say("")
         show(self.fold, facts.detection is not None)
+        self._show_parts()
+
+    def _show_parts(self) -> None:
+        """Shows a control for each file that must lie beside the model."""
+        needed = self.session.scope.needed_parts()
+        for path in needed:
+            if path not in self.parts:
+                self.parts[path] = SettingControl(self.session, fields.all_fields()[path], Layout())
+        self.beside.children = tuple(one.widget for one in self.parts.values())
+        for path, one in self.parts.items():
+            one.away(path not in needed)
+        show_settings(self.session, self.parts.values())
+        show(self.beside, bool(needed))
 
 
 def _distinct(options: list[tuple[str, str]]) -> list[tuple[str, str]]:

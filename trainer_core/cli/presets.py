@@ -1,0 +1,37 @@
+"""`easel presets`: the memory presets, and which of them fits this machine's card."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from trainer_core import hardware, places
+from trainer_core import presets as preset_data
+from trainer_core.cli import show
+
+
+@click.command()
+@click.argument("family", default="")
+@click.option("--json", "as_json", is_flag=True, help="Print all values and sources as JSON.")
+def presets(family: str, as_json: bool) -> None:
+    """List the memory presets, or those for a FAMILY; take one with --preset."""
+    found = preset_data.for_family(family) if family else list(preset_data.shipped().values())
+    machine = hardware.machine(places.home())
+    if as_json:
+        show.as_json([{**dataclasses.asdict(preset), "fits": preset.fits(machine)} for preset in found])
+        return
+    best = preset_data.best(found, machine) if family else None
+    show.table(
+        ("id", "for", "card", "title", ""),
+        (
+            (
+                preset.id,
+                ", ".join(preset.families) or "any",
+                f"{preset.vram_gib:g} GB",
+                preset.title,
+                "best for this card" if preset is best else "",
+            )
+            for preset in found
+        ),
+    )
