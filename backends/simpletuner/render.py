@@ -1,4 +1,4 @@
-"""A plan in the words of SimpleTuner: a configuration, a list of data backends and a command.
+"""A plan in the words of SimpleTuner: a configuration, the files it names, and a command.
 
 Source: SimpleTuner 4.10.1 and 3.1.6, both run; simpletuner/helpers/configuration and documentation/OPTIONS.md.
 """
@@ -6,71 +6,101 @@ Source: SimpleTuner 4.10.1 and 3.1.6, both run; simpletuner/helpers/configuratio
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from backends.simpletuner import descent, pictures, results, trained
 from trainer_core import places
-from trainer_core.backend import ArtefactPattern, Artefacts, BackendManifest, JobSpec, Metrics, Place
+from trainer_core.backend import BackendManifest, JobSpec, Metrics, Place
 from trainer_core.plan.sections import TrainingPlan
 
 ID = "simpletuner"
+LAUNCH = "launch"
+"""The table of native settings that go to accelerate's launcher."""
 FILES = PurePosixPath("engine")
 CONFIG, DATA = FILES / "config.json", FILES / "multidatabackend.json"
-CACHE_FOLDER = "cache"
 SHIM = Path(__file__).parent / "shim"
-LORA_FILE = "pytorch_lora_weights.safetensors"
 NEGATIVE_PROMPT = "blurry, cropped, ugly"
 """The engine's own default, said aloud."""
+EIGHT_BITS = "fp8-sdnq"
+"""Weights of 8 bits that every device can compute with. Source: helpers/training/quantisation; a run."""
 
 
 def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSpec:
     """The files and the command for a plan without blocking problems."""
+    cell = manifest.families[plan.model.family].cell(plan.model.method)
     files = {
         CONFIG: _json(config(plan, place, manifest)),
-        DATA: _json(data_backends(plan, place)),
+        DATA: _json(pictures.data_backends(plan, place)),
     }
+    if trained.is_lycoris(plan, cell):
+        files[trained.LYCORIS] = _json(trained.lycoris(plan, manifest))
     return JobSpec(
         backend=manifest.id,
         files=files,
-        # Its own command line starts two more processes and outlives a signal to the first.
-        command=(str(place.python), "-m", "simpletuner.train"),
+        command=command(plan, place),
         environment=environment(place),
         working_directory=place.run,
         total_steps=plan.schedule.steps,
         metrics=Metrics("log"),
-        artefacts=artefacts(plan),
+        artefacts=results.artefacts(plan, cell),
     )
+
+
+def native(plan: TrainingPlan) -> dict[str, Any]:
+    """The native settings of the trainer, without those of the launcher."""
+    return {name: value for name, value in plan.native.get(ID, {}).items() if name != LAUNCH}
+
+
+def command(plan: TrainingPlan, place: Place) -> tuple[str, ...]:
+    """The trainer run directly, or by accelerate's launcher when launch settings ask for it.
+
+    Its own command line starts two more processes and outlives a signal to the first.
+    """
+    launch = plan.native.get(ID, {}).get(LAUNCH, {})
+    if not launch:
+        return (str(place.python), "-m", "simpletuner.train")
+    given = {**launch, "mixed_precision": plan.memory.mixed_precision}
+    if place.options.get("accelerator") == "cpu":
+        given["cpu"] = True
+    options = [word for name, value in given.items() for word in _words(name, value)]
+    return (str(place.python), "-m", "accelerate.commands.launch", *options, "--module", "simpletuner.train")
+
+
+def _words(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, bool):
+        return (f"--{name}",) if value else ()
+    return (f"--{name}", str(value))
 
 
 def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[str, Any]:
     """The flat options of the configuration file."""
-    family = manifest.families[plan.model.family].options
+    cell = manifest.families[plan.model.family].cell(plan.model.method)
     return {
-        "model_family": family["model_family"],
-        "model_flavour": family["model_flavour"],
-        **_model(plan),
-        **_network(plan, place),
-        **_optimizer(plan, manifest),
-        **_schedule(plan),
+        "model_family": cell["model_family"],
+        "model_flavour": cell["model_flavour"],
+        **_model(plan, manifest),
+        **trained.options(plan, place, cell),
+        **descent.options(plan, manifest),
+        **_training(plan, cell),
         **_memory(plan),
         **_output(plan, place),
         **_sampling(plan),
-        **plan.native.get(ID, {}),
+        **native(plan),
     }
 
 
-def _model(plan: TrainingPlan) -> dict[str, Any]:
-    path = _absolute(plan.model.path)
-    options: dict[str, Any] = {"pretrained_model_name_or_path": path}
-    if plan.model.vae:
-        options["pretrained_vae_model_name_or_path"] = _absolute(plan.model.vae)
-    elif not path.endswith(".safetensors"):
-        # Left out, the engine downloads another VAE than the one in the folder.
-        options["pretrained_vae_model_name_or_path"] = path
-    if plan.model.prediction:
-        options["prediction_type"] = plan.model.prediction
-    if plan.model.prediction == "v_prediction":
+def _model(plan: TrainingPlan, manifest: BackendManifest) -> dict[str, Any]:
+    model, parts = plan.model, manifest.families[plan.model.family].parts
+    options: dict[str, Any] = {"pretrained_model_name_or_path": _absolute(model.path)}
+    if "vae" in parts:
+        # Left out, the engine downloads another VAE than the one of the model.
+        options[parts["vae"]] = _absolute(model.path)
+    options |= {option: _absolute(value) for part, option in parts.items() if (value := getattr(model, part))}
+    if model.prediction in ("epsilon", "v_prediction"):
+        options["prediction_type"] = model.prediction
+    if model.prediction == "v_prediction":
         # Models of this kind were trained with noise up to pure noise.
         options |= {
             "rescale_betas_zero_snr": True,
@@ -80,46 +110,13 @@ def _model(plan: TrainingPlan) -> dict[str, Any]:
     return options
 
 
-def _network(plan: TrainingPlan, place: Place) -> dict[str, Any]:
-    return {
-        "model_type": "lora",
-        "lora_type": "standard",
-        "lora_rank": plan.network.rank,
-        "lora_alpha": float(plan.network.alpha),
-        # Its default drops a tenth of the signal, which no other trainer does unasked.
-        "lora_dropout": 0.0,
-        # Alpha beside each matrix, under names other programs load. 3.1.6 makes names of this format that none loads;
-        # there alpha is in the file's metadata.
-        "lora_format": "diffusers" if place.version.startswith("3.") else "comfyui",
-    }
-
-
-def _optimizer(plan: TrainingPlan, manifest: BackendManifest) -> dict[str, Any]:
-    optimizer = plan.optimizer
-    return {
-        "optimizer": manifest.optimizers[optimizer.name],
-        # Read as a number only with a point in it.
-        "optimizer_config": f"weight_decay={optimizer.weight_decay:.10f}",
-        "learning_rate": float(optimizer.learning_rate),
-        "max_grad_norm": float(optimizer.max_grad_norm),
-        # Its default cuts each value by itself, which means something else by the same number.
-        "grad_clip_method": "norm",
-    }
-
-
-def _schedule(plan: TrainingPlan) -> dict[str, Any]:
+def _training(plan: TrainingPlan, cell: Mapping[str, Any]) -> dict[str, Any]:
     schedule = plan.schedule
-    options = {
+    options: dict[str, Any] = {
         "max_train_steps": schedule.steps,
         "num_train_epochs": 0,
         "train_batch_size": schedule.batch_size,
         "gradient_accumulation_steps": schedule.gradient_accumulation,
-        "lr_scheduler": schedule.scheduler,
-        # Its cosine takes the length of the curve from here and knows no warm-up.
-        "lr_warmup_steps": schedule.steps if schedule.scheduler == "cosine" else schedule.warmup_steps,
-        "lr_num_cycles": schedule.restarts,
-        "lr_end": 0.0,
-        "lr_power": 1.0,
         "seed": schedule.seed,
         "caption_dropout_probability": float(plan.dataset.caption_dropout),
     }
@@ -127,27 +124,40 @@ def _schedule(plan: TrainingPlan) -> dict[str, Any]:
         options["snr_gamma"] = int(schedule.min_snr_gamma)
     if schedule.noise_offset:
         options |= {"offset_noise": True, "noise_offset": float(schedule.noise_offset), "noise_offset_probability": 1.0}
+    if "flow_shift" in cell:
+        by_size = bool(native(plan).get("flow_schedule_auto_shift")) or not cell["flow_shift"]
+        shift = float(schedule.flow_shift) or (0.0 if by_size else cell["flow_shift"])
+        # A shift of its own outranks the one by the size of the picture.
+        options |= {"flow_schedule_shift": shift, "flow_schedule_auto_shift": not shift}
     return options
 
 
 def _memory(plan: TrainingPlan) -> dict[str, Any]:
-    precise = plan.memory.mixed_precision == "no"
-    return {
-        "mixed_precision": plan.memory.mixed_precision,
+    memory = plan.memory
+    precise = memory.mixed_precision == "no"
+    options: dict[str, Any] = {
+        "mixed_precision": memory.mixed_precision,
         "base_model_default_dtype": "fp32" if precise else "bf16",
         "vae_dtype": "fp32" if precise else "bf16",
-        "gradient_checkpointing": plan.memory.gradient_checkpointing,
+        "gradient_checkpointing": memory.gradient_checkpointing,
         "vae_batch_size": 1,
-        "vae_cache_ondemand": not plan.memory.cache_latents,
+        "vae_cache_disable": not memory.cache_latents,
     }
+    if memory.fp8_base:
+        options["base_model_precision"] = EIGHT_BITS
+    if memory.blocks_to_swap:
+        options["musubi_blocks_to_swap"] = memory.blocks_to_swap
+    if memory.offload_checkpointing:
+        options["gradient_checkpointing_backend"] = "unsloth"
+    return options
 
 
 def _output(plan: TrainingPlan, place: Place) -> dict[str, Any]:
     return {
         "output_dir": str(place.output),
-        "cache_dir": str(place.run / CACHE_FOLDER),
+        "cache_dir": str(place.run / pictures.CACHE_FOLDER),
         "data_backend_config": str(place.run / DATA),
-        "checkpoint_step_interval": checkpoint_interval(plan),
+        "checkpoint_step_interval": results.checkpoint_interval(plan),
         "checkpoints_total_limit": 1000,
         "disable_benchmark": True,
         "report_to": "none",
@@ -174,36 +184,6 @@ def _sampling(plan: TrainingPlan) -> dict[str, Any]:
     }
 
 
-def data_backends(plan: TrainingPlan, place: Place) -> list[dict[str, Any]]:
-    """The pictures and the caption cache, as entries of multidatabackend.json."""
-    settings = plan.dataset
-    shape = {"crop": False} if settings.bucketing else {"crop": True, "crop_style": "center", "crop_aspect": "square"}
-    pictures = {
-        "id": "pictures",
-        "type": "local",
-        "dataset_type": "image",
-        "instance_data_dir": str(place.dataset),
-        "caption_strategy": "textfile",
-        "metadata_backend": "discovery",
-        "resolution": settings.resolution,
-        # The side of a square of the same area, as with the other engines.
-        "resolution_type": "pixel_area",
-        "minimum_image_size": 0,
-        # It counts how often a picture is shown again after the first time.
-        "repeats": settings.repeats - 1,
-        "cache_dir_vae": str(place.run / CACHE_FOLDER / "vae"),
-        **shape,
-    }
-    captions = {
-        "id": "captions",
-        "type": "local",
-        "dataset_type": "text_embeds",
-        "default": True,
-        "cache_dir": str(place.run / CACHE_FOLDER / "text"),
-    }
-    return [pictures, captions]
-
-
 def environment(place: Place) -> dict[str, str]:
     """What the engine's process needs beyond the user's environment."""
     variables = {
@@ -222,33 +202,6 @@ def environment(place: Place) -> dict[str, str]:
     if place.options.get("accelerator") == "cpu":
         variables |= {"PYTHONPATH": str(SHIM), "ACCELERATE_USE_CPU": "true"}
     return variables
-
-
-def checkpoint_interval(plan: TrainingPlan) -> int:
-    """Every how many steps a checkpoint is written: as asked, else once, at the end."""
-    return min(plan.output.save_every_steps or plan.schedule.steps, plan.schedule.steps)
-
-
-def ends_in_checkpoint(plan: TrainingPlan) -> bool:
-    """Whether the last step is one of those a checkpoint is written at."""
-    return plan.schedule.steps % checkpoint_interval(plan) == 0
-
-
-def artefacts(plan: TrainingPlan) -> Artefacts:
-    """Where the results lie. The last checkpoint is the finished LoRA when there is one at the last step.
-
-    The file the engine writes at its very end holds the same weights, but says alpha = rank (4.10.1) or nothing at all
-    (3.1.6), whatever was asked. Source: runs of both versions; trainer.py passes no adapter metadata to that last save.
-    """
-    last = f"checkpoint-{plan.schedule.steps}/{LORA_FILE}" if ends_in_checkpoint(plan) else LORA_FILE
-    return Artefacts(
-        final=ArtefactPattern(last, f"^{re.escape(last)}$"),
-        checkpoints=ArtefactPattern(f"checkpoint-*/{LORA_FILE}", rf"^checkpoint-(?P<step>\d+)/{re.escape(LORA_FILE)}$"),
-        samples=ArtefactPattern(
-            "validation_images/step_*.png",
-            r"^validation_images/step_(?P<step>\d+)_.*?(?:_(?P<prompt>\d+))?_\d+x\d+\.png$",
-        ),
-    )
 
 
 def _absolute(path: str) -> str:

@@ -1,4 +1,4 @@
-"""SimpleTuner: every setting is rendered or said, every rendered key is one its parser knows, and its lines are understood."""
+"""SimpleTuner: every setting is rendered or refused in every cell, every rendered key is one its parser knows, and its lines are understood."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from backends.simpletuner import backend, problems, render
-from tests.backends import engine_plans
-from trainer_core import diagnosis
+from backends.simpletuner import backend, problems, render, results, trained
+from tests.backends import engine_plans, golden
+from trainer_core import catalog, diagnosis
 from trainer_core.events import Event, Notice, Phase, Progress, Step
+from trainer_core.plan import fields
+from trainer_core.problems import blocking
 from trainer_core.runs.steps import StepLedger
 
-DATA = Path(__file__).parent.parent / "data"
-LOGS, GOLDEN = DATA / "logs", DATA / "golden"
+LOGS = Path(__file__).parent.parent / "data" / "logs"
 ELSEWHERE = engine_plans.STAGED | engine_plans.DELIVERED | engine_plans.NAMED_BY_CORE
+OWNED = set(backend.manifest.tables["options"]["owned"])
+FAMILIES = sorted(backend.manifest.families)
+CELLS = engine_plans.cells(backend)
 
 
 def place(version: str = "4.10.1", accelerator: str = "cuda"):
@@ -32,8 +36,28 @@ def options(plan, where=None) -> dict:
     return json.loads(backend.render(plan, where or place()).files[render.CONFIG])
 
 
-def said(plan, accelerator=engine_plans.CARD) -> dict[str, str]:
-    return {problem.path: problem.severity for problem in backend.problems(plan, engine_plans.machine(accelerator))}
+def lycoris(plan) -> dict:
+    return json.loads(backend.render(plan, place()).files[trained.LYCORIS])
+
+
+def pictures(plan) -> dict:
+    return json.loads(backend.render(plan, place()).files[render.DATA])[0]
+
+
+def unknown(plan, version: str = "4.10.1") -> list[str]:
+    return problems.unknown_keys(backend.render(plan, place(version)).files, problems.recorded(version))
+
+
+def machine(version: str = "4.10.1", accelerator=engine_plans.CARD):
+    return dataclasses.replace(engine_plans.machine(accelerator), probes={"engines": {"simpletuner": version}})
+
+
+def found(plan, where=None):
+    return backend.problems(plan, where or machine())
+
+
+def said(plan, where=None) -> dict[str, str]:
+    return {problem.path: problem.severity for problem in found(plan, where)}
 
 
 VARIANTS = {
@@ -44,53 +68,147 @@ VARIANTS = {
         "output__save_every_steps": 100,
         "dataset__bucketing": False,
         "dataset__repeats": 4,
+        "dataset__shuffle_captions": True,
+        "dataset__keep_tokens": 2,
     },
-    "v": {
-        "model__prediction": "v_prediction",
-        "model__vae": "/models/vae",
+    "low memory": {
+        "memory__fp8_base": True,
+        "memory__blocks_to_swap": 18,
+        "memory__offload_checkpointing": True,
+        "memory__fused_backward": True,
+        "memory__cache_latents": False,
+        "optimizer__max_grad_norm": 0.0,
+        "optimizer__name": "StableAdamW",
+        "optimizer__beta2": 0.999,
+    },
+    "all learnt": {
+        "network__algorithm": "lokr",
+        "network__factor": 8,
+        "network__targets": "full",
+        "network__rank_stabilized": True,
         "schedule__min_snr_gamma": 5.0,
         "schedule__noise_offset": 0.05,
-        "schedule__scheduler": "polynomial",
-        "optimizer__name": "Adafactor",
-        "native": {"simpletuner": {"use_dora": True, "lora_init_type": "gaussian"}},
+        "schedule__flow_shift": 2.5,
+        "schedule__scheduler": "cosine_with_min_lr",
+        "schedule__min_rate_ratio": 0.1,
+        "optimizer__name": "Prodigy",
+        "optimizer__learning_rate": 1.0,
+        "optimizer__d0": 1e-5,
+        "native": {"simpletuner": {"input_perturbation": 0.1, "launch": {"num_processes": 2}}},
     },
 }
+PREDICTED = {"sdxl": "v_prediction"}
 
 
-@pytest.mark.parametrize("version", problems.VERSIONS)
+def full_plan(family: str, method: str, **values):
+    return engine_plans.plan(
+        family, **{"model__method": method, "model__prediction": PREDICTED.get(family, ""), **values}
+    )
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_rendered_key_is_known_and_well_typed(variant, version):
-    files = backend.render(engine_plans.plan("sdxl", **VARIANTS[variant]), place(version)).files
-    assert problems.unknown_keys(files, problems.recorded(version)) == []
+@pytest.mark.parametrize(("family", "method"), CELLS)
+def test_every_rendered_key_is_known_and_well_typed(family, method, variant):
+    assert unknown(full_plan(family, method, **VARIANTS[variant])) == []
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_rendered_files_are_as_recorded(variant):
-    files = backend.render(engine_plans.plan("sdxl", **VARIANTS[variant]), place()).files
-    for path, text in files.items():
-        golden = GOLDEN / f"simpletuner_sdxl_{variant}_{path.name}"
-        assert text == golden.read_text("utf-8"), f"{golden} is another: look whether the change is meant"
+@pytest.mark.parametrize("variant", ["plain", "sampled"])
+def test_every_key_for_version_3_is_known_to_it(variant):
+    values = {**VARIANTS[variant], "dataset__shuffle_captions": False, "dataset__keep_tokens": 0}
+    plan = engine_plans.plan("sdxl", network__alpha=16.0, **values)
+    assert not blocking(found(plan, machine("3.1.6")))
+    assert unknown(plan, "3.1.6") == []
 
 
-@pytest.mark.parametrize(("family", "method"), engine_plans.cells(backend))
+@pytest.mark.parametrize(("family", "method"), CELLS)
+def test_rendered_files_are_as_recorded(family, method):
+    """One readable file a cell, in four plans that between them set most of what it has."""
+    jobs = {name: backend.render(full_plan(family, method, **values), place()) for name, values in VARIANTS.items()}
+    golden.check(f"simpletuner/{family}_{method}.txt", jobs)
+
+
+@pytest.mark.parametrize("algorithm", catalog.algorithms())
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_setting_of_every_algorithm_arrives(family, algorithm):
+    if algorithm not in backend.manifest.families[family].algorithms:
+        return
+    before = engine_plans.plan(family, network__algorithm=algorithm)
+    assert unknown(before) == []
+    for name in catalog.algorithms()[algorithm].settings:
+        value = engine_plans.other_value(fields.all_fields()[f"network.{name}"])
+        if name == "targets" and value == trained.targets(before, backend.manifest):
+            value = "attention"
+        after = engine_plans.plan(family, network__algorithm=algorithm, **{f"network__{name}": value})
+        about = {problem.path for problem in engine_plans.problems(backend, after)}
+        changed = backend.render(before, place()).files != backend.render(after, place()).files
+        assert changed or f"network.{name}" in about, f"{name} vanishes"
+        assert unknown(after) == []
+
+
+@pytest.mark.parametrize("optimizer", backend.manifest.optimizers)
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_every_setting_of_every_optimizer_arrives(optimizer, method):
+    before = engine_plans.plan("sdxl", model__method=method, optimizer__name=optimizer)
+    assert unknown(before) == []
+    for name in catalog.optimizers()[optimizer].settings:
+        value = engine_plans.other_value(fields.all_fields()[f"optimizer.{name}"])
+        after = engine_plans.plan(
+            "sdxl", model__method=method, optimizer__name=optimizer, **{f"optimizer__{name}": value}
+        )
+        changed = backend.render(before, place()).files != backend.render(after, place()).files
+        assert changed or f"optimizer.{name}" in said(after), f"{name} vanishes"
+        assert unknown(after) == []
+
+
+@pytest.mark.parametrize("scheduler", backend.manifest.schedulers)
+@pytest.mark.parametrize("family", ["sdxl", "flux"])
+def test_every_setting_of_every_schedule_arrives(family, scheduler):
+    before = engine_plans.plan(family, schedule__scheduler=scheduler)
+    assert unknown(before) == []
+    for name in catalog.schedulers()[scheduler].settings:
+        value = engine_plans.other_value(fields.all_fields()[f"schedule.{name}"])
+        after = engine_plans.plan(family, schedule__scheduler=scheduler, **{f"schedule__{name}": value})
+        changed = backend.render(before, place()).files != backend.render(after, place()).files
+        assert changed or f"schedule.{name}" in said(after), f"{name} vanishes"
+
+
+@pytest.mark.parametrize(("family", "method"), CELLS)
 def test_no_setting_is_dropped_without_a_word(family, method):
     assert list(engine_plans.dropped_settings(backend, family, method, place(), ELSEWHERE)) == []
 
 
-def test_all_rendered_keys_belong_to_the_plan_alone():
-    rendered = set(options(engine_plans.plan("sdxl", **VARIANTS["sampled"])))
-    assert rendered <= set(backend.manifest.tables["native"]["owned"])
+@pytest.mark.parametrize(("family", "method"), CELLS)
+def test_all_rendered_keys_belong_to_the_plan_alone(family, method):
+    """A native setting can never meet a rendered one, except those of which a Problem says that they are said twice."""
+    free = {"base_model_precision", "gradient_checkpointing_backend", "flow_schedule_auto_shift"}
+    for values in VARIANTS.values():
+        assert set(options(full_plan(family, method, **{**values, "native": {}}))) - free <= OWNED
 
 
-def test_sd15_is_refused_with_its_reason():
-    assert "sd15" not in backend.manifest.families
-    assert "SD1.x" in backend.manifest.refused["sd15"]
+@pytest.mark.parametrize(("family", "method"), CELLS)
+def test_the_default_plan_can_be_trained_on_a_gpu(family, method):
+    assert not blocking(found(engine_plans.plan(family, model__method=method)))
+
+
+@pytest.mark.parametrize(("family", "word"), [("sd15", "SD1.x"), ("sd2", "SD2"), ("hunyuan_image", "HunyuanVideo")])
+def test_families_it_cannot_train_are_refused_with_a_reason(family, word):
+    assert family not in backend.manifest.families
+    assert word in backend.manifest.refused[family]
 
 
 def test_the_trainer_is_run_directly_by_its_configuration():
     job = backend.render(engine_plans.plan("sdxl"), place())
     assert job.command[1:] == ("-m", "simpletuner.train")
     assert job.environment["CONFIG_PATH"] == str(place().run / render.CONFIG)
+
+
+def test_launch_settings_go_through_accelerate():
+    plan = engine_plans.plan("sdxl", native={"simpletuner": {"launch": {"num_processes": 2, "multi_gpu": True}}})
+    job = backend.render(plan, place())
+    assert not blocking(found(plan))
+    assert job.command[1:6] == ("-m", "accelerate.commands.launch", "--num_processes", "2", "--multi_gpu")
+    assert job.command[-2:] == ("--module", "simpletuner.train")
+    assert "launch" not in options(plan)
 
 
 def test_the_configuration_of_the_run_outranks_one_in_the_environment():
@@ -105,13 +223,68 @@ def test_the_shim_is_used_without_a_gpu_only():
     assert (Path(without["PYTHONPATH"]) / "sitecustomize.py").is_file()
 
 
-def test_a_cosine_lasts_as_long_as_the_run():
-    assert options(engine_plans.plan("sdxl", schedule__steps=700))["lr_warmup_steps"] == 700
+def test_a_cosine_lasts_as_long_as_the_run_and_ends_at_its_floor():
+    plan = {"schedule__scheduler": "cosine_with_min_lr", "schedule__min_rate_ratio": 0.25, "schedule__steps": 700}
+    rendered = options(engine_plans.plan("sdxl", optimizer__learning_rate=4e-4, **plan))
+    assert (rendered["lr_scheduler"], rendered["lr_warmup_steps"]) == ("cosine", 700)
+    assert rendered["lr_end"] == pytest.approx(1e-4)
 
 
-def test_no_vae_is_downloaded_for_a_folder():
+def test_no_vae_is_downloaded():
     rendered = options(engine_plans.plan("sdxl"))
     assert rendered["pretrained_vae_model_name_or_path"] == rendered["pretrained_model_name_or_path"]
+
+
+def test_a_prodigy_with_a_curve_is_another_than_the_schedule_free_one():
+    plain = options(engine_plans.plan("sdxl", optimizer__name="Prodigy", schedule__scheduler="cosine"))
+    free = options(engine_plans.plan("sdxl", optimizer__name="ProdigyPlusScheduleFree"))
+    assert plain["optimizer"] == free["optimizer"] == "prodigy"
+    assert "use_schedulefree=false" in plain["optimizer_config"].split(",")
+    assert (plain["lr_scheduler"], free["lr_scheduler"]) == ("cosine", "constant")
+
+
+def test_one_beta_brings_the_other_with_it_as_the_engine_has_it():
+    rendered = options(engine_plans.plan("sdxl", optimizer__beta1=0.8))
+    assert (rendered["optimizer_beta1"], rendered["optimizer_beta2"]) == (0.8, 0.99)
+    assert "optimizer_beta1" not in options(engine_plans.plan("sdxl"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shift_is_that_of_the_family_unless_asked_otherwise(family):
+    usual = options(engine_plans.plan(family)).get("flow_schedule_shift")
+    assert usual == {"sdxl": None, "lumina2": 0.0}.get(family, 3.0)
+    if family != "sdxl":
+        rendered = options(engine_plans.plan(family, schedule__flow_shift=5.0))
+        assert (rendered["flow_schedule_shift"], rendered["flow_schedule_auto_shift"]) == (5.0, False)
+        by_size = {"simpletuner": {"flow_schedule_auto_shift": True}}
+        assert options(engine_plans.plan(family, native=by_size))["flow_schedule_shift"] == 0.0
+
+
+def test_tags_are_shuffled_behind_those_that_are_kept():
+    entry = pictures(engine_plans.plan("sdxl", dataset__shuffle_captions=True, dataset__keep_tokens=3))
+    assert entry["caption_shuffle"]["position_start"] == 3
+    assert entry["caption_shuffle"]["count"] > 1
+
+
+def test_a_network_lies_on_the_layers_that_were_chosen():
+    plan = engine_plans.plan("chroma", network__algorithm="lokr", network__targets="attention")
+    assert lycoris(plan)["apply_preset"] == {"target_module": ["FluxAttention"]}
+    everything = lycoris(engine_plans.plan("sdxl", network__algorithm="locon", network__rank_stabilized=True))
+    assert "ResnetBlock2D" in everything["apply_preset"]["target_module"]
+    assert everything["apply_preset"]["module_algo_map"]["ResnetBlock2D"] == {"rs_lora": True}
+
+
+def test_a_plain_lora_of_chroma_is_made_by_lycoris_whose_names_are_known():
+    plan = engine_plans.plan("chroma", network__rank=8, network__alpha=4.0)
+    assert options(plan)["lora_type"] == "lycoris"
+    made = lycoris(plan)
+    assert (made["algo"], made["linear_dim"], made["linear_alpha"]) == ("lora", 8, 4)
+    assert made["apply_preset"] == {"target_module": ["FluxAttention"]}
+
+
+def test_dora_is_made_by_lycoris_whose_files_other_programs_read():
+    found = lycoris(engine_plans.plan("sdxl", network__algorithm="dora", network__dropout=0.1))
+    assert (found["algo"], found["dora_wd"], found["dropout"]) == ("lora", True, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -120,49 +293,177 @@ def test_no_vae_is_downloaded_for_a_folder():
 def test_the_finished_lora_is_the_checkpoint_of_the_last_step_which_alone_has_the_right_alpha(steps, every, file):
     plan = engine_plans.plan("sdxl", schedule__steps=steps, output__save_every_steps=every, network__alpha=16.0)
     final = backend.render(plan, place()).artefacts.final
-    assert re.search(final.pattern, f"{file}pytorch_lora_weights.safetensors")
+    assert re.search(final.pattern, f"{file}{results.NETWORK_FILE}")
     assert "output.save_every_steps" not in said(plan)
+
+
+def test_a_fully_trained_model_is_a_folder_with_all_its_parts():
+    job = backend.render(engine_plans.plan("flux", model__method="full", output__save_every_steps=50), place())
+    assert job.artefacts.final.glob == "pipeline"
+    assert re.search(job.artefacts.checkpoints.pattern, "checkpoint-50/transformer")["step"] == "50"
+    assert options(engine_plans.plan("flux", model__method="full"))["save_text_encoder"] is True
 
 
 def test_a_last_step_that_is_not_saved_is_an_error_when_alpha_is_not_the_rank():
     plan = engine_plans.plan("sdxl", schedule__steps=1520, output__save_every_steps=500)
-    found = [problem for problem in backend.problems(plan, engine_plans.machine(engine_plans.CARD)) if problem.fix]
-    (problem,) = [problem for problem in found if problem.path == "output.save_every_steps"]
+    (problem,) = [problem for problem in found(plan) if problem.path == "output.save_every_steps"]
     assert problem.severity == "error"
     assert problem.fix.changes == {"output.save_every_steps": 380}
 
 
+LOKR = {"network__algorithm": "lokr"}
+FUSED = {"model__method": "full", "memory__fused_backward": True}
+
+
 @pytest.mark.parametrize(
-    ("values", "path", "severity"),
+    ("family", "values", "path"),
     [
-        ({"network__train_text_encoder": True}, "network.train_text_encoder", "error"),
-        ({"memory__mixed_precision": "fp16"}, "memory.mixed_precision", "error"),
-        ({"schedule__scheduler": "cosine_with_restarts"}, "schedule.scheduler", "error"),
-        ({"schedule__min_snr_gamma": 4.5}, "schedule.min_snr_gamma", "error"),
-        ({"optimizer__name": "Prodigy", "schedule__scheduler": "cosine"}, "schedule.scheduler", "error"),
-        ({"dataset__resolution": 1000}, "dataset.resolution", "error"),
-        ({"model__vae": "/models/vae.safetensors"}, "model.vae", "error"),
-        ({"dataset__shuffle_captions": True}, "dataset.shuffle_captions", "warning"),
-        ({"dataset__flip": True}, "dataset.flip", "warning"),
-        ({"model__clip_skip": 2}, "model.clip_skip", "warning"),
-        ({"dataset__bucket_step": 32}, "dataset.bucket_step", "warning"),
-        ({"schedule__scheduler": "cosine", "schedule__warmup_steps": 5}, "schedule.warmup_steps", "warning"),
-        ({"output__save_precision": "fp16"}, "output.save_precision", "info"),
+        ("sdxl", {"network__train_text_encoder": True}, "network.train_text_encoder"),
+        ("sdxl", {"memory__mixed_precision": "fp16"}, "memory.mixed_precision"),
+        ("sdxl", {"schedule__min_snr_gamma": 4.5}, "schedule.min_snr_gamma"),
+        ("sdxl", {"dataset__resolution": 1000}, "dataset.resolution"),
+        ("sdxl", {"model__vae": "/models/vae.safetensors"}, "model.vae"),
+        ("flux", {"model__vae": "/models/sdxl/vae"}, "model.vae"),
+        ("sdxl", {"model__prediction": "flow"}, "model.prediction"),
+        ("flux", {"model__prediction": "epsilon"}, "model.prediction"),
+        ("sdxl", {"schedule__seed": 0}, "schedule.seed"),
+        ("sdxl", {"schedule__scheduler": "sine"}, "schedule.warmup_steps"),
+        ("sdxl", {"optimizer__name": "Adan", "optimizer__beta3": 0.9}, "optimizer.beta3"),
+        ("sdxl", {"optimizer__name": "Prodigy", "optimizer__safeguard_warmup": True}, "optimizer.safeguard_warmup"),
+        ("sdxl", {**LOKR, "network__alpha": 2.5}, "network.alpha"),
+        ("sdxl", {"network__algorithm": "dylora", "network__block_size": 5}, "network.block_size"),
+        ("chroma", {"network__alpha": 2.5}, "network.alpha"),
+        ("sdxl", {**LOKR, "memory__fp8_base": True}, "memory.fp8_base"),
+        ("sdxl", {"model__method": "full", "memory__fp8_base": True}, "memory.fp8_base"),
         (
-            {"native": {"simpletuner": {"resume_from_checkpoint": "latest"}}},
-            "native.simpletuner.resume_from_checkpoint",
-            "error",
+            "flux",
+            {"memory__offload_checkpointing": True, "memory__gradient_checkpointing": False},
+            "memory.offload_checkpointing",
         ),
-        ({"native": {"simpletuner": {"use_ema": "yes"}}}, "native.simpletuner.use_ema", "error"),
-        ({"native": {"simpletuner": {"nonsense": 1}}}, "native.simpletuner.nonsense", "error"),
+        ("sdxl", {**FUSED, "optimizer__name": "Adafactor"}, "memory.fused_backward"),
+        ("sdxl", FUSED, "optimizer.max_grad_norm"),
+        ("sdxl", {**FUSED, "schedule__gradient_accumulation": 2}, "schedule.gradient_accumulation"),
+        ("flux", {"sampling__every_steps": 9, "sampling__width": 520}, "sampling.width"),
     ],
 )
-def test_what_it_cannot_do_is_said(values, path, severity):
-    assert said(engine_plans.plan("sdxl", **values)).get(path) == severity
+def test_what_would_stop_or_spoil_a_run_is_an_error_with_a_fix_that_mends_it(family, values, path):
+    def wrong(changed):
+        plan = engine_plans.plan(family, **changed)
+        return [problem for problem in found(plan) if problem.path == path and problem.severity == "error"]
+
+    (problem,) = wrong(values)
+    assert problem.fix is not None
+    changes = {key.replace(".", "__"): value for key, value in problem.fix.changes.items()}
+    assert wrong({**values, **changes}) == []
 
 
-def test_an_8_bit_optimizer_needs_a_gpu():
-    assert said(engine_plans.plan("sdxl", optimizer__name="AdamW8bit"), engine_plans.CPU)["optimizer.name"] == "error"
+@pytest.mark.parametrize(
+    ("family", "values", "path", "severity"),
+    [
+        ("sdxl", {"dataset__shuffle_captions": True}, "dataset.shuffle_captions", "info"),
+        ("sdxl", {"dataset__keep_tokens": 1}, "dataset.keep_tokens", "info"),
+        ("sdxl", {"dataset__flip": True}, "dataset.flip", "warning"),
+        ("sdxl", {"dataset__random_crop": True}, "dataset.random_crop", "warning"),
+        ("sdxl", {"dataset__color_augmentation": True}, "dataset.color_augmentation", "warning"),
+        ("sdxl", {"dataset__tag_dropout": 0.1}, "dataset.tag_dropout", "warning"),
+        ("sdxl", {"model__clip_skip": 2}, "model.clip_skip", "warning"),
+        ("sdxl", {"dataset__bucket_step": 32}, "dataset.bucket_step", "warning"),
+        ("anima", {}, "dataset.bucket_step", "info"),
+        ("sdxl", {"schedule__scheduler": "cosine", "schedule__warmup_steps": 5}, "schedule.warmup_steps", "warning"),
+        (
+            "sdxl",
+            {"optimizer__name": "ProdigyPlusScheduleFree", "schedule__warmup_steps": 5},
+            "schedule.warmup_steps",
+            "warning",
+        ),
+        ("flux", {"schedule__min_snr_gamma": 5.0}, "schedule.min_snr_gamma", "warning"),
+        ("flux", {"schedule__noise_offset": 0.1}, "schedule.noise_offset", "warning"),
+        ("sdxl", {"schedule__flow_shift": 3.0}, "schedule.flow_shift", "warning"),
+        ("sdxl", {"sampling__every_steps": 9, "sampling__seed": 0}, "sampling.seed", "warning"),
+        ("sdxl", {"output__save_precision": "fp16"}, "output.save_precision", "info"),
+        ("anima", {"output__copy_to": "/comfy"}, "output.copy_to", "warning"),
+        ("sdxl", {"network__rank_dropout": 0.1}, "network.rank_dropout", "warning"),
+        ("sdxl", {"network__algorithm": "boft", "network__rank_dropout": 0.1}, "network.rank_dropout", "warning"),
+        ("sdxl", {**LOKR, "network__conv_rank": 4}, "network.conv_rank", "warning"),
+        ("flux", {**LOKR, "network__tucker": True}, "network.tucker", "warning"),
+        ("sdxl", {"memory__blocks_to_swap": 3}, "memory.blocks_to_swap", "warning"),
+        ("sdxl", {"memory__offload_checkpointing": True}, "memory.offload_checkpointing", "warning"),
+        ("sdxl", {"memory__fused_backward": True}, "memory.fused_backward", "warning"),
+        ("sdxl", {}, "memory.half_weights", "info"),
+        (
+            "sdxl",
+            {"memory__half_weights": True, "memory__mixed_precision": "no"},
+            "memory.half_weights",
+            "warning",
+        ),
+    ],
+)
+def test_what_it_does_otherwise_or_not_at_all_is_said(family, values, path, severity):
+    assert said(engine_plans.plan(family, **values)).get(path) == severity
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_single_file_is_enough_where_the_file_holds_everything(family):
+    plan = engine_plans.plan(family, model__path="/models/base.safetensors")
+    assert said(plan)["model.path"] == ("info" if family == "sdxl" else "error")
+
+
+def test_what_a_gpu_is_needed_for_is_said_without_one():
+    plan = engine_plans.plan("flux", memory__offload_checkpointing=True, memory__blocks_to_swap=4)
+    without = said(plan, machine(accelerator=engine_plans.CPU))
+    assert without["memory.offload_checkpointing"] == without["memory.blocks_to_swap"] == "warning"
+    assert not {"memory.offload_checkpointing", "memory.blocks_to_swap"} & said(plan).keys()
+
+
+@pytest.mark.parametrize(
+    ("native", "path"),
+    [
+        ({"resume_from_checkpoint": "latest"}, "resume_from_checkpoint"),
+        ({"use_ema": "yes"}, "use_ema"),
+        ({"nonsense": 1}, "nonsense"),
+        ({"lora_rank": 4}, "lora_rank"),
+        ({"launch": {"num_process": 2}}, "launch.num_process"),
+        ({"launch": {"module": True}}, "launch.module"),
+        ({"launch": {"num_processes": "two"}}, "launch.num_processes"),
+    ],
+)
+def test_native_settings_are_checked(native, path):
+    plan = engine_plans.plan("sdxl", native={"simpletuner": native})
+    assert said(plan)[f"native.simpletuner.{path}"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("family", "native", "values"),
+    [
+        ("sdxl", {"base_model_precision": "int8-quanto"}, {"memory__fp8_base": True}),
+        ("flux", {"gradient_checkpointing_backend": "unsloth"}, {"memory__offload_checkpointing": True}),
+        ("flux", {"flow_schedule_auto_shift": True}, {"schedule__flow_shift": 3.0}),
+    ],
+)
+def test_what_is_said_twice_is_an_error(family, native, values):
+    (name,) = native
+    plan = engine_plans.plan(family, native={"simpletuner": native}, **values)
+    assert said(plan)[f"native.simpletuner.{name}"] == "error"
+    alone = engine_plans.plan(family, native={"simpletuner": native})
+    assert f"native.simpletuner.{name}" not in said(alone)
+
+
+@pytest.mark.parametrize(
+    ("values", "path"),
+    [
+        ({"network__rank": 8, "network__alpha": 4.0}, "network.alpha"),
+        ({"network__algorithm": "lokr"}, "network.algorithm"),
+        ({"model__method": "full"}, "model.method"),
+        ({"model__family": "flux"}, "model.family"),
+        ({"optimizer__name": "Lion8bit"}, "optimizer.name"),
+        ({"optimizer__beta1": 0.8}, "optimizer.beta1"),
+        ({"memory__fp8_base": True}, "memory.fp8_base"),
+    ],
+)
+def test_what_version_3_does_not_have_is_an_error_there_and_not_with_4(values, path):
+    plan = engine_plans.plan("sdxl", **values)
+    assert said(plan, machine("3.1.6"))[path] == "error"
+    assert said(plan).get(path) != "error"
 
 
 @pytest.mark.parametrize(
@@ -245,13 +546,3 @@ def test_signatures_are_whole_and_named_once():
     for row in rows:
         assert set(row) == {"id", "severity", "pattern", "cause", "advice"}
         re.compile(row["pattern"])
-
-
-def test_version_3_wants_alpha_equal_to_the_rank_since_its_file_keeps_alpha_where_nobody_looks():
-    machine = engine_plans.machine()
-    old = dataclasses.replace(machine, probes={"engines": {"simpletuner": "3.1.6"}})
-    plan = engine_plans.plan("sdxl", network__rank=8, network__alpha=4.0)
-    problem = next(found for found in backend.problems(plan, old) if found.path == "network.alpha")
-    assert problem.severity == "error"
-    assert problem.fix.changes == {"network.alpha": 8.0}
-    assert not [found for found in backend.problems(plan, machine) if found.path == "network.alpha"]

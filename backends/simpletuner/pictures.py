@@ -1,0 +1,67 @@
+"""The pictures and the cache of captions, as entries of SimpleTuner's list of data backends.
+
+Source: helpers/data_backend/factory.py, helpers/prompts.py and documentation/DATALOADER.md of 4.10.1.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trainer_core.backend import Place
+from trainer_core.plan.sections import TrainingPlan
+
+CACHE_FOLDER = "cache"
+ORDERS = 8
+"""In how many orders the tags of each caption are encoded before training; one is taken at random at each step."""
+
+
+def data_backends(plan: TrainingPlan, place: Place) -> list[dict[str, Any]]:
+    """The entries of multidatabackend.json."""
+    return [_pictures(plan, place), _captions(place)]
+
+
+def _pictures(plan: TrainingPlan, place: Place) -> dict[str, Any]:
+    settings = plan.dataset
+    entry: dict[str, Any] = {
+        "id": "pictures",
+        "type": "local",
+        "dataset_type": "image",
+        "instance_data_dir": str(place.dataset),
+        "caption_strategy": "textfile",
+        "metadata_backend": "discovery",
+        "resolution": settings.resolution,
+        # The side of a square of the same area, as with the other engines.
+        "resolution_type": "pixel_area",
+        "minimum_image_size": 0,
+        # It counts how often a picture is shown again after the first time.
+        "repeats": settings.repeats - 1,
+        "cache_dir_vae": str(_cache(place) / "vae"),
+    }
+    if settings.bucketing:
+        entry["crop"] = False
+    else:
+        entry |= {"crop": True, "crop_style": "center", "crop_aspect": "square"}
+    if settings.shuffle_captions:
+        entry["caption_shuffle"] = {
+            "enable": True,
+            "count": ORDERS,
+            "split_on": "comma",
+            "position_start": settings.keep_tokens,
+            "include_original": False,
+        }
+    return entry
+
+
+def _captions(place: Place) -> dict[str, Any]:
+    return {
+        "id": "captions",
+        "type": "local",
+        "dataset_type": "text_embeds",
+        "default": True,
+        "cache_dir": str(_cache(place) / "text"),
+    }
+
+
+def _cache(place: Place) -> Path:
+    return place.run / CACHE_FOLDER
