@@ -13,10 +13,11 @@ from trainer_core import catalog, engine_table, environments, registry, trials
 pytestmark = [pytest.mark.backend, pytest.mark.timeout(1800)]
 
 OWN_WAY = {
-    ("simpletuner", "Prodigy"),  # it is prodigyplus, whose second moment is factored
-    ("simpletuner", "AdamWScheduleFree"),  # keeps a Kahan sum as well
+    ("simpletuner", "Lion8bit"): 1.25,  # SDNQ's, with a scale and an offset for each 32 numbers
+    ("simpletuner", "Prodigy"): 8.36,  # prodigyplus, which keeps every eleventh number of its distance estimate
+    ("simpletuner", "AdamWScheduleFree"): 12.0,  # its own class, with a Kahan sum
 }
-"""Where an engine has an implementation of its own, which keeps something else than the catalogue says."""
+"""Bytes of state where an engine has another implementation than the catalogue names."""
 
 SETTINGS = """
 import json, inspect, runpy, sys
@@ -65,11 +66,11 @@ def test_every_optimizer_is_tried_and_keeps_what_the_catalogue_says(engine):
     assert records["AdamW"]["ok"]
     assert {name for name, record in records.items() if not record["ok"] and not record["reason"]} == set()
     wrong = {
-        name: (record["state_bytes_per_parameter"], known[name].state_bytes)
+        name: record["state_bytes_per_parameter"]
         for name, record in records.items()
         if record["ok"]
-        and (engine.id, name) not in OWN_WAY
-        and record["state_bytes_per_parameter"] != pytest.approx(known[name].state_bytes, rel=0.1)
+        and record["state_bytes_per_parameter"]
+        != pytest.approx(OWN_WAY.get((engine.id, name), known[name].state_bytes), rel=0.1)
     }
     assert not wrong, "counted and catalogued bytes of state differ"
     assert found["parts"]["attention"]["ok"]
