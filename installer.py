@@ -127,7 +127,7 @@ def test(options, rest):
     for engine in ENGINES:
         source = options.source.get(engine)
         if environments.obtainable(engine, source):
-            environments.install(engine, options.accelerator, source)
+            environments.install(engine, options.accelerator, source, tried=False)  # the tests do it
         else:
             print(
                 "Skipped: real training with {0}, whose sources cannot be reached from here (--source {0}=... names a mirror).".format(

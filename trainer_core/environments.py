@@ -108,11 +108,17 @@ def obtainable(engine: str, source: str | None = None) -> bool:
 
 
 def install(
-    engine: str, accelerator: str = "auto", source: str | None = None, report: Report = print, python: str | None = None
+    engine: str,
+    accelerator: str = "auto",
+    source: str | None = None,
+    report: Report = print,
+    python: str | None = None,
+    tried: bool = True,
 ) -> InstalledEngine:
     """The installed engine; does nothing when exactly this is installed already.
 
-    `source` is a folder or git address to take the sources from, `python` the one version of Python ("3.12") to use.
+    `source` is a folder or git address to take the sources from, `python` the one version of Python ("3.12") to use;
+    `tried` False leaves the trial of its optimizers, which takes a minute, to a later `trial`.
 
     Raises:
         InstallError: what stands in the way, and what to do about it.
@@ -127,7 +133,10 @@ def install(
         if _marker(engine).exists():
             report(f"An earlier installation of {table.title} was interrupted: making it anew.")
             _discard(engine_home(engine))
-        return _make(table, device, source, python, lock, report)
+        made = _make(table, device, source, python, lock, report)
+    if tried:
+        trials.run(made, table, report)
+    return made
 
 
 def verify(engine: str, report: Report = print) -> Mapping[str, Any]:
@@ -247,7 +256,6 @@ def _make(
     report(
         f"{table.title} {variant.version} is ready ({time.monotonic() - started:.0f} s): torch {seen['torch']}{engine_build.on_gpu(seen)}."
     )
-    trials.run(record, table, report)
     return record
 
 

@@ -48,8 +48,9 @@ def demo(engine: str, accelerator: str, source: str | None, started: float) -> i
     machine = hardware.machine(places.home())
     engine = engine or choose_engine(machine, source)
     show.line(f"1. Engine: {engine}", "bold")
+    fresh = environments.installed(engine) is None
     environments.install(
-        engine, accelerator=accelerator, source=source if engine == "kohya" else None, report=show.line
+        engine, accelerator=accelerator, source=source if engine == "kohya" else None, report=show.line, tried=False
     )
     show.line("2. Dataset", "bold")
     folder = places.home() / "demo" / "pictures"
@@ -66,6 +67,9 @@ def demo(engine: str, accelerator: str, source: str | None, started: float) -> i
     code = run_result(run, as_json=False)
     if code == 0:
         farewell(engine, time.monotonic() - started, real)
+    if fresh:
+        # Left for the end: it takes a minute, and the demo's own optimizer is the one that every machine has.
+        environments.trial(engine, report=show.line)
     return code
 
 
