@@ -11,10 +11,9 @@ from trainer_core.text import printable
 
 
 def verdict(run: Run) -> list[dict[str, str]]:
-    """What came of an ended run, as [{"label", "text"}]: results, notes on them and cost, or what happened and what to do."""
+    """What came of an ended run, as [{"label", "text"}]: results, copies and cost, or what happened and what to do."""
     result = run.result or {}
     rows = [(_label(run, Path(file)), str(file)) for file in result.get("outputs", [])]
-    rows += [("Note", note) for note in (result.get("acceptance") or {}).get("notes", [])]
     diagnosis = run.diagnosis
     if diagnosis is not None and run.state is not RunState.COMPLETED:
         rows += [("What happened", diagnosis.cause), ("The log says", diagnosis.line), ("What to do", diagnosis.advice)]

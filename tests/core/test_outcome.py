@@ -83,8 +83,9 @@ def test_an_embedding_is_delivered_and_what_is_not_known_of_it_is_said(
     found = here.judged(exit_code)
     assert found.state is RunState.COMPLETED
     assert [Path(path).name for path in found.outputs] == ["toy.safetensors", "toy-step00000004.safetensors"]
-    assert "started at random" in here.verdict()["Note"]
-    assert [notice.partition(" (")[0] for notice in found.notices] == ([note] if note else [])
+    assert here.verdict()["File"].endswith("toy-step00000004.safetensors")
+    assert "started at random" in found.notices[0]
+    assert [notice.partition(" (")[0] for notice in found.notices[1:]] == ([note] if note else [])
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def judge(directory: RunDirectory, spec: JobSpec, manifest: BackendManifest, exi
     outputs, notices = _deliver(directory, spec, plan.get("output", {}), final, noun)
     if exit_code != 0:
         notices.append(f"The engine failed after its {noun} was whole (exit code {exit_code}); the {noun} is good.")
-    return Outcome(RunState.COMPLETED, exit_code, outputs, record, notices=notices)
+    return Outcome(RunState.COMPLETED, exit_code, outputs, record, notices=[*accepted.notes, *notices])
 
 
 def _explained(directory: RunDirectory, manifest: BackendManifest, exit_code: int) -> Diagnosis | None:

@@ -35,11 +35,11 @@ def judge(path: Path, plan: Mapping[str, Any]) -> Acceptance:
     tensors = values.stored(found)
     contents = {key: values.content(tensor) for key, tensor in tensors.items()}
     reasons, notes = _family(found, plan)
-    reasons += values.not_finite(contents)
     compared, moved, sentences, more = _compared(tensors, plan)
+    reasons += [*values.not_finite(contents), *sentences]
     return Acceptance(
-        ok=not reasons + sentences,
-        reasons=(*reasons, *sentences),
+        ok=not reasons,
+        reasons=tuple(reasons),
         tensors=len(tensors),
         modules=compared,
         moved=moved,

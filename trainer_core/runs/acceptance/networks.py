@@ -78,18 +78,16 @@ def judge(path: Path, plan: Mapping[str, Any]) -> Acceptance:
     reasons = []
     if known is not None:
         wanted = _Wanted(settings, algorithm)
+        fitting = [module for module in own if module.layout == known]
         reasons += [*_of_another_kind(own, algorithm, known), *_not_whole(modules)]
-        reasons += [
-            *_without_dora(own, found, wanted),
-            *_sizes([module for module in own if module.layout == known], alphas, wanted),
-        ]
-    reasons += values.not_finite(contents)
+        reasons += [*_without_dora(own, found, wanted), *_sizes(fitting, alphas, wanted)]
     moved, sentences, notes = _learnt(modules, contents, algorithm)
+    reasons += [*values.not_finite(contents), *sentences]
     ranked = [(module, rank) for module in own for rank in module.ranks() if rank is not None]
     shown = min(ranked, key=lambda pair: pair[0].is_convolution, default=None)
     return Acceptance(
-        ok=not reasons + sentences,
-        reasons=(*reasons, *sentences),
+        ok=not reasons,
+        reasons=tuple(reasons),
         rank=shown[1] if shown else None,
         alpha=alphas[shown[0].name] if shown else None,
         tensors=len(found.tensors),
