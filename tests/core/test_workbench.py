@@ -99,6 +99,7 @@ def test_a_job_begins_again_from_its_run_with_profile_preset_and_what_was_cleare
             "output.name": "one",
             "optimizer.beta1": None,
             "optimizer.epsilon": 1e-7,
+            "native": {"kohya": {"launch": {"num_processes": 2}}},
         }
     )
     plan = bench.draft.plan(bench.backend)
@@ -107,6 +108,7 @@ def test_a_job_begins_again_from_its_run_with_profile_preset_and_what_was_cleare
     again.begin_from(run)
     assert (again.profile.id, again.preset.id) == ("mine", "low-memory")
     assert again.draft.plan(again.backend) == plan
+    assert again.draft.values["native"] == plan.native
     values, source = again.draft.values, again.draft.source_of
     assert (values["optimizer.beta1"], source("optimizer.beta1")) == (None, Source.USER)
     assert (values["optimizer.beta2"], source("optimizer.beta2")) == (0.95, Source.PROFILE)
