@@ -143,8 +143,10 @@ def _foreign(start: bytes) -> tuple[str, str] | None:
         )
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "is a web page, not a model", "The download needs a login or another link."
-    # A zip archive or a pickle stream of protocol 2 and up: what torch.save writes.
-    if start.startswith(b"PK\x03\x04") or (start[0] == 0x80 and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")):
+    # A zip archive or a pickle stream of protocol 2 and up: what torch.save writes. The length of a header may begin with the
+    # same two bytes; its JSON follows then.
+    is_pickle = start[0] == 0x80 and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and start[8:9] != b"{"
+    if start.startswith(b"PK\x03\x04") or is_pickle:
         return "is a pickle (.ckpt, .pt): not read in this version, as it can run code", "Convert it to safetensors."
     if start.startswith(b"GGUF"):
         return "is a GGUF file: not read in this version", "Choose the model as safetensors."

@@ -202,6 +202,15 @@ class TestDiffusersFolder:
         with pytest.raises(HeaderError, match="holds no safetensors"):
             header.read(root)
 
+    @pytest.mark.parametrize("length", [640, 896, 1152, 1408])
+    def test_a_header_whose_length_looks_like_a_pickle_is_read(self, tmp_path: Path, length: int) -> None:
+        plain = json.dumps(GOOD).encode()
+        text = plain + b" " * (length - len(plain))
+        path = tmp_path / "m.safetensors"
+        path.write_bytes(struct.pack("<Q", length) + text + bytes(8))
+        assert path.read_bytes()[0] == 0x80
+        assert set(header.read(path).tensors) == {"a", "b"}
+
     def test_pickled_weights_are_not_read(self, tmp_path: Path) -> None:
         root = self.folder(tmp_path, None)
         (root / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"x")
