@@ -148,12 +148,20 @@ def _all_safetensors(value: Any) -> bool:
     return all(str(file).lower().endswith(".safetensors") for file in files)
 
 
-@functools.cache
 def load(path: Path) -> EngineOptions:
     """The options recorded in a JSON file: {"program", "version", "common", "options": {name: {"type", ...}}}.
 
     `common` says that the options in `common.json` beside it belong to this program too. Source: engine_dump.py.
+
+    Raises:
+        OSError, ValueError, LookupError, TypeError: it is not there, or no such file.
     """
+    return _loaded(path, path.stat().st_mtime_ns)
+
+
+@functools.cache
+def _loaded(path: Path, _written: int) -> EngineOptions:
+    """As `load`; a file that was written again is read again."""
     data = json.loads(path.read_text(encoding="utf-8"))
     options = {name: _option(entry) for name, entry in data["options"].items()}
     if data.get("common"):

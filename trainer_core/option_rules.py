@@ -5,7 +5,9 @@ owned      follow from a setting of the plan, or are fixed by Easel
 [refused]  option, or a pattern of names = the reason
 [[ignored]] options, programs (patterns of names), reason: taken by the parsers of these programs, and of no use there
 weights    those of them that name files of weights
-[dataset] and [launch] are tables of the same shape, for the description of the dataset and for the launcher.
+[dataset] and [launch] are tables of the same shape, for the description of the dataset and for the launcher; `records`
+are the names of their records.
+program    what in `backend.toml` names the program of a cell, where there are several
 """
 
 from __future__ import annotations
@@ -72,14 +74,26 @@ def ignoring(rules: Mapping[str, Any], program: str) -> Iterator[Mapping[str, An
             yield row
 
 
-def of_dataset(rules: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The rules for the description of a dataset: its own first, then those of the program."""
+def part(rules: Mapping[str, Any], record: str) -> Mapping[str, Any]:
+    """The rules for the options of one record, by the `records` (patterns of names) of [dataset] and [launch]."""
+    if _named(rules.get("launch", {}), record):
+        return rules["launch"]
     own = rules.get("dataset", {})
+    if not _named(own, record):
+        return rules
+    # What the description of a dataset does not say, the engine takes from the program's option of that name.
+    refused = {name: why for name, why in rules.get("refused", {}).items() if name not in own.get("owned", ())}
     return {
         **rules,
         "owned": [*rules.get("owned", ()), *own.get("owned", ())],
-        "refused": {
-            **{name: why for name, why in rules.get("refused", {}).items() if name not in own.get("owned", ())},
-            **own.get("refused", {}),
-        },
+        "refused": {**refused, **own.get("refused", {})},
     }
+
+
+def is_program(rules: Mapping[str, Any], record: str) -> bool:
+    """Whether a record is that of a training program, not of its launcher or its dataset."""
+    return not any(_named(rules.get(table, {}), record) for table in ("dataset", "launch"))
+
+
+def _named(table: Mapping[str, Any], record: str) -> bool:
+    return any(fnmatchcase(record, pattern) for pattern in table.get("records", ()))

@@ -72,7 +72,8 @@ def refresh() -> None:
 def load_manifest(path: Path) -> BackendManifest:
     """The manifest in a `backend.toml`, with the failure signatures of the `diagnosis.toml` beside it.
 
-    What the `options.toml` beside it says about the engine's options is at `tables["options"]`.
+    What the `options.toml` beside it says about the engine's options is at `tables["options"]`, and there at "schema" the
+    folder of the recorded options.
 
     Raises:
         BackendError: a file cannot be read, is not TOML, or lacks something.
@@ -80,7 +81,7 @@ def load_manifest(path: Path) -> BackendManifest:
     tables = _toml(path)
     signatures, options = path.with_name("diagnosis.toml"), path.with_name("options.toml")
     if options.is_file():
-        tables["options"] = {**tables.get("options", {}), **_toml(options)}
+        tables["options"] = {**tables.get("options", {}), **_toml(options), "schema": path.with_name("schema")}
     try:
         dataset = tables["dataset"]
         return BackendManifest(

@@ -12,8 +12,6 @@ from tests.backends import unread_options
 from trainer_core import engine_options, environments, option_rules
 
 ENGINES = {"kohya": kohya, "simpletuner": simpletuner}
-TABLES = ("dataset", "subset", "general", "image", "text_embeds")
-"""What the names of the records of a dataset's description begin with."""
 
 
 def schema(engine: str) -> Path:
@@ -24,17 +22,10 @@ def rules(engine: str):
     return ENGINES[engine].backend.manifest.tables["options"]
 
 
-def part(engine: str, name: str):
-    """The rules for a record."""
-    if name == "accelerate_launch":
-        return rules(engine)["launch"]
-    return option_rules.of_dataset(rules(engine)) if name.startswith(TABLES) else rules(engine)
-
-
 RECORDS = [
     (engine, path.stem) for engine in ENGINES for path in sorted(schema(engine).glob("*.json")) if path.stem != "common"
 ]
-SCRIPTS = [name for engine, name in RECORDS if engine == "kohya" and not name.startswith((*TABLES, "accelerate"))]
+SCRIPTS = [name for engine, name in RECORDS if engine == "kohya" and option_rules.is_program(rules("kohya"), name)]
 
 
 def options(engine: str, name: str):
@@ -49,10 +40,11 @@ def trained(engine: str) -> frozenset[str]:
 
 @pytest.mark.parametrize(("engine", "name"), RECORDS)
 def test_every_option_is_decided_about(engine, name):
+    table = option_rules.part(rules(engine), name)
     missing = [
         option
         for option, entry in options(engine, name).options.items()
-        if option_rules.decide(part(engine, name), option, name, entry.families, trained(engine)).kind == "unaccounted"
+        if option_rules.decide(table, option, name, entry.families, trained(engine)).kind == "unaccounted"
     ]
     assert not missing, f"backends/{engine}/options.toml says nothing about {missing}"
 

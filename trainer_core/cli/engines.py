@@ -9,12 +9,15 @@ import sys
 import click
 
 from trainer_core import __version__, catalog, environments, hardware, places, registry
-from trainer_core.cli import show
+from trainer_core.cli import audit, show
 
 
 @click.group()
 def backends() -> None:
     """Training engines: what they train, and their environments."""
+
+
+backends.add_command(audit.audit)
 
 
 @backends.command("list")
