@@ -82,6 +82,28 @@ def test_every_field_has_a_name_and_nothing_is_cut_off_beside_ten_thousand_steps
         ), width
 
 
+def test_settings_follow_what_is_chosen_and_can_be_left_to_the_optimizer(notebook, page, home):
+    notebook(prepare(home)).run()
+    page.get_by_role("button", name="Optimizer:").click()
+    beta, factor = (page.get_by_label(label, exact=True) for label in ("Beta 1", "Prodigy factor"))
+    expect(beta).to_have_attribute("placeholder", "0.9")
+    expect(factor).to_be_hidden()
+    page.get_by_label("Optimizer", exact=True).select_option(label="Prodigy")
+    expect(factor).to_be_visible()
+    expect(page.get_by_text("Finds its learning rate by itself", exact=False)).to_be_visible()
+    expect(page.get_by_role("button", name="Optimizer: 10 more")).to_be_visible()
+    fill(page, "Beta 1", "0.8")
+    expect(page.get_by_role("button", name="Optimizer: 10 more, 1 yours")).to_be_visible()
+    fill(page, "Beta 1", "")
+    expect(beta).to_have_value("")
+    fill(page, "Prodigy factor", "2")
+    page.get_by_label("Optimizer", exact=True).select_option(label="AdamW")
+    expect(factor).to_be_visible()
+    expect(page.get_by_text("Prodigy factor has no effect with AdamW.", exact=True)).to_be_visible()
+    page.get_by_label("Memory preset", exact=True).select_option(label="Middle, 2 x 8 pictures a step")
+    expect(page.get_by_label("Gradient accumulation", exact=True)).to_have_value("8")
+
+
 def test_from_pictures_to_a_finished_run(notebook, page, home):
     job = prepare(home)
     notebook().run()

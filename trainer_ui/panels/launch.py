@@ -92,7 +92,7 @@ class LaunchPanel:
         if fix is not None and fix.changes:
             button = Button(description=printable(fix.label, 60))
             button.add_class("easel-fix")
-            hint(button, ", ".join(f"{path} = {printable(str(value), 80)}" for path, value in fix.changes.items()))
+            hint(button, ", ".join(f"{path} = {_plainly(value)}" for path, value in fix.changes.items()))
             button.on_click(self.session.handler(lambda _, changes=fix.changes: self.session.change(changes)))
             children.append(button)
         elif fix is not None:
@@ -101,3 +101,8 @@ class LaunchPanel:
         row.add_class("easel-problem")
         row.add_class(f"easel-is-{problem.severity}")
         return row
+
+
+def _plainly(value: object) -> str:
+    """A value in a tooltip."""
+    return "empty" if value is None else printable(str(value), 80)
