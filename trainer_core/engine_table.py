@@ -100,7 +100,7 @@ def read(engine: str) -> EngineTable:
         folder=file.parent,
         optimizers=table.get("optimizers", {}),
         optimizer_arguments=table.get("optimizer_arguments", {}),
-        dump=file.parent / table["options"]["dump"] if "options" in table else None,
+        dump=file.parent / dump if (dump := table.get("options", {}).get("dump")) else None,
     )
 
 
