@@ -15,7 +15,7 @@ from trainer_core.plan.facts import Facts
 
 CLAIM = FamilyClaim(
     "flux",
-    {"lora": {"swap": {"": 35}}, "full": {}, "textual_inversion": {}},
+    {"lora": {"swap": {"": 35}, "convolutions": True}, "full": {}, "textual_inversion": {}},
     parts={"vae": "ae", "clip_l": "clip_l", "t5xxl": "t5xxl"},
     optional_parts=("vae",),
     algorithms=("lora", "lokr", "ia3"),
@@ -75,7 +75,7 @@ def test_of_the_schedule_only_what_its_curve_reads(name):
     curve = {name for scheduler in catalog.schedulers().values() for name in scheduler.settings}
     assert shown(scope(schedule__scheduler=name), "schedule.") & curve == set(catalog.schedulers()[name].settings)
     free = scope(schedule__scheduler=name, optimizer__name="AdamWScheduleFree")
-    assert shown(free, "schedule.") & curve == set()
+    assert shown(free, "schedule.") & curve == {"warmup_steps"}
 
 
 def test_a_new_word_and_a_whole_model_have_settings_of_their_own():
@@ -96,10 +96,14 @@ def test_a_flow_model_has_a_shift_and_no_noise_settings():
         assert (flow.applies(path), noise.applies(path)) == (False, True)
 
 
-def test_blocks_are_swapped_where_the_engine_declares_it():
+def test_what_only_some_models_have_applies_where_the_engine_declares_it():
     assert scope().applies("memory.blocks_to_swap")
+    assert not scope().applies("memory.offload_checkpointing")
     assert not scope(model__method="full").applies("memory.blocks_to_swap")
     assert not scope(None).applies("memory.blocks_to_swap")
+    flat = replace(MANIFEST, families={"flux": replace(CLAIM, methods={"lora": {}})})
+    assert scope(network__algorithm="lokr").applies("network.conv_rank")
+    assert not scope(flat, network__algorithm="lokr").applies("network.conv_rank")
 
 
 def test_choices_are_the_engines_and_what_is_chosen_stays_with_its_reason():

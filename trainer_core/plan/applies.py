@@ -32,6 +32,15 @@ NOISE_ONLY = frozenset({"schedule.min_snr_gamma", "schedule.noise_offset"})
 FLOW_ONLY = frozenset({"schedule.flow_shift"})
 """What is defined for models that predict noise or velocity, and for flow models. Source: Hang et al. 2023, Min-SNR."""
 
+DECLARED = {
+    "memory.blocks_to_swap": "swap",
+    "memory.offload_checkpointing": "offload_checkpointing",
+    "network.conv_rank": "convolutions",
+    "network.conv_alpha": "convolutions",
+    "network.tucker": "convolutions",
+}
+"""What only some models have, and the word by which an engine's claim declares it."""
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -80,8 +89,8 @@ class Scope:
             return (method == "lora") == (path in NETWORK_ONLY)
         if path in NOISE_ONLY or path in FLOW_ONLY:
             return self.is_flow == (path in FLOW_ONLY)
-        if path == "memory.blocks_to_swap":
-            return self.claim is not None and bool(self.claim.cell(method).get("swap"))
+        if path in DECLARED and not (self.claim and self.claim.cell(method).get(DECLARED[path])):
+            return False
         if path == "optimizer.text_encoder_learning_rate":
             return self.values["network.train_text_encoder"] is True
         if section == "model":
@@ -103,7 +112,7 @@ class Scope:
         if section not in CATALOGUED or name not in _catalogued(section):
             return True
         if section == "schedule" and self._is_schedule_free:
-            return False
+            return name == "warmup_steps"  # some of these optimizers warm up by themselves
         chosen, entries = CATALOGUED[section]
         return name in getattr(entries().get(self._text(chosen)), "settings", ())
 
