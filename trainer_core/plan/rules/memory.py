@@ -26,7 +26,8 @@ def blocks_can_be_swapped(case: Case) -> Iterator[Problem]:
 
     An engine declares the most as `swap`, a table by variant; "" stands for all others.
     """
-    wanted, most = case.plan.memory.blocks_to_swap, case.claim.options.get("swap") if case.claim else None
+    wanted = case.plan.memory.blocks_to_swap
+    most = case.claim.cell(case.plan.model.method).get("swap") if case.claim else None
     if not wanted or not most:
         return
     detection = case.facts.detection
