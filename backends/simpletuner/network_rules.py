@@ -79,6 +79,11 @@ def _numbers(plan: TrainingPlan) -> Iterator[Problem]:
         whole = float(max(1, round(network.alpha)))
         message = "SimpleTuner cuts off what is behind the point of alpha in networks of this kind."
         yield Problem(ALPHA, "error", message, Fix(f"Use alpha {whole:g}", {ALPHA: whole}))
+    if network.algorithm == "glora" and network.rank_stabilized:
+        # Source: lycoris, modules/glora.py: it writes alpha as it was given, and nothing of the root.
+        path = "network.rank_stabilized"
+        message = "The file of a rank-stabilised GLoRA does not say that it is one, so it would work too weakly."
+        yield Problem(path, "error", message, Fix("Do not stabilise", {path: False}))
     size = network.block_size
     if network.algorithm == "dylora" and size and network.rank % size:
         # Source: lycoris, modules/dylora.py: "lora_dim must be a multiple of block_size".
@@ -89,18 +94,29 @@ def _numbers(plan: TrainingPlan) -> Iterator[Problem]:
 
 
 def _layers(plan: TrainingPlan, cell: Mapping[str, Any], manifest: BackendManifest) -> Iterator[Problem]:
-    """Settings of layers that the chosen part of the model does not have."""
-    everything, convolutions = trained.targets(plan, manifest) == "full", cell.get("convolutions", False)
-    if not convolutions or everything:
-        wanted = () if convolutions else CONVOLUTION_SETTINGS
-    else:
-        wanted = (*CONVOLUTION_SETTINGS, "train_norm")
+    """Settings of layers that the model, or the chosen part of it, does not have."""
     read = manifest.tables["lycoris"][plan.network.algorithm]["reads"]
-    for name in wanted:
-        if name in read and getattr(plan.network, name) != NetworkSettings.model_fields[name].default:
-            path = f"network.{name}"
-            if not convolutions:
-                yield no_effect(path, "the layers of this model hold no convolutions.")
-                continue
+    chosen = trained.targets(plan, manifest)
+    for name in (*CONVOLUTION_SETTINGS, "train_norm"):
+        if name not in read or getattr(plan.network, name) == NetworkSettings.model_fields[name].default:
+            continue
+        if not cell.get("convolutions"):
+            yield _not_in_transformers(name)
+        elif chosen != "full":
             message = "The chosen layers hold neither convolutions nor norms, so this has no effect."
-            yield Problem(path, "warning", message, Fix("Use all layers", {"network.targets": "full"}))
+            fix = Fix("Use all layers", {"network.targets": "full"})
+            yield Problem(f"network.{name}", "warning", message, fix)
+    least = cell["boft_ranks"][chosen]
+    if plan.network.algorithm == "boft" and plan.network.rank < least:
+        # Source: lycoris, modules/boft.py: "It is impossible to decompose".
+        message = f"BOFT can cut these layers with a rank of {least} or more only."
+        yield Problem("network.rank", "error", message, Fix(f"Use {least}", {"network.rank": least}))
+
+
+def _not_in_transformers(name: str) -> Problem:
+    path = f"network.{name}"
+    if name != "train_norm":
+        return no_effect(path, "the layers of this model hold no convolutions.")
+    # Source: lycoris, modules/norms.py, run on such norms: "'NoneType' object has no attribute 'to'".
+    message = "The norms of this model hold nothing that could be trained, and LyCORIS stops at them."
+    return Problem(path, "error", message, Fix("Do not train norms", {path: False}))

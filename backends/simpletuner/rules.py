@@ -198,3 +198,6 @@ def _output(plan: TrainingPlan, cell: Mapping[str, Any]) -> Iterator[Problem]:
     if plan.output.copy_to and cell.get("not_in_comfyui") and plan.model.method == "lora":
         message = "ComfyUI does not know the layers of this family by the names that SimpleTuner writes."
         yield Problem("output.copy_to", "warning", message)
+    elif plan.output.copy_to and plan.model.method == "lora" and plan.network.algorithm == "tlora":
+        # Source: lycoris, modules/tlora.py: its layers are corrections of ones that are made anew from the base model.
+        yield Problem("output.copy_to", "warning", "Only LyCORIS itself reads the file of a T-LoRA.")

@@ -333,6 +333,10 @@ FUSED = {"model__method": "full", "memory__fused_backward": True}
         ("sdxl", {**LOKR, "network__alpha": 2.5}, "network.alpha"),
         ("sdxl", {"network__algorithm": "dylora", "network__block_size": 5}, "network.block_size"),
         ("chroma", {"network__alpha": 2.5}, "network.alpha"),
+        ("sdxl", {"network__algorithm": "boft", "network__rank": 4}, "network.rank"),
+        ("flux", {"network__algorithm": "boft", "network__targets": "full"}, "network.rank"),
+        ("sdxl", {"network__algorithm": "glora", "network__rank_stabilized": True}, "network.rank_stabilized"),
+        ("sd3", {**LOKR, "network__train_norm": True}, "network.train_norm"),
         ("sdxl", {**LOKR, "memory__fp8_base": True}, "memory.fp8_base"),
         ("sdxl", {"model__method": "full", "memory__fp8_base": True}, "memory.fp8_base"),
         (
@@ -382,6 +386,7 @@ def test_what_would_stop_or_spoil_a_run_is_an_error_with_a_fix_that_mends_it(fam
         ("sdxl", {"sampling__every_steps": 9, "sampling__seed": 0}, "sampling.seed", "warning"),
         ("sdxl", {"output__save_precision": "fp16"}, "output.save_precision", "info"),
         ("anima", {"output__copy_to": "/comfy"}, "output.copy_to", "warning"),
+        ("sdxl", {"output__copy_to": "/comfy", "network__algorithm": "tlora"}, "output.copy_to", "warning"),
         ("sdxl", {"network__rank_dropout": 0.1}, "network.rank_dropout", "warning"),
         ("sdxl", {"network__algorithm": "boft", "network__rank_dropout": 0.1}, "network.rank_dropout", "warning"),
         ("sdxl", {**LOKR, "network__conv_rank": 4}, "network.conv_rank", "warning"),
