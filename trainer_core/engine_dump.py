@@ -1,4 +1,4 @@
-"""Records an engine's own options. Run as a file by that engine's own Python; Easel itself never imports it.
+"""Records an engine's own options. Run as a file by that engine's own Python, never by Easel's.
 
     python engine_dump.py '{"dump": "/…/dump_options.py", "to": "/folder", "path": "/sources, or null", "version": "48d368f"}'
 

@@ -65,6 +65,13 @@ def test_each_option_is_decided_about_once_and_is_one_that_there_is(engine, inne
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_what_needs_a_package_or_names_weights_can_be_set(engine):
+    table = rules(engine)
+    native = {name for topic in table["native"].values() for name in topic}
+    assert {*table.get("parts", ()), *table["weights"]} <= native
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_pattern_refuses_nothing_that_is_decided_about_by_name(engine):
     for table in (rules(engine), rules(engine)["launch"]):
         for name in [*table["owned"], *(name for topic in table["native"].values() for name in topic)]:
