@@ -169,19 +169,6 @@ def _loaded(path: Path, _written: int) -> EngineOptions:
     return EngineOptions(data["program"], data["version"], options, path.stem)
 
 
-def of_installed(engine: str, name: str, shipped: Path) -> EngineOptions:
-    """The options of a program as the installed engine has them.
-
-    That is the record in the folder `shipped`, unless the installation is of another version and has a record of its own.
-    """
-    own, recorded = dump_folder(engine) / f"{name}.json", shipped / f"{name}.json"
-    try:
-        dumped = load(own)
-    except (OSError, ValueError, LookupError, TypeError):
-        return load(recorded)
-    return load(recorded) if recorded.is_file() and load(recorded).version == dumped.version else dumped
-
-
 def dump_folder(engine: str) -> Path:
     """Where an installed engine's own options are recorded, at its installation and when it is verified."""
     return places.engines() / engine / "schema"

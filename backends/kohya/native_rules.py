@@ -30,6 +30,13 @@ def check(
         # Source: library/train_util.py, verify_training_args.
         message = "adaptive_noise_scale changes the noise offset, so schedule.noise_offset must be more than 0."
         yield Problem(f"{PATH}.adaptive_noise_scale", "error", message)
+    flows = cell["predictions"] == ["flow"]
+    if flows and native.get("loss_type") in ("huber", "smooth_l1") and native.get("huber_schedule", "snr") == "snr":
+        # Source: library/train_util.py, get_huber_threshold_if_needed: flow models have no signal-to-noise ratio there.
+        message = (
+            "This loss follows the signal-to-noise ratio, which a flow model lacks: set huber_schedule to constant."
+        )
+        yield Problem(f"{PATH}.loss_type", "error", message)
     for name, wrong in (("min_bucket_reso", _is_more), ("max_bucket_reso", _is_less)):
         if name in native and wrong(native[name], plan.dataset.resolution):
             # Source: the same file, adjust_min_max_bucket_reso_by_steps.

@@ -311,6 +311,15 @@ def test_native_settings_are_checked_against_the_recorded_schema(name, value, sa
     assert said in problem.message
 
 
+def test_a_flow_model_has_no_signal_to_noise_ratio():
+    def said(**native):
+        plan = full_plan("flux", "lora", native={"kohya": {"loss_type": "huber", **native}})
+        return [problem.path for problem in backend.problems(plan, engine_plans.machine(engine_plans.CARD))]
+
+    assert said() == ["native.kohya.loss_type"]
+    assert said(huber_schedule="constant") == []
+
+
 def test_native_settings_that_are_known_reach_the_configuration():
     plan = engine_plans.plan("sd15", native={"kohya": {"network_args": ["loraplus_lr_ratio=4"], "ip_noise_gamma": 0.1}})
     assert not backend.problems(plan, engine_plans.machine(engine_plans.CARD))

@@ -219,16 +219,3 @@ def test_options_of_other_model_families_are_not_taken():
     assert not problems("simpletuner", "4.10.1", {"flux_lora_target": "all"}, "flux")
     (problem,) = problems("simpletuner", "4.10.1", {"flux_lora_target": "all"}, "sdxl")
     assert "belongs to flux" in problem.message
-
-
-def test_the_options_of_another_installed_version_are_its_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("EASEL_HOME", str(tmp_path))
-    shipped = schema("kohya")
-    assert engine_options.of_installed("kohya", "train_network", shipped) == options("kohya", "train_network")
-    own = engine_options.dump_folder("kohya")
-    own.mkdir(parents=True)
-    newer = '{"program": "train_network.py", "version": "newer", "options": {"fresh": {"type": "int"}}}'
-    (own / "train_network.json").write_text(newer)
-    assert list(engine_options.of_installed("kohya", "train_network", shipped).options) == ["fresh"]
-    (own / "train_db.json").write_text('{"torn')
-    assert engine_options.of_installed("kohya", "train_db", shipped) == options("kohya", "train_db")
