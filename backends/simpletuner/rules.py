@@ -132,7 +132,7 @@ def _warm_up(plan: TrainingPlan) -> Iterator[Problem]:
     optimizer = catalog.optimizers()[plan.optimizer.name]
     if optimizer.schedule_free:
         # Source: optimizer_param.py, can_warmup.
-        if schedule.warmup_steps and optimizer.id != "AdamWScheduleFree":
+        if schedule.warmup_steps:
             yield no_effect(path, f"{optimizer.title} takes none.")
     elif schedule.scheduler == "sine" and not schedule.warmup_steps:
         # Source: custom_schedule.py, Sine: "expects positive integer T_0".

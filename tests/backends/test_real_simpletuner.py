@@ -21,12 +21,12 @@ GIB = 1024**3
 
 RUNS = {
     "LoRA with Prodigy": {"optimizer.name": "Prodigy", "optimizer.learning_rate": 1.0, "optimizer.d0": 1e-4},
-    "LoCon with AdamW, schedule-free": {
+    "LoCon with Adan": {
         "network.algorithm": "locon",
         "network.conv_rank": 2,
         "network.conv_alpha": 1.0,
-        "optimizer.name": "AdamWScheduleFree",
-        "optimizer.beta1": 0.95,
+        "optimizer.name": "Adan",
+        "optimizer.epsilon": 1e-7,
     },
     "LoHa with Lion": {
         "network.algorithm": "loha",
