@@ -51,16 +51,23 @@ def _model(plan: TrainingPlan, cell: Mapping[str, Any]) -> Iterator[Problem]:
     if model.clip_skip != 1:
         message = "Clip skip has no effect here: this model always uses the layer before the last."
         yield Problem("model.clip_skip", "warning", message, Fix("Set it to 1", {"model.clip_skip": 1}))
-    if not model.path.lower().endswith(".safetensors"):
-        return
-    if cell.get("single_file"):
-        message = "For a single file SimpleTuner fetches small configuration files from the Hugging Face Hub."
-        yield Problem("model.path", "info", message)
-    else:
+    if model.path.lower().endswith(".safetensors"):
+        yield _single_file(plan, cell)
+
+
+def _single_file(plan: TrainingPlan, cell: Mapping[str, Any]) -> Problem:
+    if not cell.get("single_file"):
         # Source: helpers/models/common.py, get_model_config_path: for some families it stops, for others it takes text
         # encoders, VAE and scheduler from a folder on the Hub that wants a login.
         message = "SimpleTuner takes text encoders, VAE and scheduler of this family from a diffusers folder: a single"
-        yield Problem("model.path", "error", f"{message} file is not enough. Choose the folder.")
+        return Problem("model.path", "error", f"{message} file is not enough. Choose the folder.")
+    if plan.model.method == "full":
+        # Source: the same file, load_model forgets the file, and unload_text_encoder leaves its text encoders empty.
+        message = "From a single file SimpleTuner cannot write a whole model at the end: text encoders and VAE are gone"
+        return Problem("model.path", "error", f"{message} by then. Choose a diffusers folder.")
+    message = "For a single file SimpleTuner fetches small configuration files from the Hugging Face Hub"
+    more = ", and the VAE it draws samples with" if plan.sampling.every_steps else ""
+    return Problem("model.path", "info", f"{message}{more}.")
 
 
 def _vae(plan: TrainingPlan, cell: Mapping[str, Any]) -> Iterator[Problem]:

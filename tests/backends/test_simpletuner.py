@@ -411,6 +411,8 @@ def test_what_it_does_otherwise_or_not_at_all_is_said(family, values, path, seve
 def test_a_single_file_is_enough_where_the_file_holds_everything(family):
     plan = engine_plans.plan(family, model__path="/models/base.safetensors")
     assert said(plan)["model.path"] == ("info" if family == "sdxl" else "error")
+    whole = engine_plans.plan(family, model__path="/models/base.safetensors", model__method="full")
+    assert said(whole)["model.path"] == "error"
 
 
 def test_what_a_gpu_is_needed_for_is_said_without_one():
