@@ -7,7 +7,7 @@ It is pure: it touches no disk and starts no process. Everything with an effect 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Protocol
@@ -50,6 +50,14 @@ class FamilyClaim:
     parts: Mapping[str, str] = field(default_factory=dict)
     optional_parts: tuple[str, ...] = ()
     algorithms: tuple[str, ...] = ("lora",)
+
+    def needed_parts(self, inside: Collection[str]) -> tuple[str, ...]:
+        """The settings of files that must lie beside a model which holds the parts `inside`.
+
+        An engine whose option `parts_inside` is false reads each part from a file of its own.
+        """
+        there = inside if self.options.get("parts_inside", True) else ()
+        return tuple(part for part in self.parts if part not in self.optional_parts and part not in there)
 
     def cell(self, method: str) -> dict[str, Any]:
         """The engine's words for the family and one of its methods; those of the method win."""

@@ -29,6 +29,16 @@ TEXT_ENCODER_KEYS = (
     "layers.0.self_attn.k_proj.weight",
 )
 TEXT_ENCODER_PREFIXES = ("cond_stage_model.", "conditioner.", "text_encoders.")
+PART_PREFIXES = {
+    "vae": VAE_PREFIXES,
+    "clip_l": ("cond_stage_model.", "conditioner.embedders.0.", "text_encoders.clip_l."),
+    "clip_g": ("conditioner.embedders.1.", "text_encoders.clip_g."),
+    "t5xxl": ("text_encoders.t5xxl.",),
+    "gemma2": ("text_encoders.gemma2",),
+    "qwen": ("text_encoders.qwen",),
+    "byt5": ("text_encoders.byt5",),
+}
+"""What files that hold their parts put in front of them. Source: ComfyUI, supported_models.py; Stability AI's own files."""
 
 # Source: modelspec 1.0.1 says "epsilon" and "v"; diffusers' schedulers say "epsilon", "v_prediction", "flow_prediction".
 PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction", "flow_prediction": "flow"}
@@ -41,7 +51,7 @@ class Detection:
     `role` is "checkpoint" (with text encoders and VAE), "diffusion_model", "lora", "vae", "text_encoder" or "unknown".
     `prediction` is "epsilon", "v_prediction", "flow" or None; it is certain where the file or its family says so, else
     only usual. `rejected` says of each other family why it is not that. `prefix` is what a file puts in front of the
-    diffusion model's names.
+    diffusion model's names, `parts` which of the files beside a model it holds itself; a folder holds all.
     """
 
     family: str | None
@@ -55,6 +65,7 @@ class Detection:
     alpha: float | None = None
     is_prediction_certain: bool = False
     prefix: str = ""
+    parts: tuple[str, ...] = ()
 
 
 def detect(header: Header, families: Mapping[str, ModelFamily] | None = None) -> Detection:
@@ -91,6 +102,7 @@ def detect(header: Header, families: Mapping[str, ModelFamily] | None = None) ->
         rejected,
         is_prediction_certain=is_certain,
         prefix=prefix_of(header) if header.format == "safetensors" else "",
+        parts=_parts_inside(header),
     )
 
 
@@ -161,6 +173,14 @@ def _model_role(header: Header) -> tuple[str, str]:
         return "checkpoint", "holds text encoders and VAE"
     lacking = " and ".join(name for name, there in (("text encoders", has_text), ("VAE", has_vae)) if not there)
     return "diffusion_model", f"holds no {lacking}"
+
+
+def _parts_inside(header: Header) -> tuple[str, ...]:
+    if header.format == "diffusers":
+        return tuple(PART_PREFIXES)
+    return tuple(
+        part for part, starts in PART_PREFIXES.items() if any(key.startswith(starts) for key in header.tensors)
+    )
 
 
 def _prediction(header: Header, family: ModelFamily) -> tuple[str, bool, str]:

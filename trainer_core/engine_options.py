@@ -145,7 +145,7 @@ def _problem(
 
 def _all_safetensors(value: Any) -> bool:
     files = value if isinstance(value, list | tuple) else [value]
-    return all(str(file).lower().endswith(".safetensors") for file in files)
+    return all(str(file).endswith(".safetensors") for file in files)
 
 
 def load(path: Path) -> EngineOptions:

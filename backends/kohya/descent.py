@@ -14,8 +14,11 @@ from trainer_core.plan.sections import OptimizerSettings, TrainingPlan
 BETAS = ("beta1", "beta2", "beta3")
 
 
-def options(plan: TrainingPlan, manifest: BackendManifest) -> dict[str, Any]:
-    """The options of the optimizer and of the schedule."""
+def options(plan: TrainingPlan, manifest: BackendManifest, processes: int = 1) -> dict[str, Any]:
+    """The options of the optimizer and of the schedule.
+
+    The engine's schedule takes a step for each of its `processes`, so that its parts are that many times as long.
+    """
     name = plan.optimizer.name
     arguments = [*manifest.tables["optimizer_arguments"].get(name, []), *_arguments(plan.optimizer, manifest)]
     if plan.schedule.warmup_steps and name in manifest.tables["warms_up_itself"]["optimizers"]:
@@ -25,7 +28,7 @@ def options(plan: TrainingPlan, manifest: BackendManifest) -> dict[str, Any]:
         "optimizer_args": arguments,
         "learning_rate": float(plan.optimizer.learning_rate),
         "max_grad_norm": float(plan.optimizer.max_grad_norm),
-        **_schedule(plan, manifest),
+        **_schedule(plan, manifest, processes),
     }
 
 
@@ -46,22 +49,24 @@ def _arguments(optimizer: OptimizerSettings, manifest: BackendManifest) -> list[
     return found
 
 
-def _schedule(plan: TrainingPlan, manifest: BackendManifest) -> dict[str, Any]:
+def _schedule(plan: TrainingPlan, manifest: BackendManifest, processes: int) -> dict[str, Any]:
     schedule = plan.schedule
     settings = catalog.schedulers()[schedule.scheduler].settings
     table: dict[str, Any] = {
         "lr_scheduler": manifest.schedulers[schedule.scheduler],
         # A whole number means steps; 0.1 would mean a tenth of the run.
-        "lr_warmup_steps": 0 if catalog.optimizers()[plan.optimizer.name].schedule_free else int(schedule.warmup_steps),
+        "lr_warmup_steps": 0
+        if catalog.optimizers()[plan.optimizer.name].schedule_free
+        else schedule.warmup_steps * processes,
     }
     if "restarts" in settings:
         table["lr_scheduler_num_cycles"] = schedule.restarts
     if "power" in settings:
         table["lr_scheduler_power"] = float(schedule.power)
     if "timescale" in settings and schedule.timescale is not None:
-        table["lr_scheduler_timescale"] = schedule.timescale
+        table["lr_scheduler_timescale"] = schedule.timescale * processes
     if "min_rate_ratio" in settings:
         table["lr_scheduler_min_lr_ratio"] = float(schedule.min_rate_ratio)
     if "decay_steps" in settings:
-        table["lr_decay_steps"] = int(schedule.decay_steps)
+        table["lr_decay_steps"] = schedule.decay_steps * processes
     return table

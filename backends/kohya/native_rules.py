@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from trainer_core import catalog
 from trainer_core.backend import BackendManifest
 from trainer_core.hardware import Machine
 from trainer_core.plan.sections import TrainingPlan
@@ -26,6 +27,7 @@ def check(
     yield from _parts(native, machine, manifest)
     yield from _arguments(plan, native.get("network_args", ()), cell, manifest)
     yield from _prediction(plan, native)
+    yield from _together(plan, native)
     if native.get("adaptive_noise_scale") and not plan.schedule.noise_offset:
         # Source: library/train_util.py, verify_training_args.
         message = "adaptive_noise_scale changes the noise offset, so schedule.noise_offset must be more than 0."
@@ -68,13 +70,18 @@ def _arguments(
     for entry in entries:
         key, separator, value = (part.strip() for part in entry.partition("="))
         setting = next((name for name, spelled in settings.items() if spelled == key), None)
+        reads = catalog.algorithms()[plan.network.algorithm].settings
         if key in OTHER_RANKS:
             message = (
                 "This gives a network of more than one rank or alpha, which could not be checked when it is finished."
             )
             yield Problem(path, "error", message)
-        elif setting:
+        elif setting and setting in reads:
             yield Problem(path, "error", f"{key} follows from a setting of the plan: change network.{setting}.")
+        elif setting:
+            fitting = [name for name in manifest.families[plan.model.family].algorithms if setting in _reads(name)]
+            hint = f"choose {' or '.join(fitting[:2])} and set network.{setting}" if fitting else "this model has none"
+            yield Problem(path, "error", f"{key} is no part of {plan.network.algorithm}: {hint}.")
         elif key not in known:
             near = difflib.get_close_matches(key, known, 1)
             hint = f" Did you mean {near[0]}?" if near else ""
@@ -84,6 +91,35 @@ def _arguments(
         elif key == "train_t5xxl" and value.lower() == "true" and plan.memory.cache_text_encoder:
             # Source: flux_train_network.py and sd3_train_network.py, post_process_network.
             yield Problem(path, "error", "A T5 that is trained cannot be cached: turn memory.cache_text_encoder off.")
+
+
+def _reads(algorithm: str) -> tuple[str, ...]:
+    return catalog.algorithms()[algorithm].settings
+
+
+def _together(plan: TrainingPlan, native: Mapping[str, Any]) -> Iterator[Problem]:
+    """Native settings against settings of the plan that exclude them, or that they need."""
+    memory = plan.memory
+    for name in ("token_warmup_step", "weighted_captions", "caption_dropout_every_n_epochs"):
+        # Source: library/train_util.py, is_text_encoder_output_cacheable; sdxl_train.py.
+        if native.get(name) and memory.cache_text_encoder:
+            yield Problem(
+                f"{PATH}.{name}",
+                "error",
+                f"{name} changes captions, which are cached: turn memory.cache_text_encoder off.",
+            )
+    if native.get("unsloth_offload_checkpointing") and (memory.blocks_to_swap or memory.offload_checkpointing):
+        # Source: anima_train_network.py, assert_extra_args.
+        message = "unsloth_offload_checkpointing excludes swapped blocks and offloaded checkpoints."
+        yield Problem(f"{PATH}.unsloth_offload_checkpointing", "error", message)
+    if native.get("masked_loss") and not native.get("alpha_mask"):
+        # Source: library/custom_train_functions.py, apply_masked_loss: without a mask the loss stays as it is.
+        yield Problem(f"{PATH}.masked_loss", "error", "masked_loss does nothing without alpha_mask.")
+    sampling = native.get("timestep_sampling")
+    if plan.schedule.flow_shift and sampling not in (None, "shift", "sigma"):
+        # Source: library/flux_train_utils.py, get_noisy_model_input_and_timesteps.
+        message = f"With timestep_sampling {sampling} the flow shift is not read: set schedule.flow_shift to 0, or shift here."
+        yield Problem(f"{PATH}.timestep_sampling", "error", message)
 
 
 def _prediction(plan: TrainingPlan, native: Mapping[str, Any]) -> Iterator[Problem]:

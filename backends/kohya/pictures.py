@@ -75,6 +75,7 @@ def prompts(plan: TrainingPlan, cell: Mapping[str, Any]) -> str:
         # What FLUX.1 takes as guidance is no comparison with a second, unguided picture, as `scale` is.
         cell.get("guidance", "scale"): float(sampling.guidance),
         "seed": sampling.seed,
+        **cell.get("sample", {}),
     }
     if sampling.negative_prompt:
         prompt["negative_prompt"] = sampling.negative_prompt

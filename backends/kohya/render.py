@@ -39,6 +39,8 @@ def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSp
     }
     if cell.get("captions") == "metadata":
         files[pictures.METADATA] = pictures.metadata(place)
+    if trained.uses_own_layers(plan, cell, manifest):
+        files[trained.LAYERS] = tomli_w.dumps(manifest.tables["layers"])
     if plan.sampling.every_steps:
         files[PROMPTS] = pictures.prompts(plan, cell)
     return JobSpec(
@@ -60,6 +62,12 @@ def native(plan: TrainingPlan) -> dict[str, Any]:
     return {name: value for name, value in plan.native.get(ID, {}).items() if name != LAUNCH}
 
 
+def processes(plan: TrainingPlan) -> int:
+    """How many processes train at once, as the launch settings say."""
+    count = plan.native.get(ID, {}).get(LAUNCH, {}).get("num_processes", 1)
+    return count if isinstance(count, int) and count > 0 else 1
+
+
 def command(plan: TrainingPlan, place: Place, cell: Mapping[str, Any]) -> tuple[str, ...]:
     """The script run directly, or by accelerate's launcher when launch settings ask for it.
 
@@ -74,9 +82,10 @@ def command(plan: TrainingPlan, place: Place, cell: Mapping[str, Any]) -> tuple[
 
 
 def _words(name: str, value: Any) -> tuple[str, ...]:
+    """One word, so that a value can never become an option of its own; a switch is named when it is on."""
     if isinstance(value, bool):
         return (f"--{name}",) if value else ()
-    return (f"--{name}", str(value))
+    return (f"--{name}={value}",)
 
 
 def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[str, dict[str, Any]]:
@@ -86,7 +95,7 @@ def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[
         "model": _model(plan, place, cell, manifest),
         "dataset": _caches(plan, place, cell),
         "trained": trained.options(plan, cell, manifest),
-        "optimizer": descent.options(plan, manifest),
+        "optimizer": descent.options(plan, manifest, processes(plan)),
         "training": _training(plan, cell),
         "memory": _memory(plan, cell),
         "output": _output(plan, place),
@@ -137,7 +146,7 @@ def _caches(plan: TrainingPlan, place: Place, cell: Mapping[str, Any]) -> dict[s
         "cache_latents_to_disk": cached,
         # Reading cached latents is no work; each worker would cost memory and time to start.
         "max_data_loader_n_workers": 0 if cached else 4,
-        "persistent_data_loader_workers": not cached,
+        "persistent_data_loader_workers": not cached and native(plan).get("max_data_loader_n_workers") != 0,
     }
     if "cache_text_encoder" in cell:
         cached = plan.memory.cache_text_encoder

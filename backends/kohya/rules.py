@@ -161,10 +161,13 @@ def _network(plan: TrainingPlan, cell: Mapping[str, Any]) -> Iterator[Problem]:
         fix = Fix(f"Use {divisor}", {"network.block_size": divisor})
         yield Problem("network.block_size", "error", "The rank must be a multiple of the block size.", fix)
     read = catalog.algorithms()[network.algorithm].settings
-    if "text_encoders" in cell and not cell.get("convolutions"):
+    # Source: lycoris/config.py: the choices of attention layers turn convolutions off.
+    attention = network.targets.startswith("attention") and "targets" in read
+    if attention or not cell.get("convolutions"):
+        why = "only attention layers are trained." if attention else "this model has no convolutions that are trained."
         for name in CONVOLUTION_SETTINGS:
             if name in read and getattr(network, name) not in (None, False):
-                yield no_effect(f"network.{name}", "this model has no convolutions that are trained.")
+                yield no_effect(f"network.{name}", why)
     if network.targets == "attention" and "targets" in read and not cell.get("convolutions"):
         # Source: lycoris/config.py, "attn-only": it names the layers of the U-Nets only, and nothing would be trained.
         message = "The engine finds attention layers by themselves in SD and SDXL only."
@@ -188,8 +191,8 @@ def _optimizer(plan: TrainingPlan, manifest: BackendManifest) -> Iterator[Proble
         fix = Fix("Use linear", {"schedule.scheduler": "linear"})
         yield Problem("schedule.scheduler", "error", "This schedule ends at 1e-7, which is no smaller rate.", fix)
     rates = (optimizer.learning_rate, optimizer.text_encoder_learning_rate)
-    if optimizer.name == "Prodigy" and plan.network.train_text_encoder and rates[0] != rates[1]:
-        message = "Prodigy takes one learning rate for everything, so the text encoder needs the same."
+    if entry.adapts and plan.network.train_text_encoder and rates[0] != rates[1]:
+        message = f"{entry.title} finds one learning rate for everything, so the text encoder needs the same."
         fix = Fix("Use the same", {"optimizer.text_encoder_learning_rate": rates[0]})
         yield Problem("optimizer.text_encoder_learning_rate", "error", message, fix)
 
@@ -203,6 +206,9 @@ def _flow(plan: TrainingPlan, cell: Mapping[str, Any]) -> Iterator[Problem]:
     if schedule.flow_shift and "flow_shift" not in cell:
         why = "with this model it is not read." if flows else "this is no flow model."
         yield no_effect("schedule.flow_shift", why)
+    if plan.sampling.every_steps and not plan.sampling.seed and cell.get("seed_above_zero"):
+        message = "The engine stops at the first sample when its seed is 0."
+        yield Problem("sampling.seed", "error", message, Fix("Use 1", {"sampling.seed": 1}))
     if plan.sampling.every_steps and plan.sampling.negative_prompt and cell.get("guidance"):
         message = "FLUX.1 draws its samples without a negative prompt."
         fix = Fix("Leave it out", {"sampling.negative_prompt": ""})

@@ -6,12 +6,14 @@ Source: sd-scripts at the pinned commit, the scripts named in `backend.toml`; ly
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from trainer_core import catalog
 from trainer_core.backend import BackendManifest
 from trainer_core.plan.sections import NetworkSettings, TrainingPlan
 
+LAYERS = PurePosixPath("engine") / "layers.toml"
 NEVER = -1
 """The step at which DreamBooth stops to train the text encoder, when it is not to begin."""
 
@@ -44,9 +46,21 @@ def _network(plan: TrainingPlan, cell: Mapping[str, Any], manifest: BackendManif
     if encoders:
         table["text_encoder_lr"] = [float(plan.optimizer.text_encoder_learning_rate)] * encoders
     # What is asked for natively comes last: the engine takes the last of two arguments of one name.
-    if arguments := [*kind.get("arguments", ()), *_arguments(network, settings, manifest)]:
+    own = (
+        [f"preset={LAYERS.as_posix()}"] if uses_own_layers(plan, cell, manifest) else []
+    )  # it stands in the run folder
+    if arguments := [*kind.get("arguments", ()), *_arguments(network, settings, manifest), *own]:
         table["network_args"] = arguments
     return table
+
+
+def uses_own_layers(plan: TrainingPlan, cell: Mapping[str, Any], manifest: BackendManifest) -> bool:
+    """Whether LyCORIS is given a choice of layers as a file, in place of its own named "full"."""
+    network = plan.network
+    reads = "targets" in catalog.algorithms()[network.algorithm].settings
+    module = manifest.tables["algorithms"].get(network.algorithm, {}).get("module")
+    wanted = plan.model.method == "lora" and network.targets in ("", "full")
+    return wanted and reads and module == "lycoris.kohya" and bool(cell.get("own_layers"))
 
 
 def _arguments(network: NetworkSettings, settings: tuple[str, ...], manifest: BackendManifest) -> list[str]:

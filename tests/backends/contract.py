@@ -33,14 +33,29 @@ def check_contract(backend: Backend) -> None:
         assert claim.methods, f"{family} is claimed without a method"
         for method in claim.methods:
             for sampling in (False, True):
-                check_render(backend, plan_for(family, method, claim.parts, sampling=sampling))
+                check_render(backend, plan_of(backend, family, method, sampling=sampling))
 
 
-def plan_for(family: str, method: str = "lora", parts: Iterable[str] = (), *, sampling: bool = False) -> TrainingPlan:
+def plan_of(backend: Backend, family: str, method: str, *, sampling: bool) -> TrainingPlan:
+    """A plan for a model that is one file, or a folder where the engine reads the family from one only."""
+    parts = backend.manifest.families[family].parts
+    plan = plan_for(family, method, parts, sampling=sampling)
+    wants_folder = any(each.path == "model.path" for each in blocking(backend.problems(plan, MACHINE)))
+    return plan_for(family, method, parts, path="/models/base", sampling=sampling) if wants_folder else plan
+
+
+def plan_for(
+    family: str,
+    method: str = "lora",
+    parts: Iterable[str] = (),
+    *,
+    path: str = "/models/base.safetensors",
+    sampling: bool = False,
+) -> TrainingPlan:
     """A plan as small as they come, which no engine has a reason to refuse."""
     beside = {part: f"/models/{part}" for part in parts}
     tables = {
-        "model": {"path": "/models/base.safetensors", "family": family, "method": method, **beside},
+        "model": {"path": path, "family": family, "method": method, **beside},
         "dataset": {"path": "/pictures", "trigger": "mika", "resolution": 512},
         "network": {"rank": 4, "alpha": 2.0},
         "schedule": {"steps": 10},

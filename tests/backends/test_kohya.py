@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.kohya import backend, pictures, problems, render
+from backends.kohya import backend, pictures, problems, render, trained
 from tests.backends import engine_plans, golden
 from trainer_core import catalog
 from trainer_core.plan import fields
@@ -140,6 +140,27 @@ def test_betas_are_one_argument_and_the_unset_ones_are_those_of_the_optimizer():
     assert not [each for each in configuration(engine_plans.plan("sd15"))["optimizer_args"] if "betas" in each]
 
 
+def test_warm_up_counts_the_steps_of_all_processes():
+    values = {"schedule__scheduler": "cosine", "schedule__warmup_steps": 100}
+    alone = engine_plans.plan("sdxl", **values)
+    together = engine_plans.plan("sdxl", **values, native={"kohya": {"launch": {"num_processes": 4}}})
+    assert (configuration(alone)["lr_warmup_steps"], configuration(together)["lr_warmup_steps"]) == (100, 400)
+
+
+def test_lycoris_gets_a_choice_of_layers_that_names_none_twice():
+    """Source: a run of sd-scripts with lycoris-lora 4.1.3: "duplicated lora name: lora_unet_time_embedding_linear_1"."""
+    job = backend.render(engine_plans.plan("sd15", network__algorithm="locon"), place())
+    layers = tomllib.loads(job.files[trained.LAYERS])
+    assert "TimestepEmbedding" not in layers["unet_target_module"]
+    assert (
+        configuration(engine_plans.plan("sd15", network__algorithm="locon"))["network_args"][-1]
+        == "preset=engine/layers.toml"
+    )
+    for values in ({"network__algorithm": "lora"}, {"network__algorithm": "lokr", "network__targets": "attention"}):
+        assert trained.LAYERS not in backend.render(engine_plans.plan("sd15", **values), place()).files
+    assert trained.LAYERS not in backend.render(engine_plans.plan("sdxl", network__algorithm="locon"), place()).files
+
+
 def test_captions_reach_the_script_that_reads_them_from_one_file():
     where = dataclasses.replace(place(), captions={"1-a.png": "a cat", "2-b.png": "blobbert"})
     files = backend.render(engine_plans.plan("sd15", model__method="full"), where).files
@@ -149,7 +170,7 @@ def test_captions_reach_the_script_that_reads_them_from_one_file():
 def test_launch_settings_go_through_accelerate():
     launch = {"num_processes": 2, "multi_gpu": True, "dynamo_backend": "no"}
     job = backend.render(engine_plans.plan("sdxl", native={"kohya": {"launch": launch}}), place())
-    assert job.command[1:4] == ("-m", "accelerate.commands.launch", "--num_processes")
+    assert job.command[1:4] == ("-m", "accelerate.commands.launch", "--num_processes=2")
     assert "--multi_gpu" in job.command
     assert job.command[-2:] == ("--config_file", str(place().run / render.CONFIG))
     assert "launch" not in str(job.files[render.CONFIG])
@@ -256,6 +277,12 @@ def test_what_would_stop_the_engine_is_an_error_with_a_fix_that_mends_it(family,
             "schedule.warmup_steps",
         ),
         ("sdxl", "textual_inversion", {"dataset__caption_dropout": 0.1}, "dataset.caption_dropout"),
+        (
+            "sdxl",
+            "lora",
+            {"network__algorithm": "lokr", "network__targets": "attention_mlp", "network__conv_rank": 4},
+            "network.conv_rank",
+        ),
     ],
 )
 def test_what_has_no_effect_is_said(family, method, values, path):
@@ -293,6 +320,11 @@ def test_the_default_plan_has_no_problems_on_a_gpu(family, method):
         ("network_args", ["block_dims=4"], "more than one rank"),
         ("network_args", ["rank_dropout=0.1"], "change network.rank_dropout"),
         ("network_args", ["loraplus_lr=4"], "Did you mean loraplus_lr_ratio?"),
+        ("network_args", ["conv_dim=4"], "choose locon"),
+        ("metadata_thumbnail", "/home/user/.ssh/id_ed25519", "any file of this machine"),
+        ("network_weights", "/models/old.SAFETENSORS", "must be a .safetensors file"),
+        ("masked_loss", True, "does nothing without alpha_mask"),
+        ("save_last_n_steps", 10, "never deleted"),
         ("network_args", ["loraplus_lr_ratio"], "not of the form"),
         ("scale_v_pred_loss_like_noise_pred", True, "predict v"),
         ("adaptive_noise_scale", 0.1, "noise offset"),
@@ -309,6 +341,27 @@ def test_native_settings_are_checked_against_the_recorded_schema(name, value, sa
     (problem,) = backend.problems(plan, engine_plans.machine(engine_plans.CARD))
     assert problem.path.startswith(f"native.kohya.{name}")
     assert said in problem.message
+
+
+def test_samples_are_drawn_as_the_model_was_made_for():
+    sampled = {"sampling__every_steps": 5}
+    chroma = backend.render(full_plan("chroma", "lora", **sampled), place()).files[render.PROMPTS]
+    assert json.loads(chroma)[0]["guidance_scale"] == 0.0
+    lumina = full_plan("lumina2", "lora", **sampled, sampling__seed=0)
+    (problem,) = backend.problems(lumina, engine_plans.machine(engine_plans.CARD))
+    assert (problem.path, problem.severity) == ("sampling.seed", "error")
+
+
+@pytest.mark.parametrize("native", [{"weighted_captions": True}, {"token_warmup_step": 10}])
+def test_native_settings_that_change_cached_captions_are_refused(native):
+    plan = full_plan("sdxl", "lora", memory__cache_text_encoder=True, native={"kohya": native})
+    assert [each.severity for each in backend.problems(plan, engine_plans.machine(engine_plans.CARD))] == ["error"]
+
+
+def test_a_native_sampling_of_timesteps_does_not_hide_the_shift():
+    plan = full_plan("flux", "lora", schedule__flow_shift=5.0, native={"kohya": {"timestep_sampling": "sigmoid"}})
+    (problem,) = backend.problems(plan, engine_plans.machine(engine_plans.CARD))
+    assert problem.path == "native.kohya.timestep_sampling"
 
 
 def test_a_flow_model_has_no_signal_to_noise_ratio():

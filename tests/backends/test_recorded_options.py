@@ -211,7 +211,7 @@ def test_a_native_setting_that_is_not_taken_says_why(program, name, value, said)
 
 def test_native_settings_that_are_fine_are_taken():
     assert not problems("kohya", "sdxl_train", {"block_lr": "1e-4", "scale_v_pred_loss_like_noise_pred": True})
-    assert not problems("kohya", "train_network", {"network_weights": "/models/other.SAFETENSORS"})
+    assert not problems("kohya", "train_network", {"network_weights": "/models/other.safetensors"})
     assert not problems("kohya", "train_network", {"launch": {"num_processes": 2, "multi_gpu": True}})
 
 

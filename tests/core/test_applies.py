@@ -49,9 +49,11 @@ def test_parts_and_methods_are_those_of_the_claim():
 
 def test_parts_are_needed_beside_a_bare_model_and_not_beside_a_whole_checkpoint():
     assert scope().needed_parts() == ("model.clip_l", "model.t5xxl")
-    whole = Detection("flux", "checkpoint")
+    whole = Detection("flux", "checkpoint", parts=("vae", "clip_l", "t5xxl"))
     assert scope(detection=whole).needed_parts() == ()
-    assert scope(detection=replace(whole, role="diffusion_model")).needed_parts() == ("model.clip_l", "model.t5xxl")
+    assert scope(detection=replace(whole, parts=("clip_l",))).needed_parts() == ("model.t5xxl",)
+    apart = replace(MANIFEST, families={"flux": replace(CLAIM, options={"parts_inside": False})})
+    assert scope(apart, detection=whole).needed_parts() == ("model.clip_l", "model.t5xxl")
 
 
 @pytest.mark.parametrize("name", catalog.algorithms())

@@ -128,6 +128,18 @@ FIRES = {
     "names with a prefix": Fires(
         model.names_are_read, "model.path", "error", family="flux", facts=seen(prefix="odd."), mends=False
     ),
+    "a file by another ending": Fires(
+        model.files_are_safetensors, "model.path", "error", {"model.path": __file__}, mends=False
+    ),
+    "a folder where a file is read": Fires(
+        model.folders_are_read, "model.path", "error", {"model.path": "/"}, family="flux", mends=False
+    ),
+    "native settings of nobody": Fires(
+        choices.native_tables_are_read, "native.khoya", "error", {"native": {"khoya": {}}}, mends=False
+    ),
+    "native settings of another engine": Fires(
+        choices.native_tables_are_read, "native.simpletuner", "info", {"native": {"simpletuner": {"a": 1}}}, mends=False
+    ),
     "a part too many": Fires(model.parts_are_there, "model.clip_l", "warning", {"model.clip_l": "/a/clip.safetensors"}),
     "a part that is gone": Fires(model.parts_are_there, "model.vae", "error", {"model.vae": "/a/vae.safetensors"}),
     "a part too few": Fires(

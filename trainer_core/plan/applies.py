@@ -129,9 +129,10 @@ class Scope:
     def needed_parts(self) -> tuple[str, ...]:
         """The settings (dotted paths) of the files that must lie beside the model."""
         claim = self.claim
-        if claim is None or (self.detection is not None and self.detection.role == "checkpoint"):
+        if claim is None:
             return ()
-        return tuple(f"model.{part}" for part in PARTS if part in claim.parts and part not in claim.optional_parts)
+        needed = claim.needed_parts(self.detection.parts if self.detection else ())
+        return tuple(f"model.{part}" for part in PARTS if part in needed)
 
     def choices(self, path: str) -> dict[str, str]:
         """What a choice can be set to: those the engine has, and what is set; "" or the reason why one cannot be taken."""

@@ -221,7 +221,7 @@ class ScheduleSettings(Section):
     timescale: Annotated[int | None, Field(title="Time scale", ge=1, le=1_000_000, json_schema_extra=unit("steps"))] = (
         None
     )
-    """After how many steps an inverse square root schedule has fallen to 70 %; empty means the warm-up."""
+    """After how many steps an inverse square root schedule has fallen to 70 %; empty means the warm-up, or 10000."""
     min_snr_gamma: Annotated[float, Field(title="Min-SNR gamma", ge=0, le=20)] = 0.0
     """Evens out easy and hard noise levels; 5 is usual, 0 turns it off."""
     noise_offset: Annotated[float, Field(title="Noise offset", ge=0, le=1)] = 0.0

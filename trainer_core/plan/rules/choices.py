@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
-from trainer_core import catalog
+from trainer_core import catalog, registry
 from trainer_core.plan import fields
 from trainer_core.plan.rules.case import Case
 from trainer_core.plan.sections import NetworkSettings, Section
@@ -46,6 +47,21 @@ def settings_are_read(case: Case) -> Iterator[Problem]:
     for name in ("algorithm", *sorted(_all_settings(catalog.algorithms()))):
         if getattr(plan.network, name) != NetworkSettings.model_fields[name].default:
             yield _no_effect(f"network.{name}", "when no network is trained")
+
+
+def native_tables_are_read(case: Case) -> Iterator[Problem]:
+    """Native settings are those of an engine that is known, and of the one that trains."""
+    if case.backend is None:
+        return
+    known = [backend.manifest.id for backend in registry.available(include_hidden=True)]
+    for name in case.plan.native:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            yield Problem(f"native.{name}", "error", f"There is no training engine called {name!r:.60}.{hint}")
+        elif name != case.backend.manifest.id and case.plan.native[name]:
+            message = f"These settings are for {name}; this training is done by {case.backend.manifest.title}."
+            yield Problem(f"native.{name}", "info", message)
 
 
 def optimizer_works_here(case: Case) -> Iterator[Problem]:

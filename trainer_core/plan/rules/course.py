@@ -9,7 +9,7 @@ from trainer_core.plan.rules.case import Case
 from trainer_core.problems import Fix, Problem
 
 LATENT_PX = 8
-"""How many pixels of a side one latent pixel stands for, in all families so far."""
+"""How many pixels of a side one latent pixel stands for; an engine that wants more declares `sample_step`."""
 
 
 def schedule_fits(case: Case) -> Iterator[Problem]:
@@ -33,10 +33,11 @@ def schedule_fits(case: Case) -> Iterator[Problem]:
 def samples_can_be_drawn(case: Case) -> Iterator[Problem]:
     """The sides of a sample are whole latent pixels: sd-scripts would round them down unasked, SimpleTuner would stop."""
     sampling = case.plan.sampling
+    step = case.claim.options.get("sample_step", LATENT_PX) if case.claim else LATENT_PX
     for path, side in (("sampling.width", sampling.width), ("sampling.height", sampling.height)):
-        if sampling.every_steps and side % LATENT_PX:
-            nearest = round(side / LATENT_PX) * LATENT_PX
-            message = f"The sides of a sample must be multiples of {LATENT_PX}."
+        if sampling.every_steps and side % step:
+            nearest = max(step, round(side / step) * step)
+            message = f"The sides of a sample must be multiples of {step}."
             yield Problem(path, "error", message, Fix(f"Use {nearest}", {path: nearest}))
 
 
@@ -59,6 +60,12 @@ def learning_rate_suits_optimizer(case: Case) -> Iterator[Problem]:
         what = "the LoRA" if plan.model.method == "lora" else "what is trained"
         message = f"A learning rate of {rate:g} destroys {what} with {optimizer.title}; {usual:g} is usual."
         yield Problem("optimizer.learning_rate", "warning", message, fix)
+    te_rate = plan.optimizer.text_encoder_learning_rate
+    if plan.network.train_text_encoder and not optimizer.adapts and te_rate > most:
+        usual = type(plan.optimizer)().text_encoder_learning_rate
+        fix = Fix(f"Use {usual:g}", {"optimizer.text_encoder_learning_rate": usual})
+        message = f"A learning rate of {te_rate:g} destroys the text encoder with {optimizer.title}."
+        yield Problem("optimizer.text_encoder_learning_rate", "warning", message, fix)
     if optimizer.schedule_free and plan.schedule.scheduler != "constant":
         fix = Fix("Use constant", {"schedule.scheduler": "constant", "schedule.warmup_steps": 0})
         message = f"{optimizer.title} takes no learning rate curve: the schedule has no effect."
@@ -68,6 +75,12 @@ def learning_rate_suits_optimizer(case: Case) -> Iterator[Problem]:
 def curve_fits_scheduler(case: Case) -> Iterator[Problem]:
     """The schedule has the parts its curve is made of."""
     schedule = case.plan.schedule
+    if schedule.scheduler == "inverse_sqrt" and not schedule.warmup_steps and schedule.timescale is None:
+        # Source: transformers, get_inverse_sqrt_schedule: without a warm-up the time scale is 10000 steps.
+        tenth = max(1, schedule.steps // 10)
+        message = "Without a warm-up and a time scale this rate hardly falls: it takes 10000 steps for a third."
+        fix = Fix(f"Use a time scale of {tenth}", {"schedule.timescale": tenth})
+        yield Problem("schedule.timescale", "warning", message, fix)
     if schedule.scheduler == "warmup_stable_decay":
         if not schedule.decay_steps:
             tenth = max(1, schedule.steps // 10)

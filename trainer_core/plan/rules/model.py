@@ -57,6 +57,30 @@ def model_is_no_blind_link(case: Case) -> Iterator[Problem]:
         )
 
 
+def files_are_safetensors(case: Case) -> Iterator[Problem]:
+    """Every model file is called .safetensors, in these very letters: by another ending an engine reads it as a pickle.
+
+    Source: sd-scripts, library/model_util.py, load_checkpoint_with_text_encoder_conversion: torch.load of anything else.
+    """
+    model = case.plan.model
+    for name in MODEL_FILES:
+        path = places.typed(getattr(model, name))
+        is_file = getattr(model, name) and places.is_there(path) and not places.is_folder(path)
+        if is_file and path.suffix != ".safetensors":
+            message = (
+                f"{path.name} is not called .safetensors. Engines read other files as programs, so Easel does not."
+            )
+            yield Problem(f"model.{name}", "error", f"{message} Rename or convert it.")
+
+
+def folders_are_read(case: Case) -> Iterator[Problem]:
+    """The engine reads this family from a diffusers folder, where one is given; else it declares `folders = false`."""
+    claim, path = case.claim, case.plan.model.path
+    if claim is not None and not claim.options.get("folders", True) and path and places.is_folder(places.typed(path)):
+        message = "This engine reads models of this family from one .safetensors file, not from a diffusers folder."
+        yield Problem("model.path", "error", message)
+
+
 def names_are_read(case: Case) -> Iterator[Problem]:
     """The tensors of a file are named as the engine expects: it declares what it takes before the names as `prefixes`."""
     detection, claim = case.facts.detection, case.claim
@@ -71,7 +95,7 @@ def parts_are_there(case: Case) -> Iterator[Problem]:
     """The files a model needs beside it are named and exist, and no file is named that nothing reads."""
     known, claim = fields.all_fields(), case.claim
     detection = case.facts.detection
-    inside = detection is not None and detection.role == "checkpoint"
+    needed = claim.needed_parts(detection.parts if detection else ()) if claim else ()
     for part in PARTS:
         path, value = f"model.{part}", getattr(case.plan.model, part)
         title = known[path].title
@@ -82,7 +106,7 @@ def parts_are_there(case: Case) -> Iterator[Problem]:
             yield Problem(path, "error", f"The {title} {value} does not exist.", Fix("Name none", {path: ""}))
         elif claim is None:
             continue
-        elif not value and part in claim.parts and part not in claim.optional_parts and not inside:
+        elif not value and part in needed:
             yield Problem(path, "error", f"This model needs a {title} file beside it, and none is named.")
 
 
