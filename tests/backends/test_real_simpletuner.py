@@ -20,7 +20,6 @@ STEPS = 4
 GIB = 1024**3
 
 RUNS = {
-    "LoRA with Prodigy": {"optimizer.name": "Prodigy", "optimizer.learning_rate": 1.0, "optimizer.d0": 1e-4},
     "LoCon with Adan": {
         "network.algorithm": "locon",
         "network.conv_rank": 2,
@@ -34,12 +33,13 @@ RUNS = {
         "dataset.shuffle_captions": True,
         "memory.cache_latents": False,
     },
-    "LoKr with Adafactor": {
+    "LoKr with Prodigy": {
         "network.algorithm": "lokr",
         "network.factor": 4,
         "network.targets": "attention",
-        "optimizer.name": "Adafactor",
-        "optimizer.decay_rate": -0.7,
+        "optimizer.name": "Prodigy",
+        "optimizer.learning_rate": 1.0,
+        "optimizer.d0": 1e-4,
     },
     "the model itself with StableAdamW": {
         "model.method": "full",
