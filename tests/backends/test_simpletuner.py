@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import re
 from pathlib import Path
 
@@ -19,6 +20,8 @@ ELSEWHERE = engine_plans.STAGED | engine_plans.DELIVERED | engine_plans.NAMED_BY
 OWNED = set(backend.manifest.tables["options"]["owned"])
 FAMILIES = sorted(backend.manifest.families)
 CELLS = engine_plans.cells(backend)
+WITHOUT_A_FIX = {"dataset.path", "output.copy_to"}
+"""Folders that do not exist in a test."""
 
 
 def place(version: str = "4.10.1", accelerator: str = "cuda"):
@@ -302,3 +305,23 @@ def test_a_last_step_that_is_not_saved_is_an_error_when_alpha_is_not_the_rank():
     (problem,) = [problem for problem in found(plan) if problem.path == "output.save_every_steps"]
     assert problem.severity == "error"
     assert problem.fix.changes == {"output.save_every_steps": 380}
+
+
+@pytest.mark.parametrize(("family", "method"), CELLS)
+def test_accepting_what_is_offered_ends_in_a_plan_that_can_be_trained(family, method):
+    """Plans in which a third of all settings is another; a problem without a fix names what nobody can know."""
+    draw = random.Random(f"{family} {method}")
+    free = [path for path in fields.all_fields() if path not in ("model.path", "model.family", "model.method")]
+    for _ in range(30):
+        chosen = draw.sample(free, len(free) // 3)
+        values = {path: engine_plans.other_value(fields.all_fields()[path]) for path in chosen}
+        for _ in range(12):
+            plan = full_plan(family, method, **{path.replace(".", "__"): value for path, value in values.items()})
+            fixes = [each.fix for each in engine_plans.problems(backend, plan, engine_plans.CARD) if each.fix]
+            if not fixes:
+                break
+            for fix in fixes:
+                values |= fix.changes
+        left = {each.path for each in blocking(engine_plans.problems(backend, plan, engine_plans.CARD))}
+        assert left <= WITHOUT_A_FIX, values
+        assert unknown(plan) == []
