@@ -69,7 +69,7 @@ def _moved_away(plan: TrainingPlan, cell: Mapping[str, Any]) -> Iterator[Problem
         return
     if not cell.get("offload_checkpointing"):
         yield no_effect(path, "the engine cannot do it with this model.")
-    elif memory.blocks_to_swap:
+    elif memory.blocks_to_swap and not cell.get("swap_and_offload"):
         # Source: assert_extra_args: "blocks_to_swap is not supported with cpu_offload_checkpointing".
         message = "The engine stops when blocks are swapped and checkpoints offloaded at once."
         yield Problem(path, "error", message, Fix("Swap blocks only", {path: False}))

@@ -28,6 +28,7 @@ def check(
     yield from _arguments(plan, native.get("network_args", ()), cell, manifest)
     yield from _prediction(plan, native)
     yield from _together(plan, native)
+    yield from _values(plan, native)
     if native.get("adaptive_noise_scale") and not plan.schedule.noise_offset:
         # Source: library/train_util.py, verify_training_args.
         message = "adaptive_noise_scale changes the noise offset, so schedule.noise_offset must be more than 0."
@@ -66,6 +67,7 @@ def _arguments(
     kind = manifest.tables["algorithms"].get(plan.network.algorithm, {})
     module = kind.get("module", cell.get("network", ""))
     known = manifest.tables["network_arguments"].get(module, ())
+    values = manifest.tables["network_argument_values"].get(module, {})
     settings = manifest.tables["network_settings"]
     for entry in entries:
         key, separator, value = (part.strip() for part in entry.partition("="))
@@ -88,6 +90,10 @@ def _arguments(
             yield Problem(path, "error", f"{module} does not read {key!r:.60} and would ignore it.{hint}")
         elif not separator or not value:
             yield Problem(path, "error", f"{entry!r:.80} is not of the form key=value.")
+        elif key.startswith("loraplus_") and not _is_number(value):
+            yield Problem(path, "error", f"{key} is a number, not {value!r:.40}.")
+        elif value not in (choices := values.get(key, [value])):
+            yield Problem(path, "error", f"{key} must be one of {', '.join(choices)}, not {value!r:.40}.")
         elif key == "train_t5xxl" and value.lower() == "true" and plan.memory.cache_text_encoder:
             # Source: flux_train_network.py and sd3_train_network.py, post_process_network.
             yield Problem(path, "error", "A T5 that is trained cannot be cached: turn memory.cache_text_encoder off.")
@@ -98,28 +104,48 @@ def _reads(algorithm: str) -> tuple[str, ...]:
 
 
 def _together(plan: TrainingPlan, native: Mapping[str, Any]) -> Iterator[Problem]:
-    """Native settings against settings of the plan that exclude them, or that they need."""
-    memory = plan.memory
-    for name in ("token_warmup_step", "weighted_captions", "caption_dropout_every_n_epochs"):
-        # Source: library/train_util.py, is_text_encoder_output_cacheable; sdxl_train.py.
-        if native.get(name) and memory.cache_text_encoder:
-            yield Problem(
-                f"{PATH}.{name}",
-                "error",
-                f"{name} changes captions, which are cached: turn memory.cache_text_encoder off.",
-            )
-    if native.get("unsloth_offload_checkpointing") and (memory.blocks_to_swap or memory.offload_checkpointing):
-        # Source: anima_train_network.py, assert_extra_args.
-        message = "unsloth_offload_checkpointing excludes swapped blocks and offloaded checkpoints."
-        yield Problem(f"{PATH}.unsloth_offload_checkpointing", "error", message)
-    if native.get("masked_loss") and not native.get("alpha_mask"):
-        # Source: library/custom_train_functions.py, apply_masked_loss: without a mask the loss stays as it is.
-        yield Problem(f"{PATH}.masked_loss", "error", "masked_loss does nothing without alpha_mask.")
+    """Native settings against settings of the plan that exclude them, or that they need: each a name, when, and why."""
+    memory, optimizer = plan.memory, catalog.optimizers()[plan.optimizer.name]
+    workers = native.get("max_data_loader_n_workers", 0 if memory.cache_latents else 4)
+    moved = memory.blocks_to_swap or memory.offload_checkpointing
+    captions = "it changes captions, which are cached: turn memory.cache_text_encoder off."
+    # Source: the scripts' own checks, and what they were seen to do: is_text_encoder_output_cacheable, assert_extra_args,
+    # apply_masked_loss, patch_adafactor_fused (which would step the first of split optimizers alone), DataLoader.
+    pairs = (
+        ("token_warmup_step", memory.cache_text_encoder, captions),
+        ("weighted_captions", memory.cache_text_encoder, captions),
+        ("caption_dropout_every_n_epochs", memory.cache_text_encoder, captions),
+        ("enable_wildcard", memory.cache_text_encoder, captions),
+        ("unsloth_offload_checkpointing", moved, "it excludes swapped blocks and offloaded checkpoints."),
+        ("masked_loss", not native.get("alpha_mask"), "it does nothing without alpha_mask."),
+        ("blockwise_fused_optimizers", memory.fused_backward, "it excludes memory.fused_backward."),
+        ("blockwise_fused_optimizers", optimizer.schedule_free, "it does not work with a schedule-free optimizer."),
+        ("fused_optimizer_groups", memory.fused_backward, "it excludes memory.fused_backward."),
+        ("train_t5xxl", memory.cache_text_encoder, captions),
+        ("train_t5xxl", not plan.network.train_text_encoder, "it needs network.train_text_encoder."),
+        ("fp8_base_unet", memory.mixed_precision == "no", "it needs bf16 or fp16 to compute in."),
+        ("persistent_data_loader_workers", not workers, "there are none: give max_data_loader_n_workers."),
+        ("use_style_template", native.get("use_object_template"), "of two templates the engine takes the other."),
+    )
+    for name, excluded, why in pairs:
+        if native.get(name) and excluded:
+            yield Problem(f"{PATH}.{name}", "error", f"{name} cannot be set here: {why}")
+
+
+def _values(plan: TrainingPlan, native: Mapping[str, Any]) -> Iterator[Problem]:
+    """Values of the right type that the engine would stop at, or not read."""
     sampling = native.get("timestep_sampling")
     if plan.schedule.flow_shift and sampling not in (None, "shift", "sigma"):
         # Source: library/flux_train_utils.py, get_noisy_model_input_and_timesteps.
         message = f"With timestep_sampling {sampling} the flow shift is not read: set schedule.flow_shift to 0, or shift here."
         yield Problem(f"{PATH}.timestep_sampling", "error", message)
+    if native.get("attn_mode") == "sageattn":
+        # Source: library/attention.py: it computes no gradients.
+        yield Problem(f"{PATH}.attn_mode", "error", "SageAttention is for drawing pictures and cannot train.")
+    for name, count in (("block_lr", 23), ("face_crop_aug_range", 2)):
+        # Source: sdxl_train.py, "block_lr must have 23 values"; library/train_util.py, verify_training_args.
+        if name in native and [_is_number(part) for part in str(native[name]).split(",")] != [True] * count:
+            yield Problem(f"{PATH}.{name}", "error", f"{name} must be {count} numbers with commas between them.")
 
 
 def _prediction(plan: TrainingPlan, native: Mapping[str, Any]) -> Iterator[Problem]:
@@ -131,6 +157,14 @@ def _prediction(plan: TrainingPlan, native: Mapping[str, Any]) -> Iterator[Probl
     if native.get("v_pred_like_loss") and predicts_v:
         message = "v_pred_like_loss is for models that predict noise; this one predicts v."
         yield Problem(f"{PATH}.v_pred_like_loss", "error", message)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_more(value: Any, limit: int) -> bool:

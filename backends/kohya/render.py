@@ -39,8 +39,8 @@ def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSp
     }
     if cell.get("captions") == "metadata":
         files[pictures.METADATA] = pictures.metadata(place)
-    if trained.uses_own_layers(plan, cell, manifest):
-        files[trained.LAYERS] = tomli_w.dumps(manifest.tables["layers"])
+    if layers := trained.own_layers(plan, cell, manifest):
+        files[trained.LAYERS] = tomli_w.dumps(layers)
     if plan.sampling.every_steps:
         files[PROMPTS] = pictures.prompts(plan, cell)
     return JobSpec(

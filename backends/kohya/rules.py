@@ -17,6 +17,7 @@ from trainer_core.plan.rules.data import GENERIC_TRIGGERS
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Fix, Problem
 
+KNOWN_WORDS = GENERIC_TRIGGERS - {"1girl", "1boy"}  # CLIP's vocabulary has no words with digits
 CONVOLUTION_SETTINGS = ("conv_rank", "conv_alpha", "tucker")
 
 
@@ -26,7 +27,7 @@ def check(
     """The Problems of everything but memory and native settings."""
     yield from _model(plan, cell, machine)
     yield from _buckets(plan, cell)
-    yield from _pictures(plan)
+    yield from _pictures(plan, cell)
     yield from _cached_captions(plan, cell)
     yield from _trained(plan, cell)
     yield from _network(plan, cell)
@@ -83,14 +84,19 @@ def _buckets(plan: TrainingPlan, cell: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem("dataset.bucket_step", "info", message)
 
 
-def _pictures(plan: TrainingPlan) -> Iterator[Problem]:
-    settings = plan.dataset
+def _pictures(plan: TrainingPlan, cell: Mapping[str, Any]) -> Iterator[Problem]:
+    settings, from_one_file = plan.dataset, cell.get("captions") == "metadata"
+    if from_one_file and not plan.memory.cache_latents:
+        # Source: fine_tune.py: its dataset asks the caching strategy, which is set only when latents are cached.
+        message = "The script for this needs cached latents: without them it stops."
+        yield Problem("memory.cache_latents", "error", message, Fix("Cache latents", {"memory.cache_latents": True}))
     for name in ("random_crop", "color_augmentation"):
         # Source: library/train_util.py, is_latent_cacheable.
         if getattr(settings, name) and plan.memory.cache_latents:
             title = fields.all_fields()[f"dataset.{name}"].title
             message = f"{title} changes the picture at each step, so its latents cannot be cached."
-            fix = Fix("Do not cache latents", {"memory.cache_latents": False})
+            leave = Fix("Leave it out", {f"dataset.{name}": False})
+            fix = leave if from_one_file else Fix("Do not cache latents", {"memory.cache_latents": False})
             yield Problem(f"dataset.{name}", "error", message, fix)
     if settings.keep_tokens and not settings.shuffle_captions and not settings.tag_dropout:
         fix = Fix("Set it to 0", {"dataset.keep_tokens": 0})
@@ -101,8 +107,8 @@ def _pictures(plan: TrainingPlan) -> Iterator[Problem]:
         for name in ("caption_dropout", "tag_dropout"):
             if getattr(settings, name):
                 yield no_effect(f"dataset.{name}", "the captions of a new word are never left out.")
-        if settings.trigger.strip().lower() in GENERIC_TRIGGERS:
-            # Source: the same file: "tokenizer has same word to token string".
+        if settings.trigger.strip() in KNOWN_WORDS:
+            # Source: the same file: "tokenizer has same word to token string". The whole vocabulary is not at hand here.
             message = "The engine stops when the new word is one the model knows already."
             yield Problem("dataset.trigger", "error", message)
 
@@ -168,9 +174,14 @@ def _network(plan: TrainingPlan, cell: Mapping[str, Any]) -> Iterator[Problem]:
         for name in CONVOLUTION_SETTINGS:
             if name in read and getattr(network, name) not in (None, False):
                 yield no_effect(f"network.{name}", why)
-    if network.targets == "attention" and "targets" in read and not cell.get("convolutions"):
-        # Source: lycoris/config.py, "attn-only": it names the layers of the U-Nets only, and nothing would be trained.
-        message = "The engine finds attention layers by themselves in SD and SDXL only."
+    if network.algorithm == "boft" and network.rank < cell["boft_rank"]:
+        # Source: lycoris/functional/general.py, power2factorization: "It is impossible to decompose ...".
+        least = cell["boft_rank"]
+        message = f"BOFT cuts the layers of this model only from rank {least} on."
+        yield Problem("network.rank", "error", message, Fix(f"Use {least}", {"network.rank": least}))
+    if network.targets == "attention" and "targets" in read and not cell.get("attention_layers"):
+        # Source: lycoris/config.py, "attn-only": it names layers that this model does not have, and nothing would be trained.
+        message = "The engine does not find the attention layers of this model by themselves."
         fix = Fix("Use attention_mlp", {"network.targets": "attention_mlp"})
         yield Problem("network.targets", "error", message, fix)
 

@@ -46,21 +46,22 @@ def _network(plan: TrainingPlan, cell: Mapping[str, Any], manifest: BackendManif
     if encoders:
         table["text_encoder_lr"] = [float(plan.optimizer.text_encoder_learning_rate)] * encoders
     # What is asked for natively comes last: the engine takes the last of two arguments of one name.
-    own = (
-        [f"preset={LAYERS.as_posix()}"] if uses_own_layers(plan, cell, manifest) else []
-    )  # it stands in the run folder
+    own = [f"preset={LAYERS.as_posix()}"] if own_layers(plan, cell, manifest) else []  # it stands in the run folder
     if arguments := [*kind.get("arguments", ()), *_arguments(network, settings, manifest), *own]:
         table["network_args"] = arguments
     return table
 
 
-def uses_own_layers(plan: TrainingPlan, cell: Mapping[str, Any], manifest: BackendManifest) -> bool:
-    """Whether LyCORIS is given a choice of layers as a file, in place of its own named "full"."""
-    network = plan.network
-    reads = "targets" in catalog.algorithms()[network.algorithm].settings
+def own_layers(plan: TrainingPlan, cell: Mapping[str, Any], manifest: BackendManifest) -> Mapping[str, Any] | None:
+    """The choice of layers that LyCORIS is given as a file, where its own of that name does not work; else None."""
+    network, layers = plan.network, manifest.tables["layers"]
     module = manifest.tables["algorithms"].get(network.algorithm, {}).get("module")
-    wanted = plan.model.method == "lora" and network.targets in ("", "full")
-    return wanted and reads and module == "lycoris.kohya" and bool(cell.get("own_layers"))
+    if plan.model.method != "lora" or module != "lycoris.kohya":
+        return None
+    if network.algorithm in layers:
+        return layers[network.algorithm]
+    reads = "targets" in catalog.algorithms()[network.algorithm].settings
+    return layers["full"] if reads and network.targets in ("", "full") and cell.get("own_layers") else None
 
 
 def _arguments(network: NetworkSettings, settings: tuple[str, ...], manifest: BackendManifest) -> list[str]:

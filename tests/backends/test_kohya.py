@@ -156,6 +156,10 @@ def test_lycoris_gets_a_choice_of_layers_that_names_none_twice():
         configuration(engine_plans.plan("sd15", network__algorithm="locon"))["network_args"][-1]
         == "preset=engine/layers.toml"
     )
+    ia3 = tomllib.loads(
+        backend.render(engine_plans.plan("sdxl", network__algorithm="ia3"), place()).files[trained.LAYERS]
+    )
+    assert ia3["use_fnmatch"]
     for values in ({"network__algorithm": "lora"}, {"network__algorithm": "lokr", "network__targets": "attention"}):
         assert trained.LAYERS not in backend.render(engine_plans.plan("sd15", **values), place()).files
     assert trained.LAYERS not in backend.render(engine_plans.plan("sdxl", network__algorithm="locon"), place()).files
@@ -240,6 +244,10 @@ def test_small_resolutions_get_buckets_the_engine_accepts():
         ("sd15", {"schedule__scheduler": "constant", "schedule__warmup_steps": 10}, "schedule.warmup_steps"),
         ("sd15", {"memory__mixed_precision": "fp16"}, "memory.mixed_precision"),
         ("sd15", {"model__clip_skip": 2}, "model.clip_skip"),
+        ("sd15", {"network__algorithm": "boft", "network__rank": 4}, "network.rank"),
+        ("sd15", {"model__method": "full", "memory__cache_latents": False}, "memory.cache_latents"),
+        ("sd15", {"model__method": "full", "dataset__random_crop": True}, "dataset.random_crop"),
+        ("sd3", {"network__algorithm": "loha", "network__targets": "attention"}, "network.targets"),
         (
             "sd15",
             {"optimizer__name": "Prodigy", "optimizer__learning_rate": 1.0, "network__train_text_encoder": True},
@@ -324,6 +332,8 @@ def test_the_default_plan_has_no_problems_on_a_gpu(family, method):
         ("metadata_thumbnail", "/home/user/.ssh/id_ed25519", "any file of this machine"),
         ("network_weights", "/models/old.SAFETENSORS", "must be a .safetensors file"),
         ("masked_loss", True, "does nothing without alpha_mask"),
+        ("block_lr", "1e-4", "no option"),
+        ("network_args", ["loraplus_lr_ratio=many"], "is a number"),
         ("save_last_n_steps", 10, "never deleted"),
         ("network_args", ["loraplus_lr_ratio"], "not of the form"),
         ("scale_v_pred_loss_like_noise_pred", True, "predict v"),

@@ -89,5 +89,7 @@ def curve_fits_scheduler(case: Case) -> Iterator[Problem]:
             yield Problem("schedule.decay_steps", "error", message, fix)
         elif schedule.warmup_steps + schedule.decay_steps > schedule.steps:
             message = "Warm-up and decay together are longer than the training."
-            fix = Fix("Decay over the last tenth", {"schedule.decay_steps": schedule.steps // 10})
+            tenth = max(1, schedule.steps // 10)
+            shorter = {"schedule.decay_steps": tenth, "schedule.warmup_steps": min(schedule.warmup_steps, tenth)}
+            fix = Fix("A tenth for each", {**shorter, "schedule.steps": max(schedule.steps, 2)})
             yield Problem("schedule.decay_steps", "error", message, fix)

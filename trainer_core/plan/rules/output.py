@@ -28,7 +28,7 @@ def name_is_good(case: Case) -> Iterator[Problem]:
         return
     for path, text in (("output.name", name), ("output.prefix", plan.output.prefix)):
         clean = re.sub(rf"[{re.escape(FORBIDDEN_IN_NAMES)}\x00-\x1f\x7f]", "-", text).strip(" .")
-        clean = clean.encode("utf-8", "replace")[:LONGEST_NAME_BYTES].decode("utf-8", "ignore")
+        clean = clean.encode("utf-8", "replace")[:LONGEST_NAME_BYTES].decode("utf-8", "ignore").rstrip(" .")
         if clean != text:
             message = f"{text!r:.100} cannot be part of a file name on every system."
             yield Problem(path, "error", message, Fix(f"Use {clean or 'lora'!r}", {path: clean or "lora"}))
