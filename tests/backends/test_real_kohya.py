@@ -22,8 +22,8 @@ RUNS = {
     "AdamW8bit": ({"optimizer.name": "AdamW8bit"}, 9),
     "Prodigy": ({"optimizer.name": "Prodigy", "optimizer.learning_rate": 1.0, "optimizer.d0": 1e-4}, 9),
     "Lion": ({"optimizer.name": "Lion", "optimizer.beta2": 0.95}, 9),
-    "LoCon": ({"network.algorithm": "locon", "network.conv_rank": 2, "network.conv_alpha": 1.0}, 11),
-    "LoHa": ({"network.algorithm": "loha"}, 11),
+    "LoCon": ({"network.algorithm": "locon", "network.conv_rank": 2, "network.conv_alpha": 1.0}, 13),
+    "LoHa": ({"network.algorithm": "loha"}, 13),
     "LoKr": ({"network.algorithm": "lokr", "network.factor": 8, "network.targets": "attention_mlp"}, 11),
     "full": (
         {
