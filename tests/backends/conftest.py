@@ -6,11 +6,32 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from trainer_core.runs.run import Run
+from trainer_core.demo import assets
+from trainer_core.demo.dataset import draw_dataset
+from trainer_core.events import Step
+from trainer_core.runs.run import FINAL_STATES, Run, RunState
+
+GIB = 1024**3
+STEPS = 4
+SMALL = {
+    "dataset.trigger": "blobbert",
+    "dataset.resolution": 64,
+    "network.rank": 4,
+    "network.alpha": 2.0,
+    "schedule.steps": STEPS,
+    "schedule.scheduler": "constant",
+    "optimizer.learning_rate": 1e-3,
+    "memory.mixed_precision": "no",
+    "memory.gradient_checkpointing": False,
+    "output.name": "blob",
+    "output.save_every_steps": 2,
+}
+"""A plain LoRA with AdamW, at a size a CPU can do."""
 
 
 @pytest.fixture
@@ -38,3 +59,28 @@ def launch(tmp_path):
     for run in launched:
         run.stop(grace_s=2)
         run.directory.remove()
+
+
+@pytest.fixture
+def train(launch, tmp_path):
+    """Trains with an engine what differs from `SMALL`, and gives the folder of the results once the run was accepted."""
+
+    def to_the_end(engine, name, values):
+        draw_dataset(tmp_path / "pictures")
+        settings = {**SMALL, **values, "output.folder": tmp_path / "out", "dataset.path": tmp_path / "pictures"}
+        words = [f"--set={path}={value}" for path, value in settings.items()]
+        run = launch(["--engine", engine, "--model", assets.make_base(engine), *words])
+        deadline = time.monotonic() + 1000
+        while run.state not in FINAL_STATES:
+            assert time.monotonic() < deadline, run.summary
+            time.sleep(0.5)
+        assert run.state is RunState.COMPLETED, (run.diagnosis, run.result)
+        steps = [event for event in run.events(0)[0] if isinstance(event, Step)]
+        assert [event.step for event in steps] == list(range(1, STEPS + 1))
+        assert all(event.loss is not None and event.learning_rate for event in steps)
+        assert run.result["acceptance"]["ok"]
+        figures = f"{run.result['seconds']:.0f} s, {run.result['peak_memory_bytes'] / GIB:.1f} GiB"
+        print(f"\n{engine}, {name}: {figures}, {run.result['acceptance']}", file=sys.stderr)
+        return tmp_path / "out"
+
+    return to_the_end

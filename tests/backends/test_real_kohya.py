@@ -3,19 +3,11 @@
 Each run goes through `easel train` on a model of random weights, at a size a CPU can do, and ends with an accepted file.
 """
 
-import sys
-import time
-
 import pytest
 
 from trainer_core import environments, hardware, places
-from trainer_core.demo import assets
-from trainer_core.demo.dataset import draw_dataset
-from trainer_core.events import Step
-from trainer_core.runs.run import FINAL_STATES, RunState
 
 pytestmark = [pytest.mark.backend, pytest.mark.timeout(1200)]
-STEPS = 4
 GIB = 1024**3
 
 RUNS = {
@@ -45,19 +37,6 @@ RUNS = {
     ),
 }
 """What differs from a plain LoRA with AdamW, and the memory it takes on a CPU, in GiB."""
-COMMON = {
-    "dataset.trigger": "blobbert",
-    "dataset.resolution": 64,
-    "network.rank": 4,
-    "network.alpha": 2.0,
-    "schedule.steps": STEPS,
-    "schedule.scheduler": "constant",
-    "optimizer.learning_rate": 1e-3,
-    "memory.mixed_precision": "no",
-    "memory.gradient_checkpointing": False,
-    "output.name": "blob",
-    "output.save_every_steps": 2,
-}
 
 
 @pytest.fixture
@@ -68,28 +47,10 @@ def installed():
 
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.usefixtures("installed")
-def test_it_trains(name, launch, tmp_path):
+def test_it_trains(name, train):
     values, needed_gib = RUNS[name]
     machine = hardware.machine(places.home())
     if machine.accelerator.kind == "cpu" and machine.free_ram_bytes < needed_gib * GIB:
         pytest.skip(f"{name} needs {needed_gib} GiB of free memory on a CPU")
-    draw_dataset(tmp_path / "pictures")
-    settings = {**COMMON, **values, "output.folder": tmp_path / "out", "dataset.path": tmp_path / "pictures"}
-    words = [f"--set={path}={value}" for path, value in settings.items()]
-    run = launch(["--engine", "kohya", "--model", assets.make_base("kohya"), *words])
-    deadline = time.monotonic() + 1000
-    while run.state not in FINAL_STATES:
-        assert time.monotonic() < deadline, run.summary
-        time.sleep(0.5)
-    assert run.state is RunState.COMPLETED, (run.diagnosis, run.result)
-    steps = [event for event in run.events(0)[0] if isinstance(event, Step)]
-    assert [event.step for event in steps] == list(range(1, STEPS + 1))
-    assert all(event.loss is not None and event.learning_rate for event in steps)
-    assert run.result["acceptance"]["ok"]
-    assert (tmp_path / "out" / "blob.safetensors").is_file()
-    figures = run.result
-    print(
-        f"\n{name}: {figures['seconds']:.0f} s, {figures['peak_memory_bytes'] / GIB:.1f} GiB,"
-        f" {(tmp_path / 'out' / 'blob.safetensors').stat().st_size / 2**20:.2f} MiB, {figures['acceptance']}",
-        file=sys.stderr,
-    )
+    results = train("kohya", name, values)
+    assert (results / "blob.safetensors").is_file()
