@@ -82,7 +82,7 @@ class Trials:
         self.captions = {}
         for number in range(2):
             Image.new("RGB", (64, 64), (40 * number, 90, 120)).save(self.pictures / f"{number}.png")
-            self.captions[f"{number}.png"] = f"blobbert, a thing, {number}"
+            self.captions[f"{number}.png"] = f"blobbert, a girl, {number}"
             (self.pictures / f"{number}.txt").write_text(self.captions[f"{number}.png"])
         self.tokenizers = folder / "tokenizers"
         self.tokenizers.mkdir()
@@ -135,7 +135,7 @@ class Trials:
         installed = environments.installed("kohya")
         assert installed is not None
         cases, answers = self.folder / "cases.json", self.folder / "answers.json"
-        cases.write_text(json.dumps([{"id": name, "arguments": self._jobs[name]} for name in names]))
+        cases.write_text(json.dumps([self._case(name) for name in names]))
         variables = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "COLUMNS": "300", "CUDA_VISIBLE_DEVICES": ""}
         done = subprocess.run(
             [installed.python, HARNESS, cases, answers],
@@ -149,6 +149,9 @@ class Trials:
         assert done.returncode == 0, done.stderr[-2000:]
         lines = [json.loads(line) for line in answers.read_text("utf-8").splitlines()]
         return {line.pop("id"): Answer(**line) for line in lines}
+
+    def _case(self, name: str) -> dict[str, Any]:
+        return {"id": name, "folder": str(self.folder / name), "arguments": self._jobs[name]}
 
     def _file(self, name: str) -> Path:
         path = self.folder / f"{name}.safetensors"

@@ -2,9 +2,9 @@
 
     python refusals_kohya.py CASES.json ANSWERS.json
 
-Easel never imports it: it imports the engine. Each case is {"id", "arguments": [script, option, ...]}; its script is run
-as a program, with its own parser and its own checks, until the first model would be handed to accelerate: every check of a
-configuration lies before that. An answer is a line
+Easel never imports it: it imports the engine. Each case is {"id", "folder", "arguments": [script, option, ...]}; its
+script is run there as a program, with its own parser and its own checks, until the first model would be handed to
+accelerate: every check of a configuration lies before that. An answer is a line
 {"id", "outcome": "passed" | "refused" | "ended", "error", "trace", "log"}.
 
 Nothing of the engine is changed but what takes gigabytes, minutes or the network: the weights of a model are tensors
@@ -73,7 +73,8 @@ def main() -> None:
     sys.path.insert(0, str(Path.cwd()))
     with without_gigabytes(), answers.open("w", encoding="utf-8") as file:
         for case in json.loads(cases.read_text("utf-8")):
-            print(json.dumps({"id": case["id"], **answer(case["arguments"])}), file=file, flush=True)
+            with contextlib.chdir(case["folder"]):
+                print(json.dumps({"id": case["id"], **answer(case["arguments"])}), file=file, flush=True)
 
 
 def answer(arguments: list[str]) -> dict[str, str]:

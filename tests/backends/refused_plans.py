@@ -39,6 +39,8 @@ class Refused:
     says: str = ""
     severity: str = "error"
     forced: Mapping[str, Any] = field(default_factory=dict)
+    native: Mapping[str, Any] = field(default_factory=dict)
+    """Settings in the engine's own words; without them nothing is wrong."""
 
 
 def cases() -> dict[str, Refused]:
@@ -177,7 +179,7 @@ def _blocks(family: str, method: str, cell: Cell) -> Cases:
             ),
         )
         return
-    if "swap" in cell and family != "hunyuan_image":
+    if "swap" in cell and not cell.get("swap_and_offload"):
         values = {**offload, "memory__blocks_to_swap": 4}
         yield "swapped and offloaded", Refused(family, method, values, path, "stops", SWAP_AND_OFFLOAD)
     values = {**offload, "memory__gradient_checkpointing": False}
@@ -312,15 +314,63 @@ def _single() -> Cases:
             "accelerate does not support gradient_accumulation_steps when training multiple models",
         ),
     )
-    for family in ("sd3", "lumina2", "hunyuan_image", "anima"):
-        yield (
-            f"attention alone of {family}",
-            Refused(
-                family,
-                "lora",
-                {"network__algorithm": "lokr", "network__targets": "attention"},
-                "network.targets",
-                "stops",
-                "optimizer got an empty parameter list",
-            ),
-        )
+    yield (
+        "a bucket step above the resolution",
+        Refused(
+            "sd15",
+            "lora",
+            {"dataset__bucket_step": 128, "dataset__resolution": 64},
+            "dataset.bucket_step",
+            "stops",
+            "integer division or modulo by zero",
+        ),
+    )
+    yield (
+        "noise predicted by a flow model",
+        Refused("flux", "lora", {"model__prediction": "epsilon"}, "model.prediction", "is told nothing"),
+    )
+    yield (
+        "a warm-up for one that takes none",
+        Refused(
+            "sd15",
+            "lora",
+            {
+                "optimizer__name": "RAdamScheduleFree",
+                "schedule__scheduler": "constant",
+                "schedule__warmup_steps": 5,
+            },
+            "schedule.warmup_steps",
+            "is told nothing",
+            severity="warning",
+        ),
+    )
+    yield (
+        "convolutions in a transformer",
+        Refused(
+            "flux",
+            "lora",
+            {"network__algorithm": "lokr", "network__conv_rank": 2},
+            "network.conv_rank",
+            "looks away",
+            severity="warning",
+        ),
+    )
+    yield (
+        "latents that are not cached",
+        Refused(
+            "sd15",
+            "full",
+            {"memory__cache_latents": False},
+            "memory.cache_latents",
+            "stops",
+            "'NoneType' object has no attribute 'cache_suffix'",
+        ),
+    )
+    for family, claim in backend.manifest.families.items():
+        values: dict[str, Any] = {"network__algorithm": "boft", "network__rank": claim.options["boft_rank"] - 1}
+        says = "It is impossible to decompose"
+        yield "BOFT of too low a rank", Refused(family, "lora", values, "network.rank", "stops", says)
+        if not claim.options.get("attention_layers"):
+            values = {"network__algorithm": "lokr", "network__targets": "attention"}
+            says = "optimizer got an empty parameter list"
+            yield "attention alone", Refused(family, "lora", values, "network.targets", "stops", says)

@@ -1,0 +1,69 @@
+"""Native settings that a Problem keeps from sd-scripts, with what its scripts do to them where the Problem is overlooked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tests.backends.refused_plans import CACHED_CAPTIONS, Refused
+
+ARGUMENTS = "network_args"
+CACHED = {"memory__cache_text_encoder": True}
+SWAPPED = {"memory__blocks_to_swap": 4}
+OFFLOADED = {"memory__offload_checkpointing": True}
+PREDICTS_V = {"model__prediction": "v_prediction"}
+SHIFTED = {"schedule__flow_shift": 2.0}
+FREE = {"optimizer__name": "AdamWScheduleFree", "schedule__scheduler": "constant"}
+FUSED = {"optimizer__name": "Adafactor", "memory__fused_backward": True}
+UNSLOTH = {"unsloth_offload_checkpointing": True}
+
+ROWS: tuple[tuple[str, str, Mapping[str, Any], Mapping[str, Any], str], ...] = (
+    ("sd15", "lora", {"adaptive_noise_scale": 0.1}, {}, "adaptive_noise_scale requires noise_offset"),
+    ("sd15", "lora", {"scale_v_pred_loss_like_noise_pred": True}, {}, "can be enabled only with v_parameterization"),
+    ("sd15", "lora", {"v_pred_like_loss": 0.5}, PREDICTS_V, "v_pred_like_loss cannot be enabled with"),
+    ("sd15", "lora", {"min_bucket_reso": 256}, {}, "min_bucket_reso must be equal or less than resolution"),
+    ("sd15", "lora", {"max_bucket_reso": 64}, {}, "max_bucket_reso must be equal or greater than resolution"),
+    ("sd15", "lora", {"xformers": True}, {}, "No xformers"),
+    ("sd15", "lora", {"deepspeed": True}, {}, "SystemExit"),
+    ("sd15", "lora", {"resize_interpolation": "finest"}, {}, "is not a valid interpolation"),
+    ("sd15", "lora", {"masked_loss": True}, {}, ""),
+    ("sd15", "lora", {"face_crop_aug_range": "1"}, {}, "face_crop_aug_range must be two floats"),
+    ("sd15", "lora", {"persistent_data_loader_workers": True}, {}, "persistent_workers option needs num_workers > 0"),
+    ("sd15", "lora", {"fp8_base_unet": True}, {"memory__mixed_precision": "no"}, "fp8_base requires mixed precision"),
+    ("sd15", "textual_inversion", {"use_style_template": True, "use_object_template": True}, {}, ""),
+    ("sd15", "lora", {ARGUMENTS: ["block_dims=4,4"]}, {}, "block_dims must have 25 elements"),
+    ("sd15", "lora", {ARGUMENTS: ["loraplus_lr_ratio"]}, {}, "not enough values to unpack"),
+    ("sd15", "lora", {ARGUMENTS: ["lora_plus=4"]}, {}, ""),
+    ("sd15", "lora", {ARGUMENTS: ["loraplus_lr_ratio=many"]}, {}, "could not convert string to float"),
+    ("flux", "lora", {ARGUMENTS: ["train_blocks=middle"]}, {}, "invalid train_blocks"),
+    ("lumina2", "lora", {ARGUMENTS: ["train_blocks=middle"]}, {}, "invalid train_blocks"),
+    ("flux", "full", {"blockwise_fused_optimizers": True}, FREE, "Schedule-free optimizer is not supported"),
+    ("flux", "full", {"blockwise_fused_optimizers": True}, FUSED, ""),
+    ("sdxl", "full", {"fused_optimizer_groups": 4}, FUSED, ""),
+    ("sdxl", "full", {"block_lr": "1e-4,1e-5"}, {}, "block_lr must have 23 values"),
+    ("sd3", "full", {"train_t5xxl": True}, {}, "when training T5XXL, text encoder (CLIP-L/G) must be trained"),
+    ("sdxl", "lora", {"enable_wildcard": True}, CACHED, ""),
+    ("sdxl", "lora", {"token_warmup_step": 5.0}, CACHED, CACHED_CAPTIONS),
+    ("sdxl", "lora", {"caption_dropout_every_n_epochs": 2}, CACHED, ""),
+    ("sdxl", "full", {"weighted_captions": True}, CACHED, "weighted_captions is not supported when caching"),
+    ("flux", "lora", {ARGUMENTS: ["train_t5xxl=True"]}, CACHED, "T5XXL is trained"),
+    ("sd3", "lora", {ARGUMENTS: ["train_t5xxl=True"]}, CACHED, "T5XXL is trained"),
+    ("chroma", "lora", {"apply_t5_attn_mask": False}, {}, "apply_t5_attn_mask must be True for Chroma"),
+    ("anima", "lora", UNSLOTH, SWAPPED, "blocks_to_swap is not supported with unsloth_offload_checkpointing"),
+    ("anima", "full", UNSLOTH, OFFLOADED, "Cannot use both --unsloth_offload_checkpointing"),
+    ("anima", "lora", {"attn_mode": "sageattn"}, {}, ""),
+    ("anima", "lora", {"timestep_sampling": "sigmoid"}, SHIFTED, ""),
+)
+"""Family, method, the native setting, values of the plan it meets, and what the engine raises ("": it looks away)."""
+
+
+def cases() -> dict[str, Refused]:
+    """Every case by a name that says what it is about."""
+    found = {}
+    for family, method, native, values, says in ROWS:
+        name, value = next(iter(native.items()))
+        beside = f", {', '.join(values)}" if values else ""
+        found[f"{family}, {method}: {name} = {value}{beside}"] = Refused(
+            family, method, values, f"native.kohya.{name}", "stops" if says else "looks away", says, native=native
+        )
+    return found
