@@ -58,8 +58,8 @@ def own_layers(plan: TrainingPlan, cell: Mapping[str, Any], manifest: BackendMan
     module = manifest.tables["algorithms"].get(network.algorithm, {}).get("module")
     if plan.model.method != "lora" or module != "lycoris.kohya":
         return None
-    if network.algorithm in layers:
-        return layers[network.algorithm]
+    if own := manifest.tables["algorithms"][network.algorithm].get("layers"):
+        return layers[own]
     reads = "targets" in catalog.algorithms()[network.algorithm].settings
     return layers["full"] if reads and network.targets in ("", "full") and cell.get("own_layers") else None
 

@@ -69,9 +69,10 @@ def command(plan: TrainingPlan, place: Place) -> tuple[str, ...]:
 
 
 def _words(name: str, value: Any) -> tuple[str, ...]:
+    """One word, so that a value can never become an option of its own; a switch is named when it is on."""
     if isinstance(value, bool):
         return (f"--{name}",) if value else ()
-    return (f"--{name}", str(value))
+    return (f"--{name}={value}",)
 
 
 def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[str, Any]:

@@ -160,6 +160,7 @@ def test_lycoris_gets_a_choice_of_layers_that_names_none_twice():
         backend.render(engine_plans.plan("sdxl", network__algorithm="ia3"), place()).files[trained.LAYERS]
     )
     assert ia3["use_fnmatch"]
+    assert trained.LAYERS not in backend.render(full_plan("flux", "lora", network__algorithm="full"), place()).files
     for values in ({"network__algorithm": "lora"}, {"network__algorithm": "lokr", "network__targets": "attention"}):
         assert trained.LAYERS not in backend.render(engine_plans.plan("sd15", **values), place()).files
     assert trained.LAYERS not in backend.render(engine_plans.plan("sdxl", network__algorithm="locon"), place()).files

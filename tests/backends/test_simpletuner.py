@@ -202,7 +202,7 @@ def test_launch_settings_go_through_accelerate():
     plan = engine_plans.plan("sdxl", native={"simpletuner": {"launch": {"num_processes": 2, "multi_gpu": True}}})
     job = backend.render(plan, place())
     assert not blocking(found(plan))
-    assert job.command[1:6] == ("-m", "accelerate.commands.launch", "--num_processes", "2", "--multi_gpu")
+    assert job.command[1:5] == ("-m", "accelerate.commands.launch", "--num_processes=2", "--multi_gpu")
     assert job.command[-2:] == ("--module", "simpletuner.train")
     assert "launch" not in options(plan)
 
@@ -315,6 +315,7 @@ def test_accepting_what_is_offered_ends_in_a_plan_that_can_be_trained(family, me
     for _ in range(30):
         chosen = draw.sample(free, len(free) // 3)
         values = {path: engine_plans.other_value(fields.all_fields()[path]) for path in chosen}
+        plan = full_plan(family, method)
         for _ in range(12):
             plan = full_plan(family, method, **{path.replace(".", "__"): value for path, value in values.items()})
             fixes = [each.fix for each in engine_plans.problems(backend, plan, engine_plans.CARD) if each.fix]

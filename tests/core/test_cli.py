@@ -148,7 +148,7 @@ def test_native_tables_in_tables_come_from_a_plan_file_and_from_set(easel, job, 
     launch = {"num_processes": 2, "multi_gpu": True, "main_process_port": 29501}
     assert data["values"]["native"]["value"] == {"kohya": {"max_data_loader_n_workers": 1, "launch": launch}}
     command = data["command"]
-    assert command[command.index("--num_processes") + 1] == "2"
+    assert "--num_processes=2" in command
     easel("plan", *job, "--set", "native.kohya..x=1", check=2)
     easel("plan", *job, "--set", "native.kohya=1", check=2)
 
