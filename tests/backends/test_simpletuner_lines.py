@@ -78,6 +78,9 @@ EXPLAINED = {
     "simpletuner_caption_missing.log": "caption-missing",
     "simpletuner_no_batches.log": "no-batches",
     "simpletuner_no_gpu.log": "no-gpu-pinning",
+    "simpletuner_single_file.log": "single-file",
+    "simpletuner_boft_rank.log": "boft-rank",
+    "simpletuner_optimizer_unknown.log": "optimizer-missing",
 }
 
 
