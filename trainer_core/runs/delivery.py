@@ -89,8 +89,7 @@ def _place_folder(source: Path, target: Path) -> Path:
             for name in files:
                 if not _linked(Path(place, name), here / name):
                     shutil.copyfile(Path(place, name), here / name)
-        # An empty folder is taken over by a rename, one that somebody else has filled is not.
-        target.mkdir()
+        # Whole from the first moment it can be seen; a rename never takes over a folder that holds something, or a file.
         scratch.rename(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
