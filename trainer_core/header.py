@@ -59,6 +59,11 @@ class Header:
     format: str
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether this is a whole pipeline: its keys then begin with their component."""
+        return self.format == "diffusers"
+
 
 def read(path: Path | str) -> Header:
     """The header of a safetensors file or of a diffusers folder.

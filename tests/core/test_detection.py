@@ -272,7 +272,7 @@ class TestLora:
 
 def test_nothing_known_is_unknown_with_a_reason_for_each_family() -> None:
     found = detect(Header(Path("x"), {"weight": TensorInfo("F32", (2,))}, {}, "safetensors"))
-    assert found == Detection(None, "unknown", "", None, "F32", found.evidence, found.rejected)
+    assert found == Detection(None, "unknown", "", None, "F32", found.evidence, found.rejected, format="safetensors")
     assert set(found.rejected) == set(load_families())
 
 

@@ -49,7 +49,7 @@ class Signature:
 
     def check(self, header: Header) -> Iterator[tuple[bool, str]]:
         """Whether each condition holds, with a sentence that says so; the first one is about the form."""
-        is_folder = header.format == "diffusers"
+        is_folder = header.is_folder
         yield is_folder == (self.form == "folder"), "a diffusers folder" if is_folder else "a single file"
         yield from self._check_folder(header) if self.form == "folder" else self._check_tensors(header)
 

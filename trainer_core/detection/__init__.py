@@ -1,0 +1,43 @@
+"""What a model is, from its header alone: role, family, variant, what it predicts, and why."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from trainer_core.detection import model, networks, parts
+from trainer_core.detection.parts import TEXT_ENCODER_PREFIXES, VAE_PREFIXES
+from trainer_core.detection.result import ROLES, Detection, Guess
+from trainer_core.families import ModelFamily, load_families
+from trainer_core.header import Header
+
+__all__ = ["ROLES", "TEXT_ENCODER_PREFIXES", "VAE_PREFIXES", "Detection", "Guess", "detect"]
+
+
+def detect(header: Header, families: Mapping[str, ModelFamily] | None = None) -> Detection:
+    """What the model behind a header is; role "unknown" with the reasons when nothing known fits.
+
+    Raises:
+        AmbiguousModelError: more than one family fits.
+    """
+    families = load_families() if families is None else families
+    rejected: dict[str, str] = {}
+    found = model.detect(header, families, rejected) or networks.detect(header) or parts.detect(header)
+    if found is None:
+        found = Detection(None, "unknown", evidence=(_why_unknown(families, rejected),))
+    return replace(found, dtype=_dtype(header), rejected=rejected, format=header.format)
+
+
+def _why_unknown(families: Mapping[str, ModelFamily], rejected: Mapping[str, str]) -> str:
+    named = (rejected[name] for name in sorted(rejected) if rejected[name].startswith("it is "))
+    return next(named, f"it fits none of {', '.join(sorted(families))}")
+
+
+def _dtype(header: Header) -> str:
+    """The number format that most weights have, as safetensors spells it."""
+    sizes: Counter[str] = Counter()
+    for info in header.tensors.values():
+        sizes[info.dtype] += math.prod(info.shape)
+    return sizes.most_common(1)[0][0] if sizes else ""
