@@ -56,20 +56,17 @@ class Content:
 
 
 def stored(found: Header) -> dict[str, Stored]:
-    """Where each tensor of a header lies; the components of a folder may be cut into several files.
+    """Where each tensor of a header lies; a model may be cut into several files.
 
     Raises:
-        HeaderError: a file has changed since the header was read.
+        HeaderError: a file is not safetensors, or has changed since the header was read.
     """
-    if found.format == "safetensors":
-        return {key: Stored(found.path, info) for key, info in found.tensors.items()}
     result: dict[str, Stored] = {}
-    for component in sorted({key.partition("/")[0] for key in found.tensors}):
-        for file in sorted((found.path / component).glob("*.safetensors")):
-            for key, info in header.read_file(file).tensors.items():
-                # A file of another precision may lie beside the one that counts.
-                if found.tensors.get(f"{component}/{key}") == info:
-                    result.setdefault(f"{component}/{key}", Stored(file, info))
+    for file in found.files:
+        prefix = f"{file.parent.name}/" if found.is_folder else ""
+        for key, info in header.read_file(file).tensors.items():
+            if found.tensors.get(prefix + key) == info:
+                result[prefix + key] = Stored(file, info)
     if len(result) != len(found.tensors):
         raise HeaderError(f"{printable(found.path.name, 200)} has changed while it was read.")
     return result
