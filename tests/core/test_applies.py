@@ -41,10 +41,12 @@ def shown(found, section):
 
 
 def test_parts_and_methods_are_those_of_the_claim():
-    assert shown(scope(), "model.") == {"path", "method", "family", "prediction", "clip_skip", "vae", "clip_l", "t5xxl"}
+    assert shown(scope(), "model.") == {"path", "method", "family", "prediction", "vae", "clip_l", "t5xxl"}
     only = replace(MANIFEST, families={"flux": replace(CLAIM, methods={"lora": {}}, parts={})})
-    assert shown(scope(only), "model.") == {"path", "family", "prediction", "clip_skip"}
-    assert shown(scope(None), "model.") == {"path", "family", "prediction", "clip_skip"}
+    assert shown(scope(only), "model.") == {"path", "family", "prediction"}
+    assert shown(scope(None), "model.") == {"path", "family", "prediction"}
+    skips = replace(MANIFEST, families={"flux": replace(CLAIM, options={"clip_skip": True}, parts={})})
+    assert "clip_skip" in shown(scope(skips), "model.")
 
 
 def test_parts_are_needed_beside_a_bare_model_and_not_beside_a_whole_checkpoint():

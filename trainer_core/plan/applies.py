@@ -33,6 +33,7 @@ FLOW_ONLY = frozenset({"schedule.flow_shift"})
 """What is defined for models that predict noise or velocity, and for flow models. Source: Hang et al. 2023, Min-SNR."""
 
 DECLARED = {
+    "model.clip_skip": "clip_skip",
     "memory.blocks_to_swap": "swap",
     "memory.offload_checkpointing": "offload_checkpointing",
     "network.conv_rank": "convolutions",
