@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 
 from tests.core import recorded_headers, recorded_networks
 from trainer_core import catalog
+from trainer_core.detection.layouts import ALGORITHMS
 from trainer_core.runs.acceptance import accept, kind_of, noun
-from trainer_core.runs.acceptance.layouts import ALGORITHMS
 
 Tensors = dict[str, np.ndarray]
 RANK, ALPHA = 4, 2.0

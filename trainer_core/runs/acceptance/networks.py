@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core import catalog, header
+from trainer_core.detection import layouts
+from trainer_core.detection.layouts import ALGORITHMS, BESIDE, DORA, LAYOUTS, Layout
 from trainer_core.header import Header
-from trainer_core.runs.acceptance import layouts, values
-from trainer_core.runs.acceptance.layouts import ALGORITHMS, BESIDE, DORA, LAYOUTS, Layout
+from trainer_core.runs.acceptance import values
 from trainer_core.runs.acceptance.result import Acceptance, number, section, some
 from trainer_core.runs.acceptance.values import Content, Stored
 from trainer_core.text import printable

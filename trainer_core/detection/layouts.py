@@ -93,33 +93,43 @@ BESIDE = "norm"
 DORA = "dora_scale"
 """The length of each weight, which DoRA adds to the modules of several algorithms."""
 
-# The endings of keys that are not the part's own name. Source: PEFT 0.21.2, utils/save_and_load.py; diffusers 0.42.1,
-# utils/state_dict_utils.py; the oldest LoRAs of diffusers say to_k_lora.down.weight.
-ENDINGS: Mapping[str, str] = {
-    "up": r"\.(?:lora_up|lora_B(?:\.default)?)\.weight|[._]lora\.up\.weight",
-    "down": r"\.(?:lora_down|lora_A(?:\.default)?)\.weight|[._]lora\.down\.weight",
-    "lora_mid": r"\.lora_mid\.weight",
-    DORA: r"\.(?:dora_scale|lora_magnitude_vector(?:(?:\.default)?\.weight)?)",
-    "lambda_layer": r"\.lambda_layer",
-    **{name: rf"\.{name}\.weight" for name in ("a1", "a2", "b1", "b2", "bm", "p_layer", "q_layer")},
-}
+# How keys end that are not called after their part. Source: PEFT 0.21.2, utils/save_and_load.py; diffusers 0.42.1,
+# utils/state_dict_utils.py; the oldest LoRAs of diffusers say to_k_lora.down.weight, later ones lora_linear_layer.
+ENDINGS: Mapping[str, tuple[str, ...]] = {
+    "up": (
+        ".lora_up.weight", ".lora_B.weight", ".lora_B.default.weight", ".lora.up.weight", "_lora.up.weight",
+        ".lora_linear_layer.up.weight",
+    ),
+    "down": (
+        ".lora_down.weight", ".lora_A.weight", ".lora_A.default.weight", ".lora.down.weight", "_lora.down.weight",
+        ".lora_linear_layer.down.weight",
+    ),
+    "lora_mid": (".lora_mid.weight",),
+    DORA: (
+        ".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight", ".lora_magnitude_vector.default.weight",
+    ),
+    **{name: (f".{name}.weight",) for name in ("a1", "a2", "b1", "b2", "bm", "p_layer", "q_layer")},
+}  # fmt: skip
+_MARK = re.compile(r"\.|_lora\.")
 
 
 @functools.cache
-def _key_pattern() -> re.Pattern[str]:
-    parts = sorted({"alpha", DORA, "rescale"}.union(*(layout.parts for layout in LAYOUTS.values())))
-    spelled = {part: ENDINGS.get(part, rf"\.{part}") for part in parts}
-    endings = "|".join(f"(?P<{part}>{ending})" for part, ending in spelled.items())
-    return re.compile(f"(?P<module>.+?)(?:{endings})", re.DOTALL)
+def _part_of_ending() -> Mapping[str, str]:
+    parts = {"alpha", DORA, "rescale"}.union(*(layout.parts for layout in LAYOUTS.values()))
+    return {ending: part for part in parts for ending in ENDINGS.get(part, (f".{part}",))}
 
 
 def modules(keys: Iterable[str]) -> dict[str, dict[str, str]]:
     """The keys of a file by module and part; keys that are no part of any network are left out."""
+    known = _part_of_ending()
     found: dict[str, dict[str, str]] = {}
     for key in keys:
-        if match := _key_pattern().fullmatch(key):
-            part = next(name for name, text in match.groupdict().items() if text and name != "module")
-            found.setdefault(match["module"], {})[part] = key
+        # The longest ending that is known, of the four words that an ending has at most.
+        for match in list(_MARK.finditer(key))[-4:]:
+            part = known.get(key[match.start() :])
+            if part and match.start():
+                found.setdefault(key[: match.start()], {})[part] = key
+                break
     return found
 
 
