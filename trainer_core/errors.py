@@ -5,11 +5,14 @@ EaselError
     DetectionError         a header that fits no family
         AmbiguousModelError    ... or more than one
     DatasetError           a dataset folder that cannot be read
+    LibraryError           a list of model folders that cannot be read or changed
     ProfileError           a profile file that is refused
     PlanError              a draft that cannot become a plan; carries the Problems
     BackendError           an engine that cannot be found, or is not what it claims
     InstallError           an environment that cannot be made or is broken
     RunError               a run folder that cannot be written, read or attached to
+    DownloadError          a link that cannot be followed, or a file that did not arrive as it should
+        DownloadCancelled      ... because somebody stopped it
 
 A user's mistake in a setting is a `Problem` (trainer_core.problems), not an exception.
 """
@@ -51,6 +54,10 @@ class DatasetError(EaselError):
     """A dataset folder that cannot be read at all."""
 
 
+class LibraryError(EaselError):
+    """A list of model folders that cannot be read or changed."""
+
+
 class ProfileError(EaselError):
     """A profile file that is refused; the message names file, key and reason."""
 
@@ -73,3 +80,31 @@ class InstallError(EaselError):
 
 class RunError(EaselError):
     """A run folder that cannot be written, read or attached to."""
+
+
+class DownloadError(EaselError):
+    """A link that cannot be followed, or a file that did not arrive as it should.
+
+    `kind` is one word that a form can act on: "link", "token", "gated", "missing", "choice", "busy", "server", "offline",
+    "broken", "tls", "length", "hash", "disk", "taken", "content", "whole", "cancelled". `choices` are the files to choose from.
+    """
+
+    def __init__(
+        self, message: str, hint: str = "", kind: str = "link", choices: Sequence[str] = (), wait_s: float | None = None
+    ) -> None:
+        super().__init__(message, hint)
+        self.kind = kind
+        self.choices = tuple(choices)
+        self.wait_s = wait_s
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same request may succeed a little later."""
+        return self.kind in {"busy", "server", "offline", "broken"}
+
+
+class DownloadCancelled(DownloadError):  # noqa: N818 - it is what somebody wanted, not a fault
+    """A download that somebody stopped; what has arrived is kept for the next time."""
+
+    def __init__(self) -> None:
+        super().__init__("The download was stopped.", "Start it again to go on where it stopped.", "cancelled")
