@@ -65,35 +65,39 @@ def test_the_order_of_families_never_matters() -> None:
 
 def test_two_families_that_fit_are_an_error_and_not_a_choice() -> None:
     known = dict(load_families())
-    with pytest.raises(AmbiguousModelError, match="sdxl and sdxl"):
+    with pytest.raises(AmbiguousModelError, match="sdxl base and sdxl base"):
         detect(recorded("sdxl"), {"a": known["sdxl"], "b": known["sdxl"]})
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "variant", "words"),
     [
-        ("folder-sdxl-refiner", "the SDXL refiner"),
-        ("folder-sdxl-inpainting", "an SDXL inpainting model"),
-        ("folder-sd15-inpainting", "an SD1.5 inpainting model"),
-        ("folder-hunyuan-image-distilled", "the distilled HunyuanImage-2.1"),
+        ("folder-sdxl-refiner", "refiner", "the SDXL refiner"),
+        ("folder-sdxl-inpainting", "inpainting", "nine channels"),
+        ("folder-sd15-inpainting", "inpainting", "nine channels"),
+        ("folder-hunyuan-image-distilled", "distilled", "the distilled model"),
     ],
 )
-def test_relatives_that_are_not_trained_are_told_apart(name: str, words: str) -> None:
+def test_relatives_that_are_trained_otherwise_are_variants_and_say_why(name: str, variant: str, words: str) -> None:
     found = detect(recorded(name))
-    assert (found.family, found.role) == (None, "unknown")
-    assert words in found.evidence[0]
+    assert (found.family, found.variant) == (recorded_headers.load(name)["family"], variant)
+    assert words in found.apart
 
 
 @pytest.mark.parametrize(
     ("name", "family", "words"),
     [
-        ("sd2", "sd15", "it is a Stable Diffusion 2 model"),
-        ("unet-sd2-diffusers", "sd15", "it is a Stable Diffusion 2 model"),
-        ("folder-sd21", "sd15", "it is a Stable Diffusion 2 model"),
-        ("sd15", "sd2", "attn2.to_k.weight is 320x768, not *x1024"),
-        ("chroma", "flux", "it is a Chroma model"),
-        ("folder-chroma", "flux", "it is a Chroma model"),
-        ("flux-dev", "chroma", "lacks distilled_guidance_layer.in_proj.bias"),
+        (
+            "sd2",
+            "sd15",
+            "it is Stable Diffusion 2: input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight is 320x1024, not",
+        ),
+        ("unet-sd2-diffusers", "sd15", "it is Stable Diffusion 2: "),
+        ("folder-sd21", "sd15", "it is Stable Diffusion 2: unet has cross_attention_dim 1024"),
+        ("sd15", "sd2", "attn2.to_k.weight is 320x768, not 320x1024"),
+        ("chroma", "flux", "it is Chroma: lacks double_blocks.0.img_mod.lin.weight"),
+        ("folder-chroma", "flux", "it is Chroma: its pipeline is ChromaPipeline"),
+        ("flux-dev", "chroma", "lacks distilled_guidance_layer"),
         ("hunyuan-image", "flux", "lacks double_blocks.0.img_mod.lin.weight"),
     ],
 )
@@ -123,33 +127,57 @@ def test_a_lumina_with_text_encoder_and_vae_is_a_checkpoint() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "changes", "variant"),
+    [
+        ("sd2", {"shapes": {FIRST: (320, 9, 3, 3)}}, "inpainting"),
+        ("sd2", {"shapes": {FIRST: (320, 5, 3, 3)}}, "depth"),
+        ("sd2", {"shapes": {LABEL: (1280, 2048)}}, "unclip"),
+        ("folder-sd21", {"configs": {"": {"_class_name": "StableUnCLIPPipeline"}}}, "unclip"),
+        ("hunyuan-image", {"shapes": {"guidance_in.mlp.0.weight": (3584, 256)}}, "distilled"),
+        ("sdxl", {"shapes": {FIRST: (320, 9, 3, 3)}}, "inpainting"),
+        ("sdxl", {"shapes": {FIRST: (320, 8, 3, 3)}}, "instruct_pix2pix"),
+        ("sdxl", {"shapes": {FIRST: (384, 4, 3, 3), LABEL: (1536, 2560)}}, "refiner"),
+        ("sdxl", {"drop": [f"transformer_blocks.{depth}." for depth in range(4, 10)]}, "ssd_1b"),
+        ("sdxl", {"drop": [f"transformer_blocks.{depth}." for depth in range(2, 10)]}, "vega"),
+        ("sdxl", {"shapes": {"edm_mean": (1,), "edm_std": (1,)}}, "edm"),
+        ("sdxl", {"shapes": {"edm_vpred.sigma_max": ()}}, "cosxl"),
+        ("sd15", {"shapes": {FIRST: (320, 9, 3, 3)}}, "inpainting"),
+        ("sd15", {"shapes": {FIRST: (320, 8, 3, 3)}}, "instruct_pix2pix"),
+        ("flux-dev", {"shapes": {"img_in.weight": (3072, 384)}}, "fill"),
+        ("flux-dev", {"shapes": {"img_in.weight": (3072, 128)}}, "control"),
+        ("folder-flux-dev", {"configs": {"": {"_class_name": "FluxKontextPipeline"}}}, "kontext"),
+    ],
+)
+def test_a_changed_layout_is_a_variant_that_is_not_trained_as_the_family(
+    name: str, changes: dict[str, Any], variant: str
+) -> None:
+    found = detect(recorded(name, **changes))
+    assert (found.family, found.variant) == (recorded_headers.load(name)["family"], variant)
+    assert found.apart.startswith("It ")
+    assert found.apart.endswith(".")
+
+
+@pytest.mark.parametrize(
     ("name", "changes", "words"),
     [
-        ("sd2", {"shapes": {FIRST: (320, 9, 3, 3)}}, "an SD2 inpainting model"),
-        ("sd2", {"shapes": {FIRST: (320, 5, 3, 3)}}, "the SD2 depth model"),
-        ("sd2", {"shapes": {LABEL: (1280, 2048)}}, "a Stable unCLIP model"),
+        ("chroma", {"shapes": {"nerf_blocks.0.norm.scale": (64,)}}, "near Chroma, but"),
         (
-            "folder-sd21",
-            {"configs": {"": {"_class_name": "StableDiffusionInpaintPipeline"}}},
-            "an SD2 inpainting model",
+            "hunyuan-image",
+            {"shapes": {"img_in.proj.weight": (3328, 128, 1, 1, 1)}},
+            "near HunyuanImage-2.1, but img_in",
         ),
-        ("folder-sd21", {"configs": {"": {"_class_name": "StableUnCLIPPipeline"}}}, "an SD2 depth, unCLIP"),
-        ("chroma", {"shapes": {"nerf_blocks.0.norm.scale": (64,)}}, "a Chroma Radiance model"),
-        ("lumina2", {"shapes": {"cap_embedder.1.weight": (3840, 2560)}}, "a Z-Image model"),
-        ("hunyuan-image", {"shapes": {"guidance_in.mlp.0.weight": (3584, 256)}}, "the distilled HunyuanImage-2.1"),
-        ("hunyuan-image", {"shapes": {"img_in.proj.weight": (3328, 128, 1, 1, 1)}}, "the HunyuanImage refiner"),
-        ("anima", {"drop": ["llm_adapter."]}, "a Cosmos-Predict2 model"),
-        ("sdxl", {"shapes": {FIRST: (320, 9, 3, 3)}}, "an SDXL inpainting model"),
-        ("sdxl", {"shapes": {FIRST: (384, 4, 3, 3), LABEL: (1536, 2560)}}, "the SDXL refiner"),
-        ("sdxl", {"drop": [f"transformer_blocks.{depth}." for depth in range(4, 10)]}, "a pruned SDXL"),
-        ("sdxl", {"shapes": {"edm_mean": (1,)}}, "a Playground 2.5"),
-        ("sdxl", {"shapes": {"edm_vpred.sigma_max": ()}}, "a CosXL"),
-        ("sd15", {"shapes": {FIRST: (320, 9, 3, 3)}}, "an SD1.5 inpainting model"),
-        ("sd15", {"shapes": {FIRST: (320, 8, 3, 3)}}, "instruct-pix2pix"),
-        ("flux-dev", {"shapes": {"img_in.weight": (3072, 384)}}, "Fill, Depth or Canny"),
-        ("folder-sdxl", {"configs": {"unet": {"in_channels": 9}}}, "it fits none"),
-        ("folder-sdxl", {"configs": {"unet": {"reverse_transformer_layers_per_block": [1]}}}, "it fits none"),
-        ("folder-flux-dev", {"configs": {"": {"_class_name": "FluxKontextPipeline"}}}, "Kontext"),
+        (
+            "folder-sdxl",
+            {"configs": {"unet": {"in_channels": 9}}},
+            "near Stable Diffusion XL, but unet has in_channels 9",
+        ),
+        (
+            "folder-sdxl",
+            {"configs": {"unet": {"reverse_transformer_layers_per_block": [1]}}},
+            "reverse_transformer_layers",
+        ),
+        ("flux-dev", {"shapes": {"weird_adapter.weight": (4,)}}, "near FLUX.1, but has also weird_adapter"),
+        ("flux-dev", {"shapes": {"double_blocks.19.img_attn.qkv.weight": (4,)}}, "has double_blocks.19"),
     ],
 )
 def test_a_changed_layout_is_not_taken_for_the_family(name: str, changes: dict[str, Any], words: str) -> None:
@@ -206,7 +234,25 @@ class TestPrediction:
             recorded("sdxl", shapes={"v_pred": (0,), "ztsnr": (0,)}, metadata={"modelspec.prediction_type": "epsilon"})
         )
         assert (found.family, found.prediction) == ("sdxl", "v_prediction")
-        assert any("v_pred" in reason and "ztsnr" in reason for reason in found.evidence)
+        assert found.zero_terminal_snr
+        assert "epsilon is not believed: said by its metadata" in found.evidence
+        assert any("ztsnr" in reason for reason in found.evidence)
+
+    def test_markers_are_found_behind_the_prefix_and_without_one(self) -> None:
+        for name, marker in (("sdxl", f"{DENOISER}v_pred"), ("unet-sdxl-diffusers", "v_pred")):
+            found = detect(recorded(name, shapes={marker: (0,)}))
+            assert (found.family, found.prediction, found.zero_terminal_snr) == ("sdxl", "v_prediction", False)
+
+    def test_what_a_trainer_or_a_checkpoint_noted(self) -> None:
+        assert detect(recorded("sd2", metadata={"global_step": "220000"})).prediction == "v_prediction"
+        assert detect(recorded("sd2", metadata={"global_step": "110000"})).is_prediction_certain
+        assert not detect(recorded("sd15", metadata={"global_step": "220000"})).is_prediction_certain
+        assert detect(recorded("sd15", metadata={"ss_zero_terminal_snr": "True"})).zero_terminal_snr
+
+    def test_a_scheduler_says_that_its_noise_ends_at_zero_signal(self) -> None:
+        changed = recorded("folder-sdxl", configs={"scheduler": {"rescale_betas_zero_snr": True}})
+        assert detect(changed).zero_terminal_snr
+        assert not detect(recorded("folder-sdxl")).zero_terminal_snr
 
     def test_metadata(self) -> None:
         assert detect(recorded("sd15", metadata={"modelspec.prediction_type": "v"})).prediction == "v_prediction"
@@ -284,10 +330,10 @@ FACTS = "title = ''\nnative_resolution_px = 1\nprediction = ''\ntext_encoders = 
     [
         "id = 'x'",
         "nonsense",
-        f"id = 'other'\n{FACTS}[[signatures]]\nform = 'tensors'\npresent = ['a']",
-        f"id = 'x'\n{FACTS}[[signatures]]\nform = 'tensors'\npresnt = ['a']",
-        f"id = 'x'\n{FACTS}[[signatures]]\nform = 'tensors'",
-        f"id = 'x'\n{FACTS}[[signatures]]\nform = 'file'\npresent = ['a']",
+        f"id = 'other'\n{FACTS}[[signatures]]\nlayout = 'original'\npresent = ['a']",
+        f"id = 'x'\n{FACTS}[[signatures]]\nlayout = 'original'\npresnt = ['a']",
+        f"id = 'x'\n{FACTS}[[signatures]]\nlayout = 'original'",
+        f"id = 'x'\n{FACTS}[[signatures]]\nlayout = 'file'\npresent = ['a']",
     ],
 )
 def test_a_wrong_family_file_is_named(tmp_path: Path, text: str) -> None:
@@ -301,7 +347,7 @@ def test_a_family_is_added_by_adding_a_file(tmp_path: Path) -> None:
         (tmp_path / path.name).write_text(path.read_text())
     (tmp_path / "toy.toml").write_text(
         "id = 'toy'\ntitle = 'Toy'\nnative_resolution_px = 64\nprediction = 'flow'\ntext_encoders = []\nsources = []\n"
-        "[[signatures]]\nform = 'tensors'\nshapes.'toy.weight' = [4, '*']\n"
+        "[[signatures]]\nlayout = 'original'\nshapes.'toy.weight' = [4, '*']\n"
     )
     known = families.load_families(tmp_path)
     toy = Header(Path("x"), {"toy.weight": TensorInfo("F32", (4, 9))}, {}, "safetensors")

@@ -26,13 +26,13 @@ def detect(header: Header, families: Mapping[str, ModelFamily] | None = None) ->
     rejected: dict[str, str] = {}
     found = model.detect(header, families, rejected) or networks.detect(header) or parts.detect(header)
     if found is None:
-        found = Detection(None, "unknown", evidence=(_why_unknown(families, rejected),))
+        found = Detection(None, "unknown", evidence=(_why_unknown(families, header),))
     return replace(found, dtype=_dtype(header), rejected=rejected, format=header.format)
 
 
-def _why_unknown(families: Mapping[str, ModelFamily], rejected: Mapping[str, str]) -> str:
-    named = (rejected[name] for name in sorted(rejected) if rejected[name].startswith("it is "))
-    return next(named, f"it fits none of {', '.join(sorted(families))}")
+def _why_unknown(families: Mapping[str, ModelFamily], header: Header) -> str:
+    near = model.nearest(families, header) if families else ""
+    return near or f"it fits none of the {len(families)} families that are known"
 
 
 def _dtype(header: Header) -> str:

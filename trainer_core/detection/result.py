@@ -26,8 +26,9 @@ class Detection:
     """What a header says a model is.
 
     `role` is one of `ROLES`; a "checkpoint" holds its text encoders and VAE. `variant` is the variant of a family, the
-    algorithm of a LoRA, or the kind of a VAE or text encoder. `prediction` is "epsilon", "v_prediction", "flow" or None;
-    it is certain where the file or its family says so, else only usual. `rejected` says of each other family why it is not
+    algorithm of a LoRA, or the kind of a VAE or text encoder. `prediction` is "epsilon", "v_prediction", "flow" or None,
+    and of models that are trained by nobody here "edm" or "sample" (the picture itself); it is certain where the file or
+    its family says so, else only usual. `layout` is one of `families.LAYOUTS`. `rejected` says of each other family why it is not
     that. `prefix` is what a file puts in front of the diffusion model's names, `parts` which of the files beside a model it
     holds itself; a folder holds all. `base_family` is what a LoRA, ControlNet or embedding was made for. `apart` says why
     models of this variant are not trained as their family is, "" where they are.
@@ -49,4 +50,5 @@ class Detection:
     base_family: str | None = None
     zero_terminal_snr: bool = False
     apart: str = ""
+    layout: str = ""
     guess: Guess | None = None

@@ -1,84 +1,26 @@
 """Model families as data: one TOML file each says what a family is and by what a header is known to be of it.
 
-Adding a family is adding a file. Conditions are exclusive, so the order of the files never matters; the keys of a
-signature are the fields of `Signature`.
+Adding a family is adding a file, or a row of recognised.toml where no engine trains it. Conditions are exclusive, so the
+order of the files never matters; the keys of a signature are the fields of `Signature`, and what several signatures of one
+layout share stands once, in `[layouts.<layout>]`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trainer_core.errors import DetectionError
-from trainer_core.header import Header, TensorInfo
-from trainer_core.text import printable
+from trainer_core.families.denoiser import ANY, PREFIXES, Denoiser, prefix_of
+from trainer_core.families.signature import LAYOUTS, Signature
 
-PREFIXES = ("model.diffusion_model.", "diffusion_model.", "net.", "")
-"""What single files put in front of the diffusion model's keys, longest first. Source: ComfyUI, model_detection.py."""
-ANY = "*"
+__all__ = ["ANY", "LAYOUTS", "PREFIXES", "Denoiser", "ModelFamily", "Signature", "load_families", "prefix_of"]
 
-
-def prefix_of(header: Header) -> str:
-    """What a file puts in front of the diffusion model's names."""
-    return next((prefix for prefix in PREFIXES if any(key.startswith(prefix) for key in header.tensors)), "")
-
-
-@dataclass(frozen=True)
-class Signature:
-    """Conditions that all hold for one layout of a model: form "tensors" for a file, "folder" for a diffusers folder.
-
-    `shapes` maps keys to sizes, "*" standing for any. In a folder `classes` are the pipeline classes, `configs` the
-    values that component configs must have, and `unset` dotted config keys that must be absent or null ("" before the dot is model_index.json,
-    which writes a component that is left out as two nulls).
-    """
-
-    form: str
-    title: str = ""
-    variant: str = ""
-    present: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
-    shapes: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
-    classes: tuple[str, ...] = ()
-    configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    unset: tuple[str, ...] = ()
-
-    def check(self, header: Header) -> Iterator[tuple[bool, str]]:
-        """Whether each condition holds, with a sentence that says so; the first one is about the form."""
-        is_folder = header.is_folder
-        yield is_folder == (self.form == "folder"), "a diffusers folder" if is_folder else "a single file"
-        yield from self._check_folder(header) if self.form == "folder" else self._check_tensors(header)
-
-    def _check_tensors(self, header: Header) -> Iterator[tuple[bool, str]]:
-        prefix = prefix_of(header)
-
-        def find(key: str) -> TensorInfo | None:
-            return header.tensors.get(prefix + key) or header.tensors.get(key)
-
-        for key in self.present:
-            yield find(key) is not None, f"has {key}" if find(key) else f"lacks {key}"
-        for key in self.absent:
-            yield find(key) is None, f"has {key}" if find(key) else f"lacks {key}"
-        for key, wanted in self.shapes.items():
-            found = find(key)
-            yield found is not None and _fits(found.shape, wanted), _shape_sentence(key, found, wanted)
-
-    def _check_folder(self, header: Header) -> Iterator[tuple[bool, str]]:
-        name = _shown(header.configs.get("", {}).get("_class_name"))
-        yield name in self.classes, f"its pipeline is {name}"
-        for component, values in self.configs.items():
-            for key, wanted in values.items():
-                found = header.configs.get(component, {}).get(key)
-                yield found == wanted, f"{component or 'it'} has {key} {_shown(found)}"
-        for dotted in self.unset:
-            component, _, key = dotted.partition(".")
-            found = header.configs.get(component, {}).get(key)
-            is_unset = found is None or found == [None, None]
-            yield is_unset, f"{component or 'it'} has {key} {'unset' if is_unset else _shown(found)}"
+CONDITIONS = ("present", "absent", "modules", "shapes", "classes", "configs", "unset")
 
 
 @dataclass(frozen=True)
@@ -86,20 +28,27 @@ class ModelFamily:
     """One family of models.
 
     `prediction` is what they predict unless a file says otherwise, and `prediction_note` what a person should know where
-    files do not; `markers` maps the key of an empty tensor to the prediction it stands for; `lookalikes` are models that
-    must not be taken for this family.
+    files do not; `markers` maps the key of an empty tensor to the prediction it stands for. `parts` names the files beside
+    a model: the setting that takes each, with the ids of the kinds in catalog/parts.toml that serve. A family that is only
+    recognised, so that it is not taken for another, is trained by nobody.
     """
 
     id: str
     title: str
-    native_resolution_px: int
     prediction: str
-    text_encoders: tuple[str, ...]
     signatures: tuple[Signature, ...]
-    sources: tuple[str, ...]
-    lookalikes: tuple[Signature, ...] = ()
+    native_resolution_px: int = 1024
+    text_encoders: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     markers: Mapping[str, str] = field(default_factory=dict)
     prediction_note: str = ""
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    is_only_recognised: bool = False
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Its variants, in the order of the file."""
+        return tuple(dict.fromkeys(signature.variant for signature in self.signatures if signature.variant))
 
 
 @functools.cache
@@ -109,56 +58,59 @@ def load_families(folder: Path | None = None) -> Mapping[str, ModelFamily]:
     Raises:
         DetectionError: a file is not a valid description.
     """
-    found = {}
+    found: dict[str, ModelFamily] = {}
     for path in sorted((folder or Path(__file__).parent).glob("*.toml")):
         try:
-            family = _family(tomllib.loads(path.read_text("utf-8")))
-        except (TypeError, ValueError) as error:
+            families = list(_families(tomllib.loads(path.read_text("utf-8")), path.stem))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DetectionError(f"The family file {path.name} is not valid: {error}") from error
-        if family.id != path.stem:
-            raise DetectionError(f"The family file {path.name} describes {family.id!r}: its name must be the id.")
-        found[family.id] = family
-    return found
+        for family in families:
+            if family.id in found:
+                raise DetectionError(f"The family file {path.name} describes {family.id!r} once more.")
+            found[family.id] = family
+    return dict(sorted(found.items()))
+
+
+def _families(table: dict[str, Any], stem: str) -> Iterator[ModelFamily]:
+    """The family of a file, whose name is its id, or those of a file of rows."""
+    if "families" in table:
+        yield from (_family(row | {"is_only_recognised": True}) for row in table["families"])
+        return
+    family = _family(table)
+    if family.id != stem:
+        raise ValueError(f"it describes {family.id!r}, and its name must be the id")
+    yield family
 
 
 def _family(table: dict[str, Any]) -> ModelFamily:
-    signatures = tuple(_signature(entry) for entry in table.pop("signatures", ()))
-    lookalikes = tuple(_signature(entry) for entry in table.pop("lookalikes", ()))
+    layouts = table.pop("layouts", {})
+    signatures = tuple(_signature(entry, layouts) for entry in table.pop("signatures", ()))
     if not signatures:
         raise ValueError("it has no signatures")
-    return ModelFamily(**_frozen(table), signatures=signatures, lookalikes=lookalikes)
+    parts = {setting: tuple(kinds) for setting, kinds in table.pop("parts", {}).items()}
+    return ModelFamily(**_frozen(table), signatures=signatures, parts=parts)
 
 
-def _signature(table: dict[str, Any]) -> Signature:
-    signature = Signature(**_frozen(table))
-    if signature.form not in ("tensors", "folder"):
-        raise ValueError(f"a signature has the form {signature.form!r}")
-    if not any(getattr(signature, each.name) for each in dataclasses.fields(signature)[3:]):
+def _signature(table: dict[str, Any], layouts: Mapping[str, Mapping[str, Any]]) -> Signature:
+    layout = table.get("layout")
+    if layout not in LAYOUTS:
+        raise ValueError(f"a signature has the layout {layout!r}, which is none of {', '.join(LAYOUTS)}")
+    signature = Signature(**_frozen(_joined(layouts.get(layout, {}), table)))
+    if not any(getattr(signature, name) for name in CONDITIONS):
         raise ValueError("a signature has no conditions")
     return signature
 
 
+def _joined(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The conditions of a layout and those of one signature: lists are joined, tables merged, the signature's words win."""
+    lists = {key: [*value, *own[key]] for key, value in shared.items() if isinstance(value, list) and key in own}
+    return _merged(shared, own) | lists
+
+
+def _merged(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    tables = {key: _merged(value, own.get(key, {})) for key, value in shared.items() if isinstance(value, dict)}
+    return {**shared, **own, **tables}
+
+
 def _frozen(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-
-
-def _fits(shape: Sequence[int], wanted: Sequence[int | str]) -> bool:
-    return len(shape) == len(wanted) and all(want in (ANY, size) for size, want in zip(shape, wanted, strict=True))
-
-
-def _shape_sentence(key: str, found: TensorInfo | None, wanted: Sequence[int | str]) -> str:
-    if found is None:
-        return f"lacks {key}"
-    sentence = f"{key} is {_by(found.shape)}"
-    return sentence if _fits(found.shape, wanted) else f"{sentence}, not {_by(wanted)}"
-
-
-def _shown(value: Any) -> str:
-    """A value from a config as text; what is nested deeper than a list is not spelt out."""
-    if isinstance(value, list):
-        return ", ".join(_shown(item) for item in value[:4] if not isinstance(item, list)) or "a list"
-    return "a table" if isinstance(value, dict) else printable(str(value), 80)
-
-
-def _by(sizes: Sequence[int | str]) -> str:
-    return "x".join(str(size) for size in sizes) or "a scalar"

@@ -1,0 +1,100 @@
+"""The diffusion model within a header: what its names are put behind, its modules, and the sizes of its tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainer_core.header import Header, TensorInfo
+
+PREFIXES = ("model.diffusion_model.", "diffusion_model.", "net.", "")
+"""What single files put in front of the diffusion model's keys, longest first. Source: ComfyUI, model_detection.py."""
+COMPONENTS = ("transformer/", "unet/", "prior/")
+"""The components of a diffusers folder that may be its diffusion model."""
+ANY = "*"
+# The parts beside a diffusion model, and what trainers leave at the top of a file.
+BESIDE = frozenset(
+    {
+        "first_stage_model",
+        "vae",
+        "cond_stage_model",
+        "conditioner",
+        "text_encoders",
+        "model_ema",
+        "denoiser",
+        "scaled_fp8",
+    }
+)
+# Source: bitsandbytes functional.py, QuantState.as_dict; ComfyUI comfy/quant_ops.py: two 4-bit numbers in a byte.
+PACKED = (".quant_state.bitsandbytes__nf4", ".quant_state.bitsandbytes__fp4", ".absmax")
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """The diffusion model that a header is asked about.
+
+    `modules` are the first words of its names, as "input_blocks". Where a file puts a prefix in front of them, that of a
+    numbered stack under another prefix or none counts too: a file of two models is not one of them.
+    """
+
+    header: Header
+    prefix: str
+    modules: frozenset[str]
+
+    @classmethod
+    def of(cls, header: Header) -> Denoiser:
+        """The diffusion model of a header, in a diffusers folder that of its component."""
+        if header.is_folder:
+            held = (name for name in COMPONENTS if any(key.startswith(name) for key in header.tensors))
+            prefix = next(held, COMPONENTS[0])
+            own = (key.removeprefix(prefix) for key in header.tensors if key.startswith(prefix))
+            return cls(header, prefix, frozenset(key.partition(".")[0] for key in own))
+        inside: dict[str, set[str]] = {prefix: set() for prefix in PREFIXES}
+        for key in header.tensors:
+            prefix = next((prefix for prefix in PREFIXES if key.startswith(prefix)), "")
+            first, _, rest = key.removeprefix(prefix).partition(".")
+            inside[prefix].add(first)
+            if rest[:1].isdigit():
+                inside[prefix].add(f"{first}.")
+        prefix = next((prefix for prefix in PREFIXES if inside[prefix]), "")
+        own = {name for name in inside[prefix] if not name.endswith(".")}
+        other = {name[:-1] for names in inside.values() for name in names if name.endswith(".")}
+        return cls(header, prefix, frozenset((own | other) - BESIDE))
+
+    def find(self, key: str) -> TensorInfo | None:
+        """The tensor of that name, behind the prefix or at the top of the file."""
+        tensors = self.header.tensors
+        return tensors.get(self.prefix + key) or tensors.get(key)
+
+    def fits(self, key: str, wanted: Sequence[int | str]) -> bool:
+        """Whether the tensor of that name is there and has these sizes, "*" standing for any.
+
+        Weights that are stored in another shape, packed (nf4) or rearranged (GGUF), must hold as many numbers.
+        """
+        found = self.find(key)
+        if found is None:
+            return False
+        shape = found.shape
+        if len(shape) == len(wanted) and all(want in (ANY, size) for size, want in zip(shape, wanted, strict=True)):
+            return True
+        if not self._is_stored_otherwise(key, found):
+            return False
+        numbers = math.prod(shape) * (2 if found.dtype == "U8" else 1)
+        known = math.prod(size for size in wanted if isinstance(size, int))
+        return known > 0 and (numbers % known == 0 if ANY in wanted else numbers == known)
+
+    def _is_stored_otherwise(self, key: str, found: TensorInfo) -> bool:
+        name = key if key in self.header.tensors else self.prefix + key
+        if self.header.format == "gguf":
+            # Source: ComfyUI-GGUF tools/convert.py: rows that no block divides are rearranged, and their shape noted.
+            return f"comfy.gguf.orig_shape.{name}" in self.header.metadata
+        if found.dtype != "U8":
+            return False
+        beside = (*(name + ending for ending in PACKED), name.removesuffix("weight") + "comfy_quant")
+        return any(ending in self.header.tensors for ending in beside)
+
+
+def prefix_of(header: Header) -> str:
+    """What a file puts in front of the diffusion model's names."""
+    return "" if header.is_folder else Denoiser.of(header).prefix

@@ -1,0 +1,104 @@
+"""One layout of a family's models, as conditions that a header is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainer_core.families.denoiser import Denoiser
+from trainer_core.text import printable
+
+LAYOUTS = ("ldm", "original", "diffusers", "pipeline")
+"""How a family's models are laid out: the single file of latent-diffusion, that of the family's own code, the names of
+diffusers in one component, or a diffusers folder of components."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Conditions that all hold for one layout of a model.
+
+    `modules` are all the first words that its names may have, `shapes` maps keys to sizes, "*" standing for any. In a
+    pipeline `classes` are the pipeline's, `configs` the values that component configs must have, and `unset` dotted config
+    keys that must be absent or null ("" before the dot is model_index.json, which writes a component that is left out as
+    two nulls).
+
+    `apart` says why models of this variant are not trained as the family is; `prediction` is theirs where it is not the
+    family's; `proved` names the classes whose recorded headers this was held against, "" where there are none.
+    """
+
+    layout: str
+    variant: str = ""
+    title: str = ""
+    apart: str = ""
+    prediction: str = ""
+    proved: str = ""
+    present: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    shapes: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    unset: tuple[str, ...] = ()
+
+    @property
+    def is_pipeline(self) -> bool:
+        """Whether it is about a diffusers folder."""
+        return self.layout == "pipeline"
+
+    def check(self, denoiser: Denoiser) -> Iterator[tuple[bool, str]]:
+        """Whether each condition holds, with a sentence that says so; the first one is about the form."""
+        is_folder = denoiser.header.is_folder
+        yield is_folder == self.is_pipeline, "a diffusers folder" if is_folder else "a single file"
+        if self.is_pipeline:
+            yield from self._check_folder(denoiser)
+        yield from self._check_tensors(denoiser)
+
+    def _check_tensors(self, denoiser: Denoiser) -> Iterator[tuple[bool, str]]:
+        for key in self.present:
+            found = denoiser.find(key)
+            yield found is not None, f"has {key}" if found else f"lacks {key}"
+        for key, wanted in self.shapes.items():
+            fits = denoiser.fits(key, wanted)
+            yield fits, _shape_sentence(denoiser, key, wanted, fits)
+        for key in self.absent:
+            found = denoiser.find(key)
+            yield found is None, f"has {key}" if found else f"lacks {key}"
+        if self.modules:
+            others = sorted(denoiser.modules.difference(self.modules))
+            more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+            shown = ", ".join(printable(name, 40) for name in others[:3])
+            yield not others, f"has also {shown}{more}" if others else "has no other modules"
+
+    def _check_folder(self, denoiser: Denoiser) -> Iterator[tuple[bool, str]]:
+        configs = denoiser.header.configs
+        name = _shown(configs.get("", {}).get("_class_name"))
+        yield name in self.classes, f"its pipeline is {name}"
+        for component, values in self.configs.items():
+            for key, wanted in values.items():
+                found = configs.get(component, {}).get(key)
+                yield found == wanted, f"{component or 'it'} has {key} {_shown(found)}"
+        for dotted in self.unset:
+            component, _, key = dotted.partition(".")
+            found = configs.get(component, {}).get(key)
+            is_unset = found is None or found == [None, None]
+            yield is_unset, f"{component or 'it'} has {key} {'unset' if is_unset else _shown(found)}"
+
+
+def _shape_sentence(denoiser: Denoiser, key: str, wanted: Sequence[int | str], fits: bool) -> str:
+    found = denoiser.find(key)
+    if found is None:
+        return f"lacks {key}"
+    sentence = f"{key} is {_by(found.shape)}"
+    return sentence if fits else f"{sentence}, not {_by(wanted)}"
+
+
+def _shown(value: Any) -> str:
+    """A value from a config as text; what is nested deeper than a list is not spelt out."""
+    if isinstance(value, list):
+        return ", ".join(_shown(item) for item in value[:4] if not isinstance(item, list)) or "a list"
+    return "a table" if isinstance(value, dict) else printable(str(value), 80)
+
+
+def _by(sizes: Sequence[int | str]) -> str:
+    return "x".join(str(size) for size in sizes) or "a scalar"
