@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trainer_core.errors import HeaderError
-from trainer_core.header import foreign, safetensors
-from trainer_core.header.tensors import Header, read_up_to, shown
+from trainer_core.header import foreign, gguf, pickles, safetensors
+from trainer_core.header.tensors import Header, shown
 from trainer_core.text import printable
 
 START_BYTES = 1024
 """Enough to tell every format by."""
+READERS = {"safetensors": safetensors.read, "gguf": gguf.read, "pickle": pickles.read}
 
 
 def read_stream(name: str, file: BinaryIO, size_bytes: int) -> Header:
     """The header of one file behind a seekable stream of so many bytes; no more is read than a header takes.
+
+    `file.read` gives as many bytes as it is asked for unless the file ends, as buffered files do.
 
     Raises:
         HeaderError: it is no model, or it is damaged; the message says which.
@@ -23,11 +26,23 @@ def read_stream(name: str, file: BinaryIO, size_bytes: int) -> Header:
     """
     label = shown(name)
     file.seek(0)
-    start = read_up_to(file, START_BYTES)
-    if not safetensors.matches(start) and (what := _foreign(start, file, size_bytes)):
-        raise HeaderError(f"{label} {what[0]}.", what[1])
-    tensors, metadata = safetensors.read(label, file, start, size_bytes)
-    return Header(Path(name), tensors, metadata, "safetensors", files=(Path(name),))
+    start = file.read(START_BYTES)
+    form = _form(start)
+    if form is None:
+        if what := _foreign(start, file, size_bytes):
+            raise HeaderError(f"{label} {what[0]}.", what[1])
+        form = "safetensors"
+    tensors, metadata = READERS[form](label, file, start, size_bytes)
+    return Header(Path(name), tensors, metadata, form, files=(Path(name),))
+
+
+def _form(start: bytes) -> str | None:
+    """The format of a file that starts so; None when it has none that is known."""
+    if safetensors.matches(start):
+        return "safetensors"
+    if start.startswith(gguf.MAGIC):
+        return "gguf"
+    return "pickle" if pickles.matches(start) else None
 
 
 def read_file(path: Path) -> Header:
@@ -49,7 +64,7 @@ def read_any(path: Path) -> Header:
         HeaderError: it cannot be read, it is no model, or it is damaged.
     """
     try:
-        with path.open("rb", buffering=0) as file:
+        with path.open("rb") as file:
             size_bytes = file.seek(0, 2)
             return read_stream(str(path), file, size_bytes)
     except OSError as error:
@@ -80,10 +95,5 @@ def _foreign(start: bytes, file: BinaryIO, size_bytes: int) -> tuple[str, str] |
     if what := foreign.named(start):
         return what
     if foreign.is_json(start) and size_bytes <= safetensors.LONGEST_HEADER_BYTES:
-        return foreign.of_json(start + read_up_to(file, size_bytes - len(start)))
-    # What torch.save writes: a zip archive, or a pickle stream of protocol 2 and up.
-    if start.startswith(b"PK\x03\x04") or (start[0] == 0x80 and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")):
-        return "is a pickle (.ckpt, .pt): not read in this version, as it can run code", "Convert it to safetensors."
-    if start.startswith(b"GGUF"):
-        return "is a GGUF file: not read in this version", "Choose the model as safetensors."
+        return foreign.of_json(start + file.read(size_bytes - len(start)))
     return None

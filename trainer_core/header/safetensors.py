@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO, TypeGuard
 
 from trainer_core.errors import HeaderError
-from trainer_core.header.tensors import BITS, LARGEST_SIZE, MOST_DIMENSIONS, TensorInfo, read_up_to
+from trainer_core.header.tensors import BITS, LARGEST_SIZE, MOST_DIMENSIONS, TensorInfo
 from trainer_core.text import printable
 
 LONGEST_HEADER_BYTES = 100_000_000
@@ -38,7 +38,7 @@ def read(name: str, file: BinaryIO, start: bytes, size_bytes: int) -> Found:
         raise HeaderError(f"{name} is cut short: it ends inside its header.", "Download it again.")
     text = start[8 : 8 + length]
     if len(text) < length:
-        text += read_up_to(file, length - len(text))
+        text += file.read(length - len(text))
     if len(text) < length:
         raise HeaderError(f"{name} is cut short: it ends inside its header.", "Download it again.")
     table = parse_object(name, text)

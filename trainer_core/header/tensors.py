@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from trainer_core.text import printable
 
@@ -27,7 +27,7 @@ GGML_BLOCKS = {
     "Q2_K": (256, 84), "Q3_K": (256, 110), "Q4_K": (256, 144), "Q5_K": (256, 176), "Q6_K": (256, 210), "Q8_K": (256, 292),
     "IQ2_XXS": (256, 66), "IQ2_XS": (256, 74), "IQ2_S": (256, 82), "IQ3_XXS": (256, 98), "IQ3_S": (256, 110),
     "IQ1_S": (256, 50), "IQ1_M": (256, 56), "IQ4_NL": (32, 18), "IQ4_XS": (256, 136),
-    "TQ1_0": (256, 54), "TQ2_0": (256, 66), "MXFP4": (32, 17),
+    "TQ1_0": (256, 54), "TQ2_0": (256, 66), "MXFP4": (32, 17), "NVFP4": (64, 36), "Q1_0": (128, 18),
 }  # fmt: skip
 """The quantised formats of GGUF: how many numbers share a block, and the bytes of the block."""
 
@@ -78,19 +78,6 @@ class Header:
     def is_folder(self) -> bool:
         """Whether the keys are prefixed by the components of a diffusers folder."""
         return self.format == "diffusers"
-
-
-def read_up_to(file: BinaryIO, count: int) -> bytes:
-    """The next `count` bytes, fewer at the end only: a stream over a network may give less at a time."""
-    data = file.read(count)
-    if len(data) == count or not data:
-        return data
-    pieces = [data]
-    missing = count - len(data)
-    while missing and (data := file.read(missing)):
-        pieces.append(data)
-        missing -= len(data)
-    return b"".join(pieces)
 
 
 def shown(path: Path | str) -> str:

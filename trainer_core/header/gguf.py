@@ -1,0 +1,195 @@
+"""The header of a GGUF file: values by name, then the tensors with their sizes in reverse.
+
+Counts and lengths in the file are claims: nothing is allocated for them, and each is held against the size of the file.
+Source: ggml/docs/gguf.md; gguf-py 0.19, gguf_reader.py and constants.py.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, BinaryIO
+
+from trainer_core.errors import HeaderError
+from trainer_core.header.cursor import Cursor
+from trainer_core.header.tensors import GGML_BLOCKS, LARGEST_SIZE, TensorInfo
+from trainer_core.text import printable
+
+MAGIC = b"GGUF"
+VERSIONS = (2, 3)
+DEFAULT_ALIGNMENT_BYTES = 32
+MOST_DIMENSIONS = 4
+MOST_TENSORS = 100_000
+MOST_VALUES = 100_000
+MOST_LIST_ITEMS = 4_000_000
+"""Strings and lists inside lists. The longest vocabularies have under a million."""
+DEEPEST_LIST = 4
+LONGEST_NAME_BYTES = 4096
+LONGEST_TEXT_BYTES = 4096
+LEAST_VALUE_BYTES, LEAST_TENSOR_BYTES = 13, 24
+
+# Source: ggml.h, enum ggml_type.
+TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K",
+    12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S",
+    20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64",
+    29: "IQ1_M", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4", 41: "Q1_0",
+}  # fmt: skip
+# Source: gguf.h, enum gguf_type.
+SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+INT32, STRING, LIST = 5, 8, 9
+
+ORIGINAL_SHAPE = "comfy.gguf.orig_shape."
+"""Before a tensor's name: its shape before it was made to fit blocks. Source: ComfyUI-GGUF, tools/convert.py."""
+
+
+def read(name: str, file: BinaryIO, start: bytes, size_bytes: int) -> tuple[dict[str, TensorInfo], dict[str, str]]:
+    """The tensors and the short values of a GGUF file; shapes are in torch's order.
+
+    Raises:
+        HeaderError: the file is damaged, or of a version that is not read.
+    """
+    cursor = Cursor(name, file, start, size_bytes)
+    cursor.skip(len(MAGIC))
+    version = cursor.u32()
+    if version not in VERSIONS:
+        swapped = int.from_bytes(version.to_bytes(4, "little"), "big")
+        what = "written for machines of the other byte order" if swapped in VERSIONS else f"of version {version}"
+        raise HeaderError(f"{name} is a GGUF file {what}, which is not read.", "Choose one of version 2 or 3.")
+    tensor_count, value_count = cursor.u64(), cursor.u64()
+    least_bytes = tensor_count * LEAST_TENSOR_BYTES + value_count * LEAST_VALUE_BYTES
+    if tensor_count > MOST_TENSORS or value_count > MOST_VALUES or least_bytes > size_bytes:
+        said = f"it claims {tensor_count} tensors and {value_count} values"
+        raise HeaderError(f"{name} is damaged: {said}, which it cannot hold.", "Download it again.")
+    values = _Values(cursor).read(value_count)
+    if tensor_count == 0:
+        raise HeaderError(f"{name} holds no tensors, so it is not a model.")
+    tensors = _tensors(cursor, tensor_count)
+    alignment = _alignment(name, values)
+    data_start = -(-cursor.position // alignment) * alignment
+    tensors = _placed(name, tensors, data_start, alignment, size_bytes)
+    return {key: _original(name, key, info, values) for key, info in tensors.items()}, _texts(values)
+
+
+class _Values:
+    """Reads the values before the tensors. A list is kept only when it is a shape; a long text not at all."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        self.cursor = cursor
+        self.items_left = MOST_LIST_ITEMS
+
+    def read(self, count: int) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for _ in range(count):
+            key = _name(self.cursor)
+            if key in values:
+                raise _damaged(self.cursor.name, f"the value {printable(key, 120)} stands in it twice")
+            values[key] = self._value(self.cursor.u32(), is_kept=key.startswith(ORIGINAL_SHAPE))
+        return values
+
+    def _value(self, kind: int, *, is_kept: bool = False, depth: int = 0) -> Any:
+        if kind in SCALARS:
+            return struct.unpack("<" + SCALARS[kind], self.cursor.take(struct.calcsize(SCALARS[kind])))[0]
+        if kind == STRING:
+            return self._text()
+        if kind != LIST or depth >= DEEPEST_LIST:
+            raise _damaged(self.cursor.name, f"a value of the unknown kind {kind}" if kind != LIST else "nested lists")
+        kind, count = self.cursor.u32(), self.cursor.u64()
+        if kind in SCALARS:
+            if is_kept and kind == INT32 and count <= 16:
+                return struct.unpack(f"<{count}i", self.cursor.take(4 * count))
+            self.cursor.skip(struct.calcsize(SCALARS[kind]) * count)
+            return None
+        self.items_left -= count
+        if self.items_left < 0:
+            raise _damaged(self.cursor.name, f"a list claims {count} items")
+        for _ in range(count):
+            if kind == STRING:
+                self.cursor.skip(self.cursor.u64())
+            else:
+                self._value(kind, depth=depth + 1)
+        return None
+
+    def _text(self) -> str | None:
+        length = self.cursor.u64()
+        if length > LONGEST_TEXT_BYTES:
+            self.cursor.skip(length)
+            return None
+        return self.cursor.take(length).decode("utf-8", "replace")
+
+
+def _name(cursor: Cursor) -> str:
+    length = cursor.u64()
+    if length > LONGEST_NAME_BYTES:
+        raise _damaged(cursor.name, f"a name in it claims {length} bytes")
+    try:
+        return cursor.take(length).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _damaged(cursor.name, "a name in it is no text") from error
+
+
+def _tensors(cursor: Cursor, count: int) -> dict[str, TensorInfo]:
+    """The tensors as they are listed: each starts where it says, counted from the start of the data."""
+    tensors: dict[str, TensorInfo] = {}
+    for _ in range(count):
+        key = _name(cursor)
+        shown = printable(key, 120)
+        if key in tensors:
+            raise _damaged(cursor.name, f"the tensor {shown} stands in it twice")
+        dimensions = cursor.u32()
+        if dimensions > MOST_DIMENSIONS:
+            raise _damaged(cursor.name, f"tensor {shown}: it claims {dimensions} dimensions")
+        *sizes, kind, start = struct.unpack(f"<{dimensions}QIQ", cursor.take(8 * dimensions + 12))
+        if kind not in TYPES:
+            raise _damaged(cursor.name, f"tensor {shown}: its number format {kind} is unknown")
+        if any(size >= LARGEST_SIZE for size in sizes) or math.prod(sizes) >= LARGEST_SIZE:
+            raise _damaged(cursor.name, f"tensor {shown}: its shape is no list of sizes")
+        dtype = TYPES[kind]
+        if dtype in GGML_BLOCKS and math.prod(sizes[:1]) % GGML_BLOCKS[dtype][0]:
+            raise _damaged(cursor.name, f"tensor {shown}: its rows are no whole blocks of {dtype}")
+        tensors[key] = TensorInfo(dtype, tuple(reversed(sizes)), start)
+    return tensors
+
+
+def _alignment(name: str, values: Mapping[str, Any]) -> int:
+    alignment = values.get("general.alignment", DEFAULT_ALIGNMENT_BYTES)
+    if type(alignment) is not int or not 0 < alignment <= 1 << 20 or alignment & (alignment - 1):
+        raise _damaged(name, "its alignment is no power of two")
+    return alignment
+
+
+def _placed(
+    name: str, tensors: Mapping[str, TensorInfo], data_start: int, alignment: int, size_bytes: int
+) -> dict[str, TensorInfo]:
+    """The tensors with where they start in the file, checked to follow one another and to be whole."""
+    position = 0
+    for key, info in sorted(tensors.items(), key=lambda item: item[1].start_bytes):
+        if info.start_bytes != -(-position // alignment) * alignment:
+            raise _damaged(name, f"tensor {printable(key, 120)}: it overlaps another or leaves a gap")
+        position = info.start_bytes + info.size_bytes
+    missing = data_start + position - size_bytes
+    if missing > 0:
+        raise HeaderError(f"{name} is cut short: the last {missing} bytes are missing.", "Download it again.")
+    return {key: replace(info, start_bytes=data_start + info.start_bytes) for key, info in tensors.items()}
+
+
+def _original(name: str, key: str, info: TensorInfo, values: Mapping[str, Any]) -> TensorInfo:
+    """The tensor in the shape it had before it was made to fit blocks, where the file says it."""
+    shape = values.get(ORIGINAL_SHAPE + key)
+    if shape is None:
+        return info
+    if not isinstance(shape, tuple) or min(shape, default=0) < 0 or math.prod(shape) != math.prod(info.shape):
+        raise _damaged(name, f"tensor {printable(key, 120)}: its noted shape has another size")
+    return replace(info, shape=shape)
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    """The values that are text or a number, as text."""
+    kept = {key: value for key, value in values.items() if value is not None and not isinstance(value, tuple)}
+    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in kept.items()}
+
+
+def _damaged(name: str, reason: str) -> HeaderError:
+    return HeaderError(f"{name} is damaged: {reason}.", "Download it again.")
