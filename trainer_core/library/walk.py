@@ -1,0 +1,206 @@
+"""The models below the library's folders: which files and folders are one model each. Nothing is opened.
+
+Links are followed; each real file is one model and each real folder is entered once, so that links in a circle end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer_core.library.roots import Root
+from trainer_core.text import printable
+
+MOST_LEVELS = 12
+MOST_NAMES = 500_000
+MOST_MODELS = 20_000
+MOST_NOTICES = 50
+
+ENDINGS = (".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
+INDEX = ".index.json"
+PIPELINE, COMPONENT = "model_index.json", "config.json"
+RUN = {"spec.json", "versions.json"}
+"""What a run folder holds; what a run makes is in Easel's results once it is accepted."""
+LEFT_OUT = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
+
+# Source: huggingface_hub names a part of several `-00001-of-00003`; diffusers and transformers name the files of a component.
+_SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-\d{5}(?P<ending>\.safetensors|\.bin)")
+_WEIGHTS = re.compile(
+    r"(?:diffusion_pytorch_model|model)(?:\.[A-Za-z0-9_]{1,20})?(?:-\d{5}-of-\d{5})?\.safetensors(?:\.index\.json)?"
+)
+_TWICE = re.compile(r"(?:diffusion_pytorch_model|pytorch_model|model).*\.(?:bin|safetensors)(?:\.index\.json)?")
+"""The weights of a component again, in another format or precision."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is taken for one model, before it is read. `stamp` changes when any of its files does."""
+
+    path: Path
+    size_bytes: int
+    modified_s: float
+    stamp: str
+    file: Path | None
+    app: str
+
+
+def walk(roots: Iterable[Root], is_cancelled: Callable[[], bool] = lambda: False) -> tuple[list[Candidate], list[str]]:
+    """The models below the roots, in the order of their paths root by root, and notices about what was passed over."""
+    walking = _Walk(is_cancelled)
+    for root in roots:
+        walking.root(root)
+    return walking.found, walking.notices
+
+
+class _Walk:
+    def __init__(self, is_cancelled: Callable[[], bool]) -> None:
+        self.found: list[Candidate] = []
+        self.notices: list[str] = []
+        self._is_cancelled = is_cancelled
+        self._seen: set[tuple[int, int]] = set()
+        self._names = 0
+        self._is_full = False
+        self._app = ""
+
+    def root(self, root: Root) -> None:
+        self._app = root.app
+        waiting = [(root.path, 0)]
+        while waiting and not self._is_full and not self._is_cancelled():
+            folder, level = waiting.pop()
+            if not self._is_new(folder):
+                continue
+            if level > MOST_LEVELS:
+                self._notice(f"{_shown(folder)} lies more than {MOST_LEVELS} folders deep, so it is not looked at.")
+                continue
+            below = self._folder(folder)
+            waiting += [(Path(each.path), level + 1) for each in reversed(below)]
+
+    def _folder(self, folder: Path) -> list[os.DirEntry[str]]:
+        """Notes the models of one folder and returns the folders in it that are to be entered."""
+        listed = self._listed(folder)
+        names = {each.name: each for each in listed}
+        if names.keys() >= RUN:
+            return []
+        if PIPELINE in names:
+            self._note(folder, self._pipeline_files(listed), None, is_pipeline=True)
+            return []
+        folders = [each for each in listed if _is_folder(each) and each.name not in LEFT_OUT]
+        hidden = self._component(folder, names)
+        sets: dict[str, list[os.DirEntry[str]]] = {name: [each] for name, each in names.items() if name.endswith(INDEX)}
+        for name in names.keys() - hidden:
+            if (index := _set_of(name)) in sets:
+                sets[index].append(names[name])
+        for name in sorted(sets.keys() - hidden):
+            self._note(Path(sets[name][0].path), sets[name], None)
+            hidden |= {part.name for part in sets[name]}
+        for name, each in names.items():
+            if name not in hidden and name.lower().endswith(ENDINGS):
+                self._note(Path(each.path), [each], Path(each.path))
+        return folders
+
+    def _component(self, folder: Path, names: dict[str, os.DirEntry[str]]) -> set[str]:
+        """Notes a folder that is one component of a model, and returns the names of the files that belong to it."""
+        weights = [each for name, each in names.items() if _WEIGHTS.fullmatch(name)] if COMPONENT in names else []
+        if not weights:
+            return set()
+        only = Path(weights[0].path) if len(weights) == 1 and not weights[0].name.endswith(INDEX) else None
+        self._note(folder, [names[COMPONENT], *weights], only)
+        return {name for name in names if _TWICE.fullmatch(name)}
+
+    def _pipeline_files(self, listed: Sequence[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+        inside = [each for folder in listed if _is_folder(folder) for each in self._listed(Path(folder.path))]
+        return [each for each in (*listed, *inside) if each.name.endswith((".json", ".safetensors"))]
+
+    def _note(
+        self, path: Path, files: Sequence[os.DirEntry[str]], file: Path | None, *, is_pipeline: bool = False
+    ) -> None:
+        """Notes one model made of these files, unless all its weights were met before by another path.
+
+        A file inside a diffusers folder may be a model of its own by a link elsewhere.
+        """
+        stats = []
+        for each in files:
+            try:
+                about = each.stat()
+            except (OSError, ValueError) as error:
+                self._notice(f"{_shown(each.path)} cannot be read: {_cause(error)}.")
+                continue
+            if stat.S_ISREG(about.st_mode):
+                stats.append((each.name, about))
+        if not stats:
+            return
+        if not is_pipeline:
+            weights = {(about.st_dev, about.st_ino) for name, about in stats if not name.endswith(".json")}
+            if weights and weights <= self._seen:
+                return
+            self._seen |= weights
+        if len(self.found) >= MOST_MODELS:
+            self._is_full = True
+            self._notice(f"There are more than {MOST_MODELS} models: the rest is not listed.")
+            return
+        size = sum(about.st_size for _, about in stats)
+        modified = max(about.st_mtime for _, about in stats)
+        self.found.append(Candidate(path, size, modified, _stamp(stats), file, self._app))
+
+    def _is_new(self, folder: Path) -> bool:
+        try:
+            about = folder.stat()
+        except (OSError, ValueError) as error:
+            self._notice(f"{_shown(folder)} cannot be read: {_cause(error)}.")
+            return False
+        identity = (about.st_dev, about.st_ino)
+        is_new = identity not in self._seen
+        self._seen.add(identity)
+        return is_new
+
+    def _listed(self, folder: Path) -> list[os.DirEntry[str]]:
+        """What a folder holds, in the order of names, without what is hidden."""
+        try:
+            with os.scandir(folder) as listing:
+                listed = sorted((each for each in listing if not each.name.startswith(".")), key=lambda each: each.name)
+        except (OSError, ValueError) as error:
+            self._notice(f"{_shown(folder)} cannot be read: {_cause(error)}.")
+            return []
+        self._names += len(listed)
+        if self._names > MOST_NAMES and not self._is_full:
+            self._is_full = True
+            self._notice(f"There are more than {MOST_NAMES} files: the search ended at {_shown(folder)}.")
+        return listed
+
+    def _notice(self, text: str) -> None:
+        if len(self.notices) < MOST_NOTICES and text not in self.notices:
+            self.notices.append(text)
+
+
+def _is_folder(each: os.DirEntry[str]) -> bool:
+    try:
+        return each.is_dir()
+    except OSError:
+        return False
+
+
+def _set_of(name: str) -> str:
+    """The name of the index that a part of a model in several files belongs to; "" for any other file."""
+    part = _SHARD.fullmatch(name)
+    return f"{part['stem']}{part['ending']}{INDEX}" if part else ""
+
+
+def _stamp(stats: Sequence[tuple[str, os.stat_result]]) -> str:
+    marks = [f"{about.st_size}-{about.st_mtime_ns}-{about.st_ino}" for _, about in stats]
+    if len(marks) == 1:
+        return marks[0]
+    whole = "\n".join(f"{name} {mark}" for (name, _), mark in zip(stats, marks, strict=True))
+    return hashlib.blake2b(whole.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def _shown(path: Path | str) -> str:
+    return printable(str(path), 400)
+
+
+def _cause(error: Exception) -> str:
+    return printable(getattr(error, "strerror", None) or "its name is not valid", 200)
