@@ -74,6 +74,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "glora": Layout("GLoRA", (("a1 @ a2",), ("b1 @ b2",)), cores=("bm",), has_rank=True),
     "ia3": Layout("IA3", (("weight",),), signs=("on_input",)),
     "oft": Layout("OFT", (("oft_blocks",),), sizes={"oft_blocks": 3}),
+    "oft_r": Layout("OFT of PEFT", (("oft_R",),)),
     "boft": Layout("BOFT", (("oft_blocks",),), sizes={"oft_blocks": 4}),
     "full": Layout("full difference", (("diff",),), additions=("diff_b",)),
     "tlora": Layout(
@@ -84,7 +85,7 @@ LAYOUTS: Mapping[str, Layout] = {
     ),
     "norm": Layout("norm", (("w_norm",),), additions=("b_norm",)),
 }
-ALGORITHMS: Mapping[str, str] = {name: name for name in LAYOUTS if name != "norm"} | dict.fromkeys(
+ALGORITHMS: Mapping[str, str] = {name: name for name in LAYOUTS if name not in ("norm", "oft_r")} | dict.fromkeys(
     ("locon", "dora", "dylora", "lora_fa"), "lora"
 )
 """The layout of each algorithm of the catalogue. LoCon, DyLoRA and LoRA-FA are saved as plain LoRAs."""
@@ -108,6 +109,7 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
     DORA: (
         ".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight", ".lora_magnitude_vector.default.weight",
     ),
+    "oft_R": (".oft_R.weight", ".oft_R.default.weight"),
     **{name: (f".{name}.weight",) for name in ("a1", "a2", "b1", "b2", "bm", "p_layer", "q_layer")},
 }  # fmt: skip
 _MARK = re.compile(r"\.|_lora\.")

@@ -1,42 +1,144 @@
-"""LoRAs: their algorithm, rank, and the family they were made for."""
+"""LoRAs and their like: the algorithm, the rank, and the family they were made for."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 
+from trainer_core.detection import bases, layouts
+from trainer_core.detection.layouts import BESIDE, DORA
 from trainer_core.detection.result import Detection
 from trainer_core.header import Header
 from trainer_core.text import printable
 
-LORA_ENDINGS = (
-    ".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".lora_B.weight", ".lora.down.weight", ".lora.up.weight",
-    "_lora.down.weight", "_lora.up.weight", ".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks",
-)  # fmt: skip
+# The matrix next to the input, whose first size is the rank, by the algorithms that have one.
+RANKED = ("down", "hada_w1_b", "lokr_w2_b", "lokr_w1_b", "b2", "q_layer")
+EMBEDDINGS = "bundle_emb."
+"""What stands before the embeddings that a LoRA brings along. Source: AUTOMATIC1111 extensions-builtin/Lora/networks.py."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""The sizes of the parts of one module, by part."""
 
 
 def detect(header: Header) -> Detection | None:
-    """The LoRA that a header is of; None for anything else."""
+    """The LoRA that a header is of; None for anything else, a model with a few keys of a LoRA in it too."""
     if header.is_folder:
         return None
-    lora = next((key for key in header.tensors if key.endswith(LORA_ENDINGS)), None)
-    if lora is None:
+    found = _modules(header)
+    own = sum(len(parts) for _, parts in found.values())
+    bundled = sum(key.startswith(EMBEDDINGS) for key in header.tensors)
+    if not own or 2 * (own + bundled) < len(header.tensors):
         return None
-    rank, alpha = _lora_rank(header), _number(header.metadata.get("ss_network_alpha"))
-    evidence = (f"has {printable(lora, 120)}", f"rank {rank or 'unknown'}")
-    return Detection(None, "lora", evidence=evidence, rank=rank, alpha=alpha)
+    layers = [bases.layer(module, *_sizes(shapes)) for module, (_, shapes) in found.items()]
+    trained = [layer for layer in layers if not bases.is_text(layer)] or layers
+    base, reasons = bases.base_of(trained, header.metadata)
+    algorithm = _algorithm(found)
+    rank, alpha = _rank(found), _alpha(header.metadata)
+    first = next(iter(found))
+    names = bases.writer(first)
+    evidence = (
+        f"changes {len(found)} layers, the first being {printable(first, 120)}",
+        f"is a {algorithm}, {f'rank {rank}' if rank else 'with no rank'}{f', named as {names} does' if names else ''}",
+        *reasons,
+        *(("brings embeddings along",) if bundled else ()),
+    )
+    return Detection(None, "lora", algorithm, evidence=evidence, rank=rank, alpha=alpha, base_family=base)
 
 
-def _lora_rank(header: Header) -> int | None:
-    """The rank most modules have: the first size of the factor next to the input."""
-    downs = (".lora_down.weight", ".lora_A.weight", "lora.down.weight")
-    ranks = Counter(info.shape[0] for key, info in header.tensors.items() if key.endswith(downs) and info.shape)
+def _modules(header: Header) -> dict[str, tuple[str, Shapes]]:
+    """The modules of networks in a header, with the layout of each and the sizes of its parts."""
+    found: dict[str, tuple[str, Shapes]] = {}
+    for name, parts in layouts.modules(header.tensors).items():
+        shapes = {part: header.tensors[key].shape for part, key in parts.items()}
+        layout = layouts.layout_of(parts, {key: len(shapes[part]) for part, key in parts.items()})
+        if layout:
+            found[name] = (layout, shapes)
+    return found
+
+
+def _algorithm(found: Mapping[str, tuple[str, Shapes]]) -> str:
+    """The algorithm that most modules are of, told finer for LoRAs: with convolutions, or with lengths of its own."""
+    counted = Counter(layout for layout, _ in found.values() if layout != BESIDE)
+    algorithm = counted.most_common(1)[0][0] if counted else "full"
+    if algorithm == "oft_r":
+        return "oft"
+    if algorithm != "lora":
+        return algorithm
+    if any(DORA in shapes for _, shapes in found.values()):
+        return "dora"
+    has_kernels = any(
+        "lora_mid" in shapes or math.prod(shapes.get("down", ())[2:]) > 1
+        for layout, shapes in found.values()
+        if layout == "lora"
+    )
+    return "locon" if has_kernels else "lora"
+
+
+def _rank(found: Mapping[str, tuple[str, Shapes]]) -> int | None:
+    """The rank that most modules have."""
+    ranks: Counter[int] = Counter()
+    for _, shapes in found.values():
+        inner = next((shapes[part] for part in RANKED if shapes.get(part)), None)
+        if inner:
+            ranks[inner[0]] += 1
     return ranks.most_common(1)[0][0] if ranks else None
 
 
-def _number(text: str | None) -> float | None:
+def _sizes(shapes: Shapes) -> tuple[int | None, int | None]:
+    """How many inputs and outputs the changed layer has; None for what the parts do not say."""
+
+    def size(part: str, axis: int) -> int | None:
+        shape = shapes.get(part, ())
+        return shape[axis] if len(shape) > axis else None
+
+    if "down" in shapes or "up" in shapes:
+        return size("down", 1), size("up", 0)
+    if "hada_w1_a" in shapes:
+        return size("hada_w1_b", 1), size("hada_w1_a", 1 if "hada_t1" in shapes else 0)
+    if "b1" in shapes or "p_layer" in shapes:
+        return size("b2", 1) or size("q_layer", 1), size("b1", 0) or size("p_layer", 0)
+    if "diff" in shapes:
+        return size("diff", 1), size("diff", 0)
+    if "oft_blocks" in shapes:
+        blocks = shapes["oft_blocks"][-3:-1]
+        return None, math.prod(blocks) if len(blocks) == 2 else None
+    outputs = _product(
+        size("lokr_w1", 0) or size("lokr_w1_a", 0), _outer(shapes, size("lokr_w2_a", 1)) or size("lokr_w2_a", 0)
+    )
+    inputs = _product(size("lokr_w1", 1) or size("lokr_w1_b", 1), size("lokr_w2", 1) or size("lokr_w2_b", 1))
+    return inputs, outputs
+
+
+def _outer(shapes: Shapes, turned: int | None) -> int | None:
+    """The outer size of LoKr's second matrix where it is whole, or cut in three."""
+    whole = shapes.get("lokr_w2")
+    return whole[0] if whole else (turned if "lokr_t2" in shapes else None)
+
+
+def _product(first: int | None, second: int | None) -> int | None:
+    return first * second if first and second else None
+
+
+def _alpha(metadata: Mapping[str, str]) -> float | None:
+    """The alpha that the metadata says, of kohya or of diffusers; the values of the tensors are not read."""
+    noted = _number(metadata.get("ss_network_alpha"))
+    if noted is not None:
+        return noted
     try:
-        number = float(text or "")
-    except ValueError:
+        # Source: diffusers loaders/lora_base.py, LORA_ADAPTER_METADATA_KEY: {"transformer.lora_alpha": 16, ...}.
+        config = json.loads(metadata.get("lora_adapter_metadata", "null"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(config, dict):
+        return None
+    return next((_number(value) for key, value in config.items() if key.endswith("lora_alpha")), None)
+
+
+def _number(value: object) -> float | None:
+    try:
+        number = float(value) if isinstance(value, str | int | float) else math.nan
+    except (OverflowError, ValueError):
         return None
     return number if math.isfinite(number) else None
