@@ -59,7 +59,15 @@ class LibraryError(EaselError):
 
 
 class ProfileError(EaselError):
-    """A profile file that is refused; the message names file, key and reason."""
+    """A profile file that is refused; the message names file, key and reason.
+
+    `key` is the dotted key that is wrong, "" where the file as a whole is; `is_unread` says that it could not be read at all.
+    """
+
+    def __init__(self, message: str, hint: str = "", key: str = "", *, is_unread: bool = False) -> None:
+        super().__init__(message, hint)
+        self.key = key
+        self.is_unread = is_unread
 
 
 class PlanError(EaselError):
