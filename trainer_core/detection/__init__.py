@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from trainer_core.detection import model, networks, parts
+from trainer_core.detection import model, networks, others, parts
 from trainer_core.detection.parts import TEXT_ENCODER_PREFIXES, VAE_PREFIXES
 from trainer_core.detection.result import ROLES, Detection, Guess
 from trainer_core.families import ModelFamily, load_families
@@ -24,10 +24,16 @@ def detect(header: Header, families: Mapping[str, ModelFamily] | None = None) ->
     """
     families = load_families() if families is None else families
     rejected: dict[str, str] = {}
-    found = model.detect(header, families, rejected) or networks.detect(header) or parts.detect(header)
+    found = model.detect(header, families, rejected) or _beside_models(header)
     if found is None:
         found = Detection(None, "unknown", evidence=(_why_unknown(families, header),))
     return replace(found, dtype=_dtype(header), rejected=rejected, format=header.format)
+
+
+def _beside_models(header: Header) -> Detection | None:
+    """What a header is of that is no model. Adapters may hold the layers of a LoRA, and are asked for before."""
+    asked = (others.controlnet, others.named, networks.detect, others.embedding, parts.detect)
+    return next((found for ask in asked if (found := ask(header))), None)
 
 
 def _why_unknown(families: Mapping[str, ModelFamily], header: Header) -> str:
