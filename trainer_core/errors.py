@@ -7,6 +7,8 @@ EaselError
     DatasetError           a dataset folder that cannot be read
     LibraryError           a list of model folders that cannot be read or changed
     ProfileError           a profile file that is refused
+    PolicyError            a prefill policy that is not there or is damaged
+    SubjectError           values kept for a subject that cannot be read or written
     PlanError              a draft that cannot become a plan; carries the Problems
     BackendError           an engine that cannot be found, or is not what it claims
     InstallError           an environment that cannot be made or is broken
@@ -68,6 +70,14 @@ class ProfileError(EaselError):
         super().__init__(message, hint)
         self.key = key
         self.is_unread = is_unread
+
+
+class PolicyError(EaselError):
+    """A prefill policy that is not there, or whose file is damaged."""
+
+
+class SubjectError(EaselError):
+    """Values kept for a subject that cannot be read or written; the message names file, key and reason."""
 
 
 class PlanError(EaselError):

@@ -1,0 +1,106 @@
+"""Environment variables that replace single numbers of a policy; a bad one is refused by name and its default stands."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trainer_core.plan import fields
+from trainer_core.policies.policy import MOST_PER_IMAGE, MOST_PICTURES, MOST_STEPS, RATE, STEPS, Policy
+from trainer_core.problems import Problem
+from trainer_core.text import printable
+
+TARGETS = re.compile(r"learning_rate|steps\.(per_image|least|most)|tiers\.[0-9]\.(learning_rate|up_to)")
+"""What a variable can replace: a number of the policy, or of one of its tiers, which are counted from 0."""
+
+_MOST = {"per_image": MOST_PER_IMAGE, "least": MOST_STEPS, "most": MOST_STEPS, "up_to": MOST_PICTURES}
+_WHOLE = re.compile(r"[0-9]{1,12}")
+_NUMBER = re.compile(r"([0-9]{1,12}\.?[0-9]{0,20}|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?")
+
+
+def applied(policy: Policy, environment: Mapping[str, str]) -> tuple[Policy, list[Problem], dict[str, str]]:
+    """The policy with the numbers of the environment, what was refused, and the variable behind each number replaced.
+
+    An empty variable counts as not set.
+    """
+    numbers: dict[str, float] = {}
+    refused: list[Problem] = []
+    variables = {target: name for name, target in policy.environment.items()}
+    for target, name in variables.items():
+        text = environment.get(name, "").strip()
+        number = _number(target, text)
+        if number is not None:
+            numbers[target] = number
+        elif text:
+            message = f"{name} is '{printable(text, 60)}', which is refused: it must be {_allowed(target)}. {_read(policy, target):g} is used."
+            refused.append(Problem(_path(target), "warning", message))
+    refused += _in_order(policy, numbers, variables)
+    return _replaced(policy, numbers), refused, {target: variables[target] for target in numbers}
+
+
+def _number(target: str, text: str) -> float | None:
+    """The number a text stands for; None where it is none that is allowed."""
+    if target.endswith("learning_rate"):
+        number = float(text) if _NUMBER.fullmatch(text) else math.nan
+        return None if fields.check(RATE, number)[1] else number
+    number = int(text) if _WHOLE.fullmatch(text) else 0
+    return number if 1 <= number <= _MOST[target.rpartition(".")[2]] else None
+
+
+def _allowed(target: str) -> str:
+    if target.endswith("learning_rate"):
+        return f"a number above 0 and at most {fields.all_fields()[RATE].maximum:g}, such as 0.0004"
+    return f"a whole number from 1 to {_MOST[target.rpartition('.')[2]]}"
+
+
+def _path(target: str) -> str:
+    if target.endswith("up_to"):
+        return ""
+    return RATE if target.endswith("learning_rate") else STEPS
+
+
+def _in_order(policy: Policy, numbers: dict[str, float], variables: Mapping[str, str]) -> Iterator[Problem]:
+    """Takes out numbers that contradict each other, and says so of each pair."""
+    ends = [f"tiers.{place}.up_to" for place in range(len(policy.tiers) - 1)]
+    pairs = [(low, high, "below") for low, high in itertools.pairwise(ends)]
+    if policy.steps is not None:
+        pairs.append(("steps.least", "steps.most", "at most"))
+    for low, high, word in pairs:
+        least, most = (numbers.get(target, _read(policy, target)) for target in (low, high))
+        if (low in numbers or high in numbers) and (least > most or (word == "below" and least == most)):
+            numbers.pop(low, None)
+            numbers.pop(high, None)
+            names = variables.get(low, low), variables.get(high, high)
+            defaults = f"{_read(policy, low):g} and {_read(policy, high):g}"
+            message = f"{names[0]} ({least:.0f}) must be {word} {names[1]} ({most:.0f}), so neither counts. {defaults} are used."
+            yield Problem(_path(low), "warning", message)
+
+
+def _read(policy: Policy, target: str) -> float:
+    """The number that the policy itself has at a target."""
+    table: Any = policy.model_dump()
+    for key in _keys(target):
+        table = table[key]
+    return table
+
+
+def _replaced(policy: Policy, numbers: Mapping[str, float]) -> Policy:
+    if not numbers:
+        return policy
+    data = policy.model_dump()
+    for target, number in numbers.items():
+        *above, last = _keys(target)
+        table: Any = data
+        for key in above:
+            table = table[key]
+        table[last] = number
+    return Policy.model_validate(data)
+
+
+def _keys(target: str) -> list[str | int]:
+    """Where a target stands in a policy's data."""
+    keys: list[str | int] = [int(key) if key.isdigit() else key for key in target.split(".")]
+    return [*keys[:-1], "settings", RATE] if keys[-1] == "learning_rate" else keys
