@@ -6,18 +6,20 @@ import errno
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from threading import Event
 
 from trainer_core import header, places
 from trainer_core.detection import Detection, detect
+from trainer_core.downloads.http import BRIEF, PATIENT, Patience
 from trainer_core.downloads.links import Link, is_model_name
 from trainer_core.downloads.look import read_header, resolve
 from trainer_core.downloads.part import Part, hash_of
 from trainer_core.downloads.progress import Meter, Progress
 from trainer_core.downloads.ranges import RemoteStream
 from trainer_core.downloads.remote import Remote, RemoteFile
-from trainer_core.downloads.transfer import DISK_FLOOR_BYTES, PATIENT, Conduct, Patience, Transfer, check_disk
+from trainer_core.downloads.transfer import DISK_FLOOR_BYTES, Conduct, Transfer, check_disk
 from trainer_core.errors import DetectionError, DownloadError, HeaderError
 from trainer_core.text import printable
 
@@ -62,19 +64,21 @@ def download(
         DownloadError: it cannot be had, or what came is not the model; `kind` and the message say why.
     """
     conduct = Conduct(patience, disk_floor_bytes, cancel)
-    remote = resolve(link, variant=variant, cancel=cancel) if isinstance(link, Link) else link
+    # A person waits for the first answer, so it is given up sooner than a transfer.
+    brief = replace(patience, attempts=min(patience.attempts, BRIEF.attempts))
+    remote = resolve(link, variant=variant, patience=brief, cancel=cancel) if isinstance(link, Link) else link
     try:
-        target = (folder or _default_folder(remote)) / remote.name
+        target = (folder or _default_folder(remote, brief)) / remote.name
         meter = Meter(progress, remote.size_bytes)
         return (_fetch_folder if remote.is_folder else _fetch_file)(remote, target, conduct, meter)
     except OSError as error:
         raise _not_written(error, folder or places.models()) from error
 
 
-def _default_folder(remote: Remote) -> Path:
+def _default_folder(remote: Remote, patience: Patience) -> Path:
     """The folder for the role that the model's header, read from afar, has."""
     try:
-        return places.models() / folder_for(detect(read_header(remote)))
+        return places.models() / folder_for(detect(read_header(remote, patience=patience)))
     except DetectionError:
         return places.models() / "unsorted"
     except HeaderError as error:

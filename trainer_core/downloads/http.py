@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -104,43 +105,45 @@ def get(asked: Asked, headers: Mapping[str, str] | None = None, patience: Patien
     import httpx2
 
     timeout = httpx2.Timeout(patience.read_s, connect=patience.connect_s)
-    with httpx2.Client(timeout=timeout, follow_redirects=False) as client:
-        url = asked.url
-        for _ in range(MOST_REDIRECTS + 1):
-            token = asked.token_for(url)
-            # Packed bodies would make lengths and ranges meaningless.
-            sent = {
-                "Accept-Encoding": "identity",
-                "User-Agent": "easel",
-                **(headers or {}),
-                **(token.header() if token else {}),
-            }
-            try:
-                response = client.send(client.build_request("GET", url, headers=sent), stream=True)
-            except httpx2.InvalidURL:
-                raise DownloadError("This address cannot be read.", "Copy it again from the browser.") from None
-            except httpx2.HTTPError as error:
-                raise refusals.of_failure(error, urlsplit(url).hostname or "The site") from None
-            try:
-                if not response.has_redirect_location:
-                    _refuse(response, asked, url, with_token=token is not None)
-                    yield Answer(response, token is not None)
-                    return
-                url = _next(response, asked, url)
-            finally:
-                response.close()
+    url = asked.url
+    for _ in range(MOST_REDIRECTS + 1):
+        token = asked.token_for(url)
+        sent = {**(headers or {}), **(token.header() if token else {})}
+        try:
+            request = _client().build_request("GET", url, headers=sent, timeout=timeout)
+            response = _client().send(request, stream=True)
+        except httpx2.InvalidURL:
+            raise DownloadError("This address cannot be read.", "Copy it again from the browser.") from None
+        except httpx2.HTTPError as error:
+            raise refusals.of_failure(error, urlsplit(url).hostname or "The site") from None
+        try:
+            if not response.has_redirect_location:
+                _refuse(response, asked, url, with_token=token is not None)
+                yield Answer(response, token is not None)
+                return
+            url = _next(response, asked, url)
+        finally:
+            response.close()
     message = f"The link to {printable(asked.what, 200)} leads from one address to the next without an end."
     raise DownloadError(message, "Copy it again from the page of the model.")
 
 
+@cache
+def _client() -> httpx2.Client:
+    """The one client of this process: reading the certificates takes longer than a request, and connections are kept open."""
+    import httpx2
+
+    # Packed bodies would make lengths and ranges meaningless.
+    return httpx2.Client(follow_redirects=False, headers={"Accept-Encoding": "identity", "User-Agent": "easel"})
+
+
 def _next(response: httpx2.Response, asked: Asked, url: str) -> str:
     """The address a redirect leads to."""
-    target = str(response.url.join(response.headers["location"]))
+    target = _target(response)
+    if not target:
+        message = f"{printable(asked.what, 200)} leads to an address that is not followed."
+        raise DownloadError(message, "Copy the link again.")
     parts = urlsplit(target)
-    if parts.scheme not in {"http", "https"} or parts.username is not None:
-        raise DownloadError(
-            f"{printable(asked.what, 200)} leads to an address that is not followed.", "Copy the link again."
-        )
     if urlsplit(url).scheme == "https" and parts.scheme == "http":
         message = f"{printable(asked.what, 200)} leads from a safe connection to an unsafe one, which is not followed."
         raise DownloadError(message, "Look for another link.")
@@ -148,6 +151,19 @@ def _next(response: httpx2.Response, asked: Asked, url: str) -> str:
         site = site_of(url)
         raise refusals.of_status(401, {}, what=asked.what, site=site or parts.hostname or "", page=asked.page)
     return target
+
+
+def _target(response: httpx2.Response) -> str:
+    """The whole address in a redirect; "" for one that is no address of the web, or holds a name and a password."""
+    import httpx2
+
+    try:
+        target = str(response.url.join(response.headers["location"]))
+        parts = urlsplit(target)
+        is_followed = parts.scheme in {"http", "https"} and parts.username is None and parts.port != 0
+    except (httpx2.InvalidURL, ValueError):
+        return ""
+    return target if is_followed else ""
 
 
 def _refuse(response: httpx2.Response, asked: Asked, url: str, *, with_token: bool) -> None:

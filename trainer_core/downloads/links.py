@@ -133,9 +133,9 @@ def _in_repo(parts: list[str], revision: str, text: str) -> Link:
 
 def _civitai_name(name: str, text: str) -> Link:
     model, _, version = name.strip("/").partition("@")
-    if not _is_id(model) or (version and not _is_id(version)):
+    if not (model or version) or any(part and not _is_id(part) for part in (model, version)):
         raise _refused(text, "names no model of Civitai.", "Write it as civitai:ID or civitai:ID@VERSION.")
-    return _civitai(int(model), int(version) if version else None)
+    return _civitai(int(model) if model else None, int(version) if version else None)
 
 
 def _civitai(model: int | None, version: int | None, host: str = "", wanted: Mapping[str, str] | None = None) -> Link:

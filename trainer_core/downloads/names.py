@@ -42,11 +42,9 @@ def shortened(name: str) -> str:
 
 def from_header(disposition: str) -> str:
     """The file name in a Content-Disposition header (RFC 6266), its encoded form (RFC 5987) first; "" if there is none."""
-    if found := _EXTENDED.search(disposition):
-        try:
-            return safe(unquote(found.group(2).strip(), encoding=found.group(1), errors="strict"))
-        except (LookupError, UnicodeDecodeError):
-            pass
+    found = _EXTENDED.search(disposition)
+    if found and found.group(1).lower() in {"utf-8", "iso-8859-1"}:
+        return safe(unquote(found.group(2).strip(), encoding=found.group(1)))
     if found := _PLAIN.search(disposition):
         quoted, bare = found.groups()
         return safe(re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else unquote(bare))

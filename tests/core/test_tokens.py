@@ -1,0 +1,142 @@
+"""Tokens: found where people keep them, shown nowhere."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from trainer_core import tokens
+from trainer_core.errors import DownloadError
+
+SECRET = "hf_sehrgeheim123"
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch, tmp_path):
+    """No token of the person who runs the tests."""
+    from huggingface_hub import constants
+
+    for site in tokens.SITES.values():
+        for name in site.names:
+            monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    yield
+    for site in tokens.SITES:
+        tokens.forget(site)
+
+
+def test_a_token_shows_no_one_its_text():
+    token = tokens.Token(SECRET, "huggingface", "a test")
+    shown = [
+        repr(token),
+        str(token),
+        f"{token}",
+        f"{token:>40}",
+        repr([token]),
+        repr({"token": token}),
+        repr(copy.deepcopy(token)),
+    ]
+    assert all("geheim" not in text and "a token for Hugging Face" in text for text in shown)
+    with pytest.raises(TypeError, match="memory only"):
+        pickle.dumps(token)
+    with pytest.raises(TypeError, match="__dict__"):
+        vars(token)
+    assert token.header() == {"Authorization": f"Bearer {SECRET}"}
+
+
+@pytest.mark.parametrize("text", ["", "  ", "two words", "a\nHost: evil", "geh\u00e4im"])
+def test_what_cannot_be_a_token_is_refused_without_its_text(text):
+    with pytest.raises(DownloadError, match="is no token") as refused:
+        tokens.Token(text, "civitai", "the field")
+    assert not text.strip() or text not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("site", "name"), [(site, name) for site, known in tokens.SITES.items() for name in known.names]
+)
+def test_it_is_found_in_the_environment(monkeypatch, site, name):
+    assert tokens.find(site) is None
+    monkeypatch.setenv(name, f" {SECRET}\n")
+    found = tokens.find(site)
+    assert found.header()["Authorization"].endswith(SECRET)
+    assert name in found.source
+
+
+def test_it_is_found_in_the_login_file(tmp_path):
+    (tmp_path / "token").write_text(SECRET + "\n")
+    assert tokens.find("huggingface").source == "the login of huggingface_hub"
+    assert tokens.find("civitai") is None
+
+
+def test_one_given_here_comes_before_the_environment(monkeypatch):
+    monkeypatch.setenv("CIVITAI_TOKEN", "old")
+    tokens.remember("civitai", " new ")
+    assert tokens.find("civitai").header() == {"Authorization": "Bearer new"}
+    tokens.forget("civitai")
+    assert tokens.find("civitai").header() == {"Authorization": "Bearer old"}
+
+
+def test_what_to_do_names_the_page_and_the_name():
+    assert "https://huggingface.co/settings/tokens" in tokens.where_to_set("huggingface")
+    assert "CIVITAI_TOKEN" in tokens.where_to_set("civitai")
+
+
+COLAB = {
+    "google/__init__.py": "",
+    "google/colab/__init__.py": "",
+    "google/colab/errors.py": "class Error(Exception): pass",
+    "google/colab/userdata.py": """
+        from google.colab import errors
+        asked = []
+        class SecretNotFoundError(errors.Error): pass
+        def get(name):
+            asked.append(name)
+            if name != 'CIVITAI_API_TOKEN': raise SecretNotFoundError(name)
+            return 'secret'
+    """,
+}
+KAGGLE = {
+    "kaggle_secrets.py": """
+        class BackendError(Exception): pass
+        class CredentialError(Exception): pass
+        asked = []
+        class UserSecretsClient:
+            def get_secret(self, name):
+                asked.append(name)
+                if name != 'CIVITAI_API_TOKEN': raise BackendError(name)
+                return 'secret'
+    """,
+}
+
+
+@pytest.mark.parametrize(
+    ("modules", "start", "place"),
+    [
+        (COLAB, "import google.colab.userdata as secrets", "Colab"),
+        (KAGGLE, "import kaggle_secrets as secrets", "Kaggle"),
+    ],
+)
+def test_the_secrets_of_a_notebook_are_asked_once(tmp_path, modules, start, place):
+    for path, text in modules.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(textwrap.dedent(text))
+    code = f"""
+        {start}
+        from trainer_core import tokens
+        found = tokens.find("civitai")
+        assert found.header() == {{"Authorization": "Bearer secret"}}, found
+        assert found.source == "the {place} secret CIVITAI_API_TOKEN", found.source
+        assert tokens.find("civitai").source == found.source
+        assert secrets.asked == ["CIVITAI_TOKEN", "CIVITAI_API_TOKEN"], secrets.asked
+        assert tokens.find("huggingface") is None
+    """
+    environment = {"PYTHONPATH": f"{tmp_path}:.", "HF_TOKEN_PATH": str(tmp_path / "token"), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
