@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from trainer_core.detection import model, networks, others, parts
+from trainer_core.detection import guess, model, networks, others, parts
 from trainer_core.detection.parts import TEXT_ENCODER_PREFIXES, VAE_PREFIXES
 from trainer_core.detection.result import ROLES, Detection, Guess
 from trainer_core.families import ModelFamily, load_families
@@ -16,8 +16,12 @@ from trainer_core.header import Header
 __all__ = ["ROLES", "TEXT_ENCODER_PREFIXES", "VAE_PREFIXES", "Detection", "Guess", "detect"]
 
 
-def detect(header: Header, families: Mapping[str, ModelFamily] | None = None) -> Detection:
+def detect(
+    header: Header, families: Mapping[str, ModelFamily] | None = None, *, sha256: str | None = None
+) -> Detection:
     """What the model behind a header is; role "unknown" with the reasons when nothing known fits.
+
+    `sha256` is that of the file, where it is known: well-known files are guessed by it.
 
     Raises:
         AmbiguousModelError: more than one family fits.
@@ -27,6 +31,7 @@ def detect(header: Header, families: Mapping[str, ModelFamily] | None = None) ->
     found = model.detect(header, families, rejected) or _beside_models(header)
     if found is None:
         found = Detection(None, "unknown", evidence=(_why_unknown(families, header),))
+    found = guess.guessed(found, header, sha256)
     return replace(found, dtype=_dtype(header), rejected=rejected, format=header.format)
 
 
