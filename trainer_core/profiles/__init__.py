@@ -1,0 +1,43 @@
+"""Profiles: curated training settings as data, one TOML file each, with a reason and a source for every value.
+
+A profile is untrusted (communities share them): it is data only, and cannot name paths, the trigger word, outputs or native
+engine keys. What a file may hold is in `reading` and `checks`; docs/guide/profiles.md says it to people.
+"""
+
+from __future__ import annotations
+
+from trainer_core.profiles.checks import uncited
+from trainer_core.profiles.difference import Change, diff
+from trainer_core.profiles.exporting import Draft, by_name, from_plan
+from trainer_core.profiles.fetching import Incoming, incoming
+from trainer_core.profiles.lora import from_lora
+from trainer_core.profiles.profile import FORMAT, JOB_FIELDS, Profile, Reference, Trial
+from trainer_core.profiles.shelf import for_family, known, load, loads, own, own_folder, save, shipped, shipped_folder
+from trainer_core.profiles.writing import dumps
+
+__all__ = [
+    "FORMAT",
+    "JOB_FIELDS",
+    "Change",
+    "Draft",
+    "Incoming",
+    "Profile",
+    "Reference",
+    "Trial",
+    "by_name",
+    "diff",
+    "dumps",
+    "for_family",
+    "from_lora",
+    "from_plan",
+    "incoming",
+    "known",
+    "load",
+    "loads",
+    "own",
+    "own_folder",
+    "save",
+    "shipped",
+    "shipped_folder",
+    "uncited",
+]

@@ -1,0 +1,113 @@
+"""A profile from what somebody trained with: the values that are knowledge, without what is theirs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trainer_core.errors import ProfileError
+from trainer_core.plan import fields
+from trainer_core.profiles import shelf
+from trainer_core.profiles.profile import JOB_FIELDS, Profile
+from trainer_core.profiles.reading import bad_text
+from trainer_core.text import printable
+
+OF_THE_MACHINE = frozenset({"memory.mixed_precision"})
+"""What follows from the card of whoever trains."""
+PERSONAL = frozenset({"embedding.init_word"})
+PROMPTS = ("sampling.prompt", "sampling.negative_prompt")
+_PATH_LIKE = re.compile(r"[\\/~][\w.-]+[\\/]|[A-Za-z]:\\|://")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A profile that was made from something else, and the sentences about what was left out of it."""
+
+    profile: Profile
+    notes: tuple[str, ...] = ()
+
+
+def from_plan(plan: Mapping[str, Any], *, title: str, wanted_id: str, use: str = "", based_on: str = "") -> Draft:
+    """A profile of the values of a plan (its tables) that are not the defaults.
+
+    Paths, names, the trigger word, native settings and tokens are left out. `based_on` is the id of the profile that the
+    plan was made with, whose reasons are kept for the values that are still its own.
+
+    Raises:
+        ProfileError: the plan holds a value that no profile may hold, or the id is no plain name.
+    """
+    flat = fields.flatten(plan)
+    base = shelf.known().get(based_on)
+    trigger = str(flat.get("dataset.trigger", "")).strip()
+    settings: dict[str, Any] = {}
+    notes = ["Settings in the engine's own words were left out."] if flat.pop("native", None) else []
+    for path, setting in fields.all_fields().items():
+        value = flat.get(path, setting.default)
+        if path in JOB_FIELDS | OF_THE_MACHINE | PERSONAL or value is None or value == setting.default:
+            continue
+        if isinstance(value, str):
+            value = _without_trigger(value, trigger)
+            if bad_text(value) or _PATH_LIKE.search(value) or (path in PROMPTS and trigger and trigger in value):
+                notes.append(f"{setting.title} was left out: it holds what only you should have.")
+                continue
+        settings[path] = value
+    kept = {
+        path: base.reasons[path]
+        for path in settings
+        if base and base.settings.get(path) == settings[path] and path in base.reasons
+    }
+    profile = Profile(
+        id=wanted_id,
+        title=title,
+        family=str(flat.get("model.family", "")) or (base.family if base else ""),
+        method=str(flat.get("model.method", "lora")),
+        use=use or (base.use if base else "other"),
+        explanation=f"Made from a training. {base.explanation}" if base else "Made from a training.",
+        sources=base.sources if base and kept else (),
+        settings=settings,
+        reasons=kept,
+        lineage=base.lineage if base else "",
+        prediction=base.prediction if base else "",
+    )
+    return Draft(checked(profile), tuple(notes))
+
+
+def _without_trigger(text: str, trigger: str) -> str:
+    if not trigger:
+        return text
+    return re.sub(rf"(?<!\w){re.escape(trigger)}(?!\w)", "{trigger}", text, flags=re.IGNORECASE)
+
+
+def checked(profile: Profile) -> Profile:
+    """The same profile as its file would be read.
+
+    Raises:
+        ProfileError: it would be refused.
+    """
+    return shelf.loads(shelf.dumps(profile), f"{printable(profile.id, 64)}.toml")
+
+
+def plain_id(text: str, otherwise: str = "profile") -> str:
+    """An id made of a text: small letters, digits and hyphens; never that of a shipped profile."""
+    made = re.sub(r"[^a-z0-9]+", "-", text.lower())[:48].strip("-") or otherwise
+    return f"my-{made}" if made in shelf.shipped() else made
+
+
+def by_name(name: str) -> Profile:
+    """A profile by its id, or the one in a .toml file.
+
+    Raises:
+        ProfileError: there is none, or the file is refused.
+    """
+    from trainer_core import places
+
+    found = shelf.known().get(name)
+    if found is not None:
+        return found
+    path = places.typed(name)
+    if path.suffix == ".toml" or places.is_there(path):
+        return shelf.load(path)
+    known = ", ".join(sorted(shelf.known()))
+    raise ProfileError(f"There is no profile called {printable(name, 80)!r}.", f"Known: {known}.")

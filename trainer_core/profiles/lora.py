@@ -1,0 +1,158 @@
+"""A profile out of a finished LoRA: what its header says of how it was trained, and what nobody can know.
+
+Metadata is text that strangers wrote: each value is checked as any other, and one that no setting takes is dropped and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from trainer_core import catalog
+from trainer_core.detection import Detection
+from trainer_core.errors import ProfileError
+from trainer_core.families import load_families
+from trainer_core.header import Header
+from trainer_core.plan import fields
+from trainer_core.profiles import lora_kohya, lora_others
+from trainer_core.profiles.exporting import Draft, checked, plain_id
+from trainer_core.profiles.lora_values import Found
+from trainer_core.profiles.profile import JOB_FIELDS, Profile, Reference
+from trainer_core.profiles.reading import bad_text
+from trainer_core.text import printable
+
+WANTED = (
+    "network.rank",
+    "network.alpha",
+    "network.train_text_encoder",
+    "optimizer.name",
+    "optimizer.learning_rate",
+    "optimizer.weight_decay",
+    "schedule.steps",
+    "schedule.batch_size",
+    "schedule.scheduler",
+    "schedule.warmup_steps",
+    "dataset.resolution",
+    "dataset.repeats",
+)
+"""What a training is known by: those that a file does not tell are marked as unknown."""
+NOISE = ("schedule.min_snr_gamma", "schedule.noise_offset")
+SOURCE = "lora"
+
+
+def from_lora(header: Header, detection: Detection, *, wanted_id: str = "", family: str = "") -> Draft:
+    """A profile of what the header of a LoRA tells, with notes on what it does not and on what was dropped.
+
+    `family` is what it was made for, where the file does not tell.
+
+    Raises:
+        ProfileError: the file is no LoRA, or nothing tells what it was made for.
+    """
+    name = printable(header.path.name, 100)
+    if detection.role != "lora":
+        raise ProfileError(f"{name} is no LoRA, so it does not tell how it was trained.", "Give a LoRA file.")
+    family = family or detection.base_family or ""
+    if family not in load_families():
+        message = f"Nothing in {name} tells for which family of models it was made."
+        raise ProfileError(message, f"Say it with --family; known: {', '.join(load_families())}.")
+    writer, found = _told(header)
+    found = [*_from_tensors(header, detection), *found]
+    settings, reasons, notes = _checked(found)
+    is_flow = load_families()[family].prediction == "flow"
+    wanted = (*WANTED, *(() if is_flow else NOISE))
+    unknown = tuple(path for path in wanted if path not in settings)
+    stem = _plain_title(header.path.stem)
+    profile = Profile(
+        id=wanted_id or plain_id(header.path.stem, "lora"),
+        title=f"As {stem}",
+        family=family,
+        method="lora",
+        use="other",
+        explanation=f"Read out of {stem}, a LoRA that {writer} made. What it does not tell is listed as unknown.",
+        sources=(Reference(SOURCE, f"The header of {stem}", notes=f"written by {writer}"),),
+        settings=settings,
+        reasons=reasons,
+        prediction=_prediction(header, is_flow=is_flow),
+        unknown=unknown,
+    )
+    titles = ", ".join(fields.all_fields()[path].title for path in unknown)
+    return Draft(checked(profile), (*notes, *((f"The file does not tell: {titles}.",) if unknown else ())))
+
+
+def _told(header: Header) -> tuple[str, list[Found]]:
+    """The program that made a LoRA, and what its metadata says."""
+    metadata = header.metadata
+    for writer, is_its, read in (
+        ("OneTrainer", lora_others.is_onetrainer, lora_others.onetrainer),
+        ("ai-toolkit", lora_others.is_ai_toolkit, lora_others.ai_toolkit),
+        ("sd-scripts", lora_kohya.is_kohya, lora_kohya.read),
+        ("SimpleTuner", lora_others.is_simpletuner, lora_others.simpletuner),
+    ):
+        if is_its(metadata):
+            return writer, list(read(metadata))
+    return "an unknown program", list(lora_others.modelspec(metadata))
+
+
+def _from_tensors(header: Header, detection: Detection) -> Iterable[Found]:
+    """What the weights themselves tell, which outranks what anybody wrote."""
+    if detection.variant in catalog.algorithms() and detection.variant != "lora":
+        yield Found("network.algorithm", detection.variant, "its layers")
+    if detection.rank:
+        yield Found("network.rank", detection.rank, "the sizes of its layers")
+    texts = any(key.startswith(("lora_te", "text_encoder", "lycoris_te", "te_")) for key in header.tensors)
+    yield Found("network.train_text_encoder", texts, "the names of its layers")
+    if detection.alpha:
+        yield Found("network.alpha", detection.alpha, "what it says of alpha")
+
+
+def _checked(found: Iterable[Found]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """The values that settings take, a reason for each, and the sentences about the others; the first of a setting counts."""
+    settings: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    notes: list[str] = []
+    for path, value, basis in found:
+        if path in settings or path in JOB_FIELDS:
+            continue
+        taken, sentence = _taken(path, value)
+        if sentence:
+            notes.append(f"{printable(basis, 60)} was left out: {printable(sentence, 200)}")
+        else:
+            settings[path], reasons[path] = taken, f"As {printable(basis, 60)} has it [{SOURCE}]."
+    return _read_by_choice(settings, reasons, notes)
+
+
+def _taken(path: str, value: Any) -> tuple[Any, str]:
+    if isinstance(value, str) and bad_text(value):
+        return value, bad_text(value)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
+        return value, "the number is larger than any setting takes."
+    return fields.check(path, value)
+
+
+def _read_by_choice(
+    settings: dict[str, Any], reasons: dict[str, str], notes: list[str]
+) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Without what the chosen optimizer, schedule or kind of network does not read."""
+    for section, chooser, entries in (
+        ("network", "network.algorithm", catalog.algorithms()),
+        ("optimizer", "optimizer.name", catalog.optimizers()),
+        ("schedule", "schedule.scheduler", catalog.schedulers()),
+    ):
+        every = {f"{section}.{name}" for entry in entries.values() for name in entry.settings}
+        entry = entries.get(str(settings.get(chooser, fields.all_fields()[chooser].default)))
+        read = {f"{section}.{name}" for name in entry.settings} if entry else set()
+        for path in sorted((every - read) & settings.keys()):
+            del settings[path], reasons[path]
+            notes.append(f"{fields.all_fields()[path].title} was left out: what the file names does not read it.")
+    return settings, reasons, notes
+
+
+def _prediction(header: Header, *, is_flow: bool) -> str:
+    said = header.metadata.get("modelspec.prediction_type", "").lower()
+    return "" if is_flow else {"v": "v_prediction", "v_prediction": "v_prediction", "epsilon": "epsilon"}.get(said, "")
+
+
+def _plain_title(stem: str) -> str:
+    """A file's name as a title: without what could steer a terminal, and not too long."""
+    clean = "".join(char if char.isprintable() else " " for char in stem)[:60].strip()
+    return clean if clean and not bad_text(clean) else "a LoRA"

@@ -1,0 +1,191 @@
+"""The tables of a profile file, from bytes that strangers wrote: small, shallow, text, and nothing that can hang or steer.
+
+Every refusal names the file, the key or the line, and the reason; none repeats what a file says beyond a few characters.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import stat
+import tomllib
+from datetime import date, time
+from pathlib import Path
+from typing import Any
+
+from trainer_core.errors import ProfileError
+from trainer_core.text import printable
+
+LARGEST_FILE_BYTES = 64 * 1024
+DEEPEST = 4
+MOST_VALUES = 400
+LONGEST_KEY = 64
+LONGEST_TEXT = 2000
+LARGEST_NUMBER = 2**63
+
+_KEY = re.compile(r"[A-Za-z0-9_-]+")
+# Comments and strings are stepped over; what is left of a document is its structure. An unended string ends with its line,
+# so that nothing after it goes uncounted.
+_STRUCTURE = re.compile(
+    r"""
+      \#[^\n]*+
+    | "{3}(?:[^"\\]|\\.|"{1,2}(?!"))*+(?:"{3,5}|\Z)
+    | '{3}.*?(?:'{3,5}|\Z)
+    | "(?:[^"\\\n]|\\[^\n])*+"?
+    | '[^'\n]*+'?
+    | (?P<mark>[\[\]{}.=,\n])
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+# Tokens of Hugging Face, GitHub, OpenAI and Amazon by their beginnings, and 32 hexadecimal digits, which Civitai's are.
+_TOKEN = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|[0-9a-f]{32})\b"
+)
+
+
+def refused(name: str, key: str, reason: str, hint: str = "") -> ProfileError:
+    """The error that names file, key and reason."""
+    where = f"{printable(name, 120)}: {printable(key, 120)}: " if key else f"{printable(name, 120)} "
+    return ProfileError(where + printable(reason, 400), hint, key)
+
+
+def read(path: Path) -> bytes:
+    """The bytes of a profile file, of one that is too large only the beginning.
+
+    Raises:
+        ProfileError: it is no plain file, or cannot be read.
+    """
+    try:
+        # A pipe would keep a plain open() waiting for a writer.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise _unreadable(path, "is no plain file.")
+            return file.read(LARGEST_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "its name cannot be one"
+        raise _unreadable(path, f"cannot be read: {reason}.") from error
+
+
+def _unreadable(path: Path, reason: str) -> ProfileError:
+    return ProfileError(f"{printable(path.name, 120)} {reason}", "Give the path of a .toml file.", is_unread=True)
+
+
+def tables(raw: bytes, name: str) -> dict[str, Any]:
+    """The document in a file's bytes, as tables of plain values.
+
+    Raises:
+        ProfileError: it is too large or too deep, no UTF-8 or no TOML, or holds what no profile may hold.
+    """
+    text = _text(raw, name)
+    if reason := _too_deep(text):
+        raise refused(name, "", reason)
+    try:
+        data = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        # Besides a mistake in the file: a number of more digits than Python reads, tables within tables without end.
+        raise refused(name, "", f"is not TOML: {printable(str(error), 160)}.") from error
+    _check_values(name, data)
+    if line := _steering_line(text):
+        raise refused(
+            name, "", f"holds a hidden character that can steer a terminal or the reading order (line {line})."
+        )
+    return data
+
+
+def _text(raw: bytes, name: str) -> str:
+    if len(raw) > LARGEST_FILE_BYTES:
+        raise refused(name, "", f"is larger than {LARGEST_FILE_BYTES // 1024} kB: that is no profile.")
+    if b"\0" in raw:
+        raise refused(name, "", "holds a NUL byte: that is no text.")
+    if raw.startswith(b"\xef\xbb\xbf"):
+        raise refused(name, "", "begins with a byte order mark, which TOML does not know.", "Save it as plain UTF-8.")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise refused(name, "", f"is not UTF-8 text (byte {error.start}).") from error
+    if text.lstrip()[:200].lower().startswith(("<!doctype", "<html", "<?xml", "<svg")):
+        raise refused(name, "", "is a web page, not a profile.", "Copy the link to the file itself, not to its page.")
+    if not text.strip():
+        raise refused(name, "", "is empty.")
+    return text
+
+
+def _too_deep(text: str) -> str:
+    """The sentence why a document is nested too deeply to be parsed, or "".
+
+    Before parsing: a key of thousands of parts alone would take gigabytes.
+    """
+    depth = dots = 0
+    for found in _STRUCTURE.finditer(text):
+        mark = found["mark"]
+        if mark == ".":
+            dots += 1
+        elif mark:
+            dots = 0
+            depth = depth + 1 if mark in "[{" else max(0, depth - 1) if mark in "]}" else depth
+        if depth > DEEPEST or dots >= DEEPEST:
+            line = text.count("\n", 0, found.start()) + 1
+            return f"is nested too deeply: {DEEPEST} levels are enough for a profile (line {line})."
+    return ""
+
+
+def _check_values(name: str, data: dict[str, Any]) -> None:
+    left: list[tuple[str, Any, int]] = [("", data, 0)]
+    count = 0
+    while left:
+        key, value, depth = left.pop()
+        count += 1
+        if count > MOST_VALUES or len(left) > MOST_VALUES:
+            raise refused(name, key, f"there are more than {MOST_VALUES} values in it: that is no profile.")
+        if depth > DEEPEST:
+            raise refused(name, key, f"it is nested too deeply: {DEEPEST} levels are enough for a profile.")
+        if isinstance(value, dict):
+            for part in value:
+                _check_key(name, key, part)
+            left += [(f"{key}.{part}" if key else part, each, depth + 1) for part, each in value.items()]
+        elif isinstance(value, list):
+            left += [(key, each, depth + 1) for each in value]
+        elif reason := _bad_value(value):
+            raise refused(name, key, reason)
+
+
+def _check_key(name: str, above: str, part: str) -> None:
+    if len(part) > LONGEST_KEY or not _KEY.fullmatch(part):
+        shown = printable(part, 60)
+        raise refused(name, f"{above}.{shown}" if above else shown, "this is not a key of a profile.")
+
+
+def _bad_value(value: object) -> str:
+    """The sentence why a profile holds no such value, or ""."""
+    if isinstance(value, str):
+        return bad_text(value)
+    if isinstance(value, date | time):
+        return "it is a date, and no setting takes one."
+    if isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
+        return "the number is larger than any setting takes."
+    if isinstance(value, float) and not math.isfinite(value):
+        return "it is no finite number."
+    return ""
+
+
+def bad_text(text: str) -> str:
+    """The sentence why a profile does not hold a text, or ""."""
+    if len(text) > LONGEST_TEXT:
+        return f"the text is longer than {LONGEST_TEXT} characters."
+    if hidden := next(filter(_is_hidden, text), ""):
+        return f"it holds the hidden character U+{ord(hidden):04X}, which can steer a terminal or the reading order."
+    if _TOKEN.search(text):
+        return "it holds what looks like a token. Take it out, and make a new one if it was shared."
+    return ""
+
+
+def _is_hidden(char: str) -> bool:
+    return not char.isprintable() and printable(char) != char
+
+
+def _steering_line(text: str) -> int:
+    """The number of the first line with a hidden character, in comments too; 0 without one."""
+    lines = enumerate(text.replace("\r\n", "\n").replace("\t", " ").split("\n"), 1)
+    return next((number for number, line in lines if any(map(_is_hidden, line))), 0)
