@@ -63,7 +63,11 @@ def _copy(source: Path, target: Path) -> None:
 def scan(folder: Path, home: Path) -> dict:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "EASEL_HOME": str(home)}
     command = [sys.executable, "-c", SCAN, str(folder)]
-    return json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    before = os.times()
+    found = json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    after = os.times()
+    user_s, system_s = after.children_user - before.children_user, after.children_system - before.children_system
+    return {**found, "user_s": user_s, "system_s": system_s}
 
 
 def main() -> int:
@@ -79,8 +83,9 @@ def main() -> int:
         f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, {cold['models']} models"
     )
     for name, one in (("cold", cold), ("cached", cached)):
+        busy = f"CPU {one['user_s']:.1f} + {one['system_s']:.1f} s (user + system)"
         print(
-            f"{name:7} {one['seconds']:6.2f} s   import {one['import_s']:.2f} s   headers read {one['read']}   recognised {one['known']}"
+            f"{name:7} {one['seconds']:6.2f} s   import {one['import_s']:.2f} s   {busy}   read {one['read']}, known {one['known']}"
         )
     print(f"cold / cached {cold['seconds'] / cached['seconds']:.1f}   kept {size_mb:.1f} MB")
     for notice in (*cold["notices"], *cached["notices"]):

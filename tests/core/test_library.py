@@ -10,7 +10,7 @@ import pytest
 from tests.core import recorded_headers
 from trainer_core import library
 from trainer_core.detection import Detection, Guess
-from trainer_core.library import cache, walk
+from trainer_core.library import cache, reading, walk
 from trainer_core.library.entry import as_row, from_row
 from trainer_core.library.roots import Root
 from trainer_core.library.walk import Candidate
@@ -166,8 +166,8 @@ def test_models_of_several_files_are_one_each(models):
     for name in ("model.safetensors", "model.fp16.safetensors", "pytorch_model.bin", "beside.safetensors"):
         tiny(models / "encoder" / name)
     (models / "encoder" / "config.json").write_text("{}")
-    tiny(models / "single" / "diffusion_pytorch_model.safetensors")
-    (models / "single" / "config.json").write_text("{}")
+    tiny(models / "single v1.5" / "diffusion_pytorch_model.safetensors")
+    (models / "single v1.5" / "config.json").write_text("{}")
     candidates, notices = found_in(models)
     assert names(candidates, models) == [
         "encoder",
@@ -175,12 +175,19 @@ def test_models_of_several_files_are_one_each(models):
         "folder-sdxl-tiny",
         "sharded/big.safetensors.index.json",
         "sharded/lone-00001-of-00002.safetensors",
-        "single",
+        "single v1.5",
     ]
     files = {each.path.name: each.file for each in candidates}
     assert files["big.safetensors.index.json"] is None
     assert files["folder-sdxl-tiny"] is None
-    assert files["single"] == models / "single" / "diffusion_pytorch_model.safetensors"
+    assert {
+        entry.path.name: entry.name for entry in library.scan([models]).entries if entry.path.name != entry.name
+    } == {
+        "beside.safetensors": "beside",
+        "big.safetensors.index.json": "big",
+        "lone-00001-of-00002.safetensors": "lone-00001-of-00002",
+    }
+    assert files["single v1.5"] == models / "single v1.5" / "diffusion_pytorch_model.safetensors"
     assert notices == []
 
 
@@ -278,6 +285,35 @@ def test_a_scan_can_be_stopped_and_goes_on_later(models, monkeypatch, few):
     assert (rest.is_complete, len(rest.entries), rest.files_read) == (True, 6, 4)
     assert library.scan([models], cancelled=stop).entries == ()
     assert library.scan([models]).files_read == 0
+
+
+def test_a_reader_that_is_brought_down_costs_one_model_and_is_asked_again(models, monkeypatch):
+    monkeypatch.setattr("trainer_core.library.reading.FEW", 0)
+    monkeypatch.setattr("trainer_core.library.reading._ask", _fails_for("2.safetensors"))
+    for number in range(4):
+        tiny(models / f"{number}.safetensors")
+    found = library.scan([models])
+    assert {entry.path.name for entry in found.entries if "brought the process down" in entry.error} == {
+        "2.safetensors"
+    }
+    monkeypatch.undo()
+    monkeypatch.setenv("EASEL_HOME", str(models.parent / "easel"))
+    again = library.scan([models])
+    assert again.files_read == 1
+    assert not any("brought" in entry.error for entry in again.entries)
+
+
+def _fails_for(name):
+    """Ends the process in the middle of one file, as the system does when memory is short."""
+    asked = reading._ask
+
+    def ask(reader, path):
+        if path.name == name:
+            reader.kill()
+            reader.wait()
+        return asked(reader, path)
+
+    return ask
 
 
 def test_a_library_is_asked_by_role_family_kind_and_words(models):

@@ -33,7 +33,9 @@ class Entry:
     @property
     def name(self) -> str:
         """What people call it: the file's name without its ending, or the folder's name."""
-        return self.path.name.removesuffix(".index.json").removesuffix(self.path.suffix if self.file else "")
+        name = self.path.name.removesuffix(".index.json")
+        is_folder = name == self.path.name and self.path != self.file
+        return name if is_folder else Path(name).stem
 
     @property
     def family(self) -> str:

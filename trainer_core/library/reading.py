@@ -14,7 +14,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from trainer_core import detection, header, places
@@ -32,7 +32,7 @@ AGAIN: Row = {"again": True}
 """Marks an answer that the next scan does not take over: the file may be read then without having changed."""
 
 
-def read(paths: Sequence[Path], is_cancelled: Callable[[], bool]) -> Iterator[tuple[Path, Row]]:
+def read(paths: Sequence[Path], is_cancelled: Callable[[], bool]) -> Generator[tuple[Path, Row]]:
     """What each path holds, in any order, until cancelled."""
     if len(paths) > FEW and sys.executable:
         yield from _by_processes(paths, is_cancelled)
@@ -51,7 +51,7 @@ def recognise(path: Path) -> Row:
         return as_row(None, str(error)) | ({} if os.access(path, os.R_OK) else AGAIN)
 
 
-def _by_processes(paths: Sequence[Path], is_cancelled: Callable[[], bool]) -> Iterator[tuple[Path, Row]]:
+def _by_processes(paths: Sequence[Path], is_cancelled: Callable[[], bool]) -> Generator[tuple[Path, Row]]:
     waiting: queue.SimpleQueue[Path] = queue.SimpleQueue()
     for path in paths:
         waiting.put(path)
@@ -103,7 +103,9 @@ def _feed(
 
 
 def _start() -> subprocess.Popen[str]:
-    path = [str(places.CHECKOUT), os.environ.get("PYTHONPATH", "")]
+    path = [os.environ.get("PYTHONPATH", "")]
+    if places.in_checkout():
+        path.insert(0, str(places.CHECKOUT))
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, path))}
     environment |= dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), BLOCK_BYTES)
     return subprocess.Popen(

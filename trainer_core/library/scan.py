@@ -43,10 +43,11 @@ def scan(
     unknown = {each.path: each for each in candidates if each.path not in entries}
     rows = {str(path): known[str(path)][1] for path in entries}
     report(len(entries), len(candidates))
-    for path, row in reading.read(list(unknown), is_cancelled):
-        entries[path] = _entry(unknown[path], row)
-        rows[str(path)] = row
-        report(len(entries), len(candidates))
+    with contextlib.closing(reading.read(list(unknown), is_cancelled)) as answers:
+        for path, row in answers:
+            entries[path] = _entry(unknown[path], row)
+            rows[str(path)] = row
+            report(len(entries), len(candidates))
     is_complete = not is_cancelled()
     again = _kept(candidates, rows, known, searched.folders if is_complete else ())
     unkept = cache.save(kept_in, again) if again != known else ""

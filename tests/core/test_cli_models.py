@@ -1,0 +1,123 @@
+"""`easel models` as a person and a program use it: the real command, its exit codes, JSON on its own on stdout."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from tests.core import recorded_headers
+from trainer_core.cli import easel
+from trainer_core.errors import LibraryError
+from trainer_core.library.roots import apps
+
+HOSTILE = "<img>[bold red]\x1b[31m"
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """Calls `easel` in a home of its own, with nothing of this machine's in sight; an error of Easel's is raised."""
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "easel"))
+    monkeypatch.setenv("HOME", str(tmp_path / "person"))
+    for name in ("EASEL_MODEL_FOLDERS", *(name for table in apps().values() for name in table.get("environment", ()))):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments, code=0):
+        done = CliRunner().invoke(easel, [str(argument) for argument in arguments])
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        assert done.exit_code == code, done.output
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    folder = tmp_path / "person" / "ComfyUI" / "models" / "checkpoints"
+    folder.mkdir(parents=True)
+    recorded_headers.write("sd15", folder)
+    recorded_headers.write("lora-kohya-sd15", folder)
+    (folder / f"{HOSTILE}.safetensors").write_text("<!DOCTYPE html>")
+    return folder
+
+
+def test_models_of_other_programs_are_listed_with_what_is_known_of_each(call, shelf):
+    rows = {row["path"]: row for row in json.loads(call("models", "list", "--json"))}
+    assert len(rows) == 3
+    model = rows[str(shelf / "sd15.safetensors")]
+    assert (model["role"], model["family"], model["app"], model["error"]) == ("checkpoint", "sd15", "comfyui", None)
+    assert model["size_bytes"] == (shelf / "sd15.safetensors").stat().st_size
+    assert "kohya" in model["trainable_by"]
+    assert "web page" in rows[str(shelf / f"{HOSTILE}.safetensors")]["error"]
+    shown = call("models", "list")
+    assert "sd15.safetensors" in shown
+    assert "web page" in shown
+    assert "\x1b" not in shown
+    assert "3 of 3 models" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (("--role", "checkpoint"), ["sd15.safetensors"]),
+        (("--family", "sd15", "--refresh"), ["lora-kohya-sd15.safetensors", "sd15.safetensors"]),
+        (("--role", "vae"), []),
+    ],
+)
+def test_the_list_is_narrowed_down(call, shelf, options, names):
+    rows = json.loads(call("models", "list", "--json", *options))
+    assert sorted(row["path"].rpartition("/")[2] for row in rows) == names
+
+
+def test_one_folder_is_listed_without_being_added(call, shelf, tmp_path):
+    (tmp_path / "other").mkdir()
+    recorded_headers.write("vae-sd", tmp_path / "other")
+    rows = json.loads(call("models", "list", "--folder", tmp_path / "other", "--json"))
+    assert [(row["role"], row["app"]) for row in rows] == [("vae", "yours")]
+    assert str(tmp_path / "other") not in call("models", "folders", "list")
+    with pytest.raises(LibraryError, match="not a folder"):
+        call("models", "list", "--folder", tmp_path / "nothing")
+
+
+def test_models_are_found_by_words(call, shelf):
+    rows = json.loads(call("models", "find", "KOHYA", "lora", "--json"))
+    assert [row["path"] for row in rows] == [str(shelf / "lora-kohya-sd15.safetensors")]
+    assert "0 of 3 models" in call("models", "find", "nothing of that name")
+
+
+def test_parts_are_named_with_where_to_get_what_is_missing(call, shelf, tmp_path):
+    model = recorded_headers.write("flux-dev", tmp_path)
+    recorded_headers.write("clip-l", shelf)
+    found = json.loads(call("models", "parts", model, "--json", code=1))
+    assert found["found"] == {"clip_l": str(shelf / "clip-l.safetensors")}
+    assert [part["setting"] for part in found["missing"]] == ["t5xxl", "vae"]
+    assert {"repo", "file", "families"} == set(found["missing"][0]["sources"][0])
+    shown = call("models", "parts", model, code=1)
+    assert "t5xxl: missing" in shown
+    assert "https://huggingface.co/" in shown
+    assert "needs no file" in call("models", "parts", shelf / "sd15.safetensors")
+
+
+def test_folders_are_added_and_removed(call, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    recorded_headers.write("vae-sd", mine)
+    call("models", "folders", "add", mine)
+    assert {"path": str(mine), "app": "yours", "because": "added by you"} in json.loads(
+        call("models", "folders", "list", "--json")
+    )
+    assert len(json.loads(call("models", "list", "--json"))) == 1
+    with pytest.raises(LibraryError, match="added before"):
+        call("models", "folders", "add", mine)
+    call("models", "folders", "remove", mine)
+    assert json.loads(call("models", "list", "--json")) == []
+    assert (mine / "vae-sd.safetensors").is_file()
+
+
+def test_notices_stand_on_stderr(call, shelf, tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_MODEL_FOLDERS", str(tmp_path / "gone"))
+    assert len(json.loads(call("models", "list", "--json"))) == 3
+    done = CliRunner().invoke(easel, ["models", "folders", "list"])
+    assert "gone" in done.stderr
+    assert "gone" not in done.stdout

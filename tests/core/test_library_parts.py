@@ -1,0 +1,173 @@
+"""The files beside a model: chosen by what their headers say, never by their names, and each that is not taken says why."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.core import recorded_headers
+from trainer_core import catalog, detection, header, library
+from trainer_core.catalog import Part, PartSource
+from trainer_core.detection import Detection
+from trainer_core.families import ModelFamily
+from trainer_core.library import beside
+
+FLUX_PARTS = {"clip_l": "clip-l", "t5xxl": "t5xxl", "vae": "vae-flux"}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "easel"))
+
+
+class Shelf:
+    """Writes recorded headers as files of any name, with other number formats and age where asked for."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, recorded, name, dtype="", age=0):
+        found = recorded_headers.load(recorded)
+        tensors = {key: (dtype or before, shape) for key, (before, shape) in found["tensors"].items()}
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        recorded_headers.write_file(path, tensors, found["metadata"])
+        os.utime(path, (2e9 - age, 2e9 - age))
+        return path
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    return Shelf(tmp_path / "shelf")
+
+
+def needed(shelf, name="flux-dev", settings=None):
+    shelf.folder.mkdir(exist_ok=True)
+    model = detection.detect(header.read(recorded_headers.write(name, shelf.folder.parent)))
+    return library.scan([shelf.folder]).parts_for(model, settings)
+
+
+def taken(found):
+    return {setting: entry.path.name for setting, entry in found.found.items()}
+
+
+def reasons(found, setting):
+    return {each.entry.path.name: each.why for each in found.passed_over if each.setting == setting}
+
+
+def test_a_model_without_anything_beside_it_lacks_all_and_says_where_to_get_it(shelf):
+    found = needed(shelf)
+    assert found.found == {}
+    assert [part.setting for part in found.missing] == ["clip_l", "t5xxl", "vae"]
+    for part in found.missing:
+        assert part.sources == catalog.parts()[{"vae": "vae_16ch"}.get(part.setting, part.setting)].sources_for("flux")
+        assert part.title in part.why
+        assert "FLUX.1" in part.why
+    assert "stabilityai/stable-diffusion-3.5-large" not in {source.repo for source in found.missing[2].sources}
+
+
+def test_parts_are_found_under_any_name(shelf):
+    for setting, recorded in FLUX_PARTS.items():
+        shelf(recorded, f"{ord(setting[0])}.safetensors")
+    found = needed(shelf)
+    assert set(taken(found)) == set(FLUX_PARTS)
+    assert found.missing == ()
+    for setting, entry in found.found.items():
+        assert entry.found.variant == {"vae": "vae_16ch"}.get(setting, setting)
+        assert found.candidates[setting] == (entry,)
+
+
+def test_what_a_model_holds_itself_is_not_looked_for(shelf):
+    found = needed(shelf, "sd15")
+    assert (found.found, found.missing) == ({}, ())
+    # An engine may want a file of its own even so.
+    assert [part.setting for part in needed(shelf, "sd15", ("vae",)).missing] == ["vae"]
+    assert needed(shelf, "folder-flux-dev").missing == ()
+
+
+def test_a_name_makes_no_part(shelf):
+    shelf("clip-l", "t5xxl_fp8_e4m3fn.safetensors")
+    shelf("t5xxl", "clip_l.safetensors")
+    shelf("vae-sd", "vae-ae.safetensors")
+    found = needed(shelf)
+    assert taken(found) == {"clip_l": "t5xxl_fp8_e4m3fn.safetensors", "t5xxl": "clip_l.safetensors"}
+    assert [part.setting for part in found.missing] == ["vae"]
+    assert "by its header it is CLIP" in reasons(found, "t5xxl")["t5xxl_fp8_e4m3fn.safetensors"]
+    assert "by its header it is T5" in reasons(found, "clip_l")["clip_l.safetensors"]
+
+
+def test_fp8_is_preferred_for_the_large_text_encoder_and_precision_for_the_small_one(shelf):
+    for dtype in ("F32", "F16", "F8_E4M3", "F8_E5M2"):
+        shelf("t5xxl", f"t5 {dtype}.safetensors", dtype)
+    for dtype in ("F8_E4M3", "F16"):
+        shelf("clip-l", f"clip {dtype}.safetensors", dtype, age=5)
+    shelf("clip-l", "clip new.safetensors", "F8_E4M3")
+    found = needed(shelf)
+    assert taken(found) == {"t5xxl": "t5 F8_E4M3.safetensors", "clip_l": "clip F16.safetensors"}
+    assert [entry.found.dtype for entry in found.candidates["t5xxl"]] == ["F8_E4M3", "F16", "F32", "F8_E5M2"]
+    assert (
+        reasons(found, "t5xxl")["t5 F16.safetensors"] == "t5 F8_E4M3.safetensors is taken: F8_E4M3 is preferred to F16."
+    )
+    assert "F16 is preferred to F8_E4M3" in reasons(found, "clip_l")["clip new.safetensors"]
+
+
+def test_of_equals_the_newest_is_taken(shelf):
+    shelf("clip-l", "a.safetensors", age=100)
+    shelf("clip-l", "b.safetensors", age=1)
+    shelf("clip-l", "c.safetensors", age=50)
+    found = needed(shelf)
+    assert [entry.name for entry in found.candidates["clip_l"]] == ["b", "c", "a"]
+    assert reasons(found, "clip_l")["a.safetensors"].endswith("it is newer.")
+
+
+def test_what_no_engine_can_be_given_is_passed_over(shelf):
+    place = shelf("clip-l", "encoder/model-00001-of-00001.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(recorded_headers.load("clip-l")["tensors"], place.name)}
+    place.with_name("model.safetensors.index.json").write_text(str(index).replace("'", '"'))
+    found = needed(shelf)
+    assert "clip_l" not in found.found
+    assert "several files" in reasons(found, "clip_l")["model.safetensors.index.json"]
+    # One file in a folder of a component is as good as a file.
+    single = place.parent.with_name("single")
+    single.mkdir()
+    shutil.copy(shelf("clip-l", "x.safetensors"), single / "model.safetensors")
+    (single / "config.json").write_text("{}")
+    (shelf.folder / "x.safetensors").unlink()
+    assert needed(shelf).found["clip_l"].file == single / "model.safetensors"
+
+
+def test_where_a_header_cannot_tell_the_name_of_the_known_file_decides_and_else_a_person(shelf):
+    shelf("vae-flux", "diffusion_pytorch_model.safetensors")
+    found = needed(shelf)
+    assert "same layout" in found.unsure["vae"]
+    shelf("vae-flux", "ae.safetensors", age=50)
+    found = needed(shelf)
+    assert taken(found)["vae"] == "ae.safetensors"
+    assert found.unsure == {}
+    assert "its name" in reasons(found, "vae")["diffusion_pytorch_model.safetensors"]
+
+
+def test_the_tables_alone_decide():
+    """With tables of its own: the order of kinds outranks the number format, and a kind that is unknown serves nobody."""
+    kinds = {
+        name: Part(
+            name, name.upper(), "text_encoder", "", (), "", (PartSource("a/b", f"{name}.safetensors"),), ("F16",)
+        )
+        for name in ("first", "second")
+    }
+    family = ModelFamily("f", "F", "flow", (), parts={"slot": ("first", "second"), "other": ("gone",)})
+
+    def entry(name, kind, dtype):
+        seen = Detection(None, "text_encoder", kind, dtype=dtype, format="safetensors")
+        path = Path(f"/x/{name}.safetensors")
+        return library.Entry(path, 1, 1.0, seen, "", path)
+
+    entries = [entry("b", "second", "F16"), entry("a", "first", "F32"), entry("c", "gone", "F16")]
+    found = beside.parts_for(entries, Detection("f", "diffusion_model"), families={"f": family}, parts=kinds)
+    assert [each.name for each in found.candidates["slot"]] == ["a", "b"]
+    assert [part.setting for part in found.missing] == ["other"]
+    assert {each.why for each in found.passed_over} == {"a.safetensors is taken: FIRST comes before SECOND."}
+    assert (
+        beside.parts_for(entries, Detection(None, "lora"), families={"f": family}, parts=kinds) == library.PartsFound()
+    )

@@ -1,0 +1,191 @@
+"""`easel models`: what is in the library, what a model needs beside it, and where models are looked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import Progress
+from rich.text import Text
+
+from trainer_core import detection, header, library, places
+from trainer_core.cli import show
+from trainer_core.cli.detect import described
+from trainer_core.detection import ROLES
+from trainer_core.library import Entry, Library
+from trainer_core.text import printable
+
+MISSING = 1
+"""The exit code when a model lacks files beside it."""
+
+
+@click.group()
+def models() -> None:
+    """Models on this machine: Easel's, those of ComfyUI and the Stable Diffusion WebUIs, and those in your folders."""
+
+
+@models.command("list")
+@click.option("--role", type=click.Choice(ROLES), default=None, help="Only models of this role.")
+@click.option("--family", default="", help="Only models of, or made for, this family.")
+@click.option("--folder", type=click.Path(path_type=Path), default=None, help="Only this folder, listed or not.")
+@click.option("--refresh", is_flag=True, help="Read every model again, also those that have not changed.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object a model.")
+def list_models(role: str | None, family: str, folder: Path | None, refresh: bool, as_json: bool) -> None:
+    """List the models, newest first."""
+    found = _scan(folder, refresh)
+    _show(found, found.of(role=role or "", family=family), as_json)
+
+
+@models.command()
+@click.argument("text", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object a model.")
+def find(text: tuple[str, ...], as_json: bool) -> None:
+    """List the models that all words of TEXT speak of: by path, role, family or kind."""
+    found = _scan()
+    _show(found, found.find(" ".join(text)), as_json)
+
+
+@models.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True)
+def parts(model: Path, as_json: bool) -> None:
+    """Say which files MODEL needs beside it, which of the library's to take, and where to get what is missing.
+
+    The exit code is 1 when some are missing.
+    """
+    recognised = detection.detect(header.read(places.typed(model)))
+    found = _scan()
+    needed = found.parts_for(recognised)
+    if as_json:
+        show.as_json(_needed(needed))
+    else:
+        _show_needed(needed)
+        _notices(found)
+    sys.exit(MISSING if needed.missing else 0)
+
+
+@models.group()
+def folders() -> None:
+    """Where models are looked for."""
+
+
+@folders.command("list")
+@click.option("--json", "as_json", is_flag=True)
+def list_folders(as_json: bool) -> None:
+    """List the folders that are searched, and why each."""
+    found = library.roots()
+    if as_json:
+        show.as_json([dataclasses.asdict(root) for root in found.folders])
+    else:
+        show.table(("folder", "because"), ((root.path, root.because) for root in found.folders))
+    _notices(found)
+
+
+@folders.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def add(folder: Path) -> None:
+    """Add a FOLDER to the library; it is searched with all below it."""
+    show.line(f"Added {library.chosen.add(folder)}.")
+
+
+@folders.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def remove(folder: Path) -> None:
+    """Take a FOLDER off the library; nothing in it is touched."""
+    show.line(f"Removed {library.chosen.remove(folder)} from the list; the folder is as it was.")
+
+
+def _scan(folder: Path | None = None, refresh: bool = False) -> Library:
+    """The library, with a bar on a terminal while models are read.
+
+    Raises:
+        LibraryError: the folder that was asked for is none.
+    """
+    if folder is not None:
+        folder = library.chosen.existing(folder)
+    with Progress(console=show.err, transient=True, disable=not show.err.is_terminal) as bar:
+        task = bar.add_task("Reading models", total=None)
+        return library.scan(
+            None if folder is None else [folder],
+            refresh=refresh,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+
+
+def _show(found: Library, entries: Iterable[Entry], as_json: bool) -> None:
+    entries = list(entries)
+    if as_json:
+        show.as_json([_row(entry) for entry in entries])
+    else:
+        show.table(
+            ("model", "is", "of", "weights", "GB", "changed", "folder"),
+            (
+                (
+                    entry.path.name,
+                    entry.role.replace("_", " ") if entry.found else "not readable",
+                    _kind(entry),
+                    entry.found.dtype if entry.found else "",
+                    f"{entry.size_bytes / 1e9:.2f}",
+                    time.strftime("%Y-%m-%d", time.localtime(entry.modified_s)),
+                    entry.path.parent,
+                )
+                for entry in entries
+            ),
+        )
+        for entry in entries:
+            if entry.error:
+                show.line(f"{entry.path}: {entry.error}", "red")
+        show.line(f"{len(entries)} of {len(found.entries)} models in {len(found.roots)} folders.", "dim")
+    _notices(found)
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    about = {"size_bytes": entry.size_bytes, "modified_s": entry.modified_s, "app": entry.app}
+    return {**described(str(entry.path), entry.found, entry.error), **about}
+
+
+def _kind(entry: Entry) -> str:
+    """The family and variant in one cell; of a guess it is said that it is one."""
+    found = entry.found
+    if found is None:
+        return ""
+    guess = f"perhaps {found.guess.title}" if found.guess else ""
+    base = f"for {found.base_family}" if found.base_family else ""
+    return ", ".join(filter(None, (found.family, found.variant, base, guess)))
+
+
+def _needed(needed: library.PartsFound) -> dict[str, Any]:
+    passed = [{"setting": each.setting, "path": each.entry.path, "why": each.why} for each in needed.passed_over]
+    return {
+        "found": {setting: entry.path for setting, entry in needed.found.items()},
+        "candidates": {setting: [entry.path for entry in able] for setting, able in needed.candidates.items()},
+        "missing": [dataclasses.asdict(part) for part in needed.missing],
+        "passed_over": passed,
+        "unsure": dict(needed.unsure),
+    }
+
+
+def _show_needed(needed: library.PartsFound) -> None:
+    if not needed.found and not needed.missing:
+        show.line("It needs no file beside it.")
+    for setting, entry in needed.found.items():
+        show.line(f"{setting}: {entry.file or entry.path}")
+        if setting in needed.unsure:
+            show.line(f"    please confirm: {needed.unsure[setting]}", "yellow")
+    for each in needed.passed_over:
+        show.line(f"    not for {each.setting}: {each.entry.path}. {each.why}", "dim")
+    for part in needed.missing:
+        show.line(f"{part.setting}: missing. {part.why}", "bold red")
+        for source in part.sources:
+            show.line(f"    to be had at https://huggingface.co/{source.repo} as {source.file}")
+
+
+def _notices(found: Library | library.Roots) -> None:
+    """Prints on stderr what was not looked at, so that JSON stands alone on stdout."""
+    for notice in found.notices:
+        show.err.print(Text("Notice: ", style="yellow") + Text(printable(notice)))
