@@ -9,6 +9,7 @@ from trainer_core.text import printable
 AGAIN = "Download it again."
 LINK = "The download needs a login or another link."
 UNPACK = "Unpack it first, and choose the model inside."
+TEXT_BYTES = 64
 # What a file begins with, at which byte, what it is then, and what to do.
 # Source: the formats' own specifications; for tar, POSIX pax, "ustar" at byte 257.
 BEGINNINGS: tuple[tuple[bytes, int, str, str], ...] = (
@@ -38,6 +39,8 @@ def named(start: bytes) -> tuple[str, str] | None:
     for beginning, at, what, advice in BEGINNINGS:
         if start.startswith(beginning, at):
             return what, advice
+    if is_json(start):
+        return None
     if not any(start):
         return "holds nothing but zeros where its header should be", "The download has not finished: " + AGAIN.lower()
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -45,6 +48,9 @@ def named(start: bytes) -> tuple[str, str] | None:
         return "is a web page, not a model", LINK
     if text.startswith((b"<?xml", b"<!doctype", b"<error")):
         return "is a web page or an error message in XML, not a model", LINK
+    if start[:TEXT_BYTES].isascii() and start[:TEXT_BYTES].decode("ascii").replace("\n", " ").isprintable():
+        first = printable(start.decode("utf-8", "replace").strip().partition("\n")[0], 80)
+        return f"is a text, not a model; it begins: {first}", LINK
     return None
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, BinaryIO
 
 from trainer_core.errors import HeaderError
@@ -172,7 +171,7 @@ def _placed(
     missing = data_start + position - size_bytes
     if missing > 0:
         raise HeaderError(f"{name} is cut short: the last {missing} bytes are missing.", "Download it again.")
-    return {key: replace(info, start_bytes=data_start + info.start_bytes) for key, info in tensors.items()}
+    return {key: info._replace(start_bytes=data_start + info.start_bytes) for key, info in tensors.items()}
 
 
 def _original(name: str, key: str, info: TensorInfo, values: Mapping[str, Any]) -> TensorInfo:
@@ -182,7 +181,7 @@ def _original(name: str, key: str, info: TensorInfo, values: Mapping[str, Any]) 
         return info
     if not isinstance(shape, tuple) or min(shape, default=0) < 0 or math.prod(shape) != math.prod(info.shape):
         raise _damaged(name, f"tensor {printable(key, 120)}: its noted shape has another size")
-    return replace(info, shape=shape)
+    return info._replace(shape=shape)
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

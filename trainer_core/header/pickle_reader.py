@@ -15,7 +15,7 @@ from trainer_core.header.cursor import Cursor
 from trainer_core.header.pickle_names import Name, Storage, Thing, UnfitError, call, may_name, storage
 from trainer_core.text import printable
 
-MOST_STEPS = 1_000_000
+MOST_STEPS = 500_000
 """Opcodes of one file. A checkpoint of 2,500 tensors takes about 110,000."""
 LONGEST_TEXT_BYTES = 1_000_000
 LONGEST_NAME_BYTES = 200
@@ -52,18 +52,15 @@ class PickleReader:
         take = self.cursor.take
         try:
             while (code := take(1)) != STOP:
-                self._spend(1)
+                self._steps_left -= 1
+                if self._steps_left < 0:
+                    raise UnfitError("it holds more than any model does")
                 STEPS[code](self)
             return self.stack.pop()
         except UnfitError as error:
             raise self.damaged(str(error)) from None
         except (IndexError, KeyError) as error:
             raise self.damaged("it is no pickle that torch.save writes") from error
-
-    def _spend(self, steps: int) -> None:
-        self._steps_left -= steps
-        if self._steps_left < 0:
-            raise UnfitError("it holds more than any model does")
 
     def damaged(self, reason: str) -> HeaderError:
         """The error for a pickle that does not hold what it should."""
@@ -147,7 +144,7 @@ class PickleReader:
         arguments, function = self.stack.pop(), self.stack.pop()
         if type(arguments) is tuple and arguments and type(arguments[0]) is list:
             # What is copied counts: one long list may be handed over again and again.
-            self._spend(len(arguments[0]))
+            self._steps_left -= len(arguments[0])
         self.push(call(function, arguments))
 
     def called_with_names(self) -> None:

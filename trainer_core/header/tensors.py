@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainer_core.text import printable
 
@@ -39,8 +39,7 @@ BLOCKS: Mapping[str, tuple[int, int]] = {
 """Every number format a header may name: how many numbers take how many bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
+class TensorInfo(NamedTuple):
     """One tensor: its number format, its shape, and where in its file it starts (0 where that is not known, as in a pickle).
 
     The format is spelt as safetensors spells it, a quantised one as ggml does ("Q4_K").
