@@ -16,50 +16,19 @@ from pathlib import Path
 import pytest
 
 from tests.core import misbehaving as bad
-from trainer_core import downloads, tokens
+from tests.core.misbehaving import QUICK, SECRET, hidden, server, shared_server, visible
+from trainer_core import downloads
 from trainer_core.downloads import fetch
 from trainer_core.errors import DownloadCancelled, DownloadError
 
-QUICK = downloads.Patience(connect_s=2, read_s=0.4, attempts=4, first_wait_s=0.01, longest_wait_s=0.3)
+__all__ = ["server", "shared_server"]
+
 MODEL = bad.model()
 PATH = "/files/mika.safetensors"
-SECRET = "sehrgeheim0815"
-
-
-@pytest.fixture(scope="module")
-def shared_server():
-    with bad.running() as server:
-        yield server
-
-
-@pytest.fixture
-def server(shared_server, monkeypatch, tmp_path):
-    """The server, empty; no token of the person who runs the tests."""
-    from huggingface_hub import constants
-
-    shared_server.files.clear()
-    shared_server.requests.clear()
-    for name in [name for site in tokens.SITES.values() for name in site.names]:
-        monkeypatch.delenv(name, raising=False)
-    for name in ("HF_ENDPOINT", "CIVITAI_ENDPOINT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
-    yield shared_server
-    for site in tokens.SITES:
-        tokens.forget(site)
 
 
 def fetched(text: str, folder: Path, **more) -> Path:
     return downloads.download(downloads.parse(text), folder, **{"patience": QUICK, "disk_floor_bytes": 0, **more})
-
-
-def visible(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.exists() else []
-
-
-def hidden(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) if folder.exists() else []
 
 
 def refused(text: str, folder: Path, kind: str, **more) -> DownloadError:
