@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from header_folding import fold
+
 FOLDER = Path(__file__).parents[1] / "data" / "headers"
 FORMATS = {"torch.bfloat16": "BF16", "torch.float16": "F16", "torch.float32": "F32"}
 
@@ -44,14 +46,8 @@ def renamed(found: Shapes, prefixes: Mapping[str, str]) -> Shapes:
 
 def write(name: str, about: str, family: str | None, role: str, **parts: Any) -> None:
     """Writes one recorded header; `parts` are its tensors and, for a folder, its configs."""
-    nested: dict[str, Any] = {}
-    for key, value in parts.pop("tensors").items():
-        *path, leaf = key.split(".")
-        node = nested
-        for part in path:
-            node = node.setdefault(part, {})
-        node[leaf] = value
-    recorded = {"about": about, "family": family, "role": role, "metadata": {}, **parts, "tensors": nested}
+    tensors = fold(parts.pop("tensors"))
+    recorded = {"about": about, "family": family, "role": role, "metadata": {}, **parts, "tensors": tensors}
     (FOLDER / f"{name}.json").write_text(json.dumps(recorded, separators=(",", ":")))
     print(f"{name}: {about}")
 
@@ -177,7 +173,7 @@ def simpletuner() -> None:
         _folder(f"folder-{family.replace('_', '-')}", family, pipeline, config)
     # Source: diffusers scripts/convert_hunyuan_image_to_diffusers.py, hunyuanimage2.1-distilled.
     distilled = {"text_embed_2_dim": 1472, "guidance_embeds": True, "use_meanflow": True}
-    _folder("folder-hunyuan-image-distilled", None, diffusers.HunyuanImagePipeline, distilled)
+    _folder("folder-hunyuan-image-distilled", "hunyuan_image", diffusers.HunyuanImagePipeline, distilled)
 
 
 def _folder(name: str, family: str | None, pipeline: Any, config: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.core.header_folding import unfold
 from trainer_core.header import BITS
 
 FOLDER = Path(__file__).parents[1] / "data" / "headers"
@@ -22,13 +23,10 @@ def load(name: str) -> dict[str, Any]:
     return recorded | {"tensors": dict(_leaves(recorded["tensors"]))}
 
 
-def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, tuple[str, tuple[int, ...]]]]:
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            dtype, _, shape = value.partition(" ")
-            yield prefix + key, (dtype, tuple(int(size) for size in shape.split("x") if size))
+def _leaves(node: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, tuple[int, ...]]]]:
+    for key, value in unfold(node):
+        dtype, _, shape = value.partition(" ")
+        yield key, (dtype, tuple(int(size) for size in shape.split("x") if size))
 
 
 def file_bytes(table: Mapping[str, Any], data: bytes = b"") -> bytes:

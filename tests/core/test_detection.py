@@ -50,11 +50,6 @@ def test_each_recorded_layout_is_known_from_a_real_file(tmp_path: Path, name: st
     assert all(found.rejected.values())
 
 
-def test_every_family_is_recorded_as_a_file_and_as_a_folder() -> None:
-    seen = {(found["family"], "configs" in found) for found in map(recorded_headers.load, recorded_headers.NAMES)}
-    assert {(family, is_folder) for family in load_families() for is_folder in (True, False)} <= seen
-
-
 def test_the_order_of_families_never_matters() -> None:
     known = list(load_families().items())
     for name in recorded_headers.NAMES:

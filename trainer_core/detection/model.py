@@ -66,7 +66,7 @@ def _asked(family: ModelFamily, denoiser: Denoiser) -> tuple[list[Match], tuple[
 def _described(denoiser: Denoiser, family: ModelFamily, signature: Signature, evidence: tuple[str, ...]) -> Detection:
     header = denoiser.header
     predicts = prediction.predicted(denoiser, family, signature)
-    role, holds = _role(header)
+    role, holds = _role(denoiser)
     return Detection(
         family.id,
         role,
@@ -82,11 +82,11 @@ def _described(denoiser: Denoiser, family: ModelFamily, signature: Signature, ev
     )
 
 
-def _role(header: Header) -> tuple[str, str]:
-    if header.is_folder:
+def _role(denoiser: Denoiser) -> tuple[str, str]:
+    if denoiser.header.is_folder:
         return "checkpoint", "holds all its parts"
-    has_vae = any(key.startswith(parts.VAE_PREFIXES) for key in header.tensors)
-    has_text = any(key.startswith(parts.TEXT_ENCODER_PREFIXES) for key in header.tensors)
+    has_vae = any(f"{name}." in parts.VAE_PREFIXES for name in denoiser.beside)
+    has_text = any(f"{name}." in parts.TEXT_ENCODER_PREFIXES for name in denoiser.beside)
     if has_vae and has_text:
         return "checkpoint", "holds text encoders and VAE"
     lacking = " and ".join(name for name, there in (("text encoders", has_text), ("VAE", has_vae)) if not there)

@@ -18,7 +18,7 @@ SD2_STEPS = {"220000": "v_prediction", "110000": "epsilon"}
 class Predicted:
     """What a model predicts, whether that is certain, whether its noise ends at zero signal, and the sentences why."""
 
-    prediction: str
+    prediction: str | None
     is_certain: bool
     zero_terminal_snr: bool
     evidence: tuple[str, ...]
@@ -34,6 +34,8 @@ def predicted(denoiser: Denoiser, family: ModelFamily, signature: Signature) -> 
     if signature.prediction:
         title = signature.title or f"{family.title} {signature.variant}"
         return Predicted(signature.prediction, True, False, (f"predicts {signature.prediction}: it is {title}",))
+    if not family.prediction:
+        return Predicted(None, False, False, ())
     if family.prediction == "flow":
         return Predicted("flow", True, False, (f"predicts flow: every {family.title} does",))
     said = list(_said(denoiser, family))

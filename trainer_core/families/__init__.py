@@ -30,13 +30,13 @@ class ModelFamily:
     `prediction` is what they predict unless a file says otherwise, and `prediction_note` what a person should know where
     files do not; `markers` maps the key of an empty tensor to the prediction it stands for. `parts` names the files beside
     a model: the setting that takes each, with the ids of the kinds in catalog/parts.toml that serve. A family that is only
-    recognised, so that it is not taken for another, is trained by nobody.
+    recognised, so that it is not taken for another, is trained by nobody, and what it predicts is not said.
     """
 
     id: str
     title: str
-    prediction: str
     signatures: tuple[Signature, ...]
+    prediction: str = ""
     native_resolution_px: int = 1024
     text_encoders: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()

@@ -35,12 +35,14 @@ class Denoiser:
     """The diffusion model that a header is asked about.
 
     `modules` are the first words of its names, as "input_blocks". Where a file puts a prefix in front of them, that of a
-    numbered stack under another prefix or none counts too: a file of two models is not one of them.
+    numbered stack under another prefix or none counts too: a file of two models is not one of them. `beside` are the first
+    words of what the file holds beside it, as "conditioner".
     """
 
     header: Header
     prefix: str
     modules: frozenset[str]
+    beside: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, header: Header) -> Denoiser:
@@ -50,17 +52,18 @@ class Denoiser:
             prefix = next(held, COMPONENTS[0])
             own = (key.removeprefix(prefix) for key in header.tensors if key.startswith(prefix))
             return cls(header, prefix, frozenset(key.partition(".")[0] for key in own))
-        inside: dict[str, set[str]] = {prefix: set() for prefix in PREFIXES}
-        for key in header.tensors:
-            prefix = next((prefix for prefix in PREFIXES if key.startswith(prefix)), "")
-            first, _, rest = key.removeprefix(prefix).partition(".")
-            inside[prefix].add(first)
+        modules: dict[str, set[str]] = {prefix: set() for prefix in PREFIXES}
+        stacks: set[str] = set()
+        # A prefix, a module and its number are four words at most; most names begin alike.
+        for head in {".".join(key.split(".", 4)[:4]) for key in header.tensors}:
+            prefix = next(prefix for prefix in PREFIXES if head.startswith(prefix))
+            first, _, rest = head.removeprefix(prefix).partition(".")
+            modules[prefix].add(first)
             if rest[:1].isdigit():
-                inside[prefix].add(f"{first}.")
-        prefix = next((prefix for prefix in PREFIXES if inside[prefix]), "")
-        own = {name for name in inside[prefix] if not name.endswith(".")}
-        other = {name[:-1] for names in inside.values() for name in names if name.endswith(".")}
-        return cls(header, prefix, frozenset((own | other) - BESIDE))
+                stacks.add(first)
+        prefix = next((prefix for prefix in PREFIXES if modules[prefix]), "")
+        own = modules[prefix]
+        return cls(header, prefix, frozenset((own | stacks) - BESIDE), frozenset(modules[""] & BESIDE))
 
     def find(self, key: str) -> TensorInfo | None:
         """The tensor of that name, behind the prefix or at the top of the file."""

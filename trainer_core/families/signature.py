@@ -9,9 +9,9 @@ from typing import Any
 from trainer_core.families.denoiser import Denoiser
 from trainer_core.text import printable
 
-LAYOUTS = ("ldm", "original", "diffusers", "pipeline")
-"""How a family's models are laid out: the single file of latent-diffusion, that of the family's own code, the names of
-diffusers in one component, or a diffusers folder of components."""
+LAYOUTS = ("ldm", "original", "comfyui", "diffusers", "pipeline")
+"""How a family's models are laid out: the single file of latent-diffusion, that of the family's own code, that
+of ComfyUI where it is another, the names of diffusers in one component, or a diffusers folder of components."""
 
 
 @dataclass(frozen=True)
