@@ -7,6 +7,9 @@ from typing import Any
 from trainer_core.hardware import Machine
 from trainer_core.plan.facts import Facts
 
+REASONS = {"memory.mixed_precision": "the number format it computes fastest in without losing training."}
+"""Why the machine's values are what they are, by dotted path."""
+
 
 def values(facts: Facts) -> dict[str, Any]:
     """The prefilled values for these facts, by dotted path."""

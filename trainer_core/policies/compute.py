@@ -35,13 +35,14 @@ MANY = 4
 
 @dataclass(frozen=True)
 class Prefilled:
-    """What a policy sets: values and reasons by dotted path, what it owns, notes, and the whole in one message.
+    """What a policy (id and title) sets: values and reasons by dotted path, what it owns, notes, and the whole in one message.
 
     `values` leaves out what stands above the policy. `epochs` is about how often each picture is shown apart from its
     repeats; None where that is not known.
     """
 
     policy: str
+    title: str
     owns: frozenset[str]
     values: Mapping[str, Any] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
@@ -64,7 +65,7 @@ def epochs(steps: int, batch: int, accumulation: int, images: int, repeats: int)
 def values(policy: Policy, case: PolicyCase) -> Prefilled:
     """What a policy sets in a case; nothing, and a note that says why, where it cannot tell."""
     if why := _silent(policy, case):
-        return Prefilled(policy.id, policy.owns, notes=(why,), message=why.message)
+        return Prefilled(policy.id, policy.title, policy.owns, notes=(why,), message=why.message)
     policy, notes, variables = environment.applied(policy, case.environment)
     sheet = _Sheet(policy, case, policy.tier(case.images), variables)
     sheet.fill()
@@ -74,7 +75,7 @@ def values(policy: Policy, case: PolicyCase) -> Prefilled:
     notes += [*_family_notes(policy, case), *sheet.notes()]
     label = words.label(policy, sheet.place, case.images)
     message = f"{label}: {', '.join(words.parts(policy.owns, sheet, sheet.values, count))}."
-    return Prefilled(policy.id, policy.owns, sheet.values, sheet.reasons, tuple(notes), message, count)
+    return Prefilled(policy.id, policy.title, policy.owns, sheet.values, sheet.reasons, tuple(notes), message, count)
 
 
 def _silent(policy: Policy, case: PolicyCase) -> Problem | None:
@@ -132,7 +133,7 @@ class _Sheet:
         if isinstance(value, int | float) and setting.maximum is not None and value > setting.maximum:
             value, reason = (
                 setting.base_type(setting.maximum),
-                f"{reason} {setting.maximum:g} is the most there can be.",
+                f"{reason} {words.number(setting.maximum)} is the most there can be.",
             )
         self.values[path], self.reasons[path] = value, reason
 
@@ -142,8 +143,9 @@ class _Sheet:
 
     def _named(self, path: str) -> list[str]:
         """The environment variables behind a value."""
+        tier = f"tiers.{self.place}"
         targets = {
-            RATE: ("learning_rate", f"tiers.{self.place}.learning_rate"),
+            RATE: ("learning_rate", f"{tier}.learning_rate", f"tiers.{self.place - 1}.up_to", f"{tier}.up_to"),
             STEPS: ("steps.per_image", "steps.least", "steps.most"),
         }.get(path, ())
         return [self.variables[target] for target in targets if target in self.variables]

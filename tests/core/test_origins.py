@@ -1,0 +1,34 @@
+"""Where each value comes from: layer, who set it, and why."""
+
+import pytest
+
+from tests.core.policy_cases import CARD, draft
+from trainer_core import policies, presets, profiles
+from trainer_core.origins import Origin, origin
+from trainer_core.plan import fields
+from trainer_core.plan.draft import Source
+
+
+def test_each_value_knows_its_layer_its_author_and_its_reason():
+    profile, preset = profiles.shipped()["sdxl-character"], presets.get("low-memory")
+    card = {**CARD, **preset.values}
+    before = draft(25, output__name="mika").with_layer(Source.PROFILE, profile.settings)
+    found = policies.recompute(policies.get("flux-guide"), before, card, {})
+    whole = before.with_layer(Source.PREFILL, policies.layered(card, found))
+    told = {path: origin(whole, path, profile, preset, found) for path in fields.all_fields()}
+    assert told["output.name"] == Origin(Source.USER, "you")
+    assert told["schedule.warmup_steps"] == Origin(Source.PREFILL, "the policy FLUX guide", "20 % of 2000 steps.")
+    assert told["schedule.batch_size"].by == f"the memory preset {preset.title}"
+    assert told["memory.mixed_precision"].by == "this machine"
+    assert told["memory.mixed_precision"].reason
+    assert told["dataset.resolution"].by == f"the profile {profile.title}"
+    assert told["dataset.resolution"].reason == profile.reasons.get("dataset.resolution", "")
+    assert told["dataset.flip"] == Origin(Source.DEFAULT, "the default")
+    assert str(told["schedule.warmup_steps"]) == "the policy FLUX guide: 20 % of 2000 steps."
+    assert all(told[path].source is whole.source_of(path) for path in told)
+
+
+@pytest.mark.parametrize("path", ["dataset.resolution", "schedule.seed"])
+def test_a_layer_whose_author_is_not_known_is_still_told(path):
+    bare = draft(3).with_layer(Source.PROFILE, {"dataset.resolution": 768})
+    assert origin(bare, path).by in ("a profile", "the default")

@@ -1,0 +1,180 @@
+"""Values remembered for a subject: kept whole whoever writes, strict when read, and settings only."""
+
+import os
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer_core import places, subjects
+from trainer_core.errors import SubjectError
+from trainer_core.plan import fields
+
+VALUES = {"schedule.steps": 1200, "network.rank": 32, "optimizer.beta1": None, "dataset.flip": True}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_what_was_remembered_comes_back_until_it_is_forgotten():
+    assert subjects.recall("mika") == {}
+    path = subjects.remember("mika", VALUES)
+    assert path.parent == places.home() / "subjects"
+    assert path.name.startswith("mika-")
+    assert subjects.recall("mika") == VALUES
+    subjects.remember("mika", {"network.rank": 8})
+    assert subjects.recall("mika") == {"network.rank": 8}, "the last values, and no others"
+    assert subjects.forget("mika")
+    assert subjects.recall("mika") == {}
+    assert not subjects.forget("mika")
+
+
+def test_a_subject_is_the_trigger_word_or_the_folders_name():
+    assert subjects.subject_of({"dataset.trigger": " Mika ", "dataset.path": "/data/other"}) == "mika"
+    assert subjects.subject_of({"dataset.trigger": "", "dataset.path": "/data/My Cat/"}) == "my cat"
+    assert subjects.subject_of({"dataset.trigger": "", "dataset.path": ""}) == ""
+    assert subjects.subject_of({}) == ""
+
+
+def test_one_subject_in_several_spellings_and_two_that_look_alike():
+    subjects.remember("Mika  Woman", {"network.rank": 32})
+    assert subjects.recall(" mika woman") == {"network.rank": 32}
+    assert subjects.recall("mika-woman") == {}, "the same readable name, and another subject"
+
+
+def test_only_settings_are_kept():
+    private = {
+        "model.path": "/home/me/model.safetensors",
+        "dataset.path": "/home/me/pictures",
+        "output.name": "mika",
+        "native": {"kohya": {"huggingface_token": "hf_secret"}},
+        "hf_token": "hf_secret",
+        "schedule.steps": -4,
+        "network.rank": 32,
+    }
+    path = subjects.remember("mika", private)
+    assert subjects.recall("mika") == {"network.rank": 32}
+    assert "hf_secret" not in path.read_text()
+    assert "/home/me" not in path.read_text()
+
+
+def test_nothing_is_kept_for_no_subject():
+    with pytest.raises(SubjectError, match="trigger word"):
+        subjects.remember("  ", VALUES)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    subject=st.text(min_size=1, max_size=300).filter(lambda text: bool(text.strip())),
+    values=st.fixed_dictionaries(
+        {},
+        optional={
+            "schedule.steps": st.integers(1, 1_000_000),
+            "optimizer.learning_rate": st.floats(1e-12, 10),
+            "optimizer.beta1": st.none() | st.floats(0, 0.99),
+            "sampling.prompt": st.text(max_size=100),
+            "schedule.scheduler": st.sampled_from(fields.all_fields()["schedule.scheduler"].choices),
+        },
+    ),
+)
+def test_any_subject_and_any_values_come_back(subject, values):
+    path = subjects.remember(subject, values)
+    assert path.resolve().parent == (places.home() / "subjects").resolve()
+    assert subjects.recall(subject) == values
+    assert subjects.forget(subject)
+
+
+def test_a_name_that_cannot_be_encoded_is_a_subject_too():
+    name = os.fsdecode(b"cat\xff")
+    subjects.remember(name, VALUES)
+    assert subjects.recall(name) == VALUES
+    assert subjects.recall("cat?") == {}
+
+
+def text(middle="", version="1", subject="mika"):
+    return f'version = {version}\nsubject = "{subject}"\n{middle}'
+
+
+HOSTILE = {
+    "no TOML": ("steps =", "not TOML"),
+    "no text": (b"\xff\xfe\x00", "not UTF-8"),
+    "too large": ("# " + "x" * 70_000, "larger than 64 kB"),
+    "nested deeply": ("x = " + "[" * 60_000, ""),
+    "a foreign key": (text('command = "rm -rf /"'), "'command'"),
+    "a foreign key with escapes": (text('"\\u001b[31m" = 1'), "\\u001b"),
+    "another version": (text(version="2"), "version"),
+    "a boolean version": (text(version="true"), "version"),
+    "another subject": (text(subject="other"), "another subject"),
+    "settings as a list": (text("settings = [1]"), "tables"),
+    "settings without tables": (text("settings = { steps = 1 }"), "tables"),
+    "a path": (text('[settings.model]\npath = "/etc/passwd"'), "model.path"),
+    "an output": (text('[settings.output]\nfolder = "../.."'), "output.folder"),
+    "native settings": (text("[settings.native.kohya]\nx = 1"), "native"),
+    "an unknown setting": (text('[settings.network]\nhf_token = "secret"'), "network.hf_token"),
+    "code for a number": (text('[settings.schedule]\nsteps = "__import__(1)"'), "schedule.steps"),
+    "a huge number": (text("[settings.schedule]\nsteps = " + "9" * 4000), "schedule.steps"),
+    "a number of too many digits": (text("[settings.schedule]\nsteps = " + "9" * 5000), "not TOML"),
+    "not a number": (text("[settings.optimizer]\nlearning_rate = nan"), "optimizer.learning_rate"),
+    "empty as a text": (text('empty = "optimizer.beta1"'), "empty"),
+    "empty of what cannot be": (text('empty = ["schedule.steps"]'), "schedule.steps"),
+    "empty of a path": (text('empty = ["model.path"]'), "model.path"),
+}
+
+
+@pytest.mark.parametrize(("content", "named"), HOSTILE.values(), ids=list(HOSTILE))
+def test_a_hostile_file_is_refused_with_file_key_and_reason(content, named):
+    path = subjects.remember("mika", VALUES)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(SubjectError) as refused:
+        subjects.recall("mika")
+    assert path.name in refused.value.message
+    assert named in refused.value.message
+    assert len(refused.value.message) < 400
+    assert "\x1b" not in str(refused.value)
+    subjects.remember("mika", VALUES)
+    assert subjects.recall("mika") == VALUES, "it is mended by remembering anew"
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "blind link"])
+def test_what_is_no_plain_file_is_refused_or_nothing(kind):
+    path = subjects.kept_in("mika")
+    path.parent.mkdir()
+    if kind == "blind link":
+        path.symlink_to("/nowhere/at/all")
+        assert subjects.recall("mika") == {}
+        return
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    with pytest.raises(SubjectError, match="not a plain file"):
+        subjects.recall("mika")
+    if kind == "folder":
+        with pytest.raises(SubjectError, match="cannot be written"):
+            subjects.remember("mika", VALUES)
+        assert list(path.parent.iterdir()) == [path], "nothing half-written is left"
+
+
+def test_many_writers_at_once_leave_a_whole_file_and_nothing_beside_it():
+    written = [{"schedule.steps": number, "network.rank": number} for number in range(1, 9)]
+    seen, failed = [], []
+    subjects.remember("mika", written[0])
+
+    def write(values):
+        for _ in range(20):
+            try:
+                subjects.remember("mika", values)
+                seen.append(subjects.recall("mika"))
+            except SubjectError as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=write, args=(values,)) for values in written]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert len(seen) == 160
+    assert all(values in written for values in seen)
+    assert len(list((places.home() / "subjects").iterdir())) == 1
