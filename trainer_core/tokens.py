@@ -10,6 +10,8 @@ import importlib.util
 import os
 import sys
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -38,8 +40,9 @@ SITES = {
 
 _LOCK = threading.Lock()
 _given: dict[str, Token] = {}
-# A notebook's secrets are asked for once: Colab shows a question each time.
-_secrets: dict[str, str | None] = {}
+# What a notebook's secrets answered, and when: Colab shows a question each time, and a person may add a secret meanwhile.
+_answers: dict[str, tuple[float, str | None]] = {}
+_ASK_AGAIN_S = 60
 
 
 class Token:
@@ -134,7 +137,7 @@ def where_to_set(site: str) -> str:
     """A sentence that says where a token is made and where Easel looks for it."""
     known = SITES[site]
     return (
-        f"Make a token at {known.page} and give it in the token field, or set it as the environment variable, Colab secret "
+        f"Make a token at {known.page} and give it in the notebook's token field, or set it as the environment variable, Colab secret "
         f"or Kaggle secret {known.names[0]}."
     )
 
@@ -148,11 +151,13 @@ def _login_file() -> str:
         return ""
 
 
-def _once(key: str, ask: Any, name: str) -> str | None:
+def _once(key: str, ask: Callable[[str], str | None], name: str) -> str | None:
     with _LOCK:
-        if key not in _secrets:
-            _secrets[key] = ask(name)
-        return _secrets[key]
+        asked_s, text = _answers.get(key, (float("-inf"), None))
+        if text is None and time.monotonic() - asked_s > _ASK_AGAIN_S:
+            text = ask(name)
+            _answers[key] = time.monotonic(), text
+        return text
 
 
 def _colab(name: str) -> str | None:

@@ -13,12 +13,13 @@ import threading
 import time
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.core import misbehaving as bad
 from tests.core.misbehaving import QUICK, SECRET, hidden, server, shared_server, visible
 from trainer_core import downloads
-from trainer_core.downloads import fetch
+from trainer_core.downloads import fetch, http, links, refusals
 from trainer_core.errors import DownloadCancelled, DownloadError
 
 __all__ = ["server", "shared_server"]
@@ -176,6 +177,10 @@ def test_halves_of_two_files_are_not_put_together(server, tmp_path):
     other = bad.model(seed=2)
     url = server.put(PATH, MODEL, bad.drops(50_000), bad.other_file(other))
     assert downloads.download(remote(url, MODEL), tmp_path, patience=QUICK).read_bytes() == MODEL
+    # No hash is known, and the server sends the rest of another file without being asked: its ETag tells.
+    url = server.put(PATH, MODEL, bad.drops(50_000), bad.other_file(other))
+    known = remote(url, MODEL, sha256="")
+    assert downloads.download(known, tmp_path / "unknown", patience=QUICK).read_bytes() == MODEL
     # The server has another file by now and says so: the old half is dropped.
     (tmp_path / "mika.safetensors").unlink()
     server.put(PATH, MODEL, bad.well, bad.drops(50_000), bad.says(503), bad.says(503), bad.says(503), bad.says(503))
@@ -302,6 +307,32 @@ def test_a_token_in_a_link_goes_to_its_own_host_only(server, tmp_path):
 def test_a_redirect_that_leads_nowhere(server, tmp_path, to, said):
     assert said in refused(server.put(PATH, b"", always=bad.redirect(to)), tmp_path, "link").message
     assert len(server.requests) <= 11
+
+
+def test_nothing_is_followed_from_a_safe_connection_to_an_unsafe_one():
+    request = httpx2.Request("GET", "https://huggingface.co/org/name/resolve/main/m.safetensors")
+    answer = httpx2.Response(302, headers={"Location": "http://huggingface.co/m.safetensors"}, request=request)
+    with pytest.raises(DownloadError, match="unsafe"):
+        http._next(answer, http.Asked(str(request.url), "m.safetensors"), str(request.url))
+    assert links.site_of("https://huggingface.co/org/name") == "huggingface"
+    assert links.site_of("http://huggingface.co/org/name") == ""
+    assert links.site_of("https://huggingface.co.evil.org/x") == ""
+    assert links.site_of("https://huggingface.co:8443/x") == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "wait_s"),
+    [
+        ("120", 120),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("soon", None),
+        ("", None),
+        ("-5", None),
+        ("Wed, 99 Oct", None),
+    ],
+)
+def test_how_long_a_server_asks_to_wait(said, wait_s):
+    assert refusals.retry_after_s({"retry-after": said}) == wait_s
 
 
 # Stopping, disks, other processes

@@ -140,6 +140,13 @@ def test_a_folder_appears_whole_or_not_at_all(hub, tmp_path):
     assert hidden(tmp_path) == []
 
 
+def test_a_folder_that_is_no_model_is_not_kept(hub, tmp_path):
+    index = json.dumps({"unet": ["diffusers", "UNet2DConditionModel"]}).encode()
+    hub.hub("org/name", {"model_index.json": index, "unet/config.json": b"{}"})
+    assert "The folder name holds no weights" in refused("org/name", "content", tmp_path).message
+    assert hidden(tmp_path) == []
+
+
 def sharded() -> dict[str, bytes]:
     names = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
     index = {"weight_map": {"a": names[0], "b": names[1]}}
@@ -241,7 +248,9 @@ def test_civitai_wants_a_token(civitai, tmp_path):
 
 def test_a_rounded_size_is_no_error_and_a_wrong_hash_is(civitai, tmp_path):
     civitai.civitai(5, 7, "mika.safetensors", MODEL, sizeKB=1.5)
-    assert fetched("civitai:5", tmp_path).read_bytes() == MODEL
+    told = []
+    assert fetched("civitai:5", tmp_path, progress=told.append).read_bytes() == MODEL
+    assert told[-1].done_bytes == told[-1].total_bytes == len(MODEL)
     civitai.civitai(6, 8, "other.safetensors", MODEL, hashes={"SHA256": "0" * 64})
     refused("civitai:6", "hash", tmp_path / "other")
 

@@ -70,9 +70,11 @@ def download(
     try:
         target = (folder or _default_folder(remote, brief)) / remote.name
         meter = Meter(progress, remote.size_bytes)
-        return (_fetch_folder if remote.is_folder else _fetch_file)(remote, target, conduct, meter)
+        path = (_fetch_folder if remote.is_folder else _fetch_file)(remote, target, conduct, meter)
     except OSError as error:
         raise _not_written(error, folder or places.models()) from error
+    meter.finish()
+    return path
 
 
 def _default_folder(remote: Remote, patience: Patience) -> Path:
@@ -185,7 +187,8 @@ def _fetch_folder(remote: Remote, target: Path, conduct: Conduct, meter: Meter) 
             header.read(scratch)
         except HeaderError as error:
             shutil.rmtree(scratch, ignore_errors=True)
-            raise _no_model(error) from error
+            message = error.message.replace(scratch.name, printable(remote.name, 200))
+            raise DownloadError(message, error.hint, "content") from error
         lock.discard()
         return _renamed(scratch, target)
 

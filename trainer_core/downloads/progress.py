@@ -51,3 +51,8 @@ class Meter:
         left = None if self.total_bytes is None else max(0, self.total_bytes - done)
         eta_s = left / rate if left is not None and rate > 0 else None
         self._tell(Progress(done, self.total_bytes, rate, eta_s, doing))
+
+    def finish(self) -> None:
+        """Everything is done; a total that a site had rounded is put right."""
+        if self._tell and self._seen and (done := self._seen[-1][1]) != self.total_bytes:
+            self._tell(Progress(done, done, 0.0, 0.0, self._doing))

@@ -30,7 +30,7 @@ def of_status(
     if status == 403:
         return _forbidden(name, site, page, with_token)
     if status == 404:
-        return _missing(name, where, site, code)
+        return _missing(name, where, site, code, with_token)
     if status in {410, 451}:
         return DownloadError(f"{where} has taken {name} down.", "Look for another copy of it.", "missing")
     if status == 416:
@@ -46,6 +46,9 @@ def of_status(
 
 def _unknown_person(name: str, site: str, with_token: bool) -> DownloadError:
     where = printable(title(site), 100)
+    if site not in SITES and with_token:
+        message = f"{where} does not accept the token that came with the link to {name}."
+        return DownloadError(message, "It may be mistyped, no longer valid, or not taken in a header.", "token")
     if site not in SITES:
         message = f"{where} wants to know who asks for {name}."
         return DownloadError(message, "Use a link that needs no login, or download it in a browser.", "token")
@@ -75,11 +78,11 @@ def _gated(name: str, page: str, site: str, with_token: bool) -> DownloadError:
     return DownloadError(f"{name} is given out only to people who have accepted its terms.", hint, "gated")
 
 
-def _missing(name: str, where: str, site: str, code: str) -> DownloadError:
+def _missing(name: str, where: str, site: str, code: str, with_token: bool) -> DownloadError:
     if code == "RevisionNotFound":
         return DownloadError(f"{name} has no such version.", "Leave the part behind @ out for the newest.", "missing")
     hint = "It may have been moved, renamed or deleted, or the link is mistyped."
-    if site == "huggingface":
+    if site == "huggingface" and not with_token:
         hint += f" A private model is only seen with a token. {where_to_set(site)}"
     if site == "civitai":
         hint += " A model in early access is not there for everybody yet."
