@@ -51,7 +51,8 @@ def test_models_of_other_programs_are_listed_with_what_is_known_of_each(call, sh
     assert "kohya" in model["trainable_by"]
     assert "web page" in rows[str(shelf / f"{HOSTILE}.safetensors")]["error"]
     shown = call("models", "list")
-    assert "sd15.safetensors" in shown
+    line = next(line for line in shown.splitlines() if line.endswith(str(shelf / "sd15.safetensors")))
+    assert line.split()[:2] == ["checkpoint", "sd15,"]
     assert "web page" in shown
     assert "\x1b" not in shown
     assert "3 of 3 models" in shown

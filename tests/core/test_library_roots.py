@@ -3,6 +3,8 @@
 import os
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from trainer_core import library
 from trainer_core.errors import LibraryError
@@ -155,6 +157,42 @@ def test_a_strange_file_of_paths_is_a_notice(tmp_path, monkeypatch, text, said):
     assert not (tmp_path / "pwned").exists()
     assert folders == ((tmp_path / "ok",) if b"five" in text else ())
     assert len(notices) == (4 if b"five" in text else 1)
+
+
+PIECES = [
+    "a:",
+    "base_path:",
+    " ",
+    "\n",
+    "- ",
+    "|",
+    "&x ",
+    "*x",
+    "{",
+    "}",
+    "[",
+    "<<: ",
+    "!!",
+    "~",
+    "$HOME",
+    "'",
+    '"',
+    "%",
+    "\x00",
+    "?",
+    "#",
+    "é",
+]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=30))
+def test_whatever_a_file_of_paths_holds_is_folders_and_sentences(tmp_path, pieces):
+    file = tmp_path / "extra_model_paths.yaml"
+    file.write_text("".join(pieces), "utf-8", "surrogatepass")
+    folders, notices = extra_paths.read(file)
+    assert all(folder.is_absolute() for folder in folders)
+    assert all("\n" not in notice for notice in notices)
 
 
 def test_a_file_of_paths_that_cannot_be_read_is_a_notice(tmp_path):

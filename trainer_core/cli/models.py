@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def list_folders(as_json: bool) -> None:
     if as_json:
         show.as_json([dataclasses.asdict(root) for root in found.folders])
     else:
-        show.table(("folder", "because"), ((root.path, root.because) for root in found.folders))
+        _show_aligned([("because", "folder"), *((root.because, str(root.path)) for root in found.folders)])
     _notices(found)
 
 
@@ -122,26 +122,28 @@ def _show(found: Library, entries: Iterable[Entry], as_json: bool) -> None:
     if as_json:
         show.as_json([_row(entry) for entry in entries])
     else:
-        show.table(
-            ("model", "is", "of", "weights", "GB", "changed", "folder"),
-            (
-                (
-                    entry.path.name,
-                    entry.role.replace("_", " ") if entry.found else "not readable",
-                    _kind(entry),
-                    entry.found.dtype if entry.found else "",
-                    f"{entry.size_bytes / 1e9:.2f}",
-                    time.strftime("%Y-%m-%d", time.localtime(entry.modified_s)),
-                    entry.path.parent,
-                )
-                for entry in entries
-            ),
-        )
+        headings = ("is", "of", "weights", "GB", "changed", "model")
+        _show_aligned([headings, *(_cells(entry) for entry in entries)])
         for entry in entries:
             if entry.error:
                 show.line(f"{entry.path}: {entry.error}", "red")
-        show.line(f"{len(entries)} of {len(found.entries)} models in {len(found.roots)} folders.", "dim")
+        show.line(f"{len(entries)} of {len(found.entries)} models. Folders searched: {len(found.roots)}.", "dim")
     _notices(found)
+
+
+def _cells(entry: Entry) -> tuple[str, ...]:
+    role = entry.role.replace("_", " ") if entry.found else "not readable"
+    changed = time.strftime("%Y-%m-%d", time.localtime(entry.modified_s))
+    dtype = entry.found.dtype if entry.found else ""
+    return role, _kind(entry), dtype, f"{entry.size_bytes / 1e9:.2f}", changed, str(entry.path)
+
+
+def _show_aligned(rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows in columns of which none is cut: a path is there to be copied, and a line to be searched for."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for number, row in enumerate(rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        show.line("  ".join(cells).rstrip(), "" if number else "bold")
 
 
 def _row(entry: Entry) -> dict[str, Any]:
