@@ -7,15 +7,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainer_core import detection, environments, hardware, header, places, prefill, presets, profiles, registry, trials
+from trainer_core import (
+    detection,
+    environments,
+    hardware,
+    header,
+    library,
+    places,
+    prefill,
+    presets,
+    profiles,
+    registry,
+    trials,
+)
 from trainer_core.backend import Backend, JobSpec
 from trainer_core.datasets import scan
 from trainer_core.datasets.stage import expected_captions
 from trainer_core.errors import DatasetError, EaselError, PlanError, ProfileError
+from trainer_core.library import Library
 from trainer_core.plan import fields
 from trainer_core.plan.applies import Scope
 from trainer_core.plan.draft import Draft, Source
 from trainer_core.plan.facts import Facts
+from trainer_core.plan.sections import PARTS
 from trainer_core.problems import Problem
 from trainer_core.runs.place import place_for
 from trainer_core.runs.run import Run
@@ -39,6 +53,8 @@ class Workbench:
         """Whether a scan only reads picture headers; a start always reads every picture whole."""
         self.profile: profiles.Profile | None = None
         self.preset: presets.Preset | None = None
+        self.library: Library | None = None
+        """Where the files beside a model are looked for; scanned when the first model needs some."""
         self.draft = Draft(Facts(_with_engines(machine or hardware.machine(places.home()))))
         self._prefill()
 
@@ -126,7 +142,19 @@ class Workbench:
         """Recognises the chosen model from its header."""
         path = self._text("model.path")
         found, error = recognise(Path(path)) if path else (None, "")
-        self._learn(detection=found, detection_error=error)
+        self._learn(detection=found, detection_error=error, beside=None)
+        self._look_beside()
+
+    def use_library(self, found: Library) -> None:
+        """Takes the files beside the model from this library."""
+        self.library = found
+        self._look_beside()
+
+    def read_parts(self) -> None:
+        """Recognises the files named beside the model from their headers."""
+        named = {part: path for part in PARTS if (path := self._text(f"model.{part}"))}
+        seen = {part: recognise(Path(path)) for part, path in named.items()}
+        self._learn(parts={part: found or error for part, (found, error) in seen.items()})
 
     def read_dataset(self, quick: bool | None = None) -> None:
         """Scans the chosen dataset by the rules of the engine that would read it."""
@@ -178,8 +206,19 @@ class Workbench:
         changed = set(changed)
         if "model.path" in changed:
             self.read_model()
+        if changed.intersection(f"model.{part}" for part in PARTS):
+            self.read_parts()
         if changed.intersection(READ_AGAIN):
             self.read_dataset()
+
+    def _look_beside(self) -> None:
+        """Finds the files that the model needs beside it, as far as nobody has named them."""
+        found = self.facts.detection
+        if found is None or not Scope.of(self.draft, self.backend).needed_parts():
+            return
+        self.library = self.library or library.scan()
+        self._learn(beside=self.library.parts_for(found))
+        self.read_parts()
 
     def _text(self, path: str) -> str:
         """The value of a setting that is text; "" for one of another type, which the draft refuses."""
@@ -212,7 +251,14 @@ class Workbench:
         chosen = self.preset.values_for(self.family) if self.preset else {}
         scope = Scope.of(self.draft, self.backend)
         fitting = {path: value for path, value in chosen.items() if path not in ONE_ENGINES or scope.applies(path)}
-        self.draft = self.draft.with_layer(Source.PREFILL, {**prefill.values(self.facts), **fitting})
+        values = {**prefill.values(self.facts), **self._parts_beside(scope), **fitting}
+        self.draft = self.draft.with_layer(Source.PREFILL, values)
+
+    def _parts_beside(self, scope: Scope) -> dict[str, str]:
+        """The files of the library that the model needs beside it, by their settings."""
+        found = self.facts.beside.found if self.facts.beside else {}
+        entries = {f"model.{part}": entry.file for part, entry in found.items()}
+        return {path: str(file) for path in scope.needed_parts() if (file := entries.get(path))}
 
     def _learn(self, **facts: Any) -> None:
         self.draft = self.draft.with_facts(replace(self.facts, **facts))

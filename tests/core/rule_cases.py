@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.backends import engine_plans
+from trainer_core.detection import Detection
 from trainer_core.hardware import Accelerator
 from trainer_core.plan.facts import Facts
 from trainer_core.plan.rules import Case, choices, course, data, memory, model, output
@@ -36,6 +37,10 @@ class Fires:
 
 def seen(**changes: Any) -> Callable[[Facts], Facts]:
     return lambda facts: replace(facts, detection=replace(facts.detection, **changes))
+
+
+def beside(**parts: Detection | str) -> Callable[[Facts], Facts]:
+    return lambda facts: replace(facts, parts=parts)
 
 
 def machine(**changes: Any) -> Callable[[Facts], Facts]:
@@ -74,6 +79,37 @@ FIRES = {
         "error",
         {"model.prediction": "v_prediction"},
         facts=seen(prediction="epsilon", is_prediction_certain=True),
+    ),
+    "a part of another kind": Fires(
+        model.parts_are_what_they_should_be,
+        "model.vae",
+        "error",
+        {"model.vae": __file__},
+        facts=beside(vae=Detection(None, "text_encoder", "t5xxl")),
+    ),
+    "a part that cannot be read": Fires(
+        model.parts_are_what_they_should_be,
+        "model.vae",
+        "error",
+        {"model.vae": __file__},
+        facts=beside(vae="it is empty."),
+    ),
+    "a part nobody knows": Fires(
+        model.parts_are_what_they_should_be,
+        "model.vae",
+        "warning",
+        {"model.vae": __file__},
+        facts=beside(vae=Detection(None, "vae")),
+    ),
+    "a variant that is not trained": Fires(
+        model.model_is_trained_as_its_family,
+        "model.path",
+        "error",
+        facts=seen(variant="inpainting", apart="It takes nine channels."),
+        mends=False,
+    ),
+    "a model of a few bits": Fires(
+        model.model_is_trained_as_its_family, "model.path", "error", facts=seen(format="gguf"), mends=False
     ),
     "names with a prefix": Fires(
         model.names_are_read, "model.path", "error", family="flux", facts=seen(prefix="odd."), mends=False

@@ -7,7 +7,7 @@ import sys
 import click
 
 from trainer_core import __version__
-from trainer_core.cli import engines, inspect, job, presets, runs, show
+from trainer_core.cli import detect, download, engines, inspect, job, models, presets, profiles, runs, show
 from trainer_core.errors import EaselError, PlanError
 
 FAILED, PROBLEMS = 1, 3
@@ -20,9 +20,10 @@ def easel() -> None:
 
 
 for command in (
-    inspect.detect,
+    detect.detect,
+    models.models,
     inspect.dataset,
-    inspect.profiles,
+    profiles.profiles,
     presets.presets,
     job.plan,
     job.train,
@@ -31,6 +32,7 @@ for command in (
     engines.doctor,
 ):
     easel.add_command(command)
+models.models.add_command(download.download)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trainer_core.hardware import Machine
@@ -10,6 +11,7 @@ from trainer_core.hardware import Machine
 if TYPE_CHECKING:
     from trainer_core.datasets.scan import Dataset
     from trainer_core.detection import Detection
+    from trainer_core.library import PartsFound
 
 
 @dataclass(frozen=True)
@@ -21,5 +23,9 @@ class Facts:
     dataset: Dataset | None = None
     detection_error: str = ""
     """Why the model could not be recognised, when it could not."""
+    parts: Mapping[str, Detection | str] = field(default_factory=dict)
+    """What the files named beside the model are, by the name of their setting; text says why one cannot be told."""
+    beside: PartsFound | None = None
+    """What the library has of the files that the model needs beside it; None where it was not asked."""
     dataset_error: str = ""
     """Why the dataset could not be scanned, when it could not."""

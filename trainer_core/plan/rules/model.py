@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainer_core import places
+from trainer_core import catalog, downloads, places, trainable
+from trainer_core.detection import Detection
+from trainer_core.errors import DownloadError
+from trainer_core.families import load_families
 from trainer_core.plan import fields
 from trainer_core.plan.rules.case import Case
 from trainer_core.plan.sections import MODEL_FILES, PARTS
@@ -18,7 +21,7 @@ def model_is_known(case: Case) -> Iterator[Problem]:
         yield Problem("model.path", "error", "No base model is chosen. Pick a checkpoint file or a diffusers folder.")
         return
     if not places.is_there(places.typed(plan.model.path)):
-        yield Problem("model.path", "error", f"The base model {plan.model.path} does not exist.")
+        yield _absent(plan.model.path)
         return
     detection = facts.detection
     if detection is None:
@@ -40,6 +43,18 @@ def model_is_known(case: Case) -> Iterator[Problem]:
             f"Prediction is set to {plan.model.prediction}, but the file is marked {said}: training would yield noise."
         )
         yield Problem("model.prediction", "error", message, fix)
+
+
+def _absent(path: str) -> Problem:
+    try:
+        link = downloads.parse(path)
+    except DownloadError as error:
+        return Problem("model.path", "error", str(error))
+    # A path that is not there reads like the name of a repository as well: org/name.
+    if link is None or ":" not in path:
+        return Problem("model.path", "error", f"The base model {path} does not exist.")
+    message = f"The base model is a link. Fetch it first with: easel models download {link.shown}"
+    return Problem("model.path", "error", message)
 
 
 def model_is_no_blind_link(case: Case) -> Iterator[Problem]:
@@ -107,7 +122,50 @@ def parts_are_there(case: Case) -> Iterator[Problem]:
         elif claim is None:
             continue
         elif not value and part in needed:
-            yield Problem(path, "error", f"This model needs a {title} file beside it, and none is named.")
+            yield Problem(
+                path, "error", f"This model needs a {title} file beside it, and none is named.{_get(case, part)}"
+            )
+
+
+def parts_are_what_they_should_be(case: Case) -> Iterator[Problem]:
+    """Each file beside the model is of a kind that the model was made with, as its header says."""
+    family = load_families().get(case.plan.model.family)
+    for part, seen in case.facts.parts.items():
+        path, value = f"model.{part}", getattr(case.plan.model, part)
+        wanted = family.parts.get(part, ()) if family else ()
+        if not value or not wanted or not places.is_there(places.typed(value)):
+            continue
+        name, fix = places.typed(value).name, Fix("Name none", {path: ""})
+        if isinstance(seen, str):
+            yield Problem(path, "error", f"{name} could not be recognised: {seen}", fix)
+        elif seen.variant not in wanted:
+            kinds = " or ".join(catalog.parts()[kind].title for kind in wanted)
+            is_known = seen.role != "unknown" and seen.variant in catalog.parts()
+            severity = "error" if is_known or seen.role not in ("vae", "text_encoder") else "warning"
+            yield Problem(path, severity, f"{name} is {_kind(seen)}, and this model was made with {kinds}.", fix)
+
+
+def _kind(seen: Detection) -> str:
+    known = catalog.parts().get(seen.variant)
+    if known is not None:
+        return known.title
+    return "not recognised" if seen.role == "unknown" else f"a {seen.role.replace('_', ' ')} of an unknown kind"
+
+
+def _get(case: Case, part: str) -> str:
+    """Where a file that the library has not can be had, as a sentence; "" where that is not known."""
+    missing = case.facts.beside.missing if case.facts.beside else ()
+    source = next((each.sources[0] for each in missing if each.setting == part and each.sources), None)
+    return f" Get it with: easel models download hf:{source.repo}/{source.file}" if source else ""
+
+
+def model_is_trained_as_its_family(case: Case) -> Iterator[Problem]:
+    """The engine trains this variant of the family, from a file of this format."""
+    detection, engine = case.facts.detection, case.backend.manifest if case.backend else None
+    if detection is None or engine is None or detection.role not in trainable.BASES or case.claim is None:
+        return
+    if detection.family == case.plan.model.family and (reason := trainable.why_not(detection, engine)):
+        yield Problem("model.path", "error", f"{engine.title} does not train this model. {reason}")
 
 
 def model_is_whole(case: Case) -> Iterator[Problem]:

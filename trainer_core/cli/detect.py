@@ -1,0 +1,106 @@
+"""`easel detect`: what a model is, for files, folders and links."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from trainer_core import detection, downloads, header, library, places, registry, trainable
+from trainer_core.cli import show
+from trainer_core.detection import Detection
+from trainer_core.errors import EaselError, HeaderError
+from trainer_core.families import load_families
+from trainer_core.text import printable
+
+MODEL_FOLDER = ("model_index.json", "config.json")
+"""What makes a folder a model, or a component of one; all others are looked through."""
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object a file.")
+def detect(models: tuple[str, ...], as_json: bool) -> None:
+    """Say what models are, from their headers: files, diffusers folders, all files of a folder, or links.
+
+    Of a link only the header is fetched.
+    """
+    rows = [row for model in models for row in _rows(model)]
+    if as_json:
+        show.as_json(rows)
+    else:
+        for row in rows:
+            _show(row)
+    sys.exit(1 if any(row["error"] for row in rows) else 0)
+
+
+def _rows(model: str) -> Iterator[dict[str, Any]]:
+    """What one argument leads to; a folder that is no model leads to all the models in it."""
+    path = places.typed(model)
+    try:
+        link = None if places.is_there(path) else downloads.parse(model)
+        if link is None and places.is_folder(path) and not any(places.is_there(path / name) for name in MODEL_FOLDER):
+            entries = library.scan([path]).entries
+            if not entries:
+                raise HeaderError(f"There is no model in the folder {printable(path.name, 200)}.")
+            yield from (described(str(entry.path), entry.found, entry.error) for entry in entries)
+            return
+        read = header.read(path) if link is None else downloads.read_header(link)
+        yield described(model, detection.detect(read), "")
+    except EaselError as error:
+        yield described(model, None, str(error))
+
+
+def described(path: str, found: Detection | None, error: str) -> dict[str, Any]:
+    """What is known of a model, as the JSON of this command has it.
+
+    `missing_parts` are the settings of the files that a model needs beside it, `untrained` says for each engine that does
+    not train it why.
+    """
+    shown = dataclasses.asdict(found or Detection(None, "unknown"))
+    first = ("role", "family", "variant", "prediction", "dtype", "format", "base_family", "evidence", "rejected")
+    engines = [engine.manifest for engine in registry.available()] if found else []
+    reasons = {manifest.id: trainable.why_not(found, manifest) for manifest in engines} if found else {}
+    row = {"path": path, **{key: shown.pop(key) for key in first}}
+    row["trainable_by"] = [engine for engine, reason in reasons.items() if not reason]
+    row["missing_parts"] = missing_parts(found)
+    row["error"] = error or None
+    return {**row, "untrained": {engine: reason for engine, reason in reasons.items() if reason}, **shown}
+
+
+def missing_parts(found: Detection | None) -> list[str]:
+    """The settings of the files that must lie beside a model."""
+    family = load_families().get(found.family or "") if found and found.role in trainable.BASES else None
+    return [part for part in family.parts if part not in found.parts] if family and found else []
+
+
+def _show(row: dict[str, Any]) -> None:
+    show.line(row["path"], "bold")
+    if row["error"]:
+        show.line(f"  {row['error']}", "red")
+        return
+    kind = (row["role"].replace("_", " "), row["variant"], row["dtype"])
+    show.line(f"  {', '.join(filter(None, kind))}: {_model(row)}")
+    if row["guess"]:
+        show.line(f"    perhaps {row['guess']['title']}: {row['guess']['evidence']} ({row['guess']['basis']}; a guess)")
+    for reason in row["evidence"]:
+        show.line(f"    because {reason}", "dim")
+    if row["missing_parts"]:
+        show.line(f"  needs beside it: {', '.join(row['missing_parts'])}")
+    if row["role"] in trainable.BASES:
+        show.line(f"  trained by: {', '.join(row['trainable_by']) or 'no engine of this version'}")
+        for reason in {} if row["trainable_by"] else row["untrained"].values():
+            show.line(f"    {reason}", "dim")
+
+
+def _model(row: dict[str, Any]) -> str:
+    known = load_families()
+    if base := known.get(row["base_family"] or ""):
+        return f"made for {base.title}"
+    family = known.get(row["family"] or "")
+    if row["role"] not in trainable.BASES:
+        return "for no known family" if row["role"] in ("lora", "controlnet", "embedding") else ""
+    return f"{family.title if family else 'unknown family'}, predicts {row['prediction'] or 'unknown'}"

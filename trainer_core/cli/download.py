@@ -1,0 +1,73 @@
+"""`easel models download`: a model from a link into Easel's folders."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from trainer_core import downloads, tokens, workbench
+from trainer_core.cli import show
+from trainer_core.cli.detect import described
+from trainer_core.errors import DownloadError
+
+
+@click.command()
+@click.argument("link")
+@click.option("--to", "folder", type=click.Path(path_type=Path), default=None, help="The folder to put it in.")
+@click.option("--variant", default="", help="Of a diffusers model, the weights of this variant (fp16).")
+@click.option("--ask-token", type=click.Choice(sorted(tokens.SITES)), help="Ask for a token of this site, unseen.")
+@click.option("--json", "as_json", is_flag=True, help="Print what came as a JSON object.")
+def download(link: str, folder: Path | None, variant: str, ask_token: str | None, as_json: bool) -> None:
+    """Fetch the model behind LINK: a Hugging Face repository or file, a Civitai page or AIR, or any address.
+
+    Without --to it goes into the folder for its role below Easel's models. Ctrl-C stops it; the same command goes on
+    from there. Tokens are read from HF_TOKEN and CIVITAI_TOKEN.
+    """
+    if ask_token:
+        tokens.remember(ask_token, click.prompt(f"Token for {tokens.title(ask_token)}", hide_input=True, err=True))
+    parsed = downloads.parse(link)
+    if parsed is None:
+        raise DownloadError("That is no link, but the path of a file here.", "easel detect says what a file is.")
+    for notice in parsed.notes:
+        show.err.print(notice, markup=False)
+    path = _fetched(parsed, folder, variant)
+    found, error = workbench.recognise(path)
+    if as_json:
+        show.as_json(described(str(path), found, error))
+    else:
+        show.line(path, "bold")
+        show.line(f"  {found.role.replace('_', ' ')}, {found.family or found.variant}" if found else f"  {error}")
+
+
+def _fetched(link: downloads.Link, folder: Path | None, variant: str) -> Path:
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=False),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with _interrupted() as cancel, Progress(*columns, console=show.err, disable=not show.err.is_terminal) as bar:
+        task = bar.add_task("asking", total=None)
+
+        def tell(now: downloads.Progress) -> None:
+            bar.update(task, description=now.doing, completed=now.done_bytes, total=now.total_bytes)
+
+        return downloads.download(link, folder, progress=tell, cancel=cancel, variant=variant)
+
+
+@contextmanager
+def _interrupted() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets in place of stopping the program in the middle of a write."""
+    cancel = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: cancel.set())
+    try:
+        yield cancel
+    finally:
+        signal.signal(signal.SIGINT, before)

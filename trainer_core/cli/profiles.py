@@ -1,0 +1,215 @@
+"""`easel profiles`: list and show them, check files, take in and give away, and read one out of a LoRA."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from trainer_core import detection, header, places
+from trainer_core import profiles as profile_files
+from trainer_core.cli import show
+from trainer_core.errors import ProfileError
+from trainer_core.plan import fields
+from trainer_core.profiles import Change, Draft, Profile
+from trainer_core.runs.directory import RunDirectory
+
+FAILED, PROBLEMS = 1, 3
+PRINT = Path("-")
+
+
+@click.group()
+def profiles() -> None:
+    """Training profiles: settings for a use, each with its reason and its source."""
+
+
+@profiles.command("list")
+@click.option("--family", default="", help="Only those for this family of models.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object a profile.")
+def list_profiles(family: str, as_json: bool) -> None:
+    """List the profiles that come with Easel, and your own."""
+    mine, refused = profile_files.own()
+    found = [each for each in profile_files.known().values() if not family or each.family == family]
+    found.sort(key=lambda each: (each.family, each.lineage, each.id))
+    if as_json:
+        show.as_json([_as_data(each) | {"own": each.id in mine} for each in found])
+        return
+    show.table(
+        ("id", "for", "title", ""),
+        ((each.id, each.lineage or each.family, each.title, "yours" if each.id in mine else "") for each in found),
+    )
+    for error in refused:
+        show.error(error)
+
+
+@profiles.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object.")
+def show_profile(name: str, as_json: bool) -> None:
+    """Show a profile, by id or by file: every value with its reason, the sources, and where it was run."""
+    profile = profile_files.by_name(name)
+    if as_json:
+        show.as_json(_as_data(profile))
+        return
+    _head(profile)
+    show.table(
+        ("setting", "value", "because"),
+        ((path, show.value(value), profile.reasons.get(path, "")) for path, value in profile.settings.items()),
+    )
+    if profile.unknown:
+        show.line(f"unknown: {', '.join(profile.unknown)}", "yellow")
+    for source in profile.sources:
+        show.line(f"source [{source.id}]: {source}", "dim")
+
+
+def _head(profile: Profile) -> None:
+    show.line(f"{profile.title} ({profile.id})", "bold")
+    made_for = " ".join(part for part in (profile.family, profile.lineage, profile.prediction) if part)
+    show.line(f"for {made_for}, {profile.method}: {profile.explanation}")
+    show.line(profile.tested, "dim")
+    if profile.author or profile.licence:
+        show.line(f"by {profile.author or 'an unknown author'}, licence: {profile.licence or 'not said'}", "dim")
+
+
+@profiles.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object a file.")
+def check(files: tuple[Path, ...], as_json: bool) -> None:
+    """Say of profile files whether they are ones, and if not, which key is wrong and why.
+
+    Exit codes: 0 all are good, 3 one is refused, 1 one cannot be read.
+    """
+    rows = [_verdict(path) for path in files]
+    if as_json:
+        show.as_json([{key: row[key] for key in ("file", "id", "key", "error", "hint")} for row in rows])
+    else:
+        for row in rows:
+            show.line(f"{row['file']}: {row['error'] or 'is a profile: ' + row['id']}", "red" if row["error"] else "")
+            if row["hint"]:
+                show.line(f"    {row['hint']}", "dim")
+    sys.exit(max((row["code"] for row in rows), key=(0, PROBLEMS, FAILED).index))
+
+
+def _verdict(path: Path) -> dict[str, Any]:
+    try:
+        profile = profile_files.load(places.typed(path))
+    except ProfileError as error:
+        code = FAILED if error.is_unread else PROBLEMS
+        return {"file": str(path), "id": "", "key": error.key, "error": error.message, "hint": error.hint, "code": code}
+    return {"file": str(path), "id": profile.id, "key": "", "error": None, "hint": "", "code": 0}
+
+
+@profiles.command("import")
+@click.argument("origin", metavar="FILE|LINK|hub:OWNER/NAME[/FILE]")
+@click.option("--id", "wanted_id", default="", help="The id it shall have here, in place of its own.")
+@click.option("--yes", is_flag=True, help="Take it in without asking.")
+@click.option("--json", "as_json", is_flag=True, help="Print what it changes as JSON; takes it in only with --yes.")
+def import_profile(origin: str, wanted_id: str, yes: bool, as_json: bool) -> None:
+    """Take a profile in among your own, after showing what it changes and asking."""
+    found = profile_files.incoming(origin, wanted_id)
+    if as_json:
+        written = profile_files.save(found.profile) if yes else None
+        changes = [dataclasses.asdict(change) for change in found.changes]
+        show.as_json(_as_data(found.profile) | {"origin": found.origin, "changes": changes, "written": written})
+        return
+    _head(found.profile)
+    against = f"your profile {found.present.id}" if found.present else "the defaults"
+    show.line(f"Against {against} it changes {len(found.changes)} settings:")
+    _changes(found.changes)
+    if not yes:
+        click.confirm("Take it in?", abort=True)
+    show.line(f"Written: {profile_files.save(found.profile)}")
+    show.line(f"Use it with: --profile {found.profile.id}", "dim")
+
+
+def _changes(changes: Iterable[Change]) -> None:
+    show.table(
+        ("setting", "is", "would be", "because"),
+        ((row.path, show.value(row.before), show.value(row.after), row.reason) for row in changes),
+    )
+
+
+@profiles.command()
+@click.argument("name", default="")
+@click.option("--from-run", default="", help="Make it of the plan of this run: its folder or its name.")
+@click.option("--from-plan", type=click.Path(path_type=Path), default=None, help="Make it of this plan file.")
+@click.option("--id", "wanted_id", default="", help="Its id; that of a profile stays without it.")
+@click.option("--title", default="", help="Its title.")
+@click.option("--use", default="", help="What it is for: character, style, concept, ...")
+@click.option("--out", type=click.Path(path_type=Path), default=PRINT, help="The file to write; printed without it.")
+def export(name: str, from_run: str, from_plan: Path | None, wanted_id: str, title: str, use: str, out: Path) -> None:
+    """Write a profile as a file to give away: the one called NAME, or one made of a run or a plan file.
+
+    Of a run or a plan, paths, names, the trigger word, native settings and tokens are left out.
+    """
+    if sum(map(bool, (name, from_run, from_plan))) != 1:
+        raise click.UsageError("Say one of: the name of a profile, --from-run, --from-plan.")
+    if name:
+        texts = {"id": wanted_id, "title": title, "use": use}
+        changed = {key: text for key, text in texts.items() if text}
+        draft = Draft(profile_files.checked(dataclasses.replace(profile_files.by_name(name), **changed)))
+    else:
+        plan, based_on = _run_plan(from_run) if from_run else (_plan_file(from_plan or PRINT), "")
+        texts = {"title": title or "From a training", "wanted_id": wanted_id or "from-a-training", "use": use}
+        draft = profile_files.from_plan(plan, based_on=based_on, **texts)
+    _write(draft, out)
+
+
+def _run_plan(name: str) -> tuple[dict[str, Any], str]:
+    """The plan of a run, and the id of the profile it was made with."""
+    from trainer_core.cli.runs import find_run
+
+    directory: RunDirectory = find_run(name).directory
+    return directory.plan, str(directory.versions.get("profile", ""))
+
+
+def _plan_file(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        tables = tomllib.loads(places.typed(path).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ProfileError(f"{path.name} cannot be read as a plan: {error}.") from error
+    return {name: table for name, table in tables.items() if isinstance(table, dict)}
+
+
+def _write(draft: Draft, out: Path) -> None:
+    """Prints the profile's file, or writes it where no file is; what was left out is said beside it."""
+    text = profile_files.dumps(draft.profile)
+    for note in draft.notes:
+        show.err.print(show.Text(show.printable(note), style="yellow"))
+    if out == PRINT:
+        click.echo(text, nl=False)
+        return
+    try:
+        with places.typed(out).open("x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise ProfileError(f"{out} is there already.", "Choose another name.") from error
+    show.line(f"Written: {out}")
+
+
+@profiles.command("from-lora")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--family", default="", help="What it was made for, where the file does not tell.")
+@click.option("--id", "wanted_id", default="", help="The profile's id; the file's name without it.")
+@click.option("--out", type=click.Path(path_type=Path), default=PRINT, help="The file to write; printed without it.")
+def from_lora(file: Path, family: str, wanted_id: str, out: Path) -> None:
+    """Make a profile of what a LoRA tells of its training, and mark what nobody can know."""
+    found = header.read(places.typed(file))
+    draft = profile_files.from_lora(found, detection.detect(found), wanted_id=wanted_id, family=family)
+    _write(draft, out)
+
+
+def _as_data(profile: Profile) -> dict[str, Any]:
+    """A profile as JSON data, each value with its title and its reason."""
+    known = fields.all_fields()
+    values = {
+        path: {"title": known[path].title, "value": value, "reason": profile.reasons.get(path, "")}
+        for path, value in profile.settings.items()
+    }
+    return {**dataclasses.asdict(profile), "values": values, "tested": profile.tested}
