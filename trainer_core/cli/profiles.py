@@ -17,6 +17,7 @@ from trainer_core.errors import ProfileError
 from trainer_core.plan import fields
 from trainer_core.profiles import Change, Draft, Profile
 from trainer_core.runs.directory import RunDirectory
+from trainer_core.text import printable
 
 FAILED, PROBLEMS = 1, 3
 PRINT = Path("-")
@@ -181,7 +182,7 @@ def _write(draft: Draft, out: Path) -> None:
     """Prints the profile's file, or writes it where no file is; what was left out is said beside it."""
     text = profile_files.dumps(draft.profile)
     for note in draft.notes:
-        show.err.print(show.Text(show.printable(note), style="yellow"))
+        click.secho(printable(note), fg="yellow", err=True)
     if out == PRINT:
         click.echo(text, nl=False)
         return
