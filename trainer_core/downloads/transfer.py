@@ -163,7 +163,7 @@ class Transfer:
         self._tell(part.size_bytes, "downloading")
         for chunk in answer.chunks():
             if self._total is not None and part.size_bytes + len(chunk) > self._total:
-                part.restart({})
+                part.discard()
                 message = f"The server sends more of {self._name} than it has."
                 raise DownloadError(message, "Try again, or look for another link.", "length")
             part.write(chunk)
