@@ -1,17 +1,19 @@
 """Prefill policies: what each promises, bounds and order for every case, auto-adjust and its undo, the community's rules."""
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.backends import engine_plans
 from tests.core.policy_cases import CARD, draft, prefilled, with_policy
-from trainer_core import policies, presets, profiles, registry
+from trainer_core import places, policies, presets, profiles, registry
 from trainer_core.errors import PolicyError
 from trainer_core.families import load_families
 from trainer_core.plan import fields
 from trainer_core.plan.draft import Source
-from trainer_core.policies import PolicyCase
+from trainer_core.policies import PolicyCase, environment
 from trainer_core.problems import blocking
 
 EVERY = list(policies.shipped())
@@ -309,3 +311,34 @@ def test_a_plain_policy_is_read(tmp_path):
     policy = policies.load(path)
     assert (policy.id, policy.owns) == ("mine", {STEPS})
     assert policy.values(PolicyCase(3)).message == "T for 3 pictures: 100 optimizer steps, about 33 epochs."
+
+
+def guide():
+    return (places.CHECKOUT / "docs" / "guide" / "policies.md").read_text("utf-8")
+
+
+def test_the_guide_names_every_policy_and_variable_with_its_default():
+    variables = [
+        (name, policy, target) for policy in policies.shipped().values() for name, target in policy.environment.items()
+    ]
+    assert [name for name in EVERY if f"`{name}`" not in guide()] == []
+    for name, policy, target in variables:
+        row = next(line for line in guide().splitlines() if f"`{name}`" in line)
+        place = re.findall("`([A-Z0-9_]+)`", row).index(name)
+        assert float(row.split("|")[2].split(",")[place]) == environment.default(policy, target)
+
+
+def test_the_guides_example_is_a_policy(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(re.search(r"```toml\n(.*?)```", guide(), re.DOTALL)[1])
+    policy = policies.load(path)
+    found = policy.values(PolicyCase(30, environment={"MY_STEPS_EACH": "90"}))
+    assert found.values == {
+        STEPS: 2700,
+        WARMUP: 270,
+        REPEATS: 7,
+        "network.rank": 16,
+        "network.alpha": 8.0,
+        "schedule.scheduler": "cosine",
+        "optimizer.learning_rate": 1e-4,
+    }

@@ -35,7 +35,7 @@ def applied(policy: Policy, environment: Mapping[str, str]) -> tuple[Policy, lis
         if number is not None:
             numbers[target] = number
         elif text:
-            message = f"{name} is '{printable(text, 60)}', which is refused: it must be {_allowed(target)}. {_read(policy, target):g} is used."
+            message = f"{name} is '{printable(text, 60)}', which is refused: it must be {_allowed(target)}. {default(policy, target):g} is used."
             refused.append(Problem(_path(target), "warning", message))
     refused += _in_order(policy, numbers, variables)
     return _replaced(policy, numbers), refused, {target: variables[target] for target in numbers}
@@ -69,18 +69,18 @@ def _in_order(policy: Policy, numbers: dict[str, float], variables: Mapping[str,
     if policy.steps is not None:
         pairs.append(("steps.least", "steps.most", "at most"))
     for low, high, word in pairs:
-        least, most = (numbers.get(target, _read(policy, target)) for target in (low, high))
+        least, most = (numbers.get(target, default(policy, target)) for target in (low, high))
         if (low in numbers or high in numbers) and (least > most or (word == "below" and least == most)):
             numbers.pop(low, None)
             numbers.pop(high, None)
             names = variables.get(low, low), variables.get(high, high)
-            defaults = f"{_read(policy, low):g} and {_read(policy, high):g}"
+            defaults = f"{default(policy, low):g} and {default(policy, high):g}"
             message = f"{names[0]} ({least:.0f}) must be {word} {names[1]} ({most:.0f}), so neither counts. {defaults} are used."
             yield Problem(_path(low), "warning", message)
 
 
-def _read(policy: Policy, target: str) -> float:
-    """The number that the policy itself has at a target."""
+def default(policy: Policy, target: str) -> float:
+    """The number that a policy itself has at a target."""
     table: Any = policy.model_dump()
     for key in _keys(target):
         table = table[key]
