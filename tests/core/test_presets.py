@@ -78,9 +78,10 @@ def jobs():
             engines = [engine for engine in registry.available() if family in engine.manifest.families]
             if engines and preset.suits(family):
                 engine = min(engines, key=lambda engine: engine.manifest.rank)
-                for profile in (None, *profiles.for_family(family)):
+                networks = [profile for profile in profiles.for_family(family) if profile.method == "lora"]
+                for profile in (None, *networks):
                     yield pytest.param(
-                        preset, family, engine, profile, id=f"{preset.id}-{family}-{profile and profile.use}"
+                        preset, family, engine, profile, id=f"{preset.id}-{family}-{profile and profile.id}"
                     )
 
 

@@ -1,85 +1,133 @@
-"""Profiles are data: every shipped one is good, and a hostile one is refused with its reason."""
+"""Shipped profiles: there is one for every use of every kind of model, each value has a reason, and engines take them."""
+
+import re
 
 import pytest
 
-from trainer_core import profiles, registry
-from trainer_core.errors import ProfileError
-from trainer_core.hardware import Accelerator, Machine
-from trainer_core.plan import fields
-from trainer_core.plan.sections import TrainingPlan
+from tests.backends import engine_plans
+from trainer_core import policies, profiles, registry
+from trainer_core.families import load_families
 from trainer_core.problems import blocking
 
 SHIPPED = sorted(profiles.shipped_folder().glob("*/*.toml"))
-GOOD = """
-id = "x"
-title = "X"
-family = "sd15"
-method = "lora"
-use = "character"
-explanation = "For tests."
-"""
+USES = {"character", "style", "concept", "photorealism", "anime"}
+GROUPS = {
+    "sd15": ("sd15", "", ""),
+    "sdxl": ("sdxl", "", ""),
+    "pony": ("sdxl", "pony", ""),
+    "illustrious": ("sdxl", "illustrious", ""),
+    "noobai": ("sdxl", "noobai", "epsilon"),
+    "noobai-vpred": ("sdxl", "noobai", "v_prediction"),
+    "flux": ("flux", "", ""),
+    "sd3": ("sd3", "", ""),
+}
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_shipped_profile_says_what_it_is_and_where_its_values_come_from(path):
+def name(path):
+    return f"{path.parent.name}-{path.stem}"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=name)
+def test_a_shipped_profile_says_what_it_is_and_why_each_value_is_so(path):
     profile = profiles.load(path)
-    assert profile.id == f"{path.parent.name}-{path.stem}"
-    assert profile.family == path.parent.name
-    assert profile.use == path.stem
-    assert profile.sources
-    assert profile.settings
+    assert profile.id == name(path)
+    assert (profile.family, profile.lineage, profile.prediction) == GROUPS[path.parent.name]
+    assert profile.format == profiles.FORMAT
+    assert len(profile.explanation) <= 300
+    assert profile.author
+    assert profile.licence
+    assert profile.tested_on or "Not run here" in profile.tested
+    assert [error.message for error in profiles.uncited(profile)] == []
+    cited = {cited for text in profile.reasons.values() for cited in re.findall(r"\[([a-z0-9-]+)\]", text)}
+    assert cited == {source.id for source in profile.sources}, "a source that nothing cites"
 
 
-@pytest.mark.parametrize("family", ["sd15", "sdxl"])
-def test_each_family_that_is_trained_has_a_profile_for_every_use(family):
-    uses = {profile.use for profile in profiles.for_family(family)}
-    assert uses == {"character", "style", "concept", "photorealism", "anime"}
+@pytest.mark.parametrize("group", GROUPS)
+def test_each_group_has_a_profile_for_every_use(group):
+    found = [profile for profile in profiles.shipped().values() if profile.id.startswith(f"{group}-")]
+    made_for = [p for p in found if (p.family, p.lineage, p.prediction) == GROUPS[group]]
+    assert {profile.use for profile in made_for if profile.method == "lora"} >= USES
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", "id is missing"),
-        (GOOD + "command = 'rm'", "'command'"),
-        (GOOD + "[settings.model]\npath = '/etc/passwd'", "model.path"),
-        (GOOD + "[settings.output]\nfolder = '../..'", "output.folder"),
-        (GOOD + "[settings.native.kohya]\nx = 1", "native"),
-        (GOOD + "[settings.network]\nrank = 99999999", "network.rank"),
-        (GOOD + "[settings.network]\nrnak = 4", "rnak"),
-        (GOOD + "[settings]\nnetwork = 4", "tables"),
-        (GOOD + "sources = 'x'", "sources"),
-        ("id = " + "[" * 10_000, "nested|TOML"),
-        ("id = \x00", "TOML"),
-        ("x" * 100_000, "larger"),
-    ],
-)
-def test_a_profile_that_is_not_one_is_refused_by_file_and_reason(tmp_path, text, reason):
-    file = tmp_path / "bad.toml"
-    file.write_text(text)
-    with pytest.raises(ProfileError, match=reason) as refused:
-        profiles.load(file)
-    assert "bad.toml" in refused.value.message
-
-
-def test_a_profile_that_is_not_utf8_is_refused(tmp_path):
-    file = tmp_path / "bad.toml"
-    file.write_bytes(b'id = "\xff"')
-    with pytest.raises(ProfileError, match="UTF-8"):
-        profiles.load(file)
+def test_each_family_that_an_engine_finetunes_and_has_profiles_has_one_for_that():
+    wanted = {
+        family
+        for engine in registry.available()
+        for family, claim in engine.manifest.families.items()
+        if "full" in claim.methods
+    } & {family for family, _, _ in GROUPS.values()}
+    assert {profile.family for profile in profiles.shipped().values() if profile.method == "full"} == wanted
 
 
 CLAIMED = [
-    (path, engine)
-    for path in SHIPPED
+    pytest.param(profile, engine, id=f"{profile.id}-{engine.manifest.id}")
+    for profile in map(profiles.load, SHIPPED)
     for engine in registry.available()
-    if path.parent.name in engine.manifest.families
+    if profile.method in getattr(engine.manifest.families.get(profile.family), "methods", ())
 ]
 
 
-@pytest.mark.parametrize(("path", "engine"), CLAIMED, ids=lambda part: getattr(part, "stem", None))
-def test_shipped_profile_blocks_on_no_engine_that_trains_its_family(path, engine):
-    profile = profiles.load(path)
-    job = {"model.path": "/m", "model.family": profile.family, "dataset.path": "/d", "output.name": "x"}
-    plan = TrainingPlan.model_validate(fields.nest({**job, **profile.settings}))
-    card = Machine((Accelerator("cuda", "a card", 2**35, 2**35, "8.9"),), 2**36, 2**36, 2**40, 8, "Linux x86_64", {})
-    assert blocking(engine.problems(plan, card)) == ()
+@pytest.mark.parametrize(("profile", "engine"), CLAIMED)
+def test_a_shipped_profile_renders_on_each_engine_that_trains_its_family(profile, engine):
+    claim = engine.manifest.families[profile.family]
+    parts = {f"model.{part}": f"/models/{part}.safetensors" for part in claim.parts if part not in claim.optional_parts}
+    values = {**parts, **profile.settings, "model.prediction": profile.prediction}
+    plan = engine_plans.plan(profile.family, **{path.replace(".", "__"): value for path, value in values.items()})
+    found = [
+        problem for problem in engine_plans.problems(engine, plan) if problem.path not in ("model.path", "dataset.path")
+    ]
+    assert [problem.message for problem in blocking(found)] == []
+    unread = [problem.message for problem in found if "has no effect" in problem.message]
+    assert not [message for message in unread if "text encoder is not trained" not in message], "a value nobody reads"
+    assert engine.render(plan, engine_plans.place()).command
+
+
+def test_published_mistakes_are_corrected_and_said():
+    rate = "optimizer.learning_rate"
+    for profile in profiles.shipped().values():
+        adapts = profile.settings["optimizer.name"].startswith("Prodigy")
+        assert (profile.settings[rate] == 1.0) == adapts, profile.id
+        is_flow = load_families()[profile.family].prediction == "flow"
+        if is_flow or profile.prediction == "v_prediction":
+            assert not profile.settings["schedule.noise_offset"], profile.id
+        if is_flow:
+            assert not profile.settings["schedule.min_snr_gamma"], profile.id
+            assert profile.settings.get("network.alpha", 0) <= profile.settings.get("network.rank", 0), profile.id
+    shipped = profiles.shipped()
+    assert "mistake" in shipped["sdxl-style"].reasons[rate]
+    assert "mistake" in shipped["pony-photorealism"].reasons[rate]
+    assert "outlier" in shipped["sd3-character"].reasons[rate]
+    assert "left over" in shipped["flux-character"].reasons["schedule.noise_offset"]
+    assert "left over" in shipped["flux-character"].reasons["schedule.min_snr_gamma"]
+    assert "all sources" in shipped["noobai-vpred-character"].reasons["schedule.noise_offset"]
+
+
+def test_profiles_that_go_with_a_policy_name_one_that_there_is():
+    named = {profile.id: profile.policy for profile in profiles.shipped().values() if profile.policy}
+    assert named == {
+        "flux-character": "flux-guide",
+        "flux-photorealism": "actor",
+        "flux-style": "style",
+        "flux-style-with-care": "style-002",
+    }
+    assert set(named.values()) <= set(policies.shipped())
+
+
+def test_profiles_of_a_models_lineage_come_first_and_finetuning_last():
+    ids = [profile.id for profile in profiles.for_family("sdxl", "noobai", "v_prediction")]
+    assert {each.rpartition("-")[0] for each in ids[:5]} == {"noobai-vpred"}
+    assert ids[-1] == "sdxl-finetune"
+    plain = [profile.id for profile in profiles.for_family("sdxl")]
+    assert {each.rpartition("-")[0] for each in plain[:5]} == {"sdxl"}
+    assert sorted(plain) == sorted(ids)
+
+
+def test_a_difference_names_what_is_set_changed_and_dropped():
+    old, new = profiles.shipped()["sdxl-character"], profiles.shipped()["sdxl-style"]
+    rows = {row.path: row for row in profiles.diff(new, old.settings)}
+    assert (rows["network.rank"].before, rows["network.rank"].after, rows["network.rank"].kind) == (32, 64, "changed")
+    assert (rows["optimizer.bias_correction"].kind, rows["schedule.min_snr_gamma"].kind) == ("set", "dropped")
+    assert rows["network.rank"].reason == new.reasons["network.rank"]
+    assert "dataset.resolution" not in rows
+    assert profiles.diff(old, old.settings) == ()
+    assert {row.kind for row in profiles.diff(new)} == {"set"}
