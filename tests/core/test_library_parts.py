@@ -112,6 +112,18 @@ def test_fp8_is_preferred_for_the_large_text_encoder_and_precision_for_the_small
     assert "F16 is preferred to F8_E4M3" in reasons(found, "clip_l")["clip new.safetensors"]
 
 
+@pytest.mark.parametrize("scale", ["scaled_fp8", "encoder.block.0.layer.0.SelfAttention.k.scale_weight"])
+def test_scaled_fp8_is_not_taken_as_plain_fp8(shelf, scale):
+    found = recorded_headers.load("t5xxl")
+    weights = {key: ("F8_E4M3", shape) for key, (_, shape) in found["tensors"].items()}
+    shelf("t5xxl", "plain.safetensors", age=50)
+    recorded_headers.write_file(shelf.folder / "scaled.safetensors", {**weights, scale: ("F32", (1,))})
+    for _ in range(2):  # read, then known
+        found = needed(shelf)
+        assert taken(found)["t5xxl"] == "plain.safetensors"
+        assert "scaled fp8" in reasons(found, "t5xxl")["scaled.safetensors"]
+
+
 def test_of_equals_the_newest_is_taken(shelf):
     shelf("clip-l", "a.safetensors", age=100)
     shelf("clip-l", "b.safetensors", age=1)
