@@ -24,7 +24,7 @@ from trainer_core.library.entry import as_row
 
 FEW = 60
 """Up to so many files are read here: starting processes takes about as long."""
-MOST_PROCESSES = 4
+MOST_PROCESSES = 8
 BLOCK_BYTES = str(32 * 1024 * 1024)
 """A block up to this size is kept for the next header instead of going back to the system: half the time of a cold scan.
 Source: glibc, mallopt(3); other C libraries take no notice."""
