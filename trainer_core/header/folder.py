@@ -107,8 +107,10 @@ def _weights(place: Path) -> Header | None:
 
 def _sharded(index: Path, table: Mapping[str, Any]) -> Header:
     names = table.get("weight_map")
-    if not isinstance(names, dict) or not all(
-        isinstance(name, str) and _is_plain_name(name) for name in names.values()
+    if (
+        not isinstance(names, dict)
+        or not names
+        or not all(isinstance(name, str) and _is_plain_name(name) for name in names.values())
     ):
         raise HeaderError(f"The index {shown(index)} does not list the files of its weights.")
     tensors, metadata = {}, {}
