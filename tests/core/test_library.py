@@ -163,7 +163,13 @@ def test_models_of_several_files_are_one_each(models):
     for name in ("big-00001-of-00002.safetensors", "big-00002-of-00002.safetensors", "lone-00001-of-00002.safetensors"):
         tiny(models / "sharded" / name)
     (models / "sharded" / "big.safetensors.index.json").write_text("{}")
-    for name in ("model.safetensors", "model.fp16.safetensors", "pytorch_model.bin", "beside.safetensors"):
+    for name in (
+        "model.safetensors",
+        "model.fp16.safetensors",
+        "pytorch_model.bin",
+        "beside.safetensors",
+        "model_b.pt",
+    ):
         tiny(models / "encoder" / name)
     (models / "encoder" / "config.json").write_text("{}")
     tiny(models / "single v1.5" / "diffusion_pytorch_model.safetensors")
@@ -172,6 +178,7 @@ def test_models_of_several_files_are_one_each(models):
     assert names(candidates, models) == [
         "encoder",
         "encoder/beside.safetensors",
+        "encoder/model_b.pt",
         "folder-sdxl-tiny",
         "sharded/big.safetensors.index.json",
         "sharded/lone-00001-of-00002.safetensors",
@@ -184,9 +191,11 @@ def test_models_of_several_files_are_one_each(models):
         entry.path.name: entry.name for entry in library.scan([models]).entries if entry.path.name != entry.name
     } == {
         "beside.safetensors": "beside",
+        "model_b.pt": "model_b",
         "big.safetensors.index.json": "big",
         "lone-00001-of-00002.safetensors": "lone-00001-of-00002",
     }
+    assert files["encoder"] == models / "encoder" / "model.safetensors"
     assert files["single v1.5"] == models / "single v1.5" / "diffusion_pytorch_model.safetensors"
     assert notices == []
 

@@ -22,7 +22,7 @@ MOST_MODELS = 20_000
 MOST_NOTICES = 50
 
 ENDINGS = (".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
-INDEX = ".index.json"
+INDEXES = (".safetensors.index.json", ".bin.index.json")
 PIPELINE, COMPONENT = "model_index.json", "config.json"
 RUN = {"spec.json", "versions.json"}
 """What a run folder holds; what a run makes is in Easel's results once it is accepted."""
@@ -30,11 +30,9 @@ LEFT_OUT = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
 
 # Source: huggingface_hub names a part of several `-00001-of-00003`; diffusers and transformers name the files of a component.
 _SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-\d{5}(?P<ending>\.safetensors|\.bin)")
-_WEIGHTS = re.compile(
-    r"(?:diffusion_pytorch_model|model)(?:\.[A-Za-z0-9_]{1,20})?(?:-\d{5}-of-\d{5})?\.safetensors(?:\.index\.json)?"
-)
-_TWICE = re.compile(r"(?:diffusion_pytorch_model|pytorch_model|model).*\.(?:bin|safetensors)(?:\.index\.json)?")
-"""The weights of a component again, in another format or precision."""
+_STEM = r"(?P<stem>diffusion_pytorch_model|pytorch_model|model)(?P<variant>\.[A-Za-z0-9_]{1,20})?"
+_WEIGHTS = re.compile(_STEM + r"(?:-\d{5}-of-\d{5})?\.(?P<ending>safetensors|bin)(?P<index>\.index\.json)?")
+"""The weights of a component; often a second time in half precision (the variant) or as a pickle."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,9 @@ class _Walk:
             return []
         folders = [each for each in listed if _is_folder(each) and each.name not in LEFT_OUT]
         hidden = self._component(folder, names)
-        sets: dict[str, list[os.DirEntry[str]]] = {name: [each] for name, each in names.items() if name.endswith(INDEX)}
+        sets: dict[str, list[os.DirEntry[str]]] = {
+            name: [each] for name, each in names.items() if name.endswith(INDEXES)
+        }
         for name in names.keys() - hidden:
             if (index := _set_of(name)) in sets:
                 sets[index].append(names[name])
@@ -105,12 +105,14 @@ class _Walk:
 
     def _component(self, folder: Path, names: dict[str, os.DirEntry[str]]) -> set[str]:
         """Notes a folder that is one component of a model, and returns the names of the files that belong to it."""
-        weights = [each for name, each in names.items() if _WEIGHTS.fullmatch(name)] if COMPONENT in names else []
+        parts = {name: part for name in names if (part := _WEIGHTS.fullmatch(name))} if COMPONENT in names else {}
+        weights = [name for name, part in parts.items() if part["ending"] == "safetensors"]
         if not weights:
             return set()
-        only = Path(weights[0].path) if len(weights) == 1 and not weights[0].name.endswith(INDEX) else None
-        self._note(folder, [names[COMPONENT], *weights], only)
-        return {name for name in names if _TWICE.fullmatch(name)}
+        plain = [name for name in weights if not parts[name]["variant"]] or weights
+        is_one = len(plain) == 1 and not parts[plain[0]]["index"]
+        self._note(folder, [names[name] for name in (COMPONENT, *weights)], folder / plain[0] if is_one else None)
+        return set(parts)
 
     def _pipeline_files(self, listed: Sequence[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
         inside = [each for folder in listed if _is_folder(folder) for each in self._listed(Path(folder.path))]
@@ -187,7 +189,7 @@ def _is_folder(each: os.DirEntry[str]) -> bool:
 def _set_of(name: str) -> str:
     """The name of the index that a part of a model in several files belongs to; "" for any other file."""
     part = _SHARD.fullmatch(name)
-    return f"{part['stem']}{part['ending']}{INDEX}" if part else ""
+    return f"{part['stem']}{part['ending']}.index.json" if part else ""
 
 
 def _stamp(stats: Sequence[tuple[str, os.stat_result]]) -> str:
