@@ -16,16 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import pytest
-
-from trainer_core import downloads, tokens
-
-SECRET = "sehrgeheim0815"
-QUICK = downloads.Patience(connect_s=2, read_s=0.4, attempts=4, first_wait_s=0.01, longest_wait_s=0.3)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -307,35 +300,3 @@ def chunked(handler: Handler, served: Served) -> None:
         piece = served.body[at : at + 50_000]
         handler.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
     handler.wfile.write(b"0\r\n\r\n")
-
-
-@pytest.fixture(scope="module")
-def shared_server():
-    with running() as server:
-        yield server
-
-
-@pytest.fixture
-def server(shared_server, monkeypatch, tmp_path):
-    """The server, empty; no token of the person who runs the tests."""
-    from huggingface_hub import constants
-
-    shared_server.files.clear()
-    shared_server.requests.clear()
-    for name in [name for site in tokens.SITES.values() for name in site.names]:
-        monkeypatch.delenv(name, raising=False)
-    for name in ("HF_ENDPOINT", "CIVITAI_ENDPOINT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
-    yield shared_server
-    for site in tokens.SITES:
-        tokens.forget(site)
-
-
-def visible(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.exists() else []
-
-
-def hidden(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) if folder.exists() else []

@@ -3,53 +3,27 @@
 from __future__ import annotations
 
 import gzip
-import logging
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import threading
 import time
-from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.core import misbehaving as bad
-from tests.core.misbehaving import QUICK, SECRET, hidden, server, shared_server, visible
+from tests.core.downloading import (
+    QUICK,
+    fetched,
+    hidden,
+    refused,
+    refused_remote,
+    remote,
+    server,
+    shared_server,
+)
 from trainer_core import downloads
-from trainer_core.downloads import fetch, http, links, refusals
-from trainer_core.errors import DownloadCancelled, DownloadError
 
 __all__ = ["server", "shared_server"]
 
 MODEL = bad.model()
 PATH = "/files/mika.safetensors"
-
-
-def fetched(text: str, folder: Path, **more) -> Path:
-    return downloads.download(downloads.parse(text), folder, **{"patience": QUICK, "disk_floor_bytes": 0, **more})
-
-
-def refused(text: str, folder: Path, kind: str, **more) -> DownloadError:
-    """The error, with nothing under the final name."""
-    with pytest.raises(DownloadError) as error:
-        fetched(text, folder, **more)
-    assert error.value.kind == kind, error.value
-    assert error.value.message.endswith("."), error.value
-    assert error.value.hint, error.value
-    assert visible(folder) == []
-    return error.value
-
-
-def remote(url: str, body: bytes, sha256: str | None = None, size: int | None = -1) -> downloads.Remote:
-    """What a site would say of a file: its size and hash."""
-    size = len(body) if size == -1 else size
-    known = bad.sha256(body) if sha256 is None else sha256
-    return downloads.Remote(
-        "127.0.0.1", "mika.safetensors", (downloads.RemoteFile("mika.safetensors", url, size, known),)
-    )
 
 
 # What a good server sends
@@ -159,14 +133,6 @@ def test_more_than_the_file_has(server, tmp_path):
     assert hidden(tmp_path) == []
 
 
-def refused_remote(known: downloads.Remote, folder: Path, kind: str) -> DownloadError:
-    with pytest.raises(DownloadError) as error:
-        downloads.download(known, folder, patience=QUICK, disk_floor_bytes=0)
-    assert error.value.kind == kind, error.value
-    assert visible(folder) == []
-    return error.value
-
-
 def test_a_wrong_hash_leaves_nothing(server, tmp_path):
     url = server.put(PATH, bad.model(seed=2))
     assert "SHA-256" in refused_remote(remote(url, MODEL), tmp_path, "hash").message
@@ -179,7 +145,7 @@ def test_halves_of_two_files_are_not_put_together(server, tmp_path):
     assert downloads.download(remote(url, MODEL), tmp_path, patience=QUICK).read_bytes() == MODEL
     # No hash is known, and the server sends the rest of another file without being asked: its ETag tells.
     url = server.put(PATH, MODEL, bad.drops(50_000), bad.other_file(other))
-    known = remote(url, MODEL, sha256="")
+    known = remote(url, MODEL, known="")
     assert downloads.download(known, tmp_path / ".unknown", patience=QUICK).read_bytes() == MODEL
     # The server has another file by now and says so: the old half is dropped.
     (tmp_path / "mika.safetensors").unlink()
@@ -201,10 +167,21 @@ def test_a_half_whose_end_has_changed_is_fetched_once_more(server, tmp_path):
     assert [request.range for request in server.asked(PATH)] == ["", "bytes=50000-", ""]
 
 
+def test_halves_of_two_files_of_one_name_lie_side_by_side(server, tmp_path):
+    other = bad.model(seed=2)
+    first = remote(server.put(PATH, MODEL, *[bad.drops(50_000)] + [bad.drops(0)] * 4), MODEL)
+    refused_remote(first, tmp_path, "broken")
+    second = remote(server.put("/other/mika.safetensors", other), other)
+    assert downloads.download(second, tmp_path, patience=QUICK).read_bytes() == other
+    server.requests.clear()
+    assert downloads.download(first, tmp_path, patience=QUICK).read_bytes() == MODEL
+    assert server.requests[-1].range == "bytes=50000-"
+
+
 @pytest.mark.parametrize("shift", [-1000, 1000])
 def test_another_part_than_was_asked_for(server, tmp_path, shift):
     url = server.put(PATH, MODEL, bad.drops(50_000), bad.other_part(shift))
-    assert downloads.download(remote(url, MODEL, sha256=""), tmp_path, patience=QUICK).read_bytes() == MODEL
+    assert downloads.download(remote(url, MODEL, known=""), tmp_path, patience=QUICK).read_bytes() == MODEL
 
 
 def test_nothing_more_than_the_half_that_is_here(server, tmp_path):
@@ -281,160 +258,3 @@ def test_a_server_that_is_not_there(tmp_path):
 def test_a_certificate_that_is_not_there(server, tmp_path):
     known = remote(server.url.replace("http:", "https:") + PATH, MODEL)
     assert "certificate" in refused_remote(known, tmp_path, "tls").message
-
-
-# Redirects and tokens
-
-
-def test_a_token_in_a_link_goes_to_its_own_host_only(server, tmp_path):
-    server.put("/far", MODEL)
-    url = server.put(PATH, b"", always=bad.redirect(f"{server.elsewhere}/far"), token=SECRET)
-    assert fetched(f"{url}?token={SECRET}", tmp_path).read_bytes() == MODEL
-    assert all(request.headers["authorization"] == f"Bearer {SECRET}" for request in server.asked(PATH))
-    assert all("authorization" not in request.headers for request in server.asked("/far"))
-    assert all(SECRET not in request.query for request in server.requests)
-
-
-@pytest.mark.parametrize(
-    ("to", "said"),
-    [
-        (PATH, "without an end"),
-        ("file:///etc/passwd", "not followed"),
-        ("http://me:pw@127.0.0.1/x", "not followed"),
-        ("http://host:99999999/", "not followed"),
-    ],
-)
-def test_a_redirect_that_leads_nowhere(server, tmp_path, to, said):
-    assert said in refused(server.put(PATH, b"", always=bad.redirect(to)), tmp_path, "link").message
-    assert len(server.requests) <= 11
-
-
-def test_nothing_is_followed_from_a_safe_connection_to_an_unsafe_one():
-    request = httpx2.Request("GET", "https://huggingface.co/org/name/resolve/main/m.safetensors")
-    answer = httpx2.Response(302, headers={"Location": "http://huggingface.co/m.safetensors"}, request=request)
-    with pytest.raises(DownloadError, match="unsafe"):
-        http._next(answer, http.Asked(str(request.url), "m.safetensors"), str(request.url))
-    assert links.site_of("https://huggingface.co/org/name") == "huggingface"
-    assert links.site_of("http://huggingface.co/org/name") == ""
-    assert links.site_of("https://huggingface.co.evil.org/x") == ""
-    assert links.site_of("https://huggingface.co:8443/x") == ""
-
-
-@pytest.mark.parametrize(
-    ("said", "wait_s"),
-    [
-        ("120", 120),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
-        ("soon", None),
-        ("", None),
-        ("-5", None),
-        ("Wed, 99 Oct", None),
-    ],
-)
-def test_how_long_a_server_asks_to_wait(said, wait_s):
-    assert refusals.retry_after_s({"retry-after": said}) == wait_s
-
-
-# Stopping, disks, other processes
-
-
-def test_a_stop_keeps_the_half(server, tmp_path):
-    cancel = threading.Event()
-    url = server.put(PATH, MODEL, bad.well, bad.stalls(60_000, pause_s=0.3))
-    threading.Timer(0.1, cancel.set).start()
-    with pytest.raises(DownloadCancelled):
-        fetched(url, tmp_path, cancel=cancel)
-    assert visible(tmp_path) == []
-    cancel.clear()
-    server.requests.clear()
-    assert fetched(url, tmp_path, cancel=cancel).read_bytes() == MODEL
-    assert server.requests[-1].range == "bytes=60000-"
-
-
-def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(server, tmp_path):
-    url = server.put(PATH, MODEL)
-    error = refused(url, tmp_path, "disk", disk_floor_bytes=2**60)
-    assert "are free in" in error.message
-    assert [request.range for request in server.requests] == ["bytes=0-0"]
-    refused(server.put(PATH, MODEL, always=bad.chunked), tmp_path, "disk", disk_floor_bytes=2**60)
-
-
-def test_a_folder_that_cannot_be_written(server, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DownloadError) as error:
-        fetched(server.put(PATH, MODEL), tmp_path / "file")
-    assert error.value.kind == "disk"
-
-
-PULL = """
-    import sys
-    from pathlib import Path
-    from trainer_core import downloads
-    downloads.download(downloads.parse(sys.argv[1]), Path(sys.argv[2]), disk_floor_bytes=0)
-"""
-
-
-def test_a_killed_download_leaves_no_file_and_goes_on_later(server, tmp_path):
-    url = server.put(PATH, MODEL, bad.well, bad.stalls(90_000, pause_s=3))
-    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(PULL), url, str(tmp_path)]) as process:
-        until = time.monotonic() + 20
-        while time.monotonic() < until and not any(
-            path.suffix == ".part" and path.stat().st_size == 90_000 for path in tmp_path.iterdir()
-        ):
-            time.sleep(0.02)
-        # It holds the part: a second download of the same file says so.
-        taken = refused(url, tmp_path, "taken")
-        os.kill(process.pid, signal.SIGKILL)
-    assert "already" in taken.message
-    assert visible(tmp_path) == []
-    server.requests.clear()
-    assert fetched(url, tmp_path).read_bytes() == MODEL
-    assert server.requests[-1].range == "bytes=90000-"
-    assert hidden(tmp_path) == []
-
-
-# Nothing shows a token
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        bad.says(401),
-        bad.says(403),
-        bad.says(404),
-        bad.says(500),
-        bad.drops(0),
-        bad.lies(5),
-        bad.redirect("file:///x"),
-    ],
-)
-def test_no_error_log_or_file_holds_a_token(server, tmp_path, caplog, capfd, monkeypatch, fault):
-    caplog.set_level(logging.DEBUG)
-    monkeypatch.setenv("HF_TOKEN", SECRET)
-    monkeypatch.setenv("HF_ENDPOINT", server.elsewhere)
-    server.hub("org/name", {"m.safetensors": MODEL}, token=SECRET)
-    server.files["/cdn/org/name/m.safetensors"].always = fault
-    server.put(PATH, MODEL, bad.well, always=fault)
-    shown = []
-    for text in ("hf:org/name", f"{server.url}{PATH}?api_key={SECRET}"):
-        link = downloads.parse(text)
-        shown += [repr(link), repr(link.token)]
-        with pytest.raises(DownloadError) as error:
-            downloads.download(link, tmp_path, patience=QUICK)
-        chain = error.value
-        while chain is not None:
-            shown += [str(chain), repr(chain), repr(vars(chain))]
-            chain = chain.__cause__
-    assert any(SECRET in request.headers.get("authorization", "") for request in server.requests)
-    shown += [record.getMessage() for record in caplog.records] + list(capfd.readouterr())
-    shown += [path.read_bytes().decode("latin1") for path in tmp_path.rglob("*") if path.is_file()]
-    shown += [str(path) for path in tmp_path.rglob("*")]
-    assert SECRET not in "\n".join(shown)
-
-
-def test_the_folder_follows_from_the_role():
-    from trainer_core.detection import Detection
-
-    assert fetch.folder_for(Detection("sdxl", "lora")) == "loras"
-    assert fetch.folder_for(Detection("sdxl", "checkpoint", format="diffusers")) == "diffusers"
-    assert fetch.folder_for(Detection(None, "unknown")) == "unsorted"

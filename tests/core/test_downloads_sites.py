@@ -11,7 +11,7 @@ import pytest
 
 from tests.core import misbehaving as bad
 from tests.core import recorded_networks
-from tests.core.misbehaving import QUICK, SECRET, hidden, server, shared_server, visible
+from tests.core.downloading import QUICK, SECRET, hidden, server, shared_server, visible
 from trainer_core import downloads, header, places, tokens
 from trainer_core.downloads.ranges import RemoteStream
 from trainer_core.downloads.remote import Remote, RemoteFile
@@ -187,6 +187,15 @@ def test_a_private_or_gated_repository_says_what_to_do(hub, tmp_path):
     hub.files[f"/org/name/resolve/{bad.COMMIT}/a.safetensors"].always = bad.says(403, {"X-Error-Code": "GatedRepo"})
     error = refused("org/name", "gated", tmp_path / "other")
     assert f"{hub.url}/org/name" in error.hint
+
+
+def test_a_listing_that_lies_elsewhere_is_asked_for_without_the_token(hub):
+    hub.hub("org/name", {"a.safetensors": MODEL})
+    hub.files["/far"] = hub.files["/api/models/org/name"]
+    hub.put("/api/models/org/name", b"", always=bad.redirect(f"{hub.elsewhere}/far"), token=SECRET)
+    tokens.remember("huggingface", SECRET)
+    assert resolved("org/name").name == "a.safetensors"
+    assert "authorization" not in hub.asked("/far")[0].headers
 
 
 @pytest.mark.parametrize(
