@@ -245,6 +245,7 @@ def test_a_download_link_of_civitai(civitai, tmp_path):
     assert "authorization" not in civitai.asked("/r2/7")[0].headers
     error = refused(f"{civitai.url}/api/download/models/7?fileId=3", "missing", tmp_path / "other")
     assert "mika.safetensors" in error.hint
+    refused(f"{civitai.url}/api/download/models/7?type=Model&fp=fp32", "missing", tmp_path / "other")
 
 
 def test_civitai_wants_a_token(civitai, tmp_path):
@@ -347,9 +348,11 @@ def test_an_archive_is_opened_by_ranges(server):
 
 
 def test_a_server_without_ranges_sends_only_the_start(server):
-    body = bad.model(size_bytes=20_000_000)
-    url = server.put("/m.safetensors", body, always=bad.ignores_ranges)
+    url = server.put("/m.safetensors", bad.model(size_bytes=20_000_000), always=bad.ignores_ranges)
     assert downloads.read_header(downloads.parse(url), patience=QUICK).tensors["weight"].shape == (20_000_000,)
+    with RemoteStream(at(server, "/m.safetensors"), QUICK) as stream:
+        header.read_stream("m", stream, stream.size_bytes)
+        assert stream.received_bytes < 300_000
 
 
 @pytest.mark.parametrize("always", [bad.chunked, bad.other_part(5)])

@@ -29,9 +29,9 @@ def resolve(link: Link, patience: Patience = BRIEF, cancel: threading.Event | No
     endpoint = civitai_endpoint(link.host)
     version_id = link.version_id
     if version_id is None:
-        model = _ask(f"{endpoint}/api/v1/models/{link.model_id}", link, "", patience, cancel)
+        model = _ask(f"{endpoint}/api/v1/models/{link.model_id}", link, patience, cancel)
         version_id = _newest(model, link)
-    version = _ask(f"{endpoint}/api/v1/model-versions/{version_id}", link, "", patience, cancel)
+    version = _ask(f"{endpoint}/api/v1/model-versions/{version_id}", link, patience, cancel)
     model_id = version.get("modelId") or link.model_id
     page = f"{endpoint}/models/{model_id}?modelVersionId={version_id}"
     file = _file(_files(version), link)
@@ -39,8 +39,8 @@ def resolve(link: Link, patience: Patience = BRIEF, cancel: threading.Event | No
     return Remote("civitai", found.name, (found,), page=page, token=link.token)
 
 
-def _ask(url: str, link: Link, page: str, patience: Patience, cancel: threading.Event | None) -> Mapping[str, Any]:
-    answer = get_json(Asked(url, link.shown, page, link.token), patience, cancel)
+def _ask(url: str, link: Link, patience: Patience, cancel: threading.Event | None) -> Mapping[str, Any]:
+    answer = get_json(Asked(url, link.shown, token=link.token), patience, cancel)
     if not isinstance(answer, dict):
         raise _odd(link)
     return answer
@@ -68,17 +68,13 @@ def _files(version: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _file(files: Sequence[Mapping[str, Any]], link: Link) -> Mapping[str, Any]:
     """The file a link asks for, else the primary one, else the first model."""
     models = [file for file in files if file.get("type") not in _BESIDE and is_model_name(str(file.get("name")))]
-    if asked := [file for file in files if link.wanted and _matches(file, link.wanted)]:
-        return next((file for file in asked if file.get("primary")), asked[0])
-    if link.wanted.keys() & {"fileId"} or not models:
-        what = "the file the link asks for" if models else "a file that is a model"
-        message = f"Civitai does not offer {what} in {link.shown}."
-        listed = [printable(str(file.get("name")), 200) for file in files]
-        hint = (
-            f"It offers: {', '.join(listed[:8])}." if listed else "Its author has hidden it, or it is in early access."
-        )
-        raise DownloadError(message, hint, "missing", listed)
-    return next((file for file in models if file.get("primary")), models[0])
+    found = [file for file in files if _matches(file, link.wanted)] if link.wanted else models
+    if found:
+        return next((file for file in found if file.get("primary")), found[0])
+    what = "the file the link asks for" if models else "a file that is a model"
+    listed = [printable(str(file.get("name")), 200) for file in files]
+    hint = f"It offers: {', '.join(listed[:8])}." if listed else "Its author has hidden it, or it is in early access."
+    raise DownloadError(f"Civitai does not offer {what} in {link.shown}.", hint, "missing", listed)
 
 
 def _matches(file: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
