@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 from trainer_core import prefill
 from trainer_core.plan.draft import Draft, Source
+from trainer_core.plan.sections import PARTS
 from trainer_core.policies import Prefilled
 from trainer_core.presets import Preset
 from trainer_core.profiles import Profile
+
+_PARTS = frozenset(f"model.{part}" for part in PARTS)
 
 
 @dataclass(frozen=True)
@@ -43,4 +46,6 @@ def origin(
         return Origin(source, f"the policy {prefilled.title}", prefilled.reasons[path])
     if preset and any(path in values for values in (preset.values, *preset.by_family.values())):
         return Origin(source, f"the memory preset {preset.title}")
+    if path in _PARTS:
+        return Origin(source, "the model library", "it lies there and fits the model.")
     return Origin(source, "this machine", prefill.REASONS.get(path, ""))

@@ -11,7 +11,7 @@ from trainer_core.plan.draft import Source
 
 def test_each_value_knows_its_layer_its_author_and_its_reason():
     profile, preset = profiles.shipped()["sdxl-character"], presets.get("low-memory")
-    card = {**CARD, **preset.values}
+    card = {**CARD, "model.vae": "/models/vae.safetensors", **preset.values}
     before = draft(25, output__name="mika").with_layer(Source.PROFILE, profile.settings)
     found = policies.recompute(policies.get("flux-guide"), before, card, {})
     whole = before.with_layer(Source.PREFILL, policies.layered(card, found))
@@ -21,6 +21,7 @@ def test_each_value_knows_its_layer_its_author_and_its_reason():
     assert told["schedule.batch_size"].by == f"the memory preset {preset.title}"
     assert told["memory.mixed_precision"].by == "this machine"
     assert told["memory.mixed_precision"].reason
+    assert told["model.vae"].by == "the model library"
     assert told["dataset.resolution"].by == f"the profile {profile.title}"
     assert told["dataset.resolution"].reason == profile.reasons.get("dataset.resolution", "")
     assert told["dataset.flip"] == Origin(Source.DEFAULT, "the default")
