@@ -26,6 +26,8 @@ BESIDE = frozenset(
         "scaled_fp8",
     }
 )
+MARKS = ("edm_vpred.",)
+"""What marks a model at the top of its file besides names of one word."""
 # Source: bitsandbytes functional.py, QuantState.as_dict; ComfyUI comfy/quant_ops.py: two 4-bit numbers in a byte.
 PACKED = (".quant_state.bitsandbytes__nf4", ".quant_state.bitsandbytes__fp4", ".absmax")
 
@@ -34,8 +36,8 @@ PACKED = (".quant_state.bitsandbytes__nf4", ".quant_state.bitsandbytes__fp4", ".
 class Denoiser:
     """The diffusion model that a header is asked about.
 
-    `modules` are the first words of its names, as "input_blocks". Where a file puts a prefix in front of them, that of a
-    numbered stack under another prefix or none counts too: a file of two models is not one of them. `beside` are the first
+    `modules` are the first words of its names, as "input_blocks". Where a file puts a prefix in front of them, what
+    lies behind another prefix counts too, and numbered blocks behind none: a file of two models is not one of them. `beside` are the first
     words of what the file holds beside it, as "conditioner".
     """
 
@@ -57,23 +59,27 @@ class Denoiser:
         # A prefix, a module and its number are four words at most; most names begin alike.
         for head in {".".join(key.split(".", 4)[:4]) for key in header.tensors}:
             prefix = next(prefix for prefix in PREFIXES if head.startswith(prefix))
-            first, _, rest = head.removeprefix(prefix).partition(".")
+            first, *rest = head.removeprefix(prefix).split(".")
             modules[prefix].add(first)
-            if rest[:1].isdigit():
+            if not prefix and any(word.isdigit() for word in rest[:2]):
                 stacks.add(first)
         prefix = next((prefix for prefix in PREFIXES if modules[prefix]), "")
-        own = modules[prefix]
-        return cls(header, prefix, frozenset((own | stacks) - BESIDE), frozenset(modules[""] & BESIDE))
+        others = {other + name for other in PREFIXES[:-1] for name in modules[other] if other != prefix}
+        if prefix:
+            others |= {f"{name} beside the model" for name in stacks - BESIDE}
+        return cls(header, prefix, frozenset(others | modules[prefix] - BESIDE), frozenset(modules[""] & BESIDE))
 
     def find(self, key: str) -> TensorInfo | None:
-        """The tensor of that name, behind the prefix or at the top of the file."""
-        tensors = self.header.tensors
-        return tensors.get(self.prefix + key) or tensors.get(key)
+        """The tensor of that name behind the prefix, or a mark at the top of the file."""
+        found = self.header.tensors.get(self.prefix + key)
+        if found is None and ("." not in key or key.startswith(MARKS)):
+            return self.header.tensors.get(key)
+        return found
 
     def fits(self, key: str, wanted: Sequence[int | str]) -> bool:
         """Whether the tensor of that name is there and has these sizes, "*" standing for any.
 
-        Weights that are stored in another shape, packed (nf4) or rearranged (GGUF), must hold as many numbers.
+        Of a weight that is packed, two numbers in a byte, only how many numbers it holds can be asked.
         """
         found = self.find(key)
         if found is None:
@@ -81,21 +87,18 @@ class Denoiser:
         shape = found.shape
         if len(shape) == len(wanted) and all(want in (ANY, size) for size, want in zip(shape, wanted, strict=True)):
             return True
-        if not self._is_stored_otherwise(key, found):
+        if not self._is_packed(key, found):
             return False
-        numbers = math.prod(shape) * (2 if found.dtype == "U8" else 1)
+        numbers = 2 * math.prod(shape)
         known = math.prod(size for size in wanted if isinstance(size, int))
         return known > 0 and (numbers % known == 0 if ANY in wanted else numbers == known)
 
-    def _is_stored_otherwise(self, key: str, found: TensorInfo) -> bool:
-        name = key if key in self.header.tensors else self.prefix + key
-        if self.header.format == "gguf":
-            # Source: ComfyUI-GGUF tools/convert.py: rows that no block divides are rearranged, and their shape noted.
-            return f"comfy.gguf.orig_shape.{name}" in self.header.metadata
+    def _is_packed(self, key: str, found: TensorInfo) -> bool:
         if found.dtype != "U8":
             return False
+        name = self.prefix + key
         beside = (*(name + ending for ending in PACKED), name.removesuffix("weight") + "comfy_quant")
-        return any(ending in self.header.tensors for ending in beside)
+        return any(other in self.header.tensors for other in beside)
 
 
 def prefix_of(header: Header) -> str:

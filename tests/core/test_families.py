@@ -1,0 +1,277 @@
+"""Each family knows its own models, in every layout, under every prefix, in every number format, and takes no other's.
+
+EASEL_FUZZ=10000 tries that many mutated and random headers in all; without it a few hundred.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+import random
+import re
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.core import recorded_models
+from tests.core.recorded_models import bare, facts, recorded
+from trainer_core import catalog, places, registry
+from trainer_core.detection import detect
+from trainer_core.errors import AmbiguousModelError
+from trainer_core.families import PREFIXES, Denoiser, ModelFamily, Signature, load_families
+from trainer_core.header import Header, TensorInfo
+
+TESTS = 4
+EXAMPLES = int(os.environ.get("EASEL_FUZZ", "240")) // TESTS
+NAMES = recorded_models.names()
+BARE = tuple(name for name in NAMES if bare(name))
+TRAINED = tuple(name for name in BARE if recorded_models.trained(name))
+
+
+def matching(found: Header) -> list[tuple[str, Signature]]:
+    """Every signature of every family that a header meets."""
+    denoiser = Denoiser.of(found)
+    every = ((family.id, signature) for family in load_families().values() for signature in family.signatures)
+    return [(name, signature) for name, signature in every if all(holds for holds, _ in signature.check(denoiser))]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_recorded_model_is_of_one_family_and_of_its_variant(name: str) -> None:
+    family, variant, _ = facts(name)
+    found = detect(recorded(name))
+    assert found.family == family
+    assert found.variant == variant or not variant
+    assert [kind for kind, _ in matching(recorded(name))] == [family]
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_a_diffusion_model_alone_is_known_under_every_prefix_and_in_any_order(name: str) -> None:
+    families = list(load_families().items())
+    alone = bare(name)
+    assert alone
+    for prefix in PREFIXES if recorded_models.trained(name) else PREFIXES[-1:]:
+        random.Random(name + prefix).shuffle(families)
+        found = detect(recorded_models.prefixed(alone, prefix), dict(families))
+        assert (found.family, found.role, found.prefix) == (facts(name)[0], "diffusion_model", prefix)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_model_is_known_in_every_number_format_and_with_its_parts(name: str) -> None:
+    alone = bare(name)
+    assert alone
+    wanted = detect(alone)
+    for way, found in recorded_models.formats(alone):
+        seen = detect(found)
+        assert (seen.family, seen.variant) == (wanted.family, wanted.variant), way
+    seen = detect(recorded_models.whole(alone))
+    assert (seen.family, seen.variant, seen.role) == (wanted.family, wanted.variant, "checkpoint")
+
+
+def test_what_says_it_is_proved_was_held_against_a_recorded_header_and_the_rest_says_so() -> None:
+    seen: set[int] = set()
+    for name in NAMES:
+        if facts(name)[2]:
+            held = [recorded(name), *([alone] if (alone := bare(name)) else [])]
+            seen |= {id(signature) for found in held for _, signature in matching(found)}
+    # Cosmos Predict2 is Anima without its adapter.
+    cosmos = {key: info for key, info in recorded("anima").tensors.items() if "llm_adapter" not in key}
+    seen |= {id(signature) for _, signature in matching(dataclasses.replace(recorded("anima"), tensors=cosmos))}
+    for family in load_families().values():
+        for signature in family.signatures:
+            where = f"{family.id} {signature.variant} {signature.layout}"
+            assert bool(signature.proved) == (id(signature) in seen), where
+
+
+def test_every_family_that_is_trained_is_recorded_as_a_file_and_as_a_folder() -> None:
+    layouts = {(family, signature.is_pipeline) for name in NAMES for family, signature in matching(recorded(name))}
+    layouts |= {(facts(name)[0], False) for name in TRAINED}
+    trained = {family.id for family in load_families().values() if not family.is_only_recognised}
+    assert {(family, is_folder) for family in trained for is_folder in (True, False)} <= layouts
+
+
+def test_the_parts_of_families_are_kinds_of_the_catalogue() -> None:
+    known = catalog.parts()
+    for family in load_families().values():
+        for setting, kinds in family.parts.items():
+            roles = {known[kind].role for kind in kinds}
+            assert roles == {"vae" if setting == "vae" else "text_encoder"}, (family.id, setting)
+        assert family.is_only_recognised or "vae" in family.parts
+
+
+def test_variants_that_are_apart_say_why_in_a_sentence() -> None:
+    for family in load_families().values():
+        usual = [signature for signature in family.signatures if not signature.apart]
+        assert usual, family.id
+        for signature in family.signatures:
+            if signature.apart:
+                assert signature.variant
+                assert signature.title
+                assert signature.apart[0].isupper()
+                assert signature.apart.endswith(".")
+                assert signature.variant not in {other.variant for other in usual}, (family.id, signature.variant)
+
+
+@functools.cache
+def met(name: str) -> tuple[str, Signature]:
+    """The family and the signature that the diffusion model of a recorded header meets."""
+    alone = bare(name)
+    assert alone
+    return matching(alone)[0]
+
+
+def asked(signature: Signature) -> list[str]:
+    return [*signature.present, *signature.shapes]
+
+
+@st.composite
+def broken(draw: st.DrawFn) -> tuple[Header, str, Signature]:
+    """A model one of whose deciding tensors is gone, renamed or of another shape; its family; the signature it met."""
+    name = draw(st.sampled_from(TRAINED))
+    alone = bare(name)
+    assert alone
+    family, signature = met(name)
+    prefix = draw(st.sampled_from(PREFIXES))
+    tensors = {prefix + key: info for key, info in alone.tensors.items()}
+    key = draw(st.sampled_from(asked(signature)))
+    wanted = signature.shapes.get(key)
+    old = tensors.pop(prefix + key)
+    if wanted is not None and draw(st.booleans()):
+        sizes = draw(st.lists(st.integers(0, 2**20), max_size=5).filter(lambda sizes: not fits(sizes, wanted)))
+        tensors[prefix + key] = TensorInfo(old.dtype, tuple(sizes))
+    elif draw(st.booleans()):
+        tensors[prefix + key + draw(st.text("abc.", min_size=1, max_size=4))] = old
+    return dataclasses.replace(alone, tensors=tensors), family, signature
+
+
+def fits(sizes: list[int], wanted: Any) -> bool:
+    return len(sizes) == len(wanted) and all(want in ("*", size) for size, want in zip(sizes, wanted, strict=True))
+
+
+@given(broken())
+@settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+def test_a_model_without_a_deciding_tensor_is_not_claimed(case: tuple[Header, str, Signature]) -> None:
+    found, family, signature = case
+    seen = detect(found)
+    assert seen.family in (None, family)
+    assert seen.family is None or (seen.variant, seen.layout) != (signature.variant, signature.layout)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> tuple[Header, str]:
+    """A recorded model some of whose tensors are dropped, renamed, resized or joined by others; its family."""
+    name = draw(st.sampled_from(NAMES))
+    found = recorded(name)
+    tensors = dict(found.tensors)
+    keys = list(tensors)
+    others = list(recorded(draw(st.sampled_from(NAMES))).tensors.items())
+    for _ in range(draw(st.integers(1, 6))):
+        key = keys[draw(st.integers(0, len(keys) - 1))]
+        way = draw(st.sampled_from(["drop", "rename", "resize", "stack", "foreign"]))
+        info = tensors.pop(key, None)
+        if way == "rename" and info:
+            tensors[key.replace(".", draw(st.sampled_from(["", "..", "_", "."])), 1)] = info
+        elif way == "resize" and info:
+            shape = tuple(draw(st.lists(st.integers(0, 2**40), max_size=5)))
+            tensors[key] = TensorInfo(draw(st.sampled_from(["F16", "U8", "Q4_K"])), shape)
+        elif way == "stack":
+            first = key.partition(".")[0] + "."
+            tensors = {kept: info for kept, info in tensors.items() if not kept.startswith(first)}
+        elif way == "foreign":
+            start = draw(st.integers(0, len(others) - 1))
+            tensors |= dict(others[start : start + 40])
+    return dataclasses.replace(found, tensors=tensors), facts(name)[0]
+
+
+@given(mutated())
+@settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+def test_a_mutated_model_is_of_its_family_or_of_none(case: tuple[Header, str]) -> None:
+    found, family = case
+    seen = detect(found)
+    assert seen.family in (None, family)
+    assert seen.evidence
+    assert len(matching(found)) == (seen.family is not None)
+
+
+@given(st.sampled_from(BARE), st.sampled_from(BARE), st.sampled_from(PREFIXES), st.sampled_from(PREFIXES))
+@settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+def test_two_models_in_one_file_are_never_one_of_them(one: str, other: str, first: str, second: str) -> None:
+    alone, beside = bare(one), bare(other)
+    assert alone
+    assert beside
+    if facts(one)[0] == facts(other)[0] or (first == second and not set(alone.tensors) - set(beside.tensors)):
+        return  # of one family, or nothing of the first is left
+    tensors = {**recorded_models.prefixed(alone, first).tensors, **recorded_models.prefixed(beside, second).tensors}
+    with contextlib.suppress(AmbiguousModelError):
+        assert detect(dataclasses.replace(alone, tensors=tensors)).family is None
+
+
+keys = st.sampled_from(
+    sorted({key for family in load_families().values() for each in family.signatures for key in asked(each)})
+)
+
+
+@given(st.dictionaries(keys | st.text(max_size=12), st.lists(st.integers(0, 8192), max_size=4), max_size=40))
+@settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+def test_random_tensors_are_only_claimed_by_one_valid_signature(tensors: dict[str, list[int]]) -> None:
+    found = Header(
+        recorded("sdxl").path, {key: TensorInfo("F16", tuple(shape)) for key, shape in tensors.items()}, {}, "pickle"
+    )
+    try:
+        seen = detect(found)
+    except AmbiguousModelError:
+        assert len(matching(found)) > 1
+    else:
+        assert [family for family, _ in matching(found)] == ([seen.family] if seen.family else [])
+
+
+GUIDE = places.CHECKOUT / "docs" / "families.md"
+
+
+def tables() -> str:
+    """What the data says of each family, as docs/families.md shows it."""
+    engines = registry.available()
+    lines = ["| id | title | variants | layouts | files beside it | trained by |", "|---|---|---|---|---|---|"]
+    families = load_families().values()
+    for family in families:
+        if not family.is_only_recognised:
+            claimed = [each.manifest.title for each in engines if family.id in each.manifest.families]
+            parts = [f"{setting}: {' or '.join(kinds)}" for setting, kinds in family.parts.items()]
+            cells = (f"`{family.id}`", family.title, variants(family), layouts(family), "; ".join(parts))
+            lines.append(f"| {' | '.join(cells)} | {', '.join(claimed) or 'none'} |")
+    lines += ["", "| id | title | layouts |", "|---|---|---|"]
+    for family in families:
+        if family.is_only_recognised:
+            lines.append(f"| `{family.id}` | {family.title} | {layouts(family)} |")
+    return "\n".join(lines) + "\n"
+
+
+def variants(family: ModelFamily) -> str:
+    apart = {signature.variant for signature in family.signatures if signature.apart}
+    usual = [name for name in family.variants if name not in apart]
+    return "; ".join(filter(None, (", ".join(usual), f"apart: {', '.join(sorted(apart))}" if apart else "")))
+
+
+def layouts(family: ModelFamily) -> str:
+    """Each layout with the variants of it that are not proved; nothing behind it where all are."""
+    cells = []
+    for layout in dict.fromkeys(signature.layout for signature in family.signatures):
+        own = [signature for signature in family.signatures if signature.layout == layout]
+        unproved = [signature.variant for signature in own if not signature.proved]
+        which = "" if len(unproved) == len(own) else f" {', '.join(unproved)}"
+        cells.append(f"{layout}{f' (unproved{which})' if unproved else ''}")
+    return "; ".join(cells)
+
+
+def test_the_guide_says_what_the_families_are() -> None:
+    between = re.compile(r"(?<=<!-- families -->\n).*?(?=<!-- /families -->)", re.DOTALL)
+    text = GUIDE.read_text("utf-8")
+    if os.environ.get("EASEL_GOLDEN") == "write":
+        text = between.sub(lambda _: tables(), text)
+        GUIDE.write_text(text, "utf-8")
+    found = between.search(text)
+    assert found
+    assert found[0] == tables()
