@@ -131,10 +131,8 @@ class _Sheet:
         """Sets a value, brought within the bounds of its setting."""
         setting = fields.all_fields()[path]
         if isinstance(value, int | float) and setting.maximum is not None and value > setting.maximum:
-            value, reason = (
-                setting.base_type(setting.maximum),
-                f"{reason} {words.number(setting.maximum)} is the most there can be.",
-            )
+            value = setting.base_type(setting.maximum)
+            reason = f"{reason} {words.number(setting.maximum)} is the most there can be."
         self.values[path], self.reasons[path] = value, reason
 
     def _why(self, is_tiers: bool) -> str:
@@ -165,10 +163,8 @@ class _Sheet:
         share = Fraction(rule.pictures_per_epoch, self.case.images)
         rounded = {"up": math.ceil, "down": math.floor, "nearest": lambda x: math.floor(x + Fraction(1, 2))}
         repeats = min(max(rounded[rule.rounding](share), rule.least), rule.most)
-        return (
-            repeats,
-            f"About {rule.pictures_per_epoch} pictures an epoch: {self.case.images} pictures, {repeats} times.",
-        )
+        shown = f"{words.pictures(self.case.images)}, each {repeats} times"
+        return repeats, f"About {rule.pictures_per_epoch} pictures an epoch: {shown}."
 
     def _put_steps(self) -> None:
         rule = self.tier.steps or self.policy.steps
