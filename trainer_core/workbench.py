@@ -300,18 +300,6 @@ def choose(family: str) -> Backend | None:
     return min(claiming, key=rank, default=None)
 
 
-def known_models(folder: Path | None = None) -> list[Path]:
-    """Checkpoint files and diffusers folders below Easel's models folder, newest first."""
-    root = folder or places.models()
-    found = [path for path in root.rglob("*.safetensors") if not _inside_pipeline(path, root)] if root.is_dir() else []
-    found += [index.parent for index in root.rglob("model_index.json")] if root.is_dir() else []
-    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
-
-
-def _inside_pipeline(path: Path, root: Path) -> bool:
-    return any((parent / "model_index.json").is_file() for parent in path.parents if root in (parent, *parent.parents))
-
-
 def setting_rows(draft: Draft) -> dict[str, dict[str, Any]]:
     """Every value with its source: {path: {"value", "source"}}."""
     values = draft.values

@@ -98,12 +98,14 @@ class LoraTrainer:
                 # Back from a restart: the form shows what was asked for, not nothing.
                 run = session.run
                 attempt(lambda: session.bench.begin_from(run), session.note)
+            self.model.shelf.look()
             session.show()
         self.feed.start()
 
     def close(self) -> None:
-        """Ends the feed; a run goes on."""
+        """Ends the feed and a download; a run goes on."""
         self.feed.close()
+        self.model.close()
         self.root.close()
 
     def _tell(self, message: Mapping[str, Any], buffers: list[bytes]) -> None:

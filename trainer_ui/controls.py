@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 SOURCE_WORDS = {Source.DEFAULT: "default", Source.PROFILE: "profile", Source.PREFILL: "prefilled", Source.USER: "yours"}
 TONES = {"error": "danger", "warning": "warn", "info": "muted"}
+PART_PATHS = frozenset(f"model.{part}" for part in PARTS)
 WIDE = frozenset(
     {
         "sampling.prompt",
         "sampling.negative_prompt",
         "output.folder",
         "output.copy_to",
-        *(f"model.{part}" for part in PARTS),
+        *PART_PATHS,
         *(choice for choice, _ in applies.CATALOGUED.values()),
     }
 )
@@ -47,7 +48,7 @@ EMPTY = "as usual"
 PLACEHOLDERS = {
     "model.family": "as the file says",
     "output.folder": "Easel's own outputs folder",
-    **dict.fromkeys((f"model.{part}" for part in PARTS), "/path/to/file.safetensors"),
+    **dict.fromkeys(PART_PATHS, "/path/to/file.safetensors"),
 }
 
 
@@ -220,4 +221,5 @@ def show_settings(session: Session, controls: Iterable[SettingControl]) -> None:
         path = one.field.path
         source = bench.draft.source_of(path)
         origin = "preset" if source is Source.PREFILL and path in from_preset else SOURCE_WORDS[source]
+        origin = "found here" if source is Source.PREFILL and path in PART_PATHS else origin
         one.show(scope, source, origin, first.get(path))

@@ -44,7 +44,7 @@ def test_the_shipped_notebook_shows_the_app_and_start_is_reached_by_keyboard(not
             break
     assert met[-1] == "Start training"
     assert {
-        "Path of a checkpoint file or a diffusers folder",
+        "Path or link",
         "Trigger word",
         "Profile",
         "Name",
@@ -107,7 +107,7 @@ def test_settings_follow_what_is_chosen_and_can_be_left_to_the_optimizer(noteboo
 def test_from_pictures_to_a_finished_run(notebook, page, home):
     job = prepare(home)
     notebook().run()
-    page.get_by_label("Models in Easel's folder", exact=True).select_option(label="sd15.safetensors")
+    page.get_by_label("Models on this machine", exact=True).select_option(label="sd15: Stable Diffusion 1.5, 2.13 GB")
     expect(page.get_by_text("is a checkpoint: Stable Diffusion 1.5")).to_be_visible()
     fill(page, "Folder with pictures and captions", job["dataset.path"])
     expect(page.get_by_text("6 of 6 pictures have a caption")).to_be_visible()

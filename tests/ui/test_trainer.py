@@ -80,6 +80,7 @@ def test_what_is_missing_is_said_and_nothing_starts(open_app):
 def test_model_dataset_and_profile_are_chosen_and_explained(open_app, home):
     settings = prepare(home)
     app = open_app(engine="")
+    wait_for(lambda: len(app.model.known.options) > 1)
     enter(app.model.known, settings["model.path"])
     assert app.model.path.value == settings["model.path"]
     assert "Stable Diffusion 1" in app.model.says.value
@@ -283,20 +284,20 @@ def test_after_a_restart_the_form_shows_what_the_running_job_was_asked_for(start
 
 def test_the_files_a_model_needs_are_asked_for_beside_it(open_app, home):
     app = open_app(prepare(home), engine="kohya")
-    assert not on_page(app.model.beside)
+    assert not on_page(app.model.beside.widget)
     recorded_headers.write("flux-dev", home / "models")
     enter(app.model.path, str(home / "models" / "flux-dev.safetensors"))
-    assert on_page(app.model.beside)
-    assert [path for path, one in app.model.parts.items() if on_page(one.widget)] == [
+    assert on_page(app.model.beside.widget)
+    assert [path for path, one in app.model.beside.controls.items() if on_page(one.widget)] == [
         "model.vae",
         "model.clip_l",
         "model.t5xxl",
     ]
-    enter(app.model.parts["model.t5xxl"].control, "/nowhere/t5.safetensors")
+    enter(app.model.beside.controls["model.t5xxl"].control, "/nowhere/t5.safetensors")
     assert app.session.values["model.t5xxl"] == "/nowhere/t5.safetensors"
-    assert "does not exist" in app.model.parts["model.t5xxl"].note
+    assert "does not exist" in app.model.beside.controls["model.t5xxl"].note
     enter(app.model.path, str(home / "models" / "sd15.safetensors"))
-    assert not on_page(app.model.beside)
+    assert not on_page(app.model.beside.widget)
 
 
 def test_a_memory_preset_is_offered_for_the_family_and_its_values_say_so(open_app, home):

@@ -1,98 +1,150 @@
-"""Which base model: one of those that lie here or a path, what it is, and how Easel knows."""
+"""Which base model: one that lies here, a path, or a link; what it is, and how Easel knows."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipywidgets import Box, Button, Dropdown, Layout, Text
+from ipywidgets import Box, Button, Dropdown, Text
 
-from trainer_core import places
+from trainer_core import downloads, registry
 from trainer_core.families import load_families
-from trainer_core.plan import fields
 from trainer_core.text import printable
-from trainer_core.workbench import known_models
-from trainer_ui.controls import SettingControl, show_settings
+from trainer_ui.panels.beside import BesidePanel
 from trainer_ui.panels.card import card, fold
+from trainer_ui.panels.fetch import Fetch, gigabytes
+from trainer_ui.shelf import Shelf
 from trainer_ui.words import Words, hint, show
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trainer_core.detection import Detection
+    from trainer_core.library import Choice
     from trainer_ui.session import Session
 
-ELSEWHERE = "Another one, by its path"
+ELSEWHERE = "Another one: give its path or a link"
 PREDICTIONS = {"epsilon": "epsilon prediction", "v_prediction": "v-prediction", "flow": "flow matching"}
 
 
 class ModelPanel:
-    """The model's dropdown, its path, and what its file says."""
+    """The models that lie here, a field for a path or a link, what the chosen one is, and what it needs beside it."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.known = Dropdown(description="Models in Easel's folder")
+        self.shelf = Shelf(session)
+        self.known = Dropdown(description="Models on this machine", options=[(ELSEWHERE, "")])
         self.path = Text(
-            description="Path of a checkpoint file or a diffusers folder",
-            placeholder="/path/to/model.safetensors",
+            description="Path or link",
+            placeholder="/path/to/model.safetensors, org/name on Hugging Face, a Civitai page, any address",
             continuous_update=False,
         )
-        hint(self.known, f"Checkpoints below {places.models()}, newest first")
-        self.says = Words()
+        self.seen = Words("", "muted", "small")
+        self.fetch = Fetch(session, self._arrived, sentence)
+        self.says, self.guess = Words(), Words("", "muted", "small")
         self.reasons = Words("", "small", "lines")
-        self.parts: dict[str, SettingControl] = {}
-        self.beside = Box()
-        self.beside.add_class("easel-settings")
+        self.beside = BesidePanel(session, self.shelf)
         self.fold = fold(session, "How Easel knows", lambda: [self.reasons])
         self.again = Button(description="Look again")
-        self.again.on_click(session.handler(lambda _: self.look()))
+        self.again.on_click(session.handler(lambda _: self.shelf.look()))
         self.known.observe(session.handler(self.choose), "value")
-        self.path.observe(session.handler(lambda path: session.change({"model.path": path.strip()})), "value")
-        self.look()
+        self.path.observe(session.handler(self.enter), "value")
         pair = Box([self.known, self.again])
         pair.add_class("easel-pair")
-        self.widget = card("Model", pair, self.path, self.says, self.beside, self.fold)
-
-    def look(self) -> None:
-        """Lists the models that lie in Easel's folder."""
-        root = places.models()
-        found = [(printable(str(path.relative_to(root)), 120), str(path)) for path in known_models(root)]
-        self.known.options = [(ELSEWHERE if found else "None here yet: give a path below", ""), *_distinct(found)]
+        self.widget = card(
+            "Model", pair, self.seen, self.path, self.fetch.widget, self.says, self.guess, self.beside.widget, self.fold
+        )
+        self._offered: tuple[Choice, ...] = ()
 
     def choose(self, path: str) -> None:
         """Takes the model that was picked; picking none of them leaves the path as it is."""
         if path:
+            self.fetch.forget()
             self.session.change({"model.path": path})
 
+    def enter(self, text: str) -> None:
+        """Takes what was typed: a path, or a link, of which it is asked what it leads to."""
+        link = downloads.parse(text)
+        if link is None:
+            self.fetch.forget()
+            self.session.change({"model.path": text.strip()})
+        else:
+            self.fetch.look(link)
+
+    def close(self) -> None:
+        """Ends what goes on in threads."""
+        self.shelf.close()
+        for one in (self.fetch, self.beside.fetch):
+            one.cancel()
+
+    def _arrived(self, path: Path) -> None:
+        with self.session.lock:
+            self.session.change({"model.path": str(path)})
+        self.shelf.look()
+
     def show(self) -> None:
-        """Shows the chosen model and what it was recognised as."""
+        """Shows the models that lie here, the chosen one, and what it was recognised as."""
         path = self.session.values["model.path"]
-        if self.path.value != path:
-            self.path.value = path
-        listed = {value for _, value in self.known.options}
-        self.known.value = path if path in listed else ""
+        self._offer()
+        self._show_path(path)
+        self.known.value = path if path in {value for _, value in self.known.options} else ""
         facts = self.session.bench.facts
         if facts.detection is not None:
-            self.says.say(sentence(facts.detection, Path(path)), "ok")
+            self.says.say(sentence(facts.detection, Path(path).name), "ok" if facts.detection.family else "danger")
             self.reasons.say("\n".join(reasons(facts.detection)))
         else:
             self.says.say(facts.detection_error if path else "", "danger")
             self.reasons.say("")
+        guess = facts.detection.guess if facts.detection else None
+        self.guess.say(f"Perhaps {guess.title}: {guess.evidence}. A guess: no header can tell." if guess else "")
         show(self.fold, facts.detection is not None)
-        self._show_parts()
+        self.beside.show()
+        self.fetch.show()
 
-    def _show_parts(self) -> None:
-        """Shows a control for each file that must lie beside the model."""
-        needed = self.session.scope.needed_parts()
-        for path in needed:
-            if path not in self.parts:
-                self.parts[path] = SettingControl(self.session, fields.all_fields()[path], Layout())
-        self.beside.children = tuple(one.widget for one in self.parts.values())
-        for path, one in self.parts.items():
-            one.away(path not in needed)
-        show_settings(self.session, self.parts.values())
-        show(self.beside, bool(needed))
+    def _show_path(self, path: str) -> None:
+        """The field shows the chosen path, or the link that is being looked at; a token in a link is not shown."""
+        shown = self.fetch.link.shown if self.fetch.link and self.fetch.state != "idle" else path
+        if self.path.value != shown:
+            self.path.value = shown
+
+    def _offer(self) -> None:
+        """Lists what the library has, and says how the look through it goes."""
+        found = self.shelf.library
+        self.again.disabled = self.shelf.is_looking
+        if found is None:
+            self.seen.say(self.shelf.said or ("Looking for models…" if self.shelf.is_looking else ""))
+            return
+        choices = found.trainable()
+        if choices != self._offered:
+            self._offered = choices
+            named = [choice for choice in choices if choice.entry.role != "unknown"]
+            self.known.options = [
+                (ELSEWHERE, ""),
+                *_distinct((label(choice), str(choice.entry.path)) for choice in named),
+            ]
+        self.seen.say(self.shelf.said or _count(choices, len(found.roots)))
+        hint(self.known, "\n".join(f"{root.path} ({root.because})" for root in found.roots))
 
 
-def _distinct(options: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def label(choice: Choice) -> str:
+    """A model in a list: its name, what it is, and its size."""
+    entry, found = choice.entry, choice.entry.found
+    what = [family_title(found.family), found.variant if found.apart else ""] if found else []
+    what += ["v-prediction"] if found and found.prediction == "v_prediction" else []
+    what += [gigabytes(entry.size_bytes), "" if choice.engines else "not trained here"]
+    return printable(f"{entry.name}: {', '.join(filter(None, what))}", 140)
+
+
+def _count(choices: Iterable[Choice], folders: int) -> str:
+    choices = list(choices)
+    able = sum(bool(choice.engines) for choice in choices)
+    odd = sum(choice.entry.role == "unknown" for choice in choices)
+    more = f"; {odd} files there are not recognised" if odd else ""
+    places_ = "1 folder" if folders == 1 else f"{folders} folders"
+    return f"{able} that can be trained on, in {places_}{more}." if choices else f"None in {places_} yet."
+
+
+def _distinct(options: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Options whose labels differ: a Dropdown finds its value by its label."""
     seen: dict[str, int] = {}
     found = []
@@ -102,18 +154,26 @@ def _distinct(options: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return found
 
 
-def sentence(found: Detection, path: Path) -> str:
+def sentence(found: Detection, name: str) -> str:
     """What a model is, in a sentence."""
+    role = "diffusers folder" if found.format == "diffusers" else found.role.replace("_", " ")
+    if found.role == "unknown":
+        return f"{name} is not recognised: {found.evidence[0] if found.evidence else 'it fits no known family'}."
+    made_for = f"made for {family_title(found.base_family)}" if found.base_family else ""
     prediction = PREDICTIONS.get(found.prediction or "", "")
-    parts = [family_title(found.family), found.variant, prediction, found.dtype]
-    role = "diffusers folder" if path.is_dir() else found.role.replace("_", " ")
-    return f"{path.name} is a {role}: " + ", ".join(part for part in parts if part) + "."
+    kind = "" if found.variant == "base" else found.variant.replace("_", " ")
+    parts = [family_title(found.family) if found.family else "", kind, made_for, prediction, found.dtype]
+    return f"{name} is a {role}: " + ", ".join(part for part in parts if part) + f". {found.apart}".rstrip()
 
 
 def reasons(found: Detection) -> list[str]:
-    """Why a model is taken for what it is, and why not for another."""
-    refused = [f"Not {family_title(family)}: {reason}." for family, reason in found.rejected.items()]
-    return [f"{_capital(reason)}." for reason in found.evidence] + refused
+    """Why a model is taken for what it is, and why not for another that can be trained."""
+    trained = {family for engine in registry.available() for family in engine.manifest.families}
+    near = {family: reason for family, reason in found.rejected.items() if family in trained}
+    refused = [f"Not {family_title(family)}: {reason}." for family, reason in near.items()]
+    rest = len(found.rejected) - len(near)
+    more = [f"Nor any of {rest} other families: easel detect says why."] if rest else []
+    return [f"{_capital(reason)}." for reason in found.evidence] + refused + more
 
 
 def _capital(reason: str) -> str:

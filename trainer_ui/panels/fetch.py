@@ -1,0 +1,185 @@
+"""A model behind a link: what it is, before a byte of its weights has come, and bringing it here."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from ipywidgets import Box, Button, FloatProgress, Password, VBox
+
+from trainer_core import detection, downloads, tokens
+from trainer_core.errors import DownloadCancelled, DownloadError, EaselError
+from trainer_core.text import printable
+from trainer_ui.boundary import attempt
+from trainer_ui.words import Words, hint, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from trainer_core.detection import Detection
+    from trainer_core.downloads import Link, Progress, Remote
+    from trainer_ui.session import Session
+
+NEEDS_TOKEN = ("token", "gated")
+"""The kinds of refusal that a token may mend."""
+
+
+class Fetch:
+    """Links looked at, or fetched one after the other, in a thread that the page need not wait for.
+
+    `arrived` gets the path of each model as it comes. Nothing here is kept in the notebook: a token goes from its field to
+    this kernel's memory, and the field is emptied.
+    """
+
+    def __init__(
+        self, session: Session, arrived: Callable[[Path], None], describe: Callable[[Detection, str], str]
+    ) -> None:
+        self.session, self.arrived, self.describe = session, arrived, describe
+        self.link: Link | None = None
+        self.remote: Remote | None = None
+        self.state = "idle"
+        """One of idle, looking, offered, fetching, stopped, failed."""
+        self._queue: list[Link] = []
+        self._cancel = threading.Event()
+        self._refused = ""
+        self.says = Words("", role="status")
+        self.bar = FloatProgress(min=0.0, max=1.0)
+        self.bar.add_class("easel-progress")
+        self.numbers = Words("", "muted", "small")
+        self.get, self.stop = Button(description="Download"), Button(description="Stop")
+        self.token, self.use = Password(description="Token"), Button(description="Use this token")
+        hint(self.token, "It stays in this kernel's memory, and is written nowhere.")
+        self.get.on_click(session.handler(lambda _: self.fetch()))
+        self.stop.on_click(session.handler(lambda _: self.cancel()))
+        self.use.on_click(session.handler(lambda _: self._take_token()))
+        self.ask = Box([self.token, self.use])
+        self.ask.add_class("easel-pair")
+        buttons = Box([self.get, self.stop])
+        buttons.add_class("easel-row")
+        self.widget = VBox([self.says, self.bar, self.numbers, self.ask, buttons])
+        self.widget.add_class("easel-fetch")
+        self.show()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether its thread is at work."""
+        return self.state in ("looking", "fetching")
+
+    def look(self, link: Link) -> None:
+        """Asks what a link leads to; its header alone travels."""
+        if self.state != "fetching":
+            self.link, self.remote, self._queue = link, None, [link]
+            self._begin("looking", self._look)
+
+    def fetch(self, *links: Link) -> None:
+        """Fetches these models, or the one that was looked at; what came before a stop is not fetched again."""
+        if self.state != "fetching" and (links or self._queue):
+            self._queue = list(links) or self._queue
+            self._begin("fetching", self._fetch)
+
+    def cancel(self) -> None:
+        """Stops a download; what has come is kept for the next time."""
+        self._cancel.set()
+
+    def forget(self) -> None:
+        """Puts an offer or a failure away."""
+        if not self.is_busy:
+            self.link, self.remote, self.state = None, None, "idle"
+            self.says.say("", "")
+
+    def _begin(self, state: str, work: Callable[[], None]) -> None:
+        self.state, self._refused = state, ""
+        self._cancel = threading.Event()
+        self.says.say("Asking what this is…" if state == "looking" else "Asking for the file…", "")
+        threading.Thread(target=self._work, args=(work,), name="easel-fetch", daemon=True).start()
+
+    def _work(self, work: Callable[[], None]) -> None:
+        if not attempt(lambda: self._guarded(work), lambda sentence: self._end("failed", sentence, "danger")):
+            self.session.show_soon()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except DownloadCancelled:
+            self._end("stopped", "Stopped. What has come is kept: a download goes on from there.", "")
+        except DownloadError as error:
+            self._refused = error.kind
+            choices = "".join(f"\n{printable(choice, 200)}" for choice in error.choices)
+            self._end("failed", f"{error}{choices}", "danger")
+        self.session.show_soon()
+
+    def _end(self, state: str, sentence: str, tone: str) -> None:
+        self.state = state
+        self.says.say(sentence, tone)
+
+    def _look(self) -> None:
+        assert self.link is not None  # look() sets it
+        self.remote = remote = downloads.resolve(self.link, cancel=self._cancel)
+        try:
+            found = detection.detect(downloads.read_header(remote))
+            what = self.describe(found, remote.name)
+        except EaselError as error:
+            if isinstance(error, DownloadError) and error.kind != "whole":
+                raise
+            what = str(error)
+        notes = " ".join(self.link.notes)
+        self._end("offered", f"{what} {notes}".strip(), "")
+
+    def _fetch(self) -> None:
+        while self._queue:
+            link = self._queue[0]
+            self.link = link
+            path = downloads.download(link, progress=self._tell, cancel=self._cancel)
+            self._queue = self._queue[1:]
+            self.arrived(path)
+        self._end("idle", "", "")
+
+    def _tell(self, now: Progress) -> None:
+        total = now.total_bytes
+        self.bar.value = now.done_bytes / total if total else 0.0
+        more = f", then {len(self._queue) - 1} more" if len(self._queue) > 1 else ""
+        shown = self.link.shown if self.link else "the model"
+        self.says.say(f"{now.doing.capitalize()} {shown}{more}", "")
+        speed = f"{gigabytes(now.done_bytes)} of {gigabytes(total)}" if total else gigabytes(now.done_bytes)
+        left = f", {_clock(now.eta_s)} left" if now.eta_s is not None else ""
+        self.numbers.say(f"{speed}, {now.bytes_per_s / 1e6:.1f} MB/s{left}")
+
+    def _take_token(self) -> None:
+        text, self.token.value = self.token.value, ""
+        if self.link is not None:
+            tokens.remember(self.link.site, text)
+            self.look(self.link) if self.remote is None else self.fetch()
+
+    def show(self) -> None:
+        """Shows what can be done in this state."""
+        fetching = self.state == "fetching"
+        for one in (self.bar, self.numbers, self.stop):
+            show(one, fetching)
+        size = self.remote.size_bytes if self.remote else None
+        words = {"offered": "Download", "stopped": "Go on", "failed": "Try again"}
+        self.get.description = words.get(self.state, "Download") + (
+            f" ({gigabytes(size)})" if size and self.state == "offered" else ""
+        )
+        may_try = self.state == "failed" and (self.remote is not None or bool(self._queue))
+        show(self.get, self.state in ("offered", "stopped") or may_try)
+        show(self.ask, self.state == "failed" and self._refused in NEEDS_TOKEN)
+        if self.link is not None:
+            self.token.description = f"Token for {tokens.title(self.link.site)}"
+        show(self.widget, self.state != "idle")
+
+
+def links_to(sources: Sequence[str]) -> list[Link]:
+    """The links that these texts are."""
+    return [link for text in sources if (link := downloads.parse(text)) is not None]
+
+
+def gigabytes(size_bytes: int) -> str:
+    """A size as people read it: "6.94 GB", "840 MB"."""
+    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
