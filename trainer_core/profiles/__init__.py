@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from trainer_core.profiles.checks import uncited
 from trainer_core.profiles.difference import Change, diff
-from trainer_core.profiles.exporting import Draft, by_name, from_plan
+from trainer_core.profiles.exporting import Draft, by_name, checked, from_plan
 from trainer_core.profiles.fetching import Incoming, incoming
 from trainer_core.profiles.lora import from_lora
 from trainer_core.profiles.profile import FORMAT, JOB_FIELDS, Profile, Reference, Trial
@@ -25,6 +25,7 @@ __all__ = [
     "Reference",
     "Trial",
     "by_name",
+    "checked",
     "diff",
     "dumps",
     "for_family",
