@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.core import misbehaving as bad
 from tests.core.downloading import (
@@ -17,13 +20,16 @@ from tests.core.downloading import (
     remote,
     server,
     shared_server,
+    visible,
 )
 from trainer_core import downloads
+from trainer_core.errors import DownloadError
 
 __all__ = ["server", "shared_server"]
 
 MODEL = bad.model()
 PATH = "/files/mika.safetensors"
+HASTY = dataclasses.replace(QUICK, first_wait_s=0.001)
 
 
 # What a good server sends
@@ -216,6 +222,46 @@ def test_a_packed_body_is_not_taken(server, tmp_path):
     packed = bad.says(200, {"Content-Encoding": "gzip"}, gzip.compress(MODEL))
     refused(server.put(PATH, MODEL, bad.well, always=packed), tmp_path, "content")
     assert {request.headers["accept-encoding"] for request in server.requests} == {"identity"}
+
+
+OTHER = bad.model(seed=2)
+FAULTS = (
+    *(bad.drops(after) for after in (0, 1, 50_000, 199_999)),
+    bad.drops(70_000, ranges=False),
+    bad.lies(1000),
+    bad.lies(len(MODEL) + 10),
+    bad.other_part(-7),
+    bad.other_part(7),
+    bad.other_file(OTHER),
+    bad.other_file(bad.model(seed=2, size_bytes=300_000)),
+    bad.ignores_ranges,
+    bad.chunked,
+    bad.says(416, {"Content-Range": "bytes */5"}),
+    bad.says(206, {"Content-Range": "nonsense"}, b"x" * 500),
+    bad.says(429),
+    bad.says(503),
+    bad.says(404),
+    bad.says(200, {"Content-Type": "text/html"}, b"<html>"),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(faults=st.lists(st.sampled_from(FAULTS), max_size=6), known=st.sampled_from(["", None]))
+def test_after_any_faults_there_is_the_right_file_or_none(server, tmp_path_factory, faults, known):
+    folder = tmp_path_factory.mktemp("models")
+    wanted = remote(server.put(PATH, MODEL, *faults), MODEL, known)
+    for _ in range(len(faults) + 1):
+        try:
+            path = downloads.download(wanted, folder, patience=HASTY, disk_floor_bytes=0)
+        except DownloadError:
+            assert visible(folder) == []
+        else:
+            # Without a hash nobody can tell that the server has served another file all along; a mixture is never right.
+            assert path.read_bytes() in ([MODEL, OTHER] if known == "" else [MODEL])
+            assert visible(folder) == [path.name]
+            assert hidden(folder) == []
+            return
+    pytest.fail("no fault was left, and still it did not arrive")
 
 
 # Refusals
