@@ -80,6 +80,12 @@ class Base:
 
 def layer(module: str, inputs: int | None, outputs: int | None) -> Layer:
     """The layer that a module of a file changes, named alike for every program."""
+    return Layer(*_named(module), inputs, outputs)
+
+
+@functools.lru_cache(maxsize=20_000)
+def _named(module: str) -> tuple[str, tuple[tuple[str, int], ...]]:
+    """The name and numbers of a layer. Kept: the files of one family share their names."""
     name = module.removeprefix(_WRAPPERS[0])
     text = _TEXT.match(name)
     if text:
@@ -92,7 +98,7 @@ def layer(module: str, inputs: int | None, outputs: int | None) -> Layer:
     numbers = tuple(
         (words.strip("_"), int(number[:9])) for words, number in zip(pieces[::2], pieces[1::2], strict=False)
     )
-    return Layer("_#".join(pieces[::2]), numbers, inputs, outputs)
+    return "_#".join(pieces[::2]), numbers
 
 
 def is_text(each: Layer) -> bool:
@@ -121,7 +127,7 @@ def base_of(layers: Sequence[Layer], metadata: Mapping[str, str]) -> tuple[str |
     fitting = [base for base in load().values() if base.fits(distinct.values(), counts)]
     usual = [base for base in fitting if not base.rare or base.id in said]
     agreed = [base for base in usual if base.id in said]
-    chosen = agreed or usual
+    chosen = agreed or usual or fitting
     if len(chosen) == 1:
         return _known(chosen[0], _reasons(chosen[0], fitting, said))
     if chosen:
@@ -139,7 +145,7 @@ def _reasons(base: Base, fitting: list[Base], said: Mapping[str, str]) -> tuple[
         return (f"has the layers of {base.title}{alike}; its metadata says so: {said[base.id]}",)
     reasons = [f"has the layers of {base.title}"]
     if others:
-        reasons.append(f"{' and '.join(others)} have the same layers, but are seldom trained")
+        reasons.append(f"the same layers, but seldom trained: {' and '.join(others)}")
     reasons += [f"its metadata says otherwise ({text}), but layers outrank it" for text in said.values()]
     return tuple(reasons)
 

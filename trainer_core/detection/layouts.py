@@ -75,6 +75,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "ia3": Layout("IA3", (("weight",),), signs=("on_input",)),
     "oft": Layout("OFT", (("oft_blocks",),), sizes={"oft_blocks": 3}),
     "oft_r": Layout("OFT of PEFT", (("oft_R",),)),
+    "oft_pieces": Layout("OFT of a layer in pieces", (("oft_blocks_0",),)),
     "boft": Layout("BOFT", (("oft_blocks",),), sizes={"oft_blocks": 4}),
     "full": Layout("full difference", (("diff",),), additions=("diff_b",)),
     "tlora": Layout(
@@ -85,9 +86,9 @@ LAYOUTS: Mapping[str, Layout] = {
     ),
     "norm": Layout("norm", (("w_norm",),), additions=("b_norm",)),
 }
-ALGORITHMS: Mapping[str, str] = {name: name for name in LAYOUTS if name not in ("norm", "oft_r")} | dict.fromkeys(
-    ("locon", "dora", "dylora", "lora_fa"), "lora"
-)
+ALGORITHMS: Mapping[str, str] = {
+    name: name for name in LAYOUTS if name not in ("norm", "oft_r", "oft_pieces")
+} | dict.fromkeys(("locon", "dora", "dylora", "lora_fa"), "lora")
 """The layout of each algorithm of the catalogue. LoCon, DyLoRA and LoRA-FA are saved as plain LoRAs."""
 BESIDE = "norm"
 """The layout of the norms that any algorithm may train too."""
@@ -109,6 +110,7 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
     DORA: (
         ".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight", ".lora_magnitude_vector.default.weight",
     ),
+    "oft_blocks_0": (".oft_blocks.0",),
     "oft_R": (".oft_R.weight", ".oft_R.default.weight"),
     **{name: (f".{name}.weight",) for name in ("a1", "a2", "b1", "b2", "bm", "p_layer", "q_layer")},
 }  # fmt: skip
@@ -121,17 +123,24 @@ def _part_of_ending() -> Mapping[str, str]:
     return {ending: part for part in parts for ending in ENDINGS.get(part, (f".{part}",))}
 
 
+@functools.lru_cache(maxsize=20_000)
+def _parted(key: str) -> tuple[str, str] | None:
+    """The module and the part of a key. Kept: the files of one family share their names."""
+    known = _part_of_ending()
+    # The longest ending that is known, of the four words that an ending has at most.
+    for match in list(_MARK.finditer(key))[-4:]:
+        part = known.get(key[match.start() :])
+        if part and match.start():
+            return key[: match.start()], part
+    return None
+
+
 def modules(keys: Iterable[str]) -> dict[str, dict[str, str]]:
     """The keys of a file by module and part; keys that are no part of any network are left out."""
-    known = _part_of_ending()
     found: dict[str, dict[str, str]] = {}
     for key in keys:
-        # The longest ending that is known, of the four words that an ending has at most.
-        for match in list(_MARK.finditer(key))[-4:]:
-            part = known.get(key[match.start() :])
-            if part and match.start():
-                found.setdefault(key[: match.start()], {})[part] = key
-                break
+        if parted := _parted(key):
+            found.setdefault(parted[0], {})[parted[1]] = key
     return found
 
 

@@ -62,7 +62,7 @@ def _algorithm(found: Mapping[str, tuple[str, Shapes]]) -> str:
     """The algorithm that most modules are of, told finer for LoRAs: with convolutions, or with lengths of its own."""
     counted = Counter(layout for layout, _ in found.values() if layout != BESIDE)
     algorithm = counted.most_common(1)[0][0] if counted else "full"
-    if algorithm == "oft_r":
+    if algorithm in ("oft_r", "oft_pieces"):
         return "oft"
     if algorithm != "lora":
         return algorithm
