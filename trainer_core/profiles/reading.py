@@ -136,19 +136,21 @@ def _check_values(name: str, data: dict[str, Any]) -> None:
     count = 0
     while left:
         key, value, depth = left.pop()
-        count += 1
-        if count > MOST_VALUES or len(left) > MOST_VALUES:
-            raise refused(name, key, f"there are more than {MOST_VALUES} values in it: that is no profile.")
         if depth > DEEPEST:
             raise refused(name, key, f"it is nested too deeply: {DEEPEST} levels are enough for a profile.")
-        if isinstance(value, dict):
-            for part in value:
-                _check_key(name, key, part)
-            left += [(f"{key}.{part}" if key else part, each, depth + 1) for part, each in value.items()]
-        elif isinstance(value, list):
+        if not isinstance(value, dict | list):
+            if reason := _bad_value(value):
+                raise refused(name, key, reason)
+            continue
+        count += len(value)
+        if count > MOST_VALUES:
+            raise refused(name, key, f"there are more than {MOST_VALUES} values in it: that is no profile.")
+        if isinstance(value, list):
             left += [(key, each, depth + 1) for each in value]
-        elif reason := _bad_value(value):
-            raise refused(name, key, reason)
+            continue
+        for part in value:
+            _check_key(name, key, part)
+        left += [(f"{key}.{part}" if key else part, each, depth + 1) for part, each in value.items()]
 
 
 def _check_key(name: str, above: str, part: str) -> None:
