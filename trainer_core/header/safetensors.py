@@ -40,9 +40,8 @@ def read(name: str, file: BinaryIO, start: bytes, size_bytes: int) -> Found:
         raise HeaderError(f"{name} is not a safetensors file: its header would be {length} bytes long.")
     if 8 + length > size_bytes:
         raise HeaderError(f"{name} is cut short: it ends inside its header.", "Download it again.")
-    text = start[8 : 8 + length]
-    if len(text) < length:
-        text += file.read(length - len(text))
+    file.seek(8)
+    text = file.read(length)
     if len(text) < length:
         raise HeaderError(f"{name} is cut short: it ends inside its header.", "Download it again.")
     table = parse_object(name, text)
@@ -99,10 +98,12 @@ def _tensors(name: str, table: Mapping[str, Any], data_start: int, size_bytes: i
     for key, entry in table.items():
         try:
             dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-            is_sound = type(begin) is type(end) is int and type(shape) is list and len(shape) <= MOST_DIMENSIONS
             for size in shape:
-                is_sound = is_sound and type(size) is int and 0 <= size < LARGEST_SIZE
-            if not is_sound or begin > end or BITS[dtype] * prod(shape) != 8 * (end - begin):
+                if type(size) is not int or size < 0:
+                    raise ValueError
+            if BITS[dtype] * prod(shape) != 8 * (end - begin) or not type(begin) is type(end) is int:
+                raise ValueError
+            if type(shape) is not list or len(shape) > MOST_DIMENSIONS or (begin == end and not _sizes(shape)):
                 raise ValueError
         except (TypeError, KeyError, ValueError):
             raise _damaged(name, key, _fault(entry)) from None
