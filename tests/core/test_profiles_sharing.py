@@ -1,0 +1,531 @@
+"""Profiles on their way between people: from files, links and the Hub, out of runs and out of LoRAs, and by the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.core import misbehaving as bad
+from tests.core import recorded_headers
+from tests.core.downloading import server, shared_server
+from tests.core.played import fingerprint
+from trainer_core import detection, downloads, header, places, profiles, registry
+from trainer_core.cli import easel
+from trainer_core.errors import DownloadError, ProfileError
+from trainer_core.plan import fields
+from trainer_core.plan.sections import TrainingPlan
+from trainer_core.runs.run import Run
+
+__all__ = ["server", "shared_server"]
+
+QUICK = downloads.Patience(connect_s=2, read_s=0.4, attempts=2, first_wait_s=0.01, longest_wait_s=0.1)
+MINE = """format = 2
+id = "mine"
+title = "Mine"
+family = "sdxl"
+method = "lora"
+use = "style"
+explanation = "For tests."
+[settings.network]
+rank = 48
+[reasons.network]
+rank = "Because."
+"""
+BODY = MINE.encode()
+PATH = "/files/mine.toml"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def run():
+    """The command line in this process: exit code and output."""
+
+    def call(*arguments, answer=""):
+        done = CliRunner().invoke(easel, ["profiles", *map(str, arguments)], input=answer)
+        if isinstance(done.exception, ProfileError):
+            return 1, str(done.exception)
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done.exit_code, done.output
+
+    return call
+
+
+def take(text, wanted_id=""):
+    return profiles.incoming(text, wanted_id, QUICK)
+
+
+# Taking one in
+
+
+def test_a_file_is_shown_with_what_it_changes_and_written_only_after_a_yes(run, tmp_path, home):
+    file = tmp_path / "theirs.toml"
+    file.write_text(MINE)
+    code, output = run("import", file, answer="n\n")
+    assert code == 1
+    assert "network.rank" in output
+    assert "16" in output
+    assert "48" in output
+    assert not home.exists()
+    code, output = run("import", file, answer="y\n")
+    assert code == 0
+    assert profiles.load(home / "profiles" / "mine.toml") == profiles.loads(MINE)
+    assert sorted(path.name for path in (home / "profiles").iterdir()) == ["mine.toml"]
+    assert profiles.known()["mine"].settings["network.rank"] == 48
+    assert "mine" in [profile.id for profile in profiles.for_family("sdxl")]
+    file.write_text(MINE.replace("48", "64"))
+    code, output = run("import", file, "--yes")
+    assert code == 0
+    assert "your profile mine" in output
+    assert profiles.known()["mine"].settings["network.rank"] == 64
+
+
+def test_a_shipped_profile_is_never_covered(run, tmp_path, home):
+    file = tmp_path / "theirs.toml"
+    file.write_text(MINE.replace('"mine"', '"sdxl-style"'))
+    code, output = run("import", file, "--yes")
+    assert code == 1
+    assert "sdxl-style" in output
+    assert "--id" in output
+    assert not home.exists()
+    assert run("import", file, "--yes", "--id", "their-style")[0] == 0
+    assert profiles.known()["their-style"].settings["network.rank"] == 48
+    # One that was copied there by hand is told, and not taken.
+    (home / "profiles" / "by-hand.toml").write_text(file.read_text())
+    assert profiles.known()["sdxl-style"] == profiles.shipped()["sdxl-style"]
+    assert [error.key for error in profiles.own()[1]] == ["id"]
+
+
+def test_an_own_folder_with_odd_files_is_read_past_them(home):
+    folder = home / "profiles"
+    folder.mkdir(parents=True)
+    (folder / "mine.toml").write_text(MINE)
+    (folder / "broken.toml").write_text("x = ")
+    (folder / "twice.toml").write_text(MINE)
+    (folder / "gone.toml").symlink_to(folder / "nowhere")
+    found, errors = profiles.own()
+    assert set(found) == {"mine"}
+    assert len(errors) == 2
+
+
+def test_a_link_in_place_of_the_file_is_replaced_and_not_followed(tmp_path, home):
+    (home / "profiles").mkdir(parents=True)
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (home / "profiles" / "mine.toml").symlink_to(victim)
+    profiles.save(profiles.loads(MINE))
+    assert victim.read_text() == "precious"
+    assert profiles.load(home / "profiles" / "mine.toml").id == "mine"
+
+
+def test_from_a_link(server, home):
+    found = take(server.put(PATH, BODY))
+    assert found.profile == profiles.loads(MINE)
+    assert [(row.path, row.before, row.after) for row in found.changes] == [("network.rank", 16, 48)]
+    assert not home.exists()
+
+
+def test_from_the_hub_by_file_and_by_repository_alone(server, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    server.put("/org/recipes/resolve/main/sdxl/mine.toml", BODY)
+    listing = {"siblings": [{"rfilename": "README.md"}, {"rfilename": "sdxl/mine.toml"}]}
+    server.put("/api/models/org/recipes", json.dumps(listing).encode())
+    for text in ("hub:org/recipes/sdxl/mine.toml", "hub:org/recipes", "hub:org/recipes/sdxl", "org/recipes"):
+        assert take(text).profile.id == "mine", text
+    listing["siblings"].append({"rfilename": "sdxl/\u202eevil.toml"})
+    server.put("/api/models/org/recipes", json.dumps(listing).encode())
+    with pytest.raises(DownloadError, match="2 profiles") as refused:
+        take("hub:org/recipes")
+    assert refused.value.message.isprintable()
+    server.put("/api/models/org/recipes", b'{"siblings": 4}')
+    with pytest.raises(DownloadError, match="cannot be read"):
+        take("hub:org/recipes")
+
+
+def test_a_token_goes_to_the_hub_alone(server, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_sehrgeheim0815")
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    server.put("/cdn/mine.toml", BODY)
+    server.put("/org/recipes/resolve/main/mine.toml", b"", always=bad.redirect(f"{server.elsewhere}/cdn/mine.toml"))
+    assert take("hub:org/recipes/mine.toml").profile.id == "mine"
+    assert "authorization" in server.asked("/org/recipes/resolve/main/mine.toml")[0].headers
+    assert "authorization" not in server.asked("/cdn/mine.toml")[0].headers
+
+
+def drips(handler, served):
+    """A byte now and then, each within the patience for one."""
+    handler.send_response(200)
+    handler.send_header("Connection", "close")
+    handler.end_headers()
+    for byte in served.body:
+        handler.wfile.write(bytes([byte]))
+        handler.wfile.flush()
+        bad.time.sleep(0.15)
+
+
+PAGE = b"<!DOCTYPE html><title>Sign in</title>"
+FAULTS = {
+    "a page": (PAGE, bad.says(200, {"Content-Type": "text/html"}, PAGE), "web page"),
+    "a page that calls itself a file": (PAGE, bad.says(200, {}, PAGE), "web page"),
+    "ten megabytes": (b"#" * 10_000_000, None, "larger than 64 kB"),
+    "ten megabytes without a length": (b"#" * 10_000_000, bad.chunked, "larger than 64 kB"),
+    "too short": (BODY, bad.lies(len(BODY) + 500), "broke off|stopped sending"),
+    "cut off": (BODY, bad.drops(50), "broke off|stopped sending"),
+    "silent": (BODY, bad.stalls(20, 0.8), "stopped sending"),
+    "a byte now and then": (BODY, drips, "too long"),
+    "round and round": (BODY, bad.redirect(PATH), "without an end"),
+    "to a file of this machine": (BODY, bad.redirect("file:///etc/passwd"), "not followed"),
+    "missing": (BODY, bad.says(404), "has no"),
+    "forbidden": (BODY, bad.says(403), "does not give out"),
+    "broken": (BODY, bad.says(500, {}, b"\x1b[31mboom"), "fault of its own"),
+    "nothing": (b"", bad.says(200), "is empty"),
+    "packed": (BODY, bad.says(200, {"Content-Encoding": "gzip"}, BODY), "packs"),
+    "a model": (bad.model(size_bytes=2000), None, "NUL"),
+    "a picture": (b"\x89PNG\r\n\x1a\n\x00\x00", None, "NUL"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_from_a_server_that_misbehaves(fault, server, home, tmp_path):
+    body, always, reason = FAULTS[fault]
+    url = server.put(PATH, body, always=always)
+    began = bad.time.monotonic()
+    with pytest.raises((DownloadError, ProfileError), match=reason) as refused:
+        take(url)
+    assert refused.value.message.isprintable()
+    assert bad.time.monotonic() - began < 8
+    assert not home.exists()
+
+
+def test_what_passes_by_itself_is_tried_again(server):
+    assert take(server.put(PATH, BODY, bad.says(503))).profile.id == "mine"
+    assert take(server.put(PATH, BODY, bad.drops(50))).profile.id == "mine"
+
+
+def test_a_server_that_is_not_there(home):
+    with pytest.raises(DownloadError, match="cannot be reached"):
+        take("http://127.0.0.1:9/mine.toml")
+    with pytest.raises(DownloadError, match="not kept there"):
+        take("civitai:123")
+    with pytest.raises(ProfileError, match="cannot be read"):
+        take("nowhere.toml")
+
+
+# Looking at them
+
+
+def test_show_tells_value_reason_and_source(run):
+    code, output = run("show", "sdxl-style")
+    assert code == 0
+    assert "mistake" in output
+    assert "Not run here" in output
+    data = json.loads(run("show", "sdxl-style", "--json")[1])
+    rate = data["values"]["optimizer.learning_rate"]
+    assert (rate["value"], rate["title"]) == (1.0, "Learning rate")
+    assert "[prodigy]" in rate["reason"]
+    assert "prodigy" in [source["id"] for source in data["sources"]]
+    assert run("show", "nobody")[0] == 1
+
+
+def test_list_knows_families_and_own_ones(run):
+    profiles.save(profiles.loads(MINE))
+    rows = {row["id"]: row for row in json.loads(run("list", "--json", "--family", "sdxl")[1])}
+    assert rows["mine"]["own"]
+    assert not rows["sdxl-style"]["own"]
+    assert {row["family"] for row in rows.values()} == {"sdxl"}
+    assert "flux-style" in run("list")[1]
+
+
+def test_check_answers_0_3_or_1_each_with_its_reason(run, tmp_path):
+    good, wrong = tmp_path / "good.toml", tmp_path / "wrong.toml"
+    good.write_text(MINE)
+    wrong.write_text(MINE.replace("rank = 48", "rank = 0"))
+    assert run("check", good, *profiles.shipped_folder().glob("*/*.toml"))[0] == 0
+    code, output = run("check", good, wrong, "--json")
+    assert code == 3
+    assert [(row["key"], bool(row["error"])) for row in json.loads(output)] == [
+        ("", False),
+        ("settings.network.rank", True),
+    ]
+    code, output = run("check", wrong, tmp_path / "missing.toml", good)
+    assert code == 1
+    assert "settings.network.rank" in output
+    assert "missing.toml" in output
+
+
+# Giving one away
+
+SECRET = f"hf_{'a' * 30}"
+
+
+def plan(**changed):
+    flat = {
+        "model.path": "/home/elena/private/model.safetensors",
+        "model.family": "sdxl",
+        "dataset.path": "/home/elena/pictures",
+        "dataset.trigger": "ohwx",
+        "output.name": "elena_secret",
+        "output.copy_to": "/home/elena/ComfyUI",
+        "network.rank": 24,
+        "sampling.prompt": "Ohwx on a beach",
+        "memory.mixed_precision": "fp16",
+        **changed,
+    }
+    return TrainingPlan.model_validate({**fields.nest(flat), "native": {"kohya": {"ip_noise_gamma": 0.1}}})
+
+
+def test_a_run_becomes_a_profile_without_what_is_ones_own(run, pictures):
+    job = plan(**{"sampling.negative_prompt": f"{SECRET} /home/elena/x", "optimizer.learning_rate": 1.0})
+    job = job.model_copy(update={"optimizer": job.optimizer.model_copy(update={"name": "Prodigy"})})
+    made = Run.prepare(job, registry.get("rehearsal"), pictures, profile="sdxl-style")
+    code, output = run("export", "--from-run", made.directory.path, "--id", "for-you", "--title", "For you")
+    assert code == 0
+    for word in ("elena", "ohwx", "Ohwx", SECRET, "/home", "ip_noise_gamma", "fp16"):
+        assert word not in output, word
+    text = output[output.index("format = 2") :]
+    profile = profiles.loads(text)
+    assert (profile.id, profile.family, profile.use) == ("for-you", "sdxl", "style")
+    assert profile.settings["network.rank"] == 24
+    assert profile.settings["sampling.prompt"] == "{trigger} on a beach"
+    assert "mistake" in profile.reasons["optimizer.learning_rate"], "the profile's own value keeps its reason"
+    assert "network.rank" not in profile.reasons
+    assert "Negative prompt was left out" in output
+    assert "own words were left out" in output
+
+
+def test_a_plan_file_and_a_profile_are_exported_to_a_file_that_is_not_there_yet(run, tmp_path):
+    file, out = tmp_path / "plan.toml", tmp_path / "out.toml"
+    file.write_text('engine = "kohya"\n[model]\nfamily = "flux"\npath = "/m"\n[network]\nrank = 20\n')
+    assert run("export", "--from-plan", file, "--out", out)[0] == 0
+    assert profiles.load(out).settings == {"model.method": "lora", "network.rank": 20}
+    before = fingerprint(tmp_path)
+    assert run("export", "sdxl-style", "--out", out)[0] == 1
+    assert fingerprint(tmp_path) == before
+    assert run("export", "sdxl-style", "--out", tmp_path / "two.toml")[0] == 0
+    assert profiles.load(tmp_path / "two.toml") == profiles.shipped()["sdxl-style"]
+    assert run("export")[0] == 2
+
+
+# Out of a LoRA
+
+KOHYA = {
+    "ss_network_module": "networks.lora",
+    "ss_network_dim": "4",
+    "ss_network_alpha": "2.0",
+    "ss_network_args": "{}",
+    "ss_unet_lr": "0.0003",
+    "ss_learning_rate": "0.0001",
+    "ss_text_encoder_lr": "[5e-05]",
+    "ss_lr_scheduler": "cosine_with_restarts",
+    "ss_lr_warmup_steps": "0.05",
+    "ss_max_train_steps": "1600",
+    "ss_gradient_accumulation_steps": "2",
+    "ss_min_snr_gamma": "5.0",
+    "ss_noise_offset": "None",
+    "ss_optimizer": "bitsandbytes.optim.adamw.AdamW8bit(weight_decay=0.1,betas=(0.9, 0.99))",
+    "ss_max_grad_norm": "1.0",
+    "ss_clip_skip": "2",
+    "ss_seed": "7",
+    "ss_gradient_checkpointing": "True",
+    "ss_datasets": json.dumps(
+        [
+            {
+                "batch_size_per_device": 3,
+                "resolution": [768, 768],
+                "enable_bucket": True,
+                "subsets": [
+                    {
+                        "num_repeats": 6,
+                        "shuffle_caption": True,
+                        "keep_tokens": 1,
+                        "class_tokens": "ohwx",
+                        "flip_aug": True,
+                    }
+                ],
+            }
+        ]
+    ),
+    "ss_tag_frequency": json.dumps({"ohwx": {"ohwx": 12}}),
+    "ss_output_name": "ohwx_elena",
+}
+
+
+def lora(tmp_path, name="lora-kohya-sd15", called="found.safetensors", **metadata):
+    recorded = json.loads((Path(__file__).parents[1] / "data" / "roles" / f"{name}.json").read_text())
+    path = tmp_path / called
+    recorded_headers.write_file(path, dict(recorded_headers._leaves(recorded["tensors"])), metadata)
+    return path
+
+
+def out_of(path, **more):
+    found = header.read(path)
+    return profiles.from_lora(found, detection.detect(found), **more)
+
+
+def test_a_lora_of_kohya_tells_how_it_was_trained(tmp_path):
+    path = lora(tmp_path, **KOHYA)
+    draft = out_of(path)
+    profile, rank = draft.profile, detection.detect(header.read(path)).rank
+    expected = {
+        "network.rank": rank,
+        "network.alpha": 2.0,
+        "optimizer.name": "AdamW8bit",
+        "optimizer.learning_rate": 3e-4,
+        "optimizer.weight_decay": 0.1,
+        "optimizer.beta2": 0.99,
+        "schedule.steps": 1600,
+        "schedule.batch_size": 3,
+        "schedule.gradient_accumulation": 2,
+        "schedule.scheduler": "cosine_with_restarts",
+        "schedule.warmup_steps": 80,
+        "schedule.min_snr_gamma": 5.0,
+        "dataset.resolution": 768,
+        "dataset.repeats": 6,
+        "dataset.shuffle_captions": True,
+        "dataset.keep_tokens": 1,
+        "dataset.flip": True,
+        "model.clip_skip": 2,
+    }
+    assert {path: profile.settings.get(path) for path in expected} == expected
+    assert profile.family == "sd15"
+    assert profile.unknown == ("schedule.noise_offset",)
+    assert "Noise offset" in draft.notes[-1]
+    assert all(path in profile.reasons for path in profile.settings if path != "model.method")
+    text = profiles.dumps(profile)
+    assert profiles.loads(text) == profile
+    for word in ("ohwx", "elena", "schedule.seed", "memory"):
+        assert word not in text
+
+
+def test_lycoris_networks_and_a_dataset_without_tables(tmp_path):
+    told = {
+        "ss_network_module": "lycoris.kohya",
+        "ss_network_args": json.dumps({"algo": "lokr", "factor": "8", "conv_dim": "4", "full_matrix": "True"}),
+        "ss_resolution": "(1024, 768)",
+        "ss_dataset_dirs": json.dumps({"10_a": {"n_repeats": 10, "img_count": 20}}),
+        "ss_optimizer": "prodigyopt.prodigy.Prodigy(d_coef=2.0,use_bias_correction=True,decouple=True)",
+    }
+    found = out_of(lora(tmp_path, "lora-lycoris-flux-lokr", **told)).profile
+    assert found.family == "flux"
+    assert found.settings["network.algorithm"] == "lokr"
+    assert (found.settings["network.factor"], found.settings["network.full_matrix"]) == (8, True)
+    assert (found.settings["optimizer.name"], found.settings["optimizer.d_coef"]) == ("Prodigy", 2.0)
+    assert found.settings["optimizer.bias_correction"] is True
+    assert (found.settings["dataset.resolution"], found.settings["dataset.repeats"]) == (887, 10)
+    assert "schedule.noise_offset" not in found.unknown, "flow models have none"
+
+
+OTHERS = {
+    "OneTrainer": (
+        {
+            "ot_branch": "master",
+            "ot_config": json.dumps(
+                {
+                    "learning_rate": 3e-4,
+                    "learning_rate_scheduler": "COSINE",
+                    "learning_rate_warmup_steps": 200,
+                    "batch_size": 4,
+                    "resolution": "512",
+                    "lora_alpha": 1.0,
+                    "optimizer": {"optimizer": "ADAMW", "weight_decay": 0.02, "beta1": 0.9},
+                    "loss_weight_fn": "MIN_SNR_GAMMA",
+                    "loss_weight_strength": 5.0,
+                    "workspace_dir": "/home/elena",
+                }
+            ),
+        },
+        {
+            "optimizer.learning_rate": 3e-4,
+            "schedule.scheduler": "cosine",
+            "schedule.warmup_steps": 200,
+            "schedule.batch_size": 4,
+            "dataset.resolution": 512,
+            "network.alpha": 1.0,
+            "optimizer.name": "AdamW",
+            "optimizer.weight_decay": 0.02,
+            "schedule.min_snr_gamma": 5.0,
+        },
+    ),
+    "ai-toolkit": (
+        {"software": '{"name": "ai-toolkit"}', "training_info": '{"step": 2000, "epoch": 9}'},
+        {"schedule.steps": 2000},
+    ),
+    "SimpleTuner": (
+        {
+            "modelspec.implementation": "diffusers",
+            "modelspec.resolution": "1024x1024",
+            "global_step": "900",
+            "lora_adapter_metadata": json.dumps({"unet.lora_alpha": 2, "unet.lora_dropout": 0.1}),
+        },
+        {"dataset.resolution": 1024, "schedule.steps": 900, "network.alpha": 2.0, "network.dropout": 0.1},
+    ),
+    "an unknown program": ({"modelspec.resolution": "640x640"}, {"dataset.resolution": 640}),
+}
+
+
+@pytest.mark.parametrize("writer", OTHERS)
+def test_loras_of_other_programs_tell_what_they_can_and_the_rest_is_marked(writer, tmp_path):
+    metadata, expected = OTHERS[writer]
+    profile = out_of(lora(tmp_path, **metadata)).profile
+    assert {path: profile.settings.get(path) for path in expected} == expected
+    assert writer in profile.explanation
+    assert "schedule.steps" in (*profile.settings, *profile.unknown)
+    assert not set(profile.unknown) & set(profile.settings)
+    assert "dataset.repeats" in profile.unknown
+    assert "elena" not in profiles.dumps(profile)
+
+
+HOSTILE = {
+    "ss_network_module": "networks.lora",
+    "ss_network_alpha": "1e999",
+    "ss_unet_lr": "-5",
+    "ss_max_train_steps": "9" * 5000,
+    "ss_lr_scheduler": "\x1b[31mrm -rf",
+    "ss_optimizer": "os.system(weight_decay=9e99)" + "(" * 5000,
+    "ss_min_snr_gamma": "21",
+    "ss_keep_tokens": "nan",
+    "ss_batch_size_per_device": "0x10",
+    "ss_datasets": "[" * 5000,
+    "ss_network_args": '{"conv_dim": ' + "9" * 400 + "}",
+    "ss_resolution": "(" * 50,
+    "ss_clip_skip": '{"a": 1}',
+    "modelspec.prediction_type": "<script>",
+}
+
+
+def test_metadata_of_strangers_is_checked_and_what_no_setting_takes_is_said(tmp_path):
+    draft = out_of(lora(tmp_path, called="\u202eevil\x1b[2J<img>.safetensors", **HOSTILE))
+    told = set(draft.profile.settings) - {"model.method", "network.rank", "network.train_text_encoder"}
+    assert told == set()
+    assert {"optimizer.learning_rate", "schedule.steps", "optimizer.name"} <= set(draft.profile.unknown)
+    assert any(note.startswith("ss_unet_lr was left out") for note in draft.notes)
+    assert all(note.isprintable() for note in draft.notes)
+    assert profiles.loads(profiles.dumps(draft.profile)) == draft.profile
+
+
+def test_what_is_no_lora_or_does_not_tell_its_family_is_refused(tmp_path):
+    with pytest.raises(ProfileError, match="no LoRA"):
+        out_of(recorded_headers.write("sd15", tmp_path))
+    strange = tmp_path / "strange.safetensors"
+    recorded_headers.write_file(
+        strange, {"odd.layer.lora_down.weight": ["F16", [4, 99]], "odd.layer.lora_up.weight": ["F16", [99, 4]]}, {}
+    )
+    with pytest.raises(ProfileError, match="--family"):
+        out_of(strange)
+    assert out_of(strange, family="sdxl").profile.family == "sdxl"
+
+
+def test_from_lora_writes_a_file_that_can_be_checked_and_taken_in(run, tmp_path):
+    out = tmp_path / "out.toml"
+    code, output = run("from-lora", lora(tmp_path, **KOHYA), "--out", out, "--id", "elena")
+    assert code == 0
+    assert "does not tell" in output
+    assert run("check", out)[0] == 0
+    assert run("import", out, "--yes")[0] == 0
+    assert profiles.known()["elena"].unknown
+    assert places.is_there(places.home() / "profiles" / "elena.toml")
