@@ -1,0 +1,296 @@
+"""Whether a plan fits, who holds the memory, and the cheapest change that makes it fit."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.backends import engine_plans
+from trainer_core import registry
+from trainer_core.detection import Detection
+from trainer_core.estimate import Estimate, Holder, against, cheaper, estimate, gpu_processes
+from trainer_core.estimate.cheaper import changed
+from trainer_core.estimate.holders import known_program, read_nvidia, read_rocm
+from trainer_core.hardware import Accelerator
+from trainer_core.plan import rules
+from trainer_core.plan.facts import Facts
+from trainer_core.plan.sections import TrainingPlan
+from trainer_core.problems import Problem, blocking
+
+GIB = 1024**3
+KOHYA, SIMPLETUNER = registry.get("kohya"), registry.get("simpletuner")
+
+
+ADAFACTOR = {"optimizer__name": "Adafactor", "memory__cache_text_encoder": True, "dataset__resolution": 1024}
+
+
+def card(free_gib: float, total_gib: float = 24) -> Accelerator:
+    return Accelerator("cuda", "NVIDIA GeForce RTX 3090", int(total_gib * GIB), int(free_gib * GIB), "8.6")
+
+
+def need(low: float, high: float, ram_gib: float = 10) -> Estimate:
+    return Estimate(10, 1.0, (1, 2), (low, high), ram_gib, 1.0, 1.0, ())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says"), [(5, 8, "yes"), (5, 8.01, "maybe"), (8, 12, "maybe"), (8.01, 12, "no")]
+)
+def test_what_is_free_decides_and_not_what_the_card_has(low, high, says):
+    assert against(need(low, high), engine_plans.machine(card(8)), ()).fits == says
+
+
+def test_who_holds_the_rest_is_named_with_what_to_do():
+    holders = (Holder(12, "ComfyUI", 14 * GIB), Holder(13, "Xorg", 40 << 20))
+    fit = against(need(9, 11), engine_plans.machine(card(8)), holders)
+    assert fit.held == (("ComfyUI", 14.0),)
+    assert fit.sentence == (
+        "It does not fit: it takes 9.0 to 11.0 GiB, and 8.0 of 24.0 GiB of the GPU's memory are free. "
+        "ComfyUI holds 14.0 GiB. Close it to make room."
+    )
+    assert "Close" not in against(need(30, 40), engine_plans.machine(card(8)), holders).sentence, (
+        "closing it is not enough"
+    )
+
+
+def test_without_a_gpu_the_computers_memory_decides():
+    fits = [against(need(0, 0, ram_gib), engine_plans.machine(), ()).fits for ram_gib in (8, 12, 20)]
+    assert fits == ["yes", "maybe", "no"]
+
+
+def test_a_device_that_does_not_say_its_memory_is_not_judged():
+    unknown = Accelerator("mps", "Apple silicon")
+    assert against(need(9, 11), engine_plans.machine(unknown), ()).fits == "maybe"
+    assert against(need(0, 0), engine_plans.machine(card(8)), ()).fits == "maybe"
+
+
+def test_the_answer_of_nvidia_smi_is_read_whatever_it_holds():
+    lines = [
+        "4000000001, 6100, /usr/bin/python3",
+        "4000000002, [N/A], C:\\Program Files\\game, the second.exe",
+        "4000000003, 100, evil\x1b[31m\u202e name",
+        "not a pid, 100, x",
+        "-1, 100, x",
+        "5",
+        "",
+        "4000000004, 99999999999999999999999, x",
+        "9" * 5000 + ", 1, x",
+    ]
+    found = read_nvidia("\n".join(lines))
+    assert [(one.name, one.bytes) for one in found[:2]] == [("python3", 6100 << 20), ("game, the second.exe", 0)]
+    assert "\x1b" not in found[2].name
+    assert "\u202e" not in found[2].name
+    assert (len(found), found[3].bytes) == (4, 0)
+
+
+def test_the_answer_of_rocm_smi_is_read_whatever_it_holds():
+    system = {
+        "PID4000000001": "python3, 1, 2147483648, 0, unknown",
+        "PIDx": "a, 1, 2",
+        "PID7": 5,
+        "PID8": "short",
+        "Driver version": "6",
+    }
+    assert read_rocm(json.dumps({"system": system})) == [Holder(4000000001, "python3", 2 * GIB)]
+    for text in ("", "[]", "{", '{"system": []}', "[" * 100_000, '{"system": {"PID1": null}}'):
+        assert read_rocm(text) == []
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(max_size=300))
+def test_no_answer_of_a_driver_stops_the_estimate(text):
+    for read in (read_nvidia, read_rocm):
+        for holder in read(text):
+            assert holder.name.isprintable()
+            assert holder.bytes >= 0
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["python", "main.py", "/home/me/ComfyUI"], "ComfyUI"),
+        (["python", "/srv/stable-diffusion-webui-forge/launch.py"], "Forge"),
+        (["python", "launch.py", "--listen", "/srv/stable-diffusion-webui"], "Stable Diffusion web UI"),
+        (["ollama_llama_server"], "Ollama"),
+        (["python", "own.py"], ""),
+    ],
+)
+def test_programs_are_known_by_their_command_line(words, name):
+    assert known_program(words) == name
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the driver's program is played by a script")
+def test_a_real_process_is_found_through_the_drivers_program(tmp_path, monkeypatch):
+    folder = tmp_path / "ComfyUI"
+    folder.mkdir()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], cwd=folder) as process:
+        driver = tmp_path / "nvidia-smi"
+        driver.write_text(f'#!/bin/sh\necho "{process.pid}, 6144, {sys.executable}"\n')
+        driver.chmod(driver.stat().st_mode | stat.S_IEXEC)
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+        assert gpu_processes() == (Holder(process.pid, "ComfyUI", 6 * GIB),)
+        process.kill()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the driver's program is played by a script")
+@pytest.mark.parametrize("answer", ["exit 9", "sleep 60", "head -c 5000000 /dev/urandom"])
+def test_a_driver_that_fails_hangs_or_raves_holds_nobody_up(answer, tmp_path, monkeypatch):
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text(f"#!/bin/sh\n{answer.replace('sleep', 'exec sleep')}\n")
+    driver.chmod(driver.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr("trainer_core.estimate.holders.TIMEOUT_S", 0.5)
+    begun = time.monotonic()
+    assert all(holder.name.isprintable() for holder in gpu_processes())
+    assert time.monotonic() - begun < 10
+
+
+def job(family: str, free_gib: float, backend=KOHYA, variant: str = "", **values: Any):
+    """(plan, facts, the plan's Problems as a callable)."""
+    machine = engine_plans.machine(card(free_gib))
+    # No Problem of the machine's own: what counts is what a change adds.
+    found = Detection(
+        family,
+        "diffusion_model",
+        variant,
+        prediction=registry.get("kohya").manifest.families[family].options["predictions"][0],
+    )
+    facts = Facts(machine, found)
+
+    def problems(plan: TrainingPlan) -> list[Problem]:
+        return [*rules.check(rules.Case(plan, facts, backend)), *backend.problems(plan, machine)]
+
+    return engine_plans.plan(family, **values), facts, problems
+
+
+def fixed(family: str, free_gib: float, backend=KOHYA, **values: Any):
+    plan, facts, problems = job(family, free_gib, backend, **values)
+    return plan, facts, problems, cheaper(plan, facts, problems, manifest=backend.manifest)
+
+
+def test_nothing_is_proposed_for_what_fits():
+    assert fixed("sdxl", 23)[3] is None
+
+
+def test_nothing_is_proposed_where_nothing_helps():
+    assert fixed("flux", 2)[3] is None
+
+
+@pytest.mark.parametrize(
+    ("family", "free_gib", "values", "path"),
+    [
+        ("sdxl", 9, {"memory__gradient_checkpointing": False}, "memory.gradient_checkpointing"),
+        ("sdxl", 14, {"schedule__batch_size": 8, "dataset__resolution": 1024}, "schedule.batch_size"),
+        ("flux", 19, {"memory__cache_text_encoder": True, "dataset__resolution": 1024}, "memory.fp8_base"),
+        ("flux", 22, {"dataset__resolution": 512, "memory__fp8_base": True}, "memory.cache_text_encoder"),
+        ("sdxl", 10, {"model__method": "full", "memory__half_weights": True, **ADAFACTOR}, "memory.fused_backward"),
+        ("sd15", 10.5, {"model__method": "full"}, "optimizer.name"),
+    ],
+)
+def test_the_cheapest_single_change_is_proposed(family, free_gib, values, path):
+    plan, facts, _, fix = fixed(family, free_gib, **values)
+    assert fix is not None
+    assert path in fix.changes
+    assert set(fix.changes) <= {path, "schedule.gradient_accumulation"}, "one change is enough"
+    mended = changed(plan, fix.changes)
+    assert against(estimate(mended, facts, manifest=KOHYA.manifest), facts.machine, ()).fits == "yes"
+    assert mended.network.rank == plan.network.rank
+    assert mended.dataset.resolution == plan.dataset.resolution
+
+
+def test_the_mildest_of_several_steps_is_taken():
+    at = {"dataset__resolution": 1024, "schedule__batch_size": 8}
+    wide = fixed("sdxl", 14, **at)[3].changes
+    tight = fixed("sdxl", 8.5, **at)[3].changes
+    assert 1 < wide["schedule.batch_size"] < 8
+    assert tight["schedule.batch_size"] < wide["schedule.batch_size"]
+
+
+@pytest.mark.parametrize("backend", [KOHYA, SIMPLETUNER], ids=lambda backend: backend.manifest.id)
+@pytest.mark.parametrize("free_gib", [6, 12, 18])
+def test_every_proposal_fits_keeps_the_effective_batch_and_makes_no_problem(backend, free_gib):
+    for family in ("sdxl", "flux", "sd3", "lumina2"):
+        for method in ("lora", "full"):
+            values = {"schedule__batch_size": 4, "memory__gradient_checkpointing": False, "dataset__resolution": 1024}
+            plan, facts, problems, fix = fixed(
+                family, free_gib, backend, model__method=method, variant="3.5-large", **values
+            )
+            if fix is None:
+                continue
+            mended = changed(plan, fix.changes)
+            TrainingPlan.model_validate(mended.model_dump())
+            before, after = ({(each.path, each.message) for each in blocking(problems(one))} for one in (plan, mended))
+            assert after <= before
+            assert mended.schedule.batch_size * mended.schedule.gradient_accumulation == 4
+            was, fit = (
+                against(estimate(one, facts, manifest=backend.manifest), facts.machine, ()).fits
+                for one in (plan, mended)
+            )
+            assert (was, fit) in {("no", "yes"), ("maybe", "yes"), ("no", "maybe")}
+            assert fix.label.startswith("Make it fit" if fit == "yes" else "Make it likely to fit")
+            assert "GiB in place of" in fix.label
+
+
+def test_no_change_is_proposed_that_could_be_left_out():
+    for free_gib in (6, 7, 8, 10, 12):
+        plan, facts, problems, fix = fixed("flux", free_gib, dataset__resolution=1024, schedule__batch_size=2)
+        if fix is None or not fix.label.startswith("Make it fit"):
+            continue
+        for path in fix.changes:
+            fewer = {key: value for key, value in fix.changes.items() if key != path}
+            if path.startswith("schedule."):
+                fewer = {key: value for key, value in fewer.items() if not key.startswith("schedule.")}
+            found = estimate(changed(plan, fewer), facts, manifest=KOHYA.manifest)
+            worse = against(found, facts.machine, ()).fits != "yes"
+            assert worse or blocking(problems(changed(plan, fewer))), f"{path} is not needed at {free_gib} GiB"
+
+
+def test_captions_that_change_in_every_step_are_not_cached():
+    fix = fixed("sdxl", 6.4, dataset__shuffle_captions=True, dataset__resolution=1024)[3]
+    assert fix is None or "memory.cache_text_encoder" not in fix.changes
+    assert "memory.cache_text_encoder" in fixed("sdxl", 8.2, dataset__resolution=1024)[3].changes
+
+
+def test_what_the_engine_does_not_have_is_not_proposed():
+    for free_gib in (4, 8, 12):
+        fix = fixed("anima", free_gib, dataset__resolution=1024, schedule__batch_size=4)[3]
+        assert fix is None or "memory.fp8_base" not in fix.changes, "sd-scripts has no fp8 for Anima"
+        fix = fixed("sdxl", free_gib, SIMPLETUNER, dataset__resolution=1024, schedule__batch_size=4)[3]
+        assert fix is None or "memory.blocks_to_swap" not in fix.changes
+
+
+def test_a_change_that_makes_a_problem_is_passed_over():
+    plan, facts, problems = job("sdxl", 9, memory__gradient_checkpointing=False)
+
+    def stubborn(asked: TrainingPlan) -> list[Problem]:
+        on = asked.memory.gradient_checkpointing
+        return [*problems(asked), *([Problem("memory.gradient_checkpointing", "error", "Not here.")] if on else [])]
+
+    fix = cheaper(plan, facts, stubborn, manifest=KOHYA.manifest)
+    assert fix is None or "memory.gradient_checkpointing" not in fix.changes
+
+
+def test_a_search_is_quick():
+    begun = time.monotonic()
+    fixed("flux", 6, dataset__resolution=1024, schedule__batch_size=8)
+    assert time.monotonic() - begun < 5
+
+
+def test_machines_without_a_gpu_are_helped_too():
+    plan, facts, _ = job("sd15", 8)
+    cpu = replace(facts, machine=replace(engine_plans.machine(), free_ram_bytes=9 * GIB))
+    plan = changed(
+        plan, {"network.algorithm": "locon", "memory.mixed_precision": "no", "memory.gradient_checkpointing": False}
+    )
+    fix = cheaper(plan, cpu, None, manifest=KOHYA.manifest)
+    assert fix is not None
+    assert "memory.gradient_checkpointing" in fix.changes
