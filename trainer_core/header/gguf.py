@@ -134,22 +134,29 @@ def _tensors(cursor: Cursor, count: int) -> dict[str, TensorInfo]:
     tensors: dict[str, TensorInfo] = {}
     for _ in range(count):
         key = _name(cursor)
-        shown = printable(key, 120)
         if key in tensors:
-            raise _damaged(cursor.name, f"the tensor {shown} stands in it twice")
-        dimensions = cursor.u32()
-        if dimensions > MOST_DIMENSIONS:
-            raise _damaged(cursor.name, f"tensor {shown}: it claims {dimensions} dimensions")
-        *sizes, kind, start = struct.unpack(f"<{dimensions}QIQ", cursor.take(8 * dimensions + 12))
-        if kind not in TYPES:
-            raise _damaged(cursor.name, f"tensor {shown}: its number format {kind} is unknown")
-        if any(size >= LARGEST_SIZE for size in sizes) or math.prod(sizes) >= LARGEST_SIZE:
-            raise _damaged(cursor.name, f"tensor {shown}: its shape is no list of sizes")
-        dtype = TYPES[kind]
-        if dtype in GGML_BLOCKS and math.prod(sizes[:1]) % GGML_BLOCKS[dtype][0]:
-            raise _damaged(cursor.name, f"tensor {shown}: its rows are no whole blocks of {dtype}")
-        tensors[key] = TensorInfo(dtype, tuple(reversed(sizes)), start)
+            raise _damaged(cursor.name, f"the tensor {printable(key, 120)} stands in it twice")
+        tensors[key], fault = _tensor(cursor)
+        if fault:
+            raise _damaged(cursor.name, f"tensor {printable(key, 120)}: {fault}")
     return tensors
+
+
+def _tensor(cursor: Cursor) -> tuple[TensorInfo, str]:
+    """One tensor without its name, and what is wrong with it."""
+    nothing = TensorInfo("F32", ())
+    dimensions = cursor.u32()
+    if dimensions > MOST_DIMENSIONS:
+        return nothing, f"it claims {dimensions} dimensions"
+    *sizes, kind, start = struct.unpack(f"<{dimensions}QIQ", cursor.take(8 * dimensions + 12))
+    if kind not in TYPES:
+        return nothing, f"its number format {kind} is unknown"
+    if max(sizes, default=0) >= LARGEST_SIZE or math.prod(sizes) >= LARGEST_SIZE:
+        return nothing, "its shape is no list of sizes"
+    dtype = TYPES[kind]
+    if dtype in GGML_BLOCKS and math.prod(sizes[:1]) % GGML_BLOCKS[dtype][0]:
+        return nothing, f"its rows are no whole blocks of {dtype}"
+    return TensorInfo(dtype, tuple(reversed(sizes)), start), ""
 
 
 def _alignment(name: str, values: Mapping[str, Any]) -> int:
