@@ -173,6 +173,16 @@ def test_a_half_whose_end_has_changed_is_fetched_once_more(server, tmp_path):
     assert [request.range for request in server.asked(PATH)] == ["", "bytes=50000-", ""]
 
 
+def test_where_nothing_tells_files_apart_it_begins_anew(server, tmp_path):
+    def swap(handler: bad.Handler, served: bad.Served) -> None:
+        served.body = OTHER
+        bad.well(handler, served)
+
+    known = remote(server.put(PATH, MODEL, bad.drops(50_000), swap, etag=""), MODEL, known="")
+    assert downloads.download(known, tmp_path, patience=QUICK).read_bytes() == OTHER
+    assert [request.range for request in server.requests] == ["", ""]
+
+
 def test_halves_of_two_files_of_one_name_lie_side_by_side(server, tmp_path):
     other = bad.model(seed=2)
     first = remote(server.put(PATH, MODEL, *[bad.drops(50_000)] + [bad.drops(0)] * 4), MODEL)
