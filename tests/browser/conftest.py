@@ -66,7 +66,7 @@ def notebook(server, page, home, request):
     """Opens the shipped notebook, or one whose cell shows the app with values to begin with."""
     opened = []
 
-    def open_one(settings=None, profile="", to=page):
+    def open_one(settings=None, profile="", to=page, **environment):
         name = f"{request.node.name.partition('[')[0]}{len(opened)}.ipynb"
         shutil.copy(lab.ROOT / "notebooks" / "LoRA_Trainer.ipynb", server.root / name)
         content = json.loads((server.root / name).read_text())
@@ -74,7 +74,8 @@ def notebook(server, page, home, request):
         if settings is not None:
             source = source.replace("lora_trainer()", f"lora_trainer({settings!r}, {profile!r})")
         # Each test has a home of its own, and kernels share the server's environment.
-        content["cells"][1]["source"] = f"import os; os.environ['EASEL_HOME'] = {str(home)!r}\n{source}"
+        environment["EASEL_HOME"] = str(home)
+        content["cells"][1]["source"] = f"import os; os.environ.update({environment!r})\n{source}"
         (server.root / name).write_text(json.dumps(content))
         found = lab.Notebook(to, server, name)
         opened.append(found)

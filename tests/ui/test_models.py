@@ -65,7 +65,7 @@ def test_a_link_is_looked_at_and_then_fetched(open_app, home, hub, tiny):
     assert not on_page(app.model.fetch.widget)
 
 
-def test_what_cannot_be_had_is_said_and_nothing_is_chosen(open_app, home, hub):
+def test_what_cannot_be_had_is_said_and_nothing_is_chosen(open_app, home, hub, tiny):
     app = open_app(prepare(home))
     before = app.session.values["model.path"]
     enter(app.model.path, "hf:org/missing")
@@ -73,6 +73,11 @@ def test_what_cannot_be_had_is_said_and_nothing_is_chosen(open_app, home, hub):
     wait_for(lambda: on_page(app.model.fetch.widget))
     assert not on_page(app.model.fetch.ask)
     assert app.session.values["model.path"] == before
+    hub.hub("org/missing", tiny)
+    click(app.model.fetch.get)
+    wait_for(lambda: app.model.fetch.state == "offered")
+    enter(app.model.path, "hf:org/gone")
+    wait_for(lambda: app.model.fetch.state == "failed")
     enter(app.model.path, before)
     assert not on_page(app.model.fetch.widget), "a path puts the failure away"
 

@@ -12,6 +12,7 @@ from trainer_ui.panels.fetch import Fetch, links_to
 from trainer_ui.words import Words, hint, show
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from trainer_core.detection import Detection
@@ -28,11 +29,11 @@ class BesidePanel:
         self.controls: dict[str, SettingControl] = {}
         self.settings = Box()
         self.settings.add_class("easel-settings")
-        self.missing = Words("", "warn", "small", "lines")
+        self.unsure, self.missing = Words("", "muted", "small", "lines"), Words("", "warn", "small", "lines")
         self.get = Button(description="Fetch what is missing")
         self.get.on_click(session.handler(lambda _: self._get()))
         self.fetch = Fetch(session, self._arrived, _kind)
-        self.widget = VBox([self.settings, self.missing, self.get, self.fetch.widget])
+        self.widget = VBox([self.settings, self.unsure, self.missing, self.get, self.fetch.widget])
         self.widget.add_class("easel-beside")
 
     def show(self) -> None:
@@ -45,6 +46,7 @@ class BesidePanel:
         for path, one in self.controls.items():
             one.away(path not in needed)
         show_settings(self.session, self.controls.values())
+        self.unsure.say("\n".join(self._doubts(needed)))
         lacking = self._lacking()
         self.missing.say("\n".join(map(_line, lacking)))
         able = [part for part in lacking if part.sources]
@@ -53,6 +55,14 @@ class BesidePanel:
         show(self.get, bool(able) and not self.fetch.is_busy)
         self.fetch.show()
         show(self.widget, bool(needed) or self.fetch.state != "idle")
+
+    def _doubts(self, needed: Iterable[str]) -> Iterator[str]:
+        """What a header cannot tell of the files that were taken."""
+        beside, values = self.session.bench.facts.beside, self.session.values
+        for setting, doubt in beside.unsure.items() if beside else ():
+            path = f"model.{setting}"
+            if path in needed and values[path] == str(beside.found[setting].file if beside else ""):
+                yield f"{fields.all_fields()[path].title}: {doubt}"
 
     def _lacking(self) -> list[MissingPart]:
         """The files that are needed, that nobody has named, and that the library has not."""

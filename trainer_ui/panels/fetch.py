@@ -43,6 +43,7 @@ class Fetch:
         self._queue: list[Link] = []
         self._cancel = threading.Event()
         self._refused = ""
+        self._was_looking = False
         self.says = Words("", role="status")
         self.bar = FloatProgress(min=0.0, max=1.0)
         self.bar.add_class("easel-progress")
@@ -50,7 +51,7 @@ class Fetch:
         self.get, self.stop = Button(description="Download"), Button(description="Stop")
         self.token, self.use = Password(description="Token"), Button(description="Use this token")
         hint(self.token, "It stays in this kernel's memory, and is written nowhere.")
-        self.get.on_click(session.handler(lambda _: self.fetch()))
+        self.get.on_click(session.handler(lambda _: self._go_on()))
         self.stop.on_click(session.handler(lambda _: self.cancel()))
         self.use.on_click(session.handler(lambda _: self._take_token()))
         self.ask = Box([self.token, self.use])
@@ -90,6 +91,7 @@ class Fetch:
 
     def _begin(self, state: str, work: Callable[[], None]) -> None:
         self.state, self._refused = state, ""
+        self._was_looking = state == "looking"
         self._cancel = threading.Event()
         self.says.say("Asking what this is…" if state == "looking" else "Asking for the file…", "")
         threading.Thread(target=self._work, args=(work,), name="easel-fetch", daemon=True).start()
@@ -145,11 +147,18 @@ class Fetch:
         left = f", {_clock(now.eta_s)} left" if now.eta_s is not None else ""
         self.numbers.say(f"{speed}, {now.bytes_per_s / 1e6:.1f} MB/s{left}")
 
+    def _go_on(self) -> None:
+        """Fetches what was offered or stopped; a link that could not be looked at is looked at again."""
+        if self.link is not None and self._was_looking and self.remote is None:
+            self.look(self.link)
+        else:
+            self.fetch()
+
     def _take_token(self) -> None:
         text, self.token.value = self.token.value, ""
         if self.link is not None:
             tokens.remember(self.link.site, text)
-            self.look(self.link) if self.remote is None else self.fetch()
+            self._go_on()
 
     def show(self) -> None:
         """Shows what can be done in this state."""
@@ -166,6 +175,7 @@ class Fetch:
         show(self.ask, self.state == "failed" and self._refused in NEEDS_TOKEN)
         if self.link is not None:
             self.token.description = f"Token for {tokens.title(self.link.site)}"
+        (self.widget.add_class if self.state == "failed" else self.widget.remove_class)("easel-is-failed")
         show(self.widget, self.state != "idle")
 
 
