@@ -23,6 +23,7 @@ ROLES_OF_UNKNOWN = ("lora", "vae", "text_encoder")
 DENOISER = "model.diffusion_model."
 FIRST = DENOISER + "input_blocks.0.0.weight"
 LABEL = DENOISER + "label_emb.0.0.weight"
+DEEPER = [f"{DENOISER}{side}_blocks.{number}.0.bias" for side in ("input", "output") for number in (9, 10, 11)]
 
 
 def recorded(name: str, **changes: Any) -> Header:
@@ -131,7 +132,11 @@ def test_a_lumina_with_text_encoder_and_vae_is_a_checkpoint() -> None:
         ("hunyuan-image", {"shapes": {"guidance_in.mlp.0.weight": (3584, 256)}}, "distilled"),
         ("sdxl", {"shapes": {FIRST: (320, 9, 3, 3)}}, "inpainting"),
         ("sdxl", {"shapes": {FIRST: (320, 8, 3, 3)}}, "instruct_pix2pix"),
-        ("sdxl", {"shapes": {FIRST: (384, 4, 3, 3), LABEL: (1536, 2560)}}, "refiner"),
+        (
+            "sdxl",
+            {"shapes": {FIRST: (384, 4, 3, 3), LABEL: (1536, 2560)} | {name: (1,) for name in DEEPER}},
+            "refiner",
+        ),
         ("sdxl", {"drop": [f"transformer_blocks.{depth}." for depth in range(4, 10)]}, "ssd_1b"),
         ("sdxl", {"drop": [f"transformer_blocks.{depth}." for depth in range(2, 10)]}, "vega"),
         ("sdxl", {"shapes": {"edm_mean": (1,), "edm_std": (1,)}}, "edm"),
@@ -172,7 +177,11 @@ def test_a_changed_layout_is_a_variant_that_is_not_trained_as_the_family(
             "reverse_transformer_layers",
         ),
         ("flux-dev", {"shapes": {"weird_adapter.weight": (4,)}}, "near FLUX.1, but has also weird_adapter"),
-        ("flux-dev", {"shapes": {"double_blocks.19.img_attn.qkv.weight": (4,)}}, "has double_blocks.19"),
+        (
+            "flux-dev",
+            {"shapes": {"double_blocks.19.img_attn.qkv.weight": (4,)}},
+            "near FLUX.1, but double_blocks has 20 blocks, not 19",
+        ),
     ],
 )
 def test_a_changed_layout_is_not_taken_for_the_family(name: str, changes: dict[str, Any], words: str) -> None:

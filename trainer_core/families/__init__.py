@@ -20,7 +20,7 @@ from trainer_core.families.signature import LAYOUTS, Signature
 
 __all__ = ["ANY", "LAYOUTS", "PREFIXES", "Denoiser", "ModelFamily", "Signature", "load_families", "prefix_of"]
 
-CONDITIONS = ("present", "absent", "modules", "shapes", "classes", "configs", "unset")
+CONDITIONS = ("present", "absent", "modules", "blocks", "shapes", "classes", "configs", "unset")
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from trainer_core.header import Header, TensorInfo
 
@@ -37,13 +37,14 @@ class Denoiser:
     """The diffusion model that a header is asked about.
 
     `modules` are the first words of its names, as "input_blocks". Where a file puts a prefix in front of them, what
-    lies behind another prefix counts too, and numbered blocks behind none: a file of two models is not one of them. `beside` are the first
-    words of what the file holds beside it, as "conditioner".
+    lies behind another prefix counts too, and numbered blocks behind none: a file of two models is not one of them. `blocks` counts
+    the numbered parts of each module; `beside` are the first words of what the file holds beside it, as "conditioner".
     """
 
     header: Header
     prefix: str
     modules: frozenset[str]
+    blocks: Mapping[str, int] = field(default_factory=dict)
     beside: frozenset[str] = frozenset()
 
     @classmethod
@@ -55,19 +56,24 @@ class Denoiser:
             own = (key.removeprefix(prefix) for key in header.tensors if key.startswith(prefix))
             return cls(header, prefix, frozenset(key.partition(".")[0] for key in own))
         modules: dict[str, set[str]] = {prefix: set() for prefix in PREFIXES}
+        numbers: dict[str, set[str]] = {}
         stacks: set[str] = set()
         # A prefix, a module and its number are four words at most; most names begin alike.
         for head in {".".join(key.split(".", 4)[:4]) for key in header.tensors}:
             prefix = next(prefix for prefix in PREFIXES if head.startswith(prefix))
             first, *rest = head.removeprefix(prefix).split(".")
             modules[prefix].add(first)
+            if rest and rest[0].isdigit():
+                numbers.setdefault(prefix + first, set()).add(rest[0])
             if not prefix and any(word.isdigit() for word in rest[:2]):
                 stacks.add(first)
         prefix = next((prefix for prefix in PREFIXES if modules[prefix]), "")
+        blocks = {name: len(numbers.get(prefix + name, ())) for name in modules[prefix]}
         others = {other + name for other in PREFIXES[:-1] for name in modules[other] if other != prefix}
         if prefix:
             others |= {f"{name} beside the model" for name in stacks - BESIDE}
-        return cls(header, prefix, frozenset(others | modules[prefix] - BESIDE), frozenset(modules[""] & BESIDE))
+        own = modules[prefix] - BESIDE
+        return cls(header, prefix, frozenset(others | own), blocks, frozenset(modules[""] & BESIDE))
 
     def find(self, key: str) -> TensorInfo | None:
         """The tensor of that name behind the prefix, or a mark at the top of the file."""

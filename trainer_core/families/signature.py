@@ -18,7 +18,8 @@ of ComfyUI where it is another, the names of diffusers in one component, or a di
 class Signature:
     """Conditions that all hold for one layout of a model.
 
-    `modules` are all the first words that its names may have, `shapes` maps keys to sizes, "*" standing for any. In a
+    `modules` are the first words that its names have, all of them but those it `may` have besides; `blocks` says how many
+    numbered parts a module has; `shapes` maps keys to sizes, "*" standing for any. In a
     pipeline `classes` are the pipeline's, `configs` the values that component configs must have, and `unset` dotted config
     keys that must be absent or null ("" before the dot is model_index.json, which writes a component that is left out as
     two nulls).
@@ -36,6 +37,8 @@ class Signature:
     present: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    may: tuple[str, ...] = ()
+    blocks: Mapping[str, int] = field(default_factory=dict)
     shapes: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -64,10 +67,15 @@ class Signature:
         for key in self.absent:
             found = denoiser.find(key)
             yield found is None, f"has {key}" if found else f"lacks {key}"
-        if self.modules:
-            others = sorted(denoiser.modules.difference(self.modules))
+        for name, wanted in self.blocks.items():
+            count = denoiser.blocks.get(name, 0)
+            yield count == wanted, f"{name} has {count} blocks" + (f", not {wanted}" if count != wanted else "")
+        if self.modules or self.may:
+            lacking = [name for name in self.modules if name not in denoiser.modules]
+            yield not lacking, f"lacks {', '.join(lacking[:3])}" if lacking else "has all its modules"
+            others = sorted(denoiser.modules.difference(self.modules, self.may))
             more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-            shown = ", ".join(printable(name, 40) for name in others[:3])
+            shown = ", ".join(printable(name, 60) for name in others[:3])
             yield not others, f"has also {shown}{more}" if others else "has no other modules"
 
     def _check_folder(self, denoiser: Denoiser) -> Iterator[tuple[bool, str]]:
