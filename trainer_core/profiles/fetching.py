@@ -144,5 +144,5 @@ def _once(asked: Asked, most_bytes: int, patience: Patience) -> bytes:
                 raise large
             # A server that sends a byte now and then never runs into the patience for one chunk.
             if time.monotonic() - began > min(LONGEST_FETCH_S, 4 * patience.read_s):
-                raise DownloadError(f"{what} takes too long to arrive.", "Try again later.", "server")
+                raise DownloadError(f"{what} takes too long to arrive.", "Try again later.", "content")
     return bytes(body)

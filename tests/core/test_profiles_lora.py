@@ -1,0 +1,240 @@
+"""A profile out of a finished LoRA: what its header tells, what it does not, and what strangers wrote into it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.core import recorded_headers
+from trainer_core import detection, header, places, profiles
+from trainer_core.cli import easel
+from trainer_core.errors import ProfileError
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
+
+
+def run(*arguments):
+    done = CliRunner().invoke(easel, ["profiles", *map(str, arguments)])
+    return done.exit_code, done.output
+
+
+KOHYA = {
+    "ss_network_module": "networks.lora",
+    "ss_network_dim": "4",
+    "ss_network_alpha": "2.0",
+    "ss_network_args": "{}",
+    "ss_unet_lr": "0.0003",
+    "ss_learning_rate": "0.0001",
+    "ss_text_encoder_lr": "[5e-05]",
+    "ss_lr_scheduler": "cosine_with_restarts",
+    "ss_lr_warmup_steps": "0.05",
+    "ss_max_train_steps": "1600",
+    "ss_gradient_accumulation_steps": "2",
+    "ss_min_snr_gamma": "5.0",
+    "ss_noise_offset": "None",
+    "ss_optimizer": "bitsandbytes.optim.adamw.AdamW8bit(weight_decay=0.1,betas=(0.9, 0.99))",
+    "ss_max_grad_norm": "1.0",
+    "ss_clip_skip": "2",
+    "ss_seed": "7",
+    "ss_gradient_checkpointing": "True",
+    "ss_datasets": json.dumps(
+        [
+            {
+                "batch_size_per_device": 3,
+                "resolution": [768, 768],
+                "enable_bucket": True,
+                "subsets": [
+                    {
+                        "num_repeats": 6,
+                        "shuffle_caption": True,
+                        "keep_tokens": 1,
+                        "class_tokens": "ohwx",
+                        "flip_aug": True,
+                    }
+                ],
+            }
+        ]
+    ),
+    "ss_tag_frequency": json.dumps({"ohwx": {"ohwx": 12}}),
+    "ss_output_name": "ohwx_elena",
+}
+
+
+def lora(tmp_path, name="lora-kohya-sd15", called="found.safetensors", **metadata):
+    recorded = json.loads((Path(__file__).parents[1] / "data" / "roles" / f"{name}.json").read_text())
+    path = tmp_path / called
+    recorded_headers.write_file(path, dict(recorded_headers._leaves(recorded["tensors"])), metadata)
+    return path
+
+
+def out_of(path, **more):
+    found = header.read(path)
+    return profiles.from_lora(found, detection.detect(found), **more)
+
+
+def test_a_lora_of_kohya_tells_how_it_was_trained(tmp_path):
+    path = lora(tmp_path, **KOHYA)
+    draft = out_of(path)
+    profile, rank = draft.profile, detection.detect(header.read(path)).rank
+    expected = {
+        "network.rank": rank,
+        "network.alpha": 2.0,
+        "optimizer.name": "AdamW8bit",
+        "optimizer.learning_rate": 3e-4,
+        "optimizer.weight_decay": 0.1,
+        "optimizer.beta2": 0.99,
+        "schedule.steps": 1600,
+        "schedule.batch_size": 3,
+        "schedule.gradient_accumulation": 2,
+        "schedule.scheduler": "cosine_with_restarts",
+        "schedule.warmup_steps": 80,
+        "schedule.min_snr_gamma": 5.0,
+        "dataset.resolution": 768,
+        "dataset.repeats": 6,
+        "dataset.shuffle_captions": True,
+        "dataset.keep_tokens": 1,
+        "dataset.flip": True,
+        "model.clip_skip": 2,
+    }
+    assert {path: profile.settings.get(path) for path in expected} == expected
+    assert profile.family == "sd15"
+    assert profile.unknown == ("schedule.noise_offset",)
+    assert "Noise offset" in draft.notes[-1]
+    assert all(path in profile.reasons for path in profile.settings if path != "model.method")
+    text = profiles.dumps(profile)
+    assert profiles.loads(text) == profile
+    for word in ("ohwx", "elena", "schedule.seed", "memory"):
+        assert word not in text
+
+
+def test_lycoris_networks_and_a_dataset_without_tables(tmp_path):
+    told = {
+        "ss_network_module": "lycoris.kohya",
+        "ss_network_args": json.dumps({"algo": "lokr", "factor": "8", "conv_dim": "4", "full_matrix": "True"}),
+        "ss_resolution": "(1024, 768)",
+        "ss_dataset_dirs": json.dumps({"10_a": {"n_repeats": 10, "img_count": 20}}),
+        "ss_optimizer": "prodigyopt.prodigy.Prodigy(d_coef=2.0,use_bias_correction=True,decouple=True)",
+    }
+    found = out_of(lora(tmp_path, "lora-lycoris-flux-lokr", **told)).profile
+    assert found.family == "flux"
+    assert found.settings["network.algorithm"] == "lokr"
+    assert (found.settings["network.factor"], found.settings["network.full_matrix"]) == (8, True)
+    assert (found.settings["optimizer.name"], found.settings["optimizer.d_coef"]) == ("Prodigy", 2.0)
+    assert found.settings["optimizer.bias_correction"] is True
+    assert (found.settings["dataset.resolution"], found.settings["dataset.repeats"]) == (887, 10)
+    assert "schedule.noise_offset" not in found.unknown, "flow models have none"
+
+
+OTHERS = {
+    "OneTrainer": (
+        {
+            "ot_branch": "master",
+            "ot_config": json.dumps(
+                {
+                    "learning_rate": 3e-4,
+                    "learning_rate_scheduler": "COSINE",
+                    "learning_rate_warmup_steps": 200,
+                    "batch_size": 4,
+                    "resolution": "512",
+                    "lora_alpha": 1.0,
+                    "optimizer": {"optimizer": "ADAMW", "weight_decay": 0.02, "beta1": 0.9},
+                    "loss_weight_fn": "MIN_SNR_GAMMA",
+                    "loss_weight_strength": 5.0,
+                    "workspace_dir": "/home/elena",
+                }
+            ),
+        },
+        {
+            "optimizer.learning_rate": 3e-4,
+            "schedule.scheduler": "cosine",
+            "schedule.warmup_steps": 200,
+            "schedule.batch_size": 4,
+            "dataset.resolution": 512,
+            "network.alpha": 1.0,
+            "optimizer.name": "AdamW",
+            "optimizer.weight_decay": 0.02,
+            "schedule.min_snr_gamma": 5.0,
+        },
+    ),
+    "ai-toolkit": (
+        {"software": '{"name": "ai-toolkit"}', "training_info": '{"step": 2000, "epoch": 9}'},
+        {"schedule.steps": 2000},
+    ),
+    "SimpleTuner": (
+        {
+            "modelspec.implementation": "diffusers",
+            "modelspec.resolution": "1024x1024",
+            "global_step": "900",
+            "lora_adapter_metadata": json.dumps({"unet.lora_alpha": 2, "unet.lora_dropout": 0.1}),
+        },
+        {"dataset.resolution": 1024, "schedule.steps": 900, "network.alpha": 2.0, "network.dropout": 0.1},
+    ),
+    "an unknown program": ({"modelspec.resolution": "640x640"}, {"dataset.resolution": 640}),
+}
+
+
+@pytest.mark.parametrize("writer", OTHERS)
+def test_loras_of_other_programs_tell_what_they_can_and_the_rest_is_marked(writer, tmp_path):
+    metadata, expected = OTHERS[writer]
+    profile = out_of(lora(tmp_path, **metadata)).profile
+    assert {path: profile.settings.get(path) for path in expected} == expected
+    assert writer in profile.explanation
+    assert "schedule.steps" in (*profile.settings, *profile.unknown)
+    assert not set(profile.unknown) & set(profile.settings)
+    assert "dataset.repeats" in profile.unknown
+    assert "elena" not in profiles.dumps(profile)
+
+
+HOSTILE = {
+    "ss_network_module": "networks.lora",
+    "ss_network_alpha": "1e999",
+    "ss_unet_lr": "-5",
+    "ss_max_train_steps": "9" * 5000,
+    "ss_lr_scheduler": "\x1b[31mrm -rf",
+    "ss_optimizer": "os.system(weight_decay=9e99)" + "(" * 5000,
+    "ss_min_snr_gamma": "21",
+    "ss_keep_tokens": "nan",
+    "ss_batch_size_per_device": "0x10",
+    "ss_datasets": "[" * 5000,
+    "ss_network_args": '{"conv_dim": ' + "9" * 400 + "}",
+    "ss_resolution": "(" * 50,
+    "ss_clip_skip": '{"a": 1}',
+    "modelspec.prediction_type": "<script>",
+}
+
+
+def test_metadata_of_strangers_is_checked_and_what_no_setting_takes_is_said(tmp_path):
+    draft = out_of(lora(tmp_path, called="\u202eevil\x1b[2J<img>.safetensors", **HOSTILE))
+    told = set(draft.profile.settings) - {"model.method", "network.rank", "network.train_text_encoder"}
+    assert told == set()
+    assert {"optimizer.learning_rate", "schedule.steps", "optimizer.name"} <= set(draft.profile.unknown)
+    assert any(note.startswith("ss_unet_lr was left out") for note in draft.notes)
+    assert all(note.isprintable() for note in draft.notes)
+    assert profiles.loads(profiles.dumps(draft.profile)) == draft.profile
+
+
+def test_what_is_no_lora_or_does_not_tell_its_family_is_refused(tmp_path):
+    with pytest.raises(ProfileError, match="no LoRA"):
+        out_of(recorded_headers.write("sd15", tmp_path))
+    strange = tmp_path / "strange.safetensors"
+    recorded_headers.write_file(
+        strange, {"odd.layer.lora_down.weight": ["F16", [4, 99]], "odd.layer.lora_up.weight": ["F16", [99, 4]]}, {}
+    )
+    with pytest.raises(ProfileError, match="--family"):
+        out_of(strange)
+    assert out_of(strange, family="sdxl").profile.family == "sdxl"
+
+
+def test_from_lora_writes_a_file_that_can_be_checked_and_taken_in(tmp_path):
+    out = tmp_path / "out.toml"
+    code, output = run("from-lora", lora(tmp_path, **KOHYA), "--out", out, "--id", "elena")
+    assert code == 0
+    assert "does not tell" in output
+    assert run("check", out)[0] == 0
+    assert run("import", out, "--yes")[0] == 0
+    assert profiles.known()["elena"].unknown
+    assert places.is_there(places.home() / "profiles" / "elena.toml")
