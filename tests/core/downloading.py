@@ -8,6 +8,7 @@ import pytest
 
 from tests.core.misbehaving import running, sha256
 from trainer_core import downloads, tokens
+from trainer_core.downloads import http
 from trainer_core.errors import DownloadError
 
 SECRET = "sehrgeheim0815"
@@ -16,7 +17,13 @@ QUICK = downloads.Patience(connect_s=2, read_s=0.4, attempts=4, first_wait_s=0.0
 
 @pytest.fixture(scope="module")
 def shared_server():
-    with running() as server:
+    """The server, reached without the proxy that a machine may have."""
+    from huggingface_hub import close_session
+
+    with pytest.MonkeyPatch.context() as patch, running() as server:
+        patch.setenv("NO_PROXY", "*")
+        http._client.cache_clear()
+        close_session()
         yield server
 
 
