@@ -156,6 +156,7 @@ SHRINKS = [
 ]
 PLANS = st.fixed_dictionaries({
     "family": st.sampled_from(FAMILIES),
+    "engine": st.sampled_from([KOHYA, SIMPLETUNER]),
     "model.method": st.sampled_from(["lora", "full"]),
     "network.algorithm": st.sampled_from(["lora", "loha", "locon"]),
     "optimizer.name": st.sampled_from(["AdamW", "AdamW8bit", "Adafactor", "Prodigy"]),
@@ -167,9 +168,9 @@ PLANS = st.fixed_dictionaries({
 })  # fmt: skip
 
 
-def estimated(values: dict[str, Any], engine=KOHYA) -> Estimate:
-    flat = {path.replace(".", "__"): value for path, value in values.items() if path != "family"}
-    return of(values["family"], engine, **flat)
+def estimated(values: dict[str, Any]) -> Estimate:
+    flat = {path.replace(".", "__"): value for path, value in values.items() if "." in path}
+    return of(values["family"], values["engine"], **flat)
 
 
 @pytest.mark.parametrize(("path", "values"), GROWS, ids=[path for path, _ in GROWS])
@@ -292,8 +293,10 @@ def finished(folder: Path, name: str, **result: Any) -> Path:
     run = Run.prepare(plan("sd15"), registry.get("rehearsal"), None, machine=engine_plans.machine(CARD), folder=folder)
     done = {"state": "COMPLETED", "steps": 20, "peak_memory_bytes": 5 * GIB, "peak_gpu_memory_bytes": 4 * GIB, **result}
     run.directory.write("result.json", done)
-    line = {"kind": "progress", "step": 20, "total": 20, "seconds_per_step": 1.5}
-    run.directory.events.write_text(json.dumps(line) + "\n")
+    bar = {"kind": "progress", "step": 20, "total": 20, "seconds_per_step": 1.5}
+    steps = [{"kind": "step", "step": number, "loss": 0.1} for number in range(2000)]
+    lines = [{**bar, "seconds_per_step": 9.0}, *steps, bar, {"kind": "state", "state": "COMPLETED"}]
+    run.directory.events.write_text("".join(json.dumps(line) + "\n" for line in lines))
     run.directory.path.rename(folder / name)
     return folder / name
 

@@ -67,6 +67,17 @@ def test_without_a_gpu_the_computers_memory_decides():
     assert fits == ["yes", "maybe", "no"]
 
 
+def test_what_else_is_short_is_said():
+    roomy = engine_plans.machine(card(20))
+    assert against(need(5, 6), roomy, ()).also == ()
+    tight = replace(roomy, free_ram_bytes=4 * GIB, disk_bytes=GIB // 2)
+    assert against(need(5, 6), tight, ()).fits == "yes", "that is of the GPU"
+    assert against(need(5, 6), tight, ()).also == (
+        "Loading takes at least 8 GiB of the computer's memory, and 4 GiB are free.",
+        "The run folder grows to about 1.0 GiB, and 0.5 GiB of the disk are free.",
+    )
+
+
 def test_a_device_that_does_not_say_its_memory_is_not_judged():
     unknown = Accelerator("mps", "Apple silicon")
     assert against(need(9, 11), engine_plans.machine(unknown), ()).fits == "maybe"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from trainer_core.estimate.holders import Holder, gpu_processes
@@ -22,7 +22,7 @@ class Fit:
     """Whether a training fits: "yes", "maybe" (the range crosses what is free) or "no".
 
     `free_gib` and `total_gib` are of the GPU, on a machine without one of its own memory. `held` are the programs that hold
-    the GPU's memory with GiB. `sentence` says it all.
+    the GPU's memory with GiB. `sentence` says it all; `also` are sentences on what else is short: the computer's memory, the disk.
     """
 
     fits: Literal["yes", "maybe", "no"]
@@ -30,20 +30,37 @@ class Fit:
     total_gib: float
     held: tuple[tuple[str, float], ...]
     sentence: str
+    also: tuple[str, ...] = ()
 
 
 def against(estimate: Estimate, machine: Machine, holders: Sequence[Holder] | None = None) -> Fit:
     """Whether an estimate fits what is free on this machine; the driver is asked who holds the rest unless it is given."""
     device = machine.accelerator
+    need = (estimate.ram_gib * (1 - RAM_SPREAD), estimate.ram_gib * (1 + RAM_SPREAD))
     if device.kind == "cpu":
-        need = (estimate.ram_gib * (1 - RAM_SPREAD), estimate.ram_gib * (1 + RAM_SPREAD))
-        return _judged(need, machine.free_ram_bytes / GIB, machine.ram_bytes / GIB, (), "of the computer's memory")
+        fit = _judged(need, machine.free_ram_bytes / GIB, machine.ram_bytes / GIB, (), "of the computer's memory")
+        return replace(fit, also=tuple(_short_disk(estimate, machine)))
     free, total = device.free_vram_bytes / GIB, device.vram_bytes / GIB
     held: tuple[tuple[str, float], ...] = ()
     if estimate.vram_gib[1] > free:
         known = gpu_processes() if holders is None else holders
         held = tuple((holder.name, holder.bytes / GIB) for holder in known if holder.bytes / GIB >= LEAST_HELD)
-    return _judged(estimate.vram_gib, free, total, held, "of the GPU's memory")
+    fit = _judged(estimate.vram_gib, free, total, held, "of the GPU's memory")
+    return replace(fit, also=(*_short_ram(need[0], machine), *_short_disk(estimate, machine)))
+
+
+def _short_ram(least: float, machine: Machine) -> Iterator[str]:
+    """That loading takes more of the computer's memory than is free."""
+    free = machine.free_ram_bytes / GIB
+    if least > free:
+        yield f"Loading takes at least {least:.0f} GiB of the computer's memory, and {free:.0f} GiB are free."
+
+
+def _short_disk(estimate: Estimate, machine: Machine) -> Iterator[str]:
+    """That the run folder grows beyond what is free."""
+    free = machine.disk_bytes / GIB
+    if estimate.disk_gib > free:
+        yield f"The run folder grows to about {estimate.disk_gib:.1f} GiB, and {free:.1f} GiB of the disk are free."
 
 
 def _judged(

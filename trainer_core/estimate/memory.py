@@ -16,8 +16,10 @@ from trainer_core.estimate.models import Part
 FACTORS = {"unet": 1.6, "transformer": 1.35}
 """How much more a step of an engine works with than the bare model in 16 bits: norms and their results are kept in 32 bits, the
 allocator rounds. Calibrated on two rows of docs/records/2026-11-21-estimates.md; those are marked there."""
-SPREAD = (0.7, 1.4)
-"""How far what is worked with may lie off."""
+SPREAD, WIDE = (0.7, 1.4), (0.55, 1.8)
+"""How far what is worked with may lie off: of families that somebody cites a figure for, and of others."""
+CITED = frozenset({"sd15", "sd2", "sdxl", "flux", "chroma", "hunyuan_image", "lumina2"})
+"""Families whose estimates agree with a figure in docs/records/2026-11-21-estimates.md."""
 CAPTIONS_GIB = 0.3
 """What encoding one caption works with."""
 TEXT_TOKENS = 77
@@ -27,7 +29,7 @@ OFFLOADED = 0.4
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase of a run: the bytes that are kept, those that are worked with, and both together."""
+    """One phase of a run: the bytes that are kept, and those that are worked with."""
 
     name: str
     kept: float
@@ -38,23 +40,24 @@ class Phase:
         """The middle of the estimate, without what the driver holds."""
         return self.kept + self.worked
 
-    def range_gib(self, held: tuple[float, float]) -> tuple[float, float]:
+    def range_gib(self, job: Job) -> tuple[float, float]:
         """The least and the most it is likely to take in GiB, with what the engine holds beside."""
-        low, high = ((self.kept + self.worked * spread) / GIB for spread in SPREAD)
+        spread, held = SPREAD if job.model.family in CITED else WIDE, job.habits.held_gib
+        low, high = ((self.kept + self.worked * each) / GIB for each in spread)
         return low + held[0], high * 1.02 + held[1]
 
 
 def phases(job: Job) -> list[Phase]:
     """The phases of a run on a GPU, the largest first."""
     found = [_training(job), *_caching(job), *_sampling(job)]
-    return sorted(found, key=lambda phase: phase.range_gib((0, 0))[1], reverse=True)
+    return sorted(found, key=lambda phase: phase.range_gib(job)[1], reverse=True)
 
 
 def vram_gib(job: Job) -> tuple[float, float]:
     """The least and the most memory of the GPU it is likely to take; (0, 0) on a CPU."""
     if not job.has_gpu:
         return 0.0, 0.0
-    ranges = [phase.range_gib(job.habits.held_gib) for phase in phases(job)]
+    ranges = [phase.range_gib(job) for phase in phases(job)]
     return max(low for low, _ in ranges), max(high for _, high in ranges)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from trainer_core import events
 from trainer_core.errors import RunError
 from trainer_core.hardware import Machine
 from trainer_core.plan.sections import TrainingPlan
@@ -17,6 +18,8 @@ from trainer_core.runs.state import RunState
 
 MOST = 50
 """How many of the newest runs are read."""
+TAIL_BYTES = 64 << 10
+LONGEST_STEP_S = 1e6
 FEWEST_STEPS = 3
 """A run of fewer steps has no speed to speak of."""
 
@@ -66,9 +69,24 @@ def _past(run: Run) -> Past | None:
 
 
 def _step_s(run: Run, result: Mapping[str, Any]) -> float:
-    measured = run.summary.seconds_per_step
-    enough = _whole(result, "steps") >= FEWEST_STEPS
-    return float(measured) if enough and isinstance(measured, int | float) and 0 < measured < 1e6 else 0.0
+    """The seconds of a step as the engine's bar said last."""
+    if _whole(result, "steps") < FEWEST_STEPS:
+        return 0.0
+    said = [
+        line.get("seconds_per_step") for line in _last_events(run.directory.events) if line.get("kind") == "progress"
+    ]
+    measured = next((each for each in reversed(said) if isinstance(each, int | float)), 0.0)
+    return float(measured) if 0 < measured < LONGEST_STEP_S else 0.0
+
+
+def _last_events(path: Path) -> list[dict[str, Any]]:
+    """The last events of a run; those of a long one are many, and only the end is wanted."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - TAIL_BYTES, 0))
+            return events.read_lines(file.read(TAIL_BYTES))
+    except OSError:
+        return []
 
 
 def _whole(result: Mapping[str, Any], name: str) -> int:

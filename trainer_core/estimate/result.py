@@ -138,6 +138,9 @@ def _basis(job: Job, facts: Facts, timed: str, seen: str) -> list[str]:
         f"Memory is highest while {largest}." if largest else "No GPU: all memory is the computer's own.",
         f"Memory follows the peak of your run {printable(seen, 80)}." if seen else "",
         "Memory is calculated and was not measured on a GPU." if job.has_gpu and not seen else "",
+        ""
+        if seen or not job.has_gpu or model.family in memory.CITED
+        else "Nobody cites a figure for this family: the range is wider.",
         f"Time follows the speed of your run {printable(timed, 80)}." if timed else "",
         ""
         if timed or is_card_known
