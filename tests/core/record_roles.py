@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from header_folding import fold
-from record_headers import local, renamed, shapes
+from record_headers import local, shapes
 
 FOLDER = Path(__file__).parents[1] / "data" / "roles"
 RANK, ALPHA = 8, 4
@@ -52,7 +52,9 @@ def write(name: str, about: str, role: str, tensors: Mapping[str, str], **said: 
     print(f"{name}: {len(tensors)} tensors in {path.stat().st_size} bytes")
 
 
-def lora(name: str, about: str, tensors: Mapping[str, str], base: str | None, kind: str = "lora", rank: int | None = RANK) -> None:
+def lora(
+    name: str, about: str, tensors: Mapping[str, str], base: str | None, kind: str = "lora", rank: int | None = RANK
+) -> None:
     """Writes the record of a LoRA."""
     write(f"lora-{name}", about, "lora", tensors, base=base, kind=kind, rank=rank)
 
@@ -80,7 +82,12 @@ def _models() -> Iterator[tuple[str, str, str, Any]]:
     yield "flux", "flux", "transformer", diffusers.FluxTransformer2DModel(guidance_embeds=True)
     yield "chroma", "chroma", "transformer", diffusers.ChromaTransformer2DModel()
     yield "lumina2", "lumina2", "transformer", diffusers.Lumina2Transformer2DModel(cap_feat_dim=2304)
-    yield "hunyuan-image", "hunyuan_image", "transformer", diffusers.HunyuanImageTransformer2DModel(text_embed_2_dim=1472)
+    yield (
+        "hunyuan-image",
+        "hunyuan_image",
+        "transformer",
+        diffusers.HunyuanImageTransformer2DModel(text_embed_2_dim=1472),
+    )
     anima = importlib.import_module("simpletuner.helpers.models.anima.pipeline").AnimaPipeline
     kind = importlib.import_module("typing").get_type_hints(anima.__init__)["transformer"]
     yield "anima", "anima", "transformer", kind()
@@ -95,7 +102,17 @@ def _peft_loras() -> None:
     peft = importlib.import_module("peft")
     torch = importlib.import_module("torch")
     pack = importlib.import_module("diffusers.loaders.lora_base").LoraBaseMixin.pack_weights
-    everything = {"sd15", "sdxl", "flux", "chroma", "flux2-klein-4b", "qwen-image", "sd35-large", "hunyuan-video", "pixart-sigma"}
+    everything = {
+        "sd15",
+        "sdxl",
+        "flux",
+        "chroma",
+        "flux2-klein-4b",
+        "qwen-image",
+        "sd35-large",
+        "hunyuan-video",
+        "pixart-sigma",
+    }
     for name, family, prefix, model in _models():
         linear = [key for key, each in model.named_modules() if isinstance(each, torch.nn.Linear)]
         ours = ("to_q", "to_k", "to_v", "to_qkv", "qkv", "to_qkv_mlp_proj", "q_proj", "k_proj", "v_proj")
@@ -138,7 +155,12 @@ def _lycoris_loras() -> None:
 def _vaes() -> None:
     diffusers = importlib.import_module("diffusers")
     down, up = ["DownEncoderBlock2D"] * 4, ["UpDecoderBlock2D"] * 4
-    usual = {"block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "down_block_types": down, "up_block_types": up}
+    usual = {
+        "block_out_channels": [128, 256, 512, 512],
+        "layers_per_block": 2,
+        "down_block_types": down,
+        "up_block_types": up,
+    }
     wide = {**usual, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}
     # Source: Wan2.2-TI2V-5B-Diffusers, vae/config.json.
     wan22 = {"base_dim": 160, "decoder_base_dim": 256, "z_dim": 48, "in_channels": 12, "out_channels": 12, "is_residual": True,
@@ -193,7 +215,14 @@ def _clips() -> None:
 
 def _t5s() -> None:
     transformers = importlib.import_module("transformers")
-    xxl = {"d_model": 4096, "d_ff": 10240, "d_kv": 64, "num_layers": 24, "num_heads": 64, "feed_forward_proj": "gated-gelu"}
+    xxl = {
+        "d_model": 4096,
+        "d_ff": 10240,
+        "d_kv": 64,
+        "num_layers": 24,
+        "num_heads": 64,
+        "feed_forward_proj": "gated-gelu",
+    }
     xl = {**xxl, "d_model": 2048, "d_ff": 5120, "num_heads": 32}
     base = {**xxl, "d_model": 768, "d_ff": 2048, "num_heads": 12, "num_layers": 12}
     byt5 = {**xxl, "d_model": 1472, "d_ff": 3584, "num_heads": 6, "num_layers": 12}
@@ -234,15 +263,31 @@ def _language_models() -> None:
     config = transformers.Qwen2_5_VLConfig(text_config=vl)
     _text("qwen25-vl-3b", "qwen25_vl_3b", transformers.Qwen2_5_VLForConditionalGeneration(config))
     gemma = {"head_dim": 256, "vocab_size": 262208}
-    four = {"hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34, "num_attention_heads": 8, "num_key_value_heads": 4}
-    twelve = {"hidden_size": 3840, "intermediate_size": 15360, "num_hidden_layers": 48, "num_attention_heads": 16, "num_key_value_heads": 8}
+    four = {
+        "hidden_size": 2560,
+        "intermediate_size": 10240,
+        "num_hidden_layers": 34,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+    }
+    twelve = {
+        "hidden_size": 3840,
+        "intermediate_size": 15360,
+        "num_hidden_layers": 48,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+    }
     for name, kind, size in (("gemma3-4b", "gemma3_4b", four), ("gemma3-12b", "gemma3_12b", twelve)):
         _text(name, kind, transformers.Gemma3ForCausalLM(transformers.Gemma3TextConfig(**gemma, **size)))
-    _text("gemma2-9b", "", transformers.Gemma2ForCausalLM(transformers.Gemma2Config(hidden_size=3584, num_hidden_layers=42)))
+    _text(
+        "gemma2-9b",
+        "",
+        transformers.Gemma2ForCausalLM(transformers.Gemma2Config(hidden_size=3584, num_hidden_layers=42)),
+    )
     glm = importlib.import_module("diffusers.pipelines.kolors.text_encoder")
     config = glm.ChatGLMConfig(num_layers=28, padded_vocab_size=65024, hidden_size=4096, ffn_hidden_size=13696, kv_channels=128,
         num_attention_heads=32, add_qkv_bias=True, multi_query_attention=True, multi_query_group_num=2, rmsnorm=True, post_layer_norm=True,
-        add_bias_linear=False)  # fmt: skip
+        add_bias_linear=False, original_rope=True)  # fmt: skip
     _text("chatglm3-6b", "chatglm3_6b", glm.ChatGLMModel(config), "ChatGLMModel of diffusers.")
 
 
@@ -284,7 +329,9 @@ def _kohya(name: str, module: str, base: str | None, texts: list[Any], model: An
     network = create(1.0, RANK, ALPHA, None, texts, model, neuron_dropout=None, **options)
     is_oft = module.startswith("oft")
     trained = [each for each in (*network.modules(),) if hasattr(each, "lora_name")] if is_oft else []
-    state = network.state_dict() or {f"{each.lora_name}.{key}": value for each in trained for key, value in each.state_dict().items()}
+    state = network.state_dict() or {
+        f"{each.lora_name}.{key}": value for each in trained for key, value in each.state_dict().items()
+    }
     if not state:
         network.apply_to(texts, model, bool(texts), model is not None)
         state = network.state_dict()
@@ -308,11 +355,13 @@ def _kohya_unets() -> None:
         "sdxl": _library("sdxl_original_unet").SdxlUNet2DConditionModel(),
     }
     texts = {"sd15": [clip_l], "sd2": [clip_h], "sdxl": [clip_l, clip_g]}
-    for base in unets:
-        _kohya(base, "lora", base, texts[base], unets[base])
+    for base, unet in unets.items():
+        _kohya(base, "lora", base, texts[base], unet)
     _kohya("sd15-oft", "oft", "sd15", [], original.UNet2DConditionModel(**utils.create_unet_diffusers_config(v2=False)))
     lite = importlib.import_module("networks.control_net_lllite").ControlNetLLLite(unets["sdxl"], 32, 64)
-    state = {f"{each.lllite_name}.{key}": value for each in lite.unet_modules for key, value in each.state_dict().items()}
+    state = {
+        f"{each.lllite_name}.{key}": value for each in lite.unet_modules for key, value in each.state_dict().items()
+    }
     tensors = shapes({key: value for key, value in state.items() if "org_module" not in key}, "F16")
     write("controlnet-lllite", "ControlNetLLLite of sd-scripts over its SDXL.", "controlnet", tensors, base="sdxl")
 
@@ -332,7 +381,9 @@ def _kohya_transformers(source: Path) -> None:
     params = sd3.SD3Params(2, 24, 4096, 192, 2048, None, [], 4096, 1536, "medium")  # the depth is the width / 64
     _kohya("sd3", "lora_sd3", "sd3", [clip_l, clip_g, None], sd3.create_sd3_mmdit(params))
     nothing = importlib.import_module("torch").nn.Module()
-    _kohya("lumina2", "lora_lumina", "lumina2", [nothing], _library("lumina_models").NextDiT_2B_GQA_patch2_Adaln_Refiner())
+    _kohya(
+        "lumina2", "lora_lumina", "lumina2", [nothing], _library("lumina_models").NextDiT_2B_GQA_patch2_Adaln_Refiner()
+    )
     hunyuan = _library("hunyuan_image_models").HYImageDiffusionTransformer()
     _kohya("hunyuan-image", "lora_hunyuan_image", "hunyuan_image", [nothing], hunyuan)
     model = _library("anima_models").Anima(**local(_library("anima_utils").load_anima_model, "dit_config"))

@@ -1,5 +1,7 @@
-"""What optimizers, schedulers and network algorithms are: meaning, which settings they read, and what they cost; and
-what VAEs and text encoders are: by what they are known, and where they can be had.
+"""What optimizers, schedulers, network algorithms, VAEs and text encoders are, as data.
+
+Of the first three: their meaning, which settings they read and what they cost. Of VAEs and text encoders: by what a file is
+known to be one, and where it can be had.
 
 Each is one table of a TOML file here. How an engine calls it stands in that engine's `backend.toml`, so an engine from
 outside edits nothing of this package. The settings themselves, with type and bounds, are declared in `plan.sections`.

@@ -15,6 +15,7 @@ from trainer_core.text import printable
 
 # The matrix next to the input, whose first size is the rank, by the algorithms that have one.
 RANKED = ("down", "hada_w1_b", "lokr_w2_b", "lokr_w1_b", "b2", "q_layer")
+TITLES = {"locon": "LoRA with convolutions (LoCon)", "dora": "DoRA"}
 EMBEDDINGS = "bundle_emb."
 """What stands before the embeddings that a LoRA brings along. Source: AUTOMATIC1111 extensions-builtin/Lora/networks.py."""
 
@@ -38,9 +39,10 @@ def detect(header: Header) -> Detection | None:
     rank, alpha = _rank(found), _alpha(header.metadata)
     first = next(iter(found))
     names = bases.writer(first)
+    title = TITLES.get(algorithm) or layouts.LAYOUTS[algorithm].title
     evidence = (
         f"changes {len(found)} layers, the first being {printable(first, 120)}",
-        f"is a {algorithm}, {f'rank {rank}' if rank else 'with no rank'}{f', named as {names} does' if names else ''}",
+        f"is of the kind {title}{f', rank {rank}' if rank else ''}{f', named as {names} does' if names else ''}",
         *reasons,
         *(("brings embeddings along",) if bundled else ()),
     )
@@ -53,14 +55,15 @@ def _modules(header: Header) -> dict[str, tuple[str, Shapes]]:
     for name, parts in layouts.modules(header.tensors).items():
         shapes = {part: header.tensors[key].shape for part, key in parts.items()}
         layout = layouts.layout_of(parts, {key: len(shapes[part]) for part, key in parts.items()})
-        if layout:
-            found[name] = (layout, shapes)
+        # Lengths alone are those of a DoRA whose other parts have been renamed. Source: SimpleTuner's ComfyUI format for SD.
+        if layout or DORA in parts:
+            found[name] = (layout or DORA, shapes)
     return found
 
 
 def _algorithm(found: Mapping[str, tuple[str, Shapes]]) -> str:
     """The algorithm that most modules are of, told finer for LoRAs: with convolutions, or with lengths of its own."""
-    counted = Counter(layout for layout, _ in found.values() if layout != BESIDE)
+    counted = Counter(layout for layout, _ in found.values() if layout not in (BESIDE, DORA))
     algorithm = counted.most_common(1)[0][0] if counted else "full"
     if algorithm in ("oft_r", "oft_pieces"):
         return "oft"

@@ -1,0 +1,399 @@
+"""Every LoRA, ControlNet, VAE, text encoder and embedding is known for what it is, and never taken for what it is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.core import recorded_headers, recorded_networks
+from tests.core.header_folding import unfold
+from tests.core.test_detection import recorded
+from trainer_core import catalog, header
+from trainer_core.detection import Detection, bases, detect, others, parts
+from trainer_core.families import load_families
+from trainer_core.header import Header, TensorInfo
+from trainer_core.text import printable
+
+FOLDER = Path(__file__).parents[1] / "data" / "roles"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+LORAS = [name for name in NAMES if name.startswith("lora-")]
+# Layers that two families have alike, where no metadata decides: what the evidence names instead.
+UNDECIDED = {
+    "lora-peft-flux": "FLUX.1 or Chroma", "lora-peft-chroma": "FLUX.1 or Chroma", "lora-kohya-chroma": "FLUX.1 or Chroma",
+    "lora-lycoris-flux-boft": "FLUX.1 or Chroma", "lora-lycoris-flux-ia3": "FLUX.1 or",
+    "lora-peft-pixart-alpha": "PixArt or Sana", "lora-peft-pixart-sigma": "PixArt or Sana", "lora-peft-sana-600m": "PixArt or Sana",
+    "lora-kohya-sd15-oft": "Stable Diffusion 1.5 or Stable Diffusion 2", "lora-kohya-flux-text": "Stable Diffusion XL or",
+}  # fmt: skip
+# Seldom trained and alike: taken for the usual family, which the evidence says, unless the metadata names them.
+SELDOM = {"lora-peft-kolors": "sdxl", "lora-peft-cosmos-predict2": "anima", "lora-peft-sana-video": "sana"}
+
+
+@functools.cache
+def load(name: str) -> dict[str, Any]:
+    """A recorded header of this folder."""
+    return json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+
+
+def role(name: str, **metadata: str) -> Header:
+    """A recorded header of this folder, with metadata."""
+    return made(sized(name), **metadata)
+
+
+def sized(name: str) -> dict[str, TensorInfo]:
+    """The tensors of a recorded header."""
+    return dict(_sized(name))
+
+
+@functools.cache
+def _sized(name: str) -> Mapping[str, TensorInfo]:
+    found = {}
+    for key, text in unfold(load(name)["tensors"]):
+        dtype, _, shape = text.partition(" ")
+        found[key] = TensorInfo(dtype, tuple(int(size) for size in shape.split("x") if size))
+    return found
+
+
+def made(tensors: Mapping[str, TensorInfo], name: str = "x.safetensors", **metadata: str) -> Header:
+    """A header of these tensors."""
+    return Header(
+        Path(name), tensors, {key.replace("__", "."): value for key, value in metadata.items()}, "safetensors"
+    )
+
+
+def of(shapes: Mapping[str, tuple[int, ...]], **metadata: str) -> Detection:
+    """What a file of these sizes is."""
+    return detect(made({key: TensorInfo("F16", shape) for key, shape in shapes.items()}, **metadata))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_record_is_known_for_what_it_is(name: str) -> None:
+    wanted = load(name)
+    found = detect(role(name))
+    assert (found.role, found.family) == (wanted["role"], None)
+    assert found.variant == wanted.get("kind", "")
+    assert found.rank == wanted.get("rank")
+    assert set(found.rejected) == set(load_families())
+    assert found.evidence
+    assert all(text == printable(text) for text in found.evidence)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "base" in load(name)])
+def test_what_it_was_made_for(name: str) -> None:
+    wanted = load(name)["base"]
+    found = detect(role(name))
+    said = " ".join(found.evidence)
+    if name in UNDECIDED:
+        assert (found.base_family, UNDECIDED[name] in said) == (None, True), said
+    elif name in SELDOM:
+        assert (found.base_family, "seldom trained" in said) == (SELDOM[name], True)
+    elif wanted in bases.load():
+        assert found.base_family == (wanted if wanted in load_families() else None)
+        assert bases.load()[wanted].title in said
+    else:
+        assert found.base_family is None, "a family that is not in the table must not be taken for another"
+
+
+@pytest.mark.parametrize("family", sorted(set(load_families()) & set(bases.load())))
+def test_every_family_with_layers_has_a_lora_of_a_real_class(family: str) -> None:
+    assert any(load(name)["base"] == family for name in LORAS)
+
+
+def test_metadata_decides_between_families_whose_layers_are_alike() -> None:
+    for said, family in (("flux-1-dev/lora", "flux"), ("chroma/lora", "chroma"), ("flux-dev/lora", "flux")):
+        found = detect(role("lora-peft-flux", modelspec__architecture=said))
+        assert found.base_family == family
+        assert f"its metadata says so: modelspec.architecture {said}" in " ".join(found.evidence)
+    for name, said in (("lora-peft-kolors", "kolors"), ("lora-kohya-flux-text", "flux1")):
+        assert said.startswith(detect(role(name, ss_base_model_version=said)).base_family or "nothing")
+
+
+def test_layers_outrank_metadata_that_contradicts_them() -> None:
+    found = detect(role("lora-peft-sd15", modelspec__architecture="stable-diffusion-xl-v1-base/lora"))
+    assert found.base_family == "sd15"
+    assert "but layers outrank it" in found.evidence[-1]
+    unknown = detect(role("lora-peft-ideogram4", ss_base_model_version="flux1"))
+    assert unknown.base_family is None
+
+
+Rename = Callable[[str], str]
+# The names that programs give the layers of diffusers. Source: ai-toolkit and OneTrainer, from memory of their code.
+SPELLINGS: Mapping[str, Rename] = {
+    "PEFT": lambda key: f"base_model.model.{key.removeprefix('transformer.')}",
+    "ai-toolkit or ComfyUI": lambda key: key.replace("transformer.", "diffusion_model.", 1),
+    "OneTrainer": lambda key: _flat(key, "lora_transformer_"),
+    "kohya": lambda key: _flat(key, "lora_unet_"),
+    "LyCORIS": lambda key: _flat(key, "lycoris_"),
+}
+
+
+def _flat(key: str, prefix: str) -> str:
+    module, _, ending = key.removeprefix("transformer.").rpartition(".lora_")
+    return f"{prefix}{module.replace('.', '_')}.lora_{ending.replace('A', 'down').replace('B', 'up')}"
+
+
+@pytest.mark.parametrize("writer", SPELLINGS)
+@pytest.mark.parametrize("name", ["lora-peft-flux-all", "lora-peft-qwen-image-all", "lora-peft-hidream"])
+def test_the_program_that_named_the_layers_does_not_matter(name: str, writer: str) -> None:
+    tensors = {SPELLINGS[writer](key): info for key, info in sized(name).items()}
+    found = detect(made(tensors))
+    assert (found.base_family, found.variant, found.rank) == (load(name)["base"], "lora", 8)
+    assert f"named as {writer} does" in found.evidence[1]
+
+
+@pytest.mark.parametrize("ending", ["_lora.%s.weight", ".lora.%s.weight", ".lora_linear_layer.%s.weight"])
+def test_the_oldest_loras_of_diffusers(ending: str) -> None:
+    renamed = {}
+    for key, info in sized("lora-peft-sd15").items():
+        module, _, side = key.removesuffix(".weight").rpartition(".lora_")
+        place, _, leaf = module.rpartition(".")
+        renamed[f"{place}.processor.{leaf}{ending % ('down' if side == 'A' else 'up')}"] = info
+    found = detect(made(renamed))
+    assert (found.role, found.base_family, found.rank) == ("lora", "sd15", 8)
+
+
+@pytest.mark.parametrize("name", recorded_networks.NAMES)
+def test_every_recorded_network_has_its_algorithm(name: str, tmp_path: Path) -> None:
+    kind = name.partition("-")[2].partition("-")[0].partition("_")[0]
+    found = detect(header.read(recorded_networks.write(name, tmp_path)))
+    # What is saved as a plain LoRA cannot be told from one, but for its convolutions.
+    wanted = ("lora", "locon") if kind in ("lora", "locon", "dylora") else (kind,)
+    assert (found.role, found.variant in wanted) == ("lora", True), found.variant
+
+
+def test_convolutions_make_a_lora_a_locon() -> None:
+    assert detect(role("lora-lycoris-sd15-locon")).variant == "locon"
+    assert detect(role("lora-kohya-sd15")).variant == "lora"
+
+
+class TestAlpha:
+    def test_of_kohya_and_of_diffusers(self) -> None:
+        assert detect(role("lora-kohya-sd15", ss_network_alpha="4.0")).alpha == 4
+        noted = json.dumps({"transformer.r": 8, "transformer.lora_alpha": 16})
+        assert detect(role("lora-peft-flux", lora_adapter_metadata=noted)).alpha == 16
+
+    @pytest.mark.parametrize("noted", ["[" * 5000, "[1]", "{", '{"lora_alpha": "nan"}', '{"lora_alpha": [1]}'])
+    def test_wild_metadata_is_no_alpha(self, noted: str) -> None:
+        assert detect(role("lora-peft-flux", lora_adapter_metadata=noted)).alpha is None
+
+
+class TestStrayKeys:
+    def test_a_checkpoint_with_a_few_keys_of_a_lora_stays_a_checkpoint(self) -> None:
+        base = recorded("sdxl")
+        stray = dict(list(sized("lora-kohya-sdxl").items())[:6])
+        found = detect(dataclasses.replace(base, tensors={**base.tensors, **stray}))
+        assert (found.family, found.role) == ("sdxl", "checkpoint")
+
+    def test_a_lora_may_bring_embeddings_and_strangers(self) -> None:
+        tensors = sized("lora-kohya-sd15") | {"bundle_emb.cat.string_to_param.*": TensorInfo("F16", (2, 768))}
+        found = detect(made(tensors | {"note": TensorInfo("F16", (1,))}))
+        assert (found.role, found.base_family) == ("lora", "sd15")
+        assert "brings embeddings along" in found.evidence
+
+    def test_a_lora_of_two_families_is_of_none(self) -> None:
+        assert detect(made(sized("lora-peft-sd15") | sized("lora-peft-sdxl"))).base_family is None
+
+
+class TestParts:
+    @pytest.mark.parametrize(
+        "name", [name for name in recorded_headers.NAMES if name.startswith(("vae-", "t5xxl", "clip-", "byt5", "gemma2-2b", "qwen25-vl-7b", "qwen3-06b"))]
+    )  # fmt: skip
+    def test_the_files_of_sd_scripts(self, name: str) -> None:
+        kinds = {"vae-sd": "vae_sd", "vae-flux": "vae_16ch", "vae-qwen-image-diffusers": "vae_qwen_image"}
+        assert detect(recorded(name)).variant == kinds.get(name, name.replace("-", "_"))
+
+    @pytest.mark.parametrize("prefix", ["text_encoders.t5xxl.transformer.", "model.", "anything.at.all."])
+    def test_a_part_is_known_behind_any_prefix(self, prefix: str) -> None:
+        tensors = {prefix + key: info for key, info in recorded("t5xxl").tensors.items()}
+        assert {part.id for part in parts.held(made(tensors)).values()} == {"t5xxl"}
+
+    def test_no_two_kinds_fit_one_file(self) -> None:
+        for name in NAMES:
+            if load(name)["role"] in ("vae", "text_encoder"):
+                kinds = {part.id for part in parts.held(role(name)).values()}
+                assert kinds == ({load(name)["kind"]} - {""}), name
+
+    def test_what_a_checkpoint_holds_is_told_by_its_content(self) -> None:
+        bare = recorded("sd3-medium")
+        clip = {f"text_encoders.clip_l.transformer.{key}": info for key, info in recorded("clip-l").tensors.items()}
+        t5xxl = {f"text_encoders.t5xxl.transformer.{key}": info for key, info in recorded("t5xxl").tensors.items()}
+        vae = {f"first_stage_model.{key}": info for key, info in recorded("vae-flux").tensors.items()}
+        without = dataclasses.replace(bare, tensors={**bare.tensors, **clip, **vae})
+        assert set(detect(without).parts) == {"clip_l", "vae"}
+        whole = dataclasses.replace(bare, tensors={**without.tensors, **t5xxl})
+        assert set(detect(whole).parts) == {"clip_l", "vae", "t5xxl"}
+
+    def test_taesd_is_recognised_and_not_for_training(self) -> None:
+        found = detect(role("vae-taesd"))
+        assert (found.variant, "previews" in found.apart) == ("taesd", True)
+
+    def test_quantised_matrices_do_not_hide_a_text_encoder(self) -> None:
+        packed = {
+            key: TensorInfo("U8", (info.shape[0] * info.shape[1] // 2, 1)) if "DenseReluDense" in key or "SelfAttention.q" in key else info
+            for key, info in recorded("t5xxl").tensors.items()
+        }  # fmt: skip
+        assert detect(made(packed)).variant == "t5xxl"
+
+    def test_several_parts_in_one_file_are_named(self) -> None:
+        both = {f"a.{key}": info for key, info in recorded("t5xxl").tensors.items()}
+        both |= {f"b.{key}": info for key, info in recorded("clip-l").tensors.items()}
+        found = detect(made(both))
+        assert (found.role, found.variant) == ("text_encoder", "")
+        assert "CLIP ViT-L/14, T5 v1.1 XXL" in found.evidence[0]
+
+    @pytest.mark.parametrize("part", catalog.parts().values(), ids=lambda part: part.id)
+    def test_every_kind_is_recorded_or_says_that_it_is_not_proved(self, part: catalog.Part) -> None:
+        kinds = {load(name).get("kind") for name in NAMES}
+        first = {"gemma2_2b", "qwen25_vl_7b", "qwen3_06b", "vae_hunyuan_image", "clip_g"}
+        assert part.id in kinds | first
+        assert part.role in ("vae", "text_encoder")
+        assert all(source.repo.count("/") == 1 and source.file for source in part.sources)
+
+    def test_what_families_need_is_in_the_catalogue_and_can_be_had(self) -> None:
+        for family in load_families().values():
+            for kinds in family.parts.values():
+                for kind in kinds:
+                    assert kind in catalog.parts(), f"{family.id} names {kind}"
+
+
+def control_model() -> dict[str, TensorInfo]:
+    """A ControlNet in the LDM layout: half of SD1.5, and the layers that read the hint."""
+    start = "model.diffusion_model."
+    half = {
+        key.replace(start, "control_model."): info
+        for key, info in recorded("sd15").tensors.items()
+        if key.startswith((f"{start}input_blocks.", f"{start}middle_block.", f"{start}time_embed."))
+    }
+    return half | {"control_model.input_hint_block.0.weight": TensorInfo("F16", (16, 3, 3, 3))}
+
+
+class TestControlNets:
+    def test_ldm_layout(self) -> None:
+        found = detect(made(control_model()))
+        assert (found.role, found.base_family) == ("controlnet", "sd15")
+
+    def test_control_lora(self) -> None:
+        start = "input_blocks.4.1.transformer_blocks.0.attn2.to_k"
+        found = of({"lora_controlnet": (0,), f"{start}.up": (640, 128), f"{start}.down": (128, 2048)})
+        assert (found.role, found.base_family) == ("controlnet", "sdxl")
+
+    def test_never_a_model_of_its_family(self) -> None:
+        for name in NAMES:
+            if name.startswith("controlnet-"):
+                assert detect(role(name)).family is None
+
+
+class TestEmbeddings:
+    @pytest.mark.parametrize(
+        ("shapes", "base", "words"),
+        [
+            ({"emb_params": (4, 768)}, "sd15", "4 words of width 768"),
+            ({"string_to_param.*": (1, 768)}, "sd15", "1 word of width 768"),
+            ({"string_to_param.*": (3, 1024)}, "sd2", "3 words of width 1024"),
+            ({"clip_l": (8, 768), "clip_g": (8, 1280)}, "sdxl", "8 words of width 768 and 1280"),
+            ({"<cat-toy>": (768,)}, "sd15", "1 word of width 768"),
+            ({"clip_l": (2, 768)}, None, "2 words of width 768"),
+            ({"emb_params": (2, 1280)}, None, "2 words of width 1280"),
+        ],
+    )
+    def test_layouts(self, shapes: dict[str, tuple[int, ...]], base: str | None, words: str) -> None:
+        found = of(shapes)
+        assert (found.role, found.base_family) == ("embedding", base)
+        assert words in found.evidence[0]
+
+    def test_a_lone_width_of_clip_l_says_who_else_has_it(self) -> None:
+        assert "FLUX.1" in of({"emb_params": (1, 768)}).evidence[1]
+
+    @pytest.mark.parametrize(
+        "shapes", [{"weight": (4, 768)}, {"a.b": (4, 768)}, {"x": (3, 77)}, {"x": (4096, 768)}, {"x": ()}]
+    )
+    def test_no_other_small_file_is_one(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        assert of(shapes).role == "unknown"
+
+
+class TestOthers:
+    @pytest.mark.parametrize(
+        ("keys", "words"),
+        [
+            (["ip_adapter.1.to_k_ip.weight", "image_proj.proj.weight"], "an IP-Adapter"),
+            (
+                ["ip_adapter.0.to_q_lora.down.weight", "ip_adapter.0.to_q_lora.up.weight", "image_proj.a"],
+                "an IP-Adapter",
+            ),
+            (["model.0.weight", "model.1.sub.0.RDB1.conv1.0.weight"], "an ESRGAN upscaler"),
+            (["conv_first.weight", "body.0.rdb1.conv1.weight"], "a Real-ESRGAN upscaler"),
+            (["model.0.conv.weight", "model.1.conv.weight", "model.2.cv1.conv.weight"], "a YOLO detector"),
+            (["state.0.exp_avg", "state.0.exp_avg_sq"], "the state of an optimizer"),
+        ],
+    )
+    def test_named_with_a_reason(self, keys: list[str], words: str) -> None:
+        found = of(dict.fromkeys(keys, (64, 64)))
+        assert (found.role, words in found.evidence[0]) == ("unknown", True)
+        assert "not something that can be trained on" in found.evidence[0]
+
+    @pytest.mark.parametrize("name", ["other-t2i-adapter", "other-motion", "other-clip-vision"])
+    def test_recorded(self, name: str) -> None:
+        assert "not something that can be trained on" in detect(role(name)).evidence[0]
+
+    def test_none_of_them_takes_what_is_something_else(self) -> None:
+        assert all(others.named(role(name)) is None for name in NAMES if load(name)["role"] != "unknown")
+        assert all(others.named(recorded(name)) is None for name in recorded_headers.NAMES)
+
+
+def test_the_order_of_keys_never_matters() -> None:
+    for name in NAMES[::4]:
+        tensors = list(sized(name).items())
+        first = detect(made(dict(tensors)))
+        random.Random(name).shuffle(tensors)
+        again = detect(made(dict(tensors)))
+        assert (again.role, again.variant, again.base_family, again.rank) == (
+            first.role,
+            first.variant,
+            first.base_family,
+            first.rank,
+        )
+
+
+@given(st.sampled_from(LORAS), st.floats(0.02, 0.98), st.integers(0, 2**32), st.sampled_from([-1, 1, 7, 64]))
+@settings(deadline=None, max_examples=60)
+def test_part_of_a_lora_is_of_its_family_or_of_none(name: str, share: float, seed: int, more: int) -> None:
+    chance = random.Random(seed)
+    kept = {key: info for key, info in sized(name).items() if chance.random() < share}
+    found = detect(made(kept))
+    allowed = {load(name)["base"], SELDOM.get(name), None}
+    if load(name)["base"] in bases.load():
+        assert found.base_family in allowed
+    grown = {key: info._replace(shape=tuple(max(1, size + more) for size in info.shape)) for key, info in kept.items()}
+    assert detect(made(grown)).base_family is None or load(name)["kind"] in (
+        "oft",
+        "boft",
+        "ia3",
+        "glora",
+        "lokr",
+        "loha",
+        "full",
+    )
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["emb_params", "clip_l", "controlnet_blocks.0.weight", "lora_controlnet", "x.lora_A.weight", "x.lora_B.weight",
+            "lllite_unet_a.down.0.weight", "decoder.conv_in.weight", "embed_tokens.weight", "x.hada_w1_a", "x.lokr_w1", "x.oft_blocks", "a.down"]),
+        st.lists(st.integers(0, 2**40), max_size=5), max_size=6),
+    st.dictionaries(st.sampled_from(["modelspec.architecture", "ss_base_model_version", "lora_adapter_metadata"]), st.text(max_size=9), max_size=3),
+)  # fmt: skip
+@settings(deadline=None, max_examples=80)
+def test_wild_headers_never_crash(shapes: dict[str, list[int]], metadata: dict[str, str]) -> None:
+    tensors = {key: TensorInfo("F16", tuple(shape)) for key, shape in shapes.items()}
+    found = detect(Header(Path("x"), tensors, metadata, "safetensors"))
+    assert found.evidence
+    assert all(text == printable(text) for text in found.evidence)
+    assert found.role in ("embedding", "unknown", "lora", "controlnet")
