@@ -280,7 +280,7 @@ def plan(**changed):
 def test_a_run_becomes_a_profile_without_what_is_ones_own(run, pictures):
     job = plan(**{"sampling.negative_prompt": f"{SECRET} /home/elena/x", "optimizer.learning_rate": 1.0})
     job = job.model_copy(update={"optimizer": job.optimizer.model_copy(update={"name": "Prodigy"})})
-    made = Run.prepare(job, registry.get("rehearsal"), pictures, profile="sdxl-style")
+    made = Run.prepare(job, registry.get("rehearsal"), pictures, chosen={"profile": "sdxl-style"})
     code, output = run("export", "--from-run", made.directory.path, "--id", "for-you", "--title", "For you")
     assert code == 0
     for word in ("elena", "ohwx", "Ohwx", SECRET, "/home", "ip_noise_gamma", "fp16"):
