@@ -118,15 +118,20 @@ def test_lycoris_networks_and_a_dataset_without_tables(tmp_path):
         "ss_resolution": "(1024, 768)",
         "ss_dataset_dirs": json.dumps({"10_a": {"n_repeats": 10, "img_count": 20}}),
         "ss_optimizer": "prodigyopt.prodigy.Prodigy(d_coef=2.0,use_bias_correction=True,decouple=True)",
+        "ss_min_snr_gamma": "5.0",
+        "ss_text_encoder_lr": "5e-05",
     }
-    found = out_of(lora(tmp_path, "lora-lycoris-flux-lokr", **told)).profile
+    draft = out_of(lora(tmp_path, "lora-lycoris-flux-lokr", **told))
+    found = draft.profile
     assert found.family == "flux"
     assert found.settings["network.algorithm"] == "lokr"
     assert (found.settings["network.factor"], found.settings["network.full_matrix"]) == (8, True)
     assert (found.settings["optimizer.name"], found.settings["optimizer.d_coef"]) == ("Prodigy", 2.0)
     assert found.settings["optimizer.bias_correction"] is True
     assert (found.settings["dataset.resolution"], found.settings["dataset.repeats"]) == (887, 10)
-    assert "schedule.noise_offset" not in found.unknown, "flow models have none"
+    assert not {"schedule.noise_offset", "schedule.min_snr_gamma"} & {*found.unknown, *found.settings}
+    assert "Min-SNR gamma was left out: a flow model is trained without it." in draft.notes
+    assert "optimizer.text_encoder_learning_rate" not in found.settings, "it was not trained"
 
 
 OTHERS = {

@@ -133,7 +133,8 @@ def test_from_the_hub_by_file_and_by_repository_alone(server, monkeypatch):
     server.put("/org/recipes/resolve/main/sdxl/mine.toml", BODY)
     listing = {"siblings": [{"rfilename": "README.md"}, {"rfilename": "sdxl/mine.toml"}]}
     server.put("/api/models/org/recipes", json.dumps(listing).encode())
-    for text in ("hub:org/recipes/sdxl/mine.toml", "hub:org/recipes", "hub:org/recipes/sdxl", "org/recipes"):
+    page = f"{server.url}/org/recipes/blob/main/sdxl/mine.toml"
+    for text in ("hub:org/recipes/sdxl/mine.toml", "hub:org/recipes", "hub:org/recipes/sdxl", "org/recipes", page):
         assert take(text).profile.id == "mine", text
     listing["siblings"].append({"rfilename": "sdxl/\u202eevil.toml"})
     server.put("/api/models/org/recipes", json.dumps(listing).encode())
@@ -210,8 +211,9 @@ def test_a_server_that_is_not_there(home):
         take("http://127.0.0.1:9/mine.toml")
     with pytest.raises(DownloadError, match="not kept there"):
         take("civitai:123")
-    with pytest.raises(ProfileError, match="cannot be read"):
-        take("nowhere.toml")
+    for path in ("nowhere.toml", "org/nowhere.toml", "./~/nowhere.toml"):
+        with pytest.raises(ProfileError, match="cannot be read"):
+            take(path)
 
 
 # Looking at them

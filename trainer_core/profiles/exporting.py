@@ -49,7 +49,11 @@ def from_plan(plan: Mapping[str, Any], *, title: str, wanted_id: str, use: str =
             continue
         if isinstance(value, str):
             value = _without_trigger(value, trigger)
-            if bad_text(value) or _PATH_LIKE.search(value) or (path in PROMPTS and trigger and trigger in value):
+            if (
+                bad_text(value)
+                or _PATH_LIKE.search(value)
+                or (path in PROMPTS and trigger and trigger.lower() in value.lower().replace("{trigger}", ""))
+            ):
                 notes.append(f"{setting.title} was left out: it holds what only you should have.")
                 continue
         settings[path] = value

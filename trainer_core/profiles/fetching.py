@@ -63,7 +63,9 @@ def _fetched(text: str, patience: Patience | None) -> tuple[bytes, str, str]:
     if text.lower().startswith(HUB):
         text = f"hf:{text[len(HUB) :]}"
     path = places.typed(text)
-    link = None if text.lower().endswith(".toml") and places.is_there(path) else links.parse(text)
+    # What ends as a file of ours and names no site is a path, be it there or not.
+    is_path = text.lower().endswith(".toml") and (places.is_there(path) or ":" not in text)
+    link = None if is_path else links.parse(text)
     if link is None:
         return read(path), path.name, str(path)
     if link.site == "civitai":

@@ -57,8 +57,9 @@ def from_lora(header: Header, detection: Detection, *, wanted_id: str = "", fami
         raise ProfileError(message, f"Say it with --family; known: {', '.join(load_families())}.")
     writer, found = _told(header)
     found = [*_from_tensors(header, detection), *found]
-    settings, reasons, notes = _checked(found)
     is_flow = load_families()[family].prediction == "flow"
+    settings, reasons, notes = _checked(found)
+    _drop_unread(settings, reasons, notes, is_flow=is_flow)
     wanted = (*WANTED, *(() if is_flow else NOISE))
     unknown = tuple(path for path in wanted if path not in settings)
     stem = _plain_title(header.path.stem)
@@ -118,7 +119,7 @@ def _checked(found: Iterable[Found]) -> tuple[dict[str, Any], dict[str, str], li
             notes.append(f"{printable(basis, 60)} was left out: {printable(sentence, 200)}")
         else:
             settings[path], reasons[path] = taken, f"As {printable(basis, 60)} has it [{SOURCE}]."
-    return _read_by_choice(settings, reasons, notes)
+    return settings, reasons, notes
 
 
 def _taken(path: str, value: Any) -> tuple[Any, str]:
@@ -129,10 +130,11 @@ def _taken(path: str, value: Any) -> tuple[Any, str]:
     return fields.check(path, value)
 
 
-def _read_by_choice(
-    settings: dict[str, Any], reasons: dict[str, str], notes: list[str]
-) -> tuple[dict[str, Any], dict[str, str], list[str]]:
-    """Without what the chosen optimizer, schedule or kind of network does not read."""
+def _drop_unread(settings: dict[str, Any], reasons: dict[str, str], notes: list[str], *, is_flow: bool) -> None:
+    """Takes out what the training that the file tells of did not read, whatever the program wrote down."""
+    unread = {path: "a flow model is trained without it" for path in NOISE if is_flow}
+    if not settings.get("network.train_text_encoder"):
+        unread["optimizer.text_encoder_learning_rate"] = "the text encoder was not trained"
     for section, chooser, entries in (
         ("network", "network.algorithm", catalog.algorithms()),
         ("optimizer", "optimizer.name", catalog.optimizers()),
@@ -141,10 +143,10 @@ def _read_by_choice(
         every = {f"{section}.{name}" for entry in entries.values() for name in entry.settings}
         entry = entries.get(str(settings.get(chooser, fields.all_fields()[chooser].default)))
         read = {f"{section}.{name}" for name in entry.settings} if entry else set()
-        for path in sorted((every - read) & settings.keys()):
-            del settings[path], reasons[path]
-            notes.append(f"{fields.all_fields()[path].title} was left out: what the file names does not read it.")
-    return settings, reasons, notes
+        unread |= dict.fromkeys(every - read, "what the file names does not read it")
+    for path in sorted(unread.keys() & settings.keys()):
+        del settings[path], reasons[path]
+        notes.append(f"{fields.all_fields()[path].title} was left out: {unread[path]}.")
 
 
 def _prediction(header: Header, *, is_flow: bool) -> str:
