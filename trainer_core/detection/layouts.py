@@ -38,7 +38,7 @@ class Layout:
     start: str = ""
     has_rank: bool = False
 
-    @property
+    @functools.cached_property
     def parts(self) -> frozenset[str]:
         """Every part that makes a module one of this layout."""
         pieces = {piece for term in self.terms for factor in term for form in forms(factor) for piece in form}
