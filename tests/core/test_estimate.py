@@ -122,6 +122,44 @@ def test_the_result_is_as_large_as_real_ones():
     assert of("sdxl", network__rank=4).lora_mib == pytest.approx(21.6e6 / 2**20, rel=0.02)
 
 
+def test_a_trained_weight_costs_its_bytes_its_gradient_and_the_optimizers():
+    """Of each number in GiB of the U-Net: 4 + 4 + 8 in 32 bits, 2 + 2 + 4 in 16, where moments have the format of the weights."""
+    from trainer_core.estimate import memory
+    from trainer_core.estimate.job import Job
+
+    def kept(**values: Any) -> float:
+        job = Job.of(plan("sd15", model__method="full", **values), facts(), KOHYA)
+        beside = sum(job.encoder_bytes(name) for name in job.model.encoders)
+        training = next(phase for phase in memory.phases(job) if phase.name == "training")
+        return (training.kept - beside) / job.model.parameters
+
+    assert kept() == pytest.approx(16)
+    assert kept(memory__half_weights=True) == pytest.approx(8)
+    assert kept(optimizer__name="AdamW8bit", memory__half_weights=True) == pytest.approx(2 + 2 + 2.06)
+    assert kept(memory__gradient_checkpointing=False) == pytest.approx(16 + 2), (
+        "the copies that are computed with are kept"
+    )
+
+
+def test_a_trained_weight_is_passed_once_more_than_a_frozen_one():
+    """Forward and back, the gradient of a trained weight, and forward again with checkpointing."""
+    from trainer_core.estimate import duration
+    from trainer_core.estimate.job import Job
+
+    def passes(**values: Any) -> float:
+        job = Job.of(plan("sdxl", memory__cache_text_encoder=True, **values), facts(), KOHYA)
+        return duration.step_operations(job) / job.model.forward_operations(job.plan.dataset.resolution)
+
+    kept = {"memory__gradient_checkpointing": False}
+    assert [passes(**kept), passes(), passes(model__method="full", **kept), passes(model__method="full")] == [
+        2,
+        3,
+        3,
+        4,
+    ]
+    assert passes(schedule__batch_size=2, schedule__gradient_accumulation=3) == 18
+
+
 def test_what_was_counted_on_this_machine_outranks_the_catalogue():
     tried = {"kohya": {"Prodigy": {"ok": True, "state_bytes_per_parameter": 4.4}}}
     asked = plan(network__rank=256, optimizer__name="Prodigy")
