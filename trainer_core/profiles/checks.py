@@ -68,7 +68,7 @@ def _text(
     where = f"{above}.{key}" if above else key
     value = data.get(key, "")
     if not isinstance(value, str) or (is_required and not value.strip()):
-        raise refused(name, where, f"{key} is missing or is not text.")
+        raise refused(name, where, "this is missing, or is no text.")
     if len(value) > most:
         raise refused(name, where, f"the text is longer than {most} characters.")
     return value.strip()

@@ -144,7 +144,7 @@ def _check_values(name: str, data: dict[str, Any]) -> None:
             continue
         count += len(value)
         if count > MOST_VALUES:
-            raise refused(name, key, f"there are more than {MOST_VALUES} values in it: that is no profile.")
+            raise refused(name, key, f"holds more than {MOST_VALUES} values: that is no profile.")
         if isinstance(value, list):
             left += [(key, each, depth + 1) for each in value]
             continue
