@@ -51,6 +51,11 @@ KOLORS = {
 HIDREAM = {
     "patch_size": 2, "in_channels": 16, "caption_channels": [4096, 4096], "llama_layers": [*range(32), *[31] * 16],
 }  # fmt: skip
+SDXL = {key: value for key, value in KOLORS.items() if not key.startswith("encoder_hid")} | {
+    "projection_class_embeddings_input_dim": 2816
+}
+SD2 = {"cross_attention_dim": 1024, "attention_head_dim": [5, 10, 20, 20], "use_linear_projection": True}
+CHANNELS = "channels by which diffusers tells it (loaders/single_file_utils.py)"
 SD35 = "sizes of diffusers' own converter, to which the recorded original of sd-scripts leads"
 KLEIN = "blocks as SimpleTuner counts them (helpers/models/flux2/model.py), widths as in ComfyUI's model_detection.py"
 ROWS = (
@@ -58,6 +63,15 @@ ROWS = (
         {**SD3, "pos_embed_max_size": 384, "qk_norm": "rms_norm", "dual_attention_layers": tuple(range(13))}, SD35, "3.5-medium"),
     Row("sd35-large", "sd3", "StableDiffusion3Pipeline",
         {**SD3, "num_layers": 38, "num_attention_heads": 38, "caption_projection_dim": 2432, "qk_norm": "rms_norm"}, SD35, "3.5-large"),
+    Row("flux-fill", "flux", "FluxFillPipeline", {"in_channels": 384, "out_channels": 64, "guidance_embeds": True}, CHANNELS, "fill"),
+    Row("flux-control", "flux", "FluxControlPipeline", {"in_channels": 128, "out_channels": 64, "guidance_embeds": True}, CHANNELS, "control"),
+    Row("flux-kontext", "flux", "FluxKontextPipeline", {"guidance_embeds": True}, "the sizes of dev", "kontext"),
+    Row("sd15-inpainting-unet", "sd15", "StableDiffusionInpaintPipeline", {"cross_attention_dim": 768, "in_channels": 9}, CHANNELS, "inpainting"),
+    Row("sd15-pix2pix", "sd15", "StableDiffusionInstructPix2PixPipeline", {"cross_attention_dim": 768, "in_channels": 8}, CHANNELS, "instruct_pix2pix"),
+    Row("sd2-inpainting", "sd2", "StableDiffusionInpaintPipeline", {**SD2, "in_channels": 9}, CHANNELS, "inpainting"),
+    Row("sd2-depth", "sd2", "StableDiffusionDepth2ImgPipeline", {**SD2, "in_channels": 5}, INFERRED, "depth"),
+    Row("sdxl-inpainting-unet", "sdxl", "StableDiffusionXLInpaintPipeline", {**SDXL, "in_channels": 9}, CHANNELS, "inpainting"),
+    Row("sdxl-pix2pix", "sdxl", "StableDiffusionXLInstructPix2PixPipeline", {**SDXL, "in_channels": 8}, CHANNELS, "instruct_pix2pix"),
     Row("flux2-dev", "flux2", "Flux2Pipeline", variant="dev"),
     Row("flux2-klein-9b", "flux2", "Flux2KleinPipeline",
         {"num_layers": 8, "num_single_layers": 24, "num_attention_heads": 32, "joint_attention_dim": 12288, "guidance_embeds": False},
