@@ -52,9 +52,14 @@ def detect(header: Header) -> Detection | None:
 def _modules(header: Header) -> dict[str, tuple[str, Shapes]]:
     """The modules of networks in a header, with the layout of each and the sizes of its parts."""
     found: dict[str, tuple[str, Shapes]] = {}
+    asked: dict[tuple[tuple[str, int], ...], str | None] = {}
     for name, parts in layouts.modules(header.tensors).items():
         shapes = {part: header.tensors[key].shape for part, key in parts.items()}
-        layout = layouts.layout_of(parts, {key: len(shapes[part]) for part, key in parts.items()})
+        # Hundreds of modules have the same parts: each combination is asked for once.
+        kind = tuple([(part, len(shape)) for part, shape in shapes.items()])
+        if kind not in asked:
+            asked[kind] = layouts.layout_of(parts, {key: len(shapes[part]) for part, key in parts.items()})
+        layout = asked[kind]
         # Lengths alone are those of a DoRA whose other parts have been renamed. Source: SimpleTuner's ComfyUI format for SD.
         if layout or DORA in parts:
             found[name] = (layout or DORA, shapes)
