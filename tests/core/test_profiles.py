@@ -6,8 +6,10 @@ import pytest
 
 from tests.backends import engine_plans
 from trainer_core import policies, profiles, registry
+from trainer_core.detection import guess
 from trainer_core.families import load_families
 from trainer_core.problems import blocking
+from trainer_core.profiles.shelf import plain_lineage
 
 SHIPPED = sorted(profiles.shipped_folder().glob("*/*.toml"))
 USES = {"character", "style", "concept", "photorealism", "anime"}
@@ -113,13 +115,29 @@ def test_profiles_that_go_with_a_policy_name_one_that_there_is():
     assert set(named.values()) <= set(policies.shipped())
 
 
-def test_profiles_of_a_models_lineage_come_first_and_finetuning_last():
-    ids = [profile.id for profile in profiles.for_family("sdxl", "noobai", "v_prediction")]
-    assert {each.rpartition("-")[0] for each in ids[:5]} == {"noobai-vpred"}
+@pytest.mark.parametrize(
+    ("guessed", "prediction", "group"),
+    [
+        ("noobai", "v_prediction", "noobai-vpred"),
+        ("noobai_vpred", "", "noobai-vpred"),
+        ("noobai", "epsilon", "noobai"),
+        ("pony", "epsilon", "pony"),
+        ("illustrious", "", "illustrious"),
+        ("sdxl_base", "epsilon", "sdxl"),
+    ],
+)
+def test_profiles_of_what_a_model_is_guessed_to_be_come_first_and_finetuning_last(guessed, prediction, group):
+    ids = [profile.id for profile in profiles.for_family("sdxl", guessed, prediction)]
+    assert {each.rpartition("-")[0] for each in ids[:5]} == {group}
     assert ids[-1] == "sdxl-finetune"
     plain = [profile.id for profile in profiles.for_family("sdxl")]
     assert {each.rpartition("-")[0] for each in plain[:5]} == {"sdxl"}
     assert sorted(plain) == sorted(ids)
+
+
+def test_every_lineage_is_one_that_a_model_can_be_guessed_to_be():
+    known = {plain_lineage(each) for each in guess.load()}
+    assert {profile.lineage for profile in profiles.shipped().values()} - {""} <= known
 
 
 def test_a_difference_names_what_is_set_changed_and_dropped():

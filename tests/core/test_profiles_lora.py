@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.backends import engine_plans
 from tests.core import recorded_headers
-from trainer_core import detection, header, places, profiles
+from trainer_core import detection, header, places, profiles, registry
 from trainer_core.cli import easel
 from trainer_core.errors import ProfileError
+from trainer_core.problems import blocking
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +113,15 @@ def test_a_lora_of_kohya_tells_how_it_was_trained(tmp_path):
         assert word not in text
 
 
+def test_what_a_lora_tells_can_be_trained_again(tmp_path):
+    profile = out_of(lora(tmp_path, **KOHYA)).profile
+    kohya = registry.get("kohya")
+    values = {path.replace(".", "__"): value for path, value in profile.settings.items()}
+    found = engine_plans.problems(kohya, engine_plans.plan("sd15", **values))
+    assert not [each.message for each in blocking(found) if each.path not in ("model.path", "dataset.path")]
+    assert not [each.message for each in found if "no effect" in each.message]
+
+
 def test_lycoris_networks_and_a_dataset_without_tables(tmp_path):
     told = {
         "ss_network_module": "lycoris.kohya",
@@ -192,6 +203,14 @@ def test_loras_of_other_programs_tell_what_they_can_and_the_rest_is_marked(write
     assert not set(profile.unknown) & set(profile.settings)
     assert "dataset.repeats" in profile.unknown
     assert "elena" not in profiles.dumps(profile)
+
+
+def test_what_the_base_model_is_guessed_to_be_becomes_the_lineage_and_is_said(tmp_path):
+    draft = out_of(lora(tmp_path, "lora-kohya-sdxl", **{**KOHYA, "ss_sd_model_name": "ponyDiffusionV6XL.safetensors"}))
+    assert (draft.profile.family, draft.profile.lineage) == ("sdxl", "pony")
+    assert any("is a guess" in note for note in draft.notes)
+    own_name = out_of(lora(tmp_path, "lora-kohya-sdxl", called="pony.safetensors", **KOHYA))
+    assert own_name.profile.lineage == ""
 
 
 HOSTILE = {

@@ -14,7 +14,7 @@ from trainer_core.errors import ProfileError
 from trainer_core.families import load_families
 from trainer_core.header import Header
 from trainer_core.plan import fields
-from trainer_core.profiles import lora_kohya, lora_others
+from trainer_core.profiles import lora_kohya, lora_others, shelf
 from trainer_core.profiles.exporting import Draft, checked, plain_id
 from trainer_core.profiles.lora_values import Found
 from trainer_core.profiles.profile import JOB_FIELDS, Profile, Reference
@@ -38,6 +38,8 @@ WANTED = (
 """What a training is known by: those that a file does not tell are marked as unknown."""
 NOISE = ("schedule.min_snr_gamma", "schedule.noise_offset")
 SOURCE = "lora"
+OF_ITS_BASE = ("kohya metadata", "hash")
+"""The grounds of a guess that speak of the model a LoRA was trained on."""
 
 
 def from_lora(header: Header, detection: Detection, *, wanted_id: str = "", family: str = "") -> Draft:
@@ -73,9 +75,14 @@ def from_lora(header: Header, detection: Detection, *, wanted_id: str = "", fami
         sources=(Reference(SOURCE, f"The header of {stem}", notes=f"written by {writer}"),),
         settings=settings,
         reasons=reasons,
+        lineage=_lineage(detection),
         prediction=_prediction(header, is_flow=is_flow),
         unknown=unknown,
     )
+    if profile.lineage and detection.guess:
+        notes.append(
+            f"That it was made for {detection.guess.title} is a guess: {printable(detection.guess.evidence, 200)}."
+        )
     titles = ", ".join(fields.all_fields()[path].title for path in unknown)
     return Draft(checked(profile), (*notes, *((f"The file does not tell: {titles}.",) if unknown else ())))
 
@@ -147,6 +154,13 @@ def _drop_unread(settings: dict[str, Any], reasons: dict[str, str], notes: list[
     for path in sorted(unread.keys() & settings.keys()):
         del settings[path], reasons[path]
         notes.append(f"{fields.all_fields()[path].title} was left out: {unread[path]}.")
+
+
+def _lineage(detection: Detection) -> str:
+    """What its base model is guessed to be, by what was noted of that model; the LoRA's own name tells nothing of it."""
+    guess = detection.guess
+    found = shelf.plain_lineage(guess.id) if guess and guess.basis in OF_ITS_BASE else ""
+    return found if found in {profile.lineage for profile in shelf.shipped().values()} else ""
 
 
 def _prediction(header: Header, *, is_flow: bool) -> str:

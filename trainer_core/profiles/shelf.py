@@ -16,6 +16,9 @@ from trainer_core.profiles.reading import read, refused, tables
 from trainer_core.profiles.writing import dumps
 from trainer_core.text import printable
 
+V_PREDICTION = "_vpred"
+"""What the id of a guess ends with, where its models predict velocity. Source: detection/guesses.toml."""
+
 
 def load(path: Path) -> Profile:
     """The profile in a TOML file.
@@ -88,14 +91,21 @@ def known() -> Mapping[str, Profile]:
 def for_family(family: str | None, lineage: str = "", prediction: str = "") -> list[Profile]:
     """The profiles of a family: those for this lineage of it first, then the family's own, and finetuning last.
 
-    `lineage` is what a model is guessed to be made from ("pony"), `prediction` what it predicts.
+    `lineage` is the id of what a model is guessed to be ("pony", "noobai_vpred"), `prediction` what it predicts.
     """
+    made_of = plain_lineage(lineage)
+    predicts = "v_prediction" if made_of != lineage else prediction
 
     def order(profile: Profile) -> tuple[bool, bool, bool, str, str]:
-        is_near = bool(lineage) and profile.lineage == lineage and profile.prediction in ("", prediction)
+        is_near = bool(made_of) and profile.lineage == made_of and profile.prediction in ("", predicts)
         return profile.method != "lora", not is_near, bool(profile.lineage), profile.lineage, profile.title
 
     return sorted((profile for profile in known().values() if profile.family == family), key=order)
+
+
+def plain_lineage(guess: str) -> str:
+    """The lineage that the id of a guess stands for: what a model predicts is told apart from it."""
+    return guess.removesuffix(V_PREDICTION)
 
 
 def save(profile: Profile) -> Path:
