@@ -145,7 +145,7 @@ def _reasons(base: Base, fitting: list[Base], said: Mapping[str, str]) -> tuple[
         return (f"has the layers of {base.title}{alike}; its metadata says so: {said[base.id]}",)
     reasons = [f"has the layers of {base.title}"]
     if others:
-        reasons.append(f"the same layers, but seldom trained: {' and '.join(others)}")
+        reasons.append(f"could also be for what has the same layers but is seldom trained: {', '.join(others)}")
     reasons += [f"its metadata says otherwise ({text}), but layers outrank it" for text in said.values()]
     return tuple(reasons)
 

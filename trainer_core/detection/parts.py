@@ -70,7 +70,7 @@ def detect(header: Header) -> Detection | None:
     if len(kinds) == 1:
         part = next(iter(kinds.values()))
         root = next(iter(found))
-        evidence = [f"has the layers of {part.title}", *(_decoder(header, root))]
+        evidence = [f"has the layers of the {part.title}", *(_decoder(header, root))]
         return Detection(None, part.role, part.id, evidence=tuple(evidence), apart=part.apart)
     if kinds:
         names = ", ".join(sorted(part.title for part in kinds.values()))
