@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,9 @@ from trainer_core import (
     hardware,
     header,
     library,
+    origins,
     places,
+    policies,
     prefill,
     presets,
     profiles,
@@ -23,7 +26,7 @@ from trainer_core import (
 from trainer_core.backend import Backend, JobSpec
 from trainer_core.datasets import scan
 from trainer_core.datasets.stage import expected_captions
-from trainer_core.errors import DatasetError, EaselError, PlanError, ProfileError
+from trainer_core.errors import DatasetError, EaselError, PlanError, PolicyError, ProfileError
 from trainer_core.library import Library
 from trainer_core.plan import fields
 from trainer_core.plan.applies import Scope
@@ -53,6 +56,12 @@ class Workbench:
         """Whether a scan only reads picture headers; a start always reads every picture whole."""
         self.profile: profiles.Profile | None = None
         self.preset: presets.Preset | None = None
+        self.policy: policies.Policy | None = None
+        self.prefilled: policies.Prefilled | None = None
+        """What the policy sets for the job as it stands."""
+        self.adjusted: policies.Adjustment | None = None
+        """The last auto-adjust, until it is undone or another policy is chosen."""
+        self._card: dict[str, Any] = {}
         self.library: Library | None = None
         """Where the files beside a model are looked for; scanned when the first model needs some."""
         self.draft = Draft(Facts(_with_engines(machine or hardware.machine(places.home()))))
@@ -79,7 +88,9 @@ class Workbench:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Everything wrong with the job as it stands."""
-        return (*self._engine_problems(), *self._preset_problems(), *self.draft.problems(self.backend))
+        notes = self.prefilled.notes if self.prefilled else ()
+        own = (*self._engine_problems(), *self._preset_problems(), *self._profile_problems())
+        return (*own, *notes, *self.draft.problems(self.backend))
 
     def set(self, values: Mapping[str, Any]) -> None:
         """Takes values from the user, by dotted path, and reads the files they name."""
@@ -92,14 +103,17 @@ class Workbench:
 
         What is so by itself, and what follows from the files, is left to them.
         """
-        profile, preset = (str(run.directory.versions.get(name, "")) for name in ("profile", "preset"))
-        self.use_profile(profile if profile in profiles.shipped() else "")
+        profile, preset, policy = (
+            str(run.directory.versions.get(name, "")) for name in ("profile", "preset", "policy")
+        )
+        self.use_profile(profile if profile in profiles.known() else "")
         # TOML has no word for an empty setting: a plan leaves it out.
         empty = {path: None for path, setting in fields.all_fields().items() if setting.optional}
         asked = {**empty, **fields.flatten(run.directory.plan)}
         # What a preset sets depends on the family, which follows from the model.
         self.set({"model.path": asked.get("model.path", "")})
         self.use_preset(preset if preset in presets.shipped() else "")
+        self.use_policy(policy if policy in policies.shipped() else "")
         mine = {**self.draft.values, "native": {}}
         follows = ("model.family", "model.prediction")
         self.set(
@@ -118,16 +132,58 @@ class Workbench:
         Raises:
             ProfileError: there is no such profile, or the file is refused.
         """
-        shipped = profiles.shipped()
+        known = profiles.known()
+        followed = bool(self.profile and self.profile.policy)
         if not chosen:
             self.profile = None
-        elif chosen in shipped:
-            self.profile = shipped[chosen]
+        elif chosen in known:
+            self.profile = known[chosen]
         elif Path(chosen).suffix == ".toml":
             self.profile = profiles.load(places.typed(chosen))
         else:
-            raise ProfileError(f"There is no profile called {chosen!r:.80}.", f"Known: {', '.join(sorted(shipped))}.")
+            raise ProfileError(f"There is no profile called {chosen!r:.80}.", f"Known: {', '.join(sorted(known))}.")
         self.draft = self.draft.with_layer(Source.PROFILE, self.profile.settings if self.profile else {})
+        wanted = self.profile.policy if self.profile else ""
+        # A policy that was chosen by hand outlives a change to a profile that names none.
+        if wanted in policies.shipped() or followed:
+            self.use_policy(wanted if wanted in policies.shipped() else "")
+        self._prefill()
+
+    def use_policy(self, chosen: str) -> None:
+        """Has a prefill policy (by id) set what follows from the number of pictures; "" takes it away.
+
+        Raises:
+            PolicyError: there is no such policy.
+        """
+        self.policy = policies.get(chosen) if chosen else None
+        self.adjusted = None
+        self._prefill()
+
+    def auto_adjust(self) -> str:
+        """Clears the user's values where the policy decides, and returns what was set, why, and what was cleared.
+
+        Raises:
+            PolicyError: no policy is chosen.
+        """
+        if self.policy is None:
+            raise PolicyError(
+                "No policy is chosen, so there is nothing to adjust by.", "Choose one beside the profile."
+            )
+        self.adjusted = policies.adjust(self.policy, self.draft, self._card, os.environ)
+        self.draft = self.adjusted.draft
+        self._prefill()
+        return self.adjusted.message
+
+    def undo_adjust(self) -> None:
+        """Takes the last auto-adjust back: the user's values are as they were."""
+        if self.adjusted is not None:
+            self.draft = policies.undo(self.draft, self.adjusted)
+            self.adjusted = None
+            self._prefill()
+
+    def origin(self, path: str) -> origins.Origin:
+        """Where the value of a setting comes from, in words."""
+        return origins.origin(self.draft, path, self.profile, self.preset, self.prefilled)
 
     def use_preset(self, chosen: str) -> None:
         """Puts a memory preset (by id) over the profile and under the user's values; "" takes it away.
@@ -198,8 +254,11 @@ class Workbench:
             dataset,
             machine=self.facts.machine,
             folder=folder or places.runs(),
-            profile=self.profile.id if self.profile else "",
-            preset=self.preset.id if self.preset else "",
+            chosen={
+                "profile": self.profile.id if self.profile else "",
+                "preset": self.preset.id if self.preset else "",
+                "policy": self.policy.id if self.policy else "",
+            },
         )
 
     def _read_again(self, changed: Iterable[str]) -> None:
@@ -247,12 +306,28 @@ class Workbench:
         families = " and ".join(self.preset.families)
         return [Problem("", "warning", f"The preset {self.preset.id} is for {families}, not for {self.family}.")]
 
+    def _profile_problems(self) -> list[Problem]:
+        """Where the profile was made for other models of the family than this one."""
+        profile, found = self.profile, self.facts.detection
+        if profile is None or found is None or not self.family:
+            return []
+        predicts = self._text("model.prediction") or found.prediction or ""
+        if profile.family != self.family:
+            return [
+                Problem("", "warning", f"The profile {profile.title} is for {profile.family}, not for {self.family}.")
+            ]
+        if profile.prediction and predicts and profile.prediction != predicts:
+            message = f"The profile {profile.title} is for models that predict {profile.prediction}; this one predicts {predicts}."
+            return [Problem("", "warning", message)]
+        return []
+
     def _prefill(self) -> None:
         chosen = self.preset.values_for(self.family) if self.preset else {}
         scope = Scope.of(self.draft, self.backend)
         fitting = {path: value for path, value in chosen.items() if path not in ONE_ENGINES or scope.applies(path)}
-        values = {**prefill.values(self.facts), **self._parts_beside(scope), **fitting}
-        self.draft = self.draft.with_layer(Source.PREFILL, values)
+        self._card = {**prefill.values(self.facts), **self._parts_beside(scope), **fitting}
+        self.prefilled = policies.recompute(self.policy, self.draft, self._card, os.environ) if self.policy else None
+        self.draft = self.draft.with_layer(Source.PREFILL, policies.layered(self._card, self.prefilled))
 
     def _parts_beside(self, scope: Scope) -> dict[str, str]:
         """The files of the library that the model needs beside it, by their settings."""

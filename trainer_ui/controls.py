@@ -223,3 +223,4 @@ def show_settings(session: Session, controls: Iterable[SettingControl]) -> None:
         origin = "preset" if source is Source.PREFILL and path in from_preset else SOURCE_WORDS[source]
         origin = "found here" if source is Source.PREFILL and path in PART_PATHS else origin
         one.show(scope, source, origin, first.get(path))
+        hint(one.source, str(bench.origin(path)))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core import places
 from trainer_core.errors import PlanError
+from trainer_core.estimate import past_runs
+from trainer_core.outlook import Outlook, outlook
 from trainer_core.plan.applies import Scope
 from trainer_core.problems import Problem, blocking
 from trainer_core.runs.run import FINAL_STATES, Run, list_runs
@@ -16,6 +18,7 @@ from trainer_ui.boundary import attempt
 
 if TYPE_CHECKING:
     from trainer_core.backend import Backend
+    from trainer_core.estimate import Past
     from trainer_core.workbench import Workbench
 
 
@@ -37,6 +40,8 @@ class Session:
         self.problems: tuple[Problem, ...] = ()
         self.values: Mapping[str, Any] = {}
         self.scope = Scope.of(bench.draft, None)
+        self.outlook: Outlook | None = None
+        self._past: tuple[Past, ...] | None = None
         self.follow: Callable[[Run | None], None] = _nowhere
         self._views: list[Callable[[], None]] = []
         self._showing = False
@@ -50,7 +55,8 @@ class Session:
         with self.lock:
             self.values = self.bench.draft.values
             self.backend = self.bench.backend
-            self.problems = self.bench.problems
+            self.outlook = self._look_ahead()
+            self.problems = (*self.bench.problems, *(self.outlook.problems() if self.outlook else ()))
             self.scope = Scope.of(self.bench.draft, self.backend)
             self._showing = True
             try:
@@ -58,6 +64,12 @@ class Session:
                     view()
             finally:
                 self._showing = False
+
+    def _look_ahead(self) -> Outlook | None:
+        """What the job will take, by what the runs on this machine took; those are read once, and again after a run."""
+        if self._past is None:
+            self._past = past_runs(places.runs())
+        return outlook(self.bench.draft, self.backend, self._past)
 
     def handler(self, action: Callable[[Any], None]) -> Callable[..., None]:
         """`action` as a callback of a widget: one at a time, with the boundary around it, and everything shown anew after it.
@@ -143,7 +155,7 @@ class Session:
     def watch(self, run: Run | None) -> None:
         """Shows this run from now on."""
         with self.lock:
-            self.run = run
+            self.run, self._past = run, None
         self.follow(run)
 
     def watch_running(self) -> None:

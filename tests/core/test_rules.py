@@ -65,7 +65,7 @@ def good(files, pictures: Dataset, tmp_path: Path) -> Callable[..., Draft]:
 
 
 def of_rule(rule: Callable[[Case], Any], draft: Draft, *, has_engine: bool = True) -> list[Problem]:
-    return list(rule(Case(draft._plan(), draft.facts, KOHYA if has_engine else None)))
+    return list(rule(Case(draft.sketch(), draft.facts, KOHYA if has_engine else None)))
 
 
 def changed(draft: Draft, case: Fires) -> Draft:

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from tests.core import recorded_headers
-from trainer_core import profiles, registry
+from trainer_core import registry
 from trainer_core.errors import EaselError
 from trainer_core.plan.draft import Source
 from trainer_core.runs.run import Run
@@ -82,12 +82,13 @@ def test_a_preset_for_another_family_is_said(bench, tmp_path):
 def test_a_job_begins_again_from_its_run_with_profile_preset_and_what_was_cleared(
     bench, pictures, tmp_path, monkeypatch
 ):
-    profile = tmp_path / "mine.toml"
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
+    profile = tmp_path / "home" / "profiles" / "mine.toml"
+    profile.parent.mkdir(parents=True)
     profile.write_text(
         'id="mine"\ntitle="Mine"\nfamily="sd15"\nmethod="lora"\nuse="style"\nexplanation="Mine."\n'
         "[settings.optimizer]\nbeta1 = 0.8\nbeta2 = 0.95\n"
     )
-    monkeypatch.setattr(profiles, "shipped", lambda: {"mine": profiles.load(profile)})
     bench.engine = "rehearsal"
     bench.use_profile("mine")
     bench.use_preset("low-memory")
@@ -103,7 +104,7 @@ def test_a_job_begins_again_from_its_run_with_profile_preset_and_what_was_cleare
         }
     )
     plan = bench.draft.plan(bench.backend)
-    run = Run.prepare(plan, bench.backend, bench.facts.dataset, profile="mine", preset="low-memory")
+    run = Run.prepare(plan, bench.backend, bench.facts.dataset, chosen={"profile": "mine", "preset": "low-memory"})
     again = Workbench(engine="rehearsal")
     again.begin_from(run)
     assert (again.profile.id, again.preset.id) == ("mine", "low-memory")

@@ -95,7 +95,8 @@ def test_model_dataset_and_profile_are_chosen_and_explained(open_app, home):
     assert "caption" not in app.dataset.counts.value
     enter(app.dataset.path, settings["dataset.path"])
     enter(app.profile.choice, "sd15-style")
-    assert "Source:" in app.profile.sources.value
+    assert "Rank 64: " in app.profile.values.value, "what it sets, and why"
+    assert "[cutedoodle]" in app.profile.sources.value
     assert app.session.bench.draft.source_of("network.rank").name == "PROFILE"
     assert "SimpleTuner" in app.launch.engine.others.value
 

@@ -1,5 +1,7 @@
 """Text from outside is shown as text, and errors as sentences."""
 
+from dataclasses import replace
+
 import pytest
 
 from trainer_core.detection import Detection
@@ -50,8 +52,12 @@ def _fail(error):
     raise error
 
 
-def test_a_model_is_told_as_the_file_or_the_folder_that_it_is(tmp_path):
+def test_a_model_is_told_as_the_file_or_the_folder_that_it_is():
     found = Detection("sdxl", "checkpoint", evidence=("a single file", "input_blocks.0.0.weight is 320x4x3x3"))
-    assert sentence(found, tmp_path).startswith(f"{tmp_path.name} is a diffusers folder: ")
-    assert sentence(found, tmp_path / "m.safetensors").startswith("m.safetensors is a checkpoint: ")
+    assert sentence(replace(found, format="diffusers"), "m").startswith("m is a diffusers folder: ")
+    assert sentence(found, "m.safetensors").startswith("m.safetensors is a checkpoint: ")
+    assert "made for Stable Diffusion XL" in sentence(Detection(None, "lora", base_family="sdxl"), "x")
+    assert "is not recognised: it is an upscaler" in sentence(
+        Detection(None, "unknown", evidence=("it is an upscaler",)), "x"
+    )
     assert reasons(found) == ["A single file.", "input_blocks.0.0.weight is 320x4x3x3."]

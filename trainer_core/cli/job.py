@@ -14,6 +14,8 @@ from trainer_core import places
 from trainer_core.cli import show
 from trainer_core.cli.runs import follow_run, run_result
 from trainer_core.errors import PlanError
+from trainer_core.estimate import past_runs, words
+from trainer_core.outlook import Outlook, outlook
 from trainer_core.plan import applies, fields
 from trainer_core.plan.applies import Scope
 from trainer_core.plan.draft import Source, is_native
@@ -41,6 +43,7 @@ FEW = 6
 """Up to how many entries of the catalogue the help names that read a setting."""
 TOPS = {
     "engine": "The training engine; default: the best installed one.",
+    "policy": "A prefill policy by id, which sets what follows from the number of pictures; none: that of the profile.",
     "preset": "A memory preset by id, which goes over the profile; `easel presets` lists them.",
     "profile": "A profile by id, or a profile file.",
 }
@@ -163,6 +166,8 @@ def bench_from(plan_file: Path | None, assignments: tuple[str, ...], options: di
     bench = Workbench(engine=tops["engine"], quick=False)
     bench.use_profile(tops["profile"])
     bench.use_preset(tops["preset"])
+    if tops["policy"]:
+        bench.use_policy(tops["policy"])
     assigned, native = _assigned(assignments, options)
     stated = values.get("native", {})
     # What is no table in the file is left for the draft to refuse.
@@ -189,9 +194,12 @@ def plan(plan_file: Path | None, assignments: tuple[str, ...], as_json: bool, **
     if not stands and (spec := bench.preview()) is not None:
         files, command = {str(name): text for name, text in spec.files.items()}, spec.command
     rows = setting_rows(bench.draft)
+    seen = outlook(bench.draft, bench.backend, past_runs(places.runs()))
+    found = (*found, *(seen.problems() if seen else ()))
     if as_json:
         problems = [problem.as_dict() for problem in found]
-        show.as_json({"values": rows, "problems": problems, "files": files, "command": command})
+        numbers = seen.estimate.as_dict() if seen else None
+        show.as_json({"values": rows, "problems": problems, "files": files, "command": command, "estimate": numbers})
     else:
         _show_rows(bench, rows)
         for name, text in files.items():
@@ -201,8 +209,17 @@ def plan(plan_file: Path | None, assignments: tuple[str, ...], as_json: bool, **
         if command:
             show.line("--- command", "bold")
             show.line(" ".join(command))
+        if seen:
+            _show_outlook(seen)
         show.problems(found)
     sys.exit(PROBLEMS if blocking(found) else 0)
+
+
+def _show_outlook(seen: Outlook) -> None:
+    show.line("--- estimate", "bold")
+    show.line(f"{words.numbers(seen.estimate)}. {seen.fit.sentence}")
+    for sentence in seen.estimate.basis:
+        show.line(f"  {sentence}", "dim")
 
 
 def _show_rows(bench: Workbench, rows: Mapping[str, Mapping[str, Any]]) -> None:

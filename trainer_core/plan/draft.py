@@ -83,7 +83,7 @@ class Draft:
         """Everything wrong with this draft for an engine, worst first; `backend` None when no engine could be chosen."""
         found = self.value_problems()
         if not found:
-            plan = self._plan()
+            plan = self.sketch()
             found = rules.check(rules.Case(plan, self.facts, backend))
             if backend is not None:
                 found += backend.problems(plan, self.facts.machine)
@@ -98,9 +98,10 @@ class Draft:
         """
         if stopping := blocking(self.problems(backend)):
             raise PlanError(stopping[0].message, "Mend it, or accept the fix that is offered.", stopping)
-        return self._plan()
+        return self.sketch()
 
-    def _plan(self) -> TrainingPlan:
+    def sketch(self) -> TrainingPlan:
+        """The plan as it stands, Problems and all; every value must be valid."""
         values = {
             path: fields.check(path, value)[0] if path != "native" else value for path, value in self.values.items()
         }

@@ -55,13 +55,12 @@ class Run:
         *,
         machine: Machine | None = None,
         folder: Path | None = None,
-        profile: str = "",
-        preset: str = "",
+        chosen: Mapping[str, str] | None = None,
     ) -> Self:
         """A run that is ready to be launched: its folder with the staged dataset and the engine's files.
 
-        `folder` is where run folders are kept; `dataset` is None only for an engine that needs no pictures; `profile` and
-        `preset` are the ids of those that values of the plan come from.
+        `folder` is where run folders are kept; `dataset` is None only for an engine that needs no pictures; `chosen` are
+        the ids of what values of the plan come from: "profile", "preset" and "policy".
 
         Raises:
             RunError: the folder cannot be written.
@@ -77,8 +76,7 @@ class Run:
                 "engine": backend.manifest.id,
                 "engine_version": place.version,
                 "engine_python": str(place.python),
-                "profile": profile,
-                "preset": preset,
+                **(chosen or {}),
             }
             directory.write_job(
                 plan.model_dump(exclude_none=True), spec, versions, machine.to_dict() if machine else {}
@@ -95,8 +93,7 @@ class Run:
         *,
         machine: Machine | None = None,
         folder: Path | None = None,
-        profile: str = "",
-        preset: str = "",
+        chosen: Mapping[str, str] | None = None,
     ) -> Self:
         """A run that goes on when this process ends. Parameters as for `prepare`.
 
@@ -104,7 +101,7 @@ class Run:
             RunError: the engine is not installed, or the runner cannot be started.
         """
         check_installed(backend)
-        run = cls.prepare(plan, backend, dataset, machine=machine, folder=folder, profile=profile, preset=preset)
+        run = cls.prepare(plan, backend, dataset, machine=machine, folder=folder, chosen=chosen)
         run.launch()
         return run
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from ipywidgets import Box, Button, VBox, Widget
 
+from trainer_core.estimate import words
 from trainer_core.problems import Problem, blocking
 from trainer_core.runs.run import FINAL_STATES
 from trainer_core.text import printable
-from trainer_ui.panels.card import card, replace_children
+from trainer_ui.panels.card import card, fold, replace_children
 from trainer_ui.panels.engine import EnginePanel
 from trainer_ui.words import Labelled, Words, hint, show
 
@@ -34,9 +35,11 @@ class LaunchPanel:
         self.start.on_click(session.handler(lambda _: session.start()))
         self.summary = Words("", "muted", "grow")
         self.message = Words("", role="status")
+        self.fit, self.basis = Words("", "small"), Words("", "muted", "small", "lines")
+        self.why = fold(session, "What this estimate stands on", lambda: [self.basis])
         row = Box([self.start, self.summary])
         row.add_class("easel-row")
-        self.widget = card("Train", self.engine.widget, self.list, row, self.message)
+        self.widget = card("Train", self.engine.widget, self.list, row, self.message, self.fit, self.why)
         self._rows: list[tuple[Problem, Box]] = []
 
     def show(self) -> None:
@@ -47,7 +50,19 @@ class LaunchPanel:
         self.start.disabled = session.starting
         self.start.description = "Looking at every picture…" if session.starting else "Start training"
         self.summary.say(self._summary())
+        self._show_fit()
         self.message.say(session.message, "danger" if session.message else "")
+
+    def _show_fit(self) -> None:
+        """Shows what the job will take, and of what is free."""
+        seen = self.session.outlook
+        show(self.why, seen is not None)
+        if seen is None:
+            self.fit.say("")
+            return
+        tone = {"yes": "", "maybe": "warn", "no": "danger"}[seen.fit.fits]
+        self.fit.say(f"{words.numbers(seen.estimate)}. {seen.fit.sentence}", tone)
+        self.basis.say("\n".join(seen.estimate.basis))
 
     def _show_problems(self) -> None:
         """Shows a row for each problem, worst first.
@@ -74,12 +89,8 @@ class LaunchPanel:
 
     def _summary(self) -> str:
         values = self.session.values
-        steps, batch, many = (
-            values["schedule.steps"],
-            values["schedule.batch_size"],
-            len(blocking(self.session.problems)),
-        )
-        what = f"{steps} steps, batch size {batch}"
+        many = len(blocking(self.session.problems))
+        what = f"{values['schedule.steps']} steps, batch size {values['schedule.batch_size']}"
         if many:
             return f"{what}. {many} to settle first."
         run = self.session.run

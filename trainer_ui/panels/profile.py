@@ -1,47 +1,101 @@
-"""Which profile: those for the model's family, what each is for, and where its values come from."""
+"""Which profile, and which policy: what each is for, what it sets and why, and where its values come from."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipywidgets import Dropdown
+from ipywidgets import Box, Button, Dropdown
 
-from trainer_core import profiles
+from trainer_core import policies, profiles
+from trainer_core.plan import fields
 from trainer_core.text import printable
-from trainer_ui.panels.card import card
-from trainer_ui.words import Words
+from trainer_ui.panels.card import card, fold
+from trainer_ui.words import Words, hint, show
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from trainer_core.profiles import Profile
     from trainer_ui.session import Session
 
 NONE = "None: plain defaults"
+NO_POLICY = "None: the values stay as they are"
 
 
 class ProfilePanel:
-    """The profile's dropdown, its explanation and its sources."""
+    """The profile's dropdown with its explanation and values, and the policy that follows the number of pictures."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.choice = Dropdown(description="Profile", options=[(NONE, "")])
         self.choice.observe(session.handler(session.bench.use_profile), "value")
         self.explanation = Words()
-        self.sources = Words("", "muted", "small", "lines")
-        self.widget = card("Profile", self.choice, self.explanation, self.sources)
+        self.values, self.sources = Words("", "small", "lines"), Words("", "muted", "small", "lines")
+        self.fold = fold(session, "What it sets, and why", lambda: [self.values, self.sources])
+        self.policy = Dropdown(description="Steps and rates by the number of pictures", options=[(NO_POLICY, "")])
+        hint(self.policy, "A policy goes over the profile and follows the dataset; what you set yourself stays.")
+        self.policy.observe(session.handler(session.bench.use_policy), "value")
+        self.told = Words("", "muted", "small")
+        self.adjust, self.undo = Button(description="Auto-adjust"), Button(description="Undo")
+        hint(self.adjust, "Takes back your own values where the policy decides, and says which.")
+        self.adjust.on_click(session.handler(self._adjust))
+        self.undo.on_click(session.handler(lambda _: session.bench.undo_adjust()))
+        self.buttons = Box([self.adjust, self.undo])
+        self.buttons.add_class("easel-row")
+        self.widget = card("Profile", self.choice, self.explanation, self.fold, self.policy, self.told, self.buttons)
+
+    def _adjust(self, _: Button) -> None:
+        self.session.bench.auto_adjust()
 
     def show(self) -> None:
-        """Offers the profiles of the family and shows the chosen one."""
-        profile, family = self.session.bench.profile, self.session.bench.family
-        found = profiles.for_family(family)
-        if profile is not None and profile.id not in {known.id for known in found}:
-            found = [*found, profile]
-        options = [(NONE, ""), *((printable(known.title, 80), known.id) for known in found)]
-        if tuple(options) != tuple(self.choice.options):
-            self.choice.options = options
+        """Offers the profiles and policies of the family and shows the chosen ones."""
+        self._show_profile()
+        self._show_policy()
+
+    def _show_profile(self) -> None:
+        bench = self.session.bench
+        profile, family, found = bench.profile, bench.family, bench.facts.detection
+        guess = found.guess.id if found and found.guess else ""
+        known = profiles.for_family(
+            family, guess, str(self.session.values["model.prediction"] or (found and found.prediction) or "")
+        )
+        if profile is not None and profile.id not in {one.id for one in known}:
+            known = [*known, profile]
+        _offer(self.choice, [(NONE, ""), *((printable(one.title, 80), one.id) for one in known)])
         self.choice.value = profile.id if profile else ""
+        show(self.fold, profile is not None)
         if profile is None:
             self.explanation.say("" if family else "Profiles are offered once a model is chosen.", "muted")
-            self.sources.say("")
             return
-        changed = f"It sets {len(profile.settings)} values; what you set yourself stays."
-        self.explanation.say(f"{profile.explanation} {changed}", "")
-        self.sources.say("\n".join(f"Source: {source}" for source in profile.sources))
+        self.explanation.say(f"{profile.explanation} {profile.tested}", "")
+        self.values.say("\n".join(_reasons(profile)))
+        self.sources.say("\n".join(f"[{source.id}] {source}" for source in profile.sources))
+
+    def _show_policy(self) -> None:
+        bench, values = self.session.bench, self.session.values
+        use = bench.profile.use if bench.profile else ""
+        found = policies.for_family(bench.family, use, str(values["model.method"])) if bench.family else []
+        if bench.policy is not None and bench.policy not in found:
+            found = [*found, bench.policy]
+        _offer(self.policy, [(NO_POLICY, ""), *((printable(one.title, 80), one.id) for one in found)])
+        self.policy.value = bench.policy.id if bench.policy else ""
+        show(self.policy, bool(found))
+        told = bench.adjusted or bench.prefilled
+        self.told.say(told.message if told else "")
+        show(self.buttons, bench.policy is not None)
+        self.undo.disabled = bench.adjusted is None
+
+
+def _offer(choice: Dropdown, options: Iterable[tuple[str, str]]) -> None:
+    """Has a dropdown offer these, and leaves it alone where it does."""
+    wanted = tuple(options)
+    if wanted != tuple(choice.options):
+        choice.options = wanted
+
+
+def _reasons(profile: Profile) -> Iterator[str]:
+    """What a profile sets, a line a value, each with its reason where it gives one."""
+    known = fields.all_fields()
+    for path, value in profile.settings.items():
+        reason = profile.reasons.get(path, "")
+        yield f"{known[path].title} {value}" + (f": {reason}" if reason else "")

@@ -1,0 +1,33 @@
+"""An estimate as people read it."""
+
+from __future__ import annotations
+
+from trainer_core.estimate.result import Estimate
+
+
+def numbers(found: Estimate) -> str:
+    """Steps, epochs, time, size of the file and disk in one line; what is not known is left out."""
+    told = [f"{found.steps} steps"]
+    if found.epochs is not None:
+        told.append(f"about {found.epochs:.3g} epochs")
+    if found.seconds[1] > 0:
+        told.append(f"{span(found.seconds)}")
+    if found.lora_mib > 0:
+        told.append(f"a file of {size_mib(found.lora_mib)}")
+    if found.disk_gib > 0:
+        told.append(f"{found.disk_gib:.2g} GiB of disk")
+    return ", ".join(told)
+
+
+def span(seconds: tuple[float, float]) -> str:
+    """A range of time in one unit: "6 to 12 min"."""
+    low, high = seconds
+    unit, name = next(((unit, name) for unit, name in ((3600, "h"), (60, "min")) if high >= 2 * unit), (1, "s"))
+    digits = 1 if unit == 3600 and high < 36000 else 0
+    least, most = (f"{each / unit:.{digits}f}" for each in (low, high))
+    return f"{most} {name}" if least == most else f"{least} to {most} {name}"
+
+
+def size_mib(mib: float) -> str:
+    """A size in MiB, or in GiB from one on."""
+    return f"{mib / 1024:.1f} GiB" if mib >= 1024 else f"{mib:.0f} MiB" if mib >= 10 else f"{mib:.1f} MiB"
