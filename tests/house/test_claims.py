@@ -19,7 +19,8 @@ def table() -> str:
         f"| family | {' | '.join(engine.manifest.title for engine in engines)} |",
         f"|---|{'---|' * len(engines)}",
     ]
-    for family in load_families().values():
+    named = {name for engine in engines for name in (*engine.manifest.families, *engine.manifest.refused)}
+    for family in (family for family in load_families().values() if family.id in named):
         cells = [cell(engine.manifest, family.id) for engine in engines]
         lines.append(f"| {family.title} (`{family.id}`) | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 
 from trainer_core.errors import HeaderError
-from trainer_core.header import folder, foreign
+from trainer_core.header import folder, foreign, safetensors
 from trainer_core.header.files import read_any, read_file, read_json, read_stream, unreadable
 from trainer_core.header.safetensors import LONGEST_HEADER_BYTES
 from trainer_core.header.tensors import BITS, Header, TensorInfo, shown
@@ -44,7 +44,9 @@ def read(path: Path | str) -> Header:
         if not stat.S_ISREG(mode):
             raise HeaderError(f"{shown(path)} is neither a file nor a folder.", "Choose a .safetensors file.")
         with path.open("rb") as file:
-            may_be_index = foreign.is_json(file.read(16)) and not file.seek(0)
+            start = file.read(16)
+        # The length of a safetensors header may begin with the byte of a bracket.
+        may_be_index = foreign.is_json(start) and not safetensors.matches(start)
         if may_be_index and (found := folder.read_index(path)):
             return found
     except OSError as error:
