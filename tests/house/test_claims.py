@@ -21,6 +21,8 @@ def table() -> str:
     ]
     named = {name for engine in engines for name in (*engine.manifest.families, *engine.manifest.refused)}
     for family in (family for family in load_families().values() if family.id in named):
+        if not any(family.id in {*engine.manifest.families, *engine.manifest.refused} for engine in engines):
+            continue  # recognised, and no engine says a word about it: docs/families.md lists it
         cells = [cell(engine.manifest, family.id) for engine in engines]
         lines.append(f"| {family.title} (`{family.id}`) | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -91,10 +91,10 @@ class Denoiser:
         if found is None:
             return False
         shape = found.shape
-        if len(shape) == len(wanted) and all(want in (ANY, size) for size, want in zip(shape, wanted, strict=True)):
-            return True
         if not self._is_packed(key, found):
-            return False
+            return len(shape) == len(wanted) and all(
+                want in (ANY, size) for size, want in zip(shape, wanted, strict=True)
+            )
         numbers = 2 * math.prod(shape)
         known = math.prod(size for size in wanted if isinstance(size, int))
         return known > 0 and (numbers % known == 0 if ANY in wanted else numbers == known)
