@@ -244,6 +244,46 @@ def test_two_models_in_one_file_are_never_one_of_them(one: str, other: str, firs
         assert detect(dataclasses.replace(alone, tensors=tensors)).family is None
 
 
+# Models whose names are nearly all names of the other: what the one lacks is asked for.
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("sd2", "sdxl"),
+        ("sdxl", "sd2"),
+        ("lumina2", "z-image"),
+        ("folder-chroma", "folder-flux-dev"),
+        ("folder-dreamlite", "folder-sd15"),
+        ("folder-dreamlite", "unet-sdxl-diffusers"),
+        ("folder-flux-dev", "folder-hunyuan-video"),
+        ("folder-ltx2", "folder-ltx-video"),
+        ("folder-mochi", "folder-cosmos-predict2"),
+        ("folder-nucleus-image", "folder-qwen-image"),
+        ("folder-pixart-alpha", "folder-allegro"),
+        ("folder-sd15", "folder-sdxl-refiner"),
+        ("folder-sdxl", "folder-kolors"),
+        ("folder-stable-video", "folder-sd15"),
+    ],
+)
+def test_models_that_nearly_hold_each_other_are_told_apart(one: str, other: str) -> None:
+    first, second = bare(one), bare(other)
+    assert first
+    assert second
+    tensors = {**first.tensors, **second.tensors}
+    assert len(matching(dataclasses.replace(first, tensors=tensors))) == (tensors == dict(second.tensors))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if recorded(name).is_folder and recorded_models.trained(name)])
+def test_a_pipeline_whose_deciding_config_says_otherwise_is_not_claimed(name: str) -> None:
+    found = recorded(name)
+    ((_, signature),) = matching(found)
+    asked_for = [(component, key) for component, values in signature.configs.items() for key in values]
+    for component, key in (*asked_for, ("", "_class_name")):
+        for value in (None, "other", 7):
+            configs = {**found.configs, component: {**found.configs[component], key: value}}
+            held = [other for _, other in matching(dataclasses.replace(found, configs=configs))]
+            assert signature not in held, (component, key, value)
+
+
 keys = st.sampled_from(
     sorted({key for family in load_families().values() for each in family.signatures for key in asked(each)})
 )
