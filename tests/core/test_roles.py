@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.core import recorded_headers, recorded_networks
-from tests.core.header_folding import unfold
+from tests.core.recorded_roles import LORAS, NAMES, load, made, of, role, sized
 from tests.core.test_detection import recorded
 from trainer_core import catalog, header
-from trainer_core.detection import Detection, bases, detect, others, parts
+from trainer_core.detection import bases, detect, others, parts
 from trainer_core.families import load_families
-from trainer_core.header import Header, TensorInfo
+from trainer_core.header import TensorInfo
 from trainer_core.text import printable
 
-FOLDER = Path(__file__).parents[1] / "data" / "roles"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
-LORAS = [name for name in NAMES if name.startswith("lora-")]
 # Layers that two families have alike, where no metadata decides: what the evidence names instead.
 UNDECIDED = {
     "lora-peft-flux": "FLUX.1 or Chroma", "lora-peft-chroma": "FLUX.1 or Chroma", "lora-kohya-chroma": "FLUX.1 or Chroma",
@@ -37,43 +30,6 @@ UNDECIDED = {
 }  # fmt: skip
 # Seldom trained and alike: taken for the usual family, which the evidence says, unless the metadata names them.
 SELDOM = {"lora-peft-kolors": "sdxl", "lora-peft-cosmos-predict2": "anima", "lora-peft-sana-video": "sana"}
-
-
-@functools.cache
-def load(name: str) -> dict[str, Any]:
-    """A recorded header of this folder."""
-    return json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
-
-
-def role(name: str, **metadata: str) -> Header:
-    """A recorded header of this folder, with metadata."""
-    return made(sized(name), **metadata)
-
-
-def sized(name: str) -> dict[str, TensorInfo]:
-    """The tensors of a recorded header."""
-    return dict(_sized(name))
-
-
-@functools.cache
-def _sized(name: str) -> Mapping[str, TensorInfo]:
-    found = {}
-    for key, text in unfold(load(name)["tensors"]):
-        dtype, _, shape = text.partition(" ")
-        found[key] = TensorInfo(dtype, tuple(int(size) for size in shape.split("x") if size))
-    return found
-
-
-def made(tensors: Mapping[str, TensorInfo], name: str = "x.safetensors", **metadata: str) -> Header:
-    """A header of these tensors."""
-    return Header(
-        Path(name), tensors, {key.replace("__", "."): value for key, value in metadata.items()}, "safetensors"
-    )
-
-
-def of(shapes: Mapping[str, tuple[int, ...]], **metadata: str) -> Detection:
-    """What a file of these sizes is."""
-    return detect(made({key: TensorInfo("F16", shape) for key, shape in shapes.items()}, **metadata))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -371,49 +327,3 @@ def test_the_order_of_keys_never_matters() -> None:
             first.base_family,
             first.rank,
         )
-
-
-@given(st.sampled_from(LORAS), st.floats(0.02, 0.98), st.integers(0, 2**32), st.sampled_from([-1, 1, 7, 64]))
-@settings(deadline=None, max_examples=50)
-def test_part_of_a_lora_is_of_its_family_or_of_none(name: str, share: float, seed: int, more: int) -> None:
-    chance = random.Random(seed)
-    kept = {key: info for key, info in sized(name).items() if chance.random() < share}
-    wanted = bases.load().get(load(name)["base"])
-    found = detect(made(kept))
-    if wanted and found.base_family not in (wanted.id, None):
-        alike = " ".join(found.evidence).partition("seldom trained: ")[2]
-        assert wanted.title in alike
-    grown = {key: info._replace(shape=tuple(max(1, size + more) for size in info.shape)) for key, info in kept.items()}
-    if load(name)["kind"] in ("lora", "locon", "dora"):
-        assert detect(made(grown)).base_family is None
-
-
-PARTS = [name for name in NAMES if load(name)["role"] in ("vae", "text_encoder")]
-
-
-@given(st.sampled_from(PARTS), st.integers(0, 12), st.integers(0, 2**32), st.sampled_from([-1, 1, 7, 64]))
-@settings(deadline=None, max_examples=50)
-def test_a_damaged_vae_or_text_encoder_is_of_its_kind_or_of_none(name: str, lost: int, seed: int, more: int) -> None:
-    chance = random.Random(seed)
-    tensors = sized(name)
-    gone = set(chance.sample(list(tensors), min(lost, len(tensors) - 1)))
-    kept = {key: info for key, info in tensors.items() if key not in gone}
-    assert detect(made(kept)).variant in (load(name)["kind"], "")
-    grown = {key: info._replace(shape=tuple(max(1, size + more) for size in info.shape)) for key, info in kept.items()}
-    assert detect(made(grown)).variant in ("", "taesd")
-
-
-@given(
-    st.dictionaries(
-        st.sampled_from(["emb_params", "clip_l", "controlnet_blocks.0.weight", "lora_controlnet", "x.lora_A.weight", "x.lora_B.weight",
-            "lllite_unet_a.down.0.weight", "decoder.conv_in.weight", "embed_tokens.weight", "x.hada_w1_a", "x.lokr_w1", "x.oft_blocks", "a.down"]),
-        st.lists(st.integers(0, 2**40), max_size=5), max_size=6),
-    st.dictionaries(st.sampled_from(["modelspec.architecture", "ss_base_model_version", "lora_adapter_metadata"]), st.text(max_size=9), max_size=3),
-)  # fmt: skip
-@settings(deadline=None, max_examples=80)
-def test_wild_headers_never_crash(shapes: dict[str, list[int]], metadata: dict[str, str]) -> None:
-    tensors = {key: TensorInfo("F16", tuple(shape)) for key, shape in shapes.items()}
-    found = detect(Header(Path("x"), tensors, metadata, "safetensors"))
-    assert found.evidence
-    assert all(text == printable(text) for text in found.evidence)
-    assert found.role in ("embedding", "unknown", "lora", "controlnet")
