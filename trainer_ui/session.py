@@ -15,6 +15,7 @@ from trainer_core.plan.applies import Scope
 from trainer_core.problems import Problem, blocking
 from trainer_core.runs.run import FINAL_STATES, Run, list_runs
 from trainer_ui.boundary import attempt
+from trainer_ui.recall import STANDS_ON, SubjectMemory
 
 if TYPE_CHECKING:
     from trainer_core.backend import Backend
@@ -42,6 +43,7 @@ class Session:
         self.scope = Scope.of(bench.draft, None)
         self.outlook: Outlook | None = None
         self._past: tuple[Past, ...] | None = None
+        self.memory = SubjectMemory(bench)
         self.follow: Callable[[Run | None], None] = _nowhere
         self._views: list[Callable[[], None]] = []
         self._showing = False
@@ -108,6 +110,8 @@ class Session:
     def change(self, values: Mapping[str, Any]) -> None:
         """Takes values from the user; a profile or preset that is for another family than the model's is put away."""
         self.bench.set(values)
+        if any(path in values for path in STANDS_ON):
+            attempt(self.memory.follow, self.note)
         profile, preset, family = self.bench.profile, self.bench.preset, self.bench.family
         said = []
         if profile and family and profile.family != family:
@@ -135,6 +139,7 @@ class Session:
         self.starting = True
         # The user may go on changing the job meanwhile: a workbench only ever replaces its draft, so a copy stays as it is.
         job = copy.copy(self.bench)
+        attempt(self.memory.keep, self.note)
         threading.Thread(target=self._start, args=(job,), name="easel-start", daemon=True).start()
 
     def _start(self, job: Workbench) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipywidgets import Text
+from ipywidgets import Box, Button, Text
 
 from trainer_core.text import printable
 from trainer_ui.panels.card import card, fold
@@ -31,9 +31,14 @@ class DatasetPanel:
         self.path.observe(session.handler(lambda path: session.change({"dataset.path": path.strip()})), "value")
         self.trigger.observe(session.handler(lambda word: session.change({"dataset.trigger": word.strip()})), "value")
         self.counts = Words()
+        self.recalled, self.without = Words("", "muted", "small"), Button(description="Without them")
+        self.without.add_class("easel-fix")
+        self.without.on_click(session.handler(lambda _: session.memory.put_away()))
+        kept = Box([self.recalled, self.without])
+        kept.add_class("easel-row")
         self.captions = Words("", "small", "lines")
         self.fold = fold(session, "Captions as they are read", lambda: [self.captions])
-        self.widget = card("Dataset", self.path, self.trigger, self.counts, self.fold)
+        self.widget = card("Dataset", self.path, self.trigger, self.counts, kept, self.fold)
 
     def show(self) -> None:
         """Shows folder, word and counts."""
@@ -42,6 +47,8 @@ class DatasetPanel:
             if field.value != values[path]:
                 field.value = values[path]
         self.counts.say(*counts(dataset, values["dataset.path"]))
+        self.recalled.say(self.session.memory.sentence)
+        show(self.without, bool(self.session.memory.recalled))
         self.captions.say(captions(dataset) if dataset is not None else "")
         show(self.fold, dataset is not None and bool(dataset.pictures))
 
