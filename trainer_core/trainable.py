@@ -28,15 +28,26 @@ def why_not(found: Detection, manifest: BackendManifest) -> str:
     """The sentence why an engine does not train a model; "" when it does."""
     if found.role not in BASES:
         return f"{_what(found.role)} is not a base model that can be trained on."
-    if found.format in UNREAD:
-        return UNREAD[found.format]
-    if found.dtype in PACKED:
-        return "Its weights are packed to a few bits, and engines train on the weights they were made from."
+    if reason := unread(found):
+        return reason
     claim = manifest.families.get(found.family or "")
     if claim is None:
         reason = manifest.refused.get(found.family or "", "")
         return f"{manifest.title} does not train {found.family}{f': {reason}' if reason else '.'}"
     return found.apart if found.variant not in claim.options.get("variants", ()) else ""
+
+
+def unread(found: Detection) -> str:
+    """The sentence why no engine is given a file of this format, model or part; "" when engines read it."""
+    if found.format in UNREAD:
+        return UNREAD[found.format]
+    if found.scaled:
+        return (
+            "Its weights are scaled fp8, made for ComfyUI: an engine would leave out the scales and take other weights."
+        )
+    if found.dtype in PACKED:
+        return "Its weights are packed to a few bits, and engines train on the weights they were made from."
+    return ""
 
 
 def _what(role: str) -> str:

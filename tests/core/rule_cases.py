@@ -80,6 +80,9 @@ FIRES = {
         {"model.prediction": "v_prediction"},
         facts=seen(prediction="epsilon", is_prediction_certain=True),
     ),
+    "a name that says v": Fires(
+        model.prediction_is_confirmed, "model.prediction", "warning", facts=seen(named_prediction="v_prediction")
+    ),
     "a part of another kind": Fires(
         model.parts_are_what_they_should_be,
         "model.vae",
@@ -93,6 +96,13 @@ FIRES = {
         "error",
         {"model.vae": __file__},
         facts=beside(vae="it is empty."),
+    ),
+    "a part of scaled weights": Fires(
+        model.parts_are_what_they_should_be,
+        "model.vae",
+        "error",
+        {"model.vae": __file__},
+        facts=beside(vae=Detection(None, "vae", "vae_sd", scaled=True)),
     ),
     "a part nobody knows": Fires(
         model.parts_are_what_they_should_be,
@@ -110,6 +120,9 @@ FIRES = {
     ),
     "a model of a few bits": Fires(
         model.model_is_trained_as_its_family, "model.path", "error", facts=seen(format="gguf"), mends=False
+    ),
+    "a model of scaled weights": Fires(
+        model.model_is_trained_as_its_family, "model.path", "error", facts=seen(scaled=True), mends=False
     ),
     "names with a prefix": Fires(
         model.names_are_read, "model.path", "error", family="flux", facts=seen(prefix="odd."), mends=False

@@ -13,6 +13,9 @@ from trainer_core.detection.result import ROLES, Detection, Guess
 from trainer_core.families import ModelFamily, load_families
 from trainer_core.header import Header
 
+SCALES = (".scale_weight", ".weight_scale", "scaled_fp8", ".comfy_quant")
+"""What stands beside weights that were divided by a scale. Source: ComfyUI, comfy/ops.py and comfy/quant_ops.py."""
+
 __all__ = ["ROLES", "TEXT_ENCODER_PREFIXES", "VAE_PREFIXES", "Detection", "Guess", "detect"]
 
 
@@ -32,7 +35,8 @@ def detect(
     if found is None:
         found = Detection(None, "unknown", evidence=(_why_unknown(families, header),))
     found = guess.guessed(found, header, sha256)
-    return replace(found, dtype=_dtype(header), rejected=rejected, format=header.format)
+    scaled = any(key.endswith(SCALES) for key in header.tensors)
+    return replace(found, dtype=_dtype(header), rejected=rejected, format=header.format, scaled=scaled)
 
 
 def _beside_models(header: Header) -> Detection | None:

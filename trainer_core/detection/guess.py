@@ -62,8 +62,10 @@ def guessed(found: Detection, header: Header, sha256: str | None = None) -> Dete
     if family is None:
         return found
     guess = _guess(family, found, header, sha256)
-    evidence = (*found.evidence, *_contradictions(family, found, header), *_doubts(found, header, guess))
-    return replace(found, guess=guess, evidence=evidence)
+    named = _named_prediction(found, header, guess)
+    doubt = ("named like a v-prediction model, but carries no marker: confirm the prediction",) if named else ()
+    evidence = (*found.evidence, *_contradictions(family, found, header), *doubt)
+    return replace(found, guess=guess, evidence=evidence, named_prediction=named)
 
 
 def _guess(family: str, found: Detection, header: Header, sha256: str | None) -> Guess | None:
@@ -116,13 +118,13 @@ def _contradictions(family: str, found: Detection, header: Header) -> Iterator[s
         yield f"its metadata says {next(iter(said.values()))}, but it is {title} by its tensors, which outrank it"
 
 
-def _doubts(found: Detection, header: Header, guess: Guess | None) -> Iterator[str]:
-    """What a name says about the prediction that the file does not."""
+def _named_prediction(found: Detection, header: Header, guess: Guess | None) -> str:
+    """What a name says about the prediction that the file does not; "" where it says nothing."""
     if found.family is None or found.is_prediction_certain or found.prediction != "epsilon":
-        return
+        return ""
     predicts = load()[guess.id].predicts if guess else ""
-    if predicts == "v_prediction" or _spelt(_name(header)).intersection(V_WORDS):
-        yield "named like a v-prediction model, but carries no marker: confirm the prediction"
+    is_named = predicts == "v_prediction" or _spelt(_name(header)).intersection(V_WORDS)
+    return "v_prediction" if is_named else ""
 
 
 def _name(header: Header) -> str:

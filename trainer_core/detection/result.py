@@ -31,7 +31,8 @@ class Detection:
     its family says so, else only usual. `layout` is one of `families.LAYOUTS`. `rejected` says of each other family why it is not
     that. `prefix` is what a file puts in front of the diffusion model's names, `parts` which of the files beside a model it
     holds itself; a folder holds all. `base_family` is what a LoRA, ControlNet or embedding was made for. `apart` says why
-    models of this variant are not trained as their family is, "" where they are.
+    models of this variant are not trained as their family is, "" where they are. `scaled`: weights were divided by scales that
+    stand beside them. `named_prediction` is what a name suggests that the file does not say.
     """
 
     family: str | None
@@ -51,4 +52,6 @@ class Detection:
     zero_terminal_snr: bool = False
     apart: str = ""
     layout: str = ""
+    scaled: bool = False
+    named_prediction: str = ""
     guess: Guess | None = None

@@ -132,15 +132,13 @@ def _unusable(entry: Entry) -> str:
 
     Source: sd-scripts library/flux_utils.py, load_t5xxl: names that the model lacks are dropped (strict=False).
     """
+    from trainer_core import trainable
+
     if entry.file is None:
         return "Its weights lie in several files, and engines take one."
-    if entry.found is None or entry.found.format != "safetensors":
-        return f"It is a {entry.found.format if entry.found else 'unknown'} file, and engines read safetensors here."
-    if entry.is_scaled:
-        return (
-            "Its weights are scaled fp8, made for ComfyUI: an engine would leave out the scales and get other weights."
-        )
-    return entry.found.apart
+    if entry.found is None:
+        return entry.error
+    return trainable.unread(entry.found) or entry.found.apart
 
 
 def _format_rank(entry: Entry, kind: Part) -> int:

@@ -19,8 +19,7 @@ class Entry:
     `size_bytes` counts all its files, `modified_s` is the time of the last change to any of them (Unix time). `found` is
     None where the header cannot be read or fits no single family; `error` then says why. `file` is the one file that a
     program which takes no folder can be given; None where the weights are in several. `app` is the program whose folders
-    it lies in: "easel", "yours", or a table of apps.toml. `is_scaled`: its weights were divided by scales that the file
-    holds too, as ComfyUI's scaled fp8 files have it.
+    it lies in: "easel", "yours", or a table of apps.toml.
     """
 
     path: Path
@@ -30,7 +29,6 @@ class Entry:
     error: str = ""
     file: Path | None = None
     app: str = ""
-    is_scaled: bool = False
 
     @property
     def name(self) -> str:

@@ -28,9 +28,6 @@ MOST_PROCESSES = 8
 BLOCK_BYTES = str(32 * 1024 * 1024)
 """A block up to this size is kept for the next header instead of going back to the system: half the time of a cold scan.
 Source: glibc, mallopt(3); other C libraries take no notice."""
-SCALES = (".scale_weight", ".weight_scale", "scaled_fp8", ".comfy_quant")
-"""What stands beside weights that were divided by a scale. Source: ComfyUI, comfy/ops.py and comfy/quant_ops.py."""
-SCALED: Row = {"scaled": True}
 AGAIN: Row = {"again": True}
 """Marks an answer that the next scan does not take over: the file may be read then without having changed."""
 
@@ -49,10 +46,7 @@ def read(paths: Sequence[Path], is_cancelled: Callable[[], bool]) -> Generator[t
 def recognise(path: Path) -> Row:
     """What the header of a model says it is, or why that cannot be told."""
     try:
-        read = header.read(path)
-        return as_row(detection.detect(read), "") | (
-            SCALED if any(key.endswith(SCALES) for key in read.tensors) else {}
-        )
+        return as_row(detection.detect(header.read(path)), "")
     except EaselError as error:
         return as_row(None, str(error)) | ({} if os.access(path, os.R_OK) else AGAIN)
 

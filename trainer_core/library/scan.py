@@ -84,6 +84,4 @@ def _kept(candidates: Iterable[Candidate], rows: dict[str, Row], known: Kept, se
 
 def _entry(each: Candidate, row: Row) -> Entry:
     found, error = from_row(row)
-    return Entry(
-        each.path, each.size_bytes, each.modified_s, found, error, each.file, each.app, row.get("scaled") is True
-    )
+    return Entry(each.path, each.size_bytes, each.modified_s, found, error, each.file, each.app)

@@ -57,6 +57,19 @@ def _absent(path: str) -> Problem:
     return Problem("model.path", "error", message)
 
 
+def prediction_is_confirmed(case: Case) -> Iterator[Problem]:
+    """A model that is named like a v-prediction model and carries no marker is not trained on epsilon unasked."""
+    detection, prediction = case.facts.detection, case.plan.model.prediction
+    if detection is None or not detection.named_prediction or prediction == detection.named_prediction:
+        return
+    message = (
+        "The model is named like a v-prediction model, and its file carries no marker: "
+        f"it would be trained on {prediction}. If it predicts v, that yields noise."
+    )
+    fix = Fix("It predicts v", {"model.prediction": detection.named_prediction})
+    yield Problem("model.prediction", "warning", message, fix)
+
+
 def model_is_no_blind_link(case: Case) -> Iterator[Problem]:
     """A link to a model keeps its ending, for an engine that looks at the ending of what the link leads to."""
     path = places.typed(case.plan.model.path)
@@ -138,6 +151,8 @@ def parts_are_what_they_should_be(case: Case) -> Iterator[Problem]:
         name, fix = places.typed(value).name, Fix("Name none", {path: ""})
         if isinstance(seen, str):
             yield Problem(path, "error", f"{name} could not be recognised: {seen}", fix)
+        elif reason := trainable.unread(seen):
+            yield Problem(path, "error", f"{name} cannot be used. {reason}", fix)
         elif seen.variant not in wanted:
             kinds = " or ".join(catalog.parts()[kind].title for kind in wanted)
             is_known = seen.role != "unknown" and seen.variant in catalog.parts()
