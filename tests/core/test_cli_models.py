@@ -6,6 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.core import recorded_headers
+from tests.core.downloading import SECRET
+from tests.core.misbehaving import running
 from trainer_core.cli import easel
 from trainer_core.errors import LibraryError
 from trainer_core.library.roots import apps
@@ -122,3 +124,17 @@ def test_notices_stand_on_stderr(call, shelf, tmp_path, monkeypatch):
     done = CliRunner().invoke(easel, ["models", "folders", "list"])
     assert "gone" in done.stderr
     assert "gone" not in done.stdout
+
+
+def test_a_link_is_looked_at_and_nothing_secret_of_it_is_printed(call, shelf):
+    with running() as server:
+        link = server.put("/flux.safetensors", recorded_headers.write("lora-kohya-sd15", shelf.parent).read_bytes())
+        for text in (f"{link}?token={SECRET}", f"{link}?X-Signature={SECRET}#{SECRET}"):
+            (row,) = json.loads(call("detect", "--json", text))
+            assert (row["path"], row["role"], row["error"]) == (link, "lora", None)
+            assert "needs no file" in call("models", "parts", text)
+            assert link in (shown := call("detect", text))
+            assert SECRET not in shown
+    refused = call("detect", "--json", f"https://user:{SECRET}@127.0.0.1/flux.safetensors?token={SECRET}", code=1)
+    assert json.loads(refused)[0]["path"] == "https://127.0.0.1/flux.safetensors"
+    assert SECRET not in refused

@@ -191,3 +191,16 @@ def test_a_long_name_keeps_its_ending():
 )
 def test_the_name_in_a_header(header, name):
     assert from_header(header) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://civitai.com/models/1?modelVersionId=2&token=S", "https://civitai.com/models/1?modelVersionId=2"),
+        ("https://user:S@host/a%20b.safetensors?sig=S#S", "https://host/a%20b.safetensors"),
+        ("hf:org/name/a.safetensors@main", "hf:org/name/a.safetensors@main"),
+        ("models/why?.safetensors", "models/why?.safetensors"),
+    ],
+)
+def test_a_link_is_shown_without_what_may_be_secret(text, shown):
+    assert links.shown(text) == shown

@@ -49,9 +49,14 @@ def _rows(model: str) -> Iterator[dict[str, Any]]:
             yield from (described(str(entry.path), entry.found, entry.error) for entry in entries)
             return
         read = header.read(path) if link is None else downloads.read_header(link)
-        yield described(model, detection.detect(read), "")
+        yield described(_shown(model), detection.detect(read), "")
     except EaselError as error:
-        yield described(model, None, str(error))
+        yield described(_shown(model), None, str(error))
+
+
+def _shown(model: str) -> str:
+    """An argument as it is printed: the path of a file as it was given, a link without what is secret in it."""
+    return model if places.is_there(places.typed(model)) else downloads.shown(model)
 
 
 def described(path: str, found: Detection | None, error: str) -> dict[str, Any]:

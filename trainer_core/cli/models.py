@@ -13,7 +13,7 @@ import click
 from rich.progress import Progress
 from rich.text import Text
 
-from trainer_core import detection, header, library, places
+from trainer_core import detection, downloads, header, library, places
 from trainer_core.cli import show
 from trainer_core.cli.detect import described
 from trainer_core.detection import ROLES
@@ -51,14 +51,16 @@ def find(text: tuple[str, ...], as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model")
 @click.option("--json", "as_json", is_flag=True)
-def parts(model: Path, as_json: bool) -> None:
+def parts(model: str, as_json: bool) -> None:
     """Say which files MODEL needs beside it, which of the library's to take, and where to get what is missing.
 
-    The exit code is 1 when some are missing.
+    MODEL is a file, a folder or a link. The exit code is 1 when some are missing.
     """
-    recognised = detection.detect(header.read(places.typed(model)))
+    path = places.typed(model)
+    link = None if places.is_there(path) else downloads.parse(model)
+    recognised = detection.detect(header.read(path) if link is None else downloads.read_header(link))
     found = _scan()
     needed = found.parts_for(recognised)
     if as_json:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from trainer_core.downloads.fetch import download, folder_for
 from trainer_core.downloads.http import Patience
-from trainer_core.downloads.links import Link, parse
+from trainer_core.downloads.links import Link, parse, shown
 from trainer_core.downloads.look import read_header, resolve
 from trainer_core.downloads.progress import Progress
 from trainer_core.downloads.remote import Remote, RemoteFile
@@ -26,4 +26,5 @@ __all__ = [
     "parse",
     "read_header",
     "resolve",
+    "shown",
 ]

@@ -78,6 +78,21 @@ def parse(text: str) -> Link | None:
     return None
 
 
+def shown(text: str) -> str:
+    """A text as it may be shown where it may be a link with something secret in it.
+
+    An address is shown without its user and password, and of its query only what chooses a file: the rest may be a token
+    or a signature.
+    """
+    scheme, mark, rest = text.partition("://")
+    if not mark:
+        return text
+    address, query = re.fullmatch(r"([^?#]*)(?:\?([^#]*))?(?:#.*)?", rest, re.DOTALL).groups("")  # pyright: ignore[reportOptionalMemberAccess]
+    host, slash, path = address.partition("/")
+    kept = [(name, value) for name, value in parse_qsl(query) if name in (*_CIVITAI_CHOICES, "modelVersionId")]
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" + (f"?{urlencode(kept)}" if kept else "")
+
+
 def hugging_face_endpoint() -> str:
     """The address of Hugging Face, or of the mirror that $HF_ENDPOINT names."""
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
