@@ -153,6 +153,20 @@ def test_a_real_process_is_found_through_the_drivers_program(tmp_path, monkeypat
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the driver's program is played by a script")
+def test_a_driver_is_not_asked_anew_with_every_change(tmp_path, monkeypatch):
+    asked, driver = tmp_path / "asked", tmp_path / "nvidia-smi"
+    driver.write_text(f'#!/bin/sh\necho x >> "{asked}"\necho "4000000001, 100, python"\n')
+    driver.chmod(driver.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert gpu_processes() == gpu_processes() == (Holder(4000000001, "python", 100 << 20),)
+    assert asked.read_text().count("x") == 1
+    later = time.monotonic() + 3600
+    monkeypatch.setattr("trainer_core.estimate.holders.time.monotonic", lambda: later)
+    gpu_processes()
+    assert asked.read_text().count("x") == 2, "who closes a program is told of it later"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the driver's program is played by a script")
 @pytest.mark.parametrize("answer", ["exit 9", "sleep 60", "head -c 5000000 /dev/urandom"])
 def test_a_driver_that_fails_hangs_or_raves_holds_nobody_up(answer, tmp_path, monkeypatch):
     driver = tmp_path / "nvidia-smi"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -14,6 +15,8 @@ import psutil
 from trainer_core.text import printable
 
 TIMEOUT_S = 5
+AGAIN_S = 10
+"""How long an answer of a driver is taken as it is: a notebook judges anew with every change, and asking takes up to a second."""
 MOST_LINES = 500
 MOST_BYTES = 2**50
 """What is above is no answer of a driver."""
@@ -37,6 +40,9 @@ PROGRAMS = {
     "text-generation-webui": "text-generation-webui",
 }
 """What a command line holds, and the program that it is: longer words first."""
+
+_answers: dict[str, tuple[float, str]] = {}
+"""The last answer of each driver's program, and until when it holds (time.monotonic)."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +112,23 @@ def known_program(words: Sequence[str]) -> str:
 
 
 def _ask(command: Sequence[str]) -> str:
+    """What a driver's program answers, or answered a moment ago; "" where there is none or it fails."""
     program = shutil.which(command[0])
     if program is None:
         return ""
+    until, text = _answers.get(program, (0.0, ""))
+    begun = time.monotonic()
+    if begun >= until:
+        text = _answer([program, *command[1:]])
+        # One that hangs is asked seldom, so that it does not take up most of the time.
+        took_s = time.monotonic() - begun
+        _answers[program] = begun + took_s + max(AGAIN_S, 10 * took_s), text
+    return text
+
+
+def _answer(command: Sequence[str]) -> str:
     try:
-        answer = subprocess.run([program, *command[1:]], capture_output=True, timeout=TIMEOUT_S, check=False)
+        answer = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return answer.stdout[:1_000_000].decode("utf-8", errors="replace") if answer.returncode == 0 else ""
