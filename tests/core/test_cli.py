@@ -76,17 +76,20 @@ def test_a_folder_without_pictures_is_a_problem(easel, tmp_path):
 def test_a_plan_names_every_value_and_its_source(easel, job):
     done = easel("plan", *job, "--profile", "sd15-character", "--steps", "2000", "--rank", "4", "--json", check=0)
     data = json.loads(done.stdout)
-    assert set(data) == {"values", "problems", "files", "command"}
+    assert set(data) == {"values", "problems", "files", "command", "estimate"}
     assert data["values"]["network.rank"] == {"value": 4, "source": "USER"}
     assert data["values"]["schedule.min_snr_gamma"]["source"] == "PROFILE"
     assert data["values"]["schedule.seed"]["source"] == "DEFAULT"
     assert data["files"]
     assert data["command"]
+    numbers = {"steps", "epochs", "seconds", "vram_gib", "ram_gib", "disk_gib", "lora_mib", "basis"}
+    assert set(data["estimate"]) == numbers
+    assert data["estimate"]["epochs"] > 0
 
 
 def test_a_plan_as_json_has_a_fixed_shape(easel, job):
     data = json.loads(easel("plan", *job, "--name", "a/b", "--trigger", "girl", "--json", check=3).stdout)
-    assert set(data) == {"values", "problems", "files", "command"}
+    assert set(data) == {"values", "problems", "files", "command", "estimate"}
     assert set(data["values"]) == set(fields.all_fields())
     assert all(set(row) == {"value", "source"} for row in data["values"].values())
     assert all(set(problem) == {"path", "severity", "message", "fix"} for problem in data["problems"])

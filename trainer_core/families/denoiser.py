@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,6 +27,10 @@ BESIDE = frozenset(
         "scaled_fp8",
     }
 )
+STRAYS = ("lora_", "lycoris_")
+"""What networks are called that somebody merged into a file by mistake: nothing reads them there."""
+STACKS = re.compile(r"blocks?$|layers$|refiner$|^control_model$|^(t|im)?_?encoder$")
+"""What numbered parts of another model are called. Optimizers and callbacks, which trainers leave, are numbered too."""
 MARKS = ("edm_vpred.",)
 """What marks a model at the top of its file besides names of one word."""
 # Source: bitsandbytes functional.py, QuantState.as_dict; ComfyUI comfy/quant_ops.py: two 4-bit numbers in a byte.
@@ -71,8 +76,8 @@ class Denoiser:
         blocks = {name: len(numbers.get(prefix + name, ())) for name in modules[prefix]}
         others = {other + name for other in PREFIXES[:-1] for name in modules[other] if other != prefix}
         if prefix:
-            others |= {f"{name} beside the model" for name in stacks - BESIDE}
-        own = modules[prefix] - BESIDE
+            others |= {f"{name} beside the model" for name in stacks - BESIDE if STACKS.search(name)}
+        own = {name for name in modules[prefix] - BESIDE if not name.startswith(STRAYS)}
         return cls(header, prefix, frozenset(others | own), blocks, frozenset(modules[""] & BESIDE))
 
     def find(self, key: str) -> TensorInfo | None:
