@@ -22,6 +22,8 @@ class Shelf:
         self.said = ""
         self._cancelled = threading.Event()
         self._thread: threading.Thread | None = None
+        self._again = False
+        self._starting = threading.Lock()
 
     @property
     def is_looking(self) -> bool:
@@ -29,19 +31,28 @@ class Shelf:
         return self._thread is not None and self._thread.is_alive()
 
     def look(self) -> None:
-        """Looks through the folders in a thread; what was read before and has not changed is not read again."""
-        if not self.is_looking:
-            self._thread = threading.Thread(target=self._look, name="easel-library", daemon=True)
-            self._thread.start()
+        """Looks through the folders in a thread; what was read before and has not changed is not read again.
+
+        Asked for while a scan goes on, it follows that scan: it may have passed the folder where a download has just come.
+        """
+        with self._starting:
+            self._again = self.is_looking
+            if not self._again:
+                self._thread = threading.Thread(target=self._look, name="easel-library", daemon=True)
+                self._thread.start()
 
     def close(self) -> None:
         """Ends a scan that is going on."""
         self._cancelled.set()
 
     def _look(self) -> None:
-        self.said = ""
-        attempt(self._scan, self._say)
-        self._thread = None
+        goes_on = True
+        while goes_on:
+            self.said = ""
+            attempt(self._scan, self._say)
+            with self._starting:
+                goes_on, self._again = self._again and not self._cancelled.is_set(), False
+                self._thread = self._thread if goes_on else None
         if not self._cancelled.is_set():
             self.session.show_soon()
 

@@ -129,5 +129,5 @@ def test_a_missing_file_is_fetched_and_taken(open_app, home, hub):
     click(button(app.model.beside.widget, app.model.beside.get.description))
     wait_for(lambda: app.session.values["model.clip_l"], 60)
     assert (places.models() / "text_encoders") in type(home)(app.session.values["model.clip_l"]).parents
-    assert not [problem for problem in app.session.problems if problem.path == "model.clip_l"]
+    wait_for(lambda: not [problem for problem in app.session.problems if problem.path == "model.clip_l"])
     wait_for(lambda: not on_page(app.model.beside.get))

@@ -21,15 +21,15 @@ def test_they_are_taken_up_and_can_be_put_away(open_app, home):
     subjects.remember("mika", {"network.rank": 8, "schedule.steps": 777})
     app = open_app({"model.path": settings["model.path"], "schedule.steps": 50})
     enter(app.dataset.path, settings["dataset.path"])
-    assert not on_page(app.dataset.without)
+    assert not on_page(app.dataset.kept)
     enter(app.dataset.trigger, "Mika ")
     assert app.session.values["network.rank"] == 8
     assert app.session.values["schedule.steps"] == 50, "what the user has set stays"
     assert "mika: Rank 8." in app.dataset.recalled.value
-    assert on_page(app.dataset.without)
+    assert on_page(app.dataset.kept)
     click(app.dataset.without)
     assert app.session.bench.draft.source_of("network.rank") is not Source.USER
-    assert not on_page(app.dataset.without)
+    assert not on_page(app.dataset.kept)
 
 
 def test_another_subject_puts_them_away_but_not_what_was_changed_since(open_app, home):

@@ -34,11 +34,11 @@ class DatasetPanel:
         self.recalled, self.without = Words("", "muted", "small"), Button(description="Without them")
         self.without.add_class("easel-fix")
         self.without.on_click(session.handler(lambda _: session.memory.put_away()))
-        kept = Box([self.recalled, self.without])
-        kept.add_class("easel-row")
+        self.kept = Box([self.recalled, self.without])
+        self.kept.add_class("easel-row")
         self.captions = Words("", "small", "lines")
         self.fold = fold(session, "Captions as they are read", lambda: [self.captions])
-        self.widget = card("Dataset", self.path, self.trigger, self.counts, kept, self.fold)
+        self.widget = card("Dataset", self.path, self.trigger, self.counts, self.kept, self.fold)
 
     def show(self) -> None:
         """Shows folder, word and counts."""
@@ -48,7 +48,7 @@ class DatasetPanel:
                 field.value = values[path]
         self.counts.say(*counts(dataset, values["dataset.path"]))
         self.recalled.say(self.session.memory.sentence)
-        show(self.without, bool(self.session.memory.recalled))
+        show(self.kept, bool(self.session.memory.recalled))
         self.captions.say(captions(dataset) if dataset is not None else "")
         show(self.fold, dataset is not None and bool(dataset.pictures))
 

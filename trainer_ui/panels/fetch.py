@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ipywidgets import Box, Button, FloatProgress, Password, VBox
@@ -68,10 +69,15 @@ class Fetch:
         return self.state in ("looking", "fetching")
 
     def look(self, link: Link) -> None:
-        """Asks what a link leads to; its header alone travels."""
-        if self.state != "fetching":
-            self.link, self.remote, self._queue = link, None, [link]
-            self._begin("looking", self._look)
+        """Asks what a link leads to; its header alone travels.
+
+        Raises:
+            DownloadError: a download is going on.
+        """
+        if self.state == "fetching":
+            raise DownloadError("A download is going on.", "Wait for it or stop it, then give the other link again.")
+        self.link, self.remote, self._queue = link, None, [link]
+        self._begin("looking", lambda cancel: self._look(link, cancel))
 
     def fetch(self, *links: Link) -> None:
         """Fetches these models, or the one that was looked at; what came before a stop is not fetched again."""
@@ -83,41 +89,62 @@ class Fetch:
         """Stops a download; what has come is kept for the next time."""
         self._cancel.set()
 
+    def close(self) -> None:
+        """Ends its work, and leaves no token in the field."""
+        self.cancel()
+        self.token.value = ""
+
     def forget(self) -> None:
-        """Puts an offer or a failure away."""
-        if not self.is_busy:
+        """Puts an offer, a question or a failure away; a download goes on."""
+        self.token.value = ""
+        if self.state != "fetching":
+            self._cancel.set()
             self.link, self.remote, self.state = None, None, "idle"
             self.says.say("", "")
 
-    def _begin(self, state: str, work: Callable[[], None]) -> None:
+    def _begin(self, state: str, work: Callable[[threading.Event], None]) -> None:
+        # What was asked before this is not waited for, and its answer is not heard.
+        self._cancel.set()
         self.state, self._refused = state, ""
         self._was_looking = state == "looking"
-        self._cancel = threading.Event()
+        self._cancel = cancel = threading.Event()
         self.says.say("Asking what this is…" if state == "looking" else "Asking for the file…", "")
-        threading.Thread(target=self._work, args=(work,), name="easel-fetch", daemon=True).start()
+        threading.Thread(target=self._work, args=(work, cancel), name="easel-fetch", daemon=True).start()
 
-    def _work(self, work: Callable[[], None]) -> None:
-        if not attempt(lambda: self._guarded(work), lambda sentence: self._end("failed", sentence, "danger")):
-            self.session.show_soon()
+    def _work(self, work: Callable[[threading.Event], None], cancel: threading.Event) -> None:
+        def say(sentence: str) -> None:
+            self._end(cancel, "failed", sentence, "danger")
 
-    def _guarded(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except DownloadCancelled:
-            self._end("stopped", "Stopped. What has come is kept: a download goes on from there.", "")
-        except DownloadError as error:
-            self._refused = error.kind
-            choices = "".join(f"\n{printable(choice, 200)}" for choice in error.choices)
-            self._end("failed", f"{error}{choices}", "danger")
+        attempt(lambda: self._guarded(work, cancel), say)
         self.session.show_soon()
 
-    def _end(self, state: str, sentence: str, tone: str) -> None:
-        self.state = state
-        self.says.say(sentence, tone)
+    def _guarded(self, work: Callable[[threading.Event], None], cancel: threading.Event) -> None:
+        try:
+            work(cancel)
+        except DownloadCancelled:
+            self._end(cancel, "stopped", "Stopped. What has come is kept: a download goes on from there.", "")
+        except DownloadError as error:
+            choices = "".join(f"\n{printable(choice, 200)}" for choice in error.choices)
+            self._end(cancel, "failed", f"{error}{choices}", "danger", refused=error.kind)
 
-    def _look(self) -> None:
-        assert self.link is not None  # look() sets it
-        self.remote = remote = downloads.resolve(self.link, cancel=self._cancel)
+    def _end(
+        self,
+        cancel: threading.Event,
+        state: str,
+        sentence: str,
+        tone: str,
+        remote: Remote | None = None,
+        refused: str = "",
+    ) -> None:
+        """Takes the outcome of the work that `cancel` belongs to, unless something else has begun or it was put away."""
+        with self.session.lock:
+            if self._cancel is cancel and self.is_busy:
+                self.state, self._refused = state, refused
+                self.remote = remote or self.remote
+                self.says.say(sentence, tone)
+
+    def _look(self, link: Link, cancel: threading.Event) -> None:
+        remote = downloads.resolve(link, cancel=cancel)
         try:
             found = detection.detect(downloads.read_header(remote))
             what = self.describe(found, remote.name)
@@ -125,17 +152,16 @@ class Fetch:
             if isinstance(error, DownloadError) and error.kind != "whole":
                 raise
             what = str(error)
-        notes = " ".join(self.link.notes)
-        self._end("offered", f"{what} {notes}".strip(), "")
+        self._end(cancel, "offered", " ".join((what, *link.notes)), "", remote=remote)
 
-    def _fetch(self) -> None:
+    def _fetch(self, cancel: threading.Event) -> None:
         while self._queue:
             link = self._queue[0]
             self.link = link
-            path = downloads.download(link, progress=self._tell, cancel=self._cancel)
+            path = downloads.download(link, progress=self._tell, cancel=cancel)
             self._queue = self._queue[1:]
             self.arrived(path)
-        self._end("idle", "", "")
+        self._end(cancel, "idle", "", "")
 
     def _tell(self, now: Progress) -> None:
         total = now.total_bytes
@@ -156,8 +182,11 @@ class Fetch:
 
     def _take_token(self) -> None:
         text, self.token.value = self.token.value, ""
-        if self.link is not None:
+        if self.link is not None and not self.is_busy:
             tokens.remember(self.link.site, text)
+            # A token that came in the link was refused, and would go before this one.
+            self.link = replace(self.link, token=None, notes=())
+            self._queue[:1] = [self.link]
             self._go_on()
 
     def show(self) -> None:
@@ -172,7 +201,8 @@ class Fetch:
         )
         may_try = self.state == "failed" and (self.remote is not None or bool(self._queue))
         show(self.get, self.state in ("offered", "stopped") or may_try)
-        show(self.ask, self.state == "failed" and self._refused in NEEDS_TOKEN)
+        may_help = self.link is not None and self.link.site in tokens.SITES and self._refused in NEEDS_TOKEN
+        show(self.ask, self.state == "failed" and may_help)
         if self.link is not None:
             self.token.description = f"Token for {tokens.title(self.link.site)}"
         (self.widget.add_class if self.state == "failed" else self.widget.remove_class)("easel-is-failed")

@@ -55,31 +55,41 @@ class ModelPanel:
             "Model", pair, self.seen, self.path, self.fetch.widget, self.says, self.guess, self.beside.widget, self.fold
         )
         self._offered: tuple[Choice, ...] = ()
+        self._chosen_since = False
+        """Whether another model was chosen while one is on its way: that choice stands when it comes."""
 
     def choose(self, path: str) -> None:
         """Takes the model that was picked; picking none of them leaves the path as it is."""
         if path:
-            self.fetch.forget()
-            self.session.change({"model.path": path})
+            self._take(path)
 
     def enter(self, text: str) -> None:
         """Takes what was typed: a path, or a link, of which it is asked what it leads to."""
         link = downloads.parse(text)
         if link is None:
-            self.fetch.forget()
-            self.session.change({"model.path": text.strip()})
+            self._take(text.strip())
         else:
             self.fetch.look(link)
+            self._chosen_since = False
+
+    def _take(self, path: str) -> None:
+        self.fetch.forget()
+        self._chosen_since = self.fetch.is_busy
+        self.session.change({"model.path": path})
 
     def close(self) -> None:
         """Ends what goes on in threads."""
         self.shelf.close()
         for one in (self.fetch, self.beside.fetch):
-            one.cancel()
+            one.close()
 
     def _arrived(self, path: Path) -> None:
         with self.session.lock:
-            self.session.change({"model.path": str(path)})
+            if self._chosen_since:
+                self.session.note(printable(f"{path.name} has come. It is among the models on this machine.", 300))
+            else:
+                self.session.change({"model.path": str(path)})
+            self._chosen_since = False
         self.shelf.look()
 
     def show(self) -> None:
@@ -103,7 +113,8 @@ class ModelPanel:
 
     def _show_path(self, path: str) -> None:
         """The field shows the chosen path, or the link that is being looked at; a token in a link is not shown."""
-        shown = self.fetch.link.shown if self.fetch.link and self.fetch.state != "idle" else path
+        is_link = self.fetch.state != "idle" and not self._chosen_since
+        shown = self.fetch.link.shown if self.fetch.link and is_link else path
         if self.path.value != shown:
             self.path.value = shown
 

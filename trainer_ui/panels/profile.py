@@ -9,6 +9,7 @@ from ipywidgets import Box, Button, Dropdown
 from trainer_core import policies, profiles
 from trainer_core.plan import fields
 from trainer_core.text import printable
+from trainer_ui.controls import plain_number
 from trainer_ui.panels.card import card, fold
 from trainer_ui.words import Words, hint, show
 
@@ -98,4 +99,6 @@ def _reasons(profile: Profile) -> Iterator[str]:
     known = fields.all_fields()
     for path, value in profile.settings.items():
         reason = profile.reasons.get(path, "")
-        yield f"{known[path].title} {value}" + (f": {reason}" if reason else "")
+        shown = ("on" if value else "off") if isinstance(value, bool) else value
+        shown = plain_number(shown) if isinstance(shown, float) else shown
+        yield f"{known[path].title} {shown}" + (f": {reason}" if reason else "")
