@@ -4,6 +4,8 @@ Each run goes through `easel train` on a model of random weights, at a size a CP
 The pairs of a network and an optimizer are arbitrary: neither knows the other, and a run spends most of its time on imports.
 """
 
+import os
+
 import pytest
 
 from trainer_core import environments
@@ -41,6 +43,8 @@ RUNS = {
     },
 }
 """What differs from a plain LoRA with AdamW, which `test_real_training.py` trains."""
+LONG = ("LoCon with Adan", "LoHa with Lion")
+"""A minute each, which every run of the tests would cost: trained where that is asked for."""
 
 
 @pytest.fixture
@@ -55,6 +59,8 @@ def installed():
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.usefixtures("installed")
 def test_it_trains(name, train):
+    if name in LONG and not os.environ.get("EASEL_LONG"):
+        pytest.skip("set EASEL_LONG=1 to train this too")
     results = train("simpletuner", name, RUNS[name])
     if RUNS[name].get("model.method") == "full":
         assert (results / "blob" / "model_index.json").is_file()
