@@ -117,6 +117,29 @@ def test_a_plan_for_people_leaves_out_what_has_no_meaning_and_nothing_that_is_se
     assert "0.999 (its own)" in shown
 
 
+def test_a_plan_for_people_says_who_set_each_value(easel, job):
+    chosen = ("--profile", "sd15-character", "--preset", "standard-memory", "--rank", "4")
+    shown = easel("plan", *job, *chosen, check=0).stdout
+    rows = {line.split()[0]: line for line in shown.splitlines() if "." in line.partition(" ")[0]}
+    assert rows["network.rank"].rstrip().endswith("you")
+    assert "the profile Character" in rows["network.alpha"]
+    assert "the memory preset" in rows["schedule.batch_size"]
+    assert "the default" in rows["schedule.seed"]
+
+
+def test_policies_are_listed_shown_and_lie_over_a_profile(easel, job):
+    rows = json.loads(easel("policies", "--json", check=0).stdout)
+    assert {"flux-guide", "actor", "style", "style-002"} <= {row["id"] for row in rows}
+    shown = json.loads(easel("policies", "actor", "--pictures", "11", "--json", check=0).stdout)
+    assert (shown["values"]["schedule.steps"], shown["values"]["optimizer.learning_rate"]) == (1100, 3e-4)
+    assert set(shown["reasons"]) == set(shown["values"])
+    values = json.loads(
+        easel("plan", *job, "--profile", "sd15-character", "--policy", "repeats-lora-scripts", "--json").stdout
+    )["values"]
+    assert values["dataset.repeats"] == {"value": 7, "source": "PREFILL"}
+    assert "repeats-civitai" in easel("plan", *job, "--policy", "nothing", check=1).stderr
+
+
 def test_presets_are_listed_and_lie_over_a_profile(easel, job, tmp_path):
     rows = json.loads(easel("presets", "--json", check=0).stdout)
     assert {"id", "families", "vram_gib", "values", "sources", "fits"} <= set(rows[0])

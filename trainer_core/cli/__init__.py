@@ -7,7 +7,7 @@ import sys
 import click
 
 from trainer_core import __version__
-from trainer_core.cli import detect, download, engines, inspect, job, models, presets, profiles, runs, show
+from trainer_core.cli import detect, download, engines, inspect, job, models, policies, presets, profiles, runs, show
 from trainer_core.errors import EaselError, PlanError
 
 FAILED, PROBLEMS = 1, 3
@@ -24,6 +24,7 @@ for command in (
     models.models,
     inspect.dataset,
     profiles.profiles,
+    policies.policies,
     presets.presets,
     job.plan,
     job.train,

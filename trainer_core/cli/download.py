@@ -64,9 +64,15 @@ def _fetched(link: downloads.Link, folder: Path | None, variant: str) -> Path:
 
 @contextmanager
 def _interrupted() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets in place of stopping the program in the middle of a write."""
+    """An event that Ctrl-C sets in place of stopping the program in the middle of a write; a second one does stop it."""
     cancel = threading.Event()
-    before = signal.signal(signal.SIGINT, lambda *_: cancel.set())
+
+    def stop(*_: object) -> None:
+        cancel.set()
+        # A server that has gone silent is waited for, and a person may not want to.
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, stop)
     try:
         yield cancel
     finally:
