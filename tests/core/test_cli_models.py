@@ -1,6 +1,7 @@
 """`easel models` as a person and a program use it: the real command, its exit codes, JSON on its own on stdout."""
 
 import json
+import signal
 
 import pytest
 from click.testing import CliRunner
@@ -8,7 +9,7 @@ from click.testing import CliRunner
 from tests.core import recorded_headers
 from tests.core.downloading import SECRET
 from tests.core.misbehaving import running
-from trainer_core.cli import easel
+from trainer_core.cli import download, easel
 from trainer_core.errors import LibraryError
 from trainer_core.library.roots import apps
 
@@ -138,3 +139,13 @@ def test_a_link_is_looked_at_and_nothing_secret_of_it_is_printed(call, shelf):
     refused = call("detect", "--json", f"https://user:{SECRET}@127.0.0.1/flux.safetensors?token={SECRET}", code=1)
     assert json.loads(refused)[0]["path"] == "https://127.0.0.1/flux.safetensors"
     assert SECRET not in refused
+
+
+def test_ctrl_c_stops_a_download_and_a_second_one_does_not_wait_for_a_silent_server():
+    before = signal.getsignal(signal.SIGINT)
+    with download._interrupted() as cancel:
+        signal.raise_signal(signal.SIGINT)
+        assert cancel.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
