@@ -118,12 +118,12 @@ def test_a_plan_for_people_leaves_out_what_has_no_meaning_and_nothing_that_is_se
 
 
 def test_a_plan_for_people_says_who_set_each_value(easel, job):
-    chosen = ("--profile", "sd15-character", "--preset", "standard-memory", "--rank", "4")
+    chosen = ("--profile", "sd15-character", "--preset", "standard-memory", "--steps", "2000", "--rank", "4")
     shown = easel("plan", *job, *chosen, check=0).stdout
     rows = {line.split()[0]: line for line in shown.splitlines() if "." in line.partition(" ")[0]}
     assert rows["network.rank"].rstrip().endswith("you")
-    assert "the profile Character" in rows["network.alpha"]
-    assert "the memory preset" in rows["schedule.batch_size"]
+    assert "profile sd15-character" in rows["network.alpha"]
+    assert "preset standard-memory" in rows["schedule.batch_size"]
     assert "the default" in rows["schedule.seed"]
 
 

@@ -227,10 +227,17 @@ def _show_rows(bench: Workbench, rows: Mapping[str, Mapping[str, Any]]) -> None:
     scope = Scope.of(bench.draft, bench.backend)
     known = fields.all_fields()
     shown = [path for path in rows if path not in known or scope.shows(path, Source[rows[path]["source"]])]
-    cells = ((path, show.value(rows[path]["value"], scope.default(path)), bench.origin(path).by) for path in shown)
+    cells = ((path, show.value(rows[path]["value"], scope.default(path)), _by(bench, path)) for path in shown)
     show.table(("setting", "value", "source"), cells)
     if left_out := len(rows) - len(shown):
         show.line(f"{left_out} settings have no meaning for this job and are left out; --json prints all.", "dim")
+
+
+def _by(bench: Workbench, path: str) -> str:
+    """Who set a value, by id: titles are too long for a table."""
+    said = bench.origin(path).by
+    chosen = (("profile", bench.profile), ("policy", bench.policy), ("preset", bench.preset))
+    return next((f"{kind} {one.id}" for kind, one in chosen if one and said.endswith(f"{kind} {one.title}")), said)
 
 
 @click.command()
