@@ -145,7 +145,7 @@ def _basis(job: Job, facts: Facts, timed: str, seen: str) -> list[str]:
         ""
         if timed or is_card_known
         else f"{printable(job.device.name, 60)} is in no table: its speed is that of its class.",
-        "Time is calculated from operations and the card's data sheet."
+        "Time is calculated from operations and what such a card is said to compute at most."
         if job.has_gpu and is_card_known and not timed
         else "",
         "Time is calculated from runs on two cores of another CPU." if not job.has_gpu and not timed else "",
