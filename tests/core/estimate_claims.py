@@ -96,17 +96,17 @@ CLAIMS = [
 
 
 def of_presets() -> Iterator[Claim]:
-    """The memory presets: the eight for cards with their family, the four others with each of three families."""
+    """The memory presets: the eight for cards with their family, the four others with each of five families."""
     for preset in presets.shipped().values():
-        families = preset.families or ("sdxl", "flux", "sd3")
+        families = preset.families or ("sdxl", "flux", "chroma", "sd3", "hunyuan_image")
         for family in families:
-            values = {**NETWORK, "network.train_text_encoder": False, **preset.values_for(family)}
-            values["memory.cache_text_encoder"] = True
+            plain = {**NETWORK, "memory.cache_text_encoder": False, "network.train_text_encoder": False}
+            values = {**plain, **preset.values_for(family)}
             source = preset.sources[0].partition(",")[0].partition(":")[0]
             variant = "3.5-large" if family == "sd3" else ""
             name = f"preset {preset.id}, {family} {variant}".strip()
             yield Claim(name, preset.vram_gib, source, family, variant=variant, values=values)
-            if family in ("flux", "sd3") and preset.vram_gib < 12:
+            if family in ("flux", "chroma", "sd3") and preset.vram_gib < 12:
                 title = f"{name}, T5 in fp8"
                 yield Claim(title, preset.vram_gib, source, family, variant=variant, values=values, parts=FP8_T5)
 

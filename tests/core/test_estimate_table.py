@@ -18,9 +18,12 @@ KNOWN_MISSES = {
     "Chroma LoRA, bf16, 1024 px",
     "preset sd3-8, sd3 3.5-large",
     "preset ultra-low-memory, flux",
+    "preset ultra-low-memory, chroma",
     "preset ultra-low-memory, sd3 3.5-large",
     "preset ultra-low-memory, sd3 3.5-large, T5 in fp8",
-    "preset high-memory, flux",
+    "preset ultra-low-memory, hunyuan_image",
+    "preset low-memory, hunyuan_image",
+    "preset standard-memory, hunyuan_image",
 }
 """What the estimate says otherwise; the record says why."""
 

@@ -49,6 +49,7 @@ def test_what_keeps_the_result_sets_nothing_that_would_change_it():
         "schedule.gradient_accumulation",
         "memory.gradient_checkpointing",
         "memory.cache_latents",
+        "memory.cache_text_encoder",
         "memory.blocks_to_swap",
         "memory.offload_checkpointing",
     }
@@ -56,6 +57,13 @@ def test_what_keeps_the_result_sets_nothing_that_would_change_it():
     for name in MEMORY:
         preset = presets.get(name)
         assert set(preset.values).union(*preset.by_family.values()) <= harmless
+
+
+@pytest.mark.parametrize("family", ["flux", "chroma", "sd3", "hunyuan_image", "lumina2"])
+@pytest.mark.parametrize("name", MEMORY)
+def test_text_encoders_of_many_gib_do_not_stay_on_the_card(name, family):
+    assert presets.get(name).values_for(family)["memory.cache_text_encoder"] is True
+    assert "memory.cache_text_encoder" not in presets.get(name).values_for("sdxl"), "there tags may be shuffled"
 
 
 @pytest.mark.parametrize("name", EVERY)
