@@ -145,6 +145,9 @@ FIRES = {
         model.parts_are_there, "model.clip_l", "error", {"model.clip_l": ""}, family="flux", mends=False
     ),
     "half a model": Fires(model.model_is_whole, "model.path", "error", facts=seen(role="diffusion_model"), mends=False),
+    "a model without one of its text encoders": Fires(
+        model.model_is_whole, "model.path", "error", facts=seen(parts=("vae",)), mends=False
+    ),
     "a name that is no UTF-8": Fires(
         model.paths_are_readable_by_engines, "model.path", "error", {"model.path": "/a/\udce4.safetensors"}, mends=False
     ),

@@ -186,11 +186,23 @@ def model_is_trained_as_its_family(case: Case) -> Iterator[Problem]:
 def model_is_whole(case: Case) -> Iterator[Problem]:
     """A single file holds the text encoders and the VAE that its training starts from, where they cannot lie beside it."""
     detection, claim = case.facts.detection, case.claim
-    if detection is None or claim is None or detection.role != "diffusion_model":
+    if detection is None or claim is None or not set(claim.parts) <= set(claim.optional_parts):
         return
-    if set(claim.parts) <= set(claim.optional_parts):
+    if detection.role == "diffusion_model":
         message = "This file is the diffusion model alone: text encoders or VAE are missing, and training needs them."
         yield Problem("model.path", "error", f"{message} Choose the whole checkpoint.")
+    elif detection.role == "checkpoint" and (lacking := _lacking(detection)):
+        message = f"This file is not whole: it holds no {' and no '.join(lacking)}, and training needs every part."
+        yield Problem("model.path", "error", f"{message} Choose the whole checkpoint.")
+
+
+def _lacking(detection: Detection) -> list[str]:
+    """The titles of the parts of its family that a checkpoint holds in part only."""
+    family, known = load_families().get(detection.family or ""), fields.all_fields()
+    if family is None or not detection.parts:
+        return []
+    absent = (part for part in family.parts if part not in detection.parts)
+    return [known[f"model.{part}"].title if f"model.{part}" in known else part for part in absent]
 
 
 def paths_are_readable_by_engines(case: Case) -> Iterator[Problem]:
