@@ -46,6 +46,7 @@ HOSTILE = {
     "absolute path in id": (head(id='"/etc/passwd"'), "id", "no plain name"),
     "path escape in use": (head(use='"../style"'), "use", "no plain name"),
     "path escape in policy": (HEAD + 'policy = "../../policy"', "policy", "no plain name"),
+    "policy that is not there": (HEAD + 'policy = "best-ever"', "policy", "no policy"),
     "hidden file as id": (head(id='".ssh"'), "id", "no plain name"),
     "extra key": (HEAD + 'command = "rm -rf /"', "command", "not a key of a profile"),
     "extra table": (HEAD + "[hooks]\nstart = 'sh'", "hooks", "not a key of a profile"),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainer_core import policies
 from trainer_core.errors import ProfileError
 from trainer_core.families import load_families
 from trainer_core.plan import fields
@@ -82,6 +83,9 @@ def _check_names(name: str, texts: Mapping[str, str]) -> None:
     if texts["family"] not in load_families():
         known = ", ".join(load_families())
         raise refused(name, "family", f"Easel knows no family {texts['family']!r:.60}.", f"Known: {known}.")
+    if texts["policy"] and texts["policy"] not in policies.shipped():
+        hint = f"Known: {', '.join(policies.shipped())}."
+        raise refused(name, "policy", f"Easel knows no policy {texts['policy']!r:.60}.", hint)
     for key in ("method", "prediction"):
         if sentence := fields.check(f"model.{key}", texts[key])[1]:
             raise refused(name, key, sentence)
