@@ -199,8 +199,18 @@ def test_the_name_in_a_header(header, name):
         ("https://civitai.com/models/1?modelVersionId=2&token=S", "https://civitai.com/models/1?modelVersionId=2"),
         ("https://user:S@host/a%20b.safetensors?sig=S#S", "https://host/a%20b.safetensors"),
         ("hf:org/name/a.safetensors@main", "hf:org/name/a.safetensors@main"),
+        ("civitai:1?token=S", "civitai:1"),
         ("models/why?.safetensors", "models/why?.safetensors"),
     ],
 )
 def test_a_link_is_shown_without_what_may_be_secret(text, shown):
     assert links.shown(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["civitai:1?token=", "hf:org?token=", "hf:org/name/a.safetensors?token=", "air:x:y:civitai:a?token="]
+)
+def test_a_token_behind_a_short_name_is_not_in_the_refusal(text):
+    with pytest.raises(DownloadError) as refusal:
+        links.parse(f"{text}sehrgeheim")
+    assert "sehrgeheim" not in str(refusal.value)

@@ -20,6 +20,8 @@ from trainer_core.tokens import Token, title
 HUGGING_FACE_HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co"})
 CIVITAI_HOSTS = frozenset({"civitai.com", "www.civitai.com", "civitai.green", "civitai.red"})
 MODEL_ENDINGS = (".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
+SHORT = ("hf:", "civitai:", "urn:air:", "air:")
+"""How the short names of models elsewhere begin."""
 
 # What download links carry a token as, in letters only.
 _SECRETS = frozenset({"token", "apikey", "accesstoken", "authtoken", "hftoken"})
@@ -59,6 +61,12 @@ def parse(text: str) -> Link | None:
     """
     text = text.strip()
     lower = text.lower()
+    if lower.startswith(SHORT) and "?" in text:
+        raise _refused(
+            text,
+            "is followed by a question mark.",
+            "Leave it out with all behind it. Tokens are read from HF_TOKEN and CIVITAI_TOKEN.",
+        )
     if lower.startswith("hf:"):
         return _hugging_face_name(text[3:].lstrip("/"), text)
     if lower.startswith("civitai:"):
@@ -86,7 +94,7 @@ def shown(text: str) -> str:
     """
     scheme, mark, rest = text.partition("://")
     if not mark:
-        return text
+        return text.partition("?")[0] if text.lower().startswith(SHORT) else text
     address, query = re.fullmatch(r"([^?#]*)(?:\?([^#]*))?(?:#.*)?", rest, re.DOTALL).groups("")  # pyright: ignore[reportOptionalMemberAccess]
     host, slash, path = address.partition("/")
     kept = [(name, value) for name, value in parse_qsl(query) if name in (*_CIVITAI_CHOICES, "modelVersionId")]
@@ -123,7 +131,7 @@ def origin(url: str) -> tuple[str, str, int | None]:
 
 
 def _refused(text: str, reason: str, hint: str) -> DownloadError:
-    return DownloadError(f"{printable(text, 200)} {reason}", hint)
+    return DownloadError(f"{printable(shown(text), 200)} {reason}", hint)
 
 
 def _hugging_face_name(name: str, text: str) -> Link:
