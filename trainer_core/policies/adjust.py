@@ -32,6 +32,11 @@ class Adjustment:
     prefill_before: Mapping[str, Any] = field(default_factory=dict)
     message: str = ""
 
+    @property
+    def told_of_cleared(self) -> str:
+        """Which of the user's values were cleared, as a sentence; "" for none."""
+        return " ".join(_cleared(self.cleared))
+
 
 def case_for(draft: Draft, card: Mapping[str, Any], environment: Mapping[str, str]) -> PolicyCase:
     """The case of a draft; `card` are the values that follow from the machine and the memory preset."""

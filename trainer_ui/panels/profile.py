@@ -62,7 +62,9 @@ class ProfilePanel:
         )
         if profile is not None and profile.id not in {one.id for one in known}:
             known = [*known, profile]
-        _offer(self.choice, [(NONE, ""), *((printable(one.title, 80), one.id) for one in known)])
+        titles = [one.title for one in known]
+        named = ((one.title if titles.count(one.title) == 1 else f"{one.title} ({one.id})", one.id) for one in known)
+        _offer(self.choice, [(NONE, ""), *((printable(name, 80), id_) for name, id_ in named)])
         self.choice.value = profile.id if profile else ""
         show(self.fold, profile is not None)
         if profile is None:
@@ -81,8 +83,10 @@ class ProfilePanel:
         _offer(self.policy, [(NO_POLICY, ""), *((printable(one.title, 80), one.id) for one in found)])
         self.policy.value = bench.policy.id if bench.policy else ""
         show(self.policy, bool(found))
-        told = bench.adjusted or bench.prefilled
-        self.told.say(told.message if told else "")
+        # What was set follows the dataset; what was cleared stays true until it is undone.
+        told = [bench.prefilled.message if bench.prefilled else ""]
+        told.append(bench.adjusted.told_of_cleared if bench.adjusted else "")
+        self.told.say(" ".join(filter(None, told)))
         show(self.buttons, bench.policy is not None)
         self.undo.disabled = bench.adjusted is None
 
