@@ -217,7 +217,9 @@ def plan(plan_file: Path | None, assignments: tuple[str, ...], as_json: bool, **
 
 def _show_outlook(seen: Outlook) -> None:
     show.line("--- estimate", "bold")
-    show.line(f"{words.numbers(seen.estimate)}. {seen.fit.sentence}")
+    show.line(
+        ". ".join(filter(None, (f"{seen.estimate.steps} steps", words.numbers(seen.estimate), seen.fit.sentence)))
+    )
     for sentence in seen.estimate.basis:
         show.line(f"  {sentence}", "dim")
 

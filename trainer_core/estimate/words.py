@@ -6,16 +6,16 @@ from trainer_core.estimate.result import Estimate
 
 
 def numbers(found: Estimate) -> str:
-    """Steps, epochs, time, size of the file and disk in one line; what is not known is left out."""
-    told = [f"{found.steps} steps"]
+    """Epochs, time, size of the file and disk in one line; what is not known is left out."""
+    told = []
     if found.epochs is not None:
-        told.append(f"about {found.epochs:.3g} epochs")
+        told.append(f"About {found.epochs:.3g} epochs")
     if found.seconds[1] > 0:
         told.append(f"{span(found.seconds)}")
     if found.lora_mib > 0:
         told.append(f"a file of {size_mib(found.lora_mib)}")
     if found.disk_gib > 0:
-        told.append(f"{found.disk_gib:.2g} GiB of disk")
+        told.append(f"{size_mib(found.disk_gib * 1024)} of disk")
     return ", ".join(told)
 
 

@@ -15,6 +15,7 @@ from trainer_ui.panels.engine import EnginePanel
 from trainer_ui.words import Labelled, Words, hint, show
 
 if TYPE_CHECKING:
+    from trainer_core.outlook import Outlook
     from trainer_ui.session import Session
 
 HIDDEN_ROWS = 30
@@ -61,7 +62,7 @@ class LaunchPanel:
             self.fit.say("")
             return
         tone = {"yes": "", "maybe": "warn", "no": "danger"}[seen.fit.fits]
-        self.fit.say(f"{words.numbers(seen.estimate)}. {seen.fit.sentence}", tone)
+        self.fit.say(told(seen), tone)
         self.basis.say("\n".join(seen.estimate.basis))
 
     def _show_problems(self) -> None:
@@ -112,6 +113,11 @@ class LaunchPanel:
         row.add_class("easel-problem")
         row.add_class(f"easel-is-{problem.severity}")
         return row
+
+
+def told(seen: Outlook) -> str:
+    """An estimate and whether it fits, in two sentences."""
+    return ". ".join(filter(None, (words.numbers(seen.estimate), seen.fit.sentence)))
 
 
 def _plainly(value: object) -> str:
