@@ -319,3 +319,17 @@ def test_machines_without_a_gpu_are_helped_too():
     fix = cheaper(plan, cpu, None, manifest=KOHYA.manifest)
     assert fix is not None
     assert "memory.gradient_checkpointing" in fix.changes
+
+
+def test_no_plan_is_judged_twice_on_the_way_to_a_fit():
+    """A notebook searches anew with every change, so that the two ways to a fit must share what they have in common."""
+    plan, facts, problems = job("flux", 11, schedule__batch_size=12, memory__gradient_checkpointing=False)
+    judged: list[str] = []
+
+    def counted(other: TrainingPlan) -> list[Problem]:
+        judged.append(other.model_dump_json())
+        return problems(other)
+
+    assert cheaper(plan, facts, counted, manifest=KOHYA.manifest)
+    assert len(judged) > 10
+    assert len(judged) == len(set(judged))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.estimate.fit import Fit, against
@@ -56,6 +56,8 @@ class _Search:
         self.facts, self.past, self.manifest, self.problems = facts, past, manifest, problems
         self.wrong = self._wrong(plan)
         self.start = self._look(plan, ())
+        self._seen: dict[frozenset[tuple[str, Any]], _Try | None] = {}
+        """What each set of changes led to: the ways to a fit have much in common."""
 
     def _look(self, plan: TrainingPlan, changes: tuple[tuple[str, Changes], ...]) -> _Try:
         found = estimate(plan, self.facts, self.past, self.manifest)
@@ -68,11 +70,18 @@ class _Search:
 
     def with_change(self, tried: _Try, name: str, changes: Changes) -> _Try | None:
         """The plan with changes as well; None where a setting has no meaning there or a Problem would come of it."""
+        key = frozenset({**_changes(tried), **changes}.items())
+        if key not in self._seen:
+            self._seen[key] = self._changed(tried, changes)
+        found = self._seen[key]
+        return None if found is None else replace(found, changes=(*tried.changes, (name, changes)))
+
+    def _changed(self, tried: _Try, changes: Changes) -> _Try | None:
         scope = Scope({**_values(tried.plan), **changes}, self.manifest, self.facts.detection)
         if self.manifest is not None and not all(scope.applies(path) for path in changes):
             return None
         plan = changed(tried.plan, changes)
-        return None if self._wrong(plan) - self.wrong else self._look(plan, (*tried.changes, (name, changes)))
+        return None if self._wrong(plan) - self.wrong else self._look(plan, ())
 
     def again(self, changes: Sequence[tuple[str, Changes]]) -> _Try | None:
         """The first plan with these changes only."""
