@@ -47,6 +47,7 @@ HOSTILE = {
     "path escape in use": (head(use='"../style"'), "use", "no plain name"),
     "path escape in policy": (HEAD + 'policy = "../../policy"', "policy", "no plain name"),
     "policy that is not there": (HEAD + 'policy = "best-ever"', "policy", "no policy"),
+    "device of Windows as id": (head(id='"con"'), "id", "no plain name"),
     "hidden file as id": (head(id='".ssh"'), "id", "no plain name"),
     "extra key": (HEAD + 'command = "rm -rf /"', "command", "not a key of a profile"),
     "extra table": (HEAD + "[hooks]\nstart = 'sh'", "hooks", "not a key of a profile"),

@@ -25,7 +25,8 @@ TRIAL_TEXTS = {"engine": 40, "version": 40, "card": 80, "notes": 300}
 LONGEST_REASON = 400
 MOST_SOURCES = 24
 
-_SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+# A profile's file is called by its id, and Windows keeps some names for devices.
+_SLUG = re.compile(r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])\Z)[a-z0-9]+(?:-[a-z0-9]+)*")
 _URL = re.compile(r"https?://[^\s/?#@]+(?:[/?#]\S*)?")
 
 
