@@ -12,6 +12,7 @@ from trainer_core import detection, header, places, profiles, registry
 from trainer_core.cli import easel
 from trainer_core.errors import ProfileError
 from trainer_core.problems import blocking
+from trainer_core.profiles.exporting import plain_id
 
 
 @pytest.fixture(autouse=True)
@@ -262,3 +263,12 @@ def test_from_lora_writes_a_file_that_can_be_checked_and_taken_in(tmp_path):
     assert run("import", out, "--yes")[0] == 0
     assert profiles.known()["elena"].unknown
     assert places.is_there(places.home() / "profiles" / "elena.toml")
+
+
+def test_an_id_made_of_a_files_name_is_one_that_a_profile_can_have():
+    assert [plain_id(name) for name in ("con", "sdxl-style", "Mika v2!", "...")] == [
+        "my-con",
+        "my-sdxl-style",
+        "mika-v2",
+        "profile",
+    ]

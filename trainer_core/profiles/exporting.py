@@ -9,7 +9,7 @@ from typing import Any
 
 from trainer_core.errors import ProfileError
 from trainer_core.plan import fields
-from trainer_core.profiles import shelf
+from trainer_core.profiles import checks, shelf
 from trainer_core.profiles.profile import JOB_FIELDS, Profile
 from trainer_core.profiles.reading import bad_text
 from trainer_core.text import printable
@@ -94,9 +94,9 @@ def checked(profile: Profile) -> Profile:
 
 
 def plain_id(text: str, otherwise: str = "profile") -> str:
-    """An id made of a text: small letters, digits and hyphens; never that of a shipped profile."""
+    """An id made of a text: small letters, digits and hyphens; never that of a shipped profile or a device of Windows."""
     made = re.sub(r"[^a-z0-9]+", "-", text.lower())[:48].strip("-") or otherwise
-    return f"my-{made}" if made in shelf.shipped() else made
+    return f"my-{made}" if made in shelf.shipped() or not checks.slug(made) else made
 
 
 def by_name(name: str) -> Profile:
