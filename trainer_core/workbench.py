@@ -10,6 +10,7 @@ from typing import Any
 
 from trainer_core import (
     detection,
+    engines,
     environments,
     hardware,
     header,
@@ -21,7 +22,6 @@ from trainer_core import (
     presets,
     profiles,
     registry,
-    trials,
 )
 from trainer_core.backend import Backend, JobSpec
 from trainer_core.datasets import scan
@@ -64,7 +64,9 @@ class Workbench:
         self._card: dict[str, Any] = {}
         self.library: Library | None = None
         """Where the files beside a model are looked for; scanned when the first model needs some."""
-        self.draft = Draft(Facts(_with_engines(machine or hardware.machine(places.home()))))
+        self.is_measured = machine is None
+        """Whether the machine is this one, and not a record that somebody gave."""
+        self.draft = Draft(Facts(engines.known_on(machine or hardware.machine(places.home()))))
         self._prefill()
 
     @property
@@ -83,7 +85,7 @@ class Workbench:
         """The engine asked for, else the best one for the family: an installed one before others."""
         if self.engine:
             return registry.get(self.engine)
-        return choose(self.family)
+        return engines.choose(self.family)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -206,6 +208,10 @@ class Workbench:
         self.library = found
         self._look_beside()
 
+    def use_machine(self, machine: hardware.Machine) -> None:
+        """Takes what is free on this machine from a newer look at it; its engines stay as they are known."""
+        self._learn(machine=replace(machine, probes=self.facts.machine.probes))
+
     def read_parts(self) -> None:
         """Recognises the files named beside the model from their headers."""
         named = {part: path for part in PARTS if (path := self._text(f"model.{part}"))}
@@ -214,7 +220,7 @@ class Workbench:
 
     def read_dataset(self, quick: bool | None = None) -> None:
         """Scans the chosen dataset by the rules of the engine that would read it."""
-        path, backend = self._text("dataset.path"), self.backend or choose("sdxl")
+        path, backend = self._text("dataset.path"), self.backend or engines.choose("sdxl")
         dataset, reason = None, ""
         if path and backend is not None:
             try:
@@ -340,39 +346,12 @@ class Workbench:
         self._prefill()
 
 
-def _with_engines(machine: hardware.Machine) -> hardware.Machine:
-    """The machine's record with the installed engines: their versions, and what of them was tried on this machine.
-
-    `probes` gets "engines" {engine: version}, "optimizers" {engine: {name: record}} and "parts" {engine: {name: record}}.
-    """
-    probes: dict[str, dict[str, Any]] = {"engines": {}, "optimizers": {}, "parts": {}}
-    for backend in registry.available():
-        name, engine = backend.manifest.id, environments.installed(backend.manifest.id)
-        if engine is not None:
-            probes["engines"][name] = engine.version
-            tried = trials.load(engine, machine.accelerator.name, backend.manifest.optimizers)
-            probes["optimizers"][name], probes["parts"][name] = tried["optimizers"], tried["parts"]
-    return replace(machine, probes={**machine.probes, **probes})
-
-
 def recognise(path: Path) -> tuple[detection.Detection | None, str]:
     """What a model file or folder is, and "" or the sentence why that cannot be told."""
     try:
         return detection.detect(header.read(places.typed(path))), ""
     except EaselError as error:
         return None, str(error)
-
-
-def choose(family: str) -> Backend | None:
-    """The engine for a family: installed before not installed, then by the rank it gives itself; None when none trains it."""
-    claiming = [backend for backend in registry.available() if family in backend.manifest.families]
-
-    def rank(backend: Backend) -> tuple[bool, int, str]:
-        manifest = backend.manifest
-        missing = manifest.needs_installation and environments.installed(manifest.id) is None
-        return missing, manifest.rank, manifest.id
-
-    return min(claiming, key=rank, default=None)
 
 
 def setting_rows(draft: Draft) -> dict[str, dict[str, Any]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from trainer_core import places
+from trainer_core import hardware, places
 from trainer_core.errors import PlanError
 from trainer_core.estimate import past_runs
 from trainer_core.outlook import Outlook, outlook
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from trainer_core.backend import Backend
     from trainer_core.estimate import Past
     from trainer_core.workbench import Workbench
+
+LOOK_S = 10.0
+"""How long a look at the machine's free memory holds."""
+WORTH_SHOWING_BYTES = 256 * 1024**2
+"""By how much a card's free memory must have changed for the page to be told without being asked."""
 
 
 class Session:
@@ -42,6 +48,7 @@ class Session:
         self.values: Mapping[str, Any] = {}
         self.scope = Scope.of(bench.draft, None)
         self.outlook: Outlook | None = None
+        self._looked_s = time.monotonic()
         self._past: tuple[Past, ...] | None = None
         self.memory = SubjectMemory(bench)
         self.follow: Callable[[Run | None], None] = _nowhere
@@ -57,6 +64,7 @@ class Session:
         with self.lock:
             self.values = self.bench.draft.values
             self.backend = self.bench.backend
+            self._look_at_machine()
             self.outlook = self._look_ahead()
             self.problems = (*self.bench.problems, *(self.outlook.problems() if self.outlook else ()))
             self.scope = Scope.of(self.bench.draft, self.backend)
@@ -66,6 +74,21 @@ class Session:
                     view()
             finally:
                 self._showing = False
+
+    def _look_at_machine(self) -> None:
+        """Reads in a thread what is free, at most every few seconds: a driver may take long to answer."""
+        if not self.bench.is_measured or time.monotonic() - self._looked_s < LOOK_S:
+            return
+        self._looked_s = time.monotonic()
+        threading.Thread(target=lambda: attempt(self._measure, self.note), name="easel-machine", daemon=True).start()
+
+    def _measure(self) -> None:
+        machine = hardware.machine(places.home())
+        with self.lock:
+            before = self.bench.facts.machine
+            self.bench.use_machine(machine)
+        if abs(machine.accelerator.free_vram_bytes - before.accelerator.free_vram_bytes) > WORTH_SHOWING_BYTES:
+            self.show_soon()
 
     def _look_ahead(self) -> Outlook | None:
         """What the job will take, by what the runs on this machine took; those are read once, and again after a run."""

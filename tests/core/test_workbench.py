@@ -5,11 +5,12 @@ import shutil
 import pytest
 
 from tests.core import recorded_headers
-from trainer_core import registry
+from trainer_core import presets, registry
+from trainer_core.engines import choose
 from trainer_core.errors import EaselError
 from trainer_core.plan.draft import Source
 from trainer_core.runs.run import Run
-from trainer_core.workbench import Workbench, choose
+from trainer_core.workbench import Workbench
 
 
 @pytest.fixture
@@ -64,8 +65,9 @@ def test_blocks_are_swapped_only_where_the_engine_can(bench, tmp_path):
     assert bench.draft.values["schedule.gradient_accumulation"] == 16
     assert bench.draft.values["memory.blocks_to_swap"] == 0
     bench.set({"model.path": str(recorded_headers.write("flux-dev", tmp_path))})
+    swapped = presets.get("low-memory").values_for("flux")["memory.blocks_to_swap"]
     can = bench.backend is not None and bench.backend.manifest.families["flux"].cell("lora").get("swap")
-    assert bench.draft.values["memory.blocks_to_swap"] == (28 if can else 0)
+    assert bench.draft.values["memory.blocks_to_swap"] == (swapped if can else 0)
     bench.engine = "rehearsal"
     bench.read_dataset()
     assert bench.draft.values["memory.blocks_to_swap"] == 0
