@@ -134,7 +134,7 @@ def test_a_lumina_with_text_encoder_and_vae_is_a_checkpoint() -> None:
         ("sdxl", {"shapes": {FIRST: (320, 8, 3, 3)}}, "instruct_pix2pix"),
         (
             "sdxl",
-            {"shapes": {FIRST: (384, 4, 3, 3), LABEL: (1536, 2560)} | {name: (1,) for name in DEEPER}},
+            {"shapes": {FIRST: (384, 4, 3, 3), LABEL: (1536, 2560)} | dict.fromkeys(DEEPER, (1,))},
             "refiner",
         ),
         ("sdxl", {"drop": [f"transformer_blocks.{depth}." for depth in range(4, 10)]}, "ssd_1b"),
