@@ -49,7 +49,7 @@ class Session:
         self.scope = Scope.of(bench.draft, None)
         self.outlook: Outlook | None = None
         self._looked_s = time.monotonic()
-        self._past: tuple[Past, ...] | None = None
+        self._past: tuple[bool, tuple[Past, ...]] | None = None
         self.memory = SubjectMemory(bench)
         self.follow: Callable[[Run | None], None] = _nowhere
         self._views: list[Callable[[], None]] = []
@@ -92,9 +92,10 @@ class Session:
 
     def _look_ahead(self) -> Outlook | None:
         """What the job will take, by what the runs on this machine took; those are read once, and again after a run."""
-        if self._past is None:
-            self._past = past_runs(places.runs())
-        return outlook(self.bench.draft, self.backend, self._past)
+        ended = self.run is not None and self.run.state in FINAL_STATES
+        if self._past is None or self._past[0] != ended:
+            self._past = ended, past_runs(places.runs())
+        return outlook(self.bench.draft, self.backend, self._past[1])
 
     def handler(self, action: Callable[[Any], None]) -> Callable[..., None]:
         """`action` as a callback of a widget: one at a time, with the boundary around it, and everything shown anew after it.

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any, BinaryIO, TypeGuard
 
+import orjson
+
 from trainer_core.errors import HeaderError
 from trainer_core.header.tensors import BITS, LARGEST_SIZE, MOST_DIMENSIONS, TensorInfo
 from trainer_core.text import printable
@@ -61,8 +63,8 @@ def parse_object(name: str, data: bytes) -> dict[str, Any]:
         HeaderError: they hold something else.
     """
     try:
-        value = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
         raise HeaderError(f"{name} is not what its name says: its header is no JSON.") from error
     if not isinstance(value, dict):
         raise HeaderError(f"{name} is not what its name says: its header is no JSON object.")
