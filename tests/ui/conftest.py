@@ -2,6 +2,9 @@
 
 import pytest
 
+from tests.core import recorded_headers
+from tests.core.misbehaving import running
+from trainer_core import tokens
 from trainer_core.workbench import Workbench
 from trainer_ui.apps import LoraTrainer
 
@@ -26,3 +29,21 @@ def open_app(home):
     yield open_one
     for app in opened:
         app.close()
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub of our own, and no token of whoever runs the tests."""
+    for name in tokens.SITES["huggingface"].names:
+        monkeypatch.delenv(name, raising=False)
+    with running() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        yield server
+    tokens.forget("huggingface")
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """The files of a small SDXL by their names in its repository."""
+    root = recorded_headers.write("folder-sdxl-tiny", tmp_path)
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}

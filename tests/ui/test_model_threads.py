@@ -4,33 +4,11 @@ from __future__ import annotations
 
 import threading
 
-import pytest
-
 from tests.core import recorded_headers
 from tests.core.downloading import SECRET
-from tests.core.misbehaving import running, well
+from tests.core.misbehaving import well
 from tests.ui.page import click, enter, on_page, prepare, wait_for
-from trainer_core import library, tokens
-
-TINY = "folder-sdxl-tiny"
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    """A hub of our own, and no token of whoever runs the tests."""
-    for name in tokens.SITES["huggingface"].names:
-        monkeypatch.delenv(name, raising=False)
-    with running() as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.url)
-        yield server
-    tokens.forget("huggingface")
-
-
-@pytest.fixture
-def tiny(tmp_path):
-    """The files of a small SDXL by their names in its repository."""
-    root = recorded_headers.write(TINY, tmp_path)
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+from trainer_core import library
 
 
 def held_up(server, path: str) -> threading.Event:

@@ -5,34 +5,11 @@ from __future__ import annotations
 import json
 import math
 
-import pytest
-
 from tests.core import recorded_headers
 from tests.core.downloading import SECRET
-from tests.core.misbehaving import running
 from tests.ui.page import button, click, enter, inside, on_page, prepare, wait_for
-from trainer_core import places, tokens
+from trainer_core import places
 from trainer_core.header import BITS
-
-TINY = "folder-sdxl-tiny"
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    """A hub of our own, and no token of whoever runs the tests."""
-    for name in tokens.SITES["huggingface"].names:
-        monkeypatch.delenv(name, raising=False)
-    with running() as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.url)
-        yield server
-    tokens.forget("huggingface")
-
-
-@pytest.fixture
-def tiny(tmp_path):
-    """The files of a small SDXL by their names in its repository."""
-    root = recorded_headers.write(TINY, tmp_path)
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def part(name: str) -> bytes:
