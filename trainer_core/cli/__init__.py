@@ -2,38 +2,53 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import click
 
 from trainer_core import __version__
-from trainer_core.cli import detect, download, engines, inspect, job, models, policies, presets, profiles, runs, show
+from trainer_core.cli import show
 from trainer_core.errors import EaselError, PlanError
 
 FAILED, PROBLEMS = 1, 3
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+COMMANDS = {
+    "detect": "detect",
+    "models": "models",
+    "dataset": "inspect",
+    "profiles": "profiles",
+    "policies": "policies",
+    "presets": "presets",
+    "plan": "job",
+    "train": "job",
+    "runs": "runs",
+    "backends": "engines",
+    "doctor": "engines",
+}
+"""The commands, in the order that the help shows, and the module of each."""
+
+
+class Commands(click.Group):
+    """Commands whose modules are loaded when they are asked for: a question about one file waits for no other command."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in their order."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name."""
+        del ctx
+        module = COMMANDS.get(cmd_name)
+        return getattr(importlib.import_module(f"{__name__}.{module}"), cmd_name) if module else None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="easel")
 def easel() -> None:
     """Train LoRAs with real engines: recognise a model, check a plan, launch and watch a run."""
-
-
-for command in (
-    detect.detect,
-    models.models,
-    inspect.dataset,
-    profiles.profiles,
-    policies.policies,
-    presets.presets,
-    job.plan,
-    job.train,
-    runs.runs,
-    engines.backends,
-    engines.doctor,
-):
-    easel.add_command(command)
-models.models.add_command(download.download)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from trainer_core import downloads, tokens, workbench
+from trainer_core import downloads, tokens
 from trainer_core.cli import show
 from trainer_core.cli.detect import described
 from trainer_core.errors import DownloadError
@@ -31,6 +31,8 @@ def download(link: str, folder: Path | None, variant: str, ask_token: str | None
     """
     if ask_token:
         tokens.remember(ask_token, click.prompt(f"Token for {tokens.title(ask_token)}", hide_input=True, err=True))
+    from trainer_core import workbench
+
     parsed = downloads.parse(link)
     if parsed is None:
         raise DownloadError("That is no link, but the path of a file here.", "easel detect says what a file is.")

@@ -16,6 +16,7 @@ from rich.text import Text
 from trainer_core import detection, downloads, header, library, places
 from trainer_core.cli import show
 from trainer_core.cli.detect import described
+from trainer_core.cli.download import download
 from trainer_core.detection import ROLES
 from trainer_core.library import Entry, Library
 from trainer_core.text import printable
@@ -27,6 +28,9 @@ MISSING = 1
 @click.group()
 def models() -> None:
     """Models on this machine: Easel's, those of ComfyUI and the Stable Diffusion WebUIs, and those in your folders."""
+
+
+models.add_command(download)
 
 
 @models.command("list")

@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageOps
 
 from trainer_core.datasets import pictures
@@ -123,6 +122,8 @@ def _correct(picture: Picture, source: Path, target: Path) -> str:
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """A 16-bit gray picture as 8-bit gray; 65535 becomes 255."""
+    import numpy as np
+
     values = np.asarray(image).astype(np.int64)
     return Image.fromarray((values.clip(0, 65535) // 257).astype(np.uint8))
 
