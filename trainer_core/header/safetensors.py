@@ -97,21 +97,22 @@ def _tensors(name: str, table: Mapping[str, Any], data_start: int, size_bytes: i
     """
     tensors, position, is_in_order = {}, 0, True
     make = tuple.__new__  # half the time of TensorInfo(...)
+    # Of thousands of tensors few have a format and shape of their own; each pair is looked at once, and the shape kept that was looked at.
+    known: dict[tuple[str, tuple[int, ...]], tuple[tuple[int, ...], int]] = {}
     for key, entry in table.items():
         try:
-            dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-            for size in shape:
-                if type(size) is not int or size < 0:
-                    raise ValueError
-            if BITS[dtype] * prod(shape) != 8 * (end - begin) or not type(begin) is type(end) is int:
-                raise ValueError
-            if type(shape) is not list or len(shape) > MOST_DIMENSIONS or (begin == end and not _sizes(shape)):
+            dtype, listed, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+            pair = dtype, tuple(listed)
+            if pair not in known:
+                known[pair] = _checked(dtype, listed)
+            shape, bits = known[pair]
+            if bits != 8 * (end - begin) or not type(begin) is type(end) is int or type(listed) is not list:
                 raise ValueError
         except (TypeError, KeyError, ValueError):
             raise _damaged(name, key, _fault(entry)) from None
         is_in_order = is_in_order and begin == position
         position = end
-        tensors[key] = make(TensorInfo, (dtype, tuple(shape), data_start + begin))
+        tensors[key] = make(TensorInfo, (dtype, shape, data_start + begin))
     if not is_in_order:
         position = _end(name, table)
     missing = data_start + position - size_bytes
@@ -120,6 +121,17 @@ def _tensors(name: str, table: Mapping[str, Any], data_start: int, size_bytes: i
     if missing < 0:
         raise HeaderError(f"{name} is damaged: {-missing} bytes follow after its last tensor.", "Download it again.")
     return tensors
+
+
+def _checked(dtype: str, shape: Any) -> tuple[tuple[int, ...], int]:
+    """A shape, and how many bits a tensor of it takes.
+
+    Raises:
+        ValueError, KeyError: it is no list of sizes, or the format is unknown.
+    """
+    if not _sizes(shape) or len(shape) > MOST_DIMENSIONS:
+        raise ValueError
+    return tuple(shape), BITS[dtype] * prod(shape)
 
 
 def _end(name: str, table: Mapping[str, Any]) -> int:
