@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -79,7 +80,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open("rb") as file:
-            return safetensors.parse_object(shown(path), file.read(safetensors.LONGEST_HEADER_BYTES))
+            return safetensors.parse_object(shown(path), file.read(safetensors.LONGEST_HEADER_BYTES), json.loads)
     except OSError as error:
         raise unreadable(path, error) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any, BinaryIO, TypeGuard
 
@@ -56,15 +56,15 @@ def read(name: str, file: BinaryIO, start: bytes, size_bytes: int) -> Found:
     return _tensors(name, table, 8 + length, size_bytes), metadata
 
 
-def parse_object(name: str, data: bytes) -> dict[str, Any]:
-    """The JSON object in these bytes.
+def parse_object(name: str, data: bytes, load: Callable[[bytes], Any] = orjson.loads) -> dict[str, Any]:
+    """The JSON object in these bytes. `load` is Python's own reader for files that it wrote: it writes infinity as a number.
 
     Raises:
         HeaderError: they hold something else.
     """
     try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
+        value = load(data)
+    except (ValueError, RecursionError) as error:
         raise HeaderError(f"{name} is not what its name says: its header is no JSON.") from error
     if not isinstance(value, dict):
         raise HeaderError(f"{name} is not what its name says: its header is no JSON object.")
