@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from trainer_core.detection import Detection
-    from trainer_core.library import Choice
+    from trainer_core.library import Choice, Library
     from trainer_ui.session import Session
 
 ELSEWHERE = "Another one: give its path or a link"
@@ -54,6 +54,7 @@ class ModelPanel:
         self.widget = card(
             "Model", pair, self.seen, self.path, self.fetch.widget, self.says, self.guess, self.beside.widget, self.fold
         )
+        self._library: Library | None = None
         self._offered: tuple[Choice, ...] = ()
         self._chosen_since = False
         """Whether another model was chosen while one is on its way: that choice stands when it comes."""
@@ -125,15 +126,15 @@ class ModelPanel:
         if found is None:
             self.seen.say(self.shelf.said or ("Looking for models…" if self.shelf.is_looking else ""))
             return
-        choices = found.trainable()
-        if choices != self._offered:
-            self._offered = choices
+        if found is not self._library:
+            self._library = found
+            self._offered = choices = found.trainable()
             named = [choice for choice in choices if choice.entry.role != "unknown"]
             self.known.options = [
                 (ELSEWHERE, ""),
                 *_distinct((label(choice), str(choice.entry.path)) for choice in named),
             ]
-        self.seen.say(self.shelf.said or _count(choices, len(found.roots)))
+        self.seen.say(self.shelf.said or _count(self._offered, len(found.roots)))
         hint(self.known, "\n".join(f"{root.path} ({root.because})" for root in found.roots))
 
 
