@@ -134,14 +134,13 @@ class Workbench:
         Raises:
             ProfileError: there is no such profile, or the file is refused.
         """
-        known = profiles.known()
         followed = bool(self.profile and self.profile.policy)
         if not chosen:
             self.profile = None
-        elif chosen in known:
-            self.profile = known[chosen]
         elif Path(chosen).suffix == ".toml":
             self.profile = profiles.load(places.typed(chosen))
+        elif chosen in (known := profiles.known()):
+            self.profile = known[chosen]
         else:
             raise ProfileError(f"There is no profile called {chosen!r:.80}.", f"Known: {', '.join(sorted(known))}.")
         self.draft = self.draft.with_layer(Source.PROFILE, self.profile.settings if self.profile else {})

@@ -57,9 +57,9 @@ class ProfilePanel:
         bench = self.session.bench
         profile, family, found = bench.profile, bench.family, bench.facts.detection
         guess = found.guess.id if found and found.guess else ""
-        known = profiles.for_family(
-            family, guess, str(self.session.values["model.prediction"] or (found and found.prediction) or "")
-        )
+        predicts = str(self.session.values["model.prediction"] or (found and found.prediction) or "")
+        # They are read when there is a family to offer them for: the start of a notebook does not wait for them.
+        known = profiles.for_family(family, guess, predicts) if family else []
         if profile is not None and profile.id not in {one.id for one in known}:
             known = [*known, profile]
         titles = [one.title for one in known]
