@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -29,8 +28,8 @@ BESIDE = frozenset(
 )
 STRAYS = ("lora_", "lycoris_")
 """What networks are called that somebody merged into a file by mistake: nothing reads them there."""
-STACKS = re.compile(r"blocks?$|layers$|refiner$|^control_model$|^(t|im)?_?encoder$")
-"""What numbered parts of another model are called. Optimizers and callbacks, which trainers leave, are numbered too."""
+LEFT = frozenset({"optimizer", "optimizers", "optimizer_states", "callbacks", "lr_schedulers", "loops", "state"})
+"""What trainers leave beside a model, in numbered parts as another model has them."""
 MARKS = ("edm_vpred.",)
 """What marks a model at the top of its file besides names of one word."""
 # Source: bitsandbytes functional.py, QuantState.as_dict; ComfyUI comfy/quant_ops.py: two 4-bit numbers in a byte.
@@ -76,7 +75,7 @@ class Denoiser:
         blocks = {name: len(numbers.get(prefix + name, ())) for name in modules[prefix]}
         others = {other + name for other in PREFIXES[:-1] for name in modules[other] if other != prefix}
         if prefix:
-            others |= {f"{name} beside the model" for name in stacks - BESIDE if STACKS.search(name)}
+            others |= {f"{name} beside the model" for name in stacks - BESIDE - LEFT}
         own = {name for name in modules[prefix] - BESIDE if not name.startswith(STRAYS)}
         return cls(header, prefix, frozenset(others | own), blocks, frozenset(modules[""] & BESIDE))
 
