@@ -10,6 +10,9 @@ pass, and the operations of the forward pass. Attention is counted as the memory
 values and the result are kept, the table of weights is not.
 """
 
+# Its imports are those of the engine's environment.
+# pyright: reportMissingImports=false, reportCallIssue=false
+
 from __future__ import annotations
 
 import math
@@ -317,6 +320,7 @@ def vae_row(name: str) -> Iterator[str]:
     yield f"[{name}]"
     side, film = 512, (1,) if name == "vae_qwen" else ()
     model.requires_grad_(False)
+    latent: Any = None
     for kind in ("encode", "decode"):
         OPERATIONS.clear()
         known = {weight.untyped_storage()._cdata for weight in [*model.parameters(), *model.buffers()]}

@@ -245,7 +245,7 @@ def _folder(diffusers: Any, row: Row, part: str, model: Any, state: Mapping[str,
         index = {"_class_name": row.pipeline, "_diffusers_version": version}
         configs |= {"": index | {part: ["diffusers", type(model).__name__]}}
         if inspect.isclass(scheduler) and scheduler.__name__.endswith("Scheduler"):
-            made = scheduler()
+            made: Any = scheduler()
             configs["scheduler"] = json.loads(made.to_json_string())
             configs[""]["scheduler"] = ["diffusers", scheduler.__name__]
         about = f"diffusers folder: {row.pipeline} of diffusers {version}, {row.basis}."
