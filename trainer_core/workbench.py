@@ -195,6 +195,12 @@ class Workbench:
         self.preset = presets.get(chosen) if chosen else None
         self._prefill()
 
+    def use_engine(self, name: str) -> None:
+        """Takes an engine, "" leaving the choice to Easel: it needs other files beside the model, and reads a dataset its own way."""
+        self.engine = name
+        self._look_beside()
+        self.read_dataset()
+
     def read_model(self) -> None:
         """Recognises the chosen model from its header."""
         path = self._text("model.path")

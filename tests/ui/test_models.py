@@ -93,6 +93,16 @@ def test_files_beside_a_model_are_found_by_what_they_are(open_app, home):
     assert app.session.values["model.t5xxl"] == ""
 
 
+def test_another_engine_finds_what_it_needs_beside_the_model(open_app, home):
+    settings = prepare(home)
+    for name in ("flux-dev", "t5xxl"):
+        recorded_headers.write_file(home / "models" / f"{name}.safetensors", recorded_headers.load(name)["tensors"])
+    app = open_app({**settings, "model.path": str(home / "models" / "flux-dev.safetensors")})
+    assert app.session.values["model.t5xxl"] == "", "the rehearsal needs none"
+    enter(app.launch.engine.choice, "kohya")
+    assert app.session.values["model.t5xxl"] == str(home / "models" / "t5xxl.safetensors")
+
+
 def test_a_missing_file_is_fetched_and_taken(open_app, home, hub):
     settings = prepare(home)
     for name in ("flux-dev", "t5xxl", "vae-flux"):

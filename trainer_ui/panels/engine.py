@@ -31,8 +31,7 @@ class EnginePanel:
 
     def choose(self, name: str) -> None:
         """Takes an engine, or leaves the choice to Easel; a dataset is read by the engine's rules, so it is read again."""
-        self.session.bench.engine = name
-        self.session.bench.read_dataset()
+        self.session.bench.use_engine(name)
 
     def show(self) -> None:
         """Shows which engine it would be."""
