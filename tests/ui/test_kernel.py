@@ -1,0 +1,64 @@
+"""What Easel needs of the kernel it runs in: a page can speak to a widget whatever threads and other pages did before."""
+
+import time
+
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+HEARING = """
+import threading
+from ipywidgets import Button
+from trainer_ui.components.monitor import Monitor
+
+heard = threading.Event()
+monitor = Monitor(heard.set, lambda index: None)
+
+def feed():
+    while not heard.wait(0.05):
+        monitor.tell({"kind": "run"}, [])
+
+threading.Thread(target=feed, daemon=True).start()
+"""
+
+
+@pytest.fixture
+def kernel():
+    manager, client = start_new_kernel(startup_timeout=60)
+    yield client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def ask(client, kind, content, channel="control", subshell=None):
+    """Sends a request and returns what is answered."""
+    message = client.session.msg(kind, content)
+    message["header"]["subshell_id"] = subshell
+    where = client.control_channel if channel == "control" else client.shell_channel
+    where.send(message)
+    if kind.startswith("comm"):
+        return None
+    while True:
+        answer = where.get_msg(timeout=30)
+        if answer["parent_header"].get("msg_id") == message["header"]["msg_id"]:
+            return answer["content"]
+
+
+def evaluate(client, code, expression):
+    content = {"code": code, "silent": False, "user_expressions": {"it": expression}, "store_history": False}
+    answer = ask(client, "execute_request", content, "shell")
+    assert answer["status"] == "ok", answer
+    return answer["user_expressions"]["it"]["data"]["text/plain"].strip("'")
+
+
+def test_a_page_is_heard_after_a_thread_spoke_while_another_page_left(kernel):
+    widget = evaluate(kernel, HEARING, "monitor.comm.comm_id")
+    # A page asks for all widgets in a subshell of its own and gives it up at once, as JupyterLab does.
+    passing = ask(kernel, "create_subshell_request", {})["subshell_id"]
+    ask(kernel, "comm_close", {"comm_id": "gone", "data": {}}, "shell", passing)
+    time.sleep(0.5)
+    assert ask(kernel, "delete_subshell_request", {"subshell_id": passing})["status"] == "ok"
+    time.sleep(0.5)
+    staying = ask(kernel, "create_subshell_request", {})["subshell_id"]
+    hello = {"comm_id": widget, "data": {"method": "custom", "content": {"kind": "hello"}}}
+    ask(kernel, "comm_msg", hello, "shell", staying)
+    assert evaluate(kernel, "", "heard.wait(10)") == "True"
