@@ -150,13 +150,24 @@ OTHERS = {
     "OneTrainer": (
         {
             "ot_branch": "master",
+            "ot_revision": "23df383",
+            "modelspec.resolution": "1024x1024",
             "ot_config": json.dumps(
                 {
-                    "learning_rate": 3e-4,
+                    "__version": 11,
+                    "model_type": "STABLE_DIFFUSION_15",
+                    "learning_rate": 3e-6,
+                    "unet": {"learning_rate": 3e-4, "train": True},
+                    "text_encoder": {"learning_rate": None, "train": False},
                     "learning_rate_scheduler": "COSINE",
-                    "learning_rate_warmup_steps": 200,
+                    "learning_rate_warmup_steps": 200.0,
+                    "learning_rate_min_factor": 0.0,
                     "batch_size": 4,
+                    "gradient_accumulation_steps": 2,
                     "resolution": "512",
+                    "text_encoder_layer_skip": 1,
+                    "peft_type": "LORA",
+                    "lora_rank": 16,
                     "lora_alpha": 1.0,
                     "optimizer": {"optimizer": "ADAMW", "weight_decay": 0.02, "beta1": 0.9},
                     "loss_weight_fn": "MIN_SNR_GAMMA",
@@ -168,9 +179,11 @@ OTHERS = {
         {
             "optimizer.learning_rate": 3e-4,
             "schedule.scheduler": "cosine",
-            "schedule.warmup_steps": 200,
+            "schedule.warmup_steps": 100,
             "schedule.batch_size": 4,
+            "schedule.gradient_accumulation": 2,
             "dataset.resolution": 512,
+            "model.clip_skip": 2,
             "network.alpha": 1.0,
             "optimizer.name": "AdamW",
             "optimizer.weight_decay": 0.02,
@@ -203,6 +216,97 @@ def test_loras_of_other_programs_tell_what_they_can_and_the_rest_is_marked(write
     assert "schedule.steps" in (*profile.settings, *profile.unknown)
     assert not set(profile.unknown) & set(profile.settings)
     assert "dataset.repeats" in profile.unknown
+    assert "elena" not in profiles.dumps(profile)
+
+
+def one_trainer(tmp_path, name="lora-kohya-sd15", **config):
+    config = {"model_type": "STABLE_DIFFUSION_XL_10_BASE", **config}
+    return out_of(lora(tmp_path, name, ot_revision="23df383", ot_config=json.dumps(config)))
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        # up and down again, which no schedule here is
+        ({"learning_rate_scheduler": "COSINE_WITH_RESTARTS"}, {"schedule.scheduler": None}),
+        (
+            {"learning_rate_scheduler": "COSINE_WITH_HARD_RESTARTS", "learning_rate_cycles": 3.0},
+            {"schedule.scheduler": "cosine_with_restarts", "schedule.restarts": 3},
+        ),
+        (
+            {"learning_rate_scheduler": "CONSTANT", "learning_rate_warmup_steps": 200.0},
+            {"schedule.scheduler": "constant_with_warmup", "schedule.warmup_steps": 200},
+        ),
+        (
+            {"learning_rate_scheduler": "COSINE", "learning_rate_warmup_steps": 0.05},
+            {"schedule.scheduler": "cosine", "schedule.warmup_steps": None},
+        ),
+        (
+            {"learning_rate_scheduler": "COSINE", "learning_rate_min_factor": 0.1},
+            {"schedule.scheduler": "cosine_with_min_lr", "schedule.min_rate_ratio": 0.1},
+        ),
+        ({"resolution": "512,768"}, {"dataset.resolution": None}),
+        ({"resolution": "1024x768"}, {"dataset.resolution": 887}),
+        (
+            {"learning_rate": 1e-4, "learning_rate_scaler": "BATCH", "batch_size": 4},
+            {"optimizer.learning_rate": 2e-4},
+        ),
+        (
+            {"learning_rate": 1e-4, "learning_rate_scaler": "GLOBAL_BATCH", "batch_size": 4, "multi_gpu": True},
+            {"optimizer.learning_rate": None},
+        ),
+        ({"loss_weight_fn": "CONSTANT", "loss_weight_strength": 5.0}, {"schedule.min_snr_gamma": 0.0}),
+        (
+            {"offset_noise_weight": 0.05, "generalized_offset_noise": True},
+            {"schedule.noise_offset": None},
+        ),
+        ({"clip_grad_norm": None}, {"optimizer.max_grad_norm": None}),
+        ({"optimizer": {"optimizer": "CAME", "beta3": 0.999, "eps": None}}, {"optimizer.beta3": 0.999}),
+        ({"optimizer": {"optimizer": "MUON_ADV"}}, {"optimizer.name": None}),
+    ],
+    ids=str,
+)
+def test_the_words_of_onetrainer_mean_what_its_code_makes_of_them(config, expected, tmp_path):
+    draft = one_trainer(tmp_path, **config)
+    assert {path: draft.profile.settings.get(path) for path in expected} == expected
+
+
+def test_a_lokr_of_onetrainer_has_its_own_rank(tmp_path):
+    profile = one_trainer(
+        tmp_path, "lora-lycoris-flux-lokr", peft_type="LOKR", lora_rank=16, lokr_dim=24, lokr_decompose_factor=8
+    ).profile
+    assert profile.settings["network.algorithm"] == "lokr"
+    assert profile.settings.get("network.rank", 24) != 16
+    assert profile.settings["network.factor"] == 8
+
+
+def test_the_form_that_onetrainer_fills_in_does_not_speak_of_the_training(tmp_path):
+    form = {"ot_branch": "master", "modelspec.resolution": "1024x1024", "modelspec.prediction_type": "epsilon"}
+    profile = out_of(lora(tmp_path, **form)).profile
+    assert ("dataset.resolution" in profile.unknown, profile.prediction) == (True, "")
+    forced = out_of(lora(tmp_path, **form, ot_config='{"force_v_prediction": true}')).profile
+    assert forced.prediction == "v_prediction"
+
+
+def test_a_file_of_ai_toolkit_without_alpha_acts_as_one_with_alpha_as_large_as_its_rank(tmp_path):
+    """As ai-toolkit writes them for transformers: its `software` block and lora_A, lora_B without alpha."""
+    path = tmp_path / "found.safetensors"
+    name = "transformer.single_transformer_blocks.0.attn.to_q"
+    tensors = {f"{name}.lora_A.weight": ["F16", [16, 3072]], f"{name}.lora_B.weight": ["F16", [3072, 16]]}
+    software = {"name": "ai-toolkit", "repo": "https://github.com/ostris/ai-toolkit", "version": "0.9.1"}
+    metadata = {
+        "training_info": '{"step": 2000, "epoch": 83}',
+        "software": json.dumps(software),
+        "ss_tag_frequency": '{"1_ohwx": {"ohwx": 1}}',
+        "ss_output_name": "elena",
+        "version": "1.0",
+        "format": "pt",
+    }
+    recorded_headers.write_file(path, tensors, metadata)
+    profile = out_of(path, family="flux").profile
+    assert (profile.settings["network.rank"], profile.settings["network.alpha"]) == (16, 16.0)
+    assert profile.settings["schedule.steps"] == 2000
+    assert "ohwx" not in profiles.dumps(profile)
     assert "elena" not in profiles.dumps(profile)
 
 

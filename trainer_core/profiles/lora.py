@@ -5,7 +5,7 @@ Metadata is text that strangers wrote: each value is checked as any other, and o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trainer_core import catalog
@@ -14,7 +14,7 @@ from trainer_core.errors import ProfileError
 from trainer_core.families import load_families
 from trainer_core.header import Header
 from trainer_core.plan import fields
-from trainer_core.profiles import lora_kohya, lora_others, shelf
+from trainer_core.profiles import lora_kohya, lora_onetrainer, lora_others, shelf
 from trainer_core.profiles.exporting import Draft, checked, plain_id
 from trainer_core.profiles.lora_values import Found
 from trainer_core.profiles.profile import JOB_FIELDS, Profile, Reference
@@ -57,8 +57,11 @@ def from_lora(header: Header, detection: Detection, *, wanted_id: str = "", fami
     if family not in load_families():
         message = f"Nothing in {name} tells for which family of models it was made."
         raise ProfileError(message, f"Say it with --family; known: {', '.join(load_families())}.")
-    writer, found = _told(header)
-    found = [*_from_tensors(header, detection), *found]
+    writer, told = _told(header)
+    found = [*_from_tensors(header, detection), *told]
+    if writer == "ai-toolkit" and detection.rank and not any(key.endswith(".alpha") for key in header.tensors):
+        # Source: ai-toolkit, toolkit/lora_special.py: "no alpha for peft", where alpha is the rank.
+        found.append(Found("network.alpha", detection.rank, "the rank, there being no alpha,"))
     is_flow = load_families()[family].prediction == "flow"
     settings, reasons, notes = _checked(found)
     _drop_unread(settings, reasons, notes, is_flow=is_flow)
@@ -76,7 +79,7 @@ def from_lora(header: Header, detection: Detection, *, wanted_id: str = "", fami
         settings=settings,
         reasons=reasons,
         lineage=_lineage(detection),
-        prediction=_prediction(header, is_flow=is_flow),
+        prediction=_prediction(header.metadata, is_flow=is_flow),
         unknown=unknown,
     )
     if profile.lineage and detection.guess:
@@ -91,7 +94,7 @@ def _told(header: Header) -> tuple[str, list[Found]]:
     """The program that made a LoRA, and what its metadata says."""
     metadata = header.metadata
     for writer, is_its, read in (
-        ("OneTrainer", lora_others.is_onetrainer, lora_others.onetrainer),
+        ("OneTrainer", lora_onetrainer.is_onetrainer, lora_onetrainer.read),
         ("ai-toolkit", lora_others.is_ai_toolkit, lora_others.ai_toolkit),
         ("sd-scripts", lora_kohya.is_kohya, lora_kohya.read),
         ("SimpleTuner", lora_others.is_simpletuner, lora_others.simpletuner),
@@ -163,8 +166,10 @@ def _lineage(detection: Detection) -> str:
     return found if found in {profile.lineage for profile in shelf.shipped().values()} else ""
 
 
-def _prediction(header: Header, *, is_flow: bool) -> str:
-    said = header.metadata.get("modelspec.prediction_type", "").lower()
+def _prediction(metadata: Mapping[str, str], *, is_flow: bool) -> str:
+    if lora_onetrainer.is_onetrainer(metadata):
+        return "" if is_flow else lora_onetrainer.prediction(metadata)
+    said = metadata.get("modelspec.prediction_type", "").lower()
     return "" if is_flow else {"v": "v_prediction", "v_prediction": "v_prediction", "epsilon": "epsilon"}.get(said, "")
 
 

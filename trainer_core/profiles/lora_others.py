@@ -1,8 +1,7 @@
-"""What OneTrainer, ai-toolkit, SimpleTuner and the Model Specification write into a LoRA about its training.
+"""What ai-toolkit, SimpleTuner and the Model Specification write into a LoRA about its training.
 
-Source: SimpleTuner helpers/training/save_hooks.py and models/common.py, diffusers' LORA_ADAPTER_METADATA_KEY. OneTrainer's and
-ai-toolkit's keys are from memory of their code and were not tried with files of theirs: what is called otherwise there is
-unknown here, never wrong.
+Source: SimpleTuner helpers/training/save_hooks.py and models/common.py, diffusers' LORA_ADAPTER_METADATA_KEY; ai-toolkit at commit
+27a03a9: jobs/process/BaseSDTrainProcess.py, update_training_metadata; toolkit/metadata.py; toolkit/network_mixins.py, get_state_dict.
 """
 
 from __future__ import annotations
@@ -12,72 +11,6 @@ from typing import Any
 
 from trainer_core.profiles.lora_values import Found, mapping, number, side, truth
 
-ONETRAINER_NUMBERS = {
-    "lora_rank": "network.rank",
-    "lora_alpha": "network.alpha",
-    "dropout_probability": "network.dropout",
-    "learning_rate": "optimizer.learning_rate",
-    "learning_rate_warmup_steps": "schedule.warmup_steps",
-    "batch_size": "schedule.batch_size",
-    "gradient_accumulation_steps": "schedule.gradient_accumulation",
-    "clip_grad_norm": "optimizer.max_grad_norm",
-    "offset_noise_weight": "schedule.noise_offset",
-    "resolution": "dataset.resolution",
-}
-ONETRAINER_SCHEDULERS = {
-    "CONSTANT": "constant",
-    "LINEAR": "linear",
-    "COSINE": "cosine",
-    "COSINE_WITH_RESTARTS": "cosine_with_restarts",
-    "COSINE_WITH_HARD_RESTARTS": "cosine_with_restarts",
-}
-ONETRAINER_OPTIMIZERS = {
-    "ADAMW": "AdamW",
-    "ADAMW_8BIT": "AdamW8bit",
-    "ADAFACTOR": "Adafactor",
-    "PRODIGY": "Prodigy",
-    "LION": "Lion",
-    "LION_8BIT": "Lion8bit",
-    "CAME": "CAME",
-    "SCHEDULE_FREE_ADAMW": "AdamWScheduleFree",
-    "PRODIGY_PLUS_SCHEDULE_FREE": "ProdigyPlusScheduleFree",
-}
-ONETRAINER_OF_OPTIMIZER = {
-    "weight_decay": "weight_decay",
-    "beta1": "beta1",
-    "beta2": "beta2",
-    "beta3": "beta3",
-    "eps": "epsilon",
-    "d_coef": "d_coef",
-    "d0": "d0",
-}
-
-
-def is_onetrainer(metadata: Mapping[str, str]) -> bool:
-    """Whether OneTrainer made the file."""
-    return any(key.startswith("ot_") for key in metadata)
-
-
-def onetrainer(metadata: Mapping[str, str]) -> Iterator[Found]:
-    """What the training configuration tells that OneTrainer can put into a file."""
-    config = mapping(metadata.get("ot_config"))
-    for key, path in ONETRAINER_NUMBERS.items():
-        value = number(config.get(key))
-        if value is not None and value >= 0:
-            yield Found(path, value, f"{key} in ot_config")
-    scheduler = config.get("learning_rate_scheduler")
-    if isinstance(scheduler, str):
-        yield Found("schedule.scheduler", ONETRAINER_SCHEDULERS.get(scheduler, scheduler), "its scheduler in ot_config")
-    optimizer = config.get("optimizer")
-    if isinstance(optimizer, dict):
-        name = optimizer.get("optimizer")
-        if isinstance(name, str):
-            yield Found("optimizer.name", ONETRAINER_OPTIMIZERS.get(name, name), "optimizer in ot_config")
-        yield from _numbers(optimizer, ONETRAINER_OF_OPTIMIZER, "optimizer", "ot_config")
-    if config.get("loss_weight_fn") == "MIN_SNR_GAMMA" and (gamma := number(config.get("loss_weight_strength"))):
-        yield Found("schedule.min_snr_gamma", gamma, "loss_weight_strength in ot_config")
-    yield from modelspec(metadata)
-
 
 def is_ai_toolkit(metadata: Mapping[str, str]) -> bool:
     """Whether ai-toolkit made the file."""
@@ -85,7 +18,7 @@ def is_ai_toolkit(metadata: Mapping[str, str]) -> bool:
 
 
 def ai_toolkit(metadata: Mapping[str, str]) -> Iterator[Found]:
-    """How many steps were made; it writes little more, but for a `meta` block of its user's own."""
+    """How many steps were made: the rest of its metadata is a `meta` block of its user's own."""
     step = number(mapping(metadata.get("training_info")).get("step"))
     if step:
         yield Found("schedule.steps", step, "training_info")

@@ -16,6 +16,7 @@ JOB_FIELDS = frozenset(
         "model.path",
         "model.family",
         "model.prediction",
+        "model.zero_terminal_snr",
         "model.method",
         *(f"model.{part}" for part in PARTS),
         "dataset.path",
