@@ -117,7 +117,7 @@ class Workbench:
         self.use_preset(preset if preset in presets.shipped() else "")
         self.use_policy(policy if policy in policies.shipped() else "")
         mine = {**self.draft.values, "native": {}}
-        follows = ("model.family", "model.prediction")
+        follows = ("model.family", "model.prediction", "model.zero_terminal_snr")
         self.set(
             {path: asked[path] for path in asked if path in mine and path not in follows and asked[path] != mine[path]}
         )

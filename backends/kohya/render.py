@@ -126,9 +126,8 @@ def _model(plan: TrainingPlan, place: Place, cell: Mapping[str, Any], manifest: 
     table |= {option: _absolute(value) for part, option in parts.items() if (value := getattr(model, part))}
     if model.prediction == "v_prediction":
         table["v_parameterization"] = True
-        if model.family != "sd2":
-            # All such models but SD2 were trained with noise up to pure noise; the engine warns about one without the other.
-            table["zero_terminal_snr"] = True
+    if model.zero_terminal_snr:
+        table["zero_terminal_snr"] = True
     if cell.get("clip_skip") and model.clip_skip > 1:
         # Left out for 1, which means the same: the engine's way to it does not work in bf16 on a CPU.
         table["clip_skip"] = model.clip_skip

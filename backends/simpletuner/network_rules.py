@@ -9,7 +9,7 @@ from backends.simpletuner import results, trained
 from backends.simpletuner.rules import no_effect
 from trainer_core import catalog
 from trainer_core.backend import BackendManifest
-from trainer_core.plan.sections import NetworkSettings, TrainingPlan
+from trainer_core.plan.sections import NetworkSettings, OptimizerSettings, TrainingPlan
 from trainer_core.problems import Fix, Problem
 
 CONVOLUTION_SETTINGS = ("conv_rank", "conv_alpha", "tucker")
@@ -25,6 +25,10 @@ def check(plan: TrainingPlan, installed: str, cell: Mapping[str, Any], manifest:
             "Easel does not train the text encoder with SimpleTuner: its captions are encoded once, before training."
         )
         yield Problem("network.train_text_encoder", "error", message, fix)
+    path, usual = "optimizer.text_encoder_learning_rate", OptimizerSettings().text_encoder_learning_rate
+    if plan.optimizer.text_encoder_learning_rate != usual:
+        message = "The text encoder is not trained, so its learning rate has no effect."
+        yield Problem(path, "info", message, Fix("Leave it out", {path: usual}))
     if plan.model.method != "lora" or plan.network.algorithm not in manifest.families[plan.model.family].algorithms:
         return
     if trained.is_lycoris(plan, cell):

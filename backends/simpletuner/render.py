@@ -101,8 +101,8 @@ def _model(plan: TrainingPlan, manifest: BackendManifest) -> dict[str, Any]:
     options |= {option: _absolute(value) for part, option in parts.items() if (value := getattr(model, part))}
     if model.prediction in ("epsilon", "v_prediction"):
         options["prediction_type"] = model.prediction
-    if model.prediction == "v_prediction":
-        # Models of this kind were trained with noise up to pure noise.
+    if model.zero_terminal_snr:
+        # Only a schedule that ends in pure noise has to begin there.
         options |= {
             "rescale_betas_zero_snr": True,
             "training_scheduler_timestep_spacing": "trailing",

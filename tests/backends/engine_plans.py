@@ -35,6 +35,11 @@ CONTEXTS: Mapping[str, Mapping[str, Any]] = {
     "schedule.timescale": {"schedule.scheduler": "inverse_sqrt"},
     "schedule.decay_steps": {"schedule.scheduler": "warmup_stable_decay", "schedule.decay_steps": 100},
 }
+SCHEDULE_FREE = {
+    "optimizer.name": "ProdigyPlusScheduleFree",
+    "optimizer.learning_rate": 1.0,
+    "schedule.scheduler": "constant",
+}
 
 
 def machine(*accelerators: Accelerator) -> Machine:
@@ -105,16 +110,26 @@ def dropped_settings(
     for path, setting in fields.all_fields().items():
         if path in owned_elsewhere or len(setting.choices) == 1 or path in ("model.family", "model.method"):
             continue
-        context = {key.replace(".", "__"): value for key, value in _context(path).items()}
-        before = plan(family, **{"model__method": method, **context})
-        after = plan(family, **{"model__method": method, **context, path.replace(".", "__"): other_value(setting)})
-        said = problems(backend, after)
-        refused = {problem.path for problem in said} & {path, *_context(path)}
-        if refused or said != problems(backend, before):
-            continue
-        if backend.render(before, where) == backend.render(after, where):
-            yield path
+        for context in _contexts(path):
+            given = {"model.method": method, **context}
+            before = plan(family, **{key.replace(".", "__"): value for key, value in given.items()})
+            given[path] = other_value(setting)
+            after = plan(family, **{key.replace(".", "__"): value for key, value in given.items()})
+            said = problems(backend, after)
+            refused = {problem.path for problem in said} & {path, *context}
+            if refused or said != problems(backend, before):
+                continue
+            if backend.render(before, where) == backend.render(after, where):
+                yield path
 
 
-def _context(path: str) -> Mapping[str, Any]:
-    return CONTEXTS.get(path) or (CONTEXTS["sampling"] if path.startswith("sampling.") else {})
+def _contexts(path: str) -> Iterator[Mapping[str, Any]]:
+    """What a setting is changed in: as it is, where it has a meaning, and where it cannot have one."""
+    if path.startswith("sampling."):
+        yield CONTEXTS["sampling"]  # of no samples at all nothing need be said
+        return
+    yield {}
+    if path in CONTEXTS:
+        yield CONTEXTS[path]
+    if path.startswith("schedule."):
+        yield SCHEDULE_FREE

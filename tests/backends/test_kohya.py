@@ -68,7 +68,7 @@ VARIANTS = {
         "native": {"kohya": {"huber_c": 0.2, "persistent_data_loader_workers": True}},
     },
 }
-PREDICTED = {"sd15": "v_prediction", "sd2": "v_prediction", "sdxl": "v_prediction"}
+PREDICTS_V = {"model__prediction": "v_prediction", "model__zero_terminal_snr": True}
 CELLS = engine_plans.cells(backend)
 
 
@@ -85,7 +85,8 @@ def unknown(plan) -> list[str]:
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize(("family", "method"), CELLS)
 def test_every_rendered_key_is_known_and_well_typed(family, method, variant):
-    assert unknown(full_plan(family, method, **VARIANTS[variant], model__prediction=PREDICTED.get(family, ""))) == []
+    predicts = PREDICTS_V if "v_prediction" in backend.manifest.families[family].options["predictions"] else {}
+    assert unknown(full_plan(family, method, **VARIANTS[variant], **predicts)) == []
 
 
 @pytest.mark.parametrize(("family", "method"), CELLS)

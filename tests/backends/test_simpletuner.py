@@ -93,13 +93,11 @@ VARIANTS = {
         "native": {"simpletuner": {"input_perturbation": 0.1, "launch": {"num_processes": 2}}},
     },
 }
-PREDICTED = {"sdxl": "v_prediction"}
+PREDICTED = {"sdxl": {"model__prediction": "v_prediction", "model__zero_terminal_snr": True}}
 
 
 def full_plan(family: str, method: str, **values):
-    return engine_plans.plan(
-        family, **{"model__method": method, "model__prediction": PREDICTED.get(family, ""), **values}
-    )
+    return engine_plans.plan(family, **{"model__method": method, **PREDICTED.get(family, {}), **values})
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

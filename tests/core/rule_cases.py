@@ -62,6 +62,7 @@ def without(name: str) -> Callable[[Facts], Facts]:
     return lambda facts: replace(facts, **{name: None})
 
 
+ENDS_AT_ZERO = seen(prediction="v_prediction", is_prediction_certain=True, zero_terminal_snr=True)
 TI = {"model.method": "textual_inversion", "embedding.init_word": "cat"}
 ADAPTS = {"optimizer.name": "Prodigy", "optimizer.learning_rate": 1.0}
 STABLE = {"schedule.scheduler": "warmup_stable_decay", "schedule.steps": 100}
@@ -82,6 +83,30 @@ FIRES = {
     ),
     "a name that says v": Fires(
         model.prediction_is_confirmed, "model.prediction", "warning", facts=seen(named_prediction="v_prediction")
+    ),
+    "pure noise for a model of noise": Fires(
+        model.zero_snr_suits_model, "model.zero_terminal_snr", "error", {"model.zero_terminal_snr": True}
+    ),
+    "no pure noise, which is marked": Fires(
+        model.zero_snr_suits_model,
+        "model.zero_terminal_snr",
+        "error",
+        {"model.zero_terminal_snr": False},
+        facts=ENDS_AT_ZERO,
+    ),
+    "pure noise, which is not marked": Fires(
+        model.zero_snr_suits_model,
+        "model.zero_terminal_snr",
+        "warning",
+        {"model.zero_terminal_snr": True},
+        facts=seen(prediction="v_prediction", is_prediction_certain=True, zero_terminal_snr=False),
+    ),
+    "an offset beside pure noise": Fires(
+        model.zero_snr_suits_model,
+        "schedule.noise_offset",
+        "warning",
+        {"schedule.noise_offset": 0.05},
+        facts=ENDS_AT_ZERO,
     ),
     "a part of another kind": Fires(
         model.parts_are_what_they_should_be,

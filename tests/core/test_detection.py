@@ -256,7 +256,11 @@ class TestPrediction:
     def test_a_scheduler_says_that_its_noise_ends_at_zero_signal(self) -> None:
         changed = recorded("folder-sdxl", configs={"scheduler": {"rescale_betas_zero_snr": True}})
         assert detect(changed).zero_terminal_snr
-        assert not detect(recorded("folder-sdxl")).zero_terminal_snr
+        assert detect(recorded("folder-sdxl")).zero_terminal_snr is False
+
+    def test_metadata_that_only_says_v_says_nothing_of_where_its_noise_ends(self) -> None:
+        found = detect(recorded("sdxl", drop=["v_pred"], metadata={"modelspec.prediction_type": "v"}))
+        assert (found.prediction, found.zero_terminal_snr) == ("v_prediction", None)
 
     def test_metadata(self) -> None:
         assert detect(recorded("sd15", metadata={"modelspec.prediction_type": "v"})).prediction == "v_prediction"

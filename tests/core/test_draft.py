@@ -1,10 +1,12 @@
 """A draft: layered values, their sources, and what becomes of contradictions."""
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.backends import engine_plans
 from trainer_core import registry
 from trainer_core.datasets import scan
 from trainer_core.detection import Detection
@@ -53,6 +55,30 @@ def draft(tmp_path, pictures, backend):
             "memory.mixed_precision": "no",
         },
     )
+
+
+@pytest.mark.parametrize(
+    ("family", "said", "chosen", "ends_at_zero"),
+    [
+        ("sdxl", True, None, True),
+        ("sdxl", False, None, False),
+        ("sdxl", None, None, True),
+        ("sd2", None, None, False),
+        ("sd2", True, None, True),
+        ("sdxl", None, False, False),
+        ("sd2", None, True, True),
+    ],
+)
+def test_zero_terminal_snr_follows_the_file_and_reaches_both_engines(draft, family, said, chosen, ends_at_zero):
+    """NoobAI's files carry ztsnr; one that only says that it predicts v, and of no zero signal, is as is usual."""
+    found = Detection(family, "checkpoint", "", "v_prediction", is_prediction_certain=True, zero_terminal_snr=said)
+    plan = changed(draft.with_facts(replace(draft.facts, detection=found)), model__zero_terminal_snr=chosen).sketch()
+    assert plan.model.zero_terminal_snr is ends_at_zero
+    for name, words in {"kohya": "zero_terminal_snr = true", "simpletuner": '"rescale_betas_zero_snr": true'}.items():
+        engine = registry.get(name)
+        if family in engine.manifest.families:
+            rendered = "".join(engine.render(plan, engine_plans.place()).files.values())
+            assert (words in rendered) is ends_at_zero
 
 
 def changed(draft, **values):

@@ -16,11 +16,14 @@ SD2_STEPS = {"220000": "v_prediction", "110000": "epsilon"}
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a model predicts, whether that is certain, whether its noise ends at zero signal, and the sentences why."""
+    """What a model predicts, whether that is certain, whether its noise ends at zero signal, and the sentences why.
+
+    `zero_terminal_snr` is None where nothing is said of it.
+    """
 
     prediction: str | None
     is_certain: bool
-    zero_terminal_snr: bool
+    zero_terminal_snr: bool | None
     evidence: tuple[str, ...]
 
 
@@ -39,7 +42,7 @@ def predicted(denoiser: Denoiser, family: ModelFamily, signature: Signature) -> 
     if family.prediction == "flow":
         return Predicted("flow", True, False, (f"predicts flow: every {family.title} does",))
     said = list(_said(denoiser, family))
-    zero_snr, zero_evidence = _zero_snr(denoiser)
+    zero_snr, zero_evidence = _zero_snr(denoiser, family)
     if not said:
         usual = f"predicts {family.prediction}: usual for {family.title}, nothing in the file says otherwise"
         sentence = "; ".join(filter(None, (usual, family.prediction_note)))
@@ -67,7 +70,12 @@ def _said(denoiser: Denoiser, family: ModelFamily) -> Iterator[tuple[str, str]]:
         yield SD2_STEPS[steps], f"told by its global_step, {steps}"
 
 
-def _zero_snr(denoiser: Denoiser) -> tuple[bool, tuple[str, ...]]:
+def _zero_snr(denoiser: Denoiser, family: ModelFamily) -> tuple[bool | None, tuple[str, ...]]:
+    """Whether noise ends at zero signal: yes where it is marked, no where only what is predicted is, else None.
+
+    Source: ComfyUI, comfy/supported_models.py, SDXL.model_type: v_pred without ztsnr is sampled without it; diffusers'
+    schedulers have rescale_betas_zero_snr off unless their config says otherwise. Metadata of full finetunes never says it.
+    """
     header = denoiser.header
     if denoiser.find(ZERO_SNR_MARKER) is not None:
         return True, (f"its noise ends at zero signal: marked by {ZERO_SNR_MARKER}",)
@@ -75,7 +83,8 @@ def _zero_snr(denoiser: Denoiser) -> tuple[bool, tuple[str, ...]]:
         return True, ("its noise ends at zero signal: said by its scheduler",)
     if header.metadata.get("ss_zero_terminal_snr") in ("True", "true", "1"):
         return True, ("its noise ends at zero signal: said by ss_zero_terminal_snr in its metadata",)
-    return False, ()
+    marked = any(denoiser.find(key) is not None for key in family.markers)
+    return (False if marked or "scheduler" in header.configs else None), ()
 
 
 def _prediction(value: object) -> str | None:

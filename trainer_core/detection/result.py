@@ -28,7 +28,8 @@ class Detection:
     `role` is one of `ROLES`; a "checkpoint" holds its text encoders and VAE. `variant` is the variant of a family, the
     algorithm of a LoRA, or the kind of a VAE or text encoder. `prediction` is "epsilon", "v_prediction", "flow" or None,
     and of models that are trained by nobody here "edm" or "sample" (the picture itself); it is certain where the file or
-    its family says so, else only usual. `layout` is one of `families.LAYOUTS`. `rejected` says of each other family why it is not
+    its family says so, else only usual. `zero_terminal_snr`: its noise ends at zero signal; None where nothing is said of it.
+    `layout` is one of `families.LAYOUTS`. `rejected` says of each other family why it is not
     that. `prefix` is what a file puts in front of the diffusion model's names, `parts` which of the files beside a model it
     holds itself; a folder holds all. `base_family` is what a LoRA, ControlNet or embedding was made for. `apart` says why
     models of this variant are not trained as their family is, "" where they are. `scaled`: weights were divided by scales that
@@ -49,7 +50,7 @@ class Detection:
     parts: tuple[str, ...] = ()
     format: str = ""
     base_family: str | None = None
-    zero_terminal_snr: bool = False
+    zero_terminal_snr: bool | None = None
     apart: str = ""
     layout: str = ""
     scaled: bool = False

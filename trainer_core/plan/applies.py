@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trainer_core import catalog
 from trainer_core.plan import fields
 from trainer_core.plan.draft import Draft, Source
+from trainer_core.plan.facts import zero_terminal_snr
 from trainer_core.plan.sections import PARTS
 
 if TYPE_CHECKING:
@@ -66,13 +67,20 @@ class Scope:
     @property
     def claim(self) -> FamilyClaim | None:
         """What the engine does with the family; None when it does not train it, or none is known."""
-        family = self._text("model.family") or (self.detection.family if self.detection else "") or ""
-        return self.manifest.families.get(family) if self.manifest else None
+        return self.manifest.families.get(self._family) if self.manifest else None
+
+    @property
+    def _family(self) -> str:
+        return self._text("model.family") or (self.detection.family if self.detection else "") or ""
 
     @property
     def is_flow(self) -> bool:
         """Whether the model is a flow model."""
-        return (self.values["model.prediction"] or (self.detection and self.detection.prediction)) == "flow"
+        return self._predicts == "flow"
+
+    @property
+    def _predicts(self) -> str:
+        return self._text("model.prediction") or (self.detection.prediction if self.detection else "") or ""
 
     def is_set(self, path: str) -> bool:
         """Whether a setting is not at its default."""
@@ -94,6 +102,8 @@ class Scope:
             return False
         if path == "optimizer.text_encoder_learning_rate":
             return self.values["network.train_text_encoder"] is True
+        if path == "model.zero_terminal_snr":
+            return self._predicts == "v_prediction"
         if section == "model":
             return self._is_model_setting(name)
         if section == "network" and method != "lora":
@@ -157,7 +167,9 @@ class Scope:
         return found
 
     def default(self, path: str) -> Any:
-        """What an empty setting stands for, where the catalogue says it; else None."""
+        """What an empty setting stands for, where the catalogue or the model's file says it; else None."""
+        if path == "model.zero_terminal_snr" and self._predicts == "v_prediction":
+            return zero_terminal_snr(self._family, self.detection)
         optimizer = catalog.optimizers().get(self._text("optimizer.name"))
         section, _, name = path.partition(".")
         return optimizer.settings.get(name) if optimizer is not None and section == "optimizer" else None

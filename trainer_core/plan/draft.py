@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.errors import PlanError
 from trainer_core.plan import fields, rules
-from trainer_core.plan.facts import Facts
+from trainer_core.plan.facts import Facts, zero_terminal_snr
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Fix, Problem, blocking
 
@@ -109,6 +109,8 @@ class Draft:
         if detection is not None:
             values["model.family"] = values["model.family"] or detection.family or ""
             values["model.prediction"] = values["model.prediction"] or detection.prediction or ""
+        if values["model.zero_terminal_snr"] is None and values["model.prediction"] == "v_prediction":
+            values["model.zero_terminal_snr"] = zero_terminal_snr(values["model.family"], detection)
         return TrainingPlan.model_validate(fields.nest(values))
 
 

@@ -29,3 +29,12 @@ class Facts:
     """What the library has of the files that the model needs beside it; None where it was not asked."""
     dataset_error: str = ""
     """Why the dataset could not be scanned, when it could not."""
+
+
+def zero_terminal_snr(family: str, detection: Detection | None) -> bool:
+    """Whether a v-prediction model of a family was trained with noise up to pure noise, as its file says or as is usual.
+
+    Source: Stable Diffusion 2.1 was trained with plain noise; NoobAI and all published recipes for SDXL set both.
+    """
+    said = detection.zero_terminal_snr if detection else None
+    return family != "sd2" if said is None else said

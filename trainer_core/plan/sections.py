@@ -32,9 +32,8 @@ def unit(name: str) -> JsonDict:
 class Section(BaseModel):
     """A frozen group of settings that refuses keys it does not know."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False, protected_namespaces=()
-    )
+    # The docstrings of settings are read by `fields`: for each class, pydantic would look through every module of the kernel.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
 class ModelSettings(Section):
@@ -48,6 +47,8 @@ class ModelSettings(Section):
     """The model's architecture as an Easel family id; empty means as the file says."""
     prediction: Annotated[Literal["", "epsilon", "v_prediction", "flow"], Field(title="Prediction")] = ""
     """What the model was trained to predict; empty means as the file says. Wrong prediction gives noise."""
+    zero_terminal_snr: Annotated[bool | None, Field(title="Zero terminal SNR")] = None
+    """Trains up to pure noise, as most v-prediction models were; empty means as the file says. Never for other models."""
     vae: Annotated[str, Field(title="VAE")] = ""
     """A VAE file to use in place of the one inside the model, or the one a model without it needs."""
     clip_l: Annotated[str, Field(title="CLIP-L")] = ""

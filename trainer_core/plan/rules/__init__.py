@@ -15,6 +15,7 @@ __all__ = ["RULES", "Case", "check"]
 RULES: tuple[Rule, ...] = (
     model.model_is_known,
     model.prediction_is_confirmed,
+    model.zero_snr_suits_model,
     model.model_is_whole,
     model.model_is_no_blind_link,
     model.files_are_safetensors,

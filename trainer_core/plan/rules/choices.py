@@ -38,7 +38,8 @@ def settings_are_read(case: Case) -> Iterator[Problem]:
     plan = case.plan
     optimizer, scheduler = catalog.optimizers()[plan.optimizer.name], catalog.schedulers()[plan.schedule.scheduler]
     yield from _unread("optimizer", plan.optimizer, _all_settings(catalog.optimizers()), optimizer)
-    if not optimizer.schedule_free:
+    if not optimizer.schedule_free or scheduler.id == "constant":
+        # Another curve has no effect with such an optimizer as a whole, which is said of it.
         yield from _unread("schedule", plan.schedule, _all_settings(catalog.schedulers()) - {"warmup_steps"}, scheduler)
     if plan.model.method == "lora":
         algorithm = catalog.algorithms()[plan.network.algorithm]

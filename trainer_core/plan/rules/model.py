@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from trainer_core import catalog, downloads, places, trainable
-from trainer_core.detection import Detection
+from trainer_core import catalog, places, trainable
 from trainer_core.errors import DownloadError
 from trainer_core.families import load_families
 from trainer_core.plan import fields
 from trainer_core.plan.rules.case import Case
 from trainer_core.plan.sections import MODEL_FILES, PARTS
 from trainer_core.problems import Fix, Problem
+
+if TYPE_CHECKING:
+    from trainer_core.detection import Detection
 
 
 def model_is_known(case: Case) -> Iterator[Problem]:
@@ -46,6 +49,8 @@ def model_is_known(case: Case) -> Iterator[Problem]:
 
 
 def _absent(path: str) -> Problem:
+    from trainer_core import downloads
+
     try:
         link = downloads.parse(path)
     except DownloadError as error:
@@ -55,6 +60,34 @@ def _absent(path: str) -> Problem:
         return Problem("model.path", "error", f"The base model {path} does not exist.")
     message = f"The base model is a link. Fetch it first with: easel models download {link.shown}"
     return Problem("model.path", "error", message)
+
+
+def zero_snr_suits_model(case: Case) -> Iterator[Problem]:
+    """Noise up to pure noise is for models that predict v, and for those of them that were trained so.
+
+    Source: Lin et al. 2023, Common Diffusion Noise Schedules and Sample Steps are Flawed, section 3.2: at pure noise a model
+    that predicts noise learns nothing. sd-scripts, library/train_util.py, verify_training_args: "training will be unexpected".
+    """
+    plan, path = case.plan, "model.zero_terminal_snr"
+    wanted, fix = plan.model.zero_terminal_snr, Fix("Use what the file says", {path: None})
+    said = case.facts.detection.zero_terminal_snr if case.facts.detection else None
+    if plan.model.prediction != "v_prediction":
+        if wanted:
+            message = "Zero terminal SNR is for models that predict v, and this one does not."
+            yield Problem(path, "error", message, fix)
+        return
+    if said is not None and wanted is not None and wanted != said:
+        message = (
+            "The file is marked as trained with zero terminal SNR, and it is set to off: colours and light would shift."
+            if said
+            else "The file is marked as predicting v without zero terminal SNR, and it is set to on."
+        )
+        yield Problem(path, "error" if said else "warning", message, fix)
+    if wanted and plan.schedule.noise_offset:
+        # Source: the same paper, section 1: the offset makes up for noise that does not end in pure noise.
+        message = "With zero terminal SNR bright and dark pictures are learnt already: a noise offset shifts them."
+        fix = Fix("Use no offset", {"schedule.noise_offset": 0.0})
+        yield Problem("schedule.noise_offset", "warning", message, fix)
 
 
 def prediction_is_confirmed(case: Case) -> Iterator[Problem]:
@@ -142,7 +175,7 @@ def parts_are_there(case: Case) -> Iterator[Problem]:
 
 def parts_are_what_they_should_be(case: Case) -> Iterator[Problem]:
     """Each file beside the model is of a kind that the model was made with, as its header says."""
-    family = load_families().get(case.plan.model.family)
+    family = load_families().get(case.plan.model.family) if case.facts.parts else None
     for part, seen in case.facts.parts.items():
         path, value = f"model.{part}", getattr(case.plan.model, part)
         wanted = family.parts.get(part, ()) if family else ()
