@@ -54,3 +54,25 @@ def test_what_was_left_in_a_file_does_not_make_it_another_model(name: str, left:
 )
 def test_part_of_another_model_does(name: str, other: str) -> None:
     assert found_with(name, other).family is None
+
+
+@pytest.mark.parametrize("word", ["state_dict.", "module.", "_orig_mod.", "model.", "model_ema.", "module._orig_mod."])
+@pytest.mark.parametrize("name", ["sd15", "flux-dev", "unet-sdxl-diffusers", "lumina2"])
+def test_what_programs_put_in_front_of_all_names_hides_no_model(name: str, word: str) -> None:
+    clean = detect(recorded(name))
+    tensors = {word + key: info for key, info in recorded(name).tensors.items()}
+    found = detect(Header(Path("model.safetensors"), tensors, {}, "safetensors"))
+    assert (found.role, found.family, found.variant) == (clean.role, clean.family, clean.variant)
+    assert found.prefix.startswith(word) and any(word in sentence for sentence in found.evidence)
+
+
+def test_a_model_behind_a_word_of_its_own_is_not_taken_for_the_vae_beside_it() -> None:
+    tensors = {f"model.{key}": info for key, info in recorded("auraflow").tensors.items()}
+    tensors |= {f"vae.{key}": info for key, info in recorded("vae-sd").tensors.items()}
+    found = detect(Header(Path("aura.safetensors"), tensors, {}, "safetensors"))
+    assert (found.role, found.family, found.parts) == ("diffusion_model", "auraflow", ("vae",))
+
+
+def test_names_behind_a_thousand_words_are_looked_behind_a_few_times_only() -> None:
+    tensors = {"model." * 1000 + key: info for key, info in recorded("flux-dev").tensors.items()}
+    assert detect(Header(Path("x.safetensors"), tensors, {}, "safetensors")).role == "unknown"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from trainer_core.detection import guess, model, networks, others, parts
+from trainer_core.detection import guess, model, networks, others, parts, wrapped
 from trainer_core.detection.parts import TEXT_ENCODER_PREFIXES, VAE_PREFIXES
 from trainer_core.detection.result import ROLES, Detection, Guess
 from trainer_core.families import ModelFamily, load_families
@@ -15,6 +15,9 @@ from trainer_core.header import Header
 
 SCALES = (".scale_weight", ".weight_scale", "scaled_fp8", ".comfy_quant")
 """What stands beside weights that were divided by a scale. Source: ComfyUI, comfy/ops.py and comfy/quant_ops.py."""
+
+HIDE_MODELS = ("unknown", "vae", "text_encoder")
+"""What a file may seem to be whose diffusion model stands behind a word that is not looked behind."""
 
 __all__ = ["ROLES", "TEXT_ENCODER_PREFIXES", "VAE_PREFIXES", "Detection", "Guess", "detect"]
 
@@ -31,12 +34,32 @@ def detect(
     """
     families = load_families() if families is None else families
     rejected: dict[str, str] = {}
-    found = model.detect(header, families, rejected) or _beside_models(header)
+    found = model.detect(header, families, rejected)
+    beside = None if found else _beside_models(header)
+    if found is None and (beside is None or beside.role in HIDE_MODELS):
+        found = _unwrapped(header, families, rejected)
+    found = found or beside
     if found is None:
         found = Detection(None, "unknown", evidence=(_why_unknown(families, header),))
     found = guess.guessed(found, header, sha256)
     scaled = any(key.endswith(SCALES) for key in header.tensors)
     return replace(found, dtype=_dtype(header), rejected=rejected, format=header.format, scaled=scaled)
+
+
+def _unwrapped(header: Header, families: Mapping[str, ModelFamily], rejected: dict[str, str]) -> Detection | None:
+    """What a header is of without the words that programs put in front of all its names; None when that is not known."""
+    for wrapper, inside in wrapped.levels(header):
+        reasons: dict[str, str] = {}
+        found = model.detect(inside, families, reasons)
+        if found is not None:
+            rejected.clear()
+            rejected.update(reasons)
+        elif wrapped.is_of_programs(wrapper):
+            found = _beside_models(inside)
+        if found is not None:
+            sentence = f"its names stand behind {wrapper}, as programs put it there"
+            return replace(found, prefix=wrapper + found.prefix, evidence=(*found.evidence, sentence))
+    return None
 
 
 def _beside_models(header: Header) -> Detection | None:
