@@ -63,7 +63,8 @@ def test_what_programs_put_in_front_of_all_names_hides_no_model(name: str, word:
     tensors = {word + key: info for key, info in recorded(name).tensors.items()}
     found = detect(Header(Path("model.safetensors"), tensors, {}, "safetensors"))
     assert (found.role, found.family, found.variant) == (clean.role, clean.family, clean.variant)
-    assert found.prefix.startswith(word) and any(word in sentence for sentence in found.evidence)
+    assert found.prefix.startswith(word)
+    assert any(word in sentence for sentence in found.evidence)
 
 
 def test_a_model_behind_a_word_of_its_own_is_not_taken_for_the_vae_beside_it() -> None:

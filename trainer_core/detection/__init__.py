@@ -56,7 +56,7 @@ def _unwrapped(header: Header, families: Mapping[str, ModelFamily], rejected: di
             rejected.update(reasons)
         elif wrapped.is_of_programs(wrapper):
             found = _beside_models(inside)
-        if found is not None:
+        if found is not None and (found.family or found.role not in HIDE_MODELS):
             sentence = f"its names stand behind {wrapper}, as programs put it there"
             return replace(found, prefix=wrapper + found.prefix, evidence=(*found.evidence, sentence))
     return None
