@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from trainer_core import prefill
 from trainer_core.plan.draft import Draft, Source
 from trainer_core.plan.sections import PARTS
-from trainer_core.policies import Prefilled
-from trainer_core.presets import Preset
-from trainer_core.profiles import Profile
+
+if TYPE_CHECKING:
+    from trainer_core.policies import Prefilled
+    from trainer_core.presets import Preset
+    from trainer_core.profiles import Profile
 
 _PARTS = frozenset(f"model.{part}" for part in PARTS)
 

@@ -26,7 +26,6 @@ from typing import Any
 from trainer_core import places
 from trainer_core.errors import SubjectError
 from trainer_core.plan import fields
-from trainer_core.profiles import JOB_FIELDS
 from trainer_core.text import printable
 
 LARGEST_FILE_BYTES = 64 * 1024
@@ -121,6 +120,8 @@ def _same(subject: str) -> str:
 
 
 def _belongs(path: str) -> bool:
+    from trainer_core.profiles import JOB_FIELDS
+
     return path in fields.all_fields() and path not in JOB_FIELDS
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-import tarfile
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -60,6 +57,8 @@ def reachable(upstream: Mapping[str, Any], source: str | None = None) -> bool:
         return True
     if shutil.which("git"):
         return _git("ls-remote", "--heads", origin, timeout_s=_ANSWER_S) is None
+    import urllib.request
+
     try:
         with urllib.request.urlopen(
             urllib.request.Request(_archive_address(upstream, origin), method="HEAD"), timeout=_ANSWER_S
@@ -125,6 +124,8 @@ def _from_address(upstream: Mapping[str, Any], address: str, scratch: Path, tree
 
 def _from_archive(upstream: Mapping[str, Any], address: str, scratch: Path, tree: Path) -> None:
     """Fill `tree` from the archive a code host offers for a commit, for a machine without git."""
+    import urllib.request
+
     archive = scratch / "archive.tar.gz"
     try:
         with (
@@ -163,6 +164,8 @@ def _export(where: Sequence[str], commit: str, left_out: Sequence[str], tree: Pa
 
 def _unpack(archive: Path, tree: Path, strip: int = 0) -> None:
     """Write the regular files of `archive` below `tree`; links and names that lead outside are left out."""
+    import tarfile
+
     with tarfile.open(archive) as tar:
         for member in tar:
             parts = PurePosixPath(member.name).parts[strip:]

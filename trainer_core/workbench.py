@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer_core import (
     detection,
@@ -20,12 +20,9 @@ from trainer_core import (
     policies,
     prefill,
     presets,
-    profiles,
     registry,
 )
 from trainer_core.backend import Backend, JobSpec
-from trainer_core.datasets import scan
-from trainer_core.datasets.stage import expected_captions
 from trainer_core.errors import DatasetError, EaselError, PlanError, PolicyError, ProfileError
 from trainer_core.library import Library
 from trainer_core.plan import fields
@@ -36,6 +33,9 @@ from trainer_core.plan.sections import PARTS
 from trainer_core.problems import Problem
 from trainer_core.runs.place import place_for
 from trainer_core.runs.run import Run
+
+if TYPE_CHECKING:
+    from trainer_core import profiles
 
 READ_AGAIN = ("dataset.path", "dataset.caption_extension", "dataset.trigger", "model.path", "model.family")
 """Settings the dataset's facts stand on: the model too, for it decides by which engine's rules the folder is read."""
@@ -105,6 +105,8 @@ class Workbench:
 
         What is so by itself, and what follows from the files, is left to them.
         """
+        from trainer_core import profiles
+
         profile, preset, policy = (
             str(run.directory.versions.get(name, "")) for name in ("profile", "preset", "policy")
         )
@@ -135,18 +137,11 @@ class Workbench:
             ProfileError: there is no such profile, or the file is refused.
         """
         followed = bool(self.profile and self.profile.policy)
-        if not chosen:
-            self.profile = None
-        elif Path(chosen).suffix == ".toml":
-            self.profile = profiles.load(places.typed(chosen))
-        elif chosen in (known := profiles.known()):
-            self.profile = known[chosen]
-        else:
-            raise ProfileError(f"There is no profile called {chosen!r:.80}.", f"Known: {', '.join(sorted(known))}.")
+        self.profile = _profile(chosen) if chosen else None
         self.draft = self.draft.with_layer(Source.PROFILE, self.profile.settings if self.profile else {})
         wanted = self.profile.policy if self.profile else ""
         # A policy that was chosen by hand outlives a change to a profile that names none.
-        if wanted in policies.shipped() or followed:
+        if (wanted and wanted in policies.shipped()) or followed:
             self.use_policy(wanted if wanted in policies.shipped() else "")
         self._prefill()
 
@@ -225,6 +220,8 @@ class Workbench:
 
     def read_dataset(self, quick: bool | None = None) -> None:
         """Scans the chosen dataset by the rules of the engine that would read it."""
+        from trainer_core.datasets import scan
+
         path, backend = self._text("dataset.path"), self.backend or engines.choose("sdxl")
         dataset, reason = None, ""
         if path and backend is not None:
@@ -242,6 +239,8 @@ class Workbench:
 
     def preview(self) -> JobSpec | None:
         """The native files and command as they would be, at a place that does not exist yet; None without an engine."""
+        from trainer_core.datasets.stage import expected_captions
+
         backend = self.backend
         if backend is None:
             return None
@@ -349,6 +348,18 @@ class Workbench:
     def _learn(self, **facts: Any) -> None:
         self.draft = self.draft.with_facts(replace(self.facts, **facts))
         self._prefill()
+
+
+def _profile(chosen: str) -> profiles.Profile:
+    """The shipped profile of this id, or the one in this file."""
+    from trainer_core import profiles
+
+    if Path(chosen).suffix == ".toml":
+        return profiles.load(places.typed(chosen))
+    known = profiles.known()
+    if chosen not in known:
+        raise ProfileError(f"There is no profile called {chosen!r:.80}.", f"Known: {', '.join(sorted(known))}.")
+    return known[chosen]
 
 
 def recognise(path: Path) -> tuple[detection.Detection | None, str]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import functools
-from collections.abc import Iterator, Mapping
+import inspect
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from trainer_core.plan import sections
 from trainer_core.plan.sections import TrainingPlan
 
 
@@ -55,14 +59,26 @@ def _bound(info: FieldInfo, *names: str) -> float | None:
     return None
 
 
-def _describe(path: str, info: FieldInfo) -> SettingField:
+def _docs() -> dict[tuple[str, str], str]:
+    """The docstring under each setting, by the names of its class and of itself."""
+    docs: dict[tuple[str, str], str] = {}
+    for section in ast.parse(inspect.getsource(sections)).body:
+        if isinstance(section, ast.ClassDef):
+            for setting, below in itertools.pairwise(section.body):
+                match setting, below:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(doc))):
+                        docs[section.name, name] = inspect.cleandoc(doc)
+    return docs
+
+
+def _describe(path: str, info: FieldInfo, doc: str) -> SettingField:
     extra = info.json_schema_extra if isinstance(info.json_schema_extra, Mapping) else {}
     return SettingField(
         path=path,
         annotation=info.annotation,
         default=info.default,
         title=info.title or path,
-        doc=(info.description or "").replace("\n", " "),
+        doc=doc.replace("\n", " "),
         unit=str(extra.get("unit", "")),
         minimum=_bound(info, "ge", "gt"),
         maximum=_bound(info, "le", "lt"),
@@ -70,27 +86,22 @@ def _describe(path: str, info: FieldInfo) -> SettingField:
     )
 
 
-def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
-    for name, info in TrainingPlan.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield name, info.annotation
+@functools.cache
+def _sections() -> Mapping[str, type[BaseModel]]:
+    return {
+        name: info.annotation
+        for name, info in TrainingPlan.model_fields.items()
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
+    }
 
 
 @functools.cache
 def all_fields() -> Mapping[str, SettingField]:
     """Every setting by dotted path, in declared order. `native` is not among them: its keys belong to the engines."""
+    docs = _docs()
     return {
-        f"{section}.{name}": _describe(f"{section}.{name}", info)
-        for section, model in _sections()
-        for name, info in model.model_fields.items()
-    }
-
-
-@functools.cache
-def _adapters() -> Mapping[str, TypeAdapter[Any]]:
-    return {
-        f"{section}.{name}": TypeAdapter(Annotated[info.annotation, info])  # type: ignore[valid-type]
-        for section, model in _sections()
+        f"{section}.{name}": _describe(f"{section}.{name}", info, docs.get((model.__name__, name), ""))
+        for section, model in _sections().items()
         for name, info in model.model_fields.items()
     }
 
@@ -106,8 +117,10 @@ def check(path: str, value: Any) -> tuple[Any, str]:
         value = int(value)
     if field.base_type is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
+    section, _, name = path.partition(".")
     try:
-        return _adapters()[path].validate_python(value, strict=True), ""
+        # The section with its defaults and this one value: a validator for each setting would take long to build.
+        return getattr(_sections()[section].model_validate({name: value}, strict=True), name), ""
     except ValidationError as error:
         return value, f"{field.title}: {_sentence(error)} (got {value!r:.80})."
 

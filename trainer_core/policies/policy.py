@@ -42,7 +42,8 @@ Count = Annotated[int, Field(ge=1, le=MOST_STEPS)]
 class Strict(BaseModel):
     """Frozen data that refuses keys it does not know and values of another type."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    # Built when the first policy is read: the start of a notebook does not wait for it.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class Steps(Strict):

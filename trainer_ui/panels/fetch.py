@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ipywidgets import Box, Button, FloatProgress, Password, VBox
 
-from trainer_core import detection, downloads, tokens
+from trainer_core import tokens
 from trainer_core.errors import DownloadCancelled, DownloadError, EaselError
 from trainer_core.text import printable
 from trainer_ui.boundary import attempt
@@ -144,6 +144,8 @@ class Fetch:
                 self.says.say(sentence, tone)
 
     def _look(self, link: Link, cancel: threading.Event) -> None:
+        from trainer_core import detection, downloads
+
         remote = downloads.resolve(link, cancel=cancel)
         try:
             found = detection.detect(downloads.read_header(remote))
@@ -155,6 +157,8 @@ class Fetch:
         self._end(cancel, "offered", " ".join((what, *link.notes)), "", remote=remote)
 
     def _fetch(self, cancel: threading.Event) -> None:
+        from trainer_core import downloads
+
         while self._queue:
             link = self._queue[0]
             self.link = link
@@ -211,6 +215,8 @@ class Fetch:
 
 def links_to(sources: Sequence[str]) -> list[Link]:
     """The links that these texts are."""
+    from trainer_core import downloads
+
     return [link for text in sources if (link := downloads.parse(text)) is not None]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ipywidgets import Box, Button, Dropdown, Text
 
-from trainer_core import downloads, registry
+from trainer_core import registry
 from trainer_core.families import load_families
 from trainer_core.text import printable
 from trainer_ui.panels.beside import BesidePanel
@@ -36,9 +36,10 @@ class ModelPanel:
         self.known = Dropdown(description="Models on this machine", options=[(ELSEWHERE, "")])
         self.path = Text(
             description="Path or link",
-            placeholder="/path/to/model.safetensors, org/name on Hugging Face, a Civitai page, any address",
+            placeholder="/path/to/model.safetensors, or a link",
             continuous_update=False,
         )
+        hint(self.path, "A file or folder here, org/name on Hugging Face, a Civitai page, or any other address")
         self.seen = Words("", "muted", "small")
         self.fetch = Fetch(session, self._arrived, sentence)
         self.says, self.guess = Words(), Words("", "muted", "small")
@@ -66,6 +67,8 @@ class ModelPanel:
 
     def enter(self, text: str) -> None:
         """Takes what was typed: a path, or a link, of which it is asked what it leads to."""
+        from trainer_core import downloads
+
         link = downloads.parse(text)
         if link is None:
             self._take(text.strip())
@@ -153,7 +156,7 @@ def _count(choices: Iterable[Choice], folders: int) -> str:
     odd = sum(choice.entry.role == "unknown" for choice in choices)
     more = f"; {odd} files there are not recognised" if odd else ""
     places_ = "1 folder" if folders == 1 else f"{folders} folders"
-    return f"{able} that can be trained on, in {places_}{more}." if choices else f"None in {places_} yet."
+    return f"{able} that can be trained on, in {places_}{more}." if choices else "None found here yet."
 
 
 def _distinct(options: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

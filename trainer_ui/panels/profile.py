@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ipywidgets import Box, Button, Dropdown
 
-from trainer_core import policies, profiles
+from trainer_core import policies
 from trainer_core.plan import fields
 from trainer_core.text import printable
 from trainer_ui.controls import plain_number
@@ -58,8 +58,7 @@ class ProfilePanel:
         profile, family, found = bench.profile, bench.family, bench.facts.detection
         guess = found.guess.id if found and found.guess else ""
         predicts = str(self.session.values["model.prediction"] or (found and found.prediction) or "")
-        # They are read when there is a family to offer them for: the start of a notebook does not wait for them.
-        known = profiles.for_family(family, guess, predicts) if family else []
+        known = _offered(family, guess, predicts) if family else []
         if profile is not None and profile.id not in {one.id for one in known}:
             known = [*known, profile]
         titles = [one.title for one in known]
@@ -89,6 +88,13 @@ class ProfilePanel:
         self.told.say(" ".join(filter(None, told)))
         show(self.buttons, bench.policy is not None)
         self.undo.disabled = bench.adjusted is None
+
+
+def _offered(family: str, guess: str, predicts: str) -> list[Profile]:
+    """The profiles for a model; imported and read once there is one, so that the start of a notebook need not wait."""
+    from trainer_core import profiles
+
+    return profiles.for_family(family, guess, predicts)
 
 
 def _offer(choice: Dropdown, options: Iterable[tuple[str, str]]) -> None:
