@@ -11,7 +11,7 @@ import functools
 import os
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -21,10 +21,12 @@ from hypothesis import strategies as st
 from tests.core import recorded_models
 from tests.core.recorded_models import bare, facts, recorded
 from trainer_core import catalog, places, registry
-from trainer_core.detection import detect
+from trainer_core.cli.detect import missing_parts
+from trainer_core.detection import Detection, detect
 from trainer_core.errors import AmbiguousModelError
 from trainer_core.families import PREFIXES, Denoiser, ModelFamily, Signature, load_families
 from trainer_core.header import Header, TensorInfo
+from trainer_core.library.beside import parts_for
 
 pytestmark = pytest.mark.timeout(3600 if "EASEL_FUZZ" in os.environ else 120)
 TESTS = 4
@@ -98,10 +100,33 @@ def test_every_family_that_is_trained_is_recorded_as_a_file_and_as_a_folder() ->
 def test_the_parts_of_families_are_kinds_of_the_catalogue() -> None:
     known = catalog.parts()
     for family in load_families().values():
-        for setting, kinds in family.parts.items():
-            roles = {known[kind].role for kind in kinds}
-            assert roles == {"vae" if setting == "vae" else "text_encoder"}, (family.id, setting)
+        for variant in ("", *family.variants):
+            for setting, kinds in family.parts_of(variant).items():
+                roles = {known[kind].role for kind in kinds}
+                assert roles == {"vae" if setting == "vae" else "text_encoder"}, (family.id, setting)
+                assert set(kinds) <= set(family.parts[setting]), (family.id, variant)
         assert family.is_only_recognised or "vae" in family.parts
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("flux2-dev", ["mistral", "vae"]),
+        ("flux2-klein-9b", ["qwen", "vae"]),
+        ("flux2-klein-4b", ["qwen", "vae"]),
+    ],
+)
+def test_a_variant_that_needs_other_files_names_those_alone(name: str, missing: list[str]) -> None:
+    found = detect(recorded(name))
+    assert missing_parts(found) == missing
+    assert [part.setting for part in parts_for((), found).missing] == missing
+    titles = {"dev": "Mistral Small 3 24B", "klein-9b": "Qwen3 8B", "klein-4b": "Qwen3 4B"}
+    assert parts_for((), found).missing[0].title == titles[found.variant]
+
+
+def test_the_refiner_needs_one_text_encoder_and_radiance_no_vae() -> None:
+    assert missing_parts(Detection("sdxl", "diffusion_model", "refiner")) == ["clip_g", "vae"]
+    assert missing_parts(Detection("chroma", "diffusion_model", "radiance")) == ["t5xxl"]
 
 
 def test_variants_that_are_apart_say_why_in_a_sentence() -> None:
@@ -314,14 +339,20 @@ def tables() -> str:
     for family in families:
         if not family.is_only_recognised:
             claimed = [each.manifest.title for each in engines if family.id in each.manifest.families]
-            parts = [f"{setting}: {' or '.join(kinds)}" for setting, kinds in family.parts.items()]
-            cells = (f"`{family.id}`", family.title, variants(family), layouts(family), "; ".join(parts))
+            beside = [f"`{name}` {files(own)}" for name, own in family.own_parts.items()]
+            if not family.variants or set(family.own_parts) != set(family.variants):
+                beside.insert(0, files(family.parts))
+            cells = (f"`{family.id}`", family.title, variants(family), layouts(family), ". ".join(beside))
             lines.append(f"| {' | '.join(cells)} | {', '.join(claimed) or 'none'} |")
     lines += ["", "| id | title | layouts |", "|---|---|---|"]
     for family in families:
         if family.is_only_recognised:
             lines.append(f"| `{family.id}` | {family.title} | {layouts(family)} |")
     return "\n".join(lines) + "\n"
+
+
+def files(parts: Mapping[str, tuple[str, ...]]) -> str:
+    return "; ".join(f"{setting}: {' or '.join(kinds)}" for setting, kinds in parts.items())
 
 
 def variants(family: ModelFamily) -> str:

@@ -24,9 +24,9 @@ MODEL_FOLDER = ("model_index.json", "config.json")
 @click.argument("models", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object a file.")
 def detect(models: tuple[str, ...], as_json: bool) -> None:
-    """Say what models are, from their headers: files, diffusers folders, all files of a folder, or links.
+    """Say what models are, from their headers.
 
-    Of a link only the header is fetched.
+    MODELS are files, diffusers folders, folders of models, or links, of which only the header is fetched.
     """
     rows = [row for model in models for row in _rows(model)]
     if as_json:
@@ -79,7 +79,7 @@ def described(path: str, found: Detection | None, error: str) -> dict[str, Any]:
 def missing_parts(found: Detection | None) -> list[str]:
     """The settings of the files that must lie beside a model."""
     family = load_families().get(found.family or "") if found and found.role in trainable.BASES else None
-    return [part for part in family.parts if part not in found.parts] if family and found else []
+    return [part for part in family.parts_of(found.variant) if part not in found.parts] if family and found else []
 
 
 def _show(row: dict[str, Any]) -> None:

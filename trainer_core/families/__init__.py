@@ -29,7 +29,8 @@ class ModelFamily:
 
     `prediction` is what they predict unless a file says otherwise, and `prediction_note` what a person should know where
     files do not; `markers` maps the key of an empty tensor to the prediction it stands for. `parts` names the files beside
-    a model: the setting that takes each, with the ids of the kinds in catalog/parts.toml that serve. A family that is only
+    a model: the setting that takes each, with the ids of the kinds in catalog/parts.toml that serve; `own_parts` those of
+    the variants that need others. A family that is only
     recognised, so that it is not taken for another, is trained by nobody, and what it predicts is not said.
     """
 
@@ -43,12 +44,17 @@ class ModelFamily:
     markers: Mapping[str, str] = field(default_factory=dict)
     prediction_note: str = ""
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    own_parts: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     is_only_recognised: bool = False
 
     @property
     def variants(self) -> tuple[str, ...]:
         """Its variants, in the order of the file."""
         return tuple(dict.fromkeys(signature.variant for signature in self.signatures if signature.variant))
+
+    def parts_of(self, variant: str) -> Mapping[str, tuple[str, ...]]:
+        """The files beside a model of a variant: the setting that takes each, with the kinds that serve."""
+        return self.own_parts.get(variant, self.parts)
 
 
 @functools.cache
@@ -87,8 +93,16 @@ def _family(table: dict[str, Any]) -> ModelFamily:
     signatures = tuple(_signature(entry, layouts) for entry in table.pop("signatures", ()))
     if not signatures:
         raise ValueError("it has no signatures")
-    parts = {setting: tuple(kinds) for setting, kinds in table.pop("parts", {}).items()}
-    return ModelFamily(**_frozen(table), signatures=signatures, parts=parts)
+    parts = _parts(table.pop("parts", {}))
+    own = {variant: _parts(kinds) for variant, kinds in table.pop("own_parts", {}).items()}
+    family = ModelFamily(**_frozen(table), signatures=signatures, parts=parts, own_parts=own)
+    if unknown := own.keys() - set(family.variants):
+        raise ValueError(f"it names parts of {min(unknown)!r}, which is none of its variants")
+    return family
+
+
+def _parts(table: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {setting: tuple(kinds) for setting, kinds in table.items()}
 
 
 def _signature(table: dict[str, Any], layouts: Mapping[str, Mapping[str, Any]]) -> Signature:

@@ -85,7 +85,7 @@ def parts_for(
     missing: list[MissingPart] = []
     passed_over: list[PassedOver] = []
     unsure: dict[str, str] = {}
-    for setting, ids in family.parts.items():
+    for setting, ids in family.parts_of(found.variant).items():
         if setting in found.parts if needed is None else setting not in needed:
             continue
         kinds = [parts[name] for name in ids if name in parts]
