@@ -14,6 +14,7 @@ from trainer_core import audit as accounts
 from trainer_core import engine_options, registry
 from trainer_core.backend import Backend
 from trainer_core.cli import show
+from trainer_core.cli.options import JSON_HELP
 from trainer_core.errors import EaselError
 
 UNACCOUNTED = 1
@@ -35,9 +36,12 @@ _WORDS = {
 @click.argument("name")
 @click.option("--program", default="", help="One program only, with every option of it.")
 @click.option("--against", default="", help="A folder of recorded options to compare with, or: installed.")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def audit(name: str, program: str, against: str, as_json: bool) -> None:
-    """Account for every option of an engine's programs; the exit code is 1 when one is not accounted for."""
+    """Account for every option of an engine.
+
+    The exit code is 1 when nothing is decided about one.
+    """
     backend = registry.get(name)
     if not accounts.rules_of(backend.manifest):
         raise EaselError(f"{backend.manifest.title} has no options of its own.")

@@ -24,9 +24,9 @@ from trainer_core.errors import DownloadError
 @click.option("--ask-token", type=click.Choice(sorted(tokens.SITES)), help="Ask for a token of this site, unseen.")
 @click.option("--json", "as_json", is_flag=True, help="Print what came as a JSON object.")
 def download(link: str, folder: Path | None, variant: str, ask_token: str | None, as_json: bool) -> None:
-    """Fetch the model behind LINK: a Hugging Face repository or file, a Civitai page or AIR, or any address.
+    """Fetch the model behind a link.
 
-    Without --to it goes into the folder for its role below Easel's models. Ctrl-C stops it; the same command goes on
+    LINK is a Hugging Face repository or file, a Civitai page or AIR, or any address. Without --to it goes into the folder for its role below Easel's models. Ctrl-C stops it; the same command goes on
     from there. Tokens are read from HF_TOKEN and CIVITAI_TOKEN.
     """
     if ask_token:

@@ -10,18 +10,19 @@ import click
 
 from trainer_core import __version__, catalog, environments, hardware, places, registry
 from trainer_core.cli import audit, show
+from trainer_core.cli.options import JSON_HELP
 
 
 @click.group()
 def backends() -> None:
-    """Training engines: what they train, and their environments."""
+    """List, install and check training engines."""
 
 
 backends.add_command(audit.audit)
 
 
 @backends.command("list")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def list_backends(as_json: bool) -> None:
     """List the engines and what they train."""
     rows = []
@@ -55,7 +56,11 @@ def list_backends(as_json: bool) -> None:
 @backends.command()
 @click.argument("name")
 @click.option(
-    "--accelerator", type=click.Choice(["auto", "cuda", "rocm", "xpu", "cpu"]), default="auto", show_default=True
+    "--accelerator",
+    type=click.Choice(["auto", "cuda", "rocm", "xpu", "cpu"]),
+    default="auto",
+    show_default=True,
+    help="What it shall compute on.",
 )
 @click.option("--source", default=None, help="A folder or git URL to take the engine's sources from.")
 def install(name: str, accelerator: str, source: str | None) -> None:
@@ -72,9 +77,12 @@ def verify(name: str) -> None:
 
 @backends.command()
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def trial(name: str, as_json: bool) -> None:
-    """Try every optimizer and part of an engine on this machine, and show what came of it."""
+    """Try every optimizer of an engine on this machine.
+
+    Each makes a real step on the real device, in the engine's environment; optional parts are tried too.
+    """
     found = environments.trial(name, report=(lambda _line: None) if as_json else show.line)
     if as_json:
         show.as_json(found)
@@ -105,9 +113,9 @@ def trial(name: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def doctor(as_json: bool) -> None:
-    """Say what Easel finds: machine, engines, folders."""
+    """Say what Easel finds: machine, folder, engines."""
     machine = hardware.machine(places.home())
     engines = {b.manifest.id: environments.installed(b.manifest.id) for b in registry.available()}
     if as_json:
@@ -125,10 +133,16 @@ def doctor(as_json: bool) -> None:
     gib = 1024**3
     show.line(f"Easel {__version__} on Python {platform.python_version()} ({sys.executable})")
     show.line(f"files: {places.home()}")
-    for accelerator in machine.accelerators:
-        show.line(f"accelerator: {accelerator.name} ({accelerator.kind}), {accelerator.vram_bytes / gib:.1f} GiB")
+    cards = [device for device in machine.accelerators if device.kind != "cpu"]
+    for card in cards:
+        memory = f", {card.vram_bytes / gib:.1f} GiB" if card.vram_bytes else ""
+        show.line(f"GPU: {card.name} ({card.kind}){memory}")
+    if not cards:
+        show.line("GPU: none was found")
     show.line(f"memory: {machine.ram_bytes / gib:.1f} GiB, disk free: {machine.disk_bytes / gib:.1f} GiB")
     for name, found in engines.items():
         show.line(
             f"{name}: {found.version if found else f'not installed (python installer.py backend install {name})'}"
         )
+    for name, error in registry.broken().items():
+        show.line(f"{name} cannot be used: {error}", "red")

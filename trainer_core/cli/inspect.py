@@ -10,6 +10,7 @@ import click
 
 from trainer_core import registry
 from trainer_core.cli import show
+from trainer_core.cli.options import JSON_HELP
 from trainer_core.datasets import scan
 from trainer_core.problems import blocking
 
@@ -18,17 +19,20 @@ PROBLEMS = 3
 
 @click.group()
 def dataset() -> None:
-    """Look at a dataset folder."""
+    """Check a folder of pictures and captions."""
 
 
 @dataset.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--engine", default="kohya", show_default=True, help="The engine by whose rules the folder is read.")
-@click.option("--caption-extension", default=".txt", show_default=True)
+@click.option("--caption-extension", default=".txt", show_default=True, help="How the files of captions end.")
 @click.option("--trigger", default="", help="The trigger word, to check the captions for it.")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def check(folder: Path, engine: str, caption_extension: str, trigger: str, as_json: bool) -> None:
-    """Say what an engine will see of a folder, skip, and stumble over."""
+    """Say what an engine will see of a folder.
+
+    It also says what the engine would skip and stumble over. The exit code is 3 when a training could not begin.
+    """
     rules = registry.get(engine).manifest.dataset
     found = scan.scan(folder, rules, caption_extension=caption_extension, trigger=trigger)
     stopping = blocking(found.problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -186,7 +187,11 @@ def _absolute(path: str, value: Any) -> Any:
 @job_options
 @click.option("--json", "as_json", is_flag=True, help="Print values, problems, native files and command as JSON.")
 def plan(plan_file: Path | None, assignments: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Show what would be trained: every value with its source, the problems, and the engine's own files."""
+    """Show what would be trained, and start nothing.
+
+    Shown are every value with its source, the engine's own files and its command, the estimate, and the problems. The exit
+    code is 3 when one of them blocks.
+    """
     bench = bench_from(plan_file, assignments, options)
     found = bench.problems
     files, command = {}, ()
@@ -208,7 +213,7 @@ def plan(plan_file: Path | None, assignments: tuple[str, ...], as_json: bool, **
                 show.line(text_line)
         if command:
             show.line("--- command", "bold")
-            show.line(" ".join(command))
+            show.line(shlex.join(command))
         if seen:
             _show_outlook(seen)
         show.problems(found)
@@ -247,7 +252,10 @@ def _by(bench: Workbench, path: str) -> str:
 @click.option("--detach", is_flag=True, help="Return at once; `easel runs follow` shows the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's folder, or its result, as JSON.")
 def train(plan_file: Path | None, assignments: tuple[str, ...], detach: bool, as_json: bool, **options: Any) -> None:
-    """Train: launch the engine and watch it. Ctrl+C leaves the run going."""
+    """Train: launch the engine and watch it.
+
+    Ctrl+C leaves the run going. The exit code is 3 when a problem blocks the start, 1 when the run did not complete.
+    """
     bench = bench_from(plan_file, assignments, options)
     try:
         run = bench.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,22 @@ from trainer_core import detection, downloads, header, library, places
 from trainer_core.cli import show
 from trainer_core.cli.detect import described
 from trainer_core.cli.download import download
+from trainer_core.cli.options import JSON_HELP, known_family
 from trainer_core.detection import ROLES
 from trainer_core.library import Entry, Library
 from trainer_core.text import printable
 
 MISSING = 1
 """The exit code when a model lacks files beside it."""
+NO_FOLDER = "No folder of models was found. Add one: easel models folders add FOLDER"
 
 
 @click.group()
 def models() -> None:
-    """Models on this machine: Easel's, those of ComfyUI and the Stable Diffusion WebUIs, and those in your folders."""
+    """Find, list and fetch models.
+
+    Searched are Easel's folder, those of ComfyUI and the Stable Diffusion WebUIs, and folders of yours.
+    """
 
 
 models.add_command(download)
@@ -35,7 +40,7 @@ models.add_command(download)
 
 @models.command("list")
 @click.option("--role", type=click.Choice(ROLES), default=None, help="Only models of this role.")
-@click.option("--family", default="", help="Only models of, or made for, this family.")
+@click.option("--family", default="", callback=known_family, help="Only models of, or made for, this family.")
 @click.option("--folder", type=click.Path(path_type=Path), default=None, help="Only this folder, listed or not.")
 @click.option("--refresh", is_flag=True, help="Read every model again, also those that have not changed.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object a model.")
@@ -49,18 +54,22 @@ def list_models(role: str | None, family: str, folder: Path | None, refresh: boo
 @click.argument("text", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object a model.")
 def find(text: tuple[str, ...], as_json: bool) -> None:
-    """List the models that all words of TEXT speak of: by path, role, family or kind."""
+    """List the models that TEXT speaks of.
+
+    All its words must be found in a model's path, role, family or kind.
+    """
     found = _scan()
     _show(found, found.find(" ".join(text)), as_json)
 
 
 @models.command()
 @click.argument("model")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def parts(model: str, as_json: bool) -> None:
-    """Say which files MODEL needs beside it, which of the library's to take, and where to get what is missing.
+    """Say which files a model needs beside it.
 
-    MODEL is a file, a folder or a link. The exit code is 1 when some are missing.
+    MODEL is a file, a folder or a link. Of your files it names the ones to take, and of what is missing where it can be had.
+    The exit code is 1 when some are missing.
     """
     path = places.typed(model)
     link = None if places.is_there(path) else downloads.parse(model)
@@ -77,18 +86,20 @@ def parts(model: str, as_json: bool) -> None:
 
 @models.group()
 def folders() -> None:
-    """Where models are looked for."""
+    """Say where models are looked for, and change it."""
 
 
 @folders.command("list")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def list_folders(as_json: bool) -> None:
     """List the folders that are searched, and why each."""
     found = library.roots()
     if as_json:
         show.as_json([dataclasses.asdict(root) for root in found.folders])
+    elif not found.folders:
+        show.line(NO_FOLDER)
     else:
-        _show_aligned([("because", "folder"), *((root.because, str(root.path)) for root in found.folders)])
+        show.aligned([("because", "folder"), *((root.because, str(root.path)) for root in found.folders)])
     _notices(found)
 
 
@@ -127,9 +138,11 @@ def _show(found: Library, entries: Iterable[Entry], as_json: bool) -> None:
     entries = list(entries)
     if as_json:
         show.as_json([_row(entry) for entry in entries])
+    elif not found.roots:
+        show.line(NO_FOLDER)
     else:
         headings = ("is", "of", "weights", "GB", "changed", "model")
-        _show_aligned([headings, *(_cells(entry) for entry in entries)])
+        show.aligned([headings, *(_cells(entry) for entry in entries)])
         for entry in entries:
             if entry.error:
                 show.line(f"{entry.path}: {entry.error}", "red")
@@ -142,14 +155,6 @@ def _cells(entry: Entry) -> tuple[str, ...]:
     changed = time.strftime("%Y-%m-%d", time.localtime(entry.modified_s))
     dtype = entry.found.dtype if entry.found else ""
     return role, _kind(entry), dtype, f"{entry.size_bytes / 1e9:.2f}", changed, str(entry.path)
-
-
-def _show_aligned(rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows in columns of which none is cut: a path is there to be copied, and a line to be searched for."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for number, row in enumerate(rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        show.line("  ".join(cells).rstrip(), "" if number else "bold")
 
 
 def _row(entry: Entry) -> dict[str, Any]:

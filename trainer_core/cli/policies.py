@@ -8,18 +8,19 @@ import click
 
 from trainer_core import policies as policy_data
 from trainer_core.cli import show
+from trainer_core.cli.options import JSON_HELP, known_family
 from trainer_core.policies import PolicyCase
 
 
 @click.command()
 @click.argument("name", default="")
 @click.option("--pictures", default=20, show_default=True, type=click.IntRange(1), help="For how many pictures.")
-@click.option("--family", default="", help="Only those for this family.")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--family", default="", callback=known_family, help="Only those for this family.")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def policies(name: str, pictures: int, family: str, as_json: bool) -> None:
-    """List the prefill policies, or show what NAME sets for a number of pictures; take one with --policy.
+    """List prefill policies, or show what one sets.
 
-    A policy's environment variables (SB_HP_...) are heeded here as in a plan.
+    With NAME: what it sets for a number of pictures. A training takes one with --policy. A policy's environment variables (SB_HP_...) are heeded here as in a plan.
     """
     if name:
         _show(name, pictures, family, as_json)

@@ -9,13 +9,17 @@ import click
 from trainer_core import hardware, places
 from trainer_core import presets as preset_data
 from trainer_core.cli import show
+from trainer_core.cli.options import known_family
 
 
 @click.command()
-@click.argument("family", default="")
+@click.argument("family", default="", callback=known_family)
 @click.option("--json", "as_json", is_flag=True, help="Print all values and sources as JSON.")
 def presets(family: str, as_json: bool) -> None:
-    """List the memory presets, or those for a FAMILY; take one with --preset."""
+    """List memory presets for cards of a given size.
+
+    With FAMILY: those for its models. A training takes one with --preset.
+    """
     found = preset_data.for_family(family) if family else list(preset_data.shipped().values())
     machine = hardware.machine(places.home())
     if as_json:

@@ -13,6 +13,7 @@ import click
 from trainer_core import detection, header, places
 from trainer_core import profiles as profile_files
 from trainer_core.cli import show
+from trainer_core.cli.options import known_family
 from trainer_core.errors import ProfileError
 from trainer_core.plan import fields
 from trainer_core.profiles import Change, Draft, Profile
@@ -25,16 +26,22 @@ PRINT = Path("-")
 
 @click.group()
 def profiles() -> None:
-    """Training profiles: settings for a use, each with its reason and its source."""
+    """List, show, check and share training profiles.
+
+    A profile is a set of values for a use, each with its reason and its source.
+    """
 
 
 @profiles.command("list")
-@click.option("--family", default="", help="Only those for this family of models.")
+@click.option("--family", default="", help="Only those for this family or lineage, such as sdxl or pony.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object a profile.")
 def list_profiles(family: str, as_json: bool) -> None:
-    """List the profiles that come with Easel, and your own."""
+    """List Easel's profiles and your own."""
     mine, refused = profile_files.own()
-    found = [each for each in profile_files.known().values() if not family or each.family == family]
+    known = profile_files.known().values()
+    if family and family not in {name for each in known for name in (each.family, each.lineage)}:
+        known_family(None, None, family)
+    found = [each for each in known if family in ("", each.family, each.lineage)]
     found.sort(key=lambda each: (each.family, each.lineage, each.id))
     if as_json:
         show.as_json([_as_data(each) | {"own": each.id in mine} for each in found])
@@ -51,7 +58,10 @@ def list_profiles(family: str, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object.")
 def show_profile(name: str, as_json: bool) -> None:
-    """Show a profile, by id or by file: every value with its reason, the sources, and where it was run."""
+    """Show a profile with its reasons.
+
+    NAME is an id or a file. Shown are every value and why it is so, the sources, and where it was run.
+    """
     profile = profile_files.by_name(name)
     if as_json:
         show.as_json(_as_data(profile))
@@ -80,7 +90,9 @@ def _head(profile: Profile) -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object a file.")
 def check(files: tuple[Path, ...], as_json: bool) -> None:
-    """Say of profile files whether they are ones, and if not, which key is wrong and why.
+    """Check files: is each a profile?
+
+    Of one that is none it says which key is wrong and why.
 
     Exit codes: 0 all are good, 3 one is refused, 1 one cannot be read.
     """
@@ -110,7 +122,10 @@ def _verdict(path: Path) -> dict[str, Any]:
 @click.option("--yes", is_flag=True, help="Take it in without asking.")
 @click.option("--json", "as_json", is_flag=True, help="Print what it changes as JSON; takes it in only with --yes.")
 def import_profile(origin: str, wanted_id: str, yes: bool, as_json: bool) -> None:
-    """Take a profile in among your own, after showing what it changes and asking."""
+    """Add somebody's profile to your own.
+
+    It shows what the profile changes, and asks first.
+    """
     found = profile_files.incoming(origin, wanted_id)
     if as_json:
         written = profile_files.save(found.profile) if yes else None
@@ -143,9 +158,9 @@ def _changes(changes: Iterable[Change]) -> None:
 @click.option("--use", default="", help="What it is for: character, style, concept, ...")
 @click.option("--out", type=click.Path(path_type=Path), default=PRINT, help="The file to write; printed without it.")
 def export(name: str, from_run: str, from_plan: Path | None, wanted_id: str, title: str, use: str, out: Path) -> None:
-    """Write a profile as a file to give away: the one called NAME, or one made of a run or a plan file.
+    """Write a profile as a file to give away.
 
-    Of a run or a plan, paths, names, the trigger word, native settings and tokens are left out.
+    It is the one called NAME, or is made of a run or a plan file. Of a run or a plan, paths, names, the trigger word, native settings and tokens are left out.
     """
     if sum(map(bool, (name, from_run, from_plan))) != 1:
         raise click.UsageError("Say one of: the name of a profile, --from-run, --from-plan.")
@@ -200,7 +215,10 @@ def _write(draft: Draft, out: Path) -> None:
 @click.option("--id", "wanted_id", default="", help="The profile's id; the file's name without it.")
 @click.option("--out", type=click.Path(path_type=Path), default=PRINT, help="The file to write; printed without it.")
 def from_lora(file: Path, family: str, wanted_id: str, out: Path) -> None:
-    """Make a profile of what a LoRA tells of its training, and mark what nobody can know."""
+    """Make a profile of what a LoRA file tells.
+
+    What the file does not tell of its training is marked as unknown.
+    """
     found = header.read(places.typed(file))
     draft = profile_files.from_lora(found, detection.detect(found), wanted_id=wanted_id, family=family)
     _write(draft, out)

@@ -12,8 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from trainer_core import places
 from trainer_core.cli import show
+from trainer_core.cli.options import JSON_HELP
 from trainer_core.errors import RunError
 from trainer_core.runs.run import FINAL_STATES, Run, RunState, list_runs
+from trainer_core.runs.summary import RunSummary
 from trainer_core.text import printable
 
 POLL_S = 0.25
@@ -28,7 +30,9 @@ def find_run(name: str) -> Run:
     if places.is_there(Path(name) / "spec.json"):
         return Run.attach(Path(name))
     known = list_runs(places.runs())
-    if name == "last" and known:
+    if name == "last":
+        if not known:
+            raise RunError(f"There is no run in {places.runs()} yet.", "`easel train` and the notebooks start one.")
         return known[0]
     exact = [run for run in known if run.directory.path.name == name]
     fitting = exact or [run for run in known if run.directory.path.name.endswith(name)]
@@ -96,24 +100,29 @@ def run_result(run: Run, as_json: bool) -> int:
 
 @click.group()
 def runs() -> None:
-    """The runs of this machine, running and ended."""
+    """List, watch and stop runs.
+
+    A run is called by its name, by the end of its name, by its folder, or last.
+    """
 
 
 @runs.command("list")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def list_command(as_json: bool) -> None:
     """List the runs, newest first."""
     known = list_runs(places.runs())
     rows = [(run.directory.path.name, run.state.name, run.summary) for run in known]
     if as_json:
         show.as_json([{"run": name, "state": state, **dataclasses.asdict(summary)} for name, state, summary in rows])
+    elif rows:
+        show.table(("run", "state", "step"), ((name, state, _step(summary)) for name, state, summary in rows))
     else:
-        show.table(("run", "state", "step"), ((name, state, f"{s.step}/{s.total}") for name, state, s in rows))
+        show.line(f"There is no run in {places.runs()} yet.")
 
 
 @runs.command("show")
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def show_command(name: str, as_json: bool) -> None:
     """Show a run's state, figures and result."""
     run = find_run(name)
@@ -125,11 +134,19 @@ def show_command(name: str, as_json: bool) -> None:
         return
     summary = run.summary
     show.line(f"{run.directory.path}")
-    show.line(f"step {summary.step} of {summary.total}, loss {summary.loss}, learning rate {summary.learning_rate}")
+    figures = (("loss", summary.loss), ("learning rate", summary.learning_rate))
+    show.line(
+        ", ".join([f"step {_step(summary)}", *(f"{name} {value}" for name, value in figures if value is not None)])
+    )
     if run.state in FINAL_STATES:
         run_result(run, as_json=False)
     else:
         show.line(run.state.name)
+
+
+def _step(summary: RunSummary) -> str:
+    """How far a run is, as far as it has said."""
+    return f"{summary.step} of {summary.total}" if summary.total else str(summary.step)
 
 
 @runs.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -21,6 +21,8 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+WORD = 40
+"""Up to how many characters a word is kept on one line of a table."""
 
 
 def line(text: object = "", style: str = "") -> None:
@@ -43,7 +45,7 @@ def problems(found: Iterable[Problem]) -> None:
             Text(problem.severity, style=STYLES[problem.severity]) + Text(printable(f"{where}: {problem.message}"))
         )
         if problem.fix:
-            changes = " ".join(f"--set {path}={_typed(value)}" for path, value in problem.fix.changes.items())
+            changes = " ".join(f"--set {path}={_typed(value)}" for path, value in problem.fix.assignments.items())
             line(f"    fix: {problem.fix.label}" + (f"   [{changes}]" if changes else ""), "dim")
 
 
@@ -62,11 +64,28 @@ def _typed(found: object) -> str:
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Prints rows under headings."""
-    shown = Table(*headings, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        shown.add_row(*(Text(printable(str(cell), 300)) for cell in row))
+    """Prints rows under headings: on a terminal as wide as it is, into a file or a pipe one line a row."""
+    heads = tuple(headings)
+    cells = [tuple(printable(str(cell), 1000) for cell in row) for row in rows]
+    if not out.is_terminal:
+        aligned([heads, *cells])
+        return
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(zip(heads, *cells, strict=True)):
+        # The first names the row and is typed again elsewhere, so it is never cut; nor are words, paths apart.
+        longest = max(len(word) for cell in column for word in cell.split() or ("",))
+        shown.add_column(column[0], no_wrap=not number, overflow="fold", min_width=min(longest, WORD))
+    for row in cells:
+        shown.add_row(*map(Text, row))
     out.print(shown)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows, the first of them headings, in columns of which none is cut: to be copied, and to be searched."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for number, row in enumerate(rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        line("  ".join(cells).rstrip(), "" if number else "bold")
 
 
 def as_json(data: Any) -> None:
