@@ -76,7 +76,7 @@ def _described(denoiser: Denoiser, family: ModelFamily, signature: Signature, ev
         is_prediction_certain=predicts.is_certain,
         zero_terminal_snr=predicts.zero_terminal_snr,
         prefix="" if header.is_folder else denoiser.prefix,
-        parts=parts.inside(header),
+        parts=tuple(family.parts_of(signature.variant)) if header.is_folder else parts.inside(header),
         apart=signature.apart,
         layout=signature.layout,
     )

@@ -53,10 +53,8 @@ def held(header: Header) -> dict[str, Part]:
 
 
 def inside(header: Header) -> tuple[str, ...]:
-    """The settings of the parts that a model holds itself, by what they are; a folder holds all."""
+    """The settings of the parts that a single file holds itself, by what they are."""
     settings = _settings()
-    if header.is_folder:
-        return tuple(dict.fromkeys(setting for named in settings.values() for setting in named))
     kinds = {part.id for part in held(header).values()}
     return tuple(dict.fromkeys(setting for kind in settings if kind in kinds for setting in settings[kind]))
 
