@@ -1,4 +1,7 @@
-"""One JupyterLab and one Chromium for all tests; a page, a home and a kernel of its own for each."""
+"""One JupyterLab and one Chromium for all tests; a page, a home and a kernel of its own for each.
+
+Waits are long: they end with what they wait for, and a slow or busy machine is no failure.
+"""
 
 import json
 import shutil
@@ -9,14 +12,26 @@ from tests.browser import lab
 from trainer_core import places
 from trainer_core.runs.run import FINAL_STATES, list_runs
 
+WAIT_MS = 90_000
+
 
 def pytest_collection_modifyitems(items):
     reason = lab.missing()
     for item in items:
         if "tests/browser/" in item.nodeid:
             item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.timeout(900))
             if reason:
                 item.add_marker(pytest.mark.skip(reason=f"no browser tests: {reason}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure tells what was on the pages and what the server and its kernels said, for nobody may see it again."""
+    report = yield
+    if report.failed and call.when == "call" and "chromium" in item.funcargs:
+        report.sections += lab.evidence(item.funcargs["chromium"], item.funcargs.get("server"))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +43,9 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def chromium():
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=lab.chromium(), args=lab.CHROMIUM_ARGUMENTS)
         yield browser
@@ -47,18 +63,32 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def page(chromium):
-    """A page that fails the test when the browser reports an error of ours or anything asks for another host."""
-    context = chromium.new_context(viewport={"width": 1360, "height": 900})
-    page = context.new_page()
-    errors, asked = [], set()
-    # Modules that came with a widget run from a blob; JupyterLab's own slips are not ours to judge.
-    page.on("pageerror", lambda error: errors.append(str(error)) if "blob:" in (error.stack or "") else None)
-    page.on("request", lambda request: asked.add(request.url.split("/")[2] if "//" in request.url else ""))
-    yield page
-    context.close()
+def new_page(chromium):
+    """Opens pages that fail the test when the browser reports an error of ours or anything asks for another host."""
+    contexts, errors, asked = [], [], set()
+
+    def open_one():
+        context = chromium.new_context(viewport={"width": 1360, "height": 900})
+        context.set_default_timeout(WAIT_MS)
+        contexts.append(context)
+        page = context.new_page()
+        page.easel_console = []
+        page.on("console", lambda said: page.easel_console.append(f"{said.type}: {said.text}"))
+        # Modules that came with a widget run from a blob; JupyterLab's own slips are not ours to judge.
+        page.on("pageerror", lambda error: errors.append(str(error)) if "blob:" in (error.stack or "") else None)
+        page.on("request", lambda request: asked.add(request.url.split("/")[2] if "//" in request.url else ""))
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
     assert not errors
     assert {host.partition(":")[0] for host in asked} <= {"127.0.0.1", ""}
+
+
+@pytest.fixture
+def page(new_page):
+    return new_page()
 
 
 @pytest.fixture

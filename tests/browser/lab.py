@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import secrets
@@ -32,6 +33,8 @@ CHROMIUM_ARGUMENTS = [
     # Whatever a page would load from elsewhere fails: so each test here is a proof that nothing is.
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 ]
+START_S = 240
+EVIDENCE_CHARACTERS = 3000
 IDLE = """() => {
   const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
   const waiting = [...document.querySelectorAll('.jp-InputArea-prompt')].some(node => node.textContent.includes('*'));
@@ -51,9 +54,7 @@ def chromium() -> str | None:
 def missing() -> str:
     """Why browser tests cannot run here, or ""."""
     for module in ("playwright", "jupyterlab", "ipywidgets", "anywidget"):
-        try:
-            __import__(module)
-        except ImportError:
+        if importlib.util.find_spec(module) is None:
             return f"{module} is not installed"
     return "" if chromium() else "no chromium on PATH"
 
@@ -76,7 +77,7 @@ class Server:
         request = urllib.request.Request(
             f"{self.address}/api/{path}", content, {"Authorization": f"token {self.token}"}, method=method
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 
@@ -135,7 +136,8 @@ def _quiet(settings: Path) -> None:
 
 
 def _wait(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(400):
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"JupyterLab ended at once:\n{log.read_text(errors='replace')[-2000:]}")
         try:
@@ -144,7 +146,7 @@ def _wait(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
             time.sleep(0.1)
         else:
             return
-    raise RuntimeError("JupyterLab did not answer within 40 s")
+    raise RuntimeError(f"JupyterLab did not answer within {START_S} s:\n{log.read_text(errors='replace')[-2000:]}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -162,6 +164,26 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
+def evidence(browser: Any, server: Server | None) -> list[tuple[str, str]]:
+    """(title, text) for a failed test's report: each open page's app and console, the end of the server's log."""
+    from playwright.sync_api import Error as PlaywrightError
+
+    found = []
+    for page in (page for context in browser.contexts for page in context.pages):
+        try:
+            # Unlike an evaluation, this ends when the page hangs.
+            text = page.locator(".easel, body").last.inner_text(timeout=5_000)
+        except PlaywrightError as error:
+            text = f"cannot be read: {error}"
+        console = "\n".join(getattr(page, "easel_console", ()))
+        found.append((f"page {page.url.partition('?')[0]}", text[:EVIDENCE_CHARACTERS]))
+        found.append(("its console", console[-EVIDENCE_CHARACTERS:]))
+    if server is not None:
+        log = (server.root.parent / "server.log").read_text(errors="replace")
+        found.append(("JupyterLab and its kernels", log[-EVIDENCE_CHARACTERS:]))
+    return found
+
+
 class Notebook:
     """A notebook open in a page, driven by JupyterLab's own commands."""
 
@@ -171,15 +193,13 @@ class Notebook:
     def open(self) -> Notebook:
         """Opens the notebook and waits for its kernel."""
         self.page.goto(self.server.url(self.name), wait_until="domcontentloaded")
-        self.page.wait_for_function(
-            "() => window.jupyterapp && document.querySelector('.jp-Notebook .jp-Cell')", timeout=60_000
-        )
+        self.page.wait_for_function("() => window.jupyterapp && document.querySelector('.jp-Notebook .jp-Cell')")
         self.wait_idle()
         return self
 
     def wait_idle(self) -> None:
         """Waits until the kernel has nothing to do."""
-        self.page.wait_for_function(IDLE, timeout=60_000)
+        self.page.wait_for_function(IDLE)
 
     def run(self) -> Notebook:
         """Runs all cells; fails with the cell's own error when one has one."""

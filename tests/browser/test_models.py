@@ -20,13 +20,11 @@ def test_a_link_is_looked_at_fetched_and_chosen(notebook, page, home, tmp_path):
         hub.hub("org/tiny-sdxl", files)
         notebook(prepare(home), HF_ENDPOINT=hub.url).run()
         fill(page, "Path or link", "org/tiny-sdxl")
-        expect(page.get_by_text("is a diffusers folder: Stable Diffusion XL", exact=False)).to_be_visible(
-            timeout=20_000
-        )
+        expect(page.get_by_text("is a diffusers folder: Stable Diffusion XL", exact=False)).to_be_visible()
         expect(page.get_by_text("is a checkpoint: Stable Diffusion 1.5")).to_be_visible()
         page.get_by_role("button", name="Download").click()
         expect(page.get_by_label("Path or link", exact=True)).to_have_value(
-            str(home / "models" / "diffusers" / "tiny-sdxl"), timeout=20_000
+            str(home / "models" / "diffusers" / "tiny-sdxl")
         )
     expect(page.get_by_text("is a diffusers folder: Stable Diffusion XL", exact=False)).to_be_visible()
     expect(page.get_by_role("button", name="Download")).to_be_hidden()

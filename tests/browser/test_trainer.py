@@ -22,7 +22,7 @@ def steps(page):
 
 
 def wait_for_steps(page, number):
-    page.wait_for_function(f"number => ({STEPS})().length >= number", arg=number, timeout=40_000)
+    page.wait_for_function(f"number => ({STEPS})().length >= number", arg=number)
 
 
 def fill(page, label, text):
@@ -122,7 +122,7 @@ def test_from_pictures_to_a_finished_run(notebook, page, home):
     expect(page.get_by_text("60 steps, batch size 2. Ready.")).to_be_visible()
     page.get_by_role("button", name="Start training").click()
     wait_for_steps(page, 5)
-    page.wait_for_function(STATE, arg="COMPLETED", timeout=60_000)
+    page.wait_for_function(STATE, arg="COMPLETED")
     assert steps(page) == list(range(1, 61))
     expect(page.locator(".easel-sample")).to_be_visible()
     page.wait_for_function("() => document.querySelector('.easel-sample').naturalWidth > 0")
@@ -138,22 +138,21 @@ def test_from_pictures_to_a_finished_run(notebook, page, home):
     expect(page.locator(".easel-past")).to_contain_text("finished")
 
 
-def test_a_run_outlives_page_and_kernel_and_is_found_again(notebook, page, home, server, chromium):
+def test_a_run_outlives_page_and_kernel_and_is_found_again(notebook, page, home, new_page):
     book = notebook(prepare(home, steps=4000, steps_per_second=20)).run()
     page.get_by_role("button", name="Start training").click()
     wait_for_steps(page, 5)
     book.save()
     page.close()
 
-    page = chromium.new_context(viewport={"width": 1360, "height": 900}).new_page()
-    book.page = page
+    page = book.page = new_page()
     book.open()
     wait_for_steps(page, 20)
     seen = steps(page)
     assert seen == list(range(1, len(seen) + 1))
 
     book.restart_kernel()
-    expect(page.get_by_role("alert").filter(has_text="run the cell again")).to_be_visible(timeout=15_000)
+    expect(page.get_by_role("alert").filter(has_text="run the cell again")).to_be_visible()
     (run,) = list_runs(places.runs())
     assert run.state is RunState.RUNNING
     book.run()
@@ -167,10 +166,9 @@ def test_a_run_outlives_page_and_kernel_and_is_found_again(notebook, page, home,
 
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_role("button", name="Stop it now").click()
-    page.wait_for_function(STATE, arg="CANCELLED", timeout=30_000)
+    page.wait_for_function(STATE, arg="CANCELLED")
     expect(page.locator(".easel-state")).to_have_text("Cancelled")
     assert run.state is RunState.CANCELLED
-    page.context.close()
 
 
 def test_auto_follows_jupyterlab(notebook, page):
