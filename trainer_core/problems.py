@@ -19,6 +19,19 @@ class Fix:
     label: str
     changes: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def assignments(self) -> dict[str, Any]:
+        """The changes as they are typed: an engine's own settings each by its own path ("native.kohya.lowram")."""
+        found: dict[str, Any] = {}
+        for path, value in self.changes.items():
+            if path == "native":
+                found |= {
+                    f"native.{engine}.{name}": each for engine, table in value.items() for name, each in table.items()
+                }
+            else:
+                found[path] = value
+        return found
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -74,9 +74,10 @@ CLAIMS = [
     Claim("FLUX LoRA, fp8, 1024 px, 28 swapped, T5 in fp8", 8, SD_SCRIPTS + "flux_train_network.md:290", "flux", values={**EIGHT, "memory.blocks_to_swap": 28}, parts=FP8_T5),
     Claim("FLUX LoRA, bf16, 1024 px", 30, SIMPLETUNER + "FLUX.md:13, a bit more", "flux", "simpletuner", values=NETWORK, is_card=False, used=True),
     Claim("FLUX LoRA, base in 8 bits, 1024 px", 18, SIMPLETUNER + "FLUX.md:14, a bit more", "flux", "simpletuner", values=EIGHT, is_card=False),
-    Claim("FLUX LoRA, base in 4 bits", 13, SIMPLETUNER + "FLUX.md:15", by_nobody="no setting of ours holds a model in 4 bits"),
-    Claim("FLUX LoRA, nf4", 9, SIMPLETUNER + "FLUX.md:16", by_nobody="no setting of ours holds a model in 4 bits"),
-    Claim("FLUX LoRA, nf4, Lion in 8 bits, 512 px", 9.09, SIMPLETUNER + "FLUX.md:508", by_nobody="no setting of ours holds a model in 4 bits"),
+    Claim("FLUX LoRA, base in 4 bits", 13, SIMPLETUNER + "FLUX.md:15, a bit more", is_card=False, by_nobody="no setting of ours holds a model in 4 bits"),
+    Claim("FLUX LoRA, nf4", 9, SIMPLETUNER + "FLUX.md:16, a bit more", is_card=False, by_nobody="no setting of ours holds a model in 4 bits"),
+    Claim("FLUX LoRA, nf4, Lion in 8 bits, 512 px", 9.09, SIMPLETUNER + "FLUX.md:508", is_card=False, by_nobody="no setting of ours holds a model in 4 bits"),
+    Claim("FLUX LoRA, nf4, Lion in 8 bits, 1024 px", 12, SIMPLETUNER + "FLUX.md:508", by_nobody="no setting of ours holds a model in 4 bits"),
     Claim("Chroma LoRA, bf16, 1024 px", 28, SIMPLETUNER + "CHROMA.md:13", "chroma", "simpletuner", values=NETWORK, is_card=False),
     Claim("Chroma LoRA, base in 8 bits, 1024 px", 16, SIMPLETUNER + "CHROMA.md:14", "chroma", "simpletuner", values=EIGHT, is_card=False),
     Claim("HunyuanImage LoRA, no savings, 1024 px", 40, SD_SCRIPTS + "hunyuan_image_train_network.md:235", "hunyuan_image", values=NETWORK),
@@ -88,10 +89,12 @@ CLAIMS = [
     Claim("Lumina 2 LoRA", 20, "ai-toolkit, its example for Lumina 2", "lumina2", values={**NETWORK, "optimizer.name": "AdamW"}),
     Claim("Lumina 2 full finetuning", 24, "ai-toolkit, its example for Lumina 2", "lumina2", values={**NETWORK, "model.method": "full", "memory.half_weights": True}),
     Claim("Qwen-Image LoRA, 2 to 4 bits", 24, "SimpleTuner; ai-toolkit", by_nobody="no engine of ours is claimed for this family"),
-    Claim("AuraFlow, HiDream LoRA", 20, "SimpleTuner", by_nobody="no engine of ours is claimed for these families"),
+    Claim("AuraFlow, HiDream LoRA", 20, "SimpleTuner", until=22, is_card=False, by_nobody="no engine of ours is claimed for these families"),
+    Claim("HiDream LoRA", 35.2, "ai-toolkit", is_card=False, by_nobody="no engine of ours is claimed for this family"),
     Claim("Flex full finetuning", 48, "ai-toolkit", by_nobody="no engine of ours is claimed for this family"),
     Claim("FLUX.2 dev LoRA", 48, "diffusion-pipe supported_models.md:536", by_nobody="no engine of ours is claimed for this family"),
-    Claim("--full_bf16 of Qwen-Image and Z-Image", 20, "musubi-tuner docs (a saving)", by_nobody="no engine of ours is claimed for these families"),
+    Claim("Qwen-Image, what --full_bf16 saves", 20, "musubi-tuner docs", is_card=False, by_nobody="no engine of ours is claimed for this family"),
+    Claim("Z-Image, what --full_bf16 saves", 30, "musubi-tuner docs", is_card=False, by_nobody="no engine of ours is claimed for this family"),
 ]  # fmt: skip
 
 
@@ -107,7 +110,7 @@ def of_presets() -> Iterator[Claim]:
             name = f"preset {preset.id}, {family} {variant}".strip()
             yield Claim(name, preset.vram_gib, source, family, variant=variant, values=values)
             if family in ("flux", "chroma", "sd3") and preset.vram_gib < 12:
-                title = f"{name}, T5 in fp8"
+                title, values = f"{name}, T5 and base in fp8", {**values, "memory.fp8_base": True}
                 yield Claim(title, preset.vram_gib, source, family, variant=variant, values=values, parts=FP8_T5)
 
 

@@ -79,6 +79,14 @@ def test_an_unknown_family_is_said_and_not_guessed():
     assert "\x1b" not in found.basis[0]
 
 
+def test_no_time_is_told_for_an_engine_that_only_plays_a_training():
+    found = of("sd15", registry.get("rehearsal").manifest)
+    assert found.seconds == (0, 0)
+    assert found.vram_gib[1] > 0
+    assert any("plays a training" in sentence for sentence in found.basis)
+    assert not any(sentence.startswith("Time ") for sentence in found.basis)
+
+
 def test_the_memory_of_real_runs_on_a_cpu_is_met():
     """Peaks of real runs without a GPU in GiB: docs/records/2026-11-20-sd-scripts-cpu.md, 2026-11-21-every-setting.md."""
     small = {"dataset__resolution": 64, "network__rank": 4, "memory__mixed_precision": "no"}

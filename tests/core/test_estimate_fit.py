@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from trainer_core.estimate import Estimate, Holder, against, cheaper, estimate, 
 from trainer_core.estimate.cheaper import changed
 from trainer_core.estimate.holders import known_program, read_nvidia, read_rocm
 from trainer_core.hardware import Accelerator
+from trainer_core.library import Entry, PartsFound
 from trainer_core.plan import rules
 from trainer_core.plan.facts import Facts
 from trainer_core.plan.sections import TrainingPlan
@@ -198,6 +200,7 @@ def job(family: str, free_gib: float, backend=KOHYA, variant: str = "", **values
 
 
 def fixed(family: str, free_gib: float, backend=KOHYA, **values: Any):
+    """(plan, facts, the plan's Problems as a callable, the proposal)."""
     plan, facts, problems = job(family, free_gib, backend, **values)
     return plan, facts, problems, cheaper(plan, facts, problems, manifest=backend.manifest)
 
@@ -249,7 +252,7 @@ def test_every_proposal_fits_keeps_the_effective_batch_and_makes_no_problem(back
             plan, facts, problems, fix = fixed(
                 family, free_gib, backend, model__method=method, variant="3.5-large", **values
             )
-            if fix is None:
+            if fix is None or not fix.changes:
                 continue
             mended = changed(plan, fix.changes)
             TrainingPlan.model_validate(mended.model_dump())
@@ -277,6 +280,68 @@ def test_no_change_is_proposed_that_could_be_left_out():
             found = estimate(changed(plan, fewer), facts, manifest=KOHYA.manifest)
             worse = against(found, facts.machine, ()).fits != "yes"
             assert worse or blocking(problems(changed(plan, fewer))), f"{path} is not needed at {free_gib} GiB"
+
+
+CAPTIONS = {"memory__cache_text_encoder": True, "dataset__resolution": 1024}
+
+
+def t5(file: Path, dtype: str) -> Entry:
+    return Entry(file, 1, 0.0, Detection(None, "text_encoder", "t5xxl", dtype=dtype), file=file)
+
+
+def test_a_text_encoder_in_8_bits_stays_so_only_with_the_base_model_in_8_bits():
+    """As sd-scripts' load_target_model has it; SimpleTuner casts what it loads."""
+    plan, facts, _ = job("flux", 24, **CAPTIONS)
+    small = replace(facts, parts={"t5xxl": t5(Path("t5.safetensors"), "F8_E4M3").found})
+    swapped = {"memory.blocks_to_swap": 34}
+
+    def at_most(facts: Facts, backend=KOHYA, **changes: Any) -> float:
+        return estimate(changed(plan, swapped | changes), facts, manifest=backend.manifest).vram_gib[1]
+
+    assert at_most(small) == at_most(facts)
+    assert at_most(small, **{"memory.fp8_base": True}) < at_most(facts, **{"memory.fp8_base": True}) - 3
+    assert at_most(small, SIMPLETUNER) == at_most(facts, SIMPLETUNER)
+    full = {"model.method": "full", "memory.fp8_base": True}
+    assert at_most(small, **full) == at_most(facts, **full)
+
+
+def test_a_text_encoder_in_8_bits_of_the_library_is_taken_in_place_of_a_larger_one(tmp_path):
+    plan, facts, problems = job("flux", 9, **CAPTIONS)
+    large, small = (t5(tmp_path / f"{dtype}.safetensors", dtype) for dtype in ("F16", "F8_E4M3"))
+    for each in (large, small):
+        each.path.touch()
+    plan = changed(plan, {"model.t5xxl": str(large.file)})
+    facts = replace(facts, parts={"t5xxl": large.found}, beside=PartsFound(candidates={"t5xxl": (small, large)}))
+    fix = cheaper(plan, facts, problems, manifest=KOHYA.manifest)
+    assert fix is not None
+    assert fix.label.startswith("Make it fit with")
+    assert (fix.changes["model.t5xxl"], fix.changes["memory.fp8_base"]) == (str(small.file), True)
+    mended = replace(facts, parts={"t5xxl": small.found})
+    found = estimate(changed(plan, fix.changes), mended, manifest=KOHYA.manifest)
+    assert against(found, facts.machine, ()).fits == "yes"
+
+
+def test_one_that_has_yet_to_be_fetched_is_named_and_the_rest_is_one_click():
+    plan, facts, problems, fix = fixed("flux", 9, **CAPTIONS)
+    assert fix is not None
+    assert fix.changes == {}, "it is advice"
+    assert "hf:comfyanonymous/flux_text_encoders/t5xxl_fp8_e4m3fn.safetensors." in fix.label
+    assert "the base model in 8 bits and swapped blocks" in fix.label
+    there = replace(facts, parts={"t5xxl": t5(Path("t5.safetensors"), "F8_E4M3").found})
+    rest = cheaper(plan, there, problems, manifest=KOHYA.manifest)
+    assert rest is not None
+    assert rest.label.startswith("Make it fit with the base model in 8 bits and swapped blocks")
+
+
+def test_captions_are_encoded_on_the_computer_or_in_8_bits_where_the_engine_can():
+    fix = fixed("hunyuan_image", 12, dataset__resolution=1024, native={"kohya": {"lowram": True}})[3]
+    assert fix.changes["native"] == {"kohya": {"lowram": True, "text_encoder_cpu": True}}
+    assert fix.assignments["native.kohya.text_encoder_cpu"] is True
+    assert "native" not in fix.assignments
+    fix = fixed("sd3", 11.5, SIMPLETUNER, variant="3.5-medium", **CAPTIONS)[3]
+    assert fix.changes == {
+        "native": {"simpletuner": {"text_encoder_3_precision": "int8-quanto", "quantize_via": "cpu"}}
+    }
 
 
 def test_captions_that_change_in_every_step_are_not_cached():

@@ -20,7 +20,6 @@ KNOWN_MISSES = {
     "preset ultra-low-memory, flux",
     "preset ultra-low-memory, chroma",
     "preset ultra-low-memory, sd3 3.5-large",
-    "preset ultra-low-memory, sd3 3.5-large, T5 in fp8",
     "preset ultra-low-memory, hunyuan_image",
     "preset low-memory, hunyuan_image",
     "preset standard-memory, hunyuan_image",

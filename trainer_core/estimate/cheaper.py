@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from trainer_core.estimate import captions
 from trainer_core.estimate.fit import Fit, against
+from trainer_core.estimate.job import Job
 from trainer_core.estimate.past import Past
 from trainer_core.estimate.result import Estimate, estimate
 from trainer_core.plan import fields
@@ -53,15 +55,15 @@ class _Search:
         past: Sequence[Past],
         manifest: BackendManifest | None,
     ) -> None:
-        self.facts, self.past, self.manifest, self.problems = facts, past, manifest, problems
+        self.plan, self.facts, self.past, self.manifest, self.problems = plan, facts, past, manifest, problems
         self.wrong = self._wrong(plan)
-        self.start = self._look(plan, ())
-        self._seen: dict[frozenset[tuple[str, Any]], _Try | None] = {}
+        self.start = self._look(plan)
+        self._seen: dict[frozenset[tuple[str, str]], _Try | None] = {}
         """What each set of changes led to: the ways to a fit have much in common."""
 
-    def _look(self, plan: TrainingPlan, changes: tuple[tuple[str, Changes], ...]) -> _Try:
-        found = estimate(plan, self.facts, self.past, self.manifest)
-        return _Try(changes, plan, found, against(found, self.facts.machine, ()))
+    def _look(self, plan: TrainingPlan) -> _Try:
+        found = estimate(plan, captions.known(self.facts, self.plan, plan), self.past, self.manifest)
+        return _Try((), plan, found, against(found, self.facts.machine, ()))
 
     def _wrong(self, plan: TrainingPlan) -> set[tuple[str, str]]:
         """What stands against a plan. A warning counts: it may say that the engine does nothing with a setting."""
@@ -70,18 +72,19 @@ class _Search:
 
     def with_change(self, tried: _Try, name: str, changes: Changes) -> _Try | None:
         """The plan with changes as well; None where a setting has no meaning there or a Problem would come of it."""
-        key = frozenset({**_changes(tried), **changes}.items())
+        kept = tuple(entry for entry in tried.changes if entry[0] != name)
+        key = frozenset((path, repr(value)) for path, value in {**_changes(tried), **changes}.items())
         if key not in self._seen:
             self._seen[key] = self._changed(tried, changes)
         found = self._seen[key]
-        return None if found is None else replace(found, changes=(*tried.changes, (name, changes)))
+        return None if found is None else replace(found, changes=(*kept, (name, changes)))
 
     def _changed(self, tried: _Try, changes: Changes) -> _Try | None:
         scope = Scope({**_values(tried.plan), **changes}, self.manifest, self.facts.detection)
-        if self.manifest is not None and not all(scope.applies(path) for path in changes):
+        if self.manifest is not None and not all(path == "native" or scope.applies(path) for path in changes):
             return None
         plan = changed(tried.plan, changes)
-        return None if self._wrong(plan) - self.wrong else self._look(plan, ())
+        return None if self._wrong(plan) - self.wrong else self._look(plan)
 
     def again(self, changes: Sequence[tuple[str, Changes]]) -> _Try | None:
         """The first plan with these changes only."""
@@ -102,18 +105,39 @@ def cheaper(
     """The cheapest changes with which a plan fits the free memory at the same effective batch, as one Fix.
 
     None when it fits as it is, or nothing makes it fit. `backend_problems` gives a plan's Problems: no change is proposed that adds
-    an error or a warning. Neither resolution nor rank is touched. Where nothing makes it surely fit, what may fit is proposed.
+    an error or a warning. Neither resolution nor rank is touched. Where nothing makes it surely fit, what may fit is proposed; where
+    only another text encoder would, the Fix is advice without changes.
     """
     search = _Search(plan, facts, backend_problems, past, manifest)
     if search.start.fit.fits == "yes" or search.start.fit.total_gib <= 0:
         return None
     found = _single(search) or _combined(search)
-    return None if found is None else Fix(_label(search.start, found), _changes(found))
+    return _advice(search) if found is None else Fix(_label(search.start, found), _changes(found))
+
+
+def _advice(search: _Search) -> Fix | None:
+    """What to fetch, where a text encoder in 8 bits would make it fit."""
+    job = Job.of(search.plan, search.facts, search.manifest)
+    supposed = captions.with_eight_bits(job, search.facts) if job else None
+    if supposed is None:
+        return None
+    link, facts = supposed
+    other = _Search(search.plan, facts, search.problems, search.past, search.manifest)
+    found = other.start if other.start.fit.fits != "no" else _single(other) or _combined(other)
+    if found is None:
+        return None
+    does = "does it fit" if found.fit.fits == "yes" else "may it fit"
+    names = [name for name, _ in found.changes]
+    rest = f" One click then sets {_listed(names)}." if names else ""
+    return Fix(
+        f"Encoding captions takes too much with your text encoder. Only with one in 8 bits {does}, in at most "
+        f"{found.estimate.vram_gib[1]:.1f} GiB. Choose one in place of yours; get it with: easel models download {link}.{rest}"
+    )
 
 
 def _single(search: _Search) -> _Try | None:
     """The first change that is enough by itself and leaves the result as it is."""
-    for name, choices in _gentle(search.start.plan):
+    for name, choices in _gentle(search.start.plan, search):
         for changes in choices:
             tried = search.with_change(search.start, name, changes)
             if tried is not None and tried.fit.fits == "yes":
@@ -134,7 +158,8 @@ def _combined(search: _Search) -> _Try | None:
 def _together(search: _Search, without: str) -> _Try | None:
     """Changes one after the other until it fits, less those that turn out not to be needed, the dearest first."""
     best = search.start
-    for name, choices in _ladder(search.start, search):
+    # Twice: what takes most may be another phase once the first has become small.
+    for name, choices in (*_ladder(search.start, search), *_ladder(search.start, search)):
         if name == without:
             continue
         tried = [one for changes in choices if (one := search.with_change(best, name, changes)) is not None]
@@ -157,7 +182,7 @@ def _ladder(start: _Try, search: _Search) -> Iterator[tuple[str, list[Changes]]]
     """What can be changed, the cheapest first: a name, and the values to try from the mildest on."""
     plan, scope = start.plan, Scope(_values(start.plan), search.manifest, search.facts.detection)
     memory = plan.memory
-    yield from _gentle(plan)
+    yield from _gentle(plan, search)
     if lighter := EIGHT_BITS.get(plan.optimizer.name):
         known = search.manifest is None or lighter in search.manifest.optimizers
         yield "an optimizer with its memory in 8 bits", [{"optimizer.name": lighter}] if known else []
@@ -168,8 +193,8 @@ def _ladder(start: _Try, search: _Search) -> Iterator[tuple[str, list[Changes]]]
         yield SWAPPED, [{"memory.blocks_to_swap": count} for count in counts if count > memory.blocks_to_swap]
 
 
-def _gentle(plan: TrainingPlan) -> Iterator[tuple[str, list[Changes]]]:
-    """What changes nothing in the result and costs a third of the speed at most."""
+def _gentle(plan: TrainingPlan, search: _Search) -> Iterator[tuple[str, list[Changes]]]:
+    """What changes nothing in the result, or next to nothing, and costs a third of the speed at most."""
     dataset, memory, schedule = plan.dataset, plan.memory, plan.schedule
     if not memory.cache_latents and not (dataset.random_crop or dataset.color_augmentation):
         yield "cached latents", [{"memory.cache_latents": True}]
@@ -178,6 +203,8 @@ def _gentle(plan: TrainingPlan) -> Iterator[tuple[str, list[Changes]]]:
     )
     if not memory.cache_text_encoder and not changing:
         yield "cached captions", [{"memory.cache_text_encoder": True}]
+    for name, changes in captions.lighter(plan, search.facts, search.manifest):
+        yield name, [changes]
     if not memory.fused_backward and schedule.gradient_accumulation == 1:
         yield "a fused backward pass", [{"memory.fused_backward": True}]
     if not memory.gradient_checkpointing:
@@ -211,14 +238,18 @@ def _changes(tried: _Try) -> dict[str, Any]:
 def _label(start: _Try, found: _Try) -> str:
     """What the button says: the changes and what they do."""
     names = [name for name, _ in found.changes]
-    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     word = "Make it fit" if found.fit.fits == "yes" else "Make it likely to fit"
     need = found.estimate.ram_gib if found.estimate.vram_gib[1] <= 0 else found.estimate.vram_gib[1]
     was = start.estimate.ram_gib if start.estimate.vram_gib[1] <= 0 else start.estimate.vram_gib[1]
     before, after = (sum(each.estimate.seconds) for each in (start, found))
     slower = round((after / before - 1) * 100) if before else 0
     speed = f", about {slower} % slower" if slower >= 5 else ""
-    return f"{word} with {listed}: at most {need:.1f} GiB in place of {was:.1f}{speed}"
+    return f"{word} with {_listed(names)}: at most {need:.1f} GiB in place of {was:.1f}{speed}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them: "one, two and three"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _high(tried: _Try) -> float:
@@ -235,6 +266,9 @@ def changed(plan: TrainingPlan, changes: Changes) -> TrainingPlan:
     sections: dict[str, dict[str, Any]] = {}
     for path, value in changes.items():
         section, _, name = path.partition(".")
+        if not name:
+            plan = plan.model_copy(update={section: value})  # `native` is one value
+            continue
         sections.setdefault(section, {})[name] = value
     return plan.model_copy(
         update={section: getattr(plan, section).model_copy(update=values) for section, values in sections.items()}

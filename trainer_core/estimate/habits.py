@@ -39,6 +39,10 @@ class Habits:
     state_in_checkpoints: bool = False
     held_gib: tuple[float, float] = (0.4, 4.5)
     captions_on_cpu: str = ""
+    eight_bit_files: tuple[str, ...] | None = None
+    eight_bits_need_base: bool = False
+    captions_in_8_bits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rehearses: bool = False
     is_known: bool = True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainer_core import catalog
 from trainer_core.estimate import models
@@ -117,8 +117,17 @@ class Job:
     @property
     def captions_on_cpu(self) -> bool:
         """Whether captions are encoded on the computer, by a native setting."""
-        native = self.plan.native.get(self.habits.id, {})
-        return bool(self.habits.captions_on_cpu) and native.get(self.habits.captions_on_cpu) is True
+        return bool(self.habits.captions_on_cpu) and self._native.get(self.habits.captions_on_cpu) is True
+
+    @property
+    def captions_in_8_bits(self) -> bool:
+        """Whether the engine takes the large text encoder in 8 bits by its native settings, whatever its file has."""
+        asked = self.habits.captions_in_8_bits.get(self.model.family, {})
+        return bool(asked) and all(self._native.get(name) == value for name, value in asked.items())
+
+    @property
+    def _native(self) -> Mapping[str, Any]:
+        return self.plan.native.get(self.habits.id, {})
 
     @property
     def trained_encoders(self) -> tuple[Part, ...]:
@@ -158,8 +167,16 @@ class Job:
 
     def encoder_bytes(self, name: str) -> int:
         """What a text encoder takes on the device."""
-        is_eight_bits = self.file_dtypes.get(name, "").startswith("F8")
-        return models.parts()[name].parameters * (1 if is_eight_bits else self.compute_bytes)
+        return models.parts()[name].parameters * (1 if self._in_8_bits(name) else self.compute_bytes)
+
+    def _in_8_bits(self, name: str) -> bool:
+        if self.captions_in_8_bits and name == max(
+            self.model.encoders, key=lambda each: models.parts()[each].parameters
+        ):
+            return True
+        usual, is_base = self.habits, self.plan.memory.fp8_base and self.is_network
+        stays = usual.eight_bit_files is None or name in usual.eight_bit_files
+        return stays and (is_base or not usual.eight_bits_need_base) and self.file_dtypes.get(name, "").startswith("F8")
 
     @property
     def vae_number_bytes(self) -> int:

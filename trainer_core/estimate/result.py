@@ -27,7 +27,8 @@ PAST_SPREAD = 0.1
 class Estimate:
     """What a plan will take. Ranges are (least, most) likely.
 
-    `epochs` is None without a dataset; where the family is unknown, `seconds` and `vram_gib` are (0, 0) and the others 0.
+    `epochs` is None without a dataset; where the family is unknown, `seconds` and `vram_gib` are (0, 0) and the others 0; so are
+    the `seconds` of an engine that only plays a training.
     `vram_gib` is of the GPU, (0, 0) on a CPU; `ram_gib` of the computer, `disk_gib` of the run folder, `lora_mib` the size of
     the file that is trained. `basis` are the sentences on what it stands on.
     """
@@ -72,6 +73,7 @@ def estimate(
         )
     own = alike(past, job.habits.id, plan, job.model.family, job.device.name)
     step, timed = _from_past(job, duration.step_s(job), own, lambda one: one.step_s, duration.step_s)
+    timed = "" if job.habits.rehearses else timed
     vram, seen = memory.vram_gib(job), ""
     if job.has_gpu:
         vram, seen = _from_past(job, vram, own, lambda one: one.vram_bytes / GIB, memory.vram_gib)
@@ -79,7 +81,7 @@ def estimate(
     return Estimate(
         steps,
         epochs(plan, images),
-        duration.seconds(job, step),
+        UNKNOWN if job.habits.rehearses else duration.seconds(job, step),
         vram,
         _middle(ram),
         disk.disk_gib(job),
@@ -128,6 +130,7 @@ def _middle(span: Range) -> float:
 
 def _basis(job: Job, facts: Facts, timed: str, seen: str) -> list[str]:
     model, (_, is_card_known) = job.model, duration.rate(job)
+    plays = job.habits.rehearses
     largest = memory.phases(job)[0].name if job.has_gpu else ""
     named = facts.detection.variant if facts.detection else ""
     return [
@@ -142,13 +145,14 @@ def _basis(job: Job, facts: Facts, timed: str, seen: str) -> list[str]:
         if seen or not job.has_gpu or model.family in memory.CITED
         else "Nobody cites a figure for this family: the range is wider.",
         f"Time follows the speed of your run {printable(timed, 80)}." if timed else "",
+        "This engine plays a training and makes none, so no time is told." if plays else "",
         ""
-        if timed or is_card_known
+        if timed or is_card_known or plays
         else f"{printable(job.device.name, 60)} is in no table: its speed is that of its class.",
         "Time is calculated from operations and what such a card is said to compute at most."
-        if job.has_gpu and is_card_known and not timed
+        if job.has_gpu and is_card_known and not timed and not plays
         else "",
-        "Time is calculated from runs on two cores of another CPU." if not job.has_gpu and not timed else "",
+        "Time is calculated from runs on two cores of another CPU." if not (job.has_gpu or timed or plays) else "",
         "The engine says nothing of its habits; usual ones are supposed." if not job.habits.is_known else "",
         "LyCORIS keeps a whole changed weight beside each layer." if job.is_lycoris else "",
         "" if facts.dataset else "Without a dataset, epochs and caches are left out.",
