@@ -112,8 +112,9 @@ def test_a_server_without_ranges_that_breaks_off_at_one_place_is_given_up(server
 
 
 def test_a_server_that_stops_sending_is_asked_again(server, tmp_path):
-    url = server.put(PATH, MODEL, bad.well, bad.stalls(70_000, pause_s=0.6))
-    assert fetched(url, tmp_path).read_bytes() == MODEL
+    url = server.put(PATH, MODEL, bad.well, bad.stalls(70_000, pause_s=2.5))
+    patience = dataclasses.replace(QUICK, read_s=1)
+    assert fetched(url, tmp_path, patience=patience).read_bytes() == MODEL
     assert server.asked(PATH)[-1].range == "bytes=70000-"
 
 
@@ -301,7 +302,7 @@ def test_retry_after_is_waited_for_and_not_for_ever(server, tmp_path):
     known = remote(server.put(PATH, MODEL, bad.says(429, {"Retry-After": "3600"})), MODEL)
     error = refused_remote(known, tmp_path / "other", "busy")
     assert "3600 seconds" in error.hint
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 60
 
 
 def test_a_server_that_is_not_there(tmp_path):

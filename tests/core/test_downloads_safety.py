@@ -92,8 +92,13 @@ def test_how_long_a_server_asks_to_wait(said, wait_s):
 
 def test_a_stop_keeps_the_half(server, tmp_path):
     cancel = threading.Event()
-    url = server.put(PATH, MODEL, bad.well, bad.stalls(60_000, pause_s=0.3))
-    threading.Timer(0.1, cancel.set).start()
+
+    def stops_half_way(handler, served):
+        bad.stalls(60_000, pause_s=0)(handler, served)
+        wait_for_part(tmp_path, 60_000)
+        cancel.set()
+
+    url = server.put(PATH, MODEL, bad.well, stops_half_way)
     with pytest.raises(DownloadCancelled):
         fetched(url, tmp_path, cancel=cancel)
     assert visible(tmp_path) == []
@@ -118,6 +123,14 @@ def test_a_folder_that_cannot_be_written(server, tmp_path):
     assert error.value.kind == "disk"
 
 
+def wait_for_part(folder, size_bytes):
+    """Waits until so much of a file has been written."""
+    until = time.monotonic() + 100
+    while not any(path.stat().st_size == size_bytes for path in folder.glob(".*.part")):
+        assert time.monotonic() < until, hidden(folder)
+        time.sleep(0.02)
+
+
 PULL = """
     import sys
     from pathlib import Path
@@ -127,13 +140,9 @@ PULL = """
 
 
 def test_a_killed_download_leaves_no_file_and_goes_on_later(server, tmp_path):
-    url = server.put(PATH, MODEL, bad.well, bad.stalls(90_000, pause_s=3))
+    url = server.put(PATH, MODEL, bad.well, bad.stalls(90_000, pause_s=100))
     with subprocess.Popen([sys.executable, "-c", textwrap.dedent(PULL), url, str(tmp_path)]) as process:
-        until = time.monotonic() + 20
-        while time.monotonic() < until and not any(
-            path.suffix == ".part" and path.stat().st_size == 90_000 for path in tmp_path.iterdir()
-        ):
-            time.sleep(0.02)
+        wait_for_part(tmp_path, 90_000)
         # It holds the part: a second download of the same file says so.
         taken = refused(url, tmp_path, "taken")
         os.kill(process.pid, signal.SIGKILL)
