@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from trainer_core import registry
-from trainer_core.backend import BackendManifest
+from trainer_core import catalog, registry
+from trainer_core.backend import BackendManifest, FamilyClaim
 from trainer_core.detection import Detection
+from trainer_core.families import load_families
 
 BASES = ("checkpoint", "diffusion_model")
 """The roles that can be trained on."""
@@ -34,7 +35,48 @@ def why_not(found: Detection, manifest: BackendManifest) -> str:
     if claim is None:
         reason = manifest.refused.get(found.family or "", "")
         return f"{manifest.title} does not train {found.family}{f': {reason}' if reason else '.'}"
-    return found.apart if found.variant not in claim.options.get("variants", ()) else ""
+    if found.apart and found.variant not in claim.options.get("variants", ()):
+        return found.apart
+    return _misfit(found, claim)
+
+
+def _misfit(found: Detection, claim: FamilyClaim) -> str:
+    """Why an engine that trains the family cannot load it in this form; "" when it can."""
+    if found.layout == "pipeline":
+        reads_it = claim.options.get("folders", True)
+        return "" if reads_it else "It reads this family from one .safetensors file, not from a diffusers folder."
+    if not claim.options.get("single_file", True):
+        return "It reads this family from a diffusers folder, not from a single file."
+    return _lacks(found, claim) or _odd_names(found, claim)
+
+
+def _lacks(found: Detection, claim: FamilyClaim) -> str:
+    """That a file holds too little where no file beside it can fill the gap; "" when it does not."""
+    if not set(claim.parts) <= set(claim.optional_parts):
+        return ""
+    if found.role == "diffusion_model":
+        alone = "It is the diffusion model alone, and training takes text encoders and VAE from the same file."
+        return f"{alone} Choose the whole checkpoint."
+    family = load_families().get(found.family or "")
+    kinds = family.parts_of(found.variant) if family and found.parts else {}
+    absent = [catalog.parts()[kinds[setting][0]].title for setting in kinds if setting not in found.parts]
+    if not absent:
+        return ""
+    lacking = f"It is not whole: it holds no {' and no '.join(absent)}, and training needs every part."
+    return f"{lacking} Choose the whole checkpoint."
+
+
+def _odd_names(found: Detection, claim: FamilyClaim) -> str:
+    """That the tensors of a file are named as the engine's loader does not expect; "" where they are, or it does not say."""
+    layouts, prefixes = claim.options.get("layouts"), claim.options.get("prefixes")
+    hint = "Use the file that the model's makers publish, or save it anew."
+    if found.layout and layouts is not None and found.layout not in layouts:
+        known = " and ".join(layouts)
+        return f"Its names are those of the {found.layout} layout; of this family the engine knows {known}. {hint}"
+    if found.layout and prefixes is not None and found.prefix not in prefixes:
+        odd = f"begin with {found.prefix!r}" if found.prefix else f"lack {prefixes[0]!r} in front of them"
+        return f"The names in this file {odd}, as the engine does not know them of this family. {hint}"
+    return ""
 
 
 def unread(found: Detection) -> str:

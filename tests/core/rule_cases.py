@@ -150,7 +150,12 @@ FIRES = {
         model.model_is_trained_as_its_family, "model.path", "error", facts=seen(scaled=True), mends=False
     ),
     "names with a prefix": Fires(
-        model.names_are_read, "model.path", "error", family="flux", facts=seen(prefix="odd."), mends=False
+        model.model_is_trained_as_its_family,
+        "model.path",
+        "error",
+        family="flux",
+        facts=seen(prefix="odd."),
+        mends=False,
     ),
     "a file by another ending": Fires(
         model.files_are_safetensors, "model.path", "error", {"model.path": __file__}, mends=False
@@ -169,9 +174,19 @@ FIRES = {
     "a part too few": Fires(
         model.parts_are_there, "model.clip_l", "error", {"model.clip_l": ""}, family="flux", mends=False
     ),
-    "half a model": Fires(model.model_is_whole, "model.path", "error", facts=seen(role="diffusion_model"), mends=False),
+    "names of another layout": Fires(
+        model.model_is_trained_as_its_family,
+        "model.path",
+        "error",
+        family="sd3",
+        facts=seen(layout="diffusers"),
+        mends=False,
+    ),
+    "half a model": Fires(
+        model.model_is_trained_as_its_family, "model.path", "error", facts=seen(role="diffusion_model"), mends=False
+    ),
     "a model without one of its text encoders": Fires(
-        model.model_is_whole, "model.path", "error", facts=seen(parts=("vae",)), mends=False
+        model.model_is_trained_as_its_family, "model.path", "error", facts=seen(parts=("vae",)), mends=False
     ),
     "a name that is no UTF-8": Fires(
         model.paths_are_readable_by_engines, "model.path", "error", {"model.path": "/a/\udce4.safetensors"}, mends=False

@@ -135,21 +135,17 @@ def files_are_safetensors(case: Case) -> Iterator[Problem]:
 
 
 def folders_are_read(case: Case) -> Iterator[Problem]:
-    """The engine reads this family from a diffusers folder, where one is given; else it declares `folders = false`."""
-    claim, path = case.claim, case.plan.model.path
-    if claim is not None and not claim.options.get("folders", True) and path and places.is_folder(places.typed(path)):
+    """The engine reads this family from a folder of one component, where one is given; else it declares `folders = false`."""
+    claim, path, seen = case.claim, case.plan.model.path, case.facts.detection
+    if (
+        (seen is None or seen.layout != "pipeline")
+        and claim is not None
+        and not claim.options.get("folders", True)
+        and path
+        and places.is_folder(places.typed(path))
+    ):
         message = "This engine reads models of this family from one .safetensors file, not from a diffusers folder."
         yield Problem("model.path", "error", message)
-
-
-def names_are_read(case: Case) -> Iterator[Problem]:
-    """The tensors of a file are named as the engine expects: it declares what it takes before the names as `prefixes`."""
-    detection, claim = case.facts.detection, case.claim
-    known = claim.options.get("prefixes") if claim else None
-    if detection is None or known is None or detection.prefix in known or detection.family != case.plan.model.family:
-        return
-    message = f"The names in this file begin with {detection.prefix!r}, which the engine does not take for this family."
-    yield Problem("model.path", "error", f"{message} Use the file that the model's makers publish, or save it anew.")
 
 
 def parts_are_there(case: Case) -> Iterator[Problem]:
@@ -208,34 +204,12 @@ def _get(case: Case, part: str) -> str:
 
 
 def model_is_trained_as_its_family(case: Case) -> Iterator[Problem]:
-    """The engine trains this variant of the family, from a file of this format."""
+    """The engine trains this variant of the family, and loads it in the form, the layout and the format that it has here."""
     detection, engine = case.facts.detection, case.backend.manifest if case.backend else None
     if detection is None or engine is None or detection.role not in trainable.BASES or case.claim is None:
         return
     if detection.family == case.plan.model.family and (reason := trainable.why_not(detection, engine)):
         yield Problem("model.path", "error", f"{engine.title} does not train this model. {reason}")
-
-
-def model_is_whole(case: Case) -> Iterator[Problem]:
-    """A single file holds the text encoders and the VAE that its training starts from, where they cannot lie beside it."""
-    detection, claim = case.facts.detection, case.claim
-    if detection is None or claim is None or not set(claim.parts) <= set(claim.optional_parts):
-        return
-    if detection.role == "diffusion_model":
-        message = "This file is the diffusion model alone: text encoders or VAE are missing, and training needs them."
-        yield Problem("model.path", "error", f"{message} Choose the whole checkpoint.")
-    elif detection.role == "checkpoint" and (lacking := _lacking(detection)):
-        message = f"This file is not whole: it holds no {' and no '.join(lacking)}, and training needs every part."
-        yield Problem("model.path", "error", f"{message} Choose the whole checkpoint.")
-
-
-def _lacking(detection: Detection) -> list[str]:
-    """The titles of the parts of its family that a checkpoint holds in part only."""
-    family, known = load_families().get(detection.family or ""), fields.all_fields()
-    if family is None or not detection.parts:
-        return []
-    absent = (part for part in family.parts if part not in detection.parts)
-    return [known[f"model.{part}"].title if f"model.{part}" in known else part for part in absent]
 
 
 def paths_are_readable_by_engines(case: Case) -> Iterator[Problem]:
