@@ -114,6 +114,12 @@ def test_an_outside_package_appears_and_keeps_the_same_contract(tmp_path):
     install(tmp_path, "outside", {"__init__.py": MODULE, "backend.toml": MANIFEST}, "outside:backend")
     found = asked(tmp_path)
     assert found == {"known": ["kohya", "outside", "simpletuner"], "broken": {}}
+    path = os.pathsep.join((str(tmp_path), str(places.CHECKOUT)))
+    command = [sys.executable, "-P", "-m", "trainer_core.cli", "doctor"]
+    said = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": path}, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "outside: runs in Easel's own environment" in said.stdout
 
 
 def test_a_broken_package_is_named_and_breaks_no_other(tmp_path):

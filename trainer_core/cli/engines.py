@@ -12,6 +12,9 @@ from trainer_core import __version__, catalog, environments, hardware, places, r
 from trainer_core.cli import audit, show
 from trainer_core.cli.options import JSON_HELP
 
+ABSENT = {True: "no", False: "runs in Easel's own environment"}
+"""Whether an engine without an environment of its own is installed, by whether it needs one."""
+
 
 @click.group()
 def backends() -> None:
@@ -35,6 +38,7 @@ def list_backends(as_json: bool) -> None:
                 "licence": manifest.licence,
                 "families": sorted(manifest.families),
                 "refused": dict(manifest.refused),
+                "needs_installation": manifest.needs_installation,
                 "installed": found.version if found else None,
                 "folder": str(environments.engine_home(manifest.id)),
             }
@@ -44,7 +48,16 @@ def list_backends(as_json: bool) -> None:
         return
     show.table(
         ("id", "title", "trains", "licence", "installed"),
-        ((r["id"], r["title"], ", ".join(r["families"]), r["licence"], r["installed"] or "no") for r in rows),
+        (
+            (
+                r["id"],
+                r["title"],
+                ", ".join(r["families"]),
+                r["licence"],
+                r["installed"] or ABSENT[r["needs_installation"]],
+            )
+            for r in rows
+        ),
     )
     for row in rows:
         for family, reason in row["refused"].items():
@@ -117,7 +130,8 @@ def trial(name: str, as_json: bool) -> None:
 def doctor(as_json: bool) -> None:
     """Say what Easel finds: machine, folder, engines."""
     machine = hardware.machine(places.home())
-    engines = {b.manifest.id: environments.installed(b.manifest.id) for b in registry.available()}
+    manifests = {backend.manifest.id: backend.manifest for backend in registry.available()}
+    engines = {name: environments.installed(name) for name in manifests}
     if as_json:
         show.as_json(
             {
@@ -141,8 +155,8 @@ def doctor(as_json: bool) -> None:
         show.line("GPU: none was found")
     show.line(f"memory: {machine.ram_bytes / gib:.1f} GiB, disk free: {machine.disk_bytes / gib:.1f} GiB")
     for name, found in engines.items():
-        show.line(
-            f"{name}: {found.version if found else f'not installed (python installer.py backend install {name})'}"
-        )
+        absent = ABSENT[manifests[name].needs_installation]
+        advice = f"not installed (python installer.py backend install {name})" if absent == "no" else absent
+        show.line(f"{name}: {found.version if found else advice}")
     for name, error in registry.broken().items():
         show.line(f"{name} cannot be used: {error}", "red")
