@@ -103,12 +103,12 @@ def test_a_full_disk_is_named_when_the_log_can_say_nothing_any_more(tmp_path, mo
 
 
 def test_a_loss_that_is_no_number_any_more_ends_the_run(tmp_path):
-    run = ended(tmp_path, steps=4000, ending="nan", at=10)
+    run = ended(tmp_path, steps=40_000, ending="nan", at=10)
     assert run.state is RunState.FAILED
     assert diagnosis(run).id == "nan-loss"
     assert steps(run) == list(range(1, len(steps(run)) + 1))
-    assert len(steps(run)) < 4000
-    until(lambda: processes_of(run) == [], 2)
+    assert len(steps(run)) < 40_000
+    until(lambda: processes_of(run) == [])
 
 
 def test_a_few_steps_of_nan_before_the_end_do_not_pass_either(tmp_path):
@@ -132,9 +132,9 @@ def test_a_line_that_is_half_written_is_left_for_the_next_reading(tmp_path):
 
 
 def test_every_handle_sees_the_same(tmp_path):
-    run = start(tmp_path, steps=40, steps_per_second=40.0)
+    run = start(tmp_path, steps=40, steps_per_second=15.0)
     other = Run.attach(run.directory.path)
-    until(lambda: other.summary.step >= 5)
+    until(lambda: other.summary.step >= 1)
     assert other.state is RunState.RUNNING
     assert other.summary.total == 40
     assert other.wait(LIMIT_S) is RunState.COMPLETED

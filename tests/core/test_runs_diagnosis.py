@@ -86,6 +86,6 @@ def test_no_log_is_too_odd(lines, code):
 
 
 def test_a_huge_line_costs_no_time():
-    began = time.monotonic()
+    began = time.process_time()
     explain(["[" * 5_000_000, "A" * 5_000_000, "a." * 2_000_000], 1)
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
