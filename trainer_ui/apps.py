@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from IPython.display import display
-from ipywidgets import Box, Dropdown, VBox, Widget
 
 from trainer_core.runs.run import FINAL_STATES
 from trainer_core.workbench import Workbench
@@ -23,6 +22,7 @@ from trainer_ui.panels.profile import ProfilePanel
 from trainer_ui.panels.run import RunPanel
 from trainer_ui.panels.settings import SettingsPanel
 from trainer_ui.session import Session
+from trainer_ui.widgets import Box, Dropdown, VBox, Widget
 from trainer_ui.words import Words
 
 if TYPE_CHECKING:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipywidgets import Box, Button, Checkbox, Dropdown, IntText, Label, Layout, Text, Widget
-
 from trainer_core.plan import applies, fields
 from trainer_core.plan.draft import Source
 from trainer_core.plan.sections import PARTS
-from trainer_ui.words import Words, hint
+from trainer_ui.widgets import Box, Button, Checkbox, Dropdown, IntText, Label, Text, Widget
+from trainer_ui.words import Words, hint, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -145,23 +144,18 @@ def control(field: SettingField) -> Widget:
 class SettingControl:
     """A setting on the page: its control, where its value comes from, a way back from the user's value, and a note under it."""
 
-    def __init__(self, session: Session, field: SettingField, layout: Layout) -> None:
+    def __init__(self, session: Session, field: SettingField) -> None:
         self.field = field
         self.control: Any = control(field)
-        self.source = Label(layout=layout)
-        self.source.add_class("easel-source")
-        self.reset = Button(description="reset", layout=layout)
-        self.reset.add_class("easel-reset")
+        self.source = Label(classes=("easel-source",))
+        self.reset = Button(description="reset", classes=("easel-reset",))
         hint(self.reset, f"Take back your value of {field.title}")
-        self._entry = Box([self.control, self.source, self.reset], layout=layout)
-        self._entry.add_class("easel-entry")
+        self._entry = Box([self.control, self.source, self.reset], classes=("easel-entry",))
         self.note = ""
         """What is said under the control."""
         self._words: Words | None = None
-        self.widget = Box([self._entry], layout=layout)
-        self.widget.add_class("easel-setting")
-        if field.path in WIDE:
-            self.widget.add_class("easel-wide")
+        wide = ("easel-wide",) if field.path in WIDE else ()
+        self.widget = Box([self._entry], classes=("easel-setting", *wide))
         self._session = session
         self.control.observe(session.handler(self._entered), "value")
         self.reset.on_click(session.handler(lambda _: session.reset(field.path)))
@@ -173,7 +167,7 @@ class SettingControl:
 
     def away(self, is_away: bool) -> None:
         """Takes the setting out of the page, or puts it back."""
-        (self.widget.add_class if is_away else self.widget.remove_class)("easel-away")
+        show(self.widget, not is_away)
 
     def show(self, scope: Scope, source: Source, origin: str, problem: Problem | None) -> None:
         """Shows the value, the word for where it comes from, and what there is to say about it."""

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core import hardware, places
 from trainer_core.errors import PlanError
-from trainer_core.estimate import past_runs
-from trainer_core.outlook import Outlook, outlook
 from trainer_core.plan.applies import Scope
 from trainer_core.problems import Problem, blocking
 from trainer_core.runs.run import FINAL_STATES, Run, list_runs
@@ -21,6 +19,7 @@ from trainer_ui.recall import STANDS_ON, SubjectMemory
 if TYPE_CHECKING:
     from trainer_core.backend import Backend
     from trainer_core.estimate import Past
+    from trainer_core.outlook import Outlook
     from trainer_core.workbench import Workbench
 
 LOOK_S = 10.0
@@ -91,7 +90,15 @@ class Session:
             self.show_soon()
 
     def _look_ahead(self) -> Outlook | None:
-        """What the job will take, by what the runs on this machine took; those are read once, and again after a run."""
+        """What the job will take, by what the runs on this machine took; those are read once, and again after a run.
+
+        None before there is a model to estimate for: the start of a notebook does not wait for the runs to be read.
+        """
+        if self.backend is None or self.bench.facts.detection is None:
+            return None
+        from trainer_core.estimate import past_runs
+        from trainer_core.outlook import outlook
+
         ended = self.run is not None and self.run.state in FINAL_STATES
         if self._past is None or self._past[0] != ended:
             self._past = ended, past_runs(places.runs())

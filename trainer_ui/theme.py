@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ipywidgets import HTML
-
 from trainer_core import places
+from trainer_ui.widgets import HTML
 
 
 def folder() -> Path:

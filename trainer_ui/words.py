@@ -5,11 +5,12 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from ipywidgets import HTML
-
 from trainer_core.text import printable
+from trainer_ui.widgets import HTML
 
 TONES = ("ok", "warn", "danger", "muted")
+AWAY = "easel-away"
+"""The class of what is taken out of the page."""
 
 
 class Words(HTML):
@@ -20,22 +21,21 @@ class Words(HTML):
     """
 
     def __init__(self, text: str = "", *classes: str, role: str = "", **traits: Any) -> None:
-        super().__init__(**traits)
         self._role = role
-        for name in classes:
-            self.add_class(f"easel-{name}")
-        self.say(text)
+        looks = [f"easel-{name}" for name in classes]
+        super().__init__(self._markup(text), classes=looks if text or role else [*looks, AWAY], **traits)
 
     def say(self, text: str, tone: str | None = None) -> None:
         """Shows `text`, in the colour of `tone` ("" for none, None as before). Empty text takes no room."""
         if tone is not None:
             for name in TONES:
                 (self.add_class if name == tone else self.remove_class)(f"easel-{name}")
-        role = f' role="{self._role}"' if self._role else ""
-        markup = f'<span class="easel-words"{role}>{escape(printable(text, 4000, keep=chr(10)))}</span>'
-        if self.value != markup:
-            self.value = markup
+        self.value = self._markup(text)
         show(self, bool(text) or bool(self._role))
+
+    def _markup(self, text: str) -> str:
+        role = f' role="{self._role}"' if self._role else ""
+        return f'<span class="easel-words"{role}>{escape(printable(text, 4000, keep=chr(10)))}</span>'
 
 
 class Labelled(HTML):
@@ -48,9 +48,7 @@ class Labelled(HTML):
 
 def show(widget: Any, visible: bool) -> None:
     """Shows a widget or takes it out of the page, and with it out of the Tab order."""
-    wanted = None if visible else "none"
-    if widget.layout.display != wanted:
-        widget.layout.display = wanted
+    (widget.remove_class if visible else widget.add_class)(AWAY)
 
 
 def hint(widget: Any, text: str) -> None:

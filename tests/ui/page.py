@@ -39,7 +39,7 @@ def inside(widget: Any) -> Iterator[Any]:
 
 def on_page(widget: Any) -> bool:
     """Whether a setting or group is in the page; what it lies in may be folded."""
-    return widget.layout.display != "none" and "easel-away" not in widget._dom_classes
+    return "easel-away" not in widget._dom_classes
 
 
 def button(root: Widget, description: str) -> Widget:

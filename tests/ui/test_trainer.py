@@ -89,7 +89,7 @@ def test_model_dataset_and_profile_are_chosen_and_explained(open_app, home):
     assert "\ninput_blocks.0.0.weight is" in app.model.reasons.value
     enter(app.dataset.path, settings["dataset.path"])
     assert "6 of 6 pictures have a caption" in app.dataset.counts.value
-    assert app.launch.list.layout.display is None
+    assert on_page(app.launch.list)
     (home / "empty").mkdir()
     enter(app.dataset.path, str(home / "empty"))
     assert "caption" not in app.dataset.counts.value
@@ -116,7 +116,7 @@ def test_a_problem_keeps_its_row_for_as_long_as_it_stands(open_app, home):
     for name in ("a/b", "c|d", "good"):
         enter(app.settings.controls["output.name"].control, name)
         assert button(app.launch.widget, problem.fix.label) is before
-    shown = [row for row in app.launch.list.children if row.layout.display is None]
+    shown = [row for row in app.launch.list.children if on_page(row)]
     assert len(shown) == len(app.session.problems)
     for number in range(100):
         enter(app.settings.controls["output.name"].control, f"a/{number}")
@@ -161,13 +161,14 @@ def test_stop_asks_once_and_then_stops(started):
     app = started(steps=5000, steps_per_second=20)
     wait_for(lambda: len(points(app.heard)) > 2, 60)
     click(button(app.run.widget, "Stop"))
-    assert app.run.sure.layout.display is app.run.ask.layout.display is None
+    assert on_page(app.run.sure)
+    assert on_page(app.run.ask)
     click(button(app.run.widget, "Let it run"))
-    assert app.run.ask.layout.display == "none"
+    assert not on_page(app.run.ask)
     click(button(app.run.widget, "Stop"))
     click(button(app.run.widget, "Stop it now"))
     wait_for(lambda: status(app.heard).get("state") == "CANCELLED", 40)
-    wait_for(lambda: app.run.stop.layout.display == "none")
+    wait_for(lambda: not on_page(app.run.stop))
 
 
 def test_a_killed_kernel_leaves_the_run_and_the_next_one_finds_it(open_app, home):

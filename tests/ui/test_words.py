@@ -25,7 +25,7 @@ def test_words_show_what_they_are_told_and_take_no_room_without_any():
     assert "a &amp; b\nc" in words.value
     assert "easel-danger" in words._dom_classes
     words.say("", "")
-    assert words.layout.display == "none"
+    assert "easel-away" in words._dom_classes
     assert "easel-danger" not in words._dom_classes
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipywidgets import Box, Button, Layout, VBox
-
 from trainer_core.plan import fields
 from trainer_ui.controls import SettingControl, show_settings
 from trainer_ui.panels.fetch import Fetch, links_to
+from trainer_ui.widgets import Box, Button, VBox
 from trainer_ui.words import Words, hint, show
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class BesidePanel:
         needed = self.session.scope.needed_parts()
         for path in needed:
             if path not in self.controls:
-                self.controls[path] = SettingControl(self.session, fields.all_fields()[path], Layout())
+                self.controls[path] = SettingControl(self.session, fields.all_fields()[path])
         self.settings.children = tuple(one.widget for one in self.controls.values())
         for path, one in self.controls.items():
             one.away(path not in needed)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipywidgets import ToggleButton, VBox, Widget
-
+from trainer_ui.widgets import ToggleButton, VBox, Widget
 from trainer_ui.words import Words
 
 if TYPE_CHECKING:
@@ -16,9 +15,7 @@ if TYPE_CHECKING:
 
 def card(heading: str, *children: Widget) -> VBox:
     """A framed panel under a heading."""
-    box = VBox([Words(heading, "heading"), *children])
-    box.add_class("easel-card")
-    return box
+    return VBox([Words(heading, "heading"), *children], classes=("easel-card",))
 
 
 def fold(session: Session, title: str, content: Callable[[], Sequence[Widget]], *classes: str) -> VBox:
@@ -26,11 +23,8 @@ def fold(session: Session, title: str, content: Callable[[], Sequence[Widget]], 
 
     Not an Accordion: the keyboard does not reach its headers.
     """
-    button = ToggleButton(description=title)
-    button.add_class("easel-fold")
-    inside = VBox()
-    for name in ("easel-folded", *classes):
-        inside.add_class(name)
+    button = ToggleButton(description=title, classes=("easel-fold",))
+    inside = VBox(classes=("easel-folded", *classes))
 
     def turn(is_open: bool) -> None:
         if is_open and not inside.children:
@@ -38,9 +32,7 @@ def fold(session: Session, title: str, content: Callable[[], Sequence[Widget]], 
         (inside.remove_class if is_open else inside.add_class)("easel-folded")
 
     button.observe(session.handler(turn), "value")
-    group = VBox([button, inside])
-    group.add_class("easel-group")
-    return group
+    return VBox([button, inside], classes=("easel-group",))
 
 
 def replace_children(box: VBox, children: Sequence[Widget]) -> None:

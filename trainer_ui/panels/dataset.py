@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipywidgets import Box, Button, Text
-
 from trainer_core.text import printable
 from trainer_ui.panels.card import card, fold
+from trainer_ui.widgets import Box, Button, Text
 from trainer_ui.words import Words, show
 
 if TYPE_CHECKING:

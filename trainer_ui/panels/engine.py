@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipywidgets import Dropdown, VBox
-
 from trainer_core import environments, registry
 from trainer_core.text import printable
+from trainer_ui.widgets import Dropdown, VBox
 from trainer_ui.words import Words
 
 if TYPE_CHECKING:

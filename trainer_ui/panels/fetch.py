@@ -6,12 +6,11 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ipywidgets import Box, Button, FloatProgress, Password, VBox
-
 from trainer_core import tokens
 from trainer_core.errors import DownloadCancelled, DownloadError, EaselError
 from trainer_core.text import printable
 from trainer_ui.boundary import attempt
+from trainer_ui.widgets import Box, Button, FloatProgress, Password, VBox
 from trainer_ui.words import Words, hint, show
 
 if TYPE_CHECKING:

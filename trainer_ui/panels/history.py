@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipywidgets import Box, Button, VBox, Widget
-
 from trainer_core import places
 from trainer_core.runs.run import Run, list_runs
 from trainer_ui.panels.card import fold, replace_children
+from trainer_ui.widgets import Box, Button, VBox, Widget
 from trainer_ui.words import Words, hint, show
 
 if TYPE_CHECKING:

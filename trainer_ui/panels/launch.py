@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipywidgets import Box, Button, VBox, Widget
-
-from trainer_core.estimate import words
 from trainer_core.problems import Problem, blocking
 from trainer_core.runs.run import FINAL_STATES
 from trainer_core.text import printable
 from trainer_ui.panels.card import card, fold, replace_children
 from trainer_ui.panels.engine import EnginePanel
+from trainer_ui.widgets import Box, Button, Layout, VBox, Widget
 from trainer_ui.words import Labelled, Words, hint, show
 
 if TYPE_CHECKING:
@@ -109,14 +107,15 @@ class LaunchPanel:
             children.append(button)
         elif fix is not None:
             children.append(Words(fix.label, "muted", "small"))
-        row = Box(children)
-        row.add_class("easel-problem")
+        row = Box(children, layout=Layout(), classes=("easel-problem",))
         row.add_class(f"easel-is-{problem.severity}")
         return row
 
 
 def told(seen: Outlook) -> str:
     """An estimate and whether it fits, in two sentences."""
+    from trainer_core.estimate import words
+
     return ". ".join(filter(None, (words.numbers(seen.estimate), seen.fit.sentence)))
 
 

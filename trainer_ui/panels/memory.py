@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipywidgets import Dropdown, VBox
-
 from trainer_core import presets
+from trainer_ui.widgets import Dropdown, VBox
 from trainer_ui.words import Words, hint
 
 if TYPE_CHECKING:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipywidgets import Box, Button, Dropdown, Text
-
 from trainer_core import registry
 from trainer_core.families import load_families
 from trainer_core.text import printable
@@ -14,6 +12,7 @@ from trainer_ui.panels.beside import BesidePanel
 from trainer_ui.panels.card import card, fold
 from trainer_ui.panels.fetch import Fetch, gigabytes
 from trainer_ui.shelf import Shelf
+from trainer_ui.widgets import Box, Button, Dropdown, Text
 from trainer_ui.words import Words, hint, show
 
 if TYPE_CHECKING:

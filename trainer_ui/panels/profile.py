@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipywidgets import Box, Button, Dropdown
-
 from trainer_core import policies
 from trainer_core.plan import fields
 from trainer_core.text import printable
 from trainer_ui.controls import plain_number
 from trainer_ui.panels.card import card, fold
+from trainer_ui.widgets import Box, Button, Dropdown
 from trainer_ui.words import Words, hint, show
 
 if TYPE_CHECKING:

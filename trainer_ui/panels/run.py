@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from ipywidgets import Box, Button, VBox
-
 from trainer_core.runs.run import FINAL_STATES, RunState
 from trainer_ui.boundary import attempt
 from trainer_ui.components.monitor import Monitor
+from trainer_ui.widgets import Box, Button, VBox
 from trainer_ui.words import Words, show
 
 if TYPE_CHECKING:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ipywidgets import Box, Layout, VBox
-
 from trainer_core.plan import fields
 from trainer_core.plan.draft import Source
 from trainer_ui.controls import SettingControl, is_box, show_settings
 from trainer_ui.panels.card import card, fold
 from trainer_ui.panels.memory import MemoryChoice
+from trainer_ui.widgets import Box, VBox
 from trainer_ui.words import show
 
 if TYPE_CHECKING:
@@ -55,7 +54,6 @@ class SettingsPanel:
         self.session = session
         self.controls: dict[str, SettingControl] = {}
         self.memory = MemoryChoice(session)
-        self._layout = Layout()
         known = fields.all_fields()
         self._members = _others(known)
         self.groups = {section: self._group(members) for section, members in self._members.items()}
@@ -66,11 +64,9 @@ class SettingsPanel:
         return fold(self.session, "", lambda: [self._grid(members)])
 
     def _grid(self, members: Sequence[SettingField]) -> Box:
-        made = [SettingControl(self.session, field, self._layout) for field in members]
+        made = [SettingControl(self.session, field) for field in members]
         self.controls.update({one.field.path: one for one in made})
-        grid = Box([one.widget for one in made])
-        grid.add_class("easel-settings")
-        return grid
+        return Box([one.widget for one in made], classes=("easel-settings",))
 
     def show(self) -> None:
         """Shows each setting that has a meaning or was set, its value and where that comes from."""
