@@ -141,11 +141,19 @@ def test_a_link_is_looked_at_and_nothing_secret_of_it_is_printed(call, shelf):
     assert SECRET not in refused
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT interrupts, also where the tests are a background job, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_stops_a_download_and_a_second_one_does_not_wait_for_a_silent_server():
-    before = signal.getsignal(signal.SIGINT)
     with download._interrupted() as cancel:
         signal.raise_signal(signal.SIGINT)
         assert cancel.is_set()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
