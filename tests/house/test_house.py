@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -90,6 +91,33 @@ def test_links_in_the_docs_lead_somewhere():
         for target in re.findall(r"\]\(([^)#\s]+)", file.read_text()):
             if not re.match(r"[a-z]+:", target):
                 assert (file.parent / target).exists(), f"{file.relative_to(ROOT)} links to {target}"
+
+
+def test_the_architecture_says_where_each_room_of_the_core_is():
+    said = re.sub(r"```.*?```", "", (ROOT / "docs" / "architecture.md").read_text(), flags=re.DOTALL)
+    rooms = {path.relative_to(ROOT / "trainer_core").parts[0] for path in tracked("trainer_core/**.py")} - {
+        "__init__.py"
+    }
+    words = {word for quoted in re.findall(r"`([^`]+)`", said) for word in re.split(r"[/\s]", quoted)}
+    assert not rooms - words
+
+
+def test_decisions_are_numbered_one_after_the_other_and_titled_by_their_number():
+    files = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert [file.name[:5] for file in files] == [f"{number:04}-" for number in range(1, len(files) + 1)]
+    assert all(file.read_text().startswith(f"# {file.name[:4]} ") for file in files)
+
+
+def test_third_party_names_every_library_and_engine():
+    said = (ROOT / "THIRD_PARTY.md").read_text().casefold()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [
+        *project["dependencies"],
+        *(name for extra in project["optional-dependencies"].values() for name in extra),
+    ]
+    names = {re.split(r"[<>=~! ]", requirement)[0].casefold() for requirement in wanted}
+    words = set(re.findall(r"[\w.-]+", said))
+    assert not {name for name in names if not {name, name.replace("_", "-"), name.replace("-", "_")} & words}
 
 
 def test_modules_are_short_enough_to_read():
