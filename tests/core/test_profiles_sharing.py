@@ -169,6 +169,16 @@ def drips(handler, served):
         bad.time.sleep(0.1)
 
 
+def drips_headers(handler, served):
+    """A header now and then, each within the patience for one, and never the body."""
+    handler.send_response(200)
+    for number in range(400):
+        handler.send_header(f"X-{number}", "a")
+        handler.flush_headers()
+        handler.wfile.flush()
+        bad.time.sleep(0.2)
+
+
 PAGE = b"<!DOCTYPE html><title>Sign in</title>"
 FAULTS = {
     "a page": (PAGE, bad.says(200, {"Content-Type": "text/html"}, PAGE), "web page"),
@@ -179,6 +189,8 @@ FAULTS = {
     "cut off": (BODY, bad.drops(50), "broke off|stopped sending"),
     "silent": (BODY, bad.stalls(20, 2.5), "stopped sending"),
     "a byte now and then": (BODY, drips, "too long"),
+    "a header now and then": (BODY, drips_headers, "too long"),
+    "a part that nobody asked for": (BODY, bad.says(206, {"Content-Range": "bytes 0-9/99"}, BODY[:10]), "in part only"),
     "round and round": (BODY, bad.redirect(PATH), "without an end"),
     "to a file of this machine": (BODY, bad.redirect("file:///etc/passwd"), "not followed"),
     "missing": (BODY, bad.says(404), "has no"),
@@ -189,7 +201,7 @@ FAULTS = {
     "a model": (bad.model(size_bytes=2000), None, "NUL"),
     "a picture": (b"\x89PNG\r\n\x1a\n\x00\x00", None, "NUL"),
 }
-SLOW = ("silent", "a byte now and then")
+SLOW = ("silent", "a byte now and then", "a header now and then")
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from trainer_core import places
-from trainer_core.errors import DownloadError
+from trainer_core.errors import DownloadError, EaselError
 from trainer_core.profiles import shelf
 from trainer_core.profiles.difference import Change, diff
 from trainer_core.profiles.profile import Profile
@@ -16,11 +18,14 @@ from trainer_core.profiles.reading import LARGEST_FILE_BYTES, read
 from trainer_core.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trainer_core.downloads.http import Asked, Patience
     from trainer_core.downloads.links import Link
 
 LONGEST_LISTING_BYTES = 1024 * 1024
 LONGEST_FETCH_S = 60.0
+OK = 200
 HUB = "hub:"
 
 
@@ -126,7 +131,34 @@ def small(asked: Asked, most_bytes: int, patience: Patience | None = None) -> by
     from trainer_core.downloads import http
 
     patience = patience or http.BRIEF
-    return http.keep_trying(lambda: _once(asked, most_bytes, patience), patience)
+    return http.keep_trying(lambda: _in_time(lambda: _once(asked, most_bytes, patience), asked, patience), patience)
+
+
+def _in_time(fetch: Callable[[], bytes], asked: Asked, patience: Patience) -> bytes:
+    """What `fetch` gives, in a thread: a server that sends a header now and then keeps it waiting without an end."""
+    done: Future[bytes] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(fetch())
+        except EaselError as error:
+            done.set_exception(error)
+        finally:
+            done.cancel()  # nobody waits on for one that broke
+
+    threading.Thread(target=run, name="fetch-profile", daemon=True).start()
+    try:
+        return done.result(_longest_s(patience) + 1)
+    except TimeoutError:
+        raise _too_slow(asked) from None
+
+
+def _longest_s(patience: Patience) -> float:
+    return min(LONGEST_FETCH_S, 4 * patience.read_s)
+
+
+def _too_slow(asked: Asked) -> DownloadError:
+    return DownloadError(f"{printable(asked.what, 200)} takes too long to arrive.", "Try again later.", "content")
 
 
 def _once(asked: Asked, most_bytes: int, patience: Patience) -> bytes:
@@ -134,6 +166,8 @@ def _once(asked: Asked, most_bytes: int, patience: Patience) -> bytes:
 
     what, body, began = printable(asked.what, 200), bytearray(), time.monotonic()
     with http.get(asked, patience=patience) as answer:
+        if answer.status != OK:
+            raise DownloadError(f"{what} came in part only.", "Try again later.", "content")
         if answer.header("content-type").lower().startswith(("text/html", "application/xhtml")):
             hint = "Copy the link to the file itself, such as that of the button Raw or Download."
             raise DownloadError(f"{what} is a web page, not a profile.", hint, "content")
@@ -145,6 +179,6 @@ def _once(asked: Asked, most_bytes: int, patience: Patience) -> bytes:
             if len(body) > most_bytes:
                 raise large
             # A server that sends a byte now and then never runs into the patience for one chunk.
-            if time.monotonic() - began > min(LONGEST_FETCH_S, 4 * patience.read_s):
-                raise DownloadError(f"{what} takes too long to arrive.", "Try again later.", "content")
+            if time.monotonic() - began > _longest_s(patience):
+                raise _too_slow(asked)
     return bytes(body)

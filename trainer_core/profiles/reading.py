@@ -38,9 +38,9 @@ _STRUCTURE = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-# Tokens of Hugging Face, GitHub, OpenAI and Amazon by their beginnings, and 32 hexadecimal digits, which Civitai's are.
+# Tokens of Hugging Face, GitHub, RunPod, OpenAI and Amazon by their beginnings, and 32 hexadecimal digits, which Civitai's are.
 _TOKEN = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|[0-9a-f]{32})\b"
+    r"\b(?:hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|rpa_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|[0-9a-f]{32})\b"
 )
 
 
@@ -154,6 +154,8 @@ def _check_values(name: str, data: dict[str, Any]) -> None:
 
 
 def _check_key(name: str, above: str, part: str) -> None:
+    if _TOKEN.search(part):
+        raise refused(name, above, "it has a key that looks like a token. Take it out.")
     if len(part) > LONGEST_KEY or not _KEY.fullmatch(part):
         shown = printable(part, 60)
         raise refused(name, f"{above}.{shown}" if above else shown, "this is not a key of a profile.")
