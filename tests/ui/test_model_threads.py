@@ -16,11 +16,26 @@ def held_up(server, path: str) -> threading.Event:
     go = threading.Event()
 
     def wait(handler, served):
-        go.wait(20)
+        go.wait(200)
         (served.always or well)(handler, served)
 
     server.files[path].faults.append(wait)
     return go
+
+
+def asking() -> set[threading.Thread]:
+    """The threads that ask for a link."""
+    return {one for one in threading.enumerate() if one.name == "easel-fetch"}
+
+
+def only_fetch():
+    """The one thread that asks for a link; one that has its answer may still be telling it."""
+
+    def found():
+        asking = [one for one in threading.enumerate() if one.name == "easel-fetch"]
+        return asking if len(asking) == 1 else None
+
+    return wait_for(found)[0]
 
 
 def test_the_answer_for_an_earlier_link_is_not_heard(open_app, home, hub, tiny):
@@ -29,12 +44,13 @@ def test_the_answer_for_an_earlier_link_is_not_heard(open_app, home, hub, tiny):
     go = held_up(hub, "/api/models/org/slow/revision/main")
     hub.files["/api/models/org/slow"].faults.extend(hub.files["/api/models/org/slow/revision/main"].faults)
     app = open_app(prepare(home))
+    before = asking()
     enter(app.model.path, "hf:org/slow")
+    (slow,) = asking() - before
     enter(app.model.path, "hf:org/quick")
     wait_for(lambda: app.model.fetch.state == "offered")
-    (slow,) = [one for one in threading.enumerate() if one.name == "easel-fetch"]
     go.set()
-    slow.join(20)
+    slow.join(200)
     assert "quick is a" in app.model.fetch.says.value
     assert app.model.fetch.remote.name == "quick"
 
@@ -45,11 +61,12 @@ def test_a_path_chosen_while_a_link_is_asked_for_puts_the_question_away(open_app
     hub.files["/api/models/org/slow"].faults.extend(hub.files["/api/models/org/slow/revision/main"].faults)
     settings = prepare(home)
     app = open_app(settings)
+    before = asking()
     enter(app.model.path, "hf:org/slow")
-    (slow,) = [one for one in threading.enumerate() if one.name == "easel-fetch"]
+    (slow,) = asking() - before
     enter(app.model.path, settings["model.path"])
     go.set()
-    slow.join(20)
+    slow.join(200)
     assert app.model.fetch.state == "idle"
     assert app.model.path.value == settings["model.path"]
 
@@ -82,12 +99,12 @@ def test_a_look_that_is_asked_for_during_another_follows_it(open_app, home, monk
     def slow(**more):
         found = scan(**more)
         reached.set()
-        go.wait(20)
+        go.wait(200)
         return found
 
     monkeypatch.setattr(library, "scan", slow)
     shelf.look()
-    reached.wait(20)
+    reached.wait(200)
     late = recorded_headers.write("vae-sd", home / "models")
     shelf.look()
     go.set()
