@@ -21,15 +21,16 @@ from trainer_core.text import printable
 
 # Layers that two families have alike, where no metadata decides: what the evidence names instead.
 UNDECIDED = {
-    "lora-peft-flux": "FLUX.1 or Chroma", "lora-peft-chroma": "FLUX.1 or Chroma", "lora-kohya-chroma": "FLUX.1 or Chroma",
-    "lora-lycoris-flux-boft": "FLUX.1 or Chroma", "lora-lycoris-flux-ia3": "FLUX.1 or",
-    "lora-peft-bria": "FLUX.1 or Chroma", "lora-peft-bria-fibo": "FLUX.1 or Chroma", "lora-peft-ovis-image": "FLUX.1 or Chroma",
-    "lora-peft-longcat-image": "FLUX.1 or Chroma",
+    "lora-lycoris-flux-ia3": "FLUX.1 or",
     "lora-peft-pixart-alpha": "PixArt or Sana", "lora-peft-pixart-sigma": "PixArt or Sana", "lora-peft-sana-600m": "PixArt or Sana",
     "lora-kohya-sd15-oft": "Stable Diffusion 1.5 or Stable Diffusion 2", "lora-kohya-flux-text": "Stable Diffusion XL or",
 }  # fmt: skip
 # Seldom trained and alike: taken for the usual family, which the evidence says, unless the metadata names them.
-SELDOM = {"lora-peft-kolors": "sdxl", "lora-peft-cosmos-predict2": "anima", "lora-peft-sana-video": "sana"}
+SELDOM = {
+    "lora-peft-kolors": "sdxl", "lora-peft-cosmos-predict2": "anima", "lora-peft-sana-video": "sana",
+    "lora-peft-flux": "flux", "lora-peft-chroma": "flux", "lora-kohya-chroma": "flux", "lora-lycoris-flux-boft": "flux",
+    "lora-peft-bria": "flux", "lora-peft-bria-fibo": "flux", "lora-peft-longcat-image": "flux", "lora-peft-ovis-image": "flux",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -116,6 +117,32 @@ def test_the_oldest_loras_of_diffusers(ending: str) -> None:
         renamed[f"{place}.processor.{leaf}{ending % ('down' if side == 'A' else 'up')}"] = info
     found = detect(made(renamed))
     assert (found.role, found.base_family, found.rank) == ("lora", "sd15", 8)
+
+
+def test_the_first_loras_for_flux() -> None:
+    tensors = {}
+    for block in range(19):
+        for name, size in (("qkv_lora1", 9216), ("qkv_lora2", 9216), ("proj_lora1", 3072), ("proj_lora2", 3072)):
+            key = f"double_blocks.{block}.processor.{name}"
+            tensors[f"{key}.down.weight"] = TensorInfo("BF16", (16, 3072))
+            tensors[f"{key}.up.weight"] = TensorInfo("BF16", (size, 16))
+    found = detect(made(tensors))
+    assert (found.role, found.base_family, found.rank) == ("lora", "flux", 16)
+    assert "changes 76 layers" in found.evidence[0]
+
+
+@pytest.mark.parametrize("prefix", ["control_model.", ""])
+def test_a_controlnet_of_the_oldest_layout(prefix: str) -> None:
+    before = "model.diffusion_model."
+    own = {key.removeprefix(before): info for key, info in recorded("sd15").tensors.items() if key.startswith(before)}
+    tensors = {prefix + key: info for key, info in own.items() if not key.startswith(("out.", "output_blocks."))}
+    tensors[f"{prefix}input_hint_block.0.weight"] = TensorInfo("F16", (16, 3, 3, 3))
+    found = detect(made(tensors))
+    assert (found.role, found.base_family) == ("controlnet", "sd15")
+    # With the model that it steers, as the first ones were published.
+    if prefix:
+        found = detect(made({**recorded("sd15").tensors, **tensors}))
+        assert (found.role, found.base_family) == ("controlnet", "sd15")
 
 
 @pytest.mark.parametrize("name", recorded_networks.NAMES)

@@ -123,11 +123,14 @@ def base_of(layers: Sequence[Layer], metadata: Mapping[str, str]) -> tuple[str |
         for stack, number in each.numbers:
             counts[stack] = max(number, counts.get(stack, 0))
     distinct = {(each.name, each.inputs, each.outputs): each for each in layers}
+    families = load_families()
     said = {base.id: text for base in load().values() if (text := base.is_said(metadata))}
     fitting = [base for base in load().values() if base.fits(distinct.values(), counts)]
     usual = [base for base in fitting if not base.rare or base.id in said]
     agreed = [base for base in usual if base.id in said]
-    chosen = agreed or usual or fitting
+    # Of rare ones those that engines know come first, as the families of pictures before those of video.
+    known = [base for base in fitting if base.id in families and not families[base.id].is_only_recognised]
+    chosen = agreed or usual or known or fitting
     if len(chosen) == 1:
         return _known(chosen[0], _reasons(chosen[0], fitting, said))
     if chosen:

@@ -115,6 +115,9 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
     **{name: (f".{name}.weight",) for name in ("a1", "a2", "b1", "b2", "bm", "p_layer", "q_layer")},
 }  # fmt: skip
 _MARK = re.compile(r"\.|_lora\.")
+# Source: XLabs-AI/x-flux src/flux/modules/layers.py, DoubleStreamBlockLoraProcessor: 1 is of the picture, 2 of the words.
+_XLABS = re.compile(r"(.+)\.processor\.(qkv|proj)_lora([12])\.(up|down)\.weight")
+_STREAMS = {"1": "img_attn", "2": "txt_attn"}
 
 
 @functools.cache
@@ -127,6 +130,8 @@ def _part_of_ending() -> Mapping[str, str]:
 def _parted(key: str) -> tuple[str, str] | None:
     """The module and the part of a key. Kept: the files of one family share their names."""
     known = _part_of_ending()
+    if "_lora" in key and (found := _XLABS.fullmatch(key)):
+        return f"{found[1]}.{_STREAMS[found[3]]}.{found[2]}", found[4]
     # The longest ending that is known, of the four words that an ending has at most.
     for match in list(_MARK.finditer(key))[-4:]:
         part = known.get(key[match.start() :])

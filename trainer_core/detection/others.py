@@ -18,6 +18,7 @@ from trainer_core.text import printable
 # Source: ComfyUI comfy/controlnet.py, load_controlnet; diffusers models/controlnets; sd-scripts control_net_lllite.py.
 CONTROLNETS: Mapping[str, str] = {
     "control_model.input_hint_block.0.weight": "ControlNet, LDM layout",
+    "input_hint_block.0.weight": "ControlNet, LDM layout",
     "controlnet_cond_embedding.conv_in.weight": "ControlNet, names of diffusers",
     "controlnet_blocks.0.weight": "ControlNet for a transformer",
     "control_layers.0.before_proj.weight": "ControlNet for Z-Image",
