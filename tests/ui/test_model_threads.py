@@ -28,16 +28,6 @@ def asking() -> set[threading.Thread]:
     return {one for one in threading.enumerate() if one.name == "easel-fetch"}
 
 
-def only_fetch():
-    """The one thread that asks for a link; one that has its answer may still be telling it."""
-
-    def found():
-        asking = [one for one in threading.enumerate() if one.name == "easel-fetch"]
-        return asking if len(asking) == 1 else None
-
-    return wait_for(found)[0]
-
-
 def test_the_answer_for_an_earlier_link_is_not_heard(open_app, home, hub, tiny):
     hub.hub("org/slow", tiny)
     hub.hub("org/quick", tiny)
