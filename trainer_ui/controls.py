@@ -37,7 +37,7 @@ CHOICE_WORDS = {
         "lora": "LoRA or another network",
         "full": "the whole model",
         "dreambooth": "DreamBooth",
-        "textual_inversion": "a new word (textual inversion)",
+        "textual_inversion": "textual inversion (a new word)",
     },
     "model.prediction": {"": "as the file says", "v_prediction": "v-prediction", "flow": "flow matching"},
     "network.targets": {"": "as usual", "attention_mlp": "attention and MLP", "full": "all"},
@@ -197,7 +197,8 @@ class SettingControl:
 
     def _say(self, text: str, tone: str) -> None:
         self.note = text
-        if self._words is None and text:
+        # What a thread finds out stands among the problems; under the control with the next change.
+        if self._words is None and text and not self._session.unasked:
             self._words = Words("", "small", "note")
             self.widget.children = (self._entry, self._words)
         if self._words is not None:
@@ -215,6 +216,7 @@ def show_settings(session: Session, controls: Iterable[SettingControl]) -> None:
         path = one.field.path
         source = bench.draft.source_of(path)
         origin = "preset" if source is Source.PREFILL and path in from_preset else SOURCE_WORDS[source]
-        origin = "found here" if source is Source.PREFILL and path in PART_PATHS else origin
+        if path in PART_PATHS:
+            origin = {Source.PREFILL: "found here", Source.DEFAULT: ""}.get(source, origin)
         one.show(scope, source, origin, first.get(path))
         hint(one.source, str(bench.origin(path)))

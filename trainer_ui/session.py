@@ -53,6 +53,9 @@ class Session:
         self.follow: Callable[[Run | None], None] = _nowhere
         self._views: list[Callable[[], None]] = []
         self._showing = False
+        self.unasked = False
+        """Whether everything is shown anew by a thread. No widget is to be made then: JupyterLab would show nothing of a
+        notebook whose page is opened just then."""
 
     def add_view(self, view: Callable[[], None]) -> None:
         """Has `view` called whenever the job or the run changed."""
@@ -129,8 +132,9 @@ class Session:
 
         def later() -> None:
             with self.lock:
-                self.message = sentence or self.message
+                self.message, self.unasked = sentence or self.message, True
                 attempt(self.show, self.note)
+                self.unasked = False
 
         threading.Thread(target=later, name="easel-show", daemon=True).start()
 
@@ -152,6 +156,10 @@ class Session:
             self.bench.use_preset("")
             said.append(f"The memory preset {preset.title} is for {', '.join(preset.families)}, so it was taken away.")
         self.message = " ".join(said) or self.message
+
+    def lacks(self, problem: Problem) -> bool:
+        """Whether a problem is that a setting is still empty, so that nothing is wrong with it."""
+        return problem.severity == "error" and self.values.get(problem.path, 0) in ("", None)
 
     def reset(self, path: str) -> None:
         """Drops the user's value of a setting."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer_core.text import printable
 from trainer_ui.widgets import HTML
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 TONES = ("ok", "warn", "danger", "muted")
 AWAY = "easel-away"
@@ -42,8 +45,34 @@ class Labelled(HTML):
     """A sentence behind one bold word of ours, such as "Blocks" or "Note"."""
 
     def __init__(self, label: str, text: str) -> None:
-        markup = f'<span class="easel-words"><b>{escape(label)}</b>{escape(printable(text))}</span>'
-        super().__init__(markup)
+        super().__init__()
+        self.say(label, text)
+
+    def say(self, label: str, text: str, more: str = "") -> None:
+        """Shows another sentence, and quietly what there is to add to it."""
+        added = f"<small>{escape(printable(more))}</small>" if more else ""
+        markup = f'<span class="easel-words"><b>{escape(label)}</b>{escape(printable(text))}{added}</span>'
+        if self.value != markup:
+            self.value = markup
+
+
+class Pairs(HTML):
+    """Lines of two parts: what is told of, and what is told. Both are shown as text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_class("easel-pairs")
+
+    def say(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Shows these lines."""
+        lines = (f"<div><b>{_shown(name)}</b> <span>{_shown(text)}</span></div>" for name, text in pairs)
+        markup = f'<div class="easel-words">{"".join(lines)}</div>'
+        if self.value != markup:
+            self.value = markup
+
+
+def _shown(text: str) -> str:
+    return escape(printable(text, 400))
 
 
 def show(widget: Any, visible: bool) -> None:

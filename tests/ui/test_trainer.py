@@ -89,13 +89,13 @@ def test_model_dataset_and_profile_are_chosen_and_explained(open_app, home):
     assert "\ninput_blocks.0.0.weight is" in app.model.reasons.value
     enter(app.dataset.path, settings["dataset.path"])
     assert "6 of 6 pictures have a caption" in app.dataset.counts.value
-    assert on_page(app.launch.list)
+    assert on_page(app.launch.problems.widget)
     (home / "empty").mkdir()
     enter(app.dataset.path, str(home / "empty"))
     assert "caption" not in app.dataset.counts.value
     enter(app.dataset.path, settings["dataset.path"])
     enter(app.profile.choice, "sd15-style")
-    assert "Rank 64: " in app.profile.values.value, "what it sets, and why"
+    assert "<b>Rank 64</b> <span>" in app.profile.values.value, "what it sets, and why"
     assert "[cutedoodle]" in app.profile.sources.value
     assert app.session.bench.draft.source_of("network.rank").name == "PROFILE"
     assert "SimpleTuner" in app.launch.engine.others.value
@@ -116,11 +116,11 @@ def test_a_problem_keeps_its_row_for_as_long_as_it_stands(open_app, home):
     for name in ("a/b", "c|d", "good"):
         enter(app.settings.controls["output.name"].control, name)
         assert button(app.launch.widget, problem.fix.label) is before
-    shown = [row for row in app.launch.list.children if on_page(row)]
+    shown = [row for row in app.launch.problems.widget.children if on_page(row)]
     assert len(shown) == len(app.session.problems)
     for number in range(100):
         enter(app.settings.controls["output.name"].control, f"a/{number}")
-    assert len(app.launch.list.children) < 50
+    assert len(app.launch.problems.widget.children) < 10
 
 
 def test_a_run_is_watched_from_its_first_step_to_its_file(started):

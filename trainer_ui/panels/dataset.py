@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer_core.text import printable
 from trainer_ui.panels.card import card, fold
 from trainer_ui.widgets import Box, Button, Text
-from trainer_ui.words import Words, show
+from trainer_ui.words import Pairs, Words, show
 
 if TYPE_CHECKING:
     from trainer_core.datasets.scan import Dataset
@@ -35,7 +34,7 @@ class DatasetPanel:
         self.without.on_click(session.handler(lambda _: session.memory.put_away()))
         self.kept = Box([self.recalled, self.without])
         self.kept.add_class("easel-row")
-        self.captions = Words("", "small", "lines")
+        self.captions = Pairs()
         self.fold = fold(session, "Captions as they are read", lambda: [self.captions])
         self.widget = card("Dataset", self.path, self.trigger, self.counts, self.kept, self.fold)
 
@@ -48,7 +47,7 @@ class DatasetPanel:
         self.counts.say(*counts(dataset, values["dataset.path"]))
         self.recalled.say(self.session.memory.sentence)
         show(self.kept, bool(self.session.memory.recalled))
-        self.captions.say(captions(dataset) if dataset is not None else "")
+        self.captions.say(captions(dataset, values["dataset.trigger"]) if dataset is not None else ())
         show(self.fold, dataset is not None and bool(dataset.pictures))
 
 
@@ -61,15 +60,14 @@ def counts(dataset: Dataset | None, path: str) -> tuple[str, str]:
     pictures = dataset.pictures
     captioned = sum(bool(picture.caption) for picture in pictures)
     if not pictures:
-        return dataset.summary, "danger"
-    return f"{dataset.summary} {captioned} of {len(pictures)} pictures have a caption.", "ok"
+        return f"There is nothing to train on in this folder. {dataset.summary}", "danger"
+    good = not dataset.stopping and not dataset.unseen
+    return f"{dataset.summary} {captioned} of {len(pictures)} pictures have a caption.", "ok" if good else "warn"
 
 
-def captions(dataset: Dataset) -> str:
-    """The first captions, a line each."""
-    none = "(none: the trigger word stands in)"
-    lines = [
-        f"{picture.name}: {printable(picture.caption or none, 200)}" for picture in dataset.pictures[:CAPTIONS_SHOWN]
-    ]
-    rest = len(dataset.pictures) - len(lines)
-    return "\n".join(lines + ([f"… and {rest} more"] if rest else []))
+def captions(dataset: Dataset, trigger: str) -> list[tuple[str, str]]:
+    """The first captions, as (picture, caption)."""
+    none = "none; the trigger word stands in" if trigger else "none"
+    shown = dataset.pictures[:CAPTIONS_SHOWN]
+    rest = len(dataset.pictures) - len(shown)
+    return [(one.name, one.caption or none) for one in shown] + ([("…", f"and {rest} more")] if rest else [])

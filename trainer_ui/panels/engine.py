@@ -45,7 +45,8 @@ class EnginePanel:
         if chosen is not None and not bench.engine:
             self.says.say(f"{chosen.manifest.title} would train this.", "")
         else:
-            self.says.say("" if bench.family else "Which engine it is follows from the model.", "muted")
+            open_ = not (bench.engine or bench.family)
+            self.says.say("Which engine it is follows from the model." if open_ else "", "muted")
         others = [why_not(engine, bench.family) for engine in registry.available() if engine is not chosen]
         self.others.say("\n".join(others) if bench.family else "")
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from trainer_core import policies
 from trainer_core.plan import fields
 from trainer_core.text import printable
-from trainer_ui.controls import plain_number
+from trainer_ui.controls import choice_title, plain_number
 from trainer_ui.panels.card import card, fold
 from trainer_ui.widgets import Box, Button, Dropdown
-from trainer_ui.words import Words, hint, show
+from trainer_ui.words import Pairs, Words, hint, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,7 +30,7 @@ class ProfilePanel:
         self.choice = Dropdown(description="Profile", options=[(NONE, "")])
         self.choice.observe(session.handler(session.bench.use_profile), "value")
         self.explanation = Words()
-        self.values, self.sources = Words("", "small", "lines"), Words("", "muted", "small", "lines")
+        self.values, self.sources = Pairs(), Pairs()
         self.fold = fold(session, "What it sets, and why", lambda: [self.values, self.sources])
         self.policy = Dropdown(description="Steps and rates by the number of pictures", options=[(NO_POLICY, "")])
         hint(self.policy, "A policy goes over the profile and follows the dataset; what you set yourself stays.")
@@ -69,8 +69,8 @@ class ProfilePanel:
             self.explanation.say("" if family else "Profiles are offered once a model is chosen.", "muted")
             return
         self.explanation.say(f"{profile.explanation} {profile.tested}", "")
-        self.values.say("\n".join(_reasons(profile)))
-        self.sources.say("\n".join(f"[{source.id}] {source}" for source in profile.sources))
+        self.values.say(_reasons(profile))
+        self.sources.say((f"[{source.id}]", str(source)) for source in profile.sources)
 
     def _show_policy(self) -> None:
         bench, values = self.session.bench, self.session.values
@@ -103,11 +103,10 @@ def _offer(choice: Dropdown, options: Iterable[tuple[str, str]]) -> None:
         choice.options = wanted
 
 
-def _reasons(profile: Profile) -> Iterator[str]:
-    """What a profile sets, a line a value, each with its reason where it gives one."""
+def _reasons(profile: Profile) -> Iterator[tuple[str, str]]:
+    """What a profile sets, each value with its reason where it gives one."""
     known = fields.all_fields()
     for path, value in profile.settings.items():
-        reason = profile.reasons.get(path, "")
         shown = ("on" if value else "off") if isinstance(value, bool) else value
-        shown = plain_number(shown) if isinstance(shown, float) else shown
-        yield f"{known[path].title} {shown}" + (f": {reason}" if reason else "")
+        shown = plain_number(shown) if isinstance(shown, float) else choice_title(path, str(shown))
+        yield f"{known[path].title} {shown}", profile.reasons.get(path, "")

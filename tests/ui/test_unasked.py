@@ -1,0 +1,94 @@
+"""What threads find out is shown without a widget being made: JupyterLab renders nothing of a page that opens just then."""
+
+from dataclasses import replace
+
+import pytest
+from ipywidgets.widgets import widget as ipywidgets_widget
+
+from tests.ui.page import button, click, enter, markup, on_page, prepare, wait_for
+from trainer_core import hardware
+from trainer_core.problems import Fix, Problem
+from trainer_core.runs.run import FINAL_STATES
+from trainer_core.workbench import Workbench
+from trainer_ui.panels.problems import READY_ROWS, ProblemList
+from trainer_ui.session import Session
+
+GIB = 1024**3
+
+
+def there():
+    """The widgets that a page would be told of."""
+    return set(ipywidgets_widget._instances)
+
+
+def test_less_free_memory_makes_no_widget(open_app, home):
+    device = hardware.Accelerator("cuda", "a card", 24 * GIB, 20 * GIB, "8.6")
+    machine = hardware.Machine((device,), 32 * GIB, 30 * GIB, 100 * GIB, 4, "Linux x86_64", {})
+    app = open_app(prepare(home))
+    app.session.bench.use_machine(machine)
+    app.session.show()
+    before = there()
+    said = set()
+    for free in (3, 2, 1):
+        device = replace(device, free_vram_bytes=free * GIB)
+        app.session.bench.use_machine(replace(machine, accelerators=(device,)))
+        app.session.show_soon()
+        wait_for(lambda free=free: f"{free}.0 of 24.0 GiB" in markup(app.launch.widget))
+        said.add(app.launch.problems.widget.children)
+    assert there() == before
+    assert len(said) == 1
+
+
+def test_the_end_of_a_run_makes_no_widget(open_app, home):
+    app = open_app(prepare(home, 60, steps_per_second=60))
+    enter(app.history.widget.children[0], True)
+    click(button(app.launch.widget, "Start training"))
+    wait_for(lambda: app.session.run is not None or app.session.message)
+    run = app.session.run
+    assert run is not None, app.session.message
+    wait_for(lambda: "running" in markup(app.history.widget))
+    before = there()
+    wait_for(lambda: run.state in FINAL_STATES, 60)
+    wait_for(lambda: "finished" in markup(app.history.widget))
+    wait_for(lambda: "exists already" in markup(app.launch.widget))
+    assert there() == before
+    click(button(app.history.widget, "Hide"))
+    assert app.session.run is None
+
+
+@pytest.fixture
+def listed(home):
+    """A list of problems, and what tells it which there are."""
+    session = Session(Workbench(engine="rehearsal"))
+    problems = ProblemList(session)
+
+    def show(*told):
+        session.problems = told
+        problems.show()
+        return [row.problem.message for row in problems.rows if on_page(row.widget)]
+
+    return problems, show
+
+
+def problem(message, **changes):
+    return Problem("network.rank", "warning", message, Fix("Mend", changes) if changes else None)
+
+
+def test_a_problem_of_other_numbers_keeps_its_row(listed):
+    problems, show = listed
+    show(problem("3.5 of 24 GiB", rank=8), problem("other"))
+    row = next(row for row in problems.rows if row.problem and row.problem.message == "3.5 of 24 GiB")
+    assert show(problem("other"), problem("2 of 24 GiB", rank=4)) == ["2 of 24 GiB", "other"]
+    assert row.problem.fix.changes == {"rank": 4}
+
+
+def test_a_row_that_goes_out_of_sight_keeps_its_button_until_the_next_change(listed):
+    problems, show = listed
+    show(*(problem(f"a{'x' * number}", rank=number) for number in range(READY_ROWS)))
+    rows = list(problems.rows)
+    told = [row.problem for row in rows]
+    show(problem("b", rank=99))
+    assert [row.problem for row in rows] == told, "a click may be on its way to any of them"
+    show(problem("c", rank=98))
+    assert len(problems.rows) == READY_ROWS + 1
+    assert any(row.problem.message == "c" for row in rows)
