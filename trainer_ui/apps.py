@@ -121,7 +121,8 @@ class LoraTrainer:
         self.subtitle.say(" · ".join(part for part in parts if part) or "Choose a model and a folder of pictures.")
         run = self.session.run
         live = run is not None and run.state not in FINAL_STATES
-        (self.columns.add_class if live else self.columns.remove_class)("easel-live")
+        for name, holds in (("easel-live", live), ("easel-watching", run is not None)):
+            (self.columns.add_class if holds else self.columns.remove_class)(name)
 
 
 def _area(name: str, children: Sequence[Widget]) -> VBox:

@@ -75,15 +75,20 @@ class Log {
     this.node.setAttribute("aria-label", "Log of the engine");
     this.node.setAttribute("aria-live", "off");
     this.open = make("div", "easel-log-line");
+    // Whoever scrolls up reads; else the end shows, also when the log gets narrower and so longer.
+    this.follows = true;
+    this.node.addEventListener("scroll", () => {
+      this.follows = this.node.scrollHeight - this.node.scrollTop - this.node.clientHeight < 40;
+    });
     this.clear();
   }
-  clear() { this.node.replaceChildren(this.open); this.open.textContent = ""; }
+  follow() { if (this.follows) this.node.scrollTop = this.node.scrollHeight; }
+  clear() { this.node.replaceChildren(this.open); this.open.textContent = ""; this.follows = true; }
   add({ lines, open }) {
-    const atEnd = this.node.scrollHeight - this.node.scrollTop - this.node.clientHeight < 40;
     for (const line of lines) this.open.before(make("div", "easel-log-line", line || " "));
     this.open.textContent = open;
     while (this.node.children.length > LOG_LINES) this.node.firstChild.remove();
-    if (atEnd) this.node.scrollTop = this.node.scrollHeight;
+    this.follow();
   }
 }
 
@@ -188,8 +193,9 @@ function render({ model, el }) {
   el.append(monitor.node);
   const take = (message, buffers) => monitor.take(message, buffers);
   model.on("msg:custom", take);
-  const size = new ResizeObserver(() => monitor.chart.soon());
+  const size = new ResizeObserver(() => { monitor.chart.soon(); monitor.log.follow(); });
   size.observe(monitor.chart.node);
+  size.observe(monitor.log.node);
   // A canvas does not follow a change of colours by itself.
   const repaint = () => monitor.chart.soon();
   const colours = new MutationObserver(repaint);

@@ -49,7 +49,7 @@ class BesidePanel:
         lacking = self._lacking()
         self.missing.say("\n".join(map(_line, lacking)))
         able = [part for part in lacking if part.sources]
-        self.get.description = f"Fetch {able[0].title}" if len(able) == 1 else f"Fetch these {len(able)} files"
+        self.get.description = f"Fetch {_title(able[0])}" if len(able) == 1 else f"Fetch these {len(able)} files"
         hint(self.get, "\n".join(_address(part) for part in able))
         show(self.get, bool(able) and not self.fetch.is_busy)
         self.fetch.show()
@@ -75,6 +75,11 @@ class BesidePanel:
     def _arrived(self, _: Path) -> None:
         """Has the library looked through again: what came is then found, by its header, as any other file is."""
         self.shelf.look()
+
+
+def _title(part: MissingPart) -> str:
+    """A part as its field is called."""
+    return fields.all_fields()[f"model.{part.setting}"].title
 
 
 def _address(part: MissingPart) -> str:

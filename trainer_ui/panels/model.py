@@ -103,7 +103,11 @@ class ModelPanel:
         self.known.value = path if path in {value for _, value in self.known.options} else ""
         facts = self.session.bench.facts
         if facts.detection is not None:
-            self.says.say(sentence(facts.detection, Path(path).name), "ok" if facts.detection.family else "danger")
+            # The field shows a link then, and the model that would be trained is still another.
+            still = "Chosen so far: " if self.path.value != path else ""
+            self.says.say(
+                still + sentence(facts.detection, Path(path).name), "ok" if facts.detection.family else "danger"
+            )
             self.reasons.say("\n".join(reasons(facts.detection)))
         else:
             self.says.say(facts.detection_error if path else "", "danger")

@@ -34,7 +34,7 @@ class RunPanel:
         self.sure.on_click(session.handler(lambda _: self._stop()))
         self.keep = Button(description="Let it run")
         self.keep.on_click(session.handler(lambda _: self._ask(False)))
-        self.question = Words("", "grow")
+        self.question = Words("", "grow", "question")
         head, self.ask = Box([self.name, self.stop]), Box([self.question, self.sure, self.keep])
         for row in (head, self.ask):
             row.add_class("easel-row")
