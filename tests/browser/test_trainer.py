@@ -139,7 +139,7 @@ def test_from_pictures_to_a_finished_run(notebook, page, home):
 
 
 def test_a_run_outlives_page_and_kernel_and_is_found_again(notebook, page, home, new_page):
-    book = notebook(prepare(home, steps=4000, steps_per_second=20)).run()
+    book = notebook(prepare(home, steps=20_000, steps_per_second=20)).run()
     page.get_by_role("button", name="Start training").click()
     wait_for_steps(page, 5)
     book.save()

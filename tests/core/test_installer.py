@@ -4,10 +4,12 @@ import ast
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import time
+import venv
 from pathlib import Path
 
 import pytest
@@ -61,7 +63,7 @@ def installer(checkout, tmp_path_factory):
             env=base | variables,
             stdin=subprocess.DEVNULL,
             cwd="/",
-            timeout=200,
+            timeout=600,
             check=False,
         )
 
@@ -137,11 +139,23 @@ def test_what_stands_in_the_way_is_a_sentence(installer, tmp_path, arguments, se
     assert "Traceback" not in done.stderr
 
 
-def test_set_up_from_nothing_then_nothing_to_do_then_gone(installer, checkout):
+def busy_s() -> float:
+    """Seconds that ended processes of ours have computed, which a machine with other work does not add to."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+@pytest.mark.timeout(1800)
+def test_set_up_then_nothing_to_do_then_gone(installer, checkout):
     assert "not set up" in installer("doctor").stdout
+    # What a set-up left that was broken off: it has no record of having been finished.
+    python, left = checkout / ".venv/bin/python", checkout / ".venv/left.txt"
+    venv.create(checkout / ".venv", with_pip=False)
+    left.touch()
     first = installer()
     assert first.returncode == 0, first.stderr
-    python = checkout / ".venv/bin/python"
+    assert "Making" in first.stdout
+    assert not left.exists()
     script = "import ipywidgets, trainer_core; print(trainer_core.__file__)"
     where = subprocess.run([python, "-c", script], capture_output=True, text=True, cwd="/", check=True)
     assert where.stdout.strip() == str(checkout / "trainer_core/__init__.py")
@@ -151,13 +165,10 @@ def test_set_up_from_nothing_then_nothing_to_do_then_gone(installer, checkout):
     ]
     assert all(json.loads(kernel.read_text())["argv"][0] == str(python) for kernel in kernels)
 
-    started = time.monotonic()
+    before = busy_s()
     second = installer()
-    assert time.monotonic() - started < 2
+    assert busy_s() - before < 2
     assert "nothing to do" in second.stdout
-
-    (checkout / ".venv/easel.json").unlink()
-    assert "Making" in installer().stdout
 
     (checkout / "workspace/outputs").mkdir(parents=True)
     gone = installer("uninstall", "--yes")

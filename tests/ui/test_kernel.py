@@ -23,7 +23,7 @@ threading.Thread(target=feed, daemon=True).start()
 
 @pytest.fixture
 def kernel():
-    manager, client = start_new_kernel(startup_timeout=60)
+    manager, client = start_new_kernel(startup_timeout=200)
     yield client
     client.stop_channels()
     manager.shutdown_kernel(now=True)
@@ -38,7 +38,7 @@ def ask(client, kind, content, channel="control", subshell=None):
     if kind.startswith("comm"):
         return None
     while True:
-        answer = where.get_msg(timeout=30)
+        answer = where.get_msg(timeout=200)
         if answer["parent_header"].get("msg_id") == message["header"]["msg_id"]:
             return answer["content"]
 
@@ -61,4 +61,4 @@ def test_a_page_is_heard_after_a_thread_spoke_while_another_page_left(kernel):
     staying = ask(kernel, "create_subshell_request", {})["subshell_id"]
     hello = {"comm_id": widget, "data": {"method": "custom", "content": {"kind": "hello"}}}
     ask(kernel, "comm_msg", hello, "shell", staying)
-    assert evaluate(kernel, "", "heard.wait(10)") == "True"
+    assert evaluate(kernel, "", "heard.wait(100)") == "True"
