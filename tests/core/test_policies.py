@@ -342,3 +342,12 @@ def test_the_guides_example_is_a_policy(tmp_path):
         "schedule.scheduler": "cosine",
         "optimizer.learning_rate": 1e-4,
     }
+
+
+def test_the_message_says_why():
+    guide, style, repeats = (policies.get(name) for name in ("flux-guide", "style", "repeats-lora-scripts"))
+    assert guide.values(PolicyCase(12)).message.endswith(". Why: few pictures burn in easily.")
+    found = style.values(PolicyCase(12, environment={"SB_HP_STYLE_SPI": "60"}))
+    assert found.message.endswith(". Why: 12 pictures, 60 steps for each. From SB_HP_STYLE_SPI.")
+    assert "Why" not in style.values(PolicyCase(12, given={"schedule.steps": 700})).message, "the user said so"
+    assert "Why" not in repeats.values(PolicyCase(12)).message

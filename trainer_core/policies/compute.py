@@ -64,8 +64,8 @@ def epochs(steps: int, batch: int, accumulation: int, images: int, repeats: int)
 
 def values(policy: Policy, case: PolicyCase) -> Prefilled:
     """What a policy sets in a case; nothing, and a note that says why, where it cannot tell."""
-    if why := _silent(policy, case):
-        return Prefilled(policy.id, policy.title, policy.owns, notes=(why,), message=why.message)
+    if silent := _silent(policy, case):
+        return Prefilled(policy.id, policy.title, policy.owns, notes=(silent,), message=silent.message)
     policy, notes, variables = environment.applied(policy, case.environment)
     sheet = _Sheet(policy, case, policy.tier(case.images), variables)
     sheet.fill()
@@ -75,6 +75,7 @@ def values(policy: Policy, case: PolicyCase) -> Prefilled:
     notes += [*_family_notes(policy, case), *sheet.notes()]
     label = words.label(policy, sheet.place, case.images)
     message = f"{label}: {', '.join(words.parts(policy.owns, sheet, sheet.values, count))}."
+    message = f"{message} Why: {why}" if (why := sheet.why()) else message
     return Prefilled(policy.id, policy.title, policy.owns, sheet.values, sheet.reasons, tuple(notes), message, count)
 
 
@@ -194,6 +195,14 @@ class _Sheet:
             self._put(WARMUP, self[STEPS] * share // 100, f"{share} % of {self[STEPS]} steps.")
         else:
             self._put(WARMUP, 0, f"The schedule {scheduler.title} has no warm-up.")
+
+    def why(self) -> str:
+        """Why these values and no others: what the tier says, else how the steps or the repeats were counted."""
+        steps, repeats = self.tier.steps or self.policy.steps, self.tier.repeats or self.policy.repeats
+        counted = self.reasons.get(STEPS, "") if steps and steps.fixed is None else ""
+        if not counted and repeats and repeats.fixed is None:
+            counted = self.reasons.get(REPEATS, "")
+        return self.tier.reason or counted
 
     def notes(self) -> list[Problem]:
         """What the tier says, and that a step averages many pictures."""
