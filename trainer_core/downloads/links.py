@@ -59,7 +59,7 @@ def parse(text: str) -> Link | None:
     Raises:
         DownloadError: it is a link of a kind that is not followed.
     """
-    text = text.strip()
+    text = _whole(text)
     lower = text.lower()
     if lower.startswith(SHORT) and "?" in text:
         raise _refused(
@@ -92,13 +92,21 @@ def shown(text: str) -> str:
     An address is shown without its user and password, and of its query only what chooses a file: the rest may be a token
     or a signature.
     """
-    scheme, mark, rest = text.partition("://")
+    scheme, mark, rest = _whole(text).partition("://")
     if not mark:
         return text.partition("?")[0] if text.lower().startswith(SHORT) else text
     address, query = re.fullmatch(r"([^?#]*)(?:\?([^#]*))?(?:#.*)?", rest, re.DOTALL).groups("")  # pyright: ignore[reportOptionalMemberAccess]
     host, slash, path = address.partition("/")
     kept = [(name, value) for name, value in parse_qsl(query) if name in (*_CIVITAI_CHOICES, "modelVersionId")]
     return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}" + (f"?{urlencode(kept)}" if kept else "")
+
+
+def _whole(text: str) -> str:
+    """A link as it was meant: without the marks that stand around it in a text, and with the https:// that browsers hide."""
+    bare = text.strip().strip("<>\"'")
+    host = bare.partition("/")[0].lower()
+    is_page = host in HUGGING_FACE_HOSTS | CIVITAI_HOSTS and not is_there(typed(bare))
+    return f"https://{bare}" if is_page else bare if "://" in bare else text.strip()
 
 
 def hugging_face_endpoint() -> str:
