@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,63 +17,25 @@ from tests.backends.contract import check_contract
 from trainer_core import places, registry
 from trainer_core.errors import BackendError
 
-MANIFEST = """
-id = "outside"
-title = "An engine from outside"
-licence = "MIT"
-needs_installation = false
 
-[families.sd15]
-methods = ["lora"]
-
-[dataset]
-extensions = [".png"]
-any_case = true
-caption_lines = "first"
-
-[optimizers]
-AdamW = "AdamW"
-"""
-
-MODULE = """
-import json
-from pathlib import Path, PurePosixPath
-from trainer_core.backend import ArtefactPattern, Artefacts, JobSpec, Metrics
-from trainer_core.registry import load_manifest
+def guide(file: str) -> str:
+    """A file of the example in docs/adding.md, which begins with its name."""
+    text = (places.CHECKOUT / "docs" / "adding.md").read_text("utf-8")
+    found = re.search(rf"```\w+\n(# {re.escape(file)}\b.*?)```", text, re.DOTALL)
+    assert found, file
+    return found[1]
 
 
-class Outside:
-    manifest = load_manifest(Path(__file__).with_name("backend.toml"))
-
-    def problems(self, plan, machine):
-        return []
-
-    def render(self, plan, place):
-        step = ArtefactPattern("*-*.safetensors", r"^lora-(?P<step>\\d+)\\.safetensors$")
-        return JobSpec(
-            backend="outside",
-            files={PurePosixPath("engine/job.json"): json.dumps({"rank": plan.network.rank})},
-            command=(str(place.python), "-m", "outside"),
-            environment={},
-            working_directory=place.run,
-            total_steps=plan.schedule.steps,
-            metrics=Metrics("log"),
-            artefacts=Artefacts(ArtefactPattern("lora.safetensors", r"^lora\\.safetensors$"), step, step),
-        )
-
-    def parse(self, line):
-        return None
-
-
-backend = Outside()
-"""
+PROJECT = tomllib.loads(guide("pyproject.toml"))["project"]
+[(OUTSIDE, ENTRY)] = PROJECT["entry-points"]["trainer_core.backends"].items()
+MANIFEST, MODULE = guide("my_engine/backend.toml"), guide("my_engine/__init__.py")
 
 ASK = """
 import json
 from tests.backends.contract import check_contract
 from trainer_core import registry
-if any(backend.manifest.id == "outside" for backend in registry.available()):
-    check_contract(registry.get("outside"))
+if any(backend.manifest.id == "my_engine" for backend in registry.available()):
+    check_contract(registry.get("my_engine"))
 known = [backend.manifest.id for backend in registry.available()]
 print(json.dumps({"known": known, "broken": {name: str(error) for name, error in registry.broken().items()}}))
 """
@@ -111,15 +75,15 @@ def test_none_of_our_engines_is_broken_and_the_hidden_one_is_not_offered():
 
 
 def test_an_outside_package_appears_and_keeps_the_same_contract(tmp_path):
-    install(tmp_path, "outside", {"__init__.py": MODULE, "backend.toml": MANIFEST}, "outside:backend")
+    install(tmp_path, OUTSIDE, {"__init__.py": MODULE, "backend.toml": MANIFEST}, ENTRY)
     found = asked(tmp_path)
-    assert found == {"known": ["kohya", "outside", "simpletuner"], "broken": {}}
+    assert found == {"known": ["kohya", OUTSIDE, "simpletuner"], "broken": {}}
     path = os.pathsep.join((str(tmp_path), str(places.CHECKOUT)))
     command = [sys.executable, "-P", "-m", "trainer_core.cli", "doctor"]
     said = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": path}, cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert "outside: runs in Easel's own environment" in said.stdout
+    assert f"{OUTSIDE}: runs in Easel's own environment" in said.stdout
 
 
 def test_a_broken_package_is_named_and_breaks_no_other(tmp_path):
@@ -134,19 +98,19 @@ def test_a_broken_package_is_named_and_breaks_no_other(tmp_path):
 
 
 def test_a_stranger_cannot_take_the_place_of_a_known_engine(tmp_path):
-    manifest = MANIFEST.replace('"outside"', '"kohya"')
-    install(tmp_path, "outside", {"__init__.py": MODULE, "backend.toml": manifest}, "outside:backend")
+    manifest = MANIFEST.replace(f'"{OUTSIDE}"', '"kohya"')
+    install(tmp_path, OUTSIDE, {"__init__.py": MODULE, "backend.toml": manifest}, ENTRY)
     found = asked(tmp_path)
     assert found["known"] == ["kohya", "simpletuner"]
-    assert "another engine called kohya" in found["broken"]["kohya (outside)"]
+    assert "another engine called kohya" in found["broken"][f"kohya ({OUTSIDE})"]
 
 
 def test_another_package_called_backends_is_named(tmp_path):
     (tmp_path / "backends").mkdir()
     (tmp_path / "backends" / "__init__.py").write_text("")
-    install(tmp_path, "outside", {"__init__.py": MODULE, "backend.toml": MANIFEST}, "outside:backend")
+    install(tmp_path, OUTSIDE, {"__init__.py": MODULE, "backend.toml": MANIFEST}, ENTRY)
     found = asked(tmp_path)
-    assert found["known"] == ["outside"]
+    assert found["known"] == [OUTSIDE]
     assert str(tmp_path / "backends") in found["broken"]["backends"]
 
 
