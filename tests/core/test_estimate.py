@@ -296,6 +296,16 @@ def test_a_faster_card_is_not_slower_and_an_unknown_one_is_said_to_be_unknown():
     assert said.seconds[1] / said.seconds[0] > of(device=old).seconds[1] / of(device=old).seconds[0]
 
 
+@pytest.mark.parametrize("name", ["NVIDIA GeForce RTX 4090 Laptop GPU", "NVIDIA GeForce RTX 2060 with Max-Q Design"])
+def test_a_card_of_a_laptop_may_be_slower_than_its_namesake(name):
+    desktop, laptop = (
+        of(device=Accelerator("cuda", each, 16 * GIB, 16 * GIB)).seconds
+        for each in (name.partition(" Lap")[0].partition(" with")[0], name)
+    )
+    assert laptop[0] == desktop[0]
+    assert laptop[1] > 2 * desktop[1]
+
+
 def past(
     name: str = "20261121-one", step_s: float = 2.0, gib: float = 9.0, ram_gib: float = 21.0, **values: Any
 ) -> Past:

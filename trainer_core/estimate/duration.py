@@ -23,6 +23,8 @@ BUS_BYTES_S = (6e9, 25e9)
 READ_BYTES_S = (0.2e9, 3e9)
 """What is read of a model's file in a second."""
 SAVE_S = (1, 30)
+LAPTOP = re.compile(r"\b(?:laptop|mobile|max q)\b")
+"""Of a laptop's card, with the marks in its name taken as spaces."""
 
 
 def rate(job: Job) -> tuple[tuple[float, float], bool]:
@@ -36,7 +38,7 @@ def rate(job: Job) -> tuple[tuple[float, float], bool]:
     slower = 0.5 if job.compute_bytes == 4 else 1.0
     for words, tflops, *held_back in table["cards"]:
         if f" {words} " in f" {name} ":
-            share = held_back[0] if held_back else 1.0
+            share = (held_back[0] if held_back else 1.0) * (table["laptop"] if LAPTOP.search(name) else 1.0)
             return (tflops * low * slower * share * 1e12, tflops * high * slower * 1e12), True
     least, most = table["classes"].get(job.device.kind, table["classes"]["cuda"])
     return (least * low * slower * 1e12, most * high * slower * 1e12), False
