@@ -114,7 +114,7 @@ def test_a_missing_file_is_fetched_and_taken(open_app, home, hub):
     (missing,) = missing
     hub.hub(missing.sources[0].repo, {missing.sources[0].file: part("clip-l")})
     click(button(app.model.beside.widget, app.model.beside.get.description))
-    wait_for(lambda: app.session.values["model.clip_l"], 60)
+    wait_for(lambda: app.session.values["model.clip_l"])
     assert (places.models() / "text_encoders") in type(home)(app.session.values["model.clip_l"]).parents
     wait_for(lambda: not [problem for problem in app.session.problems if problem.path == "model.clip_l"])
     wait_for(lambda: not on_page(app.model.beside.get))

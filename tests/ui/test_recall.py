@@ -10,7 +10,7 @@ def test_a_started_job_keeps_its_values_for_the_subject(open_app, home):
     app = open_app(prepare(home, 20, steps_per_second=200) | {"network.rank": 8})
     click(app.launch.start)
     wait_for(lambda: app.session.run is not None)
-    wait_for(lambda: app.session.run.state in FINAL_STATES, 40)
+    wait_for(lambda: app.session.run.state in FINAL_STATES)
     kept = subjects.recall("ohwx")
     assert kept["network.rank"] == 8
     assert not {"model.path", "dataset.path", "dataset.trigger", "output.name", "native"} & set(kept)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -125,9 +126,9 @@ def test_a_problem_keeps_its_row_for_as_long_as_it_stands(open_app, home):
 
 def test_a_run_is_watched_from_its_first_step_to_its_file(started):
     app = started(steps=40, steps_per_second=80)
-    wait_for(lambda: status(app.heard).get("state") == "COMPLETED", 60)
+    wait_for(lambda: status(app.heard).get("state") == "COMPLETED")
     assert points(app.heard) == list(range(1, 41))
-    wait_for(lambda: app.launch.summary.value.endswith("Ready.</span>"), 10)
+    wait_for(lambda: app.launch.summary.value.endswith("Ready.</span>"))
     found = {row["label"]: row["text"] for row in status(app.heard)["verdict"]}
     assert Path(found["File"]).is_file()
     samples = [sample for message, _ in app.heard if message["kind"] == "run" for sample in message["samples"]]
@@ -140,10 +141,11 @@ def test_a_run_is_watched_from_its_first_step_to_its_file(started):
 
 
 def test_at_most_four_messages_a_second(started):
+    began = time.monotonic()
     app = started(steps=400, steps_per_second=200)
-    wait_for(lambda: status(app.heard).get("state") == "COMPLETED", 60)
+    wait_for(lambda: status(app.heard).get("state") == "COMPLETED")
     told = [message for message, _ in app.heard if message["kind"] == "run"]
-    assert len(told) <= 4 * 12
+    assert len(told) <= 4 * (time.monotonic() - began) + 4
     assert points(app.heard) == list(range(1, 401))
 
 
@@ -153,13 +155,13 @@ def test_a_view_that_comes_late_is_told_everything(started):
     before = len(app.heard)
     hello(app)
     wait_for(lambda: any(message["full"] for message, _ in app.heard[before:] if message["kind"] == "run"))
-    wait_for(lambda: status(app.heard).get("state") == "COMPLETED", 60)
+    wait_for(lambda: status(app.heard).get("state") == "COMPLETED")
     assert points(app.heard[before:]) == list(range(1, 61))
 
 
 def test_stop_asks_once_and_then_stops(started):
     app = started(steps=5000, steps_per_second=20)
-    wait_for(lambda: len(points(app.heard)) > 2, 60)
+    wait_for(lambda: len(points(app.heard)) > 2)
     click(button(app.run.widget, "Stop"))
     assert on_page(app.run.sure)
     assert on_page(app.run.ask)
@@ -167,7 +169,7 @@ def test_stop_asks_once_and_then_stops(started):
     assert not on_page(app.run.ask)
     click(button(app.run.widget, "Stop"))
     click(button(app.run.widget, "Stop it now"))
-    wait_for(lambda: status(app.heard).get("state") == "CANCELLED", 40)
+    wait_for(lambda: status(app.heard).get("state") == "CANCELLED")
     wait_for(lambda: not on_page(app.run.stop))
 
 
@@ -198,7 +200,7 @@ time.sleep(60)
     try:
         heard = listen(app)
         hello(app)
-        wait_for(lambda: len(points(heard)) > 20, 40)
+        wait_for(lambda: len(points(heard)) > 20)
         seen = points(heard)
         assert seen == list(range(1, len(seen) + 1))
     finally:
@@ -207,7 +209,7 @@ time.sleep(60)
 
 def test_ended_runs_stay_in_the_history(started, open_app):
     first = started(steps=10, steps_per_second=100)
-    wait_for(lambda: status(first.heard).get("state") == "COMPLETED", 60)
+    wait_for(lambda: status(first.heard).get("state") == "COMPLETED")
     app = open_app()
     assert app.session.run is None
     enter(app.history.widget.children[0], True)
@@ -222,7 +224,7 @@ def test_ended_runs_stay_in_the_history(started, open_app):
 
 def test_a_failed_run_says_what_happened(started):
     app = started(steps=40, steps_per_second=100, ending="oom")
-    wait_for(lambda: status(app.heard).get("state") == "FAILED", 60)
+    wait_for(lambda: status(app.heard).get("state") == "FAILED")
     labels = [row["label"] for row in status(app.heard)["verdict"]]
     assert "What happened" in labels
     assert "What to do" in labels
@@ -253,7 +255,7 @@ def test_no_text_from_outside_becomes_markup(open_app, home, tmp_path):
 
 def test_a_run_that_cannot_be_read_any_more_is_said_once_and_let_go(started):
     app = started(steps=10, steps_per_second=100)
-    wait_for(lambda: status(app.heard).get("state") == "COMPLETED", 60)
+    wait_for(lambda: status(app.heard).get("state") == "COMPLETED")
     folder = app.session.run.directory.path
     app.feed.follow(None)
     wait_for(lambda: app.heard[-1][0].get("run") == "")
@@ -267,7 +269,7 @@ def test_a_run_that_cannot_be_read_any_more_is_said_once_and_let_go(started):
 def test_the_feed_does_not_wait_for_a_handler_that_takes_long(started):
     app = started(steps=30, steps_per_second=60)
     with app.session.lock:
-        wait_for(lambda: status(app.heard).get("state") == "COMPLETED", 60)
+        wait_for(lambda: status(app.heard).get("state") == "COMPLETED")
         assert points(app.heard) == list(range(1, 31))
 
 

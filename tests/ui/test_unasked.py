@@ -48,7 +48,7 @@ def test_the_end_of_a_run_makes_no_widget(open_app, home):
     assert run is not None, app.session.message
     wait_for(lambda: "running" in markup(app.history.widget))
     before = there()
-    wait_for(lambda: run.state in FINAL_STATES, 60)
+    wait_for(lambda: run.state in FINAL_STATES)
     wait_for(lambda: "finished" in markup(app.history.widget))
     wait_for(lambda: "exists already" in markup(app.launch.widget))
     assert there() == before
