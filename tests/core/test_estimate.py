@@ -303,7 +303,7 @@ def test_a_card_of_a_laptop_may_be_slower_than_its_namesake(name):
         for each in (name.partition(" Lap")[0].partition(" with")[0], name)
     )
     assert laptop[0] == desktop[0]
-    assert laptop[1] > 2 * desktop[1]
+    assert laptop[1] > 1.2 * desktop[1]
 
 
 def past(
