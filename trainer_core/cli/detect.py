@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
-from trainer_core import detection, downloads, header, library, places, registry, trainable
+from trainer_core import detection, header, places, registry, trainable
 from trainer_core.cli import show
 from trainer_core.detection import Detection
 from trainer_core.errors import EaselError, HeaderError
 from trainer_core.families import load_families
+from trainer_core.header import Header
 from trainer_core.text import printable
 
 MODEL_FOLDER = ("model_index.json", "config.json")
@@ -41,22 +43,36 @@ def _rows(model: str) -> Iterator[dict[str, Any]]:
     """What one argument leads to; a folder that is no model leads to all the models in it."""
     path = places.typed(model)
     try:
-        link = None if places.is_there(path) else downloads.parse(model)
-        if link is None and places.is_folder(path) and not any(places.is_there(path / name) for name in MODEL_FOLDER):
+        if places.is_folder(path) and not any(places.is_there(path / name) for name in MODEL_FOLDER):
+            from trainer_core import library
+
             entries = library.scan([path]).entries
             if not entries:
                 raise HeaderError(f"There is no model in the folder {printable(path.name, 200)}.")
             yield from (described(str(entry.path), entry.found, entry.error) for entry in entries)
             return
-        read = header.read(path) if link is None else downloads.read_header(link)
-        yield described(_shown(model), detection.detect(read), "")
+        yield described(_shown(model), detection.detect(_header(model, path)), "")
     except EaselError as error:
         yield described(_shown(model), None, str(error))
 
 
+def _header(model: str, path: Path) -> Header:
+    """The header of what is at a path, else of what a link leads to."""
+    if places.is_there(path):
+        return header.read(path)
+    from trainer_core import downloads
+
+    link = downloads.parse(model)
+    return header.read(path) if link is None else downloads.read_header(link)
+
+
 def _shown(model: str) -> str:
     """An argument as it is printed: the path of a file as it was given, a link without what is secret in it."""
-    return model if places.is_there(places.typed(model)) else downloads.shown(model)
+    if places.is_there(places.typed(model)):
+        return model
+    from trainer_core import downloads
+
+    return downloads.shown(model)
 
 
 def described(path: str, found: Detection | None, error: str) -> dict[str, Any]:
