@@ -159,3 +159,10 @@ def test_wild_names_and_metadata_never_crash_or_change_the_family(text: str, key
     found = detect(header, sha256=text)
     assert found.family == "sdxl"
     assert all(part == printable(part) for part in (*found.evidence, found.guess.evidence if found.guess else ""))
+
+
+@pytest.mark.parametrize("name", ["flux1-dev.safetensors", "flux1-krea.safetensors", "flux-kontext.safetensors"])
+def test_a_name_suggests_no_variant_that_the_header_is_not(name: str) -> None:
+    schnell = dataclasses.replace(recorded("flux-schnell"), path=Path(name))
+    assert detect(schnell).guess is None
+    assert detect(dataclasses.replace(recorded("flux-dev"), path=Path(name))).guess is not None

@@ -36,6 +36,7 @@ class Suggestion:
     words: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     predicts: str = ""
+    variants: tuple[str, ...] = ()
     over: tuple[str, ...] = ()
     hashes: tuple[str, ...] = ()
     legacy: tuple[str, ...] = ()
@@ -48,6 +49,8 @@ class Suggestion:
         return not self.also or found.is_prediction_certain or bool(spelt.intersection(self.also))
 
     def _may_be(self, found: Detection) -> bool:
+        if found.family and self.variants and found.variant not in self.variants:
+            return False
         return not self.predicts or not found.is_prediction_certain or found.prediction == self.predicts
 
     def has_hash(self, sha256: str) -> bool:
