@@ -6,7 +6,7 @@ import pytest
 
 from tests.core import record_layers
 from trainer_core import families, registry
-from trainer_core.estimate import models
+from trainer_core.estimate import models, words
 from trainer_core.estimate.habits import Habits, habits
 
 MODELS = models.models()
@@ -94,3 +94,19 @@ def test_an_engine_from_outside_says_its_habits_itself():
     assert (said.layout, said.start_s, said.is_known) == ("diffusers", (1, 2), True)
     Stranger.tables = {}
     assert habits(Stranger) == Habits("stranger", is_known=False)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        ((1, 100), "1 to 100 s"),
+        ((360, 720), "6 to 12 min"),
+        ((7200, 14400), "2.0 to 4.0 h"),
+        ((80_000, 200_000), "22 to 56 h"),
+        ((82_800, 619_200), "1.0 to 7.2 days"),
+        ((2_294_031, 17_206_080), "27 to 199 days"),
+        ((3600, 3600), "60 min"),
+    ],
+)
+def test_a_range_of_time_is_told_in_a_unit_that_can_be_grasped(seconds, said):
+    assert words.span(seconds) == said

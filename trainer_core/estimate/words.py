@@ -5,6 +5,10 @@ from __future__ import annotations
 from trainer_core.estimate.result import Estimate
 
 
+UNITS = ((86400, 3, "days"), (3600, 2, "h"), (60, 2, "min"))
+"""Seconds of a unit, how many of it there must be for it to be used, and its name."""
+
+
 def numbers(found: Estimate) -> str:
     """Epochs, time, size of the file and disk in one line; what is not known is left out."""
     told = []
@@ -22,8 +26,8 @@ def numbers(found: Estimate) -> str:
 def span(seconds: tuple[float, float]) -> str:
     """A range of time in one unit: "6 to 12 min"."""
     low, high = seconds
-    unit, name = next(((unit, name) for unit, name in ((3600, "h"), (60, "min")) if high >= 2 * unit), (1, "s"))
-    digits = 1 if unit == 3600 and high < 36000 else 0
+    unit, name = next(((unit, name) for unit, least, name in UNITS if high >= least * unit), (1, "s"))
+    digits = 1 if unit >= 3600 and high < 10 * unit else 0
     least, most = (f"{each / unit:.{digits}f}" for each in (low, high))
     return f"{most} {name}" if least == most else f"{least} to {most} {name}"
 
