@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from backends.kohya import network_arguments
 from trainer_core import catalog
 from trainer_core.backend import BackendManifest
 from trainer_core.hardware import Machine
@@ -13,6 +14,8 @@ from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Problem
 
 PATH = "native.kohya"
+GGPO = {"ggpo_beta", "ggpo_sigma"}
+"""Source: networks/lora_flux.py, LoRAModule: of the two, one alone is not looked at."""
 OTHER_RANKS = frozenset({"block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas"})
 """Source: networks/lora.py, create_network. A network made with them could not be checked when it is finished."""
 
@@ -66,8 +69,7 @@ def _arguments(
     path = f"{PATH}.network_args"
     kind = manifest.tables["algorithms"].get(plan.network.algorithm, {})
     module = kind.get("module", cell.get("network", ""))
-    known = manifest.tables["network_arguments"].get(module, ())
-    values = manifest.tables["network_argument_values"].get(module, {})
+    known = manifest.tables["network_arguments"].get(module, {})
     settings = manifest.tables["network_settings"]
     for entry in entries:
         key, separator, value = (part.strip() for part in entry.partition("="))
@@ -90,13 +92,25 @@ def _arguments(
             yield Problem(path, "error", f"{module} does not read {key!r:.60} and would ignore it.{hint}")
         elif not separator or not value:
             yield Problem(path, "error", f"{entry!r:.80} is not of the form key=value.")
-        elif key.startswith("loraplus_") and not _is_number(value):
-            yield Problem(path, "error", f"{key} is a number, not {value!r:.40}.")
-        elif value not in (choices := values.get(key, [value])):
-            yield Problem(path, "error", f"{key} must be one of {', '.join(choices)}, not {value!r:.40}.")
-        elif key == "train_t5xxl" and value.lower() == "true" and plan.memory.cache_text_encoder:
-            # Source: flux_train_network.py and sd3_train_network.py, post_process_network.
-            yield Problem(path, "error", "A T5 that is trained cannot be cached: turn memory.cache_text_encoder off.")
+        elif said := network_arguments.complaint(
+            key, value, known[key], plan.model.family, plan.network.algorithm
+        ) or _encoders(key, value, plan):
+            yield Problem(path, "error", said)
+    named = {entry.partition("=")[0].strip() for entry in entries}
+    if len(named & GGPO) == 1:
+        yield Problem(path, "error", f"{' and '.join(sorted(GGPO))} do something together only.")
+
+
+def _encoders(key: str, value: str, plan: TrainingPlan) -> str | None:
+    """The sentence why an argument about text encoders does nothing, or stops the engine; else None."""
+    is_about_t5 = key == "train_t5xxl" and value.lower() == "true"
+    if not is_about_t5 and key != "loraplus_text_encoder_lr_ratio":
+        return None
+    if is_about_t5 and plan.memory.cache_text_encoder:
+        # Source: flux_train_network.py and sd3_train_network.py, post_process_network.
+        return "A T5 that is trained cannot be cached: turn memory.cache_text_encoder off."
+    # Source: the same files, is_train_text_encoder: without it no text encoder gets a network.
+    return None if plan.network.train_text_encoder else f"{key} does nothing without network.train_text_encoder."
 
 
 def _reads(algorithm: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from backends.kohya import memory_rules, native_rules, pictures, render, rules
-from trainer_core import engine_options
+from trainer_core import engine_options, launcher
 from trainer_core.backend import BackendManifest
 from trainer_core.engine_options import EngineOptions
 from trainer_core.hardware import Machine
@@ -38,12 +38,13 @@ def check(plan: TrainingPlan, machine: Machine, manifest: BackendManifest) -> li
 
 def _native(plan: TrainingPlan, machine: Machine, manifest: BackendManifest) -> Iterator[Problem]:
     settings, table = plan.native.get(render.ID, {}), manifest.tables["options"]
-    launcher = engine_options.load(SCHEMA / "accelerate_launch.json")
+    launches = engine_options.load(SCHEMA / "accelerate_launch.json")
     options = script_options(plan, manifest)
-    found = list(engine_options.native_problems(render.ID, settings, table, options, launcher))
+    found = list(engine_options.native_problems(render.ID, settings, table, options, launches))
     yield from found
     if not found:
         yield from native_rules.check(plan, render.native(plan), machine, manifest)
+        yield from launcher.check(render.ID, render.launch_settings(plan), machine)
 
 
 def script_options(plan: TrainingPlan, manifest: BackendManifest) -> EngineOptions:

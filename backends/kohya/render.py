@@ -14,13 +14,11 @@ from typing import Any
 import tomli_w
 
 from backends.kohya import descent, pictures, trained
-from trainer_core import option_rules, places
+from trainer_core import launcher, option_rules, places
 from trainer_core.backend import ArtefactPattern, Artefacts, BackendManifest, JobSpec, Metrics, Place
 from trainer_core.plan.sections import TrainingPlan
 
 ID = "kohya"
-LAUNCH = "launch"
-"""The table of native settings that go to accelerate's launcher."""
 FILES = PurePosixPath("engine")
 CONFIG, DATASET, PROMPTS = FILES / "config.toml", FILES / "dataset.toml", FILES / "prompts.json"
 METRICS_FOLDER = "metrics"
@@ -43,6 +41,8 @@ def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSp
         files[trained.LAYERS] = tomli_w.dumps(layers)
     if plan.sampling.every_steps:
         files[PROMPTS] = pictures.prompts(plan, cell)
+    if launch := launch_settings(plan):
+        files[launcher.CONFIG] = launcher.config(launch, plan.memory.mixed_precision)
     return JobSpec(
         backend=manifest.id,
         files=files,
@@ -59,13 +59,12 @@ def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSp
 
 def native(plan: TrainingPlan) -> dict[str, Any]:
     """The native settings of the script, without those of the launcher."""
-    return {name: value for name, value in plan.native.get(ID, {}).items() if name != LAUNCH}
+    return {name: value for name, value in plan.native.get(ID, {}).items() if name != launcher.TABLE}
 
 
-def processes(plan: TrainingPlan) -> int:
-    """How many processes train at once, as the launch settings say."""
-    count = plan.native.get(ID, {}).get(LAUNCH, {}).get("num_processes", 1)
-    return count if isinstance(count, int) and count > 0 else 1
+def launch_settings(plan: TrainingPlan) -> Mapping[str, Any]:
+    """The native settings of accelerate's launcher."""
+    return plan.native.get(ID, {}).get(launcher.TABLE, {})
 
 
 def command(plan: TrainingPlan, place: Place, cell: Mapping[str, Any]) -> tuple[str, ...]:
@@ -74,18 +73,9 @@ def command(plan: TrainingPlan, place: Place, cell: Mapping[str, Any]) -> tuple[
     Without need there is no launcher: stopping it alone would leave the trainer running.
     """
     script = (str((place.checkout or place.run) / cell["script"]), "--config_file", str(place.run / CONFIG))
-    launch = plan.native.get(ID, {}).get(LAUNCH, {})
-    if not launch:
-        return (str(place.python), *script)
-    options = [word for name, value in launch.items() for word in _words(name, value)]
-    return (str(place.python), "-m", "accelerate.commands.launch", *options, *script)
-
-
-def _words(name: str, value: Any) -> tuple[str, ...]:
-    """One word, so that a value can never become an option of its own; a switch is named when it is on."""
-    if isinstance(value, bool):
-        return (f"--{name}",) if value else ()
-    return (f"--{name}={value}",)
+    if launch := launch_settings(plan):
+        return (*launcher.command(place.python, launch, place.run / launcher.CONFIG), *script)
+    return (str(place.python), *script)
 
 
 def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[str, dict[str, Any]]:
@@ -95,7 +85,7 @@ def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[
         "model": _model(plan, place, cell, manifest),
         "dataset": _caches(plan, place, cell),
         "trained": trained.options(plan, cell, manifest),
-        "optimizer": descent.options(plan, manifest, processes(plan)),
+        "optimizer": descent.options(plan, manifest, launcher.processes(launch_settings(plan))),
         "training": _training(plan, cell),
         "memory": _memory(plan, cell),
         "output": _output(plan, place),

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from backends.simpletuner import memory_rules, network_rules, render, rules, trained
-from trainer_core import engine_options
+from trainer_core import engine_options, launcher
 from trainer_core.backend import BackendManifest
 from trainer_core.engine_options import EngineOptions, Option
 from trainer_core.hardware import Machine
@@ -40,7 +40,7 @@ def check(plan: TrainingPlan, machine: Machine, manifest: BackendManifest) -> li
         *rules.check(plan, installed, cell, manifest),
         *network_rules.check(plan, installed, cell, manifest),
         *memory_rules.check(plan, machine, installed, cell, manifest),
-        *_native(plan, installed, cell, manifest),
+        *_native(plan, machine, installed, cell, manifest),
     ]
 
 
@@ -63,12 +63,17 @@ def _version(plan: TrainingPlan, installed: str, manifest: BackendManifest) -> I
 
 
 def _native(
-    plan: TrainingPlan, installed: str, cell: Mapping[str, Any], manifest: BackendManifest
+    plan: TrainingPlan, machine: Machine, installed: str, cell: Mapping[str, Any], manifest: BackendManifest
 ) -> Iterator[Problem]:
-    settings, launcher = plan.native.get(render.ID, {}), engine_options.load(SCHEMA / "accelerate_launch.json")
-    yield from engine_options.native_problems(
-        render.ID, settings, manifest.tables["options"], recorded(installed), launcher, cell["model_family"]
+    settings, launches = plan.native.get(render.ID, {}), engine_options.load(SCHEMA / "accelerate_launch.json")
+    found = list(
+        engine_options.native_problems(
+            render.ID, settings, manifest.tables["options"], recorded(installed), launches, cell["model_family"]
+        )
     )
+    yield from found
+    if not found:
+        yield from launcher.check(render.ID, render.launch_settings(plan), machine)
     said_twice = {
         "base_model_precision": ("memory.fp8_base", plan.memory.fp8_base),
         "gradient_checkpointing_backend": ("memory.offload_checkpointing", plan.memory.offload_checkpointing),

@@ -11,13 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from backends.simpletuner import descent, pictures, results, trained
-from trainer_core import places
+from trainer_core import launcher, places
 from trainer_core.backend import BackendManifest, JobSpec, Metrics, Place
 from trainer_core.plan.sections import TrainingPlan
 
 ID = "simpletuner"
-LAUNCH = "launch"
-"""The table of native settings that go to accelerate's launcher."""
 FILES = PurePosixPath("engine")
 CONFIG, DATA = FILES / "config.json", FILES / "multidatabackend.json"
 SHIM = Path(__file__).parent / "shim"
@@ -36,6 +34,8 @@ def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSp
     }
     if trained.is_lycoris(plan, cell):
         files[trained.LYCORIS] = _json(trained.lycoris(plan, manifest))
+    if launch := launch_settings(plan):
+        files[launcher.CONFIG] = launcher.config(launch, plan.memory.mixed_precision)
     return JobSpec(
         backend=manifest.id,
         files=files,
@@ -50,7 +50,12 @@ def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSp
 
 def native(plan: TrainingPlan) -> dict[str, Any]:
     """The native settings of the trainer, without those of the launcher."""
-    return {name: value for name, value in plan.native.get(ID, {}).items() if name != LAUNCH}
+    return {name: value for name, value in plan.native.get(ID, {}).items() if name != launcher.TABLE}
+
+
+def launch_settings(plan: TrainingPlan) -> Mapping[str, Any]:
+    """The native settings of accelerate's launcher."""
+    return plan.native.get(ID, {}).get(launcher.TABLE, {})
 
 
 def command(plan: TrainingPlan, place: Place) -> tuple[str, ...]:
@@ -58,21 +63,14 @@ def command(plan: TrainingPlan, place: Place) -> tuple[str, ...]:
 
     Its own command line starts two more processes and outlives a signal to the first.
     """
-    launch = plan.native.get(ID, {}).get(LAUNCH, {})
+    launch = launch_settings(plan)
     if not launch:
         return (str(place.python), "-m", "simpletuner.train")
     given = {**launch, "mixed_precision": plan.memory.mixed_precision}
     if place.options.get("accelerator") == "cpu":
         given["cpu"] = True
-    options = [word for name, value in given.items() for word in _words(name, value)]
-    return (str(place.python), "-m", "accelerate.commands.launch", *options, "--module", "simpletuner.train")
-
-
-def _words(name: str, value: Any) -> tuple[str, ...]:
-    """One word, so that a value can never become an option of its own; a switch is named when it is on."""
-    if isinstance(value, bool):
-        return (f"--{name}",) if value else ()
-    return (f"--{name}={value}",)
+    words = launcher.command(place.python, given, place.run / launcher.CONFIG)
+    return (*words, "--module", "simpletuner.train")
 
 
 def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[str, Any]:

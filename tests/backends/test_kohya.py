@@ -11,7 +11,7 @@ import pytest
 
 from backends.kohya import backend, pictures, problems, render, trained
 from tests.backends import engine_plans, golden
-from trainer_core import catalog
+from trainer_core import catalog, launcher
 from trainer_core.plan import fields
 
 FAMILIES = sorted(backend.manifest.families)
@@ -176,8 +176,10 @@ def test_captions_reach_the_script_that_reads_them_from_one_file():
 def test_launch_settings_go_through_accelerate():
     launch = {"num_processes": 2, "multi_gpu": True, "dynamo_backend": "no"}
     job = backend.render(engine_plans.plan("sdxl", native={"kohya": {"launch": launch}}), place())
-    assert job.command[1:4] == ("-m", "accelerate.commands.launch", "--num_processes=2")
-    assert "--multi_gpu" in job.command
+    assert job.command[1:3] == ("-m", "accelerate.commands.launch")
+    assert job.command[3] == f"--config_file={place().run / launcher.CONFIG}"
+    assert {"--num_processes=2", "--multi_gpu"} < set(job.command)
+    assert launcher.CONFIG in job.files
     assert job.command[-2:] == ("--config_file", str(place().run / render.CONFIG))
     assert "launch" not in str(job.files[render.CONFIG])
 
