@@ -98,8 +98,9 @@ class LoraTrainer:
                 # Back from a restart: the form shows what was asked for, not nothing.
                 run = session.run
                 attempt(lambda: session.bench.begin_from(run), session.note)
-            self.model.shelf.look()
             session.show()
+        # A thread: what it takes, the app does not wait for.
+        self.model.shelf.look()
         self.feed.start()
 
     def close(self) -> None:

@@ -38,6 +38,10 @@ class Plain(DOMWidget):
     def __init__(self, *content: Any, classes: Iterable[str] = (), **traits: Any) -> None:
         super().__init__(*content, _dom_classes=tuple(classes), **traits)
 
+    def __repr__(self) -> str:
+        # A cell that shows a widget asks for this too, and that of ipywidgets tells of every widget inside.
+        return f"{type(self).__name__}()"
+
     @default("layout")
     def _shared_layout(self) -> Widget:
         return shared(Layout)

@@ -39,6 +39,10 @@ def test_what_was_closed_is_not_shared_any_more():
     assert after.layout.comm is not None
 
 
+def test_what_a_cell_shows_in_place_of_an_app_is_short(open_app):
+    assert repr(open_app({}).root) == "VBox()"
+
+
 def test_classes_are_there_from_the_beginning():
     assert widgets.Box(classes=("easel-row",))._dom_classes == ("easel-row",)
     assert widgets.Box()._dom_classes == ()

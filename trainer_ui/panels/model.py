@@ -130,7 +130,7 @@ class ModelPanel:
         found = self.shelf.library
         self.again.disabled = self.shelf.is_looking
         if found is None:
-            self.seen.say(self.shelf.said or ("Looking for models…" if self.shelf.is_looking else ""))
+            self.seen.say(self.shelf.said or "Looking for models…")
             return
         if found is not self._library:
             self._library = found
