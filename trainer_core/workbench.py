@@ -165,10 +165,13 @@ class Workbench:
             raise PolicyError(
                 "No policy is chosen, so there is nothing to adjust by.", "Choose one beside the profile."
             )
-        self.adjusted = policies.adjust(self.policy, self.draft, self._card, os.environ)
-        self.draft = self.adjusted.draft
+        found = policies.adjust(self.policy, self.draft, self._card, os.environ)
+        self.draft = found.draft
+        # Asked for twice, the second time clears nothing: what can be undone is the first.
+        if found.cleared or self.adjusted is None:
+            self.adjusted = found
         self._prefill()
-        return self.adjusted.message
+        return found.message
 
     def undo_adjust(self) -> None:
         """Takes the last auto-adjust back: the user's values are as they were."""

@@ -70,6 +70,16 @@ def test_auto_adjust_clears_what_the_policy_owns_and_undo_brings_it_back(bench):
     assert job.adjusted is None
 
 
+def test_auto_adjust_asked_for_twice_is_undone_as_one(bench):
+    job = bench(16)
+    job.use_profile("flux-character")
+    job.set({"schedule.steps": 123})
+    job.auto_adjust()
+    job.auto_adjust()
+    job.undo_adjust()
+    assert values(job, "schedule.steps") == (123,)
+
+
 def test_a_policy_by_hand_outlives_a_profile_that_names_none(bench):
     job = bench(3)
     with pytest.raises(PolicyError, match="No policy"):
