@@ -157,3 +157,29 @@ def test_ctrl_c_stops_a_download_and_a_second_one_does_not_wait_for_a_silent_ser
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_folder_of_models_with_a_configuration_among_them_is_looked_through(call, tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    recorded_headers.write("sd15", folder)
+    (folder / "config.json").write_text("{}")
+    (row,) = json.loads(call("detect", "--json", folder))
+    assert (row["path"], row["family"]) == (str(folder / "sd15.safetensors"), "sd15")
+
+
+def test_what_of_a_folder_cannot_be_read_is_said(call, tmp_path):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "gone.safetensors").symlink_to(tmp_path / "nowhere")
+    (row,) = json.loads(call("detect", "--json", folder, code=1))
+    assert "gone.safetensors cannot be read" in row["error"]
+    recorded_headers.write("sd15", folder)
+    done = CliRunner().invoke(easel, ["detect", "--json", str(folder)])
+    assert [row["error"] for row in json.loads(done.stdout)] == [None]
+    assert "gone.safetensors cannot be read" in done.stderr
+
+
+def test_an_empty_name_is_not_the_folder_one_stands_in(call):
+    (row,) = json.loads(call("detect", "--json", "", code=1))
+    assert "leads to no model" in row["error"]

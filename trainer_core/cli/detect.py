@@ -18,8 +18,8 @@ from trainer_core.families import load_families
 from trainer_core.header import Header
 from trainer_core.text import printable
 
-MODEL_FOLDER = ("model_index.json", "config.json")
-"""What makes a folder a model, or a component of one; all others are looked through."""
+PIPELINE, COMPONENT = "model_index.json", "config.json"
+"""What stands in a diffusers folder, and in that of one component."""
 
 
 @click.command()
@@ -43,17 +43,41 @@ def _rows(model: str) -> Iterator[dict[str, Any]]:
     """What one argument leads to; a folder that is no model leads to all the models in it."""
     path = places.typed(model)
     try:
-        if places.is_folder(path) and not any(places.is_there(path / name) for name in MODEL_FOLDER):
-            from trainer_core import library
-
-            entries = library.scan([path]).entries
-            if not entries:
-                raise HeaderError(f"There is no model in the folder {printable(path.name, 200)}.")
-            yield from (described(str(entry.path), entry.found, entry.error) for entry in entries)
+        if not model.strip():
+            raise HeaderError("An empty name leads to no model.", "Name a file, a folder or a link.")
+        if places.is_folder(path) and not _is_model(path):
+            yield from _in_folder(path)
             return
         yield described(_shown(model), detection.detect(_header(model, path)), "")
     except EaselError as error:
         yield described(_shown(model), None, str(error))
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether a folder is one model: a diffusers folder, or a component with its weights. Others have a config.json too."""
+    if places.is_there(folder / PIPELINE):
+        return True
+    try:
+        return places.is_there(folder / COMPONENT) and bool(header.read(folder))
+    except HeaderError:
+        return False
+
+
+def _in_folder(folder: Path) -> Iterator[dict[str, Any]]:
+    """The models in a folder.
+
+    Raises:
+        HeaderError: there is none, or the folder cannot be read.
+    """
+    from trainer_core import library
+
+    found = library.scan([folder])
+    if not found.entries:
+        missing = f"There is no model in the folder {printable(folder.name or str(folder), 200)}."
+        raise HeaderError(" ".join((missing, *found.notices)))
+    for notice in found.notices:
+        show.notice(notice)
+    yield from (described(str(entry.path), entry.found, entry.error) for entry in found.entries)
 
 
 def _header(model: str, path: Path) -> Header:

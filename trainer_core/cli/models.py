@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 from rich.progress import Progress
-from rich.text import Text
 
 from trainer_core import detection, downloads, header, library, places
 from trainer_core.cli import show
@@ -20,7 +19,6 @@ from trainer_core.cli.download import download
 from trainer_core.cli.options import JSON_HELP, known_family
 from trainer_core.detection import ROLES
 from trainer_core.library import Entry, Library
-from trainer_core.text import printable
 
 MISSING = 1
 """The exit code when a model lacks files beside it."""
@@ -199,6 +197,5 @@ def _show_needed(needed: library.PartsFound) -> None:
 
 
 def _notices(found: Library | library.Roots) -> None:
-    """Prints on stderr what was not looked at, so that JSON stands alone on stdout."""
     for notice in found.notices:
-        show.err.print(Text("Notice: ", style="yellow") + Text(printable(notice)))
+        show.notice(notice)

@@ -37,6 +37,11 @@ def error(problem: EaselError) -> None:
         err.print(Text("       " + printable(problem.hint)))
 
 
+def notice(text: str) -> None:
+    """Prints on stderr what was not looked at, so that JSON stands alone on stdout."""
+    err.print(Text("Notice: ", style="yellow") + Text(printable(text)))
+
+
 def problems(found: Iterable[Problem]) -> None:
     """Prints problems, worst first, each with its setting and its fix."""
     for problem in found:
