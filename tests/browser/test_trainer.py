@@ -12,6 +12,8 @@ from trainer_core.workbench import Workbench
 
 STEPS = "() => document.querySelector('.easel-chart')?.easelSeries.steps ?? []"
 STATE = "state => document.querySelector('.easel-monitor')?.dataset.state === state"
+LOG_AT_ITS_END = """() => { const log = document.querySelector('.easel-log');
+  return log.scrollHeight > log.clientHeight && log.scrollTop + log.clientHeight > log.scrollHeight - 2 }"""
 FOCUSED = "() => document.activeElement.labels?.[0]?.innerText || document.activeElement.innerText || ''"
 EVIL = "<img src=x onerror=\"window.__pwned='page'\">"
 FORMULA = r"$\href{javascript:window.__pwned='formula'}{x}$"
@@ -136,6 +138,12 @@ def test_from_pictures_to_a_finished_run(notebook, page, home):
     page.get_by_role("button", name="History of runs").click()
     expect(page.locator(".easel-past")).to_contain_text("from_the_page")
     expect(page.locator(".easel-past")).to_contain_text("finished")
+    page.set_viewport_size({"width": 480, "height": 900})
+    page.wait_for_function(LOG_AT_ITS_END)
+    watch, form = (page.locator(f".easel-{area}").bounding_box() for area in ("watch", "form"))
+    assert watch["y"] < form["y"], "in a narrow cell the result is not below a form of many pages"
+    page.locator(".easel-past").get_by_role("button", name="Hide").click()
+    expect(page.get_by_text("No run is shown.", exact=False)).to_be_visible()
 
 
 def test_a_run_outlives_page_and_kernel_and_is_found_again(notebook, page, home, new_page):
