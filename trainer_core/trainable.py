@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from trainer_core import catalog, registry
 from trainer_core.backend import BackendManifest, FamilyClaim
-from trainer_core.detection import Detection
-from trainer_core.families import load_families
+
+if TYPE_CHECKING:
+    from trainer_core.detection import Detection
 
 BASES = ("checkpoint", "diffusion_model")
 """The roles that can be trained on."""
@@ -57,6 +60,8 @@ def _lacks(found: Detection, claim: FamilyClaim) -> str:
     if found.role == "diffusion_model":
         alone = "It is the diffusion model alone, and training takes text encoders and VAE from the same file."
         return f"{alone} Choose the whole checkpoint."
+    from trainer_core.families import load_families
+
     family = load_families().get(found.family or "")
     kinds = family.parts_of(found.variant) if family and found.parts else {}
     absent = [catalog.parts()[kinds[setting][0]].title for setting in kinds if setting not in found.parts]

@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer_core import (
-    detection,
     engines,
     environments,
     hardware,
-    header,
-    library,
     origins,
     places,
     policies,
@@ -24,7 +21,6 @@ from trainer_core import (
 )
 from trainer_core.backend import Backend, JobSpec
 from trainer_core.errors import DatasetError, EaselError, PlanError, PolicyError, ProfileError
-from trainer_core.library import Library
 from trainer_core.plan import fields
 from trainer_core.plan.applies import Scope
 from trainer_core.plan.draft import Draft, Source
@@ -36,6 +32,8 @@ from trainer_core.runs.run import Run
 
 if TYPE_CHECKING:
     from trainer_core import profiles
+    from trainer_core.detection import Detection
+    from trainer_core.library import Library
 
 READ_AGAIN = ("dataset.path", "dataset.caption_extension", "dataset.trigger", "model.path", "model.family")
 """Settings the dataset's facts stand on: the model too, for it decides by which engine's rules the folder is read."""
@@ -288,6 +286,8 @@ class Workbench:
         found = self.facts.detection
         if found is None or not Scope.of(self.draft, self.backend).needed_parts():
             return
+        from trainer_core import library
+
         self.library = self.library or library.scan()
         self._learn(beside=self.library.parts_for(found))
         self.read_parts()
@@ -365,8 +365,10 @@ def _profile(chosen: str) -> profiles.Profile:
     return known[chosen]
 
 
-def recognise(path: Path) -> tuple[detection.Detection | None, str]:
+def recognise(path: Path) -> tuple[Detection | None, str]:
     """What a model file or folder is, and "" or the sentence why that cannot be told."""
+    from trainer_core import detection, header
+
     try:
         return detection.detect(header.read(places.typed(path))), ""
     except EaselError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from trainer_core import library
 from trainer_ui.boundary import attempt
 
 if TYPE_CHECKING:
@@ -57,6 +56,8 @@ class Shelf:
             self.session.show_soon()
 
     def _scan(self) -> None:
+        from trainer_core import library
+
         found = library.scan(cancelled=self._cancelled)
         if not self._cancelled.is_set():
             with self.session.lock:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer_core import registry
-from trainer_core.families import load_families
 from trainer_core.text import printable
 from trainer_ui.panels.beside import BesidePanel
 from trainer_ui.panels.card import card, fold
@@ -201,5 +200,7 @@ def _capital(reason: str) -> str:
 
 def family_title(family: str | None) -> str:
     """A family as people call it."""
+    from trainer_core.families import load_families
+
     known = load_families().get(family or "")
     return known.title if known else family or "an unknown family"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from trainer_core import catalog, places, trainable
 from trainer_core.errors import DownloadError
-from trainer_core.families import load_families
 from trainer_core.plan import fields
 from trainer_core.plan.rules.case import Case
 from trainer_core.plan.sections import MODEL_FILES, PARTS
@@ -171,7 +170,11 @@ def parts_are_there(case: Case) -> Iterator[Problem]:
 
 def parts_are_what_they_should_be(case: Case) -> Iterator[Problem]:
     """Each file beside the model is of a kind that the model was made with, as its header says."""
-    family = load_families().get(case.plan.model.family) if case.facts.parts else None
+    if not case.facts.parts:
+        return
+    from trainer_core.families import load_families
+
+    family = load_families().get(case.plan.model.family)
     for part, seen in case.facts.parts.items():
         path, value = f"model.{part}", getattr(case.plan.model, part)
         wanted = family.parts.get(part, ()) if family else ()
