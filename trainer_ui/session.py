@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LOOK_S = 10.0
 """How long a look at the machine's free memory holds."""
+SEVERITIES = ("error", "warning", "info")
+"""Worst first, as problems are shown."""
 WORTH_SHOWING_BYTES = 256 * 1024**2
 """By how much a card's free memory must have changed for the page to be told without being asked."""
 
@@ -68,7 +70,8 @@ class Session:
             self.backend = self.bench.backend
             self._look_at_machine()
             self.outlook = self._look_ahead()
-            self.problems = (*self.bench.problems, *(self.outlook.problems() if self.outlook else ()))
+            found = (*self.bench.problems, *(self.outlook.problems() if self.outlook else ()))
+            self.problems = tuple(sorted(found, key=lambda problem: SEVERITIES.index(problem.severity)))
             self.scope = Scope.of(self.bench.draft, self.backend)
             self._showing = True
             try:

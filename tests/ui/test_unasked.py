@@ -37,6 +37,9 @@ def test_less_free_memory_makes_no_widget(open_app, home):
         said.add(app.launch.problems.widget.children)
     assert there() == before
     assert len(said) == 1
+    told = [problem.severity for problem in app.session.problems]
+    assert told == sorted(told, key=("error", "warning", "info").index)
+    assert told[-1] == "info", "small pictures, which the dataset's look found before"
 
 
 def test_the_end_of_a_run_makes_no_widget(open_app, home):
