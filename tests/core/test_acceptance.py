@@ -339,7 +339,9 @@ def test_names_from_outside_are_shown_as_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["lycoris-lokr", "kohya-lora_flux"])
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=60
+)
 def test_changed_bytes_never_crash(tmp_path: Path, name: str, data: st.DataObject) -> None:
     path = recorded_networks.write(name, tmp_path)
     content = bytearray(path.read_bytes())

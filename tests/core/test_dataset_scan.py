@@ -356,14 +356,14 @@ class TestTextFromOutside:
         st.binary(max_size=300),
         st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF....WEBPVP8 ", b"BM", b"II*\0"]),
     )
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
     def test_random_bytes_never_crash(self, tmp_path: Path, content: bytes, start: bytes) -> None:
         (tmp_path / "a.png").write_bytes(start + content)
         found = scan(tmp_path, KOHYA)
         assert len(found.pictures) + len(found.stopping) == 1
 
     @given(st.data())
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
     def test_changed_bytes_never_crash(self, tmp_path: Path, data: st.DataObject) -> None:
         ending = data.draw(st.sampled_from(["png", "jpg", "webp", "bmp"]))
         path = tmp_path / f"a.{ending}"

@@ -256,7 +256,9 @@ FAULTS = (
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(faults=st.lists(st.sampled_from(FAULTS), max_size=6), known=st.sampled_from(["", None]))
 def test_after_any_faults_there_is_the_right_file_or_none(server, tmp_path_factory, faults, known):
     folder = tmp_path_factory.mktemp("models")

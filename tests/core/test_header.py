@@ -99,7 +99,7 @@ def test_names_from_outside_are_shown_as_text(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=400))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 def test_random_bytes_never_crash(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model"
     path.write_bytes(content)
@@ -126,7 +126,7 @@ entries = st.fixed_dictionaries(
     st.dictionaries(st.text(max_size=12) | st.just("__metadata__"), entries | json_values, max_size=5),
     st.binary(max_size=64),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 def test_wild_tables_never_crash(tmp_path: Path, table: dict[str, Any], data: bytes) -> None:
     path = tmp_path / "model"
     path.write_bytes(recorded_headers.file_bytes(table, data))
@@ -138,7 +138,7 @@ def test_wild_tables_never_crash(tmp_path: Path, table: dict[str, Any], data: by
 
 
 @given(st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 def test_one_changed_byte_never_crashes(tmp_path: Path, data: st.DataObject) -> None:
     content = bytearray(recorded_headers.file_bytes(GOOD | {"__metadata__": {"format": "pt"}}, bytes(8)))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -207,7 +207,7 @@ class TestDiffusersFolder:
             header.read(root)
 
     @given(json_values)
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
     def test_a_wild_index_never_crashes(self, tmp_path: Path, value: Any) -> None:
         (tmp_path / "model_index.json").write_text(
             json.dumps({"_class_name": value, "unet": value, "vae": ["x", value]})

@@ -185,7 +185,9 @@ PIECES = [
 ]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=30))
 def test_whatever_a_file_of_paths_holds_is_folders_and_sentences(tmp_path, pieces):
     file = tmp_path / "extra_model_paths.yaml"

@@ -171,7 +171,9 @@ FREE = {
 
 @pytest.mark.parametrize("engine", ["kohya", "simpletuner"])
 @given(chosen=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_accepting_fixes_comes_to_an_end(good, engine, chosen):
     """Whatever was set: each fix mends its Problem, and after a few no Problem with a fix is left."""
     backend = registry.get(engine)
