@@ -31,6 +31,11 @@ WIDTHS: Mapping[int, tuple[str, str]] = {
 }
 """The family whose words are so wide, and who else's. Source: ComfyUI comfy/sd1_clip.py, load_embed."""
 SDXL_WORDS = {"clip_l": 768, "clip_g": 1280}
+T5_WORDS = ("t5xxl", "t5")
+OLD_WORDS = {"text_encoders_0": "clip_l", "text_encoders_1": "clip_g"}
+"""Source: diffusers examples/advanced_diffusion_training, TokenEmbeddingsHandler: its names of SDXL's first, and FLUX's."""
+TOKENS = "string_to_token"
+"""The numbers of the words, beside them. Source: the original textual_inversion, ldm/modules/embedding_manager.py."""
 MOST_WORDS = 64
 
 
@@ -80,11 +85,13 @@ def _words(header: Header) -> dict[str, tuple[int, ...]]:
     """The sizes of the words that a file teaches, by name; empty when it holds anything else."""
     if header.is_folder or len(header.tensors) > MOST_WORDS:
         return {}
-    shapes = {key: info.shape for key, info in header.tensors.items()}
-    if all(1 <= len(shape) <= 2 and shape[-1] in (*WIDTHS, *SDXL_WORDS.values(), 4096) for shape in shapes.values()):
+    shapes = {OLD_WORDS.get(key, key): info.shape for key, info in header.tensors.items() if not key.startswith(TOKENS)}
+    if shapes and all(
+        1 <= len(shape) <= 2 and shape[-1] in (*WIDTHS, *SDXL_WORDS.values(), 4096) for shape in shapes.values()
+    ):
         # Source: AUTOMATIC1111 textual_inversion.py: string_to_param of a pickle; emb_params; diffusers: the word itself.
         known = {
-            key for key in shapes if key in ("emb_params", *SDXL_WORDS, "t5xxl") or key.startswith("string_to_param")
+            key for key in shapes if key in ("emb_params", *SDXL_WORDS, *T5_WORDS) or key.startswith("string_to_param")
         }
         tokens = {key for key in shapes if key.startswith("<") and key.endswith(">")}
         if len(known | tokens) == len(shapes) or (
@@ -101,8 +108,10 @@ def _is_word(shapes: Mapping[str, tuple[int, ...]]) -> bool:
 
 
 def _base_of_words(widths: Mapping[str, int]) -> tuple[str | None, str]:
-    if "t5xxl" in widths:
-        return "sd3", "has words for T5: made for Stable Diffusion 3"
+    if set(widths).intersection(T5_WORDS):
+        if "clip_g" in widths:
+            return "sd3", "has words for CLIP-G and T5: made for Stable Diffusion 3"
+        return "flux", "has words for T5 and none for CLIP-G: made for FLUX.1"
     if all(widths.get(name) == width for name, width in SDXL_WORDS.items()):
         return "sdxl", "has words for both text encoders of SDXL"
     if set(widths) & set(SDXL_WORDS):
