@@ -324,3 +324,30 @@ def test_a_plan_file_and_a_profile_are_exported_to_a_file_that_is_not_there_yet(
     assert run("export", "sdxl-style", "--out", tmp_path / "two.toml")[0] == 0
     assert profiles.load(tmp_path / "two.toml") == profiles.shipped()["sdxl-style"]
     assert run("export")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a = " + b"[" * 50_000, "cannot be read as a plan"),
+        (b"a = '\xff'", "cannot be read as a plan"),
+        (b"#" * 70_000, "larger than 64 kB"),
+        (b"[network]\nrank = 20", "--family"),
+        (b"[model]\nfamily = 'sdxl'\n[network]\nrank = 'x'", "settings.network.rank"),
+    ],
+)
+def test_a_plan_file_that_is_none_is_refused(content, said, run, tmp_path):
+    file = tmp_path / "plan.toml"
+    file.write_bytes(content)
+    code, output = run("export", "--from-plan", file)
+    assert code == 1
+    assert said in output
+    assert run("export", "--from-plan", tmp_path)[0] == 1
+
+
+def test_the_family_of_a_plan_that_leaves_it_to_its_model_is_said(run, tmp_path):
+    file = tmp_path / "plan.toml"
+    file.write_text("[network]\nrank = 20\n")
+    code, output = run("export", "--from-plan", file, "--family", "flux")
+    assert (code, profiles.loads(output).family) == (0, "flux")
+    assert run("export", "--from-plan", file, "--family", "nothing")[0] == 2

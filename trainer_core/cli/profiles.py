@@ -156,8 +156,11 @@ def _changes(changes: Iterable[Change]) -> None:
 @click.option("--id", "wanted_id", default="", help="Its id; that of a profile stays without it.")
 @click.option("--title", default="", help="Its title.")
 @click.option("--use", default="", help="What it is for: character, style, concept, ...")
+@click.option("--family", default="", callback=known_family, help="Its family, where a plan file does not say it.")
 @click.option("--out", type=click.Path(path_type=Path), default=PRINT, help="The file to write; printed without it.")
-def export(name: str, from_run: str, from_plan: Path | None, wanted_id: str, title: str, use: str, out: Path) -> None:
+def export(
+    name: str, from_run: str, from_plan: Path | None, wanted_id: str, title: str, use: str, family: str, out: Path
+) -> None:
     """Write a profile as a file to give away.
 
     It is the one called NAME, or is made of a run or a plan file. Of a run or a plan, paths, names, the trigger word, native settings and tokens are left out.
@@ -171,7 +174,7 @@ def export(name: str, from_run: str, from_plan: Path | None, wanted_id: str, tit
     else:
         plan, based_on = _run_plan(from_run) if from_run else (_plan_file(from_plan or PRINT), "")
         texts = {"title": title or "From a training", "wanted_id": wanted_id or "from-a-training", "use": use}
-        draft = profile_files.from_plan(plan, based_on=based_on, **texts)
+        draft = profile_files.from_plan(plan, based_on=based_on, family=family, **texts)
     _write(draft, out)
 
 
@@ -186,10 +189,15 @@ def _run_plan(name: str) -> tuple[dict[str, Any], str]:
 def _plan_file(path: Path) -> dict[str, Any]:
     import tomllib
 
+    from trainer_core.profiles.reading import LARGEST_FILE_BYTES, read
+
+    raw = read(places.typed(path))
+    if len(raw) > LARGEST_FILE_BYTES:
+        raise ProfileError(f"{path.name} is larger than {LARGEST_FILE_BYTES // 1024} kB: that is no plan.")
     try:
-        tables = tomllib.loads(places.typed(path).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ProfileError(f"{path.name} cannot be read as a plan: {error}.") from error
+        tables = tomllib.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ProfileError(f"{path.name} cannot be read as a plan: {printable(str(error), 160)}.") from error
     return {name: table for name, table in tables.items() if isinstance(table, dict)}
 
 
@@ -211,7 +219,7 @@ def _write(draft: Draft, out: Path) -> None:
 
 @profiles.command("from-lora")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--family", default="", help="What it was made for, where the file does not tell.")
+@click.option("--family", default="", callback=known_family, help="What it was made for, where the file does not tell.")
 @click.option("--id", "wanted_id", default="", help="The profile's id; the file's name without it.")
 @click.option("--out", type=click.Path(path_type=Path), default=PRINT, help="The file to write; printed without it.")
 def from_lora(file: Path, family: str, wanted_id: str, out: Path) -> None:

@@ -29,17 +29,25 @@ class Draft:
     notes: tuple[str, ...] = ()
 
 
-def from_plan(plan: Mapping[str, Any], *, title: str, wanted_id: str, use: str = "", based_on: str = "") -> Draft:
+def from_plan(
+    plan: Mapping[str, Any], *, title: str, wanted_id: str, use: str = "", based_on: str = "", family: str = ""
+) -> Draft:
     """A profile of the values of a plan (its tables) that are not the defaults.
 
     Paths, names, the trigger word, native settings and tokens are left out. `based_on` is the id of the profile that the
-    plan was made with, whose reasons are kept for the values that are still its own.
+    plan was made with, whose reasons are kept for the values that are still its own. `family` is for a plan that leaves it to
+    the model's file.
 
     Raises:
-        ProfileError: the plan holds a value that no profile may hold, or the id is no plain name.
+        ProfileError: the plan holds a value that no profile may hold, nothing tells its family, or the id is no plain name.
     """
     flat = fields.flatten(plan)
     base = shelf.known().get(based_on)
+    family = family or str(flat.get("model.family", "")) or (base.family if base else "")
+    if not family:
+        raise ProfileError(
+            "The plan does not say for which family of models it is.", "Say it with --family, such as sdxl."
+        )
     trigger = str(flat.get("dataset.trigger", "")).strip()
     settings: dict[str, Any] = {}
     notes = ["Settings in the engine's own words were left out."] if flat.pop("native", None) else []
@@ -65,7 +73,7 @@ def from_plan(plan: Mapping[str, Any], *, title: str, wanted_id: str, use: str =
     profile = Profile(
         id=wanted_id,
         title=title,
-        family=str(flat.get("model.family", "")) or (base.family if base else ""),
+        family=family,
         method=str(flat.get("model.method", "lora")),
         use=use or (base.use if base else "other"),
         explanation=f"Made from a training. {base.explanation}" if base else "Made from a training.",
