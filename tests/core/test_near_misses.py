@@ -67,6 +67,13 @@ def test_what_programs_put_in_front_of_all_names_hides_no_model(name: str, word:
     assert any(word in sentence for sentence in found.evidence)
 
 
+def test_a_piece_of_a_model_says_that_it_is_one() -> None:
+    half = dict(list(recorded("flux-dev").tensors.items())[:300])
+    found = detect(Header(Path("flux-00001-of-00003.safetensors"), half, {}, "safetensors"))
+    assert found.role == "unknown"
+    assert "one of 3 files" in found.evidence[0]
+
+
 def test_a_model_behind_a_word_of_its_own_is_not_taken_for_the_vae_beside_it() -> None:
     tensors = {f"model.{key}": info for key, info in recorded("auraflow").tensors.items()}
     tensors |= {f"vae.{key}": info for key, info in recorded("vae-sd").tensors.items()}

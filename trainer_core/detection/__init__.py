@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,6 +19,8 @@ SCALES = (".scale_weight", ".weight_scale", "scaled_fp8", ".comfy_quant")
 
 HIDE_MODELS = ("unknown", "vae", "text_encoder")
 """What a file may seem to be whose diffusion model stands behind a word that is not looked behind."""
+
+_PIECE = re.compile(r"-\d{5}-of-(\d{5})\.[a-z]+$")
 
 __all__ = ["ROLES", "TEXT_ENCODER_PREFIXES", "VAE_PREFIXES", "Detection", "Guess", "detect"]
 
@@ -69,6 +72,8 @@ def _beside_models(header: Header) -> Detection | None:
 
 
 def _why_unknown(families: Mapping[str, ModelFamily], header: Header) -> str:
+    if piece := _PIECE.search(header.path.name):
+        return f"it is one of {int(piece[1])} files of a model: choose the file .index.json beside it, or its folder"
     near = model.nearest(families, header) if families else ""
     return near or f"it fits none of the {len(families)} families that are known"
 
