@@ -37,6 +37,13 @@ def test_the_kernel_stays_light(package):
     assert loaded.stdout.strip() == "[]"
 
 
+def test_a_notebook_does_not_wait_for_what_only_a_model_needs():
+    late = "PIL trainer_core.detection trainer_core.library trainer_core.downloads trainer_core.profiles trainer_core.estimate"
+    code = f"import trainer_ui.apps, sys; print([m for m in '{late}'.split() if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
 def test_the_installer_runs_on_the_standard_library_alone(tmp_path):
     """As on a fresh machine: no site-packages at all."""
     answer = subprocess.run(
