@@ -40,6 +40,8 @@ CHOICE_WORDS = {
         "textual_inversion": "textual inversion (a new word)",
     },
     "model.prediction": {"": "as the file says", "v_prediction": "v-prediction", "flow": "flow matching"},
+    "memory.mixed_precision": {"no": "fp32 alone"},
+    "output.save_precision": {"float": "fp32"},
     "network.targets": {"": "as usual", "attention_mlp": "attention and MLP", "full": "all"},
 }
 """Choices that are not called as they are written in a plan and have no entry in the catalogue."""

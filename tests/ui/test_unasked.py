@@ -85,6 +85,13 @@ def test_a_problem_of_other_numbers_keeps_its_row(listed):
     assert row.problem.fix.changes == {"rank": 4}
 
 
+def test_a_fix_says_all_that_it_changes(listed):
+    problems, show = listed
+    label = "Make it likely to fit with " + ", ".join(["gradient checkpointing"] * 9)
+    show(Problem("", "warning", "It does not fit.", Fix(label, {"network.rank": 4})))
+    assert label in [row.button.description for row in problems.rows]
+
+
 def test_a_row_that_goes_out_of_sight_keeps_its_button_until_the_next_change(listed):
     problems, show = listed
     show(*(problem(f"a{'x' * number}", rank=number) for number in range(READY_ROWS)))

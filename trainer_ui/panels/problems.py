@@ -106,7 +106,7 @@ class ProblemRow:
         changes = fix.changes if fix is not None else {}
         self.text.say(WORDS[kind], problem.message, fix.label if fix is not None and not changes else "")
         if fix is not None and changes:
-            self.button.description = printable(fix.label, 200)
+            self.button.description = printable(fix.label, 400)
             hint(self.button, ", ".join(f"{path} = {_plainly(value)}" for path, value in fix.assignments.items()))
         show(self.button, bool(changes))
         self.widget.layout.order = str(place)
