@@ -50,6 +50,7 @@ def test_the_end_of_a_run_makes_no_widget(open_app, home):
     run = app.session.run
     assert run is not None, app.session.message
     wait_for(lambda: "running" in markup(app.history.widget))
+    assert not on_page(button(app.history.widget, "Hide"))
     before = there()
     wait_for(lambda: run.state in FINAL_STATES)
     wait_for(lambda: "finished" in markup(app.history.widget))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainer_core import places
-from trainer_core.runs.run import Run, list_runs
+from trainer_core.runs.run import FINAL_STATES, Run, list_runs
 from trainer_ui.panels.card import fold
 from trainer_ui.widgets import Box, Button, VBox, Widget
 from trainer_ui.words import Words, hint, show
@@ -89,4 +89,6 @@ class PastRow:
         self.state.say(state, tone)
         self.steps.say(f"{summary.step:,} / {summary.total:,} steps" if summary.total else "")
         self.button.description = "Hide" if is_shown else "Show"
-        hint(self.button, "Put this run away; it goes on" if is_shown else "Show this run")
+        hint(self.button, "Put this run away; it stays in the history" if is_shown else "Show this run")
+        # A run that goes on stays in sight: who starts another one is to see it.
+        show(self.button, not is_shown or run.state in FINAL_STATES)
