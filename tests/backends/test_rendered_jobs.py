@@ -1,29 +1,65 @@
-"""What Easel renders, put to the engines' own parsers: nothing is unknown to them, nothing of another type than they read.
+"""The engines' own parsers are asked: they know everything that Easel renders, in the type they read, and find what is wrong.
 
-Every cell, in plans that between them set most of what there is; every kind of network, optimizer and schedule.
+Every cell, in plans that between them set most of what there is; every kind of network, optimizer and schedule. An engine
+takes long to load, so all is put to it at once.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from backends.kohya import backend as kohya
 from backends.kohya import render as kohya_render
 from backends.simpletuner import backend as simpletuner
 from backends.simpletuner import render as simpletuner_render
 from tests.backends import test_kohya, test_simpletuner
-from tests.backends.test_real_parsers import ask
+from trainer_core import environments
 from trainer_core.backend import Backend
+from trainer_core.child import child_environment
 from trainer_core.plan.sections import TrainingPlan
 
 pytestmark = [pytest.mark.backend, pytest.mark.timeout(1200)]
+HERE = Path(__file__).parent
+SECONDS = 1000
 NAMES_AND_TYPES = {"unknown", "type", "choice", "dataset", "data"}
 """What a parser says of names and values. What it refuses of whole configurations is for the tests of rules."""
+QUESTIONS = {"right", "derived", "wrong", "captions", "captioned", "data", "contradiction"}
+"""The titles of configurations that are no plan's."""
+
+
+def ask(engine: str, jobs: dict[str, dict[str, str]], folder: Path) -> dict[str, list[dict[str, str]]]:
+    """What the installed engine says of each job by its title; skips, with the reason, where it is not installed.
+
+    `jobs` are those of `real_parser_<engine>.py`; `folder` is for the question, and where the engine runs.
+    """
+    installed = environments.installed(engine)
+    if installed is None:
+        pytest.skip(f"{engine} is not installed, so its own parser cannot be asked")
+    question = folder / "question.json"
+    sources = {"sources": str(installed.source)} if installed.source else {}
+    question.write_text(json.dumps({**sources, "jobs": list(jobs.values())}))
+    done = subprocess.run(
+        [str(installed.python), str(HERE / f"real_parser_{engine}.py"), str(question)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=SECONDS,
+        env=child_environment({"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(zip(jobs, json.loads(done.stdout.strip().splitlines()[-1]), strict=True))
+
+
+def kinds(found: list[dict[str, str]]) -> set[tuple[str, str]]:
+    return {(problem["kind"], problem["name"]) for problem in found}
 
 
 def plans(backend: Backend, module: Any) -> Iterator[tuple[str, TrainingPlan]]:
@@ -40,41 +76,140 @@ def plans(backend: Backend, module: Any) -> Iterator[tuple[str, TrainingPlan]]:
         yield scheduler, module.full_plan("sdxl", "lora", schedule__scheduler=scheduler)
 
 
-def wrong(answers: list[list[dict[str, str]]], titles: list[str]) -> dict[str, list[dict[str, str]]]:
+def wrong(answers: dict[str, list[dict[str, str]]]) -> dict[str, list[dict[str, str]]]:
     """What the parsers said against names and values, by the title of the plan."""
     said = {
         title: [each for each in found if each["kind"] in NAMES_AND_TYPES]
-        for title, found in zip(titles, answers, strict=True)
+        for title, found in answers.items()
+        if title not in QUESTIONS
     }
     return {title: found for title, found in said.items() if found}
 
 
-def test_sd_scripts_knows_everything_it_is_given(tmp_path: Path):
-    jobs, titles = [], []
+CONFIG = {
+    "model": {"pretrained_model_name_or_path": "/m.safetensors"},
+    "training": {"max_train_steps": 10, "sdpa": True},
+}
+DATASET = {"datasets": [{"resolution": 512, "subsets": [{"image_dir": "/pictures", "num_repeats": 1}]}]}
+
+
+def kohya_job(
+    folder: Path, name: str, config: dict[str, Any], dataset: dict[str, Any], script: str = "train_network.py"
+):
+    (folder / f"{name}.toml").write_text(tomli_w.dumps(config))
+    (folder / f"{name}_data.toml").write_text(tomli_w.dumps(dataset))
+    return {"script": script, "config": str(folder / f"{name}.toml"), "dataset": str(folder / f"{name}_data.toml")}
+
+
+def kohya_questions(folder: Path) -> dict[str, dict[str, str]]:
+    """Configurations by what is right or wrong with them."""
+    bad = {"training": {"lerning_rate": 1e-4, "max_train_steps": "10", "seed": True, "loss_type": "l3"}}
+    bad["training"] |= {"optimizer_args": "a=1", "sdpa": 1}
+    strange = {"datasets": [{"resolution": 512, "nonsense": 1, "subsets": [{"image_dir": "/pictures"}]}]}
+    metadata = {"datasets": [{"resolution": 512, "subsets": [{"metadata_file": "/meta.json", "image_dir": "/p"}]}]}
+    contradiction = {"training": {"adaptive_noise_scale": 0.1}}
+    return {
+        "right": kohya_job(folder, "right", CONFIG, DATASET),
+        "derived": kohya_job(folder, "derived", CONFIG, DATASET, "sdxl_train_network.py"),
+        "wrong": kohya_job(folder, "wrong", bad, strange),
+        # This one takes no captions from a file.
+        "captions": kohya_job(folder, "captions", CONFIG, metadata, "train_db.py"),
+        "captioned": kohya_job(folder, "captioned", CONFIG, metadata, "fine_tune.py"),
+        "contradiction": kohya_job(folder, "contradiction", contradiction, DATASET),
+    }
+
+
+def kohya_plans(folder: Path) -> dict[str, dict[str, str]]:
+    """What is rendered of each plan."""
+    jobs = {}
     for number, (title, plan) in enumerate(plans(kohya, test_kohya)):
+        assert title not in {*jobs, *QUESTIONS}
         files = kohya.render(plan, test_kohya.place()).files
         script = kohya.manifest.families[plan.model.family].cell(plan.model.method)["script"]
-        (config := tmp_path / f"{number}.toml").write_text(files[kohya_render.CONFIG])
-        (dataset := tmp_path / f"{number}_dataset.toml").write_text(files[kohya_render.DATASET])
-        jobs.append({"script": script, "config": str(config), "dataset": str(dataset)})
-        titles.append(title)
-    assert wrong(ask("kohya", jobs, tmp_path), titles) == {}
+        (config := folder / f"{number}.toml").write_text(files[kohya_render.CONFIG])
+        (dataset := folder / f"{number}_dataset.toml").write_text(files[kohya_render.DATASET])
+        jobs[title] = {"script": script, "config": str(config), "dataset": str(dataset)}
+    return jobs
 
 
-def test_simpletuner_knows_everything_it_is_given(tmp_path: Path):
-    jobs, titles = [], []
+@pytest.fixture(scope="module")
+def kohya_answers(tmp_path_factory) -> dict[str, list[dict[str, str]]]:
+    folder = tmp_path_factory.mktemp("kohya")
+    return ask("kohya", kohya_questions(folder) | kohya_plans(folder), folder)
+
+
+def test_sd_scripts_knows_everything_it_is_given(kohya_answers):
+    assert len(kohya_answers) > 50
+    assert wrong(kohya_answers) == {}
+
+
+def test_kohya_is_asked(kohya_answers):
+    said = kohya_answers
+    assert said["right"] == said["derived"] == said["captioned"] == []
+    assert kinds(said["wrong"]) >= {
+        ("unknown", "lerning_rate"),
+        ("type", "max_train_steps"),
+        ("type", "seed"),
+        ("type", "optimizer_args"),
+        ("type", "sdpa"),
+        ("choice", "loss_type"),
+        ("dataset", ""),
+    }
+    assert kinds(said["captions"]) == {("dataset", "")}
+    assert kinds(said["contradiction"]) == {("refused", "")}
+    assert "adaptive_noise_scale" in said["contradiction"][0]["message"]
+
+
+ENTRIES = [
+    {"id": "pictures", "type": "local", "dataset_type": "image", "instance_data_dir": "/pictures", "crop": False},
+    {"id": "captions", "type": "local", "dataset_type": "text_embeds", "default": True, "cache_dir": "/cache"},
+]
+
+
+def simpletuner_job(folder: Path, name: str, entries: Any = ENTRIES, **changed: Any):
+    config = {
+        "model_family": "sdxl",
+        "model_type": "lora",
+        "lora_type": "standard",
+        "pretrained_model_name_or_path": str(folder),
+        "data_backend_config": str(folder / f"{name}_data.json"),
+        "output_dir": str(folder / "output"),
+        "optimizer": "optimi-adamw",
+        "mixed_precision": "bf16",
+        "max_train_steps": 10,
+        "num_train_epochs": 0,
+        "report_to": "none",
+    }
+    (folder / f"{name}.json").write_text(json.dumps({**config, **changed}))
+    (folder / f"{name}_data.json").write_text(json.dumps(entries))
+    return {"config": str(folder / f"{name}.json"), "data": str(folder / f"{name}_data.json")}
+
+
+def simpletuner_questions(folder: Path) -> dict[str, dict[str, str]]:
+    """Configurations by what is right or wrong with them."""
+    strange = [{**ENTRIES[0], "crop_style": "sideways"}, ENTRIES[1]]
+    bad = {"nonsense": 1, "lora_rank": "four", "loss_type": "l3", "learning_rat": 0.1, "seed": 4.5}
+    return {
+        "right": simpletuner_job(folder, "right"),
+        "wrong": simpletuner_job(folder, "wrong", **bad),
+        "data": simpletuner_job(folder, "data", strange),
+        "contradiction": simpletuner_job(folder, "contradiction", num_train_epochs=3),
+    }
+
+
+def simpletuner_plans(folder: Path) -> dict[str, dict[str, str]]:
+    """What is rendered of each plan."""
+    jobs = {}
     for number, (title, plan) in enumerate(plans(simpletuner, test_simpletuner)):
+        assert title not in {*jobs, *QUESTIONS}
         files = simpletuner.render(plan, test_simpletuner.place()).files
-        folder = tmp_path / str(number)
-        folder.mkdir()
+        (own := folder / str(number)).mkdir()
         for path, text in files.items():
-            (folder / path.name).write_text(text)
+            (own / path.name).write_text(text)
         config = json.loads(files[simpletuner_render.CONFIG])
-        config = {key: _moved(value, folder) for key, value in config.items()}
-        (folder / "config.json").write_text(json.dumps(config))
-        jobs.append({"config": str(folder / "config.json"), "data": str(folder / simpletuner_render.DATA.name)})
-        titles.append(title)
-    assert wrong(ask("simpletuner", jobs, tmp_path), titles) == {}
+        (own / "config.json").write_text(json.dumps({key: _moved(value, own) for key, value in config.items()}))
+        jobs[title] = {"config": str(own / "config.json"), "data": str(own / simpletuner_render.DATA.name)}
+    return jobs
 
 
 def _moved(value: Any, folder: Path) -> Any:
@@ -82,3 +217,30 @@ def _moved(value: Any, folder: Path) -> Any:
     if isinstance(value, str) and (folder / Path(value).name).is_file():
         return str(folder / Path(value).name)
     return value
+
+
+@pytest.fixture(scope="module")
+def simpletuner_answers(tmp_path_factory) -> dict[str, list[dict[str, str]]]:
+    folder = tmp_path_factory.mktemp("simpletuner")
+    return ask("simpletuner", simpletuner_questions(folder) | simpletuner_plans(folder), folder)
+
+
+def test_simpletuner_knows_everything_it_is_given(simpletuner_answers):
+    assert len(simpletuner_answers) > 50
+    assert wrong(simpletuner_answers) == {}
+
+
+def test_simpletuner_is_asked(simpletuner_answers):
+    said = simpletuner_answers
+    assert said["right"] == []
+    assert kinds(said["wrong"]) == {
+        ("unknown", "nonsense"),
+        # The parser by itself would take it for learning_rate.
+        ("unknown", "learning_rat"),
+        ("type", "lora_rank"),
+        ("type", "loss_type"),
+        ("type", "seed"),
+    }
+    assert kinds(said["data"]) == {("data", "pictures")}
+    assert kinds(said["contradiction"]) == {("refused", "")}
+    assert "max_train_steps" in said["contradiction"][0]["message"]
