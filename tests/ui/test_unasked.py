@@ -8,7 +8,7 @@ from ipywidgets.widgets import widget as ipywidgets_widget
 from tests.ui.page import button, click, enter, markup, on_page, prepare, wait_for
 from trainer_core import hardware
 from trainer_core.problems import Fix, Problem
-from trainer_core.runs.run import FINAL_STATES
+from trainer_core.runs.run import FINAL_STATES, Run
 from trainer_core.workbench import Workbench
 from trainer_ui.panels.problems import READY_ROWS, ProblemList
 from trainer_ui.session import Session
@@ -56,6 +56,11 @@ def test_the_end_of_a_run_makes_no_widget(open_app, home):
     wait_for(lambda: "finished" in markup(app.history.widget))
     wait_for(lambda: "exists already" in markup(app.launch.widget))
     assert there() == before
+    read = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "summary", property(lambda _: read.append(1)))
+        app.session.show()
+    assert read == [], "nor are its events read again with each change"
     click(button(app.history.widget, "Hide"))
     assert app.session.run is None
 

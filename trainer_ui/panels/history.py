@@ -74,6 +74,7 @@ class PastRow:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.run: Run | None = None
+        self._told: object = None
         self.name, self.state, self.steps = Words(), Words(), Words("", "muted", "small")
         self.button = Button()
         self.button.on_click(session.handler(lambda _: session.watch(self.run)))
@@ -81,7 +82,10 @@ class PastRow:
         self.widget.add_class("easel-past")
 
     def show(self, run: Run, is_shown: bool) -> None:
-        """Shows how a run stands."""
+        """Shows how a run stands; its events are read only where that changed, as a long run has many."""
+        if self._told == (run.state, is_shown):
+            return
+        self._told = run.state, is_shown
         self.run = None if is_shown else run
         summary = run.summary
         state, tone = STATES.get(run.state.name, (run.state.name.lower(), ""))
