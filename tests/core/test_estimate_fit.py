@@ -340,7 +340,7 @@ def test_captions_are_encoded_on_the_computer_or_in_8_bits_where_the_engine_can(
     assert "native" not in fix.assignments
     fix = fixed("sd3", 11.5, SIMPLETUNER, variant="3.5-medium", **CAPTIONS)[3]
     assert fix.changes == {
-        "native": {"simpletuner": {"text_encoder_3_precision": "int8-quanto", "quantize_via": "cpu"}}
+        "native": {"simpletuner": {"text_encoder_3_precision": "fp8-sdnq", "quantize_via": "cpu"}}
     }
 
 
