@@ -72,7 +72,11 @@ def write(name: str, folder: Path, recorded: Mapping[str, Any] | None = None) ->
             (root / component).mkdir()
             file = "scheduler_config.json" if component == "scheduler" else "config.json"
             (root / component / file).write_text(json.dumps(config))
-    for component in {key.partition("/")[0] for key in recorded["tensors"]}:
+    own = {key.partition("/")[0] for key in recorded["tensors"]}
+    # Of a component that was recorded without its weights, something stands for them: without any the folder is not complete.
+    for component in recorded["configs"].keys() - own - {"", "scheduler"}:
+        write_file(root / component / "diffusion_pytorch_model.safetensors", {"unrecorded": ("F16", (1,))})
+    for component in own:
         stem = "model" if component.startswith("text_encoder") else "diffusion_pytorch_model"
         own = {
             key.partition("/")[2]: value

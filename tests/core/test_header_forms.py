@@ -304,6 +304,18 @@ class TestComponentsOfAPipeline:
         shards(self.pipeline(tmp_path), names, "model.safetensors.index.fp16.json")
         assert set(header.read(tmp_path).tensors) == {"unet/a", "unet/b"}
 
+    @pytest.mark.parametrize("component", ["vae", "text_encoder_2", "unet"])
+    def test_a_folder_whose_download_was_broken_off_is_not_complete(self, tmp_path: Path, component: str) -> None:
+        root = recorded_headers.write("folder-sdxl", tmp_path)
+        (root / component).mkdir(exist_ok=True)
+        for weights in (root / component).glob("*.safetensors"):
+            weights.unlink()
+        index = json.loads((root / "model_index.json").read_text())
+        (root / "model_index.json").write_text(json.dumps({**index, component: ["diffusers", "X"]}))
+        (root / component / "config.json").write_text('{"_class_name": "X"}')
+        with pytest.raises(HeaderError, match=f"not complete: there are no weights in {component}"):
+            header.read(root)
+
     @staticmethod
     def pipeline(root: Path) -> Path:
         (root / "model_index.json").write_text(json.dumps({"_class_name": "X", "unet": ["diffusers", "Y"]}))

@@ -19,6 +19,8 @@ WEIGHTS = (
     "pytorch_model.bin",
 )
 CONFIGS = ("config.json", "scheduler_config.json")
+NEEDED = ("unet", "transformer", "prior", "vae", "text_encoder")
+"""How the components are called that no pipeline works without, where it has them."""
 
 
 def read(folder: Path) -> Header:
@@ -37,6 +39,10 @@ def read(folder: Path) -> Header:
         configs[name] = _config(folder / name)
         if part := _weights(folder / name):
             parts[name] = part
+    # A download that was broken off leaves the small files, which come first.
+    if hollow := [name for name in configs if name.startswith(NEEDED) and configs[name] and name not in parts]:
+        message = f"{shown(folder)} is not complete: there are no weights in {' and '.join(hollow)}."
+        raise HeaderError(message, "Download it again, with its safetensors files.")
     if not parts:
         message = f"The folder {shown(folder)} holds no weights that are read."
         raise HeaderError(message, "Download the model again, with its safetensors files.")
