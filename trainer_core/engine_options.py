@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,9 +138,19 @@ def _problem(
         yield Problem(path, "error", f"{name} is of no use here: {decision.reason}")
     elif complaint := options.complaint(name, value):
         yield Problem(path, "error", complaint)
+    elif outside := _outside(rules.get("bounds", {}).get(name), value):
+        yield Problem(path, "error", f"{name} {outside}")
     elif name in rules.get("weights", ()) and not _all_safetensors(value):
         message = f"{name} must be a .safetensors file: the older formats can hold programs, which loading would start."
         yield Problem(path, "error", message)
+
+
+def _outside(bounds: Sequence[float] | None, value: Any) -> str:
+    """What is wrong with a number or a list of them by its bounds, as the rest of a sentence; "" when nothing is."""
+    values = value if isinstance(value, list | tuple) else [value]
+    if bounds is None or all(bounds[0] <= each <= bounds[1] for each in values):
+        return ""
+    return f"must be from {bounds[0]:g} to {bounds[1]:g}, not {value!r:.40}."
 
 
 def _all_safetensors(value: Any) -> bool:

@@ -4,6 +4,7 @@ owned      follow from a setting of the plan, or are fixed by Easel
 [native]   topic = options that may be set natively
 [refused]  option, or a pattern of names = the reason
 [[ignored]] options, programs (patterns of names), reason: taken by the parsers of these programs, and of no use there
+[bounds]   option = the least and the most that make sense
 weights    those of them that name files of weights
 [dataset] and [launch] are tables of the same shape, for the description of the dataset and for the launcher; `records`
 are the names of their records.

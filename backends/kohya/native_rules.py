@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -29,8 +30,10 @@ def check(
         yield Problem(f"{PATH}.{name}", "error", f"{name} follows from the model and cannot be another.")
     yield from _parts(native, machine, manifest)
     yield from _arguments(plan, native.get("network_args", ()), cell, manifest)
+    yield from _curve(plan, native.get("lr_scheduler_args", ()), manifest)
     yield from _prediction(plan, native)
     yield from _together(plan, native)
+    yield from _alone(plan, native, cell, manifest)
     yield from _values(plan, native)
     if native.get("adaptive_noise_scale") and not plan.schedule.noise_offset:
         # Source: library/train_util.py, verify_training_args.
@@ -146,6 +149,49 @@ def _together(plan: TrainingPlan, native: Mapping[str, Any]) -> Iterator[Problem
             yield Problem(f"{PATH}.{name}", "error", f"{name} cannot be set here: {why}")
 
 
+def _alone(
+    plan: TrainingPlan, native: Mapping[str, Any], cell: Mapping[str, Any], manifest: BackendManifest
+) -> Iterator[Problem]:
+    """Native settings without the one beside which alone they are read."""
+    own = plan.native.get(PATH.partition(".")[2], {})
+    for name, (other, *choices) in manifest.tables["options"]["needs"].items():
+        if not native.get(name):
+            continue
+        section, _, setting = other.rpartition(".")
+        given = (
+            getattr(getattr(plan, section), setting) if section else own.get(other, cell.get("fixed", {}).get(other))
+        )
+        if not given or (choices and given not in choices[0]):
+            wanted = f"{other} as {' or '.join(choices[0])}" if choices else other
+            yield Problem(f"{PATH}.{name}", "error", f"{name} is not read without {wanted}.")
+
+
+def _curve(plan: TrainingPlan, entries: Any, manifest: BackendManifest) -> Iterator[Problem]:
+    """Arguments of the schedule: `key=value` in Python's notation, with a key that its function takes."""
+    path, name = f"{PATH}.lr_scheduler_args", plan.schedule.scheduler
+    known = manifest.tables["scheduler_arguments"].get(name, ())
+    if entries and catalog.optimizers()[plan.optimizer.name].schedule_free:
+        yield Problem(path, "error", "A schedule-free optimizer takes no schedule, so this is not read.")
+        return
+    for entry in entries:
+        key, separator, value = (part.strip() for part in entry.partition("="))
+        if key not in known:
+            takes = f"takes only {', '.join(known)}" if known else "takes none"
+            yield Problem(
+                path, "error", f"The schedule {name} does not take {key!r:.60}: beside its settings it {takes}."
+            )
+        elif not separator or not _is_literal(value):
+            yield Problem(path, "error", f"{entry!r:.80} is not of the form key=value, with texts in quotes.")
+
+
+def _is_literal(text: str) -> bool:
+    try:
+        ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return "=" not in text  # the engine cuts at each
+
+
 def _values(plan: TrainingPlan, native: Mapping[str, Any]) -> Iterator[Problem]:
     """Values of the right type that the engine would stop at, or not read."""
     sampling = native.get("timestep_sampling")
@@ -153,6 +199,9 @@ def _values(plan: TrainingPlan, native: Mapping[str, Any]) -> Iterator[Problem]:
         # Source: library/flux_train_utils.py, get_noisy_model_input_and_timesteps.
         message = f"With timestep_sampling {sampling} the flow shift is not read: set schedule.flow_shift to 0, or shift here."
         yield Problem(f"{PATH}.timestep_sampling", "error", message)
+    if native.get("min_timestep", 0) > native.get("max_timestep", 1000):
+        # Source: library/train_util.py, get_timesteps: every step would then be at max_timestep.
+        yield Problem(f"{PATH}.min_timestep", "error", "min_timestep must not be more than max_timestep.")
     if native.get("attn_mode") == "sageattn":
         # Source: library/attention.py: it computes no gradients.
         yield Problem(f"{PATH}.attn_mode", "error", "SageAttention is for drawing pictures and cannot train.")

@@ -108,6 +108,21 @@ FIRES = {
         {"schedule.noise_offset": 0.05},
         facts=ENDS_AT_ZERO,
     ),
+    "native weights that are gone": Fires(
+        choices.native_files_are_there,
+        "native.kohya.network_weights",
+        "error",
+        {"native": {"kohya": {"network_weights": "/nowhere/x.safetensors"}}},
+        mends=False,
+    ),
+    "native weights somewhere": Fires(
+        choices.native_files_are_there,
+        "native.kohya.base_weights",
+        "error",
+        {"native": {"kohya": {"base_weights": ["x.safetensors"]}}},
+        mends=False,
+    ),
+    "a first sample of none": Fires(course.schedule_fits, "sampling.at_start", "info", {"sampling.at_start": True}),
     "a part of another kind": Fires(
         model.parts_are_what_they_should_be,
         "model.vae",

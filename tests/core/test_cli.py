@@ -158,23 +158,23 @@ def test_presets_are_listed_and_lie_over_a_profile(easel, job, tmp_path):
 
 
 def test_native_tables_in_tables_come_from_a_plan_file_and_from_set(easel, job, tmp_path):
-    text = "[native.kohya]\nmax_data_loader_n_workers = 1\n[native.kohya.launch]\nnum_processes = 1\nmulti_gpu = true\n"
+    text = "[native.kohya]\nmax_data_loader_n_workers = 1\n[native.kohya.launch]\nnum_cpu_threads_per_process = 1\ndebug = true\n"
     (tmp_path / "plan.toml").write_text(text)
     name = "native.kohya.launch"
     options = [
         *job,
         "--set",
-        f"{name}.num_processes=2",
+        f"{name}.num_cpu_threads_per_process=2",
         "--set",
         f"{name}.main_process_port=29501",
         "--engine",
         "kohya",
     ]
     data = json.loads(easel("plan", tmp_path / "plan.toml", *options, "--json").stdout)
-    launch = {"num_processes": 2, "multi_gpu": True, "main_process_port": 29501}
+    launch = {"num_cpu_threads_per_process": 2, "debug": True, "main_process_port": 29501}
     assert data["values"]["native"]["value"] == {"kohya": {"max_data_loader_n_workers": 1, "launch": launch}}
     command = data["command"]
-    assert "--num_processes=2" in command
+    assert "--num_cpu_threads_per_process=2" in command
     easel("plan", *job, "--set", "native.kohya..x=1", check=2)
     easel("plan", *job, "--set", "native.kohya=1", check=2)
 

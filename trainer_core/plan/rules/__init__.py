@@ -34,6 +34,7 @@ RULES: tuple[Rule, ...] = (
     choices.engine_has_what_is_chosen,
     choices.settings_are_read,
     choices.native_tables_are_read,
+    choices.native_files_are_there,
     choices.optimizer_works_here,
     memory.precision_suits_card,
     memory.blocks_can_be_swapped,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Container, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from trainer_core import catalog, registry
+from trainer_core import catalog, places, registry
 from trainer_core.plan import fields
 from trainer_core.plan.rules.case import Case
 from trainer_core.plan.sections import NetworkSettings, Section
 from trainer_core.problems import Fix, Problem
+from trainer_core.text import printable
 
 
 def engine_has_what_is_chosen(case: Case) -> Iterator[Problem]:
@@ -63,6 +65,25 @@ def native_tables_are_read(case: Case) -> Iterator[Problem]:
         elif name != case.backend.manifest.id and case.plan.native[name]:
             message = f"These settings are for {name}; this training is done by {case.backend.manifest.title}."
             yield Problem(f"native.{name}", "info", message)
+
+
+def native_files_are_there(case: Case) -> Iterator[Problem]:
+    """The files of weights that native settings name exist; an engine does not stand where the user stood."""
+    if case.backend is None or case.claim is None:
+        return
+    engine = case.backend.manifest.id
+    given, options = case.plan.native.get(engine, {}), case.backend.manifest.tables.get("options", {})
+    for name in options.get("weights", ()):
+        value = given.get(name, ())
+        for file in [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else ():
+            path = Path(str(file))
+            if not path.is_absolute():
+                message = f"{printable(str(file))!r:.100} must be a whole path, from / on."
+            elif not places.is_there(path):
+                message = f"{printable(str(file))!r:.100} does not exist."
+            else:
+                continue
+            yield Problem(f"native.{engine}.{name}", "error", message)
 
 
 def optimizer_works_here(case: Case) -> Iterator[Problem]:

@@ -23,6 +23,9 @@ def schedule_fits(case: Case) -> Iterator[Problem]:
     if plan.sampling.every_steps > schedule.steps:
         fix = Fix("Sample at the end", {"sampling.every_steps": schedule.steps})
         yield Problem("sampling.every_steps", "warning", "No sample will be made: the training is shorter.", fix)
+    if plan.sampling.at_start and not plan.sampling.every_steps:
+        fix = Fix("Leave it out", {"sampling.at_start": False})
+        yield Problem("sampling.at_start", "info", "No samples are made, so none is made before training either.", fix)
     if plan.output.save_every_steps > schedule.steps:
         fix = Fix("Keep only the last", {"output.save_every_steps": 0})
         yield Problem(

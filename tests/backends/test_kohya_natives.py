@@ -1,10 +1,13 @@
-"""Native arguments of networks are held against the form in which their module reads them."""
+"""Native settings of kohya are held against what its programs make of them: their form, their bounds, what they need."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from backends.kohya import backend, network_arguments
+from tests.backends import engine_plans
 
 ROWS = backend.manifest.tables["network_arguments"]
 
@@ -54,6 +57,55 @@ def test_what_a_module_stops_at_or_takes_for_something_else_is_said(module: str,
     said = network_arguments.complaint(key, value, ROWS[module][key], family, "loha")
     assert said is not None
     assert key in said
+
+
+@pytest.mark.parametrize(
+    ("native", "values", "said"),
+    [
+        ({"max_data_loader_n_workers": -3}, {}, "from 0 to 256"),
+        ({"ip_noise_gamma": -1.0}, {}, "from 0 to 1"),
+        ({"loss_type": "huber", "huber_c": 0.0}, {}, "from 1e-06"),
+        ({"min_timestep": 900, "max_timestep": 100}, {}, "not be more than"),
+        ({"dynamo_backend": "inductor"}, {}, "without torch_compile"),
+        ({"huber_scale": 2.0}, {}, "without loss_type as huber or smooth_l1"),
+        ({"noise_offset_random_strength": True}, {}, "without schedule.noise_offset"),
+        ({"zero_stage": 3}, {}, "without deepspeed"),
+        ({"ddp_static_graph": True}, {}, "without launch"),
+        ({"prior_loss_weight": 0.5}, {}, "regularisation"),
+        ({"lr_scheduler_args": ["lr_end=1e-8"]}, {}, "beside its settings it takes only num_cycles"),
+        (
+            {"lr_scheduler_args": ["decay_type=linear"]},
+            {"schedule__scheduler": "warmup_stable_decay"},
+            "texts in quotes",
+        ),
+    ],
+)
+def test_native_settings_that_make_no_sense_are_said(native: dict[str, Any], values: dict[str, Any], said: str):
+    plan = engine_plans.plan("sd15", native={"kohya": native}, **{"schedule__decay_steps": 100, **values})
+    found = backend.problems(plan, engine_plans.machine(engine_plans.CARD))
+    assert said in " ".join(problem.message for problem in found if problem.path.startswith("native.kohya"))
+
+
+@pytest.mark.parametrize(
+    ("native", "values"),
+    [
+        ({"torch_compile": True, "dynamo_backend": "inductor"}, {}),
+        ({"loss_type": "smooth_l1", "huber_c": 0.2}, {}),
+        ({"noise_offset_random_strength": True}, {"schedule__noise_offset": 0.05}),
+        ({"lr_scheduler_args": ["decay_type='linear'"]}, {"schedule__scheduler": "warmup_stable_decay"}),
+        ({"min_timestep": 200}, {}),
+    ],
+)
+def test_native_settings_that_belong_together_are_taken(native: dict[str, Any], values: dict[str, Any]):
+    plan = engine_plans.plan("sd15", native={"kohya": native}, **{"schedule__decay_steps": 100, **values})
+    found = backend.problems(plan, engine_plans.machine(engine_plans.CARD))
+    assert not [problem for problem in found if problem.path.startswith("native.kohya")]
+
+
+def test_what_is_bounded_or_needs_another_may_be_set_natively():
+    table = backend.manifest.tables["options"]
+    native = {name for names in table["native"].values() for name in names}
+    assert set(table["bounds"]) | set(table["needs"]) <= native
 
 
 def test_every_form_is_known():
