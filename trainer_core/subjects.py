@@ -51,7 +51,7 @@ def kept_in(subject: str) -> Path:
 def remember(subject: str, values: Mapping[str, Any]) -> Path:
     """Keeps these values for a subject, in place of those kept before, and returns the file.
 
-    What belongs to a single job (paths, names, native settings) and what is no valid setting is left out. Two writers
+    What belongs to a single job (paths, names, native settings), what is no valid setting and what holds a token is left out. Two writers
     at once leave the whole file of one of them.
 
     Raises:
@@ -61,7 +61,11 @@ def remember(subject: str, values: Mapping[str, Any]) -> Path:
 
     if not _same(subject):
         raise SubjectError("There is nothing to remember values for.", "Give a trigger word, or choose a dataset.")
-    kept = {path: value for path, value in values.items() if _belongs(path) and not fields.check(path, value)[1]}
+    kept = {
+        path: value
+        for path, value in values.items()
+        if _belongs(path) and not fields.check(path, value)[1] and not _is_secret(value)
+    }
     settings = fields.nest({path: value for path, value in kept.items() if value is not None})
     empty = sorted(path for path, value in kept.items() if value is None)
     shown = _same(subject).encode("utf-8", "replace").decode()
@@ -125,12 +129,18 @@ def _belongs(path: str) -> bool:
     return path in fields.all_fields() and path not in JOB_FIELDS
 
 
+def _is_secret(value: Any) -> bool:
+    from trainer_core.profiles.reading import holds_token
+
+    return isinstance(value, str) and holds_token(value)
+
+
 def _value(path: Path, key: str, value: Any) -> Any:
     if not _belongs(key):
         raise _refused(path, f"{printable(key, 60)!r} is no setting that is kept for a subject")
     checked, sentence = fields.check(key, value)
     if sentence:
-        raise _refused(path, f"{key}: {sentence}")
+        raise _refused(path, f"{key}: {sentence.rstrip('.')}")
     return checked
 
 

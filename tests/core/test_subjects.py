@@ -54,6 +54,7 @@ def test_only_settings_are_kept():
         "native": {"kohya": {"huggingface_token": "hf_secret"}},
         "hf_token": "hf_secret",
         "schedule.steps": -4,
+        "sampling.prompt": f"hf_secret{'a' * 30} on a beach",
         "network.rank": 32,
     }
     path = subjects.remember("mika", private)

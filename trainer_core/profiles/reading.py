@@ -154,7 +154,7 @@ def _check_values(name: str, data: dict[str, Any]) -> None:
 
 
 def _check_key(name: str, above: str, part: str) -> None:
-    if _TOKEN.search(part):
+    if holds_token(part):
         raise refused(name, above, "it has a key that looks like a token. Take it out.")
     if len(part) > LONGEST_KEY or not _KEY.fullmatch(part):
         shown = printable(part, 60)
@@ -180,9 +180,14 @@ def bad_text(text: str) -> str:
         return f"the text is longer than {LONGEST_TEXT} characters."
     if hidden := next(filter(_is_hidden, text), ""):
         return f"it holds the hidden character U+{ord(hidden):04X}, which can steer a terminal or the reading order."
-    if _TOKEN.search(text):
+    if holds_token(text):
         return "it holds what looks like a token. Take it out, and make a new one if it was shared."
     return ""
+
+
+def holds_token(text: str) -> bool:
+    """Whether something in a text looks like a token."""
+    return _TOKEN.search(text) is not None
 
 
 def _is_hidden(char: str) -> bool:
