@@ -69,20 +69,23 @@ class LoraTrainer:
 
     def _layout(self) -> VBox:
         self.subtitle = Words("", "muted")
-        self.theme = Dropdown(description="Theme", options=[(name.capitalize(), name) for name in theme.names()])
-        self.theme.add_class("easel-theme-choice")
+        self.theme = Dropdown(
+            description="Theme",
+            options=[(name.capitalize(), name) for name in theme.names()],
+            classes=("easel-theme-choice",),
+        )
         self.theme.observe(self.session.handler(lambda name: theme.put_on(self.root, name)), "value")
-        head = Box([VBox([Words("LoRA Trainer", "title"), self.subtitle]), self.theme])
-        head.add_class("easel-head")
+        head = Box([VBox([Words("LoRA Trainer", "title"), self.subtitle]), self.theme], classes=("easel-head",))
         areas = {
             "form": (self.model, self.dataset, self.profile, self.settings),
             "launch": (self.launch,),
             "watch": (self.run, self.history),
         }
-        self.columns = Box([_area(name, [panel.widget for panel in panels]) for name, panels in areas.items()])
-        self.columns.add_class("easel-columns")
-        root = VBox([theme.style(), self.pulse, head, self.columns])
-        root.add_class("easel")
+        self.columns = Box(
+            [_area(name, [panel.widget for panel in panels]) for name, panels in areas.items()],
+            classes=("easel-columns",),
+        )
+        root = VBox([theme.style(), self.pulse, head, self.columns], classes=("easel",))
         theme.put_on(root, "auto")
         return root
 
@@ -127,6 +130,4 @@ class LoraTrainer:
 
 
 def _area(name: str, children: Sequence[Widget]) -> VBox:
-    area = VBox(children)
-    area.add_class(f"easel-{name}")
-    return area
+    return VBox(children, classes=(f"easel-{name}",))

@@ -26,9 +26,7 @@ def style() -> HTML:
     It lies in every app: Colab shows each cell's output in a page of its own.
     """
     sheets = [(folder() / f"{name}.css").read_text(encoding="utf-8") for name in (*names(), "base")]
-    carrier = HTML("<style>" + "\n".join(sheets) + "</style>")
-    carrier.add_class("easel-style")
-    return carrier
+    return HTML("<style>" + "\n".join(sheets) + "</style>", classes=("easel-style",))
 
 
 def put_on(root: object, chosen: str) -> None:

@@ -26,14 +26,14 @@ class BesidePanel:
     def __init__(self, session: Session, shelf: Shelf) -> None:
         self.session, self.shelf = session, shelf
         self.controls: dict[str, SettingControl] = {}
-        self.settings = Box()
-        self.settings.add_class("easel-settings")
+        self.settings = Box(classes=("easel-settings",))
         self.unsure, self.missing = Words("", "muted", "small", "lines"), Words("", "warn", "small", "lines")
         self.get = Button(description="Fetch what is missing")
         self.get.on_click(session.handler(lambda _: self._get()))
         self.fetch = Fetch(session, self._arrived, _kind)
-        self.widget = VBox([self.settings, self.unsure, self.missing, self.get, self.fetch.widget])
-        self.widget.add_class("easel-beside")
+        self.widget = VBox(
+            [self.settings, self.unsure, self.missing, self.get, self.fetch.widget], classes=("easel-beside",)
+        )
 
     def show(self) -> None:
         """Shows the files that this model needs with this engine."""

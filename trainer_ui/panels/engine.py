@@ -25,8 +25,7 @@ class EnginePanel:
         self.choice.observe(session.handler(self.choose), "value")
         self.says = Words()
         self.others = Words("", "muted", "small", "lines")
-        self.widget = VBox([self.choice, self.says, self.others])
-        self.widget.add_class("easel-engine")
+        self.widget = VBox([self.choice, self.says, self.others], classes=("easel-engine",))
 
     def choose(self, name: str) -> None:
         """Takes an engine, or leaves the choice to Easel; a dataset is read by the engine's rules, so it is read again."""

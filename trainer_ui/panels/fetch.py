@@ -45,8 +45,7 @@ class Fetch:
         self._refused = ""
         self._was_looking = False
         self.says = Words("", role="status")
-        self.bar = FloatProgress(min=0.0, max=1.0)
-        self.bar.add_class("easel-progress")
+        self.bar = FloatProgress(min=0.0, max=1.0, classes=("easel-progress",))
         self.numbers = Words("", "muted", "small")
         self.get, self.stop = Button(description="Download"), Button(description="Stop")
         self.token, self.use = Password(description="Token"), Button(description="Use this token")
@@ -54,12 +53,9 @@ class Fetch:
         self.get.on_click(session.handler(lambda _: self._go_on()))
         self.stop.on_click(session.handler(lambda _: self.cancel()))
         self.use.on_click(session.handler(lambda _: self._take_token()))
-        self.ask = Box([self.token, self.use])
-        self.ask.add_class("easel-pair")
-        buttons = Box([self.get, self.stop])
-        buttons.add_class("easel-row")
-        self.widget = VBox([self.says, self.bar, self.numbers, self.ask, buttons])
-        self.widget.add_class("easel-fetch")
+        self.ask = Box([self.token, self.use], classes=("easel-pair",))
+        buttons = Box([self.get, self.stop], classes=("easel-row",))
+        self.widget = VBox([self.says, self.bar, self.numbers, self.ask, buttons], classes=("easel-fetch",))
         self.show()
 
     @property

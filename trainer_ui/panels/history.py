@@ -35,8 +35,7 @@ class HistoryPanel:
         self.session = session
         self.limit = PAGE
         self.none = Words("No run yet.", "muted")
-        self.rows = VBox()
-        self.rows.add_class("easel-history")
+        self.rows = VBox(classes=("easel-history",))
         self.more = Button(description="Show more")
         self.more.on_click(session.handler(lambda _: self._show_more()))
         self._opened = False
@@ -78,8 +77,7 @@ class PastRow:
         self.name, self.state, self.steps = Words(), Words(), Words("", "muted", "small")
         self.button = Button()
         self.button.on_click(session.handler(lambda _: session.watch(self.run)))
-        self.widget = Box([self.name, self.state, self.steps, self.button])
-        self.widget.add_class("easel-past")
+        self.widget = Box([self.name, self.state, self.steps, self.button], classes=("easel-past",))
 
     def show(self, run: Run, is_shown: bool) -> None:
         """Shows how a run stands; its events are read only where that changed, as a long run has many."""

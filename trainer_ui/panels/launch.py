@@ -24,15 +24,13 @@ class LaunchPanel:
         self.session = session
         self.engine = EnginePanel(session)
         self.problems = ProblemList(session)
-        self.start = Button(description="Start training", button_style="primary")
-        self.start.add_class("easel-big")
+        self.start = Button(description="Start training", button_style="primary", classes=("easel-big",))
         self.start.on_click(session.handler(lambda _: session.start()))
         self.summary = Words("", "muted", "grow")
         self.message = Words("", role="status")
         self.fit, self.basis = Words("", "small"), Words("", "muted", "small", "lines")
         self.why = fold(session, "What this estimate stands on", lambda: [self.basis])
-        row = Box([self.start, self.summary])
-        row.add_class("easel-row")
+        row = Box([self.start, self.summary], classes=("easel-row",))
         self.widget = card("Train", self.engine.widget, self.problems.widget, row, self.message, self.fit, self.why)
 
     def show(self) -> None:

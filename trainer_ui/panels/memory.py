@@ -27,8 +27,7 @@ class MemoryChoice:
         self.choice.observe(session.handler(session.bench.use_preset), "value")
         self.explanation = Words("", "muted", "small")
         self.sources = Words("", "muted", "small", "lines")
-        self.widget = VBox([self.choice, self.explanation, self.sources])
-        self.widget.add_class("easel-memory")
+        self.widget = VBox([self.choice, self.explanation, self.sources], classes=("easel-memory",))
 
     def show(self) -> None:
         """Offers the presets of the family and shows the chosen one."""

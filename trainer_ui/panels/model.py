@@ -48,8 +48,7 @@ class ModelPanel:
         self.again.on_click(session.handler(lambda _: self.shelf.look()))
         self.known.observe(session.handler(self.choose), "value")
         self.path.observe(session.handler(self.enter), "value")
-        pair = Box([self.known, self.again])
-        pair.add_class("easel-pair")
+        pair = Box([self.known, self.again], classes=("easel-pair",))
         self.widget = card(
             "Model", pair, self.seen, self.path, self.fetch.widget, self.says, self.guess, self.beside.widget, self.fold
         )

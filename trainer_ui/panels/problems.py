@@ -31,8 +31,7 @@ class ProblemList:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.rows = [ProblemRow(session) for _ in range(READY_ROWS)]
-        self.widget = VBox([row.widget for row in self.rows])
-        self.widget.add_class("easel-problems")
+        self.widget = VBox([row.widget for row in self.rows], classes=("easel-problems",))
 
     def show(self) -> None:
         """Shows the problems as they stand."""
@@ -83,8 +82,7 @@ class ProblemRow:
         self.problem: Problem | None = None
         self.is_shown = False
         self.text = Labelled("", "")
-        self.button = Button()
-        self.button.add_class("easel-fix")
+        self.button = Button(classes=("easel-fix",))
         self.button.on_click(session.handler(self._mend))
         self.widget = Box([self.text, self.button], layout=Layout(), classes=("easel-problem",))
 

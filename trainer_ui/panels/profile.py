@@ -40,8 +40,7 @@ class ProfilePanel:
         hint(self.adjust, "Takes back your own values where the policy decides, and says which.")
         self.adjust.on_click(session.handler(self._adjust))
         self.undo.on_click(session.handler(lambda _: session.bench.undo_adjust()))
-        self.buttons = Box([self.adjust, self.undo])
-        self.buttons.add_class("easel-row")
+        self.buttons = Box([self.adjust, self.undo], classes=("easel-row",))
         self.widget = card("Profile", self.choice, self.explanation, self.fold, self.policy, self.told, self.buttons)
 
     def _adjust(self, _: Button) -> None:

@@ -26,20 +26,16 @@ class RunPanel:
         self.asking = False
         self.monitor = Monitor(feed.tell_all, self.sample)
         self.name = Words("", "heading", "grow")
-        self.stop = Button(description="Stop")
-        self.stop.add_class("easel-stop")
+        self.stop = Button(description="Stop", classes=("easel-stop",))
         self.stop.on_click(session.handler(lambda _: self._ask(True)))
-        self.sure = Button(description="Stop it now")
-        self.sure.add_class("easel-stop")
+        self.sure = Button(description="Stop it now", classes=("easel-stop",))
         self.sure.on_click(session.handler(lambda _: self._stop()))
         self.keep = Button(description="Let it run")
         self.keep.on_click(session.handler(lambda _: self._ask(False)))
         self.question = Words("", "grow", "question")
-        head, self.ask = Box([self.name, self.stop]), Box([self.question, self.sure, self.keep])
-        for row in (head, self.ask):
-            row.add_class("easel-row")
-        self.widget = VBox([head, self.ask, self.monitor])
-        self.widget.add_class("easel-card")
+        head = Box([self.name, self.stop], classes=("easel-row",))
+        self.ask = Box([self.question, self.sure, self.keep], classes=("easel-row",))
+        self.widget = VBox([head, self.ask, self.monitor], classes=("easel-card",))
 
     def _ask(self, asking: bool) -> None:
         self.asking = asking
