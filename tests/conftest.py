@@ -1,5 +1,6 @@
-"""What holds for all tests: how hypothesis tries things."""
+"""What holds for all tests: how hypothesis tries things, and which tests never run beside each other."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A slow or busy machine is no fault: nothing that hypothesis tries is held against a clock.
@@ -7,3 +8,20 @@ settings.register_profile("easel", deadline=None, suppress_health_check=[HealthC
 # A run that decides over a change tries the same examples each time; anybody else's goes on searching.
 settings.register_profile("same", settings.get_profile("easel"), derandomize=True, database=None)
 settings.load_profile("easel")
+
+
+ALONE = ("tests/backends/", "tests/browser/")
+"""Folders whose tests never run beside each other: a training engine takes gigabytes of memory, a JupyterLab is shared."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With several workers (`-n`), each takes a file at a time, or all of a folder that is to stay together."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            folder = next((folder for folder in ALONE if nodeid.startswith(folder)), "")
+            return folder or nodeid.partition("::")[0]
+
+    return ByFile(config, log)
