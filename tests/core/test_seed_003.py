@@ -38,7 +38,7 @@ def test_seed_003_sets_these_values_at_each_edge(images, name, steps, rate, repe
 def test_seed_003_says_all_of_it_in_one_message():
     assert prefilled("flux-guide", 25, schedule__batch_size=2).message == (
         "Preset B (16-30 pictures) for 25 pictures: 2000 optimizer steps, learning rate 0.00025 (cosine), "
-        "rank/alpha 16/8, repeats 2, warm-up 400 steps, about 80 epochs."
+        "rank/alpha 16/8, repeats 2, warm-up 400 steps, about 80 epochs. Why: the usual size for an identity."
     )
 
 
