@@ -330,7 +330,7 @@ def test_nothing_known_is_unknown_with_a_reason_for_each_family() -> None:
     assert set(found.rejected) == set(load_families())
 
 
-FACTS = "title = ''\nnative_resolution_px = 1\nprediction = ''\ntext_encoders = []\nsources = []\n"
+FACTS = "title = ''\nprediction = ''\nsources = []\n"
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_a_family_is_added_by_adding_a_file(tmp_path: Path) -> None:
     for path in Path(families.__file__).parent.glob("*.toml"):
         (tmp_path / path.name).write_text(path.read_text())
     (tmp_path / "toy.toml").write_text(
-        "id = 'toy'\ntitle = 'Toy'\nnative_resolution_px = 64\nprediction = 'flow'\ntext_encoders = []\nsources = []\n"
+        "id = 'toy'\ntitle = 'Toy'\nprediction = 'flow'\nsources = []\n"
         "[[signatures]]\nlayout = 'original'\nshapes.'toy.weight' = [4, '*']\n"
     )
     known = families.load_families(tmp_path)

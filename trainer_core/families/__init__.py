@@ -38,8 +38,6 @@ class ModelFamily:
     title: str
     signatures: tuple[Signature, ...]
     prediction: str = ""
-    native_resolution_px: int = 1024
-    text_encoders: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     markers: Mapping[str, str] = field(default_factory=dict)
     prediction_note: str = ""
