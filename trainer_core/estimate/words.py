@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from trainer_core.estimate.result import Estimate
 
-
 UNITS = ((86400, 3, "days"), (3600, 2, "h"), (60, 2, "min"))
 """Seconds of a unit, how many of it there must be for it to be used, and its name."""
 
