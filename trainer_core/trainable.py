@@ -40,17 +40,19 @@ def why_not(found: Detection, manifest: BackendManifest) -> str:
         return f"{manifest.title} does not train {found.family}{f': {reason}' if reason else '.'}"
     if found.apart and found.variant not in claim.options.get("variants", ()):
         return found.apart
-    return _misfit(found, claim)
+    return _misfit(found, claim, manifest.title)
 
 
-def _misfit(found: Detection, claim: FamilyClaim) -> str:
+def _misfit(found: Detection, claim: FamilyClaim, engine: str) -> str:
     """Why an engine that trains the family cannot load it in this form; "" when it can."""
     if found.layout == "pipeline":
         reads_it = claim.options.get("folders", True)
-        return "" if reads_it else "It reads this family from one .safetensors file, not from a diffusers folder."
+        return (
+            "" if reads_it else f"{engine} reads this family from one .safetensors file, not from a diffusers folder."
+        )
     if not claim.options.get("single_file", True):
-        return "It reads this family from a diffusers folder, not from a single file."
-    return _lacks(found, claim) or _odd_names(found, claim)
+        return f"{engine} reads this family from a diffusers folder, not from a single file."
+    return _lacks(found, claim) or _odd_names(found, claim, engine)
 
 
 def _lacks(found: Detection, claim: FamilyClaim) -> str:
@@ -71,16 +73,16 @@ def _lacks(found: Detection, claim: FamilyClaim) -> str:
     return f"{lacking} Choose the whole checkpoint."
 
 
-def _odd_names(found: Detection, claim: FamilyClaim) -> str:
+def _odd_names(found: Detection, claim: FamilyClaim, engine: str) -> str:
     """That the tensors of a file are named as the engine's loader does not expect; "" where they are, or it does not say."""
     layouts, prefixes = claim.options.get("layouts"), claim.options.get("prefixes")
     hint = "Use the file that the model's makers publish, or save it anew."
     if found.layout and layouts is not None and found.layout not in layouts:
         known = " and ".join(layouts)
-        return f"Its names are those of the {found.layout} layout; of this family the engine knows {known}. {hint}"
+        return f"{engine} knows this family in the layout {known}, and this file is in that of {found.layout}. {hint}"
     if found.layout and prefixes is not None and found.prefix not in prefixes:
-        odd = f"begin with {found.prefix!r}" if found.prefix else f"lack {prefixes[0]!r} in front of them"
-        return f"The names in this file {odd}, as the engine does not know them of this family. {hint}"
+        odd = f"which begin with {found.prefix!r}" if found.prefix else f"which lack {prefixes[0]!r} in front of them"
+        return f"{engine} does not know the names in this file, {odd}. {hint}"
     return ""
 
 

@@ -137,7 +137,7 @@ def _show(row: dict[str, Any]) -> None:
         show.line(f"  needs beside it: {', '.join(row['missing_parts'])}")
     if row["role"] in trainable.BASES:
         show.line(f"  trained by: {', '.join(row['trainable_by']) or 'no engine of this version'}")
-        for reason in {} if row["trainable_by"] else row["untrained"].values():
+        for reason in () if row["trainable_by"] else dict.fromkeys(row["untrained"].values()):
             show.line(f"    {reason}", "dim")
 
 
