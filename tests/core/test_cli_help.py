@@ -1,10 +1,12 @@
 """What the command line says of itself, and how it prints tables."""
 
+import re
+
 import click
 import pytest
 from click.testing import CliRunner
 
-from trainer_core import policies, profiles
+from trainer_core import places, policies, profiles
 from trainer_core.cli import easel, show
 
 WIDTH = 80
@@ -72,3 +74,22 @@ def test_on_a_terminal_the_first_column_is_never_cut_and_nothing_is_left_out(mon
     assert name in lines[1]
     assert "…" not in "".join(lines)
     assert path in "".join(line.removeprefix(name).replace("you", "").strip() for line in lines[1:-1])
+
+
+def shown():
+    """Every `easel` command line in the docs, as words; records of a day stay as they were."""
+    pages = sorted((places.CHECKOUT / "docs").rglob("*.md"))
+    for file in [places.CHECKOUT / "README.md", *(page for page in pages if page.parent.name != "records")]:
+        for line in re.findall(r"(?:^|`)(?:\.venv/bin/)?easel ([a-z][^`\n#]*)", file.read_text("utf-8"), re.MULTILINE):
+            yield pytest.param(line.split(), id=f"{file.name}: {line.strip()}"[:60])
+
+
+@pytest.mark.parametrize("words", list(shown()))
+def test_each_command_that_the_docs_show_is_there_with_its_options(words):
+    command = easel
+    while isinstance(command, click.Group) and words:
+        name, *words = words
+        command = command.get_command(click.Context(command), name)
+        assert command, name
+    known = {name for option in command.params for name in option.opts}
+    assert {word for word in words if word.startswith("--")} <= known
