@@ -61,7 +61,7 @@ def from_lora(header: Header, detection: Detection, *, wanted_id: str = "", fami
     found = [*_from_tensors(header, detection), *told]
     if writer == "ai-toolkit" and detection.rank and not any(key.endswith(".alpha") for key in header.tensors):
         # Source: ai-toolkit, toolkit/lora_special.py: "no alpha for peft", where alpha is the rank.
-        found.append(Found("network.alpha", detection.rank, "the rank, there being no alpha,"))
+        found.append(Found("network.alpha", detection.rank, "the rank, there being no alpha"))
     is_flow = load_families()[family].prediction == "flow"
     settings, reasons, notes = _checked(found)
     _drop_unread(settings, reasons, notes, is_flow=is_flow)
@@ -128,7 +128,7 @@ def _checked(found: Iterable[Found]) -> tuple[dict[str, Any], dict[str, str], li
         if sentence:
             notes.append(f"{printable(basis, 60)} was left out: {printable(sentence, 200)}")
         else:
-            settings[path], reasons[path] = taken, f"As {printable(basis, 60)} has it [{SOURCE}]."
+            settings[path], reasons[path] = taken, f"Told by {printable(basis, 60)} [{SOURCE}]."
     return settings, reasons, notes
 
 

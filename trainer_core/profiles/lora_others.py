@@ -31,7 +31,10 @@ def is_simpletuner(metadata: Mapping[str, str]) -> bool:
 
 
 def simpletuner(metadata: Mapping[str, str]) -> Iterator[Found]:
-    """What PEFT says of the network, and how many steps were made."""
+    """What PEFT says of the network, and how many steps were made.
+
+    Its modelspec.resolution is not that of the training: each of its datasets has one of its own, which is not written down.
+    """
     adapter = mapping(metadata.get("lora_adapter_metadata"))
     for component in ("unet", "transformer"):
         peft = {key.removeprefix(f"{component}."): value for key, value in adapter.items() if key.startswith(component)}
@@ -42,7 +45,6 @@ def simpletuner(metadata: Mapping[str, str]) -> Iterator[Found]:
             yield Found("network.algorithm", "dora", "use_dora in its PEFT metadata")
     if step := number(metadata.get("global_step")):
         yield Found("schedule.steps", step, "global_step")
-    yield from modelspec(metadata)
 
 
 def modelspec(metadata: Mapping[str, str]) -> Iterator[Found]:
