@@ -133,3 +133,4 @@ def _contexts(path: str) -> Iterator[Mapping[str, Any]]:
         yield CONTEXTS[path]
     if path.startswith("schedule."):
         yield SCHEDULE_FREE
+        yield {**SCHEDULE_FREE, **CONTEXTS.get(path, {})}

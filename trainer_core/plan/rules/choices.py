@@ -40,9 +40,8 @@ def settings_are_read(case: Case) -> Iterator[Problem]:
     plan = case.plan
     optimizer, scheduler = catalog.optimizers()[plan.optimizer.name], catalog.schedulers()[plan.schedule.scheduler]
     yield from _unread("optimizer", plan.optimizer, _all_settings(catalog.optimizers()), optimizer)
-    if not optimizer.schedule_free or scheduler.id == "constant":
-        # Another curve has no effect with such an optimizer as a whole, which is said of it.
-        yield from _unread("schedule", plan.schedule, _all_settings(catalog.schedulers()) - {"warmup_steps"}, scheduler)
+    curve = _all_settings(catalog.schedulers()) - {"warmup_steps"}
+    yield from _unread("schedule", plan.schedule, curve, optimizer if optimizer.schedule_free else scheduler)
     if plan.model.method == "lora":
         algorithm = catalog.algorithms()[plan.network.algorithm]
         yield from _unread("network", plan.network, _all_settings(catalog.algorithms()), algorithm)

@@ -71,9 +71,9 @@ def zero_snr_suits_model(case: Case) -> Iterator[Problem]:
     wanted, fix = plan.model.zero_terminal_snr, Fix("Use what the file says", {path: None})
     said = case.facts.detection.zero_terminal_snr if case.facts.detection else None
     if plan.model.prediction != "v_prediction":
-        if wanted:
+        if wanted is not None:
             message = "Zero terminal SNR is for models that predict v, and this one does not."
-            yield Problem(path, "error", message, fix)
+            yield Problem(path, "error" if wanted else "info", message, fix)
         return
     if said is not None and wanted is not None and wanted != said:
         message = (
