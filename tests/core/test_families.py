@@ -28,7 +28,7 @@ from trainer_core.families import PREFIXES, Denoiser, ModelFamily, Signature, lo
 from trainer_core.header import Header, TensorInfo
 from trainer_core.library.beside import parts_for
 
-pytestmark = pytest.mark.timeout(3600 if "EASEL_FUZZ" in os.environ else 300)
+pytestmark = pytest.mark.timeout(3600 if "EASEL_FUZZ" in os.environ else 600)
 TESTS = 4
 EXAMPLES = int(os.environ.get("EASEL_FUZZ", "240")) // TESTS
 NAMES = recorded_models.names()
