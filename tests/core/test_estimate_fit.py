@@ -339,9 +339,7 @@ def test_captions_are_encoded_on_the_computer_or_in_8_bits_where_the_engine_can(
     assert fix.assignments["native.kohya.text_encoder_cpu"] is True
     assert "native" not in fix.assignments
     fix = fixed("sd3", 11.5, SIMPLETUNER, variant="3.5-medium", **CAPTIONS)[3]
-    assert fix.changes == {
-        "native": {"simpletuner": {"text_encoder_3_precision": "fp8-sdnq", "quantize_via": "cpu"}}
-    }
+    assert fix.changes == {"native": {"simpletuner": {"text_encoder_3_precision": "fp8-sdnq", "quantize_via": "cpu"}}}
 
 
 def test_captions_that_change_in_every_step_are_not_cached():

@@ -12,7 +12,8 @@ def numbers(found: Estimate) -> str:
     """Epochs, time, size of the file and disk in one line; what is not known is left out."""
     told = []
     if found.epochs is not None:
-        told.append(f"About {found.epochs:.3g} epochs")
+        epochs = f"{found.epochs:.3g}"
+        told.append(f"About {epochs} {'epoch' if epochs == '1' else 'epochs'}")
     if found.seconds[1] > 0:
         told.append(f"{span(found.seconds)}")
     if found.lora_mib > 0:
