@@ -147,6 +147,8 @@ def _training(plan: TrainingPlan, cell: Mapping[str, Any]) -> dict[str, Any]:
     schedule = plan.schedule
     table: dict[str, Any] = {
         "max_train_steps": schedule.steps,
+        # The dataset's own configuration decides; this one stands in the metadata of the result.
+        "resolution": str(plan.dataset.resolution),
         "gradient_accumulation_steps": schedule.gradient_accumulation,
         "seed": schedule.seed,
         "sdpa": True,

@@ -115,6 +115,8 @@ def _training(plan: TrainingPlan, cell: Mapping[str, Any]) -> dict[str, Any]:
         "max_train_steps": schedule.steps,
         "num_train_epochs": 0,
         "train_batch_size": schedule.batch_size,
+        # The pictures' own configuration decides; this one stands in the metadata of the result.
+        "resolution": plan.dataset.resolution,
         "gradient_accumulation_steps": schedule.gradient_accumulation,
         "seed": schedule.seed,
         "caption_dropout_probability": float(plan.dataset.caption_dropout),

@@ -9,6 +9,7 @@ import time
 
 import psutil
 import pytest
+from safetensors import safe_open
 
 from trainer_core import environments, hardware, places
 from trainer_core.demo import assets
@@ -122,6 +123,8 @@ def test_a_lora_is_trained_though_its_starter_is_killed(engine, pictures, launch
     assert (tmp_path / "comfy" / "cg_blob.safetensors").read_bytes() == (
         tmp_path / "loras" / "cg_blob.safetensors"
     ).read_bytes()
+    with safe_open(tmp_path / "loras" / "cg_blob.safetensors", "numpy") as file:
+        assert file.metadata()["modelspec.resolution"] == "64x64"
     assert fingerprint(pictures) == before, "the user's folder is only read"
     assert not left_over(run)
     print(
