@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -195,6 +196,24 @@ class Notebook:
         self.page.goto(self.server.url(self.name), wait_until="domcontentloaded")
         self.page.wait_for_function("() => window.jupyterapp && document.querySelector('.jp-Notebook .jp-Cell')")
         self.wait_idle()
+        return self
+
+    def reopen(self) -> Notebook:
+        """Opens the notebook again, and waits for the app that its kernel still holds.
+
+        A page that asks for all widgets and is not answered within four seconds asks for each, and waits for ever when one
+        answer is lost: "Loading widget..." stays. Then the page is loaded once more, as a person would, and it is said.
+        Source: @jupyter-widgets/base-manager 1.0, manager-base.ts, _loadFromKernel and _loadFromKernelModels.
+        """
+        from playwright.sync_api import TimeoutError as NothingCame
+
+        self.open()
+        try:
+            self.page.wait_for_selector(".easel", timeout=30_000)
+        except NothingCame:
+            warnings.warn("JupyterLab left its widgets loading: the page is loaded once more", stacklevel=2)
+            self.open()
+            self.page.wait_for_selector(".easel")
         return self
 
     def wait_idle(self) -> None:

@@ -154,7 +154,7 @@ def test_a_run_outlives_page_and_kernel_and_is_found_again(notebook, page, home,
     page.close()
 
     page = book.page = new_page()
-    book.open()
+    book.reopen()
     wait_for_steps(page, 20)
     seen = steps(page)
     assert seen == list(range(1, len(seen) + 1))
