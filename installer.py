@@ -1,33 +1,34 @@
-"""Set Easel up and run it, with nothing but Python's standard library.
+"""Set up Easel and run it, with nothing but Python's standard library.
 
-python installer.py                             set up: .venv beside this file, and the Jupyter kernel "Easel"
-python installer.py demo                        ... and train a small LoRA with a real engine
-python installer.py test                        ... and run the tests, with real engines where they can be had
-python installer.py lab                         ... and open the notebooks in JupyterLab
-python installer.py backend install kohya       an engine, in an environment of its own; also: verify, remove
-python installer.py doctor                      what was found on this machine
-python installer.py uninstall                   take everything away again, except your models, datasets and results
+python installer.py                             create .venv next to this file and the Jupyter kernel "Easel"
+python installer.py demo                        ... then train a small LoRA with a real engine
+python installer.py test                        ... then run the tests, with the real engines that can be installed
+python installer.py lab                         ... then open the notebooks in JupyterLab
+python installer.py backend install kohya       install an engine in its own environment; also: verify, remove
+python installer.py doctor                      show what was found on this machine
+python installer.py uninstall                   remove everything except your models, datasets, runs and results
 """
 
-# This file, and what it imports before it has found a newer Python, is read by Pythons from 3.8 on.
+# This file, and what it imports before it finds a newer Python, must run on Python 3.8 and later.
 import argparse
 import os
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NEEDED = (3, 11)
-ENGINES = ("kohya", "simpletuner")
 PASSED_ON = ("test", "lab")
 
 
 def parser():
-    """The command line; options may stand before or after the command."""
+    """The command line parser; options may come before or after the command."""
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument(
-        "--accelerator", choices=["auto", "cuda", "rocm", "xpu", "cpu"], help="what engines are installed for"
+        "--accelerator",
+        choices=["auto", "cuda", "rocm", "xpu", "cpu"],
+        help="the type of device to install engines for",
     )
     common.add_argument(
-        "--source", action="append", metavar="ENGINE=FOLDER_OR_URL", help="where to take an engine's sources from"
+        "--source", action="append", metavar="ENGINE=FOLDER_OR_URL", help="where to get the source code of an engine"
     )
     common.add_argument("--python", metavar="3.12", help="the version of Python to use")
     whole = argparse.ArgumentParser(
@@ -37,23 +38,25 @@ def parser():
         parents=[common],
     )
     commands = whole.add_subparsers(dest="command", metavar="command")
-    commands.add_parser("setup", parents=[common], help="set up (the same as no command)")
+    commands.add_parser("setup", parents=[common], help="set up Easel (the same as no command)")
     demo = commands.add_parser("demo", parents=[common], help="train a small LoRA with a real engine")
-    demo.add_argument("--backend", choices=ENGINES, default=None)
-    commands.add_parser("test", parents=[common], help="run the tests; more options go to pytest")
-    commands.add_parser("lab", parents=[common], help="open JupyterLab on this machine; more options go to it")
+    demo.add_argument("--backend", metavar="ENGINE", default=None)
+    commands.add_parser("test", parents=[common], help="run the tests; other options are passed to pytest")
+    commands.add_parser("lab", parents=[common], help="open JupyterLab on this machine; other options are passed to it")
     backend = commands.add_parser("backend", parents=[common], help="install, verify or remove an engine")
     backend.add_argument("action", choices=["install", "verify", "remove"])
     backend.add_argument("engine")
-    commands.add_parser("doctor", parents=[common], help="say what was found on this machine")
-    uninstall = commands.add_parser("uninstall", parents=[common], help="remove the environments and the kernel")
-    uninstall.add_argument("--all", action="store_true", help="remove runs, models, datasets and results too")
-    uninstall.add_argument("--yes", action="store_true", help="do not ask")
+    commands.add_parser("doctor", parents=[common], help="show what was found on this machine")
+    uninstall = commands.add_parser(
+        "uninstall", parents=[common], help="remove the environments and the Jupyter kernel"
+    )
+    uninstall.add_argument("--all", action="store_true", help="also remove runs, models, datasets and results")
+    uninstall.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     return whole
 
 
 def read_command_line(arguments):
-    """(options, what to pass on); ends the program with status 2 on wrong use."""
+    """(options, arguments to pass on); ends the program with status 2 on wrong usage."""
     whole = parser()
     options, rest = whole.parse_known_args(arguments)
     if rest and options.command not in PASSED_ON:
@@ -64,15 +67,15 @@ def read_command_line(arguments):
     for text in options.source:
         engine, equals, where = text.partition("=")
         if not equals or not where:
-            whole.error("--source takes ENGINE=FOLDER_OR_URL, such as kohya=/mnt/mirror/sd-scripts")
+            whole.error("--source takes ENGINE=FOLDER_OR_URL, such as ENGINE=/mnt/mirror/engine")
         sources[engine] = where
     options.source = sources
     return options, [argument for argument in rest if argument != "--"]
 
 
 def run_on_newer_python():
-    """Start this again on a Python that Easel can use; returns only when there is none."""
-    from trainer_core import interpreters, uv
+    """Restart this program on a Python that Easel supports. Does not return; raises InstallError when there is none."""
+    from trainer_core.install import interpreters, uv
 
     wanted = ["3.12", "3.11", "3.13", "3.14"]
     found = interpreters.find_local(wanted)
@@ -82,12 +85,12 @@ def run_on_newer_python():
 
 
 def hand_over(*arguments):
-    """Become the Python of .venv running `arguments`; does not return."""
+    """Replace this process with the Python of .venv running `arguments`. Does not return."""
     from trainer_core.child import child_environment
-    from trainer_core.suite import PYTHON, VENV
-    from trainer_core.uv import kept_settings
+    from trainer_core.install.suite import PYTHON, VENV
+    from trainer_core.install.uv import kept_settings
 
-    # The tools of .venv come first on PATH, as if it had been activated.
+    # The programs of .venv come first on PATH, as in an activated environment.
     path = os.pathsep.join([str(VENV / "bin"), os.environ.get("PATH", os.defpath)])
     environment = dict(child_environment(), PATH=path, **kept_settings())
     sys.stdout.flush()
@@ -95,8 +98,8 @@ def hand_over(*arguments):
 
 
 def set_up(options, rest):
-    """Set up, then say how to go on and what is with the Jupyter servers that run here already."""
-    from trainer_core import jupyter, suite
+    """Set up Easel, then print the next steps and advice on Jupyter servers that are already running."""
+    from trainer_core.install import jupyter, suite
 
     changed = suite.set_up(options.python)
     print("Easel is ready." if changed else "Easel is ready: there was nothing to do.")
@@ -106,31 +109,31 @@ def set_up(options, rest):
 
 
 def demo(options, rest):
-    """Set up, then train a small LoRA."""
-    from trainer_core import suite
+    """Set up Easel, then train a small LoRA."""
+    from trainer_core.install import suite
 
     suite.set_up(options.python)
     arguments = ["--accelerator", options.accelerator]
     if options.backend:
         arguments += ["--backend", options.backend]
-    source = options.source.get(options.backend or "kohya")
-    if source:
-        arguments += ["--source", source]
+    for engine, source in options.source.items():
+        arguments += ["--source", "{}={}".format(engine, source)]
     hand_over("-m", "trainer_core.demo", *arguments)
 
 
 def test(options, rest):
-    """Set up with the test tools and the engines that can be had, then run the tests."""
-    from trainer_core import environments, suite
+    """Set up Easel, the test tools and the engines that can be installed, then run the tests."""
+    from trainer_core.engines import manifest
+    from trainer_core.install import environments, suite
 
     suite.set_up(options.python, dev=True)
-    for engine in ENGINES:
+    for engine in manifest.installable():
         source = options.source.get(engine)
         if environments.obtainable(engine, source):
-            environments.install(engine, options.accelerator, source, tried=False)  # the tests do it
+            environments.install(engine, options.accelerator, source, tried=False)  # the tests try the optimizers
         else:
             print(
-                "Skipped: real training with {0}, whose sources cannot be reached from here (--source {0}=... names a mirror).".format(
+                "Skipped: real training with {0}. Its sources cannot be reached from here; name a mirror with --source {0}=...".format(
                     engine
                 )
             )
@@ -139,16 +142,16 @@ def test(options, rest):
 
 
 def lab(options, rest):
-    """Set up, then open JupyterLab for this machine alone, with its usual token."""
-    from trainer_core import suite
+    """Set up Easel, then open JupyterLab for this machine only, with Jupyter's usual access token."""
+    from trainer_core.install import suite
 
     suite.set_up(options.python)
     os.chdir(HERE)
     arguments = ["-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
     if os.geteuid() == 0:
-        # Containers and rented machines have no other user, and Jupyter refuses root unless told.
+        # Containers and rented machines often have no other user, and Jupyter refuses to run as root by default.
         arguments.append("--allow-root")
-    # A file as an argument opens in a browser that is here; the address that is printed would not lead to it.
+    # With a file as an argument, a local browser opens it, but the printed URL does not lead to it.
     arguments.append("--LabApp.default_url=/lab/tree/notebooks/LoRA_Trainer.ipynb")
     arguments += rest
     hand_over(*arguments)
@@ -156,7 +159,7 @@ def lab(options, rest):
 
 def backend(options, rest):
     """Install, verify or remove an engine."""
-    from trainer_core import environments
+    from trainer_core.install import environments
 
     if options.action == "install":
         source = options.source.get(options.engine)
@@ -169,8 +172,10 @@ def backend(options, rest):
 
 
 def doctor(options, rest):
-    """Say what was found here: Easel's own doctor where it is set up, else the plain facts."""
-    from trainer_core import environments, hardware, jupyter, places, suite
+    """Print what was found here: with `easel doctor` if Easel is set up, otherwise only the basic facts."""
+    from trainer_core import hardware, places
+    from trainer_core.engines import manifest
+    from trainer_core.install import environments, jupyter, suite
 
     for server in jupyter.servers():
         print(jupyter.advice(server))
@@ -185,24 +190,26 @@ def doctor(options, rest):
         )
     print("Memory: {:.1f} GiB free of {:.1f}".format(machine.free_ram_bytes / 2**30, machine.ram_bytes / 2**30))
     print("Disk: {:.1f} GiB free in {}".format(machine.disk_bytes / 2**30, places.home()))
-    for engine in ENGINES:
+    for engine in manifest.installable():
         found = environments.installed(engine)
         print("{}: {}".format(engine, found.version if found else "not installed"))
 
 
 def uninstall(options, rest):
-    """Remove the environments and the kernel; with --all also everything else that Easel has written."""
+    """Remove the environments and the kernel; with --all, also everything else that Easel has written."""
     import shutil
 
-    from trainer_core import engine_table, environments, places, suite
+    from trainer_core import places
+    from trainer_core.engines import manifest
+    from trainer_core.install import environments, suite
 
-    doomed = "Easel's environment, its Jupyter kernel and its engines"
+    what = "Easel's environment, its Jupyter kernel and its engines"
     if options.all:
-        doomed += ", and ALL runs, models, datasets and results in {}".format(places.home())
-    if not options.yes and not agreed("Remove {}? [y/N] ".format(doomed)):
+        what += ", and ALL runs, models, datasets and results in {}".format(places.home())
+    if not options.yes and not agreed("Remove {}? [y/N] ".format(what)):
         print("Nothing was removed.")
         return 1
-    for engine in engine_table.installable():
+    for engine in manifest.installable():
         environments.remove(engine)
     for folder in suite.tear_down():
         print("Removed {}.".format(folder))
@@ -213,22 +220,22 @@ def uninstall(options, rest):
 
 
 def agreed(question):
-    """True when a person at the terminal says yes."""
+    """Whether the user confirms at the terminal."""
     if not sys.stdin.isatty():
-        print("There is no one to ask: add --yes to go on.")
+        print("There is no terminal to ask for confirmation: add --yes to continue.")
         return False
     return input(question).strip().lower() in ("y", "yes")
 
 
 def main():
-    """The exit status: 0 done, 1 something stands in the way (said in a sentence), 2 wrong use."""
+    """The exit status: 0 done, 1 failed (with a message), 2 wrong usage, 130 interrupted."""
     if os.name == "nt":
         print("Easel does not run on native Windows. Install WSL2 (wsl --install) and run this inside it.")
         return 1
     if sys.version_info < (3, 8):
         print("This is Python {}.{}. Run it with Python 3.11 or newer.".format(*sys.version_info[:2]))
         return 1
-    # Each line is seen when it is written, in a log file as on a terminal.
+    # Show each line as soon as it is written, in a log file as on a terminal.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     options, rest = read_command_line(sys.argv[1:])
     sys.path.insert(0, HERE)
@@ -250,7 +257,7 @@ def main():
         sys.stderr.write("\n".join(filter(None, [error.message, error.hint])) + "\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("\nStopped. Run the same command again to go on.\n")
+        sys.stderr.write("\nStopped. Run the same command again to continue.\n")
         return 130
 
 

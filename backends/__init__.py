@@ -1,1 +1,1 @@
-"""Training engines, one sub-package each. `trainer_core.registry` finds them; nothing lists them."""
+"""Training engines, one package each, found by `trainer_core.engines.registry`. Not: a list of them, or what two of them share."""

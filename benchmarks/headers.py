@@ -1,7 +1,7 @@
-"""How long a model's header takes, whatever the size of its file: sparse files with the same 2,515 tensors, warm.
+"""How long it takes to read a model's header from files of different sizes: sparse, cached, with the same 2,515 tensors.
 
 Usage: python benchmarks/headers.py [--times 30]
-Goal: 5 ms for 7 GB, and no more for 20 GB than for 2 GB. Beside it: the safetensors library's own way to the same facts.
+Goal: 5 ms for 7 GB, and no more for 20 GB than for 2 GB. For comparison: the same facts read with the safetensors library.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from safetensors import safe_open
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from trainer_core import header  # noqa: E402 - from this checkout, installed or not
+from trainer_core.models import header  # noqa: E402 - from this checkout, installed or not
 
 TENSORS = 2515
 SIZES_GB = (2, 7, 20)
@@ -35,7 +35,7 @@ MOST_GROWTH = 1.5
 
 
 def shapes(size_gb: int) -> dict[str, list[int]]:
-    """As many tensors as an SDXL checkpoint has, with names as long, that fill a file of that size in F16."""
+    """As many tensors as an SDXL checkpoint has, with names of the same length, that fill a file of this size in F16."""
     width = math.isqrt(size_gb * 10**9 // 2 // TENSORS)
     return {
         f"model.diffusion_model.output_blocks.{index // 300}.1.transformer_blocks.{index % 10}.attn1.to_q.{index}.weight": [
@@ -72,7 +72,7 @@ def sparse(path: Path, start: bytes, size_bytes: int) -> Path:
 
 
 def pickle_file(path: Path) -> Path:
-    """An archive of torch with as many tensors; they share one storage, as its size does not matter here."""
+    """A torch archive with as many tensors; they share one storage, because its size does not matter here."""
 
     def text(value: str) -> bytes:
         return b"X" + struct.pack("<I", len(value)) + value.encode()
@@ -89,16 +89,16 @@ def pickle_file(path: Path) -> Path:
 
 
 def by_library(path: Path) -> None:
-    """Names, shapes and number formats through safetensors itself."""
+    """Reads names, shapes and dtypes with safetensors itself."""
     with safe_open(path, framework="numpy") as file:
-        for key in file.keys():  # noqa: SIM118 - it is no dictionary
+        for key in file.keys():  # noqa: SIM118 - it is not a dictionary
             part = file.get_slice(key)
             part.get_shape()
             part.get_dtype()
 
 
 def timed(action: Callable[[], object], times: int) -> tuple[list[float], list[float]]:
-    """Milliseconds of each run after a first one that warms the cache: on the clock, and of the processor."""
+    """Milliseconds of each run after a first one that fills the cache: wall time and CPU time."""
     action()
     clock, processor = [], []
     for _ in range(times):
@@ -110,7 +110,9 @@ def timed(action: Callable[[], object], times: int) -> tuple[list[float], list[f
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="How long a model's header takes, whatever the size of its file.")
+    parser = argparse.ArgumentParser(
+        description="How long it takes to read a model's header from files of different sizes."
+    )
     parser.add_argument("--times", type=int, default=30)
     times = parser.parse_args().times
     print(f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, {times} times")
@@ -121,7 +123,7 @@ def main() -> int:
         medians[name] = statistics.median(clock)
         print(
             f"{name:30} median {medians[name]:8.2f} ms   best {min(clock):8.2f} ms   worst {max(clock):8.2f} ms"
-            f"   processor {statistics.median(processor):8.2f} ms"
+            f"   CPU {statistics.median(processor):8.2f} ms"
         )
 
     with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +134,7 @@ def main() -> int:
         show("the safetensors library, 7 GB", lambda: by_library(path), min(times, 5))
         with path.open("rb") as file:
             text = file.read(8 + int.from_bytes(file.read(8), "little"))[:-8]
-        show("its JSON alone", lambda: json.load(io.BytesIO(text)), times)
+        show("its JSON only", lambda: json.load(io.BytesIO(text)), times)
         gguf = gguf_file(Path(folder, "7.gguf"), 7)
         show("GGUF, 7 GB", lambda: header.read(gguf), times)
         pickled = pickle_file(Path(folder, "model.ckpt"))
@@ -140,7 +142,7 @@ def main() -> int:
     seven = medians["safetensors, 7 GB"]
     growth = medians["safetensors, 20 GB"] / medians["safetensors, 2 GB"]
     ratio = medians["the safetensors library, 7 GB"] / seven
-    print(f"The library takes {ratio:.1f} times as long for the same facts")
+    print(f"The safetensors library takes {ratio:.1f} times as long for the same facts")
     print(f"20 GB takes {growth:.2f} times as long as 2 GB")
     return 1 if seven > GOAL_MS or growth > MOST_GROWTH else 0
 

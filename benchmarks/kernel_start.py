@@ -1,10 +1,10 @@
-"""How long a notebook waits for its first widget, and how much memory the kernel takes: real kernels, several times.
+"""How long a notebook takes to show its first widget, and how much memory its kernel uses, with several real kernels.
 
 Usage: python benchmarks/kernel_start.py [--times 5]
 Goal: import and first widget within 1.0 s, at most 150 MB with ipykernel, no torch.
 
-The kernels share a folder of bytecode that is empty at first: the first one compiles every module, as the first start after
-an installation does, and is told apart from the others. CPU time is that of the thread that makes the app; a busy machine changes it least.
+The kernels share a bytecode folder that is empty at first. So the first kernel compiles every module, like the first start
+after an installation, and is reported separately. CPU time is that of the thread that makes the app; a busy machine changes it least.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def measure(home: str) -> dict:
     try:
         printed: list[str] = []
 
-        def heard(message: dict) -> None:
+        def collect(message: dict) -> None:
             if message["msg_type"] == "stream":
                 printed.append(message["content"]["text"])
             if message["msg_type"] == "error":
                 raise SystemExit("\n".join(message["content"]["traceback"]))
 
-        client.execute_interactive(CELL, timeout=60, output_hook=heard)
+        client.execute_interactive(CELL, timeout=60, output_hook=collect)
         return json.loads("".join(printed).strip().splitlines()[-1])
     finally:
         client.stop_channels()
@@ -66,12 +66,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as home:
         first, *found = [measure(home) for _ in range(times + 1)]
     print(
-        f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, {times} fresh kernels after a first"
+        f"Python {platform.python_version()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, {times} new kernels after the first one"
     )
     for name in ("import_s", "import_cpu_s", "first_widget_s", "first_widget_cpu_s", "rss_mb"):
         values = [one[name] for one in found]
         print(
-            f"{name:18} median {statistics.median(values):7.3f}   worst {max(values):7.3f}   the first of all {first[name]:7.3f}"
+            f"{name:18} median {statistics.median(values):7.3f}   worst {max(values):7.3f}   first kernel {first[name]:7.3f}"
         )
     heavy = sorted({name for one in found for name in one["heavy"]})
     print(f"heavy modules loaded: {', '.join(heavy) or 'none'}")

@@ -1,8 +1,8 @@
-"""How long a folder of 1,000 models takes to list: first read whole, then known from before, in one run.
+"""How long it takes to list a folder of 1,000 models: first without a cache, then with it.
 
 Usage: python benchmarks/library.py [--models 1000]
-Goal: cold within 5 s, cached within 1 s, imports included. The models are sparse files with headers of real layouts, mixed:
-checkpoints, diffusion models, LoRAs, text encoders, VAEs and diffusers folders, as many of each.
+Goal: cold within 5 s, cached within 1 s, imports included. The models are sparse files with the headers of real
+models: checkpoints, diffusion models, LoRAs, text encoders, VAEs and diffusers folders, the same number of each.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 COLD_S, CACHED_S = 5.0, 1.0
-# A fresh interpreter each time, as a notebook or the command line begins.
+# A new interpreter each time, as when a notebook or the command line starts.
 SCAN = """
 import time; begun = time.perf_counter()
-from trainer_core import library
+from trainer_core.models import library
 from pathlib import Path
 import json, sys
 imported = time.perf_counter()
@@ -36,8 +36,8 @@ print(json.dumps({"seconds": time.perf_counter() - begun, "import_s": imported -
 
 
 def make(folder: Path, count: int) -> None:
-    """Writes `count` models of all recorded layouts in turn; copies of a header are links to no other, each its own file."""
-    from tests.core import recorded_headers
+    """Writes `count` models, cycling through the recorded headers; each is a file of its own, not a link."""
+    from tests.support import recorded_headers
 
     first = folder / "first"
     first.mkdir(parents=True)
@@ -54,7 +54,7 @@ def _copy_folder(model: Path, target: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copies a file with its hole as a hole."""
+    """Copies a sparse file as a sparse file."""
     with source.open("rb") as file, target.open("wb") as to:
         to.write(file.read(2_000_000) if source.stat().st_size > 2_000_000 else file.read())
         to.truncate(source.stat().st_size)
@@ -87,7 +87,7 @@ def main() -> int:
         print(
             f"{name:7} {one['seconds']:6.2f} s   import {one['import_s']:.2f} s   {busy}   read {one['read']}, known {one['known']}"
         )
-    print(f"cold / cached {cold['seconds'] / cached['seconds']:.1f}   kept {size_mb:.1f} MB")
+    print(f"cold / cached {cold['seconds'] / cached['seconds']:.1f}   cache file {size_mb:.1f} MB")
     for notice in (*cold["notices"], *cached["notices"]):
         print(notice)
     is_whole = cold["models"] == cached["models"] == count and cold["read"] == count and cached["read"] == 0

@@ -1,12 +1,12 @@
-"""What supervision costs: the same engine command bare and under Easel's runner, in pairs, in one go.
+"""What supervision costs: the same engine command alone and under Easel's supervisor, in pairs, in one session.
 
-    python benchmarks/supervised.py                      a busy player that computes in each step
-    python benchmarks/supervised.py --one-core           the same with engine and runner on one core: nothing can hide
+    python benchmarks/supervised.py                      the rehearsal engine, which computes in each step
+    python benchmarks/supervised.py --one-core           the same with engine and supervisor on one core, so that no cost is hidden
     python benchmarks/supervised.py --plan plan.toml     a real engine, with the plan of an earlier run
 
-The goal is a ratio of 0.99 or better, both in steps per second and in the wall time of the engine. What comes on top once a
-run (starting the runner, accepting and delivering the LoRA) is shown by itself. The runner's own CPU time is the figure
-that other programs on the machine disturb least.
+The goal is a ratio of 0.99 or better, both in steps per second and in the wall time of the engine. What each run adds once
+(starting the supervisor, accepting and delivering the LoRA) is shown separately. The supervisor's own CPU time is the figure
+that other programs on the machine affect least.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from trainer_core import registry
 from trainer_core.child import child_environment
 from trainer_core.datasets.scan import Dataset, scan
+from trainer_core.engines import registry
 from trainer_core.events import Step
+from trainer_core.jobs.processes import Identity
+from trainer_core.jobs.state import JobState
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.runs.processes import Identity
-from trainer_core.runs.run import Run, RunState
+from trainer_core.training.run import Run
 
 if TYPE_CHECKING:
-    from trainer_core.backend import Backend
+    from trainer_core.engines.seam import Backend
 
 GOAL = 0.99
 _PLAYED = re.compile(r"^(\d+) steps in ([\d.]+) s$", re.MULTILINE)
@@ -44,7 +45,7 @@ _PLAYED = re.compile(r"^(\d+) steps in ([\d.]+) s$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Timing:
-    """One run: seconds of the engine process, of everything, of the runner's CPU while the engine ran; its memory."""
+    """One run: seconds of the engine process, of the whole run, and of the supervisor's CPU while the engine ran; its memory."""
 
     engine_s: float
     whole_s: float
@@ -55,7 +56,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Job:
-    """What is run each time."""
+    """What each run executes."""
 
     plan: TrainingPlan
     backend: Backend
@@ -74,7 +75,7 @@ def main() -> None:
         job = job_of(arguments, Path(folder))
         pairs = []
         for number in range(arguments.pairs):
-            # In turn first and second, so that a machine that gets slower or faster favours neither.
+            # The order alternates, so that a machine that gets slower or faster favours neither.
             order = (bare, supervised) if number % 2 == 0 else (supervised, bare)
             timed = {run.__name__: run(job) for run in order}
             pairs.append((timed["bare"], timed["supervised"]))
@@ -85,9 +86,9 @@ def main() -> None:
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(description="What supervision costs, in pairs.")
     found.add_argument("--pairs", type=int, default=5)
-    found.add_argument("--steps", type=int, default=400, help="steps of the player")
-    found.add_argument("--work-mib", type=int, default=32, help="how much the player hashes in each step")
-    found.add_argument("--one-core", action="store_true", help="engine and runner share one core")
+    found.add_argument("--steps", type=int, default=400, help="steps of the rehearsal engine")
+    found.add_argument("--work-mib", type=int, default=32, help="MiB that the rehearsal engine hashes in each step")
+    found.add_argument("--one-core", action="store_true", help="run engine and supervisor on the same core")
     found.add_argument("--plan", type=Path, help="plan.toml of an earlier run, for a real engine")
     return found
 
@@ -112,39 +113,44 @@ def job_of(arguments: argparse.Namespace, folder: Path) -> Job:
 
 
 def bare(job: Job) -> Timing:
-    """The engine's command as a terminal would start it, with its output in a file."""
+    """Runs the engine's command as a terminal would, with its output in a file."""
     run = job.prepare()
-    spec = run.directory.spec
-    environment = child_environment({"COLUMNS": "300", "PYTHONUNBUFFERED": "1", **spec.environment})
+    spec = run.folder.spec
+    environment = child_environment({"COLUMNS": "300", "PYTHONUNBUFFERED": "1", **spec.steps[0].environment})
     began = time.monotonic()
-    with run.directory.log.open("wb") as log:
+    with run.folder.log.open("wb") as log:
         subprocess.run(
-            spec.command, cwd=spec.working_directory, env=environment, stdout=log, stderr=subprocess.STDOUT, check=True
+            spec.steps[0].argv,
+            cwd=spec.working_directory,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=True,
         )
     seconds = time.monotonic() - began
     return Timing(seconds, seconds, pace(run, seconds))
 
 
 def supervised(job: Job) -> Timing:
-    """The same under the runner."""
+    """Runs the same command under the supervisor."""
     run = job.prepare()
     began = time.monotonic()
     run.launch()
-    runner = psutil.Process((run.directory.read("runner.json") or {})["pid"])
-    until((run.directory.path / "engine.json").exists)
-    engine = Identity.from_dict(run.directory.read("engine.json"))
+    runner = psutil.Process((run.folder.read("runner.json") or {})["pid"])
+    until((run.folder.path / "engine.json").exists)
+    engine = Identity.from_dict(run.folder.read("engine.json"))
     assert engine is not None
-    born, ended = born_s(engine.pid), os.pidfd_open(engine.pid)
+    began_s, ended = started_s(engine.pid), os.pidfd_open(engine.pid)
     before, memory = cpu_s(runner), 0
     while not select.select([ended], [], [], 0.1)[0]:
         memory = max(memory, runner.memory_info().rss)
-    engine_s, cpu = now_s() - born, cpu_s(runner) - before
+    engine_s, cpu = now_s() - began_s, cpu_s(runner) - before
     os.close(ended)
     run.wait()
     whole = time.monotonic() - began
-    assert run.state is RunState.COMPLETED, run.diagnosis
+    assert run.state is JobState.COMPLETED, run.diagnosis
     steps = [event.step for event in run.events()[0] if isinstance(event, Step)]
-    assert steps == list(range(1, run.directory.total_steps + 1)), "a step is missing or doubled"
+    assert steps == list(range(1, run.folder.spec.total_steps + 1)), "a step is missing or doubled"
     return Timing(engine_s, whole, pace(run, engine_s), cpu, memory)
 
 
@@ -154,11 +160,11 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def now_s() -> float:
-    """The clock that counts from boot: by the wall clock, the time of boot itself is only known to a second."""
+    """Seconds since boot. On the wall clock, the time of boot is only known to a second."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def born_s(pid: int) -> float:
+def started_s(pid: int) -> float:
     return psutil.Process(pid).create_time() - psutil.boot_time()
 
 
@@ -168,16 +174,16 @@ def cpu_s(process: psutil.Process) -> float:
 
 
 def pace(run: Run, seconds: float) -> float:
-    """Steps per second by the engine's own count, or over its whole time when it gives none."""
-    played = _PLAYED.search(run.directory.log.read_text(encoding="utf-8", errors="replace"))
-    return int(played[1]) / float(played[2]) if played else run.directory.total_steps / seconds
+    """Steps per second as the engine reports them, or over its whole time when it reports none."""
+    played = _PLAYED.search(run.folder.log.read_text(encoding="utf-8", errors="replace"))
+    return int(played[1]) / float(played[2]) if played else run.folder.spec.total_steps / seconds
 
 
 def describe(alone: Timing, watched: Timing) -> str:
     return (
         f"bare {alone.engine_s:.2f} s, {alone.steps_per_s:.2f} steps/s; supervised {watched.engine_s:.2f} s, "
         f"{watched.steps_per_s:.2f} steps/s; ratio {watched.steps_per_s / alone.steps_per_s:.4f}; "
-        f"around it {watched.whole_s - watched.engine_s:.2f} s; runner {watched.runner_cpu_s:.2f} s of CPU"
+        f"rest of the run {watched.whole_s - watched.engine_s:.2f} s; supervisor {watched.runner_cpu_s:.2f} s of CPU"
     )
 
 
@@ -188,12 +194,12 @@ def report(pairs: list[tuple[Timing, Timing]]) -> None:
     cpu = statistics.median(watched.runner_cpu_s / watched.engine_s for _, watched in pairs)
     around = statistics.median(watched.whole_s - watched.engine_s for _, watched in pairs)
     memory = max(watched.runner_bytes for _, watched in pairs) / 2**20
-    print(f"steps/s, supervised against bare:    {pace_ratio:.4f}  (goal {GOAL})")
+    print(f"steps/s, supervised/bare:            {pace_ratio:.4f}  (goal {GOAL})")
     print(f"engine's wall time, bare/supervised: {wall_ratio:.4f}  (goal {GOAL})")
     print(
-        f"whole wall time, bare/supervised:    {whole_ratio:.4f}  ({around:.2f} s a run for start, acceptance, delivery)"
+        f"whole wall time, bare/supervised:    {whole_ratio:.4f}  ({around:.2f} s per run for start, acceptance, delivery)"
     )
-    print(f"runner: {100 * cpu:.2f} % of one core, {memory:.0f} MiB")
+    print(f"supervisor: {100 * cpu:.2f} % of one core, {memory:.0f} MiB")
 
 
 if __name__ == "__main__":

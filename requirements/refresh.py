@@ -1,7 +1,7 @@
-"""Write the hashed requirement files of this folder; see README.md beside it.
+"""Write the hashed requirement files of this folder; see its README.md.
 
 python requirements/refresh.py suite                         suite.txt, dev.txt, build.txt and uv.txt, from pyproject.toml
-python requirements/refresh.py engine kohya pins.txt         kohya.txt and kohya-torch.txt, from exact pins that were run
+python requirements/refresh.py engine kohya pins.txt         kohya.txt and kohya-torch.txt, from exact pins that were tested
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PYPROJECT = HERE.parent / "pyproject.toml"
 
-# What an index of PyTorch builds serves beside torch itself, and what those builds pull in.
+# The packages on an index of PyTorch builds, and the dependencies of those builds.
 TORCH_FAMILY = re.compile(r"(torch|torchvision|torchaudio|torchao|triton|nvidia-.+|cuda-.+)$")
-# Where the registry's own build of torch needs its CUDA libraries. Source: Requires-Dist of the torch wheels: up to 2.10 they are
-# asked for on Linux x86_64 alone (the aarch64 wheel is a CPU build), from 2.13 on every Linux.
+# Where the registry's build of torch needs its CUDA libraries. Source: Requires-Dist of the torch wheels: up to 2.10 they are
+# required on Linux x86_64 only (the aarch64 wheel is a CPU build), from 2.13 on every Linux.
 CUDA_ONLY = re.compile(r"(triton|nvidia-.+|cuda-.+)$")
 CUDA_MARKER = {"simpletuner-4": "sys_platform == 'linux'"}
 CUDA_MARKER_BEFORE_2_13 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
@@ -31,7 +31,7 @@ UV_PIN = "uv==0.13.8"
 
 
 def compile_pins(source: Path, target: Path, *options: str) -> None:
-    """Write `target`: the requirements of `source`, pinned and hashed, naming no index."""
+    """Write `target`: the requirements of `source`, pinned and hashed, without the name of an index."""
     uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_"))}
     command = [
@@ -48,7 +48,7 @@ def compile_pins(source: Path, target: Path, *options: str) -> None:
     subprocess.run(command, check=True, env=clean)
     text = target.read_text()
     if "://" in text or "--find-links" in text:
-        raise SystemExit(f"{target} names a host: it must not be kept.")
+        raise SystemExit(f"{target} names a host: do not commit it.")
     print(f"{target.name}: {len(re.findall(r'^[a-z0-9]', text, re.MULTILINE))} packages")
 
 
@@ -65,19 +65,19 @@ def engine(name: str, pins: Path) -> None:
         for suffix, wanted in halves.items():
             source = Path(folder, "pins.in")
             source.write_text("\n".join(wanted) + "\n")
-            # --no-deps: the list was run as it stands; the engines' own metadata asks for versions that do not work together.
+            # --no-deps: exactly this list was tested; the engines' own metadata requires versions that do not work together.
             python = ["--python-version", PYTHON.get(name, "3.11")]
             compile_pins(source, HERE / f"{name}{suffix}.txt", "--no-deps", "--no-annotate", *python)
 
 
 def suite() -> None:
-    """Write `suite.txt`, `dev.txt` (with the test tools, the same versions of the rest), `build.txt` and `uv.txt`."""
+    """Write `suite.txt`, `dev.txt` (the same versions, and the test tools), `build.txt` and `uv.txt`."""
     python = ["--python-version", "3.11"]
     compile_pins(PYPROJECT, HERE / "suite.txt", *python)
     compile_pins(PYPROJECT, HERE / "dev.txt", *python, "--extra", "dev", "--constraints", str(HERE / "suite.txt"))
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "pins.in")
-        # What builds Easel itself: the wheel, and the editable install.
+        # The packages that build Easel itself: the wheel and the editable install.
         source.write_text("hatchling\neditables\n")
         compile_pins(source, HERE / "build.txt", *python, "--constraints", str(HERE / "dev.txt"), "--no-annotate")
         source.write_text(UV_PIN + "\n")
@@ -85,7 +85,7 @@ def suite() -> None:
 
 
 def main() -> None:
-    """Run the part that the command line names."""
+    """Write the files that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(dest="part", required=True)
     parts.add_parser("suite")

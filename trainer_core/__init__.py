@@ -1,3 +1,3 @@
-"""Easel's core: recognise a model, check a plan, launch an engine, watch the run. Imports nothing by itself."""
+"""Easel's core: recognise a model, check a plan, run an engine as a job. Not: widgets, or what one engine wants."""
 
 __version__ = "0.1.0"

@@ -1,17 +1,17 @@
-"""The environment variables a foreign interpreter may be started with. Standard library only, Python 3.8 syntax."""
+"""The environment variables for starting another Python interpreter. Standard library only, Python 3.8 syntax."""
 
 from __future__ import annotations
 
 import os
 from typing import Dict, Mapping, Optional
 
-# Each of these has broken an interpreter that is not the one it was meant for.
-# Colab exports UV_SYSTEM_PYTHON (an activated environment is then ignored), UV_CONSTRAINT (a missing file) and
-# MPLBACKEND=module://matplotlib_inline.backend_inline (kills every Python without that package).
+# Each of these variables has broken an interpreter other than the one it was set for.
+# Colab exports UV_SYSTEM_PYTHON (uv then ignores an activated environment), UV_CONSTRAINT (names a missing file) and
+# MPLBACKEND=module://matplotlib_inline.backend_inline (breaks every Python without that package).
 # Source: astral-sh/uv issues 12715, 12724; googlecolab/colabtools issue 5237.
 _DROPPED = {
     "MPLBACKEND",
-    # A notebook's kernel sets these, and an engine would write colours and links into its log file.
+    # A notebook's kernel sets these. With them an engine would write colours and links into its log file.
     "FORCE_COLOR",
     "CLICOLOR",
     "CLICOLOR_FORCE",
@@ -35,14 +35,14 @@ _DROPPED = {
     "PYTHONWARNINGS",
     "PYTHONBREAKPOINT",
 }
-# ACCELERATE_GRADIENT_ACCUMULATION_STEPS outranks what a plan says, without a word. Source: accelerate/accelerator.py.
+# ACCELERATE_GRADIENT_ACCUMULATION_STEPS silently overrides the value of a plan. Source: accelerate/accelerator.py.
 _DROPPED_PREFIXES = ("UV_", "PIP_", "PYDEVD_", "ACCELERATE_")
 
 
 def child_environment(
     extra: Optional[Mapping[str, str]] = None, base: Optional[Mapping[str, str]] = None
 ) -> Dict[str, str]:
-    """A copy of `base` (this process's own by default) without what breaks another interpreter, with `extra` on top."""
+    """A copy of `base` (by default this process's environment) without variables that break another interpreter, plus `extra`."""
     base = os.environ if base is None else base
     kept = {
         name: value for name, value in base.items() if name not in _DROPPED and not name.startswith(_DROPPED_PREFIXES)

@@ -2,19 +2,20 @@
 
 EaselError
     HeaderError            a model file whose header cannot be read
-    DetectionError         a header that fits no family
+    DetectionError         a header that matches no family
         AmbiguousModelError    ... or more than one
     DatasetError           a dataset folder that cannot be read
     LibraryError           a list of model folders that cannot be read or changed
     ProfileError           a profile file that is refused
-    PolicyError            a prefill policy that is not there or is damaged
-    SubjectError           values kept for a subject that cannot be read or written
+    PolicyError            a prefill policy that is missing or damaged
+    SubjectError           values stored for a subject that cannot be read or written
     PlanError              a draft that cannot become a plan; carries the Problems
-    BackendError           an engine that cannot be found, or is not what it claims
-    InstallError           an environment that cannot be made or is broken
-    RunError               a run folder that cannot be written, read or attached to
-    DownloadError          a link that cannot be followed, or a file that did not arrive as it should
-        DownloadCancelled      ... because somebody stopped it
+    BackendError           an engine that cannot be found, or whose backend is not valid
+    InstallError           an environment that cannot be created or is broken
+    JobError               a job folder that cannot be written or read, or a job that cannot be started
+        RunError               ... of a training job: its engine, its dataset or its results
+    DownloadError          a link that cannot be followed, or a file that was not downloaded correctly
+        DownloadCancelled      ... because the user stopped it
 
 A user's mistake in a setting is a `Problem` (trainer_core.problems), not an exception.
 """
@@ -45,11 +46,11 @@ class HeaderError(EaselError):
 
 
 class DetectionError(EaselError):
-    """A header that fits no known family or role."""
+    """A header that matches no known family or role."""
 
 
 class AmbiguousModelError(DetectionError):
-    """A header that fits more than one family: the mend is a better signature."""
+    """A header that matches more than one family. The fix is a more precise signature."""
 
 
 class DatasetError(EaselError):
@@ -60,10 +61,14 @@ class LibraryError(EaselError):
     """A list of model folders that cannot be read or changed."""
 
 
+class RenamingError(EaselError):
+    """A model file whose tensors cannot be renamed, or whose renamed copy cannot be written."""
+
+
 class ProfileError(EaselError):
     """A profile file that is refused; the message names file, key and reason.
 
-    `key` is the dotted key that is wrong, "" where the file as a whole is; `is_unread` says that it could not be read at all.
+    `key` is the dotted key that is wrong, "" for the file as a whole; `is_unread` is True when the file cannot be read.
     """
 
     def __init__(self, message: str, hint: str = "", key: str = "", *, is_unread: bool = False) -> None:
@@ -73,11 +78,11 @@ class ProfileError(EaselError):
 
 
 class PolicyError(EaselError):
-    """A prefill policy that is not there, or whose file is damaged."""
+    """A prefill policy that is missing or whose file is damaged."""
 
 
 class SubjectError(EaselError):
-    """Values kept for a subject that cannot be read or written; the message names file, key and reason."""
+    """Values stored for a subject that cannot be read or written; the message names file, key and reason."""
 
 
 class PlanError(EaselError):
@@ -89,22 +94,27 @@ class PlanError(EaselError):
 
 
 class BackendError(EaselError):
-    """A training engine that cannot be found or does not keep the seam's contract."""
+    """A training engine that cannot be found, or whose backend breaks the contract of `engines.seam`."""
 
 
 class InstallError(EaselError):
-    """An environment that cannot be made, or that is broken."""
+    """An environment that cannot be created, or that is broken."""
 
 
-class RunError(EaselError):
-    """A run folder that cannot be written, read or attached to."""
+class JobError(EaselError):
+    """A job folder that cannot be written or read, or a job that cannot be started."""
+
+
+class RunError(JobError):
+    """A training job that fails because of its engine, its dataset or its results."""
 
 
 class DownloadError(EaselError):
-    """A link that cannot be followed, or a file that did not arrive as it should.
+    """A link that cannot be followed, or a file that was not downloaded correctly.
 
-    `kind` is one word that a form can act on: "link", "token", "gated", "missing", "choice", "busy", "server", "offline",
-    "broken", "tls", "length", "hash", "disk", "taken", "content", "whole", "cancelled". `choices` are the files to choose from.
+    `kind` is one word for the cause, for the UI to act on: "link", "token", "gated", "missing", "choice", "busy", "server",
+    "offline", "broken", "tls", "length", "hash", "disk", "taken", "content", "whole", "cancelled". `choices` are the files
+    to choose from; `wait_s` is the time in seconds that the server asks to wait.
     """
 
     def __init__(
@@ -117,12 +127,12 @@ class DownloadError(EaselError):
 
     @property
     def is_passing(self) -> bool:
-        """Whether the same request may succeed a little later."""
+        """Whether the same request may succeed later."""
         return self.kind in {"busy", "server", "offline", "broken"}
 
 
-class DownloadCancelled(DownloadError):  # noqa: N818 - it is what somebody wanted, not a fault
-    """A download that somebody stopped; what has arrived is kept for the next time."""
+class DownloadCancelled(DownloadError):  # noqa: N818 - the user wanted it, so it is not an error
+    """A download that the user stopped; the part that has arrived is kept for the next time."""
 
     def __init__(self) -> None:
-        super().__init__("The download was stopped.", "Start it again to go on where it stopped.", "cancelled")
+        super().__init__("The download was stopped.", "Start it again to continue where it stopped.", "cancelled")

@@ -1,6 +1,6 @@
-"""What happens in a run, as data: one JSON object a line in `events.jsonl`, in the order it happened.
+"""The events of a job as data: one JSON object per line in `events.jsonl`, in the order of the events.
 
-An engine's `parse` returns `Phase`, `Progress`, `Step` or `Notice`; the runner adds the rest.
+The `parse` of an engine or of another kind of job returns `Phase`, `Progress`, `Step` or `Notice`; the supervisor adds the rest.
 """
 
 from __future__ import annotations
@@ -13,20 +13,26 @@ from typing import Any, ClassVar, Literal
 
 @dataclass(frozen=True)
 class Phase:
-    """The engine entered a stage of its work.
+    """The job entered a stage of its work.
 
-    `name` is one of a few words ("starting", "loading model", "caching latents", "training", "saving", "sampling"),
-    `detail` is free text.
+    `name` is one of a few words ("starting", "loading model", "caching latents", "training", "saving", "sampling");
+    `detail` is free text. If a job runs several commands, each of them begins with a phase that has its name, with `part`
+    (from 1) of `parts`; both are 0 for a phase within one command.
     """
 
     kind: ClassVar[str] = "phase"
     name: str
     detail: str = ""
+    part: int = 0
+    parts: int = 0
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the engine's bar is. `average_loss` is the console's smoothed figure, None while there is none."""
+    """The progress of the job; of a training run, in optimizer steps.
+
+    `average_loss` is the smoothed loss that the engine's progress bar shows; None if it shows none.
+    """
 
     kind: ClassVar[str] = "progress"
     step: int
@@ -37,7 +43,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step that is done: exactly one of these a step, in order. `loss` is raw, nan is kept as nan."""
+    """A finished optimizer step: exactly one event per step, in order. `loss` is not smoothed and may be nan."""
 
     kind: ClassVar[str] = "step"
     step: int
@@ -47,7 +53,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The engine began epoch `epoch` of `total`."""
+    """The engine started epoch `epoch` of `total`."""
 
     kind: ClassVar[str] = "epoch"
     epoch: int
@@ -56,7 +62,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A LoRA file appeared: `path` relative to the run folder; `step` 0 when the name does not tell."""
+    """A LoRA file was saved: `path` is relative to the run folder; `step` is 0 if the file name does not contain it."""
 
     kind: ClassVar[str] = "checkpoint"
     path: str
@@ -65,7 +71,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample picture appeared: `path` relative to the run folder, `prompt` its index among the prompts."""
+    """A sample image was saved: `path` is relative to the run folder; `prompt` is the index of its prompt."""
 
     kind: ClassVar[str] = "sample"
     path: str
@@ -75,7 +81,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something a person should read: plain text from the engine or the runner."""
+    """A message for the user: plain text from the program or the supervisor."""
 
     kind: ClassVar[str] = "notice"
     severity: Literal["info", "warning", "error"]
@@ -84,7 +90,7 @@ class Notice:
 
 @dataclass(frozen=True)
 class StateChange:
-    """The run entered a state of `trainer_core.runs.RunState`."""
+    """The job entered a state of `trainer_core.jobs.state.JobState`."""
 
     kind: ClassVar[str] = "state"
     state: str
@@ -104,7 +110,7 @@ def to_dict(event: Event) -> dict[str, Any]:
 
 
 def from_dict(data: dict[str, Any]) -> Event | None:
-    """The event that `to_dict` made; None for a kind or shape that this version does not know."""
+    """The event that `to_dict` wrote; None for a kind or fields that this version does not know."""
     cls = _KINDS.get(str(data.get("kind")))
     if cls is None:
         return None
@@ -116,12 +122,12 @@ def from_dict(data: dict[str, Any]) -> Event | None:
 
 
 def read_lines(text: bytes) -> list[dict[str, Any]]:
-    """The JSON objects in whole lines of an events file; lines that are damaged are left out."""
+    """The JSON objects in the complete lines of an events file; damaged lines are left out."""
     found = []
     for line in text.splitlines():
         try:
             data = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(data, dict):
             found.append(data)

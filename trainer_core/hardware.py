@@ -1,7 +1,7 @@
-"""What this machine has, found without torch. Standard library only.
+"""The hardware of this machine, found without torch. Standard library only.
 
-Everything here is recorded data: rules that decide by it (`torch_choice`, a backend's `problems`) stay pure and can be tested
-with the record of a machine that is elsewhere.
+The result is plain data: rules that use it (`torch_choice`, a backend's `problems`) stay pure and can be tested with the
+recorded data of another machine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -29,7 +29,7 @@ _NVIDIA_SMI_S = 10
 class Accelerator:
     """One device that can train. `architecture` is a compute capability ("8.6") or an AMD name ("gfx1100").
 
-    `present` is False for a device that was named by a person and is not on this machine.
+    `present` is False for a device that the user named and that is not in this machine.
     """
 
     kind: Kind
@@ -43,7 +43,7 @@ class Accelerator:
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine as it was seen once. Sizes in bytes; RAM is what this process may use, container limit included."""
+    """The state of a machine at one time. Sizes are in bytes; RAM is what this process may use within container limits."""
 
     accelerators: tuple[Accelerator, ...]
     ram_bytes: int
@@ -51,31 +51,31 @@ class Machine:
     disk_bytes: int
     cpus: int
     system: str
-    probes: Mapping[str, Any]
 
     @property
     def accelerator(self) -> Accelerator:
-        """The first device, which is the CPU when there is no other."""
+        """The first device; the CPU when there is no other."""
         return self.accelerators[0]
 
     @property
     def free_vram_bytes(self) -> int:
-        """Free memory of the first device; 0 when it has none of its own."""
+        """The free VRAM of the first device; 0 when it has none of its own."""
         return self.accelerator.free_vram_bytes
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as plain JSON data."""
+        """The machine as plain JSON data."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Machine:
-        """The machine that `to_dict` recorded."""
+        """The machine that `to_dict` recorded; what else an older Easel wrote down is left out."""
         devices = tuple(Accelerator(**device) for device in record["accelerators"])
-        return cls(**{**record, "accelerators": devices})
+        known = {each.name: record[each.name] for each in fields(cls)}
+        return cls(**{**known, "accelerators": devices})
 
 
 def machine(folder: Path) -> Machine:
-    """This machine, now; `disk_bytes` is what is free where `folder` is or will be."""
+    """This machine now; `disk_bytes` is the free space on the disk where `folder` is or will be."""
     ram, free = memory_bytes()
     return Machine(
         accelerators=accelerators(),
@@ -84,7 +84,6 @@ def machine(folder: Path) -> Machine:
         disk_bytes=free_disk_bytes(folder),
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         system=f"{platform.system()} {platform.machine()}",
-        probes={},
     )
 
 
@@ -95,21 +94,22 @@ def accelerators() -> tuple[Accelerator, ...]:
 
 
 def chosen(kind: str = "auto") -> Accelerator:
-    """The device to install for: the best one, or the first of `kind`, or a bare record when none of `kind` is here.
+    """The device to install for: the best one for "auto", else the first of `kind`.
 
-    Someone who names a kind that is not found knows something that this module does not (an image built for another machine).
+    A kind that this machine does not have gives a device with `present` False: the user may be preparing a container
+    image for another machine.
     """
     found = accelerators()
     if kind == "auto":
         return found[0]
     if kind not in KINDS:
         raise InstallError(f"There is no accelerator called {kind}.", f"Choose auto or one of: {', '.join(KINDS)}.")
-    absent = Accelerator(cast("Kind", kind), f"a {kind} device that is not on this machine", present=False)
+    absent = Accelerator(cast("Kind", kind), f"a {kind} device that is not in this machine", present=False)
     return next((device for device in found if device.kind == kind), absent)
 
 
 def nvidia() -> tuple[Accelerator, ...]:
-    """NVIDIA GPUs as `nvidia-smi` lists them; none when it does not answer, which is also how a broken driver shows."""
+    """The NVIDIA GPUs that `nvidia-smi` lists; none when it fails, as with a broken driver."""
     program = shutil.which("nvidia-smi") or next(
         (path for path in ("/usr/lib/wsl/lib/nvidia-smi",) if Path(path).exists()), None
     )
@@ -132,7 +132,7 @@ def nvidia() -> tuple[Accelerator, ...]:
 
 
 def read_nvidia_smi(text: str) -> tuple[Accelerator, ...]:
-    """The devices in the CSV answer of `nvidia-smi`; memory there is in MiB, "[N/A]" on machines that share theirs."""
+    """The devices in the CSV output of `nvidia-smi`. Its memory is in MiB, or "[N/A]" for GPUs that share system RAM."""
     found = []
     for line in text.splitlines():
         fields = [field.strip() for field in line.rsplit(",", 4)]
@@ -153,7 +153,7 @@ def read_nvidia_smi(text: str) -> tuple[Accelerator, ...]:
 
 
 def nvidia_driver() -> str:
-    """The version of the loaded NVIDIA kernel driver, or "" when none is loaded (in WSL2 it is Windows that has it)."""
+    """The version of the loaded NVIDIA kernel driver; "" when none is loaded (in WSL2 the driver is in Windows)."""
     try:
         text = Path("/proc/driver/nvidia/version").read_text()
     except OSError:
@@ -165,7 +165,7 @@ def nvidia_driver() -> str:
 def amd(
     nodes: Path = Path("/sys/class/kfd/kfd/topology/nodes"), cards: Path = Path("/sys/class/drm")
 ) -> tuple[Accelerator, ...]:
-    """AMD GPUs that the kernel's compute driver lists.
+    """The AMD GPUs that the kernel's compute driver lists.
 
     Source: amdkfd's topology: `gfx_target_version` is 0 for a CPU node, else major * 10000 + minor * 100 + step (the last two in hex).
     """
@@ -189,10 +189,10 @@ def amd(
 
 
 def intel(drivers: Path = Path("/sys/bus/pci/drivers/xe")) -> tuple[Accelerator, ...]:
-    """Intel discrete GPUs that run under the `xe` kernel driver.
+    """The Intel discrete GPUs that use the `xe` kernel driver.
 
-    `i915` is left out on purpose: nearly every laptop has such a display chip, and taking it for an accelerator would give the
-    owner of a broken NVIDIA driver the wrong torch.
+    GPUs with the `i915` driver are left out: nearly every laptop has one for its display. A user with a broken NVIDIA
+    driver would get the wrong torch.
     """
     for device in sorted(drivers.glob("????:??:??.?")):
         if _number(device / "tile0/vram_size_bytes") or _number(device / "tile0/physical_vram_size_bytes"):
@@ -201,14 +201,14 @@ def intel(drivers: Path = Path("/sys/bus/pci/drivers/xe")) -> tuple[Accelerator,
 
 
 def apple() -> tuple[Accelerator, ...]:
-    """The GPU of an Apple-silicon Mac; its memory is the machine's."""
+    """The GPU of an Apple-silicon Mac, which uses the system RAM."""
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         return (Accelerator("mps", "Apple silicon"),)
     return ()
 
 
 def memory_bytes(root: Path = Path("/")) -> tuple[int, int]:
-    """(total, free) RAM that this process may use: the machine's, or less where a container has a limit."""
+    """(total, free) RAM in bytes that this process may use: the machine's, or less where a container has a limit."""
     try:
         lines = (line.split(":", 1) for line in (root / "proc/meminfo").read_text().splitlines() if ":" in line)
         table = {name: int(value.split()[0]) * 1024 for name, value in lines if value.split()[0].isdigit()}
@@ -220,14 +220,14 @@ def memory_bytes(root: Path = Path("/")) -> tuple[int, int]:
         ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"),
         ("sys/fs/cgroup/memory/memory.limit_in_bytes", "sys/fs/cgroup/memory/memory.usage_in_bytes"),
     ):
-        # "max", or a number near 2**63 in the old layout, means no limit.
+        # "max", or a number near 2**63 in cgroup v1, means no limit.
         if 0 < (most := _number(root / limit)) < total:
             total, free = most, min(free, most - _number(root / used))
     return total, max(free, 0)
 
 
 def free_disk_bytes(folder: Path) -> int:
-    """Free space on the file system where `folder` is, or will be once it is made."""
+    """The free space in bytes on the file system where `folder` is or will be."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free

@@ -1,37 +1,104 @@
-"""Where Easel keeps things. Standard library only: the installer uses it before anything is installed."""
+"""The folders that Easel uses. Standard library only: the installer uses it before anything is installed."""
 
 from __future__ import annotations
 
+import json
 import os
+import platform
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
+_FILE_LINK = re.compile(r"file://(?:localhost)?/", re.IGNORECASE)
+
+
 def typed(text: str | Path) -> Path:
-    """The path a person wrote, with ~ as a home folder; a home that nobody has stays as it is written."""
-    return Path(os.path.expanduser(text))  # noqa: PTH111 - Path's own raises for such a home
+    """The path that a user typed, without quotes, with ~ expanded to the home folder; the ~ of an unknown user stays.
+
+    A relative path starts where the user sees it: in the working folder, which is that of the notebook, or in the folder
+    that the Jupyter server shows, whose file browser copies such paths.
+    """
+    plain = unquoted(text) if isinstance(text, str) else str(text)
+    path = Path(os.path.expanduser(plain))  # noqa: PTH111 - Path's own raises for an unknown user
+    root = None if path.is_absolute() or not path.parts or os.path.lexists(path) else notebook_root()
+    if root is None:
+        return path
+    # A folder to write to need not exist yet, but the first folder of its path does.
+    is_there = os.path.lexists(root / path)
+    return root / path if is_there or (_starts_in(root, path) and not _starts_in(Path(), path)) else path
+
+
+def _starts_in(folder: Path, path: Path) -> bool:
+    return os.path.lexists(folder / path.parts[0])
+
+
+def unquoted(text: str) -> str:
+    """A path as it was copied or typed, without spaces around it, quotes around it, and the prefix of a file link."""
+    bare = text.strip() if not os.path.lexists(text) else text
+    for quote in ("'", '"'):
+        if len(bare) > 1 and bare.startswith(quote) and bare.endswith(quote) and not os.path.lexists(bare):
+            bare = bare[1:-1]
+    link = _FILE_LINK.match(bare)
+    return unquote(bare[link.end() - 1 :], errors="surrogateescape") if link else bare
+
+
+def notebook_root() -> Path | None:
+    """The folder that the Jupyter server of this kernel shows; None outside a notebook.
+
+    Source: jupyter_client, launcher.py (JPY_PARENT_PID); jupyter_server, serverapp.py (jpserver-<pid>.json, root_dir).
+    """
+    server = os.environ.get("JPY_PARENT_PID", "")
+    for folder in jupyter_runtime_folders() if server.isdecimal() else ():
+        try:
+            record = json.loads((folder / f"jpserver-{server}.json").read_text("utf-8"))
+            root = Path(record["root_dir"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        return root if root.is_absolute() else None
+    return None
+
+
+def jupyter_data() -> Path:
+    """The folder where Jupyter looks for this user's kernels and extensions.
+
+    Source: Jupyter documentation, "Common Directories and File Locations".
+    """
+    if chosen := os.environ.get("JUPYTER_DATA_DIR"):
+        return Path(chosen).expanduser()
+    if platform.system() == "Darwin":
+        return Path("~/Library/Jupyter").expanduser()
+    return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "jupyter"
+
+
+def jupyter_runtime_folders() -> list[Path]:
+    """The folders where running Jupyter servers of this user leave their records."""
+    chosen = os.environ.get("JUPYTER_RUNTIME_DIR")
+    folders = [Path(chosen)] if chosen else []
+    return [*folders, jupyter_data() / "runtime", Path(os.environ.get("XDG_RUNTIME_DIR") or "/nonexistent", "jupyter")]
 
 
 def is_there(path: Path) -> bool:
-    """Whether a path leads to something; False where that may not be looked at."""
+    """Whether a path exists; False if the system does not permit the check."""
     return os.path.exists(path)  # noqa: PTH110 - Path's own raises for a folder that may not be read, or a name too long
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path leads to a folder; False where that may not be looked at."""
+    """Whether a path is a folder; False if the system does not permit the check."""
     return os.path.isdir(path)  # noqa: PTH112 - as `is_there`
 
 
 def in_checkout() -> bool:
-    """True when this package is used from a source checkout (the supported install), not from a wheel."""
+    """Whether this package runs from a source checkout (the supported way to install), not from a wheel."""
     return (CHECKOUT / "installer.py").is_file() and (CHECKOUT / "pyproject.toml").is_file()
 
 
 def home() -> Path:
-    """The folder everything Easel writes lies under: $EASEL_HOME, else `workspace` in the checkout, else the user's data folder.
+    """The folder for everything that Easel writes: $EASEL_HOME, else `workspace` in the checkout, else the user's data folder.
 
-    The name is visible on purpose: JupyterLab neither lists nor serves hidden folders.
+    Its name does not start with a dot, because JupyterLab neither lists nor serves hidden folders.
     """
     if chosen := os.environ.get("EASEL_HOME"):
         return typed(chosen).resolve()
@@ -42,26 +109,31 @@ def home() -> Path:
 
 
 def engines() -> Path:
-    """One folder per installed engine: `venv`, `source` where it has one, `installed.json`."""
+    """The folder of the installed engines, one subfolder each: `venv`, `source` where it has one, `installed.json`."""
     return home() / "engines"
 
 
 def runs() -> Path:
-    """One folder per run."""
+    """The folder of the runs, one subfolder each."""
     return home() / "runs"
 
 
+def jobs() -> Path:
+    """The folder of the jobs that are not runs, such as the installation of an engine, one subfolder each."""
+    return home() / "jobs"
+
+
 def models() -> Path:
-    """Base models that Easel downloaded or made."""
+    """The folder of the base models that Easel downloaded or made."""
     return home() / "models"
 
 
 def outputs() -> Path:
-    """Where accepted LoRA files go unless the plan names another folder."""
+    """The folder of accepted LoRA files, unless the plan names another one."""
     return home() / "outputs"
 
 
 def resource(name: str) -> Path:
-    """A folder of data that ships with Easel (`requirements`, `profiles`, `themes`), in the checkout or in the wheel."""
-    beside = CHECKOUT / name
-    return beside if beside.is_dir() else Path(__file__).resolve().parent / "_resources" / name
+    """A data folder that ships with Easel (`requirements`, `profiles`, `themes`), in the checkout or in the wheel."""
+    in_source = CHECKOUT / name
+    return in_source if in_source.is_dir() else Path(__file__).resolve().parent / "_resources" / name

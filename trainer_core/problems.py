@@ -1,7 +1,8 @@
-"""A user's mistake as data: what is wrong, where, and how to mend it."""
+"""A user's mistake as data: what is wrong, where, and how to fix it."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,18 +11,40 @@ Severity = Literal["error", "warning", "info"]
 
 
 @dataclass(frozen=True)
-class Fix:
-    """A mend the user can accept with one click: `label` on the button, `changes` from setting path to new value.
+class Task:
+    """The work of a tool that a fix does first: the tool's id and arguments. `setting` gets the path of the file that it makes."""
 
-    Without `changes` it is advice that only the user can follow.
+    tool: str
+    arguments: Mapping[str, str]
+    setting: str
+
+    @property
+    def command(self) -> str:
+        """The command that does the same in a terminal."""
+        words = [self.arguments["file"]]
+        words += [word for name, text in self.arguments.items() if name != "file" for word in (f"--{name}", text)]
+        return f"easel tools {self.tool} {shlex.join(words)}"
+
+
+@dataclass(frozen=True)
+class Fix:
+    """A fix that the user can accept with one click: `label` is on the button, `changes` maps setting paths to new values.
+
+    `task` is the work that a tool does first, as a job. With neither it is advice that the user has to follow.
     """
 
     label: str
     changes: Mapping[str, Any] = field(default_factory=dict)
+    task: Task | None = None
+
+    @property
+    def is_advice(self) -> bool:
+        """Whether nothing can be done by a click."""
+        return not self.changes and self.task is None
 
     @property
     def assignments(self) -> dict[str, Any]:
-        """The changes as they are typed: an engine's own settings each by its own path ("native.kohya.lowram")."""
+        """The changes by the paths that a user types: each of an engine's own settings has one ("native.<engine>.lowram")."""
         found: dict[str, Any] = {}
         for path, value in self.changes.items():
             if path == "native":
@@ -35,7 +58,7 @@ class Fix:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a draft.
+    """One thing that is wrong in a draft.
 
     `path` is the dotted path of the setting it belongs to ("network.alpha"), or "" for the whole plan.
     "error" blocks the launch; "warning" and "info" do not.
@@ -47,11 +70,15 @@ class Problem:
     fix: Fix | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The problem as JSON data: {"path", "severity", "message", "fix"}."""
-        fix = None if self.fix is None else {"label": self.fix.label, "changes": dict(self.fix.changes)}
+        """The problem as JSON data: {"path", "severity", "message", "fix"}; a fix with a task also has its "command"."""
+        fix: dict[str, Any] | None = None
+        if self.fix is not None:
+            fix = {"label": self.fix.label, "changes": dict(self.fix.changes)}
+            if self.fix.task is not None:
+                fix |= {"command": self.fix.task.command, "sets": self.fix.task.setting}
         return {"path": self.path, "severity": self.severity, "message": self.message, "fix": fix}
 
 
 def blocking(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """The problems that forbid a launch."""
+    """The problems that block the launch."""
     return tuple(problem for problem in problems if problem.severity == "error")

@@ -1,4 +1,4 @@
-"""The boundary of widget callbacks: what went wrong is shown as a sentence, and the traceback kept in a file."""
+"""The boundary around widget callbacks and threads: an error becomes a sentence, and its traceback goes to a file."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ LONGEST_SENTENCE = 600
 
 
 def log_file() -> Path:
-    """Where the tracebacks of unexpected errors are kept."""
+    """The file with the tracebacks of unexpected errors."""
     return places.home() / "logs" / "notebook.log"
 
 
 def attempt(action: Callable[[], object], say: Callable[[str], None]) -> bool:
-    """Runs `action` and returns True; when it fails, says why in a sentence and returns False.
+    """Runs `action` and returns True; when it fails, passes the reason to `say` and returns False.
 
-    Jupyter drops the exception of a callback or prints it where nobody looks, and an error in a thread ends the thread:
-    so nothing may pass here.
+    No exception leaves this function: Jupyter drops the exception of a callback or prints it where nobody looks, and an
+    exception in a thread ends the thread.
     """
     try:
         action()
     except EaselError as error:
         say(printable(str(error), LONGEST_SENTENCE))
-    except Exception as error:  # noqa: BLE001  # the one place for it in the notebooks
+    except Exception as error:  # noqa: BLE001  # the only broad `except` of the notebooks
         say(_unexpected(error))
     else:
         return True

@@ -1,4 +1,4 @@
-"""The models on this machine, looked for in a thread: a first look into a thousand files takes seconds."""
+"""The models on this machine, searched in a thread: the first scan of a thousand files takes seconds."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from trainer_ui.boundary import attempt
 
 if TYPE_CHECKING:
-    from trainer_core.library import Library
+    from trainer_core.models.library import Library
     from trainer_ui.session import Session
 
 
 class Shelf:
-    """The library as it was last seen, and whether it is being looked through."""
+    """The result of the last scan of the library, and whether a scan is in progress."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -26,13 +26,13 @@ class Shelf:
 
     @property
     def is_looking(self) -> bool:
-        """Whether a scan is going on."""
+        """Whether a scan is in progress."""
         return self._thread is not None and self._thread.is_alive()
 
     def look(self) -> None:
-        """Looks through the folders in a thread; what was read before and has not changed is not read again.
+        """Scans the folders in a thread; files that have not changed since an earlier scan are not read again.
 
-        Asked for while a scan goes on, it follows that scan: it may have passed the folder where a download has just come.
+        During a scan, another one is queued: the first may already have passed the folder of a download that just finished.
         """
         with self._starting:
             self._again = self.is_looking
@@ -41,7 +41,7 @@ class Shelf:
                 self._thread.start()
 
     def close(self) -> None:
-        """Ends a scan that is going on."""
+        """Cancels a scan that is in progress."""
         self._cancelled.set()
 
     def _look(self) -> None:
@@ -56,7 +56,7 @@ class Shelf:
             self.session.show_soon()
 
     def _scan(self) -> None:
-        from trainer_core import library
+        from trainer_core.models import library
 
         found = library.scan(cancelled=self._cancelled)
         if not self._cancelled.is_set():

@@ -1,35 +1,37 @@
-"""The themes: CSS files of tokens, and one that says how Easel looks in terms of them."""
+"""The themes: CSS files that set tokens (colours, font), and base.css, which uses the tokens."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainer_core import places
 from trainer_ui.widgets import HTML
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 def folder() -> Path:
     """The folder of the theme files."""
-    beside = places.CHECKOUT / "themes"
-    return beside if places.in_checkout() or beside.is_dir() else Path(places.__file__).parent / "_resources" / "themes"
+    return places.resource("themes")
 
 
 def names() -> list[str]:
-    """The themes that are there, "auto" first."""
+    """The names of the themes, "auto" first."""
     found = {file.stem for file in folder().glob("*.css")} - {"base"}
     return sorted(found, key=lambda name: (name != "auto", name))
 
 
 def style() -> HTML:
-    """A widget without a face that brings the style sheets.
+    """An invisible widget that contains the style sheets.
 
-    It lies in every app: Colab shows each cell's output in a page of its own.
+    Every app has one: Colab shows the output of each cell in a page of its own.
     """
     sheets = [(folder() / f"{name}.css").read_text(encoding="utf-8") for name in (*names(), "base")]
     return HTML("<style>" + "\n".join(sheets) + "</style>", classes=("easel-style",))
 
 
 def put_on(root: object, chosen: str) -> None:
-    """Gives the root widget the class of one theme."""
+    """Sets the CSS class of one theme on the root widget."""
     for name in names():
         (root.add_class if name == chosen else root.remove_class)(f"easel-theme-{name}")  # type: ignore[attr-defined]

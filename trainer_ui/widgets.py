@@ -1,8 +1,8 @@
-"""The widgets that panels are made of: those of ipywidgets, sharing what none of them has of its own.
+"""The widgets of the panels: those of ipywidgets, with one shared Layout and Style.
 
-Each widget of ipywidgets brings a Layout and a Style, which the page is told of one by one: two thirds of what the page of
-an app waits for. Looks are CSS classes here, so one Layout and one Style of a kind, with nothing set, serve all. A widget
-that needs something set of its own is made with `layout=Layout(...)`.
+Each widget of ipywidgets has a Layout and a Style of its own, and each of these is sent to the page: two thirds of what the
+page of an app waits for. Easel sets the look with CSS classes, so all widgets share one empty Layout, and all widgets of a
+kind one empty Style. A widget that needs a Layout of its own is made with `layout=Layout(...)`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _shared: dict[type[Widget], Widget] = {}
 
 
 def shared(kind: type[Widget]) -> Widget:
-    """The one widget of this kind; another one when that has been closed, as `Widget.close_all` does."""
+    """The shared Layout or Style of this class; a new one if the old one was closed, for example by `Widget.close_all`."""
     found = _shared.get(kind)
     if found is None or found.comm is None:
         found = _shared[kind] = kind()
@@ -33,13 +33,13 @@ def shared(kind: type[Widget]) -> Widget:
 
 
 class Plain(DOMWidget):
-    """A widget with the shared Layout and Style, and with its CSS classes from the beginning."""
+    """A widget with the shared Layout and Style, and with its CSS classes from the start."""
 
     def __init__(self, *content: Any, classes: Iterable[str] = (), **traits: Any) -> None:
         super().__init__(*content, _dom_classes=tuple(classes), **traits)
 
     def __repr__(self) -> str:
-        # A cell that shows a widget asks for this too, and that of ipywidgets tells of every widget inside.
+        # Jupyter also asks for this text when a cell displays a widget; that of ipywidgets lists every child.
         return f"{type(self).__name__}()"
 
     @default("layout")
@@ -68,11 +68,11 @@ class Button(Plain, ipywidgets.Button):
 
 
 class ToggleButton(Plain, ipywidgets.ToggleButton):
-    """A button that stays down."""
+    """A button that is on or off."""
 
 
 class Label(Plain, ipywidgets.Label):
-    """A short text of ours."""
+    """A short text from Easel, never from outside."""
 
 
 class Text(Plain, ipywidgets.Text):
@@ -84,16 +84,16 @@ class IntText(Plain, ipywidgets.IntText):
 
 
 class Password(Plain, ipywidgets.Password):
-    """A field for a secret."""
+    """A field for a password or token."""
 
 
 class Checkbox(Plain, ipywidgets.Checkbox):
-    """A box to tick."""
+    """A checkbox."""
 
 
 class Dropdown(Plain, ipywidgets.Dropdown):
-    """A choice of one."""
+    """A choice of one option."""
 
 
 class FloatProgress(Plain, ipywidgets.FloatProgress):
-    """A bar that fills."""
+    """A progress bar."""

@@ -1,34 +1,44 @@
-"""kohya-ss/sd-scripts: translates plans into its configuration, and its output into events."""
+"""The backend for kohya-ss/sd-scripts: turns plans into its configuration, and its output into events.
+
+Its modules are imported when they are first needed, so that a notebook without a model opens faster.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from backends.kohya import problems, progress, render
-from trainer_core.backend import JobSpec, Place
+from backends.kohya.cell import KohyaCell
+from trainer_core.engines.manifest import load_manifest
+from trainer_core.engines.seam import JobSpec, Place
+from trainer_core.engines.status import EngineStatus
 from trainer_core.events import Event
 from trainer_core.hardware import Machine
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Problem
-from trainer_core.registry import load_manifest
 
 
 class Kohya:
-    """The translation between Easel's words and those of sd-scripts."""
+    """The backend for sd-scripts."""
 
-    manifest = load_manifest(Path(__file__).parent / "backend.toml")
+    manifest = load_manifest(Path(__file__).parent / "backend.toml", KohyaCell)
 
-    def problems(self, plan: TrainingPlan, machine: Machine) -> Sequence[Problem]:
-        """What sd-scripts cannot do, or would stumble over, of the plan."""
-        return problems.check(plan, machine, self.manifest)
+    def problems(self, plan: TrainingPlan, machine: Machine, status: EngineStatus) -> Sequence[Problem]:
+        """The Problems of the plan with sd-scripts."""
+        from backends.kohya import problems
+
+        return problems.check(plan, machine, status, self.manifest)
 
     def render(self, plan: TrainingPlan, place: Place) -> JobSpec:
         """The files and the command for a plan without blocking problems."""
+        from backends.kohya import render
+
         return render.render(plan, place, self.manifest)
 
     def parse(self, line: str) -> Event | None:
         """What one line of the engine's output means, or None."""
+        from backends.kohya import progress
+
         return progress.parse(line)
 
 

@@ -1,6 +1,6 @@
-"""What sd-scripts says about its own options. Run by that engine's own Python, through `trainer_core/engine_dump.py`.
+"""Lists the options of sd-scripts. Run by that engine's own Python, through `trainer_core/install/inside/dump.py`.
 
-Easel never imports it: it imports the engine's training scripts.
+Easel never imports this module: it imports the engine's training scripts.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 STYLES = {"": "db", "_finetuning": "ft", "_controlnet": "cn"}
-"""The ending of a file, and what library/config_util.py calls the style of a dataset that it describes."""
+"""The ending of a schema file's name, and the style of dataset it describes, as named in library/config_util.py."""
 
 _KINDS = ("bool", "int", "float", "str")
 
 
 def programs(path: str, options_of: Callable[[Any], dict]) -> Iterator[tuple[str, str, dict | str]]:
-    """Yield (stem, program, options or why they cannot be had) of every training script and every table of a dataset."""
+    """Yield (stem, program, options or the reason why there are none) for each training script and each dataset table."""
     sys.path.insert(0, path)
     for script in sorted(Path(path).glob("*.py")):
         source = script.read_text("utf-8")
-        # A training script is one that takes its settings from a file.
+        # A script is a training script if it reads its settings from a file.
         if "def setup_parser(" in source and "read_config_from_file(" in source:
             yield script.stem, script.name, _script(script.stem, options_of)
     config = importlib.import_module("library.config_util")
@@ -44,7 +44,7 @@ def _script(stem: str, options_of: Callable[[Any], dict]) -> dict | str:
 
 
 def _table(schema: dict[Any, Any]) -> dict[str, dict[str, str]]:
-    """The types of a voluptuous schema; what is a function or a nested schema there only the engine can check."""
+    """The types of a voluptuous schema; "any" for a function or a nested schema, which only the engine can check."""
     either = importlib.import_module("voluptuous").Any
     found = {}
     for key, value in schema.items():

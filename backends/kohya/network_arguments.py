@@ -1,6 +1,6 @@
-"""What is wrong with native `network_args`: what a network module would stop at after loading, or take for something else.
+"""Checks of native `network_args`, which a network module would refuse only after loading, or misread.
 
-How each argument is written stands in `backend.toml`, [network_arguments]. Source: networks/*.py, create_network, and
+`translation.toml`, [network_arguments], says how each argument is written. Source: networks/*.py, create_network, and
 lycoris/kohya.py of lycoris-lora 4.1.3.
 """
 
@@ -10,29 +10,33 @@ import ast
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+
+from backends.kohya.translation import Argument
 
 CURVES = ("cosine", "sine", "linear", "reverse_linear", "zeros")
 """Source: networks/lora.py, get_block_lr_weight."""
 
 
-def complaint(key: str, value: str, spec: Mapping[str, Any], family: str, algorithm: str) -> str | None:
-    """The sentence why an argument is not read, or not as it is written; None when all is well.
+def complaint(key: str, value: str, spec: Argument, family: str, algorithm: str) -> str | None:
+    """The sentence that says why the module would ignore or misread an argument; None if it is valid.
 
-    `spec` is its row: `form`, and where it is read by some only, `families` (with a number where the form counts) and
-    `algorithms`.
+    `spec` is its row of `translation.toml`.
     """
-    families, algorithms = spec.get("families"), spec.get("algorithms")
+    families, algorithms = spec.families, spec.algorithms
     if families is not None and family not in families:
         return f"{key} has no effect with this model."
     if algorithms is not None and algorithm not in algorithms:
-        return f"{key} has no effect with {algorithm}: it is for {', '.join(algorithms)}."
-    if isinstance(spec["form"], list):
-        known = spec["form"]
+        return f"{key} has no effect with {algorithm}: it works only with {', '.join(algorithms)}."
+    if not isinstance(spec.form, str):
+        known = spec.form
         return None if value in known else f"{key} must be one of {', '.join(known)}, not {value!r:.40}."
     count = families[family] if isinstance(families, Mapping) else 0
-    wanted, fits = FORMS[spec["form"]]
-    return None if fits(value, count) else f"{key} is {wanted.format(count=count, last=count - 1)}, not {value!r:.60}."
+    wanted, fits = FORMS[spec.form]
+    return (
+        None
+        if fits(value, count)
+        else f"{key} must be {wanted.format(count=count, last=count - 1)}, not {value!r:.60}."
+    )
 
 
 def _number(text: str, _count: int = 0) -> bool:
@@ -60,7 +64,7 @@ def _weights(text: str, count: int) -> bool:
     name, _, base = text.partition("+")
     if count > 3 and name in CURVES:
         return not base or _number(base)
-    # A single number is taken for the name of a curve, and shorter lists are filled up with 1.
+    # The module takes a single number for the name of a curve, and fills up shorter lists with 1.
     return [not part.strip() or _number(part) for part in text.split(",")] == [True] * count
 
 
@@ -88,13 +92,13 @@ def _pattern(text: str) -> bool:
 
 FORMS: Mapping[str, tuple[str, Callable[[str, int], bool]]] = {
     "number": ("a number", _number),
-    # Source: `split_qkv == "True"`: in small letters it would be off.
-    "True or False": ("True or False, spelled so", lambda text, _count: text in ("True", "False")),
+    # Source: `split_qkv == "True"`: in lower case it would be off.
+    "True or False": ("True or False, with a capital letter", lambda text, _count: text in ("True", "False")),
     "true or false": ("true or false", lambda text, _count: text.lower() in ("true", "false")),
     "blocks": ("all, none, or blocks from 0 to {last} such as 0-3,7", _blocks),
-    "weights": (f"{{count}} numbers with commas between them, or one of {', '.join(CURVES)}", _weights),
-    "numbers": ("{count} numbers with commas between them", _weights),
+    "weights": (f"{{count}} numbers separated by commas, or one of {', '.join(CURVES)}", _weights),
+    "numbers": ("{count} numbers separated by commas", _weights),
     "rates": ("pairs such as single_blocks=1e-4,double_blocks=5e-5", _rates),
     "patterns": ("a Python list of regular expressions such as ['.*attn.*']", _patterns),
 }
-"""By form: what it is, as the rest of a sentence, and whether a text has it; the number is that of blocks."""
+"""By form: a description that completes "must be", and a check of the text, which also gets the number of blocks."""

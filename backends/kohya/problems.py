@@ -1,4 +1,4 @@
-"""What sd-scripts cannot do, or would stumble over, said before gigabytes are loaded."""
+"""The Problems of a plan with sd-scripts, found before the engine loads anything."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from backends.kohya import memory_rules, native_rules, pictures, render, rules
-from trainer_core import engine_options, launcher
-from trainer_core.backend import BackendManifest
-from trainer_core.engine_options import EngineOptions
+from backends.kohya import dataset, memory_rules, native_rules, render, rules
+from backends.kohya.cell import cell_of
+from trainer_core.engines import launcher
+from trainer_core.engines import options as engine_options
+from trainer_core.engines.manifest import BackendManifest
+from trainer_core.engines.options import EngineOptions
+from trainer_core.engines.status import EngineStatus
 from trainer_core.hardware import Machine
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Problem
@@ -23,50 +26,54 @@ PROMPT_KEYS = frozenset(
 """Source: sample_image_inference of the families."""
 
 
-def check(plan: TrainingPlan, machine: Machine, manifest: BackendManifest) -> list[Problem]:
-    """All Problems of the plan with this engine; none for a family or method it does not claim, which is said elsewhere."""
+def check(plan: TrainingPlan, machine: Machine, status: EngineStatus, manifest: BackendManifest) -> list[Problem]:
+    """All Problems of the plan with this engine; empty for families and methods it does not claim, which others report."""
     claim = manifest.families.get(plan.model.family)
     if claim is None or plan.model.method not in claim.methods:
         return []
-    cell = claim.cell(plan.model.method)
+    cell = cell_of(plan, manifest)
     return [
-        *rules.check(plan, machine, cell, manifest),
+        *rules.check(plan, machine, cell),
         *memory_rules.check(plan, machine, cell),
-        *_native(plan, machine, manifest),
+        *_native(plan, machine, status, manifest),
     ]
 
 
-def _native(plan: TrainingPlan, machine: Machine, manifest: BackendManifest) -> Iterator[Problem]:
-    settings, table = plan.native.get(render.ID, {}), manifest.tables["options"]
-    launches = engine_options.load(SCHEMA / "accelerate_launch.json")
+def _native(plan: TrainingPlan, machine: Machine, status: EngineStatus, manifest: BackendManifest) -> Iterator[Problem]:
+    settings = plan.native.get(render.ID, {})
+    launches = engine_options.shipped(SCHEMA / "accelerate_launch.json")
     options = script_options(plan, manifest)
-    found = list(engine_options.native_problems(render.ID, settings, table, options, launches))
+    found = list(engine_options.native_problems(render.ID, settings, manifest.options, options, launches))
     yield from found
     if not found:
-        yield from native_rules.check(plan, render.native(plan), machine, manifest)
+        yield from native_rules.check(plan, render.native(plan), status, manifest)
         yield from launcher.check(render.ID, render.launch_settings(plan), machine)
 
 
 def script_options(plan: TrainingPlan, manifest: BackendManifest) -> EngineOptions:
     """The recorded options of the script that trains the plan's family by its method."""
-    script = PurePosixPath(manifest.families[plan.model.family].cell(plan.model.method)["script"])
-    return engine_options.load(SCHEMA / f"{script.stem}.json")
+    script = PurePosixPath(cell_of(plan, manifest).program)
+    return engine_options.shipped(SCHEMA / f"{script.stem}.json")
 
 
 def unknown_keys(files: Mapping[PurePosixPath, str], options: EngineOptions) -> list[str]:
-    """The sentences for every rendered key the engine's parsers do not know or would misread; must be empty.
+    """A sentence for each rendered key that the engine's parsers do not know or would misread; must be empty.
 
-    The engine itself says nothing: a key it does not know is dropped, and a value of the wrong type is kept.
+    The engine itself does not report them: it drops unknown keys and keeps values of the wrong type.
     """
     tables = tomllib.loads(files[render.CONFIG])
-    found = [f"{name}: only tables one level deep are read." for name, table in tables.items() if _nested(table)]
+    found = [
+        f"{name}: the engine reads only tables that are one level deep."
+        for name, table in tables.items()
+        if _nested(table)
+    ]
     for table in tables.values():
         found += options.complaints(table)
-    kind = "_finetuning" if pictures.METADATA in files else ""
+    kind = "_finetuning" if dataset.METADATA in files else ""
     for entry in tomllib.loads(files[render.DATASET])["datasets"]:
-        found += engine_options.load(SCHEMA / f"dataset{kind}.json").complaints(entry)
+        found += engine_options.shipped(SCHEMA / f"dataset{kind}.json").complaints(entry)
         for subset in entry["subsets"]:
-            found += engine_options.load(SCHEMA / f"subset{kind}.json").complaints(subset)
+            found += engine_options.shipped(SCHEMA / f"subset{kind}.json").complaints(subset)
     if render.PROMPTS in files:
         found += [f"prompt: {name}" for each in json.loads(files[render.PROMPTS]) for name in each.keys() - PROMPT_KEYS]
     return found

@@ -1,7 +1,7 @@
-"""The console of sd-scripts as events.
+"""Parses the console output of sd-scripts into events.
 
-The bar's loss is a moving average of three digits; the raw loss of each step comes from the tensorboard files.
-Messages are English, then " / ", then Japanese: only the English beginning is looked at.
+The loss in the progress bar is a moving average with three digits; the raw loss of each step comes from the TensorBoard
+files. Messages are in English, then " / ", then in Japanese: only the English part is read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PHASES = (
     ("saving checkpoint:", "saving"),
     ("model saved.", "saved"),
 )
-# Said in every run, and of no use to anyone: the regularisation note is printed for each plain dataset.
+# Messages of every run that do not help the user: the regularisation note is printed for each plain dataset.
 _QUIET = ("no regularization images", "[Dataset", "Failed to get git commit hash")
 
 
@@ -50,7 +50,7 @@ def parse(line: str) -> Event | None:
     level, message = (stamp["level"], stamp["text"]) if stamp else ("", text)
     for beginning, name in _PHASES:
         if message.startswith(beginning):
-            # What follows the other beginnings is half a sentence, or names of variables.
+            # The rest of the other messages is half a sentence, or names of variables.
             return Phase(name, message[len(beginning) :].strip() if name == "saving" else "")
     if level in ("WARNING", "ERROR") and not message.startswith(_QUIET):
         return Notice("warning" if level == "WARNING" else "error", message.split(" / ")[0].strip())

@@ -1,4 +1,4 @@
-"""A plan in the words of sd-scripts: a configuration, the files it names, and a command.
+"""Renders a plan for sd-scripts: its configuration, the files it refers to, and the command.
 
 Source: sd-scripts at the pinned commit: library/train_util.py (arguments) and the scripts named in `backend.toml`.
 """
@@ -13,9 +13,14 @@ from typing import Any
 
 import tomli_w
 
-from backends.kohya import descent, pictures, trained
-from trainer_core import launcher, option_rules, places
-from trainer_core.backend import ArtefactPattern, Artefacts, BackendManifest, JobSpec, Metrics, Place
+from backends.kohya import dataset, optimizer, target
+from backends.kohya.cell import KohyaCell, cell_of
+from trainer_core import places
+from trainer_core.engines import launcher, option_rules
+from trainer_core.engines.claim import caption_options
+from trainer_core.engines.manifest import BackendManifest
+from trainer_core.engines.seam import ArtefactPattern, Artefacts, JobSpec, Metrics, Place
+from trainer_core.jobs.spec import Step
 from trainer_core.plan.sections import TrainingPlan
 
 ID = "kohya"
@@ -30,24 +35,23 @@ LEARNING_RATE_TAGS = ("lr/d*lr/unet", "lr/unet", "lr/d*lr/group0", "lr/group0", 
 
 def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSpec:
     """The files and the command for a plan without blocking problems."""
-    cell = manifest.families[plan.model.family].cell(plan.model.method)
+    cell = cell_of(plan, manifest)
     files = {
         CONFIG: tomli_w.dumps(config(plan, place, manifest)),
-        DATASET: tomli_w.dumps(pictures.dataset(plan, cell, place, native(plan))),
+        DATASET: tomli_w.dumps(dataset.dataset(plan, cell, place, native(plan))),
     }
-    if cell.get("captions") == "metadata":
-        files[pictures.METADATA] = pictures.metadata(place)
-    if layers := trained.own_layers(plan, cell, manifest):
-        files[trained.LAYERS] = tomli_w.dumps(layers)
+    if cell.captions == "metadata":
+        files[dataset.METADATA] = dataset.metadata(place)
+    if layers := target.own_layers(plan, cell):
+        files[target.LAYERS] = tomli_w.dumps(layers)
     if plan.sampling.every_steps:
-        files[PROMPTS] = pictures.prompts(plan, cell)
+        files[PROMPTS] = dataset.prompts(plan, cell)
     if launch := launch_settings(plan):
         files[launcher.CONFIG] = launcher.config(launch, plan.memory.mixed_precision)
     return JobSpec(
         backend=manifest.id,
         files=files,
-        command=command(plan, place, cell),
-        environment=environment(place),
+        steps=(Step("train", command(plan, place, cell), environment(place)),),
         working_directory=place.run,
         total_steps=plan.schedule.steps,
         metrics=Metrics(
@@ -67,12 +71,12 @@ def launch_settings(plan: TrainingPlan) -> Mapping[str, Any]:
     return plan.native.get(ID, {}).get(launcher.TABLE, {})
 
 
-def command(plan: TrainingPlan, place: Place, cell: Mapping[str, Any]) -> tuple[str, ...]:
+def command(plan: TrainingPlan, place: Place, cell: KohyaCell) -> tuple[str, ...]:
     """The script run directly, or by accelerate's launcher when launch settings ask for it.
 
-    Without need there is no launcher: stopping it alone would leave the trainer running.
+    The launcher is avoided where possible: stopping only the launcher would leave the trainer running.
     """
-    script = (str((place.checkout or place.run) / cell["script"]), "--config_file", str(place.run / CONFIG))
+    script = (str((place.checkout or place.run) / cell.program), "--config_file", str(place.run / CONFIG))
     if launch := launch_settings(plan):
         return (*launcher.command(place.python, launch, place.run / launcher.CONFIG), *script)
     return (str(place.python), *script)
@@ -80,12 +84,12 @@ def command(plan: TrainingPlan, place: Place, cell: Mapping[str, Any]) -> tuple[
 
 def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[str, dict[str, Any]]:
     """The tables of the configuration file; the engine ignores their names and merges them."""
-    cell = manifest.families[plan.model.family].cell(plan.model.method)
+    cell = cell_of(plan, manifest)
     tables = {
         "model": _model(plan, place, cell, manifest),
         "dataset": _caches(plan, place, cell),
-        "trained": trained.options(plan, cell, manifest),
-        "optimizer": descent.options(plan, manifest, launcher.processes(launch_settings(plan))),
+        "trained": target.options(plan, cell),
+        "optimizer": optimizer.options(plan, manifest, launcher.processes(launch_settings(plan))),
         "training": _training(plan, cell),
         "memory": _memory(plan, cell),
         "output": _output(plan, place),
@@ -93,89 +97,88 @@ def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[
         "native": native(plan),
     }
     if extra := tables["native"].pop("network_args", None):
-        # The engine would take the last list alone.
+        # The engine would use only the last list.
         tables["trained"]["network_args"] = [*tables["trained"].get("network_args", ()), *extra]
-    unread = {
-        name for row in option_rules.ignoring(manifest.tables["options"], _program(cell)) for name in row["options"]
-    }
+    unread = {name for row in option_rules.ignored_rows(manifest.options, _program(cell)) for name in row.options}
     return {title: kept for title, table in tables.items() if (kept := _without(table, unread))}
 
 
-def _program(cell: Mapping[str, Any]) -> str:
-    return PurePosixPath(cell["script"]).stem
+def _program(cell: KohyaCell) -> str:
+    return PurePosixPath(cell.program).stem
 
 
 def _without(table: Mapping[str, Any], unread: Container[str]) -> dict[str, Any]:
-    """A table without what the script's parser takes and the script does not use; what that means for a plan is a Problem."""
+    """A table without the options that the parser accepts but the script ignores; rules report them as Problems if needed."""
     return {name: value for name, value in table.items() if name not in unread}
 
 
-def _model(plan: TrainingPlan, place: Place, cell: Mapping[str, Any], manifest: BackendManifest) -> dict[str, Any]:
+def _model(plan: TrainingPlan, place: Place, cell: KohyaCell, manifest: BackendManifest) -> dict[str, Any]:
     model, parts = plan.model, manifest.families[plan.model.family].parts
-    table: dict[str, Any] = {"pretrained_model_name_or_path": _absolute(model.path), **cell.get("always", {})}
+    table: dict[str, Any] = {"pretrained_model_name_or_path": _absolute(model.path), **cell.always}
     table |= {option: _absolute(value) for part, option in parts.items() if (value := getattr(model, part))}
     if model.prediction == "v_prediction":
         table["v_parameterization"] = True
     if model.zero_terminal_snr:
         table["zero_terminal_snr"] = True
-    if cell.get("clip_skip") and model.clip_skip > 1:
-        # Left out for 1, which means the same: the engine's way to it does not work in bf16 on a CPU.
+    if cell.clip_skip and model.clip_skip > 1:
+        # Omitted for 1, which is the default: the engine's clip skip does not work in bf16 on a CPU.
         table["clip_skip"] = model.clip_skip
     if tokenizers := place.options.get("tokenizers"):
         table["tokenizer_cache_dir"] = str(tokenizers)
     return table
 
 
-def _caches(plan: TrainingPlan, place: Place, cell: Mapping[str, Any]) -> dict[str, Any]:
+def _caches(plan: TrainingPlan, place: Place, cell: KohyaCell) -> dict[str, Any]:
     cached = plan.memory.cache_latents
     table = {
         "dataset_config": str(place.run / DATASET),
         "cache_latents": cached,
-        # Caches land beside the staged pictures, which belong to this run alone, so they are never stale.
+        # The engine writes caches next to the staged images, which belong to this run only, so they are never stale.
         "cache_latents_to_disk": cached,
-        # Reading cached latents is no work; each worker would cost memory and time to start.
+        # Reading cached latents is fast; each worker process would cost memory and time to start.
         "max_data_loader_n_workers": 0 if cached else 4,
         "persistent_data_loader_workers": not cached and native(plan).get("max_data_loader_n_workers") != 0,
     }
-    if "cache_text_encoder" in cell:
+    if cell.cache_text_encoder != "no":
         cached = plan.memory.cache_text_encoder
         table |= {"cache_text_encoder_outputs": cached, "cache_text_encoder_outputs_to_disk": cached}
     return table
 
 
-def _training(plan: TrainingPlan, cell: Mapping[str, Any]) -> dict[str, Any]:
+def _training(plan: TrainingPlan, cell: KohyaCell) -> dict[str, Any]:
     schedule = plan.schedule
     table: dict[str, Any] = {
         "max_train_steps": schedule.steps,
-        # The dataset's own configuration decides; this one stands in the metadata of the result.
+        # The dataset's own configuration decides; this value is written into the metadata of the result.
         "resolution": str(plan.dataset.resolution),
         "gradient_accumulation_steps": schedule.gradient_accumulation,
         "seed": schedule.seed,
         "sdpa": True,
-        **cell.get("fixed", {}),
+        **cell.fixed,
+        **caption_options(cell, plan.dataset.caption_tokens),
     }
     if schedule.min_snr_gamma:
         table["min_snr_gamma"] = float(schedule.min_snr_gamma)
     if schedule.noise_offset:
         table["noise_offset"] = float(schedule.noise_offset)
-    if schedule.flow_shift and "flow_shift" in cell:
-        table |= {cell["flow_shift"]: float(schedule.flow_shift), **cell.get("shifted", {})}
+    if schedule.flow_shift and cell.flow_shift:
+        table |= {cell.flow_shift: float(schedule.flow_shift), **cell.shifted}
     return table
 
 
-def _memory(plan: TrainingPlan, cell: Mapping[str, Any]) -> dict[str, Any]:
+def _memory(plan: TrainingPlan, cell: KohyaCell) -> dict[str, Any]:
     memory = plan.memory
     table: dict[str, Any] = {
         "mixed_precision": memory.mixed_precision,
         "gradient_checkpointing": memory.gradient_checkpointing,
     }
-    if memory.fp8_base and "fp8" in cell:
-        table[cell["fp8"]] = True
+    if memory.fp8_base and cell.fp8:
+        table[cell.fp8] = True
     if memory.half_weights and memory.mixed_precision != "no":
         table[f"full_{memory.mixed_precision}"] = True
-    if memory.blocks_to_swap and "swap" in cell:
+    if memory.blocks_to_swap and cell.swap:
         table["blocks_to_swap"] = memory.blocks_to_swap
-    if memory.offload_checkpointing and cell.get("offload_checkpointing"):
+    if memory.offload_checkpointing and cell.offload_checkpointing:
         table["cpu_offload_checkpointing"] = True
     return table
 
@@ -186,7 +189,7 @@ def _output(plan: TrainingPlan, place: Place) -> dict[str, Any]:
         "output_name": plan.output_stem,
         "save_model_as": "safetensors",
         "save_precision": plan.output.save_precision,
-        # Written out after each step. Source: accelerate 1.6.0, TensorBoardTracker.log flushes.
+        # Flushed after each step. Source: accelerate 1.6.0, TensorBoardTracker.log.
         "logging_dir": str(place.run / METRICS_FOLDER),
         "log_with": "tensorboard",
     }
@@ -195,7 +198,7 @@ def _output(plan: TrainingPlan, place: Place) -> dict[str, Any]:
     return table
 
 
-def _sampling(plan: TrainingPlan, place: Place, cell: Mapping[str, Any]) -> dict[str, Any]:
+def _sampling(plan: TrainingPlan, place: Place, cell: KohyaCell) -> dict[str, Any]:
     if not plan.sampling.every_steps:
         return {}
     table: dict[str, Any] = {
@@ -203,8 +206,8 @@ def _sampling(plan: TrainingPlan, place: Place, cell: Mapping[str, Any]) -> dict
         "sample_at_first": plan.sampling.at_start,
         "sample_prompts": str(place.run / PROMPTS),
     }
-    if "sampler" in cell:
-        table["sample_sampler"] = cell["sampler"]
+    if cell.sampler:
+        table["sample_sampler"] = cell.sampler
     return table
 
 
@@ -213,7 +216,7 @@ def environment(place: Place) -> dict[str, str]:
     variables = {
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",
-        # Its log is wrapped at 80 columns otherwise, which breaks sentences over lines.
+        # Otherwise the log is wrapped at 80 columns, which splits messages over several lines.
         "COLUMNS": "300",
         "TOKENIZERS_PARALLELISM": "false",
     }
@@ -226,7 +229,7 @@ def environment(place: Place) -> dict[str, str]:
 
 
 def artefacts(stem: str) -> Artefacts:
-    """What the engine calls its files; a sample before training is e000000.
+    """The file names that the engine uses; a sample before training has e000000.
 
     Source: library/train_util.py, STEP_FILE_NAME and sample_image_inference.
     """
@@ -242,5 +245,5 @@ def artefacts(stem: str) -> Artefacts:
 
 
 def _absolute(path: str) -> str:
-    """The path as the engine needs it: it runs in the run folder, not where the user stood."""
+    """The absolute path: the engine runs in the run folder, not in the user's working directory."""
     return str(places.typed(path).absolute())

@@ -1,70 +1,61 @@
-"""What sd-scripts would stumble over in model, pictures, captions, and the way weights are moved.
+"""Problems that sd-scripts would have with the model, dataset, network, optimizer, schedule and sampling of a plan.
 
-Each rule names where the engine stops, or does nothing without a word. `cell` are the words of `backend.toml` for the
-plan's family and method.
+Each rule covers a case where the engine stops, or silently ignores a setting. `cell` is the entry of `backend.toml` for
+the plan's family and method.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from backends.kohya.cell import KohyaCell
+from backends.kohya.translation import TRANSLATION
 from trainer_core import catalog
-from trainer_core.backend import BackendManifest
+from trainer_core.draft.checks.dataset import GENERIC_TRIGGERS
+from trainer_core.engines.claim import caption_problems
 from trainer_core.hardware import Machine
 from trainer_core.plan import fields
-from trainer_core.plan.rules.data import GENERIC_TRIGGERS
+from trainer_core.plan.effect import no_effect
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Fix, Problem
 
 KNOWN_WORDS = GENERIC_TRIGGERS - {"1girl", "1boy"}  # CLIP's vocabulary has no words with digits
+LEAST_ADAPTED = 0.1
+"""The lowest useful learning rate of an optimizer that finds its own rate. Source: library/train_util.py, get_optimizer warns below it."""
 CONVOLUTION_SETTINGS = ("conv_rank", "conv_alpha", "tucker")
 
 
-def check(
-    plan: TrainingPlan, machine: Machine, cell: Mapping[str, Any], manifest: BackendManifest
-) -> Iterator[Problem]:
-    """The Problems of everything but memory and native settings."""
-    yield from _model(plan, cell, machine)
+def check(plan: TrainingPlan, machine: Machine, cell: KohyaCell) -> Iterator[Problem]:
+    """The Problems of everything except memory and native settings."""
+    yield from _clip_skip(plan, machine, cell)
     yield from _buckets(plan, cell)
-    yield from _pictures(plan, cell)
+    yield from _images(plan, cell)
     yield from _cached_captions(plan, cell)
+    yield from caption_problems(cell, plan.dataset.caption_tokens)
     yield from _trained(plan, cell)
     yield from _network(plan, cell)
-    yield from _optimizer(plan, manifest)
-    yield from _flow(plan, cell)
+    yield from _optimizer(plan, cell)
+    yield from _samples(plan, cell)
 
 
 def has_gpu(machine: Machine) -> bool:
-    """Whether the machine has any accelerator but its processor."""
+    """Whether the machine has an accelerator other than the CPU."""
     return any(accelerator.kind != "cpu" for accelerator in machine.accelerators)
 
 
-def no_effect(path: str, why: str) -> Problem:
-    """A setting that was changed and that this cell does not read."""
-    field = fields.all_fields()[path]
-    return Problem(path, "warning", f"{field.title} has no effect: {why}", Fix("Leave it out", {path: field.default}))
-
-
-def _model(plan: TrainingPlan, cell: Mapping[str, Any], machine: Machine) -> Iterator[Problem]:
-    model = plan.model
-    if model.prediction and model.prediction not in cell["predictions"]:
-        fix = Fix("Use what the file says", {"model.prediction": ""})
-        message = f"This engine does not train {model.prediction} on this model family."
-        yield Problem("model.prediction", "error", message, fix)
-    if model.clip_skip != 1 and not cell.get("clip_skip"):
-        yield no_effect("model.clip_skip", "this model always uses the layer it was made with.")
-    elif model.clip_skip != 1 and plan.memory.mixed_precision == "bf16" and not has_gpu(machine):
+def _clip_skip(plan: TrainingPlan, machine: Machine, cell: KohyaCell) -> Iterator[Problem]:
+    used = cell.clip_skip and plan.model.clip_skip != 1
+    if used and plan.memory.mixed_precision == "bf16" and not has_gpu(machine):
         # Source: a run: "mixed dtype (CPU): expect parameter to have scalar type of Float" in strategy_sd.py.
         message = "Clip skip does not work in bf16 on a CPU, and no GPU was found."
         yield Problem("model.clip_skip", "error", message, Fix("Use precision no", {"memory.mixed_precision": "no"}))
 
 
-def _buckets(plan: TrainingPlan, cell: Mapping[str, Any]) -> Iterator[Problem]:
+def _buckets(plan: TrainingPlan, cell: KohyaCell) -> Iterator[Problem]:
     """Source: library/train_util.py, verify_bucket_reso_steps, as each script calls it."""
-    settings, wanted = plan.dataset, cell["bucket_step"]
+    settings, wanted = plan.dataset, cell.bucket_step
     if settings.bucketing and settings.bucket_step % wanted:
-        message = f"The engine stops unless the bucket step is a multiple of {wanted}."
+        message = f"The bucket step must be a multiple of {wanted}."
         fix = Fix(f"Use {wanted}", {"dataset.bucket_step": wanted})
         yield Problem("dataset.bucket_step", "error", message, fix)
     if settings.bucketing and settings.bucket_step > settings.resolution:
@@ -84,80 +75,75 @@ def _buckets(plan: TrainingPlan, cell: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem("dataset.bucket_step", "info", message)
 
 
-def _pictures(plan: TrainingPlan, cell: Mapping[str, Any]) -> Iterator[Problem]:
-    settings, from_one_file = plan.dataset, cell.get("captions") == "metadata"
+def _images(plan: TrainingPlan, cell: KohyaCell) -> Iterator[Problem]:
+    settings, from_one_file = plan.dataset, cell.captions == "metadata"
     if from_one_file and not plan.memory.cache_latents:
-        # Source: fine_tune.py: its dataset asks the caching strategy, which is set only when latents are cached.
-        message = "The script for this needs cached latents: without them it stops."
+        # Source: fine_tune.py: its dataset uses the caching strategy, which is set only when latents are cached.
+        message = "The engine needs cached latents for this method: without them it stops."
         yield Problem("memory.cache_latents", "error", message, Fix("Cache latents", {"memory.cache_latents": True}))
     for name in ("random_crop", "color_augmentation"):
         # Source: library/train_util.py, is_latent_cacheable.
         if getattr(settings, name) and plan.memory.cache_latents:
             title = fields.all_fields()[f"dataset.{name}"].title
-            message = f"{title} changes the picture at each step, so its latents cannot be cached."
-            leave = Fix("Leave it out", {f"dataset.{name}": False})
-            fix = leave if from_one_file else Fix("Do not cache latents", {"memory.cache_latents": False})
+            message = f"{title} changes the image at each step, so its latents cannot be cached."
+            off = Fix("Turn it off", {f"dataset.{name}": False})
+            fix = off if from_one_file else Fix("Do not cache latents", {"memory.cache_latents": False})
             yield Problem(f"dataset.{name}", "error", message, fix)
     if settings.keep_tokens and not settings.shuffle_captions and not settings.tag_dropout:
         fix = Fix("Set it to 0", {"dataset.keep_tokens": 0})
-        message = "No tags are shuffled or left out, so none need to be kept."
+        message = "Keep tokens has no effect: tags are neither shuffled nor dropped."
         yield Problem("dataset.keep_tokens", "info", message, fix)
     if plan.model.method == "textual_inversion":
         # Source: train_textual_inversion.py, ConfigSanitizer(..., support_dropout=False).
         for name in ("caption_dropout", "tag_dropout"):
             if getattr(settings, name):
-                yield no_effect(f"dataset.{name}", "the captions of a new word are never left out.")
+                yield no_effect(f"dataset.{name}", "textual inversion never drops captions or tags.")
         if settings.trigger.strip() in KNOWN_WORDS:
-            # Source: the same file: "tokenizer has same word to token string". The whole vocabulary is not at hand here.
-            message = "The engine stops when the new word is one the model knows already."
+            # Source: the same file: "tokenizer has same word to token string". Easel does not have the whole vocabulary.
+            message = "The model's tokenizer already has this word, and the engine stops. Choose an invented word."
             yield Problem("dataset.trigger", "error", message)
 
 
-def _cached_captions(plan: TrainingPlan, cell: Mapping[str, Any]) -> Iterator[Problem]:
+def _cached_captions(plan: TrainingPlan, cell: KohyaCell) -> Iterator[Problem]:
     """Source: is_text_encoder_output_cacheable, and assert_extra_args of each script."""
     path, off = "memory.cache_text_encoder", Fix("Do not cache", {"memory.cache_text_encoder": False})
     if not plan.memory.cache_text_encoder:
         return
-    how = cell.get("cache_text_encoder")
-    if how is None:
+    how = cell.cache_text_encoder
+    if how == "no":
         message = "This engine cannot cache the text encoder for this model family and method."
         yield Problem(path, "error", message, off)
         return
     if plan.network.train_text_encoder and how != "partly":
-        yield Problem(path, "error", "A text encoder that is trained cannot be cached.", off)
+        yield Problem(path, "error", "The outputs of a text encoder that is trained cannot be cached.", off)
     if plan.dataset.shuffle_captions:
-        yield Problem(path, "error", "Cached captions stay as they are, so tags cannot be shuffled.", off)
+        yield Problem(path, "error", "Cached captions do not change, so tags cannot be shuffled.", off)
     if plan.dataset.tag_dropout:
-        yield Problem(path, "error", "Cached captions stay as they are, so tags cannot be left out.", off)
+        yield Problem(path, "error", "Cached captions do not change, so tags cannot be dropped.", off)
     if plan.dataset.caption_dropout and how != "dropout":
-        yield Problem(path, "error", "Cached captions are always there, so caption dropout cannot work.", off)
+        yield Problem(path, "error", "Caption dropout does not work with the text encoder cache.", off)
 
 
-def _trained(plan: TrainingPlan, cell: Mapping[str, Any]) -> Iterator[Problem]:
+def _trained(plan: TrainingPlan, cell: KohyaCell) -> Iterator[Problem]:
     trains, optimizer = plan.network.train_text_encoder, plan.optimizer
-    possible = cell.get("text_encoders", 0) or "text_encoder_switch" in cell
+    possible = cell.text_encoders or cell.text_encoder_switch
     if trains and not possible:
-        message = "This engine cannot train the text encoder of this model family by this method."
-        fix = Fix("Leave it as it is", {"network.train_text_encoder": False})
+        message = "This engine cannot train the text encoder of this model family with this method."
+        fix = Fix("Do not train it", {"network.train_text_encoder": False})
         yield Problem("network.train_text_encoder", "error", message, fix)
-    default = type(optimizer)().text_encoder_learning_rate
-    if not trains and optimizer.text_encoder_learning_rate != default:
-        fix = Fix("Leave it out", {"optimizer.text_encoder_learning_rate": default})
-        message = "The text encoder is not trained, so its learning rate has no effect."
-        yield Problem("optimizer.text_encoder_learning_rate", "info", message, fix)
-    elif trains and possible and not optimizer.text_encoder_learning_rate:
-        # Source: prepare_optimizer_params and sdxl_train.py leave out what has a rate of 0.
+    if trains and possible and not optimizer.text_encoder_learning_rate:
+        # Source: prepare_optimizer_params and sdxl_train.py skip parameters with a learning rate of 0.
         message = "With a learning rate of 0 the text encoder is not trained."
         fix = Fix("Do not train it", {"network.train_text_encoder": False})
         yield Problem("optimizer.text_encoder_learning_rate", "error", message, fix)
     if plan.model.method == "dreambooth" and trains and plan.schedule.gradient_accumulation > 1:
         # Source: train_db.py warns that accelerate does not support it when two models are trained.
-        message = "The engine cannot add up gradients when it trains the text encoder too."
-        fix = Fix("Add up none", {"schedule.gradient_accumulation": 1})
+        message = "The engine does not support gradient accumulation when it also trains the text encoder."
+        fix = Fix("Use 1", {"schedule.gradient_accumulation": 1})
         yield Problem("schedule.gradient_accumulation", "error", message, fix)
 
 
-def _network(plan: TrainingPlan, cell: Mapping[str, Any]) -> Iterator[Problem]:
+def _network(plan: TrainingPlan, cell: KohyaCell) -> Iterator[Problem]:
     network = plan.network
     if plan.model.method != "lora":
         return
@@ -167,60 +153,58 @@ def _network(plan: TrainingPlan, cell: Mapping[str, Any]) -> Iterator[Problem]:
         fix = Fix(f"Use {divisor}", {"network.block_size": divisor})
         yield Problem("network.block_size", "error", "The rank must be a multiple of the block size.", fix)
     read = catalog.algorithms()[network.algorithm].settings
-    # Source: lycoris/config.py: the choices of attention layers turn convolutions off.
+    # Source: lycoris/config.py: the presets for attention layers turn convolutions off.
     attention = network.targets.startswith("attention") and "targets" in read
-    if attention or not cell.get("convolutions"):
-        why = "only attention layers are trained." if attention else "this model has no convolutions that are trained."
+    if attention and cell.convolutions:
         for name in CONVOLUTION_SETTINGS:
             if name in read and getattr(network, name) not in (None, False):
-                yield no_effect(f"network.{name}", why)
-    if network.algorithm == "boft" and network.rank < cell["boft_rank"]:
+                yield no_effect(f"network.{name}", "only attention layers are trained.")
+    if network.algorithm == "boft" and network.rank < cell.boft_rank:
         # Source: lycoris/functional/general.py, power2factorization: "It is impossible to decompose ...".
-        least = cell["boft_rank"]
-        message = f"BOFT cuts the layers of this model only from rank {least} on."
+        least = cell.boft_rank
+        message = f"For this model BOFT needs a rank of {least} or more."
         yield Problem("network.rank", "error", message, Fix(f"Use {least}", {"network.rank": least}))
-    if network.targets == "attention" and "targets" in read and not cell.get("attention_layers"):
-        # Source: lycoris/config.py, "attn-only": it names layers that this model does not have, and nothing would be trained.
-        message = "The engine does not find the attention layers of this model by themselves."
+    if network.targets == "attention" and "targets" in read and not cell.attention_layers:
+        # Source: lycoris/config.py, "attn-only": it names layers that this model does not have, so nothing would be trained.
+        message = "The engine cannot select only the attention layers of this model."
         fix = Fix("Use attention_mlp", {"network.targets": "attention_mlp"})
         yield Problem("network.targets", "error", message, fix)
 
 
-def _optimizer(plan: TrainingPlan, manifest: BackendManifest) -> Iterator[Problem]:
+def _optimizer(plan: TrainingPlan, cell: KohyaCell) -> Iterator[Problem]:
     optimizer, schedule = plan.optimizer, plan.schedule
     entry = catalog.optimizers()[optimizer.name]
     if entry.schedule_free:
         # Source: get_scheduler_fix gives these optimizers an empty schedule; two of them warm up by themselves.
-        if schedule.warmup_steps and optimizer.name not in manifest.tables["warms_up_itself"]["optimizers"]:
-            yield no_effect("schedule.warmup_steps", f"{entry.title} takes none.")
+        if schedule.warmup_steps and optimizer.name not in TRANSLATION.warms_up_itself:
+            yield no_effect("schedule.warmup_steps", f"{entry.title} has no warm-up.")
     elif schedule.scheduler == "constant" and schedule.warmup_steps:
         fix = Fix("Use constant_with_warmup", {"schedule.scheduler": "constant_with_warmup"})
-        message = "The engine stops when a constant schedule is given a warm-up."
+        message = "The constant schedule has no warm-up, and the engine stops when one is set."
         yield Problem("schedule.warmup_steps", "error", message, fix)
     if schedule.scheduler == "polynomial" and optimizer.learning_rate <= 1e-7:
         # Source: transformers, get_polynomial_decay_schedule_with_warmup: "lr_end must be smaller than initial lr".
         fix = Fix("Use linear", {"schedule.scheduler": "linear"})
-        yield Problem("schedule.scheduler", "error", "This schedule ends at 1e-7, which is no smaller rate.", fix)
-    rates = (optimizer.learning_rate, optimizer.text_encoder_learning_rate)
-    if entry.adapts and plan.network.train_text_encoder and rates[0] != rates[1]:
-        message = f"{entry.title} finds one learning rate for everything, so the text encoder needs the same."
-        fix = Fix("Use the same", {"optimizer.text_encoder_learning_rate": rates[0]})
-        yield Problem("optimizer.text_encoder_learning_rate", "error", message, fix)
+        message = "This schedule ends at a learning rate of 1e-7, so the learning rate must be higher than that."
+        yield Problem("schedule.scheduler", "error", message, fix)
+    own = optimizer.text_encoder_learning_rate
+    if not plan.network.train_text_encoder or not (cell.text_encoders or cell.text_encoder_switch):
+        return
+    fix = Fix("Use the same rate", {"optimizer.text_encoder_learning_rate": optimizer.learning_rate})
+    path = "optimizer.text_encoder_learning_rate"
+    if entry.one_rate and own not in (0, optimizer.learning_rate):
+        message = f"{entry.title} supports only one learning rate, so the text encoder must have the same one."
+        yield Problem(path, "error", message, fix)
+    elif entry.adapts and 0 < own < LEAST_ADAPTED:
+        message = f"{entry.title} finds its own learning rate and multiplies it by this one, so {own:g} hardly trains the text encoder."
+        yield Problem(path, "error", message, fix)
 
 
-def _flow(plan: TrainingPlan, cell: Mapping[str, Any]) -> Iterator[Problem]:
-    """Source: get_noise_pred_and_target of the flow families, which draw noise and weigh losses by themselves."""
-    schedule, flows = plan.schedule, cell["predictions"] == ["flow"]
-    for name in ("min_snr_gamma", "noise_offset"):
-        if flows and getattr(schedule, name):
-            yield no_effect(f"schedule.{name}", "a flow model is trained without it.")
-    if schedule.flow_shift and "flow_shift" not in cell:
-        why = "with this model it is not read." if flows else "this is no flow model."
-        yield no_effect("schedule.flow_shift", why)
-    if plan.sampling.every_steps and not plan.sampling.seed and cell.get("seed_above_zero"):
-        message = "The engine stops at the first sample when its seed is 0."
+def _samples(plan: TrainingPlan, cell: KohyaCell) -> Iterator[Problem]:
+    if plan.sampling.every_steps and not plan.sampling.seed and cell.seed_above_zero:
+        message = "The engine stops at the first sample if the sample seed is 0."
         yield Problem("sampling.seed", "error", message, Fix("Use 1", {"sampling.seed": 1}))
-    if plan.sampling.every_steps and plan.sampling.negative_prompt and cell.get("guidance"):
-        message = "FLUX.1 draws its samples without a negative prompt."
-        fix = Fix("Leave it out", {"sampling.negative_prompt": ""})
+    if plan.sampling.every_steps and plan.sampling.negative_prompt and cell.guidance:
+        message = "The engine generates samples of this model without a negative prompt."
+        fix = Fix("Remove it", {"sampling.negative_prompt": ""})
         yield Problem("sampling.negative_prompt", "info", message, fix)

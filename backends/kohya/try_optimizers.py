@@ -1,6 +1,6 @@
-"""How sd-scripts builds an optimizer. Run by that engine's own Python, through `trainer_core/engine_trial.py`.
+"""Builds optimizers as sd-scripts does. Run by that engine's own Python, through `trainer_core/install/inside/trial.py`.
 
-Easel never imports what it imports: the engine's library.
+Easel never imports this module: it imports the engine's library.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def builder(path: str) -> Callable[[str, list[str], list[Any], float], Any]:
-    """The engine's own way from an option and its arguments to an optimizer. Source: library/train_util.py, get_optimizer."""
+    """A function that builds an optimizer from an option and its arguments as the engine does. Source: library/train_util.py, get_optimizer."""
     sys.path.insert(0, path)
     train_util = importlib.import_module("library.train_util")
     parser = argparse.ArgumentParser()

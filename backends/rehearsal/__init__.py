@@ -1,6 +1,6 @@
-"""A rehearsal engine: plays a recorded training as a real process and ends as told. For tests, drills and work on views.
+"""The rehearsal engine: replays a recorded training as a real process and ends as configured. For tests and work on the UI.
 
-`[native.rehearsal]` tells it how: see `OPTIONS`.
+`[native.rehearsal]` configures it: see `OPTIONS`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trainer_core.backend import ArtefactPattern, Artefacts, JobSpec, Metrics, Place
+from trainer_core.engines.manifest import load_manifest
+from trainer_core.engines.seam import ArtefactPattern, Artefacts, JobSpec, Metrics, Place
+from trainer_core.engines.status import EngineStatus
 from trainer_core.events import Epoch, Event, Notice, Phase, Progress, Step
 from trainer_core.hardware import Machine
+from trainer_core.jobs.spec import Step as Command
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Problem
-from trainer_core.registry import load_manifest
 
 ID = "rehearsal"
 SCORE = PurePosixPath("engine/score.json")
@@ -31,15 +33,22 @@ OPTIONS: Mapping[str, Any] = {
     "at": 0,
     "work_mib": 0,
     "say": "",
+    "phases": False,
+    "ends_in": "train",
 }
 """The options with their defaults: how it ends; how fast it plays (0: as fast as it can); the step of the ending (0: the
-middle); how much is computed in each step; a warning it utters at the start."""
+middle); how much is computed in each step; a warning it prints at the start; whether it caches in separate commands
+before it trains, as some engines must; the command of `COMMANDS` in which it ends that way."""
+
+COMMANDS = ("cache latents", "cache text", "train")
+"""The commands of a job with `phases`, in turn; without, there is the last alone."""
 
 _PHASES = (
     ("Loading settings from", "starting"),
     ("prepare images", "reading dataset"),
     ("loading model for process", "loading model"),
     ("caching latents...", "caching latents"),
+    ("caching text...", "caching text"),
     ("running training", "training"),
     ("generating sample images", "sampling"),
     ("saving checkpoint:", "saving"),
@@ -54,34 +63,40 @@ _STAMP = re.compile(r"^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)?\s*(?P<level>INFO|WARN
 
 
 class Rehearsal:
-    """The translation between Easel's words and those of the player."""
+    """The backend for the rehearsal engine."""
 
     manifest = load_manifest(Path(__file__).parent / "backend.toml")
 
-    def problems(self, plan: TrainingPlan, machine: Machine) -> Sequence[Problem]:  # noqa: ARG002 - it plays on any machine
-        """What the player does not know of its own options; it can play any plan."""
+    # It plays on any machine.
+    def problems(self, plan: TrainingPlan, machine: Machine, status: EngineStatus) -> Sequence[Problem]:  # noqa: ARG002
+        """The Problems of its own options; it can play any plan."""
         found = []
         for name, value in plan.native.get(ID, {}).items():
             path = f"native.{ID}.{name}"
             if name not in OPTIONS:
-                found.append(Problem(path, "error", f"The player knows no {name}. It knows: {', '.join(OPTIONS)}."))
-            elif name == "ending" and value not in ENDINGS:
                 found.append(
-                    Problem(path, "error", f"The player knows no such ending. It knows: {', '.join(ENDINGS)}.")
+                    Problem(path, "error", f"The rehearsal engine has no option {name}. It has: {', '.join(OPTIONS)}.")
                 )
+            elif name == "ending" and value not in ENDINGS:
+                found.append(Problem(path, "error", f"There is no such ending. Known: {', '.join(ENDINGS)}."))
+            elif name == "ends_in" and value not in COMMANDS:
+                found.append(Problem(path, "error", f"There is no such command. Known: {', '.join(COMMANDS)}."))
         return found
 
     def render(self, plan: TrainingPlan, place: Place) -> JobSpec:
-        """The score to play from, and the command."""
+        """The score to play from, and the commands."""
         stem = plan.output_stem or "last"
         options = {**OPTIONS, **plan.native.get(ID, {})}
         score = {"options": options, "output": str(place.output), "stem": stem, "plan": plan.model_dump()}
         name = re.escape(stem)
+        player = (str(place.python), str(Path(__file__).parent / "play.py"))
         return JobSpec(
             backend=ID,
             files={SCORE: json.dumps(score, indent=2, ensure_ascii=False) + "\n"},
-            command=(str(place.python), str(Path(__file__).parent / "play.py"), str(place.run / SCORE)),
-            environment={"PYTHONUTF8": "1"},
+            steps=tuple(
+                Command(name, (*player, str(place.run / SCORE), name), {"PYTHONUTF8": "1"})
+                for name in (COMMANDS if options["phases"] else COMMANDS[-1:])
+            ),
             working_directory=place.run,
             total_steps=plan.schedule.steps,
             metrics=Metrics("log"),

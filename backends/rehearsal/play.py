@@ -1,7 +1,7 @@
-"""Plays a training: `python play.py score.json`. Standard library only; it knows nothing of Easel.
+"""Plays a training, or the caching before it: `python play.py score.json [command]`. Standard library only; imports nothing of Easel.
 
-Lines and their order are those of a recorded run (logs/), the bar is redrawn after a carriage return and shows each
-step twice: counted up with the loss of the step before, then with its own.
+Lines and their order are those of a recorded run (logs/). The progress bar is redrawn after a carriage return and shows
+each step twice: first with the loss of the previous step, then with its own.
 """
 
 from __future__ import annotations
@@ -23,12 +23,32 @@ NAN_HALF = b"\x00\x7e"
 SIDE_PX = 64
 FEATURES = 16
 MODULES = 4
+CACHED = 10
 
 
-def main(path: str) -> int:
-    """Plays the score in a file; the exit code is as told by its ending."""
+def main(path: str, command: str = "train") -> int:
+    """Plays one command of the score in a file; the exit code is as told by its ending."""
     score = json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
     options, total = score["options"], score["plan"]["schedule"]["steps"]
+    if options["ends_in"] != command:
+        options["ending"] = "success"
+    return train(score, options, total) if command == "train" else cache(command, options)
+
+
+def cache(command: str, options: dict) -> int:
+    """Plays the caching of a few images, which shows no bar of training."""
+    print(f"                    INFO     caching {command.partition(' ')[2]}...", flush=True)
+    for number in range(1, CACHED + 1):
+        if options["steps_per_second"]:
+            time.sleep(1 / options["steps_per_second"])
+        print(f"cached {number} of {CACHED}", flush=True)
+        if number == CACHED // 2 and options["ending"] in ("oom", "crash", "hang", "killed"):
+            return fail(options["ending"])
+    return 0
+
+
+def train(score: dict, options: dict, total: int) -> int:
+    """Plays the training."""
     ending, at = options["ending"], options["at"] or max(1, total // 2)
     if ending == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -144,7 +164,7 @@ def write_lora(folder: Path, name: str, network: dict, flawed: bool = False) -> 
 
 
 def write_sample(path: Path, share: float) -> None:
-    """Writes a picture whose colours come out of noise as the training goes on."""
+    """Writes an image whose colours come out of noise as the training goes on."""
     rows = bytearray()
     for y in range(SIDE_PX):
         rows.append(0)
@@ -162,4 +182,4 @@ def write_sample(path: Path, share: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

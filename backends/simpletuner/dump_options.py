@@ -1,6 +1,6 @@
-"""What SimpleTuner says about its own options. Run by that engine's own Python, through `trainer_core/engine_dump.py`.
+"""Lists the options of SimpleTuner. Run by that engine's own Python, through `trainer_core/install/inside/dump.py`.
 
-Easel never imports it: it imports the engine, and with it every model family the engine knows.
+Easel never imports this module: it imports the engine with all its model families.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 
 def programs(_path: str | None, options_of: Callable[[Any], dict]) -> Iterator[tuple[str, str, dict]]:
-    """Yield (stem, program, options) of the one program: its parser, and from its registry whose options they are.
+    """Yield (stem, program, options) of the only program: options from its parser, their model families from its registry.
 
-    `families` names the model families that have an option, and is left out where all have it. A field that holds JSON
-    takes a table or a list as well as text, and one whose default is a number written as text takes numbers.
+    `families` names the model families that have an option, and is omitted if all have it. A field for JSON
+    accepts a table or a list as well as text, and a field whose default is a number written as text accepts numbers.
     Source: simpletuner/helpers/configuration/cmd_args.py and cli_utils.py.
     """
     version = importlib.metadata.version("simpletuner")

@@ -1,7 +1,7 @@
-"""The console of SimpleTuner as events.
+"""Parses the console output of SimpleTuner into events.
 
-Its bar is redrawn two or three times a step: first with the step counted up and the loss of the step before, then with
-its own. So the last `Step` of a number is the right one.
+Its progress bar is redrawn two or three times a step: first with the new step number and the loss of the previous step,
+then with its own loss. So the last `Step` with a number is the right one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from trainer_core.events import Event, Notice, Phase, Progress, Step
 from trainer_core.text import without_escapes
 
-# Its logger leaves the rest of a colour where the escape itself was dropped.
+# Its logger drops the escape character of a colour code and leaves the rest.
 _BARE_COLOUR = re.compile(r"\[\d{1,2}(?:;\d{1,2})*m")
 _BAR = re.compile(
     r"Epoch (?P<epoch>\d+)/(?P<epochs>\d+),? Steps:\s+\d+%\|[^|]*\|\s*(?P<step>\d+)/(?P<total>\d+) \[[^<\]]*<[^,\]]*,\s*"
@@ -34,7 +34,7 @@ _PHASES = (
     ("Saving current state", "saving"),
     ("Model weights saved in", "saving"),
 )
-# Said in every run, and of no use to the user.
+# Messages of every run that do not help the user.
 _QUIET = (
     "requires an alignment value",
     "not found in the current backend config",
@@ -65,7 +65,7 @@ def _step(bar: re.Match[str]) -> Event:
     values = {found["name"]: _number(found["value"]) for found in _VALUE.finditer(bar["more"])}
     number, total = int(bar["step"]), int(bar["total"])
     if number and "step_loss" in values:
-        # Prodigy's real rate is another than the one it was given.
+        # The effective learning rate of Prodigy differs from the one in the plan.
         rate = values.get("prodigy_effective_lr", values.get("lr"))
         return Step(number, values["step_loss"], rate)
     pace = _number(bar["rate"])

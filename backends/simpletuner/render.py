@@ -1,4 +1,4 @@
-"""A plan in the words of SimpleTuner: a configuration, the files it names, and a command.
+"""Renders a plan for SimpleTuner: its configuration, the files it refers to, and the command.
 
 Source: SimpleTuner 4.10.1 and 3.1.6, both run; simpletuner/helpers/configuration and documentation/OPTIONS.md.
 """
@@ -10,9 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from backends.simpletuner import descent, pictures, results, trained
-from trainer_core import launcher, places
-from trainer_core.backend import BackendManifest, JobSpec, Metrics, Place
+from backends.simpletuner import dataset, optimizer, results, target
+from backends.simpletuner.cell import SimpleTunerCell, cell_of
+from trainer_core import places
+from trainer_core.engines import launcher
+from trainer_core.engines.claim import caption_options
+from trainer_core.engines.manifest import BackendManifest
+from trainer_core.engines.seam import JobSpec, Metrics, Place
+from trainer_core.jobs.spec import Step
 from trainer_core.plan.sections import TrainingPlan
 
 ID = "simpletuner"
@@ -20,27 +25,26 @@ FILES = PurePosixPath("engine")
 CONFIG, DATA = FILES / "config.json", FILES / "multidatabackend.json"
 SHIM = Path(__file__).parent / "shim"
 NEGATIVE_PROMPT = "blurry, cropped, ugly"
-"""The engine's own default, said aloud."""
+"""The engine's own default, written out."""
 EIGHT_BITS = "fp8-sdnq"
-"""Weights of 8 bits that every device can compute with. Source: helpers/training/quantisation; a run."""
+"""The 8-bit format that works on every device. Source: helpers/training/quantisation; a run."""
 
 
 def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSpec:
     """The files and the command for a plan without blocking problems."""
-    cell = manifest.families[plan.model.family].cell(plan.model.method)
+    cell = cell_of(plan, manifest)
     files = {
         CONFIG: _json(config(plan, place, manifest)),
-        DATA: _json(pictures.data_backends(plan, place)),
+        DATA: _json(dataset.data_backends(plan, place)),
     }
-    if trained.is_lycoris(plan, cell):
-        files[trained.LYCORIS] = _json(trained.lycoris(plan, manifest))
+    if target.is_lycoris(plan, cell):
+        files[target.LYCORIS] = _json(target.lycoris(plan, cell))
     if launch := launch_settings(plan):
         files[launcher.CONFIG] = launcher.config(launch, plan.memory.mixed_precision)
     return JobSpec(
         backend=manifest.id,
         files=files,
-        command=command(plan, place),
-        environment=environment(place),
+        steps=(Step("train", command(plan, place), environment(place)),),
         working_directory=place.run,
         total_steps=plan.schedule.steps,
         metrics=Metrics("log"),
@@ -61,7 +65,7 @@ def launch_settings(plan: TrainingPlan) -> Mapping[str, Any]:
 def command(plan: TrainingPlan, place: Place) -> tuple[str, ...]:
     """The trainer run directly, or by accelerate's launcher when launch settings ask for it.
 
-    Its own command line starts two more processes and outlives a signal to the first.
+    The engine's own command is avoided: it starts two more processes, which survive a signal to the first.
     """
     launch = launch_settings(plan)
     if not launch:
@@ -75,13 +79,13 @@ def command(plan: TrainingPlan, place: Place) -> tuple[str, ...]:
 
 def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[str, Any]:
     """The flat options of the configuration file."""
-    cell = manifest.families[plan.model.family].cell(plan.model.method)
+    cell = cell_of(plan, manifest)
     return {
-        "model_family": cell["model_family"],
-        "model_flavour": cell["model_flavour"],
+        "model_family": cell.model_family,
+        "model_flavour": cell.model_flavour,
         **_model(plan, manifest),
-        **trained.options(plan, place, cell),
-        **descent.options(plan, manifest),
+        **target.options(plan, place, cell),
+        **optimizer.options(plan, manifest),
         **_training(plan, cell),
         **_memory(plan),
         **_output(plan, place),
@@ -94,13 +98,13 @@ def _model(plan: TrainingPlan, manifest: BackendManifest) -> dict[str, Any]:
     model, parts = plan.model, manifest.families[plan.model.family].parts
     options: dict[str, Any] = {"pretrained_model_name_or_path": _absolute(model.path)}
     if "vae" in parts:
-        # Left out, the engine downloads another VAE than the one of the model.
+        # Without this option the engine downloads a VAE instead of using the one of the model.
         options[parts["vae"]] = _absolute(model.path)
     options |= {option: _absolute(value) for part, option in parts.items() if (value := getattr(model, part))}
     if model.prediction in ("epsilon", "v_prediction"):
         options["prediction_type"] = model.prediction
     if model.zero_terminal_snr:
-        # Only a schedule that ends in pure noise has to begin there.
+        # Training and sampling must start at the last timestep, which is pure noise only with this schedule.
         options |= {
             "rescale_betas_zero_snr": True,
             "training_scheduler_timestep_spacing": "trailing",
@@ -109,26 +113,27 @@ def _model(plan: TrainingPlan, manifest: BackendManifest) -> dict[str, Any]:
     return options
 
 
-def _training(plan: TrainingPlan, cell: Mapping[str, Any]) -> dict[str, Any]:
+def _training(plan: TrainingPlan, cell: SimpleTunerCell) -> dict[str, Any]:
     schedule = plan.schedule
     options: dict[str, Any] = {
         "max_train_steps": schedule.steps,
         "num_train_epochs": 0,
         "train_batch_size": schedule.batch_size,
-        # The pictures' own configuration decides; this one stands in the metadata of the result.
+        # The dataset's own configuration decides; this value is written into the metadata of the result.
         "resolution": plan.dataset.resolution,
         "gradient_accumulation_steps": schedule.gradient_accumulation,
         "seed": schedule.seed,
         "caption_dropout_probability": float(plan.dataset.caption_dropout),
+        **caption_options(cell, plan.dataset.caption_tokens),
     }
     if schedule.min_snr_gamma:
         options["snr_gamma"] = int(schedule.min_snr_gamma)
     if schedule.noise_offset:
         options |= {"offset_noise": True, "noise_offset": float(schedule.noise_offset), "noise_offset_probability": 1.0}
-    if "flow_shift" in cell:
-        by_size = bool(native(plan).get("flow_schedule_auto_shift")) or not cell["flow_shift"]
-        shift = float(schedule.flow_shift) or (0.0 if by_size else cell["flow_shift"])
-        # A shift of its own outranks the one by the size of the picture.
+    if cell.flow_shift is not None:
+        by_size = bool(native(plan).get("flow_schedule_auto_shift")) or not cell.flow_shift
+        shift = float(schedule.flow_shift) or (0.0 if by_size else cell.flow_shift)
+        # A set shift takes precedence over the one that depends on the image size.
         options |= {"flow_schedule_shift": shift, "flow_schedule_auto_shift": not shift}
     return options
 
@@ -156,7 +161,7 @@ def _memory(plan: TrainingPlan) -> dict[str, Any]:
 def _output(plan: TrainingPlan, place: Place) -> dict[str, Any]:
     return {
         "output_dir": str(place.output),
-        "cache_dir": str(place.run / pictures.CACHE_FOLDER),
+        "cache_dir": str(place.run / dataset.CACHE_FOLDER),
         "data_backend_config": str(place.run / DATA),
         "checkpoint_step_interval": results.checkpoint_interval(plan),
         "checkpoints_total_limit": 1000,
@@ -175,7 +180,7 @@ def _sampling(plan: TrainingPlan) -> dict[str, Any]:
         "validation_step_interval": sampling.every_steps,
         "validation_on_startup": sampling.at_start,
         "validation_prompt": sampling.prompt.replace("{trigger}", plan.dataset.trigger).strip(" ,"),
-        # Without one the engine looks for an encoding of "" that it never made, and draws nothing.
+        # Without one the engine looks for an encoding of "" that it never cached, and generates no samples.
         "validation_negative_prompt": sampling.negative_prompt or NEGATIVE_PROMPT,
         "validation_disable_unconditional": True,
         "validation_resolution": f"{sampling.width}x{sampling.height}",
@@ -189,7 +194,7 @@ def environment(place: Place) -> dict[str, str]:
     """What the engine's process needs beyond the user's environment."""
     variables = {
         "CONFIG_BACKEND": "json",
-        # Read first; somebody who uses the engine by itself may have another one in their environment.
+        # The engine reads this one first; a user who also runs the engine directly may have set it to something else.
         "SIMPLETUNER_CONFIG_BACKEND": "json",
         "CONFIG_PATH": str(place.run / CONFIG),
         "PYTHONUNBUFFERED": "1",
@@ -206,7 +211,7 @@ def environment(place: Place) -> dict[str, str]:
 
 
 def _absolute(path: str) -> str:
-    """The path as the engine needs it: it runs in the run folder, not where the user stood."""
+    """The absolute path: the engine runs in the run folder, not in the user's working directory."""
     return str(places.typed(path).absolute())
 
 

@@ -1,6 +1,6 @@
-"""How SimpleTuner builds an optimizer. Run by that engine's own Python, through `trainer_core/engine_trial.py`.
+"""Builds optimizers as SimpleTuner does. Run by that engine's own Python, through `trainer_core/install/inside/trial.py`.
 
-Easel never imports what it imports: the engine's library.
+Easel never imports this module: it imports the engine's library.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def builder(_path: str | None) -> Callable[[str, list[str], list[Any], float], Any]:
-    """The engine's own way from an option and its arguments to an optimizer.
+    """A function that builds an optimizer from an option and its arguments as the engine does.
 
     Source: simpletuner/helpers/training/optimizer_param.py, and trainer.py, init_optimizer.
     """

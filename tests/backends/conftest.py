@@ -14,7 +14,8 @@ import pytest
 from trainer_core.demo import assets
 from trainer_core.demo.dataset import draw_dataset
 from trainer_core.events import Step
-from trainer_core.runs.run import FINAL_STATES, Run, RunState
+from trainer_core.jobs.state import FINAL_STATES, JobState
+from trainer_core.training.run import Run
 
 GIB = 1024**3
 STEPS = 4
@@ -58,7 +59,7 @@ def launch(tmp_path):
     yield start
     for run in launched:
         run.stop(grace_s=2)
-        run.directory.remove()
+        run.folder.remove()
 
 
 @pytest.fixture
@@ -66,15 +67,15 @@ def train(launch, tmp_path):
     """Trains with an engine what differs from `SMALL`, and gives the folder of the results once the run was accepted."""
 
     def to_the_end(engine, name, values):
-        draw_dataset(tmp_path / "pictures")
-        settings = {**SMALL, **values, "output.folder": tmp_path / "out", "dataset.path": tmp_path / "pictures"}
+        draw_dataset(tmp_path / "images")
+        settings = {**SMALL, **values, "output.folder": tmp_path / "out", "dataset.path": tmp_path / "images"}
         words = [f"--set={path}={value}" for path, value in settings.items()]
         run = launch(["--engine", engine, "--model", assets.make_base(engine), *words])
         deadline = time.monotonic() + 1000
         while run.state not in FINAL_STATES:
             assert time.monotonic() < deadline, run.summary
             time.sleep(0.5)
-        assert run.state is RunState.COMPLETED, (run.diagnosis, run.result)
+        assert run.state is JobState.COMPLETED, (run.diagnosis, run.result)
         steps = [event for event in run.events(0)[0] if isinstance(event, Step)]
         assert [event.step for event in steps] == list(range(1, STEPS + 1))
         assert all(event.loss is not None and event.learning_rate for event in steps)

@@ -9,21 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from backends.kohya import backend, pictures, problems, render, trained
-from tests.backends import engine_plans, golden
-from trainer_core import catalog, launcher
-from trainer_core.plan import fields
+from backends.kohya import backend, problems, render, target
+from backends.kohya import dataset as dataset_files
+from backends.kohya.cell import cell_of
+from tests.support import engine_plans, golden
+from tests.support.kohya_plans import CELLS, VARIANTS, full_plan, place
+from trainer_core.engines import launcher
+from trainer_core.engines.status import NOT_KNOWN
 
 FAMILIES = sorted(backend.manifest.families)
-ELSEWHERE = engine_plans.STAGED | engine_plans.DELIVERED
-OWNED = set(backend.manifest.tables["options"]["owned"])
-
-
-def place():
-    return engine_plans.place(
-        checkout=Path("/home/user/easel/engines/kohya/source"),
-        options={"tokenizers": "/home/user/easel/models/tokenizers"},
-    )
+OWNED = set(backend.manifest.options.owned)
 
 
 def dataset(plan) -> dict:
@@ -35,47 +30,7 @@ def configuration(plan) -> dict:
     return {name: value for table in tables.values() for name, value in table.items()}
 
 
-VARIANTS = {
-    "plain": {},
-    "sampled": {
-        "sampling__every_steps": 50,
-        "sampling__prompt": "{trigger} --w 9999, smiling",
-        "sampling__negative_prompt": "text",
-        "output__save_every_steps": 100,
-        "output__prefix": "cg_",
-    },
-    "low memory": {
-        "memory__cache_text_encoder": True,
-        "memory__fp8_base": True,
-        "memory__half_weights": True,
-        "memory__blocks_to_swap": 18,
-        "memory__fused_backward": True,
-        "optimizer__name": "Adafactor",
-        "optimizer__clip_threshold": 0.5,
-    },
-    "all learnt": {
-        "network__train_text_encoder": True,
-        "schedule__min_snr_gamma": 5.0,
-        "schedule__noise_offset": 0.05,
-        "schedule__flow_shift": 2.5,
-        "schedule__scheduler": "warmup_stable_decay",
-        "schedule__warmup_steps": 50,
-        "schedule__decay_steps": 100,
-        "embedding__init_word": "cat",
-        "optimizer__name": "Prodigy",
-        "optimizer__learning_rate": 1.0,
-        "optimizer__beta2": 0.99,
-        "native": {"kohya": {"huber_c": 0.2, "persistent_data_loader_workers": True}},
-    },
-}
 PREDICTS_V = {"model__prediction": "v_prediction", "model__zero_terminal_snr": True}
-CELLS = engine_plans.cells(backend)
-
-
-def full_plan(family: str, method: str, **values):
-    """A plan of a cell with all the files its model needs beside it."""
-    parts = {f"model__{part}": f"/models/{part}.safetensors" for part in backend.manifest.families[family].parts}
-    return engine_plans.plan(family, model__method=method, **parts, **values)
 
 
 def unknown(plan) -> list[str]:
@@ -85,7 +40,7 @@ def unknown(plan) -> list[str]:
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize(("family", "method"), CELLS)
 def test_every_rendered_key_is_known_and_well_typed(family, method, variant):
-    predicts = PREDICTS_V if "v_prediction" in backend.manifest.families[family].options["predictions"] else {}
+    predicts = PREDICTS_V if "v_prediction" in backend.manifest.families[family].predictions else {}
     assert unknown(full_plan(family, method, **VARIANTS[variant], **predicts)) == []
 
 
@@ -94,43 +49,6 @@ def test_rendered_files_are_as_recorded(family, method):
     """One readable file a cell, in four plans that between them set most of what it has."""
     jobs = {name: backend.render(full_plan(family, method, **values), place()) for name, values in VARIANTS.items()}
     golden.check(f"kohya/{family}_{method}.txt", jobs)
-
-
-@pytest.mark.parametrize("algorithm", catalog.algorithms())
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_setting_of_every_algorithm_arrives(family, algorithm):
-    if algorithm not in backend.manifest.families[family].algorithms:
-        return
-    before = full_plan(family, "lora", network__algorithm=algorithm)
-    assert unknown(before) == []
-    for name in catalog.algorithms()[algorithm].settings:
-        value = engine_plans.other_value(fields.all_fields()[f"network.{name}"])
-        after = full_plan(family, "lora", network__algorithm=algorithm, **{f"network__{name}": value})
-        said = {problem.path for problem in engine_plans.problems(backend, after)}
-        changed = backend.render(before, place()).files != backend.render(after, place()).files
-        assert changed or f"network.{name}" in said, f"{name} vanishes"
-        assert unknown(after) == []
-
-
-@pytest.mark.parametrize("optimizer", backend.manifest.optimizers)
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_every_setting_of_every_optimizer_arrives(optimizer, method):
-    before = full_plan("sdxl", method, optimizer__name=optimizer)
-    assert unknown(before) == []
-    for name in catalog.optimizers()[optimizer].settings:
-        value = engine_plans.other_value(fields.all_fields()[f"optimizer.{name}"])
-        after = full_plan("sdxl", method, optimizer__name=optimizer, **{f"optimizer__{name}": value})
-        assert backend.render(before, place()).files != backend.render(after, place()).files, f"{name} vanishes"
-
-
-@pytest.mark.parametrize("scheduler", backend.manifest.schedulers)
-def test_every_setting_of_every_schedule_arrives(scheduler):
-    before = full_plan("sd15", "lora", schedule__scheduler=scheduler)
-    for name in catalog.schedulers()[scheduler].settings:
-        value = engine_plans.other_value(fields.all_fields()[f"schedule.{name}"])
-        after = full_plan("sd15", "lora", schedule__scheduler=scheduler, **{f"schedule__{name}": value})
-        assert backend.render(before, place()).files != backend.render(after, place()).files, f"{name} vanishes"
-        assert unknown(after) == []
 
 
 def test_betas_are_one_argument_and_the_unset_ones_are_those_of_the_optimizer():
@@ -151,65 +69,63 @@ def test_warm_up_counts_the_steps_of_all_processes():
 def test_lycoris_gets_a_choice_of_layers_that_names_none_twice():
     """Source: a run of sd-scripts with lycoris-lora 4.1.3: "duplicated lora name: lora_unet_time_embedding_linear_1"."""
     job = backend.render(engine_plans.plan("sd15", network__algorithm="locon"), place())
-    layers = tomllib.loads(job.files[trained.LAYERS])
+    layers = tomllib.loads(job.files[target.LAYERS])
     assert "TimestepEmbedding" not in layers["unet_target_module"]
     assert (
         configuration(engine_plans.plan("sd15", network__algorithm="locon"))["network_args"][-1]
         == "preset=engine/layers.toml"
     )
     ia3 = tomllib.loads(
-        backend.render(engine_plans.plan("sdxl", network__algorithm="ia3"), place()).files[trained.LAYERS]
+        backend.render(engine_plans.plan("sdxl", network__algorithm="ia3"), place()).files[target.LAYERS]
     )
     assert ia3["use_fnmatch"]
-    assert trained.LAYERS not in backend.render(full_plan("flux", "lora", network__algorithm="full"), place()).files
+    assert target.LAYERS not in backend.render(full_plan("flux", "lora", network__algorithm="full"), place()).files
     for values in ({"network__algorithm": "lora"}, {"network__algorithm": "lokr", "network__targets": "attention"}):
-        assert trained.LAYERS not in backend.render(engine_plans.plan("sd15", **values), place()).files
-    assert trained.LAYERS not in backend.render(engine_plans.plan("sdxl", network__algorithm="locon"), place()).files
+        assert target.LAYERS not in backend.render(engine_plans.plan("sd15", **values), place()).files
+    assert target.LAYERS not in backend.render(engine_plans.plan("sdxl", network__algorithm="locon"), place()).files
 
 
 def test_captions_reach_the_script_that_reads_them_from_one_file():
     where = dataclasses.replace(place(), captions={"1-a.png": "a cat", "2-b.png": "blobbert"})
     files = backend.render(engine_plans.plan("sd15", model__method="full"), where).files
-    assert json.loads(files[pictures.METADATA]) == {"1-a.png": {"caption": "a cat"}, "2-b.png": {"caption": "blobbert"}}
+    assert json.loads(files[dataset_files.METADATA]) == {
+        "1-a.png": {"caption": "a cat"},
+        "2-b.png": {"caption": "blobbert"},
+    }
 
 
 def test_launch_settings_go_through_accelerate():
     launch = {"num_processes": 2, "multi_gpu": True, "dynamo_backend": "no"}
     job = backend.render(engine_plans.plan("sdxl", native={"kohya": {"launch": launch}}), place())
-    assert job.command[1:3] == ("-m", "accelerate.commands.launch")
-    assert job.command[3] == f"--config_file={place().run / launcher.CONFIG}"
-    assert {"--num_processes=2", "--multi_gpu"} < set(job.command)
+    assert job.steps[0].argv[1:3] == ("-m", "accelerate.commands.launch")
+    assert job.steps[0].argv[3] == f"--config_file={place().run / launcher.CONFIG}"
+    assert {"--num_processes=2", "--multi_gpu"} < set(job.steps[0].argv)
     assert launcher.CONFIG in job.files
-    assert job.command[-2:] == ("--config_file", str(place().run / render.CONFIG))
+    assert job.steps[0].argv[-2:] == ("--config_file", str(place().run / render.CONFIG))
     assert "launch" not in str(job.files[render.CONFIG])
-
-
-@pytest.mark.parametrize(("family", "method"), engine_plans.cells(backend))
-def test_no_setting_is_dropped_without_a_word(family, method):
-    assert list(engine_plans.dropped_settings(backend, family, method, place(), ELSEWHERE)) == []
 
 
 @pytest.mark.parametrize(("family", "method"), CELLS)
 def test_all_rendered_keys_belong_to_the_plan_alone(family, method):
     """A native setting can never meet a rendered one, except those that Easel fixes for the user to change."""
-    cell = backend.manifest.families[family].cell(method)
+    cell = cell_of(engine_plans.plan(family, model__method=method), backend.manifest)
     free = {
         "max_data_loader_n_workers",
         "persistent_data_loader_workers",
         "sdpa",
         "sample_sampler",
-        *cell.get("fixed", {}),
+        *cell.fixed,
     }
     for values in VARIANTS.values():
         rendered = set(configuration(full_plan(family, method, **{**values, "native": {}})))
-        assert rendered - free <= OWNED | {*cell.get("always", {}), *cell.get("shifted", {}), "network_args"}
+        assert rendered - free <= OWNED | {*cell.always, *cell.shifted, "network_args"}
 
 
 def test_the_script_is_run_directly_and_the_files_are_named_absolutely():
     job = backend.render(engine_plans.plan("sdxl"), place())
-    assert job.command[1].endswith("/sdxl_train_network.py")
-    assert "accelerate" not in " ".join(job.command)
-    assert job.command[-1] == str(place().run / render.CONFIG)
+    assert job.steps[0].argv[1].endswith("/sdxl_train_network.py")
+    assert "accelerate" not in " ".join(job.steps[0].argv)
+    assert job.steps[0].argv[-1] == str(place().run / render.CONFIG)
 
 
 def test_a_relative_model_path_is_made_absolute():
@@ -261,7 +177,7 @@ def test_small_resolutions_get_buckets_the_engine_accepts():
 )
 def test_what_would_stop_the_engine_is_an_error_with_a_fix_that_mends_it(family, values, path):
     def found(changed):
-        said = backend.problems(engine_plans.plan(family, **changed), engine_plans.machine(engine_plans.CPU))
+        said = backend.problems(engine_plans.plan(family, **changed), engine_plans.machine(engine_plans.CPU), NOT_KNOWN)
         return [problem for problem in said if problem.path == path and problem.severity == "error"]
 
     (problem,) = found(values)[:1]
@@ -298,21 +214,20 @@ def test_what_would_stop_the_engine_is_an_error_with_a_fix_that_mends_it(family,
     ],
 )
 def test_what_has_no_effect_is_said(family, method, values, path):
-    said = backend.problems(full_plan(family, method, **values), engine_plans.machine(engine_plans.CARD))
+    said = engine_plans.problems(backend, full_plan(family, method, **values))
     (problem,) = [problem for problem in said if problem.path == path]
     assert problem.severity in ("info", "warning")
     assert problem.fix is not None
 
 
 def test_a_step_of_32_is_fine_for_sdxl():
-    assert not backend.problems(
-        engine_plans.plan("sdxl", dataset__bucket_step=32), engine_plans.machine(engine_plans.CARD)
-    )
+    plan = engine_plans.plan("sdxl", dataset__bucket_step=32)
+    assert not backend.problems(plan, engine_plans.machine(engine_plans.CARD), NOT_KNOWN)
 
 
 @pytest.mark.parametrize(("family", "method"), CELLS)
 def test_the_default_plan_has_no_problems_on_a_gpu(family, method):
-    assert not backend.problems(full_plan(family, method), engine_plans.machine(engine_plans.CARD))
+    assert not backend.problems(full_plan(family, method), engine_plans.machine(engine_plans.CARD), NOT_KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -335,24 +250,24 @@ def test_the_default_plan_has_no_problems_on_a_gpu(family, method):
         ("network_args", ["conv_dim=4"], "choose locon"),
         ("metadata_thumbnail", "/home/user/.ssh/id_ed25519", "any file of this machine"),
         ("network_weights", "/models/old.SAFETENSORS", "must be a .safetensors file"),
-        ("masked_loss", True, "does nothing without alpha_mask"),
+        ("masked_loss", True, "has no effect without alpha_mask"),
         ("block_lr", "1e-4", "no option"),
-        ("network_args", ["loraplus_lr_ratio=many"], "is a number"),
+        ("network_args", ["loraplus_lr_ratio=many"], "must be a number"),
         ("save_last_n_steps", 10, "never deleted"),
-        ("network_args", ["loraplus_lr_ratio"], "not of the form"),
-        ("scale_v_pred_loss_like_noise_pred", True, "predict v"),
+        ("network_args", ["loraplus_lr_ratio"], "must have the form"),
+        ("scale_v_pred_loss_like_noise_pred", True, "only with v-prediction models"),
         ("adaptive_noise_scale", 0.1, "noise offset"),
-        ("min_bucket_reso", 1024, "exclude each other"),
+        ("min_bucket_reso", 1024, "does not fit the resolution"),
         ("dim_from_weights", True, "cannot be set"),
         ("network_train_text_encoder_only", True, "cannot be set"),
-        ("learning_rate", 1.0, "follows from a setting"),
+        ("learning_rate", 1.0, "follows from optimizer.learning_rate: change that one"),
         ("max_train_epochs", 3, "cannot be set"),
         ("wandb_api_key", "secret", "cannot be set"),
     ],
 )
 def test_native_settings_are_checked_against_the_recorded_schema(name, value, said):
     plan = engine_plans.plan("sd15", native={"kohya": {name: value}})
-    (problem,) = backend.problems(plan, engine_plans.machine(engine_plans.CARD))
+    (problem,) = backend.problems(plan, engine_plans.machine(engine_plans.CARD), NOT_KNOWN)
     assert problem.path.startswith(f"native.kohya.{name}")
     assert said in problem.message
 
@@ -362,26 +277,28 @@ def test_samples_are_drawn_as_the_model_was_made_for():
     chroma = backend.render(full_plan("chroma", "lora", **sampled), place()).files[render.PROMPTS]
     assert json.loads(chroma)[0]["guidance_scale"] == 0.0
     lumina = full_plan("lumina2", "lora", **sampled, sampling__seed=0)
-    (problem,) = backend.problems(lumina, engine_plans.machine(engine_plans.CARD))
+    (problem,) = backend.problems(lumina, engine_plans.machine(engine_plans.CARD), NOT_KNOWN)
     assert (problem.path, problem.severity) == ("sampling.seed", "error")
 
 
 @pytest.mark.parametrize("native", [{"weighted_captions": True}, {"token_warmup_step": 10}])
 def test_native_settings_that_change_cached_captions_are_refused(native):
     plan = full_plan("sdxl", "lora", memory__cache_text_encoder=True, native={"kohya": native})
-    assert [each.severity for each in backend.problems(plan, engine_plans.machine(engine_plans.CARD))] == ["error"]
+    assert [each.severity for each in backend.problems(plan, engine_plans.machine(engine_plans.CARD), NOT_KNOWN)] == [
+        "error"
+    ]
 
 
 def test_a_native_sampling_of_timesteps_does_not_hide_the_shift():
     plan = full_plan("flux", "lora", schedule__flow_shift=5.0, native={"kohya": {"timestep_sampling": "sigmoid"}})
-    (problem,) = backend.problems(plan, engine_plans.machine(engine_plans.CARD))
+    (problem,) = backend.problems(plan, engine_plans.machine(engine_plans.CARD), NOT_KNOWN)
     assert problem.path == "native.kohya.timestep_sampling"
 
 
 def test_a_flow_model_has_no_signal_to_noise_ratio():
     def said(**native):
         plan = full_plan("flux", "lora", native={"kohya": {"loss_type": "huber", **native}})
-        return [problem.path for problem in backend.problems(plan, engine_plans.machine(engine_plans.CARD))]
+        return [problem.path for problem in backend.problems(plan, engine_plans.machine(engine_plans.CARD), NOT_KNOWN)]
 
     assert said() == ["native.kohya.loss_type"]
     assert said(huber_schedule="constant") == []
@@ -389,12 +306,5 @@ def test_a_flow_model_has_no_signal_to_noise_ratio():
 
 def test_native_settings_that_are_known_reach_the_configuration():
     plan = engine_plans.plan("sd15", native={"kohya": {"network_args": ["loraplus_lr_ratio=4"], "ip_noise_gamma": 0.1}})
-    assert not backend.problems(plan, engine_plans.machine(engine_plans.CARD))
+    assert not backend.problems(plan, engine_plans.machine(engine_plans.CARD), NOT_KNOWN)
     assert configuration(plan)["network_args"] == ["loraplus_lr_ratio=4"]
-
-
-def test_native_bounds_of_buckets_are_not_covered_by_those_of_easel():
-    plan = engine_plans.plan("sd15", native={"kohya": {"min_bucket_reso": 192, "max_bucket_reso": 2048}})
-    assert not backend.problems(plan, engine_plans.machine(engine_plans.CARD))
-    entry = dataset(plan)
-    assert (entry["min_bucket_reso"], entry["max_bucket_reso"]) == (192, 2048)

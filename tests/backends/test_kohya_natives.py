@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from backends.kohya import backend, network_arguments
-from tests.backends import engine_plans
+from backends.kohya import backend, network_arguments, render
+from backends.kohya.translation import TRANSLATION
+from tests.support import engine_plans
+from trainer_core import catalog
+from trainer_core.engines.status import NOT_KNOWN
 
-ROWS = backend.manifest.tables["network_arguments"]
+ROWS = TRANSLATION.network_arguments
 
 
 @pytest.mark.parametrize(
@@ -71,18 +76,18 @@ def test_what_a_module_stops_at_or_takes_for_something_else_is_said(module: str,
         ({"noise_offset_random_strength": True}, {}, "without schedule.noise_offset"),
         ({"zero_stage": 3}, {}, "without deepspeed"),
         ({"ddp_static_graph": True}, {}, "without launch"),
-        ({"prior_loss_weight": 0.5}, {}, "regularisation"),
-        ({"lr_scheduler_args": ["lr_end=1e-8"]}, {}, "beside its settings it takes only num_cycles"),
+        ({"prior_loss_weight": 0.5}, {}, "regularization"),
+        ({"lr_scheduler_args": ["lr_end=1e-8"]}, {}, "it takes only num_cycles here"),
         (
             {"lr_scheduler_args": ["decay_type=linear"]},
             {"schedule__scheduler": "warmup_stable_decay"},
-            "texts in quotes",
+            "text in quotes",
         ),
     ],
 )
 def test_native_settings_that_make_no_sense_are_said(native: dict[str, Any], values: dict[str, Any], said: str):
     plan = engine_plans.plan("sd15", native={"kohya": native}, **{"schedule__decay_steps": 100, **values})
-    found = backend.problems(plan, engine_plans.machine(engine_plans.CARD))
+    found = backend.problems(plan, engine_plans.machine(engine_plans.CARD), NOT_KNOWN)
     assert said in " ".join(problem.message for problem in found if problem.path.startswith("native.kohya"))
 
 
@@ -98,19 +103,27 @@ def test_native_settings_that_make_no_sense_are_said(native: dict[str, Any], val
 )
 def test_native_settings_that_belong_together_are_taken(native: dict[str, Any], values: dict[str, Any]):
     plan = engine_plans.plan("sd15", native={"kohya": native}, **{"schedule__decay_steps": 100, **values})
-    found = backend.problems(plan, engine_plans.machine(engine_plans.CARD))
+    found = backend.problems(plan, engine_plans.machine(engine_plans.CARD), NOT_KNOWN)
     assert not [problem for problem in found if problem.path.startswith("native.kohya")]
 
 
 def test_what_is_bounded_or_needs_another_may_be_set_natively():
-    table = backend.manifest.tables["options"]
-    native = {name for names in table["native"].values() for name in names}
-    assert set(table["bounds"]) | set(table["needs"]) <= native
+    table = backend.manifest.options
+    native = {name for names in table.native.values() for name in names}
+    assert set(table.bounds) | set(table.needs) <= native
 
 
 def test_every_form_is_known():
     for module, rows in ROWS.items():
         for key, row in rows.items():
-            assert isinstance(row["form"], list) or row["form"] in network_arguments.FORMS, f"{module}: {key}"
-            assert set(row.get("families", ())) <= set(backend.manifest.families)
-            assert set(row) <= {"form", "families", "algorithms"}
+            assert not isinstance(row.form, str) or row.form in network_arguments.FORMS, f"{module}: {key}"
+            assert set(row.families or ()) <= set(backend.manifest.families)
+            assert set(row.algorithms or ()) <= set(catalog.algorithms())
+
+
+def test_native_bounds_of_buckets_are_not_covered_by_those_of_easel():
+    plan = engine_plans.plan("sd15", native={"kohya": {"min_bucket_reso": 192, "max_bucket_reso": 2048}})
+    assert not backend.problems(plan, engine_plans.machine(engine_plans.CARD), NOT_KNOWN)
+    place = engine_plans.place(checkout=Path("/source"), options={"tokenizers": "/tokenizers"})
+    entry = tomllib.loads(backend.render(plan, place).files[render.DATASET])["datasets"][0]
+    assert (entry["min_bucket_reso"], entry["max_bucket_reso"]) == (192, 2048)

@@ -1,4 +1,4 @@
-"""accelerate's launcher starts as many processes as the plan says, whatever the person's own `accelerate config` says."""
+"""accelerate's launcher starts the number of processes in the plan, whatever the user's own `accelerate config` contains."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any
 
 import pytest
 
-from tests.backends import engine_plans
-from trainer_core import environments, launcher
+from tests.support import engine_plans
 from trainer_core.child import child_environment
+from trainer_core.engines import launcher
+from trainer_core.install import environments
 
-OWN = """
+USER_CONFIG = """
 compute_environment: LOCAL_MACHINE
 distributed_type: 'NO'
 num_processes: 1
 gpu_ids: '0'
 dynamo_config: {dynamo_backend: INDUCTOR}
 """
-ASK = """
+QUERY = """
 import json, sys
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 for words in json.loads(sys.argv[1]):
@@ -29,35 +30,35 @@ for words in json.loads(sys.argv[1]):
 """
 
 
-def test_the_launcher_itself_takes_nothing_from_elsewhere(tmp_path: Path):
+def test_the_launcher_ignores_the_users_configuration(tmp_path: Path):
     if (installed := environments.installed("kohya")) is None:
-        pytest.skip("kohya is not installed here, so its launcher cannot be asked")
+        pytest.skip("kohya is not installed here, so its launcher cannot be run")
     (tmp_path / "accelerate").mkdir()
-    (tmp_path / "accelerate" / "default_config.yaml").write_text(OWN)
-    spread = {"num_processes": 2}
-    (file := tmp_path / "launch.json").write_text(launcher.config(spread, "bf16"))
-    words = launcher.command(installed.python, spread, file)[3:]
-    questions = [list(words), [word for word in words if not word.startswith("--config_file")]]
+    (tmp_path / "accelerate" / "default_config.yaml").write_text(USER_CONFIG)
+    launch = {"num_processes": 2}
+    (file := tmp_path / "launch.json").write_text(launcher.config(launch, "bf16"))
+    words = launcher.command(installed.python, launch, file)[3:]
+    queries = [list(words), [word for word in words if not word.startswith("--config_file")]]
     done = subprocess.run(
-        [str(installed.python), "-c", ASK, json.dumps(questions)],
+        [str(installed.python), "-c", QUERY, json.dumps(queries)],
         capture_output=True,
         text=True,
         env=child_environment({"HF_HOME": str(tmp_path)}),
         check=True,
     )
-    given, left_alone = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert given == {"num_processes": 2, "multi_gpu": True, "gpu_ids": "all", "dynamo_backend": "no"}
-    assert not left_alone["multi_gpu"], "without it one process would train, and the plan says two"
-    assert left_alone["dynamo_backend"] == "INDUCTOR"
+    with_file, without_file = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert with_file == {"num_processes": 2, "multi_gpu": True, "gpu_ids": "all", "dynamo_backend": "no"}
+    assert not without_file["multi_gpu"], "without the file, one process would train instead of two"
+    assert without_file["dynamo_backend"] == "INDUCTOR"
 
 
-def test_one_process_trains_unless_more_are_asked_for():
-    told = json.loads(launcher.config({"num_cpu_threads_per_process": 2}, "no"))
-    assert (told["num_processes"], told["distributed_type"], told["mixed_precision"]) == (1, "NO", "no")
+def test_the_default_is_one_process():
+    table = json.loads(launcher.config({"num_cpu_threads_per_process": 2}, "no"))
+    assert (table["num_processes"], table["distributed_type"], table["mixed_precision"]) == (1, "NO", "no")
 
 
 @pytest.mark.parametrize(
-    ("launch", "cards", "at"),
+    ("launch", "cards", "setting"),
     [
         ({"num_processes": 2}, 1, "num_processes"),
         ({"num_processes": 0}, 1, "num_processes"),
@@ -71,9 +72,9 @@ def test_one_process_trains_unless_more_are_asked_for():
     ],
 )
 @pytest.mark.parametrize("engine", ["kohya", "simpletuner"])
-def test_what_the_launcher_would_stop_at_or_do_otherwise_is_said(
-    engine: str, launch: dict[str, Any], cards: int, at: str | None
+def test_launch_settings_that_the_launcher_refuses_or_changes_cause_a_problem(
+    engine: str, launch: dict[str, Any], cards: int, setting: str | None
 ):
     machine = engine_plans.machine(*[engine_plans.CARD] * cards)
-    said = [problem.path for problem in launcher.check(engine, launch, machine)]
-    assert said == ([f"native.{engine}.launch.{at}"] if at else [])
+    paths = [problem.path for problem in launcher.check(engine, launch, machine)]
+    assert paths == ([f"native.{engine}.launch.{setting}"] if setting else [])

@@ -5,7 +5,8 @@ Each run goes through `easel train` on a model of random weights, at a size a CP
 
 import pytest
 
-from trainer_core import environments, hardware, places
+from trainer_core import hardware, places
+from trainer_core.install import environments
 
 pytestmark = [pytest.mark.backend, pytest.mark.timeout(1200)]
 GIB = 1024**3

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from trainer_core import environments
+from trainer_core.install import environments
 
 pytestmark = [pytest.mark.backend, pytest.mark.timeout(900)]
 

@@ -5,21 +5,21 @@ An engine that is not installed is skipped, and the reason is printed. `python i
 
 import json
 import sys
-import time
 
 import psutil
 import pytest
 from safetensors import safe_open
 
-from trainer_core import environments, hardware, places
+from tests.support.real_runs import GIB, wait
+from trainer_core import hardware, places
 from trainer_core.demo import assets
 from trainer_core.demo.dataset import draw_dataset
 from trainer_core.events import Progress, Step
-from trainer_core.runs.run import FINAL_STATES, RunState
+from trainer_core.install import environments
+from trainer_core.jobs.state import FINAL_STATES, JobState
 
 pytestmark = [pytest.mark.backend, pytest.mark.timeout(900)]
 STEPS = 6
-GIB = 1024**3
 
 
 @pytest.fixture(params=["simpletuner", "kohya"])
@@ -34,9 +34,9 @@ def engine(request):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    draw_dataset(tmp_path / "pictures")
-    return tmp_path / "pictures"
+def images(tmp_path):
+    draw_dataset(tmp_path / "images")
+    return tmp_path / "images"
 
 
 def alpha(engine):
@@ -44,10 +44,10 @@ def alpha(engine):
     return 4.0 if environments.installed(engine).version.startswith("3.") else 2.0
 
 
-def job(engine, pictures, folder, steps=STEPS):
+def job(engine, images, folder, steps=STEPS):
     """The options of a training small enough for a CPU."""
     return [
-        *("--engine", engine, "--model", assets.make_base(engine), "--dataset", pictures, "--trigger", "blobbert"),
+        *("--engine", engine, "--model", assets.make_base(engine), "--dataset", images, "--trigger", "blobbert"),
         *(
             "--name",
             "blob",
@@ -82,13 +82,6 @@ def job(engine, pictures, folder, steps=STEPS):
     ]
 
 
-def wait(run, until, seconds=600):
-    deadline = time.monotonic() + seconds
-    while not until(run):
-        assert time.monotonic() < deadline, f"{run.directory.path}: {run.state}, {run.summary}"
-        time.sleep(0.2)
-
-
 def fingerprint(folder):
     return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
 
@@ -98,21 +91,18 @@ def left_over(run):
     marked = []
     for process in psutil.process_iter():
         try:
-            if (
-                process.environ().get("EASEL_RUN") == str(run.directory.path)
-                and process.status() != psutil.STATUS_ZOMBIE
-            ):
+            if process.environ().get("EASEL_RUN") == str(run.folder.path) and process.status() != psutil.STATUS_ZOMBIE:
                 marked.append(process)
         except psutil.Error:
             continue
     return marked
 
 
-def test_a_lora_is_trained_though_its_starter_is_killed(engine, pictures, launch, tmp_path):
-    before = fingerprint(pictures)
-    run = launch(job(engine, pictures, tmp_path))
+def test_a_lora_is_trained_though_its_starter_is_killed(engine, images, launch, tmp_path):
+    before = fingerprint(images)
+    run = launch(job(engine, images, tmp_path))
     wait(run, lambda run: run.state in FINAL_STATES)
-    assert run.state is RunState.COMPLETED, run.diagnosis
+    assert run.state is JobState.COMPLETED, run.diagnosis
     events, _ = run.events(0)
     assert [event.step for event in events if isinstance(event, Step)] == list(range(1, STEPS + 1))
     assert all(event.loss is not None and event.learning_rate for event in events if isinstance(event, Step))
@@ -125,21 +115,21 @@ def test_a_lora_is_trained_though_its_starter_is_killed(engine, pictures, launch
     ).read_bytes()
     with safe_open(tmp_path / "loras" / "cg_blob.safetensors", "numpy") as file:
         assert file.metadata()["modelspec.resolution"] == "64x64"
-    assert fingerprint(pictures) == before, "the user's folder is only read"
+    assert fingerprint(images) == before, "the user's folder is only read"
     assert not left_over(run)
     print(
         f"\n{engine}: {run.result['seconds']:.0f} s, {run.result['peak_memory_bytes'] / GIB:.1f} GiB", file=sys.stderr
     )
 
 
-def test_a_stopped_training_leaves_no_process_behind(engine, pictures, launch, tmp_path):
-    before = fingerprint(pictures)
-    run = launch(job(engine, pictures, tmp_path, steps=3000))
+def test_a_stopped_training_leaves_no_process_behind(engine, images, launch, tmp_path):
+    before = fingerprint(images)
+    run = launch(job(engine, images, tmp_path, steps=3000))
     wait(run, lambda run: any(isinstance(event, Progress) and event.step for event in run.events(0)[0]))
-    assert run.state is RunState.RUNNING
+    assert run.state is JobState.RUNNING
     assert left_over(run)
     run.stop(grace_s=5)
-    assert run.state is RunState.CANCELLED
+    assert run.state is JobState.CANCELLED
     assert not left_over(run)
-    assert json.loads((run.directory.path / "result.json").read_text())["outputs"] == []
-    assert fingerprint(pictures) == before
+    assert json.loads((run.folder.path / "result.json").read_text())["outputs"] == []
+    assert fingerprint(images) == before

@@ -1,6 +1,6 @@
-"""Every rule for sd-scripts is one its scripts make necessary, and every mend is one they accept.
+"""Every rule for sd-scripts matches the behaviour of its scripts, and the scripts accept every fix.
 
-Each case is put to the real script: the plan as it is rendered in spite of its Problem, and the plan with the Problem's fix.
+Each case runs the checks of the real script: with the plan that has the Problem, and with the plan after the Problem's fix.
 """
 
 from __future__ import annotations
@@ -12,35 +12,38 @@ from typing import Any
 import pytest
 
 from backends.kohya import backend
-from tests.backends import engine_plans, refused_natives, refused_plans
-from tests.backends.engine_trials import Trials
-from tests.backends.refused_plans import Refused
-from trainer_core import catalog, environments
+from tests.support import engine_plans, refused_natives, refused_plans
+from tests.support.engine_trials import Trials
+from tests.support.refused_plans import Refused
+from trainer_core import catalog
+from trainer_core.engines import contract
+from trainer_core.engines.status import NOT_KNOWN
+from trainer_core.install import environments
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Problem
 
 pytestmark = [pytest.mark.backend, pytest.mark.timeout(1800)]
-CELLS = engine_plans.cells(backend)
+CELLS = contract.cells(backend)
 CASES = {**refused_plans.cases(), **refused_natives.cases()}
 MOST_FIXES = 3
-"""A fix may bring another Problem with a fix to light."""
+"""The number of fixes that are applied one after the other, because a fix may cause another Problem with a fix."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """The names of the engine's answers to a case, and whether the value reaches it at all."""
+class Prepared:
+    """The Problems of a case, the names of the engine's answers, whether it has a fix, and whether its value is rendered."""
 
     problems: list[Problem]
     before: str
     forced: str
     after: str
-    mended: bool
-    is_told: bool
+    has_fix: bool
+    is_rendered: bool
 
 
 def offered() -> dict[str, tuple[str, Mapping[str, Any]]]:
-    """What Easel offers to choose, with every setting that belongs to it changed: the family, and the values."""
+    """The choices that Easel offers, each with the family and with all its settings changed."""
     found: dict[str, tuple[str, Mapping[str, Any]]] = {}
     for section, choice, entries in (
         ("optimizer", "name", {name: catalog.optimizers()[name] for name in backend.manifest.optimizers}),
@@ -56,32 +59,32 @@ def offered() -> dict[str, tuple[str, Mapping[str, Any]]]:
 
 
 def other(path: str) -> Any:
-    return engine_plans.other_value(fields.all_fields()[path])
+    return contract.other_value(fields.all_fields()[path])
 
 
 OFFERED = offered()
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory) -> tuple[Trials, Mapping[str, Told]]:
-    """All cases, put to the engine in one go."""
+def prepared(tmp_path_factory) -> tuple[Trials, Mapping[str, Prepared]]:
+    """All cases, added to one run of the engine."""
     if environments.installed("kohya") is None:
         pytest.skip("kohya is not installed here (python installer.py backend install kohya)")
     trials = Trials(tmp_path_factory.mktemp("trials"))
     for family, method in CELLS:
-        trials.put(trials.plan(family, method))
+        trials.add(trials.plan(family, method))
     for family, values in OFFERED.values():
-        trials.put(accepted(trials, trials.plan(family, "lora", **values)))
-    return trials, {name: put(trials, case) for name, case in CASES.items()}
+        trials.add(accepted(trials, trials.plan(family, "lora", **values)))
+    return trials, {name: prepare(trials, case) for name, case in CASES.items()}
 
 
-def put(trials: Trials, case: Refused) -> Told:
+def prepare(trials: Trials, case: Refused) -> Prepared:
     plan = trials.plan(case.family, case.method, native={"kohya": case.native}, **case.values)
-    mended = mend(trials, plan, case)
-    before, after = trials.put(plan), trials.put(mended or plan)
-    forced = trials.put(plan, case.forced) if case.forced else before
-    is_told = case.engine != "is told nothing" or before != trials.put(changed(plan, without(case)))
-    return Told(trials.problems(plan), before, forced, after, mended is not None, is_told)
+    fixed = fix(trials, plan, case)
+    before, after = trials.add(plan), trials.add(fixed or plan)
+    forced = trials.add(plan, case.forced) if case.forced else before
+    is_rendered = case.engine != "not rendered" or before != trials.add(changed(plan, without(case)))
+    return Prepared(trials.problems(plan), before, forced, after, fixed is not None, is_rendered)
 
 
 def accepted(trials: Trials, plan: TrainingPlan) -> TrainingPlan:
@@ -108,10 +111,10 @@ def of_case(trials: Trials, plan: TrainingPlan, case: Refused) -> list[Problem]:
     return [each for each in trials.problems(plan) if each.path == case.path and each.severity == case.severity]
 
 
-def mend(trials: Trials, plan: TrainingPlan, case: Refused) -> TrainingPlan | None:
-    """The plan with the Problem's fix, and with the fixes of what that brings to light; None when the Problem stays.
+def fix(trials: Trials, plan: TrainingPlan, case: Refused) -> TrainingPlan | None:
+    """The plan with the Problem's fix, and with the fixes of Problems that follow; None if the Problem stays.
 
-    A native setting is mended by leaving it out.
+    The fix of a native setting is to remove it.
     """
     if case.native:
         return plan.model_copy(update={"native": {}})
@@ -126,54 +129,56 @@ def mend(trials: Trials, plan: TrainingPlan, case: Refused) -> TrainingPlan | No
 
 
 @pytest.mark.parametrize(("family", "method"), CELLS)
-def test_a_plan_without_problems_passes_the_checks_of_its_script(told, family, method):
-    trials, _ = told
+def test_a_plan_without_problems_passes_the_checks_of_its_script(prepared, family, method):
+    trials, _ = prepared
     plan = trials.plan(family, method)
     assert [each for each in trials.problems(plan) if each.severity == "error"] == []
-    answer = trials.answers[trials.put(plan)]
+    answer = trials.answers[trials.add(plan)]
     assert answer.outcome == "passed", answer.trace
 
 
 @pytest.mark.parametrize("name", OFFERED)
-def test_what_is_offered_passes_the_checks_when_its_fixes_are_accepted(told, name):
-    trials, _ = told
+def test_every_offered_choice_passes_the_checks_after_its_fixes(prepared, name):
+    trials, _ = prepared
     family, values = OFFERED[name]
     plan = accepted(trials, trials.plan(family, "lora", **values))
     assert [each for each in trials.problems(plan) if each.severity == "error"] == []
-    answer = trials.answers[trials.put(plan)]
+    answer = trials.answers[trials.add(plan)]
     assert answer.outcome == "passed", answer.trace
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_problem_says_what_the_engine_would_stumble_over(told, name):
-    trials, cases = told
-    case, said = CASES[name], cases[name]
-    assert [each for each in said.problems if each.path == case.path and each.severity == case.severity], said.problems
-    if case.engine == "is told nothing":
-        assert not said.is_told, "the value reaches the engine, though it is of no use there"
-    answer = trials.answers[said.forced]
-    stops = case.engine == "stops" or (case.says and case.forced)
+def test_each_problem_matches_the_behaviour_of_the_engine(prepared, name):
+    trials, cases = prepared
+    case, found = CASES[name], cases[name]
+    assert [each for each in found.problems if each.path == case.path and each.severity == case.severity], (
+        found.problems
+    )
+    if case.engine == "not rendered":
+        assert not found.is_rendered, "the value is rendered, although the engine does not use it"
+    answer = trials.answers[found.forced]
+    stops = case.engine == "stops" or (case.message and case.forced)
     if stops:
         assert answer.outcome == "refused", answer.log[-2000:]
-        assert case.says in answer.error
+        assert case.message in answer.error
     else:
         assert answer.outcome == "passed", answer.trace
-        assert case.says in answer.log
+        assert case.message in answer.log
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_fix_mends_it(told, name):
-    trials, cases = told
-    said = cases[name]
-    if not said.mended:
-        without = [each for each in said.problems if each.path == CASES[name].path and each.fix is None]
-        assert without, "the fix leaves the Problem where it is"
-        pytest.skip(f"only the user can mend it: {without[0].message}")
-    answer = trials.answers[said.after]
+def test_the_engine_accepts_the_plan_after_the_fix(prepared, name):
+    trials, cases = prepared
+    found = cases[name]
+    if not found.has_fix:
+        without = [each for each in found.problems if each.path == CASES[name].path and each.fix is None]
+        assert without, "the fix does not remove the Problem"
+        pytest.skip(f"only the user can fix it: {without[0].message}")
+    answer = trials.answers[found.after]
     assert answer.outcome == "passed", answer.trace
 
 
-BEHIND_THE_CHECKS = {
+AFTER_THE_CHECKS = {
     "fp16 on a CPU": (
         {"memory__mixed_precision": "fp16"},
         "memory.mixed_precision",
@@ -190,17 +195,17 @@ BEHIND_THE_CHECKS = {
         "the first step ends with layers of the U-Net that do not fit each other",
     ),
 }
-"""What the engine stumbles over in its first step only: the values, the Problem's setting, and what was seen in a run."""
+"""Plans that pass the checks and fail in the first step: the values, the setting of the Problem, and the result of a run."""
 
 
-@pytest.mark.parametrize("name", BEHIND_THE_CHECKS)
-def test_what_stops_the_first_step_is_said_on_a_cpu(name):
-    values, path, seen = BEHIND_THE_CHECKS[name]
+@pytest.mark.parametrize("name", AFTER_THE_CHECKS)
+def test_plans_that_fail_in_the_first_step_on_a_cpu_have_a_problem(name):
+    values, path, seen = AFTER_THE_CHECKS[name]
     plan = engine_plans.plan("sd15", **values)
-    said = [each for each in backend.problems(plan, engine_plans.machine()) if each.path == path]
-    assert [each.severity for each in said] == ["error"]
-    mended = changed(plan, said[0].fix.changes)
+    found = [each for each in backend.problems(plan, engine_plans.machine(), NOT_KNOWN) if each.path == path]
+    assert [each.severity for each in found] == ["error"]
+    fixed = changed(plan, found[0].fix.changes)
     assert path not in {
-        each.path for each in backend.problems(mended, engine_plans.machine()) if each.severity == "error"
+        each.path for each in backend.problems(fixed, engine_plans.machine(), NOT_KNOWN) if each.severity == "error"
     }
-    pytest.skip(f"not put to the engine, whose checks pass: {seen}")
+    pytest.skip(f"not run, because the checks of the engine pass: {seen}")

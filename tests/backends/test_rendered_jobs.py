@@ -19,10 +19,10 @@ from backends.kohya import backend as kohya
 from backends.kohya import render as kohya_render
 from backends.simpletuner import backend as simpletuner
 from backends.simpletuner import render as simpletuner_render
-from tests.backends import test_kohya, test_simpletuner
-from trainer_core import environments
-from trainer_core.backend import Backend
+from tests.support import kohya_plans, simpletuner_plans
 from trainer_core.child import child_environment
+from trainer_core.engines.seam import Backend
+from trainer_core.install import environments
 from trainer_core.plan.sections import TrainingPlan
 
 pytestmark = [pytest.mark.backend, pytest.mark.timeout(1200)]
@@ -46,7 +46,7 @@ def ask(engine: str, jobs: dict[str, dict[str, str]], folder: Path) -> dict[str,
     sources = {"sources": str(installed.source)} if installed.source else {}
     question.write_text(json.dumps({**sources, "jobs": list(jobs.values())}))
     done = subprocess.run(
-        [str(installed.python), str(HERE / f"real_parser_{engine}.py"), str(question)],
+        [str(installed.python), str(HERE.parent / "support" / f"real_parser_{engine}.py"), str(question)],
         capture_output=True,
         text=True,
         cwd=folder,
@@ -90,7 +90,7 @@ CONFIG = {
     "model": {"pretrained_model_name_or_path": "/m.safetensors"},
     "training": {"max_train_steps": 10, "sdpa": True},
 }
-DATASET = {"datasets": [{"resolution": 512, "subsets": [{"image_dir": "/pictures", "num_repeats": 1}]}]}
+DATASET = {"datasets": [{"resolution": 512, "subsets": [{"image_dir": "/images", "num_repeats": 1}]}]}
 
 
 def kohya_job(
@@ -105,7 +105,7 @@ def kohya_questions(folder: Path) -> dict[str, dict[str, str]]:
     """Configurations by what is right or wrong with them."""
     bad = {"training": {"lerning_rate": 1e-4, "max_train_steps": "10", "seed": True, "loss_type": "l3"}}
     bad["training"] |= {"optimizer_args": "a=1", "sdpa": 1}
-    strange = {"datasets": [{"resolution": 512, "nonsense": 1, "subsets": [{"image_dir": "/pictures"}]}]}
+    strange = {"datasets": [{"resolution": 512, "nonsense": 1, "subsets": [{"image_dir": "/images"}]}]}
     metadata = {"datasets": [{"resolution": 512, "subsets": [{"metadata_file": "/meta.json", "image_dir": "/p"}]}]}
     contradiction = {"training": {"adaptive_noise_scale": 0.1}}
     return {
@@ -119,13 +119,13 @@ def kohya_questions(folder: Path) -> dict[str, dict[str, str]]:
     }
 
 
-def kohya_plans(folder: Path) -> dict[str, dict[str, str]]:
+def kohya_rendered(folder: Path) -> dict[str, dict[str, str]]:
     """What is rendered of each plan."""
     jobs = {}
-    for number, (title, plan) in enumerate(plans(kohya, test_kohya)):
+    for number, (title, plan) in enumerate(plans(kohya, kohya_plans)):
         assert title not in {*jobs, *QUESTIONS}
-        files = kohya.render(plan, test_kohya.place()).files
-        script = kohya.manifest.families[plan.model.family].cell(plan.model.method)["script"]
+        files = kohya.render(plan, kohya_plans.place()).files
+        script = kohya.manifest.families[plan.model.family].cell(plan.model.method).program
         (config := folder / f"{number}.toml").write_text(files[kohya_render.CONFIG])
         (dataset := folder / f"{number}_dataset.toml").write_text(files[kohya_render.DATASET])
         jobs[title] = {"script": script, "config": str(config), "dataset": str(dataset)}
@@ -135,7 +135,7 @@ def kohya_plans(folder: Path) -> dict[str, dict[str, str]]:
 @pytest.fixture(scope="module")
 def kohya_answers(tmp_path_factory) -> dict[str, list[dict[str, str]]]:
     folder = tmp_path_factory.mktemp("kohya")
-    return ask("kohya", kohya_questions(folder) | kohya_plans(folder), folder)
+    return ask("kohya", kohya_questions(folder) | kohya_rendered(folder), folder)
 
 
 def test_sd_scripts_knows_everything_it_is_given(kohya_answers):
@@ -161,7 +161,7 @@ def test_kohya_is_asked(kohya_answers):
 
 
 ENTRIES = [
-    {"id": "pictures", "type": "local", "dataset_type": "image", "instance_data_dir": "/pictures", "crop": False},
+    {"id": "images", "type": "local", "dataset_type": "image", "instance_data_dir": "/images", "crop": False},
     {"id": "captions", "type": "local", "dataset_type": "text_embeds", "default": True, "cache_dir": "/cache"},
 ]
 
@@ -197,12 +197,12 @@ def simpletuner_questions(folder: Path) -> dict[str, dict[str, str]]:
     }
 
 
-def simpletuner_plans(folder: Path) -> dict[str, dict[str, str]]:
+def simpletuner_rendered(folder: Path) -> dict[str, dict[str, str]]:
     """What is rendered of each plan."""
     jobs = {}
-    for number, (title, plan) in enumerate(plans(simpletuner, test_simpletuner)):
+    for number, (title, plan) in enumerate(plans(simpletuner, simpletuner_plans)):
         assert title not in {*jobs, *QUESTIONS}
-        files = simpletuner.render(plan, test_simpletuner.place()).files
+        files = simpletuner.render(plan, simpletuner_plans.place()).files
         (own := folder / str(number)).mkdir()
         for path, text in files.items():
             (own / path.name).write_text(text)
@@ -222,7 +222,7 @@ def _moved(value: Any, folder: Path) -> Any:
 @pytest.fixture(scope="module")
 def simpletuner_answers(tmp_path_factory) -> dict[str, list[dict[str, str]]]:
     folder = tmp_path_factory.mktemp("simpletuner")
-    return ask("simpletuner", simpletuner_questions(folder) | simpletuner_plans(folder), folder)
+    return ask("simpletuner", simpletuner_questions(folder) | simpletuner_rendered(folder), folder)
 
 
 def test_simpletuner_knows_everything_it_is_given(simpletuner_answers):
@@ -241,6 +241,6 @@ def test_simpletuner_is_asked(simpletuner_answers):
         ("type", "loss_type"),
         ("type", "seed"),
     }
-    assert kinds(said["data"]) == {("data", "pictures")}
+    assert kinds(said["data"]) == {("data", "images")}
     assert kinds(said["contradiction"]) == {("refused", "")}
     assert "max_train_steps" in said["contradiction"][0]["message"]

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import os
 import random
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from backends.simpletuner import backend, problems, render, results, trained
-from tests.backends import engine_plans, golden
-from trainer_core import catalog, launcher
+from backends.simpletuner import backend, problems, render, results, target
+from tests.support import engine_plans, golden
+from tests.support.simpletuner_plans import CELLS, FAMILIES, VARIANTS, found, full_plan, place, said
+from trainer_core.engines import contract, launcher
 from trainer_core.plan import fields
 from trainer_core.problems import blocking
 
-ELSEWHERE = engine_plans.STAGED | engine_plans.DELIVERED | engine_plans.NAMED_BY_CORE
-OWNED = set(backend.manifest.tables["options"]["owned"])
-FAMILIES = sorted(backend.manifest.families)
-CELLS = engine_plans.cells(backend)
-WITHOUT_A_FIX = {"dataset.path", "output.copy_to"}
-"""Folders that do not exist in a test."""
-
-
-def place(version: str = "4.10.1", accelerator: str = "cuda"):
-    return engine_plans.place(version=version, options={"accelerator": accelerator})
+OWNED = set(backend.manifest.options.owned)
+WITHOUT_A_FIX = {"dataset.path", "model.path"}
+"""The model and the folder do not exist in a test."""
 
 
 def options(plan, where=None) -> dict:
@@ -33,71 +29,15 @@ def options(plan, where=None) -> dict:
 
 
 def lycoris(plan) -> dict:
-    return json.loads(backend.render(plan, place()).files[trained.LYCORIS])
+    return json.loads(backend.render(plan, place()).files[target.LYCORIS])
 
 
-def pictures(plan) -> dict:
+def images(plan) -> dict:
     return json.loads(backend.render(plan, place()).files[render.DATA])[0]
 
 
 def unknown(plan, version: str = "4.10.1") -> list[str]:
     return problems.unknown_keys(backend.render(plan, place(version)).files, problems.recorded(version))
-
-
-def machine(version: str = "4.10.1", accelerator=engine_plans.CARD):
-    return dataclasses.replace(engine_plans.machine(accelerator), probes={"engines": {"simpletuner": version}})
-
-
-def found(plan, where=None):
-    return backend.problems(plan, where or machine())
-
-
-def said(plan, where=None) -> dict[str, str]:
-    return {problem.path: problem.severity for problem in found(plan, where)}
-
-
-VARIANTS = {
-    "plain": {},
-    "sampled": {
-        "sampling__every_steps": 50,
-        "sampling__negative_prompt": "text",
-        "output__save_every_steps": 100,
-        "dataset__bucketing": False,
-        "dataset__repeats": 4,
-        "dataset__shuffle_captions": True,
-        "dataset__keep_tokens": 2,
-    },
-    "low memory": {
-        "memory__fp8_base": True,
-        "memory__blocks_to_swap": 18,
-        "memory__offload_checkpointing": True,
-        "memory__fused_backward": True,
-        "memory__cache_latents": False,
-        "optimizer__max_grad_norm": 0.0,
-        "optimizer__name": "StableAdamW",
-        "optimizer__beta2": 0.999,
-    },
-    "all learnt": {
-        "network__algorithm": "lokr",
-        "network__factor": 8,
-        "network__targets": "full",
-        "network__rank_stabilized": True,
-        "schedule__min_snr_gamma": 5.0,
-        "schedule__noise_offset": 0.05,
-        "schedule__flow_shift": 2.5,
-        "schedule__scheduler": "cosine_with_min_lr",
-        "schedule__min_rate_ratio": 0.1,
-        "optimizer__name": "Prodigy",
-        "optimizer__learning_rate": 1.0,
-        "optimizer__d0": 1e-5,
-        "native": {"simpletuner": {"input_perturbation": 0.1, "launch": {"num_processes": 2}}},
-    },
-}
-PREDICTED = {"sdxl": {"model__prediction": "v_prediction", "model__zero_terminal_snr": True}}
-
-
-def full_plan(family: str, method: str, **values):
-    return engine_plans.plan(family, **{"model__method": method, **PREDICTED.get(family, {}), **values})
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -110,7 +50,7 @@ def test_every_rendered_key_is_known_and_well_typed(family, method, variant):
 def test_every_key_for_version_3_is_known_to_it(variant):
     values = {**VARIANTS[variant], "dataset__shuffle_captions": False, "dataset__keep_tokens": 0}
     plan = engine_plans.plan("sdxl", network__alpha=16.0, **values)
-    assert not blocking(found(plan, machine("3.1.6")))
+    assert not blocking(found(plan, "3.1.6"))
     assert unknown(plan, "3.1.6") == []
 
 
@@ -119,56 +59,6 @@ def test_rendered_files_are_as_recorded(family, method):
     """One readable file a cell, in four plans that between them set most of what it has."""
     jobs = {name: backend.render(full_plan(family, method, **values), place()) for name, values in VARIANTS.items()}
     golden.check(f"simpletuner/{family}_{method}.txt", jobs)
-
-
-@pytest.mark.parametrize("algorithm", catalog.algorithms())
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_setting_of_every_algorithm_arrives(family, algorithm):
-    if algorithm not in backend.manifest.families[family].algorithms:
-        return
-    before = engine_plans.plan(family, network__algorithm=algorithm)
-    assert unknown(before) == []
-    for name in catalog.algorithms()[algorithm].settings:
-        value = engine_plans.other_value(fields.all_fields()[f"network.{name}"])
-        if name == "targets" and value == trained.targets(before, backend.manifest):
-            value = "attention"
-        after = engine_plans.plan(family, network__algorithm=algorithm, **{f"network__{name}": value})
-        about = {problem.path for problem in engine_plans.problems(backend, after)}
-        changed = backend.render(before, place()).files != backend.render(after, place()).files
-        assert changed or f"network.{name}" in about, f"{name} vanishes"
-        assert unknown(after) == []
-
-
-@pytest.mark.parametrize("optimizer", backend.manifest.optimizers)
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_every_setting_of_every_optimizer_arrives(optimizer, method):
-    before = engine_plans.plan("sdxl", model__method=method, optimizer__name=optimizer)
-    assert unknown(before) == []
-    for name in catalog.optimizers()[optimizer].settings:
-        value = engine_plans.other_value(fields.all_fields()[f"optimizer.{name}"])
-        after = engine_plans.plan(
-            "sdxl", model__method=method, optimizer__name=optimizer, **{f"optimizer__{name}": value}
-        )
-        changed = backend.render(before, place()).files != backend.render(after, place()).files
-        assert changed or f"optimizer.{name}" in said(after), f"{name} vanishes"
-        assert unknown(after) == []
-
-
-@pytest.mark.parametrize("scheduler", backend.manifest.schedulers)
-@pytest.mark.parametrize("family", ["sdxl", "flux"])
-def test_every_setting_of_every_schedule_arrives(family, scheduler):
-    before = engine_plans.plan(family, schedule__scheduler=scheduler)
-    assert unknown(before) == []
-    for name in catalog.schedulers()[scheduler].settings:
-        value = engine_plans.other_value(fields.all_fields()[f"schedule.{name}"])
-        after = engine_plans.plan(family, schedule__scheduler=scheduler, **{f"schedule__{name}": value})
-        changed = backend.render(before, place()).files != backend.render(after, place()).files
-        assert changed or f"schedule.{name}" in said(after), f"{name} vanishes"
-
-
-@pytest.mark.parametrize(("family", "method"), CELLS)
-def test_no_setting_is_dropped_without_a_word(family, method):
-    assert list(engine_plans.dropped_settings(backend, family, method, place(), ELSEWHERE)) == []
 
 
 @pytest.mark.parametrize(("family", "method"), CELLS)
@@ -192,31 +82,47 @@ def test_families_it_cannot_train_are_refused_with_a_reason(family, word):
 
 def test_the_trainer_is_run_directly_by_its_configuration():
     job = backend.render(engine_plans.plan("sdxl"), place())
-    assert job.command[1:] == ("-m", "simpletuner.train")
-    assert job.environment["CONFIG_PATH"] == str(place().run / render.CONFIG)
+    assert job.steps[0].argv[1:] == ("-m", "simpletuner.train")
+    assert job.steps[0].environment["CONFIG_PATH"] == str(place().run / render.CONFIG)
 
 
 def test_launch_settings_go_through_accelerate():
     plan = engine_plans.plan("sdxl", native={"simpletuner": {"launch": {"num_processes": 2, "multi_gpu": True}}})
     job = backend.render(plan, place())
-    assert job.command[1:3] == ("-m", "accelerate.commands.launch")
-    assert job.command[3] == f"--config_file={place().run / launcher.CONFIG}"
-    assert {"--num_processes=2", "--multi_gpu"} < set(job.command)
+    assert job.steps[0].argv[1:3] == ("-m", "accelerate.commands.launch")
+    assert job.steps[0].argv[3] == f"--config_file={place().run / launcher.CONFIG}"
+    assert {"--num_processes=2", "--multi_gpu"} < set(job.steps[0].argv)
     assert launcher.CONFIG in job.files
-    assert job.command[-2:] == ("--module", "simpletuner.train")
+    assert job.steps[0].argv[-2:] == ("--module", "simpletuner.train")
     assert "launch" not in options(plan)
 
 
 def test_the_configuration_of_the_run_outranks_one_in_the_environment():
-    variables = backend.render(engine_plans.plan("sdxl"), place()).environment
+    variables = backend.render(engine_plans.plan("sdxl"), place()).steps[0].environment
     assert variables["SIMPLETUNER_CONFIG_BACKEND"] == variables["CONFIG_BACKEND"] == "json"
 
 
 def test_the_shim_is_used_without_a_gpu_only():
-    with_gpu = backend.render(engine_plans.plan("sdxl"), place()).environment
-    without = backend.render(engine_plans.plan("sdxl"), place(accelerator="cpu")).environment
+    with_gpu = backend.render(engine_plans.plan("sdxl"), place()).steps[0].environment
+    without = backend.render(engine_plans.plan("sdxl"), place(accelerator="cpu")).steps[0].environment
     assert "PYTHONPATH" not in with_gpu
     assert (Path(without["PYTHONPATH"]) / "sitecustomize.py").is_file()
+
+
+@pytest.mark.parametrize("has_cuda", [True, False])
+def test_the_shim_changes_torch_only_where_there_is_no_cuda(tmp_path, has_cuda):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").write_text(
+        "class Tensor:\n    def pin_memory(self): return 'pinned'\n"
+        f"class cuda:\n    is_available = staticmethod(lambda: {has_cuda})\n"
+        "class compiler:\n    cudagraph_mark_step_begin = staticmethod(lambda: 'compiler loaded')\n"
+    )
+    program = "import torch; tensor = torch.Tensor(); print(tensor.pin_memory() is tensor, torch.compiler.cudagraph_mark_step_begin())"
+    path = f"{render.SHIM}{os.pathsep}{tmp_path}"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": path}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ("False compiler loaded" if has_cuda else "True None")
 
 
 def test_a_cosine_lasts_as_long_as_the_run_and_ends_at_its_floor():
@@ -257,7 +163,7 @@ def test_shift_is_that_of_the_family_unless_asked_otherwise(family):
 
 
 def test_tags_are_shuffled_behind_those_that_are_kept():
-    entry = pictures(engine_plans.plan("sdxl", dataset__shuffle_captions=True, dataset__keep_tokens=3))
+    entry = images(engine_plans.plan("sdxl", dataset__shuffle_captions=True, dataset__keep_tokens=3))
     assert entry["caption_shuffle"]["position_start"] == 3
     assert entry["caption_shuffle"]["count"] > 1
 
@@ -314,7 +220,7 @@ def test_accepting_what_is_offered_ends_in_a_plan_that_can_be_trained(family, me
     free = [path for path in fields.all_fields() if path not in ("model.path", "model.family", "model.method")]
     for _ in range(30):
         chosen = draw.sample(free, len(free) // 3)
-        values = {path: engine_plans.other_value(fields.all_fields()[path]) for path in chosen}
+        values = {path: contract.other_value(fields.all_fields()[path]) for path in chosen}
         plan = full_plan(family, method)
         for _ in range(12):
             plan = full_plan(family, method, **{path.replace(".", "__"): value for path, value in values.items()})

@@ -1,11 +1,12 @@
-"""SimpleTuner: what it would stumble over is said before, with a fix that mends it."""
+"""What SimpleTuner would fail at or ignore is a Problem, and its fix removes the Problem."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.backends import engine_plans
-from tests.backends.test_simpletuner import FAMILIES, found, machine, said
+from backends.simpletuner import backend
+from tests.support import engine_plans
+from tests.support.simpletuner_plans import FAMILIES, said
 
 LOKR = {"network__algorithm": "lokr"}
 FUSED = {"model__method": "full", "memory__fused_backward": True}
@@ -20,6 +21,7 @@ FUSED = {"model__method": "full", "memory__fused_backward": True}
         ("sdxl", {"dataset__resolution": 1000}, "dataset.resolution"),
         ("sdxl", {"model__vae": "/models/vae.safetensors"}, "model.vae"),
         ("flux", {"model__vae": "/models/sdxl/vae"}, "model.vae"),
+        ("anima", {"model__qwen": "/models/qwen.safetensors"}, "model.qwen"),
         ("sdxl", {"model__prediction": "flow"}, "model.prediction"),
         ("flux", {"model__prediction": "epsilon"}, "model.prediction"),
         ("sdxl", {"schedule__seed": 0}, "schedule.seed"),
@@ -49,7 +51,8 @@ FUSED = {"model__method": "full", "memory__fused_backward": True}
 def test_what_would_stop_or_spoil_a_run_is_an_error_with_a_fix_that_mends_it(family, values, path):
     def wrong(changed):
         plan = engine_plans.plan(family, **changed)
-        return [problem for problem in found(plan) if problem.path == path and problem.severity == "error"]
+        every = engine_plans.problems(backend, plan)
+        return [problem for problem in every if problem.path == path and problem.severity == "error"]
 
     (problem,) = wrong(values)
     assert problem.fix is not None
@@ -113,7 +116,7 @@ def test_a_single_file_is_enough_where_the_file_holds_everything(family):
 
 def test_what_a_gpu_is_needed_for_is_said_without_one():
     plan = engine_plans.plan("flux", memory__offload_checkpointing=True, memory__blocks_to_swap=4)
-    without = said(plan, machine(accelerator=engine_plans.CPU))
+    without = said(plan, accelerator=engine_plans.CPU)
     assert without["memory.offload_checkpointing"] == without["memory.blocks_to_swap"] == "warning"
     assert not {"memory.offload_checkpointing", "memory.blocks_to_swap"} & said(plan).keys()
 
@@ -165,5 +168,5 @@ def test_what_is_said_twice_is_an_error(family, native, values):
 )
 def test_what_version_3_does_not_have_is_an_error_there_and_not_with_4(values, path):
     plan = engine_plans.plan("sdxl", **values)
-    assert said(plan, machine("3.1.6"))[path] == "error"
+    assert said(plan, "3.1.6")[path] == "error"
     assert said(plan).get(path) != "error"

@@ -1,4 +1,4 @@
-"""Optimizers and parts tried in the environments of the installed engines, on this machine's own device."""
+"""Trials of optimizers and parts in the environments of the installed engines, on the device of this machine."""
 
 import dataclasses
 import json
@@ -6,18 +6,21 @@ import subprocess
 
 import pytest
 
-from backends.kohya import descent
-from tests.backends.engine_plans import plan
-from trainer_core import catalog, engine_table, environments, registry, trials
+from backends.kohya import optimizer
+from tests.support.engine_plans import plan
+from trainer_core import catalog
+from trainer_core.engines import manifest as engine_table
+from trainer_core.engines import registry
+from trainer_core.install import environments, trials
 
 pytestmark = [pytest.mark.backend, pytest.mark.timeout(1800)]
 
-OWN_WAY = {
-    ("simpletuner", "Lion8bit"): 1.25,  # SDNQ's, with a scale and an offset for each 32 numbers
-    ("simpletuner", "Prodigy"): 8.36,  # prodigyplus, which keeps every eleventh number of its distance estimate
-    ("simpletuner", "AdamWScheduleFree"): 12.0,  # its own class, with a Kahan sum
+OTHER_STATE_BYTES = {
+    ("simpletuner", "Lion8bit"): 1.25,  # that of SDNQ, with a scale and an offset for each 32 values
+    ("simpletuner", "Prodigy"): 8.36,  # prodigyplus, which keeps every eleventh value of its distance estimate
+    ("simpletuner", "AdamWScheduleFree"): 12.0,  # SimpleTuner's own class, with Kahan summation
 }
-"""Bytes of state where an engine has another implementation than the catalogue names."""
+"""Bytes of state per parameter, if an engine uses another implementation than the catalog."""
 
 SETTINGS = """
 import json, inspect, runpy, sys
@@ -36,16 +39,16 @@ print(json.dumps(found, default=str))
 
 @pytest.fixture
 def engine(request, tmp_path, monkeypatch):
-    """An installed engine in a home of its own, so that what was tried of the real one is left alone."""
-    return beside(request.param, tmp_path, monkeypatch)
+    """An installed engine in a separate home folder, so that the trials of the real one do not change."""
+    return in_separate_home(request.param, tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def kohya(tmp_path, monkeypatch):
-    return beside("kohya", tmp_path, monkeypatch)
+    return in_separate_home("kohya", tmp_path, monkeypatch)
 
 
-def beside(name, folder, monkeypatch):
+def in_separate_home(name, folder, monkeypatch):
     found = environments.installed(name)
     if found is None:
         pytest.skip(f"{name} is not installed here (python installer.py backend install {name})")
@@ -58,7 +61,7 @@ def beside(name, folder, monkeypatch):
 
 
 @pytest.mark.parametrize("engine", ["kohya", "simpletuner"], indirect=True)
-def test_every_optimizer_is_tried_and_keeps_what_the_catalogue_says(engine):
+def test_every_optimizer_is_tried_and_its_state_has_the_size_in_the_catalog(engine):
     spelled, known = registry.get(engine.id).manifest.optimizers, catalog.optimizers()
     found = environments.trial(engine.id)
     records = found["optimizers"]
@@ -70,17 +73,17 @@ def test_every_optimizer_is_tried_and_keeps_what_the_catalogue_says(engine):
         for name, record in records.items()
         if record["ok"]
         and record["state_bytes_per_parameter"]
-        != pytest.approx(OWN_WAY.get((engine.id, name), known[name].state_bytes), rel=0.1)
+        != pytest.approx(OTHER_STATE_BYTES.get((engine.id, name), known[name].state_bytes), rel=0.1)
     }
-    assert not wrong, "counted and catalogued bytes of state differ"
+    assert not wrong, "the measured bytes of state differ from the catalog"
     assert found["parts"]["attention"]["ok"]
     assert trials.load(engine, found["device"], spelled)["optimizers"] == records
 
 
-def test_the_defaults_of_the_catalogue_are_those_of_the_classes(kohya):
+def test_the_defaults_in_the_catalog_match_the_classes(kohya):
     table = engine_table.read("kohya")
-    asked = {name: (spelled, table.optimizer_arguments.get(name, [])) for name, spelled in table.optimizers.items()}
-    command = [kohya.python, "-c", SETTINGS, table.folder / "try_optimizers.py", kohya.source, json.dumps(asked)]
+    classes = {name: (spelled, table.optimizer_arguments.get(name, [])) for name, spelled in table.optimizers.items()}
+    command = [kohya.python, "-c", SETTINGS, table.folder / "try_optimizers.py", kohya.source, json.dumps(classes)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=kohya.home)
     found = json.loads(done.stdout.splitlines()[-1])
     assert {name: settings(found[name], entry) for name, entry in entries(found)} == {
@@ -93,10 +96,10 @@ def entries(found):
 
 
 def settings(own, entry):
-    """The settings of an entry, with the values that a class has by itself."""
+    """The settings of an entry, with the default values of its class."""
     spelled = {"epsilon": "eps", "bias_correction": "use_bias_correction"}
     betas = {"beta1": 0, "beta2": 1, "beta3": 2}
-    # bitsandbytes keeps SGD's momentum in the place of the first beta.
+    # bitsandbytes stores SGD's momentum as the first beta.
     momentum = own.get("betas", [None])[0] if "betas" in own else own.get("momentum")
     read = {}
     for name in entry.settings:
@@ -107,10 +110,10 @@ def settings(own, entry):
     return read
 
 
-def test_what_is_tried_is_what_a_plan_renders():
+def test_trials_use_the_arguments_that_a_plan_renders():
     manifest, table = registry.get("kohya").manifest, engine_table.read("kohya")
     for name in manifest.optimizers:
-        rendered = descent.options(plan("sdxl", optimizer__name=name), manifest)["optimizer_args"]
+        rendered = optimizer.options(plan("sdxl", optimizer__name=name), manifest)["optimizer_args"]
         assert rendered == [*table.optimizer_arguments.get(name, ()), *trials.ALWAYS]
 
 
@@ -123,7 +126,7 @@ def builder(path):
     class Blows(torch.optim.SGD):
         def step(self): self.param_groups[0]["params"][0].data.fill_(float("nan"))
     def build(spelled, arguments, parameters, learning_rate):
-        print("a library that prints what it likes")
+        print("unexpected output of a library")
         if spelled == "crash":
             ctypes.string_at(0)
         if spelled == "hang":
@@ -131,18 +134,18 @@ def builder(path):
         if spelled == "missing":
             importlib.import_module("no_such_package")
         if spelled == "ends":
-            raise SystemExit("it went away")
+            raise SystemExit("exit in a library")
         return {"still": Still, "blows": Blows}.get(spelled, torch.optim.AdamW)(parameters, lr=learning_rate)
     return build
 """
 ENDINGS = {
     "first": "",
     "crash": "it crashed (SIGSEGV).",
-    "hang": "it did not come to an end in time.",
+    "hang": "it did not finish in time.",
     "missing": "no_such_package is not installed.",
-    "ends": "it ended the process (it went away).",
-    "still": "it stopped with ArithmeticError: 8 steps did not move the weight.",
-    "blows": "it stopped with ArithmeticError: step 1 left numbers that are not finite.",
+    "ends": "it ended the process (exit in a library).",
+    "still": "it stopped with ArithmeticError: 8 steps did not change the weight.",
+    "blows": "it stopped with ArithmeticError: step 1 produced values that are not finite.",
     "last": "",
 }
 
@@ -150,31 +153,31 @@ ENDINGS = {
 def tried(engine, script, folder, names):
     (folder / "try_optimizers.py").write_text(script)
     table = dataclasses.replace(engine_table.read(engine.id), folder=folder, optimizers={name: name for name in names})
-    said = []
-    return trials.run(engine, table, said.append), said
+    lines = []
+    return trials.run(engine, table, lines.append), lines
 
 
-def test_one_that_crashes_or_hangs_loses_none_of_the_others(kohya, tmp_path, monkeypatch):
+def test_an_optimizer_that_crashes_or_hangs_does_not_affect_the_others(kohya, tmp_path, monkeypatch):
     monkeypatch.setattr(trials, "ITEM_S", 60)
-    found, said = tried(kohya, SCRIPT, tmp_path, ENDINGS)
+    found, lines = tried(kohya, SCRIPT, tmp_path, ENDINGS)
     assert {name: record["reason"] for name, record in found["optimizers"].items()} == ENDINGS
     assert found["optimizers"]["last"]["state_bytes_per_parameter"] == pytest.approx(8, rel=0.01)
-    assert "2 of 8 optimizers work here." in said
+    assert "2 of 8 optimizers work here." in lines
 
 
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("raise SystemExit('nothing goes')", "it ended the process (nothing goes)."),
+        ("raise SystemExit('nothing works')", "it ended the process (nothing works)."),
         ("import no_such_engine", "no_such_engine is not installed."),
     ],
 )
-def test_an_engine_that_cannot_be_loaded_says_so_for_each(kohya, tmp_path, script, reason):
+def test_an_engine_that_cannot_be_loaded_is_the_reason_for_every_optimizer(kohya, tmp_path, script, reason):
     found, _ = tried(kohya, script, tmp_path, ["AdamW", "Lion"])
     assert {record["reason"] for record in found["optimizers"].values()} == {reason}
 
 
-def test_an_engine_without_a_way_to_try_is_not_tried(kohya, tmp_path):
+def test_an_engine_without_a_script_for_trials_is_not_tried(kohya, tmp_path):
     (kohya.home / "trials.json").write_text("{}")
     table = dataclasses.replace(engine_table.read("kohya"), folder=tmp_path)
     assert trials.run(kohya, table, print) == {}

@@ -1,6 +1,6 @@
-"""One JupyterLab and one Chromium for all tests; a page, a home and a kernel of its own for each.
+"""One JupyterLab and one Chromium for all tests; each test has its own page, home and kernel.
 
-Waits are long: they end with what they wait for, and a slow or busy machine is no failure.
+The time limits are long, so that a slow or busy machine is no failure.
 """
 
 import json
@@ -8,9 +8,10 @@ import shutil
 
 import pytest
 
-from tests.browser import lab
+from tests.support import browsers, lab
 from trainer_core import places
-from trainer_core.runs.run import FINAL_STATES, list_runs
+from trainer_core.jobs.state import FINAL_STATES
+from trainer_core.training.run import list_runs
 
 WAIT_MS = 90_000
 
@@ -27,7 +28,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A failure tells what was on the pages and what the server and its kernels said, for nobody may see it again."""
+    """Adds to a failure what was on the pages and in the logs of the server, because it may not happen again."""
     report = yield
     if report.failed and call.when == "call" and "chromium" in item.funcargs:
         report.sections += lab.evidence(item.funcargs["chromium"], item.funcargs.get("server"))
@@ -47,14 +48,14 @@ def chromium():
 
     expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=lab.chromium(), args=lab.CHROMIUM_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=browsers.find(), args=lab.CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A home for this test; what still runs in it at the end is stopped."""
+    """A home for this test; runs that have not ended at the end of the test are stopped."""
     monkeypatch.setenv("EASEL_HOME", str(tmp_path / "easel"))
     yield tmp_path / "easel"
     for run in list_runs(places.runs()):
@@ -64,7 +65,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def new_page(chromium):
-    """Opens pages that fail the test when the browser reports an error of ours or anything asks for another host."""
+    """Opens pages; the test fails when Easel's JavaScript raises an error or anything requests another host."""
     contexts, errors, asked = [], [], set()
 
     def open_one():
@@ -74,7 +75,7 @@ def new_page(chromium):
         page = context.new_page()
         page.easel_console = []
         page.on("console", lambda said: page.easel_console.append(f"{said.type}: {said.text}"))
-        # Modules that came with a widget run from a blob; JupyterLab's own slips are not ours to judge.
+        # Modules of widgets run from a blob; errors of JupyterLab itself are not Easel's.
         page.on("pageerror", lambda error: errors.append(str(error)) if "blob:" in (error.stack or "") else None)
         page.on("request", lambda request: asked.add(request.url.split("/")[2] if "//" in request.url else ""))
         return page
@@ -93,7 +94,7 @@ def page(new_page):
 
 @pytest.fixture
 def notebook(server, page, home, request):
-    """Opens the shipped notebook, or one whose cell shows the app with values to begin with."""
+    """Opens the shipped notebook, or one whose cell shows the app with initial values."""
     opened = []
 
     def open_one(settings=None, profile="", to=page, **environment):

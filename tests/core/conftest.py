@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.core.played import fingerprint
-from trainer_core import registry
+from tests.support.played import fingerprint
 from trainer_core.datasets.scan import Dataset, scan
+from trainer_core.engines import registry
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Iterator[Dataset]:
+def images(tmp_path: Path) -> Iterator[Dataset]:
     """A dataset that must be byte for byte what it was, whatever a test does with it."""
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     root.mkdir()
     for number in range(3):
         Image.new("RGB", (256, 256), (40 * number, 90, 120)).save(root / f"{number}.png")
-        (root / f"{number}.txt").write_text(f"mika, picture {number}")
+        (root / f"{number}.txt").write_text(f"mika, image {number}")
     before = fingerprint(root)
     yield scan(root, registry.get("rehearsal").manifest.dataset, trigger="mika")
     assert fingerprint(root) == before

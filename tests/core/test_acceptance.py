@@ -1,4 +1,4 @@
-"""A trained network is accepted when it is whole, of the asked kind, rank and alpha, and has learnt something."""
+"""A trained network is accepted if it is complete, has the requested algorithm, rank and alpha, and has learnt something."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from tests.core import recorded_headers, recorded_networks
+from tests.support import recorded_headers, recorded_networks
 from trainer_core import catalog
-from trainer_core.detection.layouts import ALGORITHMS
-from trainer_core.runs.acceptance import accept, kind_of, noun
+from trainer_core.models.detection.layouts import ALGORITHMS
+from trainer_core.training.acceptance import accept, kind_of, noun
 
 Tensors = dict[str, np.ndarray]
 RANK, ALPHA = 4, 2.0
 CONVOLUTIONS = {"conv_rank": 3, "conv_alpha": 1.5}
-"""What the recorded networks were asked for beside rank and alpha, where their algorithm takes it."""
+"""The settings of the recorded networks in addition to rank and alpha, if their algorithm has them."""
 
 
 def asked(algorithm: str = "lora", rank: int = RANK, alpha: float = ALPHA, **more: Any) -> dict[str, Any]:
@@ -63,9 +63,9 @@ RECORDED = {
     "simpletuner-dora-comfyui-sd": asked("dora"),
 }
 BROKEN = {"simpletuner-dora-comfyui-sd"}
-"""Recorded as the engine writes it, but of no use: the lengths of the weights are under other names than the rest."""
+"""Recorded as the engine writes it, but unusable: the magnitudes have other module names than the rest."""
 UNKNOWN_START = {"lycoris-tlora"}
-"""What starts as a part of the base model: whether it has moved is not in its file."""
+"""Networks that start as a part of the base model: their file does not show whether they have changed."""
 MARKED = [name for name in recorded_networks.NAMES if name not in BROKEN]
 
 
@@ -171,14 +171,14 @@ class TestEveryAlgorithm:
         path = recorded_networks.write("kohya-lora_flux", tmp_path)
         assert accept(path, asked("lora", **CONVOLUTIONS, weight_decompose=True, rank_stabilized=True)).ok
 
-    def test_a_dora_whose_lengths_stand_under_other_names_is_refused(self, tmp_path: Path) -> None:
+    def test_a_dora_whose_magnitudes_have_other_module_names_is_refused(self, tmp_path: Path) -> None:
         name = "simpletuner-dora-comfyui-sd"
         found = accept(recorded_networks.write(name, tmp_path), RECORDED[name])
-        assert "they stand apart, in unet.block_0.proj" in found.reasons[0]
+        assert "they have other module names: unet.block_0.proj" in found.reasons[0]
         lora = accept(recorded_networks.write("simpletuner-lora-comfyui", tmp_path), asked("dora"))
-        assert "does not hold them" in lora.reasons[0]
+        assert "the file does not contain any" in lora.reasons[0]
         loha = accept(recorded_networks.write("lycoris-loha", tmp_path), asked("loha", weight_decompose=True))
-        assert "no DoRA" in loha.reasons[0]
+        assert "not a DoRA" in loha.reasons[0]
 
     def test_one_module_of_another_kind_is_found(self, tmp_path: Path) -> None:
         path = recorded_networks.write("lycoris-loha", tmp_path, **peft("lora_unet_x.lora_"))
@@ -219,8 +219,8 @@ def test_a_good_lora_is_accepted(tmp_path: Path, dtype: type) -> None:
         (kohya(up=np.nan), "NaN or infinity in lora_unet_a.lora_up.weight"),
         (kohya(up=-np.inf), "NaN or infinity"),
         (kohya(up=np.inf, dtype=np.float16), "NaN or infinity"),
-        ({"lora_unet_a.lora_down.weight": np.ones((4, 6), np.float32)}, "Not all parts are there"),
-        ({"unet.weight": np.ones((4, 6), np.float32)}, "holds no LoRA modules"),
+        ({"lora_unet_a.lora_down.weight": np.ones((4, 6), np.float32)}, "Tensors are missing or occur twice"),
+        ({"unet.weight": np.ones((4, 6), np.float32)}, "contains no LoRA modules"),
         (kohya() | {"lora_unet_a.lora_up.weight": np.ones((5, 3), np.float32)}, "not the same in all factors"),
         (kohya() | {"lora_unet_a.lora_up.weight": np.ones(5, np.float32)}, "not the same in all factors"),
     ],

@@ -15,81 +15,25 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tests.core import recorded_headers
-from trainer_core.header import BITS
-from trainer_core.runs.acceptance import Acceptance, accept
-
-Tensors = dict[str, np.ndarray]
-DENOISER = "model.diffusion_model."
-SD15_WORDS = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
-SDXL_WORDS = (
-    "conditioner.embedders.0.transformer.text_model.embeddings.token_embedding.weight",
-    "conditioner.embedders.1.model.token_embedding.weight",
+from tests.support import recorded_headers
+from tests.support.trained_models import (
+    DENOISER,
+    SD15_WORDS,
+    SDXL_WORDS,
+    Tensors,
+    asked,
+    folder,
+    in_format,
+    noise,
+    save_bf16,
+    sd15,
+    sdxl,
+    trained,
+    wanted,
+    words_of,
 )
-
-
-def noise(*shape: int, seed: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).normal(0, 0.02, shape).astype(np.float32)
-
-
-def blocks(number: int) -> Tensors:
-    """What every model of this layout has, each as small as can be."""
-    sides = [f"{side}_blocks.{index}.0.in_layers.2.weight" for side in ("input", "output") for index in range(number)]
-    return {key: noise(4, 4, seed=place) for place, key in enumerate(("time_embed.0.weight", "out.2.weight", *sides))}
-
-
-def sd15(prefix: str = DENOISER) -> Tensors:
-    """As little as is known to be an SD1.5 checkpoint, with a few layers more."""
-    denoiser = {
-        **blocks(12),
-        "input_blocks.0.0.weight": noise(320, 4, 3, 3),
-        "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": noise(320, 768),
-        "middle_block.1.transformer_blocks.0.attn2.to_k.weight": noise(8, 8),
-        "output_blocks.11.1.proj_out.weight": noise(8, 8),
-        **{f"middle_block.0.in_layers.{index}.weight": noise(4, 4, seed=index) for index in range(76)},
-    }
-    others = {"first_stage_model.decoder.conv_in.weight": noise(4, 4), SD15_WORDS: noise(50, 768)}
-    return {f"{prefix}{key}": tensor for key, tensor in denoiser.items()} | others
-
-
-def sdxl() -> Tensors:
-    denoiser = {
-        **blocks(9),
-        "middle_block.1.transformer_blocks.9.attn2.to_k.weight": noise(8, 8),
-        "input_blocks.0.0.weight": noise(320, 4, 3, 3),
-        "input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight": noise(640, 2048),
-        "input_blocks.8.1.transformer_blocks.9.attn2.to_k.weight": noise(8, 8),
-        "label_emb.0.0.weight": noise(1280, 2816),
-    }
-    words = dict(zip(SDXL_WORDS, (noise(50, 768), noise(50, 1280)), strict=True))
-    vae = {"first_stage_model.decoder.conv_in.weight": noise(4, 4)}
-    return {f"{DENOISER}{key}": tensor for key, tensor in denoiser.items()} | words | vae
-
-
-def trained(tensors: Tensors, by: float = 1e-3, part: str = DENOISER) -> Tensors:
-    return {
-        key: (tensor + by).astype(tensor.dtype) if key.startswith(part) else tensor for key, tensor in tensors.items()
-    }
-
-
-def in_format(tensors: Tensors, kind: type) -> Tensors:
-    return {key: tensor.astype(kind) for key, tensor in tensors.items()}
-
-
-def save_bf16(tensors: Tensors, path: Path) -> Path:
-    """A file in the format that numpy does not know, rounded to nearest."""
-    table, data = {}, b""
-    for key, tensor in tensors.items():
-        bits = tensor.astype("<f4").view("<u4")
-        part = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()
-        table[key] = {"dtype": "BF16", "shape": list(tensor.shape), "data_offsets": [len(data), len(data) + len(part)]}
-        data += part
-    path.write_bytes(recorded_headers.file_bytes(table, data))
-    return path
-
-
-def asked(base: Path | str, family: str = "sd15", method: str = "full", **memory: Any) -> dict[str, Any]:
-    return {"model": {"method": method, "family": family, "path": str(base)}, "memory": memory}
+from trainer_core.models.header import BITS
+from trainer_core.training.acceptance import Acceptance, accept
 
 
 @pytest.fixture
@@ -112,9 +56,9 @@ class TestModels:
         assert found.moved == found.modules > 20
         assert found.size_bytes == base.with_name("trained.safetensors").stat().st_size
 
-    def test_the_base_model_once_more_is_not(self, base: Path) -> None:
+    def test_an_unchanged_base_model_is_refused(self, base: Path) -> None:
         found = judged(base, sd15())
-        assert found.reasons == ("The model has learnt nothing: its weights are those of the base model.",)
+        assert found.reasons == ("The model has learnt nothing: its weights are the same as those of the base model.",)
         assert (found.moved, found.modules) == (0, sum(key.startswith(DENOISER) for key in sd15()))
 
     def test_one_moved_tensor_of_all_is_found(self, base: Path) -> None:
@@ -167,7 +111,7 @@ class TestModels:
                 {"lora_unet_a.lora_down.weight": np.ones((4, 4)), "lora_unet_a.lora_up.weight": np.ones((4, 4))},
                 "a LoRA",
             ),
-            ({"layer.weight": np.ones((4, 4))}, "no model that is known"),
+            ({"layer.weight": np.ones((4, 4))}, "not a known model"),
         ],
     )
     def test_what_is_wrong_is_said(self, base: Path, tensors: Tensors, words: str) -> None:
@@ -196,27 +140,6 @@ class TestModels:
         assert judged(base, trained(sd15()), {"model": {"method": "full"}}).ok
 
 
-FOLDER = {
-    "model_index.json": {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]},
-    "unet/config.json": {"in_channels": 4, "cross_attention_dim": 768},
-}
-
-
-def folder(path: Path, by: float = 0.0, shards: int = 2) -> Path:
-    """A diffusers folder whose weights lie in several files."""
-    (path / "unet").mkdir(parents=True)
-    for name, content in FOLDER.items():
-        (path / name).write_text(json.dumps(content))
-    places = {}
-    for index in range(shards):
-        name = f"diffusion_pytorch_model-{index}.safetensors"
-        save_file({f"block_{index}.weight": noise(4, 4) + np.float32(by)}, path / "unet" / name)
-        places[f"block_{index}.weight"] = name
-    index = path / "unet" / "diffusion_pytorch_model.safetensors.index.json"
-    index.write_text(json.dumps({"weight_map": places}))
-    return path
-
-
 class TestFolders:
     def test_a_trained_folder_is_accepted(self, tmp_path: Path) -> None:
         base = folder(tmp_path / "base")
@@ -239,7 +162,7 @@ class TestFolders:
             path = folder(tmp_path / f"trained{number}", 1e-3)
             (path / name).unlink(missing_ok=True)
             (path / name).symlink_to(outside / name.replace("vae", "unet"))
-            assert "holds a link, which is not followed" in accept(path, asked("")).reasons[0]
+            assert "contains a link, which Easel does not follow" in accept(path, asked("")).reasons[0]
         # The base model is the user's own, and download caches are made of links.
         linked = folder(tmp_path / "linked")
         for file in (linked / "unet").glob("*.safetensors"):
@@ -258,17 +181,6 @@ class TestFolders:
         assert "model_index.json" in accept(tmp_path, asked("")).reasons[0]
 
 
-def words_of(tensors: Tensors, *, count: int = 3, by: float = 0.01) -> Tensors:
-    """An SD1.5 embedding that started as one of a model's words."""
-    start = np.tile(tensors[SD15_WORDS][7], (count, 1))
-    return {"emb_params": (start + by * noise(count, 768, seed=9) / 0.02).astype(np.float32)}
-
-
-def wanted(base: Path | str, family: str = "sd15", vectors: int = 3, init_word: str = "cat") -> dict[str, Any]:
-    model = {"method": "textual_inversion", "family": family, "path": str(base)}
-    return {"model": model, "embedding": {"vectors": vectors, "init_word": init_word}}
-
-
 class TestEmbeddings:
     def test_trained_vectors_are_accepted(self, base: Path) -> None:
         found = judged(base, words_of(sd15()), wanted(base))
@@ -282,22 +194,22 @@ class TestEmbeddings:
         start = {key: sdxl()[name][[7, 8]] for key, name in zip(("clip_l", "clip_g"), SDXL_WORDS, strict=True)}
         plan = wanted(base, "sdxl", 2)
         assert judged(base, {key: value + np.float32(0.01) for key, value in start.items()}, plan).moved == 2
-        assert "words that the base model knows" in judged(base, start, plan).reasons[0]
+        assert "tokens of the base model" in judged(base, start, plan).reasons[0]
 
     @pytest.mark.parametrize("kind", [np.float32, np.float16])
-    def test_a_word_as_it_was_is_not(self, base: Path, kind: type) -> None:
+    def test_an_unchanged_token_is_refused(self, base: Path, kind: type) -> None:
         one = judged(base, in_format(words_of(sd15(), count=1, by=0), kind), wanted(base, vectors=1))
-        assert "words that the base model knows" in one.reasons[0]
+        assert "tokens of the base model" in one.reasons[0]
         several = judged(base, words_of(sd15(), by=0), wanted(base))
         assert "all vectors are the same in emb_params" in several.reasons[0]
         two_words = {"emb_params": sd15()[SD15_WORDS][[3, 40, 3]]}
-        assert "words that the base model knows" in judged(base, two_words, wanted(base)).reasons[0]
+        assert "tokens of the base model" in judged(base, two_words, wanted(base)).reasons[0]
 
     def test_what_cannot_be_known_is_said(self, base: Path, tmp_path: Path) -> None:
         other = tmp_path / "other.safetensors"
         save_file({"encoder.weight": noise(4, 4)}, other)
         cases = ((wanted(base, init_word=""), "at random"), (wanted(tmp_path / "absent"), "cannot be read"))
-        for plan, words in (*cases, (wanted(other), "other names")):
+        for plan, words in (*cases, (wanted(other), "no token embeddings that fit")):
             found = judged(base, words_of(sd15()), plan)
             assert (found.ok, found.moved) == (True, None)
             assert words in found.notes[0]
@@ -305,15 +217,15 @@ class TestEmbeddings:
     @pytest.mark.parametrize(
         ("tensors", "words"),
         [
-            ({"emb_params": noise(4, 768)}, "holds 4 vectors, not 3"),
-            ({"emb_params": noise(3, 1024)}, "are 1024 wide, not 768"),
-            ({"emb_params": noise(768)}, "holds no vectors"),
+            ({"emb_params": noise(4, 768)}, "contains 4 vectors, not 3"),
+            ({"emb_params": noise(3, 1024)}, "have 1024 values, not 768"),
+            ({"emb_params": noise(768)}, "contains no vectors"),
             ({"emb_params": np.zeros((3, 768), np.float32)}, "All values are zero in emb_params"),
             ({"emb_params": np.full((3, 768), np.nan, np.float32)}, "NaN"),
-            ({"emb_params": np.ones((3, 768), np.int32)}, "holds no vectors"),
-            ({"clip_l": noise(3, 768), "clip_g": noise(3, 1280)}, "no embedding for emb_params"),
-            ({"emb_params": noise(3, 768), "more": noise(3)}, "it holds emb_params, more"),
-            ({"<b>\x1b": noise(3, 768)}, "it holds <b>"),
+            ({"emb_params": np.ones((3, 768), np.int32)}, "contains no vectors"),
+            ({"clip_l": noise(3, 768), "clip_g": noise(3, 1280)}, "not an embedding for emb_params"),
+            ({"emb_params": noise(3, 768), "more": noise(3)}, "it contains emb_params, more"),
+            ({"<b>\x1b": noise(3, 768)}, "it contains <b>"),
         ],
     )
     def test_what_is_wrong_is_said(self, base: Path, tensors: Tensors, words: str) -> None:
@@ -344,7 +256,7 @@ def test_a_large_model_takes_little_memory(tmp_path: Path) -> None:
         recorded_headers.write_file(tmp_path / f"{name}.safetensors", tensors)
     plan = asked(tmp_path / "base.safetensors")
     code = (
-        "import json, re, sys; from pathlib import Path; from trainer_core.runs.acceptance import accept; "
+        "import json, re, sys; from pathlib import Path; from trainer_core.training.acceptance import accept; "
         "found = accept(sys.argv[1], json.loads(sys.argv[2])); "
         "print(found.moved, re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
     )

@@ -1,4 +1,4 @@
-"""The account of an engine's options: what each follows from is found by rendering, whatever the engine is."""
+"""The audit of an engine's options: rendering shows which settings determine each option, for any engine."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import pytest
 import tomli_w
 from click.testing import CliRunner
 
-from trainer_core import audit, engine_options, option_sources, registry
-from trainer_core.backend import ArtefactPattern, Artefacts, JobSpec, Metrics
 from trainer_core.cli import easel
+from trainer_core.engines import audit, option_sources, registry
+from trainer_core.engines import options as engine_options
+from trainer_core.engines.manifest import load_manifest
+from trainer_core.engines.seam import ArtefactPattern, Artefacts, JobSpec, Metrics
 from trainer_core.plan import fields
 
 BACKEND = """
@@ -22,9 +24,9 @@ title = "Clay"
 licence = "MIT"
 needs_installation = false
 [families.sd15]
-methods = {lora = {script = "shape.py"}, full = {script = "shape.py"}}
+methods = {lora = {program = "shape.py"}, full = {program = "shape.py"}}
 [families.sdxl]
-methods = {lora = {script = "fire.py"}}
+methods = {lora = {program = "fire.py"}}
 [dataset]
 extensions = [".png"]
 any_case = true
@@ -34,7 +36,6 @@ AdamW = "adamw"
 Lion = "lion"
 """
 OPTIONS = """
-program = "script"
 owned = ["steps", "kind", "rate", "momentum", "clay", "side", "seed"]
 [native]
 "looks" = ["glaze"]
@@ -43,9 +44,9 @@ owned = ["steps", "kind", "rate", "momentum", "clay", "side", "seed"]
 [[ignored]]
 options = ["seed"]
 programs = ["fire"]
-reason = "its fire is never the same."
+reason = "the result is never the same."
 [dataset]
-records = ["pictures"]
+records = ["images"]
 called = {side = "size"}
 owned = ["size"]
 """
@@ -53,7 +54,7 @@ RECORDS = {
     "common": {"steps": "int", "kind": "str", "rate": "float", "seed": "int", "side": "int"},
     "shape": {"momentum": "float", "clay": "str", "glaze": "str", "token_hub": "str", "new": "int"},
     "fire": {"heat": "int"},
-    "pictures": {"size": "int"},
+    "images": {"size": "int"},
 }
 
 
@@ -61,29 +62,29 @@ class Clay:
     """An engine that writes TOML and JSON."""
 
     def __init__(self, folder: Path) -> None:
-        self.manifest = registry.load_manifest(folder / "backend.toml")
+        self.manifest = load_manifest(folder / "backend.toml")
 
-    def problems(self, plan, machine):
+    def problems(self, plan, machine, status):
         return []
 
     def parse(self, line):
         return None
 
     def render(self, plan, place):
-        made = {"steps": plan.schedule.steps, "kind": self.manifest.optimizers[plan.optimizer.name], "clay": "red"}
-        made["seed"] = plan.schedule.seed
+        table = {"steps": plan.schedule.steps, "kind": self.manifest.optimizers[plan.optimizer.name], "clay": "red"}
+        table["seed"] = plan.schedule.seed
         if plan.optimizer.name == "Lion":
-            made["momentum"] = plan.optimizer.momentum or 0.0
+            table["momentum"] = plan.optimizer.momentum or 0.0
         if plan.model.method == "lora":
-            made["rate"] = plan.optimizer.learning_rate
+            table["rate"] = plan.optimizer.learning_rate
         prompts = [{"text": plan.sampling.prompt, "seed": plan.sampling.seed, "width": 1, "height": 1}]
         files = {
-            place.run / "made.toml": tomli_w.dumps({"any": made}),
-            place.run / "pictures.json": json.dumps([{"size": plan.dataset.resolution}]),
+            place.run / "made.toml": tomli_w.dumps({"any": table}),
+            place.run / "images.json": json.dumps([{"size": plan.dataset.resolution}]),
             place.run / "prompts.json": json.dumps(prompts),
         }
-        nothing = ArtefactPattern("", "")
-        return JobSpec("clay", files, (), {}, place.run, 1, Metrics("log"), Artefacts(nothing, nothing, nothing))
+        empty = ArtefactPattern("", "")
+        return JobSpec("clay", files, (), place.run, 1, Metrics("log"), Artefacts(empty, empty, empty))
 
 
 @pytest.fixture
@@ -103,19 +104,19 @@ def clay(tmp_path) -> Clay:
     return Clay(tmp_path)
 
 
-def test_every_option_is_accounted_for_with_what_it_follows_from(clay):
+def test_the_audit_finds_the_settings_that_determine_each_option(clay):
     (shape,) = audit.audit(clay, "shape")
     found = {option.name: (option.status, option.settings) for option in shape.options}
     assert found == {
         "steps": ("mapped", ("schedule.steps",)),
         "kind": ("mapped", ("optimizer.name",)),
-        # Written for one method and for one optimizer only.
+        # Rendered only for one method, or only for one optimizer.
         "rate": ("mapped", ("model.method", "optimizer.learning_rate")),
         "momentum": ("mapped", ("optimizer.momentum", "optimizer.name")),
         "clay": ("fixed", ()),
-        # The seed of the samples has the same name, in a file that is none of the engine's options.
+        # The seed of the samples has the same name, but it is in a file that contains no options of the engine.
         "seed": ("mapped", ("schedule.seed",)),
-        # It stands in the description of the dataset, under another name.
+        # It is in the description of the dataset, under another name.
         "side": ("mapped", ("dataset.resolution",)),
         "glaze": ("native", ()),
         "token_hub": ("refused", ()),
@@ -126,15 +127,15 @@ def test_every_option_is_accounted_for_with_what_it_follows_from(clay):
     assert shape.count()["mapped"] == 6
 
 
-def test_a_program_has_its_own_account_and_the_dataset_that_of_all(clay):
+def test_each_program_has_its_own_audit_and_the_dataset_one_for_all_programs(clay):
     found = {entry.record: {option.name: option for option in entry.options} for entry in audit.audit(clay)}
-    assert set(found) == {"shape", "fire", "pictures"}
-    assert (found["fire"]["seed"].status, found["fire"]["seed"].reason) == ("ignored", "its fire is never the same.")
+    assert set(found) == {"shape", "fire", "images"}
+    assert (found["fire"]["seed"].status, found["fire"]["seed"].reason) == ("ignored", "the result is never the same.")
     assert found["fire"]["heat"].status == "unaccounted"
-    assert found["pictures"]["size"].settings == ("dataset.resolution",)
+    assert found["images"]["size"].settings == ("dataset.resolution",)
 
 
-def test_other_values_are_allowed_and_are_others():
+def test_other_values_are_allowed_and_differ_from_the_default():
     for path, setting in fields.all_fields().items():
         values = option_sources.other_values(setting)
         assert values or len(setting.choices) == 1, path
@@ -160,7 +161,7 @@ def invoke(*arguments):
     return CliRunner().invoke(easel, ["backends", "audit", *arguments])
 
 
-def test_the_command_shows_a_program_and_says_by_its_exit_code_that_all_is_accounted_for():
+def test_the_command_shows_a_program_and_succeeds_if_no_option_is_unaccounted():
     shown = invoke("kohya", "--program", "train_db")
     assert shown.exit_code == 0, shown.output
     for line in shown.output.splitlines():
@@ -173,11 +174,12 @@ def test_the_command_shows_a_program_and_says_by_its_exit_code_that_all_is_accou
     assert options["max_train_steps"]["settings"] == ["schedule.steps"]
 
 
-def test_an_option_of_another_version_that_nothing_is_said_about_is_a_failure(tmp_path):
-    schema = Path(registry.get("kohya").manifest.tables["options"]["schema"])
+def test_the_command_fails_for_an_option_of_another_version_without_a_decision(tmp_path):
+    schema = registry.get("kohya").manifest.schema
     other = tmp_path / "schema"
     shutil.copytree(schema, other)
-    assert invoke("kohya", "--against", str(other)).output.strip() == "The records agree."
+    agreed = invoke("kohya", "--against", str(other)).output.splitlines()
+    assert agreed == ["The records are the same.", f"Compared the record that Easel ships, {schema}, with {other}."]
     file = other / "train_db.json"
     data = json.loads(file.read_text())
     data["options"] |= {"melt\x1b[2J": {"type": "bool"}, "network_dim": {"type": "int"}}
@@ -190,8 +192,8 @@ def test_an_option_of_another_version_that_nothing_is_said_about_is_a_failure(tm
     assert found["decided"]["network_dim"] == "owned"
 
 
-def test_a_version_of_an_engine_of_one_program_is_compared_with_the_preferred_one(tmp_path):
-    schema = Path(registry.get("simpletuner").manifest.tables["options"]["schema"])
+def test_a_version_of_an_engine_with_one_program_is_compared_with_the_preferred_version(tmp_path):
+    schema = registry.get("simpletuner").manifest.schema
     data = json.loads((schema / "4.10.1.json").read_text())
     data["options"]["fresh"] = {"type": "int"}
     (tmp_path / "9.0.json").write_text(json.dumps(data))
@@ -199,15 +201,15 @@ def test_a_version_of_an_engine_of_one_program_is_compared_with_the_preferred_on
     assert (found["record"], found["came"], found["went"]) == ("9.0", ["fresh"], [])
 
 
-def test_what_is_not_there_is_said(tmp_path):
+def test_unknown_programs_and_missing_records_are_errors(tmp_path):
     assert "no program called" in str(invoke("kohya", "--program", "nonsense").exception)
     assert "no recorded options" in str(invoke("kohya", "--against", str(tmp_path)).exception)
     assert "no options of its own" in str(invoke("rehearsal").exception)
 
 
-def test_the_shipped_tables_are_toml_that_the_registry_has_read():
+def test_the_manifests_contain_the_tables_of_options_toml():
     for name in ("kohya", "simpletuner"):
-        rules = registry.get(name).manifest.tables["options"]
-        beside = Path(rules["schema"]).with_name("options.toml")
-        assert rules["owned"] == tomllib.loads(beside.read_text("utf-8"))["owned"]
-        assert rules["dump"] == "dump_options.py"
+        manifest = registry.get(name).manifest
+        table = tomllib.loads((manifest.folder / "options.toml").read_text("utf-8"))
+        assert manifest.options.owned == tuple(table["owned"])
+        assert manifest.dump == manifest.folder / "dump_options.py"

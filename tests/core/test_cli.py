@@ -1,4 +1,4 @@
-"""The command line as a person and a program use it: real processes, the rehearsal engine, exit codes and JSON."""
+"""The command line for users and programs: real processes, the rehearsal engine, exit codes and JSON."""
 
 import json
 import os
@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.core import recorded_headers
-from trainer_core.cli.job import SHORT
+from tests.support import recorded_headers
 from trainer_core.plan import fields
 
 ROOT = Path(__file__).parents[2]
@@ -20,19 +19,19 @@ HOSTILE = "<img src=x onerror=alert(1)>[bold red]\x1b[31m"
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory):
-    """A recorded SD1.5 model and three captioned pictures."""
+    """A recorded SD1.5 model and three captioned images."""
     folder = tmp_path_factory.mktemp("cli")
     recorded_headers.write("sd15", folder)
-    (folder / "pictures").mkdir()
+    (folder / "images").mkdir()
     for index in range(3):
-        Image.new("RGB", (512, 512), (index * 60, 80, 90)).save(folder / "pictures" / f"{index}.png")
-        (folder / "pictures" / f"{index}.txt").write_text("elena, " + HOSTILE)
+        Image.new("RGB", (512, 512), (index * 60, 80, 90)).save(folder / "images" / f"{index}.png")
+        (folder / "images" / f"{index}.txt").write_text("elena, " + HOSTILE)
     return folder
 
 
 @pytest.fixture
 def easel(tmp_path):
-    """Calls `easel` in a home of its own."""
+    """Calls `easel` with its own home folder."""
 
     def call(*arguments, check=None):
         environment = {**os.environ, "EASEL_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
@@ -52,12 +51,33 @@ def easel(tmp_path):
 def job(shared, tmp_path):
     """Options of a small job with the rehearsal engine."""
     return [
-        *("--model", shared / "sd15.safetensors", "--dataset", shared / "pictures", "--trigger", "elena"),
+        *("--model", shared / "sd15.safetensors", "--dataset", shared / "images", "--trigger", "elena"),
         *("--name", "elena", "--output", tmp_path / "out", "--steps", "12", "--engine", "rehearsal"),
     ]
 
 
-def test_detect_says_what_a_file_is_and_exits_1_for_what_is_none(easel, shared, tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_json_is_utf8_whatever_names_contain(shared, tmp_path, encoding):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff caf\xe9 \xc3\xa9"))
+    shutil.copytree(shared / "images", folder)
+    (folder / "2.txt").unlink()
+    (folder / os.fsdecode(b"\xfe.png")).write_bytes((folder / "0.png").read_bytes())
+    shutil.copy(shared / "sd15.safetensors", model := folder / os.fsdecode(b"\xfe.safetensors"))
+    environment = {**os.environ, "EASEL_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+    environment |= {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    for arguments in (
+        ("dataset", "check", folder),
+        ("detect", model),
+        ("models", "list", "--folder", folder),
+        ("plan", "--model", model, "--dataset", folder, "--name", "x", "--trigger", "elena", "--engine", "rehearsal"),
+    ):
+        command = [sys.executable, "-m", "trainer_core.cli", *arguments, "--json"]
+        done = subprocess.run(command, capture_output=True, env=environment, cwd=tmp_path, check=False, timeout=120)
+        assert json.loads(done.stdout.decode("utf-8")), done.stderr
+        assert b"Traceback" not in done.stderr
+
+
+def test_detect_recognises_a_file_and_exits_1_for_a_file_that_is_no_model(easel, shared, tmp_path):
     page = tmp_path / "page.safetensors"
     page.write_text("<!DOCTYPE html>")
     done = easel("detect", "--json", shared / "sd15.safetensors", page, check=1)
@@ -67,29 +87,29 @@ def test_detect_says_what_a_file_is_and_exits_1_for_what_is_none(easel, shared, 
     assert "web page" in other["error"]
 
 
-def test_a_folder_without_pictures_is_a_problem(easel, tmp_path):
+def test_a_folder_without_images_is_a_problem(easel, tmp_path):
     (tmp_path / "empty").mkdir()
     done = easel("dataset", "check", tmp_path / "empty", "--json", check=3)
     assert any(problem["severity"] == "error" for problem in json.loads(done.stdout)["problems"])
 
 
-def test_a_plan_names_every_value_and_its_source(easel, job):
+def test_a_plan_has_every_value_and_its_source(easel, job):
     done = easel("plan", *job, "--profile", "sd15-character", "--steps", "2000", "--rank", "4", "--json", check=0)
     data = json.loads(done.stdout)
-    assert set(data) == {"values", "problems", "files", "command", "estimate"}
+    assert set(data) == {"values", "problems", "files", "command", "steps", "estimate"}
     assert data["values"]["network.rank"] == {"value": 4, "source": "USER"}
     assert data["values"]["schedule.min_snr_gamma"]["source"] == "PROFILE"
     assert data["values"]["schedule.seed"]["source"] == "DEFAULT"
     assert data["files"]
     assert data["command"]
-    numbers = {"steps", "epochs", "seconds", "vram_gib", "ram_gib", "disk_gib", "lora_mib", "basis"}
+    numbers = {"steps", "epochs", "seconds", "vram_gib", "ram_gib", "disk_gib", "lora_mib", "basis", "is_time_known"}
     assert set(data["estimate"]) == numbers
     assert data["estimate"]["epochs"] > 0
 
 
 def test_a_plan_as_json_has_a_fixed_shape(easel, job):
     data = json.loads(easel("plan", *job, "--name", "a/b", "--trigger", "girl", "--json", check=3).stdout)
-    assert set(data) == {"values", "problems", "files", "command", "estimate"}
+    assert set(data) == {"values", "problems", "files", "command", "steps", "estimate"}
     assert set(data["values"]) == set(fields.all_fields())
     assert all(set(row) == {"value", "source"} for row in data["values"].values())
     assert all(set(problem) == {"path", "severity", "message", "fix"} for problem in data["problems"])
@@ -99,7 +119,7 @@ def test_a_plan_as_json_has_a_fixed_shape(easel, job):
 
 
 @pytest.mark.parametrize("word", ["", "none"])
-def test_an_optional_setting_is_emptied_by_none_and_is_null_in_json(easel, job, tmp_path, word):
+def test_none_clears_an_optional_setting_which_is_null_in_json(easel, job, tmp_path, word):
     (tmp_path / "plan.toml").write_text("[optimizer]\nbeta1 = 0.8\nbias_correction = true\n")
     cleared = [f"--set=optimizer.beta1={word}", f"--optimizer-bias-correction={word}", "--optimizer-beta2", "0.99"]
     values = json.loads(easel("plan", tmp_path / "plan.toml", *job, *cleared, "--json", check=0).stdout)["values"]
@@ -109,15 +129,15 @@ def test_an_optional_setting_is_emptied_by_none_and_is_null_in_json(easel, job, 
     assert values["optimizer.epsilon"] == {"value": None, "source": "DEFAULT"}
 
 
-def test_a_plan_for_people_leaves_out_what_has_no_meaning_and_nothing_that_is_set(easel, job):
+def test_a_printed_plan_leaves_out_settings_that_do_not_apply_unless_they_are_set(easel, job):
     shown = easel("plan", *job, "--set", "optimizer.momentum=0.5", "--optimizer-beta1", "0.8", check=0).stdout
     rows = {line.split()[0] for line in shown.splitlines() if "." in line.partition(" ")[0]}
     assert {"network.rank", "optimizer.beta1", "optimizer.momentum"} <= rows
     assert not {"network.factor", "embedding.vectors", "optimizer.d_coef", "model.t5xxl"} & rows
-    assert "0.999 (its own)" in shown
+    assert "0.999 (default)" in shown
 
 
-def test_a_plan_for_people_says_who_set_each_value(easel, job):
+def test_a_printed_plan_says_who_set_each_value(easel, job):
     chosen = ("--profile", "sd15-character", "--preset", "standard-memory", "--steps", "2000", "--rank", "4")
     shown = easel("plan", *job, *chosen, check=0).stdout
     rows = {line.split()[0]: line for line in shown.splitlines() if "." in line.partition(" ")[0]}
@@ -127,10 +147,10 @@ def test_a_plan_for_people_says_who_set_each_value(easel, job):
     assert "the default" in rows["schedule.seed"]
 
 
-def test_policies_are_listed_shown_and_lie_over_a_profile(easel, job):
+def test_policies_are_listed_shown_and_override_a_profile(easel, job):
     rows = json.loads(easel("policies", "--json", check=0).stdout)
     assert {"flux-guide", "actor", "style", "style-002"} <= {row["id"] for row in rows}
-    shown = json.loads(easel("policies", "actor", "--pictures", "11", "--json", check=0).stdout)
+    shown = json.loads(easel("policies", "actor", "--images", "11", "--json", check=0).stdout)
     assert (shown["values"]["schedule.steps"], shown["values"]["optimizer.learning_rate"]) == (1100, 3e-4)
     assert set(shown["reasons"]) == set(shown["values"])
     values = json.loads(
@@ -140,7 +160,7 @@ def test_policies_are_listed_shown_and_lie_over_a_profile(easel, job):
     assert "repeats-civitai" in easel("plan", *job, "--policy", "nothing", check=1).stderr
 
 
-def test_presets_are_listed_and_lie_over_a_profile(easel, job, tmp_path):
+def test_presets_are_listed_and_override_a_profile(easel, job, tmp_path):
     rows = json.loads(easel("presets", "--json", check=0).stdout)
     assert {"id", "families", "vram_gib", "values", "sources", "fits"} <= set(rows[0])
     assert [row["id"] for row in json.loads(easel("presets", "sd15", "--json", check=0).stdout)] == [
@@ -157,7 +177,7 @@ def test_presets_are_listed_and_lie_over_a_profile(easel, job, tmp_path):
     assert "low-memory" in easel("plan", *job, "--preset", "tiny", check=1).stderr
 
 
-def test_native_tables_in_tables_come_from_a_plan_file_and_from_set(easel, job, tmp_path):
+def test_nested_native_tables_come_from_a_plan_file_and_from_set(easel, job, tmp_path):
     text = "[native.kohya]\nmax_data_loader_n_workers = 1\n[native.kohya.launch]\nnum_cpu_threads_per_process = 1\ndebug = true\n"
     (tmp_path / "plan.toml").write_text(text)
     name = "native.kohya.launch"
@@ -179,7 +199,7 @@ def test_native_tables_in_tables_come_from_a_plan_file_and_from_set(easel, job, 
     easel("plan", *job, "--set", "native.kohya=1", check=2)
 
 
-def test_problems_make_exit_code_3_and_name_their_setting_and_fix(easel, job):
+def test_problems_give_exit_code_3_with_their_setting_and_fix(easel, job):
     done = easel("plan", *job, "--name", "a/b", "--json", check=3)
     problem = next(p for p in json.loads(done.stdout)["problems"] if p["path"] == "output.name")
     assert problem["severity"] == "error"
@@ -197,7 +217,7 @@ def test_problems_make_exit_code_3_and_name_their_setting_and_fix(easel, job):
         ["nowhere.toml"],
     ],
 )
-def test_wrong_use_is_exit_code_2(easel, job, arguments):
+def test_wrong_usage_is_exit_code_2(easel, job, arguments):
     easel("plan", *job, *arguments, check=2)
 
 
@@ -223,7 +243,7 @@ NOBODY = "~nobody-of-that-name/x.toml"
         (["detect", NOBODY], 1),
     ],
 )
-def test_no_path_is_too_odd(easel, arguments, code):
+def test_unusual_paths_give_an_exit_code_and_no_traceback(easel, arguments, code):
     easel(*arguments, check=code)
 
 
@@ -233,33 +253,33 @@ def test_no_path_is_too_odd(easel, arguments, code):
         ("[model]\npath = 5", "model.path"),
         ("[model]\nfamily = [1]", "model.family"),
         ("[dataset]\npath = 5", "dataset.path"),
-        ('[dataset]\npath = "pictures"\ntrigger = 5', "dataset.trigger"),
-        ('[dataset]\npath = "pictures"\ncaption_extension = 5', "dataset.caption_extension"),
+        ('[dataset]\npath = "images"\ntrigger = 5', "dataset.trigger"),
+        ('[dataset]\npath = "images"\ncaption_extension = 5', "dataset.caption_extension"),
         ("native = 5", "native"),
         ("[native]\nkohya = 5", "native"),
         ('"\\u001b[31mx" = 5', "\x1b[31mx"),
     ],
 )
-def test_a_plan_file_of_wrong_types_is_a_problem_at_its_setting(easel, shared, tmp_path, text, path):
-    (tmp_path / "plan.toml").write_text(text.replace("pictures", str(shared / "pictures")))
+def test_a_wrong_type_in_a_plan_file_is_a_problem_at_its_setting(easel, shared, tmp_path, text, path):
+    (tmp_path / "plan.toml").write_text(text.replace("images", str(shared / "images")))
     done = easel("plan", tmp_path / "plan.toml", "--set", "native.kohya.sdpa=true", "--json", check=3)
     assert path in [problem["path"] for problem in json.loads(done.stdout)["problems"]]
     assert "\x1b" not in easel("plan", tmp_path / "plan.toml").stdout
 
 
-def test_a_plan_file_that_is_nested_too_deeply_is_wrong_use(easel, tmp_path):
+def test_a_plan_file_that_is_nested_too_deeply_is_wrong_usage(easel, tmp_path):
     (tmp_path / "plan.toml").write_text("a = " + "[" * 5000)
     easel("plan", tmp_path / "plan.toml", check=2)
 
 
-def test_names_that_are_not_utf8_train(easel, job, shared, tmp_path):
-    pictures, out = tmp_path / "p\udcff", tmp_path / "o\udcff"
-    shutil.copytree(shared / "pictures", pictures)
-    easel("train", *job, "--dataset", pictures, "--output", out, check=0)
+def test_training_works_with_names_that_are_not_utf8(easel, job, shared, tmp_path):
+    images, out = tmp_path / "p\udcff", tmp_path / "o\udcff"
+    shutil.copytree(shared / "images", images)
+    easel("train", *job, "--dataset", images, "--output", out, check=0)
     assert (out / "elena.safetensors").is_file()
 
 
-def test_a_lora_that_could_not_be_delivered_is_said(easel, job, tmp_path):
+def test_a_lora_that_could_not_be_delivered_is_reported(easel, job, tmp_path):
     (tmp_path / "loras").mkdir()
     name = json.loads(
         easel(
@@ -273,7 +293,7 @@ def test_a_lora_that_could_not_be_delivered_is_said(easel, job, tmp_path):
     assert "could not be copied" in easel("runs", "follow", name, check=0).stdout
 
 
-def test_a_folder_that_is_gone_is_a_sentence(tmp_path):
+def test_a_removed_current_folder_gives_no_traceback(tmp_path):
     (tmp_path / "gone").mkdir()
     script = f"rmdir ../gone; {sys.executable} -m trainer_core.cli plan --model x"
     environment = {**os.environ, "EASEL_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
@@ -287,12 +307,12 @@ def test_every_setting_has_an_option(easel):
     text = easel("train", "--help", check=0).stdout
     for path in fields.all_fields():
         assert "--" + path.replace(".", "-").replace("_", "-") in text
-    for name in SHORT:
+    for name in filter(None, (setting.about.option for setting in fields.all_fields().values())):
         assert name in text
     assert "Only with polynomial." in " ".join(text.split())
 
 
-def test_train_trains_and_delivers_and_its_plan_file_trains_again(easel, job, tmp_path):
+def test_train_delivers_a_lora_and_its_plan_file_can_be_trained_again(easel, job, tmp_path):
     done = easel("train", *job, "--set", "native.rehearsal.steps_per_second=100", "--json", check=0)
     data = json.loads(done.stdout)
     assert data["state"] == "COMPLETED"
@@ -302,13 +322,13 @@ def test_train_trains_and_delivers_and_its_plan_file_trains_again(easel, job, tm
     assert len(list((tmp_path / "out").glob("elena*.safetensors"))) == 2, "the first one is not overwritten"
 
 
-def test_a_failed_run_is_exit_code_1_and_says_why_in_a_sentence(easel, job):
+def test_a_failed_run_is_exit_code_1_with_advice(easel, job):
     done = easel("train", *job, "--set", "native.rehearsal.ending=oom", check=1)
     assert "FAILED" in done.stdout
     assert "what to do" in done.stdout
 
 
-def test_a_detached_run_is_listed_followed_and_stopped_from_elsewhere(easel, job):
+def test_a_detached_run_is_listed_and_stopped_by_other_commands(easel, job):
     slow = ["--set", "native.rehearsal.steps_per_second=2", "--steps", "500"]
     name = json.loads(easel("train", *job, *slow, "--detach", "--json", check=0).stdout)["run"]
     assert [row["state"] for row in json.loads(easel("runs", "list", "--json", check=0).stdout)] == ["RUNNING"]
@@ -318,7 +338,7 @@ def test_a_detached_run_is_listed_followed_and_stopped_from_elsewhere(easel, job
 
 
 def test_outside_text_is_shown_as_text(easel, shared, tmp_path):
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     (folder / f"{HOSTILE}.png").write_bytes(b"<html>")
     (folder / f"{HOSTILE}.safetensors").write_bytes(b"<html>")
@@ -326,12 +346,12 @@ def test_outside_text_is_shown_as_text(easel, shared, tmp_path):
     detected = easel("detect", folder / f"{HOSTILE}.safetensors", check=1).stdout
     for shown in (looked, detected):
         assert "\x1b" not in shown
-        assert HOSTILE.replace("\x1b", "\\u001b") in shown, "shown whole, as text: no markup is taken out of it"
+        assert HOSTILE.replace("\x1b", "\\u001b") in shown, "shown completely, as text: no markup is removed"
 
 
-def test_backends_and_doctor_say_what_is_here(easel):
+def test_backends_and_doctor_show_the_engines_and_the_machine(easel):
     engines = {row["id"]: row for row in json.loads(easel("backends", "list", "--json", check=0).stdout)}
     assert set(engines) >= {"kohya", "simpletuner"}
-    assert "rehearsal" not in engines, "hidden engines are never offered"
-    assert "sd15" in engines["simpletuner"]["refused"], "what is not claimed is said, with the reason"
+    assert "rehearsal" not in engines, "hidden engines are never listed"
+    assert "sd15" in engines["simpletuner"]["refused"], "refused families are listed, with the reason"
     assert json.loads(easel("doctor", "--json", check=0).stdout)["machine"]["ram_bytes"] > 0

@@ -1,4 +1,4 @@
-"""What the command line says of itself, and how it prints tables."""
+"""The help of the command line, and how it prints tables."""
 
 import re
 
@@ -13,7 +13,7 @@ WIDTH = 80
 
 
 def commands(command=easel, name="easel"):
-    """Every command of the program with its whole name."""
+    """Every command of the program with its full name."""
     yield name, command
     if isinstance(command, click.Group):
         context = click.Context(command)
@@ -22,7 +22,7 @@ def commands(command=easel, name="easel"):
 
 
 @pytest.mark.parametrize(("name", "command"), list(commands()))
-def test_every_command_and_option_says_what_it_is_for(name, command):
+def test_every_command_and_option_has_a_help_text(name, command):
     assert command.help
     for option in command.params:
         if isinstance(option, click.Option):
@@ -40,10 +40,10 @@ def test_no_line_of_a_list_of_commands_is_cut(name, group):
 @pytest.mark.parametrize(
     "arguments", [["presets", "pny"], ["policies", "--family", "pny"], ["models", "list", "--family", "pny"]]
 )
-def test_a_family_that_is_none_is_wrong_use_and_not_an_empty_list(arguments):
+def test_an_unknown_family_is_wrong_usage_and_not_an_empty_list(arguments):
     done = CliRunner().invoke(easel, arguments)
     assert done.exit_code == 2
-    assert "'pny' is no family. Known: " in done.output
+    assert "'pny' is not a family. Known: " in done.output
 
 
 def test_profiles_are_listed_by_family_and_by_lineage():
@@ -57,7 +57,7 @@ def test_profiles_are_listed_by_family_and_by_lineage():
     assert listed("pny") == (2, set())
 
 
-def test_in_a_pipe_a_table_has_one_whole_line_a_row(monkeypatch):
+def test_in_a_pipe_a_table_has_one_complete_line_per_row(monkeypatch):
     monkeypatch.setattr(show.out, "_width", 40)
     rows = CliRunner().invoke(easel, ["policies"]).output.splitlines()[1:]
     expected = policies.shipped()
@@ -77,7 +77,7 @@ def test_on_a_terminal_the_first_column_is_never_cut_and_nothing_is_left_out(mon
 
 
 def shown():
-    """Every `easel` command line in the docs, as words; records of a day stay as they were."""
+    """Every `easel` command line in the docs, as words, except in the dated records."""
     pages = sorted((places.CHECKOUT / "docs").rglob("*.md"))
     for file in [places.CHECKOUT / "README.md", *(page for page in pages if page.parent.name != "records")]:
         for line in re.findall(r"(?:^|`)(?:\.venv/bin/)?easel ([a-z][^`\n#]*)", file.read_text("utf-8"), re.MULTILINE):
@@ -85,7 +85,7 @@ def shown():
 
 
 @pytest.mark.parametrize("words", list(shown()))
-def test_each_command_that_the_docs_show_is_there_with_its_options(words):
+def test_each_command_in_the_docs_exists_with_its_options(words):
     command = easel
     while isinstance(command, click.Group) and words:
         name, *words = words

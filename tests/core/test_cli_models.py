@@ -1,4 +1,4 @@
-"""`easel models` as a person and a program use it: the real command, its exit codes, JSON on its own on stdout."""
+"""`easel models` for users and programs: the real command, its exit codes, and only JSON on stdout with --json."""
 
 import json
 import signal
@@ -6,19 +6,19 @@ import signal
 import pytest
 from click.testing import CliRunner
 
-from tests.core import recorded_headers
-from tests.core.downloading import SECRET
-from tests.core.misbehaving import running
+from tests.support import recorded_headers
+from tests.support.downloading import SECRET
+from tests.support.misbehaving import running
 from trainer_core.cli import download, easel
 from trainer_core.errors import LibraryError
-from trainer_core.library.roots import apps
+from trainer_core.models.library.roots import apps
 
 HOSTILE = "<img>[bold red]\x1b[31m"
 
 
 @pytest.fixture
 def call(tmp_path, monkeypatch):
-    """Calls `easel` in a home of its own, with nothing of this machine's in sight; an error of Easel's is raised."""
+    """Calls `easel` with an empty home folder and without programs of this machine; raises Easel's errors."""
     monkeypatch.setenv("EASEL_HOME", str(tmp_path / "easel"))
     monkeypatch.setenv("HOME", str(tmp_path / "person"))
     for name in ("EASEL_MODEL_FOLDERS", *(name for table in apps().values() for name in table.get("environment", ()))):
@@ -45,7 +45,7 @@ def shelf(tmp_path):
     return folder
 
 
-def test_models_of_other_programs_are_listed_with_what_is_known_of_each(call, shelf):
+def test_models_of_other_programs_are_listed_with_their_detection(call, shelf):
     rows = {row["path"]: row for row in json.loads(call("models", "list", "--json"))}
     assert len(rows) == 3
     model = rows[str(shelf / "sd15.safetensors")]
@@ -69,12 +69,12 @@ def test_models_of_other_programs_are_listed_with_what_is_known_of_each(call, sh
         (("--role", "vae"), []),
     ],
 )
-def test_the_list_is_narrowed_down(call, shelf, options, names):
+def test_the_list_can_be_filtered(call, shelf, options, names):
     rows = json.loads(call("models", "list", "--json", *options))
     assert sorted(row["path"].rpartition("/")[2] for row in rows) == names
 
 
-def test_one_folder_is_listed_without_being_added(call, shelf, tmp_path):
+def test_a_folder_can_be_listed_without_being_added(call, shelf, tmp_path):
     (tmp_path / "other").mkdir()
     recorded_headers.write("vae-sd", tmp_path / "other")
     rows = json.loads(call("models", "list", "--folder", tmp_path / "other", "--json"))
@@ -90,7 +90,7 @@ def test_models_are_found_by_words(call, shelf):
     assert "0 of 3 models" in call("models", "find", "nothing of that name")
 
 
-def test_parts_are_named_with_where_to_get_what_is_missing(call, shelf, tmp_path):
+def test_parts_are_listed_with_sources_of_missing_ones(call, shelf, tmp_path):
     model = recorded_headers.write("flux-dev", tmp_path)
     recorded_headers.write("clip-l", shelf)
     found = json.loads(call("models", "parts", model, "--json", code=1))
@@ -100,7 +100,7 @@ def test_parts_are_named_with_where_to_get_what_is_missing(call, shelf, tmp_path
     shown = call("models", "parts", model, code=1)
     assert "t5xxl: missing" in shown
     assert "https://huggingface.co/" in shown
-    assert "needs no file" in call("models", "parts", shelf / "sd15.safetensors")
+    assert "needs no companion files" in call("models", "parts", shelf / "sd15.safetensors")
 
 
 def test_folders_are_added_and_removed(call, tmp_path):
@@ -112,14 +112,14 @@ def test_folders_are_added_and_removed(call, tmp_path):
         call("models", "folders", "list", "--json")
     )
     assert len(json.loads(call("models", "list", "--json"))) == 1
-    with pytest.raises(LibraryError, match="added before"):
+    with pytest.raises(LibraryError, match="already added"):
         call("models", "folders", "add", mine)
     call("models", "folders", "remove", mine)
     assert json.loads(call("models", "list", "--json")) == []
     assert (mine / "vae-sd.safetensors").is_file()
 
 
-def test_notices_stand_on_stderr(call, shelf, tmp_path, monkeypatch):
+def test_notices_go_to_stderr(call, shelf, tmp_path, monkeypatch):
     monkeypatch.setenv("EASEL_MODEL_FOLDERS", str(tmp_path / "gone"))
     assert len(json.loads(call("models", "list", "--json"))) == 3
     done = CliRunner().invoke(easel, ["models", "folders", "list"])
@@ -127,13 +127,13 @@ def test_notices_stand_on_stderr(call, shelf, tmp_path, monkeypatch):
     assert "gone" not in done.stdout
 
 
-def test_a_link_is_looked_at_and_nothing_secret_of_it_is_printed(call, shelf):
+def test_a_link_is_checked_and_its_secrets_are_not_printed(call, shelf):
     with running() as server:
         link = server.put("/flux.safetensors", recorded_headers.write("lora-kohya-sd15", shelf.parent).read_bytes())
         for text in (f"{link}?token={SECRET}", f"{link}?X-Signature={SECRET}#{SECRET}"):
             (row,) = json.loads(call("detect", "--json", text))
             assert (row["path"], row["role"], row["error"]) == (link, "lora", None)
-            assert "needs no file" in call("models", "parts", text)
+            assert "needs no companion files" in call("models", "parts", text)
             assert link in (shown := call("detect", text))
             assert SECRET not in shown
     refused = call("detect", "--json", f"https://user:{SECRET}@127.0.0.1/flux.safetensors?token={SECRET}", code=1)
@@ -143,14 +143,14 @@ def test_a_link_is_looked_at_and_nothing_secret_of_it_is_printed(call, shelf):
 
 @pytest.fixture
 def interruptible():
-    """SIGINT interrupts, also where the tests are a background job, which has it ignored."""
+    """Restores the default SIGINT handler: a background job ignores SIGINT."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_ctrl_c_stops_a_download_and_a_second_one_does_not_wait_for_a_silent_server():
+def test_ctrl_c_stops_a_download_and_a_second_one_does_not_wait_for_a_stalled_server():
     with download._interrupted() as cancel:
         signal.raise_signal(signal.SIGINT)
         assert cancel.is_set()
@@ -159,7 +159,7 @@ def test_ctrl_c_stops_a_download_and_a_second_one_does_not_wait_for_a_silent_ser
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_folder_of_models_with_a_configuration_among_them_is_looked_through(call, tmp_path):
+def test_a_folder_of_models_with_a_config_file_is_searched(call, tmp_path):
     folder = tmp_path / "mixed"
     folder.mkdir()
     recorded_headers.write("sd15", folder)
@@ -168,7 +168,7 @@ def test_a_folder_of_models_with_a_configuration_among_them_is_looked_through(ca
     assert (row["path"], row["family"]) == (str(folder / "sd15.safetensors"), "sd15")
 
 
-def test_what_of_a_folder_cannot_be_read_is_said(call, tmp_path):
+def test_unreadable_files_of_a_folder_are_named(call, tmp_path):
     folder = tmp_path / "models"
     folder.mkdir()
     (folder / "gone.safetensors").symlink_to(tmp_path / "nowhere")
@@ -180,6 +180,6 @@ def test_what_of_a_folder_cannot_be_read_is_said(call, tmp_path):
     assert "gone.safetensors cannot be read" in done.stderr
 
 
-def test_an_empty_name_is_not_the_folder_one_stands_in(call):
+def test_an_empty_name_is_not_the_current_folder(call):
     (row,) = json.loads(call("detect", "--json", "", code=1))
-    assert "leads to no model" in row["error"]
+    assert "name of the model is empty" in row["error"]

@@ -1,4 +1,4 @@
-"""A scan says of each file whether it is trained, not seen, or stops the engine, and why."""
+"""A scan tells for each file whether it is trained, not seen, or stops the engine, and why."""
 
 from __future__ import annotations
 
@@ -14,35 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from trainer_core.backend import DatasetRules
-from trainer_core.datasets import captions, defects
-from trainer_core.datasets.scan import Dataset, scan
+from tests.support.scanned import KOHYA, SIMPLETUNER, captioned, draw, draw_rgba, problem_of
+from trainer_core.datasets import defects
+from trainer_core.datasets.rules import DatasetRules
+from trainer_core.datasets.scan import scan
 from trainer_core.errors import DatasetError
-from trainer_core.problems import Problem, blocking
-
-KOHYA = DatasetRules(frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"}), False, "first", borrows_captions=True)
-SIMPLETUNER = DatasetRules(KOHYA.extensions | {".gif", ".tif"}, True, "each", recursive=True)
+from trainer_core.problems import blocking
 
 pytestmark = pytest.mark.filterwarnings("error")
-
-
-def draw(path: Path, size: tuple[int, int] = (300, 260), mode: str = "RGB", **options: object) -> Path:
-    """A picture that does not compress to nothing, so that cutting its file short cuts its pixels."""
-    noise = np.random.default_rng(len(path.name)).integers(0, 255, (16, 16, 3), np.uint8)
-    Image.fromarray(noise).resize(size).convert(mode).save(path, **options)
-    return path
-
-
-def captioned(path: Path, text: str = "sks toy") -> Path:
-    draw(path)
-    path.with_suffix(".txt").write_text(text)
-    return path
-
-
-def problem_of(found: Dataset, key: str) -> Problem | None:
-    """The Problem of one defect, or None."""
-    reason = defects.DEFECTS[key].reason
-    return next((problem for problem in found.problems if f": {reason}." in problem.message), None)
 
 
 def test_a_clean_folder_has_no_problems(tmp_path: Path) -> None:
@@ -52,19 +31,19 @@ def test_a_clean_folder_has_no_problems(tmp_path: Path) -> None:
         found = scan(tmp_path, KOHYA, trigger="SKS", quick=quick)
         assert found.problems == ()
         assert found.summary == "6 files in the folder: 6 will be trained."
-    first = found.pictures[0]
+    first = found.images[0]
     assert (first.name, first.width, first.height, first.caption) == ("0.png", 300, 260, "sks toy, number 0")
 
 
-def test_the_summary_counts_what_is_trained_stops_and_is_not_seen(tmp_path: Path) -> None:
+def test_the_summary_counts_trained_stopping_and_unseen_files(tmp_path: Path) -> None:
     captioned(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"")
     draw(tmp_path / "c.gif")
     draw(tmp_path / "d.gif")
-    (tmp_path / "notes.md").write_text("not a picture")
+    (tmp_path / "notes.md").write_text("not an image")
     found = scan(tmp_path, KOHYA)
     assert found.summary == (
-        "4 files in the folder: 1 will be trained, 1 stop the run (it is empty), "
+        "4 files in the folder: 1 will be trained, 1 stops the run (it is empty), "
         "2 are not seen (the engine does not read this kind of file)."
     )
     assert found.stopping == (("b.png", "it is empty"),)
@@ -100,11 +79,11 @@ STOPPING = {
 
 @pytest.mark.parametrize("key", STOPPING)
 @pytest.mark.parametrize("quick", [True, False])
-def test_what_stops_the_engine_is_an_error_that_names_the_file(tmp_path: Path, key: str, quick: bool) -> None:
+def test_a_file_that_stops_the_engine_is_named_in_an_error(tmp_path: Path, key: str, quick: bool) -> None:
     captioned(tmp_path / "good.png")
     STOPPING[key](tmp_path / "bad.png")
     found = scan(tmp_path, KOHYA, quick=quick)
-    assert [picture.name for picture in found.pictures] == ["good.png"]
+    assert [image.name for image in found.images] == ["good.png"]
     problem = problem_of(found, key)
     assert problem is not None
     assert (problem.severity, problem.path) == ("error", "dataset.path")
@@ -113,14 +92,14 @@ def test_what_stops_the_engine_is_an_error_that_names_the_file(tmp_path: Path, k
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "bmp"])
-def test_a_picture_cut_short_is_found_by_the_full_scan(tmp_path: Path, ending: str) -> None:
+def test_an_image_cut_short_is_found_by_the_full_scan(tmp_path: Path, ending: str) -> None:
     captioned(tmp_path / "good.png")
     cut(tmp_path / f"cut.{ending}")
     assert [name for name, _ in scan(tmp_path, KOHYA).stopping] == [f"cut.{ending}"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_stops(tmp_path: Path) -> None:
+def test_an_unreadable_file_stops_the_engine(tmp_path: Path) -> None:
     draw(tmp_path / "a.png").chmod(0)
     assert problem_of(scan(tmp_path, KOHYA), "unreadable") is not None
 
@@ -134,20 +113,20 @@ class TestWhatIsSeen:
         draw(tmp_path / "x.png")
         (tmp_path / "x.png").rename(tmp_path / name)
         found = scan(tmp_path, KOHYA)
-        assert found.pictures == ()
+        assert found.images == ()
         assert found.unseen == ((name, defects.DEFECTS[key].reason),)
         assert "None of the files in it" in blocking(found.problems)[0].message
 
-    def test_rules_of_another_engine(self, tmp_path: Path) -> None:
+    def test_another_engine_has_other_rules(self, tmp_path: Path) -> None:
         (tmp_path / "sub").mkdir()
         for name in ("a.Png", "b.gif", "sub/c.png"):
             draw(tmp_path / name)
-        assert [picture.name for picture in scan(tmp_path, SIMPLETUNER).pictures] == ["a.Png", "b.gif", "sub/c.png"]
+        assert [image.name for image in scan(tmp_path, SIMPLETUNER).images] == ["a.Png", "b.gif", "sub/c.png"]
         assert [reason for _, reason in scan(tmp_path, KOHYA).unseen] == [
             defects.DEFECTS[key].reason for key in ("case", "ending", "sub_folder")
         ]
 
-    def test_pipes_and_folders_named_like_pictures_are_left_out(self, tmp_path: Path) -> None:
+    def test_pipes_and_folders_named_like_images_are_left_out(self, tmp_path: Path) -> None:
         captioned(tmp_path / "a.png")
         os.mkfifo(tmp_path / "b.png")
         os.mkfifo(tmp_path / "pipe")
@@ -161,12 +140,12 @@ class TestWhatIsSeen:
         draw(tmp_path / ".ipynb_checkpoints" / "a.png")
         assert scan(tmp_path, SIMPLETUNER).unseen == ()
 
-    def test_the_ending_need_not_tell_the_truth(self, tmp_path: Path) -> None:
+    def test_the_extension_need_not_match_the_format(self, tmp_path: Path) -> None:
         draw(tmp_path / "a.jpg", format="PNG")
-        assert len(scan(tmp_path, KOHYA).pictures) == 1
+        assert len(scan(tmp_path, KOHYA).images) == 1
 
     def test_an_empty_folder_blocks(self, tmp_path: Path) -> None:
-        assert "No picture" in blocking(scan(tmp_path, KOHYA).problems)[0].message
+        assert "No image" in blocking(scan(tmp_path, KOHYA).problems)[0].message
 
     def test_no_folder(self, tmp_path: Path) -> None:
         for wrong in (tmp_path / "absent", draw(tmp_path / "a.png")):
@@ -174,21 +153,21 @@ class TestWhatIsSeen:
                 scan(wrong, KOHYA)
 
 
-class TestPictures:
+class TestImages:
     @pytest.mark.parametrize("quick", [True, False])
     @pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
-    def test_turned_pictures_have_their_upright_size(self, tmp_path: Path, ending: str, quick: bool) -> None:
+    def test_turned_images_have_their_upright_size(self, tmp_path: Path, ending: str, quick: bool) -> None:
         exif = Image.Exif()
         exif[0x0112] = 6
         draw(tmp_path / f"a.{ending}", (400, 300), exif=exif)
         found = scan(tmp_path, KOHYA, quick=quick)
-        assert [(p.width, p.height, p.orientation) for p in found.pictures] == [(300, 400, 6)]
+        assert [(p.width, p.height, p.orientation) for p in found.images] == [(300, 400, 6)]
         assert problem_of(found, "turned").severity == "info"
 
     @pytest.mark.parametrize(
         ("alpha", "key"), [(255, None), (0, "transparent"), (128, "alpha"), ("rim", None), ("half", "alpha")]
     )
-    def test_transparency_matters_where_colours_hide_behind_it(
+    def test_transparency_is_a_defect_where_it_hides_colours(
         self, tmp_path: Path, alpha: object, key: str | None
     ) -> None:
         values = np.full((300, 300), alpha if isinstance(alpha, int) else 255, np.uint8)
@@ -203,7 +182,7 @@ class TestPictures:
             assert (problem_of(found, other) is not None) == (other == key)
         assert problem_of(scan(tmp_path, KOHYA, quick=True), "alpha_channel") is not None
 
-    def test_formats_that_come_out_differently(self, tmp_path: Path) -> None:
+    def test_formats_that_the_engine_changes(self, tmp_path: Path) -> None:
         Image.fromarray(np.full((300, 300), 40_000, np.uint16)).save(tmp_path / "deep.png")
         draw(tmp_path / "print.jpg", mode="CMYK")
         draw(tmp_path / "long.png", (1300, 300))
@@ -221,114 +200,13 @@ class TestPictures:
             assert f"1 file ({name})" in problem_of(found, key).message
         assert not blocking(found.problems)
 
-    def test_masks_among_pictures(self, tmp_path: Path) -> None:
+    def test_masks_among_images(self, tmp_path: Path) -> None:
         for name in ("a.png", "a-masklabel.png", "b_mask.png"):
             draw(tmp_path / name)
         assert "1 file (a-masklabel.png)" in problem_of(scan(tmp_path, KOHYA), "mask").message
 
 
-def draw_rgba(alpha: np.ndarray) -> Image.Image:
-    color = np.full((*alpha.shape, 3), 90, np.uint8)
-    return Image.fromarray(np.dstack([color, alpha]))
-
-
-class TestCaptions:
-    @pytest.mark.parametrize(
-        ("data", "text", "found"),
-        [
-            (b"a cat", "a cat", ()),
-            (b"a cat\r\n", "a cat", ()),
-            (b"\xef\xbb\xbfa cat", "a cat", ("caption_mark",)),
-            ("a caf\u00e9".encode("utf-16"), "a caf\u00e9", ("caption_utf16",)),
-            ("a caf\u00e9".encode("latin-1"), "", ("caption_not_utf8",)),
-            (b"", "", ("caption_blank",)),
-            (b" \n\t\n", "", ("caption_blank",)),
-            (b"a\x00 c\x1bat", "a cat", ("caption_control",)),
-            (b"\n\na cat\n", "a cat", ()),
-            (b"a cat\na dog\n", "a cat", ("many_lines",)),
-            (b"<img onerror=alert(1)>", "<img onerror=alert(1)>", ()),
-        ],
-    )
-    def test_bytes_become_text(self, data: bytes, text: str, found: tuple[str, ...]) -> None:
-        assert captions.parse(data, "first") == captions.Caption(text, found)
-
-    def test_each_line_is_a_caption_where_the_engine_says_so(self) -> None:
-        assert captions.parse(b"a cat\n\n a dog \n", "each") == captions.Caption("a cat\na dog", ("many_captions",))
-
-    @given(st.binary(max_size=200), st.sampled_from(["first", "each"]))
-    def test_any_bytes_become_clean_text(self, data: bytes, lines: str) -> None:
-        found = captions.parse(data, lines)
-        assert all(char == "\n" or char.isprintable() or ord(char) > 127 for char in found.text)
-        assert set(found.defects) <= set(defects.DEFECTS)
-        assert captions.parse(found.text.encode(), lines).text == found.text
-
-    def test_missing_and_blank_with_and_without_a_trigger(self, tmp_path: Path) -> None:
-        draw(tmp_path / "a.png")
-        captioned(tmp_path / "b.png", "")
-        without = scan(tmp_path, KOHYA)
-        assert [p.caption for p in without.pictures] == [None, ""]
-        assert problem_of(without, "caption_missing").severity == "warning"
-        assert problem_of(without, "caption_blank").severity == "warning"
-        given_trigger = scan(tmp_path, KOHYA, trigger="sks")
-        assert problem_of(given_trigger, "caption_missing_trigger").severity == "info"
-        assert problem_of(given_trigger, "caption_missing") is None
-        assert problem_of(given_trigger, "no_trigger") is None
-
-    def test_a_caption_that_cannot_be_decoded_stops(self, tmp_path: Path) -> None:
-        captioned(tmp_path / "a.png").with_suffix(".txt").write_bytes("caf\u00e9".encode("latin-1"))
-        found = scan(tmp_path, KOHYA)
-        assert found.pictures == ()
-        assert problem_of(found, "caption_not_utf8").severity == "error"
-
-    def test_a_caption_file_that_is_no_file(self, tmp_path: Path) -> None:
-        os.mkfifo(draw(tmp_path / "a.png").with_suffix(".txt"))
-        assert problem_of(scan(tmp_path, KOHYA), "caption_no_text").severity == "error"
-
-    def test_trigger_that_is_not_in_a_caption(self, tmp_path: Path) -> None:
-        captioned(tmp_path / "a.png", "a toy")
-        captioned(tmp_path / "b.png", "an SKS toy")
-        assert "1 file (a.png)" in problem_of(scan(tmp_path, KOHYA, trigger="sks"), "no_trigger").message
-
-    @pytest.mark.parametrize("name", ["a.TXT", "A.txt", "a.png.txt"])
-    def test_captions_are_found_under_other_spellings(self, tmp_path: Path, name: str) -> None:
-        draw(tmp_path / "a.png")
-        (tmp_path / name).write_text("a cat")
-        assert scan(tmp_path, KOHYA).pictures[0].caption == "a cat"
-
-    def test_unicode_forms_of_a_name_are_the_same_name(self, tmp_path: Path) -> None:
-        draw(tmp_path / "cafe\u0301.png")
-        (tmp_path / "caf\u00e9.txt").write_text("a cafe")
-        assert scan(tmp_path, KOHYA).pictures[0].caption == "a cafe"
-
-    def test_another_ending_is_offered(self, tmp_path: Path) -> None:
-        for name in ("a", "b"):
-            draw(tmp_path / f"{name}.png")
-            (tmp_path / f"{name}.caption").write_text("a cat")
-        problem = next(p for p in scan(tmp_path, KOHYA).problems if p.path == "dataset.caption_extension")
-        assert problem.fix.changes == {"dataset.caption_extension": ".caption"}
-        assert [p.caption for p in scan(tmp_path, KOHYA, caption_extension=".caption").pictures] == ["a cat", "a cat"]
-
-    @pytest.mark.parametrize("extension", ["", "txt", "./x", ".t\0", ".*"])
-    def test_an_extension_that_is_none(self, tmp_path: Path, extension: str) -> None:
-        with pytest.raises(DatasetError):
-            scan(tmp_path, KOHYA, caption_extension=extension)
-
-    def test_borrowed_shared_and_orphaned_captions(self, tmp_path: Path) -> None:
-        captioned(tmp_path / "cat.png")
-        draw(tmp_path / "cat.jpg")
-        draw(tmp_path / "cat_2024_01_02_15.png")
-        (tmp_path / "dog.txt").write_text("a dog")
-        found = scan(tmp_path, KOHYA)
-        assert {p.name: p.caption for p in found.pictures} == {
-            "cat.jpg": "sks toy", "cat.png": "sks toy", "cat_2024_01_02_15.png": None,
-        }  # fmt: skip
-        assert "cat_2024_01_02_15.png" in problem_of(found, "borrowed").message
-        assert "2 files (cat.jpg, cat.png)" in problem_of(found, "shared_caption").message
-        assert "dog.txt" in problem_of(found, "orphan_caption").message
-        assert problem_of(scan(tmp_path, SIMPLETUNER), "borrowed") is None
-
-
-class TestTextFromOutside:
+class TestUntrustedText:
     NAMES = ("<img src=x onerror=alert(1)>.png", "\x1b[31mred\u202e.png", "{0}%s.png")
 
     def test_names_are_shown_as_text(self, tmp_path: Path) -> None:
@@ -360,7 +238,7 @@ class TestTextFromOutside:
     def test_random_bytes_never_crash(self, tmp_path: Path, content: bytes, start: bytes) -> None:
         (tmp_path / "a.png").write_bytes(start + content)
         found = scan(tmp_path, KOHYA)
-        assert len(found.pictures) + len(found.stopping) == 1
+        assert len(found.images) + len(found.stopping) == 1
 
     @given(st.data())
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
@@ -374,7 +252,7 @@ class TestTextFromOutside:
         path.write_bytes(content)
         found = scan(tmp_path, KOHYA)
         path.unlink()
-        assert len(found.pictures) + len(found.stopping) == 1
+        assert len(found.images) + len(found.stopping) == 1
 
 
 def test_nothing_in_the_folder_changes(tmp_path: Path) -> None:
@@ -385,11 +263,11 @@ def test_nothing_in_the_folder_changes(tmp_path: Path) -> None:
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()} == before
 
 
-def test_five_thousand_pictures_are_looked_over_in_seconds(tmp_path: Path) -> None:
+def test_five_thousand_images_are_scanned_in_seconds(tmp_path: Path) -> None:
     content = captioned(tmp_path / "0.jpg").read_bytes()
     for number in range(1, 5000):
         (tmp_path / f"{number}.jpg").write_bytes(content)
         (tmp_path / f"{number}.txt").write_text("sks toy")
     started = time.process_time()
-    assert len(scan(tmp_path, KOHYA, quick=True).pictures) == 5000
+    assert len(scan(tmp_path, KOHYA, quick=True).images) == 5000
     assert time.process_time() - started < 8

@@ -5,18 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.core.played import ended
-from trainer_core import registry
-from trainer_core.backend import ArtefactPattern, Artefacts
+from tests.support.played import ended
+from trainer_core.engines import registry
+from trainer_core.engines.seam import ArtefactPattern, Artefacts
 from trainer_core.errors import RunError
 from trainer_core.events import Checkpoint
-from trainer_core.runs import delivery, outcome
-from trainer_core.runs.artefacts import ArtefactWatch, final_file, matching
+from trainer_core.jobs.folder import JobFolder
+from trainer_core.training import delivery, outcome
+from trainer_core.training.artefacts import ArtefactWatch, final_file, matching
 
 FINAL = ArtefactPattern("pipeline", "^pipeline$")
 STEPS = ArtefactPattern("checkpoint-*/*", r"^checkpoint-(?P<step>\d+)/(?:unet|pipeline)$")
@@ -222,7 +225,7 @@ def test_a_full_disk_on_the_way_leaves_what_arrived_and_says_where(tmp_path, mon
         return copied(source, target)
 
     monkeypatch.setattr(shutil, "copyfile", full)
-    judged = outcome.judge(run.directory, run.directory.spec, registry.get("rehearsal").manifest, 0)
+    judged = outcome.judge(run.folder, run.folder.rendered, registry.get("rehearsal").manifest, 0)
     assert [Path(file).name for file in judged.outputs] == ["cg_mika-2.safetensors"]
     assert "No space left" in judged.notices[0]
 
@@ -232,6 +235,38 @@ def test_what_is_delivered_stays_when_its_run_is_removed(tmp_path):
     assert run.result is not None
     files = [Path(file) for file in run.result["outputs"]]
     before = [file.read_bytes() for file in files]
-    run.directory.remove()
+    run.folder.remove()
     assert [file.read_bytes() for file in files] == before
     assert len(files) == 3
+
+
+class TestPermissions:
+    """ComfyUI may run as another user, so it must be able to read a delivered file; run folders are the user's own."""
+
+    @pytest.fixture(params=[0o022, 0o002, 0o077])
+    def usual(self, request: pytest.FixtureRequest) -> Iterator[int]:
+        """The permissions of new files under different umasks."""
+        before = os.umask(request.param)
+        yield 0o666 & ~request.param
+        os.umask(before)
+
+    def test_a_delivered_file_has_the_permissions_of_a_new_file(self, tmp_path: Path, way: str, usual: int) -> None:
+        (final := tmp_path / "run.safetensors").write_bytes(b"weights")
+        final.chmod(0o600)  # as safetensors writes it
+        (written,) = delivery.deliver(final, (), tmp_path / "loras", "toy")
+        assert stat.S_IMODE(written.stat().st_mode) == usual
+        assert names(tmp_path / "loras") == {"toy.safetensors"}
+        assert way
+
+    def test_a_delivered_folder_has_them_too(self, tmp_path: Path, way: str, usual: int) -> None:
+        pipeline = model(tmp_path / "pipeline")
+        for path in pipeline.rglob("*.*"):
+            path.chmod(0o600)
+        (written,) = delivery.deliver(pipeline, (), tmp_path / "models", "toy")
+        assert {stat.S_IMODE(path.stat().st_mode) for path in written.rglob("*.*")} == {usual}
+        assert way
+
+    def test_a_run_folder_is_for_its_owner_alone(self, tmp_path: Path, usual: int) -> None:
+        made = JobFolder.create(tmp_path / "runs", "toy")
+        assert stat.S_IMODE(made.path.stat().st_mode) == 0o700
+        assert usual

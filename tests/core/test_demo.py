@@ -1,4 +1,4 @@
-"""What the demo draws and makes: the same each time, whole, and recognised for what it stands for."""
+"""The files that the demo makes: the same each time, complete, and recognised as the right models."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import struct
 import pytest
 from PIL import Image
 
-from trainer_core import detection, header
 from trainer_core.demo import checkpoint, dataset, layouts, tiny_sdxl, tokenizer
 from trainer_core.errors import InstallError
+from trainer_core.models import detection, header
 
 
 @pytest.fixture
 def merges(tmp_path, monkeypatch):
-    """A stand-in for the vocabulary: as many merges as there should be, each of its own."""
+    """A substitute for the vocabulary, with the right number of different merges."""
     lines = ["version", *(f"a{number} b" for number in range(50_000))]
     file = tmp_path / tokenizer.VOCABULARY
     file.write_bytes(gzip.compress("\n".join(lines).encode()))
@@ -29,28 +29,39 @@ def merges(tmp_path, monkeypatch):
 def test_the_dataset_is_captioned_square_and_the_same_each_time(tmp_path):
     trigger = dataset.draw_dataset(tmp_path / "one")
     dataset.draw_dataset(tmp_path / "two")
-    pictures = sorted((tmp_path / "one").glob("*.png"))
-    assert len(pictures) == 12
-    for picture in pictures:
-        with Image.open(picture) as image:
-            assert image.size == (dataset.SIDE, dataset.SIDE)
-        assert picture.with_suffix(".txt").read_text("utf-8").startswith(trigger)
-        assert picture.read_bytes() == (tmp_path / "two" / picture.name).read_bytes()
+    images = sorted((tmp_path / "one").glob("*.png"))
+    assert len(images) == 12
+    for image in images:
+        with Image.open(image) as opened:
+            assert opened.size == (dataset.SIDE, dataset.SIDE)
+        assert image.with_suffix(".txt").read_text("utf-8").startswith(trigger)
+        assert image.read_bytes() == (tmp_path / "two" / image.name).read_bytes()
 
 
-# Published counts of parameters: U-Net, VAE, CLIP-L, OpenCLIP bigG.
+# Published parameter counts: U-Net, VAE, CLIP-L, OpenCLIP bigG.
 SD15 = 859_520_964 + 83_653_863 + 123_060_480
 SDXL = 2_567_463_684 + 83_653_863 + 123_060_480 + 694_659_841
 
 
 @pytest.mark.parametrize(("family", "tensors", "parameters"), [("sd15", 1130, SD15), ("sdxl", 2514, SDXL)])
-def test_a_layout_has_the_size_of_the_real_thing(family, tensors, parameters):
+def test_a_layout_has_the_size_of_the_real_model(family, tensors, parameters):
     found = list(checkpoint.FAMILIES[family]())
     assert len(found) == len({name for name, _ in found}) == tensors
     assert sum(math.prod(shape) for _, shape in found) == parameters
 
 
-def test_a_written_file_is_whole_and_its_values_are_those_of_fresh_layers(tmp_path):
+def test_a_short_strip_of_noise_has_the_first_values_of_a_long_one(tmp_path):
+    """A small tensor needs fewer random numbers, and the files stay the same."""
+    long, short = [("conv.weight", (300, 16, 3, 3))], [("conv.weight", (3, 16, 3, 3))]
+    values = [
+        checkpoint.write_tensors(tmp_path / f"{len(tensors[0][1])}.safetensors", tensors).read_bytes()[-2 * size :]
+        for tensors, size in ((long, 300 * 144), (short, 3 * 144))
+    ]
+    assert values[0].startswith(values[1])
+    assert hashlib.sha256(values[1]).hexdigest() == "f40fa91a0ffa0a3f600368c5e777b175a97b395c2149c35b0793731d5346dba0"
+
+
+def test_a_written_file_is_complete_and_has_the_values_of_new_layers(tmp_path):
     tensors = [("norm.weight", (8,)), ("norm.bias", (8,)), ("conv.weight", (300, 16, 3, 3))]
     file = checkpoint.write_tensors(tmp_path / "small.safetensors", tensors)
     (length,) = struct.unpack("<Q", file.read_bytes()[:8])
@@ -66,7 +77,7 @@ def test_a_written_file_is_whole_and_its_values_are_those_of_fresh_layers(tmp_pa
 
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
 def test_a_made_checkpoint_is_recognised(tmp_path, family, monkeypatch):
-    # Only the header is looked at, so the gigabytes behind it are left out as a hole in the file.
+    # Only the header is read, so the file is sparse after it.
     tensors = list(checkpoint.FAMILIES[family]())
     file = tmp_path / "base.safetensors"
     with file.open("wb") as stream:
@@ -84,7 +95,7 @@ def test_the_tiny_pipeline_is_recognised_as_sdxl(tmp_path, merges):
     assert len(list(tiny_sdxl._vae())) == 180
 
 
-def test_the_tokenizer_has_a_place_for_every_token(tmp_path, merges):
+def test_the_tokenizer_has_an_id_for_every_token(tmp_path, merges):
     folder = tokenizer.write_cache(merges, tmp_path / "tokenizers")
     words = json.loads((folder / "openai_clip-vit-large-patch14" / "vocab.json").read_text("utf-8"))
     assert len(words) == 49408
@@ -95,14 +106,14 @@ def test_the_tokenizer_has_a_place_for_every_token(tmp_path, merges):
     assert padded["pad_token"] == "!"
 
 
-def test_another_file_is_not_taken_for_the_vocabulary(tmp_path):
+def test_another_file_is_refused_as_the_vocabulary(tmp_path):
     wrong = tmp_path / tokenizer.VOCABULARY
     wrong.write_bytes(gzip.compress(b"nothing"))
     with pytest.raises(InstallError):
         tokenizer.write(wrong, tmp_path / "tokenizer")
 
 
-def test_shapes_of_the_two_families_differ_where_detection_looks():
+def test_the_two_families_differ_in_a_tensor_that_detection_uses():
     names = {name for name, _ in layouts.sdxl()}
     assert "model.diffusion_model.label_emb.0.0.weight" in names
     assert "model.diffusion_model.label_emb.0.0.weight" not in {name for name, _ in layouts.sd15()}

@@ -1,4 +1,4 @@
-"""Every recorded layout is known for what it is, by exactly one family, in whatever order families are asked."""
+"""Every recorded layout matches exactly one family, in any order of the families."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core import recorded_headers
-from trainer_core import families, header
-from trainer_core.detection import Detection, detect
+from tests.support import recorded_headers
+from tests.support.recorded_headers import recorded
 from trainer_core.errors import AmbiguousModelError, DetectionError
-from trainer_core.families import load_families
-from trainer_core.header import Header, TensorInfo
+from trainer_core.models import families, header
+from trainer_core.models.detection import Detection, detect
+from trainer_core.models.families import load_families
+from trainer_core.models.header import Header, TensorInfo
 from trainer_core.text import printable
 
 ROLES_OF_UNKNOWN = ("lora", "vae", "text_encoder")
@@ -26,22 +27,8 @@ LABEL = DENOISER + "label_emb.0.0.weight"
 DEEPER = [f"{DENOISER}{side}_blocks.{number}.0.bias" for side in ("input", "output") for number in (9, 10, 11)]
 
 
-def recorded(name: str, **changes: Any) -> Header:
-    """A recorded header with other shapes ({"shapes": {key: shape}}), without keys ({"drop": ...}), or with metadata."""
-    found = recorded_headers.load(name)
-    tensors = {key: TensorInfo(dtype, shape) for key, (dtype, shape) in found["tensors"].items()}
-    for key, shape in changes.get("shapes", {}).items():
-        tensors[key] = TensorInfo("F16", shape)
-    tensors = {key: info for key, info in tensors.items() if not any(part in key for part in changes.get("drop", ()))}
-    configs = found.get("configs", {})
-    for component, values in changes.get("configs", {}).items():
-        configs[component] = configs[component] | values
-    kind = "diffusers" if configs else "safetensors"
-    return Header(Path(name), tensors, found["metadata"] | changes.get("metadata", {}), kind, configs)
-
-
 @pytest.mark.parametrize("name", recorded_headers.NAMES)
-def test_each_recorded_layout_is_known_from_a_real_file(tmp_path: Path, name: str) -> None:
+def test_each_recorded_layout_is_detected_from_a_real_file(tmp_path: Path, name: str) -> None:
     wanted = recorded_headers.load(name)
     found = detect(header.read(recorded_headers.write(name, tmp_path)))
     assert found.family == wanted["family"]
@@ -59,7 +46,7 @@ def test_the_order_of_families_never_matters() -> None:
         assert detect(found, dict(known)) == detect(found)
 
 
-def test_two_families_that_fit_are_an_error_and_not_a_choice() -> None:
+def test_two_matching_families_are_an_error() -> None:
     known = dict(load_families())
     with pytest.raises(AmbiguousModelError, match="sdxl base and sdxl base"):
         detect(recorded("sdxl"), {"a": known["sdxl"], "b": known["sdxl"]})
@@ -74,7 +61,7 @@ def test_two_families_that_fit_are_an_error_and_not_a_choice() -> None:
         ("folder-hunyuan-image-distilled", "distilled", "the distilled model"),
     ],
 )
-def test_relatives_that_are_trained_otherwise_are_variants_and_say_why(name: str, variant: str, words: str) -> None:
+def test_variants_that_cannot_be_trained_like_the_family_say_why(name: str, variant: str, words: str) -> None:
     found = detect(recorded(name))
     assert (found.family, found.variant) == (recorded_headers.load(name)["family"], variant)
     assert words in found.apart
@@ -97,13 +84,13 @@ def test_relatives_that_are_trained_otherwise_are_variants_and_say_why(name: str
         ("hunyuan-image", "flux", "lacks double_blocks.0.img_mod.lin.weight"),
     ],
 )
-def test_families_that_look_alike_refuse_each_other_with_a_reason(name: str, family: str, words: str) -> None:
+def test_similar_families_reject_each_other_with_a_reason(name: str, family: str, words: str) -> None:
     assert words in detect(recorded(name)).rejected[family]
 
 
 @pytest.mark.parametrize("name", ["chroma", "lumina2", "hunyuan-image", "anima", "flux-dev"])
 @pytest.mark.parametrize("prefix", families.PREFIXES)
-def test_a_diffusion_model_is_known_under_every_prefix(name: str, prefix: str) -> None:
+def test_a_diffusion_model_is_detected_with_every_prefix(name: str, prefix: str) -> None:
     bare = recorded(name)
     tensors = {prefix + key.removeprefix("net."): info for key, info in bare.tensors.items()}
     found = detect(dataclasses.replace(bare, tensors=tensors))
@@ -148,7 +135,7 @@ def test_a_lumina_with_text_encoder_and_vae_is_a_checkpoint() -> None:
         ("folder-flux-dev", {"configs": {"": {"_class_name": "FluxKontextPipeline"}}}, "kontext"),
     ],
 )
-def test_a_changed_layout_is_a_variant_that_is_not_trained_as_the_family(
+def test_a_changed_layout_is_a_variant_that_cannot_be_trained_like_the_family(
     name: str, changes: dict[str, Any], variant: str
 ) -> None:
     found = detect(recorded(name, **changes))
@@ -160,37 +147,37 @@ def test_a_changed_layout_is_a_variant_that_is_not_trained_as_the_family(
 @pytest.mark.parametrize(
     ("name", "changes", "words"),
     [
-        ("chroma", {"shapes": {"nerf_blocks.0.norm.scale": (64,)}}, "near Chroma, but"),
+        ("chroma", {"shapes": {"nerf_blocks.0.norm.scale": (64,)}}, "similar to Chroma, but"),
         (
             "hunyuan-image",
             {"shapes": {"img_in.proj.weight": (3328, 128, 1, 1, 1)}},
-            "near HunyuanImage-2.1, but img_in",
+            "similar to HunyuanImage-2.1, but img_in",
         ),
         (
             "folder-sdxl",
             {"configs": {"unet": {"in_channels": 9}}},
-            "near Stable Diffusion XL, but unet has in_channels 9",
+            "similar to Stable Diffusion XL, but unet has in_channels 9",
         ),
         (
             "folder-sdxl",
             {"configs": {"unet": {"reverse_transformer_layers_per_block": [1]}}},
             "reverse_transformer_layers",
         ),
-        ("flux-dev", {"shapes": {"weird_adapter.weight": (4,)}}, "near FLUX.1, but has also weird_adapter"),
+        ("flux-dev", {"shapes": {"weird_adapter.weight": (4,)}}, "similar to FLUX.1, but also has weird_adapter"),
         (
             "flux-dev",
             {"shapes": {"double_blocks.19.img_attn.qkv.weight": (4,)}},
-            "near FLUX.1, but double_blocks has 20 blocks, not 19",
+            "similar to FLUX.1, but double_blocks has 20 blocks, not 19",
         ),
     ],
 )
-def test_a_changed_layout_is_not_taken_for_the_family(name: str, changes: dict[str, Any], words: str) -> None:
+def test_a_changed_layout_does_not_match_the_family(name: str, changes: dict[str, Any], words: str) -> None:
     found = detect(recorded(name, **changes))
     assert (found.family, found.role) == (None, "unknown")
     assert words in found.evidence[0]
 
 
-def test_a_shape_of_other_dimensions_does_not_fit() -> None:
+def test_a_shape_with_other_dimensions_does_not_match() -> None:
     found = detect(recorded("sdxl", shapes={FIRST: (320, 4)}))
     assert found.family is None
     assert "is 320x4, not 320x4x3x3" in found.rejected["sdxl"]
@@ -218,18 +205,18 @@ config_keys = st.sampled_from(["_class_name", "in_channels", "text_encoder", "pr
     ),
 )
 @settings(deadline=None, max_examples=50)
-def test_wild_headers_never_crash(name: str, configs: dict[str, Any], shapes: dict[str, list[int]]) -> None:
+def test_random_headers_never_crash(name: str, configs: dict[str, Any], shapes: dict[str, list[int]]) -> None:
     base = recorded(name, shapes={key: tuple(shape) for key, shape in shapes.items()})
     found = detect(dataclasses.replace(base, configs={**base.configs, **configs}))
     assert found.evidence
     assert all(text == printable(text) for text in (*found.evidence, *found.rejected.values()))
 
 
-def test_role_says_which_parts_a_file_holds() -> None:
+def test_the_role_depends_on_the_parts_in_a_file() -> None:
     assert detect(recorded("sdxl")).role == "checkpoint"
     bare = detect(recorded("sdxl", drop=["first_stage_model.", "conditioner."]))
     assert (bare.family, bare.role) == ("sdxl", "diffusion_model")
-    assert "holds no text encoders and VAE" in bare.evidence
+    assert "contains no text encoders and VAE" in bare.evidence
 
 
 class TestPrediction:
@@ -239,26 +226,26 @@ class TestPrediction:
         )
         assert (found.family, found.prediction) == ("sdxl", "v_prediction")
         assert found.zero_terminal_snr
-        assert "epsilon is not believed: said by its metadata" in found.evidence
+        assert "epsilon is ignored: stated in its metadata" in found.evidence
         assert any("ztsnr" in reason for reason in found.evidence)
 
-    def test_markers_are_found_behind_the_prefix_and_without_one(self) -> None:
+    def test_markers_are_found_with_and_without_the_prefix(self) -> None:
         for name, marker in (("sdxl", f"{DENOISER}v_pred"), ("unet-sdxl-diffusers", "v_pred")):
             found = detect(recorded(name, shapes={marker: (0,)}))
             assert (found.family, found.prediction, found.zero_terminal_snr) == ("sdxl", "v_prediction", False)
 
-    def test_what_a_trainer_or_a_checkpoint_noted(self) -> None:
+    def test_metadata_of_trainers_and_checkpoints_decides(self) -> None:
         assert detect(recorded("sd2", metadata={"global_step": "220000"})).prediction == "v_prediction"
         assert detect(recorded("sd2", metadata={"global_step": "110000"})).is_prediction_certain
         assert not detect(recorded("sd15", metadata={"global_step": "220000"})).is_prediction_certain
         assert detect(recorded("sd15", metadata={"ss_zero_terminal_snr": "True"})).zero_terminal_snr
 
-    def test_a_scheduler_says_that_its_noise_ends_at_zero_signal(self) -> None:
+    def test_a_scheduler_config_sets_zero_terminal_snr(self) -> None:
         changed = recorded("folder-sdxl", configs={"scheduler": {"rescale_betas_zero_snr": True}})
         assert detect(changed).zero_terminal_snr
         assert detect(recorded("folder-sdxl")).zero_terminal_snr is False
 
-    def test_metadata_that_only_says_v_says_nothing_of_where_its_noise_ends(self) -> None:
+    def test_metadata_with_only_the_prediction_leaves_zero_terminal_snr_unknown(self) -> None:
         found = detect(recorded("sdxl", drop=["v_pred"], metadata={"modelspec.prediction_type": "v"}))
         assert (found.prediction, found.zero_terminal_snr) == ("v_prediction", None)
 
@@ -272,14 +259,14 @@ class TestPrediction:
         wild = recorded("folder-sdxl", configs={"scheduler": {"prediction_type": ["v_prediction"]}})
         assert detect(wild).prediction == "epsilon"
 
-    def test_only_what_a_file_or_its_family_says_is_certain(self) -> None:
+    def test_a_prediction_is_certain_only_when_the_file_or_family_determines_it(self) -> None:
         assert not detect(recorded("sd2")).is_prediction_certain
         assert not detect(recorded("sd15")).is_prediction_certain
         assert detect(recorded("sd15", metadata={"modelspec.prediction_type": "epsilon"})).is_prediction_certain
         assert detect(recorded("folder-sd21")).is_prediction_certain
         assert detect(recorded("anima")).is_prediction_certain
 
-    def test_sd2_for_768_pixels_is_told_by_its_metadata_or_its_scheduler_and_else_by_a_person(self) -> None:
+    def test_the_prediction_of_sd2_for_768_pixels_comes_from_metadata_scheduler_or_user(self) -> None:
         told = recorded("sd2", metadata={"modelspec.prediction_type": "v"})
         assert detect(told).prediction == "v_prediction"
         scheduled = recorded("folder-sd21", configs={"scheduler": {"prediction_type": "v_prediction"}})
@@ -288,7 +275,7 @@ class TestPrediction:
         assert silent.prediction == "epsilon"
         assert "set the prediction to v_prediction" in silent.evidence[-1]
 
-    def test_a_flow_family_predicts_flow_whatever_the_engine_noted(self) -> None:
+    def test_a_flow_family_predicts_flow_whatever_the_metadata_states(self) -> None:
         for name in ("lumina2", "hunyuan-image", "anima", "sd3-medium"):
             assert detect(recorded(name, metadata={"modelspec.prediction_type": "epsilon"})).prediction == "flow"
 
@@ -319,12 +306,12 @@ class TestLora:
         found = detect(Header(Path("x"), {key: TensorInfo("F32", (8, 8)) for key in keys}, {}, "safetensors"))
         assert (found.family, found.role, found.rank, found.alpha) == (None, "lora", 8, None)
 
-    def test_a_wild_alpha_is_no_alpha(self) -> None:
+    def test_an_invalid_alpha_is_ignored(self) -> None:
         for text in ("nan", "x", ""):
             assert detect(recorded("lora-kohya-sd15", metadata={"ss_network_alpha": text})).alpha is None
 
 
-def test_nothing_known_is_unknown_with_a_reason_for_each_family() -> None:
+def test_an_unknown_model_has_a_reason_for_each_family() -> None:
     found = detect(Header(Path("x"), {"weight": TensorInfo("F32", (2,))}, {}, "safetensors"))
     assert found == Detection(None, "unknown", "", None, "F32", found.evidence, found.rejected, format="safetensors")
     assert set(found.rejected) == set(load_families())
@@ -344,7 +331,7 @@ FACTS = "title = ''\nprediction = ''\nsources = []\n"
         f"id = 'x'\n{FACTS}[[signatures]]\nlayout = 'file'\npresent = ['a']",
     ],
 )
-def test_a_wrong_family_file_is_named(tmp_path: Path, text: str) -> None:
+def test_the_error_for_an_invalid_family_file_names_it(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.toml").write_text(text)
     with pytest.raises(DetectionError, match=r"x\.toml"):
         families.load_families(tmp_path)

@@ -1,4 +1,4 @@
-"""Downloads: where tokens go, what a stop or a kill leaves, and that nothing shows a secret."""
+"""Downloads: tokens go only to their site, stopped downloads can continue, and nothing shows a secret."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import time
 import httpx2
 import pytest
 
-from tests.core import misbehaving as bad
-from tests.core.downloading import (
+from tests.support import misbehaving as bad
+from tests.support.downloading import (
     QUICK,
     SECRET,
     fetched,
@@ -25,9 +25,9 @@ from tests.core.downloading import (
     shared_server,
     visible,
 )
-from trainer_core import downloads
-from trainer_core.downloads import fetch, http, links, refusals
 from trainer_core.errors import DownloadCancelled, DownloadError
+from trainer_core.models import downloads
+from trainer_core.models.downloads import fetch, http, links, refusals
 
 __all__ = ["server", "shared_server"]
 
@@ -38,7 +38,7 @@ PATH = "/files/mika.safetensors"
 # Redirects and tokens
 
 
-def test_a_token_in_a_link_goes_to_its_own_host_only(server, tmp_path):
+def test_a_token_in_a_link_goes_only_to_its_own_host(server, tmp_path):
     server.put("/far", MODEL)
     url = server.put(PATH, b"", always=bad.redirect(f"{server.elsewhere}/far"), token=SECRET)
     assert fetched(f"{url}?token={SECRET}", tmp_path).read_bytes() == MODEL
@@ -50,18 +50,18 @@ def test_a_token_in_a_link_goes_to_its_own_host_only(server, tmp_path):
 @pytest.mark.parametrize(
     ("to", "said"),
     [
-        (PATH, "without an end"),
-        ("file:///etc/passwd", "not followed"),
-        ("http://me:pw@127.0.0.1/x", "not followed"),
-        ("http://host:99999999/", "not followed"),
+        (PATH, "redirects too many times"),
+        ("file:///etc/passwd", "does not follow"),
+        ("http://me:pw@127.0.0.1/x", "does not follow"),
+        ("http://host:99999999/", "does not follow"),
     ],
 )
-def test_a_redirect_that_leads_nowhere(server, tmp_path, to, said):
+def test_an_invalid_redirect_is_refused(server, tmp_path, to, said):
     assert said in refused(server.put(PATH, b"", always=bad.redirect(to)), tmp_path, "link").message
     assert len(server.requests) <= 11
 
 
-def test_nothing_is_followed_from_a_safe_connection_to_an_unsafe_one():
+def test_a_redirect_from_https_to_http_is_refused():
     request = httpx2.Request("GET", "https://huggingface.co/org/name/resolve/main/m.safetensors")
     answer = httpx2.Response(302, headers={"Location": "http://huggingface.co/m.safetensors"}, request=request)
     with pytest.raises(DownloadError, match="unsafe"):
@@ -83,14 +83,14 @@ def test_nothing_is_followed_from_a_safe_connection_to_an_unsafe_one():
         ("Wed, 99 Oct", None),
     ],
 )
-def test_how_long_a_server_asks_to_wait(said, wait_s):
+def test_the_waiting_time_of_a_server_is_read(said, wait_s):
     assert refusals.retry_after_s({"retry-after": said}) == wait_s
 
 
 # Stopping, disks, other processes
 
 
-def test_a_stop_keeps_the_half(server, tmp_path):
+def test_a_stop_keeps_the_part(server, tmp_path):
     cancel = threading.Event()
 
     def stops_half_way(handler, served):
@@ -98,7 +98,7 @@ def test_a_stop_keeps_the_half(server, tmp_path):
         wait_for_part(tmp_path, 60_000)
         cancel.set()
 
-    url = server.put(PATH, MODEL, bad.well, stops_half_way)
+    url = server.put(PATH, MODEL, bad.send, stops_half_way)
     with pytest.raises(DownloadCancelled):
         fetched(url, tmp_path, cancel=cancel)
     assert visible(tmp_path) == []
@@ -108,7 +108,7 @@ def test_a_stop_keeps_the_half(server, tmp_path):
     assert server.requests[-1].range == "bytes=60000-"
 
 
-def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(server, tmp_path):
+def test_a_full_disk_is_an_error_before_anything_is_fetched(server, tmp_path):
     url = server.put(PATH, MODEL)
     error = refused(url, tmp_path, "disk", disk_floor_bytes=2**60)
     assert "are free in" in error.message
@@ -124,7 +124,7 @@ def test_a_folder_that_cannot_be_written(server, tmp_path):
 
 
 def wait_for_part(folder, size_bytes):
-    """Waits until so much of a file has been written."""
+    """Waits until a part file has a certain size."""
     until = time.monotonic() + 100
     while not any(path.stat().st_size == size_bytes for path in folder.glob(".*.part")):
         assert time.monotonic() < until, hidden(folder)
@@ -134,16 +134,16 @@ def wait_for_part(folder, size_bytes):
 PULL = """
     import sys
     from pathlib import Path
-    from trainer_core import downloads
+    from trainer_core.models import downloads
     downloads.download(downloads.parse(sys.argv[1]), Path(sys.argv[2]), disk_floor_bytes=0)
 """
 
 
-def test_a_killed_download_leaves_no_file_and_goes_on_later(server, tmp_path):
-    url = server.put(PATH, MODEL, bad.well, bad.stalls(90_000, pause_s=100))
+def test_a_killed_download_leaves_no_file_and_continues_later(server, tmp_path):
+    url = server.put(PATH, MODEL, bad.send, bad.stalls(90_000, pause_s=100))
     with subprocess.Popen([sys.executable, "-c", textwrap.dedent(PULL), url, str(tmp_path)]) as process:
         wait_for_part(tmp_path, 90_000)
-        # It holds the part: a second download of the same file says so.
+        # It holds the part file: a second download of the same file gives an error.
         taken = refused(url, tmp_path, "taken")
         os.kill(process.pid, signal.SIGKILL)
     assert "already" in taken.message
@@ -154,28 +154,28 @@ def test_a_killed_download_leaves_no_file_and_goes_on_later(server, tmp_path):
     assert hidden(tmp_path) == []
 
 
-# Nothing shows a token
+# Tokens are never shown
 
 
 @pytest.mark.parametrize(
     "fault",
     [
-        bad.says(401),
-        bad.says(403),
-        bad.says(404),
-        bad.says(500),
+        bad.answers(401),
+        bad.answers(403),
+        bad.answers(404),
+        bad.answers(500),
         bad.drops(0),
-        bad.lies(5),
+        bad.wrong_length(5),
         bad.redirect("file:///x"),
     ],
 )
-def test_no_error_log_or_file_holds_a_token(server, tmp_path, caplog, capfd, monkeypatch, fault):
+def test_no_error_log_or_file_contains_a_token(server, tmp_path, caplog, capfd, monkeypatch, fault):
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("HF_TOKEN", SECRET)
     monkeypatch.setenv("HF_ENDPOINT", server.elsewhere)
     server.hub("org/name", {"m.safetensors": MODEL}, token=SECRET)
     server.files["/cdn/org/name/m.safetensors"].always = fault
-    server.put(PATH, MODEL, bad.well, always=fault)
+    server.put(PATH, MODEL, bad.send, always=fault)
     shown = []
     for text in ("hf:org/name", f"{server.url}{PATH}?api_key={SECRET}"):
         link = downloads.parse(text)
@@ -193,8 +193,8 @@ def test_no_error_log_or_file_holds_a_token(server, tmp_path, caplog, capfd, mon
     assert SECRET not in "\n".join(shown)
 
 
-def test_the_folder_follows_from_the_role():
-    from trainer_core.detection import Detection
+def test_the_folder_depends_on_the_role():
+    from trainer_core.models.detection import Detection
 
     assert fetch.folder_for(Detection("sdxl", "lora")) == "loras"
     assert fetch.folder_for(Detection("sdxl", "checkpoint", format="diffusers")) == "diffusers"

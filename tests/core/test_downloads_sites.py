@@ -1,4 +1,4 @@
-"""What the sites say of a model: which files it is, who may have it, and what it is without fetching it."""
+"""Download sites: the files of a model, access to them, and reading a header without a download."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.core import misbehaving as bad
-from tests.core import recorded_networks
-from tests.core.downloading import QUICK, SECRET, hidden, server, shared_server, visible
-from trainer_core import downloads, header, places, tokens
-from trainer_core.downloads.ranges import RemoteStream
-from trainer_core.downloads.remote import Remote, RemoteFile
+from tests.support import misbehaving as bad
+from tests.support import recorded_networks
+from tests.support.downloading import QUICK, SECRET, hidden, server, shared_server, visible
+from trainer_core import places
 from trainer_core.errors import DownloadError, HeaderError
+from trainer_core.models import downloads, header, tokens
+from trainer_core.models.downloads.ranges import RemoteStream
+from trainer_core.models.downloads.remote import Remote, RemoteFile
 
 __all__ = ["server", "shared_server"]
 
@@ -88,7 +89,7 @@ def test_a_repository_of_one_model(hub, tmp_path):
     hub.hub("org/lora", {"README.md": b"", "mika.safetensors": MODEL, "mika.ckpt": b"x"})
     assert resolved("org/lora").name == "mika.safetensors"
     hub.hub("org/vae", {"config.json": b"{}", "diffusion_pytorch_model.safetensors": MODEL})
-    assert resolved("org/vae").name == "vae.safetensors", "a name that says something"
+    assert resolved("org/vae").name == "vae.safetensors", "a meaningful name"
 
 
 def test_a_repository_of_several_models_lists_them(hub, tmp_path):
@@ -108,7 +109,7 @@ def test_a_revision(hub):
     assert error.value.kind == "missing"
 
 
-def test_a_diffusers_repository_is_a_folder_of_what_is_needed(hub, tmp_path):
+def test_a_diffusers_repository_is_a_folder_with_the_needed_files(hub, tmp_path):
     hub.hub("org/name", PIPELINE)
     found = resolved("org/name")
     assert found.is_folder
@@ -126,7 +127,7 @@ def test_a_diffusers_repository_is_a_folder_of_what_is_needed(hub, tmp_path):
     assert not [request for request in hub.requests if "diffusion_pytorch_model" in request.path]
 
 
-def test_a_folder_appears_whole_or_not_at_all(hub, tmp_path):
+def test_a_folder_is_complete_or_absent(hub, tmp_path):
     hub.hub("org/name", PIPELINE)
     hub.files["/cdn/org/name/vae/diffusion_pytorch_model.safetensors"].always = bad.drops(100_000)
     hub.files["/cdn/org/name/vae/diffusion_pytorch_model.safetensors"].faults = [bad.drops(70_000)] + [bad.drops(0)] * 4
@@ -140,10 +141,10 @@ def test_a_folder_appears_whole_or_not_at_all(hub, tmp_path):
     assert hidden(tmp_path) == []
 
 
-def test_a_folder_that_is_no_model_is_not_kept(hub, tmp_path):
+def test_a_folder_that_is_not_a_model_is_not_kept(hub, tmp_path):
     index = json.dumps({"unet": ["diffusers", "UNet2DConditionModel"]}).encode()
     hub.hub("org/name", {"model_index.json": index, "unet/config.json": b"{}"})
-    assert "The folder name holds no weights" in refused("org/name", "content", tmp_path).message
+    assert "The folder name contains no weights" in refused("org/name", "content", tmp_path).message
     assert hidden(tmp_path) == []
 
 
@@ -169,7 +170,7 @@ def test_a_sharded_component_is_a_folder(hub, tmp_path):
     assert fetched(f"{link}/model.safetensors.index.json", tmp_path) == path
 
 
-def test_a_private_or_gated_repository_says_what_to_do(hub, tmp_path):
+def test_the_error_for_a_private_or_gated_repository_says_what_to_do(hub, tmp_path):
     hub.hub("org/name", {"a.safetensors": MODEL}, token=SECRET)
     error = refused("org/name", "token", tmp_path)
     assert "HF_TOKEN" in error.hint
@@ -184,12 +185,12 @@ def test_a_private_or_gated_repository_says_what_to_do(hub, tmp_path):
     far = [request.headers.get("authorization", "") for request in hub.requests if request.path.startswith("/cdn/")]
     assert set(there) == {f"Bearer {SECRET}"}
     assert set(far) == {""}
-    hub.files[f"/org/name/resolve/{bad.COMMIT}/a.safetensors"].always = bad.says(403, {"X-Error-Code": "GatedRepo"})
+    hub.files[f"/org/name/resolve/{bad.COMMIT}/a.safetensors"].always = bad.answers(403, {"X-Error-Code": "GatedRepo"})
     error = refused("org/name", "gated", tmp_path / "other")
     assert f"{hub.url}/org/name" in error.hint
 
 
-def test_a_listing_that_lies_elsewhere_is_asked_for_without_the_token(hub):
+def test_a_listing_on_another_host_is_requested_without_the_token(hub):
     hub.hub("org/name", {"a.safetensors": MODEL})
     hub.files["/far"] = hub.files["/api/models/org/name"]
     hub.put("/api/models/org/name", b"", always=bad.redirect(f"{hub.elsewhere}/far"), token=SECRET)
@@ -201,23 +202,23 @@ def test_a_listing_that_lies_elsewhere_is_asked_for_without_the_token(hub):
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
-        (bad.says(404, {"X-Error-Code": "RepoNotFound"}), "missing"),
-        (bad.says(404, {"X-Error-Code": "RevisionNotFound"}), "missing"),
-        (bad.says(401, {"X-Error-Code": "RepoNotFound"}), "token"),
-        (bad.says(403, {"X-Error-Code": "GatedRepo"}), "gated"),
-        (bad.says(429, {"Retry-After": "3600"}), "busy"),
-        (bad.says(200, {}, b"not json"), "content"),
-        (bad.says(200, {}, b"[1]"), "content"),
-        (bad.says(200, {}, b'{"id": 5, "siblings": [{}]}'), "content"),
+        (bad.answers(404, {"X-Error-Code": "RepoNotFound"}), "missing"),
+        (bad.answers(404, {"X-Error-Code": "RevisionNotFound"}), "missing"),
+        (bad.answers(401, {"X-Error-Code": "RepoNotFound"}), "token"),
+        (bad.answers(403, {"X-Error-Code": "GatedRepo"}), "gated"),
+        (bad.answers(429, {"Retry-After": "3600"}), "busy"),
+        (bad.answers(200, {}, b"not json"), "content"),
+        (bad.answers(200, {}, b"[1]"), "content"),
+        (bad.answers(200, {}, b'{"id": 5, "siblings": [{}]}'), "content"),
     ],
 )
-def test_what_hugging_face_refuses(hub, tmp_path, fault, kind):
+def test_each_refusal_of_hugging_face_has_its_error(hub, tmp_path, fault, kind):
     hub.hub("org/name", {"a.safetensors": MODEL}, faults=[fault])
     refused("org/name", kind, tmp_path)
 
 
-def test_a_passing_fault_of_hugging_face(hub, tmp_path):
-    hub.hub("org/name", {"a.safetensors": MODEL}, faults=[bad.says(503), bad.drops(3)])
+def test_a_temporary_error_of_hugging_face_is_retried(hub, tmp_path):
+    hub.hub("org/name", {"a.safetensors": MODEL}, faults=[bad.answers(503), bad.drops(3)])
     assert fetched("org/name", tmp_path).exists()
 
 
@@ -256,7 +257,7 @@ def test_civitai_wants_a_token(civitai, tmp_path):
     assert "CIVITAI_TOKEN" in refused("civitai:5", "token", tmp_path).hint
 
 
-def test_a_rounded_size_is_no_error_and_a_wrong_hash_is(civitai, tmp_path):
+def test_a_wrong_hash_is_an_error_and_a_rounded_size_is_not(civitai, tmp_path):
     civitai.civitai(5, 7, "mika.safetensors", MODEL, sizeKB=1.5)
     told = []
     assert fetched("civitai:5", tmp_path, progress=told.append).read_bytes() == MODEL
@@ -274,20 +275,20 @@ def test_a_rounded_size_is_no_error_and_a_wrong_hash_is(civitai, tmp_path):
         ([], "content"),
     ],
 )
-def test_what_civitai_does_not_have(civitai, tmp_path, answer, kind):
+def test_a_missing_model_on_civitai_has_an_error(civitai, tmp_path, answer, kind):
     civitai.put("/api/v1/models/5", json.dumps(answer).encode())
     refused("civitai:5", kind, tmp_path)
     refused("civitai:6", "missing", tmp_path)
 
 
-def test_a_download_address_elsewhere_is_not_followed(civitai, tmp_path):
-    """What a server says is outside text: the token must not go where it points."""
+def test_a_download_address_on_another_host_is_not_used(civitai, tmp_path):
+    """A server's answer is untrusted: the token must not be sent to an address in it."""
     civitai.civitai(5, 7, "mika.safetensors", MODEL, downloadUrl=f"{civitai.elsewhere}/steal")
     assert fetched("civitai:5", tmp_path).read_bytes() == MODEL
     assert civitai.asked("/steal") == []
 
 
-# What is it, without fetching it?
+# Headers without a download
 
 
 def test_a_header_is_read_by_ranges(server):
@@ -314,7 +315,7 @@ def at(server, path: str):
     return Remote("", "m", (RemoteFile("m", server.url + path),)).asked(RemoteFile("m", server.url + path))
 
 
-def test_a_stream_reads_as_a_file_does(server):
+def test_a_remote_stream_reads_like_a_file(server):
     body = bad.model(size_bytes=300_000)
     url = server.put("/m", body)
     assert url
@@ -336,7 +337,7 @@ def test_a_stream_reads_as_a_file_does(server):
 
 
 def test_an_archive_is_opened_by_ranges(server):
-    """What torch.save writes: its table of contents lies at the end."""
+    """A file of torch.save has its list of entries at the end."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("m/data/0", bytes(3_000_000))
@@ -356,7 +357,7 @@ def test_a_server_without_ranges_sends_only_the_start(server):
 
 
 @pytest.mark.parametrize("always", [bad.chunked, bad.other_part(5)])
-def test_what_would_need_the_whole_file_says_so(server, always):
+def test_the_error_says_when_the_whole_file_is_needed(server, always):
     url = server.put("/m.safetensors", MODEL, always=always)
     with pytest.raises(DownloadError) as error:
         downloads.read_header(downloads.parse(url), patience=QUICK)
@@ -364,7 +365,7 @@ def test_what_would_need_the_whole_file_says_so(server, always):
     assert "whole file" in error.value.message
 
 
-def test_what_is_no_model_is_said_without_fetching_it(server):
+def test_a_file_that_is_not_a_model_is_refused_without_a_download(server):
     url = server.put("/m.safetensors", b"version https://git-lfs.github.com/spec/v1\n" + bytes(100))
     with pytest.raises(HeaderError, match="LFS"):
         downloads.read_header(downloads.parse(url), patience=QUICK)
@@ -382,7 +383,7 @@ def test_the_header_of_a_diffusers_repository(hub):
     assert all(request.range for request in sent)
 
 
-def test_by_default_a_model_goes_where_its_role_belongs(server, tmp_path):
+def test_by_default_a_model_goes_into_the_folder_of_its_role(server, tmp_path):
     body = recorded_networks.write(
         next(name for name in recorded_networks.NAMES if "lora" in name), tmp_path
     ).read_bytes()

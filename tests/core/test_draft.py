@@ -1,4 +1,4 @@
-"""A draft: layered values, their sources, and what becomes of contradictions."""
+"""A draft: layered values, their sources, and contradictions between them."""
 
 import dataclasses
 from dataclasses import replace
@@ -6,19 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends import engine_plans
-from trainer_core import registry
+from tests.support import engine_plans
+from tests.support.engine_plans import looked
 from trainer_core.datasets import scan
-from trainer_core.detection import Detection
+from trainer_core.draft.facts import Facts
+from trainer_core.draft.layers import Draft, Source
+from trainer_core.engines import registry
 from trainer_core.errors import PlanError
 from trainer_core.hardware import Accelerator, Machine
+from trainer_core.models.detection import Detection
 from trainer_core.plan import fields
-from trainer_core.plan.draft import Draft, Source
-from trainer_core.plan.facts import Facts
 from trainer_core.problems import blocking
 
 GIB = 1024**3
-CPU = Machine((Accelerator("cpu", "CPU"),), 24 * GIB, 20 * GIB, 50 * GIB, 2, "Linux x86_64", {})
+CPU = Machine((Accelerator("cpu", "CPU"),), 24 * GIB, 20 * GIB, 50 * GIB, 2, "Linux x86_64")
 FOUND = Detection("sd15", "checkpoint", "", "epsilon", "F16", ("test",), {}, is_prediction_certain=True)
 
 
@@ -28,27 +29,27 @@ def backend():
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     from PIL import Image
 
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     for index in range(3):
         Image.new("RGB", (512, 512), (index * 40, 90, 120)).save(folder / f"{index}.png")
-        (folder / f"{index}.txt").write_text(f"elena, picture {index}")
+        (folder / f"{index}.txt").write_text(f"elena, image {index}")
     return folder
 
 
 @pytest.fixture
-def draft(tmp_path, pictures, backend):
+def draft(tmp_path, images, backend):
     model = tmp_path / "model.safetensors"
     model.write_bytes(b"")
-    facts = Facts(CPU, FOUND, scan.scan(pictures, backend.manifest.dataset, trigger="elena"))
+    facts = Facts(CPU, FOUND, scan.scan(images, backend.manifest.dataset, trigger="elena"))
     return Draft(facts).with_values(
         Source.USER,
         {
             "model.path": str(model),
-            "dataset.path": str(pictures),
+            "dataset.path": str(images),
             "dataset.trigger": "elena",
             "output.name": "elena",
             "output.folder": str(tmp_path / "out"),
@@ -70,7 +71,7 @@ def draft(tmp_path, pictures, backend):
     ],
 )
 def test_zero_terminal_snr_follows_the_file_and_reaches_both_engines(draft, family, said, chosen, ends_at_zero):
-    """NoobAI's files carry ztsnr; one that only says that it predicts v, and of no zero signal, is as is usual."""
+    """NoobAI's files have a ztsnr marker; a file with only a v-prediction marker gets the default of its family."""
     found = Detection(family, "checkpoint", "", "v_prediction", is_prediction_certain=True, zero_terminal_snr=said)
     plan = changed(draft.with_facts(replace(draft.facts, detection=found)), model__zero_terminal_snr=chosen).sketch()
     assert plan.model.zero_terminal_snr is ends_at_zero
@@ -86,13 +87,13 @@ def changed(draft, **values):
 
 
 def test_a_good_draft_becomes_a_plan(draft, backend):
-    assert blocking(draft.problems(backend)) == ()
-    plan = draft.plan(backend)
-    assert plan.model.family == "sd15", "an empty family means as the file says"
+    assert blocking(looked(draft).problems(backend)) == ()
+    plan = looked(draft).plan(backend)
+    assert plan.model.family == "sd15", "an empty family means detected from the file"
     assert plan.output.name == "elena"
 
 
-def test_a_higher_source_covers_a_lower_one_and_gives_it_back(draft):
+def test_a_higher_source_overrides_a_lower_one_until_it_is_removed(draft):
     layered = draft.with_layer(Source.PROFILE, {"network.rank": 32}).with_layer(Source.PREFILL, {"network.rank": 8})
     assert (layered.values["network.rank"], layered.source_of("network.rank")) == (8, Source.PREFILL)
     mine = changed(layered, network__rank=4)
@@ -126,10 +127,10 @@ def test_a_higher_source_covers_a_lower_one_and_gives_it_back(draft):
 )
 def test_a_mistake_blocks_the_launch_with_a_sentence_at_its_setting(draft, backend, path, value):
     bad = draft.with_values(Source.USER, {path: value})
-    stopping = blocking(bad.problems(backend))
+    stopping = blocking(looked(bad).problems(backend))
     assert path in {problem.path for problem in stopping}
     with pytest.raises(PlanError):
-        bad.plan(backend)
+        looked(bad).plan(backend)
 
 
 @pytest.mark.parametrize(
@@ -148,50 +149,54 @@ def test_a_mistake_blocks_the_launch_with_a_sentence_at_its_setting(draft, backe
         ("network.rank", 0),
     ],
 )
-def test_the_offered_fix_makes_the_plan_pass(draft, backend, path, value):
+def test_the_fix_makes_the_plan_valid(draft, backend, path, value):
     bad = changed(draft, sampling__every_steps=10).with_values(Source.USER, {path: value})
-    problem = next(problem for problem in blocking(bad.problems(backend)) if problem.path == path)
+    problem = next(problem for problem in blocking(looked(bad).problems(backend)) if problem.path == path)
     assert problem.fix is not None
-    assert blocking(bad.with_values(Source.USER, problem.fix.changes).problems(backend)) == ()
+    assert blocking(looked(bad.with_values(Source.USER, problem.fix.changes)).problems(backend)) == ()
 
 
-def test_prodigy_with_a_small_rate_is_mended_to_one(draft, backend):
+def test_the_fix_for_prodigy_with_a_low_learning_rate_is_one(draft, backend):
     bad = changed(draft, optimizer__name="Prodigy", optimizer__learning_rate=2e-4)
-    problem = next(problem for problem in blocking(bad.problems(backend)) if problem.path == "optimizer.learning_rate")
+    problem = next(
+        problem for problem in blocking(looked(bad).problems(backend)) if problem.path == "optimizer.learning_rate"
+    )
     assert problem.fix.changes == {"optimizer.learning_rate": 1.0}
 
 
-def test_an_unknown_setting_is_said_and_not_dropped(draft, backend):
-    assert "no setting" in draft.with_values(Source.USER, {"network.rnak": 4}).problems(backend)[0].message
+def test_an_unknown_setting_is_reported_and_not_dropped(draft, backend):
+    assert "no setting" in looked(draft.with_values(Source.USER, {"network.rnak": 4})).problems(backend)[0].message
 
 
 def test_a_generic_trigger_word_is_warned_about(draft, backend):
-    found = [p for p in changed(draft, dataset__trigger="Girl").problems(backend) if p.path == "dataset.trigger"]
+    found = [
+        p for p in looked(changed(draft, dataset__trigger="Girl")).problems(backend) if p.path == "dataset.trigger"
+    ]
     assert [problem.severity for problem in found] == ["warning"]
 
 
-def test_uncaptioned_pictures_without_a_trigger_word_block(draft, backend, pictures):
-    for caption in pictures.glob("*.txt"):
+def test_uncaptioned_images_without_a_trigger_word_block(draft, backend, images):
+    for caption in images.glob("*.txt"):
         caption.unlink()
-    dataset = scan.scan(pictures, backend.manifest.dataset)
+    dataset = scan.scan(images, backend.manifest.dataset)
     bare = changed(draft, dataset__trigger="").with_facts(dataclasses.replace(draft.facts, dataset=dataset))
-    assert "dataset.trigger" in {problem.path for problem in blocking(bare.problems(backend))}
+    assert "dataset.trigger" in {problem.path for problem in blocking(looked(bare).problems(backend))}
 
 
-def test_a_model_nobody_recognises_blocks_with_its_reason(draft, backend):
+def test_a_model_that_is_not_recognised_blocks_with_the_reason(draft, backend):
     facts = dataclasses.replace(draft.facts, detection=None, detection_error="it is an HTML page.")
-    stopping = blocking(draft.with_facts(facts).problems(backend))
+    stopping = blocking(looked(draft.with_facts(facts)).problems(backend))
     assert any("HTML page" in problem.message for problem in stopping)
 
 
-def test_a_lora_is_no_base_model(draft, backend):
+def test_a_lora_is_not_a_base_model(draft, backend):
     facts = dataclasses.replace(draft.facts, detection=dataclasses.replace(FOUND, role="lora"))
-    assert any("lora" in problem.message for problem in blocking(draft.with_facts(facts).problems(backend)))
+    assert any("lora" in problem.message for problem in blocking(looked(draft.with_facts(facts)).problems(backend)))
 
 
 def test_a_diffusion_model_alone_is_not_enough(draft, backend):
     alone = dataclasses.replace(FOUND, role="diffusion_model", evidence=("a single file", "holds no text encoders"))
-    problem = blocking(draft.with_facts(dataclasses.replace(draft.facts, detection=alone)).problems(backend))[0]
+    problem = blocking(looked(draft.with_facts(dataclasses.replace(draft.facts, detection=alone))).problems(backend))[0]
     assert problem.path == "model.path"
     assert "text encoders" in problem.message
 
@@ -199,31 +204,53 @@ def test_a_diffusion_model_alone_is_not_enough(draft, backend):
 def test_a_model_whose_name_no_engine_can_read_is_refused(draft, backend, tmp_path):
     model = tmp_path / "m\udcff.safetensors"
     model.write_bytes(b"")
-    assert [p.path for p in blocking(changed(draft, model__path=str(model)).problems(backend))] == ["model.path"]
+    assert [p.path for p in blocking(looked(changed(draft, model__path=str(model))).problems(backend))] == [
+        "model.path"
+    ]
 
 
-def test_without_an_engine_the_plan_says_so(draft):
-    assert any("engine" in problem.message for problem in blocking(draft.problems(None)))
+def test_a_missing_engine_is_reported(draft):
+    assert any("engine" in problem.message for problem in blocking(looked(draft).problems(None)))
 
 
-def test_an_existing_lora_is_not_overwritten_and_that_is_said(draft, backend):
+def test_an_existing_lora_is_not_overwritten_and_reported(draft, backend):
     folder = Path(draft.values["output.folder"])
     folder.mkdir()
     (folder / "elena.safetensors").write_bytes(b"mine")
-    assert any(problem.severity == "info" and "number" in problem.message for problem in draft.problems(backend))
+    assert any(
+        problem.severity == "info" and "number" in problem.message for problem in looked(draft).problems(backend)
+    )
 
 
 def test_every_value_has_a_source(draft):
     assert set(draft.values) == set(fields.all_fields())
 
 
-def test_a_link_into_a_download_cache_is_refused_where_the_engine_would_not_know_the_file(draft, backend, tmp_path):
+def test_a_link_into_a_download_cache_is_refused_if_the_engine_would_not_recognise_the_file(draft, backend, tmp_path):
     (tmp_path / "0a1b2c").write_bytes(b"")
     (tmp_path / "linked.safetensors").symlink_to("0a1b2c")
     (tmp_path / "good.safetensors").symlink_to("model.safetensors")
     said = {
-        name: [p.message for p in blocking(changed(draft, model__path=str(tmp_path / name)).problems(backend))]
+        name: [p.message for p in blocking(looked(changed(draft, model__path=str(tmp_path / name))).problems(backend))]
         for name in ("linked.safetensors", "good.safetensors")
     }
-    assert "follows the link" in said["linked.safetensors"][0]
+    assert "symbolic link" in said["linked.safetensors"][0]
     assert said["good.safetensors"] == []
+
+
+def test_the_fix_of_an_invalid_value_is_the_value_of_the_next_lower_source(draft, backend):
+    layered = draft.with_layer(Source.PROFILE, {"schedule.steps": 2500}).with_layer(Source.PREFILL, {"network.rank": 0})
+    bad = changed(layered, schedule__steps=-1, network__rank="many")
+    fixes = {problem.path: problem.fix for problem in blocking(looked(bad).problems(backend))}
+    assert (fixes["schedule.steps"].label, fixes["schedule.steps"].changes) == ("Use 2500", {"schedule.steps": 2500})
+    assert fixes["network.rank"].changes == {"network.rank": 16}, "the prefilled value is invalid, too"
+
+
+def test_an_invalid_value_hides_no_other_problem(draft, backend):
+    other = changed(draft, output__name="", dataset__trigger="")
+    both = changed(other, schedule__steps=-1)
+    hidden = {problem.path for problem in looked(other).problems(backend)} - {
+        problem.path for problem in looked(both).problems(backend)
+    }
+    assert hidden == set()
+    assert len(blocking(looked(both).problems(backend))) == len(blocking(looked(other).problems(backend))) + 1

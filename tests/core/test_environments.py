@@ -1,8 +1,7 @@
-"""Environments are made by real uv, in temporary folders, for a tiny engine that an outside package brings along."""
+"""Environments are created by real uv, in temporary folders, for a tiny engine from an outside package."""
 
-import hashlib
+import dataclasses
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -10,96 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from trainer_core import engine_table, environments, upstream, uv
+from tests.support import tiny_engine
+from tests.support.tiny_engine import MINOR, REPOSITORY, ROW
+from trainer_core.engines import manifest
+from trainer_core.engines.manifest import Upstream
 from trainer_core.errors import InstallError
+from trainer_core.install import build, environments, trials, upstream, uv
 
-REPOSITORY = Path(__file__).parents[2]
-MINOR = "{}.{}".format(*sys.version_info[:2])
-
-
-def wheel(folder: Path, name: str, version: str, files: dict[str, str]) -> str:
-    """A requirement line, hashed, for a wheel written to `folder`."""
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    about = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(path, "w") as archive:
-        for inside, text in files.items():
-            archive.writestr(inside, text)
-        archive.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        archive.writestr(
-            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(f"{about}/RECORD", "")
-    return f"{name} @ {path.as_uri()} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
-
-
-TABLE = """
-id = "tiny"
-title = "Tiny"
-[upstream]
-name = "Tiny"
-licence_notice = "Tiny comes under a licence."
-{upstream}
-[[environment]]
-version = "1.0"
-python = ["{python}"]
-lock = "tiny"
-disk_gib = {disk_gib}
-imports = {imports}
-imports_thorough = ["torch.version"]
-{torch}
-"""
-ROW = '[[environment.torch]]\nkind = "cpu"\nbuild = "registry"\n'
-
-
-class Engine:
-    """A package outside Easel, with an engine whose requirement files name two small wheels."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "site"
-        self.package = self.folder / "tiny_backend"
-        self.package.mkdir(parents=True)
-        (self.package / "__init__.py").write_text(
-            "raise RuntimeError('the installer reads data, it runs no engine code')\n"
-        )
-        about = self.folder / "tiny_backend-1.0.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-backend\nVersion: 1.0\n")
-        (about / "entry_points.txt").write_text("[trainer_core.backends]\ntiny = tiny_backend:Tiny\n")
-        self.pins("1.0")
-        torch = {
-            "torch/__init__.py": "from torch import version\n__version__ = '9.9'\n",
-            "torch/version.py": "cuda = None\nhip = None\n",
-        }
-        (self.package / "tiny-torch.txt").write_text(wheel(self.package, "torch", "9.9", torch))
-        self.table()
-
-    def pins(self, version: str) -> None:
-        (self.package / "tiny.txt").write_text(
-            wheel(self.package, "tinytrainer", version, {"tinytrainer.py": "steps = 1\n"})
-        )
-
-    def table(
-        self,
-        *,
-        imports: tuple[str, ...] = ("tinytrainer",),
-        torch: str = ROW,
-        upstream: str = "",
-        disk_gib: float = 0.1,
-        python: str = MINOR,
-    ) -> None:
-        text = TABLE.format(
-            imports=json.dumps(imports), torch=torch, upstream=upstream, disk_gib=disk_gib, python=python
-        )
-        (self.package / "backend.toml").write_text(text)
-
-
-@pytest.fixture
-def engine(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", f"{uv.ensure_uv().parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
-    made = Engine(tmp_path)
-    monkeypatch.syspath_prepend(str(made.folder))
-    return made
+engine = tiny_engine.engine
 
 
 def install(**options):
@@ -108,7 +25,7 @@ def install(**options):
     return found, "\n".join(said)
 
 
-def test_an_engine_is_installed_once_and_known_afterwards(engine):
+def test_an_engine_is_installed_once_and_found_afterwards(engine):
     found, said = install()
     assert "Tiny comes under a licence." in said
     assert environments.installed("tiny") == found
@@ -126,7 +43,29 @@ def test_an_engine_is_installed_once_and_known_afterwards(engine):
     assert not environments.remove("tiny")
 
 
-def test_new_pins_make_it_anew(engine):
+def test_a_second_installation_tries_the_optimizers_that_the_first_skipped(engine):
+    table = engine.package / "backend.toml"
+    table.write_text(table.read_text() + '\n[optimizers]\nAdamW = "adamw"\n')
+    (engine.package / "try_optimizers.py").write_text("def builder(path): ...\n")
+    found, said = install(tried=False)
+    assert "optimizers" not in said
+    assert not trials.are_complete(found, manifest.read("tiny"))
+    _, said = install()
+    assert "Trying the optimizers of Tiny on this machine." in said
+    assert trials.are_complete(found, manifest.read("tiny"))
+    assert install() == (found, "")
+
+
+def test_the_packages_that_training_imports_are_compiled(engine):
+    found, _ = install()
+    table = manifest.read("tiny")
+    package = next(found.home.glob("venv/lib/python*/site-packages/torch"))
+    (package / "later.py").write_text("layers = 1\n")
+    assert build.compile_modules(found.home, table, table.environment[0]) == ""
+    assert list(package.glob("__pycache__/later.*.pyc"))
+
+
+def test_new_pins_cause_a_new_installation(engine):
     install()
     engine.pins("2.0")
     found, said = install()
@@ -143,7 +82,7 @@ def test_new_pins_make_it_anew(engine):
 KILLED = """
 import os, signal, sys
 sys.path[:0] = {path!r}
-from trainer_core import environments
+from trainer_core.install import environments
 def report(line):
     if line.startswith("Checking"):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -151,7 +90,7 @@ environments.install("tiny", "cpu", report=report)
 """
 
 
-def test_a_killed_installation_is_noticed_and_mended(engine):
+def test_a_killed_installation_is_detected_and_repeated(engine):
     script = KILLED.format(path=[str(REPOSITORY), str(engine.folder)])
     done = subprocess.run([sys.executable, "-c", script], check=False)
     assert done.returncode == -9
@@ -162,10 +101,8 @@ def test_a_killed_installation_is_noticed_and_mended(engine):
     assert environments.installed("tiny") == found
 
 
-def test_two_at_the_same_time_make_one(engine):
-    script = (
-        f"import sys; sys.path[:0] = {[str(REPOSITORY), str(engine.folder)]!r}\nfrom trainer_core import environments\n"
-    )
+def test_two_installations_at_the_same_time_install_once(engine):
+    script = f"import sys; sys.path[:0] = {[str(REPOSITORY), str(engine.folder)]!r}\nfrom trainer_core.install import environments\n"
     script += "environments.install('tiny', 'cpu')\n"
     both = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = "".join(process.communicate()[0] for process in both)
@@ -173,7 +110,7 @@ def test_two_at_the_same_time_make_one(engine):
     assert said.count("Installing Tiny") == 1
 
 
-def test_a_broken_import_is_one_sentence_and_leaves_nothing(engine):
+def test_a_broken_import_gives_a_short_message_and_leaves_nothing(engine):
     engine.table(imports=("tinytrainer", "missing_part"))
     with pytest.raises(InstallError) as caught:
         install()
@@ -194,7 +131,7 @@ def test_a_changed_file_is_refused_by_its_hash(engine):
         install()
 
 
-def test_a_build_that_cannot_be_had_gives_way_to_the_next_one_aloud(engine):
+def test_the_next_torch_build_is_used_and_reported_when_one_is_unavailable(engine):
     row = '[[environment.torch]]\nkind = "cpu"\nbuild = "cpu"\npins = { torch = "0.0.1" }\n'
     engine.table(torch=row + ROW)
     found, said = install()
@@ -211,14 +148,14 @@ def test_a_build_that_cannot_be_had_gives_way_to_the_next_one_aloud(engine):
     ],
     ids=["disk", "device"],
 )
-def test_what_is_refused_is_refused_before_anything_is_made(engine, change, message):
+def test_an_impossible_installation_is_refused_before_anything_is_created(engine, change, message):
     engine.table(**change)
     with pytest.raises(InstallError, match=message):
         install()
     assert not (environments.engine_home("tiny") / "venv").exists()
 
 
-def test_a_failure_before_anything_is_fetched_keeps_what_works(engine):
+def test_a_failure_before_the_download_keeps_the_working_installation(engine):
     found, _ = install()
     engine.table(disk_gib=1e9)
     engine.pins("2.0")
@@ -227,18 +164,18 @@ def test_a_failure_before_anything_is_fetched_keeps_what_works(engine):
     assert environments.installed("tiny") == found
 
 
-def test_python_is_chosen_when_named(engine):
+def test_only_the_given_python_is_used(engine):
     with pytest.raises(InstallError, match=r"Python 3\.1"):
         install(python="3.1")
 
 
-def test_an_unknown_engine_is_named_with_those_there_are(engine):
+def test_an_unknown_engine_is_refused_with_a_list_of_the_known_ones(engine):
     with pytest.raises(InstallError) as caught:
         environments.install("nothing")
     assert "kohya" in caught.value.hint
 
 
-# --- engines that are run from their sources ---
+# --- engines that run from source ---
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -249,7 +186,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def sources(tmp_path):
-    """(folder with a repository whose last commit is not the pinned one, the pinned upstream table)."""
+    """(folder with a repository whose last commit is not the pinned one, the table of the pinned upstream)."""
     folder = tmp_path / "upstream"
     (folder / "library").mkdir(parents=True)
     (folder / "windows").mkdir()
@@ -263,19 +200,12 @@ def sources(tmp_path):
     pinned = upstream.digest(folder)
     (folder / "train.py").write_text("print('trains otherwise')\n")
     git(folder, "commit", "--quiet", "-am", "two")
-    table = {
-        "name": "Tiny",
-        "repository": "https://upstream.invalid/tiny",
-        "commit": commit,
-        "digest": pinned,
-        "exclude": ["windows"],
-        "optional": ["data"],
-    }
+    table = Upstream("Tiny", "https://upstream.invalid/tiny", commit, pinned, exclude=("windows",), optional=("data",))
     return folder, table
 
 
 @pytest.mark.parametrize("form", ["checkout", "bare", "address"])
-def test_the_pinned_commit_is_taken_whatever_the_source_stands_at(sources, tmp_path, form):
+def test_the_pinned_commit_is_taken_whatever_the_source_has_checked_out(sources, tmp_path, form):
     folder, table = sources
     if form != "checkout":
         subprocess.run(["git", "clone", "--quiet", "--bare", folder, tmp_path / "bare"], check=True)
@@ -287,9 +217,9 @@ def test_the_pinned_commit_is_taken_whatever_the_source_stands_at(sources, tmp_p
     assert not list(tmp_path.glob(".source-*"))
 
 
-def test_a_plain_folder_is_taken_when_its_files_are_the_pinned_ones(sources, tmp_path):
+def test_a_plain_folder_is_used_when_its_files_are_the_pinned_ones(sources, tmp_path):
     folder, table = sources
-    subprocess.run(["git", "-C", folder, "checkout", "--quiet", table["commit"]], check=True)
+    subprocess.run(["git", "-C", folder, "checkout", "--quiet", table.commit], check=True)
     (folder / ".git").rename(tmp_path / "elsewhere")
     upstream.fetch(table, tmp_path / "taken", str(folder), report=lambda line: None)
     (folder / "train.py").write_text("print('changed')\n")
@@ -297,19 +227,21 @@ def test_a_plain_folder_is_taken_when_its_files_are_the_pinned_ones(sources, tmp
         upstream.fetch(table, tmp_path / "taken-2", str(folder), report=lambda line: None)
 
 
-def test_a_source_without_the_commit_or_the_network_is_a_sentence(sources, tmp_path):
+def test_a_source_without_the_commit_and_an_unreachable_one_are_refused(sources, tmp_path):
     folder, table = sources
-    with pytest.raises(InstallError, match="does not hold commit 0000000"):
-        upstream.fetch({**table, "commit": "0" * 40}, tmp_path / "taken", str(folder))
+    with pytest.raises(InstallError, match="does not contain commit 0000000"):
+        upstream.fetch(dataclasses.replace(table, commit="0" * 40), tmp_path / "taken", str(folder))
     with pytest.raises(InstallError, match="cannot be reached"):
         upstream.fetch(table, tmp_path / "taken")
     assert not upstream.reachable(table)
     assert not (tmp_path / "taken").exists()
 
 
-def test_changed_sources_are_noticed(engine, sources):
+def test_changed_sources_are_detected(engine, sources):
     folder, table = sources
-    lines = "\n".join(f"{name} = {json.dumps(value)}" for name, value in table.items() if name != "name")
+    lines = "\n".join(
+        f"{name} = {json.dumps(value)}" for name, value in dataclasses.asdict(table).items() if value and name != "name"
+    )
     engine.table(upstream=lines, imports=("tinytrainer", "library"))
     found, _ = install(source=str(folder))
     assert found.source is not None
@@ -320,7 +252,7 @@ def test_changed_sources_are_noticed(engine, sources):
         environments.verify("tiny", report=lambda line: None)
 
 
-def test_children_get_nothing_that_breaks_another_python():
+def test_child_processes_get_no_variable_that_breaks_another_python():
     noisy = {
         "PATH": "/bin", "HOME": "/h", "LD_LIBRARY_PATH": "/usr/lib64-nvidia", "SSL_CERT_FILE": "/c", "HF_TOKEN": "t",
         "UV_SYSTEM_PYTHON": "true", "UV_CONSTRAINT": "/gone", "PIP_TARGET": "/x", "PYTHONPATH": "/x", "PYTHONHOME": "/x",
@@ -337,7 +269,7 @@ def test_children_get_nothing_that_breaks_another_python():
     }
 
 
-def test_uv_keeps_a_person_s_mirror_but_no_machine_s_whim(monkeypatch):
+def test_uv_gets_the_mirror_of_the_user_but_no_setting_of_the_machine(monkeypatch):
     for name, value in {"UV_DEFAULT_INDEX": "mirror", "UV_SYSTEM_PYTHON": "true", "UV_CONSTRAINT": "/gone"}.items():
         monkeypatch.setenv(name, value)
     for given in (uv.uv_environment(), uv.kept_settings()):
@@ -361,18 +293,18 @@ def test_uv_keeps_a_person_s_mirror_but_no_machine_s_whim(monkeypatch):
         ("", "no output"),
     ],
 )
-def test_the_decisive_line(output, line):
+def test_the_decisive_line_of_an_output(output, line):
     assert uv.decisive_line(output) == line
 
 
-@pytest.mark.parametrize("engine_id", engine_table.installable())
-def test_the_tables_of_easel_s_own_engines_are_whole(engine_id):
-    table = engine_table.read(engine_id)
-    for variant in table.variants:
+@pytest.mark.parametrize("engine_id", manifest.installable())
+def test_the_tables_of_the_engines_that_easel_ships_are_complete(engine_id):
+    table = manifest.read(engine_id)
+    for variant in table.environment:
         assert variant.lock.is_file()
         assert variant.torch_lock.is_file()
-        assert {row["kind"] for row in variant.torch} >= {"cuda", "cpu"}
-        assert all(row["build"] == "registry" or "torch" in row["pins"] for row in variant.torch)
+        assert {row.kind for row in variant.torch} >= {"cuda", "cpu"}
+        assert all(row.build == "registry" or "torch" in row.pins for row in variant.torch)
     if table.has_source:
         assert len(table.commit) == 40
-        assert len(table.upstream["digest"]) == 64
+        assert len(table.upstream.digest) == 64

@@ -1,7 +1,8 @@
-"""The estimate as a whole: what it says, what it learns from, and that it moves the way physics does."""
+"""The estimate as a whole: its values, its use of finished runs, and that it grows and shrinks with the settings."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.backends import engine_plans
-from trainer_core import registry
-from trainer_core.datasets.scan import Dataset, Picture
-from trainer_core.detection import Detection
+from tests.support import engine_plans
+from trainer_core.datasets.scan import Dataset, DatasetImage
+from trainer_core.draft.facts import Facts
+from trainer_core.engines import registry
+from trainer_core.engines.status import EngineStatus, Trial, Trials
 from trainer_core.estimate import Estimate, Past, estimate, past_runs
 from trainer_core.hardware import Accelerator
-from trainer_core.plan.facts import Facts
+from trainer_core.models.detection import Detection
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.runs.run import Run
+from trainer_core.training.run import Run
 
 GIB = 1024**3
 CARD = Accelerator("cuda", "NVIDIA GeForce RTX 3090", 24 * GIB, 23 * GIB, "8.6")
@@ -31,10 +33,10 @@ def plan(family: str = "sdxl", **values: Any) -> TrainingPlan:
     return engine_plans.plan(family, **values)
 
 
-def facts(device: Accelerator = CARD, images: int = 0, **probes: Any) -> Facts:
-    machine = replace(engine_plans.machine(device), probes=probes)
-    pictures = tuple(Picture(f"{n}.png", 64, 64, "", None, Path(f"{n}.png")) for n in range(images))
-    return Facts(machine, dataset=Dataset(Path("/pictures"), pictures, (), ()) if images else None)
+def facts(device: Accelerator = CARD, images: int = 0) -> Facts:
+    machine = engine_plans.machine(device)
+    listed = tuple(DatasetImage(f"{n}.png", 64, 64, "", None, Path(f"{n}.png")) for n in range(images))
+    return Facts(machine, dataset=Dataset(Path("/images"), listed, (), ()) if images else None)
 
 
 def of(family: str = "sdxl", engine=KOHYA, device: Accelerator = CARD, images: int = 0, **values: Any) -> Estimate:
@@ -42,7 +44,7 @@ def of(family: str = "sdxl", engine=KOHYA, device: Accelerator = CARD, images: i
 
 
 @pytest.mark.parametrize("engine", [KOHYA, SIMPLETUNER], ids=lambda manifest: manifest.id)
-def test_every_cell_of_every_engine_is_estimated(engine):
+def test_every_method_and_algorithm_of_every_engine_is_estimated(engine):
     for family, claim in engine.families.items():
         for method in claim.methods:
             for algorithm in claim.algorithms if method == "lora" else ("lora",):
@@ -54,9 +56,9 @@ def test_every_cell_of_every_engine_is_estimated(engine):
                 assert all(sentence.endswith(".") for sentence in found.basis)
 
 
-def test_the_estimate_is_json_data_as_agreed():
+def test_the_estimate_as_json_data():
     data = of(images=20).as_dict()
-    assert list(data) == ["steps", "epochs", "seconds", "vram_gib", "ram_gib", "disk_gib", "lora_mib", "basis"]
+    assert data.keys() == {field.name for field in dataclasses.fields(Estimate)}
     assert json.loads(json.dumps(data)) == data
     assert isinstance(data["seconds"], list)
     assert len(data["vram_gib"]) == 2
@@ -66,28 +68,28 @@ def test_the_estimate_is_json_data_as_agreed():
     ("images", "repeats", "batch", "adds", "steps", "epochs"),
     [(20, 10, 2, 1, 1000, 10), (15, 1, 4, 2, 100, 50), (7, 1, 1, 1, 7, 1)],
 )
-def test_epochs_follow_from_pictures_repeats_batch_and_accumulation(images, repeats, batch, adds, steps, epochs):
+def test_epochs_follow_from_images_repeats_batch_and_accumulation(images, repeats, batch, adds, steps, epochs):
     values = {"dataset__repeats": repeats, "schedule__batch_size": batch, "schedule__steps": steps}
     found = of(images=images, schedule__gradient_accumulation=adds, **values)
     assert (found.steps, found.epochs) == (steps, pytest.approx(epochs))
-    assert of(**values).epochs is None, "without pictures nothing is said"
+    assert of(**values).epochs is None, "epochs are unknown without images"
 
 
-def test_an_unknown_family_is_said_and_not_guessed():
+def test_an_unknown_family_is_not_guessed():
     found = estimate(TrainingPlan.model_validate({"model": {"family": "future\x1b[31m"}}), facts())
     assert found.vram_gib == (0, 0)
     assert "\x1b" not in found.basis[0]
 
 
-def test_no_time_is_told_for_an_engine_that_only_plays_a_training():
+def test_an_engine_that_only_simulates_a_training_has_no_estimate_of_time():
     found = of("sd15", registry.get("rehearsal").manifest)
     assert found.seconds == (0, 0)
     assert found.vram_gib[1] > 0
-    assert any("plays a training" in sentence for sentence in found.basis)
+    assert any("only simulates a training" in sentence for sentence in found.basis)
     assert not any(sentence.startswith("Time ") for sentence in found.basis)
 
 
-def test_the_memory_of_real_runs_on_a_cpu_is_met():
+def test_system_ram_matches_real_runs_on_a_cpu():
     """Peaks of real runs without a GPU in GiB: docs/records/2026-11-20-sd-scripts-cpu.md, 2026-11-21-every-setting.md."""
     small = {"dataset__resolution": 64, "network__rank": 4, "memory__mixed_precision": "no"}
     plain = {**small, "memory__gradient_checkpointing": False}
@@ -106,60 +108,58 @@ def test_the_memory_of_real_runs_on_a_cpu_is_met():
         assert found.vram_gib == (0, 0)
 
 
-def test_the_time_of_real_runs_on_a_cpu_is_met():
+def test_seconds_per_step_match_real_runs_on_a_cpu():
     """0.9 to 1.1 s a step of SD1.5, 9 s of SDXL, on two cores: docs/records/2026-11-20-sd-scripts-cpu.md."""
     from trainer_core.estimate import duration
-    from trainer_core.estimate.job import Job
+    from trainer_core.estimate.job import Workload
 
     cpu = replace(facts(engine_plans.CPU), machine=replace(engine_plans.machine(engine_plans.CPU), cpus=2))
     small = {"dataset__resolution": 64, "network__rank": 4}
     sd15 = plan("sd15", **small, memory__mixed_precision="no", memory__gradient_checkpointing=False)
     sdxl = plan("sdxl", **small, memory__cache_text_encoder=True)
     for one, seconds in ((sd15, 1.0), (sdxl, 9.0)):
-        low, high = duration.step_s(Job.of(one, cpu, KOHYA))
+        low, high = duration.step_s(Workload.of(one, cpu, KOHYA))
         assert low <= seconds <= high
 
 
-def test_the_result_is_as_large_as_real_ones():
-    assert of("sd15", model__method="full").lora_mib == pytest.approx(2034, rel=0.01), (
-        "the full finetuning of the record"
-    )
+def test_the_file_size_matches_real_results():
+    assert of("sd15", model__method="full").lora_mib == pytest.approx(2034, rel=0.01), "the recorded full finetuning"
     assert of("sd15", model__method="textual_inversion", embedding__vectors=2).lora_mib * 1024 == pytest.approx(
         3.5, rel=0.2
     )
     assert of("sdxl", network__rank=4).lora_mib == pytest.approx(21.6e6 / 2**20, rel=0.02)
 
 
-def test_a_trained_weight_costs_its_bytes_its_gradient_and_the_optimizers():
-    """Of each number in GiB of the U-Net: 4 + 4 + 8 in 32 bits, 2 + 2 + 4 in 16, where moments have the format of the weights."""
+def test_a_trained_weight_needs_memory_for_itself_its_gradient_and_optimizer_state():
+    """Bytes per parameter of the U-Net: 4 + 4 + 8 in 32 bits; 2 + 2 + 4 in 16 bits, where moments have the dtype of the weights."""
     from trainer_core.estimate import memory
-    from trainer_core.estimate.job import Job
+    from trainer_core.estimate.job import Workload
 
-    def kept(**values: Any) -> float:
-        job = Job.of(plan("sd15", model__method="full", **values), facts(), KOHYA)
-        beside = sum(job.encoder_bytes(name) for name in job.model.encoders)
+    def parameter_bytes(**values: Any) -> float:
+        job = Workload.of(plan("sd15", model__method="full", **values), facts(), KOHYA)
+        encoders = sum(job.encoder_bytes(name) for name in job.model.encoders)
         training = next(phase for phase in memory.phases(job) if phase.name == "training")
-        return (training.kept - beside) / job.model.parameters
+        return (training.permanent - encoders) / job.model.parameters
 
-    assert kept() == pytest.approx(16)
-    assert kept(memory__half_weights=True) == pytest.approx(8)
-    assert kept(optimizer__name="AdamW8bit", memory__half_weights=True) == pytest.approx(2 + 2 + 2.06)
-    assert kept(memory__gradient_checkpointing=False) == pytest.approx(16 + 2), (
-        "the copies that are computed with are kept"
+    assert parameter_bytes() == pytest.approx(16)
+    assert parameter_bytes(memory__half_weights=True) == pytest.approx(8)
+    assert parameter_bytes(optimizer__name="AdamW8bit", memory__half_weights=True) == pytest.approx(2 + 2 + 2.06)
+    assert parameter_bytes(memory__gradient_checkpointing=False) == pytest.approx(16 + 2), (
+        "autograd keeps the 16-bit copies"
     )
 
 
-def test_a_trained_weight_is_passed_once_more_than_a_frozen_one():
-    """Forward and back, the gradient of a trained weight, and forward again with checkpointing."""
+def test_a_trained_weight_needs_one_more_pass_than_a_frozen_one():
+    """Forward pass, backward pass, the gradient of a trained weight, and a second forward pass with gradient checkpointing."""
     from trainer_core.estimate import duration
-    from trainer_core.estimate.job import Job
+    from trainer_core.estimate.job import Workload
 
     def passes(**values: Any) -> float:
-        job = Job.of(plan("sdxl", memory__cache_text_encoder=True, **values), facts(), KOHYA)
+        job = Workload.of(plan("sdxl", memory__cache_text_encoder=True, **values), facts(), KOHYA)
         return duration.step_operations(job) / job.model.forward_operations(job.plan.dataset.resolution)
 
-    kept = {"memory__gradient_checkpointing": False}
-    assert [passes(**kept), passes(), passes(model__method="full", **kept), passes(model__method="full")] == [
+    off = {"memory__gradient_checkpointing": False}
+    assert [passes(**off), passes(), passes(model__method="full", **off), passes(model__method="full")] == [
         2,
         3,
         3,
@@ -168,14 +168,14 @@ def test_a_trained_weight_is_passed_once_more_than_a_frozen_one():
     assert passes(schedule__batch_size=2, schedule__gradient_accumulation=3) == 18
 
 
-def test_what_was_counted_on_this_machine_outranks_the_catalogue():
-    tried = {"kohya": {"Prodigy": {"ok": True, "state_bytes_per_parameter": 4.4}}}
+def test_optimizer_state_measured_on_this_machine_replaces_that_of_the_catalog():
+    tried = EngineStatus(True, "1", Trials(optimizers={"Prodigy": Trial(works=True, state_bytes=4.4)}))
     asked = plan(network__rank=256, optimizer__name="Prodigy")
-    ours = estimate(asked, facts(optimizers=tried), manifest=KOHYA)
-    assert ours.vram_gib[1] < estimate(asked, facts(), manifest=KOHYA).vram_gib[1]
+    measured = estimate(asked, replace(facts(), engines={"kohya": tried}), manifest=KOHYA)
+    assert measured.vram_gib[1] < estimate(asked, facts(), manifest=KOHYA).vram_gib[1]
 
 
-def test_a_text_encoder_in_eight_bits_takes_half_as_much_while_captions_are_encoded():
+def test_a_text_encoder_in_8_bits_reduces_memory_for_encoding_captions():
     asked = plan("flux", memory__cache_text_encoder=True, memory__fp8_base=True, memory__blocks_to_swap=28)
     small = replace(
         facts(), parts={"t5xxl": Detection(None, "text_encoder", "t5xxl", dtype="F8_E4M3"), "vae": "cannot be read"}
@@ -183,8 +183,8 @@ def test_a_text_encoder_in_eight_bits_takes_half_as_much_while_captions_are_enco
     assert estimate(asked, small, manifest=KOHYA).vram_gib[1] < estimate(asked, facts(), manifest=KOHYA).vram_gib[1]
 
 
-# What makes memory or time grow, and what makes it shrink. Weights in 8 bits, like checkpoints in the computer's memory, mean
-# something with gradient checkpointing only: without it every layer's copy in 16 bits is kept, which takes more.
+# Settings that increase memory or time, and settings that reduce memory. Weights in 8 bits and activation offload reduce memory
+# only with gradient checkpointing: without it, autograd keeps a 16-bit copy of every layer, which needs more.
 GROWS = [
     ("schedule.batch_size", st.integers(1, 8)),
     ("dataset.resolution", st.sampled_from([256, 512, 768, 1024, 1536])),
@@ -222,7 +222,7 @@ def estimated(values: dict[str, Any]) -> Estimate:
 @pytest.mark.parametrize(("path", "values"), GROWS, ids=[path for path, _ in GROWS])
 @settings(max_examples=20, deadline=None)
 @given(data=st.data(), base=PLANS)
-def test_what_asks_for_more_never_takes_less_memory(path, values, data, base):
+def test_settings_that_increase_memory_never_reduce_it(path, values, data, base):
     small, large = sorted(data.draw(st.tuples(values, values)))
     low, high = (estimated({**base, path: value}).vram_gib for value in (small, large))
     assert low[0] <= high[0] + 1e-9
@@ -232,7 +232,7 @@ def test_what_asks_for_more_never_takes_less_memory(path, values, data, base):
 @pytest.mark.parametrize(("path", "values"), SHRINKS, ids=[path for path, _ in SHRINKS])
 @settings(max_examples=20, deadline=None)
 @given(data=st.data(), base=PLANS)
-def test_what_saves_memory_never_takes_more(path, values, data, base):
+def test_settings_that_reduce_memory_never_increase_it(path, values, data, base):
     if path in ("memory.fp8_base", "memory.offload_checkpointing"):
         base = {**base, "memory.gradient_checkpointing": True}
     off, on = sorted(data.draw(st.tuples(values, values)))
@@ -243,8 +243,8 @@ def test_what_saves_memory_never_takes_more(path, values, data, base):
 
 @settings(max_examples=30, deadline=None)
 @given(base=PLANS)
-def test_caching_never_takes_more_than_encoding_in_every_step(base):
-    """A cache is made before the model is there; it can only be the most where what is encoded outweighs the model."""
+def test_caching_never_needs_more_memory_than_encoding_in_every_step(base):
+    """Caching happens before the model is in VRAM; it is the peak only if encoding needs more memory than training."""
     every = estimated({**base, "memory.cache_latents": False}).vram_gib
     once = estimated({**base, "memory.cache_latents": True}).vram_gib
     assert once[1] <= every[1] + 1e-9
@@ -254,7 +254,7 @@ def test_caching_never_takes_more_than_encoding_in_every_step(base):
 
 
 @pytest.mark.parametrize(("plain", "lighter"), [("AdamW", "AdamW8bit"), ("Lion", "Lion8bit"), ("AdamW", "Adafactor")])
-def test_an_optimizer_that_keeps_less_never_takes_more(plain, lighter):
+def test_an_optimizer_with_less_state_never_needs_more_memory(plain, lighter):
     for family in FAMILIES:
         for method in ("lora", "full"):
             for half in (False, True):
@@ -272,7 +272,7 @@ def test_an_optimizer_that_keeps_less_never_takes_more(plain, lighter):
     sides=st.tuples(st.sampled_from([64, 512, 1024]), st.sampled_from([512, 1024, 2048])),
     adds=st.tuples(st.integers(1, 8), st.integers(1, 8)),
 )
-def test_more_steps_larger_pictures_and_more_batches_never_take_less_time(base, steps, sides, adds):
+def test_more_steps_larger_images_and_more_accumulation_never_take_less_time(base, steps, sides, adds):
     for path, pair in (
         ("schedule.steps", steps),
         ("dataset.resolution", sides),
@@ -284,20 +284,20 @@ def test_more_steps_larger_pictures_and_more_batches_never_take_less_time(base, 
         assert less.disk_gib <= more.disk_gib or path != "schedule.steps"
 
 
-def test_a_faster_card_is_not_slower_and_an_unknown_one_is_said_to_be_unknown():
+def test_a_faster_gpu_takes_less_time_and_an_unknown_gpu_has_a_wider_range():
     old, new, odd = (
         Accelerator("cuda", name, 24 * GIB, 24 * GIB)
         for name in ("Tesla T4", "NVIDIA H100 80GB HBM3", "NVIDIA \x1b[31m")
     )
     assert of(device=new).seconds[1] < of(device=old).seconds[1]
-    said = of(device=odd)
-    assert any("in no table" in sentence for sentence in said.basis)
-    assert "\x1b" not in "".join(said.basis)
-    assert said.seconds[1] / said.seconds[0] > of(device=old).seconds[1] / of(device=old).seconds[0]
+    unknown = of(device=odd)
+    assert any(sentence.startswith("The speed of") and "unknown" in sentence for sentence in unknown.basis)
+    assert "\x1b" not in "".join(unknown.basis)
+    assert unknown.seconds[1] / unknown.seconds[0] > of(device=old).seconds[1] / of(device=old).seconds[0]
 
 
 @pytest.mark.parametrize("name", ["NVIDIA GeForce RTX 4090 Laptop GPU", "NVIDIA GeForce RTX 2060 with Max-Q Design"])
-def test_a_card_of_a_laptop_may_be_slower_than_its_namesake(name):
+def test_a_laptop_gpu_may_be_slower_than_the_desktop_gpu_of_the_same_name(name):
     desktop, laptop = (
         of(device=Accelerator("cuda", each, 16 * GIB, 16 * GIB)).seconds
         for each in (name.partition(" Lap")[0].partition(" with")[0], name)
@@ -312,7 +312,7 @@ def past(
     return Past(name, "kohya", plan(**values), engine_plans.machine(CARD), step_s, int(gib * GIB), int(ram_gib * GIB))
 
 
-def test_a_finished_run_on_the_same_card_is_believed_and_named():
+def test_a_finished_run_on_the_same_gpu_is_used_and_named():
     found = estimate(plan(), facts(), [past()], KOHYA)
     assert found.vram_gib == pytest.approx((9 / 1.1, 9 * 1.1))
     assert found.ram_gib == pytest.approx(21)
@@ -320,7 +320,7 @@ def test_a_finished_run_on_the_same_card_is_believed_and_named():
     assert sum("20261121-one" in sentence for sentence in found.basis) == 2
 
 
-def test_the_further_a_plan_is_from_what_was_measured_the_wider_is_the_range():
+def test_the_range_widens_with_the_difference_from_the_measured_plan():
     near, far = (estimate(plan(schedule__batch_size=size), facts(), [past()], KOHYA) for size in (2, 8))
     assert 9 < sum(near.vram_gib) / 2 < sum(far.vram_gib) / 2
     assert near.vram_gib[1] / near.vram_gib[0] < far.vram_gib[1] / far.vram_gib[0]
@@ -330,7 +330,7 @@ def test_the_further_a_plan_is_from_what_was_measured_the_wider_is_the_range():
     )
 
 
-def test_runs_of_other_engines_cards_families_methods_and_models_are_not_taken():
+def test_runs_with_another_engine_gpu_family_method_or_model_are_not_used():
     own = of()
     others = [
         replace(past(), engine="simpletuner"),
@@ -345,19 +345,19 @@ def test_runs_of_other_engines_cards_families_methods_and_models_are_not_taken()
 
 
 def finished(folder: Path, name: str, **result: Any) -> Path:
-    """A run folder as a runner leaves it."""
+    """A run folder as a finished run leaves it."""
     run = Run.prepare(plan("sd15"), registry.get("rehearsal"), None, machine=engine_plans.machine(CARD), folder=folder)
     done = {"state": "COMPLETED", "steps": 20, "peak_memory_bytes": 5 * GIB, "peak_gpu_memory_bytes": 4 * GIB, **result}
-    run.directory.write("result.json", done)
+    run.folder.write("result.json", done)
     bar = {"kind": "progress", "step": 20, "total": 20, "seconds_per_step": 1.5}
     steps = [{"kind": "step", "step": number, "loss": 0.1} for number in range(2000)]
     lines = [{**bar, "seconds_per_step": 9.0}, *steps, bar, {"kind": "state", "state": "COMPLETED"}]
-    run.directory.events.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    run.directory.path.rename(folder / name)
+    run.folder.events.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run.folder.path.rename(folder / name)
     return folder / name
 
 
-def test_finished_runs_are_read_from_their_folders_and_damaged_ones_left_out(tmp_path):
+def test_finished_runs_are_read_from_their_folders_without_damaged_ones(tmp_path):
     finished(tmp_path, "1-good")
     finished(tmp_path, "2-failed", state="FAILED")
     finished(tmp_path, "3-odd", steps="many", peak_gpu_memory_bytes=-5, peak_memory_bytes=True)

@@ -1,23 +1,31 @@
-"""The estimate's data are what the recorded headers and the real classes say."""
+"""The estimate's data match the recorded headers and the real model classes."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from tests.core import record_layers
-from trainer_core import families, registry
-from trainer_core.estimate import models, words
-from trainer_core.estimate.habits import Habits, habits
+from backends.kohya import translation as kohya
+from backends.simpletuner import translation as simpletuner
+from scripts import record_layers
+from tests.support import engine_plans
+from trainer_core.draft.facts import Facts
+from trainer_core.engines import registry
+from trainer_core.engines.costs import Costs
+from trainer_core.estimate import formatting, models
+from trainer_core.estimate.job import Workload
+from trainer_core.models import families
 
 MODELS = models.models()
 
 
-def test_layers_are_those_of_the_recorded_headers():
-    again = "python tests/core/record_layers.py writes it anew"
-    assert record_layers.FILE.read_text(encoding="utf-8") == record_layers.text(), again
+def test_layers_match_the_recorded_headers():
+    how = "python scripts/record_layers.py updates it"
+    assert record_layers.FILE.read_text(encoding="utf-8") == record_layers.text(), how
 
 
-def test_every_family_an_engine_trains_is_known_in_each_variant():
+def test_every_family_and_variant_that_an_engine_trains_has_data():
     for backend in registry.available():
         for family in backend.manifest.families:
             if family in families.load_families():
@@ -29,7 +37,7 @@ def test_every_family_an_engine_trains_is_known_in_each_variant():
         "sd35-medium",
         "sd35-large",
     }
-    assert models.find("sd3", "of tomorrow").id == "sd35-large", "an unknown variant is taken as the largest"
+    assert models.find("sd3", "of tomorrow").id == "sd35-large", "the largest is used for an unknown variant"
     assert models.find("no such family") is None
 
 
@@ -45,20 +53,20 @@ def test_every_family_an_engine_trains_is_known_in_each_variant():
         ("hunyuan_image", "original", "lora", 20 * 10 + 40 * 3),
     ],
 )
-def test_networks_are_put_on_as_many_layers_as_the_engines_report(model, layout, target, count):
+def test_networks_have_as_many_target_layers_as_the_engines_report(model, layout, target, count):
     """192, 722 and 282 modules: docs/records/2026-11-20-sd-scripts-cpu.md and 2026-11-21-every-setting.md."""
     assert sum(MODELS[model].layers_of(layout, target).values()) == count
 
 
 def test_text_encoders_have_the_layers_of_a_lora():
-    """264 modules are 192 and 72: tests/data/headers/lora-kohya-sd15.json and the sizes of released LoRAs."""
+    """264 modules: 192 and 72. Source: tests/data/headers/lora-kohya-sd15.json and the sizes of released LoRAs."""
     assert sum(models.parts()["clip_l"].layers.values()) == 72
     assert sum(models.parts()["clip_g"].layers.values()) == 192
     assert sum(models.parts()["clip_h"].layers.values()) == 23 * 6
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-def test_what_a_step_holds_and_computes_grows_with_the_picture(model):
+def test_memory_and_operations_of_a_step_grow_with_the_image(model):
     for trains_model in (False, True):
         for side in (256, 512, 768, 1024, 1536):
             checkpointed = model.step_bytes(side, trains_model=trains_model, checkpointing=True)
@@ -71,33 +79,57 @@ def test_what_a_step_holds_and_computes_grows_with_the_picture(model):
 
 
 @pytest.mark.parametrize(("model", "side", "known"), [("sd15", 512, 0.80e12), ("sdxl", 1024, 5.98e12)])
-def test_operations_are_those_that_others_count(model, side, known):
-    """Twice the multiplications that are published: 401 thousand million for SD1.5 at 512 px, 2.99 million million for SDXL
-    at 1024 px. Source: Kim et al. 2023, BK-SDM, table 1; SSD-1B and Koala report the second."""
+def test_operations_match_published_figures(model, side, known):
+    """Two operations per published multiplication: 401 billion for SD1.5 at 512 px, 2.99 trillion for SDXL at 1024 px.
+
+    Source: Kim et al. 2023, BK-SDM, table 1; SSD-1B and Koala report the second.
+    """
     assert MODELS[model].forward_operations(side) == pytest.approx(known, rel=0.15)
 
 
-def test_swapped_blocks_are_counted_as_the_presets_do():
-    """presets.toml: of 22.2 GiB in bf16 34 swapped blocks leave 2.4 GiB, 30 leave 4.8, 27 leave 6.6, 25 leave 7.7."""
+def test_swapped_blocks_match_the_figures_of_the_presets():
+    """Of 22.2 GiB in bf16, 34 swapped blocks leave 2.4 GiB in VRAM, 30 leave 4.8, 27 leave 6.6, 25 leave 7.7.
+
+    Source: presets.toml.
+    """
     flux = MODELS["flux"]
     for blocks, left in ((34, 2.4), (30, 4.8), (27, 6.6), (25, 7.7)):
-        waiting = flux.swapped_parameters(blocks, paired=True)
-        assert 2 * (flux.parameters - waiting) / 2**30 == pytest.approx(left, abs=0.1)
+        swapped = flux.swapped_parameters(blocks, paired=True)
+        assert 2 * (flux.parameters - swapped) / 2**30 == pytest.approx(left, abs=0.1)
     assert MODELS["sdxl"].swapped_parameters(5, paired=True) == 0
 
 
-def test_an_engine_from_outside_says_its_habits_itself():
-    class Stranger:
-        id, tables = "stranger", {"estimate": {"layout": "diffusers", "start_s": [1, 2], "unknown": 3}}
+def test_a_third_party_engine_declares_its_own_costs():
+    plan = engine_plans.plan("sdxl")
+    manifest = registry.get("rehearsal").manifest
+    third_party = dataclasses.replace(manifest, estimate=Costs(layout="diffusers", start_s=(1, 2)))
+    job = Workload.of(plan, Facts(engine_plans.machine()), third_party)
+    assert job is not None
+    assert job.costs == third_party.estimate
+    without = Workload.of(plan, Facts(engine_plans.machine()), dataclasses.replace(manifest, estimate=None))
+    assert without is not None
+    assert (without.declared, without.costs) == (None, Costs())
 
-    said = habits(Stranger)
-    assert (said.layout, said.start_s, said.is_known) == ("diffusers", (1, 2), True)
-    Stranger.tables = {}
-    assert habits(Stranger) == Habits("stranger", is_known=False)
+
+@pytest.mark.parametrize("backend", registry.available(), ids=lambda backend: backend.manifest.id)
+def test_declared_own_networks_match_the_translation_of_each_engine(backend):
+    """The translation tables of the backends contain the module of each algorithm; the core cannot read them."""
+    claimed = {name for claim in backend.manifest.families.values() for name in claim.algorithms}
+    by_lycoris = {
+        "kohya": {name for name, kind in kohya.TRANSLATION.algorithms.items() if kind.module == "lycoris.kohya"},
+        "simpletuner": simpletuner.TRANSLATION.lycoris.keys() - {"lora"},
+    }[backend.manifest.id]
+    assert set(backend.manifest.estimate.own_networks) == claimed - by_lycoris
+
+
+def test_declared_default_targets_match_the_translation_of_simpletuner():
+    costs = registry.get("simpletuner").manifest.estimate
+    for name, kind in simpletuner.TRANSLATION.lycoris.items():
+        assert kind.targets == costs.usual_targets.get(name, costs.usual_target)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         ((1, 100), "1 to 100 s"),
         ((360, 720), "6 to 12 min"),
@@ -108,5 +140,5 @@ def test_an_engine_from_outside_says_its_habits_itself():
         ((3600, 3600), "60 min"),
     ],
 )
-def test_a_range_of_time_is_told_in_a_unit_that_can_be_grasped(seconds, said):
-    assert words.span(seconds) == said
+def test_a_range_of_time_has_a_readable_unit(seconds, text):
+    assert formatting.span(seconds) == text

@@ -1,4 +1,4 @@
-"""Sizes of networks: against networks that the real classes wrote, and against files of real runs."""
+"""Sizes of networks, compared with networks that the real classes wrote and with files of real runs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import math
 
 import pytest
 
-from tests.core import recorded_headers, recorded_networks
+from tests.support import recorded_headers, recorded_networks
 from trainer_core.estimate import models
 from trainer_core.estimate.networks import factorization, network
 from trainer_core.plan.sections import NetworkSettings
 
 TOY = {"32x64": 1, "32x32x1x1": 1, "64x32x3x3": 1}
-"""The layers of the toy model in tests/core/record_networks.py."""
+"""The layers of the toy model in scripts/record_networks.py."""
 FLAT = {"32x64": 1, "32x32x1x1": 1}
 CONVOLUTIONS = {"conv_rank": 3}
 RECORDED = {
@@ -39,22 +39,23 @@ RECORDED = {
     "lycoris-full": ("full", TOY, {}),
     "simpletuner-lokr": ("lokr", TOY, {"factor": 4}),
 }
-BESIDE = ("alpha", "on_input")
+NOT_COUNTED = ("alpha", "on_input")
+"""Endings of tensors that the estimate does not count as parameters."""
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_numbers_are_those_of_the_recorded_network(name):
+def test_parameters_match_the_recorded_network(name):
     algorithm, layers, settings = RECORDED[name]
     found = network(NetworkSettings.model_validate({"algorithm": algorithm, "rank": 4, **settings}), layers)
     tensors = recorded_networks.load(name)
-    numbers = sum(tensor.size for key, tensor in tensors.items() if not key.endswith(BESIDE))
+    numbers = sum(tensor.size for key, tensor in tensors.items() if not key.endswith(NOT_COUNTED))
     assert found.parameters == numbers
     assert abs(found.tensors - len(tensors)) <= len(layers)
 
 
-def test_every_recorded_algorithm_of_lycoris_is_held_to_its_file():
-    told = {name for name in recorded_networks.NAMES if name.startswith("lycoris-")} - set(RECORDED)
-    assert told == {
+def test_every_recorded_algorithm_of_lycoris_is_compared_with_its_file():
+    missing = {name for name in recorded_networks.NAMES if name.startswith("lycoris-")} - set(RECORDED)
+    assert missing == {
         "lycoris-locon-norms",
         "lycoris-locon-scalar",
         "lycoris-locon-stabilized",
@@ -71,12 +72,12 @@ FILES = {
     "SD1.5 LoKr": ("sd15", "attention_mlp", (), {"algorithm": "lokr", "rank": 4, "factor": 8}, 0.54),
     "SD1.5 LoRA of rank 32 with text encoder": ("sd15", "lora", ("clip_l",), {"rank": 32}, 38e6 / 2**20),
 }
-"""Sizes in MiB as real runs wrote them: docs/records/2026-11-21-every-setting.md and 2026-11-20-sd-scripts-cpu.md; the last is what
-264 modules of rank 32 are known to take."""
+"""Sizes in MiB of files that real runs wrote: docs/records/2026-11-21-every-setting.md and 2026-11-20-sd-scripts-cpu.md. The last
+is the known size of a LoRA with 264 modules of rank 32."""
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_files_are_as_large_as_those_of_real_runs(name):
+def test_file_sizes_match_those_of_real_runs(name):
     model, target, encoders, settings, size_mib = FILES[name]
     found = models.models()[model].layers_of("original", target)
     tables = [found, *(models.parts()[encoder].layers for encoder in encoders)]
@@ -84,7 +85,7 @@ def test_files_are_as_large_as_those_of_real_runs(name):
     assert own.file_bytes(2) / 2**20 == pytest.approx(size_mib, rel=0.02)
 
 
-def test_the_recorded_lora_of_sd15_has_as_many_numbers():
+def test_parameters_match_the_recorded_lora_of_sd15():
     header = recorded_headers.load("lora-kohya-sd15")["tensors"]
     numbers = sum(math.prod(shape) for key, (_, shape) in header.items() if not key.endswith("alpha"))
     own = network(NetworkSettings(rank=4), models.models()["sd15"].layers_of("original", "lora"))
@@ -103,6 +104,6 @@ def test_the_recorded_lora_of_sd15_has_as_many_numbers():
         (1024, -1, (32, 32)),
     ],
 )
-def test_sizes_are_cut_as_lycoris_says(size, factor, both):
+def test_factorization_matches_that_of_lycoris(size, factor, both):
     """Results of lycoris functional/general.py, factorization; the table in its docstring has 12 and 30 for 360 and 16."""
     assert factorization(size, factor) == both

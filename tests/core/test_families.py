@@ -1,4 +1,4 @@
-"""Each family knows its own models, in every layout, under every prefix, in every number format, and takes no other's.
+"""Each family matches its own models in every layout, prefix and dtype, and no models of other families.
 
 EASEL_FUZZ=10000 tries that many mutated and random headers in all; without it a few hundred.
 """
@@ -18,15 +18,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.core import recorded_models
-from tests.core.recorded_models import bare, facts, recorded
-from trainer_core import catalog, places, registry
-from trainer_core.cli.detect import missing_parts
-from trainer_core.detection import Detection, detect
+from tests.support import recorded_models
+from tests.support.recorded_models import bare, facts, recorded
+from trainer_core import catalog, places
+from trainer_core.engines import registry
 from trainer_core.errors import AmbiguousModelError
-from trainer_core.families import PREFIXES, Denoiser, ModelFamily, Signature, load_families
-from trainer_core.header import Header, TensorInfo
-from trainer_core.library.beside import parts_for
+from trainer_core.models.detection import Detection, detect
+from trainer_core.models.families import PREFIXES, Denoiser, ModelFamily, Signature, load_families
+from trainer_core.models.header import Header, TensorInfo
+from trainer_core.models.library.companions import parts_for
+from trainer_core.prepare import companions
 
 pytestmark = pytest.mark.timeout(3600 if "EASEL_FUZZ" in os.environ else 600)
 TESTS = 4
@@ -37,14 +38,14 @@ TRAINED = tuple(name for name in BARE if recorded_models.trained(name))
 
 
 def matching(found: Header) -> list[tuple[str, Signature]]:
-    """Every signature of every family that a header meets."""
+    """Every signature of every family that matches a header."""
     denoiser = Denoiser.of(found)
     every = ((family.id, signature) for family in load_families().values() for signature in family.signatures)
     return [(name, signature) for name, signature in every if all(holds for holds, _ in signature.check(denoiser))]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_recorded_model_is_of_one_family_and_of_its_variant(name: str) -> None:
+def test_each_recorded_model_matches_one_family_and_variant(name: str) -> None:
     family, variant, _ = facts(name)
     found = detect(recorded(name))
     assert found.family == family
@@ -53,7 +54,7 @@ def test_each_recorded_model_is_of_one_family_and_of_its_variant(name: str) -> N
 
 
 @pytest.mark.parametrize("name", BARE)
-def test_a_diffusion_model_alone_is_known_under_every_prefix_and_in_any_order(name: str) -> None:
+def test_a_bare_diffusion_model_is_detected_with_every_prefix_and_in_any_order(name: str) -> None:
     families = list(load_families().items())
     alone = bare(name)
     assert alone
@@ -64,7 +65,7 @@ def test_a_diffusion_model_alone_is_known_under_every_prefix_and_in_any_order(na
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_a_model_is_known_in_every_number_format_and_with_its_parts(name: str) -> None:
+def test_a_model_is_detected_in_every_dtype_and_with_its_parts(name: str) -> None:
     alone = bare(name)
     assert alone
     wanted = detect(alone)
@@ -75,7 +76,7 @@ def test_a_model_is_known_in_every_number_format_and_with_its_parts(name: str) -
     assert (seen.family, seen.variant, seen.role) == (wanted.family, wanted.variant, "checkpoint")
 
 
-def test_what_says_it_is_proved_was_held_against_a_recorded_header_and_the_rest_says_so() -> None:
+def test_a_signature_is_proved_exactly_when_a_recorded_header_matches_it() -> None:
     seen: set[int] = set()
     for name in NAMES:
         if facts(name)[2]:
@@ -97,7 +98,7 @@ def test_every_family_that_is_trained_is_recorded_as_a_file_and_as_a_folder() ->
     assert {(family, is_folder) for family in trained for is_folder in (True, False)} <= layouts
 
 
-def test_the_parts_of_families_are_kinds_of_the_catalogue() -> None:
+def test_the_parts_of_families_are_in_the_catalogue() -> None:
     known = catalog.parts()
     for family in load_families().values():
         for variant in ("", *family.variants):
@@ -116,20 +117,20 @@ def test_the_parts_of_families_are_kinds_of_the_catalogue() -> None:
         ("flux2-klein-4b", ["qwen", "vae"]),
     ],
 )
-def test_a_variant_that_needs_other_files_names_those_alone(name: str, missing: list[str]) -> None:
+def test_a_variant_that_needs_other_files_names_only_those(name: str, missing: list[str]) -> None:
     found = detect(recorded(name))
-    assert missing_parts(found) == missing
+    assert list(companions.needed(found)) == missing
     assert [part.setting for part in parts_for((), found).missing] == missing
     titles = {"dev": "Mistral Small 3 24B", "klein-9b": "Qwen3 8B", "klein-4b": "Qwen3 4B"}
     assert parts_for((), found).missing[0].title == titles[found.variant]
 
 
 def test_the_refiner_needs_one_text_encoder_and_radiance_no_vae() -> None:
-    assert missing_parts(Detection("sdxl", "diffusion_model", "refiner")) == ["clip_g", "vae"]
-    assert missing_parts(Detection("chroma", "diffusion_model", "radiance")) == ["t5xxl"]
+    assert companions.needed(Detection("sdxl", "diffusion_model", "refiner")) == ("clip_g", "vae")
+    assert companions.needed(Detection("chroma", "diffusion_model", "radiance", apart="not trained")) == ("t5xxl",)
 
 
-def test_variants_that_are_apart_say_why_in_a_sentence() -> None:
+def test_variants_that_cannot_be_trained_like_the_family_give_a_sentence() -> None:
     for family in load_families().values():
         usual = [signature for signature in family.signatures if not signature.apart]
         assert usual, family.id
@@ -142,8 +143,8 @@ def test_variants_that_are_apart_say_why_in_a_sentence() -> None:
                 assert signature.variant not in {other.variant for other in usual}, (family.id, signature.variant)
 
 
-def otherwise(alone: Header, signature: Signature) -> Iterator[tuple[str, dict[str, TensorInfo]]]:
-    """The tensors of a model with a block less or more, without one of its modules, with one more, and twice as wide."""
+def altered(alone: Header, signature: Signature) -> Iterator[tuple[str, dict[str, TensorInfo]]]:
+    """The tensors of a model with one block less or more, one module less or more, and with twice the width."""
     tensors = dict(alone.tensors)
     for module in {key.partition(".")[0] for key in tensors} - set(signature.may):
         yield f"without {module}", {key: info for key, info in tensors.items() if key.partition(".")[0] != module}
@@ -162,14 +163,28 @@ def otherwise(alone: Header, signature: Signature) -> Iterator[tuple[str, dict[s
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_a_model_built_otherwise_is_not_claimed(name: str) -> None:
+def test_an_altered_model_does_not_match(name: str) -> None:
     alone = bare(name)
     assert alone
     _, signature = met(name)
-    for way, tensors in otherwise(alone, signature):
-        # Without its guidance dev is built as schnell is; without its adapter Anima is a Cosmos.
-        if (signature.variant, way) != ("dev", "without guidance_in") and way != "without llm_adapter":
-            assert not matching(dataclasses.replace(alone, tensors=tensors)), way
+    for way, tensors in altered(alone, signature):
+        found = matching(dataclasses.replace(alone, tensors=tensors))
+        # A FLUX.1 with fewer blocks is a pruned one.
+        is_pruned = facts(name)[0] == "flux" and ("blocks." in way or signature.fewer)
+        if is_pruned and [each.variant for _, each in found] == ["pruned"]:
+            assert all(each.apart for _, each in found)
+        # Without its guidance dev has the layout of schnell; without its adapter Anima is a Cosmos.
+        elif (signature.variant, way) != ("dev", "without guidance_in") and way != "without llm_adapter":
+            assert not found, way
+
+
+@pytest.mark.parametrize("name", ["flux-dev", "flux-lite-diffusers"])
+def test_a_flux_with_a_gap_in_its_blocks_is_no_pruned_flux(name: str) -> None:
+    alone = bare(name)
+    assert alone
+    start = "double_blocks.3." if name == "flux-dev" else "transformer_blocks.3."
+    tensors = {key: info for key, info in alone.tensors.items() if not key.startswith(start)}
+    assert not matching(dataclasses.replace(alone, tensors=tensors))
 
 
 @functools.cache
@@ -210,7 +225,7 @@ def fits(sizes: list[int], wanted: Any) -> bool:
 
 @given(broken())
 @settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
-def test_a_model_without_a_deciding_tensor_is_not_claimed(case: tuple[Header, str, Signature]) -> None:
+def test_a_model_without_a_deciding_tensor_does_not_match(case: tuple[Header, str, Signature]) -> None:
     found, family, signature = case
     seen = detect(found)
     assert seen.family in (None, family)
@@ -219,7 +234,7 @@ def test_a_model_without_a_deciding_tensor_is_not_claimed(case: tuple[Header, st
 
 @st.composite
 def mutated(draw: st.DrawFn) -> tuple[Header, str]:
-    """A recorded model some of whose tensors are dropped, renamed, resized or joined by others; its family."""
+    """A recorded model with some tensors dropped, renamed, resized or added, and its family."""
     name = draw(st.sampled_from(NAMES))
     found = recorded(name)
     tensors = dict(found.tensors)
@@ -245,7 +260,7 @@ def mutated(draw: st.DrawFn) -> tuple[Header, str]:
 
 @given(mutated())
 @settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
-def test_a_mutated_model_is_of_its_family_or_of_none(case: tuple[Header, str]) -> None:
+def test_a_mutated_model_matches_its_family_or_none(case: tuple[Header, str]) -> None:
     found, family = case
     seen = detect(found)
     assert seen.family in (None, family)
@@ -255,7 +270,7 @@ def test_a_mutated_model_is_of_its_family_or_of_none(case: tuple[Header, str]) -
 
 @given(st.sampled_from(BARE), st.sampled_from(BARE), st.sampled_from(PREFIXES), st.sampled_from(PREFIXES))
 @settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
-def test_two_models_in_one_file_are_never_one_of_them(one: str, other: str, first: str, second: str) -> None:
+def test_a_file_with_two_models_matches_neither(one: str, other: str, first: str, second: str) -> None:
     alone, beside = bare(one), bare(other)
     assert alone
     assert beside
@@ -289,7 +304,7 @@ def test_two_models_in_one_file_are_never_one_of_them(one: str, other: str, firs
         ("folder-stable-video", "folder-sd15"),
     ],
 )
-def test_models_that_nearly_hold_each_other_are_told_apart(one: str, other: str) -> None:
+def test_models_with_nearly_the_same_keys_are_distinguished(one: str, other: str) -> None:
     first, second = bare(one), bare(other)
     assert first
     assert second
@@ -298,7 +313,7 @@ def test_models_that_nearly_hold_each_other_are_told_apart(one: str, other: str)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if recorded(name).is_folder and recorded_models.trained(name)])
-def test_a_pipeline_whose_deciding_config_says_otherwise_is_not_claimed(name: str) -> None:
+def test_a_pipeline_with_another_deciding_config_does_not_match(name: str) -> None:
     found = recorded(name)
     ((_, signature),) = matching(found)
     asked_for = [(component, key) for component, values in signature.configs.items() for key in values]
@@ -316,7 +331,7 @@ keys = st.sampled_from(
 
 @given(st.dictionaries(keys | st.text(max_size=12), st.lists(st.integers(0, 8192), max_size=4), max_size=40))
 @settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
-def test_random_tensors_are_only_claimed_by_one_valid_signature(tensors: dict[str, list[int]]) -> None:
+def test_random_tensors_match_at_most_one_valid_signature(tensors: dict[str, list[int]]) -> None:
     found = Header(
         recorded("sdxl").path, {key: TensorInfo("F16", tuple(shape)) for key, shape in tensors.items()}, {}, "pickle"
     )
@@ -332,9 +347,9 @@ GUIDE = places.CHECKOUT / "docs" / "families.md"
 
 
 def tables() -> str:
-    """What the data says of each family, as docs/families.md shows it."""
+    """The tables of families in docs/families.md, made from the data."""
     engines = registry.available()
-    lines = ["| id | title | variants | layouts | files beside it | trained by |", "|---|---|---|---|---|---|"]
+    lines = ["| id | title | variants | layouts | companion files | trained by |", "|---|---|---|---|---|---|"]
     families = load_families().values()
     for family in families:
         if not family.is_only_recognised:
@@ -362,7 +377,7 @@ def variants(family: ModelFamily) -> str:
 
 
 def layouts(family: ModelFamily) -> str:
-    """Each layout with the variants of it that are not proved; nothing behind it where all are."""
+    """Each layout, followed by its variants that are not proved."""
     cells = []
     for layout in dict.fromkeys(signature.layout for signature in family.signatures):
         own = [signature for signature in family.signatures if signature.layout == layout]
@@ -372,7 +387,7 @@ def layouts(family: ModelFamily) -> str:
     return "; ".join(cells)
 
 
-def test_the_guide_says_what_the_families_are() -> None:
+def test_the_tables_of_the_guide_match_the_families() -> None:
     between = re.compile(r"(?<=<!-- families -->\n).*?(?=<!-- /families -->)", re.DOTALL)
     text = GUIDE.read_text("utf-8")
     if os.environ.get("EASEL_GOLDEN") == "write":

@@ -1,4 +1,4 @@
-"""What headers cannot tell is guessed from metadata, hashes and the file's own name, and never taken as certain."""
+"""Metadata, hashes and the file name give a guess at what the tensors cannot show; a guess is never certain."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.test_detection import recorded
-from tests.core.test_roles import role
-from trainer_core.detection import Detection, bases, detect, guess
-from trainer_core.families import load_families
-from trainer_core.header import Header
+from tests.support.recorded_headers import recorded
+from tests.support.recorded_roles import role
+from trainer_core.models.detection import Detection, bases, detect, guess
+from trainer_core.models.families import load_families
+from trainer_core.models.header import Header
 from trainer_core.text import printable
 
 PONY = "67ab2fd8ec439a89b3fedb15cc65f54336af163c7eb5e4f2acc98f090a29b0b3"
 
 
 def named(name: str, path: str, **changes: object) -> Detection:
-    """What a recorded header is under another path."""
+    """The detection of a recorded header with another path."""
     return detect(dataclasses.replace(recorded(name, **changes), path=Path(path)))
 
 
@@ -45,7 +45,7 @@ def named(name: str, path: str, **changes: object) -> Detection:
         ("sd15", "v1-5-pruned-emaonly.safetensors", "sd15_base"),
         ("sd15", "animefull-final-pruned.safetensors", "nai_anime"),
         ("sd2", "v2-1_768-ema-pruned.safetensors", "sd2_768"),
-        # A folder's name, a piece of a word, and a word of another family say nothing.
+        # A folder's name, a part of a word, and a word of another family suggest nothing.
         ("flux-dev", "/workspace/pony_project/flux1-dev.safetensors", "flux_dev"),
         ("flux-dev", "/home/axl/unnamed.safetensors", None),
         ("sdxl", "/home/flux/kontext/unnamed.safetensors", None),
@@ -70,8 +70,8 @@ METADATA = {
 }
 
 
-class TestWeight:
-    """modelspec, then kohya's metadata, then hashes, then the file's name."""
+class TestOrder:
+    """Sources by reliability: modelspec, kohya's metadata, hashes, the file name."""
 
     def basis(self, *without: str) -> tuple[str, str]:
         left = {key: value for key, value in METADATA.items() if key not in without}
@@ -81,11 +81,11 @@ class TestWeight:
 
     def test_order(self) -> None:
         assert self.basis() == ("illustrious", "modelspec")
-        assert self.basis("modelspec.title") == ("animagine", "kohya metadata")
+        assert self.basis("modelspec.title") == ("animagine", "training metadata")
         assert self.basis("modelspec.title", "ss_sd_model_name") == ("pony", "hash")
         assert self.basis(*METADATA) == ("noobai", "file name")
 
-    def test_a_hash_that_is_given_is_known_whole_or_by_its_beginning(self) -> None:
+    def test_a_given_hash_is_matched_in_full_or_by_its_start(self) -> None:
         for text in (PONY, PONY.upper(), PONY[:10]):
             found = detect(recorded("sdxl"), sha256=text).guess
             assert found
@@ -98,44 +98,44 @@ class TestWeight:
         assert found
         assert (found.id, found.basis) == ("nai_anime", "hash")
 
-    def test_a_lora_is_guessed_by_the_model_it_was_trained_on(self) -> None:
+    def test_a_lora_is_guessed_by_its_base_model(self) -> None:
         path = "/workspace/animagine/ponyDiffusionV6XL.safetensors"
         found = detect(role("lora-kohya-sdxl", ss_sd_model_name=path)).guess
         assert found
-        assert (found.id, found.basis) == ("pony", "kohya metadata")
+        assert (found.id, found.basis) == ("pony", "training metadata")
 
 
 class TestPrediction:
-    def test_a_name_without_a_marker_is_a_doubt_and_no_certainty(self) -> None:
+    def test_a_name_without_a_marker_asks_for_confirmation(self) -> None:
         found = named("sdxl", "NoobAI-XL-Vpred-v1.0.safetensors")
         assert (found.prediction, found.is_prediction_certain) == ("epsilon", False)
-        assert found.evidence[-1] == "named like a v-prediction model, but carries no marker: confirm the prediction"
+        assert found.evidence[-1] == "named like a v-prediction model, but has no marker: confirm the prediction"
         assert named("sd15", "my_vpred_model.safetensors").evidence[-1] == found.evidence[-1]
         assert "confirm the prediction" in named("sd2", "v2-1_768-ema-pruned.safetensors").evidence[-1]
 
-    def test_a_marker_needs_no_name_and_a_name_no_doubt(self) -> None:
+    def test_a_marker_needs_no_confirmation(self) -> None:
         marked = {"shapes": {"v_pred": (0,), "ztsnr": (0,)}}
         found = named("sdxl", "NoobAI-XL.safetensors", **marked)
         assert found.guess
         assert found.guess.id == "noobai_vpred"
         assert not any("confirm the prediction" in text for text in found.evidence)
 
-    def test_what_metadata_says_outranks_the_name(self) -> None:
+    def test_metadata_takes_precedence_over_the_name(self) -> None:
         found = named("sdxl", "NoobAI-XL-Vpred.safetensors", metadata={"modelspec.prediction_type": "epsilon"})
         assert found.guess
         assert found.guess.id == "noobai"
         assert found.prediction == "epsilon"
 
 
-def test_metadata_that_contradicts_the_tensors_loses_and_is_said() -> None:
+def test_tensors_take_precedence_over_metadata_and_the_evidence_says_so() -> None:
     found = named("sd15", "x.safetensors", metadata={"modelspec.architecture": "stable-diffusion-xl-v1-base"})
     assert found.family == "sd15"
-    assert "but it is Stable Diffusion 1.5 by its tensors, which outrank it" in found.evidence[-1]
+    assert "but its tensors are Stable Diffusion 1.5, and they take precedence" in found.evidence[-1]
     agreed = named("sd15", "x.safetensors", metadata={"modelspec.architecture": "stable-diffusion-v1"})
-    assert not any("outrank" in text for text in agreed.evidence)
+    assert not any("take precedence" in text for text in agreed.evidence)
 
 
-def test_every_guess_is_of_a_family_and_has_words_of_its_own() -> None:
+def test_every_guess_belongs_to_a_family_and_has_its_own_words() -> None:
     known = guess.load()
     for each in known.values():
         assert set(each.families) <= set(load_families()) & set(bases.load()), each.id
@@ -147,7 +147,7 @@ def test_every_guess_is_of_a_family_and_has_words_of_its_own() -> None:
 
 @given(st.text(max_size=400), st.sampled_from([*guess.TITLES, *guess.MODEL_NAMES, *guess.HASHES, guess.LEGACY_HASH]))
 @settings(deadline=None, max_examples=60)
-def test_wild_names_and_metadata_never_crash_or_change_the_family(text: str, key: str) -> None:
+def test_random_names_and_metadata_never_crash_or_change_the_family(text: str, key: str) -> None:
     base = recorded("folder-sdxl-tiny")
     header = Header(
         Path("a") / (text.replace("/", "").replace("\0", "") or "b"),
@@ -162,7 +162,7 @@ def test_wild_names_and_metadata_never_crash_or_change_the_family(text: str, key
 
 
 @pytest.mark.parametrize("name", ["flux1-dev.safetensors", "flux1-krea.safetensors", "flux-kontext.safetensors"])
-def test_a_name_suggests_no_variant_that_the_header_is_not(name: str) -> None:
+def test_a_name_never_suggests_another_variant_than_the_header(name: str) -> None:
     schnell = dataclasses.replace(recorded("flux-schnell"), path=Path(name))
     assert detect(schnell).guess is None
     assert detect(dataclasses.replace(recorded("flux-dev"), path=Path(name))).guess is not None

@@ -1,4 +1,4 @@
-"""What a machine has, read from recorded answers and folders laid out like the kernel's."""
+"""The hardware of a machine, read from recorded answers and from folders with the kernel's layout."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def put(path: Path, text: object) -> None:
     path.write_text(f"{text}\n")
 
 
-def test_nvidia_smi_is_read_with_odd_names_and_missing_values():
+def test_nvidia_smi_is_read_with_unusual_names_and_missing_values():
     text = "NVIDIA H200, 143771, 143000, 9.0, 570.124.06\nCard, the second, [N/A], [N/A], 12.1, 580.65.06\nnonsense\n"
     first, second = hardware.read_nvidia_smi(text)
     assert (first.name, first.vram_bytes, first.architecture, first.driver) == (
@@ -82,7 +82,7 @@ def test_amd_gpus_are_read_from_the_compute_driver(tmp_path):
     ],
     ids=["none", "v2 none", "v2", "v2 roomy", "v1 none", "v1"],
 )
-def test_a_container_s_limit_is_the_memory_there_is(tmp_path, files, expected):
+def test_the_limit_of_a_container_is_the_available_memory(tmp_path, files, expected):
     put(
         tmp_path / "proc/meminfo",
         f"MemTotal: {32 * MIB} kB\nMemFree: 1 kB\nMemAvailable: {20 * MIB} kB\nHugePages_Total: 0",
@@ -92,11 +92,11 @@ def test_a_container_s_limit_is_the_memory_there_is(tmp_path, files, expected):
     assert hardware.memory_bytes(tmp_path) == tuple(size * GIB for size in expected)
 
 
-def test_free_space_is_asked_where_a_folder_will_be(tmp_path):
+def test_free_space_is_measured_where_a_folder_will_be(tmp_path):
     assert hardware.free_disk_bytes(tmp_path / "not/yet/there") > 0
 
 
-def test_a_machine_is_data_that_survives_a_file(tmp_path):
+def test_a_machine_can_be_written_to_a_file_and_read_back(tmp_path):
     seen = hardware.machine(tmp_path)
     assert seen.accelerators[-1].kind == "cpu"
     assert seen.ram_bytes >= seen.free_ram_bytes > 0
@@ -105,7 +105,7 @@ def test_a_machine_is_data_that_survives_a_file(tmp_path):
     assert hardware.Machine.from_dict(json.loads(json.dumps(seen.to_dict()))) == seen
 
 
-def test_a_device_that_is_named_but_absent_is_a_bare_record(monkeypatch, tmp_path):
+def test_a_chosen_device_that_is_absent_has_an_empty_record(monkeypatch, tmp_path):
     assert hardware.chosen("cpu").present
     absent = hardware.chosen("rocm")
     assert absent.kind == "rocm"

@@ -1,4 +1,4 @@
-"""Any bytes lead either to a Header or to a HeaderError that says what is wrong."""
+"""Any bytes give either a Header or a HeaderError that says what is wrong."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from tests.core import recorded_headers
-from trainer_core import header
+from tests.support import recorded_headers
 from trainer_core.errors import HeaderError
-from trainer_core.header import TensorInfo
+from trainer_core.models import header
+from trainer_core.models.header import TensorInfo
 
 
 def entry(begin: int, end: int, shape: list[Any], dtype: Any = "F16") -> dict[str, Any]:
@@ -30,7 +30,7 @@ def entry(begin: int, end: int, shape: list[Any], dtype: Any = "F16") -> dict[st
 GOOD = {"a": entry(0, 4, [2]), "b": entry(4, 8, [2, 1])}
 
 
-def test_what_the_safetensors_library_writes_is_read(tmp_path: Path) -> None:
+def test_a_file_of_the_safetensors_library_is_read(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_file({"a": np.zeros((2, 3), np.float32), "b": np.ones(4, np.float16)}, path, {"author": "me"})
     found = header.read(path)
@@ -51,35 +51,35 @@ def test_what_the_safetensors_library_writes_is_read(tmp_path: Path) -> None:
         (b"\x01\x02", "cut short"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS pointer"),
         (b"\n <!DOCTYPE html><html><body>Please log in</body></html>", "web page"),
-        (pickle.dumps({"state_dict": {}}), "pickle that holds no tensors"),
+        (pickle.dumps({"state_dict": {}}), "pickle without tensors"),
         (struct.pack("<Q", 10**12) + b"{}", "header would be"),
         (struct.pack("<Q", 500) + b"{}", "ends inside its header"),
-        (struct.pack("<Q", 4) + b"nope", "no JSON"),
-        (struct.pack("<Q", 4) + b"\xff\xfe\xfd\xfc", "no JSON"),
-        (struct.pack("<Q", 200_000) + b"[" * 200_000, "no JSON"),
-        (struct.pack("<Q", 2) + b"[]", "no JSON object"),
-        (recorded_headers.file_bytes({"__metadata__": {}}), "holds no tensors"),
+        (struct.pack("<Q", 4) + b"nope", "is not JSON"),
+        (struct.pack("<Q", 4) + b"\xff\xfe\xfd\xfc", "is not JSON"),
+        (struct.pack("<Q", 200_000) + b"[" * 200_000, "is not JSON"),
+        (struct.pack("<Q", 2) + b"[]", "not a JSON object"),
+        (recorded_headers.file_bytes({"__metadata__": {}}), "contains no tensors"),
         (recorded_headers.file_bytes({"__metadata__": {"a": 1}, **GOOD}, bytes(8)), "metadata is not text"),
         (recorded_headers.file_bytes(GOOD, bytes(7)), "the last 1 bytes are missing"),
         (recorded_headers.file_bytes(GOOD, bytes(9)), "1 bytes follow"),
         (recorded_headers.file_bytes(GOOD | {"b": entry(2, 6, [2])}, bytes(8)), "overlaps"),
         (recorded_headers.file_bytes(GOOD | {"b": entry(6, 10, [2])}, bytes(10)), "leaves a gap"),
-        (recorded_headers.file_bytes({"a": entry(0, 4, [3])}, bytes(4)), "does not follow from its shape"),
-        (recorded_headers.file_bytes({"a": entry(0, 4, [2], "F13")}, bytes(4)), "number format F13 is unknown"),
-        (recorded_headers.file_bytes({"a": entry(0, 4, [-2])}, bytes(4)), "no list of sizes"),
-        (recorded_headers.file_bytes({"a": entry(0, 4, [True])}, bytes(4)), "no list of sizes"),
+        (recorded_headers.file_bytes({"a": entry(0, 4, [3])}, bytes(4)), "does not match its shape"),
+        (recorded_headers.file_bytes({"a": entry(0, 4, [2], "F13")}, bytes(4)), "dtype F13 is unknown"),
+        (recorded_headers.file_bytes({"a": entry(0, 4, [-2])}, bytes(4)), "not a list of sizes"),
+        (recorded_headers.file_bytes({"a": entry(0, 4, [True])}, bytes(4)), "not a list of sizes"),
         (recorded_headers.file_bytes({"a": entry(4, 0, [2])}, bytes(4)), "not a start and an end"),
-        (recorded_headers.file_bytes({"a": 5}, bytes(4)), "its entry is no object"),
+        (recorded_headers.file_bytes({"a": 5}, bytes(4)), "its entry is not an object"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, content: bytes, words: str) -> None:
+def test_each_error_is_named(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     with pytest.raises(HeaderError, match=words):
         header.read(path)
 
 
-def test_a_path_that_is_no_model_file_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_model_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.safetensors")
     (tmp_path / "dead.safetensors").symlink_to(tmp_path / "nowhere")
     for path in (tmp_path / "absent", tmp_path / "dead.safetensors", tmp_path / "pipe.safetensors", Path("a\0b")):
@@ -89,7 +89,7 @@ def test_a_path_that_is_no_model_file_is_refused(tmp_path: Path) -> None:
         header.read(tmp_path)
 
 
-def test_names_from_outside_are_shown_as_text(tmp_path: Path) -> None:
+def test_untrusted_names_are_shown_as_text(tmp_path: Path) -> None:
     path = tmp_path / "<img onerror=alert(1)>\x1b[31m.safetensors"
     path.write_bytes(recorded_headers.file_bytes({"\x1b[2J": entry(0, 4, [3])}, bytes(4)))
     with pytest.raises(HeaderError) as caught:
@@ -127,7 +127,7 @@ entries = st.fixed_dictionaries(
     st.binary(max_size=64),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
-def test_wild_tables_never_crash(tmp_path: Path, table: dict[str, Any], data: bytes) -> None:
+def test_random_tables_never_crash(tmp_path: Path, table: dict[str, Any], data: bytes) -> None:
     path = tmp_path / "model"
     path.write_bytes(recorded_headers.file_bytes(table, data))
     try:
@@ -165,7 +165,7 @@ class TestDiffusersFolder:
         assert found.configs[""]["_class_name"] == "StableDiffusionXLPipeline"
         assert found.configs["scheduler"]["prediction_type"] == "epsilon"
 
-    def test_shards_are_put_together(self, tmp_path: Path) -> None:
+    def test_shards_are_joined(self, tmp_path: Path) -> None:
         root = self.folder(tmp_path, {"weight_map": {"a": "part-1.safetensors", "b": "part-2.safetensors"}})
         recorded_headers.write_file(root / "unet" / "part-1.safetensors", {"a": ("F16", (2,))})
         recorded_headers.write_file(root / "unet" / "part-2.safetensors", {"b": ("F16", (3,))})
@@ -188,7 +188,7 @@ class TestDiffusersFolder:
         root = tmp_path / "root"
         root.mkdir()
         (root / "model_index.json").write_text(json.dumps({"_class_name": "X", "..": ["a", "b"], ".": ["a", "b"]}))
-        with pytest.raises(HeaderError, match="holds no weights"):
+        with pytest.raises(HeaderError, match="contains no weights"):
             header.read(root)
 
     @pytest.mark.parametrize("length", [640, 896, 1152, 1408])
@@ -203,12 +203,12 @@ class TestDiffusersFolder:
     def test_a_folder_without_weights_is_refused(self, tmp_path: Path) -> None:
         root = self.folder(tmp_path, None)
         (root / "unet" / "diffusion_pytorch_model.onnx").write_bytes(b"x")
-        with pytest.raises(HeaderError, match=r"holds no weights"):
+        with pytest.raises(HeaderError, match=r"contains no weights"):
             header.read(root)
 
     @given(json_values)
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
-    def test_a_wild_index_never_crashes(self, tmp_path: Path, value: Any) -> None:
+    def test_a_random_index_never_crashes(self, tmp_path: Path, value: Any) -> None:
         (tmp_path / "model_index.json").write_text(
             json.dumps({"_class_name": value, "unet": value, "vae": ["x", value]})
         )

@@ -1,4 +1,4 @@
-"""What a file is, is seen from its content; a stream is read no further than its header; shards and folders are one model."""
+"""A file is recognised by its content, only the header of a stream is read, and shards and folders are one model."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.core import recorded_headers
-from trainer_core import header
+from tests.support import recorded_headers
 from trainer_core.errors import HeaderError
-from trainer_core.runs.acceptance import values
+from trainer_core.models import header
+from trainer_core.training.acceptance import values
 
 WEIGHTS = Path(__file__).parents[1] / "data" / "weights"
 
 
-def picture(form: str) -> bytes:
+def image(form: str) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (4, 4)).save(buffer, form)
     return buffer.getvalue()
@@ -41,9 +41,9 @@ def json_text(value: Any) -> bytes:
 
 
 FOREIGN = {
-    "picture": (picture("PNG"), "is a PNG picture.*embedding inside a picture is not read"),
-    "photograph": (picture("JPEG"), "is a JPEG picture"),
-    "preview": (picture("WEBP"), "is a WebP picture"),
+    "image": (image("PNG"), "is a PNG image.*embedding inside an image is not read"),
+    "photograph": (image("JPEG"), "is a JPEG image"),
+    "preview": (image("WEBP"), "is a WebP image"),
     "tar": (tar(), "is a tar archive.*Unpack"),
     "gzip": (gzip.compress(b"x" * 100), "is a gzip archive"),
     "7z": (b"7z\xbc\xaf\x27\x1c" + bytes(40), "is a 7z archive"),
@@ -54,19 +54,19 @@ FOREIGN = {
     "refusal": (json_text({"error": "Unauthorized"}), "is an error message, not a model: Unauthorized"),
     "nested refusal": (json_text({"error": {"message": "Gated"}}), "is an error message, not a model: Gated"),
     "steering refusal": (json_text({"message": "\x1b[2Jno"}), r"error message, not a model: \\u001b\[2Jno"),
-    "list": (json_text([1, 2]), "is a JSON text"),
+    "list": (json_text([1, 2]), "is a JSON file"),
     "config": (json_text({"architectures": ["T5EncoderModel"]}), "is the configuration of a model"),
-    "text": (b"Entry not found", "is a text, not a model; it begins: Entry not found"),
-    "zeros": (bytes(4096), "nothing but zeros"),
+    "text": (b"Entry not found", "is a text file, not a model; it begins: Entry not found"),
+    "zeros": (bytes(4096), "only zeros"),
     "program": (b"MZ\x90\x00" + bytes(200), "is a Windows program"),
     "unknown": (bytes(range(200, 256)) * 4, "its format is not known"),
-    "old pickle": (b"cos\nsystem\n(S'true'\ntR.", "is a text, not a model"),
-    "archive": (b"PK\x03\x04" + bytes(60), "cut short: a zip archive without its end"),
+    "old pickle": (b"cos\nsystem\n(S'true'\ntR.", "is a text file, not a model"),
+    "archive": (b"PK\x03\x04" + bytes(60), "cut short: the end of its zip archive is missing"),
 }
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_what_is_no_model_is_named(tmp_path: Path, name: str) -> None:
+def test_a_file_that_is_not_a_model_is_named(tmp_path: Path, name: str) -> None:
     content, words = FOREIGN[name]
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
@@ -77,12 +77,12 @@ def test_what_is_no_model_is_named(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ["safetensors", "ckpt", "gguf", "png", ""])
-def test_the_ending_does_not_matter(tmp_path: Path, ending: str) -> None:
+def test_the_extension_does_not_matter(tmp_path: Path, ending: str) -> None:
     for source, form in (("lightning.ckpt", "pickle"), ("small.gguf", "gguf")):
         path = tmp_path / f"model.{ending}"
         path.write_bytes((WEIGHTS / source).read_bytes())
         assert header.read(path).format == form
-        with pytest.raises(HeaderError, match="no safetensors file"):
+        with pytest.raises(HeaderError, match="not a safetensors file"):
             header.read_file(path)
 
 
@@ -94,14 +94,14 @@ def test_the_ending_does_not_matter(tmp_path: Path, ending: str) -> None:
         b'{"__metadata__":{},"__metadata__":{},"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}',
     ],
 )
-def test_a_name_that_stands_twice_is_refused(tmp_path: Path, text: bytes) -> None:
+def test_a_duplicate_name_is_refused(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(4))
-    with pytest.raises(HeaderError, match="stands in the header twice"):
+    with pytest.raises(HeaderError, match="the header contains its name twice"):
         header.read(path)
 
 
-def test_metadata_may_speak_of_offsets(tmp_path: Path) -> None:
+def test_metadata_may_contain_the_names_of_header_fields(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     metadata = {"data_offsets": "data_offsets", "__metadata__": '"data_offsets"'}
     recorded_headers.write_file(path, {"a": ("F16", (2,))}, metadata)
@@ -109,7 +109,7 @@ def test_metadata_may_speak_of_offsets(tmp_path: Path) -> None:
 
 
 class Counted(io.BytesIO):
-    """A stream that notes each read: where and how many bytes."""
+    """A stream that records the position and length of each read."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
@@ -127,7 +127,7 @@ class Counted(io.BytesIO):
 
 
 class Sparse(io.BytesIO):
-    """A stream of any size: these bytes, then zeros. Nobody reads many of those."""
+    """A stream of any size: the given bytes, then zeros. A long read fails the test."""
 
     def __init__(self, start: bytes, size_bytes: int) -> None:
         self.start, self.size_bytes = start, size_bytes
@@ -165,7 +165,7 @@ class TestStreams:
         assert stream.reads == 2
         assert stream.total_bytes <= length + 1024
 
-    def test_the_size_is_what_was_told(self, tmp_path: Path) -> None:
+    def test_the_given_size_is_used(self, tmp_path: Path) -> None:
         content = recorded_headers.write_file(tmp_path / "a", {"a": ("F16", (2,))}).read_bytes()
         assert header.read_stream("a", io.BytesIO(content[:-4]), len(content)).tensors["a"].shape == (2,)
         for told, words in ((len(content) - 1, "the last 1 bytes are missing"), (len(content) + 1, "1 bytes follow")):
@@ -178,7 +178,7 @@ class TestStreams:
             with pytest.raises(HeaderError):
                 header.read_stream("a", io.BytesIO(content[:300]), len(content))
 
-    def test_of_a_pickle_only_the_list_of_files_and_the_pickle_are_read(self, tmp_path: Path) -> None:
+    def test_only_the_entry_list_and_the_pickle_of_an_archive_are_read(self, tmp_path: Path) -> None:
         weights = bytes(2_000_000)
         pickled = (
             b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nByteStorage\n"
@@ -199,7 +199,7 @@ class TestStreams:
             stream = Sparse(content, len(content))
             assert header.read_stream(name, stream, len(content)).tensors
 
-    def test_an_index_says_that_its_files_are_needed(self) -> None:
+    def test_the_error_for_an_index_without_its_files_says_so(self) -> None:
         content = json_text({"weight_map": {"a": "part-1.safetensors"}})
         with pytest.raises(HeaderError, match="index of a model in several files"):
             header.read_stream("model.safetensors.index.json", io.BytesIO(content), len(content))
@@ -266,7 +266,7 @@ class TestOneComponent:
 
     def test_a_folder_of_other_things_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text("{}")
-        with pytest.raises(HeaderError, match="it is no model"):
+        with pytest.raises(HeaderError, match="is not a model"):
             header.read(tmp_path)
 
 
@@ -305,7 +305,7 @@ class TestComponentsOfAPipeline:
         assert set(header.read(tmp_path).tensors) == {"unet/a", "unet/b"}
 
     @pytest.mark.parametrize("component", ["vae", "text_encoder_2", "unet"])
-    def test_a_folder_whose_download_was_broken_off_is_not_complete(self, tmp_path: Path, component: str) -> None:
+    def test_a_folder_from_an_interrupted_download_is_not_complete(self, tmp_path: Path, component: str) -> None:
         root = recorded_headers.write("folder-sdxl", tmp_path)
         (root / component).mkdir(exist_ok=True)
         for weights in (root / component).glob("*.safetensors"):

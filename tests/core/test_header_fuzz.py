@@ -1,4 +1,4 @@
-"""Random and mutated files of every format: a Header or a HeaderError, never another exception, soon and with little memory.
+"""Random and mutated files of every format give a Header or a HeaderError, in little time and with little memory.
 
 EASEL_FUZZ=10000 tries that many files in all; without it a few hundred.
 """
@@ -22,9 +22,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.core import recorded_headers
-from trainer_core import header
+from tests.support import recorded_headers
 from trainer_core.errors import HeaderError
+from trainer_core.models import header
 from trainer_core.text import printable
 
 WEIGHTS = Path(__file__).parents[1] / "data" / "weights"
@@ -32,7 +32,7 @@ TESTS = 5
 EXAMPLES = int(os.environ.get("EASEL_FUZZ", "300")) // TESTS
 LONGEST_S = 3.0
 MOST_BYTES = 200_000_000
-"""By which one file may raise the memory of the process; what files claim is far more."""
+"""The limit for the memory that one file may add to the process; the sizes in the files' headers are far larger."""
 
 fuzzed = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None, print_blob=True
@@ -44,7 +44,7 @@ def entry(begin: int, end: int, shape: list[int], dtype: str = "F16") -> dict[st
 
 
 def repacked(name: str) -> tuple[bytes, Callable[[bytes], bytes]]:
-    """The pickle inside an archive, and what puts another in its place: changes to a packed one only break checksums."""
+    """The pickle inside an archive, and a function that replaces it: changes to the archive itself only break checksums."""
     with zipfile.ZipFile(WEIGHTS / name) as archive:
         entries = {each.filename: archive.read(each) for each in archive.infolist()}
     inside = next(each for each in entries if each.endswith("data.pkl"))
@@ -91,12 +91,12 @@ INTERESTING = [
 
 
 def peak_bytes() -> int:
-    """The most memory this process has had."""
+    """The peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def judged(content: bytes) -> None:
-    """Reads it: whatever is not refused with a HeaderError must be a whole Header."""
+    """Reads the file: the result must be a HeaderError or a complete Header."""
     started, peak_before = time.process_time(), peak_bytes()
     try:
         found = header.read_stream("model", io.BytesIO(content), len(content))
@@ -110,7 +110,7 @@ def judged(content: bytes) -> None:
 
 
 def safe(error: HeaderError) -> None:
-    """Nothing in the sentence steers a terminal, and it is short enough to show."""
+    """Checks that the message contains no control characters and is short enough to show."""
     assert str(error) == printable(str(error), 1000)
 
 
@@ -197,7 +197,7 @@ entries = st.fixed_dictionaries(
     st.binary(max_size=64),
 )
 @fuzzed
-def test_wild_tables(table: dict[str, Any], data: bytes) -> None:
+def test_random_tables(table: dict[str, Any], data: bytes) -> None:
     judged(recorded_headers.file_bytes(table, data))
 
 
@@ -222,7 +222,7 @@ maps = json_values | st.dictionaries(st.text(max_size=8), names | json_values, m
     st.booleans(),
 )
 @fuzzed
-def test_wild_indexes(folder: Path, table: dict[str, Any], end: bytes, is_pipeline: bool) -> None:
+def test_random_indexes(folder: Path, table: dict[str, Any], end: bytes, is_pipeline: bool) -> None:
     index = folder / ("model_index.json" if is_pipeline else "model.safetensors.index.json")
     index.write_bytes(json.dumps(table).encode() + (end if len(end) == 3 else b""))
     try:

@@ -1,4 +1,4 @@
-"""GGUF headers: what the reference library writes is read; counts and lengths are claims that cost nothing."""
+"""GGUF headers: files of the reference library are read, and large counts and lengths cost no time or memory."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from trainer_core import header
 from trainer_core.errors import HeaderError
+from trainer_core.models import header
 
 SMALL = Path(__file__).parents[1] / "data" / "weights" / "small.gguf"
 U8, U32, FLOAT, STRING, LIST, U64 = 0, 4, 6, 8, 9, 10
@@ -52,7 +52,7 @@ def read(content: bytes) -> header.Header:
     return header.read_stream("m.gguf", io.BytesIO(content), len(content))
 
 
-def test_what_the_reference_library_writes_is_read() -> None:
+def test_a_file_of_the_reference_library_is_read() -> None:
     found = header.read(SMALL)
     assert found.format == "gguf"
     assert {key: (info.dtype, info.shape, info.size_bytes) for key, info in found.tensors.items()} == {
@@ -70,7 +70,7 @@ def test_what_the_reference_library_writes_is_read() -> None:
     assert 0 <= SMALL.stat().st_size - last.start_bytes - last.size_bytes < 32
 
 
-def test_sizes_are_turned_and_quantised_rows_have_their_bytes() -> None:
+def test_sizes_are_reversed_and_quantised_rows_have_their_byte_counts() -> None:
     info = read(file(tensor("a", (512, 3), Q4_K), data=3 * 2 * 144)).tensors["a"]
     assert (info.dtype, info.shape, info.size_bytes) == ("Q4_K", (3, 512), 864)
 
@@ -89,59 +89,59 @@ def test_version_two_and_values_of_every_kind() -> None:
 DAMAGED: dict[str, tuple[bytes, str]] = {
     "version 1": (file(tensor("a", (4,)), version=1), "GGUF file of version 1"),
     "version 9": (file(tensor("a", (4,)), version=9), "GGUF file of version 9"),
-    "other byte order": (b"GGUF\x00\x00\x00\x03" + bytes(40), "other byte order"),
-    "no tensors": (file(), "holds no tensors"),
-    "many tensors": (file(counts=(1 << 60, 0)), "it claims 1152921504606846976 tensors"),
-    "many values": (file(counts=(1, 1 << 60)), "1152921504606846976 values, which it cannot hold"),
-    "more than fit": (file(tensor("a", (4,)), counts=(60, 0)), "it claims 60 tensors"),
+    "other byte order": (b"GGUF\x00\x00\x00\x03" + bytes(40), "big-endian byte order"),
+    "no tensors": (file(), "contains no tensors"),
+    "many tensors": (file(counts=(1 << 60, 0)), "lists 1152921504606846976 tensors"),
+    "many values": (file(counts=(1, 1 << 60)), "1152921504606846976 values, more than fit into the file"),
+    "more than fit": (file(tensor("a", (4,)), counts=(60, 0)), "lists 60 tensors"),
     "cut in the counts": (file(tensor("a", (4,)))[:20], "cut short"),
     "cut in the tensors": (file(tensor("a" * 200, (4,)))[:100], "ends inside its header"),
     "cut in the data": (file(tensor("a", (64,)), data=127), "the last 1 bytes are missing"),
-    "a long name": (file(tensor("a", (4,)), values=(struct.pack("<Q", 1 << 62) + bytes(8),)), "a name in it claims"),
-    "a name that is no text": (file(tensor(b"\xff\xfe", (4,))), "a name in it is no text"),
-    "a text without measure": (
+    "a long name": (file(tensor("a", (4,)), values=(struct.pack("<Q", 1 << 62) + bytes(8),)), "the length of a name is"),
+    "a name that is not text": (file(tensor(b"\xff\xfe", (4,))), "a name is not valid text"),
+    "a huge text": (
         file(tensor("a", (4,)), values=(value("k", STRING, struct.pack("<Q", 1 << 62)),)), "ends inside its header"
     ),
-    "a list without measure": (
+    "a huge list": (
         file(tensor("a", (4,)), values=(value("k", LIST, listed(U8, count=1 << 62)),)), "ends inside its header"
     ),
     "a list of many texts": (
-        file(tensor("a", (4,)), values=(value("k", LIST, listed(STRING, count=1 << 40)),)), "a list claims"
+        file(tensor("a", (4,)), values=(value("k", LIST, listed(STRING, count=1 << 40)),)), "the length of a list is"
     ),
     "lists in lists": (
         file(tensor("a", (4,)), values=(value("k", LIST, b"".join(listed(LIST, count=1) for _ in range(9))),)), "nested lists"
     ),
     "an unknown kind": (file(tensor("a", (4,)), values=(value("k", 99, bytes(8)),)), "unknown kind 99"),
     "the same value twice": (
-        file(tensor("a", (4,)), values=(value("k", U8, b"1"), value("k", U8, b"1"))), "the value k stands in it twice"
+        file(tensor("a", (4,)), values=(value("k", U8, b"1"), value("k", U8, b"1"))), "it contains the value k twice"
     ),
     "the same tensor twice": (
-        file(tensor("a", (4,)), tensor("a", (4,), start=32)), "the tensor a stands in it twice"
+        file(tensor("a", (4,)), tensor("a", (4,), start=32)), "it contains the tensor a twice"
     ),
-    "five dimensions": (file(tensor("a", (1, 1, 1, 1, 1))), "it claims 5 dimensions"),
-    "an unknown format": (file(tensor("a", (4,), 5)), "its number format 5 is unknown"),
-    "a size without measure": (file(tensor("a", (1 << 40, 1 << 40))), "its shape is no list of sizes"),
-    "half a block": (file(tensor("a", (100,), Q4_K)), "no whole blocks of Q4_K"),
+    "five dimensions": (file(tensor("a", (1, 1, 1, 1, 1))), "it has 5 dimensions"),
+    "an unknown dtype": (file(tensor("a", (4,), 5)), "its dtype 5 is unknown"),
+    "a huge size": (file(tensor("a", (1 << 40, 1 << 40))), "its shape is not a list of sizes"),
+    "half a block": (file(tensor("a", (100,), Q4_K)), "not whole blocks of Q4_K"),
     "an overlap": (file(tensor("a", (32,)), tensor("b", (4,), start=32)), "tensor b: it overlaps another or leaves a gap"),
     "a gap": (file(tensor("a", (4,)), tensor("b", (4,), start=64), data=200), "tensor b: it overlaps another or leaves a gap"),
     "an odd alignment": (
-        file(tensor("a", (4,)), values=(value("general.alignment", U32, struct.pack("<I", 3)),)), "no power of two"
+        file(tensor("a", (4,)), values=(value("general.alignment", U32, struct.pack("<I", 3)),)), "not a power of two"
     ),
-    "an alignment in words": (
-        file(tensor("a", (4,)), values=(value("general.alignment", STRING, string("x")),)), "no power of two"
+    "an alignment as text": (
+        file(tensor("a", (4,)), values=(value("general.alignment", STRING, string("x")),)), "not a power of two"
     ),
-    "a noted shape of another size": (
+    "an original shape of another size": (
         file(tensor("a", (4,)), values=(value("comfy.gguf.orig_shape.a", LIST, listed(5, struct.pack("<i", 5))),)),
-        "its noted shape has another size",
+        "its original shape has another size",
     ),
-    "a noted shape in words": (
-        file(tensor("a", (4,)), values=(value("comfy.gguf.orig_shape.a", U8, b"\x04"),)), "its noted shape"
+    "an original shape that is not a list": (
+        file(tensor("a", (4,)), values=(value("comfy.gguf.orig_shape.a", U8, b"\x04"),)), "its original shape"
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_what_is_wrong_is_named(name: str) -> None:
+def test_each_error_is_named(name: str) -> None:
     content, words = DAMAGED[name]
     tracemalloc.start()
     started = time.process_time()
@@ -154,7 +154,7 @@ def test_what_is_wrong_is_named(name: str) -> None:
     assert time.process_time() - started < 1
 
 
-def test_every_shortened_file_is_refused() -> None:
+def test_every_truncated_file_is_refused() -> None:
     whole = SMALL.read_bytes()
     data_end = max(info.start_bytes + info.size_bytes for info in header.read(SMALL).tensors.values())
     for length in range(data_end):
@@ -163,7 +163,7 @@ def test_every_shortened_file_is_refused() -> None:
 
 
 class Steps(io.BytesIO):
-    """A stream of these bytes and then as many zeros as the file is long; it notes what is read."""
+    """A stream of the given bytes followed by zeros up to the file size. It records the length of each read."""
 
     def __init__(self, start: bytes, size_bytes: int) -> None:
         super().__init__(start)
@@ -178,7 +178,7 @@ class Steps(io.BytesIO):
 
 
 def test_a_remote_file_is_read_in_growing_steps() -> None:
-    """300,000 words of a vocabulary take two megabytes; the weights behind them are left alone."""
+    """A vocabulary of 300,000 words takes two megabytes; the weights after it are not read."""
     words = value("tokenizer.ggml.tokens", LIST, listed(STRING, *[string("word")] * 300_000))
     numbers = value("tokenizer.ggml.scores", LIST, listed(FLOAT, bytes(4 * 5_000_000), count=5_000_000))
     start = file(tensor("a", (1 << 20, 3000)), values=(words, numbers), data=0)

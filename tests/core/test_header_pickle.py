@@ -1,4 +1,4 @@
-"""A pickled model is read as data: what torch writes is read whole, and what is made to harm is refused with nothing run."""
+"""A pickled model is read as data: files of torch are read completely, malicious files are refused, and nothing is run."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer_core import header
 from trainer_core.errors import HeaderError
+from trainer_core.models import header
 
 WEIGHTS = Path(__file__).parents[1] / "data" / "weights"
 STATE = {
@@ -48,7 +48,7 @@ def proto2(*parts: bytes) -> bytes:
 def tensor(
     dtype: str = "FloatStorage", count: int = 4, sizes: bytes = b"K\x04\x85", strides: bytes = b"K\x01\x85"
 ) -> bytes:
-    """The opcodes of a tensor as torch writes them."""
+    """The opcodes that torch writes for a tensor."""
     storage = (
         b"("
         + text("storage")
@@ -105,7 +105,7 @@ class TestWhatTorchWrites:
         assert told(found) == STATE
         assert found.metadata == {"global_step": "7"}
 
-    def test_formats_without_a_storage_class_of_their_own(self) -> None:
+    def test_dtypes_without_their_own_storage_class(self) -> None:
         assert told(header.read(WEIGHTS / "protocol5.pt")) == {"w": ("F32", (2,)), "f8": ("F8_E4M3", (4,))}
 
     def test_embeddings(self) -> None:
@@ -119,7 +119,7 @@ class TestWhatTorchWrites:
         assert told(header.read(WEIGHTS / "list.pt")) == {"0": ("F32", (4, 3)), "1": ("F32", (3, 4))}
 
     def test_a_whole_module_is_refused_by_the_name_of_its_class(self) -> None:
-        with pytest.raises(HeaderError, match=r"asks for torch\.nn\.modules\.linear\.Linear"):
+        with pytest.raises(HeaderError, match=r"uses torch\.nn\.modules\.linear\.Linear"):
             header.read(WEIGHTS / "module.pt")
 
     def test_a_torchscript_program_is_named(self) -> None:
@@ -127,7 +127,7 @@ class TestWhatTorchWrites:
             header.read(WEIGHTS / "script.pt")
 
     @pytest.mark.parametrize("name", ["lightning.ckpt", "legacy.pt", "webui_embedding.pt"])
-    def test_every_shortened_file_is_refused(self, read, name: str) -> None:
+    def test_every_truncated_file_is_refused(self, read, name: str) -> None:
         whole = (WEIGHTS / name).read_bytes()
         for length in range(0, len(whole), 97):
             with pytest.raises(HeaderError):
@@ -139,7 +139,7 @@ class TestWhatTorchWrites:
 
 
 class Bait:
-    """What runs a command when an ordinary unpickler opens it."""
+    """An object that runs a command when an ordinary unpickler opens it."""
 
     def __init__(self, function, *arguments) -> None:
         self.call = (function, arguments)
@@ -149,7 +149,7 @@ class Bait:
 
 
 def hostile(marker: Path) -> dict[str, bytes]:
-    """Streams of which each would make the marker, or do something else it must not, if it were unpickled."""
+    """Malicious pickles: unpickling any of them would create the marker file or do other harm."""
     command = f"touch {marker}"
     code = f"open({str(marker)!r}, 'w')"
     shell = text(command) + b"\x85R"
@@ -180,9 +180,9 @@ def hostile(marker: Path) -> dict[str, bytes]:
     made["by EXT1"] = proto2(b"\x82\x01", shell)
     made["by EXT4"] = proto2(b"\x84\x01\x00\x00\x00", shell)
     made["a name of one line"] = b"\x80\x02cos system\n\n."
-    made["a name without an end"] = b"\x80\x02c" + b"o" * 5000
+    made["a name without a line break"] = b"\x80\x02c" + b"o" * 5000
     made["a carriage return in a name"] = b"\x80\x02ccollections\r\nOrderedDict\n)R."
-    made["a name that only looks alike"] = proto2("c\u0441ollections\nOrderedDict\n)R".encode())
+    made["a name with a look-alike letter"] = proto2("c\u0441ollections\nOrderedDict\n)R".encode())
     made["calls the result of an allowed call"] = proto2(b"ccollections\nOrderedDict\n)R", shell)
     made["calls a storage class"] = proto2(b"ctorch\nFloatStorage\n", shell)
     made["calls a text"] = proto2(text("os.system"), shell)
@@ -190,24 +190,24 @@ def hostile(marker: Path) -> dict[str, bytes]:
     made["a tensor around a function"] = proto2(
         b"ctorch._tensor\n_rebuild_from_type_v2\n(ccollections\nOrderedDict\nN", text(command), b"\x85NtR"
     )
-    made["an outside reference of its own"] = proto2(text(command), b"Q")
-    made["an outside reference in text"] = b"\x80\x02P" + command.encode() + b"\n."
+    made["an unknown external reference"] = proto2(text(command), b"Q")
+    made["an external reference as text"] = b"\x80\x02P" + command.encode() + b"\n."
     made["a reference to another module's storage"] = proto2(
         b"(" + text("storage") + b"cos\nsystem\n" + text("0") + text("cpu") + b"K\x04tQ"
     )
-    made["a buffer from outside"] = b"\x80\x05\x97."
+    made["an external buffer"] = b"\x80\x05\x97."
     return made
 
 
 def wrapped(content: bytes) -> list[bytes]:
-    """The same stream as a plain pickle, in an archive of torch, and in torch's older stream."""
+    """The same pickle as a plain file, in torch's zip archive, and in torch's older stream."""
     magic = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
     return [content, archive(content), magic + content + pickle.dumps([], 2)]
 
 
 class TestHostilePickles:
     def test_the_bait_works(self, tmp_path: Path) -> None:
-        """So that the absence of the marker means something."""
+        """Ensures that the missing marker in the other tests is meaningful."""
         for number, name in enumerate(
             ("posix.system by protocol 2", "builtins.exec by protocol 4", "functools.partial")
         ):
@@ -223,11 +223,11 @@ class TestHostilePickles:
                 read(content)
         assert not marker.exists()
 
-    def test_the_refusal_says_the_name_and_what_to_do(self, read, tmp_path: Path) -> None:
+    def test_the_error_names_the_function_and_the_fix(self, read, tmp_path: Path) -> None:
         with pytest.raises(HeaderError) as caught:
             read(archive(hostile(tmp_path / "marker")["posix.system by protocol 2"]))
-        assert "asks for posix.system, which no model needs" in caught.value.message
-        assert "Nothing of it was run" in caught.value.hint
+        assert "uses posix.system, which no model needs" in caught.value.message
+        assert "Easel did not run any of it" in caught.value.hint
 
     def test_a_name_from_a_pickle_is_shown_as_text(self, read) -> None:
         with pytest.raises(HeaderError) as caught:
@@ -235,7 +235,7 @@ class TestHostilePickles:
         assert "\x1b" not in str(caught.value)
 
     def test_state_sets_no_attributes(self, read) -> None:
-        """A state for a dictionary, a tensor or a device leaves them and our own classes as they are."""
+        """The state of a dictionary, a tensor or a device changes neither them nor our own classes."""
         state = b"}(" + text("shape") + b"N" + text("__class__") + b"Nub"
         before = set(vars(header.TensorInfo))
         found = read(archive(proto2(b"}", text("w"), tensor(), state, b"s", state)))
@@ -249,7 +249,7 @@ class TestHostilePickles:
 
 
 def laughs(levels: int) -> bytes:
-    """Lists of which each holds the one before twice, around a tensor."""
+    """Nested values around a tensor, each of which contains the previous one twice."""
     inner = b"}" + text("w") + tensor() + b"s"
     return proto2(b"}", text("a"), inner, b"2\x86" * levels, b"s")
 
@@ -257,18 +257,18 @@ def laughs(levels: int) -> bytes:
 BOMBS = {
     "tuples in tuples": proto2(b"N", b"\x85" * 400_000),
     "tuples in tuples as a key": proto2(b"}N", b"\x85" * 100_000, b"Ns"),
-    "a key that is hashed for ever": proto2(b"}N", b"2\x86" * 60, b"Ns"),
+    "a key that takes forever to hash": proto2(b"}N", b"2\x86" * 60, b"Ns"),
     "lists in lists": proto2(b"]" * 1000, b"a" * 999),
     "the same twice, 60 times": laughs(60),
-    "a list in itself": proto2(b"}", text("a"), b"]q\x01h\x01as"),
+    "a list that contains itself": proto2(b"}", text("a"), b"]q\x01h\x01as"),
     "marks without end": proto2(b"(" * 100_000),
     "more than any model": proto2(b"N0" * 300_000),
     "lists without end": proto2(b"]" * 600_000),
-    "a note of two thousand million": proto2(b"Nr\xff\xff\xff\x7f"),
-    "a text of four thousand million": b"\x80\x02X\xff\xff\xff\xff.",
-    "bytes without measure": b"\x80\x04\x8e" + b"\xff" * 8,
-    "a bytearray without measure": b"\x80\x05\x96" + struct.pack("<Q", 1 << 40),
-    "a frame without measure": b"\x80\x04\x95" + b"\xff" * 8 + b"N.",
+    "a memo index of two billion": proto2(b"Nr\xff\xff\xff\x7f"),
+    "a text of four billion bytes": b"\x80\x02X\xff\xff\xff\xff.",
+    "huge bytes": b"\x80\x04\x8e" + b"\xff" * 8,
+    "a huge bytearray": b"\x80\x05\x96" + struct.pack("<Q", 1 << 40),
+    "a huge frame": b"\x80\x04\x95" + b"\xff" * 8 + b"N.",
     "a number of a megabyte": proto2(b"\x8b" + struct.pack("<I", 1 << 20) + b"\x7f" * (1 << 20)),
     "a list copied again and again": proto2(
         b"](" + b"N" * 50_000 + b"eq\x01", b"ccollections\nOrderedDict\nq\x02", b"h\x02h\x01\x85R0" * 20_000
@@ -276,12 +276,12 @@ BOMBS = {
     "long names joined": proto2(b"}", text("k" * 400), b"}", text("k" * 400), tensor(), b"ss"),
     "a tensor larger than its storage": proto2(b"}", text("w"), tensor(sizes=b"J\xff\xff\xff\x7f\x85"), b"s"),
     "a tensor of forty dimensions": proto2(b"}", text("w"), tensor(sizes=b"(" + b"K\x01" * 40 + b"t"), b"s"),
-    "a size below zero": proto2(b"}", text("w"), tensor(sizes=b"J\xff\xff\xff\xff\x85"), b"s"),
-    "a storage below zero": proto2(b"}", text("w"), tensor(count=-4), b"s"),
+    "a negative size": proto2(b"}", text("w"), tensor(sizes=b"J\xff\xff\xff\xff\x85"), b"s"),
+    "a negative storage": proto2(b"}", text("w"), tensor(count=-4), b"s"),
     "nothing on the stack": proto2(b"0"),
-    "an item of nothing": proto2(b"NNNs"),
-    "a note that was not made": proto2(b"h\x07"),
-    "an end without a beginning": proto2(b"t"),
+    "an item of None": proto2(b"NNNs"),
+    "an unknown memo index": proto2(b"h\x07"),
+    "an end without a mark": proto2(b"t"),
 }
 
 
@@ -294,7 +294,7 @@ class TestBombs:
         assert time.process_time() - started < 10
 
     @pytest.mark.parametrize(
-        "name", ["a note of two thousand million", "a text of four thousand million", "the same twice, 60 times"]
+        "name", ["a memo index of two billion", "a text of four billion bytes", "the same twice, 60 times"]
     )
     def test_it_costs_little_memory(self, read, name: str) -> None:
         tracemalloc.start()
@@ -314,7 +314,7 @@ class TestArchives:
             made.writestr("my model/data/0", bytes(16))
         assert told(read(buffer.getvalue())) == {"w": ("F32", (4,))}
 
-    def test_a_zip_archive_without_a_model_says_what_it_holds(self, read) -> None:
+    def test_the_error_for_a_zip_archive_without_a_model_names_its_content(self, read) -> None:
         with pytest.raises(HeaderError, match=r"zip archive with model\.safetensors") as caught:
             read(archive(b"x", ("model.safetensors",), {}))
         assert "Unpack" in caught.value.hint
@@ -324,20 +324,20 @@ class TestArchives:
             read(archive(b"", (), {}))
 
     def test_several_pickles(self, read) -> None:
-        with pytest.raises(HeaderError, match="holds 2 pickles"):
+        with pytest.raises(HeaderError, match="contains 2 pickles"):
             read(archive(GOOD, ("archive/data.pkl", "other/data.pkl")))
         with pytest.warns(UserWarning, match="Duplicate"):
             twice = archive(GOOD, ("archive/data.pkl", "archive/data.pkl"))
-        with pytest.raises(HeaderError, match="holds 2 pickles"):
+        with pytest.raises(HeaderError, match="contains 2 pickles"):
             read(twice)
 
-    def test_a_link_for_a_pickle(self, read) -> None:
+    def test_a_link_instead_of_a_pickle(self, read) -> None:
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as made:
             entry = zipfile.ZipInfo("archive/data.pkl")
             entry.external_attr = (stat.S_IFLNK | 0o777) << 16
             made.writestr(entry, "/etc/passwd")
-        with pytest.raises(HeaderError, match="holds a link"):
+        with pytest.raises(HeaderError, match="contains a link"):
             read(buffer.getvalue())
 
     def test_an_encrypted_pickle(self, read) -> None:
@@ -366,10 +366,10 @@ class TestArchives:
             for _ in range(66):
                 stream.write(bytes(1_000_000))
         assert len(buffer.getvalue()) < 100_000
-        with pytest.raises(HeaderError, match="its pickle claims 66000000 bytes"):
+        with pytest.raises(HeaderError, match="its pickle is listed with 66000000 bytes"):
             read(buffer.getvalue())
 
-    def test_a_bomb_that_lies_about_its_size(self, read) -> None:
+    def test_a_zip_bomb_with_a_false_size(self, read) -> None:
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
             made.writestr("archive/data.pkl", bytes(30_000_000))
@@ -380,19 +380,19 @@ class TestArchives:
         with pytest.raises(HeaderError):
             read(bytes(content))
 
-    def test_a_list_of_entries_without_measure(self, read) -> None:
+    def test_a_huge_list_of_entries(self, read) -> None:
         content = bytearray(archive(GOOD))
         content[-10:-6] = struct.pack("<I", 0x7FFFFFFF)
         with pytest.raises(HeaderError, match="lists more files than any model"):
             read(bytes(content))
 
-    def test_a_packing_that_torch_does_not_read(self, read) -> None:
+    def test_a_compression_that_torch_does_not_read(self, read) -> None:
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as made:
             made.writestr("archive/data.pkl", GOOD)
-        with pytest.raises(HeaderError, match="packed in a way"):
+        with pytest.raises(HeaderError, match="compressed in a way"):
             read(buffer.getvalue())
 
-    def test_bytes_after_the_end_hide_nothing(self, read) -> None:
-        with pytest.raises(HeaderError, match="without its end"):
+    def test_bytes_after_the_end_are_refused(self, read) -> None:
+        with pytest.raises(HeaderError, match="end of its zip archive is missing"):
             read(archive(GOOD) + b"x")

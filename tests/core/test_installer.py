@@ -1,4 +1,4 @@
-"""The installer as a newcomer meets it: a program, started in a copy of the checkout with an empty home."""
+"""The installer as a new user runs it: a program, started in a copy of the checkout with an empty home folder."""
 
 import ast
 import json
@@ -14,18 +14,21 @@ from pathlib import Path
 
 import pytest
 
-from trainer_core import interpreters, jupyter, uv
+from trainer_core.install import interpreters, jupyter, uv
 
 REPOSITORY = Path(__file__).parents[2]
-OLD_ENOUGH = [
+PYTHON_3_8_FILES = [
     "installer.py",
-    *(f"trainer_core/{name}.py" for name in ("__init__", "child", "errors", "interpreters", "places", "uv")),
+    *(
+        f"trainer_core/{name}.py"
+        for name in ("__init__", "child", "errors", "install/__init__", "install/interpreters", "install/uv", "places")
+    ),
 ]
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A copy of what the installer needs, nothing else."""
+    """A copy of only what the installer needs."""
     folder = tmp_path_factory.mktemp("easel checkout")
     for name in (
         "trainer_core",
@@ -49,7 +52,7 @@ def checkout(tmp_path_factory):
 
 @pytest.fixture
 def installer(checkout, tmp_path_factory):
-    """Runs the copy's installer with an empty home and little else, on this Python or a named one."""
+    """Runs the copy's installer with an empty home folder and few variables, on this Python or the given one."""
     home = checkout.parent / "home"
     home.mkdir(exist_ok=True)
     base = {"HOME": str(home), "PATH": f"{uv.ensure_uv().parent}:/usr/bin:/bin", "UV_CACHE_DIR": cache()}
@@ -77,13 +80,13 @@ def cache() -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("name", OLD_ENOUGH)
-def test_what_runs_before_a_newer_python_is_found_can_be_read_by_an_older_one(name):
+@pytest.mark.parametrize("name", PYTHON_3_8_FILES)
+def test_modules_used_before_a_newer_python_is_found_have_the_syntax_of_python_3_8(name):
     ast.parse((REPOSITORY / name).read_text(), feature_version=(3, 8))
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.8", "3.9", "3.10"])
-def test_an_old_python_starts_a_newer_one_or_says_a_sentence(installer, version):
+def test_an_old_python_starts_a_newer_one_or_explains_what_is_needed(installer, version):
     environ = dict(os.environ)
     paths = [
         path
@@ -117,7 +120,7 @@ def test_an_old_python_starts_a_newer_one_or_says_a_sentence(installer, version)
         ("doctor", "--more"),
     ],
 )
-def test_wrong_use_is_2(installer, arguments):
+def test_wrong_usage_ends_with_exit_code_2(installer, arguments):
     done = installer(*arguments)
     assert done.returncode == 2
     assert "usage: python installer.py" in done.stderr
@@ -132,7 +135,7 @@ def test_wrong_use_is_2(installer, arguments):
         (("uninstall",), "--yes"),
     ],
 )
-def test_what_stands_in_the_way_is_a_sentence(installer, tmp_path, arguments, sentence):
+def test_a_failure_is_a_message_without_a_traceback(installer, tmp_path, arguments, sentence):
     done = installer(*arguments, EASEL_HOME=str(tmp_path))
     assert done.returncode == 1
     assert sentence in done.stdout + done.stderr
@@ -140,21 +143,21 @@ def test_what_stands_in_the_way_is_a_sentence(installer, tmp_path, arguments, se
 
 
 def busy_s() -> float:
-    """Seconds that ended processes of ours have computed, which a machine with other work does not add to."""
+    """CPU seconds of our ended child processes; other work on the machine does not count."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 @pytest.mark.timeout(1800)
-def test_set_up_then_nothing_to_do_then_gone(installer, checkout):
+def test_set_up_then_nothing_to_do_then_uninstall(installer, checkout):
     assert "not set up" in installer("doctor").stdout
-    # What a set-up left that was broken off: it has no record of having been finished.
+    # The remains of an interrupted set-up: it has no record of being completed.
     python, left = checkout / ".venv/bin/python", checkout / ".venv/left.txt"
     venv.create(checkout / ".venv", with_pip=False)
     left.touch()
     first = installer()
     assert first.returncode == 0, first.stderr
-    assert "Making" in first.stdout
+    assert "Creating" in first.stdout
     assert not left.exists()
     script = "import ipywidgets, trainer_core; print(trainer_core.__file__)"
     where = subprocess.run([python, "-c", script], capture_output=True, text=True, cwd="/", check=True)
@@ -180,12 +183,12 @@ def test_set_up_then_nothing_to_do_then_gone(installer, checkout):
     assert not (checkout / "workspace").exists()
 
 
-# --- Jupyter servers that run already ---
+# --- Jupyter servers that are already running ---
 
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """The runtime record of a server that runs from `tmp_path/env`, which is a process that sleeps."""
+    """The runtime record of a server that runs from `tmp_path/env`; its process only sleeps."""
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
     program = tmp_path / "env/bin/python"
@@ -194,7 +197,7 @@ def server(tmp_path, monkeypatch):
     (tmp_path / "env/share/jupyter").mkdir(parents=True)
     (tmp_path / "runtime").mkdir()
     with subprocess.Popen([program, "60"]) as process:
-        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # for a moment after its start it has none
+        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # it is empty for a moment after the start
             time.sleep(0.01)
         record = {"pid": process.pid, "url": "http://127.0.0.1:8888/", "root_dir": "/notebooks"}
         (tmp_path / f"runtime/jpserver-{process.pid}.json").write_text(json.dumps(record))
@@ -204,7 +207,7 @@ def server(tmp_path, monkeypatch):
         process.kill()
 
 
-def test_a_running_server_is_told_what_it_lacks(server):
+def test_the_advice_on_a_running_server_lists_missing_packages(server):
     (found,) = jupyter.servers()
     assert found.prefix == server
     if shared := {"ipywidgets", "anywidget"} - set(found.lacks()):
@@ -218,7 +221,7 @@ def test_a_running_server_is_told_what_it_lacks(server):
     assert 'the kernel "Easel"' in jupyter.advice(found)
 
 
-def test_the_kernel_of_another_checkout_is_left_alone(tmp_path, monkeypatch):
+def test_the_kernel_of_another_checkout_is_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
     mine, other = tmp_path / "mine/bin/python", tmp_path / "other/bin/python"
     assert jupyter.register(mine)
@@ -232,7 +235,7 @@ def test_the_kernel_of_another_checkout_is_left_alone(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "requirements").glob("*.txt")), ids=lambda path: path.name)
-def test_every_requirement_is_pinned_and_hashed_and_no_host_is_named(path):
+def test_every_requirement_is_pinned_and_hashed_without_a_host(path):
     text = path.read_text()
     assert "://" not in text
     assert not re.search(r"^\s*--(?!hash=)", text, re.MULTILINE)

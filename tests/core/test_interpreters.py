@@ -1,4 +1,4 @@
-"""Pythons are found by being run: real programs, real broken shims."""
+"""Pythons are found by running them: real programs, real broken shims."""
 
 import os
 import sys
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer_core import interpreters
 from trainer_core.errors import InstallError
+from trainer_core.install import interpreters
 
 REAL = Path(getattr(sys, "_base_executable", sys.executable))
 MINOR = "{}.{}".format(*sys.version_info[:2])
@@ -21,11 +21,11 @@ def program(path: Path, text: str) -> Path:
 
 
 def shim(folder: Path, name: str = f"python{MINOR}") -> Path:
-    """What a pyenv shim does when its version is not selected."""
+    """A program that does what a pyenv shim does when its version is not selected."""
     return program(folder / name, f'echo "pyenv: {name}: command not found" >&2\nexit 127\n')
 
 
-def test_a_real_python_is_asked_and_named_by_what_it_is():
+def test_a_real_python_reports_its_version():
     answer = interpreters.ask(REAL)
     assert answer is not None
     assert answer.version == sys.version_info[:3]
@@ -33,7 +33,7 @@ def test_a_real_python_is_asked_and_named_by_what_it_is():
     assert answer.path.exists()
 
 
-def test_a_virtual_environment_is_looked_through(tmp_path):
+def test_the_python_behind_a_virtual_environment_is_found(tmp_path):
     answer = interpreters.ask(Path(sys.executable))
     assert answer is not None
     assert not answer.path.is_relative_to(sys.prefix) or sys.prefix == sys.base_prefix
@@ -50,11 +50,11 @@ def test_a_virtual_environment_is_looked_through(tmp_path):
     ],
     ids=["broken shim", "something else", "silent", "pypy", "free-threaded"],
 )
-def test_what_is_no_plain_cpython_does_not_count(tmp_path, text):
+def test_a_program_that_is_not_a_regular_cpython_does_not_count(tmp_path, text):
     assert interpreters.ask(program(tmp_path / "python3", text)) is None
 
 
-def test_what_is_not_there_does_not_count(tmp_path):
+def test_a_missing_program_does_not_count(tmp_path):
     assert interpreters.ask(tmp_path / "python3") is None
 
 
@@ -68,10 +68,10 @@ def test_a_broken_shim_before_a_real_python_is_skipped(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["PYENV_ROOT", "HOME", "shims on PATH"])
-def test_pyenv_is_looked_through_where_its_shims_fail(tmp_path, where):
+def test_pyenv_s_versions_are_searched_when_its_shims_fail(tmp_path, where):
     root = tmp_path / ".pyenv"
     shim(root / "shims")
-    # The newest patch release counts as a number: 10 comes after 9.
+    # Patch releases are compared as numbers: 10 comes after 9.
     for patch, target in (("9", None), ("10", REAL)):
         folder = root / "versions" / f"{MINOR}.{patch}" / "bin"
         folder.mkdir(parents=True)
@@ -88,7 +88,7 @@ def test_pyenv_is_looked_through_where_its_shims_fail(tmp_path, where):
     assert interpreters.find_local([MINOR], environ=environ) is not None
 
 
-def test_the_wanted_order_decides_not_the_order_on_path(tmp_path):
+def test_the_order_of_the_wanted_versions_decides_not_the_order_on_path(tmp_path):
     program(tmp_path / "python3.12", "echo 'cpython 0'; echo '3 12 4'; echo /bin/sh\n")
     program(tmp_path / "python3", "echo 'cpython 0'; echo '3 11 9'; echo /bin/sh\n")
     environ = {"PATH": str(tmp_path)}
@@ -99,7 +99,7 @@ def test_the_wanted_order_decides_not_the_order_on_path(tmp_path):
     assert interpreters.find_local(["3.13"], environ=environ) is None
 
 
-def test_none_to_be_had_is_one_sentence(tmp_path):
+def test_an_unavailable_python_is_refused_with_a_message(tmp_path):
     offline = program(tmp_path / "uv", "exit 2\n")
     said = []
     with pytest.raises(InstallError) as caught:

@@ -1,4 +1,4 @@
-"""The library finds every model once, says what it is, and knows it again without reading."""
+"""The library lists every model once, says what it is, and does not read an unchanged model again."""
 
 import json
 import os
@@ -7,20 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.core import recorded_headers
-from trainer_core import library
-from trainer_core.detection import Detection, Guess
-from trainer_core.library import cache, reading, walk
-from trainer_core.library.entry import as_row, from_row
-from trainer_core.library.roots import Root
-from trainer_core.library.walk import Candidate
+from tests.support import recorded_headers
+from trainer_core.engines import trainable
+from trainer_core.models import library
+from trainer_core.models.detection import Detection, Guess
+from trainer_core.models.library import cache, reading, walk
+from trainer_core.models.library.entry import as_row, from_row
+from trainer_core.models.library.roots import Root
+from trainer_core.models.library.walk import Candidate
 
 LORA = recorded_headers.load("lora-kohya-sd15")
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    """A home of its own, for Easel and for the person."""
+    """An empty home folder for Easel and for the user."""
     monkeypatch.setenv("EASEL_HOME", str(tmp_path / "easel"))
     monkeypatch.setenv("HOME", str(tmp_path / "person"))
     for name in ("COMFYUI_PATH", "A1111_PATH", "SD_WEBUI_PATH", "FORGE_PATH", "EASEL_MODEL_FOLDERS"):
@@ -36,7 +37,7 @@ def models(tmp_path):
 
 
 def tiny(path: Path, **metadata: str) -> Path:
-    """A small file that is read at once: a safetensors file of one tensor."""
+    """A small file that is read quickly: a safetensors file with one tensor."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return recorded_headers.write_file(path, {"weight": ("F16", (2, 2))}, metadata)
 
@@ -49,7 +50,7 @@ def names(candidates: list[Candidate], start: Path) -> list[str]:
     return [each.path.relative_to(start).as_posix() for each in candidates]
 
 
-def test_each_model_is_listed_as_what_its_header_says(models):
+def test_each_model_is_listed_with_its_detection(models):
     for name in ("sd15", "vae-sd", "lora-kohya-sd15", "folder-sdxl-tiny"):
         recorded_headers.write(name, models)
     (models / "page.safetensors").write_text("<!DOCTYPE html>")
@@ -68,7 +69,7 @@ def test_each_model_is_listed_as_what_its_header_says(models):
     assert found.files_read == 5
 
 
-def test_what_has_not_changed_is_not_read_again_and_what_has_is(models):
+def test_only_changed_models_are_read_again(models):
     paths = [recorded_headers.write_file(models / f"{number}.safetensors", LORA["tensors"]) for number in range(3)]
     first = library.scan([models])
     again = library.scan([models])
@@ -112,7 +113,7 @@ def test_a_replaced_file_of_the_same_size_and_time_is_read_again(models):
         ),
     ],
 )
-def test_a_damaged_or_older_record_is_made_anew(models, damage):
+def test_a_damaged_or_older_cache_is_replaced(models, damage):
     recorded_headers.write("lora-kohya-sd15", models)
     first = library.scan([models])
     text = cache.kept_in().read_text()
@@ -122,7 +123,7 @@ def test_a_damaged_or_older_record_is_made_anew(models, damage):
     assert cache.kept_in().read_text() == text
 
 
-def test_a_record_that_cannot_be_written_is_a_notice(models, tmp_path):
+def test_a_cache_that_cannot_be_written_gives_a_notice(models, tmp_path):
     tiny(models / "a.safetensors")
     (tmp_path / "file").write_text("")
     found = library.scan([models], kept_in=tmp_path / "file" / "library.json")
@@ -130,7 +131,7 @@ def test_a_record_that_cannot_be_written_is_a_notice(models, tmp_path):
     assert "cannot be written" in found.notices[0]
 
 
-def test_a_scan_of_one_folder_keeps_what_is_known_of_others_and_forgets_what_is_gone(models):
+def test_a_scan_of_one_folder_keeps_the_results_of_others_and_drops_removed_models(models):
     gone = tiny(models / "one" / "a.safetensors")
     tiny(models / "two" / "b.safetensors")
     library.scan([models])
@@ -139,7 +140,7 @@ def test_a_scan_of_one_folder_keeps_what_is_known_of_others_and_forgets_what_is_
     assert list(cache.load(cache.kept_in())) == [str(models / "two" / "b.safetensors")]
 
 
-def test_a_file_that_may_not_be_read_is_read_once_it_may(models):
+def test_an_unreadable_file_is_read_once_its_permissions_allow_it(models):
     path = recorded_headers.write("lora-kohya-sd15", models)
     path.chmod(0)
     if os.access(path, os.R_OK):
@@ -149,7 +150,7 @@ def test_a_file_that_may_not_be_read_is_read_once_it_may(models):
     assert library.scan([models]).entries[0].role == "lora"
 
 
-def test_all_that_detection_says_survives_the_record():
+def test_a_detection_survives_the_cache():
     found = Detection(
         "sdxl", "checkpoint", "v", "v_prediction", "F16", ("because",), {"flux": "lacks x"}, 4, 2.0, True, "a.", ("vae",),
         "safetensors", "sd15", True, "It is apart.", guess=Guess("pony", "Pony", "file name", "its name"),
@@ -158,7 +159,7 @@ def test_all_that_detection_says_survives_the_record():
     assert from_row(json.loads(json.dumps(as_row(None, "broken")))) == (None, "broken")
 
 
-def test_models_of_several_files_are_one_each(models):
+def test_a_model_in_several_files_is_listed_once(models):
     recorded_headers.write("folder-sdxl-tiny", models)
     for name in ("big-00001-of-00002.safetensors", "big-00002-of-00002.safetensors", "lone-00001-of-00002.safetensors"):
         tiny(models / "sharded" / name)
@@ -221,14 +222,14 @@ def test_links_are_followed_and_each_file_is_listed_once(models, tmp_path):
     assert "nowhere.safetensors" in notices[0]
 
 
-def test_a_component_that_is_linked_to_is_one_model(models):
+def test_a_linked_component_is_listed_once(models):
     tiny(models / "b" / "model.safetensors")
     (models / "b" / "config.json").write_text("{}")
     (models / "a.safetensors").symlink_to(models / "b" / "model.safetensors")
     assert names(found_in(models)[0], models) == ["a.safetensors"]
 
 
-def test_what_is_no_model_is_left_out(models):
+def test_other_files_are_left_out(models):
     for name in (".hidden/a", ".cache/b", ".git/c", "node_modules/d"):
         tiny(models / f"{name}.safetensors")
     for name in ("x.safetensors.part", "y.safetensors.incomplete", ".z.safetensors", "readme.md", "optimizer.txt"):
@@ -242,7 +243,7 @@ def test_what_is_no_model_is_left_out(models):
     assert found_in(models) == ([], [])
 
 
-def test_folders_that_cannot_be_read_and_limits_are_notices(models, monkeypatch):
+def test_unreadable_folders_and_limits_give_notices(models, monkeypatch):
     tiny(models / "a" / "b" / "c" / "deep.safetensors")
     for name in "pqr":
         tiny(models / f"{name}.safetensors")
@@ -258,7 +259,7 @@ def test_folders_that_cannot_be_read_and_limits_are_notices(models, monkeypatch)
     assert any("more than 2 files" in notice for notice in found_in(models)[1])
 
 
-def test_names_that_are_no_text_do_no_harm(models):
+def test_names_that_are_not_text_are_listed(models):
     name = os.fsencode(models) + b"/\xff\x1b[31m.safetensors"
     tiny(models / "a.safetensors").rename(os.fsdecode(name))
     first, again = library.scan([models]), library.scan([models])
@@ -267,14 +268,14 @@ def test_names_that_are_no_text_do_no_harm(models):
     assert (first.files_read, again.files_read) == (1, 0)
 
 
-def test_many_models_are_read_by_processes_with_the_same_answers(models, monkeypatch):
+def test_several_processes_read_many_models_with_the_same_results(models, monkeypatch):
     recorded_headers.write("vae-sd", models)
     recorded_headers.write("folder-sdxl-tiny", models)
     (models / "page.safetensors").write_text("<!DOCTYPE html>")
     for number in range(4):
         tiny(models / f"{number}.safetensors")
     here = library.scan([models], refresh=True)
-    monkeypatch.setattr("trainer_core.library.reading.FEW", 0)
+    monkeypatch.setattr("trainer_core.models.library.reading.FEW", 0)
     seen = []
     apart = library.scan([models], refresh=True, progress=lambda done, total: seen.append((done, total)))
     assert apart == here
@@ -282,10 +283,10 @@ def test_many_models_are_read_by_processes_with_the_same_answers(models, monkeyp
 
 
 @pytest.mark.parametrize("few", [60, 0])
-def test_a_scan_can_be_stopped_and_goes_on_later(models, monkeypatch, few):
+def test_a_scan_can_be_stopped_and_continued(models, monkeypatch, few):
     for number in range(6):
         tiny(models / f"{number}.safetensors")
-    monkeypatch.setattr("trainer_core.library.reading.FEW", few)
+    monkeypatch.setattr("trainer_core.models.library.reading.FEW", few)
     stop = threading.Event()
     part = library.scan([models], cancelled=stop, progress=lambda done, _: stop.set() if done == 2 else None)
     assert not part.is_complete
@@ -296,24 +297,24 @@ def test_a_scan_can_be_stopped_and_goes_on_later(models, monkeypatch, few):
     assert library.scan([models]).files_read == 0
 
 
-def test_a_reader_that_is_brought_down_costs_one_model_and_is_asked_again(models, monkeypatch):
-    monkeypatch.setattr("trainer_core.library.reading.FEW", 0)
-    monkeypatch.setattr("trainer_core.library.reading._ask", _fails_for("2.safetensors"))
+def test_a_crashed_reader_affects_one_model_which_is_read_again(models, monkeypatch):
+    monkeypatch.setattr("trainer_core.models.library.reading.FEW", 0)
+    monkeypatch.setattr("trainer_core.models.library.reading._ask", _fails_for("2.safetensors"))
     for number in range(4):
         tiny(models / f"{number}.safetensors")
     found = library.scan([models])
-    assert {entry.path.name for entry in found.entries if "brought the process down" in entry.error} == {
+    assert {entry.path.name for entry in found.entries if "the process that read it crashed" in entry.error} == {
         "2.safetensors"
     }
     monkeypatch.undo()
     monkeypatch.setenv("EASEL_HOME", str(models.parent / "easel"))
     again = library.scan([models])
     assert again.files_read == 1
-    assert not any("brought" in entry.error for entry in again.entries)
+    assert not any("crashed" in entry.error for entry in again.entries)
 
 
 def _fails_for(name):
-    """Ends the process in the middle of one file, as the system does when memory is short."""
+    """Kills the process in the middle of one file, as the system does when memory is short."""
     asked = reading._ask
 
     def ask(reader, path):
@@ -325,7 +326,7 @@ def _fails_for(name):
     return ask
 
 
-def test_a_library_is_asked_by_role_family_kind_and_words(models):
+def test_a_library_is_searched_by_role_family_kind_and_words(models):
     for age, name in enumerate(("sd15", "lora-kohya-sd15", "folder-sdxl-tiny", "folder-sd15")):
         path = recorded_headers.write(name, models)
         for file in path.rglob("*") if path.is_dir() else [path]:
@@ -343,7 +344,7 @@ def test_a_library_is_asked_by_role_family_kind_and_words(models):
     assert found.of(role="embedding") == ()
 
 
-def test_base_models_that_an_engine_trains_come_first_and_the_others_say_why_not(models):
+def test_trainable_base_models_come_first_and_the_others_have_a_reason(models):
     for age, name in enumerate(("folder-sd15-inpainting", "page", "lora-kohya-sd15", "sd15")):
         if name == "page":
             path = models / "page.safetensors"
@@ -352,7 +353,7 @@ def test_base_models_that_an_engine_trains_come_first_and_the_others_say_why_not
             path = recorded_headers.write(name, models)
         for file in path.rglob("*") if path.is_dir() else [path]:
             os.utime(file, (2e9 - age, 2e9 - age))
-    choices = library.scan([models]).trainable()
+    choices = trainable.choices(library.scan([models]))
     assert choices[0].entry.name == "sd15"
     assert "kohya" in choices[0].engines
     assert choices[0].why_not == ""

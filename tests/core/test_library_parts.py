@@ -1,4 +1,4 @@
-"""The files beside a model: chosen by what their headers say, never by their names, and each that is not taken says why."""
+"""Companion files are chosen by their headers, never by their names, and each other file has a reason."""
 
 import os
 import shutil
@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.core import recorded_headers
-from trainer_core import catalog, detection, header, library
+from tests.support import recorded_headers
+from trainer_core import catalog
 from trainer_core.catalog import Part, PartSource
-from trainer_core.detection import Detection
-from trainer_core.families import ModelFamily
-from trainer_core.library import beside
+from trainer_core.models import detection, header, library
+from trainer_core.models.detection import Detection
+from trainer_core.models.families import ModelFamily
+from trainer_core.models.library import companions
 
 FLUX_PARTS = {"clip_l": "clip-l", "t5xxl": "t5xxl", "vae": "vae-flux"}
 
@@ -22,7 +23,7 @@ def home(tmp_path, monkeypatch):
 
 
 class Shelf:
-    """Writes recorded headers as files of any name, with other number formats and age where asked for."""
+    """Writes recorded headers as files with any name, and with another dtype or age."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -56,7 +57,7 @@ def reasons(found, setting):
     return {each.entry.path.name: each.why for each in found.passed_over if each.setting == setting}
 
 
-def test_a_model_without_anything_beside_it_lacks_all_and_says_where_to_get_it(shelf):
+def test_missing_companion_files_are_listed_with_their_sources(shelf):
     found = needed(shelf)
     assert found.found == {}
     assert [part.setting for part in found.missing] == ["clip_l", "t5xxl", "vae"]
@@ -67,7 +68,7 @@ def test_a_model_without_anything_beside_it_lacks_all_and_says_where_to_get_it(s
     assert "stabilityai/stable-diffusion-3.5-large" not in {source.repo for source in found.missing[2].sources}
 
 
-def test_parts_are_found_under_any_name(shelf):
+def test_parts_are_found_with_any_name(shelf):
     for setting, recorded in FLUX_PARTS.items():
         shelf(recorded, f"{ord(setting[0])}.safetensors")
     found = needed(shelf)
@@ -78,23 +79,23 @@ def test_parts_are_found_under_any_name(shelf):
         assert found.candidates[setting] == (entry,)
 
 
-def test_what_a_model_holds_itself_is_not_looked_for(shelf):
+def test_parts_in_the_model_are_not_looked_for(shelf):
     found = needed(shelf, "sd15")
     assert (found.found, found.missing) == ({}, ())
-    # An engine may want a file of its own even so.
+    # An engine may need a separate file nevertheless.
     assert [part.setting for part in needed(shelf, "sd15", ("vae",)).missing] == ["vae"]
     assert needed(shelf, "folder-flux-dev").missing == ()
 
 
-def test_a_name_makes_no_part(shelf):
+def test_a_name_alone_does_not_make_a_part(shelf):
     shelf("clip-l", "t5xxl_fp8_e4m3fn.safetensors")
     shelf("t5xxl", "clip_l.safetensors")
     shelf("vae-sd", "vae-ae.safetensors")
     found = needed(shelf)
     assert taken(found) == {"clip_l": "t5xxl_fp8_e4m3fn.safetensors", "t5xxl": "clip_l.safetensors"}
     assert [part.setting for part in found.missing] == ["vae"]
-    assert "by its header it is CLIP" in reasons(found, "t5xxl")["t5xxl_fp8_e4m3fn.safetensors"]
-    assert "by its header it is T5" in reasons(found, "clip_l")["clip_l.safetensors"]
+    assert "its header shows that it is CLIP" in reasons(found, "t5xxl")["t5xxl_fp8_e4m3fn.safetensors"]
+    assert "its header shows that it is T5" in reasons(found, "clip_l")["clip_l.safetensors"]
 
 
 def test_fp8_is_preferred_for_the_large_text_encoder_and_precision_for_the_small_one(shelf):
@@ -107,13 +108,13 @@ def test_fp8_is_preferred_for_the_large_text_encoder_and_precision_for_the_small
     assert taken(found) == {"t5xxl": "t5 F8_E4M3.safetensors", "clip_l": "clip F16.safetensors"}
     assert [entry.found.dtype for entry in found.candidates["t5xxl"]] == ["F8_E4M3", "F16", "F32", "F8_E5M2"]
     assert (
-        reasons(found, "t5xxl")["t5 F16.safetensors"] == "t5 F8_E4M3.safetensors is taken: F8_E4M3 is preferred to F16."
+        reasons(found, "t5xxl")["t5 F16.safetensors"] == "t5 F8_E4M3.safetensors is used: F8_E4M3 is preferred to F16."
     )
     assert "F16 is preferred to F8_E4M3" in reasons(found, "clip_l")["clip new.safetensors"]
 
 
 @pytest.mark.parametrize("scale", ["scaled_fp8", "encoder.block.0.layer.0.SelfAttention.k.scale_weight"])
-def test_scaled_fp8_is_not_taken_as_plain_fp8(shelf, scale):
+def test_scaled_fp8_is_not_used_as_plain_fp8(shelf, scale):
     found = recorded_headers.load("t5xxl")
     weights = {key: ("F8_E4M3", shape) for key, (_, shape) in found["tensors"].items()}
     shelf("t5xxl", "plain.safetensors", age=50)
@@ -124,7 +125,7 @@ def test_scaled_fp8_is_not_taken_as_plain_fp8(shelf, scale):
         assert "scaled fp8" in reasons(found, "t5xxl")["scaled.safetensors"]
 
 
-def test_of_equals_the_newest_is_taken(shelf):
+def test_the_newest_of_equal_files_is_used(shelf):
     shelf("clip-l", "a.safetensors", age=100)
     shelf("clip-l", "b.safetensors", age=1)
     shelf("clip-l", "c.safetensors", age=50)
@@ -133,14 +134,14 @@ def test_of_equals_the_newest_is_taken(shelf):
     assert reasons(found, "clip_l")["a.safetensors"].endswith("it is newer.")
 
 
-def test_what_no_engine_can_be_given_is_passed_over(shelf):
+def test_files_that_no_engine_reads_are_passed_over(shelf):
     place = shelf("clip-l", "encoder/model-00001-of-00001.safetensors")
     index = {"metadata": {}, "weight_map": dict.fromkeys(recorded_headers.load("clip-l")["tensors"], place.name)}
     place.with_name("model.safetensors.index.json").write_text(str(index).replace("'", '"'))
     found = needed(shelf)
     assert "clip_l" not in found.found
     assert "several files" in reasons(found, "clip_l")["model.safetensors.index.json"]
-    # One file in a folder of a component is as good as a file.
+    # A component folder with a single weight file works like that file.
     single = place.parent.with_name("single")
     single.mkdir()
     shutil.copy(shelf("clip-l", "x.safetensors"), single / "model.safetensors")
@@ -149,7 +150,7 @@ def test_what_no_engine_can_be_given_is_passed_over(shelf):
     assert needed(shelf).found["clip_l"].file == single / "model.safetensors"
 
 
-def test_where_a_header_cannot_tell_the_name_of_the_known_file_decides_and_else_a_person(shelf):
+def test_the_published_file_name_decides_between_equal_layouts_else_the_user_confirms(shelf):
     shelf("vae-flux", "diffusion_pytorch_model.safetensors")
     found = needed(shelf)
     assert "same layout" in found.unsure["vae"]
@@ -157,11 +158,11 @@ def test_where_a_header_cannot_tell_the_name_of_the_known_file_decides_and_else_
     found = needed(shelf)
     assert taken(found)["vae"] == "ae.safetensors"
     assert found.unsure == {}
-    assert "its name" in reasons(found, "vae")["diffusion_pytorch_model.safetensors"]
+    assert "has the name of the file for this family" in reasons(found, "vae")["diffusion_pytorch_model.safetensors"]
 
 
-def test_the_tables_alone_decide():
-    """With tables of its own: the order of kinds outranks the number format, and a kind that is unknown serves nobody."""
+def test_only_the_tables_decide():
+    """With its own tables: the order of kinds takes precedence over the dtype, and unknown kinds are never used."""
     kinds = {
         name: Part(
             name, name.upper(), "text_encoder", "", (), "", (PartSource("a/b", f"{name}.safetensors"),), ("F16",)
@@ -176,10 +177,11 @@ def test_the_tables_alone_decide():
         return library.Entry(path, 1, 1.0, seen, "", path)
 
     entries = [entry("b", "second", "F16"), entry("a", "first", "F32"), entry("c", "gone", "F16")]
-    found = beside.parts_for(entries, Detection("f", "diffusion_model"), families={"f": family}, parts=kinds)
+    found = companions.parts_for(entries, Detection("f", "diffusion_model"), families={"f": family}, parts=kinds)
     assert [each.name for each in found.candidates["slot"]] == ["a", "b"]
     assert [part.setting for part in found.missing] == ["other"]
-    assert {each.why for each in found.passed_over} == {"a.safetensors is taken: FIRST comes before SECOND."}
+    assert {each.why for each in found.passed_over} == {"a.safetensors is used: FIRST comes before SECOND."}
     assert (
-        beside.parts_for(entries, Detection(None, "lora"), families={"f": family}, parts=kinds) == library.PartsFound()
+        companions.parts_for(entries, Detection(None, "lora"), families={"f": family}, parts=kinds)
+        == library.Companions()
     )

@@ -1,4 +1,4 @@
-"""Where models are looked for: Easel's folders, other programs', a person's own; a stranger's file of paths does no harm."""
+"""The searched folders: Easel's, those of other programs, the user's own; an untrusted file of paths does no harm."""
 
 import os
 
@@ -6,15 +6,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainer_core import library
 from trainer_core.errors import LibraryError
-from trainer_core.library import chosen, extra_paths
-from trainer_core.library.roots import apps
+from trainer_core.models import library
+from trainer_core.models.library import chosen, extra_paths
+from trainer_core.models.library.roots import apps
 
 
 @pytest.fixture(autouse=True)
 def person(tmp_path, monkeypatch):
-    """A person's home, with nothing of this machine's in sight."""
+    """A user's home folder without any programs of this machine."""
     monkeypatch.setenv("EASEL_HOME", str(tmp_path / "easel"))
     monkeypatch.setenv("HOME", str(tmp_path / "person"))
     for table in apps().values():
@@ -25,7 +25,7 @@ def person(tmp_path, monkeypatch):
 
 
 def below(tmp_path):
-    """The roots under this test's folder, and why each; whatever else the machine has is left aside."""
+    """The roots in this test's folder, and why each is searched; other folders of the machine are ignored."""
     return {
         root.path.relative_to(tmp_path).as_posix(): (root.app, root.because)
         for root in library.roots().folders
@@ -33,7 +33,7 @@ def below(tmp_path):
     }
 
 
-def test_usual_places_are_found_and_their_absence_is_no_notice(tmp_path, person):
+def test_usual_places_are_found_and_missing_ones_give_no_notice(tmp_path, person):
     assert below(tmp_path) == {}
     assert library.roots().notices == ()
     for folder in ("ComfyUI/models", "stable-diffusion-webui/models", "stable-diffusion-webui/embeddings"):
@@ -66,7 +66,7 @@ def test_variables_name_programs_and_folders(tmp_path, monkeypatch):
     assert "A1111_PATH" in notices[1]
 
 
-def test_a_folder_by_two_names_is_searched_once(tmp_path, person, monkeypatch):
+def test_a_folder_with_two_names_is_searched_once(tmp_path, person, monkeypatch):
     (tmp_path / "comfy" / "models").mkdir(parents=True)
     person.mkdir()
     (person / "ComfyUI").symlink_to(tmp_path / "comfy")
@@ -74,7 +74,7 @@ def test_a_folder_by_two_names_is_searched_once(tmp_path, person, monkeypatch):
     assert list(below(tmp_path)) == ["comfy/models"]
 
 
-def test_paths_of_comfyui_lead_where_comfyui_takes_them(tmp_path, person, monkeypatch):
+def test_extra_paths_are_resolved_like_in_comfyui(tmp_path, person, monkeypatch):
     monkeypatch.setenv("SHELF", str(tmp_path / "shelf"))
     file = tmp_path / "ComfyUI" / "extra_model_paths.yaml"
     file.parent.mkdir()
@@ -143,11 +143,11 @@ BOMB = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{','.join([f'*a{n - 1}'
         (BOMB.encode(), "aliases"),
         (
             b"one: text\ntwo: [1]\nthree: {base_path: 1}\nfour: {loras: [a]}\nfive: {loras: ok}",
-            "section one is no table",
+            "section one is not a table",
         ),
     ],
 )
-def test_a_strange_file_of_paths_is_a_notice(tmp_path, monkeypatch, text, said):
+def test_an_invalid_file_of_paths_gives_a_notice(tmp_path, monkeypatch, text, said):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "extra_model_paths.yaml"
     file.write_bytes(text)
@@ -189,7 +189,7 @@ PIECES = [
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=30))
-def test_whatever_a_file_of_paths_holds_is_folders_and_sentences(tmp_path, pieces):
+def test_a_random_file_of_paths_gives_folders_and_notices(tmp_path, pieces):
     file = tmp_path / "extra_model_paths.yaml"
     file.write_text("".join(pieces), "utf-8", "surrogatepass")
     folders, notices = extra_paths.read(file)
@@ -197,7 +197,7 @@ def test_whatever_a_file_of_paths_holds_is_folders_and_sentences(tmp_path, piece
     assert all("\n" not in notice for notice in notices)
 
 
-def test_a_file_of_paths_that_cannot_be_read_is_a_notice(tmp_path):
+def test_an_unreadable_file_of_paths_gives_a_notice(tmp_path):
     (tmp_path / "extra_model_paths.yaml").mkdir()
     folders, notices = extra_paths.read(tmp_path / "extra_model_paths.yaml")
     assert folders == ()
@@ -213,7 +213,7 @@ def test_folders_are_added_listed_and_removed(tmp_path, monkeypatch):
     chosen.add(tmp_path / "x" / ".." / 'tw"o\n')
     assert chosen.listed() == (tmp_path / "one", tmp_path / 'tw"o\n')
     assert list(below(tmp_path))[:1] == ["one"]
-    with pytest.raises(LibraryError, match="added before"):
+    with pytest.raises(LibraryError, match="already added"):
         chosen.add(tmp_path / "one")
     with pytest.raises(LibraryError, match="not a folder"):
         chosen.add(tmp_path / "three")
@@ -236,7 +236,7 @@ def test_folders_are_added_listed_and_removed(tmp_path, monkeypatch):
         "\x00",
     ],
 )
-def test_a_damaged_list_of_folders_is_an_error_to_its_owner_and_a_notice_to_a_scan(tmp_path, text):
+def test_a_damaged_list_of_folders_is_an_error_for_the_user_and_a_notice_in_a_scan(tmp_path, text):
     chosen.kept_in().parent.mkdir()
     chosen.kept_in().write_text(text)
     with pytest.raises(LibraryError, match=r"model_folders\.toml"):

@@ -1,4 +1,4 @@
-"""What may be pasted to name a model that lies elsewhere."""
+"""The texts that a user can paste to name a remote model."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer_core.downloads import links
-from trainer_core.downloads.names import from_header, safe
 from trainer_core.errors import DownloadError
+from trainer_core.models.downloads import links
+from trainer_core.models.downloads.names import from_header, safe
 
 HUGGING_FACE = {
     "black-forest-labs/FLUX.1-dev": ("black-forest-labs/FLUX.1-dev", "", ""),
@@ -61,7 +61,7 @@ CIVITAI = {
 def test_a_repository_of_hugging_face(text):
     link = links.parse(text)
     assert (link.site, link.repo, link.revision, link.path) == ("huggingface", *HUGGING_FACE[text])
-    assert links.parse(link.shown) == link, "what is shown can be pasted again"
+    assert links.parse(link.shown) == link, "the shown text can be pasted again"
 
 
 @pytest.mark.parametrize("text", CIVITAI)
@@ -69,10 +69,10 @@ def test_a_model_of_civitai(text):
     link = links.parse(text)
     assert (link.site, link.model_id, link.version_id) == ("civitai", *CIVITAI[text])
     again = links.parse(link.shown)
-    assert (again.model_id, again.version_id) == CIVITAI[text], "what is shown can be pasted again"
+    assert (again.model_id, again.version_id) == CIVITAI[text], "the shown text can be pasted again"
 
 
-def test_a_download_link_keeps_which_file_it_asks_for():
+def test_a_download_link_keeps_the_chosen_file():
     link = links.parse("https://civitai.com/api/download/models/1?type=Model&format=SafeTensor&size=pruned&fp=fp16")
     assert link.wanted == {"type": "Model", "format": "SafeTensor", "size": "pruned", "fp": "fp16"}
 
@@ -96,7 +96,7 @@ def test_a_path_on_this_machine(text):
     assert links.parse(text) is None
 
 
-def test_a_folder_that_is_there_is_no_repository(tmp_path, monkeypatch):
+def test_an_existing_folder_is_not_a_repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert links.parse("org/name").repo == "org/name"
     (tmp_path / "org" / "name").mkdir(parents=True)
@@ -106,20 +106,20 @@ def test_a_folder_that_is_there_is_no_repository(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("file:///etc/passwd", "begin with file:"),
-        ("ftp://host/model.safetensors", "begin with ftp:"),
+        ("file:///etc/passwd", "start with file:"),
+        ("ftp://host/model.safetensors", "start with ftp:"),
         ("https://me:geheim@host/model.safetensors", "user name or a password"),
         ("https:///model.safetensors", "names no site"),
         ("https://host:x/model.safetensors", "cannot be read"),
         ("https://[::1/model.safetensors", "cannot be read"),
         ("https://civitai.com/images/5", "not the page of a model"),
-        ("civitai:abc", "names no model of Civitai"),
-        ("hf:name", "names no repository"),
-        ("hf:org/name/../../x", "leads out of its repository"),
-        ("urn:air:sdxl:checkpoint:other:5", "no AIR"),
+        ("civitai:abc", "is not a Civitai model"),
+        ("hf:name", "is not a Hugging Face repository"),
+        ("hf:org/name/../../x", "leads outside its repository"),
+        ("urn:air:sdxl:checkpoint:other:5", "not an AIR"),
     ],
 )
-def test_a_link_that_is_not_followed_says_why(text, reason):
+def test_the_error_for_a_refused_link_says_why(text, reason):
     with pytest.raises(DownloadError, match=reason) as refused:
         links.parse(text)
     assert refused.value.hint
@@ -130,11 +130,11 @@ def test_a_link_that_is_not_followed_says_why(text, reason):
 @pytest.mark.parametrize(
     "start", ["https://civitai.com/api/download/models/5?type=Model&", "https://host.org/m.safetensors?x=1&"]
 )
-def test_a_token_in_a_link_is_taken_out_and_said(start, name):
+def test_a_token_is_removed_from_a_link_with_a_note(start, name):
     link = links.parse(f"{start}{name}=sehrgeheim")
     assert link.token.header() == {"Authorization": "Bearer sehrgeheim"}
     assert "sehrgeheim" not in repr(link) + link.url + link.shown + " ".join(link.notes)
-    assert "taken out" in link.notes[0]
+    assert "removed the token" in link.notes[0]
 
 
 def test_a_signature_stays_in_the_address_and_is_not_shown():
@@ -178,7 +178,7 @@ def test_any_name_from_a_server_is_one_visible_file(name):
     assert safe(kept) == kept
 
 
-def test_a_long_name_keeps_its_ending():
+def test_a_long_name_keeps_its_extension():
     assert safe("ä" * 300 + ".safetensors").endswith("ä.safetensors")
 
 
@@ -195,7 +195,7 @@ def test_a_long_name_keeps_its_ending():
         ("", ""),
     ],
 )
-def test_the_name_in_a_header(header, name):
+def test_the_file_name_in_a_header_is_read(header, name):
     assert from_header(header) == name
 
 
@@ -209,14 +209,14 @@ def test_the_name_in_a_header(header, name):
         ("models/why?.safetensors", "models/why?.safetensors"),
     ],
 )
-def test_a_link_is_shown_without_what_may_be_secret(text, shown):
+def test_a_link_is_shown_without_possible_secrets(text, shown):
     assert links.shown(text) == shown
 
 
 @pytest.mark.parametrize(
     "text", ["civitai:1?token=", "hf:org?token=", "hf:org/name/a.safetensors?token=", "air:x:y:civitai:a?token="]
 )
-def test_a_token_behind_a_short_name_is_not_in_the_refusal(text):
+def test_a_token_after_a_short_name_is_not_in_the_error(text):
     with pytest.raises(DownloadError) as refusal:
         links.parse(f"{text}sehrgeheim")
     assert "sehrgeheim" not in str(refusal.value)

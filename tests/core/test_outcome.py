@@ -1,4 +1,4 @@
-"""How an engine's end is judged when it trained something else than a LoRA: the state, the words, and what is delivered."""
+"""The outcome of a run that trains something other than a LoRA: the state, the messages and the delivered files."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tests.core import recorded_networks
-from tests.core.test_acceptance_models import asked, folder, wanted
-from trainer_core import registry
-from trainer_core.backend import ArtefactPattern, Artefacts
+from tests.support import recorded_networks
+from tests.support.trained_models import asked, folder, wanted
+from trainer_core.engines import registry
+from trainer_core.engines.seam import ArtefactPattern, Artefacts
+from trainer_core.install.place import place_for
+from trainer_core.jobs.state import JobState
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.runs import outcome
-from trainer_core.runs.directory import RunDirectory
-from trainer_core.runs.outcome import Outcome
-from trainer_core.runs.place import place_for
-from trainer_core.runs.run import Run
-from trainer_core.runs.state import RunState
-from trainer_ui.verdict import verdict
+from trainer_core.training import outcome
+from trainer_core.training.folder import RunFolder
+from trainer_core.training.outcome import TrainingOutcome
+from trainer_core.training.run import Run
+from trainer_core.training.verdict import verdict
 
 BACKEND = registry.get("rehearsal")
 NONE = ArtefactPattern("none", "^none$")
@@ -39,49 +39,49 @@ FOLDERS = Artefacts(
 
 
 class Ended:
-    """A run folder as it is when the engine has ended and left what a test put there."""
+    """The folder of a run whose engine has ended; a test puts the engine's output into it."""
 
     def __init__(self, tmp_path: Path, artefacts: Artefacts, **tables: Any) -> None:
-        self.directory = RunDirectory.create(tmp_path / "runs", "stage")
-        spec = BACKEND.render(TrainingPlan(), place_for(BACKEND, self.directory.path))
+        self.folder = RunFolder.create(tmp_path / "runs", "stage")
+        spec = BACKEND.render(TrainingPlan(), place_for(BACKEND, self.folder.path))
         self.spec = dataclasses.replace(spec, artefacts=artefacts)
         output = {"name": "toy", "folder": str(tmp_path / "out")}
-        self.directory.write_job({"output": output, **tables}, self.spec, {}, {})
-        self.directory.log.touch()
+        self.folder.write_job({"output": output, **tables}, self.spec, {}, {})
+        self.folder.log.touch()
 
-    def judged(self, exit_code: int = 0) -> Outcome:
-        found = outcome.judge(self.directory, self.spec, BACKEND.manifest, exit_code)
-        self.directory.write("result.json", found.as_dict())
+    def judged(self, exit_code: int = 0) -> TrainingOutcome:
+        found = outcome.judge(self.folder, self.spec, BACKEND.manifest, exit_code)
+        self.folder.write("result.json", found.as_dict())
         return found
 
     def verdict(self) -> dict[str, str]:
-        return {row["label"]: row["text"] for row in verdict(Run(self.directory))}
+        return {row["label"]: row["text"] for row in verdict(Run(self.folder))}
 
 
-def test_a_finetuned_folder_is_delivered_with_its_steps(tmp_path: Path) -> None:
+def test_a_finetuned_model_folder_is_delivered_with_its_checkpoints(tmp_path: Path) -> None:
     here = Ended(tmp_path, FOLDERS, **asked(folder(tmp_path / "base")))
-    folder(here.directory.output / "pipeline", 2e-3)
-    folder(here.directory.output / "checkpoint-6" / "pipeline", 1e-3)
+    folder(here.folder.output / "pipeline", 2e-3)
+    folder(here.folder.output / "checkpoint-6" / "pipeline", 1e-3)
     found = here.judged()
-    assert (found.state, found.notices) == (RunState.COMPLETED, [])
+    assert (found.state, found.notices) == (JobState.COMPLETED, [])
     assert [Path(path).name for path in found.outputs] == ["toy", "toy-step00000006"]
     assert found.acceptance is not None
     assert (found.acceptance["kind"], found.acceptance["moved"]) == ("checkpoint", 2)
     assert here.verdict()["Folder"].endswith("toy-step00000006")
-    shutil.rmtree(here.directory.path)
+    shutil.rmtree(here.folder.path)
     assert all((Path(path) / "model_index.json").is_file() for path in found.outputs)
 
 
-@pytest.mark.parametrize(("exit_code", "note"), [(0, None), (1, "The engine failed after its embedding was whole")])
-def test_an_embedding_is_delivered_and_what_is_not_known_of_it_is_said(
+@pytest.mark.parametrize(("exit_code", "note"), [(0, None), (1, "The engine failed after its embedding was complete")])
+def test_an_embedding_is_delivered_with_notices_about_what_is_not_known(
     tmp_path: Path, exit_code: int, note: str | None
 ) -> None:
     here = Ended(tmp_path, FILES, **wanted("", init_word=""))
     for name in ("toy", "toy-step00000004"):
         vectors = np.random.default_rng(1).normal(0, 1, (3, 768)).astype(np.float32)
-        save_file({"emb_params": vectors}, here.directory.output / f"{name}.safetensors")
+        save_file({"emb_params": vectors}, here.folder.output / f"{name}.safetensors")
     found = here.judged(exit_code)
-    assert found.state is RunState.COMPLETED
+    assert found.state is JobState.COMPLETED
     assert [Path(path).name for path in found.outputs] == ["toy.safetensors", "toy-step00000004.safetensors"]
     assert here.verdict()["File"].endswith("toy-step00000004.safetensors")
     assert "started at random" in found.notices[0]
@@ -92,17 +92,17 @@ def test_an_embedding_is_delivered_and_what_is_not_known_of_it_is_said(
     ("tables", "words"),
     [
         (asked(""), "The finished model cannot be used: The result is a LoRA."),
-        (wanted(""), "The finished embedding cannot be used: The file is no embedding"),
+        (wanted(""), "The finished embedding cannot be used: The file is not an embedding"),
         ({"network": {"algorithm": "loha"}}, "The finished network cannot be used: It is LoRA, not LoHa"),
         ({"network": {"algorithm": "lora", "rank": 8}}, "The finished LoRA cannot be used: The rank is 4, not 8"),
     ],
 )
-def test_what_is_refused_is_named_and_not_delivered(tmp_path: Path, tables: dict[str, Any], words: str) -> None:
+def test_a_refused_result_is_explained_and_not_delivered(tmp_path: Path, tables: dict[str, Any], words: str) -> None:
     here = Ended(tmp_path, FILES, **tables)
-    recorded_networks.write("kohya-lora_flux", here.directory.output)
-    (here.directory.output / "kohya-lora_flux.safetensors").rename(here.directory.output / "toy.safetensors")
+    recorded_networks.write("kohya-lora_flux", here.folder.output)
+    (here.folder.output / "kohya-lora_flux.safetensors").rename(here.folder.output / "toy.safetensors")
     found = here.judged()
-    assert found.state is RunState.FAILED
+    assert found.state is JobState.FAILED
     assert found.diagnosis is not None
     assert found.diagnosis.cause.startswith(words)
     assert found.outputs == []
@@ -113,8 +113,8 @@ def test_what_is_refused_is_named_and_not_delivered(tmp_path: Path, tables: dict
     ("tables", "words"),
     [(asked(""), "without a model."), (wanted(""), "without an embedding."), ({}, "without a LoRA.")],
 )
-def test_nothing_at_all_is_named(tmp_path: Path, tables: dict[str, Any], words: str) -> None:
+def test_a_missing_result_is_explained(tmp_path: Path, tables: dict[str, Any], words: str) -> None:
     found = Ended(tmp_path, FILES, **tables).judged()
-    assert found.state is RunState.FAILED
+    assert found.state is JobState.FAILED
     assert found.diagnosis is not None
     assert found.diagnosis.cause.endswith(words)

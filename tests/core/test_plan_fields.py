@@ -21,10 +21,51 @@ def test_every_setting_has_a_title_and_a_short_tooltip(path):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_default_is_within_its_own_bounds(path):
+def test_every_default_is_within_its_bounds(path):
     value, sentence = fields.check(path, fields.all_fields()[path].default)
     assert sentence == ""
     assert value == fields.all_fields()[path].default
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_declarations_of_a_setting_are_consistent(path):
+    known, setting = fields.all_fields(), fields.all_fields()[path]
+    about = setting.about
+    assert set(about.methods) <= set(known["model.method"].choices)
+    assert set(about.predictions) <= set(known["model.prediction"].choices)
+    assert not about.only_with or known[about.only_with].base_type is bool
+    assert set(about.titles) <= set(setting.choices)
+    assert not about.written or about.path
+    assert not about.part or (setting.section == "model" and about.path)
+    assert not about.policy or setting.is_shared
+    assert about.policy or not about.card
+    assert not about.empty or setting.base_type is str
+    assert about.option.startswith("--") or not about.option
+
+
+def test_no_two_settings_have_the_same_short_option():
+    short = [setting.about.option for setting in fields.all_fields().values() if setting.about.option]
+    assert len(short) == len(set(short))
+
+
+def test_the_owner_of_a_setting():
+    owners = {
+        owner: {p for p in PATHS if fields.all_fields()[p].owner == owner} for owner in ("job", "person", "machine")
+    }
+    assert owners["job"] == {
+        *(path for path in PATHS if path.startswith("model.") and path != "model.clip_skip"),
+        *(
+            "dataset.path",
+            "dataset.trigger",
+            "dataset.skip_unreadable",
+            "output.name",
+            "output.prefix",
+            "output.folder",
+            "output.copy_to",
+        ),
+    }
+    assert owners["person"] == {"embedding.init_word"}
+    assert owners["machine"] == {"memory.mixed_precision"}
 
 
 def test_flat_and_nested_forms_are_the_same():
@@ -46,12 +87,12 @@ def test_flat_and_nested_forms_are_the_same():
         ("dataset.caption_extension", "../x"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_refused_with_a_sentence(path, value):
+def test_a_value_of_the_wrong_type_is_refused_with_a_sentence(path, value):
     _, sentence = fields.check(path, value)
     assert fields.all_fields()[path].title in sentence
 
 
-def test_whole_floats_and_integers_stand_for_each_other():
+def test_whole_floats_and_integers_are_interchangeable():
     assert fields.check("network.rank", 16.0) == (16, "")
     value, sentence = fields.check("network.alpha", 8)
     assert (value, sentence) == (8.0, "")
@@ -62,7 +103,7 @@ def test_whole_floats_and_integers_stand_for_each_other():
     path=st.sampled_from(PATHS),
     value=st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()),
 )
-def test_any_value_is_taken_or_refused_and_a_taken_one_makes_a_plan(path, value):
+def test_any_value_is_accepted_or_refused_and_an_accepted_one_makes_a_plan(path, value):
     checked, sentence = fields.check(path, value)
     if not sentence:
         TrainingPlan.model_validate(fields.nest({path: checked}))
@@ -82,6 +123,6 @@ def test_command_line_text_becomes_a_value(path, text, expected):
 
 
 @given(path=st.sampled_from(PATHS), text=st.text())
-def test_any_command_line_text_is_taken_or_refused(path, text):
+def test_any_command_line_text_is_accepted_or_refused(path, text):
     _, sentence = fields.from_text(path, text)
     assert isinstance(sentence, str)

@@ -1,4 +1,4 @@
-"""Prefill policies: what each promises, bounds and order for every case, auto-adjust and its undo, the community's rules."""
+"""Prefill policies: what each contains, bounds and order for every case, auto-adjust and undo, the community's rules."""
 
 import re
 
@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.backends import engine_plans
-from tests.core.policy_cases import CARD, draft, prefilled, with_policy
-from trainer_core import places, policies, presets, profiles, registry
+from tests.support import engine_plans
+from tests.support.policy_cases import CARD, draft, prefilled, with_policy
+from trainer_core import places, policies
+from trainer_core.catalog import presets
+from trainer_core.draft.layers import Source
+from trainer_core.engines import registry
 from trainer_core.errors import PolicyError
-from trainer_core.families import load_families
+from trainer_core.models.families import load_families
 from trainer_core.plan import fields
-from trainer_core.plan.draft import Source
 from trainer_core.policies import PolicyCase, environment
 from trainer_core.problems import blocking
 
@@ -29,9 +31,9 @@ def test_a_policy_says_what_it_is_for_and_where_it_comes_from(name):
     assert set(policy.families) <= set(load_families())
     assert set(policy.reasons) <= set(policy.settings)
     assert policy.owns
-    assert not policy.owns & {*profiles.JOB_FIELDS, "memory.mixed_precision"}
+    assert all(fields.all_fields()[path].is_shared for path in policy.owns)
     for variable in policy.environment:
-        assert policy.values(PolicyCase(5, environment={variable: "7"})).values, "its target is there"
+        assert policies.values(policy, PolicyCase(5, environment={variable: "7"})).values, "its target is there"
 
 
 def trained_by():
@@ -43,7 +45,7 @@ def trained_by():
 
 
 @pytest.mark.parametrize(("name", "family", "engine"), list(trained_by()))
-def test_what_a_policy_sets_can_be_trained_or_is_mended_with_one_click(name, family, engine):
+def test_what_a_policy_sets_can_be_trained_or_has_a_fix_of_one_click(name, family, engine):
     claim = engine.manifest.families[family]
     values = dict(prefilled(name, 25).values)
     values |= {f"model.{part}": f"/models/{part}" for part in claim.parts if part not in claim.optional_parts}
@@ -84,7 +86,7 @@ USERS = st.fixed_dictionaries(
 def test_every_case_is_within_bounds_and_leaves_the_users_values(name, images, batch, accumulation, user):
     mine = {"schedule.batch_size": batch, "schedule.gradient_accumulation": accumulation, **user}
     policy = policies.get(name)
-    found = policy.values(PolicyCase(images, mine))
+    found = policies.values(policy, PolicyCase(images, mine))
     whole = {**found.values, **mine}
     assert {path: text for path, value in found.values.items() if (text := fields.check(path, value)[1])} == {}
     assert not set(found.values) & set(mine)
@@ -100,10 +102,12 @@ def test_every_case_is_within_bounds_and_leaves_the_users_values(name, images, b
 
 @settings(max_examples=100, deadline=None)
 @given(**CASES, more=st.integers(1, 200))
-def test_more_pictures_never_mean_fewer_steps_more_repeats_or_a_higher_rate(name, images, batch, accumulation, more):
+def test_more_images_never_mean_fewer_steps_more_repeats_or_a_higher_rate(name, images, batch, accumulation, more):
     at_once = {"schedule.batch_size": batch, "schedule.gradient_accumulation": accumulation}
-    few, many = (policies.get(name).values(PolicyCase(count, at_once)).values for count in (images, images + more))
-    # An epoch of whole repeats is longer for 20 pictures than for 21: only where steps follow the pictures do they rise.
+    few, many = (
+        policies.values(policies.get(name), PolicyCase(count, at_once)).values for count in (images, images + more)
+    )
+    # Repeats are whole numbers, so an epoch can be longer for 20 images than for 21: steps counted in epochs need not rise.
     if STEPS in few and not (policies.get(name).steps and policies.get(name).steps.epochs):
         assert few[STEPS] <= many[STEPS]
     if REPEATS in few:
@@ -114,8 +118,8 @@ def test_more_pictures_never_mean_fewer_steps_more_repeats_or_a_higher_rate(name
 
 @settings(max_examples=100, deadline=None)
 @given(**CASES, other=st.integers(1, 5000), user=USERS)
-def test_a_recomputed_draft_is_that_of_the_new_case_alone(name, images, batch, accumulation, other, user):
-    """Nothing of an earlier dataset, choice or policy is left, and the user's layer is never touched."""
+def test_a_recomputed_draft_depends_on_the_new_case_only(name, images, batch, accumulation, other, user):
+    """No value of an earlier dataset or policy remains, and the user's layer is never changed."""
     mine = {"schedule.batch_size": batch, "schedule.gradient_accumulation": accumulation, **user}
     before = draft(images).with_values(Source.USER, mine)
     there = with_policy(name, before)
@@ -127,7 +131,7 @@ def test_a_recomputed_draft_is_that_of_the_new_case_alone(name, images, batch, a
 
 
 @pytest.mark.parametrize("images", [0, -3])
-def test_without_pictures_a_policy_sets_nothing_and_says_why(images):
+def test_without_images_a_policy_sets_nothing_and_says_why(images):
     found = prefilled("flux-guide", images)
     assert (found.values, found.epochs) == ({}, None)
     assert "choose a dataset" in found.message
@@ -136,45 +140,45 @@ def test_without_pictures_a_policy_sets_nothing_and_says_why(images):
 
 def test_for_another_method_it_sets_nothing_and_for_another_family_it_warns():
     policy = policies.get("flux-guide")
-    full = policy.values(PolicyCase(25, family="flux", method="full"))
+    full = policies.values(policy, PolicyCase(25, family="flux", method="full"))
     assert full.values == {}
     assert "not for full" in full.message
-    other = policy.values(PolicyCase(25, family="sdxl", method="lora"))
-    assert other.values == policy.values(PolicyCase(25)).values
+    other = policies.values(policy, PolicyCase(25, family="sdxl", method="lora"))
+    assert other.values == policies.values(policy, PolicyCase(25)).values
     assert [note.message for note in other.notes] == ["FLUX guide is for flux, not for sdxl."]
 
 
-def test_a_value_of_the_users_that_is_none_is_passed_over():
+def test_an_invalid_value_of_the_user_is_ignored():
     found = prefilled("flux-guide", 25, schedule__steps="many", schedule__batch_size=-1, optimizer__name="Magic")
     assert found.values[STEPS] == 2000
     assert found.values[WARMUP] == 400
     assert found.epochs == 40
 
 
-def test_what_is_set_above_the_policy_is_marked_in_its_message():
+def test_a_value_that_overrides_the_policy_is_marked_in_its_message():
     message = prefilled("flux-guide", 25, schedule__steps=1000).message
     assert "1000 optimizer steps as set" in message
     assert "warm-up 200 steps, about 20 epochs" in message
 
 
-def test_an_optimizer_with_a_rate_or_curve_of_its_own_keeps_it():
+def test_an_optimizer_with_a_learning_rate_or_schedule_of_its_own_keeps_it():
     prodigy = prefilled("flux-guide", 25, optimizer__name="Prodigy").values
     assert prodigy["optimizer.learning_rate"] == 1.0
     free = prefilled("flux-guide", 25, optimizer__name="AdamWScheduleFree").values
     assert (free["schedule.scheduler"], free[WARMUP]) == ("constant", 400)
 
 
-def test_many_pictures_a_step_are_said_to_need_fewer_steps():
+def test_with_many_images_per_step_a_note_says_that_fewer_steps_are_enough():
     memory = presets.get("low-memory").values
     card = {path: memory[path] for path in ("schedule.batch_size", "schedule.gradient_accumulation")}
-    (note,) = policies.get("flux-guide").values(PolicyCase(25, card)).notes
-    assert "show 32000 pictures here, 16 a step" in note.message
-    assert "125 show as many" in note.message
+    (note,) = policies.values(policies.get("flux-guide"), PolicyCase(25, card)).notes
+    assert "use 32000 images here, 16 per step" in note.message
+    assert "125 use as many" in note.message
     assert prefilled("flux-guide", 25, schedule__batch_size=4).notes == ()
 
 
 @pytest.mark.parametrize("preset", ["flux-16", "flux-24", "low-memory", "high-memory"])
-def test_batch_accumulation_and_optimizer_are_the_memory_presets_and_the_rest_the_policys(preset):
+def test_batch_accumulation_and_optimizer_come_from_the_memory_preset_and_the_rest_from_the_policy(preset):
     card = {**CARD, **presets.get(preset).values_for("flux")}
     found = policies.recompute(policies.get("style-002"), draft(30), card, {})
     whole = policies.layered(card, found)
@@ -193,19 +197,19 @@ def test_auto_adjust_clears_the_users_values_it_owns_and_undo_brings_them_back()
     assert done.cleared == {STEPS: 1000, "network.rank": 64}
     assert done.draft.layers[Source.USER] == {"schedule.seed": 7, "output.name": "mika"}
     assert (done.draft.values[STEPS], done.draft.values[WARMUP], done.draft.values["network.rank"]) == (2000, 400, 16)
-    assert done.message.startswith("Preset B (16-30 pictures) for 25 pictures: 2000 optimizer steps")
+    assert done.message.startswith("Preset B (16-30 images) for 25 images: 2000 optimizer steps")
     assert "Your own values were cleared: Rank 64, Steps 1000." in done.message
     assert policies.undo(done.draft, done) == before
 
 
-def test_undo_leaves_what_was_set_since_elsewhere():
+def test_undo_keeps_other_settings_that_changed_since():
     before = draft(25, schedule__steps=1000)
     done = policies.adjust(policies.get("flux-guide"), before, CARD, {})
     since = done.draft.with_values(Source.USER, {"network.rank": 8, "output.name": "mika"})
     assert policies.undo(since, done).layers[Source.USER] == {STEPS: 1000, "output.name": "mika"}
 
 
-def test_auto_adjust_without_pictures_clears_nothing():
+def test_auto_adjust_without_images_clears_nothing():
     before = draft(0, schedule__steps=1000)
     done = policies.adjust(policies.get("flux-guide"), before, CARD, {})
     assert (done.draft, done.cleared) == (before, {})
@@ -248,10 +252,10 @@ def test_the_lora_scripts_rule():
     assert prefilled("repeats-lora-scripts", 10).owns == {REPEATS}
 
 
-def test_steps_that_follow_from_epochs_stay_within_the_settings_bounds():
+def test_steps_calculated_from_epochs_stay_within_the_bounds_of_the_setting():
     found = prefilled("repeats-civitai", 5000, dataset__repeats=1000)
     assert found.values[STEPS] == 1_000_000
-    assert "kept between 1 and 1000000" in found.reasons[STEPS]
+    assert "limited to between 1 and 1000000" in found.reasons[STEPS]
     largest = prefilled("style-002-complex", 25, network__rank=1024).values
     assert largest["network.alpha"] == 1024.0
 
@@ -263,7 +267,7 @@ def test_policies_are_found_by_family_and_use():
         "style-002",
     ]
     people = [policy.id for policy in policies.for_family("flux", "character")]
-    assert set(people) == {"flux-guide", "actor", "repeats-civitai-flux", "repeats-lora-scripts"}
+    assert set(people) == {"flux-guide", "actor", "repeats-civitai-flux", "repeats-lora-scripts", "by-image-count"}
     assert "flux-guide" not in [policy.id for policy in policies.for_family("sdxl")]
     assert policies.for_family("flux", "character", "full") == []
     with pytest.raises(PolicyError, match="flux-guide"):
@@ -279,18 +283,18 @@ BROKEN = {
     "limits upside down": (GOOD.replace("fixed = 100", "per_image = 4, least = 9, most = 8"), "least"),
     "too many steps": (GOOD.replace("100", "1000001"), "steps.fixed"),
     "a boolean for a number": (GOOD.replace("100", "true"), "steps.fixed"),
-    "tiers out of order": (GOOD + "[[tiers]]\nup_to = 9\n[[tiers]]\nup_to = 9\n[[tiers]]", "tiers rise"),
-    "a last tier with an end": (GOOD + "[[tiers]]\nup_to = 9", "tiers rise"),
-    "no tiers": (GOOD + "tiers = []", "tiers rise"),
+    "tiers out of order": (GOOD + "[[tiers]]\nup_to = 9\n[[tiers]]\nup_to = 9\n[[tiers]]", "rising order"),
+    "a last tier with an end": (GOOD + "[[tiers]]\nup_to = 9", "rising order"),
+    "no tiers": (GOOD + "tiers = []", "rising order"),
     "a path of a job": (GOOD + '[settings]\nmodel.path = "/etc/passwd"', "model.path"),
     "steps as a plain setting": (GOOD + "[settings]\nschedule.steps = 5", "schedule.steps"),
     "a setting out of bounds": (GOOD + "[settings]\nnetwork.rank = 0", "network.rank"),
     "a warm-up of all steps": (GOOD + "warmup_percent = 100", "warmup_percent"),
     "no sources": (GOOD.replace('["S"]', "[]"), "sources"),
     "a variable for something else": (GOOD + '[environment]\nHOME = "title"', "environment.HOME"),
-    "no TOML": ("title = ", "cannot be read"),
-    "no text": (b"\xff\xfe", "cannot be read"),
-    "brackets without end": ("x = " + "[" * 100_000, "cannot be read"),
+    "no TOML": ("title = ", "is not TOML"),
+    "no text": (b"\xff\xfe", "is not UTF-8"),
+    "brackets without end": ("x = " + "[" * 100_000, "is not TOML"),
 }  # fmt: skip
 
 
@@ -310,7 +314,15 @@ def test_a_plain_policy_is_read(tmp_path):
     path.write_text(GOOD)
     policy = policies.load(path)
     assert (policy.id, policy.owns) == ("mine", {STEPS})
-    assert policy.values(PolicyCase(3)).message == "T for 3 pictures: 100 optimizer steps, about 33 epochs."
+    assert policies.values(policy, PolicyCase(3)).message == "T for 3 images: 100 optimizer steps, about 33 epochs."
+
+
+def test_a_policy_with_former_names_of_keys_is_still_read(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD + "pictures_per_step = 2\nrepeats = { pictures_per_epoch = 100 }\n")
+    policy = policies.load(path)
+    assert policy.images_per_step == 2
+    assert policies.values(policy, PolicyCase(25)).values[REPEATS] == 4
 
 
 def guide():
@@ -332,7 +344,7 @@ def test_the_guides_example_is_a_policy(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(re.search(r"```toml\n(.*?)```", guide(), re.DOTALL)[1])
     policy = policies.load(path)
-    found = policy.values(PolicyCase(30, environment={"MY_STEPS_EACH": "90"}))
+    found = policies.values(policy, PolicyCase(30, environment={"MY_STEPS_EACH": "90"}))
     assert found.values == {
         STEPS: 2700,
         WARMUP: 270,
@@ -346,8 +358,9 @@ def test_the_guides_example_is_a_policy(tmp_path):
 
 def test_the_message_says_why():
     guide, style, repeats = (policies.get(name) for name in ("flux-guide", "style", "repeats-lora-scripts"))
-    assert guide.values(PolicyCase(12)).message.endswith(". Why: few pictures burn in easily.")
-    found = style.values(PolicyCase(12, environment={"SB_HP_STYLE_SPI": "60"}))
-    assert found.message.endswith(". Why: 12 pictures, 60 steps for each. From SB_HP_STYLE_SPI.")
-    assert "Why" not in style.values(PolicyCase(12, given={"schedule.steps": 700})).message, "the user said so"
-    assert "Why" not in repeats.values(PolicyCase(12)).message
+    assert policies.values(guide, PolicyCase(12)).message.endswith(". Why: few images overfit easily.")
+    found = policies.values(style, PolicyCase(12, environment={"SB_HP_STYLE_SPI": "60"}))
+    assert found.message.endswith(". Why: 12 images, 60 steps per image. From SB_HP_STYLE_SPI.")
+    given = PolicyCase(12, given={"schedule.steps": 700})
+    assert "Why" not in policies.values(style, given).message, "the user said so"
+    assert "Why" not in policies.values(repeats, PolicyCase(12)).message

@@ -1,11 +1,13 @@
-"""Memory presets: the documents' figures, what they promise of each other, and that each one can be trained."""
+"""Memory presets: the documents' figures, how they relate, and that a training with each is possible."""
 
 import pytest
 
-from tests.backends import engine_plans
-from trainer_core import hardware, presets, profiles, registry
+from tests.support import engine_plans
+from trainer_core import hardware, profiles
+from trainer_core.catalog import presets
+from trainer_core.engines import registry
 from trainer_core.errors import EaselError
-from trainer_core.families import load_families
+from trainer_core.models.families import load_families
 from trainer_core.plan import fields
 from trainer_core.problems import blocking
 
@@ -26,7 +28,7 @@ EVERY = list(presets.shipped())
 @pytest.mark.parametrize(
     ("name", "resolution", "batch", "rank", "optimizer", "steps"), CARDS, ids=[c[0] for c in CARDS]
 )
-def test_the_eight_cards_have_the_documents_figures(name, resolution, batch, rank, optimizer, steps):
+def test_the_presets_for_eight_gpus_have_the_documents_figures(name, resolution, batch, rank, optimizer, steps):
     preset = presets.get(name)
     family, vram = name.split("-")
     assert (preset.families, preset.vram_gib) == ((family,), int(vram))
@@ -37,13 +39,13 @@ def test_the_eight_cards_have_the_documents_figures(name, resolution, batch, ran
 
 
 @pytest.mark.parametrize(("name", "figures"), MEMORY.items(), ids=list(MEMORY))
-def test_the_four_memory_profiles_show_sixteen_pictures_for_each_step(name, figures):
+def test_the_four_memory_presets_average_sixteen_images_per_step(name, figures):
     values = presets.get(name).values
     assert (values["schedule.batch_size"], values["schedule.gradient_accumulation"]) == figures
     assert figures[0] * figures[1] == 16
 
 
-def test_what_keeps_the_result_sets_nothing_that_would_change_it():
+def test_presets_that_keep_the_result_set_nothing_that_changes_it():
     harmless = {
         "schedule.batch_size",
         "schedule.gradient_accumulation",
@@ -61,13 +63,13 @@ def test_what_keeps_the_result_sets_nothing_that_would_change_it():
 
 @pytest.mark.parametrize("family", ["flux", "chroma", "sd3", "hunyuan_image", "lumina2"])
 @pytest.mark.parametrize("name", MEMORY)
-def test_text_encoders_of_many_gib_do_not_stay_on_the_card(name, family):
+def test_large_text_encoders_do_not_stay_in_vram(name, family):
     assert presets.get(name).values_for(family)["memory.cache_text_encoder"] is True
-    assert "memory.cache_text_encoder" not in presets.get(name).values_for("sdxl"), "there tags may be shuffled"
+    assert "memory.cache_text_encoder" not in presets.get(name).values_for("sdxl"), "tags may be shuffled there"
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_preset_holds_settings_that_exist_in_bounds_and_leaves_the_precision_to_the_card(name):
+def test_a_preset_contains_valid_settings_and_leaves_the_precision_to_the_gpu(name):
     preset = presets.get(name)
     assert preset.title
     assert preset.explanation
@@ -76,7 +78,7 @@ def test_a_preset_holds_settings_that_exist_in_bounds_and_leaves_the_precision_t
     for family in ("", *preset.by_family):
         values = preset.values_for(family)
         assert {path: sentence for path, value in values.items() if (sentence := fields.check(path, value)[1])} == {}
-        assert not {"memory.mixed_precision", *profiles.JOB_FIELDS} & set(values)
+        assert all(fields.all_fields()[path].is_shared for path in values)
 
 
 def jobs():
@@ -97,7 +99,7 @@ def jobs():
 def test_a_preset_trains_over_every_profile_of_its_families(preset, family, engine, profile):
     claim = engine.manifest.families[family]
     values = {**(profile.settings if profile else {}), **preset.values_for(family)}
-    if not claim.cell("lora").get("swap"):
+    if not claim.cell("lora").swap:
         values.pop("memory.blocks_to_swap", None)
     values |= {
         f"model.{part}": f"/models/{part}.safetensors" for part in claim.parts if part not in claim.optional_parts
@@ -106,7 +108,7 @@ def test_a_preset_trains_over_every_profile_of_its_families(preset, family, engi
     ignored = ("model.path", "dataset.path")
     found = [problem for problem in engine_plans.problems(engine, plan) if problem.path not in ignored]
     assert blocking(found) == ()
-    assert engine.render(plan, engine_plans.place()).command
+    assert engine.render(plan, engine_plans.place()).steps
 
 
 def card(gib):
@@ -127,20 +129,20 @@ def card(gib):
         ("sd15", 12, "low-memory"),
     ],
 )
-def test_the_best_preset_is_the_largest_that_fits_the_card_and_one_for_the_family_first(family, gib, best):
+def test_the_best_preset_is_the_largest_that_fits_the_gpu_and_one_for_the_family_first(family, gib, best):
     found = presets.best(presets.for_family(family), card(gib))
     assert (found and found.id) == best
 
 
-def test_no_preset_fits_a_machine_without_a_card():
+def test_no_preset_fits_a_machine_without_a_gpu():
     assert presets.best(presets.for_family("sdxl"), engine_plans.machine()) is None
 
 
-def test_the_presets_of_a_family_come_before_those_for_any():
+def test_the_presets_of_a_family_come_before_those_for_any_family():
     assert [preset.id for preset in presets.for_family("flux")] == ["flux-16", "flux-24", *MEMORY]
     assert [preset.id for preset in presets.for_family("sd15")] == list(MEMORY)
 
 
-def test_an_unknown_preset_is_refused_with_those_there_are():
+def test_an_unknown_preset_is_refused_with_the_known_ones():
     with pytest.raises(EaselError, match="sdxl-16"):
         presets.get("sdxl-17")

@@ -1,13 +1,14 @@
-"""Shipped profiles: there is one for every use of every kind of model, each value has a reason, and engines take them."""
+"""Shipped profiles: one for every use of every kind of model, a reason for each value, and engines accept them."""
 
 import re
 
 import pytest
 
-from tests.backends import engine_plans
-from trainer_core import policies, profiles, registry
-from trainer_core.detection import guess
-from trainer_core.families import load_families
+from tests.support import engine_plans
+from trainer_core import policies, profiles
+from trainer_core.engines import registry
+from trainer_core.models.detection import guess
+from trainer_core.models.families import load_families
 from trainer_core.problems import blocking
 from trainer_core.profiles.shelf import plain_lineage
 
@@ -30,7 +31,7 @@ def name(path):
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=name)
-def test_a_shipped_profile_says_what_it_is_and_why_each_value_is_so(path):
+def test_a_shipped_profile_has_its_texts_and_a_reason_for_each_value(path):
     profile = profiles.load(path)
     assert profile.id == name(path)
     assert (profile.family, profile.lineage, profile.prediction) == GROUPS[path.parent.name]
@@ -38,7 +39,7 @@ def test_a_shipped_profile_says_what_it_is_and_why_each_value_is_so(path):
     assert len(profile.explanation) <= 300
     assert profile.author
     assert profile.licence
-    assert profile.tested_on or "Not run here" in profile.tested
+    assert profile.tested_on or "Not tested" in profile.tested
     assert [error.message for error in profiles.uncited(profile)] == []
     cited = {cited for text in profile.reasons.values() for cited in re.findall(r"\[([a-z0-9-]+)\]", text)}
     assert cited == {source.id for source in profile.sources}, "a source that nothing cites"
@@ -51,7 +52,7 @@ def test_each_group_has_a_profile_for_every_use(group):
     assert {profile.use for profile in made_for if profile.method == "lora"} >= USES
 
 
-def test_each_family_that_an_engine_finetunes_and_has_profiles_has_one_for_that():
+def test_each_family_with_profiles_that_an_engine_finetunes_has_a_finetuning_profile():
     wanted = {
         family
         for engine in registry.available()
@@ -80,11 +81,11 @@ def test_a_shipped_profile_renders_on_each_engine_that_trains_its_family(profile
     ]
     assert [problem.message for problem in blocking(found)] == []
     unread = [problem.message for problem in found if "has no effect" in problem.message]
-    assert not [message for message in unread if "text encoder is not trained" not in message], "a value nobody reads"
-    assert engine.render(plan, engine_plans.place()).command
+    assert not [message for message in unread if "text encoder is not trained" not in message], "a value without effect"
+    assert engine.render(plan, engine_plans.place()).steps
 
 
-def test_published_mistakes_are_corrected_and_said():
+def test_published_mistakes_are_corrected_with_a_reason():
     rate = "optimizer.learning_rate"
     for profile in profiles.shipped().values():
         adapts = profile.settings["optimizer.name"].startswith("Prodigy")
@@ -104,7 +105,7 @@ def test_published_mistakes_are_corrected_and_said():
     assert "all sources" in shipped["noobai-vpred-character"].reasons["schedule.noise_offset"]
 
 
-def test_profiles_that_go_with_a_policy_name_one_that_there_is():
+def test_profiles_with_a_policy_name_an_existing_one():
     named = {profile.id: profile.policy for profile in profiles.shipped().values() if profile.policy}
     assert named == {
         "flux-character": "flux-guide",
@@ -126,7 +127,7 @@ def test_profiles_that_go_with_a_policy_name_one_that_there_is():
         ("sdxl_base", "epsilon", "sdxl"),
     ],
 )
-def test_profiles_of_what_a_model_is_guessed_to_be_come_first_and_finetuning_last(guessed, prediction, group):
+def test_profiles_of_the_guessed_lineage_come_first_and_finetuning_last(guessed, prediction, group):
     ids = [profile.id for profile in profiles.for_family("sdxl", guessed, prediction)]
     assert {each.rpartition("-")[0] for each in ids[:5]} == {group}
     assert ids[-1] == "sdxl-finetune"
@@ -135,7 +136,7 @@ def test_profiles_of_what_a_model_is_guessed_to_be_come_first_and_finetuning_las
     assert sorted(plain) == sorted(ids)
 
 
-def test_every_lineage_is_one_that_a_model_can_be_guessed_to_be():
+def test_every_lineage_can_be_guessed_from_a_model():
     known = {plain_lineage(each) for each in guess.load()}
     assert {profile.lineage for profile in profiles.shipped().values()} - {""} <= known
 

@@ -1,4 +1,4 @@
-"""Files that are no profile, or want to be more than one: each is refused with file, key and reason, and nothing is written."""
+"""Files that are not valid profiles: each is refused with file, key and reason, and nothing is written."""
 
 import os
 import struct
@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.played import fingerprint
+from tests.support.played import fingerprint
 from trainer_core import profiles
 from trainer_core.errors import ProfileError
-from trainer_core.families import load_families
+from trainer_core.models.families import load_families
 from trainer_core.plan import fields
-from trainer_core.profiles import JOB_FIELDS, Profile, Reference, Trial
+from trainer_core.profiles import Profile, Reference, Trial
 
 HEAD = """format = 2
 id = "x"
@@ -27,7 +27,7 @@ explanation = "For tests."
 
 
 def head(**changed):
-    """The head of a good profile with some of its texts changed; what is given is TOML."""
+    """The head of a valid profile with some of its texts changed; the arguments are TOML."""
     lines = {line.partition(" = ")[0]: line.partition(" = ")[2] for line in HEAD.splitlines()}
     return "".join(f"{key} = {text}\n" for key, text in {**lines, **changed}.items())
 
@@ -40,15 +40,15 @@ def png():
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)) + chunk(b"IDAT", body)
 
 
-# Name: the file's bytes or text, the key that the refusal names ("" for the file as a whole), words of its reason.
+# Name: the bytes or text of the file, the key in the error ("" for the whole file), words of its reason.
 HOSTILE = {
-    "path escape in id": (head(id='"../../etc/cron.d/x"'), "id", "no plain name"),
-    "absolute path in id": (head(id='"/etc/passwd"'), "id", "no plain name"),
-    "path escape in use": (head(use='"../style"'), "use", "no plain name"),
-    "path escape in policy": (HEAD + 'policy = "../../policy"', "policy", "no plain name"),
-    "policy that is not there": (HEAD + 'policy = "best-ever"', "policy", "no policy"),
-    "device of Windows as id": (head(id='"con"'), "id", "no plain name"),
-    "hidden file as id": (head(id='".ssh"'), "id", "no plain name"),
+    "path escape in id": (head(id='"../../etc/cron.d/x"'), "id", "not a valid name"),
+    "absolute path in id": (head(id='"/etc/passwd"'), "id", "not a valid name"),
+    "path escape in use": (head(use='"../style"'), "use", "not a valid name"),
+    "path escape in policy": (HEAD + 'policy = "../../policy"', "policy", "not a valid name"),
+    "policy that is not there": (HEAD + 'policy = "best-ever"', "policy", "not know the policy"),
+    "device of Windows as id": (head(id='"con"'), "id", "not a valid name"),
+    "hidden file as id": (head(id='".ssh"'), "id", "not a valid name"),
     "extra key": (HEAD + 'command = "rm -rf /"', "command", "not a key of a profile"),
     "extra table": (HEAD + "[hooks]\nstart = 'sh'", "hooks", "not a key of a profile"),
     "native keys": (HEAD + "[settings.native.kohya]\nx = 1", "settings.native.kohya", "belongs to a job"),
@@ -80,16 +80,16 @@ HOSTILE = {
     "hexadecimal integer of 9999 digits": (
         HEAD + f"[settings.network]\nrank = 0x{'f' * 9999}",
         "settings.network.rank",
-        "larger than any",
+        "too large for any",
     ),
     "integer out of bounds": (HEAD + "[settings.network]\nrank = 99999999", "settings.network.rank", "less than"),
-    "nan": (HEAD + "[settings.optimizer]\nlearning_rate = nan", "settings.optimizer.learning_rate", "no finite"),
-    "infinity": (HEAD + "[settings.network]\nalpha = -inf", "settings.network.alpha", "no finite"),
-    "float beyond floats": (HEAD + "[settings.network]\nalpha = 1e99999", "settings.network.alpha", "no finite"),
+    "nan": (HEAD + "[settings.optimizer]\nlearning_rate = nan", "settings.optimizer.learning_rate", "not a finite"),
+    "infinity": (HEAD + "[settings.network]\nalpha = -inf", "settings.network.alpha", "not a finite"),
+    "float beyond floats": (HEAD + "[settings.network]\nalpha = 1e99999", "settings.network.alpha", "not a finite"),
     "truth for a number": (HEAD + "[settings.network]\nrank = true", "settings.network.rank", "Rank"),
     "text for a number": (HEAD + "[settings.network]\nrank = '16'", "settings.network.rank", "Rank"),
-    "list for a text": (head(title="['X']"), "title", "no text"),
-    "number for an id": (head(id="1"), "id", "no text"),
+    "list for a text": (head(title="['X']"), "title", "not a text"),
+    "number for an id": (head(id="1"), "id", "not a text"),
     "date for a number": (HEAD + "[settings.network]\nrank = 2026-11-21", "settings.network.rank", "date"),
     "time for a title": (head(title="07:32:00"), "title", "date"),
     "table for a setting": (HEAD + "[settings.network.rank]\nx = 1", "settings.network.rank", "Rank"),
@@ -135,7 +135,7 @@ HOSTILE = {
     "format as truth": (head(format="true"), "format", "whole number"),
     "format as text": (head(format='"2"'), "format", "whole number"),
     "a key of format 2 in format 1": (head(format="1") + "[reasons.network]\nrank = 'x'", "reasons", "format 1"),
-    "unknown family": (head(family='"sd99"'), "family", "knows no family"),
+    "unknown family": (head(family='"sd99"'), "family", "not know the family"),
     "unknown method": (head(method='"shell"'), "method", "Method"),
     "unknown prediction": (HEAD + 'prediction = "all"', "prediction", "Prediction"),
     "reason for nothing": (HEAD + "[reasons.network]\nrank = 'x'", "reasons.network.rank", "does not set"),
@@ -179,7 +179,7 @@ def test_there_are_many_more_than_25_classes():
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "missing", "name too long", "loop", "device"])
-def test_what_is_no_plain_file_is_neither_read_nor_waited_for(kind, tmp_path):
+def test_what_is_not_a_regular_file_is_neither_read_nor_waited_for(kind, tmp_path):
     path = tmp_path / "odd.toml"
     if kind == "folder":
         path.mkdir()
@@ -198,7 +198,7 @@ def test_what_is_no_plain_file_is_neither_read_nor_waited_for(kind, tmp_path):
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "/proc/self/environ", "secret.txt"])
-def test_what_a_link_leads_to_is_not_told(target, tmp_path):
+def test_an_error_does_not_show_the_content_of_a_link_target(target, tmp_path):
     secret = tmp_path / "secret.txt"
     secret.write_text("sesame = \n[opensesame]\nsesame sesame")
     path = tmp_path / "innocent.toml"
@@ -221,7 +221,7 @@ def test_line_ends_of_windows_are_read():
     assert profiles.loads(HEAD.replace("\n", "\r\n").encode()) == profiles.loads(HEAD)
 
 
-def test_a_file_of_format_1_is_brought_to_format_2_in_memory():
+def test_a_file_of_format_1_is_converted_to_format_2_in_memory():
     old = (
         head(format="1").replace("format = 1\n", "")
         + 'sources = ["a preset", "a guide"]\n[settings.network]\nrank = 8\n'
@@ -236,13 +236,13 @@ def test_a_file_of_format_1_is_brought_to_format_2_in_memory():
     assert profiles.loads("format = 1\n" + old) == profile
 
 
-# What is written is read back as it was, whatever it holds.
+# A profile is read back as it was written, whatever it contains.
 
 words = st.text(
     st.characters(exclude_categories=("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")), min_size=1, max_size=60
 ).filter(lambda text: text.strip() == text)
 slugs = st.from_regex(r"[a-z0-9]{1,8}(-[a-z0-9]{1,8}){0,2}", fullmatch=True)
-FREE = [field for field in fields.all_fields().values() if field.path not in JOB_FIELDS]
+FREE = [field for field in fields.all_fields().values() if not field.is_the_jobs]
 
 
 def values(field):
@@ -312,8 +312,8 @@ def test_any_bytes_are_a_profile_or_a_refusal(raw):
         st.sampled_from(['"', "'", "[", "]", "{", "}", "\\", "\n", "#", "a", "=", ".", '"""', "'''", ","]), max_size=60
     )
 )
-def test_the_count_of_levels_is_never_below_that_of_the_parser(pieces):
-    """Whatever quotes stand before it, a nest of brackets is refused before the parser sees it, or is inside a string."""
+def test_the_counted_depth_is_never_below_that_of_the_parser(pieces):
+    """Nested brackets are refused before they are parsed, or are inside a string, whatever quotes precede them."""
     text = "a = [" + "".join(pieces) + "[" * 40
     with pytest.raises(ProfileError):
         profiles.loads(text)

@@ -1,4 +1,4 @@
-"""A profile out of a finished LoRA: what its header tells, what it does not, and what strangers wrote into it."""
+"""A profile from a finished LoRA: what its header contains, what it does not, and invalid metadata."""
 
 import json
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.backends import engine_plans
-from tests.core import recorded_headers
-from trainer_core import detection, header, places, profiles, registry
+from tests.support import engine_plans, recorded_headers
+from trainer_core import places, profiles
 from trainer_core.cli import easel
+from trainer_core.engines import registry
 from trainer_core.errors import ProfileError
+from trainer_core.models import detection, header
 from trainer_core.problems import blocking
 from trainer_core.profiles.exporting import plain_id
 
@@ -79,7 +80,7 @@ def out_of(path, **more):
     return profiles.from_lora(found, detection.detect(found), **more)
 
 
-def test_a_lora_of_kohya_tells_how_it_was_trained(tmp_path):
+def test_a_lora_of_kohya_contains_its_training_settings(tmp_path):
     path = lora(tmp_path, **KOHYA)
     draft = out_of(path)
     profile, rank = draft.profile, detection.detect(header.read(path)).rank
@@ -114,7 +115,7 @@ def test_a_lora_of_kohya_tells_how_it_was_trained(tmp_path):
         assert word not in text
 
 
-def test_what_a_lora_tells_can_be_trained_again(tmp_path):
+def test_the_settings_of_a_lora_can_be_trained_again(tmp_path):
     profile = out_of(lora(tmp_path, **KOHYA)).profile
     kohya = registry.get("kohya")
     values = {path.replace(".", "__"): value for path, value in profile.settings.items()}
@@ -144,6 +145,15 @@ def test_lycoris_networks_and_a_dataset_without_tables(tmp_path):
     assert not {"schedule.noise_offset", "schedule.min_snr_gamma"} & {*found.unknown, *found.settings}
     assert "Min-SNR gamma was left out: a flow model is trained without it." in draft.notes
     assert "optimizer.text_encoder_learning_rate" not in found.settings, "it was not trained"
+
+
+@pytest.mark.parametrize(
+    ("base", "length", "found"),
+    [("sd_v1", "225", 225), ("sdxl_base_v1-0", "150", 150), ("sd_v1", "None", None), ("flux1", "225", None)],
+)
+def test_the_length_of_captions_where_the_family_reads_it(tmp_path, base, length, found):
+    told = {**KOHYA, "ss_base_model_version": base, "ss_max_token_length": length}
+    assert out_of(lora(tmp_path, **told)).profile.settings.get("dataset.caption_tokens") == found
 
 
 OTHERS = {
@@ -201,7 +211,7 @@ OTHERS = {
             "global_step": "900",
             "lora_adapter_metadata": json.dumps({"unet.lora_alpha": 2, "unet.lora_dropout": 0.1}),
         },
-        # a run at 64 px wrote 1024x1024: it is an option that no dataset follows
+        # a run at 64 px wrote 1024x1024: it is an option that no dataset uses
         {"dataset.resolution": None, "schedule.steps": 900, "network.alpha": 2.0, "network.dropout": 0.1},
     ),
     "an unknown program": ({"modelspec.resolution": "640x640"}, {"dataset.resolution": 640}),
@@ -209,7 +219,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("writer", OTHERS)
-def test_loras_of_other_programs_tell_what_they_can_and_the_rest_is_marked(writer, tmp_path):
+def test_loras_of_other_programs_give_what_they_contain_and_the_rest_is_unknown(writer, tmp_path):
     metadata, expected = OTHERS[writer]
     profile = out_of(lora(tmp_path, **metadata)).profile
     assert {path: profile.settings.get(path) for path in expected} == expected
@@ -228,7 +238,7 @@ def one_trainer(tmp_path, name="lora-kohya-sd15", **config):
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        # up and down again, which no schedule here is
+        # it rises and falls again, which no scheduler of Easel does
         ({"learning_rate_scheduler": "COSINE_WITH_RESTARTS"}, {"schedule.scheduler": None}),
         (
             {"learning_rate_scheduler": "COSINE_WITH_HARD_RESTARTS", "learning_rate_cycles": 3.0},
@@ -267,7 +277,7 @@ def one_trainer(tmp_path, name="lora-kohya-sd15", **config):
     ],
     ids=str,
 )
-def test_the_words_of_onetrainer_mean_what_its_code_makes_of_them(config, expected, tmp_path):
+def test_settings_of_onetrainer_are_read_as_its_code_uses_them(config, expected, tmp_path):
     draft = one_trainer(tmp_path, **config)
     assert {path: draft.profile.settings.get(path) for path in expected} == expected
 
@@ -281,7 +291,7 @@ def test_a_lokr_of_onetrainer_has_its_own_rank(tmp_path):
     assert profile.settings["network.factor"] == 8
 
 
-def test_the_form_that_onetrainer_fills_in_does_not_speak_of_the_training(tmp_path):
+def test_the_model_specification_of_onetrainer_is_not_read_as_training_settings(tmp_path):
     form = {"ot_branch": "master", "modelspec.resolution": "1024x1024", "modelspec.prediction_type": "epsilon"}
     profile = out_of(lora(tmp_path, **form)).profile
     assert ("dataset.resolution" in profile.unknown, profile.prediction) == (True, "")
@@ -289,7 +299,7 @@ def test_the_form_that_onetrainer_fills_in_does_not_speak_of_the_training(tmp_pa
     assert forced.prediction == "v_prediction"
 
 
-def test_a_file_of_ai_toolkit_without_alpha_acts_as_one_with_alpha_as_large_as_its_rank(tmp_path):
+def test_a_file_of_ai_toolkit_without_alpha_has_an_alpha_equal_to_its_rank(tmp_path):
     """As ai-toolkit writes them for transformers: its `software` block and lora_A, lora_B without alpha."""
     path = tmp_path / "found.safetensors"
     name = "transformer.single_transformer_blocks.0.attn.to_q"
@@ -311,7 +321,7 @@ def test_a_file_of_ai_toolkit_without_alpha_acts_as_one_with_alpha_as_large_as_i
     assert "elena" not in profiles.dumps(profile)
 
 
-def test_what_the_base_model_is_guessed_to_be_becomes_the_lineage_and_is_said(tmp_path):
+def test_the_guessed_base_model_becomes_the_lineage_with_a_note(tmp_path):
     draft = out_of(lora(tmp_path, "lora-kohya-sdxl", **{**KOHYA, "ss_sd_model_name": "ponyDiffusionV6XL.safetensors"}))
     assert (draft.profile.family, draft.profile.lineage) == ("sdxl", "pony")
     assert any("is a guess" in note for note in draft.notes)
@@ -337,7 +347,7 @@ HOSTILE = {
 }
 
 
-def test_metadata_of_strangers_is_checked_and_what_no_setting_takes_is_said(tmp_path):
+def test_metadata_is_checked_and_invalid_values_are_left_out_with_a_note(tmp_path):
     draft = out_of(lora(tmp_path, called="\u202eevil\x1b[2J<img>.safetensors", **HOSTILE))
     told = set(draft.profile.settings) - {"model.method", "network.rank", "network.train_text_encoder"}
     assert told == set()
@@ -347,8 +357,8 @@ def test_metadata_of_strangers_is_checked_and_what_no_setting_takes_is_said(tmp_
     assert profiles.loads(profiles.dumps(draft.profile)) == draft.profile
 
 
-def test_what_is_no_lora_or_does_not_tell_its_family_is_refused(tmp_path):
-    with pytest.raises(ProfileError, match="no LoRA"):
+def test_a_file_that_is_not_a_lora_or_has_no_family_is_refused(tmp_path):
+    with pytest.raises(ProfileError, match="not a LoRA"):
         out_of(recorded_headers.write("sd15", tmp_path))
     strange = tmp_path / "strange.safetensors"
     recorded_headers.write_file(
@@ -359,18 +369,18 @@ def test_what_is_no_lora_or_does_not_tell_its_family_is_refused(tmp_path):
     assert out_of(strange, family="sdxl").profile.family == "sdxl"
 
 
-def test_from_lora_writes_a_file_that_can_be_checked_and_taken_in(tmp_path):
+def test_from_lora_writes_a_file_that_can_be_checked_and_imported(tmp_path):
     out = tmp_path / "out.toml"
     code, output = run("from-lora", lora(tmp_path, **KOHYA), "--out", out, "--id", "elena")
     assert code == 0
-    assert "does not tell" in output
+    assert "does not contain" in output
     assert run("check", out)[0] == 0
     assert run("import", out, "--yes")[0] == 0
     assert profiles.known()["elena"].unknown
     assert places.is_there(places.home() / "profiles" / "elena.toml")
 
 
-def test_an_id_made_of_a_files_name_is_one_that_a_profile_can_have():
+def test_an_id_made_from_a_file_name_is_valid():
     assert [plain_id(name) for name in ("con", "sdxl-style", "Mika v2!", "...")] == [
         "my-con",
         "my-sdxl-style",

@@ -1,4 +1,4 @@
-"""Profiles on their way between people: from files, links and the Hub, out of runs and out of LoRAs, and by the command line."""
+"""Sharing profiles: from files, links and the Hub, from runs and LoRAs, and with the command line."""
 
 import dataclasses
 import json
@@ -6,15 +6,17 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from tests.core import misbehaving as bad
-from tests.core.downloading import server, shared_server
-from tests.core.played import fingerprint
-from trainer_core import downloads, profiles, registry
+from tests.support import misbehaving as bad
+from tests.support.downloading import server, shared_server
+from tests.support.played import fingerprint
+from trainer_core import profiles
 from trainer_core.cli import easel
+from trainer_core.engines import registry
 from trainer_core.errors import DownloadError, ProfileError
+from trainer_core.models import downloads
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.runs.run import Run
+from trainer_core.training.run import Run
 
 __all__ = ["server", "shared_server"]
 
@@ -60,7 +62,7 @@ def take(text, wanted_id="", patience=QUICK):
     return profiles.incoming(text, wanted_id, patience)
 
 
-# Taking one in
+# Importing
 
 
 def test_a_file_is_shown_with_what_it_changes_and_written_only_after_a_yes(run, tmp_path, home):
@@ -85,7 +87,7 @@ def test_a_file_is_shown_with_what_it_changes_and_written_only_after_a_yes(run, 
     assert profiles.known()["mine"].settings["network.rank"] == 64
 
 
-def test_a_shipped_profile_is_never_covered(run, tmp_path, home):
+def test_a_shipped_profile_is_never_replaced(run, tmp_path, home):
     file = tmp_path / "theirs.toml"
     file.write_text(MINE.replace('"mine"', '"sdxl-style"'))
     code, output = run("import", file, "--yes")
@@ -95,13 +97,13 @@ def test_a_shipped_profile_is_never_covered(run, tmp_path, home):
     assert not home.exists()
     assert run("import", file, "--yes", "--id", "their-style")[0] == 0
     assert profiles.known()["their-style"].settings["network.rank"] == 48
-    # One that was copied there by hand is told, and not taken.
+    # A file that was copied there by hand is reported, and not used.
     (home / "profiles" / "by-hand.toml").write_text(file.read_text())
     assert profiles.known()["sdxl-style"] == profiles.shipped()["sdxl-style"]
     assert [error.key for error in profiles.own()[1]] == ["id"]
 
 
-def test_an_own_folder_with_odd_files_is_read_past_them(home):
+def test_invalid_files_in_the_own_folder_are_skipped_and_reported(home):
     folder = home / "profiles"
     folder.mkdir(parents=True)
     (folder / "mine.toml").write_text(MINE)
@@ -113,7 +115,7 @@ def test_an_own_folder_with_odd_files_is_read_past_them(home):
     assert len(errors) == 2
 
 
-def test_a_link_in_place_of_the_file_is_replaced_and_not_followed(tmp_path, home):
+def test_a_symbolic_link_at_the_path_of_the_file_is_replaced_and_not_followed(tmp_path, home):
     (home / "profiles").mkdir(parents=True)
     victim = tmp_path / "victim"
     victim.write_text("precious")
@@ -130,7 +132,7 @@ def test_from_a_link(server, home):
     assert not home.exists()
 
 
-def test_from_the_hub_by_file_and_by_repository_alone(server, monkeypatch):
+def test_from_the_hub_by_file_and_by_repository(server, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     server.put("/org/recipes/resolve/main/sdxl/mine.toml", BODY)
     listing = {"siblings": [{"rfilename": "README.md"}, {"rfilename": "sdxl/mine.toml"}]}
@@ -148,7 +150,7 @@ def test_from_the_hub_by_file_and_by_repository_alone(server, monkeypatch):
         take("hub:org/recipes")
 
 
-def test_a_token_goes_to_the_hub_alone(server, monkeypatch):
+def test_a_token_is_sent_only_to_the_hub(server, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_sehrgeheim0815")
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     server.put("/cdn/mine.toml", BODY)
@@ -159,7 +161,7 @@ def test_a_token_goes_to_the_hub_alone(server, monkeypatch):
 
 
 def drips(handler, served):
-    """A byte now and then, each within the patience for one."""
+    """A byte now and then, each within the timeout for one."""
     handler.send_response(200)
     handler.send_header("Connection", "close")
     handler.end_headers()
@@ -170,7 +172,7 @@ def drips(handler, served):
 
 
 def drips_headers(handler, served):
-    """A header now and then, each within the patience for one, and never the body."""
+    """A header now and then, each within the timeout for one, and never the body."""
     handler.send_response(200)
     for number in range(400):
         handler.send_header(f"X-{number}", "a")
@@ -181,25 +183,29 @@ def drips_headers(handler, served):
 
 PAGE = b"<!DOCTYPE html><title>Sign in</title>"
 FAULTS = {
-    "a page": (PAGE, bad.says(200, {"Content-Type": "text/html"}, PAGE), "web page"),
-    "a page that calls itself a file": (PAGE, bad.says(200, {}, PAGE), "web page"),
+    "a page": (PAGE, bad.answers(200, {"Content-Type": "text/html"}, PAGE), "web page"),
+    "a page that calls itself a file": (PAGE, bad.answers(200, {}, PAGE), "web page"),
     "ten megabytes": (b"#" * 10_000_000, None, "larger than 64 kB"),
     "ten megabytes without a length": (b"#" * 10_000_000, bad.chunked, "larger than 64 kB"),
-    "too short": (BODY, bad.lies(len(BODY) + 500), "broke off|stopped sending"),
-    "cut off": (BODY, bad.drops(50), "broke off|stopped sending"),
+    "too short": (BODY, bad.wrong_length(len(BODY) + 500), "was lost|stopped sending"),
+    "cut off": (BODY, bad.drops(50), "was lost|stopped sending"),
     "silent": (BODY, bad.stalls(20, 2.5), "stopped sending"),
     "a byte now and then": (BODY, drips, "too long"),
     "a header now and then": (BODY, drips_headers, "too long"),
-    "a part that nobody asked for": (BODY, bad.says(206, {"Content-Range": "bytes 0-9/99"}, BODY[:10]), "in part only"),
-    "round and round": (BODY, bad.redirect(PATH), "without an end"),
-    "to a file of this machine": (BODY, bad.redirect("file:///etc/passwd"), "not followed"),
-    "missing": (BODY, bad.says(404), "has no"),
-    "forbidden": (BODY, bad.says(403), "does not give out"),
-    "broken": (BODY, bad.says(500, {}, b"\x1b[31mboom"), "fault of its own"),
-    "nothing": (b"", bad.says(200), "is empty"),
-    "packed": (BODY, bad.says(200, {"Content-Encoding": "gzip"}, BODY), "packs"),
+    "a part that nobody asked for": (
+        BODY,
+        bad.answers(206, {"Content-Range": "bytes 0-9/99"}, BODY[:10]),
+        "only a part",
+    ),
+    "round and round": (BODY, bad.redirect(PATH), "redirects too many times"),
+    "to a file of this machine": (BODY, bad.redirect("file:///etc/passwd"), "does not follow"),
+    "missing": (BODY, bad.answers(404), "has no"),
+    "forbidden": (BODY, bad.answers(403), "denies access to"),
+    "broken": (BODY, bad.answers(500, {}, b"\x1b[31mboom"), "server error"),
+    "nothing": (b"", bad.answers(200), "is empty"),
+    "packed": (BODY, bad.answers(200, {"Content-Encoding": "gzip"}, BODY), "compressed"),
     "a model": (bad.model(size_bytes=2000), None, "NUL"),
-    "a picture": (b"\x89PNG\r\n\x1a\n\x00\x00", None, "NUL"),
+    "an image": (b"\x89PNG\r\n\x1a\n\x00\x00", None, "NUL"),
 }
 SLOW = ("silent", "a byte now and then", "a header now and then")
 
@@ -216,29 +222,29 @@ def test_from_a_server_that_misbehaves(fault, server, home, tmp_path):
     assert not home.exists()
 
 
-def test_what_passes_by_itself_is_tried_again(server):
-    assert take(server.put(PATH, BODY, bad.says(503))).profile.id == "mine"
+def test_a_temporary_failure_is_tried_again(server):
+    assert take(server.put(PATH, BODY, bad.answers(503))).profile.id == "mine"
     assert take(server.put(PATH, BODY, bad.drops(50))).profile.id == "mine"
 
 
-def test_a_server_that_is_not_there(home):
+def test_a_server_that_cannot_be_reached(home):
     with pytest.raises(DownloadError, match="cannot be reached"):
         take("http://127.0.0.1:9/mine.toml")
-    with pytest.raises(DownloadError, match="not kept there"):
+    with pytest.raises(DownloadError, match="does not store profiles"):
         take("civitai:123")
     for path in ("nowhere.toml", "org/nowhere.toml", "./~/nowhere.toml"):
         with pytest.raises(ProfileError, match="cannot be read"):
             take(path)
 
 
-# Looking at them
+# Showing and checking
 
 
-def test_show_tells_value_reason_and_source(run):
+def test_show_prints_value_reason_and_source(run):
     code, output = run("show", "sdxl-style")
     assert code == 0
     assert "mistake" in output
-    assert "Not run here" in output
+    assert "Not tested" in output
     data = json.loads(run("show", "sdxl-style", "--json")[1])
     rate = data["values"]["optimizer.learning_rate"]
     assert (rate["value"], rate["title"]) == (1.0, "Learning rate")
@@ -247,7 +253,7 @@ def test_show_tells_value_reason_and_source(run):
     assert run("show", "nobody")[0] == 1
 
 
-def test_list_knows_families_and_own_ones(run):
+def test_list_filters_by_family_and_includes_own_profiles(run):
     profiles.save(profiles.loads(MINE))
     rows = {row["id"]: row for row in json.loads(run("list", "--json", "--family", "sdxl")[1])}
     assert rows["mine"]["own"]
@@ -256,7 +262,7 @@ def test_list_knows_families_and_own_ones(run):
     assert "flux-style" in run("list")[1]
 
 
-def test_check_answers_0_3_or_1_each_with_its_reason(run, tmp_path):
+def test_check_exits_with_0_3_or_1_and_the_reason(run, tmp_path):
     good, wrong = tmp_path / "good.toml", tmp_path / "wrong.toml"
     good.write_text(MINE)
     wrong.write_text(MINE.replace("rank = 48", "rank = 0"))
@@ -273,7 +279,7 @@ def test_check_answers_0_3_or_1_each_with_its_reason(run, tmp_path):
     assert "missing.toml" in output
 
 
-# Giving one away
+# Exporting
 
 SECRET = f"hf_{'a' * 30}"
 
@@ -282,7 +288,7 @@ def plan(**changed):
     flat = {
         "model.path": "/home/elena/private/model.safetensors",
         "model.family": "sdxl",
-        "dataset.path": "/home/elena/pictures",
+        "dataset.path": "/home/elena/images",
         "dataset.trigger": "ohwx",
         "output.name": "elena_secret",
         "output.copy_to": "/home/elena/ComfyUI",
@@ -294,11 +300,11 @@ def plan(**changed):
     return TrainingPlan.model_validate({**fields.nest(flat), "native": {"kohya": {"ip_noise_gamma": 0.1}}})
 
 
-def test_a_run_becomes_a_profile_without_what_is_ones_own(run, pictures):
+def test_a_run_becomes_a_profile_without_private_data(run, images):
     job = plan(**{"sampling.negative_prompt": f"{SECRET} /home/elena/x", "optimizer.learning_rate": 1.0})
     job = job.model_copy(update={"optimizer": job.optimizer.model_copy(update={"name": "Prodigy"})})
-    made = Run.prepare(job, registry.get("rehearsal"), pictures, chosen={"profile": "sdxl-style"})
-    code, output = run("export", "--from-run", made.directory.path, "--id", "for-you", "--title", "For you")
+    made = Run.prepare(job, registry.get("rehearsal"), images, chosen={"profile": "sdxl-style"})
+    code, output = run("export", "--from-run", made.folder.path, "--id", "for-you", "--title", "For you")
     assert code == 0
     for word in ("elena", "ohwx", "Ohwx", SECRET, "/home", "ip_noise_gamma", "fp16"):
         assert word not in output, word
@@ -310,10 +316,10 @@ def test_a_run_becomes_a_profile_without_what_is_ones_own(run, pictures):
     assert "mistake" in profile.reasons["optimizer.learning_rate"], "the profile's own value keeps its reason"
     assert "network.rank" not in profile.reasons
     assert "Negative prompt was left out" in output
-    assert "own words were left out" in output
+    assert "Native settings were left out" in output
 
 
-def test_a_plan_file_and_a_profile_are_exported_to_a_file_that_is_not_there_yet(run, tmp_path):
+def test_a_plan_file_and_a_profile_are_exported_only_to_a_new_file(run, tmp_path):
     file, out = tmp_path / "plan.toml", tmp_path / "out.toml"
     file.write_text('engine = "kohya"\n[model]\nfamily = "flux"\npath = "/m"\n[network]\nrank = 20\n')
     assert run("export", "--from-plan", file, "--out", out)[0] == 0
@@ -336,7 +342,7 @@ def test_a_plan_file_and_a_profile_are_exported_to_a_file_that_is_not_there_yet(
         (b"[model]\nfamily = 'sdxl'\n[network]\nrank = 'x'", "settings.network.rank"),
     ],
 )
-def test_a_plan_file_that_is_none_is_refused(content, said, run, tmp_path):
+def test_an_invalid_plan_file_is_refused(content, said, run, tmp_path):
     file = tmp_path / "plan.toml"
     file.write_bytes(content)
     code, output = run("export", "--from-plan", file)
@@ -345,7 +351,7 @@ def test_a_plan_file_that_is_none_is_refused(content, said, run, tmp_path):
     assert run("export", "--from-plan", tmp_path)[0] == 1
 
 
-def test_the_family_of_a_plan_that_leaves_it_to_its_model_is_said(run, tmp_path):
+def test_family_sets_the_family_of_a_plan_without_one(run, tmp_path):
     file = tmp_path / "plan.toml"
     file.write_text("[network]\nrank = 20\n")
     code, output = run("export", "--from-plan", file, "--family", "flux")

@@ -1,4 +1,4 @@
-"""Values remembered for a subject: kept whole whoever writes, strict when read, and settings only."""
+"""Values remembered for a subject: written whole, read strictly, and settings only."""
 
 import os
 import threading
@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer_core import places, subjects
+from trainer_core import places
 from trainer_core.errors import SubjectError
 from trainer_core.plan import fields
+from trainer_core.prepare import subjects
 
 VALUES = {"schedule.steps": 1200, "network.rank": 32, "optimizer.beta1": None, "dataset.flip": True}
 
@@ -20,14 +21,14 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_what_was_remembered_comes_back_until_it_is_forgotten():
+def test_remembered_values_are_recalled_until_they_are_forgotten():
     assert subjects.recall("mika") == {}
     path = subjects.remember("mika", VALUES)
     assert path.parent == places.home() / "subjects"
     assert path.name.startswith("mika-")
     assert subjects.recall("mika") == VALUES
     subjects.remember("mika", {"network.rank": 8})
-    assert subjects.recall("mika") == {"network.rank": 8}, "the last values, and no others"
+    assert subjects.recall("mika") == {"network.rank": 8}, "only the last values"
     assert subjects.forget("mika")
     assert subjects.recall("mika") == {}
     assert not subjects.forget("mika")
@@ -40,16 +41,16 @@ def test_a_subject_is_the_trigger_word_or_the_folders_name():
     assert subjects.subject_of({}) == ""
 
 
-def test_one_subject_in_several_spellings_and_two_that_look_alike():
+def test_spellings_of_one_subject_and_two_similar_subjects():
     subjects.remember("Mika  Woman", {"network.rank": 32})
     assert subjects.recall(" mika woman") == {"network.rank": 32}
-    assert subjects.recall("mika-woman") == {}, "the same readable name, and another subject"
+    assert subjects.recall("mika-woman") == {}, "the same readable name, but another subject"
 
 
-def test_only_settings_are_kept():
+def test_only_settings_are_remembered():
     private = {
         "model.path": "/home/me/model.safetensors",
-        "dataset.path": "/home/me/pictures",
+        "dataset.path": "/home/me/images",
         "output.name": "mika",
         "native": {"kohya": {"huggingface_token": "hf_secret"}},
         "hf_token": "hf_secret",
@@ -63,7 +64,7 @@ def test_only_settings_are_kept():
     assert "/home/me" not in path.read_text()
 
 
-def test_nothing_is_kept_for_no_subject():
+def test_nothing_is_remembered_without_a_subject():
     with pytest.raises(SubjectError, match="trigger word"):
         subjects.remember("  ", VALUES)
 
@@ -82,14 +83,14 @@ def test_nothing_is_kept_for_no_subject():
         },
     ),
 )
-def test_any_subject_and_any_values_come_back(subject, values):
+def test_values_of_any_subject_are_recalled(subject, values):
     path = subjects.remember(subject, values)
     assert path.resolve().parent == (places.home() / "subjects").resolve()
     assert subjects.recall(subject) == values
     assert subjects.forget(subject)
 
 
-def test_a_name_that_cannot_be_encoded_is_a_subject_too():
+def test_a_name_that_cannot_be_encoded_can_be_a_subject():
     name = os.fsdecode(b"cat\xff")
     subjects.remember(name, VALUES)
     assert subjects.recall(name) == VALUES
@@ -103,7 +104,7 @@ def text(middle="", version="1", subject="mika"):
 HOSTILE = {
     "no TOML": ("steps =", "not TOML"),
     "no text": (b"\xff\xfe\x00", "not UTF-8"),
-    "too large": ("# " + "x" * 70_000, "larger than 64 kB"),
+    "too large": ("# " + "x" * 70_000, "longer than 65536 bytes"),
     "nested deeply": ("x = " + "[" * 60_000, ""),
     "a foreign key": (text('command = "rm -rf /"'), "'command'"),
     "a foreign key with escapes": (text('"\\u001b[31m" = 1'), "\\u001b"),
@@ -137,11 +138,11 @@ def test_a_hostile_file_is_refused_with_file_key_and_reason(content, named):
     assert len(refused.value.message) < 400
     assert "\x1b" not in str(refused.value)
     subjects.remember("mika", VALUES)
-    assert subjects.recall("mika") == VALUES, "it is mended by remembering anew"
+    assert subjects.recall("mika") == VALUES, "remembering again replaces the file"
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "blind link"])
-def test_what_is_no_plain_file_is_refused_or_nothing(kind):
+def test_what_is_not_a_regular_file_is_refused_or_empty(kind):
     path = subjects.kept_in("mika")
     path.parent.mkdir()
     if kind == "blind link":
@@ -149,15 +150,15 @@ def test_what_is_no_plain_file_is_refused_or_nothing(kind):
         assert subjects.recall("mika") == {}
         return
     path.mkdir() if kind == "folder" else os.mkfifo(path)
-    with pytest.raises(SubjectError, match="not a plain file"):
+    with pytest.raises(SubjectError, match="not a regular file"):
         subjects.recall("mika")
     if kind == "folder":
         with pytest.raises(SubjectError, match="cannot be written"):
             subjects.remember("mika", VALUES)
-        assert list(path.parent.iterdir()) == [path], "nothing half-written is left"
+        assert list(path.parent.iterdir()) == [path], "no partial file is left"
 
 
-def test_many_writers_at_once_leave_a_whole_file_and_nothing_beside_it():
+def test_many_writers_at_once_leave_one_whole_file():
     written = [{"schedule.steps": number, "network.rank": number} for number in range(1, 9)]
     seen, failed = [], []
     subjects.remember("mika", written[0])

@@ -1,4 +1,4 @@
-"""Tokens: found where people keep them, shown nowhere."""
+"""Tokens are found in the usual places and never shown."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import textwrap
 
 import pytest
 
-from trainer_core import tokens
 from trainer_core.errors import DownloadError
+from trainer_core.models import tokens
 
 SECRET = "hf_sehrgeheim123"
 
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch, tmp_path):
-    """No token of the person who runs the tests."""
+    """Hides the tokens of the user who runs the tests."""
     from huggingface_hub import constants
 
     for site in tokens.SITES.values():
@@ -30,7 +30,7 @@ def nothing_set(monkeypatch, tmp_path):
         tokens.forget(site)
 
 
-def test_a_token_shows_no_one_its_text():
+def test_a_token_never_shows_its_text():
     token = tokens.Token(SECRET, "huggingface", "a test")
     shown = [
         repr(token),
@@ -50,8 +50,8 @@ def test_a_token_shows_no_one_its_text():
 
 
 @pytest.mark.parametrize("text", ["", "  ", "two words", "a\nHost: evil", "geh\u00e4im"])
-def test_what_cannot_be_a_token_is_refused_without_its_text(text):
-    with pytest.raises(DownloadError, match="is no token") as refused:
+def test_an_invalid_token_is_refused_without_showing_its_text(text):
+    with pytest.raises(DownloadError, match="is not valid") as refused:
         tokens.Token(text, "civitai", "the field")
     assert not text.strip() or text not in str(refused.value)
 
@@ -59,7 +59,7 @@ def test_what_cannot_be_a_token_is_refused_without_its_text(text):
 @pytest.mark.parametrize(
     ("site", "name"), [(site, name) for site, known in tokens.SITES.items() for name in known.names]
 )
-def test_it_is_found_in_the_environment(monkeypatch, site, name):
+def test_a_token_is_found_in_the_environment(monkeypatch, site, name):
     assert tokens.find(site) is None
     monkeypatch.setenv(name, f" {SECRET}\n")
     found = tokens.find(site)
@@ -67,13 +67,13 @@ def test_it_is_found_in_the_environment(monkeypatch, site, name):
     assert name in found.source
 
 
-def test_it_is_found_in_the_login_file(tmp_path):
+def test_a_token_is_found_in_the_login_file(tmp_path):
     (tmp_path / "token").write_text(SECRET + "\n")
     assert tokens.find("huggingface").source == "the login of huggingface_hub"
     assert tokens.find("civitai") is None
 
 
-def test_one_given_here_comes_before_the_environment(monkeypatch):
+def test_an_entered_token_takes_precedence_over_the_environment(monkeypatch):
     monkeypatch.setenv("CIVITAI_TOKEN", "old")
     tokens.remember("civitai", " new ")
     assert tokens.find("civitai").header() == {"Authorization": "Bearer new"}
@@ -81,7 +81,7 @@ def test_one_given_here_comes_before_the_environment(monkeypatch):
     assert tokens.find("civitai").header() == {"Authorization": "Bearer old"}
 
 
-def test_what_to_do_names_the_page_and_the_name():
+def test_the_advice_names_the_page_and_the_variable():
     assert "https://huggingface.co/settings/tokens" in tokens.where_to_set("huggingface")
     assert "CIVITAI_TOKEN" in tokens.where_to_set("civitai")
 
@@ -121,13 +121,13 @@ KAGGLE = {
         (KAGGLE, "import kaggle_secrets as secrets", "Kaggle"),
     ],
 )
-def test_the_secrets_of_a_notebook_are_asked_once(tmp_path, modules, start, place):
+def test_the_secrets_of_a_notebook_are_requested_once(tmp_path, modules, start, place):
     for path, text in modules.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(textwrap.dedent(text))
     code = f"""
         {start}
-        from trainer_core import tokens
+        from trainer_core.models import tokens
         found = tokens.find("civitai")
         assert found.header() == {{"Authorization": "Bearer secret"}}, found
         assert found.source == "the {place} secret CIVITAI_API_TOKEN", found.source

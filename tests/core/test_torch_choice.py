@@ -1,10 +1,10 @@
-"""The builds of torch that the engines' own tables give, device by device."""
+"""The torch builds that the engines' own tables give for each device."""
 
 import pytest
 
-from trainer_core import engine_table
+from trainer_core.engines import manifest
 from trainer_core.hardware import Accelerator
-from trainer_core.torch_choice import NoTorch, choices
+from trainer_core.install.torch_choice import NoTorch, choices
 
 CARDS = {
     "GTX 1080": "6.1",
@@ -21,7 +21,7 @@ REGISTRY = "registry"
 
 
 def first(engine: str, variant: int, device: Accelerator) -> str:
-    return choices(engine_table.read(engine).variants[variant].torch, device, engine)[0].build
+    return choices(manifest.read(engine).environment[variant].torch, device, engine)[0].build
 
 
 def card(name: str, driver: str) -> Accelerator:
@@ -48,7 +48,7 @@ def card(name: str, driver: str) -> Accelerator:
         ("simpletuner", 1, "GTX 1080", "570.86", "cu126"),
     ],
 )
-def test_a_card_and_its_driver_give_a_build(engine, variant, name, driver, build):
+def test_a_card_and_its_driver_determine_the_build(engine, variant, name, driver, build):
     assert first(engine, variant, card(name, driver)) == build
 
 
@@ -63,7 +63,7 @@ def test_a_card_and_its_driver_give_a_build(engine, variant, name, driver, build
         ("simpletuner", 1, "RTX 5090", "515.43", "525.60.13"),
     ],
 )
-def test_what_cannot_run_says_what_would_help(engine, variant, name, driver, advice):
+def test_a_device_that_cannot_run_is_refused_with_advice(engine, variant, name, driver, advice):
     with pytest.raises(NoTorch) as caught:
         first(engine, variant, card(name, driver))
     assert name in caught.value.message
@@ -82,7 +82,7 @@ def test_what_cannot_run_says_what_would_help(engine, variant, name, driver, adv
     ],
 )
 def test_other_devices(engine, device, builds):
-    found = choices(engine_table.read(engine).variants[0].torch, device, engine)
+    found = choices(manifest.read(engine).environment[0].torch, device, engine)
     assert [choice.build for choice in found] == builds
     assert all(choice.pins for choice in found if choice.build != REGISTRY)
 
@@ -96,14 +96,14 @@ def test_amd_cards_without_kernels_and_engines_without_a_build_are_refused():
 
 
 @pytest.mark.parametrize("engine", ["kohya", "simpletuner"])
-def test_what_is_not_known_of_a_device_is_not_held_against_it(engine):
+def test_unknown_properties_of_a_device_count_as_allowed(engine):
     assert first(engine, 0, Accelerator("cuda", "not found here")) == REGISTRY
 
 
 def test_the_reason_is_a_sentence_that_names_the_device():
-    rows = engine_table.read("simpletuner").variants[0].torch
+    rows = manifest.read("simpletuner").environment[0].torch
     reason = choices(rows, card("RTX 4090", "570.86"), "SimpleTuner")[0].reason
     assert (
         reason
-        == "torch: 2.13.0 for cu126 (it serves older drivers and older cards), for RTX 4090 (8.9, driver 570.86)."
+        == "torch: 2.13.0 for cu126 (it supports older drivers and older GPUs), for RTX 4090 (8.9, driver 570.86)."
     )

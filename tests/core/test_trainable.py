@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.test_detection import recorded
-from trainer_core import registry, trainable
-from trainer_core.detection import Detection, detect
-from trainer_core.header import Header
+from tests.support.recorded_headers import recorded
+from trainer_core.engines import registry, trainable
+from trainer_core.models.detection import Detection, detect
+from trainer_core.models.header import Header
 
 KOHYA, SIMPLETUNER = (registry.get(name).manifest for name in ("kohya", "simpletuner"))
 

@@ -1,4 +1,4 @@
-"""What a trial found is used where it was made, and nowhere else; real trials are in tests/backends."""
+"""The results of a trial are used only where it was made; real trials are in tests/backends."""
 
 import dataclasses
 import importlib
@@ -7,9 +7,13 @@ import sys
 
 import pytest
 
-from trainer_core import engine_trial, environments, hardware, registry, trials
+from trainer_core import hardware
+from trainer_core.engines import registry
+from trainer_core.engines.status import Trial
 from trainer_core.errors import InstallError
-from trainer_core.workbench import Workbench
+from trainer_core.install import environments, trials
+from trainer_core.install.inside import trial
+from trainer_core.prepare.workbench import Workbench
 
 RECORDS = {
     "AdamW": {"ok": True, "reason": "", "spelled": "AdamW", "state_bytes_per_parameter": 8.0},
@@ -24,14 +28,12 @@ KEPT = {
     "optimizers": RECORDS,
     "parts": {"triton": {"ok": False, "reason": "it needs a GPU."}},
 }
-MACHINE = hardware.Machine(
-    (hardware.Accelerator("cpu", "a processor"),), 1 << 34, 1 << 34, 1 << 34, 2, "Linux x86_64", {}
-)
+MACHINE = hardware.Machine((hardware.Accelerator("cpu", "a processor"),), 1 << 34, 1 << 34, 1 << 34, 2, "Linux x86_64")
 
 
 @pytest.fixture
 def kohya(tmp_path, monkeypatch):
-    """An installed engine with what was tried of it."""
+    """An installed engine with the records of its trials."""
     monkeypatch.setenv("EASEL_HOME", str(tmp_path))
     home = environments.engine_home("kohya")
     (home / "venv" / "bin").mkdir(parents=True)
@@ -43,7 +45,7 @@ def kohya(tmp_path, monkeypatch):
     return environments.installed("kohya")
 
 
-def test_an_optimizer_that_failed_its_trial_is_refused_and_its_fallback_offered(kohya):
+def test_an_optimizer_that_failed_its_trial_is_refused_and_a_fallback_offered(kohya):
     bench = Workbench(MACHINE, engine="kohya")
     bench.set({"model.family": "sdxl", "optimizer.name": "Lion8bit"})
     said = [problem for problem in bench.problems if problem.path == "optimizer.name"]
@@ -52,16 +54,16 @@ def test_an_optimizer_that_failed_its_trial_is_refused_and_its_fallback_offered(
     assert said[0].fix.changes == {"optimizer.name": "Lion"}
     bench.set(said[0].fix.changes)
     assert not [problem for problem in bench.problems if problem.path == "optimizer.name"]
-    assert bench.facts.machine.probes["parts"]["kohya"] == KEPT["parts"]
+    assert bench.state.facts.engine("kohya").trials.packages == {"triton": Trial(works=False, reason="it needs a GPU.")}
 
 
-def test_a_record_of_another_spelling_says_nothing_of_this_one(kohya):
+def test_a_record_of_another_spelling_is_ignored(kohya):
     spelled = registry.get("kohya").manifest.optimizers
     assert set(trials.load(kohya, "a processor", spelled)["optimizers"]) == {"AdamW", "Lion", "Lion8bit"}
 
 
 @pytest.mark.parametrize("changed", [{"version": "2"}, {"details": {"torch": "2.10"}}, {"details": {}}])
-def test_what_was_tried_with_something_else_is_ignored(kohya, changed):
+def test_records_of_another_version_or_device_are_ignored(kohya, changed):
     spelled = {"Lion": "Lion"}
     assert trials.load(kohya, "a processor", spelled)["optimizers"]
     nothing = {"optimizers": {}, "parts": {}}
@@ -70,9 +72,24 @@ def test_what_was_tried_with_something_else_is_ignored(kohya, changed):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": "1", "torch": "2.9", "device": "a processor"}', "\xff"])
-def test_a_broken_file_counts_as_nothing_tried(kohya, text):
+def test_a_broken_file_means_that_nothing_was_tried(kohya, text):
     (kohya.home / "trials.json").write_text(text, "latin-1")
     assert trials.load(kohya, "a processor", {"Lion": "Lion"}) == {"optimizers": {}, "parts": {}}
+
+
+def test_an_untried_optimizer_is_reported_except_the_last_fallback(kohya):
+    def said(optimizer):
+        bench.set({"optimizer.name": optimizer})
+        return [(problem.severity, problem.message) for problem in bench.problems if problem.path == "optimizer.name"]
+
+    (kohya.home / "trials.json").unlink()
+    bench = Workbench(MACHINE, engine="kohya")
+    bench.set({"model.family": "sdxl"})
+    ((severity, message),) = said("Lion8bit")
+    assert severity == "info"
+    assert "not tried on this machine" in message
+    assert "easel backends trial kohya" in message
+    assert said("AdamW") == [], "it is the last fallback of all others"
 
 
 def test_only_an_installed_engine_can_be_tried(tmp_path, monkeypatch):
@@ -96,7 +113,7 @@ def raising(error):
 
 
 @pytest.mark.parametrize(
-    ("trial", "device", "sentence"),
+    ("tried", "device", "sentence"),
     [
         (missing_inside, "cpu", "no_such_package is not installed."),
         (raising(RuntimeError("Found no NVIDIA driver.\nmore")), "cpu", "it needs a GPU."),
@@ -104,6 +121,6 @@ def raising(error):
         (raising(ValueError()), "cpu", "it stopped with ValueError."),
     ],
 )
-def test_a_failure_is_one_sentence(trial, device, sentence):
-    record = engine_trial.attempt(trial, device)
+def test_a_failure_is_one_sentence(tried, device, sentence):
+    record = trial.attempt(tried, device)
     assert (record["ok"], record["reason"]) == (False, sentence)

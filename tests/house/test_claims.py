@@ -1,12 +1,13 @@
-"""The table of what can be trained in the guide is that of the engines' manifests."""
+"""The guide's table of what can be trained matches the engines' manifests."""
 
 from __future__ import annotations
 
 import os
 import re
 
-from trainer_core import catalog, places, registry
-from trainer_core.families import load_families
+from trainer_core import catalog, places
+from trainer_core.engines import registry
+from trainer_core.models.families import load_families
 
 METHODS = {"full": "full finetuning", "dreambooth": "DreamBooth", "textual_inversion": "textual inversion"}
 GUIDE = places.CHECKOUT / "docs" / "guide" / "settings.md"
@@ -22,7 +23,7 @@ def table() -> str:
     named = {name for engine in engines for name in (*engine.manifest.families, *engine.manifest.refused)}
     for family in (family for family in load_families().values() if family.id in named):
         if not any(family.id in {*engine.manifest.families, *engine.manifest.refused} for engine in engines):
-            continue  # recognised, and no engine says a word about it: docs/families.md lists it
+            continue  # recognised, but no engine mentions it: docs/families.md lists it
         cells = [cell(engine.manifest, family.id) for engine in engines]
         lines.append(f"| {family.title} (`{family.id}`) | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -37,7 +38,7 @@ def cell(manifest, family: str) -> str:
     return "; ".join(part for part in (networks, *(f"**{method}**" for method in others)) if part)
 
 
-def test_the_guide_says_what_the_engines_claim():
+def test_the_table_in_the_guide_matches_the_manifests():
     text = GUIDE.read_text("utf-8")
     if os.environ.get("EASEL_GOLDEN") == "write":
         GUIDE.write_text(BETWEEN.sub(lambda _: table(), text), "utf-8")

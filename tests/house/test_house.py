@@ -1,8 +1,8 @@
-"""The house keeps its own rules: import contracts, what the wheel holds, what the docs say, what no file may name."""
+"""The repository follows its own rules: import contracts, content of the wheel, links and lists in the docs."""
 
+import ast
 import json
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,16 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-GIT = shutil.which("git")
-
-
-def tracked(*patterns: str) -> list[Path]:
-    """The files git tracks; every file outside a checkout."""
-    if GIT and (ROOT / ".git").exists():
-        listed = subprocess.run([GIT, "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
-        return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
-    pytest.skip("not a git checkout: the list of our own files is not known")
+from tests.support.checkout import ROOT, tracked
+from trainer_core.engines import registry
 
 
 def test_import_contracts_hold():
@@ -29,22 +21,22 @@ def test_import_contracts_hold():
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-@pytest.mark.parametrize("package", ["trainer_core.workbench", "trainer_core.cli", "trainer_ui.apps"])
-def test_the_kernel_stays_light(package):
+@pytest.mark.parametrize("package", ["trainer_core.prepare.workbench", "trainer_core.cli", "trainer_ui.apps"])
+def test_the_kernel_imports_no_heavy_library(package):
     heavy = "torch diffusers transformers tensorboard accelerate"
     code = f"import {package}, sys; print([m for m in '{heavy}'.split() if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
 
 
-def test_a_notebook_does_not_wait_for_what_only_a_model_needs():
-    late = "PIL trainer_core.detection trainer_core.library trainer_core.downloads trainer_core.profiles trainer_core.estimate"
+def test_starting_a_notebook_does_not_import_what_only_a_model_needs():
+    late = "PIL trainer_core.models.detection trainer_core.models.library trainer_core.models.downloads trainer_core.profiles trainer_core.estimate"
     code = f"import trainer_ui.apps, sys; print([m for m in '{late}'.split() if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
 
 
-def test_the_installer_runs_on_the_standard_library_alone(tmp_path):
+def test_the_installer_runs_with_the_standard_library_only(tmp_path):
     """As on a fresh machine: no site-packages at all."""
     answer = subprocess.run(
         [sys.executable, "-S", "-I", str(ROOT / "installer.py"), "--help"],
@@ -57,13 +49,13 @@ def test_the_installer_runs_on_the_standard_library_alone(tmp_path):
     assert "demo" in answer.stdout
 
 
-def test_the_wheel_holds_the_packages_and_the_data_and_nothing_else(tmp_path):
+def test_the_wheel_contains_only_the_packages_and_their_data(tmp_path):
     build = "import sys; from hatchling.builders.wheel import WheelBuilder; [print(p) for p in WheelBuilder('.').build(directory=sys.argv[1])]"
     made = subprocess.run(
         [sys.executable, "-c", build, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
     )
     if "No module named 'hatchling'" in made.stderr:
-        pytest.fail("hatchling belongs to the development requirements")
+        pytest.fail("hatchling must be in the development requirements")
     assert made.returncode == 0, made.stderr
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
@@ -74,7 +66,7 @@ def test_the_wheel_holds_the_packages_and_the_data_and_nothing_else(tmp_path):
     assert not any("__pycache__" in name or "workspace" in name for name in names)
 
 
-def test_no_requirement_file_names_an_address():
+def test_no_requirement_file_contains_an_address():
     files = sorted((ROOT / "requirements").glob("*.txt"))
     assert files
     for file in files:
@@ -83,7 +75,7 @@ def test_no_requirement_file_names_an_address():
         assert not re.search(r"https?://|--index|--find-links|--extra-index", text), file.name
 
 
-def test_notebooks_are_one_text_and_one_code_cell_without_outputs():
+def test_notebooks_have_one_text_and_one_code_cell_without_outputs():
     notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
     assert notebooks
     for file in notebooks:
@@ -93,7 +85,7 @@ def test_notebooks_are_one_text_and_one_code_cell_without_outputs():
         assert cells[1]["execution_count"] is None
 
 
-def test_links_in_the_docs_lead_somewhere():
+def test_links_in_the_docs_have_existing_targets():
     for file in tracked("*.md"):
         for target in re.findall(r"\]\(([^)#\s]+)", file.read_text()):
             if not re.match(r"[a-z]+:", target):
@@ -109,7 +101,7 @@ def test_the_architecture_says_where_each_room_of_the_core_is():
     assert not rooms - words
 
 
-def test_decisions_are_numbered_one_after_the_other_and_titled_by_their_number():
+def test_decisions_are_numbered_without_gaps_and_titled_with_their_number():
     files = sorted((ROOT / "docs" / "decisions").glob("*.md"))
     assert [file.name[:5] for file in files] == [f"{number:04}-" for number in range(1, len(files) + 1)]
     assert all(file.read_text().startswith(f"# {file.name[:4]} ") for file in files)
@@ -127,19 +119,44 @@ def test_third_party_names_every_library_and_engine():
     assert not {name for name in names if not {name, name.replace("_", "-"), name.replace("-", "_")} & words}
 
 
-def test_modules_are_short_enough_to_read():
+def test_modules_have_at_most_400_lines():
     long = {str(file.relative_to(ROOT)): len(file.read_text().splitlines()) for file in tracked("*.py")}
     assert not {name: lines for name, lines in long.items() if lines > 400}
 
 
-def test_broad_excepts_stand_in_two_places_only():
+def test_broad_excepts_are_in_two_places_only():
     places = [
         f"{file.relative_to(ROOT)}:{number}"
         for file in tracked("trainer_core/**.py", "trainer_ui/**.py", "backends/**.py", "installer.py")
         for number, line in enumerate(file.read_text().splitlines(), 1)
         if re.search(r"except( BaseException| Exception)?( as \w+)?:", line)
     ]
-    # Run by an engine's own Python: whatever stops an import there is the answer.
-    places = [place for place in places if "engine_check.py" not in place]
-    assert {place.partition(":")[0] for place in places} == {"trainer_core/runs/runner.py", "trainer_ui/boundary.py"}
+    # Run by an engine's own Python: any exception there is the result of the check.
+    places = [place for place in places if "inside/check.py" not in place]
+    assert {place.partition(":")[0] for place in places} == {
+        "trainer_core/jobs/supervisor.py",
+        "trainer_ui/boundary.py",
+    }
     assert len(places) == 2
+
+
+def engine_words(file: Path, ids: list[str]) -> list[str]:
+    """The places where an engine's id is a word of an identifier, or of a text that is not a docstring."""
+    tree = ast.parse(file.read_text("utf-8"))
+    # A text on its own is a docstring, or describes the name above it.
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = []
+    for node in ast.walk(tree):
+        names = [getattr(node, name, None) for name in ("id", "attr", "name", "arg", "asname", "module")]
+        words = {word for name in names if isinstance(name, str) for word in re.split(r"[_.]", name)}
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            words |= set(re.findall(r"\w+", node.value))
+        found += [f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}: {word}" for word in words & set(ids)]
+    return found
+
+
+def test_no_code_outside_its_folder_names_an_engine():
+    """What the installer, the demo and the core need of an engine is in its manifest."""
+    ids = [backend.manifest.id for backend in registry.available(include_hidden=True)]
+    files = [file for file in tracked("trainer_core", "trainer_ui", "installer.py") if file.suffix == ".py"]
+    assert [found for file in files for found in engine_words(file, ids)] == []

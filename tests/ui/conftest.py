@@ -1,12 +1,12 @@
-"""A home of its own and an app without a page for each test."""
+"""Each test has its own home, and can open an app without a page."""
 
 import pytest
 
-from tests.core import recorded_headers
-from tests.core.misbehaving import running
-from trainer_core import tokens
-from trainer_core.workbench import Workbench
-from trainer_ui.apps import LoraTrainer
+from tests.support import recorded_headers
+from tests.support.misbehaving import running
+from trainer_core.models import tokens
+from trainer_core.prepare.workbench import Workbench
+from trainer_ui.apps.lora_trainer import LoraTrainer
 
 
 @pytest.fixture
@@ -21,9 +21,9 @@ def open_app(home):
     opened = []
 
     def open_one(settings=None, profile="", engine="rehearsal", preset=""):
-        app = LoraTrainer(Workbench(engine=engine))
+        app = LoraTrainer(Workbench(engine=engine), settings, profile, preset)
         opened.append(app)
-        app.open(settings or {}, profile, preset)
+        app.open()
         return app
 
     yield open_one
@@ -33,7 +33,7 @@ def open_app(home):
 
 @pytest.fixture
 def hub(monkeypatch):
-    """A hub of our own, and no token of whoever runs the tests."""
+    """A local Hugging Face hub, and no token of the person who runs the tests."""
     for name in tokens.SITES["huggingface"].names:
         monkeypatch.delenv(name, raising=False)
     with running() as server:
@@ -44,6 +44,6 @@ def hub(monkeypatch):
 
 @pytest.fixture
 def tiny(tmp_path):
-    """The files of a small SDXL by their names in its repository."""
+    """The files of a small SDXL, by their names in its repository."""
     root = recorded_headers.write("folder-sdxl-tiny", tmp_path)
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}

@@ -1,14 +1,14 @@
-"""Every setting has a control, which shows where its value comes from and takes what the user enters."""
+"""Every setting has a control, which shows the source of its value and takes what the user enters."""
 
 import pytest
 from ipywidgets import Checkbox, Dropdown, IntText, Text
 
-from tests.ui.page import button, click, enter, inside, on_page, prepare
+from tests.support.page import button, click, enter, inside, on_page, prepare
 from trainer_core import catalog
+from trainer_core.draft.layers import Source
 from trainer_core.plan import fields
-from trainer_core.plan.draft import Source
 from trainer_ui import controls
-from trainer_ui.panels.settings import ELSEWHERE, IN_FRONT
+from trainer_ui.panels.settings import IN_FRONT, has_panel
 
 
 def open_all(app):
@@ -20,7 +20,7 @@ def open_all(app):
 
 def test_every_setting_has_a_control_with_title_unit_and_doc(open_app):
     made = open_all(open_app())
-    assert set(made) | ELSEWHERE == set(fields.all_fields())
+    assert set(made) == {path for path, field in fields.all_fields().items() if not has_panel(field)}
     assert set(IN_FRONT) <= set(fields.all_fields())
     for path, one in made.items():
         field = fields.all_fields()[path]
@@ -51,30 +51,30 @@ def test_the_control_follows_from_the_type(path, kind):
 @pytest.mark.parametrize(
     ("number", "text"), [(1e-4, "1e-4"), (0.00025, "2.5e-4"), (0.01, "0.01"), (7.0, "7"), (0.0, "0"), (1e-10, "1e-10")]
 )
-def test_numbers_read_as_people_write_them(number, text):
+def test_numbers_are_shown_as_people_write_them(number, text):
     assert controls.plain_number(number) == text
     assert float(text) == number
 
 
-@pytest.mark.parametrize("path", [path for path, field in fields.all_fields().items() if path not in ELSEWHERE])
+@pytest.mark.parametrize("path", [path for path, field in fields.all_fields().items() if not has_panel(field)])
 def test_a_default_survives_its_control(path):
     field = fields.all_fields()[path]
-    assert controls.meant(field, controls.shown(field, field.default)) == field.default
+    assert controls.parsed(field, controls.shown(field, field.default)) == field.default
 
 
-def test_a_value_knows_its_source_and_finds_its_way_back(open_app, home):
+def test_a_value_shows_its_source_and_can_be_reset(open_app, home):
     app = open_app(prepare(home), profile="sd15-character")
     rank = app.settings.controls["network.rank"]
     assert rank.source.value == "profile"
     before = rank.control.value
     enter(rank.control, before + 3)
     assert rank.source.value == "yours"
-    assert app.session.bench.draft.source_of("network.rank") is Source.USER
+    assert app.session.bench.state.draft.source_of("network.rank") is Source.USER
     click(rank.reset)
     assert (rank.control.value, rank.source.value) == (before, "profile")
 
 
-def test_a_value_out_of_bounds_is_not_changed_in_silence(open_app):
+def test_a_value_out_of_bounds_is_a_problem_and_not_silently_changed(open_app):
     app = open_app()
     rank = app.settings.controls["network.rank"]
     enter(rank.control, 5000)
@@ -85,7 +85,7 @@ def test_a_value_out_of_bounds_is_not_changed_in_silence(open_app):
     assert rank.control.value == fields.all_fields()["network.rank"].default
 
 
-def test_a_number_that_is_none_stays_as_typed_and_is_a_problem(open_app):
+def test_text_that_is_not_a_number_stays_as_typed_and_is_a_problem(open_app):
     app = open_app()
     rate = app.settings.controls["optimizer.learning_rate"]
     enter(rate.control, "fast")
@@ -96,7 +96,7 @@ def test_a_number_that_is_none_stays_as_typed_and_is_a_problem(open_app):
     assert not any(problem.path == "optimizer.learning_rate" for problem in app.session.problems)
 
 
-def test_an_empty_setting_shows_what_it_stands_for_and_can_be_emptied_again(open_app):
+def test_an_empty_setting_shows_its_default_and_can_be_emptied_again(open_app):
     app = open_app()
     made = open_all(app)
     beta, warmth = made["optimizer.beta2"], made["schedule.timescale"]
@@ -109,7 +109,7 @@ def test_an_empty_setting_shows_what_it_stands_for_and_can_be_emptied_again(open
     assert (app.session.values["optimizer.beta2"], beta.control.value) == (None, "")
     click(beta.reset)
     assert beta.source.value == "default"
-    assert warmth.control.placeholder == "as usual"
+    assert warmth.control.placeholder == "default"
     enter(warmth.control, "many")
     assert any(problem.path == "schedule.timescale" for problem in app.session.problems)
     enter(warmth.control, "200")
@@ -119,14 +119,14 @@ def test_an_empty_setting_shows_what_it_stands_for_and_can_be_emptied_again(open
 def test_an_optional_switch_has_three_positions(open_app):
     app = open_app({"optimizer.name": "Prodigy"})
     switch = open_all(app)["optimizer.decouple"].control
-    assert [title for title, _ in switch.options] == ["as usual (on)", "on", "off"]
+    assert [title for title, _ in switch.options] == ["default (on)", "on", "off"]
     for entered, value in (("off", False), ("on", True), ("", None)):
         enter(switch, entered)
         assert app.session.values["optimizer.decouple"] is value
         assert switch.value == entered
 
 
-def test_choices_from_the_catalogue_have_titles_and_say_what_they_are(open_app):
+def test_choices_from_the_catalogue_have_titles_and_descriptions(open_app):
     app = open_app(engine="")
     for path, entries in (
         ("optimizer.name", catalog.optimizers()),
@@ -146,14 +146,14 @@ def test_a_choice_that_the_engine_lacks_stays_and_is_marked(open_app, home):
     app = open_app({**prepare(home), "optimizer.name": "CAME"})
     optimizer = app.settings.controls["optimizer.name"]
     assert optimizer.control.value == "CAME"
-    assert ("CAME (not with Rehearsal)", "CAME") in optimizer.control.options
-    assert "does not have CAME" in optimizer.note
+    assert ("CAME (not supported by Rehearsal)", "CAME") in optimizer.control.options
+    assert "does not support CAME" in optimizer.note
     assert "easel-danger" in optimizer.widget.children[1]._dom_classes
     enter(optimizer.control, "AdamW")
     assert {name for _, name in optimizer.control.options} == {"AdamW", "AdamW8bit", "Adafactor", "Prodigy", "Lion"}
 
 
-def test_only_what_has_a_meaning_is_on_the_page(open_app, home):
+def test_only_settings_that_have_an_effect_are_on_the_page(open_app, home):
     app = open_app(prepare(home), engine="kohya")
     made = open_all(app)
     page = {path for path, one in made.items() if on_page(one.widget)}
@@ -163,7 +163,7 @@ def test_only_what_has_a_meaning_is_on_the_page(open_app, home):
     assert on_page(made["network.factor"].widget)
 
 
-def test_nothing_that_is_set_is_hidden_and_it_says_that_it_has_no_effect(open_app, home):
+def test_a_setting_that_is_set_but_has_no_effect_is_shown_and_says_so(open_app, home):
     app = open_app({**prepare(home), "network.factor": 8}, engine="kohya")
     factor = open_all(app)["network.factor"]
     assert on_page(factor.widget)
@@ -173,7 +173,7 @@ def test_nothing_that_is_set_is_hidden_and_it_says_that_it_has_no_effect(open_ap
     assert factor.note == ""
 
 
-def test_a_group_says_how_many_it_holds_and_goes_when_it_holds_none(open_app, home):
+def test_a_group_shows_how_many_settings_it_holds_and_is_hidden_when_empty(open_app, home):
     app = open_app(prepare(home), engine="kohya")
     optimizer, word = (app.settings.groups[section] for section in ("optimizer", "embedding"))
     assert not on_page(word)
@@ -188,3 +188,10 @@ def test_a_group_says_how_many_it_holds_and_goes_when_it_holds_none(open_app, ho
     assert optimizer.children[0].description.endswith(", 1 yours")
     enter(made["model.method"].control, "textual_inversion")
     assert on_page(word)
+
+
+def test_an_engine_without_an_installation_has_no_untried_optimizers(open_app, home):
+    app = open_app(prepare(home))
+    optimizer = app.settings.controls["optimizer.name"]
+    enter(optimizer.control, "Prodigy")
+    assert optimizer.note == catalog.optimizers()["Prodigy"].doc

@@ -1,4 +1,4 @@
-"""What Easel needs of the kernel it runs in: a page can speak to a widget whatever threads and other pages did before."""
+"""What Easel needs of its kernel: a widget gets the messages of a page, whatever threads and other pages did before."""
 
 import time
 
@@ -30,7 +30,7 @@ def kernel():
 
 
 def ask(client, kind, content, channel="control", subshell=None):
-    """Sends a request and returns what is answered."""
+    """Sends a request and returns the content of the answer."""
     message = client.session.msg(kind, content)
     message["header"]["subshell_id"] = subshell
     where = client.control_channel if channel == "control" else client.shell_channel
@@ -50,7 +50,7 @@ def evaluate(client, code, expression):
     return answer["user_expressions"]["it"]["data"]["text/plain"].strip("'")
 
 
-def test_a_page_is_heard_after_a_thread_spoke_while_another_page_left(kernel):
+def test_a_widget_hears_a_page_after_a_thread_sent_messages_while_another_page_closed(kernel):
     widget = evaluate(kernel, HEARING, "monitor.comm.comm_id")
     # A page asks for all widgets in a subshell of its own and gives it up at once, as JupyterLab does.
     passing = ask(kernel, "create_subshell_request", {})["subshell_id"]

@@ -1,42 +1,42 @@
-"""The model panel while its threads are at work: links, downloads and scans that overlap, and tokens on their way."""
+"""The model panel while its threads work: links, downloads and scans that overlap, and tokens."""
 
 from __future__ import annotations
 
 import threading
 
-from tests.core import recorded_headers
-from tests.core.downloading import SECRET
-from tests.core.misbehaving import well
-from tests.ui.page import click, enter, on_page, prepare, wait_for
-from trainer_core import library
+from tests.support import recorded_headers
+from tests.support.downloading import SECRET
+from tests.support.misbehaving import send
+from tests.support.page import click, enter, on_page, prepare, wait_for
+from trainer_core.models import library
 
 
-def held_up(server, path: str) -> threading.Event:
-    """Has the answer to the next request for this path wait for the event."""
+def delayed(server, path: str) -> threading.Event:
+    """Delays the answer to the next request for this path until the event is set."""
     go = threading.Event()
 
     def wait(handler, served):
         go.wait(200)
-        (served.always or well)(handler, served)
+        (served.always or send)(handler, served)
 
     server.files[path].faults.append(wait)
     return go
 
 
-def asking() -> set[threading.Thread]:
-    """The threads that ask for a link."""
+def inspecting() -> set[threading.Thread]:
+    """The threads that inspect a link."""
     return {one for one in threading.enumerate() if one.name == "easel-fetch"}
 
 
-def test_the_answer_for_an_earlier_link_is_not_heard(open_app, home, hub, tiny):
+def test_the_answer_for_an_earlier_link_is_ignored(open_app, home, hub, tiny):
     hub.hub("org/slow", tiny)
     hub.hub("org/quick", tiny)
-    go = held_up(hub, "/api/models/org/slow/revision/main")
+    go = delayed(hub, "/api/models/org/slow/revision/main")
     hub.files["/api/models/org/slow"].faults.extend(hub.files["/api/models/org/slow/revision/main"].faults)
     app = open_app(prepare(home))
-    before = asking()
+    before = inspecting()
     enter(app.model.path, "hf:org/slow")
-    (slow,) = asking() - before
+    (slow,) = inspecting() - before
     enter(app.model.path, "hf:org/quick")
     wait_for(lambda: app.model.fetch.state == "offered")
     go.set()
@@ -45,15 +45,15 @@ def test_the_answer_for_an_earlier_link_is_not_heard(open_app, home, hub, tiny):
     assert app.model.fetch.remote.name == "quick"
 
 
-def test_a_path_chosen_while_a_link_is_asked_for_puts_the_question_away(open_app, home, hub, tiny):
+def test_a_path_chosen_while_a_link_is_inspected_drops_the_link(open_app, home, hub, tiny):
     hub.hub("org/slow", tiny)
-    go = held_up(hub, "/api/models/org/slow/revision/main")
+    go = delayed(hub, "/api/models/org/slow/revision/main")
     hub.files["/api/models/org/slow"].faults.extend(hub.files["/api/models/org/slow/revision/main"].faults)
     settings = prepare(home)
     app = open_app(settings)
-    before = asking()
+    before = inspecting()
     enter(app.model.path, "hf:org/slow")
-    (slow,) = asking() - before
+    (slow,) = inspecting() - before
     enter(app.model.path, settings["model.path"])
     go.set()
     slow.join(200)
@@ -61,26 +61,26 @@ def test_a_path_chosen_while_a_link_is_asked_for_puts_the_question_away(open_app
     assert app.model.path.value == settings["model.path"]
 
 
-def test_what_is_chosen_during_a_download_stands_when_it_has_come(open_app, home, hub):
+def test_a_model_chosen_during_a_download_stays_chosen_afterwards(open_app, home, hub):
     lora = recorded_headers.write("lora-kohya-sd15", home.parent)
     link = hub.put("/one.safetensors", lora.read_bytes())
     settings = prepare(home)
     app = open_app(settings)
     enter(app.model.path, link)
     wait_for(lambda: app.model.fetch.state == "offered")
-    go = held_up(hub, "/one.safetensors")
+    go = delayed(hub, "/one.safetensors")
     click(app.model.fetch.get)
     enter(app.model.path, link.replace("one", "two"))
-    assert "A download is going on" in app.session.message
+    assert "A download is in progress" in app.session.message
     enter(app.model.path, settings["model.path"])
     assert app.model.path.value == settings["model.path"]
     go.set()
     wait_for(lambda: app.model.fetch.state == "idle")
     assert app.session.values["model.path"] == settings["model.path"]
-    wait_for(lambda: "one.safetensors has come" in app.session.message)
+    wait_for(lambda: "one.safetensors is downloaded" in app.session.message)
 
 
-def test_a_look_that_is_asked_for_during_another_follows_it(open_app, home, monkeypatch):
+def test_a_scan_requested_during_another_runs_after_it(open_app, home, monkeypatch):
     app = open_app(prepare(home))
     shelf = app.model.shelf
     wait_for(lambda: not shelf.is_looking)
@@ -102,7 +102,7 @@ def test_a_look_that_is_asked_for_during_another_follows_it(open_app, home, monk
     wait_for(lambda: not shelf.is_looking)
 
 
-def test_a_token_in_a_link_that_was_refused_gives_way_to_another(open_app, home, hub, tiny):
+def test_a_token_replaces_the_refused_one_in_a_link(open_app, home, hub, tiny):
     hub.hub("org/closed", tiny, token=SECRET)
     app = open_app(prepare(home))
     enter(app.model.path, f"{hub.url}/org/closed?token=wrong{SECRET}")
@@ -112,7 +112,7 @@ def test_a_token_in_a_link_that_was_refused_gives_way_to_another(open_app, home,
     wait_for(lambda: app.model.fetch.state == "offered")
 
 
-def test_no_token_is_asked_for_where_none_would_be_sent(open_app, home, hub):
+def test_no_token_is_requested_for_a_site_that_gets_none(open_app, home, hub):
     link = hub.put("/closed.safetensors", b"", token=SECRET).replace("127.0.0.1", "localhost")
     app = open_app(prepare(home))
     enter(app.model.path, link)
@@ -121,7 +121,7 @@ def test_no_token_is_asked_for_where_none_would_be_sent(open_app, home, hub):
     assert not on_page(app.model.fetch.ask)
 
 
-def test_a_token_that_was_typed_and_not_used_is_not_left_in_the_field(open_app, home, hub, tiny):
+def test_an_unused_token_does_not_stay_in_the_field(open_app, home, hub, tiny):
     hub.hub("org/closed", tiny, token=SECRET)
     settings = prepare(home)
     app = open_app(settings)

@@ -11,7 +11,7 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
-def test_a_wrong_kernel_is_told_in_one_sentence(file, tmp_path):
+def test_a_wrong_kernel_is_reported_in_one_sentence(file, tmp_path):
     source = "".join(json.loads(file.read_text())["cells"][1]["source"])
     bare = [sys.executable, "-I", "-S", "-c", source]
     answer = subprocess.run(bare, cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -22,7 +22,7 @@ def test_a_wrong_kernel_is_told_in_one_sentence(file, tmp_path):
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
-def test_the_code_hides_and_the_kernel_is_ours(file):
+def test_the_code_is_hidden_and_the_kernel_is_easel(file):
     notebook = json.loads(file.read_text())
     metadata = notebook["cells"][1]["metadata"]
     assert metadata == {"cellView": "form", "jupyter": {"source_hidden": True}}

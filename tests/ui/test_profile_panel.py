@@ -1,31 +1,31 @@
-"""The profile panel: what it offers and tells, with profiles of strangers among them."""
+"""The profile panel: what it offers and shows, also for profiles from outside."""
 
 from dataclasses import replace
 
-from tests.ui.page import button, click, draw_pictures, enter, markup, prepare
+from tests.support.page import button, click, draw_images, enter, markup, prepare
 from trainer_core import profiles
 
 EVIL = "<img src=x onerror=\"window.__pwned='profile'\">"
 
 
-def test_what_is_told_after_auto_adjust_follows_the_dataset(open_app, home):
+def test_the_text_after_auto_adjust_follows_the_dataset(open_app, home):
     app = open_app(prepare(home, steps=40))
     panel = app.profile
     enter(panel.policy, "repeats-civitai")
     click(button(panel.widget, "Auto-adjust"))
-    assert "for 6 pictures" in panel.told.value
+    assert "for 6 images" in panel.told.value
     assert "Your own value was cleared: Steps 40." in panel.told.value
-    more = draw_pictures(home / "more", [f"ohwx, picture {number}" for number in range(9)])
+    more = draw_images(home / "more", [f"ohwx, image {number}" for number in range(9)])
     app.session.handler(lambda _: app.session.change({"dataset.path": str(more)}))()
-    assert "for 9 pictures" in panel.told.value
-    assert "for 6 pictures" not in panel.told.value
-    assert "Steps 40" in panel.told.value, "undo still brings it back"
+    assert "for 9 images" in panel.told.value
+    assert "for 6 images" not in panel.told.value
+    assert "Steps 40" in panel.told.value, "Undo can still restore it"
     click(button(panel.widget, "Undo"))
     assert app.session.values["schedule.steps"] == 40
     assert "cleared" not in panel.told.value
 
 
-def test_profiles_of_one_title_are_told_apart_by_their_ids(open_app, home):
+def test_profiles_with_the_same_title_show_their_ids(open_app, home):
     profiles.save(replace(profiles.shipped()["sd15-character"], id="of-a-friend"))
     app = open_app(prepare(home))
     shown = {value: label for label, value in app.profile.choice.options}

@@ -1,4 +1,4 @@
-"""The themes: each sets every token, in colours that can be read."""
+"""The themes: each sets every token, in colours with enough contrast."""
 
 import re
 
@@ -56,7 +56,7 @@ def test_a_theme_sets_every_token_that_is_used(name):
 
 
 @pytest.mark.parametrize("name", theme.names())
-def test_a_theme_can_be_read(name):
+def test_a_theme_has_enough_contrast(name):
     weak = [
         f"{front} on {ground}: {contrast(tokens[front], tokens[ground]):.2f} < {least}"
         for tokens in blocks(name)
@@ -66,11 +66,11 @@ def test_a_theme_can_be_read(name):
     assert not weak
 
 
-def test_auto_is_light_and_dark_and_nothing_else():
+def test_auto_contains_only_light_and_dark():
     assert blocks("auto") == [blocks("light")[0], blocks("dark")[0], blocks("dark")[0]]
 
 
-def test_no_theme_loads_anything():
+def test_no_theme_loads_another_file():
     for file in theme.folder().glob("*.css"):
         assert "url(" not in file.read_text()
         assert "@import" not in file.read_text()

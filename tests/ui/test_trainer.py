@@ -1,4 +1,4 @@
-"""The LoRA trainer without a page: a real job, a real process that plays a recorded log, and the messages a page would get."""
+"""The LoRA trainer without a page: real jobs of an engine that replays a recorded log, and the messages that a page would get."""
 
 import array
 import os
@@ -10,19 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.core import recorded_headers
-from tests.ui.page import button, click, enter, inside, markup, on_page, prepare, wait_for
-from trainer_core import hardware, places, presets
-from trainer_core.runs.run import FINAL_STATES, list_runs
-from trainer_core.workbench import Workbench
-from trainer_ui.apps import LoraTrainer
+from tests.support import recorded_headers
+from tests.support.page import button, click, enter, inside, markup, on_page, prepare, wait_for
+from trainer_core import hardware, places
+from trainer_core.catalog import presets
+from trainer_core.jobs.state import FINAL_STATES
+from trainer_core.prepare.workbench import Workbench
+from trainer_core.training.run import list_runs
+from trainer_ui.apps.lora_trainer import LoraTrainer
 
 ROOT = Path(__file__).parents[2]
 EVIL = "<img src=x onerror=\"window.__pwned='ui'\">"
 
 
 def listen(app):
-    """The messages that the monitor's page would get, from now on."""
+    """The messages that the page of the monitor would get from now on."""
     heard = []
     app.run.monitor.send = lambda message, buffers=None: heard.append((message, buffers))
     return heard
@@ -52,7 +54,7 @@ def status(heard):
 
 @pytest.fixture
 def started(open_app, home):
-    """Starts a job through the page's own messages, and stops it at the end whatever happened."""
+    """Starts a job with the messages that a page sends, and stops it at the end of the test."""
     apps = []
 
     def start(steps=40, profile="", **rehearsal):
@@ -70,7 +72,7 @@ def started(open_app, home):
             app.session.run.stop()
 
 
-def test_what_is_missing_is_said_and_nothing_starts(open_app):
+def test_missing_settings_are_reported_and_nothing_starts(open_app):
     app = open_app()
     click(button(app.launch.widget, "Start training"))
     assert "Not started" in app.launch.message.value
@@ -89,7 +91,7 @@ def test_model_dataset_and_profile_are_chosen_and_explained(open_app, home):
     assert "Not Stable Diffusion XL" in app.model.reasons.value
     assert "\ninput_blocks.0.0.weight is" in app.model.reasons.value
     enter(app.dataset.path, settings["dataset.path"])
-    assert "6 of 6 pictures have a caption" in app.dataset.counts.value
+    assert "6 of 6 images have a caption" in app.dataset.counts.value
     assert on_page(app.launch.problems.widget)
     (home / "empty").mkdir()
     enter(app.dataset.path, str(home / "empty"))
@@ -98,7 +100,7 @@ def test_model_dataset_and_profile_are_chosen_and_explained(open_app, home):
     enter(app.profile.choice, "sd15-style")
     assert "<b>Rank 64</b> <span>" in app.profile.values.value, "what it sets, and why"
     assert "[cutedoodle]" in app.profile.sources.value
-    assert app.session.bench.draft.source_of("network.rank").name == "PROFILE"
+    assert app.session.bench.state.draft.source_of("network.rank").name == "PROFILE"
     assert "SimpleTuner" in app.launch.engine.others.value
 
 
@@ -110,7 +112,7 @@ def test_a_fix_is_one_click(open_app, home):
     assert not [problem for problem in app.session.problems if problem.severity == "error"]
 
 
-def test_a_problem_keeps_its_row_for_as_long_as_it_stands(open_app, home):
+def test_a_problem_keeps_its_row(open_app, home):
     app = open_app(prepare(home) | {"schedule.warmup_steps": 500})
     problem = next(problem for problem in app.session.problems if problem.path == "schedule.warmup_steps")
     before = button(app.launch.widget, problem.fix.label)
@@ -133,9 +135,9 @@ def test_a_run_is_watched_from_its_first_step_to_its_file(started):
     assert Path(found["File"]).is_file()
     samples = [sample for message, _ in app.heard if message["kind"] == "run" for sample in message["samples"]]
     assert samples
-    app.run.monitor._handle_custom_msg({"kind": "picture", "index": 0, "size": "small"}, [])
+    app.run.monitor._handle_custom_msg({"kind": "image", "index": 0, "size": "small"}, [])
     message, buffers = app.heard[-1]
-    assert message["kind"] == "picture"
+    assert message["kind"] == "image"
     assert len(buffers[0]) > 100
     assert "ohwx" in samples[0]["prompt"]
 
@@ -149,7 +151,7 @@ def test_at_most_four_messages_a_second(started):
     assert points(app.heard) == list(range(1, 401))
 
 
-def test_a_view_that_comes_late_is_told_everything(started):
+def test_a_view_that_opens_late_gets_everything(started):
     app = started(steps=60, steps_per_second=60)
     wait_for(lambda: len(points(app.heard)) > 10)
     before = len(app.heard)
@@ -173,14 +175,14 @@ def test_stop_asks_once_and_then_stops(started):
     wait_for(lambda: not on_page(app.run.stop))
 
 
-def test_a_killed_kernel_leaves_the_run_and_the_next_one_finds_it(open_app, home):
+def test_a_run_outlives_a_killed_kernel_and_the_next_one_finds_it(open_app, home):
     settings = prepare(home, steps=3000, steps_per_second=30)
     code = f"""
 import time
-from trainer_core.workbench import Workbench
-from trainer_ui.apps import LoraTrainer
-app = LoraTrainer(Workbench(engine="rehearsal"))
-app.open({settings!r}, "")
+from trainer_core.prepare.workbench import Workbench
+from trainer_ui.apps.lora_trainer import LoraTrainer
+app = LoraTrainer(Workbench(engine="rehearsal"), {settings!r})
+app.open()
 app.launch.start._handle_custom_msg({{"event": "click"}}, [])
 while app.session.run is None: time.sleep(.05)
 print("started", flush=True)
@@ -213,7 +215,7 @@ def test_ended_runs_stay_in_the_history(started, open_app):
     app = open_app()
     assert app.session.run is None
     enter(app.history.widget.children[0], True)
-    name = first.session.run.directory.path.name
+    name = first.session.run.folder.path.name
     assert name in markup(app.history.widget)
     heard = listen(app)
     click(button(app.history.widget, "Show"))
@@ -222,7 +224,7 @@ def test_ended_runs_stay_in_the_history(started, open_app):
     assert len(list_runs(places.runs())) == 1
 
 
-def test_a_failed_run_says_what_happened(started):
+def test_a_failed_run_shows_what_happened(started):
     app = started(steps=40, steps_per_second=100, ending="oom")
     wait_for(lambda: status(app.heard).get("state") == "FAILED")
     labels = [row["label"] for row in status(app.heard)["verdict"]]
@@ -233,8 +235,8 @@ def test_a_failed_run_says_what_happened(started):
 def test_no_text_from_outside_becomes_markup(open_app, home, tmp_path):
     settings = prepare(home)
     folder = Path(settings["dataset.path"])
-    (folder / "picture0.txt").write_text(EVIL)
-    (folder / "picture1.png").rename(folder / "<img src=x onerror=alert(1)>.png")
+    (folder / "image0.txt").write_text(EVIL)
+    (folder / "image1.png").rename(folder / "<img src=x onerror=alert(1)>.png")
     profile = tmp_path / "evil.toml"
     profile.write_text(
         f"id='evil'\ntitle={EVIL!r}\nfamily='sd15'\nmethod='lora'\nuse='style'\nexplanation={EVIL!r}\nsources=[{EVIL!r}]\n".replace(
@@ -248,63 +250,63 @@ def test_no_text_from_outside_becomes_markup(open_app, home, tmp_path):
         if "easel-fold" in getattr(widget, "_dom_classes", ()):
             enter(widget, True)
     click(button(app.launch.widget, "Start training"))
-    assert app.session.bench.profile is not None, app.session.message
+    assert app.session.bench.state.profile is not None, app.session.message
     assert "&lt;img" in markup(app.root)
     assert "<img" not in markup(app.root)
 
 
-def test_a_run_that_cannot_be_read_any_more_is_said_once_and_let_go(started):
+def test_a_run_that_cannot_be_read_is_reported_once_and_not_followed(started):
     app = started(steps=10, steps_per_second=100)
     wait_for(lambda: status(app.heard).get("state") == "COMPLETED")
-    folder = app.session.run.directory.path
-    app.feed.follow(None)
+    folder = app.session.run.folder.path
+    app.jobs.feed.follow(None)
     wait_for(lambda: app.heard[-1][0].get("run") == "")
     (folder / "spec.json").write_text("{}")
-    app.feed.follow(app.session.run)
+    app.jobs.feed.follow(app.session.run)
     wait_for(lambda: app.session.message)
     assert "damaged" in app.session.message
     wait_for(lambda: app.heard[-1][0].get("run") == "")
 
 
-def test_the_feed_does_not_wait_for_a_handler_that_takes_long(started):
+def test_the_feed_does_not_wait_for_a_slow_handler(started):
     app = started(steps=30, steps_per_second=60)
     with app.session.lock:
         wait_for(lambda: status(app.heard).get("state") == "COMPLETED")
         assert points(app.heard) == list(range(1, 31))
 
 
-def test_after_a_restart_the_form_shows_what_the_running_job_was_asked_for(started, open_app):
+def test_after_a_restart_the_form_shows_the_settings_of_the_running_job(started, open_app):
     app = started(profile="sd15-character", steps=4000, steps_per_second=20)
     paths = [path for path in app.session.values if path not in ("model.family", "model.prediction")]
-    asked = {path: (app.session.values[path], app.session.bench.draft.source_of(path)) for path in paths}
+    asked = {path: (app.session.values[path], app.session.bench.state.draft.source_of(path)) for path in paths}
     app.close()
     again = open_app()
-    assert again.session.run.directory.path == app.session.run.directory.path
-    draft = again.session.bench.draft
+    assert again.session.run.folder.path == app.session.run.folder.path
+    draft = again.session.bench.state.draft
     assert {path: (draft.values[path], draft.source_of(path)) for path in paths} == asked, (
         "values and where they come from"
     )
 
 
-def test_the_files_a_model_needs_are_asked_for_beside_it(open_app, home):
+def test_the_model_panel_has_fields_for_the_companion_files(open_app, home):
     app = open_app(prepare(home), engine="kohya")
-    assert not on_page(app.model.beside.widget)
+    assert not on_page(app.model.companions.widget)
     recorded_headers.write("flux-dev", home / "models")
     enter(app.model.path, str(home / "models" / "flux-dev.safetensors"))
-    assert on_page(app.model.beside.widget)
-    assert [path for path, one in app.model.beside.controls.items() if on_page(one.widget)] == [
+    assert on_page(app.model.companions.widget)
+    assert [path for path, one in app.model.companions.controls.items() if on_page(one.widget)] == [
         "model.vae",
         "model.clip_l",
         "model.t5xxl",
     ]
-    enter(app.model.beside.controls["model.t5xxl"].control, "/nowhere/t5.safetensors")
+    enter(app.model.companions.controls["model.t5xxl"].control, "/nowhere/t5.safetensors")
     assert app.session.values["model.t5xxl"] == "/nowhere/t5.safetensors"
-    assert "does not exist" in app.model.beside.controls["model.t5xxl"].note
+    assert "does not exist" in app.model.companions.controls["model.t5xxl"].note
     enter(app.model.path, str(home / "models" / "sd15.safetensors"))
-    assert not on_page(app.model.beside.widget)
+    assert not on_page(app.model.companions.widget)
 
 
-def test_a_memory_preset_is_offered_for_the_family_and_its_values_say_so(open_app, home):
+def test_a_memory_preset_is_offered_for_the_family_and_is_the_source_of_its_values(open_app, home):
     app = open_app(prepare(home), "sd15-character")
     choice = app.settings.memory.choice
     assert [name for _, name in choice.options] == ["", *(preset.id for preset in presets.for_family("sd15"))]
@@ -322,11 +324,11 @@ def test_a_memory_preset_is_offered_for_the_family_and_its_values_say_so(open_ap
 
 def test_the_preset_for_this_card_is_marked(home):
     device = hardware.Accelerator("cuda", "a card", 16 * 1024**3, 15 * 1024**3, "8.6")
-    machine = hardware.Machine((device,), 16 * 1024**3, 8 * 1024**3, 100 * 1024**3, 4, "Linux x86_64", {})
-    app = LoraTrainer(Workbench(machine, "rehearsal"))
+    machine = hardware.Machine((device,), 16 * 1024**3, 8 * 1024**3, 100 * 1024**3, 4, "Linux x86_64")
     home.mkdir(parents=True)
     recorded_headers.write("sdxl", home)
-    app.open({"model.path": str(home / "sdxl.safetensors")})
+    app = LoraTrainer(Workbench(machine, "rehearsal"), {"model.path": str(home / "sdxl.safetensors")})
+    app.open()
     try:
         marked = [name for title, name in app.settings.memory.choice.options if "this card" in title]
     finally:
@@ -334,12 +336,24 @@ def test_the_preset_for_this_card_is_marked(home):
     assert marked == ["sdxl-16"]
 
 
-def test_a_preset_for_another_family_is_put_away_with_a_word(open_app, home):
+def test_a_preset_for_another_family_is_removed_with_a_message(open_app, home):
     settings = prepare(home)
     recorded_headers.write("sdxl", home / "models")
     app = open_app({**settings, "model.path": str(home / "models" / "sdxl.safetensors")}, preset="sdxl-16")
     assert app.settings.memory.choice.value == "sdxl-16"
     enter(app.model.path, settings["model.path"])
-    assert app.session.bench.preset is None
-    assert "taken away" in app.session.message
+    assert app.session.bench.state.preset is None
+    assert "was removed" in app.session.message
     assert app.settings.memory.choice.value == ""
+
+
+def test_an_image_that_is_left_out_at_the_start_is_counted_then(open_app, home):
+    """The page reads only the headers of images; the start decodes each of them."""
+    settings = prepare(home)
+    image = next(Path(settings["dataset.path"]).glob("*.png"))
+    image.write_bytes(image.read_bytes()[:-40])
+    app = open_app({**settings, "dataset.skip_unreadable": True})
+    before = len(app.session.bench.state.facts.dataset.images)
+    click(app.launch.start)
+    wait_for(lambda: app.session.run is not None and not app.session.starting)
+    assert len(app.session.bench.state.facts.dataset.images) == before - 1

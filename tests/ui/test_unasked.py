@@ -1,15 +1,16 @@
-"""What threads find out is shown without a widget being made: JupyterLab renders nothing of a page that opens just then."""
+"""Threads show their results without making a widget: JupyterLab would show nothing of a page that opens at that moment."""
 
 from dataclasses import replace
 
 import pytest
 from ipywidgets.widgets import widget as ipywidgets_widget
 
-from tests.ui.page import button, click, enter, markup, on_page, prepare, wait_for
+from tests.support.page import button, click, enter, markup, on_page, prepare, wait_for
 from trainer_core import hardware
+from trainer_core.jobs.state import FINAL_STATES
+from trainer_core.prepare.workbench import Workbench
 from trainer_core.problems import Fix, Problem
-from trainer_core.runs.run import FINAL_STATES, Run
-from trainer_core.workbench import Workbench
+from trainer_core.training.run import Run
 from trainer_ui.panels.problems import READY_ROWS, ProblemList
 from trainer_ui.session import Session
 
@@ -17,13 +18,13 @@ GIB = 1024**3
 
 
 def there():
-    """The widgets that a page would be told of."""
+    """The widgets that a page would get."""
     return set(ipywidgets_widget._instances)
 
 
 def test_less_free_memory_makes_no_widget(open_app, home):
     device = hardware.Accelerator("cuda", "a card", 24 * GIB, 20 * GIB, "8.6")
-    machine = hardware.Machine((device,), 32 * GIB, 30 * GIB, 100 * GIB, 4, "Linux x86_64", {})
+    machine = hardware.Machine((device,), 32 * GIB, 30 * GIB, 100 * GIB, 4, "Linux x86_64")
     app = open_app(prepare(home))
     app.session.bench.use_machine(machine)
     app.session.show()
@@ -39,7 +40,7 @@ def test_less_free_memory_makes_no_widget(open_app, home):
     assert len(said) == 1
     told = [problem.severity for problem in app.session.problems]
     assert told == sorted(told, key=("error", "warning", "info").index)
-    assert told[-1] == "info", "small pictures, which the dataset's look found before"
+    assert told[-1] == "info", "small images, which the scan of the dataset found before"
 
 
 def test_the_end_of_a_run_makes_no_widget(open_app, home):
@@ -54,20 +55,20 @@ def test_the_end_of_a_run_makes_no_widget(open_app, home):
     before = there()
     wait_for(lambda: run.state in FINAL_STATES)
     wait_for(lambda: "finished" in markup(app.history.widget))
-    wait_for(lambda: "exists already" in markup(app.launch.widget))
+    wait_for(lambda: "already exists" in markup(app.launch.widget))
     assert there() == before
     read = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Run, "summary", property(lambda _: read.append(1)))
         app.session.show()
-    assert read == [], "nor are its events read again with each change"
+    assert read == [], "its events are not read again with each change"
     click(button(app.history.widget, "Hide"))
     assert app.session.run is None
 
 
 @pytest.fixture
 def listed(home):
-    """A list of problems, and what tells it which there are."""
+    """A list of problems, and a function that shows problems in it."""
     session = Session(Workbench(engine="rehearsal"))
     problems = ProblemList(session)
 
@@ -80,10 +81,10 @@ def listed(home):
 
 
 def problem(message, **changes):
-    return Problem("network.rank", "warning", message, Fix("Mend", changes) if changes else None)
+    return Problem("network.rank", "warning", message, Fix("Fix", changes) if changes else None)
 
 
-def test_a_problem_of_other_numbers_keeps_its_row(listed):
+def test_a_problem_with_other_numbers_keeps_its_row(listed):
     problems, show = listed
     show(problem("3.5 of 24 GiB", rank=8), problem("other"))
     row = next(row for row in problems.rows if row.problem and row.problem.message == "3.5 of 24 GiB")
@@ -91,14 +92,14 @@ def test_a_problem_of_other_numbers_keeps_its_row(listed):
     assert row.problem.fix.changes == {"rank": 4}
 
 
-def test_a_fix_says_all_that_it_changes(listed):
+def test_the_button_of_a_fix_shows_its_whole_label(listed):
     problems, show = listed
     label = "Make it likely to fit with " + ", ".join(["gradient checkpointing"] * 9)
     show(Problem("", "warning", "It does not fit.", Fix(label, {"network.rank": 4})))
     assert label in [row.button.description for row in problems.rows]
 
 
-def test_a_row_that_goes_out_of_sight_keeps_its_button_until_the_next_change(listed):
+def test_a_row_that_is_hidden_keeps_its_button_until_the_next_change(listed):
     problems, show = listed
     show(*(problem(f"a{'x' * number}", rank=number) for number in range(READY_ROWS)))
     rows = list(problems.rows)

@@ -1,12 +1,12 @@
-"""What widgets share: one Layout and one Style of a kind, with nothing set, so that a page is told of few of them."""
+"""Widgets share one empty Layout, and one empty Style for each kind, so that few of them are sent to the page."""
 
 import ipywidgets
 
-from tests.ui.page import inside, prepare
+from tests.support.page import inside, prepare
 from trainer_ui import widgets
 
 
-def test_the_widgets_of_an_app_share_what_none_has_of_its_own(open_app, home):
+def test_the_widgets_of_an_app_share_layout_and_style(open_app, home):
     app = open_app(prepare(home))
     parts = [one for one in inside(app.root) if isinstance(one, widgets.Plain)]
     layouts = {one.layout for one in parts}
@@ -15,10 +15,10 @@ def test_the_widgets_of_an_app_share_what_none_has_of_its_own(open_app, home):
     common = widgets.shared(ipywidgets.Layout)
     assert common in layouts
     set_ = [name for name in common.keys if not name.startswith("_") and getattr(common, name) is not None]
-    assert set_ == [], "what is set on one widget would be set on all"
+    assert set_ == [], "what is set for one widget would be set for all"
 
 
-def test_each_kind_has_its_own_style():
+def test_each_kind_of_widget_has_its_own_style():
     assert widgets.Button().style is widgets.Button().style
     assert isinstance(widgets.Button().style, ipywidgets.ButtonStyle)
     assert isinstance(widgets.Text().style, ipywidgets.widgets.widget_string.TextStyle)
@@ -31,7 +31,7 @@ def test_a_widget_may_have_a_layout_of_its_own():
     assert one.layout.order == "3"
 
 
-def test_what_was_closed_is_not_shared_any_more():
+def test_a_closed_layout_is_not_shared_any_more():
     before = widgets.Button()
     widgets.shared(ipywidgets.Layout).close()
     after = widgets.Button()
@@ -39,10 +39,10 @@ def test_what_was_closed_is_not_shared_any_more():
     assert after.layout.comm is not None
 
 
-def test_what_a_cell_shows_in_place_of_an_app_is_short(open_app):
+def test_the_text_form_of_an_app_is_short(open_app):
     assert repr(open_app({}).root) == "VBox()"
 
 
-def test_classes_are_there_from_the_beginning():
+def test_a_new_widget_has_its_css_classes():
     assert widgets.Box(classes=("easel-row",))._dom_classes == ("easel-row",)
     assert widgets.Box()._dom_classes == ()

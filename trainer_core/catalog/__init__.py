@@ -1,27 +1,27 @@
-"""What optimizers, schedulers, network algorithms, VAEs and text encoders are, as data.
+"""Data about optimizers, schedulers, network algorithms, VAEs, text encoders and memory presets. Not: how an engine calls them.
 
-Of the first three: their meaning, which settings they read and what they cost. Of VAEs and text encoders: by what a file is
-known to be one, and where it can be had.
+For the first three: their meaning, which settings they read and what they cost. For VAEs and text encoders: how to
+recognise their files, and where to download them.
 
-Each is one table of a TOML file here. How an engine calls it stands in that engine's `backend.toml`, so an engine from
-outside edits nothing of this package. The settings themselves, with type and bounds, are declared in `plan.sections`.
+Each is one table of a TOML file here. How an engine names it is declared in that engine's `backend.toml`, so an outside
+engine changes nothing in this package. The settings themselves, with type and bounds, are declared in `plan.sections`.
 """
 
 from __future__ import annotations
 
 import functools
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trainer_core.errors import EaselError
+from trainer_core.files import read_toml
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What every entry has: its name in plans, a title, one or two sentences, and where its facts come from."""
+    """What every entry has: its id in plans, a title, a description, and the sources of its facts."""
 
     id: str
     title: str
@@ -33,55 +33,58 @@ class Entry:
 class Optimizer(Entry):
     """One optimizer.
 
-    `state_bytes` is what it keeps per trained parameter, beside weights and gradients. `settings` maps the names of
-    `OptimizerSettings` it reads to the default of its reference implementation. `adapts`: it finds its learning rate by
-    itself and wants 1. `schedule_free`: it takes no learning rate curve. `fallback` is the nearest optimizer that every
-    machine has.
+    `state_bytes` is the memory of its state per trained parameter, besides weights and gradients. `settings` maps the
+    names of `OptimizerSettings` it reads to the default of its reference implementation. `adapts`: it finds the learning
+    rate itself, which must be set to 1. `one_rate`: it stops if parameters have different learning rates. `schedule_free`: it
+    needs no learning rate schedule. `fallback` is the most similar optimizer that runs on every machine.
     """
 
     state_bytes: float = 8.0
     settings: Mapping[str, Any] = field(default_factory=dict)
     adapts: bool = False
+    one_rate: bool = False
     schedule_free: bool = False
     fallback: str = "AdamW"
 
 
 @dataclass(frozen=True)
 class Scheduler(Entry):
-    """One learning rate curve; `settings` are the names of `ScheduleSettings` it reads beside the steps."""
+    """One learning rate schedule; `settings` are the names of `ScheduleSettings` it reads besides the steps."""
 
     settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Algorithm(Entry):
-    """One kind of network; `settings` are the names of `NetworkSettings` it reads."""
+    """One network algorithm; `settings` are the names of `NetworkSettings` it reads."""
 
     settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class PartSignature:
-    """What the single file of a part has: names that begin where the part begins, and sizes, "*" standing for any.
+    """How to recognise the file of a part: tensor names without the part's prefix, and shapes, "*" meaning any size.
 
-    The first name of `shapes`, else of `present`, is the one that a file is searched for.
+    `vision`: whether the language model is that of a vision-language model, which stores its image encoder as "visual"; None
+    where it does not matter. The first name of `shapes`, else of `present`, is the one searched for in a file.
     """
 
     present: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     shapes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
+    vision: bool | None = None
 
     @property
     def landmark(self) -> str:
-        """The name that a file is searched for."""
+        """The tensor name searched for in a file."""
         return next(iter(self.shapes), "") or self.present[0]
 
 
 @dataclass(frozen=True)
 class PartSource:
-    """Where a file can be had: a repository of the Hugging Face hub and a file in it.
+    """Where to download a file: a repository on the Hugging Face Hub and a file in it.
 
-    `families` are those it is for; empty where it serves every family that takes the kind.
+    `families` are those it is for; empty means every family that uses this kind of part.
     """
 
     repo: str
@@ -91,11 +94,11 @@ class PartSource:
 
 @dataclass(frozen=True)
 class Part:
-    """One kind of file beside a diffusion model: a VAE or a text encoder.
+    """One kind of companion file of a diffusion model: a VAE or a text encoder.
 
-    `signatures` are those of single files, with names that begin where the part begins. `sources` are in order of
-    preference, and `prefer` are number formats in order of preference, as safetensors spells them. `apart` says why it
-    is not used in training, "" where it is. `unproved` are the layouts that no real class has shown.
+    `signatures` describe files with only this part, by tensor names without its prefix. `sources` are in order of
+    preference, and so are the dtypes in `prefer`, as safetensors names them. `apart` is the reason why it is not used in
+    training, "" if it is. `unproved` are the layouts not yet checked against a real model class.
     """
 
     id: str
@@ -110,7 +113,7 @@ class Part:
     unproved: tuple[str, ...] = ()
 
     def sources_for(self, family: str) -> tuple[PartSource, ...]:
-        """Where the file for a family can be had, the first being the best."""
+        """Where to download the file for a family, best first."""
         return tuple(source for source in self.sources if not source.families or family in source.families)
 
 
@@ -134,7 +137,7 @@ def algorithms() -> Mapping[str, Algorithm]:
 
 @functools.cache
 def parts() -> Mapping[str, Part]:
-    """The kinds of files beside a diffusion model, by id."""
+    """The kinds of companion files of a diffusion model, by id."""
     return _read("parts", _part)
 
 
@@ -152,11 +155,11 @@ def _part_signature(table: Mapping[str, Any]) -> PartSignature:
 
 def _read(name: str, kind: Callable[..., Any]) -> dict[str, Any]:
     path = Path(__file__).with_name(f"{name}.toml")
+    tables = read_toml(path, hint="Install Easel again.")
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
         return {entry: kind(id=entry, **_frozen(table)) for entry, table in tables.items()}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise EaselError(f"{path.name} of the catalogue cannot be used: {error}", "Install Easel again.") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise EaselError(f"{path.name} of the catalog cannot be used: {error}", "Install Easel again.") from error
 
 
 def _frozen(table: Mapping[str, Any]) -> dict[str, Any]:

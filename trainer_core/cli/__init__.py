@@ -1,4 +1,4 @@
-"""The command line `easel`. Exit codes: 0 done, 1 failed, 2 wrong use, 3 problems in the plan."""
+"""The command line `easel`: options, output and exit codes (0 done, 1 failed, 2 wrong usage, 3 problems in the plan). Not: what a command does."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ FAILED, PROBLEMS = 1, 3
 COMMANDS = {
     "detect": "detect",
     "models": "models",
+    "tools": "tools",
     "dataset": "inspect",
     "profiles": "profiles",
     "policies": "policies",
@@ -24,6 +25,8 @@ COMMANDS = {
     "plan": "job",
     "train": "job",
     "runs": "runs",
+    "jobs": "jobs",
+    "diagnose": "diagnose",
     "backends": "engines",
     "doctor": "engines",
 }
@@ -31,15 +34,15 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """Commands whose modules are loaded when they are asked for: a question about one file waits for no other command."""
+    """Commands whose modules are loaded on demand, so that no command waits for the imports of another."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in their order."""
+        """The names, in the order of the help."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name."""
+        """The command with this name."""
         del ctx
         module = COMMANDS.get(cmd_name)
         return getattr(importlib.import_module(f"{__name__}.{module}"), cmd_name) if module else None
@@ -48,7 +51,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="easel")
 def easel() -> None:
-    """Train LoRAs with real engines: recognise a model, check a plan, launch and watch a run."""
+    """Train LoRAs with real engines: recognise models, check plans, start and watch runs."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -66,6 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         what = f"{error.filename} cannot be used: " if error.filename else ""
         show.error(
-            EaselError(f"{what}{error.strerror or error}.", "Check that it is there, its rights, and free space.")
+            EaselError(
+                f"{what}{error.strerror or error}.", "Check that it exists, its permissions, and the free disk space."
+            )
         )
         sys.exit(FAILED)

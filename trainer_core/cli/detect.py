@@ -1,4 +1,4 @@
-"""`easel detect`: what a model is, for files, folders and links."""
+"""`easel detect`: recognises models in files, folders and links."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from typing import Any
 
 import click
 
-from trainer_core import detection, header, places, registry, trainable
+from trainer_core import places
 from trainer_core.cli import show
-from trainer_core.detection import Detection
+from trainer_core.engines import registry, trainable
 from trainer_core.errors import EaselError, HeaderError
-from trainer_core.families import load_families
-from trainer_core.header import Header
+from trainer_core.models import detection, header
+from trainer_core.models.detection import Detection
+from trainer_core.models.families import load_families
+from trainer_core.models.header import Header
+from trainer_core.prepare import companions
 from trainer_core.text import printable
 
 PIPELINE, COMPONENT = "model_index.json", "config.json"
-"""What stands in a diffusers folder, and in that of one component."""
+"""The file in a diffusers folder, and the file in the folder of one component."""
 
 
 @click.command()
 @click.argument("models", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object a file.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per file.")
 def detect(models: tuple[str, ...], as_json: bool) -> None:
-    """Say what models are, from their headers.
+    """Recognise models from their headers.
 
-    MODELS are files, diffusers folders, folders of models, or links, of which only the header is fetched.
+    MODELS are files, diffusers folders, folders of models, or links. Of a link, only the header is downloaded.
     """
     rows = [row for model in models for row in _rows(model)]
     if as_json:
@@ -40,11 +43,11 @@ def detect(models: tuple[str, ...], as_json: bool) -> None:
 
 
 def _rows(model: str) -> Iterator[dict[str, Any]]:
-    """What one argument leads to; a folder that is no model leads to all the models in it."""
+    """The results for one argument; a folder that is not a model itself gives all the models in it."""
     path = places.typed(model)
     try:
         if not model.strip():
-            raise HeaderError("An empty name leads to no model.", "Name a file, a folder or a link.")
+            raise HeaderError("The name of the model is empty.", "Name a file, a folder or a link.")
         if places.is_folder(path) and not _is_model(path):
             yield from _in_folder(path)
             return
@@ -54,7 +57,7 @@ def _rows(model: str) -> Iterator[dict[str, Any]]:
 
 
 def _is_model(folder: Path) -> bool:
-    """Whether a folder is one model: a diffusers folder, or a component with its weights. Others have a config.json too."""
+    """Whether a folder is one model: a diffusers folder, or a component with its weights. Other folders have a config.json too."""
     if places.is_there(folder / PIPELINE):
         return True
     try:
@@ -69,7 +72,7 @@ def _in_folder(folder: Path) -> Iterator[dict[str, Any]]:
     Raises:
         HeaderError: there is none, or the folder cannot be read.
     """
-    from trainer_core import library
+    from trainer_core.models import library
 
     found = library.scan([folder])
     if not found.entries:
@@ -81,29 +84,29 @@ def _in_folder(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _header(model: str, path: Path) -> Header:
-    """The header of what is at a path, else of what a link leads to."""
+    """The header of the model at a path, or else of the model behind a link."""
     if places.is_there(path):
         return header.read(path)
-    from trainer_core import downloads
+    from trainer_core.models import downloads
 
     link = downloads.parse(model)
     return header.read(path) if link is None else downloads.read_header(link)
 
 
 def _shown(model: str) -> str:
-    """An argument as it is printed: the path of a file as it was given, a link without what is secret in it."""
+    """An argument as it is printed: the path of a file as it was given, a link without its secrets."""
     if places.is_there(places.typed(model)):
         return model
-    from trainer_core import downloads
+    from trainer_core.models import downloads
 
     return downloads.shown(model)
 
 
 def described(path: str, found: Detection | None, error: str) -> dict[str, Any]:
-    """What is known of a model, as the JSON of this command has it.
+    """What is known of a model, as this command's JSON object.
 
-    `missing_parts` are the settings of the files that a model needs beside it, `untrained` says for each engine that does
-    not train it why.
+    `missing_parts` are the settings of the companion files that the engine which Easel would choose needs, `untrained` has the reason of each engine that
+    does not train it.
     """
     shown = dataclasses.asdict(found or Detection(None, "unknown"))
     first = ("role", "family", "variant", "prediction", "dtype", "format", "base_family", "evidence", "rejected")
@@ -111,15 +114,9 @@ def described(path: str, found: Detection | None, error: str) -> dict[str, Any]:
     reasons = {manifest.id: trainable.why_not(found, manifest) for manifest in engines} if found else {}
     row = {"path": path, **{key: shown.pop(key) for key in first}}
     row["trainable_by"] = [engine for engine, reason in reasons.items() if not reason]
-    row["missing_parts"] = missing_parts(found)
+    row["missing_parts"] = list(companions.needed(found))
     row["error"] = error or None
     return {**row, "untrained": {engine: reason for engine, reason in reasons.items() if reason}, **shown}
-
-
-def missing_parts(found: Detection | None) -> list[str]:
-    """The settings of the files that must lie beside a model."""
-    family = load_families().get(found.family or "") if found and found.role in trainable.BASES else None
-    return [part for part in family.parts_of(found.variant) if part not in found.parts] if family and found else []
 
 
 def _show(row: dict[str, Any]) -> None:
@@ -134,9 +131,9 @@ def _show(row: dict[str, Any]) -> None:
     for reason in row["evidence"]:
         show.line(f"    because {reason}", "dim")
     if row["missing_parts"]:
-        show.line(f"  needs beside it: {', '.join(row['missing_parts'])}")
+        show.line(f"  needs companion files: {', '.join(row['missing_parts'])}")
     if row["role"] in trainable.BASES:
-        show.line(f"  trained by: {', '.join(row['trainable_by']) or 'no engine of this version'}")
+        show.line(f"  trained by: {', '.join(row['trainable_by']) or 'no engine in this version'}")
         for reason in () if row["trainable_by"] else dict.fromkeys(row["untrained"].values()):
             show.line(f"    {reason}", "dim")
 

@@ -1,4 +1,4 @@
-"""`easel models download`: a model from a link into Easel's folders."""
+"""`easel models download`: downloads a model from a link into Easel's folders."""
 
 from __future__ import annotations
 
@@ -11,35 +11,39 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from trainer_core import downloads, tokens
 from trainer_core.cli import show
 from trainer_core.cli.detect import described
 from trainer_core.errors import DownloadError
+from trainer_core.models import downloads, tokens
 
 
 @click.command()
 @click.argument("link")
-@click.option("--to", "folder", type=click.Path(path_type=Path), default=None, help="The folder to put it in.")
-@click.option("--variant", default="", help="Of a diffusers model, the weights of this variant (fp16).")
-@click.option("--ask-token", type=click.Choice(sorted(tokens.SITES)), help="Ask for a token of this site, unseen.")
-@click.option("--json", "as_json", is_flag=True, help="Print what came as a JSON object.")
+@click.option("--to", "folder", type=click.Path(path_type=Path), default=None, help="The folder to save it in.")
+@click.option("--variant", default="", help="The variant of a diffusers model's weights, such as fp16.")
+@click.option(
+    "--ask-token",
+    type=click.Choice(sorted(tokens.SITES)),
+    help="Ask for an access token of this site, without showing it.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the downloaded model as a JSON object.")
 def download(link: str, folder: Path | None, variant: str, ask_token: str | None, as_json: bool) -> None:
-    """Fetch the model behind a link.
+    """Download the model behind a link.
 
-    LINK is a Hugging Face repository or file, a Civitai page or AIR, or any address. Without --to it goes into the folder for its role below Easel's models. Ctrl-C stops it; the same command goes on
-    from there. Tokens are read from HF_TOKEN and CIVITAI_TOKEN.
+    LINK is a Hugging Face repository or file, a Civitai page or AIR, or any other URL. Without --to, the model goes into the folder for its role in Easel's models folder. Ctrl+C stops the download;
+    the same command resumes it. Tokens are read from HF_TOKEN and CIVITAI_TOKEN.
     """
     if ask_token:
         tokens.remember(ask_token, click.prompt(f"Token for {tokens.title(ask_token)}", hide_input=True, err=True))
-    from trainer_core import workbench
+    from trainer_core.prepare import reader
 
     parsed = downloads.parse(link)
     if parsed is None:
-        raise DownloadError("That is no link, but the path of a file here.", "easel detect says what a file is.")
+        raise DownloadError("This is not a link but the path of a local file.", "`easel detect` recognises files.")
     for notice in parsed.notes:
         show.err.print(notice, markup=False)
     path = _fetched(parsed, folder, variant)
-    found, error = workbench.recognise(path)
+    found, error = reader.recognise(path)
     if as_json:
         show.as_json(described(str(path), found, error))
     else:
@@ -56,7 +60,7 @@ def _fetched(link: downloads.Link, folder: Path | None, variant: str) -> Path:
         TimeRemainingColumn(),
     )
     with _interrupted() as cancel, Progress(*columns, console=show.err, disable=not show.err.is_terminal) as bar:
-        task = bar.add_task("asking", total=None)
+        task = bar.add_task("connecting", total=None)
 
         def tell(now: downloads.Progress) -> None:
             bar.update(task, description=now.doing, completed=now.done_bytes, total=now.total_bytes)
@@ -66,12 +70,12 @@ def _fetched(link: downloads.Link, folder: Path | None, variant: str) -> Path:
 
 @contextmanager
 def _interrupted() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets in place of stopping the program in the middle of a write; a second one does stop it."""
+    """An event that Ctrl+C sets, instead of stopping the program during a write; a second Ctrl+C does stop it."""
     cancel = threading.Event()
 
     def stop(*_: object) -> None:
         cancel.set()
-        # A server that has gone silent is waited for, and a person may not want to.
+        # The download waits for a server that does not answer, and the user may not want to.
         signal.signal(signal.SIGINT, before)
 
     before = signal.signal(signal.SIGINT, stop)

@@ -1,4 +1,4 @@
-"""`easel backends` and `easel doctor`: the engines, and the machine they would run on."""
+"""`easel backends` and `easel doctor`: the engines, and the machine they run on."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import sys
 
 import click
 
-from trainer_core import __version__, catalog, environments, hardware, places, registry
+from trainer_core import __version__, catalog, hardware, places
 from trainer_core.cli import audit, show
 from trainer_core.cli.options import JSON_HELP
+from trainer_core.engines import registry
+from trainer_core.install import environments
 
 ABSENT = {True: "no", False: "runs in Easel's own environment"}
-"""Whether an engine without an environment of its own is installed, by whether it needs one."""
+"""What the list shows for an engine without an environment, by whether it needs one."""
 
 
 @click.group()
@@ -73,12 +75,30 @@ def list_backends(as_json: bool) -> None:
     type=click.Choice(["auto", "cuda", "rocm", "xpu", "cpu"]),
     default="auto",
     show_default=True,
-    help="What it shall compute on.",
+    help="The type of device to install for.",
 )
-@click.option("--source", default=None, help="A folder or git URL to take the engine's sources from.")
-def install(name: str, accelerator: str, source: str | None) -> None:
-    """Install an engine into an environment of its own."""
+@click.option("--source", default=None, help="A folder or git URL to get the engine's source code from.")
+@click.option("--detach", is_flag=True, help="Return at once; `easel jobs follow` shows the installation.")
+def install(name: str, accelerator: str, source: str | None, detach: bool) -> None:
+    """Install an engine in its own environment.
+
+    With --detach, the installation runs as a job and continues when this terminal is closed.
+    """
+    if detach:
+        from trainer_core.install import job
+
+        found, is_new = job.start(name, accelerator, _absolute(source))
+        show.line(f"{'Started' if is_new else 'Already running'}: {found.name} in {found.folder.path}")
+        show.line(f"`easel jobs follow {found.name}` shows it, `easel jobs stop {found.name}` stops it.")
+        return
     environments.install(name, accelerator=accelerator, source=source, report=show.line)
+
+
+def _absolute(source: str | None) -> str | None:
+    """A source with a folder made absolute, because a job runs in another folder."""
+    if source is None or not places.is_folder(places.typed(source)):
+        return source
+    return str(places.typed(source).absolute())
 
 
 @backends.command()
@@ -94,7 +114,8 @@ def verify(name: str) -> None:
 def trial(name: str, as_json: bool) -> None:
     """Try every optimizer of an engine on this machine.
 
-    Each makes a real step on the real device, in the engine's environment; optional parts are tried too.
+    An installation does this too; the demo skips it.
+    Each optimizer makes real steps on the real device, in the engine's environment. Optional parts are tried too.
     """
     found = environments.trial(name, report=(lambda _line: None) if as_json else show.line)
     if as_json:
@@ -102,7 +123,7 @@ def trial(name: str, as_json: bool) -> None:
         return
     known = catalog.optimizers()
     show.table(
-        ("optimizer", "works", "bytes of state", "as catalogued", "seconds", ""),
+        ("optimizer", "works", "state bytes", "catalogue", "seconds", "reason"),
         (
             (
                 optimizer,
@@ -115,9 +136,11 @@ def trial(name: str, as_json: bool) -> None:
             for optimizer, record in found.get("optimizers", {}).items()
         ),
     )
-    show.line("Bytes of state are for each trained parameter, of a weight of 256 times 256.", "dim")
+    show.line(
+        "State bytes are per trained parameter: measured with a weight of 256 x 256, and in Easel's catalogue.", "dim"
+    )
     show.table(
-        ("part", "works", "version", ""),
+        ("part", "works", "version", "reason"),
         (
             (part, "yes" if record["ok"] else "no", record.get("version", ""), record["reason"])
             for part, record in found.get("parts", {}).items()
@@ -128,7 +151,7 @@ def trial(name: str, as_json: bool) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def doctor(as_json: bool) -> None:
-    """Say what Easel finds: machine, folder, engines."""
+    """Show what Easel finds: machine, folder, engines."""
     machine = hardware.machine(places.home())
     manifests = {backend.manifest.id: backend.manifest for backend in registry.available()}
     engines = {name: environments.installed(name) for name in manifests}
@@ -152,8 +175,8 @@ def doctor(as_json: bool) -> None:
         memory = f", {card.vram_bytes / gib:.1f} GiB" if card.vram_bytes else ""
         show.line(f"GPU: {card.name} ({card.kind}){memory}")
     if not cards:
-        show.line("GPU: none was found")
-    show.line(f"memory: {machine.ram_bytes / gib:.1f} GiB, disk free: {machine.disk_bytes / gib:.1f} GiB")
+        show.line("GPU: none found")
+    show.line(f"memory: {machine.ram_bytes / gib:.1f} GiB, free disk space: {machine.disk_bytes / gib:.1f} GiB")
     for name, found in engines.items():
         absent = ABSENT[manifests[name].needs_installation]
         advice = f"not installed (python installer.py backend install {name})" if absent == "no" else absent

@@ -1,4 +1,4 @@
-"""`easel dataset check`: look, and change nothing."""
+"""`easel dataset check`: checks a dataset without changing it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from trainer_core import registry
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP
 from trainer_core.datasets import scan
+from trainer_core.engines import registry
 from trainer_core.problems import blocking
 
 PROBLEMS = 3
@@ -19,28 +19,30 @@ PROBLEMS = 3
 
 @click.group()
 def dataset() -> None:
-    """Check a folder of pictures and captions."""
+    """Check a folder of images and captions."""
 
 
 @dataset.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--engine", default="kohya", show_default=True, help="The engine by whose rules the folder is read.")
-@click.option("--caption-extension", default=".txt", show_default=True, help="How the files of captions end.")
-@click.option("--trigger", default="", help="The trigger word, to check the captions for it.")
+@click.option(
+    "--engine", default="", help="The engine whose rules are used to read the folder.  [default: the first by rank]"
+)
+@click.option("--caption-extension", default=".txt", show_default=True, help="The file extension of captions.")
+@click.option("--trigger", default="", help="The trigger word to look for in the captions.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def check(folder: Path, engine: str, caption_extension: str, trigger: str, as_json: bool) -> None:
-    """Say what an engine will see of a folder.
+    """Show what an engine will see in a folder.
 
-    It also says what the engine would skip and stumble over. The exit code is 3 when a training could not begin.
+    This includes the files that the engine would skip or fail on. The exit code is 3 when training could not start.
     """
-    rules = registry.get(engine).manifest.dataset
+    rules = (registry.get(engine) if engine else registry.first()).manifest.dataset
     found = scan.scan(folder, rules, caption_extension=caption_extension, trigger=trigger)
     stopping = blocking(found.problems)
     if as_json:
         show.as_json(
             {
                 "folder": folder,
-                "pictures": [dataclasses.asdict(picture) for picture in found.pictures],
+                "images": [dataclasses.asdict(image) for image in found.images],
                 "unseen": found.unseen,
                 "problems": [problem.as_dict() for problem in found.problems],
             }

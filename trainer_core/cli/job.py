@@ -1,4 +1,4 @@
-"""`easel plan` and `easel train`: a job from options, a profile, a preset or a plan file."""
+"""`easel plan` and `easel train`: a training job from options, a profile, a preset or a plan file."""
 
 from __future__ import annotations
 
@@ -14,41 +14,26 @@ import click
 from trainer_core import places
 from trainer_core.cli import show
 from trainer_core.cli.runs import follow_run, run_result
-from trainer_core.errors import PlanError
-from trainer_core.estimate import past_runs, words
-from trainer_core.outlook import Outlook, outlook
-from trainer_core.plan import applies, fields
-from trainer_core.plan.applies import Scope
-from trainer_core.plan.draft import Source, is_native
-from trainer_core.plan.sections import MODEL_FILES
+from trainer_core.draft.layers import Source, is_native
+from trainer_core.errors import EaselError, PlanError
+from trainer_core.estimate import find_gpu_processes, formatting, past_runs
+from trainer_core.files import read_toml
+from trainer_core.plan import fields
+from trainer_core.prepare import provenance
+from trainer_core.prepare.forecast import Forecast, forecast
+from trainer_core.prepare.workbench import Workbench, preview, setting_rows
 from trainer_core.problems import blocking
-from trainer_core.workbench import Workbench, setting_rows
 
 PROBLEMS = 3
-SHORT = {
-    "--model": "model.path",
-    "--dataset": "dataset.path",
-    "--trigger": "dataset.trigger",
-    "--name": "output.name",
-    "--output": "output.folder",
-    "--rank": "network.rank",
-    "--alpha": "network.alpha",
-    "--steps": "schedule.steps",
-    "--learning-rate": "optimizer.learning_rate",
-    "--resolution": "dataset.resolution",
-}
-"""Short names for what nearly every job sets; every setting also has its long option."""
-PATHS = frozenset({"dataset.path", "output.folder", "output.copy_to", *(f"model.{name}" for name in MODEL_FILES)})
-"""Settings that name a file or folder."""
 FEW = 6
-"""Up to how many entries of the catalogue the help names that read a setting."""
+"""The help of a setting lists the catalogue entries that use it when there are at most this many."""
 TOPS = {
-    "engine": "The training engine; default: the best installed one.",
-    "policy": "A prefill policy by id, which sets what follows from the number of pictures; none: that of the profile.",
-    "preset": "A memory preset by id, which goes over the profile; `easel presets` lists them.",
-    "profile": "A profile by id, or a profile file.",
+    "engine": "The training engine. Default: the best installed one.",
+    "policy": "The id of a prefill policy, which sets values by the number of images, or none. Default: the profile's policy; without a profile, one for the model.",
+    "preset": "The id of a memory preset, which overrides the profile; `easel presets` lists them.",
+    "profile": "The id of a profile, a profile file, or plain for the defaults without recommended values.",
 }
-"""What a job has beside its settings, in options and on top of a plan file."""
+"""What a job has besides its settings: options, and entries at the top of a plan file."""
 
 
 def _option_name(path: str) -> str:
@@ -67,19 +52,18 @@ def _metavar(setting: fields.SettingField) -> str:
 
 
 def _help(setting: fields.SettingField) -> str:
-    """Title, unit and doc of a setting, and who reads it, where only a few choices of the catalogue do."""
+    """The title, unit and doc of a setting, and the catalogue entries that use it if there are only a few."""
     unit = f" [{setting.unit}]" if setting.unit else ""
-    readers = applies.readers(setting.path)
+    readers = fields.readers(setting.path)
     only = f" Only with {', '.join(readers)}." if 0 < len(readers) <= FEW else ""
     return f"{setting.title}{unit}: {setting.doc}{only}"
 
 
 def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds one option a setting (derived from its declaration), and those that choose file, profile, preset and engine."""
-    short = {path: name for name, path in SHORT.items()}
+    """Adds one option per setting, derived from its declaration, and the options for file, profile, preset and engine."""
     for path, setting in reversed(list(fields.all_fields().items())):
-        names = [short[path]] if path in short else []
-        # The values are checked by the declaration itself, so that a wrong one is refused in the same words everywhere.
+        names = [setting.about.option] if setting.about.option else []
+        # The declaration checks the values, so that a wrong one gets the same message everywhere.
         kind = click.Choice(setting.choices) if setting.choices else str
         option = click.option(
             *names, _option_name(path), _parameter(path), type=kind, metavar=_metavar(setting), help=_help(setting)
@@ -90,7 +74,7 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "assignments",
         multiple=True,
         metavar="PATH=VALUE",
-        help="Set any setting by its path; native.<engine>.<option> for an engine's own. none empties one that can be.",
+        help="Set any setting by its path, or an engine's own option by native.<engine>.<option>. The value none clears an optional setting.",
     )(function)
     for name, text in TOPS.items():
         function = click.option(f"--{name}", default="", help=text)(function)
@@ -98,22 +82,18 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _from_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Settings in a plan file, and what stands on top of them: `profile`, `preset` and `engine`."""
+    """The settings in a plan file, and the entries at its top, such as `profile`, `preset` and `engine`."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise click.UsageError(f"{path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{path} is not TOML: {error}.") from error
-    except RecursionError as error:
-        raise click.UsageError(f"{path} is nested too deeply.") from error
+        data = read_toml(path)
+    except EaselError as error:
+        raise click.UsageError(str(error)) from error
     tops = {name: str(data.pop(name, "")) for name in TOPS}
     data.pop("schema_version", None)
     return fields.flatten(data), tops
 
 
 def _assigned(assignments: tuple[str, ...], options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The settings, and the native tables, that the options and `--set` name."""
+    """The settings and the native tables that the options and `--set` give."""
     texts = {path: options.get(_parameter(path)) for path in fields.all_fields()}
     native: dict[str, Any] = {}
     for assignment in assignments:
@@ -137,14 +117,14 @@ def _assigned(assignments: tuple[str, ...], options: dict[str, Any]) -> tuple[di
 
 
 def _nested(keys: list[str], value: Any) -> Any:
-    """The value inside a table for each key."""
+    """The value in nested tables, one per key."""
     for key in reversed(keys):
         value = {key: value}
     return value
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Both tables and what is in them; of two values the one above."""
+    """Both tables merged, with the tables in them; of two values, that of `above`."""
     found = {**below}
     for key, value in above.items():
         known = below.get(key)
@@ -153,7 +133,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def _toml_value(text: str) -> Any:
-    """What the text stands for in TOML (a number, true, a list, a quoted text); anything else is plain text."""
+    """The text read as a TOML value (a number, true, a list, a quoted text); anything else is plain text."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -161,7 +141,7 @@ def _toml_value(text: str) -> Any:
 
 
 def bench_from(plan_file: Path | None, assignments: tuple[str, ...], options: dict[str, Any]) -> Workbench:
-    """A workbench with a plan file's values and, above them, the options'."""
+    """A workbench with the values of a plan file and, above them, those of the options."""
     values, tops = _from_file(plan_file) if plan_file is not None else ({}, dict.fromkeys(TOPS, ""))
     tops |= {name: options[name] for name in TOPS if options[name]}
     bench = Workbench(engine=tops["engine"], quick=False)
@@ -171,7 +151,7 @@ def bench_from(plan_file: Path | None, assignments: tuple[str, ...], options: di
         bench.use_policy(tops["policy"])
     assigned, native = _assigned(assignments, options)
     stated = values.get("native", {})
-    # What is no table in the file is left for the draft to refuse.
+    # The draft refuses a value in the file that is not a table.
     if native and is_native(stated):
         values["native"] = _merged(stated, native)
     bench.set({path: _absolute(path, value) for path, value in {**values, **assigned}.items()})
@@ -179,71 +159,84 @@ def bench_from(plan_file: Path | None, assignments: tuple[str, ...], options: di
 
 
 def _absolute(path: str, value: Any) -> Any:
-    """Paths as typed in a terminal are relative to where it stands; a run stands elsewhere."""
-    return str(places.typed(value).absolute()) if path in PATHS and isinstance(value, str) and value else value
+    """A path made absolute: it was typed relative to the current folder, and a run has another one."""
+    known = fields.all_fields()
+    is_path = path in known and known[path].about.path and isinstance(value, str) and value
+    return str(places.typed(value).absolute()) if is_path else value
 
 
 @click.command()
 @job_options
-@click.option("--json", "as_json", is_flag=True, help="Print values, problems, native files and command as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print values, problems, native files and commands as JSON.")
 def plan(plan_file: Path | None, assignments: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Show what would be trained, and start nothing.
+    """Show what would be trained, without starting it.
 
-    Shown are every value with its source, the engine's own files and its command, the estimate, and the problems. The exit
-    code is 3 when one of them blocks.
+    The output has every value with its source, the engine's own files and its command, the estimate, and the problems. The
+    exit code is 3 when a problem blocks the start.
     """
     bench = bench_from(plan_file, assignments, options)
     found = bench.problems
-    files, command = {}, ()
-    stands = blocking(bench.draft.problems(bench.backend))
-    if not stands and (spec := bench.preview()) is not None:
-        files, command = {str(name): text for name, text in spec.files.items()}, spec.command
-    rows = setting_rows(bench.draft)
-    seen = outlook(bench.draft, bench.backend, past_runs(places.runs()))
+    files, steps = {}, ()
+    stopping = blocking(bench.state.draft.problems(bench.state.backend))
+    if not stopping and (spec := preview(bench.state)) is not None:
+        files, steps = {str(name): text for name, text in spec.files.items()}, spec.steps
+    rows = setting_rows(bench.state.draft)
+    seen = forecast(bench.state.draft, bench.state.backend, past_runs(places.runs()), find_gpu_processes)
     found = (*found, *(seen.problems() if seen else ()))
     if as_json:
         problems = [problem.as_dict() for problem in found]
         numbers = seen.estimate.as_dict() if seen else None
-        show.as_json({"values": rows, "problems": problems, "files": files, "command": command, "estimate": numbers})
+        commands = [{"name": step.name, "command": step.argv} for step in steps]
+        last = steps[-1].argv if steps else ()
+        show.as_json(
+            {
+                "values": rows,
+                "problems": problems,
+                "files": files,
+                "command": last,
+                "steps": commands,
+                "estimate": numbers,
+            }
+        )
     else:
         _show_rows(bench, rows)
         for name, text in files.items():
             show.line(f"\n--- {name}".strip(), "bold")
             for text_line in text.splitlines():
                 show.line(text_line)
-        if command:
-            show.line("--- command", "bold")
-            show.line(shlex.join(command))
+        for step in steps:
+            show.line(f"--- command: {step.name}" if len(steps) > 1 else "--- command", "bold")
+            show.line(shlex.join(step.argv))
         if seen:
-            _show_outlook(seen)
+            _show_forecast(seen)
         show.problems(found)
     sys.exit(PROBLEMS if blocking(found) else 0)
 
 
-def _show_outlook(seen: Outlook) -> None:
+def _show_forecast(seen: Forecast) -> None:
     show.line("--- estimate", "bold")
     show.line(
-        ". ".join(filter(None, (f"{seen.estimate.steps} steps", words.numbers(seen.estimate), seen.fit.sentence)))
+        ". ".join(filter(None, (f"{seen.estimate.steps} steps", formatting.numbers(seen.estimate), seen.fit.sentence)))
     )
     for sentence in seen.estimate.basis:
         show.line(f"  {sentence}", "dim")
 
 
 def _show_rows(bench: Workbench, rows: Mapping[str, Mapping[str, Any]]) -> None:
-    """Prints the values that have a meaning for the job, and what was set beside them."""
-    scope = Scope.of(bench.draft, bench.backend)
+    """Prints the values that apply to the job, and all others that were set."""
+    scope = bench.state.scope
     known = fields.all_fields()
     shown = [path for path in rows if path not in known or scope.shows(path, Source[rows[path]["source"]])]
     cells = ((path, show.value(rows[path]["value"], scope.default(path)), _by(bench, path)) for path in shown)
     show.table(("setting", "value", "source"), cells)
     if left_out := len(rows) - len(shown):
-        show.line(f"{left_out} settings have no meaning for this job and are left out; --json prints all.", "dim")
+        show.line(f"{left_out} settings do not apply to this job and are left out; --json prints all.", "dim")
 
 
 def _by(bench: Workbench, path: str) -> str:
-    """Who set a value, by id: titles are too long for a table."""
-    said = bench.origin(path).by
-    chosen = (("profile", bench.profile), ("policy", bench.policy), ("preset", bench.preset))
+    """Who set a value, as an id: titles are too long for a table."""
+    said, state = provenance.of(bench.state, path).by, bench.state
+    chosen = (("profile", state.profile), ("policy", state.policy), ("preset", state.preset))
     return next((f"{kind} {one.id}" for kind, one in chosen if one and said.endswith(f"{kind} {one.title}")), said)
 
 
@@ -252,9 +245,9 @@ def _by(bench: Workbench, path: str) -> str:
 @click.option("--detach", is_flag=True, help="Return at once; `easel runs follow` shows the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's folder, or its result, as JSON.")
 def train(plan_file: Path | None, assignments: tuple[str, ...], detach: bool, as_json: bool, **options: Any) -> None:
-    """Train: launch the engine and watch it.
+    """Start a training run and watch it.
 
-    Ctrl+C leaves the run going. The exit code is 3 when a problem blocks the start, 1 when the run did not complete.
+    Ctrl+C stops watching; the run continues. The exit code is 3 when a problem blocks the start, 1 when the run did not complete.
     """
     bench = bench_from(plan_file, assignments, options)
     try:
@@ -263,10 +256,10 @@ def train(plan_file: Path | None, assignments: tuple[str, ...], detach: bool, as
         show.problems(error.problems)
         raise
     if not as_json:
-        show.line(f"Run {run.directory.path.name} in {run.directory.path}")
+        show.line(f"Run {run.folder.path.name} in {run.folder.path}")
     if detach:
         if as_json:
-            show.as_json({"run": run.directory.path.name, "folder": run.directory.path})
+            show.as_json({"run": run.folder.path.name, "folder": run.folder.path})
         return
     follow_run(run, quiet=as_json)
     sys.exit(run_result(run, as_json))

@@ -1,4 +1,4 @@
-"""`easel models`: what is in the library, what a model needs beside it, and where models are looked for."""
+"""`easel models`: the models in the library, a model's companion files, and the folders that are searched."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from typing import Any
 import click
 from rich.progress import Progress
 
-from trainer_core import detection, downloads, header, library, places
+from trainer_core import places
 from trainer_core.cli import show
 from trainer_core.cli.detect import described
 from trainer_core.cli.download import download
 from trainer_core.cli.options import JSON_HELP, known_family
-from trainer_core.detection import ROLES
-from trainer_core.library import Entry, Library
+from trainer_core.models import detection, downloads, header, library
+from trainer_core.models.detection import ROLES
+from trainer_core.models.library import Entry, Library
+from trainer_core.prepare import companions
 
 MISSING = 1
-"""The exit code when a model lacks files beside it."""
+"""The exit code when companion files of a model are missing."""
 NO_FOLDER = "No folder of models was found. Add one: easel models folders add FOLDER"
 
 
 @click.group()
 def models() -> None:
-    """Find, list and fetch models.
+    """Find, list and download models.
 
-    Searched are Easel's folder, those of ComfyUI and the Stable Diffusion WebUIs, and folders of yours.
+    Easel searches its own folder, those of ComfyUI and the Stable Diffusion WebUIs, and the folders that you add.
     """
 
 
@@ -38,10 +40,15 @@ models.add_command(download)
 
 @models.command("list")
 @click.option("--role", type=click.Choice(ROLES), default=None, help="Only models of this role.")
-@click.option("--family", default="", callback=known_family, help="Only models of, or made for, this family.")
-@click.option("--folder", type=click.Path(path_type=Path), default=None, help="Only this folder, listed or not.")
-@click.option("--refresh", is_flag=True, help="Read every model again, also those that have not changed.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object a model.")
+@click.option("--family", default="", callback=known_family, help="Only models of this family, or made for it.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Only this folder, whether or not it is in the library.",
+)
+@click.option("--refresh", is_flag=True, help="Read every model again, even if it has not changed.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per model.")
 def list_models(role: str | None, family: str, folder: Path | None, refresh: bool, as_json: bool) -> None:
     """List the models, newest first."""
     found = _scan(folder, refresh)
@@ -50,11 +57,11 @@ def list_models(role: str | None, family: str, folder: Path | None, refresh: boo
 
 @models.command()
 @click.argument("text", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object a model.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per model.")
 def find(text: tuple[str, ...], as_json: bool) -> None:
-    """List the models that TEXT speaks of.
+    """List the models that match TEXT.
 
-    All its words must be found in a model's path, role, family or kind.
+    Each of its words must occur in a model's path, role, family or kind.
     """
     found = _scan()
     _show(found, found.find(" ".join(text)), as_json)
@@ -64,62 +71,65 @@ def find(text: tuple[str, ...], as_json: bool) -> None:
 @click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def parts(model: str, as_json: bool) -> None:
-    """Say which files a model needs beside it.
+    """Show the companion files that a model needs.
 
-    MODEL is a file, a folder or a link. Of your files it names the ones to take, and of what is missing where it can be had.
+    MODEL is a file, a folder or a link. The output names which of your files to use, and where to download missing ones.
     The exit code is 1 when some are missing.
     """
     path = places.typed(model)
     link = None if places.is_there(path) else downloads.parse(model)
     recognised = detection.detect(header.read(path) if link is None else downloads.read_header(link))
     found = _scan()
-    needed = found.parts_for(recognised)
+    needed, inside = companions.find(found, recognised), companions.inside(recognised)
     if as_json:
-        show.as_json(_needed(needed))
+        show.as_json({**_needed(needed), "inside": list(inside)})
     else:
-        _show_needed(needed)
+        for setting in inside:
+            show.line(f"{setting}: inside the model. Set it to the model's own path.")
+        if not inside or needed.found or needed.missing:
+            _show_needed(needed)
         _notices(found)
     sys.exit(MISSING if needed.missing else 0)
 
 
 @models.group()
 def folders() -> None:
-    """Say where models are looked for, and change it."""
+    """Show and change the folders that are searched for models."""
 
 
 @folders.command("list")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def list_folders(as_json: bool) -> None:
-    """List the folders that are searched, and why each."""
+    """List the folders that are searched, each with the reason."""
     found = library.roots()
     if as_json:
         show.as_json([dataclasses.asdict(root) for root in found.folders])
     elif not found.folders:
         show.line(NO_FOLDER)
     else:
-        show.aligned([("because", "folder"), *((root.because, str(root.path)) for root in found.folders)])
+        show.aligned([("reason", "folder"), *((root.because, str(root.path)) for root in found.folders)])
     _notices(found)
 
 
 @folders.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def add(folder: Path) -> None:
-    """Add a FOLDER to the library; it is searched with all below it."""
+    """Add a FOLDER and its subfolders to the library."""
     show.line(f"Added {library.chosen.add(folder)}.")
 
 
 @folders.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def remove(folder: Path) -> None:
-    """Take a FOLDER off the library; nothing in it is touched."""
-    show.line(f"Removed {library.chosen.remove(folder)} from the list; the folder is as it was.")
+    """Remove a FOLDER from the library; its files are not touched."""
+    show.line(f"Removed {library.chosen.remove(folder)} from the list; the folder itself was not changed.")
 
 
 def _scan(folder: Path | None = None, refresh: bool = False) -> Library:
-    """The library, with a bar on a terminal while models are read.
+    """The library; a terminal shows a progress bar while models are read.
 
     Raises:
-        LibraryError: the folder that was asked for is none.
+        LibraryError: `folder` is not a folder.
     """
     if folder is not None:
         folder = library.chosen.existing(folder)
@@ -139,7 +149,7 @@ def _show(found: Library, entries: Iterable[Entry], as_json: bool) -> None:
     elif not found.roots:
         show.line(NO_FOLDER)
     else:
-        headings = ("is", "of", "weights", "GB", "changed", "model")
+        headings = ("role", "family", "dtype", "GB", "modified", "model")
         show.aligned([headings, *(_cells(entry) for entry in entries)])
         for entry in entries:
             if entry.error:
@@ -161,7 +171,7 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _kind(entry: Entry) -> str:
-    """The family and variant in one cell; of a guess it is said that it is one."""
+    """The family and variant in one cell; a guess is marked as one."""
     found = entry.found
     if found is None:
         return ""
@@ -170,7 +180,7 @@ def _kind(entry: Entry) -> str:
     return ", ".join(filter(None, (found.family, found.variant, base, guess)))
 
 
-def _needed(needed: library.PartsFound) -> dict[str, Any]:
+def _needed(needed: library.Companions) -> dict[str, Any]:
     passed = [{"setting": each.setting, "path": each.entry.path, "why": each.why} for each in needed.passed_over]
     return {
         "found": {setting: entry.path for setting, entry in needed.found.items()},
@@ -178,22 +188,27 @@ def _needed(needed: library.PartsFound) -> dict[str, Any]:
         "missing": [dataclasses.asdict(part) for part in needed.missing],
         "passed_over": passed,
         "unsure": dict(needed.unsure),
+        "odd": dict(needed.odd),
     }
 
 
-def _show_needed(needed: library.PartsFound) -> None:
+def _show_needed(needed: library.Companions) -> None:
     if not needed.found and not needed.missing:
-        show.line("It needs no file beside it.")
+        show.line("It needs no companion files.")
     for setting, entry in needed.found.items():
         show.line(f"{setting}: {entry.file or entry.path}")
         if setting in needed.unsure:
             show.line(f"    please confirm: {needed.unsure[setting]}", "yellow")
+        if setting in needed.odd:
+            show.line(
+                f"    the engine cannot read this file: {needed.odd[setting]} A plan with it offers a fix.", "yellow"
+            )
     for each in needed.passed_over:
         show.line(f"    not for {each.setting}: {each.entry.path}. {each.why}", "dim")
     for part in needed.missing:
         show.line(f"{part.setting}: missing. {part.why}", "bold red")
         for source in part.sources:
-            show.line(f"    to be had at https://huggingface.co/{source.repo} as {source.file}")
+            show.line(f"    download {source.file} from https://huggingface.co/{source.repo}")
 
 
 def _notices(found: Library | library.Roots) -> None:

@@ -1,4 +1,4 @@
-"""`easel policies`: the prefill policies, and what each sets for a number of pictures."""
+"""`easel policies`: the prefill policies, and what each sets for a number of images."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from trainer_core.policies import PolicyCase
 
 @click.command()
 @click.argument("name", default="")
-@click.option("--pictures", default=20, show_default=True, type=click.IntRange(1), help="For how many pictures.")
-@click.option("--family", default="", callback=known_family, help="Only those for this family.")
+@click.option("--images", default=20, show_default=True, type=click.IntRange(1), help="The number of images.")
+@click.option("--family", default="", callback=known_family, help="Only policies for this family.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-def policies(name: str, pictures: int, family: str, as_json: bool) -> None:
+def policies(name: str, images: int, family: str, as_json: bool) -> None:
     """List prefill policies, or show what one sets.
 
-    With NAME: what it sets for a number of pictures. A training takes one with --policy. A policy's environment variables (SB_HP_...) are heeded here as in a plan.
+    With NAME, show what it sets for a number of images. `easel train` uses one with --policy. A policy's environment variables (SB_HP_...) apply here as in a plan.
     """
     if name:
-        _show(name, pictures, family, as_json)
+        _show(name, images, family, as_json)
         return
     found = policy_data.for_family(family) if family else list(policy_data.shipped().values())
     if as_json:
@@ -33,17 +33,17 @@ def policies(name: str, pictures: int, family: str, as_json: bool) -> None:
         show.table(("id", "for", "title", "explanation"), rows)
 
 
-def _show(name: str, pictures: int, family: str, as_json: bool) -> None:
+def _show(name: str, images: int, family: str, as_json: bool) -> None:
     policy = policy_data.get(name)
-    case = PolicyCase(images=pictures, family=family or next(iter(policy.families), ""), environment=os.environ)
-    found = policy.values(case)
+    case = PolicyCase(images=images, family=family or next(iter(policy.families), ""), environment=os.environ)
+    found = policy_data.values(policy, case)
     if as_json:
         problems = [problem.as_dict() for problem in found.notes]
         show.as_json({"values": found.values, "reasons": found.reasons, "message": found.message, "problems": problems})
         return
     show.line(found.message)
     show.table(
-        ("setting", "value", "why"), ((path, value, found.reasons[path]) for path, value in found.values.items())
+        ("setting", "value", "reason"), ((path, value, found.reasons[path]) for path, value in found.values.items())
     )
     show.problems(found.notes)
     for source in policy.sources:

@@ -1,4 +1,4 @@
-"""`easel presets`: the memory presets, and which of them fits this machine's card."""
+"""`easel presets`: the memory presets, and which of them fits this machine's GPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import click
 
 from trainer_core import hardware, places
-from trainer_core import presets as preset_data
+from trainer_core.catalog import presets as preset_data
 from trainer_core.cli import show
 from trainer_core.cli.options import known_family
 
@@ -16,9 +16,9 @@ from trainer_core.cli.options import known_family
 @click.argument("family", default="", callback=known_family)
 @click.option("--json", "as_json", is_flag=True, help="Print all values and sources as JSON.")
 def presets(family: str, as_json: bool) -> None:
-    """List memory presets for cards of a given size.
+    """List memory presets for GPUs of different sizes.
 
-    With FAMILY: those for its models. A training takes one with --preset.
+    With FAMILY, list those for its models. `easel train` uses one with --preset.
     """
     found = preset_data.for_family(family) if family else list(preset_data.shipped().values())
     machine = hardware.machine(places.home())
@@ -27,14 +27,14 @@ def presets(family: str, as_json: bool) -> None:
         return
     best = preset_data.best(found, machine) if family else None
     show.table(
-        ("id", "for", "card", "title", ""),
+        ("id", "for", "VRAM", "title", ""),
         (
             (
                 preset.id,
                 ", ".join(preset.families) or "any",
                 f"{preset.vram_gib:g} GB",
                 preset.title,
-                "best for this card" if preset is best else "",
+                "best for this GPU" if preset is best else "",
             )
             for preset in found
         ),

@@ -1,4 +1,4 @@
-"""`easel profiles`: list and show them, check files, take in and give away, and read one out of a LoRA."""
+"""`easel profiles`: lists, shows, checks, imports and exports profiles, and makes one from a LoRA."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 import click
 
-from trainer_core import detection, header, places
+from trainer_core import places
 from trainer_core import profiles as profile_files
 from trainer_core.cli import show
 from trainer_core.cli.options import known_family
 from trainer_core.errors import ProfileError
+from trainer_core.models import detection, header
 from trainer_core.plan import fields
 from trainer_core.profiles import Change, Draft, Profile
-from trainer_core.runs.directory import RunDirectory
 from trainer_core.text import printable
 
 FAILED, PROBLEMS = 1, 3
@@ -28,13 +28,13 @@ PRINT = Path("-")
 def profiles() -> None:
     """List, show, check and share training profiles.
 
-    A profile is a set of values for a use, each with its reason and its source.
+    A profile is a set of values for a purpose, each with its reason and its source.
     """
 
 
 @profiles.command("list")
-@click.option("--family", default="", help="Only those for this family or lineage, such as sdxl or pony.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object a profile.")
+@click.option("--family", default="", help="Only profiles for this family or lineage, such as sdxl or pony.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per profile.")
 def list_profiles(family: str, as_json: bool) -> None:
     """List Easel's profiles and your own."""
     mine, refused = profile_files.own()
@@ -56,11 +56,11 @@ def list_profiles(family: str, as_json: bool) -> None:
 
 @profiles.command("show")
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print the profile as a JSON object.")
 def show_profile(name: str, as_json: bool) -> None:
     """Show a profile with its reasons.
 
-    NAME is an id or a file. Shown are every value and why it is so, the sources, and where it was run.
+    NAME is an id or a file. The output has every value with its reason, the sources, and where the profile was tested.
     """
     profile = profile_files.by_name(name)
     if as_json:
@@ -68,7 +68,7 @@ def show_profile(name: str, as_json: bool) -> None:
         return
     _head(profile)
     show.table(
-        ("setting", "value", "because"),
+        ("setting", "value", "reason"),
         ((path, show.value(value), profile.reasons.get(path, "")) for path, value in profile.settings.items()),
     )
     if profile.unknown:
@@ -83,18 +83,18 @@ def _head(profile: Profile) -> None:
     show.line(f"for {made_for}, {profile.method}: {profile.explanation}")
     show.line(profile.tested, "dim")
     if profile.author or profile.licence:
-        show.line(f"by {profile.author or 'an unknown author'}, licence: {profile.licence or 'not said'}", "dim")
+        show.line(f"by {profile.author or 'an unknown author'}, licence: {profile.licence or 'not stated'}", "dim")
 
 
 @profiles.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object a file.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per file.")
 def check(files: tuple[Path, ...], as_json: bool) -> None:
-    """Check files: is each a profile?
+    """Check whether files are valid profiles.
 
-    Of one that is none it says which key is wrong and why.
+    For a file that is not, it shows which key is wrong and why.
 
-    Exit codes: 0 all are good, 3 one is refused, 1 one cannot be read.
+    Exit codes: 0 all are valid, 3 one is refused, 1 one cannot be read.
     """
     rows = [_verdict(path) for path in files]
     if as_json:
@@ -118,13 +118,13 @@ def _verdict(path: Path) -> dict[str, Any]:
 
 @profiles.command("import")
 @click.argument("origin", metavar="FILE|LINK|hub:OWNER/NAME[/FILE]")
-@click.option("--id", "wanted_id", default="", help="The id it shall have here, in place of its own.")
-@click.option("--yes", is_flag=True, help="Take it in without asking.")
-@click.option("--json", "as_json", is_flag=True, help="Print what it changes as JSON; takes it in only with --yes.")
+@click.option("--id", "wanted_id", default="", help="The id to save it under, instead of its own.")
+@click.option("--yes", is_flag=True, help="Import without asking.")
+@click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON; imports only with --yes.")
 def import_profile(origin: str, wanted_id: str, yes: bool, as_json: bool) -> None:
-    """Add somebody's profile to your own.
+    """Add somebody else's profile to your own.
 
-    It shows what the profile changes, and asks first.
+    The command shows what the profile changes, and asks before it saves it.
     """
     found = profile_files.incoming(origin, wanted_id)
     if as_json:
@@ -134,39 +134,41 @@ def import_profile(origin: str, wanted_id: str, yes: bool, as_json: bool) -> Non
         return
     _head(found.profile)
     against = f"your profile {found.present.id}" if found.present else "the defaults"
-    show.line(f"Against {against} it changes {len(found.changes)} settings:")
+    show.line(f"Compared with {against}, it changes {len(found.changes)} settings:")
     _changes(found.changes)
     if not yes:
-        click.confirm("Take it in?", abort=True)
-    show.line(f"Written: {profile_files.save(found.profile)}")
+        click.confirm("Import it?", abort=True)
+    show.line(f"Saved: {profile_files.save(found.profile)}")
     show.line(f"Use it with: --profile {found.profile.id}", "dim")
 
 
 def _changes(changes: Iterable[Change]) -> None:
     show.table(
-        ("setting", "is", "would be", "because"),
+        ("setting", "now", "imported", "reason"),
         ((row.path, show.value(row.before), show.value(row.after), row.reason) for row in changes),
     )
 
 
 @profiles.command()
 @click.argument("name", default="")
-@click.option("--from-run", default="", help="Make it of the plan of this run: its folder or its name.")
-@click.option("--from-plan", type=click.Path(path_type=Path), default=None, help="Make it of this plan file.")
-@click.option("--id", "wanted_id", default="", help="Its id; that of a profile stays without it.")
-@click.option("--title", default="", help="Its title.")
-@click.option("--use", default="", help="What it is for: character, style, concept, ...")
-@click.option("--family", default="", callback=known_family, help="Its family, where a plan file does not say it.")
-@click.option("--out", type=click.Path(path_type=Path), default=PRINT, help="The file to write; printed without it.")
+@click.option("--from-run", default="", help="Make it from the plan of this run: its folder or name.")
+@click.option("--from-plan", type=click.Path(path_type=Path), default=None, help="Make it from this plan file.")
+@click.option("--id", "wanted_id", default="", help="The new id. Default: the profile keeps its own.")
+@click.option("--title", default="", help="The new title.")
+@click.option("--use", default="", help="The purpose: character, style, concept, ...")
+@click.option("--family", default="", callback=known_family, help="The family, if a plan file does not state it.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=PRINT, help="The file to write. Default: print the profile."
+)
 def export(
     name: str, from_run: str, from_plan: Path | None, wanted_id: str, title: str, use: str, family: str, out: Path
 ) -> None:
-    """Write a profile as a file to give away.
+    """Write a profile to a file to share.
 
-    It is the one called NAME, or is made of a run or a plan file. Of a run or a plan, paths, names, the trigger word, native settings and tokens are left out.
+    The profile is the one called NAME, or is made from a run or a plan file. From a run or a plan, paths, names, the trigger word, native settings and tokens are left out.
     """
     if sum(map(bool, (name, from_run, from_plan))) != 1:
-        raise click.UsageError("Say one of: the name of a profile, --from-run, --from-plan.")
+        raise click.UsageError("Give exactly one of: the name of a profile, --from-run, --from-plan.")
     if name:
         texts = {"id": wanted_id, "title": title, "use": use}
         changed = {key: text for key, text in texts.items() if text}
@@ -182,8 +184,8 @@ def _run_plan(name: str) -> tuple[dict[str, Any], str]:
     """The plan of a run, and the id of the profile it was made with."""
     from trainer_core.cli.runs import find_run
 
-    directory: RunDirectory = find_run(name).directory
-    return directory.plan, str(directory.versions.get("profile", ""))
+    folder = find_run(name).folder
+    return folder.plan, str(folder.versions.get("profile", ""))
 
 
 def _plan_file(path: Path) -> dict[str, Any]:
@@ -193,7 +195,7 @@ def _plan_file(path: Path) -> dict[str, Any]:
 
     raw = read(places.typed(path))
     if len(raw) > LARGEST_FILE_BYTES:
-        raise ProfileError(f"{path.name} is larger than {LARGEST_FILE_BYTES // 1024} kB: that is no plan.")
+        raise ProfileError(f"{path.name} is larger than {LARGEST_FILE_BYTES // 1024} kB: that is not a plan.")
     try:
         tables = tomllib.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -202,7 +204,7 @@ def _plan_file(path: Path) -> dict[str, Any]:
 
 
 def _write(draft: Draft, out: Path) -> None:
-    """Prints the profile's file, or writes it where no file is; what was left out is said beside it."""
+    """Prints the profile's file, or writes it where no file exists; what was left out goes to stderr."""
     text = profile_files.dumps(draft.profile)
     for note in draft.notes:
         click.secho(printable(note), fg="yellow", err=True)
@@ -213,19 +215,23 @@ def _write(draft: Draft, out: Path) -> None:
         with places.typed(out).open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
     except FileExistsError as error:
-        raise ProfileError(f"{out} is there already.", "Choose another name.") from error
-    show.line(f"Written: {out}")
+        raise ProfileError(f"{out} already exists.", "Choose another name.") from error
+    show.line(f"Saved: {out}")
 
 
 @profiles.command("from-lora")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--family", default="", callback=known_family, help="What it was made for, where the file does not tell.")
-@click.option("--id", "wanted_id", default="", help="The profile's id; the file's name without it.")
-@click.option("--out", type=click.Path(path_type=Path), default=PRINT, help="The file to write; printed without it.")
+@click.option(
+    "--family", default="", callback=known_family, help="The family it was made for, if the file does not state it."
+)
+@click.option("--id", "wanted_id", default="", help="The profile's id. Default: the file's name.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=PRINT, help="The file to write. Default: print the profile."
+)
 def from_lora(file: Path, family: str, wanted_id: str, out: Path) -> None:
-    """Make a profile of what a LoRA file tells.
+    """Make a profile from a LoRA file.
 
-    What the file does not tell of its training is marked as unknown.
+    Training settings that the file does not state are marked as unknown.
     """
     found = header.read(places.typed(file))
     draft = profile_files.from_lora(found, detection.detect(found), wanted_id=wanted_id, family=family)

@@ -1,4 +1,4 @@
-"""How the command line shows things: outside text always as text, JSON on its own on stdout."""
+"""How the command line prints: outside text always as plain text, and only JSON on stdout with --json."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 WORD = 40
-"""Up to how many characters a word is kept on one line of a table."""
+"""The length in characters up to which a table keeps a word on one line."""
 
 
 def line(text: object = "", style: str = "") -> None:
-    """Prints one line of text as text: no markup, no control characters."""
+    """Prints one line of plain text: no markup, no control characters."""
     out.print(Text(printable(str(text)), style=style))
 
 
@@ -38,7 +38,7 @@ def error(problem: EaselError) -> None:
 
 
 def notice(text: str) -> None:
-    """Prints on stderr what was not looked at, so that JSON stands alone on stdout."""
+    """Prints what was skipped, on stderr so that stdout has only JSON."""
     err.print(Text("Notice: ", style="yellow") + Text(printable(text)))
 
 
@@ -51,25 +51,28 @@ def problems(found: Iterable[Problem]) -> None:
         )
         if problem.fix:
             changes = " ".join(f"--set {path}={_typed(value)}" for path, value in problem.fix.assignments.items())
-            line(f"    fix: {problem.fix.label}" + (f"   [{changes}]" if changes else ""), "dim")
+            task = problem.fix.task
+            command = f"{task.command}, then --set {task.setting}=<the copy>" if task else ""
+            way = command or changes
+            line(f"    fix: {problem.fix.label}" + (f"   [{way}]" if way else ""), "dim")
 
 
 def value(found: object, default: object = None) -> str:
-    """A setting's value for a table; an empty one as what it stands for, where that is known."""
+    """A setting's value for a table; for an empty one the default that applies, if it is known."""
     if found is not None:
         return str(found).lower() if isinstance(found, bool) else str(found)
-    return "as usual" if default is None else f"{_typed(default)} (its own)"
+    return "not set" if default is None else f"{_typed(default)} (default)"
 
 
 def _typed(found: object) -> str:
-    """A value as it is typed in a terminal."""
+    """A value as a user types it in a terminal."""
     if found is None:
         return "none"
     return str(found).lower() if isinstance(found, bool) else shlex.quote(str(found))
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Prints rows under headings: on a terminal as wide as it is, into a file or a pipe one line a row."""
+    """Prints rows under headings: fitted to the width of a terminal, or one line a row in a file or a pipe."""
     heads = tuple(headings)
     cells = [tuple(printable(str(cell), 1000) for cell in row) for row in rows]
     if not out.is_terminal:
@@ -77,7 +80,7 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
         return
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(zip(heads, *cells, strict=True)):
-        # The first names the row and is typed again elsewhere, so it is never cut; nor are words, paths apart.
+        # The first column names the row and is often copied, so it is never cut; only long words are, such as paths.
         longest = max(len(word) for cell in column for word in cell.split() or ("",))
         shown.add_column(column[0], no_wrap=not number, overflow="fold", min_width=min(longest, WORD))
     for row in cells:
@@ -86,7 +89,7 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows, the first of them headings, in columns of which none is cut: to be copied, and to be searched."""
+    """Prints rows, the first of them headings, in columns that are never cut, so that they can be copied and searched."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for number, row in enumerate(rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -94,18 +97,22 @@ def aligned(rows: Sequence[Sequence[str]]) -> None:
 
 
 def as_json(data: Any) -> None:
-    """Prints JSON data; numbers that JSON lacks (nan, inf) become null."""
-    click.echo(json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False))
+    """Prints JSON data as UTF-8; numbers that JSON lacks (nan, inf) become null."""
+    text = json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False)
+    # Bytes, because the terminal may use another encoding.
+    click.echo(text.encode())
 
 
 def _plain(data: Any) -> Any:
     if isinstance(data, Mapping):
-        return {str(key): _plain(value) for key, value in data.items()}
+        return {_text(key): _plain(value) for key, value in data.items()}
     if isinstance(data, list | tuple | set | frozenset):
         return [_plain(value) for value in data]
     if isinstance(data, float) and not math.isfinite(data):
         return None
-    if isinstance(data, str | int | float | bool) or data is None:
-        # A lone surrogate, from a file name that is not UTF-8, cannot be encoded.
-        return data.encode("utf-8", "backslashreplace").decode() if isinstance(data, str) else data
-    return str(data)
+    return data if isinstance(data, int | float) or data is None else _text(data)
+
+
+def _text(data: object) -> str:
+    """A text or a path; a lone surrogate, from a file name that is not UTF-8, cannot be encoded and becomes an escape."""
+    return str(data).encode("utf-8", "backslashreplace").decode()

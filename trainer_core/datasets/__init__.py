@@ -1,1 +1,1 @@
-"""Dataset folders: what an engine would make of one, and the run's own folder of links to it."""
+"""Dataset folders: checks what an engine will read of one, builds a run's own folder of links to it. Not: changes to the user's files."""

@@ -1,4 +1,4 @@
-"""Reading one caption file: bytes from anywhere become the text that is shown and trained."""
+"""Reads one caption file: turns untrusted bytes into the caption text that is shown and trained."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ LARGEST_CAPTION_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Caption:
-    """The text an engine trains with ("" where there is none), and the keys of the file's defects."""
+    """The caption text that an engine trains with ("" where there is none), and the keys of the file's defects."""
 
     text: str
     defects: tuple[str, ...] = ()
 
 
 def read(path: Path, lines: Literal["first", "each"]) -> Caption:
-    """The caption in a file; of several lines the first one, or all where each line is a caption of its own."""
+    """The caption in a file: its first line, or all lines where each line is a separate caption."""
     try:
         if not path.is_file() or path.stat().st_size > LARGEST_CAPTION_BYTES:
             return Caption("", ("caption_no_text",))
@@ -31,7 +31,7 @@ def read(path: Path, lines: Literal["first", "each"]) -> Caption:
 
 
 def parse(data: bytes, lines: Literal["first", "each"]) -> Caption:
-    """The caption in the bytes of a file: decoded, without byte order mark and control characters."""
+    """The caption in the bytes of a file, decoded, without byte order mark and control characters."""
     try:
         text, defects = _decode(data)
     except UnicodeDecodeError:

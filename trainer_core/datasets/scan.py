@@ -1,4 +1,4 @@
-"""What an engine would make of a dataset folder: what it trains, what it does not see, and what it stumbles over."""
+"""Scans a dataset folder: which files an engine trains, which it does not see, and which stop it."""
 
 from __future__ import annotations
 
@@ -10,33 +10,32 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 
-from trainer_core import places
-from trainer_core.backend import DatasetRules
-from trainer_core.datasets import captions, defects, pictures
+from trainer_core.datasets import caption_text, captions, defects, images, listing
+from trainer_core.datasets.folders import Repeats
+from trainer_core.datasets.listing import Listing, Purposes, ending
+from trainer_core.datasets.rules import DatasetRules
 from trainer_core.errors import DatasetError
 from trainer_core.problems import Fix, Problem
 from trainer_core.text import printable
 
-# Endings under which people keep pictures, films and archives; a file with another one is none of the scan's business.
-PICTURE_ENDINGS = frozenset({
-    ".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jxl",
-    ".psd", ".svg", ".ico", ".tga", ".exr", ".raw", ".dng", ".mp4", ".webm", ".mov", ".mkv", ".avi", ".zip", ".rar", ".7z",
-    ".tar", ".gz",
-})  # fmt: skip
 CAPTION_ENDINGS = (".txt", ".caption", ".tags", ".cap")
-MASK_ENDINGS = ("-masklabel", "_masklabel", "-mask", "_mask")
-SKIPPED_FOLDERS = frozenset({"__pycache__", "__MACOSX"})
-MOST_ENTRIES = 200_000
+CAPTION_TABLES = frozenset({
+    "metadata.jsonl", "metadata.csv", "metadata.parquet", "metadata.json", "captions.jsonl", "captions.json", "captions.csv",
+    "captions.txt", "caption.json", "meta_cap.json", "meta_cap_dd.json", "meta_clean.json", "meta_lat.json", "dataset.json",
+})  # fmt: skip
+"""Files that hold the captions of all images, in lower case. Source: documentation of Hugging Face datasets (ImageFolder), and of sd-scripts' finetune tools."""
+MOST_FOLDERS_NAMED = 4
 LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture that is trained. `name` is its path below the dataset, made printable; its size is upright.
+class DatasetImage:
+    """An image that is trained. `name` is its printable path inside the dataset; width and height are upright.
 
-    `caption` is the text of its caption file, None without one; `path` is the file, `orientation` how it is stored.
+    `caption` is the text of its caption file, None without one; `orientation` is its EXIF orientation.
+    `has_profile`: whether it has a colour profile that differs visibly from sRGB.
     """
 
     name: str
@@ -45,35 +44,49 @@ class Picture:
     caption: str | None
     caption_file: Path | None
     path: Path
-    orientation: int = pictures.UPRIGHT
+    orientation: int = images.UPRIGHT
     is_deep_gray: bool = False
+    has_profile: bool = False
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A scanned folder. `stopping` and `unseen` are pairs of a file's name and the reason; all names are printable."""
+    """A scanned folder. `stopping` and `unseen` are pairs of a file name and the reason; all names are printable.
+
+    `repeats` are the repeats and word in a folder name of kohya's layout, `added` the texts that the engine adds to captions.
+    """
 
     root: Path
-    pictures: tuple[Picture, ...]
+    images: tuple[DatasetImage, ...]
     unseen: tuple[tuple[str, str], ...]
     problems: tuple[Problem, ...]
     stopping: tuple[tuple[str, str], ...] = ()
     caption_extension: str = ".txt"
+    repeats: Repeats | None = None
+    added: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
-        """One sentence: how many files there are, are trained, stop the run, and are not seen, with the reasons."""
-        total = len(self.pictures) + len(self.stopping) + len(self.unseen)
-        parts = [f"{len(self.pictures)} will be trained"]
-        parts += [f"{len(self.stopping)} stop the run ({_reasons(self.stopping)})"] if self.stopping else []
+        """One sentence with the numbers of files in total, trained, stopping the run, and not seen, and the reasons."""
+        total = len(self.images) + len(self.stopping) + len(self.unseen)
+        parts = [f"{len(self.images)} will be trained"]
+        parts += (
+            [
+                f"{len(self.stopping)} {'stops' if len(self.stopping) == 1 else 'stop'} the run ({_reasons(self.stopping)})"
+            ]
+            if self.stopping
+            else []
+        )
         parts += [f"{len(self.unseen)} are not seen ({_reasons(self.unseen)})"] if self.unseen else []
         return f"{total} {'file' if total == 1 else 'files'} in the folder: {', '.join(parts)}."
 
 
 @dataclass
 class _Findings:
-    """What a scan has found so far: file names by defect, and the files that drop out."""
+    """What a scan has found so far: file names by defect, and the files that are not trained."""
 
+    root: Path
+    skip_unreadable: bool = False
     by_defect: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     unseen: list[tuple[str, str]] = field(default_factory=list)
     stopping: list[tuple[str, str]] = field(default_factory=list)
@@ -82,108 +95,115 @@ class _Findings:
         for key in keys:
             self.by_defect[key].append(name)
 
-    def leave_out(self, name: str, key: str) -> None:
+    def leave_out(self, path: Path, key: str) -> None:
+        name = _name(path, self.root)
         self.note(name, key)
         self.unseen.append((name, defects.DEFECTS[key].reason))
 
-    def stop_at(self, name: str, key: str) -> None:
+    def stop_at(self, path: Path, key: str) -> None:
+        if self.skip_unreadable:
+            self.leave_out(path, key)
+            return
+        name = _name(path, self.root)
         self.note(name, key)
         self.stopping.append((name, defects.DEFECTS[key].reason))
 
 
 def scan(
-    root: Path, rules: DatasetRules, caption_extension: str = ".txt", trigger: str = "", *, quick: bool = False
+    root: Path,
+    rules: DatasetRules,
+    caption_extension: str = ".txt",
+    trigger: str = "",
+    *,
+    quick: bool = False,
+    skip_unreadable: bool = False,
 ) -> Dataset:
-    """What an engine with these rules makes of a folder; nothing in the folder is changed.
+    """The images that an engine with these rules trains from a folder, and the problems. The folder is not changed.
 
-    `quick` reads picture headers only, so damage inside a picture is not seen.
+    `quick` reads only image headers, so it does not find damage inside an image. `skip_unreadable` leaves out the files
+    that would stop the engine.
 
     Raises:
-        DatasetError: there is no such folder, it cannot be listed, or the caption extension is none.
+        DatasetError: there is no such folder, it cannot be listed, or the caption extension is not valid.
     """
-    root, found = Path(root), _Findings()
+    root = Path(root)
     if not re.fullmatch(r"\.[A-Za-z0-9_]{1,12}", caption_extension):
-        raise DatasetError(f"{printable(caption_extension, 40)!r} is no ending of caption files.", "Usual is .txt.")
-    files = _list(root)
-    seen = [path for path in files if _is_seen(path, root, rules, found)]
+        raise DatasetError(f"{printable(caption_extension, 40)!r} is not a file extension.", "The usual one is .txt.")
+    found = _Findings(root, skip_unreadable)
+    listed = listing.list_files(root, follows_links=rules.recursive)
+    text_files = _TextFiles(listed.files, caption_extension)
+    candidates, purposes = _candidates(listed, rules, text_files, found)
+    seen = [path for path in candidates if _is_trained(path, purposes, rules, found)]
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata; what matters comes back as a defect.
-        looks = list(pool.map(lambda path: pictures.look(path, quick), seen))
-    text_files = _TextFiles(files, caption_extension)
+        warnings.simplefilter("ignore")  # Pillow warns about odd metadata; `inspect` returns what matters as a defect.
+        infos = list(pool.map(lambda path: images.inspect(path, quick), seen))
     trained = [
-        picture
-        for path, look in zip(seen, looks, strict=True)
-        if (picture := _picture(path, root, look, text_files, rules, trigger, found)) is not None
+        image
+        for path, info in zip(seen, infos, strict=True)
+        if (image := _image(path, info, text_files, rules, found)) is not None
     ]
-    _compare(trained, text_files, root, rules, found)
-    problems = [*_no_pictures(trained, found), *defects.problems(found.by_defect)]
-    problems += _other_caption_ending(trained, files, caption_extension)
+    _compare(trained, text_files, rules, trigger.strip(), found)
+    problems = [*_no_images(trained, purposes, found), *defects.problems(found.by_defect, left_out=skip_unreadable)]
+    problems += _other_caption_ending(trained, listed.files, caption_extension)
+    problems += _captions_elsewhere(trained, listed.files, caption_extension)
+    if trained:
+        problems += _sub_folders_trained(purposes, rules, root)
     problems.sort(key=lambda problem: ("error", "warning", "info").index(problem.severity))
-    return Dataset(root, tuple(trained), tuple(found.unseen), tuple(problems), tuple(found.stopping), caption_extension)
+    return Dataset(
+        root,
+        tuple(trained),
+        tuple(found.unseen),
+        tuple(problems),
+        tuple(found.stopping),
+        caption_extension,
+        purposes.repeats,
+        rules.added,
+    )
 
 
-def _list(root: Path) -> list[Path]:
-    """Every entry below the folder but plain folders, in the order of their names; hidden folders are not entered."""
-    if not places.is_folder(root):
-        problem = "is not a folder" if os.path.lexists(root) else "does not exist"
-        raise DatasetError(
-            f"The dataset {printable(str(root))} {problem}.", "Choose the folder that holds the pictures."
-        )
-    found: list[Path] = []
-
-    def failed(error: OSError) -> None:
-        if Path(error.filename) == root:
-            raise DatasetError(
-                f"The dataset folder cannot be read: {error.strerror}.", "Check its permissions."
-            ) from error
-
-    for folder, folders, names in os.walk(root, onerror=failed):
-        place = Path(folder)
-        found += [place / name for name in folders if _ending(name) in PICTURE_ENDINGS]
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in SKIPPED_FOLDERS)
-        found += [place / name for name in names]
-        if len(found) > MOST_ENTRIES:
-            raise DatasetError(
-                f"The folder holds more than {MOST_ENTRIES} files.", "Choose the folder with the pictures."
-            )
-    return sorted(found)
+def _candidates(
+    listed: Listing, rules: DatasetRules, texts: _TextFiles, found: _Findings
+) -> tuple[list[Path], Purposes]:
+    """The files that an engine reads as images if it reads their folder, and their purposes."""
+    candidates = []
+    for path in listed.files:
+        key = listing.unseen_key(path, rules)
+        if key:
+            found.leave_out(path, key)
+        elif key is not None:
+            candidates.append(path)
+    for path in listed.linked:
+        found.leave_out(path, "linked_folder")
+    return candidates, listing.purposes(candidates, found.root, lambda path: texts.of(path) is not None)
 
 
-def _is_seen(path: Path, root: Path, rules: DatasetRules, found: _Findings) -> bool:
-    """Whether the engine sees a file as a picture; a picture that it does not see is noted with the reason."""
-    ending = _ending(path.name)
-    is_picture = ending in rules.extensions
-    if not is_picture and ending not in PICTURE_ENDINGS:
-        if not ending and pictures.starts_like_picture(path):
-            found.leave_out(_name(path, root), "no_ending")
+def _is_trained(path: Path, purposes: Purposes, rules: DatasetRules, found: _Findings) -> bool:
+    """Whether an image is to be trained and its folder is read; otherwise the reason is noted."""
+    key = purposes.keys.get(path, "")
+    is_outside = path.parent != found.root and not rules.recursive
+    if key == "mask":  # Only its name is that of a mask: it has colours.
+        if not is_outside:
+            found.note(_name(path, found.root), key)
+            return True
+        key = "mask_left_out"
+    if key or is_outside:
+        found.leave_out(path, key or "sub_folder")
         return False
-    written = path.suffix
-    if path.name.startswith("."):
-        key = "hidden"
-    elif not is_picture:
-        key = "ending"
-    elif path.parent != root and not rules.recursive:
-        key = "sub_folder"
-    elif not rules.any_case and written not in (ending, ending.upper()):
-        key = "case"
-    else:
-        return True
-    found.leave_out(_name(path, root), key)
-    return False
+    return True
 
 
 class _TextFiles:
-    """The caption files of a folder, found by their picture even where case or Unicode form of the name differ."""
+    """The caption files of a folder. An image finds its caption even where case or Unicode form of the names differ."""
 
     def __init__(self, files: Sequence[Path], extension: str) -> None:
         self.extension = extension
-        self.files = {path for path in files if _ending(path.name) == extension.lower()}
+        self.files = {path for path in files if ending(path.name) == extension.lower()}
         self.by_folded = {_folded(path): path for path in self.files}
         self.used: set[Path] = set()
 
-    def of(self, picture: Path) -> Path | None:
-        """The caption file of a picture: named by its stem, or by its whole name."""
-        for wanted in (picture.with_suffix(self.extension), picture.with_name(picture.name + self.extension)):
+    def of(self, image: Path) -> Path | None:
+        """The caption file of an image: named like its stem, or like its whole name; None without one."""
+        for wanted in (image.with_suffix(self.extension), image.with_name(image.name + self.extension)):
             file = wanted if wanted in self.files else self.by_folded.get(_folded(wanted))
             if file is not None:
                 self.used.add(file)
@@ -191,50 +211,65 @@ class _TextFiles:
         return None
 
 
-def _picture(
-    path: Path, root: Path, look: pictures.Look, texts: _TextFiles, rules: DatasetRules, trigger: str, found: _Findings
-) -> Picture | None:
-    """The picture as it will be trained; None for one that drops out, which is noted."""
-    name, file = _name(path, root), texts.of(path)
-    if key := next((key for key in look.defects if key in ("folder", "special")), None):
-        found.leave_out(name, key)
+def _image(
+    path: Path, info: images.ImageInfo, texts: _TextFiles, rules: DatasetRules, found: _Findings
+) -> DatasetImage | None:
+    """The image that will be trained; None for one that is not trained, which is noted."""
+    name, file = _name(path, found.root), texts.of(path)
+    if key := next((key for key in info.defects if key in ("folder", "special")), None):
+        found.leave_out(path, key)
         return None
-    caption = captions.read(file, rules.caption_lines) if file else captions.Caption("", ("caption_missing",))
-    if key := defects.stops(look.defects + caption.defects):
-        found.stop_at(name, key)
+    caption = captions.read(file, rules.caption_lines) if file else captions.Caption("")
+    if key := defects.stops(info.defects + caption.defects):
+        found.stop_at(path, key)
         return None
-    spoken = trigger.strip()
-    for key in look.defects + caption.defects:
-        stands_in = spoken and key in ("caption_missing", "caption_blank")
-        found.note(name, f"{key}_trigger" if stands_in else key)
-    if spoken and caption.text and spoken.casefold() not in caption.text.casefold():
-        found.note(name, "no_trigger")
-    text = caption.text if file else None
-    return Picture(name, look.width, look.height, text, file, path, look.orientation, "deep_gray" in look.defects)
+    is_meant = {"alpha": rules.reads_alpha, "alpha_channel": rules.reads_alpha, "small": not rules.enlarges}
+    shown = [key for key in info.defects if not is_meant.get(key)]
+    found.note(name, *shown, *(key for key in caption.defects if key != "caption_blank"))
+    literal = {
+        "caption_weights": caption_text.has_weights(caption.text) and not rules.reads_weights,
+        "caption_escapes": caption_text.has_escapes(caption.text) and not rules.reads_weights,
+        "caption_choices": caption_text.has_choices(caption.text) and not rules.reads_choices,
+    }
+    found.note(name, *(key for key, there in literal.items() if there))
+    return DatasetImage(
+        name,
+        info.width,
+        info.height,
+        caption.text if file else None,
+        file,
+        path,
+        info.orientation,
+        "deep_gray" in info.defects,
+        "colour_profile" in info.defects,
+    )
 
 
-def _compare(trained: Sequence[Picture], texts: _TextFiles, root: Path, rules: DatasetRules, found: _Findings) -> None:
-    """Notes what only shows when files are compared: masks, shared and borrowed captions, captions without picture."""
+def _compare(
+    trained: Sequence[DatasetImage], texts: _TextFiles, rules: DatasetRules, trigger: str, found: _Findings
+) -> None:
+    """Notes the defects that need a comparison of files: missing, shared and borrowed captions, captions without image."""
     stems: defaultdict[Path, list[str]] = defaultdict(list)
-    for picture in trained:
-        stems[picture.path.with_suffix("")].append(picture.name)
-    for picture in trained:
-        stem = picture.path.with_suffix("")
-        if any(
-            stem.name.endswith(end) and stem.with_name(stem.name.removesuffix(end)) in stems for end in MASK_ENDINGS
-        ):
-            found.note(picture.name, "mask")
-        if len(stems[stem]) > 1 and picture.caption_file is not None:
-            found.note(picture.name, "shared_caption")
-        if rules.borrows_captions and picture.caption_file is None and _lender(stem, texts) is not None:
-            found.note(picture.name, "borrowed")
+    for image in trained:
+        stems[image.path.with_suffix("")].append(image.name)
+    stand_in = "" if not trigger else "_mixed" if any(image.caption for image in trained) else "_trigger"
+    for image in trained:
+        stem = image.path.with_suffix("")
+        if not image.caption:
+            found.note(image.name, f"{'caption_missing' if image.caption is None else 'caption_blank'}{stand_in}")
+        elif trigger and not caption_text.has_trigger(image.caption, trigger, rules.added):
+            found.note(image.name, "no_trigger")
+        if len(stems[stem]) > 1 and image.caption_file is not None:
+            found.note(image.name, "shared_caption")
+        if rules.borrows_captions and image.caption_file is None and _lender(stem, texts) is not None:
+            found.note(image.name, "borrowed")
     for file in sorted(texts.files - texts.used):
-        if not file.name.startswith(".") and (file.parent == root or rules.recursive):
-            found.note(_name(file, root), "orphan_caption")
+        if not file.name.startswith(".") and (file.parent == found.root or rules.recursive):
+            found.note(_name(file, found.root), "orphan_caption")
 
 
 def _lender(stem: Path, texts: _TextFiles) -> Path | None:
-    """The caption file sd-scripts falls back to: the name without its last four parts between underscores.
+    """The caption file that sd-scripts falls back to: the name without its last four parts between underscores.
 
     Source: library/train_util.py, read_caption.
     """
@@ -243,25 +278,66 @@ def _lender(stem: Path, texts: _TextFiles) -> Path | None:
     return lender if lender in texts.files else None
 
 
-def _no_pictures(trained: Sequence[Picture], found: _Findings) -> Iterator[Problem]:
-    if not trained:
-        rest = " None of the files in it can be trained." if found.unseen or found.stopping else ""
-        message = f"No picture in the dataset folder can be trained.{rest} Put PNG, JPEG or WebP pictures into it."
-        yield Problem("dataset.path", "error", message)
+def _no_images(trained: Sequence[DatasetImage], purposes: Purposes, found: _Findings) -> Iterator[Problem]:
+    """The Problem of a dataset without images to train, with the sub-folders that have some."""
+    if trained:
+        return
+    rest = " None of the files in it can be trained." if found.unseen or found.stopping else ""
+    message = f"No image in the dataset folder can be trained.{rest} Put PNG, JPEG or WebP images into it."
+    inside = list(purposes.other_folders.items()) if not found.stopping else []
+    choices = [(_name(folder, found.root), folder, count) for folder, count in inside[:MOST_FOLDERS_NAMED]]
+    fixes = [(name, count, Fix(f"Choose {name}", {"dataset.path": str(folder)})) for name, folder, count in choices]
+    yield Problem("dataset.path", "error", message, fixes[0][2] if len(fixes) == 1 else None)
+    if len(fixes) > 1:
+        for name, count, fix in fixes:
+            yield Problem("dataset.path", "info", f"The sub-folder {name} has {_counted(count)}.", fix)
 
 
-def _other_caption_ending(trained: Sequence[Picture], files: Sequence[Path], extension: str) -> Iterator[Problem]:
-    """Caption files under another ending than the one asked for, where most pictures without a caption have one."""
-    without = [picture for picture in trained if picture.caption_file is None]
+def _sub_folders_trained(purposes: Purposes, rules: DatasetRules, root: Path) -> Iterator[Problem]:
+    """The Problem that lists the sub-folders whose images are trained too, so that the user notices them."""
+    if rules.recursive and purposes.trained_folders:
+        shown = [f"{_name(folder, root)} ({count})" for folder, count in purposes.trained_folders.items()]
+        more = f" and {len(shown) - MOST_FOLDERS_NAMED} more" if len(shown) > MOST_FOLDERS_NAMED else ""
+        message = f"Images in sub-folders are trained too: {', '.join(shown[:MOST_FOLDERS_NAMED])}{more}."
+        yield Problem("dataset.path", "info", message)
+
+
+def _other_caption_ending(trained: Sequence[DatasetImage], files: Sequence[Path], extension: str) -> Iterator[Problem]:
+    """A Problem for caption files with another extension, where most images without a caption have such a file."""
+    without = [image for image in trained if image.caption_file is None]
     known = set(files)
     for other in CAPTION_ENDINGS:
-        count = sum(picture.path.with_suffix(other) in known for picture in without) if other != extension else 0
+        count = sum(image.path.with_suffix(other) in known for image in without) if other != extension else 0
         if count and count * 2 > len(without):
             message = (
-                f"{count} pictures have a {other} file beside them, but captions are looked for in {extension} files."
+                f"{count} images have a {other} file with the same name, but captions are read from {extension} files."
             )
             fix = Fix(f"Read {other} files", {"dataset.caption_extension": other})
             yield Problem("dataset.caption_extension", "warning", message, fix)
+
+
+def _captions_elsewhere(trained: Sequence[DatasetImage], files: Sequence[Path], extension: str) -> Iterator[Problem]:
+    """A Problem for files that may contain captions in a form that Easel does not read, if images have no caption."""
+    without = [image for image in trained if not image.caption]
+    if not without:
+        return
+    known = set(files)
+    each = sum(not known.isdisjoint(_json_files(image.path)) for image in without)
+    tables = sorted({path.name for path in files if path.name.lower() in CAPTION_TABLES})
+    here = [*([f"{each} .json {'file' if each == 1 else 'files'} next to images"] if each else []), *tables]
+    if here:
+        names = ", ".join(printable(name, LONGEST_NAME) for name in here[:MOST_FOLDERS_NAMED])
+        message = f"{_counted(len(without))} without a caption. These files may contain captions, but Easel does not read them: {names}."
+        hint = f"Easel reads the caption of an image from the {extension} file with the same name."
+        yield Problem("dataset.path", "warning", f"{message} {hint}")
+
+
+def _json_files(image: Path) -> tuple[Path, Path]:
+    return image.with_suffix(".json"), image.with_name(f"{image.name}.json")
+
+
+def _counted(count: int) -> str:
+    return f"{count} {'image' if count == 1 else 'images'}"
 
 
 def _reasons(pairs: Sequence[tuple[str, str]]) -> str:
@@ -271,10 +347,6 @@ def _reasons(pairs: Sequence[tuple[str, str]]) -> str:
     if len(counts) == 1:
         return next(iter(counts))
     return "; ".join(f"{count}: {reason}" for reason, count in counts.items())
-
-
-def _ending(name: str) -> str:
-    return PurePath(name).suffix.lower()
 
 
 def _folded(path: Path) -> tuple[Path, str]:

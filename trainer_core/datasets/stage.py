@@ -1,7 +1,7 @@
-"""The run's own folder: links to the pictures and caption files with exactly the text that was shown.
+"""Builds the run's own dataset folder: links to the images, and caption files with exactly the text that was shown.
 
-Engines write caches, indexes and sidecars beside the pictures they read; here they land in the run folder, and the
-user's folder is only read.
+Engines write caches, indexes and sidecars into the folder they read images from. With this folder they write into the
+run folder, and the user's dataset is only read.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from trainer_core.datasets import pictures
-from trainer_core.datasets.scan import Dataset, Picture
+from trainer_core.datasets import colours, images
+from trainer_core.datasets.scan import Dataset, DatasetImage
 from trainer_core.errors import DatasetError
 from trainer_core.text import printable
 
-# Engines append sizes and states to the stem of a picture for their caches; file systems stop at 255 bytes.
+# Engines append sizes and states to the stem of an image to name their caches; file names have at most 255 bytes.
 LONGEST_STEM_BYTES = 170
 JPEG_QUALITY = 95
 ALWAYS_WRITTEN = ".txt"
-"""Some engines let the ending of caption files be chosen, others read this one only."""
+"""In some engines the extension of caption files is a setting; others read only this one."""
 
 
 @dataclass(frozen=True)
 class Staged:
-    """How many pictures of a staged folder are links, plain copies, and corrected copies (turned upright, 8 bit).
+    """How many images of a staged folder are links, plain copies, and corrected copies (turned upright, 8 bit, sRGB).
 
-    `captions` are their captions by file name.
+    `captions` maps file names to captions.
     """
 
     links: int = 0
@@ -43,25 +43,25 @@ class Staged:
 
 
 def stage(dataset: Dataset, folder: Path, trigger: str = "") -> Staged:
-    """Fills a new or empty folder with the pictures of a dataset and their captions, and says what was done.
+    """Fills a new or empty folder with the images of a dataset and their captions, and returns what was done.
 
-    A picture without a caption gets the trigger. Names are numbered: two pictures never share a stem, and no stem is
-    the start of another, which sd-scripts would take for a cache of it.
+    An image without a caption gets the trigger word. Names are numbered, so that no two images share a stem and no stem
+    is the start of another: sd-scripts would treat such files as caches of the other image.
 
     Raises:
-        DatasetError: the folder is not empty or lies in the dataset, or a picture has gone or cannot be read.
+        DatasetError: the folder is not empty or is inside the dataset, or an image is missing or cannot be read.
         OSError: the folder cannot be written.
     """
     folder = Path(folder)
     if folder.resolve().is_relative_to(dataset.root.resolve()):
-        raise DatasetError("A run cannot be staged inside the dataset: its folder is never written to.")
+        raise DatasetError("A run cannot be staged inside the dataset: Easel never writes into that folder.")
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise DatasetError(f"{printable(str(folder))} is not empty, so no dataset can be staged there.")
     stems = _stems(dataset)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        done = list(pool.map(lambda picture, stem: _place(picture, folder / stem), dataset.pictures, stems))
-    texts = [picture.caption or trigger.strip() for picture in dataset.pictures]
+        done = list(pool.map(lambda image, stem: _place(image, folder / stem), dataset.images, stems))
+    texts = [image.caption or trigger.strip() for image in dataset.images]
     for stem, text in zip(stems, texts, strict=True):
         for ending in {dataset.caption_extension, ALWAYS_WRITTEN}:
             (folder / f"{stem}{ending}").write_text(f"{text}\n", encoding="utf-8", newline="\n")
@@ -71,27 +71,27 @@ def stage(dataset: Dataset, folder: Path, trigger: str = "") -> Staged:
 
 
 def expected_captions(dataset: Dataset, trigger: str = "") -> dict[str, str]:
-    """The captions by the names that pictures will be staged under, if none has to be corrected."""
-    names = [
-        f"{stem}{picture.path.suffix.lower()}" for stem, picture in zip(_stems(dataset), dataset.pictures, strict=True)
-    ]
-    return {name: picture.caption or trigger.strip() for name, picture in zip(names, dataset.pictures, strict=True)}
+    """The captions by staged file name, provided that no image has to be corrected."""
+    names = [f"{stem}{image.path.suffix.lower()}" for stem, image in zip(_stems(dataset), dataset.images, strict=True)]
+    return {name: image.caption or trigger.strip() for name, image in zip(names, dataset.images, strict=True)}
 
 
 def _stems(dataset: Dataset) -> list[str]:
-    digits = len(str(len(dataset.pictures)))
-    return [f"{number:0{digits}}-{_safe(picture.path.stem)}" for number, picture in enumerate(dataset.pictures, 1)]
+    digits = len(str(len(dataset.images)))
+    return [f"{number:0{digits}}-{_safe(image.path.stem)}" for number, image in enumerate(dataset.images, 1)]
 
 
-def _place(picture: Picture, target: Path) -> tuple[str, str]:
-    """Puts one picture at a path without ending, and says how ("link", "copy" or "corrected"), and its name."""
-    source = picture.path.resolve()
-    if picture.orientation != pictures.UPRIGHT or picture.is_deep_gray:
-        return "corrected", _correct(picture, source, target)
-    # Appended, not replaced: a dot inside the stem is no ending.
-    target = target.with_name(target.name + picture.path.suffix.lower())
+def _place(image: DatasetImage, target: Path) -> tuple[str, str]:
+    """Puts one image at `target` plus its extension; returns how ("link", "copy" or "corrected") and the file name."""
+    source = image.path.resolve()
+    if image.orientation != images.UPRIGHT or image.is_deep_gray or image.has_profile:
+        return "corrected", _correct(image, source, target)
+    # Appended, not replaced: a stem may contain dots.
+    target = target.with_name(target.name + image.path.suffix.lower())
     if not source.is_file():
-        raise DatasetError(f"The picture {picture.name} has gone since the folder was looked at.", "Start again.")
+        raise DatasetError(
+            f"The image {image.name} was removed after the folder was checked.", "Check the folder again."
+        )
     try:
         target.symlink_to(source)
     except OSError:
@@ -100,17 +100,19 @@ def _place(picture: Picture, target: Path) -> tuple[str, str]:
     return "link", target.name
 
 
-def _correct(picture: Picture, source: Path, target: Path) -> str:
-    """Writes an upright 8-bit copy and gives its name: JPEG stays JPEG, everything else becomes PNG."""
+def _correct(image: DatasetImage, source: Path, target: Path) -> str:
+    """Writes an upright 8-bit copy in sRGB and returns its file name: JPEG stays JPEG, everything else becomes PNG."""
     try:
-        with Image.open(source, formats=pictures.formats()) as image:
-            is_jpeg = image.format in ("JPEG", "MPO")
-            profile = image.info.get("icc_profile")
-            upright = ImageOps.exif_transpose(image)
-            if pictures.is_deep_gray(upright):
+        with Image.open(source, formats=images.formats()) as opened:
+            is_jpeg = opened.format in ("JPEG", "MPO")
+            profile = opened.info.get("icc_profile")
+            upright = ImageOps.exif_transpose(opened)
+            if images.is_deep_gray(upright):
                 upright = _eight_bit(upright)
-    except (Image.DecompressionBombError, *pictures.DECODER_ERRORS) as error:
-        raise DatasetError(f"The picture {picture.name} cannot be read any more.", "Check the folder again.") from error
+            if image.has_profile and profile:
+                upright, profile = colours.to_srgb(upright, profile), None
+    except (Image.DecompressionBombError, *images.DECODER_ERRORS) as error:
+        raise DatasetError(f"The image {image.name} can no longer be read.", "Check the folder again.") from error
     if is_jpeg:
         path = target.with_name(f"{target.name}.jpg")
         upright.save(path, "JPEG", quality=JPEG_QUALITY, subsampling=0, icc_profile=profile)
@@ -121,7 +123,7 @@ def _correct(picture: Picture, source: Path, target: Path) -> str:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """A 16-bit gray picture as 8-bit gray; 65535 becomes 255."""
+    """A 16-bit gray image as 8-bit gray; 65535 becomes 255."""
     import numpy as np
 
     values = np.asarray(image).astype(np.int64)
@@ -129,7 +131,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def _safe(stem: str) -> str:
-    """A stem as a file name that every system and engine can write, short enough for an engine's additions."""
+    """The stem as a file name that every system and engine can write, short enough for what engines append."""
     known = unicodedata.normalize("NFC", stem.encode("utf-8", "replace").decode())
-    plain = re.sub(r"[^\w .()+-]+", "_", known).strip(" .") or "picture"
+    plain = re.sub(r"[^\w .()+-]+", "_", known).strip(" .") or "image"
     return plain.encode()[:LONGEST_STEM_BYTES].decode("utf-8", "ignore").rstrip(" .")

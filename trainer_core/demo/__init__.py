@@ -1,1 +1,1 @@
-"""The demo: what it draws and makes, and the way through it."""
+"""The demo: its dataset, its base models and its steps. Not: anything that real training needs."""

@@ -1,10 +1,11 @@
-"""A checkpoint file of random weights: the real architecture, no knowledge. Standard library only.
+"""A checkpoint file with random weights: the real architecture, not trained. Standard library only.
 
-It is written straight in the safetensors layout, tensor by tensor, so it needs neither torch nor memory.
+It is written tensor by tensor in the safetensors format, so it needs neither torch nor much memory.
 """
 
 from __future__ import annotations
 
+import array
 import functools
 import json
 import math
@@ -18,7 +19,7 @@ from trainer_core.demo import layouts
 
 FAMILIES = {"sd15": layouts.sd15, "sdxl": layouts.sdxl}
 _TILE = 1_000_003
-"""Values in the strip of noise that is repeated: a prime, so that no two rows of a matrix are alike."""
+"""Values in the longest strip of noise, which is repeated: a prime, so that no two rows of a matrix are the same."""
 _BYTES = 2  # of one fp16 value
 
 
@@ -43,7 +44,7 @@ def write_tensors(file: Path, tensors: Sequence[layouts.Tensor]) -> Path:
 
 
 def _header(tensors: Iterable[layouts.Tensor]) -> bytes:
-    """The length and the JSON that open a safetensors file."""
+    """The length and the JSON header at the start of a safetensors file."""
     table: dict[str, object] = {"__metadata__": {"format": "pt", "easel_demo": "random weights, for trying out only"}}
     offset = 0
     for name, shape in tensors:
@@ -56,20 +57,26 @@ def _header(tensors: Iterable[layouts.Tensor]) -> bytes:
 
 
 def _write_values(stream: BinaryIO, name: str, shape: layouts.Shape) -> None:
-    """Writes what a fresh layer would hold: norms at one, biases at zero, weights as noise that keeps signals in size."""
+    """Writes the values of a new layer: norms are ones, biases zeros, weights noise that keeps the scale of signals."""
     count = math.prod(shape)
     if len(shape) < 2:
         value = 1.0 if name.endswith(("weight", "logit_scale")) else 0.0
         stream.write(struct.pack("<e", value) * count)
         return
-    strip = _noise(round(math.log2(math.prod(shape[1:])) / 2))
+    strip = _noise(round(math.log2(math.prod(shape[1:])) / 2), min(_TILE, 1 << (count - 1).bit_length()))
     stream.writelines(strip for _ in range(count * _BYTES // len(strip)))
     stream.write(strip[: count * _BYTES % len(strip)])
 
 
 @functools.cache
-def _noise(halvings: int) -> bytes:
-    """A strip of normal noise as fp16 values with deviation 2 ** -(halvings + 1): a little under 1 / sqrt(inputs)."""
-    source = random.Random(0)  # noqa: S311 - nothing is kept secret by it
+def _noise(halvings: int, length: int) -> bytes:
+    """`length` values of fp16 noise with standard deviation 2 ** -(halvings + 1): a little under 1 / sqrt(inputs)."""
     scale = 2.0 ** -(halvings + 1)
-    return struct.pack(f"<{_TILE}e", *(source.gauss(0.0, scale) for _ in range(_TILE)))
+    return struct.pack(f"<{length}e", *(value * scale for value in _normal(length)))
+
+
+@functools.cache
+def _normal(length: int) -> Sequence[float]:
+    """`length` values with standard deviation 1; a longer strip begins with the values of a shorter one."""
+    source = random.Random(0)  # noqa: S311 - it is not used for security
+    return array.array("d", (source.gauss(0.0, 1.0) for _ in range(length)))

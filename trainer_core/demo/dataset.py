@@ -1,4 +1,4 @@
-"""A small captioned dataset, drawn: twelve pictures of one round painter in a beret, alike in person, different in scene."""
+"""A small captioned dataset: twelve drawn images of the same character, a round painter in a beret, in different scenes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ TRIGGER = "blobbert"
 SIDE = 256
 Colour = tuple[int, int, int]
 Circle = Callable[[float, float, float, float, Colour], None]
-"""Draws an ellipse: its middle and half axes in radii of the body, and its colour."""
+"""Draws an ellipse, given its centre and half axes in radii of the body, and its colour."""
 _FINE = 4
-"""Drawn this many times larger and shrunk: Pillow's own edges are jagged."""
+"""Images are drawn this many times larger and then shrunk, because Pillow's edges are jagged."""
 _BODY, _BODY_LIGHT, _DARK, _BERET = (74, 120, 200), (122, 165, 232), (30, 34, 56), (196, 52, 62)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What differs between two pictures; the caption says the same in words."""
+    """What differs between two images; the caption describes it in words."""
 
     words: str
     sky: Colour
@@ -53,7 +53,7 @@ SCENES = (
 
 
 def draw_dataset(folder: Path) -> str:
-    """The trigger word of the dataset that was drawn into the folder. The same pictures each time."""
+    """The trigger word of the dataset, whose images are drawn into the folder, the same ones each time."""
     folder.mkdir(parents=True, exist_ok=True)
     for index, scene in enumerate(SCENES, start=1):
         _draw(scene).save(folder / f"{TRIGGER}{index:02}.png", optimize=True)
@@ -64,25 +64,25 @@ def draw_dataset(folder: Path) -> str:
 
 def _draw(scene: Scene) -> Image.Image:
     side = SIDE * _FINE
-    picture = Image.new("RGB", (side, side))
-    brush = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (side, side))
+    brush = ImageDraw.Draw(image)
     horizon = int(side * 0.74)
     for row in range(side):
         top, share = (
             (scene.sky, row / horizon) if row < horizon else (scene.ground, (row - horizon) / (side - horizon) + 0.4)
         )
         brush.line((0, row, side, row), fill=tuple(int(value + (255 - value) * 0.25 * share) for value in top))
-    _shadow(picture, scene)
-    _creature(ImageDraw.Draw(picture), scene, side)
-    return picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    _shadow(image, scene)
+    _creature(ImageDraw.Draw(image), scene, side)
+    return image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 
-def _shadow(picture: Image.Image, scene: Scene) -> None:
-    side, radius = picture.width, scene.size * picture.width
+def _shadow(image: Image.Image, scene: Scene) -> None:
+    side, radius = image.width, scene.size * image.width
     x, y = scene.x * side, scene.y * side + radius * 0.98
-    mask = Image.new("L", picture.size)
+    mask = Image.new("L", image.size)
     ImageDraw.Draw(mask).ellipse((x - radius, y - radius * 0.16, x + radius, y + radius * 0.16), fill=110)
-    picture.paste(Image.new("RGB", picture.size, _DARK), mask=mask.filter(ImageFilter.GaussianBlur(side / 60)))
+    image.paste(Image.new("RGB", image.size, _DARK), mask=mask.filter(ImageFilter.GaussianBlur(side / 60)))
 
 
 def _creature(brush: ImageDraw.ImageDraw, scene: Scene, side: int) -> None:

@@ -1,6 +1,6 @@
-"""Names and shapes of the tensors in checkpoints of Stable Diffusion 1.5 and SDXL, from their architecture's numbers.
+"""Names and shapes of the tensors in checkpoints of Stable Diffusion 1.5 and SDXL, computed from the architecture.
 
-Source: the published configurations v1-inference.yaml and sd_xl_base.yaml and the modules they name; proved by loading
+Source: the published configurations v1-inference.yaml and sd_xl_base.yaml and the modules they name; verified by loading
 the result in sd-scripts without a missing or unexpected key. Standard library only.
 """
 
@@ -37,7 +37,7 @@ def layer(name: str, out: int, *rest: int) -> Iterator[Tensor]:
 
 @dataclass(frozen=True)
 class _UNet:
-    """The numbers of a U-Net: width multipliers and transformer depths by level, from the outside in."""
+    """The dimensions of a U-Net: width multipliers and transformer depths by level, from the outermost to the innermost."""
 
     multipliers: Shape
     depths: Shape
@@ -67,7 +67,7 @@ class _UNet:
         yield from layer(f"{self.root}out.2", 4, self.base, *CONV)
 
     def _inputs(self, skips: list[int]) -> Iterator[Tensor]:
-        """The way in; `skips` gets the width of each block, which the way out takes back."""
+        """The input blocks; `skips` gets the width of each, which the output blocks take back."""
         yield from layer(f"{self.root}input_blocks.0.0", self.base, 4, *CONV)
         skips.append(self.base)
         for level, multiplier in enumerate(self.multipliers):
@@ -82,7 +82,7 @@ class _UNet:
                 skips.append(out)
 
     def _outputs(self, skips: list[int]) -> Iterator[Tensor]:
-        """The way out, from the innermost level."""
+        """The output blocks, from the innermost level."""
         width, index = skips[-1], 0
         for level in reversed(range(len(self.multipliers))):
             out = self.base * self.multipliers[level]
@@ -104,7 +104,7 @@ class _UNet:
             yield from layer(f"{name}.skip_connection", out, inside, *POINT)
 
     def _transformer(self, name: str, width: int, depth: int) -> Iterator[Tensor]:
-        """The attention of a block; nothing at a level that has none."""
+        """The attention of a block; no tensors at a level without attention."""
         if not depth:
             return
         around = () if self.linear else POINT
@@ -115,7 +115,7 @@ class _UNet:
 
 
 def transformer_blocks(name: str, width: int, depth: int, context: int) -> Iterator[Tensor]:
-    """The blocks inside an attention module: to itself, to the text (`context` wide), and a feed-forward part."""
+    """The blocks in an attention module: self-attention, cross-attention to the text (`context` wide), and feed-forward."""
     for index in range(depth):
         block = f"{name}.transformer_blocks.{index}"
         for attention, source in (("attn1", width), ("attn2", context)):
@@ -181,7 +181,7 @@ def _vae_middle(name: str) -> Iterator[Tensor]:
 
 
 def clip_text(root: str, width: int = 768, layers: int = 12, spread: int = 4) -> Iterator[Tensor]:
-    """Every tensor of a CLIP text encoder in the naming of transformers; `spread` is the width of its inner layers."""
+    """Every tensor of a CLIP text encoder named as in transformers; `spread` is the factor of the inner width."""
     yield f"{root}embeddings.token_embedding.weight", (49408, width)
     yield f"{root}embeddings.position_embedding.weight", (77, width)
     for index in range(layers):

@@ -1,7 +1,7 @@
-"""A diffusers folder of a tiny SDXL: every part there, each as small as it may be, with random weights.
+"""A diffusers folder of a tiny SDXL: it has every part, each as small as possible, with random weights.
 
-Good for proving that an engine trains, in half a minute and a gigabyte of memory; its pictures are noise. Standard
-library only: names and shapes are written out instead of building the modules.
+It shows that an engine trains, in half a minute and with a gigabyte of memory; its images are noise. Standard library only:
+names and shapes are written out instead of being read from modules.
 
 Source: the folder that diffusers 0.42 and transformers 5.20 write for the same configuration, compared name by name.
 """
@@ -20,11 +20,11 @@ TEXT_WIDTH = 32
 CONTEXT = 2 * TEXT_WIDTH
 UNET_WIDTHS, UNET_DEPTHS, TIME = (32, 64), (0, 2), 128
 VAE_WIDTHS = (16, 16, 32, 32)
-SIZE_NUMBERS, SIZE_WIDTH = 6, 8  # SDXL is told six numbers about size and crop, each as a vector of this width
+SIZE_NUMBERS, SIZE_WIDTH = 6, 8  # SDXL gets six numbers about size and crop, each as a vector of this width
 
 
 def write(vocabulary: Path, folder: Path) -> Path:
-    """The folder, filled with a whole pipeline; `vocabulary` is open_clip's file of CLIP merges."""
+    """The folder, filled with a complete pipeline; `vocabulary` is open_clip's file of CLIP merges."""
     parts: dict[str, tuple[str, dict[str, Any], Iterator[Tensor]]] = {
         "unet": ("diffusion_pytorch_model", _UNET, _unet()),
         "vae": ("diffusion_pytorch_model", _VAE, _vae()),

@@ -1,8 +1,8 @@
 """The CLIP tokenizer as files, made from the vocabulary that open_clip ships. Standard library only.
 
-Both engines load tokenizers by a folder, or download one. The vocabulary file is the one OpenAI published with CLIP (MIT);
-its 48,894 merges are all there is to know. The files are the older pair vocab.json and merges.txt, which every version
-of transformers reads.
+Both engines load a tokenizer from a folder, or download one. The vocabulary file is the one that OpenAI published with CLIP
+(MIT); its 48,894 merges define the tokenizer. The files are the older pair vocab.json and merges.txt, which every version of
+transformers reads.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from trainer_core.errors import InstallError
 
 VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 VOCABULARY_SHA256 = "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a"
-"""Of the file in every release of open_clip since 2.0, and in OpenAI's own repository."""
+"""The hash of the file in every release of open_clip since 2.0 and in OpenAI's own repository."""
 _MERGES = 49152 - 256 - 2
 START, END = "<|startoftext|>", "<|endoftext|>"
 PADDING = {"openai/clip-vit-large-patch14": END, "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k": "!"}
-"""What fills short captions, by the name the engines know a tokenizer by."""
+"""The token that pads short captions, by the name that engines use for the tokenizer."""
 
 
 def write_cache(vocabulary: Path, folder: Path) -> Path:
-    """The folder, filled with one tokenizer folder per name as sd-scripts caches them: "/" in the name becomes "_".
+    """The folder, filled with one tokenizer folder per name, as in the cache of sd-scripts: "/" in a name becomes "_".
 
     Source: sd-scripts library/strategy_base.py, _load_tokenizer.
     """
@@ -37,7 +37,7 @@ def write(vocabulary: Path, folder: Path, padding: str = END) -> Path:
     """The folder, filled with the files of a CLIP tokenizer.
 
     Raises:
-        InstallError: the vocabulary is not the file it should be.
+        InstallError: the vocabulary is not the expected file.
     """
     merges = _merges(vocabulary)
     symbols = _byte_symbols()

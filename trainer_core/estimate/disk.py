@@ -1,47 +1,69 @@
-"""The disk space a run takes: caches, checkpoints, samples and the result, all below its run folder.
+"""The disk space that a run needs: caches, checkpoints, samples and the result, all in its run folder.
 
-Pictures and finished files are linked, not copied, where the file system can; that is counted as no space.
+Images and finished files are linked where the file system supports it; links count as no space.
 """
 
 from __future__ import annotations
 
-from trainer_core.estimate.duration import files_saved, pictures_drawn
-from trainer_core.estimate.job import GIB, Job
+from trainer_core.estimate import models
+from trainer_core.estimate.duration import files_saved, samples_made
+from trainer_core.estimate.job import GIB, Workload
 
 LATENT = {"vae_sd": (8, 4), "vae_flux": (8, 16), "vae_qwen": (8, 16), "vae_hunyuan": (32, 64)}
-"""By VAE: how many pixels one side of a latent place covers, and how many numbers a place has."""
+"""By VAE: the pixels along one side of a latent position, and the number of channels."""
 CAPTION_BYTES = {"clip_l": 77 * 768 * 4, "clip_h": 77 * 1024 * 4, "clip_g": 77 * 1280 * 4 + 5120}
-"""What is kept of an encoded caption, in 32 bits."""
+"""Bytes of a cached caption in 32 bits, by text encoder."""
 LONG_CAPTION_BYTES = 512 * 4096 * 4
-"""The same for a large text encoder: 512 tokens of at most 4096 numbers."""
+"""The same for a large text encoder: at most 512 tokens of 4096 numbers."""
 SAMPLE_BYTES = 1.6
-"""Of a PNG, for a pixel."""
+"""Bytes per pixel of a PNG."""
 LOGS_BYTES = 20e6
 
 
-def disk_gib(job: Job) -> float:
-    """What the run's folder grows to, in GiB."""
+def disk_gib(job: Workload) -> float:
+    """The final size of the run folder in GiB."""
     plan = job.plan
     pixels = plan.sampling.width * plan.sampling.height
-    parts = job.images * (_latent_bytes(job) + _caption_bytes(job))
-    files = files_saved(job) * _checkpoint_bytes(job) + (job.result_bytes if plan.output.copy_to else 0)
-    return (parts + files + pictures_drawn(job) * pixels * SAMPLE_BYTES + LOGS_BYTES) / GIB
+    caches = job.images * (_latent_bytes(job) + _caption_bytes(job))
+    files = files_saved(job) * _checkpoint_bytes(job) + (result_bytes(job) if plan.output.copy_to else 0)
+    return (caches + files + samples_made(job) * pixels * SAMPLE_BYTES + LOGS_BYTES) / GIB
 
 
-def _latent_bytes(job: Job) -> float:
+def result_bytes(job: Workload) -> int:
+    """The size in bytes of the trained file or folder."""
+    number_bytes = _file_number_bytes(job)
+    if job.is_network:
+        return job.network.file_bytes(number_bytes)
+    if not job.trains_model:
+        widths = [1280 if name == "clip_g" else 768 for name in job.model.encoders if name.startswith("clip")]
+        return job.plan.embedding.vectors * sum(widths) * number_bytes + 500
+    numbers = job.model.parameters
+    if job.model.kind in job.costs.whole_checkpoints:
+        numbers += sum(models.parts()[name].parameters for name in (*job.model.encoders, job.model.vae))
+    return numbers * number_bytes
+
+
+def _file_number_bytes(job: Workload) -> int:
+    """Bytes per number in the saved file."""
+    if job.costs.follows_precision:
+        return job.compute_bytes
+    return 4 if job.plan.output.save_precision == "float" else 2
+
+
+def _latent_bytes(job: Workload) -> float:
     if not job.plan.memory.cache_latents:
         return 0.0
-    pixels, numbers = LATENT[job.model.vae]
-    turned = 2 if job.plan.dataset.flip else 1
-    return turned * numbers * 4 * (job.plan.dataset.resolution / pixels) ** 2
+    pixels, channels = LATENT[job.model.vae]
+    copies = 2 if job.plan.dataset.flip else 1
+    return copies * channels * 4 * (job.plan.dataset.resolution / pixels) ** 2
 
 
-def _caption_bytes(job: Job) -> float:
+def _caption_bytes(job: Workload) -> float:
     if not job.caches_captions:
         return 0.0
     return sum(CAPTION_BYTES.get(name, LONG_CAPTION_BYTES) for name in job.model.encoders)
 
 
-def _checkpoint_bytes(job: Job) -> float:
-    state = job.trained_parameters * job.optimizer_bytes if job.habits.state_in_checkpoints else 0
-    return job.result_bytes + state
+def _checkpoint_bytes(job: Workload) -> float:
+    state = job.trained_parameters * job.optimizer_bytes if job.costs.state_in_checkpoints else 0
+    return result_bytes(job) + state

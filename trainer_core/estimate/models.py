@@ -1,31 +1,35 @@
-"""What is known of models, VAEs and text encoders: sizes, layers, and what a training step holds and computes.
+"""Data about diffusion models, VAEs and text encoders: sizes, layers, and memory and operations of a training step.
 
-`layers.toml` comes from the recorded headers, `activations.toml` from the real model classes; `tests/core/record_layers.py` and
+`layers.toml` comes from the recorded headers, `activations.toml` from the real model classes; `scripts/record_layers.py` and
 `record_activations.py` write them.
 """
 
 from __future__ import annotations
 
 import functools
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trainer_core.errors import EaselError
+from trainer_core.files import read_toml
+
+if TYPE_CHECKING:
+    from trainer_core.models.detection import ModelSize
 
 FOLDER = Path(__file__).parent
 MEASURED_PX = (512, 1024)
-"""The sides of the pictures that the operations were counted for."""
+"""The image sizes (side of a square) for which the operations were counted."""
+SAME = 0.02
+"""The largest relative difference of two models of the same size: some files have a few tensors more."""
 Layers = Mapping[str, int]
-"""How many layers there are of each size: {"320x320x3x3": 2} with the outputs first."""
+"""The number of layers of each size: {"320x320x3x3": 2}, with the output dimension first."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A VAE or text encoder. Of a VAE: bytes it holds for a pixel in 16 bits, and operations for one."""
+    """A VAE or text encoder. The fields after `layers` are of a VAE, per pixel: bytes in 16 bits, and operations."""
 
     id: str
     parameters: int
@@ -40,11 +44,11 @@ class Part:
 class Model:
     """The diffusion model of a family, or of a variant of it.
 
-    `kind` is "unet" or "transformer". `blocks` are those that can be swapped: by kind how many, and the numbers in each.
-    `targets` and `layers` are by layout ("original", "diffusers"). `pixels` along a side are one place of the calculation.
-    The four that end in _checkpointed and _kept are bytes of a step on one picture in 16 bits, [base, for each place], with
-    gradient checkpointing and without, when a network is trained and when the model is. `operations` are those of a forward
-    pass on a picture of each of `MEASURED_PX`.
+    `kind` is "unet" or "transformer". `blocks` maps each kind of block that can be swapped to (number of blocks, parameters of
+    a block). `sizes` are (parameters, layers, sides) by layout, as in `ModelSize`. `targets` and `layers` are by layout ("original", "diffusers"). `pixels` is the side of the pixel square that one
+    position covers. The fields that end in _checkpointed (with gradient checkpointing) and _kept (without) are the bytes of a
+    step on one image in 16 bits as (base, per position), if a network or if the model is trained. `operations` are those of a
+    forward pass on an image of each size in `MEASURED_PX`.
     """
 
     id: str
@@ -52,6 +56,7 @@ class Model:
     variant: str
     kind: str
     parameters: int
+    sizes: Mapping[str, tuple[int, int, int]]
     encoders: tuple[str, ...]
     trained_encoders: tuple[str, ...]
     vae: str
@@ -64,40 +69,67 @@ class Model:
     model_checkpointed: tuple[int, int]
     model_kept: tuple[int, int]
     operations: tuple[int, int]
+    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """The size of the file divided by that of the family's model, as in `sizes`; 1 if they are the same."""
 
-    def places(self, side_px: int) -> float:
-        """How many places a square picture of this side has."""
+    def of_size(self, size: ModelSize | None, layout: str) -> Model:
+        """This model with the size of a file: a pruned or a tiny one has another size than the family's model.
+
+        What was measured is scaled: operations and blocks by the parameters, activations by the sides of the layers.
+        """
+        known = self.sizes.get("diffusers" if layout in ("diffusers", "pipeline") else layout, self.sizes["original"])
+        if size is None or not size.layers or abs(size.parameters / known[0] - 1) < SAME:
+            return self
+        scale = (size.parameters / known[0], size.layers / known[1], size.sides / known[2])
+
+        def scaled(pair: tuple[int, int], factor: float) -> tuple[int, int]:
+            return round(pair[0] * factor), round(pair[1] * factor)
+
+        return replace(
+            self,
+            parameters=size.parameters,
+            scale=scale,
+            blocks={kind: (count, round(each * scale[0])) for kind, (count, each) in self.blocks.items()},
+            network_checkpointed=scaled(self.network_checkpointed, scale[2]),
+            network_kept=scaled(self.network_kept, scale[2]),
+            model_checkpointed=scaled(self.model_checkpointed, scale[2]),
+            model_kept=scaled(self.model_kept, scale[2]),
+            operations=scaled(self.operations, scale[0]),
+        )
+
+    def positions(self, side_px: int) -> float:
+        """The number of positions of a square image of this side."""
         return (side_px / self.pixels) ** 2
 
     def step_bytes(self, side_px: int, *, trains_model: bool, checkpointing: bool) -> float:
-        """What a step on one picture holds in 16 bits, beside weights and gradients."""
+        """The bytes of activations of a step on one image in 16 bits."""
         name = f"{'model' if trains_model else 'network'}_{'checkpointed' if checkpointing else 'kept'}"
         base, slope = getattr(self, name)
-        return max(base, 0) + slope * self.places(side_px)
+        return max(base, 0) + slope * self.positions(side_px)
 
     def forward_operations(self, side_px: int) -> float:
-        """The operations of a forward pass on one picture: a curve through the two that were counted.
+        """The operations of a forward pass on one image: a curve through the two counted values.
 
-        Attention makes them grow faster than the picture in a U-Net; where a long text goes along, they grow slower.
+        In a U-Net, attention makes them grow faster than the number of positions; with a long text input, they grow slower.
         """
-        (small, large), (few, many) = (self.places(side) for side in MEASURED_PX), self.operations
-        places, square = self.places(side_px), (many / large - few / small) / (large - small)
+        (small, large), (few, many) = (self.positions(side) for side in MEASURED_PX), self.operations
+        positions, square = self.positions(side_px), (many / large - few / small) / (large - small)
         if square > 0:
-            return (few / small - square * small) * places + square * places**2
+            return (few / small - square * small) * positions + square * positions**2
         slope = (many - few) / (large - small)
-        return few - slope * small + slope * places
+        return few - slope * small + slope * positions
 
     def layers_of(self, layout: str, target: str) -> Layers:
-        """The layers behind a choice of layers ("lora", "attention", "attention_mlp", "full") in a layout."""
+        """The layers of a target ("lora", "attention", "attention_mlp", "full") in a layout."""
         groups = self.targets.get(layout, self.targets["original"])[target]
         known = self.layers.get(layout, self.layers["original"])
         return added(known.get(group, {}) for group in groups)
 
     def swapped_parameters(self, blocks: int, *, paired: bool) -> int:
-        """How many numbers wait in the computer's own memory when so many blocks are swapped.
+        """The number of parameters in system RAM if this many blocks are swapped.
 
-        `paired`: of two kinds of blocks, n swaps n // 2 of the first and twice the rest of the second, as sd-scripts does;
-        else blocks count one by one, in their order.
+        If `paired` and the model has two kinds of blocks, n // 2 blocks of the first kind and twice the rest of the second kind
+        are swapped, as in sd-scripts; otherwise n blocks in their order.
         """
         kinds = list(self.blocks.values())
         if paired and len(kinds) == 2:
@@ -108,7 +140,7 @@ class Model:
 
 
 def added(tables: Iterable[Layers]) -> Layers:
-    """Several tables of layers as one."""
+    """The sum of several tables of layers."""
     total: Counter[str] = Counter()
     for table in tables:
         total.update(table)
@@ -138,17 +170,14 @@ def parts() -> Mapping[str, Part]:
 
 
 def find(family: str, variant: str = "") -> Model | None:
-    """The model of a family and variant; of an unknown variant the largest of the family; None for an unknown family."""
+    """The model of a family and variant; the largest of the family if the variant is unknown; None if the family is unknown."""
     found = [model for model in models().values() if model.family == family]
     exact = [model for model in found if model.variant == variant]
     return max(exact or found, key=lambda model: model.parameters, default=None)
 
 
 def _read(name: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads((FOLDER / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EaselError(f"{name} of the estimate cannot be used: {error}", "Install Easel again.") from error
+    return read_toml(FOLDER / name, hint="Install Easel again.")
 
 
 def _frozen(value: Any) -> Any:

@@ -1,7 +1,7 @@
-"""How large a network is: numbers, tensors and bytes, by its algorithm and the layers it is put on.
+"""The size of a network: parameters, tensors and bytes, from its algorithm and its target layers.
 
 Source: lycoris-lora 4.1.3, modules/*.py and functional/general.py; sd-scripts networks/lora.py, dylora.py, lora_fa.py; PEFT for
-SimpleTuner's plain LoRA. `tests/core/test_estimate_networks.py` holds it to networks that these classes wrote.
+SimpleTuner's plain LoRA. `tests/core/test_estimate_networks.py` compares it with networks that these classes wrote.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from trainer_core.estimate.models import Layers
 from trainer_core.plan.sections import NetworkSettings
 
 NAME_BYTES = 150
-"""What a tensor takes in the header of a file, with its name."""
+"""Bytes per tensor in the header of a file, including its name."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """`parameters` are all its numbers, `trained` those that are trained, `tensors` the tensors of its file.
+    """The numbers of parameters, of trained parameters and of tensors of a network.
 
-    `weights` are the numbers of the layers it is put on.
+    `weights` is the number of parameters of its target layers.
     """
 
     parameters: int
@@ -29,14 +29,19 @@ class Network:
     tensors: int
     weights: int
 
+    def scaled(self, parameters: float, layers: float, sides: float) -> Network:
+        """This network on a model of another size, whose parameters, layers and sides are multiplied by these factors."""
+        own, trained = round(self.parameters * sides), round(self.trained * sides)
+        return Network(own, trained, round(self.tensors * layers), round(self.weights * parameters))
+
     def file_bytes(self, number_bytes: int) -> int:
-        """The size of its file."""
+        """The size of its file, from the bytes per number."""
         return self.parameters * number_bytes + self.tensors * NAME_BYTES
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """One layer and the rank it gets. `kernel` is the product of the sides of a convolution's kernel."""
+    """One target layer and its rank. `kernel` is the product of the sides of a convolution's kernel."""
 
     out: int
     into: int
@@ -50,7 +55,7 @@ class _Layer:
 
 
 def network(settings: NetworkSettings, layers: Layers) -> Network:
-    """The network that these settings put on these layers."""
+    """The size of the network with these settings on these layers."""
     count = _COUNTS.get(settings.algorithm, _lora)
     parameters = tensors = weights = trained = 0
     for size, number in layers.items():
@@ -58,7 +63,7 @@ def network(settings: NetworkSettings, layers: Layers) -> Network:
         numbers, own = count(layer, settings)
         extra, more = _scale(layer, settings)
         parameters += number * (numbers + extra)
-        # LoRA-FA freezes the matrix that looks at the input.
+        # LoRA-FA freezes the down-projection.
         trained += number * (layer.rank * layer.out if settings.algorithm == "lora_fa" else numbers + extra)
         tensors += number * (own + more)
         weights += number * layer.weight
@@ -73,7 +78,7 @@ def _layer(size: str, settings: NetworkSettings) -> _Layer:
 
 
 def _scale(layer: _Layer, settings: NetworkSettings) -> tuple[int, int]:
-    """(numbers, tensors) of the lengths that DoRA learns, one for each input or output."""
+    """(parameters, tensors) of the magnitudes that DoRA learns, one for each input or output."""
     decomposed = settings.weight_decompose and settings.algorithm in ("locon", "loha", "lokr")
     return (layer.out, 1) if decomposed or settings.algorithm == "dora" else (0, 0)
 
@@ -137,7 +142,7 @@ _COUNTS: Mapping[str, Callable[[_Layer, NetworkSettings], tuple[int, int]]] = {
     "boft": _boft,
     "full": _full,
 }
-"""(numbers, tensors) of one layer; the others are LoRAs in shape."""
+"""Functions that return (parameters, tensors) of one layer; the other algorithms have the shape of a LoRA."""
 
 
 def _is_tucker(layer: _Layer, settings: NetworkSettings, algorithms: tuple[str, ...]) -> bool:
@@ -145,7 +150,7 @@ def _is_tucker(layer: _Layer, settings: NetworkSettings, algorithms: tuple[str, 
 
 
 def factorization(size: int, factor: int) -> tuple[int, int]:
-    """Two numbers whose product is `size`, the first near to `factor` and not above the second; -1: as near as can be.
+    """Two factors of `size`, the smaller first: it is at most `factor`, or as large as possible if `factor` is -1.
 
     Source: lycoris functional/general.py, factorization.
     """
@@ -162,7 +167,7 @@ def factorization(size: int, factor: int) -> tuple[int, int]:
 
 
 def _power_of_two(size: int, factor: int) -> tuple[int, int]:
-    """(size of a block, number of blocks) where the number is a power of two. Source: power2factorization, as above."""
+    """(size of a block, number of blocks), the number a power of two. Source: power2factorization, in the same file."""
     number = 0
     for block in range(2, min(factor, size) + 1, 2):
         if size % block == 0 and (size // block).bit_count() == 1:

@@ -1,4 +1,4 @@
-"""What finished runs measured, so that an estimate can begin from them."""
+"""Measurements of finished runs, which improve estimates."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from pydantic import ValidationError
 from trainer_core import events
 from trainer_core.errors import RunError
 from trainer_core.hardware import Machine
+from trainer_core.jobs.state import JobState
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.runs.run import Run, list_runs
-from trainer_core.runs.state import RunState
+from trainer_core.training.run import Run, list_runs
 
 MOST = 50
-"""How many of the newest runs are read."""
+"""How many of the newest runs are read at most."""
 TAIL_BYTES = 64 << 10
 LONGEST_STEP_S = 1e6
 FEWEST_STEPS = 3
-"""A run of fewer steps has no speed to speak of."""
+"""The speed of a run with fewer steps is not used."""
 
 
 @dataclass(frozen=True)
 class Past:
-    """What one finished run measured. `name` is its folder's; what it did not measure is 0.
+    """The measurements of one finished run. `name` is the name of its folder; 0 means that a value was not measured.
 
-    `vram_bytes` is the most the GPUs held beyond what they held before, `ram_bytes` that of its processes.
+    `vram_bytes` is the peak VRAM in use minus that before the run, `ram_bytes` the peak memory of its processes.
     """
 
     name: str
@@ -41,25 +41,25 @@ class Past:
 
 
 def past_runs(folder: Path) -> tuple[Past, ...]:
-    """The finished runs below a folder, the newest first; damaged ones and those of unknown settings are left out."""
+    """The finished runs in a folder, the newest first, without damaged ones and those with unknown settings."""
     found = (_past(run) for run in list_runs(folder)[:MOST])
     return tuple(past for past in found if past is not None)
 
 
 def _past(run: Run) -> Past | None:
-    result = run.directory.result or {}
-    if result.get("state") != RunState.COMPLETED.name:
+    result = run.folder.result or {}
+    if result.get("state") != JobState.COMPLETED.name:
         return None
-    hardware = run.directory.read("hardware.json") or {}
+    hardware = run.folder.read("hardware.json") or {}
     try:
-        plan, machine = TrainingPlan.model_validate(run.directory.plan), Machine.from_dict(hardware)
+        plan, machine = TrainingPlan.model_validate(run.folder.plan), Machine.from_dict(hardware)
     except (RunError, ValidationError, KeyError, TypeError, ValueError):
         return None
     if not machine.accelerators:
         return None
     return Past(
-        run.directory.path.name,
-        str(run.directory.versions.get("engine", "")),
+        run.folder.path.name,
+        str(run.folder.versions.get("engine", "")),
         plan,
         machine,
         _step_s(run, result),
@@ -69,18 +69,18 @@ def _past(run: Run) -> Past | None:
 
 
 def _step_s(run: Run, result: Mapping[str, Any]) -> float:
-    """The seconds of a step as the engine's bar said last."""
+    """The seconds per step that the engine reported last."""
     if _whole(result, "steps") < FEWEST_STEPS:
         return 0.0
-    said = [
-        line.get("seconds_per_step") for line in _last_events(run.directory.events) if line.get("kind") == "progress"
+    reported = [
+        line.get("seconds_per_step") for line in _last_events(run.folder.events) if line.get("kind") == "progress"
     ]
-    measured = next((each for each in reversed(said) if isinstance(each, int | float)), 0.0)
+    measured = next((each for each in reversed(reported) if isinstance(each, int | float)), 0.0)
     return float(measured) if 0 < measured < LONGEST_STEP_S else 0.0
 
 
 def _last_events(path: Path) -> list[dict[str, Any]]:
-    """The last events of a run; those of a long one are many, and only the end is wanted."""
+    """The last events of a run. Only the end of the file is read, because a long run has many events."""
     try:
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - TAIL_BYTES, 0))
@@ -95,7 +95,7 @@ def _whole(result: Mapping[str, Any], name: str) -> int:
 
 
 def alike(past: Iterable[Past], engine: str, plan: TrainingPlan, family: str, card: str) -> list[Past]:
-    """Those of the same engine, family, method and card, on the same model file where both name one."""
+    """The runs with the same engine, family, method, GPU and name of the model file."""
     return [
         one
         for one in past

@@ -1,4 +1,4 @@
-"""The estimate: what a plan will take, as ranges, with what they stand on."""
+"""The estimate of a plan, as ranges, with the facts and assumptions that it is based on."""
 
 from __future__ import annotations
 
@@ -7,30 +7,33 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from trainer_core.draft.facts import Facts
+from trainer_core.engines import batches
 from trainer_core.estimate import disk, duration, memory
-from trainer_core.estimate.job import GIB, Job
+from trainer_core.estimate.job import GIB, Workload
 from trainer_core.estimate.past import Past, alike
-from trainer_core.plan.facts import Facts
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.text import printable
 
 if TYPE_CHECKING:
-    from trainer_core.backend import BackendManifest
+    from trainer_core.engines.manifest import BackendManifest
 
 Range = tuple[float, float]
 UNKNOWN: Range = (0.0, 0.0)
+KNOWN_SPREAD = 3.0
+"""A time whose greatest value is more than this many times the least is not known."""
 PAST_SPREAD = 0.1
-"""How far a run of the same settings may lie off; more is added the further the settings are away."""
+"""The relative error if a finished run had the same settings; it grows with the difference of the settings."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a plan will take. Ranges are (least, most) likely.
+    """What a plan will need. Ranges are the likely (least, most).
 
-    `epochs` is None without a dataset; where the family is unknown, `seconds` and `vram_gib` are (0, 0) and the others 0; so are
-    the `seconds` of an engine that only plays a training.
-    `vram_gib` is of the GPU, (0, 0) on a CPU; `ram_gib` of the computer, `disk_gib` of the run folder, `lora_mib` the size of
-    the file that is trained. `basis` are the sentences on what it stands on.
+    `epochs` is None without a dataset. `seconds` is (0, 0) if the engine only simulates a training. `vram_gib` is (0, 0) on a CPU.
+    If the family is unknown, `seconds` and `vram_gib` are (0, 0) and the other values 0. `ram_gib` is system RAM, `disk_gib` the
+    size of the run folder, `lora_mib` the size of the trained file. `is_time_known`: a run was measured here, or the range of
+    `seconds` is narrow. `basis` are sentences about facts and assumptions behind it.
     """
 
     steps: int
@@ -41,13 +44,15 @@ class Estimate:
     disk_gib: float
     lora_mib: float
     basis: tuple[str, ...]
+    is_time_known: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """The estimate as JSON data, ranges as lists, rounded to what can be meant."""
+        """The estimate as JSON data, with ranges as lists and rounded values."""
         return {
             "steps": self.steps,
             "epochs": None if self.epochs is None else round(self.epochs, 2),
             "seconds": [round(each) for each in self.seconds],
+            "is_time_known": self.is_time_known,
             "vram_gib": [round(each, 1) for each in self.vram_gib],
             "ram_gib": round(self.ram_gib, 1),
             "disk_gib": round(self.disk_gib, 2),
@@ -59,101 +64,107 @@ class Estimate:
 def estimate(
     plan: TrainingPlan, facts: Facts, past: Sequence[Past] = (), manifest: BackendManifest | None = None
 ) -> Estimate:
-    """What a plan will take on this machine with an engine.
+    """What a plan will need on this machine with an engine.
 
-    `past` are finished runs (`past_runs`); the one nearest to the plan is taken as a measurement. Without `manifest`
-    nothing is supposed of the engine.
+    `past` are finished runs (`past_runs`); the measurements of the one most similar to the plan are used. Without `manifest`,
+    the default costs are used.
     """
-    steps, job = plan.schedule.steps, Job.of(plan, facts, manifest)
-    images = len(facts.dataset.pictures) if facts.dataset else 0
+    steps, job = plan.schedule.steps, Workload.of(plan, facts, manifest)
+    sizes = [(image.width, image.height) for image in facts.dataset.images] if facts.dataset else []
+    epochs = batches.epochs(plan, sizes, manifest)
     if job is None:
         family = printable(plan.model.family, 40) or "an unknown family"
-        return Estimate(
-            steps, epochs(plan, images), UNKNOWN, UNKNOWN, 0.0, 0.0, 0.0, (f"Nothing is known of {family}.",)
-        )
-    own = alike(past, job.habits.id, plan, job.model.family, job.device.name)
-    step, timed = _from_past(job, duration.step_s(job), own, lambda one: one.step_s, duration.step_s)
-    timed = "" if job.habits.rehearses else timed
+        return Estimate(steps, epochs, UNKNOWN, UNKNOWN, 0.0, 0.0, 0.0, (f"Easel has no data about {family}.",))
+    similar = alike(past, job.engine, plan, job.model.family, job.device.name)
+    step, timed = _from_past(job, duration.step_s(job), similar, lambda one: one.step_s, duration.step_s)
+    timed = "" if job.costs.rehearses else timed
     vram, seen = memory.vram_gib(job), ""
     if job.has_gpu:
-        vram, seen = _from_past(job, vram, own, lambda one: one.vram_bytes / GIB, memory.vram_gib)
-    ram, _ = _from_past(job, _about(job), own, lambda one: one.ram_bytes / GIB, _about)
+        vram, seen = _from_past(job, vram, similar, lambda one: one.vram_bytes / GIB, memory.vram_gib)
+    seconds = UNKNOWN if job.costs.rehearses else duration.seconds(job, step)
+    ram, _ = _from_past(job, _ram(job), similar, lambda one: one.ram_bytes / GIB, _ram)
     return Estimate(
         steps,
-        epochs(plan, images),
-        UNKNOWN if job.habits.rehearses else duration.seconds(job, step),
+        epochs,
+        seconds,
         vram,
         _middle(ram),
         disk.disk_gib(job),
-        job.result_bytes / 2**20,
+        disk.result_bytes(job) / 2**20,
         tuple(sentence for sentence in _basis(job, facts, timed, seen) if sentence),
+        is_time_known=bool(timed) or 0 < seconds[1] <= KNOWN_SPREAD * seconds[0],
     )
 
 
-def epochs(plan: TrainingPlan, images: int) -> float | None:
-    """How often each picture is shown, repeats apart; None without pictures. The last batch of an epoch may be smaller."""
-    if not images:
-        return None
-    batches = math.ceil(images * plan.dataset.repeats / plan.schedule.batch_size)
-    return plan.schedule.steps * plan.schedule.gradient_accumulation / batches
-
-
 def _from_past(
-    job: Job, own: Range, past: list[Past], measured: Callable[[Past], float], modelled: Callable[[Job], Range]
+    job: Workload,
+    calculated: Range,
+    past: list[Past],
+    measured: Callable[[Past], float],
+    calculate: Callable[[Workload], Range],
 ) -> tuple[Range, str]:
-    """A range from the measurement of the nearest run, and the run's name; the estimate's own range without one."""
-    known = [(_middle(modelled(_job_of(job, one))), measured(one), one.name) for one in past if measured(one)]
+    """A range from the measurement of the most similar run, and its name; the calculated range if there is no run."""
+    known = [(_middle(calculate(_workload_of(job, one))), measured(one), one.name) for one in past if measured(one)]
     known = [entry for entry in known if entry[0] > 0]
-    if not known or _middle(own) <= 0:
-        return own, ""
-    middle = _middle(own)
-    modelled_then, value, name = min(known, key=lambda entry: abs(math.log(middle / entry[0])))
-    ratio = middle / modelled_then
+    if not known or _middle(calculated) <= 0:
+        return calculated, ""
+    middle = _middle(calculated)
+    middle_of_run, value, name = min(known, key=lambda entry: abs(math.log(middle / entry[0])))
+    ratio = middle / middle_of_run
     spread = 1 + PAST_SPREAD + abs(math.log(ratio)) / 4
     return (value * ratio / spread, value * ratio * spread), name
 
 
-def _job_of(job: Job, past: Past) -> Job:
-    """The job of a past run, as far as its record tells."""
+def _workload_of(job: Workload, past: Past) -> Workload:
+    """The workload of a past run, as far as its files record it."""
     return replace(job, plan=past.plan, device=past.machine.accelerator, cpus=past.machine.cpus)
 
 
-def _about(job: Job) -> Range:
-    """The computer's own memory, as a range that is no wider than its figure."""
+def _ram(job: Workload) -> Range:
+    """System RAM in GiB, as a range of one value."""
     return memory.ram_gib(job), memory.ram_gib(job)
 
 
 def _middle(span: Range) -> float:
-    """The geometric middle of a range."""
+    """The geometric mean of a range."""
     return math.sqrt(max(span[0], 0) * max(span[1], 0))
 
 
-def _basis(job: Job, facts: Facts, timed: str, seen: str) -> list[str]:
+def parameters_text(count: int) -> str:
+    """A number of parameters for people: "2.57 billion", "1.2 million"."""
+    return f"{count / 1e9:.2f} billion" if count >= 1e8 else f"{count / 1e6:.2g} million"
+
+
+def _basis(job: Workload, facts: Facts, timed: str, seen: str) -> list[str]:
     model, (_, is_card_known) = job.model, duration.rate(job)
-    plays = job.habits.rehearses
+    simulated = job.costs.rehearses
     largest = memory.phases(job)[0].name if job.has_gpu else ""
     named = facts.detection.variant if facts.detection else ""
+    counted = "its header" if facts.detection and facts.detection.size else "the real model classes"
     return [
-        f"{model.parameters / 1e9:.2f} billion parameters in the diffusion model, counted from the real classes.",
-        f"It is taken as {model.variant}, the largest of its family."
+        f"{parameters_text(model.parameters)} parameters in the diffusion model, counted in {counted}.",
+        "Its size is not that of the family's model, so what was measured with that model is scaled."
+        if model.scale[0] != 1
+        else "",
+        f"The variant is unknown, so the estimate is for {model.variant}, the largest of the family."
         if model.variant and model.variant != named
         else "",
-        f"Memory is highest while {largest}." if largest else "No GPU: all memory is the computer's own.",
-        f"Memory follows the peak of your run {printable(seen, 80)}." if seen else "",
+        f"Memory is highest while {largest}." if largest else "There is no GPU, so all memory is system RAM.",
+        f"Memory is based on the peak of your run {printable(seen, 80)}." if seen else "",
         "Memory is calculated and was not measured on a GPU." if job.has_gpu and not seen else "",
         ""
         if seen or not job.has_gpu or model.family in memory.CITED
-        else "Nobody cites a figure for this family: the range is wider.",
-        f"Time follows the speed of your run {printable(timed, 80)}." if timed else "",
-        "This engine plays a training and makes none, so no time is told." if plays else "",
+        else "There is no published figure for this family, so the range is wider.",
+        f"Time is based on the speed of your run {printable(timed, 80)}." if timed else "",
+        "This engine only simulates a training, so there is no estimate of the time." if simulated else "",
         ""
-        if timed or is_card_known or plays
-        else f"{printable(job.device.name, 60)} is in no table: its speed is that of its class.",
-        "Time is calculated from operations and what such a card is said to compute at most."
-        if job.has_gpu and is_card_known and not timed and not plays
+        if timed or is_card_known or simulated
+        else f"The speed of {printable(job.device.name, 60)} is unknown, so the typical speed of its kind is used.",
+        "Time is calculated from the operations and the published peak speed of the GPU."
+        if job.has_gpu and is_card_known and not timed and not simulated
         else "",
-        "Time is calculated from runs on two cores of another CPU." if not (job.has_gpu or timed or plays) else "",
-        "The engine says nothing of its habits; usual ones are supposed." if not job.habits.is_known else "",
-        "LyCORIS keeps a whole changed weight beside each layer." if job.is_lycoris else "",
-        "" if facts.dataset else "Without a dataset, epochs and caches are left out.",
+        "Time is calculated from runs on two cores of another CPU." if not (job.has_gpu or timed or simulated) else "",
+        "The engine declares no costs, so the defaults are used." if job.declared is None else "",
+        "LyCORIS keeps a full changed weight for each layer in addition." if job.is_lycoris else "",
+        "" if facts.dataset else "Without a dataset, epochs and caches are not estimated.",
     ]

@@ -1,1 +1,1 @@
-"""Plans: settings declared once (`sections`), layered values (`draft`), and the rules that check them (`rules`)."""
+"""The settings: declared once (`sections`), and as flat data (`fields`). Not: the source of values, or checks of several."""

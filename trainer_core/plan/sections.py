@@ -1,317 +1,399 @@
 """Every setting of a training plan, declared once: type, default, bounds, title, unit, and a docstring that becomes its tooltip.
 
 Controls, command line options, profile keys and docs are derived from these classes. A docstring has at most two
-sentences, effect before mechanism.
+sentences, effect before mechanism. `Setting` declares the rest: whether it is a path, its owner, and when it applies.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from trainer_core import catalog
+from trainer_core.plan.choices import NOISE, AlgorithmName, OptimizerName, SchedulerName
+from trainer_core.plan.setting import Setting
 
-if TYPE_CHECKING:
-    OptimizerName = str
-    SchedulerName = str
-    AlgorithmName = str
-else:
-    # The choices are the entries of the catalogue.
-    OptimizerName = Literal[tuple(catalog.optimizers())]
-    SchedulerName = Literal[tuple(catalog.schedulers())]
-    AlgorithmName = Literal[tuple(catalog.algorithms())]
-
-
-def unit(name: str) -> JsonDict:
-    """Extra schema data that names the unit a number is in, for labels."""
-    return {"unit": name}
+STEPS: JsonDict = {"unit": "steps"}
+PIXELS: JsonDict = {"unit": "px"}
+TOKENS: JsonDict = {"unit": "tokens"}
+"""The unit of a number, for its label."""
+NETWORK_METHODS, MODEL_METHODS = ("lora",), ("full", "dreambooth")
+"""The methods that train a network added to the model, and those that train the model itself."""
+PART, SIDE = Setting(path="file", part=True, decides=("parts",)), Setting(is_side=True)
+"""A companion file of the model; a side of the samples."""
 
 
 class Section(BaseModel):
-    """A frozen group of settings that refuses keys it does not know."""
+    """A frozen group of settings that refuses unknown keys."""
 
-    # The docstrings of settings are read by `fields`: for each class, pydantic would look through every module of the kernel.
+    # `fields` reads the docstrings of settings: for each class, pydantic would search every module of the kernel.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
 
 class ModelSettings(Section):
-    """Which base model is trained on."""
+    """The base model, and how it is trained."""
 
-    path: Annotated[str, Field(title="Base model")] = ""
-    """The checkpoint file or diffusers folder that is trained on."""
-    method: Annotated[Literal["lora", "full", "dreambooth", "textual_inversion"], Field(title="Method")] = "lora"
-    """What is trained: a small network beside the model, the model itself, or one new word for it."""
-    family: Annotated[str, Field(title="Family")] = ""
-    """The model's architecture as an Easel family id; empty means as the file says."""
-    prediction: Annotated[Literal["", "epsilon", "v_prediction", "flow"], Field(title="Prediction")] = ""
-    """What the model was trained to predict; empty means as the file says. Wrong prediction gives noise."""
-    zero_terminal_snr: Annotated[bool | None, Field(title="Zero terminal SNR")] = None
-    """Trains up to pure noise, as most v-prediction models were; empty means as the file says. Never for other models."""
-    vae: Annotated[str, Field(title="VAE")] = ""
-    """A VAE file to use in place of the one inside the model, or the one a model without it needs."""
-    clip_l: Annotated[str, Field(title="CLIP-L")] = ""
-    """The first text encoder, for models that come without it."""
-    clip_g: Annotated[str, Field(title="CLIP-G")] = ""
-    """The second text encoder of SD3, for models that come without it."""
-    t5xxl: Annotated[str, Field(title="T5-XXL")] = ""
+    path: Annotated[
+        str, Field(title="Base model"), Setting(path="file or folder", decides=("model", "dataset"), option="--model")
+    ] = ""
+    """The checkpoint file or diffusers folder to train on."""
+    method: Annotated[
+        Literal["lora", "full", "dreambooth", "textual_inversion"],
+        Field(title="Method"),
+        Setting(
+            owner="job",
+            choices="methods",
+            titles={
+                "lora": "LoRA or another network type",
+                "full": "full finetuning",
+                "dreambooth": "DreamBooth",
+                "textual_inversion": "textual inversion (embedding)",
+            },
+        ),
+    ] = "lora"
+    """What is trained: a small network added to the model, the model itself, or an embedding for one new word."""
+    family: Annotated[
+        str, Field(title="Family"), Setting(decides=("dataset",), said_by_model=True, empty="detected from the file")
+    ] = ""
+    """The model's architecture as an Easel family id; empty means detected from the file."""
+    prediction: Annotated[
+        Literal["", "epsilon", "v_prediction", "flow"],
+        Field(title="Prediction type"),
+        Setting(
+            owner="job",
+            said_by_model=True,
+            empty="detected from the file",
+            titles={"v_prediction": "v-prediction", "flow": "flow matching"},
+        ),
+    ] = ""
+    """What the model was trained to predict; empty means detected from the file. A wrong type gives noise."""
+    zero_terminal_snr: Annotated[
+        bool | None,
+        Field(title="Zero terminal SNR"),
+        Setting(owner="job", said_by_model=True, predictions=("v_prediction",)),
+    ] = None
+    """Trains up to pure noise, as for most v-prediction models; empty means detected from the file. For v-prediction only."""
+    vae: Annotated[str, Field(title="VAE"), PART] = ""
+    """A VAE file: replaces the one in the model, or is needed if the model has none."""
+    clip_l: Annotated[str, Field(title="CLIP-L"), PART] = ""
+    """The first text encoder, for models that do not include it."""
+    clip_g: Annotated[str, Field(title="CLIP-G"), PART] = ""
+    """The second text encoder of SD3, for models that do not include it."""
+    t5xxl: Annotated[str, Field(title="T5-XXL"), PART] = ""
     """The large text encoder of SD3, FLUX and Chroma."""
-    gemma2: Annotated[str, Field(title="Gemma 2")] = ""
+    gemma2: Annotated[str, Field(title="Gemma 2"), PART] = ""
     """The text encoder of Lumina Image 2."""
-    qwen: Annotated[str, Field(title="Qwen")] = ""
+    qwen: Annotated[str, Field(title="Qwen"), PART] = ""
     """The text encoder of HunyuanImage 2.1 (Qwen2.5-VL) and Anima (Qwen3)."""
-    byt5: Annotated[str, Field(title="ByT5")] = ""
-    """The second text encoder of HunyuanImage 2.1, for lettering."""
-    clip_skip: Annotated[int, Field(title="Clip skip", ge=1, le=12)] = 1
-    """Which layer from the end of the text encoder is used. 2 for most anime models on SD1.5, else 1."""
-
-
-PARTS = ("vae", "clip_l", "clip_g", "t5xxl", "gemma2", "qwen", "byt5")
-"""The settings of a model that name a file beside it."""
-MODEL_FILES = ("path", *PARTS)
+    byt5: Annotated[str, Field(title="ByT5"), PART] = ""
+    """The second text encoder of HunyuanImage 2.1, for text in images."""
+    clip_skip: Annotated[int, Field(title="Clip skip", ge=1, le=12), Setting(claim="clip_skip")] = 1
+    """Which layer of the text encoder is used, counted from the end. 2 for most anime models based on SD1.5, else 1."""
 
 
 class DatasetSettings(Section):
-    """Which pictures are trained, and how they are read."""
+    """The training images and captions, and how they are processed."""
 
-    path: Annotated[str, Field(title="Dataset")] = ""
-    """The folder that holds the pictures and their caption files. It is only read, never written to."""
-    trigger: Annotated[str, Field(title="Trigger word")] = ""
-    """The word that calls the trained subject. A picture without a caption gets this as its caption."""
-    repeats: Annotated[int, Field(title="Repeats", ge=1, le=1000)] = 1
-    """How often each picture is shown in one epoch."""
-    resolution: Annotated[int, Field(title="Resolution", ge=64, le=4096, json_schema_extra=unit("px"))] = 512
-    """The side of the square whose area the pictures are scaled to."""
+    path: Annotated[
+        str,
+        Field(title="Dataset"),
+        Setting(path="folder", decides=("dataset", "subject"), done_by_easel=True, option="--dataset"),
+    ] = ""
+    """The folder with the images and their caption files. Easel only reads it and never writes to it."""
+    trigger: Annotated[
+        str,
+        Field(title="Trigger word"),
+        Setting(decides=("dataset", "subject"), done_by_easel=True, option="--trigger"),
+    ] = ""
+    """The word that makes the trained subject appear in a prompt. It is also the caption of images without one."""
+    repeats: Annotated[int, Field(title="Repeats", ge=1, le=1000), Setting(policy="rule")] = 1
+    """How many times each image is used in one epoch."""
+    resolution: Annotated[
+        int,
+        Field(title="Resolution", ge=64, le=4096, json_schema_extra=PIXELS),
+        Setting(is_side=True, option="--resolution"),
+    ] = 512
+    """Images are scaled to the area of a square with this side."""
     bucketing: Annotated[bool, Field(title="Aspect buckets")] = True
-    """Keeps each picture's shape by sorting pictures into buckets; off crops everything square."""
-    bucket_step: Annotated[int, Field(title="Bucket step", ge=8, le=256, json_schema_extra=unit("px"))] = 64
-    """The sides of the buckets are multiples of this."""
-    caption_extension: Annotated[str, Field(title="Caption extension", pattern=r"^\.[A-Za-z0-9_]{1,12}$")] = ".txt"
-    """The ending of the caption files that lie beside the pictures."""
+    """Keeps the aspect ratio of images by grouping them into buckets; off crops every image to a square."""
+    bucket_step: Annotated[int, Field(title="Bucket step", ge=8, le=256, json_schema_extra=PIXELS)] = 64
+    """The width and height of each bucket are multiples of this."""
+    caption_extension: Annotated[
+        str,
+        Field(title="Caption extension", pattern=r"^\.[A-Za-z0-9_]{1,12}$"),
+        Setting(owner="recipe", decides=("dataset",), done_by_easel=True),
+    ] = ".txt"
+    """The file extension of the caption files next to the images."""
+    skip_unreadable: Annotated[
+        bool, Field(title="Leave out unreadable files"), Setting(owner="job", decides=("dataset",), done_by_easel=True)
+    ] = False
+    """Leaves out images that cannot be read, and those whose caption cannot, instead of stopping before the training."""
+    caption_tokens: Annotated[
+        int | None,
+        Field(title="Caption length", ge=1, le=4096, json_schema_extra=TOKENS),
+        Setting(claim="caption_options"),
+    ] = None
+    """How many tokens of each caption are read; the rest has no effect. Empty means the usual length of the model."""
     shuffle_captions: Annotated[bool, Field(title="Shuffle tags")] = False
-    """Mixes the comma-separated tags of a caption at each step, all but the kept ones."""
+    """Shuffles the comma-separated tags of a caption at each step, except the kept ones."""
     keep_tokens: Annotated[int, Field(title="Keep tags", ge=0, le=75)] = 0
-    """How many tags at the front of a caption stay in place when tags are shuffled."""
+    """How many tags at the start of a caption keep their place when tags are shuffled."""
     caption_dropout: Annotated[float, Field(title="Caption dropout", ge=0, le=1)] = 0.0
-    """The share of steps in which the caption is left out."""
-    flip: Annotated[bool, Field(title="Random mirror")] = False
-    """Mirrors pictures at random. Wrong for anything with a left and a right side."""
+    """The share of steps in which an image is trained without its caption."""
+    flip: Annotated[bool, Field(title="Random flip")] = False
+    """Mirrors images horizontally at random. Do not use it for asymmetric subjects."""
     random_crop: Annotated[bool, Field(title="Random crop")] = False
-    """Cuts a different part of a picture each time. Not together with cached latents."""
-    color_augmentation: Annotated[bool, Field(title="Vary colours")] = False
-    """Shifts hue and brightness a little at random. Not together with cached latents."""
+    """Crops a different part of an image each time. Cannot be combined with cached latents."""
+    color_augmentation: Annotated[bool, Field(title="Colour augmentation")] = False
+    """Changes hue and brightness slightly at random. Cannot be combined with cached latents."""
     tag_dropout: Annotated[float, Field(title="Tag dropout", ge=0, le=1)] = 0.0
-    """The share of comma-separated tags that are left out of a caption at each step."""
+    """The share of comma-separated tags that are removed from a caption at each step."""
 
 
 class NetworkSettings(Section):
-    """The network that is trained beside the model; which settings count depends on its algorithm."""
+    """The network that is added to the model and trained; which settings apply depends on its algorithm."""
 
-    algorithm: Annotated[AlgorithmName, Field(title="Algorithm")] = "lora"
-    """The kind of network that is trained."""
-    rank: Annotated[int, Field(title="Rank", ge=1, le=1024)] = 16
-    """The size of the network: more can hold more detail and makes a larger file."""
-    alpha: Annotated[float, Field(title="Alpha", gt=0, le=1024)] = 8.0
-    """Scales what is learnt by alpha / rank; it acts like a factor on the learning rate."""
-    train_text_encoder: Annotated[bool, Field(title="Train text encoder")] = False
-    """Trains the text encoder too. Helps a new word, costs memory, overfits sooner."""
-    conv_rank: Annotated[int | None, Field(title="Convolution rank", ge=1, le=1024)] = None
-    """The rank on convolutions; empty means the same as the rank."""
-    conv_alpha: Annotated[float | None, Field(title="Convolution alpha", gt=0, le=1024)] = None
-    """Alpha on convolutions; empty means the same as alpha."""
+    algorithm: Annotated[AlgorithmName, Field(title="Algorithm"), Setting(choices="algorithms")] = "lora"
+    """The network type, such as LoRA, LoHa or LoKr."""
+    rank: Annotated[int, Field(title="Rank", ge=1, le=1024), Setting(policy="value", option="--rank")] = 16
+    """The size of the network: a higher rank can learn more detail and makes a larger file."""
+    alpha: Annotated[float, Field(title="Alpha", gt=0, le=1024), Setting(policy="value", option="--alpha")] = 8.0
+    """Scales the network's output by alpha / rank, which acts like a factor on the learning rate."""
+    train_text_encoder: Annotated[
+        bool, Field(title="Train text encoder"), Setting(methods=(*NETWORK_METHODS, *MODEL_METHODS))
+    ] = False
+    """Also trains the text encoder. Helps with a new trigger word, but needs more memory and overfits sooner."""
+    conv_rank: Annotated[int | None, Field(title="Convolution rank", ge=1, le=1024), Setting(claim="convolutions")] = (
+        None
+    )
+    """The rank of convolution layers; empty means the same as the rank."""
+    conv_alpha: Annotated[
+        float | None, Field(title="Convolution alpha", gt=0, le=1024), Setting(claim="convolutions")
+    ] = None
+    """The alpha of convolution layers; empty means the same as alpha."""
     dropout: Annotated[float, Field(title="Dropout", ge=0, lt=1)] = 0.0
-    """The share of values left out at random at each step, against learning pictures by heart."""
+    """The share of values set to zero at random at each step, which reduces overfitting."""
     rank_dropout: Annotated[float, Field(title="Rank dropout", ge=0, lt=1)] = 0.0
     """The share of ranks left out at random at each step."""
     module_dropout: Annotated[float, Field(title="Module dropout", ge=0, lt=1)] = 0.0
     """The share of layers left out at random at each step."""
-    targets: Annotated[Literal["", "attention", "attention_mlp", "full"], Field(title="Layers")] = ""
-    """Which layers get a network; empty means those the algorithm usually takes."""
+    targets: Annotated[
+        Literal["", "attention", "attention_mlp", "full"],
+        Field(title="Target layers"),
+        Setting(empty="the algorithm's default", titles={"attention_mlp": "attention and MLP", "full": "all"}),
+    ] = ""
+    """Which layers the network is added to; empty means the algorithm's default."""
     factor: Annotated[int, Field(title="Factor", ge=-1, le=512)] = -1
-    """How LoKr cuts each matrix: smaller means a larger file. -1 finds the smallest file."""
+    """How LoKr factorizes each matrix: a smaller factor means a larger file. -1 finds the smallest file."""
     decompose_both: Annotated[bool, Field(title="Decompose both")] = False
-    """Makes both parts of a LoKr thin, for the smallest files."""
+    """Decomposes both matrices of a LoKr, for the smallest files."""
     full_matrix: Annotated[bool, Field(title="Full matrix")] = False
-    """Keeps the large part of a LoKr whole, so that rank and alpha no longer limit it."""
+    """Does not decompose the large matrix of a LoKr, so that rank and alpha no longer limit it."""
     block_size: Annotated[int | None, Field(title="Block size", ge=1, le=512)] = None
-    """How many ranks of a DyLoRA are trained at a time; the rank must be a multiple."""
+    """How many ranks of a DyLoRA are trained at a time; the rank must be a multiple of it."""
     constraint: Annotated[float, Field(title="Constraint", ge=0, le=100)] = 0.0
-    """How far OFT and BOFT may turn the weights; 0 sets no limit."""
+    """How far OFT and BOFT may rotate the weights; 0 means no limit."""
     rescaled: Annotated[bool, Field(title="Rescaled")] = False
-    """Lets OFT and BOFT stretch each channel too."""
+    """Lets OFT and BOFT scale each channel, too."""
     weight_decompose: Annotated[bool, Field(title="DoRA")] = False
-    """Learns direction and length of each weight apart. Nearer to full finetuning, slower."""
-    tucker: Annotated[bool, Field(title="Tucker")] = False
-    """Cuts convolutions in three parts in place of two: smaller files."""
+    """Learns direction and magnitude of each weight separately. Closer to full finetuning, but slower."""
+    tucker: Annotated[bool, Field(title="Tucker decomposition"), Setting(claim="convolutions")] = False
+    """Makes smaller files: convolutions are decomposed into three parts instead of two."""
     rank_stabilized: Annotated[bool, Field(title="Rank-stabilised")] = False
-    """Scales by alpha / root of rank, so that high ranks learn as fast as low ones."""
+    """Makes high ranks learn as fast as low ones: scales by alpha / square root of rank (rsLoRA)."""
     train_norm: Annotated[bool, Field(title="Train norms")] = False
-    """Trains the normalisation layers too."""
+    """Also trains the normalisation layers."""
 
 
 class EmbeddingSettings(Section):
-    """The new word of a textual inversion; the word itself is the trigger word."""
+    """The embedding of a textual inversion; its new word is the trigger word."""
 
-    init_word: Annotated[str, Field(title="Starts as")] = ""
-    """A word near to what is learnt, such as cat or painting: training starts from its meaning."""
+    init_word: Annotated[str, Field(title="Initial word"), Setting(owner="person")] = ""
+    """A word that describes the subject, such as cat or painting. Its embedding is the start of the training."""
     vectors: Annotated[int, Field(title="Vectors", ge=1, le=75)] = 4
-    """How many tokens of a prompt the word takes: more can hold more detail."""
+    """How many tokens of a prompt the new word uses: more can learn more detail."""
 
 
 class OptimizerSettings(Section):
-    """How the weights are moved; an empty setting means as the optimizer has it."""
+    """How the weights are updated; an empty setting means the optimizer's default."""
 
-    name: Annotated[OptimizerName, Field(title="Optimizer")] = "AdamW"
-    """The rule that turns gradients into steps."""
-    learning_rate: Annotated[float, Field(title="Learning rate", gt=0, le=10)] = 1e-4
-    """How far each step moves what is trained. Prodigy finds its own: give it 1."""
-    text_encoder_learning_rate: Annotated[float, Field(title="Text encoder learning rate", ge=0, le=10)] = 5e-5
-    """The same for the text encoder, when it is trained."""
+    name: Annotated[
+        OptimizerName, Field(title="Optimizer"), Setting(choices="optimizers", policy="value", card=True)
+    ] = "AdamW"
+    """The algorithm that updates the weights from the gradients."""
+    learning_rate: Annotated[
+        float, Field(title="Learning rate", gt=0, le=10), Setting(policy="value", option="--learning-rate")
+    ] = 1e-4
+    """How much each step changes the weights. Prodigy finds its own learning rate: set 1."""
+    text_encoder_learning_rate: Annotated[
+        float, Field(title="Text encoder learning rate", ge=0, le=10), Setting(only_with="network.train_text_encoder")
+    ] = 5e-5
+    """The learning rate of the text encoder, if it is trained."""
     weight_decay: Annotated[float, Field(title="Weight decay", ge=0, le=10)] = 0.01
-    """Pulls weights towards zero at each step."""
+    """Pulls the weights towards zero at each step."""
     max_grad_norm: Annotated[float, Field(title="Gradient clipping", ge=0, le=100)] = 1.0
-    """Longer gradients are shortened to this; 0 turns it off."""
+    """Limits the norm of the gradients to this value; 0 turns it off."""
     beta1: Annotated[float | None, Field(title="Beta 1", ge=0, lt=1)] = None
-    """How long gradients are remembered: nearer to 1 is longer."""
+    """The decay of the average of gradients: closer to 1 means a longer average."""
     beta2: Annotated[float | None, Field(title="Beta 2", ge=0, lt=1)] = None
-    """How long the sizes of gradients are remembered."""
+    """The decay of the average of squared gradients."""
     beta3: Annotated[float | None, Field(title="Beta 3", ge=0, lt=1)] = None
-    """A third memory, of optimizers that have one."""
+    """The decay of a third average, for optimizers that have one."""
     epsilon: Annotated[float | None, Field(title="Epsilon", gt=0, le=1)] = None
-    """Keeps a division from blowing up; rarely touched."""
+    """Prevents a division by zero; rarely changed."""
     momentum: Annotated[float | None, Field(title="Momentum", gt=0, lt=1)] = None
-    """How much of the last step is kept, in SGD and Muon."""
+    """How much of the previous update SGD and Muon keep."""
     d_coef: Annotated[float | None, Field(title="Prodigy factor", gt=0, le=100)] = None
-    """Multiplies the learning rate that Prodigy finds: 0.5 is careful, 2 is bold."""
-    d0: Annotated[float | None, Field(title="Prodigy start", gt=0, le=1)] = None
-    """Where Prodigy starts to look for its learning rate."""
+    """Multiplies the learning rate that Prodigy finds: 0.5 is cautious, 2 is aggressive."""
+    d0: Annotated[float | None, Field(title="Prodigy initial rate", gt=0, le=1)] = None
+    """The value from which Prodigy starts its search for the learning rate (d0)."""
     bias_correction: Annotated[bool | None, Field(title="Bias correction")] = None
-    """Prodigy's correction of its first steps, as AdamW has it; usually on."""
+    """Corrects the first steps of Prodigy, as AdamW does; usually on."""
     safeguard_warmup: Annotated[bool | None, Field(title="Safeguard warm-up")] = None
-    """Keeps Prodigy from finding too high a rate while it warms up."""
-    decouple: Annotated[bool | None, Field(title="Decoupled decay")] = None
-    """Prodigy's weight decay as in AdamW; off means as in Adam."""
+    """Keeps Prodigy from finding too high a learning rate during warm-up."""
+    decouple: Annotated[bool | None, Field(title="Decoupled weight decay")] = None
+    """Applies Prodigy's weight decay as AdamW does; off means as Adam does."""
     clip_threshold: Annotated[float | None, Field(title="Clip threshold", gt=0, le=100)] = None
-    """How large Adafactor and CAME let the step of a layer become."""
+    """The maximum size of an update of a layer in Adafactor and CAME."""
     decay_rate: Annotated[float | None, Field(title="Decay rate", ge=-1, lt=0)] = None
-    """How Adafactor's memory grows with the steps."""
+    """How Adafactor's average of squared gradients gets longer with the steps."""
 
 
 class ScheduleSettings(Section):
-    """How long, in what portions, and with what learning rate curve."""
+    """Steps, batches, the learning rate schedule, and the loss."""
 
-    steps: Annotated[int, Field(title="Steps", ge=1, le=1_000_000)] = 1000
-    """How many optimizer steps are made."""
-    batch_size: Annotated[int, Field(title="Batch size", ge=1, le=256)] = 1
-    """How many pictures are shown to the model at once."""
-    gradient_accumulation: Annotated[int, Field(title="Gradient accumulation", ge=1, le=1024)] = 1
-    """How many batches are added up for one optimizer step."""
-    scheduler: Annotated[SchedulerName, Field(title="Scheduler")] = "cosine"
-    """The curve of the learning rate over the steps."""
-    restarts: Annotated[int, Field(title="Restarts", ge=1, le=100)] = 1
-    """How many times cosine_with_restarts starts anew."""
-    warmup_steps: Annotated[int, Field(title="Warm-up", ge=0, le=1_000_000, json_schema_extra=unit("steps"))] = 0
-    """Over how many steps the learning rate rises from zero."""
-    decay_steps: Annotated[int, Field(title="Decay", ge=0, le=1_000_000, json_schema_extra=unit("steps"))] = 0
-    """Over how many of the last steps the rate falls, in a warm-up, stable, decay schedule."""
-    min_rate_ratio: Annotated[float, Field(title="Lowest rate", ge=0, lt=1)] = 0.0
-    """The share of the learning rate that a schedule with a floor ends at."""
-    power: Annotated[float, Field(title="Power", gt=0, le=10)] = 1.0
-    """The power of a polynomial schedule: 1 falls in a straight line, 2 falls early."""
-    timescale: Annotated[int | None, Field(title="Time scale", ge=1, le=1_000_000, json_schema_extra=unit("steps"))] = (
-        None
+    steps: Annotated[int, Field(title="Steps", ge=1, le=1_000_000), Setting(policy="rule", option="--steps")] = 1000
+    """The number of optimizer steps."""
+    batch_size: Annotated[int, Field(title="Batch size", ge=1, le=256), Setting(policy="value", card=True)] = 1
+    """How many images are trained at once."""
+    gradient_accumulation: Annotated[
+        int, Field(title="Gradient accumulation", ge=1, le=1024), Setting(policy="value", card=True)
+    ] = 1
+    """How many batches are accumulated for one optimizer step."""
+    scheduler: Annotated[SchedulerName, Field(title="Scheduler"), Setting(choices="schedulers", policy="value")] = (
+        "cosine"
     )
-    """After how many steps an inverse square root schedule has fallen to 70 %; empty means the warm-up, or 10000."""
-    min_snr_gamma: Annotated[float, Field(title="Min-SNR gamma", ge=0, le=20)] = 0.0
-    """Evens out easy and hard noise levels; 5 is usual, 0 turns it off."""
-    noise_offset: Annotated[float, Field(title="Noise offset", ge=0, le=1)] = 0.0
-    """Lets the model learn darker and brighter pictures; 0 turns it off."""
-    flow_shift: Annotated[float, Field(title="Flow shift", ge=0, le=20)] = 0.0
-    """Moves the training of flow models towards more noise; 0 means as is usual for the family."""
+    """How the learning rate changes over the steps."""
+    restarts: Annotated[int, Field(title="Restarts", ge=1, le=100)] = 1
+    """The number of cycles of cosine_with_restarts."""
+    warmup_steps: Annotated[
+        int, Field(title="Warm-up", ge=0, le=1_000_000, json_schema_extra=STEPS), Setting(policy="rule")
+    ] = 0
+    """The number of first steps in which the learning rate rises from zero."""
+    decay_steps: Annotated[int, Field(title="Decay", ge=0, le=1_000_000, json_schema_extra=STEPS)] = 0
+    """The number of last steps in which the learning rate falls, for a warmup_stable_decay schedule."""
+    min_rate_ratio: Annotated[float, Field(title="Minimum rate ratio", ge=0, lt=1)] = 0.0
+    """The learning rate at the end of a schedule with a minimum, as a share of the learning rate."""
+    power: Annotated[float, Field(title="Power", gt=0, le=10)] = 1.0
+    """The power of a polynomial schedule: 1 falls linearly, 2 falls faster at the start."""
+    timescale: Annotated[int | None, Field(title="Time scale", ge=1, le=1_000_000, json_schema_extra=STEPS)] = None
+    """The number of steps after which an inverse_sqrt schedule has fallen to 70 %; empty means the warm-up, or 10000."""
+    min_snr_gamma: Annotated[float, Field(title="Min-SNR gamma", ge=0, le=20), Setting(predictions=NOISE)] = 0.0
+    """Balances the loss between easy and hard noise levels; 5 is usual, 0 turns it off."""
+    noise_offset: Annotated[float, Field(title="Noise offset", ge=0, le=1), Setting(predictions=NOISE)] = 0.0
+    """Helps the model learn very dark and very bright images; 0 turns it off."""
+    flow_shift: Annotated[float, Field(title="Flow shift", ge=0, le=20), Setting(predictions=("flow",))] = 0.0
+    """Shifts the training of flow matching models towards more noise; 0 means the default of the family."""
     seed: Annotated[int, Field(title="Seed", ge=0, le=2**31 - 1)] = 42
-    """The start of every random choice: the same seed repeats a run as far as the engine can."""
+    """The seed of all random numbers. The same seed repeats a run as far as the engine can."""
 
 
 class MemorySettings(Section):
-    """What is traded for GPU memory."""
+    """Settings that reduce the GPU memory of a training."""
 
-    mixed_precision: Annotated[Literal["no", "fp16", "bf16"], Field(title="Precision")] = "bf16"
-    """The number format of the computation. bf16 from RTX 30 on, fp16 on older cards, no on a CPU."""
+    mixed_precision: Annotated[
+        Literal["no", "fp16", "bf16"],
+        Field(title="Mixed precision"),
+        Setting(owner="machine", titles={"no": "no (fp32)"}),
+    ] = "bf16"
+    """The number format of the computation. bf16 for RTX 30 and newer, fp16 for older GPUs, no for a CPU."""
     gradient_checkpointing: Annotated[bool, Field(title="Gradient checkpointing")] = True
-    """Saves much memory and costs about a third of the speed."""
+    """Saves much memory, but makes training about a third slower."""
     cache_latents: Annotated[bool, Field(title="Cache latents")] = True
-    """Encodes every picture once at the start, so that the VAE can leave the GPU."""
+    """Encodes every image once at the start, so that the VAE can leave the GPU."""
     cache_text_encoder: Annotated[bool, Field(title="Cache text encoder")] = False
-    """Encodes every caption once at the start. Not together with tag shuffling, caption dropout or text encoder training."""
-    fp8_base: Annotated[bool, Field(title="Base model in fp8")] = False
-    """Holds the frozen base model in 8 bits: half its memory, a little less exact. For networks only."""
+    """Encodes every caption once at the start. Cannot be combined with tag shuffling, caption dropout or text encoder training."""
+    fp8_base: Annotated[bool, Field(title="Base model in fp8"), Setting(methods=NETWORK_METHODS)] = False
+    """Loads the frozen base model in 8 bits: half the memory, slightly less accurate. For networks only."""
     half_weights: Annotated[bool, Field(title="Weights in half precision")] = False
-    """Holds what is trained in half precision too. Halves memory in full finetuning, and is less exact."""
-    blocks_to_swap: Annotated[int, Field(title="Swap blocks", ge=0, le=100)] = 0
-    """How many blocks of a large model wait in the computer's own memory: less on the GPU, slower."""
-    offload_checkpointing: Annotated[bool, Field(title="Offload checkpoints")] = False
-    """Keeps what gradient checkpointing stores in the computer's own memory. Up to 1 GiB less, slower."""
-    fused_backward: Annotated[bool, Field(title="Fused backward pass")] = False
-    """Steps layer by layer during the backward pass, so that gradients are never all there. Full finetuning only."""
+    """Keeps the trained weights in half precision, too. Halves the memory of full finetuning, but is less accurate."""
+    blocks_to_swap: Annotated[int, Field(title="Blocks to swap", ge=0, le=100), Setting(claim="swap")] = 0
+    """How many blocks of a large model are kept in system RAM: less GPU memory, but slower."""
+    offload_checkpointing: Annotated[
+        bool, Field(title="Activation offload"), Setting(claim="offload_checkpointing")
+    ] = False
+    """Keeps activations in system RAM during gradient checkpointing. Saves up to 1 GiB of GPU memory, but is slower."""
+    fused_backward: Annotated[bool, Field(title="Fused backward pass"), Setting(methods=MODEL_METHODS)] = False
+    """Updates each layer during the backward pass, so that the gradients are never all in memory. For full finetuning only."""
 
 
 class SamplingSettings(Section):
-    """Pictures made during training."""
+    """Sample images made during training."""
 
-    every_steps: Annotated[int, Field(title="Sample every", ge=0, le=1_000_000, json_schema_extra=unit("steps"))] = 0
-    """Makes a sample picture each time this many steps have passed; 0 makes none."""
+    every_steps: Annotated[int, Field(title="Sample every", ge=0, le=1_000_000, json_schema_extra=STEPS)] = 0
+    """Makes a sample image every this many steps; 0 makes none."""
     at_start: Annotated[bool, Field(title="Sample before training")] = False
-    """Makes one sample picture before the first step, to compare the others with. Only when samples are made at all."""
-    prompt: Annotated[str, Field(title="Sample prompt")] = "{trigger}, portrait, high quality"
-    """The prompt of the samples; {trigger} stands for the trigger word."""
-    negative_prompt: Annotated[str, Field(title="Negative prompt")] = ""
+    """Also makes a sample image before the first step, for comparison. Only if samples are made during training."""
+    prompt: Annotated[str, Field(title="Sample prompt"), Setting(owner="recipe", prompt=True)] = (
+        "{trigger}, portrait, high quality"
+    )
+    """The prompt of the samples; {trigger} is replaced by the trigger word."""
+    negative_prompt: Annotated[str, Field(title="Negative prompt"), Setting(owner="recipe", prompt=True)] = ""
     """What the samples should not show."""
-    width: Annotated[int, Field(title="Sample width", ge=64, le=4096, json_schema_extra=unit("px"))] = 512
+    width: Annotated[int, Field(title="Sample width", ge=64, le=4096, json_schema_extra=PIXELS), SIDE] = 512
     """The width of the samples."""
-    height: Annotated[int, Field(title="Sample height", ge=64, le=4096, json_schema_extra=unit("px"))] = 512
+    height: Annotated[int, Field(title="Sample height", ge=64, le=4096, json_schema_extra=PIXELS), SIDE] = 512
     """The height of the samples."""
     inference_steps: Annotated[int, Field(title="Sampler steps", ge=1, le=150)] = 20
     """How many denoising steps a sample takes."""
     guidance: Annotated[float, Field(title="Guidance", ge=0, le=50)] = 7.0
     """How closely a sample follows its prompt."""
     seed: Annotated[int, Field(title="Sample seed", ge=0, le=2**31 - 1)] = 42
-    """The same seed makes samples comparable over the run."""
+    """The seed of the samples. The same seed makes samples of a run comparable."""
 
 
 class OutputSettings(Section):
-    """What is written, where, and under which name."""
+    """The result: its name, its folder, and the copies saved during training."""
 
-    name: Annotated[str, Field(title="Name")] = ""
-    """The name of what is trained; its file is prefix + name + .safetensors."""
-    prefix: Annotated[str, Field(title="Prefix")] = ""
-    """Put before the name, for example cg_."""
-    folder: Annotated[str, Field(title="Output folder")] = ""
-    """Where the finished file goes; empty means Easel's own outputs folder."""
-    copy_to: Annotated[str, Field(title="Also copy to")] = ""
-    """A ComfyUI or Forge LoRA folder that gets a copy of the finished LoRA."""
-    save_every_steps: Annotated[int, Field(title="Save every", ge=0, le=1_000_000, json_schema_extra=unit("steps"))] = 0
-    """Keeps a copy each time this many steps have passed; 0 keeps only the last."""
-    save_precision: Annotated[Literal["fp16", "bf16", "float"], Field(title="File precision")] = "fp16"
-    """The number format inside the file."""
+    name: Annotated[str, Field(title="Name"), Setting(done_by_easel=True, option="--name")] = ""
+    """The name of the result; its file is prefix + name + .safetensors."""
+    prefix: Annotated[str, Field(title="Prefix"), Setting(done_by_easel=True)] = ""
+    """Text before the name, such as cg_."""
+    folder: Annotated[
+        str,
+        Field(title="Output folder"),
+        Setting(path="folder", written=True, done_by_easel=True, empty="Easel's outputs folder", option="--output"),
+    ] = ""
+    """The folder for the finished file; empty means Easel's outputs folder."""
+    copy_to: Annotated[str, Field(title="Also copy to"), Setting(path="folder", written=True, done_by_easel=True)] = ""
+    """A LoRA folder of ComfyUI or Forge to which the finished LoRA is also copied."""
+    save_every_steps: Annotated[int, Field(title="Save every", ge=0, le=1_000_000, json_schema_extra=STEPS)] = 0
+    """Saves a copy every this many steps; 0 saves only the last."""
+    save_precision: Annotated[
+        Literal["fp16", "bf16", "float"],
+        Field(title="File precision"),
+        Setting(policy="value", titles={"float": "fp32"}),
+    ] = "fp16"
+    """The number format of the weights in the file."""
 
 
 class TrainingPlan(Section):
-    """A complete, checked set of values: what an engine is asked to do."""
+    """A complete, checked set of values: the input of an engine."""
 
     model: ModelSettings = ModelSettings()
     dataset: DatasetSettings = DatasetSettings()
-    network: NetworkSettings = NetworkSettings()
-    embedding: EmbeddingSettings = EmbeddingSettings()
+    network: Annotated[NetworkSettings, Setting(methods=NETWORK_METHODS)] = NetworkSettings()
+    embedding: Annotated[EmbeddingSettings, Setting(methods=("textual_inversion",))] = EmbeddingSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     memory: MemorySettings = MemorySettings()
     sampling: SamplingSettings = SamplingSettings()
     output: OutputSettings = OutputSettings()
     native: dict[str, dict[str, Any]] = {}
-    """Settings in an engine's own words, by engine id; each is checked against that engine's recorded schema."""
+    """Options of an engine that are not settings of Easel, by engine id; each is checked against the engine's recorded schema."""
 
     @property
     def output_stem(self) -> str:
-        """The file name of what is trained, without its ending."""
+        """The file name of the result, without its extension."""
         return self.output.prefix + self.output.name

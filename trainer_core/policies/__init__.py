@@ -1,7 +1,7 @@
-"""Prefill policies: steps, rates and repeats that follow from the number of pictures, as data, one TOML file each.
+"""Prefill policies: steps, learning rates and repeats that follow from the number of images. Not: code that a policy could bring.
 
-A policy lies over the profile and under what the user sets. A file here holds numbers and rules of a small closed
-vocabulary (`policy.py`); nothing in it is evaluated.
+Each is one TOML file here. A policy's values override the profile's, and the user's values override the
+policy's. A file here contains numbers and rules of a small, fixed vocabulary (`policy.py`); nothing in it is evaluated.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trainer_core.errors import PolicyError
 from trainer_core.policies.adjust import Adjustment, adjust, case_for, layered, recompute, undo
-from trainer_core.policies.compute import Prefilled, epochs
+from trainer_core.policies.compute import Prefilled, epochs, values
 from trainer_core.policies.policy import Policy, PolicyCase, load
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "PolicyCase",
     "Prefilled",
     "adjust",
+    "automatic",
     "case_for",
     "epochs",
     "for_family",
@@ -30,15 +31,16 @@ __all__ = [
     "recompute",
     "shipped",
     "undo",
+    "values",
 ]
 
 
 @functools.cache
 def shipped() -> Mapping[str, Policy]:
-    """The policies that come with Easel, by id, in the order of their files' names.
+    """The policies that come with Easel, by id, in the order of their file names.
 
     Raises:
-        PolicyError: one of the files is damaged.
+        PolicyError: one of the files cannot be read.
     """
     return {path.stem: load(path) for path in sorted(Path(__file__).parent.glob("*.toml"))}
 
@@ -47,7 +49,7 @@ def get(name: str) -> Policy:
     """The policy with this id.
 
     Raises:
-        PolicyError: there is none.
+        PolicyError: there is no such policy.
     """
     found = shipped().get(name)
     if found is None:
@@ -55,7 +57,13 @@ def get(name: str) -> Policy:
     return found
 
 
+def automatic(family: str, method: str) -> Policy | None:
+    """The policy for a job without a profile and without a chosen policy; None if there is none for this family and method."""
+    found = (policy for policy in shipped().values() if policy.automatic and policy.suits(family, "", method))
+    return next(found, None)
+
+
 def for_family(family: str, use: str = "", method: str = "lora") -> list[Policy]:
-    """The policies for a family, a use ("" for any) and a method: those made for the use first, then by title."""
+    """The policies for a family, a use ("" for any) and a method: those made for the use first, then in order of title."""
     found = [policy for policy in shipped().values() if policy.suits(family, use, method)]
     return sorted(found, key=lambda policy: (use not in policy.uses, policy.title))

@@ -1,7 +1,7 @@
-"""A policy on a draft: recomputed when what it stands on changes, and "auto-adjust", which can be undone.
+"""A policy applied to a draft: recomputed when its inputs change, and "auto-adjust", which can be undone.
 
-The order of a value: default, profile, what machine and memory preset say, policy, user. Of the settings a policy owns,
-batch size, accumulation and optimizer stay as the memory preset has them: they are the card's, and the policy counts on them.
+A later layer overrides an earlier one: default, profile, machine and memory preset, policy, user. Exceptions: batch size,
+accumulation and optimizer stay as the memory preset sets them, because they depend on the GPU. The policy calculates with them.
 """
 
 from __future__ import annotations
@@ -10,20 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer_core.draft.layers import Draft, Source, is_native
+from trainer_core.engines import launcher
 from trainer_core.plan import fields
-from trainer_core.plan.draft import Draft, Source
-from trainer_core.policies.compute import Prefilled
-from trainer_core.policies.policy import ACCUMULATION, BATCH, OPTIMIZER, Policy, PolicyCase
-
-CARDS = (BATCH, ACCUMULATION, OPTIMIZER)
-"""What follows from the card where a memory preset sets it."""
+from trainer_core.policies.compute import Prefilled, values
+from trainer_core.policies.policy import Policy, PolicyCase
 
 
 @dataclass(frozen=True)
 class Adjustment:
-    """What auto-adjust did: the new draft, the user's values it cleared, and the message that says all of it.
+    """What auto-adjust did: the new draft, the user's values it cleared, and the message about both.
 
-    `prefill_before` is the PREFILL layer it replaced, for `undo`.
+    `prefill_before` is the PREFILL layer before, for `undo`.
     """
 
     draft: Draft
@@ -39,35 +37,50 @@ class Adjustment:
 
 
 def case_for(draft: Draft, card: Mapping[str, Any], environment: Mapping[str, str]) -> PolicyCase:
-    """The case of a draft; `card` are the values that follow from the machine and the memory preset."""
+    """The policy's inputs from a draft; `card` contains the values set by the machine and the memory preset."""
     dataset, detection = draft.facts.dataset, draft.facts.detection
-    user = {path: value for path, value in draft.layers.get(Source.USER, {}).items() if path in fields.all_fields()}
+    known = fields.all_fields()
+    chosen = draft.layers.get(Source.USER, {})
+    user = {path: value for path, value in chosen.items() if path in known}
+    # Batch size, accumulation and optimizer depend on the GPU if a memory preset sets them.
+    of_card = {path: value for path, value in card.items() if path in known and known[path].about.card}
     profile = draft.layers.get(Source.PROFILE, {})
-    family, method = (str({**profile, **user}.get(path, "")) for path in ("model.family", "model.method"))
+    said = {**profile, **user}
+    family, method = str(said.get("model.family", "")), str(said.get("model.method", ""))
     return PolicyCase(
-        images=len(dataset.pictures) if dataset else 0,
-        given={**{path: card[path] for path in CARDS if path in card}, **user},
+        images=len(dataset.images) if dataset else 0,
+        given={**of_card, **user},
         below={**profile, **card},
         family=family or (detection and detection.family) or "",
-        method=method or fields.all_fields()["model.method"].default,
+        method=method or known["model.method"].default,
         environment=environment,
+        processes=_processes(chosen.get("native")),
     )
 
 
+def _processes(native: Any) -> int:
+    """The number of processes that native settings start; 1 if they are not valid, or if several engines have some."""
+    launches = (
+        [table[launcher.TABLE] for table in native.values() if launcher.TABLE in table] if is_native(native) else []
+    )
+    is_sure = len(launches) == 1 and isinstance(launches[0], Mapping)
+    return launcher.processes(launches[0]) if is_sure else 1
+
+
 def recompute(policy: Policy, draft: Draft, card: Mapping[str, Any], environment: Mapping[str, str]) -> Prefilled:
-    """What a policy sets on a draft as it stands. Call it again when dataset, policy, preset or a user's value change."""
-    return policy.values(case_for(draft, card, environment))
+    """What a policy sets for a draft. Call it again when the dataset, policy, preset or one of the user's values changes."""
+    return values(policy, case_for(draft, card, environment))
 
 
 def layered(card: Mapping[str, Any], prefilled: Prefilled | None) -> dict[str, Any]:
-    """The PREFILL layer: what the card says, and over it what the policy sets."""
+    """The PREFILL layer: the values for the GPU, overridden by those of the policy."""
     return {**card, **(prefilled.values if prefilled else {})}
 
 
 def adjust(policy: Policy, draft: Draft, card: Mapping[str, Any], environment: Mapping[str, str]) -> Adjustment:
-    """The draft with the user's values cleared where the policy sets its own, and the policy's values in force.
+    """The draft after the user's values are cleared where the policy sets its own, so that the policy's values apply.
 
-    Nothing is cleared where the policy sets nothing: without pictures, or for another method.
+    Nothing is cleared if the policy sets nothing: without images, or for another method.
     """
     user = draft.layers.get(Source.USER, {})
     bare = draft.without(Source.USER, *policy.owns)
@@ -81,7 +94,7 @@ def adjust(policy: Policy, draft: Draft, card: Mapping[str, Any], environment: M
 
 
 def undo(draft: Draft, adjustment: Adjustment) -> Draft:
-    """The draft with the settings the policy owns as they were before it was adjusted; other settings stay as they are."""
+    """The draft with the policy's settings as they were before auto-adjust; other settings are not changed."""
     if not adjustment.prefilled.values:
         return draft
     owns, user = adjustment.prefilled.owns, draft.layers.get(Source.USER, {})

@@ -1,4 +1,4 @@
-"""Environment variables that replace single numbers of a policy; a bad one is refused by name and its default stands."""
+"""Environment variables that replace single numbers of a policy; an invalid one is reported and its default is used."""
 
 from __future__ import annotations
 
@@ -9,20 +9,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trainer_core.plan import fields
-from trainer_core.policies.policy import MOST_PER_IMAGE, MOST_PICTURES, MOST_STEPS, RATE, STEPS, Policy
+from trainer_core.policies.policy import MOST_IMAGES, MOST_PER_IMAGE, MOST_STEPS, RATE, STEPS, Policy
 from trainer_core.problems import Problem
 from trainer_core.text import printable
 
-TARGETS = re.compile(r"learning_rate|steps\.(per_image|least|most)|tiers\.[0-9]\.(learning_rate|up_to)")
-"""What a variable can replace: a number of the policy, or of one of its tiers, which are counted from 0."""
-
-_MOST = {"per_image": MOST_PER_IMAGE, "least": MOST_STEPS, "most": MOST_STEPS, "up_to": MOST_PICTURES}
+_MOST = {"per_image": MOST_PER_IMAGE, "least": MOST_STEPS, "most": MOST_STEPS, "up_to": MOST_IMAGES}
 _WHOLE = re.compile(r"[0-9]{1,12}")
 _NUMBER = re.compile(r"([0-9]{1,12}\.?[0-9]{0,20}|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?")
 
 
 def applied(policy: Policy, environment: Mapping[str, str]) -> tuple[Policy, list[Problem], dict[str, str]]:
-    """The policy with the numbers of the environment, what was refused, and the variable behind each number replaced.
+    """The policy with the environment's numbers, the Problems of invalid ones, and the variable of each replaced number.
 
     An empty variable counts as not set.
     """
@@ -35,14 +32,14 @@ def applied(policy: Policy, environment: Mapping[str, str]) -> tuple[Policy, lis
         if number is not None:
             numbers[target] = number
         elif text:
-            message = f"{name} is '{printable(text, 60)}', which is refused: it must be {_allowed(target)}. {default(policy, target):g} is used."
+            message = f"{name} is '{printable(text, 60)}', but it must be {_allowed(target)}. {default(policy, target):g} is used."
             refused.append(Problem(_path(target), "warning", message))
     refused += _in_order(policy, numbers, variables)
     return _replaced(policy, numbers), refused, {target: variables[target] for target in numbers}
 
 
 def _number(target: str, text: str) -> float | None:
-    """The number a text stands for; None where it is none that is allowed."""
+    """The number in a text; None if it is not an allowed number."""
     if target.endswith("learning_rate"):
         number = float(text) if _NUMBER.fullmatch(text) else math.nan
         return None if fields.check(RATE, number)[1] else number
@@ -63,7 +60,7 @@ def _path(target: str) -> str:
 
 
 def _in_order(policy: Policy, numbers: dict[str, float], variables: Mapping[str, str]) -> Iterator[Problem]:
-    """Takes out numbers that contradict each other, and says so of each pair."""
+    """Removes numbers that contradict each other, with a Problem for each pair."""
     ends = [f"tiers.{place}.up_to" for place in range(len(policy.tiers) - 1)]
     pairs = [(low, high, "below") for low, high in itertools.pairwise(ends)]
     if policy.steps is not None:
@@ -75,12 +72,12 @@ def _in_order(policy: Policy, numbers: dict[str, float], variables: Mapping[str,
             numbers.pop(high, None)
             names = variables.get(low, low), variables.get(high, high)
             defaults = f"{default(policy, low):g} and {default(policy, high):g}"
-            message = f"{names[0]} ({least:.0f}) must be {word} {names[1]} ({most:.0f}), so neither counts. {defaults} are used."
+            message = f"{names[0]} ({least:.0f}) must be {word} {names[1]} ({most:.0f}), so both are ignored. {defaults} are used."
             yield Problem(_path(low), "warning", message)
 
 
 def default(policy: Policy, target: str) -> float:
-    """The number that a policy itself has at a target."""
+    """The policy's own number for a target."""
     table: Any = policy.model_dump()
     for key in _keys(target):
         table = table[key]
@@ -101,6 +98,6 @@ def _replaced(policy: Policy, numbers: Mapping[str, float]) -> Policy:
 
 
 def _keys(target: str) -> list[str | int]:
-    """Where a target stands in a policy's data."""
+    """The keys that lead to a target in a policy's data."""
     keys: list[str | int] = [int(key) if key.isdigit() else key for key in target.split(".")]
     return [*keys[:-1], "settings", RATE] if keys[-1] == "learning_rate" else keys

@@ -1,7 +1,7 @@
-"""Profiles: curated training settings as data, one TOML file each, with a reason and a source for every value.
+"""Profiles: curated training settings as data, with a reason and a source for every value. Not: paths, triggers or an engine's own options.
 
-A profile is untrusted (communities share them): it is data only, and cannot name paths, the trigger word, outputs or native
-engine keys. What a file may hold is in `reading` and `checks`; docs/guide/profiles.md says it to people.
+A profile is untrusted, because communities share them: it is data only, and cannot contain paths, the trigger word, outputs
+or native settings. `reading` and `checks` define what a file may contain; docs/guide/profiles.md explains it to users.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from trainer_core.profiles.difference import Change, diff
 from trainer_core.profiles.exporting import Draft, by_name, checked, from_plan
 from trainer_core.profiles.fetching import Incoming, incoming
 from trainer_core.profiles.lora import from_lora
-from trainer_core.profiles.profile import FORMAT, JOB_FIELDS, Profile, Reference, Trial
+from trainer_core.profiles.profile import FORMAT, Profile, Reference, Trial
 from trainer_core.profiles.shelf import for_family, known, load, loads, own, own_folder, save, shipped, shipped_folder
 from trainer_core.profiles.writing import dumps
 
 __all__ = [
     "FORMAT",
-    "JOB_FIELDS",
     "Change",
     "Draft",
     "Incoming",

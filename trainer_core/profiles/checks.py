@@ -1,4 +1,4 @@
-"""A profile from the tables of its file: every key known, every value checked by the setting's own declaration."""
+"""Makes a profile from the tables of its file: only known keys, every value checked by the declaration of its setting."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from trainer_core import policies
 from trainer_core.errors import ProfileError
-from trainer_core.families import load_families
+from trainer_core.models.families import load_families
 from trainer_core.plan import fields
 from trainer_core.profiles import migration
-from trainer_core.profiles.profile import FORMAT, JOB_FIELDS, Profile, Reference, Trial
+from trainer_core.profiles.profile import FORMAT, Profile, Reference, Trial
 from trainer_core.profiles.reading import refused
 
 REQUIRED_TEXTS = {"id": 64, "title": 120, "family": 40, "method": 40, "use": 40, "explanation": 600}
 OPTIONAL_TEXTS = {"lineage": 40, "prediction": 40, "policy": 64, "author": 120, "licence": 80}
-"""The texts of a profile, and the most characters of each."""
+"""The texts of a profile, and the maximum length of each in characters."""
 SLUGS = ("id", "use", "lineage", "policy")
 TABLES = ("format", "sources", "settings", "reasons", "tested_on", "unknown")
 KNOWN = frozenset((*REQUIRED_TEXTS, *OPTIONAL_TEXTS, *TABLES))
@@ -25,16 +25,16 @@ TRIAL_TEXTS = {"engine": 40, "version": 40, "card": 80, "notes": 300}
 LONGEST_REASON = 400
 MOST_SOURCES = 24
 
-# A profile's file is called by its id, and Windows keeps some names for devices.
+# The id of a profile is also its file name, and Windows reserves some names for devices.
 _SLUG = re.compile(r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])\Z)[a-z0-9]+(?:-[a-z0-9]+)*")
 _URL = re.compile(r"https?://[^\s/?#@]+(?:[/?#]\S*)?")
 
 
 def profile_of(data: Mapping[str, Any], name: str) -> Profile:
-    """The profile that a file's tables are.
+    """The profile in the tables of a file.
 
     Raises:
-        ProfileError: a key is missing, unknown or of the wrong kind, or a value is none that the setting takes.
+        ProfileError: a key is missing, unknown or of the wrong type, or a setting does not accept its value.
     """
     data, found_format = migration.migrated(data, name)
     if unknown := sorted(set(data) - KNOWN):
@@ -60,7 +60,7 @@ def profile_of(data: Mapping[str, Any], name: str) -> Profile:
 
 
 def slug(text: str) -> bool:
-    """Whether a text can be an id: small letters, digits and single hyphens between them."""
+    """Whether a text can be an id: lower-case letters, digits, and single hyphens between them."""
     return _SLUG.fullmatch(text) is not None
 
 
@@ -70,7 +70,7 @@ def _text(
     where = f"{above}.{key}" if above else key
     value = data.get(key, "")
     if not isinstance(value, str) or (is_required and not value.strip()):
-        raise refused(name, where, "this is missing, or is no text.")
+        raise refused(name, where, "this is missing, or is not a text.")
     if len(value) > most:
         raise refused(name, where, f"the text is longer than {most} characters.")
     return value.strip()
@@ -79,14 +79,14 @@ def _text(
 def _check_names(name: str, texts: Mapping[str, str]) -> None:
     for key in SLUGS:
         if texts[key] and not slug(texts[key]):
-            hint = "Small letters, digits and hyphens between them, such as sdxl-style."
-            raise refused(name, key, f"{texts[key]!r:.60} is no plain name.", hint)
+            hint = "Use lower-case letters, digits, and hyphens between them, such as sdxl-style."
+            raise refused(name, key, f"{texts[key]!r:.60} is not a valid name.", hint)
     if texts["family"] not in load_families():
         known = ", ".join(load_families())
-        raise refused(name, "family", f"Easel knows no family {texts['family']!r:.60}.", f"Known: {known}.")
+        raise refused(name, "family", f"Easel does not know the family {texts['family']!r:.60}.", f"Known: {known}.")
     if texts["policy"] and texts["policy"] not in policies.shipped():
         hint = f"Known: {', '.join(policies.shipped())}."
-        raise refused(name, "policy", f"Easel knows no policy {texts['policy']!r:.60}.", hint)
+        raise refused(name, "policy", f"Easel does not know the policy {texts['policy']!r:.60}.", hint)
     for key in ("method", "prediction"):
         if sentence := fields.check(f"model.{key}", texts[key])[1]:
             raise refused(name, key, sentence)
@@ -96,9 +96,10 @@ def _settings(name: str, found: Any) -> dict[str, Any]:
     checked: dict[str, Any] = {}
     for path, value in _flat(name, "settings", found).items():
         key = f"settings.{path}"
-        if path in JOB_FIELDS or path.partition(".")[0] == "native":
-            raise refused(name, key, "this belongs to a job, not to a profile.", "Take it out.")
-        if path not in fields.all_fields():
+        setting = fields.all_fields().get(path)
+        if path.partition(".")[0] == "native" or (setting and setting.is_the_jobs):
+            raise refused(name, key, "this belongs to a job, not to a profile.", "Remove it.")
+        if setting is None:
             raise refused(name, key, "there is no such setting.")
         checked[path], sentence = fields.check(path, value)
         if sentence:
@@ -113,7 +114,7 @@ def _reasons(name: str, found: Any, settings: Mapping[str, Any]) -> dict[str, st
         if path not in settings:
             raise refused(name, key, "it gives a reason for a setting that the profile does not set.")
         if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_REASON:
-            raise refused(name, key, f"a reason is a text of at most {LONGEST_REASON} characters.")
+            raise refused(name, key, f"a reason must be a text of at most {LONGEST_REASON} characters.")
         checked[path] = text.strip()
     return checked
 
@@ -136,17 +137,17 @@ def _sources(name: str, found: Any) -> tuple[Reference, ...]:
     ids = [source.id for source in checked]
     for source in checked:
         if not slug(source.id) or ids.count(source.id) > 1:
-            raise refused(name, "sources.id", f"{source.id!r:.60} is no plain name, or is there twice.")
+            raise refused(name, "sources.id", f"{source.id!r:.60} is not a valid name, or is used twice.")
         if source.url and not _URL.fullmatch(source.url):
-            raise refused(name, "sources.url", "it is no address that begins with https:// or http://.")
+            raise refused(name, "sources.url", "it must be an address that begins with https:// or http://.")
     return tuple(checked)
 
 
 def _list_of_tables(name: str, key: str, found: Any) -> Sequence[Mapping[str, Any]]:
     if not isinstance(found, list) or not all(isinstance(table, Mapping) for table in found):
-        raise refused(name, key, f"{key} must be a list of tables, each below [[{key}]].")
+        raise refused(name, key, f"{key} must be a list of tables, each under [[{key}]].")
     if len(found) > MOST_SOURCES:
-        raise refused(name, key, f"there are more than {MOST_SOURCES}.")
+        raise refused(name, key, f"there are more than {MOST_SOURCES} entries.")
     return found
 
 
@@ -154,7 +155,9 @@ def _texts(
     name: str, above: str, table: Mapping[str, Any], known: Mapping[str, int], required: Sequence[str]
 ) -> dict[str, str]:
     if unknown := sorted(set(table) - set(known)):
-        raise refused(name, f"{above}.{unknown[0]}", "this is not a key of it.", f"Known keys: {', '.join(known)}.")
+        raise refused(
+            name, f"{above}.{unknown[0]}", "this is not a key of this table.", f"Known keys: {', '.join(known)}."
+        )
     return {key: _text(name, table, key, most, above, is_required=key in required) for key, most in known.items()}
 
 
@@ -162,18 +165,21 @@ def _unknown(name: str, found: Any, settings: Mapping[str, Any]) -> tuple[str, .
     if not isinstance(found, list):
         raise refused(name, "unknown", "unknown must be a list of settings.")
     for path in found:
-        if not isinstance(path, str) or path not in fields.all_fields() or path in JOB_FIELDS or path in settings:
-            raise refused(name, "unknown", f"{path!r:.60} is not a setting that the profile leaves open.")
+        setting = fields.all_fields().get(path) if isinstance(path, str) else None
+        if setting is None or setting.is_the_jobs or path in settings:
+            raise refused(name, "unknown", f"{path!r:.60} is not a setting, or the profile sets it.")
     return tuple(found)
 
 
 def uncited(profile: Profile) -> list[ProfileError]:
-    """What keeps a profile from being shipped: a value without a reason, or a reason that cites no source of its own."""
+    """The errors for values without a reason, or with a reason that cites no source: shipped profiles must have none."""
     found, sources = [], {source.id for source in profile.sources}
     for path in profile.settings:
         cited = set(re.findall(r"\[([a-z0-9-]+)\]", profile.reasons.get(path, "")))
         if path != "model.method" and (not cited or not cited <= sources):
-            found.append(refused(profile.id, f"reasons.{path}", "it is missing, or cites no source of the profile."))
+            found.append(
+                refused(profile.id, f"reasons.{path}", "it is missing, or does not cite a source of the profile.")
+            )
     return found
 
 

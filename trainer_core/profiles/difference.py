@@ -1,4 +1,4 @@
-"""What a profile would change, as rows for a table."""
+"""The settings that a profile would change."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from trainer_core.profiles.profile import Profile
 
 @dataclass(frozen=True)
 class Change:
-    """One setting that a profile changes: from `before` to `after`, each the default where it is not set.
+    """One setting that a profile changes from `before` to `after`; a value that is not set is the default.
 
-    `kind` is "set" for one that was at its default, "changed", or "dropped" for one that goes back to its default.
+    `kind` is "set" if the setting was at its default, "dropped" if it returns to its default, else "changed".
     """
 
     path: str
@@ -26,7 +26,7 @@ class Change:
 
 
 def diff(profile: Profile, values: Mapping[str, Any] | None = None) -> tuple[Change, ...]:
-    """What a profile changes against these values by dotted path, such as another profile's; None are the defaults."""
+    """What a profile changes compared with these values by dotted path, such as another profile's; None means the defaults."""
     present = dict(values or {})
     return tuple(
         change

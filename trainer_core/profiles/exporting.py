@@ -1,4 +1,4 @@
-"""A profile from what somebody trained with: the values that are knowledge, without what is theirs."""
+"""Makes a profile from a plan: the values worth sharing, without anything personal."""
 
 from __future__ import annotations
 
@@ -10,20 +10,16 @@ from typing import Any
 from trainer_core.errors import ProfileError
 from trainer_core.plan import fields
 from trainer_core.profiles import checks, shelf
-from trainer_core.profiles.profile import JOB_FIELDS, Profile
+from trainer_core.profiles.profile import Profile
 from trainer_core.profiles.reading import bad_text
 from trainer_core.text import printable
 
-OF_THE_MACHINE = frozenset({"memory.mixed_precision"})
-"""What follows from the card of whoever trains."""
-PERSONAL = frozenset({"embedding.init_word"})
-PROMPTS = ("sampling.prompt", "sampling.negative_prompt")
 _PATH_LIKE = re.compile(r"[\\/~][\w.-]+[\\/]|[A-Za-z]:\\|://")
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A profile that was made from something else, and the sentences about what was left out of it."""
+    """A profile made from a plan or a LoRA, and notes about what was left out."""
 
     profile: Profile
     notes: tuple[str, ...] = ()
@@ -32,37 +28,35 @@ class Draft:
 def from_plan(
     plan: Mapping[str, Any], *, title: str, wanted_id: str, use: str = "", based_on: str = "", family: str = ""
 ) -> Draft:
-    """A profile of the values of a plan (its tables) that are not the defaults.
+    """A profile with the values of a plan (its tables) that are not the defaults.
 
     Paths, names, the trigger word, native settings and tokens are left out. `based_on` is the id of the profile that the
-    plan was made with, whose reasons are kept for the values that are still its own. `family` is for a plan that leaves it to
-    the model's file.
+    plan was made with: its reasons are kept for the values that did not change. `family` is needed if the plan does not
+    contain it.
 
     Raises:
-        ProfileError: the plan holds a value that no profile may hold, nothing tells its family, or the id is no plain name.
+        ProfileError: the plan contains a value that a profile must not contain, its family is unknown, or the id is invalid.
     """
     flat = fields.flatten(plan)
     base = shelf.known().get(based_on)
     family = family or str(flat.get("model.family", "")) or (base.family if base else "")
     if not family:
-        raise ProfileError(
-            "The plan does not say for which family of models it is.", "Say it with --family, such as sdxl."
-        )
+        raise ProfileError("The plan does not contain the family of its model.", "Set it with --family, such as sdxl.")
     trigger = str(flat.get("dataset.trigger", "")).strip()
     settings: dict[str, Any] = {}
-    notes = ["Settings in the engine's own words were left out."] if flat.pop("native", None) else []
+    notes = ["Native settings were left out."] if flat.pop("native", None) else []
     for path, setting in fields.all_fields().items():
         value = flat.get(path, setting.default)
-        if path in JOB_FIELDS | OF_THE_MACHINE | PERSONAL or value is None or value == setting.default:
+        if not setting.is_shared or value is None or value == setting.default:
             continue
         if isinstance(value, str):
             value = _without_trigger(value, trigger)
             if (
                 bad_text(value)
                 or _PATH_LIKE.search(value)
-                or (path in PROMPTS and trigger and trigger.lower() in value.lower().replace("{trigger}", ""))
+                or (setting.about.prompt and trigger and trigger.lower() in value.lower().replace("{trigger}", ""))
             ):
-                notes.append(f"{setting.title} was left out: it holds what only you should have.")
+                notes.append(f"{setting.title} was left out: it contains private data.")
                 continue
         settings[path] = value
     kept = {
@@ -76,7 +70,7 @@ def from_plan(
         family=family,
         method=str(flat.get("model.method", "lora")),
         use=use or (base.use if base else "other"),
-        explanation=f"Made from a training. {base.explanation}" if base else "Made from a training.",
+        explanation=f"Made from a training run. {base.explanation}" if base else "Made from a training run.",
         sources=base.sources if base and kept else (),
         settings=settings,
         reasons=kept,
@@ -93,25 +87,25 @@ def _without_trigger(text: str, trigger: str) -> str:
 
 
 def checked(profile: Profile) -> Profile:
-    """The same profile as its file would be read.
+    """The profile as it would be read from its file.
 
     Raises:
-        ProfileError: it would be refused.
+        ProfileError: its file would be refused.
     """
     return shelf.loads(shelf.dumps(profile), f"{printable(profile.id, 64)}.toml")
 
 
 def plain_id(text: str, otherwise: str = "profile") -> str:
-    """An id made of a text: small letters, digits and hyphens; never that of a shipped profile or a device of Windows."""
+    """An id made from a text: lower-case letters, digits and hyphens; never that of a shipped profile or a Windows device."""
     made = re.sub(r"[^a-z0-9]+", "-", text.lower())[:48].strip("-") or otherwise
     return f"my-{made}" if made in shelf.shipped() or not checks.slug(made) else made
 
 
 def by_name(name: str) -> Profile:
-    """A profile by its id, or the one in a .toml file.
+    """A profile by its id, or from a .toml file.
 
     Raises:
-        ProfileError: there is none, or the file is refused.
+        ProfileError: there is no such profile, or the file is refused.
     """
     from trainer_core import places
 

@@ -1,4 +1,4 @@
-"""A profile from elsewhere: a file, an address, or a file in a repository of Hugging Face."""
+"""Imports a profile from a file, a URL, or a Hugging Face repository."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from trainer_core.text import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trainer_core.downloads.http import Asked, Patience
-    from trainer_core.downloads.links import Link
+    from trainer_core.models.downloads.http import Asked, Patience
+    from trainer_core.models.downloads.links import Link
 
 LONGEST_LISTING_BYTES = 1024 * 1024
 LONGEST_FETCH_S = 60.0
@@ -31,9 +31,9 @@ HUB = "hub:"
 
 @dataclass(frozen=True)
 class Incoming:
-    """A profile that could be taken in: where it lies, and what it changes.
+    """A profile that can be imported: where it comes from, and what it changes.
 
-    `present` is the profile of that id among a person's own, which it would replace; without one `changes` are against
+    `present` is the user's own profile with the same id, which it would replace. Without one, `changes` are relative to
     the defaults.
     """
 
@@ -44,13 +44,13 @@ class Incoming:
 
 
 def incoming(text: str, wanted_id: str = "", patience: Patience | None = None) -> Incoming:
-    """The profile that a path, a link or hub:owner/name[/file] leads to; nothing is written.
+    """The profile at a path, a link or hub:owner/name[/file]; nothing is written.
 
-    `wanted_id` is the id it shall have here, "" for its own.
+    `wanted_id` is the id to give it, "" to keep its own.
 
     Raises:
         ProfileError: it is refused.
-        DownloadError: it cannot be fetched.
+        DownloadError: it cannot be downloaded.
     """
     raw, name, origin = _fetched(text.strip(), patience)
     profile = shelf.loads(raw, name)
@@ -62,29 +62,29 @@ def incoming(text: str, wanted_id: str = "", patience: Patience | None = None) -
 
 
 def _fetched(text: str, patience: Patience | None) -> tuple[bytes, str, str]:
-    """The bytes of a profile file, its name, and where it lies."""
-    from trainer_core.downloads import links
+    """The bytes of a profile file, its name, and where it comes from."""
+    from trainer_core.models.downloads import links
 
     if text.lower().startswith(HUB):
         text = f"hf:{text[len(HUB) :]}"
     path = places.typed(text)
-    # What ends as a file of ours and names no site is a path, be it there or not.
+    # A text that ends in .toml and names no site is a path, even if the file does not exist.
     is_path = text.lower().endswith(".toml") and (places.is_there(path) or ":" not in text)
     link = None if is_path else links.parse(text)
     if link is None:
         return read(path), path.name, str(path)
     if link.site == "civitai":
         raise DownloadError(
-            f"{link.shown} is a model, and profiles are not kept there.", "Give a link to a .toml file."
+            f"{link.shown} is a model, and Civitai does not store profiles.", "Use a link to a .toml file."
         )
     asked = _asked(link, patience)
     return small(asked, LARGEST_FILE_BYTES, patience), asked.what.rpartition("/")[2], link.shown
 
 
 def _asked(link: Link, patience: Patience | None) -> Asked:
-    """The request for the file that a link means."""
-    from trainer_core.downloads.http import Asked
-    from trainer_core.downloads.links import hugging_face_endpoint
+    """The request for the file that a link leads to."""
+    from trainer_core.models.downloads.http import Asked
+    from trainer_core.models.downloads.links import hugging_face_endpoint
 
     if link.site != "huggingface":
         return Asked(
@@ -97,11 +97,11 @@ def _asked(link: Link, patience: Patience | None) -> Asked:
 
 
 def _only_profile(link: Link, page: str, patience: Patience | None) -> str:
-    """The path of the one .toml file of a repository, or of a folder of it."""
+    """The path of the only .toml file in a repository, or in a folder of it."""
     import json
 
-    from trainer_core.downloads.http import Asked
-    from trainer_core.downloads.links import hugging_face_endpoint
+    from trainer_core.models.downloads.http import Asked
+    from trainer_core.models.downloads.links import hugging_face_endpoint
 
     url = f"{hugging_face_endpoint()}/api/models/{link.repo}"
     if link.revision:
@@ -118,8 +118,12 @@ def _only_profile(link: Link, page: str, patience: Patience | None) -> str:
     if len(found) == 1:
         return found[0]
     shown = ", ".join(printable(path, 80) for path in found[:12])
-    message = f"{link.shown} holds {len(found)} profiles: {shown}." if found else f"{link.shown} holds no .toml file."
-    raise DownloadError(message, "Name the file: hub:owner/name/file.toml.", "choice" if found else "missing", found)
+    message = (
+        f"{link.shown} contains {len(found)} profiles: {shown}." if found else f"{link.shown} contains no .toml file."
+    )
+    raise DownloadError(
+        message, "Add the file name: hub:owner/name/file.toml.", "choice" if found else "missing", found
+    )
 
 
 def small(asked: Asked, most_bytes: int, patience: Patience | None = None) -> bytes:
@@ -128,14 +132,14 @@ def small(asked: Asked, most_bytes: int, patience: Patience | None = None) -> by
     Raises:
         DownloadError: it is refused, is a web page, is larger, or takes too long.
     """
-    from trainer_core.downloads import http
+    from trainer_core.models.downloads import http
 
     patience = patience or http.BRIEF
     return http.keep_trying(lambda: _in_time(lambda: _once(asked, most_bytes, patience), asked, patience), patience)
 
 
 def _in_time(fetch: Callable[[], bytes], asked: Asked, patience: Patience) -> bytes:
-    """What `fetch` gives, in a thread: a server that sends a header now and then keeps it waiting without an end."""
+    """The result of `fetch`, which runs in a thread: a server that sends a header now and then could block it forever."""
     done: Future[bytes] = Future()
 
     def run() -> None:
@@ -144,7 +148,7 @@ def _in_time(fetch: Callable[[], bytes], asked: Asked, patience: Patience) -> by
         except EaselError as error:
             done.set_exception(error)
         finally:
-            done.cancel()  # nobody waits on for one that broke
+            done.cancel()  # so that nobody waits after an unexpected error
 
     threading.Thread(target=run, name="fetch-profile", daemon=True).start()
     try:
@@ -158,27 +162,27 @@ def _longest_s(patience: Patience) -> float:
 
 
 def _too_slow(asked: Asked) -> DownloadError:
-    return DownloadError(f"{printable(asked.what, 200)} takes too long to arrive.", "Try again later.", "content")
+    return DownloadError(f"{printable(asked.what, 200)} takes too long to download.", "Try again later.", "content")
 
 
 def _once(asked: Asked, most_bytes: int, patience: Patience) -> bytes:
-    from trainer_core.downloads import http
+    from trainer_core.models.downloads import http
 
     what, body, began = printable(asked.what, 200), bytearray(), time.monotonic()
     with http.get(asked, patience=patience) as answer:
         if answer.status != OK:
-            raise DownloadError(f"{what} came in part only.", "Try again later.", "content")
+            raise DownloadError(f"The server sent only a part of {what}.", "Try again later.", "content")
         if answer.header("content-type").lower().startswith(("text/html", "application/xhtml")):
-            hint = "Copy the link to the file itself, such as that of the button Raw or Download."
+            hint = "Copy the link to the file itself, such as the link of the button Raw or Download."
             raise DownloadError(f"{what} is a web page, not a profile.", hint, "content")
-        large = DownloadError(f"{what} is larger than {most_bytes // 1024} kB: that is no profile.", "", "content")
+        large = DownloadError(f"{what} is larger than {most_bytes // 1024} kB, so it is not a profile.", "", "content")
         if (answer.length_bytes or 0) > most_bytes:
             raise large
         for chunk in answer.chunks():
             body += chunk
             if len(body) > most_bytes:
                 raise large
-            # A server that sends a byte now and then never runs into the patience for one chunk.
+            # A server that sends a byte now and then never reaches the timeout for one chunk.
             if time.monotonic() - began > _longest_s(patience):
                 raise _too_slow(asked)
     return bytes(body)

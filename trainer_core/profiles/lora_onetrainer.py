@@ -1,4 +1,4 @@
-"""What OneTrainer writes into a LoRA about its training: its configuration, where its user had it put in.
+"""Reads the training settings that OneTrainer writes into a LoRA: its configuration, if the user chose to include it.
 
 Source: OneTrainer at commit 23df383: modelSaver/mixin/DtypeModelSaverMixin.py (what is written), util/config/TrainConfig.py (the
 keys), util/create.py, util/lr_scheduler_util.py and util/NamedParameterGroup.py (what they mean).
@@ -20,7 +20,7 @@ NUMBERS = {
     "clip_grad_norm": "optimizer.max_grad_norm",
 }
 RANKS = {"LORA": "lora_rank", "LOHA": "lora_rank", "LOKR": "lokr_dim"}
-"""By kind of network: where its rank stands. OFT has blocks."""
+"""The key of the rank, by network type. OFT has blocks instead."""
 LOKR = {
     "lokr_decompose_factor": "factor",
     "lokr_decompose_both": "decompose_both",
@@ -34,7 +34,7 @@ SCHEDULERS = {
     "COSINE": "cosine",
     "COSINE_WITH_HARD_RESTARTS": "cosine_with_restarts",
 }
-"""COSINE_WITH_RESTARTS is none of them: it comes up again as slowly as it went down."""
+"""COSINE_WITH_RESTARTS is missing: it rises as slowly as it falls, which no scheduler of Easel does."""
 OPTIMIZERS = {
     "ADAMW": "AdamW",
     "ADAMW_8BIT": "AdamW8bit",
@@ -78,9 +78,9 @@ def is_onetrainer(metadata: Mapping[str, str]) -> bool:
 
 
 def read(metadata: Mapping[str, str]) -> Iterator[Found]:
-    """What its configuration tells.
+    """The settings in its configuration.
 
-    The Model Specification beside it is a form by kind of model: resolution and prediction there are not those trained.
+    Its Model Specification metadata is not read: it depends only on the model type, not on the training.
     """
     config = mapping(metadata.get("ot_config"))
     for key, path in NUMBERS.items():
@@ -90,11 +90,11 @@ def read(metadata: Mapping[str, str]) -> Iterator[Found]:
     yield from _rates(config)
     yield from _schedule(config)
     yield from _optimizer(config.get("optimizer"))
-    yield from _pictures(config)
+    yield from _images(config)
 
 
 def prediction(metadata: Mapping[str, str]) -> str:
-    """What its configuration makes the model predict; "" where that follows from the model."""
+    """The prediction type set in its configuration; "" if it follows from the model."""
     config = mapping(metadata.get("ot_config"))
     if truth(config.get("force_v_prediction")):
         return "v_prediction"
@@ -115,7 +115,7 @@ def _network(config: Mapping[str, Any]) -> Iterator[Found]:
 
 
 def _rates(config: Mapping[str, Any]) -> Iterator[Found]:
-    """The rates of model and text encoder: each part's own, else the one for all."""
+    """The learning rates of model and text encoder: the one of each part, else the general one."""
     scale = _scale(config)
     for path, names in (
         ("optimizer.learning_rate", MODELS),
@@ -128,7 +128,7 @@ def _rates(config: Mapping[str, Any]) -> Iterator[Found]:
 
 
 def _scale(config: Mapping[str, Any]) -> float:
-    """What its rates are multiplied by; 0 where the file does not tell. Source: LearningRateScaler.get_scale, its root."""
+    """The factor of its learning rates; 0 if unknown. Source: LearningRateScaler.get_scale, of which it is the square root."""
     batch, adds = (number(config.get(key)) or 0 for key in ("batch_size", "gradient_accumulation_steps"))
     cards = 0 if truth(config.get("multi_gpu")) else 1
     known = {
@@ -157,7 +157,7 @@ def _schedule(config: Mapping[str, Any]) -> Iterator[Found]:
         cycles = number(config.get("learning_rate_cycles"))
         if scheduler == "cosine_with_restarts" and cycles is not None:
             yield Found("schedule.restarts", cycles, f"learning_rate_cycles {IN}")
-    # Above 1 it counts batches; up to 1 it is a share of steps whose number is not written down.
+    # Above 1 it counts batches; up to 1 it is a share of the steps, whose number the file does not contain.
     if warmup is not None and (warmup > 1 or warmup <= 0):
         yield Found(
             "schedule.warmup_steps", max(int(warmup / max(adds or 1, 1)), 0), f"learning_rate_warmup_steps {IN}"
@@ -176,9 +176,9 @@ def _optimizer(table: Any) -> Iterator[Found]:
                 yield Found(f"optimizer.{setting}", value, f"{key} {IN}")
 
 
-def _pictures(config: Mapping[str, Any]) -> Iterator[Found]:
+def _images(config: Mapping[str, Any]) -> Iterator[Found]:
     text = str(config.get("resolution", "")).strip().lower()
-    sides = [number(side) for side in text.split("x")]  # "512,768" are two resolutions, each trained
+    sides = [number(side) for side in text.split("x")]  # "512,768" means two resolutions, both trained
     if len(text) < 30 and all(side is not None and 0 < side < 100_000 for side in sides):
         side = round(math.prod(float(side or 0) for side in sides) ** (1 / len(sides)))
         yield Found("dataset.resolution", side, f"resolution {IN}")

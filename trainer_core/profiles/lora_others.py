@@ -1,4 +1,4 @@
-"""What ai-toolkit, SimpleTuner and the Model Specification write into a LoRA about its training.
+"""Reads the training settings that ai-toolkit, SimpleTuner and the Model Specification write into a LoRA.
 
 Source: SimpleTuner helpers/training/save_hooks.py and models/common.py, diffusers' LORA_ADAPTER_METADATA_KEY; ai-toolkit at commit
 27a03a9: jobs/process/BaseSDTrainProcess.py, update_training_metadata; toolkit/metadata.py; toolkit/network_mixins.py, get_state_dict.
@@ -18,37 +18,39 @@ def is_ai_toolkit(metadata: Mapping[str, str]) -> bool:
 
 
 def ai_toolkit(metadata: Mapping[str, str]) -> Iterator[Found]:
-    """How many steps were made: the rest of its metadata is a `meta` block of its user's own."""
+    """The number of steps; the rest of its metadata is a `meta` block written by the user."""
     step = number(mapping(metadata.get("training_info")).get("step"))
     if step:
         yield Found("schedule.steps", step, "training_info")
     yield from modelspec(metadata)
 
 
-def is_simpletuner(metadata: Mapping[str, str]) -> bool:
-    """Whether SimpleTuner, or another program on diffusers and PEFT, made the file."""
+def is_peft(metadata: Mapping[str, str]) -> bool:
+    """Whether SimpleTuner, or another program based on diffusers and PEFT, made the file."""
     return "lora_adapter_metadata" in metadata or metadata.get("modelspec.implementation") == "diffusers"
 
 
-def simpletuner(metadata: Mapping[str, str]) -> Iterator[Found]:
-    """What PEFT says of the network, and how many steps were made.
+def peft(metadata: Mapping[str, str]) -> Iterator[Found]:
+    """The network settings in the PEFT metadata, and the number of steps.
 
-    Its modelspec.resolution is not that of the training: each of its datasets has one of its own, which is not written down.
+    modelspec.resolution is not read: each dataset of SimpleTuner has its own resolution, which the file does not contain.
     """
     adapter = mapping(metadata.get("lora_adapter_metadata"))
     for component in ("unet", "transformer"):
-        peft = {key.removeprefix(f"{component}."): value for key, value in adapter.items() if key.startswith(component)}
+        table = {
+            key.removeprefix(f"{component}."): value for key, value in adapter.items() if key.startswith(component)
+        }
         yield from _numbers(
-            peft, {"r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout"}, "network", "its PEFT metadata"
+            table, {"r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout"}, "network", "its PEFT metadata"
         )
-        if truth(peft.get("use_dora")):
+        if truth(table.get("use_dora")):
             yield Found("network.algorithm", "dora", "use_dora in its PEFT metadata")
     if step := number(metadata.get("global_step")):
         yield Found("schedule.steps", step, "global_step")
 
 
 def modelspec(metadata: Mapping[str, str]) -> Iterator[Found]:
-    """What the Model Specification has for it: the resolution alone."""
+    """The only useful setting in the Model Specification: the resolution."""
     if (value := side(metadata.get("modelspec.resolution", ""))) is not None:
         yield Found("dataset.resolution", value, "modelspec.resolution")
 

@@ -1,4 +1,4 @@
-"""Values in metadata: text that was once a number, a tuple or a table."""
+"""Reads values in metadata: numbers, tuples and tables saved as text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Found(NamedTuple):
-    """A value that metadata tells for a setting, and in which words it does."""
+    """A value that metadata contains for a setting, and the key it comes from."""
 
     path: str
     value: Any
@@ -17,7 +17,7 @@ class Found(NamedTuple):
 
 
 def number(text: object) -> int | float | None:
-    """The finite number that a text or a value of JSON is; None for anything else, "None" included."""
+    """The finite number in a text or a JSON value; None for anything else, "None" included."""
     if isinstance(text, bool) or not isinstance(text, str | int | float):
         return None
     if isinstance(text, str) and len(text) > 40:
@@ -32,14 +32,14 @@ def number(text: object) -> int | float | None:
 
 
 def truth(text: object) -> bool | None:
-    """The truth value that a text or a value of JSON is."""
+    """The boolean in a text or a JSON value; None for anything else."""
     if isinstance(text, bool):
         return text
     return {"true": True, "false": False}.get(text.lower()) if isinstance(text, str) else None
 
 
 def tables(text: object) -> Any:
-    """The JSON in a text; None where it is none."""
+    """The JSON value in a text; None if it is not JSON."""
     if not isinstance(text, str):
         return None
     try:
@@ -49,13 +49,13 @@ def tables(text: object) -> Any:
 
 
 def mapping(text: object) -> Mapping[str, Any]:
-    """The JSON object in a text; empty where it is none."""
+    """The JSON object in a text; empty if it is not one."""
     found = tables(text)
     return found if isinstance(found, dict) else {}
 
 
 def side(text: object) -> int | None:
-    """The resolution that "(1024, 1024)", "1024x1024", "1024,1024", [1024, 1024] or 1024 stand for: the side of its square."""
+    """The resolution in "(1024, 1024)", "1024x1024", "1024,1024", [1024, 1024] or 1024: the side of a square of that area."""
     if isinstance(text, str) and len(text) < 60:
         text = text.strip("()[] ").replace("x", ",").split(",")
     parts = [number(part) for part in (text if isinstance(text, list) else [text])[:2]]

@@ -1,4 +1,4 @@
-"""What a profile is: settings for a use, a reason for each, and where they come from. Data only."""
+"""The data of a profile: settings for a use, a reason for each, and their sources."""
 
 from __future__ import annotations
 
@@ -6,35 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer_core.plan.sections import PARTS
-
 FORMAT = 2
-"""The format of profile files that is written. 1 had its sources as plain texts, and no reasons."""
+"""The format of the profile files that Easel writes. Format 1 had sources as plain texts, and no reasons."""
 
-JOB_FIELDS = frozenset(
-    {
-        "model.path",
-        "model.family",
-        "model.prediction",
-        "model.zero_terminal_snr",
-        "model.method",
-        *(f"model.{part}" for part in PARTS),
-        "dataset.path",
-        "dataset.trigger",
-        "output.name",
-        "output.prefix",
-        "output.folder",
-        "output.copy_to",
-    }
-)
-"""Settings that belong to a person's job and not to shared knowledge."""
-
-NOT_RUN = "Not run here: the values are as published."
+NOT_RUN = "Not tested: the values are as published."
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Where values come from. `url` is text to read, never followed; `notes` say what exactly, such as a file and its version."""
+    """A source of values. Easel never opens `url`; `notes` give details, such as a file and its version."""
 
     id: str
     title: str
@@ -49,7 +29,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Trial:
-    """A training that was made with a profile: by which engine, on which card, and what came of it."""
+    """A training run made with a profile: the engine, the GPU, and notes about the result."""
 
     engine: str
     version: str = ""
@@ -62,12 +42,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Profile:
-    """One profile: what it is for, its values by dotted path, and why each is so.
+    """One profile: what it is for, its values by dotted path, and the reason of each.
 
-    `lineage` is the id of the finetunes it was made for ("pony"), "" for the family's own model; `prediction` what the model
-    must predict, "" where it does not matter; `policy` the id of the prefill policy that goes with it. `reasons` are by the
-    path of the setting and cite sources by their ids in brackets. `unknown` are settings whose value nobody knows, in a
-    profile that was read out of a LoRA. `format` is that of the file it was read from.
+    `lineage` is the id of the finetunes it was made for ("pony"), "" for the family's original model; `prediction` is what
+    the model must predict, "" for any; `policy` is the id of its prefill policy. `reasons` are by dotted path and cite
+    sources by their ids in brackets. `unknown` lists settings whose value is not known, in a profile read from a LoRA.
+    `format` is that of the file it was read from.
     """
 
     id: str
@@ -90,6 +70,6 @@ class Profile:
 
     @property
     def tested(self) -> str:
-        """Where it was run, as a sentence."""
+        """Which engine and GPU it was tested with, as a sentence."""
         runs = "; ".join(str(trial) for trial in self.tested_on)
-        return f"Run with {runs}." if runs else NOT_RUN
+        return f"Tested with {runs}." if runs else NOT_RUN

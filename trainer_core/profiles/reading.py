@@ -1,21 +1,20 @@
-"""The tables of a profile file, from bytes that strangers wrote: small, shallow, text, and nothing that can hang or steer.
+"""Reads the tables of an untrusted profile file: limits on size and depth, text only, no control characters, no tokens.
 
-Every refusal names the file, the key or the line, and the reason; none repeats what a file says beyond a few characters.
+Every error names the file, the key or the line, and the reason; it repeats at most a few characters of the file.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import re
-import stat
 import tomllib
 from datetime import date, time
 from pathlib import Path
 from typing import Any
 
 from trainer_core.errors import ProfileError
-from trainer_core.text import printable
+from trainer_core.files import open_regular
+from trainer_core.text import TOKEN, printable
 
 LARGEST_FILE_BYTES = 64 * 1024
 DEEPEST = 4
@@ -25,8 +24,8 @@ LONGEST_TEXT = 2000
 LARGEST_NUMBER = 2**63
 
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
-# Comments and strings are stepped over; what is left of a document is its structure. An unended string ends with its line,
-# so that nothing after it goes uncounted.
+# Comments and strings are skipped; the rest of a document is its structure. A string that is not closed ends with its line,
+# so that everything after it is counted.
 _STRUCTURE = re.compile(
     r"""
       \#[^\n]*+
@@ -38,45 +37,37 @@ _STRUCTURE = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-# Tokens of Hugging Face, GitHub, RunPod, OpenAI and Amazon by their beginnings, and 32 hexadecimal digits, which Civitai's are.
-_TOKEN = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|rpa_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|[0-9a-f]{32})\b"
-)
 
 
 def refused(name: str, key: str, reason: str, hint: str = "") -> ProfileError:
-    """The error that names file, key and reason."""
+    """The error with file, key and reason."""
     where = f"{printable(name, 120)}: {printable(key, 120)}: " if key else f"{printable(name, 120)} "
     return ProfileError(where + printable(reason, 400), hint, key)
 
 
 def read(path: Path) -> bytes:
-    """The bytes of a profile file, of one that is too large only the beginning.
+    """The bytes of a profile file; only the beginning of one that is too large.
 
     Raises:
-        ProfileError: it is no plain file, or cannot be read.
+        ProfileError: it is not a regular file, or cannot be read.
     """
     try:
-        # A pipe would keep a plain open() waiting for a writer.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise _unreadable(path, "is no plain file.")
+        with open_regular(path) as file:
             return file.read(LARGEST_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "its name cannot be one"
+        reason = getattr(error, "strerror", None) or "its name is not valid"
         raise _unreadable(path, f"cannot be read: {reason}.") from error
 
 
 def _unreadable(path: Path, reason: str) -> ProfileError:
-    return ProfileError(f"{printable(path.name, 120)} {reason}", "Give the path of a .toml file.", is_unread=True)
+    return ProfileError(f"{printable(path.name, 120)} {reason}", "Choose the path of a .toml file.", is_unread=True)
 
 
 def tables(raw: bytes, name: str) -> dict[str, Any]:
-    """The document in a file's bytes, as tables of plain values.
+    """The document in the bytes of a file, as tables of plain values.
 
     Raises:
-        ProfileError: it is too large or too deep, no UTF-8 or no TOML, or holds what no profile may hold.
+        ProfileError: it is too large or too deep, not UTF-8 or not TOML, or contains what a profile must not contain.
     """
     text = _text(raw, name)
     if reason := _too_deep(text):
@@ -84,23 +75,28 @@ def tables(raw: bytes, name: str) -> dict[str, Any]:
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        # Besides a mistake in the file: a number of more digits than Python reads, tables within tables without end.
+        # Not only for mistakes in the file: also for numbers with more digits than Python reads, and for endlessly nested tables.
         raise refused(name, "", f"is not TOML: {printable(str(error), 160)}.") from error
     _check_values(name, data)
     if line := _steering_line(text):
         raise refused(
-            name, "", f"holds a hidden character that can steer a terminal or the reading order (line {line})."
+            name, "", f"contains a hidden character that can control a terminal or the reading order (line {line})."
         )
     return data
 
 
 def _text(raw: bytes, name: str) -> str:
     if len(raw) > LARGEST_FILE_BYTES:
-        raise refused(name, "", f"is larger than {LARGEST_FILE_BYTES // 1024} kB: that is no profile.")
+        raise refused(name, "", f"is larger than {LARGEST_FILE_BYTES // 1024} kB, so it is not a profile.")
     if b"\0" in raw:
-        raise refused(name, "", "holds a NUL byte: that is no text.")
+        raise refused(name, "", "contains a NUL byte, so it is not text.")
     if raw.startswith(b"\xef\xbb\xbf"):
-        raise refused(name, "", "begins with a byte order mark, which TOML does not know.", "Save it as plain UTF-8.")
+        raise refused(
+            name,
+            "",
+            "begins with a byte order mark, which TOML does not allow.",
+            "Save it as UTF-8 without a byte order mark.",
+        )
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -113,9 +109,9 @@ def _text(raw: bytes, name: str) -> str:
 
 
 def _too_deep(text: str) -> str:
-    """The sentence why a document is nested too deeply to be parsed, or "".
+    """The reason why a document is nested too deeply to be parsed, or "".
 
-    Before parsing: a key of thousands of parts alone would take gigabytes.
+    Checked before parsing, because parsing a key of thousands of parts would need gigabytes.
     """
     depth = dots = 0
     for found in _STRUCTURE.finditer(text):
@@ -144,7 +140,7 @@ def _check_values(name: str, data: dict[str, Any]) -> None:
             continue
         count += len(value)
         if count > MOST_VALUES:
-            raise refused(name, key, f"holds more than {MOST_VALUES} values: that is no profile.")
+            raise refused(name, key, f"contains more than {MOST_VALUES} values, so it is not a profile.")
         if isinstance(value, list):
             left += [(key, each, depth + 1) for each in value]
             continue
@@ -155,39 +151,41 @@ def _check_values(name: str, data: dict[str, Any]) -> None:
 
 def _check_key(name: str, above: str, part: str) -> None:
     if holds_token(part):
-        raise refused(name, above, "it has a key that looks like a token. Take it out.")
+        raise refused(name, above, "it has a key that looks like a token. Remove it.")
     if len(part) > LONGEST_KEY or not _KEY.fullmatch(part):
         shown = printable(part, 60)
         raise refused(name, f"{above}.{shown}" if above else shown, "this is not a key of a profile.")
 
 
 def _bad_value(value: object) -> str:
-    """The sentence why a profile holds no such value, or ""."""
+    """The reason why a profile must not contain this value, or ""."""
     if isinstance(value, str):
         return bad_text(value)
     if isinstance(value, date | time):
-        return "it is a date, and no setting takes one."
+        return "it is a date, and no setting accepts a date."
     if isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
-        return "the number is larger than any setting takes."
+        return "the number is too large for any setting."
     if isinstance(value, float) and not math.isfinite(value):
-        return "it is no finite number."
+        return "it is not a finite number."
     return ""
 
 
 def bad_text(text: str) -> str:
-    """The sentence why a profile does not hold a text, or ""."""
+    """The reason why a profile must not contain this text, or ""."""
     if len(text) > LONGEST_TEXT:
         return f"the text is longer than {LONGEST_TEXT} characters."
     if hidden := next(filter(_is_hidden, text), ""):
-        return f"it holds the hidden character U+{ord(hidden):04X}, which can steer a terminal or the reading order."
+        return (
+            f"it contains the hidden character U+{ord(hidden):04X}, which can control a terminal or the reading order."
+        )
     if holds_token(text):
-        return "it holds what looks like a token. Take it out, and make a new one if it was shared."
+        return "it contains what looks like a token. Remove it, and create a new token if the file was shared."
     return ""
 
 
 def holds_token(text: str) -> bool:
-    """Whether something in a text looks like a token."""
-    return _TOKEN.search(text) is not None
+    """Whether a text contains something that looks like a token."""
+    return TOKEN.search(text) is not None
 
 
 def _is_hidden(char: str) -> bool:
@@ -195,6 +193,6 @@ def _is_hidden(char: str) -> bool:
 
 
 def _steering_line(text: str) -> int:
-    """The number of the first line with a hidden character, in comments too; 0 without one."""
+    """The number of the first line with a hidden character, comments included; 0 if there is none."""
     lines = enumerate(text.replace("\r\n", "\n").replace("\t", " ").split("\n"), 1)
     return next((number for number, line in lines if any(map(_is_hidden, line))), 0)

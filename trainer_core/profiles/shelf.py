@@ -1,15 +1,14 @@
-"""The profiles there are: those that come with Easel, and a person's own."""
+"""The available profiles: those that come with Easel, and the user's own."""
 
 from __future__ import annotations
 
 import functools
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from trainer_core import places
 from trainer_core.errors import ProfileError
+from trainer_core.files import write_whole
 from trainer_core.profiles.checks import profile_of
 from trainer_core.profiles.profile import Profile
 from trainer_core.profiles.reading import read, refused, tables
@@ -17,20 +16,20 @@ from trainer_core.profiles.writing import dumps
 from trainer_core.text import printable
 
 V_PREDICTION = "_vpred"
-"""What the id of a guess ends with, where its models predict velocity. Source: detection/guesses.toml."""
+"""The ending of a guess's id if its models predict velocity. Source: detection/guesses.toml."""
 
 
 def load(path: Path) -> Profile:
     """The profile in a TOML file.
 
     Raises:
-        ProfileError: the file cannot be read, or holds a key or value that a profile must not hold.
+        ProfileError: the file cannot be read, or contains a key or value that a profile must not contain.
     """
     return _parsed(read(path), path.name)
 
 
 def loads(text: str | bytes, name: str = "profile.toml") -> Profile:
-    """The profile in the text of a file; `name` is what an error calls it.
+    """The profile in the text of a file; `name` is its name in error messages.
 
     Raises:
         ProfileError: as `load`.
@@ -48,7 +47,7 @@ def shipped_folder() -> Path:
 
 
 def own_folder() -> Path:
-    """The folder of a person's own profiles, which may not exist."""
+    """The folder of the user's own profiles, which may not exist."""
     return places.home() / "profiles"
 
 
@@ -59,7 +58,7 @@ def shipped() -> Mapping[str, Profile]:
 
 
 def own() -> tuple[dict[str, Profile], tuple[ProfileError, ...]]:
-    """A person's own profiles by id, and why each other file of that folder is none."""
+    """The user's own profiles by id, and an error for each other file in that folder."""
     found: dict[str, Profile] = {}
     errors: list[ProfileError] = []
     for path in sorted(own_folder().glob("*.toml")):
@@ -69,10 +68,10 @@ def own() -> tuple[dict[str, Profile], tuple[ProfileError, ...]]:
             errors.append(error)
             continue
         except OSError:
-            continue  # it went away, or leads nowhere
+            continue  # it was deleted, or is a broken link
         if profile.id in shipped() or profile.id in found:
             reason = f"there is another profile with the id {profile.id}."
-            errors.append(refused(path.name, "id", reason, "Give it an id of its own."))
+            errors.append(refused(path.name, "id", reason, "Give it another id."))
         else:
             found[profile.id] = profile
     return found, tuple(errors)
@@ -84,14 +83,14 @@ def _loaded(path: Path, _modified_ns: int, _size_bytes: int) -> Profile:
 
 
 def known() -> Mapping[str, Profile]:
-    """The profiles that come with Easel and a person's own, by id; a shipped one is never covered."""
+    """The profiles that come with Easel and the user's own, by id; the user's own never replace shipped ones."""
     return {**own()[0], **shipped()}
 
 
 def for_family(family: str | None, lineage: str = "", prediction: str = "") -> list[Profile]:
-    """The profiles of a family: those for this lineage of it first, then the family's own, and finetuning last.
+    """The profiles of a family: first those for this lineage, then those for the original model, and finetuning last.
 
-    `lineage` is the id of what a model is guessed to be ("pony", "noobai_vpred"), `prediction` what it predicts.
+    `lineage` is the id of a guess ("pony", "noobai_vpred"), `prediction` is what the model predicts.
     """
     made_of = plain_lineage(lineage)
     predicts = "v_prediction" if made_of != lineage else prediction
@@ -104,12 +103,12 @@ def for_family(family: str | None, lineage: str = "", prediction: str = "") -> l
 
 
 def plain_lineage(guess: str) -> str:
-    """The lineage that the id of a guess stands for: what a model predicts is told apart from it."""
+    """The lineage in the id of a guess, without the ending for the prediction type."""
     return guess.removesuffix(V_PREDICTION)
 
 
 def save(profile: Profile) -> Path:
-    """Writes a profile among a person's own, whole or not at all; one with the same id is replaced.
+    """Saves a profile among the user's own, whole or not at all; one with the same id is replaced.
 
     Raises:
         ProfileError: its id is that of a shipped profile, or the file cannot be written.
@@ -120,26 +119,17 @@ def save(profile: Profile) -> Path:
     folder = own_folder()
     target = folder / f"{again.id}.toml"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(prefix=".", suffix=".part", dir=folder)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(scratch).replace(target)
-        finally:
-            Path(scratch).unlink(missing_ok=True)
+        write_whole(target, text, personal=True)
     except OSError as error:
         raise ProfileError(f"{printable(str(target), 200)} cannot be written: {error.strerror}.") from error
     return target
 
 
 def refuse_shipped_id(profile: Profile, name: str) -> None:
-    """Raises for a profile whose id is that of a shipped one.
+    """Refuses a profile with the id of a shipped one.
 
     Raises:
-        ProfileError: it is.
+        ProfileError: a shipped profile has this id.
     """
     if profile.id in shipped():
         reason = f"a profile that comes with Easel has the id {profile.id}."

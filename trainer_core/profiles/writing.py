@@ -1,4 +1,4 @@
-"""A profile as the text of its file."""
+"""Writes a profile as the text of its file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainer_core.profiles.profile import FORMAT, Profile
 
 
 def dumps(profile: Profile) -> str:
-    """The profile as TOML of the present format; what is empty is left out."""
+    """The profile as TOML in the current format, without empty keys."""
     import tomli_w
 
     return tomli_w.dumps(_tables(profile))

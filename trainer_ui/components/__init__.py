@@ -1,1 +1,1 @@
-"""Components with a face of their own: an anywidget each, its assets beside it."""
+"""Components with JavaScript of their own: each is an anywidget with its assets in this folder. Not: reading jobs or models."""

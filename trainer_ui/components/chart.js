@@ -1,4 +1,4 @@
-// Figures as people read them, the series of a run, and the chart of its loss. Goes in front of monitor.js.
+// Numbers as text, the series of a run, and the chart of its loss. monitor.py puts this file before monitor.js.
 
 const SMOOTHEST = 0.02;
 
@@ -51,7 +51,7 @@ class Series {
     for (let i = 0; i < floats.length; i += 3) {
       const value = floats[i + 1];
       if (Number.isFinite(value)) {
-        // The average reaches over about the last tenth of the steps, so that a short run is not smoothed into a lag.
+        // The average covers about the last tenth of the steps, so that the curve of a short run does not lag behind.
         const share = Math.max(SMOOTHEST, 1 / (1 + this.seen++ * 0.1));
         this.mean = Number.isNaN(this.mean) ? value : this.mean + share * (value - this.mean);
       }
@@ -82,7 +82,7 @@ class Chart {
     this.canvas = make("canvas");
     this.canvas.setAttribute("role", "img");
     this.readout = make("div", "easel-readout");
-    this.told = ["", "easel-key easel-key-raw", "easel-key"].map((name) => make("span", name));
+    this.parts = ["", "easel-key easel-key-raw", "easel-key"].map((name) => make("span", name));
     this.plot = make("div", "easel-plot");
     this.plot.append(this.canvas);
     this.node.append(this.plot, this.readout);
@@ -100,7 +100,7 @@ class Chart {
     const { raw, smooth } = this.series;
     const sorted = raw.filter(Number.isFinite).sort((a, b) => a - b);
     if (!sorted.length) return [0, 1];
-    // A few wild steps must not flatten all the others.
+    // A few outliers must not flatten the rest of the curve.
     const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
     let [low, high] = [at(0.005), at(0.995)];
     for (const value of smooth) if (Number.isFinite(value)) { low = Math.min(low, value); high = Math.max(high, value); }
@@ -143,7 +143,7 @@ class Chart {
     const horizontal = ticks(low, high, 5), vertical = ticks(first, final, Math.max(2, (box.right - box.left) / 110));
     pen.beginPath();
     for (const value of horizontal.found) { pen.moveTo(box.left, Math.round(y(value)) + 0.5); pen.lineTo(box.right, Math.round(y(value)) + 0.5); }
-    // Without steps there is nothing to count along.
+    // Without steps there is no axis to label.
     if (this.series.steps.length) for (const step of vertical.found) { pen.moveTo(Math.round(x(step)) + 0.5, box.top); pen.lineTo(Math.round(x(step)) + 0.5, box.bottom); }
     pen.stroke();
     if (!this.series.steps.length) return;
@@ -153,12 +153,12 @@ class Chart {
     pen.textAlign = "center";
     pen.textBaseline = "top";
     for (const step of vertical.found.filter(Number.isInteger)) {
-      // The last label ends where the chart does.
+      // The last label ends at the edge of the chart.
       const text = step.toLocaleString("en"), most = box.right + 8 - pen.measureText(text).width / 2;
       pen.fillText(text, Math.min(x(step), most), box.bottom + 7);
     }
   }
-  // One column of pixels shows the lowest and the highest raw value of its steps, and the last smoothed one.
+  // One column of pixels shows the lowest and the highest raw value of its steps, and the last smoothed value.
   curve(pen, x, y, box, colour) {
     const { steps, raw, smooth } = this.series;
     pen.strokeStyle = colour;
@@ -186,7 +186,7 @@ class Chart {
     pen.lineWidth = 2;
     pen.lineJoin = "round";
     pen.stroke(line);
-    // Where it stands; a single step would draw no line at all.
+    // A dot at the newest step; a single step would draw no line.
     if (!Number.isFinite(value)) return;
     pen.fillStyle = colour;
     pen.beginPath();
@@ -212,9 +212,9 @@ class Chart {
       pen.lineTo(x(steps[at]), box.bottom);
       pen.stroke();
     }
-    const told = [`step ${steps[at].toLocaleString("en")}`, `loss ${loss(raw[at])}`, `smoothed ${loss(smooth[at])}`];
-    told.forEach((text, place) => { this.told[place].textContent = text; });
-    this.readout.replaceChildren(...this.told);
+    const texts = [`step ${steps[at].toLocaleString("en")}`, `loss ${loss(raw[at])}`, `smoothed ${loss(smooth[at])}`];
+    texts.forEach((text, place) => { this.parts[place].textContent = text; });
+    this.readout.replaceChildren(...this.parts);
     this.canvas.setAttribute("aria-label", `Loss over ${steps[last]} steps: smoothed from ${loss(smooth[0])} to ${loss(smooth[last])}`);
   }
 }

@@ -1,5 +1,5 @@
 // The live view of one run: state, figures, loss chart, samples and log.
-// Everything that comes from outside goes in as textContent; the kernel sends what is new, this view keeps the rest.
+// Text from outside is only ever set as textContent. The kernel sends what is new; this view keeps the rest.
 
 const LOG_LINES = 500;
 const THUMBNAILS = 12;
@@ -45,7 +45,7 @@ class Samples {
     while (this.strip.children.length > THUMBNAILS) this.strip.lastChild.remove();
     this.node.hidden = false;
     this.strip.hidden = this.items.length < 2;
-    // Whoever looks at an older sample keeps it; else the newest one shows.
+    // If the user chose an older sample, it stays; else the newest one is shown.
     if (this.chosen === null) this.show(this.items[this.items.length - 1]);
   }
   show(item) {
@@ -75,7 +75,7 @@ class Log {
     this.node.setAttribute("aria-label", "Log of the engine");
     this.node.setAttribute("aria-live", "off");
     this.open = make("div", "easel-log-line");
-    // Whoever scrolls up reads; else the end shows, also when the log gets narrower and so longer.
+    // If the user scrolled up, the log stays there; else its end is shown, also when it gets narrower and so longer.
     this.follows = true;
     this.node.addEventListener("scroll", () => {
       this.follows = this.node.scrollHeight - this.node.scrollTop - this.node.clientHeight < 40;
@@ -99,7 +99,7 @@ class Monitor {
     this.model = model;
     this.series = new Series();
     this.chart = new Chart(this.series);
-    this.samples = new Samples((index, size) => model.send({ kind: "picture", index, size }));
+    this.samples = new Samples((index, size) => model.send({ kind: "image", index, size }));
     this.log = new Log();
     this.node = make("section", "easel-monitor");
     this.node.setAttribute("aria-label", "Run");
@@ -130,13 +130,13 @@ class Monitor {
       tile.append(make("span", "", name), this.tiles[name]);
       tiles.append(tile);
     }
-    const pictures = make("div", "easel-pictures");
-    pictures.append(this.chart.node, this.samples.node);
+    const images = make("div", "easel-images");
+    images.append(this.chart.node, this.samples.node);
     this.notices = make("div", "easel-notices");
-    this.body.append(line, this.phase, this.verdict, tiles, pictures, this.notices, this.log.node);
+    this.body.append(line, this.phase, this.verdict, tiles, images, this.notices, this.log.node);
   }
   take(message, buffers) {
-    if (message.kind === "picture") this.samples.take(message.index, message.size, message.type, buffers[0]);
+    if (message.kind === "image") this.samples.take(message.index, message.size, message.type, buffers[0]);
     if (message.kind !== "run") return;
     if (message.full) this.clear();
     else if (message.run !== this.run || message.from !== this.series.steps.length) return this.hello();
@@ -160,7 +160,7 @@ class Monitor {
     this.log.clear();
     this.notices.replaceChildren();
   }
-  status({ state, phase, step, total, seconds_per_step: pace, verdict }) {
+  status({ state, phase, step, total, seconds_per_step: pace, left_s: left, verdict }) {
     const over = ["COMPLETED", "FAILED", "CANCELLED", "LOST"].includes(state);
     const { series } = this;
     this.chart.over = over;
@@ -172,13 +172,13 @@ class Monitor {
     this.percent.textContent = total ? `${percent.toFixed(percent < 100 ? 1 : 0)} %` : "";
     this.fill.style.width = `${percent}%`;
     this.bar.setAttribute("aria-valuenow", percent.toFixed(0));
-    this.bar.setAttribute("aria-valuetext", total ? `${step} of ${total} steps` : "not begun");
+    this.bar.setAttribute("aria-valuetext", total ? `${step} of ${total} steps` : "not started");
     this.tiles.Step.textContent = total ? `${step.toLocaleString("en")} / ${total.toLocaleString("en")}` : "–";
     this.tiles.Loss.textContent = loss(series.raw[series.last]);
     this.tiles.Smoothed.textContent = loss(series.smooth[series.last]);
     this.tiles["Learning rate"].textContent = rate(series.rate);
     this.tiles.Speed.textContent = speed(pace);
-    this.tiles["Time left"].textContent = over ? "–" : duration(known(pace) && total ? (total - step) * pace : NaN);
+    this.tiles["Time left"].textContent = over ? "–" : duration(known(left) && total ? left : NaN);
     this.verdict.replaceChildren(...verdict.map(({ label, text }) => {
       const row = make("div");
       row.append(make("span", "", label), make("span", "", text));
@@ -196,7 +196,7 @@ function render({ model, el }) {
   const size = new ResizeObserver(() => { monitor.chart.soon(); monitor.log.follow(); });
   size.observe(monitor.chart.node);
   size.observe(monitor.log.node);
-  // A canvas does not follow a change of colours by itself.
+  // A canvas must be redrawn when the colours change.
   const repaint = () => monitor.chart.soon();
   const colours = new MutationObserver(repaint);
   colours.observe(document.body, { attributes: true });
@@ -208,7 +208,7 @@ function render({ model, el }) {
   });
   const system = matchMedia("(prefers-color-scheme: dark)");
   system.addEventListener("change", repaint);
-  // A first message from each view: the kernel answers with everything, and its later answers do not wait for busy cells.
+  // The first message of each view: the kernel answers with everything, and its later answers do not wait for busy cells.
   monitor.hello();
   return () => {
     cancelAnimationFrame(late);

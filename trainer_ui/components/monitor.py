@@ -10,36 +10,36 @@ from typing import Any
 from anywidget import AnyWidget
 
 HERE = Path(__file__).parent
-PICTURE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
-LARGEST_PICTURE_BYTES = 8 * 1024**2
-"""One message of Jupyter's websocket ends at 10 MiB, and with it the connection."""
+IMAGE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+LARGEST_IMAGE_BYTES = 8 * 1024**2
+"""The limit of one message on Jupyter's websocket is 10 MiB; a longer one closes the connection."""
 THUMBNAIL_PX = 120
 
 
 def asset(name: str) -> str:
-    """The text of a file beside this one."""
+    """The text of a file in this folder."""
     return (HERE / name).read_text(encoding="utf-8")
 
 
 class Pulse(AnyWidget):
-    """A banner that comes up when nothing is heard from the kernel any more."""
+    """A banner that appears when the page hears nothing from the kernel any more."""
 
     _esm = asset("pulse.js")
 
     def beat(self) -> None:
-        """Says that the kernel is there."""
+        """Tells the page that the kernel runs."""
         self.send({"kind": "beat"})
 
 
 class Monitor(AnyWidget):
-    """State, figures, loss chart, samples and log of one run. `hello` is called when a view asks for everything."""
+    """State, figures, loss chart, samples and log of one job. `hello` is called when a view asks for everything."""
 
     _esm = asset("chart.js") + asset("monitor.js")
     _css = asset("monitor.css")
 
-    def __init__(self, hello: Callable[[], None], picture: Callable[[int], Path | None]) -> None:
+    def __init__(self, hello: Callable[[], None], image: Callable[[int], Path | None]) -> None:
         super().__init__()
-        self._hello, self._picture = hello, picture
+        self._hello, self._image = hello, image
         self.on_msg(self._heard)
 
     def tell(self, message: Mapping[str, Any], buffers: list[bytes]) -> None:
@@ -51,24 +51,24 @@ class Monitor(AnyWidget):
             return
         if message.get("kind") == "hello":
             self._hello()
-        elif message.get("kind") == "picture" and isinstance(message.get("index"), int):
-            self._send_picture(message["index"], "small" if message.get("size") == "small" else "full")
+        elif message.get("kind") == "image" and isinstance(message.get("index"), int):
+            self._send_image(message["index"], "small" if message.get("size") == "small" else "full")
 
-    def _send_picture(self, index: int, size: str) -> None:
-        path = self._picture(index)
-        found = picture(path, size) if path is not None else None
+    def _send_image(self, index: int, size: str) -> None:
+        path = self._image(index)
+        found = encoded_image(path, size) if path is not None else None
         if found is not None:
             kind, content = found
-            self.send({"kind": "picture", "index": index, "size": size, "type": kind}, [content])
+            self.send({"kind": "image", "index": index, "size": size, "type": kind}, [content])
 
 
-def picture(path: Path, size: str) -> tuple[str, bytes] | None:
-    """Type and content of a sample, made small when `size` is "small" or the file is too large to send; None when unreadable."""
-    kind = PICTURE_TYPES.get(path.suffix.lower())
+def encoded_image(path: Path, size: str) -> tuple[str, bytes] | None:
+    """MIME type and content of a sample, scaled down if `size` is "small" or the file is too large to send; None if unreadable."""
+    kind = IMAGE_TYPES.get(path.suffix.lower())
     try:
         if kind is None or not path.is_file():
             return None
-        if size != "small" and path.stat().st_size <= LARGEST_PICTURE_BYTES:
+        if size != "small" and path.stat().st_size <= LARGEST_IMAGE_BYTES:
             return kind, path.read_bytes()
         return "image/jpeg", _shrunk(path, THUMBNAIL_PX if size == "small" else 2048)
     except (OSError, ValueError):

@@ -1,5 +1,13 @@
-// Says when the kernel has gone silent: its feed thread sends a beat every two seconds, whatever the cells do.
+// Shows a banner when the kernel is silent: its feed thread sends a beat every two seconds, also while a cell runs.
+// It also keeps JupyterLab from taking the keys of the app: in command mode "x" on a dropdown would delete the cell.
 const SILENT_AFTER_MS = 8000;
+
+// JupyterLab's shortcuts match the focused element itself, so the mark must be on it and not only on the app.
+// Source: Lumino, packages/commands, targetDistance.
+function keepKeys(root) {
+  root.dataset.easelKeys = "kept";
+  root.addEventListener("focusin", ({ target }) => { target.dataset.lmSuppressShortcuts = "true"; });
+}
 
 function render({ model, el }) {
   const banner = document.createElement("div");
@@ -10,13 +18,14 @@ function render({ model, el }) {
 
   let heard = Date.now();
   const show = () => {
-    // Looked up late: the element is not in the page yet while it is rendered. JupyterLab marks the widgets of a kernel
-    // that was restarted; other hosts do not, and silence tells.
+    // Looked up here because the element is not in the page yet while it is rendered. JupyterLab marks the widgets of a
+    // kernel that was restarted; on other hosts only the silence shows it.
     const root = el.closest(".easel");
+    if (root && !root.dataset.easelKeys) keepKeys(root);
     const lost = root?.classList.contains("jupyter-widgets-disconnected") || Date.now() - heard > SILENT_AFTER_MS;
     if (banner.hidden !== lost) return;
     banner.hidden = !lost;
-    banner.textContent = lost ? "Disconnected from the kernel: run the cell again. A training run goes on without it." : "";
+    banner.textContent = lost ? "Disconnected from the kernel: run the cell again. Running jobs continue." : "";
     root?.classList.toggle("easel-lost", lost);
   };
   const beat = () => {
@@ -24,6 +33,7 @@ function render({ model, el }) {
     show();
   };
   const timer = setInterval(show, 1000);
+  requestAnimationFrame(show);
   model.on("msg:custom", beat);
   model.send({ kind: "hello" });
   return () => {

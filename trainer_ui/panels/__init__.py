@@ -1,1 +1,1 @@
-"""The panels of a notebook: each is a widget over the session, and shows it anew when it changed."""
+"""The panels of the apps: each is a widget that shows the state of a session. Not the state itself."""

@@ -1,62 +1,64 @@
-"""Which engine would train the job, and why another would not."""
+"""The engine that would train the job, and why the others would not."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer_core import environments, registry
+from trainer_core.engines import registry
 from trainer_core.text import printable
+from trainer_ui.formatting import Paragraph
 from trainer_ui.widgets import Dropdown, VBox
-from trainer_ui.words import Words
 
 if TYPE_CHECKING:
-    from trainer_core.backend import Backend
+    from trainer_core.engines.seam import Backend
+    from trainer_core.prepare.state import State
     from trainer_ui.session import Session
 
-AUTOMATIC = ("The best one that is here", "")
+AUTOMATIC = ("Automatic: the best installed engine", "")
 
 
 class EnginePanel:
-    """The engine that would run the job, and why another would not."""
+    """A choice of engine, the engine that would run the job, and why the others would not."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.choice = Dropdown(description="Training engine", options=[AUTOMATIC])
         self.choice.observe(session.handler(self.choose), "value")
-        self.says = Words()
-        self.others = Words("", "muted", "small", "lines")
+        self.says = Paragraph()
+        self.others = Paragraph("", "muted", "small", "lines")
         self.widget = VBox([self.choice, self.says, self.others], classes=("easel-engine",))
 
     def choose(self, name: str) -> None:
-        """Takes an engine, or leaves the choice to Easel; a dataset is read by the engine's rules, so it is read again."""
+        """Sets the engine, or "" for an automatic choice; the dataset is read again, by the rules of the engine."""
         self.session.bench.use_engine(name)
 
     def show(self) -> None:
-        """Shows which engine it would be."""
-        bench, chosen = self.session.bench, self.session.backend
+        """Shows the engine."""
+        state, chosen = self.session.bench.state, self.session.backend
+        asked = state.engine.manifest.id if state.engine else ""
         known = {engine.manifest.id: engine.manifest.title for engine in registry.available()}
-        if bench.engine and chosen is not None:
-            known.setdefault(bench.engine, chosen.manifest.title)
+        if state.engine:
+            known.setdefault(asked, state.engine.manifest.title)
         options = [AUTOMATIC, *((printable(title, 60), name) for name, title in known.items())]
         if tuple(options) != tuple(self.choice.options):
             self.choice.options = options
-        self.choice.value = bench.engine
-        if chosen is not None and not bench.engine:
-            self.says.say(f"{chosen.manifest.title} would train this.", "")
+        self.choice.value = asked
+        if chosen is not None and not asked:
+            self.says.show_text(f"{chosen.manifest.title} would train this.", "")
         else:
-            open_ = not (bench.engine or bench.family)
-            self.says.say("Which engine it is follows from the model." if open_ else "", "muted")
-        others = [why_not(engine, bench.family) for engine in registry.available() if engine is not chosen]
-        self.others.say("\n".join(others) if bench.family else "")
+            open_ = not (asked or state.family)
+            self.says.show_text("Easel chooses the engine once you choose a model." if open_ else "", "muted")
+        others = [why_not(engine, state) for engine in registry.available() if engine is not chosen]
+        self.others.show_text("\n".join(others) if state.family else "")
 
 
-def why_not(engine: Backend, family: str) -> str:
-    """Why an engine is not the one that would run."""
-    manifest = engine.manifest
+def why_not(engine: Backend, state: State) -> str:
+    """A sentence that says why this engine would not run the job."""
+    manifest, family = engine.manifest, state.family
     if reason := manifest.refused.get(family):
         return f"Not {manifest.title}: {reason}"
     if family not in manifest.families:
         return f"Not {manifest.title}: it does not train {family}."
-    if manifest.needs_installation and environments.installed(manifest.id) is None:
+    if not state.facts.engine(manifest.id).installed:
         return f"Not {manifest.title}: it is not installed."
     return f"{manifest.title} could train this too."

@@ -1,4 +1,4 @@
-"""A model behind a link: what it is, before a byte of its weights has come, and bringing it here."""
+"""A model behind a link: what it is, shown before its weights are downloaded, and the download."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from trainer_core import tokens
 from trainer_core.errors import DownloadCancelled, DownloadError, EaselError
+from trainer_core.models import tokens
 from trainer_core.text import printable
 from trainer_ui.boundary import attempt
+from trainer_ui.formatting import Paragraph, hint, show
 from trainer_ui.widgets import Box, Button, FloatProgress, Password, VBox
-from trainer_ui.words import Words, hint, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from trainer_core.detection import Detection
-    from trainer_core.downloads import Link, Progress, Remote
+    from trainer_core.models.detection import Detection
+    from trainer_core.models.downloads import Link, Progress, Remote
     from trainer_ui.session import Session
 
 NEEDS_TOKEN = ("token", "gated")
-"""The kinds of refusal that a token may mend."""
+"""The kinds of refusal for which a token may help."""
 
 
 class Fetch:
-    """Links looked at, or fetched one after the other, in a thread that the page need not wait for.
+    """Inspects links, or downloads them one after the other, in a thread.
 
-    `arrived` gets the path of each model as it comes. Nothing here is kept in the notebook: a token goes from its field to
-    this kernel's memory, and the field is emptied.
+    `arrived` is called with the path of each model when it is downloaded. Nothing is saved in the notebook: a token goes from
+    its field to the memory of this kernel, and the field is cleared.
     """
 
     def __init__(
@@ -44,13 +44,13 @@ class Fetch:
         self._cancel = threading.Event()
         self._refused = ""
         self._was_looking = False
-        self.says = Words("", role="status")
+        self.says = Paragraph("", role="status")
         self.bar = FloatProgress(min=0.0, max=1.0, classes=("easel-progress",))
-        self.numbers = Words("", "muted", "small")
+        self.numbers = Paragraph("", "muted", "small")
         self.get, self.stop = Button(description="Download"), Button(description="Stop")
         self.token, self.use = Password(description="Token"), Button(description="Use this token")
-        hint(self.token, "It stays in this kernel's memory, and is written nowhere.")
-        self.get.on_click(session.handler(lambda _: self._go_on()))
+        hint(self.token, "It stays in the memory of this kernel and is never written to a file.")
+        self.get.on_click(session.handler(lambda _: self._continue()))
         self.stop.on_click(session.handler(lambda _: self.cancel()))
         self.use.on_click(session.handler(lambda _: self._take_token()))
         self.ask = Box([self.token, self.use], classes=("easel-pair",))
@@ -60,64 +60,68 @@ class Fetch:
 
     @property
     def is_busy(self) -> bool:
-        """Whether its thread is at work."""
+        """Whether its thread is working."""
         return self.state in ("looking", "fetching")
 
     def look(self, link: Link) -> None:
-        """Asks what a link leads to; its header alone travels.
+        """Finds out what a link leads to, in a thread; only the header is downloaded.
 
         Raises:
-            DownloadError: a download is going on.
+            DownloadError: a download is in progress.
         """
         if self.state == "fetching":
-            raise DownloadError("A download is going on.", "Wait for it or stop it, then give the other link again.")
+            raise DownloadError(
+                "A download is in progress.", "Wait for it or stop it, then enter the other link again."
+            )
         self.link, self.remote, self._queue = link, None, [link]
         self._begin("looking", lambda cancel: self._look(link, cancel))
 
     def fetch(self, *links: Link) -> None:
-        """Fetches these models, or the one that was looked at; what came before a stop is not fetched again."""
+        """Downloads these models, or the one that was inspected; what was downloaded before a stop is not downloaded again."""
         if self.state != "fetching" and (links or self._queue):
             self._queue = list(links) or self._queue
             self._begin("fetching", self._fetch)
 
     def cancel(self) -> None:
-        """Stops a download; what has come is kept for the next time."""
+        """Stops a download; the downloaded part is kept for the next time."""
         self._cancel.set()
 
     def close(self) -> None:
-        """Ends its work, and leaves no token in the field."""
+        """Stops the work, and clears the token field."""
         self.cancel()
         self.token.value = ""
 
     def forget(self) -> None:
-        """Puts an offer, a question or a failure away; a download goes on."""
+        """Drops an offer, a question or an error; a download continues."""
         self.token.value = ""
         if self.state != "fetching":
             self._cancel.set()
             self.link, self.remote, self.state = None, None, "idle"
-            self.says.say("", "")
+            self.says.show_text("", "")
 
     def _begin(self, state: str, work: Callable[[threading.Event], None]) -> None:
-        # What was asked before this is not waited for, and its answer is not heard.
+        # The result of earlier work is not waited for, and it is ignored.
         self._cancel.set()
         self.state, self._refused = state, ""
         self._was_looking = state == "looking"
         self._cancel = cancel = threading.Event()
-        self.says.say("Asking what this is…" if state == "looking" else "Asking for the file…", "")
+        self.says.show_text("Reading what this link leads to…" if state == "looking" else "Requesting the file…", "")
         threading.Thread(target=self._work, args=(work, cancel), name="easel-fetch", daemon=True).start()
 
     def _work(self, work: Callable[[threading.Event], None], cancel: threading.Event) -> None:
-        def say(sentence: str) -> None:
+        def fail(sentence: str) -> None:
             self._end(cancel, "failed", sentence, "danger")
 
-        attempt(lambda: self._guarded(work, cancel), say)
+        attempt(lambda: self._guarded(work, cancel), fail)
         self.session.show_soon()
 
     def _guarded(self, work: Callable[[threading.Event], None], cancel: threading.Event) -> None:
         try:
             work(cancel)
         except DownloadCancelled:
-            self._end(cancel, "stopped", "Stopped. What has come is kept: a download goes on from there.", "")
+            self._end(
+                cancel, "stopped", "Stopped. The downloaded part is kept, and a download continues from there.", ""
+            )
         except DownloadError as error:
             choices = "".join(f"\n{printable(choice, 200)}" for choice in error.choices)
             self._end(cancel, "failed", f"{error}{choices}", "danger", refused=error.kind)
@@ -131,15 +135,15 @@ class Fetch:
         remote: Remote | None = None,
         refused: str = "",
     ) -> None:
-        """Takes the outcome of the work that `cancel` belongs to, unless something else has begun or it was put away."""
+        """Sets the outcome of the work that `cancel` belongs to, unless other work has started or it was dropped."""
         with self.session.lock:
             if self._cancel is cancel and self.is_busy:
                 self.state, self._refused = state, refused
                 self.remote = remote or self.remote
-                self.says.say(sentence, tone)
+                self.says.show_text(sentence, tone)
 
     def _look(self, link: Link, cancel: threading.Event) -> None:
-        from trainer_core import detection, downloads
+        from trainer_core.models import detection, downloads
 
         remote = downloads.resolve(link, cancel=cancel)
         try:
@@ -152,7 +156,7 @@ class Fetch:
         self._end(cancel, "offered", " ".join((what, *link.notes)), "", remote=remote)
 
     def _fetch(self, cancel: threading.Event) -> None:
-        from trainer_core import downloads
+        from trainer_core.models import downloads
 
         while self._queue:
             link = self._queue[0]
@@ -167,13 +171,13 @@ class Fetch:
         self.bar.value = now.done_bytes / total if total else 0.0
         more = f", then {len(self._queue) - 1} more" if len(self._queue) > 1 else ""
         shown = self.link.shown if self.link else "the model"
-        self.says.say(f"{now.doing.capitalize()} {shown}{more}", "")
+        self.says.show_text(f"{now.doing.capitalize()} {shown}{more}", "")
         speed = f"{gigabytes(now.done_bytes)} of {gigabytes(total)}" if total else gigabytes(now.done_bytes)
         left = f", {_clock(now.eta_s)} left" if now.eta_s is not None else ""
-        self.numbers.say(f"{speed}, {now.bytes_per_s / 1e6:.1f} MB/s{left}")
+        self.numbers.show_text(f"{speed}, {now.bytes_per_s / 1e6:.1f} MB/s{left}")
 
-    def _go_on(self) -> None:
-        """Fetches what was offered or stopped; a link that could not be looked at is looked at again."""
+    def _continue(self) -> None:
+        """Downloads what was offered or stopped; a link that could not be inspected is inspected again."""
         if self.link is not None and self._was_looking and self.remote is None:
             self.look(self.link)
         else:
@@ -183,19 +187,19 @@ class Fetch:
         text, self.token.value = self.token.value, ""
         if self.link is not None and not self.is_busy:
             tokens.remember(self.link.site, text)
-            # A token that came in the link was refused, and would go before this one.
+            # A token in the link was refused, and would be used before this one.
             self.link = replace(self.link, token=None, notes=())
             self._queue[:1] = [self.link]
-            self._go_on()
+            self._continue()
 
     def show(self) -> None:
-        """Shows what can be done in this state."""
+        """Shows the buttons for this state."""
         fetching = self.state == "fetching"
         for one in (self.bar, self.numbers, self.stop):
             show(one, fetching)
         size = self.remote.size_bytes if self.remote else None
-        words = {"offered": "Download", "stopped": "Go on", "failed": "Try again"}
-        self.get.description = words.get(self.state, "Download") + (
+        labels = {"offered": "Download", "stopped": "Continue", "failed": "Try again"}
+        self.get.description = labels.get(self.state, "Download") + (
             f" ({gigabytes(size)})" if size and self.state == "offered" else ""
         )
         may_try = self.state == "failed" and (self.remote is not None or bool(self._queue))
@@ -209,14 +213,14 @@ class Fetch:
 
 
 def links_to(sources: Sequence[str]) -> list[Link]:
-    """The links that these texts are."""
-    from trainer_core import downloads
+    """The links in these texts; a text that is not a link is left out."""
+    from trainer_core.models import downloads
 
     return [link for text in sources if (link := downloads.parse(text)) is not None]
 
 
 def gigabytes(size_bytes: int) -> str:
-    """A size as people read it: "6.94 GB", "840 MB"."""
+    """A size as text: "6.94 GB", "840 MB"."""
     return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
 
 

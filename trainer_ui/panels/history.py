@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainer_core import places
-from trainer_core.runs.run import FINAL_STATES, Run, list_runs
+from trainer_core.jobs.state import FINAL_STATES
+from trainer_core.training.run import Run, list_runs
+from trainer_ui.formatting import Paragraph, hint, show
 from trainer_ui.panels.card import fold
 from trainer_ui.widgets import Box, Button, VBox, Widget
-from trainer_ui.words import Words, hint, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,13 +29,13 @@ STATES = {
 class HistoryPanel:
     """A row for each run, with a button that shows it; filled when it is first opened.
 
-    A run keeps its row: that it ended is found out by a thread, and those make no widgets (see `Session.unasked`).
+    A run keeps its row: a thread finds out that it has ended, and a thread may not make a widget (see `Views.unasked`).
     """
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.limit = PAGE
-        self.none = Words("No run yet.", "muted")
+        self.none = Paragraph("No run yet.", "muted")
         self.rows = VBox(classes=("easel-history",))
         self.more = Button(description="Show more")
         self.more.on_click(session.handler(lambda _: self._show_more()))
@@ -50,14 +51,14 @@ class HistoryPanel:
         self.limit += PAGE
 
     def show(self) -> None:
-        """Lists the runs as they are."""
+        """Lists the runs with their current state."""
         if not self._opened:
             return
         known = list_runs(places.runs())
-        shown = self.session.run.directory.path if self.session.run is not None else None
+        shown = self.session.run.folder.path if self.session.run is not None else None
         rows = []
         for run in known[: self.limit]:
-            path = run.directory.path
+            path = run.folder.path
             row = self._known.get(path) or self._known.setdefault(path, PastRow(self.session))
             row.show(run, path == shown)
             rows.append(row.widget)
@@ -68,29 +69,29 @@ class HistoryPanel:
 
 
 class PastRow:
-    """One run: its name, how it ended, how far it came, and a button that shows it or puts it away."""
+    """One run: its name, state and steps, and a button that shows or hides it."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.run: Run | None = None
-        self._told: object = None
-        self.name, self.state, self.steps = Words(), Words(), Words("", "muted", "small")
+        self._shown_state: object = None
+        self.name, self.state, self.steps = Paragraph(), Paragraph(), Paragraph("", "muted", "small")
         self.button = Button()
         self.button.on_click(session.handler(lambda _: session.watch(self.run)))
         self.widget = Box([self.name, self.state, self.steps, self.button], classes=("easel-past",))
 
     def show(self, run: Run, is_shown: bool) -> None:
-        """Shows how a run stands; its events are read only where that changed, as a long run has many."""
-        if self._told == (run.state, is_shown):
+        """Shows the state of a run; its events are read only if the state has changed, because a long run has many."""
+        if self._shown_state == (run.state, is_shown):
             return
-        self._told = run.state, is_shown
+        self._shown_state = run.state, is_shown
         self.run = None if is_shown else run
         summary = run.summary
         state, tone = STATES.get(run.state.name, (run.state.name.lower(), ""))
-        self.name.say(run.directory.path.name)
-        self.state.say(state, tone)
-        self.steps.say(f"{summary.step:,} / {summary.total:,} steps" if summary.total else "")
+        self.name.show_text(run.folder.path.name)
+        self.state.show_text(state, tone)
+        self.steps.show_text(f"{summary.step:,} / {summary.total:,} steps" if summary.total else "")
         self.button.description = "Hide" if is_shown else "Show"
-        hint(self.button, "Put this run away; it stays in the history" if is_shown else "Show this run")
-        # A run that goes on stays in sight: who starts another one is to see it.
+        hint(self.button, "Hide this run; it stays in the history" if is_shown else "Show this run")
+        # A live run cannot be hidden: the user should see it before starting another one.
         show(self.button, not is_shown or run.state in FINAL_STATES)

@@ -1,12 +1,13 @@
-"""Which memory preset: those for the model's family, and the one that fits this card."""
+"""The memory preset: those for the family of the model, and the one that fits this GPU."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer_core import presets
+from trainer_core.catalog import presets
+from trainer_core.prepare import problems
+from trainer_ui.formatting import Paragraph, hint
 from trainer_ui.widgets import Dropdown, VBox
-from trainer_ui.words import Words, hint
 
 if TYPE_CHECKING:
     from trainer_ui.session import Session
@@ -15,32 +16,38 @@ NONE = "None"
 
 
 class MemoryChoice:
-    """The preset's dropdown, what it is for, and where its figures come from."""
+    """A choice of preset, its explanation, and the sources of its values."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.choice = Dropdown(description="Memory preset", options=[(NONE, "")])
         hint(
             self.choice,
-            "Settings that make a training fit a card. They go over the profile; what you set yourself stays.",
+            "Settings that make a training job fit a GPU. They override the profile; your own values stay.",
         )
         self.choice.observe(session.handler(session.bench.use_preset), "value")
-        self.explanation = Words("", "muted", "small")
-        self.sources = Words("", "muted", "small", "lines")
+        self.explanation = Paragraph("", "muted", "small", "lines")
+        self.sources = Paragraph("", "muted", "small", "lines")
         self.widget = VBox([self.choice, self.explanation, self.sources], classes=("easel-memory",))
 
     def show(self) -> None:
         """Offers the presets of the family and shows the chosen one."""
-        bench = self.session.bench
-        found = presets.for_family(bench.family) if bench.family else []
-        best = presets.best(found, bench.facts.machine)
-        if bench.preset is not None and bench.preset not in found:
-            found = [*found, bench.preset]
+        state = self.session.bench.state
+        found, refused = problems.offered_presets(state)
+        best = presets.best(found, state.facts.machine)
+        if state.preset is not None and state.preset not in found:
+            found = [*found, state.preset]
         marked = [(f"{one.title} (for this card)" if one is best else one.title, one.id) for one in found]
         options = [(NONE, ""), *marked]
         if tuple(options) != tuple(self.choice.options):
             self.choice.options = options
-        self.choice.value = bench.preset.id if bench.preset else ""
+        self.choice.value = state.preset.id if state.preset else ""
         self.choice.disabled = len(options) == 1
-        self.explanation.say(bench.preset.explanation if bench.preset else "")
-        self.sources.say("\n".join(f"Source: {one}" for one in bench.preset.sources) if bench.preset else "")
+        left_out = [
+            f"Not offered with your settings: {presets.get(name).title}. {why}"
+            for name, why in refused.items()
+            if state.preset is None or name != state.preset.id
+        ]
+        said = [state.preset.explanation] if state.preset else []
+        self.explanation.show_text("\n".join([*said, *left_out]))
+        self.sources.show_text("\n".join(f"Source: {one}" for one in state.preset.sources) if state.preset else "")

@@ -1,32 +1,34 @@
-"""Which base model: one that lies here, a path, or a link; what it is, and how Easel knows."""
+"""The base model: a file on this machine, a path, or a link; what it is, and how Easel knows."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer_core import registry
+from trainer_core.engines import registry, trainable
+from trainer_core.errors import DownloadError
 from trainer_core.text import printable
-from trainer_ui.panels.beside import BesidePanel
+from trainer_ui.formatting import Paragraph, hint, show
 from trainer_ui.panels.card import card, fold
+from trainer_ui.panels.companions import CompanionsPanel
 from trainer_ui.panels.fetch import Fetch, gigabytes
 from trainer_ui.shelf import Shelf
 from trainer_ui.widgets import Box, Button, Dropdown, Text
-from trainer_ui.words import Words, hint, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from trainer_core.detection import Detection
-    from trainer_core.library import Choice, Library
+    from trainer_core.engines.trainable import Choice
+    from trainer_core.models.detection import Detection
+    from trainer_core.models.library import Library
     from trainer_ui.session import Session
 
-ELSEWHERE = "Another one: give its path or a link"
+ELSEWHERE = "Another model: enter its path or a link"
 PREDICTIONS = {"epsilon": "epsilon prediction", "v_prediction": "v-prediction", "flow": "flow matching"}
 
 
 class ModelPanel:
-    """The models that lie here, a field for a path or a link, what the chosen one is, and what it needs beside it."""
+    """The models on this machine, a field for a path or a link, what the chosen model is, and its companion files."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -38,40 +40,52 @@ class ModelPanel:
             continuous_update=False,
         )
         hint(self.path, "A file or folder here, org/name on Hugging Face, a Civitai page, or any other address")
-        self.seen = Words("", "muted", "small")
+        self.seen = Paragraph("", "muted", "small")
         self.fetch = Fetch(session, self._arrived, sentence)
-        self.says, self.guess = Words(), Words("", "muted", "small")
-        self.reasons = Words("", "small", "lines")
-        self.beside = BesidePanel(session, self.shelf)
+        self.says, self.guess = Paragraph(), Paragraph("", "muted", "small")
+        self.reasons = Paragraph("", "small", "lines")
+        self.companions = CompanionsPanel(session, self.shelf)
         self.fold = fold(session, "How Easel knows", lambda: [self.reasons])
-        self.again = Button(description="Look again")
+        self.again = Button(description="Search again")
         self.again.on_click(session.handler(lambda _: self.shelf.look()))
         self.known.observe(session.handler(self.choose), "value")
         self.path.observe(session.handler(self.enter), "value")
         pair = Box([self.known, self.again], classes=("easel-pair",))
         self.widget = card(
-            "Model", pair, self.seen, self.path, self.fetch.widget, self.says, self.guess, self.beside.widget, self.fold
+            "Model",
+            pair,
+            self.seen,
+            self.path,
+            self.fetch.widget,
+            self.says,
+            self.guess,
+            self.companions.widget,
+            self.fold,
         )
         self._library: Library | None = None
         self._offered: tuple[Choice, ...] = ()
         self._chosen_since = False
-        """Whether another model was chosen while one is on its way: that choice stands when it comes."""
+        """Whether another model was chosen during a download: then that choice stays when the download is finished."""
 
     def choose(self, path: str) -> None:
-        """Takes the model that was picked; picking none of them leaves the path as it is."""
+        """Sets the model that was picked; "" leaves the path as it is."""
         if path:
             self._take(path)
 
     def enter(self, text: str) -> None:
-        """Takes what was typed: a path, or a link, of which it is asked what it leads to."""
-        from trainer_core import downloads
+        """Sets a path that was typed, or inspects a link, which is the model until its file replaces it: nothing starts with a link."""
+        from trainer_core.models import downloads
 
-        link = downloads.parse(text)
+        try:
+            link = downloads.parse(text)
+        except DownloadError:
+            link = None  # The text stays in the field, and the Problem of the model says what is wrong with it.
         if link is None:
             self._take(text.strip())
         else:
             self.fetch.look(link)
             self._chosen_since = False
+            self.session.change({"model.path": link.shown})
 
     def _take(self, path: str) -> None:
         self.fetch.forget()
@@ -79,75 +93,76 @@ class ModelPanel:
         self.session.change({"model.path": path})
 
     def close(self) -> None:
-        """Ends what goes on in threads."""
+        """Ends the scan and the downloads."""
         self.shelf.close()
-        for one in (self.fetch, self.beside.fetch):
+        for one in (self.fetch, self.companions.fetch):
             one.close()
 
     def _arrived(self, path: Path) -> None:
         with self.session.lock:
             if self._chosen_since:
-                self.session.note(printable(f"{path.name} has come. It is among the models on this machine.", 300))
+                self.session.note(
+                    printable(f"{path.name} is downloaded. You can choose it under “Models on this machine”.", 300)
+                )
             else:
                 self.session.change({"model.path": str(path)})
             self._chosen_since = False
         self.shelf.look()
 
     def show(self) -> None:
-        """Shows the models that lie here, the chosen one, and what it was recognised as."""
+        """Shows the models on this machine, the chosen one, and what it was recognised as."""
         path = self.session.values["model.path"]
         self._offer()
         self._show_path(path)
         self.known.value = path if path in {value for _, value in self.known.options} else ""
-        facts = self.session.bench.facts
+        facts = self.session.bench.state.facts
         if facts.detection is not None:
-            # The field shows a link then, and the model that would be trained is still another.
-            still = "Chosen so far: " if self.path.value != path else ""
-            self.says.say(
-                still + sentence(facts.detection, Path(path).name), "ok" if facts.detection.family else "danger"
-            )
-            self.reasons.say("\n".join(reasons(facts.detection)))
+            kind = "ok" if facts.detection.family else "danger"
+            self.says.show_text(sentence(facts.detection, Path(path).name), kind)
+            self.reasons.show_text("\n".join(reasons(facts.detection)))
         else:
-            self.says.say(facts.detection_error if path else "", "danger")
-            self.reasons.say("")
+            self.says.show_text(facts.detection_error if path and self.fetch.link is None else "", "danger")
+            self.reasons.show_text("")
         guess = facts.detection.guess if facts.detection else None
-        self.guess.say(f"Perhaps {guess.title}: {guess.evidence}. A guess: no header can tell." if guess else "")
+        self.guess.show_text(
+            f"Perhaps {guess.title}: {guess.evidence}. This is a guess, because no header contains it." if guess else ""
+        )
         show(self.fold, facts.detection is not None)
-        self.beside.show()
+        self.companions.show()
         self.fetch.show()
 
     def _show_path(self, path: str) -> None:
-        """The field shows the chosen path, or the link that is being looked at; a token in a link is not shown."""
+        """Shows the chosen path in the field, or the link that is being inspected, without a token that is in it."""
         is_link = self.fetch.state != "idle" and not self._chosen_since
         shown = self.fetch.link.shown if self.fetch.link and is_link else path
         if self.path.value != shown:
             self.path.value = shown
 
     def _offer(self) -> None:
-        """Lists what the library has, and says how the look through it goes."""
+        """Lists the models of the library, and shows whether a scan is in progress."""
         found = self.shelf.library
         self.again.disabled = self.shelf.is_looking
         if found is None:
-            self.seen.say(self.shelf.said or "Looking for models…")
+            self.seen.show_text(self.shelf.said or "Searching for models…")
             return
         if found is not self._library:
             self._library = found
-            self._offered = choices = found.trainable()
+            self._offered = choices = trainable.choices(found)
             named = [choice for choice in choices if choice.entry.role != "unknown"]
             self.known.options = [
                 (ELSEWHERE, ""),
                 *_distinct((label(choice), str(choice.entry.path)) for choice in named),
             ]
-        self.seen.say(self.shelf.said or _count(self._offered, len(found.roots)))
+        self.seen.show_text(self.shelf.said or _count(self._offered, len(found.roots)))
         hint(self.known, "\n".join(f"{root.path} ({root.because})" for root in found.roots))
 
 
 def label(choice: Choice) -> str:
-    """A model in a list: its name, what it is, and its size."""
+    """A model in the list: its name, what it is, and its size."""
     entry, found = choice.entry, choice.entry.found
     what = [family_title(found.family), found.variant if found.apart else ""] if found else []
     what += ["v-prediction"] if found and found.prediction == "v_prediction" else []
-    what += [gigabytes(entry.size_bytes), "" if choice.engines else "not trained here"]
+    what += [gigabytes(entry.size_bytes), "" if choice.engines else "cannot be trained"]
     return printable(f"{entry.name}: {', '.join(filter(None, what))}", 140)
 
 
@@ -157,11 +172,11 @@ def _count(choices: Iterable[Choice], folders: int) -> str:
     odd = sum(choice.entry.role == "unknown" for choice in choices)
     more = f"; {odd} files there are not recognised" if odd else ""
     places_ = "1 folder" if folders == 1 else f"{folders} folders"
-    return f"{able} that can be trained on, in {places_}{more}." if choices else "None found here yet."
+    return f"{able} that can be trained, in {places_}{more}." if choices else "No models found yet."
 
 
 def _distinct(options: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Options whose labels differ: a Dropdown finds its value by its label."""
+    """Options with distinct labels: a Dropdown finds its value by its label."""
     seen: dict[str, int] = {}
     found = []
     for label, value in options:
@@ -171,7 +186,7 @@ def _distinct(options: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def sentence(found: Detection, name: str) -> str:
-    """What a model is, in a sentence."""
+    """A sentence that says what a model is."""
     role = "diffusers folder" if found.format == "diffusers" else found.role.replace("_", " ")
     if found.role == "unknown":
         return f"{name} is not recognised: {found.evidence[0] if found.evidence else 'it fits no known family'}."
@@ -183,12 +198,12 @@ def sentence(found: Detection, name: str) -> str:
 
 
 def reasons(found: Detection) -> list[str]:
-    """Why a model is taken for what it is, and why not for another that can be trained."""
+    """Why a model was recognised as what it is, and why not as another one that can be trained."""
     trained = {family for engine in registry.available() for family in engine.manifest.families}
     near = {family: reason for family, reason in found.rejected.items() if family in trained}
     refused = [f"Not {family_title(family)}: {reason}." for family, reason in near.items()]
     rest = len(found.rejected) - len(near)
-    more = [f"Nor any of {rest} other families: easel detect says why."] if rest else []
+    more = [f"Not one of {rest} other families: easel detect --json shows the reasons."] if rest else []
     return [f"{_capital(reason)}." for reason in found.evidence] + refused + more
 
 
@@ -198,8 +213,8 @@ def _capital(reason: str) -> str:
 
 
 def family_title(family: str | None) -> str:
-    """A family as people call it."""
-    from trainer_core.families import load_families
+    """The title of a family."""
+    from trainer_core.models.families import load_families
 
     known = load_families().get(family or "")
     return known.title if known else family or "an unknown family"

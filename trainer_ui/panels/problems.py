@@ -1,4 +1,4 @@
-"""What stands in the way of a job: a row for each problem, with a button that mends it."""
+"""The problems of a job: a row for each, with a button that fixes it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 from trainer_core.text import printable
+from trainer_ui.formatting import Labelled, hint, show
+from trainer_ui.panels.tool import ToolPanel
 from trainer_ui.widgets import Box, Button, Layout, VBox
-from trainer_ui.words import Labelled, hint, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,47 +16,54 @@ if TYPE_CHECKING:
     from trainer_core.problems import Problem
     from trainer_ui.session import Session
 
-WORDS = {"error": "Blocks", "needed": "Needed", "warning": "Warning", "info": "Note"}
+LABELS = {"error": "Blocks", "needed": "Needed", "warning": "Warning", "info": "Note"}
 READY_ROWS = 6
-"""Rows that are made with the notebook: four for what it lacks at first, two for what a thread finds out later."""
+"""Rows that are made at the start: four for the settings that are empty at first, two for what a thread finds out later."""
 
 
 class ProblemList:
     """A row for each problem, worst first.
 
-    A row stays the same widget for as long as its problem stands, and never moves among the others: leaving a field makes
-    the problems anew, and the click that left it may be on its way to one of their buttons. Rows are used again, because
+    A problem keeps its row, and a row never moves among the other widgets: when the user leaves a field, the problems are
+    computed again, and the click that left the field may be on its way to one of their buttons. Rows are reused, because
     JupyterLab shows nothing of a notebook whose page is opened while a thread makes a widget.
     """
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.rows = [ProblemRow(session) for _ in range(READY_ROWS)]
-        self.widget = VBox([row.widget for row in self.rows], classes=("easel-problems",))
+        self.tool = ToolPanel(session)
+        self.rows = [ProblemRow(session, self.tool) for _ in range(READY_ROWS)]
+        self.widget = VBox(self._widgets(), classes=("easel-problems",))
 
     def show(self) -> None:
-        """Shows the problems as they stand."""
+        """Shows the current problems."""
         problems = self.session.problems
         rows = self._rows_for(problems)
         for place, (row, problem) in enumerate(zip(rows, problems, strict=True)):
-            row.tell(problem, self.session.lacks(problem), place)
+            row.show(problem, self.session.lacks(problem), place)
         for row in self.rows:
             row.is_shown = row in rows
             show(row.widget, row.is_shown)
-        if len(self.widget.children) != len(self.rows):
-            self.widget.children = tuple(row.widget for row in self.rows)
-        show(self.widget, bool(problems))
+        if len(self.widget.children) != len(self.rows) + 1:
+            self.widget.children = self._widgets()
+        self.tool.show()
+        show(self.widget, bool(problems) or self.tool.jobs.is_live)
+
+    def _widgets(self) -> tuple[Box, ...]:
+        # The rows have an order of their own, from 0.
+        self.tool.widget.layout.order = "1000"
+        return (*(row.widget for row in self.rows), self.tool.widget)
 
     def _rows_for(self, problems: Sequence[Problem]) -> list[ProblemRow]:
-        """A row for each: the one that tells it, one that tells it of other numbers, one that lay hidden, another."""
+        """A row for each: the row that shows it, else one that shows it with other numbers, else a hidden one, else a new one."""
         found: dict[int, ProblemRow] = {}
-        for tells in (ProblemRow.tells, ProblemRow.tells_alike):
-            self._take(found, problems, tells)
-        # Not those that go out of sight with this very change: a click may be on its way to them.
+        for fits in (ProblemRow.shows, ProblemRow.shows_alike):
+            self._take(found, problems, fits)
+        # Not rows that only this change hides: a click may be on its way to them.
         self._take(found, problems, lambda row, _: not row.is_shown)
         for place in range(len(problems)):
             if place not in found:
-                found[place] = ProblemRow(self.session)
+                found[place] = ProblemRow(self.session, self.tool)
                 self.rows.append(found[place])
         return [found[place] for place in range(len(problems))]
 
@@ -75,43 +83,48 @@ class ProblemList:
 
 
 class ProblemRow:
-    """One problem after the other: its sentence, and the button that mends it."""
+    """A problem: its message, and the button that fixes it. A row shows different problems over time."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, session: Session, tool: ToolPanel) -> None:
+        self.session, self.tool = session, tool
         self.problem: Problem | None = None
         self.is_shown = False
         self.text = Labelled("", "")
         self.button = Button(classes=("easel-fix",))
-        self.button.on_click(session.handler(self._mend))
+        self.button.on_click(session.handler(self._fix))
         self.widget = Box([self.text, self.button], layout=Layout(), classes=("easel-problem",))
 
-    def tells(self, problem: Problem) -> bool:
-        """Whether this row is of that problem."""
+    def shows(self, problem: Problem) -> bool:
+        """Whether this row shows that problem."""
         return self.problem == problem
 
-    def tells_alike(self, problem: Problem) -> bool:
-        """Whether this row is of that problem but for its numbers."""
+    def shows_alike(self, problem: Problem) -> bool:
+        """Whether this row shows that problem, perhaps with other numbers."""
         return self.problem is not None and _without_numbers(self.problem) == _without_numbers(problem)
 
-    def tell(self, problem: Problem, is_needed: bool, place: int) -> None:
-        """Shows a problem at its place; `is_needed` where nothing is wrong but something is not there yet."""
+    def show(self, problem: Problem, is_needed: bool, place: int) -> None:
+        """Shows a problem at a position in the list; `is_needed` if nothing is wrong but a setting is still empty."""
         self.problem = problem
         kind = "needed" if is_needed else problem.severity
-        for name in WORDS:
+        for name in LABELS:
             (self.widget.add_class if name == kind else self.widget.remove_class)(f"easel-is-{name}")
         fix = problem.fix
-        changes = fix.changes if fix is not None else {}
-        self.text.say(WORDS[kind], problem.message, fix.label if fix is not None and not changes else "")
-        if fix is not None and changes:
+        can_click = fix is not None and not fix.is_advice
+        self.text.show_text(LABELS[kind], problem.message, fix.label if fix is not None and not can_click else "")
+        if fix is not None and can_click:
             self.button.description = printable(fix.label, 400)
-            hint(self.button, ", ".join(f"{path} = {_plainly(value)}" for path, value in fix.assignments.items()))
-        show(self.button, bool(changes))
+            changes = ", ".join(f"{path} = {_value_text(value)}" for path, value in fix.assignments.items())
+            hint(self.button, printable(fix.task.command, 400) if fix.task else changes)
+            self.button.disabled = fix.task is not None and (self.tool.jobs.is_live or self.tool.jobs.starting)
+        show(self.button, can_click)
         self.widget.layout.order = str(place)
 
-    def _mend(self, _: Button) -> None:
-        if self.problem is not None and self.problem.fix is not None:
-            self.session.change(self.problem.fix.changes)
+    def _fix(self, _: Button) -> None:
+        fix = self.problem.fix if self.problem is not None else None
+        if fix is not None and fix.task is not None:
+            self.tool.start(fix)
+        elif fix is not None:
+            self.session.change(fix.changes)
 
 
 def _without_numbers(problem: Problem) -> tuple[str, str, str, str]:
@@ -120,6 +133,6 @@ def _without_numbers(problem: Problem) -> tuple[str, str, str, str]:
     return problem.path, problem.severity, message, label
 
 
-def _plainly(value: object) -> str:
-    """A value in a tooltip."""
+def _value_text(value: object) -> str:
+    """A value as text for a tooltip."""
     return "empty" if value is None else printable(str(value), 80)

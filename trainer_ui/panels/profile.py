@@ -1,43 +1,47 @@
-"""Which profile, and which policy: what each is for, what it sets and why, and where its values come from."""
+"""The profile and the policy: what each is for, what it sets and why, and the sources of its values."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer_core import policies
 from trainer_core.plan import fields
+from trainer_core.prepare.workbench import NO_POLICY, PLAIN
 from trainer_core.text import printable
 from trainer_ui.controls import choice_title, plain_number
+from trainer_ui.formatting import Pairs, Paragraph, hint, show
 from trainer_ui.panels.card import card, fold
 from trainer_ui.widgets import Box, Button, Dropdown
-from trainer_ui.words import Pairs, Words, hint, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from trainer_core.policies import Policy
     from trainer_core.profiles import Profile
     from trainer_ui.session import Session
 
-NONE = "None: plain defaults"
-NO_POLICY = "None: the values stay as they are"
+NONE = "None: recommended values"
+PLAIN_DEFAULTS = "None: plain defaults"
+NOTHING_SET = "None: the values stay as they are"
 
 
 class ProfilePanel:
-    """The profile's dropdown with its explanation and values, and the policy that follows the number of pictures."""
+    """A choice of profile with its explanation and values, and a choice of policy, which depends on the number of images."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.choice = Dropdown(description="Profile", options=[(NONE, "")])
+        self.choice = Dropdown(description="Profile", options=[(NONE, ""), (PLAIN_DEFAULTS, PLAIN)])
         self.choice.observe(session.handler(session.bench.use_profile), "value")
-        self.explanation = Words()
+        self.explanation = Paragraph()
         self.values, self.sources = Pairs(), Pairs()
         self.fold = fold(session, "What it sets, and why", lambda: [self.values, self.sources])
-        self.policy = Dropdown(description="Steps and rates by the number of pictures", options=[(NO_POLICY, "")])
-        hint(self.policy, "A policy goes over the profile and follows the dataset; what you set yourself stays.")
+        self.policy = Dropdown(
+            description="Steps and rates by the number of images", options=[(NOTHING_SET, NO_POLICY)]
+        )
+        hint(self.policy, "A policy overrides the profile and depends on the dataset. Your own values stay.")
         self.policy.observe(session.handler(session.bench.use_policy), "value")
-        self.told = Words("", "muted", "small")
+        self.told = Paragraph("", "muted", "small")
         self.adjust, self.undo = Button(description="Auto-adjust"), Button(description="Undo")
-        hint(self.adjust, "Takes back your own values where the policy decides, and says which.")
+        hint(self.adjust, "Removes your own values of the settings that the policy sets, and lists them.")
         self.adjust.on_click(session.handler(self._adjust))
         self.undo.on_click(session.handler(lambda _: session.bench.undo_adjust()))
         self.buttons = Box([self.adjust, self.undo], classes=("easel-row",))
@@ -52,8 +56,8 @@ class ProfilePanel:
         self._show_policy()
 
     def _show_profile(self) -> None:
-        bench = self.session.bench
-        profile, family, found = bench.profile, bench.family, bench.facts.detection
+        state = self.session.bench.state
+        profile, family, found = state.profile, state.family, state.facts.detection
         guess = found.guess.id if found and found.guess else ""
         predicts = str(self.session.values["model.prediction"] or (found and found.prediction) or "")
         known = _offered(family, guess, predicts) if family else []
@@ -61,49 +65,56 @@ class ProfilePanel:
             known = [*known, profile]
         titles = [one.title for one in known]
         named = ((one.title if titles.count(one.title) == 1 else f"{one.title} ({one.id})", one.id) for one in known)
-        _offer(self.choice, [(NONE, ""), *((printable(name, 80), id_) for name, id_ in named)])
-        self.choice.value = profile.id if profile else ""
+        _offer(self.choice, [(NONE, ""), (PLAIN_DEFAULTS, PLAIN), *((printable(name, 80), id_) for name, id_ in named)])
+        self.choice.value = profile.id if profile else PLAIN if state.plain else ""
         show(self.fold, profile is not None)
         if profile is None:
-            self.explanation.say("" if family else "Profiles are offered once a model is chosen.", "muted")
+            self.explanation.show_text("" if family else "Choose a model to see its profiles.", "muted")
             return
-        self.explanation.say(f"{profile.explanation} {profile.tested}", "")
-        self.values.say(_reasons(profile))
-        self.sources.say((f"[{source.id}]", str(source)) for source in profile.sources)
+        self.explanation.show_text(f"{profile.explanation} {profile.tested}", "")
+        self.values.show_pairs(_reasons(profile))
+        self.sources.show_pairs((f"[{source.id}]", str(source)) for source in profile.sources)
 
     def _show_policy(self) -> None:
-        bench, values = self.session.bench, self.session.values
-        use = bench.profile.use if bench.profile else ""
-        found = policies.for_family(bench.family, use, str(values["model.method"])) if bench.family else []
-        if bench.policy is not None and bench.policy not in found:
-            found = [*found, bench.policy]
-        _offer(self.policy, [(NO_POLICY, ""), *((printable(one.title, 80), one.id) for one in found)])
-        self.policy.value = bench.policy.id if bench.policy else ""
+        state, values = self.session.bench.state, self.session.values
+        use = state.profile.use if state.profile else ""
+        found = _policies(state.family, use, str(values["model.method"])) if state.family else []
+        if state.policy is not None and state.policy not in found:
+            found = [*found, state.policy]
+        _offer(self.policy, [(NOTHING_SET, NO_POLICY), *((printable(one.title, 80), one.id) for one in found)])
+        self.policy.value = state.policy.id if state.policy else NO_POLICY
         show(self.policy, bool(found))
-        # What was set follows the dataset; what was cleared stays true until it is undone.
-        told = [bench.prefilled.message if bench.prefilled else ""]
-        told.append(bench.adjusted.told_of_cleared if bench.adjusted else "")
-        self.told.say(" ".join(filter(None, told)))
-        show(self.buttons, bench.policy is not None)
-        self.undo.disabled = bench.adjusted is None
+        # The values that were set depend on the dataset; the list of cleared values stays until Undo.
+        told = [state.prefilled.message if state.prefilled else ""]
+        told.append(state.adjusted.told_of_cleared if state.adjusted else "")
+        self.told.show_text(" ".join(filter(None, told)))
+        show(self.buttons, state.policy is not None)
+        self.undo.disabled = state.adjusted is None
+
+
+def _policies(family: str, use: str, method: str) -> list[Policy]:
+    """The policies for a model; imported here for the same reason as the profiles."""
+    from trainer_core import policies
+
+    return policies.for_family(family, use, method)
 
 
 def _offered(family: str, guess: str, predicts: str) -> list[Profile]:
-    """The profiles for a model; imported and read once there is one, so that the start of a notebook need not wait."""
+    """The profiles for a model; imported here, so that the start of a notebook does not wait for them."""
     from trainer_core import profiles
 
     return profiles.for_family(family, guess, predicts)
 
 
 def _offer(choice: Dropdown, options: Iterable[tuple[str, str]]) -> None:
-    """Has a dropdown offer these, and leaves it alone where it does."""
+    """Sets the options of a dropdown, unless it has them already."""
     wanted = tuple(options)
     if wanted != tuple(choice.options):
         choice.options = wanted
 
 
 def _reasons(profile: Profile) -> Iterator[tuple[str, str]]:
-    """What a profile sets, each value with its reason where it gives one."""
+    """What a profile sets: each value with its reason, if the profile gives one."""
     known = fields.all_fields()
     for path, value in profile.settings.items():
         shown = ("on" if value else "off") if isinstance(value, bool) else value

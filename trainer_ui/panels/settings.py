@@ -1,16 +1,16 @@
-"""The settings of a plan: the common ones in front, the others in groups by section; of each those that have a meaning."""
+"""The settings of a plan: the common ones first, the others in groups by section; those that have no effect are hidden."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainer_core.draft.layers import Source
 from trainer_core.plan import fields
-from trainer_core.plan.draft import Source
 from trainer_ui.controls import SettingControl, is_box, show_settings
+from trainer_ui.formatting import show
 from trainer_ui.panels.card import card, fold
 from trainer_ui.panels.memory import MemoryChoice
 from trainer_ui.widgets import Box, VBox
-from trainer_ui.words import show
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from trainer_core.plan.fields import SettingField
     from trainer_ui.session import Session
 
-ELSEWHERE = frozenset({"model.path", "dataset.path", "dataset.trigger"})
-"""Settings that have a panel of their own."""
 IN_FRONT = (
     "output.name",
     "schedule.steps",
@@ -36,7 +34,7 @@ IN_FRONT = (
 )
 GROUPS = {
     "model": "Model",
-    "dataset": "Pictures",
+    "dataset": "Images",
     "network": "Network",
     "embedding": "New word",
     "optimizer": "Optimizer",
@@ -48,7 +46,7 @@ GROUPS = {
 
 
 class SettingsPanel:
-    """The memory preset, and controls for every setting, made when they are first seen."""
+    """The memory preset and the controls of all settings; those of a group are made when it is first opened."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -69,30 +67,35 @@ class SettingsPanel:
         return Box([one.widget for one in made], classes=("easel-settings",))
 
     def show(self) -> None:
-        """Shows each setting that has a meaning or was set, its value and where that comes from."""
+        """Shows each setting that has an effect or was set, its value and the source of the value."""
         self.memory.show()
         show_settings(self.session, self.controls.values())
-        scope, source_of = self.session.scope, self.session.bench.draft.source_of
-        # The files that must lie beside the model are asked for there.
+        scope, source_of = self.session.scope, self.session.bench.state.draft.source_of
+        # The companion files of the model are in the model panel.
         here = set(fields.all_fields()).difference(scope.needed_parts())
         seen = {path for path in here if scope.shows(path, source_of(path))}
         for path, one in self.controls.items():
-            one.away(path not in seen)
+            one.set_visible(path in seen)
         for section, group in self.groups.items():
             self._show_group(group, section, seen)
 
     def _show_group(self, group: VBox, section: str, seen: Container[str]) -> None:
         paths = [field.path for field in self._members[section] if field.path in seen]
         many = len(paths)
-        mine = sum(self.session.bench.draft.source_of(path) is Source.USER for path in paths)
+        mine = sum(self.session.bench.state.draft.source_of(path) is Source.USER for path in paths)
         group.children[0].description = f"{GROUPS[section]}: {many} more" + (f", {mine} yours" if mine else "")
         show(group, many > 0)
+
+
+def has_panel(field: SettingField) -> bool:
+    """Whether a setting has a panel of its own: it says which model, or which images of whom, are trained."""
+    return not {"model", "subject"}.isdisjoint(field.about.decides)
 
 
 def _others(known: Mapping[str, SettingField]) -> dict[str, list[SettingField]]:
     groups: dict[str, list[SettingField]] = {}
     for path, field in known.items():
-        if path not in ELSEWHERE and path not in IN_FRONT:
+        if not has_panel(field) and path not in IN_FRONT:
             groups.setdefault(field.section, []).append(field)
-    # Boxes to tick come last: among fields to fill in, the lines of a form do not meet.
+    # Checkboxes come last: between text fields they would not line up.
     return {section: sorted(members, key=is_box) for section, members in groups.items()}

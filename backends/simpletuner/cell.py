@@ -1,0 +1,51 @@
+"""What Easel must know about SimpleTuner for one family and method: its own keys of [families.*] in `backend.toml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trainer_core.engines.claim import Cell
+from trainer_core.engines.manifest import BackendManifest
+from trainer_core.plan.sections import TrainingPlan
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layer classes that a network is applied to, by `network.targets`; `names` are more layers for "full", by name."""
+
+    attention: tuple[str, ...]
+    attention_mlp: tuple[str, ...]
+    full: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The lowest rank that BOFT works with, by `network.targets`: twice the largest odd part of the layers' widths."""
+
+    attention: int
+    attention_mlp: int
+    full: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimpleTunerCell(Cell):
+    """What SimpleTuner supports and needs for one family and method."""
+
+    model_flavour: str
+    component: Literal["unet", "transformer"]
+    """The subfolder of the denoiser in a diffusers folder."""
+    targets: Layers
+    boft_ranks: Ranks
+    flow_shift: float | None = None
+    """The default timestep shift of a flow model; 0: the shift depends on the image size; None: not a flow model."""
+    not_in_comfyui: bool = False
+    """Whether ComfyUI does not support the layer names that the engine writes."""
+
+
+def cell_of(plan: TrainingPlan, manifest: BackendManifest) -> SimpleTunerCell:
+    """The cell of a plan's family and method, which the manifest claims."""
+    found = manifest.families[plan.model.family].cell(plan.model.method)
+    assert isinstance(found, SimpleTunerCell)
+    return found

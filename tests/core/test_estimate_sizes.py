@@ -1,0 +1,70 @@
+"""The estimate counts the model in its own header, and states a time only if it is known."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support import engine_plans, recorded_headers
+from trainer_core.draft.facts import Facts
+from trainer_core.engines import registry
+from trainer_core.estimate import estimate, formatting, models
+from trainer_core.models import detection, header
+from trainer_core.models.detection import ModelSize
+
+SIMPLETUNER = registry.get("simpletuner").manifest
+
+
+def found_in(name, folder):
+    return detection.detect(header.read(recorded_headers.write(name, folder)))
+
+
+def of(found, family="sdxl", machine=engine_plans.CARD):
+    facts = Facts(engine_plans.machine(machine) if machine else engine_plans.machine(), found)
+    return estimate(engine_plans.plan(family, network__rank=4), facts, (), SIMPLETUNER)
+
+
+@pytest.mark.parametrize(
+    "name", ["sd15", "sdxl", "flux-dev", "sd3-medium", "chroma", "lumina2", "anima", "folder-flux-dev"]
+)
+def test_a_model_of_the_usual_size_is_not_scaled(tmp_path, name):
+    found = found_in(name, tmp_path)
+    model = models.find(found.family, found.variant)
+    assert found.size.parameters == pytest.approx(model.parameters, rel=0.001)
+    assert model.of_size(found.size, found.layout) is model
+
+
+def test_a_tiny_model_is_counted_in_its_header(tmp_path):
+    tiny, real = found_in("folder-sdxl-tiny", tmp_path), found_in("sdxl", tmp_path)
+    small, large = of(tiny), of(real)
+    assert "1.4 million parameters in the diffusion model, counted in its header." in small.basis
+    assert "2.57 billion parameters in the diffusion model, counted in its header." in large.basis
+    assert small.lora_mib < large.lora_mib / 20
+    assert small.seconds[1] < large.seconds[1] / 2
+    assert small.vram_gib[1] < large.vram_gib[1]
+
+
+def test_the_size_of_a_lora_follows_the_layers_of_a_pruned_model(tmp_path):
+    """Half of the blocks: half of the parameters and half of the layers."""
+    found = found_in("sdxl", tmp_path)
+    size = found.size
+    half = replace(found, size=ModelSize(size.parameters // 2, size.layers // 2, size.sides // 2))
+    assert of(half).lora_mib == pytest.approx(of(found).lora_mib / 2, rel=0.01)
+
+
+def test_packed_weights_and_a_lone_shard_are_not_counted(tmp_path):
+    path = recorded_headers.write("sdxl", tmp_path)
+    whole = header.read(path)
+    packed = replace(
+        whole, tensors={**whole.tensors, "x.weight": whole.tensors[next(iter(whole.tensors))]._replace(dtype="U8")}
+    )
+    assert detection.detect(packed).size is None
+    found = detection.detect(whole)
+    assert "counted in the real model classes" in of(replace(found, size=None)).basis[0]
+
+
+def test_a_time_that_is_not_known_is_not_stated(tmp_path):
+    found = of(found_in("sdxl", tmp_path), machine=None)
+    assert found.seconds[1] > 3 * found.seconds[0]
+    assert not found.is_time_known
+    assert "time not known before the first steps" in formatting.numbers(found)
+    assert "days" in formatting.numbers(replace(found, is_time_known=True))

@@ -1,0 +1,64 @@
+"""Cases for the rules about the companion files of a model, and the weights in its files."""
+
+from __future__ import annotations
+
+from tests.support.rule_cases import Fires, companion_files, seen
+from trainer_core.draft.checks import memory, parts
+from trainer_core.models.detection import Detection
+
+FIRES = {
+    "a companion file of another kind": Fires(
+        parts.parts_are_what_they_should_be,
+        "model.vae",
+        "error",
+        {"model.vae": __file__},
+        facts=companion_files(vae=Detection(None, "text_encoder", "t5xxl")),
+    ),
+    "a companion file that cannot be read": Fires(
+        parts.parts_are_what_they_should_be,
+        "model.vae",
+        "error",
+        {"model.vae": __file__},
+        facts=companion_files(vae="it is empty."),
+    ),
+    "a companion file with scaled weights": Fires(
+        parts.parts_are_what_they_should_be,
+        "model.vae",
+        "error",
+        {"model.vae": __file__},
+        facts=companion_files(vae=Detection(None, "vae", "vae_sd", scaled=True)),
+    ),
+    "a companion file of an unknown kind": Fires(
+        parts.parts_are_what_they_should_be,
+        "model.vae",
+        "warning",
+        {"model.vae": __file__},
+        facts=companion_files(vae=Detection(None, "vae")),
+    ),
+    "a companion file whose tensors have names that the engine does not read": Fires(
+        parts.parts_are_what_they_should_be,
+        "model.vae",
+        "error",
+        {"model.vae": __file__},
+        facts=companion_files(vae=Detection(None, "vae", "vae_sd", layout="diffusers")),
+        has_fix=False,
+        tool="rename",
+    ),
+    "weights in E5M2 that are kept in 8 bits": Fires(
+        memory.weights_suit_precision,
+        "memory.fp8_base",
+        "error",
+        {"memory.fp8_base": True},
+        family="flux",
+        facts=seen(dtype="F8_E5M2"),
+    ),
+    "an unused companion file": Fires(
+        parts.parts_are_there, "model.clip_l", "warning", {"model.clip_l": "/a/clip.safetensors"}
+    ),
+    "a companion file that does not exist": Fires(
+        parts.parts_are_there, "model.vae", "error", {"model.vae": "/a/vae.safetensors"}
+    ),
+    "a missing companion file": Fires(
+        parts.parts_are_there, "model.clip_l", "error", {"model.clip_l": ""}, family="flux", has_fix=False
+    ),
+}

@@ -1,0 +1,116 @@
+"""A missing engine is installed from the notebook: button, progress, Stop, and the engine can be used without a restart."""
+
+import pytest
+from ipywidgets.widgets import widget as ipywidgets_widget
+
+from tests.support import tiny_engine
+from tests.support.page import button, click, markup, on_page, prepare, wait_for
+from tests.support.played import until
+from tests.support.tiny_engine import wheel
+from trainer_core.engines import registry
+from trainer_core.install import environments
+from trainer_core.install import job as installation
+from trainer_core.jobs.state import JobState
+
+BACKEND = """
+from dataclasses import replace
+from backends.rehearsal import Rehearsal
+
+class Tiny(Rehearsal):
+    manifest = replace(Rehearsal.manifest, id="tiny", title="Tiny", hidden=False, needs_installation=True)
+
+backend = Tiny()
+"""
+WAITS = "import time\ntime.sleep(600)\n"
+
+tiny = tiny_engine.engine
+
+
+@pytest.fixture
+def engine(tiny, monkeypatch, home):
+    """An engine of an outside package; it is not installed, and other processes find it as well."""
+    monkeypatch.setenv("PYTHONPATH", str(tiny.folder))
+    (tiny.package / "__init__.py").write_text(BACKEND)
+    entry = tiny.folder / "tiny_backend-1.0.dist-info" / "entry_points.txt"
+    entry.write_text(entry.read_text().replace(":Tiny", ":backend"))
+    registry.refresh()
+    yield tiny
+    for job in installation.known("tiny"):
+        job.stop()
+    registry.refresh()
+
+
+def slow(engine):
+    (engine.package / "tiny.txt").write_text(wheel(engine.package, "tinytrainer", "1.0", {"tinytrainer.py": WAITS}))
+
+
+def says(app):
+    return markup(app.launch.install.widget)
+
+
+def test_the_button_installs_the_engine_and_no_restart_is_needed(open_app, home, engine):
+    app = open_app(prepare(home), engine="tiny")
+    panel = app.launch.install
+    assert "Tiny is not installed." in markup(app.launch.widget)
+    assert on_page(panel.widget)
+    assert not on_page(panel.stop)
+    assert not app.session.bench.state.facts.engine("tiny").installed
+    before = set(ipywidgets_widget._instances)
+    click(button(app.launch.widget, "Install Tiny"))
+    wait_for(lambda: on_page(panel.stop) or not on_page(panel.widget))
+    wait_for(lambda: not on_page(panel.widget))
+    assert environments.installed("tiny") is not None
+    assert "Tiny is not installed." not in [problem.message for problem in app.session.problems]
+    assert app.session.bench.state.facts.engine("tiny").version == "1.0"
+    assert app.session.message == "Tiny is installed."
+    assert set(ipywidgets_widget._instances) == before, "no thread made a widget"
+
+
+def test_a_restarted_kernel_finds_the_installation_and_can_stop_it(open_app, home, engine):
+    slow(engine)
+    app = open_app(prepare(home), engine="tiny")
+    click(button(app.launch.widget, "Install Tiny"))
+    wait_for(lambda: "Installing Tiny: checking" in says(app))
+    assert "Checking that it works." in says(app)
+    app.close()
+    again = open_app(prepare(home), engine="tiny")
+    assert again.launch.install.jobs.job.name == app.launch.install.jobs.job.name
+    wait_for(lambda: "Installing Tiny: checking" in says(again))
+    assert on_page(again.launch.install.stop)
+    assert not on_page(again.launch.install.start)
+    click(again.launch.install.stop)
+    wait_for(lambda: "was stopped" in says(again))
+    wait_for(lambda: on_page(again.launch.install.start))
+    assert environments.installed("tiny") is None
+
+
+def test_an_installation_stays_visible_when_another_engine_is_chosen(open_app, home, engine):
+    slow(engine)
+    app = open_app(prepare(home), engine="tiny")
+    click(button(app.launch.widget, "Install Tiny"))
+    wait_for(lambda: "Installing Tiny" in says(app))
+    with app.session.lock:
+        app.session.bench.use_engine("rehearsal")
+        app.session.show()
+    assert on_page(app.launch.install.stop)
+    assert not on_page(app.launch.install.start)
+
+
+def test_a_failure_is_explained_also_after_a_restart(open_app, home, engine):
+    engine.table(imports=("tinytrainer", "missing_part"))
+    app = open_app(prepare(home), engine="tiny")
+    click(button(app.launch.widget, "Install Tiny"))
+    wait_for(lambda: "Tiny was not installed. Tiny could not be installed" in says(app))
+    assert "missing_part" in says(app)
+    wait_for(lambda: on_page(app.launch.install.start))
+    app.close()
+    (job,) = installation.known("tiny")
+    until(lambda: job.state is JobState.FAILED)
+    again = open_app(prepare(home), engine="tiny")
+    wait_for(lambda: "missing_part" in says(again))
+    assert on_page(again.launch.install.start)
+
+
+def test_nothing_is_offered_where_nothing_is_missing(open_app, home):
+    app = open_app(prepare(home))
+    assert not on_page(app.launch.install.widget)

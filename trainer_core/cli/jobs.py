@@ -1,0 +1,238 @@
+"""`easel jobs`: list, show, follow and stop jobs of every kind, from any terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from trainer_core import places
+from trainer_core.cli import show
+from trainer_core.cli.options import JSON_HELP
+from trainer_core.errors import JobError
+from trainer_core.jobs.folder import SPEC
+from trainer_core.jobs.job import Job, list_jobs
+from trainer_core.jobs.state import FINAL_STATES, JobState
+from trainer_core.jobs.summary import Summary
+from trainer_core.text import printable
+from trainer_core.training.verdict import verdict
+
+POLL_S = 0.25
+SHOWN_ROWS = 10
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+
+def find(
+    name: str, known: Sequence[AnyJob], attach: Callable[[Path], AnyJob], where: Path, noun: str = "job"
+) -> AnyJob:
+    """The job in this folder, with this name, or with the only name that ends with it; the newest for "last".
+
+    Raises:
+        JobError: none or more than one fits.
+    """
+    if places.is_there(Path(name) / "spec.json"):
+        return attach(Path(name))
+    if name == "last":
+        if not known:
+            raise JobError(f"There is no {noun} in {where} yet.", "`easel train` and the notebooks start one.")
+        return known[0]
+    exact = [job for job in known if job.name == name]
+    fitting = exact or [job for job in known if job.name.endswith(name)]
+    if len(fitting) != 1:
+        what = f"No {noun} is" if not fitting else f"{len(fitting)} {noun}s are"
+        raise JobError(f"{what} called {name!r:.100}.", f"`easel {noun}s list` shows all names.")
+    return fitting[0]
+
+
+def watch(job: Job, quiet: bool = False, noun: str = "job") -> None:
+    """Shows a job's progress until it ends, with its log if it has no steps. Ctrl+C stops watching, not the job."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[loss]}"),
+    )
+    log = None if job.spec.total_steps else job.log
+    try:
+        with Progress(*columns, console=show.out, disable=quiet) as bar:
+            task = bar.add_task("starting", total=None, loss="")
+            while True:
+                ended = job.state in FINAL_STATES
+                summary = job.summary
+                loss = "" if summary.loss is None else f"loss {summary.loss:.4f}"
+                phase = printable(_phase(summary) or "starting", 40)
+                bar.update(task, description=phase, completed=summary.step, total=summary.total or None, loss=loss)
+                for row in log.read() if log is not None and not quiet else ():
+                    bar.console.print(Text(row))
+                if ended:
+                    return
+                time.sleep(POLL_S)
+    except KeyboardInterrupt:
+        again = f"`easel {noun}s follow {job.name}` shows it again, `easel {noun}s stop {job.name}` stops it."
+        show.line(f"\nThe {noun} continues. {again}".strip())
+        sys.exit(0)
+
+
+def _phase(summary: Summary) -> str:
+    return " · ".join(word for word in (summary.part, summary.phase) if word)
+
+
+def result(job: Job, as_json: bool, noun: str = "job") -> int:
+    """Prints how a job ended and returns the exit code: 0 completed, 1 anything else."""
+    found = job.result
+    state = job.state
+    if as_json:
+        show.as_json({noun: job.name, "folder": job.folder.path, "state": state.name, "result": found})
+        return 0 if state is JobState.COMPLETED else 1
+    show.line(f"{state.name}: {job.name}", "bold green" if state is JobState.COMPLETED else "bold red")
+    for row in verdict(job):
+        show.line(f"  {row['label'].lower()}: {row['text']}")
+    for notice in (found or {}).get("notices", []):
+        show.line(f"  {notice}", "yellow")
+    return 0 if state is JobState.COMPLETED else 1
+
+
+def step_of(summary: Summary) -> str:
+    """The step that a job has reported, and of how many if that is known."""
+    return f"{summary.step} of {summary.total}" if summary.total else str(summary.step)
+
+
+def figures_line(summary: Summary) -> str:
+    """A job's step, with its loss and learning rate if it has reported them."""
+    figures = (("loss", summary.loss), ("learning rate", summary.learning_rate))
+    return ", ".join([f"step {step_of(summary)}", *(f"{name} {value}" for name, value in figures if value is not None)])
+
+
+def _kind(job: Job) -> str:
+    try:
+        return job.spec.kind
+    except JobError:
+        return "damaged"
+
+
+def _progress(summary: Summary) -> str:
+    return step_of(summary) if summary.total else _phase(summary)
+
+
+@dataclass(frozen=True)
+class Jobs(Generic[AnyJob]):
+    """The jobs that a group of commands works on: `known` lists them, newest first, `where` is their folder.
+
+    `kinds`: whether they are of several kinds, which are shown, and whose logs tell more than their steps do.
+    """
+
+    noun: str
+    known: Callable[[], Sequence[AnyJob]]
+    attach: Callable[[Path], AnyJob]
+    where: Callable[[], Path]
+    kinds: bool
+
+    def find(self, name: str) -> AnyJob:
+        """The job with this name; see `find`."""
+        return find(name, self.known(), self.attach, self.where(), self.noun)
+
+    def about(self, job: AnyJob) -> dict[str, Any]:
+        """The name, kind and state of a job, for JSON and for the columns of the list."""
+        kind = {"kind": _kind(job)} if self.kinds else {}
+        return {self.noun: job.name, **kind, "state": job.state.name}
+
+    def group(self, about: str) -> click.Group:
+        """The commands that list, show, follow and stop these jobs; `about` is the help text of the group."""
+        commands = (self._list, self._show, self._follow, self._stop)
+        return click.Group(f"{self.noun}s", help=about, commands=[command() for command in commands])
+
+    def _list(self) -> click.Command:
+        @click.command("list", help=f"List the {self.noun}s, newest first.")
+        @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+        def command(as_json: bool) -> None:
+            rows = [(self.about(job), job.summary) for job in self.known()]
+            if as_json:
+                show.as_json([{**about, **summary.figures()} for about, summary in rows])
+            elif rows:
+                cells = ((*about.values(), _progress(summary)) for about, summary in rows)
+                show.table((*rows[0][0], "progress"), cells)
+            else:
+                show.line(f"There is no {self.noun} in {self.where()} yet.")
+            for line in self._damaged() if not as_json else ():
+                show.line(line, "dim")
+
+        return command
+
+    def _damaged(self) -> Iterator[str]:
+        """A sentence for each folder of a job that cannot be read, so that none is forgotten."""
+        where = self.where()
+        for path in sorted(where.iterdir()) if where.is_dir() else ():
+            if places.is_there(path / SPEC):
+                try:
+                    self.attach(path)
+                except JobError as error:
+                    yield f"{path.name} is left out. {error}"
+
+    def _show(self) -> click.Command:
+        @click.command("show", help=f"Show a {self.noun}'s state, progress and result.")
+        @click.argument("name")
+        @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+        def command(name: str, as_json: bool) -> None:
+            job = self.find(name)
+            summary = job.summary
+            if as_json:
+                show.as_json({**self.about(job), "summary": summary.figures(), "result": job.result})
+                return
+            show.line(f"{job.folder.path}")
+            figures = figures_line(summary) if summary.total else _phase(summary) or "not started"
+            show.line(f"{_kind(job)}, {figures}" if self.kinds else figures)
+            for row in _end_of_log(job) if self.kinds else ():
+                show.line(f"  | {row}", "dim")
+            if job.state in FINAL_STATES:
+                result(job, as_json=False, noun=self.noun)
+            else:
+                show.line(job.state.name)
+
+        return command
+
+    def _follow(self) -> click.Command:
+        @click.command("follow", help=f"Watch a {self.noun} until it ends; Ctrl+C leaves it running.")
+        @click.argument("name")
+        def command(name: str) -> None:
+            job = self.find(name)
+            watch(job, noun=self.noun)
+            sys.exit(result(job, as_json=False, noun=self.noun))
+
+        return command
+
+    def _stop(self) -> click.Command:
+        @click.command("stop", help=f"Stop a {self.noun} and all its processes.")
+        @click.argument("name")
+        @click.option(
+            "--grace", default=10.0, show_default=True, help="Seconds to wait for its program to end by itself."
+        )
+        def command(name: str, grace: float) -> None:
+            job = self.find(name)
+            job.stop(grace_s=grace)
+            show.line(f"{job.name}: {job.state.name}")
+
+        return command
+
+
+def _end_of_log(job: Job) -> Sequence[str]:
+    log = job.log
+    log.read()
+    return log.rows[-SHOWN_ROWS:]
+
+
+jobs = Jobs("job", lambda: list_jobs(places.runs(), places.jobs()), Job.attach, places.home, kinds=True).group(
+    """List, watch and stop jobs: training runs and all others.
+
+    Identify a job by its name, the end of its name, or its folder. The word last means the newest job.
+    """
+)

@@ -1,0 +1,57 @@
+"""The rules for every plan, with any engine. Not: rules of a single engine, which its backend checks.
+
+Each rule is a small function that yields Problems, with a fix if there is one.
+"""
+
+from __future__ import annotations
+
+from trainer_core.draft.checks import choices, dataset, memory, model, output, parts, schedule
+from trainer_core.draft.checks.case import Case, Rule
+from trainer_core.problems import Problem
+
+__all__ = ["RULES", "Case", "check"]
+
+RULES: tuple[Rule, ...] = (
+    model.model_is_known,
+    model.prediction_is_confirmed,
+    model.zero_snr_suits_model,
+    model.model_is_no_blind_link,
+    model.files_are_safetensors,
+    model.folders_are_read,
+    parts.parts_are_there,
+    parts.parts_are_what_they_should_be,
+    model.paths_are_readable_by_engines,
+    model.engine_claims_family,
+    model.engine_claims_method,
+    model.engine_claims_prediction,
+    model.model_is_trained_as_its_family,
+    dataset.dataset_is_usable,
+    dataset.trigger_is_good,
+    dataset.repeats_are_those_of_the_folder,
+    dataset.images_are_large_enough,
+    dataset.captions_are_read_to_the_end,
+    dataset.embedding_has_a_beginning,
+    dataset.batches_are_filled,
+    output.name_is_good,
+    output.folders_can_be_written,
+    output.output_is_new,
+    choices.engine_has_what_is_chosen,
+    choices.settings_are_read,
+    choices.settings_suit_model,
+    choices.native_tables_are_read,
+    choices.native_files_are_there,
+    choices.optimizer_works_here,
+    memory.precision_suits_card,
+    memory.blocks_can_be_swapped,
+    memory.weights_suit_precision,
+    memory.weights_of_file_can_be_trained,
+    schedule.schedule_fits,
+    schedule.samples_can_be_drawn,
+    schedule.learning_rate_suits_optimizer,
+    schedule.curve_fits_scheduler,
+)
+
+
+def check(case: Case) -> list[Problem]:
+    """The Problems of a plan from all rules."""
+    return [problem for rule in RULES for problem in rule(case)]

@@ -1,0 +1,226 @@
+"""Rules for the base model, its companion files, and the engine that trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from trainer_core.draft.checks.case import Case
+from trainer_core.draft.checks.parts import renaming_fix
+from trainer_core.engines import parts, trainable
+from trainer_core.errors import DownloadError
+from trainer_core.plan import fields
+from trainer_core.problems import Fix, Problem
+
+if TYPE_CHECKING:
+    from trainer_core.engines.manifest import BackendManifest
+    from trainer_core.models.detection import Detection
+
+
+def model_is_known(case: Case) -> Iterator[Problem]:
+    """A model is chosen, exists and is recognised, and no setting contradicts the file."""
+    plan, facts = case.plan, case.facts
+    if not plan.model.path:
+        yield Problem("model.path", "error", "No base model is chosen. Choose a checkpoint file or a diffusers folder.")
+        return
+    if (seen := case.at("model.path")) is not None and not seen.exists:
+        yield _absent(plan.model.path)
+        return
+    detection = facts.detection
+    if detection is None:
+        reason = facts.detection_error or "its header was not read"
+        yield Problem("model.path", "error", f"The base model could not be recognised: {reason}")
+        return
+    if detection.role not in ("checkpoint", "diffusion_model"):
+        kind = "not recognised" if detection.role == "unknown" else f"a {detection.role.replace('_', ' ')}"
+        why = f" ({detection.evidence[0]})" if detection.evidence else ""
+        yield Problem("model.path", "error", f"This file is {kind}, not a base model that can be trained on{why}.")
+    if detection.family and plan.model.family != detection.family:
+        fix = Fix("Use the detected family", {"model.family": ""})
+        message = f"The family is set to {plan.model.family}, but the file is a model of the family {detection.family}."
+        yield Problem("model.family", "error", message, fix)
+    said = detection.prediction
+    if detection.is_prediction_certain and said and plan.model.prediction and plan.model.prediction != said:
+        fix = Fix("Use the detected type", {"model.prediction": ""})
+        message = (
+            f"The prediction type is {plan.model.prediction}, but the file is marked {said}: the result would be noise."
+        )
+        yield Problem("model.prediction", "error", message, fix)
+
+
+def _absent(path: str) -> Problem:
+    from trainer_core.models import downloads
+
+    try:
+        link = downloads.parse(path)
+    except DownloadError as error:
+        return Problem("model.path", "error", str(error))
+    if link is None:
+        return Problem("model.path", "error", f"The base model {path} does not exist.")
+    if ":" not in path:  # a path that does not exist, or the name of a repository: org/name
+        message = f"The base model {path} does not exist. If it is a repository on Hugging Face, download it first."
+        return Problem("model.path", "error", message)
+    message = f"The base model is a link: download it first. In a terminal: easel models download {link.shown}"
+    return Problem("model.path", "error", message)
+
+
+def zero_snr_suits_model(case: Case) -> Iterator[Problem]:
+    """Zero terminal SNR is used only for v-prediction models, and only for those that were trained with it.
+
+    Source: Lin et al. 2023, Common Diffusion Noise Schedules and Sample Steps are Flawed, section 3.2: at pure noise a model
+    that predicts noise learns nothing. sd-scripts, library/train_util.py, verify_training_args: "training will be unexpected".
+    """
+    plan, path = case.plan, "model.zero_terminal_snr"
+    wanted, fix = plan.model.zero_terminal_snr, Fix("Use the detected value", {path: None})
+    said = case.facts.detection.zero_terminal_snr if case.facts.detection else None
+    if plan.model.prediction != "v_prediction":
+        if wanted is not None:
+            message = "Zero terminal SNR is for v-prediction models, and this is none."
+            yield Problem(path, "error" if wanted else "info", message, fix)
+        return
+    if said is not None and wanted is not None and wanted != said:
+        message = (
+            "The file is marked as trained with zero terminal SNR, but it is set to off: colours and brightness would shift."
+            if said
+            else "The file is marked as v-prediction without zero terminal SNR, but it is set to on."
+        )
+        yield Problem(path, "error" if said else "warning", message, fix)
+    if wanted and plan.schedule.noise_offset:
+        # Source: the same paper, section 1: the offset makes up for noise that does not end in pure noise.
+        message = "With zero terminal SNR, a model already learns bright and dark images: a noise offset shifts their brightness."
+        fix = Fix("Use no noise offset", {"schedule.noise_offset": 0.0})
+        yield Problem("schedule.noise_offset", "warning", message, fix)
+
+
+def prediction_is_confirmed(case: Case) -> Iterator[Problem]:
+    """The user confirms the prediction type of a model that is named like v-prediction but has no marker in its file."""
+    detection, prediction = case.facts.detection, case.plan.model.prediction
+    if detection is None or not detection.named_prediction or prediction == detection.named_prediction:
+        return
+    message = (
+        "The model is named like a v-prediction model, but its file has no marker for it: "
+        f"it would be trained with {prediction}. If it is a v-prediction model, the result would be noise."
+    )
+    fix = Fix("Use v-prediction", {"model.prediction": detection.named_prediction})
+    yield Problem("model.prediction", "warning", message, fix)
+
+
+def model_is_no_blind_link(case: Case) -> Iterator[Problem]:
+    """The engine can follow a symbolic link to the model, if its loader for this family checks the link's target."""
+    seen, claim = case.at("model.path"), case.claim
+    if claim is None or not claim.follows_links or seen is None or not seen.exists or not seen.leads_to:
+        return
+    path, engine = PurePath(seen.path), case.backend.manifest.title if case.backend else ""
+    if PurePath(seen.leads_to).suffix != path.suffix and not seen.is_folder:
+        message = f"{path.name} is a symbolic link to a file with another extension, as in a download cache"
+        yield Problem(
+            "model.path",
+            "error",
+            f"{message}, so {engine} would not recognise it. Copy the model, or use a hard link.",
+        )
+    elif seen.is_relative and not claim.relative_links:
+        message = (
+            f"{path.name} is a symbolic link with a relative target, which {engine} would look for in another folder."
+        )
+        yield Problem("model.path", "error", message, Fix("Use the target of the link", {"model.path": seen.leads_to}))
+
+
+def files_are_safetensors(case: Case) -> Iterator[Problem]:
+    """Every model file has the extension .safetensors, in lower case, if the engine reads files with other extensions as a pickle.
+
+    Source: sd-scripts, library/model_util.py, load_checkpoint_with_text_encoder_conversion: torch.load of anything else.
+    """
+    ignored = case.claim.any_ending if case.claim else ()
+    for setting in fields.model_files():
+        seen = case.at(setting.path)
+        if seen is None or not seen.text or not seen.exists or seen.is_folder or setting.name in ignored:
+            continue
+        path = PurePath(seen.path)
+        if path.suffix != ".safetensors":
+            message = f"{path.name} is not a .safetensors file. Engines could run code from other files, so Easel refuses them."
+            yield Problem(setting.path, "error", f"{message} Convert it, or rename it if only the extension is wrong.")
+
+
+def folders_are_read(case: Case) -> Iterator[Problem]:
+    """The engine reads this family from a folder, if the model is one; an engine that does not declares `folders = false`."""
+    claim, found, seen = case.claim, case.facts.detection, case.at("model.path")
+    if (
+        (found is None or found.layout != "pipeline")
+        and claim is not None
+        and not claim.folders
+        and seen is not None
+        and seen.text
+        and seen.is_folder
+    ):
+        message = (
+            "This engine reads models of this family from a .safetensors file, not from a folder. Choose the file."
+        )
+        yield Problem("model.path", "error", message)
+
+
+def model_is_trained_as_its_family(case: Case) -> Iterator[Problem]:
+    """The engine trains this variant of the family, and can load the layout and format of this file."""
+    detection, engine = case.facts.detection, case.backend.manifest if case.backend else None
+    if detection is None or engine is None or detection.role not in trainable.BASES or case.claim is None:
+        return
+    if detection.family == case.plan.model.family and (reason := trainable.why_not(detection, engine)):
+        fix = _renamed_model(case, detection, engine)
+        message = f"{engine.title} does not train this model. {reason}"
+        yield Problem("model.path", "error", message, fix)
+
+
+def _renamed_model(case: Case, detection: Detection, engine: BackendManifest) -> Fix | None:
+    """The fix that renames the model's tensors, if the engine would train the renamed model; else None."""
+    to = parts.renamed_model(detection, engine) if case.model_path else None
+    return renaming_fix("model.path", case.model_path, detection.family or "", to) if to else None
+
+
+def paths_are_readable_by_engines(case: Case) -> Iterator[Problem]:
+    """The names of model files are UTF-8, like the configuration of an engine."""
+    model = case.plan.model
+    for path, text in ((setting.path, getattr(model, setting.name)) for setting in fields.model_files()):
+        if text != text.encode("utf-8", "ignore").decode():
+            message = f"{text!r:.100} is not UTF-8, so it cannot be written into the configuration of an engine. Rename the file."
+            yield Problem(path, "error", message)
+
+
+def engine_claims_family(case: Case) -> Iterator[Problem]:
+    """There is an engine, and it trains this family."""
+    plan, backend = case.plan, case.backend
+    family = plan.model.family
+    if not family:
+        return
+    if backend is None:
+        yield Problem("model.family", "error", f"No engine in this version of Easel trains {family}.")
+        return
+    manifest = backend.manifest
+    if reason := manifest.refused.get(family):
+        yield Problem("model.family", "error", f"{manifest.title} does not train {family}: {reason}")
+    elif family not in manifest.families:
+        yield Problem("model.family", "error", f"{manifest.title} does not train {family}.")
+
+
+def engine_claims_prediction(case: Case) -> Iterator[Problem]:
+    """The engine trains models of this family with this prediction type."""
+    claim, prediction = case.claim, case.plan.model.prediction
+    if claim is not None and claim.predictions and prediction and prediction not in claim.predictions:
+        fix = Fix("Use the detected type", {"model.prediction": ""})
+        message = f"This engine does not support {prediction} for this model family."
+        yield Problem("model.prediction", "error", message, fix)
+
+
+def engine_claims_method(case: Case) -> Iterator[Problem]:
+    """The engine trains this family with this method."""
+    claim, method = case.claim, case.plan.model.method
+    if case.backend is None or claim is None or method in claim.methods:
+        return
+    titles = {
+        "lora": "networks",
+        "full": "full finetuning",
+        "dreambooth": "DreamBooth",
+        "textual_inversion": "textual inversion",
+    }
+    fix = Fix("Train a LoRA", {"model.method": "lora"}) if "lora" in claim.methods else None
+    message = f"{case.backend.manifest.title} does not support {titles[method]} for models of this family."
+    yield Problem("model.method", "error", message, fix)

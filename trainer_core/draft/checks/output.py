@@ -1,0 +1,78 @@
+"""Rules for the name and the folder of the result."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import PurePath
+
+from trainer_core.draft.checks.case import Case
+from trainer_core.problems import Fix, Problem
+
+# Windows forbids these in file names, and users share LoRA files.
+FORBIDDEN_IN_NAMES = '<>:"/\\|?*'
+_RESERVED = re.compile(r"con|prn|aux|nul|com[1-9]|lpt[1-9]", re.IGNORECASE)
+"""Windows reserves these names, with any file extension."""
+LONGEST_NAME_BYTES = 120
+"""Engines append steps, states and time stamps to the name; file systems allow 255 bytes."""
+SPARE_DISK_BYTES = 2 * 1024**3
+
+
+def as_file_name(text: str) -> str:
+    """The text as a valid file name on every system; "" if nothing is left of it."""
+    shown = "".join(char for char in text if unicodedata.category(char) not in ("Cf", "Cs"))
+    clean = re.sub(rf"[{re.escape(FORBIDDEN_IN_NAMES)}\x00-\x1f\x7f-\x9f]", "-", shown).strip(" .")
+    if _RESERVED.fullmatch(clean.partition(".")[0]):
+        clean = f"{clean}-"
+    return clean.encode("utf-8", "replace")[:LONGEST_NAME_BYTES].decode("utf-8", "ignore").rstrip(" .")
+
+
+def name_is_good(case: Case) -> Iterator[Problem]:
+    """The LoRA has a name that is a valid file name on every system."""
+    plan = case.plan
+    name = plan.output.name
+    if not name.strip():
+        yield Problem("output.name", "error", "The LoRA has no name. Set one: it is also the name of its file.")
+        return
+    for path, text in (("output.name", name), ("output.prefix", plan.output.prefix)):
+        clean = as_file_name(text)
+        if clean != text:
+            message = f"{text!r:.100} cannot be part of a file name on every system."
+            yield Problem(path, "error", message, Fix(f"Use {clean or 'lora'!r}", {path: clean or "lora"}))
+            return
+    if len(plan.output_stem.encode()) > LONGEST_NAME_BYTES:
+        message = f"Prefix and name together are longer than {LONGEST_NAME_BYTES} bytes. Shorten one of them."
+        yield Problem("output.prefix", "error", message, Fix("Use no prefix", {"output.prefix": ""}))
+
+
+def folders_can_be_written(case: Case) -> Iterator[Problem]:
+    """The output folders exist or can be created, are writable and have free space."""
+    copies, wanted = case.at("output.copy_to"), case.at("output.folder")
+    if copies is not None and copies.text and not copies.is_folder:
+        message = f"The folder {copies.text} does not exist, so the LoRA cannot be copied there."
+        yield Problem("output.copy_to", "error", message, Fix("Do not copy", {"output.copy_to": ""}))
+    images = case.at("dataset.path")
+    for path, seen in (("output.folder", wanted), ("output.copy_to", copies)):
+        if images and images.text and seen and seen.text and PurePath(seen.path).is_relative_to(images.path):
+            message = "This folder is in the dataset, to which Easel never writes. Choose another one."
+            yield Problem(path, "error", message, Fix("Leave it empty", {path: ""}))
+    if wanted is None:
+        return
+    outputs = Fix("Use Easel's outputs folder", {"output.folder": ""}) if wanted.text else None
+    if not wanted.is_writable:
+        where = "" if wanted.text else " Easel's home folder is set by the environment variable EASEL_HOME."
+        yield Problem("output.folder", "error", f"Easel cannot write to {wanted.path}.{where}", outputs)
+    elif wanted.free_bytes < SPARE_DISK_BYTES:
+        message = f"Less than 2 GiB are free in {wanted.folder}, which may not be enough for caches and LoRA files."
+        yield Problem("output.folder", "warning", message)
+
+
+def output_is_new(case: Case) -> Iterator[Problem]:
+    """There is no LoRA with this name yet; an existing one is never overwritten."""
+    seen = case.facts.at("output.name", case.plan.output_stem)
+    if case.plan.output.name and seen is not None and seen.exists:
+        name = PurePath(seen.path).name
+        yield Problem(
+            "output.name", "info", f"{name} already exists, so a number is added to the name of the new file."
+        )

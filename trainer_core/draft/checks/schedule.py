@@ -1,0 +1,104 @@
+"""Rules for steps, learning rates and samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainer_core import catalog
+from trainer_core.draft.checks.case import Case
+from trainer_core.problems import Fix, Problem
+
+LATENT_PX = 8
+"""The width of one latent pixel in image pixels; an engine that needs a larger step declares `sample_step`."""
+
+
+def schedule_fits(case: Case) -> Iterator[Problem]:
+    """Warm-up, saving and sampling are within the steps."""
+    plan = case.plan
+    schedule = plan.schedule
+    if schedule.warmup_steps >= schedule.steps:
+        fix = Fix("Warm up over 10 % of the steps", {"schedule.warmup_steps": schedule.steps // 10})
+        message = (
+            f"The warm-up ({schedule.warmup_steps} steps) must be shorter than the training ({schedule.steps} steps)."
+        )
+        yield Problem("schedule.warmup_steps", "error", message, fix)
+    if plan.sampling.every_steps > schedule.steps:
+        fix = Fix("Sample at the end", {"sampling.every_steps": schedule.steps})
+        yield Problem("sampling.every_steps", "warning", "No sample is made: the training has fewer steps.", fix)
+    if plan.sampling.at_start and not plan.sampling.every_steps:
+        fix = Fix("Turn it off", {"sampling.at_start": False})
+        yield Problem(
+            "sampling.at_start", "info", "A sample before training has no effect: samples are turned off.", fix
+        )
+    if plan.output.save_every_steps > schedule.steps:
+        fix = Fix("Save only the last", {"output.save_every_steps": 0})
+        yield Problem(
+            "output.save_every_steps", "warning", "Nothing is saved during training: it has fewer steps.", fix
+        )
+
+
+def samples_can_be_drawn(case: Case) -> Iterator[Problem]:
+    """The size of a sample is a multiple of a latent pixel: else sd-scripts rounds it down, and SimpleTuner stops."""
+    sampling = case.plan.sampling
+    step = (case.claim.sample_step if case.claim else None) or LATENT_PX
+    for path, side in (("sampling.width", sampling.width), ("sampling.height", sampling.height)):
+        if sampling.every_steps and side % step:
+            nearest = max(step, round(side / step) * step)
+            message = f"Width and height of a sample must be multiples of {step}."
+            yield Problem(path, "error", message, Fix(f"Use {nearest}", {path: nearest}))
+
+
+def learning_rate_suits_optimizer(case: Case) -> Iterator[Problem]:
+    """The learning rate is 1 for an optimizer that finds its own, and far lower for the others.
+
+    Source: Prodigy's authors and a warning of sd-scripts recommend a rate near 1; published presets with 2e-4 are mistakes.
+    """
+    plan = case.plan
+    rate, optimizer = plan.optimizer.learning_rate, catalog.optimizers()[plan.optimizer.name]
+    usual, most = (1e-4, 0.01) if plan.model.method in ("lora", "textual_inversion") else (1e-5, 1e-3)
+    if optimizer.id.startswith("SGD"):
+        usual, most = 100 * usual, 1.0
+    if optimizer.adapts and not 0.1 <= rate <= 2:
+        fix = Fix("Use 1", {"optimizer.learning_rate": 1.0})
+        message = f"{optimizer.title} finds its own learning rate, so this must be 1, not {rate:g}."
+        yield Problem("optimizer.learning_rate", "error", message, fix)
+    elif not optimizer.adapts and rate > most:
+        fix = Fix(f"Use {usual:g}", {"optimizer.learning_rate": usual})
+        what = "the LoRA" if plan.model.method == "lora" else "the result"
+        message = f"A learning rate of {rate:g} is too high for {optimizer.title} and ruins {what}; {usual:g} is usual."
+        yield Problem("optimizer.learning_rate", "warning", message, fix)
+    te_rate = plan.optimizer.text_encoder_learning_rate
+    if plan.network.train_text_encoder and not optimizer.adapts and te_rate > most:
+        usual = type(plan.optimizer)().text_encoder_learning_rate
+        fix = Fix(f"Use {usual:g}", {"optimizer.text_encoder_learning_rate": usual})
+        message = f"A learning rate of {te_rate:g} is too high for {optimizer.title} and ruins the text encoder."
+        yield Problem("optimizer.text_encoder_learning_rate", "warning", message, fix)
+    if optimizer.schedule_free and plan.schedule.scheduler != "constant":
+        fix = Fix("Use constant", {"schedule.scheduler": "constant", "schedule.warmup_steps": 0})
+        message = f"{optimizer.title} needs no learning rate schedule, so this has no effect."
+        yield Problem("schedule.scheduler", "warning", message, fix)
+
+
+def curve_fits_scheduler(case: Case) -> Iterator[Problem]:
+    """The settings that the chosen schedule needs are set."""
+    schedule = case.plan.schedule
+    if catalog.optimizers()[case.plan.optimizer.name].schedule_free:
+        return  # it uses no schedule; another rule reports that
+    if schedule.scheduler == "inverse_sqrt" and not schedule.warmup_steps and schedule.timescale is None:
+        # Source: transformers, get_inverse_sqrt_schedule: without a warm-up the time scale is 10000 steps.
+        tenth = max(1, schedule.steps // 10)
+        message = "Without a warm-up or a time scale, the learning rate hardly falls: by a third in 10000 steps."
+        fix = Fix(f"Use a time scale of {tenth}", {"schedule.timescale": tenth})
+        yield Problem("schedule.timescale", "warning", message, fix)
+    if schedule.scheduler == "warmup_stable_decay":
+        if not schedule.decay_steps:
+            tenth = max(1, schedule.steps // 10)
+            message = "This schedule needs the number of last steps in which the learning rate falls, and none is set."
+            fix = Fix(f"Use the last {tenth} steps", {"schedule.decay_steps": tenth})
+            yield Problem("schedule.decay_steps", "error", message, fix)
+        elif schedule.warmup_steps + schedule.decay_steps > schedule.steps:
+            message = "Warm-up and decay together are longer than the training."
+            tenth = max(1, schedule.steps // 10)
+            shorter = {"schedule.decay_steps": tenth, "schedule.warmup_steps": min(schedule.warmup_steps, tenth)}
+            fix = Fix("Use a tenth of the steps for each", {**shorter, "schedule.steps": max(schedule.steps, 2)})
+            yield Problem("schedule.decay_steps", "error", message, fix)

@@ -1,0 +1,142 @@
+"""A draft: layers of values, and facts about files and machine, from which a plan is made."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from trainer_core.draft import checks
+from trainer_core.draft.facts import Facts, zero_terminal_snr
+from trainer_core.errors import PlanError
+from trainer_core.plan import fields
+from trainer_core.plan.sections import TrainingPlan
+from trainer_core.problems import Fix, Problem, blocking
+
+if TYPE_CHECKING:
+    from trainer_core.engines.seam import Backend
+
+
+class Source(enum.IntEnum):
+    """Where a value comes from; a higher source overrides a lower one."""
+
+    DEFAULT = 0
+    RECOMMENDED = 1
+    PROFILE = 2
+    PREFILL = 3
+    USER = 4
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Facts, and for each source its values by dotted path."""
+
+    facts: Facts
+    layers: Mapping[Source, Mapping[str, Any]] = field(default_factory=dict)
+
+    def with_values(self, source: Source, values: Mapping[str, Any]) -> Draft:
+        """This draft with additional values from one source."""
+        return replace(self, layers={**self.layers, source: {**self.layers.get(source, {}), **values}})
+
+    def with_layer(self, source: Source, values: Mapping[str, Any]) -> Draft:
+        """This draft with all values of one source replaced."""
+        return replace(self, layers={**self.layers, source: dict(values)})
+
+    def without(self, source: Source, *paths: str) -> Draft:
+        """This draft without one source's values at these paths."""
+        kept = {path: value for path, value in self.layers.get(source, {}).items() if path not in paths}
+        return replace(self, layers={**self.layers, source: kept})
+
+    def with_facts(self, facts: Facts) -> Draft:
+        """This draft with other facts."""
+        return replace(self, facts=facts)
+
+    def source_of(self, path: str) -> Source:
+        """The highest source that has a value for the path."""
+        return next(
+            (source for source in sorted(Source, reverse=True) if path in self.layers.get(source, {})), Source.DEFAULT
+        )
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The value of every setting by dotted path, and `native` if a layer contains it."""
+        merged = {path: setting.default for path, setting in fields.all_fields().items()}
+        for source in sorted(Source):
+            merged.update(self.layers.get(source, {}))
+        return merged
+
+    @property
+    def usable_values(self) -> dict[str, Any]:
+        """The value of every setting, with an invalid value replaced by the next lower valid one; without unknown paths."""
+        found = {path: setting.default for path, setting in fields.all_fields().items()}
+        for source in sorted(Source):
+            for path, value in self.layers.get(source, {}).items():
+                if path == "native":
+                    found |= {path: value} if is_native(value) else {}
+                elif path in found and not (checked := fields.check(path, value))[1]:
+                    found[path] = checked[0]
+        return found
+
+    def text(self, path: str) -> str:
+        """The value of a text setting; "" if it has another type, which is a Problem."""
+        value = self.values[path]
+        return value if isinstance(value, str) else ""
+
+    def value_problems(self) -> list[Problem]:
+        """The Problems of unknown paths, and of values outside their declared type or bounds."""
+        problems = []
+        known, usable = fields.all_fields(), self.usable_values
+        for path, value in self.values.items():
+            if path == "native":
+                if not is_native(value):
+                    message = "Native settings must be in a table for each engine: [native.<engine>]."
+                    problems.append(Problem("native", "error", message))
+            elif path not in known:
+                problems.append(Problem(path, "error", f"There is no setting called {path}."))
+            elif sentence := fields.check(path, value)[1]:
+                fix = Fix(f"Use {usable[path]!r}", {path: usable[path]})
+                problems.append(Problem(path, "error", sentence, fix))
+        return problems
+
+    def problems(self, backend: Backend | None) -> tuple[Problem, ...]:
+        """All Problems of this draft with an engine, errors first; `backend` is None if no engine could be chosen.
+
+        Where a value is invalid, the rules see the next lower valid one, so that Problems of other settings are still found.
+        """
+        found = self.value_problems()
+        invalid, plan = {problem.path for problem in found}, self.sketch()
+        others = list(checks.check(checks.Case(plan, self.facts, backend)))
+        if backend is not None:
+            others += backend.problems(plan, self.facts.machine, self.facts.engine(backend.manifest.id))
+        found += (problem for problem in others if problem.path not in invalid)
+        order = ("error", "warning", "info")
+        return tuple(sorted(found, key=lambda problem: order.index(problem.severity)))
+
+    def plan(self, backend: Backend) -> TrainingPlan:
+        """The plan of this draft.
+
+        Raises:
+            PlanError: there is a blocking Problem.
+        """
+        if stopping := blocking(self.problems(backend)):
+            raise PlanError(
+                stopping[0].message, "Change the setting, or accept the suggested fix if there is one.", stopping
+            )
+        return self.sketch()
+
+    def sketch(self) -> TrainingPlan:
+        """The plan of this draft, even if there are Problems."""
+        values = self.usable_values
+        detection = self.facts.detection
+        if detection is not None:
+            values["model.family"] = values["model.family"] or detection.family or ""
+            values["model.prediction"] = values["model.prediction"] or detection.prediction or ""
+        if values["model.zero_terminal_snr"] is None and values["model.prediction"] == "v_prediction":
+            values["model.zero_terminal_snr"] = zero_terminal_snr(values["model.family"], detection)
+        return TrainingPlan.model_validate(fields.nest(values))
+
+
+def is_native(value: Any) -> bool:
+    """Whether a value has the structure of native settings: a table for each engine."""
+    return isinstance(value, Mapping) and all(isinstance(table, Mapping) for table in value.values())

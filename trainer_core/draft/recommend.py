@@ -1,0 +1,76 @@
+"""Recommended values for the model and the dataset, for a user who sets nothing. They override only the defaults.
+
+The defaults suit only one family (512 pixels) or nobody (no samples, no name). With `State.plain` nothing is recommended.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from trainer_core.draft.checks.output import as_file_name
+from trainer_core.plan import fields
+
+if TYPE_CHECKING:
+    from trainer_core.draft.layers import Draft
+
+SAMPLES_PER_RUN = 8
+"""Enough to see at which step the result was best, and few enough to take little time."""
+LEAST_STEPS_PER_SAMPLE = 50
+# sd-scripts reads the number of repeats from such folder names: "10_elena".
+_REPEATS = re.compile(r"^\d+_")
+
+
+def values(draft: Draft, family: str) -> dict[str, Any]:
+    """The recommended values for a job, by dotted path, except those that depend on the number of steps."""
+    found: dict[str, Any] = {}
+    if name := _name(draft):
+        found["output.name"] = name
+    if side := resolution(draft, family):
+        found |= dict.fromkeys(_sides(), side)
+    return found
+
+
+def resolution(draft: Draft, family: str) -> int:
+    """The native resolution of the model in pixels; 0 if unknown."""
+    if not family:
+        return 0
+    from trainer_core.models.families import load_families
+
+    known, detection = load_families().get(family), draft.facts.detection
+    variant, prediction = (detection.variant or "", detection.prediction or "") if detection else ("", "")
+    return known.resolution_of(variant, draft.text("model.prediction") or prediction) if known else 0
+
+
+def samples(draft: Draft, family: str) -> dict[str, Any]:
+    """How often samples are made in a run, by dotted path; {} if no sample is recommended.
+
+    On a CPU one sample can take as long as the training.
+    """
+    steps = draft.usable_values["schedule.steps"]
+    if not family or draft.facts.machine.accelerator.kind == "cpu":
+        return {}
+    every = round(steps / SAMPLES_PER_RUN / LEAST_STEPS_PER_SAMPLE) * LEAST_STEPS_PER_SAMPLE
+    return {"sampling.every_steps": max(LEAST_STEPS_PER_SAMPLE, every)}
+
+
+def reasons(draft: Draft) -> dict[str, str]:
+    """The reasons of the recommended values, by dotted path."""
+    return {
+        "output.name": "the trigger word." if draft.text("dataset.trigger").strip() else "the dataset's folder.",
+        **dict.fromkeys(_sides(), "the native resolution of the model."),
+        "sampling.every_steps": f"about {SAMPLES_PER_RUN} samples in a run.",
+    }
+
+
+def _sides() -> list[str]:
+    return [path for path, setting in fields.all_fields().items() if setting.about.is_side]
+
+
+def _name(draft: Draft) -> str:
+    """A name for the result: the trigger word, or else the name of the dataset's folder; "" if there is neither."""
+    trigger, folder = draft.text("dataset.trigger"), draft.text("dataset.path")
+    last = PurePath(os.path.normpath(folder)).name if folder else ""
+    return as_file_name(trigger) or as_file_name(_REPEATS.sub("", last)) or as_file_name(last)

@@ -1,0 +1,79 @@
+"""Counts the images of each bucket, the batches of an epoch, and the epochs of a plan."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from trainer_core.datasets import buckets
+from trainer_core.engines import launcher
+from trainer_core.plan.sections import TrainingPlan
+
+if TYPE_CHECKING:
+    from trainer_core.datasets.buckets import Size
+    from trainer_core.engines.manifest import BackendManifest
+
+
+def processes(plan: TrainingPlan, engine: str) -> int:
+    """The number of processes that train at the same time, each with its own batches."""
+    launch = plan.native.get(engine, {}).get(launcher.TABLE, {})
+    return launcher.processes(launch) if isinstance(launch, Mapping) else 1
+
+
+def of_buckets(plan: TrainingPlan, sizes: Sequence[Size], manifest: BackendManifest) -> Mapping[str, int] | None:
+    """The number of images in each bucket, without repeats; None if it is not known how the engine makes buckets."""
+    rules, settings = manifest.dataset, plan.dataset
+    claim = manifest.families.get(plan.model.family)
+    if not rules.buckets or claim is None or not sizes:
+        return None
+    if not settings.bucketing:
+        return buckets.square(sizes)
+    native = plan.native.get(manifest.id, {})
+    given = {meaning: native[name] for name, meaning in rules.bucket_options.items() if name in native}
+    if "" in given or not all(
+        _is_valid(name, native[name], manifest) for name in rules.bucket_options if name in native
+    ):
+        return None
+    if rules.buckets == "rounded":
+        return buckets.rounded(sizes, settings.resolution, claim.cell(plan.model.method).bucket_step)
+    least, most = buckets.limits(settings.resolution, settings.bucket_step)
+    if given.get("no_upscale"):
+        return buckets.shrunk(sizes, settings.resolution, settings.bucket_step)
+    return buckets.listed(
+        sizes, settings.resolution, settings.bucket_step, given.get("least", least), given.get("most", most)
+    )
+
+
+def _is_valid(name: str, value: object, manifest: BackendManifest) -> bool:
+    """Whether a native value is a number in its bounds, or a switch; another rule reports invalid values."""
+    low, high = manifest.options.bounds.get(name, (0, 1))
+    return isinstance(value, int) and low <= value <= high
+
+
+def of_epoch(plan: TrainingPlan, sizes: Sequence[Size], manifest: BackendManifest) -> int | None:
+    """The number of batches of one epoch, of all processes together; None if unknown."""
+    counted = of_buckets(plan, sizes, manifest)
+    if counted is None:
+        return None
+    size, repeats = plan.schedule.batch_size, plan.dataset.repeats
+    if manifest.dataset.short_batches == "trained":
+        return sum(math.ceil(images * repeats / size) for images in counted.values())
+    # An incomplete batch is filled up with images of the same bucket.
+    return math.ceil(sum(counted.values()) * repeats / size)
+
+
+def epochs(plan: TrainingPlan, sizes: Sequence[Size], manifest: BackendManifest | None) -> float | None:
+    """The number of epochs; None without images. If an engine declares no buckets, all images count as one bucket.
+
+    Each optimizer step takes `gradient_accumulation` batches in each process.
+    """
+    if not sizes:
+        return None
+    engine = manifest.id if manifest else ""
+    together = math.ceil(len(sizes) * plan.dataset.repeats / plan.schedule.batch_size)
+    counted = of_epoch(plan, sizes, manifest) if manifest else None
+    steps = (counted or together) / processes(plan, engine) / plan.schedule.gradient_accumulation
+    # The end of an epoch also ends an optimizer step, so an epoch has at least one.
+    is_cut = manifest is not None and manifest.dataset.short_batches == "trained"
+    return plan.schedule.steps / (max(1, steps) if is_cut else steps)

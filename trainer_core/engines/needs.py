@@ -1,0 +1,37 @@
+"""Checks native settings that an engine uses only together with another setting: [needs] of its `options.toml`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trainer_core.engines.option_rules import OptionRules
+from trainer_core.plan import fields
+from trainer_core.plan.sections import TrainingPlan
+from trainer_core.problems import Problem
+
+
+def unmet(
+    engine: str, plan: TrainingPlan, native: Mapping[str, Any], rules: OptionRules, fixed: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """The Problems of native settings that have no effect, because the setting that they need is off or has another value.
+
+    `native` are the valid native settings of the plan. `fixed` are other options that Easel always sets, by name.
+    """
+    own = {**fixed, **plan.native.get(engine, {})}
+    for name, (other, *choices) in rules.needs.items():
+        if not native.get(name):
+            continue
+        assert isinstance(other, str)
+        section, _, setting = other.rpartition(".")
+        given = getattr(getattr(plan, section), setting) if section else own.get(other)
+        if not given or (choices and given not in choices[0]):
+            yield Problem(f"native.{engine}.{name}", "error", f"{name} has no effect {_why(other, given, choices)}")
+
+
+def _why(other: str, given: Any, choices: list[Any]) -> str:
+    """The end of the sentence: the value with which it has no effect, or the setting that is missing."""
+    chosen = fields.choosers().get(other.partition(".")[0])
+    if choices and chosen is not None and chosen.path == other:
+        return f"with {other} {given}: it works only with {', '.join(choices[0])}."
+    return f"without {other} as {' or '.join(choices[0])}." if choices else f"without {other}."

@@ -1,0 +1,119 @@
+"""The interface between Easel and a training engine: what a backend must implement.
+
+A backend turns a `TrainingPlan` into the engine's own files and command, and the engine's output into events.
+It is pure: it reads and writes no files and starts no processes. `trainer_core.jobs`, `trainer_core.training` and
+`trainer_core.install.environments` do that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, Protocol
+
+from trainer_core.engines.manifest import BackendManifest
+from trainer_core.engines.status import EngineStatus
+from trainer_core.events import Event
+from trainer_core.hardware import Machine
+from trainer_core.jobs.spec import Step
+from trainer_core.plan.sections import TrainingPlan
+from trainer_core.problems import Problem
+
+
+@dataclass(frozen=True)
+class Place:
+    """The paths and facts of the place where a plan will run. All paths are absolute.
+
+    `run` is the run folder, `dataset` the folder of staged images in it, `output` the folder that the engine writes into,
+    `python` the interpreter of the engine's environment, `checkout` its source folder if it has one,
+    `version` the installed version, `options` facts about the installation that rendering depends on. `captions` are the
+    captions of the staged images by file name, for an engine that reads all of them from one file.
+    """
+
+    run: Path
+    dataset: Path
+    output: Path
+    python: Path
+    checkout: Path | None = None
+    version: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    captions: Mapping[str, str] = field(default_factory=dict)
+
+    def path(self, text: str) -> str:
+        """The path of a file of the plan at this place: unchanged here; a place on another machine may change it."""
+        return text
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Where the engine writes raw loss and learning rate: into TensorBoard event files below `folder`, or into its log."""
+
+    kind: Literal["tensorboard", "log"]
+    folder: Path | None = None
+    loss: str = ""
+    """The TensorBoard tag of the raw loss of a step."""
+    learning_rates: tuple[str, ...] = ()
+    """The TensorBoard tags that may have the learning rate, best first."""
+
+
+@dataclass(frozen=True)
+class ArtefactPattern:
+    """A pattern of files that an engine writes.
+
+    `glob` is relative to the output folder; `pattern` is a regular expression for the relative path, whose group `step`,
+    if it has one, is the step.
+    """
+
+    glob: str
+    pattern: str
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    """The patterns of the files in the output folder."""
+
+    final: ArtefactPattern
+    checkpoints: ArtefactPattern
+    samples: ArtefactPattern
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """Everything needed to run an engine once.
+
+    The files to write (relative to the run folder), the commands to run one after the other (one, unless the engine needs
+    separate commands for caching), and where its results will be. The job ends at the first command that fails; the last
+    command trains.
+    """
+
+    backend: str
+    files: Mapping[PurePosixPath, str]
+    steps: tuple[Step, ...]
+    working_directory: Path
+    total_steps: int
+    metrics: Metrics
+    artefacts: Artefacts
+    stop_signal: str = "SIGTERM"
+    """The signal that asks the engine to end; an engine that takes too long is killed."""
+
+
+class Backend(Protocol):
+    """What each backend implements for its engine."""
+
+    manifest: BackendManifest
+
+    def problems(self, plan: TrainingPlan, machine: Machine, status: EngineStatus) -> Sequence[Problem]:
+        """The Problems of the plan with this engine on this machine: settings that it does not support, ignores, or fails with."""
+        ...
+
+    def render(self, plan: TrainingPlan, place: Place) -> JobSpec:
+        """The engine's own files and command for a plan without blocking problems."""
+        ...
+
+    def parse(self, line: str) -> Event | None:
+        """The event in one line of the engine's output, or None.
+
+        `Progress` and `Step` count optimizer steps; the progress of anything else, such as caching, is a `Phase` with detail.
+        """
+        ...

@@ -1,0 +1,37 @@
+"""Formats an estimate as text for people."""
+
+from __future__ import annotations
+
+from trainer_core.estimate.result import Estimate
+
+UNITS = ((86400, 3, "days"), (3600, 2, "h"), (60, 2, "min"))
+"""The seconds of a unit, the least number of units for which it is used, and its name."""
+
+
+def numbers(found: Estimate) -> str:
+    """Epochs, time, file size and disk space in one line, without unknown values."""
+    texts = []
+    if found.epochs is not None:
+        epochs = f"{found.epochs:.3g}"
+        texts.append(f"About {epochs} {'epoch' if epochs == '1' else 'epochs'}")
+    if found.seconds[1] > 0:
+        texts.append(span(found.seconds) if found.is_time_known else "time not known before the first steps")
+    if found.lora_mib > 0:
+        texts.append(f"a file of {size_mib(found.lora_mib)}")
+    if found.disk_gib > 0:
+        texts.append(f"{size_mib(found.disk_gib * 1024)} of disk space")
+    return ", ".join(texts)
+
+
+def span(seconds: tuple[float, float]) -> str:
+    """A range of time in one unit: "6 to 12 min"."""
+    low, high = seconds
+    unit, name = next(((unit, name) for unit, least, name in UNITS if high >= least * unit), (1, "s"))
+    digits = 1 if unit >= 3600 and high < 10 * unit else 0
+    least, most = (f"{each / unit:.{digits}f}" for each in (low, high))
+    return f"{most} {name}" if least == most else f"{least} to {most} {name}"
+
+
+def size_mib(mib: float) -> str:
+    """A size in MiB, or in GiB if it is at least one GiB."""
+    return f"{mib / 1024:.1f} GiB" if mib >= 1024 else f"{mib:.0f} MiB" if mib >= 10 else f"{mib:.1f} MiB"

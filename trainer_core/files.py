@@ -1,0 +1,217 @@
+"""Writes Easel's files atomically, and reads TOML into dataclasses. Standard library only."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import errno
+import functools
+import os
+import secrets
+import stat
+import types
+import typing
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from trainer_core.errors import EaselError
+
+Kind = TypeVar("Kind")
+
+_SCALARS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "text",
+}
+
+
+def write_whole(path: Path, content: str | bytes, *, personal: bool = False) -> None:
+    """Writes a file atomically, by rename: a reader sees the old file or the new one, never a part.
+
+    Creates the folder if needed. Text is encoded as UTF-8, and line feeds are not converted; bytes of a file name that are
+    not UTF-8 are preserved. A `personal` file, such as a profile that the user created, is flushed to the disk before it
+    replaces the older one, and only its owner can read it.
+
+    Raises:
+        OSError: it cannot be written; an older file is not changed.
+    """
+    data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not derived from the file's own name, which may already have the maximum length.
+    scratch = path.with_name(f".easel-{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if personal else 0o666)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            if personal:
+                file.flush()
+                os.fsync(file.fileno())
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def open_regular(path: Path) -> Iterator[IO[bytes]]:
+    """A regular file, open for reading; a plain open() would wait for a writer if the path is a pipe.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", str(path))
+        yield file
+
+
+def read_toml(
+    path: Path,
+    error: type[EaselError] = EaselError,
+    hint: str = "",
+    longest_bytes: int = 8 << 20,
+    bad_bytes: str = "strict",
+) -> dict[str, Any]:
+    """The tables of a TOML file; `bad_bytes` is the `errors` argument of `bytes.decode`, for bytes that are not UTF-8.
+
+    Raises:
+        EaselError: (as `error`) the file cannot be read, is too long, or is not TOML.
+    """
+    import tomllib
+
+    try:
+        with path.open("rb") as file:
+            data = file.read(longest_bytes + 1)
+        if len(data) > longest_bytes:
+            raise error(f"{path} is longer than {longest_bytes} bytes.", hint)
+        return tomllib.loads(data.decode("utf-8", bad_bytes))
+    except OSError as found:
+        raise error(f"{path} cannot be read: {found.strerror or found}.", hint) from found
+    except UnicodeDecodeError as found:
+        raise error(f"{path} is not UTF-8 text.", hint) from found
+    except (ValueError, RecursionError) as found:
+        raise error(f"{path} is not TOML: {found}.", hint) from found
+
+
+def from_table(
+    kind: type[Kind],
+    table: object,
+    where: str,
+    error: type[EaselError] = EaselError,
+    hint: str = "",
+    given: Mapping[str, Any] | None = None,
+) -> Kind:
+    """A dataclass from a TOML table: each key must be one of its fields, with a value of the declared type.
+
+    Arrays become the declared tuple, list or frozenset, tables the declared mapping or dataclass, text a path if one is
+    declared, and whole numbers are accepted as floats. `given` are the values of more fields, which the table must not
+    contain. `where` is the file and table for the error message, such as "backend.toml [families.sdxl]".
+
+    Raises:
+        EaselError: (as `error`) a key is unknown or missing, or a value has another type.
+    """
+    if not isinstance(table, Mapping):
+        raise error(f"{where} must be a table.", hint)
+    assert dataclasses.is_dataclass(kind)
+    hints, required = _fields(kind)
+    known = hints.keys() - (given or {}).keys()
+    refuse_unknown(table, [name for name in hints if name in known], where, error, hint)
+    for name in required:
+        if name in known and name not in table:
+            raise error(f"{where} lacks the key {name!r}.", hint)
+    values = {key: _value(hints[key], value, f"{where}, {key}", error, hint) for key, value in table.items()}
+    return typing.cast("type[Kind]", kind)(**values, **(given or {}))
+
+
+def refuse_unknown(
+    keys: Iterable[str], known: Collection[str], where: str, error: type[EaselError] = EaselError, hint: str = ""
+) -> None:
+    """Checks that every key is known.
+
+    Raises:
+        EaselError: (as `error`) a key is unknown; the message suggests a known key with a similar name.
+    """
+    for key in keys:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            meant = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(known) or 'none'}."
+            raise error(f"{where} has an unknown key: {key!r:.80}. {meant}", hint)
+
+
+@functools.cache
+def _fields(kind: type) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The declared types of a dataclass's fields by name, and the names of the fields without a default."""
+    hints = typing.get_type_hints(kind)
+    fields = [each for each in dataclasses.fields(kind) if each.init]
+    required = (
+        each.name
+        for each in fields
+        if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+    )
+    return {each.name: hints[each.name] for each in fields}, tuple(required)
+
+
+def _value(hint: Any, value: Any, where: str, error: type[EaselError], advice: str) -> Any:
+    """The value, converted to the declared type."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return _first_that_fits(inner, value, where, error, advice)
+    if origin is typing.Literal:
+        if value in inner and isinstance(value, str):
+            return value
+        raise error(f"{where} must be one of {', '.join(map(repr, inner))}, not {value!r:.80}.", advice)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return from_table(hint, value, where, error, advice)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise error(f"{where} must be a table.", advice)
+        return {key: _value(inner[1], each, f"{where}.{key}", error, advice) for key, each in value.items()}
+    if isinstance(origin, type) and issubclass(origin, (Sequence, AbstractSet)):
+        return _array(origin, inner, value, where, error, advice)
+    return _scalar(hint, value, where, error, advice)
+
+
+def _first_that_fits(choices: tuple[Any, ...], value: Any, where: str, error: type[EaselError], advice: str) -> Any:
+    refusals = []
+    for choice in choices:
+        if choice is not type(None):
+            try:
+                return _value(choice, value, where, error, advice)
+            except error as refusal:
+                refusals.append(refusal)
+    raise refusals[-1]
+
+
+def _array(origin: type, inner: tuple[Any, ...], value: Any, where: str, error: type[EaselError], advice: str) -> Any:
+    if not isinstance(value, list):
+        raise error(f"{where} must be an array.", advice)
+    is_fixed = origin is tuple and Ellipsis not in inner
+    if is_fixed and len(inner) != len(value):
+        raise error(f"{where} must have {len(inner)} entries.", advice)
+    hints = inner if is_fixed else (inner[0],) * len(value)
+    entries = [
+        _value(each, entry, f"{where}[{place}]", error, advice)
+        for place, (each, entry) in enumerate(zip(hints, value, strict=True))
+    ]
+    if issubclass(origin, AbstractSet):
+        return frozenset(entries)
+    return entries if origin is list else tuple(entries)
+
+
+def _scalar(hint: Any, value: Any, where: str, error: type[EaselError], advice: str) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if hint not in _SCALARS:
+        raise TypeError(f"{where} is declared as {hint}, which is not a type of TOML values")
+    if isinstance(value, bool) != (hint is bool) or not isinstance(value, hint):
+        raise error(f"{where} must be {_SCALARS[hint]}, not {value!r:.80}.", advice)
+    return value

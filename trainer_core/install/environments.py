@@ -1,0 +1,276 @@
+"""Engine environments: install, verify and remove them. Standard library only; `installer.py` calls this.
+
+<home>/engines/<id>/venv             the engine's own Python packages
+<home>/engines/<id>/source           its source code, for an engine that runs from source
+<home>/engines/<id>/installed.json   what was installed; written last, by rename, so its presence means a complete environment
+<home>/engines/<id>/schema           the engine's own options, as its parsers list them: see `record_options`
+<home>/engines/<id>/installing       present while an installation runs, or after one was interrupted
+<home>/engines/<id>/install.log      raw output of the tools
+<home>/engines/<id>/trials.json      which optimizers and parts work on this machine: see `trials`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from trainer_core import hardware
+from trainer_core.child import child_environment
+from trainer_core.engines import manifest
+from trainer_core.engines.manifest import BackendManifest
+from trainer_core.errors import InstallError
+from trainer_core.files import write_whole
+from trainer_core.install import build, torch_choice, trials, upstream
+from trainer_core.install.installed import InstalledEngine, engine_home, installed, marker
+from trainer_core.install.torch_choice import NoTorch
+from trainer_core.install.uv import ensure_uv
+
+__all__ = [
+    "InstalledEngine",
+    "child_environment",
+    "engine_home",
+    "install",
+    "installed",
+    "obtainable",
+    "record_options",
+    "remove",
+    "trial",
+    "verify",
+]
+
+Report = Callable[[str], None]
+
+_WAIT_S = 1800
+
+
+def obtainable(engine: str, source: str | None = None) -> bool:
+    """Whether the engine is installed, or what it is installed from can be reached now."""
+    table = manifest.read(engine)
+    return installed(engine) is not None or not table.has_source or upstream.reachable(table.upstream, source)
+
+
+def install(
+    engine: str,
+    accelerator: str = "auto",
+    source: str | None = None,
+    report: Report = print,
+    python: str | None = None,
+    tried: bool = True,
+) -> InstalledEngine:
+    """The installed engine; does nothing when exactly this version is already installed.
+
+    `source` is a folder or git address to get the source code from, `python` the only version of Python ("3.12") to use.
+    With `tried` False, a later `install` or `trial` tries the optimizers, which takes a minute or two.
+
+    Raises:
+        InstallError: the engine cannot be installed; the hint says what to do.
+    """
+    table = manifest.read(engine)
+    if source and not table.has_source:
+        report(f"{table.title} comes from the package registry: the source {source} is not used.")
+    device = hardware.chosen(accelerator)
+    with _locked(engine, report) as lock:
+        found = _up_to_date(table, device, python)
+        if found is None:
+            if marker(engine).exists():
+                report(f"An earlier installation of {table.title} was interrupted: starting again.")
+                _discard(engine_home(engine))
+            found = _make(table, device, source, python, lock, report)
+    if tried and not trials.are_complete(found, table):
+        trials.run(found, table, report)
+    return found
+
+
+def verify(engine: str, report: Report = print) -> Mapping[str, Any]:
+    """What a thorough check of the installed engine found: its imports, its pinned versions, its GPU.
+
+    Raises:
+        InstallError: it is not installed, or something is broken.
+    """
+    table = manifest.read(engine)
+    found = _required(table)
+    variant = next((variant for variant in table.environment if variant.version == found.version), None)
+    if variant is None:
+        raise InstallError(
+            f"{table.title} {found.version} is not a version that this release of Easel knows.", _reinstall_hint(engine)
+        )
+    if found.source and upstream.digest(found.source) != table.upstream.digest:
+        raise InstallError(f"The sources of {table.title} in {found.source} were changed.", _reinstall_hint(engine))
+    report(f"Checking {table.title} {found.version} with {found.python}.")
+    seen, failure = build.check_while(
+        build.record_options, found.home, table, variant, found.accelerator, report, thorough=True
+    )
+    if failure:
+        raise InstallError(
+            f"{table.title} is broken: {failure}.", f"{_reinstall_hint(engine)} Details: {build.log_of(found.home)}"
+        )
+    report(f"{table.title} {found.version} works: Python {seen['python']}, torch {seen['torch']}{build.on_gpu(seen)}.")
+    trials.run(found, table, report)
+    return seen
+
+
+def trial(engine: str, report: Report = print) -> Mapping[str, Any]:
+    """The results of trying every optimizer and part of the installed engine on this machine; see `trials`.
+
+    Raises:
+        InstallError: it is not installed.
+    """
+    table = manifest.read(engine)
+    return trials.run(_required(table), table, report)
+
+
+def record_options(engine: str, report: Report = print) -> Path:
+    """The folder with the options that the installed engine lists; they are recorded now if they were not before.
+
+    An installation skips this when Easel ships a record of exactly that version.
+
+    Raises:
+        InstallError: it is not installed, lists no options, or they could not be recorded.
+    """
+    table = manifest.read(engine)
+    found = _required(table)
+    folder = found.home / "schema"
+    with _locked(engine, report):
+        if not folder.is_dir():
+            variant = next((each for each in table.environment if each.version == found.version), table.environment[0])
+            said = build.record_options(found.home, table, variant)
+            if not folder.is_dir():
+                raise InstallError(said or f"{table.title} does not list its options.")
+            report(said)
+    return folder
+
+
+def remove(engine: str, report: Report = print) -> bool:
+    """Whether there was something to remove; removes the engine's whole folder."""
+    folder = engine_home(engine)
+    if not folder.exists():
+        return False
+    with _locked(engine, report):
+        (folder / "installed.json").unlink(missing_ok=True)
+        shutil.rmtree(folder)
+    report(f"Removed {folder}.")
+    return True
+
+
+def _required(table: BackendManifest) -> InstalledEngine:
+    found = installed(table.id)
+    if found is None:
+        raise InstallError(
+            f"{table.title} is not installed.", f"Install it with: python installer.py backend install {table.id}"
+        )
+    return found
+
+
+def _up_to_date(table: BackendManifest, device: hardware.Accelerator, python: str | None) -> InstalledEngine | None:
+    """The installed engine, if an installation for `device` would create the same now; else None."""
+    present = installed(table.id)
+    if present is None or (python is not None and not present.interpreter.startswith(f"{python}.")):
+        return None
+    for variant in table.environment:
+        try:
+            wanted = torch_choice.choices(variant.torch, device, table.title)[0]
+        except NoTorch:
+            continue
+        if present.fingerprint == variant.fingerprint(wanted.build, wanted.pins, table.commit):
+            return present
+    return None
+
+
+def _make(
+    table: BackendManifest,
+    device: hardware.Accelerator,
+    source: str | None,
+    python: str | None,
+    lock: int,
+    report: Report,
+) -> InstalledEngine:
+    """Create a new environment; everything that can be refused is checked before gigabytes are downloaded."""
+    started = time.monotonic()
+    folder = engine_home(table.id)
+    uv = ensure_uv(report)
+    settled = build.settle(table, device, python, uv, report)
+    variant = settled.variant
+    build.require_space(folder, uv, variant.disk_gib, table.title)
+    if table.upstream.licence_notice:
+        report(table.upstream.licence_notice)
+    report(f"Installing {table.title} {variant.version} on {settled.interpreter} into {folder}.")
+    fetched = folder / ".source-new"
+    if table.has_source:
+        report(f"Fetching the sources of {table.title}.")
+    origin = upstream.fetch(table.upstream, fetched, source, report) if table.has_source else ""
+    # Until here an older installation still works. From here on there is none until the record is written.
+    marker(table.id).touch()
+    _discard(folder)
+    if table.has_source:
+        fetched.rename(folder / "source")
+    try:
+        used, seen = build.fill(folder, settled, device, uv, lock, report)
+    except InstallError:
+        _discard(folder)
+        marker(table.id).unlink()
+        raise
+    record = InstalledEngine(
+        id=table.id,
+        version=variant.version,
+        commit=table.commit,
+        interpreter=seen["python"],
+        torch=used.build,
+        torch_reason=used.reason,
+        accelerator=device.kind,
+        origin=origin,
+        fingerprint=variant.fingerprint(settled.choices[0].build, settled.choices[0].pins, table.commit),
+        installed_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        details=seen,
+    )
+    write_whole(folder / "installed.json", json.dumps(asdict(record), indent=2) + "\n")
+    marker(table.id).unlink()
+    report(
+        f"{table.title} {variant.version} is ready ({time.monotonic() - started:.0f} s): torch {seen['torch']}{build.on_gpu(seen)}."
+    )
+    return record
+
+
+@contextlib.contextmanager
+def _locked(engine: str, report: Report) -> Iterator[int]:
+    """Lock the engine's folder for this process and the tools it starts; yields the file descriptor they inherit.
+
+    If this process is killed, its tools may still be writing: the lock is free only when the last of them has ended.
+    """
+    folder = engine_home(engine)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as file:
+        until = time.monotonic() + _WAIT_S
+        said = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() > until:
+                    raise InstallError(f"Another installation runs in {folder}.", "Wait for it, or stop it.") from error
+                if not said:
+                    report(f"Another installation runs in {folder}: waiting for it to end.")
+                said = True
+                time.sleep(0.5)
+        yield file.fileno()
+
+
+def _discard(folder: Path) -> None:
+    """Delete what an installation creates, except its log."""
+    (folder / "installed.json").unlink(missing_ok=True)
+    (folder / "trials.json").unlink(missing_ok=True)
+    shutil.rmtree(folder / "venv", ignore_errors=True)
+    shutil.rmtree(folder / "source", ignore_errors=True)
+    shutil.rmtree(folder / "schema", ignore_errors=True)
+
+
+def _reinstall_hint(engine: str) -> str:
+    return f"Reinstall it: python installer.py backend remove {engine}, then: python installer.py backend install {engine}."

@@ -1,0 +1,1 @@
+"""Programs run by an engine's own Python. They import nothing from Easel."""

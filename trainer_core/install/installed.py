@@ -1,0 +1,70 @@
+"""The installed engines, read from their folders. Standard library only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainer_core import places
+
+
+@dataclass(frozen=True)
+class InstalledEngine:
+    """An engine's environment as it was installed. `details` are what the check found: versions, the GPU."""
+
+    id: str
+    version: str
+    commit: str
+    interpreter: str
+    torch: str
+    torch_reason: str
+    accelerator: str
+    origin: str
+    fingerprint: str
+    installed_at: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        """The engine's folder."""
+        return engine_home(self.id)
+
+    @property
+    def python(self) -> Path:
+        """The Python of the engine's environment."""
+        return self.home / "venv" / "bin" / "python"
+
+    @property
+    def source(self) -> Path | None:
+        """The folder with the engine's source code, for an engine that runs from source."""
+        return self.home / "source" if self.commit else None
+
+    @property
+    def checkout(self) -> Path | None:
+        """The same as `source`, under the name that `Place` uses."""
+        return self.source
+
+
+def engine_home(engine: str) -> Path:
+    """The folder an engine is installed in."""
+    return places.engines() / engine
+
+
+def installed(engine: str) -> InstalledEngine | None:
+    """The installed engine, or None when it is not installed or its installation was interrupted."""
+    folder = engine_home(engine)
+    try:
+        record = json.loads((folder / "installed.json").read_text("utf-8"))
+        found = InstalledEngine(**record)
+    except (OSError, ValueError, TypeError):
+        return None
+    # exists() follows links: the interpreter that the environment was created from may have been removed.
+    return found if found.python.exists() and not marker(engine).exists() else None
+
+
+def marker(engine: str) -> Path:
+    """The file that exists while an installation runs, or after one was interrupted."""
+    return engine_home(engine) / "installing"

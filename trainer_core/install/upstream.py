@@ -1,0 +1,207 @@
+"""Get an engine's source code at one commit, from its address, a mirror or a local folder. Standard library only."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+
+from trainer_core.child import child_environment
+from trainer_core.engines.manifest import Upstream
+from trainer_core.errors import InstallError
+
+_ANSWER_S = 15
+_FETCH_S = 900
+
+
+def fetch(upstream: Upstream, target: Path, source: str | None = None, report: Callable[[str], None] = print) -> str:
+    """Where the source code came from; afterwards `target` contains exactly the pinned commit of `upstream`.
+
+    `source` is a folder (a checkout, a bare repository, an unpacked archive) or a git address; None means upstream's own address.
+    The name of a commit is not enough: the files must have the digest that `upstream` records.
+
+    Raises:
+        InstallError: the source cannot be reached, lacks the commit, or differs from what was pinned.
+    """
+    origin = source or upstream.repository
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left_over in target.parent.glob(".source-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".source-") as scratch:
+        tree = Path(scratch, "tree")
+        tree.mkdir()
+        if Path(origin).expanduser().is_dir():
+            _from_folder(upstream, Path(origin).expanduser().resolve(), tree, report)
+        elif shutil.which("git"):
+            _from_address(upstream, origin, Path(scratch), tree)
+        else:
+            _from_archive(upstream, origin, Path(scratch), tree)
+        if digest(tree) != upstream.digest:
+            raise InstallError(
+                f"The sources from {origin} are not {upstream.commit[:7]}: their files differ from the pinned ones.",
+                "Use a clean folder or repository that has this commit.",
+            )
+        tree.replace(target)
+    return origin
+
+
+def reachable(upstream: Upstream, source: str | None = None) -> bool:
+    """Whether the source code is available now: a folder that exists, or an address that answers within seconds."""
+    origin = source or upstream.repository
+    if Path(origin).expanduser().is_dir():
+        return True
+    if shutil.which("git"):
+        return _git("ls-remote", "--heads", origin, timeout_s=_ANSWER_S) is None
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(_archive_address(upstream, origin), method="HEAD"), timeout=_ANSWER_S
+        ):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def digest(tree: Path) -> str:
+    """The SHA-256 digest of the names and contents of the Python files below `tree`."""
+    whole = hashlib.sha256()
+    for name in sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*.py")):
+        whole.update(f"{name}\0{hashlib.sha256((tree / name).read_bytes()).hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
+def _from_folder(upstream: Upstream, folder: Path, tree: Path, report: Callable[[str], None]) -> None:
+    """Fill `tree` from a local checkout, bare repository or plain folder."""
+    repository = folder / ".git" if (folder / ".git").exists() else folder
+    if not (repository.is_file() or (repository / "objects").is_dir()):
+        shutil.copytree(
+            folder, tree, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*upstream.exclude, "__pycache__")
+        )
+        return
+    where = ["-C", str(folder)] if (folder / ".git").exists() else ["--git-dir", str(folder)]
+    left_out = list(upstream.exclude)
+    failure = _export(where, upstream.commit, left_out, tree)
+    if failure and upstream.optional:
+        # A partial clone lacks large files, and only some families may need them.
+        failure = _export(where, upstream.commit, [*left_out, *upstream.optional], tree)
+        if not failure:
+            report(f"This mirror lacks {', '.join(upstream.optional)}: families that need it cannot be trained.")
+    if failure:
+        raise InstallError(
+            f"{folder} does not contain commit {upstream.commit[:7]} ({failure}).",
+            "Fetch the commit there, or use another source.",
+        )
+
+
+def _from_address(upstream: Upstream, address: str, scratch: Path, tree: Path) -> None:
+    """Fill `tree` from a git address; only the one commit is fetched."""
+    if failure := _git("ls-remote", "--heads", address, timeout_s=_ANSWER_S):
+        raise _unreachable(upstream, address, failure)
+    repository = scratch / "repository"
+    where = ["--git-dir", str(repository)]
+    failure = _git("init", "--quiet", "--bare", str(repository), timeout_s=_ANSWER_S)
+    patient = ["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30"]
+    failure = failure or _git(
+        *where, *patient, "fetch", "--quiet", "--depth", "1", address, upstream.commit, timeout_s=_FETCH_S
+    )
+    if failure:  # a server may refuse to send a commit that is not the tip of a branch
+        failure = _git(*where, *patient, "fetch", "--quiet", address, "+refs/*:refs/*", timeout_s=_FETCH_S)
+    failure = failure or _export(where, upstream.commit, upstream.exclude, tree)
+    if failure:
+        raise InstallError(
+            f"Commit {upstream.commit[:7]} could not be fetched from {address} ({failure}).",
+            "Try again, or use a source that has this commit.",
+        )
+
+
+def _from_archive(upstream: Upstream, address: str, scratch: Path, tree: Path) -> None:
+    """Fill `tree` from the archive that a code host offers for a commit, on a machine without git."""
+    import urllib.request
+
+    archive = scratch / "archive.tar.gz"
+    try:
+        with (
+            urllib.request.urlopen(_archive_address(upstream, address), timeout=_ANSWER_S) as answer,
+            archive.open("wb") as file,
+        ):
+            shutil.copyfileobj(answer, file)
+    except (OSError, ValueError) as error:
+        raise _unreachable(upstream, address, str(getattr(error, "reason", error))) from error
+    _unpack(archive, tree, strip=1)
+    for name in upstream.exclude:
+        shutil.rmtree(tree / name, ignore_errors=True)
+
+
+def _export(where: Sequence[str], commit: str, left_out: Sequence[str], tree: Path) -> str | None:
+    """None once `tree` contains the files of `commit`, else git's error message."""
+    with tempfile.TemporaryDirectory(dir=tree.parent) as scratch:
+        archive = Path(scratch, "archive.tar")
+        excluded = [f":(exclude){name}" for name in left_out]
+        failure = _git(
+            *where,
+            "-c",
+            "core.autocrlf=false",
+            "archive",
+            f"--output={archive}",
+            commit,
+            "--",
+            ".",
+            *excluded,
+            timeout_s=_FETCH_S,
+        )
+        if failure is None:
+            _unpack(archive, tree)
+    return failure
+
+
+def _unpack(archive: Path, tree: Path, strip: int = 0) -> None:
+    """Write the regular files of `archive` below `tree`; links and paths that lead outside are left out."""
+    import tarfile
+
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            parts = PurePosixPath(member.name).parts[strip:]
+            content = (
+                tar.extractfile(member) if member.isreg() and parts and ".." not in parts and parts[0] != "/" else None
+            )
+            if content is not None:
+                path = tree.joinpath(*parts)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.read())
+
+
+def _git(*arguments: str, timeout_s: int) -> str | None:
+    """None when git succeeds, else its error message. Git never asks for a password here."""
+    environment = {name: value for name, value in child_environment().items() if not name.startswith("GIT_")}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "LC_ALL": "C"}
+    # The folder may belong to another user, as in a container; nothing in it is run.
+    command = ["git", "-c", "safe.directory=*", *arguments]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=timeout_s, env=environment, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {timeout_s} s"
+    if done.returncode == 0:
+        return None
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    return next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "git failed")
+
+
+def _archive_address(upstream: Upstream, address: str) -> str:
+    if not address.startswith("https://"):
+        raise InstallError(
+            f"git is needed to get source code from {address}.", "Install git, or use a folder as the source."
+        )
+    return f"{address.removesuffix('.git')}/archive/{upstream.commit}.tar.gz"
+
+
+def _unreachable(upstream: Upstream, address: str, detail: str) -> InstallError:
+    return InstallError(
+        f"The source of {upstream.name} cannot be reached: {address} ({detail}).",
+        "Connect this machine to the network, or use a folder or a mirror with --source.",
+    )

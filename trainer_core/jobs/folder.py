@@ -1,0 +1,196 @@
+"""A job as a folder: the files that every kind of job has, and how each is written.
+
+    spec.json        what the job does; written last, so a folder with this file is complete
+    versions.json    schema version of this folder, the versions of Easel and Python
+    engine.log       the unchanged output of its programs
+    events.jsonl     its events, one JSON object on each line
+    runner.json, engine.json   the identity of two processes: the supervisor, and the program that runs now
+    runner.log       the output of the supervisor itself
+    stop             exists if a stop was requested
+    reserve          exists while the job runs: disk space for its result in case the disk is full
+    result.json      how the job ended; written atomically
+
+None of them contains tokens or passwords: a program inherits those from the environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from trainer_core import __version__, places
+from trainer_core.errors import JobError
+from trainer_core.files import open_regular, write_whole
+from trainer_core.jobs.spec import Spec
+
+SCHEMA_VERSION = 2
+"""Version 2: spec.json contains the kind and several steps. Folders of version 1 can still be read."""
+RESERVE_BYTES = 64 << 10
+"""The disk space that a job reserves for its result."""
+LARGEST_FILE_BYTES = 64 << 20
+"""A larger JSON file is not one of Easel's."""
+SPEC, RESULT, STOP, SUPERVISOR, PROGRAM = "spec.json", "result.json", "stop", "runner.json", "engine.json"
+_SECRET = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|API_?KEY)(?:$|_)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """The paths of a job's files. Reads and writes those that more than one process needs."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, folder: Path, name: str) -> Self:
+        """A new, empty job folder below `folder`, called `<date>-<time>-<name>`.
+
+        Raises:
+            JobError: it cannot be created.
+        """
+        base = f"{time.strftime('%Y%m%d-%H%M%S')}-{_plain_name(name)}"
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for number in range(1, 1000):
+                path = folder.resolve() / (base if number == 1 else f"{base}-{number}")
+                with contextlib.suppress(FileExistsError):
+                    # It contains captions and paths of the user.
+                    path.mkdir(mode=0o700)
+                    return cls(path)
+        raise JobError(f"There is no free name for a job in {folder}.", "Remove old jobs.")
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The job folder at `path`.
+
+        Raises:
+            JobError: it is not a job folder, or a newer Easel created it.
+        """
+        folder = cls(Path(path).resolve())
+        if not places.is_there(folder.path / SPEC):
+            raise JobError(f"{path} is not a job folder.", f"A job folder contains a {SPEC}.")
+        version = folder.versions.get("schema_version")
+        if not isinstance(version, int):
+            raise JobError(f"The schema version of {path} is missing.", "Its versions.json is damaged.")
+        if version > SCHEMA_VERSION:
+            raise JobError(
+                f"{path} was created by a newer Easel (schema {version}; this Easel supports {SCHEMA_VERSION}).",
+                "Update Easel.",
+            )
+        return folder
+
+    @property
+    def log(self) -> Path:
+        """The output of the job's programs."""
+        return self.path / "engine.log"
+
+    @property
+    def supervisor_log(self) -> Path:
+        """The supervisor's own output: empty if there was no error."""
+        return self.path / "runner.log"
+
+    @property
+    def events(self) -> Path:
+        """The events of the job, one JSON object on each line."""
+        return self.path / "events.jsonl"
+
+    @property
+    def stop(self) -> Path:
+        """The file that requests a stop."""
+        return self.path / STOP
+
+    @property
+    def reserve(self) -> Path:
+        """A file that reserves disk space for the result, in case the disk is full."""
+        return self.path / "reserve"
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """How the job ended; None if it has not ended."""
+        return self.read(RESULT)
+
+    @property
+    def versions(self) -> dict[str, Any]:
+        """The schema version of this folder, the versions of Easel and Python, and entries that the kind adds."""
+        return self.read("versions.json") or {}
+
+    @property
+    def spec(self) -> Spec:
+        """What the job does.
+
+        Raises:
+            JobError: the file is damaged.
+        """
+        try:
+            return Spec.from_dict(self.read(SPEC) or {})
+        except (KeyError, TypeError, ValueError) as error:
+            raise JobError(f"The {SPEC} in {self.path} is damaged: {error}.") from error
+
+    def write_spec(self, spec: Spec, versions: Mapping[str, Any] | None = None) -> None:
+        """Writes the files that the supervisor needs, `spec.json` last; adds `versions` to those of Easel and Python.
+
+        Raises:
+            JobError: a file cannot be written, or the environment of a step contains a secret.
+        """
+        if secrets := [name for step in spec.steps for name in step.environment if _SECRET.search(name)]:
+            raise JobError(
+                f"A job of kind {spec.kind} would write {', '.join(secrets)} into its folder.",
+                "Remove them from its steps: programs inherit secrets from Easel's own environment.",
+            )
+        own = {"schema_version": SCHEMA_VERSION, "easel": __version__, "python": platform.python_version()}
+        with writing(self.path):
+            self.write("versions.json", {**own, **(versions or {})})
+            self.write(SPEC, spec.as_dict())
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """The JSON object in a file of this folder; None if the file is missing or not (yet) readable."""
+        try:
+            with open_regular(self.path / name) as file:
+                return json_object(file.read(LARGEST_FILE_BYTES))
+        except (OSError, ValueError):
+            return None
+
+    def write(self, name: str, data: Mapping[str, Any]) -> None:
+        """Writes a JSON file of this folder atomically."""
+        write_whole(self.path / name, json_text(data))
+
+    def remove(self) -> None:
+        """Deletes the folder. Links in it are deleted, but not the files that they point to."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def json_object(content: bytes) -> dict[str, Any] | None:
+    """The JSON object in the content of a file; None for anything else."""
+    try:
+        data = json.loads(content.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def json_text(data: Mapping[str, Any]) -> str:
+    """The JSON object as the text of a job's file."""
+    return json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Converts an OSError from its block into a JobError."""
+    try:
+        yield
+    except OSError as error:
+        raise JobError(
+            f"The job folder in {folder} cannot be written: {error.strerror or error}.",
+            "Check the free disk space and the permissions.",
+        ) from error
+
+
+def _plain_name(name: str) -> str:
+    """The name for use in a folder's name: only letters, digits, dot, dash and underscore."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:60] or "job"

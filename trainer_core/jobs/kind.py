@@ -1,0 +1,135 @@
+"""What the supervisor needs from a kind of job, and how it finds the kind.
+
+A kind is an entry point in the group "trainer_core.job_kinds"; the entry point's name is the id in a job's `spec.json`. So a
+job's folder never names code. A kind whose program reports its progress in lines of output needs only this:
+
+    class Merging:
+        id, title = "merging", "Merging models"
+
+        def watch(self, folder, journal):
+            return LineWatch(folder, journal, parse)      # parse(line) -> Event | None
+
+        def finish(self, folder, exit_code):
+            return by_exit_code(folder, exit_code)
+
+    kind = Merging()
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from typing import Protocol
+
+from trainer_core.errors import JobError
+from trainer_core.events import Event
+from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs.journal import Journal
+from trainer_core.jobs.outcome import Diagnosis, Outcome
+from trainer_core.jobs.state import JobState
+from trainer_core.jobs.tail import LogTail, last_lines, shown
+
+ENTRY_POINTS = "trainer_core.job_kinds"
+
+
+class Watch(Protocol):
+    """Reads a running job and writes its events to the journal."""
+
+    def look(self) -> Diagnosis | None:
+        """Reads what is new; called a few times a second. A returned diagnosis is the reason to end the job now."""
+        ...
+
+    def finish(self) -> None:
+        """Reads the rest, after the job's last program has ended."""
+        ...
+
+
+class JobKind(Protocol):
+    """A kind of job: training, installing an engine, a tool."""
+
+    id: str
+    title: str
+
+    def watch(self, folder: JobFolder, journal: Journal) -> Watch:
+        """The watch that reads this job while it runs."""
+        ...
+
+    def finish(self, folder: JobFolder, exit_code: int | None) -> Outcome:
+        """The outcome of a job that was not stopped.
+
+        `exit_code` is that of the last program; None if it could not be started: the last log line is the reason.
+        """
+        ...
+
+
+class LineWatch:
+    """Reads the log of a job as it grows, and writes the event that `parse` returns for each line."""
+
+    def __init__(self, folder: JobFolder, journal: Journal, parse: Callable[[str], Event | None]) -> None:
+        self._log, self._journal, self._parse = LogTail(folder.log), journal, parse
+
+    def look(self) -> None:
+        """Reads the lines that were completed since the last call. Never ends the job."""
+        self._write(self._log.lines())
+
+    def finish(self) -> None:
+        """Reads the rest of the log, including an incomplete last line."""
+        while lines := self._log.lines():
+            self._write(lines)
+        self._write([self._log.pending] if self._log.pending else [])
+
+    def _write(self, lines: list[str]) -> None:
+        self._journal.write(*(event for line in lines if (event := self._parse(line)) is not None))
+
+
+def by_exit_code(folder: JobFolder, exit_code: int | None) -> Outcome:
+    """The outcome of a job whose programs report success by exit code 0."""
+    if exit_code == 0:
+        return Outcome(JobState.COMPLETED, 0)
+    lines = last_lines(folder.log)
+    last = shown(lines[-1].strip()) if lines else ""
+    if exit_code is None:
+        return Outcome(JobState.FAILED, None, diagnosis=Diagnosis("not-started", last, "", ""))
+    how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
+    advice = "Read engine.log in the job folder."
+    return Outcome(
+        JobState.FAILED, exit_code, diagnosis=Diagnosis("failed", f"The program ended with {how}.", last, advice)
+    )
+
+
+class Commands:
+    """A kind for any programs: their output is not parsed, and exit code 0 means success."""
+
+    id, title = "commands", "Commands"
+
+    def watch(self, folder: JobFolder, journal: Journal) -> Watch:
+        """A watch that writes no events."""
+        return LineWatch(folder, journal, lambda _: None)
+
+    def finish(self, folder: JobFolder, exit_code: int | None) -> Outcome:
+        """The outcome by the exit code."""
+        return by_exit_code(folder, exit_code)
+
+
+commands = Commands()
+
+
+def get(kind: str) -> JobKind:
+    """The kind of job with this id.
+
+    Raises:
+        JobError: there is none, or it cannot be loaded.
+    """
+    points = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    if not (named := list(points.select(name=kind))):
+        known = ", ".join(sorted(points.names)) or "none"
+        raise JobError(
+            f"There is no kind of job called {kind!r:.80}. Known: {known}.",
+            "Install the package that provides it; if it is one of Easel's own kinds, run: python installer.py",
+        )
+    try:
+        return named[0].load()
+    except (ImportError, AttributeError) as error:
+        raise JobError(
+            f"The kind of job {kind!r:.80} cannot be loaded: {error}.", "Update or remove its package."
+        ) from error

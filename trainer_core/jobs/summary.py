@@ -1,0 +1,128 @@
+"""The summary of a job's events, which notebooks and the command line show."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any
+
+from trainer_core import events
+from trainer_core.events import Event
+
+_NAN = float("nan")
+PACE_STEPS = 5
+"""After this many steps, the time left is calculated from the time that they took."""
+
+
+@dataclass
+class Summary:
+    """The summary of a job's events so far. Paths are relative to the job's folder.
+
+    `part` is the command that runs, if there are several ("cache text, 2 of 3"), `phase` and `detail` its current stage.
+    `length` is the number of steps in the job's spec, `total` the number that was last reported. `points` is a flat
+    float32 array of step, raw loss and learning rate, with nan for unknown values; it contains every step once.
+    """
+
+    length: int = 0
+    phase: str = ""
+    detail: str = ""
+    part: str = ""
+    epoch: str = ""
+    step: int = 0
+    total: int = 0
+    loss: float | None = None
+    learning_rate: float | None = None
+    seconds_per_step: float | None = None
+    samples: list[events.Sample] = field(default_factory=list)
+    checkpoints: list[events.Checkpoint] = field(default_factory=list)
+    notices: list[events.Notice] = field(default_factory=list)
+    # Not compared, because nan is not equal to itself.
+    points: array[float] = field(default_factory=lambda: array("f"), compare=False, repr=False)
+    last_step: int = 0
+    _timed: tuple[tuple[int, float], tuple[int, float]] | None = field(default=None, compare=False, repr=False)
+    """The first and the last step whose time is known, each with its time in seconds."""
+
+    def __post_init__(self) -> None:
+        self.total = self.total or self.length
+
+    @property
+    def eta_s(self) -> float | None:
+        """The estimated time until the last step, in seconds; None if it is not known.
+
+        It is based on all steps so far, so it includes samples and saving and changes slowly. The first step is not counted: it
+        often compiles code. Before there are enough steps, the speed that the engine reports is used.
+        """
+        pace = self.seconds_per_step
+        if self._timed is not None:
+            (first, start), (last, end) = self._timed
+            pace = (end - start) / (last - first) if last - first >= PACE_STEPS else pace
+        return None if pace is None else max(0, self.total - self.step) * pace
+
+    @property
+    def newest_sample(self) -> str | None:
+        """The path of the last sample."""
+        return self.samples[-1].path if self.samples else None
+
+    @property
+    def stage(self) -> str:
+        """What the job is doing, in a few words: the command (of several), the phase with its detail, the epoch."""
+        phase = f"{self.phase}: {self.detail}" if self.detail else self.phase
+        return " · ".join(word for word in (self.part, phase, self.epoch) if word)
+
+    def figures(self) -> dict[str, Any]:
+        """The summary as JSON data, without the points and the notices."""
+        names = ("phase", "part", "step", "total", "loss", "learning_rate", "seconds_per_step", "newest_sample")
+        paths = {"samples": [one.path for one in self.samples], "checkpoints": [one.path for one in self.checkpoints]}
+        return {**{name: getattr(self, name) for name in names}, **paths}
+
+    def take(self, happened: Iterable[Event], times_s: Iterable[float | None] = ()) -> None:
+        """Adds more events, in order, with their times in seconds, as far as these are known."""
+        for event, time_s in zip_longest(happened, times_s):
+            self._take(event)
+            if isinstance(event, events.Step) and time_s is not None and event.step == self.last_step:
+                first = self._timed[0] if self._timed else (event.step, time_s)
+                self._timed = first, (event.step, time_s)
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case events.Step():
+                self._take_step(event)
+            case events.Progress():
+                self.step, self.total = max(self.step, event.step), event.total or self.total
+                self.seconds_per_step = event.seconds_per_step or self.seconds_per_step
+            case events.Phase():
+                self._take_phase(event)
+            case events.Epoch():
+                self.epoch = f"epoch {event.epoch} of {event.total}"
+            case events.Sample():
+                self.samples.append(event)
+            case events.Checkpoint():
+                self.checkpoints.append(event)
+            case events.Notice():
+                self.notices.append(event)
+            case _:
+                pass
+
+    def _take_phase(self, event: events.Phase) -> None:
+        if not event.part:
+            self.phase, self.detail = event.name, event.detail
+            return
+        # The progress of one command does not apply to the next.
+        self.part = f"{event.name}, {event.part} of {event.parts}"
+        self.phase, self.detail, self.epoch = "", "", ""
+        self.step, self.total, self.seconds_per_step = self.last_step, self.length, None
+        self._timed = None
+
+    def _take_step(self, event: events.Step) -> None:
+        self.loss = self.loss if event.loss is None else event.loss
+        self.learning_rate = self.learning_rate if event.learning_rate is None else event.learning_rate
+        self.step = max(self.step, event.step)
+        # A resumed engine may report a step again; the points must stay in order for the chart.
+        if event.step <= self.last_step:
+            return
+        self.last_step = event.step
+        loss = _NAN if event.loss is None else event.loss
+        rate = _NAN if event.learning_rate is None else event.learning_rate
+        self.points.extend((event.step, loss, rate))

@@ -1,0 +1,1 @@
+"""Prepares a job: its draft from files, profiles and policies, and its forecast. Not: widgets or output."""

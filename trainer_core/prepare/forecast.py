@@ -1,0 +1,58 @@
+"""The estimate of a job on this machine, whether it fits, and the cheapest change that makes it fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trainer_core.draft import checks
+from trainer_core.estimate import Estimate, Fit, against, estimate, fit_advice
+from trainer_core.problems import Fix, Problem
+
+if TYPE_CHECKING:
+    from trainer_core.draft.layers import Draft
+    from trainer_core.engines.seam import Backend
+    from trainer_core.estimate import GpuProcess, Past
+    from trainer_core.plan.sections import TrainingPlan
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """An estimate, whether it fits, and the change that makes it fit; `fix` is None if no such change is known."""
+
+    estimate: Estimate
+    fit: Fit
+    fix: Fix | None = None
+
+    def problems(self) -> list[Problem]:
+        """Warnings about what does not fit: an estimate may be wrong, so it never blocks a job."""
+        found = [Problem("", "warning", self.fit.sentence, self.fix)] if self.fit.fits == "no" else []
+        return [*found, *(Problem("", "warning", sentence) for sentence in self.fit.also)]
+
+
+def forecast(
+    draft: Draft,
+    backend: Backend | None,
+    past: Sequence[Past] = (),
+    holders: Callable[[], Sequence[GpuProcess]] = tuple,
+) -> Forecast | None:
+    """The forecast of a draft with an engine; None if a value is invalid or no model is recognised.
+
+    `past` are finished runs, with which the estimate is corrected. `holders` gives the programs that hold memory of the GPU;
+    it is called only if the job may not fit, because a driver takes up to a second to answer.
+    """
+    if backend is None or draft.facts.detection is None or draft.value_problems():
+        return None
+    plan, facts, manifest = draft.sketch(), draft.facts, backend.manifest
+
+    def problems(other: TrainingPlan) -> list[Problem]:
+        said = backend.problems(other, facts.machine, facts.engine(manifest.id))
+        return [*checks.check(checks.Case(other, facts, backend)), *said]
+
+    found = estimate(plan, facts, past, manifest)
+    fit = against(found, facts.machine)
+    if fit.fits != "yes" and facts.machine.accelerator.kind != "cpu":
+        fit = against(found, facts.machine, holders())
+    fix = fit_advice(plan, facts, problems, past=past, manifest=manifest) if fit.fits == "no" else None
+    return Forecast(found, fit, fix)

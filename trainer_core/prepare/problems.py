@@ -1,0 +1,100 @@
+"""All Problems of a job: with its values, its files, its engine, its profile and its preset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainer_core.catalog import presets
+from trainer_core.draft import fixes
+from trainer_core.errors import PlanError
+from trainer_core.problems import Fix, Problem, blocking
+
+if TYPE_CHECKING:
+    from trainer_core.catalog.presets import Preset
+    from trainer_core.engines.seam import Backend
+    from trainer_core.plan.sections import TrainingPlan
+    from trainer_core.prepare.state import State
+
+
+def problems(state: State) -> tuple[Problem, ...]:
+    """All Problems of a job, each with its fix if that helps and brings no error."""
+    return tuple(fixes.sound(_found(state), lambda changes: _found(state.set(changes))))
+
+
+def plan(state: State, backend: Backend) -> TrainingPlan:
+    """The plan of a job.
+
+    Raises:
+        PlanError: there is a blocking Problem; its fixes are those that help.
+    """
+    try:
+        return state.draft.plan(backend)
+    except PlanError as error:
+        raise PlanError(error.message, error.hint, blocking(problems(state)) or error.problems) from error
+
+
+def _found(state: State) -> tuple[Problem, ...]:
+    """All Problems of a job, with fixes that were not applied yet."""
+    notes = state.prefilled.notes if state.prefilled else ()
+    own = (*engine_problems(state), *_preset_problems(state), *_profile_problems(state))
+    return (*own, *notes, *state.draft.problems(state.backend))
+
+
+def engine_problems(state: State) -> list[Problem]:
+    """The Problem of an engine that is not installed."""
+    backend = state.backend
+    if backend is None or not backend.manifest.needs_installation or state.facts.engine(backend.manifest.id).installed:
+        return []
+    title, name = backend.manifest.title, backend.manifest.id
+    fix = Fix(f"Install it in a terminal: python installer.py backend install {name}")
+    return [Problem("", "error", f"{title} is not installed.", fix)]
+
+
+def _preset_problems(state: State) -> list[Problem]:
+    preset, family = state.preset, state.family
+    if preset is None or not family or preset.suits(family):
+        return []
+    families = " and ".join(preset.families)
+    return [Problem("", "warning", f"The preset {preset.id} is for {families}, not for {family}.")]
+
+
+def offered_presets(state: State) -> tuple[list[Preset], dict[str, str]]:
+    """The memory presets for the family that bring no error, and for each other one (by id) the error that it would bring."""
+    without = {(each.path, each.message) for each in blocking(_found(state.use_preset(None)))}
+    offered, refused = [], {}
+    for preset in presets.for_family(state.family) if state.family else ():
+        brought = [
+            each for each in blocking(_found(state.use_preset(preset))) if (each.path, each.message) not in without
+        ]
+        if brought:
+            refused[preset.id] = brought[0].message
+        else:
+            offered.append(preset)
+    return offered, refused
+
+
+def _profile_problems(state: State) -> list[Problem]:
+    """The Problem of a profile that is for another family or prediction type than the model's."""
+    profile, found, family = state.profile, state.facts.detection, state.family
+    if profile is None or found is None or not family:
+        return []
+    predicts = state.draft.text("model.prediction") or found.prediction or ""
+    if profile.family != family:
+        return [Problem("", "warning", f"The profile {profile.title} is for {profile.family}, not for {family}.")]
+    if profile.prediction and predicts and profile.prediction != predicts:
+        message = f"The profile {profile.title} is for the prediction type {profile.prediction}, not for {predicts}."
+        return [Problem("", "warning", message)]
+    return []
+
+
+def without_misfits(state: State) -> tuple[State, tuple[str, ...]]:
+    """The job without a profile or preset for another family than its model's, and a sentence about each one removed."""
+    profile, preset, family = state.profile, state.preset, state.family
+    said = []
+    if profile and family and profile.family != family:
+        state = state.use_profile(None, None)
+        said.append(f"The profile {profile.title} is for {profile.family}, so it was removed.")
+    if preset and family and not preset.suits(family):
+        state = state.use_preset(None)
+        said.append(f"The memory preset {preset.title} is for {', '.join(preset.families)}, so it was removed.")
+    return state, tuple(said)

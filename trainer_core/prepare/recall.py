@@ -1,0 +1,65 @@
+"""The values that a subject was last trained with, set again when the subject is chosen again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trainer_core.draft.layers import Source
+from trainer_core.plan import fields
+from trainer_core.prepare import subjects
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trainer_core.prepare.workbench import Workbench
+
+
+class SubjectMemory:
+    """The recalled values of the current subject."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+        self.subject = ""
+        self.recalled: Mapping[str, Any] = {}
+
+    @property
+    def sentence(self) -> str:
+        """The recalled values, as a sentence; "" if there are none."""
+        known = fields.all_fields()
+        told = ", ".join(f"{known[path].title} {value}" for path, value in self.recalled.items())
+        return f"From the last training of {self.subject}: {told}." if told else ""
+
+    def follow(self) -> None:
+        """Sets the remembered values of the current subject; values that the user has set are not changed.
+
+        Raises:
+            SubjectError: the file of the subject is damaged; nothing is set.
+        """
+        subject = subjects.subject_of(self.bench.state.draft.values)
+        if subject == self.subject:
+            return
+        self.put_away()
+        self.subject = subject
+        kept = subjects.recall(subject) if subject else {}
+        mine = self.bench.state.draft.layers.get(Source.USER, {})
+        values = {path: value for path, value in kept.items() if path not in mine}
+        if values:
+            self.bench.set(values)
+            self.recalled = values
+
+    def put_away(self) -> None:
+        """Removes the recalled values, except those that the user has changed since."""
+        mine = self.bench.state.draft.layers.get(Source.USER, {})
+        still = [path for path, value in self.recalled.items() if path in mine and mine[path] == value]
+        self.recalled = {}
+        if still:
+            self.bench.reset(*still)
+
+    def keep(self) -> None:
+        """Remembers the user's values for the next training of this subject.
+
+        Raises:
+            SubjectError: the file of the subject cannot be written.
+        """
+        if subject := subjects.subject_of(self.bench.state.draft.values):
+            subjects.remember(subject, self.bench.state.draft.layers.get(Source.USER, {}))

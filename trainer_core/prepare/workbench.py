@@ -1,0 +1,240 @@
+"""The job that a notebook or a command prepares: its state, and the reader that updates its facts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer_core import hardware, places
+from trainer_core.catalog import presets
+from trainer_core.draft.facts import Facts
+from trainer_core.draft.layers import Draft
+from trainer_core.engines import registry
+from trainer_core.errors import PlanError, ProfileError
+from trainer_core.install.place import at_place, place_for
+from trainer_core.plan import fields
+from trainer_core.prepare import problems as job_problems
+from trainer_core.prepare.reader import FactsReader
+from trainer_core.prepare.state import State, begun
+from trainer_core.problems import Problem
+from trainer_core.training.run import Run
+
+if TYPE_CHECKING:
+    from trainer_core import policies, profiles
+    from trainer_core.engines.seam import Backend, JobSpec
+    from trainer_core.models.library import Library
+
+PLAIN = "plain"
+"""In the place of the id of a profile: the plain defaults, without recommended values."""
+NO_POLICY = "none"
+"""In the place of the id of a policy: no policy."""
+
+
+class Workbench:
+    """Holds one `State`, which each method replaces by a new one. Nothing is written before `start`."""
+
+    def __init__(self, machine: hardware.Machine | None = None, engine: str = "", quick: bool = True) -> None:
+        """`machine` replaces the facts about this machine; `quick` as for `FactsReader`, but `start` reads whole images."""
+        self.is_measured = machine is None
+        """Whether the machine is this one, and not a recorded one."""
+        self.reader = FactsReader(quick)
+        engines = registry.available(include_hidden=True)
+        facts = Facts(machine or hardware.machine(places.home()))
+        asked = registry.get(engine) if engine else None
+        self.state = self.reader.look(begun(facts, engines, os.environ).use_engine(asked))
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All Problems of the job."""
+        return job_problems.problems(self.state)
+
+    def set(self, values: Mapping[str, Any]) -> None:
+        """Sets values of the user, by dotted path, and reads the files they refer to."""
+        files = {setting.path for setting in fields.paths()}
+        values = {
+            path: places.unquoted(value) if path in files and isinstance(value, str) else value
+            for path, value in values.items()
+        }
+        self.state = self.reader.read(self.state.set(values), fields.decided_by(values))
+
+    def reset(self, *paths: str) -> None:
+        """Removes the user's values at these paths, so that profile, prefill or default apply again."""
+        self.state = self.reader.read(self.state.reset(*paths), fields.decided_by(paths))
+
+    def use_profile(self, chosen: str) -> None:
+        """Uses a profile, by id or by the path of its file, which the user's values override; "" removes it.
+
+        PLAIN removes the recommended values, too.
+
+        Raises:
+            ProfileError: there is no such profile, or the file is invalid.
+        """
+        if chosen == PLAIN:
+            self.state = self.state.use_profile(None, None, plain=True)
+            return
+        profile = _profile(chosen) if chosen else None
+        self.state = self.state.use_profile(profile, _policy_of(profile))
+
+    def use_preset(self, chosen: str) -> None:
+        """Uses a memory preset (by id), which overrides the profile and is overridden by the user's values; "" removes it.
+
+        Raises:
+            EaselError: there is no such preset.
+        """
+        self.state = self.state.use_preset(presets.get(chosen) if chosen else None)
+
+    def use_policy(self, chosen: str) -> None:
+        """Uses a policy (by id), which sets the values that depend on the number of images.
+
+        NO_POLICY removes it; with "" Easel chooses one if there is no profile.
+
+        Raises:
+            PolicyError: there is no such policy.
+        """
+        from trainer_core import policies
+
+        policy = policies.get(chosen) if chosen not in ("", NO_POLICY) else None
+        self.state = self.state.use_policy(policy, chooses=not chosen)
+
+    def use_engine(self, name: str) -> None:
+        """Uses an engine (by id); "" lets Easel choose.
+
+        Raises:
+            BackendError: there is no such engine.
+        """
+        self.state = self.reader.read(self.state.use_engine(registry.get(name) if name else None), ("engine",))
+
+    def auto_adjust(self) -> str:
+        """Clears the user's values for the settings of the policy, and returns what was set, why, and what was cleared.
+
+        Raises:
+            PolicyError: no policy is chosen.
+        """
+        self.state = self.state.auto_adjust()
+        return self.state.adjusted.message if self.state.adjusted else ""
+
+    def undo_adjust(self) -> None:
+        """Undoes the last auto-adjust: restores the user's values."""
+        self.state = self.state.undo_adjust()
+
+    def put_away_misfits(self) -> tuple[str, ...]:
+        """Removes a profile or preset for another family than the model's, and returns a sentence about each one removed."""
+        self.state, said = job_problems.without_misfits(self.state)
+        return said
+
+    def begin_from(self, run: Run) -> None:
+        """Takes over the settings of a run: its profile, preset and policy if Easel has them, and the values that differ.
+
+        Values that are detected from the files are not taken over.
+        """
+        from trainer_core import policies, profiles
+
+        versions = run.folder.versions
+        profile, preset, policy = (str(versions.get(name, "")) for name in ("profile", "preset", "policy"))
+        self.use_profile(profile if profile in {PLAIN, *profiles.known()} else "")
+        # TOML has no null: a plan leaves an empty setting out.
+        empty = {path: None for path, setting in fields.all_fields().items() if setting.optional}
+        asked = {**empty, **fields.flatten(run.folder.plan)}
+        # The values of a preset depend on the family, so the model is set first.
+        self.set({"model.path": asked.get("model.path", "")})
+        self.use_preset(preset if preset in presets.shipped() else "")
+        self.use_policy(policy if policy in policies.shipped() else NO_POLICY)
+        before, after = self.state.draft.values, self.state.begin_from(asked)
+        changed = [path for path, value in after.draft.values.items() if value != before.get(path)]
+        self.state = self.reader.read(after, fields.decided_by(changed))
+
+    def use_library(self, found: Library) -> None:
+        """Searches companion files in this library."""
+        self.reader.library = found
+        self.state = self.reader.read(self.state, ("library",))
+
+    def use_machine(self, machine: hardware.Machine) -> None:
+        """Updates the facts about the machine, such as its free memory."""
+        self.state = self.state.with_facts(machine=machine)
+
+    def look(self) -> None:
+        """Reads again what can change from outside: the job's paths, and the installed engines."""
+        self.state = self.reader.look(self.state)
+
+    def start(self, folder: Path | None = None) -> Run:
+        """Starts the job as a run in its own process, which continues when this process ends.
+
+        Raises:
+            PlanError: there is a blocking Problem.
+            JobError: the run folder cannot be written.
+        """
+        self.state = state = self.reader.read_images(self.reader.look(self.state), quick=False)
+        backend = _ready_backend(state)
+        plan, dataset = job_problems.plan(state, backend), state.facts.dataset
+        assert dataset is not None  # dataset_is_usable blocks a plan without one
+        run = Run.prepare(
+            plan,
+            backend,
+            dataset,
+            machine=state.facts.machine,
+            folder=folder or places.runs(),
+            chosen={
+                "profile": state.profile.id if state.profile else PLAIN if state.plain else "",
+                "preset": state.preset.id if state.preset else "",
+                "policy": state.policy.id if state.policy else "",
+            },
+        )
+        run.launch()
+        return run
+
+
+def preview(state: State) -> JobSpec | None:
+    """The engine's files and commands for a job, in a folder that is not created; None without an engine.
+
+    Raises:
+        PlanError: there is a blocking Problem.
+    """
+    from trainer_core.datasets.stage import expected_captions
+
+    backend = state.backend
+    if backend is None:
+        return None
+    plan = job_problems.plan(state, backend)
+    shown = expected_captions(state.facts.dataset, plan.dataset.trigger) if state.facts.dataset else {}
+    place = place_for(backend, places.runs() / "preview", shown)
+    return backend.render(at_place(plan, backend.manifest, place), place)
+
+
+def setting_rows(draft: Draft) -> dict[str, dict[str, Any]]:
+    """Every value with its source: {path: {"value", "source"}}."""
+    values = draft.values
+    paths = [*fields.all_fields(), *(path for path in values if path not in fields.all_fields())]
+    return {path: {"value": values[path], "source": draft.source_of(path).name} for path in paths}
+
+
+def _ready_backend(state: State) -> Backend:
+    backend = state.backend
+    stopping = [problem for problem in job_problems.engine_problems(state) if problem.severity == "error"]
+    if backend is None or stopping:
+        sentence = stopping[0].message if stopping else f"No engine trains {state.family or 'an unknown model'}."
+        hint = stopping[0].fix.label if stopping and stopping[0].fix else ""
+        raise PlanError(sentence, hint, stopping or job_problems.problems(state))
+    return backend
+
+
+def _policy_of(profile: profiles.Profile | None) -> policies.Policy | None:
+    """The policy that a profile names; None if it names none, or one that Easel does not have."""
+    if profile is None or not profile.policy:
+        return None
+    from trainer_core import policies
+
+    return policies.shipped().get(profile.policy)
+
+
+def _profile(chosen: str) -> profiles.Profile:
+    """The known profile with this id, or the one in this file."""
+    from trainer_core import profiles
+
+    if Path(chosen).suffix == ".toml":
+        return profiles.load(places.typed(chosen))
+    known = profiles.known()
+    if chosen not in known:
+        raise ProfileError(f"There is no profile called {chosen!r:.80}.", f"Known: {', '.join(sorted(known))}.")
+    return known[chosen]

@@ -1,0 +1,259 @@
+"""The tool that writes a copy of a model file with other tensor names, and the kind of job that runs it.
+
+`python -m trainer_core.tools.rename` is the program of such a job. It reads `settings.json` in the current folder, and writes
+`made.json` or `failure.json` there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer_core import catalog, places
+from trainer_core.errors import EaselError, RenamingError
+from trainer_core.events import Event, Phase, Progress
+from trainer_core.files import from_table, write_whole
+from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs.job import Job
+from trainer_core.jobs.journal import Journal
+from trainer_core.jobs.kind import LineWatch, by_exit_code
+from trainer_core.jobs.outcome import Diagnosis, Outcome
+from trainer_core.jobs.spec import Spec, Step
+from trainer_core.jobs.state import JobState
+from trainer_core.models import detection, header, renaming
+from trainer_core.models.detection import Detection, parts
+from trainer_core.models.downloads.fetch import folder_for
+from trainer_core.models.families import load_families
+from trainer_core.models.header import Header
+from trainer_core.models.header.tensors import shown
+from trainer_core.models.renaming import Form, Piece
+from trainer_core.tools import tensor_copy
+
+KIND = "rename"
+SETTINGS, MADE, FAILURE = "settings.json", "made.json", "failure.json"
+DISK_FLOOR_BYTES = 1 << 30
+"""The disk space that the copy must leave free."""
+FROM = "easel.renamed_from"
+"""The metadata key for the file from which a copy was made."""
+_PROGRESS = re.compile(r"Copied (\d+) of (\d+) MiB")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of a renaming.
+
+    `kind` is an id of catalog/parts.toml, or a family for its denoiser; "" means the kind that the header shows. Other parts of
+    the file are not copied. `layout` and `prefix` are those of the new names. `folder` is the folder of the copy; for `start`
+    "" means the folder for its role in Easel's models folder.
+    """
+
+    file: str
+    layout: str
+    kind: str = ""
+    prefix: str = ""
+    folder: str = ""
+
+
+def start(settings: Settings) -> Job:
+    """The job that renames a file, started now.
+
+    Raises:
+        RenamingError, HeaderError: the file cannot be renamed in this way.
+        JobError: the job cannot be started.
+    """
+    kind, _, _ = made(settings)
+    chosen = places.typed(settings.folder) if settings.folder else places.models() / folder_for(_role(kind))
+    # The program runs in the folder of its job.
+    absolute = dataclasses.replace(
+        settings, kind=kind, file=str(places.typed(settings.file).absolute()), folder=str(chosen.absolute())
+    )
+    folder = JobFolder.create(places.jobs(), KIND)
+    folder.write(SETTINGS, dataclasses.asdict(absolute))
+    program = (sys.executable, "-P", "-m", __name__)
+    folder.write_spec(Spec(KIND, (Step(KIND, program),), folder.path, keeps=("PYTHONPATH",)))
+    job = Job(folder)
+    job.launch()
+    return job
+
+
+def made(settings: Settings) -> tuple[str, list[Piece], Header]:
+    """The kind of the renamed part, the tensors of the new file, and the header of the old file.
+
+    Raises:
+        RenamingError: the file has no such part, or there is no such renaming.
+        HeaderError: the file cannot be read.
+    """
+    found = header.read(places.typed(settings.file))
+    if found.format != "safetensors":
+        raise RenamingError("Only a .safetensors file can be renamed.", "Convert it to safetensors first.")
+    kind = settings.kind or _kind(detection.detect(found))
+    form = _form(kind, found)
+    if form is None:
+        raise RenamingError(
+            f"{shown(found.path)} contains no {_title(kind)} with tensor names that Easel knows.",
+            "Check the file and the kind.",
+        )
+    return kind, renaming.pieces(kind, found.tensors, form, Form(settings.layout, settings.prefix)), found
+
+
+def run(settings: Settings, report: Callable[[str], None]) -> Path:
+    """Writes the copy and returns its path; an existing copy of the same file is used again.
+
+    Raises:
+        RenamingError: the file cannot be renamed in this way, or the disk is too full.
+        OSError: a file cannot be read or written.
+    """
+    report("Reading the header")
+    source = places.typed(settings.file)
+    kind, pieces, found = made(settings)
+    stamp = source.stat()
+    origin = {FROM: f"{source.name}, {stamp.st_size} bytes, {stamp.st_mtime_ns}"}
+    metadata = {**found.metadata, **origin}
+    folder = Path(settings.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    start = tensor_copy.header_bytes(pieces, metadata)
+    target, is_made = _target(folder, f"{source.stem}-{kind}-{settings.layout}", start)
+    if is_made:
+        report("This copy already exists")
+        return target
+    _check_disk(folder, len(start) + sum(piece.size for piece in pieces))
+    report("Copying")
+    tensor_copy.write(source, target, pieces, metadata, _Meter(report))
+    return target
+
+
+class Renaming:
+    """The kind of job that renames tensors: progress is in MiB, and the job succeeds only if the copy was made."""
+
+    id, title = KIND, "Renaming the tensors of a file"
+
+    def begin(self, arguments: Mapping[str, str]) -> Job:
+        """The job with the settings in these arguments, started now.
+
+        Raises:
+            EaselError: a setting is unknown or missing, the file cannot be renamed in this way, or the job cannot be started.
+        """
+        return start(from_table(Settings, arguments, "The renaming", RenamingError))
+
+    def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
+        """A watch that reads phases and progress from the tool's messages."""
+        return LineWatch(folder, journal, parse)
+
+    def finish(self, folder: JobFolder, exit_code: int | None) -> Outcome:
+        """COMPLETED with the path of the copy."""
+        failure, done = folder.read(FAILURE), folder.read(MADE)
+        if exit_code == 0 and done is not None:
+            return Outcome(JobState.COMPLETED, 0, [str(done.get("path"))])
+        if failure is not None:
+            told = Diagnosis("not-renamed", str(failure.get("message")), "", str(failure.get("hint")))
+            return Outcome(JobState.FAILED, exit_code, diagnosis=told)
+        ended = by_exit_code(folder, exit_code)
+        told = ended.diagnosis or Diagnosis("not-renamed", "The copy was not made.", "", "")
+        return Outcome(JobState.FAILED, exit_code, diagnosis=told)
+
+
+kind = Renaming()
+
+
+def parse(line: str) -> Event | None:
+    """The progress or the phase in a line of the tool, or None."""
+    if found := _PROGRESS.fullmatch(line.strip()):
+        return Progress(int(found[1]), int(found[2]))
+    return Phase(line.strip().lower()) if line.strip() in ("Reading the header", "Copying") else None
+
+
+def main() -> int:
+    """Runs the tool with the settings in the current folder; returns the exit status."""
+    # An exception instead of an immediate end, so that the unfinished file is removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        settings = from_table(Settings, json.loads(Path(SETTINGS).read_bytes()), SETTINGS, RenamingError)
+        path = run(settings, _report)
+    except EaselError as error:
+        return _failed(error.message, error.hint)
+    except OSError as error:
+        return _failed(f"{error.filename or 'A file'}: {error.strerror or error}.", "Check the disk and permissions.")
+    write_whole(Path(MADE), json.dumps({"path": str(path)}) + "\n")
+    _report(f"Made {path}")
+    return 0
+
+
+def _failed(message: str, hint: str) -> int:
+    _report(message)
+    write_whole(Path(FAILURE), json.dumps({"message": message, "hint": hint}) + "\n")
+    return 1
+
+
+def _report(line: str) -> None:
+    print(line, flush=True)
+
+
+class _Meter:
+    """Reports the progress of the copy, at most twice a second."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report, self._said_s = report, 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._said_s >= 0.5 or done == total:
+            self._said_s = now
+            self._report(f"Copied {done >> 20} of {max(total >> 20, 1)} MiB")
+
+
+def _kind(found: Detection) -> str:
+    """The kind of a file's contents: the kind of a part, or the family of a model."""
+    return found.family or (found.variant if found.role in ("vae", "text_encoder") else "")
+
+
+def _form(kind: str, found: Header) -> Form | None:
+    """The form of the tensor names of a kind in a file."""
+    seen = detection.detect(found)
+    if _kind(seen) == kind and seen.layout in renaming.layouts(kind):
+        return Form(seen.layout, seen.prefix)
+    roots = [root for root, part in parts.held(found).items() if part.id == kind]
+    forms = (parts.form(kind, found.tensors, root) for root in roots)
+    return next((form for form in forms if form is not None), None)
+
+
+def _title(kind: str) -> str:
+    part, family = catalog.parts().get(kind), load_families().get(kind)
+    return part.title if part else family.title if family else "part"
+
+
+def _role(kind: str) -> Detection:
+    part = catalog.parts().get(kind)
+    return Detection(None, part.role if part else "diffusion_model")
+
+
+def _target(folder: Path, stem: str, start: bytes) -> tuple[Path, bool]:
+    """The path for the copy, and whether a copy with the same header already exists there."""
+    stem = stem[:200]
+    for number in range(1, 1000):
+        path = folder / f"{stem}{f'-{number}' if number > 1 else ''}.safetensors"
+        if not path.exists() and not path.is_symlink():
+            return path, False
+        if path.is_file():
+            with path.open("rb") as file:
+                if file.read(len(start)) == start:
+                    return path, True
+    raise RenamingError(f"{folder} has too many files called {stem}.", "Remove those that you do not need.")
+
+
+def _check_disk(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed + DISK_FLOOR_BYTES:
+        message = f"The disk is too full: the copy needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free in {folder}."
+        raise RenamingError(message, f"Free some space; Easel leaves {DISK_FLOOR_BYTES >> 30} GiB free.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

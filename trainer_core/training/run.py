@@ -1,0 +1,126 @@
+"""A run: the job that trains with an engine. This module prepares runs; the rest is the same for all jobs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from trainer_core import places
+from trainer_core.engines.seam import Backend
+from trainer_core.errors import JobError, RunError
+from trainer_core.install.place import at_place, check_installed, place_for
+from trainer_core.jobs.job import Job
+from trainer_core.jobs.outcome import Diagnosis
+from trainer_core.plan import fields
+from trainer_core.plan.sections import TrainingPlan
+from trainer_core.training.folder import RunFolder
+
+if TYPE_CHECKING:
+    from trainer_core.datasets.scan import Dataset
+    from trainer_core.hardware import Machine
+
+
+class Run(Job):
+    """A handle for a run folder. Several processes may have one for the same run; none of them owns it."""
+
+    @classmethod
+    def prepare(
+        cls,
+        plan: TrainingPlan,
+        backend: Backend,
+        dataset: Dataset | None = None,
+        *,
+        machine: Machine | None = None,
+        folder: Path | None = None,
+        chosen: Mapping[str, str] | None = None,
+    ) -> Self:
+        """A run that is ready to `launch`: its folder, with the staged dataset and the engine's files.
+
+        `folder` is the folder for run folders; `dataset` is None only for an engine that needs no images; `chosen` has
+        the ids of the "profile", "preset" and "policy" that values of the plan come from.
+
+        Raises:
+            JobError: the engine is not installed, or the folder cannot be written.
+        """
+        check_installed(backend)
+        made = RunFolder.create(folder or places.runs(), plan.output_stem)
+        with contextlib.ExitStack() as undo:
+            undo.callback(made.remove)
+            plan = _with_absolute_paths(plan)
+            captions = _stage(dataset, made, plan) if dataset is not None else {}
+            place = place_for(backend, made.path, captions)
+            spec = backend.render(at_place(plan, backend.manifest, place), place)
+            versions = {
+                "engine": backend.manifest.id,
+                "engine_version": place.version,
+                "engine_python": str(place.python),
+                **(chosen or {}),
+            }
+            made.write_job(plan.model_dump(exclude_none=True), spec, versions, machine.to_dict() if machine else {})
+            undo.pop_all()
+        return cls(made)
+
+    @classmethod
+    def attach(cls, path: Path) -> Self:
+        """The run in a folder, whichever process started it.
+
+        Raises:
+            JobError: it is not a job folder, or it is from a newer Easel.
+        """
+        return cls(RunFolder.open(path))
+
+    @property
+    def folder(self) -> RunFolder:
+        """The folder of the run, which contains its whole state."""
+        return RunFolder(super().folder.path)
+
+    def _lost(self, goes_on: bool) -> Diagnosis:
+        if goes_on:
+            advice = "The engine still runs without it. Stop the run, then start a new one from its plan.toml."
+            return Diagnosis("lost", "The supervisor of this run has ended unexpectedly.", "", advice)
+        advice = "The machine may have been restarted, or ran out of memory. Start a new run from its plan.toml."
+        return Diagnosis("lost", "This run ended without a result: its supervisor has ended unexpectedly.", "", advice)
+
+
+def list_runs(folder: Path) -> list[Run]:
+    """The runs in a folder, newest first. Other folders, and runs from a newer Easel, are skipped."""
+    found = []
+    for path in sorted(folder.iterdir(), reverse=True) if folder.is_dir() else ():
+        try:
+            found.append(Run.attach(path))
+        except JobError:
+            continue
+    return found
+
+
+def _stage(dataset: Dataset, folder: RunFolder, plan: TrainingPlan) -> Mapping[str, str]:
+    """Stages the images and returns their captions by file name."""
+    from trainer_core.datasets.stage import stage
+
+    try:
+        return stage(dataset, folder.dataset, plan.dataset.trigger).captions
+    except OSError as error:
+        message = f"The images cannot be staged in {folder.path}: {error.strerror or error}."
+        raise RunError(message, "Check the free disk space and the permissions.") from error
+
+
+def _with_absolute_paths(plan: TrainingPlan) -> TrainingPlan:
+    """The plan with absolute paths, because supervisor and engine run in the run folder.
+
+    Links to models are resolved here, because sd-scripts resolves the link of an SDXL model itself, and reads a relative
+    target as a path below its own folder. A link whose target has another ending (the Hub's cache) is left to the engine.
+    """
+    flat = fields.flatten(plan.model_dump())
+    for setting in fields.paths():
+        if text := flat[setting.path]:
+            is_models = setting.section == "model"
+            flat[setting.path] = _followed(text) if is_models else str(places.typed(text).absolute())
+    return TrainingPlan.model_validate(fields.nest(flat))
+
+
+def _followed(text: str) -> str:
+    path = places.typed(text).absolute()
+    target = path.resolve()
+    return str(target if target.suffix == path.suffix else path)

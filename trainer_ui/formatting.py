@@ -1,0 +1,85 @@
+"""Widgets for text: it is always shown as text and never as markup, whatever its source."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from trainer_core.text import printable
+from trainer_ui.widgets import HTML
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+TONES = ("ok", "warn", "danger", "muted")
+AWAY = "easel-away"
+"""The CSS class of a hidden widget."""
+
+
+class Paragraph(HTML):
+    """A paragraph of plain text. `classes` are the CSS classes of its look ("title", "muted", "small", ...).
+
+    An HTML widget whose text is escaped. Not a Label: JupyterLab typesets the text of a Label as LaTeX, so a file name with
+    two dollar signs would become a formula, and a formula can contain a link.
+    """
+
+    def __init__(self, text: str = "", *classes: str, role: str = "", **traits: Any) -> None:
+        self._role = role
+        looks = [f"easel-{name}" for name in classes]
+        super().__init__(self._markup(text), classes=looks if text or role else [*looks, AWAY], **traits)
+
+    def show_text(self, text: str, tone: str | None = None) -> None:
+        """Shows `text`, in the colour of `tone` ("" for none, None for the same as before). An empty paragraph is hidden."""
+        if tone is not None:
+            for name in TONES:
+                (self.add_class if name == tone else self.remove_class)(f"easel-{name}")
+        self.value = self._markup(text)
+        show(self, bool(text) or bool(self._role))
+
+    def _markup(self, text: str) -> str:
+        role = f' role="{self._role}"' if self._role else ""
+        return f'<span class="easel-text"{role}>{escape(printable(text, 4000, keep=chr(10)))}</span>'
+
+
+class Labelled(HTML):
+    """A sentence after a bold label, such as "Blocks" or "Note"."""
+
+    def __init__(self, label: str, text: str) -> None:
+        super().__init__()
+        self.show_text(label, text)
+
+    def show_text(self, label: str, text: str, more: str = "") -> None:
+        """Shows a sentence, and `more` after it in small type."""
+        added = f"<small>{escape(printable(more))}</small>" if more else ""
+        markup = f'<span class="easel-text"><b>{escape(label)}</b>{escape(printable(text))}{added}</span>'
+        if self.value != markup:
+            self.value = markup
+
+
+class Pairs(HTML):
+    """Lines of a bold name and a text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_class("easel-pairs")
+
+    def show_pairs(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Shows these lines, each as (name, text)."""
+        lines = (f"<div><b>{_shown(name)}</b> <span>{_shown(text)}</span></div>" for name, text in pairs)
+        markup = f'<div class="easel-text">{"".join(lines)}</div>'
+        if self.value != markup:
+            self.value = markup
+
+
+def _shown(text: str) -> str:
+    return escape(printable(text, 400))
+
+
+def show(widget: Any, visible: bool) -> None:
+    """Shows or hides a widget; a hidden one is not in the Tab order."""
+    (widget.remove_class if visible else widget.add_class)(AWAY)
+
+
+def hint(widget: Any, text: str) -> None:
+    """Sets the tooltip of a widget, under the name that this version of ipywidgets uses."""
+    setattr(widget, "tooltip" if widget.has_trait("tooltip") else "description_tooltip", text)

@@ -1,0 +1,123 @@
+"""The installation of the engine that a job needs, as a job of its own: a button, its progress, and Stop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from trainer_core.engines import registry
+from trainer_core.install import job as installation
+from trainer_core.install.installed import installed
+from trainer_core.jobs.state import FINAL_STATES, JobState
+from trainer_ui.boundary import attempt
+from trainer_ui.formatting import Paragraph, show
+from trainer_ui.job_session import JobSession
+from trainer_ui.widgets import Box, Button, VBox
+
+if TYPE_CHECKING:
+    from trainer_core.jobs.job import Job
+    from trainer_ui.session import Session
+
+SHOWN_ROWS = 6
+_FINAL_NAMES = frozenset(state.name for state in FINAL_STATES)
+
+
+class InstallPanel:
+    """The button that installs a missing engine, and the installation that is in progress.
+
+    All widgets are made at the start, and the threads only fill them (see `Views.unasked`).
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.jobs: JobSession[Job] = JobSession(session)
+        self.jobs.feed.tell, self.jobs.feed.changed = self._tell, self._changed
+        self.start = Button(button_style="primary")
+        self.start.on_click(session.handler(lambda _: self._install()))
+        self.stop = Button(description="Stop the installation", classes=("easel-stop",))
+        self.stop.on_click(session.handler(lambda _: self.jobs.stop()))
+        self.says, self.log = Paragraph("", "grow"), Paragraph("", "muted", "small", "lines")
+        row = Box([self.start, self.says, self.stop], classes=("easel-row",))
+        self.widget = VBox([row, self.log], classes=("easel-install",))
+
+    def look(self) -> None:
+        """Finds the installation that is in progress, or that failed: the kernel may have been restarted."""
+        found = next((job for job in installation.known() if job.is_live), None)
+        last = next(installation.known(missing), None) if (missing := self._missing()) else None
+        if found is None and last is not None and last.state in (JobState.FAILED, JobState.LOST):
+            found = last
+        if found is not None:
+            self.jobs.follow(found)
+            self.show()
+
+    def show(self) -> None:
+        """Offers the installation of the engine that the job needs, or shows the one that is in progress."""
+        missing = self._missing()
+        job, live = self.jobs.job, self.jobs.is_live
+        if missing and not live:
+            self.start.description = f"Install {_title(missing)}"
+        if job is not None and not live and missing != installation.engine_of(job):
+            # The result of the installation is shown for as long as the engine is missing.
+            self.says.show_text("")
+            self.log.show_text("")
+        show(self.start, bool(missing) and not live)
+        self.start.disabled = self.jobs.starting
+        show(self.stop, live)
+        self.stop.disabled = self.jobs.state is JobState.STOPPING
+        show(self.widget, bool(missing) or live)
+
+    def close(self) -> None:
+        """Ends the feed; the installation continues."""
+        self.jobs.close()
+
+    def _missing(self) -> str:
+        backend = self.session.backend
+        if backend is None or not backend.manifest.needs_installation:
+            return ""
+        return "" if installed(backend.manifest.id) else backend.manifest.id
+
+    def _install(self) -> None:
+        if missing := self._missing():
+            self.jobs.start(lambda: installation.start(missing)[0])
+
+    def _tell(self, message: Mapping[str, Any], _: list[bytes]) -> None:
+        """Shows what is new; called by the thread of the feed."""
+        job = self.jobs.job
+        if job is None or message["run"] != job.name:
+            return
+        status, title = message["status"], _title(installation.engine_of(job))
+        rows = {row["label"]: row["text"] for row in status["verdict"]}
+        if status["state"] == JobState.COMPLETED.name:
+            self.says.show_text(f"{title} is installed.", "ok")
+        elif status["state"] == JobState.CANCELLED.name:
+            self.says.show_text(f"The installation of {title} was stopped.", "warn")
+        elif status["state"] in _FINAL_NAMES:
+            why = " ".join(text for name in ("What happened", "What to do") if (text := rows.get(name)))
+            self.says.show_text(f"{title} was not installed. {why}", "danger")
+        else:
+            self.says.show_text(f"Installing {title}: {status['phase']}", "")
+        watch = self.jobs.watch
+        self.log.show_text("\n".join(watch.log.rows[-SHOWN_ROWS:]) if watch is not None else "")
+
+    def _changed(self, sentence: str) -> None:
+        """Updates the page when the installation has started or ended; the feed does not wait for it."""
+        job = self.jobs.job
+        if job is not None and job.state in FINAL_STATES:
+            threading.Thread(target=self._take_engine, args=(job,), name="easel-engine", daemon=True).start()
+        else:
+            self.session.show_soon(sentence)
+
+    def _take_engine(self, job: Job) -> None:
+        """Reads the installed engines again, so that the job can use the new one."""
+        with self.session.lock:
+            registry.refresh()
+            attempt(self.session.bench.look, self.session.note)
+        is_there = job.state is JobState.COMPLETED
+        self.session.show_soon(f"{_title(installation.engine_of(job))} is installed." if is_there else "")
+
+
+def _title(engine: str) -> str:
+    """The title of an engine."""
+    found = {backend.manifest.id: backend.manifest.title for backend in registry.available(include_hidden=True)}
+    return found.get(engine, engine)

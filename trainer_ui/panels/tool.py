@@ -1,0 +1,93 @@
+"""The job that a fix starts, such as copying a file with other tensor names: its progress and a Stop button."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from trainer_core import tools
+from trainer_core.jobs.state import FINAL_STATES, JobState
+from trainer_ui.formatting import Paragraph, show
+from trainer_ui.job_session import JobSession
+from trainer_ui.widgets import Box, Button, Layout
+
+if TYPE_CHECKING:
+    from trainer_core.jobs.job import Job
+    from trainer_core.problems import Fix
+    from trainer_ui.session import Session
+
+
+class ToolPanel:
+    """The job of the clicked fix. When the job has made its file, the setting of the fix is set to its path.
+
+    All widgets are made at the start, and the threads only fill them (see `Views.unasked`).
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.jobs: JobSession[Job] = JobSession(session)
+        self.jobs.refusal = lambda: (
+            "Another fix is running. Wait until it ends, or stop it." if self.jobs.is_live else ""
+        )
+        self.jobs.feed.tell, self.jobs.feed.changed = self._tell, self._changed
+        self.fix: Fix | None = None
+        self.before: object = ""
+        self.says = Paragraph("", "grow")
+        self.stop = Button(description="Stop", classes=("easel-stop",))
+        self.stop.on_click(session.handler(lambda _: self.jobs.stop()))
+        self.widget = Box([self.says, self.stop], layout=Layout(), classes=("easel-row",))
+
+    def start(self, fix: Fix) -> None:
+        """Starts the job of a fix."""
+        task = fix.task
+        if task is not None and self.jobs.start(lambda: tools.begin(task)):
+            self.fix, self.before = fix, self.session.values.get(task.setting)
+
+    def show(self) -> None:
+        """Shows the running job, or the result of the last one."""
+        show(self.stop, self.jobs.is_live)
+        show(self.widget, self.jobs.job is not None or self.jobs.starting)
+
+    def close(self) -> None:
+        """Stops showing progress; the job continues."""
+        self.jobs.close()
+
+    def _tell(self, message: Mapping[str, Any], _: list[bytes]) -> None:
+        """Shows what is new; called by the thread of the feed."""
+        job, status = self.jobs.job, message["status"]
+        if job is None or message["run"] != job.name:
+            return
+        rows = {row["label"]: row["text"] for row in status["verdict"]}
+        if status["state"] == JobState.COMPLETED.name:
+            self.says.show_text("The copy is ready.", "ok")
+        elif status["state"] == JobState.CANCELLED.name:
+            self.says.show_text("The copy was stopped.", "warn")
+        elif status["state"] in {state.name for state in FINAL_STATES}:
+            why = " ".join(text for name in ("What happened", "What to do") if (text := rows.get(name)))
+            self.says.show_text(f"The copy was not made. {why}", "danger")
+        else:
+            share = f": {status['step']} of {status['total']} MiB" if status["total"] else ""
+            self.says.show_text(f"Making the copy ({status['phase']}{share})", "")
+
+    def _changed(self, sentence: str) -> None:
+        """Updates the page when the job has started or ended; the feed does not wait for it."""
+        job = self.jobs.job
+        if job is not None and job.state is JobState.COMPLETED:
+            threading.Thread(target=self._take, args=(job,), name="easel-fix", daemon=True).start()
+        else:
+            self.session.show_soon(sentence)
+
+    def _take(self, job: Job) -> None:
+        """Sets the path of the new file, unless the user has changed the setting in the meantime."""
+        made = next(iter((job.result or {}).get("outputs", ())), "")
+        with self.session.lock:
+            fix, self.fix = self.fix, None
+            task = fix.task if fix else None
+            if fix is None or task is None or not made:
+                return
+            if self.session.values.get(task.setting) != self.before:
+                self.session.show_soon(f"The copy is at {made}.")
+                return
+            self.session.change({**fix.changes, task.setting: made})
+        self.session.show_soon("The copy is used now.")
