@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trainer_core import places
-from trainer_core.cli import jobs
+from trainer_core.cli import jobs, run_commands
 from trainer_core.training.run import Run, list_runs
 
 RUNS = jobs.Jobs("run", lambda: list_runs(places.runs()), Run.attach, places.runs, kinds=False)
@@ -34,3 +34,5 @@ runs = RUNS.group(
     Identify a run by its name, the end of its name, or its folder. The word last means the newest run.
     """
 )
+for command in run_commands.commands():
+    runs.add_command(command)

@@ -1,4 +1,4 @@
-"""The settings by dotted path: the declarations of `sections` as flat data for controls, options, profiles and docs."""
+"""The settings by dotted path: the declarations of `sections` and `results` as flat data for controls, options, profiles and docs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from trainer_core import catalog
-from trainer_core.plan import sections
+from trainer_core.plan import results, sections
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.plan.setting import Setting
 
@@ -104,7 +104,7 @@ def _docs() -> dict[tuple[str, str], str]:
     """The docstring under each setting, by (class name, setting name)."""
     docs: dict[tuple[str, str], str] = {}
     section = name = ""
-    for found in _DECLARATION.finditer(inspect.getsource(sections)):
+    for found in _DECLARATION.finditer(inspect.getsource(sections) + inspect.getsource(results)):
         if found["section"]:
             section, name = found["section"], ""
         elif found["name"]:

@@ -8,27 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.config import JsonDict
+from pydantic import Field
 
 from trainer_core.plan.choices import NOISE, AlgorithmName, OptimizerName, SchedulerName
+from trainer_core.plan.results import OutputSettings, SamplingSettings
+from trainer_core.plan.section import PIXELS, STEPS, TOKENS, Section
 from trainer_core.plan.setting import Setting
 
-STEPS: JsonDict = {"unit": "steps"}
-PIXELS: JsonDict = {"unit": "px"}
-TOKENS: JsonDict = {"unit": "tokens"}
-"""The unit of a number, for its label."""
 NETWORK_METHODS, MODEL_METHODS = ("lora",), ("full", "dreambooth")
 """The methods that train a network added to the model, and those that train the model itself."""
-PART, SIDE = Setting(path="file", part=True, decides=("parts",)), Setting(is_side=True)
-"""A companion file of the model; a side of the samples."""
-
-
-class Section(BaseModel):
-    """A frozen group of settings that refuses unknown keys."""
-
-    # `fields` reads the docstrings of settings: for each class, pydantic would search every module of the kernel.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+PART = Setting(path="file", part=True, decides=("parts",))
+"""A companion file of the model."""
 
 
 class ModelSettings(Section):
@@ -328,56 +318,6 @@ class MemorySettings(Section):
     """Updates each layer during the backward pass, so that the gradients are never all in memory. For full finetuning only."""
 
 
-class SamplingSettings(Section):
-    """Sample images made during training."""
-
-    every_steps: Annotated[int, Field(title="Sample every", ge=0, le=1_000_000, json_schema_extra=STEPS)] = 0
-    """Makes a sample image every this many steps; 0 makes none."""
-    at_start: Annotated[bool, Field(title="Sample before training")] = False
-    """Also makes a sample image before the first step, for comparison. Only if samples are made during training."""
-    prompt: Annotated[str, Field(title="Sample prompt"), Setting(owner="recipe", prompt=True)] = (
-        "{trigger}, portrait, high quality"
-    )
-    """The prompt of the samples; {trigger} is replaced by the trigger word."""
-    negative_prompt: Annotated[str, Field(title="Negative prompt"), Setting(owner="recipe", prompt=True)] = ""
-    """What the samples should not show."""
-    width: Annotated[int, Field(title="Sample width", ge=64, le=4096, json_schema_extra=PIXELS), SIDE] = 512
-    """The width of the samples."""
-    height: Annotated[int, Field(title="Sample height", ge=64, le=4096, json_schema_extra=PIXELS), SIDE] = 512
-    """The height of the samples."""
-    inference_steps: Annotated[int, Field(title="Sampler steps", ge=1, le=150)] = 20
-    """How many denoising steps a sample takes."""
-    guidance: Annotated[float, Field(title="Guidance", ge=0, le=50)] = 7.0
-    """How closely a sample follows its prompt."""
-    seed: Annotated[int, Field(title="Sample seed", ge=0, le=2**31 - 1)] = 42
-    """The seed of the samples. The same seed makes samples of a run comparable."""
-
-
-class OutputSettings(Section):
-    """The result: its name, its folder, and the copies saved during training."""
-
-    name: Annotated[str, Field(title="Name"), Setting(done_by_easel=True, option="--name")] = ""
-    """The name of the result; its file is prefix + name + .safetensors."""
-    prefix: Annotated[str, Field(title="Prefix"), Setting(done_by_easel=True)] = ""
-    """Text before the name, such as cg_."""
-    folder: Annotated[
-        str,
-        Field(title="Output folder"),
-        Setting(path="folder", written=True, done_by_easel=True, empty="Easel's outputs folder", option="--output"),
-    ] = ""
-    """The folder for the finished file; empty means Easel's outputs folder."""
-    copy_to: Annotated[str, Field(title="Also copy to"), Setting(path="folder", written=True, done_by_easel=True)] = ""
-    """A LoRA folder of ComfyUI or Forge to which the finished LoRA is also copied."""
-    save_every_steps: Annotated[int, Field(title="Save every", ge=0, le=1_000_000, json_schema_extra=STEPS)] = 0
-    """Saves a copy every this many steps; 0 saves only the last."""
-    save_precision: Annotated[
-        Literal["fp16", "bf16", "float"],
-        Field(title="File precision"),
-        Setting(policy="value", titles={"float": "fp32"}),
-    ] = "fp16"
-    """The number format of the weights in the file."""
-
-
 class TrainingPlan(Section):
     """A complete, checked set of values: the input of an engine."""
 
@@ -390,7 +330,7 @@ class TrainingPlan(Section):
     memory: MemorySettings = MemorySettings()
     sampling: SamplingSettings = SamplingSettings()
     output: OutputSettings = OutputSettings()
-    native: dict[str, dict[str, Any]] = {}
+    native: Annotated[dict[str, dict[str, Any]], Field(default_factory=dict)]
     """Options of an engine that are not settings of Easel, by engine id; each is checked against the engine's recorded schema."""
 
     @property

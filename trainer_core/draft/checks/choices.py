@@ -9,7 +9,8 @@ from typing import Any
 from trainer_core import catalog
 from trainer_core.draft.checks.case import Case
 from trainer_core.plan import effect, fields
-from trainer_core.plan.sections import NetworkSettings, Section
+from trainer_core.plan.section import Section
+from trainer_core.plan.sections import NetworkSettings
 from trainer_core.problems import Fix, Problem
 from trainer_core.text import nearest, printable
 

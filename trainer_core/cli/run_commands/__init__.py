@@ -1,0 +1,15 @@
+"""The commands of `easel runs` beyond those of all jobs: one module each, with a click command called `command`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+import click
+
+
+def commands() -> Iterator[click.Command]:
+    """The command of each module of this package, by the module's name."""
+    for found in sorted(pkgutil.iter_modules(__path__), key=lambda each: each.name):
+        yield importlib.import_module(f"{__name__}.{found.name}").command

@@ -1,0 +1,63 @@
+"""The settings of what a run makes: sample images, and its result. See `sections` for how settings are declared."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from trainer_core.plan.section import PIXELS, STEPS, Section
+from trainer_core.plan.setting import Setting
+
+SIDE = Setting(is_side=True)
+"""A side of the samples."""
+
+
+class SamplingSettings(Section):
+    """Sample images made during training."""
+
+    every_steps: Annotated[int, Field(title="Sample every", ge=0, le=1_000_000, json_schema_extra=STEPS)] = 0
+    """Makes a sample image every this many steps; 0 makes none."""
+    at_start: Annotated[bool, Field(title="Sample before training")] = False
+    """Also makes a sample image before the first step, for comparison. Only if samples are made during training."""
+    prompt: Annotated[str, Field(title="Sample prompt"), Setting(owner="recipe", prompt=True)] = (
+        "{trigger}, portrait, high quality"
+    )
+    """The prompt of the samples; {trigger} is replaced by the trigger word."""
+    negative_prompt: Annotated[str, Field(title="Negative prompt"), Setting(owner="recipe", prompt=True)] = ""
+    """What the samples should not show."""
+    width: Annotated[int, Field(title="Sample width", ge=64, le=4096, json_schema_extra=PIXELS), SIDE] = 512
+    """The width of the samples."""
+    height: Annotated[int, Field(title="Sample height", ge=64, le=4096, json_schema_extra=PIXELS), SIDE] = 512
+    """The height of the samples."""
+    inference_steps: Annotated[int, Field(title="Sampler steps", ge=1, le=150)] = 20
+    """How many denoising steps a sample takes."""
+    guidance: Annotated[float, Field(title="Guidance", ge=0, le=50)] = 7.0
+    """How closely a sample follows its prompt."""
+    seed: Annotated[int, Field(title="Sample seed", ge=0, le=2**31 - 1)] = 42
+    """The seed of the samples. The same seed makes samples of a run comparable."""
+
+
+class OutputSettings(Section):
+    """The result: its name, its folder, and the copies saved during training."""
+
+    name: Annotated[str, Field(title="Name"), Setting(done_by_easel=True, option="--name")] = ""
+    """The name of the result; its file is prefix + name + .safetensors."""
+    prefix: Annotated[str, Field(title="Prefix"), Setting(done_by_easel=True)] = ""
+    """Text before the name, such as cg_."""
+    folder: Annotated[
+        str,
+        Field(title="Output folder"),
+        Setting(path="folder", written=True, done_by_easel=True, empty="Easel's outputs folder", option="--output"),
+    ] = ""
+    """The folder for the finished file; empty means Easel's outputs folder."""
+    copy_to: Annotated[str, Field(title="Also copy to"), Setting(path="folder", written=True, done_by_easel=True)] = ""
+    """A LoRA folder of ComfyUI or Forge to which the finished LoRA is also copied."""
+    save_every_steps: Annotated[int, Field(title="Save every", ge=0, le=1_000_000, json_schema_extra=STEPS)] = 0
+    """Saves a copy every this many steps; 0 saves only the last."""
+    save_precision: Annotated[
+        Literal["fp16", "bf16", "float"],
+        Field(title="File precision"),
+        Setting(policy="value", titles={"float": "fp32"}),
+    ] = "fp16"
+    """The number format of the weights in the file."""
