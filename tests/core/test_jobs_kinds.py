@@ -56,9 +56,7 @@ def parse(line):
 class Copying:
     id, title = "copying", "Copying"
     def watch(self, folder, journal):
-        return LineWatch(folder, journal, parse)
-    def finish(self, folder, exit_code):
-        return by_exit_code(folder, exit_code)
+        return LineWatch(folder, journal, parse, by_exit_code)
 
 kind = Copying()
 

@@ -94,26 +94,7 @@ class Installing:
 
     def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
         """A watch that reads the phases from the installer's messages."""
-        return LineWatch(folder, journal, parse)
-
-    def finish(self, folder: JobFolder, exit_code: int | None) -> Outcome:
-        """COMPLETED when the engine was installed now, or when there was nothing to do."""
-        details = folder.spec.details
-        found = installed(str(details.get("engine", "")))
-        failure = folder.read(FAILURE)
-        is_new = found is not None and found.installed_at != details.get("before")
-        if found is not None and (is_new or (exit_code == 0 and failure is None)):
-            said = f"The engine is installed, but a later step failed. {failure['message']}" if failure else ""
-            return Outcome(JobState.COMPLETED, exit_code, [str(found.home)], notices=[said] if said else [])
-        if failure is not None:
-            told = Diagnosis("not-installed", str(failure.get("message")), "", str(failure.get("hint")))
-            return Outcome(JobState.FAILED, exit_code, diagnosis=told)
-        ended = by_exit_code(folder, exit_code)
-        if ended.diagnosis is None:
-            ended = Outcome(
-                JobState.FAILED, diagnosis=Diagnosis("not-installed", "The engine was not installed.", "", "")
-            )
-        return ended
+        return LineWatch(folder, journal, parse, judge)
 
 
 kind = Installing()
@@ -144,3 +125,21 @@ def _report(line: str) -> None:
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
+
+
+def judge(folder: JobFolder, exit_code: int | None) -> Outcome:
+    """COMPLETED when the engine was installed now, or when there was nothing to do."""
+    details = folder.spec.details
+    found = installed(str(details.get("engine", "")))
+    failure = folder.read(FAILURE)
+    is_new = found is not None and found.installed_at != details.get("before")
+    if found is not None and (is_new or (exit_code == 0 and failure is None)):
+        said = f"The engine is installed, but a later step failed. {failure['message']}" if failure else ""
+        return Outcome(JobState.COMPLETED, exit_code, [str(found.home)], notices=[said] if said else [])
+    if failure is not None:
+        told = Diagnosis("not-installed", str(failure.get("message")), "", str(failure.get("hint")))
+        return Outcome(JobState.FAILED, exit_code, diagnosis=told)
+    ended = by_exit_code(folder, exit_code)
+    if ended.diagnosis is None:
+        ended = Outcome(JobState.FAILED, diagnosis=Diagnosis("not-installed", "The engine was not installed.", "", ""))
+    return ended

@@ -7,10 +7,8 @@ job's folder never names code. A kind whose program reports its progress in line
         id, title = "merging", "Merging models"
 
         def watch(self, folder, journal):
-            return LineWatch(folder, journal, parse)      # parse(line) -> Event | None
-
-        def finish(self, folder, exit_code):
-            return by_exit_code(folder, exit_code)
+            # parse(line) -> Event | None, judge(folder, exit_code) -> Outcome
+            return LineWatch(folder, journal, parse, by_exit_code)
 
     kind = Merging()
 """
@@ -25,7 +23,7 @@ from trainer_core.errors import JobError
 from trainer_core.events import Event
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.journal import Journal
-from trainer_core.jobs.outcome import Diagnosis, Outcome
+from trainer_core.jobs.outcome import Diagnosis, End, Outcome
 from trainer_core.jobs.state import JobState
 from trainer_core.jobs.tail import LogTail, last_lines, shown
 
@@ -33,7 +31,11 @@ ENTRY_POINTS = "trainer_core.job_kinds"
 
 
 class Watch(Protocol):
-    """Reads a running job and writes its events to the journal."""
+    """Reads a running job, writes its events to the journal, and decides how the job ended.
+
+    It is created before the job's first program starts. It must load then what it needs later, modules included: Easel may
+    be updated or removed while the job runs.
+    """
 
     def look(self) -> Diagnosis | None:
         """Reads what is new; called a few times a second. A returned diagnosis is the reason to end the job now."""
@@ -41,6 +43,10 @@ class Watch(Protocol):
 
     def finish(self) -> None:
         """Reads the rest, after the job's last program has ended."""
+        ...
+
+    def outcome(self, end: End) -> Outcome:
+        """How the job ended; called after `finish`, also for a job that was stopped."""
         ...
 
 
@@ -54,19 +60,28 @@ class JobKind(Protocol):
         """The watch that reads this job while it runs."""
         ...
 
-    def finish(self, folder: JobFolder, exit_code: int | None) -> Outcome:
-        """The outcome of a job that was not stopped.
-
-        `exit_code` is that of the last program; None if it could not be started: the last log line is the reason.
-        """
-        ...
-
 
 class LineWatch:
-    """Reads the log of a job as it grows, and writes the event that `parse` returns for each line."""
+    """Reads the log of a job as it grows, and writes the event that `parse` returns for each line.
 
-    def __init__(self, folder: JobFolder, journal: Journal, parse: Callable[[str], Event | None]) -> None:
-        self._log, self._journal, self._parse = LogTail(folder.log), journal, parse
+    `judge` returns the outcome of a job that was not stopped. Its exit code is that of the last program; None if that could
+    not be started: the last log line is the reason.
+    """
+
+    def __init__(
+        self,
+        folder: JobFolder,
+        journal: Journal,
+        parse: Callable[[str], Event | None],
+        judge: Callable[[JobFolder, int | None], Outcome],
+    ) -> None:
+        self._folder, self._log, self._journal, self._parse, self._judge = (
+            folder,
+            LogTail(folder.log),
+            journal,
+            parse,
+            judge,
+        )
 
     def look(self) -> None:
         """Reads the lines that were completed since the last call. Never ends the job."""
@@ -78,8 +93,21 @@ class LineWatch:
             self._write(lines)
         self._write([self._log.pending] if self._log.pending else [])
 
+    def outcome(self, end: End) -> Outcome:
+        """CANCELLED after a stop, else what `judge` returns."""
+        return stopped(end) or self._judge(self._folder, end.exit_code)
+
     def _write(self, lines: list[str]) -> None:
         self._journal.write(*(event for line in lines if (event := self._parse(line)) is not None))
+
+
+def stopped(end: End) -> Outcome | None:
+    """The outcome of a job that was stopped by a person or by its watch; None for any other."""
+    if end.how == "stop":
+        return Outcome(JobState.CANCELLED, end.exit_code)
+    if end.how == "watch":
+        return Outcome(JobState.FAILED, end.exit_code, diagnosis=end.diagnosis)
+    return None
 
 
 def by_exit_code(folder: JobFolder, exit_code: int | None) -> Outcome:
@@ -104,11 +132,7 @@ class Commands:
 
     def watch(self, folder: JobFolder, journal: Journal) -> Watch:
         """A watch that writes no events."""
-        return LineWatch(folder, journal, lambda _: None)
-
-    def finish(self, folder: JobFolder, exit_code: int | None) -> Outcome:
-        """The outcome by the exit code."""
-        return by_exit_code(folder, exit_code)
+        return LineWatch(folder, journal, lambda _: None, by_exit_code)
 
 
 commands = Commands()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from trainer_core.jobs.state import JobState
 
@@ -71,6 +71,20 @@ def by_signal(exit_code: int | None, only: Collection[int] = frozenset(_SIGNALS)
         return None
     number = _WINDOWS.get(exit_code, -exit_code if exit_code < 0 else exit_code - 128)
     return _SIGNALS.get(number) if number in only else None
+
+
+@dataclass(frozen=True)
+class End:
+    """How a job's last program ended.
+
+    `exit_code` is None if the program could not be started, or if nobody saw its end. `how`: "by itself"; "not started":
+    the last line of the log is the reason; "unseen": it is gone and its exit code is not known; "stop": somebody asked for
+    it; "watch": the job's watch asked for it, for the reason in `diagnosis`.
+    """
+
+    exit_code: int | None
+    how: Literal["by itself", "not started", "unseen", "stop", "watch"] = "by itself"
+    diagnosis: Diagnosis | None = None
 
 
 @dataclass

@@ -19,7 +19,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from trainer_core.child import child_environment
 from trainer_core.errors import EaselError
@@ -29,7 +29,7 @@ from trainer_core.jobs import processes, queue
 from trainer_core.jobs.folder import PROGRAM, RESERVE_BYTES, RESULT, STOP, SUPERVISOR, JobFolder
 from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.memory import MemoryWatch
-from trainer_core.jobs.outcome import OUT_OF_MEMORY, Diagnosis, Outcome
+from trainer_core.jobs.outcome import OUT_OF_MEMORY, Diagnosis, End, Outcome
 from trainer_core.jobs.processes import Identity
 from trainer_core.jobs.spec import Step
 from trainer_core.jobs.state import JobState
@@ -60,38 +60,37 @@ class Supervision:
         if self.stop_requested:
             return Outcome(JobState.CANCELLED)
         self.journal.write(StateChange(JobState.RUNNING.name))
-        ended, exit_code, step, several = None, None, self.spec.steps[0], len(self.spec.steps) > 1
+        end, step, several = End(None, "stop"), self.spec.steps[0], len(self.spec.steps) > 1
         for number, step in enumerate(self.spec.steps, 1):
             if self.stop_requested:
-                ended = Outcome(JobState.CANCELLED)
+                end = End(None, "stop")
                 break
             if several:
                 self.journal.write(Phase(step.name, part=number, parts=len(self.spec.steps)))
-            exit_code, ended = self._run_step(step)
-            if ended is not None or exit_code != 0:
+            end = self._run_step(step)
+            if end.how != "by itself" or end.exit_code != 0:
                 break
         self.watch.finish()
-        if ended is None:
-            ended = self.kind.finish(self.folder, exit_code)
-            if ended.state is JobState.FAILED and exit_code and self.memory.killed_lately():
-                # The kernel's own word: what the log says of it is a consequence at most.
-                ended.diagnosis = OUT_OF_MEMORY
-        ended.exit_code = exit_code
-        return _with_step(ended, step) if several and exit_code != 0 else ended
+        ended = self.watch.outcome(end)
+        if ended.state is JobState.FAILED and end.how == "by itself" and end.exit_code and self.memory.killed_lately():
+            # The kernel's own word: what the log says of it is a consequence at most.
+            ended.diagnosis = OUT_OF_MEMORY
+        ended.exit_code = end.exit_code
+        return _with_step(ended, step) if several and end.exit_code != 0 else ended
 
-    def _run_step(self, step: Step) -> tuple[int | None, Outcome | None]:
-        """(the command's exit code, None if it could not be started; the outcome if the supervisor ended it, else None)."""
+    def _run_step(self, step: Step) -> End:
+        """How the command ended."""
         try:
             program = self._start(step)
         except OSError as error:
             with self.folder.log.open("a", encoding="utf-8", errors="surrogateescape") as log:
                 log.write(f"The program cannot be started: {step.argv[0]}: {error.strerror}.\n")
-            return None, None
-        ended = self._follow(program)
+            return End(None, "not started")
+        how, found = self._follow(program)
         # Read the rest of its output before the next command adds to it.
         self.watch.look()
         self._end_leftovers()
-        return program.returncode, ended
+        return End(program.returncode, how, found)
 
     def _start(self, step: Step) -> subprocess.Popen[bytes]:
         mine = {
@@ -115,20 +114,22 @@ class Supervision:
         self.folder.write(PROGRAM, (identity or Identity(program.pid, "")).as_dict())
         return program
 
-    def _follow(self, program: subprocess.Popen[bytes]) -> Outcome | None:
-        """Waits for the end of the program. Returns None if it ended by itself, else the outcome of the job."""
+    def _follow(
+        self, program: subprocess.Popen[bytes]
+    ) -> tuple[Literal["by itself", "stop", "watch"], Diagnosis | None]:
+        """Waits for the end of the program; returns how it ended, and why if the watch ended it."""
         while not _ended(program, POLL_S):
             found = self.watch.look()
             self.memory.look(program.pid)
             if found is not None:
                 self._stop(program, GRACE_S)
-                return Outcome(JobState.FAILED, diagnosis=found)
+                return "watch", found
             if self.stop_requested:
                 self.journal.write(StateChange(JobState.STOPPING.name))
                 request = self.folder.read(STOP) or {}
                 self._stop(program, float(request.get("grace_s", GRACE_S)))
-                return Outcome(JobState.CANCELLED)
-        return None
+                return "stop", None
+        return "by itself", None
 
     def _stop(self, program: subprocess.Popen[bytes], grace_s: float) -> None:
         """Asks the program's whole process group to end, and kills it if that takes too long."""

@@ -145,19 +145,7 @@ class Renaming:
 
     def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
         """A watch that reads phases and progress from the tool's messages."""
-        return LineWatch(folder, journal, parse)
-
-    def finish(self, folder: JobFolder, exit_code: int | None) -> Outcome:
-        """COMPLETED with the path of the copy."""
-        failure, done = folder.read(FAILURE), folder.read(MADE)
-        if exit_code == 0 and done is not None:
-            return Outcome(JobState.COMPLETED, 0, [str(done.get("path"))])
-        if failure is not None:
-            told = Diagnosis("not-renamed", str(failure.get("message")), "", str(failure.get("hint")))
-            return Outcome(JobState.FAILED, exit_code, diagnosis=told)
-        ended = by_exit_code(folder, exit_code)
-        told = ended.diagnosis or Diagnosis("not-renamed", "The copy was not made.", "", "")
-        return Outcome(JobState.FAILED, exit_code, diagnosis=told)
+        return LineWatch(folder, journal, parse, judge)
 
 
 kind = Renaming()
@@ -168,6 +156,19 @@ def parse(line: str) -> Event | None:
     if found := _PROGRESS.fullmatch(line.strip()):
         return Progress(int(found[1]), int(found[2]))
     return Phase(line.strip().lower()) if line.strip() in ("Reading the header", "Copying") else None
+
+
+def judge(folder: JobFolder, exit_code: int | None) -> Outcome:
+    """COMPLETED with the path of the copy."""
+    failure, done = folder.read(FAILURE), folder.read(MADE)
+    if exit_code == 0 and done is not None:
+        return Outcome(JobState.COMPLETED, 0, [str(done.get("path"))])
+    if failure is not None:
+        told = Diagnosis("not-renamed", str(failure.get("message")), "", str(failure.get("hint")))
+        return Outcome(JobState.FAILED, exit_code, diagnosis=told)
+    ended = by_exit_code(folder, exit_code)
+    told = ended.diagnosis or Diagnosis("not-renamed", "The copy was not made.", "", "")
+    return Outcome(JobState.FAILED, exit_code, diagnosis=told)
 
 
 def main() -> int:

@@ -7,13 +7,16 @@ from collections.abc import Callable
 
 from trainer_core.engines.seam import Backend, JobSpec
 from trainer_core.events import Event, Notice, Phase, Progress, Step
+from trainer_core.jobs import tail
 from trainer_core.jobs.journal import Journal
-from trainer_core.jobs.outcome import Diagnosis
+from trainer_core.jobs.kind import stopped
+from trainer_core.jobs.outcome import Diagnosis, End, Outcome
+from trainer_core.jobs.state import JobState
 from trainer_core.jobs.tail import LogTail
 from trainer_core.training.artefacts import ArtefactWatch
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.metrics import TensorboardRecord
-from trainer_core.training.outcome import not_finite
+from trainer_core.training.outcome import judge, not_finite
 from trainer_core.training.steps import NAN_STEPS, StepLedger
 
 SETTLED_S = 1.0
@@ -40,7 +43,8 @@ class EngineWatch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.steps = StepLedger()
-        self._spec, self._parse, self._journal, self._clock = spec, backend.parse, journal, clock
+        self._folder, self._spec, self._manifest = folder, spec, backend.manifest
+        self._parse, self._journal, self._clock = backend.parse, journal, clock
         self._log = LogTail(folder.log)
         self._record = TensorboardRecord(spec.metrics, self.steps) if spec.metrics.kind == "tensorboard" else None
         self._artefacts = ArtefactWatch(folder.path, folder.output, spec.artefacts)
@@ -85,6 +89,16 @@ class EngineWatch:
             self._record.read()
         self._journal.write(*self.steps.finish())
         self._journal.write(*self._artefacts.look(self.steps.given, at_end=True))
+
+    def outcome(self, end: End) -> Outcome:
+        """COMPLETED if the output is accepted, whatever the exit code."""
+        if (ended := stopped(end)) is not None:
+            return ended
+        if end.exit_code is None:
+            cause = tail.last_lines(self._folder.log)[-1]
+            advice = f"Check the engine with: easel backends verify {self._spec.backend}"
+            return Outcome(JobState.FAILED, diagnosis=Diagnosis("not-started", cause, "", advice))
+        return judge(self._folder, self._spec, self._manifest, end.exit_code)
 
     def _half_line(self) -> list[Event]:
         """The event of a progress bar that waits for its next redraw. Other unfinished lines are left until they end."""

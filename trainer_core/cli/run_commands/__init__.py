@@ -1,4 +1,4 @@
-"""The commands of `easel runs` beyond those of all jobs: one module each, with a click command called `command`."""
+"""The commands of `easel runs` that only runs have: one module each, with a click command called `command`. Not: those of all jobs."""
 
 from __future__ import annotations
 
