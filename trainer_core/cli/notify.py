@@ -15,9 +15,9 @@ from trainer_core.notifications.webhooks import FORMS, STATES, WebhookError
 
 @click.group()
 def notify() -> None:
-    """Send a message to Discord, ntfy or any webhook when a job has ended.
+    """Send a message to a webhook when a job has ended.
 
-    A message has the name, kind and state of the job, its step and its duration. It never has paths, captions, prompts or
+    The webhook is one of Discord, of ntfy, or any other. A message has the name, kind and state of the job, its step and its duration. It never has paths, captions, prompts or
     log lines.
     """
 
