@@ -63,12 +63,11 @@ def lose(job: Job) -> None:
     until(lambda: job.state in (JobState.LOST, JobState.COMPLETED))
 
 
-def adopting(job: Job, *options: str) -> subprocess.Popen[str]:
+def adopting(job: Job, *options: str) -> subprocess.Popen[bytes]:
     """A process that starts a new supervisor for a job, as `easel` would."""
     command = [sys.executable, "-P", "-m", "trainer_core.jobs.supervisor", str(job.folder.path), "--adopt", *options]
-    return subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": str(places.CHECKOUT)}, stderr=subprocess.PIPE, text=True
-    )
+    with job.folder.supervisor_log.open("ab") as log:
+        return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(places.CHECKOUT)}, stdout=log, stderr=log)
 
 
 def log(job: Job) -> str:

@@ -35,7 +35,9 @@ class Journal:
         self._notices: set[str] = set()
         self._files: set[tuple[str, str]] = set()
         self._again: deque[Event] = deque()
-        self._begin = 0
+        self._before: Places | None = None
+        """Where the reading begins that finds again what an earlier supervisor wrote; None after all that."""
+        self._seam = 0
         self._log: LogTail | None = None
         self.phase = ""
         self.summary = Summary(length=length)
@@ -58,7 +60,7 @@ class Journal:
             # The earlier supervisor or the machine ended in the middle of a line.
             made._unwritten = b"\n"
             made.write()
-        made._begin = places.log
+        made._before = places
         return made
 
     def _restore(self, path: Path, known_bytes: int) -> bool:
@@ -83,13 +85,14 @@ class Journal:
         """The reader of the job's log, which begins where the earlier supervisor had come to."""
         size = path.stat().st_size if path.is_file() else 0
         # A log that is shorter than that is another one.
-        self._log = LogTail(path, offset=self._begin if self._begin <= size else 0)
+        begin = self._before.log if self._before and self._before.log <= size else 0
+        self._log, self._seam = LogTail(path, offset=begin), size
         return self._log
 
     @property
     def places(self) -> Places:
         """How far the log is read, and how many bytes of events are written."""
-        return Places(self._log.handled if self._log else self._begin, self._written)
+        return self._before or Places(self._log.handled if self._log else 0, self._written)
 
     def write(self, *happened: Event) -> None:
         """Appends events; readers see them at once. If the disk is full, the next call writes the rest."""
@@ -146,9 +149,11 @@ class Journal:
             pass
         return True
 
-    def forget_overlap(self) -> None:
-        """Ends leaving out what was found a second time: all that the earlier supervisor may have read is read again."""
-        self._again.clear()
+    def looked(self) -> None:
+        """Is called after each look of the watch: the earlier supervisor has read no more than the log had at that time."""
+        if self._before is not None and (self._log is None or self._log.reached >= self._seam):
+            self._before = None
+            self._again.clear()
 
     def _line(self, event: Event) -> str:
         return _text_of(events.to_dict(event))

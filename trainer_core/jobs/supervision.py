@@ -46,7 +46,6 @@ class Supervision:
             self.journal = Journal(folder.events, self.spec.total_steps)
         else:
             self.journal = Journal.reopen(folder.events, adopted.places, self.spec.total_steps)
-        self._log_bytes = folder.log.stat().st_size if folder.log.is_file() else 0
         self.watch = self.kind.watch(folder, self.journal)
         self.memory = MemoryWatch()
         if adopted is not None:
@@ -117,7 +116,7 @@ class Supervision:
         """Follows the program to its end; returns how it ended."""
         how, found = self._follow(running)
         # Read the rest of its output before the next command adds to it.
-        self.watch.look()
+        self._look()
         exit_code, error = running.exit_code(), running.error()
         running.close()
         self._end_leftovers()
@@ -149,10 +148,8 @@ class Supervision:
         return "by itself", None
 
     def _look(self) -> Diagnosis | None:
-        reached = self.journal.places.log
         found = self.watch.look()
-        if self.is_adopted and reached >= self._log_bytes:
-            self.journal.forget_overlap()
+        self.journal.looked()
         return found
 
     @property
@@ -182,7 +179,7 @@ class Supervision:
         began = time.monotonic()
         grace_s = request.grace_s
         while not running.ended(POLL_S):
-            self.watch.look()
+            self._look()
             self._beat("stopping", running)
             later = StopRequest.from_dict(self.folder.read(STOP)) if self.folder.stop.exists() else request
             grace_s = min(grace_s, later.grace_s) if later.after == "now" else grace_s

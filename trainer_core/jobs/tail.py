@@ -32,6 +32,11 @@ class LogTail:
         self.handled = max(0, offset)
         """The offset after the last complete line that was read: a reader that starts there misses nothing."""
 
+    @property
+    def reached(self) -> int:
+        """The offset up to which the file was read; the line there may be incomplete."""
+        return max(0, self._offset)
+
     def lines(self) -> list[str]:
         """The lines that were completed since the last call, without empty ones; at most about a megabyte.
 
