@@ -22,7 +22,7 @@ from tests.support.played import LIMIT_S, job, start, steps, told, until
 from trainer_core import places
 from trainer_core.engines import registry
 from trainer_core.errors import JobError
-from trainer_core.events import Phase, StateChange
+from trainer_core.events import Checkpoint, Phase, StateChange, Step
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.recovery import adopt, recover
 from trainer_core.jobs.state import JobState
@@ -79,10 +79,9 @@ def test_no_step_is_missing_or_doubled_and_no_phase_repeats_when_a_run_is_adopte
     phases = [event.name for event in told(run) if isinstance(event, Phase)]
     assert not [pair for pair in pairwise(phases) if pair[0] == pair[1]]
     assert Counter(phases)["saving"] == 7
-    files = [event.path for event in told(run) if event.kind == "checkpoint"]
+    files = [event.path for event in told(run) if isinstance(event, Checkpoint)]
     assert len(files) == len(set(files)) == 7
-    losses = [event.loss for event in told(run) if event.kind == "step"]
-    assert None not in losses
+    assert None not in [event.loss for event in told(run) if isinstance(event, Step)]
     assert run.result["seconds"] > 7
 
 
@@ -244,9 +243,9 @@ def test_two_readers_see_the_same_events_while_the_job_is_adopted(tmp_path):
         offset = 0
         while readers[index].state is not JobState.COMPLETED:
             found, offset = readers[index].events(offset)
-            seen[index] += [event.step for event in found if event.kind == "step"]
+            seen[index] += [event.step for event in found if isinstance(event, Step)]
             time.sleep(0.05)
-        seen[index] += [event.step for event in readers[index].events(offset)[0] if event.kind == "step"]
+        seen[index] += [event.step for event in readers[index].events(offset)[0] if isinstance(event, Step)]
 
     threads = [threading.Thread(target=read, args=(index,)) for index in range(2)]
     for thread in threads:
