@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import subprocess
 import time
 from pathlib import Path
 
-from trainer_core.jobs import processes
+import psutil
 
-_INTERVAL_S = 1.0
+from trainer_core.jobs import processes
+from trainer_core.jobs.program import Program
+
+_INTERVAL_S = 2.0
+_SHARE = 0.001
+"""The share of its time that the supervisor may spend on looking for processes: a machine may have thousands."""
 _GPU_INTERVAL_S = 5.0
 _GPU_QUERY = ("--query-gpu=memory.used", "--format=csv,noheader,nounits")
 _MIB = 1 << 20
@@ -21,7 +27,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 class MemoryWatch:
-    """Samples the RAM of this process's descendants, and how far the GPU memory in use exceeds its lowest sample.
+    """Samples the RAM of a job's processes, and how far the GPU memory in use exceeds its lowest sample.
 
     In a container, process ids differ from those in the GPU driver's list, so only this difference is known.
     """
@@ -31,23 +37,25 @@ class MemoryWatch:
         self._kills, self._killed = _kills(self._kills_file), 0.0
         self.peak_bytes = 0
         self.peak_gpu_bytes: int | None = None
-        self._next = self._next_gpu = 0.0
+        self._next = self._next_gpu = self._next_search = 0.0
+        self._running: list[psutil.Process] = []
         self._nvidia_smi = shutil.which("nvidia-smi")
         self._query: subprocess.Popen[str] | None = None
         self._gpu_lowest: int | None = None
 
-    def look(self, program: int) -> None:
-        """Takes a sample if one is due, and reaps adopted processes that have ended.
-
-        `program` is not reaped: the caller waits for it.
-        """
+    def look(self, program: Program) -> None:
+        """Takes a sample if one is due, and reaps adopted processes that have ended, without the program's own."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _INTERVAL_S
-            running = processes.descendants()
-            own = self._query.pid if self._query else 0
-            self.peak_bytes = max(self.peak_bytes, processes.memory_bytes(p for p in running if p.pid != own))
-            processes.reap({program, own})
+            if now >= self._next_search:
+                began = time.process_time()
+                own = {self._query.pid} if self._query else set[int]()
+                found = processes.family({os.getpid(), *program.roots})
+                self._running = [each for each in found if each.pid not in {os.getpid(), *own}]
+                self._next_search = now + (time.process_time() - began) / _SHARE
+                processes.reap({*program.reserved, *own})
+            self.peak_bytes = max(self.peak_bytes, processes.memory_bytes(self._running))
             self._look_for_kills(now)
         if self._nvidia_smi and now >= self._next_gpu:
             self._next_gpu = now + _GPU_INTERVAL_S

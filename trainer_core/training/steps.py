@@ -22,9 +22,9 @@ class StepLedger:
     its loss, and a TensorBoard file has loss and learning rate in two entries.
     """
 
-    def __init__(self) -> None:
-        self.given = 0
-        """The last step that was given out."""
+    def __init__(self, given: int = 0) -> None:
+        self.given = given
+        """The last step that was given out, here or by the supervisor before this one."""
         self.nan_in_a_row = 0
         self._known: dict[int, Step] = {}
         self._seen = 0

@@ -12,7 +12,6 @@ from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.kind import stopped
 from trainer_core.jobs.outcome import Diagnosis, End, Outcome
 from trainer_core.jobs.state import JobState
-from trainer_core.jobs.tail import LogTail
 from trainer_core.training.artefacts import ArtefactWatch
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.metrics import TensorboardRecord
@@ -42,10 +41,10 @@ class EngineWatch:
         journal: Journal,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.steps = StepLedger()
+        self.steps = StepLedger(journal.steps)
         self._folder, self._spec, self._manifest = folder, spec, backend.manifest
         self._parse, self._journal, self._clock = backend.parse, journal, clock
-        self._log = LogTail(folder.log)
+        self._log = journal.read_log(folder.log)
         self._record = TensorboardRecord(spec.metrics, self.steps) if spec.metrics.kind == "tensorboard" else None
         self._artefacts = ArtefactWatch(folder.path, folder.output, spec.artefacts)
         self._heard = self._step_heard = clock()
