@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -97,16 +98,63 @@ class StateChange:
     detail: str = ""
 
 
-Event = Phase | Progress | Step | Epoch | Checkpoint | Sample | Notice | StateChange
+@dataclass(frozen=True)
+class Gpu:
+    """The figures of one GPU; None for one that the driver does not tell. `index` is the driver's own number for it.
+
+    `memory_bytes` is the memory in use by all programs, `own_bytes` that of the job's processes.
+    """
+
+    index: int
+    name: str = ""
+    memory_bytes: int | None = None
+    own_bytes: int | None = None
+    total_bytes: int | None = None
+    load_percent: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+
+
+@dataclass(frozen=True)
+class Gauges:
+    """What the job and the machine used at this time; None for a figure that is not known.
+
+    `memory_bytes` and `swap_bytes` are those of the job's processes; `memory_free_bytes` and `memory_total_bytes` those of
+    the machine, or of the container if it has a limit. `cpu_percent` is 100 for one core. `disk_free_bytes` is the free space
+    where the job's folder is. `suspended_s` counts the seconds for which the machine was suspended since the job began.
+    """
+
+    kind: ClassVar[str] = "gauges"
+    gpus: tuple[Gpu, ...] = ()
+    memory_bytes: int | None = None
+    memory_free_bytes: int | None = None
+    memory_total_bytes: int | None = None
+    swap_bytes: int | None = None
+    cpu_percent: float | None = None
+    disk_free_bytes: int | None = None
+    suspended_s: float | None = None
+
+
+Event = Phase | Progress | Step | Epoch | Checkpoint | Sample | Notice | StateChange | Gauges
 
 _KINDS: dict[str, type[Event]] = {
-    cls.kind: cls for cls in (Phase, Progress, Step, Epoch, Checkpoint, Sample, Notice, StateChange)
+    cls.kind: cls for cls in (Phase, Progress, Step, Epoch, Checkpoint, Sample, Notice, StateChange, Gauges)
 }
+_MOST_GPUS = 64
+_LARGEST = 2**60
+"""Larger figures are errors."""
 
 
 def to_dict(event: Event) -> dict[str, Any]:
     """The event as JSON data, with its `kind`."""
+    if isinstance(event, Gauges):
+        # There are many of these, so what is not known is left out.
+        return {"kind": event.kind, **_known(event), "gpus": [_known(gpu) for gpu in event.gpus]}
     return {"kind": event.kind, **dataclasses.asdict(event)}
+
+
+def _known(figures: Gauges | Gpu) -> dict[str, Any]:
+    return {name: value for name, value in vars(figures).items() if value is not None}
 
 
 def from_dict(data: dict[str, Any]) -> Event | None:
@@ -114,11 +162,36 @@ def from_dict(data: dict[str, Any]) -> Event | None:
     cls = _KINDS.get(str(data.get("kind")))
     if cls is None:
         return None
+    if cls is Gauges:
+        return _gauges(data)
     names = {field.name for field in dataclasses.fields(cls)}
     try:
         return cls(**{key: value for key, value in data.items() if key in names})
     except TypeError:
         return None
+
+
+def _gauges(data: dict[str, Any]) -> Gauges:
+    """The figures in a line of an events file; those that are no figures are left out, because other programs can write it."""
+    rows = data.get("gpus")
+    gpus = [row for row in rows[:_MOST_GPUS] if isinstance(row, dict)] if isinstance(rows, list) else []
+    return Gauges(gpus=tuple(map(read_gpu, gpus)), **_figures(Gauges, data))
+
+
+def read_gpu(data: dict[str, Any]) -> Gpu:
+    """The figures of a GPU in JSON data, without those that are no figures."""
+    figures = {"index": 0, **_figures(Gpu, data)}
+    return Gpu(name=str(data.get("name", ""))[:200], **figures)
+
+
+def _figures(cls: type[Gauges | Gpu], data: dict[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(cls)} - {"gpus", "name"}
+    return {name: data[name] for name in names if _is_figure(data.get(name))}
+
+
+def _is_figure(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value < _LARGEST and math.isfinite(value)
 
 
 def read_lines(text: bytes) -> list[dict[str, Any]]:

@@ -27,8 +27,9 @@ from trainer_core.events import Phase, StateChange
 from trainer_core.jobs import kind as kinds
 from trainer_core.jobs import processes, queue
 from trainer_core.jobs.folder import PROGRAM, RESERVE_BYTES, RESULT, STOP, SUPERVISOR, JobFolder
+from trainer_core.jobs.gauges.peaks import Peaks
+from trainer_core.jobs.gauges.watch import GaugeWatch
 from trainer_core.jobs.journal import Journal
-from trainer_core.jobs.memory import MemoryWatch
 from trainer_core.jobs.outcome import OUT_OF_MEMORY, Diagnosis, End, Outcome
 from trainer_core.jobs.processes import Identity
 from trainer_core.jobs.spec import Step
@@ -47,7 +48,7 @@ class Supervision:
         self.kind = kinds.get(self.spec.kind)
         self.journal = Journal(folder.events)
         self.watch = self.kind.watch(folder, self.journal)
-        self.memory = MemoryWatch()
+        self.gauges = GaugeWatch(folder, self.journal, self.spec.steps[-1].environment)
         self.got_sigterm = False
 
     @property
@@ -72,7 +73,7 @@ class Supervision:
                 break
         self.watch.finish()
         ended = self.watch.outcome(end)
-        if ended.state is JobState.FAILED and end.how == "by itself" and end.exit_code and self.memory.killed_lately():
+        if ended.state is JobState.FAILED and end.how == "by itself" and end.exit_code and self.gauges.kills.lately():
             # The kernel's own word: what the log says of it is a consequence at most.
             ended.diagnosis = OUT_OF_MEMORY
         ended.exit_code = end.exit_code
@@ -120,7 +121,7 @@ class Supervision:
         """Waits for the end of the program; returns how it ended, and why if the watch ended it."""
         while not _ended(program, POLL_S):
             found = self.watch.look()
-            self.memory.look(program.pid)
+            self.gauges.look(program.pid)
             if found is not None:
                 self._stop(program, GRACE_S)
                 return "watch", found
@@ -143,7 +144,7 @@ class Supervision:
 
     def _end_leftovers(self) -> None:
         """Ends processes that the program left running; orphans outside its group have become children of this process."""
-        self.memory.close()
+        self.gauges.close()
         for _ in range(3):
             if not (left := processes.descendants()):
                 break
@@ -224,10 +225,10 @@ def _supervised(folder: JobFolder) -> dict[str, Any]:
     processes.kill(processes.descendants())
     journal = supervision.journal if supervision else Journal(folder.events)
     journal.close_with(ended)
-    peak, gpu = (supervision.memory.peak_bytes, supervision.memory.peak_gpu_bytes) if supervision else (0, None)
+    peaks = supervision.gauges.as_dict() if supervision else Peaks().as_dict()
     now = time.time()
     figures = {"started": started, "ended": now, "seconds": now - started, "steps": journal.steps}
-    return {**ended.as_dict(), **figures, "peak_memory_bytes": peak, "peak_gpu_memory_bytes": gpu}
+    return {**ended.as_dict(), **figures, **peaks}
 
 
 def _ended(program: subprocess.Popen[bytes], wait_s: float) -> bool:
