@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -190,8 +189,7 @@ def _figures(cls: type[Gauges | Gpu], data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_figure(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and 0 <= value < _LARGEST and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LARGEST
 
 
 def read_lines(text: bytes) -> list[dict[str, Any]]:
