@@ -144,8 +144,9 @@ class Job:
 
         It always has `state` and `outputs` (the files that were created). A result from a supervisor also has
         `exit_code`, `diagnosis`, `notices`, `step` (the name of the step that failed, if there are several), `started`
-        and `ended` (seconds since 1970), `seconds`, `steps`, `peak_memory_bytes`, `peak_gpu_memory_bytes` (None without an
-        NVIDIA GPU), and the entries that the kind of job adds.
+        and `ended` (seconds since 1970), `seconds`, `steps`, the peaks of
+        `trainer_core.jobs.gauges.peaks` (`peak_gpu_memory_bytes` is None without a GPU whose driver tells it), `suspended_s`,
+        and the entries that the kind of job adds.
         """
         return self._read(RESULT)
 

@@ -105,7 +105,7 @@ class EngineWatch:
         if (ended := stopped(end)) is not None:
             return ended
         if end.exit_code is None:
-            cause = (tail.last_lines(self._folder.log) or [""])[-1]
+            cause = tail.last_lines(self._folder.log)[-1]
             advice = f"Check the engine with: easel backends verify {self._spec.backend}"
             return Outcome(JobState.FAILED, diagnosis=Diagnosis("not-started", cause, "", advice))
         return judge(self._folder, self._spec, self._manifest, end.exit_code)

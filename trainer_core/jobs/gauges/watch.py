@@ -66,10 +66,10 @@ class GaugeWatch:
     def look(self, program: int) -> None:
         """Takes a sample if one is due. Adopted processes that have ended are reaped, and not `program`: the caller waits for it."""
         now = self._clock()
+        self._look_for_suspension(now)
         if now < self._next_sample:
             return
         self._next_sample = now + SAMPLE_S
-        self._look_for_suspension()
         if self._gpus.look(now):
             self.peaks.take_gpus(self._gpus.gpus(now, self._tree.pids))
         self._use = self._tree.look(program, {self._gpus.pid}, now)
@@ -135,13 +135,13 @@ class GaugeWatch:
                 self.peaks.take(event)
                 self._slept_s = max(self._slept_s, event.suspended_s or 0.0)
 
-    def _look_for_suspension(self) -> None:
+    def _look_for_suspension(self, now: float) -> None:
         slept = self._suspended()
         if (seconds := slept - self._slept_at) >= SUSPENDED_S:
             self._slept_s += seconds
             self._journal.write(Notice("info", f"The machine was suspended for {span(seconds)}. The job goes on."))
-            # The summary subtracts the time from the pace of the steps, which come at once.
-            self._next_write, self._written = 0.0, ((), 0.0)
+            # Before the next step is written: the time left does not count this time.
+            self._journal.write(self._figures(now))
         self._slept_at = slept
 
     def _say(self, severity: Any, text: str) -> None:
