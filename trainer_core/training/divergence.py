@@ -19,7 +19,7 @@ TIMES = 3.0
 """How far the mean must at least be above the lowest one so far."""
 DEVIATIONS = 8.0
 """The same in standard errors of the mean: more than chance brings in 50,000 steps, however much the loss varies."""
-STAYS = 50
+STAYS = 100
 """For how many steps in a row it must be so."""
 FALLING = 0.9
 """A mean that has fallen below this share of its value at the beginning of these steps is on its way back."""

@@ -49,9 +49,9 @@ class ProcessTree:
     def look(self, program: int, excluded: set[int], now: float) -> Use:
         """What the processes use now, except the `excluded` ones; the peaks are kept."""
         if now >= self._next or program not in self.pids:
-            began = time.perf_counter()
+            began = time.thread_time()
             self._scan(program, excluded, now)
-            self._next = now + max(SCAN_S, (time.perf_counter() - began) / SCAN_SHARE)
+            self._next = now + max(SCAN_S, (time.thread_time() - began) / SCAN_SHARE)
         memory = swap = highest = 0
         for pid in self.pids:
             resident, peak, swapped = self._memory(pid)

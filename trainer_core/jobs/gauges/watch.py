@@ -20,6 +20,8 @@ from trainer_core.jobs.gauges.tree import ProcessTree, Use
 from trainer_core.jobs.journal import Journal
 
 SAMPLE_S = 1.0
+SAMPLE_SHARE = 0.001
+"""The most time that samples may take: this share of one core. A job with hundreds of processes is sampled less often."""
 FIRST_S = 3.0
 """The first figures are written after so many seconds, when the GPUs have been read."""
 WRITE_S = 10.0
@@ -69,13 +71,14 @@ class GaugeWatch:
         self._look_for_suspension(now)
         if now < self._next_sample:
             return
-        self._next_sample = now + SAMPLE_S
+        began = time.thread_time()
         if self._gpus.look(now):
             self.peaks.take_gpus(self._gpus.gpus(now, self._tree.pids))
         self._use = self._tree.look(program, {self._gpus.pid}, now)
         self.peaks.memory_bytes = max(self.peaks.memory_bytes, self._tree.peak_bytes)
         self.peaks.swap_bytes = max(self.peaks.swap_bytes, self._tree.peak_swap_bytes)
         self.kills.look()
+        self._next_sample = now + max(SAMPLE_S, (time.thread_time() - began) / SAMPLE_SHARE)
         if now >= self._next_write:
             self._next_write = now + WRITE_S
             self._write(now)
