@@ -46,7 +46,7 @@ class Machine:
     def wait(self, seconds: float, every: float = 1.0) -> None:
         for _ in range(round(seconds / every)):
             self.now += every
-            self.watch.look(os.getpid())
+            self.watch.look({os.getpid()}, ())
 
     def written(self, kind: type) -> list:
         lines = events.read_lines(self.folder.events.read_bytes())
@@ -113,7 +113,7 @@ def test_a_short_peak_of_a_process_between_two_samples_is_kept():
         assert process.stdout is not None
         process.stdout.readline()
         tree = ProcessTree()
-        use = tree.look(process.pid, set(), time.monotonic())
+        use = tree.look({process.pid}, (), set(), time.monotonic())
         assert use.memory_bytes < 150 * MIB
         assert tree.peak_bytes > 300 * MIB
         process.communicate(b"\n")
@@ -127,7 +127,7 @@ def test_the_processes_that_a_program_starts_are_counted_and_others_are_not():
         assert process.stdout is not None
         child = int(process.stdout.readline())
         tree = ProcessTree()
-        tree.look(process.pid, {other.pid}, time.monotonic())
+        tree.look({process.pid}, (), {other.pid}, time.monotonic())
         assert {process.pid, child} <= tree.pids
         assert other.pid not in tree.pids
         assert os.getpid() not in tree.pids
@@ -141,10 +141,10 @@ def test_the_cpu_load_is_that_of_the_jobs_processes():
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
         tree = ProcessTree()
         began = time.monotonic()
-        tree.look(process.pid, set(), began)
+        tree.look({process.pid}, (), set(), began)
         time.sleep(0.5)
         tree._next = 0.0
-        tree.look(process.pid, set(), time.monotonic())
+        tree.look({process.pid}, (), set(), time.monotonic())
         process.kill()
     assert tree.cpu_percent is not None
     assert 10 < tree.cpu_percent < 150

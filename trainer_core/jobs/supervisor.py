@@ -120,7 +120,7 @@ class Supervision:
     ) -> tuple[Literal["by itself", "stop", "watch"], Diagnosis | None]:
         """Waits for the end of the program; returns how it ended, and why if the watch ended it."""
         while not _ended(program, POLL_S):
-            self.gauges.look(program.pid)
+            self.gauges.look({program.pid}, {program.pid})
             found = self.watch.look()
             if found is not None:
                 self._stop(program, GRACE_S)

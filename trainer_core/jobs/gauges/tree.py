@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class Use:
 
 
 class ProcessTree:
-    """The program of a job with its descendants, and the other descendants of this process, which it has adopted."""
+    """The programs of a job with their descendants, and the other descendants of this process, which it has adopted."""
 
     def __init__(self, proc: Path = Path("/proc")) -> None:
         self._proc = proc
@@ -46,11 +46,14 @@ class ProcessTree:
         self.peak_bytes = 0
         self.peak_swap_bytes = 0
 
-    def look(self, program: int, excluded: set[int], now: float) -> Use:
-        """What the processes use now, except the `excluded` ones; the peaks are kept."""
-        if now >= self._next or program not in self.pids:
+    def look(self, roots: Collection[int], reserved: Collection[int], excluded: set[int], now: float) -> Use:
+        """What the processes of `roots` and below use now, except the `excluded` ones; the peaks are kept.
+
+        Somebody else waits for those in `reserved`.
+        """
+        if now >= self._next or self.pids.isdisjoint(roots):
             began = time.thread_time()
-            self._scan(program, excluded, now)
+            self._scan(roots, {*reserved, *excluded}, excluded, now)
             self._next = now + max(SCAN_S, (time.thread_time() - began) / SCAN_SHARE)
         memory = swap = highest = 0
         for pid in self.pids:
@@ -60,11 +63,11 @@ class ProcessTree:
         self.peak_swap_bytes = max(self.peak_swap_bytes, swap)
         return Use(memory, swap)
 
-    def _scan(self, program: int, excluded: set[int], now: float) -> None:
+    def _scan(self, roots: Collection[int], kept: set[int], excluded: set[int], now: float) -> None:
         """Finds the processes and the CPU time that they have used since the last scan, and reaps adopted ones that have ended."""
         if not self._is_linux:
             self.pids = {process.pid for process in processes.descendants()} - excluded
-            processes.reap({program, *excluded})
+            processes.reap(kept)
             return
         children: dict[int, list[int]] = {}
         ticks: dict[int, int] = {}
@@ -75,11 +78,11 @@ class ProcessTree:
             if not has_ended:
                 children.setdefault(parent, []).append(pid)
                 ticks[pid] = spent
-            elif parent == os.getpid() and pid != program and pid not in excluded:
+            elif parent == os.getpid() and pid not in kept:
                 # An adopted process, which nobody else waits for.
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
-        self.pids = _below([program, *children.get(os.getpid(), [])], children, excluded) & ticks.keys()
+        self.pids = _below([*roots, *children.get(os.getpid(), [])], children, excluded) & ticks.keys()
         used = {pid: ticks[pid] for pid in self.pids}
         if self._ticks and now > self._scanned:
             spent = sum(count - self._ticks.get(pid, count) for pid, count in used.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,11 @@ class GaugeWatch:
         self._said: set[str] = set()
         self._recall(folder.events)
 
-    def look(self, program: int) -> None:
-        """Takes a sample if one is due. Adopted processes that have ended are reaped, and not `program`: the caller waits for it."""
+    def look(self, roots: Collection[int], reserved: Collection[int]) -> None:
+        """Takes a sample of the processes `roots` and below, if one is due.
+
+        Adopted processes that have ended are reaped, without those in `reserved`, for which the caller waits.
+        """
         now = self._clock()
         self._look_for_suspension(now)
         if now < self._next_sample:
@@ -74,7 +77,7 @@ class GaugeWatch:
         began = time.thread_time()
         if self._gpus.look(now):
             self.peaks.take_gpus(self._gpus.gpus(now, self._tree.pids))
-        self._use = self._tree.look(program, {self._gpus.pid}, now)
+        self._use = self._tree.look(roots, reserved, {self._gpus.pid}, now)
         self.peaks.memory_bytes = max(self.peaks.memory_bytes, self._tree.peak_bytes)
         self.peaks.swap_bytes = max(self.peaks.swap_bytes, self._tree.peak_swap_bytes)
         self.kills.look()
