@@ -100,12 +100,60 @@ class StateChange:
     detail: str = ""
 
 
-Event = Phase | Progress | Step | Epoch | Checkpoint | Sample | Notice | StateChange
+@dataclass(frozen=True)
+class Gpu:
+    """The figures of one GPU; None for one that the driver does not tell. `index` is the driver's own number for it.
+
+    `memory_bytes` is the memory in use by all programs, `own_bytes` that of the job's processes.
+    """
+
+    index: int
+    name: str = ""
+    memory_bytes: int | None = None
+    own_bytes: int | None = None
+    total_bytes: int | None = None
+    load_percent: float | None = None
+    temperature_c: float | None = None
+    power_w: float | None = None
+
+
+@dataclass(frozen=True)
+class Gauges:
+    """What the job and the machine used at this time; None for a figure that is not known.
+
+    `memory_bytes` and `swap_bytes` are those of the job's processes; `memory_free_bytes` and `memory_total_bytes` those of
+    the machine, or of the container if it has a limit. `cpu_percent` is 100 for one core. `disk_free_bytes` is the free space
+    where the job's folder is. `suspended_s` counts the seconds for which the machine was suspended since the job began.
+    """
+
+    kind: ClassVar[str] = "gauges"
+    gpus: tuple[Gpu, ...] = ()
+    memory_bytes: int | None = None
+    memory_free_bytes: int | None = None
+    memory_total_bytes: int | None = None
+    swap_bytes: int | None = None
+    cpu_percent: float | None = None
+    disk_free_bytes: int | None = None
+    suspended_s: float | None = None
+
+
+Event = Phase | Progress | Step | Epoch | Checkpoint | Sample | Notice | StateChange | Gauges
+
+_MOST_GPUS = 64
+_LARGEST = 2**60
+"""Larger figures are errors."""
 
 
 def to_dict(event: Event) -> dict[str, Any]:
     """The event as JSON data, with its `kind`."""
+    if isinstance(event, Gauges):
+        # There are many of these, so what is not known is left out.
+        return {"kind": event.kind, **_known(event), "gpus": [_known(gpu) for gpu in event.gpus]}
     return {"kind": event.kind, **dataclasses.asdict(event)}
+
+
+def _known(figures: Gauges | Gpu) -> dict[str, Any]:
+    return {name: value for name, value in vars(figures).items() if value is not None}
 
 
 def from_dict(data: dict[str, Any]) -> Event | None:
@@ -114,6 +162,8 @@ def from_dict(data: dict[str, Any]) -> Event | None:
     Anybody may have written the file: no number in an event is larger than a float can hold exactly.
     """
     kind = data.get("kind")
+    if kind == Gauges.kind:
+        return _gauges(data)
     known = _FIELDS.get(kind) if isinstance(kind, str) else None
     if known is None:
         return None
@@ -201,6 +251,28 @@ def _fields_of(cls: type[Event]) -> tuple[tuple[str, Any, Callable[[object], Any
 _FIELDS: dict[str, tuple[type[Event], tuple[tuple[str, Any, Callable[[object], Any]], ...]]] = {
     cls.kind: (cls, _fields_of(cls)) for cls in (Phase, Progress, Step, Epoch, Checkpoint, Sample, Notice, StateChange)
 }
+
+
+def _gauges(data: dict[str, Any]) -> Gauges:
+    """The figures in a line of an events file; those that are no figures are left out, because other programs can write it."""
+    rows = data.get("gpus")
+    gpus = [row for row in rows[:_MOST_GPUS] if isinstance(row, dict)] if isinstance(rows, list) else []
+    return Gauges(gpus=tuple(map(read_gpu, gpus)), **_figures(Gauges, data))
+
+
+def read_gpu(data: dict[str, Any]) -> Gpu:
+    """The figures of a GPU in JSON data, without those that are no figures."""
+    figures = {"index": 0, **_figures(Gpu, data)}
+    return Gpu(name=str(data.get("name", ""))[:200], **figures)
+
+
+def _figures(cls: type[Gauges | Gpu], data: dict[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(cls)} - {"gpus", "name"}
+    return {name: data[name] for name in names if _is_figure(data.get(name))}
+
+
+def _is_figure(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LARGEST
 
 
 def read_lines(text: bytes) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from trainer_core.errors import JobError
+from trainer_core.jobs.gauges.wording import rows
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.state import FINAL_STATES
 from trainer_core.text import printable
@@ -71,6 +72,7 @@ class Watch:
             "seconds_per_step": seen.seconds_per_step,
             "left_s": seen.eta_s,
             "log": self.log.open,
+            "gauges": [{"label": label, "text": text} for label, text in rows(seen.gauges)],
             "verdict": verdict(self.job) if self.job.state in FINAL_STATES else [],
         }
 

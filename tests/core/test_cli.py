@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -332,6 +333,11 @@ def test_a_detached_run_is_listed_and_stopped_by_other_commands(easel, job):
     slow = ["--set", "native.rehearsal.steps_per_second=2", "--steps", "500"]
     name = json.loads(easel("train", *job, *slow, "--detach", "--json", check=0).stdout)["run"]
     assert [row["state"] for row in json.loads(easel("runs", "list", "--json", check=0).stdout)] == ["RUNNING"]
+    deadline = time.monotonic() + 60
+    while "RAM used: " not in (shown := easel("runs", "show", name, check=0).stdout):
+        assert time.monotonic() < deadline, shown
+    assert "Disk free: " in shown
+    assert json.loads(easel("runs", "show", name, "--json", check=0).stdout)["summary"]["gauges"]["memory_bytes"] > 0
     assert "CANCELLED" in easel("runs", "stop", "last", check=0).stdout
     assert json.loads(easel("runs", "show", name, "--json", check=0).stdout)["state"] == "CANCELLED"
     easel("runs", "show", "no-such-run", check=1)

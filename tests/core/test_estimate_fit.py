@@ -75,7 +75,7 @@ def test_shortages_of_system_ram_and_disk_space_are_reported():
     assert against(need(5, 6), tight, ()).fits == "yes", "the verdict is about VRAM only"
     assert against(need(5, 6), tight, ()).also == (
         "Loading needs at least 8 GiB of system RAM, but 4 GiB are free.",
-        "The run folder needs about 1.0 GiB, but 0.5 GiB of the disk are free.",
+        "The run folder needs about 1.0 GiB with all checkpoints and samples, but 0.5 GiB of the disk are free. Free some space, or save less often.",
     )
 
 

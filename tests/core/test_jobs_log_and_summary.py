@@ -124,3 +124,51 @@ def test_an_event_without_a_time_changes_no_time_left():
     seen = Summary(length=10)
     seen.take([events.Step(step, 0.1) for step in range(1, 9)])
     assert seen.eta_s is None
+
+
+def paced(seen, steps, now, seconds=1.0):
+    """Adds steps that take so many seconds each; returns the time after them."""
+    for step in steps:
+        now += seconds
+        seen.take([events.Step(step, 0.1)], [now])
+    return now
+
+
+def test_the_time_left_does_not_count_a_suspended_machine():
+    seen = Summary(length=1000)
+    now = paced(seen, range(1, 101), 100.0)
+    assert seen.eta_s == pytest.approx(900)
+    now += 8 * 3600
+    seen.take([events.Gauges(suspended_s=8 * 3600.0)], [now])
+    now = paced(seen, range(101, 103), now)
+    assert seen.eta_s == pytest.approx(898, rel=0.01)
+
+
+def test_the_time_left_of_a_job_that_goes_on_later_is_that_of_its_pace_now():
+    seen = Summary(length=1000)
+    seen.take([events.StateChange("RUNNING")], [100.0])
+    now = paced(seen, range(1, 101), 100.0) + 86400
+    seen.take([events.StateChange("RUNNING")], [now])
+    paced(seen, range(101, 111), now, 2.0)
+    assert seen.eta_s == pytest.approx(890 * 2.0)
+
+
+def test_the_time_left_of_a_resumed_run_whose_steps_begin_later_is_right():
+    seen = Summary(length=1000)
+    paced(seen, range(501, 521), 100.0, 3.0)
+    assert seen.eta_s == pytest.approx(480 * 3.0)
+
+
+def test_a_clock_that_is_set_back_gives_no_negative_time():
+    seen = Summary(length=1000)
+    now = paced(seen, range(1, 50), 1e6)
+    paced(seen, range(50, 60), now - 7200)
+    assert seen.eta_s is None or seen.eta_s >= 0
+
+
+def test_the_newest_figures_of_the_machine_are_in_the_summary():
+    seen = Summary()
+    assert seen.figures()["gauges"] is None
+    seen.take([events.Gauges(memory_bytes=1), events.Gauges(memory_bytes=2)])
+    assert seen.gauges == events.Gauges(memory_bytes=2)
+    assert seen.figures()["gauges"] == {"kind": "gauges", "gpus": [], "memory_bytes": 2}

@@ -356,3 +356,19 @@ def test_a_notice_is_one_line_of_safe_text(stage):
     texts = [event.text for event in here.written(Notice)]
     assert texts == ["<img onerror=x>\\u001b[2J\\u202e evil"]
     assert json.loads(here.folder.events.read_text().splitlines()[0])["time"] > 0
+
+
+# What is told of the training
+
+
+def test_a_run_that_stands_still_and_one_that_diverges_are_told_and_go_on(stage):
+    stage = stage()
+    for step in range(1, 300):
+        stage.prints(bar(step, 0.1 if step < 120 else 5.0 + step / 100, total=1000), 1.0)
+    for _ in range(150):
+        stage.wait(1.0)
+    diverges, still = stage.written(Notice)
+    assert "diverges" in diverges.text
+    assert "299/1000" in still.text
+    assert {diverges.severity, still.severity} == {"warning"}
+    assert len(stage.steps()) >= 298

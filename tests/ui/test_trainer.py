@@ -142,6 +142,14 @@ def test_a_run_is_watched_from_its_first_step_to_its_file(started):
     assert "ohwx" in samples[0]["prompt"]
 
 
+def test_what_a_running_job_uses_is_shown_in_words(started):
+    app = started(steps=100_000, steps_per_second=100)
+    wait_for(lambda: status(app.heard).get("gauges"))
+    shown = {row["label"]: row["text"] for row in status(app.heard)["gauges"]}
+    assert {"RAM used", "RAM free", "Disk free"} <= set(shown)
+    assert all(text.endswith(("iB", "cores", "%", "°C", "W")) for text in shown.values())
+
+
 def test_at_most_four_messages_a_second(started):
     began = time.monotonic()
     app = started(steps=400, steps_per_second=200)

@@ -18,6 +18,7 @@ from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP, Seconds
 from trainer_core.errors import JobError
 from trainer_core.jobs.folder import SPEC
+from trainer_core.jobs.gauges import wording
 from trainer_core.jobs.job import Job, list_jobs
 from trainer_core.jobs.recovery import recover
 from trainer_core.jobs.state import FINAL_STATES, JobState
@@ -66,19 +67,22 @@ def watch(job: Job, quiet: bool = False, noun: str = "job") -> None:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[loss]}"),
+        TextColumn("{task.fields[loss]}", markup=False),
+        TextColumn("{task.fields[gauges]}", markup=False),
     )
     log = None if job.spec.total_steps else job.log
     try:
         with Progress(*columns, console=show.out, disable=quiet) as bar:
-            task = bar.add_task("starting", total=None, loss="")
+            task = bar.add_task("starting", total=None, loss="", gauges="")
             while True:
                 # A supervisor that was killed meanwhile gets a successor, and the watching goes on.
                 ended = job.state in FINAL_STATES and not recover([job])
                 summary = job.summary
                 loss = "" if summary.loss is None else f"loss {summary.loss:.4f}"
                 phase = printable(_phase(summary) or "starting", 40)
-                bar.update(task, description=phase, completed=summary.step, total=summary.total or None, loss=loss)
+                gauges = "" if ended else wording.line(summary.gauges)
+                total = summary.total or None
+                bar.update(task, description=phase, completed=summary.step, total=total, loss=loss, gauges=gauges)
                 for row in log.read() if log is not None and not quiet else ():
                     bar.console.print(Text(row))
                 if ended:
@@ -237,6 +241,8 @@ class Jobs(Generic[AnyJob]):
                 show.line(f"{job.state.name}{_silence(job)}")
                 if job.is_stale:
                     show.line(STALE, "yellow")
+                for label, text in wording.rows(summary.gauges):
+                    show.line(f"  {label}: {text}")
 
         return command
 

@@ -60,7 +60,8 @@ def _short_disk(estimate: Estimate, machine: Machine) -> Iterator[str]:
     """The sentence that the run folder needs more disk space than is free."""
     free = machine.disk_bytes / GIB
     if estimate.disk_gib > free:
-        yield f"The run folder needs about {estimate.disk_gib:.1f} GiB, but {free:.1f} GiB of the disk are free."
+        needs = f"The run folder needs about {estimate.disk_gib:.1f} GiB with all checkpoints and samples"
+        yield f"{needs}, but {free:.1f} GiB of the disk are free. Free some space, or save less often."
 
 
 def _judged(

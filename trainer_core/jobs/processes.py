@@ -139,13 +139,12 @@ def of_job(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def memory_bytes(processes: Iterable[psutil.Process]) -> int:
-    """The total resident memory of the processes; shared memory is counted for each of them."""
-    total = 0
-    for process in processes:
-        with contextlib.suppress(*_GONE):
-            total += process.memory_info().rss
-    return total
+def resident_bytes(pid: int) -> int:
+    """The resident memory of a process; 0 if it is gone."""
+    try:
+        return psutil.Process(pid).memory_info().rss
+    except _GONE:
+        return 0
 
 
 class EndOf:

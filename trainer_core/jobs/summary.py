@@ -10,6 +10,7 @@ from typing import Any
 
 from trainer_core import events
 from trainer_core.events import Event
+from trainer_core.jobs.state import JobState
 
 _NAN = float("nan")
 PACE_STEPS = 5
@@ -22,7 +23,8 @@ class Summary:
 
     `part` is the command that runs, if there are several ("cache text, 2 of 3"), `phase` and `detail` its current stage.
     `length` is the number of steps in the job's spec, `total` the number that was last reported. `points` is a flat
-    float32 array of step, raw loss and learning rate, with nan for unknown values; it contains every step once.
+    float32 array of step, raw loss and learning rate, with nan for unknown values; it contains every step once. `gauges` is
+    what the job and the machine used last.
     """
 
     length: int = 0
@@ -38,11 +40,13 @@ class Summary:
     samples: list[events.Sample] = field(default_factory=list)
     checkpoints: list[events.Checkpoint] = field(default_factory=list)
     notices: list[events.Notice] = field(default_factory=list)
+    gauges: events.Gauges | None = None
     # Not compared, because nan is not equal to itself.
     points: array[float] = field(default_factory=lambda: array("f"), compare=False, repr=False)
     last_step: int = 0
     _timed: tuple[tuple[int, float], tuple[int, float]] | None = field(default=None, compare=False, repr=False)
-    """The first and the last step whose time is known, each with its time in seconds."""
+    """The first and the last step whose time is known, each with its time in seconds, without those of a suspended machine."""
+    _suspended_s: float = field(default=0.0, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self.total = self.total or self.length
@@ -52,12 +56,14 @@ class Summary:
         """The estimated time until the last step, in seconds; None if it is not known.
 
         It is based on all steps so far, so it includes samples and saving and changes slowly. The first step is not counted: it
-        often compiles code. Before there are enough steps, the speed that the engine reports is used.
+        often compiles code. Before there are enough steps, the speed that the engine reports is used. The time for which the
+        machine was suspended, or the job was not running, does not count.
         """
         pace = self.seconds_per_step
         if self._timed is not None:
             (first, start), (last, end) = self._timed
-            pace = (end - start) / (last - first) if last - first >= PACE_STEPS else pace
+            # A clock that was set back makes it negative.
+            pace = (end - start) / (last - first) if last - first >= PACE_STEPS and end > start else pace
         return None if pace is None else max(0, self.total - self.step) * pace
 
     @property
@@ -75,15 +81,16 @@ class Summary:
         """The summary as JSON data, without the points and the notices."""
         names = ("phase", "part", "step", "total", "loss", "learning_rate", "seconds_per_step", "newest_sample")
         paths = {"samples": [one.path for one in self.samples], "checkpoints": [one.path for one in self.checkpoints]}
-        return {**{name: getattr(self, name) for name in names}, **paths}
+        gauges = None if self.gauges is None else events.to_dict(self.gauges)
+        return {**{name: getattr(self, name) for name in names}, **paths, "left_s": self.eta_s, "gauges": gauges}
 
     def take(self, happened: Iterable[Event], times_s: Iterable[float | None] = ()) -> None:
         """Adds more events, in order, with their times in seconds, as far as these are known."""
         for event, time_s in zip_longest(happened, times_s):
             self._take(event)
             if isinstance(event, events.Step) and time_s is not None and event.step == self.last_step:
-                first = self._timed[0] if self._timed else (event.step, time_s)
-                self._timed = first, (event.step, time_s)
+                at = (event.step, time_s - self._suspended_s)
+                self._timed = self._timed[0] if self._timed else at, at
 
     def _take(self, event: Event) -> None:
         match event:
@@ -102,6 +109,11 @@ class Summary:
                 self.checkpoints.append(event)
             case events.Notice():
                 self.notices.append(event)
+            case events.Gauges():
+                self.gauges, self._suspended_s = event, event.suspended_s or self._suspended_s
+            case events.StateChange() if event.state == JobState.RUNNING.name:
+                # A job that goes on after a pause: what was before says nothing of the pace now.
+                self._timed = None
             case _:
                 pass
 

@@ -13,10 +13,10 @@ from trainer_core.events import Notice, Phase, StateChange
 from trainer_core.jobs import kind as kinds
 from trainer_core.jobs import processes, program
 from trainer_core.jobs.folder import STOP, SUPERVISOR, JobFolder
+from trainer_core.jobs.gauges.watch import GaugeWatch
 from trainer_core.jobs.heard import Heard
 from trainer_core.jobs.heartbeat import Heartbeat
 from trainer_core.jobs.journal import Journal
-from trainer_core.jobs.memory import MemoryWatch
 from trainer_core.jobs.outcome import OUT_OF_MEMORY, Diagnosis, End, Outcome
 from trainer_core.jobs.program import Program
 from trainer_core.jobs.spec import Step
@@ -47,9 +47,9 @@ class Supervision:
         else:
             self.journal = Journal.reopen(folder.events, adopted.places, self.spec.total_steps)
         self.watch = self.kind.watch(folder, self.journal)
-        self.memory = MemoryWatch()
+        self.gauges = GaugeWatch(folder, self.journal, self.spec.steps[-1].environment)
         if adopted is not None:
-            self.memory.peak_bytes, self.memory.peak_gpu_bytes = adopted.peak_bytes, adopted.peak_gpu_bytes
+            self.gauges.peaks.go_on(adopted.peak_bytes, adopted.peak_gpu_bytes)
         self.heart = Heartbeat(folder, token, self.journal)
         self.got_signal = False
         self._saved: int | None = None
@@ -73,7 +73,7 @@ class Supervision:
         self.heart.finishing()
         self.watch.finish()
         ended = self.watch.outcome(end)
-        if ended.state is JobState.FAILED and end.how == "by itself" and end.exit_code and self.memory.killed_lately():
+        if ended.state is JobState.FAILED and end.how == "by itself" and end.exit_code and self.gauges.kills.lately():
             # The kernel's own word: what the log says of it is a consequence at most.
             ended.diagnosis = OUT_OF_MEMORY
         ended.exit_code = end.exit_code
@@ -135,7 +135,7 @@ class Supervision:
         """Waits for the end of the program; returns how it ended, and why if the watch ended it."""
         while not running.ended(POLL_S):
             found = self._look()
-            self.memory.look(running)
+            self.gauges.look(running.roots, running.reserved)
             self._beat(running=running)
             if found is not None:
                 self._stop(running, StopRequest())
@@ -188,8 +188,7 @@ class Supervision:
 
     def _beat(self, doing: str = "", running: Program | None = None) -> None:
         """Gives a sign of life if one is due, and looks whether the job still belongs to this supervisor."""
-        peaks = {"peak_memory_bytes": self.memory.peak_bytes, "peak_gpu_memory_bytes": self.memory.peak_gpu_bytes}
-        self.heart.figures = peaks
+        self.heart.figures = self.gauges.peaks.totals()
         if not self.heart.beat(doing) or not self.token:
             return
         record = self.folder.read(SUPERVISOR)
@@ -200,7 +199,7 @@ class Supervision:
 
     def _end_leftovers(self) -> None:
         """Ends processes that the program left running; orphans outside its group have become children of this process."""
-        self.memory.close()
+        self.gauges.close()
         for _ in range(3):
             left = processes.descendants()
             if self.is_adopted:

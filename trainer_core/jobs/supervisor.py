@@ -23,6 +23,7 @@ from typing import Any
 from trainer_core.errors import EaselError, JobError
 from trainer_core.jobs import adoption, lock, processes, queue
 from trainer_core.jobs.folder import RESERVE_BYTES, RESULT, SUPERVISOR, JobFolder
+from trainer_core.jobs.gauges.peaks import Peaks
 from trainer_core.jobs.hosts.local import ERRNO, REFUSED
 from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.origin import Origin
@@ -155,12 +156,11 @@ def _supervised(
         ended.diagnosis = ended.diagnosis or before.diagnosis
     journal = supervision.journal if supervision else Journal(folder.events)
     journal.close_with(ended)
-    peak, gpu = (supervision.memory.peak_bytes, supervision.memory.peak_gpu_bytes) if supervision else (0, None)
+    peaks = supervision.gauges.as_dict() if supervision else Peaks().as_dict()
     if supervision is not None:
         supervision.heart.close()
     figures = {"started": began.time, "ended": time.time(), "seconds": began.seconds, "steps": journal.steps}
-    memory = {"peak_memory_bytes": peak, "peak_gpu_memory_bytes": gpu}
-    return journal, {**ended.as_dict(), **figures, **memory, "summary": journal.summary.figures()}
+    return journal, {**ended.as_dict(), **figures, **peaks, "summary": journal.summary.figures()}
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from trainer_core.engines.seam import Backend, JobSpec
+from trainer_core.errors import JobError
 from trainer_core.events import Event, Notice, Phase, Progress, Step
 from trainer_core.jobs import tail
 from trainer_core.jobs.journal import Journal
@@ -13,9 +15,12 @@ from trainer_core.jobs.kind import stopped
 from trainer_core.jobs.outcome import Diagnosis, End, Outcome
 from trainer_core.jobs.state import JobState
 from trainer_core.training.artefacts import ArtefactWatch
+from trainer_core.training.divergence import DivergenceWatch
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.metrics import TensorboardRecord
 from trainer_core.training.outcome import judge, not_finite
+from trainer_core.training.space import SpaceWatch
+from trainer_core.training.stall import TRAINING, StallWatch
 from trainer_core.training.steps import NAN_STEPS, StepLedger
 
 SETTLED_S = 1.0
@@ -24,7 +29,6 @@ HALF_LINE_S = 0.5
 """A progress bar without a line end is read if nothing was added for this many seconds."""
 SILENCE_S = 600.0
 FILES_EVERY_S = 1.0
-TRAINING = "training"
 
 
 class EngineWatch:
@@ -47,6 +51,8 @@ class EngineWatch:
         self._log = journal.read_log(folder.log)
         self._record = TensorboardRecord(spec.metrics, self.steps) if spec.metrics.kind == "tensorboard" else None
         self._artefacts = ArtefactWatch(folder.path, folder.output, spec.artefacts)
+        self._stall, self._divergence = StallWatch(), DivergenceWatch()
+        self._space = SpaceWatch(folder.output, _output_settings(folder))
         self._heard = self._step_heard = clock()
         self._next_files = 0.0
         self._half = ""
@@ -69,12 +75,16 @@ class EngineWatch:
         if now >= self._next_files:
             self._next_files = now + FILES_EVERY_S
             self._look_at_files(now)
-        self._journal.write(*self.steps.take(silent=now - self._step_heard >= SETTLED_S))
+        steps = list(self.steps.take(silent=now - self._step_heard >= SETTLED_S))
+        self._journal.write(*steps)
+        self._warn(self._divergence.take(steps))
+        self._warn(self._stall.look(now, self._journal.phase, self._spec.total_steps, self._last_line))
         if now - self._heard >= SILENCE_S and not self._warned:
             self._warned = True
             minutes = round(SILENCE_S / 60)
-            text = f"The engine has printed nothing for {minutes} minutes. It may be busy with a long task, or it hangs; then stop the run."
-            self._journal.write(Notice("warning", text))
+            self._warn(
+                f"The engine has printed nothing for {minutes} minutes. It may be busy with a long task, or it hangs; then stop the run."
+            )
         lost = self.steps.nan_in_a_row >= NAN_STEPS
         return not_finite(self.steps.nan_in_a_row, self.steps.given) if lost else None
 
@@ -126,6 +136,7 @@ class EngineWatch:
             if event.step > self._shown[0]:
                 # After a sample or a checkpoint the engine does not print that it trains again.
                 told.append(Phase(TRAINING))
+                self._stall.step(event.step, now)
                 self._shown = (event.step, now)
         return [*told, position] if position else told
 
@@ -137,4 +148,20 @@ class EngineWatch:
     def _look_at_files(self, now: float) -> None:
         if self._record and self._record.read():
             self._step_heard = self._heard = now
-        self._journal.write(*self._artefacts.look(self.steps.given))
+        saved = list(self._artefacts.look(self.steps.given))
+        self._journal.write(*saved, *self._space.look(now, saved))
+
+    def _warn(self, text: str | None) -> None:
+        if text:
+            self._journal.write(Notice("warning", text))
+
+    def _last_line(self) -> str:
+        return self._log.pending.strip() or (tail.last_lines(self._folder.log) or [""])[-1]
+
+
+def _output_settings(folder: RunFolder) -> Mapping[str, Any]:
+    """The plan's settings of the output; empty without a readable plan, which is refused where it is needed."""
+    try:
+        return folder.plan.get("output", {})
+    except JobError:
+        return {}

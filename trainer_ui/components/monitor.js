@@ -130,10 +130,11 @@ class Monitor {
       tile.append(make("span", "", name), this.tiles[name]);
       tiles.append(tile);
     }
+    this.gauges = make("div", "easel-gauges");
     const images = make("div", "easel-images");
     images.append(this.chart.node, this.samples.node);
     this.notices = make("div", "easel-notices");
-    this.body.append(line, this.phase, this.verdict, tiles, images, this.notices, this.log.node);
+    this.body.append(line, this.phase, this.verdict, tiles, this.gauges, images, this.notices, this.log.node);
   }
   take(message, buffers) {
     if (message.kind === "image") this.samples.take(message.index, message.size, message.type, buffers[0]);
@@ -160,7 +161,7 @@ class Monitor {
     this.log.clear();
     this.notices.replaceChildren();
   }
-  status({ state, phase, step, total, seconds_per_step: pace, left_s: left, verdict }) {
+  status({ state, phase, step, total, seconds_per_step: pace, left_s: left, gauges, verdict }) {
     const over = ["COMPLETED", "FAILED", "CANCELLED", "LOST"].includes(state);
     const { series } = this;
     this.chart.over = over;
@@ -179,6 +180,12 @@ class Monitor {
     this.tiles["Learning rate"].textContent = rate(series.rate);
     this.tiles.Speed.textContent = speed(pace);
     this.tiles["Time left"].textContent = over ? "–" : duration(known(left) && total ? left : NaN);
+    // What is in use now means nothing after the end.
+    this.gauges.replaceChildren(...(over ? [] : gauges).map(({ label, text }) => {
+      const gauge = make("span", "", `${label} `);
+      gauge.append(make("b", "", text));
+      return gauge;
+    }));
     this.verdict.replaceChildren(...verdict.map(({ label, text }) => {
       const row = make("div");
       row.append(make("span", "", label), make("span", "", text));

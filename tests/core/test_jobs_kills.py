@@ -8,7 +8,7 @@ import time
 import pytest
 
 from trainer_core.jobs.folder import JobFolder
-from trainer_core.jobs.memory import MemoryWatch
+from trainer_core.jobs.gauges.kills import Kills
 from trainer_core.jobs.outcome import OUT_OF_MEMORY
 from trainer_core.jobs.spec import Spec, Step
 from trainer_core.jobs.state import JobState
@@ -18,13 +18,13 @@ from trainer_core.jobs.supervisor import Supervision
 def test_only_a_kill_since_the_start_and_of_late_counts(tmp_path, monkeypatch):
     counts = tmp_path / "memory.events"
     counts.write_text("low 0\noom 3\noom_kill 3\noom_group_kill 0\n")
-    watch = MemoryWatch(counts)
-    assert not watch.killed_lately()
+    watch = Kills(counts)
+    assert not watch.lately()
     counts.write_text("low 0\noom 4\noom_kill 4\noom_group_kill 0\n")
-    assert watch.killed_lately()
+    assert watch.lately()
     later = time.monotonic() + 3600
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    assert not watch.killed_lately()
+    assert not watch.lately()
 
 
 def test_a_job_whose_process_the_kernel_killed_says_so_whatever_its_log_says(tmp_path):
@@ -34,7 +34,7 @@ def test_a_job_whose_process_the_kernel_killed_says_so_whatever_its_log_says(tmp
     folder = JobFolder.create(tmp_path / "jobs", "commands")
     folder.write_spec(Spec("commands", (Step("read", (sys.executable, "-c", fails)),), folder.path))
     supervision = Supervision(folder)
-    supervision.memory = MemoryWatch(counts)
+    supervision.gauges.kills = Kills(counts)
     ended = supervision.run()
     assert (ended.state, ended.exit_code, ended.diagnosis) == (JobState.FAILED, 1, OUT_OF_MEMORY)
 
@@ -44,4 +44,4 @@ def test_a_machine_that_counts_nothing_has_no_kills(tmp_path, content):
     counts = tmp_path / "memory.oom_control"
     if content is not None:
         counts.write_text(content)
-    assert not MemoryWatch(counts).killed_lately()
+    assert not Kills(counts).lately()
