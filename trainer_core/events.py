@@ -70,6 +70,22 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """A checkpoint was tested: `ok` is whether it can be used; `reasons` are sentences why not.
+
+    `path` and `step` are those of its `Checkpoint`. `moved` is how many of its parts the training has changed, None if that
+    is not known.
+    """
+
+    kind: ClassVar[str] = "checked"
+    path: str
+    step: int
+    ok: bool
+    reasons: tuple[str, ...] = ()
+    moved: int | None = None
+
+
+@dataclass(frozen=True)
 class Sample:
     """A sample image was saved: `path` is relative to the run folder; `prompt` is the index of its prompt."""
 
@@ -97,10 +113,10 @@ class StateChange:
     detail: str = ""
 
 
-Event = Phase | Progress | Step | Epoch | Checkpoint | Sample | Notice | StateChange
+Event = Phase | Progress | Step | Epoch | Checkpoint | Checked | Sample | Notice | StateChange
 
 _KINDS: dict[str, type[Event]] = {
-    cls.kind: cls for cls in (Phase, Progress, Step, Epoch, Checkpoint, Sample, Notice, StateChange)
+    cls.kind: cls for cls in (Phase, Progress, Step, Epoch, Checkpoint, Checked, Sample, Notice, StateChange)
 }
 
 
@@ -116,7 +132,9 @@ def from_dict(data: dict[str, Any]) -> Event | None:
         return None
     names = {field.name for field in dataclasses.fields(cls)}
     try:
-        return cls(**{key: value for key, value in data.items() if key in names})
+        # JSON has no tuples.
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+        return cls(**{key: value for key, value in values.items() if key in names})
     except TypeError:
         return None
 

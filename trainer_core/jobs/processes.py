@@ -17,6 +17,7 @@ import psutil
 MARK = "EASEL_RUN"
 """The environment variable of a job's programs and their children, to find them even when their parents have ended."""
 
+_APART: set[int] = set()
 _PR_SET_CHILD_SUBREAPER = 36
 _GONE = (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess)
 
@@ -76,9 +77,19 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def set_apart(pid: int) -> None:
+    """Marks a child of this process as not one of the job's programs: it is not counted, ended or reaped as one of them."""
+    _APART.add(pid)
+
+
+def forget(pid: int) -> None:
+    """Ends the mark of `set_apart`: the child has ended and was waited for, so its id may be given to another process."""
+    _APART.discard(pid)
+
+
 def descendants() -> list[psutil.Process]:
-    """The children of this process, their children and so on, without zombies."""
-    return [process for process in _children(recursive=True) if _is_running(process)]
+    """The children of this process, their children and so on, without zombies and those that are set apart."""
+    return [process for process in _children(recursive=True) if process.pid not in _APART and _is_running(process)]
 
 
 def of_job(folder: Path) -> list[psutil.Process]:
@@ -128,7 +139,7 @@ def reap(excluded: Iterable[int] = ()) -> None:
 
     Only for a process in which no other code waits for the remaining children.
     """
-    kept = set(excluded)
+    kept = _APART.union(excluded)
     for child in _children(recursive=False):
         if child.pid not in kept and not _is_running(child):
             with contextlib.suppress(ChildProcessError):

@@ -37,6 +37,8 @@ class Summary:
     seconds_per_step: float | None = None
     samples: list[events.Sample] = field(default_factory=list)
     checkpoints: list[events.Checkpoint] = field(default_factory=list)
+    checked: dict[str, events.Checked] = field(default_factory=dict)
+    """The tests of checkpoints, by path."""
     notices: list[events.Notice] = field(default_factory=list)
     # Not compared, because nan is not equal to itself.
     points: array[float] = field(default_factory=lambda: array("f"), compare=False, repr=False)
@@ -75,7 +77,10 @@ class Summary:
         """The summary as JSON data, without the points and the notices."""
         names = ("phase", "part", "step", "total", "loss", "learning_rate", "seconds_per_step", "newest_sample")
         paths = {"samples": [one.path for one in self.samples], "checkpoints": [one.path for one in self.checkpoints]}
-        return {**{name: getattr(self, name) for name in names}, **paths}
+        checked = [
+            {"path": one.path, "step": one.step, "ok": one.ok, "reasons": one.reasons} for one in self.checked.values()
+        ]
+        return {**{name: getattr(self, name) for name in names}, **paths, "checked": checked}
 
     def take(self, happened: Iterable[Event], times_s: Iterable[float | None] = ()) -> None:
         """Adds more events, in order, with their times in seconds, as far as these are known."""
@@ -100,6 +105,8 @@ class Summary:
                 self.samples.append(event)
             case events.Checkpoint():
                 self.checkpoints.append(event)
+            case events.Checked():
+                self.checked[event.path] = event
             case events.Notice():
                 self.notices.append(event)
             case _:
