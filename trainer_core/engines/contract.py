@@ -173,6 +173,7 @@ def check_render(backend: Backend, plan: TrainingPlan) -> None:
     _check_command(spec, where)
     _check_files(spec)
     _check_artefacts(spec)
+    _check_controls(spec)
 
 
 def _check_command(spec: JobSpec, where: Place) -> None:
@@ -224,6 +225,14 @@ def _check_artefacts(spec: JobSpec) -> None:
         re.compile(pattern.pattern)
     groups = re.compile(spec.artefacts.checkpoints.pattern).groupindex
     _require("step" in groups, "The pattern of checkpoints must have a group called step.")
+
+
+def _check_controls(spec: JobSpec) -> None:
+    for request, control in spec.controls.items():
+        numbers = json.loads(spec.files.get(control.file, "{}"))
+        sentence = f"{control.file} must be one of the job's files, with the number {control.key}, which begins with 0."
+        _require(request in ("save", "sample") and numbers.get(control.key) == 0, sentence)
+        _require(control.effect.endswith("."), f"What {request} does must be a sentence.")
 
 
 def check_settings(backend: Backend, family: str, method: str) -> None:

@@ -4,6 +4,8 @@
     hardware.json    the machine
     dataset/         links to the images; the engine works here, never in the user's folder
     output/          the files that the engine writes
+    requests.json    how often somebody asked the engine for a checkpoint or for samples while it ran
+    delivered.json   the checkpoints that somebody took, and where they were delivered
 
 `versions.json` also names the engine, its version and Python, and the profile.
 """
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from trainer_core import places
 from trainer_core.engines.seam import ArtefactPattern, Artefacts, Control, JobSpec, Metrics, Request
 from trainer_core.errors import RunError
 from trainer_core.files import read_toml, write_whole
@@ -24,6 +27,7 @@ from trainer_core.jobs.spec import Spec
 
 KIND = "training"
 PLAN_SCHEMA_VERSION = 1
+DELIVERED = "delivered.json"
 PLAN = "plan"
 """The key of the plan in the details of spec.json."""
 
@@ -56,6 +60,11 @@ class RunFolder(JobFolder):
         # A file name in it that is not UTF-8 keeps its bytes.
         tables = read_toml(self.path / "plan.toml", RunError, bad_bytes="surrogateescape")
         return {name: table for name, table in tables.items() if isinstance(table, dict)}
+
+    @property
+    def delivered(self) -> dict[str, str]:
+        """The paths of checkpoints that were delivered one by one, by their paths relative to this folder."""
+        return {name: path for name, path in (self.read(DELIVERED) or {}).items() if isinstance(path, str)}
 
     @property
     def rendered(self) -> JobSpec:
@@ -91,6 +100,18 @@ class RunFolder(JobFolder):
 
     def _write_native(self, name: PurePosixPath, text: str) -> None:
         write_whole(self.path / _inside(str(name)), text)
+
+
+def results_folder(plan: Mapping[str, Any]) -> Path:
+    """The folder to which the results of a plan are delivered."""
+    wanted = plan.get("output", {}).get("folder")
+    return Path(wanted) if wanted else places.outputs()
+
+
+def results_stem(plan: Mapping[str, Any], run: RunFolder) -> str:
+    """The name under which the results of a run are delivered, without a file ending."""
+    wanted = plan.get("output", {})
+    return str(wanted.get("prefix", "")) + str(wanted.get("name", "")) or run.path.name
 
 
 def _spec(spec: JobSpec, plan: Mapping[str, Any]) -> Spec:
