@@ -133,7 +133,9 @@ def from_dict(data: dict[str, Any]) -> Event | None:
     names = {field.name for field in dataclasses.fields(cls)}
     try:
         # JSON has no tuples.
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
         return cls(**{key: value for key, value in values.items() if key in names})
     except TypeError:
         return None

@@ -79,6 +79,11 @@ def train(score: dict, options: dict, total: int) -> int:
         leave_files(score, step, total, requested(score, asked), flawed=ending == "nan" and step > at)
     write_lora(Path(score["output"]), score["stem"], score["plan"]["network"], flawed=ending in ("nan", "flawed"))
     print(f"\n{total} steps in {time.monotonic() - began:.4f} s", flush=True)
+    return end_complete(ending)
+
+
+def end_complete(ending: str) -> int:
+    """Ends after everything was written, in the way of that name."""
     if ending != "lingers":
         play_log("success")
     if ending in ("stays", "lingers"):

@@ -10,7 +10,7 @@ import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from trainer_core.draft.checks.output import as_file_name
+from trainer_core.plan.names import as_file_name
 from trainer_core.plan import fields
 
 if TYPE_CHECKING:

@@ -229,9 +229,8 @@ def _check_artefacts(spec: JobSpec) -> None:
 
 def _check_controls(spec: JobSpec) -> None:
     for request, control in spec.controls.items():
-        numbers = json.loads(spec.files.get(control.file, "{}"))
-        sentence = f"{control.file} must be one of the job's files, with the number {control.key}, which begins with 0."
-        _require(request in ("save", "sample") and numbers.get(control.key) == 0, sentence)
+        number = json.loads(spec.files.get(control.file, "{}")).get(control.key)
+        _require(number == 0, f"{control.file} must be a file of the job, with the number {control.key} as 0.")
         _require(control.effect.endswith("."), f"What {request} does must be a sentence.")
 
 

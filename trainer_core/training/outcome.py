@@ -64,7 +64,9 @@ def conclude(basis: Basis, end: End, seen: Seen, tests: CheckpointTests, write: 
     from trainer_core.training import acceptance
 
     run = basis.run
-    cut_short = _cut_short(run.path, end)
+    stop_asked = _stop_asked(run.path)
+    stops_before = stop_asked()
+    limit_s = TESTS_AFTER_STOP_S if stops_before or end.how == "stop" else TESTS_S
     write(Phase("checking the result"))
     final = artefacts.final_file(run.output, basis.spec.artefacts) if _may_be_whole(end, seen) else None
     accepted = acceptance.accept(final, basis.plan) if final is not None else None
@@ -75,7 +77,7 @@ def conclude(basis: Basis, end: End, seen: Seen, tests: CheckpointTests, write: 
         for one in (one for one in saved if run.path / one.path == final):
             tests.know(checked := Checked(one.path, one.step, accepted.ok, accepted.reasons, accepted.moved))
             write(checked)
-    remaining = _Remaining(tests, cut_short, TESTS_AFTER_STOP_S if end.how == "stop" else TESTS_S, write)
+    remaining = _Remaining(tests, lambda: stop_asked() != stops_before, limit_s, write)
     if ended.state is JobState.COMPLETED and final is not None:
         write(Phase("delivering the result"))
         delivered = _deliver(basis, ended, final, saved, remaining)
@@ -145,7 +147,11 @@ def _unseen(basis: Basis, seen: Seen, accepted: Acceptance | None, noun: str) ->
     """The diagnosis of an engine that ended while nobody watched it."""
     known = _explained(basis, None)
     state = "its last step was reached" if seen.last_step else "its last step was not reached"
-    result = f"the finished {noun} cannot be used: {' '.join(accepted.reasons)}" if accepted else f"there is no finished {noun}."
+    result = (
+        f"the finished {noun} cannot be used: {' '.join(accepted.reasons)}"
+        if accepted
+        else f"there is no finished {noun}."
+    )
     cause = f"The engine ended while no supervisor of Easel watched it; {state}, and {result}"
     if known is None:
         advice = "The machine may have been restarted, or ran out of memory. Start a new run from its plan.toml."
@@ -180,18 +186,16 @@ def _nothing_written(noun: str) -> Diagnosis:
     return Diagnosis("no-output", cause, "", advice)
 
 
-def _cut_short(run: Path, end: End) -> Callable[[], bool]:
-    """Whether somebody asks for a stop from now on; after a stop, whether somebody asks for it once more."""
-    path = run / STOP
+def _stop_asked(run: Path) -> Callable[[], int]:
+    """When somebody last asked for a stop: each request writes the file again. 0 if nobody did."""
 
     def asked() -> int:
         try:
-            return path.stat().st_mtime_ns
+            return (run / STOP).stat().st_mtime_ns
         except OSError:
             return 0
 
-    before = asked() if end.how == "stop" else 0
-    return lambda: asked() != before
+    return asked
 
 
 @dataclass

@@ -45,9 +45,16 @@ def _checkpoints(run: Run) -> list[tuple[str, str]]:
         ]
     untested = sum(one.ok is None for one in every)
     if untested:
-        return [("Checkpoints", f"{untested} of {len(every)} were not tested. Test and take one: easel runs use {run.name}")]
+        return [
+            ("Checkpoints", f"{untested} of {len(every)} were not tested. Test and take one: easel runs use {run.name}")
+        ]
     if every:
-        return [("Checkpoints", f"None of the {len(every)} can be used. Step {every[-1].step}: {' '.join(every[-1].reasons)}")]
+        return [
+            (
+                "Checkpoints",
+                f"None of the {len(every)} can be used. Step {every[-1].step}: {' '.join(every[-1].reasons)}",
+            )
+        ]
     return []
 
 

@@ -110,10 +110,9 @@ class EngineWatch:
         return self._exit.hangs(now, self._heard, sampling=self._journal.phase == SAMPLING)
 
     def _catch_up(self) -> None:
-        """Takes over what an earlier supervisor of this run has reported, so that nothing is reported twice."""
-        told = [events.from_dict(line) for line in events.read_lines(self._basis.run.events.read_bytes())]
-        for event in told:
-            match event:
+        """Takes over what an earlier supervisor of this run has reported, so that nothing is reported or tested twice."""
+        for line in events.read_lines(self._basis.run.events.read_bytes()):
+            match event := events.from_dict(line):
                 case Step():
                     self.steps.know(event)
                     self._shown = (event.step, 0.0)
@@ -126,13 +125,6 @@ class EngineWatch:
                     self._tests.know(event)
                 case _:
                     pass
-        if not any(told):
-            return
-        while lines := self._log.lines():
-            # The events of the lines that the earlier supervisor read are in the journal; steps are counted only once.
-            self._sorted(
-                [event for line in lines if isinstance(event := self._parse(line), Step | Progress)], self._heard
-            )
 
     def _half_line(self) -> list[Event]:
         """The event of a progress bar that waits for its next redraw. Other unfinished lines are left until they end."""

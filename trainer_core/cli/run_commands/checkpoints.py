@@ -25,7 +25,10 @@ def command(name: str, as_json: bool) -> None:
         show.line(f"The run {run.name} has no checkpoint.")
     else:
         words = {True: "usable", False: "not usable", None: "not tested"}
-        rows = ((str(one.step), size_mib(one.size_bytes / 2**20), words[one.ok], str(one.delivered or "no")) for one in every)
+        rows = (
+            (str(one.step), size_mib(one.size_bytes / 2**20), words[one.ok], str(one.delivered or "no"))
+            for one in every
+        )
         show.table(("step", "size", "test", "delivered"), rows)
         for one in every:
             if one.ok is False:
