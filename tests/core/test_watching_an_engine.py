@@ -51,6 +51,7 @@ class Stage:
         self.now = 1000.0
         journal = Journal(self.folder.events)
         self.watch = EngineWatch(Basis(self.folder, self.spec, plan.model_dump(), backend), journal, lambda: self.now)
+        self.watch.preloading.wait()
 
     def prints(self, text: str, seconds: float = 0.25) -> None:
         with self.folder.log.open("a", encoding="utf-8", newline="") as log:

@@ -229,9 +229,8 @@ def _check_artefacts(spec: JobSpec) -> None:
 
 def _check_controls(spec: JobSpec) -> None:
     for request, control in spec.controls.items():
-        number = json.loads(spec.files.get(control.file, "{}")).get(control.key)
-        _require(number == 0, f"{control.file} must be a file of the job, with the number {control.key} as 0.")
-        _require(control.effect.endswith("."), f"What {request} does must be a sentence.")
+        fits = control.effect.endswith(".") and json.loads(spec.files.get(control.file, "{}")).get(control.key) == 0
+        _require(fits, f"{request} needs a sentence, and a file of the job with {control.key} = 0.")
 
 
 def check_settings(backend: Backend, family: str, method: str) -> None:

@@ -70,11 +70,13 @@ def preload(metrics: str) -> None:
     A table that is missing here is read again when a result is tested, which then names the error.
     """
     from trainer_core import catalog
+    from trainer_core.models import renaming
     from trainer_core.models.detection import bases, guess, others
     from trainer_core.models.families import load_families
     from trainer_core.training import acceptance  # noqa: F401 - with its modules, and numpy
 
     for load in (load_families, catalog.algorithms, catalog.parts, bases.load, guess.load, others.load):
         load()
+    renaming.layouts("")
     if metrics == TENSORBOARD:
         from tensorboard.backend.event_processing import event_file_loader  # noqa: F401

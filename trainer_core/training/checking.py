@@ -39,8 +39,11 @@ class CheckpointTests:
         """The verdicts so far, by path."""
 
     def add(self, *saved: Checkpoint) -> None:
-        """Adds checkpoints that are complete; those that were tested already are left out."""
-        self._waiting.extend(one for one in saved if one.path not in self.checked)
+        """Adds checkpoints that are complete; those that were added or tested before are left out."""
+        for one in saved:
+            if one.path not in self.checked and one.path not in self._tries:
+                self._tries[one.path] = 0
+                self._waiting.append(one)
 
     def know(self, checked: Checked) -> None:
         """Takes over a verdict from before."""
@@ -65,7 +68,7 @@ class CheckpointTests:
         if self._current is None and self._waiting and self._ready():
             one = self._waiting.pop(0)
             path = self._run / one.path
-            self._tries[one.path] = self._tries.get(one.path, 0) + 1
+            self._tries[one.path] += 1
             self._sizes[one.path] = size_of(path)
             # Without a free process it is tested later.
             with contextlib.suppress(OSError):

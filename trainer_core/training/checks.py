@@ -31,14 +31,14 @@ def check(plan: TrainingPlan, backend: Backend, machine: hardware.Machine | None
 
 
 def _check_names(plan: TrainingPlan) -> None:
+    if len(plan.output_stem.encode("utf-8", "surrogateescape")) > LONGEST_NAME_BYTES:
+        raise RunError(f"Prefix and name together are longer than {LONGEST_NAME_BYTES} bytes.", "Shorten one of them.")
     for text in (plan.output.name, plan.output.prefix):
         if text and as_file_name(text) != text:
             raise RunError(
                 f"{printable(text, 100)!r} cannot be part of a file name on every system.",
                 f"Use {as_file_name(text) or 'lora'!r}.",
             )
-    if len(plan.output_stem.encode("utf-8", "surrogateescape")) > LONGEST_NAME_BYTES:
-        raise RunError(f"Prefix and name together are longer than {LONGEST_NAME_BYTES} bytes.", "Shorten one of them.")
 
 
 def _check_folders(plan: TrainingPlan) -> None:

@@ -98,10 +98,10 @@ def _why_not(run: Run, request: Request) -> str:
     except EaselError:
         title = "The engine"
     if request == "sample" and spec.controls:
-        return f"{title} generates samples on request only if the plan has samples, and sampling.every_steps is 0."
-    setting = {"save": "output.save_every_steps", "sample": "sampling.every_steps"}[request]
-    what = {"save": "saves no checkpoint", "sample": "generates no samples"}[request]
-    return f"{title} {what} on request while it trains. Set {setting} before the next run."
+        return f"{title} generates samples on request only if the plan has samples: set after how many steps to sample."
+    if request == "sample":
+        return f"{title} generates no samples on request. Before the next run, set after how many steps to sample."
+    return f"{title} saves no checkpoint on request. Before the next run, set after how many steps to save."
 
 
 def _count(value: object) -> int:

@@ -72,6 +72,7 @@ def conclude(basis: Basis, end: End, seen: Seen, tests: CheckpointTests, write: 
     accepted = acceptance.accept(final, basis.plan) if final is not None else None
     ended = _ended(basis, end, seen, accepted, acceptance.noun(basis.plan))
     saved = artefacts.checkpoints(run.path, run.output, basis.spec.artefacts)
+    tests.add(*saved)
     if final is not None and accepted is not None:
         # The result can be a checkpoint, too: that of the last step.
         for one in (one for one in saved if run.path / one.path == final):

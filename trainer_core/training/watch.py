@@ -43,9 +43,9 @@ class EngineWatch:
         self._record = TensorboardRecord(spec.metrics, self.steps) if spec.metrics.kind == TENSORBOARD else None
         self._artefacts = ArtefactWatch(folder.path, folder.output, spec.artefacts)
         self._controls = Controls(folder, spec)
-        self._preloading = Preloading(spec.metrics.kind)
-        self._tests = CheckpointTests(folder.path, lambda path: tested(path, basis.plan), self._preloading.done)
-        self._exit = ExitWatch(basis, self._preloading.done)
+        self.preloading = Preloading(spec.metrics.kind)
+        self._tests = CheckpointTests(folder.path, lambda path: tested(path, basis.plan), self.preloading.done)
+        self._exit = ExitWatch(basis, self.preloading.done)
         self._heard = self._step_heard = clock()
         self._next_files = 0.0
         self._half = ""
@@ -89,14 +89,14 @@ class EngineWatch:
         last = self._parse(self._log.pending) if self._log.pending else None
         self._journal.write(*self._sorted([last] if last else [], self._clock()))
         if self._record:
-            self._preloading.wait()
+            self.preloading.wait()
             self._record.read()
         self._journal.write(*self.steps.finish())
         self._report(at_end=True)
 
     def outcome(self, end: End) -> Outcome:
         """COMPLETED if the output is complete and accepted, whatever the exit code; it never depends on the engine."""
-        self._preloading.wait()
+        self.preloading.wait()
         nan_from = self.steps.nan_since if self.steps.nan_in_a_row >= NAN_STEPS else 0
         return conclude(self._basis, end, Seen(self._reached_last_step, nan_from), self._tests, self._journal.write)
 
@@ -162,7 +162,7 @@ class EngineWatch:
             self._step_heard = now
 
     def _look_at_files(self, now: float) -> None:
-        if self._record and self._preloading.done() and self._record.read():
+        if self._record and self.preloading.done() and self._record.read():
             self._step_heard = self._heard = now
         if self._report():
             self._heard = now
