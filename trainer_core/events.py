@@ -73,6 +73,22 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """A checkpoint was tested: `ok` is whether it can be used; `reasons` are sentences why not.
+
+    `path` and `step` are those of its `Checkpoint`. `moved` is how many of its parts the training has changed, None if that
+    is not known.
+    """
+
+    kind: ClassVar[str] = "checked"
+    path: str
+    step: int
+    ok: bool
+    reasons: tuple[str, ...] = ()
+    moved: int | None = None
+
+
+@dataclass(frozen=True)
 class Sample:
     """A sample image was saved: `path` is relative to the run folder; `prompt` is the index of its prompt."""
 
@@ -137,7 +153,7 @@ class Gauges:
     suspended_s: float | None = None
 
 
-Event = Phase | Progress | Step | Epoch | Checkpoint | Sample | Notice | StateChange | Gauges
+Event = Phase | Progress | Step | Epoch | Checkpoint | Checked | Sample | Notice | StateChange | Gauges
 
 _MOST_GPUS = 64
 _LARGEST = 2**60
@@ -249,7 +265,8 @@ def _fields_of(cls: type[Event]) -> tuple[tuple[str, Any, Callable[[object], Any
 
 
 _FIELDS: dict[str, tuple[type[Event], tuple[tuple[str, Any, Callable[[object], Any]], ...]]] = {
-    cls.kind: (cls, _fields_of(cls)) for cls in (Phase, Progress, Step, Epoch, Checkpoint, Sample, Notice, StateChange)
+    cls.kind: (cls, _fields_of(cls))
+    for cls in (Phase, Progress, Step, Epoch, Checkpoint, Checked, Sample, Notice, StateChange)
 }
 
 

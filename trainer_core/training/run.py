@@ -14,6 +14,7 @@ from trainer_core.install.place import at_place, check_installed, place_for
 from trainer_core.jobs.job import Job, attached
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.training.checks import check
 from trainer_core.training.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -41,9 +42,10 @@ class Run(Job):
         the ids of the "profile", "preset" and "policy" that values of the plan come from.
 
         Raises:
-            JobError: the engine is not installed, or the folder cannot be written.
+            JobError: the engine is not installed, the plan has a blocking Problem, or the folder cannot be written.
         """
         check_installed(backend)
+        check(plan, backend, machine)
         made = RunFolder.create(folder or places.runs(), plan.output_stem)
         with contextlib.ExitStack() as undo:
             undo.callback(made.remove)
