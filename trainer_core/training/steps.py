@@ -19,11 +19,12 @@ class StepLedger:
     """Collects loss and learning rate of each step, and gives out each step once, in order.
 
     A step is given out when a later one is known or when its source adds nothing more: a progress bar shows a step before
-    its loss, and a TensorBoard file has loss and learning rate in two entries.
+    its loss, and a TensorBoard file has loss and learning rate in two entries. `done` steps were given out by the run that
+    this one continues.
     """
 
-    def __init__(self) -> None:
-        self.given = 0
+    def __init__(self, done: int = 0) -> None:
+        self.given = done
         """The last step that was given out."""
         self.nan_in_a_row = 0
         self._known: dict[int, Step] = {}

@@ -17,6 +17,7 @@ from trainer_core.training.artefacts import ArtefactWatch
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.metrics import TensorboardRecord
 from trainer_core.training.outcome import judge, not_finite
+from trainer_core.training.state_watch import StateWatch
 from trainer_core.training.steps import NAN_STEPS, StepLedger
 
 SETTLED_S = 1.0
@@ -42,16 +43,17 @@ class EngineWatch:
         journal: Journal,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.steps = StepLedger()
+        self.steps = StepLedger(folder.done_steps)
         self._folder, self._spec, self._manifest = folder, spec, backend.manifest
         self._parse, self._journal, self._clock = backend.parse, journal, clock
         self._log = LogTail(folder.log)
         self._record = TensorboardRecord(spec.metrics, self.steps) if spec.metrics.kind == "tensorboard" else None
         self._artefacts = ArtefactWatch(folder.path, folder.output, spec.artefacts)
+        self._states = StateWatch(folder, spec.artefacts.states)
         self._heard = self._step_heard = clock()
         self._next_files = 0.0
         self._half = ""
-        self._shown = (0, 0.0)
+        self._shown = (folder.done_steps, 0.0)
         self._warned = False
 
     def look(self) -> Diagnosis | None:
@@ -89,6 +91,7 @@ class EngineWatch:
             self._record.read()
         self._journal.write(*self.steps.finish())
         self._journal.write(*self._artefacts.look(self.steps.given, at_end=True))
+        self._states.look(self.steps.given, at_end=True)
 
     def outcome(self, end: End) -> Outcome:
         """COMPLETED if the output is accepted, whatever the exit code."""
@@ -139,3 +142,4 @@ class EngineWatch:
         if self._record and self._record.read():
             self._step_heard = self._heard = now
         self._journal.write(*self._artefacts.look(self.steps.given))
+        self._states.look(self.steps.given)
