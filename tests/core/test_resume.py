@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from PIL import Image
 
 from tests.support.played import LIMIT_S, ended, fingerprint, start, steps, told, until
+from trainer_core.cli import easel as program
 from trainer_core.datasets.scan import scan
 from trainer_core.engines import registry
 from trainer_core.errors import RunError
@@ -203,3 +207,43 @@ def test_a_chain_ends_where_a_folder_is_gone(tmp_path):
     second = resumed(resume.propose(first))
     shutil.rmtree(first.folder.path)
     assert resume.chain(second) == [second]
+
+
+def easel(*words: object) -> Result:
+    return CliRunner().invoke(program, ["runs", *map(str, words)])
+
+
+def test_the_command_line_shows_what_it_will_do_and_starts_nothing_with_dry_run(tmp_path):
+    run = interrupted(tmp_path, 7)
+    shown = easel("resume", run.folder.path, "--dry-run")
+    assert shown.exit_code == 0
+    for text in ("after step 5: steps 6 to 20", "continues: the weights", "differs: nothing", "free disk space"):
+        assert text in shown.output
+    data = json.loads(easel("resume", run.folder.path, "--dry-run", "--json").output)
+    assert (data["step"], data["total"], data["exact"], data["distrust"]) == (5, 20, True, "")
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+def test_the_command_line_resumes_and_extends(tmp_path):
+    run = interrupted(tmp_path, 12, output={"keep_states": 2})
+    spare = run.folder.path / "plan.toml"
+    spare.write_text(spare.read_text().replace('ending = "crash"', 'ending = "success"'))
+    done = easel("resume", run.folder.path, "--step", 5, "--json")
+    assert done.exit_code == 0, done.output
+    longer = easel("extend", json.loads(done.output)["folder"], "--steps", 4, "--json")
+    assert longer.exit_code == 0, longer.output
+    last = Run.attach(Path(json.loads(longer.output)["folder"]))
+    assert (last.folder.done_steps, last.summary.total) == (20, 24)
+
+
+def test_the_command_line_asks_for_trust_by_name_and_for_warnings(tmp_path, images):
+    run = interrupted(tmp_path, 7, dataset=images)
+    os.utime(next(run.folder.dataset.glob("*.png")), (1, 1), follow_symlinks=False)
+    asked = easel("resume", run.folder.path, "--detach")
+    assert asked.exit_code == 1
+    assert "--yes" in str(asked.exception.hint)
+    (run.folder.path / states.FILE).unlink()
+    refused = easel("resume", run.folder.path, "--yes")
+    assert refused.exit_code == 1
+    assert "--trust-state" in str(refused.exception.hint)
+    assert len(list((tmp_path / "runs").iterdir())) == 1

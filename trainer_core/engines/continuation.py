@@ -20,5 +20,7 @@ class Continuation:
     """What starts anew, or differs from a training that was never interrupted."""
     extends: str = ""
     """What the learning rate does when a finished run is extended; empty: it cannot be extended."""
+    extends_with: tuple[str, ...] = ()
+    """The schedules with which it can be extended; empty: all."""
     caches: tuple[str, ...] = ()
     """Patterns of files, relative to the run folder, that the engine can use again in a copy of the run."""

@@ -278,6 +278,8 @@ def _names(found: BackendManifest) -> Iterator[tuple[str, Collection[str], Colle
     yield "optimizers", found.optimizers, catalog.optimizers()
     yield "optimizer_arguments", found.optimizer_arguments, found.optimizers
     yield "schedulers", found.schedulers, catalog.schedulers()
+    if found.resume:
+        yield "resume.extends_with", found.resume.extends_with, found.schedulers
     if costs := found.estimate:
         yield "estimate.own_networks", costs.own_networks, algorithms
         yield "estimate.usual_targets", costs.usual_targets, algorithms

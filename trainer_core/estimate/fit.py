@@ -41,7 +41,9 @@ def against(estimate: Estimate, machine: Machine, gpu_processes: Sequence[GpuPro
     need = (estimate.ram_gib * (1 - RAM_SPREAD), estimate.ram_gib * (1 + RAM_SPREAD))
     if device.kind == "cpu":
         fit = _judged(need, machine.free_ram_bytes / GIB, machine.ram_bytes / GIB, (), "of system RAM")
-        return replace(fit, also=tuple(_short_disk(estimate, machine)), without_states=_too_many_states(estimate, machine))
+        return replace(
+            fit, also=tuple(_short_disk(estimate, machine)), without_states=_too_many_states(estimate, machine)
+        )
     free, total = device.free_vram_bytes / GIB, device.vram_bytes / GIB
     held: tuple[tuple[str, float], ...] = ()
     if estimate.vram_gib[1] > free:

@@ -167,5 +167,5 @@ def _pattern(data: Mapping[str, Any] | None) -> Any:
     """A pattern of artefacts from JSON, which has lists for tuples; None for None."""
     if data is None:
         return None
-    known = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
-    return (StatePattern if "keep" in known else ArtefactPattern)(**known)
+    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+    return StatePattern(**known) if "keep" in known else ArtefactPattern(**known)

@@ -10,26 +10,25 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from trainer_core.engines import registry
 from trainer_core.engines.continuation import Continuation
 from trainer_core.engines.seam import Backend, ResumePoint, StatePattern
+from trainer_core.engines.status import EngineStatus
 from trainer_core.errors import JobError, RunError
-from trainer_core.hardware import free_disk_bytes
+from trainer_core.hardware import Machine, free_disk_bytes
 from trainer_core.install.place import at_place, check_installed, place_for
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.problems import blocking
 from trainer_core.training import restage, states
 from trainer_core.training.folder import Origin, RunFolder
 from trainer_core.training.run import Run
 from trainer_core.training.states import SavedState
-
-if TYPE_CHECKING:
-    from trainer_core.hardware import Machine
 
 NAMED = 3
 """How many names of images a sentence contains."""
@@ -98,8 +97,8 @@ def propose(run: Run, step: int | None = None, added: int = 0) -> Proposal:
     if continuation is None:
         raise RunError(f"{backend.manifest.title} cannot continue a training.", "Start a new run from its plan.toml.")
     plan, planned = _plan_of(folder), folder.rendered.total_steps
-    if added and not continuation.extends:
-        raise RunError(f"{backend.manifest.title} cannot extend a finished run.", "Start a new run with more steps.")
+    if added:
+        _check_extension(plan, backend, continuation)
     found = states.saved(folder, pattern, _last_step(run))
     chosen, distrust, notes = _choose(folder, [each for each in found if each.step <= planned], step)
     if pattern is None or (not added and chosen.step >= planned):
@@ -112,6 +111,8 @@ def propose(run: Run, step: int | None = None, added: int = 0) -> Proposal:
     schedule_from = chosen.step if added else (folder.origin.schedule_from if folder.origin else 0)
     total = chosen.step + added if added else planned
     plan = plan.model_copy(update={"schedule": plan.schedule.model_copy(update={"steps": total})})
+    if added:
+        _check_length(plan, folder, backend)
     _check_paths(plan, folder, backend)
     warnings = (*_image_warnings(folder, backend), *_other_warnings(run, backend, chosen))
     return Proposal(run, backend, plan, chosen, total, schedule_from, continuation, distrust, warnings, tuple(notes))
@@ -189,11 +190,24 @@ def _check_ended(run: Run, added: int) -> None:
         raise RunError(f"The run {run.name} is not finished.", f"Finish it first: easel runs resume {run.name}")
 
 
+def _check_extension(plan: TrainingPlan, backend: Backend, continuation: Continuation) -> None:
+    title, schedule = backend.manifest.title, plan.schedule.scheduler
+    if not continuation.extends:
+        raise RunError(f"{title} cannot extend a finished run.", "Start a new run with more steps.")
+    if continuation.extends_with and schedule not in continuation.extends_with:
+        raise RunError(
+            f"{title} cannot extend a run with the schedule {schedule}: its learning rate would not follow that schedule.",
+            f"That works with: {', '.join(continuation.extends_with)}. Start a new run with more steps.",
+        )
+
+
 def _plan_of(folder: RunFolder) -> TrainingPlan:
     try:
         return TrainingPlan.model_validate(folder.plan)
     except ValidationError as error:
-        raise RunError(f"The plan.toml in {folder.path} does not fit this Easel: {error.errors()[0]['msg']}.") from error
+        raise RunError(
+            f"The plan.toml in {folder.path} does not fit this Easel: {error.errors()[0]['msg']}."
+        ) from error
 
 
 def _last_step(run: Run) -> int:
@@ -210,20 +224,41 @@ def _choose(folder: RunFolder, found: Sequence[SavedState], step: int | None) ->
         RunError: there is none.
     """
     wanted = [state for state in found if step is None or state.step == step]
-    notes = [f"The state of step {state.step} is not used: {state.problem}." for state in wanted if state.problem]
-    whole, doubtful = [state for state in wanted if not state.problem], []
-    for state in whole:
-        doubt = states.distrust(folder, state)
-        if not doubt:
-            return state, "", [*notes, *(f"The state of step {each.step} is not used: {why}" for each, why in doubtful)]
-        doubtful.append((state, doubt))
+    doubtful: list[tuple[SavedState, str]] = []
+    notes: list[str] = []
+    for state in wanted:
+        doubt = "" if state.problem else states.distrust(folder, state)
+        if not state.problem and not doubt:
+            return state, "", notes
+        doubtful += [(state, doubt)] if doubt else []
+        notes.append(f"The state of step {state.step} is not used: {f'{state.problem}.' if state.problem else doubt}")
     if doubtful:
-        return *doubtful[0], notes
+        state, doubt = doubtful[0]
+        return state, doubt, [note for note in notes if doubt not in note]
     known = ", ".join(str(state.step) for state in found if not state.problem)
     if step is not None and known:
         raise RunError(f"There is no whole state of step {step}.", f"There are states of the steps {known}.")
     hint = "Start a new run from its plan.toml; output.keep_states keeps states that can be resumed."
     raise RunError(f"The run {folder.path.name} has no whole state to continue from. {' '.join(notes)}".strip(), hint)
+
+
+def _check_length(plan: TrainingPlan, folder: RunFolder, backend: Backend) -> None:
+    """Checks that the engine accepts the new number of steps.
+
+    Raises:
+        RunError: it has a blocking Problem that the plan did not have before.
+    """
+    try:
+        machine = Machine.from_dict(folder.read("hardware.json") or {})
+    except (KeyError, TypeError, ValueError):
+        return
+    status = EngineStatus(installed=True, version=place_for(backend, folder.path).version)
+    before = {each.message for each in blocking(backend.problems(_plan_of(folder), machine, status))}
+    for found in blocking(backend.problems(plan, machine, status)):
+        if found.message not in before:
+            raise RunError(
+                f"{plan.schedule.steps} steps are not possible: {found.message}", "Add another number of steps."
+            )
 
 
 def _check_paths(plan: TrainingPlan, folder: RunFolder, backend: Backend) -> None:
@@ -259,7 +294,9 @@ def _other_warnings(run: Run, backend: Backend, state: SavedState) -> list[str]:
     if now != then:
         found.append(f"The run was trained with version {then or 'unknown'} of the engine; {now} is installed now.")
     if (diagnosis := run.diagnosis) is not None and diagnosis.id == "nan-loss":
-        found.append("The loss of this run was not a number (NaN), so this state may be unusable. Choose an earlier one.")
+        found.append(
+            "The loss of this run was not a number (NaN), so this state may be unusable. Choose an earlier one."
+        )
     free = free_disk_bytes(run.folder.path)
     if free < 2 * state.size_bytes:
         found.append(

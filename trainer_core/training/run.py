@@ -15,6 +15,7 @@ from trainer_core.jobs.job import Job
 from trainer_core.jobs.outcome import Diagnosis
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.training import states
 from trainer_core.training.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -77,10 +78,12 @@ class Run(Job):
         return RunFolder(super().folder.path)
 
     def _lost(self, goes_on: bool) -> Diagnosis:
+        resume = f"resume it: easel runs resume {self.name}"
+        again = resume if states.records(self.folder) else "start a new one from its plan.toml"
         if goes_on:
-            advice = "The engine still runs without it. Stop the run, then start a new one from its plan.toml."
+            advice = f"The engine still runs without it. Stop the run, then {again}."
             return Diagnosis("lost", "The supervisor of this run has ended unexpectedly.", "", advice)
-        advice = "The machine may have been restarted, or ran out of memory. Start a new run from its plan.toml."
+        advice = f"The machine may have been restarted, or ran out of memory. To continue, {again}."
         return Diagnosis("lost", "This run ended without a result: its supervisor has ended unexpectedly.", "", advice)
 
 

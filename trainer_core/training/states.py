@@ -48,8 +48,10 @@ class SavedState:
 
 def saved(folder: RunFolder, pattern: StatePattern | None, last: int) -> list[SavedState]:
     """The states in a run folder, newest first; `last` is the step of a state without a step in its name."""
+    if pattern is None or not folder.output.is_dir():
+        return []
     found = []
-    for path in folder.output.glob(pattern.glob) if pattern and folder.output.is_dir() else ():
+    for path in folder.output.glob(pattern.glob):
         match = re.search(pattern.pattern, path.relative_to(folder.output).as_posix())
         if match and path.is_dir() and not path.is_symlink():
             step = match.groupdict().get("step")
@@ -97,7 +99,11 @@ def _safetensors_bytes(path: Path) -> int:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(min(length, 100 << 20)))
     try:
-        return 8 + length + max((row["data_offsets"][1] for name, row in header.items() if name != "__metadata__"), default=0)
+        return (
+            8
+            + length
+            + max((row["data_offsets"][1] for name, row in header.items() if name != "__metadata__"), default=0)
+        )
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ValueError(str(error)) from error
 

@@ -1,4 +1,4 @@
-"""Runs a training script of sd-scripts so that it continues at the step of a saved state. Run by that engine's own Python:
+"""Runs a training script of sd-scripts so that it continues at the step of a saved state. Run by that engine's own Python.
 
     python resume.py --script <checkout>/train_network.py --step 40 --schedule-from 0 -- <the script's own arguments>
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import math
 import random
 import runpy
@@ -61,27 +62,29 @@ class Resumed:
     def __init__(self, step: int, schedule_from: int) -> None:
         self.step, self.schedule_from = step, schedule_from
         self._epoch = self._skipped = 0
+        self._schedules: list[Any] = []
 
     def scheduler(self, train_util: Any, args: Any, optimizer: Any, num_processes: int) -> Any:
         """The schedule over the steps that it is for: all of them, or those by which a run was extended."""
         planned = args.max_train_steps
         args.max_train_steps = planned - self.schedule_from
         try:
-            return train_util.get_scheduler_fix(args, optimizer, num_processes)
+            found = train_util.get_scheduler_fix(args, optimizer, num_processes)
         finally:
             args.max_train_steps = planned
+        self._schedules.append(found)
+        return found
 
     def load(self, train_util: Any, accelerator: Any, args: Any) -> None:
         """Loads the state; without that of the schedule if a new one starts at this step."""
-        kept = accelerator._schedulers
-        starts = self.schedule_from == self.step
-        rates = [schedule.get_last_lr() for schedule in kept] if starts else []
-        accelerator._schedulers = [] if starts else kept
+        # An optimizer without a schedule has a stand-in that has no state.
+        starting = [each for each in self._schedules if self.schedule_from == self.step and hasattr(each, "state_dict")]
+        before = [copy.deepcopy(each.state_dict()) for each in starting]
         train_util.resume_from_local_or_hf_if_specified(accelerator, args)
-        accelerator._schedulers = kept
-        for schedule, first in zip(kept, rates):  # noqa: B905 - `rates` is empty if the schedule continues
+        for schedule, state in zip(starting, before, strict=True):
+            schedule.load_state_dict(state)
             # The state of the optimizer has the last learning rate of the schedule before.
-            for group, rate in zip(schedule.scheduler.optimizer.param_groups, first, strict=True):
+            for group, rate in zip(schedule.optimizer.param_groups, schedule.get_last_lr(), strict=True):
                 group["lr"] = rate
 
     def first_epoch(self, dataloader: Any, args: Any) -> int:
