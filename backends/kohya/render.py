@@ -5,27 +5,26 @@ Source: sd-scripts at the pinned commit: library/train_util.py (arguments) and t
 
 from __future__ import annotations
 
-import glob
-import re
 from collections.abc import Container, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import tomli_w
 
-from backends.kohya import dataset, optimizer, target
+from backends.kohya import dataset, optimizer, results, target
 from backends.kohya.cell import KohyaCell, cell_of
 from trainer_core import places
 from trainer_core.engines import launcher, option_rules
 from trainer_core.engines.claim import caption_options
 from trainer_core.engines.manifest import BackendManifest
-from trainer_core.engines.seam import ArtefactPattern, Artefacts, JobSpec, Metrics, Place
+from trainer_core.engines.seam import JobSpec, Metrics, Place
 from trainer_core.jobs.spec import Step
 from trainer_core.plan.sections import TrainingPlan
 
 ID = "kohya"
 FILES = PurePosixPath("engine")
 CONFIG, DATASET, PROMPTS = FILES / "config.toml", FILES / "dataset.toml", FILES / "prompts.json"
+RESUME = Path(__file__).parent / "inside" / "resume.py"
 METRICS_FOLDER = "metrics"
 LOSS_TAGS = {"lora": "loss/current"}
 """By method, else "loss". Source: accelerator.log in the scripts."""
@@ -57,7 +56,7 @@ def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSp
         metrics=Metrics(
             "tensorboard", place.run / METRICS_FOLDER, LOSS_TAGS.get(plan.model.method, "loss"), LEARNING_RATE_TAGS
         ),
-        artefacts=artefacts(plan.output_stem),
+        artefacts=results.artefacts(plan),
     )
 
 
@@ -77,6 +76,9 @@ def command(plan: TrainingPlan, place: Place, cell: KohyaCell) -> tuple[str, ...
     The launcher is avoided where possible: stopping only the launcher would leave the trainer running.
     """
     script = (str((place.checkout or place.run) / cell.program), "--config_file", str(place.run / CONFIG))
+    if found := place.resume:
+        counted = ("--step", str(found.step), "--schedule-from", str(found.schedule_from))
+        script = (str(RESUME), "--script", script[0], *counted, "--", *script[1:])
     if launch := launch_settings(plan):
         return (*launcher.command(place.python, launch, place.run / launcher.CONFIG), *script)
     return (str(place.python), *script)
@@ -193,9 +195,9 @@ def _output(plan: TrainingPlan, place: Place) -> dict[str, Any]:
         "logging_dir": str(place.run / METRICS_FOLDER),
         "log_with": "tensorboard",
     }
-    if plan.output.save_every_steps:
-        table["save_every_n_steps"] = plan.output.save_every_steps
-    return table
+    if place.resume:
+        table["resume"] = str(place.resume.state)
+    return table | results.saving(plan)
 
 
 def _sampling(plan: TrainingPlan, place: Place, cell: KohyaCell) -> dict[str, Any]:
@@ -226,22 +228,6 @@ def environment(place: Place) -> dict[str, str]:
     if place.options.get("offline"):
         variables |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     return variables
-
-
-def artefacts(stem: str) -> Artefacts:
-    """The file names that the engine uses; a sample before training has e000000.
-
-    Source: library/train_util.py, STEP_FILE_NAME and sample_image_inference.
-    """
-    name, shown = re.escape(stem), glob.escape(stem)
-    return Artefacts(
-        final=ArtefactPattern(f"{shown}.safetensors", rf"^{name}\.safetensors$"),
-        checkpoints=ArtefactPattern(f"{shown}-step*.safetensors", rf"^{name}-step(?P<step>\d{{8}})\.safetensors$"),
-        samples=ArtefactPattern(
-            f"sample/{shown}_*.png",
-            rf"^sample/{name}_e?(?P<step>\d{{6,}})_(?P<prompt>\d{{2}})_\d{{14}}(?:_-?\d+)?\.png$",
-        ),
-    )
 
 
 def _absolute(path: str) -> str:

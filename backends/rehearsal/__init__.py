@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trainer_core.engines.manifest import load_manifest
-from trainer_core.engines.seam import ArtefactPattern, Artefacts, Control, JobSpec, Metrics, Place, Request
+from trainer_core.engines.seam import (
+    ArtefactPattern,
+    Artefacts,
+    Control,
+    JobSpec,
+    Metrics,
+    Place,
+    Request,
+    StatePattern,
+)
 from trainer_core.engines.status import EngineStatus
 from trainer_core.events import Epoch, Event, Notice, Phase, Progress, Step
 from trainer_core.hardware import Machine
@@ -96,13 +106,15 @@ class Rehearsal:
         """The score to play from, and the commands."""
         stem = plan.output_stem or "last"
         options = {**OPTIONS, **plan.native.get(ID, {})}
-        score = {
+        score: dict[str, Any] = {
             "options": options,
             "output": str(place.output),
             "stem": stem,
             "plan": plan.model_dump(),
             "requests": str(place.run / REQUESTS),
         }
+        if found := place.resume:
+            score["resume"] = {"state": str(found.state), "step": found.step, "schedule_from": found.schedule_from}
         name = re.escape(stem)
         player = (str(place.python), str(Path(__file__).parent / "play.py"))
         controls: dict[Request, Control] = {
@@ -128,6 +140,7 @@ class Rehearsal:
                 samples=ArtefactPattern(
                     "sample/*.png", rf"^sample/{name}_(?P<step>\d{{6}})_(?P<prompt>\d{{2}})_\d+\.png$"
                 ),
+                states=_states(stem, plan.output.keep_states) if plan.output.keep_states else None,
             ),
             controls=controls,
         )
@@ -147,6 +160,18 @@ class Rehearsal:
         if level in ("WARNING", "ERROR") and "no regularization images" not in message:
             return Notice("warning" if level == "WARNING" else "error", message)
         return None
+
+
+def _states(stem: str, keep: int) -> StatePattern:
+    """The folders in which the player leaves its states; the last one has no step in its name, as with sd-scripts."""
+    return StatePattern(
+        f"{glob.escape(stem)}*-state",
+        rf"^{re.escape(stem)}(?:-step(?P<step>\d{{8}}))?-state$",
+        needs=("*.safetensors", "optimizer.bin", "state.json"),
+        named=f"{stem.replace('{', '{{').replace('}', '}}')}-step{{step:08d}}-state",
+        texts=("state.json",),
+        keep=keep,
+    )
 
 
 def _step(bar: re.Match[str]) -> Event:

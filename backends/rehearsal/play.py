@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import time
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -61,14 +62,15 @@ def train(score: dict, options: dict, total: int) -> int:
         play_log("empty")
         return 0
     asked = {"checkpoints": 0, "samples": 0}
-    began, loss, rate = time.monotonic(), math.nan, score["plan"]["optimizer"]["learning_rate"]
-    draw(0, total, 0.0)
-    for step in range(1, total + 1):
+    began, loss, done = time.monotonic(), math.nan, resumed(score)
+    draw(done, total, 0.0)
+    for step in range(done + 1, total + 1):
         work(options["work_mib"])
         if options["steps_per_second"]:
             # Against the clock, so that the pace does not depend on how long a step takes.
-            time.sleep(max(0.0, began + step / options["steps_per_second"] - time.monotonic()))
-        pace = step / max(time.monotonic() - began, 1e-6)
+            time.sleep(max(0.0, began + (step - done) / options["steps_per_second"] - time.monotonic()))
+        pace = (step - done) / max(time.monotonic() - began, 1e-6)
+        rate = rate_of(score, step, total)
         draw(step, total, pace, loss, rate)
         loss = math.nan if ending == "nan" and step >= at else loss_of(step)
         draw(step, total, pace, loss, rate)
@@ -78,6 +80,8 @@ def train(score: dict, options: dict, total: int) -> int:
             return die_while_saving(score, step)
         leave_files(score, step, total, requested(score, asked), flawed=ending == "nan" and step > at)
     write_lora(Path(score["output"]), score["stem"], score["plan"]["network"], flawed=ending in ("nan", "flawed"))
+    if score["plan"]["output"]["keep_states"]:
+        write_state(score, f"{score['stem']}-state", total)
     print(f"\n{total} steps in {time.monotonic() - began:.4f} s", flush=True)
     return end_complete(ending)
 
@@ -132,6 +136,33 @@ def loss_of(step: int) -> float:
     return 0.08 + 0.12 * math.exp(-step / 200) + 0.05 * jitter
 
 
+def rate_of(score: dict, step: int, total: int) -> float:
+    """The learning rate of a step: constant, or with the schedule linear a fall to 0 over the steps of the schedule."""
+    highest, origin = score["plan"]["optimizer"]["learning_rate"], score.get("resume", {}).get("schedule_from", 0)
+    if score["plan"]["schedule"]["scheduler"] != "linear":
+        return highest
+    return round(highest * (total - step) / (total - origin), 12)
+
+
+def resumed(score: dict) -> int:
+    """The steps that were trained before: those of the state that the score names, which has to be whole."""
+    if "resume" not in score:
+        return 0
+    found = json.loads((Path(score["resume"]["state"]) / "state.json").read_text(encoding="utf-8"))
+    print(f"\nresume training from state of step {found['step']}", flush=True)
+    return found["step"]
+
+
+def write_state(score: dict, name: str, step: int) -> None:
+    """Writes a state: weights, an optimizer as torch saves one, and last a file with the step."""
+    folder = Path(score["output"]) / name
+    write_lora(folder, "model", score["plan"]["network"])
+    with zipfile.ZipFile(folder / "optimizer.bin", "w") as archive:
+        archive.writestr("data", hashlib.sha256(str(step).encode()).hexdigest())
+    text = json.dumps({"step": step, "output": score["output"]})
+    (folder / "state.json").write_text(text, encoding="utf-8")
+
+
 def work(mebibytes: int) -> None:
     """Computes for a while, always the same amount."""
     block = bytes(1 << 20)
@@ -170,6 +201,8 @@ def leave_files(score: dict, step: int, total: int, asked: set, flawed: bool) ->
         name = checkpoint_name(score, step)
         print(f"\nsaving checkpoint: {folder / name}.safetensors", flush=True)
         write_lora(folder, name, plan["network"], flawed)
+        if plan["output"]["keep_states"]:
+            write_state(score, f"{name}-state", step)
     every = plan["sampling"]["every_steps"]
     if (every and step % every == 0) or "samples" in asked:
         print("\n                    INFO     generating sample images at step", step, flush=True)

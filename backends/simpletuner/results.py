@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from backends.simpletuner import target
 from backends.simpletuner.cell import SimpleTunerCell
-from trainer_core.engines.seam import ArtefactPattern, Artefacts
+from trainer_core.engines.seam import ArtefactPattern, Artefacts, StatePattern
 from trainer_core.plan.sections import TrainingPlan
 
 NETWORK_FILE = "pytorch_lora_weights.safetensors"
 PIPELINE = "pipeline"
 """The folder of a fully trained model: a complete diffusers folder."""
+STATES_PER_RUN = 10
+"""How often a state is saved in a run that saves no checkpoints: a tenth of the training is lost at most."""
+STATE = "checkpoint-{step}"
+STATE_FILES = ("optimizer*.bin", "scheduler*.bin", "scaler.pt", "random_states_*.pkl")
+"""The files of a checkpoint that only resuming needs. Source: accelerate 1.15.0, checkpointing.py."""
 
 
 def artefacts(plan: TrainingPlan, cell: SimpleTunerCell) -> Artefacts:
@@ -25,7 +31,26 @@ def artefacts(plan: TrainingPlan, cell: SimpleTunerCell) -> Artefacts:
             "validation_images/step_*.png",
             r"^validation_images/step_(?P<step>\d+)_.*?(?:_(?P<prompt>\d+))?_\d+x\d+\.png$",
         ),
+        # A checkpoint gets its name when it is complete. All of them are states, until Easel removes the files that make them so.
+        states=StatePattern(
+            "checkpoint-*",
+            r"^checkpoint-(?P<step>\d+)(?:-rolling)?$",
+            needs=("optimizer*.bin", "random_states_*.pkl", "training_state.json"),
+            parts=STATE_FILES,
+            named=STATE,
+            texts=("training_state*.json",),
+            keep=plan.output.keep_states,
+        ),
     )
+
+
+def saving(plan: TrainingPlan) -> dict[str, Any]:
+    """The options that save checkpoints and states; the engine itself removes old states that are no checkpoints."""
+    options: dict[str, Any] = {"checkpoint_step_interval": checkpoint_interval(plan), "checkpoints_total_limit": 1000}
+    if plan.output.keep_states and not plan.output.save_every_steps:
+        options["checkpointing_rolling_steps"] = -(-plan.schedule.steps // STATES_PER_RUN)
+        options["checkpoints_rolling_total_limit"] = plan.output.keep_states
+    return options
 
 
 def _final(plan: TrainingPlan, cell: SimpleTunerCell) -> str:

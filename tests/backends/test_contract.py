@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from trainer_core import events, places
 from trainer_core.engines import contract, registry
 from trainer_core.engines.manifest import load_manifest
+from trainer_core.engines.resume_contract import resumed_jobs
 from trainer_core.errors import BackendError
 from trainer_core.plan import fields
 from trainer_core.problems import Problem
@@ -41,6 +42,7 @@ import json
 from trainer_core.engines.contract import check_contract
 from trainer_core.engines import contract, registry
 from trainer_core.engines.manifest import load_manifest
+from trainer_core.engines.resume_contract import resumed_jobs
 if any(backend.manifest.id == "my_engine" for backend in registry.available()):
     check_contract(registry.get("my_engine"))
 known = [backend.manifest.id for backend in registry.available()]
@@ -102,6 +104,12 @@ def test_no_native_value_overrides_a_setting_in_silence(backend, family, method)
     contract.check_natives(backend, family, method)
 
 
+@pytest.mark.parametrize(("backend", "family", "method"), CELLS, ids=NAMES)
+def test_every_cell_continues_from_the_state_that_it_is_given(backend, family, method):
+    plan = contract.plan_of(backend, family, method, output__keep_states=2)
+    assert len(resumed_jobs(backend, plan, contract.place())) == 3
+
+
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.manifest.id)
 @given(line=st.text(max_size=400))
 @settings(max_examples=200, deadline=None)
@@ -134,6 +142,11 @@ def render_without(*paths: str):
     return render
 
 
+def render_from_the_start(plan, place):
+    """A `render` that ignores the state that the run continues from."""
+    return registry.get("rehearsal").render(plan, replace(place, resume=None))
+
+
 def parse_badly(line):
     return int(line.split("epoch ")[1]) if "epoch " in line else None
 
@@ -144,6 +157,7 @@ def parse_badly(line):
         (Faulty(), ""),
         (Faulty(render=render_without("schedule.seed")), "no Problem reports it: schedule.seed."),
         (Faulty(render=render_without("optimizer.d0")), "optimizer.d0 (with optimizer.name 'Prodigy')"),
+        (Faulty(render=render_from_the_start), "must differ from one that starts at step 0"),
         (Faulty(parse=lambda line: events.Notice("error", line)), "'' must not become an event"),
         (Faulty(problems=lambda plan, *_: [Problem("model.path", "error", "No.")]), "No."),
         (Faulty(parse=parse_badly), "invalid literal"),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SAMPLES_PER_RUN = 8
 """Enough to see at which step the result was best, and few enough to take little time."""
 LEAST_STEPS_PER_SAMPLE = 50
+SMALL_STATES = ("lora", "textual_inversion")
+"""The methods whose states do not contain the whole model with its optimizer."""
 # sd-scripts reads the number of repeats from such folder names: "10_elena".
 _REPEATS = re.compile(r"^\d+_")
 
@@ -30,6 +32,8 @@ def values(draft: Draft, family: str) -> dict[str, Any]:
         found["output.name"] = name
     if side := resolution(draft, family):
         found |= dict.fromkeys(_sides(), side)
+    if _has_small_states(draft):
+        found["output.keep_states"] = 1
     return found
 
 
@@ -42,6 +46,12 @@ def resolution(draft: Draft, family: str) -> int:
     known, detection = load_families().get(family), draft.facts.detection
     variant, prediction = (detection.variant or "", detection.prediction or "") if detection else ("", "")
     return known.resolution_of(variant, draft.text("model.prediction") or prediction) if known else 0
+
+
+def _has_small_states(draft: Draft) -> bool:
+    """Whether a state is small enough to keep one without asking: not if it contains every weight of the model."""
+    trained, algorithm = draft.usable_values["model.method"], draft.usable_values["network.algorithm"]
+    return trained in SMALL_STATES and (trained != "lora" or algorithm != "full")
 
 
 def samples(draft: Draft, family: str) -> dict[str, Any]:
@@ -61,6 +71,7 @@ def reasons(draft: Draft) -> dict[str, str]:
     return {
         "output.name": "the trigger word." if draft.text("dataset.trigger").strip() else "the dataset's folder.",
         **dict.fromkeys(_sides(), "the native resolution of the model."),
+        "output.keep_states": "a state of this training is small, and an interrupted run can be resumed from it.",
         "sampling.every_steps": f"about {SAMPLES_PER_RUN} samples in a run.",
     }
 

@@ -22,6 +22,7 @@ from trainer_core import events
 from trainer_core.engines import audit, option_rules
 from trainer_core.engines.option_sources import other_values, rendered_tables
 from trainer_core.engines.options import EngineOptions
+from trainer_core.engines.resume_contract import resumed_jobs
 from trainer_core.engines.seam import ArtefactPattern, Backend, JobSpec, Place
 from trainer_core.engines.status import NOT_KNOWN
 from trainer_core.hardware import Accelerator, Machine
@@ -57,6 +58,9 @@ def check_contract(backend: Backend) -> None:
     for family, method in cells(backend):
         for sampling in (False, True):
             check_render(backend, plan_of(backend, family, method, sampling=sampling))
+        for spec in resumed_jobs(backend, plan_of(backend, family, method, output__keep_states=2), place()):
+            _check_command(spec, place())
+            _check_files(spec)
         check_settings(backend, family, method)
         check_options(backend, family, method)
         check_natives(backend, family, method)

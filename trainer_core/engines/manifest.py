@@ -11,6 +11,7 @@ id, title, licence, rank, hidden, needs_installation: see BackendManifest
 [[environment]]        the versions that can be installed, best first; [[environment.torch]] the builds of torch for each:
                        see trainer_core.install.torch_choice
 [estimate]             what it needs in memory and time: see trainer_core.engines.costs
+[resume]               what it can do with a saved state: see trainer_core.engines.continuation
 [demo]                 the base model for the demo
 
 The same folder may contain `options.toml` (trainer_core.engines.option_rules) with the recorded options in `schema`,
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Literal
 
 from trainer_core.datasets.rules import DatasetRules
 from trainer_core.engines.claim import HINT, Cell, FamilyClaim, read_claims
+from trainer_core.engines.continuation import Continuation
 from trainer_core.engines.costs import Costs
 from trainer_core.errors import BackendError, InstallError
 from trainer_core.files import from_table, read_toml, refuse_unknown
@@ -146,6 +148,7 @@ class BackendManifest:
     upstream: Upstream = Upstream()
     environment: tuple[Variant, ...] = ()
     estimate: Costs | None = None
+    resume: Continuation | None = None
     demo: Demo | None = None
     hidden: bool = False
     needs_installation: bool = True
@@ -275,6 +278,8 @@ def _names(found: BackendManifest) -> Iterator[tuple[str, Collection[str], Colle
     yield "optimizers", found.optimizers, catalog.optimizers()
     yield "optimizer_arguments", found.optimizer_arguments, found.optimizers
     yield "schedulers", found.schedulers, catalog.schedulers()
+    if found.resume:
+        yield "resume.extends_with", found.resume.extends_with, found.schedulers
     if costs := found.estimate:
         yield "estimate.own_networks", costs.own_networks, algorithms
         yield "estimate.usual_targets", costs.usual_targets, algorithms

@@ -22,13 +22,32 @@ from trainer_core.problems import Problem
 
 
 @dataclass(frozen=True)
+class ResumePoint:
+    """The saved state that a run continues from.
+
+    `state` is its folder, which is in the output folder of the new run; `step` is the last step that was trained before.
+    The learning-rate schedule begins after step `schedule_from`: 0, or the step at which a finished run was extended.
+    """
+
+    state: Path
+    step: int
+    schedule_from: int = 0
+
+    @property
+    def starts_schedule(self) -> bool:
+        """Whether the learning-rate schedule starts anew, so that its saved state is not loaded."""
+        return self.schedule_from == self.step
+
+
+@dataclass(frozen=True)
 class Place:
     """The paths and facts of the place where a plan will run. All paths are absolute.
 
     `run` is the run folder, `dataset` the folder of staged images in it, `output` the folder that the engine writes into,
     `python` the interpreter of the engine's environment, `checkout` its source folder if it has one,
     `version` the installed version, `options` facts about the installation that rendering depends on. `captions` are the
-    captions of the staged images by file name, for an engine that reads all of them from one file.
+    captions of the staged images by file name, for an engine that reads all of them from one file. `resume` is the state
+    that the run continues from, None for a run that starts at step 0; the steps of a plan are those of the whole training.
     """
 
     run: Path
@@ -39,6 +58,7 @@ class Place:
     version: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     captions: Mapping[str, str] = field(default_factory=dict)
+    resume: ResumePoint | None = None
 
     def path(self, text: str) -> str:
         """The path of a file of the plan at this place: unchanged here; a place on another machine may change it."""
@@ -70,12 +90,31 @@ class ArtefactPattern:
 
 
 @dataclass(frozen=True)
+class StatePattern(ArtefactPattern):
+    """A pattern of folders, each with everything that the engine needs to continue a training.
+
+    Without the group `step`, a name stands for the state of the last step. `needs` are patterns of files that a complete
+    state contains. `parts` are patterns of the files that only resuming needs; the rest of the folder is a checkpoint and
+    stays when the state is removed. Without `parts` the whole folder is the state. `named` is the name of a state of step
+    `{step}`, under which a run finds the state that it continues from. `texts` are patterns of files that contain paths of
+    the run folder. Of the complete states Easel keeps the newest `keep`.
+    """
+
+    needs: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    named: str = ""
+    texts: tuple[str, ...] = ()
+    keep: int = 0
+
+
+@dataclass(frozen=True)
 class Artefacts:
-    """The patterns of the files in the output folder."""
+    """The patterns of the files in the output folder; `states` is None if the engine saves no states in this run."""
 
     final: ArtefactPattern
     checkpoints: ArtefactPattern
     samples: ArtefactPattern
+    states: StatePattern | None = None
 
 
 Request = Literal["save", "sample"]

@@ -25,8 +25,8 @@ def disk_gib(job: Workload) -> float:
     plan = job.plan
     pixels = plan.sampling.width * plan.sampling.height
     caches = job.images * (_latent_bytes(job) + _caption_bytes(job))
-    files = files_saved(job) * _checkpoint_bytes(job) + (result_bytes(job) if plan.output.copy_to else 0)
-    return (caches + files + samples_made(job) * pixels * SAMPLE_BYTES + LOGS_BYTES) / GIB
+    files = files_saved(job) * result_bytes(job) + (result_bytes(job) if plan.output.copy_to else 0)
+    return states_gib(job) + (caches + files + samples_made(job) * pixels * SAMPLE_BYTES + LOGS_BYTES) / GIB
 
 
 def result_bytes(job: Workload) -> int:
@@ -64,6 +64,18 @@ def _caption_bytes(job: Workload) -> float:
     return sum(CAPTION_BYTES.get(name, LONG_CAPTION_BYTES) for name in job.model.encoders)
 
 
-def _checkpoint_bytes(job: Workload) -> float:
-    state = job.trained_parameters * job.optimizer_bytes if job.costs.state_in_checkpoints else 0
-    return result_bytes(job) + state
+def states_gib(job: Workload) -> float:
+    """The size of the states in GiB. The oldest one is removed only when a new one is complete."""
+    kept = job.plan.output.keep_states
+    return (kept + 1 if kept or job.costs.state_in_checkpoints else 0) * state_bytes(job) / GIB
+
+
+def state_bytes(job: Workload) -> float:
+    """The size in bytes of one state: what is trained, in the precision of the training, and the optimizer.
+
+    The state of a textual inversion contains the whole text encoders, and the optimizer of all their embeddings.
+    """
+    if job.is_network or job.trains_model:
+        return job.trained_parameters * (job.trained_bytes + job.optimizer_bytes)
+    encoders = sum(models.parts()[name].parameters for name in job.model.encoders if name.startswith("clip"))
+    return encoders * job.trained_bytes + job.trained_parameters * job.optimizer_bytes

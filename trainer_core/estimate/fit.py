@@ -23,6 +23,7 @@ class Fit:
 
     `free_gib` and `total_gib` are VRAM, or system RAM on a machine without a GPU. `held` are the programs that use VRAM,
     each with its GiB. `sentence` is the summary; `also` are sentences about other shortages: system RAM, disk space.
+    `without_states` is the one about the disk, if the run folder would fit without states; else "".
     """
 
     fits: Literal["yes", "maybe", "no"]
@@ -31,6 +32,7 @@ class Fit:
     held: tuple[tuple[str, float], ...]
     sentence: str
     also: tuple[str, ...] = ()
+    without_states: str = ""
 
 
 def against(estimate: Estimate, machine: Machine, gpu_processes: Sequence[GpuProcess] = ()) -> Fit:
@@ -39,14 +41,17 @@ def against(estimate: Estimate, machine: Machine, gpu_processes: Sequence[GpuPro
     need = (estimate.ram_gib * (1 - RAM_SPREAD), estimate.ram_gib * (1 + RAM_SPREAD))
     if device.kind == "cpu":
         fit = _judged(need, machine.free_ram_bytes / GIB, machine.ram_bytes / GIB, (), "of system RAM")
-        return replace(fit, also=tuple(_short_disk(estimate, machine)))
+        return replace(
+            fit, also=tuple(_short_disk(estimate, machine)), without_states=_too_many_states(estimate, machine)
+        )
     free, total = device.free_vram_bytes / GIB, device.vram_bytes / GIB
     held: tuple[tuple[str, float], ...] = ()
     if estimate.vram_gib[1] > free:
         sizes = ((process.name, process.bytes / GIB) for process in gpu_processes)
         held = tuple((name, size) for name, size in sizes if size >= LEAST_HELD)
     fit = _judged(estimate.vram_gib, free, total, held, "of VRAM")
-    return replace(fit, also=(*_short_ram(need[0], machine), *_short_disk(estimate, machine)))
+    also = (*_short_ram(need[0], machine), *_short_disk(estimate, machine))
+    return replace(fit, also=also, without_states=_too_many_states(estimate, machine))
 
 
 def _short_ram(least: float, machine: Machine) -> Iterator[str]:
@@ -60,8 +65,15 @@ def _short_disk(estimate: Estimate, machine: Machine) -> Iterator[str]:
     """The sentence that the run folder needs more disk space than is free."""
     free = machine.disk_bytes / GIB
     if estimate.disk_gib > free:
-        needs = f"The run folder needs about {estimate.disk_gib:.1f} GiB with all checkpoints and samples"
+        states = f", {estimate.states_gib:.1f} of them for states" if estimate.states_gib >= 0.1 else ""
+        needs = f"The run folder needs about {estimate.disk_gib:.1f} GiB with all checkpoints and samples{states}"
         yield f"{needs}, but {free:.1f} GiB of the disk are free. Free some space, or save less often."
+
+
+def _too_many_states(estimate: Estimate, machine: Machine) -> str:
+    """The sentence about the disk, if only the states do not fit; else ""."""
+    fits = estimate.disk_gib - estimate.states_gib <= machine.disk_bytes / GIB
+    return next(_short_disk(estimate, machine), "") if fits else ""
 
 
 def _judged(

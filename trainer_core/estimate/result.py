@@ -32,7 +32,7 @@ class Estimate:
 
     `epochs` is None without a dataset. `seconds` is (0, 0) if the engine only simulates a training. `vram_gib` is (0, 0) on a CPU.
     If the family is unknown, `seconds` and `vram_gib` are (0, 0) and the other values 0. `ram_gib` is system RAM, `disk_gib` the
-    size of the run folder, `lora_mib` the size of the trained file. `is_time_known`: a run was measured here, or the range of
+    size of the run folder, of which `states_gib` are states, `lora_mib` the size of the trained file. `is_time_known`: a run was measured here, or the range of
     `seconds` is narrow. `basis` are sentences about facts and assumptions behind it.
     """
 
@@ -44,6 +44,7 @@ class Estimate:
     disk_gib: float
     lora_mib: float
     basis: tuple[str, ...]
+    states_gib: float = 0.0
     is_time_known: bool = False
 
     def as_dict(self) -> dict[str, Any]:
@@ -56,6 +57,7 @@ class Estimate:
             "vram_gib": [round(each, 1) for each in self.vram_gib],
             "ram_gib": round(self.ram_gib, 1),
             "disk_gib": round(self.disk_gib, 2),
+            "states_gib": round(self.states_gib, 2),
             "lora_mib": round(self.lora_mib, 2),
             "basis": list(self.basis),
         }
@@ -92,6 +94,7 @@ def estimate(
         disk.disk_gib(job),
         disk.result_bytes(job) / 2**20,
         tuple(sentence for sentence in _basis(job, facts, timed, seen) if sentence),
+        states_gib=disk.states_gib(job),
         is_time_known=bool(timed) or 0 < seconds[1] <= KNOWN_SPREAD * seconds[0],
     )
 

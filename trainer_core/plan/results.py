@@ -55,6 +55,8 @@ class OutputSettings(Section):
     """A LoRA folder of ComfyUI or Forge to which the finished LoRA is also copied."""
     save_every_steps: Annotated[int, Field(title="Save every", ge=0, le=1_000_000, json_schema_extra=STEPS)] = 0
     """Saves a copy every this many steps; 0 saves only the last."""
+    keep_states: Annotated[int, Field(title="Keep states", ge=0, le=100)] = 0
+    """How many states are kept for resuming an interrupted run: the newest; 0 keeps none. A state has the weights and the optimizer."""
     save_precision: Annotated[
         Literal["fp16", "bf16", "float"],
         Field(title="File precision"),

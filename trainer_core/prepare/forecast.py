@@ -28,7 +28,11 @@ class Forecast:
     def problems(self) -> list[Problem]:
         """Warnings about what does not fit: an estimate may be wrong, so it never blocks a job."""
         found = [Problem("", "warning", self.fit.sentence, self.fix)] if self.fit.fits == "no" else []
-        return [*found, *(Problem("", "warning", sentence) for sentence in self.fit.also)]
+        return [*found, *(Problem("", "warning", sentence, self._disk_fix(sentence)) for sentence in self.fit.also)]
+
+    def _disk_fix(self, sentence: str) -> Fix | None:
+        """The change that makes the run folder fit on the disk, if it is that which does not, and states are the reason."""
+        return Fix("Keep no states", {"output.keep_states": 0}) if sentence == self.fit.without_states else None
 
 
 def forecast(

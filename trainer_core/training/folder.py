@@ -7,7 +7,8 @@
     requests.json    how often somebody asked the engine for a checkpoint or for samples while it ran
     delivered.json   the checkpoints that somebody took, and where they were delivered
 
-`versions.json` also names the engine, its version and Python, and the profile.
+`versions.json` also names the engine, its version and Python, and the profile. The details of `spec.json` name the run that
+this one continues, if it does; `states.json` has the recorded states (trainer_core.training.states).
 """
 
 from __future__ import annotations
@@ -19,17 +20,32 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trainer_core import places
-from trainer_core.engines.seam import ArtefactPattern, Artefacts, Control, JobSpec, Metrics, Request
+from trainer_core.engines.seam import ArtefactPattern, Artefacts, Control, JobSpec, Metrics, Request, StatePattern
 from trainer_core.errors import RunError
 from trainer_core.files import read_toml, write_whole
 from trainer_core.jobs.folder import SPEC, JobFolder, writing
 from trainer_core.jobs.spec import Spec
 
 KIND = "training"
+RESUMES = "resumes"
 PLAN_SCHEMA_VERSION = 1
 DELIVERED = "delivered.json"
 PLAN = "plan"
 """The key of the plan in the details of spec.json."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The run that another one continues: its name and folder, the step after which, and the name of the state's folder.
+
+    The learning-rate schedule began after step `schedule_from`.
+    """
+
+    run: str
+    folder: str
+    step: int
+    state: str
+    schedule_from: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,6 +83,28 @@ class RunFolder(JobFolder):
         return {name: path for name, path in (self.read(DELIVERED) or {}).items() if isinstance(path, str)}
 
     @property
+    def origin(self) -> Origin | None:
+        """The run that this one continues; None if it started at step 0.
+
+        Raises:
+            JobError: the file is damaged.
+        """
+        data = self.spec.details.get(RESUMES)
+        try:
+            return None if data is None else Origin(**data)
+        except TypeError as error:
+            raise RunError(f"The spec.json in {self.path} is damaged: {error}.") from error
+
+    @property
+    def done_steps(self) -> int:
+        """The steps that were trained before this run.
+
+        Raises:
+            JobError: the file is damaged.
+        """
+        return self.origin.step if self.origin else 0
+
+    @property
     def rendered(self) -> JobSpec:
         """The job that the backend rendered from the plan. Its `files` are empty, because they are in this folder.
 
@@ -80,9 +118,14 @@ class RunFolder(JobFolder):
             raise RunError(f"The spec.json in {self.path} is damaged: {error}.") from error
 
     def write_job(
-        self, plan: Mapping[str, Any], spec: JobSpec, versions: Mapping[str, Any], hardware: Mapping[str, Any]
+        self,
+        plan: Mapping[str, Any],
+        spec: JobSpec,
+        versions: Mapping[str, Any],
+        hardware: Mapping[str, Any],
+        origin: Origin | None = None,
     ) -> None:
-        """Writes all files that the supervisor needs, `spec.json` last.
+        """Writes all files that the supervisor needs, `spec.json` last; `origin` is the run that this one continues.
 
         Raises:
             JobError: a file cannot be written, or the backend wants to write something that is not allowed.
@@ -96,7 +139,7 @@ class RunFolder(JobFolder):
             tables = {"schema_version": PLAN_SCHEMA_VERSION, "engine": spec.backend, **plan}
             write_whole(self.path / "plan.toml", tomli_w.dumps(tables))
             self.write("hardware.json", hardware)
-        self.write_spec(_spec(spec, plan), versions)
+        self.write_spec(_spec(spec, plan, origin), versions)
 
     def _write_native(self, name: PurePosixPath, text: str) -> None:
         write_whole(self.path / _inside(str(name)), text)
@@ -114,7 +157,7 @@ def results_stem(plan: Mapping[str, Any], run: RunFolder) -> str:
     return str(wanted.get("prefix", "")) + str(wanted.get("name", "")) or run.path.name
 
 
-def _spec(spec: JobSpec, plan: Mapping[str, Any]) -> Spec:
+def _spec(spec: JobSpec, plan: Mapping[str, Any], origin: Origin | None) -> Spec:
     """The job as its supervisor reads it, with only the names of its files.
 
     It contains the plan, too: somebody may edit or delete plan.toml while the engine runs.
@@ -129,6 +172,7 @@ def _spec(spec: JobSpec, plan: Mapping[str, Any]) -> Spec:
             name: {"file": str(control.file), "key": control.key, "effect": control.effect}
             for name, control in spec.controls.items()
         },
+        **({RESUMES: dataclasses.asdict(origin)} if origin else {}),
     }
     return Spec(
         KIND, spec.steps, spec.working_directory, spec.stop_signal, total_steps=spec.total_steps, details=details
@@ -147,7 +191,7 @@ def _job_spec(spec: Spec) -> JobSpec:
         working_directory=spec.working_directory,
         total_steps=spec.total_steps,
         metrics=Metrics(**metrics),
-        artefacts=Artefacts(**{kind: ArtefactPattern(**pattern) for kind, pattern in artefacts.items()}),
+        artefacts=Artefacts(**{kind: _pattern(pattern) for kind, pattern in artefacts.items()}),
         stop_signal=spec.stop_signal,
         controls=_controls(details.get("controls", {})),
     )
@@ -171,3 +215,11 @@ def _inside(text: str) -> PurePosixPath:
     if name.is_absolute() or ".." in name.parts:
         raise RunError(f"The backend wants to write {name}, which is not inside the run folder.")
     return name
+
+
+def _pattern(data: Mapping[str, Any] | None) -> Any:
+    """A pattern of artefacts from JSON, which has lists for tuples; None for None."""
+    if data is None:
+        return None
+    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+    return StatePattern(**known) if "keep" in known else ArtefactPattern(**known)

@@ -27,7 +27,7 @@ class TensorboardRecord:
         self._loaders: dict[Path, Any] = {}
         self._best: tuple[int, int] = (0, 0)
         self._losses: list[float] = []
-        self._loss_step = 0
+        self._loss_step = ledger.given
 
     def read(self) -> bool:
         """Notes new entries; returns whether there were any."""

@@ -14,6 +14,7 @@ from trainer_core.install.place import at_place, check_installed, place_for
 from trainer_core.jobs.job import Job, attached
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.training import states
 from trainer_core.training.checks import check
 from trainer_core.training.folder import RunFolder
 
@@ -77,7 +78,12 @@ class Run(Job):
         """The folder of the run, which contains its whole state."""
         return RunFolder(super().folder.path)
 
-    again = "Start a new run from its plan.toml."
+    @property
+    def again(self) -> str:
+        """What to do after the run was lost."""
+        if states.records(self.folder):
+            return f"Resume it: easel runs resume {self.name}"
+        return "Start a new run from its plan.toml."
 
     def saves(self) -> bool | None:
         """Whether the run saves checkpoints before its end, by its plan; None if that cannot be read."""

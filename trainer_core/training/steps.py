@@ -24,7 +24,7 @@ class StepLedger:
 
     def __init__(self, given: int = 0) -> None:
         self.given = given
-        """The last step that was given out, here or by the supervisor before this one."""
+        """The last step that was given out: here, by an earlier supervisor, or by the run that this one continues."""
         self.nan_in_a_row = 0
         self.nan_since = 0
         """The first step of the last row of steps without a finite loss; 0 if the last known loss is finite."""

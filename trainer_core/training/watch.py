@@ -20,6 +20,7 @@ from trainer_core.training.metrics import TensorboardRecord
 from trainer_core.training.outcome import Seen, conclude, not_finite
 from trainer_core.training.space import SpaceWatch
 from trainer_core.training.stall import TRAINING, StallWatch
+from trainer_core.training.state_watch import StateWatch
 from trainer_core.training.steps import NAN_STEPS, StepLedger
 
 SETTLED_S = 1.0
@@ -39,12 +40,13 @@ class EngineWatch:
     """
 
     def __init__(self, basis: Basis, journal: Journal, clock: Callable[[], float] = time.monotonic) -> None:
-        self.steps = StepLedger(journal.steps)
         self._basis, self._journal, self._clock = basis, journal, clock
         self._parse, folder, spec = basis.backend.parse, basis.run, basis.spec
+        self.steps = StepLedger(max(journal.steps, folder.done_steps))
         self._log = journal.read_log(folder.log)
         self._record = TensorboardRecord(spec.metrics, self.steps) if spec.metrics.kind == TENSORBOARD else None
         self._artefacts = ArtefactWatch(folder.path, folder.output, spec.artefacts)
+        self._states = StateWatch(folder, spec.artefacts.states)
         self._controls = Controls(folder, spec)
         self.preloading = Preloading(spec.metrics.kind)
         self._tests = CheckpointTests(folder.path, lambda path: tested(path, basis.plan), self.preloading.done)
@@ -54,7 +56,7 @@ class EngineWatch:
         self._heard = self._step_heard = clock()
         self._next_files = 0.0
         self._half = ""
-        self._shown = (0, 0.0)
+        self._shown = (folder.done_steps, 0.0)
         self._warned = False
         self._catch_up()
 
@@ -102,6 +104,7 @@ class EngineWatch:
             self._record.read()
         self._journal.write(*self.steps.finish())
         self._report(at_end=True)
+        self._states.look(self.steps.given, at_end=True)
 
     def outcome(self, end: End) -> Outcome:
         """COMPLETED if the output is complete and accepted, whatever the exit code; it never depends on the engine."""
@@ -178,6 +181,7 @@ class EngineWatch:
         if found:
             self._heard = now
         self._journal.write(*self._space.look(now, found))
+        self._states.look(self.steps.given)
         self._tests.doubt(all_of_them=False)
         self._journal.write(*self._controls.look())
 

@@ -1,0 +1,165 @@
+"""How sd-scripts and SimpleTuner are told to save states and to continue from one."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import re
+import tomllib
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from backends.kohya import render as kohya_render
+from trainer_core.engines import registry
+from trainer_core.engines.contract import place, plan_of
+from trainer_core.engines.seam import ResumePoint
+from trainer_core.install import environments
+
+KOHYA, SIMPLETUNER = registry.get("kohya"), registry.get("simpletuner")
+SCRIPTS = sorted(
+    {
+        KOHYA.manifest.families[family].cell(method).program
+        for family, claim in KOHYA.manifest.families.items()
+        for method in claim.methods
+    }
+)
+
+
+def driver():
+    """The program that runs a script of sd-scripts for a run that continues."""
+    spec = importlib.util.spec_from_file_location("resume_driver", kohya_render.RESUME)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def config(plan, where=None):
+    tables = tomllib.loads(KOHYA.render(plan, where or place()).files[PurePosixPath("engine/config.toml")])
+    return {name: value for table in tables.values() for name, value in table.items()}
+
+
+def resumed(step=5, schedule_from=0):
+    where = place()
+    return dataclasses.replace(where, resume=ResumePoint(where.output / "the-state", step, schedule_from))
+
+
+def test_a_run_that_starts_at_step_0_runs_the_plain_script():
+    argv = KOHYA.render(plan_of(KOHYA, "sdxl", "lora", output__keep_states=1), place()).steps[0].argv
+    assert [Path(word).name for word in argv[1:]] == ["sdxl_train_network.py", "--config_file", "config.toml"]
+
+
+def test_a_run_that_continues_gets_the_state_and_the_step_of_the_run_before():
+    plan = plan_of(KOHYA, "sdxl", "lora", output__keep_states=1)
+    argv = KOHYA.render(plan, resumed(5, 3)).steps[0].argv
+    assert [Path(word).name for word in argv[1:4]] == ["resume.py", "--script", "sdxl_train_network.py"]
+    assert argv[4:8] == ("--step", "5", "--schedule-from", "3")
+    found = config(plan, resumed())
+    assert found["resume"].endswith("output/the-state")
+    assert found["max_train_steps"] == plan.schedule.steps
+
+
+@pytest.mark.parametrize(
+    ("save_every", "keep", "expected"),
+    [
+        (0, 0, {}),
+        (5, 0, {"save_every_n_steps": 5}),
+        (5, 1, {"save_every_n_steps": 5, "save_state": True}),
+        (
+            0,
+            2,
+            {"save_every_n_steps": 10, "save_state": True, "save_last_n_steps": 1, "save_last_n_steps_state": 30},
+        ),
+    ],
+)
+def test_states_come_with_the_checkpoints_or_after_a_tenth_of_the_run(save_every, keep, expected):
+    values = {"schedule__steps": 100, "output__save_every_steps": save_every, "output__keep_states": keep}
+    found = config(plan_of(KOHYA, "sd15", "lora", **values))
+    assert {name: value for name, value in found.items() if name.startswith("save_") and name in _SAVING} == expected
+
+
+_SAVING = ("save_every_n_steps", "save_state", "save_last_n_steps", "save_last_n_steps_state")
+
+
+def test_a_checkpoint_that_only_comes_with_a_state_is_no_result():
+    values = {"schedule__steps": 100, "output__save_every_steps": 0, "output__keep_states": 1}
+    pattern = KOHYA.render(plan_of(KOHYA, "sd15", "lora", **values), place()).artefacts.checkpoints.pattern
+    assert not re.search(pattern, "cg_contract-step00000010.safetensors")
+
+
+def test_simpletuner_continues_from_a_checkpoint_in_its_output_folder():
+    plan = plan_of(SIMPLETUNER, "sdxl", "lora", output__keep_states=1)
+    where = place()
+    where = dataclasses.replace(where, resume=ResumePoint(where.output / "checkpoint-5", 5))
+    found = json.loads(SIMPLETUNER.render(plan, where).files[PurePosixPath("engine/config.json")])
+    assert found["resume_from_checkpoint"] == "checkpoint-5"
+    fresh = json.loads(SIMPLETUNER.render(plan, place()).files[PurePosixPath("engine/config.json")])
+    assert "resume_from_checkpoint" not in fresh
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_training_script_has_the_passages_that_resuming_replaces(script):
+    found = environments.installed("kohya")
+    if found is None or found.checkout is None:
+        pytest.skip("kohya is not installed here (python installer.py backend install kohya)")
+    program = driver()
+    shared = next((name for name in program.SHARED if Path(script).stem.endswith(name)), Path(script).stem)
+    text = (found.checkout / f"{shared}.py").read_text(encoding="utf-8")
+    patched = program.patched(text, shared)
+    compile(patched, script, "exec")
+    assert patched.count(program.NAME) >= 6
+    assert len(patched.splitlines()) == len(text.splitlines()), "a traceback names the lines of the engine's own file"
+
+
+LOOP = """
+global_step = 0
+train_util.get_scheduler_fix(args, optimizer, 1)
+train_util.resume_from_local_or_hf_if_specified(accelerator, args)
+tqdm(range(args.max_train_steps), desc="steps")
+for epoch in range(num_train_epochs):
+    for step, batch in enumerate(train_dataloader):
+        pass
+"""
+
+
+def test_a_script_of_another_version_is_refused_before_training():
+    program = driver()
+    assert program.NAME in program.patched(LOOP, "fine_tune")
+    for changed in (LOOP.replace("enumerate(train_dataloader)", "train_dataloader"), LOOP + "global_step = 0\n"):
+        with pytest.raises(SystemExit, match="cannot continue a training with this version") as refused:
+            program.patched(changed, "fine_tune")
+        assert "Nothing was trained" in str(refused.value)
+
+
+class Batches(list):
+    num_workers = 1
+
+
+@pytest.mark.parametrize(
+    ("batches", "together", "step", "epoch", "skipped"),
+    [
+        (5, 2, 1, 0, 2),
+        (5, 2, 3, 1, 0),
+        (5, 2, 5, 1, 4),
+        (5, 2, 7, 2, 2),
+        (8, 1, 8, 1, 0),
+        (8, 1, 13, 1, 5),
+        (3, 4, 2, 2, 0),
+    ],
+)
+def test_the_position_in_the_epoch_counts_the_short_last_step(batches, together, step, epoch, skipped):
+    class Accelerator:
+        @staticmethod
+        def skip_first_batches(dataloader, number):
+            return dataloader[number:]
+
+    class Arguments:
+        gradient_accumulation_steps = together
+
+    found, data = driver().Resumed(step, 0), Batches(range(batches))
+    assert found.first_epoch(data, Arguments) == epoch
+    assert list(found.rest(Accelerator, data, epoch)) == list(range(skipped, batches))
+    assert list(found.rest(Accelerator, data, epoch + 1)) == list(range(batches))

@@ -1,0 +1,96 @@
+"""What `easel runs resume` and `easel runs extend` share: they show what will happen, ask if necessary, and start."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainer_core.cli import show
+from trainer_core.errors import RunError
+
+if TYPE_CHECKING:
+    from trainer_core.training.resume import Proposal
+
+GIB = 1024**3
+PICKLES = "A state contains pickle files, which can run code when they are loaded."
+
+
+def options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that both commands have."""
+    for name, text in (
+        ("--trust-state", f"Use a state that Easel did not record itself. {PICKLES}"),
+        ("--yes", "Do not ask about warnings. A state that was not recorded still needs --trust-state."),
+        ("--detach", "Return at once; `easel runs follow` shows the run."),
+        ("--json", "Print the result as JSON, and with --dry-run what would be done."),
+        ("--dry-run", "Show what would be done, and start nothing."),
+    ):
+        declared = (name, "as_json") if name == "--json" else (name,)
+        function = click.option(*declared, is_flag=True, help=text)(function)
+    return function
+
+
+def continue_run(
+    name: str, step: int | None, added: int, *, trust_state: bool, yes: bool, detach: bool, as_json: bool, dry_run: bool
+) -> None:
+    """Continues the run with this name, and exits as `easel train` does.
+
+    Raises:
+        JobError: it cannot be continued.
+    """
+    from trainer_core import hardware, places
+    from trainer_core.cli.runs import find_run, follow_run, run_result
+    from trainer_core.training import resume
+
+    found = resume.propose(find_run(name), step, added)
+    if dry_run and as_json:
+        show.as_json(found.as_dict())
+        return
+    if not as_json:
+        _show(found, resume.learning_rate(found))
+    if dry_run:
+        return
+    if found.distrust and not trust_state:
+        raise RunError(f"{found.distrust} {PICKLES}", "If you know where it comes from, add --trust-state.")
+    if found.warnings and not yes:
+        _ask(found, as_json)
+    run = resume.start(found, trusted=trust_state, machine=hardware.machine(places.home()))
+    run.launch()
+    if not as_json:
+        show.line(f"Run {run.name} in {run.folder.path}")
+    if detach:
+        if as_json:
+            show.as_json({"run": run.name, "folder": run.folder.path, **found.as_dict()})
+        return
+    follow_run(run, quiet=as_json)
+    sys.exit(run_result(run, as_json))
+
+
+def _show(found: Proposal, rate: str) -> None:
+    data = found.as_dict()
+    verb = "Extends" if found.extends else "Resumes"
+    show.line(f"{verb} {found.run.name} after step {found.step}: steps {found.step + 1} to {found.total}.", "bold")
+    show.line(f"  state: {found.state.path}, {data['state_bytes'] / GIB:.2f} GiB")
+    show.line(f"  continues: {', '.join(found.continuation.continues)}")
+    for text in found.continuation.restarts:
+        show.line(f"  differs: {text}")
+    show.line(f"  {rate}")
+    if data["exact"]:
+        show.line("  Every step has the learning rate that it would have had without the interruption.")
+    show.line(f"  free disk space: {data['free_disk_bytes'] / GIB:.1f} GiB")
+    for text in (*found.notes, *([found.distrust] if found.distrust else ()), *found.warnings):
+        show.line(f"  {text}", "yellow")
+
+
+def _ask(found: Proposal, as_json: bool) -> None:
+    """Asks whether to continue in spite of the warnings.
+
+    Raises:
+        RunError: the user declines, or nobody can be asked.
+    """
+    if as_json or not sys.stdin.isatty():
+        raise RunError(" ".join(found.warnings), "Add --yes to continue all the same.")
+    if not click.confirm("Continue?", default=False):
+        raise RunError("Nothing was started.")

@@ -1,0 +1,20 @@
+"""`easel runs resume`: continue a run that was interrupted, from a saved state."""
+
+from __future__ import annotations
+
+import click
+
+from trainer_core.cli.continuing import continue_run, options
+
+
+@click.command("resume")
+@click.argument("name")
+@click.option("--step", type=click.IntRange(min=1), help="Continue from the state of this step. Default: the newest.")
+@options
+def command(name: str, step: int | None, **chosen: bool) -> None:
+    """Continue a run that was interrupted, from its newest whole state to its planned end.
+
+    The run continues in a new run folder with the same plan, images and captions. What continues and what starts anew is
+    shown first.
+    """
+    continue_run(name, step, 0, **chosen)

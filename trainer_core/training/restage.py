@@ -1,0 +1,110 @@
+"""Fills the folder of a run that continues another one: its images, captions, caches and the state, from the other folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from trainer_core.datasets.stage import ALWAYS_WRITTEN
+from trainer_core.engines.continuation import Continuation
+from trainer_core.engines.manifest import BackendManifest
+from trainer_core.engines.seam import StatePattern
+from trainer_core.errors import RunError
+from trainer_core.training.folder import RunFolder
+
+
+def gone(folder: RunFolder, manifest: BackendManifest) -> list[str]:
+    """The names of staged images whose original is no longer there."""
+    return [path.name for path in _images(folder, manifest) if not path.is_file()]
+
+
+def changed(folder: RunFolder, manifest: BackendManifest) -> list[str]:
+    """The names of staged images whose original was written after it was staged. A copy is the run's own and does not change."""
+    return [
+        path.name
+        for path in _images(folder, manifest)
+        if path.is_symlink() and path.is_file() and path.stat().st_mtime > path.lstat().st_mtime
+    ]
+
+
+def dataset(before: RunFolder, after: RunFolder, manifest: BackendManifest, caption_extension: str) -> dict[str, str]:
+    """Stages the images of one run in another, with the same names and captions; returns the captions by file name.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    after.dataset.mkdir()
+    captions = {}
+    for image in _images(before, manifest):
+        target = after.dataset / image.name
+        if image.is_symlink():
+            target.symlink_to(image.readlink())
+            # When it was staged first is what tells whether the original has changed since.
+            os.utime(target, ns=(image.lstat().st_atime_ns, image.lstat().st_mtime_ns), follow_symlinks=False)
+        else:
+            _link(image, target)
+        for ending in {ALWAYS_WRITTEN, caption_extension}:
+            text = image.with_suffix(ending)
+            if text.is_file() and not text.is_symlink():
+                shutil.copyfile(text, after.dataset / text.name)
+                captions[image.name] = text.read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n")
+    return captions
+
+
+def caches(before: RunFolder, after: RunFolder, continuation: Continuation) -> None:
+    """Links the caches that the engine can use again, so that nothing is cached twice.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    for pattern in continuation.caches:
+        for file in before.path.glob(pattern):
+            if file.is_file() and not file.is_symlink():
+                _link(file, after.path / file.relative_to(before.path))
+
+
+def state(found: Path, before: RunFolder, after: RunFolder, pattern: StatePattern, step: int) -> Path:
+    """The folder of a state in the new run's output: links to its files, under the name that the engine looks for.
+
+    Raises:
+        OSError: a file cannot be written.
+        RunError: the state contains a link.
+    """
+    target = after.output / pattern.named.format(step=step)
+    texts = {file for wanted in pattern.texts for file in found.glob(wanted)}
+    for file in _files(found):
+        copy = target / file.relative_to(found)
+        if file in texts:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            text = file.read_text(encoding="utf-8", errors="surrogateescape")
+            moved = text.replace(str(before.path), str(after.path))
+            copy.write_text(moved, encoding="utf-8", errors="surrogateescape")
+        else:
+            _link(file, copy)
+    return target
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            raise RunError(f"{path.name} in the state is a link, and links are not followed.")
+        if path.is_file():
+            yield path
+
+
+def _images(folder: RunFolder, manifest: BackendManifest) -> list[Path]:
+    endings = manifest.dataset.extensions
+    found = folder.dataset.iterdir() if folder.dataset.is_dir() else ()
+    return sorted(path for path in found if path.suffix.lower() in endings)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the file system has none. The files of a run are never written again once they are whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):
+        os.link(source, target)
+        return
+    shutil.copyfile(source, target)

@@ -1,0 +1,85 @@
+"""Records the states of a running training, and removes all but the newest. A checkpoint is never removed.
+
+A state can be many GB, so its files are hashed in short turns between the other work of the supervisor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from trainer_core.engines.seam import StatePattern
+from trainer_core.training import states
+from trainer_core.training.folder import RunFolder
+from trainer_core.training.states import Record, SavedState
+
+TURN_S = 0.25
+
+
+class StateWatch:
+    """Looks for new states of a run. One is complete if all its files are whole and its size is the same in two looks."""
+
+    def __init__(self, folder: RunFolder, pattern: StatePattern | None) -> None:
+        self._folder, self._pattern = folder, pattern
+        self._known = states.records(folder)
+        self._sizes: dict[Path, int] = {}
+        self._work: Iterator[None] = iter(())
+
+    def look(self, step: int, at_end: bool = False) -> None:
+        """Works on new states, for a short time; at the end until all are recorded. `step` is the last finished step."""
+        if self._pattern is None:
+            return
+        deadline = time.monotonic() + TURN_S
+        # A full disk, or a state that the engine removes meanwhile, must not end the run: the next look tries again.
+        with contextlib.suppress(OSError):
+            for _ in self._work:
+                if not at_end and time.monotonic() > deadline:
+                    return
+            self._work = self._handle(self._pattern, step, at_end)
+            if at_end:
+                for _ in self._work:
+                    pass
+
+    def _handle(self, pattern: StatePattern, step: int, at_end: bool) -> Iterator[None]:
+        for state in reversed(states.saved(self._folder, pattern, step)):
+            if state.path.name not in self._known and not state.problem and self._is_still(state, at_end):
+                files: dict[str, str] = {}
+                for file in states.files_of(state.path):
+                    name = file.relative_to(state.path).as_posix()
+                    for found in states.digest(file):
+                        files[name] = found
+                        yield
+                self._known[state.path.name] = Record(state.path.name, state.step, files)
+                states.write_records(self._folder, self._known)
+        own = [state for state in states.saved(self._folder, pattern, step) if state.path.name in self._known]
+        for state in outdated(own, pattern.keep):
+            remove(state, pattern)
+            del self._known[state.path.name]
+            states.write_records(self._folder, self._known)
+
+    def _is_still(self, state: SavedState, at_end: bool) -> bool:
+        before, self._sizes[state.path] = self._sizes.get(state.path), state.size_bytes
+        return at_end or before == self._sizes[state.path]
+
+
+def outdated(complete: Sequence[SavedState], keep: int) -> list[SavedState]:
+    """The states to remove, so that the newest `keep` of these complete ones stay."""
+    newest_first = sorted(complete, key=lambda state: state.step, reverse=True)
+    return newest_first[keep:]
+
+
+def remove(state: SavedState, pattern: StatePattern) -> None:
+    """Removes a state: its folder, or only the files in it that are no part of a checkpoint.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    if not pattern.parts:
+        shutil.rmtree(state.path)
+        return
+    for wanted in pattern.parts:
+        for file in state.path.glob(wanted):
+            file.unlink(missing_ok=True)
