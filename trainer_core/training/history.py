@@ -162,8 +162,9 @@ def _version(value: object) -> str:
 
 def _number(data: Mapping[str, Any], name: str) -> float:
     value = data.get(name)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) and 0 <= value < 1e18 else 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    return float(value) if math.isfinite(value) and 0 <= value < 1e18 else 0.0
 
 
 def _time_in_name(name: str) -> float:

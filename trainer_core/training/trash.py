@@ -98,8 +98,8 @@ def trashed() -> list[Trashed]:
             record = JobFolder(path).read(RECORD) or {}
             run, deleted = record.get("run"), record.get("deleted")
             name = run if isinstance(run, str) and entries.is_name(run) else path.name
-            is_time = isinstance(deleted, int | float) and not isinstance(deleted, bool)
-            found.append(Trashed(path, name, float(deleted) if is_time else 0.0, size_bytes(path)))
+            at = float(deleted) if isinstance(deleted, int | float) else 0.0
+            found.append(Trashed(path, name, at, size_bytes(path)))
     return sorted(found, key=lambda one: (one.deleted, one.path.name), reverse=True)
 
 
