@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,7 @@ from trainer_core import places
 from trainer_core.cli import queueing, show
 from trainer_core.cli.runs import find_run, follow_run, run_result
 from trainer_core.draft.layers import Source, is_native
-from trainer_core.errors import EaselError
+from trainer_core.errors import EaselError, PlanError
 from trainer_core.estimate import find_gpu_processes, formatting, past_runs
 from trainer_core.files import read_toml
 from trainer_core.plan import fields
@@ -24,6 +24,9 @@ from trainer_core.prepare.forecast import Forecast, forecast
 from trainer_core.prepare.workbench import Workbench, preview, setting_rows
 from trainer_core.problems import blocking
 from trainer_core.training.run import Run
+
+if TYPE_CHECKING:
+    from trainer_core.prepare.sweep import Changes
 
 PROBLEMS = 3
 FEW = 6
@@ -141,7 +144,7 @@ def _toml_value(text: str) -> Any:
         return text
 
 
-def values_of(path: str, text: str) -> Any:
+def _value_of(path: str, text: str) -> Any:
     """The value of one setting, or of an engine's option by its path, as it is typed in a terminal.
 
     Raises:
@@ -309,7 +312,7 @@ def train(plan_file: Path | None, assignments: tuple[str, ...], detach: bool, as
     bench = bench_from(plan_file, assignments, options, like)
     wanted = queueing.Wanted(options["gpu"], like.name if like else "")
     if options["sweeps"]:
-        queueing.sweep(bench, options["sweeps"], wanted, options["yes"], as_json)
+        queueing.sweep(bench, _sweep_sets(options["sweeps"]), wanted, options["yes"], as_json)
     elif options["queued"]:
         queueing.queue(bench, wanted, as_json)
     elif detach:
@@ -321,3 +324,20 @@ def train(plan_file: Path | None, assignments: tuple[str, ...], detach: bool, as
             show.line(f"Run {run.folder.path.name} in {run.folder.path}")
         follow_run(run, quiet=as_json)
         sys.exit(run_result(run, as_json))
+
+
+def _sweep_sets(texts: Sequence[str]) -> list[Changes]:
+    """The sets of changes: a grid of PATH=VALUE,VALUE texts, or those of one TOML file."""
+    from trainer_core.prepare import sweep as sweeps
+
+    if len(texts) == 1 and "=" not in texts[0]:
+        return sweeps.from_tables(read_toml(places.typed(texts[0]), PlanError))
+    axes: dict[str, list[Any]] = {}
+    for text in texts:
+        path, equals, listed = text.partition("=")
+        if not equals or path in axes:
+            raise click.UsageError(
+                f"--sweep {text}: write each setting once, as PATH=VALUE,VALUE, or name one TOML file."
+            )
+        axes[path] = [_value_of(path, value) for value in listed.split(",")]
+    return sweeps.grid(axes)

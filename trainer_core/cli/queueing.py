@@ -5,16 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING
 
 from trainer_core import places
 from trainer_core.cli import show
 from trainer_core.cli.asking import agreed
 from trainer_core.errors import JobError, PlanError
-from trainer_core.files import read_toml
-from trainer_core.jobs.queueing import requests
+from trainer_core.jobs.queueing import entries, requests
 from trainer_core.prepare.workbench import Workbench, prepare_run
 from trainer_core.problems import blocking
 from trainer_core.training import gpu as gpus
@@ -118,7 +115,7 @@ def _queued(runs: Sequence[Run], as_json: bool, sweep: str = "") -> None:
         show.as_json({"sweep": sweep, "runs": rows} if sweep else rows[0])
         return
     for row in rows:
-        show.line(f"Queued on GPU {row['gpu']} at position {row['position']}: {row['run']}")
+        show.line(f"Queued for {entries.place(str(row['gpu']))} at position {row['position']}: {row['run']}")
     if any(found.is_paused(str(row["gpu"])) for row in rows):
         show.line("The queue is paused: `easel runs queue continue` starts it.", "yellow")
     show.line(
@@ -127,16 +124,16 @@ def _queued(runs: Sequence[Run], as_json: bool, sweep: str = "") -> None:
     )
 
 
-def sweep(bench: Workbench, texts: Sequence[str], wanted: Wanted, yes: bool, as_json: bool) -> None:
-    """Queues a run for every combination of values, after all of them were checked.
+def sweep(bench: Workbench, sets: Sequence[Changes], wanted: Wanted, yes: bool, as_json: bool) -> None:
+    """Queues a run for every set of changes, after all of them were checked.
 
     Raises:
-        PlanError: a combination has a blocking Problem; nothing is queued.
+        PlanError: one of them has a blocking Problem; nothing is queued.
     """
     from trainer_core.prepare import sweep as sweeps
 
     gpu = use_gpu(bench, wanted.gpu)
-    members = sweeps.checked(bench, _sets(texts), _look_ahead)
+    members = sweeps.checked(bench, sets, _look_ahead)
     stopped = [member for member in members if blocking(member.problems)]
     if not as_json or stopped:
         _show_members(members)
@@ -170,21 +167,3 @@ def _look_ahead(bench: Workbench) -> Forecast | None:
     from trainer_core.prepare.forecast import forecast
 
     return forecast(bench.state.draft, bench.state.backend, past_runs(places.runs()), find_gpu_processes)
-
-
-def _sets(texts: Sequence[str]) -> list[Changes]:
-    """The sets of changes: a grid of PATH=VALUE,VALUE texts, or those of one TOML file."""
-    from trainer_core.cli.job import values_of
-    from trainer_core.prepare import sweep as sweeps
-
-    if len(texts) == 1 and "=" not in texts[0]:
-        return sweeps.from_tables(read_toml(places.typed(texts[0]), PlanError))
-    axes: dict[str, list[Any]] = {}
-    for text in texts:
-        path, equals, listed = text.partition("=")
-        if not equals or path in axes:
-            raise click.UsageError(
-                f"--sweep {text}: write each setting once, as PATH=VALUE,VALUE, or name one TOML file."
-            )
-        axes[path] = [values_of(path, value) for value in listed.split(",")]
-    return sweeps.grid(axes)

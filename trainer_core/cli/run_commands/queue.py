@@ -114,7 +114,7 @@ def _named(gpu: str) -> str:
 def _show(queue: Queue, as_json: bool) -> None:
     from trainer_core import places
     from trainer_core.jobs.folder import JobFolder
-    from trainer_core.jobs.queueing import occupancy
+    from trainer_core.jobs.queueing import entries, occupancy
     from trainer_core.training import labels
 
     running = [
@@ -149,7 +149,7 @@ def _show(queue: Queue, as_json: bool) -> None:
     else:
         show.line("Nothing runs, and nothing waits.")
     for gpu in sorted(queue.paused):
-        where = "" if gpu == "all" else f" on GPU {gpu}"
+        where = "" if gpu == "all" else f" of {entries.place(gpu)}"
         show.line(f"The queue{where} is paused. {queue.reasons.get(gpu, '')}".strip(), "yellow")
     _say_who_uses_the_gpu(queue, [job.folder.path.name for job in running])
 

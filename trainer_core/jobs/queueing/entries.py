@@ -210,6 +210,11 @@ def waits(path: Path) -> bool:
     return entry is not None and not entry.taken
 
 
+def place(gpu: str) -> str:
+    """How a sentence names a GPU."""
+    return "the CPU" if gpu == "cpu" else f"GPU {gpu}"
+
+
 def digest(path: Path) -> str:
     """The digest of what a run folder would start; "" if it cannot be read."""
     try:

@@ -100,7 +100,7 @@ def _pause(change: Change, gpu: str, reason: str) -> None:
     found = change.queue
     reasons = {**found.reasons, gpu: reason}
     change.queue = dataclasses.replace(found, paused=found.paused | {gpu}, reasons=reasons)
-    _say(f"{reason} The queue of GPU {gpu} is paused.")
+    _say(f"{reason} The queue of {entries.place(gpu)} is paused.")
 
 
 def _take(gpu: str) -> Entry | None:
@@ -146,7 +146,7 @@ def _launched(job: Job, entry: Entry) -> Diagnosis | None:
         cause = f"{error.strerror or error}."
         advice = "Check the free disk space and the permissions of the run folder."
     else:
-        _say(f"Started {entry.run} on GPU {entry.gpu}.")
+        _say(f"Started {entry.run} on {entries.place(entry.gpu)}.")
         return None
     return Diagnosis("not-started", f"The queue could not start this run. {cause}", "", advice)
 

@@ -14,9 +14,8 @@ from trainer_core import places
 from trainer_core.errors import JobError
 from trainer_core.jobs.hosts.local import own_environment
 from trainer_core.jobs.job import Job
-from trainer_core.jobs.queueing import entries
+from trainer_core.jobs.queueing import entries, occupancy
 from trainer_core.jobs.queueing.entries import ALL, Entry, Ownership, Queue
-from trainer_core.jobs.queueing.occupancy import gpu_of
 from trainer_core.jobs.state import JobState
 
 LONGEST_LOG_BYTES = 1 << 20
@@ -37,10 +36,12 @@ def add(paths: Sequence[Path]) -> Queue:
             if known.entry(job.name) is None:
                 if job.state is not JobState.PREPARED:
                     raise JobError(f"The run {job.name} was already started.", "Queue a new run like it.")
-                if not (gpu := gpu_of(job.folder)):
+                if not (gpu := occupancy.gpu_of(job.folder)):
                     raise JobError(f"The run {job.name} does not say for which GPU it is.", "Queue a new run like it.")
                 added.append(Entry(job.name, gpu, entries.digest(job.folder.path), time.time()))
-        change.queue = known.with_entries((*known.entries, *added))
+        # A run that failed before these were added does not pause them.
+        last = {gpu: run for gpu, run in known.last.items() if _goes_on(run)}
+        change.queue = dataclasses.replace(known, entries=(*known.entries, *added), last=last)
         found = change.queue
     wake()
     return found
@@ -152,6 +153,13 @@ def _start_owner() -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+
+def _goes_on(run: str) -> bool:
+    try:
+        return occupancy.goes_on(Job.attach(places.runs() / run))
+    except JobError:
+        return False
 
 
 def _waiting(queue: Queue, run: str) -> Entry:
