@@ -53,6 +53,7 @@ def _version(run: PastRun, number: int, runs: Path) -> dict[str, Any]:
     outputs = [Path(file) for file in run.outputs if places.is_there(Path(file)) and Path(file).is_absolute()]
     return {
         "id": run.run,
+        "version": number,
         "name": run.labels.name or f"v{number}",
         "timestamp": dt.datetime.fromtimestamp(run.started, dt.UTC)
         .isoformat(timespec="seconds")
