@@ -73,18 +73,25 @@ def test_owners_that_are_killed_at_any_moment_lose_no_run_and_start_none_twice(b
 
 
 @pytest.mark.parametrize("is_starting", [False, True])
-def test_a_run_that_was_taken_when_the_owner_was_killed_is_started_exactly_once(bench, is_starting):
+def test_a_run_that_was_taken_when_the_owner_was_killed_is_started_exactly_once(bench, is_starting, tmp_path):
     """In the second case its supervisor was already called, and had not yet recorded itself."""
     requests.pause()
-    run = bench.queued()
+    run, late = bench.queued(), None
     with entries.changing() as change:
         taken = tuple(dataclasses.replace(entry, taken=time.time()) for entry in change.queue.entries)
         change.queue = dataclasses.replace(change.queue, entries=taken, paused=frozenset())
     if is_starting:
         command = [sys.executable, "-P", "-m", "trainer_core.jobs.supervisor", str(run.folder.path)]
-        subprocess.Popen(command, cwd=run.folder.path, env=own_environment(), start_new_session=True)
+        # A slow machine: its Python takes seconds to start.
+        (tmp_path / "sitecustomize.py").write_text("import time\ntime.sleep(4)\n")
+        environment = own_environment()
+        environment["PYTHONPATH"] += f":{tmp_path}"
+        late = subprocess.Popen(command, cwd=run.folder.path, env=environment, start_new_session=True)
     assert requests.wake()
+    if late:
+        late.wait(60)
     all_ended(run)
+    until(lambda: not run.host.alive(run.folder.path, "supervisor"))
     until(lambda: not owners())
     assert (run.state, starts(run), waiting()) == (JobState.COMPLETED, 1, [])
 
