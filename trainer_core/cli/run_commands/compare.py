@@ -24,7 +24,10 @@ TITLES = {
 @click.option("--csv", "as_csv", is_flag=True, help="Print a table with one line for each run.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(runs: tuple[str, ...], sweep: str, as_csv: bool, as_json: bool) -> None:
-    """Compare two or more RUNS: first what differs between them, then how each of them ended."""
+    """Compare RUNS.
+
+    First what differs between them is shown, then how each of them ended.
+    """
     from trainer_core.cli.runs import find_run
     from trainer_core.errors import RunError
     from trainer_core.training.comparison import compare

@@ -14,7 +14,10 @@ from trainer_core.cli import show
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Delete it even if another run continues it.")
 def command(run: str, yes: bool, force: bool) -> None:
-    """Move RUN to the trash, from which `easel runs trash restore` brings it back. Delivered files stay."""
+    """Move RUN to the trash.
+
+    `easel runs trash restore` brings it back. Delivered files stay.
+    """
     from trainer_core.cli.asking import agreed, size
     from trainer_core.cli.runs import find_run
     from trainer_core.training import trash

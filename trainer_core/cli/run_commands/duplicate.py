@@ -16,9 +16,9 @@ from trainer_core.cli.options import JSON_HELP
 @click.option("--gpu", default="", metavar="GPU", help="The number or unique id of the GPU to use.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(run: str, assignments: tuple[str, ...], queued: bool, gpu: str, as_json: bool) -> None:
-    """Start a new run with the plan of RUN and some changes; the plan is checked again.
+    """Start a new run like RUN, with changes.
 
-    The same as `easel train --like RUN --detach`. The exit code is 3 when a problem blocks the start.
+    Its plan is checked again. The same as `easel train --like RUN --detach`. The exit code is 3 when a problem blocks the start.
     """
     from trainer_core.cli import queueing
     from trainer_core.cli.job import assign

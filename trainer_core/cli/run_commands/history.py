@@ -22,7 +22,7 @@ from trainer_core.cli.options import JSON_HELP, known_family
 @click.option("--limit", default=0, metavar="N", help="At most this many runs. Default: all.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(state: str, family: str, tag: str, text: str, since: str, sweep: str, limit: int, as_json: bool) -> None:
-    """Show all runs, newest first: what each trained, and how it ended.
+    """Show what each run trained, and how it ended.
 
     With --json also every setting that differs from the default, the versions, and the peaks of memory.
     """

@@ -11,7 +11,10 @@ from trainer_core.cli import show
 @click.argument("run")
 @click.argument("text", required=False)
 def command(run: str, text: str | None) -> None:
-    """Write TEXT down about RUN, in place of its former note; an empty TEXT removes it. Without TEXT, show the note."""
+    """Show or change the note of RUN.
+
+    TEXT replaces the former note; an empty TEXT removes it.
+    """
     from trainer_core.cli.runs import find_run
     from trainer_core.training import labels
 

@@ -18,9 +18,9 @@ GPU_HELP = "The number or unique id of a GPU. Default: all."
 
 @click.group("queue")
 def command() -> None:
-    """Show and change the queue: runs that wait, each for one GPU, and start in turn.
+    """Show and change the queue of runs.
 
-    The queue outlives terminals and notebooks. After a restart of the machine it continues when Easel is used again.
+    Each run waits for one GPU, and they start in turn. The queue outlives terminals and notebooks. After a restart of the machine it continues when Easel is used again.
     """
 
 
@@ -51,7 +51,10 @@ def add(run: str, gpu: str, as_json: bool) -> None:
 @click.argument("position", type=click.IntRange(min=1))
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def move(run: str, position: int, as_json: bool) -> None:
-    """Move a waiting RUN to POSITION in the queue of its GPU; 1 is the next."""
+    """Move a waiting RUN to another POSITION.
+
+    The position is that in the queue of its GPU; 1 is the next.
+    """
     from trainer_core.cli.runs import find_run
     from trainer_core.jobs.queueing import requests
 
@@ -97,7 +100,10 @@ def go_on(gpu: str, as_json: bool) -> None:
 @click.argument("what", type=click.Choice(["continue", "pause"]))
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def on_failure(what: str, as_json: bool) -> None:
-    """Choose what the queue of a GPU does after a run that failed: continue with the next (the default), or pause."""
+    """Choose what happens after a run that failed.
+
+    The queue of its GPU continues with the next run (the default), or pauses.
+    """
     from trainer_core.jobs.queueing import requests
 
     _show(requests.stop_on_failure(what == "pause"), as_json)

@@ -12,9 +12,9 @@ from trainer_core.cli.options import JSON_HELP
 @click.argument("subject", required=False)
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(subject: str | None, as_json: bool) -> None:
-    """Show the runs of SUBJECT as versions v1, v2 and so on, the oldest first; without SUBJECT, show all subjects.
+    """Show the runs of SUBJECT as versions v1, v2, ...
 
-    A subject is the trigger word, the name of the dataset's folder if there is none, or the name of the result.
+    Without SUBJECT, all subjects are shown. A subject is the trigger word, the name of the dataset's folder if there is none, or the name of the result.
     """
     from trainer_core.training import versions
 
