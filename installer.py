@@ -201,8 +201,9 @@ def uninstall(options, rest):
 
     from trainer_core import places
     from trainer_core.engines import manifest
-    from trainer_core.install import environments, suite
+    from trainer_core.install import environments, in_use, suite
 
+    in_use.refuse_if_used()
     what = "Easel's environment, its Jupyter kernel and its engines"
     if options.all:
         what += ", and ALL runs, models, datasets and results in {}".format(places.home())

@@ -110,25 +110,38 @@ def chosen(kind: str = "auto") -> Accelerator:
 
 def nvidia() -> tuple[Accelerator, ...]:
     """The NVIDIA GPUs that `nvidia-smi` lists; none when it fails, as with a broken driver."""
-    program = shutil.which("nvidia-smi") or next(
-        (path for path in ("/usr/lib/wsl/lib/nvidia-smi",) if Path(path).exists()), None
-    )
+    program = _nvidia_smi()
     if program is None:
         # Some containers have the driver and the device, but not the program.
         driver = nvidia_driver() if Path("/dev/nvidia0").exists() else ""
         return (Accelerator("cuda", "NVIDIA GPU", driver=driver),) if driver else ()
-    query = "--query-gpu=name,memory.total,memory.free,compute_cap,driver_version"
+    return read_nvidia_smi(_asked(program, "name,memory.total,memory.free,compute_cap,driver_version"))
+
+
+def nvidia_index(unique: str) -> str:
+    """The number of the NVIDIA GPU with this unique id ("GPU-..."), which may be shortened; "" if there is none."""
+    program = _nvidia_smi() if unique.startswith("GPU-") else None
+    rows = _asked(program, "index,uuid").splitlines() if program else ()
+    found = [row.partition(",") for row in rows]
+    fitting = [index.strip() for index, _, known in found if known.strip().startswith(unique)]
+    return fitting[0] if len(fitting) == 1 else ""
+
+
+def _nvidia_smi() -> str | None:
+    """The program that lists the NVIDIA GPUs; None if there is none."""
+    return shutil.which("nvidia-smi") or next(
+        (path for path in ("/usr/lib/wsl/lib/nvidia-smi",) if Path(path).exists()), None
+    )
+
+
+def _asked(program: str, query: str) -> str:
+    """The CSV answer of `nvidia-smi`; "" if it fails."""
+    command = [program, f"--query-gpu={query}", "--format=csv,noheader,nounits"]
     try:
-        answer = subprocess.run(
-            [program, query, "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            timeout=_NVIDIA_SMI_S,
-            check=False,
-        )
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_NVIDIA_SMI_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return ()
-    return read_nvidia_smi(answer.stdout) if answer.returncode == 0 else ()
+        return ""
+    return answer.stdout if answer.returncode == 0 else ""
 
 
 def read_nvidia_smi(text: str) -> tuple[Accelerator, ...]:

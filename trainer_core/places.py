@@ -123,6 +123,21 @@ def jobs() -> Path:
     return home() / "jobs"
 
 
+def queue() -> Path:
+    """The folder of the queue: its list of runs, its locks and the log of its owner."""
+    return home() / "queue"
+
+
+def trash() -> Path:
+    """The folder of the runs that were deleted and can be restored, one subfolder each."""
+    return home() / "trash"
+
+
+def sweeps() -> Path:
+    """The folder of the comparisons of finished sweeps, one subfolder each."""
+    return home() / "sweeps"
+
+
 def models() -> Path:
     """The folder of the base models that Easel downloaded or made."""
     return home() / "models"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core import hardware, places
 from trainer_core.errors import PlanError
+from trainer_core.jobs.queueing import requests
 from trainer_core.jobs.state import FINAL_STATES
 from trainer_core.plan import fields
 from trainer_core.prepare.recall import SubjectMemory
@@ -152,4 +153,5 @@ class Session(Views):
 
     def watch_running(self) -> None:
         """Shows the newest run that has not ended, if there is one: the kernel may have been restarted."""
+        requests.wake()
         self.jobs.follow_live(list_runs(places.runs()))

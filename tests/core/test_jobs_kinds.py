@@ -89,8 +89,8 @@ def test_a_kind_from_an_outside_package_is_found_by_its_id_and_entry_points_are_
     here.launch()
     assert here.wait(LIMIT_S) is JobState.COMPLETED
     assert (here.summary.step, here.summary.total) == (2, 2)
-    until((here.folder.path / "called").exists)
-    assert '"COMPLETED"' in (here.folder.path / "called").read_text()
+    called = here.folder.path / "called"
+    until(lambda: called.exists() and '"COMPLETED"' in called.read_text())
     until(lambda: "no queue today" in here.folder.supervisor_log.read_text())
     assert here.state is JobState.COMPLETED
 

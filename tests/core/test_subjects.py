@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from trainer_core import places
 from trainer_core.errors import SubjectError
 from trainer_core.plan import fields
+from trainer_core.plan.subject import subject_of
 from trainer_core.prepare import subjects
 
 VALUES = {"schedule.steps": 1200, "network.rank": 32, "optimizer.beta1": None, "dataset.flip": True}
@@ -35,10 +36,10 @@ def test_remembered_values_are_recalled_until_they_are_forgotten():
 
 
 def test_a_subject_is_the_trigger_word_or_the_folders_name():
-    assert subjects.subject_of({"dataset.trigger": " Mika ", "dataset.path": "/data/other"}) == "mika"
-    assert subjects.subject_of({"dataset.trigger": "", "dataset.path": "/data/My Cat/"}) == "my cat"
-    assert subjects.subject_of({"dataset.trigger": "", "dataset.path": ""}) == ""
-    assert subjects.subject_of({}) == ""
+    assert subject_of({"dataset.trigger": " Mika ", "dataset.path": "/data/other"}) == "mika"
+    assert subject_of({"dataset.trigger": "", "dataset.path": "/data/My Cat/"}) == "my cat"
+    assert subject_of({"dataset.trigger": "", "dataset.path": ""}) == ""
+    assert subject_of({}) == ""
 
 
 def test_spellings_of_one_subject_and_two_similar_subjects():

@@ -29,6 +29,7 @@ RENAMED = {
     "trainer_core/models/downloads/part.py": "gigabytes, written as they arrive",
     "trainer_core/tools/tensor_copy.py": "gigabytes, written in parts",
     "trainer_core/training/delivery.py": "gigabytes, linked or copied",
+    "trainer_core/training/trash.py": "a run folder, to the trash and back",
 }
 """The modules that rename files or folders into place, and what they rename."""
 

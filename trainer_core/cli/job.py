@@ -5,15 +5,15 @@ from __future__ import annotations
 import shlex
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from trainer_core import places
-from trainer_core.cli import show
-from trainer_core.cli.runs import follow_run, run_result
+from trainer_core.cli import queueing, show
+from trainer_core.cli.runs import find_run, follow_run, run_result
 from trainer_core.draft.layers import Source, is_native
 from trainer_core.errors import EaselError, PlanError
 from trainer_core.estimate import find_gpu_processes, formatting, past_runs
@@ -23,6 +23,10 @@ from trainer_core.prepare import provenance
 from trainer_core.prepare.forecast import Forecast, forecast
 from trainer_core.prepare.workbench import Workbench, preview, setting_rows
 from trainer_core.problems import blocking
+from trainer_core.training.run import Run
+
+if TYPE_CHECKING:
+    from trainer_core.prepare.sweep import Changes
 
 PROBLEMS = 3
 FEW = 6
@@ -140,8 +144,42 @@ def _toml_value(text: str) -> Any:
         return text
 
 
-def bench_from(plan_file: Path | None, assignments: tuple[str, ...], options: dict[str, Any]) -> Workbench:
-    """A workbench with the values of a plan file and, above them, those of the options."""
+def _value_of(path: str, text: str) -> Any:
+    """The value of one setting, or of an engine's option by its path, as it is typed in a terminal.
+
+    Raises:
+        click.UsageError: there is no such setting, or it cannot have this value.
+    """
+    values, native = _assigned((f"{path}={text}",), {})
+    for key in path.split(".")[1:] if native else ():
+        native = native[key]
+    return values.get(path, native)
+
+
+def assign(bench: Workbench, assignments: tuple[str, ...]) -> None:
+    """Sets the values of `--set` options on a workbench.
+
+    Raises:
+        click.UsageError: there is no such setting, or it cannot have this value.
+    """
+    values, native = _assigned(assignments, {})
+    _set(bench, values, native)
+
+
+def _set(bench: Workbench, values: dict[str, Any], native: dict[str, Any]) -> None:
+    stated = values.get("native", bench.state.draft.values.get("native", {}))
+    # The draft refuses a value in a file that is not a table.
+    if native and is_native(stated):
+        values = {**values, "native": _merged(stated, native)}
+    bench.set({path: _absolute(path, value) for path, value in values.items()})
+
+
+def bench_from(
+    plan_file: Path | None, assignments: tuple[str, ...], options: dict[str, Any], like: Run | None = None
+) -> Workbench:
+    """A workbench with the values of a plan file or of an earlier run and, above them, those of the options."""
+    if like is not None:
+        return _bench_like(like, plan_file, assignments, options)
     values, tops = _from_file(plan_file) if plan_file is not None else ({}, dict.fromkeys(TOPS, ""))
     tops |= {name: options[name] for name in TOPS if options[name]}
     bench = Workbench(engine=tops["engine"], quick=False)
@@ -150,11 +188,21 @@ def bench_from(plan_file: Path | None, assignments: tuple[str, ...], options: di
     if tops["policy"]:
         bench.use_policy(tops["policy"])
     assigned, native = _assigned(assignments, options)
-    stated = values.get("native", {})
-    # The draft refuses a value in the file that is not a table.
-    if native and is_native(stated):
-        values["native"] = _merged(stated, native)
-    bench.set({path: _absolute(path, value) for path, value in {**values, **assigned}.items()})
+    _set(bench, {**values, **assigned}, native)
+    return bench
+
+
+def _bench_like(like: Run, plan_file: Path | None, assignments: tuple[str, ...], options: dict[str, Any]) -> Workbench:
+    """A workbench with the values of an earlier run; its profile, preset, policy and engine can be replaced."""
+    if plan_file is not None:
+        raise click.UsageError("Give a plan file or --like, not both.")
+    bench = queueing.bench_like(like)
+    if options["engine"]:
+        bench.use_engine(options["engine"])
+    for name, use in (("profile", bench.use_profile), ("preset", bench.use_preset), ("policy", bench.use_policy)):
+        if options[name]:
+            use(options[name])
+    _set(bench, *_assigned(assignments, options))
     return bench
 
 
@@ -242,24 +290,54 @@ def _by(bench: Workbench, path: str) -> str:
 
 @click.command()
 @job_options
+@click.option("--like", default="", metavar="RUN", help="Begin with the plan of an earlier run.")
+@click.option("--gpu", default="", metavar="GPU", help="The number or unique id of the only GPU that the run uses.")
+@click.option("--queue", "queued", is_flag=True, help="Wait until the GPU is free; returns at once.")
+@click.option(
+    "--sweep",
+    "sweeps",
+    multiple=True,
+    metavar="PATH=VALUE,VALUE",
+    help="Queue a run for each value, and for each combination if given several times; or the path of a TOML file with [[runs]].",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before many runs are queued.")
 @click.option("--detach", is_flag=True, help="Return at once; `easel runs follow` shows the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's folder, or its result, as JSON.")
 def train(plan_file: Path | None, assignments: tuple[str, ...], detach: bool, as_json: bool, **options: Any) -> None:
-    """Start a training run and watch it.
+    """Start a training run and watch it, or put it into the queue.
 
     Ctrl+C stops watching; the run continues. The exit code is 3 when a problem blocks the start, 1 when the run did not complete.
     """
-    bench = bench_from(plan_file, assignments, options)
-    try:
-        run = bench.start()
-    except PlanError as error:
-        show.problems(error.problems)
-        raise
-    if not as_json:
-        show.line(f"Run {run.folder.path.name} in {run.folder.path}")
-    if detach:
-        if as_json:
-            show.as_json({"run": run.folder.path.name, "folder": run.folder.path})
-        return
-    follow_run(run, quiet=as_json)
-    sys.exit(run_result(run, as_json))
+    like = find_run(options["like"]) if options["like"] else None
+    bench = bench_from(plan_file, assignments, options, like)
+    wanted = queueing.Wanted(options["gpu"], like.name if like else "")
+    if options["sweeps"]:
+        queueing.sweep(bench, _sweep_sets(options["sweeps"]), wanted, options["yes"], as_json)
+    elif options["queued"]:
+        queueing.queue(bench, wanted, as_json)
+    elif detach:
+        queueing.start(bench, wanted, as_json)
+    else:
+        run = queueing.prepared(bench, wanted, pinned=False)
+        run.launch()
+        if not as_json:
+            show.line(f"Run {run.folder.path.name} in {run.folder.path}")
+        follow_run(run, quiet=as_json)
+        sys.exit(run_result(run, as_json))
+
+
+def _sweep_sets(texts: Sequence[str]) -> list[Changes]:
+    """The sets of changes: a grid of PATH=VALUE,VALUE texts, or those of one TOML file."""
+    from trainer_core.prepare import sweep as sweeps
+
+    if len(texts) == 1 and "=" not in texts[0]:
+        return sweeps.from_tables(read_toml(places.typed(texts[0]), PlanError))
+    axes: dict[str, list[Any]] = {}
+    for text in texts:
+        path, equals, listed = text.partition("=")
+        if not equals or path in axes:
+            raise click.UsageError(
+                f"--sweep {text}: write each setting once, as PATH=VALUE,VALUE, or name one TOML file."
+            )
+        axes[path] = [_value_of(path, value) for value in listed.split(",")]
+    return sweeps.grid(axes)

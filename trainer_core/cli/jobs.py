@@ -35,9 +35,16 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 
 
 def find(
-    name: str, known: Sequence[AnyJob], attach: Callable[[Path], AnyJob], where: Path, noun: str = "job"
+    name: str,
+    known: Sequence[AnyJob],
+    attach: Callable[[Path], AnyJob],
+    where: Path,
+    noun: str = "job",
+    called: Callable[[AnyJob], str] = lambda _: "",
 ) -> AnyJob:
     """The job in this folder, with this name, or with the only name that ends with it; the one started last for "last".
+
+    `called` returns what the user calls a job, which identifies it, too.
 
     Raises:
         JobError: none or more than one fits.
@@ -51,7 +58,7 @@ def find(
         if not known:
             raise JobError(f"There is no {noun} in {where} yet.", "`easel train` and the notebooks start one.")
         return known[0]
-    exact = [job for job in known if job.name == name]
+    exact = [job for job in known if job.name == name] or [job for job in known if name and called(job) == name]
     fitting = exact or [job for job in known if job.name.endswith(name)]
     if len(fitting) != 1:
         what = f"No {noun} is" if not fitting else f"{len(fitting)} {noun}s are"
@@ -160,6 +167,7 @@ class Jobs(Generic[AnyJob]):
     attach: Callable[[Path], AnyJob]
     where: Callable[[], Path]
     kinds: bool
+    called: Callable[[AnyJob], str] = lambda _: ""
 
     def found(self) -> Sequence[AnyJob]:
         """The known jobs; one whose supervisor was killed has a new one when this returns."""
@@ -175,7 +183,7 @@ class Jobs(Generic[AnyJob]):
 
     def named(self, name: str) -> AnyJob:
         """The job with this name, as it is; see `find`."""
-        return find(name, self.known(), self.attach, self.where(), self.noun)
+        return find(name, self.known(), self.attach, self.where(), self.noun, self.called)
 
     def about(self, job: AnyJob) -> dict[str, Any]:
         """The name, kind and state of a job, for JSON and for the columns of the list."""

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from trainer_core import places
 from trainer_core.cli import jobs, run_commands
+from trainer_core.jobs.queueing import requests
+from trainer_core.training import labels
 from trainer_core.training.run import Run, list_runs
 
-RUNS = jobs.Jobs("run", lambda: list_runs(places.runs()), Run.attach, places.runs, kinds=False)
+RUNS = jobs.Jobs(
+    "run",
+    lambda: list_runs(places.runs()),
+    Run.attach,
+    places.runs,
+    kinds=False,
+    called=lambda run: labels.read(run.folder).name,
+)
 
 
 def find_run(name: str) -> Run:
@@ -31,8 +40,11 @@ def run_result(run: Run, as_json: bool) -> int:
 runs = RUNS.group(
     """List, watch and stop runs.
 
-    Identify a run by its name, the end of its name, or its folder. The word last means the run that was started last.
+    Identify a run by its name, the end of its name, the name that you gave it, or its folder. The word last means the run
+    that was started last.
     """
 )
+# The owner of the queue may have been killed, or the machine restarted.
+runs.callback = requests.wake
 for command in run_commands.commands():
     runs.add_command(command)

@@ -29,6 +29,7 @@ from trainer_core.engines.manifest import BackendManifest
 from trainer_core.errors import InstallError
 from trainer_core.files import write_whole
 from trainer_core.install import build, torch_choice, trials, upstream
+from trainer_core.install.in_use import refuse_if_used
 from trainer_core.install.installed import InstalledEngine, engine_home, installed, marker
 from trainer_core.install.torch_choice import NoTorch
 from trainer_core.install.uv import ensure_uv
@@ -80,6 +81,7 @@ def install(
     with _locked(engine, report) as lock:
         found = _up_to_date(table, device, python)
         if found is None:
+            refuse_if_used(engine, table.title)
             if marker(engine).exists():
                 report(f"An earlier installation of {table.title} was interrupted: starting again.")
                 _discard(engine_home(engine))
@@ -149,10 +151,15 @@ def record_options(engine: str, report: Report = print) -> Path:
 
 
 def remove(engine: str, report: Report = print) -> bool:
-    """Whether there was something to remove; removes the engine's whole folder."""
+    """Whether there was something to remove; removes the engine's whole folder.
+
+    Raises:
+        InstallError: a run needs it, which the message names.
+    """
     folder = engine_home(engine)
     if not folder.exists():
         return False
+    refuse_if_used(engine)
     with _locked(engine, report):
         (folder / "installed.json").unlink(missing_ok=True)
         shutil.rmtree(folder)

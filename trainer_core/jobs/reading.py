@@ -17,6 +17,7 @@ from trainer_core.jobs.hosts.local import LOCAL
 from trainer_core.jobs.journal import last_state
 from trainer_core.jobs.origin import Origin
 from trainer_core.jobs.outcome import Diagnosis
+from trainer_core.jobs.queueing import entries
 from trainer_core.jobs.result import readable
 from trainer_core.jobs.spec import Spec
 from trainer_core.jobs.state import FINAL_STATES, JobState
@@ -62,7 +63,7 @@ class JobReader:
         if (ended := self._ended_state()) is not None:
             return ended
         if not self._exists(SUPERVISOR):
-            return JobState.PREPARED
+            return JobState.QUEUED if entries.waits(self.folder.path) else JobState.PREPARED
         path = self.folder.path
         if self.host.alive(path, "supervisor"):
             request = self._stop_request()

@@ -9,6 +9,8 @@ class JobState(enum.Enum):
     """The state of a job. It is derived from the job's files and processes, not stored separately."""
 
     PREPARED = "prepared"
+    QUEUED = "queued"
+    """Prepared, and in the queue: it starts when a GPU is free."""
     RUNNING = "running"
     STOPPING = "stopping"
     COMPLETED = "completed"

@@ -41,7 +41,7 @@ def stop(job: JobReader, grace_s: float, wait: bool, after: When) -> JobState:
     if state not in FINAL_STATES or state is JobState.LOST:
         request(job, grace_s, after)
     # A supervisor that is just starting is either detected here, or finds the request before it starts a program.
-    if (state := job.state) is JobState.PREPARED:
+    if (state := job.state) in (JobState.PREPARED, JobState.QUEUED):
         result = {"state": JobState.CANCELLED.name, "outputs": [], "seconds": 0.0}
         job.host.put({job.folder.path / RESULT: json_text(result)})
         return job.state
@@ -59,7 +59,7 @@ def stop(job: JobReader, grace_s: float, wait: bool, after: When) -> JobState:
 
 
 def _check_saves(job: JobReader, state: JobState) -> None:
-    if state is JobState.PREPARED:
+    if state in (JobState.PREPARED, JobState.QUEUED):
         raise JobError("This job has not started.", "Stop it without waiting for a checkpoint.")
     if job.saves() is False:
         raise JobError(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.draft.layers import Source
 from trainer_core.plan import fields
+from trainer_core.plan.subject import subject_of
 from trainer_core.prepare import subjects
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class SubjectMemory:
         Raises:
             SubjectError: the file of the subject is damaged; nothing is set.
         """
-        subject = subjects.subject_of(self.bench.state.draft.values)
+        subject = subject_of(self.bench.state.draft.values)
         if subject == self.subject:
             return
         self.put_away()
@@ -61,5 +62,5 @@ class SubjectMemory:
         Raises:
             SubjectError: the file of the subject cannot be written.
         """
-        if subject := subjects.subject_of(self.bench.state.draft.values):
+        if subject := subject_of(self.bench.state.draft.values):
             subjects.remember(subject, self.bench.state.draft.layers.get(Source.USER, {}))

@@ -24,6 +24,7 @@ from trainer_core import places
 from trainer_core.errors import SubjectError
 from trainer_core.files import read_toml, write_whole
 from trainer_core.plan import fields
+from trainer_core.plan.subject import same
 from trainer_core.text import printable
 
 LARGEST_FILE_BYTES = 64 * 1024
@@ -31,15 +32,9 @@ VERSION = 1
 KEYS = frozenset({"version", "subject", "empty", "settings"})
 
 
-def subject_of(values: Mapping[str, Any]) -> str:
-    """The subject of a job: the trigger word, else the name of the dataset's folder; "" without both."""
-    trigger, folder = str(values.get("dataset.trigger") or ""), str(values.get("dataset.path") or "")
-    return _same(trigger) or (_same(Path(folder).name) if folder.strip() else "")
-
-
 def kept_in(subject: str) -> Path:
     """The file of a subject. Upper and lower case, and the number of spaces, do not matter."""
-    name = _same(subject)
+    name = same(subject)
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     readable = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40]
     digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
@@ -57,7 +52,7 @@ def remember(subject: str, values: Mapping[str, Any]) -> Path:
     """
     import tomli_w
 
-    if not _same(subject):
+    if not same(subject):
         raise SubjectError("There is no subject to remember values for.", "Set a trigger word, or choose a dataset.")
     kept = {
         path: value
@@ -66,7 +61,7 @@ def remember(subject: str, values: Mapping[str, Any]) -> Path:
     }
     settings = fields.nest({path: value for path, value in kept.items() if value is not None})
     empty = sorted(path for path, value in kept.items() if value is None)
-    shown = _same(subject).encode("utf-8", "replace").decode()
+    shown = same(subject).encode("utf-8", "replace").decode()
     data = {"version": VERSION, "subject": shown, "empty": empty, "settings": settings}
     path = kept_in(subject)
     try:
@@ -90,7 +85,7 @@ def recall(subject: str) -> dict[str, Any]:
         raise _unusable(path, f"{printable(unknown[0], 60)!r} is not a known key")
     if data.get("version") != VERSION or isinstance(data["version"], bool):
         raise _unusable(path, f"its version is not {VERSION}")
-    if data.get("subject") != _same(subject).encode("utf-8", "replace").decode():
+    if data.get("subject") != same(subject).encode("utf-8", "replace").decode():
         raise _unusable(path, "it is for another subject")
     tables, empty = data.get("settings", {}), data.get("empty", [])
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
@@ -114,11 +109,6 @@ def forget(subject: str) -> bool:
     except OSError as error:
         raise SubjectError(f"{path} cannot be deleted: {error.strerror}.", "Check its permissions.") from error
     return True
-
-
-def _same(subject: str) -> str:
-    """The normalized spelling of a subject."""
-    return " ".join(unicodedata.normalize("NFC", subject).casefold().split())
 
 
 def _belongs(path: str) -> bool:

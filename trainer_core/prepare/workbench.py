@@ -19,6 +19,7 @@ from trainer_core.prepare import problems as job_problems
 from trainer_core.prepare.reader import FactsReader
 from trainer_core.prepare.state import State, begun
 from trainer_core.problems import Problem
+from trainer_core.training import gpu as gpus
 from trainer_core.training.run import Run
 
 if TYPE_CHECKING:
@@ -165,24 +166,42 @@ class Workbench:
             PlanError: there is a blocking Problem.
             JobError: the run folder cannot be written.
         """
-        self.state = state = self.reader.read_images(self.reader.look(self.state), quick=False)
-        backend = _ready_backend(state)
-        plan, dataset = job_problems.plan(state, backend), state.facts.dataset
-        assert dataset is not None  # dataset_is_usable blocks a plan without one
-        run = Run.prepare(
-            plan,
-            backend,
-            dataset,
-            machine=state.facts.machine,
-            folder=folder or places.runs(),
-            chosen={
-                "profile": state.profile.id if state.profile else PLAIN if state.plain else "",
-                "preset": state.preset.id if state.preset else "",
-                "policy": state.policy.id if state.policy else "",
-            },
-        )
+        run = prepare_run(self, folder)
         run.launch()
         return run
+
+
+def prepare_run(
+    bench: Workbench, folder: Path | None = None, gpu: str | None = None, notes: Mapping[str, str] | None = None
+) -> Run:
+    """The job of a workbench as a run that is ready to launch or to wait in the queue.
+
+    With `gpu`, its programs see only this GPU; otherwise those that the environment leaves visible. `notes` are more entries
+    of its versions.json, such as "like" and "sweep".
+
+    Raises:
+        PlanError: there is a blocking Problem.
+        JobError: the run folder cannot be written.
+    """
+    bench.state = state = bench.reader.read_images(bench.reader.look(bench.state), quick=False)
+    backend = _ready_backend(state)
+    plan, dataset, machine = job_problems.plan(state, backend), state.facts.dataset, state.facts.machine
+    assert dataset is not None  # dataset_is_usable blocks a plan without one
+    return Run.prepare(
+        plan,
+        backend,
+        dataset,
+        machine=machine,
+        folder=folder or places.runs(),
+        chosen={
+            "profile": state.profile.id if state.profile else PLAIN if state.plain else "",
+            "preset": state.preset.id if state.preset else "",
+            "policy": state.policy.id if state.policy else "",
+            "gpu": gpus.usual(machine) if gpu is None else gpu,
+            **(notes or {}),
+        },
+        environment=gpus.visible_only(gpu, machine.accelerator.kind) if gpu is not None else None,
+    )
 
 
 def preview(state: State) -> JobSpec | None:

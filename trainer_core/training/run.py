@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -16,7 +17,9 @@ from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.training import states
 from trainer_core.training.checks import check
+from trainer_core.training.facts import facts
 from trainer_core.training.folder import RunFolder
+from trainer_core.training.gpu import steps_on
 
 if TYPE_CHECKING:
     from trainer_core.datasets.scan import Dataset
@@ -36,11 +39,13 @@ class Run(Job):
         machine: Machine | None = None,
         folder: Path | None = None,
         chosen: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Self:
         """A run that is ready to `launch`: its folder, with the staged dataset and the engine's files.
 
         `folder` is the folder for run folders; `dataset` is None only for an engine that needs no images; `chosen` has
-        the ids of the "profile", "preset" and "policy" that values of the plan come from.
+        the ids of the "profile", "preset" and "policy" that values of the plan come from, and other entries of its
+        versions.json, such as its "gpu"; `environment` has more variables for the engine's programs.
 
         Raises:
             JobError: the engine is not installed, the plan has a blocking Problem, or the folder cannot be written.
@@ -54,7 +59,9 @@ class Run(Job):
             captions = _stage(dataset, made, plan) if dataset is not None else {}
             place = place_for(backend, made.path, captions)
             spec = backend.render(at_place(plan, backend.manifest, place), place)
+            spec = dataclasses.replace(spec, steps=steps_on(spec.steps, environment or {}))
             versions = {
+                **facts(plan, len(dataset.images) if dataset else 0),
                 "engine": backend.manifest.id,
                 "engine_version": place.version,
                 "engine_python": str(place.python),

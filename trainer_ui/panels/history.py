@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from trainer_core import places
 from trainer_core.jobs.state import FINAL_STATES
+from trainer_core.training import labels
 from trainer_core.training.run import Run, list_runs
 from trainer_ui.formatting import Paragraph, hint, show
 from trainer_ui.panels.card import fold
@@ -23,6 +24,7 @@ STATES = {
     "FAILED": ("failed", "danger"),
     "LOST": ("lost", "danger"),
     "CANCELLED": ("cancelled", "warn"),
+    "QUEUED": ("waiting", ""),
 }
 
 
@@ -88,7 +90,7 @@ class PastRow:
         self.run = None if is_shown else run
         summary = run.summary
         state, tone = STATES.get(run.state.name, (run.state.name.lower(), ""))
-        self.name.show_text(run.folder.path.name)
+        self.name.show_text(labels.read(run.folder).name or run.name)
         self.state.show_text(state, tone)
         self.steps.show_text(f"{summary.step:,} / {summary.total:,} steps" if summary.total else "")
         self.button.description = "Hide" if is_shown else "Show"

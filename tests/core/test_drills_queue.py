@@ -1,0 +1,238 @@
+"""The queue under real conditions: killed owners, several owners, pauses, two GPUs, failures, a restart of the machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from tests.support import queued
+from tests.support.played import diagnosis, record, result, until
+from tests.support.queued import OWNER, all_ended, kill_owner, owners, starts, waiting
+from trainer_core import places
+from trainer_core.errors import JobError
+from trainer_core.jobs.hosts.local import own_environment
+from trainer_core.jobs.queueing import entries, requests
+from trainer_core.jobs.state import FINAL_STATES, JobState
+
+bench = queued.bench
+
+
+def test_runs_start_in_turn_and_the_owner_ends_with_the_queue(bench):
+    first, second = bench.queued(steps=40, steps_per_second=20.0), bench.queued()
+    assert second.state is JobState.QUEUED
+    all_ended(first, second)
+    assert (first.state, second.state) == (JobState.COMPLETED, JobState.COMPLETED)
+    assert result(second)["started"] >= result(first)["ended"]
+    until(lambda: not owners())
+    assert waiting() == []
+
+
+def test_after_the_owner_was_killed_the_end_of_a_run_brings_the_queue_back(bench):
+    first, second = bench.queued(steps=60, steps_per_second=20.0), bench.queued()
+    until(lambda: first.state is JobState.RUNNING)
+    kill_owner()
+    until(lambda: not owners())
+    # Nobody calls anything here: the supervisor of the first run tells that it has ended.
+    all_ended(first, second)
+    assert (second.state, starts(second)) == (JobState.COMPLETED, 1)
+
+
+def test_several_owners_at_once_start_each_run_once(bench):
+    requests.pause()
+    runs = [bench.queued() for _ in range(2)]
+    with entries.changing() as change:
+        change.queue = dataclasses.replace(change.queue, paused=frozenset())
+    command = [sys.executable, "-P", "-m", OWNER]
+    environment = {**own_environment(), "EASEL_HOME": str(places.home())}
+    started = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for _ in range(3)]
+    all_ended(*runs)
+    for process in started:
+        process.wait(60)
+    assert [starts(run) for run in runs] == [1, 1]
+
+
+def test_owners_that_are_killed_at_any_moment_lose_no_run_and_start_none_twice(bench):
+    runs = [bench.queued() for _ in range(3)]
+    deadline = time.monotonic() + 12
+    for moment in range(1, 1000):
+        if time.monotonic() > deadline or all(run.state in FINAL_STATES for run in runs):
+            break
+        time.sleep(moment * 0.07 % 1.3)
+        kill_owner()
+        requests.wake()
+    requests.wake()
+    all_ended(*runs)
+    assert [run.state for run in runs] == [JobState.COMPLETED] * 3
+    assert [starts(run) for run in runs] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("is_starting", [False, True])
+def test_a_run_that_was_taken_when_the_owner_was_killed_is_started_exactly_once(bench, is_starting, tmp_path):
+    """In the second case its supervisor was already called, and had not yet recorded itself."""
+    requests.pause()
+    run, late = bench.queued(), None
+    with entries.changing() as change:
+        taken = tuple(dataclasses.replace(entry, taken=time.time()) for entry in change.queue.entries)
+        change.queue = dataclasses.replace(change.queue, entries=taken, paused=frozenset())
+    if is_starting:
+        command = [sys.executable, "-P", "-m", "trainer_core.jobs.supervisor", str(run.folder.path)]
+        # A slow machine: its Python takes seconds to start.
+        (tmp_path / "sitecustomize.py").write_text("import time\ntime.sleep(4)\n")
+        environment = own_environment()
+        environment["PYTHONPATH"] += f":{tmp_path}"
+        late = subprocess.Popen(command, cwd=run.folder.path, env=environment, start_new_session=True)
+    assert requests.wake()
+    if late:
+        late.wait(60)
+    all_ended(run)
+    until(lambda: not run.host.alive(run.folder.path, "supervisor"))
+    until(lambda: not owners())
+    assert (run.state, starts(run), waiting()) == (JobState.COMPLETED, 1, [])
+
+
+def test_a_pause_does_not_touch_the_running_run(bench):
+    first, second = bench.queued(steps=50, steps_per_second=20.0), bench.queued()
+    until(lambda: first.state is JobState.RUNNING)
+    requests.pause()
+    all_ended(first)
+    until(lambda: not owners())
+    assert (first.state, second.state) == (JobState.COMPLETED, JobState.QUEUED)
+    requests.go_on()
+    all_ended(second)
+    assert second.state is JobState.COMPLETED
+
+
+def test_waiting_runs_can_be_moved_and_cancelled(bench):
+    requests.pause()
+    runs = [bench.queued() for _ in range(3)]
+    names = [run.name for run in runs]
+    requests.move(names[2], 1)
+    assert waiting() == [names[2], names[0], names[1]]
+    requests.move(names[2], 99)
+    assert waiting() == names
+    assert requests.cancel(names[1]) is JobState.CANCELLED
+    assert waiting() == [names[0], names[2]]
+    assert runs[2].stop() is JobState.CANCELLED, "as by `easel runs stop`"
+    requests.go_on()
+    all_ended(*runs)
+    until(lambda: not owners())
+    assert [run.state.name for run in runs] == ["COMPLETED", "CANCELLED", "CANCELLED"]
+    assert [starts(run) for run in runs] == [1, 0, 0]
+    with pytest.raises(JobError, match="not in the queue"):
+        requests.move(names[0], 1)
+
+
+def test_two_gpus_have_queues_of_their_own_and_each_run_sees_one(bench):
+    runs = [bench.queued(gpu, steps=200, steps_per_second=20.0) for gpu in ("0", "1", "1")]
+    until(lambda: [run.state for run in runs] == [JobState.RUNNING, JobState.RUNNING, JobState.QUEUED])
+    until(lambda: all((run.folder.path / "engine.json").exists() for run in runs[:2]))
+    for run in runs[:2]:
+        environment = psutil.Process(record(run, "engine.json")["pid"]).environ()
+        assert environment["CUDA_VISIBLE_DEVICES"] == run.folder.versions["gpu"]
+    assert not any("CUDA" in word for step in runs[0].spec.steps for word in step.argv)
+
+
+def test_a_run_that_was_started_directly_occupies_its_gpu(bench):
+    direct = bench.prepared(steps=60, steps_per_second=20.0)
+    direct.launch()
+    behind, other = bench.queued("0"), bench.queued("1")
+    all_ended(other)
+    assert (direct.state, behind.state) == (JobState.RUNNING, JobState.QUEUED)
+    all_ended(behind)
+    assert result(behind)["started"] >= result(direct)["ended"]
+
+
+def test_runs_that_cannot_start_fail_with_the_reason_and_the_next_starts(bench):
+    requests.pause()
+    gone, changed, unwritable, last = (bench.queued() for _ in range(4))
+    spec = json.loads((changed.folder.path / "spec.json").read_text())
+    (changed.folder.path / "spec.json").write_text(json.dumps({**spec, "total_steps": 6}))
+    (unwritable.folder.path / "runner.log").mkdir()
+    with entries.changing() as change:
+        spec = json.loads((gone.folder.path / "spec.json").read_text())
+        spec["steps"][0]["argv"][0] = "/nowhere/bin/python"
+        (gone.folder.path / "spec.json").write_text(json.dumps(spec))
+        first = dataclasses.replace(change.queue.entries[0], spec=entries.digest(gone.folder.path))
+        change.queue = change.queue.with_entries((first, *change.queue.entries[1:]))
+    requests.go_on()
+    all_ended(gone, changed, unwritable, last)
+    assert [run.state.name for run in (gone, changed, unwritable, last)] == ["FAILED", "FAILED", "FAILED", "COMPLETED"]
+    assert "/nowhere/bin/python" in diagnosis(gone).cause
+    assert "changed after it was queued" in diagnosis(changed).cause
+    assert "directory" in diagnosis(unwritable).cause
+    assert starts(changed) == 0
+
+
+def test_a_queue_that_is_to_stop_on_failure_pauses_with_the_reason(bench):
+    requests.stop_on_failure(True)
+    failing, other = bench.queued(ending="crash"), bench.queued()
+    all_ended(failing)
+    until(lambda: entries.read().is_paused("0"))
+    assert failing.name in entries.read().reasons["0"]
+    assert other.state is JobState.QUEUED
+    requests.go_on()
+    all_ended(other)
+    assert other.state is JobState.COMPLETED
+    assert entries.read().reasons == {}
+
+
+def test_after_a_restart_of_the_machine_the_queue_continues_when_easel_is_used(bench):
+    requests.pause()
+    before, behind = bench.prepared(), bench.queued()
+    before.folder.write("runner.json", {"pid": 1, "started": "another boot:1"})
+    with entries.changing() as change:
+        change.queue = dataclasses.replace(change.queue, paused=frozenset())
+    assert before.state is JobState.LOST
+    environment = {**own_environment(), "EASEL_HOME": str(places.home())}
+    subprocess.run([sys.executable, "-m", "trainer_core.cli", "runs", "list"], env=environment, check=True, timeout=60)
+    all_ended(behind)
+    assert behind.state is JobState.COMPLETED
+
+
+def test_only_the_queue_file_decides_what_is_started(bench, tmp_path):
+    outside = bench.prepared()
+    outside.folder.path.rename(tmp_path / "elsewhere")
+    with pytest.raises(JobError, match="is not in"):
+        requests.add([tmp_path / "elsewhere"])
+    assert not requests.wake()
+    (places.queue() / "queue.json").write_text(
+        json.dumps(
+            {
+                **entries.Queue().as_dict(),
+                "entries": [{"run": "../../elsewhere", "gpu": "0", "spec": "", "added": 0, "taken": 0}],
+            }
+        )
+    )
+    with pytest.raises(JobError, match="by a path"):
+        entries.read()
+    assert not requests.wake()
+    (places.queue() / "queue.json").unlink()
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{}", '{"version": 2}', "[" * 5000, '{"version": 1, "entries": 5}'])
+def test_a_damaged_queue_is_named_and_never_overwritten(bench, content):
+    run = bench.prepared()
+    places.queue().mkdir(parents=True, exist_ok=True)
+    (places.queue() / "queue.json").write_text(content)
+    assert run.state is JobState.PREPARED
+    with pytest.raises(JobError, match="cannot be used"):
+        requests.add([run.folder.path])
+    assert (places.queue() / "queue.json").read_text() == content
+    (places.queue() / "queue.json").unlink()
+
+
+def test_a_run_is_added_once_and_only_before_it_was_started(bench):
+    requests.pause()
+    run = bench.queued()
+    requests.add([run.folder.path])
+    assert waiting() == [run.name]
+    requests.go_on()
+    all_ended(run)
+    with pytest.raises(JobError, match="already started"):
+        requests.add([run.folder.path])

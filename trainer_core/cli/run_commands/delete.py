@@ -1,0 +1,37 @@
+"""`easel runs delete`: move a run to the trash."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from trainer_core.cli import show
+
+
+@click.command("delete")
+@click.argument("run")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Delete it even if another run continues it.")
+def command(run: str, yes: bool, force: bool) -> None:
+    """Move RUN to the trash.
+
+    `easel runs trash restore` brings it back. Delivered files stay.
+    """
+    from trainer_core.cli.asking import agreed, size
+    from trainer_core.cli.runs import find_run
+    from trainer_core.training import trash
+
+    path = find_run(run).folder.path
+    found = trash.look(path, force)
+    show.line(f"{found.run}: {size(found.bytes)} in {path}")
+    for file in found.kept:
+        show.line(f"  stays: {file}")
+    for file in found.only_here:
+        show.line(f"  exists only in this run: {file.relative_to(path)}", "yellow")
+    for other in found.resumed_by:
+        show.line(f"  {other} continues this run.", "yellow")
+    if not yes and not agreed("Move this run to the trash?"):
+        sys.exit(1)
+    target = trash.delete(path, force)
+    show.line(f"Moved to {target}. `easel runs trash restore {target.name}` brings it back.")

@@ -1,0 +1,70 @@
+"""`easel runs history`: every run with what it trained and how it ended."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import click
+
+from trainer_core.cli import show
+from trainer_core.cli.options import JSON_HELP, known_family
+
+
+@click.command("history")
+@click.option("--state", default="", metavar="STATE", help="Only runs in this state, such as completed or failed.")
+@click.option("--family", default="", callback=known_family, help="Only runs of this model family.")
+@click.option("--tag", default="", help="Only runs with this tag.")
+@click.option("--text", default="", help="Only runs with this text in a name, note, tag, subject or model file.")
+@click.option(
+    "--since", default="", metavar="DATE", help="Only runs since this day (2026-01-31), or of the last days (7d)."
+)
+@click.option("--sweep", default="", metavar="ID", help="Only the runs of this sweep.")
+@click.option("--limit", default=0, metavar="N", help="At most this many runs. Default: all.")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def command(state: str, family: str, tag: str, text: str, since: str, sweep: str, limit: int, as_json: bool) -> None:
+    """Show what each run trained, and how it ended.
+
+    With --json also every setting that differs from the default, the versions, and the peaks of memory.
+    """
+    from trainer_core.jobs.state import JobState
+    from trainer_core.training.history import Filter, history
+
+    if state and state.upper() not in JobState.__members__:
+        known = ", ".join(each.value for each in JobState)
+        raise click.BadParameter(f"{state!r:.50} is not a state. Known: {known}.", param_hint="--state")
+    runs = history(wanted=Filter(state, family, tag, text, _moment(since), sweep))
+    shown = runs[:limit] if limit > 0 else runs
+    if as_json:
+        show.as_json([run.as_dict() for run in shown])
+        return
+    if not shown:
+        show.line("There is no such run." if any((state, family, tag, text, since, sweep)) else "There is no run yet.")
+        return
+    rows = [
+        (
+            run.run,
+            run.labels.name,
+            run.state.name,
+            run.family,
+            f"{run.steps or '-'} of {run.total_steps}" if run.total_steps else "",
+            f"{run.seconds:.0f} s" if run.seconds else "",
+            ", ".join(run.labels.tags),
+            run.labels.note.partition("\n")[0][:60],
+        )
+        for run in shown
+    ]
+    show.table(("run", "name", "state", "family", "steps", "time", "tags", "note"), rows)
+
+
+def _moment(text: str) -> float:
+    """The time of a day, or of a number of days ago, in seconds since 1970; 0 for ""."""
+    now = dt.datetime.now().astimezone()
+    try:
+        if not text:
+            return 0.0
+        if text.endswith("d"):
+            return (now - dt.timedelta(days=float(text[:-1]))).timestamp()
+        return dt.datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError) as error:
+        message = f"{text!r:.50} is not a day. Write it as 2026-01-31 or 7d."
+        raise click.BadParameter(message, param_hint="--since") from error

@@ -1,0 +1,24 @@
+"""`easel runs tag`: give a run tags, by which the history can be filtered."""
+
+from __future__ import annotations
+
+import click
+
+from trainer_core.cli import show
+
+
+@click.command("tag", context_settings={"ignore_unknown_options": True})
+@click.argument("run")
+@click.argument("changes", nargs=-1, metavar="[+TAG] [-TAG]...", type=click.UNPROCESSED)
+def command(run: str, changes: tuple[str, ...]) -> None:
+    """Add tags to RUN (+good) and remove some (-bad). Without tags, show those that it has."""
+    from trainer_core.cli.runs import find_run
+    from trainer_core.training import labels
+
+    folder = find_run(run).folder
+    known = labels.read(folder)
+    if changes:
+        removed = [change[1:] for change in changes if change.startswith("-")]
+        known = known.tagged([change.removeprefix("+") for change in changes if not change.startswith("-")], removed)
+        labels.write(folder, known)
+    show.line(f"{folder.path.name}: {', '.join(known.tags) or 'no tags'}")

@@ -1,0 +1,248 @@
+"""The list of waiting runs: one JSON file, and the two locks of the queue.
+
+    <home>/queue/queue.json   the runs in their order, each with its GPU; written atomically
+    <home>/queue/lock         locked for the moment of a change
+    <home>/queue/owner        locked by the owner, the process that starts the runs, as long as it lives
+    <home>/queue/owner.log    what the owner did
+
+Only this file decides what is started. A run folder, which may come from somebody else, cannot put itself into the queue; and
+the digest of a run's `spec.json` is recorded, so that a run that was changed after it was queued is not started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Self
+
+from trainer_core import places
+from trainer_core.errors import JobError
+from trainer_core.files import open_regular, write_whole
+
+VERSION = 1
+LARGEST_FILE_BYTES = 16 << 20
+ALL = "all"
+"""In the place of a GPU: every GPU."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One waiting run: the name of its folder in the folder of runs, and the GPU it waits for.
+
+    `spec` is the digest of its spec.json. `added` and `taken` are seconds since 1970; `taken` is 0 until the owner begins
+    to start it.
+    """
+
+    run: str
+    gpu: str
+    spec: str
+    added: float
+    taken: float = 0.0
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return places.runs() / self.run
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The waiting runs in their order.
+
+    `paused` are the GPUs on which nothing is started, or `ALL`; `stops_on_failure`: a failed run pauses the queue of its
+    GPU, for the reason in `reasons`; `last` is the run that was last started, by GPU.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    paused: frozenset[str] = frozenset()
+    stops_on_failure: bool = False
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    last: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, gpu: str) -> tuple[Entry, ...]:
+        """The runs that wait for a GPU, in their order."""
+        return tuple(entry for entry in self.entries if entry.gpu == gpu)
+
+    def entry(self, run: str) -> Entry | None:
+        """The entry of a run; None if it does not wait."""
+        return next((entry for entry in self.entries if entry.run == run), None)
+
+    def position(self, run: str) -> int:
+        """The place of a run among those of its GPU, from 1; 0 if it does not wait."""
+        entry = self.entry(run)
+        return self.of(entry.gpu).index(entry) + 1 if entry else 0
+
+    def is_paused(self, gpu: str) -> bool:
+        """Whether nothing is started on a GPU."""
+        return bool({ALL, gpu} & self.paused)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a run waits for a GPU whose queue is not paused."""
+        return any(not self.is_paused(entry.gpu) for entry in self.entries)
+
+    def with_entries(self, entries: tuple[Entry, ...]) -> Self:
+        """This queue with other entries."""
+        return dataclasses.replace(self, entries=entries)
+
+    def without(self, run: str) -> Self:
+        """This queue without a run."""
+        return self.with_entries(tuple(entry for entry in self.entries if entry.run != run))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The queue as JSON data."""
+        return {"version": VERSION, **dataclasses.asdict(self), "paused": sorted(self.paused)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The queue that `as_dict` wrote.
+
+        Raises:
+            KeyError: an entry is missing.
+            TypeError: an entry has the wrong type.
+            ValueError: it is from a newer Easel, or a run's name is a path.
+        """
+        if data["version"] != VERSION:
+            raise ValueError("it is from another version of Easel")
+        rows = [
+            Entry(str(row["run"]), str(row["gpu"]), str(row["spec"]), float(row["added"]), float(row["taken"]))
+            for row in data["entries"]
+        ]
+        if any(not is_name(entry.run) for entry in rows):
+            raise ValueError("it names a run by a path")
+        texts = [{str(key): str(value) for key, value in data[name].items()} for name in ("reasons", "last")]
+        paused = frozenset(map(str, data["paused"]))
+        return cls(tuple(rows), paused, bool(data["stops_on_failure"]), *texts)
+
+
+class Change:
+    """A change of the queue in progress: `queue` is replaced, and saved at the end of the block, or earlier by `save`."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = self._saved = queue
+
+    def save(self) -> None:
+        """Writes the queue if it was changed.
+
+        Raises:
+            JobError: it cannot be written.
+        """
+        if self.queue == self._saved:
+            return
+        try:
+            write_whole(_file(), json.dumps(self.queue.as_dict(), indent=1) + "\n")
+        except OSError as error:
+            raise JobError(
+                f"The queue cannot be written: {error.strerror or error}.", "Check the free disk space."
+            ) from error
+        self._saved = self.queue
+
+
+def read() -> Queue:
+    """The queue as it is now; an empty one if there is none.
+
+    Raises:
+        JobError: the file is damaged.
+    """
+    try:
+        with open_regular(_file()) as file:
+            return Queue.from_dict(json.loads(file.read(LARGEST_FILE_BYTES)))
+    except FileNotFoundError:
+        return Queue()
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise JobError(
+            f"{_file()} cannot be used: {error}.", "Correct it, or delete it and queue the runs again."
+        ) from error
+
+
+@contextlib.contextmanager
+def changing() -> Iterator[Change]:
+    """The queue, which no other process changes during the block.
+
+    Raises:
+        JobError: the file is damaged, or cannot be written.
+    """
+    with _open("lock") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        change = Change(read())
+        yield change
+        change.save()
+
+
+class Ownership:
+    """The right to start runs, which at most one process has at a time. The system takes it back when the process ends."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    @classmethod
+    def take(cls) -> Self | None:
+        """The ownership; None if another process has it.
+
+        Raises:
+            JobError: the folder of the queue cannot be written.
+        """
+        file = _open("owner")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            return None
+        return cls(file)
+
+    def give_back(self) -> None:
+        """Ends the ownership."""
+        self._file.close()
+
+
+def waits(path: Path) -> bool:
+    """Whether the job in a folder waits in the queue: it is one of its runs, and nobody begins to start it."""
+    try:
+        entry = read().entry(path.name) if path.parent == places.runs().resolve() else None
+    except JobError:
+        return False
+    return entry is not None and not entry.taken
+
+
+def place(gpu: str) -> str:
+    """How a sentence names a GPU."""
+    return "the CPU" if gpu == "cpu" else f"GPU {gpu}"
+
+
+def digest(path: Path) -> str:
+    """The digest of what a run folder would start; "" if it cannot be read."""
+    try:
+        with open_regular(path / "spec.json") as file:
+            return hashlib.sha256(file.read(LARGEST_FILE_BYTES)).hexdigest()
+    except OSError:
+        return ""
+
+
+def is_name(run: str) -> bool:
+    """Whether a text is the plain name of a folder."""
+    return run not in ("", ".", "..") and "/" not in run and "\0" not in run
+
+
+def log() -> Path:
+    """The file with what the owner did."""
+    return places.queue() / "owner.log"
+
+
+def _file() -> Path:
+    return places.queue() / "queue.json"
+
+
+def _open(name: str) -> IO[str]:
+    try:
+        places.queue().mkdir(parents=True, exist_ok=True)
+        return (places.queue() / name).open("a")
+    except OSError as error:
+        raise JobError(
+            f"The folder {places.queue()} cannot be written: {error.strerror or error}.", "Check its permissions."
+        ) from error

@@ -1,0 +1,160 @@
+"""A sweep: one plan with several sets of changes, each of which becomes a run. All are checked before any of them is prepared."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainer_core.errors import EaselError, PlanError
+from trainer_core.plan import fields
+from trainer_core.prepare.forecast import Forecast
+from trainer_core.prepare.workbench import Workbench, prepare_run
+from trainer_core.problems import Problem, blocking
+from trainer_core.training import labels
+from trainer_core.training.run import Run
+
+MOST = 200
+"""The most runs of one sweep."""
+NAME = "output.name"
+LONGEST_SUFFIX = 80
+
+Changes = Mapping[str, Any]
+"""Values by path; a native option has the path native.<engine>.<option>."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a sweep before it is prepared: its changes, what tells it apart, its job, Problems and forecast."""
+
+    changes: Changes
+    name: str
+    bench: Workbench
+    problems: tuple[Problem, ...]
+    forecast: Forecast | None
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """The estimated time, at least and at most; 0 if it is not known."""
+        return self.forecast.estimate.seconds if self.forecast else (0.0, 0.0)
+
+
+def grid(axes: Mapping[str, Sequence[Any]]) -> list[Changes]:
+    """Every combination of the values of these settings, the last setting changing fastest."""
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def checked(
+    bench: Workbench, sets: Sequence[Changes], look_ahead: Callable[[Workbench], Forecast | None] = lambda _: None
+) -> list[Member]:
+    """The members of a sweep: the job of a workbench with each set of changes, and the Problems of each.
+
+    Raises:
+        PlanError: there are no changes, too many, or two sets that are the same.
+    """
+    if not 1 <= len(sets) <= MOST:
+        raise PlanError(f"A sweep has 1 to {MOST} runs, not {len(sets)}.", "Give fewer values.")
+    if len({repr(sorted(changes.items())) for changes in sets}) < len(sets):
+        raise PlanError("Two runs of the sweep have the same changes.", "Remove one of them.")
+    return [_member(bench, changes, _told(changes, sets), look_ahead) for changes in sets]
+
+
+def prepare(members: Sequence[Member], gpu: str, notes: Mapping[str, str] | None = None) -> tuple[str, list[Run]]:
+    """The id of a new sweep, and its prepared runs, each with its differences as its name. If one fails, none is left.
+
+    Raises:
+        PlanError: a member has a blocking Problem.
+        JobError: a run folder cannot be written.
+    """
+    if stopping := [problem for member in members for problem in blocking(member.problems)]:
+        raise PlanError("The sweep was not started.", "Nothing was queued. Fix the problems of each run.", stopping)
+    sweep = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    runs: list[Run] = []
+    try:
+        for member in members:
+            run = prepare_run(member.bench, gpu=gpu, notes={**(notes or {}), "sweep": sweep})
+            runs.append(run)
+            labels.write(run.folder, labels.Labels().named(member.name[: labels.LONGEST_NAME]))
+    except (EaselError, OSError):
+        for run in runs:
+            run.folder.remove()
+        raise
+    return sweep, runs
+
+
+def _member(
+    bench: Workbench, changes: Changes, name: str, look_ahead: Callable[[Workbench], Forecast | None]
+) -> Member:
+    # A workbench only ever replaces its state, so a copy can be changed on its own.
+    own = copy.copy(bench)
+    values = {path: value for path, value in changes.items() if not path.startswith("native.")}
+    native = own.state.draft.values.get("native")
+    for path, value in changes.items():
+        if path.startswith("native."):
+            values["native"] = native = _with_native(native, path.split(".")[1:], value)
+    if NAME not in values and (stem := own.state.draft.text(NAME)):
+        values[NAME] = f"{stem}-{_suffix(name)}"
+    own.set(values)
+    seen = look_ahead(own)
+    return Member(changes, name, own, (*own.problems, *(seen.problems() if seen else ())), seen)
+
+
+def _with_native(native: Any, keys: Sequence[str], value: Any) -> dict[str, Any]:
+    """The native settings with one more value."""
+    table = dict(native) if isinstance(native, Mapping) else {}
+    first, *rest = keys
+    table[first] = _with_native(table.get(first), rest, value) if rest else value
+    return table
+
+
+def _told(changes: Changes, sets: Sequence[Changes]) -> str:
+    """What tells a run apart from the others: its changes, with short names of the settings where these are clear."""
+    paths = {path for each in sets for path in each}
+    short = [path.rpartition(".")[2] for path in paths]
+    words = []
+    for path, value in changes.items():
+        name = path.rpartition(".")[2]
+        words.append(f"{name if short.count(name) == 1 else path}={_text(value)}")
+    return " ".join(words)
+
+
+def _text(value: Any) -> str:
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _suffix(name: str) -> str:
+    """The differences as the end of a file name."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")[:LONGEST_SUFFIX] or "run"
+
+
+def from_tables(tables: Mapping[str, Any]) -> list[Changes]:
+    """The sets of changes in a file: an array of tables `[[runs]]`, each with settings by path or in tables.
+
+    Raises:
+        PlanError: the file has another form.
+    """
+    rows = tables.get("runs")
+    if set(tables) != {"runs"} or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise PlanError(
+            "The file of a sweep contains only [[runs]] tables, one for each run.",
+            'For example: [[runs]], and below it "optimizer.learning_rate" = 1e-4',
+        )
+    sets: list[Changes] = [_flat(row) for row in rows]
+    for changes in sets:
+        for path in changes:
+            if path not in fields.all_fields() and not path.startswith("native."):
+                raise PlanError(f"{path!r:.80} is not a setting.", "`easel train --help` lists all settings.")
+    return sets
+
+
+def _flat(row: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        path = f"{above}{key}"
+        flat.update(_flat(value, f"{path}.") if isinstance(value, Mapping) else {path: value})
+    return flat

@@ -1,0 +1,175 @@
+"""The history of runs: what each of them trained, how it ended, and what the user calls it. Only small files are read for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainer_core import places
+from trainer_core.errors import JobError, RunError
+from trainer_core.jobs.state import JobState
+from trainer_core.plan.subject import same
+from trainer_core.training import facts, labels
+from trainer_core.training.folder import RunFolder
+from trainer_core.training.labels import Labels
+from trainer_core.training.run import Run
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """What is known about a run without reading its events. Times are seconds since 1970, 0 if unknown; texts come from outside.
+
+    `settings` are the values that differ from Easel's defaults. `images` is None for a run of an older Easel.
+    `seconds` is 0 until the run has ended.
+    """
+
+    run: str
+    state: JobState
+    labels: Labels = field(default_factory=Labels)
+    started: float = 0.0
+    seconds: float = 0.0
+    steps: int = 0
+    total_steps: int = 0
+    images: int | None = None
+    subject: str = ""
+    name: str = ""
+    model: str = ""
+    family: str = ""
+    method: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    peak_memory_bytes: int = 0
+    peak_gpu_memory_bytes: int = 0
+    diagnosis: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The run as JSON data."""
+        own = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        del own["labels"], own["name"]
+        return {**own, "state": self.state.name, "trained": self.name, **self.labels.as_dict()}
+
+
+VERSIONS = (
+    "easel", "python", "engine", "engine_version", "profile", "preset", "policy", "gpu", "like", "sweep", "resumes",
+)  # fmt: skip
+"""The entries of versions.json that the history shows: what ran, where the values came from, and which runs belong to it."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which runs are wanted; an empty entry stands for any. `text` is searched in names, notes, subject and model."""
+
+    state: str = ""
+    family: str = ""
+    tag: str = ""
+    text: str = ""
+    since: float = 0.0
+    sweep: str = ""
+
+    def fits(self, run: PastRun) -> bool:
+        """Whether a run is wanted."""
+        words = (run.run, run.labels.name, run.labels.note, run.subject, run.name, run.model, *run.labels.tags)
+        return (
+            self.state.upper() in ("", run.state.name)
+            and self.family in ("", run.family)
+            and (not self.tag or self.tag in run.labels.tags)
+            and (not self.text or any(same(self.text) in same(word) for word in words))
+            and run.started >= self.since
+            and self.sweep in ("", run.versions.get("sweep", ""))
+        )
+
+
+def history(folder: Path | None = None, wanted: Filter | None = None) -> list[PastRun]:
+    """The runs in a folder that are wanted, the newest first. Folders that are not runs are left out."""
+    where = folder or places.runs()
+    found = (past_run(path) for path in (where.iterdir() if where.is_dir() else ()))
+    fitting = (run for run in found if run is not None and (wanted is None or wanted.fits(run)))
+    return sorted(fitting, key=lambda run: (run.started, run.run), reverse=True)
+
+
+def past_run(path: Path) -> PastRun | None:
+    """What is known about the run in a folder; None if it is not a run, or one of a newer Easel."""
+    try:
+        run = Run.attach(path)
+    except JobError:
+        return None
+    folder = run.folder
+    result, versions = folder.result or {}, folder.versions
+    state = JobState.__members__.get(str(result.get("state"))) or run.state
+    about, diagnosis = _about(folder, versions), result.get("diagnosis")
+    texts = {name: _text(about, name) for name in ("subject", "name", "model", "family", "method")}
+    settings = about.get("settings")
+    return PastRun(
+        run=run.name,
+        state=state,
+        labels=labels.read(folder),
+        started=_number(result, "started") or _number(versions, "created") or _time_in_name(run.name),
+        seconds=_number(result, "seconds"),
+        steps=int(_number(result, "steps")),
+        total_steps=int(_number(folder.read("spec.json") or {}, "total_steps")),
+        images=int(_number(versions, "images")) if "images" in versions else None,
+        settings=settings if isinstance(settings, dict) else {},
+        versions={name: _version(versions[name]) for name in VERSIONS if versions.get(name)},
+        outputs=tuple(map(str, result.get("outputs") or ())) if isinstance(result.get("outputs"), list) else (),
+        peak_memory_bytes=int(_number(result, "peak_memory_bytes")),
+        peak_gpu_memory_bytes=int(_number(result, "peak_gpu_memory_bytes")),
+        diagnosis=str(diagnosis.get("id", "")) if isinstance(diagnosis, dict) else "",
+        **texts,
+    )
+
+
+def related(name: str) -> Iterator[tuple[str, str]]:
+    """(run, how) of each run that names this one in its versions.json: how is "like" or "resumes"."""
+    for run in history():
+        for how in ("resumes", "like"):
+            if Path(run.versions.get(how, "")).name == name:
+                yield run.run, how
+
+
+def images_of(folder: RunFolder) -> int | None:
+    """The number of staged images of a run of an older Easel, which did not record it; None if it has no such folder."""
+    from trainer_core.training.staged import staged
+
+    return len(staged(folder)) if folder.dataset.is_dir() else None
+
+
+def _about(folder: RunFolder, versions: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a run trains, as it recorded it; from its plan for a run of an older Easel."""
+    recorded = versions.get("about")
+    if isinstance(recorded, dict):
+        return recorded
+    try:
+        return facts.of_plan(folder.plan)
+    except RunError:
+        return {}
+
+
+def _text(data: Mapping[str, Any], name: str) -> str:
+    value = data.get(name)
+    return value[: facts.LONGEST] if isinstance(value, str) else ""
+
+
+def _version(value: object) -> str:
+    """An entry of versions.json as text; one that is a table has the name of a run in it."""
+    return str(value.get("run", "")) if isinstance(value, dict) else str(value)
+
+
+def _number(data: Mapping[str, Any], name: str) -> float:
+    value = data.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    return float(value) if math.isfinite(value) and 0 <= value < 1e18 else 0.0
+
+
+def _time_in_name(name: str) -> float:
+    """The time in the name of a run folder, which is in local time; 0 if it contains none."""
+    try:
+        return time.mktime(time.strptime(name[:15], "%Y%m%d-%H%M%S"))
+    except (ValueError, OverflowError):
+        return 0.0

@@ -1,0 +1,91 @@
+"""What a user calls a run: a name, a note and tags, in `labels.json` of the run folder. A run folder may come from anybody."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from trainer_core.errors import RunError
+from trainer_core.jobs.folder import JobFolder, writing
+
+FILE = "labels.json"
+VERSION = 1
+LONGEST_NAME = 100
+LONGEST_NOTE = 4000
+MOST_TAGS = 20
+_TAG = re.compile(r"[\w.-]{1,40}")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A name, a note and tags; each may be empty. They are plain text from outside: show them with `text.printable`."""
+
+    name: str = ""
+    note: str = ""
+    tags: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The labels as JSON data."""
+        return {"name": self.name, "note": self.note, "tags": list(self.tags)}
+
+    def named(self, name: str) -> Self:
+        """These labels with another name; "" removes it.
+
+        Raises:
+            RunError: the name is too long or has several lines.
+        """
+        plain = name.strip()
+        if len(plain) > LONGEST_NAME or len(plain.splitlines()) > 1:
+            raise RunError("This name cannot be used.", f"A name is one line of at most {LONGEST_NAME} characters.")
+        return dataclasses.replace(self, name=plain)
+
+    def noted(self, note: str) -> Self:
+        """These labels with another note; "" removes it.
+
+        Raises:
+            RunError: the note is too long.
+        """
+        plain = note.strip()
+        if len(plain) > LONGEST_NOTE:
+            raise RunError(f"This note has {len(plain)} characters.", f"A note has at most {LONGEST_NOTE}: shorten it.")
+        return dataclasses.replace(self, note=plain)
+
+    def tagged(self, added: Iterable[str] = (), removed: Iterable[str] = ()) -> Self:
+        """These labels with more and fewer tags.
+
+        Raises:
+            RunError: a tag has other characters than letters, digits, dot, dash and underscore, or there are too many.
+        """
+        added, removed = list(added), set(removed)
+        if wrong := [tag for tag in added if not _TAG.fullmatch(tag)]:
+            raise RunError(
+                f"{wrong[0]!r:.80} cannot be a tag.",
+                "A tag has at most 40 letters, digits, dots, dashes and underscores.",
+            )
+        tags = tuple(dict.fromkeys(tag for tag in (*self.tags, *added) if tag not in removed))
+        if len(tags) > MOST_TAGS:
+            raise RunError(f"A run has at most {MOST_TAGS} tags.", "Remove one with: easel runs tag RUN -- -TAG")
+        return dataclasses.replace(self, tags=tags)
+
+
+def read(folder: JobFolder) -> Labels:
+    """The labels of a run. What is damaged or too long in the file is left out or cut."""
+    data = folder.read(FILE) or {}
+    name, note, tags = data.get("name"), data.get("note"), data.get("tags")
+    name = " ".join(name[:LONGEST_NAME].split()) if isinstance(name, str) else ""
+    note = note[:LONGEST_NOTE] if isinstance(note, str) else ""
+    found = [tag for tag in tags if isinstance(tag, str) and _TAG.fullmatch(tag)] if isinstance(tags, list) else []
+    return Labels(name, note, tuple(dict.fromkeys(found))[:MOST_TAGS])
+
+
+def write(folder: JobFolder, labels: Labels) -> None:
+    """Writes the labels of a run.
+
+    Raises:
+        JobError: the run folder cannot be written.
+    """
+    with writing(folder.path):
+        folder.write(FILE, {"version": VERSION, **labels.as_dict()})
