@@ -46,16 +46,18 @@ class LogEnd:
     """The end of a log.
 
     Attributes:
-        lines: All lines, without the frames of tracebacks.
-        error: The messages of the traceback that ended the engine, and of its causes; all lines if there is no traceback.
+        before: The lines before the first traceback.
+        messages: The lines after the frames of each traceback, up to the next one.
+        error: The messages of the traceback that ended the engine, and of its causes; empty if there is no traceback.
         frames: The frames of that traceback, which show what the engine was doing.
         exit_code: The exit code of the engine as its launcher reports it, negative for a signal.
         report: The launcher's message about that.
         failed: Whether a traceback or the launcher shows that the engine failed.
     """
 
-    lines: tuple[str, ...] = ()
-    error: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    messages: tuple[tuple[str, ...], ...] = ()
+    error: tuple[tuple[str, ...], ...] = ()
     frames: str = ""
     exit_code: int | None = None
     report: str = ""
@@ -85,13 +87,12 @@ def read(lines: Sequence[str]) -> LogEnd:
     head, blocks = _split([_RANK.sub("", line) for line in clean])
     blocks = [block for block in blocks if not _NOISE.match(block.before)]
     report, blocks = _without_launchers(blocks)
-    said = [*head, *(line for block in blocks for line in block.says)]
-    code = report.exit_code
-    end = LogEnd(tuple(said), tuple(said), exit_code=code, report=report.words, failed=code is not None)
+    said, code = tuple(tuple(block.says) for block in blocks), report.exit_code
+    end = LogEnd(tuple(head), said, exit_code=code, report=report.words, failed=code is not None)
     chain = _last_chain([block for block in blocks if not _THREAD.match(block.before)])
     if not chain:
         return end
-    error = tuple(line for block in chain for line in block.says)
+    error = tuple(tuple(block.says) for block in chain)
     frames = "\n".join(line for block in chain for line in block.frames)
     return replace(end, error=error, frames=frames, failed=True)
 
