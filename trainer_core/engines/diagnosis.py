@@ -27,7 +27,7 @@ SYSTEM = Path(__file__).with_name("system_causes.toml")
 """The signatures that apply to every program: memory, disks, files, the network, interruptions."""
 
 _EXPLAINING = frozenset({"fatal", "error"})
-_NOTICING = frozenset({"warning", "error", "info", "told"})
+_UNMARKED = frozenset({"error", "told", "plain"})
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Signature:
         decisive: Whether this cause is certain anywhere in the end of the log, so that it takes precedence over others.
         root: Whether this cause explains the other errors of its traceback, so that it takes precedence over those.
         where: The lines that are compared. "error": errors and, from their beginning, the lines of their messages; "plain": also
-            lines without a level, from their beginning; "bar": progress bars; "info": messages that are not errors.
+            lines without a level, all from their beginning; "bar": progress bars; "info": messages that are not errors.
         fixes: Changes of the plan that may help. Each is checked before it is offered.
     """
 
@@ -105,16 +105,21 @@ def _joined(*tables: tuple[Signature, ...], engine: str) -> tuple[Signature, ...
 
 
 def _own(path: Path, hint: str) -> tuple[Signature, ...]:
-    return _read(path, hint) if path.is_file() else ()
+    return read_table(path, hint) if path.is_file() else ()
 
 
-def _read(path: Path, hint: str) -> tuple[Signature, ...]:
+def read_table(path: Path, hint: str = "") -> tuple[Signature, ...]:
+    """The signatures in one file, in its order.
+
+    Raises:
+        BackendError: it cannot be used.
+    """
     return from_table(_Table, read_toml(path, BackendError, hint), str(path), BackendError, hint).signature
 
 
 @functools.cache
 def _common(path: Path) -> tuple[Signature, ...]:
-    return _read(path, "Install Easel again.")
+    return read_table(path, "Install Easel again.")
 
 
 def explain(lines: Sequence[str], signatures: Sequence[Signature], exit_code: int | None) -> Diagnosis | None:
@@ -144,11 +149,12 @@ def explain(lines: Sequence[str], signatures: Sequence[Signature], exit_code: in
 
 def noticed(lines: Sequence[str], signatures: Sequence[Signature]) -> list[Diagnosis]:
     """What a log tells that did not end the engine, such as images without a caption; each cause once."""
-    end = log_end.read(lines)
+    rows = [row for row in signatures if row.severity == "warning"]
     found: dict[str, Diagnosis] = {}
-    for line in _sorted(end.before, end.messages):
-        for row in signatures:
-            if row.severity == "warning" and line.kind in _NOTICING and re.search(row.pattern, line.text):
+    for line in sorted_lines(log_end.cleaned(lines)):
+        for row in rows:
+            matches = _from_start(row.pattern).match if line.kind == "plain" else _anywhere(row.pattern).search
+            if line.kind != "bar" and matches(line.text):
                 found.setdefault(row.id, Diagnosis(row.id, row.cause, quoted(line.whole), row.advice))
     return list(found.values())
 
@@ -174,7 +180,7 @@ def _sorted(before: Sequence[str], messages: Iterable[Sequence[str]]) -> list[Li
 
 def _match(lines: Sequence[Line], frames: str, signatures: Sequence[Signature]) -> Diagnosis | None:
     """The diagnosis of the last line that matches a signature: the error that stopped the engine comes last."""
-    rows = [row for row in signatures if not row.frames or re.search(row.frames, frames)]
+    rows = [row for row in signatures if not row.frames or _anywhere(row.frames).search(frames)]
     for line in reversed(lines):
         for row in rows:
             if _fits(row, line):
@@ -184,11 +190,22 @@ def _match(lines: Sequence[Line], frames: str, signatures: Sequence[Signature]) 
 
 def _fits(row: Signature, line: Line) -> bool:
     """Whether a line is of the kind that a signature is for, and matches it."""
-    if line.kind == "error":
-        return bool(re.search(row.pattern, line.text))
-    if line.kind == "told" or (line.kind == "plain" and row.where == "plain"):
-        return bool(re.match(rf"\s*(?:{row.pattern})", line.text))
-    return line.kind == row.where and bool(re.search(row.pattern, line.text))
+    if row.where == "plain":
+        return line.kind in _UNMARKED and bool(_from_start(row.pattern).match(line.text))
+    if line.kind == "told":
+        return bool(_from_start(row.pattern).match(line.text))
+    return line.kind in ("error", row.where) and bool(_anywhere(row.pattern).search(line.text))
+
+
+# The module re keeps only 512 patterns.
+@functools.cache
+def _anywhere(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+@functools.cache
+def _from_start(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"\s*(?:{pattern})")
 
 
 def _by_exception(lines: Sequence[Line], exit_code: int | None) -> Diagnosis:

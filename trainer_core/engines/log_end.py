@@ -83,7 +83,7 @@ class _Block:
 
 def read(lines: Sequence[str]) -> LogEnd:
     """The end of the log with these lines."""
-    clean = _bounded(_after_progress(list(_clean(lines[-_READ_LINES:]))))
+    clean = _bounded(_after_progress(cleaned(lines)))
     head, blocks = _split([_RANK.sub("", line) for line in clean])
     blocks = [block for block in blocks if not _NOISE.match(block.before)]
     report, blocks = _without_launchers(blocks)
@@ -95,6 +95,11 @@ def read(lines: Sequence[str]) -> LogEnd:
     error = tuple(tuple(block.says) for block in chain)
     frames = "\n".join(line for block in chain for line in block.frames)
     return replace(end, error=error, frames=frames, failed=True)
+
+
+def cleaned(lines: Sequence[str]) -> list[str]:
+    """The last lines of a log as plain text, with a limited length each."""
+    return list(_clean(lines[-_READ_LINES:]))
 
 
 def _clean(lines: Sequence[str]) -> Iterator[str]:

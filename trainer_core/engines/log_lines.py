@@ -32,12 +32,14 @@ _GLOG_LEVELS: dict[str, Kind] = {"I": "info", "W": "warning", "E": "error", "F":
 _WARNS = re.compile(r"^.{0,300}?\b\w+Warning: |^warning: ")
 # The error lines of argparse, uv, pip, git, curl, ld.so and of libraries in C++. uv writes the reasons below its error.
 _COMPLAINS = re.compile(
-    r"^(?:[\w./-]{1,80}: )?(?:error|Error|ERROR|fatal|Fatal|FATAL)\b[: ]|^\s*(?:Caused by|cause): |^terminate called|^\s+what\(\): |^[×╰✗] ?|^\s+[╰├]─▶ "
+    r"^(?:[\w./-]{1,80}: )?(?:error|Error|ERROR|fatal|Fatal|FATAL)\b[: ]|^\s*(?:Caused by|cause|hint): |^terminate called|^\s+what\(\): |^[×╰✗] ?|^\s+[╰├]─▶ "
     r"|^(?:INTERNAL ASSERT|NCCL|NVRM)\b"
 )
 _QUOTED = re.compile(r"""(?<![\w(])(?<!failure )(?<!failure \d )(['"`])(?P<inside>[^'"`\n]{0,1000}?)\1(?!\w)""")
 _ENDINGS = "png|jpe?g|webp|bmp|gif|tiff?|avif|jxl|heic|txt|caption|npz|mp4|tags?"
-_PATH = re.compile(rf"(?<![\w:/\\.])(?:~|\.{{0,2}}|[A-Za-z]:|file:/)[/\\][^\n'\"]{{0,600}}\.(?:{_ENDINGS})\b", re.IGNORECASE)
+_PATH = re.compile(
+    rf"(?<![\w:/\\.])(?:~|\.{{0,2}}|[A-Za-z]:|file:/)[/\\][^\n'\"]{{0,600}}\.(?:{_ENDINGS})\b", re.IGNORECASE
+)
 _NAME = re.compile(rf"[^:'\"/\\\n|\[\]()]{{1,250}}\.(?:{_ENDINGS})\b", re.IGNORECASE)
 
 
