@@ -16,7 +16,9 @@ from trainer_core.engines.diagnosis import Signature
 from trainer_core.install.job import Installing
 
 LOGS = Path(__file__).parents[1] / "data" / "logs"
-ENGINES = {backend.manifest.id: backend.manifest for backend in registry.available()}
+ENGINES = {backend.manifest.id: backend.manifest for backend in registry.available(include_hidden=True)}
+SHARING = [backend.manifest.id for backend in registry.available()]
+"""The engines that people train with. The rehearsal has a coarser table of its own."""
 TABLES: Mapping[str, Sequence[Signature]] = {
     **{name: manifest.diagnosis for name, manifest in ENGINES.items()},
     "install": diagnosis.for_programs(Installing.diagnosis),
@@ -48,8 +50,8 @@ class Log:
     def tables(self) -> list[str]:
         """The tables that must explain this log: those of all engines for a message that they share."""
         if self.folder == "common":
-            return list(ENGINES)
-        return [*ENGINES, "system", "install"] if self.folder == "system" else [self.folder]
+            return SHARING
+        return [*SHARING, "system", "install"] if self.folder == "system" else [self.folder]
 
     def __str__(self) -> str:
         return f"{self.folder}/{self.name}"

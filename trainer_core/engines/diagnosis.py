@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,13 +34,15 @@ _UNMARKED = frozenset({"error", "told", "plain"})
 class Amendment:
     """A change of the plan that may help: the new `value` of the setting at `path`, or its value `times` a factor.
 
-    `title` says what the change does; by default it is the setting's title and the value.
+    `title` says what the change does; by default it is the setting's title and the value. `keeps_images`: the gradient
+    accumulation changes with the batch size, so that a step has the same number of images.
     """
 
     path: str
     value: Any = None
     times: float | None = None
     title: str = ""
+    keeps_images: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Signature:
         where: The lines that are compared. "error": errors and, from their beginning, the lines of their messages; "plain": also
             lines without a level, all from their beginning; "bar": progress bars; "info": messages that are not errors.
         fixes: Changes of the plan that may help. Each is checked before it is offered.
+        lowers: What a fix must lower in the estimate: memory of the GPU, or system RAM.
     """
 
     id: str
@@ -67,11 +70,13 @@ class Signature:
     root: bool = False
     where: Literal["error", "plain", "bar", "info"] = "error"
     fixes: tuple[Amendment, ...] = ()
+    lowers: Literal["", "gpu", "ram"] = ""
 
 
 @dataclass(frozen=True)
 class _Table:
     signature: tuple[Signature, ...] = ()
+    fixes: Mapping[str, tuple[Amendment, ...]] = field(default_factory=dict)
 
 
 def load(path: Path, engine: str, hint: str = "") -> tuple[Signature, ...]:
@@ -157,6 +162,18 @@ def noticed(lines: Sequence[str], signatures: Sequence[Signature]) -> list[Diagn
             if line.kind != "bar" and matches(line.text):
                 found.setdefault(row.id, Diagnosis(row.id, row.cause, quoted(line.whole), row.advice))
     return list(found.values())
+
+
+def amendments(found: Diagnosis, signatures: Iterable[Signature]) -> tuple[tuple[Amendment, ...], str]:
+    """The changes that may help against a cause, and what they must lower in the estimate.
+
+    For a cause that Easel itself found, such as NaN in the output, they are in the table `fixes` of causes.toml.
+    """
+    for row in signatures:
+        if row.id == found.id:
+            return row.fixes, row.lowers
+    table = from_table(_Table, read_toml(COMMON, BackendError), str(COMMON), BackendError)
+    return table.fixes.get(found.id, ()), ""
 
 
 def is_certain(found: Diagnosis | None, signatures: Iterable[Signature]) -> bool:

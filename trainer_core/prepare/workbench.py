@@ -158,8 +158,10 @@ class Workbench:
         """Reads again what can change from outside: the job's paths, and the installed engines."""
         self.state = self.reader.look(self.state)
 
-    def start(self, folder: Path | None = None) -> Run:
+    def start(self, folder: Path | None = None, also: Mapping[str, str] | None = None) -> Run:
         """Starts the job as a run in its own process, which continues when this process ends.
+
+        `also` are more entries for the run's versions.json, such as the run that it retries.
 
         Raises:
             PlanError: there is a blocking Problem.
@@ -179,6 +181,7 @@ class Workbench:
                 "profile": state.profile.id if state.profile else PLAIN if state.plain else "",
                 "preset": state.preset.id if state.preset else "",
                 "policy": state.policy.id if state.policy else "",
+                **(also or {}),
             },
         )
         run.launch()
