@@ -32,7 +32,7 @@ _GLOG_LEVELS: dict[str, Kind] = {"I": "info", "W": "warning", "E": "error", "F":
 _WARNS = re.compile(r"^.{0,300}?\b\w+Warning: |^warning: ")
 # The error lines of argparse, uv, pip, git, curl, ld.so and of libraries in C++. uv writes the reasons below its error.
 _COMPLAINS = re.compile(
-    r"^(?:[\w./-]{1,80}: )?(?:error|Error|ERROR|fatal|Fatal|FATAL)\b[: ]|^\s*(?:Caused by|cause|hint): |^terminate called|^\s+what\(\): |^[×╰✗] ?|^\s+[╰├]─▶ "
+    r"^(?:[\w./-]{1,80}: )?(?:error|Error|ERROR|fatal|Fatal|FATAL)\b[: ]|^\s*(?:Caused by|cause|hint): |^terminate called|^\s+what\(\): |^\s*[\u00d7\u2570\u251c\u2717](?:─▶)? "
     r"|^(?:INTERNAL ASSERT|NCCL|NVRM)\b"
 )
 _QUOTED = re.compile(r"""(?<![\w(])(?<!failure )(?<!failure \d )(['"`])(?P<inside>[^'"`\n]{0,1000}?)\1(?!\w)""")
