@@ -50,12 +50,12 @@ class Signature:
     """One table of a `diagnosis.toml`: a regular expression, and the cause and advice for a line that it matches.
 
     Attributes:
+        plain: A regular expression for the beginning of lines without a level, which programs write as they crash.
         severity: "fatal" ends the run, "error" spoils its result, "warning" lets it continue.
         frames: A regular expression that the frames of the traceback must match too, to distinguish saving from loading.
         decisive: Whether this cause is certain anywhere in the end of the log, so that it takes precedence over others.
         root: Whether this cause explains the other errors of its traceback, so that it takes precedence over those.
-        where: The lines that are compared. "error": errors and, from their beginning, the lines of their messages; "plain": also
-            lines without a level, all from their beginning; "bar": progress bars; "info": messages that are not errors.
+        where: The lines that are compared. "error": errors and, from their beginning, the lines of their messages; "bar": progress bars; "info": messages that are not errors.
         fixes: Changes of the plan that may help. Each is checked before it is offered.
         lowers: What a fix must lower in the estimate: memory of the GPU, or system RAM.
     """
@@ -64,11 +64,12 @@ class Signature:
     pattern: str
     cause: str
     advice: str
+    plain: str = ""
     severity: Literal["fatal", "error", "warning"] = "fatal"
     frames: str = ""
     decisive: bool = False
     root: bool = False
-    where: Literal["error", "plain", "bar", "info"] = "error"
+    where: Literal["error", "bar", "info"] = "error"
     fixes: tuple[Amendment, ...] = ()
     lowers: Literal["", "gpu", "ram"] = ""
 
@@ -207,8 +208,8 @@ def _match(lines: Sequence[Line], frames: str, signatures: Sequence[Signature]) 
 
 def _fits(row: Signature, line: Line) -> bool:
     """Whether a line is of the kind that a signature is for, and matches it."""
-    if row.where == "plain":
-        return line.kind in _UNMARKED and bool(_from_start(row.pattern).match(line.text))
+    if row.plain and line.kind in _UNMARKED and _from_start(row.plain).match(line.text):
+        return True
     if line.kind == "told":
         return bool(_from_start(row.pattern).match(line.text))
     return line.kind in ("error", row.where) and bool(_anywhere(row.pattern).search(line.text))

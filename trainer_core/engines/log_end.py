@@ -17,7 +17,11 @@ _COLOURED_LIMIT = 8000
 _READ_LINES = 100_000
 _LINES, _CHARACTERS = 2000, 200_000
 _MESSAGE_LINES = 100
-_HEADER = re.compile(r"Traceback \(most recent call last\)")
+# Not in the middle of a line, because a caption can contain it: only after a progress bar, a frame, or the level of an error.
+_HEADER = re.compile(
+    r"^(?:[^\n]{0,600}(?:it/s|s/it)[^\]]{0,200}\]|(?:\d{1,3}: |Original )?[^\w'\"]{0,300})Traceback \(most recent call last\)"
+    r"|\b(?:ERROR|CRITICAL)\b.*Traceback \(most recent call last\):?$"
+)
 # Source: torch 2.14.0, distributed/distributed_c10d.py, _distributed_excepthook: it is for uncaught exceptions only.
 _RANK = re.compile(r"^\[rank\d+\]: ?")
 _TIME = re.compile(r"^(?:\[ *\d+\.\d+\]|\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)) ")
@@ -118,7 +122,7 @@ def _after_progress(lines: list[str]) -> list[str]:
     seen: dict[str, int] = {}
     begins = 0
     for number, line in enumerate(lines):
-        if _RANK.match(line) and _HEADER.search(line):
+        if _RANK.match(line) and _HEADER.search(_RANK.sub("", line)):
             break
         for done, total in _BAR.findall(line):
             before = seen.get(total)
