@@ -34,9 +34,11 @@ def printable(text: str, limit: int = 2000, keep: str = "") -> str:
 
 # Tokens by their prefixes: Hugging Face, GitHub, GitLab, RunPod, OpenAI, Amazon, Google, Slack, JSON web tokens; and 32 hexadecimal
 # digits, as Civitai uses.
+# The first ones are found even where they follow a letter, such as the end of a colour.
 TOKEN = re.compile(
-    r"\b(?:(?:hf|api_org)_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}|rpa_[A-Za-z0-9]{20,}"
-    r"|sk-[A-Za-z0-9_-]{20,}|A(?:KI|SI)A[0-9A-Z]{16}|AIza[\w-]{35}|xox[abprs]-[\w-]{10,}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}|[0-9a-f]{32})\b"
+    r"(?:(?:hf|api_org)_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}|rpa_[A-Za-z0-9]{20,}"
+    r"|A(?:KI|SI)A[0-9A-Z]{16}|AIza[\w-]{35}|xox[abprs]-[\w-]{10,}|\bsk-[A-Za-z0-9_-]{20,}"
+    r"|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}|(?<![0-9A-Za-z])[0-9a-f]{32}(?![0-9a-f]))"
 )
 _USER = re.compile(r"(?<=://)[^/\s@]{1,200}@")
 _BEARER = re.compile(

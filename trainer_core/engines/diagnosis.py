@@ -18,7 +18,7 @@ from trainer_core.engines.log_lines import EXCEPTION, Line, sorted_lines
 from trainer_core.errors import BackendError
 from trainer_core.files import from_table, read_toml
 from trainer_core.jobs.outcome import KILLS, Diagnosis, by_signal
-from trainer_core.text import printable, without_secrets
+from trainer_core.text import printable, without_escapes, without_secrets
 
 UNKNOWN = "unknown"
 COMMON = Path(__file__).with_name("causes.toml")
@@ -187,7 +187,7 @@ def is_certain(found: Diagnosis | None, signatures: Iterable[Signature]) -> bool
 
 def quoted(line: str) -> str:
     """A line of a log that is safe to show, without tokens: one line of text, with limited length."""
-    return printable(without_secrets(line.strip()), 500)
+    return printable(without_secrets(without_escapes(line).strip()), 500)
 
 
 def _sorted(before: Sequence[str], messages: Iterable[Sequence[str]]) -> list[Line]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-from trainer_core.text import counted_secrets
+from trainer_core.text import counted_secrets, without_escapes
 
 HOME, USER, HOST, CAPTION = "<home>", "<user>", "<host>", "<caption>"
 SECRETS, HOMES, USERS, HOSTS, ADDRESSES, CAPTIONS, IMAGES = (
@@ -152,7 +152,8 @@ class Redactor:
         return shown[len(key) + 2 : -1] if shown.startswith(f'{key}="') else self.text(data)
 
     def _line(self, line: str) -> str:
-        line, count = counted_secrets(line)
+        # The end of a colour would be read as the beginning of a word.
+        line, count = counted_secrets(without_escapes(line))
         self.counts[SECRETS] += count
         if self._captions:
             line = self._without_captions(line)
@@ -184,13 +185,12 @@ class Redactor:
         return line
 
     def _without_images(self, line: str) -> str:
-        line = self._sub(_IMAGE, lambda found: f"{self._numbered(found['stem'])}.{found['ending']}", line, IMAGES)
+        # The known names first: they can contain spaces.
         for stem in self._stems:
             if len(stem) >= 3 and stem in line:
-                line = self._sub(
-                    re.compile(rf"(?<!\w){re.escape(stem)}(?![A-Za-z0-9])"), self._numbered(stem), line, IMAGES
-                )
-        return line
+                whole = re.compile(rf"(?<!\w){re.escape(stem)}(?![A-Za-z0-9])")
+                line = self._sub(whole, self._numbered(stem), line, IMAGES)
+        return self._sub(_IMAGE, lambda found: f"{self._numbered(found['stem'])}.{found['ending']}", line, IMAGES)
 
     def _numbered(self, stem: str) -> str:
         if re.fullmatch(r"image-\d{3,}", stem):
