@@ -32,16 +32,60 @@ def printable(text: str, limit: int = 2000, keep: str = "") -> str:
     return shown if len(text) <= limit else shown[:limit] + "…"
 
 
-# Tokens of Hugging Face, GitHub, RunPod, OpenAI and Amazon by their prefixes, and 32 hexadecimal digits, as Civitai uses.
+# Tokens by their prefixes: Hugging Face, GitHub, GitLab, RunPod, OpenAI, Amazon, Google, Slack, JSON web tokens; and 32 hexadecimal
+# digits, as Civitai uses.
+# The first ones are found even where they follow a letter, such as the end of a colour.
 TOKEN = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|rpa_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|[0-9a-f]{32})\b"
+    r"(?:(?:hf|api_org)_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{20,}|rpa_[A-Za-z0-9]{20,}"
+    r"|A(?:KI|SI)A[0-9A-Z]{16}|AIza[\w-]{35}|xox[abprs]-[\w-]{10,}|\bsk-[A-Za-z0-9_-]{20,}"
+    r"|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}|(?<![0-9A-Za-z])[0-9a-f]{32}(?![0-9a-f]))"
 )
 _USER = re.compile(r"(?<=://)[^/\s@]{1,200}@")
+_BEARER = re.compile(
+    r"\b(?P<kept>(?:Bearer|Basic)[ =:]+|Authorization[\"']?[ =:]+[\"']?(?:Token +)?)(?!Bearer|Basic)[\w.~+/=-]{6,}",
+    re.IGNORECASE,
+)
+# A variable, an option or a key whose name says that its value is a secret. Not: keep_tokens, token_warmup, max_token_length.
+_NAMED = re.compile(
+    r"(?P<kept>(?<![A-Za-z])(?:[A-Za-z][\w-]{0,60}?[_-])?"
+    r"(?:token|secret|passw(?:or)?d|passwd|api_?key|apikey|access_?key(?:_?id)?|secret_?key|private_?key|credentials?|webhook(?:_?url)?)"
+    r"[\"']?\s{0,4}[=:]\s{0,4}(?:[\"']|(?=[\w%+/])))(?!(?:none|null|true|false|\d{1,5})\b)[^\s\"',;&}\])]{4,}",
+    re.IGNORECASE,
+)
+_SIGNED = re.compile(
+    r"(?P<kept>[?&](?:X-(?:Amz|Goog)-[\w-]+|Signature|sig|se|sp|sv|token|access_token|api_?key|key|Key-Pair-Id|Policy|AWSAccessKeyId"
+    r"|auth|hash|secret|password)=)[^&\s\"'<>)]+",
+    re.IGNORECASE,
+)
+SECRETS = (_SIGNED, _BEARER, _NAMED)
+WEBHOOK = re.compile(
+    r"https?://(?:[\w-]+\.)*(?:discord(?:app)?\.com/api/webhooks|hooks\.slack\.com|api\.telegram\.org/bot|ntfy\.sh|maker\.ifttt\.com"
+    r"|[\w.-]*webhook[\w.-]*)[^\s\"'<>)\]]*|https?://[^\s\"'<>)\]]*webhook[^\s\"'<>)\]]*",
+    re.IGNORECASE,
+)
+"""An address with which anybody can send messages in the name of its owner."""
 
 
 def without_secrets(text: str) -> str:
-    """The text without tokens, and without the user and password of an address."""
-    return _USER.sub("", TOKEN.sub("[token]", text))
+    """The text without tokens, passwords, the signatures of addresses, and the user and password of an address."""
+    return counted_secrets(text)[0]
+
+
+def counted_secrets(text: str) -> tuple[str, int]:
+    """The text as from `without_secrets`, and how many secrets were taken out."""
+    text, total = WEBHOOK.subn("[webhook]", text)
+    text, count = _USER.subn("", text)
+    total += count
+    text, count = TOKEN.subn("[token]", text)
+    total += count
+    for pattern in SECRETS:
+        text, count = pattern.subn(_hidden, text)
+        total += count
+    return text, total
+
+
+def _hidden(found: re.Match[str]) -> str:
+    return f"{found['kept']}[token]"
 
 
 NEAR = 0.75

@@ -63,7 +63,7 @@ CAUSES = [
     (DESERIALIZE + "MetadataIncompleteBuffer", 'File "a.py", line 9, in load_accelerator_state', "state-damaged"),
     ("RuntimeError: PytorchStreamReader failed reading zip archive: failed finding", LOADING, "model-damaged"),
     ("zipfile.BadZipFile: File is not a zip file", 'File "a.py", line 9, in load_latents_from_disk', "cache-damaged"),
-    ("_pickle.UnpicklingError: Weights only load failed.\n\nUnsupported operand 60", LOADING, "model-damaged"),
+    ("_pickle.UnpicklingError: Weights only load failed.\n\nUnsupported operand 60", LOADING, "model-page"),
     ("RuntimeError: unable to mmap 687 bytes from file </m/a.pt>: Cannot allocate memory (12)", LOADING, "memory"),
     ("RuntimeError: unable to mmap 687 bytes from file </m/a.pt>: Invalid argument (22)", LOADING, "mmap"),
     ("OSError: No such device (os error 19)", LOADING, "mmap"),
@@ -134,6 +134,13 @@ CAUSES = [
         "",
         "gpu-too-new-or-old",
     ),
+    # They look like too little memory, and are not.
+    ("RuntimeError: CUDA error: an illegal memory access was encountered", "", "gpu-fault"),
+    (
+        "triton.runtime.errors.OutOfResources: out of resource: shared memory, Required: 114688",
+        "",
+        "compilation-failed",
+    ),
     # Packages.
     (
         "ImportError: tokenizers>=0.21,<0.22 is required for a normal functioning of this module, but found tokenizers==0.20.0.",
@@ -149,7 +156,7 @@ CAUSES = [
         "",
         "bitsandbytes-broken",
     ),
-    ("AttributeError: module 'numpy' has no attribute 'float'.", "", "package-mismatch"),
+    ("AttributeError: module 'numpy' has no attribute 'float'.", "", "numpy-mismatch"),
     # Settings.
     (
         "RuntimeError: Setting different lr values in different parameter groups is only supported for values of 0",
@@ -185,8 +192,6 @@ def test_a_cause_outranks_what_follows_from_it(manifest):
     "line",
     [
         # Messages that look like one of the causes and are none.
-        "RuntimeError: CUDA error: an illegal memory access was encountered",
-        "triton.runtime.errors.OutOfResources: out of resource: shared memory, Required: 114688",
         "RuntimeError: cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
         "RuntimeError: CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
         "ImportError: libgomp.so.1: cannot allocate memory in static TLS block",

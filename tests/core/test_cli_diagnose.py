@@ -27,11 +27,14 @@ def told(log: bytes, engine: str = "kohya") -> dict[str, str | None]:
     return json.loads(run("--backend", engine, "--json", "-", input=log))
 
 
-@pytest.mark.parametrize("path", sorted(LOGS.glob("*_*.log")), ids=lambda path: path.name)
-def test_every_recorded_log_has_a_cause_unless_it_is_a_success(path):
-    found = json.loads(run("--backend", path.name.partition("_")[0], "--json", str(path)))
+@pytest.mark.parametrize(
+    "name", ["kohya/no-data", "kohya/word-known", "kohya/ok_sdxl", "simpletuner/boft-rank", "simpletuner/ok_4"]
+)
+def test_every_recorded_log_has_a_cause_unless_it_is_a_success(name):
+    path = LOGS / f"{name}.log"
+    found = json.loads(run("--backend", path.parent.name, "--json", str(path)))
     assert list(found) == ["cause", "message", "line", "fix"]
-    assert (found["cause"] is None) == path.name.endswith("_ok.log")
+    assert (found["cause"] is None) == path.name.startswith("ok_")
     assert bool(found["line"] and found["fix"]) == bool(found["cause"])
 
 

@@ -66,13 +66,13 @@ def test_a_signal_is_explained(code, name):
 
 @pytest.mark.parametrize("code", [-9, 137, -15, 143, -2])
 def test_a_kill_outranks_a_pattern_but_not_what_is_certain(code):
-    assert explain(["No module named 'x'"], code) == by_signal(code)
+    assert explain(["ModuleNotFoundError: No module named 'x'"], code) == by_signal(code)
     assert explain(["OSError: [Errno 28] No space left on device"], code).id == "full"
 
 
 @pytest.mark.parametrize("code", [-11, 139, -6, 0xC0000005])
 def test_a_crash_while_python_exits_does_not_hide_the_error_before_it(code):
-    assert explain(["No module named 'x'"], code).id == "any"
+    assert explain(["ModuleNotFoundError: No module named 'x'"], code).id == "any"
 
 
 def test_a_success_has_no_diagnosis_and_an_unknown_end_is_called_unknown():

@@ -17,7 +17,11 @@ _COLOURED_LIMIT = 8000
 _READ_LINES = 100_000
 _LINES, _CHARACTERS = 2000, 200_000
 _MESSAGE_LINES = 100
-_HEADER = re.compile(r"Traceback \(most recent call last\)")
+# Not in the middle of a line, because a caption can contain it: only after a progress bar, a frame, or the level of an error.
+_HEADER = re.compile(
+    r"^(?:[^\n]{0,600}(?:it/s|s/it)[^\]]{0,200}\]|(?:\d{1,3}: |Original )?[^\w'\"]{0,300})Traceback \(most recent call last\)"
+    r"|\b(?:ERROR|CRITICAL)\b.*Traceback \(most recent call last\):?$"
+)
 # Source: torch 2.14.0, distributed/distributed_c10d.py, _distributed_excepthook: it is for uncaught exceptions only.
 _RANK = re.compile(r"^\[rank\d+\]: ?")
 _TIME = re.compile(r"^(?:\[ *\d+\.\d+\]|\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)) ")
@@ -46,16 +50,18 @@ class LogEnd:
     """The end of a log.
 
     Attributes:
-        lines: All lines, without the frames of tracebacks.
-        error: The messages of the traceback that ended the engine, and of its causes; all lines if there is no traceback.
+        before: The lines before the first traceback.
+        messages: The lines after the frames of each traceback, up to the next one.
+        error: The messages of the traceback that ended the engine, and of its causes; empty if there is no traceback.
         frames: The frames of that traceback, which show what the engine was doing.
         exit_code: The exit code of the engine as its launcher reports it, negative for a signal.
         report: The launcher's message about that.
         failed: Whether a traceback or the launcher shows that the engine failed.
     """
 
-    lines: tuple[str, ...] = ()
-    error: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    messages: tuple[tuple[str, ...], ...] = ()
+    error: tuple[tuple[str, ...], ...] = ()
     frames: str = ""
     exit_code: int | None = None
     report: str = ""
@@ -81,19 +87,23 @@ class _Block:
 
 def read(lines: Sequence[str]) -> LogEnd:
     """The end of the log with these lines."""
-    clean = _bounded(_after_progress(list(_clean(lines[-_READ_LINES:]))))
+    clean = _bounded(_after_progress(cleaned(lines)))
     head, blocks = _split([_RANK.sub("", line) for line in clean])
     blocks = [block for block in blocks if not _NOISE.match(block.before)]
     report, blocks = _without_launchers(blocks)
-    said = [*head, *(line for block in blocks for line in block.says)]
-    code = report.exit_code
-    end = LogEnd(tuple(said), tuple(said), exit_code=code, report=report.words, failed=code is not None)
+    said, code = tuple(tuple(block.says) for block in blocks), report.exit_code
+    end = LogEnd(tuple(head), said, exit_code=code, report=report.words, failed=code is not None)
     chain = _last_chain([block for block in blocks if not _THREAD.match(block.before)])
     if not chain:
         return end
-    error = tuple(line for block in chain for line in block.says)
+    error = tuple(tuple(block.says) for block in chain)
     frames = "\n".join(line for block in chain for line in block.frames)
     return replace(end, error=error, frames=frames, failed=True)
+
+
+def cleaned(lines: Sequence[str]) -> list[str]:
+    """The last lines of a log as plain text, with a limited length each."""
+    return list(_clean(lines[-_READ_LINES:]))
 
 
 def _clean(lines: Sequence[str]) -> Iterator[str]:
@@ -112,7 +122,7 @@ def _after_progress(lines: list[str]) -> list[str]:
     seen: dict[str, int] = {}
     begins = 0
     for number, line in enumerate(lines):
-        if _RANK.match(line) and _HEADER.search(line):
+        if _RANK.match(line) and _HEADER.search(_RANK.sub("", line)):
             break
         for done, total in _BAR.findall(line):
             before = seen.get(total)

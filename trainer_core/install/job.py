@@ -91,6 +91,8 @@ class Installing:
     """The kind of job that installs an engine: it has phases, and succeeds only if the engine is installed."""
 
     id, title = KIND, "Installing an engine"
+    diagnosis = Path(__file__).with_name("diagnosis.toml")
+    """The causes of failures that only installations have."""
 
     def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
         """A watch that reads the phases from the installer's messages."""

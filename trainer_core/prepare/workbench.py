@@ -159,14 +159,16 @@ class Workbench:
         """Reads again what can change from outside: the job's paths, and the installed engines."""
         self.state = self.reader.look(self.state)
 
-    def start(self, folder: Path | None = None) -> Run:
+    def start(self, folder: Path | None = None, notes: Mapping[str, str] | None = None) -> Run:
         """Starts the job as a run in its own process, which continues when this process ends.
+
+        `notes` are more entries for the run's versions.json, such as the run that it retries.
 
         Raises:
             PlanError: there is a blocking Problem.
             JobError: the run folder cannot be written.
         """
-        run = prepare_run(self, folder)
+        run = prepare_run(self, folder, notes=notes)
         run.launch()
         return run
 

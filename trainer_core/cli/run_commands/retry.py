@@ -1,0 +1,49 @@
+"""`easel runs retry`: starts a run again, with a change that its diagnosis offers."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from trainer_core.cli import show
+from trainer_core.cli.options import JSON_HELP
+from trainer_core.errors import PlanError
+
+
+@click.command("retry")
+@click.argument("name")
+@click.option("--fix", "number", type=click.IntRange(min=1), help="The number of a fix that `easel diagnose` lists.")
+@click.option("--detach", is_flag=True, help="Return at once; `easel runs follow` shows the run.")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def command(name: str, number: int | None, detach: bool, as_json: bool) -> None:
+    """Start a run again as a new run, with the same settings or with a fix.
+
+    The earlier run and its files stay as they are. The new run's versions.json names it. The exit code is 3 when a problem
+    blocks the start, 1 when the run did not complete.
+    """
+    from trainer_core.cli.runs import find_run, follow_run, run_result
+    from trainer_core.prepare import mending
+
+    earlier = find_run(name)
+    fix = None
+    if number is not None:
+        known = mending.fixes_for(earlier)
+        if number > len(known):
+            said = f"`easel diagnose {earlier.name}` lists {len(known) or 'none'}."
+            raise click.BadParameter(f"There is no fix {number}. {said}", param_hint="--fix")
+        fix = known[number - 1]
+    try:
+        run = mending.retry(earlier, fix)
+    except PlanError as error:
+        show.problems(error.problems)
+        raise
+    if as_json and detach:
+        show.as_json({"run": run.name, "folder": run.folder.path, mending.RETRIES: earlier.name})
+        return
+    if not as_json:
+        changed = f" with: {fix.title}" if fix else ""
+        show.line(f"Run {run.name} repeats {earlier.name}{changed}.")
+    if not detach:
+        follow_run(run, quiet=as_json)
+        sys.exit(run_result(run, as_json))
