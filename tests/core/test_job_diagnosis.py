@@ -42,7 +42,7 @@ def failed_with(
     log: str,
     kind: str = "commands",
     cause: str = "The program ended with exit code 1.",
-    id: str = "failed",
+    id: str = "failed",  # noqa: A002 - the name in result.json
     **details,
 ) -> Job:
     """The folder of a job that failed with this log."""

@@ -167,7 +167,7 @@ def _fail(job: Job, told: Diagnosis) -> bool:
         job.folder.write(RESULT, result)
     except OSError:
         return False
-    queue.notify(job.folder.path)
+    queue.notify(job.folder.path, queue.followers())
     return True
 
 
