@@ -18,7 +18,7 @@ class Training:
         """The watch on the engine's log, its TensorBoard files and its output folder."""
         run = RunFolder(folder.path)
         spec = run.rendered
-        return EngineWatch(run, spec, registry.get(spec.backend), journal)
+        return EngineWatch(run, spec, registry.get(spec.backend), journal, done=run.done_steps)
 
 
 kind = Training()

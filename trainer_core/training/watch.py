@@ -32,7 +32,7 @@ TRAINING = "training"
 class EngineWatch:
     """Reads the log, the engine's TensorBoard files and its output folder, and writes new events into the journal.
 
-    `clock` counts seconds; it is a parameter so that tests need not wait for minutes.
+    `clock` counts seconds; it is a parameter so that tests need not wait for minutes. `done` steps were trained before.
     """
 
     def __init__(
@@ -42,8 +42,9 @@ class EngineWatch:
         backend: Backend,
         journal: Journal,
         clock: Callable[[], float] = time.monotonic,
+        done: int = 0,
     ) -> None:
-        self.steps = StepLedger(folder.done_steps)
+        self.steps = StepLedger(done)
         self._folder, self._spec, self._manifest = folder, spec, backend.manifest
         self._parse, self._journal, self._clock = backend.parse, journal, clock
         self._log = LogTail(folder.log)
@@ -53,7 +54,7 @@ class EngineWatch:
         self._heard = self._step_heard = clock()
         self._next_files = 0.0
         self._half = ""
-        self._shown = (folder.done_steps, 0.0)
+        self._shown = (done, 0.0)
         self._warned = False
 
     def look(self) -> Diagnosis | None:
