@@ -91,6 +91,14 @@ def test_a_run_that_is_interrupted_three_times_ends_at_the_planned_step(tmp_path
     assert last.folder.plan["schedule"] == runs[0].folder.plan["schedule"]
 
 
+def test_the_checkpoints_of_every_part_are_delivered(tmp_path):
+    run = interrupted(tmp_path, 12)
+    last = resumed(resume.propose(run))
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == [*(f"cg_mika-step{step:08d}.safetensors" for step in (5, 10, 15)), "cg_mika.safetensors"]
+    assert last.folder.done_steps == 10
+
+
 def test_the_caches_of_the_first_run_are_used_again(tmp_path, images):
     run = interrupted(tmp_path, 7, dataset=images)
     cache = run.folder.dataset / "0-x_sd.npz"

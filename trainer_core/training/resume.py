@@ -144,8 +144,11 @@ def start(found: Proposal, *, trusted: bool = False, folder: Path | None = None,
         try:
             captions = restage.dataset(before, after, manifest, found.plan.dataset.caption_extension)
             restage.caches(before, after, found.continuation)
-            pattern = before.rendered.artefacts.states or StatePattern("", "")
-            state = restage.state(found.state.path, before, after, pattern, found.step)
+            patterns = before.rendered.artefacts
+            if not found.extends:
+                # A finished run has delivered its own.
+                restage.checkpoints(before, after, patterns.checkpoints, found.step)
+            state = restage.state(found.state.path, before, after, patterns.states or StatePattern("", ""), found.step)
         except OSError as error:
             raise RunError(
                 f"The new run in {after.path} cannot be prepared: {error.strerror or error}.",
