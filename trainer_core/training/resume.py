@@ -277,7 +277,7 @@ def _check_paths(plan: TrainingPlan, folder: RunFolder, backend: Backend) -> Non
             raise RunError(f"{path} is no longer there ({setting.path}).", "Put it back, then resume the run.")
     if missing := restage.gone(folder, backend.manifest):
         raise RunError(
-            f"{len(missing)} images of this run are no longer there: {_some(missing)}.",
+            f"Images of this run are no longer there: {_some(missing)}.",
             "Put them back into the dataset folder, then resume the run.",
         )
 
@@ -287,7 +287,7 @@ def _image_warnings(folder: RunFolder, backend: Backend) -> list[str]:
     if not changed:
         return []
     return [
-        f"{len(changed)} images were changed since the run started: {_some(changed)}. What the run has cached of them is used as it is."
+        f"Images were changed since the run started: {_some(changed)}. What the run has cached of them is used as it is."
     ]
 
 
