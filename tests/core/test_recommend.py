@@ -52,6 +52,22 @@ def test_the_resolution_and_the_size_of_samples_are_those_of_the_model(bench, fa
     assert "native resolution" in str(provenance.of(job.state, "dataset.resolution"))
 
 
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        ({}, 1),
+        ({"network__algorithm": "loha"}, 1),
+        ({"model__method": "textual_inversion"}, 1),
+        ({"network__algorithm": "full"}, 0),
+        ({"model__method": "full"}, 0),
+        ({"model__method": "dreambooth"}, 0),
+        ({"output__keep_states": 3}, 3),
+    ],
+)
+def test_one_state_is_kept_where_it_is_small(bench, values, kept):
+    assert of(bench("sd15", **values), "output.keep_states") == (kept,)
+
+
 def test_stable_diffusion_2_has_two_resolutions(bench):
     assert of(bench("sd2", model__prediction="v_prediction"), "dataset.resolution") == (768,)
 

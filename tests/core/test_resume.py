@@ -91,6 +91,14 @@ def test_a_run_that_is_interrupted_three_times_ends_at_the_planned_step(tmp_path
     assert last.folder.plan["schedule"] == runs[0].folder.plan["schedule"]
 
 
+def test_the_checkpoints_of_every_part_are_delivered(tmp_path):
+    run = interrupted(tmp_path, 12)
+    last = resumed(resume.propose(run))
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == [*(f"cg_mika-step{step:08d}.safetensors" for step in (5, 10, 15)), "cg_mika.safetensors"]
+    assert last.folder.done_steps == 10
+
+
 def test_the_caches_of_the_first_run_are_used_again(tmp_path, images):
     run = interrupted(tmp_path, 7, dataset=images)
     cache = run.folder.dataset / "0-x_sd.npz"
@@ -160,9 +168,9 @@ def test_images_that_are_gone_or_changed_are_named_before_anything_starts(tmp_pa
     run = interrupted(tmp_path, 7, dataset=dataset)
     assert resume.propose(run).warnings == ()
     os.utime(root / "0.png", (time.time() + 60, time.time() + 60))
-    assert "1 images were changed since the run started: 1-0.png" in resume.propose(run).warnings[0]
+    assert "Images were changed since the run started: 1-0.png." in resume.propose(run).warnings[0]
     (root / "1.png").unlink()
-    with pytest.raises(RunError, match=r"1 images of this run are no longer there: 2-1\.png"):
+    with pytest.raises(RunError, match=r"Images of this run are no longer there: 2-1\.png"):
         resume.propose(run)
     assert len(list((tmp_path / "runs").iterdir())) == 1
 

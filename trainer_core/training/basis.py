@@ -17,12 +17,16 @@ TENSORBOARD = "tensorboard"
 
 @dataclass(frozen=True)
 class Basis:
-    """A run's folder, its job, and the plan and the engine's manifest as they were before the engine started."""
+    """A run's folder, its job, and the plan and the engine's manifest as they were before the engine started.
+
+    `done` steps were trained before, by the run that this one continues.
+    """
 
     run: RunFolder
     spec: JobSpec
     plan: Mapping[str, Any]
     backend: Backend
+    done: int = 0
 
     @property
     def manifest(self) -> BackendManifest:
@@ -42,7 +46,7 @@ class Basis:
         # An engine may import its parser with the first line, and its signatures are read when they are first needed.
         backend.parse("")
         _ = backend.manifest.diagnosis
-        return cls(run, spec, run.plan, backend)
+        return cls(run, spec, run.plan, backend, run.done_steps)
 
 
 class Preloading:

@@ -11,8 +11,9 @@ from pathlib import Path
 from trainer_core.datasets.stage import ALWAYS_WRITTEN
 from trainer_core.engines.continuation import Continuation
 from trainer_core.engines.manifest import BackendManifest
-from trainer_core.engines.seam import StatePattern
+from trainer_core.engines.seam import ArtefactPattern, StatePattern
 from trainer_core.errors import RunError
+from trainer_core.training import artefacts
 from trainer_core.training.folder import RunFolder
 
 
@@ -64,6 +65,21 @@ def caches(before: RunFolder, after: RunFolder, continuation: Continuation) -> N
         for file in before.path.glob(pattern):
             if file.is_file() and not file.is_symlink():
                 _link(file, after.path / file.relative_to(before.path))
+
+
+def checkpoints(before: RunFolder, after: RunFolder, pattern: ArtefactPattern, step: int) -> None:
+    """Links the checkpoints up to a step, so that the new run delivers all checkpoints of the training.
+
+    Raises:
+        OSError: a file cannot be written.
+        RunError: a checkpoint contains a link.
+    """
+    for path, match in artefacts.matching(before.output, pattern):
+        if "step" in match.groupdict() and int(match["step"]) <= step:
+            for file in _files(path) if path.is_dir() else [path]:
+                target = after.output / file.relative_to(before.output)
+                if not target.exists():
+                    _link(file.resolve(), target)
 
 
 def state(found: Path, before: RunFolder, after: RunFolder, pattern: StatePattern, step: int) -> Path:

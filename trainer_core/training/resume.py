@@ -144,8 +144,11 @@ def start(found: Proposal, *, trusted: bool = False, folder: Path | None = None,
         try:
             captions = restage.dataset(before, after, manifest, found.plan.dataset.caption_extension)
             restage.caches(before, after, found.continuation)
-            pattern = before.rendered.artefacts.states or StatePattern("", "")
-            state = restage.state(found.state.path, before, after, pattern, found.step)
+            patterns = before.rendered.artefacts
+            if not found.extends:
+                # A finished run has delivered its own.
+                restage.checkpoints(before, after, patterns.checkpoints, found.step)
+            state = restage.state(found.state.path, before, after, patterns.states or StatePattern("", ""), found.step)
         except OSError as error:
             raise RunError(
                 f"The new run in {after.path} cannot be prepared: {error.strerror or error}.",
@@ -274,7 +277,7 @@ def _check_paths(plan: TrainingPlan, folder: RunFolder, backend: Backend) -> Non
             raise RunError(f"{path} is no longer there ({setting.path}).", "Put it back, then resume the run.")
     if missing := restage.gone(folder, backend.manifest):
         raise RunError(
-            f"{len(missing)} images of this run are no longer there: {_some(missing)}.",
+            f"Images of this run are no longer there: {_some(missing)}.",
             "Put them back into the dataset folder, then resume the run.",
         )
 
@@ -284,7 +287,7 @@ def _image_warnings(folder: RunFolder, backend: Backend) -> list[str]:
     if not changed:
         return []
     return [
-        f"{len(changed)} images were changed since the run started: {_some(changed)}. What the run has cached of them is used as it is."
+        f"Images were changed since the run started: {_some(changed)}. What the run has cached of them is used as it is."
     ]
 
 

@@ -47,7 +47,8 @@ class StateWatch:
         for state in reversed(states.saved(self._folder, pattern, step)):
             if state.path.name not in self._known and not state.problem and self._is_still(state, at_end):
                 files: dict[str, str] = {}
-                for file in states.files_of(state.path):
+                # A state that is not kept need not be recognised later.
+                for file in states.files_of(state.path) if pattern.keep else ():
                     name = file.relative_to(state.path).as_posix()
                     for found in states.digest(file):
                         files[name] = found

@@ -42,7 +42,7 @@ class EngineWatch:
     def __init__(self, basis: Basis, journal: Journal, clock: Callable[[], float] = time.monotonic) -> None:
         self._basis, self._journal, self._clock = basis, journal, clock
         self._parse, folder, spec = basis.backend.parse, basis.run, basis.spec
-        self.steps = StepLedger(max(journal.steps, folder.done_steps))
+        self.steps = StepLedger(max(journal.steps, basis.done))
         self._log = journal.read_log(folder.log)
         self._record = TensorboardRecord(spec.metrics, self.steps) if spec.metrics.kind == TENSORBOARD else None
         self._artefacts = ArtefactWatch(folder.path, folder.output, spec.artefacts)
@@ -56,7 +56,7 @@ class EngineWatch:
         self._heard = self._step_heard = clock()
         self._next_files = 0.0
         self._half = ""
-        self._shown = (folder.done_steps, 0.0)
+        self._shown = (basis.done, 0.0)
         self._warned = False
         self._catch_up()
 
