@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
+
+Severity = Literal["info", "warning", "error"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,22 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """A checkpoint was tested: `ok` is whether it can be used; `reasons` are sentences why not.
+
+    `path` and `step` are those of its `Checkpoint`. `moved` is how many of its parts the training has changed, None if that
+    is not known.
+    """
+
+    kind: ClassVar[str] = "checked"
+    path: str
+    step: int
+    ok: bool
+    reasons: tuple[str, ...] = ()
+    moved: int | None = None
+
+
+@dataclass(frozen=True)
 class Sample:
     """A sample image was saved: `path` is relative to the run folder; `prompt` is the index of its prompt."""
 
@@ -84,7 +103,7 @@ class Notice:
     """A message for the user: plain text from the program or the supervisor."""
 
     kind: ClassVar[str] = "notice"
-    severity: Literal["info", "warning", "error"]
+    severity: Severity
     text: str
 
 
@@ -134,11 +153,8 @@ class Gauges:
     suspended_s: float | None = None
 
 
-Event = Phase | Progress | Step | Epoch | Checkpoint | Sample | Notice | StateChange | Gauges
+Event = Phase | Progress | Step | Epoch | Checkpoint | Checked | Sample | Notice | StateChange | Gauges
 
-_KINDS: dict[str, type[Event]] = {
-    cls.kind: cls for cls in (Phase, Progress, Step, Epoch, Checkpoint, Sample, Notice, StateChange, Gauges)
-}
 _MOST_GPUS = 64
 _LARGEST = 2**60
 """Larger figures are errors."""
@@ -157,17 +173,101 @@ def _known(figures: Gauges | Gpu) -> dict[str, Any]:
 
 
 def from_dict(data: dict[str, Any]) -> Event | None:
-    """The event that `to_dict` wrote; None for a kind or fields that this version does not know."""
-    cls = _KINDS.get(str(data.get("kind")))
-    if cls is None:
-        return None
-    if cls is Gauges:
+    """The event that `to_dict` wrote; None for a kind that this version does not know, or a value of another type.
+
+    Anybody may have written the file: no number in an event is larger than a float can hold exactly.
+    """
+    kind = data.get("kind")
+    if kind == Gauges.kind:
         return _gauges(data)
-    names = {field.name for field in dataclasses.fields(cls)}
-    try:
-        return cls(**{key: value for key, value in data.items() if key in names})
-    except TypeError:
+    known = _FIELDS.get(kind) if isinstance(kind, str) else None
+    if known is None:
         return None
+    cls, fields = known
+    values = []
+    for name, default, check in fields:
+        value = data.get(name, default)
+        if value is not default:
+            value = check(value)
+        if value is _MISSING or (value is None and default is not None):
+            return None
+        values.append(value)
+    return cls(*values)
+
+
+LARGEST = 1 << 53
+"""No number of Easel's is larger, and up to it a float is exact."""
+
+
+def whole(value: object) -> int | None:
+    """The value, if it is a whole number of a usual size."""
+    if isinstance(value, int) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST:
+        return value
+    return None
+
+
+def real(value: object) -> float | None:
+    """The value as a float, if it is a finite number of a usual size."""
+    found = _number(value)
+    return found if found is not None and abs(found) <= LARGEST else None
+
+
+def _number(value: object) -> float | None:
+    """The value as a float, nan and inf included: a loss may be either."""
+    if isinstance(value, float):
+        return value
+    found = whole(value)
+    return None if found is None else float(found)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _severity(value: object) -> str | None:
+    """A newer Easel may know more of them."""
+    return value if value in ("info", "warning", "error") else "info" if isinstance(value, str) else None
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _texts(value: object) -> tuple[str, ...] | None:
+    """JSON has no tuples."""
+    is_list = isinstance(value, list | tuple)
+    return tuple(value) if is_list and all(isinstance(each, str) for each in value) else None
+
+
+_MISSING: Any = object()
+_CHECKS: dict[str, Callable[[object], Any]] = {
+    "str": _text,
+    "int": whole,
+    "int | None": whole,
+    "float | None": _number,
+    "bool": _flag,
+    "tuple[str, ...]": _texts,
+    "Severity": _severity,
+}
+"""The check of a value by the type that its field declares; None means that it has another type."""
+
+
+def _fields_of(cls: type[Event]) -> tuple[tuple[str, Any, Callable[[object], Any]], ...]:
+    """The name, the default and the check of each field of an event."""
+    return tuple(
+        (
+            field.name,
+            _MISSING if field.default is dataclasses.MISSING else field.default,
+            _CHECKS[str(field.type)],
+        )
+        for field in dataclasses.fields(cls)
+    )
+
+
+_FIELDS: dict[str, tuple[type[Event], tuple[tuple[str, Any, Callable[[object], Any]], ...]]] = {
+    cls.kind: (cls, _fields_of(cls))
+    for cls in (Phase, Progress, Step, Epoch, Checkpoint, Checked, Sample, Notice, StateChange)
+}
 
 
 def _gauges(data: dict[str, Any]) -> Gauges:

@@ -30,12 +30,12 @@ _SCALARS = {
 }
 
 
-def write_whole(path: Path, content: str | bytes, *, personal: bool = False) -> None:
+def write_whole(path: Path, content: str | bytes, *, personal: bool = False, durable: bool = False) -> None:
     """Writes a file atomically, by rename: a reader sees the old file or the new one, never a part.
 
     Creates the folder if needed. Text is encoded as UTF-8, and line feeds are not converted; bytes of a file name that are
     not UTF-8 are preserved. A `personal` file, such as a profile that the user created, is flushed to the disk before it
-    replaces the older one, and only its owner can read it.
+    replaces the older one, and only its owner can read it. A `durable` file is on the disk, with its name, when this returns.
 
     Raises:
         OSError: it cannot be written; an older file is not changed.
@@ -48,12 +48,24 @@ def write_whole(path: Path, content: str | bytes, *, personal: bool = False) -> 
         handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if personal else 0o666)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            if personal:
+            if personal or durable:
                 file.flush()
                 os.fsync(file.fileno())
         scratch.replace(path)
+        if durable:
+            _flush_folder(path.parent)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Writes a folder's list of names to the disk, where the system can do that."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trainer_core.engines.manifest import load_manifest
-from trainer_core.engines.seam import ArtefactPattern, Artefacts, JobSpec, Metrics, Place
+from trainer_core.engines.seam import ArtefactPattern, Artefacts, Control, JobSpec, Metrics, Place, Request
 from trainer_core.engines.status import EngineStatus
 from trainer_core.events import Epoch, Event, Notice, Phase, Progress, Step
 from trainer_core.hardware import Machine
@@ -22,10 +22,19 @@ from trainer_core.problems import Problem
 
 ID = "rehearsal"
 SCORE = PurePosixPath("engine/score.json")
-ENDINGS = ("success", "oom", "nan", "hang", "crash", "empty", "killed", "stubborn", "fork", "flawed", "late")
+REQUESTS = PurePosixPath("engine/requests.json")
+SAVE, SAMPLE = "checkpoints", "samples"
+"""The keys of the numbers in the file of requests."""
+ENDINGS = (
+    *("success", "oom", "nan", "hang", "crash", "empty", "killed", "stubborn", "fork", "flawed", "late"),
+    *("cut", "stays", "lingers"),
+)
 """success; a failure of that name; hang: alive and silent; empty: exit code 0 and no file; killed: by itself, as by the
 system; stubborn: deaf to SIGTERM; fork: success, but leaves a process in another session; flawed: a file full of NaN;
-late: exit code 1 after everything was written."""
+late: exit code 1 after everything was written; cut: killed while it writes the checkpoint of that step; stays: alive and
+silent after everything was written; lingers: the same, but without a word that it has saved.
+
+With nan, the checkpoints after that step contain only NaN."""
 
 OPTIONS: Mapping[str, Any] = {
     "ending": "success",
@@ -87,12 +96,25 @@ class Rehearsal:
         """The score to play from, and the commands."""
         stem = plan.output_stem or "last"
         options = {**OPTIONS, **plan.native.get(ID, {})}
-        score = {"options": options, "output": str(place.output), "stem": stem, "plan": plan.model_dump()}
+        score = {
+            "options": options,
+            "output": str(place.output),
+            "stem": stem,
+            "plan": plan.model_dump(),
+            "requests": str(place.run / REQUESTS),
+        }
         name = re.escape(stem)
         player = (str(place.python), str(Path(__file__).parent / "play.py"))
+        controls: dict[Request, Control] = {
+            "save": Control(REQUESTS, SAVE, "The rehearsal engine saves a checkpoint after the current step."),
+            "sample": Control(REQUESTS, SAMPLE, "The rehearsal engine writes a sample after the current step."),
+        }
         return JobSpec(
             backend=ID,
-            files={SCORE: json.dumps(score, indent=2, ensure_ascii=False) + "\n"},
+            files={
+                SCORE: json.dumps(score, indent=2, ensure_ascii=False) + "\n",
+                REQUESTS: json.dumps({SAVE: 0, SAMPLE: 0}) + "\n",
+            },
             steps=tuple(
                 Command(name, (*player, str(place.run / SCORE), name), {"PYTHONUTF8": "1"})
                 for name in (COMMANDS if options["phases"] else COMMANDS[-1:])
@@ -107,6 +129,7 @@ class Rehearsal:
                     "sample/*.png", rf"^sample/{name}_(?P<step>\d{{6}})_(?P<prompt>\d{{2}})_\d+\.png$"
                 ),
             ),
+            controls=controls,
         )
 
     def parse(self, line: str) -> Event | None:

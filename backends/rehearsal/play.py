@@ -60,6 +60,7 @@ def train(score: dict, options: dict, total: int) -> int:
     if ending == "empty":
         play_log("empty")
         return 0
+    asked = {"checkpoints": 0, "samples": 0}
     began, loss, rate = time.monotonic(), math.nan, score["plan"]["optimizer"]["learning_rate"]
     draw(0, total, 0.0)
     for step in range(1, total + 1):
@@ -73,10 +74,20 @@ def train(score: dict, options: dict, total: int) -> int:
         draw(step, total, pace, loss, rate)
         if step == at and ending in ("oom", "crash", "hang", "killed"):
             return fail(ending)
-        leave_files(score, step, total)
+        if step == at and ending == "cut":
+            return die_while_saving(score, step)
+        leave_files(score, step, total, requested(score, asked), flawed=ending == "nan" and step > at)
     write_lora(Path(score["output"]), score["stem"], score["plan"]["network"], flawed=ending in ("nan", "flawed"))
     print(f"\n{total} steps in {time.monotonic() - began:.4f} s", flush=True)
-    play_log("success")
+    return end_complete(ending)
+
+
+def end_complete(ending: str) -> int:
+    """Ends after everything was written, in the way of that name."""
+    if ending != "lingers":
+        play_log("success")
+    if ending in ("stays", "lingers"):
+        return fail("hang")
     return 1 if ending == "late" else 0
 
 
@@ -128,14 +139,39 @@ def work(mebibytes: int) -> None:
         hashlib.sha256(block).digest()
 
 
-def leave_files(score: dict, step: int, total: int) -> None:
-    """Writes the checkpoint and the sample that are due after a step."""
+def requested(score: dict, asked: dict) -> set:
+    """The kinds of files that somebody has asked for since the last call; `asked` keeps the numbers of requests so far."""
+    counts = json.loads(Path(score["requests"]).read_text(encoding="utf-8"))
+    new = {kind for kind, count in asked.items() if counts.get(kind, 0) > count}
+    asked.update({kind: counts[kind] for kind in new})
+    return new
+
+
+def die_while_saving(score: dict, step: int) -> int:
+    """Writes half of a checkpoint, and is killed."""
+    folder, name = Path(score["output"]), checkpoint_name(score, step)
+    print(f"\nsaving checkpoint: {folder / name}.safetensors", flush=True)
+    write_lora(folder, name, score["plan"]["network"])
+    path = folder / f"{name}.safetensors"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return fail("killed")
+
+
+def checkpoint_name(score: dict, step: int) -> str:
+    """The name of a checkpoint, without the file ending."""
+    return f"{score['stem']}-step{step:08d}"
+
+
+def leave_files(score: dict, step: int, total: int, asked: set, flawed: bool) -> None:
+    """Writes the checkpoint and the sample that are due after a step, or that were asked for."""
     plan, folder = score["plan"], Path(score["output"])
-    if (every := plan["output"]["save_every_steps"]) and step % every == 0 and step < total:
-        name = f"{score['stem']}-step{step:08d}"
+    every = plan["output"]["save_every_steps"]
+    if (every and step % every == 0 and step < total) or "checkpoints" in asked:
+        name = checkpoint_name(score, step)
         print(f"\nsaving checkpoint: {folder / name}.safetensors", flush=True)
-        write_lora(folder, name, plan["network"])
-    if (every := plan["sampling"]["every_steps"]) and step % every == 0:
+        write_lora(folder, name, plan["network"], flawed)
+    every = plan["sampling"]["every_steps"]
+    if (every and step % every == 0) or "samples" in asked:
         print("\n                    INFO     generating sample images at step", step, flush=True)
         write_sample(folder / "sample" / f"{score['stem']}_{step:06d}_00_{plan['sampling']['seed']}.png", step / total)
 

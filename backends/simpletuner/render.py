@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from backends.simpletuner import dataset, optimizer, results, target
+from backends.simpletuner import controls, dataset, optimizer, results, target
 from backends.simpletuner.cell import SimpleTunerCell, cell_of
 from trainer_core import places
 from trainer_core.engines import launcher
@@ -41,14 +41,20 @@ def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSp
         files[target.LYCORIS] = _json(target.lycoris(plan, cell))
     if launch := launch_settings(plan):
         files[launcher.CONFIG] = launcher.config(launch, plan.memory.mixed_precision)
+    offered = controls.of(plan, place)
+    variables = environment(place)
+    if offered:
+        files[controls.FILE] = _json({control.key: 0 for control in offered.values()})
+        variables[controls.VARIABLE] = str(place.run / controls.FILE)
     return JobSpec(
         backend=manifest.id,
         files=files,
-        steps=(Step("train", command(plan, place), environment(place)),),
+        steps=(Step("train", command(plan, place), variables),),
         working_directory=place.run,
         total_steps=plan.schedule.steps,
         metrics=Metrics("log"),
         artefacts=results.artefacts(plan, cell),
+        controls=offered,
     )
 
 

@@ -8,10 +8,10 @@ import pytest
 from tests.support.played import ended
 from trainer_core import places
 from trainer_core.datasets import caption_text
-from trainer_core.draft.checks.output import as_file_name
 from trainer_core.engines import diagnosis
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.hosts.local import LOCAL
+from trainer_core.plan.names import as_file_name
 from trainer_core.prepare import paths
 
 

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.played import ended
-from trainer_core.engines import registry
+from tests.support.played import ended, judged
 from trainer_core.engines.seam import ArtefactPattern, Artefacts
 from trainer_core.errors import RunError
 from trainer_core.events import Checkpoint
 from trainer_core.jobs.folder import JobFolder
-from trainer_core.training import delivery, outcome
+from trainer_core.training import delivery
 from trainer_core.training.artefacts import ArtefactWatch, final_file, matching
 
 FINAL = ArtefactPattern("pipeline", "^pipeline$")
@@ -225,9 +224,9 @@ def test_a_full_disk_on_the_way_leaves_what_arrived_and_says_where(tmp_path, mon
         return copied(source, target)
 
     monkeypatch.setattr(shutil, "copyfile", full)
-    judged = outcome.judge(run.folder, run.folder.rendered, registry.get("rehearsal").manifest, 0)
-    assert [Path(file).name for file in judged.outputs] == ["cg_mika-2.safetensors"]
-    assert "No space left" in judged.notices[0]
+    found = judged(run.folder)
+    assert [Path(file).name for file in found.outputs] == ["cg_mika-2.safetensors"]
+    assert "No space left" in found.notices[0]
 
 
 def test_what_is_delivered_stays_when_its_run_is_removed(tmp_path):

@@ -363,8 +363,13 @@ def test_finished_runs_are_read_from_their_folders_without_damaged_ones(tmp_path
     finished(tmp_path, "3-odd", steps="many", peak_gpu_memory_bytes=-5, peak_memory_bytes=True)
     finished(tmp_path, "4-short", steps=1)
     (finished(tmp_path, "5-no-machine") / "hardware.json").write_text("[]")
-    (finished(tmp_path, "6-no-plan") / "plan.toml").write_text("model = {")
-    (finished(tmp_path, "7-other-plan") / "plan.toml").write_text("[model]\nunknown_setting = 1\n")
+    no_plan = finished(tmp_path, "6-no-plan")
+    for name in ("spec.json", "plan.toml"):
+        (no_plan / name).write_text("{")
+    other = finished(tmp_path, "7-other-plan") / "spec.json"
+    spec = json.loads(other.read_text())
+    spec["details"]["plan"] = {"model": {"unknown_setting": 1}}
+    other.write_text(json.dumps(spec))
     found = {one.name: (one.step_s, one.vram_bytes, one.ram_bytes) for one in past_runs(tmp_path)}
     assert found == {"1-good": (1.5, 4 * GIB, 5 * GIB), "3-odd": (0.0, 0, 0), "4-short": (0.0, 4 * GIB, 5 * GIB)}
     assert past_runs(tmp_path / "nothing") == ()

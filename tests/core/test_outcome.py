@@ -12,13 +12,13 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.support import recorded_networks
+from tests.support.played import judged
 from tests.support.trained_models import asked, folder, wanted
 from trainer_core.engines import registry
 from trainer_core.engines.seam import ArtefactPattern, Artefacts
 from trainer_core.install.place import place_for
 from trainer_core.jobs.state import JobState
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.training import outcome
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.outcome import TrainingOutcome
 from trainer_core.training.run import Run
@@ -50,7 +50,7 @@ class Ended:
         self.folder.log.touch()
 
     def judged(self, exit_code: int = 0) -> TrainingOutcome:
-        found = outcome.judge(self.folder, self.spec, BACKEND.manifest, exit_code)
+        found = judged(self.folder, exit_code, self.spec)
         self.folder.write("result.json", found.as_dict())
         return found
 

@@ -9,14 +9,26 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.support.played import LIMIT_S, diagnosis, ended, job, processes_of, record, result, start, steps, told, until
+from tests.support.played import (
+    LIMIT_S,
+    diagnosis,
+    ended,
+    job,
+    judged,
+    processes_of,
+    record,
+    result,
+    start,
+    steps,
+    told,
+    until,
+)
 from trainer_core.engines import registry
 from trainer_core.errors import EaselError, JobError
 from trainer_core.events import Checkpoint, Notice, Sample, StateChange, Step
 from trainer_core.jobs.folder import SCHEMA_VERSION
 from trainer_core.jobs.state import JobState
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.training import outcome
 from trainer_core.training.run import Run, list_runs
 
 
@@ -98,7 +110,7 @@ def test_a_full_disk_is_diagnosed_even_if_the_log_could_not_be_written(tmp_path,
     run.folder.log.write_text("steps:  50%|##")
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4096))
-    found = outcome.judge(run.folder, run.folder.rendered, registry.get("rehearsal").manifest, 1).diagnosis
+    found = judged(run.folder, 1).diagnosis
     assert found is not None
     assert found.id == "disk-full"
 
@@ -114,7 +126,7 @@ def test_a_full_disk_is_diagnosed_even_if_the_log_could_not_be_written(tmp_path,
 def test_a_full_disk_outranks_what_follows_from_it_but_not_what_is_certain(tmp_path, monkeypatch, said, name):
     run = ended(tmp_path, ending="crash", at=1, steps=2)
     run.folder.log.write_text(f"Traceback (most recent call last):\n  File\n{said}\n")
-    judge = lambda: outcome.judge(run.folder, run.folder.rendered, registry.get("rehearsal").manifest, 1).diagnosis  # noqa: E731
+    judge = lambda: judged(run.folder, 1).diagnosis  # noqa: E731
     assert getattr(judge(), "id", "") != "disk-full"
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4096))

@@ -30,6 +30,7 @@ from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.spec import Step as Command
 from trainer_core.jobs.tail import LogTail, last_lines
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.training.basis import Basis
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.steps import NAN_STEPS, StepLedger
 from trainer_core.training.watch import SILENCE_S, EngineWatch
@@ -49,7 +50,8 @@ class Stage:
         self.spec: JobSpec = dataclasses.replace(spec, metrics=metrics or spec.metrics)
         self.now = 1000.0
         journal = Journal(self.folder.events)
-        self.watch = EngineWatch(self.folder, self.spec, backend, journal, lambda: self.now)
+        self.watch = EngineWatch(Basis(self.folder, self.spec, plan.model_dump(), backend), journal, lambda: self.now)
+        self.watch.preloading.wait()
 
     def prints(self, text: str, seconds: float = 0.25) -> None:
         with self.folder.log.open("a", encoding="utf-8", newline="") as log:

@@ -24,6 +24,7 @@ RENAMED = {
     "trainer_core/install/build.py": "a folder",
     "trainer_core/install/environments.py": "a folder",
     "trainer_core/install/upstream.py": "a folder",
+    "trainer_core/jobs/wrapper.py": "records of a process that imports nothing of Easel",
     "trainer_core/models/downloads/fetch.py": "gigabytes, written as they arrive",
     "trainer_core/models/downloads/part.py": "gigabytes, written as they arrive",
     "trainer_core/tools/tensor_copy.py": "gigabytes, written in parts",

@@ -11,11 +11,16 @@ from typing import Any
 
 from trainer_core.datasets.scan import Dataset
 from trainer_core.engines import registry
+from trainer_core.engines.seam import JobSpec
 from trainer_core.events import Event, Step
 from trainer_core.jobs import processes
-from trainer_core.jobs.outcome import Diagnosis
+from trainer_core.jobs.outcome import Diagnosis, End
 from trainer_core.jobs.state import FINAL_STATES
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.training.basis import Basis
+from trainer_core.training.checking import CheckpointTests, tested
+from trainer_core.training.folder import RunFolder
+from trainer_core.training.outcome import Seen, TrainingOutcome, conclude
 from trainer_core.training.run import Run
 
 LIMIT_S = 200.0
@@ -95,3 +100,13 @@ def fingerprint(folder: Path) -> dict[str, tuple[str, int]]:
         str(path.relative_to(folder)): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
         for path in files
     }
+
+
+def judged(
+    run: RunFolder, exit_code: int | None = 0, spec: JobSpec | None = None, how: Any = "by itself"
+) -> TrainingOutcome:
+    """The outcome of a run whose files a test has written, as its supervisor decides it."""
+    spec = spec or run.rendered
+    basis = Basis(run, spec, run.plan, registry.get(spec.backend))
+    tests = CheckpointTests(run.path, lambda path: tested(path, basis.plan))
+    return conclude(basis, End(exit_code, how), Seen(last_step=True), tests, lambda *_: None)

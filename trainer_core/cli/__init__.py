@@ -27,6 +27,7 @@ COMMANDS = {
     "runs": "runs",
     "jobs": "jobs",
     "diagnose": "diagnose",
+    "notify": "notify",
     "backends": "engines",
     "doctor": "engines",
 }

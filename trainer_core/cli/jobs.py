@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -15,18 +15,21 @@ from rich.text import Text
 
 from trainer_core import places
 from trainer_core.cli import show
-from trainer_core.cli.options import JSON_HELP
+from trainer_core.cli.options import JSON_HELP, Seconds
 from trainer_core.errors import JobError
 from trainer_core.jobs.folder import SPEC
 from trainer_core.jobs.gauges import wording
 from trainer_core.jobs.job import Job, list_jobs
+from trainer_core.jobs.recovery import recover
 from trainer_core.jobs.state import FINAL_STATES, JobState
+from trainer_core.jobs.stop_request import GRACE_S, LONGEST_GRACE_S
 from trainer_core.jobs.summary import Summary
 from trainer_core.text import printable
 from trainer_core.training.verdict import verdict
 
 POLL_S = 0.25
 SHOWN_ROWS = 10
+STALE = "Its supervisor gives no sign of life: its disk does not answer, or the machine was suspended. What is shown may be old."
 
 AnyJob = TypeVar("AnyJob", bound=Job)
 
@@ -34,11 +37,14 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 def find(
     name: str, known: Sequence[AnyJob], attach: Callable[[Path], AnyJob], where: Path, noun: str = "job"
 ) -> AnyJob:
-    """The job in this folder, with this name, or with the only name that ends with it; the newest for "last".
+    """The job in this folder, with this name, or with the only name that ends with it; the one started last for "last".
 
     Raises:
         JobError: none or more than one fits.
     """
+    if not name.strip():
+        # Every name ends with nothing.
+        raise JobError(f"No {noun} is named.", f"`easel {noun}s list` shows all names; last is the newest.")
     if places.is_there(Path(name) / "spec.json"):
         return attach(Path(name))
     if name == "last":
@@ -69,7 +75,8 @@ def watch(job: Job, quiet: bool = False, noun: str = "job") -> None:
         with Progress(*columns, console=show.out, disable=quiet) as bar:
             task = bar.add_task("starting", total=None, loss="", gauges="")
             while True:
-                ended = job.state in FINAL_STATES
+                # A supervisor that was killed meanwhile gets a successor, and the watching goes on.
+                ended = job.state in FINAL_STATES and not recover([job])
                 summary = job.summary
                 loss = "" if summary.loss is None else f"loss {summary.loss:.4f}"
                 phase = printable(_phase(summary) or "starting", 40)
@@ -124,8 +131,21 @@ def _kind(job: Job) -> str:
         return "damaged"
 
 
-def _progress(summary: Summary) -> str:
-    return step_of(summary) if summary.total else _phase(summary)
+def _progress(figures: Mapping[str, Any]) -> str:
+    """The step of a job and of how many, or what it is doing."""
+    if figures["total"]:
+        return f"{figures['step']} of {figures['total']}"
+    return " · ".join(word for word in (figures["part"], figures["phase"]) if word)
+
+
+def _heard(job: Job) -> float | None:
+    return None if (ago_s := job.heard_s_ago) is None else round(ago_s, 1)
+
+
+def _silence(job: Job) -> str:
+    """How long ago a job was heard, if that is so long that what is shown may be old; else nothing."""
+    ago_s = job.heard_s_ago if job.is_stale or job.state is JobState.ELSEWHERE else None
+    return "" if ago_s is None else f", last heard {ago_s:.0f} s ago"
 
 
 @dataclass(frozen=True)
@@ -141,8 +161,20 @@ class Jobs(Generic[AnyJob]):
     where: Callable[[], Path]
     kinds: bool
 
+    def found(self) -> Sequence[AnyJob]:
+        """The known jobs; one whose supervisor was killed has a new one when this returns."""
+        known = self.known()
+        recover(known)
+        return known
+
     def find(self, name: str) -> AnyJob:
-        """The job with this name; see `find`."""
+        """The job with this name (see `find`), with a new supervisor if it was lost."""
+        job = self.named(name)
+        recover([job])
+        return job
+
+    def named(self, name: str) -> AnyJob:
+        """The job with this name, as it is; see `find`."""
         return find(name, self.known(), self.attach, self.where(), self.noun)
 
     def about(self, job: AnyJob) -> dict[str, Any]:
@@ -156,14 +188,19 @@ class Jobs(Generic[AnyJob]):
         return click.Group(f"{self.noun}s", help=about, commands=[command() for command in commands])
 
     def _list(self) -> click.Command:
-        @click.command("list", help=f"List the {self.noun}s, newest first.")
+        @click.command("list", help=f"List the {self.noun}s, the one that was started last first.")
         @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
         def command(as_json: bool) -> None:
-            rows = [(self.about(job), job.summary) for job in self.known()]
+            known = self.found()
+            rows = [(self.about(job), job.figures) for job in known]
             if as_json:
-                show.as_json([{**about, **summary.figures()} for about, summary in rows])
+                heard = ({"heard_s_ago": _heard(job), "is_stale": job.is_stale} for job in known)
+                show.as_json([{**about, **figures, **said} for (about, figures), said in zip(rows, heard, strict=True)])
             elif rows:
-                cells = ((*about.values(), _progress(summary)) for about, summary in rows)
+                cells = (
+                    (*about.values(), f"{_progress(figures)}{_silence(job)}")
+                    for (about, figures), job in zip(rows, known, strict=True)
+                )
                 show.table((*rows[0][0], "progress"), cells)
             else:
                 show.line(f"There is no {self.noun} in {self.where()} yet.")
@@ -190,7 +227,8 @@ class Jobs(Generic[AnyJob]):
             job = self.find(name)
             summary = job.summary
             if as_json:
-                show.as_json({**self.about(job), "summary": summary.figures(), "result": job.result})
+                heard = {"heard_s_ago": _heard(job), "is_stale": job.is_stale}
+                show.as_json({**self.about(job), **heard, "summary": summary.figures(), "result": job.result})
                 return
             show.line(f"{job.folder.path}")
             figures = figures_line(summary) if summary.total else _phase(summary) or "not started"
@@ -200,7 +238,9 @@ class Jobs(Generic[AnyJob]):
             if job.state in FINAL_STATES:
                 result(job, as_json=False, noun=self.noun)
             else:
-                show.line(job.state.name)
+                show.line(f"{job.state.name}{_silence(job)}")
+                if job.is_stale:
+                    show.line(STALE, "yellow")
                 for label, text in wording.rows(summary.gauges):
                     show.line(f"  {label}: {text}")
 
@@ -220,12 +260,26 @@ class Jobs(Generic[AnyJob]):
         @click.command("stop", help=f"Stop a {self.noun} and all its processes.")
         @click.argument("name")
         @click.option(
-            "--grace", default=10.0, show_default=True, help="Seconds to wait for its program to end by itself."
+            "--grace",
+            default=GRACE_S,
+            show_default=True,
+            type=Seconds(0, LONGEST_GRACE_S),
+            help="Seconds to wait for its program to end by itself.",
         )
-        def command(name: str, grace: float) -> None:
-            job = self.find(name)
-            job.stop(grace_s=grace)
-            show.line(f"{job.name}: {job.state.name}")
+        @click.option(
+            "--after-save",
+            is_flag=True,
+            help="Stop after the next checkpoint is saved; a stop without this is at once.",
+        )
+        def command(name: str, grace: float, after_save: bool) -> None:
+            # A lost job is stopped as it is: a new supervisor finds the request.
+            job = self.named(name)
+            state = job.stop(grace_s=grace, after="save" if after_save else "now")
+            show.line(f"{job.name}: {state.name}")
+            if after_save and state not in FINAL_STATES:
+                show.line("It stops after it has saved its next checkpoint.")
+            if state is JobState.ELSEWHERE:
+                show.line("It runs on another machine, which was asked to stop it.")
 
         return command
 
@@ -239,6 +293,6 @@ def _end_of_log(job: Job) -> Sequence[str]:
 jobs = Jobs("job", lambda: list_jobs(places.runs(), places.jobs()), Job.attach, places.home, kinds=True).group(
     """List, watch and stop jobs: training runs and all others.
 
-    Identify a job by its name, the end of its name, or its folder. The word last means the newest job.
+    Identify a job by its name, the end of its name, or its folder. The word last means the job that was started last.
     """
 )

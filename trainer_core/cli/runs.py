@@ -31,7 +31,7 @@ def run_result(run: Run, as_json: bool) -> int:
 runs = RUNS.group(
     """List, watch and stop runs.
 
-    Identify a run by its name, the end of its name, or its folder. The word last means the newest run.
+    Identify a run by its name, the end of its name, or its folder. The word last means the run that was started last.
     """
 )
 for command in run_commands.commands():

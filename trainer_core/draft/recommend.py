@@ -10,8 +10,8 @@ import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from trainer_core.draft.checks.output import as_file_name
 from trainer_core.plan import fields
+from trainer_core.plan.names import as_file_name
 
 if TYPE_CHECKING:
     from trainer_core.draft.layers import Draft

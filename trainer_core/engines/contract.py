@@ -173,6 +173,7 @@ def check_render(backend: Backend, plan: TrainingPlan) -> None:
     _check_command(spec, where)
     _check_files(spec)
     _check_artefacts(spec)
+    _check_controls(spec)
 
 
 def _check_command(spec: JobSpec, where: Place) -> None:
@@ -224,6 +225,12 @@ def _check_artefacts(spec: JobSpec) -> None:
         re.compile(pattern.pattern)
     groups = re.compile(spec.artefacts.checkpoints.pattern).groupindex
     _require("step" in groups, "The pattern of checkpoints must have a group called step.")
+
+
+def _check_controls(spec: JobSpec) -> None:
+    for request, control in spec.controls.items():
+        fits = control.effect.endswith(".") and json.loads(spec.files.get(control.file, "{}")).get(control.key) == 0
+        _require(fits, f"{request} needs a sentence, and a file of the job with {control.key} = 0.")
 
 
 def check_settings(backend: Backend, family: str, method: str) -> None:

@@ -78,6 +78,23 @@ class Artefacts:
     samples: ArtefactPattern
 
 
+Request = Literal["save", "sample"]
+"""What a running engine can be asked for: a checkpoint, or samples."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """How a running engine is asked for something: Easel raises a number in a JSON file that the engine reads again and again.
+
+    `file` is one of the job's own files, relative to the run folder, and `key` the name of the number in it, which begins
+    with 0. `effect` says in one sentence what the engine then does, and when.
+    """
+
+    file: PurePosixPath
+    key: str
+    effect: str
+
+
 @dataclass(frozen=True)
 class JobSpec:
     """Everything needed to run an engine once.
@@ -96,6 +113,8 @@ class JobSpec:
     artefacts: Artefacts
     stop_signal: str = "SIGTERM"
     """The signal that asks the engine to end; an engine that takes too long is killed."""
+    controls: Mapping[Request, Control] = field(default_factory=dict)
+    """What this job can be asked for while it runs; empty for an engine that cannot be asked."""
 
 
 class Backend(Protocol):

@@ -4,8 +4,12 @@
     versions.json    schema version of this folder, the versions of Easel and Python
     engine.log       the unchanged output of its programs
     events.jsonl     its events, one JSON object on each line
-    runner.json, engine.json   the identity of two processes: the supervisor, and the program that runs now
+    runner.json, wrapper.json, engine.json   the identity of three processes: the supervisor, the small process around the
+                     program that runs now, and this program
+    program-end.json how the last program ended
+    heartbeat.json   the supervisor's sign of life, every two seconds
     runner.log       the output of the supervisor itself
+    lock             locked by the supervisor
     stop             exists if a stop was requested
     reserve          exists while the job runs: disk space for its result in case the disk is full
     result.json      how the job ended; written atomically
@@ -16,6 +20,7 @@ None of them contains tokens or passwords: a program inherits those from the env
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import platform
 import re
@@ -38,6 +43,15 @@ RESERVE_BYTES = 64 << 10
 LARGEST_FILE_BYTES = 64 << 20
 """A larger JSON file is not one of Easel's."""
 SPEC, RESULT, STOP, SUPERVISOR, PROGRAM = "spec.json", "result.json", "stop", "runner.json", "engine.json"
+WRAPPER, PROGRAM_END, HEARTBEAT = "wrapper.json", "program-end.json", "heartbeat.json"
+_DURABLE = frozenset({SPEC, RESULT, STOP, SUPERVISOR})
+"""The files that decide what becomes of a job; they outlast a power failure."""
+_ADVICE = {
+    errno.ENOSPC: "The disk is full. Delete files, or set EASEL_HOME to a folder on a larger disk.",
+    errno.EDQUOT: "Your share of the disk is used up. Delete files, or set EASEL_HOME to a folder on another disk.",
+    errno.EROFS: "The file system can only be read. Set EASEL_HOME to a folder on another one.",
+    errno.EACCES: "Its owner must permit it, or set EASEL_HOME to a folder of your own.",
+}
 _SECRET = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|API_?KEY)(?:$|_)", re.IGNORECASE)
 
 
@@ -143,7 +157,12 @@ class JobFolder:
                 f"A job of kind {spec.kind} would write {', '.join(secrets)} into its folder.",
                 "Remove them from its steps: programs inherit secrets from Easel's own environment.",
             )
-        own = {"schema_version": SCHEMA_VERSION, "easel": __version__, "python": platform.python_version()}
+        own = {
+            "schema_version": SCHEMA_VERSION,
+            "easel": __version__,
+            "python": platform.python_version(),
+            "created": round(time.time(), 3),
+        }
         with writing(self.path):
             self.write("versions.json", {**own, **(versions or {})})
             self.write(SPEC, spec.as_dict())
@@ -158,7 +177,7 @@ class JobFolder:
 
     def write(self, name: str, data: Mapping[str, Any]) -> None:
         """Writes a JSON file of this folder atomically."""
-        write_whole(self.path / name, json_text(data))
+        write_whole(self.path / name, json_text(data), durable=name in _DURABLE)
 
     def remove(self) -> None:
         """Deletes the folder. Links in it are deleted, but not the files that they point to."""
@@ -185,10 +204,13 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise JobError(
-            f"The job folder in {folder} cannot be written: {error.strerror or error}.",
-            "Check the free disk space and the permissions.",
-        ) from error
+        raise unwritable(folder, error) from error
+
+
+def unwritable(folder: Path, error: OSError) -> JobError:
+    """The sentence for a job folder that cannot be written."""
+    advice = _ADVICE.get(error.errno or 0, "Check the free disk space and the permissions.")
+    return JobError(f"The job folder in {folder} cannot be written: {error.strerror or error}.", advice)
 
 
 def _plain_name(name: str) -> str:

@@ -25,16 +25,20 @@ from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.outcome import Diagnosis, End, Outcome
 from trainer_core.jobs.state import JobState
-from trainer_core.jobs.tail import LogTail, last_lines, shown
+from trainer_core.jobs.tail import last_lines, shown
 
 ENTRY_POINTS = "trainer_core.job_kinds"
+NOT_STARTED = "not-started"
+"""The id of the diagnosis of a program that could not be started."""
 
 
 class Watch(Protocol):
     """Reads a running job, writes its events to the journal, and decides how the job ended.
 
     It is created before the job's first program starts. It must load then what it needs later, modules included: Easel may
-    be updated or removed while the job runs.
+    be updated or removed while the job runs. It gets its log from `journal.read_log`: when the supervisor was killed, another
+    one creates a watch again, and the log begins where the first one had come to. The journal leaves out what it has
+    written before: steps, files, notices, and phases and epochs in the same order.
     """
 
     def look(self) -> Diagnosis | None:
@@ -65,7 +69,8 @@ class LineWatch:
     """Reads the log of a job as it grows, and writes the event that `parse` returns for each line.
 
     `judge` returns the outcome of a job that was not stopped. Its exit code is that of the last program; None if that could
-    not be started: the last log line is the reason.
+    not be started: the last log line is the reason. It is None, too, if nobody saw the end: only a job whose success `judge`
+    finds in its files is then COMPLETED, and any other without a diagnosis of its own is LOST.
     """
 
     def __init__(
@@ -75,13 +80,8 @@ class LineWatch:
         parse: Callable[[str], Event | None],
         judge: Callable[[JobFolder, int | None], Outcome],
     ) -> None:
-        self._folder, self._log, self._journal, self._parse, self._judge = (
-            folder,
-            LogTail(folder.log),
-            journal,
-            parse,
-            judge,
-        )
+        self._folder, self._journal, self._parse, self._judge = folder, journal, parse, judge
+        self._log = journal.read_log(folder.log)
 
     def look(self) -> None:
         """Reads the lines that were completed since the last call. Never ends the job."""
@@ -94,8 +94,12 @@ class LineWatch:
         self._write([self._log.pending] if self._log.pending else [])
 
     def outcome(self, end: End) -> Outcome:
-        """CANCELLED after a stop, else what `judge` returns."""
-        return stopped(end) or self._judge(self._folder, end.exit_code)
+        """CANCELLED after a stop, else what `judge` returns; LOST if nobody saw the end and it says nothing of it."""
+        ended = stopped(end) or self._judge(self._folder, end.exit_code)
+        is_unknown = ended.diagnosis is None or ended.diagnosis.id == NOT_STARTED
+        if end.how == "unseen" and ended.state is JobState.FAILED and is_unknown:
+            return Outcome(JobState.LOST)
+        return ended
 
     def _write(self, lines: list[str]) -> None:
         self._journal.write(*(event for line in lines if (event := self._parse(line)) is not None))
@@ -117,7 +121,7 @@ def by_exit_code(folder: JobFolder, exit_code: int | None) -> Outcome:
     lines = last_lines(folder.log)
     last = shown(lines[-1].strip()) if lines else ""
     if exit_code is None:
-        return Outcome(JobState.FAILED, None, diagnosis=Diagnosis("not-started", last, "", ""))
+        return Outcome(JobState.FAILED, None, diagnosis=Diagnosis(NOT_STARTED, last, "", ""))
     how = f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
     advice = "Read engine.log in the job folder."
     return Outcome(

@@ -5,19 +5,24 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
+import signal
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+KILL = signal.SIGKILL
 MARK = "EASEL_RUN"
 """The environment variable of a job's programs and their children, to find them even when their parents have ended."""
 
+_APART: set[int] = set()
 _PR_SET_CHILD_SUBREAPER = 36
+_STEP_S = 0.05
 _GONE = (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess)
 
 
@@ -76,9 +81,52 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def set_apart(pid: int) -> None:
+    """Marks a child of this process as not one of the job's programs: it is not counted, ended or reaped as one of them."""
+    _APART.add(pid)
+
+
+def forget(pid: int) -> None:
+    """Ends the mark of `set_apart`: the child has ended and was waited for, so its id may be given to another process."""
+    _APART.discard(pid)
+
+
+def family(roots: Iterable[int]) -> list[psutil.Process]:
+    """The running processes among `roots`, their children and so on, and all in the sessions that they lead.
+
+    Without those that are set apart.
+    """
+    wanted = set(roots)
+    rows = [row for row in _table() if row[0] not in _APART]
+    # A child usually has a higher id than its parent, but ids start again from the lowest at some time.
+    while more := {
+        pid for pid, parent, session in rows if pid not in wanted and not wanted.isdisjoint((parent, session))
+    }:
+        wanted |= more
+    found = []
+    for pid in sorted(wanted.intersection(pid for pid, *_ in rows)):
+        with contextlib.suppress(*_GONE):
+            found.append(psutil.Process(pid))
+    return [process for process in found if _is_running(process)]
+
+
 def descendants() -> list[psutil.Process]:
-    """The children of this process, their children and so on, without zombies."""
-    return [process for process in _children(recursive=True) if _is_running(process)]
+    """The children of this process, their children and so on, without zombies and without this process."""
+    return [process for process in family([os.getpid()]) if process.pid != os.getpid()]
+
+
+def _table() -> Iterator[tuple[int, int, int]]:
+    """The id, parent and session of each process."""
+    if sys.platform != "linux":
+        for process in psutil.process_iter():
+            with contextlib.suppress(*_GONE, OSError):
+                yield process.pid, process.ppid(), os.getsid(process.pid)
+        return
+    for name in os.listdir("/proc"):  # noqa: PTH208 - a few hundred names, a few times a minute
+        if name.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError), open(f"/proc/{name}/stat", "rb") as stat:  # noqa: PTH123
+                fields = stat.read().rpartition(b")")[2].split()
+                yield int(name), int(fields[1]), int(fields[3])
 
 
 def of_job(folder: Path) -> list[psutil.Process]:
@@ -97,6 +145,37 @@ def resident_bytes(pid: int) -> int:
         return psutil.Process(pid).memory_info().rss
     except _GONE:
         return 0
+
+
+class EndOf:
+    """Waits for the end of a process, which need not be a child of this one."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self._poll: select.poll | None = None
+        with contextlib.suppress(OSError, AttributeError):
+            # A process that has ended meanwhile may have given its id to another one, so it is looked at again below.
+            self._handle = os.pidfd_open(identity.pid)
+            self._poll = select.poll()
+            self._poll.register(self._handle, select.POLLIN)
+        self._seen = not identity.alive
+
+    def wait(self, limit_s: float) -> bool:
+        """Whether the process has ended, after at most `limit_s` seconds."""
+        if not self._seen and self._poll is not None:
+            self._seen = bool(self._poll.poll(max(0.0, limit_s) * 1000))
+        elif not self._seen:
+            deadline = time.monotonic() + limit_s
+            while not (ended := not self.identity.alive) and (left := deadline - time.monotonic()) > 0:
+                time.sleep(min(_STEP_S, left))
+            self._seen = ended
+        return self._seen
+
+    def close(self) -> None:
+        """Gives back what the system keeps for this."""
+        if self._poll is not None:
+            self._poll = None
+            os.close(self._handle)
 
 
 def send(pid: int, number: int) -> None:
@@ -125,13 +204,13 @@ def kill(processes: Iterable[psutil.Process], wait_s: float = 5.0) -> None:
 def reap(excluded: Iterable[int] = ()) -> None:
     """Collects the exit codes of children that have ended, except the `excluded` ones; adopted ones would stay zombies.
 
-    Only for a process in which no other code waits for the remaining children.
+    Only for a process in which no other code waits for the remaining children. It stops at the first excluded child that
+    has ended: whoever waits for that one calls this again.
     """
-    kept = set(excluded)
-    for child in _children(recursive=False):
-        if child.pid not in kept and not _is_running(child):
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(child.pid, os.WNOHANG)
+    kept = _APART.union(excluded)
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in kept:
+            os.waitpid(ended.si_pid, os.WNOHANG)
 
 
 def _is_running(process: psutil.Process) -> bool:
@@ -139,10 +218,3 @@ def _is_running(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except _GONE:
         return False
-
-
-def _children(recursive: bool) -> list[psutil.Process]:
-    try:
-        return psutil.Process().children(recursive=recursive)
-    except _GONE:
-        return []

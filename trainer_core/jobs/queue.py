@@ -9,16 +9,25 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 ENTRY_POINTS = "trainer_core.job_ended"
 
 
-def notify(folder: Path) -> None:
-    """Starts one process for each entry point; they write to the same output as this process."""
-    for name in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS).names):
+def followers() -> list[str]:
+    """The names of the entry points; asked at the start of a job, because Easel may be removed while it runs."""
+    return sorted(importlib.metadata.entry_points(group=ENTRY_POINTS).names)
+
+
+def notify(folder: Path, names: Iterable[str]) -> None:
+    """Starts one process for each of these entry points; they write to the same output as this process."""
+    for name in names:
         command = [sys.executable, "-P", "-m", __name__, name, str(folder)]
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        try:
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        except OSError as error:
+            print(f"{name} was not called: {error.strerror or error}.", file=sys.stderr, flush=True)
 
 
 def main(arguments: list[str]) -> int:

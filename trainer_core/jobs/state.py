@@ -14,8 +14,10 @@ class JobState(enum.Enum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    ELSEWHERE = "running on another machine"
+    """Another machine, with the same folder, runs it and was heard within the last two minutes."""
     LOST = "lost"
-    """The supervisor has ended without writing a result."""
+    """The supervisor has ended without writing a result, and no other has found what became of the job."""
 
 
 FINAL_STATES = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.LOST})

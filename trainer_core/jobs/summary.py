@@ -39,6 +39,8 @@ class Summary:
     seconds_per_step: float | None = None
     samples: list[events.Sample] = field(default_factory=list)
     checkpoints: list[events.Checkpoint] = field(default_factory=list)
+    checked: dict[str, events.Checked] = field(default_factory=dict)
+    """The tests of checkpoints, by path."""
     notices: list[events.Notice] = field(default_factory=list)
     gauges: events.Gauges | None = None
     # Not compared, because nan is not equal to itself.
@@ -82,7 +84,11 @@ class Summary:
         names = ("phase", "part", "step", "total", "loss", "learning_rate", "seconds_per_step", "newest_sample")
         paths = {"samples": [one.path for one in self.samples], "checkpoints": [one.path for one in self.checkpoints]}
         gauges = None if self.gauges is None else events.to_dict(self.gauges)
-        return {**{name: getattr(self, name) for name in names}, **paths, "left_s": self.eta_s, "gauges": gauges}
+        checked = [
+            {"path": one.path, "step": one.step, "ok": one.ok, "reasons": one.reasons} for one in self.checked.values()
+        ]
+        more = {"checked": checked, "left_s": self.eta_s, "gauges": gauges}
+        return {**{name: getattr(self, name) for name in names}, **paths, **more}
 
     def take(self, happened: Iterable[Event], times_s: Iterable[float | None] = ()) -> None:
         """Adds more events, in order, with their times in seconds, as far as these are known."""
@@ -103,17 +109,25 @@ class Summary:
                 self._take_phase(event)
             case events.Epoch():
                 self.epoch = f"epoch {event.epoch} of {event.total}"
-            case events.Sample():
-                self.samples.append(event)
-            case events.Checkpoint():
-                self.checkpoints.append(event)
-            case events.Notice():
-                self.notices.append(event)
             case events.Gauges():
                 self.gauges, self._suspended_s = event, event.suspended_s or self._suspended_s
             case events.StateChange() if event.state == JobState.RUNNING.name:
                 # A job that goes on after a pause: what was before says nothing of the pace now.
                 self._timed = None
+            case _:
+                self._take_made(event)
+
+    def _take_made(self, event: Event) -> None:
+        """Adds a file that was made, its test, or a notice."""
+        match event:
+            case events.Sample():
+                self.samples.append(event)
+            case events.Checkpoint():
+                self.checkpoints.append(event)
+            case events.Checked():
+                self.checked[event.path] = event
+            case events.Notice():
+                self.notices.append(event)
             case _:
                 pass
 

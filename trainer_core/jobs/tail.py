@@ -29,6 +29,13 @@ class LogTail:
         self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
         self.pending = ""
         """The incomplete last line: a progress bar, or the beginning of a text."""
+        self.handled = max(0, offset)
+        """The offset after the last complete line that was read: a reader that starts there misses nothing."""
+
+    @property
+    def reached(self) -> int:
+        """The offset up to which the file was read; the line there may be incomplete."""
+        return max(0, self._offset)
 
     def lines(self) -> list[str]:
         """The lines that were completed since the last call, without empty ones; at most about a megabyte.
@@ -42,12 +49,14 @@ class LogTail:
         added, self._offset = self._host.read(self._path, self._offset, _CHUNK_BYTES)
         if not added:
             return []
+        if (end := max(added.rfind(b"\n"), added.rfind(b"\r"))) >= 0:
+            self.handled = self._offset - len(added) + end + 1
         *whole, self.pending = _ENDS.split(self.pending + self._decode(added))
         found = list(zip(whole[::2], whole[1::2], strict=True))
         if len(self.pending) > _LINE_LIMIT:
             # No program writes such a long line on purpose, and it must not fill the memory.
             found.append((self.pending, "\n"))
-            self.pending = ""
+            self.pending, self.handled = "", self._offset
         return found
 
 

@@ -22,6 +22,10 @@ class ArtefactWatch:
         self._sizes: dict[Path, tuple[int, int]] = {}
         self._told: set[Path] = set()
 
+    def know(self, path: str) -> None:
+        """Leaves out a file or folder, relative to the run folder, that was reported before."""
+        self._told.add(self._run / path)
+
     def look(self, step: int, at_end: bool = False) -> Iterator[Checkpoint | Sample]:
         """New checkpoints and samples. One is complete if its size is the same in two looks, or if the engine has ended.
 
@@ -37,9 +41,8 @@ class ArtefactWatch:
                     yield _event(kind, shown, {"step": step, **known})
 
     def _whole(self, path: Path, at_end: bool) -> bool:
-        try:
-            size = _size(path)
-        except OSError:
+        size = size_of(path)
+        if size is None:
             return False
         before, self._sizes[path] = self._sizes.get(path), size
         return size[1] > 0 and (at_end or size == before)
@@ -61,19 +64,30 @@ def final_file(output: Path, artefacts: Artefacts) -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
+def size_of(path: Path) -> tuple[int, int] | None:
+    """The number of files of an artefact and their size in bytes; None if it cannot be read, or disappears meanwhile."""
+    try:
+        if not path.is_dir():
+            return 1, path.stat().st_size
+        files = [Path(place, name) for place, _, names in os.walk(path) for name in names]
+        return len(files), sum(file.lstat().st_size for file in files)
+    except OSError:
+        return None
+
+
+def checkpoints(run: Path, output: Path, artefacts: Artefacts) -> list[Checkpoint]:
+    """The checkpoints in an output folder, by step."""
+    return [
+        Checkpoint(path.relative_to(run).as_posix(), int(match.groupdict().get("step") or 0))
+        for path, match in matching(output, artefacts.checkpoints)
+    ]
+
+
 def _is_artefact(path: Path, inside: Path) -> bool:
     """Whether a path is a file, or a folder with a model; a link must not lead out of the output folder."""
     if not path.resolve().is_relative_to(inside):
         return False
     return path.is_file() or (path / INDEX).is_file() or (path.is_dir() and any(path.glob("*.safetensors")))
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """The number of files and their size in bytes."""
-    if not path.is_dir():
-        return 1, path.stat().st_size
-    files = [Path(place, name) for place, _, names in os.walk(path) for name in names]
-    return len(files), sum(file.lstat().st_size for file in files)
 
 
 def _event(kind: type[Checkpoint | Sample], path: str, known: dict[str, int]) -> Checkpoint | Sample:

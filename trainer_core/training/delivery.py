@@ -12,34 +12,58 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from trainer_core.errors import RunError
+from trainer_core.text import printable
 
 SUFFIX = ".safetensors"
 
 
-def deliver(final: Path, checkpoints: Sequence[tuple[Path, int]], folder: Path, stem: str) -> Iterator[Path]:
-    """Writes results to `folder`, one by one: the final one, then its checkpoints as `<stem>-step00000500.safetensors`.
+def deliver(
+    final: Path,
+    checkpoints: Sequence[tuple[Path, int]],
+    folder: Path,
+    stem: str,
+    fits: Callable[[Path], bool] = lambda _: True,
+) -> Iterator[Path]:
+    """Writes results to `folder`, one by one: the final one, then its checkpoints.
 
-    Folders have the same names without the file ending. If a name exists already, all of them get the same number.
-    Results that were written before an error stay.
+    A checkpoint is called `<stem>-step00000500.safetensors`; it is left out if `fits` is false for it, which is asked when its
+    turn comes. Folders have the same names without the file ending. If a name exists already, all of them get the same
+    number. Results that were written before an error stay.
 
     Raises:
-        RunError: the folder cannot be written, or a result contains a link.
+        RunError: `stem` is not part of a file name, the folder cannot be written, or a result contains a link.
     """
-    wanted = {"": final, **{f"-step{step:08d}": path for path, step in checkpoints}}
+    if not is_part_of_name(stem):
+        raise RunError(
+            f"{printable(stem, 100)!r} cannot be the name of a result: it must be a name, not a path.",
+            "The files are in the run folder.",
+        )
+    wanted = {"": final, **{step_ending(step): path for path, step in checkpoints}}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = _free_stem(folder, stem, wanted)
         for ending, source in wanted.items():
-            target = folder / _name(free, ending, source)
-            yield _place_folder(source, target) if source.is_dir() else _place_file(source, target)
+            if source is final or fits(source):
+                target = folder / _name(free, ending, source)
+                yield _place_folder(source, target) if source.is_dir() else _place_file(source, target)
     except OSError as error:
         raise RunError(
             f"{folder} cannot be written: {error.strerror or error}.", "The files are in the run folder."
         ) from error
+
+
+def step_ending(step: int) -> str:
+    """The end of the name of a delivered checkpoint."""
+    return f"-step{step:08d}"
+
+
+def is_part_of_name(stem: str) -> bool:
+    """Whether a text can be a part of a file name: no path, and nothing that leads out of a folder."""
+    return bool(stem) and stem not in (".", "..") and not any(char in stem for char in "/\\\0")
 
 
 def copy_to(source: Path, folder: Path) -> Path:
@@ -76,7 +100,11 @@ def _place_file(source: Path, target: Path) -> Path:
             shutil.copyfile(source, scratch)
             # This fails if another process has created the name by now; a plain rename would overwrite its file.
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-            scratch.replace(target)
+            try:
+                scratch.replace(target)
+            except OSError:
+                target.unlink(missing_ok=True)
+                raise
     finally:
         scratch.unlink(missing_ok=True)
     return target

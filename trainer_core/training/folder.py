@@ -4,6 +4,8 @@
     hardware.json    the machine
     dataset/         links to the images; the engine works here, never in the user's folder
     output/          the files that the engine writes
+    requests.json    how often somebody asked the engine for a checkpoint or for samples while it ran
+    delivered.json   the checkpoints that somebody took, and where they were delivered
 
 `versions.json` also names the engine, its version and Python, and the profile.
 """
@@ -16,14 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trainer_core.engines.seam import ArtefactPattern, Artefacts, JobSpec, Metrics
+from trainer_core import places
+from trainer_core.engines.seam import ArtefactPattern, Artefacts, Control, JobSpec, Metrics, Request
 from trainer_core.errors import RunError
 from trainer_core.files import read_toml, write_whole
-from trainer_core.jobs.folder import JobFolder, writing
+from trainer_core.jobs.folder import SPEC, JobFolder, writing
 from trainer_core.jobs.spec import Spec
 
 KIND = "training"
 PLAN_SCHEMA_VERSION = 1
+DELIVERED = "delivered.json"
+PLAN = "plan"
+"""The key of the plan in the details of spec.json."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +48,23 @@ class RunFolder(JobFolder):
 
     @property
     def plan(self) -> dict[str, Any]:
-        """The tables of the plan, without the schema version and the engine's id, which the file also contains.
+        """The tables of the plan that the job was made from: as recorded in spec.json, in older folders as in plan.toml.
 
         Raises:
             RunError: the file is damaged.
         """
+        details = (self.read(SPEC) or {}).get("details")
+        recorded = details.get(PLAN) if isinstance(details, dict) else None
+        if isinstance(recorded, dict):
+            return {name: table for name, table in recorded.items() if isinstance(table, dict)}
         # A file name in it that is not UTF-8 keeps its bytes.
         tables = read_toml(self.path / "plan.toml", RunError, bad_bytes="surrogateescape")
         return {name: table for name, table in tables.items() if isinstance(table, dict)}
+
+    @property
+    def delivered(self) -> dict[str, str]:
+        """The paths of checkpoints that were delivered one by one, by their paths relative to this folder."""
+        return {name: path for name, path in (self.read(DELIVERED) or {}).items() if isinstance(path, str)}
 
     @property
     def rendered(self) -> JobSpec:
@@ -81,21 +96,39 @@ class RunFolder(JobFolder):
             tables = {"schema_version": PLAN_SCHEMA_VERSION, "engine": spec.backend, **plan}
             write_whole(self.path / "plan.toml", tomli_w.dumps(tables))
             self.write("hardware.json", hardware)
-        self.write_spec(_spec(spec), versions)
+        self.write_spec(_spec(spec, plan), versions)
 
     def _write_native(self, name: PurePosixPath, text: str) -> None:
-        if name.is_absolute() or ".." in name.parts:
-            raise RunError(f"The backend wants to write {name}, which is not inside the run folder.")
-        write_whole(self.path / name, text)
+        write_whole(self.path / _inside(str(name)), text)
 
 
-def _spec(spec: JobSpec) -> Spec:
-    """The job as its supervisor reads it, with only the names of its files."""
+def results_folder(plan: Mapping[str, Any]) -> Path:
+    """The folder to which the results of a plan are delivered."""
+    wanted = plan.get("output", {}).get("folder")
+    return Path(wanted) if wanted else places.outputs()
+
+
+def results_stem(plan: Mapping[str, Any], run: RunFolder) -> str:
+    """The name under which the results of a run are delivered, without a file ending."""
+    wanted = plan.get("output", {})
+    return str(wanted.get("prefix", "")) + str(wanted.get("name", "")) or run.path.name
+
+
+def _spec(spec: JobSpec, plan: Mapping[str, Any]) -> Spec:
+    """The job as its supervisor reads it, with only the names of its files.
+
+    It contains the plan, too: somebody may edit or delete plan.toml while the engine runs.
+    """
     details = {
         "backend": spec.backend,
+        PLAN: plan,
         "files": [str(name) for name in spec.files],
         "metrics": dataclasses.asdict(spec.metrics),
         "artefacts": dataclasses.asdict(spec.artefacts),
+        "controls": {
+            name: {"file": str(control.file), "key": control.key, "effect": control.effect}
+            for name, control in spec.controls.items()
+        },
     }
     return Spec(
         KIND, spec.steps, spec.working_directory, spec.stop_signal, total_steps=spec.total_steps, details=details
@@ -116,4 +149,25 @@ def _job_spec(spec: Spec) -> JobSpec:
         metrics=Metrics(**metrics),
         artefacts=Artefacts(**{kind: ArtefactPattern(**pattern) for kind, pattern in artefacts.items()}),
         stop_signal=spec.stop_signal,
+        controls=_controls(details.get("controls", {})),
     )
+
+
+def _controls(rows: Mapping[str, Mapping[str, str]]) -> dict[Request, Control]:
+    return {
+        name: Control(_inside(row["file"]), row["key"], row["effect"])
+        for name, row in rows.items()
+        if name in ("save", "sample")
+    }
+
+
+def _inside(text: str) -> PurePosixPath:
+    """The path of a file relative to the run folder.
+
+    Raises:
+        RunError: it leads out of the folder.
+    """
+    name = PurePosixPath(text)
+    if name.is_absolute() or ".." in name.parts:
+        raise RunError(f"The backend wants to write {name}, which is not inside the run folder.")
+    return name

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from trainer_core.engines import registry
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.journal import Journal
+from trainer_core.training.basis import Basis
 from trainer_core.training.folder import KIND, RunFolder
 from trainer_core.training.watch import EngineWatch
 
@@ -16,9 +16,7 @@ class Training:
 
     def watch(self, folder: JobFolder, journal: Journal) -> EngineWatch:
         """The watch on the engine's log, its TensorBoard files and its output folder."""
-        run = RunFolder(folder.path)
-        spec = run.rendered
-        return EngineWatch(run, spec, registry.get(spec.backend), journal)
+        return EngineWatch(Basis.of(RunFolder(folder.path)), journal)
 
 
 kind = Training()

@@ -11,10 +11,10 @@ from trainer_core import places
 from trainer_core.engines.seam import Backend
 from trainer_core.errors import JobError, RunError
 from trainer_core.install.place import at_place, check_installed, place_for
-from trainer_core.jobs.job import Job
-from trainer_core.jobs.outcome import Diagnosis
+from trainer_core.jobs.job import Job, attached
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.training.checks import check
 from trainer_core.training.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -42,9 +42,10 @@ class Run(Job):
         the ids of the "profile", "preset" and "policy" that values of the plan come from.
 
         Raises:
-            JobError: the engine is not installed, or the folder cannot be written.
+            JobError: the engine is not installed, the plan has a blocking Problem, or the folder cannot be written.
         """
         check_installed(backend)
+        check(plan, backend, machine)
         made = RunFolder.create(folder or places.runs(), plan.output_stem)
         with contextlib.ExitStack() as undo:
             undo.callback(made.remove)
@@ -76,23 +77,20 @@ class Run(Job):
         """The folder of the run, which contains its whole state."""
         return RunFolder(super().folder.path)
 
-    def _lost(self, goes_on: bool) -> Diagnosis:
-        if goes_on:
-            advice = "The engine still runs without it. Stop the run, then start a new one from its plan.toml."
-            return Diagnosis("lost", "The supervisor of this run has ended unexpectedly.", "", advice)
-        advice = "The machine may have been restarted, or ran out of memory. Start a new run from its plan.toml."
-        return Diagnosis("lost", "This run ended without a result: its supervisor has ended unexpectedly.", "", advice)
+    again = "Start a new run from its plan.toml."
+
+    def saves(self) -> bool | None:
+        """Whether the run saves checkpoints before its end, by its plan; None if that cannot be read."""
+        try:
+            wanted = self.folder.plan.get("output", {})
+        except JobError:
+            return None
+        return any(value for name, value in wanted.items() if name.startswith("save_every"))
 
 
 def list_runs(folder: Path) -> list[Run]:
-    """The runs in a folder, newest first. Other folders, and runs from a newer Easel, are skipped."""
-    found = []
-    for path in sorted(folder.iterdir(), reverse=True) if folder.is_dir() else ():
-        try:
-            found.append(Run.attach(path))
-        except JobError:
-            continue
-    return found
+    """The runs in a folder, the one that was started last first. Other folders, and runs from a newer Easel, are skipped."""
+    return attached(Run, folder)
 
 
 def _stage(dataset: Dataset, folder: RunFolder, plan: TrainingPlan) -> Mapping[str, str]:

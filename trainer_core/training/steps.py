@@ -22,12 +22,19 @@ class StepLedger:
     its loss, and a TensorBoard file has loss and learning rate in two entries.
     """
 
-    def __init__(self) -> None:
-        self.given = 0
-        """The last step that was given out."""
+    def __init__(self, given: int = 0) -> None:
+        self.given = given
+        """The last step that was given out, here or by the supervisor before this one."""
         self.nan_in_a_row = 0
+        self.nan_since = 0
+        """The first step of the last row of steps without a finite loss; 0 if the last known loss is finite."""
         self._known: dict[int, Step] = {}
         self._seen = 0
+
+    def know(self, step: Step) -> None:
+        """Takes over a step that was given out before, by another supervisor of the same run."""
+        self.given = self._seen = max(self.given, step.step)
+        self._count(step)
 
     def note(self, step: int, loss: float | None = None, learning_rate: float | None = None) -> None:
         """Notes the values of a step; the last value counts. Steps that were given out do not change."""
@@ -57,6 +64,14 @@ class StepLedger:
         for number in range(self.given + 1, last + 1):
             step = self._known.pop(number, Step(number))
             self.given = number
-            if step.loss is not None:
-                self.nan_in_a_row = 0 if math.isfinite(step.loss) else self.nan_in_a_row + 1
+            self._count(step)
             yield step
+
+    def _count(self, step: Step) -> None:
+        if step.loss is None:
+            return
+        if math.isfinite(step.loss):
+            self.nan_in_a_row = self.nan_since = 0
+        else:
+            self.nan_in_a_row += 1
+            self.nan_since = self.nan_since or step.step

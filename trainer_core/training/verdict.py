@@ -10,20 +10,52 @@ from trainer_core.jobs.state import JobState
 from trainer_core.text import printable
 from trainer_core.training.delivery import SUFFIX
 from trainer_core.training.run import Run
+from trainer_core.training.use import newest_good, saved
 
 
 def verdict(job: Job) -> list[dict[str, str]]:
-    """The result of a finished job, as [{"label", "text"}]: files, time and memory, or what happened and what to do."""
+    """The result of a finished job, as [{"label", "text"}]: files, time and memory, or what happened and what to do.
+
+    A run that did not complete also gets its newest usable checkpoint, and how to take it.
+    """
     result = job.result or {}
     rows = [(_label(job, Path(file)), str(file)) for file in result.get("outputs", [])]
     diagnosis = job.diagnosis
     if diagnosis is not None and job.state is not JobState.COMPLETED:
         rows += [("What happened", diagnosis.cause), ("The log says", diagnosis.line), ("What to do", diagnosis.advice)]
+    if isinstance(job, Run) and job.state is not JobState.COMPLETED:
+        rows += _checkpoints(job)
     if seconds := result.get("seconds"):
         peak = (result.get("peak_memory_bytes") or 0) / 1024**3
         rows.append(("Took", f"{seconds:.0f} s" + (f", {peak:.1f} GiB of memory at most" if peak >= 0.05 else "")))
     rows.append(("Run folder" if isinstance(job, Run) else "Folder of the job", str(job.folder.path)))
     return [{"label": label, "text": printable(text, 1000)} for label, text in rows if text]
+
+
+def _checkpoints(run: Run) -> list[tuple[str, str]]:
+    """The newest usable checkpoint of a run, or how many there are that cannot be used or were not tested."""
+    try:
+        every, newest = saved(run), newest_good(run)
+    except JobError:
+        return []
+    if newest is not None:
+        return [
+            ("Newest usable checkpoint", f"step {newest.step}, {newest.path}"),
+            ("To take it", f"easel runs use {run.name}"),
+        ]
+    untested = sum(one.ok is None for one in every)
+    if untested:
+        return [
+            ("Checkpoints", f"{untested} of {len(every)} were not tested. Test and take one: easel runs use {run.name}")
+        ]
+    if every:
+        return [
+            (
+                "Checkpoints",
+                f"None of the {len(every)} can be used. Step {every[-1].step}: {' '.join(every[-1].reasons)}",
+            )
+        ]
+    return []
 
 
 def _label(job: Job, file: Path) -> str:

@@ -1,25 +1,23 @@
-"""Turns the output and files of a running engine into events."""
+"""Turns the output and files of a running engine into events, and decides how the run ended."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
-from trainer_core.engines.seam import Backend, JobSpec
-from trainer_core.errors import JobError
-from trainer_core.events import Event, Notice, Phase, Progress, Step
+from trainer_core import events
+from trainer_core.events import Checked, Checkpoint, Event, Notice, Phase, Progress, Sample, Step
 from trainer_core.jobs import tail
 from trainer_core.jobs.journal import Journal
-from trainer_core.jobs.kind import stopped
 from trainer_core.jobs.outcome import Diagnosis, End, Outcome
-from trainer_core.jobs.state import JobState
-from trainer_core.jobs.tail import LogTail
 from trainer_core.training.artefacts import ArtefactWatch
+from trainer_core.training.basis import TENSORBOARD, Basis, Preloading
+from trainer_core.training.checking import CheckpointTests, tested
+from trainer_core.training.controls import Controls
 from trainer_core.training.divergence import DivergenceWatch
-from trainer_core.training.folder import RunFolder
+from trainer_core.training.exiting import DOES_NOT_END, ExitWatch
 from trainer_core.training.metrics import TensorboardRecord
-from trainer_core.training.outcome import judge, not_finite
+from trainer_core.training.outcome import Seen, conclude, not_finite
 from trainer_core.training.space import SpaceWatch
 from trainer_core.training.stall import TRAINING, StallWatch
 from trainer_core.training.steps import NAN_STEPS, StepLedger
@@ -30,38 +28,38 @@ HALF_LINE_S = 0.5
 """A progress bar without a line end is read if nothing was added for this many seconds."""
 SILENCE_S = 600.0
 FILES_EVERY_S = 1.0
+SAVED, SAMPLING = "saved", "sampling"
 
 
 class EngineWatch:
     """Reads the log, the engine's TensorBoard files and its output folder, and writes new events into the journal.
 
-    `clock` counts seconds; it is a parameter so that tests need not wait for minutes.
+    It also tests each checkpoint when it is complete, and passes requests on to the engine. `clock` counts seconds; it is a
+    parameter so that tests need not wait for minutes.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        spec: JobSpec,
-        backend: Backend,
-        journal: Journal,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.steps = StepLedger()
-        self._folder, self._spec, self._manifest = folder, spec, backend.manifest
-        self._parse, self._journal, self._clock = backend.parse, journal, clock
-        self._log = LogTail(folder.log)
-        self._record = TensorboardRecord(spec.metrics, self.steps) if spec.metrics.kind == "tensorboard" else None
+    def __init__(self, basis: Basis, journal: Journal, clock: Callable[[], float] = time.monotonic) -> None:
+        self.steps = StepLedger(journal.steps)
+        self._basis, self._journal, self._clock = basis, journal, clock
+        self._parse, folder, spec = basis.backend.parse, basis.run, basis.spec
+        self._log = journal.read_log(folder.log)
+        self._record = TensorboardRecord(spec.metrics, self.steps) if spec.metrics.kind == TENSORBOARD else None
         self._artefacts = ArtefactWatch(folder.path, folder.output, spec.artefacts)
+        self._controls = Controls(folder, spec)
+        self.preloading = Preloading(spec.metrics.kind)
+        self._tests = CheckpointTests(folder.path, lambda path: tested(path, basis.plan), self.preloading.done)
+        self._exit = ExitWatch(basis, self.preloading.done)
         self._stall, self._divergence = StallWatch(), DivergenceWatch()
-        self._space = SpaceWatch(folder.output, _output_settings(folder))
+        self._space = SpaceWatch(folder.output, basis.plan.get("output", {}))
         self._heard = self._step_heard = clock()
         self._next_files = 0.0
         self._half = ""
         self._shown = (0, 0.0)
         self._warned = False
+        self._catch_up()
 
     def look(self) -> Diagnosis | None:
-        """Reads what is new; returns a diagnosis if the loss is NaN or infinite for too many steps.
+        """Reads what is new; returns a diagnosis if the loss is NaN for too many steps, or if the engine hangs at its end.
 
         Called a few times a second; it is fast if nothing is new.
         """
@@ -73,42 +71,69 @@ class EngineWatch:
         elif now - self._heard >= HALF_LINE_S:
             found += self._half_line()
         self._journal.write(*self._sorted(found, now))
-        if now >= self._next_files:
+        self._journal.write(*self._tests.look())
+        looks_at_files = now >= self._next_files
+        if looks_at_files:
             self._next_files = now + FILES_EVERY_S
             self._look_at_files(now)
         steps = list(self.steps.take(silent=now - self._step_heard >= SETTLED_S))
         self._journal.write(*steps)
         self._warn(self._divergence.take(steps))
-        self._warn(self._stall.look(now, self._journal.phase, self._spec.total_steps, self._last_line))
+        self._warn(self._stall.look(now, self._journal.phase, self._basis.spec.total_steps, self._last_line))
         if now - self._heard >= SILENCE_S and not self._warned:
             self._warned = True
             minutes = round(SILENCE_S / 60)
             self._warn(
                 f"The engine has printed nothing for {minutes} minutes. It may be busy with a long task, or it hangs; then stop the run."
             )
-        lost = self.steps.nan_in_a_row >= NAN_STEPS
-        return not_finite(self.steps.nan_in_a_row, self.steps.given) if lost else None
+        if self.steps.nan_in_a_row >= NAN_STEPS:
+            return not_finite(self.steps.nan_in_a_row, self.steps.given)
+        return DOES_NOT_END if looks_at_files and self._hangs_at_exit(now) else None
 
     def finish(self) -> None:
         """Reads the rest after the engine has ended."""
+        self._exit.close()
         while lines := self._log.lines():
             self._journal.write(*self._sorted([event for line in lines if (event := self._parse(line))], self._clock()))
         last = self._parse(self._log.pending) if self._log.pending else None
         self._journal.write(*self._sorted([last] if last else [], self._clock()))
         if self._record:
+            self.preloading.wait()
             self._record.read()
         self._journal.write(*self.steps.finish())
-        self._journal.write(*self._artefacts.look(self.steps.given, at_end=True))
+        self._report(at_end=True)
 
     def outcome(self, end: End) -> Outcome:
-        """COMPLETED if the output is accepted, whatever the exit code."""
-        if (ended := stopped(end)) is not None:
-            return ended
-        if end.exit_code is None:
-            cause = tail.last_lines(self._folder.log)[-1]
-            advice = f"Check the engine with: easel backends verify {self._spec.backend}"
-            return Outcome(JobState.FAILED, diagnosis=Diagnosis("not-started", cause, "", advice))
-        return judge(self._folder, self._spec, self._manifest, end.exit_code)
+        """COMPLETED if the output is complete and accepted, whatever the exit code; it never depends on the engine."""
+        self.preloading.wait()
+        nan_from = self.steps.nan_since if self.steps.nan_in_a_row >= NAN_STEPS else 0
+        return conclude(self._basis, end, Seen(self._reached_last_step, nan_from), self._tests, self._journal.write)
+
+    @property
+    def _reached_last_step(self) -> bool:
+        return self._shown[0] >= self._basis.spec.total_steps or self.steps.given >= self._basis.spec.total_steps
+
+    def _hangs_at_exit(self, now: float) -> bool:
+        if not self._reached_last_step and self._journal.phase != SAVED:
+            return False
+        return self._exit.hangs(now, self._heard, sampling=self._journal.phase == SAMPLING)
+
+    def _catch_up(self) -> None:
+        """Takes over what an earlier supervisor of this run has reported, so that nothing is reported or tested twice."""
+        for line in events.read_lines(self._basis.run.events.read_bytes()):
+            match event := events.from_dict(line):
+                case Step():
+                    self.steps.know(event)
+                    self._shown = (event.step, 0.0)
+                case Checkpoint():
+                    self._artefacts.know(event.path)
+                    self._tests.add(event)
+                case Sample():
+                    self._artefacts.know(event.path)
+                case Checked():
+                    self._tests.know(event)
+                case _:
+                    pass
 
     def _half_line(self) -> list[Event]:
         """The event of a progress bar that waits for its next redraw. Other unfinished lines are left until they end."""
@@ -131,7 +156,7 @@ class EngineWatch:
             if isinstance(event, Step):
                 self._note(event, now)
                 pace = (now - began) / (event.step - before) if began and event.step > before else None
-                position = Progress(event.step, self._spec.total_steps, pace)
+                position = Progress(event.step, self._basis.spec.total_steps, pace)
             else:
                 position = event
             if event.step > self._shown[0]:
@@ -147,22 +172,25 @@ class EngineWatch:
             self._step_heard = now
 
     def _look_at_files(self, now: float) -> None:
-        if self._record and self._record.read():
+        if self._record and self.preloading.done() and self._record.read():
             self._step_heard = self._heard = now
-        saved = list(self._artefacts.look(self.steps.given))
-        self._journal.write(*saved, *self._space.look(now, saved))
+        found = self._report()
+        if found:
+            self._heard = now
+        self._journal.write(*self._space.look(now, found))
+        self._tests.doubt(all_of_them=False)
+        self._journal.write(*self._controls.look())
+
+    def _report(self, at_end: bool = False) -> list[Checkpoint | Sample]:
+        """Reports new checkpoints and samples, has the checkpoints tested, and returns them."""
+        found = list(self._artefacts.look(self.steps.given, at_end))
+        self._journal.write(*found)
+        self._tests.add(*(each for each in found if isinstance(each, Checkpoint)))
+        return found
 
     def _warn(self, text: str | None) -> None:
         if text:
             self._journal.write(Notice("warning", text))
 
     def _last_line(self) -> str:
-        return self._log.pending.strip() or (tail.last_lines(self._folder.log) or [""])[-1]
-
-
-def _output_settings(folder: RunFolder) -> Mapping[str, Any]:
-    """The plan's settings of the output; empty without a readable plan, which is refused where it is needed."""
-    try:
-        return folder.plan.get("output", {})
-    except JobError:
-        return {}
+        return self._log.pending.strip() or (tail.last_lines(self._basis.run.log) or [""])[-1]

@@ -44,6 +44,15 @@ class Peaks:
         if own := [gpu.own_bytes for gpu in gpus if gpu.own_bytes]:
             self._own = max(self._own or 0, sum(own))
 
+    def go_on(self, memory_bytes: int, gpu_bytes: int | None) -> None:
+        """Adds the totals of an earlier supervisor of the job."""
+        self.memory_bytes = max(self.memory_bytes, memory_bytes)
+        self._above = gpu_bytes if self._above is None else max(self._above, gpu_bytes or 0)
+
+    def totals(self) -> dict[str, Any]:
+        """The two figures that a later supervisor of the job needs, as JSON data."""
+        return {"peak_memory_bytes": self.memory_bytes, "peak_gpu_memory_bytes": self.gpu_bytes}
+
     @property
     def gpu_bytes(self) -> int | None:
         """The most GPU memory that the job has used: by the driver's list of processes, else what was added to the lowest use."""
@@ -53,9 +62,8 @@ class Peaks:
         """The peaks as JSON data; None or an empty list for what is not known."""
         gpus = [{key: value for key, value in vars(gpu).items() if value is not None} for gpu in self._gpus.values()]
         return {
-            "peak_memory_bytes": self.memory_bytes,
+            **self.totals(),
             "peak_swap_bytes": self.swap_bytes,
-            "peak_gpu_memory_bytes": self.gpu_bytes,
             "peak_gpus": sorted(gpus, key=lambda gpu: gpu["index"]),
             "lowest_disk_free_bytes": self._disk,
         }

@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
+from trainer_core.jobs.origin import Whereabouts
+
 Which = Literal["supervisor", "program", "all"]
-"""A job's processes: its supervisor; the program that runs now, with its process group; all that its programs started."""
+"""A job's processes: its supervisor; the program that runs now, with its process group; all that its programs started.
+
+Those of another folder, of which this one is a copy, or of another machine, are never meant.
+"""
 READ_LIMIT_BYTES = 8 << 20
 
 
@@ -31,6 +36,18 @@ class Host(Protocol):
         Raises:
             JobError: it could not be started.
         """
+        ...
+
+    def adopt(self, folder: Path, force: bool = False) -> None:
+        """Starts a new supervisor for a job whose supervisor has ended without a result; `force`: also on another machine.
+
+        Raises:
+            JobError: it could not be started, or the job may not get one.
+        """
+        ...
+
+    def whereabouts(self, folder: Path) -> Whereabouts:
+        """Where the processes of the job in `folder` are: on this host, with the original of a copy, or elsewhere."""
         ...
 
     def read(self, path: Path, offset: int = 0, limit: int = READ_LIMIT_BYTES) -> tuple[bytes, int]:

@@ -1,0 +1,185 @@
+"""Messages to webhooks when a job has ended: sent to real servers on this machine, without anything private."""
+
+from __future__ import annotations
+
+import json
+import stat
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from click.testing import CliRunner
+
+from trainer_core import places
+from trainer_core.cli import easel
+from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs.job import Job
+from trainer_core.jobs.spec import Spec, Step
+from trainer_core.notifications import send, webhooks
+from trainer_core.notifications.message import EXAMPLE, Message, message
+from trainer_core.notifications.webhooks import WebhookError, webhook
+
+SECRET = "s3cr3t-channel-0815"
+
+
+class Recorder(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.append((self.path, dict(self.headers), body))
+        status = self.server.statuses.pop(0) if self.server.statuses else 200
+        self.send_response(status)
+        if 300 <= status < 400:
+            self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NO_PROXY", "*")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
+    server.got, server.statuses = [], []
+    server.address = f"http://127.0.0.1:{server.server_port}/hooks/{SECRET}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def ended_job(code: str) -> Job:
+    folder = JobFolder.create(places.jobs(), "a job")
+    folder.write_spec(Spec("commands", (Step("only", ("python3", "-c", code)),), folder.path))
+    job = Job(folder)
+    job.launch()
+    job.wait(60)
+    return job
+
+
+def until(condition, limit_s=30):
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+def test_a_webhook_is_told_when_a_real_job_has_ended(server):
+    webhooks.save([webhook(server.address)])
+    job = ended_job("import sys; print('/home/anna/images/portrait.png: a photo of sks'); sys.exit(3)")
+    until(lambda: server.got)
+    told = json.loads(server.got[0][2])
+    assert told["job"] == job.name
+    assert (told["state"], told["kind"], told["reason"]) == ("FAILED", "commands", "failed")
+    assert server.got[0][0].endswith(SECRET)
+
+
+def test_a_message_has_no_paths_captions_or_log_lines(server):
+    webhooks.save([webhook(server.address)])
+    ended_job("raise SystemExit('/home/anna/images/portrait.png cannot be read: a photo of sks')")
+    until(lambda: server.got)
+    text = server.got[0][2].decode()
+    assert not any(word in text for word in ("anna", "portrait", "sks", "home/", str(places.home())))
+
+
+def test_the_address_is_in_no_file_of_the_job(server):
+    server.statuses[:] = [404]
+    webhooks.save([webhook(server.address)])
+    job = ended_job("pass")
+    until(lambda: "did not accept" in (job.folder.path / "runner.log").read_text())
+    contents = b"".join(path.read_bytes() for path in job.folder.path.rglob("*") if path.is_file())
+    assert SECRET.encode() not in contents
+
+
+def test_the_file_with_the_addresses_is_private(server):
+    webhooks.save([webhook(server.address)])
+    assert stat.S_IMODE((places.home() / "webhooks.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(("form", "content_type"), [("json", "application/json"), ("discord", "application/json"), ("ntfy", "text/plain; charset=utf-8")])  # fmt: skip
+def test_each_form_has_the_sentence(server, form, content_type):
+    send.send(webhook(server.address, form), EXAMPLE)
+    _, headers, body = server.got[0]
+    assert headers["Content-Type"] == content_type
+    assert EXAMPLE.text in body.decode()
+
+
+def test_a_name_cannot_call_everybody_on_discord(server):
+    send.send(webhook(server.address, "discord"), Message("@everyone", "training", "FAILED", 1, 0, 0, ""))
+    assert json.loads(server.got[0][2])["allowed_mentions"] == {"parse": []}
+
+
+def test_a_busy_server_is_asked_again_and_a_refusal_is_final(server):
+    server.statuses[:] = [503, 429, 204]
+    send.send(webhook(server.address), EXAMPLE, wait_s=0)
+    assert len(server.got) == 3
+    server.got.clear()
+    server.statuses[:] = [404]
+    with pytest.raises(WebhookError, match="HTTP status 404") as refused:
+        send.send(webhook(server.address), EXAMPLE, wait_s=0)
+    assert len(server.got) == 1
+    assert SECRET not in str(refused.value)
+
+
+def test_a_redirect_is_not_followed(server):
+    server.statuses[:] = [302]
+    with pytest.raises(WebhookError, match="redirects"):
+        send.send(webhook(server.address), EXAMPLE, wait_s=0)
+    assert [path for path, *_ in server.got] == [f"/hooks/{SECRET}"]
+
+
+def test_an_unreachable_server_is_a_sentence_without_the_address(server):
+    with pytest.raises(WebhookError, match="no connection") as refused:
+        send.send(webhook(f"http://127.0.0.1:9/{SECRET}"), EXAMPLE, wait_s=0)
+    assert SECRET not in str(refused.value)
+
+
+def test_only_the_states_that_were_chosen_are_told(server):
+    webhooks.save([webhook(server.address, states=["failed"])])
+    send.job_ended(ended_job("pass").folder.path)
+    assert server.got == []
+    send.job_ended(ended_job("raise SystemExit(1)").folder.path)
+    until(lambda: server.got)
+    assert {json.loads(body)["state"] for *_, body in server.got} == {"FAILED"}
+
+
+@pytest.mark.parametrize("address", ["", "example.com/hook", "ftp://example.com", "https://", "https://exa mple.com", "https://[::1", "http://example.com/hook", "javascript:alert(1)"])  # fmt: skip
+def test_an_address_that_is_none_is_refused(address):
+    with pytest.raises(WebhookError):
+        webhook(address)
+
+
+@pytest.mark.parametrize(("address", "form"), [("https://discord.com/api/webhooks/1/x", "discord"), ("https://ntfy.sh/topic", "ntfy"), ("https://notdiscord.com/x", "json"), ("http://192.168.1.5/x", "json")])  # fmt: skip
+def test_the_host_suggests_the_form(address, form):
+    assert webhook(address).form == form
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{}", '[{"address": 5}]', '[{"address": "x"}]', "[" * 5000, '[{"address": "https://a.b/", "states": 3}]'])  # fmt: skip
+def test_a_damaged_file_has_no_webhooks(server, content):
+    places.home().mkdir(parents=True, exist_ok=True)
+    (places.home() / "webhooks.json").write_text(content)
+    assert webhooks.load() == []
+
+
+def test_the_message_of_a_run_has_its_step(server):
+    job = ended_job("pass")
+    job.folder.events.write_text('{"kind": "progress", "step": 30, "total": 40}\n')
+    assert message(Job.attach(job.folder.path)).text.endswith("step 30 of 40.")
+
+
+def test_the_commands_never_print_an_address(server):
+    run = CliRunner()
+    added = run.invoke(easel, ["notify", "add", "--on", "failed"], input=f"{server.address}\n")
+    assert added.exit_code == 0, added.output
+    listed = run.invoke(easel, ["notify", "list", "--json"])
+    assert json.loads(listed.output)[0]["on"] == "FAILED"
+    tested = run.invoke(easel, ["notify", "test"])
+    assert tested.exit_code == 0
+    assert EXAMPLE.job in server.got[-1][2].decode()
+    removed = run.invoke(easel, ["notify", "remove", "1"])
+    assert SECRET not in added.output + listed.output + tested.output + removed.output
+    assert webhooks.load() == []
+    assert run.invoke(easel, ["notify", "remove", "1"]).exit_code == 1

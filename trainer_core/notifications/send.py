@@ -1,0 +1,89 @@
+"""Sends messages to webhooks. `job_ended` is called in a process of its own after a job has ended, so it never delays one."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from trainer_core.errors import EaselError
+from trainer_core.jobs.job import Job
+from trainer_core.notifications import webhooks
+from trainer_core.notifications.message import Message, message
+from trainer_core.notifications.webhooks import Form, Webhook, WebhookError
+
+LIMIT_S = 10.0
+ATTEMPTS = 3
+WAIT_S = 2.0
+
+
+def _plain(told: Message) -> tuple[bytes, str]:
+    return told.text.encode(), "text/plain; charset=utf-8"
+
+
+def _discord(told: Message) -> tuple[bytes, str]:
+    # A name such as @everyone must not call anybody. Source: Discord developer documentation, Allowed Mentions Object.
+    return json.dumps({"content": told.text, "allowed_mentions": {"parse": []}}).encode(), "application/json"
+
+
+def _json(told: Message) -> tuple[bytes, str]:
+    return json.dumps(told.as_dict()).encode(), "application/json"
+
+
+BODIES: Mapping[Form, Callable[[Message], tuple[bytes, str]]] = {"ntfy": _plain, "discord": _discord, "json": _json}
+"""The body of a request and its content type, by form."""
+
+
+def send(hook: Webhook, told: Message, wait_s: float = WAIT_S) -> None:
+    """Sends one message, with a few attempts if the server is busy or out of reach. Redirects are not followed.
+
+    Raises:
+        WebhookError: it was not accepted.
+    """
+    reason = ""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(wait_s * attempt)
+        status, reason = _post(hook, told)
+        if 200 <= status < 300:
+            return
+        if status and status < 500 and status != 429:
+            break
+    # The error of the client may contain the address.
+    raise WebhookError(f"{hook.shown} did not accept the message: {reason}.", "Check its address: easel notify list")
+
+
+def _post(hook: Webhook, told: Message) -> tuple[int, str]:
+    """The status of one request, 0 if there was no response, and what went wrong in a few words."""
+    import httpx2
+
+    body, content_type = BODIES[hook.form](told)
+    headers = {"Content-Type": content_type, "User-Agent": "easel"}
+    try:
+        with httpx2.Client(follow_redirects=False, timeout=LIMIT_S) as client:
+            status = client.post(hook.address, content=body, headers=headers).status_code
+    except httpx2.TimeoutException:
+        return 0, "no response in time"
+    except (httpx2.HTTPError, httpx2.InvalidURL):
+        return 0, "no connection"
+    return status, "it redirects" if 300 <= status < 400 else f"HTTP status {status}"
+
+
+def job_ended(folder: Path) -> None:
+    """Tells all webhooks that want to know how the job in a folder ended. A failure is one line in the job's runner.log."""
+    hooks = webhooks.load()
+    if not hooks:
+        return
+    try:
+        told = message(Job.attach(folder))
+    except EaselError as error:
+        print(f"No notification was sent: {error.message}", file=sys.stderr)
+        return
+    for hook in hooks:
+        if hook.wants(told.state):
+            try:
+                send(hook, told)
+            except WebhookError as error:
+                print(f"No notification was sent: {error.message}", file=sys.stderr)

@@ -1,0 +1,126 @@
+"""The webhooks that are told when a job has ended. Their addresses are secret: whoever knows one can send messages to it.
+
+The file `webhooks.json` in Easel's home folder contains them; only its owner can read it. No other file, message or process
+argument contains an address.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from trainer_core import places
+from trainer_core.errors import EaselError
+from trainer_core.files import open_regular, write_whole
+from trainer_core.jobs.state import FINAL_STATES
+
+Form = Literal["json", "discord", "ntfy"]
+FORMS: tuple[Form, ...] = get_args(Form)
+STATES = tuple(state.name for state in FINAL_STATES)
+_LARGEST_BYTES = 1 << 20
+
+
+class WebhookError(EaselError):
+    """An address is not one of a webhook, or the message could not be sent."""
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """One address. `form` is the format of the messages: JSON data, a message of Discord, or the plain text of ntfy.
+
+    `states` are the states of an ended job that it is told about; empty: all.
+    """
+
+    address: str
+    form: Form = "json"
+    states: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The host, and nothing of the address that identifies the channel."""
+        return f"{urlsplit(self.address).hostname} ({self.form})"
+
+    def wants(self, state: str) -> bool:
+        """Whether it is told about this state."""
+        return not self.states or state in self.states
+
+
+def webhook(address: str, form: str = "", states: Iterable[str] = ()) -> Webhook:
+    """A webhook with this address; without a form, the one that the host suggests.
+
+    Raises:
+        WebhookError: it is not a web address, or an unencrypted one outside the local network, or form or state is unknown.
+    """
+    address = address.strip()
+    scheme, host = _scheme_and_host(address)
+    if not host or scheme not in {"https", "http"} or any(char.isspace() for char in address):
+        raise WebhookError("This is not a web address.", "It begins with https://")
+    if scheme == "http" and not _is_local(host):
+        message = f"The address at {host} is not encrypted: others could read the messages."
+        raise WebhookError(message, "Use https://. Plain http:// is accepted for this machine and the local network.")
+    chosen = form or _suggested(host)
+    if chosen not in FORMS:
+        raise WebhookError(f"There is no form {form!r:.40}.", f"Known: {', '.join(FORMS)}.")
+    wanted = tuple(state.upper() for state in states)
+    if unknown := [state for state in wanted if state not in STATES]:
+        raise WebhookError(f"A job does not end as {unknown[0]!r:.40}.", f"Known: {', '.join(sorted(STATES))}.")
+    return Webhook(address, chosen, wanted)
+
+
+def load() -> list[Webhook]:
+    """The saved webhooks; entries that cannot be read are left out."""
+    try:
+        with open_regular(_file()) as file:
+            rows = json.loads(file.read(_LARGEST_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return []
+    return [found for row in rows if (found := _from(row)) is not None] if isinstance(rows, list) else []
+
+
+def save(webhooks: Iterable[Webhook]) -> None:
+    """Replaces the saved webhooks.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    rows = [asdict(each) for each in webhooks]
+    write_whole(_file(), json.dumps(rows, indent=2) + "\n", personal=True)
+
+
+def _file() -> Path:
+    return places.home() / "webhooks.json"
+
+
+def _from(row: Any) -> Webhook | None:
+    try:
+        return webhook(str(row["address"]), str(row.get("form", "")), [str(state) for state in row.get("states", ())])
+    except (WebhookError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _scheme_and_host(address: str) -> tuple[str, str]:
+    """Both parts of an address; empty if it cannot be read."""
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        return "", ""
+    return parts.scheme, parts.hostname or ""
+
+
+def _suggested(host: str) -> Form:
+    if host == "discord.com" or host.endswith(".discord.com") or host == "discordapp.com":
+        return "discord"
+    return "ntfy" if "ntfy" in host.split(".") else "json"
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return host == "localhost" or host.endswith((".localhost", ".local", ".lan", ".internal")) or "." not in host

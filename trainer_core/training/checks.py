@@ -1,0 +1,56 @@
+"""Refuses a plan that must not become a run, whoever asks for it: a notebook and a command line check more before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainer_core import hardware, places
+from trainer_core.engines.seam import Backend
+from trainer_core.errors import RunError
+from trainer_core.install import choice
+from trainer_core.plan.names import LONGEST_NAME_BYTES, as_file_name
+from trainer_core.plan.sections import TrainingPlan
+from trainer_core.problems import blocking
+from trainer_core.text import printable
+
+
+def check(plan: TrainingPlan, backend: Backend, machine: hardware.Machine | None = None) -> None:
+    """Checks the names and folders of the results, and that the engine has no blocking Problem with the plan.
+
+    `machine` is by default this one.
+
+    Raises:
+        RunError: the plan cannot become a run.
+    """
+    _check_names(plan)
+    _check_folders(plan)
+    where = machine or hardware.machine(places.home())
+    status = choice.statuses([backend], where.accelerator.name)[backend.manifest.id]
+    for problem in blocking(backend.problems(plan, where, status)):
+        raise RunError(problem.message, problem.fix.label if problem.fix else "")
+
+
+def _check_names(plan: TrainingPlan) -> None:
+    if len(plan.output_stem.encode("utf-8", "surrogateescape")) > LONGEST_NAME_BYTES:
+        raise RunError(f"Prefix and name together are longer than {LONGEST_NAME_BYTES} bytes.", "Shorten one of them.")
+    for text in (plan.output.name, plan.output.prefix):
+        if text and as_file_name(text) != text:
+            raise RunError(
+                f"{printable(text, 100)!r} cannot be part of a file name on every system.",
+                f"Use {as_file_name(text) or 'lora'!r}.",
+            )
+
+
+def _check_folders(plan: TrainingPlan) -> None:
+    images = _resolved(plan.dataset.path)
+    for text in (plan.output.folder, plan.output.copy_to):
+        folder = _resolved(text)
+        if images and folder and folder.is_relative_to(images):
+            raise RunError(
+                f"{printable(text, 200)} is in the dataset, to which Easel never writes.", "Choose another folder."
+            )
+
+
+def _resolved(text: str) -> Path | None:
+    """The folder that a text names, with all links followed; None for no text."""
+    return places.typed(text).absolute().resolve() if text else None

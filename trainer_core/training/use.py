@@ -1,0 +1,174 @@
+"""The checkpoints of a run, whatever state it is in: which there are, which can be used, and how to take one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trainer_core import places
+from trainer_core.errors import RunError
+from trainer_core.jobs.folder import writing
+from trainer_core.text import printable
+from trainer_core.training import artefacts, delivery
+from trainer_core.training.checking import NOT_TESTED, tested
+from trainer_core.training.folder import DELIVERED, RunFolder, results_folder, results_stem
+from trainer_core.training.run import Run
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint of a run.
+
+    `path` is absolute. `ok` is whether it can be used, None if it was not tested; `reasons` are sentences why not.
+    `delivered` is where it was delivered, None if it was not, or if it is no longer there.
+    """
+
+    path: Path
+    step: int
+    size_bytes: int
+    ok: bool | None
+    reasons: tuple[str, ...] = ()
+    delivered: Path | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The checkpoint as JSON data."""
+        return {
+            "path": str(self.path),
+            "step": self.step,
+            "size_bytes": self.size_bytes,
+            "ok": self.ok,
+            "reasons": list(self.reasons),
+            "delivered": str(self.delivered) if self.delivered else "",
+        }
+
+
+def saved(run: Run) -> list[Saved]:
+    """The checkpoints of a run, by step. The verdicts are those that were recorded; nothing is tested now.
+
+    Raises:
+        JobError: the spec.json of the run is damaged.
+    """
+    folder = run.folder
+    verdicts, delivered = _verdicts(run), _delivered(run)
+    found = []
+    for one in artefacts.checkpoints(folder.path, folder.output, folder.rendered.artefacts):
+        path = folder.path / one.path
+        ok, reasons = verdicts.get(one.path, (None, (NOT_TESTED,)))
+        size = artefacts.size_of(path)
+        found.append(Saved(path, one.step, size[1] if size else 0, ok, reasons, delivered.get(one.path)))
+    return found
+
+
+def newest_good(run: Run) -> Saved | None:
+    """The newest checkpoint that is known to be usable, after a NaN loss the newest from before; None if there is none.
+
+    Raises:
+        JobError: as `saved`.
+    """
+    good = [one for one in saved(run) if one.ok]
+    named = (run.result or {}).get("newest_good")
+    step = named.get("step") if isinstance(named, Mapping) else None
+    return next((one for one in good if one.step == step), good[-1] if good else None)
+
+
+def use(run: Run, step: int | None = None, folder: Path | None = None) -> Saved:
+    """Delivers a checkpoint under the user's name, and returns it with the path where it was delivered.
+
+    `step` is by default that of the newest good checkpoint; `folder` that of the run's results. A checkpoint that was not
+    tested is tested first. One that was delivered there before is not delivered again.
+
+    Raises:
+        RunError: there is no such checkpoint, it cannot be used, or the folder cannot be written.
+        JobError: the run folder is damaged.
+    """
+    chosen = _of_step(run, step) if step is not None else _newest(run)
+    plan = run.folder.plan
+    if not chosen.ok:
+        chosen = _tested(chosen, plan)
+    if not chosen.ok:
+        raise RunError(
+            f"The checkpoint of step {chosen.step} cannot be used: {' '.join(chosen.reasons)}",
+            f"`easel runs checkpoints {run.name}` shows all checkpoints of the run.",
+        )
+    target = folder or results_folder(plan)
+    if not target.is_absolute():
+        raise RunError(f"{printable(str(target), 200)} is not an absolute path.", "Give the whole path of the folder.")
+    if chosen.delivered is not None and chosen.delivered.parent == target:
+        return chosen
+    _refuse_own_folder(run.folder, target)
+    stem = results_stem(plan, run.folder) + delivery.step_ending(chosen.step)
+    placed = next(delivery.deliver(chosen.path, (), target, stem))
+    with writing(run.folder.path):
+        own = chosen.path.relative_to(run.folder.path).as_posix()
+        run.folder.write(DELIVERED, {**run.folder.delivered, own: str(placed)})
+    return replace(chosen, delivered=placed)
+
+
+def _verdicts(run: Run) -> dict[str, tuple[bool | None, tuple[str, ...]]]:
+    """The recorded verdicts by path: from the events, or from the result when there is one. A run folder is untrusted."""
+    found: dict[str, tuple[bool | None, tuple[str, ...]]] = {
+        path: (one.ok is True, _sentences(one.reasons)) for path, one in run.summary.checked.items()
+    }
+    rows = (run.result or {}).get("checkpoints")
+    for row in rows if isinstance(rows, list) else ():
+        if isinstance(row, dict) and isinstance(row.get("ok"), bool):
+            found[str(row.get("path"))] = row["ok"], _sentences(row.get("reasons"))
+    return found
+
+
+def _sentences(reasons: object) -> tuple[str, ...]:
+    return tuple(printable(str(each), 500) for each in reasons) if isinstance(reasons, list | tuple) else ()
+
+
+def _delivered(run: Run) -> dict[str, Path]:
+    """Where checkpoints were delivered, as far as the copies are still there."""
+    rows = (run.result or {}).get("checkpoints")
+    named = {
+        str(row.get("path")): str(row.get("delivered") or "")
+        for row in (rows if isinstance(rows, list) else ())
+        if isinstance(row, dict)
+    }
+    known = {**named, **run.folder.delivered}
+    return {name: Path(place) for name, place in known.items() if place and places.is_there(Path(place))}
+
+
+def _of_step(run: Run, step: int) -> Saved:
+    found = saved(run)
+    chosen = next((one for one in found if one.step == step), None)
+    if chosen is None:
+        steps = ", ".join(str(one.step) for one in found) or "none"
+        raise RunError(f"The run {run.name} has no checkpoint of step {step}. It has: {steps}.")
+    return chosen
+
+
+def _newest(run: Run) -> Saved:
+    """The newest good checkpoint; without one, the newest that passes the test now."""
+    if (known := newest_good(run)) is not None:
+        return known
+    found, plan = saved(run), run.folder.plan
+    for one in reversed(found):
+        if one.ok is None and (now := _tested(one, plan)).ok:
+            return now
+    if not found:
+        raise RunError(
+            f"The run {run.name} has no checkpoint.",
+            "Set output.save_every_steps before the next run, so that it saves some.",
+        )
+    last = _tested(found[-1], plan) if found[-1].ok is None else found[-1]
+    raise RunError(
+        f"None of the {len(found)} checkpoints of {run.name} can be used. That of step {last.step}: {' '.join(last.reasons)}"
+    )
+
+
+def _tested(one: Saved, plan: Mapping[str, Any]) -> Saved:
+    """A checkpoint with the verdict of a test that is made now."""
+    found = tested(one.path, plan)
+    return replace(one, ok=found["ok"], reasons=tuple(found["reasons"]))
+
+
+def _refuse_own_folder(run: RunFolder, target: Path) -> None:
+    """Refuses a folder inside the run folder: what lies there disappears with the run."""
+    if target.resolve().is_relative_to(run.path.resolve()):
+        raise RunError(f"{target} is inside the run folder.", "Choose another folder.")
