@@ -193,7 +193,7 @@ def test_the_reader_of_the_gpus_ends_after_a_supervisor_that_was_killed(tmp_path
     (tmp_path / "bin").mkdir()
     program, asked = tmp_path / "bin/nvidia-smi", tmp_path / "asked"
     program.write_text(
-        f"#!/bin/sh\necho $PPID > {asked}\necho '0, NVIDIA RTX 4090, GPU-a, 5120, 24564, 97, 71, 320.50'\n"
+        f"#!/bin/sh\ncase $1 in *temperature*) echo $PPID > {asked};; esac\necho '0, NVIDIA RTX 4090, GPU-a, 5120, 24564, 97, 71, 320.50'\n"
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
