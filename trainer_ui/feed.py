@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from trainer_core.errors import JobError
+from trainer_core.jobs.gauges.clocks import span
 from trainer_core.jobs.gauges.wording import rows
+from trainer_core.jobs.heard import STALE_S
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.state import FINAL_STATES
 from trainer_core.text import printable
@@ -72,9 +74,17 @@ class Watch:
             "seconds_per_step": seen.seconds_per_step,
             "left_s": seen.eta_s,
             "log": self.log.open,
+            "old": self._old(),
             "gauges": [{"label": label, "text": text} for label, text in rows(seen.gauges)],
             "verdict": verdict(self.job) if self.job.state in FINAL_STATES else [],
         }
+
+    def _old(self) -> str:
+        """A sentence if the supervisor was not heard lately; it changes once a minute, so that few messages are sent."""
+        if not self.job.is_stale:
+            return ""
+        seconds = self.job.heard_s_ago or 0.0
+        return f"Not heard from the job for {span(seconds // 60 * 60 or STALE_S)}: what you see may be old."
 
     def _sample(self, index: int) -> dict[str, Any]:
         return {"index": index, "step": self.job.summary.samples[index].step, "prompt": self._prompt}

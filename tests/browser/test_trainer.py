@@ -167,6 +167,7 @@ def test_a_run_outlives_page_and_kernel_and_is_shown_again(notebook, page, home,
     assert run.state is JobState.RUNNING
     book.run()
     page.wait_for_function(STATE, arg="RUNNING")
+    expect(page.locator(".easel-gauges")).to_contain_text("RAM used")
     wait_for_steps(page, len(seen) + 20)
     watch, launch = (page.locator(f".easel-{area}").bounding_box() for area in ("watch", "launch"))
     assert watch["y"] < launch["y"]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.support.played import ended, kill, processes_of, start, until
 from trainer_core import events
 from trainer_core.events import Gauges, Gpu, Notice
+from trainer_core.jobs import processes
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.gauges import watch as watching
 from trainer_core.jobs.gauges import wording
@@ -23,6 +24,7 @@ from trainer_core.jobs.gauges.peaks import Peaks
 from trainer_core.jobs.gauges.tree import ProcessTree
 from trainer_core.jobs.gauges.watch import GaugeWatch
 from trainer_core.jobs.journal import Journal
+from trainer_core.jobs.processes import Identity
 from trainer_core.jobs.state import JobState
 
 GIB, MIB = 1 << 30, 1 << 20
@@ -113,7 +115,7 @@ def test_a_short_peak_of_a_process_between_two_samples_is_kept():
         assert process.stdout is not None
         process.stdout.readline()
         tree = ProcessTree()
-        use = tree.look({process.pid}, (), set(), time.monotonic())
+        use = tree.look({process.pid}, (), time.monotonic())
         assert use.memory_bytes < 150 * MIB
         assert tree.peak_bytes > 300 * MIB
         process.communicate(b"\n")
@@ -127,13 +129,15 @@ def test_the_processes_that_a_program_starts_are_counted_and_others_are_not():
         assert process.stdout is not None
         child = int(process.stdout.readline())
         tree = ProcessTree()
-        tree.look({process.pid}, (), {other.pid}, time.monotonic())
+        processes.set_apart(other.pid)
+        tree.look({process.pid}, (), time.monotonic())
         assert {process.pid, child} <= tree.pids
         assert other.pid not in tree.pids
         assert os.getpid() not in tree.pids
         process.communicate(b"\n")
     other.kill()
     other.wait()
+    processes.forget(other.pid)
 
 
 @linux_only
@@ -141,10 +145,10 @@ def test_the_cpu_load_is_that_of_the_jobs_processes():
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
         tree = ProcessTree()
         began = time.monotonic()
-        tree.look({process.pid}, (), set(), began)
+        tree.look({process.pid}, (), began)
         time.sleep(0.5)
         tree._next = 0.0
-        tree.look({process.pid}, (), set(), time.monotonic())
+        tree.look({process.pid}, (), time.monotonic())
         process.kill()
     assert tree.cpu_percent is not None
     assert 10 < tree.cpu_percent < 150
@@ -189,7 +193,7 @@ def test_the_reader_of_the_gpus_ends_after_a_supervisor_that_was_killed(tmp_path
     (tmp_path / "bin").mkdir()
     program, asked = tmp_path / "bin/nvidia-smi", tmp_path / "asked"
     program.write_text(
-        f"#!/bin/sh\necho $PPID > {asked}\necho '0, NVIDIA RTX 4090, GPU-a, 5120, 24564, 97, 71, 320.50'\n"
+        f"#!/bin/sh\ncase $1 in *temperature*) echo $PPID > {asked};; esac\necho '0, NVIDIA RTX 4090, GPU-a, 5120, 24564, 97, 71, 320.50'\n"
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
@@ -197,7 +201,7 @@ def test_the_reader_of_the_gpus_ends_after_a_supervisor_that_was_killed(tmp_path
     until(lambda: asked.exists() and asked.read_text().strip())
     pid = int(asked.read_text())
     kill(run, "runner.json")
-    until(lambda: not Path(f"/proc/{pid}").exists(), 30)
+    until(lambda: Identity.of(pid) is None, 30)
     run.stop(0.5)
 
 

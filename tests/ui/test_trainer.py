@@ -150,6 +150,23 @@ def test_what_a_running_job_uses_is_shown_in_words(started):
     assert all(text.endswith(("iB", "cores", "%", "°C", "W")) for text in shown.values())
 
 
+def test_a_page_says_when_the_job_was_not_heard_for_long(started):
+    app = started(steps=100_000, steps_per_second=100)
+    folder = app.session.run.folder
+    wait_for(lambda: folder.read("heartbeat.json") is not None)
+    assert status(app.heard).get("old", "") == ""
+    supervisor = folder.read("runner.json")["pid"]
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        heard = folder.read("heartbeat.json")
+        folder.write("heartbeat.json", {**heard, "uptime_s": heard["uptime_s"] - 130, "time": heard["time"] - 130})
+        wait_for(lambda: status(app.heard).get("old"))
+        assert status(app.heard)["old"] == "Not heard from the job for 2 minutes: what you see may be old."
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+    wait_for(lambda: status(app.heard)["old"] == "")
+
+
 def test_at_most_four_messages_a_second(started):
     began = time.monotonic()
     app = started(steps=400, steps_per_second=200)

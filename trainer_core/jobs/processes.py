@@ -91,6 +91,11 @@ def forget(pid: int) -> None:
     _APART.discard(pid)
 
 
+def apart() -> frozenset[int]:
+    """The children of this process that are not the job's programs."""
+    return frozenset(_APART)
+
+
 def family(roots: Iterable[int]) -> list[psutil.Process]:
     """The running processes among `roots`, their children and so on, and all in the sessions that they lead.
 

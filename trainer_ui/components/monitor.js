@@ -131,10 +131,12 @@ class Monitor {
       tiles.append(tile);
     }
     this.gauges = make("div", "easel-gauges");
+    this.old = make("div", "easel-notice easel-is-warning");
+    this.old.setAttribute("role", "status");
     const images = make("div", "easel-images");
     images.append(this.chart.node, this.samples.node);
     this.notices = make("div", "easel-notices");
-    this.body.append(line, this.phase, this.verdict, tiles, this.gauges, images, this.notices, this.log.node);
+    this.body.append(line, this.phase, this.old, this.verdict, tiles, this.gauges, images, this.notices, this.log.node);
   }
   take(message, buffers) {
     if (message.kind === "image") this.samples.take(message.index, message.size, message.type, buffers[0]);
@@ -161,7 +163,7 @@ class Monitor {
     this.log.clear();
     this.notices.replaceChildren();
   }
-  status({ state, phase, step, total, seconds_per_step: pace, left_s: left, gauges, verdict }) {
+  status({ state, phase, step, total, seconds_per_step: pace, left_s: left, old, gauges, verdict }) {
     const over = ["COMPLETED", "FAILED", "CANCELLED", "LOST"].includes(state);
     const { series } = this;
     this.chart.over = over;
@@ -180,6 +182,8 @@ class Monitor {
     this.tiles["Learning rate"].textContent = rate(series.rate);
     this.tiles.Speed.textContent = speed(pace);
     this.tiles["Time left"].textContent = over ? "–" : duration(known(left) && total ? left : NaN);
+    this.old.textContent = old;
+    this.old.hidden = over || !old;
     // What is in use now means nothing after the end.
     this.gauges.replaceChildren(...(over ? [] : gauges).map(({ label, text }) => {
       const gauge = make("span", "", `${label} `);

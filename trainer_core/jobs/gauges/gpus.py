@@ -7,11 +7,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from trainer_core.events import Gpu, read_gpu
+from trainer_core.jobs import processes
 from trainer_core.jobs.gauges.visible import AMD_VARIABLES
 
 ROOT = Path(__file__).parents[3]
@@ -77,7 +78,7 @@ class GpuReader:
         """The GPUs that the driver says it has lost."""
         return [f"{row.get('index')} ({row.get('name')})" for row in self._rows if row.get("lost") is True]
 
-    def gpus(self, now: float, own: set[int]) -> tuple[Gpu, ...]:
+    def gpus(self, now: float, own: Collection[int]) -> tuple[Gpu, ...]:
         """The newest figures; none if they are old. `own` are the ids of the job's processes.
 
         If the driver tells which GPUs these use, only those are given. Inside a container the driver's ids are those of the
@@ -98,6 +99,7 @@ class GpuReader:
             self._process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_END_S)
+                processes.forget(self._process.pid)
             if self._process.stdout is not None:
                 self._process.stdout.close()
         self._process, self._text, self._heard, self._rows = None, b"", 0.0, []
@@ -115,6 +117,7 @@ class GpuReader:
         except OSError:
             self._is_useless = True
             return
+        processes.set_apart(self._process.pid)
         assert self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)
 
@@ -138,9 +141,9 @@ def _rows(line: bytes) -> list[dict[str, Any]] | None:
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else None
 
 
-def _own_bytes(processes: Any, own: set[int]) -> int | None:
+def _own_bytes(listed: Any, own: Collection[int]) -> int | None:
     """The bytes of the job's own processes in a driver's list; None without a list."""
-    return sum(size for pid, size in processes if pid in own) if isinstance(processes, list) else None
+    return sum(size for pid, size in listed if pid in own) if isinstance(listed, list) else None
 
 
 def _sees_machine() -> bool:

@@ -6,7 +6,6 @@ every second. The record contains the highest RAM use so far, so no short peak o
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
@@ -46,14 +45,16 @@ class ProcessTree:
         self.peak_bytes = 0
         self.peak_swap_bytes = 0
 
-    def look(self, roots: Collection[int], reserved: Collection[int], excluded: set[int], now: float) -> Use:
-        """What the processes of `roots` and below use now, except the `excluded` ones; the peaks are kept.
+    def look(self, roots: Collection[int], reserved: Collection[int], now: float) -> Use:
+        """What the processes of `roots` and below use now; the peaks are kept. Somebody else waits for those in `reserved`.
 
-        Somebody else waits for those in `reserved`.
+        Children of this process that are set apart are not counted.
         """
         if now >= self._next or self.pids.isdisjoint(roots):
             began = time.thread_time()
-            self._scan(roots, {*reserved, *excluded}, excluded, now)
+            self._scan(roots, now)
+            # Adopted processes, which nobody else waits for.
+            processes.reap(reserved)
             self._next = now + max(SCAN_S, (time.thread_time() - began) / SCAN_SHARE)
         memory = swap = highest = 0
         for pid in self.pids:
@@ -63,11 +64,10 @@ class ProcessTree:
         self.peak_swap_bytes = max(self.peak_swap_bytes, swap)
         return Use(memory, swap)
 
-    def _scan(self, roots: Collection[int], kept: set[int], excluded: set[int], now: float) -> None:
-        """Finds the processes and the CPU time that they have used since the last scan, and reaps adopted ones that have ended."""
+    def _scan(self, roots: Collection[int], now: float) -> None:
+        """Finds the processes and the CPU time that they have used since the last scan."""
         if not self._is_linux:
-            self.pids = {process.pid for process in processes.descendants()} - excluded
-            processes.reap(kept)
+            self.pids = {process.pid for process in processes.family(roots)}
             return
         children: dict[int, list[int]] = {}
         ticks: dict[int, int] = {}
@@ -78,11 +78,7 @@ class ProcessTree:
             if not has_ended:
                 children.setdefault(parent, []).append(pid)
                 ticks[pid] = spent
-            elif parent == os.getpid() and pid not in kept:
-                # An adopted process, which nobody else waits for.
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
-        self.pids = _below([*roots, *children.get(os.getpid(), [])], children, excluded) & ticks.keys()
+        self.pids = _below([*roots, *children.get(os.getpid(), [])], children, processes.apart()) & ticks.keys()
         used = {pid: ticks[pid] for pid in self.pids}
         if self._ticks and now > self._scanned:
             spent = sum(count - self._ticks.get(pid, count) for pid, count in used.items())
@@ -117,7 +113,7 @@ class ProcessTree:
         return _kib(text, b"\nVmRSS:"), _kib(text, b"\nVmHWM:"), _kib(text, b"\nVmSwap:")
 
 
-def _below(roots: Iterable[int], children: dict[int, list[int]], excluded: set[int]) -> set[int]:
+def _below(roots: Iterable[int], children: dict[int, list[int]], excluded: Collection[int]) -> set[int]:
     """The roots with all that is below them."""
     found: set[int] = set()
     left = [pid for pid in roots if pid not in excluded]

@@ -77,7 +77,7 @@ class GaugeWatch:
         began = time.thread_time()
         if self._gpus.look(now):
             self.peaks.take_gpus(self._gpus.gpus(now, self._tree.pids))
-        self._use = self._tree.look(roots, reserved, {self._gpus.pid}, now)
+        self._use = self._tree.look(roots, reserved, now)
         self.peaks.memory_bytes = max(self.peaks.memory_bytes, self._tree.peak_bytes)
         self.peaks.swap_bytes = max(self.peaks.swap_bytes, self._tree.peak_swap_bytes)
         self.kills.look()
