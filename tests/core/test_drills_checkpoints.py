@@ -688,3 +688,18 @@ def test_a_folder_that_stops_taking_files_on_the_way_keeps_what_arrived_and_lose
     (row,) = found.checkpoints
     assert (row["ok"], row["delivered"]) == (True, "")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["toy.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("glob", "pattern", "words"),
+    [("../../*", "x", "not inside"), ("*", "(", "damaged"), ("", "x", "damaged"), ("/*", "x", "not inside")],
+)
+def test_a_run_folder_of_somebody_else_cannot_make_easel_look_elsewhere(ends, tmp_path, glob, pattern, words):
+    shutil.copytree(ends["cut"].folder.path, tmp_path / "hostile")
+    spec = json.loads((tmp_path / "hostile" / "spec.json").read_text())
+    spec["details"]["artefacts"]["checkpoints"] = {"glob": glob, "pattern": pattern}
+    (tmp_path / "hostile" / "spec.json").write_text(json.dumps(spec))
+    hostile = Run.attach(tmp_path / "hostile")
+    with pytest.raises(RunError, match=words):
+        saved(hostile)
+    assert "Newest usable checkpoint" not in rows(hostile)

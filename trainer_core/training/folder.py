@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -76,7 +77,7 @@ class RunFolder(JobFolder):
         spec = self.spec
         try:
             return _job_spec(spec)
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, re.error) as error:
             raise RunError(f"The spec.json in {self.path} is damaged: {error}.") from error
 
     def write_job(
@@ -105,7 +106,7 @@ class RunFolder(JobFolder):
 def results_folder(plan: Mapping[str, Any]) -> Path:
     """The folder to which the results of a plan are delivered."""
     wanted = plan.get("output", {}).get("folder")
-    return Path(wanted) if wanted else places.outputs()
+    return Path(str(wanted)) if wanted else places.outputs()
 
 
 def results_stem(plan: Mapping[str, Any], run: RunFolder) -> str:
@@ -147,10 +148,18 @@ def _job_spec(spec: Spec) -> JobSpec:
         working_directory=spec.working_directory,
         total_steps=spec.total_steps,
         metrics=Metrics(**metrics),
-        artefacts=Artefacts(**{kind: ArtefactPattern(**pattern) for kind, pattern in artefacts.items()}),
+        artefacts=Artefacts(**{kind: _pattern(**pattern) for kind, pattern in artefacts.items()}),
         stop_signal=spec.stop_signal,
         controls=_controls(details.get("controls", {})),
     )
+
+
+def _pattern(glob: str, pattern: str) -> ArtefactPattern:
+    """The pattern of a run folder, which somebody else may have written."""
+    re.compile(pattern)
+    if not glob or not _inside(glob):
+        raise ValueError("a pattern of files is empty")
+    return ArtefactPattern(glob, pattern)
 
 
 def _controls(rows: Mapping[str, Mapping[str, str]]) -> dict[Request, Control]:
