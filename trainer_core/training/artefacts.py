@@ -11,6 +11,7 @@ from trainer_core.engines.seam import ArtefactPattern, Artefacts
 from trainer_core.events import Checkpoint, Sample
 
 INDEX = "model_index.json"
+LONGEST_NUMBER = 12
 
 
 class ArtefactWatch:
@@ -36,7 +37,7 @@ class ArtefactWatch:
                 if path not in self._told and self._whole(path, at_end):
                     self._told.add(path)
                     groups = match.groupdict()
-                    known = {name: int(groups[name]) for name in ("step", "prompt") if groups.get(name)}
+                    known = {name: _number(match, name) for name in ("step", "prompt") if groups.get(name)}
                     shown = path.relative_to(self._run).as_posix()
                     yield _event(kind, shown, {"step": step, **known})
 
@@ -55,7 +56,7 @@ def matching(output: Path, pattern: ArtefactPattern) -> list[tuple[Path, re.Matc
         (path, re.search(pattern.pattern, path.relative_to(output).as_posix())) for path in output.glob(pattern.glob)
     )
     fitting = [(path, match) for path, match in found if match and _is_artefact(path, inside)]
-    return sorted(fitting, key=lambda pair: (int(pair[1].groupdict().get("step") or 0), pair[0].name))
+    return sorted(fitting, key=lambda pair: (_number(pair[1], "step"), pair[0].name))
 
 
 def final_file(output: Path, artefacts: Artefacts) -> Path | None:
@@ -78,9 +79,15 @@ def size_of(path: Path) -> tuple[int, int] | None:
 def checkpoints(run: Path, output: Path, artefacts: Artefacts) -> list[Checkpoint]:
     """The checkpoints in an output folder, by step."""
     return [
-        Checkpoint(path.relative_to(run).as_posix(), int(match.groupdict().get("step") or 0))
+        Checkpoint(path.relative_to(run).as_posix(), _number(match, "step"))
         for path, match in matching(output, artefacts.checkpoints)
     ]
+
+
+def _number(match: re.Match[str], name: str) -> int:
+    """The number in a group of a file name; 0 if there is none, or if it is not a usual one."""
+    text = match.groupdict().get(name) or ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER else 0
 
 
 def _is_artefact(path: Path, inside: Path) -> bool:

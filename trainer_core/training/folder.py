@@ -14,6 +14,7 @@ this one continues, if it does; `states.json` has the recorded states (trainer_c
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -114,7 +115,7 @@ class RunFolder(JobFolder):
         spec = self.spec
         try:
             return _job_spec(spec)
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, re.error) as error:
             raise RunError(f"The spec.json in {self.path} is damaged: {error}.") from error
 
     def write_job(
@@ -148,7 +149,7 @@ class RunFolder(JobFolder):
 def results_folder(plan: Mapping[str, Any]) -> Path:
     """The folder to which the results of a plan are delivered."""
     wanted = plan.get("output", {}).get("folder")
-    return Path(wanted) if wanted else places.outputs()
+    return Path(str(wanted)) if wanted else places.outputs()
 
 
 def results_stem(plan: Mapping[str, Any], run: RunFolder) -> str:
@@ -218,8 +219,11 @@ def _inside(text: str) -> PurePosixPath:
 
 
 def _pattern(data: Mapping[str, Any] | None) -> Any:
-    """A pattern of artefacts from JSON, which has lists for tuples; None for None."""
+    """A pattern of artefacts from JSON, which has lists for tuples; None for None. Somebody else may have written the folder."""
     if data is None:
         return None
+    re.compile(data["pattern"])
+    if not data["glob"] or not _inside(data["glob"]):
+        raise ValueError("a pattern of files is empty")
     known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
     return StatePattern(**known) if "keep" in known else ArtefactPattern(**known)

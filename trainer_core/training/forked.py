@@ -12,11 +12,14 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import psutil
+
 from trainer_core.jobs import processes
 
 NICENESS = 19
 _PIECE_BYTES = 1 << 16
 _PR_SET_PDEATHSIG = 1
+_LOWEST = 7
 
 
 class Forked:
@@ -82,6 +85,7 @@ def _run(function: Callable[[], Any], writer: int, parent: int) -> None:
             signal.signal(number, signal.SIG_DFL)
         os.nice(NICENESS)
         if sys.platform == "linux":
+            psutil.Process().ionice(psutil.IOPRIO_CLASS_BE, _LOWEST)
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() == parent:
             data = json.dumps(function()).encode()

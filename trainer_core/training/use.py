@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,12 @@ def newest_good(run: Run) -> Saved | None:
     Raises:
         JobError: as `saved`.
     """
-    good = [one for one in saved(run) if one.ok]
+    return newest_of(run, saved(run))
+
+
+def newest_of(run: Run, every: Sequence[Saved]) -> Saved | None:
+    """As `newest_good`, among checkpoints of the run that were read before."""
+    good = [one for one in every if one.ok]
     named = (run.result or {}).get("newest_good")
     step = named.get("step") if isinstance(named, Mapping) else None
     return next((one for one in good if one.step == step), good[-1] if good else None)

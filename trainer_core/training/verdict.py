@@ -10,7 +10,7 @@ from trainer_core.jobs.state import JobState
 from trainer_core.text import printable
 from trainer_core.training.delivery import SUFFIX
 from trainer_core.training.run import Run
-from trainer_core.training.use import newest_good, saved
+from trainer_core.training.use import newest_of, saved
 
 
 def verdict(job: Job) -> list[dict[str, str]]:
@@ -35,7 +35,7 @@ def verdict(job: Job) -> list[dict[str, str]]:
 def _checkpoints(run: Run) -> list[tuple[str, str]]:
     """The newest usable checkpoint of a run, or how many there are that cannot be used or were not tested."""
     try:
-        every, newest = saved(run), newest_good(run)
+        newest = newest_of(run, every := saved(run))
     except JobError:
         return []
     if newest is not None:

@@ -11,7 +11,10 @@ from trainer_core.cli.options import JSON_HELP
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(name: str, as_json: bool) -> None:
-    """List the checkpoints of a run: step, size, whether each can be used, and where it was delivered."""
+    """List the checkpoints of a run.
+
+    Of each: its step, its size, whether it can be used, and where it was delivered.
+    """
     from trainer_core.cli import show
     from trainer_core.cli.runs import find_run
     from trainer_core.estimate.formatting import size_mib

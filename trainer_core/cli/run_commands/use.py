@@ -15,9 +15,9 @@ from trainer_core.cli.options import JSON_HELP
 @click.option("--to", "folder", default="", help="The folder for it. Default: the folder for the results of the run.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(name: str, step: int | None, folder: str, as_json: bool) -> None:
-    """Deliver a checkpoint of a run, under the name of the run's results.
+    """Deliver a checkpoint of a run.
 
-    A checkpoint that was not tested is tested first; one that cannot be used is refused. The run may still be running.
+    It gets the name of the results of the run. A checkpoint that was not tested is tested first; one that cannot be used is refused. The run may still be running.
     """
     from trainer_core import places
     from trainer_core.cli import show
