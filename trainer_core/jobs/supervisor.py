@@ -39,11 +39,17 @@ def main(arguments: list[str]) -> int:
     try:
         return _start(JobFolder.open(Path(arguments[0])), "--adopt" in arguments, "--force" in arguments)
     except EaselError as error:
-        print(error, file=sys.stderr, flush=True)
+        _say(str(error))
         return REFUSED
     except OSError as error:
-        print(f"The supervisor cannot start: {error}", file=sys.stderr, flush=True)
+        _say(f"The supervisor cannot start: {error}")
         return ERRNO + (error.errno or 0)
+
+
+def _say(text: str) -> None:
+    """Prints to runner.log, which may be on a full disk."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _start(folder: JobFolder, adopts: bool, force: bool) -> int:
@@ -106,7 +112,7 @@ def _write_result(folder: JobFolder, journal: Journal, result: Mapping[str, Any]
             folder.write(RESULT, result)
         except OSError as error:
             # The last event says how the job ended.
-            print(f"{folder.path / RESULT} cannot be written: {error.strerror or error}", file=sys.stderr, flush=True)
+            _say(f"{folder.path / RESULT} cannot be written: {error.strerror or error}")
     with contextlib.suppress(OSError):
         folder.reserve.unlink(missing_ok=True)
     journal.close()
