@@ -203,12 +203,16 @@ _FIELDS: dict[str, tuple[type[Event], tuple[tuple[str, Any, Callable[[object], A
 }
 
 
+_decode = json.JSONDecoder().decode
+"""As json.loads, which looks for another encoding in each line."""
+
+
 def read_lines(text: bytes) -> list[dict[str, Any]]:
     """The JSON objects in the complete lines of an events file; damaged lines are left out."""
     found = []
     for line in text.splitlines():
         try:
-            data = json.loads(line)
+            data = _decode(line.decode())
         except (ValueError, RecursionError):
             continue
         if isinstance(data, dict):
