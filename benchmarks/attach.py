@@ -38,7 +38,7 @@ def made(folder: Path, count: int) -> JobFolder:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser()
     parser.add_argument("--events", type=int, default=50_000)
     count = parser.parse_args().events
     with tempfile.TemporaryDirectory() as folder:

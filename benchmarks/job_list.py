@@ -60,7 +60,7 @@ def make(folder: Path, jobs: int, count: int) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser()
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--events", type=int, default=500)
     asked = parser.parse_args()

@@ -10,9 +10,8 @@ import subprocess
 import time
 from pathlib import Path
 
-import psutil
-
 from trainer_core.jobs import processes
+from trainer_core.jobs.processes import Identity
 from trainer_core.jobs.program import Program
 
 _INTERVAL_S = 2.0
@@ -38,7 +37,7 @@ class MemoryWatch:
         self.peak_bytes = 0
         self.peak_gpu_bytes: int | None = None
         self._next = self._next_gpu = self._next_search = 0.0
-        self._running: list[psutil.Process] = []
+        self._running: list[Identity] = []
         self._nvidia_smi = shutil.which("nvidia-smi")
         self._query: subprocess.Popen[str] | None = None
         self._gpu_lowest: int | None = None

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import signal
 import sys
 import time
@@ -61,7 +60,7 @@ def _start(folder: JobFolder, adopts: bool, force: bool) -> int:
         raise JobError("This job was already started.")
     _reserve(folder, is_needed=before is None)
     # Before the fork: the caller waits no longer than for one process, and an error is its own.
-    token, began = secrets.token_hex(8), before.began if before else adoption.Began.now()
+    token, began = os.urandom(8).hex(), before.began if before else adoption.Began.now()
     reader, writer = os.pipe()
     if (child := os.fork()) > 0:
         # The starting process waits for the end of this process, and then reads this file.
@@ -93,7 +92,7 @@ def _reserve(folder: JobFolder, is_needed: bool) -> None:
     """
     try:
         if not folder.reserve.exists():
-            folder.reserve.write_bytes(secrets.token_bytes(RESERVE_BYTES))
+            folder.reserve.write_bytes(os.urandom(RESERVE_BYTES))
     except OSError:
         with contextlib.suppress(OSError):
             folder.reserve.unlink(missing_ok=True)
