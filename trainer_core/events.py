@@ -292,12 +292,16 @@ def _is_figure(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LARGEST
 
 
+_decode = json.JSONDecoder().decode
+"""As json.loads, which looks for another encoding in each line."""
+
+
 def read_lines(text: bytes) -> list[dict[str, Any]]:
     """The JSON objects in the complete lines of an events file; damaged lines are left out."""
     found = []
     for line in text.splitlines():
         try:
-            data = json.loads(line)
+            data = _decode(line.decode())
         except (ValueError, RecursionError):
             continue
         if isinstance(data, dict):

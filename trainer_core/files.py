@@ -8,7 +8,6 @@ import difflib
 import errno
 import functools
 import os
-import secrets
 import stat
 import types
 import typing
@@ -43,7 +42,7 @@ def write_whole(path: Path, content: str | bytes, *, personal: bool = False, dur
     data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not derived from the file's own name, which may already have the maximum length.
-    scratch = path.with_name(f".easel-{os.getpid()}-{secrets.token_hex(4)}.part")
+    scratch = path.with_name(f".easel-{os.getpid()}-{os.urandom(4).hex()}.part")
     try:
         handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if personal else 0o666)
         with os.fdopen(handle, "wb") as file:

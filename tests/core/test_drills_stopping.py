@@ -16,7 +16,7 @@ from tests.support.commands import WAITS, kill, launched, log, nothing_left, pid
 from tests.support.played import LIMIT_S, start, told, until
 from trainer_core import places
 from trainer_core.errors import JobError
-from trainer_core.events import Checkpoint, StateChange
+from trainer_core.events import Checkpoint, Notice, StateChange
 from trainer_core.jobs import stopping
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.state import JobState
@@ -165,7 +165,7 @@ def test_a_stop_after_the_next_save_waits_for_it(tmp_path):
     assert run.stop(after="save") is JobState.RUNNING
     assert run.wait(LIMIT_S) is JobState.CANCELLED
     assert [event.step for event in told(run) if isinstance(event, Checkpoint)] == [30]
-    assert any("after it has saved" in event.text for event in told(run) if event.kind == "notice")
+    assert any("after it has saved" in event.text for event in told(run) if isinstance(event, Notice))
 
 
 def test_a_plain_stop_does_not_wait_for_a_save_that_was_asked_for(tmp_path):
@@ -201,7 +201,7 @@ def test_a_save_request_does_not_undo_a_stop(tmp_path):
 def test_a_supervisor_whose_job_was_taken_over_ends_without_a_result(tmp_path: Path):
     here = launched(tmp_path, WAITS)
     until(lambda: here.heard_s_ago is not None)
-    record, supervisor = here.folder.read("runner.json"), pid(here)
+    record, supervisor = here.folder.read("runner.json") or {}, pid(here)
     here.folder.write("runner.json", {**record, "token": "of another", "pid": 1, "started": "elsewhere"})
     until(lambda: not Path(f"/proc/{supervisor}").exists())
     assert here.result is None

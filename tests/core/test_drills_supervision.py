@@ -149,7 +149,7 @@ def test_a_restart_of_the_machine_is_named(tmp_path):
     here = launched(tmp_path, WAITS)
     kill(here, "runner.json", "wrapper.json", "engine.json")
     for name in ("runner.json", "wrapper.json", "engine.json"):
-        record = here.folder.read(name)
+        record = here.folder.read(name) or {}
         record["started"] = "another-boot:1"
         if "origin" in record:
             record["origin"]["boot"] = "another-boot"
@@ -166,7 +166,7 @@ def test_a_process_that_got_the_id_of_a_lost_one_is_left_alone(tmp_path):
     kill(here, "runner.json", "wrapper.json", "engine.json")
     other = subprocess.Popen([sys.executable, "-c", WAITS], stdout=subprocess.DEVNULL)
     for name in ("runner.json", "wrapper.json", "engine.json"):
-        here.folder.write(name, {**here.folder.read(name), "pid": other.pid})
+        here.folder.write(name, {**(here.folder.read(name) or {}), "pid": other.pid})
     assert here.state is JobState.LOST
     adopt(here)
     assert here.wait(LIMIT_S) is JobState.LOST

@@ -9,12 +9,12 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
+from trainer_core.jobs import process_table
 
 KILL = signal.SIGKILL
 MARK = "EASEL_RUN"
@@ -23,7 +23,6 @@ MARK = "EASEL_RUN"
 _APART: set[int] = set()
 _PR_SET_CHILD_SUBREAPER = 36
 _STEP_S = 0.05
-_GONE = (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess)
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Identity:
     @classmethod
     def of(cls, pid: int) -> Identity | None:
         """The process that has this id now; None if there is none or it is a zombie."""
-        started = _started(pid)
+        started = process_table.started(pid)
         return cls(pid, started) if started else None
 
     @classmethod
@@ -54,25 +53,7 @@ class Identity:
     @property
     def alive(self) -> bool:
         """Whether exactly this process still runs; a zombie does not."""
-        return self.started != "" and _started(self.pid) == self.started
-
-
-def _started(pid: int) -> str:
-    """The start time of a process, as text that stays the same while it runs; "" if there is none or it is a zombie."""
-    if sys.platform == "linux":
-        try:
-            # The name in parentheses may contain any character, so the fields are counted after the last parenthesis.
-            fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        except OSError:
-            return ""
-        # Clock ticks since boot: they stay the same when the system's clock is changed.
-        return "" if fields[0] in "ZX" else f"{boot}:{fields[19]}"
-    try:
-        process = psutil.Process(pid)
-        return "" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
-    except _GONE:
-        return ""
+        return self.started != "" and process_table.started(self.pid) == self.started
 
 
 def adopt_orphans() -> None:
@@ -96,60 +77,37 @@ def apart() -> frozenset[int]:
     return frozenset(_APART)
 
 
-def family(roots: Iterable[int]) -> list[psutil.Process]:
+def family(roots: Iterable[int]) -> list[Identity]:
     """The running processes among `roots`, their children and so on, and all in the sessions that they lead.
 
     Without those that are set apart.
     """
     wanted = set(roots)
-    rows = [row for row in _table() if row[0] not in _APART]
+    rows = [row for row in process_table.rows() if row[0] not in _APART]
     # A child usually has a higher id than its parent, but ids start again from the lowest at some time.
-    while more := {
-        pid for pid, parent, session in rows if pid not in wanted and not wanted.isdisjoint((parent, session))
-    }:
+    while more := {row[0] for row in rows if row[0] not in wanted and not wanted.isdisjoint(row[1:])}:
         wanted |= more
-    found = []
-    for pid in sorted(wanted.intersection(pid for pid, *_ in rows)):
-        with contextlib.suppress(*_GONE):
-            found.append(psutil.Process(pid))
-    return [process for process in found if _is_running(process)]
+    return _running(sorted(wanted.intersection(row[0] for row in rows)))
 
 
-def descendants() -> list[psutil.Process]:
+def descendants() -> list[Identity]:
     """The children of this process, their children and so on, without zombies and without this process."""
     return [process for process in family([os.getpid()]) if process.pid != os.getpid()]
 
 
-def _table() -> Iterator[tuple[int, int, int]]:
-    """The id, parent and session of each process."""
-    if sys.platform != "linux":
-        for process in psutil.process_iter():
-            with contextlib.suppress(*_GONE, OSError):
-                yield process.pid, process.ppid(), os.getsid(process.pid)
-        return
-    for name in os.listdir("/proc"):  # noqa: PTH208 - a few hundred names, a few times a minute
-        if name.isdigit():
-            with contextlib.suppress(OSError, IndexError, ValueError), open(f"/proc/{name}/stat", "rb") as stat:  # noqa: PTH123
-                fields = stat.read().rpartition(b")")[2].split()
-                yield int(name), int(fields[1]), int(fields[3])
-
-
-def of_job(folder: Path) -> list[psutil.Process]:
+def of_job(folder: Path) -> list[Identity]:
     """All running processes that were started for the job in `folder`, except this one."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(*_GONE, OSError):
-            if process.pid != os.getpid() and process.environ().get(MARK) == str(folder) and _is_running(process):
-                found.append(process)
-    return found
+    marked = (row[0] for row in process_table.rows() if process_table.has_variable(row[0], MARK, str(folder)))
+    return _running(pid for pid in marked if pid != os.getpid())
+
+
+def _running(pids: Iterable[int]) -> list[Identity]:
+    return [found for pid in pids if (found := Identity.of(pid)) is not None]
 
 
 def resident_bytes(pid: int) -> int:
     """The resident memory of a process; 0 if it is gone."""
-    try:
-        return psutil.Process(pid).memory_info().rss
-    except _GONE:
-        return 0
+    return process_table.memory_bytes(pid)
 
 
 class EndOf:
@@ -195,14 +153,13 @@ def signal_group(leader: int, number: int) -> None:
         os.killpg(leader, number)
 
 
-def kill(processes: Iterable[psutil.Process], wait_s: float = 5.0) -> None:
+def kill(found: Iterable[Identity], wait_s: float = 5.0) -> None:
     """Kills processes and waits at most `wait_s` seconds for their end."""
-    killed = list(processes)
+    killed = [process for process in found if process.alive]
     for process in killed:
-        with contextlib.suppress(*_GONE):
-            process.kill()
+        send(process.pid, KILL)
     deadline = time.monotonic() + wait_s
-    while any(_is_running(process) for process in killed) and time.monotonic() < deadline:
+    while any(process.alive for process in killed) and time.monotonic() < deadline:
         time.sleep(0.02)
 
 
@@ -216,10 +173,3 @@ def reap(excluded: Iterable[int] = ()) -> None:
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in kept:
             os.waitpid(ended.si_pid, os.WNOHANG)
-
-
-def _is_running(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except _GONE:
-        return False

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainer_core.events import real, whole
-from trainer_core.jobs.state import JobState
+from trainer_core.jobs.state import FINAL_STATES
 
+_FINAL = [state.name for state in FINAL_STATES]
 _WHOLE = ("exit_code", "steps", "peak_memory_bytes", "peak_gpu_memory_bytes")
 _REAL = ("started", "ended", "seconds")
 _TEXTS = ("phase", "part")
@@ -16,12 +17,7 @@ _NUMBERS = ("loss", "learning_rate", "seconds_per_step")
 
 def readable(data: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The result with values of the expected types, others left out; None if it names no state."""
-    if data is None or data.get("state") not in JobState.__members__.keys() - {
-        "PREPARED",
-        "RUNNING",
-        "STOPPING",
-        "ELSEWHERE",
-    }:
+    if data is None or data.get("state") not in _FINAL:
         return None
     found = dict(data)
     found["outputs"], found["notices"] = texts(data.get("outputs")), texts(data.get("notices"))

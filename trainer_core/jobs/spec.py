@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from trainer_core.events import whole
 
 DEFAULT_KIND = "training"
 """The kind of a job whose `spec.json` contains none: it was written when training was the only kind."""
@@ -61,9 +64,8 @@ class Spec:
         Raises:
             KeyError: an entry is missing.
             TypeError: an entry has the wrong type.
-            ValueError: an entry is not a number, or there are no steps.
+            ValueError: an entry is not a number or a signal, contains a zero byte, or there are no steps.
         """
-        known = {name: data[name] for name in ("stop_signal",) if name in data}
         if "kind" not in data:
             own = ("command", "environment", "working_directory", "stop_signal", "total_steps")
             steps = [{"name": DEFAULT_STEP, "argv": data["command"], "environment": data.get("environment", {})}]
@@ -72,12 +74,37 @@ class Spec:
             steps, details = data["steps"], dict(data.get("details", {}))
         if not steps:
             raise ValueError("it has no steps")
+        stop_signal = _text(data.get("stop_signal", "SIGTERM"))
+        if stop_signal not in signal.Signals.__members__:
+            raise ValueError(f"there is no signal {stop_signal!r:.40}")
         return cls(
             kind=str(data.get("kind", DEFAULT_KIND)),
-            steps=tuple(Step(str(row["name"]), tuple(row["argv"]), dict(row["environment"])) for row in steps),
-            working_directory=Path(data["working_directory"]),
-            total_steps=int(data.get("total_steps", 0)),
-            keeps=tuple(data.get("keeps", ())),
+            steps=tuple(_step(row) for row in steps),
+            working_directory=Path(_text(data["working_directory"])),
+            stop_signal=stop_signal,
+            total_steps=_count(data.get("total_steps", 0)),
+            keeps=tuple(map(_text, data.get("keeps", ()))),
             details=details,
-            **known,
         )
+
+
+def _step(row: Mapping[str, Any]) -> Step:
+    if isinstance(row["argv"], str) or not row["argv"]:
+        raise TypeError("the command of a step is a list of texts")
+    environment = {_text(name): _text(value) for name, value in dict(row["environment"]).items()}
+    return Step(str(row["name"]), tuple(map(_text, row["argv"])), environment)
+
+
+def _text(value: object) -> str:
+    """A text that a program can be started with."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} is not a text")
+    if "\0" in value:
+        raise ValueError(f"{value!r:.40} contains a zero byte")
+    return value
+
+
+def _count(value: object) -> int:
+    if (found := whole(value)) is None or found < 0:
+        raise ValueError(f"{value!r:.40} is not a number of steps")
+    return found

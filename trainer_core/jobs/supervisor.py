@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import signal
 import sys
 import time
@@ -40,11 +39,17 @@ def main(arguments: list[str]) -> int:
     try:
         return _start(JobFolder.open(Path(arguments[0])), "--adopt" in arguments, "--force" in arguments)
     except EaselError as error:
-        print(error, file=sys.stderr, flush=True)
+        _say(str(error))
         return REFUSED
     except OSError as error:
-        print(f"The supervisor cannot start: {error}", file=sys.stderr, flush=True)
+        _say(f"The supervisor cannot start: {error}")
         return ERRNO + (error.errno or 0)
+
+
+def _say(text: str) -> None:
+    """Prints to runner.log, which may be on a full disk."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _start(folder: JobFolder, adopts: bool, force: bool) -> int:
@@ -56,7 +61,7 @@ def _start(folder: JobFolder, adopts: bool, force: bool) -> int:
         raise JobError("This job was already started.")
     _reserve(folder, is_needed=before is None)
     # Before the fork: the caller waits no longer than for one process, and an error is its own.
-    token, began = secrets.token_hex(8), before.began if before else adoption.Began.now()
+    token, began = os.urandom(8).hex(), before.began if before else adoption.Began.now()
     reader, writer = os.pipe()
     if (child := os.fork()) > 0:
         # The starting process waits for the end of this process, and then reads this file.
@@ -88,7 +93,7 @@ def _reserve(folder: JobFolder, is_needed: bool) -> None:
     """
     try:
         if not folder.reserve.exists():
-            folder.reserve.write_bytes(secrets.token_bytes(RESERVE_BYTES))
+            folder.reserve.write_bytes(os.urandom(RESERVE_BYTES))
     except OSError:
         with contextlib.suppress(OSError):
             folder.reserve.unlink(missing_ok=True)
@@ -107,7 +112,7 @@ def _write_result(folder: JobFolder, journal: Journal, result: Mapping[str, Any]
             folder.write(RESULT, result)
         except OSError as error:
             # The last event says how the job ended.
-            print(f"{folder.path / RESULT} cannot be written: {error.strerror or error}", file=sys.stderr, flush=True)
+            _say(f"{folder.path / RESULT} cannot be written: {error.strerror or error}")
     with contextlib.suppress(OSError):
         folder.reserve.unlink(missing_ok=True)
     journal.close()

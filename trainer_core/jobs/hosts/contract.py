@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from trainer_core.errors import JobError
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.hosts.host import Host
 from trainer_core.jobs.job import Job
@@ -23,6 +24,7 @@ LIMIT_S = 120.0
 PRINTS = "print('hello', flush=True)"
 WAITS = "import time; print('waiting', flush=True); time.sleep(600)"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + WAITS
+ENDS_BY_A_SIGNAL = f"import signal, sys; signal.signal(signal.SIGUSR1, lambda *_: sys.exit(4)); {WAITS}"
 LEAVES_A_CHILD = (
     f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {WAITS!r}], start_new_session=True); {WAITS}"
 )
@@ -34,6 +36,7 @@ def check_host_contract(host: Host, folder: Path, python: str = sys.executable) 
     _check_a_job_that_ends(host, folder, python)
     _check_a_stop(host, folder, python)
     _check_a_killed_supervisor(host, folder, python)
+    _check_an_adoption(host, folder, python)
 
 
 def _check_files(host: Host, folder: Path) -> None:
@@ -81,14 +84,42 @@ def _check_a_stop(host: Host, folder: Path, python: str) -> None:
 
 def _check_a_killed_supervisor(host: Host, folder: Path, python: str) -> None:
     job = _job(host, folder, python, WAITS)
-    job.launch()
-    _until(lambda: host.alive(job.folder.path, "program"))
-    host.signal(job.folder.path, "supervisor", signal.SIGKILL)
-    _until(lambda: job.state in FINAL_STATES)
-    assert job.state is JobState.LOST
+    _lose(host, job)
     assert host.alive(job.folder.path, "program"), "its program continues"
     assert job.stop(5.0) is JobState.CANCELLED
     assert not host.alive(job.folder.path, "all")
+
+
+def _check_an_adoption(host: Host, folder: Path, python: str) -> None:
+    job = _job(host, folder, python, ENDS_BY_A_SIGNAL)
+    try:
+        host.adopt(job.folder.path)
+    except JobError:
+        pass
+    else:
+        raise AssertionError("a job that was not started cannot be adopted")
+    _lose(host, job)
+    assert host.whereabouts(job.folder.path) == "here"
+    host.adopt(job.folder.path)
+    assert job.state is JobState.RUNNING, "a new supervisor has it"
+    try:
+        host.adopt(job.folder.path)
+    except JobError:
+        pass
+    else:
+        raise AssertionError("a job has one supervisor")
+    host.signal(job.folder.path, "program", signal.SIGUSR1)
+    assert job.wait(LIMIT_S) is JobState.FAILED
+    assert (job.result or {}).get("exit_code") == 4, "its exit code was recorded"
+    _until(lambda: not host.alive(job.folder.path, "all"))
+
+
+def _lose(host: Host, job: Job) -> None:
+    job.launch()
+    _until(lambda: b"waiting" in host.read(job.folder.log)[0])
+    host.signal(job.folder.path, "supervisor", signal.SIGKILL)
+    _until(lambda: job.state in FINAL_STATES)
+    assert job.state is JobState.LOST
 
 
 def _job(host: Host, folder: Path, python: str, code: str) -> Job:
