@@ -18,6 +18,7 @@ def readable(data: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The result with values of the expected types, others left out; None if it names no state."""
     if data is None or data.get("state") not in JobState.__members__.keys() - {
         "PREPARED",
+        "QUEUED",
         "RUNNING",
         "STOPPING",
         "ELSEWHERE",
