@@ -85,6 +85,12 @@ CAUSES = [
         "gpu-memory",
     ),
     ("RuntimeError: MPS backend out of memory (MPS allocated: 8.00 GiB)", "", "gpu-memory"),
+    # In a container, torch lists itself as another process.
+    (
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 23.64 GiB of which 9.81 MiB is free. Process 31337 has 23.62 GiB memory in use. Of the allocated memory 22.60 GiB is allocated by PyTorch",
+        "",
+        "gpu-memory",
+    ),
     # Memory of the machine.
     (
         "RuntimeError: [enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory",

@@ -42,14 +42,14 @@ def failed_with(
     log: str,
     kind: str = "commands",
     cause: str = "The program ended with exit code 1.",
-    id: str = "failed",  # noqa: A002 - the name in result.json
+    named: str = "failed",
     **details,
 ) -> Job:
     """The folder of a job that failed with this log."""
     folder = JobFolder.create(home / "jobs", kind)
     folder.write_spec(Spec(kind, (Step("run", ("true",)),), folder.path, details=details))
     folder.log.write_text(log)
-    told = {"id": id, "cause": cause, "line": log.splitlines()[-1] if log else "", "advice": ""}
+    told = {"id": named, "cause": cause, "line": log.splitlines()[-1] if log else "", "advice": ""}
     folder.write("result.json", {"state": "FAILED", "exit_code": 1, "outputs": [], "diagnosis": told})
     return Job(folder)
 
@@ -90,7 +90,7 @@ def test_an_installation_that_failed_is_explained_from_the_sentence_of_the_insta
 
     output = (LOGS / "install" / f"{name}.log").read_text()
     sentence = f"Tiny could not be installed: {decisive_line(output)}."
-    job = failed_with(home, sentence + "\n", "install", cause=sentence, id="not-installed", engine="tiny")
+    job = failed_with(home, sentence + "\n", "install", cause=sentence, named="not-installed", engine="tiny")
     found = job_diagnosis.explained(job)
     assert found is not None
     # Where uv gives the reason below its error, or in a hint, the innermost cause is what is left.
@@ -126,11 +126,11 @@ def test_an_installation_that_failed_is_explained_from_the_sentence_of_the_insta
 )
 def test_what_every_program_can_meet_explains_an_installation_too(home, said, name):
     sentence = f"Tiny could not be installed: {said}."
-    assert cause(failed_with(home, sentence, "install", cause=sentence, id="not-installed", engine="tiny")) == name
+    assert cause(failed_with(home, sentence, "install", cause=sentence, named="not-installed", engine="tiny")) == name
 
 
 def test_an_unknown_failure_of_an_installation_keeps_its_own_sentence(home):
-    job = failed_with(home, "x\n", "install", cause="Tiny could not be installed: odd.", id="not-installed")
+    job = failed_with(home, "x\n", "install", cause="Tiny could not be installed: odd.", named="not-installed")
     found = job_diagnosis.explained(job)
     assert found is not None
     assert (found.id, found.cause) == ("not-installed", "Tiny could not be installed: odd.")
