@@ -153,6 +153,8 @@ class Journal:
         """Is called after each look of the watch: the earlier supervisor has read no more than the log had at that time."""
         if self._before is not None and (self._log is None or self._log.reached >= self._seam):
             self._before = None
+            # A watch that knows what was written before need not find all of it a second time.
+            self.phase = next((each.name for each in reversed(self._again) if isinstance(each, Phase)), self.phase)
             self._again.clear()
 
     def _line(self, event: Event) -> str:
