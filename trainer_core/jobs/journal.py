@@ -106,7 +106,7 @@ class Journal:
                 self._unwritten, self._written = self._unwritten[count:], self._written + count
 
     def close_with(self, ended: Outcome) -> None:
-        """Writes the last events (the notices, the diagnosis and the state of `ended`), and closes the file."""
+        """Writes the last events (the notices, the diagnosis and the state of `ended`)."""
         self.write(*(Notice("warning", text) for text in ended.notices))
         if ended.diagnosis is not None:
             self.write(Notice("error", ended.diagnosis.cause))
