@@ -18,9 +18,8 @@ import psutil
 import pytest
 
 from tests.support.commands import WAITS, adopting, kill, launched, log, lose, nothing_left, pid, prepared, until_file
-from tests.support.played import LIMIT_S, job, start, steps, told, until
+from tests.support.played import LIMIT_S, start, steps, told, until
 from trainer_core import places
-from trainer_core.engines import registry
 from trainer_core.errors import JobError
 from trainer_core.events import Checkpoint, Phase, StateChange, Step
 from trainer_core.jobs.job import Job
@@ -293,13 +292,3 @@ def test_a_job_completes_although_easel_is_removed_or_garbled_while_it_runs(tmp_
     assert here.wait(LIMIT_S) is JobState.COMPLETED, here.diagnosis
     assert "second" in log(here), "the next command was started, too"
     assert "Traceback" not in here.folder.supervisor_log.read_text()
-
-
-def test_a_run_completes_although_easel_is_removed_while_it_trains(tmp_path):
-    run = Run.prepare(
-        job(tmp_path, steps=60, steps_per_second=20.0), registry.get("rehearsal"), folder=tmp_path / "runs"
-    )
-    started_from_a_copy(run, tmp_path / "copy")
-    until(lambda: run.summary.step >= 5)
-    shutil.rmtree(tmp_path / "copy")
-    assert run.wait(LIMIT_S) is JobState.COMPLETED, run.diagnosis

@@ -342,7 +342,7 @@ def test_the_result_is_written_on_a_full_disk(tmp_path, monkeypatch):
     directory = RunFolder.create(tmp_path, "full")
     directory.reserve.write_bytes(b"reserved")
 
-    def write(path, text):
+    def write(path, text, **_):
         if directory.reserve.exists():
             raise OSError(errno.ENOSPC, "No space left on device")
         path.write_text(text)

@@ -106,7 +106,7 @@ class Journal:
                 self._unwritten, self._written = self._unwritten[count:], self._written + count
 
     def close_with(self, ended: Outcome) -> None:
-        """Writes the last events (the notices, the diagnosis and the state of `ended`), and closes the file."""
+        """Writes the last events (the notices, the diagnosis and the state of `ended`)."""
         self.write(*(Notice("warning", text) for text in ended.notices))
         if ended.diagnosis is not None:
             self.write(Notice("error", ended.diagnosis.cause))
@@ -153,6 +153,8 @@ class Journal:
         """Is called after each look of the watch: the earlier supervisor has read no more than the log had at that time."""
         if self._before is not None and (self._log is None or self._log.reached >= self._seam):
             self._before = None
+            # A watch that knows what was written before need not find all of it a second time.
+            self.phase = next((each.name for each in reversed(self._again) if isinstance(each, Phase)), self.phase)
             self._again.clear()
 
     def _line(self, event: Event) -> str:

@@ -78,7 +78,10 @@ def _start(folder: JobFolder, adopts: bool, force: bool) -> int:
     _detach()
     with contextlib.suppress(TakenOverError):
         followers = queue.followers()
-        _write_result(folder, *_supervised(folder, token, began, before))
+        journal, result = _supervised(folder, token, began, before)
+        _write_result(folder, result)
+        # Without the reserve a full disk has space for the last events.
+        journal.close()
         queue.notify(folder.path, followers)
     if held is not None:
         os.close(held)
@@ -101,7 +104,7 @@ def _reserve(folder: JobFolder, is_needed: bool) -> None:
             raise
 
 
-def _write_result(folder: JobFolder, journal: Journal, result: Mapping[str, Any]) -> None:
+def _write_result(folder: JobFolder, result: Mapping[str, Any]) -> None:
     """Writes the result; if the disk is full, uses the space that was reserved for it."""
     try:
         folder.write(RESULT, result)
@@ -115,7 +118,6 @@ def _write_result(folder: JobFolder, journal: Journal, result: Mapping[str, Any]
             _say(f"{folder.path / RESULT} cannot be written: {error.strerror or error}")
     with contextlib.suppress(OSError):
         folder.reserve.unlink(missing_ok=True)
-    journal.close()
 
 
 def _detach() -> None:
