@@ -177,6 +177,24 @@ class TestDelivered:
             assert names(folder / "toy") == {"model_index.json"}
             assert {path.name for path in folder.iterdir()} == {"toy", "toy.safetensors"}
 
+    def test_a_checkpoint_whose_name_is_taken_meanwhile_gets_another_and_the_next_ones_arrive(
+        self, tmp_path: Path, way: str
+    ) -> None:
+        """Somebody takes a checkpoint while the results of its run are delivered."""
+        final, folder = tmp_path / "last.safetensors", tmp_path / "out"
+        steps = [(tmp_path / f"{step}.safetensors", step) for step in (5, 10)]
+        for path in (final, *(path for path, _ in steps)):
+            path.write_bytes(path.name.encode())
+
+        def meanwhile(path: Path) -> bool:
+            if path.name == "5.safetensors":
+                (folder / "toy-step00000005.safetensors").write_bytes(b"theirs")
+            return True
+
+        written = [path.name for path in delivery.deliver(final, steps, folder, "toy", meanwhile)]
+        assert written == ["toy.safetensors", "toy-2-step00000005.safetensors", "toy-step00000010.safetensors"], way
+        assert (folder / "toy-step00000005.safetensors").read_bytes() == b"theirs"
+
     def test_a_folder_that_cannot_be_written_is_said_and_nothing_is_left(self, tmp_path: Path, monkeypatch) -> None:
         without_links(monkeypatch)
         copied = shutil.copyfile

@@ -49,7 +49,7 @@ import sys
 from pathlib import Path
 from tests.support.played import start
 assert str(Path(sys.modules["trainer_core"].__file__)).startswith(sys.argv[2])
-run = start(Path(sys.argv[1]), steps=80, steps_per_second=20.0, output={"save_every_steps": 20})
+run = start(Path(sys.argv[1]), steps=400, steps_per_second=20.0, output={"save_every_steps": 100})
 print(run.folder.path)
 """
 
@@ -61,14 +61,16 @@ def test_a_run_is_completed_and_delivered_though_easel_is_removed_while_it_train
     started = subprocess.run(words, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     assert started.returncode == 0, started.stderr
     run = Run.attach(Path(started.stdout.strip()))
-    until(lambda: run.summary.step >= 30)
+    # A checkpoint is tested as soon as everything is loaded that a test needs.
+    until(lambda: run.summary.checked)
+    assert run.is_live
     shutil.rmtree(copy)
     assert run.wait(LIMIT_S) is JobState.COMPLETED, (run.diagnosis, run.folder.supervisor_log.read_text())
     assert [Path(file).name for file in result(run)["outputs"]] == [
         "cg_mika.safetensors",
-        *(f"cg_mika-step{step:08d}.safetensors" for step in (20, 40, 60)),
+        *(f"cg_mika-step{step:08d}.safetensors" for step in (100, 200, 300)),
     ]
-    assert verdicts(run) == {20: True, 40: True, 60: True}
+    assert verdicts(run) == {100: True, 200: True, 300: True}
     assert run.folder.supervisor_log.read_text() == ""
 
 

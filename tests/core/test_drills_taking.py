@@ -23,7 +23,7 @@ from trainer_core.training.use import newest_good, saved, use
 
 
 def test_a_checkpoint_of_a_running_run_is_listed_and_delivered_and_the_run_goes_on(tmp_path):
-    run = start(tmp_path, steps=60, steps_per_second=20.0, output={"save_every_steps": 10})
+    run = start(tmp_path, steps=300, steps_per_second=20.0, output={"save_every_steps": 50})
     until(lambda: any(one.ok for one in run.summary.checked.values()))
     taken = json.loads(easel_says(run, "use", "--json").output)
     place = Path(taken["delivered"])
@@ -35,7 +35,7 @@ def test_a_checkpoint_of_a_running_run_is_listed_and_delivered_and_the_run_goes_
     assert run.is_live
     assert run.wait(LIMIT_S) is JobState.COMPLETED
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    steps = [f"cg_mika-step{step:08d}.safetensors" for step in range(10, 60, 10)]
+    steps = [f"cg_mika-step{step:08d}.safetensors" for step in range(50, 300, 50)]
     assert names == [*steps, "cg_mika.safetensors"]
     assert json.loads(easel_says(run, "use", "--step", str(taken["step"]), "--json").output)["delivered"] == str(place)
 

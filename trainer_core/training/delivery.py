@@ -19,6 +19,7 @@ from trainer_core.errors import RunError
 from trainer_core.text import printable
 
 SUFFIX = ".safetensors"
+TRIES = 5
 
 
 def deliver(
@@ -48,12 +49,24 @@ def deliver(
         free = _free_stem(folder, stem, wanted)
         for ending, source in wanted.items():
             if source is final or fits(source):
-                target = folder / _name(free, ending, source)
-                yield _place_folder(source, target) if source.is_dir() else _place_file(source, target)
+                yield _placed(source, folder, stem, free, ending)
     except OSError as error:
         raise RunError(
             f"{folder} cannot be written: {error.strerror or error}.", "The files are in the run folder."
         ) from error
+
+
+def _placed(source: Path, folder: Path, stem: str, free: str, ending: str) -> Path:
+    """The path of a delivered result. If another program takes its name meanwhile, the result gets another number."""
+    for left in reversed(range(TRIES)):
+        target = folder / _name(free, ending, source)
+        try:
+            return _place_folder(source, target) if source.is_dir() else _place_file(source, target)
+        except OSError:
+            if not left or not os.path.lexists(target):
+                raise
+            free = _free_stem(folder, stem, {ending: source})
+    raise AssertionError
 
 
 def step_ending(step: int) -> str:

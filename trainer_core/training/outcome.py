@@ -20,7 +20,7 @@ from trainer_core.training import artefacts, delivery
 from trainer_core.training.basis import Basis
 from trainer_core.training.checking import NOT_TESTED, CheckpointTests
 from trainer_core.training.exiting import DOES_NOT_END
-from trainer_core.training.folder import results_folder, results_stem
+from trainer_core.training.folder import RunFolder, results_folder, results_stem
 
 if TYPE_CHECKING:
     from trainer_core.training.acceptance import Acceptance
@@ -231,16 +231,20 @@ def _deliver(
     Files and notices go into `ended`. The result stays in the run folder in any case.
     """
     run, noun, folder = basis.run, _noun(basis.plan), results_folder(basis.plan)
-    before = {path: place for path, place in run.delivered.items() if Path(place).parent == folder}
+    before = _taken(run, folder)
     named = [(run.path / one.path, one.step) for one in saved if one.step and one.path not in before]
     steps = [(path, step) for path, step in named if path != final]
     sources: list[Path] = [final]
     written: list[Path] = []
 
     def fits(path: Path) -> bool:
-        if is_good := remaining.is_good(run.path, path):
+        is_good = remaining.is_good(run.path, path)
+        # Somebody may take a checkpoint while others are delivered.
+        before.update(_taken(run, folder))
+        fitting = is_good and path.relative_to(run.path).as_posix() not in before
+        if fitting:
             sources.append(path)
-        return is_good
+        return fitting
 
     try:
         # Files that were delivered before an error stay.
@@ -256,6 +260,11 @@ def _deliver(
     ended.notices += _not_delivered(steps, remaining, run.path)
     placed = zip(sources, written, strict=False)
     return before | {source.relative_to(run.path).as_posix(): str(target) for source, target in placed}
+
+
+def _taken(run: RunFolder, folder: Path) -> dict[str, str]:
+    """The checkpoints that somebody has already taken to this folder, each with its path there."""
+    return {path: place for path, place in run.delivered.items() if Path(place).parent == folder}
 
 
 def _copy(ended: TrainingOutcome, folder: str | None, written: Path, noun: str) -> list[Path]:
