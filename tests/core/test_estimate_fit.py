@@ -28,7 +28,6 @@ from trainer_core.hardware import Accelerator
 from trainer_core.models.detection import Detection
 from trainer_core.models.library import Companions, Entry
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.prepare.forecast import Forecast
 from trainer_core.problems import Problem, blocking
 
 GIB = 1024**3
@@ -67,31 +66,6 @@ def test_programs_that_use_vram_are_named_with_advice():
 def test_without_a_gpu_system_ram_decides():
     fits = [against(need(0, 0, ram_gib), engine_plans.machine(), ()).fits for ram_gib in (8, 12, 20)]
     assert fits == ["yes", "maybe", "no"]
-
-
-def test_a_disk_that_is_too_small_only_for_states_offers_to_keep_none():
-    roomy = engine_plans.machine(card(24))
-    found = replace(need(5, 8), disk_gib=9.0, states_gib=6.0)
-    for free_gib, offered in ((4, True), (2, False), (10, False)):
-        fit = against(found, replace(roomy, disk_bytes=free_gib * GIB), ())
-        problems = Forecast(found, fit).problems()
-        fixes = [each.fix.assignments for each in problems if each.fix]
-        assert fixes == ([{"output.keep_states": 0}] if offered else [])
-        assert bool(problems) == (free_gib < 9)
-
-
-@pytest.mark.parametrize(("method", "least_gib"), [("lora", 0.005), ("full", 9), ("textual_inversion", 0.7)])
-def test_kept_states_need_space_and_one_more_while_it_is_written(method, least_gib):
-    def disk(keep):
-        plan = engine_plans.plan("sd15", model__method=method, output__keep_states=keep)
-        found = estimate(plan, Facts(engine_plans.machine(card(24))), manifest=KOHYA.manifest)
-        return found.disk_gib, found.states_gib
-
-    (none, nothing), (one, states), (_, more) = disk(0), disk(1), disk(2)
-    assert nothing == 0
-    assert one - none == pytest.approx(states)
-    assert states > 2 * least_gib
-    assert more == pytest.approx(states * 3 / 2)
 
 
 def test_shortages_of_system_ram_and_disk_space_are_reported():

@@ -29,8 +29,8 @@ KEPT = {"save_every_steps": 5, "keep_states": 2}
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    """A home of its own, because the key of the states is in it."""
-    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
+    """A home of its own, because the runs and the key of the states are in it."""
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path))
 
 
 def interrupted(tmp_path, at: int, **more) -> Run:

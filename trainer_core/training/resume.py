@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from trainer_core import places
 from trainer_core.engines import registry
 from trainer_core.engines.continuation import Continuation
 from trainer_core.engines.seam import Backend, ResumePoint, StatePattern
@@ -129,7 +130,9 @@ def learning_rate(found: Proposal) -> str:
 
 
 def start(found: Proposal, *, trusted: bool = False, folder: Path | None = None, machine: Machine | None = None) -> Run:
-    """The new run, ready to `launch`. `trusted`: the user trusts a state that this Easel did not record.
+    """The new run, ready to `launch`.
+
+    `trusted`: the user trusts a state that this Easel did not record; `folder` is the folder for run folders.
 
     Raises:
         JobError: the state is not trusted, the engine is not installed, or the folder cannot be written.
@@ -138,7 +141,7 @@ def start(found: Proposal, *, trusted: bool = False, folder: Path | None = None,
         raise RunError(found.distrust, "A state contains pickle files, which can run code when they are loaded.")
     check_installed(found.backend)
     before, manifest = found.run.folder, found.backend.manifest
-    after = RunFolder.create(folder or before.path.parent, found.plan.output_stem)
+    after = RunFolder.create(folder or places.runs(), found.plan.output_stem)
     with contextlib.ExitStack() as undo:
         undo.callback(after.remove)
         try:

@@ -1,0 +1,41 @@
+"""The disk space of states in the estimate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support import engine_plans
+from trainer_core.draft.facts import Facts
+from trainer_core.engines import registry
+from trainer_core.estimate import Estimate, against, estimate
+from trainer_core.prepare.forecast import Forecast
+
+GIB = 1024**3
+KOHYA = registry.get("kohya")
+
+
+def test_a_disk_that_is_too_small_only_for_states_offers_to_keep_none():
+    roomy = engine_plans.machine(engine_plans.CARD)
+    found = Estimate(10, 1.0, (1, 2), (5, 8), 10, 9.0, 1.0, (), states_gib=6.0)
+    for free_gib, offered in ((4, True), (2, False), (10, False)):
+        fit = against(found, replace(roomy, disk_bytes=free_gib * GIB), ())
+        problems = Forecast(found, fit).problems()
+        fixes = [each.fix.assignments for each in problems if each.fix]
+        assert fixes == ([{"output.keep_states": 0}] if offered else [])
+        assert bool(problems) == (free_gib < 9)
+
+
+@pytest.mark.parametrize(("method", "least_gib"), [("lora", 0.005), ("full", 9), ("textual_inversion", 0.7)])
+def test_kept_states_need_space_and_one_more_while_it_is_written(method, least_gib):
+    def disk(keep):
+        plan = engine_plans.plan("sd15", model__method=method, output__keep_states=keep)
+        found = estimate(plan, Facts(engine_plans.machine(engine_plans.CARD)), manifest=KOHYA.manifest)
+        return found.disk_gib, found.states_gib
+
+    (none, nothing), (one, states), (_, more) = disk(0), disk(1), disk(2)
+    assert nothing == 0
+    assert one - none == pytest.approx(states)
+    assert states > 2 * least_gib
+    assert more == pytest.approx(states * 3 / 2)
