@@ -34,7 +34,7 @@ def placed(text: str) -> list[list[str]]:
         ["                    INFO     [Dataset 0]", f"                                 class_tokens: {text}"],
         [f'                                 image_dir: "/home/user/{text}"'],
         [ST.format(text)],
-        [f"[RANK 0] 2026-11-20 14:53:24,905 [INFO] (id=pictures) captions: ['{text}', 'a dog']"],
+        [f"[RANK 0] 2026-11-20 14:53:24,905 [INFO] (id=photos) captions: ['{text}', 'a dog']"],
         [f"2026-11-20 14:43:33 WARNING  a caption is long: {text}   train_util.py:100"],
         [f"/venv/a.py:9: UserWarning: {text}"],
         [f"caching: {text}.png:   0%|          | 0/12 [00:00<?, ?it/s]"],

@@ -57,7 +57,7 @@ PERSON = "wilhelmina"
 MACHINE = "gandalf-rtx"
 PATHS = [
     "/home/{}/easel/runs/1",
-    "/Users/{}/Pictures/a",
+    "/Users/{}/Documents/a",
     "C:\\Users\\{}\\models\\a.safetensors",
     "C:/Users/{}/models",
     "C:\\\\Users\\\\{}\\\\models",
@@ -192,10 +192,10 @@ def test_no_caption_comes_out_unless_asked_for(job, form):
 
 def test_images_are_numbered_the_same_everywhere(job):
     add(job, f"/home/{PERSON}/Bilder/{IMAGE}")
-    add(job, "other_picture-3.JPG")
+    add(job, "other_photo-3.JPG")
     found = everything(job)
     assert "Strand" not in found
-    assert "other_picture" not in found
+    assert "other_photo" not in found
     assert "image-001.png" in found
     assert "image-002.JPG" in found
     add(job, IMAGE.replace(".png", "_0064x0064_sd.npz"))

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from tests.support import recorded_headers
 from tests.support.played import LIMIT_S
 from trainer_core.cli import easel
+from trainer_core.engines.diagnosis import Amendment
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.prepare import mending
 from trainer_core.prepare.workbench import PLAIN, Workbench
@@ -80,6 +81,13 @@ def test_a_change_that_the_plan_already_has_is_not_offered(failed):
     )
     offered = {path for one in mending.fixes_for(run) for path in one.changes}
     assert not offered & {"memory.gradient_checkpointing", "memory.cache_latents", "schedule.batch_size"}
+
+
+def test_a_change_that_does_not_lower_the_estimate_is_not_offered_against_too_little_memory(failed):
+    bench = mending.bench_from(failed("oom"))
+    seed = Amendment("schedule.seed", 7)
+    assert mending._Trial(bench, "gpu").mended(seed) is None
+    assert mending._Trial(bench, "").mended(seed) is not None
 
 
 def test_a_change_that_causes_a_problem_is_not_offered(failed, monkeypatch):

@@ -17,7 +17,7 @@ from trainer_core.errors import PlanError
 @click.option("--detach", is_flag=True, help="Return at once; `easel runs follow` shows the run.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(name: str, number: int | None, detach: bool, as_json: bool) -> None:
-    """Start a run again as a new run, with the same settings or with a fix.
+    """Start a run again, unchanged or with a fix.
 
     The earlier run and its files stay as they are. The new run's versions.json names it. The exit code is 3 when a problem
     blocks the start, 1 when the run did not complete.
