@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ LONGEST = 2000
 
 
 def facts(plan: TrainingPlan, images: int) -> dict[str, Any]:
-    """When the run was prepared (seconds since 1970), how many images it has, and what it trains."""
-    return {"created": time.time(), "images": images, "about": of_plan(plan.model_dump(exclude_none=True))}
+    """How many images a run has, and what it trains."""
+    return {"images": images, "about": of_plan(plan.model_dump(exclude_none=True))}
 
 
 def of_plan(tables: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from trainer_core import places
 from trainer_core.errors import JobError, RunError
+from trainer_core.events import real
 from trainer_core.jobs.state import JobState
 from trainer_core.plan.subject import same
 from trainer_core.training import facts, labels
@@ -25,7 +26,7 @@ class PastRun:
     """What is known about a run without reading its events. Times are seconds since 1970, 0 if unknown; texts come from outside.
 
     `settings` are the values that differ from Easel's defaults. `images` is None for a run of an older Easel.
-    `seconds` is 0 until the run has ended.
+    `seconds` is 0 until the run has ended; `loss` is that of its last step.
     """
 
     run: str
@@ -34,6 +35,7 @@ class PastRun:
     started: float = 0.0
     seconds: float = 0.0
     steps: int = 0
+    loss: float | None = None
     total_steps: int = 0
     images: int | None = None
     subject: str = ""
@@ -56,7 +58,7 @@ class PastRun:
 
 
 VERSIONS = (
-    "easel", "python", "engine", "engine_version", "profile", "preset", "policy", "gpu", "like", "sweep", "resumes",
+    "easel", "python", "engine", "engine_version", "profile", "preset", "policy", "gpu", "like", "sweep", "resumes", "retries",
 )  # fmt: skip
 """The entries of versions.json that the history shows: what ran, where the values came from, and which runs belong to it."""
 
@@ -100,7 +102,7 @@ def past_run(path: Path) -> PastRun | None:
     except JobError:
         return None
     folder = run.folder
-    result, versions = folder.result or {}, folder.versions
+    result, versions = run.result or {}, folder.versions
     state = JobState.__members__.get(str(result.get("state"))) or run.state
     about, diagnosis = _about(folder, versions), result.get("diagnosis")
     texts = {name: _text(about, name) for name in ("subject", "name", "model", "family", "method")}
@@ -112,11 +114,12 @@ def past_run(path: Path) -> PastRun | None:
         started=_number(result, "started") or _number(versions, "created") or _time_in_name(run.name),
         seconds=_number(result, "seconds"),
         steps=int(_number(result, "steps")),
+        loss=real((result.get("summary") or {}).get("loss")),
         total_steps=int(_number(folder.read("spec.json") or {}, "total_steps")),
         images=int(_number(versions, "images")) if "images" in versions else None,
         settings=settings if isinstance(settings, dict) else {},
         versions={name: _version(versions[name]) for name in VERSIONS if versions.get(name)},
-        outputs=tuple(map(str, result.get("outputs") or ())) if isinstance(result.get("outputs"), list) else (),
+        outputs=tuple(result.get("outputs") or ()),
         peak_memory_bytes=int(_number(result, "peak_memory_bytes")),
         peak_gpu_memory_bytes=int(_number(result, "peak_gpu_memory_bytes")),
         diagnosis=str(diagnosis.get("id", "")) if isinstance(diagnosis, dict) else "",
@@ -125,9 +128,9 @@ def past_run(path: Path) -> PastRun | None:
 
 
 def related(name: str) -> Iterator[tuple[str, str]]:
-    """(run, how) of each run that names this one in its versions.json: how is "like" or "resumes"."""
+    """(run, how) of each run that names this one in its versions.json: how is "resumes", "retries" or "like"."""
     for run in history():
-        for how in ("resumes", "like"):
+        for how in ("resumes", "retries", "like"):
             if Path(run.versions.get(how, "")).name == name:
                 yield run.run, how
 

@@ -173,8 +173,7 @@ def _deletable(path: Path) -> Run:
 def _delivered(run: Run) -> list[Path]:
     """The results that were delivered outside the run folder and still exist."""
     inside = run.folder.path
-    listed = (run.folder.result or {}).get("outputs")
-    found = [Path(file) for file in listed if isinstance(file, str)] if isinstance(listed, list) else []
+    found = map(Path, (run.result or {}).get("outputs", ()))
     return [file for file in found if places.is_there(file) and not file.resolve().is_relative_to(inside)]
 
 

@@ -19,10 +19,11 @@ def command(run: str, yes: bool, force: bool) -> None:
     `easel runs trash restore` brings it back. Delivered files stay.
     """
     from trainer_core.cli.asking import agreed, size
-    from trainer_core.cli.runs import find_run
+    from trainer_core.cli.runs import RUNS
     from trainer_core.training import trash
 
-    path = find_run(run).folder.path
+    # Not find_run, which gives a lost run a new supervisor.
+    path = RUNS.named(run).folder.path
     found = trash.look(path, force)
     show.line(f"{found.run}: {size(found.bytes)} in {path}")
     for file in found.kept:

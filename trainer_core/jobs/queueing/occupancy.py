@@ -42,8 +42,9 @@ def goes_on(job: Job) -> bool:
 
 
 def occupied(gpu: str) -> Job | None:
-    """A run that uses a GPU now; None if it is free. A run whose GPU is not known may use any."""
-    return next((job for job in unfinished(places.runs()) if gpu_of(job.folder) in ("", gpu) and goes_on(job)), None)
+    """A run that uses a GPU of this machine now; None if it is free. A run whose GPU is not known may use any."""
+    using = (job for job in unfinished(places.runs()) if gpu_of(job.folder) in ("", gpu) and goes_on(job))
+    return next((job for job in using if job.state is not JobState.ELSEWHERE), None)
 
 
 def engine_users(engine: str = "") -> list[Job]:

@@ -24,6 +24,7 @@ from trainer_core.jobs.job import Job
 from trainer_core.jobs.outcome import Diagnosis, Outcome
 from trainer_core.jobs.queueing import entries, occupancy
 from trainer_core.jobs.queueing.entries import Change, Entry, Ownership, Queue
+from trainer_core.jobs.recovery import recover
 from trainer_core.jobs.state import JobState
 
 POLL_S = 1.0
@@ -52,6 +53,7 @@ def _round(owned: Ownership) -> bool:
         if entry.taken:
             _wait_for_supervisors(entry)
             _start(entry)
+    recover(occupancy.unfinished(places.runs()))
     waiting = {entry.gpu for entry in entries.read().entries}
     for gpu in sorted(waiting):
         if occupancy.occupied(gpu) is None and (entry := _take(gpu)) is not None:
