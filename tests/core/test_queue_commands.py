@@ -125,12 +125,15 @@ def test_a_run_is_duplicated_with_changes_and_its_plan_is_checked_again(easel, j
     again = Run.attach(Path(done["folder"])).folder
     assert (again.plan["network"]["rank"], again.plan["schedule"]["steps"]) == (8, 6)
     assert again.versions["like"] == first["run"]
-    plan = Path(first["folder"]) / "plan.toml"
-    for wrong in ("rank = -5", 'rank = "many"'):
-        plan.write_text(plan.read_text().replace("rank = 4", wrong))
+    path = Path(first["folder"]) / "spec.json"
+    for wrong in (-5, "many"):
+        spec = json.loads(path.read_text())
+        spec["details"]["plan"]["network"]["rank"] = wrong
+        path.write_text(json.dumps(spec))
         easel("runs", "duplicate", first["run"], "--queue", check=3)
-        plan.write_text(plan.read_text().replace(wrong, "rank = 4"))
-    plan.write_text("[")
+    del spec["details"]["plan"]
+    path.write_text(json.dumps(spec))
+    (path.parent / "plan.toml").write_text("[")
     easel("runs", "duplicate", first["run"], check=1)
     easel("runs", "duplicate", done["run"], "--set", "network.rank=many", check=2)
     assert len(list_runs(places.runs())) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from trainer_core import hardware
 from trainer_core.errors import RunError
@@ -16,6 +16,7 @@ from trainer_core.jobs.spec import Step
 NO_GPU = "cpu"
 """In the place of a GPU on a machine without one: there is one queue, too."""
 _UNIQUE = re.compile(r"(?:GPU|MIG)-[0-9A-Za-z/-]{4,80}")
+_VARIABLES = frozenset({"CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"})
 _ISOLATED = ("cuda", "rocm")
 """The kinds of device of which a program can be given a single one."""
 
@@ -75,6 +76,11 @@ def visible_only(gpu: str, kind: str) -> dict[str, str]:
         order = os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         return {"CUDA_DEVICE_ORDER": order, "CUDA_VISIBLE_DEVICES": gpu}
     return {"HIP_VISIBLE_DEVICES": gpu} if kind == "rocm" else {}
+
+
+def seen_by(steps: Sequence[Step]) -> dict[str, str]:
+    """The variables in the environment of these steps that say which GPU they see; none if they see all."""
+    return {name: value for step in steps for name, value in step.environment.items() if name in _VARIABLES}
 
 
 def steps_on(steps: tuple[Step, ...], variables: Mapping[str, str]) -> tuple[Step, ...]:

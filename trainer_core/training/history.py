@@ -58,7 +58,7 @@ class PastRun:
 
 
 VERSIONS = (
-    "easel", "python", "engine", "engine_version", "profile", "preset", "policy", "gpu", "like", "sweep", "resumes",
+    "easel", "python", "engine", "engine_version", "profile", "preset", "policy", "gpu", "like", "sweep", "resumes", "retries",
 )  # fmt: skip
 """The entries of versions.json that the history shows: what ran, where the values came from, and which runs belong to it."""
 
@@ -128,9 +128,9 @@ def past_run(path: Path) -> PastRun | None:
 
 
 def related(name: str) -> Iterator[tuple[str, str]]:
-    """(run, how) of each run that names this one in its versions.json: how is "like" or "resumes"."""
+    """(run, how) of each run that names this one in its versions.json: how is "resumes", "retries" or "like"."""
     for run in history():
-        for how in ("resumes", "like"):
+        for how in ("resumes", "retries", "like"):
             if Path(run.versions.get(how, "")).name == name:
                 yield run.run, how
 

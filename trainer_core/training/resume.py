@@ -26,7 +26,9 @@ from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import blocking
+from trainer_core.training import gpu as gpus
 from trainer_core.training import restage, states
+from trainer_core.training.facts import facts
 from trainer_core.training.folder import Origin, RunFolder
 from trainer_core.training.run import Run
 from trainer_core.training.states import SavedState
@@ -160,9 +162,11 @@ def start(found: Proposal, *, trusted: bool = False, folder: Path | None = None,
         point = ResumePoint(state, found.step, found.schedule_from)
         place = dataclasses.replace(place_for(found.backend, after.path, captions), resume=point)
         spec = found.backend.render(at_place(found.plan, manifest, place), place)
+        spec = dataclasses.replace(spec, steps=gpus.steps_on(spec.steps, gpus.seen_by(before.spec.steps)))
         origin = Origin(found.run.name, str(before.path), found.step, found.state.path.name, found.schedule_from)
         versions = {**_chosen(before), "engine": manifest.id, "engine_version": place.version}
         versions |= {"engine_python": str(place.python), "resumes": dataclasses.asdict(origin)}
+        versions |= facts(found.plan, len(captions))
         hardware = machine.to_dict() if machine else before.read("hardware.json") or {}
         after.write_job(found.plan.model_dump(exclude_none=True), spec, versions, hardware, origin)
         undo.pop_all()
@@ -313,7 +317,7 @@ def _other_warnings(run: Run, backend: Backend, state: SavedState) -> list[str]:
 
 def _chosen(folder: RunFolder) -> dict[str, Any]:
     """The profile, preset and policy that the run was made with."""
-    return {name: value for name, value in folder.versions.items() if name in ("profile", "preset", "policy")}
+    return {name: value for name, value in folder.versions.items() if name in ("profile", "preset", "policy", "gpu")}
 
 
 def _some(names: Sequence[str]) -> str:
