@@ -15,10 +15,10 @@ from tests.support.recorded_roles import sized
 from trainer_core import places, tools
 from trainer_core.errors import EaselError, HeaderError, RenamingError
 from trainer_core.jobs.state import JobState
-from trainer_core.models import detection, header
+from trainer_core.models import detection, header, tensor_copy
 from trainer_core.models.renaming import Piece
 from trainer_core.problems import Task
-from trainer_core.tools import rename, tensor_copy
+from trainer_core.tools import rename
 from trainer_core.tools.rename import Settings
 
 

@@ -26,7 +26,7 @@ RENAMED = {
     "trainer_core/install/upstream.py": "a folder",
     "trainer_core/models/downloads/fetch.py": "gigabytes, written as they arrive",
     "trainer_core/models/downloads/part.py": "gigabytes, written as they arrive",
-    "trainer_core/tools/tensor_copy.py": "gigabytes, written in parts",
+    "trainer_core/models/tensor_copy.py": "gigabytes, written in parts",
     "trainer_core/training/delivery.py": "gigabytes, linked or copied",
 }
 """The modules that rename files or folders into place, and what they rename."""

@@ -28,14 +28,13 @@ from trainer_core.jobs.kind import LineWatch, by_exit_code
 from trainer_core.jobs.outcome import Diagnosis, Outcome
 from trainer_core.jobs.spec import Spec, Step
 from trainer_core.jobs.state import JobState
-from trainer_core.models import detection, header, renaming
+from trainer_core.models import detection, header, renaming, tensor_copy
 from trainer_core.models.detection import Detection, parts
 from trainer_core.models.downloads.fetch import folder_for
 from trainer_core.models.families import load_families
 from trainer_core.models.header import Header
 from trainer_core.models.header.tensors import shown
 from trainer_core.models.renaming import Form, Piece
-from trainer_core.tools import tensor_copy
 
 KIND = "rename"
 SETTINGS, MADE, FAILURE = "settings.json", "made.json", "failure.json"
