@@ -1,0 +1,139 @@
+"""Makes the files of a run ready for delivery: other programs can load them, and their headers say how they were made.
+
+The engine's own files stay unchanged in the output folder; the finished ones are in `finished/` of the run folder, from which
+delivery links them. A fully trained model keeps the engine's file: a copy of many GB would need the space twice.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainer_core.errors import EaselError
+from trainer_core.events import Step
+from trainer_core.jobs.job import Job
+from trainer_core.models import header, loaders, tensor_copy
+from trainer_core.models.loaders import conversion
+from trainer_core.training import acceptance, metadata
+from trainer_core.training.folder import RunFolder
+from trainer_core.training.metadata import keys, result_keys
+
+FOLDER = "finished"
+DISK_FLOOR_BYTES = 64 << 20
+"""The disk space that a finished copy leaves free."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The files to deliver, notices about them, and for each program whether it loads the final one."""
+
+    final: Path
+    checkpoints: list[tuple[Path, int]]
+    notices: list[str] = field(default_factory=list)
+    loads: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def finish(
+    run: RunFolder, plan: Mapping[str, Any], final: Path, checkpoints: Sequence[tuple[Path, int]], title: str
+) -> Finished:
+    """The results of a run, ready for delivery; a result that cannot be copied is delivered as the engine wrote it."""
+    kind = acceptance.kind_of(plan)
+    if kind == "checkpoint" or final.is_dir():
+        told = [] if final.is_dir() else [_kept(final)]
+        return Finished(final, list(checkpoints), told)
+    origin = result_keys.of_run(plan, run.versions)
+    alpha = _stated_alpha(plan) if kind == "network" else None
+    work = _Work(origin, run.path / FOLDER, title, str(origin.setting("model", "family") or ""), alpha)
+    made_final = work.made(final, _trained_steps(run, plan))
+    made = [(work.made(path, step), step) for path, step in checkpoints]
+    loads = _loads(made_final, work.family) if kind == "network" else {}
+    return Finished(made_final, made, [*work.notices], loads)
+
+
+@dataclass
+class _Work:
+    origin: result_keys.Origin
+    folder: Path
+    title: str
+    family: str
+    alpha: float | None
+    notices: dict[str, None] = field(default_factory=dict)
+
+    def made(self, source: Path, steps: int) -> Path:
+        """The finished copy of a file; the file itself if it cannot be made."""
+        try:
+            return self._made(source, steps)
+        except (EaselError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            self.notices[f"A result was delivered as the engine wrote it, without Easel's metadata: {reason}"] = None
+            return source
+
+    def _made(self, source: Path, steps: int) -> Path:
+        found = header.read_file(source)
+        changed = conversion.improved(found, self.family, self.alpha)
+        pieces = changed.pieces if changed else tensor_copy.whole(found.tensors)
+        told = metadata_of(self.origin, found.metadata, steps, self.title, changed)
+        size = sum(piece.size for piece in pieces)
+        free = shutil.disk_usage(self.folder.parent).free
+        if free < size + DISK_FLOOR_BYTES:
+            raise EaselError(f"the disk has only {free >> 20} MiB left.")
+        self.folder.mkdir(exist_ok=True)
+        target = self.folder / f"{steps:08d}-{source.parent.name}-{source.name}"
+        target.unlink(missing_ok=True)
+        tensor_copy.write(source, target, pieces, told, lambda _done, _total: None, result_keys.HASH)
+        for sentence in changed.sentences if changed else ():
+            self.notices[sentence] = None
+        return target
+
+
+def metadata_of(
+    origin: result_keys.Origin,
+    engines_own: Mapping[str, str],
+    steps: int,
+    title: str,
+    changed: conversion.Changed | None,
+) -> dict[str, str]:
+    """The metadata of a finished file. Keys that would be wrong for changed tensors are left out."""
+    told = result_keys.for_result(origin, engines_own, steps, title)
+    if changed is None:
+        return told
+    wrong = {*result_keys.OF_THE_TENSORS, *changed.outdated}
+    left = {key: value for key, value in told.items() if key not in wrong}
+    return {**left, keys.CHANGES: " ".join(changed.sentences)}
+
+
+def _loads(path: Path, family: str) -> dict[str, dict[str, Any]]:
+    try:
+        found = header.read_file(path)
+    except (EaselError, OSError):
+        return {}
+    return {answer.program: answer.as_dict() for answer in loaders.judge(found, family)}
+
+
+def _stated_alpha(plan: Mapping[str, Any]) -> float | None:
+    from trainer_core.training.acceptance.result import number, section
+
+    return number(section(plan, "network").get("alpha"))
+
+
+def _trained_steps(run: RunFolder, plan: Mapping[str, Any]) -> int:
+    """The number of optimizer steps that the engine reported; if it reported none, those of the plan."""
+    happened, _ = Job(run).events()
+    reported = max((event.step for event in happened if isinstance(event, Step)), default=0)
+    from trainer_core.training.acceptance.result import number, section
+
+    return reported or int(number(section(plan, "schedule").get("steps")) or 0)
+
+
+def _kept(path: Path) -> str:
+    size = path.stat().st_size / 2**30
+    return (
+        f"The model keeps the engine's own metadata, because a copy with Easel's would need {size:.1f} GiB more. "
+        "Its plan is plan.toml in the run folder."
+    )
+
+
+__all__ = ["FOLDER", "Finished", "finish", "metadata", "metadata_of"]
