@@ -57,6 +57,11 @@ ENCODERS = {
     "lumina2": {"gemma2_2b": ("text_encoder", "gemma2-2b")},
     "anima": {"qwen3_06b": ("text_encoder", "qwen3-06b")},
 }
+# Source: config.json of openai/clip-vit-large-patch14 and of laion/CLIP-ViT-bigG-14-laion2B-39B-b160k.
+TEXT_CONFIGS: Mapping[str, Mapping[str, Any]] = {
+    "clip-l": {"architectures": ["CLIPTextModel"], "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12, "projection_dim": 768},
+    "clip-g": {"architectures": ["CLIPTextModelWithProjection"], "hidden_size": 1280, "intermediate_size": 5120, "num_attention_heads": 20, "num_hidden_layers": 32, "projection_dim": 1280},
+}
 # A form of names: the prefix, and whether dots become underscores. "@" is the component's own prefix, unet. or transformer.
 FORMS = {
     "k": ("lora_unet_", True),
@@ -79,9 +84,11 @@ TEXT_FORMS = {
 # Endings of the names: up and down, and whether alpha is in a tensor ("t"), in PEFT's metadata ("m") or nowhere ("").
 ENDINGS = {
     "u": (".lora_up.weight", ".lora_down.weight", "t"),
+    "v": (".lora_up.weight", ".lora_down.weight", ""),
     "a": (".lora_B.weight", ".lora_A.weight", ""),
     "A": (".lora_B.weight", ".lora_A.weight", "t"),
     "m": (".lora_B.weight", ".lora_A.weight", "m"),
+    "M": (".lora_B.weight", ".lora_A.weight", "tm"),
 }
 
 
@@ -213,22 +220,29 @@ def diffusers() -> None:
         name = component(family)
         configs = recorded(FAMILIES[family][1])["configs"]
         kind = configs[""]["_class_name"]
+        texts = {part: (place, header) for place, (part, header) in ENCODERS.get(family, {}).items() if header in TEXT_CONFIGS}
         rows[family] = {"pipeline": LORA_MIXINS.get(kind, kind), "components": {name: plain(configs[name])}}
+        for part, (_, header) in texts.items():
+            rows[family]["components"][part] = dict(TEXT_CONFIGS[header])
         holder = program.model(rows[family])
         if not hasattr(holder, "load_lora_weights"):
             print(family, kind, "has no loader of networks")
             table.setdefault("without", {})[family] = kind
+            del rows[family]
             continue
-        for naming, found in (("original", originals(family)), ("diffusers", in_diffusers(family))):
+        forms = {code: (prefix.replace("@", f"{name}."), flat) for code, (prefix, flat) in FORMS.items()}
+        own = [("original", originals(family), name, forms), ("diffusers", in_diffusers(family), name, forms)]
+        own += [(place, encoder(header), part, TEXT_FORMS) for part, (place, header) in texts.items()]
+        for naming, found, part, possible in own:
             trained = {layer: shape for layer, shape in found.items() if len(shape) in (2, 4)}
             codes = dict.fromkeys(found, "")
-            for form, (prefix, is_flat) in FORMS.items():
+            for form, (prefix, is_flat) in possible.items():
                 for ending in ENDINGS:
-                    given = (prefix.replace("@", f"{name}."), is_flat, ending, name)
-                    arrived = tried(program, holder, trained, *given)
+                    arrived = tried(program, holder, trained, prefix, is_flat, ending, part)
                     for layer in arrived:
                         codes[layer] += f"{form}{ending} "
-                    print(family, naming, form, ending, len(arrived), "of", len(trained), flush=True)
+                    if arrived:
+                        print(family, naming, form, ending, len(arrived), "of", len(trained), flush=True)
             note(table, family, naming, "diffusers", {layer: code.strip() for layer, code in codes.items()})
     table["source"]["diffusers"] = f"diffusers {importlib.import_module('diffusers').__version__}, load_lora_weights"
     write(table)
@@ -281,10 +295,10 @@ def loaded(program: Any, holder: Any, found: Mapping[str, Any], prefix: str, is_
         marks[float(number)] = layer
         state[key + down] = torch.ones([RANK, *shape[1:]], dtype=torch.float32)
         state[key + up] = torch.full([shape[0], RANK] + [1] * (len(shape) - 2), float(number))
-        if where == "t":
+        if "t" in where:
             state[f"{key}.alpha"] = torch.tensor(ALPHA)
     stated = {f"{name}.lora_alpha": ALPHA, f"{name}.r": RANK, f"{name}.target_modules": sorted(found)}
-    metadata = {"lora_adapter_metadata": json.dumps(stated)} if where == "m" else {"format": "pt"}
+    metadata = {"lora_adapter_metadata": json.dumps(stated)} if "m" in where else {"format": "pt"}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.safetensors"
         save(state, path, metadata=metadata)

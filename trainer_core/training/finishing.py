@@ -7,17 +7,19 @@ delivery links them. A fully trained model keeps the engine's file: a copy of ma
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainer_core.engines.seam import JobSpec
 from trainer_core.errors import EaselError
 from trainer_core.events import Step
 from trainer_core.jobs.job import Job
 from trainer_core.models import header, loaders, tensor_copy
 from trainer_core.models.loaders import conversion
-from trainer_core.training import acceptance, metadata
+from trainer_core.training import acceptance, artefacts
+from trainer_core.training.acceptance.result import number, section
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.metadata import keys, result_keys
 
@@ -36,21 +38,28 @@ class Finished:
     loads: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def finish(
-    run: RunFolder, plan: Mapping[str, Any], final: Path, checkpoints: Sequence[tuple[Path, int]], title: str
-) -> Finished:
-    """The results of a run, ready for delivery; a result that cannot be copied is delivered as the engine wrote it."""
+def finish(run: RunFolder, spec: JobSpec, plan: Mapping[str, Any], final: Path, title: str) -> Finished:
+    """The results of a run, ready for delivery; a result that cannot be copied is delivered as the engine wrote it.
+
+    `title` is the name of the result for people.
+    """
+    checkpoints = checkpoints_of(run, spec, final)
     kind = acceptance.kind_of(plan)
     if kind == "checkpoint" or final.is_dir():
-        told = [] if final.is_dir() else [_kept(final)]
-        return Finished(final, list(checkpoints), told)
+        return Finished(final, checkpoints, [] if final.is_dir() else [_kept(final)])
     origin = result_keys.of_run(plan, run.versions)
-    alpha = _stated_alpha(plan) if kind == "network" else None
+    alpha = number(section(plan, "network").get("alpha")) if kind == "network" else None
     work = _Work(origin, run.path / FOLDER, title, str(origin.setting("model", "family") or ""), alpha)
     made_final = work.made(final, _trained_steps(run, plan))
     made = [(work.made(path, step), step) for path, step in checkpoints]
     loads = _loads(made_final, work.family) if kind == "network" else {}
-    return Finished(made_final, made, [*work.notices], loads)
+    return Finished(made_final, made, [*work.notices, *_told(loads)], loads)
+
+
+def checkpoints_of(run: RunFolder, spec: JobSpec, final: Path) -> list[tuple[Path, int]]:
+    """The checkpoints in the output folder and their steps, without the final result."""
+    found = artefacts.matching(run.output, spec.artefacts.checkpoints)
+    return [(path, int(match["step"])) for path, match in found if "step" in match.groupdict() and path != final]
 
 
 @dataclass
@@ -113,18 +122,20 @@ def _loads(path: Path, family: str) -> dict[str, dict[str, Any]]:
     return {answer.program: answer.as_dict() for answer in loaders.judge(found, family)}
 
 
-def _stated_alpha(plan: Mapping[str, Any]) -> float | None:
-    from trainer_core.training.acceptance.result import number, section
-
-    return number(section(plan, "network").get("alpha"))
+def _told(loads: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A notice for each program that does not load the whole file."""
+    told = []
+    for program, answer in loads.items():
+        if answer["loads"] in ("no", "partly"):
+            how = "does not load this file" if answer["loads"] == "no" else "loads only a part of this file"
+            told.append(f"{program} {how}: {answer['reason']}")
+    return told
 
 
 def _trained_steps(run: RunFolder, plan: Mapping[str, Any]) -> int:
     """The number of optimizer steps that the engine reported; if it reported none, those of the plan."""
     happened, _ = Job(run).events()
     reported = max((event.step for event in happened if isinstance(event, Step)), default=0)
-    from trainer_core.training.acceptance.result import number, section
-
     return reported or int(number(section(plan, "schedule").get("steps")) or 0)
 
 
@@ -135,5 +146,3 @@ def _kept(path: Path) -> str:
         "Its plan is plan.toml in the run folder."
     )
 
-
-__all__ = ["FOLDER", "Finished", "finish", "metadata", "metadata_of"]

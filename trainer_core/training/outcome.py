@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer_core import places
 from trainer_core.engines import diagnosis
@@ -19,6 +19,9 @@ from trainer_core.jobs.outcome import Diagnosis, Outcome
 from trainer_core.jobs.state import JobState
 from trainer_core.training import artefacts, delivery
 from trainer_core.training.folder import RunFolder
+
+if TYPE_CHECKING:
+    from trainer_core.training import finishing
 
 FULL_DISK_BYTES = 1 << 20
 
@@ -33,7 +36,7 @@ class TrainingOutcome(Outcome):
 def judge(run: RunFolder, spec: JobSpec, manifest: BackendManifest, exit_code: int) -> TrainingOutcome:
     """The outcome of a run that nobody stopped: COMPLETED if the output is accepted, whatever the exit code."""
     # Imported here because numpy is not needed before an engine has ended.
-    from trainer_core.training import acceptance
+    from trainer_core.training import acceptance, finishing
 
     final = artefacts.final_file(run.output, spec.artefacts)
     plan = run.plan
@@ -51,11 +54,14 @@ def judge(run: RunFolder, spec: JobSpec, manifest: BackendManifest, exit_code: i
         return TrainingOutcome(
             JobState.FAILED, 0, acceptance=record, diagnosis=Diagnosis("output-refused", cause, "", advice)
         )
-    outputs, notices = _deliver(run, spec, plan.get("output", {}), final, noun)
+    wanted = plan.get("output", {})
+    ready = finishing.finish(run, spec, plan, final, _stem(run, wanted))
+    record["loads"] = ready.loads
+    outputs, notices = _deliver(run, wanted, ready, noun)
     if exit_code != 0:
         notices.append(f"The engine failed after its {noun} was complete (exit code {exit_code}); the {noun} is valid.")
     return TrainingOutcome(
-        JobState.COMPLETED, exit_code, outputs, acceptance=record, notices=[*accepted.notes, *notices]
+        JobState.COMPLETED, exit_code, outputs, acceptance=record, notices=[*accepted.notes, *notices, *ready.notices]
     )
 
 
@@ -88,23 +94,24 @@ def _nothing_written(run: RunFolder, manifest: BackendManifest, exit_code: int, 
     return Diagnosis("no-output", cause, "", advice)
 
 
+def _stem(run: RunFolder, wanted: Mapping[str, Any]) -> str:
+    return wanted.get("prefix", "") + wanted.get("name", "") or run.path.name
+
+
 def _deliver(
-    run: RunFolder, spec: JobSpec, wanted: Mapping[str, Any], final: Path, noun: str
+    run: RunFolder, wanted: Mapping[str, Any], ready: finishing.Finished, noun: str
 ) -> tuple[list[str], list[str]]:
     """The paths of the delivered files, and notices about failed deliveries; the result stays in the run folder in any case."""
-    found = artefacts.matching(run.output, spec.artefacts.checkpoints)
-    steps = [(path, int(match["step"])) for path, match in found if "step" in match.groupdict() and path != final]
     folder = Path(wanted["folder"]) if wanted.get("folder") else places.outputs()
-    stem = wanted.get("prefix", "") + wanted.get("name", "") or run.path.name
     written: list[Path] = []
     copies: list[Path] = []
     notices: list[str] = []
     try:
         # Files that were delivered before an error stay.
-        written.extend(delivery.deliver(final, steps, folder, stem))
+        written.extend(delivery.deliver(ready.final, ready.checkpoints, folder, _stem(run, wanted)))
     except RunError as error:
         if not written:
-            return [str(final)], [f"The finished {noun} stays in the run folder. {error}"]
+            return [str(ready.final)], [f"The finished {noun} stays in the run folder. {error}"]
         notices.append(f"Some checkpoints stay in the run folder. {error}")
     try:
         if wanted.get("copy_to"):
