@@ -23,6 +23,12 @@ NAN_HALF = b"\x00\x7e"
 SIDE_PX = 64
 FEATURES = 16
 MODULES = 4
+# Layers that the model of a family really has, in the names of sd-scripts; a UNet's for all others.
+LAYERS = {
+    "flux": "lora_unet_double_blocks_{}_img_attn_proj",
+    "sd3": "lora_unet_joint_blocks_{}_x_block_attn_proj",
+}
+UNET_LAYER = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn{}_to_{}"
 CACHED = 10
 
 
@@ -74,7 +80,7 @@ def train(score: dict, options: dict, total: int) -> int:
         if step == at and ending in ("oom", "crash", "hang", "killed"):
             return fail(ending)
         leave_files(score, step, total)
-    write_lora(Path(score["output"]), score["stem"], score["plan"]["network"], flawed=ending in ("nan", "flawed"))
+    write_lora(Path(score["output"]), score["stem"], score["plan"], flawed=ending in ("nan", "flawed"))
     print(f"\n{total} steps in {time.monotonic() - began:.4f} s", flush=True)
     play_log("success")
     return 1 if ending == "late" else 0
@@ -134,17 +140,18 @@ def leave_files(score: dict, step: int, total: int) -> None:
     if (every := plan["output"]["save_every_steps"]) and step % every == 0 and step < total:
         name = f"{score['stem']}-step{step:08d}"
         print(f"\nsaving checkpoint: {folder / name}.safetensors", flush=True)
-        write_lora(folder, name, plan["network"])
+        write_lora(folder, name, plan)
     if (every := plan["sampling"]["every_steps"]) and step % every == 0:
         print("\n                    INFO     generating sample images at step", step, flush=True)
         write_sample(folder / "sample" / f"{score['stem']}_{step:06d}_00_{plan['sampling']['seed']}.png", step / total)
 
 
-def write_lora(folder: Path, name: str, network: dict, flawed: bool = False) -> None:
+def write_lora(folder: Path, name: str, plan: dict, flawed: bool = False) -> None:
     """Writes a small LoRA of the asked rank and alpha whose up factors have moved from zero, or hold only NaN."""
+    network, layer = plan["network"], LAYERS.get(plan["model"]["family"])
     rank, tensors = network["rank"], {}
     for number in range(MODULES):
-        module = f"lora_unet_down_blocks_{number}_attentions_0_transformer_blocks_0_attn1_to_q"
+        module = layer.format(number) if layer else UNET_LAYER.format(1 + number % 2, "qk"[number // 2])
         value = NAN_HALF if flawed else struct.pack("<e", 0.01 * (number + 1))
         tensors[f"{module}.alpha"] = ([], struct.pack("<e", network["alpha"]))
         tensors[f"{module}.lora_down.weight"] = ([rank, FEATURES], struct.pack("<e", 0.05) * (rank * FEATURES))

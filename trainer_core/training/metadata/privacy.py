@@ -10,13 +10,13 @@ from typing import Any
 
 from trainer_core.text import TOKEN, without_secrets
 
-# A path starts at a root, a drive, a share or the home folder, and has at least one folder. The slashes of a web address do
+# Folders may have spaces in their names; the last part ends at a space, because text may follow. A path starts at a root, a drive, a share or the home folder, and has at least one folder. The slashes of a web address do
 # not match, because a path does not start after a letter, a colon or another slash.
 _IN_TEXT = re.compile(
-    r"(?<![\w.:/\\~-])(?:~[\w.-]*[\\/]|[A-Za-z]:[\\/]|\\\\|/)(?:[^\s\"'<>|:*?,;()\[\]{}=\\/]+[\\/]+)*[^\s\"'<>|:*?,;()\[\]{}=\\/]+"
+    r"(?<![\w.:/\\~-])(?:~[\w.-]*[\\/]|[A-Za-z]:[\\/]|\\\\|/)(?:[^\r\n\t\"'<>|:*?,;()\[\]{}=\\/]+[\\/]+){0,60}[^\s\"'<>|:*?,;()\[\]{}=\\/]+"
 )
 _WHOLE = re.compile(r"(?:~[\w.-]*[\\/]|[A-Za-z]:[\\/]|\\\\|file://|/(?!/)).+", re.DOTALL)
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 # A name with a date of shooting or a camera's number, such as IMG_2041.JPG.
 _IMAGE = re.compile(r"\.(?:png|jpe?g|webp|bmp|tiff?|gif|avif|heic|txt|caption)\b", re.IGNORECASE)
 LONGEST_JSON = 1 << 24
