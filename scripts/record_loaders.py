@@ -85,6 +85,7 @@ TEXT_FORMS = {
 ENDINGS = {
     "u": (".lora_up.weight", ".lora_down.weight", "t"),
     "v": (".lora_up.weight", ".lora_down.weight", ""),
+    "U": (".lora_up.weight", ".lora_down.weight", "tm"),
     "a": (".lora_B.weight", ".lora_A.weight", ""),
     "A": (".lora_B.weight", ".lora_A.weight", "t"),
     "m": (".lora_B.weight", ".lora_A.weight", "m"),
@@ -237,6 +238,8 @@ def diffusers() -> None:
             trained = {layer: shape for layer, shape in found.items() if len(shape) in (2, 4)}
             codes = dict.fromkeys(found, "")
             for form, (prefix, is_flat) in possible.items():
+                if naming == "original" and form in "ltb":
+                    continue  # no program writes them
                 for ending in ENDINGS:
                     arrived = tried(program, holder, trained, prefix, is_flat, ending, part)
                     for layer in arrived:
@@ -244,6 +247,7 @@ def diffusers() -> None:
                     if arrived:
                         print(family, naming, form, ending, len(arrived), "of", len(trained), flush=True)
             note(table, family, naming, "diffusers", {layer: code.strip() for layer, code in codes.items()})
+        write(table)
     table["source"]["diffusers"] = f"diffusers {importlib.import_module('diffusers').__version__}, load_lora_weights"
     write(table)
     MODELS.write_text(json.dumps(rows, indent=0) + "\n")
@@ -268,23 +272,25 @@ def plain(config: Mapping[str, Any]) -> dict[str, Any]:
 def tried(program: Any, holder: Any, found: Mapping[str, Any], prefix: str, is_flat: bool, ending: str, name: str) -> set[str]:
     """The layers of a network with these names that diffusers loads with the right scale.
 
-    If it refuses the whole file, the layers are tried by kind: those whose names differ only in their numbers.
+    If it refuses the whole file for some of its layers, one layer of each kind is tried: the names of a kind differ only in their
+    numbers. The kinds that are loaded alone must then be loaded together.
     """
-    arrived = loaded(program, holder, found, prefix, is_flat, ending, name)
-    if arrived is not None:
+    arrived, error = loaded(program, holder, found, prefix, is_flat, ending, name)
+    if not error or "Invalid LoRA checkpoint" in error:
         return arrived
     kinds: dict[str, dict[str, Any]] = {}
     for layer, shape in found.items():
         kinds.setdefault(re.sub(r"\.\d+(?=\.|$)", ".#", layer), {})[layer] = shape
     good: dict[str, Any] = {}
     for group in kinds.values():
-        if loaded(program, holder, group, prefix, is_flat, ending, name):
+        first = dict([next(iter(group.items()))])
+        if loaded(program, holder, first, prefix, is_flat, ending, name)[0]:
             good |= group
-    return (loaded(program, holder, good, prefix, is_flat, ending, name) or set()) if good else set()
+    return loaded(program, holder, good, prefix, is_flat, ending, name)[0] if good else set()
 
 
-def loaded(program: Any, holder: Any, found: Mapping[str, Any], prefix: str, is_flat: bool, ending: str, name: str) -> set[str] | None:
-    """The layers that diffusers loads of one file; None if it refuses the file."""
+def loaded(program: Any, holder: Any, found: Mapping[str, Any], prefix: str, is_flat: bool, ending: str, name: str) -> tuple[set[str], str]:
+    """The layers that diffusers loads of one file, and why it refuses the file."""
     torch = importlib.import_module("torch")
     save = importlib.import_module("safetensors.torch").save_file
     up, down, where = ENDINGS[ending]
@@ -305,12 +311,12 @@ def loaded(program: Any, holder: Any, found: Mapping[str, Any], prefix: str, is_
         report = program.load(holder, path)
     program.remove(holder)
     if report["error"] or report["unexpected"]:
-        return None
+        return set(), report["error"] or "unexpected names"
     right = ALPHA / RANK if where else 1.0
     first = report["first"].get(name, {})
     # Some converters multiply alpha into the matrices, so that the scale is 1: only the product says how strong a layer is.
     strengths = (first[layer] * scale / right for layer, scale in report["loaded"].get(name, {}).items())
-    return {marks[strength] for strength in strengths if strength in marks}
+    return {marks[strength] for strength in strengths if strength in marks}, ""
 
 
 # The table

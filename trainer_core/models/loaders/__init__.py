@@ -43,6 +43,7 @@ COMFYUI_ENDINGS: Mapping[str, tuple[str, ...]] = {
 ENDINGS: Mapping[str, str] = {
     "u": "lora_up and lora_down, with alpha",
     "v": "lora_up and lora_down, without alpha",
+    "U": "lora_up and lora_down, with alpha in both places",
     "a": "lora_A and lora_B, without alpha",
     "A": "lora_A and lora_B, with alpha",
     "m": "lora_A and lora_B, with alpha in the metadata",
@@ -156,7 +157,7 @@ def _diffusers(found: list[Module], header: Header, family: str) -> Answer:
     if others:
         title = layouts.LAYOUTS[others[0].layout].title if others[0].layout in layouts.LAYOUTS else "DoRA"
         what = f"a {title}" if others[0].layout != "lora" else "a LoRA with Tucker decomposition"
-        return _answer(DIFFUSERS, "no", f"diffusers loads only LoRAs, and this is {what}.", 0, len(found))
+        return _answer(DIFFUSERS, "no", f"diffusers loads only LoRAs for this family, and this is {what}.", 0, len(found))
     if any(DORA in module.keys for module in found):
         # Source: diffusers loaders/lora_pipeline.py, is_dora_scale_present: it leaves the keys with dora_scale out.
         if any(module.keys.get(DORA, "").endswith(".dora_scale") for module in found):
@@ -182,11 +183,19 @@ def _ending(module: Module, header: Header) -> str:
     """The code of the endings of a LoRA's layer, and where its alpha is; "" for other endings."""
     ends = {module.keys[part][len(module.name) :] for part in ("up", "down") if part in module.keys}
     has_alpha, is_stated = "alpha" in module.keys, PEFT in header.metadata
+    if is_stated and not has_alpha and not _is_prefixed(header):
+        # Source: diffusers loaders/peft.py, load_lora_adapter: without its prefix nothing of the metadata is left, not even the rank.
+        return ""
     if ends == {".lora_up.weight", ".lora_down.weight"}:
-        return "u" if has_alpha else "v"
+        return {(True, False): "u", (True, True): "U", (False, False): "v"}.get((has_alpha, is_stated), "")
     if ends == {".lora_A.weight", ".lora_B.weight"}:
         return {(False, False): "a", (True, False): "A", (False, True): "m", (True, True): "M"}[has_alpha, is_stated]
     return ""
+
+
+def _is_prefixed(header: Header) -> bool:
+    """Whether the keys in PEFT's metadata start with the component, as diffusers writes them."""
+    return '"unet.' in header.metadata[PEFT] or '"transformer.' in header.metadata[PEFT]
 
 
 def _counted(program: str, found: list[Module], named: list[Module], whole: list[Module], lacking: str) -> Answer:

@@ -7,7 +7,7 @@ declarations of the settings (plan/setting.py): nothing here lists settings by n
 from __future__ import annotations
 
 from trainer_core.training.metadata.keys import KEYS, PLAN, is_easels
-from trainer_core.training.metadata.recorded_plan import Recorded, read
+from trainer_core.training.metadata.recorded_plan import Recorded, read, tables
 from trainer_core.training.metadata.shared import canonical, digest, shared
 
-__all__ = ["KEYS", "PLAN", "Recorded", "canonical", "digest", "is_easels", "read", "shared"]
+__all__ = ["KEYS", "PLAN", "Recorded", "canonical", "digest", "is_easels", "read", "shared", "tables"]

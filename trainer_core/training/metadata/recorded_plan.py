@@ -43,12 +43,12 @@ def read(metadata: Mapping[str, str]) -> Recorded:
     text = metadata.get(keys.PLAN, "")
     if not text:
         raise PlanError("The file contains no plan of Easel's.", "Only results that Easel delivered contain one.")
-    tables = _tables(text)
+    stated_plan = tables(text)
     values: dict[str, Any] = {}
     asked: dict[str, str] = {}
     notes: list[str] = []
     known = fields.all_fields()
-    for path, value in fields.flatten(tables).items():
+    for path, value in fields.flatten(stated_plan).items():
         if path == "native":
             continue
         if path not in known:
@@ -57,7 +57,7 @@ def read(metadata: Mapping[str, str]) -> Recorded:
             asked |= {path: printable(value, 200)} if isinstance(value, str) and value else {}
         elif known[path].is_shared or known[path].owner in ("job", "machine"):
             _take(path, value, values, notes)
-    native = tables.get("native")
+    native = stated_plan.get("native")
     if isinstance(native, Mapping) and native and all(isinstance(table, Mapping) for table in native.values()):
         values["native"] = native
         notes.append("It also contains options of the engine's own (native settings); check them before you train.")
@@ -68,13 +68,18 @@ def read(metadata: Mapping[str, str]) -> Recorded:
         values=values,
         engine=printable(metadata.get(keys.ENGINE, ""), 60),
         asked=asked,
-        is_unchanged=stated == digest(text) and text == canonical(tables),
+        is_unchanged=stated == digest(text) and text == canonical(stated_plan),
         facts=facts,
         notes=(*notes[:MOST_NOTES], *more),
     )
 
 
-def _tables(text: str) -> dict[str, Any]:
+def tables(text: str) -> dict[str, Any]:
+    """The tables in the text of a plan, without a check of its values.
+
+    Raises:
+        PlanError: the text is not that of a plan.
+    """
     if len(text) > LONGEST_PLAN:
         raise PlanError(f"The plan in the file is longer than {LONGEST_PLAN >> 10} kB, so it is not one of Easel's.")
     try:
