@@ -1,16 +1,20 @@
-"""`easel tools`: commands that change model files into other forms. Each command runs as a separate job."""
+"""`easel tools`: commands that copy model files in other forms, or check them. Each command runs as a separate job."""
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import click
 
+from trainer_core import places
 from trainer_core.cli import jobs, show
-from trainer_core.cli.options import JSON_HELP
+from trainer_core.cli.options import JSON_HELP, known_family
 from trainer_core.errors import JobError
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.state import JobState
+from trainer_core.models import header, loaders
+from trainer_core.tools import check_loading as checking
 from trainer_core.tools import rename as renaming
 from trainer_core.tools import scrub as scrubbing
 
@@ -63,6 +67,39 @@ def scrub(file: str, keep: tuple[str, ...], out: str, only_show: bool, yes: bool
     if not (yes or as_json):
         click.confirm("Write the copy?", abort=True, default=True)
     _finish(scrubbing.start(settings), as_json)
+
+
+@tools.command("check-loading")
+@click.argument("file")
+@click.option("--family", default="", callback=known_family, help="The family of its base model, if the file does not show it.")
+@click.option("--engine", default="", help="The installed engine whose environment is used. Default: any that fits.")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def check_loading(file: str, family: str, engine: str, as_json: bool) -> None:
+    """Show whether ComfyUI and diffusers load FILE, a LoRA or another network.
+
+    The answer for ComfyUI comes from recorded layer names. diffusers' own loader runs in the environment of an engine, with a
+    model that has shapes and no weights: nothing is downloaded, and it takes a minute. The exit code is 1 if diffusers does
+    not load the whole file.
+    """
+    found = header.read_file(places.typed(file))
+    family = checking.family_of(found, family)
+    answers = loaders.judge(found, family)
+    job = checking.start(checking.Settings(file=file, family=family, engine=engine))
+    jobs.watch(job, quiet=as_json)
+    report = checking.report_of(job.folder)
+    if report is None:
+        told = (job.result or {}).get("diagnosis") or {}
+        raise JobError(str(told.get("cause", "The check gave no answer.")), str(told.get("advice", "")))
+    said = checking.words(report, len(loaders.modules(found, family)))
+    if as_json:
+        recorded = [answer.as_dict() for answer in answers]
+        show.as_json({"family": family, "recorded": recorded, "diffusers": dataclasses.asdict(report), "words": said})
+    else:
+        for answer in answers:
+            show.line(f"{answer.program} ({answer.source}, recorded): {answer.loads}. {answer.reason}".rstrip())
+        for sentence in said:
+            show.line(sentence)
+    sys.exit(0 if report.is_loaded else 1)
 
 
 def _finish(job: Job, as_json: bool) -> None:

@@ -7,10 +7,12 @@ answer is "not known".
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from trainer_core.models.detection import layouts
@@ -94,6 +96,12 @@ def judge(header: Header, family: str) -> list[Answer]:
         reason = "Easel does not know how this network is stored."
         return [Answer(program, "not known", reason) for program in PROGRAMS]
     return [_comfyui(found, header), _diffusers(found, header, family)]
+
+
+@functools.cache
+def configs() -> Mapping[str, Mapping[str, Any]]:
+    """By family: the pipeline of diffusers, and the configuration of each component that a network can change."""
+    return json.loads(Path(__file__).with_name("configs.json").read_text("utf-8"))
 
 
 def modules(header: Header, family: str) -> list[Module]:

@@ -1,6 +1,6 @@
-"""Loads a network with diffusers' own loader, into the model of its family without weights, and prints what was loaded.
+"""Loads a network with diffusers' own loader, into the model of its family without weights, and reports what was loaded.
 
-    python load_network.py NETWORK.safetensors MODEL.json
+    python load_network.py NETWORK.safetensors MODEL.json REPORT.json
 
 Run by the Python of an engine that has diffusers and PEFT. MODEL.json has the names of the pipeline and of the trained
 component, and the configuration of each component. The model is on PyTorch's "meta" device, which has shapes and no values, so
@@ -119,7 +119,7 @@ class _Collector(logging.Handler):
 
 
 def main(arguments: list[str]) -> int:
-    """Prints the report; returns the exit status."""
+    """Writes the report; returns the exit status."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     path, row = Path(arguments[0]), json.loads(Path(arguments[1]).read_text("utf-8"))
     print("Building the model without weights", flush=True)
@@ -127,7 +127,7 @@ def main(arguments: list[str]) -> int:
     print("Loading the network", flush=True)
     found = load(holder, path)
     found["version"] = importlib.import_module("diffusers").__version__
-    print(json.dumps(found), flush=True)
+    Path(arguments[2]).write_text(json.dumps(found), "utf-8")
     return 0
 
 

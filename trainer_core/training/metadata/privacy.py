@@ -18,7 +18,7 @@ _IN_TEXT = re.compile(
 _WHOLE = re.compile(r"(?:~[\w.-]*[\\/]|[A-Za-z]:[\\/]|\\\\|file://|/(?!/)).+", re.DOTALL)
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 # A name with a date of shooting or a camera's number, such as IMG_2041.JPG.
-_IMAGE = re.compile(r"\.(?:png|jpe?g|webp|bmp|tiff?|gif|avif|heic|txt|caption)\b", re.IGNORECASE)
+_IMAGE = re.compile(r"[\w)]\.(?:png|jpe?g|webp|bmp|tiff?|gif|avif|heic|txt|caption)\b", re.IGNORECASE)
 LONGEST_JSON = 1 << 24
 
 
