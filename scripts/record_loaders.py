@@ -25,7 +25,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts.header_folding import fold, unfold  # noqa: E402
+from scripts.header_folding import fold, unfold
 
 HEADERS = ROOT / "tests" / "data" / "headers"
 TARGET = ROOT / "trainer_core" / "models" / "loaders" / "loaders.json"
@@ -51,7 +51,11 @@ ENCODERS = {
     "sd15": {"clip_l": ("text_encoder", "clip-l")},
     "sd2": {"clip_h": ("text_encoder", "")},
     "sdxl": {"clip_l": ("text_encoder", "clip-l"), "clip_g": ("text_encoder_2", "clip-g")},
-    "sd3": {"clip_l": ("text_encoder", "clip-l"), "clip_g": ("text_encoder_2", "clip-g"), "t5xxl": ("text_encoder_3", "t5xxl")},
+    "sd3": {
+        "clip_l": ("text_encoder", "clip-l"),
+        "clip_g": ("text_encoder_2", "clip-g"),
+        "t5xxl": ("text_encoder_3", "t5xxl"),
+    },
     "flux": {"clip_l": ("text_encoder", "clip-l"), "t5xxl": ("text_encoder_2", "t5xxl")},
     "chroma": {"t5xxl": ("text_encoder", "t5xxl")},
     "lumina2": {"gemma2_2b": ("text_encoder", "gemma2-2b")},
@@ -59,8 +63,22 @@ ENCODERS = {
 }
 # Source: config.json of openai/clip-vit-large-patch14 and of laion/CLIP-ViT-bigG-14-laion2B-39B-b160k.
 TEXT_CONFIGS: Mapping[str, Mapping[str, Any]] = {
-    "clip-l": {"architectures": ["CLIPTextModel"], "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12, "projection_dim": 768},
-    "clip-g": {"architectures": ["CLIPTextModelWithProjection"], "hidden_size": 1280, "intermediate_size": 5120, "num_attention_heads": 20, "num_hidden_layers": 32, "projection_dim": 1280},
+    "clip-l": {
+        "architectures": ["CLIPTextModel"],
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_attention_heads": 12,
+        "num_hidden_layers": 12,
+        "projection_dim": 768,
+    },
+    "clip-g": {
+        "architectures": ["CLIPTextModelWithProjection"],
+        "hidden_size": 1280,
+        "intermediate_size": 5120,
+        "num_attention_heads": 20,
+        "num_hidden_layers": 32,
+        "projection_dim": 1280,
+    },
 }
 # A form of names: the prefix, and whether dots become underscores. "@" is the component's own prefix, unet. or transformer.
 FORMS = {
@@ -157,11 +175,21 @@ def comfyui(source: Path) -> None:
         for naming, found in (("original", originals(family)), ("diffusers", in_diffusers(family))):
             note(table, family, naming, "comfyui", accepted(found, forms, keys))
         for place, (_, header) in ENCODERS.get(family, {}).items():
-            texts = {f"{kind}.transformer.{layer}.weight" for kind, (_, name) in ENCODERS[family].items() for layer in encoder(name)}
+            texts = {
+                f"{kind}.transformer.{layer}.weight"
+                for kind, (_, name) in ENCODERS[family].items()
+                for layer in encoder(name)
+            }
             text_keys = set(lora.model_lora_keys_clip(_Stated(texts), {}))
             text_forms = {**TEXT_FORMS, "c": (f"text_encoders.{place}.transformer.", False)}
             own = only_of(encoder(header), place, lora, family)
-            note(table, family, place, "comfyui", {layer: code for layer, code in accepted(encoder(header), text_forms, text_keys & own).items()})
+            note(
+                table,
+                family,
+                place,
+                "comfyui",
+                accepted(encoder(header), text_forms, text_keys & own),
+            )
         print(family, type(model).__name__, len(keys))
     table["source"]["comfyui"] = f"comfy/lora.py of {version_of(source)}"
     write(table)
@@ -169,9 +197,15 @@ def comfyui(source: Path) -> None:
 
 def only_of(found: Mapping[str, Any], place: str, lora: Any, family: str) -> set[str]:
     """The names that ComfyUI maps to one text encoder of a family."""
-    every = {f"{kind}.transformer.{layer}.weight" for kind, (_, name) in ENCODERS[family].items() for layer in encoder(name)}
+    every = {
+        f"{kind}.transformer.{layer}.weight" for kind, (_, name) in ENCODERS[family].items() for layer in encoder(name)
+    }
     keys = lora.model_lora_keys_clip(_Stated(every), {})
-    return {key for key, target in keys.items() if target.startswith(f"{place}.transformer.") and target[len(place) + 13 : -7] in found}
+    return {
+        key
+        for key, target in keys.items()
+        if target.startswith(f"{place}.transformer.") and target[len(place) + 13 : -7] in found
+    }
 
 
 def comfy_model(family: str) -> Any:
@@ -221,7 +255,11 @@ def diffusers() -> None:
         name = component(family)
         configs = recorded(FAMILIES[family][1])["configs"]
         kind = configs[""]["_class_name"]
-        texts = {part: (place, header) for place, (part, header) in ENCODERS.get(family, {}).items() if header in TEXT_CONFIGS}
+        texts = {
+            part: (place, header)
+            for place, (part, header) in ENCODERS.get(family, {}).items()
+            if header in TEXT_CONFIGS
+        }
         rows[family] = {"pipeline": LORA_MIXINS.get(kind, kind), "components": {name: plain(configs[name])}}
         for part, (_, header) in texts.items():
             rows[family]["components"][part] = dict(TEXT_CONFIGS[header])
@@ -269,27 +307,47 @@ def plain(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key != "_diffusers_version" and value is not None}
 
 
-def tried(program: Any, holder: Any, found: Mapping[str, Any], prefix: str, is_flat: bool, ending: str, name: str) -> set[str]:
+def kind_of(layer: str) -> str:
+    """The name of a layer with # for its numbers."""
+    return re.sub(r"\.\d+(?=\.|$)", ".#", layer)
+
+
+def tried(
+    program: Any, holder: Any, found: Mapping[str, Any], prefix: str, is_flat: bool, ending: str, name: str
+) -> set[str]:
     """The layers of a network with these names that diffusers loads with the right scale.
 
-    If it refuses the whole file for some of its layers, one layer of each kind is tried: the names of a kind differ only in their
-    numbers. The kinds that are loaded alone must then be loaded together.
+    Two layers of each kind stand for all of that kind: the names of a kind differ only in their numbers. If diffusers refuses them
+    together, each kind is tried alone; those that are loaded must then be loaded together. What was loaded in the two usual forms
+    is loaded once more with all layers.
     """
-    arrived, error = loaded(program, holder, found, prefix, is_flat, ending, name)
-    if not error or "Invalid LoRA checkpoint" in error:
-        return arrived
     kinds: dict[str, dict[str, Any]] = {}
     for layer, shape in found.items():
-        kinds.setdefault(re.sub(r"\.\d+(?=\.|$)", ".#", layer), {})[layer] = shape
-    good: dict[str, Any] = {}
-    for group in kinds.values():
-        first = dict([next(iter(group.items()))])
-        if loaded(program, holder, first, prefix, is_flat, ending, name)[0]:
-            good |= group
-    return loaded(program, holder, good, prefix, is_flat, ending, name)[0] if good else set()
+        kinds.setdefault(kind_of(layer), {})[layer] = shape
+    few = {layer: shape for group in kinds.values() for layer, shape in list(group.items())[:2]}
+    given = (prefix, is_flat, ending, name)
+    arrived, error = loaded(program, holder, few, *given)
+    if error and "Invalid LoRA checkpoint" not in error:
+        alone = [group for group in kinds.values() if loaded(program, holder, dict(list(group.items())[:1]), *given)[0]]
+        few = {layer: shape for group in alone for layer, shape in list(group.items())[:2]}
+        arrived = loaded(program, holder, few, *given)[0] if few else set()
+    good = {kind_of(layer) for layer in arrived}
+    every = {layer: shape for kind, group in kinds.items() if kind in good for layer, shape in group.items()}
+    if every and (prefix, ending) in (
+        ("lora_unet_", "u"),
+        ("unet.", "a"),
+        ("transformer.", "a"),
+        ("diffusion_model.", "A"),
+    ):
+        whole, error = loaded(program, holder, every, *given)
+        print("  all layers:", len(whole), "of", len(every), error[:200], flush=True)
+        return whole
+    return set(every)
 
 
-def loaded(program: Any, holder: Any, found: Mapping[str, Any], prefix: str, is_flat: bool, ending: str, name: str) -> tuple[set[str], str]:
+def loaded(
+    program: Any, holder: Any, found: Mapping[str, Any], prefix: str, is_flat: bool, ending: str, name: str
+) -> tuple[set[str], str]:
     """The layers that diffusers loads of one file, and why it refuses the file."""
     torch = importlib.import_module("torch")
     save = importlib.import_module("safetensors.torch").save_file
@@ -340,7 +398,11 @@ def note(table: dict[str, Any], family: str, naming: str, program: str, codes: M
 
 def write(table: Mapping[str, Any]) -> None:
     """Writes the table."""
-    table = {**table, "forms": {code: list(form) for code, form in FORMS.items()}, "text_forms": {code: list(form) for code, form in TEXT_FORMS.items()}}
+    table = {
+        **table,
+        "forms": {code: list(form) for code, form in FORMS.items()},
+        "text_forms": {code: list(form) for code, form in TEXT_FORMS.items()},
+    }
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_text(json.dumps(table, indent=0) + "\n")
     print(f"{TARGET}: {TARGET.stat().st_size} bytes")

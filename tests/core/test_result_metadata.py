@@ -19,6 +19,7 @@ from trainer_core.cli import easel
 from trainer_core.engines import contract, registry
 from trainer_core.errors import PlanError
 from trainer_core.models import detection, header
+from trainer_core.models.detection import bases
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.training import metadata
@@ -89,7 +90,8 @@ def test_a_changed_plan_is_recognised() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"network": 3}', '{"network": {"rank": NaN}}', "[" * 100_000, '{"a": "' + "x" * (2 << 20) + '"}']
+    "text",
+    ["", "[]", "{", '{"network": 3}', '{"network": {"rank": NaN}}', "[" * 100_000, '{"a": "' + "x" * (2 << 20) + '"}'],
 )
 def test_a_damaged_plan_is_an_error_in_words(text: str) -> None:
     with pytest.raises(PlanError):
@@ -112,12 +114,14 @@ def test_hostile_values_are_left_out_with_a_note() -> None:
 
 def test_the_specification_names_the_model_that_other_programs_know() -> None:
     for family, architecture in (("sdxl", "stable-diffusion-xl-v1-base/lora"), ("flux", "flux-1-dev/lora")):
-        written = told(engine_plans.plan(family, dataset__trigger="ohwx"), **{"modelspec.architecture": f"{family}-x/lora"})
+        written = told(
+            engine_plans.plan(family, dataset__trigger="ohwx"), **{"modelspec.architecture": f"{family}-x/lora"}
+        )
         assert written["modelspec.architecture"] == architecture
         assert written["modelspec.trigger_phrase"] == "ohwx"
         assert written[keys.STEPS] == "42"
         assert written[keys.VERSION] == __version__
-        assert detection.bases.named_in({"modelspec.architecture": architecture})
+        assert bases.named_in({"modelspec.architecture": architecture})
     precise = told(engine_plans.plan("sd3"), **{"modelspec.architecture": "stable-diffusion-3-5-large/lora"})
     assert precise["modelspec.architecture"] == "stable-diffusion-3-5-large/lora"
 

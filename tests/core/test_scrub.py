@@ -37,7 +37,14 @@ def test_nothing_private_stays_of_an_engines_metadata(name: str) -> None:
 
 def test_the_settings_of_the_training_stay() -> None:
     kept, _ = scrub.scrubbed(recorded("kohya"))
-    for key in ("ss_network_dim", "ss_network_alpha", "ss_optimizer", "ss_max_train_steps", "ss_new_sd_model_hash", "ss_sd_model_name"):
+    for key in (
+        "ss_network_dim",
+        "ss_network_alpha",
+        "ss_optimizer",
+        "ss_max_train_steps",
+        "ss_new_sd_model_hash",
+        "ss_sd_model_name",
+    ):
         assert kept[key] == recorded("kohya")[key]
     subset = json.loads(kept["ss_datasets"])[0]["subsets"][0]
     assert subset["num_repeats"] == 1
@@ -49,10 +56,18 @@ def test_the_settings_of_the_training_stay() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["/home/jane/x/y.png", "C:\\Users\\jane\\set", "mail to jane@example.org", "hf_" + "b" * 30, "IMG_2041.JPG, IMG_2042.JPG"],
+    [
+        "/home/jane/x/y.png",
+        "C:\\Users\\jane\\set",
+        "mail to jane@example.org",
+        "hf_" + "b" * 30,
+        "IMG_2041.JPG, IMG_2042.JPG",
+    ],
 )
 def test_an_unknown_key_with_private_content_is_removed(value: str) -> None:
-    kept, findings = scrub.scrubbed({"my_trainer.note": value, "my_trainer.rank": "8", "url": "https://example.org/a/b"})
+    kept, findings = scrub.scrubbed(
+        {"my_trainer.note": value, "my_trainer.rank": "8", "url": "https://example.org/a/b"}
+    )
     assert kept == {"my_trainer.rank": "8", "url": "https://example.org/a/b"}
     assert [(each.key, each.action) for each in findings] == [("my_trainer.note", "removed")]
 
@@ -74,7 +89,9 @@ def test_groups_and_keys_can_be_kept() -> None:
 
 
 def test_easels_plan_stays_readable_without_names_and_prompts() -> None:
-    plan = engine_plans.plan("sdxl", network__rank=24, sampling__prompt="jane at the sea", dataset__path="/home/x/1_jane")
+    plan = engine_plans.plan(
+        "sdxl", network__rank=24, sampling__prompt="jane at the sea", dataset__path="/home/x/1_jane"
+    )
     written = result_keys.for_result(result_keys.of_run(plan.model_dump(exclude_none=True), {}), {}, 5, "toy")
     kept, findings = scrub.scrubbed(written)
     assert "jane" not in json.dumps(kept)
@@ -103,7 +120,7 @@ def test_the_tool_writes_a_copy_with_the_same_tensors(tmp_path: Path, monkeypatc
     assert path.read_bytes() == original
     with safe_open(path, "numpy") as before, safe_open(made, "numpy") as after:
         assert set(before.keys()) == set(after.keys())
-        assert all((before.get_tensor(key) == after.get_tensor(key)).all() for key in before.keys())
+        assert all((before.get_tensor(key) == after.get_tensor(key)).all() for key in list(before.keys()))
         assert "ss_tag_frequency" not in after.metadata()
     assert header.read_file(made).metadata == scrub.scrubbed(recorded("kohya"))[0]
     again = CliRunner().invoke(easel, ["tools", "scrub", str(path), "--yes"])

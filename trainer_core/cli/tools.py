@@ -71,7 +71,9 @@ def scrub(file: str, keep: tuple[str, ...], out: str, only_show: bool, yes: bool
 
 @tools.command("check-loading")
 @click.argument("file")
-@click.option("--family", default="", callback=known_family, help="The family of its base model, if the file does not show it.")
+@click.option(
+    "--family", default="", callback=known_family, help="The family of its base model, if the file does not show it."
+)
 @click.option("--engine", default="", help="The installed engine whose environment is used. Default: any that fits.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def check_loading(file: str, family: str, engine: str, as_json: bool) -> None:

@@ -117,7 +117,8 @@ def engine_for(wanted: str) -> InstalledEngine:
             return found
     who = printable(wanted, 60) or "No installed engine"
     raise InstallError(
-        f"{who} has no environment with {', '.join(PACKAGES[:2])}.", "Install SimpleTuner, or name another engine with --engine."
+        f"{who} has no environment with {', '.join(PACKAGES[:2])}.",
+        "Install SimpleTuner, or name another engine with --engine.",
     )
 
 
@@ -194,4 +195,3 @@ def judge(folder: JobFolder, exit_code: int | None) -> Outcome:
     if exit_code != 0 or report is None:
         return by_exit_code(folder, 1 if exit_code == 0 else exit_code)
     return Outcome(JobState.COMPLETED, 0, notices=[] if report.is_loaded else words(report, 0)[:1])
-

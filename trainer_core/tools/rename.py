@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer_core import catalog, places
-from trainer_core.errors import EaselError, RenamingError
+from trainer_core.errors import RenamingError
 from trainer_core.events import Event, Phase, Progress
 from trainer_core.files import from_table
 from trainer_core.jobs.folder import JobFolder

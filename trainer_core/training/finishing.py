@@ -145,4 +145,3 @@ def _kept(path: Path) -> str:
         f"The model keeps the engine's own metadata, because a copy with Easel's would need {size:.1f} GiB more. "
         "Its plan is plan.toml in the run folder."
     )
-

@@ -129,7 +129,13 @@ def scales(header: Header) -> tuple[float | None, bool]:
     patterns = any(value for key, value in stated.items() if key.endswith(("alpha_pattern", "rank_pattern")))
     rooted = any(value is True for key, value in stated.items() if key.endswith("use_rslora"))
     numbers = [each for each in (*alpha, *rank) if isinstance(each, int | float) and not isinstance(each, bool)]
-    if len(alpha) != 1 or len(rank) != 1 or len(numbers) != 2 or not all(map(math.isfinite, numbers)) or numbers[1] <= 0:
+    if (
+        len(alpha) != 1
+        or len(rank) != 1
+        or len(numbers) != 2
+        or not all(map(math.isfinite, numbers))
+        or numbers[1] <= 0
+    ):
         return None, False
     scale = numbers[0] / (math.sqrt(numbers[1]) if rooted else numbers[1])
     return scale, not patterns
@@ -165,7 +171,9 @@ def _diffusers(found: list[Module], header: Header, family: str) -> Answer:
     if others:
         title = layouts.LAYOUTS[others[0].layout].title if others[0].layout in layouts.LAYOUTS else "DoRA"
         what = f"a {title}" if others[0].layout != "lora" else "a LoRA with Tucker decomposition"
-        return _answer(DIFFUSERS, "no", f"diffusers loads only LoRAs for this family, and this is {what}.", 0, len(found))
+        return _answer(
+            DIFFUSERS, "no", f"diffusers loads only LoRAs for this family, and this is {what}.", 0, len(found)
+        )
     if any(DORA in module.keys for module in found):
         # Source: diffusers loaders/lora_pipeline.py, is_dora_scale_present: it leaves the keys with dora_scale out.
         if any(module.keys.get(DORA, "").endswith(".dora_scale") for module in found):

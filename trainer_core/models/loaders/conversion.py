@@ -19,7 +19,13 @@ from trainer_core.models.header import Header, TensorInfo
 from trainer_core.models.loaders import COMFYUI, DIFFUSERS, PEFT, Answer, Module, table
 from trainer_core.models.renaming import Piece
 
-UP_DOWN = {"up": ".lora_up.weight", "down": ".lora_down.weight", "lora_mid": ".lora_mid.weight", "alpha": ".alpha", DORA: ".dora_scale"}
+UP_DOWN = {
+    "up": ".lora_up.weight",
+    "down": ".lora_down.weight",
+    "lora_mid": ".lora_mid.weight",
+    "alpha": ".alpha",
+    DORA: ".dora_scale",
+}
 A_B = {"up": ".lora_B.weight", "down": ".lora_A.weight", "alpha": ".alpha", DORA: ".dora_scale"}
 SCORES = {"yes": 3, "partly": 1, "not known": 0, "no": 0}
 LORA_PREFIX = "lora_"
@@ -95,7 +101,11 @@ def _renamed(found: list[Module], header: Header, code: str) -> dict[str, str]:
 
 def _forms(header: Header, place: table.Place) -> tuple[table.Form, ...]:
     del header
-    own = "unet." if place.layer.startswith(("down_blocks", "up_blocks", "mid_block", "conv_", "time_emb", "add_emb")) else "transformer."
+    own = (
+        "unet."
+        if place.layer.startswith(("down_blocks", "up_blocks", "mid_block", "conv_", "time_emb", "add_emb"))
+        else "transformer."
+    )
     return tuple(
         table.Form(code, prefix.replace("@", own), flat) for code, (prefix, flat) in table.table()["forms"].items()
     )
@@ -104,7 +114,7 @@ def _forms(header: Header, place: table.Place) -> tuple[table.Form, ...]:
 def _text_name(place: table.Place, code: str) -> str:
     """The name of a text encoder's layer that belongs to a form of the denoiser's names; "" if there is none."""
     known = {
-        ("clip_l", "k"): "1" if place.form.code in "1" else "k",
+        ("clip_l", "k"): "1" if place.form.code == "1" else "k",
         ("clip_g", "k"): "2",
         ("clip_l", "p"): "p",
         ("clip_g", "p"): "q",
@@ -115,7 +125,9 @@ def _text_name(place: table.Place, code: str) -> str:
     return table.Form(known, *texts[known]).name(place.layer) if known else ""
 
 
-def _pieces(found: list[Module], header: Header, alphas: Mapping[str, float | None], names: Mapping[str, str]) -> list[Piece]:
+def _pieces(
+    found: list[Module], header: Header, alphas: Mapping[str, float | None], names: Mapping[str, str]
+) -> list[Piece]:
     """The tensors of the new file, the added numbers first: they are of four bytes, so that all others stay aligned."""
     added = []
     for module in found:
@@ -124,7 +136,9 @@ def _pieces(found: list[Module], header: Header, alphas: Mapping[str, float | No
             name = f"{module.name}.alpha"
             added.append(Piece(names.get(name, name), "F32", (), 0, 4, content=struct.pack("<f", value)))
     ordered = sorted(header.tensors.items(), key=lambda row: row[1].start_bytes)
-    kept = [Piece(names.get(key, key), info.dtype, info.shape, info.start_bytes, info.size_bytes) for key, info in ordered]
+    kept = [
+        Piece(names.get(key, key), info.dtype, info.shape, info.start_bytes, info.size_bytes) for key, info in ordered
+    ]
     return [*added, *kept]
 
 
@@ -191,9 +205,13 @@ def _sentences(is_renamed: bool, is_added: bool, answers: list[Answer]) -> tuple
     readers = " and ".join(answer.program for answer in answers if answer.loads == "yes") or "other programs"
     told = []
     if is_renamed:
-        told.append(f"Easel renamed the tensors so that {readers} can load the file; the weights are the same, bit by bit.")
+        told.append(
+            f"Easel renamed the tensors so that {readers} can load the file; the weights are the same, bit by bit."
+        )
     if is_added:
         told.append(f"Easel added alpha to each layer so that {readers} can apply the network with the right strength.")
     if not told:
-        told.append(f"Easel removed a second note of alpha from the metadata, because of which {DIFFUSERS} refuses the file.")
+        told.append(
+            f"Easel removed a second note of alpha from the metadata, because of which {DIFFUSERS} refuses the file."
+        )
     return (*told, "The engine's own file stays in the run folder.")

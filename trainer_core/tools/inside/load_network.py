@@ -15,6 +15,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 ADAPTER = "default_0"
@@ -32,7 +33,7 @@ def model(row: dict[str, Any]) -> Any:
         """The pipeline, without what it needs to make images."""
 
         hf_device_map = None
-        components: Any = {}
+        components: Any = MappingProxyType({})
         text_encoder = text_encoder_2 = text_encoder_3 = unet = transformer = None
 
     holder = object.__new__(Holder)
@@ -61,7 +62,7 @@ def load(holder: Any, path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"error": "", "warnings": [], "loaded": {}, "unexpected": [], "first": {}}
     handler = _Collector(found["warnings"])
     logging.getLogger("diffusers").addHandler(handler)
-    places = [importlib.import_module(name) for name in ("peft", "peft.utils")]
+    places: list[Any] = [importlib.import_module(name) for name in ("peft", "peft.utils")]
     original = places[0].set_peft_model_state_dict
 
     def watched(model: Any, state: dict[str, Any], *args: Any, **options: Any) -> Any:

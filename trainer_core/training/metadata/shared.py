@@ -30,7 +30,7 @@ def shared(plan: Mapping[str, Any]) -> dict[str, Any]:
                 continue
         kept[path] = value
     if native := flat.get("native"):
-        kept["native"] = privacy.each_text(native, lambda text: privacy.without_paths(text))
+        kept["native"] = privacy.each_text(native, privacy.without_paths)
     return fields.nest(kept)
 
 
