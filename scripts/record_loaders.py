@@ -3,7 +3,7 @@
 Run it with an engine's Python that has torch, diffusers and PEFT. Nothing is downloaded, and no model is needed:
 
     workspace/engines/simpletuner/venv/bin/python scripts/record_loaders.py comfyui <folder of a ComfyUI checkout>
-    workspace/engines/simpletuner/venv/bin/python scripts/record_loaders.py diffusers
+    workspace/engines/simpletuner/venv/bin/python scripts/record_loaders.py diffusers [family ...]
 
 The models are built without weights from the recorded headers and configurations in tests/data/headers. ComfyUI's own
 `model_lora_keys_unet` and `model_lora_keys_clip` say which names they have a layer for. diffusers' own `load_lora_weights` gets
@@ -32,7 +32,7 @@ TARGET = ROOT / "trainer_core" / "models" / "loaders" / "loaders.json"
 MODELS = ROOT / "trainer_core" / "models" / "loaders" / "configs.json"
 RANK, ALPHA = 4, 2.0
 
-# By family: the header with the names of the original code, and the diffusers folder.
+# By family: the header with the names of the original code, and the diffusers folder. Other variants follow in VARIANTS.
 FAMILIES = {
     "sd15": ("sd15", "folder-sd15"),
     "sd2": ("sd2", "folder-sd21"),
@@ -44,12 +44,16 @@ FAMILIES = {
     "hunyuan_image": ("hunyuan-image", "folder-hunyuan-image"),
     "anima": ("anima", "folder-anima"),
 }
+VARIANTS = {"sd3": ("sd35-medium", "sd3-medium")}
+"""More headers of a family, for layers that only they have."""
+ALSO = {"sd3": {"dual_attention_layers": list(range(13))}}
+"""Configuration of a variant with more layers: SD3.5 medium has a second attention in the first blocks."""
 LORA_MIXINS = {"AnimaPipeline": "AnimaLoraLoaderMixin"}
 """A loader of networks for a model that has no pipeline class of its own in diffusers (it is modular)."""
 # By text encoder of a family: its prefix in a ComfyUI model, the component in diffusers, the header, and its part there.
 ENCODERS = {
     "sd15": {"clip_l": ("text_encoder", "clip-l")},
-    "sd2": {"clip_h": ("text_encoder", "")},
+    "sd2": {"clip_h": ("text_encoder", "clip-g")},
     "sdxl": {"clip_l": ("text_encoder", "clip-l"), "clip_g": ("text_encoder_2", "clip-g")},
     "sd3": {
         "clip_l": ("text_encoder", "clip-l"),
@@ -129,8 +133,16 @@ def layers(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
 
 
 def originals(family: str) -> dict[str, tuple[int, ...]]:
-    """The layers of a denoiser in the names of its original code."""
-    shapes = sizes(recorded(FAMILIES[family][0])["tensors"])
+    """The layers of a denoiser in the names of its original code, those of all variants."""
+    found: dict[str, tuple[int, ...]] = {}
+    for header in (FAMILIES[family][0], *VARIANTS.get(family, ())):
+        found = {**original(header), **found}
+    return found
+
+
+def original(header: str) -> dict[str, tuple[int, ...]]:
+    """The layers of a denoiser in a recorded header of its original code."""
+    shapes = sizes(recorded(header)["tensors"])
     for prefix in ("model.diffusion_model.", "net.", "model."):
         if any(key.startswith(prefix) for key in shapes):
             shapes = {key.removeprefix(prefix): shape for key, shape in shapes.items() if key.startswith(prefix)}
@@ -143,14 +155,21 @@ def component(family: str) -> str:
 
 
 def in_diffusers(family: str) -> dict[str, tuple[int, ...]]:
-    """The layers of a denoiser in the names of diffusers."""
-    folder = recorded(FAMILIES[family][1])
-    return layers(sizes(folder["tensors"], f"{component(family)}/"))
+    """The layers of a denoiser in the names of diffusers, those of all variants."""
+    found: dict[str, tuple[int, ...]] = {}
+    for header in (
+        FAMILIES[family][1],
+        *(f"folder-{name}" for name in VARIANTS.get(family, ()) if name != "sd3-medium"),
+    ):
+        found = {**layers(sizes(recorded(header)["tensors"], f"{component(family)}/")), **found}
+    return found
 
 
-def encoder(header: str) -> dict[str, tuple[int, ...]]:
-    """The layers of a text encoder in the names of transformers."""
-    return layers(sizes(recorded(header)["tensors"])) if header else {}
+def encoder(header: str, place: str = "") -> dict[str, tuple[int, ...]]:
+    """The layers of a text encoder in the names of transformers. OpenCLIP-H has the names of CLIP-G, and 24 of its 32 blocks."""
+    found = layers(sizes(recorded(header)["tensors"]))
+    deep = re.compile(r"\.layers\.(2[4-9]|3\d)\.")
+    return {layer: shape for layer, shape in found.items() if place != "clip_h" or not deep.search(f".{layer}.")}
 
 
 def named(prefix: str, is_flat: bool, layer: str) -> str:
@@ -169,8 +188,10 @@ def comfyui(source: Path) -> None:
     lora = importlib.import_module("comfy.lora")
     table = read()
     for family in FAMILIES:
-        model = comfy_model(family)
-        keys = set(lora.model_lora_keys_unet(model, {})) if model is not None else set()
+        model = comfy_model(FAMILIES[family][0])
+        keys = set(lora.model_lora_keys_unet(model, {}))
+        for header in VARIANTS.get(family, ()):
+            keys |= set(lora.model_lora_keys_unet(comfy_model(header), {}))
         forms = {code: (prefix.replace("@", f"{component(family)}."), flat) for code, (prefix, flat) in FORMS.items()}
         for naming, found in (("original", originals(family)), ("diffusers", in_diffusers(family))):
             note(table, family, naming, "comfyui", accepted(found, forms, keys))
@@ -178,17 +199,17 @@ def comfyui(source: Path) -> None:
             texts = {
                 f"{kind}.transformer.{layer}.weight"
                 for kind, (_, name) in ENCODERS[family].items()
-                for layer in encoder(name)
+                for layer in encoder(name, kind)
             }
-            text_keys = set(lora.model_lora_keys_clip(_Stated(texts), {}))
+            text_keys = set(lora.model_lora_keys_clip(Stated(texts), {}))
             text_forms = {**TEXT_FORMS, "c": (f"text_encoders.{place}.transformer.", False)}
-            own = only_of(encoder(header), place, lora, family)
+            own = only_of(encoder(header, place), place, lora, family)
             note(
                 table,
                 family,
                 place,
                 "comfyui",
-                accepted(encoder(header), text_forms, text_keys & own),
+                accepted(encoder(header, place), text_forms, text_keys & own),
             )
         print(family, type(model).__name__, len(keys))
     table["source"]["comfyui"] = f"comfy/lora.py of {version_of(source)}"
@@ -198,9 +219,11 @@ def comfyui(source: Path) -> None:
 def only_of(found: Mapping[str, Any], place: str, lora: Any, family: str) -> set[str]:
     """The names that ComfyUI maps to one text encoder of a family."""
     every = {
-        f"{kind}.transformer.{layer}.weight" for kind, (_, name) in ENCODERS[family].items() for layer in encoder(name)
+        f"{kind}.transformer.{layer}.weight"
+        for kind, (_, name) in ENCODERS[family].items()
+        for layer in encoder(name, kind)
     }
-    keys = lora.model_lora_keys_clip(_Stated(every), {})
+    keys = lora.model_lora_keys_clip(Stated(every), {})
     return {
         key
         for key, target in keys.items()
@@ -208,11 +231,11 @@ def only_of(found: Mapping[str, Any], place: str, lora: Any, family: str) -> set
     }
 
 
-def comfy_model(family: str) -> Any:
-    """ComfyUI's own model of a family, without weights; None if it knows none for the recorded tensors."""
+def comfy_model(header: str) -> Any:
+    """ComfyUI's own model with the tensors of a recorded header, without weights."""
     torch = importlib.import_module("torch")
     detection = importlib.import_module("comfy.model_detection")
-    shapes = sizes(recorded(FAMILIES[family][0])["tensors"])
+    shapes = sizes(recorded(header)["tensors"])
     # The two ways in which ComfyUI opens a file: as a checkpoint, or as a diffusion model with or without a prefix.
     known = detection.unet_prefix_from_state_dict(dict.fromkeys(shapes))
     prefix = known if any(key.startswith(known) for key in shapes) else ""
@@ -222,13 +245,12 @@ def comfy_model(family: str) -> Any:
         if key.endswith("output_blocks.11.1.transformer_blocks.0.norm1.bias"):
             state[key] = torch.zeros(shapes[key])
     config = detection.model_config_from_unet(state, prefix)
-    if config is None:
-        return None
+    assert config is not None, f"ComfyUI does not know {header}"
     config.set_inference_dtype(torch.float16, None)
     return config.get_model(state, prefix, device="meta")
 
 
-class _Stated:
+class Stated:
     """A model that is known only by the names of its weights, which is all that model_lora_keys_clip asks for."""
 
     def __init__(self, names: set[str]) -> None:
@@ -246,12 +268,12 @@ def accepted(found: Mapping[str, Any], forms: Mapping[str, tuple[str, bool]], ke
 # diffusers
 
 
-def diffusers() -> None:
-    """Records the files that diffusers loads."""
+def diffusers(*families: str) -> None:
+    """Records the files of these families, or of all, that diffusers loads."""
     table = read()
     program = loader()
-    rows = {}
-    for family in FAMILIES:
+    rows = json.loads(MODELS.read_text("utf-8")) if MODELS.is_file() else {}
+    for family in families or FAMILIES:
         name = component(family)
         configs = recorded(FAMILIES[family][1])["configs"]
         kind = configs[""]["_class_name"]
@@ -260,18 +282,22 @@ def diffusers() -> None:
             for place, (part, header) in ENCODERS.get(family, {}).items()
             if header in TEXT_CONFIGS
         }
-        rows[family] = {"pipeline": LORA_MIXINS.get(kind, kind), "components": {name: plain(configs[name])}}
+        rows[family] = {
+            "pipeline": LORA_MIXINS.get(kind, kind),
+            "components": {name: {**plain(configs[name]), **ALSO.get(family, {})}},
+        }
         for part, (_, header) in texts.items():
             rows[family]["components"][part] = dict(TEXT_CONFIGS[header])
         holder = program.model(rows[family])
         if not hasattr(holder, "load_lora_weights"):
             print(family, kind, "has no loader of networks")
             table.setdefault("without", {})[family] = kind
-            del rows[family]
+            rows.pop(family, None)
             continue
         forms = {code: (prefix.replace("@", f"{name}."), flat) for code, (prefix, flat) in FORMS.items()}
-        own = [("original", originals(family), name, forms), ("diffusers", in_diffusers(family), name, forms)]
-        own += [(place, encoder(header), part, TEXT_FORMS) for part, (place, header) in texts.items()]
+        shapes = {key: tuple(value.shape) for key, value in getattr(holder, name).state_dict().items()}
+        own = [("original", originals(family), name, forms), ("diffusers", layers(shapes), name, forms)]
+        own += [(place, encoder(header, place), part, TEXT_FORMS) for part, (place, header) in texts.items()]
         for naming, found, part, possible in own:
             trained = {layer: shape for layer, shape in found.items() if len(shape) in (2, 4)}
             codes = dict.fromkeys(found, "")
@@ -285,10 +311,10 @@ def diffusers() -> None:
                     if arrived:
                         print(family, naming, form, ending, len(arrived), "of", len(trained), flush=True)
             note(table, family, naming, "diffusers", {layer: code.strip() for layer, code in codes.items()})
+        MODELS.write_text(json.dumps(rows, indent=0) + "\n")
         write(table)
     table["source"]["diffusers"] = f"diffusers {importlib.import_module('diffusers').__version__}, load_lora_weights"
     write(table)
-    MODELS.write_text(json.dumps(rows, indent=0) + "\n")
 
 
 def loader() -> Any:
@@ -423,4 +449,4 @@ if __name__ == "__main__":
     if kind == "comfyui":
         comfyui(Path(more[0]).resolve())
     else:
-        diffusers()
+        diffusers(*more)

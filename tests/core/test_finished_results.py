@@ -112,15 +112,25 @@ def test_a_delivered_file_has_the_engines_tensors_and_easels_metadata(tmp_path: 
     assert header.read_file(checkpoint).metadata[keys.STEPS] == "4"
     assert metadata.read(told).values["network.rank"] == RANK
     assert found.acceptance is not None
-    assert {name: each["loads"] for name, each in found.acceptance["loads"].items()} == {"ComfyUI": "yes", "diffusers": "yes"}
+    assert {name: each["loads"] for name, each in found.acceptance["loads"].items()} == {
+        "ComfyUI": "yes",
+        "diffusers": "yes",
+    }
 
 
 @pytest.mark.parametrize("prefixed", [True, False])
 def test_alpha_in_the_metadata_becomes_a_tensor_and_names_become_readable(tmp_path: Path, prefixed: bool) -> None:
     here = Ended(tmp_path, "sdxl")
     prefix = "unet." if prefixed else ""
-    stated = {f"{prefix}lora_alpha": 2.0, f"{prefix}r": RANK, f"{prefix}alpha_pattern": {}, f"{prefix}use_rslora": False}
-    source = here.write(lora("unet.", ".lora_B.weight", ".lora_A.weight"), {"lora_adapter_metadata": json.dumps(stated)})
+    stated = {
+        f"{prefix}lora_alpha": 2.0,
+        f"{prefix}r": RANK,
+        f"{prefix}alpha_pattern": {},
+        f"{prefix}use_rslora": False,
+    }
+    source = here.write(
+        lora("unet.", ".lora_B.weight", ".lora_A.weight"), {"lora_adapter_metadata": json.dumps(stated)}
+    )
     found = here.judged()
     assert found.state is JobState.COMPLETED, found.diagnosis
     made = Path(found.outputs[0])
@@ -139,7 +149,9 @@ def test_alpha_in_the_metadata_becomes_a_tensor_and_names_become_readable(tmp_pa
 
 def test_a_second_note_of_alpha_is_removed_because_diffusers_refuses_it(tmp_path: Path) -> None:
     here = Ended(tmp_path, "sdxl")
-    source = here.write(kohya(), {"lora_adapter_metadata": json.dumps({"lora_alpha": 2.0, "r": RANK}), "sshs_model_hash": "0"})
+    source = here.write(
+        kohya(), {"lora_adapter_metadata": json.dumps({"lora_alpha": 2.0, "r": RANK}), "sshs_model_hash": "0"}
+    )
     found = here.judged()
     told = header.read_file(Path(found.outputs[0])).metadata
     assert "lora_adapter_metadata" not in told

@@ -28,9 +28,6 @@ UP_DOWN = {
 }
 A_B = {"up": ".lora_B.weight", "down": ".lora_A.weight", "alpha": ".alpha", DORA: ".dora_scale"}
 SCORES = {"yes": 3, "partly": 1, "not known": 0, "no": 0}
-LORA_PREFIX = "lora_"
-"""The prefix of every name of sd-scripts."""
-_SAMES = ("diffusers", "original")
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ def improved(header: Header, family: str, alpha: float | None = None) -> Changed
     alphas = {module.name: _alpha(module, header, alpha) for module in found}
     best: tuple[int, Changed] | None = None
     now = _score(loaders.judge(header, family), _is_explicit(found, alphas, header))
-    for pieces, is_renamed, is_added, outdated in _candidates(found, header, alphas):
+    for pieces, is_renamed, is_added, outdated in _candidates(found, header, alphas, family):
         other = _as_header(header, pieces, outdated)
         answers = loaders.judge(other, family)
         score = _score(answers, explicit=True)
@@ -64,7 +61,7 @@ def improved(header: Header, family: str, alpha: float | None = None) -> Changed
 
 
 def _candidates(
-    found: list[Module], header: Header, alphas: Mapping[str, float | None]
+    found: list[Module], header: Header, alphas: Mapping[str, float | None], family: str
 ) -> Iterator[tuple[list[Piece], bool, bool, tuple[str, ...]]]:
     """Possible files: the same names with alpha added, and each other form of names. Only what is known is written."""
     if any(value is None for value in alphas.values()):
@@ -75,12 +72,12 @@ def _candidates(
         yield _pieces(found, header, alphas, {}), False, lacks, outdated
     if all(module.place for module in found):
         for code in table.table()["forms"]:
-            names = _renamed(found, header, code)
+            names = _renamed(found, family, code)
             if names:
                 yield _pieces(found, header, alphas, names), True, lacks, outdated
 
 
-def _renamed(found: list[Module], header: Header, code: str) -> dict[str, str]:
+def _renamed(found: list[Module], family: str, code: str) -> dict[str, str]:
     """The new names of all tensors with another form of the denoiser's names; {} if they already have it or it is not possible."""
     family_forms: dict[str, str] = {}
     for module in found:
@@ -89,7 +86,7 @@ def _renamed(found: list[Module], header: Header, code: str) -> dict[str, str]:
         if place.naming not in table.DENOISER:
             new = _text_name(place, code)
         else:
-            form = next(each for each in _forms(header, place) if each.code == code)
+            form = next(each for each in table.forms(family, place.naming) if each.code == code)
             new = form.name(place.layer)
         ends = UP_DOWN if code in "klt" else A_B
         if not new or not set(module.keys) <= set(ends):
@@ -97,18 +94,6 @@ def _renamed(found: list[Module], header: Header, code: str) -> dict[str, str]:
         family_forms |= {key: new + ends[part] for part, key in module.keys.items()}
         family_forms[f"{module.name}.alpha"] = f"{new}.alpha"
     return family_forms if any(key != name for key, name in family_forms.items()) else {}
-
-
-def _forms(header: Header, place: table.Place) -> tuple[table.Form, ...]:
-    del header
-    own = (
-        "unet."
-        if place.layer.startswith(("down_blocks", "up_blocks", "mid_block", "conv_", "time_emb", "add_emb"))
-        else "transformer."
-    )
-    return tuple(
-        table.Form(code, prefix.replace("@", own), flat) for code, (prefix, flat) in table.table()["forms"].items()
-    )
 
 
 def _text_name(place: table.Place, code: str) -> str:

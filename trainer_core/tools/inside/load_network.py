@@ -65,9 +65,7 @@ def load(holder: Any, path: Path) -> dict[str, Any]:
     places: list[Any] = [importlib.import_module(name) for name in ("peft", "peft.utils")]
     original = places[0].set_peft_model_state_dict
 
-    def watched(model: Any, state: dict[str, Any], *args: Any, **options: Any) -> Any:
-        result = original(model, state, *args, **options)
-        found["unexpected"] += list(getattr(result, "unexpected_keys", None) or ())
+    def note(model: Any, state: dict[str, Any]) -> None:
         component = next((name for name, each in holder.__dict__.items() if each is model), "")
         for key, value in state.items():
             layer, is_second, _ = key.partition(".lora_B.")
@@ -75,8 +73,17 @@ def load(holder: Any, path: Path) -> dict[str, Any]:
                 other = state.get(key.replace(".lora_B.", ".lora_A."))
                 scale = 1.0 if other is None else float(other.flatten()[0])
                 found["first"].setdefault(component, {})[layer] = float(value.flatten()[0]) * scale
+
+    def watched(model: Any, state: dict[str, Any], *args: Any, **options: Any) -> Any:
+        result = original(model, state, *args, **options)
+        found["unexpected"] += list(getattr(result, "unexpected_keys", None) or ())
+        note(model, state)
         return result
 
+    for component in holder.__dict__.values():
+        # A text encoder is a model of transformers, which loads adapters in its own way.
+        if hasattr(type(component), "load_adapter") and hasattr(type(component), "get_input_embeddings"):
+            vars(component)["load_adapter"] = _noting(component, note)
     for place in places:
         place.set_peft_model_state_dict = watched
     try:
@@ -88,12 +95,25 @@ def load(holder: Any, path: Path) -> dict[str, Any]:
             place.set_peft_model_state_dict = original
         logging.getLogger("diffusers").removeHandler(handler)
     for name, component in holder.__dict__.items():
-        given = found["first"].get(name, {})
+        vars(component).pop("load_adapter", None)
+        given = {layer.removeprefix("text_model."): layer for layer in found["first"].get(name, {})}
         for layer, module in component.named_modules():
-            scales = getattr(module, "scaling", None)
-            if layer in given and isinstance(scales, dict) and ADAPTER in scales:
-                found["loaded"].setdefault(name, {})[layer] = float(scales[ADAPTER])
+            scales, short = getattr(module, "scaling", None), layer.removeprefix("text_model.")
+            if short in given and isinstance(scales, dict) and ADAPTER in scales:
+                found["loaded"].setdefault(name, {})[given[short]] = float(scales[ADAPTER])
     return found
+
+
+def _noting(component: Any, note: Any) -> Any:
+    """The method `load_adapter` of a text encoder, which also notes what it is given."""
+    original = component.load_adapter
+
+    def load_adapter(*args: Any, **options: Any) -> Any:
+        result = original(*args, **options)
+        note(component, options.get("adapter_state_dict") or {})
+        return result
+
+    return load_adapter
 
 
 def remove(holder: Any) -> None:
