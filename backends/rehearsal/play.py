@@ -24,6 +24,12 @@ NAN_HALF = b"\x00\x7e"
 SIDE_PX = 64
 FEATURES = 16
 MODULES = 4
+# Layers that the model of a family really has, in the names of sd-scripts; a UNet's for all others.
+LAYERS = {
+    "flux": "lora_unet_double_blocks_{}_img_attn_proj",
+    "sd3": "lora_unet_joint_blocks_{}_x_block_attn_proj",
+}
+UNET_LAYER = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn{}_to_{}"
 CACHED = 10
 
 
@@ -79,7 +85,7 @@ def train(score: dict, options: dict, total: int) -> int:
         if step == at and ending == "cut":
             return die_while_saving(score, step)
         leave_files(score, step, total, requested(score, asked), flawed=ending == "nan" and step > at)
-    write_lora(Path(score["output"]), score["stem"], score["plan"]["network"], flawed=ending in ("nan", "flawed"))
+    write_lora(Path(score["output"]), score["stem"], score["plan"], flawed=ending in ("nan", "flawed"))
     if score["plan"]["output"]["keep_states"]:
         write_state(score, f"{score['stem']}-state", total)
     print(f"\n{total} steps in {time.monotonic() - began:.4f} s", flush=True)
@@ -156,7 +162,7 @@ def resumed(score: dict) -> int:
 def write_state(score: dict, name: str, step: int) -> None:
     """Writes a state: weights, an optimizer as torch saves one, and last a file with the step."""
     folder = Path(score["output"]) / name
-    write_lora(folder, "model", score["plan"]["network"])
+    write_lora(folder, "model", score["plan"])
     with zipfile.ZipFile(folder / "optimizer.bin", "w") as archive:
         archive.writestr("data", hashlib.sha256(str(step).encode()).hexdigest())
     text = json.dumps({"step": step, "output": score["output"]})
@@ -182,7 +188,7 @@ def die_while_saving(score: dict, step: int) -> int:
     """Writes half of a checkpoint, and is killed."""
     folder, name = Path(score["output"]), checkpoint_name(score, step)
     print(f"\nsaving checkpoint: {folder / name}.safetensors", flush=True)
-    write_lora(folder, name, score["plan"]["network"])
+    write_lora(folder, name, score["plan"])
     path = folder / f"{name}.safetensors"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     return fail("killed")
@@ -200,7 +206,7 @@ def leave_files(score: dict, step: int, total: int, asked: set, flawed: bool) ->
     if (every and step % every == 0 and step < total) or "checkpoints" in asked:
         name = checkpoint_name(score, step)
         print(f"\nsaving checkpoint: {folder / name}.safetensors", flush=True)
-        write_lora(folder, name, plan["network"], flawed)
+        write_lora(folder, name, plan, flawed)
         if plan["output"]["keep_states"]:
             write_state(score, f"{name}-state", step)
     every = plan["sampling"]["every_steps"]
@@ -209,11 +215,12 @@ def leave_files(score: dict, step: int, total: int, asked: set, flawed: bool) ->
         write_sample(folder / "sample" / f"{score['stem']}_{step:06d}_00_{plan['sampling']['seed']}.png", step / total)
 
 
-def write_lora(folder: Path, name: str, network: dict, flawed: bool = False) -> None:
+def write_lora(folder: Path, name: str, plan: dict, flawed: bool = False) -> None:
     """Writes a small LoRA of the asked rank and alpha whose up factors have moved from zero, or hold only NaN."""
+    network, layer = plan["network"], LAYERS.get(plan["model"]["family"])
     rank, tensors = network["rank"], {}
     for number in range(MODULES):
-        module = f"lora_unet_down_blocks_{number}_attentions_0_transformer_blocks_0_attn1_to_q"
+        module = layer.format(number) if layer else UNET_LAYER.format(1 + number % 2, "qk"[number // 2])
         value = NAN_HALF if flawed else struct.pack("<e", 0.01 * (number + 1))
         tensors[f"{module}.alpha"] = ([], struct.pack("<e", network["alpha"]))
         tensors[f"{module}.lora_down.weight"] = ([rank, FEATURES], struct.pack("<e", 0.05) * (rank * FEATURES))

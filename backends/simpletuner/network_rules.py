@@ -18,7 +18,7 @@ NOT_IN_PEFT = ("rank_dropout", "module_dropout")
 ALPHA = "network.alpha"
 
 
-def check(plan: TrainingPlan, installed: str, cell: SimpleTunerCell, manifest: BackendManifest) -> Iterator[Problem]:
+def check(plan: TrainingPlan, cell: SimpleTunerCell, manifest: BackendManifest) -> Iterator[Problem]:
     """The Problems of the network section."""
     if plan.network.train_text_encoder:
         fix = Fix("Do not train it", {"network.train_text_encoder": False})
@@ -34,7 +34,7 @@ def check(plan: TrainingPlan, installed: str, cell: SimpleTunerCell, manifest: B
         yield from _layers(plan, cell)
     else:
         yield from _peft(plan)
-        yield from _written_alpha(plan, installed)
+        yield from _written_alpha(plan)
 
 
 def _peft(plan: TrainingPlan) -> Iterator[Problem]:
@@ -44,18 +44,10 @@ def _peft(plan: TrainingPlan) -> Iterator[Problem]:
             yield no_effect(f"network.{name}", "with SimpleTuner a plain LoRA has only the usual dropout.")
 
 
-def _written_alpha(plan: TrainingPlan, installed: str) -> Iterator[Problem]:
+def _written_alpha(plan: TrainingPlan) -> Iterator[Problem]:
+    """The Problem of a last step without a checkpoint. Version 3 has alpha only in a checkpoint's metadata; Easel adds it to the layers."""
     rank, path = float(plan.network.rank), "output.save_every_steps"
-    if plan.network.alpha == rank:
-        return
-    if target.lora_format(installed) == "diffusers":
-        # Source: PEFT's file format has alpha only in its metadata, and ComfyUI and Forge assume that it equals the rank.
-        message = (
-            "SimpleTuner 3 saves alpha where ComfyUI and Forge do not read it, so they would apply the LoRA with the "
-            "wrong strength: alpha must equal the rank."
-        )
-        yield Problem(ALPHA, "error", message, Fix(f"Use alpha {rank:g}", {ALPHA: rank}))
-    elif not results.ends_in_checkpoint(plan):
+    if plan.network.alpha != rank and not results.ends_in_checkpoint(plan):
         every = max(step for step in range(1, plan.output.save_every_steps + 1) if plan.schedule.steps % step == 0)
         message = (
             "SimpleTuner writes the correct alpha only into checkpoints, so it must save one at the last step: "

@@ -41,7 +41,7 @@ def check(plan: TrainingPlan, machine: Machine, status: EngineStatus, manifest: 
     return [
         *_version(plan, installed),
         *rules.check(plan, installed, cell, manifest),
-        *network_rules.check(plan, installed, cell, manifest),
+        *network_rules.check(plan, cell, manifest),
         *memory_rules.check(plan, machine, installed, cell, manifest),
         *_native(plan, machine, installed, cell, manifest),
     ]

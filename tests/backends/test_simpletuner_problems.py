@@ -154,10 +154,14 @@ def test_what_is_said_twice_is_an_error(family, native, values):
     assert f"native.simpletuner.{name}" not in said(alone)
 
 
+def test_version_3_may_have_an_alpha_that_is_not_the_rank_because_easel_adds_it_to_the_layers():
+    plan = engine_plans.plan("sdxl", network__rank=8, network__alpha=4.0)
+    assert "network.alpha" not in said(plan, "3.1.6")
+
+
 @pytest.mark.parametrize(
     ("values", "path"),
     [
-        ({"network__rank": 8, "network__alpha": 4.0}, "network.alpha"),
         ({"network__algorithm": "lokr"}, "network.algorithm"),
         ({"model__method": "full"}, "model.method"),
         ({"model__family": "flux"}, "model.family"),

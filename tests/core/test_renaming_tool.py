@@ -15,10 +15,10 @@ from tests.support.recorded_roles import sized
 from trainer_core import places, tools
 from trainer_core.errors import EaselError, HeaderError, RenamingError
 from trainer_core.jobs.state import JobState
-from trainer_core.models import detection, header
+from trainer_core.models import detection, header, tensor_copy
 from trainer_core.models.renaming import Piece
 from trainer_core.problems import Task
-from trainer_core.tools import rename, tensor_copy
+from trainer_core.tools import copying, rename
 from trainer_core.tools.rename import Settings
 
 
@@ -95,7 +95,7 @@ def test_a_matrix_is_transposed_number_by_number(rows: int, columns: int, size: 
 
 def test_nothing_is_left_when_the_disk_is_too_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, folder = clip(tmp_path), tmp_path / "made"
-    monkeypatch.setattr(rename, "DISK_FLOOR_BYTES", 1 << 62)
+    monkeypatch.setattr(copying, "DISK_FLOOR_BYTES", 1 << 62)
     with pytest.raises(RenamingError, match="too full"):
         rename.run(Settings(file=str(path), layout="transformers", kind="clip_l", folder=str(folder)), lambda _: None)
     assert list(folder.iterdir()) == []

@@ -27,7 +27,7 @@ RENAMED = {
     "trainer_core/jobs/wrapper.py": "records of a process that imports nothing of Easel",
     "trainer_core/models/downloads/fetch.py": "gigabytes, written as they arrive",
     "trainer_core/models/downloads/part.py": "gigabytes, written as they arrive",
-    "trainer_core/tools/tensor_copy.py": "gigabytes, written in parts",
+    "trainer_core/models/tensor_copy.py": "gigabytes, written in parts",
     "trainer_core/training/delivery.py": "gigabytes, linked or copied",
     "trainer_core/training/trash.py": "a run folder, to the trash and back",
 }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trainer_core import places
-from trainer_core.cli import queueing, show
+from trainer_core.cli import from_result, queueing, show
 from trainer_core.cli.runs import find_run, follow_run, run_result
 from trainer_core.draft.layers import Source, is_native
 from trainer_core.errors import EaselError, PlanError
@@ -82,6 +82,8 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
     for name, text in TOPS.items():
         function = click.option(f"--{name}", default="", help=text)(function)
+    from_file = click.Path(path_type=Path)
+    function = click.option("--from", "from_result", type=from_file, help=from_result.HELP)(function)
     return click.argument("plan_file", required=False, type=click.Path(path_type=Path))(function)
 
 
@@ -180,7 +182,13 @@ def bench_from(
     """A workbench with the values of a plan file or of an earlier run and, above them, those of the options."""
     if like is not None:
         return _bench_like(like, plan_file, assignments, options)
+    result = options.get("from_result")
+    if plan_file is not None and result is not None:
+        raise click.UsageError("Use either a plan file or --from, not both.")
     values, tops = _from_file(plan_file) if plan_file is not None else ({}, dict.fromkeys(TOPS, ""))
+    if result is not None:
+        found = from_result.read(result)
+        values, tops["engine"], tops["profile"] = dict(found.values), found.engine, "plain"
     tops |= {name: options[name] for name in TOPS if options[name]}
     bench = Workbench(engine=tops["engine"], quick=False)
     bench.use_profile(tops["profile"])
@@ -215,14 +223,19 @@ def _absolute(path: str, value: Any) -> Any:
 
 @click.command()
 @job_options
+@click.option("--save-plan", type=click.Path(path_type=Path), help="Also write the plan of --from as a new plan file.")
 @click.option("--json", "as_json", is_flag=True, help="Print values, problems, native files and commands as JSON.")
-def plan(plan_file: Path | None, assignments: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def plan(
+    plan_file: Path | None, assignments: tuple[str, ...], save_plan: Path | None, as_json: bool, **options: Any
+) -> None:
     """Show what would be trained, without starting it.
 
     The output has every value with its source, the engine's own files and its command, the estimate, and the problems. The
     exit code is 3 when a problem blocks the start.
     """
     bench = bench_from(plan_file, assignments, options)
+    if save_plan is not None:
+        from_result.save(options.get("from_result"), save_plan)
     found = bench.problems
     files, steps = {}, ()
     stopping = blocking(bench.state.draft.problems(bench.state.backend))

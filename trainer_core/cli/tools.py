@@ -1,19 +1,27 @@
-"""`easel tools`: commands that change model files into other forms. Each command runs as a separate job."""
+"""`easel tools`: commands that copy model files in other forms, or check them. Each command runs as a separate job."""
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+
 import click
 
+from trainer_core import places
 from trainer_core.cli import jobs, show
-from trainer_core.cli.options import JSON_HELP
+from trainer_core.cli.options import JSON_HELP, known_family
 from trainer_core.errors import JobError
+from trainer_core.jobs.job import Job
 from trainer_core.jobs.state import JobState
+from trainer_core.models import header, loaders
+from trainer_core.tools import check_loading as checking
 from trainer_core.tools import rename as renaming
+from trainer_core.tools import scrub as scrubbing
 
 
 @click.group()
 def tools() -> None:
-    """Make copies of model files that an engine can read."""
+    """Make copies of model files that an engine can read, or that can be published."""
 
 
 @tools.command()
@@ -30,6 +38,74 @@ def rename(file: str, layout: str, kind: str, prefix: str, folder: str, as_json:
     The output is the path of the copy.
     """
     job = renaming.start(renaming.Settings(file=file, layout=layout, kind=kind, prefix=prefix, folder=folder))
+    _finish(job, as_json)
+
+
+@tools.command()
+@click.argument("file")
+@click.option("--keep", multiple=True, help="A group or a metadata key to keep; can be repeated.")
+@click.option("--out", default="", help="The file to write. Default: next to FILE, with -public in its name.")
+@click.option("--show", "only_show", is_flag=True, help="Only show what would be removed.")
+@click.option("--yes", is_flag=True, help="Write the copy without asking.")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def scrub(file: str, keep: tuple[str, ...], out: str, only_show: bool, yes: bool, as_json: bool) -> None:
+    """Copy FILE without personal metadata, for publishing.
+
+    Folder names, captions, prompts, comments, times and paths are removed. What would be removed is shown first. The weights
+    stay the same, and FILE is not changed. The output is the path of the copy.
+    """
+    settings = scrubbing.Settings(file=file, target=out, keep=keep)
+    kept, findings, _ = scrubbing.preview(settings)
+    if as_json and only_show:
+        show.as_json({"removed": [dataclasses.asdict(each) for each in findings], "kept": sorted(kept)})
+        return
+    if not as_json:
+        show.table(("metadata key", "", "because", "value"), scrubbing.described(findings))
+        show.line(f"{len(kept)} keys stay. --keep takes a key, or one of: {', '.join(scrubbing.groups())}.", "dim")
+    if only_show:
+        return
+    if not (yes or as_json):
+        click.confirm("Write the copy?", abort=True, default=True)
+    _finish(scrubbing.start(settings), as_json)
+
+
+@tools.command("check-loading")
+@click.argument("file")
+@click.option(
+    "--family", default="", callback=known_family, help="The family of its base model, if the file does not show it."
+)
+@click.option("--engine", default="", help="The installed engine whose environment is used. Default: any that fits.")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def check_loading(file: str, family: str, engine: str, as_json: bool) -> None:
+    """Show whether ComfyUI and diffusers load FILE, a LoRA or another network.
+
+    The answer for ComfyUI comes from recorded layer names. diffusers' own loader runs in the environment of an engine, with a
+    model that has shapes and no weights: nothing is downloaded, and it takes a minute. The exit code is 1 if diffusers does
+    not load the whole file.
+    """
+    found = header.read_file(places.typed(file))
+    family = checking.family_of(found, family)
+    answers = loaders.judge(found, family)
+    job = checking.start(checking.Settings(file=file, family=family, engine=engine))
+    jobs.watch(job, quiet=as_json)
+    report = checking.report_of(job.folder)
+    if report is None:
+        told = (job.result or {}).get("diagnosis") or {}
+        raise JobError(str(told.get("cause", "The check gave no answer.")), str(told.get("advice", "")))
+    said = checking.words(report, len(loaders.modules(found, family)))
+    if as_json:
+        recorded = [answer.as_dict() for answer in answers]
+        show.as_json({"family": family, "recorded": recorded, "diffusers": dataclasses.asdict(report), "words": said})
+    else:
+        for answer in answers:
+            show.line(f"{answer.program} ({answer.source}, recorded): {answer.loads}. {answer.reason}".rstrip())
+        for sentence in said:
+            show.line(sentence)
+    sys.exit(0 if report.is_loaded else 1)
+
+
+def _finish(job: Job, as_json: bool) -> None:
+    """Shows the progress of a job that makes a copy, then the path of the copy."""
     jobs.watch(job, quiet=as_json)
     result = job.result or {}
     path = next(iter(result.get("outputs", ())), "")

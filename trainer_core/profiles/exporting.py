@@ -50,7 +50,7 @@ def from_plan(
         if not setting.is_shared or value is None or value == setting.default:
             continue
         if isinstance(value, str):
-            value = _without_trigger(value, trigger)
+            value = without_trigger(value, trigger)
             if (
                 bad_text(value)
                 or _PATH_LIKE.search(value)
@@ -80,7 +80,8 @@ def from_plan(
     return Draft(checked(profile), tuple(notes))
 
 
-def _without_trigger(text: str, trigger: str) -> str:
+def without_trigger(text: str, trigger: str) -> str:
+    """A prompt in which {trigger} stands for the trigger word."""
     if not trigger:
         return text
     return re.sub(rf"(?<!\w){re.escape(trigger)}(?!\w)", "{trigger}", text, flags=re.IGNORECASE)

@@ -14,7 +14,7 @@ from trainer_core.models.detection import Detection
 from trainer_core.models.families import load_families
 from trainer_core.models.header import Header
 from trainer_core.plan import fields
-from trainer_core.profiles import lora_onetrainer, lora_others, lora_sd_scripts, shelf
+from trainer_core.profiles import lora_easel, lora_onetrainer, lora_others, lora_sd_scripts, shelf
 from trainer_core.profiles.exporting import Draft, checked, plain_id
 from trainer_core.profiles.lora_values import Found
 from trainer_core.profiles.profile import Profile, Reference
@@ -83,6 +83,8 @@ def from_lora(header: Header, detection: Detection, *, wanted_id: str = "", fami
     )
     if profile.lineage and detection.guess:
         notes.append(f"The base model {detection.guess.title} is a guess: {printable(detection.guess.evidence, 200)}.")
+    if lora_easel.is_easels(header.metadata) and lora_easel.is_changed(header.metadata):
+        notes.append("Easel's plan in the file was changed or damaged after the training: check the values.")
     titles = ", ".join(fields.all_fields()[path].title for path in unknown)
     return Draft(checked(profile), (*notes, *((f"The file does not contain: {titles}.",) if unknown else ())))
 
@@ -91,6 +93,7 @@ def _told(header: Header) -> tuple[str, list[Found]]:
     """The program that made a LoRA, and the settings in its metadata."""
     metadata = header.metadata
     for writer, is_its, read in (
+        ("Easel", lora_easel.is_easels, lora_easel.read),
         ("OneTrainer", lora_onetrainer.is_onetrainer, lora_onetrainer.read),
         ("ai-toolkit", lora_others.is_ai_toolkit, lora_others.ai_toolkit),
         ("sd-scripts", lora_sd_scripts.is_sd_scripts, lora_sd_scripts.read),

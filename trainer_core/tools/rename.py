@@ -7,40 +7,30 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
-import shutil
-import signal
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainer_core import catalog, places
-from trainer_core.errors import EaselError, RenamingError
+from trainer_core.errors import RenamingError
 from trainer_core.events import Event, Phase, Progress
-from trainer_core.files import from_table, write_whole
+from trainer_core.files import from_table
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.journal import Journal
-from trainer_core.jobs.kind import LineWatch, by_exit_code
-from trainer_core.jobs.outcome import Diagnosis, Outcome
-from trainer_core.jobs.spec import Spec, Step
-from trainer_core.jobs.state import JobState
-from trainer_core.models import detection, header, renaming
+from trainer_core.jobs.kind import LineWatch
+from trainer_core.models import detection, header, renaming, tensor_copy
 from trainer_core.models.detection import Detection, parts
 from trainer_core.models.downloads.fetch import folder_for
 from trainer_core.models.families import load_families
 from trainer_core.models.header import Header
 from trainer_core.models.header.tensors import shown
 from trainer_core.models.renaming import Form, Piece
-from trainer_core.tools import tensor_copy
+from trainer_core.tools import copying
 
 KIND = "rename"
-SETTINGS, MADE, FAILURE = "settings.json", "made.json", "failure.json"
-DISK_FLOOR_BYTES = 1 << 30
-"""The disk space that the copy must leave free."""
 FROM = "easel.renamed_from"
 """The metadata key for the file from which a copy was made."""
 _PROGRESS = re.compile(r"Copied (\d+) of (\d+) MiB")
@@ -75,13 +65,7 @@ def start(settings: Settings) -> Job:
     absolute = dataclasses.replace(
         settings, kind=kind, file=str(places.typed(settings.file).absolute()), folder=str(chosen.absolute())
     )
-    folder = JobFolder.create(places.jobs(), KIND)
-    folder.write(SETTINGS, dataclasses.asdict(absolute))
-    program = (sys.executable, "-P", "-m", __name__)
-    folder.write_spec(Spec(KIND, (Step(KIND, program),), folder.path, keeps=("PYTHONPATH",)))
-    job = Job(folder)
-    job.launch()
-    return job
+    return copying.begin(KIND, __name__, absolute)
 
 
 def made(settings: Settings) -> tuple[str, list[Piece], Header]:
@@ -124,9 +108,9 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     if is_made:
         report("This copy already exists")
         return target
-    _check_disk(folder, len(start) + sum(piece.size for piece in pieces))
+    copying.check_disk(folder, len(start) + sum(piece.size for piece in pieces))
     report("Copying")
-    tensor_copy.write(source, target, pieces, metadata, _Meter(report))
+    tensor_copy.write(source, target, pieces, metadata, copying.Meter(report))
     return target
 
 
@@ -145,7 +129,7 @@ class Renaming:
 
     def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
         """A watch that reads phases and progress from the tool's messages."""
-        return LineWatch(folder, journal, parse, judge)
+        return LineWatch(folder, journal, parse, copying.judge)
 
 
 kind = Renaming()
@@ -158,56 +142,9 @@ def parse(line: str) -> Event | None:
     return Phase(line.strip().lower()) if line.strip() in ("Reading the header", "Copying") else None
 
 
-def judge(folder: JobFolder, exit_code: int | None) -> Outcome:
-    """COMPLETED with the path of the copy."""
-    failure, done = folder.read(FAILURE), folder.read(MADE)
-    if exit_code == 0 and done is not None:
-        return Outcome(JobState.COMPLETED, 0, [str(done.get("path"))])
-    if failure is not None:
-        told = Diagnosis("not-renamed", str(failure.get("message")), "", str(failure.get("hint")))
-        return Outcome(JobState.FAILED, exit_code, diagnosis=told)
-    ended = by_exit_code(folder, exit_code)
-    told = ended.diagnosis or Diagnosis("not-renamed", "The copy was not made.", "", "")
-    return Outcome(JobState.FAILED, exit_code, diagnosis=told)
-
-
 def main() -> int:
     """Runs the tool with the settings in the current folder; returns the exit status."""
-    # An exception instead of an immediate end, so that the unfinished file is removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        settings = from_table(Settings, json.loads(Path(SETTINGS).read_bytes()), SETTINGS, RenamingError)
-        path = run(settings, _report)
-    except EaselError as error:
-        return _failed(error.message, error.hint)
-    except OSError as error:
-        return _failed(f"{error.filename or 'A file'}: {error.strerror or error}.", "Check the disk and permissions.")
-    write_whole(Path(MADE), json.dumps({"path": str(path)}) + "\n")
-    _report(f"Made {path}")
-    return 0
-
-
-def _failed(message: str, hint: str) -> int:
-    _report(message)
-    write_whole(Path(FAILURE), json.dumps({"message": message, "hint": hint}) + "\n")
-    return 1
-
-
-def _report(line: str) -> None:
-    print(line, flush=True)
-
-
-class _Meter:
-    """Reports the progress of the copy, at most twice a second."""
-
-    def __init__(self, report: Callable[[str], None]) -> None:
-        self._report, self._said_s = report, 0.0
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self._said_s >= 0.5 or done == total:
-            self._said_s = now
-            self._report(f"Copied {done >> 20} of {max(total >> 20, 1)} MiB")
+    return copying.program(Settings, run)
 
 
 def _kind(found: Detection) -> str:
@@ -247,13 +184,6 @@ def _target(folder: Path, stem: str, start: bytes) -> tuple[Path, bool]:
                 if file.read(len(start)) == start:
                     return path, True
     raise RenamingError(f"{folder} has too many files called {stem}.", "Remove those that you do not need.")
-
-
-def _check_disk(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed + DISK_FLOOR_BYTES:
-        message = f"The disk is too full: the copy needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free in {folder}."
-        raise RenamingError(message, f"Free some space; Easel leaves {DISK_FLOOR_BYTES >> 30} GiB free.")
 
 
 if __name__ == "__main__":

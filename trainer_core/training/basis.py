@@ -74,12 +74,15 @@ def preload(metrics: str) -> None:
     A table that is missing here is read again when a result is tested, which then names the error.
     """
     from trainer_core import catalog
-    from trainer_core.models import renaming
+    from trainer_core.models import loaders, renaming
     from trainer_core.models.detection import bases, guess, others
     from trainer_core.models.families import load_families
-    from trainer_core.training import acceptance  # noqa: F401 - with its modules, and numpy
+    from trainer_core.models.loaders import table
+    from trainer_core.plan import fields
+    from trainer_core.training import acceptance, finishing  # noqa: F401 - with their modules, and numpy
 
-    for load in (load_families, catalog.algorithms, catalog.parts, bases.load, guess.load, others.load):
+    tables = (load_families, catalog.algorithms, catalog.parts, bases.load, guess.load, others.load)
+    for load in (*tables, table.table, loaders.configs, fields.all_fields):
         load()
     renaming.layouts("")
     if metrics == TENSORBOARD:

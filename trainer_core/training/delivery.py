@@ -28,11 +28,12 @@ def deliver(
     folder: Path,
     stem: str,
     fits: Callable[[Path], bool] = lambda _: True,
+    made: Callable[[Path], Path] = lambda path: path,
 ) -> Iterator[Path]:
     """Writes results to `folder`, one by one: the final one, then its checkpoints.
 
     A checkpoint is called `<stem>-step00000500.safetensors`; it is left out if `fits` is false for it, which is asked when its
-    turn comes. Folders have the same names without the file ending. If a name exists already, all of them get the same
+    turn comes. `made` returns the file that is delivered for a result. Folders have the same names without the file ending. If a name exists already, all of them get the same
     number. Results that were written before an error stay.
 
     Raises:
@@ -49,7 +50,7 @@ def deliver(
         free = _free_stem(folder, stem, wanted)
         for ending, source in wanted.items():
             if source is final or fits(source):
-                yield _placed(source, folder, stem, free, ending)
+                yield _placed(made(source), folder, stem, free, ending)
     except OSError as error:
         raise RunError(
             f"{folder} cannot be written: {error.strerror or error}.", "The files are in the run folder."

@@ -49,10 +49,11 @@ class TrainingOutcome(Outcome):
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of a run: whether its last step was reached, and from which step on all losses were NaN (0: none)."""
+    """What was seen of a run: whether its last step was reached, from which step on all losses were NaN (0: none), and its steps."""
 
     last_step: bool
     nan_from: int = 0
+    steps: int = 0
 
 
 def conclude(basis: Basis, end: End, seen: Seen, tests: CheckpointTests, write: Callable[..., None]) -> TrainingOutcome:
@@ -81,7 +82,7 @@ def conclude(basis: Basis, end: End, seen: Seen, tests: CheckpointTests, write: 
     remaining = _Remaining(tests, lambda: stop_asked() != stops_before, limit_s, write)
     if ended.state is JobState.COMPLETED and final is not None:
         write(Phase("delivering the result"))
-        delivered = _deliver(basis, ended, final, saved, remaining)
+        delivered = _deliver(basis, ended, final, saved, remaining, seen.steps)
     else:
         delivered = run.delivered
     remaining.finish()
@@ -224,13 +225,23 @@ class _Remaining:
 
 
 def _deliver(
-    basis: Basis, ended: TrainingOutcome, final: Path, saved: Iterable[Checkpoint], remaining: _Remaining
+    basis: Basis,
+    ended: TrainingOutcome,
+    final: Path,
+    saved: Iterable[Checkpoint],
+    remaining: _Remaining,
+    trained: int,
 ) -> dict[str, str]:
     """Delivers the result at once, then its good checkpoints; returns the paths of delivered checkpoints by their own paths.
 
     Files and notices go into `ended`. The result stays in the run folder in any case.
     """
+    # Loaded already, as in `conclude`.
+    from trainer_core.training import finishing
+
     run, noun, folder = basis.run, _noun(basis.plan), results_folder(basis.plan)
+    stem = results_stem(basis.plan, run)
+    ready = finishing.Finishing(run, basis.plan, stem)
     before = _taken(run, folder)
     named = [(run.path / one.path, one.step) for one in saved if one.step and one.path not in before]
     steps = [(path, step) for path, step in named if path != final]
@@ -246,9 +257,12 @@ def _deliver(
             sources.append(path)
         return fitting
 
+    def made(path: Path) -> Path:
+        return ready.made_final(path, trained) if path == final else ready.made(path, dict(steps)[path])
+
     try:
         # Files that were delivered before an error stay.
-        written.extend(delivery.deliver(final, steps, folder, results_stem(basis.plan, run), fits))
+        written.extend(delivery.deliver(final, steps, folder, stem, fits, made))
     except RunError as error:
         if not written:
             ended.outputs = [str(final)]
@@ -257,7 +271,9 @@ def _deliver(
         ended.notices.append(f"Some checkpoints stay in the run folder. {error}")
     copies = _copy(ended, basis.plan.get("output", {}).get("copy_to"), written[0], noun)
     ended.outputs = [str(path) for path in (written[0], *copies, *written[1:])]
-    ended.notices += _not_delivered(steps, remaining, run.path)
+    ended.notices += [*_not_delivered(steps, remaining, run.path), *ready.notices]
+    if ended.acceptance is not None:
+        ended.acceptance["loads"] = ready.loads
     placed = zip(sources, written, strict=False)
     return before | {source.relative_to(run.path).as_posix(): str(target) for source, target in placed}
 

@@ -110,7 +110,13 @@ class EngineWatch:
         """COMPLETED if the output is complete and accepted, whatever the exit code; it never depends on the engine."""
         self.preloading.wait()
         nan_from = self.steps.nan_since if self.steps.nan_in_a_row >= NAN_STEPS else 0
-        return conclude(self._basis, end, Seen(self._reached_last_step, nan_from), self._tests, self._journal.write)
+        return conclude(
+            self._basis,
+            end,
+            Seen(self._reached_last_step, nan_from, self.steps.given),
+            self._tests,
+            self._journal.write,
+        )
 
     @property
     def _reached_last_step(self) -> bool:

@@ -28,7 +28,8 @@ class ModelFamily:
     """One family of models.
 
     `prediction` is what its models predict unless a file states otherwise; `prediction_note` tells the user more when the
-    file does not. `resolution` is the side of the square images that it was trained on, in pixels, 0 if unknown;
+    file does not. `architecture` is its name in the Model Specification, for each prediction type that has another one.
+    `resolution` is the side of the square images that it was trained on, in pixels, 0 if unknown;
     `own_resolutions` are those of variants or prediction types. `markers` maps the key of an empty tensor to the prediction that it marks. `parts` are the companion
     files of a model: each setting with the ids of the suitable kinds in catalog/parts.toml; `own_parts` are those of
     variants that need other files. A family with `is_only_recognised` cannot be trained and has no `prediction`: it exists
@@ -39,6 +40,7 @@ class ModelFamily:
     title: str
     signatures: tuple[Signature, ...]
     prediction: str = ""
+    architecture: Mapping[str, str] = field(default_factory=dict)
     resolution: int = 0
     own_resolutions: Mapping[str, int] = field(default_factory=dict)
     sources: tuple[str, ...] = ()

@@ -36,7 +36,7 @@ class Piece(NamedTuple):
     """One tensor of the new file: a range of the bytes of a tensor in the old one.
 
     `start` is the offset in the old file, if the header states it; `size` the number of bytes. `turned` is the shape of
-    the old matrix if its two dimensions are swapped, else None.
+    the old matrix if its two dimensions are swapped, else None. A tensor that the old file does not have is all `content`.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Piece(NamedTuple):
     start: int
     size: int
     turned: tuple[int, int] | None = None
+    content: bytes = b""
 
 
 class Form(NamedTuple):

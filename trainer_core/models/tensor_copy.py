@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from trainer_core.errors import RenamingError
+from trainer_core.models.header import TensorInfo
 from trainer_core.models.renaming import Piece
 
 CHUNK_BYTES = 16 << 20
@@ -41,10 +43,12 @@ def write(
     pieces: Sequence[Piece],
     metadata: Mapping[str, str],
     progress: Callable[[int, int], None],
+    hash_key: str = "",
 ) -> None:
     """Writes the pieces of a file into a new one, which appears under its name when it is complete.
 
-    `progress` is called with the number of bytes written so far and the total. The source is not changed.
+    `progress` is called with the number of bytes written so far and the total. The source is not changed. `hash_key` is the
+    metadata key for the SHA-256 of the new file's tensors, as "0x" and 64 digits.
 
     Raises:
         RenamingError: the source changed in the meantime, or the target already exists.
@@ -52,15 +56,22 @@ def write(
     """
     total, done = sum(piece.size for piece in pieces), 0
     scratch = target.with_name(f".easel-{os.getpid()}-{secrets.token_hex(4)}.part")
+    digest = hashlib.sha256()
     try:
         with source.open("rb") as old, scratch.open("xb") as new:
             before = _stamp(old)
-            new.write(header_bytes(pieces, metadata))
+            new.write(header_bytes(pieces, {**metadata, **_hashed(hash_key, digest)}))
             for piece in pieces:
-                for chunk in _chunks(old, piece):
+                for chunk in (piece.content,) if piece.content else _chunks(old, piece):
                     new.write(chunk)
                     done += len(chunk)
+                    if hash_key:
+                        digest.update(chunk)
                     progress(done, total)
+            if hash_key:
+                # The header has the same length with every hash.
+                new.seek(0)
+                new.write(header_bytes(pieces, {**metadata, **_hashed(hash_key, digest)}))
             new.flush()
             os.fsync(new.fileno())
             if _stamp(old) != before:
@@ -68,6 +79,16 @@ def write(
         _name(scratch, target)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def whole(tensors: Mapping[str, TensorInfo]) -> list[Piece]:
+    """The tensors of a file as they are, in the order of their bytes."""
+    ordered = sorted(tensors.items(), key=lambda row: row[1].start_bytes)
+    return [Piece(name, info.dtype, info.shape, info.start_bytes, info.size_bytes) for name, info in ordered]
+
+
+def _hashed(key: str, digest: hashlib._Hash) -> dict[str, str]:
+    return {key: f"0x{digest.hexdigest()}"} if key else {}
 
 
 def _chunks(file: BinaryIO, piece: Piece) -> Iterator[bytes]:

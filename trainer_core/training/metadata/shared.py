@@ -1,0 +1,44 @@
+"""The plan as it is written into a result: without paths, and without what belongs to a person."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from trainer_core.plan import fields
+from trainer_core.text import without_secrets
+from trainer_core.training.metadata import privacy
+
+
+def shared(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables of a plan that may be published with its result.
+
+    A path that Easel reads becomes the name of its file or folder. Paths that Easel writes to, and settings that belong to a
+    person, are left out. In the engine's own options each path becomes a file name, too.
+    """
+    flat = fields.flatten(plan)
+    kept: dict[str, Any] = {}
+    for path, setting in fields.all_fields().items():
+        value = flat.get(path)
+        if value is None or setting.owner == "person" or setting.about.written:
+            continue
+        if isinstance(value, str) and not setting.choices:
+            value = privacy.file_name(value) if setting.about.path else without_secrets(value)
+            if setting.about.path and not value:
+                continue
+        kept[path] = value
+    if native := flat.get("native"):
+        kept["native"] = privacy.each_text(native, privacy.without_paths)
+    return fields.nest(kept)
+
+
+def canonical(tables: Mapping[str, Any]) -> str:
+    """The JSON text of a plan: the same plan always gives the same text, in ASCII and without spaces."""
+    return json.dumps(tables, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest(text: str) -> str:
+    """The SHA-256 of a text, as 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
