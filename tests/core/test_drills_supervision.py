@@ -257,6 +257,35 @@ def test_two_readers_see_the_same_events_while_the_job_is_adopted(tmp_path):
     assert seen == [list(range(1, 61))] * 2
 
 
+# The command line
+
+
+def easel(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "trainer_core.cli", *words]
+    environment = {**os.environ, "EASEL_HOME": str(home)}
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=places.CHECKOUT, env=environment, check=False, timeout=LIMIT_S
+    )
+
+
+def test_a_list_of_jobs_gives_a_lost_one_a_new_supervisor(tmp_path):
+    here = launched(tmp_path / "jobs", until_file(tmp_path / "go"))
+    lose(here)
+    assert "RUNNING" in easel(tmp_path, "jobs", "list").stdout
+    (tmp_path / "go").touch()
+    assert here.wait(LIMIT_S) is JobState.COMPLETED
+
+
+def test_a_run_is_adopted_by_its_name_and_once(tmp_path):
+    run = start(tmp_path, steps=40_000)
+    lose(run)
+    adopted = easel(tmp_path, "runs", "adopt", "last", "--json")
+    assert json.loads(adopted.stdout)["state"] == "RUNNING", adopted.stderr
+    again = easel(tmp_path, "runs", "adopt", "last")
+    assert (again.returncode, "has a supervisor" in again.stderr) == (1, True)
+    assert run.stop(2.0) is JobState.CANCELLED
+
+
 # Easel is updated or removed while a job runs
 
 STARTER = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +102,15 @@ def test_a_file_is_replaced_and_no_temporary_file_remains(tmp_path: Path):
 def test_only_its_owner_can_read_a_personal_file(tmp_path: Path):
     write_whole(tmp_path / "mine", "x", personal=True)
     assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_durable_file_is_on_the_disk_with_its_name(tmp_path: Path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(Path(f"/proc/self/fd/{handle}").readlink()))
+    write_whole(tmp_path / "a", "text")
+    assert flushed == []
+    write_whole(tmp_path / "a", "text", durable=True)
+    assert [path.parent for path in flushed] == [tmp_path, tmp_path.parent]
 
 
 def test_a_failed_write_keeps_the_older_file(tmp_path: Path, monkeypatch):
