@@ -12,9 +12,9 @@ from trainer_core.cli.continuing import continue_run, options
 @click.option("--step", type=click.IntRange(min=1), help="Continue from the state of this step. Default: the newest.")
 @options
 def command(name: str, step: int | None, **chosen: bool) -> None:
-    """Continue a run that was interrupted, from its newest whole state to its planned end.
+    """Continue an interrupted run from its newest state.
 
-    The run continues in a new run folder with the same plan, images and captions. What continues and what starts anew is
-    shown first.
+    It continues to its planned end in a new run folder, with the same plan, images and captions. What continues and what
+    starts anew is shown first.
     """
     continue_run(name, step, 0, **chosen)
