@@ -85,7 +85,7 @@ def test_a_name_that_no_model_has_is_named() -> None:
 
 
 def test_alpha_in_the_metadata_is_not_read_by_comfyui() -> None:
-    names = layer(f"transformer.transformer_blocks.0.attn.to_q", ".lora_B.weight", ".lora_A.weight", alpha=False)
+    names = layer("transformer.transformer_blocks.0.attn.to_q", ".lora_B.weight", ".lora_A.weight", alpha=False)
     stated = {"transformer.lora_alpha": 2.0, "transformer.r": 4}
     header = made(names, {PEFT: json.dumps(stated)})
     assert answers(header, "flux") == {COMFYUI: "partly", DIFFUSERS: "yes"}
