@@ -26,7 +26,7 @@ if importlib.util.find_spec("orjson") is None:
     # An engine's Python has not all packages of Easel; the standard library reads these headers, too.
     sys.modules["orjson"] = json
 
-from scripts import record_loaders
+from scripts import loader_names, record_loaders
 from scripts.header_folding import unfold
 from trainer_core.models import detection, loaders
 from trainer_core.models.header import Header, TensorInfo
@@ -69,11 +69,11 @@ def comfyui(source: Path) -> None:
     maps: dict[str, dict[str, str]] = {}
     for name, family, header in networks():
         if family not in maps:
-            model = record_loaders.comfy_model(record_loaders.FAMILIES[family][0])
+            model = record_loaders.comfy_model(loader_names.FAMILIES[family][0])
             places = {
                 f"{place}.transformer.{layer}.weight": None
-                for place, (_, header_name) in record_loaders.ENCODERS.get(family, {}).items()
-                for layer in record_loaders.encoder(header_name, place)
+                for place, (_, header_name) in loader_names.ENCODERS.get(family, {}).items()
+                for layer in loader_names.encoder(header_name, place)
             }
             known = lora.model_lora_keys_unet(model, {})
             maps[family] = lora.model_lora_keys_clip(record_loaders.Stated(set(places)), known)

@@ -46,7 +46,7 @@ class Ended:
 
     def __init__(self, tmp_path: Path, family: str, **tables: Any) -> None:
         self.folder = RunFolder.create(tmp_path / "runs", "toy")
-        spec = BACKEND.render(TrainingPlan(), place_for(BACKEND, self.folder.path))
+        spec = BACKEND.render(TrainingPlan(native={}), place_for(BACKEND, self.folder.path))
         self.spec = dataclasses.replace(spec, artefacts=FILES)
         plan = {
             "model": {"family": family, "method": "lora", "path": str(tmp_path / "secret" / "base.safetensors")},

@@ -138,7 +138,7 @@ def test_a_base_model_is_known_by_its_header(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reduced"),
     [
-        ("/home/jane/My Pictures/a.png", "a.png"),
+        ("/home/jane/My Files/a.png", "a.png"),
         ("C:\\Users\\jane\\a.safetensors", "a.safetensors"),
         ("~/x/y", "y"),
         ("see /mnt/d/foo.bin and https://example.org/a/b", "see foo.bin and https://example.org/a/b"),

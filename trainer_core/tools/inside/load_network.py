@@ -14,11 +14,14 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 ADAPTER = "default_0"
+REFUSALS = (LookupError, ValueError, TypeError, RuntimeError, AttributeError, AssertionError, ImportError, OSError)
+"""What the loaders of diffusers, PEFT and transformers raise for a file that they cannot load."""
 SKIPPED = ("_class_name", "_diffusers_version", "_name_or_path", "architectures", "model_type", "transformers_version")
 
 
@@ -62,58 +65,79 @@ def load(holder: Any, path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"error": "", "warnings": [], "loaded": {}, "unexpected": [], "first": {}}
     handler = _Collector(found["warnings"])
     logging.getLogger("diffusers").addHandler(handler)
+    undo = _watch(holder, found)
+    try:
+        holder.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=ADAPTER, local_files_only=True)
+    except REFUSALS as error:
+        found["error"] = f"{type(error).__name__}: {error}"[:2000]
+    finally:
+        undo()
+        logging.getLogger("diffusers").removeHandler(handler)
+    for name, component in holder.__dict__.items():
+        found["loaded"] |= _scales(name, component, found["first"].get(name, {}))
+    return found
+
+
+def _watch(holder: Any, found: dict[str, Any]) -> Callable[[], None]:
+    """Notes what PEFT and the text encoders are given; returns the function that ends this."""
     places: list[Any] = [importlib.import_module(name) for name in ("peft", "peft.utils")]
     original = places[0].set_peft_model_state_dict
-
-    def note(model: Any, state: dict[str, Any]) -> None:
-        component = next((name for name, each in holder.__dict__.items() if each is model), "")
-        for key, value in state.items():
-            layer, is_second, _ = key.partition(".lora_B.")
-            if is_second:
-                other = state.get(key.replace(".lora_B.", ".lora_A."))
-                scale = 1.0 if other is None else float(other.flatten()[0])
-                found["first"].setdefault(component, {})[layer] = float(value.flatten()[0]) * scale
+    names = {id(component): name for name, component in holder.__dict__.items()}
 
     def watched(model: Any, state: dict[str, Any], *args: Any, **options: Any) -> Any:
         result = original(model, state, *args, **options)
         found["unexpected"] += list(getattr(result, "unexpected_keys", None) or ())
-        note(model, state)
+        found["first"].setdefault(names.get(id(model), ""), {}).update(_first(state))
         return result
 
-    for component in holder.__dict__.values():
-        # A text encoder is a model of transformers, which loads adapters in its own way.
-        if hasattr(type(component), "load_adapter") and hasattr(type(component), "get_input_embeddings"):
-            vars(component)["load_adapter"] = _noting(component, note)
     for place in places:
         place.set_peft_model_state_dict = watched
-    try:
-        holder.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=ADAPTER, local_files_only=True)
-    except Exception as error:  # noqa: BLE001 - whatever a loader of another project raises is the answer
-        found["error"] = f"{type(error).__name__}: {error}"[:2000]
-    finally:
+    for name, component in holder.__dict__.items():
+        # A text encoder is a model of transformers, which loads adapters in its own way.
+        if hasattr(type(component), "load_adapter") and hasattr(type(component), "get_input_embeddings"):
+            vars(component)["load_adapter"] = _noting(component, found["first"].setdefault(name, {}))
+
+    def undo() -> None:
         for place in places:
             place.set_peft_model_state_dict = original
-        logging.getLogger("diffusers").removeHandler(handler)
-    for name, component in holder.__dict__.items():
-        vars(component).pop("load_adapter", None)
-        given = {layer.removeprefix("text_model."): layer for layer in found["first"].get(name, {})}
-        for layer, module in component.named_modules():
-            scales, short = getattr(module, "scaling", None), layer.removeprefix("text_model.")
-            if short in given and isinstance(scales, dict) and ADAPTER in scales:
-                found["loaded"].setdefault(name, {})[given[short]] = float(scales[ADAPTER])
-    return found
+        for component in holder.__dict__.values():
+            vars(component).pop("load_adapter", None)
+
+    return undo
 
 
-def _noting(component: Any, note: Any) -> Any:
+def _noting(component: Any, first: dict[str, float]) -> Any:
     """The method `load_adapter` of a text encoder, which also notes what it is given."""
     original = component.load_adapter
 
     def load_adapter(*args: Any, **options: Any) -> Any:
         result = original(*args, **options)
-        note(component, options.get("adapter_state_dict") or {})
+        first.update(_first(options.get("adapter_state_dict") or {}))
         return result
 
     return load_adapter
+
+
+def _first(state: dict[str, Any]) -> dict[str, float]:
+    """By layer, the product of the first numbers of its two matrices."""
+    found = {}
+    for key, value in state.items():
+        layer, is_second, _ = key.partition(".lora_B.")
+        if is_second:
+            other = state.get(key.replace(".lora_B.", ".lora_A."))
+            found[layer] = float(value.flatten()[0]) * (1.0 if other is None else float(other.flatten()[0]))
+    return found
+
+
+def _scales(name: str, component: Any, first: dict[str, float]) -> dict[str, dict[str, float]]:
+    """The scale of each layer of a component that was given to it; {} if there is none."""
+    given = {layer.removeprefix("text_model."): layer for layer in first}
+    found = {}
+    for layer, module in component.named_modules():
+        scales, short = getattr(module, "scaling", None), layer.removeprefix("text_model.")
+        if short in given and isinstance(scales, dict) and ADAPTER in scales:
+            found[given[short]] = float(scales[ADAPTER])
+    return {name: found} if found else {}
 
 
 def remove(holder: Any) -> None:
