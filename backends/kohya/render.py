@@ -78,6 +78,8 @@ def command(plan: TrainingPlan, place: Place, cell: KohyaCell) -> tuple[str, ...
     script = (str((place.checkout or place.run) / cell.program), "--config_file", str(place.run / CONFIG))
     if found := place.resume:
         counted = ("--step", str(found.step), "--schedule-from", str(found.schedule_from))
+        if found.rate_times != 1:
+            counted += ("--rate-times", str(found.rate_times))
         script = (str(RESUME), "--script", script[0], *counted, "--", *script[1:])
     if launch := launch_settings(plan):
         return (*launcher.command(place.python, launch, place.run / launcher.CONFIG), *script)

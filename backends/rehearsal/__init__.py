@@ -114,7 +114,12 @@ class Rehearsal:
             "requests": str(place.run / REQUESTS),
         }
         if found := place.resume:
-            score["resume"] = {"state": str(found.state), "step": found.step, "schedule_from": found.schedule_from}
+            score["resume"] = {
+                "state": str(found.state),
+                "step": found.step,
+                "schedule_from": found.schedule_from,
+                "rate_times": found.rate_times,
+            }
         name = re.escape(stem)
         player = (str(place.python), str(Path(__file__).parent / "play.py"))
         controls: dict[Request, Control] = {

@@ -144,7 +144,9 @@ def loss_of(step: int) -> float:
 
 def rate_of(score: dict, step: int, total: int) -> float:
     """The learning rate of a step: constant, or with the schedule linear a fall to 0 over the steps of the schedule."""
-    highest, origin = score["plan"]["optimizer"]["learning_rate"], score.get("resume", {}).get("schedule_from", 0)
+    resume = score.get("resume", {})
+    highest, origin = score["plan"]["optimizer"]["learning_rate"], resume.get("schedule_from", 0)
+    highest *= resume.get("rate_times", 1.0)
     if score["plan"]["schedule"]["scheduler"] != "linear":
         return highest
     return round(highest * (total - step) / (total - origin), 12)

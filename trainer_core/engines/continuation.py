@@ -22,5 +22,7 @@ class Continuation:
     """What the learning rate does when a finished run is extended; empty: it cannot be extended."""
     extends_with: tuple[str, ...] = ()
     """The schedules with which it can be extended; empty: all."""
+    scales_rate: bool = False
+    """Whether it can continue with a multiple of the learning rate in the state."""
     caches: tuple[str, ...] = ()
     """Patterns of files, relative to the run folder, that the engine can use again in a copy of the run."""

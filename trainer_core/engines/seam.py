@@ -27,11 +27,13 @@ class ResumePoint:
 
     `state` is its folder, which is in the output folder of the new run; `step` is the last step that was trained before.
     The learning-rate schedule begins after step `schedule_from`: 0, or the step at which a finished run was extended.
+    The learning rates in the state are multiplied by `rate_times`.
     """
 
     state: Path
     step: int
     schedule_from: int = 0
+    rate_times: float = 1.0
 
     @property
     def starts_schedule(self) -> bool:

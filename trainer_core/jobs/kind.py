@@ -49,6 +49,10 @@ class Watch(Protocol):
         """Reads the rest, after the job's last program has ended."""
         ...
 
+    def save_now(self) -> bool:
+        """Asks the program to save before the machine ends it, if it can and the user wants that; whether it was asked."""
+        ...
+
     def outcome(self, end: End) -> Outcome:
         """How the job ended; called after `finish`, also for a job that was stopped."""
         ...
@@ -92,6 +96,10 @@ class LineWatch:
         while lines := self._log.lines():
             self._write(lines)
         self._write([self._log.pending] if self._log.pending else [])
+
+    def save_now(self) -> bool:
+        """False: such a job has nothing to save."""
+        return False
 
     def outcome(self, end: End) -> Outcome:
         """CANCELLED after a stop, else what `judge` returns; LOST if nobody saw the end and it says nothing of it."""

@@ -24,6 +24,10 @@ from trainer_core.jobs.state import JobState
 from trainer_core.jobs.stop_request import StopRequest
 
 POLL_S = 0.25
+NOTICE = "EASEL_SHUTDOWN_NOTICE"
+"""The environment variable with the path of a file that appears when the machine is about to be taken away."""
+SAVE_S = 20.0
+"""How long a program that was asked to save may take for it. Rented machines give 30 seconds or more before they end."""
 STOP_AFTER_SAVE = "This job stops after it has saved its next checkpoint."
 
 
@@ -53,6 +57,7 @@ class Supervision:
         self.heart = Heartbeat(folder, token, self.journal)
         self.got_signal = False
         self._saved: int | None = None
+        self._save_until: float | None = None
 
     def run(self) -> Outcome:
         """Runs the commands until one fails or a stop is requested; returns how the job ended.
@@ -124,7 +129,7 @@ class Supervision:
             return self._not_started(step, error)
         if exit_code is None and how == "by itself":
             return End(None, "unseen")
-        return End(exit_code, how, found)
+        return End(exit_code, how, found, by_system=how == "stop" and self.got_signal)
 
     def _not_started(self, step: Step, why: str) -> End:
         with self.folder.log.open("a", encoding="utf-8", errors="surrogateescape") as log:
@@ -155,9 +160,22 @@ class Supervision:
     @property
     def stop_request(self) -> StopRequest | None:
         """The stop that was requested; None if none was."""
-        if self.got_signal:
-            return StopRequest()
+        if self.got_signal or self._is_announced():
+            return StopRequest(after="save" if self._waits_for_save() else "now")
         return StopRequest.from_dict(self.folder.read(STOP)) if self.folder.stop.exists() else None
+
+    def _is_announced(self) -> bool:
+        """Whether the machine has announced that it will be taken away, as rented ones do shortly before."""
+        notice = os.environ.get(NOTICE, "")
+        self.got_signal = bool(notice) and os.path.exists(notice)  # noqa: PTH110 - asked four times a second
+        return self.got_signal
+
+    def _waits_for_save(self) -> bool:
+        """Whether the program was asked to save before the machine ends it, and there is time left for that."""
+        if self._save_until is None:
+            asked = self.watch.save_now()
+            self._save_until = time.monotonic() + SAVE_S if asked else 0.0
+        return time.monotonic() < self._save_until
 
     def _is_due(self, request: StopRequest) -> bool:
         """Whether to stop now: at once, or because a checkpoint was saved since the request."""

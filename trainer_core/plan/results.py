@@ -1,4 +1,4 @@
-"""The settings of what a run makes: sample images, and its result. See `sections` for how settings are declared."""
+"""The settings of what a run makes (sample images, and its result) and of what Easel does if it ends too early. See `sections` for how settings are declared."""
 
 from __future__ import annotations
 
@@ -63,3 +63,20 @@ class OutputSettings(Section):
         Setting(policy="value", titles={"float": "fp32"}),
     ] = "fp16"
     """The number format of the weights in the file."""
+
+
+class GuardSettings(Section):
+    """What Easel does by itself when a run ends too early; all of it is off unless you turn it on."""
+
+    cheaper_after_oom: Annotated[
+        bool, Field(title="After out of memory, start again with less"), Setting(owner="job", done_by_easel=True)
+    ] = False
+    """Starts a run that ran out of memory again with the next change that needs less, with the same effective batch size; at most three times."""
+    back_after_nan: Annotated[
+        bool, Field(title="After NaN, go back and halve the rate"), Setting(owner="job", done_by_easel=True)
+    ] = False
+    """Continues a run whose loss became NaN from its last good state with half the learning rate; once."""
+    resume_after_shutdown: Annotated[
+        bool, Field(title="After a shutdown, resume"), Setting(owner="job", done_by_easel=True)
+    ] = False
+    """Resumes a run that was ended by a shutdown of the machine from its newest state, when Easel is next used."""

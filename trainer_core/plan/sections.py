@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from trainer_core.plan.choices import NOISE, AlgorithmName, OptimizerName, SchedulerName
-from trainer_core.plan.results import OutputSettings, SamplingSettings
+from trainer_core.plan.results import GuardSettings, OutputSettings, SamplingSettings
 from trainer_core.plan.section import PIXELS, STEPS, TOKENS, Section
 from trainer_core.plan.setting import Setting
 
@@ -330,6 +330,7 @@ class TrainingPlan(Section):
     memory: MemorySettings = MemorySettings()
     sampling: SamplingSettings = SamplingSettings()
     output: OutputSettings = OutputSettings()
+    guards: GuardSettings = GuardSettings()
     native: Annotated[dict[str, dict[str, Any]], Field(default_factory=dict)]
     """Options of an engine that are not settings of Easel, by engine id; each is checked against the engine's recorded schema."""
 

@@ -30,11 +30,15 @@ BATCH, ACCUMULATION = "schedule.batch_size", "schedule.gradient_accumulation"
 
 @dataclass(frozen=True)
 class Mended:
-    """A changed plan for a failed run; `changes` are the new values by dotted path, `title` says what they do."""
+    """A changed plan for a failed run; `changes` are the new values by dotted path, `title` says what they do.
+
+    `lowers` is the memory of which it needs less, "ram" or "vram"; "" if the run did not fail for lack of memory.
+    """
 
     plan: TrainingPlan
     changes: Mapping[str, Any]
     title: str
+    lowers: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The title and the changes as JSON data, one entry per setting."""
@@ -129,7 +133,7 @@ class _Trial:
         if self.lowers and not 0 < _need(state, self.lowers) < self.need:
             return None
         try:
-            return Mended(job_problems.plan(state, backend), changes, title)
+            return Mended(job_problems.plan(state, backend), changes, title, self.lowers)
         except EaselError:
             return None
 

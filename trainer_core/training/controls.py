@@ -5,6 +5,7 @@ The request is a number in the run folder. The run's supervisor copies it into t
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 
@@ -69,6 +70,16 @@ class Controls:
     def __init__(self, run: RunFolder, spec: JobSpec) -> None:
         self._run, self._controls = run, spec.controls
         self._passed: dict[str, int] = {}
+
+    def request(self, request: Request) -> bool:
+        """Asks the engine for something; whether it can be asked. The next `look` passes it on."""
+        if request not in self._controls:
+            return False
+        asked = self._run.read(REQUESTS) or {}
+        with contextlib.suppress(OSError):
+            self._run.write(REQUESTS, {**asked, request: _count(asked.get(request)) + 1})
+            return True
+        return False
 
     def look(self) -> list[Notice]:
         """Passes on new requests; a notice about each of them."""

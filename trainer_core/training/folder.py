@@ -5,6 +5,7 @@
     dataset/         links to the images; the engine works here, never in the user's folder
     output/          the files that the engine writes
     requests.json    how often somebody asked the engine for a checkpoint or for samples while it ran
+    interrupted      exists if the machine ended the run, and Easel is to resume it when it is next used
     delivered.json   the checkpoints that somebody took, and where they were delivered
 
 `versions.json` also names the engine, its version and Python, and the profile. The details of `spec.json` name the run that
@@ -30,7 +31,7 @@ from trainer_core.jobs.spec import Spec
 KIND = "training"
 RESUMES = "resumes"
 PLAN_SCHEMA_VERSION = 1
-DELIVERED = "delivered.json"
+DELIVERED, INTERRUPTED = "delivered.json", "interrupted"
 PLAN = "plan"
 """The key of the plan in the details of spec.json."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,16 +131,28 @@ def learning_rate(found: Proposal) -> str:
     return f"The learning rate follows the schedule of the plan ({named}) from step {found.step + 1} on."
 
 
-def start(found: Proposal, *, trusted: bool = False, folder: Path | None = None, machine: Machine | None = None) -> Run:
+def start(
+    found: Proposal,
+    *,
+    trusted: bool = False,
+    folder: Path | None = None,
+    machine: Machine | None = None,
+    rate_times: float = 1.0,
+    notes: Mapping[str, str] | None = None,
+) -> Run:
     """The new run, ready to `launch`.
 
-    `trusted`: the user trusts a state that this Easel did not record; `folder` is the folder for run folders.
+    `trusted`: the user trusts a state that this Easel did not record; `folder` is the folder for run folders. The learning
+    rates in the state are multiplied by `rate_times`; `notes` are more entries of versions.json.
 
     Raises:
         JobError: the state is not trusted, the engine is not installed, or the folder cannot be written.
     """
     if found.distrust and not trusted:
         raise RunError(found.distrust, "A state contains pickle files, which can run code when they are loaded.")
+    if rate_times != 1 and not found.continuation.scales_rate:
+        title = found.backend.manifest.title
+        raise RunError(f"{title} cannot continue a training with another learning rate.", "Start a new run with it.")
     check_installed(found.backend)
     before, manifest = found.run.folder, found.backend.manifest
     after = RunFolder.create(folder or places.runs(), found.plan.output_stem)
@@ -159,14 +171,14 @@ def start(found: Proposal, *, trusted: bool = False, folder: Path | None = None,
                 f"The new run in {after.path} cannot be prepared: {error.strerror or error}.",
                 "Check the free disk space and the permissions.",
             ) from error
-        point = ResumePoint(state, found.step, found.schedule_from)
+        point = ResumePoint(state, found.step, found.schedule_from, rate_times)
         place = dataclasses.replace(place_for(found.backend, after.path, captions), resume=point)
         spec = found.backend.render(at_place(found.plan, manifest, place), place)
         spec = dataclasses.replace(spec, steps=gpus.steps_on(spec.steps, gpus.seen_by(before.spec.steps)))
         origin = Origin(found.run.name, str(before.path), found.step, found.state.path.name, found.schedule_from)
         versions = {**_chosen(before), "engine": manifest.id, "engine_version": place.version}
         versions |= {"engine_python": str(place.python), "resumes": dataclasses.asdict(origin)}
-        versions |= facts(found.plan, len(captions))
+        versions |= {**facts(found.plan, len(captions)), **(notes or {})}
         hardware = machine.to_dict() if machine else before.read("hardware.json") or {}
         after.write_job(found.plan.model_dump(exclude_none=True), spec, versions, hardware, origin)
         undo.pop_all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -10,12 +11,14 @@ from trainer_core.events import Checked, Checkpoint, Event, Notice, Phase, Progr
 from trainer_core.jobs import tail
 from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.outcome import Diagnosis, End, Outcome
+from trainer_core.jobs.state import JobState
 from trainer_core.training.artefacts import ArtefactWatch
 from trainer_core.training.basis import TENSORBOARD, Basis, Preloading
 from trainer_core.training.checking import CheckpointTests, tested
 from trainer_core.training.controls import Controls
 from trainer_core.training.divergence import DivergenceWatch
 from trainer_core.training.exiting import DOES_NOT_END, ExitWatch
+from trainer_core.training.folder import INTERRUPTED
 from trainer_core.training.metrics import TensorboardRecord
 from trainer_core.training.outcome import Seen, conclude, not_finite
 from trainer_core.training.space import SpaceWatch
@@ -106,17 +109,26 @@ class EngineWatch:
         self._report(at_end=True)
         self._states.look(self.steps.given, at_end=True)
 
+    def save_now(self) -> bool:
+        """Asks the engine for a checkpoint, if the plan wants the run to be resumed after a shutdown."""
+        return self._is_resumed and self._controls.request("save")
+
+    @property
+    def _is_resumed(self) -> bool:
+        return bool(self._basis.plan.get("guards", {}).get("resume_after_shutdown"))
+
     def outcome(self, end: End) -> Outcome:
         """COMPLETED if the output is complete and accepted, whatever the exit code; it never depends on the engine."""
         self.preloading.wait()
         nan_from = self.steps.nan_since if self.steps.nan_in_a_row >= NAN_STEPS else 0
-        return conclude(
-            self._basis,
-            end,
-            Seen(self._reached_last_step, nan_from, self.steps.given),
-            self._tests,
-            self._journal.write,
-        )
+        seen = Seen(self._reached_last_step, nan_from, self.steps.given)
+        ended = conclude(self._basis, end, seen, self._tests, self._journal.write)
+        was_cut_off = end.by_system or ended.state is JobState.LOST
+        if self._is_resumed and was_cut_off and ended.state is not JobState.COMPLETED:
+            # Without space for it the user can still resume the run.
+            with contextlib.suppress(OSError):
+                (self._basis.run.path / INTERRUPTED).touch()
+        return ended
 
     @property
     def _reached_last_step(self) -> bool:

@@ -59,8 +59,8 @@ SHARED = ("train_network", "train_textual_inversion")
 class Resumed:
     """What the replaced passages call. Steps are optimizer steps."""
 
-    def __init__(self, step: int, schedule_from: int) -> None:
-        self.step, self.schedule_from = step, schedule_from
+    def __init__(self, step: int, schedule_from: int, rate_times: float = 1.0) -> None:
+        self.step, self.schedule_from, self.rate_times = step, schedule_from, rate_times
         self._epoch = self._skipped = 0
         self._schedules: list[Any] = []
 
@@ -86,6 +86,17 @@ class Resumed:
             # The state of the optimizer has the last learning rate of the schedule before.
             for group, rate in zip(schedule.optimizer.param_groups, schedule.get_last_lr(), strict=True):
                 group["lr"] = rate
+        for schedule in self._schedules if self.rate_times != 1 else ():
+            self._scale(schedule)
+
+    def _scale(self, schedule: Any) -> None:
+        """Multiplies the learning rates of a schedule and its optimizer, as the state has them."""
+        if hasattr(schedule, "base_lrs"):
+            schedule.base_lrs = [rate * self.rate_times for rate in schedule.base_lrs]
+        for group in schedule.optimizer.param_groups:
+            for name in ("lr", "initial_lr"):
+                if name in group:
+                    group[name] *= self.rate_times
 
     def first_epoch(self, dataloader: Any, args: Any) -> int:
         """The epoch, counted from 0, of the next step; also notes how many batches of it were trained before.
@@ -135,6 +146,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--script", type=Path, required=True)
     parser.add_argument("--step", type=int, required=True)
     parser.add_argument("--schedule-from", type=int, default=0)
+    parser.add_argument("--rate-times", type=float, default=1.0)
     own, given = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
     chosen = parser.parse_args(own)
     script: Path = chosen.script
@@ -145,7 +157,7 @@ def main(arguments: list[str]) -> None:
     is_script = shared == script.stem
     module = types.ModuleType("__main__" if is_script else shared)
     module.__file__ = str(file)
-    setattr(module, NAME, Resumed(chosen.step, chosen.schedule_from))
+    setattr(module, NAME, Resumed(chosen.step, chosen.schedule_from, chosen.rate_times))
     sys.modules[module.__name__] = module
     exec(code, module.__dict__)  # noqa: S102 - the engine's own script, which this process was started to run
     if not is_script:

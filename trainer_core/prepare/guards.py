@@ -1,0 +1,154 @@
+"""What Easel does by itself when a run has ended too early, if its plan turns that on: see `GuardSettings`.
+
+A guard starts a new run, which says why as its first notice and in its versions.json; the run that ended stays as it is.
+`job_ended` is called in a process of its own after each job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainer_core.errors import EaselError, JobError
+from trainer_core.events import Notice
+from trainer_core.jobs.journal import Journal
+from trainer_core.jobs.state import JobState
+from trainer_core.prepare import mending
+from trainer_core.prepare.workbench import prepare_run
+from trainer_core.training import resume
+from trainer_core.training.folder import INTERRUPTED, KIND
+from trainer_core.training.run import Run
+
+GUARD = "guard"
+"""The entry in versions.json with the guard that started a run."""
+CHEAPER, BACK, RESUMED = "cheaper-after-oom", "back-after-nan", "resume-after-shutdown"
+ATTEMPTS = 3
+"""How often in a row a run is started again with less."""
+NAN = "nan-loss"
+HALF = 0.5
+
+
+def job_ended(folder: Path) -> None:
+    """The entry point in the group `trainer_core.job_ended`: applies the guards of a run that has failed."""
+    try:
+        run = Run.attach(folder)
+        if run.spec.kind == KIND and run.state is JobState.FAILED:
+            after_failure(run)
+    except EaselError as error:
+        # This goes to runner.log of the job.
+        print(f"Easel did not go on by itself: {error}", flush=True)
+
+
+def after_failure(run: Run) -> Run | None:
+    """The run that a guard has started after a failure; None if no guard is on or applies.
+
+    Raises:
+        EaselError: the guard applies, but the new run could not be started; the message says why.
+    """
+    wanted, found = _settings(run), run.diagnosis
+    if found is None:
+        return None
+    if wanted.get("back_after_nan") and found.id == NAN:
+        return _go_back(run)
+    if wanted.get("cheaper_after_oom"):
+        return _with_less(run)
+    return None
+
+
+def resume_interrupted(runs: Iterable[Run]) -> list[Run]:
+    """Resumes the runs that the machine had ended and that are to be resumed; returns the new runs.
+
+    Each is tried once. Cheap for runs without the mark.
+    """
+    started = []
+    for run in runs:
+        mark = run.folder.path / INTERRUPTED
+        if not mark.exists():
+            continue
+        # Only one process at a time succeeds in removing it.
+        with contextlib.suppress(OSError):
+            mark.unlink()
+            with contextlib.suppress(EaselError):
+                started.append(_resumed(run, RESUMED, "The machine had ended the run {name}"))
+    return started
+
+
+def _with_less(run: Run) -> Run | None:
+    """The run again with the first change that keeps the effective batch size; None if the failure was not about memory."""
+    if _attempts(run) >= ATTEMPTS:
+        return None
+    offered = (fix for fix in mending.fixes_for(run) if fix.lowers and _keeps_batch(run, fix.changes))
+    fix = next(offered, None)
+    if fix is None:
+        return None
+    bench = mending.bench_from(run)
+    bench.set(fix.changes)
+    notes = {mending.RETRIES: run.name, GUARD: CHEAPER}
+    gpu = run.folder.versions.get("gpu")
+    again = prepare_run(bench, gpu=gpu if isinstance(gpu, str) else None, notes=notes)
+    return _launch(again, f"The run {run.name} ran out of memory, so this one was started with a change. {fix.title}.")
+
+
+def _go_back(run: Run) -> Run | None:
+    """The run continued from its last good state with half the rate; None if that was done before."""
+    if any(each.folder.versions.get(GUARD) == BACK for each in resume.chain(run)):
+        return None
+    told = "The loss of the run {name} became NaN, so this one goes on with half the learning rate"
+    return _resumed(run, BACK, told, step=_last_good_step(run), rate_times=HALF)
+
+
+def _resumed(run: Run, guard: str, told: str, step: int | None = None, rate_times: float = 1.0) -> Run:
+    """The run continued from a state.
+
+    Raises:
+        JobError: it cannot be continued.
+    """
+    found = resume.propose(run, step)
+    again = resume.start(found, rate_times=rate_times, notes={GUARD: guard})
+    return _launch(again, f"{told.format(name=run.name)}, from step {found.step} on.")
+
+
+def _launch(run: Run, told: str) -> Run:
+    journal = Journal(run.folder.events)
+    journal.write(Notice("info", told))
+    journal.close()
+    run.launch()
+    return run
+
+
+def _last_good_step(run: Run) -> int | None:
+    """The step of the newest checkpoint that can be used, from before the NaN; None if none is known."""
+    newest = (run.result or {}).get("newest_good")
+    step = newest.get("step") if isinstance(newest, Mapping) else None
+    return step if isinstance(step, int) else None
+
+
+def _attempts(run: Run) -> int:
+    """How many runs before this one were started again with less, one after the other."""
+    count, current = 0, run
+    while current.folder.versions.get(GUARD) == CHEAPER and count < ATTEMPTS:
+        count += 1
+        try:
+            current = Run.attach(current.folder.path.with_name(str(current.folder.versions.get(mending.RETRIES))))
+        except JobError:
+            break
+    return count
+
+
+def _keeps_batch(run: Run, changes: Mapping[str, Any]) -> bool:
+    """Whether the effective batch size and what the images are stay the same."""
+    if "dataset.resolution" in changes:
+        return False
+    schedule = run.folder.plan.get("schedule", {})
+    size: Callable[[Mapping[str, Any]], int] = lambda values: (  # noqa: E731
+        values.get(mending.BATCH, schedule.get("batch_size", 1))
+        * values.get(mending.ACCUMULATION, schedule.get("gradient_accumulation", 1))
+    )
+    return size(changes) == size({})
+
+
+def _settings(run: Run) -> Mapping[str, Any]:
+    wanted = run.folder.plan.get("guards", {})
+    return wanted if isinstance(wanted, Mapping) else {}
