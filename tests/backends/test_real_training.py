@@ -17,6 +17,7 @@ from trainer_core.demo.dataset import draw_dataset
 from trainer_core.events import Progress, Step
 from trainer_core.install import environments
 from trainer_core.jobs.state import FINAL_STATES, JobState
+from trainer_core.training import controls
 
 pytestmark = [pytest.mark.backend, pytest.mark.timeout(900)]
 STEPS = 6
@@ -133,3 +134,23 @@ def test_a_stopped_training_leaves_no_process_behind(engine, images, launch, tmp
     assert not left_over(run)
     assert json.loads((run.folder.path / "result.json").read_text())["outputs"] == []
     assert fingerprint(images) == before
+
+
+def test_a_running_engine_saves_and_samples_when_it_is_asked_or_says_that_it_cannot(engine, images, launch, tmp_path):
+    sampling = {"every_steps": 1000, "width": 64, "height": 64, "inference_steps": 2}
+    words = [f"--set=sampling.{name}={value}" for name, value in sampling.items()]
+    run = launch([*job(engine, images, tmp_path, steps=3000), *words, "--set=output.save_every_steps=1500"])
+    if not controls.can(run, "save").possible:
+        assert engine == "kohya"
+        assert "on request" in controls.can(run, "save").sentence
+        return
+    wait(run, lambda run: run.summary.step >= 2)
+    controls.ask(run, "save")
+    wait(run, lambda run: run.summary.checked)
+    (saved,) = run.summary.checked.values()
+    assert saved.ok, saved.reasons
+    controls.ask(run, "sample")
+    wait(run, lambda run: run.summary.samples)
+    run.stop(grace_s=2)
+    assert run.state is JobState.CANCELLED
+    assert run.result["newest_good"]["step"] == saved.step
