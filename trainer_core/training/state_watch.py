@@ -68,8 +68,7 @@ class StateWatch:
 
 def outdated(complete: Sequence[SavedState], keep: int) -> list[SavedState]:
     """The states to remove, so that the newest `keep` of these complete ones stay."""
-    newest_first = sorted(complete, key=lambda state: state.step, reverse=True)
-    return newest_first[keep:]
+    return states.newest_first(complete)[keep:]
 
 
 def remove(state: SavedState, pattern: StatePattern) -> None:

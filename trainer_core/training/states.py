@@ -15,7 +15,7 @@ import os
 import re
 import secrets
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,12 @@ def saved(folder: RunFolder, pattern: StatePattern | None, last: int) -> list[Sa
         if match and path.is_dir() and not path.is_symlink():
             step = match.groupdict().get("step")
             found.append(SavedState(path, int(step) if step else last, problem(path, pattern)))
-    return sorted(found, key=lambda state: state.step, reverse=True)
+    return newest_first(found)
+
+
+def newest_first(found: Iterable[SavedState]) -> list[SavedState]:
+    """The states by their steps; of two with the same step, the one with the step in its name comes first."""
+    return sorted(found, key=lambda state: (state.step, state.path.name), reverse=True)
 
 
 def problem(path: Path, pattern: StatePattern) -> str:
