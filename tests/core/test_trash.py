@@ -59,7 +59,9 @@ def test_what_stays_and_what_exists_only_in_the_run_is_said(run, tmp_path):
         (run / "output" / f"{name}.safetensors").write_bytes(content)
     os.link(run / "output" / "mika.safetensors", out / "mika.safetensors")
     (out / "mika-step00000050.safetensors").write_bytes(b"early")
-    listed = [str(out / "mika.safetensors"), str(out / "mika-step00000050.safetensors"), str(out / "gone.safetensors")]
+    taken = {"output/mika-step00000050.safetensors": str(out / "mika-step00000050.safetensors")}
+    (run / "delivered.json").write_text(json.dumps(taken))
+    listed = [str(out / "mika.safetensors"), str(out / "gone.safetensors")]
     (run / "result.json").write_text(json.dumps({"state": "COMPLETED", "outputs": listed}))
     found = trash.look(run)
     assert [path.name for path in found.kept] == ["mika.safetensors", "mika-step00000050.safetensors"]

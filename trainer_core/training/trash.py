@@ -173,7 +173,8 @@ def _deletable(path: Path) -> Run:
 def _delivered(run: Run) -> list[Path]:
     """The results that were delivered outside the run folder and still exist."""
     inside = run.folder.path
-    found = map(Path, (run.result or {}).get("outputs", ()))
+    listed = (*(run.result or {}).get("outputs", ()), *run.folder.delivered.values())
+    found = dict.fromkeys(map(Path, listed))
     return [file for file in found if places.is_there(file) and not file.resolve().is_relative_to(inside)]
 
 

@@ -7,7 +7,7 @@ import click
 from trainer_core.cli.options import JSON_HELP
 
 
-@click.command("adopt", help="Give a lost run a new supervisor, which follows its engine or judges its output.")
+@click.command("adopt")
 @click.argument("name")
 @click.option(
     "--force",
@@ -16,7 +16,10 @@ from trainer_core.cli.options import JSON_HELP
 )
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(name: str, force: bool, as_json: bool) -> None:
-    """Adopts a run."""
+    """Give a lost run a new supervisor.
+
+    It follows the engine of the run, or judges its output.
+    """
     from trainer_core.cli import show
     from trainer_core.cli.runs import RUNS
     from trainer_core.jobs.recovery import adopt

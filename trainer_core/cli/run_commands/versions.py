@@ -12,7 +12,7 @@ from trainer_core.cli.options import JSON_HELP
 @click.argument("subject", required=False)
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(subject: str | None, as_json: bool) -> None:
-    """Show the runs of SUBJECT as versions v1, v2, ...
+    """Show the runs of SUBJECT as versions v1, v2 and so on.
 
     Without SUBJECT, all subjects are shown. A subject is the trigger word, the name of the dataset's folder if there is none, or the name of the result.
     """
