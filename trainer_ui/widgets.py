@@ -21,6 +21,9 @@ __all__ = [
     "ToggleButton", "VBox", "Widget",
 ]  # fmt: skip
 
+NO_TOOLTIP = ""
+"""The tooltip of a button without one: ipywidgets shows its own default, None, as the text "null"."""
+
 _shared: dict[type[Widget], Widget] = {}
 
 
@@ -66,9 +69,17 @@ class VBox(Plain, ipywidgets.VBox):
 class Button(Plain, ipywidgets.Button):
     """A button."""
 
+    @default("tooltip")
+    def _no_tooltip(self) -> str:
+        return NO_TOOLTIP
+
 
 class ToggleButton(Plain, ipywidgets.ToggleButton):
     """A button that is on or off."""
+
+    @default("tooltip")
+    def _no_tooltip(self) -> str:
+        return NO_TOOLTIP
 
 
 class Label(Plain, ipywidgets.Label):
