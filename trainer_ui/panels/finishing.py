@@ -53,7 +53,7 @@ class SamplesPanel:
     def show(self) -> None:
         """Shows the samples in one line."""
         values = self.session.values
-        every, size = values["sampling.every_steps"], f"{values['sampling.width']} × {values['sampling.height']}"
+        every, size = values["sampling.every_steps"], f"{values['sampling.width']} x {values['sampling.height']}"
         first = " and before the first" if values["sampling.at_start"] else ""
         text = f"one every {every:,} steps{first}, {size} px" if every else "none during the training"
         self.step.show(mark(self.session, "samples"), text)
