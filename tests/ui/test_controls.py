@@ -10,6 +10,7 @@ from trainer_core import catalog
 from trainer_core.draft.layers import Source
 from trainer_core.plan import fields
 from trainer_ui import controls
+from trainer_ui.explaining import ENDS
 from trainer_ui.panels.settings import IN_FRONT, has_panel
 
 
@@ -31,7 +32,7 @@ def test_every_setting_has_a_control_with_title_unit_and_doc(open_app):
         assert field.unit in one.control.description
         help_ = one.widget.children[1].value
         assert escape(field.doc) in help_, "behind the question mark"
-        assert escape(field.doc.partition(". ")[0].rstrip(".")) in help_.partition("easel-line")[2], "in a line"
+        assert escape(ENDS.split(field.doc)[0].rstrip(".")) in help_.partition("easel-line")[2], "in a line"
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,8 @@ class LoraTrainer(App):
         self.watch_bar.beat()
 
     def _count(self) -> None:
-        """Shows on its tab how many runs the history has."""
+        """Shows on its tab how many runs the history has; marks the page of a user who has not begun yet."""
+        (self.root.add_class if is_begun(self.session) else self.root.remove_class)("easel-begun")
         if self.places.counts.get(HISTORY, 0) != self.history.number:
             self.places.counts = {HISTORY: self.history.number}
 

@@ -17,6 +17,7 @@ function frame(root) {
     waits = false;
     tell(root);
     check();
+    stick(root);
   };
   const soon = () => {
     if (waits) return;
@@ -25,7 +26,17 @@ function frame(root) {
   };
   const changes = new MutationObserver(soon);
   changes.observe(root, { childList: true, subtree: true, attributes: true, attributeFilter: ["class", "aria-pressed", "disabled", "hidden"] });
+  new ResizeObserver(soon).observe(root);
   look();
+}
+
+// On a narrow page only the buttons of the bar stay in sight: the whole bar would cover a third of it.
+function stick(root) {
+  const top = root.querySelector(":scope > .easel-top");
+  const actions = [...(top?.querySelectorAll(".easel-actions") ?? [])].find(seen);
+  if (!top) return;
+  const hidden = actions ? actions.getBoundingClientRect().top - top.getBoundingClientRect().top - 8 : top.offsetHeight;
+  root.style.setProperty("--easel-stick", `${-Math.max(0, Math.round(hidden))}px`);
 }
 
 // JupyterLab's shortcuts match the focused element itself, so the mark must be on it and not only on the app: in command
@@ -103,7 +114,7 @@ function keepFocus(root) {
     for (let node = target.parentElement; node && node !== root; node = node.parentElement) trail.push(node);
     trail.push(root);
   });
-  root.addEventListener("focusout", ({ relatedTarget }) => { if (relatedTarget && seen(last)) last = null; });
+  root.addEventListener("focusout", ({ relatedTarget }) => { if (relatedTarget && last && seen(last)) last = null; });
   document.addEventListener("pointerdown", ({ target }) => { if (!last?.contains(target)) last = null; }, true);
 
   return () => {

@@ -18,7 +18,7 @@ FOLDED = "easel-folded"
 """The CSS class of content that is folded away."""
 MARKS = {"open": "", "done": "✓", "warn": "!", "bad": "!"}
 """The states of a step, and the sign of each; an open step shows its number."""
-SAID = {"open": "not answered yet", "done": "", "warn": "has a warning", "bad": "has a problem"}
+SAID = {"open": "", "done": "", "warn": "has a warning", "bad": "has a problem"}
 """What a screen reader says of each state."""
 
 

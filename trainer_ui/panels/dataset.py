@@ -36,7 +36,7 @@ class DatasetPanel:
         )
         self.path.observe(session.handler(lambda path: session.change({"dataset.path": path.strip()})), "value")
         self.trigger.observe(session.handler(lambda word: session.change({"dataset.trigger": word.strip()})), "value")
-        self.counts = Paragraph()
+        self.counts = Paragraph("", "small")
         self.recalled = Paragraph("", "muted", "small", "grow")
         self.without = Button(description="Remove these values", classes=("easel-small",))
         self.without.on_click(session.handler(lambda _: session.memory.put_away()))
@@ -90,6 +90,8 @@ class DatasetPanel:
 
 def _summary(dataset: Dataset | None, values: Mapping[str, Any]) -> str:
     """The dataset in one line."""
+    if not values["dataset.path"]:
+        return ""
     folder, trigger = Path(values["dataset.path"]).name, values["dataset.trigger"]
     images = f"{len(dataset.images)} images" if dataset is not None else "cannot be read"
     return ", ".join(filter(None, (folder, images, f"trigger word {trigger}" if trigger else "")))
@@ -106,7 +108,7 @@ def counts(dataset: Dataset | None, path: str) -> tuple[str, str]:
     if not images:
         return f"There is nothing to train on in this folder. {dataset.summary}", "danger"
     good = not dataset.stopping and not dataset.unseen
-    return f"{dataset.summary} {captioned} of {len(images)} images have a caption.", "ok" if good else "warn"
+    return f"{dataset.summary} {captioned} of {len(images)} images have a caption.", "" if good else "warn"
 
 
 def captions(dataset: Dataset, trigger: str) -> list[tuple[str, str]]:

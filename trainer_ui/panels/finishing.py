@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainer_core.plan import fields
-from trainer_ui.answers import mark
+from trainer_ui.answers import is_begun, mark
 from trainer_ui.formatting import Paragraph
 from trainer_ui.panels.card import Step, fold
 from trainer_ui.panels.memory import MemoryChoice
@@ -14,6 +14,8 @@ from trainer_ui.widgets import Widget
 
 if TYPE_CHECKING:
     from trainer_ui.session import Session
+
+LATER = "set for you once the model is known"
 
 
 class OutputPanel:
@@ -56,7 +58,7 @@ class SamplesPanel:
         every, size = values["sampling.every_steps"], f"{values['sampling.width']} x {values['sampling.height']}"
         first = " and before the first" if values["sampling.at_start"] else ""
         text = f"one every {every:,} steps{first}, {size} px" if every else "none during the training"
-        self.step.show(mark(self.session, "samples"), text)
+        self.step.show(mark(self.session, "samples", self.session.values["model.path"]), text if is_begun(self.session) else LATER)
 
 
 class MemoryPanel:
@@ -85,7 +87,8 @@ class MemoryPanel:
             self.fit.show_text(seen.fit.sentence if seen else "", "warn" if seen and seen.fit.fits != "yes" else "")
             self.basis.show_text("\n".join(seen.estimate.basis) if seen else "")
         preset = state.preset.title if state.preset else ""
-        self.step.show(mark(self.session, "memory"), ", ".join(filter(None, (preset, *self._what()))))
+        text = ", ".join(filter(None, (preset, *self._what())))
+        self.step.show(mark(self.session, "memory", self.session.values["model.path"]), text if is_begun(self.session) else LATER)
 
     def _what(self) -> list[str]:
         """The settings that save memory, in words."""

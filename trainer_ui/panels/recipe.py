@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainer_core.plan import fields
 from trainer_ui.answers import has_recipe, is_begun, mark
+from trainer_ui.controls import shown
 from trainer_ui.formatting import show
 from trainer_ui.panels.card import Step
 from trainer_ui.panels.profile import ProfilePanel
@@ -14,6 +16,7 @@ from trainer_ui.widgets import VBox
 if TYPE_CHECKING:
     from trainer_ui.session import Session
 
+LEARNING_RATE = fields.all_fields()["optimizer.learning_rate"]
 GROUPS = ("network", "embedding", "optimizer", "schedule")
 
 
@@ -51,5 +54,5 @@ class RecipePanel:
             return ""
         return (
             f"{name}: {values['schedule.steps']:,} steps, rank {values['network.rank']}, "
-            f"learning rate {values['optimizer.learning_rate']}"
+            f"learning rate {shown(LEARNING_RATE, values[LEARNING_RATE.path])}"
         )

@@ -59,6 +59,7 @@ class ResultsBar:
 
     def show(self) -> None:
         """Shows the run of the results."""
+        self.results.look()
         run = self.results.run
         show(self.again, run is not None)
         if run is None:
@@ -91,6 +92,7 @@ class ResultsPanel:
         self.more = Paragraph("", "muted", "small")
         self.samples = Gallery("Samples of the run")
         self.file_card = card("Files", self.files)
+        self.file_card.add_class("easel-files")
         self.checkpoint_card = card("Checkpoints", self.table, self.more)
         self.sample_card = card("Samples", self.samples)
         history = Button(description="Open the history")
@@ -103,7 +105,7 @@ class ResultsPanel:
         """Shows the run, if the place is shown and something has changed."""
         if not self.is_shown():
             return
-        self.run = run = self._newest()
+        run = self.run
         state = (run.folder.path, run.state) if run is not None else None
         if self._seen == state and state is not None:
             return
@@ -115,6 +117,11 @@ class ResultsPanel:
             self.files.show_pairs((row["label"], row["text"]) for row in verdict(run))
             self._show_checkpoints(run)
             self._show_samples(run)
+
+    def look(self) -> None:
+        """Chooses the run whose results are shown: the one in Watch if it has ended, else the newest that has."""
+        if self.is_shown():
+            self.run = self._newest()
 
     def _newest(self) -> Run | None:
         shown = self.session.run
@@ -168,7 +175,7 @@ class CheckpointRow:
             return
         path = run.folder.path / checkpoint.path
         self.step.show_text(f"Step {checkpoint.step:,}" if checkpoint.step else path.name)
-        self.file.show_text(str(path))
+        self.file.show_text(path.name)
         self.size.show_text(_size(path), "muted")
         if not self.session.unasked:
             self.actions.children = tuple(
@@ -183,6 +190,9 @@ class CheckpointRow:
 
 def _size(path: Path) -> str:
     try:
-        return gigabytes(path.stat().st_size) if path.is_file() else "folder" if path.is_dir() else "deleted"
+        if path.is_file():
+            size = path.stat().st_size
+            return gigabytes(size) if size >= 1e6 else f"{size / 1e3:.0f} kB"
+        return "folder" if path.is_dir() else "deleted"
     except OSError:
         return "cannot be read"
