@@ -11,14 +11,15 @@ import os
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from PIL import Image, ImageDraw, ImageFilter  # noqa: E402
+from PIL import Image, ImageDraw, ImageFilter
 
-from tests.support import browsers, lab, recorded_headers  # noqa: E402
+from tests.support import browsers, lab, recorded_headers
 
 WIDTHS = {"1600": (1600, 1000), "1280": (1280, 800), "700": (700, 900), "390": (390, 844)}
 FILE_BROWSER = ("1600", "1280")
@@ -61,13 +62,6 @@ def job(home, **rehearsal):
     }
 
 
-class WithFileBrowser(lab.Server):
-    """A server whose notebooks are opened in the whole JupyterLab, which has a file browser."""
-
-    def url(self, notebook):
-        return f"{self.address}/lab/tree/{notebook}?token={self.token}&reset"
-
-
 class Camera:
     """Takes the pictures of one notebook."""
 
@@ -99,10 +93,14 @@ class Camera:
                 if self.only and self.only not in name:
                     continue
                 page.set_viewport_size(dict(zip(("width", "height"), WIDTHS[width], strict=True)))
-                shown = page.evaluate("() => !document.querySelector('#jp-left-stack')?.classList.contains('lm-mod-hidden')")
+                shown = page.evaluate(
+                    "() => !document.querySelector('#jp-left-stack')?.classList.contains('lm-mod-hidden')"
+                )
                 if shown != (width in FILE_BROWSER):
                     page.evaluate("() => window.jupyterapp.commands.execute('application:toggle-left-area')")
-                page.evaluate("() => { document.querySelector('.easel').scrollIntoView(); document.activeElement?.blur() }")
+                page.evaluate(
+                    "() => { document.querySelector('.easel').scrollIntoView(); document.activeElement?.blur() }"
+                )
                 page.wait_for_timeout(700)
                 page.screenshot(path=self.folder / f"{name}.png")
                 print(name, flush=True)
@@ -124,8 +122,7 @@ def main():
     try:
         with lab.serve(scratch / "lab") as server, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=browsers.find(), args=lab.CHROMIUM_ARGUMENTS)
-            server = WithFileBrowser(server.address, server.token, server.root)
-            take(Camera(server, browser, asked.folder, asked.only), scratch)
+            take(Camera(replace(server, has_file_browser=True), browser, asked.folder, asked.only), scratch)
             browser.close()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

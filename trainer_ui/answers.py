@@ -27,11 +27,7 @@ MARKS = {"error": "bad", "warning": "warn", "info": "done"}
 
 def open_questions(session: Session) -> list[str]:
     """What is still missing, in the words of QUESTIONS."""
-    return [
-        what
-        for path, what in QUESTIONS.items()
-        if not (session.values[path] if path else has_recipe(session))
-    ]
+    return [what for path, what in QUESTIONS.items() if not (session.values[path] if path else has_recipe(session))]
 
 
 def has_recipe(session: Session) -> bool:
@@ -49,7 +45,11 @@ def has_recipe(session: Session) -> bool:
 def is_begun(session: Session) -> bool:
     """Whether the user has answered or set anything yet, or has pressed Start."""
     state = session.bench.state
-    return session.asked or has_recipe(session) or any(state.draft.source_of(path) is Source.USER for path in session.values)
+    return (
+        session.asked
+        or has_recipe(session)
+        or any(state.draft.source_of(path) is Source.USER for path in session.values)
+    )
 
 
 def shown_problems(session: Session) -> tuple[Problem, ...]:

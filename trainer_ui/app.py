@@ -45,21 +45,20 @@ class Place:
     """One place of an app, under its own tab.
 
     `columns` are the panels by column, in reading order; a narrow page shows the columns one after the other. `bar` is shown
-    under the head while the place is: state, figures and the main action; `below` are the panels between bar and columns.
-    `look` says how the columns share a wide page: "plain" or "halves".
+    under the head while the place is, and stays in sight: state, figures and the main action. `look` says how the columns
+    share a wide page: "plain" or "halves".
     """
 
     title: str
     columns: Sequence[Sequence[Panel]]
     bar: Panel | None = None
     look: str = "plain"
-    below: Sequence[Panel] = ()
 
     @property
     def panels(self) -> list[Panel]:
         """All its panels, the bar first."""
         bar = [self.bar] if self.bar is not None else []
-        return [*bar, *self.below, *(panel for column in self.columns for panel in column)]
+        return [*bar, *(panel for column in self.columns for panel in column)]
 
 
 class App:
@@ -109,13 +108,12 @@ class App:
         self.notice = Box([self.message], classes=("easel-message",))
         parts = [theme.style(), top, self.pulse, self._lock_notice(), self.notice, *shown]
         root = VBox(parts, classes=("easel",))
-        theme.put_on(root, self.theme.value)
+        theme.put_on(root, theme.remembered())
         return root
 
-    def _place(self, name: str, place: Place) -> VBox:
+    def _place(self, name: str, place: Place) -> Box:
         columns = [VBox([panel.widget for panel in column], classes=("easel-column",)) for column in place.columns]
-        content = [*(panel.widget for panel in place.below), Box(columns, classes=(f"easel-look-{place.look}",))]
-        return VBox(content, classes=self._classes("easel-place", name))
+        return Box(columns, classes=(*self._classes("easel-place", name), f"easel-look-{place.look}"))
 
     def _classes(self, kind: str, name: str) -> tuple[str, ...]:
         away = () if name == self.places.chosen else (ELSEWHERE,)

@@ -109,7 +109,9 @@ class Figures(HTML):
     def __init__(self) -> None:
         super().__init__(classes=("easel-figures",))
 
-    def show_figures(self, figures: Iterable[tuple[str, str, str]], meter: tuple[float, float, str] | None = None) -> None:
+    def show_figures(
+        self, figures: Iterable[tuple[str, str, str]], meter: tuple[float, float, str] | None = None
+    ) -> None:
         """Shows figures as (label, value, more); `meter` is drawn in the last one: its fill and mark from 0 to 1, and its tone."""
         parts = [
             f"<div><small>{_shown(label)}</small><b>{_shown(value)} <i>{_shown(more)}</i></b></div>"

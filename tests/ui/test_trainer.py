@@ -165,12 +165,12 @@ def test_a_view_that_opens_late_gets_everything(started):
 def test_stop_asks_once_and_then_stops(started):
     app = started(steps=5000, steps_per_second=20)
     wait_for(lambda: len(points(app.heard)) > 2)
-    click(button(app.run.widget, "Stop"))
+    click(app.run.stop)
     assert on_page(app.run.sure)
     assert on_page(app.run.ask)
     click(button(app.run.widget, "Let it run"))
     assert not on_page(app.run.ask)
-    click(button(app.run.widget, "Stop"))
+    click(app.run.stop)
     click(button(app.run.widget, "Stop it now"))
     wait_for(lambda: status(app.heard).get("state") == "CANCELLED")
     wait_for(lambda: not on_page(app.run.stop))
@@ -218,7 +218,7 @@ def test_ended_runs_stay_in_the_history(started, open_app):
     go(app, "history")
     name = first.session.run.folder.path.name
     assert ">trial</span>" in markup(app.history.widget)
-    assert name in button(app.history.widget, "Show").tooltip
+    assert name in str(button(app.history.widget, "Show").get_state()["tooltip"])
     heard = listen(app)
     click(button(app.history.widget, "Show"))
     wait_for(lambda: status(heard).get("state") == "COMPLETED")

@@ -67,7 +67,7 @@ class LoraTrainer(App):
         super().__init__(
             session.jobs,
             {
-                PREPARE: Place("Prepare", prepare, self.launch, "halves", [self.launch.below]),
+                PREPARE: Place("Prepare", prepare, self.launch, "halves"),
                 WATCH: Place("Watch", [[WatchPanel(session, self.run, self.go)]], self.watch_bar),
                 RESULTS: Place("Results", [[self.results]], ResultsBar(session, self.results, self.go)),
                 HISTORY: Place("History", [[self.history]], history_bar),

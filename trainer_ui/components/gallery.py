@@ -43,6 +43,7 @@ class Gallery(AnyWidget):
 
     def __init__(self, title: str) -> None:
         super().__init__(title=title)
+        self._version = 0
         self._images: tuple[Shown, ...] = ()
         self._asked: queue.Queue[tuple[int, int, str]] = queue.Queue()
         self._thread: threading.Thread | None = None
@@ -53,7 +54,8 @@ class Gallery(AnyWidget):
         """Shows these images; `more` is the number of further ones."""
         self._images = tuple(images)
         items = [{"caption": printable(one.caption, 120), "row": printable(one.row, 300)} for one in images]
-        self.content = {"version": self.content["version"] + 1, "items": items, "more": max(0, more)}
+        self._version += 1
+        self.content = {"version": self._version, "items": items, "more": max(0, more)}
 
     def _heard(self, _: Any, message: Any, __: Any) -> None:
         if not isinstance(message, Mapping) or message.get("kind") != "image":
@@ -74,7 +76,7 @@ class Gallery(AnyWidget):
                     self._thread = None
                     return
             version, index, size = self._asked.get()
-            if version == self.content["version"] and 0 <= index < len(self._images):
+            if version == self._version and 0 <= index < len(self._images):
                 attempt(lambda: self._tell(version, index, size), lambda _: None)  # noqa: B023
 
     def _tell(self, version: int, index: int, size: str) -> None:

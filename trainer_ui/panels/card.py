@@ -85,9 +85,7 @@ class Step:
         text = printable(summary, 300)
         title = self.question if state == "open" and self.question else self.name
         sign = f'<span class="easel-mark easel-mark-{state}">{MARKS[state] or self.number or "·"}</span>'
-        markup = (
-            f'<div class="easel-step-text" aria-hidden="true">{sign}<b>{escape(title)}</b><span>{escape(text)}</span></div>'
-        )
+        markup = f'<div class="easel-step-text" aria-hidden="true">{sign}<b>{escape(title)}</b><span>{escape(text)}</span></div>'
         if self.head.value != markup:
             self.head.value = markup
         told = ", ".join(filter(None, (title, SAID[state], text)))
@@ -103,5 +101,3 @@ def row(*children: Widget) -> Box:
 def empty(title: str, text: str, button: Widget) -> VBox:
     """What an empty place shows: what is missing, and the one button that helps."""
     return VBox([Paragraph(title, "heading"), Paragraph(text, "muted"), button], classes=("easel-nothing",))
-
-

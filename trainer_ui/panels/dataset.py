@@ -84,7 +84,9 @@ class DatasetPanel:
         if files == self._files:
             return
         self._files = files
-        self.images.show_images([Shown(one.path, one.name) for one in images[:IMAGES_SHOWN]], len(images) - IMAGES_SHOWN)
+        self.images.show_images(
+            [Shown(one.path, one.name) for one in images[:IMAGES_SHOWN]], len(images) - IMAGES_SHOWN
+        )
         show(self.images, bool(images))
 
 

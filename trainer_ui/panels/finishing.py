@@ -40,7 +40,8 @@ class OutputPanel:
         saved = f"a checkpoint every {every:,} steps" if every else "only the last step is saved"
         folder = values["output.folder"] or "Easel's outputs"
         self.step.show(
-            mark(self.session, "output", values["output.name"]), f"{name}.safetensors in {folder}, {saved}" if name else ""
+            mark(self.session, "output", values["output.name"]),
+            f"{name}.safetensors in {folder}, {saved}" if name else "",
         )
 
 
@@ -58,7 +59,9 @@ class SamplesPanel:
         every, size = values["sampling.every_steps"], f"{values['sampling.width']} x {values['sampling.height']}"
         first = " and before the first" if values["sampling.at_start"] else ""
         text = f"one every {every:,} steps{first}, {size} px" if every else "none during the training"
-        self.step.show(mark(self.session, "samples", self.session.values["model.path"]), text if is_begun(self.session) else LATER)
+        self.step.show(
+            mark(self.session, "samples", self.session.values["model.path"]), text if is_begun(self.session) else LATER
+        )
 
 
 class MemoryPanel:
@@ -88,7 +91,9 @@ class MemoryPanel:
             self.basis.show_text("\n".join(seen.estimate.basis) if seen else "")
         preset = state.preset.title if state.preset else ""
         text = ", ".join(filter(None, (preset, *self._what())))
-        self.step.show(mark(self.session, "memory", self.session.values["model.path"]), text if is_begun(self.session) else LATER)
+        self.step.show(
+            mark(self.session, "memory", self.session.values["model.path"]), text if is_begun(self.session) else LATER
+        )
 
     def _what(self) -> list[str]:
         """The settings that save memory, in words."""

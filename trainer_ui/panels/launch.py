@@ -19,7 +19,7 @@ NUMBERS = ("No", "One", "Two", "Three", "Four")
 
 
 class LaunchPanel:
-    """State, figures and Start; below them the installation of the engine, and the problems with their fixes."""
+    """State, figures and Start; below them the installation of the engine, and the problems with their fixes, worst first."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -29,8 +29,8 @@ class LaunchPanel:
         self.start.on_click(session.handler(lambda _: session.start()))
         self.state, self.figures = Headline(), Figures()
         actions = Box([self.install.start, self.start], classes=("easel-actions",))
-        self.widget = Box([self.state, self.figures, actions], classes=("easel-ready",))
-        self.below = Below(VBox([self.install.widget, self.problems.widget], classes=("easel-below",)))
+        bar = Box([self.state, self.figures, actions], classes=("easel-ready",))
+        self.widget = VBox([bar, self.install.widget, self.problems.widget], classes=("easel-launch",))
 
     def show(self) -> None:
         """Shows what is missing or that it is ready, the figures and the problems."""
@@ -60,41 +60,40 @@ class LaunchPanel:
             return "accent", "…", "Checking every image", "The training starts when all of them can be read.", None
         missing = open_questions(session)
         needed = [what for what in missing if what != QUESTIONS[""]]
-        blocking, others = in_the_way(session), len(shown_problems(session))
+        blocking = in_the_way(session)
+        warnings = sum(one.severity == "warning" for one in shown_problems(session))
         if blocking and is_begun(session):
-            many = len(blocking)
-            title = "One thing to settle" if many == 1 else f"{many} things to settle"
-            return "danger", "!", title, _warnings(others - many), None
+            title = "One thing to settle" if len(blocking) == 1 else f"{len(blocking)} things to settle"
+            return "danger", "!", title, _and(warnings), None
         if needed:
             done = len(QUESTIONS) - len(missing)
             return "", f"{done}/{len(QUESTIONS)}", *_questions(missing), done / len(QUESTIONS)
+        return *self._ready(warnings), None
+
+    def _ready(self, warnings: int) -> tuple[str, str, str, str]:
+        session = self.session
         name = f"{session.values['output.name']} on {family_title(session.bench.state.family)}"
+        if session.forecast is not None and session.forecast.fit.fits == "maybe":
+            return "warn", "!", "Ready, but it may not fit", session.forecast.fit.sentence
         if session.jobs.is_live:
             name = "It would train at the same time as the current run."
-        return ("warn", "!", "Ready, with a warning", name, None) if others else ("ok", "✓", "Ready to train", name, None)
-
-
-class Below:
-    """What is below the bar of the preparation; the bar itself fills it."""
-
-    def __init__(self, widget: VBox) -> None:
-        self.widget = widget
-
-    def show(self) -> None:
-        """Nothing: the bar fills it."""
+        return ("warn", "!", "Ready, with a warning", name) if warnings else ("ok", "✓", "Ready to train", name)
 
 
 def _questions(missing: list[str]) -> tuple[str, str]:
     """The title and the second line as long as questions are open."""
     if len(missing) == len(QUESTIONS):
-        return "Four questions, then you can train", "Answer them in any order. Nothing is downloaded before you say so."
+        return (
+            "Four questions, then you can train",
+            "Answer them in any order. Nothing is downloaded before you say so.",
+        )
     many = len(missing)
     title = "One question left" if many == 1 else f"{NUMBERS[many]} questions left"
     *first, last = missing
     return title, f"Still missing: {', '.join(first)} and {last}." if first else f"Still missing: {last}."
 
 
-def _warnings(many: int) -> str:
+def _and(many: int) -> str:
     if many <= 0:
         return "It is listed below, with what to do."
     return "and one warning, which does not stop you" if many == 1 else f"and {many} warnings, which do not stop you"

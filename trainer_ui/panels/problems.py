@@ -21,8 +21,8 @@ LABELS = {"error": "Blocks", "needed": "Needed", "warning": "Warning", "info": "
 READY_ROWS = 6
 """Rows that are made at the start: four for the settings that are empty at first, two for what a thread finds out later."""
 
-AT_ONCE = 3
-"""How many problems are listed at first."""
+AT_ONCE = 1
+"""How many problems are listed at first: they are below the bar, which stays in sight."""
 
 
 class ProblemList:
@@ -58,7 +58,7 @@ class ProblemList:
         if len(self.widget.children) != len(self.rows) + 2:
             self.widget.children = self._widgets()
         (self.widget.add_class if self.is_long else self.widget.remove_class)("easel-all")
-        self.more.description = "Show only the worst" if self.is_long else f"{len(problems) - AT_ONCE} more"
+        self.more.description = "Show only the first" if self.is_long else f"{len(problems) - AT_ONCE} more"
         show(self.more, len(problems) > AT_ONCE)
         self.tool.show()
         show(self.widget, bool(problems) or self.tool.jobs.is_live)

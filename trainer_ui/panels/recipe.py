@@ -11,7 +11,7 @@ from trainer_ui.formatting import show
 from trainer_ui.panels.card import Step
 from trainer_ui.panels.profile import ProfilePanel
 from trainer_ui.panels.settings import RECIPE, Settings
-from trainer_ui.widgets import VBox
+from trainer_ui.widgets import Box, VBox
 
 if TYPE_CHECKING:
     from trainer_ui.session import Session
@@ -26,9 +26,8 @@ class RecipePanel:
     def __init__(self, session: Session, settings: Settings) -> None:
         self.session = session
         self.profile = ProfilePanel(session)
-        self.settings = VBox(
-            [settings.front(RECIPE), *(settings.groups[section] for section in GROUPS)], classes=("easel-recipe",)
-        )
+        groups = Box([settings.groups[section] for section in GROUPS], classes=("easel-groups",))
+        self.settings = VBox([settings.front(RECIPE), groups], classes=("easel-recipe",))
         self.step = Step(
             session,
             "Recipe",

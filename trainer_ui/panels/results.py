@@ -99,7 +99,9 @@ class ResultsPanel:
         history.on_click(session.handler(lambda _: go("history")))
         self.none = empty("No finished run", "Results shows the files, checkpoints and samples of a run.", history)
         self._seen: object = None
-        self.widget = VBox([self.none, self.sample_card, self.checkpoint_card, self.file_card], classes=("easel-results",))
+        self.widget = VBox(
+            [self.none, self.sample_card, self.checkpoint_card, self.file_card], classes=("easel-results",)
+        )
 
     def show(self) -> None:
         """Shows the run, if the place is shown and something has changed."""

@@ -42,10 +42,15 @@ class WatchBar:
         job = self.session.run
         ended = job is not None and job.state in FINAL_STATES
         show(self.head, job is not None and not ended)
-        show(self.result, job is not None and ended and (job.state is JobState.COMPLETED or bool(job.summary.checkpoints)))
+        show(
+            self.result,
+            job is not None and ended and (job.state is JobState.COMPLETED or bool(job.summary.checkpoints)),
+        )
         show(self.close, ended)
         if job is None:
-            self.state.show_state("", "·", "Nothing is training", "A run is shown here, also after a restart of the kernel.")
+            self.state.show_state(
+                "", "·", "Nothing is training", "A run is shown here, also after a restart of the kernel."
+            )
             self.figures.show_figures(())
         else:
             self._show_job(job, ended)
@@ -63,18 +68,18 @@ class WatchBar:
         word, tone = pasts.state_of(job)
         seen, took = job.summary, pasts.seconds(job)
         name = pasts.name_of(job)
-        step = (f"{seen.step:,}", f"of {seen.total:,}") if seen.total else ("", "")
+        step = ("Step", f"{seen.step:,}", f"of {seen.total:,}") if seen.total else ("Step", "", "")
         if ended:
             at = f"after {pasts.span(took)}" if took is not None else ""
             title = f"{name} is {word}" if job.state is not JobState.FAILED else f"{name} has failed"
             self.state.show_state(tone, pasts.SIGNS[tone], title, " ".join(filter(None, (at, pasts.when(job)))))
-            self.figures.show_figures([("Step", *step)])
+            self.figures.show_figures([step])
             return
         so_far = f"{pasts.clock(took)} so far" if took is not None else ""
         stage = seen.stage or "starting the engine"
         self.state.show_state(tone, pasts.SIGNS[tone], name, ", ".join(filter(None, (stage, so_far))))
         left = seen.eta_s if seen.step else None
-        self.figures.show_figures([("Time left", pasts.span(left) if left is not None else "", ""), ("Step", *step)])
+        self.figures.show_figures([("Time left", pasts.span(left) if left is not None else "", ""), step])
 
 
 class WatchPanel:
