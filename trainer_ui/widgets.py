@@ -22,7 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 NO_TOOLTIP = ""
-"""The tooltip of a button without one: ipywidgets shows its own default, None, as the text "null"."""
+"""The tooltip of a widget without one: ipywidgets shows its own default, None, as the text "null"."""
 
 _shared: dict[type[Widget], Widget] = {}
 
@@ -49,6 +49,10 @@ class Plain(DOMWidget):
     def _shared_layout(self) -> Widget:
         return shared(Layout)
 
+    @default("tooltip")
+    def _no_tooltip(self) -> str:
+        return NO_TOOLTIP
+
     @default("style")
     def _shared_style(self) -> Widget:
         return shared(type(self).style.klass)  # type: ignore[attr-defined]
@@ -69,17 +73,9 @@ class VBox(Plain, ipywidgets.VBox):
 class Button(Plain, ipywidgets.Button):
     """A button."""
 
-    @default("tooltip")
-    def _no_tooltip(self) -> str:
-        return NO_TOOLTIP
-
 
 class ToggleButton(Plain, ipywidgets.ToggleButton):
     """A button that is on or off."""
-
-    @default("tooltip")
-    def _no_tooltip(self) -> str:
-        return NO_TOOLTIP
 
 
 class Label(Plain, ipywidgets.Label):

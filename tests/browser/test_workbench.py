@@ -76,7 +76,7 @@ def test_the_four_places_are_reached_by_keyboard_and_keep_their_state(notebook, 
         assert panels.get_attribute("aria-labelledby") == focused.get_attribute("id")
     assert names == ["Watch", "Results", "History", "Prepare", "History", "Prepare", "History", "Prepare"]
     expect(page.get_by_label("Steps", exact=True)).to_have_value("123")
-    expect(page.get_by_role("tab")).to_have_count(4)
+    expect(page.locator(".easel").get_by_role("tab")).to_have_count(4)
     assert page.evaluate("() => document.querySelectorAll('.easel [role=tab][tabindex=\"0\"]').length") == 1
 
 
@@ -87,6 +87,8 @@ def test_start_is_in_sight_also_when_the_page_is_scrolled(notebook, page, home, 
     start = page.get_by_role("button", name="Start training")
     for width in WIDTHS:
         size(page, width)
+        if width == "700":
+            page.evaluate("() => window.jupyterapp.commands.execute('application:toggle-left-area')")
         page.evaluate("() => document.querySelector('.easel').scrollIntoView()")
         page.wait_for_timeout(400)
         assert is_in_sight(page, start), width

@@ -77,7 +77,7 @@ function named(node) {
 function tell(root) {
   for (const setting of root.querySelectorAll(".easel-setting")) {
     const field = setting.querySelector(":is(.widget-text, .widget-dropdown, .widget-checkbox, .widget-textarea) :is(input, select, textarea)");
-    const label = setting.querySelector(".widget-label, .widget-checkbox label")?.innerText?.trim();
+    const label = field?.labels[0]?.innerText.trim();
     const notes = [...setting.querySelectorAll(".easel-line, .easel-note .easel-text")].filter((note) => note.textContent);
     if (field) set(field, "aria-describedby", notes.map(named).join(" "));
     const help = setting.querySelector("details.easel-help > summary");

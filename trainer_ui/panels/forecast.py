@@ -22,7 +22,13 @@ def figures(values: Mapping[str, Any], seen: Forecast | None) -> list[tuple[str,
     from trainer_core.estimate import formatting
 
     found = seen.estimate
-    epochs = "" if found.epochs is None else f"{found.epochs:.3g} epochs"
+    epochs = (
+        ""
+        if found.epochs is None
+        else f"{found.epochs:,.0f} epochs"
+        if found.epochs >= 10
+        else f"{found.epochs:.2g} epochs"
+    )
     time = formatting.span(found.seconds) if found.seconds[1] > 0 and found.is_time_known else ""
     size = f"{found.lora_mib * MIB / 1e6:,.0f} MB" if found.lora_mib > 0 else ""
     return [

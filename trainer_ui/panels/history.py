@@ -52,7 +52,6 @@ class HistoryPanel:
         self.more = Button(description="Show more")
         self.more.on_click(session.handler(lambda _: self._show_more()))
         self._known: dict[Path, PastRow] = {}
-        self._listed: tuple[int, list[Run]] | None = None
         self.widget = VBox([self.none, self.rows, self.more], classes=("easel-histories",))
 
     def _show_more(self) -> None:
@@ -60,10 +59,10 @@ class HistoryPanel:
 
     def show(self) -> None:
         """Counts the runs; lists those that fit the filter with their current state, if the place is shown."""
-        known = self._runs()
-        self.number = len(known)
+        self.number = _count()
         if not self.is_shown():
             return
+        known = list_runs(places.runs())
         words = self.bar.find.value.casefold().split()
         fitting = [run for run in known if _fits(run, words)] if words else known
         shown = self.session.run.folder.path if self.session.run is not None else None
@@ -82,15 +81,13 @@ class HistoryPanel:
         show(self.rows, bool(known))
         show(self.more, len(fitting) > self.limit)
 
-    def _runs(self) -> list[Run]:
-        """The runs, newest first; the folder is read again when it has changed."""
-        try:
-            changed = places.runs().stat().st_mtime_ns
-        except OSError:
-            return []
-        if self._listed is None or self._listed[0] != changed:
-            self._listed = changed, list_runs(places.runs())
-        return self._listed[1]
+
+def _count() -> int:
+    """How many run folders there are, without reading them."""
+    try:
+        return sum(path.is_dir() for path in places.runs().iterdir())
+    except OSError:
+        return 0
 
 
 def _fits(run: Run, words: list[str]) -> bool:
