@@ -1,8 +1,8 @@
 """Takes screenshots of the LoRA trainer in JupyterLab, with Chromium: each place in several widths and themes.
 
 Usage: python scripts/photograph_notebook.py FOLDER [--only TEXT]
-The training is that of the `rehearsal` engine. It needs what the browser tests need (CONTRIBUTING.md). `--only` takes the
-pictures whose name contains the text.
+The training is that of the `rehearsal` engine. It needs what the browser tests need (CONTRIBUTING.md). `--only` takes those
+whose name contains the text.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def job(home, **rehearsal):
 
 
 class Camera:
-    """Takes the pictures of one notebook."""
+    """Takes screenshots of one notebook."""
 
     def __init__(self, server, browser, folder, only):
         self.server, self.folder, self.only, self.number = server, folder, only, 0
@@ -129,7 +129,7 @@ def main():
 
 
 def take(camera, scratch):
-    """All pictures, in the order of a first training."""
+    """All screenshots, in the order of a first training."""
     page = camera.page
     first, home = scratch / "first", scratch / "home"
     camera.open(first)

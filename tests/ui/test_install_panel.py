@@ -52,13 +52,12 @@ def test_the_button_installs_the_engine_and_no_restart_is_needed(open_app, home,
     app = open_app(prepare(home), engine="tiny")
     panel = app.launch.install
     assert "Tiny is not installed." in markup(app.root)
-    assert on_page(panel.widget)
+    assert on_page(panel.start)
     assert not on_page(panel.stop)
     assert not app.session.bench.state.facts.engine("tiny").installed
     before = set(ipywidgets_widget._instances)
     click(button(app.root, "Install Tiny"))
-    wait_for(lambda: on_page(panel.stop) or not on_page(panel.widget))
-    wait_for(lambda: not on_page(panel.widget))
+    wait_for(lambda: not on_page(panel.start) and not on_page(panel.widget))
     assert environments.installed("tiny") is not None
     assert "Tiny is not installed." not in [problem.message for problem in app.session.problems]
     assert app.session.bench.state.facts.engine("tiny").version == "1.0"
@@ -114,3 +113,4 @@ def test_a_failure_is_explained_also_after_a_restart(open_app, home, engine):
 def test_nothing_is_offered_where_nothing_is_missing(open_app, home):
     app = open_app(prepare(home))
     assert not on_page(app.launch.install.widget)
+    assert not on_page(app.launch.install.start)

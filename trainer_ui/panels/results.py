@@ -37,7 +37,8 @@ def checkpoint_actions(session: Session, run: Run, checkpoint: Checkpoint) -> tu
     def copy() -> None:
         session.note(f"Copied to {copy_to(path, places.outputs())}.")
 
-    return (("Copy to outputs", copy),) if path.exists() else ()
+    # The checkpoints of a finished run are there already.
+    return (("Copy to outputs", copy),) if run.state is not JobState.COMPLETED and path.exists() else ()
 
 
 class ResultsBar:
