@@ -64,7 +64,7 @@ def test_the_end_of_a_run_makes_no_widget(open_app, home):
     def summary(one):
         if one is not run:
             read.append(one)
-        return Job.summary.fget(one)
+        return Job.__dict__["summary"].__get__(one)
 
     with pytest.MonkeyPatch.context() as patch:
         # The run that is shown is followed; the history reads handles of its own.

@@ -169,7 +169,7 @@ class CheckpointRow:
         self.session = session
         self.step, self.file, self.size = Paragraph(), Paragraph("", "muted", "small"), Paragraph("", "muted", "small")
         self.actions = Box(classes=("easel-row",))
-        self.widget = Box([self.step, self.file, self.size, self.actions], classes=("easel-past", "easel-checkpoint"))
+        self.widget = Box([self.step, self.file, self.size, self.actions], classes=("easel-checkpoint",))
 
     def show(self, run: Run, checkpoint: Checkpoint | None) -> None:
         """Shows a checkpoint, or nothing."""
