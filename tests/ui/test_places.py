@@ -148,13 +148,13 @@ def test_images_are_sent_in_two_sizes_and_a_damaged_one_is_not(home):
     (home / "b.png").write_bytes(b"no image")
     gallery = Gallery("Images")
     sent = []
-    gallery.send = lambda message, buffers=None: sent.append((message, buffers))
+    gallery.send = lambda content, buffers=None: sent.append((content, buffers))
     gallery.show_images([Shown(home / "a.png", "a"), Shown(home / "b.png", "b")], more=3)
     assert gallery.content["more"] == 3
     version = gallery.content["version"]
     for index, size in ((0, "small"), (0, "full"), (1, "small"), (7, "small")):
         gallery._handle_custom_msg({"kind": "image", "index": index, "size": size, "version": version}, [])
-    gallery._handle_custom_msg({"kind": "image", "index": 0, "size": "full", "version": version - 1}, [])
+    gallery._handle_custom_msg({"kind": "image", "index": 0, "size": "full", "version": 0}, [])
     wait_for(lambda: len(sent) >= 3)
     assert [(message["index"], message["type"]) for message, _ in sent] == [
         (0, "image/jpeg"),
