@@ -1,8 +1,9 @@
-"""The frame of every notebook app: theme, head, areas of panels, and a lock against a second notebook."""
+"""The frame of every notebook app: head with tabs and theme, a bar, the places, and a lock against a second notebook."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from IPython.display import display
@@ -11,9 +12,19 @@ from trainer_ui import theme
 from trainer_ui.app_lock import AppLock
 from trainer_ui.boundary import attempt
 from trainer_ui.components.monitor import Pulse
+from trainer_ui.components.places import Places
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.job_session import JobSession
-from trainer_ui.widgets import Box, Button, Dropdown, VBox, Widget
+from trainer_ui.widgets import HTML, Box, Button, Dropdown, VBox, Widget
+
+WATCH = "watch"
+"""The id of the place that shows the job; its tab has a dot while a job is in progress."""
+ELSEWHERE = "easel-elsewhere"
+"""The CSS class of what belongs to a place that is not shown."""
+BRAND = (
+    '<svg class="easel-logo" viewBox="0 0 24 24" aria-hidden="true"><path d="M5 4h14v11H5zM12 2v2M8 15l-3 7M16 15l3 7'
+    'M12 15v5M9 12V9m3 3V7m3 5v-2"/></svg>'
+)
 
 
 class Panel(Protocol):
@@ -29,11 +40,32 @@ class Panel(Protocol):
         ...
 
 
-class App:
-    """A notebook app: a head with title, subtitle and theme, and panels in areas around one job.
+@dataclass(frozen=True)
+class Place:
+    """One place of an app, under its own tab.
 
-    A subclass names its `id` and `title`, makes its panels and passes them on by area: "form", "launch" and "watch" are
-    those for which the themes have a layout. It may override `subtitle` and `restore`.
+    `columns` are the panels by column, in reading order; a narrow page shows the columns one after the other. `bar` is shown
+    under the head while the place is, and stays in sight: state, figures and the main action. `look` says how the columns
+    share a wide page: "plain" or "halves".
+    """
+
+    title: str
+    columns: Sequence[Sequence[Panel]]
+    bar: Panel | None = None
+    look: str = "plain"
+
+    @property
+    def panels(self) -> list[Panel]:
+        """All its panels, the bar first."""
+        bar = [self.bar] if self.bar is not None else []
+        return [*bar, *(panel for column in self.columns for panel in column)]
+
+
+class App:
+    """A notebook app: a head with title, tabs and theme, and places around one job.
+
+    A subclass names its `id` and `title`, makes its panels and passes them on by place; the place `watch` shows the job. It may
+    override `restore` and `beat`.
     """
 
     id: ClassVar[str]
@@ -41,36 +73,61 @@ class App:
     shown: ClassVar[dict[str, App]] = {}
     """The apps that this kernel shows, at most one of each id."""
 
-    def __init__(self, jobs: JobSession[Any], areas: Mapping[str, Sequence[Panel]]) -> None:
+    def __init__(self, jobs: JobSession[Any], places: Mapping[str, Place]) -> None:
         self.jobs, self.views = jobs, jobs.views
         self.lock = AppLock(self.id)
         self.pulse = Pulse()
+        self.places = Places({name: place.title for name, place in places.items()})
+        self.places.observe(self.views.handler(lambda _: None), "chosen")
         jobs.feed.beat, jobs.refusal = self._beat, self._refusal
-        for panels in areas.values():
-            for panel in panels:
+        for place in places.values():
+            for panel in place.panels:
                 self.views.add_view(panel.show)
         self.views.add_view(self._show)
-        self.root = self._layout(areas)
+        self._job: object = None
+        self.root = self._layout(places)
 
-    def _layout(self, areas: Mapping[str, Sequence[Panel]]) -> VBox:
-        self._subtitle = Paragraph("", "muted")
+    def _layout(self, places: Mapping[str, Place]) -> VBox:
         self.theme = Dropdown(
             description="Theme",
             options=[(name.capitalize(), name) for name in theme.names()],
+            value=theme.remembered(),
             classes=("easel-theme-choice",),
         )
-        self.theme.observe(self.views.handler(lambda name: theme.put_on(self.root, name)), "value")
-        head = Box([VBox([Paragraph(self.title, "title"), self._subtitle]), self.theme], classes=("easel-head",))
-        self.columns = Box([_area(name, panels) for name, panels in areas.items()], classes=("easel-columns",))
-        root = VBox([theme.style(), self.pulse, head, self._lock_notice(), self.columns], classes=("easel",))
-        theme.put_on(root, "auto")
+        self.theme.observe(self.views.handler(self._choose_theme), "value")
+        brand = HTML(f'<div class="easel-brand">{BRAND}<b>{self.title}</b></div>')
+        head = Box([brand, self.places, self.theme], classes=("easel-head",))
+        bars = [
+            VBox([place.bar.widget], classes=self._classes("easel-bars", name))
+            for name, place in places.items()
+            if place.bar is not None
+        ]
+        top = VBox([head, *bars], classes=("easel-top",))
+        shown = [self._place(name, place) for name, place in places.items()]
+        self.message = Paragraph("", role="status")
+        self.notice = Box([self.message], classes=("easel-message",))
+        parts = [theme.style(), top, self.pulse, self._lock_notice(), self.notice, *shown]
+        root = VBox(parts, classes=("easel",))
+        theme.put_on(root, theme.remembered())
         return root
 
+    def _place(self, name: str, place: Place) -> Box:
+        columns = [VBox([panel.widget for panel in column], classes=("easel-column",)) for column in place.columns]
+        return Box(columns, classes=(*self._classes("easel-place", name), f"easel-look-{place.look}"))
+
+    def _classes(self, kind: str, name: str) -> tuple[str, ...]:
+        away = () if name == self.places.chosen else (ELSEWHERE,)
+        return (kind, f"easel-at-{name}", *away)
+
+    def _choose_theme(self, name: str) -> None:
+        theme.put_on(self.root, name)
+        theme.remember(name)
+
     def _lock_notice(self) -> Box:
-        self.take_over = Button(description="Start jobs here", classes=("easel-fix",))
+        self.take_over = Button(description="Start jobs here", classes=("easel-small",))
         self.take_over.on_click(self.views.handler(lambda _: self.lock.acquire(take_over=True)))
-        text = Paragraph(f"{self._open_elsewhere} Here you can watch and stop jobs.")
-        self.locked = Box([text, self.take_over], classes=("easel-problem", "easel-is-warning", "easel-locked"))
+        text = Paragraph(f"{self._open_elsewhere} Here you can watch and stop jobs.", "grow")
+        self.locked = Box([text, self.take_over], classes=("easel-message", "easel-is-warning", "easel-locked"))
         self._is_locked = False
         show(self.locked, False)
         return self.locked
@@ -79,12 +136,15 @@ class App:
     def _open_elsewhere(self) -> str:
         return f"{self.title} is open in another notebook, which starts the jobs."
 
-    def subtitle(self) -> str:
-        """The line under the title."""
-        return ""
-
     def restore(self) -> None:
         """Finds the job again that an earlier kernel started. Called with the lock held, before anything is shown."""
+
+    def beat(self) -> None:
+        """Called every two seconds by the thread of the feed; it may fill widgets, and may make none."""
+
+    def go(self, place: str) -> None:
+        """Shows a place."""
+        self.places.chosen = place
 
     def open(self) -> None:
         """Fills the app and starts the feed."""
@@ -109,6 +169,7 @@ class App:
 
     def _beat(self) -> None:
         self.pulse.beat()
+        self.beat()
         if self.lock.acquire() == self._is_locked:
             self.views.show_soon()
 
@@ -116,12 +177,13 @@ class App:
         return "" if self.lock.acquire() else f"Not started. {self._open_elsewhere} Click “Start jobs here” first."
 
     def _show(self) -> None:
-        self._subtitle.show_text(self.subtitle())
         self._is_locked = not self.lock.acquire()
         show(self.locked, self._is_locked)
-        for name, holds in (("easel-live", self.jobs.is_live), ("easel-watching", self.jobs.job is not None)):
-            (self.columns.add_class if holds else self.columns.remove_class)(name)
-
-
-def _area(name: str, panels: Sequence[Panel]) -> VBox:
-    return VBox([panel.widget for panel in panels], classes=(f"easel-{name}",))
+        self.message.show_text(self.views.message)
+        show(self.notice, bool(self.views.message))
+        self.places.live = WATCH if self.jobs.is_live else ""
+        if self.jobs.job is not self._job:
+            # A job was started or found again, or the user chose one: it is what they want to see.
+            self._job = self.jobs.job
+            if self._job is not None:
+                self.go(WATCH)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from trainer_core.draft.layers import Source
 from trainer_core.plan import fields
 from trainer_core.prepare import provenance
-from trainer_ui.formatting import Paragraph, hint, show
-from trainer_ui.widgets import Box, Button, Checkbox, Dropdown, IntText, Label, Text, Widget
+from trainer_ui.explaining import explanation
+from trainer_ui.formatting import Paragraph, show
+from trainer_ui.widgets import Box, Button, Checkbox, Dropdown, IntText, Text, VBox, Widget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,12 +23,14 @@ SOURCE_TITLES = {
     Source.DEFAULT: "default",
     Source.RECOMMENDED: "recommended",
     Source.PROFILE: "profile",
-    Source.PREFILL: "prefilled",
+    Source.PREFILL: "computed",
     Source.USER: "yours",
 }
 TONES = {"error": "danger", "warning": "warn", "info": "muted"}
 EMPTY = "default"
 """What an empty control shows: the engine uses its default."""
+NO_SOURCE = "empty"
+"""The source of a companion file that is neither set nor found."""
 EXAMPLE = "/path/to/file.safetensors"
 
 
@@ -36,11 +39,21 @@ def label(field: SettingField) -> str:
     return f"{field.title} ({field.unit})" if field.unit else field.title
 
 
-def tooltip(field: SettingField) -> str:
-    """The tooltip of a control: the description of the setting and its bounds, if it has any."""
-    low, high = field.minimum, field.maximum
-    bounds = f" From {_plain_bound(low)} to {_plain_bound(high)}." if low is not None and high is not None else ""
-    return field.doc + bounds
+def bounds(field: SettingField) -> str:
+    """The bounds and the default of a setting, for its help; "" if it has neither."""
+    low, high, default = field.minimum, field.maximum, field.default
+    texts = [f"From {_plain_bound(low)} to {_plain_bound(high)}." if low is not None and high is not None else ""]
+    if is_box(field):
+        texts.append(f"Default: {'on' if default else 'off'}.")
+    elif default not in (None, "") and not isinstance(default, bool):
+        texts.append(f"Default: {plain_number(default) if isinstance(default, float) else default}.")
+    return " ".join(filter(None, texts))
+
+
+def help_of(path: str) -> tuple[str, str]:
+    """The help of a setting: what it does, and its bounds."""
+    field = fields.all_fields()[path]
+    return field.doc, bounds(field)
 
 
 def _plain_bound(bound: float) -> str:
@@ -132,28 +145,54 @@ def control(field: SettingField) -> Widget:
         found = IntText(description=name)
     else:
         found = Text(description=name, placeholder=placeholder(field), continuous_update=False)
-    hint(found, tooltip(field))
     return found
 
 
+class Reason:
+    """Why a setting has its value, and a button that removes the user's own."""
+
+    def __init__(self, session: Session, path: str) -> None:
+        self.text = Paragraph("", "small")
+        self.reset = Button(description="Remove my value", classes=("easel-small",))
+        self.reset.on_click(session.handler(lambda _: session.reset(path)))
+        self.widget = VBox([self.text, self.reset], classes=("easel-reason",))
+
+    def show(self, why: str, is_mine: bool) -> None:
+        """Shows the reason, and the button if the value is the user's own."""
+        self.text.show_text(why)
+        show(self.reset, is_mine)
+
+
 class SettingControl:
-    """A setting on the page: its control, the source of its value, a button that removes the user's value, and a note."""
+    """A setting on the page: its control, its help, a button that names the source of its value, and a note.
+
+    The button opens the reason of the value.
+    """
 
     def __init__(self, session: Session, field: SettingField) -> None:
         self.field = field
         self.control: Any = control(field)
-        self.source = Label(classes=("easel-source",))
-        self.reset = Button(description="reset", classes=("easel-reset",))
-        hint(self.reset, f"Remove your value of {field.title}")
-        self._entry = Box([self.control, self.source, self.reset], classes=("easel-entry",))
+        self.source = Button(classes=("easel-source",))
+        self.source.on_click(session.handler(lambda _: self._ask()))
+        self.reason: Reason | None = None
+        self.is_asked = False
+        """Whether the reason is open."""
         self.note = ""
         """The text under the control."""
         self._paragraph: Paragraph | None = None
         wide = ("easel-wide",) if is_wide(field) else ()
-        self.widget = Box([self._entry], classes=("easel-setting", *wide))
+        parts = [self.control, explanation(field.doc, bounds(field)), self.source]
+        self.widget = Box(parts, classes=("easel-setting", *wide))
         self._session = session
         self.control.observe(session.handler(self._entered), "value")
-        self.reset.on_click(session.handler(lambda _: session.reset(field.path)))
+
+    def _ask(self) -> None:
+        """Opens or closes the reason of the value; it is made when it is first opened."""
+        if self.reason is None:
+            self.reason = Reason(self._session, self.field.path)
+            self.widget.children = (*self.widget.children, self.reason.widget)
+        self.is_asked = not self.is_asked
+        (self.widget.add_class if self.is_asked else self.widget.remove_class)("easel-asked")
 
     def _entered(self, entered: Any) -> None:
         self._session.change({self.field.path: parsed(self.field, entered)})
@@ -164,7 +203,7 @@ class SettingControl:
         """Shows or hides the setting."""
         show(self.widget, is_visible)
 
-    def show(self, scope: Scope, source: Source, origin: str, problem: Problem | None) -> None:
+    def show(self, scope: Scope, source: Source, origin: str, why: str, problem: Problem | None) -> None:
         """Shows the value, its source, and a note about it."""
         value = scope.values[self.field.path]
         wanted = shown(self.field, value)
@@ -175,7 +214,9 @@ class SettingControl:
             self.control.placeholder = EMPTY if default is None else plain_number(default)
         if self.control.value != wanted:
             self.control.value = wanted
-        self.source.value = origin
+        self.source.description = origin or NO_SOURCE
+        if self.reason is not None:
+            self.reason.show(f"This value comes from {why}.".replace("..", "."), source is Source.USER)
         (self.widget.add_class if source is Source.USER else self.widget.remove_class)("easel-yours")
         entry = self.field.chooses.get(value) if isinstance(value, str) else None
         # An empty field needs no explanation.
@@ -195,7 +236,7 @@ class SettingControl:
         # Threads must not create widgets. The list of problems shows the text now, and this note after the next change.
         if self._paragraph is None and text and not self._session.unasked:
             self._paragraph = Paragraph("", "small", "note")
-            self.widget.children = (self._entry, self._paragraph)
+            self.widget.children = (*self.widget.children, self._paragraph)
         if self._paragraph is not None:
             self._paragraph.show_text(text, tone)
 
@@ -213,5 +254,4 @@ def show_settings(session: Session, controls: Iterable[SettingControl]) -> None:
         origin = "preset" if source is Source.PREFILL and path in from_preset else SOURCE_TITLES[source]
         if one.field.about.part:
             origin = {Source.PREFILL: "found here", Source.DEFAULT: ""}.get(source, origin)
-        one.show(scope, source, origin, first.get(path))
-        hint(one.source, str(provenance.of(state, path)))
+        one.show(scope, source, origin, str(provenance.of(state, path)), first.get(path))

@@ -11,7 +11,7 @@ from trainer_ui.widgets import HTML
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-TONES = ("ok", "warn", "danger", "muted")
+TONES = ("ok", "warn", "danger", "muted", "accent")
 AWAY = "easel-away"
 """The CSS class of a hidden widget."""
 
@@ -83,3 +83,53 @@ def show(widget: Any, visible: bool) -> None:
 def hint(widget: Any, text: str) -> None:
     """Sets the tooltip of a widget, under the name that this version of ipywidgets uses."""
     setattr(widget, "tooltip" if widget.has_trait("tooltip") else "description_tooltip", text)
+
+
+class Headline(HTML):
+    """The state of a thing in the bar: a round sign, a title, and a line below it. It is read out when it changes."""
+
+    def __init__(self) -> None:
+        super().__init__(classes=("easel-headline",))
+
+    def show_state(self, tone: str, sign: str, title: str, more: str = "", share: float | None = None) -> None:
+        """Shows a sign in a tone ("", "ok", "warn", "danger", "accent"); with `share`, a ring of which that share is drawn."""
+        ring = f' style="--easel-share:{min(1.0, max(0.0, share)):.3f}"' if share is not None else ""
+        kind = f"easel-disc-{tone}" if share is None else "easel-disc-ring"
+        markup = (
+            f'<div class="easel-disc {kind}"{ring} aria-hidden="true"><span>{escape(sign)}</span></div>'
+            f'<div role="status"><b>{_shown(title)}</b><span>{_shown(more)}</span></div>'
+        )
+        if self.value != markup:
+            self.value = markup
+
+
+class Figures(HTML):
+    """Figures of the bar: a label, a value and smaller text after it; memory also as a meter."""
+
+    def __init__(self) -> None:
+        super().__init__(classes=("easel-figures",))
+
+    def show_figures(
+        self, figures: Iterable[tuple[str, str, str]], meter: tuple[float, float, str] | None = None
+    ) -> None:
+        """Shows figures as (label, value, more); `meter` is drawn in the last one: its fill and mark from 0 to 1, and its tone."""
+        parts = [
+            f"<div><small>{_shown(label)}</small><b>{_shown(value)} <i>{_shown(more)}</i></b></div>"
+            for label, value, more in figures
+            if value
+        ]
+        if meter is not None and parts:
+            fill, mark, tone = meter
+            drawn = (
+                f'<span class="easel-meter easel-meter-{escape(tone)}" aria-hidden="true">'
+                f'<s style="width:{_percent(fill)}"></s><u style="left:{_percent(mark)}"></u></span>'
+            )
+            parts[-1] = parts[-1].replace("<b>", f"{drawn}<b>", 1).replace("<div>", '<div class="easel-metered">', 1)
+        markup = "".join(parts)
+        if self.value != markup:
+            self.value = markup
+        show(self, bool(parts))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * min(1.0, max(0.0, share)):.1f}%"

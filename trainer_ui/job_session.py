@@ -89,8 +89,8 @@ class JobSession(Generic[AnyJob]):
         self.feed.start()
 
     def follow_live(self, newest_first: Iterable[AnyJob]) -> None:
-        """Follows the newest of these jobs that has not ended, if there is one: the kernel may have been restarted."""
-        job = next((job for job in newest_first if job.state not in FINAL_STATES), None)
+        """Follows the newest of these jobs that is in progress, if there is one: the kernel may have been restarted."""
+        job = next((job for job in newest_first if job.is_live), None)
         if job is not None:
             self.follow(job)
 

@@ -13,9 +13,11 @@ from trainer_core.errors import PlanError
 from trainer_core.jobs.queueing import requests
 from trainer_core.jobs.state import FINAL_STATES
 from trainer_core.plan import fields
+from trainer_core.prepare.looking_after import look_after
 from trainer_core.prepare.recall import SubjectMemory
 from trainer_core.problems import Problem, blocking
 from trainer_core.training.run import Run, list_runs
+from trainer_ui import recipes
 from trainer_ui.boundary import attempt
 from trainer_ui.job_session import JobSession
 from trainer_ui.views import Views
@@ -49,6 +51,10 @@ class Session(Views):
         self._looked_s = time.monotonic()
         self._past: tuple[tuple[Run | None, bool], tuple[Past, ...]] | None = None
         self.memory = SubjectMemory(bench)
+        self.asked = False
+        """Whether Start was pressed: from then on the page lists what is missing."""
+        self.wish = ""
+        """The use that the user chose before a model was known; its profile is used once there is one."""
 
     @property
     def run(self) -> Run | None:
@@ -107,7 +113,25 @@ class Session(Views):
         self.bench.set(values)
         if "subject" in fields.decided_by(values):
             attempt(self.memory.follow, self.note)
+        self._grant_wish()
         self.message = " ".join(self.bench.put_away_misfits()) or self.message
+
+    def wish_for(self, use: str) -> None:
+        """Uses the most fitting profile with this use, at once or when the model is known; "" for no profile."""
+        self.wish = use
+        self.bench.use_profile("")
+        self._grant_wish()
+
+    def _grant_wish(self) -> None:
+        if not self.wish or not self.bench.state.family:
+            return
+        found = recipes.for_use(self.bench.state, self.wish)
+        if found is None:
+            title, _ = recipes.USES[self.wish]
+            self.note(f"There is no profile “{title}” for this model. Choose another one under “Profile”.")
+        else:
+            self.bench.use_profile(found.id)
+        self.wish = ""
 
     def lacks(self, problem: Problem) -> bool:
         """Whether the problem is only that a setting is still empty."""
@@ -121,6 +145,7 @@ class Session(Views):
         """Starts the job in a thread, because every image is decoded first."""
         if self.starting:
             return
+        self.asked = True
         stopping = blocking(self.problems)
         if stopping:
             first, *others = stopping
@@ -152,6 +177,10 @@ class Session(Views):
         self.jobs.follow(run)
 
     def watch_running(self) -> None:
-        """Shows the newest run that has not ended, if there is one: the kernel may have been restarted."""
+        """Shows the newest run that is in progress, if there is one: the kernel may have been restarted.
+
+        Lost runs get a new supervisor before, and the queue goes on.
+        """
         requests.wake()
-        self.jobs.follow_live(list_runs(places.runs()))
+        runs = list_runs(places.runs())
+        self.jobs.follow_live(list_runs(places.runs()) if look_after(runs) else runs)

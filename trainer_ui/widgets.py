@@ -21,6 +21,9 @@ __all__ = [
     "ToggleButton", "VBox", "Widget",
 ]  # fmt: skip
 
+NO_TOOLTIP = ""
+"""The tooltip of a widget without one: ipywidgets shows its own default, None, as the text "null"."""
+
 _shared: dict[type[Widget], Widget] = {}
 
 
@@ -45,6 +48,10 @@ class Plain(DOMWidget):
     @default("layout")
     def _shared_layout(self) -> Widget:
         return shared(Layout)
+
+    @default("tooltip")
+    def _no_tooltip(self) -> str:
+        return NO_TOOLTIP
 
     @default("style")
     def _shared_style(self) -> Widget:

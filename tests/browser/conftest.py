@@ -5,6 +5,7 @@ The time limits are long, so that a slow or busy machine is no failure.
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -97,7 +98,7 @@ def notebook(server, page, home, request):
     """Opens the shipped notebook, or one whose cell shows the app with initial values."""
     opened = []
 
-    def open_one(settings=None, profile="", to=page, **environment):
+    def open_one(settings=None, profile="", to=page, beside_files=False, **environment):
         name = f"{request.node.name.partition('[')[0]}{len(opened)}.ipynb"
         shutil.copy(lab.ROOT / "notebooks" / "LoRA_Trainer.ipynb", server.root / name)
         content = json.loads((server.root / name).read_text())
@@ -108,7 +109,7 @@ def notebook(server, page, home, request):
         environment["EASEL_HOME"] = str(home)
         content["cells"][1]["source"] = f"import os; os.environ.update({environment!r})\n{source}"
         (server.root / name).write_text(json.dumps(content))
-        found = lab.Notebook(to, server, name)
+        found = lab.Notebook(to, replace(server, has_file_browser=beside_files), name)
         opened.append(found)
         return found.open()
 

@@ -5,12 +5,7 @@ from playwright.sync_api import expect
 from tests.support import recorded_headers
 from tests.support.misbehaving import running
 from tests.support.page import prepare
-
-
-def fill(page, label, text):
-    field = page.get_by_label(label, exact=True)
-    field.fill(text)
-    field.press("Enter")
+from tests.support.pages import fill, unfold
 
 
 def test_a_link_is_inspected_downloaded_and_chosen(notebook, page, home, tmp_path):
@@ -19,6 +14,7 @@ def test_a_link_is_inspected_downloaded_and_chosen(notebook, page, home, tmp_pat
     with running() as hub:
         hub.hub("org/tiny-sdxl", files)
         notebook(prepare(home), HF_ENDPOINT=hub.url).run()
+        unfold(page, "Model")
         fill(page, "Path or link", "org/tiny-sdxl")
         expect(page.get_by_text("is a diffusers folder: Stable Diffusion XL", exact=False)).to_be_visible()
         expect(page.get_by_text("The base model org/tiny-sdxl does not exist.", exact=False)).to_be_visible()
@@ -35,6 +31,7 @@ def test_companion_files_are_found_and_missing_ones_are_offered(notebook, page, 
     for name in ("flux-dev", "t5xxl", "vae-flux"):
         recorded_headers.write_file(home / "models" / f"{name}.safetensors", recorded_headers.load(name)["tensors"])
     notebook(settings | {"model.path": str(home / "models" / "flux-dev.safetensors")}, EASEL_ENGINE="kohya").run()
+    unfold(page, "Model")
     expect(page.get_by_label("T5-XXL", exact=True)).to_have_value(str(home / "models" / "t5xxl.safetensors"))
-    expect(page.get_by_text("found here", exact=True)).to_have_count(2)
+    expect(page.get_by_role("button", name="found here")).to_have_count(2)
     expect(page.get_by_role("button", name="Fetch CLIP")).to_be_visible()

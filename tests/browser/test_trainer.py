@@ -1,11 +1,13 @@
 """The LoRA trainer in JupyterLab and a browser, with an engine that replays a recorded training."""
 
+import itertools
 import json
 
 from playwright.sync_api import expect
 
 from tests.support import recorded_headers
 from tests.support.page import prepare
+from tests.support.pages import fill, go, unfold
 from trainer_core import catalog, events, places
 from trainer_core.engines import registry
 from trainer_core.jobs.state import JobState
@@ -29,32 +31,23 @@ def wait_for_steps(page, number):
     page.wait_for_function(f"number => ({STEPS})().length >= number", arg=number)
 
 
-def fill(page, label, text):
-    field = page.get_by_label(label, exact=True)
-    field.fill(text)
-    field.press("Enter")
-
-
 def test_the_shipped_notebook_shows_the_app_and_start_is_reached_by_keyboard(notebook, page):
     notebook().run()
-    expect(page.get_by_text("Choose a model and a folder of images.", exact=True)).to_be_visible()
+    expect(page.get_by_text("Four questions, then you can train", exact=True)).to_be_visible()
     expect(page.locator(".jp-CodeCell .jp-Cell-inputWrapper")).to_be_hidden()
     page.get_by_label("Theme", exact=True).focus()
     met = []
     for _ in range(60):
         page.keyboard.press("Tab")
-        met.append(page.evaluate(FOCUSED).strip())
-        if met[-1] == "Start training":
+        met.append(page.evaluate(FOCUSED).strip().split("\n")[0])
+        if met[-1] == "Name":
             break
-    assert met[-1] == "Start training"
-    assert {
-        "Path or link",
-        "Trigger word",
-        "Profile",
-        "Name",
-        "Learning rate",
-    } <= set(met)
-    assert any(text.startswith("Optimizer:") for text in met)
+    assert met[0] == "Start training", "it is the first thing after the head"
+    seen = [
+        text for text in met if text in {"Models on this machine", "Path or link", "Trigger word", "Character", "Name"}
+    ]
+    assert seen == ["Models on this machine", "Path or link", "Trigger word", "Character", "Name"], "in reading order"
+    page.get_by_role("button", name="Start training").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_text("Not started.")).to_be_visible()
 
@@ -63,27 +56,31 @@ def test_every_field_has_a_name_and_no_label_is_cut_off_with_ten_thousand_steps(
     told = [events.Progress(0, 10_000), *(events.Step(step, 1 / step, 1e-4) for step in range(1, 10_001))]
     _ended_run(prepare(home, 10_000), told, {"state": "COMPLETED", "outputs": [], "seconds": 1.0})
     notebook(prepare(home), "sd15-character").run()
+    unfold(page, "Model", "Output", "Samples", "Memory")
     for group in page.locator(".easel-fold:visible").all():
         group.click()
-    page.get_by_role("button", name="Show", exact=True).click()
-    page.wait_for_function(f"() => ({STEPS})().length === 10000")
     page.wait_for_function("() => document.querySelectorAll('.easel-setting').length > 45")
     nameless = page.evaluate(
         """() => [...document.querySelectorAll('.easel :is(input, select, textarea, button)')]
-        .filter(node => node.offsetParent && !(node.labels?.[0]?.innerText || node.innerText || node.ariaLabel || node.title).trim())
+        .filter(node => node.offsetParent && !node.closest('.easel-help') && !(node.labels?.[0]?.innerText || node.innerText || node.ariaLabel || node.title).trim())
         .map(node => node.outerHTML.slice(0, 200))"""
     )
     assert nameless == []
-    for width in (1360, 700, 480):
+    go(page, "History")
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.wait_for_function(f"() => ({STEPS})().length === 10000")
+    for width, place in itertools.product((1360, 700, 480), ("Prepare", "Watch", "Results", "History")):
+        go(page, place)
         page.set_viewport_size({"width": width, "height": 900})
         cut = page.evaluate(
             """() => [...document.querySelectorAll('.easel :is(label, .widget-label, button, .easel-tile b)')]
-            .filter(node => node.offsetParent && node.scrollWidth > node.clientWidth + 1).map(node => node.innerText)"""
+            .filter(node => node.offsetParent && !node.closest('.easel-theme-choice') && node.scrollWidth > node.clientWidth + 1)
+            .map(node => `${node.innerText} ${node.scrollWidth} > ${node.clientWidth}`)"""
         )
-        assert cut == [], width
+        assert cut == [], (width, place)
         assert page.evaluate(
             "() => document.querySelector('.easel').scrollWidth <= document.querySelector('.easel').clientWidth"
-        ), width
+        ), (width, place)
 
 
 def test_settings_follow_the_optimizer_and_can_be_left_to_it(notebook, page, home):
@@ -104,6 +101,7 @@ def test_settings_follow_the_optimizer_and_can_be_left_to_it(notebook, page, hom
     page.get_by_label("Optimizer", exact=True).select_option(label="AdamW")
     expect(factor).to_be_visible()
     expect(page.get_by_text("Prodigy factor has no effect with AdamW.", exact=True)).to_be_visible()
+    unfold(page, "Memory")
     page.get_by_label("Memory preset", exact=True).select_option(label="Standard memory, 2 x 8 images per step")
     expect(page.get_by_label("Gradient accumulation", exact=True)).to_have_value("8")
 
@@ -120,10 +118,12 @@ def test_from_images_to_a_finished_run(notebook, page, home):
     expect(page.get_by_label("Batch size", exact=True)).to_have_value("2")
     fill(page, "Name", "from_the_page")
     fill(page, "Steps", "60")
+    unfold(page, "Samples")
     fill(page, "Sample every (steps)", "20")
     # The profile warms up for longer than these few steps: a problem says so, and a click fixes it.
     page.get_by_role("button", name="Warm up over 10 % of the steps").click()
-    expect(page.get_by_text("60 steps, batch size 2. Ready.")).to_be_visible()
+    expect(page.locator(".easel-headline").get_by_text("from_the_page on Stable Diffusion 1.5")).to_be_visible()
+    expect(page.locator(".easel-figures").get_by_text("60 steps")).to_be_visible()
     page.get_by_role("button", name="Start training").click()
     wait_for_steps(page, 5)
     page.wait_for_function(STATE, arg="COMPLETED")
@@ -137,15 +137,23 @@ def test_from_images_to_a_finished_run(notebook, page, home):
         return new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size }"""
     )
     assert painted > 20
-    page.get_by_role("button", name="History of runs").click()
+    expect(page.get_by_text("from_the_page is finished")).to_be_visible()
+    page.get_by_role("button", name="See the result").click()
+    expect(page.locator(".easel-results")).to_contain_text("from_the_page.safetensors")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.easel-results .easel-gallery-tile img')].some(one => one.naturalWidth)"
+    )
+    go(page, "History")
     expect(page.locator(".easel-past")).to_contain_text("from_the_page")
     expect(page.locator(".easel-past")).to_contain_text("finished")
+    go(page, "Watch")
     page.set_viewport_size({"width": 480, "height": 900})
     page.wait_for_function(LOG_AT_ITS_END)
-    watch, form = (page.locator(f".easel-{area}").bounding_box() for area in ("watch", "form"))
-    assert watch["y"] < form["y"], "in a narrow cell the result is above the long form"
-    page.locator(".easel-past").get_by_role("button", name="Hide").click()
-    expect(page.get_by_text("No run is shown.", exact=False)).to_be_visible()
+    page.get_by_role("button", name="Close", exact=True).click()
+    expect(page.locator(".easel-watch").get_by_text("Nothing is training")).to_be_visible()
+    page.get_by_role("button", name="Go to Prepare").click()
+    expect(page.get_by_role("tab", name="Prepare")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("from_the_page")
 
 
 def test_a_run_outlives_page_and_kernel_and_is_shown_again(notebook, page, home, new_page):
@@ -169,8 +177,7 @@ def test_a_run_outlives_page_and_kernel_and_is_shown_again(notebook, page, home,
     page.wait_for_function(STATE, arg="RUNNING")
     expect(page.locator(".easel-gauges")).to_contain_text("RAM used")
     wait_for_steps(page, len(seen) + 20)
-    watch, launch = (page.locator(f".easel-{area}").bounding_box() for area in ("watch", "launch"))
-    assert watch["y"] < launch["y"]
+    expect(page.get_by_role("tab", name="Watch")).to_have_attribute("aria-selected", "true")
     expect(page.get_by_role("alert")).to_be_hidden()
     now = steps(page)
     assert now == list(range(1, len(now) + 1))
@@ -206,20 +213,26 @@ def test_text_from_outside_is_shown_as_text(notebook, page, home, tmp_path):
     profile.write_text(
         f'id="evil"\ntitle={text}\nfamily="sd15"\nmethod="lora"\nuse="style"\nexplanation={text}\nsources=[{text}]\n'
     )
-    run = _evil_run(job)
+    _evil_run(job)
     job |= {"output.name": EVIL, "dataset.trigger": EVIL, "sampling.prompt": EVIL, "output.copy_to": f"/{EVIL}"}
 
     notebook(job, str(profile)).run()
+    unfold(page, "Model", "Output", "Samples", "Memory")
     for group in page.locator(".easel-fold:visible").all():
         group.click()
     page.get_by_role("button", name="Start training").click()
-    page.locator(".easel-past").filter(has_text=run.folder.path.name).get_by_role("button").click()
+    shown = page.locator(".easel").inner_text()
+    for place in ("Results", "History"):
+        go(page, place)
+        page.wait_for_timeout(500)
+        shown += page.locator(".easel").inner_text()
+    page.locator(".easel-past").filter(has_text="<img").get_by_role("button").click()
     page.wait_for_function(STATE, arg="FAILED")
     page.wait_for_function("() => document.querySelector('.easel-log').innerText.includes('<img')")
     page.wait_for_timeout(500)
     assert page.evaluate("() => window.__pwned") is None
     assert page.locator(".easel img[src=x], .easel a, .easel script, .easel mjx-container").count() == 0
-    shown = page.locator(".easel").inner_text()
+    shown += page.locator(".easel").inner_text()
     assert shown.count("<img src=x") >= 8
     for place in (
         ".easel-log",

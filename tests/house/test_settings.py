@@ -24,6 +24,8 @@ ALLOWED = {
     "trainer_core/profiles/lora_onetrainer.py": "the settings for OneTrainer's keys",
     "trainer_core/engines/option_sources.py": "values of the plan that is rendered to see which options follow from which settings",
     "trainer_ui/panels/settings.py": "the order of the first page of the form",
+    "trainer_ui/panels/finishing.py": "what the line of the folded step says",
+    "trainer_ui/answers.py": "the questions that the form asks a newcomer",
 }
 """Modules with a table on another subject, which is not a fact about the settings in it."""
 

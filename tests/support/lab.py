@@ -63,10 +63,13 @@ class Server:
     address: str
     token: str
     root: Path
+    has_file_browser: bool = False
+    """Whether a notebook is opened in the whole JupyterLab, beside its file browser, and not on its own."""
 
     def url(self, notebook: str) -> str:
-        """The address of one notebook on its own."""
-        return f"{self.address}/doc/tree/{notebook}?token={self.token}&reset"
+        """The address of a notebook."""
+        where = "lab" if self.has_file_browser else "doc"
+        return f"{self.address}/{where}/tree/{notebook}?token={self.token}&reset"
 
     def call(self, path: str, method: str = "GET", **body: Any) -> Any:
         """Asks the server's own interface."""

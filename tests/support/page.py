@@ -37,6 +37,18 @@ def inside(widget: Any) -> Iterator[Any]:
         yield from inside(child)
 
 
+def unfold(*steps: Any) -> None:
+    """What the page sends when folded steps are clicked; an open one stays open."""
+    for step in steps:
+        if step.is_folded:
+            click(step.button)
+
+
+def go(app: Any, place: str) -> None:
+    """What the page sends when a tab is clicked."""
+    app.places.set_state({"chosen": place})
+
+
 def on_page(widget: Any) -> bool:
     """Whether a setting or group is in the page; what it lies in may be folded."""
     return "easel-away" not in widget._dom_classes

@@ -16,7 +16,7 @@ from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job, list_jobs
 from trainer_core.jobs.spec import Spec, Step
 from trainer_core.jobs.state import JobState
-from trainer_ui.app import App
+from trainer_ui.app import App, Place
 from trainer_ui.app_lock import AppLock
 from trainer_ui.apps import lora_trainer
 from trainer_ui.job_session import JobSession, known_jobs
@@ -52,7 +52,7 @@ class CopyApp(App):
     def __init__(self) -> None:
         jobs: JobSession[Job] = JobSession(Views())
         self.copy, self.run = CopyPanel(jobs), RunPanel(jobs, "job")
-        super().__init__(jobs, {"form": (self.copy,), "watch": (self.run,)})
+        super().__init__(jobs, {"copy": Place("Copy", [[self.copy]]), "watch": Place("Watch", [[self.run]])})
 
     def restore(self) -> None:
         self.jobs.follow_live(known_jobs("copying"))
@@ -131,7 +131,8 @@ def test_a_tool_needs_one_file_and_its_job_is_started_followed_and_found_again(c
     wait_for(lambda: heard and heard[-1].get("step") == 1)
     wait_for(lambda: on_page(app.run.stop))
     assert app.copy.start.disabled
-    assert "easel-live" in app.columns._dom_classes
+    assert app.places.live == "watch"
+    assert app.places.chosen == "watch", "what was started is shown"
     app.close()
     assert app.jobs.is_live, "the job continues without the app"
 
@@ -224,7 +225,7 @@ def test_a_second_notebook_watches_until_it_takes_over(open_app, home, other):
     assert on_page(app.locked)
     assert "LoRA Trainer is open in another notebook" in markup(app.locked)
     click(app.launch.start)
-    assert "Not started. LoRA Trainer is open in another notebook" in app.launch.message.value
+    assert "Not started. LoRA Trainer is open in another notebook" in app.message.value
     assert app.session.run is None
     assert not app.session.starting
     click(app.take_over)

@@ -1,18 +1,22 @@
 """Every setting has a control, which shows the source of its value and takes what the user enters."""
 
+from html import escape
+
 import pytest
 from ipywidgets import Checkbox, Dropdown, IntText, Text
 
-from tests.support.page import button, click, enter, inside, on_page, prepare
+from tests.support.page import button, click, enter, inside, on_page, prepare, unfold
 from trainer_core import catalog
 from trainer_core.draft.layers import Source
 from trainer_core.plan import fields
 from trainer_ui import controls
+from trainer_ui.explaining import ENDS
 from trainer_ui.panels.settings import IN_FRONT, has_panel
 
 
 def open_all(app):
-    for widget in inside(app.settings.widget):
+    unfold(app.model.step, app.output.step, app.samples.step, app.memory.step)
+    for widget in inside(app.root):
         if "easel-fold" in getattr(widget, "_dom_classes", ()):
             enter(widget, True)
     return app.settings.controls
@@ -26,8 +30,9 @@ def test_every_setting_has_a_control_with_title_unit_and_doc(open_app):
         field = fields.all_fields()[path]
         assert field.title in one.control.description
         assert field.unit in one.control.description
-        said = one.control.tooltip if one.control.has_trait("tooltip") else one.control.description_tooltip
-        assert field.doc in said
+        help_ = one.widget.children[1].value
+        assert escape(field.doc) in help_, "behind the question mark"
+        assert escape(ENDS.split(field.doc)[0].rstrip(".")) in help_.partition("easel-line")[2], "in a line"
 
 
 @pytest.mark.parametrize(
@@ -65,13 +70,19 @@ def test_a_default_survives_its_control(path):
 def test_a_value_shows_its_source_and_can_be_reset(open_app, home):
     app = open_app(prepare(home), profile="sd15-character")
     rank = app.settings.controls["network.rank"]
-    assert rank.source.value == "profile"
+    assert rank.source.description == "profile"
     before = rank.control.value
     enter(rank.control, before + 3)
-    assert rank.source.value == "yours"
+    assert rank.source.description == "yours"
     assert app.session.bench.state.draft.source_of("network.rank") is Source.USER
-    click(rank.reset)
-    assert (rank.control.value, rank.source.value) == (before, "profile")
+    click(rank.source)
+    assert "This value comes from you." in rank.reason.text.value
+    click(rank.reason.reset)
+    assert (rank.control.value, rank.source.description) == (before, "profile")
+    assert "the profile Character" in rank.reason.text.value
+    assert not on_page(rank.reason.reset)
+    click(rank.source)
+    assert "easel-asked" not in rank.widget._dom_classes
 
 
 def test_a_value_out_of_bounds_is_a_problem_and_not_silently_changed(open_app):
@@ -81,7 +92,7 @@ def test_a_value_out_of_bounds_is_a_problem_and_not_silently_changed(open_app):
     assert rank.control.value == 5000
     problem = next(problem for problem in app.session.problems if problem.path == "network.rank")
     assert problem.severity == "error"
-    click(button(app.launch.widget, problem.fix.label))
+    click(button(app.root, problem.fix.label))
     assert rank.control.value == fields.all_fields()["network.rank"].default
 
 
@@ -104,11 +115,12 @@ def test_an_empty_setting_shows_its_default_and_can_be_emptied_again(open_app):
     enter(made["optimizer.name"].control, "Lion")
     assert beta.control.placeholder == "0.99"
     enter(beta.control, "0.95")
-    assert (app.session.values["optimizer.beta2"], beta.source.value) == (0.95, "yours")
+    assert (app.session.values["optimizer.beta2"], beta.source.description) == (0.95, "yours")
     enter(beta.control, " ")
     assert (app.session.values["optimizer.beta2"], beta.control.value) == (None, "")
-    click(beta.reset)
-    assert beta.source.value == "default"
+    click(beta.source)
+    click(beta.reason.reset)
+    assert beta.source.description == "default"
     assert warmth.control.placeholder == "default"
     enter(warmth.control, "many")
     assert any(problem.path == "schedule.timescale" for problem in app.session.problems)
@@ -148,7 +160,7 @@ def test_a_choice_that_the_engine_lacks_stays_and_is_marked(open_app, home):
     assert optimizer.control.value == "CAME"
     assert ("CAME (not supported by Rehearsal)", "CAME") in optimizer.control.options
     assert "does not support CAME" in optimizer.note
-    assert "easel-danger" in optimizer.widget.children[1]._dom_classes
+    assert "easel-danger" in optimizer.widget.children[-1]._dom_classes
     enter(optimizer.control, "AdamW")
     assert {name for _, name in optimizer.control.options} == {"AdamW", "AdamW8bit", "Adafactor", "Prodigy", "Lion"}
 
@@ -168,7 +180,8 @@ def test_a_setting_that_is_set_but_has_no_effect_is_shown_and_says_so(open_app, 
     factor = open_all(app)["network.factor"]
     assert on_page(factor.widget)
     assert "no effect" in factor.note
-    click(factor.reset)
+    click(factor.source)
+    click(factor.reason.reset)
     assert not on_page(factor.widget)
     assert factor.note == ""
 

@@ -30,10 +30,10 @@ def opened(open_app: Any, home: Path) -> Any:
 
 def test_a_click_makes_the_copy_and_uses_it(opened: Any) -> None:
     session, tool = opened.session, opened.launch.problems.tool
-    assert "right kind of file, but the engine cannot read this form of it" in markup(opened.launch.widget)
+    assert "right kind of file, but the engine cannot read this form of it" in markup(opened.root)
     assert not on_page(tool.widget)
     before = session.values["model.vae"]
-    click(button(opened.launch.widget, LABEL))
+    click(button(opened.root, LABEL))
     wait_for(lambda: session.values["model.vae"] != before)
     made = Path(session.values["model.vae"])
     assert detection.detect(header.read(made)).layout == "ldm"
@@ -46,7 +46,7 @@ def test_a_click_makes_the_copy_and_uses_it(opened: Any) -> None:
 def test_a_setting_that_was_changed_meanwhile_is_kept(opened: Any, home: Path) -> None:
     session = opened.session
     other = str(model_forms.write("vae-ldm", home))
-    click(button(opened.launch.widget, LABEL))
+    click(button(opened.root, LABEL))
     with session.lock:
         session.change({"model.vae": other})
         session.show()
@@ -56,7 +56,7 @@ def test_a_setting_that_was_changed_meanwhile_is_kept(opened: Any, home: Path) -
 
 def test_a_copy_that_cannot_be_made_says_why(opened: Any, home: Path) -> None:
     (home / "models" / "vae").write_text("a file where the folder should be")
-    click(button(opened.launch.widget, LABEL))
+    click(button(opened.root, LABEL))
     wait_for(lambda: "The copy was not made." in markup(opened.launch.problems.tool.widget))
     wait_for(lambda: not on_page(opened.launch.problems.tool.stop))
     assert opened.session.values["model.vae"].endswith("vae-diffusers.safetensors")

@@ -45,20 +45,19 @@ def slow(engine):
 
 
 def says(app):
-    return markup(app.launch.install.widget)
+    return markup(app.root)
 
 
 def test_the_button_installs_the_engine_and_no_restart_is_needed(open_app, home, engine):
     app = open_app(prepare(home), engine="tiny")
     panel = app.launch.install
-    assert "Tiny is not installed." in markup(app.launch.widget)
-    assert on_page(panel.widget)
+    assert "Tiny is not installed." in markup(app.root)
+    assert on_page(panel.start)
     assert not on_page(panel.stop)
     assert not app.session.bench.state.facts.engine("tiny").installed
     before = set(ipywidgets_widget._instances)
-    click(button(app.launch.widget, "Install Tiny"))
-    wait_for(lambda: on_page(panel.stop) or not on_page(panel.widget))
-    wait_for(lambda: not on_page(panel.widget))
+    click(button(app.root, "Install Tiny"))
+    wait_for(lambda: not on_page(panel.start) and not on_page(panel.widget))
     assert environments.installed("tiny") is not None
     assert "Tiny is not installed." not in [problem.message for problem in app.session.problems]
     assert app.session.bench.state.facts.engine("tiny").version == "1.0"
@@ -69,7 +68,7 @@ def test_the_button_installs_the_engine_and_no_restart_is_needed(open_app, home,
 def test_a_restarted_kernel_finds_the_installation_and_can_stop_it(open_app, home, engine):
     slow(engine)
     app = open_app(prepare(home), engine="tiny")
-    click(button(app.launch.widget, "Install Tiny"))
+    click(button(app.root, "Install Tiny"))
     wait_for(lambda: "Installing Tiny: checking" in says(app))
     assert "Checking that it works." in says(app)
     app.close()
@@ -87,7 +86,7 @@ def test_a_restarted_kernel_finds_the_installation_and_can_stop_it(open_app, hom
 def test_an_installation_stays_visible_when_another_engine_is_chosen(open_app, home, engine):
     slow(engine)
     app = open_app(prepare(home), engine="tiny")
-    click(button(app.launch.widget, "Install Tiny"))
+    click(button(app.root, "Install Tiny"))
     wait_for(lambda: "Installing Tiny" in says(app))
     with app.session.lock:
         app.session.bench.use_engine("rehearsal")
@@ -99,7 +98,7 @@ def test_an_installation_stays_visible_when_another_engine_is_chosen(open_app, h
 def test_a_failure_is_explained_also_after_a_restart(open_app, home, engine):
     engine.table(imports=("tinytrainer", "missing_part"))
     app = open_app(prepare(home), engine="tiny")
-    click(button(app.launch.widget, "Install Tiny"))
+    click(button(app.root, "Install Tiny"))
     wait_for(lambda: "Tiny was not installed. Tiny could not be installed" in says(app))
     assert "missing_part" in says(app)
     wait_for(lambda: on_page(app.launch.install.start))
@@ -114,3 +113,4 @@ def test_a_failure_is_explained_also_after_a_restart(open_app, home, engine):
 def test_nothing_is_offered_where_nothing_is_missing(open_app, home):
     app = open_app(prepare(home))
     assert not on_page(app.launch.install.widget)
+    assert not on_page(app.launch.install.start)

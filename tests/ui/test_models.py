@@ -89,7 +89,7 @@ def test_companion_files_are_found_by_their_content(open_app, home):
         "model.clip_l": "",
         "model.t5xxl": str(home / "models" / "anything.safetensors"),
     }
-    assert controls["model.t5xxl"].source.value == "found here"
+    assert controls["model.t5xxl"].source.description == "found here"
     assert "CLIP" in app.model.companions.missing.value
     enter(controls["model.clip_l"].control, str(home / "models" / "clip_l.safetensors"))
     assert "OpenCLIP" in controls["model.clip_l"].note or "CLIP-G" in controls["model.clip_l"].note
@@ -103,7 +103,7 @@ def test_companion_files_follow_the_chosen_engine(open_app, home):
         recorded_headers.write_file(home / "models" / f"{name}.safetensors", recorded_headers.load(name)["tensors"])
     app = open_app({**settings, "model.path": str(home / "models" / "flux-dev.safetensors")})
     assert app.session.values["model.t5xxl"] == "", "the rehearsal needs none"
-    enter(app.launch.engine.choice, "kohya")
+    enter(app.model.engine.choice, "kohya")
     assert app.session.values["model.t5xxl"] == str(home / "models" / "t5xxl.safetensors")
 
 

@@ -10,9 +10,9 @@ EVIL = "<img src=x onerror=\"window.__pwned='profile'\">"
 
 def test_the_text_after_auto_adjust_follows_the_dataset(open_app, home):
     app = open_app(prepare(home, steps=40))
-    panel = app.profile
+    panel = app.recipe.profile
     enter(panel.policy, "repeats-civitai")
-    click(button(panel.widget, "Auto-adjust"))
+    click(button(app.recipe.widget, "Auto-adjust"))
     assert "for 6 images" in panel.told.value
     assert "Your own value was cleared: Steps 40." in panel.told.value
     more = draw_images(home / "more", [f"ohwx, image {number}" for number in range(9)])
@@ -20,7 +20,7 @@ def test_the_text_after_auto_adjust_follows_the_dataset(open_app, home):
     assert "for 9 images" in panel.told.value
     assert "for 6 images" not in panel.told.value
     assert "Steps 40" in panel.told.value, "Undo can still restore it"
-    click(button(panel.widget, "Undo"))
+    click(button(app.recipe.widget, "Undo"))
     assert app.session.values["schedule.steps"] == 40
     assert "cleared" not in panel.told.value
 
@@ -28,7 +28,7 @@ def test_the_text_after_auto_adjust_follows_the_dataset(open_app, home):
 def test_profiles_with_the_same_title_show_their_ids(open_app, home):
     profiles.save(replace(profiles.shipped()["sd15-character"], id="of-a-friend"))
     app = open_app(prepare(home))
-    shown = {value: label for label, value in app.profile.choice.options}
+    shown = {value: label for label, value in app.recipe.profile.choice.options}
     assert shown["of-a-friend"].endswith("(of-a-friend)")
     assert shown["sd15-character"] == "Character (sd15-character)"
     assert "(" not in shown["sd15-style"]
@@ -40,6 +40,6 @@ def test_no_text_of_a_profile_becomes_markup(open_app, home):
     sources = (replace(base.sources[0], title=EVIL, notes=EVIL),)
     profiles.save(replace(base, id="evil", **told, sources=sources))
     app = open_app(prepare(home), "evil")
-    app.profile.fold.children[0].value = True
-    assert "onerror" in markup(app.profile.widget), "it is shown, as text"
-    assert "<img" not in markup(app.profile.widget)
+    app.recipe.profile.fold.children[0].value = True
+    assert "onerror" in markup(app.recipe.widget), "it is shown, as text"
+    assert "<img" not in markup(app.recipe.widget)

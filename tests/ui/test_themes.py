@@ -18,6 +18,7 @@ PAIRS += [
     ("on-accent", "accent", TEXT),
     ("log-text", "log", TEXT),
 ]
+PAIRS += [("second", ground, SHAPE) for ground in ("surface", "bg")]
 PAIRS += [("control-line", ground, SHAPE) for ground in ("surface", "control", "raised")]
 PAIRS += [("focus", ground, SHAPE) for ground in ("bg", "surface", "raised")] + [("accent", "raised", SHAPE)]
 
@@ -47,11 +48,13 @@ def test_contrast_of_known_colours():
 
 @pytest.mark.parametrize("name", theme.names())
 def test_a_theme_sets_every_token_that_is_used(name):
-    parts = [theme.folder() / "base.css", *(theme.folder().parent / "trainer_ui" / "components").glob("*.[cj]s*")]
+    parts = [*(theme.folder() / theme.PARTS).glob("*.css")]
+    parts += (theme.folder().parent / "trainer_ui" / "components").glob("*.[cj]s*")
     text = "\n".join(part.read_text() for part in parts)
+    made = set(re.findall(r"^  --easel-([a-z-]+):", text, re.MULTILINE))
     used = set(re.findall(r"var\(--easel-([a-z-]+)", text)) | set(re.findall(r'token\("([a-z-]+)"\)', text))
     for tokens in blocks(name):
-        assert used <= set(tokens), used - set(tokens)
+        assert used <= set(tokens) | made, used - set(tokens) - made
         assert set(tokens) == set(blocks("light")[0])
 
 
@@ -71,6 +74,19 @@ def test_auto_contains_only_light_and_dark():
 
 
 def test_no_theme_loads_another_file():
-    for file in theme.folder().glob("*.css"):
+    for file in theme.sheets():
         assert "url(" not in file.read_text()
         assert "@import" not in file.read_text()
+
+
+def test_the_chosen_theme_is_remembered(home):
+    assert theme.remembered() == "auto"
+    theme.remember("cyberpunk")
+    assert theme.remembered() == "cyberpunk"
+
+
+@pytest.mark.parametrize("content", ["", "nonsense", "[]", '{"theme": "no-such-theme"}', '{"theme": ["dark"]}'])
+def test_a_damaged_memory_of_the_theme_is_ignored(home, content):
+    theme.remember("dark")
+    (home / "theme.json").write_text(content)
+    assert theme.remembered() == "auto"

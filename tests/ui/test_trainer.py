@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import recorded_headers
-from tests.support.page import button, click, enter, inside, markup, on_page, prepare, wait_for
+from tests.support.page import button, click, enter, go, inside, markup, on_page, prepare, unfold, wait_for
 from trainer_core import hardware, places
 from trainer_core.catalog import presets
 from trainer_core.jobs.state import FINAL_STATES
@@ -61,7 +61,7 @@ def started(open_app, home):
         app = open_app(prepare(home, steps, **rehearsal), profile)
         apps.append(app)
         app.heard = listen(app)
-        click(button(app.launch.widget, "Start training"))
+        click(button(app.root, "Start training"))
         wait_for(lambda: app.session.run is not None or app.session.message)
         assert app.session.run is not None, app.session.message
         return app
@@ -74,8 +74,8 @@ def started(open_app, home):
 
 def test_missing_settings_are_reported_and_nothing_starts(open_app):
     app = open_app()
-    click(button(app.launch.widget, "Start training"))
-    assert "Not started" in app.launch.message.value
+    click(button(app.root, "Start training"))
+    assert "Not started" in app.message.value
     assert app.session.run is None
     assert {"model.path", "dataset.path", "output.name"} <= {problem.path for problem in app.session.problems}
 
@@ -97,17 +97,17 @@ def test_model_dataset_and_profile_are_chosen_and_explained(open_app, home):
     enter(app.dataset.path, str(home / "empty"))
     assert "caption" not in app.dataset.counts.value
     enter(app.dataset.path, settings["dataset.path"])
-    enter(app.profile.choice, "sd15-style")
-    assert "<b>Rank 64</b> <span>" in app.profile.values.value, "what it sets, and why"
-    assert "[cutedoodle]" in app.profile.sources.value
+    enter(app.recipe.profile.choice, "sd15-style")
+    assert "<b>Rank 64</b> <span>" in app.recipe.profile.values.value, "what it sets, and why"
+    assert "[cutedoodle]" in app.recipe.profile.sources.value
     assert app.session.bench.state.draft.source_of("network.rank").name == "PROFILE"
-    assert "SimpleTuner" in app.launch.engine.others.value
+    assert "SimpleTuner" in app.model.engine.others.value
 
 
 def test_a_fix_is_one_click(open_app, home):
     app = open_app(prepare(home) | {"schedule.warmup_steps": 500})
     problem = next(problem for problem in app.session.problems if problem.path == "schedule.warmup_steps")
-    click(button(app.launch.widget, problem.fix.label))
+    click(button(app.root, problem.fix.label))
     assert app.session.values["schedule.warmup_steps"] == 4
     assert not [problem for problem in app.session.problems if problem.severity == "error"]
 
@@ -115,11 +115,12 @@ def test_a_fix_is_one_click(open_app, home):
 def test_a_problem_keeps_its_row(open_app, home):
     app = open_app(prepare(home) | {"schedule.warmup_steps": 500})
     problem = next(problem for problem in app.session.problems if problem.path == "schedule.warmup_steps")
-    before = button(app.launch.widget, problem.fix.label)
+    before = button(app.root, problem.fix.label)
+    unfold(app.output.step)
     for name in ("a/b", "c|d", "good"):
         enter(app.settings.controls["output.name"].control, name)
-        assert button(app.launch.widget, problem.fix.label) is before
-    shown = [row for row in app.launch.problems.widget.children if on_page(row)]
+        assert button(app.root, problem.fix.label) is before
+    shown = [row for row in app.launch.problems.rows if on_page(row.widget)]
     assert len(shown) == len(app.session.problems)
     for number in range(100):
         enter(app.settings.controls["output.name"].control, f"a/{number}")
@@ -130,7 +131,7 @@ def test_a_run_is_watched_from_its_first_step_to_its_file(started):
     app = started(steps=40, steps_per_second=80)
     wait_for(lambda: status(app.heard).get("state") == "COMPLETED")
     assert points(app.heard) == list(range(1, 41))
-    wait_for(lambda: app.launch.summary.value.endswith("Ready.</span>"))
+    wait_for(lambda: "trial is finished" in app.watch_bar.state.value)
     found = {row["label"]: row["text"] for row in status(app.heard)["verdict"]}
     assert Path(found["File"]).is_file()
     samples = [sample for message, _ in app.heard if message["kind"] == "run" for sample in message["samples"]]
@@ -189,12 +190,12 @@ def test_a_view_that_opens_late_gets_everything(started):
 def test_stop_asks_once_and_then_stops(started):
     app = started(steps=5000, steps_per_second=20)
     wait_for(lambda: len(points(app.heard)) > 2)
-    click(button(app.run.widget, "Stop"))
+    click(app.run.stop)
     assert on_page(app.run.sure)
     assert on_page(app.run.ask)
     click(button(app.run.widget, "Let it run"))
     assert not on_page(app.run.ask)
-    click(button(app.run.widget, "Stop"))
+    click(app.run.stop)
     click(button(app.run.widget, "Stop it now"))
     wait_for(lambda: status(app.heard).get("state") == "CANCELLED")
     wait_for(lambda: not on_page(app.run.stop))
@@ -239,9 +240,10 @@ def test_ended_runs_stay_in_the_history(started, open_app):
     wait_for(lambda: status(first.heard).get("state") == "COMPLETED")
     app = open_app()
     assert app.session.run is None
-    enter(app.history.widget.children[0], True)
+    go(app, "history")
     name = first.session.run.folder.path.name
-    assert name in markup(app.history.widget)
+    assert ">trial</span>" in markup(app.history.widget)
+    assert name in str(button(app.history.widget, "Show").get_state()["tooltip"])
     heard = listen(app)
     click(button(app.history.widget, "Show"))
     wait_for(lambda: status(heard).get("state") == "COMPLETED")
@@ -271,10 +273,13 @@ def test_no_text_from_outside_becomes_markup(open_app, home, tmp_path):
     app = open_app(
         settings | {"output.name": EVIL, "dataset.trigger": EVIL, "output.copy_to": f"/{EVIL}"}, profile=str(profile)
     )
+    unfold(app.model.step, app.output.step, app.samples.step, app.memory.step)
+    for place in ("results", "history"):
+        go(app, place)
     for widget in inside(app.root):
         if "easel-fold" in getattr(widget, "_dom_classes", ()):
             enter(widget, True)
-    click(button(app.launch.widget, "Start training"))
+    click(button(app.root, "Start training"))
     assert app.session.bench.state.profile is not None, app.session.message
     assert "&lt;img" in markup(app.root)
     assert "<img" not in markup(app.root)
@@ -333,17 +338,18 @@ def test_the_model_panel_has_fields_for_the_companion_files(open_app, home):
 
 def test_a_memory_preset_is_offered_for_the_family_and_is_the_source_of_its_values(open_app, home):
     app = open_app(prepare(home), "sd15-character")
-    choice = app.settings.memory.choice
+    unfold(app.memory.step)
+    choice = app.memory.choice.choice
     assert [name for _, name in choice.options] == ["", *(preset.id for preset in presets.for_family("sd15"))]
     enter(choice, "standard-memory")
     batch = app.settings.controls["schedule.batch_size"]
-    assert (batch.control.value, batch.source.value) == (2, "preset")
-    assert app.settings.controls["network.rank"].source.value == "profile"
-    assert presets.get("standard-memory").sources[0] in app.settings.memory.sources.value
+    assert (batch.control.value, batch.source.description) == (2, "preset")
+    assert app.settings.controls["network.rank"].source.description == "profile"
+    assert presets.get("standard-memory").sources[0] in app.memory.choice.sources.value
     enter(batch.control, 3)
-    assert batch.source.value == "yours"
+    assert batch.source.description == "yours"
     enter(choice, "")
-    assert app.settings.controls["schedule.gradient_accumulation"].source.value == "default"
+    assert app.settings.controls["schedule.gradient_accumulation"].source.description == "default"
     assert batch.control.value == 3
 
 
@@ -355,7 +361,8 @@ def test_the_preset_for_this_card_is_marked(home):
     app = LoraTrainer(Workbench(machine, "rehearsal"), {"model.path": str(home / "sdxl.safetensors")})
     app.open()
     try:
-        marked = [name for title, name in app.settings.memory.choice.options if "this card" in title]
+        unfold(app.memory.step)
+        marked = [name for title, name in app.memory.choice.choice.options if "this card" in title]
     finally:
         app.close()
     assert marked == ["sdxl-16"]
@@ -365,11 +372,12 @@ def test_a_preset_for_another_family_is_removed_with_a_message(open_app, home):
     settings = prepare(home)
     recorded_headers.write("sdxl", home / "models")
     app = open_app({**settings, "model.path": str(home / "models" / "sdxl.safetensors")}, preset="sdxl-16")
-    assert app.settings.memory.choice.value == "sdxl-16"
+    unfold(app.memory.step)
+    assert app.memory.choice.choice.value == "sdxl-16"
     enter(app.model.path, settings["model.path"])
     assert app.session.bench.state.preset is None
     assert "was removed" in app.session.message
-    assert app.settings.memory.choice.value == ""
+    assert app.memory.choice.choice.value == ""
 
 
 def test_an_image_that_is_left_out_at_the_start_is_counted_then(open_app, home):

@@ -24,9 +24,8 @@ from trainer_core.jobs.recovery import recover
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.stop_request import GRACE_S, LONGEST_GRACE_S
 from trainer_core.jobs.summary import Summary
+from trainer_core.prepare.looking_after import look_after
 from trainer_core.text import printable
-from trainer_core.training.folder import INTERRUPTED
-from trainer_core.training.run import Run
 from trainer_core.training.verdict import verdict
 
 POLL_S = 0.25
@@ -174,14 +173,7 @@ class Jobs(Generic[AnyJob]):
     def found(self) -> Sequence[AnyJob]:
         """The known jobs; one whose supervisor was killed has a new one when this returns."""
         known = self.known()
-        recover(known)
-        # Loads much, and is seldom needed.
-        if interrupted := [job for job in known if places.is_there(job.folder.path / INTERRUPTED)]:
-            from trainer_core.prepare.guards import resume_interrupted
-
-            resume_interrupted(Run.attach(job.folder.path) for job in interrupted)
-            return self.known()
-        return known
+        return self.known() if look_after(known) else known
 
     def find(self, name: str) -> AnyJob:
         """The job with this name (see `find`), with a new supervisor if it was lost."""

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.prepare.workbench import Workbench
-from trainer_ui.app import App
+from trainer_ui.answers import is_begun, mark
+from trainer_ui.app import WATCH, App, Place
 from trainer_ui.boundary import attempt
 from trainer_ui.panels.dataset import DatasetPanel
-from trainer_ui.panels.history import HistoryPanel
+from trainer_ui.panels.finishing import MemoryPanel, OutputPanel, SamplesPanel
+from trainer_ui.panels.history import HistoryBar, HistoryPanel
 from trainer_ui.panels.launch import LaunchPanel
-from trainer_ui.panels.model import ModelPanel, family_title
-from trainer_ui.panels.profile import ProfilePanel
+from trainer_ui.panels.model import ModelPanel
+from trainer_ui.panels.recipe import RecipePanel
+from trainer_ui.panels.results import ResultsBar, ResultsPanel
 from trainer_ui.panels.run import RunPanel
-from trainer_ui.panels.settings import SettingsPanel
+from trainer_ui.panels.settings import Settings
+from trainer_ui.panels.watch import WatchBar, WatchPanel
 from trainer_ui.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+PREPARE, RESULTS, HISTORY = "prepare", "results", "history"
 
 
 def lora_trainer(
@@ -38,7 +43,7 @@ def lora_trainer(
 
 
 class LoraTrainer(App):
-    """The panels of the LoRA trainer around one session."""
+    """The panels of the LoRA trainer around one session, in four places."""
 
     id, title = "lora_trainer", "LoRA Trainer"
 
@@ -47,15 +52,28 @@ class LoraTrainer(App):
     ) -> None:
         self.session = session = Session(bench)
         self._initial = settings or {}, profile, preset
-        self.model, self.dataset, self.profile = ModelPanel(session), DatasetPanel(session), ProfilePanel(session)
-        self.settings, self.launch = SettingsPanel(session), LaunchPanel(session)
-        self.run, self.history = RunPanel(session.jobs), HistoryPanel(session)
-        areas = {
-            "form": (self.model, self.dataset, self.profile, self.settings),
-            "launch": (self.launch,),
-            "watch": (self.run, self.history),
-        }
-        super().__init__(session.jobs, areas)
+        self.settings = made = Settings(session)
+        session.add_view(made.show)
+        self.model, self.dataset = ModelPanel(session, made), DatasetPanel(session, made)
+        self.recipe, self.output = RecipePanel(session, made), OutputPanel(session, made)
+        self.samples, self.memory = SamplesPanel(session, made), MemoryPanel(session, made)
+        self.launch = LaunchPanel(session)
+        self.run = RunPanel(session.jobs)
+        self.watch_bar = WatchBar(session, self.run, self.go)
+        self.results = ResultsPanel(session, lambda: self.places.chosen == RESULTS, self.go)
+        history_bar = HistoryBar(session)
+        self.history = HistoryPanel(session, history_bar, lambda: self.places.chosen == HISTORY, self.go)
+        prepare = ([self.model, self.dataset], [self.recipe, self.output, self.samples, self.memory])
+        super().__init__(
+            session.jobs,
+            {
+                PREPARE: Place("Prepare", prepare, self.launch, "halves"),
+                WATCH: Place("Watch", [[WatchPanel(session, self.run, self.go)]], self.watch_bar),
+                RESULTS: Place("Results", [[self.results]], ResultsBar(session, self.results, self.go)),
+                HISTORY: Place("History", [[self.history]], history_bar),
+            },
+        )
+        session.add_view(self._count)
 
     def restore(self) -> None:
         """Sets the initial values and finds the run that is in progress."""
@@ -69,10 +87,21 @@ class LoraTrainer(App):
             run = session.run
             attempt(lambda: session.bench.begin_from(run), session.note)
 
+    def beat(self) -> None:
+        """Shows how long the run has taken so far."""
+        self.watch_bar.beat()
+
+    def _count(self) -> None:
+        """Shows on its tab how many runs the history has; marks the page of a user who has not begun yet."""
+        (self.root.add_class if is_begun(self.session) else self.root.remove_class)("easel-begun")
+        if self.places.counts.get(HISTORY, 0) != self.history.number:
+            self.places.counts = {HISTORY: self.history.number}
+
     def open(self) -> None:
         """Fills the app, and looks for an installation that is in progress and for the models on this machine."""
         with self.session.lock:
             super().open()
+            self._fold_what_is_settled()
             attempt(self.launch.install.look, self.session.note)
         self.model.shelf.look()
 
@@ -83,12 +112,8 @@ class LoraTrainer(App):
         self.model.close()
         super().close()
 
-    def subtitle(self) -> str:
-        """The family of the model and the dataset."""
-        state, values = self.session.bench.state, self.session.values
-        folder = Path(values["dataset.path"]).name
-        parts = [family_title(state.family) if state.family else "", f"dataset {folder}" if folder else ""]
-        dataset = state.facts.dataset
-        if dataset is not None:
-            parts.append(f"{len(dataset.images)} images")
-        return " · ".join(part for part in parts if part) or "Choose a model and a folder of images."
+    def _fold_what_is_settled(self) -> None:
+        """Folds what was answered before the app was opened; what the user answers now stays open under their hands."""
+        values, begun = self.session.values, is_begun(self.session)
+        self.model.step.fold(begun and mark(self.session, "model", values["model.path"]) == "done")
+        self.output.step.fold(begun and mark(self.session, "output", values["output.name"]) == "done")

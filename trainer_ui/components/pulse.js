@@ -1,13 +1,5 @@
 // Shows a banner when the kernel is silent: its feed thread sends a beat every two seconds, also while a cell runs.
-// It also keeps JupyterLab from taking the keys of the app: in command mode "x" on a dropdown would delete the cell.
 const SILENT_AFTER_MS = 8000;
-
-// JupyterLab's shortcuts match the focused element itself, so the mark must be on it and not only on the app.
-// Source: Lumino, packages/commands, targetDistance.
-function keepKeys(root) {
-  root.dataset.easelKeys = "kept";
-  root.addEventListener("focusin", ({ target }) => { target.dataset.lmSuppressShortcuts = "true"; });
-}
 
 function render({ model, el }) {
   const banner = document.createElement("div");
@@ -21,7 +13,6 @@ function render({ model, el }) {
     // Looked up here because the element is not in the page yet while it is rendered. JupyterLab marks the widgets of a
     // kernel that was restarted; on other hosts only the silence shows it.
     const root = el.closest(".easel");
-    if (root && !root.dataset.easelKeys) keepKeys(root);
     const lost = root?.classList.contains("jupyter-widgets-disconnected") || Date.now() - heard > SILENT_AFTER_MS;
     if (banner.hidden !== lost) return;
     banner.hidden = !lost;

@@ -1,16 +1,25 @@
-"""The building blocks of panels: a card with a heading, and a group that can be folded."""
+"""The building blocks of panels: a card, a group that can be folded, a step that folds to a line, and help for a control."""
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
+from trainer_core.text import printable
 from trainer_ui.formatting import Paragraph
-from trainer_ui.widgets import ToggleButton, VBox, Widget
+from trainer_ui.widgets import HTML, Box, Button, ToggleButton, VBox, Widget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from trainer_ui.views import Views
+
+FOLDED = "easel-folded"
+"""The CSS class of content that is folded away."""
+MARKS = {"open": "", "done": "✓", "warn": "!", "bad": "!"}
+"""The states of a step, and the sign of each; an open step shows its number."""
+SAID = {"open": "", "done": "", "warn": "has a warning", "bad": "has a problem"}
+"""What a screen reader says of each state."""
 
 
 def card(heading: str, *children: Widget) -> VBox:
@@ -24,12 +33,71 @@ def fold(views: Views, title: str, content: Callable[[], Sequence[Widget]], *cla
     Not an Accordion: its headers cannot be reached with the keyboard.
     """
     button = ToggleButton(description=title, classes=("easel-fold",))
-    inside = VBox(classes=("easel-folded", *classes))
+    inside = VBox(classes=(FOLDED, *classes))
 
     def turn(is_open: bool) -> None:
         if is_open and not inside.children:
             inside.children = tuple(content())
-        (inside.remove_class if is_open else inside.add_class)("easel-folded")
+        (inside.remove_class if is_open else inside.add_class)(FOLDED)
 
     button.observe(views.handler(turn), "value")
     return VBox([button, inside], classes=("easel-group",))
+
+
+class Step:
+    """A card that folds to one line: a sign, its name and a summary. The whole line is the button.
+
+    An open question shows `question` in place of the name. The content is made when the step is first opened.
+    """
+
+    def __init__(
+        self,
+        views: Views,
+        name: str,
+        content: Callable[[], Sequence[Widget]],
+        *,
+        question: str = "",
+        number: str = "",
+        is_open: bool = False,
+    ) -> None:
+        self.name, self.question, self.number = name, question, number
+        self._content = content
+        self.head = HTML(classes=("easel-step-head",))
+        self.button = Button(classes=("easel-step-button",))
+        self.button.on_click(views.handler(lambda _: self.fold(not self.is_folded)))
+        self.inside = VBox(classes=("easel-step-inside",))
+        line = Box([self.head, self.button], classes=("easel-step-line",))
+        self.widget = VBox([line, self.inside], classes=("easel-card", "easel-step", FOLDED))
+        self.is_folded = True
+        """Whether only the line is shown."""
+        self.show("open", "")
+        self.fold(not is_open)
+
+    def fold(self, is_folded: bool) -> None:
+        """Shows only the line, or the content too."""
+        self.is_folded = is_folded
+        if not is_folded and not self.inside.children:
+            self.inside.children = tuple(self._content())
+        (self.widget.add_class if is_folded else self.widget.remove_class)(FOLDED)
+
+    def show(self, state: str, summary: str) -> None:
+        """Shows the state (a key of MARKS) and the summary."""
+        text = printable(summary, 300)
+        title = self.question if state == "open" and self.question else self.name
+        sign = f'<span class="easel-mark easel-mark-{state}">{MARKS[state] or self.number or "·"}</span>'
+        markup = f'<div class="easel-step-text" aria-hidden="true">{sign}<b>{escape(title)}</b><span>{escape(text)}</span></div>'
+        if self.head.value != markup:
+            self.head.value = markup
+        told = ", ".join(filter(None, (title, SAID[state], text)))
+        if self.button.description != told:
+            self.button.description = told
+
+
+def row(*children: Widget) -> Box:
+    """Widgets in a row, which wraps."""
+    return Box(children, classes=("easel-row",))
+
+
+def empty(title: str, text: str, button: Widget) -> VBox:
+    """What an empty place shows: what is missing, and the one button that helps."""
+    return VBox([Paragraph(title, "heading"), Paragraph(text, "muted"), button], classes=("easel-nothing",))

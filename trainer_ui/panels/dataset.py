@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from trainer_ui.answers import mark
+from trainer_ui.components.gallery import Gallery, Shown
+from trainer_ui.controls import help_of
+from trainer_ui.explaining import helped
 from trainer_ui.formatting import Pairs, Paragraph, show
-from trainer_ui.panels.card import card, fold
-from trainer_ui.widgets import Box, Button, Text
+from trainer_ui.panels.card import Step, fold, row
+from trainer_ui.widgets import Button, Text
 
 if TYPE_CHECKING:
     from trainer_core.datasets.scan import Dataset
+    from trainer_ui.panels.settings import Settings
     from trainer_ui.session import Session
 
 CAPTIONS_SHOWN = 12
+IMAGES_SHOWN = 24
 
 
 class DatasetPanel:
     """The dataset's folder, trigger word and counts."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, settings: Settings) -> None:
         self.session = session
         self.path = Text(
             description="Folder with images and captions", placeholder="/path/to/images", continuous_update=False
@@ -28,14 +36,32 @@ class DatasetPanel:
         )
         self.path.observe(session.handler(lambda path: session.change({"dataset.path": path.strip()})), "value")
         self.trigger.observe(session.handler(lambda word: session.change({"dataset.trigger": word.strip()})), "value")
-        self.counts = Paragraph()
-        self.recalled, self.without = Paragraph("", "muted", "small"), Button(description="Remove these values")
-        self.without.add_class("easel-fix")
+        self.counts = Paragraph("", "small")
+        self.recalled = Paragraph("", "muted", "small", "grow")
+        self.without = Button(description="Remove these values", classes=("easel-small",))
         self.without.on_click(session.handler(lambda _: session.memory.put_away()))
-        self.kept = Box([self.recalled, self.without], classes=("easel-row",))
+        self.kept = row(self.recalled, self.without)
         self.captions = Pairs()
         self.fold = fold(session, "Captions as they are read", lambda: [self.captions])
-        self.widget = card("Dataset", self.path, self.trigger, self.counts, self.kept, self.fold)
+        self.images = Gallery("Images of the dataset")
+        self._files: tuple[str, ...] = ()
+        self.step = Step(
+            session,
+            "Dataset",
+            lambda: [
+                helped(self.path, *help_of("dataset.path")),
+                self.images,
+                self.counts,
+                helped(self.trigger, *help_of("dataset.trigger")),
+                self.kept,
+                self.fold,
+                settings.groups["dataset"],
+            ],
+            question="Which images should it learn from?",
+            number="2",
+            is_open=True,
+        )
+        self.widget = self.step.widget
 
     def show(self) -> None:
         """Shows folder, trigger word and counts."""
@@ -43,11 +69,34 @@ class DatasetPanel:
         for field, path in ((self.path, "dataset.path"), (self.trigger, "dataset.trigger")):
             if field.value != values[path]:
                 field.value = values[path]
+        self._show_images(dataset)
         self.counts.show_text(*counts(dataset, values["dataset.path"]))
         self.recalled.show_text(self.session.memory.sentence)
         show(self.kept, bool(self.session.memory.recalled))
         self.captions.show_pairs(captions(dataset, values["dataset.trigger"]) if dataset is not None else ())
         show(self.fold, dataset is not None and bool(dataset.images))
+        self.step.show(mark(self.session, "dataset", values["dataset.path"]), _summary(dataset, values))
+
+    def _show_images(self, dataset: Dataset | None) -> None:
+        """Shows the first images, and how many more there are."""
+        images = dataset.images if dataset is not None else ()
+        files = tuple(str(one.path) for one in images)
+        if files == self._files:
+            return
+        self._files = files
+        self.images.show_images(
+            [Shown(one.path, one.name) for one in images[:IMAGES_SHOWN]], len(images) - IMAGES_SHOWN
+        )
+        show(self.images, bool(images))
+
+
+def _summary(dataset: Dataset | None, values: Mapping[str, Any]) -> str:
+    """The dataset in one line."""
+    if not values["dataset.path"]:
+        return ""
+    folder, trigger = Path(values["dataset.path"]).name, values["dataset.trigger"]
+    images = f"{len(dataset.images)} images" if dataset is not None else "cannot be read"
+    return ", ".join(filter(None, (folder, images, f"trigger word {trigger}" if trigger else "")))
 
 
 def counts(dataset: Dataset | None, path: str) -> tuple[str, str]:
@@ -61,7 +110,7 @@ def counts(dataset: Dataset | None, path: str) -> tuple[str, str]:
     if not images:
         return f"There is nothing to train on in this folder. {dataset.summary}", "danger"
     good = not dataset.stopping and not dataset.unseen
-    return f"{dataset.summary} {captioned} of {len(images)} images have a caption.", "ok" if good else "warn"
+    return f"{dataset.summary} {captioned} of {len(images)} images have a caption.", "" if good else "warn"
 
 
 def captions(dataset: Dataset, trigger: str) -> list[tuple[str, str]]:

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING
 
 from trainer_core.engines import registry
 from trainer_core.text import printable
+from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph
-from trainer_ui.widgets import Dropdown, VBox
+from trainer_ui.panels.card import fold
+from trainer_ui.widgets import Dropdown
 
 if TYPE_CHECKING:
     from trainer_core.engines.seam import Backend
     from trainer_core.prepare.state import State
     from trainer_ui.session import Session
 
+HELP = "The program that trains. Easel chooses an installed one that trains your model."
 AUTOMATIC = ("Automatic: the best installed engine", "")
 
 
@@ -26,7 +29,7 @@ class EnginePanel:
         self.choice.observe(session.handler(self.choose), "value")
         self.says = Paragraph()
         self.others = Paragraph("", "muted", "small", "lines")
-        self.widget = VBox([self.choice, self.says, self.others], classes=("easel-engine",))
+        self.widget = fold(session, "Engine", lambda: [helped(self.choice, HELP), self.says, self.others])
 
     def choose(self, name: str) -> None:
         """Sets the engine, or "" for an automatic choice; the dataset is read again, by the rules of the engine."""
@@ -48,8 +51,15 @@ class EnginePanel:
         else:
             open_ = not (asked or state.family)
             self.says.show_text("Easel chooses the engine once you choose a model." if open_ else "", "muted")
+        self.widget.children[0].description = printable(f"Engine: {_title(chosen, asked)}", 120)
         others = [why_not(engine, state) for engine in registry.available() if engine is not chosen]
         self.others.show_text("\n".join(others) if state.family else "")
+
+
+def _title(chosen: Backend | None, asked: str) -> str:
+    if chosen is None:
+        return "chosen once the model is known"
+    return f"{chosen.manifest.title}, " + ("chosen by you" if asked else "chosen for this model")
 
 
 def why_not(engine: Backend, state: State) -> str:

@@ -33,12 +33,15 @@ class InstallPanel:
         self.session = session
         self.jobs: JobSession[Job] = JobSession(session)
         self.jobs.feed.tell, self.jobs.feed.changed = self._tell, self._changed
-        self.start = Button(button_style="primary")
+        self.start = Button(classes=("easel-big",))
+        """Shown in the bar, beside the button that starts the training."""
+        self.is_offered = False
+        """Whether the engine that the job needs is missing, and is not being installed."""
         self.start.on_click(session.handler(lambda _: self._install()))
         self.stop = Button(description="Stop the installation", classes=("easel-stop",))
         self.stop.on_click(session.handler(lambda _: self.jobs.stop()))
         self.says, self.log = Paragraph("", "grow"), Paragraph("", "muted", "small", "lines")
-        row = Box([self.start, self.says, self.stop], classes=("easel-row",))
+        row = Box([self.says, self.stop], classes=("easel-row",))
         self.widget = VBox([row, self.log], classes=("easel-install",))
 
     def look(self) -> None:
@@ -55,17 +58,18 @@ class InstallPanel:
         """Offers the installation of the engine that the job needs, or shows the one that is in progress."""
         missing = self._missing()
         job, live = self.jobs.job, self.jobs.is_live
-        if missing and not live:
+        self.is_offered = bool(missing) and not live
+        if self.is_offered:
             self.start.description = f"Install {_title(missing)}"
         if job is not None and not live and missing != installation.engine_of(job):
             # The result of the installation is shown for as long as the engine is missing.
             self.says.show_text("")
             self.log.show_text("")
-        show(self.start, bool(missing) and not live)
+        show(self.start, self.is_offered)
         self.start.disabled = self.jobs.starting
         show(self.stop, live)
         self.stop.disabled = self.jobs.state is JobState.STOPPING
-        show(self.widget, bool(missing) or live)
+        show(self.widget, live or (bool(missing) and job is not None))
 
     def close(self) -> None:
         """Ends the feed; the installation continues."""

@@ -1,78 +1,99 @@
-"""The engine, the problems of the job, and the button that starts it."""
+"""The bar of the preparation: what is missing, what the training will take, and the button that starts it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer_core.problems import blocking
-from trainer_ui.formatting import Paragraph, show
-from trainer_ui.panels.card import card, fold
-from trainer_ui.panels.engine import EnginePanel
+from trainer_ui.answers import QUESTIONS, in_the_way, is_begun, open_questions, shown_problems
+from trainer_ui.formatting import Figures, Headline
+from trainer_ui.panels.forecast import figures, meter
 from trainer_ui.panels.install import InstallPanel
+from trainer_ui.panels.model import family_title
 from trainer_ui.panels.problems import ProblemList
-from trainer_ui.widgets import Box, Button
+from trainer_ui.widgets import Box, Button, VBox
 
 if TYPE_CHECKING:
-    from trainer_core.prepare.forecast import Forecast
     from trainer_ui.session import Session
+
+NUMBERS = ("No", "One", "Two", "Three", "Four")
 
 
 class LaunchPanel:
-    """The problems of the job, each with its fix, and the button that starts it."""
+    """State, figures and Start; below them the installation of the engine, and the problems with their fixes, worst first."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.engine = EnginePanel(session)
         self.problems = ProblemList(session)
         self.install = InstallPanel(session)
-        self.start = Button(description="Start training", button_style="primary", classes=("easel-big",))
+        self.start = Button(description="Start training", classes=("easel-big", "easel-start"))
         self.start.on_click(session.handler(lambda _: session.start()))
-        self.summary = Paragraph("", "muted", "grow")
-        self.message = Paragraph("", role="status")
-        self.fit, self.basis = Paragraph("", "small"), Paragraph("", "muted", "small", "lines")
-        self.why = fold(session, "What this estimate is based on", lambda: [self.basis])
-        row = Box([self.start, self.summary], classes=("easel-row",))
-        before = (self.engine.widget, self.problems.widget, self.install.widget)
-        self.widget = card("Train", *before, row, self.message, self.fit, self.why)
+        self.state, self.figures = Headline(), Figures()
+        actions = Box([self.install.start, self.start], classes=("easel-actions",))
+        bar = Box([self.state, self.figures, actions], classes=("easel-ready",))
+        self.widget = VBox([bar, self.install.widget, self.problems.widget], classes=("easel-launch",))
 
     def show(self) -> None:
-        """Shows the problems, a summary of the job, and the last message."""
+        """Shows what is missing or that it is ready, the figures and the problems."""
         session = self.session
-        self.engine.show()
         self.problems.show()
         self.install.show()
-        self.start.disabled = session.starting
         self.start.description = "Checking every image…" if session.starting else "Start training"
-        self.summary.show_text(self._summary())
-        self._show_fit()
-        self.message.show_text(session.message, "danger" if session.message else "")
+        # Not disabled meanwhile: a button that is disabled loses the keyboard.
+        (self.start.add_class if session.starting else self.start.remove_class)("easel-busy")
+        self._show_main_action()
+        self.state.show_state(*self._state())
+        seen = session.forecast
+        self.figures.show_figures(figures(session.values, seen) if is_begun(session) else (), meter(seen))
 
-    def _show_fit(self) -> None:
-        """Shows what the job will take, and whether it fits."""
-        seen = self.session.forecast
-        show(self.why, seen is not None)
-        if seen is None:
-            self.fit.show_text("")
-            return
-        self.fit.show_text(_sentences(seen), "warn" if seen.fit.fits == "maybe" else "")
-        self.basis.show_text("\n".join(seen.estimate.basis))
+    def _show_main_action(self) -> None:
+        """Fills one button: the installation if the engine is missing, else Start."""
+        main = self.install.start if self.install.is_offered else self.start
+        for button in (self.install.start, self.start):
+            style = "primary" if button is main else ""
+            if button.button_style != style:
+                button.button_style = style
 
-    def _summary(self) -> str:
-        values = self.session.values
-        many = len(blocking(self.session.problems))
-        what = f"{values['schedule.steps']} steps, batch size {values['schedule.batch_size']}"
-        if (together := values["schedule.gradient_accumulation"]) != 1:
-            what += f" x {together}"
-        if many:
-            return f"{what}. {'One problem' if many == 1 else f'{many} problems'} to fix first."
-        busy = self.session.jobs.is_live
-        return f"{what}. Ready. It would train at the same time as the current run." if busy else f"{what}. Ready."
+    def _state(self) -> tuple[str, str, str, str, float | None]:
+        """Tone, sign, title and second line of the bar; and the share of the questions that is answered, as long as one is open."""
+        session = self.session
+        if session.starting:
+            return "accent", "…", "Checking every image", "The training starts when all of them can be read.", None
+        missing = open_questions(session)
+        needed = [what for what in missing if what != QUESTIONS[""]]
+        blocking = in_the_way(session)
+        warnings = sum(one.severity == "warning" for one in shown_problems(session))
+        if blocking and is_begun(session):
+            title = "One thing to settle" if len(blocking) == 1 else f"{len(blocking)} things to settle"
+            return "danger", "!", title, _and(warnings), None
+        if needed:
+            done = len(QUESTIONS) - len(missing)
+            return "", f"{done}/{len(QUESTIONS)}", *_questions(missing), done / len(QUESTIONS)
+        return *self._ready(warnings), None
+
+    def _ready(self, warnings: int) -> tuple[str, str, str, str]:
+        session = self.session
+        name = f"{session.values['output.name']} on {family_title(session.bench.state.family)}"
+        if session.forecast is not None and session.forecast.fit.fits == "maybe":
+            return "warn", "!", "Ready, but it may not fit", session.forecast.fit.sentence
+        if session.jobs.is_live:
+            name = "It would train at the same time as the current run."
+        return ("warn", "!", "Ready, with a warning", name) if warnings else ("ok", "✓", "Ready to train", name)
 
 
-def _sentences(seen: Forecast) -> str:
-    """An estimate and whether it fits, in two sentences; if it does not fit, a problem with a fix says so."""
-    from trainer_core.estimate import formatting
+def _questions(missing: list[str]) -> tuple[str, str]:
+    """The title and the second line as long as questions are open."""
+    if len(missing) == len(QUESTIONS):
+        return (
+            "Four questions, then you can train",
+            "Answer them in any order. Nothing is downloaded before you say so.",
+        )
+    many = len(missing)
+    title = "One question left" if many == 1 else f"{NUMBERS[many]} questions left"
+    *first, last = missing
+    return title, f"Still missing: {', '.join(first)} and {last}." if first else f"Still missing: {last}."
 
-    numbers = formatting.numbers(seen.estimate)
-    fits = "" if seen.fit.fits == "no" else seen.fit.sentence
-    return " ".join(filter(None, (numbers and f"{numbers}.", fits)))
+
+def _and(many: int) -> str:
+    if many <= 0:
+        return "It is listed below, with what to do."
+    return "and one warning, which does not stop you" if many == 1 else f"and {many} warnings, which do not stop you"

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from trainer_core.catalog import presets
 from trainer_core.prepare import problems
-from trainer_ui.formatting import Paragraph, hint
+from trainer_ui.explaining import helped
+from trainer_ui.formatting import Paragraph
 from trainer_ui.widgets import Dropdown, VBox
 
 if TYPE_CHECKING:
     from trainer_ui.session import Session
 
 NONE = "None"
+HELP = "Settings that make a training fit a GPU. They override the profile; your own values stay."
 
 
 class MemoryChoice:
@@ -21,14 +23,10 @@ class MemoryChoice:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.choice = Dropdown(description="Memory preset", options=[(NONE, "")])
-        hint(
-            self.choice,
-            "Settings that make a training job fit a GPU. They override the profile; your own values stay.",
-        )
         self.choice.observe(session.handler(session.bench.use_preset), "value")
         self.explanation = Paragraph("", "muted", "small", "lines")
         self.sources = Paragraph("", "muted", "small", "lines")
-        self.widget = VBox([self.choice, self.explanation, self.sources], classes=("easel-memory",))
+        self.widget = VBox([helped(self.choice, HELP), self.explanation, self.sources], classes=("easel-memory",))
 
     def show(self) -> None:
         """Offers the presets of the family and shows the chosen one."""

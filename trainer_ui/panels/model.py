@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from trainer_core.engines import registry, trainable
 from trainer_core.errors import DownloadError
 from trainer_core.text import printable
-from trainer_ui.formatting import Paragraph, hint, show
-from trainer_ui.panels.card import card, fold
+from trainer_ui.answers import mark
+from trainer_ui.explaining import helped
+from trainer_ui.formatting import Paragraph, show
+from trainer_ui.panels.card import Step, fold, row
 from trainer_ui.panels.companions import CompanionsPanel
+from trainer_ui.panels.engine import EnginePanel
 from trainer_ui.panels.fetch import Fetch, gigabytes
 from trainer_ui.shelf import Shelf
-from trainer_ui.widgets import Box, Button, Dropdown, Text
+from trainer_ui.widgets import Button, Dropdown, Text, Widget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,8 +24,11 @@ if TYPE_CHECKING:
     from trainer_core.engines.trainable import Choice
     from trainer_core.models.detection import Detection
     from trainer_core.models.library import Library
+    from trainer_ui.panels.settings import Settings
     from trainer_ui.session import Session
 
+KNOWN_HELP = "The models in Easel's own folder, and in the folders of ComfyUI and Forge."
+PATH_HELP = "A file or folder, org/name on Hugging Face, a Civitai page, or another address. Nothing is downloaded before you say so."
 ELSEWHERE = "Another model: enter its path or a link"
 PREDICTIONS = {"epsilon": "epsilon prediction", "v_prediction": "v-prediction", "flow": "flow matching"}
 
@@ -30,7 +36,7 @@ PREDICTIONS = {"epsilon": "epsilon prediction", "v_prediction": "v-prediction", 
 class ModelPanel:
     """The models on this machine, a field for a path or a link, what the chosen model is, and its companion files."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, settings: Settings) -> None:
         self.session = session
         self.shelf = Shelf(session)
         self.known = Dropdown(description="Models on this machine", options=[(ELSEWHERE, "")])
@@ -39,33 +45,44 @@ class ModelPanel:
             placeholder="/path/to/model.safetensors, or a link",
             continuous_update=False,
         )
-        hint(self.path, "A file or folder here, org/name on Hugging Face, a Civitai page, or any other address")
         self.seen = Paragraph("", "muted", "small")
         self.fetch = Fetch(session, self._arrived, sentence)
         self.says, self.guess = Paragraph(), Paragraph("", "muted", "small")
         self.reasons = Paragraph("", "small", "lines")
         self.companions = CompanionsPanel(session, self.shelf)
         self.fold = fold(session, "How Easel knows", lambda: [self.reasons])
-        self.again = Button(description="Search again")
+        self.again = Button(description="Search again", classes=("easel-quiet",))
         self.again.on_click(session.handler(lambda _: self.shelf.look()))
         self.known.observe(session.handler(self.choose), "value")
         self.path.observe(session.handler(self.enter), "value")
-        pair = Box([self.known, self.again], classes=("easel-pair",))
-        self.widget = card(
+        self.engine = EnginePanel(session)
+        self.step = Step(
+            session,
             "Model",
-            pair,
-            self.seen,
-            self.path,
+            lambda: self._content(settings),
+            question="What do you want to build on?",
+            number="1",
+            is_open=True,
+        )
+        self.widget = self.step.widget
+        self._library: Library | None = None
+        self._offered: tuple[Choice, ...] = ()
+        self._chosen_since = False
+        """Whether another model was chosen during a download: then that choice stays when the download is finished."""
+
+    def _content(self, settings: Settings) -> list[Widget]:
+        return [
+            helped(self.known, KNOWN_HELP),
+            row(self.seen, self.again),
+            helped(self.path, PATH_HELP),
             self.fetch.widget,
             self.says,
             self.guess,
             self.companions.widget,
             self.fold,
-        )
-        self._library: Library | None = None
-        self._offered: tuple[Choice, ...] = ()
-        self._chosen_since = False
-        """Whether another model was chosen during a download: then that choice stays when the download is finished."""
+            self.engine.widget,
+            settings.groups["model"],
+        ]
 
     def choose(self, path: str) -> None:
         """Sets the model that was picked; "" leaves the path as it is."""
@@ -130,6 +147,8 @@ class ModelPanel:
         show(self.fold, facts.detection is not None)
         self.companions.show()
         self.fetch.show()
+        self.engine.show()
+        self.step.show(mark(self.session, "model", path), _summary(facts.detection, path))
 
     def _show_path(self, path: str) -> None:
         """Shows the chosen path in the field, or the link that is being inspected, without a token that is in it."""
@@ -154,7 +173,7 @@ class ModelPanel:
                 *_distinct((label(choice), str(choice.entry.path)) for choice in named),
             ]
         self.seen.show_text(self.shelf.said or _count(self._offered, len(found.roots)))
-        hint(self.known, "\n".join(f"{root.path} ({root.because})" for root in found.roots))
+        self.known.tooltip = "\n".join(f"{root.path} ({root.because})" for root in found.roots)
 
 
 def label(choice: Choice) -> str:
@@ -190,11 +209,21 @@ def sentence(found: Detection, name: str) -> str:
     role = "diffusers folder" if found.format == "diffusers" else found.role.replace("_", " ")
     if found.role == "unknown":
         return f"{name} is not recognised: {found.evidence[0] if found.evidence else 'it fits no known family'}."
+    return f"{name} is a {role}: {_kind(found)}. {found.apart}".rstrip()
+
+
+def _kind(found: Detection) -> str:
     made_for = f"made for {family_title(found.base_family)}" if found.base_family else ""
     prediction = PREDICTIONS.get(found.prediction or "", "")
     kind = "" if found.variant == "base" else found.variant.replace("_", " ")
     parts = [family_title(found.family) if found.family else "", kind, made_for, prediction, found.dtype]
-    return f"{name} is a {role}: " + ", ".join(part for part in parts if part) + f". {found.apart}".rstrip()
+    return ", ".join(part for part in parts if part)
+
+
+def _summary(found: Detection | None, path: str) -> str:
+    """The chosen model in one line."""
+    name = Path(path).name
+    return f"{name}: {_kind(found)}" if found and found.family else name
 
 
 def reasons(found: Detection) -> list[str]:

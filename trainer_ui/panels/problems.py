@@ -6,9 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from trainer_core.text import printable
+from trainer_ui.answers import shown_problems
 from trainer_ui.formatting import Labelled, hint, show
 from trainer_ui.panels.tool import ToolPanel
-from trainer_ui.widgets import Box, Button, Layout, VBox
+from trainer_ui.widgets import Box, Button, Layout, VBox, Widget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 LABELS = {"error": "Blocks", "needed": "Needed", "warning": "Warning", "info": "Note"}
 READY_ROWS = 6
 """Rows that are made at the start: four for the settings that are empty at first, two for what a thread finds out later."""
+
+AT_ONCE = 1
+"""How many problems are listed at first: they are below the bar, which stays in sight."""
 
 
 class ProblemList:
@@ -33,26 +37,36 @@ class ProblemList:
         self.session = session
         self.tool = ToolPanel(session)
         self.rows = [ProblemRow(session, self.tool) for _ in range(READY_ROWS)]
+        self.more = Button(layout=Layout(order="999"), classes=("easel-small", "easel-quiet", "easel-more"))
+        self.more.on_click(session.handler(lambda _: self._turn()))
+        self.is_long = False
+        """Whether all problems are listed, and not only the worst."""
         self.widget = VBox(self._widgets(), classes=("easel-problems",))
+
+    def _turn(self) -> None:
+        self.is_long = not self.is_long
 
     def show(self) -> None:
         """Shows the current problems."""
-        problems = self.session.problems
+        problems = shown_problems(self.session)
         rows = self._rows_for(problems)
         for place, (row, problem) in enumerate(zip(rows, problems, strict=True)):
             row.show(problem, self.session.lacks(problem), place)
         for row in self.rows:
             row.is_shown = row in rows
             show(row.widget, row.is_shown)
-        if len(self.widget.children) != len(self.rows) + 1:
+        if len(self.widget.children) != len(self.rows) + 2:
             self.widget.children = self._widgets()
+        (self.widget.add_class if self.is_long else self.widget.remove_class)("easel-all")
+        self.more.description = "Show only the first" if self.is_long else f"{len(problems) - AT_ONCE} more"
+        show(self.more, len(problems) > AT_ONCE)
         self.tool.show()
         show(self.widget, bool(problems) or self.tool.jobs.is_live)
 
-    def _widgets(self) -> tuple[Box, ...]:
+    def _widgets(self) -> tuple[Widget, ...]:
         # The rows have an order of their own, from 0.
         self.tool.widget.layout.order = "1000"
-        return (*(row.widget for row in self.rows), self.tool.widget)
+        return (*(row.widget for row in self.rows), self.more, self.tool.widget)
 
     def _rows_for(self, problems: Sequence[Problem]) -> list[ProblemRow]:
         """A row for each: the row that shows it, else one that shows it with other numbers, else a hidden one, else a new one."""
@@ -118,6 +132,7 @@ class ProblemRow:
             self.button.disabled = fix.task is not None and (self.tool.jobs.is_live or self.tool.jobs.starting)
         show(self.button, can_click)
         self.widget.layout.order = str(place)
+        (self.widget.add_class if place >= AT_ONCE else self.widget.remove_class)("easel-later")
 
     def _fix(self, _: Button) -> None:
         fix = self.problem.fix if self.problem is not None else None

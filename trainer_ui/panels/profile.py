@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from trainer_core.plan import fields
 from trainer_core.prepare.workbench import NO_POLICY, PLAIN
 from trainer_core.text import printable
+from trainer_ui import recipes
 from trainer_ui.controls import choice_title, plain_number
-from trainer_ui.formatting import Pairs, Paragraph, hint, show
-from trainer_ui.panels.card import card, fold
+from trainer_ui.explaining import helped
+from trainer_ui.formatting import Pairs, Paragraph, show
+from trainer_ui.panels.card import fold, row
+from trainer_ui.panels.uses import Uses
 from trainer_ui.widgets import Box, Button, Dropdown
 
 if TYPE_CHECKING:
@@ -22,45 +25,54 @@ if TYPE_CHECKING:
 NONE = "None: recommended values"
 PLAIN_DEFAULTS = "None: plain defaults"
 NOTHING_SET = "None: the values stay as they are"
+CHOICE_HELP = "Values for one use, with their reasons. Your own values stay when you change it."
+POLICY_HELP = "A policy overrides the profile and depends on the dataset. Your own values stay."
+ADJUST_HELP = "Removes your own values of the settings that the policy sets, and lists them."
 
 
 class ProfilePanel:
-    """A choice of profile with its explanation and values, and a choice of policy, which depends on the number of images."""
+    """Buttons for what it should learn, a choice of profile with its explanation and values, and a choice of policy, which depends on the number of images."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.uses = Uses(session)
         self.choice = Dropdown(description="Profile", options=[(NONE, ""), (PLAIN_DEFAULTS, PLAIN)])
-        self.choice.observe(session.handler(session.bench.use_profile), "value")
-        self.explanation = Paragraph()
+        self.choice.observe(session.handler(self._choose), "value")
+        self.explanation = Paragraph("", "small")
         self.values, self.sources = Pairs(), Pairs()
         self.fold = fold(session, "What it sets, and why", lambda: [self.values, self.sources])
         self.policy = Dropdown(
             description="Steps and rates by the number of images", options=[(NOTHING_SET, NO_POLICY)]
         )
-        hint(self.policy, "A policy overrides the profile and depends on the dataset. Your own values stay.")
         self.policy.observe(session.handler(session.bench.use_policy), "value")
-        self.told = Paragraph("", "muted", "small")
-        self.adjust, self.undo = Button(description="Auto-adjust"), Button(description="Undo")
-        hint(self.adjust, "Removes your own values of the settings that the policy sets, and lists them.")
+        self.told = Paragraph("", "muted", "small", "grow")
+        self.adjust = Button(description="Auto-adjust", tooltip=ADJUST_HELP, classes=("easel-small",))
+        self.undo = Button(description="Undo", tooltip="Restores your own values.", classes=("easel-small",))
         self.adjust.on_click(session.handler(self._adjust))
         self.undo.on_click(session.handler(lambda _: session.bench.undo_adjust()))
-        self.buttons = Box([self.adjust, self.undo], classes=("easel-row",))
-        self.widget = card("Profile", self.choice, self.explanation, self.fold, self.policy, self.told, self.buttons)
+        self.buttons = row(self.told, self.adjust, self.undo)
+        self.rule = helped(self.policy, POLICY_HELP)
+        choices = Box([helped(self.choice, CHOICE_HELP), self.rule], classes=("easel-halves",))
+        self.content = (self.uses.widget, choices, self.explanation, self.buttons, self.fold)
+        """The widgets, in order."""
+
+    def _choose(self, name: str) -> None:
+        self.session.wish = ""
+        self.session.bench.use_profile(name)
 
     def _adjust(self, _: Button) -> None:
         self.session.bench.auto_adjust()
 
     def show(self) -> None:
         """Offers the profiles and policies of the family and shows the chosen ones."""
+        self.uses.show()
         self._show_profile()
         self._show_policy()
 
     def _show_profile(self) -> None:
         state = self.session.bench.state
-        profile, family, found = state.profile, state.family, state.facts.detection
-        guess = found.guess.id if found and found.guess else ""
-        predicts = str(self.session.values["model.prediction"] or (found and found.prediction) or "")
-        known = _offered(family, guess, predicts) if family else []
+        profile, family = state.profile, state.family
+        known = recipes.offered(state)
         if profile is not None and profile.id not in {one.id for one in known}:
             known = [*known, profile]
         titles = [one.title for one in known]
@@ -69,11 +81,17 @@ class ProfilePanel:
         self.choice.value = profile.id if profile else PLAIN if state.plain else ""
         show(self.fold, profile is not None)
         if profile is None:
-            self.explanation.show_text("" if family else "Choose a model to see its profiles.", "muted")
+            self.explanation.show_text("" if family else self._waits(), "muted")
             return
         self.explanation.show_text(f"{profile.explanation} {profile.tested}", "")
         self.values.show_pairs(_reasons(profile))
         self.sources.show_pairs((f"[{source.id}]", str(source)) for source in profile.sources)
+
+    def _waits(self) -> str:
+        """What is shown as long as there is no model."""
+        if not self.session.wish:
+            return "This sets steps, rates and sizes for your model and your images. You can change every value."
+        return f"The profile “{recipes.USES[self.session.wish][0]}” is used once you choose a model."
 
     def _show_policy(self) -> None:
         state, values = self.session.bench.state, self.session.values
@@ -83,7 +101,7 @@ class ProfilePanel:
             found = [*found, state.policy]
         _offer(self.policy, [(NOTHING_SET, NO_POLICY), *((printable(one.title, 80), one.id) for one in found)])
         self.policy.value = state.policy.id if state.policy else NO_POLICY
-        show(self.policy, bool(found))
+        show(self.rule, bool(found))
         # The values that were set depend on the dataset; the list of cleared values stays until Undo.
         told = [state.prefilled.message if state.prefilled else ""]
         told.append(state.adjusted.told_of_cleared if state.adjusted else "")
@@ -97,13 +115,6 @@ def _policies(family: str, use: str, method: str) -> list[Policy]:
     from trainer_core import policies
 
     return policies.for_family(family, use, method)
-
-
-def _offered(family: str, guess: str, predicts: str) -> list[Profile]:
-    """The profiles for a model; imported here, so that the start of a notebook does not wait for them."""
-    from trainer_core import profiles
-
-    return profiles.for_family(family, guess, predicts)
 
 
 def _offer(choice: Dropdown, options: Iterable[tuple[str, str]]) -> None:

@@ -1,4 +1,4 @@
-"""The settings of a plan: the common ones first, the others in groups by section; those that have no effect are hidden."""
+"""The controls of the settings, for the steps that show them: the common ones first, the others in groups by section."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from trainer_core.draft.layers import Source
 from trainer_core.plan import fields
 from trainer_ui.controls import SettingControl, is_box, show_settings
 from trainer_ui.formatting import show
-from trainer_ui.panels.card import card, fold
-from trainer_ui.panels.memory import MemoryChoice
+from trainer_ui.panels.card import fold
 from trainer_ui.widgets import Box, VBox
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from trainer_core.plan.fields import SettingField
     from trainer_ui.session import Session
 
-IN_FRONT = (
-    "output.name",
+RECIPE = (
     "schedule.steps",
     "dataset.repeats",
     "dataset.resolution",
+    "optimizer.learning_rate",
     "network.rank",
     "network.alpha",
-    "optimizer.name",
-    "optimizer.learning_rate",
     "schedule.batch_size",
-    "schedule.gradient_accumulation",
-    "sampling.every_steps",
-    "sampling.prompt",
+    "optimizer.name",
 )
+OUTPUT = ("output.name",)
+SAMPLES = ("sampling.every_steps", "sampling.prompt")
+MEMORY = ("schedule.gradient_accumulation",)
+IN_FRONT = (*RECIPE, *OUTPUT, *SAMPLES, *MEMORY)
+"""The settings that are outside the groups: in the steps, in this order."""
 GROUPS = {
     "model": "Model",
     "dataset": "Images",
@@ -45,18 +45,18 @@ GROUPS = {
 }
 
 
-class SettingsPanel:
-    """The memory preset and the controls of all settings; those of a group are made when it is first opened."""
+class Settings:
+    """The controls of all settings. Those of a group are made when it is first opened, the others when their step is.
+
+    The settings that have no effect are hidden.
+    """
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.controls: dict[str, SettingControl] = {}
-        self.memory = MemoryChoice(session)
         known = fields.all_fields()
         self._members = _others(known)
         self.groups = {section: self._group(members) for section, members in self._members.items()}
-        front = self._grid([known[path] for path in IN_FRONT])
-        self.widget = card("Settings", self.memory.widget, front, *self.groups.values())
 
     def _group(self, members: Sequence[SettingField]) -> VBox:
         return fold(self.session, "", lambda: [self._grid(members)])
@@ -66,9 +66,13 @@ class SettingsPanel:
         self.controls.update({one.field.path: one for one in made})
         return Box([one.widget for one in made], classes=("easel-settings",))
 
+    def front(self, paths: Sequence[str]) -> Box:
+        """A grid with the controls of these settings."""
+        known = fields.all_fields()
+        return self._grid([known[path] for path in paths])
+
     def show(self) -> None:
         """Shows each setting that has an effect or was set, its value and the source of the value."""
-        self.memory.show()
         show_settings(self.session, self.controls.values())
         scope, source_of = self.session.scope, self.session.bench.state.draft.source_of
         # The companion files of the model are in the model panel.
@@ -79,7 +83,7 @@ class SettingsPanel:
         for section, group in self.groups.items():
             self._show_group(group, section, seen)
 
-    def _show_group(self, group: VBox, section: str, seen: Container[str]) -> None:
+    def _show_group(self, group: VBox, section: str, seen: set[str]) -> None:
         paths = [field.path for field in self._members[section] if field.path in seen]
         many = len(paths)
         mine = sum(self.session.bench.state.draft.source_of(path) is Source.USER for path in paths)

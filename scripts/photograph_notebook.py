@@ -1,0 +1,161 @@
+"""Takes screenshots of the LoRA trainer in JupyterLab, with Chromium: each place in several widths and themes.
+
+Usage: python scripts/photograph_notebook.py FOLDER [--only TEXT]
+The training is that of the `rehearsal` engine. It needs what the browser tests need (CONTRIBUTING.md). `--only` takes those
+whose name contains the text.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from PIL import Image, ImageDraw, ImageFilter
+
+from tests.support import browsers, lab, recorded_headers
+
+WIDTHS = {"1600": (1600, 1000), "1280": (1280, 800), "700": (700, 900), "390": (390, 844)}
+FILE_BROWSER = ("1600", "1280")
+THEMES = ("light", "dark", "cyberpunk", "minimal")
+WAIT_MS = 120_000
+
+
+def draw(folder):
+    """Images of a figure before coloured grounds, with captions."""
+    folder.mkdir(parents=True)
+    for number in range(24):
+        wide = (768, 1024) if number % 3 else (1024, 1024)
+        hue = (number * 37) % 360
+        image = Image.new("RGB", wide, f"hsl({hue}, 35%, {62 + number % 4 * 6}%)")
+        drawn = ImageDraw.Draw(image)
+        x, y, r = wide[0] // 2 + (number % 5 - 2) * 30, wide[1] // 2, 150 + number % 4 * 25
+        drawn.ellipse((x - 2 * r, y + r // 2, x + 2 * r, y + 5 * r), fill=f"hsl({(hue + 160) % 360}, 40%, 32%)")
+        drawn.ellipse((x - r, y - r * 1.5, x + r, y + r), fill="#8a3b22")
+        drawn.ellipse((x - r * 0.72, y - r, x + r * 0.72, y + r * 0.9), fill="#e8b59a")
+        image.filter(ImageFilter.GaussianBlur(5)).save(folder / f"elena{number:02}.png")
+        (folder / f"elena{number:02}.txt").write_text("elenavr, a woman with red hair, portrait")
+
+
+def job(home, **rehearsal):
+    models = home / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    if not (models / "sd15.safetensors").exists():
+        recorded_headers.write("sd15", models)
+        draw(home / "images" / "elena")
+    return {
+        "model.path": str(models / "sd15.safetensors"),
+        "dataset.path": str(home / "images" / "elena"),
+        "dataset.trigger": "elenavr",
+        "output.name": "elena_v3",
+        "schedule.steps": 600,
+        "schedule.warmup_steps": 20,
+        "sampling.every_steps": 120,
+        "output.save_every_steps": 120,
+        "native": {"rehearsal": rehearsal} if rehearsal else {},
+    }
+
+
+class Camera:
+    """Takes screenshots of one notebook."""
+
+    def __init__(self, server, browser, folder, only):
+        self.server, self.folder, self.only, self.number = server, folder, only, 0
+        context = browser.new_context(viewport={"width": 1600, "height": 1000})
+        context.set_default_timeout(WAIT_MS)
+        self.page = context.new_page()
+
+    def open(self, home, settings=None, profile=""):
+        self.number += 1
+        name = f"LoRA_Trainer{self.number}.ipynb"
+        content = json.loads((ROOT / "notebooks" / "LoRA_Trainer.ipynb").read_text())
+        source = "".join(content["cells"][1]["source"])
+        if settings is not None:
+            source = source.replace("lora_trainer()", f"lora_trainer({settings!r}, {profile!r})")
+        content["cells"][1]["source"] = f"import os; os.environ['EASEL_HOME'] = {str(home)!r}\n{source}"
+        (self.server.root / name).write_text(json.dumps(content))
+        lab.Notebook(self.page, self.server, name).open().run()
+        self.page.wait_for_selector(".easel[data-easel-keys=kept]")
+        self.page.get_by_label("Theme", exact=True).wait_for()
+
+    def shoot(self, title, widths=tuple(WIDTHS), themes=("light",)):
+        page = self.page
+        for theme in themes:
+            page.get_by_label("Theme", exact=True).select_option(theme.capitalize())
+            for width in widths:
+                name = f"{title}-{width}-{theme}"
+                if self.only and self.only not in name:
+                    continue
+                page.set_viewport_size(dict(zip(("width", "height"), WIDTHS[width], strict=True)))
+                shown = page.evaluate(
+                    "() => !document.querySelector('#jp-left-stack')?.classList.contains('lm-mod-hidden')"
+                )
+                if shown != (width in FILE_BROWSER):
+                    page.evaluate("() => window.jupyterapp.commands.execute('application:toggle-left-area')")
+                page.evaluate(
+                    "() => { document.querySelector('.easel').scrollIntoView(); document.activeElement?.blur() }"
+                )
+                page.wait_for_timeout(700)
+                page.screenshot(path=self.folder / f"{name}.png")
+                print(name, flush=True)
+
+    def go(self, place):
+        self.page.get_by_role("tab", name=place).click()
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("folder", type=Path)
+    arguments.add_argument("--only", default="")
+    asked = arguments.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="easel-photographs-"))
+    os.environ["EASEL_HOME"] = str(scratch / "first")
+    from playwright.sync_api import sync_playwright
+
+    try:
+        with lab.serve(scratch / "lab") as server, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=browsers.find(), args=lab.CHROMIUM_ARGUMENTS)
+            take(Camera(replace(server, has_file_browser=True), browser, asked.folder, asked.only), scratch)
+            browser.close()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def take(camera, scratch):
+    """All screenshots, in the order of a first training."""
+    page = camera.page
+    first, home = scratch / "first", scratch / "home"
+    camera.open(first)
+    camera.shoot("1-first", themes=THEMES[:2])
+    camera.open(home, job(home, steps_per_second=15), "sd15-character")
+    page.wait_for_function("() => [...document.querySelectorAll('.easel-gallery-tile img')].every(image => image.src)")
+    camera.shoot("2-ready", themes=THEMES)
+    page.get_by_label("Rank", exact=True).fill("5000")
+    page.get_by_label("Rank", exact=True).press("Enter")
+    page.wait_for_timeout(1000)
+    camera.shoot("3-problem", widths=("1600", "1280", "390"))
+    page.get_by_label("Rank", exact=True).fill("32")
+    page.get_by_label("Rank", exact=True).press("Enter")
+    page.wait_for_timeout(1000)
+    page.get_by_role("button", name="Start training").click()
+    page.wait_for_function("() => document.querySelector('.easel-chart')?.easelSeries.steps.length > 130")
+    camera.shoot("4-watch", themes=THEMES)
+    page.wait_for_function("() => document.querySelector('.easel-monitor')?.dataset.state === 'COMPLETED'")
+    camera.shoot("5-finished", widths=("1280",), themes=THEMES[:2])
+    camera.go("Results")
+    page.wait_for_timeout(1500)
+    camera.shoot("6-results", themes=THEMES[:2])
+    camera.go("History")
+    page.wait_for_timeout(1500)
+    camera.shoot("7-history", themes=THEMES[:2])
+
+
+if __name__ == "__main__":
+    main()

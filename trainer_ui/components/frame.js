@@ -1,0 +1,138 @@
+// What holds for every control of an app: JupyterLab takes none of its keys, its help is tied to it, groups say whether they
+// are open, and the keyboard keeps its place when the control that has it disappears. places.py puts this before places.js.
+
+const FOCUSABLE = "button, input, select, textarea, summary, a[href], [tabindex]";
+let made = 0;
+
+function frame(root) {
+  if (root.dataset.easelKeys) return;
+  root.dataset.easelKeys = "kept";
+  // A click beside the controls gives the keyboard to the app, and not to the cell, whose keys delete it.
+  if (!root.hasAttribute("tabindex")) root.tabIndex = -1;
+  keepKeys(root);
+  closePanels(root);
+  const check = keepFocus(root);
+  let waits = false;
+  const look = () => {
+    waits = false;
+    tell(root);
+    check();
+    stick(root);
+  };
+  const soon = () => {
+    if (waits) return;
+    waits = true;
+    requestAnimationFrame(look);
+  };
+  const changes = new MutationObserver(soon);
+  changes.observe(root, { childList: true, subtree: true, attributes: true, attributeFilter: ["class", "aria-pressed", "disabled", "hidden"] });
+  new ResizeObserver(soon).observe(root);
+  look();
+}
+
+// On a narrow page only the buttons of the bar stay in sight: the whole bar would cover a third of it.
+function stick(root) {
+  const top = root.querySelector(":scope > .easel-top");
+  const actions = [...(top?.querySelectorAll(".easel-actions") ?? [])].find(seen);
+  if (!top) return;
+  const hidden = actions ? actions.getBoundingClientRect().top - top.getBoundingClientRect().top - 8 : top.offsetHeight;
+  root.style.setProperty("--easel-stick", `${-Math.max(0, Math.round(hidden))}px`);
+}
+
+// JupyterLab's shortcuts match the focused element itself, so the mark must be on it and not only on the app: in command
+// mode "x" on a dropdown would delete the cell. Source: Lumino, packages/commands, targetDistance.
+function keepKeys(root) {
+  root.addEventListener("focusin", ({ target }) => { target.dataset.lmSuppressShortcuts = "true"; });
+}
+
+// ---- panels of help ----------------------------------------------------------------------------------------------
+
+// At most one is open; Escape and a click elsewhere close it.
+function closePanels(root) {
+  const close = (but) => {
+    for (const one of root.querySelectorAll("details.easel-help[open]")) if (one !== but) one.open = false;
+  };
+  root.addEventListener("toggle", ({ target }) => { if (target.open) close(target); }, true);
+  root.addEventListener("pointerdown", ({ target }) => close(target.closest("details.easel-help")));
+  root.addEventListener("keydown", (event) => {
+    const open = root.querySelector("details.easel-help[open]");
+    if (event.key !== "Escape" || !open) return;
+    if (open.contains(document.activeElement)) open.querySelector("summary").focus();
+    open.open = false;
+    event.preventDefault();
+  });
+}
+
+// ---- what screen readers hear --------------------------------------------------------------------------------------
+
+function set(node, name, value) {
+  if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+}
+
+function named(node) {
+  if (!node.id) node.id = `easel-${++made}`;
+  return node.id;
+}
+
+function tell(root) {
+  for (const setting of root.querySelectorAll(".easel-setting")) {
+    const field = setting.querySelector(":is(.widget-text, .widget-dropdown, .widget-checkbox, .widget-textarea) :is(input, select, textarea)");
+    const label = field?.labels[0]?.innerText.trim();
+    const notes = [...setting.querySelectorAll(".easel-line, .easel-note .easel-text")].filter((note) => note.textContent);
+    if (field) set(field, "aria-describedby", notes.map(named).join(" "));
+    const help = setting.querySelector("details.easel-help > summary");
+    if (help && label) set(help, "aria-label", `Help: ${label}`);
+    const source = setting.querySelector(".easel-source");
+    if (source && label) {
+      set(source, "aria-label", `${source.innerText.trim()}: where ${label} comes from`);
+      set(source, "aria-expanded", String(setting.classList.contains("easel-asked")));
+    }
+  }
+  for (const button of root.querySelectorAll(".easel-fold, .easel-step-button")) {
+    const group = button.closest(".easel-group, .easel-step");
+    const inside = group.querySelector(":scope > .easel-step-inside, :scope > .easel-fold + .widget-box");
+    if (!inside) continue;
+    const folded = (group.matches(".easel-step") ? group : inside).classList.contains("easel-folded");
+    set(button, "aria-expanded", String(!folded));
+    set(button, "aria-controls", named(inside));
+    button.removeAttribute("aria-pressed");
+  }
+}
+
+// ---- the place of the keyboard -------------------------------------------------------------------------------------
+
+const seen = (node) => node.isConnected && (node.checkVisibility ? node.checkVisibility() : node.offsetParent !== null);
+const usable = (node) => seen(node) && !node.disabled && node.tabIndex >= 0;
+
+// Returns a function that gives the keyboard to the nearest control if the one that had it is hidden, removed or disabled.
+function keepFocus(root) {
+  let last = null;
+  let trail = [];
+  root.addEventListener("focusin", ({ target }) => {
+    last = target;
+    trail = [];
+    for (let node = target.parentElement; node && node !== root; node = node.parentElement) trail.push(node);
+    trail.push(root);
+  });
+  root.addEventListener("focusout", ({ relatedTarget }) => { if (relatedTarget && last && seen(last)) last = null; });
+  document.addEventListener("pointerdown", ({ target }) => { if (!last?.contains(target)) last = null; }, true);
+
+  return () => {
+    if (!last || !root.isConnected || !document.hasFocus()) return;
+    const now = document.activeElement;
+    const lost = !now || now === document.body || now === last || !seen(now) || now.contains(root);
+    if (!lost || (usable(last) && now === last) || last === root) return;
+    if (usable(last)) return last.focus();
+    nearest(last, trail)?.focus();
+  };
+}
+
+function nearest(last, trail) {
+  for (const scope of trail.filter(seen)) {
+    const there = [...scope.querySelectorAll(FOCUSABLE)].filter(usable);
+    const after = there.find((node) => last.compareDocumentPosition(node) & Node.DOCUMENT_POSITION_FOLLOWING);
+    const found = last.isConnected ? after ?? there.at(-1) : there[0];
+    if (found) return found;
+  }
+  return null;
+}

@@ -1,0 +1,57 @@
+"""The recipe: what the LoRA learns, the profile and policy, and the settings that matter most."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainer_core.plan import fields
+from trainer_ui.answers import has_recipe, is_begun, mark
+from trainer_ui.controls import shown
+from trainer_ui.formatting import show
+from trainer_ui.panels.card import Step
+from trainer_ui.panels.profile import ProfilePanel
+from trainer_ui.panels.settings import RECIPE, Settings
+from trainer_ui.widgets import Box, VBox
+
+if TYPE_CHECKING:
+    from trainer_ui.session import Session
+
+LEARNING_RATE = fields.all_fields()["optimizer.learning_rate"]
+GROUPS = ("network", "embedding", "optimizer", "schedule")
+
+
+class RecipePanel:
+    """The step of the recipe."""
+
+    def __init__(self, session: Session, settings: Settings) -> None:
+        self.session = session
+        self.profile = ProfilePanel(session)
+        groups = Box([settings.groups[section] for section in GROUPS], classes=("easel-groups",))
+        self.settings = VBox([settings.front(RECIPE), groups], classes=("easel-recipe",))
+        self.step = Step(
+            session,
+            "Recipe",
+            lambda: [*self.profile.content, self.settings],
+            question="What should it learn?",
+            number="3",
+            is_open=True,
+        )
+        self.widget = self.step.widget
+
+    def show(self) -> None:
+        """Shows profile and policy, and the recipe in one line."""
+        self.profile.show()
+        # Before there is a model, and nothing was set, the question alone is easier to answer.
+        show(self.settings, is_begun(self.session))
+        is_chosen = has_recipe(self.session) or bool(self.session.bench.state.family)
+        self.step.show(mark(self.session, "recipe", is_chosen), self._summary())
+
+    def _summary(self) -> str:
+        state, values = self.session.bench.state, self.session.values
+        name = state.profile.title if state.profile else "plain defaults" if state.plain else "recommended values"
+        if not state.family:
+            return ""
+        return (
+            f"{name}: {values['schedule.steps']:,} steps, rank {values['network.rank']}, "
+            f"learning rate {shown(LEARNING_RATE, values[LEARNING_RATE.path])}"
+        )

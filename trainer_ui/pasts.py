@@ -1,0 +1,88 @@
+"""What is shown of a run in the bar, the results and the history: its name, its state in words, and its times."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from trainer_core.jobs.folder import SUPERVISOR
+from trainer_core.jobs.state import FINAL_STATES, JobState
+from trainer_core.training import labels
+
+if TYPE_CHECKING:
+    from trainer_core.jobs.job import Job
+
+STATES = {
+    JobState.PREPARED: ("prepared", "muted"),
+    JobState.QUEUED: ("waiting", "muted"),
+    JobState.ELSEWHERE: ("on another machine", "accent"),
+    JobState.RUNNING: ("running", "accent"),
+    JobState.STOPPING: ("stopping", "warn"),
+    JobState.COMPLETED: ("finished", "ok"),
+    JobState.FAILED: ("failed", "danger"),
+    JobState.LOST: ("lost", "danger"),
+    JobState.CANCELLED: ("stopped", "warn"),
+}
+"""Each state in a word, and its tone."""
+SIGNS = {"ok": "✓", "danger": "!", "warn": "■", "accent": "●", "muted": "·"}
+_NAMED = re.compile(r"(?P<at>\d{8}-\d{6})-(?P<name>.+)", re.DOTALL)
+
+
+def state_of(job: Job) -> tuple[str, str]:
+    """The state of a job in a word, and its tone."""
+    state = job.state
+    return STATES.get(state, (state.name.lower(), "muted"))
+
+
+def name_of(job: Job) -> str:
+    """The name that the user gave to a run, else that of its folder without the time."""
+    if given := labels.read(job.folder).name:
+        return given
+    found = _NAMED.fullmatch(job.name)
+    return found["name"] if found else job.name
+
+
+def when(job: Job, now: datetime | None = None) -> str:
+    """When a run was started: "today 14:32", "yesterday 9:05", "22 Nov 2026"; "" if its folder does not say."""
+    found = _NAMED.fullmatch(job.name)
+    try:
+        at = datetime.strptime(found["at"], "%Y%m%d-%H%M%S") if found else None  # noqa: DTZ007  # the local time
+    except ValueError:
+        at = None
+    if at is None:
+        return ""
+    today = (now or datetime.now()).date()  # noqa: DTZ005  # as above
+    clock = f"{at.hour}:{at.minute:02}"
+    if at.date() == today:
+        return f"today {clock}"
+    if at.date() == today - timedelta(days=1):
+        return f"yesterday {clock}"
+    return f"{at.day} {at:%b %Y}"
+
+
+def seconds(job: Job) -> float | None:
+    """How long a job took, or has taken so far; None if it is not known."""
+    if job.state in FINAL_STATES:
+        took = (job.result or {}).get("seconds")
+        return float(took) if isinstance(took, int | float) else None
+    try:
+        return max(0.0, time.time() - (job.folder.path / SUPERVISOR).stat().st_mtime)
+    except OSError:
+        return None
+
+
+def clock(span_s: float) -> str:
+    """A span of time as a clock shows it: "0:22", "31:05", "1:02:09"."""
+    minutes, rest = divmod(int(span_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def span(span_s: float) -> str:
+    """A span of time in words: "22 s", "31 min", "1 h 02 min"."""
+    if span_s < 60:
+        return f"{span_s:.0f} s"
+    minutes = round(span_s / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -1,0 +1,38 @@
+"""The profiles for a model, and the one for a use, such as a character or a style."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainer_core.prepare.state import State
+    from trainer_core.profiles import Profile
+
+USES = {
+    "character": ("Character", "person or figure"),
+    "style": ("Style", "a visual look"),
+    "concept": ("Concept", "object or idea"),
+    "photorealism": ("Photorealism", "real photos"),
+    "anime": ("Anime", "drawn figures"),
+}
+"""The uses that are offered as buttons: title, and what the LoRA learns."""
+
+
+def offered(state: State) -> list[Profile]:
+    """The profiles for the model of a job, the most fitting first; none without a model.
+
+    The profiles are imported here, so that the start of a notebook does not wait for them.
+    """
+    if not state.family:
+        return []
+    from trainer_core import profiles
+
+    found = state.facts.detection
+    guess = found.guess.id if found and found.guess else ""
+    predicts = str(state.draft.values["model.prediction"] or (found and found.prediction) or "")
+    return profiles.for_family(state.family, guess, predicts)
+
+
+def for_use(state: State, use: str) -> Profile | None:
+    """The most fitting profile with this use; None if there is none for the model."""
+    return next((one for one in offered(state) if one.use == use), None)
