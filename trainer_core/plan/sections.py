@@ -331,7 +331,7 @@ class TrainingPlan(Section):
     sampling: SamplingSettings = SamplingSettings()
     output: OutputSettings = OutputSettings()
     guards: GuardSettings = GuardSettings()
-    native: Annotated[dict[str, dict[str, Any]], Field(default_factory=dict)]
+    native: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of an engine that are not settings of Easel, by engine id; each is checked against the engine's recorded schema."""
 
     @property
