@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from trainer_core.engines import registry
 from trainer_core.engines.seam import JobSpec, Request
@@ -17,7 +18,10 @@ from trainer_core.files import write_whole
 from trainer_core.jobs.folder import json_object, json_text
 from trainer_core.jobs.state import JobState
 from trainer_core.training.folder import RunFolder
-from trainer_core.training.run import Run
+
+if TYPE_CHECKING:
+    # The supervisor, which passes the requests on, needs nothing that prepares a run.
+    from trainer_core.training.run import Run
 
 REQUESTS = "requests.json"
 WORDS = {"save": "a checkpoint", "sample": "samples"}
