@@ -94,6 +94,7 @@ def test_a_chosen_policy_stays_with_a_profile_that_has_none(bench):
     job.use_profile("flux-concept")
     assert job.state.policy is None
     job.use_profile("")
+    assert job.state.policy is not None
     assert job.state.policy.id == "by-image-count", "Easel chooses again"
 
 

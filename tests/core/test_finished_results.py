@@ -16,6 +16,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from tests.support.played import judged
 from tests.support.trained_models import asked, sd15, trained
 from trainer_core import __version__
 from trainer_core.engines import registry
@@ -26,7 +27,7 @@ from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.state import JobState
 from trainer_core.models import header
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.training import metadata, outcome
+from trainer_core.training import metadata
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.metadata import keys
 from trainer_core.training.outcome import TrainingOutcome
@@ -65,7 +66,7 @@ class Ended:
         return path
 
     def judged(self) -> TrainingOutcome:
-        return outcome.judge(self.folder, self.spec, BACKEND.manifest, 0)
+        return judged(self.folder, 0, self.spec)
 
 
 def lora(naming: str, up: str, down: str, alpha: float | None = None) -> dict[str, np.ndarray]:

@@ -23,18 +23,30 @@ from trainer_core.notifications.webhooks import WebhookError, webhook
 SECRET = "s3cr3t-channel-0815"
 
 
+class Server(ThreadingHTTPServer):
+    """Keeps what it gets, and answers with these statuses, then with 200."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Recorder)
+        self.got: list[tuple[str, dict[str, str], bytes]] = []
+        self.statuses: list[int] = []
+        self.address = f"http://127.0.0.1:{self.server_port}/hooks/{SECRET}"
+
+
 class Recorder(BaseHTTPRequestHandler):
     def do_POST(self):
+        server = self.server
+        assert isinstance(server, Server)
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.got.append((self.path, dict(self.headers), body))
-        status = self.server.statuses.pop(0) if self.server.statuses else 200
+        server.got.append((self.path, dict(self.headers), body))
+        status = server.statuses.pop(0) if server.statuses else 200
         self.send_response(status)
         if 300 <= status < 400:
             self.send_header("Location", "/elsewhere")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, *_):
+    def log_message(self, format, *args):  # noqa: A002 - named by the base class
         pass
 
 
@@ -42,9 +54,7 @@ class Recorder(BaseHTTPRequestHandler):
 def server(monkeypatch, tmp_path):
     monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NO_PROXY", "*")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
-    server.got, server.statuses = [], []
-    server.address = f"http://127.0.0.1:{server.server_port}/hooks/{SECRET}"
+    server = Server()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()

@@ -109,4 +109,6 @@ def judged(
     spec = spec or run.rendered
     basis = Basis(run, spec, run.plan, registry.get(spec.backend))
     tests = CheckpointTests(run.path, lambda path: tested(path, basis.plan))
-    return conclude(basis, End(exit_code, how), Seen(last_step=True), tests, lambda *_: None)
+    return conclude(
+        basis, End(exit_code, how), Seen(last_step=True, steps=Run(run).summary.last_step), tests, lambda *_: None
+    )

@@ -390,12 +390,9 @@ def _rich(backend: Backend, family: str, method: str) -> Iterator[Mapping[str, A
     known = fields.all_fields()
     for section, chooser in fields.choosers().items():
         if section != "network" or method == "lora":
+            paths = [path for path, setting in known.items() if setting.section == section]
             for each in _claimed(backend, family, chooser.path, list(chooser.choices)):
-                own = (
-                    path
-                    for path, setting in known.items()
-                    if setting.section == section and each in fields.readers(path)
-                )
+                own = (path for path in paths if each in fields.readers(path))
                 yield {chooser.path: each, **{path: other_value(known[path]) for path in own}}
 
 

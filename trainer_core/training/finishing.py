@@ -32,6 +32,8 @@ class Finishing:
         self.origin, self.folder, self.title = result_keys.of_run(plan, run.versions), run.path / FOLDER, title
         self.family = str(self.origin.setting("model", "family") or "")
         self.alpha = number(section(plan, "network").get("alpha")) if self.kind == "network" else None
+        self.planned = int(number(section(plan, "schedule").get("steps")) or 0)
+        """The steps of the plan, for an engine that reported none."""
         self._notices: dict[str, None] = {}
         self.loads: dict[str, dict[str, Any]] = {}
         """For each program whether it loads the final network."""
@@ -45,7 +47,7 @@ class Finishing:
         """The finished copy of the final result, of which `loads` and `notices` then say which programs load it."""
         if self.kind == "checkpoint" and not source.is_dir():
             self._notices[_kept(source)] = None
-        made = self.made(source, steps)
+        made = self.made(source, steps or self.planned)
         if self.kind == "network":
             self.loads = _loads(made, self.family)
             self._notices |= dict.fromkeys(_told(self.loads))
