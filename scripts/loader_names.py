@@ -29,6 +29,14 @@ VARIANTS = {"sd3": ("sd35-medium", "sd3-medium")}
 """More headers of a family, for layers that only they have."""
 ALSO = {"sd3": {"dual_attention_layers": list(range(13))}}
 """Configuration of a variant with more layers: SD3.5 medium has a second attention in the first blocks."""
+OTHER_MODELS: Mapping[str, Mapping[str, Any]] = {
+    "anima": {
+        "_class_name": "CosmosTransformer3DModel", "in_channels": 16, "out_channels": 16, "num_attention_heads": 16,
+        "attention_head_dim": 128, "num_layers": 28, "mlp_ratio": 4.0, "text_embed_dim": 1024, "adaln_lora_dim": 256,
+        "max_size": [128, 240, 240], "patch_size": [1, 2, 2], "rope_scale": [1.0, 4.0, 4.0],
+    },
+}  # fmt: skip
+"""The denoiser of diffusers where the recorded folder is that of SimpleTuner. Source: diffusers modular_pipelines/anima."""
 LORA_MIXINS = {"AnimaPipeline": "AnimaLoraLoaderMixin"}
 """A loader of networks for a model that has no pipeline class of its own in diffusers (it is modular)."""
 # By text encoder of a family: its prefix in a ComfyUI model, the component in diffusers, the header, and its part there.

@@ -31,6 +31,7 @@ from scripts.loader_names import (
     ENCODERS,
     FAMILIES,
     LORA_MIXINS,
+    OTHER_MODELS,
     TEXT_CONFIGS,
     VARIANTS,
     component,
@@ -188,7 +189,7 @@ def diffusers(*families: str) -> None:
         }
         rows[family] = {
             "pipeline": LORA_MIXINS.get(kind, kind),
-            "components": {name: {**plain(configs[name]), **ALSO.get(family, {})}},
+            "components": {name: {**OTHER_MODELS.get(family, plain(configs[name])), **ALSO.get(family, {})}},
         }
         for part, (_, header) in texts.items():
             rows[family]["components"][part] = dict(TEXT_CONFIGS[header])
@@ -318,7 +319,7 @@ def read() -> dict[str, Any]:
 def note(table: dict[str, Any], family: str, naming: str, program: str, codes: Mapping[str, str]) -> None:
     """Puts the codes of a program into the table: those of both programs are one text, divided by a line."""
     known = dict(unfold(table["families"].setdefault(family, {}).get(naming, {})))
-    rows = {}
+    rows = {**known}
     for layer, code in codes.items():
         comfy, _, other = known.get(layer, "").partition("|")
         rows[layer] = f"{code}|{other}" if program == "comfyui" else f"{comfy}|{code}"

@@ -186,6 +186,10 @@ def _diffusers(found: list[Module], header: Header, family: str) -> Answer:
         return _answer(DIFFUSERS, "not known", reason, 0, len(found))
     named = [module for module in found if module.place and module.place.in_diffusers]
     code = {module.name: _ending(module, header) for module in found}
+    if set(code.values()) & {"U", "M"}:
+        # Source: diffusers loaders/peft.py, load_lora_adapter: "Both `network_alphas` and `metadata` cannot be specified."
+        reason = f"diffusers refuses a file that states alpha twice, in tensors and in the metadata ({PEFT})."
+        return _answer(DIFFUSERS, "no", reason, 0, len(found))
     whole = [module for module in named if module.place and code[module.name] in module.place.in_diffusers]
     return _counted(DIFFUSERS, found, named, whole, "does not load the alpha or the endings of")
 
