@@ -27,6 +27,8 @@ FAMILIES = {
 }
 VARIANTS = {"sd3": ("sd35-medium", "sd3-medium")}
 """More headers of a family, for layers that only they have."""
+VARIANT_FOLDERS = {"sd3": ("folder-sd35-medium", "folder-sd3")}
+"""The diffusers folders of more variants."""
 ALSO = {"sd3": {"dual_attention_layers": list(range(13))}}
 """Configuration of a variant with more layers: SD3.5 medium has a second attention in the first blocks."""
 OTHER_MODELS: Mapping[str, Mapping[str, Any]] = {
@@ -56,7 +58,7 @@ ENCODERS = {
 }
 # Source: config.json of openai/clip-vit-large-patch14 and of laion/CLIP-ViT-bigG-14-laion2B-39B-b160k.
 TEXT_CONFIGS: Mapping[str, Mapping[str, Any]] = {
-    "clip-l": {
+    "clip_l": {
         "architectures": ["CLIPTextModel"],
         "hidden_size": 768,
         "intermediate_size": 3072,
@@ -64,7 +66,7 @@ TEXT_CONFIGS: Mapping[str, Mapping[str, Any]] = {
         "num_hidden_layers": 12,
         "projection_dim": 768,
     },
-    "clip-g": {
+    "clip_g": {
         "architectures": ["CLIPTextModelWithProjection"],
         "hidden_size": 1280,
         "intermediate_size": 5120,

@@ -33,6 +33,7 @@ from scripts.loader_names import (
     LORA_MIXINS,
     OTHER_MODELS,
     TEXT_CONFIGS,
+    VARIANT_FOLDERS,
     VARIANTS,
     component,
     encoder,
@@ -183,17 +184,12 @@ def diffusers(*families: str) -> None:
         configs = recorded(FAMILIES[family][1])["configs"]
         kind = configs[""]["_class_name"]
         texts = {
-            part: (place, header)
-            for place, (part, header) in ENCODERS.get(family, {}).items()
-            if header in TEXT_CONFIGS
+            part: (place, header) for place, (part, header) in ENCODERS.get(family, {}).items() if place in TEXT_CONFIGS
         }
-        rows[family] = {
-            "pipeline": LORA_MIXINS.get(kind, kind),
-            "components": {name: {**OTHER_MODELS.get(family, plain(configs[name])), **ALSO.get(family, {})}},
-        }
-        for part, (_, header) in texts.items():
-            rows[family]["components"][part] = dict(TEXT_CONFIGS[header])
-        holder = program.model(rows[family])
+        rows[family] = rows_of(family)
+        widest = rows[family][0] | {"components": {**rows[family][0]["components"]}}
+        widest["components"][name] = {**widest["components"][name], **ALSO.get(family, {})}
+        holder = program.model(widest)
         if not hasattr(holder, "load_lora_weights"):
             print(family, kind, "has no loader of networks")
             table.setdefault("without", {})[family] = kind
@@ -220,6 +216,20 @@ def diffusers(*families: str) -> None:
         write(table)
     table["source"]["diffusers"] = f"diffusers {importlib.import_module('diffusers').__version__}, load_lora_weights"
     write(table)
+
+
+def rows_of(family: str) -> list[dict[str, Any]]:
+    """For each variant of a family: the pipeline of diffusers, and the configuration of each component."""
+    rows = []
+    for folder in (FAMILIES[family][1], *VARIANT_FOLDERS.get(family, ())):
+        configs, name = recorded(folder)["configs"], component(family)
+        kind = configs[""]["_class_name"]
+        denoiser = OTHER_MODELS.get(family) or plain(configs[name])
+        texts = {
+            part: TEXT_CONFIGS[place] for place, (part, _) in ENCODERS.get(family, {}).items() if place in TEXT_CONFIGS
+        }
+        rows.append({"pipeline": LORA_MIXINS.get(kind, kind), "components": {name: denoiser, **texts}})
+    return rows
 
 
 def loader() -> Any:
