@@ -102,19 +102,19 @@ def diffusers() -> None:
     torch = importlib.import_module("torch")
     save = importlib.import_module("safetensors.torch").save_file
     program = record_loaders.loader()
-    holders: dict[str, Any] = {}
     for name, family, header in sorted(networks(), key=lambda row: row[1]):
-        row = loaders.configs().get(family)
-        if row is None:
+        rows = loaders.configs().get(family)
+        if rows is None:
             said(name, family, loaders.judge(header, family)[1], 0, len(loaders.modules(header, family)))
             continue
-        if family not in holders:
-            holders = {family: program.model(row)}
+        report: dict[str, Any] = {}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.safetensors"
             save(state(torch, header), path, metadata={"format": "pt", **header.metadata})
-            report = program.load(holders[family], path)
-        program.remove(holders[family])
+            for row in rows:
+                report = program.load(program.model(row), path)
+                if "size mismatch" not in report["error"]:
+                    break
         found = loaders.modules(header, family)
         count = sum(map(len, report["loaded"].values()))
         whole = count if not report["error"] and not report["unexpected"] else 0

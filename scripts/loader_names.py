@@ -27,8 +27,18 @@ FAMILIES = {
 }
 VARIANTS = {"sd3": ("sd35-medium", "sd3-medium")}
 """More headers of a family, for layers that only they have."""
+VARIANT_FOLDERS = {"sd3": ("folder-sd35-medium", "folder-sd3")}
+"""The diffusers folders of more variants."""
 ALSO = {"sd3": {"dual_attention_layers": list(range(13))}}
 """Configuration of a variant with more layers: SD3.5 medium has a second attention in the first blocks."""
+OTHER_MODELS: Mapping[str, Mapping[str, Any]] = {
+    "anima": {
+        "_class_name": "CosmosTransformer3DModel", "in_channels": 16, "out_channels": 16, "num_attention_heads": 16,
+        "attention_head_dim": 128, "num_layers": 28, "mlp_ratio": 4.0, "text_embed_dim": 1024, "adaln_lora_dim": 256,
+        "max_size": [128, 240, 240], "patch_size": [1, 2, 2], "rope_scale": [1.0, 4.0, 4.0],
+    },
+}  # fmt: skip
+"""The denoiser of diffusers where the recorded folder is that of SimpleTuner. Source: diffusers modular_pipelines/anima."""
 LORA_MIXINS = {"AnimaPipeline": "AnimaLoraLoaderMixin"}
 """A loader of networks for a model that has no pipeline class of its own in diffusers (it is modular)."""
 # By text encoder of a family: its prefix in a ComfyUI model, the component in diffusers, the header, and its part there.
@@ -48,7 +58,7 @@ ENCODERS = {
 }
 # Source: config.json of openai/clip-vit-large-patch14 and of laion/CLIP-ViT-bigG-14-laion2B-39B-b160k.
 TEXT_CONFIGS: Mapping[str, Mapping[str, Any]] = {
-    "clip-l": {
+    "clip_l": {
         "architectures": ["CLIPTextModel"],
         "hidden_size": 768,
         "intermediate_size": 3072,
@@ -56,7 +66,7 @@ TEXT_CONFIGS: Mapping[str, Mapping[str, Any]] = {
         "num_hidden_layers": 12,
         "projection_dim": 768,
     },
-    "clip-g": {
+    "clip_g": {
         "architectures": ["CLIPTextModelWithProjection"],
         "hidden_size": 1280,
         "intermediate_size": 5120,

@@ -31,7 +31,9 @@ from scripts.loader_names import (
     ENCODERS,
     FAMILIES,
     LORA_MIXINS,
+    OTHER_MODELS,
     TEXT_CONFIGS,
+    VARIANT_FOLDERS,
     VARIANTS,
     component,
     encoder,
@@ -182,17 +184,12 @@ def diffusers(*families: str) -> None:
         configs = recorded(FAMILIES[family][1])["configs"]
         kind = configs[""]["_class_name"]
         texts = {
-            part: (place, header)
-            for place, (part, header) in ENCODERS.get(family, {}).items()
-            if header in TEXT_CONFIGS
+            part: (place, header) for place, (part, header) in ENCODERS.get(family, {}).items() if place in TEXT_CONFIGS
         }
-        rows[family] = {
-            "pipeline": LORA_MIXINS.get(kind, kind),
-            "components": {name: {**plain(configs[name]), **ALSO.get(family, {})}},
-        }
-        for part, (_, header) in texts.items():
-            rows[family]["components"][part] = dict(TEXT_CONFIGS[header])
-        holder = program.model(rows[family])
+        rows[family] = rows_of(family)
+        widest = rows[family][0] | {"components": {**rows[family][0]["components"]}}
+        widest["components"][name] = {**widest["components"][name], **ALSO.get(family, {})}
+        holder = program.model(widest)
         if not hasattr(holder, "load_lora_weights"):
             print(family, kind, "has no loader of networks")
             table.setdefault("without", {})[family] = kind
@@ -219,6 +216,20 @@ def diffusers(*families: str) -> None:
         write(table)
     table["source"]["diffusers"] = f"diffusers {importlib.import_module('diffusers').__version__}, load_lora_weights"
     write(table)
+
+
+def rows_of(family: str) -> list[dict[str, Any]]:
+    """For each variant of a family: the pipeline of diffusers, and the configuration of each component."""
+    rows = []
+    for folder in (FAMILIES[family][1], *VARIANT_FOLDERS.get(family, ())):
+        configs, name = recorded(folder)["configs"], component(family)
+        kind = configs[""]["_class_name"]
+        denoiser = OTHER_MODELS.get(family) or plain(configs[name])
+        texts = {
+            part: TEXT_CONFIGS[place] for place, (part, _) in ENCODERS.get(family, {}).items() if place in TEXT_CONFIGS
+        }
+        rows.append({"pipeline": LORA_MIXINS.get(kind, kind), "components": {name: denoiser, **texts}})
+    return rows
 
 
 def loader() -> Any:
@@ -318,7 +329,7 @@ def read() -> dict[str, Any]:
 def note(table: dict[str, Any], family: str, naming: str, program: str, codes: Mapping[str, str]) -> None:
     """Puts the codes of a program into the table: those of both programs are one text, divided by a line."""
     known = dict(unfold(table["families"].setdefault(family, {}).get(naming, {})))
-    rows = {}
+    rows = {**known}
     for layer, code in codes.items():
         comfy, _, other = known.get(layer, "").partition("|")
         rows[layer] = f"{code}|{other}" if program == "comfyui" else f"{comfy}|{code}"

@@ -6,6 +6,7 @@ The model has shapes and no weights, so nothing is downloaded and a few GB of me
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from trainer_core import places
 from trainer_core.engines import registry
 from trainer_core.errors import EaselError, InstallError
 from trainer_core.events import Event, Phase
-from trainer_core.files import from_table
+from trainer_core.files import from_table, write_whole
 from trainer_core.install.installed import InstalledEngine, installed
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job
@@ -76,14 +77,14 @@ def start(settings: Settings) -> Job:
     """
     source = places.typed(settings.file).absolute()
     family = family_of(header.read_file(source), settings.family)
-    row = loaders.configs().get(family)
-    if row is None:
+    rows = loaders.configs().get(family)
+    if rows is None:
         reason = loaders.table.has_no_loader(family)
         what = f"{reason} cannot load networks" if reason else "Easel has no configuration of this family"
         raise EaselError(f"The file cannot be checked with diffusers: {what}.", "Check it in ComfyUI.")
     engine = engine_for(settings.engine)
     folder = JobFolder.create(places.jobs(), KIND)
-    folder.write(MODEL, row)
+    write_whole(folder.path / MODEL, json.dumps(rows))
     program = Path(__file__).parent / "inside" / "load_network.py"
     argv = (str(engine.python), "-P", str(program), str(source), str(folder.path / MODEL), str(folder.path / REPORT))
     folder.write_spec(Spec(KIND, (Step(KIND, argv),), folder.path, details=dataclasses.asdict(settings)))

@@ -99,8 +99,8 @@ def judge(header: Header, family: str) -> list[Answer]:
 
 
 @functools.cache
-def configs() -> Mapping[str, Mapping[str, Any]]:
-    """By family: the pipeline of diffusers, and the configuration of each component that a network can change."""
+def configs() -> Mapping[str, list[Mapping[str, Any]]]:
+    """By family, for each variant: the pipeline of diffusers, and the configuration of each component that a network can change."""
     return json.loads(Path(__file__).with_name("configs.json").read_text("utf-8"))
 
 
@@ -174,19 +174,23 @@ def _diffusers(found: list[Module], header: Header, family: str) -> Answer:
         return _answer(
             DIFFUSERS, "no", f"diffusers loads only LoRAs for this family, and this is {what}.", 0, len(found)
         )
-    if any(DORA in module.keys for module in found):
-        # Source: diffusers loaders/lora_pipeline.py, is_dora_scale_present: it leaves the keys with dora_scale out.
-        if any(module.keys.get(DORA, "").endswith(".dora_scale") for module in found):
-            reason = "diffusers leaves the magnitudes of a DoRA out, so it would apply another network."
-            return _answer(DIFFUSERS, "partly", reason, 0, len(found))
-        return _answer(DIFFUSERS, "not known", "Easel has no record of a DoRA in this form.", 0, len(found))
     unknown = [module for module in found if module.place and not _is_recorded(module.place)]
     if unknown:
         reason = f"Easel has no record of the text encoder's layers in diffusers ({_shown(unknown)})."
         return _answer(DIFFUSERS, "not known", reason, 0, len(found))
     named = [module for module in found if module.place and module.place.in_diffusers]
     code = {module.name: _ending(module, header) for module in found}
+    if set(code.values()) & {"U", "M"}:
+        # Source: diffusers loaders/peft.py, load_lora_adapter: "Both `network_alphas` and `metadata` cannot be specified."
+        reason = f"diffusers refuses a file that states alpha twice, in tensors and in the metadata ({PEFT})."
+        return _answer(DIFFUSERS, "no", reason, 0, len(found))
     whole = [module for module in named if module.place and code[module.name] in module.place.in_diffusers]
+    if len(whole) == len(found) and any(DORA in module.keys for module in found):
+        # Source: diffusers loaders/lora_pipeline.py, is_dora_scale_present: it leaves the keys with dora_scale out.
+        if any(module.keys.get(DORA, "").endswith(".dora_scale") for module in found):
+            reason = "diffusers leaves the magnitudes of a DoRA out, so it would apply another network."
+            return _answer(DIFFUSERS, "partly", reason, 0, len(found))
+        return _answer(DIFFUSERS, "not known", "Easel has no record of a DoRA in this form.", 0, len(found))
     return _counted(DIFFUSERS, found, named, whole, "does not load the alpha or the endings of")
 
 

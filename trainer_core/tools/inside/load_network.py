@@ -2,8 +2,8 @@
 
     python load_network.py NETWORK.safetensors MODEL.json REPORT.json
 
-Run by the Python of an engine that has diffusers and PEFT. MODEL.json has the names of the pipeline and of the trained
-component, and the configuration of each component. The model is on PyTorch's "meta" device, which has shapes and no values, so
+Run by the Python of an engine that has diffusers and PEFT. MODEL.json has, for each
+variant of the family, the name of the pipeline and the configuration of each component. The model is on PyTorch's "meta" device, which has shapes and no values, so
 this takes the memory of the network only. Nothing is downloaded. The last line of the output is the report, as JSON.
 """
 
@@ -166,11 +166,16 @@ class _Collector(logging.Handler):
 def main(arguments: list[str]) -> int:
     """Writes the report; returns the exit status."""
     os.environ["HF_HUB_OFFLINE"] = "1"
-    path, row = Path(arguments[0]), json.loads(Path(arguments[1]).read_text("utf-8"))
-    print("Building the model without weights", flush=True)
-    holder = model(row)
-    print("Loading the network", flush=True)
-    found = load(holder, path)
+    path, rows = Path(arguments[0]), json.loads(Path(arguments[1]).read_text("utf-8"))
+    found: dict[str, Any] = {}
+    for row in rows:
+        print("Building the model without weights", flush=True)
+        holder = model(row)
+        print("Loading the network", flush=True)
+        found = load(holder, path)
+        # A network of another variant has the same names, and other sizes.
+        if "size mismatch" not in found["error"]:
+            break
     found["version"] = importlib.import_module("diffusers").__version__
     Path(arguments[2]).write_text(json.dumps(found), "utf-8")
     return 0
