@@ -385,8 +385,7 @@ def _records(backend: Backend, family: str, method: str) -> Mapping[str, EngineO
 
 def _rich(backend: Backend, family: str, method: str) -> Iterator[Mapping[str, Any]]:
     """Values to render a cell with: the defaults, samples, and each supported choice with all settings of that choice."""
-    yield {}
-    yield {"sampling.every_steps": 5, "sampling.negative_prompt": "text"}
+    yield from ({}, {"sampling.every_steps": 5, "sampling.negative_prompt": "text"})
     known = fields.all_fields()
     for section, chooser in fields.choosers().items():
         if section != "network" or method == "lora":

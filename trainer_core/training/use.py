@@ -11,7 +11,7 @@ from trainer_core import places
 from trainer_core.errors import RunError
 from trainer_core.jobs.folder import writing
 from trainer_core.text import printable
-from trainer_core.training import artefacts, delivery, finishing
+from trainer_core.training import artefacts, delivery
 from trainer_core.training.checking import NOT_TESTED, tested
 from trainer_core.training.folder import DELIVERED, RunFolder, results_folder, results_stem
 from trainer_core.training.run import Run
@@ -104,6 +104,9 @@ def use(run: Run, step: int | None = None, folder: Path | None = None) -> Saved:
         return chosen
     _refuse_own_folder(run.folder, target)
     stem = results_stem(plan, run.folder) + delivery.step_ending(chosen.step)
+    # Loads much, and a notebook that only lists checkpoints does not need it.
+    from trainer_core.training import finishing
+
     ready = finishing.Finishing(run.folder, plan, stem)
     placed = next(delivery.deliver(chosen.path, (), target, stem, made=lambda path: ready.made(path, chosen.step)))
     with writing(run.folder.path):
