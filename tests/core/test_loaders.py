@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import struct
 from pathlib import Path
 
 import pytest
@@ -114,19 +115,17 @@ def test_each_alpha_is_exact() -> None:
     """PEFT divides by the rank, or by its root; a tensor is always divided by the rank."""
     names = layer("transformer.transformer_blocks.0.attn.to_q", ".lora_B.weight", ".lora_A.weight", alpha=False)
     other = layer("transformer.transformer_blocks.1.attn.to_q", ".lora_B.weight", ".lora_A.weight", alpha=False)
-    stated = {"transformer.lora_alpha": 2.0, "transformer.r": 4}
+    stated = {"transformer.lora_alpha": 3.0, "transformer.r": 4}
 
     def alphas(**more: object) -> list[float]:
         keys = {f"transformer.{key}": value for key, value in more.items()}
         found = conversion.improved(made({**names, **other}, {PEFT: json.dumps({**stated, **keys})}), "flux")
         assert found is not None
-        import struct
-
         return [struct.unpack("<f", piece.content)[0] for piece in found.pieces if piece.content]
 
-    assert alphas() == [2.0, 2.0]
-    assert alphas(use_rslora=True) == [4.0, 4.0]
-    assert alphas(alpha_pattern={"transformer_blocks.1.attn.to_q": 3.0}) == [2.0, 3.0]
+    assert alphas() == [3.0, 3.0]
+    assert alphas(use_rslora=True) == [6.0, 6.0]
+    assert alphas(alpha_pattern={"transformer_blocks.1.attn.to_q": 1.0}) == [3.0, 1.0]
 
 
 def test_a_file_that_all_programs_load_is_not_changed() -> None:
