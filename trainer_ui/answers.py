@@ -19,7 +19,7 @@ STEPS = {
     "recipe": ("network", "embedding", "optimizer", "schedule"),
     "samples": ("sampling",),
     "memory": ("memory",),
-    "output": ("output",),
+    "output": ("output", "guards"),
 }
 """The sections of the settings of each step."""
 MARKS = {"error": "bad", "warning": "warn", "info": "done"}

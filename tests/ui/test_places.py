@@ -187,3 +187,12 @@ def test_a_run_is_called_by_its_name_and_its_time(tmp_path, name, shown, when):
     job = Job(JobFolder(tmp_path / name))
     assert pasts.name_of(job) == shown
     assert pasts.when(job, datetime(2026, 11, 29, 20)) == when  # noqa: DTZ001
+
+
+def test_every_section_of_the_settings_has_a_title_and_a_step():
+    from trainer_core.plan import fields
+    from trainer_ui.answers import STEPS
+    from trainer_ui.panels.settings import GROUPS
+
+    sections = {field.section for field in fields.all_fields().values()}
+    assert sections == set(GROUPS) == {section for step in STEPS.values() for section in step}

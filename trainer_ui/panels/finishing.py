@@ -19,14 +19,14 @@ LATER = "set for you once the model is known"
 
 
 class OutputPanel:
-    """The name of the result, and where it is saved."""
+    """The name of the result, where it is saved, and what Easel does if the run ends too early."""
 
     def __init__(self, session: Session, settings: Settings) -> None:
         self.session = session
         self.step = Step(
             session,
             "Output",
-            lambda: [settings.front(OUTPUT), settings.groups["output"]],
+            lambda: [settings.front(OUTPUT), settings.groups["output"], settings.groups["guards"]],
             question="What is it called?",
             number="4",
             is_open=True,

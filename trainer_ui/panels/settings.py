@@ -42,6 +42,7 @@ GROUPS = {
     "memory": "Memory",
     "sampling": "Samples",
     "output": "Output",
+    "guards": "If it ends too early",
 }
 
 
