@@ -95,18 +95,19 @@ def test_after_nan_a_run_goes_on_from_its_last_good_state_with_half_the_rate_onc
 
 
 def test_a_run_that_the_machine_ends_saves_first_and_is_resumed_when_easel_is_used_again(start):
-    run = start({"guards.resume_after_shutdown": True, "output.save_every_steps": 19}, steps_per_second=5.0)
+    values = {"guards.resume_after_shutdown": True, "output.save_every_steps": 79, "schedule.steps": 80}
+    run = start(values, steps_per_second=5.0)
     until(lambda: run.summary.step >= 5)
     kill(run, "runner.json", signal.SIGTERM)
     assert run.wait(LIMIT_S) is JobState.CANCELLED
     saved = [event.step for event in told(run) if isinstance(event, Checkpoint)]
     assert saved
-    assert saved[-1] < 19, "a checkpoint was asked for before the end"
+    assert saved[-1] < 79, "a checkpoint was asked for before the end"
     assert (run.folder.path / INTERRUPTED).exists()
     [again] = guards.resume_interrupted(list_runs(places.runs()))
     assert again.wait(LIMIT_S) is JobState.COMPLETED, again.diagnosis
     assert steps(again)[0] == saved[-1] + 1
-    assert steps(again)[-1] == 20
+    assert steps(again)[-1] == 80
     assert guards.resume_interrupted(list_runs(places.runs())) == [], "each run is resumed once"
 
 

@@ -1,24 +1,22 @@
 """What Easel does by itself when a run has ended too early, if its plan turns that on: see `GuardSettings`.
 
 A guard starts a new run, which says why as its first notice and in its versions.json; the run that ended stays as it is.
-`job_ended` is called in a process of its own after each job.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from trainer_core.errors import EaselError, JobError
 from trainer_core.events import Notice
 from trainer_core.jobs.journal import Journal
-from trainer_core.jobs.state import JobState
 from trainer_core.prepare import mending
+from trainer_core.prepare.looking_after import settings
 from trainer_core.prepare.workbench import prepare_run
 from trainer_core.training import resume
-from trainer_core.training.folder import INTERRUPTED, KIND
+from trainer_core.training.folder import INTERRUPTED
 from trainer_core.training.run import Run
 
 GUARD = "guard"
@@ -30,24 +28,13 @@ NAN = "nan-loss"
 HALF = 0.5
 
 
-def job_ended(folder: Path) -> None:
-    """The entry point in the group `trainer_core.job_ended`: applies the guards of a run that has failed."""
-    try:
-        run = Run.attach(folder)
-        if run.spec.kind == KIND and run.state is JobState.FAILED:
-            after_failure(run)
-    except EaselError as error:
-        # This goes to runner.log of the job.
-        print(f"Easel did not go on by itself: {error}", flush=True)
-
-
 def after_failure(run: Run) -> Run | None:
     """The run that a guard has started after a failure; None if no guard is on or applies.
 
     Raises:
         EaselError: the guard applies, but the new run could not be started; the message says why.
     """
-    wanted, found = _settings(run), run.diagnosis
+    wanted, found = settings(run), run.diagnosis
     if found is None:
         return None
     if wanted.get("back_after_nan") and found.id == NAN:
@@ -147,8 +134,3 @@ def _keeps_batch(run: Run, changes: Mapping[str, Any]) -> bool:
         * values.get(mending.ACCUMULATION, schedule.get("gradient_accumulation", 1))
     )
     return size(changes) == size({})
-
-
-def _settings(run: Run) -> Mapping[str, Any]:
-    wanted = run.folder.plan.get("guards", {})
-    return wanted if isinstance(wanted, Mapping) else {}

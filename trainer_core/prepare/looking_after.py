@@ -1,13 +1,20 @@
-"""What Easel does for earlier jobs when it is used again: lost ones get a new supervisor, interrupted runs are resumed."""
+"""What Easel does for earlier jobs: lost ones get a new supervisor, interrupted runs are resumed, guards act on failed runs.
+
+The guards load much, so they are imported only when one is on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from trainer_core import places
+from trainer_core.errors import EaselError
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.recovery import recover
-from trainer_core.training.folder import INTERRUPTED
+from trainer_core.jobs.state import JobState
+from trainer_core.training.folder import INTERRUPTED, KIND
 from trainer_core.training.run import Run
 
 
@@ -20,7 +27,30 @@ def look_after(jobs: Sequence[Job]) -> bool:
     interrupted = [job for job in jobs if places.is_there(job.folder.path / INTERRUPTED)]
     if not interrupted:
         return False
-    # Loads much, and is seldom needed.
     from trainer_core.prepare.guards import resume_interrupted
 
     return bool(resume_interrupted(Run.attach(job.folder.path) for job in interrupted))
+
+
+def job_ended(folder: Path) -> None:
+    """The entry point in the group `trainer_core.job_ended`: applies the guards of a run that has failed."""
+    try:
+        run = Run.attach(folder)
+        if run.spec.kind != KIND or run.state is not JobState.FAILED or not any(settings(run).values()):
+            return
+        from trainer_core.prepare.guards import after_failure
+
+        after_failure(run)
+    except EaselError as error:
+        # This goes to runner.log of the job.
+        print(f"Easel did not go on by itself: {error}", flush=True)
+
+
+def settings(run: Run) -> Mapping[str, Any]:
+    """The guards of a run's plan.
+
+    Raises:
+        RunError: the plan is damaged.
+    """
+    wanted = run.folder.plan.get("guards", {})
+    return wanted if isinstance(wanted, Mapping) else {}
