@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from tests.support import recorded_headers
 from trainer_core import places
 from trainer_core.cli import easel
+from trainer_core.engines import registry
 from trainer_core.errors import EaselError, InstallError
 from trainer_core.install.installed import installed
 from trainer_core.jobs.folder import JobFolder
@@ -70,10 +71,8 @@ def test_a_report_of_another_shape_is_no_answer(tmp_path: Path) -> None:
 @pytest.mark.backend
 @pytest.mark.parametrize(("name", "scale", "code"), [("lora-kohya-sdxl", "0.", 0), ("lora-lycoris-flux-lokr", "", 1)])
 def test_the_real_loader_gives_an_answer(tmp_path: Path, name: str, scale: str, code: int) -> None:
-    fitting = [
-        engine for engine in ("simpletuner",) if (found := installed(engine)) and check_loading.has_packages(found)
-    ]
-    if not fitting:
+    engines = (installed(engine.manifest.id) for engine in registry.available())
+    if not any(found and check_loading.has_packages(found) for found in engines):
         pytest.skip("no installed engine has diffusers and PEFT")
     done = CliRunner().invoke(easel, ["tools", "check-loading", str(written(tmp_path, name)), "--json"])
     assert done.exit_code == code, done.output
