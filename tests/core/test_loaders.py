@@ -128,6 +128,16 @@ def test_each_alpha_is_exact() -> None:
     assert alphas(alpha_pattern={"transformer_blocks.1.attn.to_q": 1.0}) == [3.0, 1.0]
 
 
+def test_parts_that_comfyui_does_not_read_are_not_a_yes() -> None:
+    name = f"lora_unet_{LAYER.replace('.', '_')}"
+    magnitudes = made({**layer(name), f"{name}.lora_magnitude_vector.weight": (5,)})
+    (comfyui, diffusers) = loaders.judge(magnitudes, "sdxl")
+    assert (comfyui.loads, comfyui.layers) == ("no", 0)
+    assert "does not read all parts" in comfyui.reason
+    assert diffusers.loads == "not known"
+    assert answers(made({**layer(name), f"{name}.dora_scale": (5, 1)})) == {COMFYUI: "yes", DIFFUSERS: "partly"}
+
+
 def test_a_file_that_all_programs_load_is_not_changed() -> None:
     assert conversion.improved(made(layer(f"lora_unet_{LAYER.replace('.', '_')}")), "sdxl", 2.0) is None
 

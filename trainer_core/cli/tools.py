@@ -21,10 +21,7 @@ from trainer_core.tools import scrub as scrubbing
 
 @click.group()
 def tools() -> None:
-    """Copy model files in other forms, or check them.
-
-    A copy has names that an engine can read, or no private metadata.
-    """
+    """Copy model files in other forms, and check them."""
 
 
 @tools.command()
@@ -80,11 +77,9 @@ def scrub(file: str, keep: tuple[str, ...], out: str, only_show: bool, yes: bool
 @click.option("--engine", default="", help="The installed engine whose environment is used. Default: any that fits.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def check_loading(file: str, family: str, engine: str, as_json: bool) -> None:
-    """Show whether other programs load FILE.
+    """Show whether ComfyUI and diffusers load FILE.
 
-    The programs are ComfyUI and diffusers; FILE is a LoRA or another network.
-
-    The answer for ComfyUI comes from recorded layer names. diffusers' own loader runs in the environment of an engine, with a
+    FILE is a LoRA or another network. The answer for ComfyUI comes from recorded layer names. diffusers' own loader runs in the environment of an engine, with a
     model that has shapes and no weights: nothing is downloaded, and it takes a minute. The exit code is 1 if diffusers does
     not load the whole file.
     """

@@ -116,10 +116,12 @@ def engine_for(wanted: str) -> InstalledEngine:
         found = installed(name)
         if found is not None and has_packages(found):
             return found
-    who = printable(wanted, 60) or "No installed engine"
+    needed = " and ".join(PACKAGES[:2])
+    if wanted:
+        message = f"The engine {printable(wanted, 60)} is not installed, or its environment lacks {needed}."
+        raise InstallError(message, "Leave --engine out, or install the engine.")
     raise InstallError(
-        f"{who} has no environment with {', '.join(PACKAGES[:2])}.",
-        "Install SimpleTuner, or name another engine with --engine.",
+        f"No installed engine has an environment with {needed}.", "Install an engine that trains with diffusers."
     )
 
 
