@@ -63,6 +63,7 @@ def test_the_owner_of_a_setting():
             "output.folder",
             "output.copy_to",
         ),
+        *(path for path in PATHS if path.startswith("guards.")),
     }
     assert owners["person"] == {"embedding.init_word"}
     assert owners["machine"] == {"memory.mixed_precision"}

@@ -122,9 +122,10 @@ class Journal:
             case Step():
                 is_new, self.steps = event.step > self.steps, max(self.steps, event.step)
             case Phase():
-                is_new = bool(event.part) or event.name != self.phase
+                # A watch may find two in a row again of which it no longer tells what was between them.
+                was_written = self._is_again(event)
+                is_new = not was_written and (bool(event.part) or event.name != self.phase)
                 self.phase = event.name
-                is_new = is_new and not self._is_again(event)
             case Epoch():
                 is_new = not self._is_again(event)
             case Checkpoint() | Sample():
