@@ -234,8 +234,8 @@ def test_the_command_line_shows_what_it_will_do_and_starts_nothing_with_dry_run(
 
 def test_the_command_line_resumes_and_extends(tmp_path):
     run = interrupted(tmp_path, 12, output={"keep_states": 2})
-    spare = run.folder.path / "plan.toml"
-    spare.write_text(spare.read_text().replace('ending = "crash"', 'ending = "success"'))
+    spec = run.folder.path / "spec.json"
+    spec.write_text(spec.read_text().replace('"ending": "crash"', '"ending": "success"'))
     done = easel("resume", run.folder.path, "--step", 5, "--json")
     assert done.exit_code == 0, done.output
     longer = easel("extend", json.loads(done.output)["folder"], "--steps", 4, "--json")
