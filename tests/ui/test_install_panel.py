@@ -57,8 +57,8 @@ def test_the_button_installs_the_engine_and_no_restart_is_needed(open_app, home,
     assert not app.session.bench.state.facts.engine("tiny").installed
     before = set(ipywidgets_widget._instances)
     click(button(app.root, "Install Tiny"))
+    wait_for(lambda: environments.installed("tiny") is not None)
     wait_for(lambda: not on_page(panel.start) and not on_page(panel.widget))
-    assert environments.installed("tiny") is not None
     assert "Tiny is not installed." not in [problem.message for problem in app.session.problems]
     assert app.session.bench.state.facts.engine("tiny").version == "1.0"
     assert app.session.message == "Tiny is installed."

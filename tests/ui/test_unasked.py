@@ -7,7 +7,7 @@ from ipywidgets.widgets import widget as ipywidgets_widget
 
 from tests.support.page import button, click, go, markup, on_page, prepare, wait_for
 from trainer_core import hardware
-from trainer_core.jobs.job import Job
+from trainer_core.jobs.reading import JobReader
 from trainer_core.jobs.state import FINAL_STATES
 from trainer_core.prepare.workbench import Workbench
 from trainer_core.problems import Fix, Problem
@@ -64,7 +64,7 @@ def test_the_end_of_a_run_makes_no_widget(open_app, home):
     def summary(one):
         if one is not run:
             read.append(one)
-        return Job.__dict__["summary"].__get__(one)
+        return JobReader.__dict__["summary"].__get__(one)
 
     with pytest.MonkeyPatch.context() as patch:
         # The run that is shown is followed; the history reads handles of its own.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -20,8 +21,10 @@ from trainer_core.jobs.origin import Origin, Whereabouts
 from trainer_core.jobs.processes import Identity
 
 _START_S = 60.0
-REFUSED, ERRNO = 3, 100
+REFUSED, ERRNO = 3, 128
 """The exit codes of a supervisor that did not start: it refuses the job; a file cannot be written (this plus the errno)."""
+NOT_FLUSHED = 120
+"""The exit code of a Python that could not write its last output, as on a full disk. Source: Python, Py_FinalizeEx."""
 
 
 class LocalHost:
@@ -107,6 +110,8 @@ def _start(folder: Path, *options: str) -> None:
             code = starter.wait()
     if code == REFUSED:
         raise JobError(_said(log_path, begin) or f"The supervisor of {folder.name} refused the job.")
+    if code == NOT_FLUSHED:
+        code = ERRNO + errno.ENOSPC
     if code > ERRNO:
         raise unwritable(folder, OSError(code - ERRNO, os.strerror(code - ERRNO)))
     if code != 0:
