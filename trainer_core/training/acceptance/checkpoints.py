@@ -67,12 +67,19 @@ def _family(found: Header, plan: Mapping[str, Any]) -> tuple[list[str], list[str
     if wanted and wanted not in families:
         return [], [f"Easel does not know the family {printable(wanted, 40)}, so it checked only the values."]
     seen = detection.detect(found)
+    if seen.family is None and _is_component(found.path):
+        return [], ["Easel does not recognise this part of the model by itself, so it checked only its values."]
     if seen.role not in ROLES or seen.family is None:
         what = "a LoRA" if seen.role == "lora" else f"not a known model: {'; '.join(seen.evidence[:1])}"
         return [f"The result is {what}."], []
     if wanted and seen.family != wanted:
         return [f"The result is {families[seen.family].title}, not {families[wanted].title}."], []
     return [], []
+
+
+def _is_component(path: Path) -> bool:
+    """Whether this is the folder of one part of a diffusers model, as some engines save between the steps."""
+    return path.is_dir() and not (path / "model_index.json").is_file()
 
 
 def _compared(tensors: Mapping[str, Stored], plan: Mapping[str, Any]) -> tuple[int, int | None, list[str], list[str]]:
