@@ -104,7 +104,7 @@ def test_an_installation_that_failed_is_explained_from_the_sentence_of_the_insta
     ("said", "name"),
     [
         (
-            "Failed to fetch: https://pypi.org/simple/torch/; failed to lookup address information: Name or service not known",
+            "Failed to fetch: https://packages.example/simple/torch/; failed to lookup address information: Name or service not known",
             "network-unreachable",
         ),
         (
@@ -119,9 +119,9 @@ def test_an_installation_that_failed_is_explained_from_the_sentence_of_the_insta
             "Failed to install: six-1.17.0.whl; failed to create directory `/opt/x`: Permission denied (os error 13)",
             "file-forbidden",
         ),
-        ("Failed to fetch: https://pypi.org/simple/; invalid peer certificate: UnknownIssuer", "certificate"),
-        ("Failed to fetch: https://pypi.org/simple/; tunnel error: proxy authorization required", "proxy"),
-        ("Failed to fetch: https://pypi.org/simple/; operation timed out", "network-broken"),
+        ("Failed to fetch: https://packages.example/simple/; invalid peer certificate: UnknownIssuer", "certificate"),
+        ("Failed to fetch: https://packages.example/simple/; tunnel error: proxy authorization required", "proxy"),
+        ("Failed to fetch: https://packages.example/simple/; operation timed out", "network-broken"),
     ],
 )
 def test_what_every_program_can_meet_explains_an_installation_too(home, said, name):
