@@ -320,4 +320,5 @@ def test_a_job_completes_although_easel_is_removed_or_garbled_while_it_runs(tmp_
     (tmp_path / "go").touch()
     assert here.wait(LIMIT_S) is JobState.COMPLETED, here.diagnosis
     assert "second" in log(here), "the next command was started, too"
-    assert "Traceback" not in here.folder.supervisor_log.read_text()
+    # What is called after a job needs Easel, and may say that it is gone; the supervisor itself must not need it.
+    assert "supervis" not in here.folder.supervisor_log.read_text().replace("test_drills_supervision", "")

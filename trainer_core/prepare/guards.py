@@ -13,7 +13,6 @@ from trainer_core.errors import EaselError, JobError
 from trainer_core.events import Notice
 from trainer_core.jobs.journal import Journal
 from trainer_core.prepare import mending
-from trainer_core.prepare.looking_after import settings
 from trainer_core.prepare.workbench import prepare_run
 from trainer_core.training import resume
 from trainer_core.training.folder import INTERRUPTED
@@ -34,7 +33,7 @@ def after_failure(run: Run) -> Run | None:
     Raises:
         EaselError: the guard applies, but the new run could not be started; the message says why.
     """
-    wanted, found = settings(run), run.diagnosis
+    wanted, found = run.folder.guards, run.diagnosis
     if found is None:
         return None
     if wanted.get("back_after_nan") and found.id == NAN:

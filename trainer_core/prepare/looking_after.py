@@ -5,9 +5,8 @@ The guards load much, so they are imported only when one is on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from trainer_core import places
 from trainer_core.errors import EaselError
@@ -36,7 +35,7 @@ def job_ended(folder: Path) -> None:
     """The entry point in the group `trainer_core.job_ended`: applies the guards of a run that has failed."""
     try:
         run = Run.attach(folder)
-        if run.spec.kind != KIND or run.state is not JobState.FAILED or not any(settings(run).values()):
+        if run.spec.kind != KIND or run.state is not JobState.FAILED or not any(run.folder.guards.values()):
             return
         from trainer_core.prepare.guards import after_failure
 
@@ -44,13 +43,3 @@ def job_ended(folder: Path) -> None:
     except EaselError as error:
         # This goes to runner.log of the job.
         print(f"Easel did not go on by itself: {error}", flush=True)
-
-
-def settings(run: Run) -> Mapping[str, Any]:
-    """The guards of a run's plan.
-
-    Raises:
-        RunError: the plan is damaged.
-    """
-    wanted = run.folder.plan.get("guards", {})
-    return wanted if isinstance(wanted, Mapping) else {}

@@ -80,6 +80,15 @@ class RunFolder(JobFolder):
         return {name: table for name, table in tables.items() if isinstance(table, dict)}
 
     @property
+    def guards(self) -> dict[str, Any]:
+        """What Easel does by itself if the run ends too early: the settings of the plan.
+
+        Raises:
+            RunError: the plan is damaged.
+        """
+        return self.plan.get("guards", {})
+
+    @property
     def delivered(self) -> dict[str, str]:
         """The paths of checkpoints that were delivered one by one, by their paths relative to this folder."""
         return {name: path for name, path in (self.read(DELIVERED) or {}).items() if isinstance(path, str)}
