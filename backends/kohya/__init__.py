@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backends.kohya.cell import KohyaCell
 from trainer_core.engines.manifest import load_manifest
@@ -14,8 +15,10 @@ from trainer_core.engines.seam import JobSpec, Place
 from trainer_core.engines.status import EngineStatus
 from trainer_core.events import Event
 from trainer_core.hardware import Machine
-from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Problem
+
+if TYPE_CHECKING:
+    from trainer_core.plan.sections import TrainingPlan
 
 
 class Kohya:

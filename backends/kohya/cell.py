@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from trainer_core.engines.claim import Cell
 from trainer_core.engines.manifest import BackendManifest
-from trainer_core.plan.sections import TrainingPlan
+
+if TYPE_CHECKING:
+    from trainer_core.plan.sections import TrainingPlan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer_core.engines.manifest import load_manifest
 from trainer_core.engines.seam import (
@@ -27,7 +27,6 @@ from trainer_core.engines.status import EngineStatus
 from trainer_core.events import Epoch, Event, Notice, Phase, Progress, Step
 from trainer_core.hardware import Machine
 from trainer_core.jobs.spec import Step as Command
-from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Problem
 
 ID = "rehearsal"
@@ -39,6 +38,9 @@ ENDINGS = (
     *("success", "oom", "nan", "hang", "crash", "empty", "killed", "stubborn", "fork", "flawed", "late"),
     *("cut", "stays", "lingers"),
 )
+
+if TYPE_CHECKING:
+    from trainer_core.plan.sections import TrainingPlan
 """success; a failure of that name; hang: alive and silent; empty: exit code 0 and no file; killed: by itself, as by the
 system; stubborn: deaf to SIGTERM; fork: success, but leaves a process in another session; flawed: a file full of NaN;
 late: exit code 1 after everything was written; cut: killed while it writes the checkpoint of that step; stays: alive and

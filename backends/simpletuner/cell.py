@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from trainer_core.engines.claim import Cell
 from trainer_core.engines.manifest import BackendManifest
-from trainer_core.plan.sections import TrainingPlan
+
+if TYPE_CHECKING:
+    from trainer_core.plan.sections import TrainingPlan
 
 
 @dataclass(frozen=True)

@@ -194,11 +194,15 @@ class BackendManifest:
         return diagnosis.load(self.folder / "diagnosis.toml", self.id, HINT)
 
     def check(self) -> None:
-        """Reads the files beside `backend.toml`, which are otherwise read when they are first needed.
+        """Compares the names in `backend.toml` with the catalog and the plan, and reads the files beside it.
+
+        Otherwise these are read when they are first needed: the supervisor of a run needs none of them.
 
         Raises:
-            BackendError: one of them cannot be used.
+            BackendError: a file cannot be used, or has an unknown name.
         """
+        for table, names, known in _names(self):
+            refuse_unknown(names, known, f"{self.folder / FILE} [{table}]", BackendError, HINT)
         _ = self.options, self.diagnosis
         native = {name for topic in self.options.native.values() for name in topic}
         for key in ("bucket_options", "fills"):
@@ -219,13 +223,13 @@ class BackendManifest:
 
 
 def load_manifest(path: Path, cell: type[Cell] | None = Cell) -> BackendManifest:
-    """The manifest from a `backend.toml`; unknown keys and names are errors.
+    """The manifest from a `backend.toml`; unknown keys are errors. `check` of the result finds unknown names.
 
     `cell` is the engine's type of a cell, if it needs more keys than the core. The installer passes None, because it cannot
     import the engine's code: it ignores the engine's additional keys in [families].
 
     Raises:
-        BackendError: a file cannot be read, is not TOML, lacks a key, or has an unknown key or name.
+        BackendError: a file cannot be read, is not TOML, lacks a key, or has an unknown key.
     """
     tables = read_toml(path, BackendError, HINT)
     claims = read_claims(tables.pop("families", {}), cell, str(path))
@@ -240,13 +244,9 @@ def load_manifest(path: Path, cell: type[Cell] | None = Cell) -> BackendManifest
             "folder": path.parent,
         },
     )
-    found = replace(
+    return replace(
         found, environment=tuple(replace(row, lock=_lock(path.parent, row.lock)) for row in found.environment)
     )
-    if cell is not None:
-        for table, names, known in _names(found):
-            refuse_unknown(names, known, f"{path} [{table}]", BackendError, HINT)
-    return found
 
 
 def _lock(folder: Path, name: Path) -> Path:

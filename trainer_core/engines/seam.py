@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.engines.status import EngineStatus
 from trainer_core.events import Event
 from trainer_core.hardware import Machine
 from trainer_core.jobs.spec import Step
-from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Problem
+
+if TYPE_CHECKING:
+    from trainer_core.plan.sections import TrainingPlan
 
 
 @dataclass(frozen=True)
