@@ -320,5 +320,9 @@ def test_a_job_completes_although_easel_is_removed_or_garbled_while_it_runs(tmp_
     (tmp_path / "go").touch()
     assert here.wait(LIMIT_S) is JobState.COMPLETED, here.diagnosis
     assert "second" in log(here), "the next command was started, too"
-    # What is called after a job needs Easel, and may say that it is gone; the supervisor itself must not need it.
-    assert "supervis" not in here.folder.supervisor_log.read_text().replace("test_drills_supervision", "")
+    said = here.folder.supervisor_log
+    if remove is garbled:
+        # What is called after a job needs Easel, and says in one sentence that it is gone. A copy that was removed is
+        # replaced by the Easel of this environment.
+        until(lambda: "called after the job" in said.read_text())
+    assert "Traceback" not in said.read_text()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core.errors import EaselError, JobError
-from trainer_core.jobs import adoption, lock, processes, queue
+from trainer_core.jobs import adoption, followers, lock, processes
 from trainer_core.jobs.folder import RESERVE_BYTES, RESULT, SUPERVISOR, JobFolder
 from trainer_core.jobs.gauges.peaks import Peaks
 from trainer_core.jobs.hosts.local import ERRNO, REFUSED
@@ -77,12 +77,12 @@ def _start(folder: JobFolder, adopts: bool, force: bool) -> int:
         return 1
     _detach()
     with contextlib.suppress(TakenOverError):
-        followers = queue.followers()
+        called = followers.names()
         journal, result = _supervised(folder, token, began, before)
         _write_result(folder, result)
         # Without the reserve a full disk has space for the last events.
         journal.close()
-        queue.notify(folder.path, followers)
+        followers.notify(folder.path, called)
     if held is not None:
         os.close(held)
     return 0

@@ -13,8 +13,7 @@ from trainer_core.errors import EaselError
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.recovery import recover
 from trainer_core.jobs.state import JobState
-from trainer_core.training.folder import INTERRUPTED, KIND
-from trainer_core.training.run import Run
+from trainer_core.training.folder import INTERRUPTED, KIND, RunFolder
 
 
 def look_after(jobs: Sequence[Job]) -> bool:
@@ -27,6 +26,7 @@ def look_after(jobs: Sequence[Job]) -> bool:
     if not interrupted:
         return False
     from trainer_core.prepare.guards import resume_interrupted
+    from trainer_core.training.run import Run
 
     return bool(resume_interrupted(Run.attach(job.folder.path) for job in interrupted))
 
@@ -34,12 +34,14 @@ def look_after(jobs: Sequence[Job]) -> bool:
 def job_ended(folder: Path) -> None:
     """The entry point in the group `trainer_core.job_ended`: applies the guards of a run that has failed."""
     try:
-        run = Run.attach(folder)
-        if run.spec.kind != KIND or run.state is not JobState.FAILED or not any(run.folder.guards.values()):
+        # A plan is only loaded for the few runs that have failed and have a guard.
+        job = Job.attach(folder)
+        if job.spec.kind != KIND or job.state is not JobState.FAILED or not any(RunFolder(folder).guards.values()):
             return
         from trainer_core.prepare.guards import after_failure
+        from trainer_core.training.run import Run
 
-        after_failure(run)
+        after_failure(Run.attach(folder))
     except EaselError as error:
         # This goes to runner.log of the job.
         print(f"Easel did not go on by itself: {error}", flush=True)

@@ -6,20 +6,26 @@ import contextlib
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainer_core import places
 from trainer_core.errors import JobError
 from trainer_core.files import write_whole
 from trainer_core.jobs.state import FINAL_STATES
-from trainer_core.training import history
-from trainer_core.training.comparison import compare
-from trainer_core.training.run import Run
+from trainer_core.training.folder import RunFolder
+
+if TYPE_CHECKING:
+    from trainer_core.training.run import Run
 
 _ID = re.compile(r"[0-9A-Za-z-]{1,60}")
 
 
 def runs_of(sweep: str) -> list[Run]:
     """The runs of a sweep, in the order in which they were prepared."""
+    # Imported here, because `job_ended` is called after every job, and few belong to a sweep.
+    from trainer_core.training import history
+    from trainer_core.training.run import Run
+
     found = history.history(wanted=history.Filter(sweep=sweep)) if sweep else []
     return sorted((Run.attach(places.runs() / past.run) for past in found), key=_order)
 
@@ -27,7 +33,7 @@ def runs_of(sweep: str) -> list[Run]:
 def job_ended(folder: Path) -> None:
     """The entry point in the group `trainer_core.job_ended`."""
     with contextlib.suppress(JobError):
-        write(str(Run.attach(folder).folder.versions.get("sweep") or ""))
+        write(str(RunFolder.open(folder).versions.get("sweep") or ""))
 
 
 def write(sweep: str) -> Path | None:
@@ -38,6 +44,8 @@ def write(sweep: str) -> Path | None:
     """
     if not _ID.fullmatch(sweep):
         return None
+    from trainer_core.training.comparison import compare
+
     runs = runs_of(sweep)
     if len(runs) < 2 or any(run.state not in FINAL_STATES for run in runs):
         return None

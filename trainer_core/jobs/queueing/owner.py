@@ -18,7 +18,7 @@ import psutil
 
 from trainer_core import places
 from trainer_core.errors import JobError
-from trainer_core.jobs import queue
+from trainer_core.jobs import followers
 from trainer_core.jobs.folder import RESULT, SPEC, SUPERVISOR
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.outcome import Diagnosis, Outcome
@@ -169,7 +169,7 @@ def _fail(job: Job, told: Diagnosis) -> bool:
         job.folder.write(RESULT, result)
     except OSError:
         return False
-    queue.notify(job.folder.path, queue.followers())
+    followers.notify(job.folder.path, followers.names())
     return True
 
 
