@@ -11,7 +11,7 @@ from tests.support.played import LIMIT_S, kill, steps, told, until
 from trainer_core import places
 from trainer_core.events import Checkpoint, Notice, Step
 from trainer_core.jobs.state import FINAL_STATES, JobState
-from trainer_core.prepare import guards
+from trainer_core.prepare import guards, mending
 from trainer_core.prepare.workbench import PLAIN, Workbench
 from trainer_core.training.folder import INTERRUPTED
 from trainer_core.training.run import Run, list_runs
@@ -25,13 +25,13 @@ def start(tmp_path, monkeypatch, images):
     monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
     model = recorded_headers.write("sd15", tmp_path)
 
-    def run(values, **player) -> Run:
+    def run(values, notes=None, **player) -> Run:
         bench = Workbench(engine="rehearsal")
         bench.use_profile(PLAIN)
         native = {"rehearsal": {"steps_per_second": 100.0, **player}}
         given = {"model.path": str(model), "dataset.path": str(images.root), "dataset.trigger": "mika"}
         bench.set({**given, "output.name": "mika", "native": native, **USUAL, **values})
-        return bench.start()
+        return bench.start(notes=notes or {})
 
     return run
 
@@ -63,6 +63,20 @@ def test_after_out_of_memory_a_run_is_started_again_with_less_and_says_so(start)
         assert schedule["batch_size"] * schedule["gradient_accumulation"] == 4, "the effective batch size stays"
     plans = [each.folder.plan for each in newest_first]
     assert all(plans.count(plan) == 1 for plan in plans), "each attempt needs less than the one before"
+
+
+def test_a_run_is_started_again_with_less_three_times_at_most(start):
+    less = {"memory.gradient_checkpointing": False, "schedule.batch_size": 4}
+    first = start(less, ending="oom")
+    second = start(less, {"retries": first.name, guards.GUARD: guards.CHEAPER}, ending="oom")
+    on = {**less, "guards.cheaper_after_oom": True}
+    start(on, {"retries": second.name, guards.GUARD: guards.CHEAPER}, ending="oom")
+    until(lambda: len(list_runs(places.runs())) == 1 + guards.ATTEMPTS)
+    last = list_runs(places.runs())[0]
+    last.wait(LIMIT_S)
+    assert any(fix.lowers for fix in mending.fixes_for(last)), "there would be another change"
+    assert guards.after_failure(last) is None
+    assert len(list_runs(places.runs())) == 1 + guards.ATTEMPTS
 
 
 def test_without_the_guard_nothing_is_started(start):

@@ -15,13 +15,6 @@ def command(name: str, as_json: bool) -> None:
 
     Not every engine can be asked; the message says what it does and when, or why it cannot.
     """
-    from trainer_core.cli import show
-    from trainer_core.cli.runs import find_run
-    from trainer_core.training.controls import ask
+    from trainer_core.cli.requesting import request
 
-    run = find_run(name)
-    sentence = ask(run, "sample")
-    if as_json:
-        show.as_json({"run": run.name, "asked": "sample", "effect": sentence})
-    else:
-        show.line(sentence)
+    request(name, "sample", as_json)
