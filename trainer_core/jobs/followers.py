@@ -10,7 +10,6 @@ import importlib.metadata
 import os
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -50,7 +49,13 @@ def main(arguments: Sequence[str]) -> int:
     folder, *called = arguments
     # All are loaded before the first fork, so that what they share is loaded once.
     loaded = [function for name in called for function in _loaded(name)]
-    children = [_forked(function, Path(folder)) for function in loaded]
+    children = []
+    for function in loaded:
+        child = os.fork()
+        if not child:
+            # Here the child ends; what an entry point raises is in runner.log.
+            return _called(function, Path(folder))
+        children.append(child)
     return max((os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children), default=0)
 
 
@@ -72,20 +77,10 @@ def _say_changed(name: str, why: str) -> None:
     print(f"{name} was not called after the job, because its package was changed or removed: {why}.", file=sys.stderr)
 
 
-def _forked(call: Callable[[Path], object], folder: Path) -> int:
-    """The id of a child of this process that makes the call."""
-    sys.stderr.flush()
-    if child := os.fork():
-        return child
-    status = 1
+def _called(function: Callable[[Path], object], folder: Path) -> int:
     try:
-        call(folder)
-        status = 0
+        function(folder)
     except (ImportError, SyntaxError) as error:
-        _say_changed(getattr(call, "__module__", str(call)), str(error))
-    except Exception:  # noqa: BLE001 - an entry point of another package may raise anything; this goes to runner.log
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        _say_changed(function.__module__, str(error))
+        return 1
+    return 0
