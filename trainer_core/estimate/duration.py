@@ -12,6 +12,7 @@ from typing import Any
 from trainer_core.estimate import models
 from trainer_core.estimate.job import Workload
 from trainer_core.files import read_toml
+from trainer_core.plan.sections import TrainingPlan
 
 EFFICIENCY = {"unet": (0.15, 0.5), "transformer": (0.22, 0.6)}
 """(lowest, highest) share of a GPU's peak speed that a training reaches; convolutions and small matrices reach less."""
@@ -95,20 +96,34 @@ def _around(job: Workload) -> tuple[tuple[float, float], tuple[float, float]]:
         else 0
     )
     start = [each + 2 * numbers / speed for each, speed in zip(job.costs.start_s, reversed(READ_BYTES_S), strict=True)]
-    sampling = plan.sampling
-    sampled = samples_made(job) * (
-        2 * sampling.inference_steps * job.model.forward_operations(round((sampling.width * sampling.height) ** 0.5))
-        + vae.decode_operations * sampling.width * sampling.height
-    )
+    sampled = sampling_operations(job)
     saves = files_saved(job)
     low, high = encoded / most, encoded / least + 0.1 * job.images
     return (start[0] + low, start[1] + high), (sampled / most + saves * SAVE_S[0], sampled / least + saves * SAVE_S[1])
 
 
-def samples_made(job: Workload) -> int:
-    """The number of sample images of the run."""
-    sampling, steps = job.plan.sampling, job.plan.schedule.steps
+def times_sampled(plan: TrainingPlan) -> int:
+    """How often a run makes samples: one image of each prompt every time."""
+    sampling, steps = plan.sampling, plan.schedule.steps
     return steps // sampling.every_steps + (1 if sampling.at_start else 0) if sampling.every_steps else 0
+
+
+def sampling_operations(job: Workload) -> float:
+    """The operations of all samples of the run."""
+    vae = models.parts()[job.model.vae]
+    each = (
+        2 * prompt.inference_steps * job.model.forward_operations(round((prompt.width * prompt.height) ** 0.5))
+        + vae.decode_operations * prompt.width * prompt.height
+        for prompt in job.plan.sample_prompts
+    )
+    return times_sampled(job.plan) * sum(each)
+
+
+def sampling_s(job: Workload) -> tuple[float, float]:
+    """The likely (least, most) seconds that the samples of the run take."""
+    (least, most), _ = rate(job)
+    operations = sampling_operations(job)
+    return operations / most, operations / least
 
 
 def files_saved(job: Workload) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from trainer_core.errors import ProfileError
 from trainer_core.plan import fields
+from trainer_core.plan.prompts import texts, with_texts
 from trainer_core.profiles import checks, shelf
 from trainer_core.profiles.profile import Profile
 from trainer_core.profiles.reading import bad_text
@@ -49,15 +50,10 @@ def from_plan(
         value = flat.get(path, setting.default)
         if not setting.is_shared or value is None or value == setting.default:
             continue
-        if isinstance(value, str):
-            value = without_trigger(value, trigger)
-            if (
-                bad_text(value)
-                or _PATH_LIKE.search(value)
-                or (setting.about.prompt and trigger and trigger.lower() in value.lower().replace("{trigger}", ""))
-            ):
-                notes.append(f"{setting.title} was left out: it contains private data.")
-                continue
+        value = with_texts(value, lambda text: without_trigger(text, trigger))
+        if any(_is_private(text, trigger if setting.about.prompt else "") for text in texts(value)):
+            notes.append(f"{setting.title} was left out: it contains private data.")
+            continue
         settings[path] = value
     kept = {
         path: base.reasons[path]
@@ -78,6 +74,12 @@ def from_plan(
         prediction=base.prediction if base else "",
     )
     return Draft(checked(profile), tuple(notes))
+
+
+def _is_private(text: str, trigger: str) -> bool:
+    """Whether a text has what is not shared: a path, a token, or the trigger word."""
+    has_trigger = bool(trigger) and trigger.lower() in text.lower().replace("{trigger}", "")
+    return bool(bad_text(text) or _PATH_LIKE.search(text) or has_trigger)
 
 
 def without_trigger(text: str, trigger: str) -> str:
