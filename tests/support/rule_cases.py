@@ -118,6 +118,18 @@ FIRES = {
     "a first sample without samples": Fires(
         schedule.schedule_fits, "sampling.at_start", "info", {"sampling.at_start": True}
     ),
+    "a prompt that a list replaces": Fires(
+        schedule.prompts_are_used,
+        "sampling.prompt",
+        "warning",
+        {"sampling.every_steps": 5, "sampling.prompt": "mine", "sampling.prompts": ({"text": "another"},)},
+    ),
+    "an empty prompt": Fires(
+        schedule.prompts_are_used,
+        "sampling.prompts",
+        "warning",
+        {"sampling.every_steps": 5, "sampling.prompts": ({"text": "one"}, {"text": ""})},
+    ),
     "a variant that is not trained": Fires(
         model.model_is_trained_as_its_family,
         "model.path",
