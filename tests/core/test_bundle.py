@@ -5,8 +5,8 @@ from __future__ import annotations
 import getpass
 import json
 import socket
-import tomllib
 import stat
+import tomllib
 import zipfile
 from pathlib import Path
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trainer_core import places
-from trainer_core.cli import from_result, queueing, show
+from trainer_core.cli import from_result, queueing, shortcuts, show
 from trainer_core.cli.runs import find_run, follow_run, run_result
 from trainer_core.draft.layers import Source, is_native
 from trainer_core.errors import EaselError, PlanError
@@ -51,7 +51,7 @@ def _parameter(path: str) -> str:
 def _metavar(setting: fields.SettingField) -> str:
     if setting.choices:
         return "|".join(choice or '""' for choice in setting.choices)
-    kind = {bool: "true|false", int: "N", float: "NUMBER"}.get(setting.base_type, "TEXT")
+    kind = {bool: "true|false", int: "N", float: "NUMBER", tuple: "PROMPTS"}.get(setting.base_type, "TEXT")
     return f"{kind}|none" if setting.optional else kind
 
 
@@ -60,6 +60,7 @@ def _help(setting: fields.SettingField) -> str:
     unit = f" [{setting.unit}]" if setting.unit else ""
     readers = fields.readers(setting.path)
     only = f" Only with {', '.join(readers)}." if 0 < len(readers) <= FEW else ""
+    only += " One prompt a line, or a JSON list." if setting.is_list else ""
     return f"{setting.title}{unit}: {setting.doc}{only}"
 
 
@@ -73,6 +74,7 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
             *names, _option_name(path), _parameter(path), type=kind, metavar=_metavar(setting), help=_help(setting)
         )
         function = option(function)
+    function = shortcuts.shortcut_options(function)
     function = click.option(
         "--set",
         "assignments",
@@ -197,6 +199,7 @@ def bench_from(
         bench.use_policy(tops["policy"])
     assigned, native = _assigned(assignments, options)
     _set(bench, {**values, **assigned}, native)
+    shortcuts.apply(bench, options)
     return bench
 
 
@@ -211,6 +214,7 @@ def _bench_like(like: Run, plan_file: Path | None, assignments: tuple[str, ...],
         if options[name]:
             use(options[name])
     _set(bench, *_assigned(assignments, options))
+    shortcuts.apply(bench, options)
     return bench
 
 
