@@ -27,13 +27,20 @@ class Draft:
 
 
 def from_plan(
-    plan: Mapping[str, Any], *, title: str, wanted_id: str, use: str = "", based_on: str = "", family: str = ""
+    plan: Mapping[str, Any],
+    *,
+    title: str,
+    wanted_id: str,
+    use: str = "",
+    based_on: str = "",
+    family: str = "",
+    explanation: str = "",
 ) -> Draft:
     """A profile with the values of a plan (its tables) that are not the defaults.
 
     Paths, names, the trigger word, native settings and tokens are left out. `based_on` is the id of the profile that the
     plan was made with: its reasons are kept for the values that did not change. `family` is needed if the plan does not
-    contain it.
+    contain it. `explanation` says what the profile is for.
 
     Raises:
         ProfileError: the plan contains a value that a profile must not contain, its family is unknown, or the id is invalid.
@@ -66,7 +73,8 @@ def from_plan(
         family=family,
         method=str(flat.get("model.method", "lora")),
         use=use or (base.use if base else "other"),
-        explanation=f"Made from a training run. {base.explanation}" if base else "Made from a training run.",
+        explanation=explanation
+        or (f"Made from a training run. {base.explanation}" if base else "Made from a training run."),
         sources=base.sources if base and kept else (),
         settings=settings,
         reasons=kept,
