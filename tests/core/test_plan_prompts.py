@@ -128,9 +128,24 @@ def _sides(plan: TrainingPlan):
     return schedule.samples_can_be_drawn(Case(plan, Facts(MACHINE), None))
 
 
-def test_a_prompt_that_the_list_replaces_is_reported():
-    assert "sampling.prompt" in problems(sampling__prompt="mine", sampling__prompts=TWO)
-    assert "sampling.prompt" not in problems(sampling__prompts=TWO)
+@pytest.mark.parametrize(
+    ("layers", "is_said"),
+    [
+        ({Source.USER: {"sampling.prompt": "mine", PATH: TWO}}, True),
+        ({Source.USER: {"sampling.prompt": "mine"}, Source.PROFILE: {PATH: TWO}}, True),
+        ({Source.PROFILE: {"sampling.prompt": "its own"}, Source.USER: {PATH: TWO}}, False),
+        ({Source.USER: {"sampling.prompt": "mine"}}, False),
+    ],
+)
+def test_ones_own_prompt_that_a_list_replaces_is_reported(layers, is_said):
+    draft = Draft(Facts(MACHINE), layers)
+    assert ("sampling.prompt" in {problem.path for problem in draft.problems(None)}) == is_said
+
+
+def test_a_plan_with_a_list_has_no_second_prompt():
+    draft = Draft(Facts(MACHINE), {Source.PROFILE: {"sampling.prompt": "its own"}, Source.USER: {PATH: TWO}})
+    assert draft.sketch().sampling.prompt == fields.all_fields()["sampling.prompt"].default
+    assert draft.values["sampling.prompt"] == "its own"
 
 
 def test_an_empty_prompt_is_reported_and_can_be_removed():

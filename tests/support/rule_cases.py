@@ -118,12 +118,6 @@ FIRES = {
     "a first sample without samples": Fires(
         schedule.schedule_fits, "sampling.at_start", "info", {"sampling.at_start": True}
     ),
-    "a prompt that a list replaces": Fires(
-        schedule.prompts_are_used,
-        "sampling.prompt",
-        "warning",
-        {"sampling.every_steps": 5, "sampling.prompt": "mine", "sampling.prompts": ({"text": "another"},)},
-    ),
     "an empty prompt": Fires(
         schedule.prompts_are_used,
         "sampling.prompts",

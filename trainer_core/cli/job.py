@@ -26,6 +26,7 @@ from trainer_core.problems import blocking
 from trainer_core.training.run import Run
 
 if TYPE_CHECKING:
+    from trainer_core.plan.sections import TrainingPlan
     from trainer_core.prepare.sweep import Changes
 
 PROBLEMS = 3
@@ -273,16 +274,18 @@ def plan(
             show.line(f"--- command: {step.name}" if len(steps) > 1 else "--- command", "bold")
             show.line(shlex.join(step.argv))
         if seen:
-            _show_forecast(seen)
+            _show_forecast(seen, bench.state.draft.sketch())
         show.problems(found)
     sys.exit(PROBLEMS if blocking(found) else 0)
 
 
-def _show_forecast(seen: Forecast) -> None:
+def _show_forecast(seen: Forecast, planned: TrainingPlan) -> None:
     show.line("--- estimate", "bold")
     show.line(
         ". ".join(filter(None, (f"{seen.estimate.steps} steps", formatting.numbers(seen.estimate), seen.fit.sentence)))
     )
+    if samples := formatting.samples(seen.estimate, planned):
+        show.line(samples)
     for sentence in seen.estimate.basis:
         show.line(f"  {sentence}", "dim")
 

@@ -77,12 +77,12 @@ def step_s(job: Workload) -> tuple[float, float]:
 
 def seconds(job: Workload, step: tuple[float, float]) -> tuple[float, float]:
     """The likely (least, most) seconds of a whole run, from those of a step."""
-    before, after = _around(job)
+    before, after = _around(job, step)
     steps = job.plan.schedule.steps
     return step[0] * steps + before[0] + after[0], step[1] * steps + before[1] + after[1]
 
 
-def _around(job: Workload) -> tuple[tuple[float, float], tuple[float, float]]:
+def _around(job: Workload, step: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
     """(least, most) seconds before the first step, and for samples and saving."""
     (least, most), _ = rate(job)
     plan, vae = job.plan, models.parts()[job.model.vae]
@@ -96,10 +96,10 @@ def _around(job: Workload) -> tuple[tuple[float, float], tuple[float, float]]:
         else 0
     )
     start = [each + 2 * numbers / speed for each, speed in zip(job.costs.start_s, reversed(READ_BYTES_S), strict=True)]
-    sampled = sampling_operations(job)
+    sampled = sampling_s(job, step)
     saves = files_saved(job)
     low, high = encoded / most, encoded / least + 0.1 * job.images
-    return (start[0] + low, start[1] + high), (sampled / most + saves * SAVE_S[0], sampled / least + saves * SAVE_S[1])
+    return (start[0] + low, start[1] + high), (sampled[0] + saves * SAVE_S[0], sampled[1] + saves * SAVE_S[1])
 
 
 def times_sampled(plan: TrainingPlan) -> int:
@@ -119,11 +119,20 @@ def sampling_operations(job: Workload) -> float:
     return times_sampled(job.plan) * sum(each)
 
 
-def sampling_s(job: Workload) -> tuple[float, float]:
-    """The likely (least, most) seconds that the samples of the run take."""
+def samples_made(plan: TrainingPlan) -> int:
+    """The number of sample images of a run."""
+    return times_sampled(plan) * len(plan.sample_prompts)
+
+
+def sampling_s(job: Workload, step: tuple[float, float]) -> tuple[float, float]:
+    """The likely (least, most) seconds that the samples of the run take.
+
+    `step` are those of a step: if they are measured, the device is as much faster or slower for samples, too.
+    """
     (least, most), _ = rate(job)
-    operations = sampling_operations(job)
-    return operations / most, operations / least
+    operations, calculated = sampling_operations(job), step_s(job)
+    low, high = (given / known if known else 1.0 for given, known in zip(step, calculated, strict=True))
+    return operations / most * low, operations / least * high
 
 
 def files_saved(job: Workload) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from trainer_core import catalog
 from trainer_core.draft.checks.case import Case
 from trainer_core.plan import samples
-from trainer_core.plan.effect import no_effect
 from trainer_core.problems import Fix, Problem
 
 LATENT_PX = 8
@@ -48,12 +47,10 @@ def samples_can_be_drawn(case: Case) -> Iterator[Problem]:
 
 
 def prompts_are_used(case: Case) -> Iterator[Problem]:
-    """Each prompt has a text, and the one prompt is not replaced by several without a word."""
+    """Several prompts are used, and each has a text."""
     sampling = case.plan.sampling
     if not sampling.prompts:
         return
-    if sampling.prompt != type(sampling)().prompt:
-        yield no_effect("sampling.prompt", "the plan has a list of sample prompts, which replaces it.")
     if not sampling.every_steps:
         message = "The sample prompts have no effect: samples are turned off."
         yield Problem("sampling.prompts", "info", message)
