@@ -59,7 +59,7 @@ class Cards(AnyWidget):
 
     def _heard(self, _: Any, message: Any, __: Any) -> None:
         wanted = message.get("id") if isinstance(message, Mapping) and message.get("kind") == "choose" else None
-        if any(wanted == one["id"] for one in self.cards):
+        if isinstance(wanted, str) and any(wanted == one["id"] for one in self.cards):
             self._choose(wanted)
             # The page has marked the card already, and hears no change if the kernel keeps the one before.
             self.send({"kind": "shown"})

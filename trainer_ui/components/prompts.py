@@ -24,7 +24,7 @@ def _fields() -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "title": f"{field.title} ({field.unit})" if field.unit else field.title,
+            "title": f"{title} ({field.unit})" if field.unit else title,
             "help": field.doc,
             "low": field.minimum,
             "high": field.maximum,
@@ -32,6 +32,7 @@ def _fields() -> list[dict[str, Any]]:
         }
         for name in OWN
         for field in (known[f"sampling.{name}"],)
+        for title in (field.title.removeprefix("Sample ").capitalize(),)
     ]
 
 
@@ -44,7 +45,7 @@ class Prompts(AnyWidget):
     """What a prompt can have of its own."""
     most = List([MOST_PROMPTS]).tag(sync=True)
     """How many prompts there can be."""
-    state = Dict({"version": 0, "rows": [], "shared": {}}).tag(sync=True)
+    state = Dict({"rows": [], "shared": {}}).tag(sync=True)
     """The prompts as {"prompt", "control"}, and the values of those that have none of their own."""
     offers = List().tag(sync=True)
     """Prompts to add, each as {"id", "title", "help"}."""
@@ -65,8 +66,8 @@ class Prompts(AnyWidget):
             for prompt, control in zip(prompts, controls, strict=True)
         ]
         wanted = {"rows": rows, "shared": {name: _shown(value) for name, value in shared.items()}}
-        if any(self.state[name] != value for name, value in wanted.items()):
-            self.state = {"version": self.state["version"] + 1, **wanted}
+        if wanted != self.state:
+            self.state = wanted
 
     def show_offers(self, offers: Sequence[tuple[str, str, str]]) -> None:
         """Shows what can be added, each as (id, title, what it is for)."""
