@@ -67,6 +67,18 @@ def choice_title(path: str, name: str) -> str:
     return entry.title if entry else field.about.titles.get(name, name) or field.about.empty
 
 
+def value_text(path: str, value: Any) -> str:
+    """A value of a setting for people."""
+    field = fields.all_fields()[path]
+    if field.is_list:
+        return f"{len(value)} prompts" if value else "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if value is None:
+        return "default"
+    return plain_number(value) if isinstance(value, float) else choice_title(path, str(value)) or "none"
+
+
 def is_wide(field: SettingField) -> bool:
     """Whether a setting has long text or a description below its control, and takes the full width."""
     return bool(field.about.path or field.about.prompt or field.chooses)
@@ -102,6 +114,8 @@ def shown(field: SettingField, value: Any) -> Any:
         return plain_number(value)
     if field.base_type is int and not field.choices and not field.optional:
         return value if isinstance(value, int) else 0
+    if field.is_list:
+        return fields.to_text(field.path, value)
     return value if is_box(field) else str(value)
 
 
@@ -116,7 +130,7 @@ def plain_number(value: float) -> str:
 
 def parsed(field: SettingField, entered: Any) -> Any:
     """The entered value in the form that the draft has; text that is not a number stays text, and the draft reports it."""
-    if is_typed(field) or is_switch(field):
+    if is_typed(field) or is_switch(field) or field.is_list:
         return fields.from_text(field.path, str(entered).strip())[0]
     return entered
 

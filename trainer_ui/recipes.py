@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainer_core.text import printable
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trainer_core.prepare.state import State
     from trainer_core.profiles import Profile
 
@@ -16,6 +20,17 @@ USES = {
     "anime": ("Anime", "drawn figures"),
 }
 """The uses that are offered as buttons: title, and what the LoRA learns."""
+
+
+ICONS = {"character": "person", "style": "brush", "concept": "cube", "photorealism": "camera", "anime": "spark"}
+"""The sign of each use, by its name in cards.js."""
+
+
+def is_own(profile: Profile) -> bool:
+    """Whether a profile is one of the user's own."""
+    from trainer_core import profiles
+
+    return profile.id not in profiles.shipped()
 
 
 def offered(state: State) -> list[Profile]:
@@ -36,3 +51,20 @@ def offered(state: State) -> list[Profile]:
 def for_use(state: State, use: str) -> Profile | None:
     """The most fitting profile with this use; None if there is none for the model."""
     return next((one for one in offered(state) if one.use == use), None)
+
+
+def own() -> list[Profile]:
+    """The user's own profiles."""
+    from trainer_core import profiles
+
+    return list(profiles.own()[0].values())
+
+
+def named(known: Iterable[Profile]) -> list[tuple[str, str]]:
+    """Profiles as options: their titles, with the id where two have the same."""
+    known = list(known)
+    titles = [one.title for one in known]
+    return [
+        (printable(one.title if titles.count(one.title) == 1 else f"{one.title} ({one.id})", 80), one.id)
+        for one in known
+    ]

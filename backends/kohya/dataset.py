@@ -14,6 +14,7 @@ from typing import Any
 from backends.kohya.cell import KohyaCell
 from trainer_core.datasets import buckets
 from trainer_core.engines.seam import Place
+from trainer_core.plan.prompts import EffectivePrompt
 from trainer_core.plan.sections import TrainingPlan
 
 METADATA = PurePosixPath("engine") / "captions.json"
@@ -69,20 +70,22 @@ def metadata(place: Place) -> str:
 
 def prompts(plan: TrainingPlan, cell: KohyaCell) -> str:
     """The sample prompts as JSON: in the engine's text form, " --w" inside a prompt would be read as an option."""
-    sampling = plan.sampling
+    return _json([_prompt(each, cell) for each in plan.sample_prompts])
+
+
+def _prompt(sample: EffectivePrompt, cell: KohyaCell) -> dict[str, Any]:
+    """One prompt; the engine counts them by their order, from which it makes the names of the samples."""
     prompt = {
-        "prompt": sampling.prompt.replace("{trigger}", plan.dataset.trigger).strip(" ,"),
-        "width": sampling.width,
-        "height": sampling.height,
-        "sample_steps": sampling.inference_steps,
+        "prompt": sample.text,
+        "width": sample.width,
+        "height": sample.height,
+        "sample_steps": sample.inference_steps,
         # FLUX.1 takes distilled guidance as a number; `scale` is classifier-free guidance.
-        cell.guidance or "scale": float(sampling.guidance),
-        "seed": sampling.seed,
+        cell.guidance or "scale": float(sample.guidance),
+        "seed": sample.seed,
         **cell.sample,
     }
-    if sampling.negative_prompt:
-        prompt["negative_prompt"] = sampling.negative_prompt
-    return _json([prompt])
+    return {**prompt, "negative_prompt": sample.negative_prompt} if sample.negative_prompt else prompt
 
 
 def _json(data: Any) -> str:

@@ -51,7 +51,7 @@ def artefacts(plan: TrainingPlan) -> Artefacts:
         ),
         samples=ArtefactPattern(
             f"sample/{shown}_*.png",
-            rf"^sample/{name}_e?(?P<step>\d{{6,}})_(?P<prompt>\d{{2}})_\d{{14}}(?:_-?\d+)?\.png$",
+            rf"^sample/{name}_e?(?P<step>\d{{6,}})_(?P<prompt>\d{{2,}})_\d{{14}}(?:_-?\d+)?\.png$",
         ),
         states=_states(stem, plan.output.keep_states) if plan.output.keep_states else None,
     )

@@ -14,7 +14,7 @@ from trainer_core import catalog
 from trainer_core.draft.checks.dataset import GENERIC_TRIGGERS
 from trainer_core.engines.claim import caption_problems
 from trainer_core.hardware import Machine
-from trainer_core.plan import fields
+from trainer_core.plan import fields, samples
 from trainer_core.plan.effect import no_effect
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Fix, Problem
@@ -201,10 +201,18 @@ def _optimizer(plan: TrainingPlan, cell: KohyaCell) -> Iterator[Problem]:
 
 
 def _samples(plan: TrainingPlan, cell: KohyaCell) -> Iterator[Problem]:
-    if plan.sampling.every_steps and not plan.sampling.seed and cell.seed_above_zero:
-        message = "The engine stops at the first sample if the sample seed is 0."
-        yield Problem("sampling.seed", "error", message, Fix("Use 1", {"sampling.seed": 1}))
-    if plan.sampling.every_steps and plan.sampling.negative_prompt and cell.guidance:
+    sampling = plan.sampling
+    if not sampling.every_steps:
+        return
+    if cell.seed_above_zero:
+        message = "The engine stops at the first sample whose seed is 0."
+        fix = Fix("Use 1", samples.replaced(sampling, "seed", 0, 1))
+        yield from (
+            Problem(path, "error", message, fix) for path in samples.places_of(sampling, "seed", lambda seed: seed == 0)
+        )
+    if cell.guidance:
         message = "The engine generates samples of this model without a negative prompt."
-        fix = Fix("Remove it", {"sampling.negative_prompt": ""})
-        yield Problem("sampling.negative_prompt", "info", message, fix)
+        fix = Fix("Remove it", samples.cleared(sampling, "negative_prompt", ""))
+        yield from (
+            Problem(path, "info", message, fix) for path in samples.places_of(sampling, "negative_prompt", bool)
+        )

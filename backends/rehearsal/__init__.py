@@ -113,6 +113,7 @@ class Rehearsal:
             "output": str(place.output),
             "stem": stem,
             "plan": plan.model_dump(),
+            "prompts": [{"text": prompt.text, "seed": prompt.seed} for prompt in plan.sample_prompts],
             "requests": str(place.run / REQUESTS),
         }
         if found := place.resume:
@@ -145,7 +146,7 @@ class Rehearsal:
                 final=ArtefactPattern("*.safetensors", rf"^{name}\.safetensors$"),
                 checkpoints=ArtefactPattern("*.safetensors", rf"^{name}-step(?P<step>\d{{8}})\.safetensors$"),
                 samples=ArtefactPattern(
-                    "sample/*.png", rf"^sample/{name}_(?P<step>\d{{6}})_(?P<prompt>\d{{2}})_\d+\.png$"
+                    "sample/*.png", rf"^sample/{name}_(?P<step>\d{{6}})_(?P<prompt>\d{{2,}})_\d+\.png$"
                 ),
                 states=_states(stem, plan.output.keep_states) if plan.output.keep_states else None,
             ),

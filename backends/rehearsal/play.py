@@ -214,7 +214,9 @@ def leave_files(score: dict, step: int, total: int, asked: set, flawed: bool) ->
     every = plan["sampling"]["every_steps"]
     if (every and step % every == 0) or "samples" in asked:
         print("\n                    INFO     generating sample images at step", step, flush=True)
-        write_sample(folder / "sample" / f"{score['stem']}_{step:06d}_00_{plan['sampling']['seed']}.png", step / total)
+        for number, prompt in enumerate(score["prompts"]):
+            name = f"{score['stem']}_{step:06d}_{number:02d}_{prompt['seed']}.png"
+            write_sample(folder / "sample" / name, step / total, blue=128 + 96 * number % 128)
 
 
 def write_lora(folder: Path, name: str, plan: dict, flawed: bool = False) -> None:
@@ -241,14 +243,14 @@ def write_lora(folder: Path, name: str, plan: dict, flawed: bool = False) -> Non
     (folder / f"{name}.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + body)
 
 
-def write_sample(path: Path, share: float) -> None:
-    """Writes an image whose colours come out of noise as the training goes on."""
+def write_sample(path: Path, share: float, blue: int = 128) -> None:
+    """Writes an image whose colours come out of noise as the training goes on; each prompt has another blue."""
     rows = bytearray()
     for y in range(SIDE_PX):
         rows.append(0)
         for x in range(SIDE_PX):
             noise = zlib.crc32(f"{x},{y}".encode()) & 255
-            for channel in (4 * x, 4 * y, 128):
+            for channel in (4 * x, 4 * y, blue):
                 rows.append(int(share * (channel & 255) + (1 - share) * noise))
     size = struct.pack(">IIBBBBB", SIDE_PX, SIDE_PX, 8, 2, 0, 0, 0)
     pieces = ((b"IHDR", size), (b"IDAT", zlib.compress(bytes(rows))), (b"IEND", b""))

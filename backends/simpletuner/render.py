@@ -22,7 +22,7 @@ from trainer_core.plan.sections import TrainingPlan
 
 ID = "simpletuner"
 FILES = PurePosixPath("engine")
-CONFIG, DATA = FILES / "config.json", FILES / "multidatabackend.json"
+CONFIG, DATA, PROMPTS = FILES / "config.json", FILES / "multidatabackend.json", FILES / "prompts.json"
 SHIM = Path(__file__).parent / "shim"
 NEGATIVE_PROMPT = "blurry, cropped, ugly"
 """The engine's own default, written out."""
@@ -39,6 +39,8 @@ def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSp
     }
     if target.is_lycoris(plan, cell):
         files[target.LYCORIS] = _json(target.lycoris(plan, cell))
+    if has_library(plan):
+        files[PROMPTS] = _json(library(plan))
     if launch := launch_settings(plan):
         files[launcher.CONFIG] = launcher.config(launch, plan.memory.mixed_precision)
     offered = controls.of(plan, place)
@@ -95,7 +97,7 @@ def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[
         **_training(plan, cell),
         **_memory(plan),
         **_output(plan, place),
-        **_sampling(plan),
+        **_sampling(plan, place),
         **native(plan),
     }
 
@@ -178,21 +180,38 @@ def _output(plan: TrainingPlan, place: Place) -> dict[str, Any]:
     }
 
 
-def _sampling(plan: TrainingPlan) -> dict[str, Any]:
-    sampling = plan.sampling
+def has_library(plan: TrainingPlan) -> bool:
+    """Whether the prompts are in a file of their own: several of them."""
+    return bool(plan.sampling.every_steps) and len(plan.sample_prompts) > 1
+
+
+def library(plan: TrainingPlan) -> dict[str, str]:
+    """The prompts by the names from which the engine makes those of the samples.
+
+    Source: 4.10.1, PromptLibraryEntry: of a prompt it reads the text and the strength of the network, and nothing else.
+    """
+    return {f"{results.PROMPT}{prompt.index}": prompt.text for prompt in plan.sample_prompts}
+
+
+def _sampling(plan: TrainingPlan, place: Place) -> dict[str, Any]:
+    sampling, first = plan.sampling, plan.sample_prompts[0]
     if not sampling.every_steps:
         return {"validation_disable": True}
     return {
         "validation_step_interval": sampling.every_steps,
         "validation_on_startup": sampling.at_start,
-        "validation_prompt": sampling.prompt.replace("{trigger}", plan.dataset.trigger).strip(" ,"),
+        **(
+            {"user_prompt_library": str(place.run / PROMPTS)}
+            if has_library(plan)
+            else {"validation_prompt": first.text}
+        ),
         # Without one the engine looks for an encoding of "" that it never cached, and generates no samples.
-        "validation_negative_prompt": sampling.negative_prompt or NEGATIVE_PROMPT,
+        "validation_negative_prompt": first.negative_prompt or NEGATIVE_PROMPT,
         "validation_disable_unconditional": True,
-        "validation_resolution": f"{sampling.width}x{sampling.height}",
-        "validation_num_inference_steps": sampling.inference_steps,
-        "validation_guidance": float(sampling.guidance),
-        "validation_seed": sampling.seed,
+        "validation_resolution": f"{first.width}x{first.height}",
+        "validation_num_inference_steps": first.inference_steps,
+        "validation_guidance": float(first.guidance),
+        "validation_seed": first.seed,
     }
 
 

@@ -11,6 +11,8 @@ from trainer_core.engines.seam import ArtefactPattern, Artefacts, StatePattern
 from trainer_core.plan.sections import TrainingPlan
 
 NETWORK_FILE = "pytorch_lora_weights.safetensors"
+PROMPT = "prompt"
+"""The name of a prompt of several begins with this, and ends with its number."""
 PIPELINE = "pipeline"
 """The folder of a fully trained model: a complete diffusers folder."""
 STATES_PER_RUN = 10
@@ -29,7 +31,8 @@ def artefacts(plan: TrainingPlan, cell: SimpleTunerCell) -> Artefacts:
         checkpoints=ArtefactPattern(f"checkpoint-*/{inside}", rf"^checkpoint-(?P<step>\d+)/{re.escape(inside)}$"),
         samples=ArtefactPattern(
             "validation_images/step_*.png",
-            r"^validation_images/step_(?P<step>\d+)_.*?(?:_(?P<prompt>\d+))?_\d+x\d+\.png$",
+            # The name of the prompt, then the number of its image, which is all that names the prompt if there is only one.
+            rf"^validation_images/step_(?P<step>\d+)_(?:{PROMPT}(?=\d)|.*?_)(?:(?P<prompt>\d+)(?:__.*?)?_)?(?:\d+_)?\d+x\d+\.png$",
         ),
         # A checkpoint gets its name when it is complete. All of them are states, until Easel removes the files that make them so.
         states=StatePattern(

@@ -14,8 +14,9 @@ from backends.simpletuner.translation import TRANSLATION
 from trainer_core import catalog
 from trainer_core.engines.claim import FamilyClaim, caption_problems
 from trainer_core.engines.manifest import BackendManifest
-from trainer_core.plan import effect, fields
+from trainer_core.plan import effect, fields, samples
 from trainer_core.plan.effect import no_effect
+from trainer_core.plan.prompts import OWN
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Fix, Problem
 
@@ -163,27 +164,44 @@ def _seeds(plan: TrainingPlan) -> Iterator[Problem]:
         # Source: helpers/configuration/cmd_args.py: "the current time should be used if value is zero".
         message = "With a seed of 0 SimpleTuner uses the current time as the seed, so the run cannot be repeated."
         yield Problem("schedule.seed", "error", message, Fix("Use 1", {"schedule.seed": 1}))
-    if plan.sampling.every_steps and plan.sampling.seed == 0:
+    if plan.sampling.every_steps:
         # Source: helpers/training/validation.py: validation_seed or seed.
         message = "With a sample seed of 0 SimpleTuner uses the seed of the training."
-        yield Problem("sampling.seed", "warning", message, Fix("Use 1", {"sampling.seed": 1}))
+        fix = Fix("Use 1", samples.replaced(plan.sampling, "seed", 0, 1))
+        for path in samples.places_of(plan.sampling, "seed", lambda seed: seed == 0):
+            yield Problem(path, "warning", message, fix)
 
 
 def _samples(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:
     sampling = plan.sampling
     if not sampling.every_steps:
         return
-    if not sampling.negative_prompt:
+    yield from _same_for_all(plan)
+    if not plan.sample_prompts[0].negative_prompt:
         fix = Fix("Fill it in", {"sampling.negative_prompt": render.NEGATIVE_PROMPT})
         message = f'SimpleTuner needs a negative prompt for samples, so "{render.NEGATIVE_PROMPT}" is used.'
         yield Problem("sampling.negative_prompt", "info", message, fix)
     if cell.component == "unet":
         return
-    for path, side in (("sampling.width", sampling.width), ("sampling.height", sampling.height)):
-        if side % SAMPLE_STEP:
-            nearest = max(64, round(side / SAMPLE_STEP) * SAMPLE_STEP)
-            message = f"The width and height of samples must be multiples of {SAMPLE_STEP} for this model."
-            yield Problem(path, "error", message, Fix(f"Use {nearest}", {path: nearest}))
+    message = f"The width and height of samples must be multiples of {SAMPLE_STEP} for this model."
+    yield from samples.side_problems(sampling, SAMPLE_STEP, message)
+
+
+def _same_for_all(plan: TrainingPlan) -> Iterator[Problem]:
+    """Source: 4.10.1, PromptLibraryEntry: a prompt has a text; everything else is an option for all prompts."""
+    known = fields.all_fields()
+    different = [
+        known[f"sampling.{name}"].title.lower()
+        for name in OWN
+        if len({getattr(prompt, name) for prompt in plan.sample_prompts}) > 1
+    ]
+    if different:
+        message = (
+            f"SimpleTuner makes all samples with the same settings, and the prompts differ in: {', '.join(different)}."
+        )
+        texts = tuple({"text": prompt.text} for prompt in plan.sampling.prompts)
+        fix = Fix("Use the same settings for all prompts", {"sampling.prompts": texts})
+        yield Problem("sampling.prompts", "error", message, fix)
 
 
 def _output(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:

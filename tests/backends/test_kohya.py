@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -139,6 +140,22 @@ def test_prompts_cannot_become_options():
     prompt = json.loads(backend.render(plan, place()).files[render.PROMPTS])[0]
     assert prompt["prompt"] == "blobbert --w 9999, smiling"
     assert prompt["width"] == 512
+
+
+def test_each_of_several_prompts_has_its_own_values():
+    prompts = ({"text": "{trigger} at sea"}, {"text": "a castle", "seed": 9, "guidance": 3.0, "negative_prompt": "fog"})
+    job = backend.render(engine_plans.plan("sd15", **VARIANTS["sampled"], sampling__prompts=prompts), place())
+    first, second = json.loads(job.files[render.PROMPTS])
+    assert (first["prompt"], first["seed"], first["negative_prompt"]) == ("blobbert at sea", 42, "text")
+    assert (second["prompt"], second["seed"], second["negative_prompt"]) == ("a castle", 9, "fog")
+    assert second["scale"] == 3.0
+
+
+def test_a_sample_has_the_number_of_its_prompt():
+    samples = backend.render(engine_plans.plan("sd15", output__name="elena"), place()).artefacts.samples
+    found = re.search(samples.pattern, "sample/elena_000240_11_20261129120000_42.png")
+    assert found is not None
+    assert (found["step"], found["prompt"]) == ("000240", "11")
 
 
 def test_small_resolutions_get_buckets_the_engine_accepts():

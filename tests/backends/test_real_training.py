@@ -14,13 +14,18 @@ from tests.support.real_runs import GIB, wait
 from trainer_core import hardware, places
 from trainer_core.demo import assets
 from trainer_core.demo.dataset import draw_dataset
-from trainer_core.events import Progress, Step
+from trainer_core.events import Progress, Sample, Step
 from trainer_core.install import environments
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.training import controls
 
 pytestmark = [pytest.mark.backend, pytest.mark.timeout(900)]
 STEPS = 6
+SAMPLED = (
+    *("--sampling-every-steps", "3", "--sampling-width", "64", "--sampling-height", "64"),
+    *("--sampling-inference-steps", "2", "--sampling-prompts", "{trigger}, smiling\na castle"),
+)
+"""The options for samples of two prompts."""
 
 
 @pytest.fixture(params=["simpletuner", "kohya"])
@@ -101,7 +106,7 @@ def left_over(run):
 
 def test_a_lora_is_trained_though_its_starter_is_killed(engine, images, launch, tmp_path):
     before = fingerprint(images)
-    run = launch(job(engine, images, tmp_path))
+    run = launch([*job(engine, images, tmp_path), *SAMPLED])
     wait(run, lambda run: run.state in FINAL_STATES)
     assert run.state is JobState.COMPLETED, run.diagnosis
     events, _ = run.events(0)
@@ -109,6 +114,8 @@ def test_a_lora_is_trained_though_its_starter_is_killed(engine, images, launch, 
     assert all(event.loss is not None and event.learning_rate for event in events if isinstance(event, Step))
     assert run.result["acceptance"]["ok"]
     assert (run.result["acceptance"]["rank"], run.result["acceptance"]["alpha"]) == (4, alpha(engine))
+    made = {(event.step, event.prompt) for event in events if isinstance(event, Sample)}
+    assert made == {(step, prompt) for step in (3, 6) for prompt in (0, 1)}
     names = {path.name for path in (tmp_path / "loras").iterdir()}
     assert {"cg_blob.safetensors", "cg_blob-step00000003.safetensors"} <= names
     assert (tmp_path / "comfy" / "cg_blob.safetensors").read_bytes() == (

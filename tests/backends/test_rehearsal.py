@@ -22,8 +22,8 @@ BACKEND = registry.get("rehearsal")
 SETTINGS = {"network": {"rank": 4, "alpha": 2.0}}
 
 
-def rehearse(folder: Path, **options):
-    plan = plan_for("sdxl", sampling=True).model_copy(
+def rehearse(folder: Path, prompts=(), **options):
+    plan = plan_for("sdxl", sampling=True, sampling__prompts=prompts).model_copy(
         update={"native": {"rehearsal": {"steps_per_second": 0, **options}}}
     )
     assert not BACKEND.problems(plan, MACHINE, NOT_KNOWN)
@@ -52,6 +52,12 @@ def test_it_simulates_a_training_with_all_its_files(tmp_path):
     assert [int(match["step"]) for _, match in matching(tmp_path / "output", spec.artefacts.checkpoints)] == [5]
     samples = [path for path, _ in matching(tmp_path / "output", spec.artefacts.samples)]
     assert [Image.open(path).size for path in samples] == [(64, 64)] * 2
+
+
+def test_it_makes_a_sample_of_each_prompt(tmp_path):
+    spec, _, _ = rehearse(tmp_path, prompts=({"text": "one"}, {"text": "two", "seed": 7}))
+    found = [(match["step"], match["prompt"]) for _, match in matching(tmp_path / "output", spec.artefacts.samples)]
+    assert sorted(found) == [("000005", "00"), ("000005", "01"), ("000010", "00"), ("000010", "01")]
 
 
 @pytest.mark.parametrize(("ending", "code"), [("oom", 1), ("crash", 1), ("empty", 0), ("killed", -9), ("flawed", 0)])

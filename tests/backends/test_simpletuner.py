@@ -232,3 +232,49 @@ def test_accepting_what_is_offered_ends_in_a_plan_that_can_be_trained(family, me
         left = {each.path for each in blocking(engine_plans.problems(backend, plan, engine_plans.CARD))}
         assert left <= WITHOUT_A_FIX, values
         assert unknown(plan) == []
+
+
+def test_several_prompts_are_a_library_in_their_order():
+    prompts = ({"text": "{trigger} at sea"}, {"text": "a castle"})
+    job = backend.render(engine_plans.plan("sdxl", sampling__every_steps=5, sampling__prompts=prompts), place())
+    config, library = (json.loads(job.files[path]) for path in (render.CONFIG, render.PROMPTS))
+    assert list(library.items()) == [("prompt0", "blobbert at sea"), ("prompt1", "a castle")]
+    assert config["user_prompt_library"] == str(place().run / render.PROMPTS)
+    assert "validation_prompt" not in config
+
+
+def test_a_value_that_all_prompts_share_is_used_for_all():
+    prompts = ({"text": "one", "width": 768, "seed": 7}, {"text": "two", "width": 768, "seed": 7})
+    plan = engine_plans.plan("sdxl", sampling__every_steps=5, sampling__prompts=prompts)
+    config = json.loads(backend.render(plan, place()).files[render.CONFIG])
+    assert (config["validation_resolution"], config["validation_seed"]) == ("768x512", 7)
+    assert "sampling.prompts" not in {problem.path for problem in blocking(found(plan))}
+
+
+def test_values_that_differ_between_prompts_are_refused_with_a_fix_that_works():
+    prompts = ({"text": "one", "width": 768}, {"text": "two", "guidance": 2.0})
+    plan = engine_plans.plan("sdxl", sampling__every_steps=5, sampling__prompts=prompts)
+    (problem,) = [each for each in blocking(found(plan)) if each.path == "sampling.prompts"]
+    assert "sample width, guidance" in problem.message
+    assert problem.fix is not None
+    mended = engine_plans.plan(
+        "sdxl", sampling__every_steps=5, sampling__prompts=problem.fix.changes["sampling.prompts"]
+    )
+    assert "sampling.prompts" not in {each.path for each in found(mended)}
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "prompt"),
+    [
+        ("step_10_validation_0_64x64.png", "10", "0"),
+        ("step_10_validation_64x64.png", "10", None),
+        ("step_240_prompt3_0_1024x1024.png", "240", "3"),
+        ("step_240_prompt12_1024x1024.png", "240", "12"),
+        ("step_0_prompt1__base_0_64x64.png", "0", "1"),
+    ],
+)
+def test_a_sample_has_the_number_of_its_prompt(name, step, prompt):
+    samples = backend.render(engine_plans.plan("sdxl"), place()).artefacts.samples
+    match = re.search(samples.pattern, f"validation_images/{name}")
+    assert match is not None
+    assert (match["step"], match["prompt"]) == (step, prompt)

@@ -120,7 +120,7 @@ def test_epochs_count_processes_and_the_batches_of_each_bucket():
     assert batches.of_epoch(plan, sizes, KOHYA.manifest) == 3, "two wide batches, and one tall image"
     assert batches.epochs(plan, sizes, KOHYA.manifest) == 20
     two = plan.model_copy(update={"native": {"kohya": {"launch": {"num_processes": 2}}}})
-    assert batches.epochs(two, sizes, KOHYA.manifest) == 40
-    assert estimate(two, images(*sizes), manifest=KOHYA.manifest).epochs == 40
+    assert batches.epochs(two, sizes, KOHYA.manifest) == 30, "each process takes two batches, one of them again"
+    assert estimate(two, images(*sizes), manifest=KOHYA.manifest).epochs == 30
     many = engine_plans.plan("sdxl", schedule__steps=60, schedule__gradient_accumulation=100)
     assert batches.epochs(many, sizes, KOHYA.manifest) == 60, "the end of an epoch is also the end of a step"

@@ -6,6 +6,7 @@ import getpass
 import json
 import socket
 import stat
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -188,6 +189,20 @@ def test_no_caption_comes_out_unless_asked_for(job, form):
     assert "silver armour" not in found
     assert "elfriede" not in found.lower().replace("elfriede am strand", "")
     assert "umbrella" in everything(job, with_captions=True)
+
+
+def test_no_text_of_several_prompts_comes_out(job):
+    plan = tomllib.loads((job.folder.path / "plan.toml").read_text())
+    plan["sampling"]["prompts"] = [
+        {"text": "{trigger} in a purple tent"},
+        {"text": "a lighthouse", "negative_prompt": "gulls"},
+    ]
+    (job.folder.path / "plan.toml").write_text(tomli_w.dumps(plan))
+    job.folder.write("engine/prompts.json", {"prompt0": "elfriede in a purple tent", "prompt1": "a lighthouse"})
+    add(job, "prompt: elfriede in a purple tent")
+    found = everything(job)
+    assert not [word for word in ("purple", "lighthouse", "gulls") if word in found]
+    assert "lighthouse" in everything(job, with_captions=True)
 
 
 def test_images_are_numbered_the_same_everywhere(job):

@@ -145,7 +145,9 @@ def test_for_another_method_it_sets_nothing_and_for_another_family_it_warns():
     assert "not for full" in full.message
     other = policies.values(policy, PolicyCase(25, family="sdxl", method="lora"))
     assert other.values == policies.values(policy, PolicyCase(25)).values
-    assert [note.message for note in other.notes] == ["FLUX guide is for flux, not for sdxl."]
+    assert [note.message for note in other.notes] == [
+        "Low rates and few repeats, by the number of images is for flux, not for sdxl."
+    ]
 
 
 def test_an_invalid_value_of_the_user_is_ignored():

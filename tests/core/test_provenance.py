@@ -18,7 +18,9 @@ def test_each_value_has_its_layer_its_origin_and_its_reason():
     whole = before.with_layer(Source.PREFILL, policies.layered(card, found))
     told = {path: provenance(whole, path, profile, preset, found) for path in fields.all_fields()}
     assert told["output.name"] == Provenance(Source.USER, "you")
-    assert told["schedule.warmup_steps"] == Provenance(Source.PREFILL, "the policy FLUX guide", "20 % of 2000 steps.")
+    assert told["schedule.warmup_steps"] == Provenance(
+        Source.PREFILL, "the policy Low rates and few repeats, by the number of images", "20 % of 2000 steps."
+    )
     assert told["schedule.batch_size"].by == f"the memory preset {preset.title}"
     assert told["memory.mixed_precision"].by == "this machine"
     assert told["memory.mixed_precision"].reason
@@ -26,7 +28,10 @@ def test_each_value_has_its_layer_its_origin_and_its_reason():
     assert told["dataset.resolution"].by == f"the profile {profile.title}"
     assert told["dataset.resolution"].reason == profile.reasons.get("dataset.resolution", "")
     assert told["dataset.flip"] == Provenance(Source.DEFAULT, "the default")
-    assert str(told["schedule.warmup_steps"]) == "the policy FLUX guide: 20 % of 2000 steps."
+    assert (
+        str(told["schedule.warmup_steps"])
+        == "the policy Low rates and few repeats, by the number of images: 20 % of 2000 steps."
+    )
     assert all(told[path].source is whole.source_of(path) for path in told)
 
 

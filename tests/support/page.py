@@ -30,6 +30,11 @@ def click(button: Widget) -> None:
     button._handle_custom_msg({"event": "click"}, [])
 
 
+def hear(widget: Widget, message: object) -> None:
+    """What a component with JavaScript of its own gets when the page sends this."""
+    widget._handle_custom_msg(message, [])
+
+
 def inside(widget: Any) -> Iterator[Any]:
     """A widget and everything in it."""
     yield widget

@@ -118,6 +118,12 @@ FIRES = {
     "a first sample without samples": Fires(
         schedule.schedule_fits, "sampling.at_start", "info", {"sampling.at_start": True}
     ),
+    "an empty prompt": Fires(
+        schedule.prompts_are_used,
+        "sampling.prompts",
+        "warning",
+        {"sampling.every_steps": 5, "sampling.prompts": ({"text": "one"}, {"text": ""})},
+    ),
     "a variant that is not trained": Fires(
         model.model_is_trained_as_its_family,
         "model.path",

@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 from PIL import Image
 
-from tests.support.page import button, click, enter, go, markup, on_page, prepare, unfold, wait_for
+from tests.support.page import button, click, enter, go, hear, markup, on_page, prepare, unfold, wait_for
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.state import FINAL_STATES
@@ -57,14 +57,15 @@ def test_what_blocks_is_the_first_problem_and_is_told_in_the_bar(open_app, home)
 def test_a_use_that_is_chosen_before_the_model_takes_its_profile_later(open_app, home):
     settings = prepare(home)
     app = open_app()
-    enter(app.recipe.profile.uses.buttons["style"], True)
+    uses = app.recipe.profile.uses.widget
+    hear(uses, {"kind": "choose", "id": "style"})
     assert "The profile “Style” is used once you choose a model." in app.recipe.profile.explanation.value
     enter(app.model.path, settings["model.path"])
     assert app.session.bench.state.profile.id == "sd15-style"
-    enter(app.recipe.profile.uses.buttons["character"], True)
+    hear(uses, {"kind": "choose", "id": "character"})
     assert app.session.bench.state.profile.id == "sd15-character"
-    assert not app.recipe.profile.uses.buttons["style"].value
-    enter(app.recipe.profile.uses.buttons["character"], False)
+    assert uses.chosen == "character"
+    enter(app.recipe.profile.choice, "")
     assert app.session.bench.state.profile is None
 
 
@@ -72,9 +73,9 @@ def test_a_step_folds_to_a_line_and_is_made_when_it_is_opened(open_app, home):
     app = open_app(prepare(home))
     assert app.model.step.is_folded, "it was settled before"
     assert "Stable Diffusion 1.5" in app.model.step.button.description
-    assert "sampling.prompt" not in app.settings.controls
+    assert "sampling.every_steps" not in app.settings.controls
     unfold(app.samples.step)
-    assert "sampling.prompt" in app.settings.controls
+    assert "sampling.every_steps" in app.settings.controls
     click(app.samples.step.button)
     assert app.samples.step.is_folded
 

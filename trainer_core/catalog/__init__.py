@@ -18,6 +18,9 @@ from typing import Any
 from trainer_core.errors import EaselError
 from trainer_core.files import read_toml
 
+FOLDER = Path(__file__).parent
+"""Where the tables are."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -154,7 +157,7 @@ def _part_signature(table: Mapping[str, Any]) -> PartSignature:
 
 
 def _read(name: str, kind: Callable[..., Any]) -> dict[str, Any]:
-    path = Path(__file__).with_name(f"{name}.toml")
+    path = FOLDER / f"{name}.toml"
     tables = read_toml(path, hint="Install Easel again.")
     try:
         return {entry: kind(id=entry, **_frozen(table)) for entry, table in tables.items()}

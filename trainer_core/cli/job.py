@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trainer_core import places
-from trainer_core.cli import from_result, queueing, show
+from trainer_core.cli import from_result, queueing, shortcuts, show
 from trainer_core.cli.runs import find_run, follow_run, run_result
 from trainer_core.draft.layers import Source, is_native
 from trainer_core.errors import EaselError, PlanError
@@ -26,6 +26,7 @@ from trainer_core.problems import blocking
 from trainer_core.training.run import Run
 
 if TYPE_CHECKING:
+    from trainer_core.plan.sections import TrainingPlan
     from trainer_core.prepare.sweep import Changes
 
 PROBLEMS = 3
@@ -51,7 +52,7 @@ def _parameter(path: str) -> str:
 def _metavar(setting: fields.SettingField) -> str:
     if setting.choices:
         return "|".join(choice or '""' for choice in setting.choices)
-    kind = {bool: "true|false", int: "N", float: "NUMBER"}.get(setting.base_type, "TEXT")
+    kind = {bool: "true|false", int: "N", float: "NUMBER", tuple: "PROMPTS"}.get(setting.base_type, "TEXT")
     return f"{kind}|none" if setting.optional else kind
 
 
@@ -60,6 +61,7 @@ def _help(setting: fields.SettingField) -> str:
     unit = f" [{setting.unit}]" if setting.unit else ""
     readers = fields.readers(setting.path)
     only = f" Only with {', '.join(readers)}." if 0 < len(readers) <= FEW else ""
+    only += " One prompt a line, or a JSON list." if setting.is_list else ""
     return f"{setting.title}{unit}: {setting.doc}{only}"
 
 
@@ -73,6 +75,7 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
             *names, _option_name(path), _parameter(path), type=kind, metavar=_metavar(setting), help=_help(setting)
         )
         function = option(function)
+    function = shortcuts.shortcut_options(function)
     function = click.option(
         "--set",
         "assignments",
@@ -197,6 +200,7 @@ def bench_from(
         bench.use_policy(tops["policy"])
     assigned, native = _assigned(assignments, options)
     _set(bench, {**values, **assigned}, native)
+    shortcuts.apply(bench, options)
     return bench
 
 
@@ -211,6 +215,7 @@ def _bench_like(like: Run, plan_file: Path | None, assignments: tuple[str, ...],
         if options[name]:
             use(options[name])
     _set(bench, *_assigned(assignments, options))
+    shortcuts.apply(bench, options)
     return bench
 
 
@@ -269,16 +274,18 @@ def plan(
             show.line(f"--- command: {step.name}" if len(steps) > 1 else "--- command", "bold")
             show.line(shlex.join(step.argv))
         if seen:
-            _show_forecast(seen)
+            _show_forecast(seen, bench.state.draft.sketch())
         show.problems(found)
     sys.exit(PROBLEMS if blocking(found) else 0)
 
 
-def _show_forecast(seen: Forecast) -> None:
+def _show_forecast(seen: Forecast, planned: TrainingPlan) -> None:
     show.line("--- estimate", "bold")
     show.line(
         ". ".join(filter(None, (f"{seen.estimate.steps} steps", formatting.numbers(seen.estimate), seen.fit.sentence)))
     )
+    if samples := formatting.samples(seen.estimate, planned):
+        show.line(samples)
     for sentence in seen.estimate.basis:
         show.line(f"  {sentence}", "dim")
 

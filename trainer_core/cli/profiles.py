@@ -219,6 +219,49 @@ def _write(draft: Draft, out: Path) -> None:
     show.line(f"Saved: {out}")
 
 
+@profiles.command()
+@click.argument("first")
+@click.argument("second")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, one object per setting.")
+def compare(first: str, second: str, as_json: bool) -> None:
+    """Compare two profiles, with what differs first.
+
+    FIRST and SECOND are ids or files. A value in brackets is the default, which that profile does not set.
+    """
+    one, other = profile_files.by_name(first), profile_files.by_name(second)
+    rows = profile_files.compare(one, other)
+    if as_json:
+        show.as_json([dataclasses.asdict(row) | {"differs": row.differs} for row in rows])
+        return
+    show.line(f"{sum(row.differs for row in rows)} of {len(rows)} settings differ.")
+    show.table(
+        ("setting", one.id, other.id, ""),
+        (
+            (
+                row.path,
+                *(
+                    show.value(value) if is_set else f"({show.value(value)})"
+                    for value, is_set in zip((row.first, row.second), row.is_set, strict=True)
+                ),
+                "differs" if row.differs else "",
+            )
+            for row in rows
+        ),
+    )
+
+
+@profiles.command()
+@click.argument("name")
+@click.option("--undo", is_flag=True, help="Put the removed profile back.")
+def remove(name: str, undo: bool) -> None:
+    """Remove one of your own profiles; it is kept, so that --undo can put it back."""
+    if undo:
+        show.line(f"Put back: {profile_files.put_back(name)}")
+    else:
+        show.line(f"Removed; its file is now {profile_files.remove(name)}")
+        show.line(f"Put it back with: easel profiles remove {name} --undo", "dim")
+
+
 @profiles.command("from-lora")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(

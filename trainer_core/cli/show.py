@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trainer_core.errors import EaselError
+from trainer_core.plan import prompts
 from trainer_core.problems import Problem
 from trainer_core.text import printable
 
@@ -59,6 +60,8 @@ def problems(found: Iterable[Problem]) -> None:
 
 def value(found: object, default: object = None) -> str:
     """A setting's value for a table; for an empty one the default that applies, if it is known."""
+    if isinstance(found, tuple):
+        return prompts.to_text(found).replace("\n", " | ") or "none"
     if found is not None:
         return str(found).lower() if isinstance(found, bool) else str(found)
     return "not set" if default is None else f"{_typed(default)} (default)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from trainer_core.draft import checks
 from trainer_core.draft.facts import Facts, zero_terminal_snr
 from trainer_core.errors import PlanError
 from trainer_core.plan import fields
+from trainer_core.plan.effect import no_effect
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Fix, Problem, blocking
 
@@ -109,9 +110,17 @@ class Draft:
         others = list(checks.check(checks.Case(plan, self.facts, backend)))
         if backend is not None:
             others += backend.problems(plan, self.facts.machine, self.facts.engine(backend.manifest.id))
-        found += (problem for problem in others if problem.path not in invalid)
+        found += (problem for problem in (*others, *self._replaced()) if problem.path not in invalid)
         order = ("error", "warning", "info")
         return tuple(sorted(found, key=lambda problem: order.index(problem.severity)))
+
+    def _replaced(self) -> Iterator[Problem]:
+        """The Problems of the user's own values that another setting replaces; a profile's are replaced without a word."""
+        values = self.usable_values
+        for path, setting in fields.all_fields().items():
+            one = setting.about.replaces
+            if one and values[path] != setting.default and self.source_of(one) is Source.USER:
+                yield no_effect(one, f"{setting.title} are set, too, and replace it.")
 
     def plan(self, backend: Backend) -> TrainingPlan:
         """The plan of this draft.
@@ -127,7 +136,11 @@ class Draft:
 
     def sketch(self) -> TrainingPlan:
         """The plan of this draft, even if there are Problems."""
-        values = self.usable_values
+        values, known = self.usable_values, fields.all_fields()
+        for path, setting in known.items():
+            # A setting that is replaced is left out, so that a plan does not contradict itself.
+            if setting.about.replaces and values[path] != setting.default:
+                values[setting.about.replaces] = known[setting.about.replaces].default
         detection = self.facts.detection
         if detection is not None:
             values["model.family"] = values["model.family"] or detection.family or ""

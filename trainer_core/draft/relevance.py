@@ -72,7 +72,9 @@ class Scope:
     def applies(self, path: str) -> bool:
         """Whether a setting applies to this job."""
         field = fields.all_fields()[path]
-        return self._suits(field.about) and self._is_claimed(field) and self._is_read(field)
+        replacing = fields.replaced_by(path)
+        is_replaced = bool(replacing) and self.is_set(replacing)
+        return not is_replaced and self._suits(field.about) and self._is_claimed(field) and self._is_read(field)
 
     def _suits(self, about: Setting) -> bool:
         """Whether a setting applies to the method, the model and the other settings."""

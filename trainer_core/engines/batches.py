@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from trainer_core.datasets import buckets
@@ -63,17 +64,24 @@ def of_epoch(plan: TrainingPlan, sizes: Sequence[Size], manifest: BackendManifes
     return math.ceil(sum(counted.values()) * repeats / size)
 
 
-def epochs(plan: TrainingPlan, sizes: Sequence[Size], manifest: BackendManifest | None) -> float | None:
-    """The number of epochs; None without images. If an engine declares no buckets, all images count as one bucket.
+def steps_of_epoch(plan: TrainingPlan, sizes: Sequence[Size], manifest: BackendManifest | None) -> Fraction | None:
+    """The number of optimizer steps of one epoch; None without images.
 
-    Each optimizer step takes `gradient_accumulation` batches in each process.
+    Each optimizer step takes `gradient_accumulation` batches in each process. If an engine declares no buckets, all images
+    count as one bucket. The number is not whole if an engine continues an optimizer step in the next epoch.
     """
     if not sizes:
         return None
-    engine = manifest.id if manifest else ""
     together = math.ceil(len(sizes) * plan.dataset.repeats / plan.schedule.batch_size)
     counted = of_epoch(plan, sizes, manifest) if manifest else None
-    steps = (counted or together) / processes(plan, engine) / plan.schedule.gradient_accumulation
-    # The end of an epoch also ends an optimizer step, so an epoch has at least one.
-    is_cut = manifest is not None and manifest.dataset.short_batches == "trained"
-    return plan.schedule.steps / (max(1, steps) if is_cut else steps)
+    batches, at_once = counted or together, processes(plan, manifest.id if manifest else "")
+    if manifest is not None and manifest.dataset.short_batches == "trained":
+        # The end of an epoch also ends an optimizer step. Source: accelerate, Accelerator._do_sync; sd-scripts divides alike.
+        return Fraction(math.ceil(math.ceil(batches / at_once) / plan.schedule.gradient_accumulation))
+    return Fraction(batches, at_once * plan.schedule.gradient_accumulation)
+
+
+def epochs(plan: TrainingPlan, sizes: Sequence[Size], manifest: BackendManifest | None) -> float | None:
+    """The number of epochs of a plan; None without images."""
+    each = steps_of_epoch(plan, sizes, manifest)
+    return None if each is None else float(plan.schedule.steps / each)

@@ -22,6 +22,7 @@ from trainer_core import events
 from trainer_core.engines import audit, option_rules
 from trainer_core.engines.option_sources import other_values, rendered_tables
 from trainer_core.engines.options import EngineOptions
+from trainer_core.engines.prompts_contract import check_prompts
 from trainer_core.engines.resume_contract import resumed_jobs
 from trainer_core.engines.seam import ArtefactPattern, Backend, JobSpec, Place
 from trainer_core.engines.status import NOT_KNOWN
@@ -61,6 +62,7 @@ def check_contract(backend: Backend) -> None:
         for spec in resumed_jobs(backend, plan_of(backend, family, method, output__keep_states=2), place()):
             _check_command(spec, place())
             _check_files(spec)
+        check_prompts(backend, plan_of(backend, family, method, sampling=True), place(), MACHINE)
         check_settings(backend, family, method)
         check_options(backend, family, method)
         check_natives(backend, family, method)
@@ -181,8 +183,7 @@ def check_render(backend: Backend, plan: TrainingPlan) -> None:
 
 
 def _check_command(spec: JobSpec, where: Place) -> None:
-    names = [step.name for step in spec.steps]
-    _require(names, "The job must have at least one step.")
+    _require(names := [step.name for step in spec.steps], "The job must have at least one step.")
     _require(all(names) and len({*names}) == len(names), "Each step must have a different name.")
     for step in spec.steps:
         argv = step.argv
@@ -216,10 +217,8 @@ def _check_files(spec: JobSpec) -> None:
     for name, text in spec.files.items():
         inside = isinstance(name, PurePosixPath) and not name.is_absolute() and ".." not in name.parts
         _require(inside, f"{name} must be a PurePosixPath in the run folder.")
-        if name.suffix == ".toml":
-            tomllib.loads(text)
-        if name.suffix == ".json":
-            json.loads(text)
+        read = {".toml": tomllib.loads, ".json": json.loads}.get(name.suffix, str)
+        read(text)
 
 
 def _check_artefacts(spec: JobSpec) -> None:

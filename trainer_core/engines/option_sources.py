@@ -116,6 +116,8 @@ def other_values(setting: fields.SettingField) -> list[Any]:
 
 
 def _other_value(setting: fields.SettingField) -> Any:
+    if setting.is_list:
+        return ({"text": "one prompt"}, {"text": "another prompt"})
     if setting.base_type is bool:
         return not setting.default
     if setting.default is None:

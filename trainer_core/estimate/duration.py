@@ -12,6 +12,7 @@ from typing import Any
 from trainer_core.estimate import models
 from trainer_core.estimate.job import Workload
 from trainer_core.files import read_toml
+from trainer_core.plan.sections import TrainingPlan
 
 EFFICIENCY = {"unet": (0.15, 0.5), "transformer": (0.22, 0.6)}
 """(lowest, highest) share of a GPU's peak speed that a training reaches; convolutions and small matrices reach less."""
@@ -76,12 +77,12 @@ def step_s(job: Workload) -> tuple[float, float]:
 
 def seconds(job: Workload, step: tuple[float, float]) -> tuple[float, float]:
     """The likely (least, most) seconds of a whole run, from those of a step."""
-    before, after = _around(job)
+    before, after = _around(job, step)
     steps = job.plan.schedule.steps
     return step[0] * steps + before[0] + after[0], step[1] * steps + before[1] + after[1]
 
 
-def _around(job: Workload) -> tuple[tuple[float, float], tuple[float, float]]:
+def _around(job: Workload, step: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
     """(least, most) seconds before the first step, and for samples and saving."""
     (least, most), _ = rate(job)
     plan, vae = job.plan, models.parts()[job.model.vae]
@@ -95,20 +96,43 @@ def _around(job: Workload) -> tuple[tuple[float, float], tuple[float, float]]:
         else 0
     )
     start = [each + 2 * numbers / speed for each, speed in zip(job.costs.start_s, reversed(READ_BYTES_S), strict=True)]
-    sampling = plan.sampling
-    sampled = samples_made(job) * (
-        2 * sampling.inference_steps * job.model.forward_operations(round((sampling.width * sampling.height) ** 0.5))
-        + vae.decode_operations * sampling.width * sampling.height
-    )
+    sampled = sampling_s(job, step)
     saves = files_saved(job)
     low, high = encoded / most, encoded / least + 0.1 * job.images
-    return (start[0] + low, start[1] + high), (sampled / most + saves * SAVE_S[0], sampled / least + saves * SAVE_S[1])
+    return (start[0] + low, start[1] + high), (sampled[0] + saves * SAVE_S[0], sampled[1] + saves * SAVE_S[1])
 
 
-def samples_made(job: Workload) -> int:
-    """The number of sample images of the run."""
-    sampling, steps = job.plan.sampling, job.plan.schedule.steps
+def times_sampled(plan: TrainingPlan) -> int:
+    """How often a run makes samples: one image of each prompt every time."""
+    sampling, steps = plan.sampling, plan.schedule.steps
     return steps // sampling.every_steps + (1 if sampling.at_start else 0) if sampling.every_steps else 0
+
+
+def sampling_operations(job: Workload) -> float:
+    """The operations of all samples of the run."""
+    vae = models.parts()[job.model.vae]
+    each = (
+        2 * prompt.inference_steps * job.model.forward_operations(round((prompt.width * prompt.height) ** 0.5))
+        + vae.decode_operations * prompt.width * prompt.height
+        for prompt in job.plan.sample_prompts
+    )
+    return times_sampled(job.plan) * sum(each)
+
+
+def samples_made(plan: TrainingPlan) -> int:
+    """The number of sample images of a run."""
+    return times_sampled(plan) * len(plan.sample_prompts)
+
+
+def sampling_s(job: Workload, step: tuple[float, float]) -> tuple[float, float]:
+    """The likely (least, most) seconds that the samples of the run take.
+
+    `step` are those of a step: if they are measured, the device is as much faster or slower for samples, too.
+    """
+    (least, most), _ = rate(job)
+    operations, calculated = sampling_operations(job), step_s(job)
+    low, high = (given / known if known else 1.0 for given, known in zip(step, calculated, strict=True))
+    return operations / most * low, operations / least * high
 
 
 def files_saved(job: Workload) -> int:

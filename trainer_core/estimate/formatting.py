@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trainer_core.estimate.result import Estimate
+from trainer_core.plan.sections import TrainingPlan
 
 UNITS = ((86400, 3, "days"), (3600, 2, "h"), (60, 2, "min"))
 """The seconds of a unit, the least number of units for which it is used, and its name."""
@@ -21,6 +22,19 @@ def numbers(found: Estimate) -> str:
     if found.disk_gib > 0:
         texts.append(f"{size_mib(found.disk_gib * 1024)} of disk space")
     return ", ".join(texts)
+
+
+def samples(found: Estimate, plan: TrainingPlan) -> str:
+    """How many samples a run makes and how long they take, as a sentence; "" if it makes none."""
+    if not plan.sampling.every_steps or not found.samples:
+        return ""
+    count, every = len(plan.sample_prompts), plan.sampling.every_steps
+    prompts = "1 prompt" if count == 1 else f"{count} prompts"
+    often = "every step" if every == 1 else f"every {every:,} steps"
+    first = " and before the first" if plan.sampling.at_start else ""
+    images = "1 image" if found.samples == 1 else f"{found.samples:,} images"
+    is_known = found.is_time_known and found.sampling_s[1] > 0
+    return f"{prompts}, {often}{first}: {images}{f', {span(found.sampling_s)}' if is_known else ''}."
 
 
 def span(seconds: tuple[float, float]) -> str:

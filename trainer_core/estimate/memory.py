@@ -174,13 +174,13 @@ def _encoding(job: Workload, vae: Part) -> float:
 
 
 def _sampling(job: Workload) -> Iterator[Phase]:
-    sampling, vae = job.plan.sampling, models.parts()[job.model.vae]
-    if not sampling.every_steps:
+    vae = models.parts()[job.model.vae]
+    if not job.plan.sampling.every_steps:
         return
     permanent = _weights(job) + _encoders(job) + vae.parameters * _vae_number_bytes(job)
     gradients = 0 if job.trains_model and job.plan.memory.fused_backward else job.trained_parameters * job.trained_bytes
     permanent += _training_state(job) - gradients
-    pixels = sampling.width * sampling.height
+    pixels = max(prompt.width * prompt.height for prompt in job.plan.sample_prompts)
     decoding = vae.decode * pixels * _vae_number_bytes(job) / 2
     denoising = (
         2 * job.model.step_bytes(round(pixels**0.5), trains_model=False, checkpointing=True) * job.compute_bytes / 2

@@ -32,7 +32,7 @@ class Estimate:
 
     `epochs` is None without a dataset. `seconds` is (0, 0) if the engine only simulates a training. `vram_gib` is (0, 0) on a CPU.
     If the family is unknown, `seconds` and `vram_gib` are (0, 0) and the other values 0. `ram_gib` is system RAM, `disk_gib` the
-    size of the run folder, of which `states_gib` are states, `lora_mib` the size of the trained file. `is_time_known`: a run was measured here, or the range of
+    size of the run folder, of which `states_gib` are states, `lora_mib` the size of the trained file, `samples` the number of sample images, which take `sampling_s` of the `seconds`. `is_time_known`: a run was measured here, or the range of
     `seconds` is narrow. `basis` are sentences about facts and assumptions behind it.
     """
 
@@ -45,6 +45,8 @@ class Estimate:
     lora_mib: float
     basis: tuple[str, ...]
     states_gib: float = 0.0
+    samples: int = 0
+    sampling_s: Range = UNKNOWN
     is_time_known: bool = False
 
     def as_dict(self) -> dict[str, Any]:
@@ -58,6 +60,8 @@ class Estimate:
             "ram_gib": round(self.ram_gib, 1),
             "disk_gib": round(self.disk_gib, 2),
             "states_gib": round(self.states_gib, 2),
+            "samples": self.samples,
+            "sampling_s": [round(each) for each in self.sampling_s],
             "lora_mib": round(self.lora_mib, 2),
             "basis": list(self.basis),
         }
@@ -76,7 +80,8 @@ def estimate(
     epochs = batches.epochs(plan, sizes, manifest)
     if job is None:
         family = printable(plan.model.family, 40) or "an unknown family"
-        return Estimate(steps, epochs, UNKNOWN, UNKNOWN, 0.0, 0.0, 0.0, (f"Easel has no data about {family}.",))
+        unknown = (f"Easel has no data about {family}.",)
+        return Estimate(steps, epochs, UNKNOWN, UNKNOWN, 0.0, 0.0, 0.0, unknown, samples=duration.samples_made(plan))
     similar = alike(past, job.engine, plan, job.model.family, job.device.name)
     step, timed = _from_past(job, duration.step_s(job), similar, lambda one: one.step_s, duration.step_s)
     timed = "" if job.costs.rehearses else timed
@@ -95,6 +100,8 @@ def estimate(
         disk.result_bytes(job) / 2**20,
         tuple(sentence for sentence in _basis(job, facts, timed, seen) if sentence),
         states_gib=disk.states_gib(job),
+        samples=duration.samples_made(plan),
+        sampling_s=UNKNOWN if job.costs.rehearses else duration.sampling_s(job, step),
         is_time_known=bool(timed) or 0 < seconds[1] <= KNOWN_SPREAD * seconds[0],
     )
 

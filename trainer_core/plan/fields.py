@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from trainer_core import catalog
-from trainer_core.plan import results, sections
+from trainer_core.plan import prompts, results, sections
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.plan.setting import Setting
 
@@ -52,10 +52,17 @@ class SettingField:
 
     @property
     def base_type(self) -> type:
-        """bool, int, float or str."""
+        """bool, int, float, str, or tuple for a list of tables."""
         if self.choices:
             return str
+        if self.is_list:
+            return tuple
         return next(kind for kind in get_args(self.annotation) or (self.annotation,) if kind is not NoneType)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether its value is a list of tables: sample prompts."""
+        return get_origin(self.annotation) is tuple
 
     @property
     def optional(self) -> bool:
@@ -180,6 +187,11 @@ def parts() -> tuple[SettingField, ...]:
     return tuple(field for field in paths() if field.about.part)
 
 
+def replaced_by(path: str) -> str:
+    """The setting that replaces this one if it is set; "" for none."""
+    return next((field.path for field in all_fields().values() if field.about.replaces == path), "")
+
+
 @functools.cache
 def choosers() -> Mapping[str, SettingField]:
     """By section, the setting whose choices come from the catalogue: its value decides which others of the section are read."""
@@ -220,20 +232,27 @@ def check(path: str, value: Any) -> tuple[Any, str]:
     section, _, name = path.partition(".")
     try:
         # Validates the section with its defaults and this one value: building a validator for each setting would be slow.
-        return getattr(_sections()[section].model_validate({name: value}, strict=True), name), ""
+        found = _sections()[section].model_validate({name: value}, strict=True)
     except ValidationError as error:
         return value, f"{field.title}: {_sentence(error)} (got {value!r:.80})."
+    return (found.model_dump(include={name}) if field.is_list else vars(found))[name], ""
 
 
 def _sentence(error: ValidationError) -> str:
-    message = error.errors(include_url=False, include_context=False)[0]["msg"]
-    return message[:1].lower() + message[1:]
+    """What pydantic says, after the number and the name of the entry of a list that it says it of."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = (f"number {part + 1}" if isinstance(part, int) else part for part in first["loc"][1:])
+    message = first["msg"].replace("tuple", "list")
+    return ": ".join((*where, message[:1].lower() + message[1:]))
 
 
 def from_text(path: str, text: str) -> tuple[Any, str]:
     """The value of a command line text, and "" or a sentence with the reason why it is refused."""
     field = all_fields()[path]
     kind = field.base_type
+    if field.is_list:
+        value, sentence = prompts.from_text(text)
+        return (value, f"{field.title}: {sentence}") if sentence else check(path, value)
     if field.optional and text.strip().lower() in ("", "none"):
         return None, ""
     if kind is bool:
@@ -258,14 +277,23 @@ def from_text(path: str, text: str) -> tuple[Any, str]:
     return check(path, text)
 
 
+def to_text(path: str, value: Any) -> str:
+    """The value as a text that `from_text` reads: what a text field shows."""
+    if all_fields()[path].is_list:
+        return prompts.to_text(value)
+    return "" if value is None else str(value)
+
+
 def flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested section tables as {dotted path: value}; everything under `native` stays one value under "native"."""
+    """Nested section tables as {dotted path: value}, lists as tuples; everything under `native` stays one value under "native"."""
     flat: dict[str, Any] = {}
     for section, table in settings.items():
         if section == "native" or not isinstance(table, Mapping):
             flat[section] = table
             continue
-        flat.update({f"{section}.{name}": value for name, value in table.items()})
+        flat.update(
+            {f"{section}.{name}": tuple(value) if isinstance(value, list) else value for name, value in table.items()}
+        )
     return flat
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from trainer_core.plan.prompts import MOST_PROMPTS, OWN, EffectivePrompt, SamplePrompt, as_tables, filled
 from trainer_core.plan.section import PIXELS, STEPS, Section
 from trainer_core.plan.setting import Setting
 
@@ -23,9 +24,16 @@ class SamplingSettings(Section):
     prompt: Annotated[str, Field(title="Sample prompt"), Setting(owner="recipe", prompt=True)] = (
         "{trigger}, portrait, high quality"
     )
-    """The prompt of the samples; {trigger} is replaced by the trigger word."""
+    """The prompt of the samples, if there is only one; {trigger} is replaced by the trigger word."""
+    prompts: Annotated[
+        tuple[SamplePrompt, ...],
+        BeforeValidator(as_tables),
+        Field(title="Sample prompts", max_length=MOST_PROMPTS),
+        Setting(owner="recipe", prompt=True, replaces="sampling.prompt"),
+    ] = ()
+    """Several prompts, each of which makes its own sample. What a prompt does not set is taken from the other sample settings."""
     negative_prompt: Annotated[str, Field(title="Negative prompt"), Setting(owner="recipe", prompt=True)] = ""
-    """What the samples should not show."""
+    """What the samples should not show; {trigger} is replaced by the trigger word."""
     width: Annotated[int, Field(title="Sample width", ge=64, le=4096, json_schema_extra=PIXELS), SIDE] = 512
     """The width of the samples."""
     height: Annotated[int, Field(title="Sample height", ge=64, le=4096, json_schema_extra=PIXELS), SIDE] = 512
@@ -36,6 +44,12 @@ class SamplingSettings(Section):
     """How closely a sample follows its prompt."""
     seed: Annotated[int, Field(title="Sample seed", ge=0, le=2**31 - 1)] = 42
     """The seed of the samples. The same seed makes samples of a run comparable."""
+
+    def effective(self, trigger: str) -> tuple[EffectivePrompt, ...]:
+        """The prompts as an engine gets them: `prompts`, or else the one `prompt`."""
+        given = self.prompts or (SamplePrompt(text=self.prompt),)
+        shared = {name: getattr(self, name) for name in OWN}
+        return tuple(filled(index, each, shared, trigger) for index, each in enumerate(given))
 
 
 class OutputSettings(Section):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from trainer_core.plan.choices import NOISE, AlgorithmName, OptimizerName, SchedulerName
+from trainer_core.plan.prompts import EffectivePrompt
 from trainer_core.plan.results import GuardSettings, OutputSettings, SamplingSettings
 from trainer_core.plan.section import PIXELS, STEPS, TOKENS, Section
 from trainer_core.plan.setting import Setting
@@ -338,3 +339,8 @@ class TrainingPlan(Section):
     def output_stem(self) -> str:
         """The file name of the result, without its extension."""
         return self.output.prefix + self.output.name
+
+    @property
+    def sample_prompts(self) -> tuple[EffectivePrompt, ...]:
+        """The prompts of the samples with the trigger word and every value; the index is that of `events.Sample.prompt`."""
+        return self.sampling.effective(self.dataset.trigger)

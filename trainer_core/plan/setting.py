@@ -51,6 +51,8 @@ class Setting:
     """Whether it is the path of a companion file: the part of the same name in an engine's claim."""
     only_with: str = ""
     """The setting that must be on; empty: none."""
+    replaces: str = ""
+    """The setting that has no effect while this one is set; empty: none."""
 
     # What depends on it
     choices: ChoiceTable = ""

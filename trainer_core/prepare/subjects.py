@@ -24,6 +24,7 @@ from trainer_core import places
 from trainer_core.errors import SubjectError
 from trainer_core.files import read_toml, write_whole
 from trainer_core.plan import fields
+from trainer_core.plan.prompts import texts
 from trainer_core.plan.subject import same
 from trainer_core.text import printable
 
@@ -119,7 +120,7 @@ def _belongs(path: str) -> bool:
 def _is_secret(value: Any) -> bool:
     from trainer_core.profiles.reading import holds_token
 
-    return isinstance(value, str) and holds_token(value)
+    return any(map(holds_token, texts(value)))
 
 
 def _value(path: Path, key: str, value: Any) -> Any:

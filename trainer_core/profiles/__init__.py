@@ -7,16 +7,29 @@ or native settings. `reading` and `checks` define what a file may contain; docs/
 from __future__ import annotations
 
 from trainer_core.profiles.checks import uncited
-from trainer_core.profiles.difference import Change, diff
+from trainer_core.profiles.difference import Beside, Change, compare, diff
 from trainer_core.profiles.exporting import Draft, by_name, checked, from_plan
-from trainer_core.profiles.fetching import Incoming, incoming
+from trainer_core.profiles.fetching import Incoming, incoming, uploaded
 from trainer_core.profiles.lora import from_lora
 from trainer_core.profiles.profile import FORMAT, Profile, Reference, Trial
-from trainer_core.profiles.shelf import for_family, known, load, loads, own, own_folder, save, shipped, shipped_folder
+from trainer_core.profiles.shelf import (
+    for_family,
+    known,
+    load,
+    loads,
+    own,
+    own_folder,
+    put_back,
+    remove,
+    save,
+    shipped,
+    shipped_folder,
+)
 from trainer_core.profiles.writing import dumps
 
 __all__ = [
     "FORMAT",
+    "Beside",
     "Change",
     "Draft",
     "Incoming",
@@ -25,6 +38,7 @@ __all__ = [
     "Trial",
     "by_name",
     "checked",
+    "compare",
     "diff",
     "dumps",
     "for_family",
@@ -36,8 +50,11 @@ __all__ = [
     "loads",
     "own",
     "own_folder",
+    "put_back",
+    "remove",
     "save",
     "shipped",
     "shipped_folder",
     "uncited",
+    "uploaded",
 ]

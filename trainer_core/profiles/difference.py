@@ -1,4 +1,4 @@
-"""The settings that a profile would change."""
+"""The settings that a profile would change, and two profiles beside each other."""
 
 from __future__ import annotations
 
@@ -34,6 +34,38 @@ def diff(profile: Profile, values: Mapping[str, Any] | None = None) -> tuple[Cha
         if path in profile.settings or path in present
         if (change := _change(path, profile, present)) is not None
     )
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One setting of two profiles: its value in each. `is_set` says which of the two sets it; the other leaves the default."""
+
+    path: str
+    title: str
+    first: Any
+    second: Any
+    is_set: tuple[bool, bool]
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two values differ."""
+        return self.first != self.second
+
+
+def compare(first: Profile, second: Profile) -> tuple[Beside, ...]:
+    """Every setting that one of two profiles sets, in the order of the plan: first those whose values differ."""
+    known = fields.all_fields()
+    rows = (
+        Beside(
+            path,
+            known[path].title,
+            *(profile.settings.get(path, known[path].default) for profile in (first, second)),
+            is_set=(path in first.settings, path in second.settings),
+        )
+        for path in known
+        if path in first.settings or path in second.settings
+    )
+    return tuple(sorted(rows, key=lambda row: not row.differs))
 
 
 def _change(path: str, profile: Profile, present: Mapping[str, Any]) -> Change | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from trainer_core.errors import ProfileError
 from trainer_core.plan import fields
+from trainer_core.plan.prompts import texts, with_texts
 from trainer_core.profiles import checks, shelf
 from trainer_core.profiles.profile import Profile
 from trainer_core.profiles.reading import bad_text
@@ -26,13 +27,20 @@ class Draft:
 
 
 def from_plan(
-    plan: Mapping[str, Any], *, title: str, wanted_id: str, use: str = "", based_on: str = "", family: str = ""
+    plan: Mapping[str, Any],
+    *,
+    title: str,
+    wanted_id: str,
+    use: str = "",
+    based_on: str = "",
+    family: str = "",
+    explanation: str = "",
 ) -> Draft:
     """A profile with the values of a plan (its tables) that are not the defaults.
 
     Paths, names, the trigger word, native settings and tokens are left out. `based_on` is the id of the profile that the
     plan was made with: its reasons are kept for the values that did not change. `family` is needed if the plan does not
-    contain it.
+    contain it. `explanation` says what the profile is for.
 
     Raises:
         ProfileError: the plan contains a value that a profile must not contain, its family is unknown, or the id is invalid.
@@ -49,15 +57,10 @@ def from_plan(
         value = flat.get(path, setting.default)
         if not setting.is_shared or value is None or value == setting.default:
             continue
-        if isinstance(value, str):
-            value = without_trigger(value, trigger)
-            if (
-                bad_text(value)
-                or _PATH_LIKE.search(value)
-                or (setting.about.prompt and trigger and trigger.lower() in value.lower().replace("{trigger}", ""))
-            ):
-                notes.append(f"{setting.title} was left out: it contains private data.")
-                continue
+        value = with_texts(value, lambda text: without_trigger(text, trigger))
+        if any(_is_private(text, trigger if setting.about.prompt else "") for text in texts(value)):
+            notes.append(f"{setting.title} was left out: it contains private data.")
+            continue
         settings[path] = value
     kept = {
         path: base.reasons[path]
@@ -70,7 +73,8 @@ def from_plan(
         family=family,
         method=str(flat.get("model.method", "lora")),
         use=use or (base.use if base else "other"),
-        explanation=f"Made from a training run. {base.explanation}" if base else "Made from a training run.",
+        explanation=explanation
+        or (f"Made from a training run. {base.explanation}" if base else "Made from a training run."),
         sources=base.sources if base and kept else (),
         settings=settings,
         reasons=kept,
@@ -78,6 +82,12 @@ def from_plan(
         prediction=base.prediction if base else "",
     )
     return Draft(checked(profile), tuple(notes))
+
+
+def _is_private(text: str, trigger: str) -> bool:
+    """Whether a text has what is not shared: a path, a token, or the trigger word."""
+    has_trigger = bool(trigger) and trigger.lower() in text.lower().replace("{trigger}", "")
+    return bool(bad_text(text) or _PATH_LIKE.search(text) or has_trigger)
 
 
 def without_trigger(text: str, trigger: str) -> str:

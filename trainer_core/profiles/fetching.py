@@ -52,7 +52,15 @@ def incoming(text: str, wanted_id: str = "", patience: Patience | None = None) -
         ProfileError: it is refused.
         DownloadError: it cannot be downloaded.
     """
-    raw, name, origin = _fetched(text.strip(), patience)
+    return uploaded(*_fetched(text.strip(), patience), wanted_id)
+
+
+def uploaded(raw: bytes, name: str, origin: str = "a file of yours", wanted_id: str = "") -> Incoming:
+    """The profile in the bytes of a file, whose name is only for messages; nothing is written.
+
+    Raises:
+        ProfileError: it is refused.
+    """
     profile = shelf.loads(raw, name)
     if wanted_id:
         profile = shelf.loads(shelf.dumps(replace(profile, id=wanted_id)), name)

@@ -14,6 +14,7 @@ from trainer_core.models.detection import Detection
 from trainer_core.models.families import load_families
 from trainer_core.models.header import Header
 from trainer_core.plan import fields
+from trainer_core.plan.prompts import texts
 from trainer_core.profiles import lora_easel, lora_onetrainer, lora_others, lora_sd_scripts, shelf
 from trainer_core.profiles.exporting import Draft, checked, plain_id
 from trainer_core.profiles.lora_values import Found
@@ -133,8 +134,8 @@ def _checked(found: Iterable[Found]) -> tuple[dict[str, Any], dict[str, str], li
 
 
 def _taken(path: str, value: Any) -> tuple[Any, str]:
-    if isinstance(value, str) and bad_text(value):
-        return value, bad_text(value)
+    if reason := next(filter(None, map(bad_text, texts(value))), ""):
+        return value, reason
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
         return value, "the number is too large for any setting."
     return fields.check(path, value)

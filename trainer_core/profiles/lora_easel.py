@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from trainer_core.errors import PlanError
 from trainer_core.plan import fields
+from trainer_core.plan.prompts import with_texts
 from trainer_core.profiles.exporting import without_trigger
 from trainer_core.profiles.lora_values import Found
 from trainer_core.training import metadata as own
@@ -27,7 +28,7 @@ def read(metadata: Mapping[str, str]) -> Iterator[Found]:
     trigger = str(recorded.values.get("dataset.trigger", "")).strip()
     for path, value in recorded.values.items():
         if path in fields.all_fields() and fields.all_fields()[path].is_shared:
-            yield Found(path, without_trigger(value, trigger) if isinstance(value, str) else value, BASIS)
+            yield Found(path, with_texts(value, lambda text: without_trigger(text, trigger)), BASIS)
 
 
 def is_changed(metadata: Mapping[str, str]) -> bool:

@@ -17,7 +17,7 @@ from trainer_core.files import open_regular
 from trainer_core.text import TOKEN, printable
 
 LARGEST_FILE_BYTES = 64 * 1024
-DEEPEST = 4
+DEEPEST = 5
 MOST_VALUES = 400
 LONGEST_KEY = 64
 LONGEST_TEXT = 2000

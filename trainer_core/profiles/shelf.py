@@ -9,12 +9,14 @@ from pathlib import Path
 from trainer_core import places
 from trainer_core.errors import ProfileError
 from trainer_core.files import write_whole
-from trainer_core.profiles.checks import profile_of
+from trainer_core.profiles.checks import profile_of, slug
 from trainer_core.profiles.profile import Profile
 from trainer_core.profiles.reading import read, refused, tables
 from trainer_core.profiles.writing import dumps
 from trainer_core.text import printable
 
+REMOVED = "removed"
+"""The folder in that of the user's own profiles in which removed ones are kept."""
 V_PREDICTION = "_vpred"
 """The ending of a guess's id if its models predict velocity. Source: detection/guesses.toml."""
 
@@ -123,6 +125,60 @@ def save(profile: Profile) -> Path:
     except OSError as error:
         raise ProfileError(f"{printable(str(target), 200)} cannot be written: {error.strerror}.") from error
     return target
+
+
+def remove(name: str) -> Path:
+    """Removes one of the user's own profiles, and returns where its file is kept: `put_back` restores it.
+
+    Raises:
+        ProfileError: the user has no such profile, or its file cannot be moved.
+    """
+    source = _file_of(name)
+    if source is None:
+        reason = "It comes with Easel and stays." if name in shipped() else "`easel profiles list` shows yours."
+        raise ProfileError(f"You have no profile called {printable(name, 80)!r}.", reason)
+    target = own_folder() / REMOVED / f"{name}.toml"
+    try:
+        target.parent.mkdir(exist_ok=True)
+        source.replace(target)
+    except OSError as error:
+        raise ProfileError(f"{printable(str(source), 200)} cannot be removed: {error.strerror}.") from error
+    return target
+
+
+def put_back(name: str) -> Path:
+    """Restores a profile that `remove` took away, and returns its file.
+
+    Raises:
+        ProfileError: it is not there any more, or there is another one with its id by now.
+    """
+    source = own_folder() / REMOVED / f"{name}.toml"
+    if not slug(name) or not source.is_file():
+        raise ProfileError(f"There is no removed profile called {printable(name, 80)!r}.")
+    if name in known():
+        raise ProfileError(
+            f"There is another profile with the id {printable(name, 80)} by now.", "Remove that one first."
+        )
+    target = own_folder() / source.name
+    try:
+        source.replace(target)
+    except OSError as error:
+        raise ProfileError(f"{printable(str(source), 200)} cannot be put back: {error.strerror}.") from error
+    return target
+
+
+def _file_of(name: str) -> Path | None:
+    """The file of one of the user's own profiles, whatever it is called; None if there is none."""
+    if name not in own()[0]:
+        return None
+    return next((path for path in sorted(own_folder().glob("*.toml")) if _has_id(path, name)), None)
+
+
+def _has_id(path: Path, name: str) -> bool:
+    try:
+        return load(path).id == name
+    except ProfileError:
+        return False
 
 
 def refuse_shipped_id(profile: Profile, name: str) -> None:

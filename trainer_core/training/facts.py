@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core.plan import fields, subject
+from trainer_core.plan.prompts import texts
 from trainer_core.plan.sections import TrainingPlan
 
 LONGEST = 2000
@@ -25,7 +26,7 @@ def of_plan(tables: Mapping[str, Any]) -> dict[str, Any]:
         path: value
         for path, value in flat.items()
         if path not in known or not _same(value, known[path].default)
-        if not isinstance(value, str) or len(value) <= LONGEST
+        if path == "native" or all(len(text) <= LONGEST for text in texts(value))
     }
 
     def text(path: str) -> str:

@@ -27,7 +27,7 @@ SECRETS, HOMES, USERS, HOSTS, ADDRESSES, CAPTIONS, IMAGES = (
 )
 KINDS = (SECRETS, HOMES, USERS, HOSTS, ADDRESSES, CAPTIONS, IMAGES)
 _CAPTION_KEYS = re.compile(
-    r"(?:\w+_)?(?:prompts?|captions?|trigger|trigger_word|class_tokens|instance_token|token_string|init_word|initializer_token|tags)"
+    r"(?:\w+_)?(?:prompts?|captions?|trigger|trigger_word|class_tokens|instance_token|token_string|init_word|initializer_token|tags)\d*"
     r"(?:_(?:prefix|suffix|text|list|library))?",
     re.IGNORECASE,
 )
@@ -139,7 +139,7 @@ class Redactor:
     def data(self, data: Any, key: str = "") -> Any:
         """JSON data without what is private; the value of an entry about captions is replaced as a whole."""
         if isinstance(data, Mapping):
-            return {self._line(str(name)): self.data(value, str(name)) for name, value in data.items()}
+            return {self._line(str(name)): self.data(value, _key(str(name), key)) for name, value in data.items()}
         if isinstance(data, list | tuple):
             return [self.data(each, key) for each in data]
         if not isinstance(data, str):
@@ -218,11 +218,16 @@ class Redactor:
         return line
 
 
+def _key(name: str, above: str) -> str:
+    """The name that tells what an entry is about: the text of a prompt has that of the prompts."""
+    return above if name == "text" and _CAPTION_KEYS.fullmatch(above) else name
+
+
 def named_texts(data: Any, key: str = "") -> Iterable[str]:
     """The captions and prompts in JSON data, by the names of their entries."""
     if isinstance(data, Mapping):
         for name, value in data.items():
-            yield from named_texts(value, str(name))
+            yield from named_texts(value, _key(str(name), key))
     elif isinstance(data, list | tuple):
         for value in data:
             yield from named_texts(value, key)

@@ -78,8 +78,8 @@ function tell(root) {
   for (const setting of root.querySelectorAll(".easel-setting")) {
     const field = setting.querySelector(":is(.widget-text, .widget-dropdown, .widget-checkbox, .widget-textarea) :is(input, select, textarea)");
     const label = field?.labels[0]?.innerText.trim();
-    const notes = [...setting.querySelectorAll(".easel-line, .easel-note .easel-text")].filter((note) => note.textContent);
-    if (field) set(field, "aria-describedby", notes.map(named).join(" "));
+    const notes = [...setting.querySelectorAll(".easel-line, .easel-epoch-line, .easel-note .easel-text")].filter((note) => note.textContent);
+    for (const one of [field, setting.querySelector(".easel-epochs input")]) if (one) set(one, "aria-describedby", notes.map(named).join(" "));
     const help = setting.querySelector("details.easel-help > summary");
     if (help && label) set(help, "aria-label", `Help: ${label}`);
     const source = setting.querySelector(".easel-source");

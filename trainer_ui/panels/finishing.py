@@ -1,47 +1,59 @@
-"""The steps that Easel fills in itself: samples, memory and output. Each folds to a line that says what is set."""
+"""The steps that Easel fills in itself: samples, memory and output. Each folds to a sentence that says what is set."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainer_core.plan import fields
+from trainer_core.prepare import length
 from trainer_ui.answers import is_begun, mark
 from trainer_ui.formatting import Paragraph
 from trainer_ui.panels.card import Step, fold
+from trainer_ui.panels.length import Epochs
 from trainer_ui.panels.memory import MemoryChoice
 from trainer_ui.panels.settings import MEMORY, OUTPUT, SAMPLES, Settings
 from trainer_ui.widgets import Widget
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trainer_core.plan.sections import TrainingPlan
+    from trainer_ui.panels.samples import SamplePrompts
     from trainer_ui.session import Session
 
 LATER = "set for you once the model is known"
+SAVING = {
+    "memory.gradient_checkpointing": "gradient checkpointing",
+    "memory.fp8_base": "base model in fp8",
+    "memory.half_weights": "weights in half precision",
+    "memory.offload_checkpointing": "activations in system RAM",
+    "memory.fused_backward": "fused backward pass",
+}
+"""The switches that save memory, as the sentence of the step names them."""
+PRECISIONS = {"no": "full precision"}
 
 
 class OutputPanel:
     """The name of the result, where it is saved, and what Easel does if the run ends too early."""
 
     def __init__(self, session: Session, settings: Settings) -> None:
-        self.session = session
-        self.step = Step(
-            session,
-            "Output",
-            lambda: [settings.front(OUTPUT), settings.groups["output"], settings.groups["guards"]],
-            question="What is it called?",
-            number="4",
-            is_open=True,
-        )
+        self.session, self.settings = session, settings
+        self.epochs: Epochs | None = None
+        self.step = Step(session, "Output", self._content, question="What is it called?", number="4", is_open=True)
         self.widget = self.step.widget
 
+    def _content(self) -> list[Widget]:
+        front = self.settings.front(OUTPUT)
+        self.epochs = Epochs(self.session, self.settings.controls[length.SAVES])
+        return [front, self.settings.groups["output"], self.settings.groups["guards"]]
+
     def show(self) -> None:
-        """Shows the output in one line."""
+        """Shows the output in one sentence."""
         values = self.session.values
-        name, every = f"{values['output.prefix']}{values['output.name']}", values["output.save_every_steps"]
-        saved = f"a checkpoint every {every:,} steps" if every else "only the last step is saved"
-        folder = values["output.folder"] or "Easel's outputs"
+        if self.epochs is not None:
+            self.epochs.show()
         self.step.show(
-            mark(self.session, "output", values["output.name"]),
-            f"{name}.safetensors in {folder}, {saved}" if name else "",
+            mark(self.session, "output", values["output.name"]), _output(values) if values["output.name"] else ""
         )
 
 
@@ -49,19 +61,28 @@ class SamplesPanel:
     """The images that are made during the training."""
 
     def __init__(self, session: Session, settings: Settings) -> None:
-        self.session = session
-        self.step = Step(session, "Samples", lambda: [settings.front(SAMPLES), settings.groups["sampling"]])
+        self.session, self.settings = session, settings
+        self.epochs: Epochs | None = None
+        self.prompts: SamplePrompts | None = None
+        self.step = Step(session, "Samples", self._content)
         self.widget = self.step.widget
 
+    def _content(self) -> list[Widget]:
+        from trainer_ui.panels.samples import SamplePrompts
+
+        front = self.settings.front(SAMPLES)
+        self.epochs = Epochs(self.session, self.settings.controls[length.SAMPLES])
+        self.prompts = SamplePrompts(self.session)
+        return [front, self.prompts.widget, self.settings.groups["sampling"]]
+
     def show(self) -> None:
-        """Shows the samples in one line."""
-        values = self.session.values
-        every, size = values["sampling.every_steps"], f"{values['sampling.width']} x {values['sampling.height']}"
-        first = " and before the first" if values["sampling.at_start"] else ""
-        text = f"one every {every:,} steps{first}, {size} px" if every else "none during the training"
-        self.step.show(
-            mark(self.session, "samples", self.session.values["model.path"]), text if is_begun(self.session) else LATER
-        )
+        """Shows the samples in one sentence, and the prompts once the step was opened."""
+        plan = self.session.bench.state.draft.sketch()
+        if self.epochs is not None and self.prompts is not None:
+            self.epochs.show()
+            self.prompts.show(plan)
+        text = _samples(plan) if is_begun(self.session) else LATER
+        self.step.show(mark(self.session, "samples", self.session.values["model.path"]), text)
 
 
 class MemoryPanel:
@@ -83,25 +104,63 @@ class MemoryPanel:
         return [self.choice.widget, self.fit, front, why, more]
 
     def show(self) -> None:
-        """Shows the memory settings in one line; the preset and the estimate, once they were opened."""
+        """Shows the memory settings in one sentence; the preset and the estimate, once they were opened."""
         seen, state = self.session.forecast, self.session.bench.state
         if self.choice is not None and self.fit is not None and self.basis is not None:
             self.choice.show()
             self.fit.show_text(seen.fit.sentence if seen else "", "warn" if seen and seen.fit.fits != "yes" else "")
             self.basis.show_text("\n".join(seen.estimate.basis) if seen else "")
         preset = state.preset.title if state.preset else ""
-        text = ", ".join(filter(None, (preset, *self._what())))
+        text = ", ".join(filter(None, (preset, *_memory(self.session.values))))
         self.step.show(
             mark(self.session, "memory", self.session.values["model.path"]), text if is_begun(self.session) else LATER
         )
 
-    def _what(self) -> list[str]:
-        """The settings that save memory, in words."""
-        values, known = self.session.values, fields.all_fields()
-        on = [
-            known[path].title.lower()
-            for path in ("memory.gradient_checkpointing", "memory.cache_latents", "memory.fp8_base")
-            if values[path]
-        ]
-        precision = values["memory.mixed_precision"]
-        return [precision if precision not in ("", "no") else "full precision", *on]
+
+def _samples(plan: TrainingPlan) -> str:
+    """The samples of a plan: "4 prompts at 1024 x 1024, every 240 steps and before the first"."""
+    prompts, sampling = plan.sample_prompts, plan.sampling
+    if not sampling.every_steps:
+        return "none during the training"
+    sizes = {f"{prompt.width} x {prompt.height}" for prompt in prompts}
+    size = f"at {sizes.pop()}" if len(sizes) == 1 else f"in {len(sizes)} sizes"
+    often = "every step" if sampling.every_steps == 1 else f"every {sampling.every_steps:,} steps"
+    first = " and before the first" if sampling.at_start else ""
+    return f"{_count(len(prompts), 'prompt')} {size}, {often}{first}"
+
+
+def _memory(values: Mapping[str, Any]) -> list[str]:
+    """What saves memory, in words: "bf16, gradient checkpointing, latents and captions cached"."""
+    precision = str(values["memory.mixed_precision"])
+    cached = [
+        what
+        for path, what in (("memory.cache_latents", "latents"), ("memory.cache_text_encoder", "captions"))
+        if values[path]
+    ]
+    swapped, adds = values["memory.blocks_to_swap"], values["schedule.gradient_accumulation"]
+    return [
+        PRECISIONS.get(precision, precision),
+        *(words for path, words in SAVING.items() if values[path]),
+        *([f"{' and '.join(cached)} cached"] if cached else []),
+        *([f"{_count(swapped, 'block')} in system RAM"] if swapped else []),
+        *([f"{adds} batches for one step"] if isinstance(adds, int) and adds > 1 else []),
+    ]
+
+
+def _output(values: Mapping[str, Any]) -> str:
+    """The output: "elena_v3.safetensors in outputs, fp16, a checkpoint every 240 steps, all 8 kept"."""
+    every, steps = values["output.save_every_steps"], values["schedule.steps"]
+    precision = fields.all_fields()["output.save_precision"].about.titles.get(
+        values["output.save_precision"], values["output.save_precision"]
+    )
+    saved = "only the last step is saved"
+    if isinstance(every, int) and isinstance(steps, int) and 0 < every <= steps:
+        kept = steps // every
+        saved = f"a checkpoint every {every:,} steps, {f'all {kept} kept' if kept > 1 else 'which is kept'}"
+    copied = ", copied to your LoRA folder" if values["output.copy_to"] else ""
+    name, folder = f"{values['output.prefix']}{values['output.name']}", values["output.folder"] or "outputs"
+    return f"{name}.safetensors in {folder}, {precision}, {saved}{copied}"
+
+
+def _count(number: Any, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -8,18 +8,19 @@ from trainer_core.plan import fields
 from trainer_core.prepare.workbench import NO_POLICY, PLAIN
 from trainer_core.text import printable
 from trainer_ui import recipes
-from trainer_ui.controls import choice_title, plain_number
+from trainer_ui.controls import value_text
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Pairs, Paragraph, show
 from trainer_ui.panels.card import fold, row
 from trainer_ui.panels.uses import Uses
-from trainer_ui.widgets import Box, Button, Dropdown
+from trainer_ui.widgets import Box, Button, Dropdown, Widget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from trainer_core.policies import Policy
     from trainer_core.profiles import Profile
+    from trainer_ui.panels.own_profiles import CompareProfiles, SaveProfile, ShareProfiles
     from trainer_ui.session import Session
 
 NONE = "None: recommended values"
@@ -41,6 +42,12 @@ class ProfilePanel:
         self.explanation = Paragraph("", "small")
         self.values, self.sources = Pairs(), Pairs()
         self.fold = fold(session, "What it sets, and why", lambda: [self.values, self.sources])
+        self.compare: CompareProfiles | None = None
+        self.save: SaveProfile | None = None
+        self.share: ShareProfiles | None = None
+        self.comparing = fold(session, "Compare two profiles", self._compare)
+        self.saving = fold(session, "Save as my profile", self._save)
+        self.sharing = fold(session, "Import and export", self._share)
         self.policy = Dropdown(
             description="Steps and rates by the number of images", options=[(NOTHING_SET, NO_POLICY)]
         )
@@ -53,21 +60,51 @@ class ProfilePanel:
         self.buttons = row(self.told, self.adjust, self.undo)
         self.rule = helped(self.policy, POLICY_HELP)
         choices = Box([helped(self.choice, CHOICE_HELP), self.rule], classes=("easel-halves",))
-        self.content = (self.uses.widget, choices, self.explanation, self.buttons, self.fold)
+        more = Box([self.fold, self.comparing, self.saving, self.sharing], classes=("easel-groups",))
+        self.content = (self.uses.widget, choices, self.explanation, self.buttons, more)
         """The widgets, in order."""
+
+    def _compare(self) -> list[Widget]:
+        from trainer_ui.panels.own_profiles import CompareProfiles
+
+        self.compare = CompareProfiles(self.session)
+        return [self.compare.widget]
+
+    def _save(self) -> list[Widget]:
+        from trainer_ui.panels.own_profiles import SaveProfile
+
+        self.save = SaveProfile(self.session)
+        return [self.save.widget]
+
+    def _share(self) -> list[Widget]:
+        from trainer_ui.panels.own_profiles import ShareProfiles
+
+        self.share = ShareProfiles(self.session)
+        return [self.share.widget]
 
     def _choose(self, name: str) -> None:
         self.session.wish = ""
         self.session.bench.use_profile(name)
 
     def _adjust(self, _: Button) -> None:
-        self.session.bench.auto_adjust()
+        """Takes the values of the policy, and says in one message what was set, why, and what can be undone."""
+        told = self.session.bench.auto_adjust()
+        adjusted = self.session.bench.state.adjusted
+        more = "“Undo” restores it." if adjusted and adjusted.cleared else "None of your own values had to be removed."
+        self.session.note(f"{told} {more}")
 
     def show(self) -> None:
         """Offers the profiles and policies of the family and shows the chosen ones."""
         self.uses.show()
         self._show_profile()
         self._show_policy()
+        known = recipes.offered(self.session.bench.state)
+        if self.compare is not None:
+            self.compare.show(known)
+        if self.save is not None:
+            self.save.show()
+        if self.share is not None:
+            self.share.show(recipes.own())
 
     def _show_profile(self) -> None:
         state = self.session.bench.state
@@ -75,9 +112,7 @@ class ProfilePanel:
         known = recipes.offered(state)
         if profile is not None and profile.id not in {one.id for one in known}:
             known = [*known, profile]
-        titles = [one.title for one in known]
-        named = ((one.title if titles.count(one.title) == 1 else f"{one.title} ({one.id})", one.id) for one in known)
-        _offer(self.choice, [(NONE, ""), (PLAIN_DEFAULTS, PLAIN), *((printable(name, 80), id_) for name, id_ in named)])
+        _offer(self.choice, [(NONE, ""), (PLAIN_DEFAULTS, PLAIN), *recipes.named(known)])
         self.choice.value = profile.id if profile else PLAIN if state.plain else ""
         show(self.fold, profile is not None)
         if profile is None:
@@ -128,6 +163,4 @@ def _reasons(profile: Profile) -> Iterator[tuple[str, str]]:
     """What a profile sets: each value with its reason, if the profile gives one."""
     known = fields.all_fields()
     for path, value in profile.settings.items():
-        shown = ("on" if value else "off") if isinstance(value, bool) else value
-        shown = plain_number(shown) if isinstance(shown, float) else choice_title(path, str(shown))
-        yield f"{known[path].title} {shown}", profile.reasons.get(path, "")
+        yield f"{known[path].title} {value_text(path, value)}", profile.reasons.get(path, "")

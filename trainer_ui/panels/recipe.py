@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainer_core.plan import fields
+from trainer_core.prepare import length
 from trainer_ui.answers import has_recipe, is_begun, mark
 from trainer_ui.controls import shown
 from trainer_ui.formatting import show
 from trainer_ui.panels.card import Step
+from trainer_ui.panels.length import Epochs
 from trainer_ui.panels.profile import ProfilePanel
 from trainer_ui.panels.settings import RECIPE, Settings
 from trainer_ui.widgets import Box, VBox
@@ -26,8 +28,10 @@ class RecipePanel:
     def __init__(self, session: Session, settings: Settings) -> None:
         self.session = session
         self.profile = ProfilePanel(session)
+        front = settings.front(RECIPE)
+        self.epochs = Epochs(session, settings.controls[length.LENGTH])
         groups = Box([settings.groups[section] for section in GROUPS], classes=("easel-groups",))
-        self.settings = VBox([settings.front(RECIPE), groups], classes=("easel-recipe",))
+        self.settings = VBox([front, groups], classes=("easel-recipe",))
         self.step = Step(
             session,
             "Recipe",
@@ -41,6 +45,7 @@ class RecipePanel:
     def show(self) -> None:
         """Shows profile and policy, and the recipe in one line."""
         self.profile.show()
+        self.epochs.show()
         # Before there is a model, and nothing was set, the question alone is easier to answer.
         show(self.settings, is_begun(self.session))
         is_chosen = has_recipe(self.session) or bool(self.session.bench.state.family)

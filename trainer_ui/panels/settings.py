@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 RECIPE = (
     "schedule.steps",
     "dataset.repeats",
-    "dataset.resolution",
     "optimizer.learning_rate",
     "network.rank",
     "network.alpha",
+    "dataset.resolution",
     "schedule.batch_size",
     "optimizer.name",
 )
-OUTPUT = ("output.name",)
-SAMPLES = ("sampling.every_steps", "sampling.prompt")
+OUTPUT = ("output.name", "output.save_every_steps")
+SAMPLES = ("sampling.every_steps", "sampling.at_start")
+PROMPTS = ("sampling.prompt", "sampling.prompts")
+"""The settings that the list of prompts shows."""
 MEMORY = ("schedule.gradient_accumulation",)
-IN_FRONT = (*RECIPE, *OUTPUT, *SAMPLES, *MEMORY)
+IN_FRONT = (*RECIPE, *OUTPUT, *SAMPLES, *PROMPTS, *MEMORY)
 """The settings that are outside the groups: in the steps, in this order."""
 GROUPS = {
     "model": "Model",

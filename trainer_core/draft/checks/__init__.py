@@ -47,6 +47,7 @@ RULES: tuple[Rule, ...] = (
     memory.weights_of_file_can_be_trained,
     schedule.schedule_fits,
     schedule.samples_can_be_drawn,
+    schedule.prompts_are_used,
     schedule.learning_rate_suits_optimizer,
     schedule.curve_fits_scheduler,
 )

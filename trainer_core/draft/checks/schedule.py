@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from trainer_core import catalog
 from trainer_core.draft.checks.case import Case
+from trainer_core.plan import samples
 from trainer_core.problems import Fix, Problem
 
 LATENT_PX = 8
@@ -39,13 +40,25 @@ def schedule_fits(case: Case) -> Iterator[Problem]:
 
 def samples_can_be_drawn(case: Case) -> Iterator[Problem]:
     """The size of a sample is a multiple of a latent pixel: else sd-scripts rounds it down, and SimpleTuner stops."""
-    sampling = case.plan.sampling
     step = (case.claim.sample_step if case.claim else None) or LATENT_PX
-    for path, side in (("sampling.width", sampling.width), ("sampling.height", sampling.height)):
-        if sampling.every_steps and side % step:
-            nearest = max(step, round(side / step) * step)
-            message = f"Width and height of a sample must be multiples of {step}."
-            yield Problem(path, "error", message, Fix(f"Use {nearest}", {path: nearest}))
+    if case.plan.sampling.every_steps:
+        message = f"Width and height of a sample must be multiples of {step}."
+        yield from samples.side_problems(case.plan.sampling, step, message)
+
+
+def prompts_are_used(case: Case) -> Iterator[Problem]:
+    """Several prompts are used, and each has a text."""
+    sampling = case.plan.sampling
+    if not sampling.prompts:
+        return
+    if not sampling.every_steps:
+        message = "The sample prompts have no effect: samples are turned off."
+        yield Problem("sampling.prompts", "info", message)
+    empty = [prompt.index + 1 for prompt in case.plan.sample_prompts if not prompt.text]
+    if empty:
+        written = tuple(prompt.model_dump() for prompt in sampling.prompts if prompt.text.strip(" ,"))
+        fix = Fix("Remove it", {"sampling.prompts": written}) if len(written) < len(sampling.prompts) else None
+        yield Problem("sampling.prompts", "warning", f"Sample prompt {empty[0]} has no text.", fix)
 
 
 def learning_rate_suits_optimizer(case: Case) -> Iterator[Problem]:

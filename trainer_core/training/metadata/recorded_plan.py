@@ -9,6 +9,7 @@ from typing import Any
 
 from trainer_core.errors import PlanError
 from trainer_core.plan import fields
+from trainer_core.plan.prompts import texts
 from trainer_core.text import printable
 from trainer_core.training.metadata import keys
 from trainer_core.training.metadata.shared import canonical, digest
@@ -97,7 +98,7 @@ def _refuse(constant: str) -> float:
 
 def _take(path: str, value: Any, values: dict[str, Any], notes: list[str]) -> None:
     taken, sentence = fields.check(path, value)
-    if not sentence and isinstance(taken, str) and (len(taken) > 10_000 or not _is_plain(taken)):
+    if not sentence and any(len(text) > 10_000 or not _is_plain(text) for text in texts(taken)):
         sentence = f"{fields.all_fields()[path].title}: it contains control characters."
     if sentence:
         notes.append(f"{path} was left out: {printable(sentence, 200)}")

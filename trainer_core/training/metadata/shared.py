@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainer_core.plan import fields
+from trainer_core.plan.prompts import with_texts
 from trainer_core.text import without_secrets
 from trainer_core.training.metadata import privacy
 
@@ -24,10 +25,12 @@ def shared(plan: Mapping[str, Any]) -> dict[str, Any]:
         value = flat.get(path)
         if value is None or setting.owner == "person" or setting.about.written:
             continue
-        if isinstance(value, str) and not setting.choices:
-            value = privacy.file_name(value) if setting.about.path else without_secrets(value)
-            if setting.about.path and not value:
+        if setting.about.path:
+            value = privacy.file_name(value) if isinstance(value, str) else value
+            if not value:
                 continue
+        elif not setting.choices:
+            value = with_texts(value, without_secrets)
         kept[path] = value
     if native := flat.get("native"):
         kept["native"] = privacy.each_text(native, privacy.without_paths)
