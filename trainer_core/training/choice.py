@@ -39,8 +39,8 @@ def read(folder: RunFolder) -> Choice:
     """What was decided about a run."""
     data = folder.read(FILE) or {}
     best, name = whole(data.get("best")), data.get("name")
-    is_name = isinstance(name, str) and _is_name(name)
-    return Choice(best if best is not None and best >= 0 else None, name if is_name else "")
+    named = name if isinstance(name, str) and _is_name(name) else ""
+    return Choice(best if best is not None and best >= 0 else None, named)
 
 
 def write(folder: RunFolder, chosen: Choice) -> None:

@@ -58,8 +58,10 @@ def hand_over(run: Run, step: int | None, folder: Path) -> HandedOver:
         source = ready_file(run, one)
         if (there := same_in(folder, source, stem)) is not None:
             return HandedOver(there, one.step, was_there=True)
-        if one.is_final:
-            return HandedOver(next(delivery.deliver(source, (), folder, stem)), one.step, was_there=False)
+        placed = next(delivery.deliver(source, (), folder, stem))
+        if not one.is_final:
+            use.note_delivered(run, one.saved.path, placed)
+        return HandedOver(placed, one.step, was_there=False)
     taken = use.use(run, one.step, folder)
     return HandedOver(taken.delivered or taken.path, one.step, was_there=False)
 

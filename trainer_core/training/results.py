@@ -101,7 +101,9 @@ def results_of(run: Run) -> Results:
         Made(one, is_final, one.step == best, losses.get(one.step), samples.get(one.step, {}))
         for one, is_final in every
     )
-    return Results(made, samples.get(BEFORE, {}), prompts_of(run), tuple(sorted({row for of in samples.values() for row in of})))
+    return Results(
+        made, samples.get(BEFORE, {}), prompts_of(run), tuple(sorted({row for of in samples.values() for row in of}))
+    )
 
 
 def samples_of(run: Run) -> dict[int, dict[int, Path]]:

@@ -109,10 +109,19 @@ def use(run: Run, step: int | None = None, folder: Path | None = None) -> Saved:
 
     ready = finishing.Finishing(run.folder, plan, stem)
     placed = next(delivery.deliver(chosen.path, (), target, stem, made=lambda path: ready.made(path, chosen.step)))
-    with writing(run.folder.path):
-        own = chosen.path.relative_to(run.folder.path).as_posix()
-        run.folder.write(DELIVERED, {**run.folder.delivered, own: str(placed)})
+    note_delivered(run, chosen.path, placed)
     return replace(chosen, delivered=placed)
+
+
+def note_delivered(run: Run, path: Path, placed: Path) -> None:
+    """Records where a checkpoint was delivered.
+
+    Raises:
+        JobError: the run folder cannot be written.
+    """
+    with writing(run.folder.path):
+        own = path.relative_to(run.folder.path).as_posix()
+        run.folder.write(DELIVERED, {**run.folder.delivered, own: str(placed)})
 
 
 def _verdicts(run: Run) -> dict[str, tuple[bool | None, tuple[str, ...]]]:

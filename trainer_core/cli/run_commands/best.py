@@ -36,4 +36,6 @@ def command(run: str, step: int | None, is_none: bool, as_json: bool) -> None:
     if as_json:
         show.as_json({"run": found.name, "best": best})
     else:
-        show.line(f"The best checkpoint of {found.name} is that of step {best}." if best is not None else "None is marked.")
+        show.line(
+            f"The best checkpoint of {found.name} is that of step {best}." if best is not None else "None is marked."
+        )

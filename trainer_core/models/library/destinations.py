@@ -14,7 +14,7 @@ from typing import Any
 from trainer_core import places
 from trainer_core.errors import LibraryError
 from trainer_core.files import read_toml, write_whole
-from trainer_core.models.library import roots as known_roots
+from trainer_core.models.library.roots import apps, roots
 from trainer_core.text import printable
 
 VOLUMES = ("/workspace", "/content", "/kaggle/working", "/mnt", "/media", "/data", "/srv", "/Volumes", "/runpod-volume")
@@ -43,7 +43,7 @@ def destinations(kind: str, environment: Mapping[str, str] | None = None) -> tup
     """
     environment = os.environ if environment is None else environment
     found: dict[str, Destination] = {}
-    for app, table in known_roots.apps().items():
+    for app, table in apps().items():
         name = table.get("results", {}).get(kind)
         for place in _installed(table, environment) if name else ():
             target = place / name
@@ -58,9 +58,9 @@ def destination(app: str, kind: str, environment: Mapping[str, str] | None = Non
     Raises:
         LibraryError: the program is not known, or it was not found on this machine.
     """
-    table = known_roots.apps().get(app)
+    table = apps().get(app)
     if table is None or "results" not in table:
-        known = ", ".join(name for name, each in known_roots.apps().items() if "results" in each)
+        known = ", ".join(name for name, each in apps().items() if "results" in each)
         raise LibraryError(f"Easel does not know the folders of {printable(app, 50)!r}.", f"It knows: {known}.")
     for found in destinations(kind, environment):
         if found.app == app:
@@ -98,7 +98,7 @@ def allowed(environment: Mapping[str, str] | None = None) -> tuple[Path, ...]:
     found = [Path.home(), places.home(), Path.cwd(), *map(Path, VOLUMES)]
     if (root := places.notebook_root()) is not None:
         found.append(root)
-    found += [root.path for root in known_roots.roots(environment).folders if root.app != "kaggle"]
+    found += [each.path for each in roots(environment).folders if each.app != "kaggle"]
     kept = (Path(os.path.realpath(each)) for each in found)
     return tuple(each for each in dict.fromkeys(kept) if each != Path(each.anchor))
 
