@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -101,30 +103,44 @@ REFUSALS = {
 }
 
 
+def refused(run, folder, text=hubs.WRITE, repo=REPO):
+    """What the program of an upload says in a folder of its own, where it fails."""
+    tokens.remember("huggingface", text)
+    found = offer.offer(run, 10)
+    (folder / upload.SETTINGS).write_text(json.dumps(dataclasses.asdict(found.settings(repo, found.card()))))
+    with contextlib.chdir(folder):
+        assert upload.main() == 1
+    told = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert text.encode() not in told
+    assert not (folder / upload.COPY).exists()
+    return json.loads((folder / upload.FAILURE).read_text())
+
+
 @pytest.mark.parametrize("name", REFUSALS)
-def test_a_refusal_says_what_happened_and_what_to_do(run, hub, name):
+def test_a_refusal_says_what_happened_and_what_to_do(run, hub, tmp_path, capsys, name):
     wanted, words = REFUSALS[name]
     hub.repositories["mika/seen"] = hubs.Repository(private=False)
-    job, told = uploaded(run, **wanted)
-    assert job.state is JobState.FAILED
-    assert job.result is not None
-    cause = job.result["diagnosis"]
-    assert words in cause["cause"]
-    assert cause["advice"]
-    assert wanted.get("text", hubs.WRITE).encode() not in told
+    said = refused(run, tmp_path, **wanted)
+    assert words in said["message"]
+    assert said["hint"]
+    assert wanted.get("text", hubs.WRITE) not in capsys.readouterr().out
     assert not any("safetensors" in file for one in hub.repositories.values() for file in one.files)
 
 
-def test_a_server_error_and_a_missing_connection_are_told_apart(run, hub, monkeypatch):
+def test_a_server_error_and_a_missing_connection_are_told_apart(run, hub, tmp_path, monkeypatch):
     hub.broken = "/commit/"
-    job, _ = uploaded(run)
-    assert job.result is not None
-    assert "server error: it answered 503" in job.result["diagnosis"]["cause"]
-    assert b"README.md" not in json.dumps(list(hub.repositories[REPO].files)).encode()
+    assert "server error: it answered 503" in refused(run, tmp_path)["message"]
+    assert hub.repositories[REPO].files == {}
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    job, _ = uploaded(run)
+    assert "cannot be reached" in refused(run, tmp_path)["message"]
+
+
+def test_a_failed_upload_is_a_failed_job_with_the_reason(run, hub):
+    job, told = uploaded(run, hubs.READ)
+    assert job.state is JobState.FAILED
     assert job.result is not None
-    assert "cannot be reached" in job.result["diagnosis"]["cause"]
+    assert "may not write" in job.result["diagnosis"]["cause"]
+    assert hubs.READ.encode() not in told
 
 
 def test_without_a_token_nothing_is_started(run, hub):

@@ -15,6 +15,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,9 +33,10 @@ from trainer_core.jobs.outcome import Diagnosis, Outcome
 from trainer_core.jobs.spec import Spec, Step
 from trainer_core.jobs.state import JobState
 from trainer_core.models import tokens
+from trainer_core.models.downloads.links import hugging_face_endpoint
 from trainer_core.models.tokens import Token
 from trainer_core.publishing import explained, model_card, repository
-from trainer_core.tools import copying, scrub
+from trainer_core.tools import scrub
 
 KIND = "upload"
 SETTINGS, MADE, FAILURE = "settings.json", "made.json", "failure.json"
@@ -47,6 +49,7 @@ WITHOUT = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_H
 PHASES = ("Removing personal metadata", "Preparing the images", "Checking the repository", "Uploading", "Publishing")
 _PROGRESS = re.compile(r"Uploaded (\d+) of (\d+) MiB")
 _LAUNCHING = threading.Lock()
+MIB = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,9 +130,7 @@ def settings_of(job: Job) -> Mapping[str, Any]:
 
 def address(repo: str) -> str:
     """The address of a repository's page."""
-    from huggingface_hub import constants
-
-    return f"{constants.ENDPOINT}/{repo}"
+    return f"{hugging_face_endpoint()}/{repo}"
 
 
 @contextlib.contextmanager
@@ -203,6 +204,20 @@ class Counted(io.BufferedReader):
         return data
 
 
+class Meter:
+    """Reports how much was uploaded, in MiB and at most twice a second."""
+
+    def __init__(self, size: int, report: Callable[[str], None]) -> None:
+        self._size, self._report, self._said_s = size, report, 0.0
+
+    def __call__(self, done: int) -> None:
+        """Reports that so many bytes were read, if it is time."""
+        now = time.monotonic()
+        if now - self._said_s >= 0.5 or done >= self._size:
+            self._said_s = now
+            self._report(f"Uploaded {-(-min(done, self._size) // MIB)} of {-(-self._size // MIB)} MiB")
+
+
 def run(settings: Settings, report: Callable[[str], None]) -> str:
     """Uploads everything in one commit and returns the address of the repository.
 
@@ -267,7 +282,7 @@ def _opened(settings: Settings, repo: str) -> tuple[Any, bool]:
     token = tokens.find(explained.SITE)
     if token is None:
         raise explained.without_token()
-    api = HfApi(token=_text(token))
+    api = HfApi(endpoint=hugging_face_endpoint(), token=_text(token))
     try:
         info = api.model_info(repo)
     except RepositoryNotFoundError:
@@ -298,8 +313,7 @@ def _commit(
     operations = [CommitOperationAdd(settings.name, content)]
     size = operations[0].upload_info.size
     _ = operations[0].upload_info.sha256
-    meter = copying.Meter(lambda line: report(line.replace("Copied", "Uploaded")))
-    content.tell_done = lambda done: meter(min(done, size), size)
+    content.tell_done = Meter(size, report)
     operations += [CommitOperationAdd(name, data) for name, data in images.items()]
     if with_card:
         operations.append(CommitOperationAdd(CARD, settings.card.encode()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 SAME = (result_keys.HASH, keys.STEPS, keys.PLAN_DIGEST)
 """Two results with the same values of these keys are the same."""
+FINISHED = "finished"
+"""The folder of the finished files, as `finishing.FOLDER`, which loads much."""
 LONGEST_LISTING = 2000
 """So many files of a folder are compared at most."""
 
@@ -70,12 +73,19 @@ def ready_file(run: Run, one: Made) -> Path:
     """The file of a result with Easel's metadata, inside the run folder; a folder, and a whole model, stay as they are."""
     from trainer_core.training import finishing
 
+    if (known := finished_file(run, one)) is not None:
+        return known
+    return finishing.Finishing(run.folder, run.folder.plan, choice.stem_of(run.folder)).made(one.saved.path, one.step)
+
+
+def finished_file(run: Run, one: Made) -> Path | None:
+    """The file of a result with Easel's metadata, if it was made before; a link, which may lead anywhere, does not count."""
     source, folder = one.saved.path, run.folder.path
-    for path in sorted((folder / finishing.FOLDER).glob(f"*-{source.parent.name}-{source.name}")):
+    for path in sorted((folder / FINISHED).glob(f"*-{glob.escape(source.parent.name)}-{glob.escape(source.name)}")):
         relative = path.relative_to(folder).as_posix()
         if not path.is_symlink() and inside(folder, relative) is not None and path.is_file():
             return path
-    return finishing.Finishing(run.folder, run.folder.plan, choice.stem_of(run.folder)).made(source, one.step)
+    return None
 
 
 def same_in(folder: Path, source: Path, stem: str) -> Path | None:
