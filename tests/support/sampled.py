@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from trainer_core import events
 from trainer_core.events import Sample
@@ -22,6 +22,25 @@ def add_samples(run: Run, steps: Iterable[int], prompts: int, size: tuple[int, i
             image = Image.new("RGB", size, f"hsl({(number * 47 + prompt * 90) % 360}, 45%, 55%)")
             ImageDraw.Draw(image).ellipse((60, 60, 196, 196), fill=f"hsl({prompt * 60}, 60%, 30%)")
             path = folder / f"made_{step:06d}_{prompt:02d}_7.png"
+            image.save(path)
+            rows.append(Sample(path.relative_to(run.folder.path).as_posix(), step, prompt))
+    add_events(run, (events.to_dict(row) for row in rows))
+
+
+def add_drawn(run: Run, steps: Iterable[int], prompts: int) -> None:
+    """Samples that look like a figure which becomes sharper, for screenshots."""
+    folder = run.folder.output / "sample"
+    folder.mkdir(exist_ok=True)
+    rows, known = [], list(steps)
+    for number, step in enumerate(known):
+        for prompt in range(prompts):
+            image = Image.new("RGB", (512, 512), f"hsl({(40 + prompt * 80) % 360}, 30%, {35 + prompt * 12}%)")
+            drawn = ImageDraw.Draw(image)
+            drawn.ellipse((96, 330, 416, 720), fill=f"hsl({(190 + prompt * 30) % 360}, 45%, 32%)")
+            drawn.ellipse((150, 90, 362, 350), fill="#8a3b22")
+            drawn.ellipse((180, 140, 332, 330), fill="#e8b59a")
+            image = image.filter(ImageFilter.GaussianBlur((len(known) - 1 - number) * 4 + 1))
+            path = folder / f"drawn_{step:06d}_{prompt:02d}_7.png"
             image.save(path)
             rows.append(Sample(path.relative_to(run.folder.path).as_posix(), step, prompt))
     add_events(run, (events.to_dict(row) for row in rows))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,3 +87,8 @@ def offer(run: Run, step: int | None = None, *, with_samples: bool = True) -> Of
     stem = choice.stem_of(run.folder) + ("" if one.is_final else delivery.step_ending(one.step))
     samples = model_card.picked(run, results, one) if with_samples else ()
     return Offer(run, one, ready_file(run, one), f"{stem}{delivery.SUFFIX}", samples)
+
+
+def without_samples(found: Offer) -> Offer:
+    """The same without its samples."""
+    return replace(found, samples=())

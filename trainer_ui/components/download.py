@@ -8,6 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,9 @@ class Download(AnyWidget):
             number, start = self._asked.get()
             path = self._file
             if number == self._number and path is not None:
-                attempt(lambda: self._send(number, path, start), self._fail)  # noqa: B023
+                attempt(partial(self._send_piece, number, path, start), self._fail)
 
-    def _send(self, number: int, path: Path, start: int) -> None:
+    def _send_piece(self, number: int, path: Path, start: int) -> None:
         with path.open("rb") as file:
             file.seek(start)
             content = file.read(PIECE_BYTES)
