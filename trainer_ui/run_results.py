@@ -12,12 +12,18 @@ from trainer_core.training import choice
 from trainer_core.training.results import Made, Results, results_of
 from trainer_core.training.run import Run, list_runs
 from trainer_ui.boundary import attempt
+from trainer_ui.panels.fetch import gigabytes
 
 if TYPE_CHECKING:
     from trainer_ui.session import Session
 
 MOST_RUNS = 50
 """So many runs can be chosen here; the history has all of them."""
+
+
+def size_text(size_bytes: int) -> str:
+    """A size as text: "186 MB", "14 kB"."""
+    return gigabytes(size_bytes) if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
 
 
 class RunResults:

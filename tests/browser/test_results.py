@@ -6,12 +6,16 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.browser.test_workbench import IN_APP, OVERFLOW, READY, THEMES, WEAK, WIDTHS, size
+from tests.support.looks import OVERFLOW, WEAK
 from tests.support.page import prepare
 from tests.support.pages import go
 from tests.support.sampled import add_samples, add_validation
 from trainer_core.prepare.workbench import Workbench
 
+READY = ".easel[data-easel-keys=kept]"
+IN_APP = "() => document.activeElement !== document.body && Boolean(document.activeElement.closest('.easel'))"
+WIDTHS = (1600, 1280, 700, 390)
+THEMES = ("Light", "Dark", "Minimal", "Cyberpunk")
 SEEN = (
     "() => [...document.querySelectorAll('.easel-compare .easel-sg-tile img')].every(image => image.naturalWidth > 0)"
 )
@@ -30,7 +34,7 @@ def finished(home):
 
 
 def test_checkpoints_are_compared_chosen_and_taken(notebook, page, home):
-    run = finished(home)
+    finished(home)
     comfy = home / "ComfyUI"
     (comfy / "models").mkdir(parents=True)
     notebook(prepare(home), COMFYUI_PATH=str(comfy)).run()
@@ -103,10 +107,9 @@ def test_a_file_of_60_mb_is_downloaded_in_pieces_and_every_theme_and_width_holds
         page.get_by_label("Theme", exact=True).select_option(theme)
         assert page.evaluate(WEAK) == [], theme
     for width in WIDTHS:
-        size(page, width)
+        page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_timeout(250)
-        inside = OVERFLOW.replace(".easel-log, ", ".easel-log, .easel-sg-scroll, ")
-        assert page.evaluate(inside) == [], width
+        assert page.evaluate(OVERFLOW) == [], width
 
 
 def test_on_a_narrow_page_watch_shows_one_prompt_with_a_strip_of_steps(notebook, page, home):

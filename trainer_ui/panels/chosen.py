@@ -14,21 +14,15 @@ from trainer_core.training.handing_over import hand_over, ready_file
 from trainer_ui.components.copy_line import CopyLine
 from trainer_ui.components.download import Download, linked
 from trainer_ui.formatting import Paragraph, show
-from trainer_ui.panels.fetch import gigabytes
+from trainer_ui.run_results import RunResults, size_text
 from trainer_ui.widgets import Box, Button, Text, VBox
 
 if TYPE_CHECKING:
     from trainer_core.models.library.destinations import Destination
     from trainer_core.training.results import Made
     from trainer_core.training.run import Run
-    from trainer_ui.run_results import RunResults
 
 NO_FILE = "Choose a checkpoint on the left."
-
-
-def size_text(size_bytes: int) -> str:
-    """A size as text: "186 MB", "14 kB"."""
-    return gigabytes(size_bytes) if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
 
 
 def file_name(run: Run, one: Made) -> str:
