@@ -53,7 +53,9 @@ def lines(run: Run, one: Made) -> list[tuple[str, str]]:
     family = load_families().get(str(model.get("family") or ""))
     base = told.get(keys.BASE) or ""
     is_network = acceptance.kind_of(plan) == "network"
-    kind = f"{network.get('algorithm', 'lora')}, rank {network.get('rank')}, alpha {network.get('alpha')}"
+    noun, alpha = acceptance.noun(plan), network.get("alpha")
+    shown = f"{alpha:g}" if isinstance(alpha, int | float) else alpha
+    kind = f"{noun if noun == 'LoRA' else network.get('algorithm')}, rank {network.get('rank')}, alpha {shown}"
     total, side = plan.get("schedule", {}).get("steps"), plan.get("dataset", {}).get("resolution")
     images = versions.get("images")
     hashed = told.get(result_keys.HASH, "").removeprefix("0x")

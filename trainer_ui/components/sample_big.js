@@ -7,6 +7,18 @@ function make(tag, className = "", text = "") {
   return node;
 }
 
+const STAR = "M10 2.6l2.3 4.7 5.1.7-3.7 3.6.9 5.1-4.6-2.4-4.6 2.4.9-5.1L2.600 8l5.100-.7z";
+
+function star() {
+  const icon = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  icon.setAttribute("viewBox", "0 0 20 20");
+  icon.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", STAR);
+  icon.append(path);
+  return icon;
+}
+
 function press(className, label, text, act) {
   const button = make("button", className, text);
   button.type = "button";
@@ -19,8 +31,10 @@ const FULL_AFTER_MS = 120;
 
 class Big {
   // `images` gives addresses of images, `chosen(row, column)` is called when the user moves, `close` when they close it.
-  constructor(images, chosen, close) {
+  constructor(images, chosen, close, prefer) {
     this.images = images;
+    this.best = press("easel-sg-star", "", "", () => prefer(this.steps[this.at].key));
+    this.best.append(star());
     this.chosen = chosen;
     this.node = make("figure", "easel-sg-big");
     this.image = make("img");
@@ -32,7 +46,7 @@ class Big {
     const says = make("div", "easel-sg-says");
     says.append(this.step, this.prompt);
     const line = make("figcaption", "easel-sg-line");
-    line.append(says, this.back, this.on, this.shut);
+    line.append(says, this.best, this.back, this.on, this.shut);
     this.slider = make("input", "easel-sg-slider");
     this.slider.type = "range";
     this.slider.min = "0";
@@ -54,6 +68,9 @@ class Big {
     this.step.replaceChildren(make("b", "", column.said ?? column.title));
     if (content.mode === "watch" && content.total && column.key) this.step.append(` of ${content.total.toLocaleString("en")}`);
     this.prompt.textContent = text;
+    this.best.hidden = content.mode !== "compare" || column.star === null;
+    this.best.setAttribute("aria-pressed", String(column.star === true));
+    this.best.setAttribute("aria-label", column.star ? `${column.said} is the best: take the mark away` : `Mark ${column.said} as the best`);
     this.image.alt = [text, column.said ?? column.title].filter(Boolean).join(", ");
     this.slider.max = String(this.steps.length - 1);
     this.slider.value = String(at);

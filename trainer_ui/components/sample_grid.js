@@ -1,18 +1,7 @@
 // Samples by prompt (rows) and step (columns). The kernel sends a small image when its tile comes into sight.
 
 const SPREAD = 6;
-const STAR = "M10 2.6l2.3 4.7 5.1.7-3.7 3.6.9 5.1-4.6-2.4-4.6 2.4.9-5.1L2.600 8l5.100-.7z";
 let grids = 0;
-
-function star() {
-  const icon = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  icon.setAttribute("viewBox", "0 0 20 20");
-  icon.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", STAR);
-  icon.append(path);
-  return icon;
-}
 
 // The columns that are shown if not all of them are: the first, the last, the best and the chosen one, and some between.
 function spread(columns, chosen) {
@@ -54,7 +43,7 @@ class Grid {
     this.strip = make("div", "easel-sg-strip easel-sg-phone");
     this.strip.setAttribute("role", "group");
     this.strip.setAttribute("aria-label", "Steps");
-    this.big = new Big(this.images, (row, key) => this.open(row, key), () => this.close());
+    this.big = new Big(this.images, (row, key) => this.open(row, key), () => this.close(), (key) => this.model.send({ kind: "best", key }));
     this.two = new Two(this.images);
     this.main = make("div", "easel-sg-main");
     this.main.append(this.prompts, this.scroll, this.big.node, this.strip);
@@ -102,6 +91,7 @@ class Grid {
     const compares = content.mode === "compare";
     const two = compares && this.view === "two";
     this.node.dataset.mode = content.mode;
+    this.node.classList.toggle("easel-sg-bare", !content.rows.length);
     this.top.hidden = !compares;
     this.asGrid.setAttribute("aria-pressed", String(!two));
     this.asTwo.setAttribute("aria-pressed", String(two));
@@ -242,7 +232,7 @@ class Grid {
     this.striped = state;
     for (const tile of this.strip.children) this.seen.unobserve(tile);
     this.strip.replaceChildren(...steps.map((column) => {
-      const tile = this.tile({ ...content, mode: "watch" }, column, content.rows[this.row], this.row);
+      const tile = this.tile(content, column, content.rows[this.row], this.row);
       tile.tabIndex = 0;
       tile.append(make("span", "", column.title));
       return tile;
@@ -259,8 +249,9 @@ class Grid {
       if (!(last.images[this.row] >= 0)) this.row = last.images.findIndex((image) => image >= 0);
     }
     if (!this.isWide && this.key === null && last) {
-      this.key = last.key;
-      this.row = Math.max(0, last.images.findIndex((image) => image >= 0));
+      const wanted = content.columns.find((column) => column.key === this.model.get("chosen") && column.images.some((image) => image >= 0)) ?? last;
+      this.key = wanted.key;
+      this.row = Math.max(0, wanted.images.findIndex((image) => image >= 0));
     }
     const is = this.key !== null && this.big.show(content, this.row, this.key);
     if (!is) this.big.node.hidden = true;

@@ -75,6 +75,7 @@ class ChosenPanel:
         self.naming = VBox([self.name, Box([self.keep, self.cancel], classes=("easel-row",))], classes=("easel-ask",))
         self.file, self.why = Paragraph("", "mono", "small"), Paragraph("", "small", "lines")
         self.trigger = CopyLine(label="Trigger word")
+        self.word = VBox([self.trigger])
         self.places: list[Place] = []
         self.found: tuple[Destination, ...] = ()
         self.folder = Text(description="Folder", placeholder="/path/to/loras", continuous_update=False)
@@ -95,7 +96,7 @@ class ChosenPanel:
         self.rows = VBox(classes=("easel-delivers",))
         head = Box([self.title, self.note, self.rename], classes=("easel-card-head",))
         self.widget = VBox(
-            [head, self.file, self.naming, self.why, self.trigger, self.rows], classes=("easel-card", "easel-chosen")
+            [head, self.file, self.naming, self.why, self.word, self.rows], classes=("easel-card", "easel-chosen")
         )
         self._opened = ""
         self._done: dict[tuple[int | None, Path], str] = {}
@@ -184,7 +185,7 @@ class ChosenPanel:
             self.note.show_text("")
             self.file.show_text("This run has saved none." if run is not None else "")
             self.why.show_text("")
-            for each in (self.rename, self.naming, self.trigger, self.rows):
+            for each in (self.rename, self.naming, self.word, self.rows):
                 show(each, False)
             return
         show(self.rename, True)
@@ -197,7 +198,7 @@ class ChosenPanel:
         self._show_test(one)
         trigger = str(run.folder.plan.get("dataset", {}).get("trigger") or "")
         self.trigger.show_text(trigger)
-        (self.trigger.remove_class if trigger else self.trigger.add_class)("easel-away")
+        show(self.word, bool(trigger))
         for number, place in enumerate(self.places):
             place.show(self.found[number] if number < len(self.found) else None)
         kept = self.folder.value

@@ -35,7 +35,8 @@ class InFilePanel:
         self.lines, self.entries = Pairs(), Pairs()
         self.entries.add_class("easel-entries")
         self.go_on = GoOn(state, go)
-        self.folder = CopyLine(label="Run folder")
+        self.path = CopyLine(label="Run folder")
+        self.folder = VBox([self.path])
         self.where = Button(description="Run folder", classes=("easel-small",))
         self.where.on_click(handler(lambda _: self._show_folder()))
         head = Box([Paragraph("In the file", "heading", "grow"), self.all], classes=("easel-card-head",))
@@ -58,8 +59,8 @@ class InFilePanel:
         show(self.widget, run is not None)
         if run is None:
             return
-        self.folder.show_text(str(run.folder.path))
-        (self.folder.remove_class if self.is_folder else self.folder.add_class)("easel-away")
+        self.path.show_text(str(run.folder.path))
+        show(self.folder, self.is_folder)
         show(self.all, one is not None)
         show(self.lines, one is not None)
         self.go_on.show()

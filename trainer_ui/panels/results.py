@@ -30,7 +30,7 @@ class ResultsBar:
         self.deliver = Button(button_style="primary", classes=("easel-big",))
         self.deliver.on_click(session.handler(lambda _: results.deliver()))
         actions = Box([self.again, self.deliver], classes=("easel-actions",))
-        self.widget = Box([self.state, self.figures, actions], classes=("easel-ready",))
+        self.widget = Box([self.state, self.figures, actions], classes=("easel-ready", "easel-result-bar"))
 
     def _again(self) -> None:
         """Takes the settings of the run over, and shows them."""
