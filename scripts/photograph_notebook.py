@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from PIL import Image, ImageDraw, ImageFilter
 
-from tests.support import browsers, lab, recorded_headers
+from tests.support import browsers, lab, recorded_headers, sampled
 
 WIDTHS = {"1600": (1600, 1000), "1280": (1280, 800), "700": (700, 900), "390": (390, 844)}
 FILE_BROWSER = ("1600", "1280")
@@ -128,6 +128,31 @@ def main():
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def results(camera, home):
+    """Results with several prompts and validation losses, beside ComfyUI."""
+    from trainer_core import places
+    from trainer_core.training.run import list_runs
+
+    os.environ["EASEL_HOME"] = str(home)
+    run = list_runs(places.runs())[0]
+    sampled.add_drawn(run, (0, 120, 240, 360, 480, 600), 4)
+    sampled.add_validation(run, {120: 0.1157, 240: 0.1009, 360: 0.0983, 480: 0.1009, 600: 0.1076})
+    camera.go("Results")
+    page = camera.page
+    page.get_by_role("button", name="Mark Step 360 as your best").click()
+    page.wait_for_timeout(2500)
+    camera.shoot("6-results", themes=THEMES)
+    page.get_by_role("button", name="Two with a slider").click()
+    page.wait_for_timeout(1500)
+    camera.shoot("6-results-two", widths=("1280", "390"))
+    page.get_by_role("button", name="Grid", exact=True).click()
+    page.locator(".easel-compare .easel-sg-tile:visible").nth(9).click()
+    page.get_by_role("button", name="Upload to Hugging Face").click()
+    page.get_by_role("button", name="All entries").click()
+    page.wait_for_timeout(2500)
+    camera.shoot("6-results-upload", widths=("1280", "390"), themes=THEMES[:2])
+
+
 def take(camera, scratch):
     """All screenshots, in the order of a first training."""
     page = camera.page
@@ -149,9 +174,7 @@ def take(camera, scratch):
     camera.shoot("4-watch", themes=THEMES)
     page.wait_for_function("() => document.querySelector('.easel-monitor')?.dataset.state === 'COMPLETED'")
     camera.shoot("5-finished", widths=("1280",), themes=THEMES[:2])
-    camera.go("Results")
-    page.wait_for_timeout(1500)
-    camera.shoot("6-results", themes=THEMES[:2])
+    results(camera, home)
     camera.go("History")
     page.wait_for_timeout(1500)
     camera.shoot("7-history", themes=THEMES[:2])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HTML", "Box", "Button", "Checkbox", "Dropdown", "FloatProgress", "IntText", "Label", "Layout", "Password", "Text",
-    "ToggleButton", "VBox", "Widget",
+    "Textarea", "ToggleButton", "VBox", "Widget",
 ]  # fmt: skip
 
 NO_TOOLTIP = ""
@@ -84,6 +84,10 @@ class Label(Plain, ipywidgets.Label):
 
 class Text(Plain, ipywidgets.Text):
     """A field for a line of text."""
+
+
+class Textarea(Plain, ipywidgets.Textarea):
+    """A field for several lines of text."""
 
 
 class IntText(Plain, ipywidgets.IntText):

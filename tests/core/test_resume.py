@@ -225,7 +225,7 @@ def test_the_command_line_shows_what_it_will_do_and_starts_nothing_with_dry_run(
     run = interrupted(tmp_path, 7)
     shown = easel("resume", run.folder.path, "--dry-run")
     assert shown.exit_code == 0
-    for text in ("after step 5: steps 6 to 20", "continues: the weights", "differs: nothing", "free disk space"):
+    for text in ("after step 5: steps 6 to 20", "Continues: the weights", "Differs: nothing", "Free disk space"):
         assert text in shown.output
     data = json.loads(easel("resume", run.folder.path, "--dry-run", "--json").output)
     assert (data["step"], data["total"], data["exact"], data["distrust"]) == (5, 20, True, "")

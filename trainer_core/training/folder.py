@@ -7,6 +7,7 @@
     requests.json    how often somebody asked the engine for a checkpoint or for samples while it ran
     interrupted      exists if the machine ended the run, and Easel is to resume it when it is next used
     delivered.json   the checkpoints that somebody took, and where they were delivered
+    choice.json      which checkpoint the user likes best, and the name of copies
 
 `versions.json` also names the engine, its version and Python, and the profile. The details of `spec.json` name the run that
 this one continues, if it does; `states.json` has the recorded states (trainer_core.training.states).

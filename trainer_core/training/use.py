@@ -11,9 +11,9 @@ from trainer_core import places
 from trainer_core.errors import RunError
 from trainer_core.jobs.folder import writing
 from trainer_core.text import printable
-from trainer_core.training import artefacts, delivery
+from trainer_core.training import artefacts, choice, delivery
 from trainer_core.training.checking import NOT_TESTED, tested
-from trainer_core.training.folder import DELIVERED, RunFolder, results_folder, results_stem
+from trainer_core.training.folder import DELIVERED, RunFolder, results_folder
 from trainer_core.training.run import Run
 
 
@@ -102,17 +102,26 @@ def use(run: Run, step: int | None = None, folder: Path | None = None) -> Saved:
         raise RunError(f"{printable(str(target), 200)} is not an absolute path.", "Give the whole path of the folder.")
     if chosen.delivered is not None and chosen.delivered.parent == target:
         return chosen
-    _refuse_own_folder(run.folder, target)
-    stem = results_stem(plan, run.folder) + delivery.step_ending(chosen.step)
+    refuse_own_folder(run.folder, target)
+    stem = choice.stem_of(run.folder) + delivery.step_ending(chosen.step)
     # Loads much, and a notebook that only lists checkpoints does not need it.
     from trainer_core.training import finishing
 
     ready = finishing.Finishing(run.folder, plan, stem)
     placed = next(delivery.deliver(chosen.path, (), target, stem, made=lambda path: ready.made(path, chosen.step)))
-    with writing(run.folder.path):
-        own = chosen.path.relative_to(run.folder.path).as_posix()
-        run.folder.write(DELIVERED, {**run.folder.delivered, own: str(placed)})
+    note_delivered(run, chosen.path, placed)
     return replace(chosen, delivered=placed)
+
+
+def note_delivered(run: Run, path: Path, placed: Path) -> None:
+    """Records where a checkpoint was delivered.
+
+    Raises:
+        JobError: the run folder cannot be written.
+    """
+    with writing(run.folder.path):
+        own = path.relative_to(run.folder.path).as_posix()
+        run.folder.write(DELIVERED, {**run.folder.delivered, own: str(placed)})
 
 
 def _verdicts(run: Run) -> dict[str, tuple[bool | None, tuple[str, ...]]]:
@@ -177,7 +186,7 @@ def _tested(one: Saved, plan: Mapping[str, Any]) -> Saved:
     return replace(one, ok=found["ok"], reasons=tuple(found["reasons"]))
 
 
-def _refuse_own_folder(run: RunFolder, target: Path) -> None:
+def refuse_own_folder(run: RunFolder, target: Path) -> None:
     """Refuses a folder inside the run folder: what lies there disappears with the run."""
     if target.resolve().is_relative_to(run.path.resolve()):
         raise RunError(f"{target} is inside the run folder.", "Choose another folder.")

@@ -17,6 +17,7 @@ from trainer_ui.panels.model import ModelPanel
 from trainer_ui.panels.recipe import RecipePanel
 from trainer_ui.panels.results import ResultsBar, ResultsPanel
 from trainer_ui.panels.run import RunPanel
+from trainer_ui.panels.sample_view import SampleView
 from trainer_ui.panels.settings import Settings
 from trainer_ui.panels.watch import WatchBar, WatchPanel
 from trainer_ui.session import Session
@@ -60,6 +61,7 @@ class LoraTrainer(App):
         self.launch = LaunchPanel(session)
         self.run = RunPanel(session.jobs)
         self.watch_bar = WatchBar(session, self.run, self.go)
+        self.watch_samples = SampleView(session)
         self.results = ResultsPanel(session, lambda: self.places.chosen == RESULTS, self.go)
         history_bar = HistoryBar(session)
         self.history = HistoryPanel(session, history_bar, lambda: self.places.chosen == HISTORY, self.go)
@@ -68,7 +70,7 @@ class LoraTrainer(App):
             session.jobs,
             {
                 PREPARE: Place("Prepare", prepare, self.launch, "halves"),
-                WATCH: Place("Watch", [[WatchPanel(session, self.run, self.go)]], self.watch_bar),
+                WATCH: Place("Watch", [[WatchPanel(session, self.run, self.go), self.watch_samples]], self.watch_bar),
                 RESULTS: Place("Results", [[self.results]], ResultsBar(session, self.results, self.go)),
                 HISTORY: Place("History", [[self.history]], history_bar),
             },
@@ -90,6 +92,7 @@ class LoraTrainer(App):
     def beat(self) -> None:
         """Shows how long the run has taken so far."""
         self.watch_bar.beat()
+        self.watch_samples.beat()
 
     def _count(self) -> None:
         """Shows on its tab how many runs the history has; marks the page of a user who has not begun yet."""
@@ -109,6 +112,7 @@ class LoraTrainer(App):
         """Ends the feeds and a download; a run and an installation continue."""
         self.launch.install.close()
         self.launch.problems.tool.close()
+        self.results.close()
         self.model.close()
         super().close()
 

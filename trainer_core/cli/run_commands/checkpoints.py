@@ -13,23 +13,29 @@ from trainer_core.cli.options import JSON_HELP
 def command(name: str, as_json: bool) -> None:
     """List the checkpoints of a run.
 
-    Of each: its step, its size, whether it can be used, and where it was delivered.
+    Of each: its step, its size, whether it can be used, where it was delivered, and whether you marked it as the best.
     """
     from trainer_core.cli import show
     from trainer_core.cli.runs import find_run
     from trainer_core.estimate.formatting import size_mib
+    from trainer_core.training import choice
     from trainer_core.training.use import saved
 
     run = find_run(name)
-    every = saved(run)
+    every, best = saved(run), choice.read(run.folder).best
     if as_json:
-        show.as_json([one.as_dict() for one in every])
+        show.as_json([{**one.as_dict(), "best": one.step == best} for one in every])
     elif not every:
         show.line(f"The run {run.name} has no checkpoint.")
     else:
         words = {True: "usable", False: "not usable", None: "not tested"}
         rows = (
-            (str(one.step), size_mib(one.size_bytes / 2**20), words[one.ok], str(one.delivered or "no"))
+            (
+                f"{one.step}{' (best)' if one.step == best else ''}",
+                size_mib(one.size_bytes / 2**20),
+                words[one.ok],
+                str(one.delivered or "no"),
+            )
             for one in every
         )
         show.table(("step", "size", "test", "delivered"), rows)

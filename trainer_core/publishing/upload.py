@@ -1,0 +1,375 @@
+"""Uploads a result with its card to Hugging Face, as a job of its own. The repository is private unless the user wants otherwise.
+
+`python -m trainer_core.publishing.upload` is the program of such a job: it reads `settings.json` in the folder of the job. The
+token is in its environment only, and is neither in that file, nor in its arguments, nor in its log (decision 0020).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainer_core import places
+from trainer_core.errors import DownloadError, EaselError
+from trainer_core.events import Event, Phase, Progress
+from trainer_core.files import from_table, write_whole
+from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs.job import Job, list_jobs
+from trainer_core.jobs.journal import Journal
+from trainer_core.jobs.kind import LineWatch, by_exit_code
+from trainer_core.jobs.outcome import Diagnosis, Outcome
+from trainer_core.jobs.spec import Spec, Step
+from trainer_core.jobs.state import JobState
+from trainer_core.models import tokens
+from trainer_core.models.downloads.links import hugging_face_endpoint
+from trainer_core.models.tokens import Token
+from trainer_core.publishing import explained, model_card, repository
+from trainer_core.tools import scrub
+
+KIND = "upload"
+SETTINGS, MADE, FAILURE = "settings.json", "made.json", "failure.json"
+CARD = "README.md"
+COPY = "public"
+"""The folder, in that of the job, with the copies that are uploaded; it is removed at the end."""
+TOKEN = tokens.SITES[explained.SITE].names[0]
+WITHOUT = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+"""Variables of huggingface_hub: plain transfers, whose progress is known, and no bars in the log."""
+PHASES = ("Removing personal metadata", "Preparing the images", "Checking the repository", "Uploading", "Publishing")
+_PROGRESS = re.compile(r"Uploaded (\d+) of (\d+) MiB")
+_LAUNCHING = threading.Lock()
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is uploaded: a file under a name, its card, and images by their names in the repository.
+
+    With `scrub` the file is copied without personal metadata, except for the groups and keys in `keep`. A card that the
+    repository has already stays, unless `replaces_card`.
+    """
+
+    repo: str
+    file: str
+    name: str
+    card: str
+    run: str = ""
+    images: Mapping[str, str] = field(default_factory=dict)
+    private: bool = True
+    scrub: bool = True
+    keep: tuple[str, ...] = ()
+    replaces_card: bool = False
+
+
+def start(settings: Settings, token: Token | None = None) -> Job:
+    """The job that uploads a result, started now; the token is by default the one that Easel finds.
+
+    Raises:
+        DownloadError: the name of the repository is not valid, or there is no token.
+        EaselError: the file or the card cannot be uploaded, or the job cannot be started.
+    """
+    settings = dataclasses.replace(settings, repo=repository.checked(settings.repo))
+    check(settings)
+    token = token or tokens.find(explained.SITE)
+    if token is None:
+        raise explained.without_token()
+    folder = JobFolder.create(places.jobs(), KIND)
+    folder.write(SETTINGS, dataclasses.asdict(settings))
+    program = (sys.executable, "-P", "-m", __name__ if __name__ != "__main__" else "trainer_core.publishing.upload")
+    folder.write_spec(Spec(KIND, (Step(KIND, program, WITHOUT),), folder.path, keeps=("PYTHONPATH", TOKEN)))
+    job = Job(folder)
+    with _in_environment(token):
+        job.launch()
+    return job
+
+
+def check(settings: Settings) -> None:
+    """Checks what would be uploaded.
+
+    Raises:
+        EaselError: the file is a folder or cannot be read, the card is not valid, or `keep` names something unknown.
+    """
+    path = places.typed(settings.file)
+    if path.is_dir():
+        raise DownloadError(
+            f"{path.name} is a folder, and Easel uploads only single files.",
+            f"Upload it with: hf upload {settings.repo} {path}",
+        )
+    if not path.is_file():
+        raise DownloadError(f"{path.name} is no longer there.", "Choose another checkpoint.", "missing")
+    if settings.name in ("", ".", "..", CARD) or "/" in settings.name or settings.name.startswith("."):
+        raise DownloadError(f"{settings.name!r:.80} cannot be the name of the uploaded file.", "Choose another name.")
+    model_card.check(settings.card)
+    if settings.scrub:
+        scrub.preview(scrub.Settings(file=str(path), keep=settings.keep))
+
+
+def known() -> Iterator[Job]:
+    """The uploads of this machine, the newest first."""
+    for job in list_jobs(places.jobs()):
+        with contextlib.suppress(EaselError):
+            if job.spec.kind == KIND:
+                yield job
+
+
+def settings_of(job: Job) -> Mapping[str, Any]:
+    """The settings of an upload, as far as they can be read: its folder may come from anybody."""
+    return job.folder.read(SETTINGS) or {}
+
+
+def address(repo: str) -> str:
+    """The address of a repository's page."""
+    return f"{hugging_face_endpoint()}/{repo}"
+
+
+@contextlib.contextmanager
+def _in_environment(token: Token) -> Iterator[None]:
+    """Puts the token where the job's program inherits it, for as long as its supervisor is being started."""
+    with _LAUNCHING:
+        before = os.environ.get(TOKEN)
+        os.environ[TOKEN] = _text(token)
+        try:
+            yield
+        finally:
+            os.environ.pop(TOKEN)
+            if before is not None:
+                os.environ[TOKEN] = before
+
+
+def _text(token: Token) -> str:
+    return token.header()["Authorization"].removeprefix("Bearer ")
+
+
+# ---- the kind of job
+
+
+def parse(line: str) -> Event | None:
+    """The progress or the phase in a line of the program, or None."""
+    text = line.strip()
+    if found := _PROGRESS.fullmatch(text):
+        return Progress(int(found[1]), int(found[2]))
+    return Phase(text.lower()) if text in PHASES else None
+
+
+def judge(folder: JobFolder, exit_code: int | None) -> Outcome:
+    """COMPLETED with the address of the repository."""
+    failure, done = folder.read(FAILURE), folder.read(MADE)
+    if exit_code == 0 and done is not None:
+        return Outcome(JobState.COMPLETED, 0, [str(done.get("address"))])
+    if failure is not None:
+        told = Diagnosis("not-uploaded", str(failure.get("message")), "", str(failure.get("hint")))
+        return Outcome(JobState.FAILED, exit_code, diagnosis=told)
+    ended = by_exit_code(folder, exit_code)
+    told = ended.diagnosis or Diagnosis("not-uploaded", "The upload did not say how it ended.", "", "Start it again.")
+    return Outcome(JobState.FAILED, exit_code, diagnosis=told)
+
+
+class Upload:
+    """The kind of job that uploads a result; it succeeds only if everything was published."""
+
+    id, title = KIND, "Uploading to Hugging Face"
+
+    def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
+        """A watch that reads phases and progress from the program's lines."""
+        return LineWatch(folder, journal, parse, judge)
+
+
+kind = Upload()
+
+
+# ---- the program
+
+
+class Counted(io.BufferedReader):
+    """A file whose reader is told how far it was read. huggingface_hub reads it once more to hash it, before `tell` is set."""
+
+    tell_done: Callable[[int], None] | None = None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of any file."""
+        data = super().read(-1 if size is None else size)
+        if self.tell_done is not None:
+            self.tell_done(self.tell())
+        return data
+
+
+class Meter:
+    """Reports how much was uploaded, in MiB and at most twice a second."""
+
+    def __init__(self, size: int, report: Callable[[str], None]) -> None:
+        self._size, self._report, self._said_s = size, report, 0.0
+
+    def __call__(self, done: int) -> None:
+        """Reports that so many bytes were read, if it is time."""
+        now = time.monotonic()
+        if now - self._said_s >= 0.5 or done >= self._size:
+            self._said_s = now
+            self._report(f"Uploaded {-(-min(done, self._size) // MIB)} of {-(-self._size // MIB)} MiB")
+
+
+def run(settings: Settings, report: Callable[[str], None]) -> str:
+    """Uploads everything in one commit and returns the address of the repository.
+
+    Raises:
+        DownloadError: Hugging Face refuses it, or the connection is lost.
+        EaselError: the copies cannot be made.
+        OSError: a file cannot be read or written.
+    """
+    repo = repository.checked(settings.repo)
+    copies = Path(COPY)
+    copies.mkdir(exist_ok=True)
+    path = _public(settings, copies, report)
+    images = _images(settings, report)
+    report("Checking the repository")
+    with _explained(repo), path.open("rb", buffering=0) as raw:
+        api, has_card = _opened(settings, repo)
+        _commit(api, settings, Counted(raw), images, report, with_card=settings.replaces_card or not has_card)
+    if has_card and not settings.replaces_card:
+        report(f"{repo} had a card already, which stays.")
+    return address(repo)
+
+
+def _public(settings: Settings, copies: Path, report: Callable[[str], None]) -> Path:
+    source = places.typed(settings.file)
+    if not settings.scrub:
+        return source
+    report("Removing personal metadata")
+    target = copies / "file.safetensors"
+    target.unlink(missing_ok=True)
+    wanted = scrub.Settings(file=str(source), target=str(target.absolute()), keep=settings.keep)
+    return scrub.run(wanted, lambda _: None)
+
+
+def _images(settings: Settings, report: Callable[[str], None]) -> dict[str, bytes]:
+    """The images by name, without what their files say beside the pixels."""
+    if not settings.images:
+        return {}
+    from PIL import Image
+
+    report("Preparing the images")
+    found: dict[str, bytes] = {}
+    for name, path in settings.images.items():
+        try:
+            with Image.open(places.typed(path)) as image:
+                pixels = image.convert("RGB")
+        except (OSError, ValueError, Image.DecompressionBombError):
+            report(f"{Path(path).name} cannot be read, so it is left out.")
+            continue
+        bare = Image.new("RGB", pixels.size)
+        bare.paste(pixels)
+        content = io.BytesIO()
+        bare.save(content, "PNG")
+        found[name] = content.getvalue()
+    return found
+
+
+def _opened(settings: Settings, repo: str) -> tuple[Any, bool]:
+    """The interface to the Hub, and whether the repository has a card; a missing repository is created."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    token = tokens.find(explained.SITE)
+    if token is None:
+        raise explained.without_token()
+    api = HfApi(endpoint=hugging_face_endpoint(), token=_text(token))
+    try:
+        info = api.model_info(repo)
+    except RepositoryNotFoundError:
+        api.create_repo(repo, private=settings.private)
+        return api, False
+    if settings.private and info.private is False:
+        raise DownloadError(
+            f"{repo} exists already and is public, so everybody would see the file.",
+            "Choose another name, or allow that the upload is public.",
+            "taken",
+        )
+    return api, any(each.rfilename == CARD for each in info.siblings or ())
+
+
+def _commit(
+    api: Any,
+    settings: Settings,
+    content: Counted,
+    images: Mapping[str, bytes],
+    report: Callable[[str], None],
+    *,
+    with_card: bool,
+) -> None:
+    from huggingface_hub import CommitOperationAdd
+
+    repo = repository.checked(settings.repo)
+    report("Uploading")
+    operations = [CommitOperationAdd(settings.name, content)]
+    size = operations[0].upload_info.size
+    _ = operations[0].upload_info.sha256
+    content.tell_done = Meter(size, report)
+    operations += [CommitOperationAdd(name, data) for name, data in images.items()]
+    if with_card:
+        operations.append(CommitOperationAdd(CARD, settings.card.encode()))
+    api.preupload_lfs_files(repo, additions=operations, num_threads=1, free_memory=False)
+    report("Publishing")
+    api.create_commit(repo, operations, commit_message=f"Upload {settings.name}", num_threads=1)
+
+
+@contextlib.contextmanager
+def _explained(repo: str) -> Iterator[None]:
+    """Turns the errors of huggingface_hub into sentences; their own messages may contain addresses with signatures."""
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        yield
+    except HfHubHTTPError as error:
+        raise explained.of_status(error, repo) from None
+    except httpx2.HTTPError:
+        raise explained.of_connection() from None
+    except HFValidationError:
+        raise DownloadError(f"{repo} cannot be the name of a repository.", "Choose another name.") from None
+    except ValueError as error:
+        # huggingface_hub raises these for a card that the Hub refuses, and for a transfer that the Hub refuses.
+        raise DownloadError(f"Hugging Face refused the upload: {explained.said(error)}", "Correct the card.") from None
+
+
+def report(line: str) -> None:
+    """Prints a line into the log of the job."""
+    print(line, flush=True)
+
+
+def main() -> int:
+    """Runs the upload with the settings in the current folder; returns the exit status."""
+    import shutil
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        settings = from_table(Settings, json.loads(Path(SETTINGS).read_bytes()), SETTINGS, DownloadError)
+        found = run(settings, report)
+    except EaselError as error:
+        return _failed(error.message, error.hint)
+    except OSError as error:
+        return _failed(f"{error.filename or 'A file'}: {error.strerror or error}.", "Check the disk and permissions.")
+    finally:
+        shutil.rmtree(COPY, ignore_errors=True)
+    write_whole(Path(MADE), json.dumps({"address": found}) + "\n")
+    report(f"Uploaded to {found}")
+    return 0
+
+
+def _failed(message: str, hint: str) -> int:
+    report(f"{message} {hint}".strip())
+    write_whole(Path(FAILURE), json.dumps({"message": message, "hint": hint}) + "\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""The prompts of a run's samples: the text, the seed and the size of each, in the order of `events.Sample.prompt`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trainer_core.errors import JobError
+from trainer_core.text import printable
+
+if TYPE_CHECKING:
+    from trainer_core.training.run import Run
+
+LONGEST = 300
+TRIGGER = "{trigger}"
+
+
+@dataclass(frozen=True)
+class SamplePrompt:
+    """The prompt of a row of samples; `width` and `height` are in pixels, 0 if they are not known.
+
+    `has_trigger` is whether the trigger word is in it: a prompt without shows what else the training has changed.
+    """
+
+    text: str
+    seed: int | None = None
+    width: int = 0
+    height: int = 0
+    has_trigger: bool = True
+
+
+def prompts_of(run: Run) -> tuple[SamplePrompt, ...]:
+    """The prompts of a run, by their index; () if its plan cannot be read. A run folder may come from anybody."""
+    try:
+        plan = run.folder.plan
+    except JobError:
+        return ()
+    return of_plan(plan)
+
+
+def of_plan(plan: Mapping[str, Any]) -> tuple[SamplePrompt, ...]:
+    """The prompts of a plan's tables."""
+    sampling, dataset = plan.get("sampling", {}), plan.get("dataset", {})
+    raw, trigger = str(sampling.get("prompt", "")), str(dataset.get("trigger", ""))
+    if not raw:
+        return ()
+    text = raw.replace(TRIGGER, trigger)
+    return (
+        SamplePrompt(
+            printable(text, LONGEST),
+            _whole(sampling.get("seed")),
+            _whole(sampling.get("width")) or 0,
+            _whole(sampling.get("height")) or 0,
+            not trigger or trigger in text,
+        ),
+    )
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,183 @@
+"""Samples by prompt and step: the kernel tells which there are, and the page asks for the images that it shows, a few at a time."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anywidget import AnyWidget
+from traitlets import Any as AnyTrait
+from traitlets import Dict
+
+from trainer_core.text import printable
+from trainer_ui.boundary import attempt
+from trainer_ui.components.gallery import encoded
+from trainer_ui.components.places import asset
+
+SIDES_PX = {"small": 192, "full": 1600}
+"""The longest side of an image that is sent, in the two sizes that a page asks for."""
+MOST_AT_ONCE = 8
+"""The most images of one message."""
+KEPT_BYTES = 24 << 20
+"""How many bytes of small images are kept."""
+MODES = ("watch", "compare")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: the text of its prompt, and a note such as its seed."""
+
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: the images of a step, by row. `key` is the step; `star` is whether it is the best, None if it cannot be."""
+
+    key: int
+    title: str
+    images: Mapping[int, Path]
+    more: str = ""
+    tone: str = ""
+    star: bool | None = None
+    absent: str = "no sample"
+
+
+class SampleGrid(AnyWidget):
+    """Samples in a grid; a click or Enter opens one, with a slider through the steps. A thread reads the files.
+
+    `choose` and `prefer` are called with the key of a column when the user chooses it, or marks it as the best.
+    """
+
+    _esm = asset("sample_big.js", "sample_two.js", "sample_grid.js")
+    _css = asset("sample_grid.css")
+
+    content = Dict({"version": 0, "mode": "watch", "rows": [], "columns": [], "next": None, "total": 0}).tag(sync=True)
+    """What is shown; the images of a column are their numbers, -1 for none."""
+    chosen = AnyTrait(None).tag(sync=True)
+    """The key of the chosen column; None for none."""
+
+    def __init__(
+        self, choose: Callable[[int], object] | None = None, prefer: Callable[[int], object] | None = None
+    ) -> None:
+        super().__init__()
+        self._choose, self._prefer = choose, prefer
+        self._version = 0
+        self._numbers: dict[Path, int] = {}
+        self._paths: list[Path] = []
+        self._keys: frozenset[int] = frozenset()
+        self._small: OrderedDict[int, bytes] = OrderedDict()
+        self._asked: queue.Queue[tuple[int, tuple[int, ...], str]] = queue.Queue()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self.on_msg(self._heard)
+
+    def show_grid(
+        self,
+        rows: Sequence[Row],
+        columns: Sequence[Column],
+        *,
+        mode: str = "watch",
+        next_one: tuple[str, str] | None = None,
+        total: int = 0,
+        anew: bool = False,
+    ) -> None:
+        """Shows these samples. `next_one` is the title and text of a column that is still to come, `total` the last step.
+
+        `anew`: they belong to another run, so no image that was sent before is shown.
+        """
+        if anew or not columns:
+            self._version += 1
+            self._numbers, self._paths = {}, []
+            self._small.clear()
+        made = [self._column(one, len(rows)) for one in columns]
+        self._keys = frozenset(one.key for one in columns)
+        told = {
+            "version": self._version,
+            "mode": mode if mode in MODES else MODES[0],
+            "rows": [{"text": printable(row.text, 300), "note": printable(row.note, 80)} for row in rows],
+            "columns": made,
+            "next": [printable(text, 40) for text in next_one] if next_one else None,
+            "total": total,
+        }
+        if told != self.content:
+            self.content = told
+
+    def _column(self, one: Column, rows: int) -> dict[str, Any]:
+        images = [self._number(one.images[row]) if row in one.images else -1 for row in range(rows)]
+        return {
+            "key": one.key,
+            "title": printable(one.title, 40),
+            "more": printable(one.more, 80),
+            "tone": one.tone,
+            "star": one.star,
+            "absent": printable(one.absent, 60),
+            "images": images,
+        }
+
+    def _number(self, path: Path) -> int:
+        if path not in self._numbers:
+            self._numbers[path] = len(self._paths)
+            self._paths.append(path)
+        return self._numbers[path]
+
+    def _heard(self, _: Any, message: Any, __: Any) -> None:
+        """What the page says; it may be anything."""
+        if not isinstance(message, Mapping):
+            return
+        kind, key = message.get("kind"), message.get("key")
+        if kind == "images":
+            self._ask(message.get("wanted"), message.get("version"), message.get("size"))
+        elif isinstance(key, int) and not isinstance(key, bool) and key in self._keys:
+            if kind == "choose" and self._choose is not None:
+                self._choose(key)
+            elif kind == "best" and self._prefer is not None:
+                self._prefer(key)
+
+    def _ask(self, wanted: object, version: object, size: object) -> None:
+        if not isinstance(wanted, list) or not isinstance(version, int) or size not in SIDES_PX:
+            return
+        numbers = tuple(
+            each for each in wanted[:MOST_AT_ONCE] if isinstance(each, int) and 0 <= each < len(self._paths)
+        )
+        self._asked.put((version, numbers, str(size)))
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._answer, name="easel-samples", daemon=True)
+                self._thread.start()
+
+    def _answer(self) -> None:
+        """Sends what was asked for, until nothing is left."""
+        while True:
+            with self._starting:
+                if self._asked.empty():
+                    self._thread = None
+                    return
+            version, numbers, size = self._asked.get()
+            if version == self._version:
+                attempt(lambda: self._tell(version, numbers, size), lambda _: None)  # noqa: B023
+
+    def _tell(self, version: int, numbers: Sequence[int], size: str) -> None:
+        found = [self._encoded(number, size) for number in numbers]
+        items = [
+            {"index": number, "type": "image/jpeg" if content else ""}
+            for number, content in zip(numbers, found, strict=True)
+        ]
+        self.send({"kind": "images", "version": version, "size": size, "items": items}, found)
+
+    def _encoded(self, number: int, size: str) -> bytes:
+        if size == "small" and (kept := self._small.get(number)) is not None:
+            self._small.move_to_end(number)
+            return kept
+        content = encoded(self._paths[number], SIDES_PX[size])
+        if size == "small" and content:
+            self._small[number] = content
+            while sum(map(len, self._small.values())) > KEPT_BYTES:
+                self._small.popitem(last=False)
+        return content
