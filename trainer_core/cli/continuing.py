@@ -14,7 +14,6 @@ from trainer_core.errors import RunError
 if TYPE_CHECKING:
     from trainer_core.training.resume import Proposal
 
-GIB = 1024**3
 PICKLES = "A state contains pickle files, which can run code when they are loaded."
 
 
@@ -49,7 +48,7 @@ def continue_run(
         show.as_json(found.as_dict())
         return
     if not as_json:
-        _show(found, resume.learning_rate(found))
+        _show(found)
     if dry_run:
         return
     if found.distrust and not trust_state:
@@ -68,20 +67,15 @@ def continue_run(
     sys.exit(run_result(run, as_json))
 
 
-def _show(found: Proposal, rate: str) -> None:
-    data = found.as_dict()
-    verb = "Extends" if found.extends else "Resumes"
-    show.line(f"{verb} {found.run.name} after step {found.step}: steps {found.step + 1} to {found.total}.", "bold")
-    show.line(f"  state: {found.state.path}, {data['state_bytes'] / GIB:.2f} GiB")
-    show.line(f"  continues: {', '.join(found.continuation.continues)}")
-    for text in found.continuation.restarts:
-        show.line(f"  differs: {text}")
-    show.line(f"  {rate}")
-    if data["exact"]:
-        show.line("  Every step has the learning rate that it would have had without the interruption.")
-    show.line(f"  free disk space: {data['free_disk_bytes'] / GIB:.1f} GiB")
-    for text in (*found.notes, *([found.distrust] if found.distrust else ()), *found.warnings):
-        show.line(f"  {text}", "yellow")
+def _show(found: Proposal) -> None:
+    from trainer_core.training import proposal
+
+    show.line(proposal.headline(found), "bold")
+    for label, text in proposal.lines(found):
+        if label == proposal.WARNING:
+            show.line(f"  {text}", "yellow")
+        else:
+            show.line(f"  {text}" if label in ("learning rate", "exact") else f"  {label}: {text}")
 
 
 def _ask(found: Proposal, as_json: bool) -> None:
