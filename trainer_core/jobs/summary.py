@@ -35,6 +35,8 @@ class Summary:
     detail: str = ""
     part: str = ""
     epoch: str = ""
+    epochs: tuple[int, int] = (0, 0)
+    """The current epoch and the number of epochs; 0 if the program does not tell them."""
     step: int = 0
     total: int = 0
     loss: float | None = None
@@ -49,7 +51,7 @@ class Summary:
     validations: list[events.Validation] = field(default_factory=list)
     timeline: Timeline = field(default_factory=Timeline, compare=False, repr=False)
     gauge_history: GaugeHistory = field(default_factory=GaugeHistory, compare=False, repr=False)
-    paces: Thinned[float] = field(default_factory=Thinned, compare=False, repr=False)
+    paces: Thinned[float] = field(default_factory=Thinned[float], compare=False, repr=False)
     """The seconds per step that the program reported."""
     stepped_s: float | None = field(default=None, compare=False, repr=False)
     """When the last step ended, in seconds since 1970; None if that is not known."""
@@ -131,7 +133,7 @@ class Summary:
             case events.Phase():
                 self._take_phase(event)
             case events.Epoch():
-                self.epoch = f"epoch {event.epoch} of {event.total}"
+                self.epoch, self.epochs = f"epoch {event.epoch} of {event.total}", (event.epoch, event.total)
             case events.Gauges():
                 self.gauges, self._suspended_s = event, event.suspended_s or self._suspended_s
                 self.gauge_history.take(event)

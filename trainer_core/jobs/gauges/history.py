@@ -13,7 +13,7 @@ from trainer_core.jobs.thinned import Thinned
 class GaugeHistory:
     """The figures of a job in the order of time, thinned out, and their peaks."""
 
-    series: Thinned[Gauges] = field(default_factory=Thinned)
+    series: Thinned[Gauges] = field(default_factory=Thinned[Gauges])
     peaks: Peaks = field(default_factory=Peaks)
 
     def take(self, gauges: Gauges) -> None:
