@@ -15,13 +15,14 @@ from trainer_core.jobs.stop_request import StopRequest
 from trainer_core.training import controls, resume
 
 if TYPE_CHECKING:
+    from trainer_core.jobs.job import Job
     from trainer_core.training.run import Run
 
-ASKED: tuple[tuple[Request, str, str], ...] = (
-    ("sample", "Sample now", "samples"),
-    ("save", "Save now", "a checkpoint"),
+ASKED: tuple[tuple[Request, str], ...] = (
+    ("sample", "Sample now"),
+    ("save", "Save now"),
 )
-"""What an engine can be asked for: the request, its title, and what comes of it."""
+"""What an engine can be asked for: the request and its title."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def of_live(run: Run) -> tuple[Action, ...]:
     if state in (JobState.QUEUED, JobState.PREPARED):
         return (Action("stop", "Cancel", "it has not begun", "The run is cancelled. It stays in the history."),)
     asked = tuple(_asked(run, *row) for row in ASKED)
-    return (*asked, _stop_after_save(run, state), _stop(run, state))
+    return (*asked, _stop_after_save(run, state), stop_of(run, state))
 
 
 def of_ended(run: Run) -> tuple[Action, ...]:
@@ -71,11 +72,11 @@ def of_ended(run: Run) -> tuple[Action, ...]:
     return (_continued(run, "resume", "Resume", 0),)
 
 
-def _asked(run: Run, request: Request, title: str, what: str) -> Action:
+def _asked(run: Run, request: Request, title: str) -> Action:
     answer = controls.can(run, request)
     control = run.folder.rendered.controls.get(request)
     if answer.possible and control is not None:
-        return Action(request, title, f"{what}, {control.when}", answer.sentence)
+        return Action(request, title, control.when, answer.sentence)
     brief = "not at this moment" if control is not None else _lacking(run, request)
     return Action(request, title, brief, answer.sentence, possible=False)
 
@@ -90,23 +91,26 @@ def _lacking(run: Run, request: Request) -> str:
 
 
 def _stop_after_save(run: Run, state: JobState) -> Action:
-    title = "Stop after the next save"
+    title = "Stop after save"
     step, sentence = next_save(run), "The run goes on until it has saved its next checkpoint, and then ends."
     if run.saves() is False:
         sentence = "This run saves no checkpoint on its way, so it would not stop before its end."
-        return Action("stop-after-save", title, "it saves only at its end", sentence, possible=False)
+        return Action("stop-after-save", title, "only saves at its end", sentence, possible=False)
     if is_asked_to_stop(run):
-        return Action("stop-after-save", "Stops after the next save", _at(step), sentence, possible=False)
+        return Action("stop-after-save", "Stops after save", _at(step), sentence, possible=False)
     return Action("stop-after-save", title, _at(step), sentence, possible=state is JobState.RUNNING)
 
 
 def _at(step: int) -> str:
-    return f"at step {step:,}" if step else "whenever that is"
+    return f"at step {step:,}" if step else "the next one"
 
 
-def _stop(run: Run, state: JobState) -> Action:
+def stop_of(run: Job, state: JobState) -> Action:
+    """The stop of a job of any kind that has not ended."""
     kept = run.summary.checkpoints
-    if not kept:
+    if not run.spec.total_steps:
+        brief, sentence = "ends all of its programs", "What it has made so far may be removed."
+    elif not kept:
         brief, sentence = "nothing is saved yet", "Nothing was saved yet, so its result is lost."
     else:
         step = max(each.step for each in kept)  # 0 if no file name contains it

@@ -16,7 +16,7 @@ from trainer_ui.panels.launch import LaunchPanel
 from trainer_ui.panels.model import ModelPanel
 from trainer_ui.panels.recipe import RecipePanel
 from trainer_ui.panels.results import ResultsBar, ResultsPanel
-from trainer_ui.panels.run import RunPanel
+from trainer_ui.panels.run import LiveParts
 from trainer_ui.panels.settings import Settings
 from trainer_ui.panels.watch import WatchBar, WatchPanel
 from trainer_ui.session import Session
@@ -58,7 +58,7 @@ class LoraTrainer(App):
         self.recipe, self.output = RecipePanel(session, made), OutputPanel(session, made)
         self.samples, self.memory = SamplesPanel(session, made), MemoryPanel(session, made)
         self.launch = LaunchPanel(session)
-        self.run = RunPanel(session.jobs)
+        self.run = LiveParts(session.jobs)
         self.watch_bar = WatchBar(session, self.run, self.go)
         self.results = ResultsPanel(session, lambda: self.places.chosen == RESULTS, self.go)
         history_bar = HistoryBar(session)

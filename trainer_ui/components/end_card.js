@@ -41,8 +41,8 @@ class EndCard {
       parts.push(box);
     }
     if (list(content.rows).length) {
-      const table = make("dl", "easel-end-rows");
-      for (const [label, value] of content.rows) table.append(make("dt", "", label), make("dd", "", value));
+      const table = make("div", "easel-pairs-grid");
+      for (const [label, value] of content.rows) table.append(make("span", "", label), make("span", "", value));
       parts.push(table);
     }
     if (content.advice || list(content.fixes).length || content.looking) parts.push(this.whatToDo(content));

@@ -24,7 +24,8 @@ class Monitor {
     const head = make("div", "easel-card-head");
     head.append(this.title, this.legend, this.views.node, this.ranges.node);
     this.card.append(head, this.chart.node);
-    this.cells = make("dl", "easel-card easel-cells");
+    this.cells = make("div", "easel-card easel-cells");
+    this.cells.setAttribute("role", "group");
     this.cells.setAttribute("aria-label", "Figures of the run");
     this.made = {};
     this.notice = make("div", "easel-notices");
@@ -131,13 +132,13 @@ class Monitor {
     this.cells.classList.toggle("easel-odd", cells.length % 2 === 1);
   }
   parts({ label, value, unit, note, spark: series, range, meter }) {
-    const number = make("dd", "easel-cell-value", value);
+    const number = make("div", "easel-cell-value", value);
     if (unit) number.append(make("small", "", ` ${unit}`));
-    const parts = [make("dt", "", label), number];
+    const parts = [make("div", "easel-cell-label", label), number];
     const drawn = series ? spark(list(series), range) : null;
-    if (drawn) { const row = make("dd", "easel-cell-spark"); row.append(drawn); parts.push(row); }
+    if (drawn) { const row = make("div", "easel-cell-spark"); row.append(drawn); parts.push(row); }
     if (list(meter).some(known)) {
-      const row = make("dd", "easel-cell-meter"), bar = make("span", "easel-cell-bar");
+      const row = make("div", "easel-cell-meter"), bar = make("span", "easel-cell-bar");
       bar.setAttribute("aria-hidden", "true");
       list(meter).forEach((share, index) => {
         const part = make(index ? "s" : "i");
@@ -147,7 +148,7 @@ class Monitor {
       row.append(bar);
       parts.push(row);
     }
-    if (note) parts.push(make("dd", "easel-cell-note", note));
+    if (note) parts.push(make("div", "easel-cell-note", note));
     return parts;
   }
 }

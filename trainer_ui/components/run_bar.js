@@ -1,13 +1,6 @@
 // The bar of the run that is shown: state, time left, progress, stages, actions. The kernel sends `content`; the clocks run here.
 
 const KINDS = { stop: "easel-stop", result: "mod-primary" };
-// What is asked before an action is done; the sentence of the action is added.
-const QUESTIONS = {
-  stop: ["Stop this run?", "Stop it now", "Let it run"],
-  "stop-after-save": ["Stop after the next save?", "Stop after it", "Let it run"],
-  retry: ["Start this run again?", "Start again now", "Not now"],
-};
-
 class RunBar {
   constructor(model) {
     this.model = model;
@@ -152,7 +145,7 @@ class RunBar {
     const action = list(this.content.actions).find((one) => one.id === id);
     if (!action) return;
     // What is not possible says why, and nothing else.
-    if (!action.possible || QUESTIONS[id] || id === "extend") return this.ask(id);
+    if (!action.possible || list(action.asks).length || id === "extend") return this.ask(id);
     this.act(id);
   }
   ask(id) {
@@ -190,9 +183,9 @@ class RunBar {
     }
     if (moves || had || came) this.question.querySelector("[data-first]")?.focus();
   }
-  saying({ id, sentence }) { return QUESTIONS[id] ? `${QUESTIONS[id][0]} ${sentence}` : sentence; }
+  saying({ asks, sentence }) { return list(asks).length ? `${asks[0]} ${sentence}` : sentence; }
   showAction(action) {
-    const { id, possible } = action;
+    const { id, possible, asks } = action;
     this.sentence = make("p", "", possible ? this.saying(action) : action.sentence);
     this.question.append(this.sentence);
     if (!possible) {
@@ -200,7 +193,7 @@ class RunBar {
       return this.answers(button("Close", "easel-small", () => this.close()));
     }
     if (id === "extend") return this.askSteps();
-    const [, yes, no] = QUESTIONS[id];
+    const [, yes, no] = list(asks);
     this.answers(button(yes, id.startsWith("stop") ? "easel-stop" : "mod-primary", () => {
       this.asking = "";
       this.act(id);
@@ -224,10 +217,10 @@ class RunBar {
   showProposal({ id, title, rows, needs_trust: needsTrust }) {
     this.asking = id;
     this.question.append(make("h3", "", title));
-    const table = make("dl");
+    const table = make("div", "easel-pairs-grid");
     for (const [label, said] of list(rows)) {
       const isWarning = label === "warning";
-      table.append(make("dt", "", isWarning ? "note" : label), make("dd", isWarning ? "easel-is-warning" : "", said));
+      table.append(make("span", "", isWarning ? "note" : label), make("span", isWarning ? "easel-is-warning" : "", said));
     }
     this.question.append(table);
     let trusted = null;

@@ -1,4 +1,4 @@
-"""The live parts of the job that is shown: its chart with figures, and its log."""
+"""The live parts of the job that is shown (chart with figures, log), and the panel with which any app shows a job."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.jobs import tail
+from trainer_core.jobs.state import FINAL_STATES
 from trainer_core.text import printable
+from trainer_core.training import standing
+from trainer_core.training.verdict import verdict
 from trainer_ui.boundary import attempt
 from trainer_ui.components.log import LogPane
 from trainer_ui.components.monitor import Monitor
+from trainer_ui.components.run_bar import EndCard
+from trainer_ui.panels.job_bar import JobBar
+from trainer_ui.panels.run_content import rows_of
+from trainer_ui.widgets import VBox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,7 +24,7 @@ if TYPE_CHECKING:
     from trainer_ui.job_session import JobSession
 
 
-class RunPanel:
+class LiveParts:
     """Chart, figures and log of a job. `heard` is called after each message of the feed, in its thread."""
 
     def __init__(self, jobs: JobSession[Any]) -> None:
@@ -54,3 +61,34 @@ class RunPanel:
             self.log.tell({**told, "error": printable(sentence, 300)})
 
         threading.Thread(target=attempt, args=(search, failed), name="easel-search", daemon=True).start()
+
+
+class RunPanel:
+    """A job of any kind: its bar with Stop, how it ended, its figures and its log. `called` is the word for it on the page."""
+
+    def __init__(self, jobs: JobSession[Any], called: str = "job") -> None:
+        self.jobs = jobs
+        self.live = LiveParts(jobs)
+        self.bar = JobBar(jobs, called)
+        self.live.heard = self.bar.beat
+        self.end = EndCard(lambda *_: None)
+        self._shown: object = None
+        parts = [self.bar.widget, self.end, self.live.monitor, self.live.log]
+        self.widget = VBox(parts, classes=("easel-watch",))
+
+    def show(self) -> None:
+        """Shows the job."""
+        self.bar.show()
+        job = self.jobs.job
+        shown = (job.folder.path, job.state) if job is not None else None
+        if shown == self._shown:
+            return
+        self._shown = shown
+        stands = standing.of(job) if job is not None else None
+        if job is None or stands is None:
+            self.end.content = {}
+            return
+        rows = rows_of([(row["label"], row["text"]) for row in verdict(job)]) if job.state in FINAL_STATES else []
+        # The card says these itself.
+        told = [row for row in rows if row[0] not in ("What happened", "The log says", "What to do")]
+        self.end.content = {**stands.as_dict(), "run": job.name, "rows": told}

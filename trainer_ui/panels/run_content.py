@@ -10,14 +10,15 @@ from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.timeline import ORDER, TRAINING, doing
 from trainer_core.text import printable
 from trainer_core.training.actions import save_steps
+from trainer_core.training.run import Run
 from trainer_ui import pasts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from trainer_core.jobs.job import Job
     from trainer_core.jobs.summary import Summary
     from trainer_core.jobs.time_left import TimeLeft
-    from trainer_core.training.run import Run
 
 Content = dict[str, Any]
 MOST_MARKS = 60
@@ -64,13 +65,13 @@ def _use(profile: object) -> str:
     return USES[found.use][0] if found.use in USES else found.title
 
 
-def content(run: Run, left: TimeLeft, usual: Mapping[str, float], old: str) -> Content:
+def content(run: Job, left: TimeLeft, usual: Mapping[str, float], old: str) -> Content:
     """The content of the bar, without the actions. `usual` are the usual seconds of stages."""
     state, seen = run.state, run.summary
     is_over = state in FINAL_STATES
     word, tone = WORDS.get(state, state.name.capitalize()), pasts.state_of(run)[1]
     if state is JobState.RUNNING and not seen.last_step:
-        word = "Starting"
+        word = "Starting" if isinstance(run, Run) else "Running"
     now = time.time()
     return {
         "run": run.name,
@@ -84,12 +85,12 @@ def content(run: Run, left: TimeLeft, usual: Mapping[str, float], old: str) -> C
         "ends": left.ends_s if not is_over else None,
         "note": _note(run, seen) if is_over else "",
         "track": _track(run, seen, tone),
-        "stages": _stages(seen, state, usual, now),
+        "stages": _stages(run, seen, usual, now),
         "old": old,
     }
 
 
-def _headline(run: Run, state: JobState, left: TimeLeft) -> str:
+def _headline(run: Job, state: JobState, left: TimeLeft) -> str:
     seen = run.summary
     step = f"step {seen.step:,} of {seen.total:,}"
     match state:
@@ -126,7 +127,7 @@ def _figures(seen: Summary, *, is_over: bool) -> list[list[str]]:
     return found
 
 
-def _clock(run: Run, state: JobState) -> Content:
+def _clock(run: Job, state: JobState) -> Content:
     """How long the run has taken: `seconds` until its end, or `since` when it has taken them."""
     took = pasts.seconds(run)
     if state in FINAL_STATES:
@@ -137,9 +138,11 @@ def _clock(run: Run, state: JobState) -> Content:
     return {"since": time.time() - took}
 
 
-def _note(run: Run, seen: Summary) -> str:
+def _note(run: Job, seen: Summary) -> str:
     saved = seen.checkpoints
     if run.state is JobState.COMPLETED:
+        return ""
+    if not isinstance(run, Run):
         return ""
     if not saved:
         return "No checkpoint was saved"
@@ -148,12 +151,13 @@ def _note(run: Run, seen: Summary) -> str:
     return f"{count} saved{f', the last at step {step:,}' if step else ''}"
 
 
-def _track(run: Run, seen: Summary, tone: str) -> Content:
+def _track(run: Job, seen: Summary, tone: str) -> Content:
     total = seen.total
     if not total:
         return {}
     saved = sorted({one.step for one in seen.checkpoints if 0 < one.step < total})
-    planned = [step for step in save_steps(run) if seen.step < step < total] if run.is_live else []
+    coming = save_steps(run) if isinstance(run, Run) and run.is_live else ()
+    planned = [step for step in coming if seen.step < step < total]
     return {
         "share": min(1.0, seen.step / total),
         "tone": tone,
@@ -164,9 +168,9 @@ def _track(run: Run, seen: Summary, tone: str) -> Content:
     }
 
 
-def _stages(seen: Summary, state: JobState, usual: Mapping[str, float], now: float) -> list[Content]:
+def _stages(run: Job, seen: Summary, usual: Mapping[str, float], now: float) -> list[Content]:
     """The stages so far, and those to come. A clock runs in the page for the stage in progress, from `since` on."""
-    timeline = seen.timeline
+    timeline, state = seen.timeline, run.state
     is_over = state in FINAL_STATES
     found = []
     for stage in timeline.stages:
@@ -179,7 +183,7 @@ def _stages(seen: Summary, state: JobState, usual: Mapping[str, float], now: flo
         found.append(row)
     if is_over and found and state is not JobState.COMPLETED:
         found[-1]["state"] = "ended"
-    if not is_over and seen.total and state in (JobState.RUNNING, JobState.STOPPING):
+    if isinstance(run, Run) and not is_over and seen.total and state in (JobState.RUNNING, JobState.STOPPING):
         known = {row["name"] for row in found}
         coming = [name for name in ORDER if name not in known and not (seen.last_step and name != TRAINING)]
         found += [{"name": name, "state": "next", **_expected(name, usual)} for name in coming]
