@@ -20,9 +20,10 @@ STAGES = {
     "sampling": ("Training", "Making samples"),
     "saving": ("Training", "Saving a checkpoint"),
     "saved": ("Training", "Finishing"),
+    "checking the result": ("Result", "Checking the result"),
 }
 """The stage that each phase belongs to, and what the job is doing then."""
-TRAINING = "Training"
+TRAINING, RESULT = "Training", "Result"
 ORDER = ("Engine", "Images", "Model", TRAINING)
 """The stages of a training; an engine may load the model before or after it reads the images."""
 MOST_TOLD = 1000

@@ -121,7 +121,7 @@ def _failed(run: Job, found: Diagnosis | None, state: JobState) -> Standing:
 def _where(run: Job, state: JobState) -> str:
     seen = run.summary
     if seen.step:
-        return f"It {'ended' if state is JobState.FAILED else 'was'} at step {seen.step:,} of {seen.total:,}."
+        return "" if state is JobState.FAILED else f"It was last heard at step {seen.step:,} of {seen.total:,}."
     stage = seen.timeline.stages[-1].name if seen.timeline.stages else ""
     return f"It ended before its first step{f', in the stage “{stage}”' if stage else ''}."
 

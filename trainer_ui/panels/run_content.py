@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.errors import JobError
 from trainer_core.jobs.state import FINAL_STATES, JobState
-from trainer_core.jobs.timeline import ORDER, TRAINING, doing
+from trainer_core.jobs.timeline import ORDER, RESULT, TRAINING, doing
 from trainer_core.text import printable
 from trainer_core.training.actions import save_steps
 from trainer_core.training.run import Run
@@ -117,12 +117,12 @@ def _headline(run: Job, state: JobState, left: TimeLeft) -> str:
 def _figures(seen: Summary, *, is_over: bool) -> list[list[str]]:
     """Figures as [text before, bold text, text after]."""
     found = []
-    if seen.last_step and seen.total:
+    if seen.last_step and seen.total and not (is_over and seen.step < seen.total):
         share = 100 * seen.step / seen.total
         if not is_over:
             found.append(["", f"{share:.0f} %" if share < 100 or seen.step >= seen.total else "99 %", ""])
         found.append(["step", f"{seen.step:,}", f"of {seen.total:,}"])
-    if seen.epochs[1] and seen.last_step:
+    if seen.epochs[1] > 1 and seen.last_step:
         found.append(["epoch", f"{seen.epochs[0]:,}", f"of {seen.epochs[1]:,}"])
     return found
 
@@ -181,8 +181,11 @@ def _stages(run: Job, seen: Summary, usual: Mapping[str, float], now: float) -> 
         if stage.name in usual and stage.name != TRAINING:
             row["usual"] = round(usual[stage.name])
         found.append(row)
-    if is_over and found and state is not JobState.COMPLETED:
-        found[-1]["state"] = "ended"
+    if is_over and state is not JobState.COMPLETED:
+        # A run that did not complete ended in the stage before its files were looked at.
+        found = [row for row in found if row["name"] != RESULT]
+        for row in found[-1:]:
+            row["state"] = "ended"
     if isinstance(run, Run) and not is_over and seen.total and state in (JobState.RUNNING, JobState.STOPPING):
         known = {row["name"] for row in found}
         coming = [name for name in ORDER if name not in known and not (seen.last_step and name != TRAINING)]

@@ -16,7 +16,7 @@ from trainer_ui.formatting import show
 from trainer_ui.panels import run_content
 from trainer_ui.panels.card import empty
 from trainer_ui.panels.continuing import Continuing
-from trainer_ui.panels.ended import EndPanel
+from trainer_ui.panels.ended import FAILED, EndPanel
 from trainer_ui.panels.job_bar import Done, JobBar
 from trainer_ui.widgets import Button, VBox
 
@@ -94,10 +94,11 @@ class WatchBar(JobBar):
         state = job.state
         if state not in FINAL_STATES:
             return of_live(job)
+        if state in FAILED:
+            # Its card starts it again, with the changes that may help, and shows what is left of it.
+            return (*self._ended, CLOSE)
         has_result = state is JobState.COMPLETED or bool(job.summary.checkpoints)
-        # A failed run is started again from its card, with the changes that may help.
-        again = (AGAIN,) if state in (JobState.COMPLETED, JobState.CANCELLED) else ()
-        return (*self._ended, *again, CLOSE, *((RESULT,) if has_result else ()))
+        return (*self._ended, AGAIN, CLOSE, *((RESULT,) if has_result else ()))
 
     def more(self) -> dict[str, Any]:
         """What the run trains, and how it would continue."""
