@@ -21,6 +21,7 @@ STAGES = {
     "saving": ("Training", "Saving a checkpoint"),
     "saved": ("Training", "Finishing"),
     "checking the result": ("Result", "Checking the result"),
+    "delivering the result": ("Result", "Delivering the result"),
 }
 """The stage that each phase belongs to, and what the job is doing then."""
 TRAINING, RESULT = "Training", "Result"
