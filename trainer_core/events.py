@@ -99,6 +99,15 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Validation:
+    """The engine has measured the loss on images that it does not train on, after optimizer step `step`."""
+
+    kind: ClassVar[str] = "validation"
+    step: int
+    loss: float
+
+
+@dataclass(frozen=True)
 class Notice:
     """A message for the user: plain text from the program or the supervisor."""
 
@@ -153,7 +162,7 @@ class Gauges:
     suspended_s: float | None = None
 
 
-Event = Phase | Progress | Step | Epoch | Checkpoint | Checked | Sample | Notice | StateChange | Gauges
+Event = Phase | Progress | Step | Epoch | Checkpoint | Checked | Sample | Validation | Notice | StateChange | Gauges
 
 _MOST_GPUS = 64
 _LARGEST = 2**60
@@ -244,6 +253,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "str": _text,
     "int": whole,
     "int | None": whole,
+    "float": _number,
     "float | None": _number,
     "bool": _flag,
     "tuple[str, ...]": _texts,
@@ -266,7 +276,7 @@ def _fields_of(cls: type[Event]) -> tuple[tuple[str, Any, Callable[[object], Any
 
 _FIELDS: dict[str, tuple[type[Event], tuple[tuple[str, Any, Callable[[object], Any]], ...]]] = {
     cls.kind: (cls, _fields_of(cls))
-    for cls in (Phase, Progress, Step, Epoch, Checkpoint, Checked, Sample, Notice, StateChange)
+    for cls in (Phase, Progress, Step, Epoch, Checkpoint, Checked, Sample, Validation, Notice, StateChange)
 }
 
 

@@ -148,6 +148,11 @@ def outputs() -> Path:
     return home() / "outputs"
 
 
+def reports() -> Path:
+    """The folder for reports about jobs."""
+    return home() / "reports"
+
+
 def resource(name: str) -> Path:
     """A data folder that ships with Easel (`requirements`, `profiles`, `themes`), in the checkout or in the wheel."""
     in_source = CHECKOUT / name

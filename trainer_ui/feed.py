@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,11 +13,12 @@ from trainer_core.jobs.gauges.clocks import span
 from trainer_core.jobs.gauges.wording import rows
 from trainer_core.jobs.heard import STALE_S
 from trainer_core.jobs.job import Job
-from trainer_core.jobs.state import FINAL_STATES
+from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.text import printable
 from trainer_core.training.run import Run
 from trainer_core.training.verdict import verdict
 from trainer_ui.boundary import attempt
+from trainer_ui.cells import Cell, cells
 
 TICK_S = 0.25
 BEAT_S = 2.0
@@ -31,11 +33,13 @@ class Watch:
         self.job = job
         self.log = job.log
         self.state = ""
-        self._prompt = prompt_of(job)
+        self._images_per_step = _images_per_step(job)
         # Raises a JobError here, once, when the job is damaged.
         self._begins = "starting the engine" if job.spec.total_steps else "starting"
-        self._sent = (-1, 0, 0)
+        self._sent = (-1, 0)
         self._last: Mapping[str, Any] = {}
+        self._cells: list[Cell] = []
+        self._marks: tuple[list[int], list[list[float]]] = ([], [])
 
     def news(self, full: bool) -> tuple[Mapping[str, Any], list[bytes]] | None:
         """The message for the view: everything if `full`, else what is new; None if nothing is."""
@@ -44,10 +48,12 @@ class Watch:
         seen = self.job.summary
         lines = self.log.read()
         first = full or self._sent[0] < 0
-        points, samples, notices = (0, 0, 0) if first else self._sent
-        status = self._status()
-        now = (len(seen.points) // 3, len(seen.samples), len(seen.notices))
-        if not (status != self._last or lines or self._sent != now or full):
+        points, told = (0, 0) if first else self._sent
+        status, timeline = self._status(), seen.timeline
+        now = (len(seen.points) // 3, timeline.dropped + len(timeline.told))
+        figures, marks = cells(seen, self._images_per_step, is_over=self.state in _FINAL_NAMES), self._marks_of()
+        is_new = status != self._last or self._sent != now or figures != self._cells or marks != self._marks
+        if not (is_new or lines or full):
             return None
         message = {
             "kind": "run",
@@ -55,14 +61,24 @@ class Watch:
             "full": first,
             "from": points,
             "status": status,
-            "samples": [self._sample(index) for index in range(samples, now[1])],
-            "notices": [
-                {"severity": n.severity, "text": printable(n.text)} for n in seen.notices[notices : now[2]][-8:]
+            "story": [
+                {"at": one.time_s, "severity": one.severity, "text": printable(one.text, 1000)}
+                for one in timeline.told[max(0, told - timeline.dropped) :]
             ],
             "log": {"lines": self.log.rows if first else lines, "open": self.log.open},
         }
-        self._sent, self._last = now, status
+        if first or figures != self._cells:
+            message["cells"] = figures
+        if first or marks != self._marks:
+            message["saves"], message["validations"] = marks
+        self._sent, self._last, self._cells, self._marks = now, status, figures, marks
         return message, [seen.points[3 * points : 3 * now[0]].tobytes()]
+
+    def _marks_of(self) -> tuple[list[int], list[list[float]]]:
+        """The steps after which a checkpoint was saved, and the validation losses by step."""
+        seen = self.job.summary
+        saves = sorted({one.step for one in seen.checkpoints if one.step})
+        return saves, [[one.step, one.loss] for one in seen.validations if math.isfinite(one.loss)]
 
     def _status(self) -> dict[str, Any]:
         seen = self.job.summary
@@ -74,20 +90,30 @@ class Watch:
             "seconds_per_step": seen.seconds_per_step,
             "left_s": seen.eta_s,
             "log": self.log.open,
-            "old": self._old(),
+            "failed_at": seen.step if self.state in _FAILED_NAMES else 0,
+            "old": self.old(),
             "gauges": [{"label": label, "text": text} for label, text in rows(seen.gauges)],
             "verdict": verdict(self.job) if self.job.state in FINAL_STATES else [],
         }
 
-    def _old(self) -> str:
+    def old(self) -> str:
         """A sentence if the supervisor was not heard lately; it changes once a minute, so that few messages are sent."""
         if not self.job.is_stale:
             return ""
         seconds = self.job.heard_s_ago or 0.0
         return f"Not heard from the job for {span(seconds // 60 * 60 or STALE_S)}: what you see may be old."
 
-    def _sample(self, index: int) -> dict[str, Any]:
-        return {"index": index, "step": self.job.summary.samples[index].step, "prompt": self._prompt}
+
+def _images_per_step(job: Job) -> int:
+    """How many images a step of a run has; 0 for another kind of job, or if its plan does not say."""
+    if not isinstance(job, Run):
+        return 0
+    try:
+        schedule = job.folder.plan.get("schedule", {})
+    except JobError:
+        return 0
+    batch, times = (schedule.get(name, 1) for name in ("batch_size", "gradient_accumulation"))
+    return batch * times if isinstance(batch, int) and isinstance(times, int) else 0
 
 
 def prompt_of(job: Job) -> str:
@@ -187,3 +213,4 @@ class Feed:
 
 
 _FINAL_NAMES = frozenset(state.name for state in FINAL_STATES)
+_FAILED_NAMES = frozenset({JobState.FAILED.name, JobState.LOST.name})

@@ -30,6 +30,8 @@ LOSS_TAGS = {"lora": "loss/current"}
 """By method, else "loss". Source: accelerator.log in the scripts."""
 LEARNING_RATE_TAGS = ("lr/d*lr/unet", "lr/unet", "lr/d*lr/group0", "lr/group0", "lr/group1", "lr")
 """Source: train_network.py, generate_step_logs. Prodigy's real rate is d*lr; its lr stays 1."""
+VALIDATION_TAGS = ("loss/validation/step_average", "loss/validation/epoch_average")
+"""Source: train_network.py, train: it writes them only with validation_split. The second one counts epochs, not steps."""
 
 
 def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSpec:
@@ -54,7 +56,11 @@ def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSp
         working_directory=place.run,
         total_steps=plan.schedule.steps,
         metrics=Metrics(
-            "tensorboard", place.run / METRICS_FOLDER, LOSS_TAGS.get(plan.model.method, "loss"), LEARNING_RATE_TAGS
+            "tensorboard",
+            place.run / METRICS_FOLDER,
+            LOSS_TAGS.get(plan.model.method, "loss"),
+            LEARNING_RATE_TAGS,
+            VALIDATION_TAGS,
         ),
         artefacts=results.artefacts(plan),
     )

@@ -32,6 +32,7 @@ from trainer_core.problems import Problem
 ID = "rehearsal"
 SCORE = PurePosixPath("engine/score.json")
 REQUESTS = PurePosixPath("engine/requests.json")
+WHEN = "after this step"
 SAVE, SAMPLE = "checkpoints", "samples"
 """The keys of the numbers in the file of requests."""
 ENDINGS = (
@@ -126,8 +127,8 @@ class Rehearsal:
         name = re.escape(stem)
         player = (str(place.python), str(Path(__file__).parent / "play.py"))
         controls: dict[Request, Control] = {
-            "save": Control(REQUESTS, SAVE, "The rehearsal engine saves a checkpoint after the current step."),
-            "sample": Control(REQUESTS, SAMPLE, "The rehearsal engine writes a sample after the current step."),
+            "save": Control(REQUESTS, SAVE, "The rehearsal engine saves a checkpoint after the current step.", WHEN),
+            "sample": Control(REQUESTS, SAMPLE, "The rehearsal engine writes a sample after the current step.", WHEN),
         }
         return JobSpec(
             backend=ID,

@@ -22,10 +22,11 @@ from trainer_core import events
 from trainer_core.engines import registry
 from trainer_core.engines.seam import Backend, JobSpec, Metrics
 from trainer_core.errors import JobError
-from trainer_core.events import Checkpoint, Event, Notice, Phase, Progress, Step
+from trainer_core.events import Checkpoint, Event, Notice, Phase, Progress, Step, Validation
 from trainer_core.install.place import place_for
 from trainer_core.jobs import supervisor
 from trainer_core.jobs.folder import SCHEMA_VERSION
+from trainer_core.jobs.heard import Places
 from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.spec import Step as Command
 from trainer_core.jobs.tail import LogTail, last_lines
@@ -36,6 +37,7 @@ from trainer_core.training.steps import NAN_STEPS, StepLedger
 from trainer_core.training.watch import SILENCE_S, EngineWatch
 
 LOSS, RATE, REAL_RATE = "loss/current", "lr/unet", "lr/d*lr/unet"
+VALID = "loss/validation/epoch_average"
 
 
 class Stage:
@@ -192,7 +194,7 @@ class Recorder:
         self._writer = EventFileWriter(str(folder))
 
     def step(self, number: int, **values: float) -> None:
-        tags = {"loss": LOSS, "rate": RATE, "real_rate": REAL_RATE, "average": "loss/average"}
+        tags = {"loss": LOSS, "rate": RATE, "real_rate": REAL_RATE, "average": "loss/average", "valid": VALID}
         for name, value in values.items():
             summary = Summary(value=[Summary.Value(tag=tags[name], simple_value=value)])
             self._writer.add_event(Entry(step=number, wall_time=1.0, summary=summary))
@@ -207,6 +209,24 @@ def recorded(stage, tmp_path):
     folder = tmp_path / "metrics"
     here = stage("kohya", metrics=Metrics("tensorboard", folder, LOSS, (REAL_RATE, RATE)))
     return here, folder / "20261120" / "network_train"
+
+
+def test_the_validation_loss_belongs_to_the_step_that_was_recorded_before_it(stage, tmp_path):
+    """sd-scripts numbers the entry of an epoch by the epoch. Source: train_network.py, epoch_logging."""
+    folder = tmp_path / "metrics"
+    here = stage("kohya", metrics=Metrics("tensorboard", folder, LOSS, (RATE,), (VALID,)))
+    recorder = Recorder(folder / "20261120" / "network_train")
+    for step in range(1, 5):
+        recorder.step(step, loss=step / 8)
+        here.prints(kohya_bar(step))
+        if step % 2 == 0:
+            recorder.step(step // 2, valid=step / 16)
+        here.wait(1.1)
+    recorder.close()
+    here.watch.finish()
+    assert [(event.step, event.loss) for event in here.written(Validation)] == [(2, 2 / 16), (4, 4 / 16)]
+    Journal.reopen(here.folder.events, Places(0, 0)).write(Validation(2, 0.125))
+    assert len(here.written(Validation)) == 2, "after a restart the supervisor reads all of them again"
 
 
 def kohya_bar(step: int, loss: float = 0.1) -> str:

@@ -35,6 +35,11 @@ def hear(widget: Widget, message: object) -> None:
     widget._handle_custom_msg(message, [])
 
 
+def act(app: Any, action: str, **more: Any) -> None:
+    """What the page sends when an action in the bar of Watch was chosen, and confirmed if it asks."""
+    app.watch_bar.bar._handle_custom_msg({"kind": "act", "id": action, **more}, [])
+
+
 def inside(widget: Any) -> Iterator[Any]:
     """A widget and everything in it."""
     yield widget

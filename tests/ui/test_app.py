@@ -117,8 +117,12 @@ def opened():
 def listen(app):
     """The status in each message that the page would get from now on."""
     heard = []
-    app.run.monitor.send = lambda message, buffers=None: heard.append(message.get("status", {}))
+    app.run.live.monitor.send = lambda message, buffers=None: heard.append(message.get("status", {}))
     return heard
+
+
+def can_stop(app):
+    return any(action["id"] == "stop" and action["possible"] for action in app.run.bar.bar.content.get("actions", ()))
 
 
 def test_a_tool_needs_one_file_and_its_job_is_started_followed_and_found_again(copying, opened):
@@ -129,7 +133,7 @@ def test_a_tool_needs_one_file_and_its_job_is_started_followed_and_found_again(c
     assert "Copy" in markup(app.root)
     click(button(app.root, "Copy"))
     wait_for(lambda: heard and heard[-1].get("step") == 1)
-    wait_for(lambda: on_page(app.run.stop))
+    wait_for(lambda: can_stop(app))
     assert app.copy.start.disabled
     assert app.places.live == "watch"
     assert app.places.chosen == "watch", "what was started is shown"
@@ -152,10 +156,9 @@ def test_the_job_of_a_tool_is_stopped_from_its_app(copying, opened):
     opened(app)
     app.open()
     click(app.copy.start)
-    wait_for(lambda: on_page(app.run.stop))
-    click(app.run.stop)
-    assert "Stop this job?" in app.run.question.value
-    click(app.run.sure)
+    wait_for(lambda: can_stop(app))
+    assert app.run.bar.bar.content["actions"][0]["asks"][0] == "Stop this job?"
+    app.run.bar.bar._handle_custom_msg({"kind": "act", "id": "stop"}, [])
     wait_for(lambda: app.jobs.state is JobState.CANCELLED)
     wait_for(lambda: not app.copy.start.disabled)
 

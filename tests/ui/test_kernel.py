@@ -11,7 +11,7 @@ from ipywidgets import Button
 from trainer_ui.components.monitor import Monitor
 
 heard = threading.Event()
-monitor = Monitor(heard.set, lambda index: None)
+monitor = Monitor(heard.set)
 
 def feed():
     while not heard.wait(0.05):

@@ -1,12 +1,13 @@
 """The four places without a page: what the bar says, uses before a model, results, history and the images that a page asks for."""
 
 import json
+import time
 from datetime import datetime
 
 import pytest
 from PIL import Image
 
-from tests.support.page import button, click, enter, go, hear, markup, on_page, prepare, unfold, wait_for
+from tests.support.page import act, button, click, enter, go, hear, markup, on_page, prepare, unfold, wait_for
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.state import FINAL_STATES
@@ -21,7 +22,7 @@ def finished(open_app, home):
     click(app.launch.start)
     wait_for(lambda: app.session.run is not None or app.session.message)
     wait_for(lambda: app.session.run.state in FINAL_STATES)
-    wait_for(lambda: "is finished" in app.watch_bar.state.value)
+    wait_for(lambda: app.watch_bar.bar.content["pill"][0] == "Finished")
     return app
 
 
@@ -115,9 +116,9 @@ def test_results_without_a_run_have_one_button(open_app):
 
 def test_an_ended_run_is_closed_in_watch_and_found_by_the_filter_of_the_history(finished):
     app = finished
-    click(button(app.root, "Close"))
+    act(app, "close")
     assert app.session.run is None
-    assert "Nothing is training" in app.watch_bar.state.value
+    assert app.watch_bar.bar.content["title"] == "Nothing is training"
     go(app, "history")
     assert app.places.counts == {"history": 1}
     enter(app.history.bar.find, "finished tri")
@@ -135,9 +136,8 @@ def test_the_bar_shows_how_long_a_run_has_taken(open_app, home):
     click(app.launch.start)
     wait_for(lambda: app.session.run is not None)
     try:
-        wait_for(lambda: "so far" in app.watch_bar.state.value)
-        before = app.watch_bar.state.value
-        wait_for(lambda: app.watch_bar.state.value != before)
+        wait_for(lambda: app.watch_bar.bar.content.get("clock", {}).get("since"))
+        assert abs(app.watch_bar.bar.content["clock"]["since"] - time.time()) < 100
         assert app.places.live == "watch"
     finally:
         app.session.run.stop()

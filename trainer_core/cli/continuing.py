@@ -68,14 +68,14 @@ def continue_run(
 
 
 def _show(found: Proposal) -> None:
-    from trainer_core.training import going_on
+    from trainer_core.training import proposal
 
-    show.line(going_on.headline(found), "bold")
-    show.line(f"  state: {found.state.path}")
-    for text in going_on.sentences(found):
-        show.line(f"  {text}")
-    for text in going_on.warnings(found):
-        show.line(f"  {text}", "yellow")
+    show.line(proposal.headline(found), "bold")
+    for label, text in proposal.lines(found):
+        if label == proposal.WARNING:
+            show.line(f"  {text}", "yellow")
+        else:
+            show.line(f"  {text}" if label in ("learning rate", "exact") else f"  {label}: {text}")
 
 
 def _ask(found: Proposal, as_json: bool) -> None:

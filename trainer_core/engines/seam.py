@@ -79,6 +79,8 @@ class Metrics:
     """The TensorBoard tag of the raw loss of a step."""
     learning_rates: tuple[str, ...] = ()
     """The TensorBoard tags that may have the learning rate, best first."""
+    validation: tuple[str, ...] = ()
+    """The TensorBoard tags of the validation loss; empty if the engine records none."""
 
 
 @dataclass(frozen=True)
@@ -130,12 +132,13 @@ class Control:
     """How a running engine is asked for something: Easel raises a number in a JSON file that the engine reads again and again.
 
     `file` is one of the job's own files, relative to the run folder, and `key` the name of the number in it, which begins
-    with 0. `effect` says in one sentence what the engine then does, and when.
+    with 0. `effect` says in one sentence what the engine then does, and when; `when` is that time in a few words.
     """
 
     file: PurePosixPath
     key: str
     effect: str
+    when: str = "soon"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from trainer_core import events
-from trainer_core.events import Checkpoint, Epoch, Event, Notice, Phase, Sample, StateChange, Step
+from trainer_core.events import Checkpoint, Epoch, Event, Notice, Phase, Sample, StateChange, Step, Validation
 from trainer_core.files import open_regular
 from trainer_core.jobs.heard import Places
 from trainer_core.jobs.outcome import Outcome
@@ -43,6 +43,7 @@ class Journal:
         self.summary = Summary(length=length)
         self.steps = 0
         """The last step that was written."""
+        self._validated = -1
         self.checkpoints = 0
         """The number of checkpoints that were written."""
         self.state = ""
@@ -121,6 +122,9 @@ class Journal:
         match event:
             case Step():
                 is_new, self.steps = event.step > self.steps, max(self.steps, event.step)
+            case Validation():
+                # After a restart the supervisor reads all of the engine's records again.
+                is_new, self._validated = event.step > self._validated, max(self._validated, event.step)
             case Phase():
                 # A watch may find two in a row again of which it no longer tells what was between them.
                 was_written = self._is_again(event)

@@ -10,7 +10,10 @@ from typing import Any
 
 from trainer_core import events
 from trainer_core.events import Event
+from trainer_core.jobs.gauges.history import GaugeHistory
 from trainer_core.jobs.state import JobState
+from trainer_core.jobs.thinned import Thinned
+from trainer_core.jobs.timeline import Timeline
 
 _NAN = float("nan")
 PACE_STEPS = 5
@@ -32,6 +35,8 @@ class Summary:
     detail: str = ""
     part: str = ""
     epoch: str = ""
+    epochs: tuple[int, int] = (0, 0)
+    """The current epoch and the number of epochs; 0 if the program does not tell them."""
     step: int = 0
     total: int = 0
     loss: float | None = None
@@ -43,6 +48,13 @@ class Summary:
     """The tests of checkpoints, by path."""
     notices: list[events.Notice] = field(default_factory=list)
     gauges: events.Gauges | None = None
+    validations: list[events.Validation] = field(default_factory=list)
+    timeline: Timeline = field(default_factory=Timeline, compare=False, repr=False)
+    gauge_history: GaugeHistory = field(default_factory=GaugeHistory, compare=False, repr=False)
+    paces: Thinned[float] = field(default_factory=Thinned[float], compare=False, repr=False)
+    """The seconds per step that the program reported."""
+    stepped_s: float | None = field(default=None, compare=False, repr=False)
+    """When the last step ended, in seconds since 1970; None if that is not known."""
     # Not compared, because nan is not equal to itself.
     points: array[float] = field(default_factory=lambda: array("f"), compare=False, repr=False)
     last_step: int = 0
@@ -61,12 +73,18 @@ class Summary:
         often compiles code. Before there are enough steps, the speed that the engine reports is used. The time for which the
         machine was suspended, or the job was not running, does not count.
         """
-        pace = self.seconds_per_step
+        pace = self.pace_s
+        return None if pace is None else max(0, self.total - self.step) * pace
+
+    @property
+    def pace_s(self) -> float | None:
+        """The seconds of a step so far, with its share of samples and saving; None if they are not known."""
         if self._timed is not None:
             (first, start), (last, end) = self._timed
             # A clock that was set back makes it negative.
-            pace = (end - start) / (last - first) if last - first >= PACE_STEPS and end > start else pace
-        return None if pace is None else max(0, self.total - self.step) * pace
+            if last - first >= PACE_STEPS and end > start:
+                return (end - start) / (last - first)
+        return self.seconds_per_step
 
     @property
     def newest_sample(self) -> str | None:
@@ -82,19 +100,24 @@ class Summary:
     def figures(self) -> dict[str, Any]:
         """The summary as JSON data, without the points and the notices."""
         names = ("phase", "part", "step", "total", "loss", "learning_rate", "seconds_per_step", "newest_sample")
+        stages = [{"name": one.name, "seconds": round(one.seconds, 1)} for one in self.timeline.stages]
+        validation = self.validations[-1].loss if self.validations else None
         paths = {"samples": [one.path for one in self.samples], "checkpoints": [one.path for one in self.checkpoints]}
         gauges = None if self.gauges is None else events.to_dict(self.gauges)
         checked = [
             {"path": one.path, "step": one.step, "ok": one.ok, "reasons": one.reasons} for one in self.checked.values()
         ]
         more = {"checked": checked, "left_s": self.eta_s, "gauges": gauges}
+        more |= {"stages": stages, "validation_loss": validation}
         return {**{name: getattr(self, name) for name in names}, **paths, **more}
 
     def take(self, happened: Iterable[Event], times_s: Iterable[float | None] = ()) -> None:
         """Adds more events, in order, with their times in seconds, as far as these are known."""
         for event, time_s in zip_longest(happened, times_s):
             self._take(event)
+            self.timeline.take(event, time_s)
             if isinstance(event, events.Step) and time_s is not None and event.step == self.last_step:
+                self.stepped_s = time_s
                 at = (event.step, time_s - self._suspended_s)
                 self._timed = self._timed[0] if self._timed else at, at
 
@@ -105,12 +128,15 @@ class Summary:
             case events.Progress():
                 self.step, self.total = max(self.step, event.step), event.total or self.total
                 self.seconds_per_step = event.seconds_per_step or self.seconds_per_step
+                if event.seconds_per_step:
+                    self.paces.take(event.seconds_per_step)
             case events.Phase():
                 self._take_phase(event)
             case events.Epoch():
-                self.epoch = f"epoch {event.epoch} of {event.total}"
+                self.epoch, self.epochs = f"epoch {event.epoch} of {event.total}", (event.epoch, event.total)
             case events.Gauges():
                 self.gauges, self._suspended_s = event, event.suspended_s or self._suspended_s
+                self.gauge_history.take(event)
             case events.StateChange() if event.state == JobState.RUNNING.name:
                 # A job that goes on after a pause: what was before says nothing of the pace now.
                 self._timed = None
@@ -120,6 +146,8 @@ class Summary:
     def _take_made(self, event: Event) -> None:
         """Adds a file that was made, its test, or a notice."""
         match event:
+            case events.Validation():
+                self.validations.append(event)
             case events.Sample():
                 self.samples.append(event)
             case events.Checkpoint():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -103,3 +104,32 @@ def last_lines(path: Path, limit_bytes: int = 2 << 20, host: Host = LOCAL) -> li
 def split(content: bytes) -> list[str]:
     """The lines in a part of a log, without empty ones; a progress bar has one for each time it was drawn."""
     return [line for line in re.split(r"[\r\n]+", content.decode("utf-8", "replace")) if line.strip()]
+
+
+def search(path: Path, wanted: str, most: int = 200, host: Host = LOCAL) -> tuple[list[tuple[int, str]], int, bool]:
+    """The last `most` lines of a log that contain a text, with their numbers; how many lines there are; whether more contain it.
+
+    Capital and small letters are the same. A log of any length is read piece by piece.
+    """
+    tail, folded = LogTail(path, host), wanted.casefold()
+    hits: deque[tuple[int, str]] = deque(maxlen=most)
+    number = found = 0
+    row = ""
+
+    def look(text: str) -> None:
+        nonlocal number, found
+        number += 1
+        if folded in text.casefold():
+            found += 1
+            hits.append((number, shown(text)))
+
+    while pieces := tail.pieces():
+        for text, end in pieces:
+            # As a terminal shows it: text after a carriage return replaces the text before it.
+            row = text or row
+            if end == "\n":
+                look(row)
+                row = ""
+    if last := tail.pending or row:
+        look(last)
+    return list(hits), number, found > most

@@ -65,6 +65,19 @@ def fixes_for(run: Run) -> list[Mended]:
     return [*mended, *([together] if together else [])]
 
 
+def changes_of(run: Run, fix: Mended) -> list[str]:
+    """What a fix changes in the plan of a run, a line for each setting: "Batch size: 4 → 2".
+
+    Raises:
+        RunError: the plan of the run is damaged.
+    """
+    before, known = fields.flatten(run.folder.plan), fields.all_fields()
+    return [
+        f"{known[path].title}: {_word(before.get(path, known[path].default))} → {_word(value)}"
+        for path, value in fix.changes.items()
+    ]
+
+
 def bench_from(run: Run) -> Workbench:
     """A workbench with the settings and the engine of a run.
 
@@ -163,9 +176,13 @@ def _scaled(path: str, now: Any, times: float) -> Any:
 
 def _title(changes: Mapping[str, Any]) -> str:
     """What the changes do, in words: the settings with their new values."""
-    words = {True: "on", False: "off", "": "empty"}
     known = fields.all_fields()
-    return ", ".join(
-        f"{known[path].title}: {words.get(value, value) if isinstance(value, bool | str) else value}"
-        for path, value in changes.items()
-    )
+    return ", ".join(f"{known[path].title}: {_word(value)}" for path, value in changes.items())
+
+
+def _word(value: Any) -> str:
+    if value is None or value in ("", {}):
+        return "empty"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "set" if isinstance(value, dict) else str(value)

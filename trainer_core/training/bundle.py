@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trainer_core import __version__
+from trainer_core import __version__, places
 from trainer_core.errors import EaselError, JobError
 from trainer_core.files import open_regular, read_toml
 from trainer_core.jobs.folder import JobFolder
@@ -62,6 +62,26 @@ def write(job: Job, target: Path, found: Diagnosis | None = None, *, with_captio
             bundle.writestr(name, text.encode("utf-8", "backslashreplace"))
     _write_new(target, buffer.getvalue())
     return counts
+
+
+def save_report(job: Job, found: Diagnosis | None = None) -> Path:
+    """The path of a new bundle of a job in the folder of reports, without captions and prompts.
+
+    Raises:
+        JobError: it cannot be written.
+    """
+    folder = places.reports()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise JobError(f"{folder} cannot be made: {error.strerror or error}.", "Check the free disk space.") from error
+    target = folder / f"{job.name}.zip"
+    number = 1
+    while target.exists():
+        number += 1
+        target = folder / f"{job.name}-{number}.zip"
+    write(job, target, found)
+    return target
 
 
 def contents(

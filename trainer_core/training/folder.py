@@ -181,7 +181,7 @@ def _spec(spec: JobSpec, plan: Mapping[str, Any], origin: Origin | None) -> Spec
         "metrics": dataclasses.asdict(spec.metrics),
         "artefacts": dataclasses.asdict(spec.artefacts),
         "controls": {
-            name: {"file": str(control.file), "key": control.key, "effect": control.effect}
+            name: {"file": str(control.file), "key": control.key, "effect": control.effect, "when": control.when}
             for name, control in spec.controls.items()
         },
         **({RESUMES: dataclasses.asdict(origin)} if origin else {}),
@@ -196,6 +196,7 @@ def _job_spec(spec: Spec) -> JobSpec:
     metrics, artefacts = dict(details["metrics"]), details["artefacts"]
     metrics["folder"] = Path(metrics["folder"]) if metrics["folder"] else None
     metrics["learning_rates"] = tuple(metrics["learning_rates"])
+    metrics["validation"] = tuple(metrics.get("validation", ()))
     return JobSpec(
         backend=details["backend"],
         files={},
@@ -211,7 +212,7 @@ def _job_spec(spec: Spec) -> JobSpec:
 
 def _controls(rows: Mapping[str, Mapping[str, str]]) -> dict[Request, Control]:
     return {
-        name: Control(_inside(row["file"]), row["key"], row["effect"])
+        name: Control(_inside(row["file"]), row["key"], row["effect"], row.get("when", "soon"))
         for name, row in rows.items()
         if name in ("save", "sample")
     }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from trainer_core.engines.seam import Metrics
+from trainer_core.events import Validation
 from trainer_core.training.steps import StepLedger
 
 _PATTERN = "events.out.tfevents.*"
@@ -22,12 +24,15 @@ class TensorboardRecord:
     def __init__(self, metrics: Metrics, ledger: StepLedger) -> None:
         self._folder = metrics.folder
         self._loss = metrics.loss
+        self._validation = frozenset(metrics.validation)
         self._rates = {tag: rank for rank, tag in enumerate(metrics.learning_rates)}
         self._ledger = ledger
         self._loaders: dict[Path, Any] = {}
         self._best: tuple[int, int] = (0, 0)
         self._losses: list[float] = []
         self._loss_step = ledger.given
+        self._last_step = ledger.given
+        self._validated: list[Validation] = []
 
     def read(self) -> bool:
         """Notes new entries; returns whether there were any."""
@@ -37,6 +42,11 @@ class TensorboardRecord:
                 for value in event.summary.value:
                     grown |= self._note(event.step, value.tag, _number(value))
         return grown
+
+    def validations(self) -> list[Validation]:
+        """The validation losses that were read since the last call."""
+        found, self._validated = self._validated, []
+        return found
 
     def _open(self) -> Iterator[Any]:
         if self._folder is None or not self._folder.is_dir():
@@ -50,7 +60,12 @@ class TensorboardRecord:
         if number is None:
             return False
         if tag == self._loss:
+            self._last_step = step
             self._note_loss(step, number)
+        elif tag in self._validation:
+            # An entry may count epochs, so it belongs to the step whose loss was written before it.
+            if math.isfinite(number):
+                self._validated.append(Validation(self._last_step, number))
         elif tag in self._rates:
             # Several tags may have the learning rate of a step, and the best tag does not always come last.
             rank = self._rates[tag]

@@ -105,7 +105,7 @@ class EngineWatch:
         if self._record:
             self.preloading.wait()
             self._record.read()
-        self._journal.write(*self.steps.finish())
+        self._journal.write(*self.steps.finish(), *(self._record.validations() if self._record else ()))
         self._report(at_end=True)
         self._states.look(self.steps.given, at_end=True)
 
@@ -195,6 +195,7 @@ class EngineWatch:
     def _look_at_files(self, now: float) -> None:
         if self._record and self.preloading.done() and self._record.read():
             self._step_heard = self._heard = now
+            self._journal.write(*self._record.validations())
         found = self._report()
         if found:
             self._heard = now

@@ -16,7 +16,7 @@ from trainer_ui.panels.launch import LaunchPanel
 from trainer_ui.panels.model import ModelPanel
 from trainer_ui.panels.recipe import RecipePanel
 from trainer_ui.panels.results import ResultsBar, ResultsPanel
-from trainer_ui.panels.run import RunPanel
+from trainer_ui.panels.run import LiveParts
 from trainer_ui.panels.sample_view import SampleView
 from trainer_ui.panels.settings import Settings
 from trainer_ui.panels.watch import WatchBar, WatchPanel
@@ -59,9 +59,12 @@ class LoraTrainer(App):
         self.recipe, self.output = RecipePanel(session, made), OutputPanel(session, made)
         self.samples, self.memory = SamplesPanel(session, made), MemoryPanel(session, made)
         self.launch = LaunchPanel(session)
-        self.run = RunPanel(session.jobs)
+        self.run = LiveParts(session.jobs)
         self.watch_bar = WatchBar(session, self.run, self.go)
         self.watch_samples = SampleView(session)
+        self.watch = WatchPanel(session, self.run, self.go)
+        self.watch.samples_place.children = (self.watch_samples.widget,)
+        session.add_view(self.watch_samples.show)
         self.results = ResultsPanel(session, lambda: self.places.chosen == RESULTS, self.go)
         history_bar = HistoryBar(session)
         self.history = HistoryPanel(session, history_bar, lambda: self.places.chosen == HISTORY, self.go)
@@ -70,7 +73,7 @@ class LoraTrainer(App):
             session.jobs,
             {
                 PREPARE: Place("Prepare", prepare, self.launch, "halves"),
-                WATCH: Place("Watch", [[WatchPanel(session, self.run, self.go), self.watch_samples]], self.watch_bar),
+                WATCH: Place("Watch", [[self.watch]], self.watch_bar),
                 RESULTS: Place("Results", [[self.results]], ResultsBar(session, self.results, self.go)),
                 HISTORY: Place("History", [[self.history]], history_bar),
             },

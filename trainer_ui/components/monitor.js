@@ -1,212 +1,166 @@
-// The live view of one run: state, figures, loss chart, samples and log.
-// Text from outside is only ever set as textContent. The kernel sends what is new; this view keeps the rest.
-
-const LOG_LINES = 500;
-const THUMBNAILS = 12;
-const STATES = {
-  PREPARED: "Prepared", RUNNING: "Running", STOPPING: "Stopping",
-  COMPLETED: "Finished", FAILED: "Failed", CANCELLED: "Cancelled", LOST: "Lost",
-};
-
-// ---- samples ---------------------------------------------------------------------------------------------------
-
-class Samples {
-  constructor(ask) {
-    this.ask = ask;
-    this.node = make("figure", "easel-samples");
-    this.big = make("img", "easel-sample");
-    this.caption = make("figcaption");
-    this.strip = make("div", "easel-strip");
-    this.node.append(this.big, this.caption, this.strip);
-    this.clear();
-  }
-  clear() {
-    for (const url of Object.values(this.urls ?? {})) URL.revokeObjectURL(url);
-    this.urls = {};
-    this.items = [];
-    this.chosen = null;
-    this.strip.replaceChildren();
-    this.big.removeAttribute("src");
-    this.node.hidden = true;
-  }
-  add(items) {
-    if (!items.length) return;
-    for (const item of items) {
-      const button = make("button", "easel-thumb");
-      button.type = "button";
-      button.title = `Step ${item.step}`;
-      button.append(make("img"), make("span", "", item.step.toLocaleString("en")));
-      button.firstChild.alt = "";
-      button.addEventListener("click", () => { this.chosen = item.index; this.show(item); });
-      this.items.push({ ...item, button });
-      this.strip.prepend(button);
-      this.ask(item.index, "small");
-    }
-    while (this.strip.children.length > THUMBNAILS) this.strip.lastChild.remove();
-    this.node.hidden = false;
-    this.strip.hidden = this.items.length < 2;
-    // If the user chose an older sample, it stays; else the newest one is shown.
-    if (this.chosen === null) this.show(this.items[this.items.length - 1]);
-  }
-  show(item) {
-    this.shown = item.index;
-    this.big.alt = `Sample at step ${item.step}`;
-    this.caption.textContent = `Step ${item.step.toLocaleString("en")}${item.prompt ? `: ${item.prompt}` : ""}`;
-    for (const other of this.items) other.button.setAttribute("aria-pressed", String(other.index === item.index));
-    const url = this.urls[`${item.index} full`];
-    if (url) this.big.src = url;
-    else this.ask(item.index, "full");
-  }
-  take(index, size, type, bytes) {
-    const key = `${index} ${size}`;
-    this.urls[key] ??= URL.createObjectURL(new Blob([bytes], { type }));
-    if (size === "full" && index === this.shown) this.big.src = this.urls[key];
-    if (size === "small") for (const item of this.items) if (item.index === index) item.button.firstChild.src = this.urls[key];
-  }
-}
-
-// ---- the log ---------------------------------------------------------------------------------------------------
-
-class Log {
-  constructor() {
-    this.node = make("div", "easel-log");
-    this.node.tabIndex = 0;
-    this.node.setAttribute("role", "log");
-    this.node.setAttribute("aria-label", "Log of the engine");
-    this.node.setAttribute("aria-live", "off");
-    this.open = make("div", "easel-log-line");
-    // If the user scrolled up, the log stays there; else its end is shown, also when it gets narrower and so longer.
-    this.follows = true;
-    this.node.addEventListener("scroll", () => {
-      this.follows = this.node.scrollHeight - this.node.scrollTop - this.node.clientHeight < 40;
-    });
-    this.clear();
-  }
-  follow() { if (this.follows) this.node.scrollTop = this.node.scrollHeight; }
-  clear() { this.node.replaceChildren(this.open); this.open.textContent = ""; this.follows = true; }
-  add({ lines, open }) {
-    for (const line of lines) this.open.before(make("div", "easel-log-line", line || " "));
-    this.open.textContent = open;
-    while (this.node.children.length > LOG_LINES) this.node.firstChild.remove();
-    this.follow();
-  }
-}
-
-// ---- the whole -------------------------------------------------------------------------------------------------
+// The chart of a run and the figures beside it. The kernel sends what is new; this view keeps the rest.
 
 class Monitor {
   constructor(model) {
     this.model = model;
     this.series = new Series();
-    this.chart = new Chart(this.series);
-    this.samples = new Samples((index, size) => model.send({ kind: "image", index, size }));
-    this.log = new Log();
+    this.chart = new Chart(this.series, () => this.press());
     this.node = make("section", "easel-monitor");
-    this.node.setAttribute("aria-label", "Run");
-    this.empty = make("p", "easel-empty", "No run is shown. Start one, or open one from the history.");
-    this.body = make("div", "easel-body");
-    this.body.hidden = true;
+    this.node.setAttribute("aria-label", "Loss and figures");
+    this.node.hidden = true;
     this.build();
-    this.node.append(this.empty, this.body);
   }
   build() {
-    this.state = make("span", "easel-state");
-    this.phase = make("span", "easel-phase");
-    this.percent = make("span", "easel-percent");
-    this.bar = make("div", "easel-bar");
-    this.bar.setAttribute("role", "progressbar");
-    this.bar.setAttribute("aria-label", "Training progress");
-    this.fill = make("div");
-    this.bar.append(this.fill);
-    const line = make("div", "easel-state-line");
-    line.append(this.state, this.bar, this.percent);
-    this.verdict = make("div", "easel-verdict");
-    this.verdict.setAttribute("role", "status");
-    this.tiles = {};
-    const tiles = make("div", "easel-tiles");
-    for (const name of ["Step", "Loss", "Smoothed", "Learning rate", "Speed", "Time left"]) {
-      const tile = make("div", "easel-tile");
-      this.tiles[name] = make("b", "", "–");
-      tile.append(make("span", "", name), this.tiles[name]);
-      tiles.append(tile);
+    this.card = make("div", "easel-card easel-chart-card");
+    this.title = make("h3", "", "Loss");
+    this.legend = make("div", "easel-legend");
+    this.keys = { raw: "each step", smooth: "smoothed", valid: "validation" };
+    for (const [name, words] of Object.entries(this.keys)) {
+      this.keys[name] = make("span", `easel-key easel-key-${name}`, words);
+      this.legend.append(this.keys[name]);
     }
-    this.gauges = make("div", "easel-gauges");
-    this.old = make("div", "easel-notice easel-is-warning");
-    this.old.setAttribute("role", "status");
-    const images = make("div", "easel-images");
-    images.append(this.chart.node, this.samples.node);
-    this.notices = make("div", "easel-notices");
-    this.body.append(line, this.phase, this.old, this.verdict, tiles, this.gauges, images, this.notices, this.log.node);
+    this.views = this.segment("What is drawn", [["loss", "Loss"], ["rate", "Learning rate"]], (view) => this.chart.show(view));
+    this.ranges = this.segment("Range", [["all", "All"], ["last", `Last ${LAST}`]], (range) => this.chart.choose(range));
+    const head = make("div", "easel-card-head");
+    head.append(this.title, this.legend, this.views.node, this.ranges.node);
+    this.card.append(head, this.chart.node);
+    this.cells = make("div", "easel-card easel-cells");
+    this.cells.setAttribute("role", "group");
+    this.cells.setAttribute("aria-label", "Figures of the run");
+    this.made = {};
+    this.notice = make("div", "easel-notices");
+    this.notice.setAttribute("role", "status");
+    const images = make("div", "easel-monitor-row");
+    images.append(this.card, this.cells);
+    this.node.append(this.notice, images);
+    this.press();
+  }
+  segment(name, options, choose) {
+    const node = make("div", "easel-seg");
+    node.setAttribute("role", "group");
+    node.setAttribute("aria-label", name);
+    const buttons = Object.fromEntries(options.map(([id, words]) => {
+      const one = make("button", "", words);
+      one.type = "button";
+      one.addEventListener("click", () => choose(id));
+      node.append(one);
+      return [id, one];
+    }));
+    return { node, press: (chosen) => { for (const [id, one] of Object.entries(buttons)) one.setAttribute("aria-pressed", String(id === chosen)); } };
+  }
+  press() {
+    const { view, range } = this.chart;
+    this.views.press(view);
+    this.ranges.press(Array.isArray(range) ? "" : range);
+    put(this.title, view === "rate" ? "Learning rate" : "Loss");
+    this.legend.hidden = view === "rate";
   }
   take(message, buffers) {
-    if (message.kind === "image") this.samples.take(message.index, message.size, message.type, buffers[0]);
     if (message.kind !== "run") return;
-    if (message.full) this.clear();
+    if (message.full) this.clear(message.run !== this.run);
     else if (message.run !== this.run || message.from !== this.series.steps.length) return this.hello();
     this.run = message.run;
-    this.empty.hidden = this.run !== "";
-    this.body.hidden = this.run === "";
-    if (this.run === "") return;
+    if (this.run === "") { this.node.hidden = true; return; }
     const bytes = buffers[0];
     if (bytes?.byteLength) this.series.add(new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength)));
-    this.samples.add(message.samples);
-    this.log.add(message.log);
-    for (const notice of message.notices) this.notices.append(make("div", `easel-notice easel-is-${notice.severity}`, notice.text));
-    while (this.notices.children.length > 8) this.notices.firstChild.remove();
+    if (message.saves) this.series.saves = list(message.saves).filter(known);
+    if (message.validations) this.series.validations = list(message.validations).filter(([step, value]) => known(step) && known(value));
+    if (message.cells) this.told = list(message.cells);
+    for (const one of list(message.story)) if (one.severity !== "info") this.warnings.push(text(one.text));
+    this.warnings = this.warnings.slice(-2);
     this.status(message.status);
     this.chart.soon();
   }
   hello() { this.model.send({ kind: "hello" }); }
-  clear() {
+  clear(isOther) {
     this.series.clear();
-    this.samples.clear();
-    this.log.clear();
-    this.notices.replaceChildren();
+    this.warnings = [];
+    this.told = [];
+    if (isOther) Object.assign(this.chart, { range: "all", pointer: null, view: "loss" });
+    this.press();
   }
-  status({ state, phase, step, total, seconds_per_step: pace, left_s: left, old, gauges, verdict }) {
+  status({ state, total, failed_at: failed, old }) {
     const over = ["COMPLETED", "FAILED", "CANCELLED", "LOST"].includes(state);
-    const { series } = this;
-    this.chart.over = over;
-    const percent = total ? Math.min(100, (100 * step) / total) : 0;
+    const { series, chart } = this;
     this.node.dataset.state = state;
-    this.state.textContent = STATES[state] ?? state;
-    this.phase.textContent = phase;
-    this.phase.hidden = over || !phase;
-    this.percent.textContent = total ? `${percent.toFixed(percent < 100 ? 1 : 0)} %` : "";
-    this.fill.style.width = `${percent}%`;
-    this.bar.setAttribute("aria-valuenow", percent.toFixed(0));
-    this.bar.setAttribute("aria-valuetext", total ? `${step} of ${total} steps` : "not started");
-    this.tiles.Step.textContent = total ? `${step.toLocaleString("en")} / ${total.toLocaleString("en")}` : "–";
-    this.tiles.Loss.textContent = loss(series.raw[series.last]);
-    this.tiles.Smoothed.textContent = loss(series.smooth[series.last]);
-    this.tiles["Learning rate"].textContent = rate(series.rate);
-    this.tiles.Speed.textContent = speed(pace);
-    this.tiles["Time left"].textContent = over ? "–" : duration(known(left) && total ? left : NaN);
-    this.old.textContent = old;
-    this.old.hidden = over || !old;
-    // What is in use now means nothing after the end.
-    this.gauges.replaceChildren(...(over ? [] : gauges).map(({ label, text }) => {
-      const gauge = make("span", "", `${label} `);
-      gauge.append(make("b", "", text));
-      return gauge;
-    }));
-    this.verdict.replaceChildren(...verdict.map(({ label, text }) => {
-      const row = make("div");
-      row.append(make("span", "", label), make("span", "", text));
-      return row;
-    }));
-    this.verdict.hidden = !verdict.length;
+    this.node.classList.toggle("easel-is-old", Boolean(old) && !over);
+    chart.total = over && !failed && state === "COMPLETED" ? 0 : total;
+    chart.failed = failed || 0;
+    this.card.hidden = series.last < 0;
+    this.keys.valid.hidden = !series.validations.length;
+    this.views.node.hidden = !series.hasRate;
+    this.ranges.node.hidden = series.steps.length <= LAST;
+    const cells = [...this.own(), ...this.told];
+    this.showCells(cells);
+    this.cells.hidden = !cells.length;
+    // After the end, the card of the run says what happened; all warnings are in the log.
+    this.notice.replaceChildren(...(over ? [] : this.warnings.map((words) => make("p", "easel-notice", words))));
+    this.node.hidden = this.card.hidden && this.cells.hidden && !this.notice.children.length;
+  }
+  // The figures that follow from the curve.
+  own() {
+    const { smooth, rates, validations, last } = this.series, found = [];
+    if (last >= 0 && Number.isFinite(smooth[last])) {
+      const by = Math.min(100, last), change = smooth[last] - smooth[last - by];
+      const note = by >= 20 ? `${change < 0 ? "−" : "+"}${loss(Math.abs(change))} in ${by} steps` : "";
+      found.push({ id: "loss", label: "Loss, smoothed", value: loss(smooth[last]), note });
+    }
+    if (validations.length) {
+      const [step, value] = validations.reduce((best, one) => (one[1] < best[1] ? one : best));
+      const [newest, measured] = validations[validations.length - 1];
+      const note = newest === step ? `lowest so far, step ${count(step)}` : `lowest ${loss(value)}, step ${count(step)}`;
+      found.push({ id: "validation", label: "Validation", value: loss(measured), note });
+    }
+    const latest = rates.findLastIndex(Number.isFinite);
+    if (latest >= 0) {
+      const known = rates.filter(Number.isFinite), every = Math.ceil(known.length / 60), highest = known.reduce((a, b) => Math.max(a, b));
+      found.push({
+        id: "rate", label: "Learning rate", value: rate(rates[latest]),
+        spark: known.filter((_, index) => index % every === 0), note: highest > rates[latest] ? `highest ${rate(highest)}` : "",
+      });
+    }
+    return found;
+  }
+  showCells(cells) {
+    const wanted = new Set(cells.map(({ id }) => id));
+    for (const id of Object.keys(this.made)) if (!wanted.has(id)) { this.made[id].node.remove(); delete this.made[id]; }
+    cells.forEach((cell, index) => {
+      const key = JSON.stringify(cell), made = this.made[cell.id] ??= { node: make("div", `easel-cell easel-cell-${cell.id.replace(/\d+$/, "")}`) };
+      if (made.key !== key) { made.key = key; made.node.replaceChildren(...this.parts(cell)); }
+      if (this.cells.children[index] !== made.node) this.cells.insertBefore(made.node, this.cells.children[index] ?? null);
+    });
+    this.cells.classList.toggle("easel-odd", cells.length % 2 === 1);
+  }
+  parts({ label, value, unit, note, spark: series, range, meter }) {
+    const number = make("div", "easel-cell-value", value);
+    if (unit) number.append(make("small", "", ` ${unit}`));
+    const parts = [make("div", "easel-cell-label", label), number];
+    const drawn = series ? spark(list(series), range) : null;
+    if (drawn) { const row = make("div", "easel-cell-spark"); row.append(drawn); parts.push(row); }
+    if (list(meter).some(known)) {
+      const row = make("div", "easel-cell-meter"), bar = make("span", "easel-cell-bar");
+      bar.setAttribute("aria-hidden", "true");
+      list(meter).forEach((share, index) => {
+        const part = make(index ? "s" : "i");
+        part.style.width = `${(100 * Math.min(1, Math.max(0, share))).toFixed(1)}%`;
+        bar.append(part);
+      });
+      row.append(bar);
+      parts.push(row);
+    }
+    if (note) parts.push(make("div", "easel-cell-note", note));
+    return parts;
   }
 }
 
 function render({ model, el }) {
   const monitor = new Monitor(model);
+  monitor.clear(true);
   el.append(monitor.node);
   const take = (message, buffers) => monitor.take(message, buffers);
   model.on("msg:custom", take);
-  const size = new ResizeObserver(() => { monitor.chart.soon(); monitor.log.follow(); });
+  const size = new ResizeObserver(() => monitor.chart.soon());
   size.observe(monitor.chart.node);
-  size.observe(monitor.log.node);
   // A canvas must be redrawn when the colours change.
   const repaint = () => monitor.chart.soon();
   const colours = new MutationObserver(repaint);
@@ -227,7 +181,7 @@ function render({ model, el }) {
     size.disconnect();
     colours.disconnect();
     system.removeEventListener("change", repaint);
-    monitor.clear();
+    monitor.clear(true);
   };
 }
 

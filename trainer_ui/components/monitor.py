@@ -1,4 +1,4 @@
-"""The live view of a run, and the heartbeat of the kernel."""
+"""The chart and the figures of a run, and the heartbeat of the kernel."""
 
 from __future__ import annotations
 
@@ -32,14 +32,13 @@ class Pulse(AnyWidget):
 
 
 class Monitor(AnyWidget):
-    """State, figures, loss chart, samples and log of one job. `hello` is called when a view asks for everything."""
+    """The loss chart and the figures of one job. `hello` is called when a view asks for everything."""
 
-    _esm = asset("chart.js") + asset("monitor.js")
-    _css = asset("monitor.css")
+    _esm = asset("dom.js") + asset("chart.js") + asset("monitor.js")
 
-    def __init__(self, hello: Callable[[], None], image: Callable[[int], Path | None]) -> None:
+    def __init__(self, hello: Callable[[], None]) -> None:
         super().__init__()
-        self._hello, self._image = hello, image
+        self._hello = hello
         self.on_msg(self._heard)
 
     def tell(self, message: Mapping[str, Any], buffers: list[bytes]) -> None:
@@ -47,19 +46,8 @@ class Monitor(AnyWidget):
         self.send(dict(message), buffers)
 
     def _heard(self, _: Any, message: Any, __: Any) -> None:
-        if not isinstance(message, Mapping):
-            return
-        if message.get("kind") == "hello":
+        if isinstance(message, Mapping) and message.get("kind") == "hello":
             self._hello()
-        elif message.get("kind") == "image" and isinstance(message.get("index"), int):
-            self._send_image(message["index"], "small" if message.get("size") == "small" else "full")
-
-    def _send_image(self, index: int, size: str) -> None:
-        path = self._image(index)
-        found = encoded_image(path, size) if path is not None else None
-        if found is not None:
-            kind, content = found
-            self.send({"kind": "image", "index": index, "size": size, "type": kind}, [content])
 
 
 def encoded_image(path: Path, size: str) -> tuple[str, bytes] | None:

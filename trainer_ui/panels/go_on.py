@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from trainer_core import hardware, places
 from trainer_core.jobs.state import JobState
-from trainer_core.training import going_on, resume
+from trainer_core.training import proposal, resume
 from trainer_ui.boundary import attempt
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.widgets import Box, Button, Checkbox, IntText, VBox
@@ -129,9 +129,9 @@ class GoOn:
             self.told.show_text(self.refused)
             self.warned.show_text("")
             return
-        self.title.show_text(going_on.headline(found))
-        self.told.show_text("\n".join(going_on.sentences(found)))
-        self.warned.show_text("\n".join(going_on.warnings(found)), "warn")
+        self.title.show_text(proposal.headline(found))
+        self.told.show_text("\n".join(proposal.sentences(found)))
+        self.warned.show_text("\n".join(proposal.warnings(found)), "warn")
         self.start.description = f"Train steps {found.step + 1:,} to {found.total:,}"
         live = self.state.session.jobs.is_live or self.state.session.starting
         self.start.disabled = live or (bool(found.distrust) and not self.trust.value)

@@ -1,80 +1,94 @@
-"""The job that is shown: its live view, and Stop."""
+"""The live parts of the job that is shown (chart with figures, log), and the panel with which any app shows a job."""
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
-from trainer_core.jobs.state import JobState
+from trainer_core.jobs import tail
+from trainer_core.jobs.state import FINAL_STATES
+from trainer_core.text import printable
+from trainer_core.training import standing
+from trainer_core.training.verdict import verdict
+from trainer_ui.boundary import attempt
+from trainer_ui.components.log import LogPane
 from trainer_ui.components.monitor import Monitor
-from trainer_ui.formatting import Paragraph, show
-from trainer_ui.widgets import Box, Button, VBox
+from trainer_ui.components.run_bar import EndCard
+from trainer_ui.panels.job_bar import JobBar
+from trainer_ui.panels.run_content import rows_of
+from trainer_ui.widgets import VBox
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
 
     from trainer_ui.job_session import JobSession
 
 
+class LiveParts:
+    """Chart, figures and log of a job. `heard` is called after each message of the feed, in its thread."""
+
+    def __init__(self, jobs: JobSession[Any]) -> None:
+        self.jobs = jobs
+        self.monitor = Monitor(jobs.feed.tell_all)
+        self.log = LogPane(jobs.feed.tell_all, self._search)
+        self.heard: Callable[[], None] = lambda: None
+        jobs.feed.tell = self._tell
+
+    def _tell(self, message: Mapping[str, Any], buffers: list[bytes]) -> None:
+        self.monitor.tell({name: part for name, part in message.items() if name != "log"}, buffers)
+        told = {name: message[name] for name in ("kind", "run", "full", "log", "story") if name in message}
+        if told.get("full") or told["story"] or told["log"]["lines"] or told["log"]["open"] != self._open:
+            self._open = told["log"]["open"] if "log" in told else ""
+            self.log.tell(told)
+        self.heard()
+
+    _open = ""
+    """The incomplete last row of the log that the page has."""
+
+    def _search(self, wanted: str) -> None:
+        """Searches the whole log in a thread: it may have a million lines."""
+        job = self.jobs.job
+        if job is None or not wanted.strip():
+            return
+
+        def search() -> None:
+            hits, total, more = tail.search(job.folder.log, wanted.strip(), host=job.host)
+            rows = [{"number": number, "text": text} for number, text in hits]
+            self.log.tell({"kind": "found", "text": wanted.strip(), "hits": rows, "total": total, "more": more})
+
+        def failed(sentence: str) -> None:
+            told = {"kind": "found", "text": wanted.strip(), "hits": [], "total": 0, "more": False}
+            self.log.tell({**told, "error": printable(sentence, 300)})
+
+        threading.Thread(target=attempt, args=(search, failed), name="easel-search", daemon=True).start()
+
+
 class RunPanel:
-    """The name of a job, its monitor, and Stop, which asks once. `called` is the word for the job on the page."""
+    """A job of any kind: its bar with Stop, how it ended, its figures and its log. `called` is the word for it on the page."""
 
-    def __init__(self, jobs: JobSession[Any], called: str = "run") -> None:
-        self.jobs, self.called = jobs, called
-        self.asking = self._moved = False
-        self.monitor = Monitor(jobs.feed.tell_all, self.sample)
-        jobs.feed.tell = self.monitor.tell
-        handler = jobs.views.handler
-        self.name = Paragraph("", "heading", "grow")
-        self.stop = Button(description="Stop", classes=("easel-stop",))
-        self.stop.on_click(handler(lambda _: self._ask(True)))
-        self.sure = Button(description="Stop it now", classes=("easel-stop",))
-        self.sure.on_click(handler(lambda _: self._stop()))
-        self.keep = Button(description="Let it run")
-        self.keep.on_click(handler(lambda _: self._ask(False)))
-        self.question = Paragraph("", "grow", "question")
-        head = Box([self.name, self.stop], classes=("easel-row",))
-        self.ask = Box([self.question, self.sure, self.keep], classes=("easel-row",))
-        self.widget = VBox([head, self.ask, self.monitor], classes=("easel-card",))
-
-    def _ask(self, asking: bool) -> None:
-        self.asking, self._moved = asking, True
-
-    def _stop(self) -> None:
-        self.asking = False
-        self.jobs.stop()
-
-    def sample(self, index: int) -> Path | None:
-        """The file of the sample with this index, if it is in the folder of the job."""
-        watch = self.jobs.watch
-        if watch is None or not 0 <= index < len(watch.job.summary.samples):
-            return None
-        folder = watch.job.folder.path
-        path = folder / watch.job.summary.samples[index].path
-        return path if path.resolve().is_relative_to(folder.resolve()) else None
+    def __init__(self, jobs: JobSession[Any], called: str = "job") -> None:
+        self.jobs = jobs
+        self.live = LiveParts(jobs)
+        self.bar = JobBar(jobs, called)
+        self.live.heard = self.bar.beat
+        self.end = EndCard(lambda *_: None)
+        self._shown: object = None
+        parts = [self.bar.widget, self.end, self.live.monitor, self.live.log]
+        self.widget = VBox(parts, classes=("easel-watch",))
 
     def show(self) -> None:
-        """Shows the name of the job, and Stop while it runs."""
-        job, live = self.jobs.job, self.jobs.is_live
-        self.name.show_text(job.name if job is not None else self.called.capitalize())
-        self.asking = self.asking and live
-        self.question.show_text(f"Stop this {self.called}? {self._kept()}" if self.asking else "")
-        show(self.stop, live and not self.asking)
-        show(self.ask, self.asking)
-        show(self.sure, self.asking)
-        show(self.keep, self.asking)
-        stopping = self.jobs.state is JobState.STOPPING
-        self.stop.disabled = stopping
-        self.stop.description = "Stopping…" if stopping else "Stop"
-        if self._moved:
-            # The button that was clicked is hidden now, and with it the place of the keyboard.
-            self._moved = False
-            (self.keep if self.asking else self.stop).focus()
-
-    def _kept(self) -> str:
-        """What remains of the job if it is stopped now."""
-        watch = self.jobs.watch
-        saved = watch.job.summary.checkpoints if watch is not None else ()
-        if not saved:
-            return "Nothing was saved yet, so its result is lost."
-        step = max(each.step for each in saved)  # 0 if no file name contains it
-        return f"What was saved so far stays, up to step {step}." if step else "What was saved so far stays."
+        """Shows the job."""
+        self.bar.show()
+        job = self.jobs.job
+        shown = (job.folder.path, job.state) if job is not None else None
+        if shown == self._shown:
+            return
+        self._shown = shown
+        stands = standing.of(job) if job is not None else None
+        if job is None or stands is None:
+            self.end.content = {}
+            return
+        rows = rows_of([(row["label"], row["text"]) for row in verdict(job)]) if job.state in FINAL_STATES else []
+        # The card says these itself.
+        told = [row for row in rows if row[0] not in ("What happened", "The log says", "What to do")]
+        self.end.content = {**stands.as_dict(), "run": job.name, "rows": told}

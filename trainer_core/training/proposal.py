@@ -1,0 +1,39 @@
+"""What a proposed continuation of a run will do, as labelled sentences: for the command line and the notebook."""
+
+from __future__ import annotations
+
+from trainer_core.training.resume import GIB, Proposal, learning_rate
+
+WARNING = "warning"
+
+
+def headline(found: Proposal) -> str:
+    """What is continued, in a sentence."""
+    verb = "Extends" if found.extends else "Resumes"
+    return f"{verb} {found.run.name} after step {found.step}: steps {found.step + 1} to {found.total}."
+
+
+def lines(found: Proposal) -> list[tuple[str, str]]:
+    """(label, text) of everything that the user should know before it starts; the label "warning" marks what may be wrong."""
+    data = found.as_dict()
+    rows = [
+        ("state", f"{found.state.path}, {data['state_bytes'] / GIB:.2f} GiB"),
+        ("continues", ", ".join(found.continuation.continues)),
+        *(("differs", text) for text in found.continuation.restarts),
+        ("learning rate", learning_rate(found)),
+    ]
+    if data["exact"]:
+        rows.append(("exact", "Every step has the learning rate that it would have had without the interruption."))
+    rows.append(("free disk space", f"{data['free_disk_bytes'] / GIB:.1f} GiB"))
+    told = (*found.notes, *([found.distrust] if found.distrust else ()), *found.warnings)
+    return [*rows, *((WARNING, text) for text in told)]
+
+
+def sentences(found: Proposal) -> list[str]:
+    """The same without the warnings, each as one line."""
+    return [f"{label.capitalize()}: {text}" for label, text in lines(found) if label != WARNING]
+
+
+def warnings(found: Proposal) -> list[str]:
+    """What may be wrong."""
+    return [text for label, text in lines(found) if label == WARNING]
