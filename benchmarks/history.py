@@ -9,8 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.support.written_runs import write_run
 from trainer_core.jobs.queueing import requests
@@ -44,7 +43,9 @@ def _in_a_new_process() -> float:
         "import time; from trainer_core.training.history import history; start = time.perf_counter(); history(); "
         "print(time.perf_counter() - start)"
     )
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=True, capture_output=True, text=True
+    )
     return float(told.stdout)
 
 

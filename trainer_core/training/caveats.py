@@ -13,8 +13,10 @@ LOSS_SCALES = {
     "model.prediction": "prediction",
     "dataset.resolution": "resolution",
     "schedule.batch_size": "batch size",
-    "optimizer.loss": "loss function",
-    "optimizer.loss_type": "loss function",
+    "schedule.gradient_accumulation": "gradient accumulation",
+    "schedule.min_snr_gamma": "weight of the steps in the loss (min-SNR gamma)",
+    "schedule.noise_offset": "noise offset",
+    "schedule.flow_shift": "flow shift",
 }
 """Settings that change what a loss means: two runs that differ in one of them cannot be compared by it."""
 

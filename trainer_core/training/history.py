@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ RESULT_AT = past_cache.FILES.index(RESULT)
 
 @dataclass(frozen=True)
 class Filter:
-    """Which runs are wanted; an empty entry stands for any. `text` is searched in names, notes, subject and model."""
+    """Which runs are wanted; an empty entry stands for any. `text` is searched in names, notes, tags, subject, model and settings."""
 
     state: str = ""
     family: str = ""
@@ -86,10 +86,17 @@ class Filter:
             self.state.upper() in ("", run.state.name)
             and self.family in ("", run.family)
             and (not self.tag or self.tag in run.labels.tags)
-            and (not self.text or any(same(self.text) in same(word) for word in words))
+            and (
+                not self.text
+                or self._is_in(words)
+                or self._is_in(f"{path}={value}" for path, value in run.settings.items())
+            )
             and run.started >= self.since
             and self.sweep in ("", run.versions.get("sweep", ""))
         )
+
+    def _is_in(self, words: Iterable[str]) -> bool:
+        return any(same(self.text) in same(word) for word in words)
 
 
 def history(folder: Path | None = None, wanted: Filter | None = None) -> list[PastRun]:
