@@ -102,9 +102,9 @@ def test_filters_by_text_state_model_tag_and_time(open_app, home):
     assert names(history) == ["20260110-100000-burnt"]
     assert not history.bar.groups[""].value
     enter(history.bar.groups[""], True)
-    enter(history.bar.family, "sdxl")
+    enter(history.family, "sdxl")
     assert names(history) == ["20260110-100000-burnt"]
-    enter(history.bar.family, "")
+    enter(history.family, "")
     enter(history.tag, "good")
     assert names(history) == [last.name]
     enter(history.tag, "")
@@ -290,7 +290,7 @@ def test_two_runs_are_compared_with_differences_caveats_and_curves(open_app, hom
     one = write_run("20260101-100000-a", network__rank=8, schedule__batch_size=1)
     two = write_run("20260102-100000-b", network__rank=16, schedule__batch_size=2, state="FAILED")
     for path in (one, two):
-        write_events(path, *(events.Step(step, 0.2 - step / 1000, 1e-4, 1.0) for step in range(1, 101)))
+        write_events(path, *(events.Step(step, 0.2 - step / 1000, 1e-4) for step in range(1, 101)))
     write_images(one, x="a cat")
     write_images(two, x="a dog")
     history = shown(open_app())
@@ -373,11 +373,13 @@ def test_a_sweep_is_checked_before_it_is_offered_and_makes_a_run_for_each_combin
     click(sweep.check)
     assert "is not a whole number" in app.session.message
     assert not on_page(sweep.start)
-    enter(sweep.rows[0][1], "8, 5000")
+    enter(sweep.rows[0][0], "schedule.warmup_steps")
+    enter(sweep.rows[0][1], "10, 500")
     click(sweep.check)
     wait_for(lambda: sweep.checked is not None)
     wait_for(lambda: "1 of 2 cannot be started" in sweep.said.value)
     assert not on_page(sweep.start)
+    enter(sweep.rows[0][0], "network.rank")
     enter(sweep.rows[0][1], "8, 16")
     click(sweep.more)
     enter(sweep.rows[1][0], "optimizer.learning_rate")

@@ -152,13 +152,13 @@ class Comparison {
     const tables = parts.map((part) => this.table(runs, part));
     const body = make("div", "easel-compare-body");
     const left = make("div", "easel-compare-column"), right = make("div", "easel-compare-column");
-    left.append(...tables.slice(0, -1));
-    right.append(charts, ...tables.slice(-1), this.samples(runs));
-    body.append(left, right);
+    left.append(...tables);
     const notes = make("ul", "easel-compare-caveats");
     notes.setAttribute("aria-label", "What this comparison cannot say");
     notes.append(...caveats.map((sentence) => make("li", "", sentence)));
-    this.node.replaceChildren(this.head(runs), body, notes);
+    right.append(charts, notes, this.samples(runs));
+    body.append(left, right);
+    this.node.replaceChildren(this.head(runs), body);
     if (isNew) {
       this.title.focus({ preventScroll: true });
       this.node.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });

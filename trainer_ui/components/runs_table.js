@@ -39,8 +39,8 @@ class Row {
     first.append(this.check);
     second.append(this.image);
     const line = make("div", "easel-runs-line");
-    line.append(this.name, this.version);
-    third.append(line, this.note, this.tags);
+    line.append(this.name, this.version, this.tags);
+    third.append(line, this.note);
     this.title = third;
     const pill = make("td", "easel-runs-state");
     pill.append(this.state);
@@ -213,6 +213,7 @@ class Table {
     if (focused && kept.get(focused.run) === focused) focused.node.focus({ preventScroll: true });
     else if (this.turned || focused) (all.find(({ node }) => !this.turned && node.rowIndex >= at) ?? all[0])?.node.focus();
     this.turned = false;
+    this.reveal(rows.find((row) => row.open)?.run ?? "");
     for (const [key, { button, cell, words }] of this.sorts) {
       const is = key === sort;
       button.classList.toggle("easel-is-sorted", is);
@@ -226,6 +227,18 @@ class Table {
     this.back.hidden = this.on.hidden = total <= size;
     this.back.disabled = first <= 0;
     this.on.disabled = first + size >= total;
+  }
+  // On a narrow page the card of a run is below the table: it must not open out of sight.
+  reveal(run) {
+    const was = this.opened;
+    this.opened = run;
+    if (!run || was === undefined || was === run) return;
+    setTimeout(() => {
+      const card = this.node.closest(".easel")?.querySelector(".easel-past-run");
+      if (!card || card.getBoundingClientRect().top < window.innerHeight * 0.7) return;
+      card.scrollIntoView({ block: "center" });
+      card.querySelector("button")?.focus({ preventScroll: true });
+    }, 250);
   }
   group({ group, more }) {
     const node = make("tr", "easel-runs-group"), cell = make("td");

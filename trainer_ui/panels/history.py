@@ -49,11 +49,7 @@ class HistoryBar:
         self.group = ""
         for group, button in self.groups.items():
             button.observe(handler(lambda _, group=group: self._choose(group, changed)), "value")
-        self.family = Dropdown(
-            description="Model", options=[("Every model", "")], value="", classes=("easel-unlabelled",)
-        )
-        for one in (self.find, self.family):
-            one.observe(handler(lambda _: changed()), "value")
+        self.find.observe(handler(lambda _: changed()), "value")
         self.chosen = Paragraph("", "muted", "small", role="status")
         self.compare = Button(description="Compare", button_style="primary")
         self.compare.on_click(handler(lambda _: compare()))
@@ -61,7 +57,7 @@ class HistoryBar:
         self.delete.on_click(handler(lambda _: delete()))
         chips = Box(tuple(self.groups.values()), classes=("easel-chips",))
         actions = Box([self.chosen, self.compare, self.delete], classes=("easel-actions",))
-        self.widget.children = (self.find, chips, self.family, actions)
+        self.widget.children = (self.find, chips, actions)
 
     def _choose(self, group: str, changed: Callable[[], object]) -> None:
         self.group = group
@@ -70,16 +66,15 @@ class HistoryBar:
     def show(self) -> None:
         """Nothing: the panel fills it."""
 
-    def show_counts(self, counts: dict[str, int], families: list[tuple[str, str]], chosen: int) -> None:
-        """Shows how many runs each group has, the families to choose from, and how many runs are chosen."""
+    def show_counts(self, counts: dict[str, int], chosen: int) -> None:
+        """Shows how many runs each group has, and how many runs are chosen."""
         for group, button in self.groups.items():
             button.value = group == self.group
             words = f"{GROUPS[group][0]} {counts[group]:,}"
             if button.description != words:
                 button.description = words
             show(button, bool(counts[group]) or group in ("", self.group))
-        set_options(self.family, [("Every model", ""), *families])
-        self.chosen.show_text(f"{chosen} chosen" if chosen else "Choose two runs to compare")
+        self.chosen.show_text(f"{chosen} chosen" if chosen else "Choose two runs")
         self.compare.disabled = chosen < 2
         show(self.delete, chosen > 0)
 
@@ -127,11 +122,14 @@ class HistoryPanel:
         self.tag = Dropdown(description="Tag", options=[("Every tag", "")], value="", classes=("easel-unlabelled",))
         self.since = Dropdown(description="Time", options=list(SINCE), value="Any time", classes=("easel-unlabelled",))
         self.versions = ToggleButton(description="Group by subject", classes=("easel-chip",))
-        for one in (self.tag, self.since, self.versions):
+        self.family = Dropdown(
+            description="Model", options=[("Every model", "")], value="", classes=("easel-unlabelled",)
+        )
+        for one in (self.family, self.tag, self.since, self.versions):
             one.observe(handler(lambda _: self._filter()), "value")
         self.table: RunsTable = RunsTable(handler(self._heard), self._sample)
         tools = Box(
-            [Paragraph("Runs", "heading", "grow"), self.versions, self.tag, self.since],
+            [Paragraph("Runs", "heading", "grow"), self.versions, self.family, self.tag, self.since],
             classes=("easel-row", "easel-runs-tools"),
         )
         self.list_card = VBox([tools, self.table], classes=("easel-card", "easel-runs-card"))
@@ -154,7 +152,7 @@ class HistoryPanel:
     def _filter(self) -> None:
         bar = self.bar
         wanted = Filter(
-            family=str(bar.family.value),
+            family=str(self.family.value),
             tag=str(self.tag.value),
             text=bar.find.value.strip(),
             since=history_list.since(SINCE[str(self.since.value)]),
@@ -239,7 +237,9 @@ class HistoryPanel:
         fitting = self.listing.fitting(seen.runs)
         counts = {group: sum(run.state in states for run in fitting) for group, (_, states) in GROUPS.items()}
         families = sorted({run.family for run in seen.runs} - {""})
-        self.bar.show_counts(counts, [(history_list.family_title(name), name) for name in families], len(self.chosen))
+        self.bar.show_counts(counts, len(self.chosen))
+        set_options(self.family, [("Every model", ""), *((history_list.family_title(name), name) for name in families)])
+        show(self.family, len(families) > 1)
         set_options(
             self.tag,
             [("Every tag", ""), *((tag, tag) for tag in sorted({tag for run in seen.runs for tag in run.labels.tags}))],

@@ -61,4 +61,4 @@ class QueueIt:
 def _waits() -> bool:
     found: list[bool] = []
     attempt(lambda: found.append(bool(entries.read().entries)), lambda _: None)
-    return bool(found)
+    return any(found)
