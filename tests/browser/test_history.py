@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_workbench import CELLS, IN_APP, OVERFLOW, WEAK
+from tests.support.looks import CELLS, IN_APP, OVERFLOW, WEAK
 from tests.support.pages import go
 from tests.support.written_runs import write_events, write_run
 from trainer_core import events, places
@@ -32,12 +32,9 @@ def runs(home):
     return paths
 
 
-def test_the_history_is_used_by_keyboard_and_nothing_reaches_the_notebook(notebook, page, runs):
-    notebook({}).run()
-    go(page, "History")
+def the_table(page, rows):
     expect(page.locator(ROW)).to_have_count(25)
     expect(page.locator(".easel-runs-foot")).to_contain_text("1 to 25 of 30 runs")
-    rows = page.locator(ROW)
     rows.first.focus()
     for key in ("d", "d", "b", "a", "x", "Escape"):
         page.keyboard.press(key)
@@ -64,6 +61,9 @@ def test_the_history_is_used_by_keyboard_and_nothing_reaches_the_notebook(notebo
     page.get_by_role("button", name="Sort by Run").click()
     expect(page.locator("th.easel-runs-title")).to_have_attribute("aria-sort", "ascending")
     expect(rows.first).to_contain_text("<b>newest</b>")
+
+
+def the_card(page, rows, runs):
     rows.first.focus()
     page.keyboard.press("Enter")
     card = page.locator(".easel-past-run")
@@ -73,6 +73,8 @@ def test_the_history_is_used_by_keyboard_and_nothing_reaches_the_notebook(notebo
     expect(rows.first).to_contain_text("written in the page")
     assert labels.read(RunFolder(runs[-1])).note == "written in the page"
 
+
+def the_comparison(page):
     page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.locator(".easel-curves-line")).to_have_count(2)
     dashes = page.evaluate(
@@ -84,6 +86,8 @@ def test_the_history_is_used_by_keyboard_and_nothing_reaches_the_notebook(notebo
     expect(page.locator(".easel-curves-said")).to_contain_text("Step ")
     expect(page.locator(".easel-compare")).to_contain_text("averages of 50 steps")
 
+
+def the_queue(page):
     up = page.get_by_role("button", name="Move run30 up")
     up.focus()
     page.keyboard.press("Enter")
@@ -94,6 +98,8 @@ def test_the_history_is_used_by_keyboard_and_nothing_reaches_the_notebook(notebo
     page.get_by_role("button", name="Cancel it").click()
     expect(page.locator(".easel-queue .easel-acts-item")).to_have_count(1)
 
+
+def the_trash(page, runs):
     page.locator(".easel-past-run").get_by_role("button", name="Delete… to the trash").click()
     expect(page.get_by_role("button", name="Keep", exact=True)).to_be_focused()
     page.get_by_role("button", name="Move to the trash").click()
@@ -108,6 +114,8 @@ def test_the_history_is_used_by_keyboard_and_nothing_reaches_the_notebook(notebo
     assert runs[-1].exists()
     assert (places.trash().exists() and list(places.trash().iterdir())) in ([], False)
 
+
+def the_look(page):
     for theme in ("Dark", "Light", "Cyberpunk", "Minimal"):
         page.get_by_label("Theme", exact=True).select_option(theme)
         assert page.evaluate(WEAK) == [], theme
@@ -115,3 +123,15 @@ def test_the_history_is_used_by_keyboard_and_nothing_reaches_the_notebook(notebo
         page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_timeout(250)
         assert page.evaluate(OVERFLOW) == [], width
+
+
+def test_the_history_is_used_by_keyboard_and_in_every_theme_and_width(notebook, page, runs):
+    notebook({}).run()
+    go(page, "History")
+    rows = page.locator(ROW)
+    the_table(page, rows)
+    the_card(page, rows, runs)
+    the_comparison(page)
+    the_queue(page)
+    the_trash(page, runs)
+    the_look(page)

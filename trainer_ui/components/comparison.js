@@ -28,7 +28,7 @@ const loss = (value) => (value >= 0.001 ? value.toFixed(4) : value.toExponential
 
 function mark(place) {
   const node = make("i", `easel-mark-of easel-mark-${look(place).mark}`);
-  node.style.setProperty("--easel-own", `var(--easel-${look(place).colour})`);
+  node.style.color = `var(--easel-${look(place).colour})`;
   node.setAttribute("aria-hidden", "true");
   return node;
 }

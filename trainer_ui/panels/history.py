@@ -110,7 +110,7 @@ class HistoryPanel:
         from trainer_ui.components.runs_table import RunsTable
         from trainer_ui.panels.history_comparison import ComparisonPanel
         from trainer_ui.panels.history_queue import QueuePanel
-        from trainer_ui.panels.history_run import RunCard
+        from trainer_ui.panels.history_run import RunCard, Ways
         from trainer_ui.panels.history_sweep import SweepPanel
         from trainer_ui.panels.history_trash import Deleter, TrashPanel
 
@@ -135,7 +135,8 @@ class HistoryPanel:
         self.list_card = VBox([tools, self.table], classes=("easel-card", "easel-runs-card"))
         self.deleter: Deleter = Deleter(session, self.reader, self._forget)
         self.sweep = SweepPanel(session, self.reader)
-        self.card: RunCard = RunCard(self)
+        ways = Ways(self.go, self.show_run, self.label, self.sweep.open, self._compare, self.deleter.ask)
+        self.card: RunCard = RunCard(session, self.reader, ways)
         self.queue: QueuePanel = QueuePanel(session, self.reader, lambda: self.sweep.open(None))
         self.trash: TrashPanel = TrashPanel(session, self.reader)
         self.comparison: ComparisonPanel = ComparisonPanel(session)
@@ -191,6 +192,11 @@ class HistoryPanel:
         self.opened = name
         run = self.reader.seen.run(name) if self.reader.seen is not None and name else None
         self.card.open(run)
+
+    def _compare(self, names: tuple[str, ...]) -> None:
+        """Chooses runs and compares them."""
+        self.chosen = names
+        self.comparison.compare(names)
 
     def _forget(self, names: tuple[str, ...]) -> None:
         """Closes and unchooses runs that were deleted."""

@@ -11,7 +11,7 @@ from trainer_core.training.newest_sample import newest_sample
 from trainer_core.training.run import Run
 from trainer_ui import pasts
 from trainer_ui.components.comparison import ComparisonView, Part
-from trainer_ui.panels.history_run import value_text
+from trainer_ui.panels.history_list import value_text
 from trainer_ui.panels.history_trash import short
 from trainer_ui.past_reader import in_thread
 

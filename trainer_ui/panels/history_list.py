@@ -13,6 +13,7 @@ from trainer_core.text import printable
 from trainer_core.training import versions
 from trainer_core.training.history import Filter, PastRun
 from trainer_ui import pasts
+from trainer_ui.controls import plain_number
 
 if TYPE_CHECKING:
     from trainer_ui.past_reader import Seen
@@ -169,3 +170,18 @@ def family_title(family: str) -> str:
 
     known = load_families().get(family)
     return known.title if known else printable(family, 40) or "unknown model"
+
+
+def value_text(value: Any) -> str:
+    """A value of a setting as text for people."""
+    if value is None or value == "":
+        return "empty"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, float):
+        return plain_number(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(value_text, value)) or "none"
+    return str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,13 @@ from trainer_core.training.run import Run
 from trainer_core.training.saved_plan import save_plan
 from trainer_core.training.sweep_end import runs_of
 from trainer_ui import pasts
-from trainer_ui.controls import plain_number
 from trainer_ui.formatting import Pairs, Paragraph, show
-from trainer_ui.panels.history_list import family_title, loss, profile_of
+from trainer_ui.panels.history_list import family_title, loss, profile_of, value_text
 from trainer_ui.widgets import Box, Button, Plain, Text, VBox
 
 if TYPE_CHECKING:
-    from trainer_ui.panels.history import HistoryPanel
-    from trainer_ui.past_reader import Seen
+    from trainer_ui.past_reader import PastReader, Seen
+    from trainer_ui.session import Session
 
 GIB = 1 << 30
 
@@ -35,17 +35,29 @@ class Textarea(Plain, ipywidgets.Textarea):
     """A field for several lines of text."""
 
 
+@dataclass(frozen=True)
+class Ways:
+    """Where the buttons of the card lead: each is a function of the place History, with the name of a run or several."""
+
+    go: Callable[[str], object]
+    open: Callable[[str], object]
+    label: Callable[[str, Callable[[labels.Labels], labels.Labels]], object]
+    queue: Callable[[Run], object]
+    compare: Callable[[tuple[str, ...]], object]
+    delete: Callable[[tuple[str, ...]], object]
+
+
 class RunCard:
     """The card of the opened run. Its fields are filled when it is opened, so that nothing changes under the user's hands."""
 
-    def __init__(self, panel: HistoryPanel) -> None:
-        self.panel, self.session = panel, panel.session
+    def __init__(self, session: Session, reader: PastReader, ways: Ways) -> None:
+        self.session, self.reader, self.ways = session, reader, ways
         self.run = ""
         self.shows_all = self._fills = False
         handler = self.session.handler
         self.title, self.state = Paragraph("", "heading", "grow"), Paragraph("", "pill")
         self.close = Button(description="Close", classes=("easel-quiet",))
-        self.close.on_click(handler(lambda _: panel.show_run("")))
+        self.close.on_click(handler(lambda _: ways.open("")))
         self.unknown = Paragraph("", "warn", "small")
         self.facts, self.settings = Pairs(), Pairs()
         self.name = Text(description="Name", continuous_update=False)
@@ -73,7 +85,7 @@ class RunCard:
             "queue": ("Queue again with changes\none run, or one for each value", self._queue),
             "sweep": ("Compare its sweep\nall runs that were made with it", self._compare_sweep),
             "plan": ("Save its plan\na file for “easel train”", self._save_plan),
-            "delete": ("Delete…\nto the trash, after you agree", lambda: self.panel.deleter.ask((self.run,))),
+            "delete": ("Delete…\nto the trash, after you agree", lambda: self.ways.delete((self.run,))),
         }
         made = {}
         for name, (words, act) in acts.items():
@@ -88,20 +100,19 @@ class RunCard:
         """Shows the run in another place. A run that is chosen is first shown in Watch, so the place is chosen after that."""
         self.session.watch(self._attached())
         self.session.show()
-        self.panel.go(place)
+        self.ways.go(place)
 
     def _again(self) -> None:
         self.session.bench.begin_from(self._attached())
-        self.panel.go("prepare")
+        self.ways.go("prepare")
 
     def _queue(self) -> None:
-        self.panel.sweep.open(self._attached())
+        self.ways.queue(self._attached())
 
     def _compare_sweep(self) -> None:
         past = self._past
         names = tuple(run.name for run in runs_of(past.versions.get("sweep", ""))) if past else ()
-        self.panel.chosen = names
-        self.panel.comparison.compare(names)
+        self.ways.compare(names)
 
     def _save_plan(self) -> None:
         path = save_plan(self._attached())
@@ -123,11 +134,11 @@ class RunCard:
 
     def _label(self, change: Callable[[labels.Labels], labels.Labels]) -> None:
         if self.run:
-            self.panel.label(self.run, change)
+            self.ways.label(self.run, change)
 
     @property
     def _past(self) -> PastRun | None:
-        seen = self.panel.reader.seen
+        seen = self.reader.seen
         return seen.run(self.run) if seen is not None and self.run else None
 
     def open(self, run: PastRun | None) -> None:
@@ -137,7 +148,7 @@ class RunCard:
 
     def show(self) -> None:
         """Shows the present state of the run."""
-        seen, past = self.panel.reader.seen, self._past
+        seen, past = self.reader.seen, self._past
         show(self.widget, past is not None)
         if past is None or seen is None:
             return
@@ -216,21 +227,6 @@ class RunCard:
 
 RELATIVES = {"like": "Like", "resumes": "Continues", "retries": "Repeats", "sweep": "Sweep"}
 """The entries of versions.json that name what a run came from, and their words."""
-
-
-def value_text(value: Any) -> str:
-    """A value of a setting as text for people."""
-    if value is None or value == "":
-        return "empty"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, float):
-        return plain_number(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(value_text, value)) or "none"
-    return str(value)
 
 
 def _listed(words: tuple[str, ...]) -> str:

@@ -21,11 +21,8 @@ if TYPE_CHECKING:
     from trainer_ui.session import Session
 
 ROWS = 3
-FIRST = (
-    "network.rank", "network.alpha", "optimizer.learning_rate", "schedule.steps", "schedule.batch_size", "dataset.repeats",
-    "optimizer.name", "schedule.scheduler", "dataset.resolution", "schedule.seed",
-)  # fmt: skip
-"""The settings that are tried most often, at the top of the list."""
+SECTIONS = ("network", "optimizer", "schedule", "dataset")
+"""The sections whose settings are tried most often, at the top of the list."""
 MOST_SAID = 4
 
 
@@ -204,13 +201,10 @@ class SweepPanel:
 
 def choices() -> list[tuple[str, str]]:
     """The settings that can be changed here, as (title, path); paths and prompts, which may contain commas, are left out."""
-    known = fields.all_fields()
-    usual = [path for path in FIRST if path in known]
-    own = [path for path, one in known.items() if not one.about.path and not one.about.prompt and path != sweep.NAME]
-    return [
-        (f"{known[path].title} ({known[path].section})", path)
-        for path in (*usual, *(one for one in own if one not in usual))
-    ]
+    own = [one for one in fields.all_fields().values() if not one.about.path and not one.about.prompt]
+    order = {section: place for place, section in enumerate(SECTIONS)}
+    own.sort(key=lambda one: order.get(one.section, len(order)))
+    return [(f"{one.title} ({one.section})", one.path) for one in own if one.path != sweep.NAME]
 
 
 def _value(path: str, text: str) -> Any:

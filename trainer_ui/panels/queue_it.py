@@ -6,7 +6,6 @@ import copy
 from typing import TYPE_CHECKING
 
 from trainer_core.jobs.queueing import entries
-from trainer_core.prepare import queued
 from trainer_core.problems import blocking
 from trainer_ui.boundary import attempt
 from trainer_ui.formatting import show
@@ -43,6 +42,9 @@ class QueueIt:
         job = copy.copy(session.bench)
 
         def queue() -> None:
+            # Imported here, so that the start of a notebook does not wait for the estimate.
+            from trainer_core.prepare import queued
+
             run, found = queued.queue_run(job)
             session.note(queued.said(run, found))
             attempt(session.memory.keep, session.note)

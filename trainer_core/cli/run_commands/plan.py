@@ -16,7 +16,10 @@ from trainer_core.cli.options import JSON_HELP
 )
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(run: str, folder: str, as_json: bool) -> None:
-    """Save the plan of RUN as a file, with which `easel train` starts the same training again."""
+    """Save the plan of RUN as a file of its own.
+
+    `easel train FILE` starts the same training again.
+    """
     from trainer_core import places
     from trainer_core.cli import show
     from trainer_core.cli.runs import find_run
