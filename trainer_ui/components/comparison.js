@@ -80,10 +80,10 @@ class Curves {
     clip.append(draw("rect", { x: LEFT, y: TOP - 4, width: Math.max(0, this.width - LEFT - RIGHT + 6), height: HEIGHT - TOP - BOTTOM + 8 }));
     nodes.push(clip);
     const levels = ticks(this.low, this.high, 4);
-    const digits = Math.max(2, Math.ceil(-Math.log10(Math.abs(levels[1] - levels[0]) || 0.1)));
+    const digits = [2, 3, 4, 5].find((many) => levels.every((value) => Math.abs(value - Number(value.toFixed(many))) < 1e-9)) ?? 5;
     for (const value of levels) {
       nodes.push(draw("path", { class: "easel-curves-grid", d: `M${LEFT} ${this.y(value)}H${this.width - RIGHT}` }));
-      nodes.push(draw("text", { x: LEFT - 8, y: this.y(value) + 4, "text-anchor": "end" }, value.toFixed(Math.min(5, digits))));
+      nodes.push(draw("text", { x: LEFT - 8, y: this.y(value) + 4, "text-anchor": "end" }, value.toFixed(digits)));
     }
     for (const step of ticks(this.first, this.last, Math.max(2, this.width / 110)).filter(Number.isInteger)) {
       nodes.push(draw("text", { x: Math.min(this.x(step), this.width - RIGHT - 4), y: HEIGHT - 8, "text-anchor": step === this.first ? "start" : step >= this.last * 0.97 ? "end" : "middle" }, step.toLocaleString("en")));
