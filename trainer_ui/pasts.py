@@ -13,6 +13,7 @@ from trainer_core.training import labels
 
 if TYPE_CHECKING:
     from trainer_core.jobs.job import Job
+    from trainer_core.training.history import PastRun
 
 STATES = {
     JobState.PREPARED: ("prepared", "muted"),
@@ -51,8 +52,43 @@ def when(job: Job, now: datetime | None = None) -> str:
         at = datetime.strptime(found["at"], "%Y%m%d-%H%M%S") if found else None  # noqa: DTZ007  # the local time
     except ValueError:
         at = None
-    if at is None:
+    return _said(at, now) if at is not None else ""
+
+
+def called(run: PastRun) -> str:
+    """The name that the user gave to a run, else that of its folder without the time."""
+    found = _NAMED.fullmatch(run.run)
+    return run.labels.name or (found["name"] if found else run.run)
+
+
+def started(run: PastRun, now: datetime | None = None) -> str:
+    """When a run was started, as `when` says it; "" if it is not known."""
+    return moment(run.started, now) if run.started > 0 else ""
+
+
+def moment(at_s: float, now: datetime | None = None) -> str:
+    """A time in seconds since 1970 in words, as `when` says it; "" if it is not one."""
+    try:
+        return _said(datetime.fromtimestamp(at_s), now)  # noqa: DTZ006  # the local time
+    except (ValueError, OverflowError, OSError):
         return ""
+
+
+def pill_of(run: PastRun) -> tuple[str, str]:
+    """The state of a run in a word, and its tone."""
+    word, tone = STATES.get(run.state, (run.state.name.lower(), "muted"))
+    return word.capitalize(), tone
+
+
+def size(count_bytes: int) -> str:
+    """A size as people say it: "1.4 GB", "812 MB", "35 kB"."""
+    for unit, name, digits in ((1e9, "GB", 1), (1e6, "MB", 0)):
+        if count_bytes >= unit:
+            return f"{count_bytes / unit:.{digits}f} {name}"
+    return f"{max(1, round(count_bytes / 1e3))} kB" if count_bytes else "0 kB"
+
+
+def _said(at: datetime, now: datetime | None) -> str:
     today = (now or datetime.now()).date()  # noqa: DTZ005  # as above
     clock = f"{at.hour}:{at.minute:02}"
     if at.date() == today:

@@ -67,7 +67,8 @@ def test_every_field_has_a_name_and_no_label_is_cut_off_with_ten_thousand_steps(
     )
     assert nameless == []
     go(page, "History")
-    page.get_by_role("button", name="Show", exact=True).click()
+    page.locator(".easel-runs-row").click()
+    page.get_by_role("button", name="Watch chart").click()
     page.wait_for_function(f"() => ({STEPS})().length === 10000")
     for width, place in itertools.product((1360, 700, 480), ("Prepare", "Watch", "Results", "History")):
         go(page, place)
@@ -141,8 +142,8 @@ def test_from_images_to_a_finished_run(notebook, page, home):
         "() => [...document.querySelectorAll('.easel-results .easel-gallery-tile img')].some(one => one.naturalWidth)"
     )
     go(page, "History")
-    expect(page.locator(".easel-past")).to_contain_text("from_the_page")
-    expect(page.locator(".easel-past")).to_contain_text("finished")
+    expect(page.locator(".easel-runs-row")).to_contain_text("from_the_page")
+    expect(page.locator(".easel-runs-row")).to_contain_text("Finished")
     go(page, "Watch")
     page.set_viewport_size({"width": 480, "height": 900})
     page.wait_for_function(LOG_AT_ITS_END)

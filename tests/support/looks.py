@@ -1,5 +1,7 @@
-"""What is measured on a page: text with too little contrast, and what is wider than the app."""
+"""What the tests of the look and of the keyboard ask a page: JavaScript that returns what is wrong, or where the keyboard is."""
 
+CELLS = "() => document.querySelectorAll('.jp-Notebook .jp-Cell').length"
+IN_APP = "() => document.activeElement !== document.body && Boolean(document.activeElement.closest('.easel'))"
 OVERFLOW = """() => [...document.querySelectorAll('.easel, .easel *')].filter(node => {
   if (!node.checkVisibility() || node.closest('.easel-log, .easel-sg-scroll, .easel-sg-strip, .easel-strip, .easel-pop, svg')) return false;
   const own = node.getBoundingClientRect(), app = document.querySelector('.easel').getBoundingClientRect();

@@ -121,13 +121,14 @@ def test_an_ended_run_is_closed_in_watch_and_found_by_the_filter_of_the_history(
     assert app.watch_bar.bar.content["title"] == "Nothing is training"
     go(app, "history")
     assert app.places.counts == {"history": 1}
-    enter(app.history.bar.find, "finished tri")
-    assert len(app.history.rows.children) == 1
-    enter(app.history.bar.find, "failed")
-    assert "0 of 1 run" in app.history.bar.number.value
-    assert len(app.history.rows.children) == 0
+    wait_for(lambda: app.history.table.content["total"] == 1)
+    enter(app.history.bar.find, "tri")
+    assert app.history.table.content["total"] == 1
+    enter(app.history.bar.find, "nothing")
+    assert app.history.table.content["total"] == 0
     enter(app.history.bar.find, "")
-    click(button(app.history.widget, "Show"))
+    app.history.table._handle_custom_msg({"kind": "open", "run": app.history.table.content["rows"][0]["run"]}, [])
+    click(app.history.card.buttons["watch"])
     assert app.places.chosen == "watch"
 
 

@@ -229,10 +229,11 @@ def test_ended_runs_stay_in_the_history(started, open_app):
     assert app.session.run is None
     go(app, "history")
     name = first.session.run.folder.path.name
-    assert ">trial</span>" in markup(app.history.widget)
-    assert name in str(button(app.history.widget, "Show").get_state()["tooltip"])
+    wait_for(lambda: app.history.table.content["rows"])
+    assert [row["name"] for row in app.history.table.content["rows"]] == ["trial"]
     heard = listen(app)
-    click(button(app.history.widget, "Show"))
+    app.history.table._handle_custom_msg({"kind": "open", "run": name}, [])
+    click(app.history.card.buttons["watch"])
     wait_for(lambda: status(heard).get("state") == "COMPLETED")
     assert points(heard) == list(range(1, 11))
     assert len(list_runs(places.runs())) == 1

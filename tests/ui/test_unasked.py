@@ -52,11 +52,10 @@ def test_the_end_of_a_run_makes_no_widget(open_app, home):
     assert run is not None, app.session.message
     wait_for(lambda: app.places.chosen == "watch")
     go(app, "history")
-    wait_for(lambda: "running" in markup(app.history.widget))
-    assert not on_page(button(app.history.widget, "Close"))
+    wait_for(lambda: [row["word"] for row in app.history.table.content["rows"]] == ["Running"])
     before = there()
     wait_for(lambda: run.state in FINAL_STATES)
-    wait_for(lambda: "finished" in markup(app.history.widget))
+    wait_for(lambda: [row["word"] for row in app.history.table.content["rows"]] == ["Finished"])
     wait_for(lambda: "already exists" in markup(app.root))
     assert there() == before
     read = []
@@ -71,7 +70,7 @@ def test_the_end_of_a_run_makes_no_widget(open_app, home):
         patch.setattr(Run, "summary", property(summary))
         app.session.show()
     assert read == [], "its events are not read again with each change"
-    click(button(app.history.widget, "Close"))
+    click(app.watch_bar.close)
     assert app.session.run is None
 
 

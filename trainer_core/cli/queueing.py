@@ -7,23 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainer_core import places
 from trainer_core.cli import show
 from trainer_core.cli.asking import agreed
-from trainer_core.errors import JobError, PlanError
-from trainer_core.jobs.queueing import entries, requests
+from trainer_core.errors import PlanError
+from trainer_core.jobs.queueing import entries
+from trainer_core.prepare.queued import add, bench_like, look_ahead, total_time, use_gpu
 from trainer_core.prepare.workbench import Workbench, prepare_run
 from trainer_core.problems import blocking
-from trainer_core.training import gpu as gpus
 from trainer_core.training.run import Run
 
 if TYPE_CHECKING:
-    from trainer_core.prepare.forecast import Forecast
     from trainer_core.prepare.sweep import Changes, Member
 
 ASKED_FROM = 10
 """From this number of runs on, a sweep is started only after the user agreed."""
 PROBLEMS = 3
+__all__ = ["Wanted", "bench_like", "prepared", "queue", "start", "sweep", "use_gpu"]
 
 
 @dataclass(frozen=True)
@@ -37,30 +36,6 @@ class Wanted:
     def notes(self) -> dict[str, str]:
         """The entries of a run's versions.json."""
         return {"like": self.like} if self.like else {}
-
-
-def bench_like(run: Run) -> Workbench:
-    """A workbench with the plan of an earlier run, whose folder may come from anybody: every value is checked again.
-
-    Raises:
-        BackendError: its engine is not known here.
-        RunError: its plan is damaged.
-    """
-    bench = Workbench(engine=str(run.folder.versions.get("engine") or ""), quick=False)
-    bench.begin_from(run)
-    return bench
-
-
-def use_gpu(bench: Workbench, wanted: str) -> str:
-    """The GPU that the user named, or the usual one; the job is then checked for it.
-
-    Raises:
-        RunError: this machine has no such GPU.
-    """
-    machine = bench.state.facts.machine
-    gpu = gpus.chosen(wanted, machine)
-    bench.use_machine(gpus.machine_with(machine, gpu))
-    return gpu
 
 
 def prepared(bench: Workbench, wanted: Wanted, pinned: bool) -> Run:
@@ -96,12 +71,7 @@ def queue(bench: Workbench, wanted: Wanted, as_json: bool) -> None:
 
 def _queued(runs: Sequence[Run], as_json: bool, sweep: str = "") -> None:
     """Adds prepared runs to the queue; if that fails, they are removed."""
-    try:
-        found = requests.add([run.folder.path for run in runs])
-    except JobError:
-        for run in runs:
-            run.folder.remove()
-        raise
+    found = add(runs)
     rows = [
         {
             "run": run.name,
@@ -133,7 +103,7 @@ def sweep(bench: Workbench, sets: Sequence[Changes], wanted: Wanted, yes: bool, 
     from trainer_core.prepare import sweep as sweeps
 
     gpu = use_gpu(bench, wanted.gpu)
-    members = sweeps.checked(bench, sets, _look_ahead)
+    members = sweeps.checked(bench, sets, look_ahead)
     stopped = [member for member in members if blocking(member.problems)]
     if not as_json or stopped:
         _show_members(members)
@@ -146,24 +116,8 @@ def sweep(bench: Workbench, sets: Sequence[Changes], wanted: Wanted, yes: bool, 
 
 
 def _show_members(members: Sequence[Member]) -> None:
-    from trainer_core.estimate import formatting
-
     for number, member in enumerate(members, 1):
         worst = blocking(member.problems)
         show.line(f"{number}: {member.name}", "bold red" if worst else "bold")
         show.problems(worst or member.problems)
-    known = [member.forecast is not None and member.forecast.estimate.is_time_known for member in members]
-    total = tuple(sum(member.seconds[place] for member in members) for place in (0, 1))
-    told = (
-        f"about {formatting.span((total[0], total[1]))} in all"
-        if all(known)
-        else "their time is not known before the first steps"
-    )
-    show.line(f"{len(members)} runs, {told}.")
-
-
-def _look_ahead(bench: Workbench) -> Forecast | None:
-    from trainer_core.estimate import find_gpu_processes, past_runs
-    from trainer_core.prepare.forecast import forecast
-
-    return forecast(bench.state.draft, bench.state.backend, past_runs(places.runs()), find_gpu_processes)
+    show.line(f"{len(members)} runs, {total_time(members)}.")

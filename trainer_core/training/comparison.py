@@ -14,6 +14,7 @@ from trainer_core import events
 from trainer_core.errors import RunError
 from trainer_core.plan import fields
 from trainer_core.training import history
+from trainer_core.training.caveats import caveats
 from trainer_core.training.run import Run
 from trainer_core.training.staged import staged
 
@@ -43,7 +44,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The differences between runs, and their results. `runs` are their names, `called` what the user calls them, "" if nothing."""
+    """The differences between runs, and their results. `runs` are their names, `called` what the user calls them, "" if nothing.
+
+    `caveats` are sentences about what the figures cannot say; `same` is the number of settings that all runs share.
+    """
 
     runs: tuple[str, ...]
     called: tuple[str, ...]
@@ -51,11 +55,13 @@ class Comparison:
     versions: tuple[Row, ...]
     images: tuple[Row, ...]
     results: tuple[Row, ...]
+    caveats: tuple[str, ...] = ()
+    same: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The comparison as JSON data."""
         parts = {name: [row.as_dict() for row in rows] for name, rows in self.parts().items()}
-        return {"runs": list(self.runs), "called": list(self.called), **parts}
+        return {"runs": list(self.runs), "called": list(self.called), **parts, "caveats": list(self.caveats)}
 
     def parts(self) -> Mapping[str, tuple[Row, ...]]:
         """The rows by part, in the order in which they are shown."""
@@ -86,14 +92,30 @@ def compare(runs: Sequence[Run]) -> Comparison:
     if len(runs) < 2:
         raise RunError("There is only one run to compare.", "Name two or more.")
     past = [history.past_run(run.folder.path) or history.PastRun(run.name, run.state) for run in runs]
+    losses = [Losses.of(run) for run in runs]
+    tables = [_settings(run) for run in runs]
+    settings, images = _differing(tables, _title), _images(runs)
     return Comparison(
         runs=tuple(each.run for each in past),
         called=tuple(each.labels.name for each in past),
-        settings=_differing(map(_settings, runs), _title),
+        settings=settings,
         versions=_differing(({**each.versions} for each in past), lambda key: key.replace("_", " ").capitalize()),
-        images=_images(runs),
-        results=_results(runs, past),
+        images=images,
+        results=_results(runs, past, losses),
+        caveats=caveats(past, [row.key for row in settings], bool(images), [loss.final for loss in losses], WINDOW),
+        same=len({path for table in tables for path in table}) - len(settings),
     )
+
+
+def curve(run: Run, most: int = 600) -> list[tuple[int, float]]:
+    """(step, loss) of a run for a chart: the average of up to `WINDOW` steps before each, at up to `most` places."""
+    found = _losses({row["step"]: row for row in _step_rows(run)})
+    window = max(1, min(WINDOW, len(found) // 10))
+    means = _means([loss for _, loss in found], window)
+    late = found[len(found) - len(means) :]
+    every = max(1, -(-len(means) // most))
+    chosen = sorted({*range(0, len(means), every), len(means) - 1} - {-1})
+    return [(late[place][0], _rounded(means[place])) for place in chosen]
 
 
 def _differing(tables: Iterable[Mapping[str, Any]], title: Any) -> tuple[Row, ...]:
@@ -149,8 +171,7 @@ def _names(names: Iterable[str]) -> str:
     return ", ".join(found[:SHOWN_NAMES]) + more
 
 
-def _results(runs: Sequence[Run], past: Sequence[history.PastRun]) -> tuple[Row, ...]:
-    losses = [Losses.of(run) for run in runs]
+def _results(runs: Sequence[Run], past: Sequence[history.PastRun], losses: Sequence[Losses]) -> tuple[Row, ...]:
     causes = [run.diagnosis.cause if run.diagnosis else "" for run in runs]
     columns = {
         "state": ("State", [each.state.name for each in past]),
@@ -184,7 +205,7 @@ class Losses:
         """The losses in the events of a run, with the steps in their order."""
         steps = {row["step"]: row for row in _step_rows(run)}
         timed = [row for row in steps.values() if isinstance(row.get("time"), int | float)]
-        losses = [(step, steps[step]["loss"]) for step in sorted(steps) if _is_number(steps[step].get("loss"))]
+        losses = _losses(steps)
         means = _means([loss for _, loss in losses])
         best = min(range(len(means)), key=means.__getitem__, default=None)
         return cls(
@@ -211,9 +232,14 @@ def _step_rows(run: Run) -> Iterable[dict[str, Any]]:
         return
 
 
-def _means(losses: list[float]) -> list[float]:
-    """The average of each `WINDOW` steps in a row; of all of them if there are fewer."""
-    size = min(WINDOW, len(losses))
+def _losses(steps: Mapping[int, Mapping[str, Any]]) -> list[tuple[int, float]]:
+    """(step, loss) of each step that has a loss, in their order."""
+    return [(step, steps[step]["loss"]) for step in sorted(steps) if _is_number(steps[step].get("loss"))]
+
+
+def _means(losses: list[float], window: int = WINDOW) -> list[float]:
+    """The average of each `window` steps in a row; of all of them if there are fewer."""
+    size = min(window, len(losses))
     if not size:
         return []
     total = sum(losses[:size])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from typing import Any
 from trainer_core import places
 from trainer_core.errors import JobError, RunError
 from trainer_core.events import real
-from trainer_core.jobs.state import JobState
+from trainer_core.jobs.folder import RESULT
+from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.plan.subject import same
-from trainer_core.training import facts, labels
+from trainer_core.training import facts, labels, past_cache
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.labels import Labels
+from trainer_core.training.past_cache import PastCache
 from trainer_core.training.run import Run
 
 
@@ -62,10 +65,12 @@ VERSIONS = (
 )  # fmt: skip
 """The entries of versions.json that the history shows: what ran, where the values came from, and which runs belong to it."""
 
+RESULT_AT = past_cache.FILES.index(RESULT)
+
 
 @dataclass(frozen=True)
 class Filter:
-    """Which runs are wanted; an empty entry stands for any. `text` is searched in names, notes, subject and model."""
+    """Which runs are wanted; an empty entry stands for any. `text` is searched in names, notes, tags, subject, model and settings."""
 
     state: str = ""
     family: str = ""
@@ -81,18 +86,61 @@ class Filter:
             self.state.upper() in ("", run.state.name)
             and self.family in ("", run.family)
             and (not self.tag or self.tag in run.labels.tags)
-            and (not self.text or any(same(self.text) in same(word) for word in words))
+            and (
+                not self.text
+                or self._is_in(words)
+                or self._is_in(f"{path}={value}" for path, value in run.settings.items())
+            )
             and run.started >= self.since
             and self.sweep in ("", run.versions.get("sweep", ""))
         )
+
+    def _is_in(self, words: Iterable[str]) -> bool:
+        return any(same(self.text) in same(word) for word in words)
 
 
 def history(folder: Path | None = None, wanted: Filter | None = None) -> list[PastRun]:
     """The runs in a folder that are wanted, the newest first. Folders that are not runs are left out."""
     where = folder or places.runs()
-    found = (past_run(path) for path in (where.iterdir() if where.is_dir() else ()))
+    paths = list(where.iterdir()) if where.is_dir() else []
+    if where == places.runs():
+        cache = past_cache.of_home()
+        found = [_remembered(path, cache) for path in paths]
+        cache.save(path.name for path in paths)
+    else:
+        found = [past_run(path) for path in paths]
     fitting = (run for run in found if run is not None and (wanted is None or wanted.fits(run)))
     return sorted(fitting, key=lambda run: (run.started, run.run), reverse=True)
+
+
+def _remembered(path: Path, cache: PastCache) -> PastRun | None:
+    """As `past_run`; a run that has ended is not read again before one of its files has changed."""
+    # The state is taken first: what is written while the run is read makes it be read again next time.
+    state = past_cache.state_of(path)
+    if (row := cache.get(path.name, state)) is not None:
+        with contextlib.suppress(TypeError, ValueError, KeyError):
+            return _from_row(row)
+    found = past_run(path)
+    if found is not None and found.state in FINAL_STATES and state[RESULT_AT] is not None:
+        cache.put(path.name, state, _as_row(found))
+    return found
+
+
+def _as_row(run: PastRun) -> dict[str, Any]:
+    own = {each.name: getattr(run, each.name) for each in dataclasses.fields(run)}
+    return {**own, "state": run.state.name, "labels": run.labels.as_dict()}
+
+
+def _from_row(row: Mapping[str, Any]) -> PastRun:
+    labels_, outputs = row["labels"], tuple(row["outputs"])
+    return PastRun(
+        **{
+            **row,
+            "state": JobState[row["state"]],
+            "labels": Labels(labels_["name"], labels_["note"], tuple(labels_["tags"])),
+            "outputs": outputs,
+        }
+    )
 
 
 def past_run(path: Path) -> PastRun | None:
@@ -125,6 +173,19 @@ def past_run(path: Path) -> PastRun | None:
         diagnosis=str(diagnosis.get("id", "")) if isinstance(diagnosis, dict) else "",
         **texts,
     )
+
+
+def unknown(run: PastRun) -> tuple[str, ...]:
+    """What the folder of a run does not record, in words: an older Easel wrote less."""
+    facts_ = {
+        "the number of its images": run.images is not None,
+        "the version of its engine": bool(run.versions.get("engine_version")),
+        "its GPU": bool(run.versions.get("gpu")),
+        "the profile of its settings": "profile" in run.versions or run.images is not None,
+        "its settings": bool(run.settings or run.family or run.model),
+        "when it was started": run.started > 0,
+    }
+    return tuple(what for what, is_known in facts_.items() if not is_known)
 
 
 def related(name: str) -> Iterator[tuple[str, str]]:

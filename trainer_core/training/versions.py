@@ -6,7 +6,7 @@ They are read from the run folders each time; nothing else stores them.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,18 @@ def subjects(folder: Path | None = None) -> dict[str, int]:
         written.setdefault(key, run.subject or run.name)
         counts[key] = counts.get(key, 0) + 1
     return {written[key]: counts[key] for key in sorted(counts) if key}
+
+
+def numbered(runs: Iterable[PastRun]) -> dict[str, tuple[str, int]]:
+    """(subject, number) of each run by its name: the runs of a subject are v1, v2 and so on, the oldest first."""
+    counts: dict[str, int] = {}
+    written: dict[str, str] = {}
+    found: dict[str, tuple[str, int]] = {}
+    for run in sorted(runs, key=lambda run: (run.started, run.run)):
+        key = same(run.subject) or same(run.name)
+        counts[key] = counts.get(key, 0) + 1
+        found[run.run] = written.setdefault(key, run.subject or run.name), counts[key]
+    return found
 
 
 def _version(run: PastRun, number: int, runs: Path) -> dict[str, Any]:

@@ -96,6 +96,7 @@ class LoraTrainer(App):
         """Shows how long the run has taken so far."""
         self.watch_bar.beat()
         self.watch_samples.beat()
+        self.history.beat()
 
     def _count(self) -> None:
         """Shows on its tab how many runs the history has; marks the page of a user who has not begun yet."""
@@ -113,6 +114,7 @@ class LoraTrainer(App):
 
     def close(self) -> None:
         """Ends the feeds and a download; a run and an installation continue."""
+        self.history.close()
         self.launch.install.close()
         self.launch.problems.tool.close()
         self.results.close()

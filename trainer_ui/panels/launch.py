@@ -10,6 +10,7 @@ from trainer_ui.panels.forecast import figures, meter
 from trainer_ui.panels.install import InstallPanel
 from trainer_ui.panels.model import family_title
 from trainer_ui.panels.problems import ProblemList
+from trainer_ui.panels.queue_it import QueueIt
 from trainer_ui.widgets import Box, Button, VBox
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ class LaunchPanel:
         self.install = InstallPanel(session)
         self.start = Button(description="Start training", classes=("easel-big", "easel-start"))
         self.start.on_click(session.handler(lambda _: session.start()))
+        self.queue_it = QueueIt(session)
         self.state, self.figures = Headline(), Figures()
-        actions = Box([self.install.start, self.start], classes=("easel-actions",))
+        actions = Box([self.install.start, self.queue_it.widget, self.start], classes=("easel-actions",))
         bar = Box([self.state, self.figures, actions], classes=("easel-ready",))
         self.widget = VBox([bar, self.install.widget, self.problems.widget], classes=("easel-launch",))
 
@@ -40,6 +42,7 @@ class LaunchPanel:
         self.start.description = "Checking every image…" if session.starting else "Start training"
         # Not disabled meanwhile: a button that is disabled loses the keyboard.
         (self.start.add_class if session.starting else self.start.remove_class)("easel-busy")
+        self.queue_it.show()
         self._show_main_action()
         self.state.show_state(*self._state())
         seen = session.forecast

@@ -56,6 +56,8 @@ def command(runs: tuple[str, ...], sweep: str, as_csv: bool, as_json: bool) -> N
                 show.table(("", *map(str, range(1, len(found.runs) + 1))), cells)
             else:
                 show.line("none")
+        for sentence in found.caveats:
+            show.line(sentence, "dim")
 
 
 def _text(value: Any) -> str:

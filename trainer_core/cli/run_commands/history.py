@@ -14,7 +14,9 @@ from trainer_core.cli.options import JSON_HELP, known_family
 @click.option("--state", default="", metavar="STATE", help="Only runs in this state, such as completed or failed.")
 @click.option("--family", default="", callback=known_family, help="Only runs of this model family.")
 @click.option("--tag", default="", help="Only runs with this tag.")
-@click.option("--text", default="", help="Only runs with this text in a name, note, tag, subject or model file.")
+@click.option(
+    "--text", default="", help="Only runs with this text in a name, note, tag, subject, model file or setting (rank=8)."
+)
 @click.option(
     "--since", default="", metavar="DATE", help="Only runs since this day (2026-01-31), or of the last days (7d)."
 )
