@@ -21,7 +21,8 @@ from trainer_core.files import read_toml
 from trainer_core.plan import fields
 from trainer_core.prepare import provenance
 from trainer_core.prepare.forecast import Forecast, forecast
-from trainer_core.prepare.workbench import Workbench, preview, setting_rows
+from trainer_core.prepare.preview import preview
+from trainer_core.prepare.workbench import Workbench, setting_rows
 from trainer_core.problems import blocking
 from trainer_core.training.run import Run
 
