@@ -140,9 +140,7 @@ def rendered_tables(
     return tables_in(_render(backend, values).files, records)
 
 
-def tables_in(
-    files: Mapping[PurePosixPath, str], records: Mapping[str, EngineOptions]
-) -> dict[str, dict[str, Any]]:
+def tables_in(files: Mapping[PurePosixPath, str], records: Mapping[str, EngineOptions]) -> dict[str, dict[str, Any]]:
     """{record: options with values} in rendered files, as from `rendered_tables`."""
     found: dict[str, dict[str, Any]] = {}
     for path, text in files.items():

@@ -116,6 +116,22 @@ def count(state: State) -> int:
     return len(fields.all_fields()) + len(_own(state)) + len(_unknown(state)) + len(list(_of_others(state)))
 
 
+def fitting(found: Iterable[Row], text: str = "", *, mine: bool = False, changed: bool = False) -> list[Row]:
+    """The rows that have every word of a text in their title, path, help, topic or the engine's names of them."""
+    words = text.casefold().split()
+    return [
+        row
+        for row in found
+        if (row.is_mine or not mine)
+        and (row.is_changed or not changed)
+        and all(word in _searched(row) for word in words)
+    ]
+
+
+def _searched(row: Row) -> str:
+    return " ".join((row.title, row.path, row.help, row.topic, *row.options)).casefold()
+
+
 def _with_problem(row: Row, worst: Mapping[str, Problem]) -> Row:
     problem = worst.get(row.path)
     if problem is None:
@@ -159,7 +175,9 @@ def _of_plan(state: State) -> Iterator[Row]:
 
 
 def _sentence(found: provenance.Provenance) -> str:
-    said = f"From {found.by}" if found.source is not Source.USER else "You set it"
+    said = {Source.USER: "You set it", Source.DEFAULT: "This is the default", Source.RECOMMENDED: "Recommended"}.get(
+        found.source, f"From {found.by}"
+    )
     return f"{said}: {found.reason}" if found.reason else f"{said}."
 
 
@@ -171,9 +189,7 @@ def _kind(field: SettingField) -> Kind:
 
 def _choices(state: State, field: SettingField) -> tuple[Choice, ...]:
     if field.choices:
-        return tuple(
-            Choice(name, _title_of(field, name), why) for name, why in state.scope.choices(field.path).items()
-        )
+        return tuple(Choice(name, _title_of(field, name), why) for name, why in state.scope.choices(field.path).items())
     if field.base_type is bool and field.optional:
         default = state.scope.default(field.path)
         said = "default" if default is None else f"default ({entering.shown(default)})"
@@ -282,12 +298,18 @@ def _own_row(
         help=texts.get(one.name, missing),
         has_help=one.name in texts,
         topic=one.reason if one.can_set else "launcher" if one.table else "",
-        kind="choice" if option.choices and not option.many else "list" if option.many else _KINDS.get(option.type, "text"),
+        kind="choice"
+        if option.choices and not option.many
+        else "list"
+        if option.many
+        else _KINDS.get(option.type, "text"),
         value=value,
         shown=_safe(one.name, entering.shown(value)),
         default=entering.shown(option.default),
         bounds=_bounds(*one.bounds) if one.bounds else "",
-        choices=tuple(Choice(entering.shown(name), entering.shown(name)) for name in option.choices if name is not None),
+        choices=tuple(
+            Choice(entering.shown(name), entering.shown(name)) for name in option.choices if name is not None
+        ),
         optional=True,
         follows=one.follows,
         can_set=one.can_set,
@@ -300,7 +322,9 @@ def _own_row(
 
 
 def _package(one: OwnOption) -> str:
-    return f"Needs the package {one.package}, which is not in the engine's environment by itself." if one.package else ""
+    return (
+        f"Needs the package {one.package}, which is not in the engine's environment by itself." if one.package else ""
+    )
 
 
 def _source(one: OwnOption, title: str, *, is_mine: bool, is_written: bool) -> dict[str, str]:
@@ -310,7 +334,10 @@ def _source(one: OwnOption, title: str, *, is_mine: bool, is_written: bool) -> d
     if one.kind == "owned":
         known = fields.all_fields().get(one.follows)
         if known is not None:
-            return {"source": f"from {known.title}", "reason": f"It follows from the setting {known.title} ({known.path})."}
+            return {
+                "source": f"from {known.title}",
+                "reason": f"It follows from the setting {known.title} ({known.path}).",
+            }
         return {"source": "by Easel", "reason": "Easel determines it, and no setting changes it."}
     if not one.can_set:
         return {"source": "refused" if one.kind == "refused" else "not used", "reason": one.why_not}
