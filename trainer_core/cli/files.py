@@ -23,7 +23,7 @@ def show_files(state: State, problems: Sequence[Problem], run: Run | None, as_js
 
     seen = preview.look_ahead(state, problems)
     old = preview.files_of(run) if run is not None else {}
-    compared = {name: preview.compared(seen.files.get(name, ""), old.get(name, "")) for name in {**seen.files, **old}}
+    compared = preview.differences(seen.files, old if run is not None else seen.files)
     if as_json:
         differences = {name: [[line.sign, line.text] for line in lines] for name, lines in compared.items()}
         against = {"against": run.name, "differences": differences} if run is not None else {}

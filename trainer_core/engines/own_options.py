@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from trainer_core.engines import launcher, option_rules, options
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.engines.option_rules import Decisions, Kind, OptionRules
 from trainer_core.engines.options import EngineOptions, Option
-
-LAUNCHER = "accelerate_launch"
-"""The record of the launcher that an engine may be started with."""
 
 
 @dataclass(frozen=True)
@@ -55,25 +52,9 @@ class OwnOption:
         return said + self.reason if said else self.reason[:1].upper() + self.reason[1:]
 
 
-def program(manifest: BackendManifest, family: str, method: str, version: str = "") -> EngineOptions | None:
-    """The recorded options of the program that trains a family by a method; None if the engine records none.
-
-    An engine with a single program has a record for each of its versions: that of the installed one, or of the preferred one.
-    """
-    claim = manifest.families.get(family)
-    if claim is None or method not in claim.methods:
-        return None
-    named = PurePosixPath(claim.methods[method].program).stem
-    preferred = manifest.environment[0].version if manifest.environment else ""
-    for name in (named,) if named else (version, preferred):
-        if name and (file := manifest.schema / f"{name}.json").is_file():
-            return options.shipped(file)
-    return None
-
-
 def of_program(manifest: BackendManifest, family: str, method: str, version: str = "") -> tuple[OwnOption, ...]:
     """Every option of the program that trains a job, and of the launcher that can start it; () if the engine records none."""
-    recorded = program(manifest, family, method, version)
+    recorded = options.of_program(manifest, family, method, version)
     if recorded is None:
         return ()
     trained = manifest.families[family].methods[method].model_family
@@ -90,8 +71,8 @@ _known: dict[tuple[Path, str, str], tuple[OwnOption, ...]] = {}
 def _all(manifest: BackendManifest, recorded: EngineOptions, trained: str) -> Iterator[OwnOption]:
     rules, head = manifest.options, f"native.{manifest.id}"
     yield from _of(rules, rules, recorded, head, "", trained)
-    if (file := manifest.schema / f"{LAUNCHER}.json").is_file():
-        yield from _of(rules, rules.launch, options.shipped(file), head, launcher.TABLE, trained)
+    if (started := options.of_launcher(manifest)) is not None:
+        yield from _of(rules, rules.launch, started, head, launcher.TABLE, trained)
 
 
 def _of(

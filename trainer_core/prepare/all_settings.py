@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from trainer_core.draft.layers import Source
 from trainer_core.engines import option_help, own_options
-from trainer_core.engines.launcher import TABLE
+from trainer_core.errors import PlanError
 from trainer_core.install.installed import engine_home
 from trainer_core.plan import fields
 from trainer_core.prepare import entering, preview, provenance
+from trainer_core.prepare.own_settings import native_of, native_of_others, program_of, unknown_native
 from trainer_core.text import without_secrets
 
 if TYPE_CHECKING:
     from trainer_core.engines.manifest import BackendManifest
+    from trainer_core.engines.options import EngineOptions
     from trainer_core.engines.own_options import OwnOption
     from trainer_core.plan.fields import SettingField
     from trainer_core.prepare.state import State
+    from trainer_core.prepare.workbench import Workbench
     from trainer_core.problems import Problem
 
 Kind = Literal["switch", "choice", "int", "float", "text", "list", "any"]
@@ -45,7 +48,7 @@ OWN, LAUNCH, FOLLOWS, REFUSED, OTHERS = "own", "launch", "follows", "refused", "
 """The groups of an engine's options: those that can be set, those of its launcher, those that follow from the plan, those that
 cannot be set; and native settings of other engines that the job has."""
 _KINDS: Mapping[str, Kind] = {"bool": "switch", "int": "int", "float": "float", "int_or_float": "float", "any": "any"}
-SECRET = "[not shown]"
+NOT_SHOWN = "[not shown]"
 
 
 @dataclass(frozen=True)
@@ -111,11 +114,6 @@ def rows(state: State, problems: Iterable[Problem] = (), *, with_help: bool = Tr
     return [_with_problem(row, worst) for row in found]
 
 
-def count(state: State) -> int:
-    """How many rows there are, without making them."""
-    return len(fields.all_fields()) + len(_own(state)) + len(_unknown(state)) + len(list(_of_others(state)))
-
-
 def fitting(found: Iterable[Row], text: str = "", *, mine: bool = False, changed: bool = False) -> list[Row]:
     """The rows that have every word of a text in their title, path, help, topic or the engine's names of them."""
     words = text.casefold().split()
@@ -139,13 +137,29 @@ def _with_problem(row: Row, worst: Mapping[str, Problem]) -> Row:
     return dataclasses.replace(row, problem=problem.message, severity=problem.severity)
 
 
+def entered(bench: Workbench, path: str, value: str | bool) -> dict[str, Any]:
+    """The changes for what was entered at a row: `Workbench.set` takes them. What cannot be read stays text.
+
+    Raises:
+        PlanError: the job has no such setting.
+    """
+    if path in fields.all_fields():
+        return {path: entering.of_setting(path, value)}
+    option = next((one.option for one in _own(bench.state) if one.path == path), None)
+    if option is None:
+        raise PlanError(
+            f"There is no setting called {path!r:.80}.", "Search for it again: the engine may have changed."
+        )
+    return entering.set_native(bench, path, entering.of_option(option, value))
+
+
 # ---- the settings of the plan --------------------------------------------------------------------------------------
 
 
 def _of_plan(state: State) -> Iterator[Row]:
     scope, values = state.scope, state.draft.values
     backend = state.backend
-    named = own_options.names_of(backend.manifest, _program(state)) if backend else {}
+    named = own_options.names_of(backend.manifest, program_of(state)) if backend else {}
     for path, field in fields.all_fields().items():
         source = state.draft.source_of(path)
         why_not = "" if scope.shows(path, source) else scope.why_not(path)
@@ -215,14 +229,6 @@ def _bound(value: float) -> str:
 # ---- the engine's own options --------------------------------------------------------------------------------------
 
 
-def _program(state: State) -> Any:
-    backend = state.backend
-    if backend is None:
-        return None
-    method, version = state.draft.text("model.method"), state.facts.engine(backend.manifest.id).version
-    return own_options.program(backend.manifest, state.family, method, version)
-
-
 def _own(state: State) -> Sequence[OwnOption]:
     backend = state.backend
     if backend is None:
@@ -231,28 +237,35 @@ def _own(state: State) -> Sequence[OwnOption]:
     return own_options.of_program(backend.manifest, state.family, method, version)
 
 
-def _native(state: State, engine: str) -> Mapping[str, Any]:
-    found = state.draft.usable_values.get("native", {}).get(engine, {})
-    return found if isinstance(found, Mapping) else {}
-
-
 def _of_engine(state: State, *, with_help: bool) -> Iterator[Row]:
     backend = state.backend
     if backend is None:
         return
-    manifest, mine = backend.manifest, _native(state, backend.manifest.id)
-    texts = help_texts(manifest, _program(state)) if with_help else {}
+    manifest, mine = backend.manifest, native_of(state, backend.manifest.id)
+    texts = help_texts(manifest, program_of(state)) if with_help else None
     has_engine = engine_home(manifest.id).is_dir()
-    written = preview.written(state, _program(state))
+    written = preview.written(state, program_of(state))
     order = [OWN, LAUNCH, FOLLOWS, REFUSED]
     known = sorted(_own(state), key=lambda one: (order.index(_group(one)), one.reason if one.can_set else "", one.name))
     for one in known:
         yield _own_row(one, manifest, _given(mine, one), texts, written, has_engine=has_engine)
-    for name in _unknown(state):
+    for name in unknown_native(state):
         yield _unknown_row(f"native.{manifest.id}.{name}", name, mine[name], OWN, f"Only in {manifest.title}")
 
 
-def help_texts(manifest: BackendManifest, recorded: Any) -> Mapping[str, str]:
+def help_key(state: State) -> tuple[str, str]:
+    """The engine and the program whose help texts belong to a job; ("", "") if it has none."""
+    recorded = program_of(state)
+    return (state.backend.manifest.id, recorded.name) if state.backend and recorded else ("", "")
+
+
+def read_help(state: State) -> None:
+    """Reads the help texts for a job, so that `rows` has them at once."""
+    if state.backend is not None:
+        help_texts(state.backend.manifest, program_of(state))
+
+
+def help_texts(manifest: BackendManifest, recorded: EngineOptions | None) -> Mapping[str, str]:
     """The help texts of the installed engine by option; {} if it is not installed."""
     program = recorded.name if recorded is not None else ""
     return option_help.read(engine_home(manifest.id), manifest.options.help, program)
@@ -275,7 +288,7 @@ def _own_row(
     one: OwnOption,
     manifest: BackendManifest,
     given: Any,
-    texts: Mapping[str, str],
+    texts: Mapping[str, str] | None,
     written: Mapping[str, Any],
     *,
     has_engine: bool,
@@ -289,14 +302,17 @@ def _own_row(
     }
     group = _group(one)
     missing = f"{title} has no help for it." if has_engine else f"The help of {title} is shown once it is installed."
+    if texts is None:
+        missing = ""
+    source, reason = _source(one, title, is_mine=is_mine, is_written=one.name in written and not one.table)
     value = given if is_mine else written.get(one.name) if not one.table else None
     return Row(
         path=one.path,
         title=one.name,
         group=group,
         group_title=titles[group],
-        help=texts.get(one.name, missing),
-        has_help=one.name in texts,
+        help=(texts or {}).get(one.name, missing),
+        has_help=one.name in (texts or {}),
         topic=one.reason if one.can_set else "launcher" if one.table else "",
         kind="choice"
         if option.choices and not option.many
@@ -317,7 +333,8 @@ def _own_row(
         is_mine=is_mine,
         is_changed=is_mine,
         note=" ".join(filter(None, (one.needs, _package(one)))),
-        **_source(one, title, is_mine=is_mine, is_written=one.name in written and not one.table),
+        source=source,
+        reason=reason,
     )
 
 
@@ -327,41 +344,29 @@ def _package(one: OwnOption) -> str:
     )
 
 
-def _source(one: OwnOption, title: str, *, is_mine: bool, is_written: bool) -> dict[str, str]:
+def _source(one: OwnOption, title: str, *, is_mine: bool, is_written: bool) -> tuple[str, str]:
     """The word for the source of an option's value, and the sentence about it."""
     if is_mine:
-        return {"source": "yours", "reason": f"You set it. {one.why_not}".strip()}
+        return "yours", f"You set it. {one.why_not}".strip()
     if one.kind == "owned":
         known = fields.all_fields().get(one.follows)
         if known is not None:
-            return {
-                "source": f"from {known.title}",
-                "reason": f"It follows from the setting {known.title} ({known.path}).",
-            }
-        return {"source": "by Easel", "reason": "Easel determines it, and no setting changes it."}
+            return f"from {known.title}", f"It follows from the setting {known.title} ({known.path})."
+        return "by Easel", "Easel determines it, and no setting changes it."
     if not one.can_set:
-        return {"source": "refused" if one.kind == "refused" else "not used", "reason": one.why_not}
+        return "refused" if one.kind == "refused" else "not used", one.why_not
     if is_written:
-        return {"source": "by Easel", "reason": "Easel writes this value for this model. Your own value replaces it."}
-    return {"source": "engine", "reason": f"{title} uses its own default."}
+        return "by Easel", "Easel writes this value for this model. Your own value replaces it."
+    return "engine", f"{title} uses its own default."
 
 
 def _safe(name: str, text: str) -> str:
     """A value without secrets; that of an option whose name says that it is one is not shown at all."""
     assigned = without_secrets(f"{name}={text}")
-    return text if not text or assigned == f"{name}={text}" else SECRET
+    return text if not text or assigned == f"{name}={text}" else NOT_SHOWN
 
 
 # ---- native settings that the program does not have ----------------------------------------------------------------
-
-
-def _unknown(state: State) -> list[str]:
-    """The names of native settings of the job that the program does not have."""
-    backend = state.backend
-    if backend is None:
-        return []
-    known = {one.name for one in _own(state) if not one.table} | {TABLE}
-    return [name for name in _native(state, backend.manifest.id) if name not in known]
 
 
 def _unknown_row(path: str, name: str, value: Any, group: str, title: str) -> Row:
@@ -388,11 +393,7 @@ def _unknown_row(path: str, name: str, value: Any, group: str, title: str) -> Ro
 
 def _of_others(state: State) -> Iterator[Row]:
     """Native settings of other engines that the job has: they come back into use with their engine."""
-    backend = state.backend
-    chosen = backend.manifest.id if backend else ""
-    for engine in state.draft.usable_values.get("native", {}):
-        if engine != chosen:
-            for name, value in _native(state, engine).items():
-                said = f"It is used only when {engine} trains."
-                row = _unknown_row(f"native.{engine}.{name}", name, value, OTHERS, "Of other engines")
-                yield dataclasses.replace(row, help=said, reason=f"You set it. {said}", why_not=said, topic=engine)
+    for engine, name, value in native_of_others(state):
+        said = f"It is used only when {engine} trains."
+        row = _unknown_row(f"native.{engine}.{name}", name, value, OTHERS, "Of other engines")
+        yield dataclasses.replace(row, help=said, reason=f"You set it. {said}", why_not=said, topic=engine)

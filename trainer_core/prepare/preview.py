@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -46,8 +46,12 @@ class Command:
 
     @property
     def text(self) -> str:
-        """The command as it can be typed in a terminal."""
-        return shlex.join(self.argv)
+        """The command as it can be typed in a terminal, each option on a line of its own."""
+        words = [shlex.quote(word) for word in self.argv]
+        return "".join(
+            f" \\\n  {word}" if place and word.startswith("--") else f" {word}" if place else word
+            for place, word in enumerate(words)
+        )
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,21 @@ def _is_inside(path: Path, folder: Path) -> bool:
         return False
 
 
+def differences(new: Mapping[str, str], old: Mapping[str, str]) -> dict[str, list[Line]]:
+    """The lines of each file of a preview, then of the files that only the other run has."""
+    return {name: compared(new.get(name, ""), old.get(name, "")) for name in {**new, **old}}
+
+
+def state_of(name: str, new: Mapping[str, str], old: Mapping[str, str]) -> str:
+    """How a file differs from that of the other run, in a few words; "" if it does not."""
+    if name not in old:
+        return "new"
+    if name not in new:
+        return "no longer written"
+    count = sum(tag != "equal" for tag, *_ in _opcodes(old[name].splitlines(), new[name].splitlines()))
+    return "" if not count else "1 change" if count == 1 else f"{count} changes"
+
+
 def compared(new: str, old: str) -> list[Line]:
     """The lines of a file, with those that only the file of another run has."""
     after, before = new.splitlines(), old.splitlines()
@@ -199,10 +218,15 @@ def compared(new: str, old: str) -> list[Line]:
 
 
 def _lines(before: list[str], after: list[str]) -> Iterator[Line]:
-    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
-    for tag, old_from, old_to, new_from, new_to in matcher.get_opcodes():
+    for tag, old_from, old_to, new_from, new_to in _opcodes(before, after):
         if tag == "equal":
             yield from (Line(" ", line) for line in after[new_from:new_to])
         else:
             yield from (Line("-", line) for line in before[old_from:old_to])
             yield from (Line("+", line) for line in after[new_from:new_to])
+
+
+def _opcodes(before: list[str], after: list[str]) -> Sequence[tuple[str, int, int, int, int]]:
+    if max(len(after), len(before)) > MOST_LINES:
+        return []
+    return difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
