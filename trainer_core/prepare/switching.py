@@ -44,8 +44,9 @@ class Switched:
             return f"{self.new} trains this now, with all of your values."
         named = "; ".join(f"{one.title} {one.value} ({one.why.rstrip('.')})" for one in self.lost[:SHOWN])
         more = f"; and {len(self.lost) - SHOWN} more" if len(self.lost) > SHOWN else ""
-        many = "one value has" if len(self.lost) == 1 else f"{len(self.lost)} values have"
-        return f"{self.new} trains this now; {many} no effect there: {named}{more}. They are kept for {self.old}."
+        many = "One value does" if len(self.lost) == 1 else f"{len(self.lost)} values do"
+        kept = "It is" if len(self.lost) == 1 else "They are"
+        return f"{self.new} trains this now. {many} not carry over: {named}{more}. {kept} kept for {self.old}."
 
 
 def switch(bench: Workbench, name: str) -> Switched | None:

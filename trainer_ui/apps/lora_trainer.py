@@ -66,8 +66,8 @@ class LoraTrainer(App):
         self.results = ResultsPanel(session, lambda: self.places.chosen == RESULTS, self.go)
         history_bar = HistoryBar(session)
         self.history = HistoryPanel(session, history_bar, lambda: self.places.chosen == HISTORY, self.go)
-        drawers = [self.all_settings, self.files]
-        prepare = ([self.model, self.dataset], [self.recipe, *drawers, self.output, self.samples, self.memory])
+        below = [self.all_settings, self.files]
+        prepare = ([self.model, self.dataset], [self.recipe, self.output, self.samples, self.memory], below)
         super().__init__(
             session.jobs,
             {

@@ -75,6 +75,7 @@ class Files {
     for (const command of commands) right.append(...this.command(command, commands.length > 1));
     if (commands.length) right.append(this.folder(text(content.folder)));
     this.body.replaceChildren(...(files.length ? [left, right] : []));
+    if (this.waits && files.length && this.node.contains(document.activeElement)) return this.open();
     if (had) [...this.node.querySelectorAll("[data-name]")].find((one) => one.getAttribute("data-name") === had)?.focus();
   }
   showRuns(runs, against) {
@@ -168,8 +169,13 @@ class Files {
   opener() { return this.node.closest(".easel")?.querySelector(".easel-opens-files"); }
   open() {
     this.opener()?.setAttribute("aria-expanded", "true");
-    this.node.querySelector(".easel-paper-tab[aria-selected=true], .easel-quiet")?.focus({ preventScroll: true });
-    this.node.scrollIntoView({ block: "nearest" });
+    const tab = this.node.querySelector(".easel-paper-tab[aria-selected=true]");
+    // The files come after the element.
+    this.waits = !tab;
+    (tab ?? this.node.querySelector(".easel-quiet")).focus({ preventScroll: true });
+    // The bar at the top stays in sight and must not cover it.
+    this.node.style.scrollMarginTop = `${(this.node.closest(".easel")?.querySelector(".easel-top")?.offsetHeight ?? 0) + 12}px`;
+    this.node.scrollIntoView({ block: "start" });
   }
   close() {
     const opener = this.opener();

@@ -1,7 +1,8 @@
 // Every setting of a job as a grid: searched and filtered here, changed by the kernel, which checks every value.
 // Source of keys and roles: WAI-ARIA Authoring Practices, "Grid": arrows move, Enter edits, Escape leaves.
 
-const CHUNK = 40; // Rows that are made at once; the next ones when the last of them comes into sight.
+const CHUNK = 16; // Rows that are made at once; the next ones when the last of them comes near the visible part.
+const SHORTEST_MARK = 2; // A single letter is in nearly every text: marks of it would only be noise.
 const COLUMNS = ["Setting", "Value", "From", "Option"];
 const FILTERS = [
   ["all", "All", () => true],
@@ -29,6 +30,7 @@ function action(className, text, act) {
 // The text with the words of a search marked.
 function mark(node, text, words) {
   node.replaceChildren();
+  words = words.filter((word) => word.length >= SHORTEST_MARK);
   if (!words.length) return void (node.textContent = text);
   const found = new RegExp(words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("|"), "gi");
   let at = 0;
@@ -75,7 +77,8 @@ class Row {
     this.small = make("code", "easel-all-small");
     const head = make("div");
     head.append(this.title, this.unit);
-    this.cells[0].append(head, this.small, this.help);
+    this.why = make("div", "easel-all-why");
+    this.cells[0].append(head, this.small, this.help, this.why);
     this.problem = make("div", "easel-all-problem");
     this.problem.id = `${this.id}-problem`;
     this.source = action("easel-all-source", "", () => this.turn());
@@ -177,6 +180,7 @@ class Row {
     mark(this.option, native ? `--${title}` : name, words);
     mark(this.small, native ? "" : name, words);
     this.small.hidden = native || !name;
+    this.why.textContent = this.data.why_not === help ? "" : this.data.why_not;
     this.help.classList.toggle("easel-all-none", !this.data.has_help);
   }
   // ---- where the value comes from, the whole help, and the way back
@@ -285,7 +289,7 @@ class Table {
     this.scroller.append(head, this.body, this.end);
     this.scroller.addEventListener("keydown", (event) => this.key(event));
     this.scroller.addEventListener("focusin", ({ target }) => this.remember(target));
-    this.seen = new IntersectionObserver(([last]) => { if (last.isIntersecting) this.more(); }, { root: this.scroller, rootMargin: "400px" });
+    this.seen = new IntersectionObserver(([last]) => { if (last.isIntersecting) this.more(); }, { root: this.scroller, rootMargin: "600px" });
     this.seen.observe(this.end);
     const box = make("div");
     box.append(this.scroller, this.none);
@@ -328,7 +332,8 @@ class Table {
   find() {
     this.words = this.search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const [, , wanted] = FILTERS.find(([id]) => id === this.filter);
-    this.shown = [...this.rows.values()].filter((row) => this.fits(row) && wanted(row)).map((row) => row.path);
+    this.fitting = [...this.rows.values()].filter((row) => this.fits(row)).map((row) => row.path);
+    this.shown = this.fitting.filter((path) => wanted(this.rows.get(path)));
     this.next = 0;
     this.heading = "";
     this.body.replaceChildren();
@@ -367,7 +372,7 @@ class Table {
     return row;
   }
   count() {
-    const fitting = [...this.rows.values()].filter((row) => this.fits(row));
+    const fitting = this.fitting.map((path) => this.rows.get(path));
     for (const [id, title, chip] of this.chips) {
       const [, , wanted] = FILTERS.find(([name]) => name === id);
       const name = id === "own" && this.engine ? `Only in ${this.engine}` : title;
@@ -485,7 +490,9 @@ class Table {
   open() {
     this.opener()?.setAttribute("aria-expanded", "true");
     this.search.focus({ preventScroll: true });
-    this.node.scrollIntoView({ block: "nearest", behavior: "auto" });
+    // The bar at the top stays in sight and must not cover it.
+    this.node.style.scrollMarginTop = `${(this.node.closest(".easel")?.querySelector(".easel-top")?.offsetHeight ?? 0) + 12}px`;
+    this.node.scrollIntoView({ block: "start" });
   }
   close() {
     const opener = this.opener();
