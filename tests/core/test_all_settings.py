@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import recorded_headers
 from trainer_core import places
 from trainer_core.engines import audit, option_help, options, registry
 from trainer_core.engines.launcher import TABLE

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -64,7 +65,10 @@ def _calls(path: Path) -> Iterator[tuple[str, str]]:
     if not any(f"{word}=" in source for word in _TEXTS):
         return
     try:
-        tree = ast.parse(source)
+        with warnings.catch_warnings():
+            # The engine's code is not Easel's to correct.
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
         # Another version of Python may be needed to read it; the option is then shown without a text.
         return

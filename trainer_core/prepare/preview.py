@@ -164,7 +164,9 @@ def comparable(state: State, runs: Iterable[Run] | None = None) -> list[Run]:
     for run in list_runs(places.runs()) if runs is None else runs:
         versions = run.folder.versions
         if versions.get("engine") == backend.manifest.id:
-            (mine if subject and same(str(versions.get("subject", ""))) == subject else others).append(run)
+            about = versions.get("about")
+            named = str(about.get("subject", "")) if isinstance(about, dict) else ""
+            (mine if subject and same(named) == subject else others).append(run)
     return [*mine, *others]
 
 
