@@ -22,6 +22,7 @@ COMMANDS = {
     "profiles": "profiles",
     "policies": "policies",
     "presets": "presets",
+    "settings": "settings",
     "plan": "job",
     "train": "job",
     "runs": "runs",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trainer_core import places
-from trainer_core.cli import from_result, queueing, shortcuts, show
+from trainer_core.cli import files, from_result, queueing, shortcuts, show
 from trainer_core.cli.runs import find_run, follow_run, run_result
 from trainer_core.draft.layers import Source, is_native
 from trainer_core.errors import EaselError, PlanError
@@ -21,7 +21,8 @@ from trainer_core.files import read_toml
 from trainer_core.plan import fields
 from trainer_core.prepare import provenance
 from trainer_core.prepare.forecast import Forecast, forecast
-from trainer_core.prepare.workbench import Workbench, preview, setting_rows
+from trainer_core.prepare.preview import preview
+from trainer_core.prepare.workbench import Workbench, setting_rows
 from trainer_core.problems import blocking
 from trainer_core.training.run import Run
 
@@ -229,9 +230,17 @@ def _absolute(path: str, value: Any) -> Any:
 @click.command()
 @job_options
 @click.option("--save-plan", type=click.Path(path_type=Path), help="Also write the plan of --from as a new plan file.")
+@click.option("--files", "only_files", is_flag=True, help=files.HELP)
+@click.option("--against", default="", metavar="RUN", help=files.AGAINST)
 @click.option("--json", "as_json", is_flag=True, help="Print values, problems, native files and commands as JSON.")
 def plan(
-    plan_file: Path | None, assignments: tuple[str, ...], save_plan: Path | None, as_json: bool, **options: Any
+    plan_file: Path | None,
+    assignments: tuple[str, ...],
+    save_plan: Path | None,
+    only_files: bool,
+    against: str,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Show what would be trained, without starting it.
 
@@ -242,10 +251,13 @@ def plan(
     if save_plan is not None:
         from_result.save(options.get("from_result"), save_plan)
     found = bench.problems
-    files, steps = {}, ()
+    if only_files or against:
+        files.show_files(bench.state, found, find_run(against) if against else None, as_json)
+        sys.exit(PROBLEMS if blocking(found) else 0)
+    written, steps = {}, ()
     stopping = blocking(bench.state.draft.problems(bench.state.backend))
     if not stopping and (spec := preview(bench.state)) is not None:
-        files, steps = {str(name): text for name, text in spec.files.items()}, spec.steps
+        written, steps = {str(name): text for name, text in spec.files.items()}, spec.steps
     rows = setting_rows(bench.state.draft)
     seen = forecast(bench.state.draft, bench.state.backend, past_runs(places.runs()), find_gpu_processes)
     found = (*found, *(seen.problems() if seen else ()))
@@ -258,7 +270,7 @@ def plan(
             {
                 "values": rows,
                 "problems": problems,
-                "files": files,
+                "files": written,
                 "command": last,
                 "steps": commands,
                 "estimate": numbers,
@@ -266,7 +278,7 @@ def plan(
         )
     else:
         _show_rows(bench, rows)
-        for name, text in files.items():
+        for name, text in written.items():
             show.line(f"\n--- {name}".strip(), "bold")
             for text_line in text.splitlines():
                 show.line(text_line)

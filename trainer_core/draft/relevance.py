@@ -76,6 +76,49 @@ class Scope:
         is_replaced = bool(replacing) and self.is_set(replacing)
         return not is_replaced and self._suits(field.about) and self._is_claimed(field) and self._is_read(field)
 
+    def why_not(self, path: str) -> str:
+        """Why a setting does not apply to this job, as a sentence; "" if it applies."""
+        field = fields.all_fields()[path]
+        if self.applies(path):
+            return ""
+        if not self._suits(field.about):
+            return self._unsuited(field.about)
+        if not self._is_claimed(field):
+            return self._unclaimed(field)
+        if field.section == "schedule" and self._is_schedule_free:
+            return f"{self._text('optimizer.name')} has a schedule of its own."
+        chosen = fields.choosers()[field.section]
+        readers = [chosen.chooses[name].title for name in fields.readers(path)]
+        many = f"{', '.join(readers[:6])}{' and others' * (len(readers) > 6)}"
+        return f"{self._chosen_title(chosen)} does not read it. These do: {many}."
+
+    def _unsuited(self, about: Setting) -> str:
+        """Why a setting does not suit the method, the model or the other settings."""
+        if about.methods and self._text("model.method") not in about.methods:
+            titles = fields.all_fields()["model.method"].about.titles
+            return f"Only for the method {' or '.join(titles.get(name, name) for name in about.methods)}."
+        if about.predictions and self._predicts not in about.predictions:
+            suited = " or ".join(filter(None, about.predictions))
+            here = f"this one has {self._predicts}" if self._predicts else "that of this one is not known"
+            return f"Only for models with the prediction type {suited}; {here}."
+        return f"Only if {fields.all_fields()[about.only_with].title} is on."
+
+    def _unclaimed(self, field: SettingField) -> str:
+        """Why the engine does not support a setting for this family."""
+        if self.manifest is None or self.claim is None:
+            return "Choose a model first: it depends on the model and the engine."
+        title = self.manifest.title
+        if field.about.part:
+            return f"{title} needs no such file for this model."
+        if field.about.choices:
+            return f"{title} has only one choice for this model."
+        return f"{title} does not support it for this model."
+
+    def _chosen_title(self, chosen: SettingField) -> str:
+        name = self._text(chosen.path)
+        entry = chosen.chooses.get(name)
+        return entry.title if entry else name or "The chosen one"
+
     def _suits(self, about: Setting) -> bool:
         """Whether a setting applies to the method, the model and the other settings."""
         return (

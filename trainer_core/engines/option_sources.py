@@ -11,7 +11,7 @@ import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
@@ -139,8 +139,13 @@ def rendered_tables(
     backend: Backend, values: Mapping[str, Any], records: Mapping[str, EngineOptions]
 ) -> dict[str, dict[str, Any]]:
     """{record: options with values} of a job's files; tables of one record are merged, as the programs do."""
+    return tables_in(_render(backend, values).files, records)
+
+
+def tables_in(files: Mapping[PurePosixPath, str], records: Mapping[str, EngineOptions]) -> dict[str, dict[str, Any]]:
+    """{record: options with values} in rendered files, as from `rendered_tables`."""
     found: dict[str, dict[str, Any]] = {}
-    for path, text in _render(backend, values).files.items():
+    for path, text in files.items():
         for table in _within(_read(path.suffix, text)):
             if name := _record_of(table, records):
                 found.setdefault(name, {}).update(table)

@@ -9,8 +9,8 @@ import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from trainer_core import places
 from trainer_core.engines import option_rules
@@ -18,8 +18,14 @@ from trainer_core.engines.option_rules import Decisions, OptionRules
 from trainer_core.problems import Problem
 from trainer_core.text import nearest
 
+if TYPE_CHECKING:
+    from trainer_core.engines.manifest import BackendManifest
+
 COMMON = "common.json"
 """The file with the options that all programs of an engine share."""
+
+LAUNCHER = "accelerate_launch"
+"""The record of the launcher that an engine may be started with."""
 
 _TYPE_NAMES = {
     "str": "text",
@@ -192,6 +198,28 @@ def _loaded(path: Path, _written: int) -> EngineOptions:
     if data.get("common"):
         options |= load(path.with_name(COMMON)).options
     return EngineOptions(data["program"], data["version"], options, path.stem)
+
+
+def of_program(manifest: BackendManifest, family: str, method: str, version: str = "") -> EngineOptions | None:
+    """The recorded options of the program that trains a family by a method; None if the engine records none.
+
+    An engine with a single program has a record for each of its versions: that of the installed one, or of the preferred one.
+    """
+    claim = manifest.families.get(family)
+    if claim is None or method not in claim.methods:
+        return None
+    named = PurePosixPath(claim.methods[method].program).stem
+    preferred = manifest.environment[0].version if manifest.environment else ""
+    for name in (named,) if named else (version, preferred):
+        if name and (file := manifest.schema / f"{name}.json").is_file():
+            return shipped(file)
+    return None
+
+
+def of_launcher(manifest: BackendManifest) -> EngineOptions | None:
+    """The recorded options of the launcher that an engine can be started with; None if it records none."""
+    file = manifest.schema / f"{LAUNCHER}.json"
+    return shipped(file) if file.is_file() else None
 
 
 def dump_folder(engine: str) -> Path:

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from trainer_core.profiles import Profile
 
 
+WORDS = {
+    Source.DEFAULT: "default",
+    Source.RECOMMENDED: "recommended",
+    Source.PROFILE: "profile",
+    Source.PREFILL: "computed",
+    Source.USER: "yours",
+}
+"""The word for each source of a value."""
+
+
 @dataclass(frozen=True)
 class Provenance:
     """Where a value comes from: its layer, what set it ("the profile Character"), and the reason, "" if there is none."""
@@ -33,6 +43,17 @@ def of(state: State, path: str) -> Provenance:
     if state.draft.source_of(path) is Source.RECOMMENDED:
         return Provenance(Source.RECOMMENDED, "recommended", recommend.reasons(state.draft).get(path, ""))
     return provenance(state.draft, path, state.profile, state.preset, state.prefilled)
+
+
+def word(state: State, path: str) -> str:
+    """The word for the source of a value: "profile", "computed", "yours", ...; "" for a companion file that is not set."""
+    source = state.draft.source_of(path)
+    setting = fields.all_fields().get(path)
+    if setting and setting.about.part:
+        return {Source.PREFILL: "found here", Source.DEFAULT: ""}.get(source, WORDS[source])
+    if source is Source.PREFILL and state.preset and path in state.preset.values_for(state.family):
+        return "preset"
+    return WORDS[source]
 
 
 def provenance(

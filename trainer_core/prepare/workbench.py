@@ -13,7 +13,6 @@ from trainer_core.draft.facts import Facts
 from trainer_core.draft.layers import Draft
 from trainer_core.engines import registry
 from trainer_core.errors import PlanError, ProfileError
-from trainer_core.install.place import at_place, place_for
 from trainer_core.plan import fields
 from trainer_core.prepare import problems as job_problems
 from trainer_core.prepare.reader import FactsReader
@@ -24,7 +23,7 @@ from trainer_core.training.run import Run
 
 if TYPE_CHECKING:
     from trainer_core import policies, profiles
-    from trainer_core.engines.seam import Backend, JobSpec
+    from trainer_core.engines.seam import Backend
     from trainer_core.models.library import Library
 
 PLAIN = "plain"
@@ -204,23 +203,6 @@ def prepare_run(
         },
         environment=gpus.visible_only(gpu, machine.accelerator.kind) if gpu is not None else None,
     )
-
-
-def preview(state: State) -> JobSpec | None:
-    """The engine's files and commands for a job, in a folder that is not created; None without an engine.
-
-    Raises:
-        PlanError: there is a blocking Problem.
-    """
-    from trainer_core.datasets.stage import expected_captions
-
-    backend = state.backend
-    if backend is None:
-        return None
-    plan = job_problems.plan(state, backend)
-    shown = expected_captions(state.facts.dataset, plan.dataset.trigger) if state.facts.dataset else {}
-    place = place_for(backend, places.runs() / "preview", shown)
-    return backend.render(at_place(plan, backend.manifest, place), place)
 
 
 def setting_rows(draft: Draft) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from trainer_core import places
-from trainer_core.engines.seam import Backend
+from trainer_core.engines.seam import Backend, JobSpec, Place
 from trainer_core.errors import JobError, RunError
 from trainer_core.install.place import at_place, check_installed, place_for
 from trainer_core.jobs.job import Job, attached
@@ -55,11 +55,8 @@ class Run(Job):
         made = RunFolder.create(folder or places.runs(), plan.output_stem)
         with contextlib.ExitStack() as undo:
             undo.callback(made.remove)
-            plan = _with_absolute_paths(plan)
             captions = _stage(dataset, made, plan) if dataset is not None else {}
-            place = place_for(backend, made.path, captions)
-            spec = backend.render(at_place(plan, backend.manifest, place), place)
-            spec = dataclasses.replace(spec, steps=steps_on(spec.steps, environment or {}))
+            plan, spec, place = rendered(plan, backend, made.path, captions, environment)
             versions = {
                 **facts(plan, len(dataset.images) if dataset else 0),
                 "engine": backend.manifest.id,
@@ -99,6 +96,23 @@ class Run(Job):
         except JobError:
             return None
         return any(value for name, value in wanted.items() if name.startswith("save_every"))
+
+
+def rendered(
+    plan: TrainingPlan,
+    backend: Backend,
+    folder: Path,
+    captions: Mapping[str, str],
+    environment: Mapping[str, str] | None = None,
+) -> tuple[TrainingPlan, JobSpec, Place]:
+    """The plan with absolute paths, what its engine renders for a run in `folder`, and the place; nothing is written.
+
+    `captions` are those of the staged images; `environment` has more variables for the engine's programs.
+    """
+    plan = _with_absolute_paths(plan)
+    place = place_for(backend, folder, captions)
+    spec = backend.render(at_place(plan, backend.manifest, place), place)
+    return plan, dataclasses.replace(spec, steps=steps_on(spec.steps, environment or {})), place
 
 
 def list_runs(folder: Path) -> list[Run]:

@@ -9,6 +9,7 @@ from trainer_core.prepare.workbench import Workbench
 from trainer_ui.answers import is_begun, mark
 from trainer_ui.app import WATCH, App, Place
 from trainer_ui.boundary import attempt
+from trainer_ui.panels.all_settings import AllSettings, Files, buttons
 from trainer_ui.panels.dataset import DatasetPanel
 from trainer_ui.panels.finishing import MemoryPanel, OutputPanel, SamplesPanel
 from trainer_ui.panels.history import HistoryBar, HistoryPanel
@@ -56,7 +57,9 @@ class LoraTrainer(App):
         self.settings = made = Settings(session)
         session.add_view(made.show)
         self.model, self.dataset = ModelPanel(session, made), DatasetPanel(session, made)
-        self.recipe, self.output = RecipePanel(session, made), OutputPanel(session, made)
+        self.all_settings, self.files = AllSettings(session), Files(session)
+        opens = buttons(self.all_settings, self.files)
+        self.recipe, self.output = RecipePanel(session, made, opens), OutputPanel(session, made)
         self.samples, self.memory = SamplesPanel(session, made), MemoryPanel(session, made)
         self.launch = LaunchPanel(session)
         self.run = LiveParts(session.jobs)
@@ -68,7 +71,8 @@ class LoraTrainer(App):
         self.results = ResultsPanel(session, lambda: self.places.chosen == RESULTS, self.go)
         history_bar = HistoryBar(session)
         self.history = HistoryPanel(session, history_bar, lambda: self.places.chosen == HISTORY, self.go)
-        prepare = ([self.model, self.dataset], [self.recipe, self.output, self.samples, self.memory])
+        below = [self.all_settings, self.files]
+        prepare = ([self.model, self.dataset], [self.recipe, self.output, self.samples, self.memory], below)
         super().__init__(
             session.jobs,
             {

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from trainer_core.engines import registry
 from trainer_core.text import printable
 from trainer_ui.explaining import helped
-from trainer_ui.formatting import Paragraph
+from trainer_ui.formatting import Paragraph, show
 from trainer_ui.panels.card import fold
-from trainer_ui.widgets import Dropdown
+from trainer_ui.widgets import Button, Dropdown, Widget
 
 if TYPE_CHECKING:
     from trainer_core.engines.seam import Backend
     from trainer_core.prepare.state import State
+    from trainer_core.prepare.switching import Switched
     from trainer_ui.session import Session
 
 HELP = "The program that trains. Easel chooses an installed one that trains your model."
@@ -29,11 +30,38 @@ class EnginePanel:
         self.choice.observe(session.handler(self.choose), "value")
         self.says = Paragraph()
         self.others = Paragraph("", "muted", "small", "lines")
-        self.widget = fold(session, "Engine", lambda: [helped(self.choice, HELP), self.says, self.others])
+        self.widget = fold(session, "Engine", self._content)
+        self.switched: Switched | None = None
+        """What the last choice of another engine means, until the user goes back."""
+        self.back: Button | None = None
+
+    def _content(self) -> list[Widget]:
+        self.back = Button(classes=("easel-small",))
+        self.back.on_click(self.session.handler(lambda _: self._go_back()))
+        self._show_back()
+        return [helped(self.choice, HELP), self.says, self.back, self.others]
 
     def choose(self, name: str) -> None:
-        """Sets the engine, or "" for an automatic choice; the dataset is read again, by the rules of the engine."""
-        self.session.bench.use_engine(name)
+        """Sets the engine, or "" for an automatic choice, and says which values do not carry over.
+
+        The dataset is read again, by the rules of the engine.
+        """
+        from trainer_core.prepare import switching
+
+        self.switched = switching.switch(self.session.bench, name)
+        if self.switched is not None:
+            self.session.note(self.switched.message)
+
+    def _go_back(self) -> None:
+        if self.switched is not None:
+            back, self.switched = self.switched, None
+            self.session.bench.use_engine(back.back)
+            self.session.note(f"{back.old} trains this again, with the values that it had.")
+
+    def _show_back(self) -> None:
+        if self.back is not None:
+            self.back.description = f"Back to {self.switched.old}" if self.switched else ""
+            show(self.back, self.switched is not None)
 
     def show(self) -> None:
         """Shows the engine."""
@@ -46,6 +74,7 @@ class EnginePanel:
         if tuple(options) != tuple(self.choice.options):
             self.choice.options = options
         self.choice.value = asked
+        self._show_back()
         if chosen is not None and not asked:
             self.says.show_text(f"{chosen.manifest.title} would train this.", "")
         else:

@@ -13,7 +13,7 @@ from trainer_ui.panels.card import Step
 from trainer_ui.panels.length import Epochs
 from trainer_ui.panels.profile import ProfilePanel
 from trainer_ui.panels.settings import RECIPE, Settings
-from trainer_ui.widgets import Box, VBox
+from trainer_ui.widgets import Box, VBox, Widget
 
 if TYPE_CHECKING:
     from trainer_ui.session import Session
@@ -25,13 +25,14 @@ GROUPS = ("network", "embedding", "optimizer", "schedule")
 class RecipePanel:
     """The step of the recipe."""
 
-    def __init__(self, session: Session, settings: Settings) -> None:
+    def __init__(self, session: Session, settings: Settings, opens: Widget) -> None:
+        """`opens` has the buttons that open all settings, and the files and the command."""
         self.session = session
         self.profile = ProfilePanel(session)
         front = settings.front(RECIPE)
         self.epochs = Epochs(session, settings.controls[length.LENGTH])
         groups = Box([settings.groups[section] for section in GROUPS], classes=("easel-groups",))
-        self.settings = VBox([front, groups], classes=("easel-recipe",))
+        self.settings = VBox([front, groups, opens], classes=("easel-recipe",))
         self.step = Step(
             session,
             "Recipe",

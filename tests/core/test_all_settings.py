@@ -1,0 +1,221 @@
+"""The list of every setting of a job: complete, each once, with help or the statement that there is none, and true about what can be set."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainer_core import places
+from trainer_core.engines import audit, option_help, options, registry
+from trainer_core.engines.launcher import TABLE
+from trainer_core.plan import fields
+from trainer_core.prepare import all_settings, entering, own_settings, switching
+from trainer_core.prepare.workbench import Workbench
+
+ENGINES = {engine.manifest.id: engine for engine in registry.available()}
+CELLS = [
+    (engine, family, method)
+    for engine, backend in ENGINES.items()
+    for family, claim in backend.manifest.families.items()
+    for method in claim.methods
+]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "easel"))
+    return tmp_path / "easel"
+
+
+def bench(engine: str, family: str = "sdxl", method: str = "lora", **values) -> Workbench:
+    found = Workbench(engine=engine)
+    found.set({"model.family": family, "model.method": method, **values})
+    return found
+
+
+def rows(found: Workbench) -> dict[str, all_settings.Row]:
+    return {row.path: row for row in all_settings.rows(found.state, found.problems)}
+
+
+@pytest.mark.parametrize(("engine", "family", "method"), CELLS)
+def test_every_setting_and_every_option_of_the_program_is_listed_exactly_once(engine, family, method):
+    found = all_settings.rows(bench(engine, family, method).state)
+    manifest = ENGINES[engine].manifest
+    records = audit.records(manifest.schema)
+    program = records[audit.program_of(manifest, family, method)]
+    expected = [*fields.all_fields(), *(f"native.{engine}.{name}" for name in program.options)]
+    expected += [f"native.{engine}.{TABLE}.{name}" for name in records[options.LAUNCHER].options]
+    assert sorted(row.path for row in found) == sorted(expected)
+    assert own_settings.count(bench(engine, family, method).state) == len(found)
+    for row in found:
+        assert row.help, row.path
+        assert row.group in all_settings.SECTIONS or row.path.startswith("native."), row.path
+        assert row.can_set != bool(row.why_not), row.path
+        assert row.reason, row.path
+
+
+def test_the_sections_of_the_list_are_those_of_the_plan():
+    assert list(all_settings.SECTIONS) == list(dict.fromkeys(field.section for field in fields.all_fields().values()))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_engine_that_is_not_installed_says_so_in_the_place_of_its_help(engine):
+    native = [row for row in rows(bench(engine)).values() if row.path.startswith("native.")]
+    assert native
+    assert {row.help for row in native} == {
+        f"The help of {ENGINES[engine].manifest.title} is shown once it is installed."
+    }
+    assert not any(row.has_help for row in native)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_help_of_an_installed_engine_is_its_own(engine, monkeypatch):
+    installed = Path(__file__).parents[2] / "workspace" / "engines" / engine
+    if not (installed / "installed.json").is_file():
+        pytest.skip(f"{engine} is not installed")
+    monkeypatch.setattr(places, "engines", lambda: installed.parent)
+    native = [row for row in rows(bench(engine)).values() if row.path.startswith("native.")]
+    without = [row for row in native if not row.has_help]
+    assert {row.help for row in without} <= {f"{ENGINES[engine].manifest.title} has no help for it."}
+    assert len(without) < len(native) / 10
+    by_name = {row.title: row.help for row in native}
+    wanted = {"kohya": ("ip_noise_gamma", "input perturbation"), "simpletuner": ("input_perturbation", "noise")}
+    name, text = wanted[engine]
+    assert text in by_name[name]
+    # sd-scripts writes each text a second time, in Japanese.
+    assert not any("\u3040" <= char <= "\u30ff" for text in by_name.values() for char in text)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_option_can_be_set_in_the_list_exactly_if_a_plan_may_contain_it(engine):
+    """Each option gets a value of its type; the checks of the plan must refuse those that the list refuses, and no others."""
+    found = bench(engine)
+    listed = [row for row in rows(found).values() if row.path.startswith("native.")]
+    native: dict = {}
+    for row in listed:
+        _, _, *keys = row.path.split(".")
+        table = native.setdefault(keys[0], {}) if len(keys) > 1 else native
+        table[keys[-1]] = "x"
+    found.set({"native": {engine: native}})
+    refusals = (" cannot be set", " follows from ", " has no effect here", " has no option ")
+    refused = {problem.path for problem in found.problems if any(text in problem.message for text in refusals)}
+    wrong = {row.path for row in listed if row.can_set == (row.path in refused)}
+    assert wrong == set()
+
+
+def test_a_value_is_entered_in_the_type_of_the_option_and_text_that_is_none_is_kept():
+    found = bench("kohya")
+    entries = {
+        "native.kohya.ip_noise_gamma": ("0.1", 0.1),
+        "native.kohya.multires_noise_iterations": ("6", 6),
+        "native.kohya.masked_loss": (True, True),
+        "native.kohya.network_args": ("loraplus_lr_ratio=4 'conv_dim=8'", ["loraplus_lr_ratio=4", "conv_dim=8"]),
+        "native.kohya.launch.num_processes": ("2", 2),
+        "native.kohya.min_timestep": ("ten", "ten"),
+        "network.rank": ("32", 32),
+        "network.alpha": ("much", "much"),
+    }
+    for path, (given, value) in entries.items():
+        found.set(all_settings.entered(found, path, given))
+        row = rows(found)[path]
+        assert row.value == value, path
+        assert row.is_mine, path
+    assert rows(found)["native.kohya.min_timestep"].severity == "error"
+    assert "whole number" in rows(found)["native.kohya.min_timestep"].problem
+    assert rows(found)["network.alpha"].severity == "error"
+    assert rows(found)["network.alpha"].shown == "much"
+    for path in entries:
+        entering.reset(found, path)
+        assert not rows(found)[path].is_mine, path
+    assert "native" not in found.state.draft.values
+
+
+def test_a_reset_keeps_the_other_native_settings():
+    found = bench(
+        "kohya", native={"kohya": {"ip_noise_gamma": 0.1, "launch": {"num_processes": 2}}, "simpletuner": {"a": 1}}
+    )
+    entering.reset(found, "native.kohya.launch.num_processes")
+    assert found.state.draft.values["native"] == {"kohya": {"ip_noise_gamma": 0.1}, "simpletuner": {"a": 1}}
+
+
+def test_an_owned_option_has_the_value_that_would_be_written_and_names_its_setting():
+    found = rows(bench("kohya", **{"network.rank": 24}))
+    dim = found["native.kohya.network_dim"]
+    assert (dim.value, dim.follows, dim.source) == (24, "network.rank", "from Rank")
+    assert "network_dim" in found["network.rank"].options
+    assert found["network.rank"].source == "yours"
+
+
+def test_native_settings_that_the_program_does_not_have_can_be_seen_and_removed():
+    found = bench("kohya", native={"kohya": {"no.such": 1}, "simpletuner": {"lora_alpha": 2}})
+    listed = rows(found)
+    assert listed["native.kohya.no.such"].is_mine
+    assert not listed["native.kohya.no.such"].can_set
+    assert listed["native.simpletuner.lora_alpha"].why_not == "It is used only when simpletuner trains."
+    entering.reset(found, "native.kohya.no.such")
+    assert "native.kohya.no.such" not in rows(found)
+
+
+def test_a_secret_in_a_plan_is_not_shown():
+    token = "hf_" + "a" * 30
+    found = rows(bench("kohya", native={"kohya": {"huggingface_token": token, "wandb_api_key": "b" * 40}}))
+    assert token not in json.dumps([row.shown for row in found.values()])
+    assert found["native.kohya.wandb_api_key"].shown == all_settings.NOT_SHOWN
+
+
+def test_a_setting_without_effect_says_why():
+    found = rows(bench("kohya"))
+    assert found["schedule.flow_shift"].why_not.startswith("Only for models with the prediction type flow")
+    assert found["embedding.init_word"].why_not.startswith("Only for the method")
+    assert found["model.t5xxl"].why_not == "kohya sd-scripts needs no such file for this model."
+    assert (
+        found["network.block_size"].why_not.startswith("LoRA does not read it.")
+        if "network.block_size" in found
+        else True
+    )
+
+
+def test_another_engine_names_what_does_not_carry_over_and_the_way_back_restores_it():
+    found = bench("kohya", **{"dataset.color_augmentation": True, "memory.cache_latents": False})
+    found.set({"native": {"kohya": {"ip_noise_gamma": 0.1}}})
+    before = found.state.draft.values
+    switched = switching.switch(found, "simpletuner")
+    lost = {one.path: one.why for one in switched.lost}
+    assert {"dataset.color_augmentation", "native.kohya.ip_noise_gamma"} <= set(lost)
+    assert "network.rank" not in lost
+    assert all(lost.values())
+    assert "ip_noise_gamma 0.1 (an option of kohya)" in switched.message
+    found.use_engine(switched.back)
+    assert found.state.backend.manifest.id == "kohya"
+    assert found.state.draft.values == before
+    assert switching.switch(found, "kohya") is None
+
+
+def test_help_is_read_from_source_code_without_running_it(tmp_path):
+    (tmp_path / "one.py").write_text(
+        "raise SystemExit('run')\n"
+        "p.add_argument('--rank', help='the rank / ランク')\n"
+        "p.add_argument('--rate', '-r', help='a ' + 'rate, 50%% / 率')\n"
+        "p.add_argument('--none')\n"
+        "add(Field(arg_name='--from-field', help_text='of a field', tooltip='no'))\n"
+    )
+    (tmp_path / "two.py").write_text("p.add_argument('--rank', help='of two')\n")
+    (tmp_path / "broken.py").write_text("p.add_argument('--x', help='y'\n")
+    expected = {"rank": "the rank", "rate": "a rate, 50%", "from_field": "of a field"}
+    assert option_help.read(tmp_path, ["*.py"]) == expected
+    assert option_help.read(tmp_path, ["*.py"], "two_train")["rank"] == "of two"
+    assert option_help.read(tmp_path / "missing", ["*.py"]) == {}
+
+
+def test_the_command_line_finds_settings_by_words_and_prints_json():
+    command = [sys.executable, "-m", "trainer_core.cli", "settings", "--engine", "kohya", "--model-family", "sdxl"]
+    done = subprocess.run([*command, "--find", "noise offset", "--json"], capture_output=True, text=True, check=True)
+    found = {row["path"]: row for row in json.loads(done.stdout)}
+    assert {"schedule.noise_offset", "native.kohya.noise_offset"} <= set(found)
+    assert found["native.kohya.noise_offset"]["can_set"] is False
+    mine = subprocess.run([*command, "--mine", "--json"], capture_output=True, text=True, check=True)
+    assert [row["path"] for row in json.loads(mine.stdout)] == ["model.family"]

@@ -1,0 +1,137 @@
+"""The files and commands of a start, before it: those of the start itself, also while something is missing, compared with a run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.page import prepare
+from trainer_core import places
+from trainer_core.prepare import preview
+from trainer_core.prepare.workbench import Workbench, prepare_run
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "easel"))
+    return tmp_path / "easel"
+
+
+@pytest.fixture
+def bench(home):
+    found = Workbench(engine="rehearsal")
+    found.set(prepare(home))
+    return found
+
+
+def test_the_preview_is_what_the_start_writes_and_runs_and_writes_nothing_itself(bench):
+    seen = preview.look_ahead(bench.state)
+    assert not places.runs().exists()
+    run = prepare_run(bench)
+    assert seen.missing == ()
+    assert seen.files
+    real = {str(name): (run.folder.path / name).read_text() for name in seen.files}
+    folder = str(run.folder.path)
+    assert {name: text.replace(folder, seen.folder) for name, text in real.items()} == seen.files
+    assert preview.files_of(run) == seen.files
+    steps = run.folder.spec.steps
+    assert [tuple(word.replace(folder, seen.folder) for word in step.argv) for step in steps] == [
+        command.argv for command in seen.commands
+    ]
+    assert [dict(step.environment) for step in steps] == [dict(command.environment) for command in seen.commands]
+
+
+@pytest.mark.parametrize("engine", ["kohya", "simpletuner"])
+def test_with_problems_the_rest_is_rendered_and_what_is_missing_is_said(engine):
+    found = Workbench(engine=engine)
+    assert preview.look_ahead(found.state).files == {}
+    assert preview.look_ahead(found.state).missing
+    found.set({"model.family": "sdxl", "network.rank": 24, "network.alpha": "much"})
+    seen = preview.look_ahead(found.state)
+    assert "24" in "".join(seen.files.values())
+    assert seen.commands
+    assert any("Alpha" in sentence for sentence in seen.missing)
+
+
+def test_a_choice_that_the_engine_does_not_have_leaves_nothing_to_render_and_is_named():
+    found = Workbench(engine="kohya")
+    found.set({"model.family": "sdxl", "optimizer.name": "SOAP"})
+    seen = preview.look_ahead(found.state)
+    assert seen.files == {}
+    assert any("SOAP" in sentence for sentence in seen.missing)
+
+
+def test_a_secret_is_in_no_file_and_no_command():
+    found, token = Workbench(engine="kohya"), "hf_" + "a" * 30
+    found.set({"model.family": "sdxl", "native": {"kohya": {"training_comment": f"token {token}"}}})
+    text = json.dumps(preview.look_ahead(found.state).as_dict())
+    assert "training_comment" in text
+    assert token not in text
+
+
+def test_a_run_of_this_subject_is_compared_first_and_differences_are_marked(bench, home):
+    first = prepare_run(bench)
+    bench.set({"dataset.trigger": "other"})
+    second = prepare_run(bench)
+    bench.set({"dataset.trigger": "OHWX", "schedule.steps": 80})
+    assert [run.name for run in preview.comparable(bench.state)] == [first.name, second.name]
+    seen, old = preview.look_ahead(bench.state), preview.files_of(first)
+    lines = [line for one in preview.differences(seen.files, old).values() for line in one]
+    assert any(line.sign == "-" and "40" in line.text for line in lines)
+    assert any(line.sign == "+" and "80" in line.text for line in lines)
+    assert any(preview.state_of(name, seen.files, old).endswith(("change", "changes")) for name in seen.files)
+    found = Workbench(engine="kohya")
+    found.set({"model.family": "sdxl"})
+    assert preview.comparable(found.state) == []
+
+
+def test_a_file_outside_the_folder_of_another_run_is_not_read(bench, tmp_path):
+    run = prepare_run(bench)
+    secret = tmp_path / "secret.txt"
+    secret.write_text("not yours")
+    name = run.folder.spec.details["files"][0]
+    (run.folder.path / name).unlink()
+    (run.folder.path / name).symlink_to(secret)
+    path = run.folder.path / "spec.json"
+    data = json.loads(path.read_text())
+    data["details"]["files"] += ["../../../secret.txt", str(secret), 7, "\0"]
+    path.write_text(json.dumps(data))
+    assert "not yours" not in "".join(preview.files_of(run).values())
+
+
+def test_lines_are_compared_with_signs():
+    found = preview.compared("a\nb\nd\n", "a\nc\nd\n")
+    assert [(line.sign, line.text) for line in found] == [(" ", "a"), ("-", "c"), ("+", "b"), (" ", "d")]
+    assert preview.state_of("x", {"x": "a"}, {}) == "new"
+    assert preview.state_of("x", {}, {"x": "a"}) == "no longer written"
+    assert preview.state_of("x", {"x": "a"}, {"x": "a"}) == ""
+
+
+def test_the_command_line_shows_the_files_of_an_unfinished_plan_and_compares_them(bench, home):
+    run = prepare_run(bench)
+    values = prepare(home) | {"schedule.steps": 77}
+    assign = [word for path, value in values.items() if path != "native" for word in ("--set", f"{path}={value}")]
+    command = [sys.executable, "-m", "trainer_core.cli", "plan", "--files", "--engine", "rehearsal", *assign]
+    done = subprocess.run([*command, "--against", run.name], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert any(line.startswith("+ ") and "77" in line for line in done.stdout.splitlines())
+    assert "--- command" in done.stdout
+    open_one = [
+        sys.executable,
+        "-m",
+        "trainer_core.cli",
+        "plan",
+        "--files",
+        "--engine",
+        "kohya",
+        "--model-family",
+        "sdxl",
+    ]
+    told = subprocess.run([*open_one, "--json"], capture_output=True, text=True, check=False)
+    assert told.returncode == 3
+    data = json.loads(told.stdout)
+    assert "engine/config.toml" in data["files"]
+    assert data["missing"]
