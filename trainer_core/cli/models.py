@@ -16,6 +16,7 @@ from trainer_core import places
 from trainer_core.cli import show
 from trainer_core.cli.detect import described
 from trainer_core.cli.download import download
+from trainer_core.cli.methods import methods
 from trainer_core.cli.options import JSON_HELP, known_family
 from trainer_core.models import detection, downloads, header, library
 from trainer_core.models.detection import ROLES
@@ -36,6 +37,7 @@ def models() -> None:
 
 
 models.add_command(download)
+models.add_command(methods)
 
 
 @models.command("list")

@@ -1,0 +1,46 @@
+"""What each training method makes, from how many images, and how large its result is, as data."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer_core.errors import EaselError
+from trainer_core.files import read_toml
+
+FILE = Path(__file__).with_name("methods.toml")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One training method.
+
+    `makes` says what the training makes, `images` how many images it needs, `size` how large the result is, all for people.
+    `result` is the word for what it makes: "model", "embedding".
+    """
+
+    id: str
+    title: str
+    makes: str
+    images: str
+    size: str
+    result: str
+    sources: tuple[str, ...]
+
+
+@functools.cache
+def shipped() -> Mapping[str, Method]:
+    """The methods by id, in the order of the file.
+
+    Raises:
+        EaselError: the file cannot be read.
+    """
+    tables = read_toml(FILE, hint="Install Easel again.")
+    try:
+        return {
+            name: Method(id=name, **{**table, "sources": tuple(table["sources"])}) for name, table in tables.items()
+        }
+    except (KeyError, TypeError) as error:
+        raise EaselError(f"{FILE.name} cannot be used: {error}", "Install Easel again.") from error
