@@ -18,7 +18,7 @@ class Method:
     """One training method.
 
     `makes` says what the training makes, `images` how many images it needs, `size` how large the result is, all for people.
-    `result` is the word for what it makes: "model", "embedding".
+    `result` is the word for what it makes: "model", "embedding"; `notebook` the notebook that trains with it.
     """
 
     id: str
@@ -27,6 +27,7 @@ class Method:
     images: str
     size: str
     result: str
+    notebook: str
     sources: tuple[str, ...]
 
 

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from trainer_core.engines.seam import Backend
     from trainer_core.estimate import Estimate
     from trainer_core.prepare.state import State
+    from trainer_core.profiles import Profile
 
 
 @dataclass(frozen=True)
 class Offer:
     """A method for a job: `why_not` is the reason why the model cannot be trained with it, "" if it can or is not known yet.
 
-    `estimate` is what it takes with the job's other values; None without a model, or if it is not possible.
+    `estimate` is what it takes with its first profile and the user's values; None without a model, or if it is not possible.
     """
 
     method: Method
@@ -79,8 +80,9 @@ def _families(engines: Iterable[Backend], method: str) -> list[str]:
 
 
 def _estimate(state: State, method: Method) -> Estimate | None:
-    """What a method takes with the job's other values; None if one of these is invalid, or no model is recognised."""
-    other = state.set({"model.method": method.id})
+    """What a method takes with the user's values; None if one of these is invalid, or no model is recognised."""
+    profile = _profile(state, method.id)
+    other = state.set({"model.method": method.id}).use_profile(profile, None, plain=state.plain)
     backend, draft = other.backend, other.draft
     if backend is None or draft.facts.detection is None or draft.value_problems():
         return None
@@ -88,3 +90,13 @@ def _estimate(state: State, method: Method) -> Estimate | None:
 
     return estimate(draft.sketch(), draft.facts, (), backend.manifest)
 
+
+
+def _profile(state: State, method: str) -> Profile | None:
+    """The first profile for the job's model and a method; None if there is none."""
+    from trainer_core import profiles
+
+    found = state.facts.detection
+    guess = found.guess.id if found and found.guess else ""
+    known = profiles.for_family(state.family, guess, (found and found.prediction) or "")
+    return next((one for one in known if one.method == method), None)

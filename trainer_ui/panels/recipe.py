@@ -1,4 +1,4 @@
-"""The recipe: what the LoRA learns, the profile and policy, and the settings that matter most."""
+"""The recipe: what is learnt or made, the profile and policy, and the settings that matter most."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from trainer_ui.answers import has_recipe, is_begun, mark
 from trainer_ui.controls import shown
 from trainer_ui.formatting import show
 from trainer_ui.panels.card import Step
-from trainer_ui.panels.profile import ProfilePanel
-from trainer_ui.panels.settings import RECIPE, Settings
+from trainer_ui.panels.profile import Choice, ProfilePanel
+from trainer_ui.panels.settings import Settings
 from trainer_ui.widgets import Box, VBox
 
 if TYPE_CHECKING:
@@ -23,16 +23,16 @@ GROUPS = ("network", "embedding", "optimizer", "schedule")
 class RecipePanel:
     """The step of the recipe."""
 
-    def __init__(self, session: Session, settings: Settings) -> None:
+    def __init__(self, session: Session, settings: Settings, choice: Choice) -> None:
         self.session = session
-        self.profile = ProfilePanel(session)
-        groups = Box([settings.groups[section] for section in GROUPS], classes=("easel-groups",))
-        self.settings = VBox([settings.front(RECIPE), groups], classes=("easel-recipe",))
+        self.profile = ProfilePanel(session, choice)
+        groups = Box([settings.groups[section] for section in GROUPS if section in settings.groups], classes=("easel-groups",))
+        self.settings = VBox([settings.front(settings.essentials), groups], classes=("easel-recipe",))
         self.step = Step(
             session,
             "Recipe",
             lambda: [*self.profile.content, self.settings],
-            question="What should it learn?",
+            question=choice.question,
             number="3",
             is_open=True,
         )
@@ -51,7 +51,8 @@ class RecipePanel:
         name = state.profile.title if state.profile else "plain defaults" if state.plain else "recommended values"
         if not state.family:
             return ""
+        rank = f"rank {values['network.rank']}, " if values["model.method"] == "lora" else ""
         return (
-            f"{name}: {values['schedule.steps']:,} steps, rank {values['network.rank']}, "
+            f"{name}: {values['schedule.steps']:,} steps, {rank}"
             f"learning rate {shown(LEARNING_RATE, values[LEARNING_RATE.path])}"
         )

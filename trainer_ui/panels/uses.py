@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 class Uses:
     """A button for each use. One that is chosen before the model is known is kept until then."""
 
+    question = "What should it learn?"
+
     def __init__(self, session: Session) -> None:
         self.session = session
         self.buttons = {use: self._button(use, title, what) for use, (title, what) in recipes.USES.items()}
