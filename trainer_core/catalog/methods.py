@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from trainer_core.errors import EaselError
 from trainer_core.files import read_toml
@@ -18,7 +19,7 @@ class Method:
     """One training method.
 
     `makes` says what the training makes, `images` how many images it needs, `size` how large the result is, all for people.
-    `result` is the word for what it makes: "model", "embedding"; `notebook` the notebook that trains with it.
+    `values` are recommended settings by dotted path, with their `reasons`. `result` is the word for what it makes: "model", "embedding"; `notebook` the notebook that trains with it.
     """
 
     id: str
@@ -29,6 +30,8 @@ class Method:
     result: str
     notebook: str
     sources: tuple[str, ...]
+    values: Mapping[str, Any] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @functools.cache
