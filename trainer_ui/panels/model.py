@@ -9,7 +9,9 @@ from trainer_core.engines import registry, trainable
 from trainer_core.errors import DownloadError
 from trainer_core.models import starters, tokens
 from trainer_core.text import printable
+from trainer_ui import browsing
 from trainer_ui.answers import mark
+from trainer_ui.browse import Browse
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.panels.card import Step, fold, row
@@ -48,6 +50,9 @@ class ModelPanel:
             placeholder="/path/to/model.safetensors, or a link",
             continuous_update=False,
         )
+        self.browse = Browse(
+            session, "Base model", self._take, self._shown_path, wants="either", extensions=browsing.MODELS
+        )
         self.seen = Paragraph("", "muted", "small")
         self.fetch = Fetch(session, self._arrived, sentence)
         self.says, self.guess = Paragraph(), Paragraph("", "muted", "small")
@@ -79,6 +84,7 @@ class ModelPanel:
             helped(self.known, KNOWN_HELP),
             row(self.seen, self.again),
             helped(self.path, PATH_HELP),
+            self.browse.widget,
             self.starters.widget,
             self.fetch.widget,
             self.says,
@@ -164,6 +170,9 @@ class ModelPanel:
         self.starters.show(self._needs_model(path))
         self.engine.show()
         self.step.show(mark(self.session, "model", path), _summary(facts.detection, path))
+
+    def _shown_path(self) -> str:
+        return self.session.values["model.path"]
 
     def _needs_model(self, path: str) -> bool:
         """Whether there is no model yet, and none that is inspected or downloaded."""
