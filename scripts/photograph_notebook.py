@@ -71,13 +71,13 @@ class Camera:
         context.set_default_timeout(WAIT_MS)
         self.page = context.new_page()
 
-    def open(self, home, settings=None, profile=""):
+    def open(self, home, settings=None, profile="", notebook="LoRA_Trainer"):
         self.number += 1
-        name = f"LoRA_Trainer{self.number}.ipynb"
-        content = json.loads((ROOT / "notebooks" / "LoRA_Trainer.ipynb").read_text())
+        name, called = f"{notebook}{self.number}.ipynb", f"    {notebook.lower()}("
+        content = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text())
         source = "".join(content["cells"][1]["source"])
         if settings is not None:
-            source = source.replace("lora_trainer()", f"lora_trainer({settings!r}, {profile!r})")
+            source = source.replace(f"{called})", f"{called}{settings!r}, {profile!r})")
         content["cells"][1]["source"] = f"import os; os.environ['EASEL_HOME'] = {str(home)!r}\n{source}"
         (self.server.root / name).write_text(json.dumps(content))
         lab.Notebook(self.page, self.server, name).open().run()
@@ -104,6 +104,9 @@ class Camera:
                 page.wait_for_timeout(700)
                 page.screenshot(path=self.folder / f"{name}.png")
                 print(name, flush=True)
+
+    def wants(self, text):
+        return not self.only or text in self.only or self.only in text
 
     def go(self, place):
         self.page.get_by_role("tab", name=place).click()
@@ -153,12 +156,30 @@ def results(camera, home):
     camera.shoot("6-results-upload", widths=("1280", "390"), themes=THEMES[:2])
 
 
+def finetuning(camera, first, home):
+    """The finetuning trainer before anything was answered, and with a model; the file picker."""
+    page = camera.page
+    camera.open(first, notebook="Finetuning_Trainer")
+    page.get_by_role("radio").nth(0).check()
+    camera.shoot("8-finetuning-first", themes=THEMES[:2])
+    page.get_by_role("button", name="Choose a file or folder").click()
+    page.locator(".easel-picker-path").get_by_text("/").wait_for()
+    camera.shoot("8-finetuning-picker", widths=("1280", "390"), themes=THEMES[:2])
+    settings = {**job(home), "schedule.steps": 2000, "output.save_every_steps": 500}
+    camera.open(home, settings, "sd15-finetune", notebook="Finetuning_Trainer")
+    page.locator(".easel-method").nth(1).click()
+    page.locator(".easel-method.mod-active").wait_for()
+    camera.shoot("8-finetuning-ready", themes=THEMES[:2])
+
+
 def take(camera, scratch):
     """All screenshots, in the order of a first training."""
     page = camera.page
     first, home = scratch / "first", scratch / "home"
     camera.open(first)
     camera.shoot("1-first", themes=THEMES[:2])
+    if camera.wants("finetuning"):
+        finetuning(camera, first, home)
     camera.open(home, job(home, steps_per_second=15), "sd15-character")
     page.wait_for_function("() => [...document.querySelectorAll('.easel-gallery-tile img')].every(image => image.src)")
     camera.shoot("2-ready", themes=THEMES)

@@ -22,6 +22,8 @@ STEPS = {
     "output": ("output", "guards"),
 }
 """The sections of the settings of each step."""
+METHOD = "model.method"
+"""The app sets it, also before the user has begun."""
 MARKS = {"error": "bad", "warning": "warn", "info": "done"}
 
 
@@ -31,9 +33,9 @@ def open_questions(session: Session) -> list[str]:
 
 
 def has_recipe(session: Session) -> bool:
-    """Whether the user has chosen a profile or plain defaults, wishes for a use, or has set values themselves."""
+    """Whether the user has chosen a method, a profile or plain defaults, wishes for a use, or has set values themselves."""
     state = session.bench.state
-    if session.wish or state.profile is not None or state.plain:
+    if session.wish or session.is_method_chosen or state.profile is not None or state.plain:
         return True
     return any(
         state.draft.source_of(path) is Source.USER
@@ -48,7 +50,7 @@ def is_begun(session: Session) -> bool:
     return (
         session.asked
         or has_recipe(session)
-        or any(state.draft.source_of(path) is Source.USER for path in session.values)
+        or any(state.draft.source_of(path) is Source.USER for path in session.values if path != METHOD)
     )
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from trainer_core.draft.layers import Source
 from trainer_core.plan import fields
 from trainer_core.prepare import provenance
+from trainer_ui import browsing
+from trainer_ui.browse import Browse
 from trainer_ui.explaining import explanation
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.widgets import Box, Button, Checkbox, Dropdown, IntText, Text, VBox, Widget
@@ -162,6 +164,18 @@ def control(field: SettingField) -> Widget:
     return found
 
 
+def browse(session: Session, field: SettingField) -> Browse:
+    """The button that chooses a path for a setting."""
+    return Browse(
+        session,
+        field.title,
+        lambda path: session.change({field.path: path}),
+        lambda: session.values[field.path],
+        wants="folder" if field.about.path == "folder" else "file",
+        extensions=browsing.MODELS if field.about.part else (),
+    )
+
+
 class Reason:
     """Why a setting has its value, and a button that removes the user's own."""
 
@@ -196,6 +210,8 @@ class SettingControl:
         self._paragraph: Paragraph | None = None
         wide = ("easel-wide",) if is_wide(field) else ()
         parts = [self.control, explanation(field.doc, bounds(field)), self.source]
+        if field.about.path:
+            parts.append(browse(session, field).widget)
         self.widget = Box(parts, classes=("easel-setting", *wide))
         self._session = session
         self.control.observe(session.handler(self._entered), "value")

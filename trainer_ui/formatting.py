@@ -133,3 +133,11 @@ class Figures(HTML):
 
 def _percent(share: float) -> str:
     return f"{100 * min(1.0, max(0.0, share)):.1f}%"
+
+
+def file_size(size_mib: float) -> str:
+    """The size of a trained file: "6.94 GB", "840 MB", "12 kB"."""
+    size = size_mib * 1024**2
+    if size >= 1e9:
+        return f"{size / 1e9:.2f} GB"
+    return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"

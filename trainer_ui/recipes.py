@@ -20,6 +20,16 @@ USES = {
     "anime": ("Anime", "drawn figures"),
 }
 """The uses that are offered as buttons: title, and what the LoRA learns."""
+METHOD_USES = {"full": "finetune", "dreambooth": "dreambooth", "textual_inversion": "textual-inversion"}
+"""The use of the profiles for a method that trains no network."""
+
+
+def title(use: str) -> str:
+    """The title of a use, or of the method that it belongs to."""
+    from trainer_core.catalog import methods
+
+    method = next((name for name, its in METHOD_USES.items() if its == use), "")
+    return methods.shipped()[method].title if method else USES[use][0]
 
 
 ICONS = {"character": "person", "style": "brush", "concept": "cube", "photorealism": "camera", "anime": "spark"}
@@ -34,7 +44,7 @@ def is_own(profile: Profile) -> bool:
 
 
 def offered(state: State) -> list[Profile]:
-    """The profiles for the model of a job, the most fitting first; none without a model.
+    """The profiles for the model and the method of a job, the most fitting first; none without a model.
 
     The profiles are imported here, so that the start of a notebook does not wait for them.
     """
@@ -45,7 +55,8 @@ def offered(state: State) -> list[Profile]:
     found = state.facts.detection
     guess = found.guess.id if found and found.guess else ""
     predicts = str(state.draft.values["model.prediction"] or (found and found.prediction) or "")
-    return profiles.for_family(state.family, guess, predicts)
+    method = state.draft.values["model.method"]
+    return [one for one in profiles.for_family(state.family, guess, predicts) if one.method == method]
 
 
 def for_use(state: State, use: str) -> Profile | None:

@@ -1,11 +1,12 @@
-"""The state that all panels of the LoRA trainer share: the job that is being prepared, and what follows from it."""
+"""The state that all panels of a trainer share: the job that is being prepared, and what follows from it."""
 
 from __future__ import annotations
 
 import copy
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trainer_core import hardware, places
@@ -16,7 +17,7 @@ from trainer_core.plan import fields
 from trainer_core.prepare.looking_after import look_after
 from trainer_core.prepare.recall import SubjectMemory
 from trainer_core.problems import Problem, blocking
-from trainer_core.training.run import Run, list_runs
+from trainer_core.training.run import Run, list_runs, method_of
 from trainer_ui import recipes
 from trainer_ui.boundary import attempt
 from trainer_ui.job_session import JobSession
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from trainer_core.prepare.forecast import Forecast
     from trainer_core.prepare.workbench import Workbench
 
+METHOD = "model.method"
 LOOK_S = 10.0
 """How long a measurement of the free memory is used."""
 SEVERITIES = ("error", "warning", "info")
@@ -39,9 +41,13 @@ WORTH_SHOWING_BYTES = 256 * 1024**2
 class Session(Views):
     """A workbench and what follows from it (problems, values, forecast); `jobs` has the run that is shown."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, bench: Workbench, methods: Sequence[str] = ("lora",)) -> None:
         super().__init__()
         self.bench = bench
+        bench.methods = self.methods = tuple(methods)
+        """The training methods of the app; no other one is set, not even by a fix or by the settings of a run."""
+        if bench.state.draft.values[METHOD] not in self.methods:
+            bench.set({METHOD: self.methods[0]})
         self.jobs: JobSession[Run] = JobSession(self)
         self.backend: Backend | None = None
         self.problems: tuple[Problem, ...] = ()
@@ -53,6 +59,8 @@ class Session(Views):
         self.memory = SubjectMemory(bench)
         self.asked = False
         """Whether Start was pressed: from then on the page lists what is missing."""
+        self.is_method_chosen = False
+        """Whether the user has chosen a method, in an app that has several."""
         self.wish = ""
         """The use that the user chose before a model was known; its profile is used once there is one."""
 
@@ -74,9 +82,14 @@ class Session(Views):
             self.values, self.backend, self.scope = state.draft.values, state.backend, state.scope
             self._look_at_machine()
             self.forecast = self._look_ahead()
-            found = (*self.bench.problems, *(self.forecast.problems() if self.forecast else ()))
+            found = (*map(self._offered, self.bench.problems), *(self.forecast.problems() if self.forecast else ()))
             self.problems = tuple(sorted(found, key=lambda problem: SEVERITIES.index(problem.severity)))
             super().show()
+
+    def _offered(self, problem: Problem) -> Problem:
+        """The problem, without a fix that would set a method of another app."""
+        sets = problem.fix.changes.get(METHOD) if problem.fix else None
+        return problem if sets is None or sets in self.methods else replace(problem, fix=None)
 
     def _look_at_machine(self) -> None:
         """Measures the free memory in a thread, at most every few seconds: a driver may take long to answer."""
@@ -116,6 +129,13 @@ class Session(Views):
         self._grant_wish()
         self.message = " ".join(self.bench.put_away_misfits()) or self.message
 
+    def choose_method(self, method: str) -> None:
+        """Trains with this method from now on, with the most fitting profile for it, at once or when the model is known."""
+        self.is_method_chosen = True
+        self.change({METHOD: method})
+        attempt(self.memory.follow, self.note)
+        self.wish_for(recipes.METHOD_USES[method])
+
     def wish_for(self, use: str) -> None:
         """Uses the most fitting profile with this use, at once or when the model is known; "" for no profile."""
         self.wish = use
@@ -127,8 +147,8 @@ class Session(Views):
             return
         found = recipes.for_use(self.bench.state, self.wish)
         if found is None:
-            title, _ = recipes.USES[self.wish]
-            self.note(f"There is no profile “{title}” for this model. Choose another one under “Profile”.")
+            title = recipes.title(self.wish)
+            self.note(f"There is no profile “{title}” for this model, so the recommended values are used.")
         else:
             self.bench.use_profile(found.id)
         self.wish = ""
@@ -183,4 +203,5 @@ class Session(Views):
         """
         requests.wake()
         runs = list_runs(places.runs())
-        self.jobs.follow_live(list_runs(places.runs()) if look_after(runs) else runs)
+        found = list_runs(places.runs()) if look_after(runs) else runs
+        self.jobs.follow_live(run for run in found if run.is_live and method_of(run) in self.methods)

@@ -31,6 +31,9 @@ LAYERS = {
 }
 UNET_LAYER = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn{}_to_{}"
 CACHED = 10
+DENOISER = "model.diffusion_model."
+LARGEST_MODEL = 64 * 1024**2
+"""In bytes: a rehearsal must not fill a disk."""
 
 
 def main(path: str, command: str = "train") -> int:
@@ -85,7 +88,7 @@ def train(score: dict, options: dict, total: int) -> int:
         if step == at and ending == "cut":
             return die_while_saving(score, step)
         leave_files(score, step, total, requested(score, asked), flawed=ending == "nan" and step > at)
-    write_lora(Path(score["output"]), score["stem"], score["plan"], flawed=ending in ("nan", "flawed"))
+    write_result(Path(score["output"]), score["stem"], score["plan"], flawed=ending in ("nan", "flawed"))
     if score["plan"]["output"]["keep_states"]:
         write_state(score, f"{score['stem']}-state", total)
     print(f"\n{total} steps in {time.monotonic() - began:.4f} s", flush=True)
@@ -190,7 +193,7 @@ def die_while_saving(score: dict, step: int) -> int:
     """Writes half of a checkpoint, and is killed."""
     folder, name = Path(score["output"]), checkpoint_name(score, step)
     print(f"\nsaving checkpoint: {folder / name}.safetensors", flush=True)
-    write_lora(folder, name, score["plan"])
+    write_result(folder, name, score["plan"])
     path = folder / f"{name}.safetensors"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     return fail("killed")
@@ -208,7 +211,7 @@ def leave_files(score: dict, step: int, total: int, asked: set, flawed: bool) ->
     if (every and step % every == 0 and step < total) or "checkpoints" in asked:
         name = checkpoint_name(score, step)
         print(f"\nsaving checkpoint: {folder / name}.safetensors", flush=True)
-        write_lora(folder, name, plan, flawed)
+        write_result(folder, name, plan, flawed)
         if plan["output"]["keep_states"]:
             write_state(score, f"{name}-state", step)
     every = plan["sampling"]["every_steps"]
@@ -217,6 +220,45 @@ def leave_files(score: dict, step: int, total: int, asked: set, flawed: bool) ->
         for number, prompt in enumerate(score["prompts"]):
             name = f"{score['stem']}_{step:06d}_{number:02d}_{prompt['seed']}.png"
             write_sample(folder / "sample" / name, step / total, blue=128 + 96 * number % 128)
+
+
+def write_result(folder: Path, name: str, plan: dict, flawed: bool = False) -> None:
+    """Writes what the method makes: a LoRA, the base model with a changed weight, or an embedding."""
+    method = plan["model"]["method"]
+    if method == "lora":
+        write_lora(folder, name, plan, flawed)
+    elif method == "textual_inversion":
+        write_embedding(folder, name, plan, flawed)
+    else:
+        write_model(folder, name, plan, flawed)
+
+
+def write_model(folder: Path, name: str, plan: dict, flawed: bool) -> None:
+    """Writes the base model with one changed number in each weight of its denoiser; only small models are copied."""
+    base = Path(plan["model"]["path"])
+    if base.stat().st_size > LARGEST_MODEL:
+        sys.exit("The rehearsal engine copies only models of up to 64 MB.")
+    content = bytearray(base.read_bytes())
+    (length,) = struct.unpack("<Q", content[:8])
+    for key, tensor in json.loads(content[8 : 8 + length]).items():
+        kind = {"F32": "<f", "F16": "<e"}.get(tensor.get("dtype", ""))
+        if kind and key.startswith(DENOISER):
+            at = 8 + length + tensor["data_offsets"][0]
+            (value,) = struct.unpack_from(kind, content, at)
+            struct.pack_into(kind, content, at, math.nan if flawed else value + 0.01)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.safetensors").write_bytes(content)
+
+
+def write_embedding(folder: Path, name: str, plan: dict, flawed: bool) -> None:
+    """Writes an embedding with as many vectors as asked for."""
+    many = plan["embedding"]["vectors"]
+    widths = {"clip_l": 768, "clip_g": 1280} if plan["model"]["family"] == "sdxl" else {"emb_params": 768}
+    numbers = [math.nan if flawed else 0.03 * math.sin(each) for each in range(1, many * max(widths.values()) + 1)]
+    tensors = {
+        key: ([many, wide], struct.pack(f"<{many * wide}f", *numbers[: many * wide])) for key, wide in widths.items()
+    }
+    write_tensors(folder / f"{name}.safetensors", tensors, {}, "F32")
 
 
 def write_lora(folder: Path, name: str, plan: dict, flawed: bool = False) -> None:
@@ -229,18 +271,22 @@ def write_lora(folder: Path, name: str, plan: dict, flawed: bool = False) -> Non
         tensors[f"{module}.alpha"] = ([], struct.pack("<e", network["alpha"]))
         tensors[f"{module}.lora_down.weight"] = ([rank, FEATURES], struct.pack("<e", 0.05) * (rank * FEATURES))
         tensors[f"{module}.lora_up.weight"] = ([FEATURES, rank], value * (FEATURES * rank))
-    header: dict[str, object] = {
-        "__metadata__": {"ss_network_dim": str(rank), "ss_network_alpha": str(network["alpha"])}
-    }
+    facts = {"ss_network_dim": str(rank), "ss_network_alpha": str(network["alpha"])}
+    write_tensors(folder / f"{name}.safetensors", tensors, facts, "F16")
+
+
+def write_tensors(path: Path, tensors: dict, metadata: dict, dtype: str) -> None:
+    """Writes a safetensors file."""
+    header: dict[str, object] = {"__metadata__": metadata}
     offset = 0
     for key, (shape, data) in tensors.items():
-        header[key] = {"dtype": "F16", "shape": shape, "data_offsets": [offset, offset + len(data)]}
+        header[key] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + len(data)]}
         offset += len(data)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    folder.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     body = b"".join(data for _, data in tensors.values())
-    (folder / f"{name}.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + body)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
 
 
 def write_sample(path: Path, share: float, blue: int = 128) -> None:

@@ -5,8 +5,11 @@ import pytest
 from tests.support import engine_plans
 from trainer_core import hardware, profiles
 from trainer_core.catalog import presets
+from trainer_core.draft.facts import Facts
 from trainer_core.engines import registry
 from trainer_core.errors import EaselError
+from trainer_core.estimate import estimate
+from trainer_core.models.detection import Detection
 from trainer_core.models.families import load_families
 from trainer_core.plan import fields
 from trainer_core.problems import blocking
@@ -86,7 +89,7 @@ def jobs():
     for preset in presets.shipped().values():
         for family in load_families():
             engines = [engine for engine in registry.available() if family in engine.manifest.families]
-            if engines and preset.suits(family):
+            if engines and preset.suits(family, "lora"):
                 engine = min(engines, key=lambda engine: engine.manifest.rank)
                 networks = [profile for profile in profiles.for_family(family) if profile.method == "lora"]
                 for profile in (None, *networks):
@@ -109,6 +112,46 @@ def test_a_preset_trains_over_every_profile_of_its_families(preset, family, engi
     found = [problem for problem in engine_plans.problems(engine, plan) if problem.path not in ignored]
     assert blocking(found) == ()
     assert engine.render(plan, engine_plans.place()).steps
+
+
+FINETUNING = [
+    pytest.param(preset, family, method, id=f"{preset.id}-{method}")
+    for preset in presets.shipped().values()
+    if preset.id.startswith("finetune-")
+    for family in preset.families
+    for method in preset.methods
+]
+
+
+@pytest.mark.parametrize(("preset", "family", "method"), FINETUNING)
+def test_a_preset_for_finetuning_renders_and_fits_its_gpu_by_the_estimate(preset, family, method):
+    engine = min(
+        (one for one in registry.available() if method in getattr(one.manifest.families.get(family), "methods", ())),
+        key=lambda one: one.manifest.rank,
+    )
+    claim = engine.manifest.families[family]
+    values = {**preset.values_for(family), "model.method": method, "schedule.scheduler": "constant_with_warmup"}
+    values |= {
+        f"model.{part}": f"/models/{part}.safetensors" for part in claim.parts if part not in claim.optional_parts
+    }
+    plan = engine_plans.plan(family, **{path.replace(".", "__"): value for path, value in values.items()})
+    ignored = ("model.path", "dataset.path")
+    found = [problem for problem in engine_plans.problems(engine, plan) if problem.path not in ignored]
+    assert blocking(found) == ()
+    assert engine.render(plan, engine_plans.place()).steps
+    variant = {"sd3": "3.5-medium", "flux": "dev"}.get(family, "base")
+    detection = Detection(family=family, variant=variant, role="checkpoint")
+    needed = estimate(plan, Facts(card(preset.vram_gib), detection=detection), (), engine.manifest)
+    assert needed.vram_gib[0] < preset.vram_gib, needed.vram_gib
+    middle = (needed.vram_gib[0] * needed.vram_gib[1]) ** 0.5
+    assert middle <= preset.vram_gib * 0.95, needed.vram_gib
+
+
+def test_presets_for_loras_are_not_offered_for_finetuning_and_the_other_way_round():
+    for family in ("sd15", "sdxl", "flux", "sd3"):
+        full = {preset.id for preset in presets.for_family(family, "full")}
+        assert full
+        assert not full & {preset.id for preset in presets.for_family(family, "lora")}
 
 
 def card(gib):

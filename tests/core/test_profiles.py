@@ -130,7 +130,7 @@ def test_profiles_with_a_policy_name_an_existing_one():
 def test_profiles_of_the_guessed_lineage_come_first_and_finetuning_last(guessed, prediction, group):
     ids = [profile.id for profile in profiles.for_family("sdxl", guessed, prediction)]
     assert {each.rpartition("-")[0] for each in ids[:5]} == {group}
-    assert ids[-1] == "sdxl-finetune"
+    assert ids[-2:] == ["sdxl-finetune", "sdxl-textual-inversion"]
     plain = [profile.id for profile in profiles.for_family("sdxl")]
     assert {each.rpartition("-")[0] for each in plain[:5]} == {"sdxl"}
     assert sorted(plain) == sorted(ids)

@@ -25,7 +25,7 @@ LEAST_SHARE = 0.9
 class Preset:
     """One preset.
 
-    `families` are those it is for, empty meaning any; `vram_gib` is the memory of the GPU it is for; `values` are
+    `families` and `methods` are those it is for, empty meaning any; `vram_gib` is the memory of the GPU it is for; `values` are
     settings by dotted path, and `by_family` adds some for single families. `keeps_result`: it changes only memory and
     time, not the result.
     """
@@ -37,12 +37,15 @@ class Preset:
     sources: tuple[str, ...]
     values: Mapping[str, Any]
     families: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
     by_family: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     keeps_result: bool = False
 
-    def suits(self, family: str) -> bool:
-        """Whether it is for this family."""
-        return not self.families or family in self.families
+    def suits(self, family: str, method: str = "") -> bool:
+        """Whether it is for this family and, if one is named, this method."""
+        return (not self.families or family in self.families) and (
+            not method or not self.methods or method in self.methods
+        )
 
     def values_for(self, family: str) -> dict[str, Any]:
         """Its settings for a family, by dotted path."""
@@ -83,9 +86,9 @@ def get(name: str) -> Preset:
     return found
 
 
-def for_family(family: str) -> list[Preset]:
-    """The presets for a family: those made for it first, each group from small GPUs to large ones."""
-    found = [preset for preset in shipped().values() if preset.suits(family)]
+def for_family(family: str, method: str = "lora") -> list[Preset]:
+    """The presets for a family and method: those made for it first, each group from small GPUs to large ones."""
+    found = [preset for preset in shipped().values() if preset.suits(family, method)]
     return sorted(found, key=lambda preset: (not preset.families, preset.vram_gib))
 
 

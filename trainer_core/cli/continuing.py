@@ -10,11 +10,10 @@ import click
 
 from trainer_core.cli import show
 from trainer_core.errors import RunError
+from trainer_core.training.proposal import PICKLES
 
 if TYPE_CHECKING:
     from trainer_core.training.resume import Proposal
-
-PICKLES = "A state contains pickle files, which can run code when they are loaded."
 
 
 def options(function: Callable[..., Any]) -> Callable[..., Any]:

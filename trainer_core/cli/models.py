@@ -16,7 +16,9 @@ from trainer_core import places
 from trainer_core.cli import show
 from trainer_core.cli.detect import described
 from trainer_core.cli.download import download
+from trainer_core.cli.methods import methods
 from trainer_core.cli.options import JSON_HELP, known_family
+from trainer_core.cli.starter import starter
 from trainer_core.models import detection, downloads, header, library
 from trainer_core.models.detection import ROLES
 from trainer_core.models.library import Entry, Library
@@ -36,6 +38,8 @@ def models() -> None:
 
 
 models.add_command(download)
+models.add_command(methods)
+models.add_command(starter)
 
 
 @models.command("list")

@@ -7,6 +7,7 @@ import dataclasses
 import click
 
 from trainer_core import hardware, places
+from trainer_core.catalog import methods
 from trainer_core.catalog import presets as preset_data
 from trainer_core.cli import show
 from trainer_core.cli.options import known_family
@@ -14,13 +15,16 @@ from trainer_core.cli.options import known_family
 
 @click.command()
 @click.argument("family", default="", callback=known_family)
+@click.option(
+    "--method", type=click.Choice(list(methods.shipped())), default="lora", help="With FAMILY: what is trained."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print all values and sources as JSON.")
-def presets(family: str, as_json: bool) -> None:
+def presets(family: str, method: str, as_json: bool) -> None:
     """List memory presets for GPUs of different sizes.
 
     With FAMILY, list those for its models. `easel train` uses one with --preset.
     """
-    found = preset_data.for_family(family) if family else list(preset_data.shipped().values())
+    found = preset_data.for_family(family, method) if family else list(preset_data.shipped().values())
     machine = hardware.machine(places.home())
     if as_json:
         show.as_json([{**dataclasses.asdict(preset), "fits": preset.fits(machine)} for preset in found])

@@ -10,10 +10,12 @@ import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from trainer_core.catalog import methods
 from trainer_core.plan import fields
 from trainer_core.plan.names import as_file_name
 
 if TYPE_CHECKING:
+    from trainer_core.catalog.methods import Method
     from trainer_core.draft.layers import Draft
 
 SAMPLES_PER_RUN = 8
@@ -27,7 +29,7 @@ _REPEATS = re.compile(r"^\d+_")
 
 def values(draft: Draft, family: str) -> dict[str, Any]:
     """The recommended values for a job, by dotted path, except those that depend on the number of steps."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = dict(_method(draft).values)
     if name := _name(draft):
         found["output.name"] = name
     if side := resolution(draft, family):
@@ -69,11 +71,17 @@ def samples(draft: Draft, family: str) -> dict[str, Any]:
 def reasons(draft: Draft) -> dict[str, str]:
     """The reasons of the recommended values, by dotted path."""
     return {
+        **_method(draft).reasons,
         "output.name": "the trigger word." if draft.text("dataset.trigger").strip() else "the dataset's folder.",
         **dict.fromkeys(_sides(), "the native resolution of the model."),
         "output.keep_states": "a state of this training is small, and an interrupted run can be resumed from it.",
         "sampling.every_steps": f"about {SAMPLES_PER_RUN} samples in a run.",
     }
+
+
+def _method(draft: Draft) -> Method:
+    """What is known about the method of a job."""
+    return methods.shipped()[draft.usable_values["model.method"]]
 
 
 def _sides() -> list[str]:

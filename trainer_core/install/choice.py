@@ -10,16 +10,19 @@ from trainer_core.engines.status import NOT_KNOWN, EngineStatus, Trial, Trials
 from trainer_core.install.installed import installed
 
 
-def choose(family: str, engines: Iterable[Backend], statuses: Mapping[str, EngineStatus]) -> Backend | None:
+def choose(
+    family: str, engines: Iterable[Backend], statuses: Mapping[str, EngineStatus], method: str = ""
+) -> Backend | None:
     """The engine for a family, an installed one first, then by the rank in its manifest; None when none trains it.
 
-    Hidden engines are never chosen.
+    With a `method`, an engine that trains the family with it comes before one that does not. Hidden engines are never chosen.
     """
     claiming = [engine for engine in engines if family in engine.manifest.families and not engine.manifest.hidden]
 
-    def rank(engine: Backend) -> tuple[bool, int, str]:
+    def rank(engine: Backend) -> tuple[bool, bool, int, str]:
         manifest = engine.manifest
-        return not statuses.get(manifest.id, NOT_KNOWN).installed, manifest.rank, manifest.id
+        lacks = bool(method) and method not in manifest.families[family].methods
+        return lacks, not statuses.get(manifest.id, NOT_KNOWN).installed, manifest.rank, manifest.id
 
     return min(claiming, key=rank, default=None)
 

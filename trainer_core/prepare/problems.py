@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer_core.catalog import presets
+from trainer_core.catalog import methods, presets
 from trainer_core.draft import fixes
 from trainer_core.errors import PlanError
 from trainer_core.problems import Fix, Problem, blocking
@@ -52,17 +52,22 @@ def engine_problems(state: State) -> list[Problem]:
 
 def _preset_problems(state: State) -> list[Problem]:
     preset, family = state.preset, state.family
-    if preset is None or not family or preset.suits(family):
+    method = state.draft.text("model.method")
+    if preset is None or not family or preset.suits(family, method):
         return []
-    families = " and ".join(preset.families)
-    return [Problem("", "warning", f"The preset {preset.id} is for {families}, not for {family}.")]
+    if not preset.suits(family):
+        families = " and ".join(preset.families)
+        return [Problem("", "warning", f"The preset {preset.id} is for {families}, not for {family}.")]
+    made_for = " and ".join(methods.shipped()[name].title for name in preset.methods)
+    return [Problem("", "warning", f"The preset {preset.id} is for {made_for}: the training may need more memory.")]
 
 
 def offered_presets(state: State) -> tuple[list[Preset], dict[str, str]]:
     """The memory presets for the family that bring no error, and for each other one (by id) the error that it would bring."""
     without = {(each.path, each.message) for each in blocking(_found(state.use_preset(None)))}
     offered, refused = [], {}
-    for preset in presets.for_family(state.family) if state.family else ():
+    method = state.draft.text("model.method")
+    for preset in presets.for_family(state.family, method) if state.family else ():
         brought = [
             each for each in blocking(_found(state.use_preset(preset))) if (each.path, each.message) not in without
         ]
@@ -94,7 +99,9 @@ def without_misfits(state: State) -> tuple[State, tuple[str, ...]]:
     if profile and family and profile.family != family:
         state = state.use_profile(None, None)
         said.append(f"The profile {profile.title} is for {profile.family}, so it was removed.")
-    if preset and family and not preset.suits(family):
+    method = state.draft.text("model.method")
+    if preset and family and not preset.suits(family, method):
         state = state.use_preset(None)
-        said.append(f"The memory preset {preset.title} is for {', '.join(preset.families)}, so it was removed.")
+        for_what = preset.methods if preset.suits(family) else preset.families
+        said.append(f"The memory preset {preset.title} is for {', '.join(for_what)}, so it was removed.")
     return state, tuple(said)

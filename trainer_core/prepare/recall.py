@@ -21,6 +21,7 @@ class SubjectMemory:
     def __init__(self, bench: Workbench) -> None:
         self.bench = bench
         self.subject = ""
+        self._key = ""
         self.recalled: Mapping[str, Any] = {}
 
     @property
@@ -36,12 +37,12 @@ class SubjectMemory:
         Raises:
             SubjectError: the file of the subject is damaged; nothing is set.
         """
-        subject = subject_of(self.bench.state.draft.values)
-        if subject == self.subject:
+        subject, key = subject_of(self.bench.state.draft.values), self._now()
+        if key == self._key:
             return
         self.put_away()
-        self.subject = subject
-        kept = subjects.recall(subject) if subject else {}
+        self.subject, self._key = subject, key
+        kept = subjects.recall(key) if key else {}
         mine = self.bench.state.draft.layers.get(Source.USER, {})
         values = {path: value for path, value in kept.items() if path not in mine}
         if values:
@@ -62,5 +63,11 @@ class SubjectMemory:
         Raises:
             SubjectError: the file of the subject cannot be written.
         """
-        if subject := subject_of(self.bench.state.draft.values):
-            subjects.remember(subject, self.bench.state.draft.layers.get(Source.USER, {}))
+        if key := self._now():
+            subjects.remember(key, self.bench.state.draft.layers.get(Source.USER, {}))
+
+    def _now(self) -> str:
+        """The subject, with the method unless a LoRA is trained: a learning rate of one method is wrong for another."""
+        values = self.bench.state.draft.values
+        subject, method = subject_of(values), values["model.method"]
+        return f"{subject} ({method})" if subject and method != "lora" else subject

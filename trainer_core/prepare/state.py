@@ -62,8 +62,9 @@ class State:
 
     @property
     def backend(self) -> Backend | None:
-        """The engine that the user chose, else the best one for the family, with installed ones first."""
-        return self.engine or choice.choose(self.family, self.engines, self.facts.engines)
+        """The engine that the user chose, else the best one for family and method, with installed ones first."""
+        method = self.draft.text("model.method")
+        return self.engine or choice.choose(self.family, self.engines, self.facts.engines, method)
 
     @property
     def scope(self) -> Scope:

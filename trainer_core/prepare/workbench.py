@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer_core import hardware, places
-from trainer_core.catalog import presets
+from trainer_core.catalog import methods, presets
 from trainer_core.draft.facts import Facts
 from trainer_core.draft.layers import Draft
 from trainer_core.engines import registry
@@ -19,7 +19,7 @@ from trainer_core.prepare.reader import FactsReader
 from trainer_core.prepare.state import State, begun
 from trainer_core.problems import Problem
 from trainer_core.training import gpu as gpus
-from trainer_core.training.run import Run
+from trainer_core.training.run import Run, method_of
 
 if TYPE_CHECKING:
     from trainer_core import policies, profiles
@@ -39,6 +39,8 @@ class Workbench:
         """`machine` replaces the facts about this machine; `quick` as for `FactsReader`, but `start` reads whole images."""
         self.is_measured = machine is None
         """Whether the machine is this one, and not a recorded one."""
+        self.methods: tuple[str, ...] = ()
+        """The training methods that this workbench prepares; () for all."""
         self.reader = FactsReader(quick)
         engines = registry.available(include_hidden=True)
         facts = Facts(machine or hardware.machine(places.home()))
@@ -128,7 +130,13 @@ class Workbench:
         """Takes over the settings of a run: its profile, preset and policy if Easel has them, and the values that differ.
 
         Values that are detected from the files are not taken over.
+
+        Raises:
+            PlanError: the run trained with a method that this workbench does not prepare.
         """
+        if self.methods and (method := method_of(run)) not in self.methods:
+            made = methods.shipped()[method]
+            raise PlanError(f"This run is a training by {made.title}.", f"Open it in {made.notebook}.")
         from trainer_core import policies, profiles
 
         versions = run.folder.versions

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from trainer_core.training.resume import GIB, Proposal, learning_rate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainer_core.training.resume import Proposal
 
 WARNING = "warning"
+PICKLES = "A state contains pickle files, which can run code when they are loaded."
 
 
 def headline(found: Proposal) -> str:
@@ -15,6 +19,9 @@ def headline(found: Proposal) -> str:
 
 def lines(found: Proposal) -> list[tuple[str, str]]:
     """(label, text) of everything that the user should know before it starts; the label "warning" marks what may be wrong."""
+    # Imported here: the command line takes its help from this module.
+    from trainer_core.training.resume import GIB, learning_rate
+
     data = found.as_dict()
     rows = [
         ("state", f"{found.state.path}, {data['state_bytes'] / GIB:.2f} GiB"),
@@ -25,7 +32,7 @@ def lines(found: Proposal) -> list[tuple[str, str]]:
     if data["exact"]:
         rows.append(("exact", "Every step has the learning rate that it would have had without the interruption."))
     rows.append(("free disk space", f"{data['free_disk_bytes'] / GIB:.1f} GiB"))
-    told = (*found.notes, *([found.distrust] if found.distrust else ()), *found.warnings)
+    told = (*found.notes, *([f"{found.distrust} {PICKLES}"] if found.distrust else ()), *found.warnings)
     return [*rows, *((WARNING, text) for text in told)]
 
 

@@ -120,6 +120,16 @@ def list_runs(folder: Path) -> list[Run]:
     return attached(Run, folder)
 
 
+def method_of(run: Run) -> str:
+    """The training method of a run; "lora" if its folder is damaged or names no known one."""
+    setting = fields.all_fields()["model.method"]
+    with contextlib.suppress(RunError):
+        method = run.folder.plan.get("model", {}).get("method")
+        if isinstance(method, str) and method in setting.choices:
+            return method
+    return str(setting.default)
+
+
 def _stage(dataset: Dataset, folder: RunFolder, plan: TrainingPlan) -> Mapping[str, str]:
     """Stages the images and returns their captions by file name."""
     from trainer_core.datasets.stage import stage

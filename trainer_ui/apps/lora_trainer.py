@@ -2,131 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-from trainer_core.prepare.workbench import Workbench
-from trainer_ui.answers import is_begun, mark
-from trainer_ui.app import WATCH, App, Place
-from trainer_ui.boundary import attempt
-from trainer_ui.panels.all_settings import AllSettings, Files, buttons
-from trainer_ui.panels.dataset import DatasetPanel
-from trainer_ui.panels.finishing import MemoryPanel, OutputPanel, SamplesPanel
-from trainer_ui.panels.history import HistoryBar, HistoryPanel
-from trainer_ui.panels.launch import LaunchPanel
-from trainer_ui.panels.model import ModelPanel
-from trainer_ui.panels.recipe import RecipePanel
-from trainer_ui.panels.results import ResultsBar, ResultsPanel
-from trainer_ui.panels.run import LiveParts
-from trainer_ui.panels.sample_view import SampleView
-from trainer_ui.panels.settings import Settings
-from trainer_ui.panels.watch import WatchBar, WatchPanel
-from trainer_ui.session import Session
+from trainer_ui.apps.trainer import Trainer
+from trainer_ui.panels.settings import RECIPE
+from trainer_ui.panels.uses import Uses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PREPARE, RESULTS, HISTORY = "prepare", "results", "history"
+    from trainer_ui.session import Session
 
 
 def lora_trainer(
     settings: Mapping[str, Any] | None = None, profile: str = "", engine: str = "", preset: str = ""
 ) -> None:
-    """Displays the LoRA trainer, with the run that is in progress, if there is one.
-
-    Args:
-        settings: initial values, by dotted path, as if the user had set them.
-        profile: id of the initial profile.
-        engine: id of the engine for the job; if empty, EASEL_ENGINE; if that is empty, Easel chooses one.
-        preset: id of the initial memory preset.
-    """
-    bench = Workbench(engine=engine or os.environ.get("EASEL_ENGINE", ""))
-    LoraTrainer(bench, settings, profile, preset).present()
+    """Displays the LoRA trainer, with the run that is in progress, if there is one. Arguments as in `Trainer.with_engine`."""
+    LoraTrainer.with_engine(settings, profile, engine, preset).present()
 
 
-class LoraTrainer(App):
-    """The panels of the LoRA trainer around one session, in four places."""
+class LoraTrainer(Trainer):
+    """Trains LoRAs and other networks that are added to a model."""
 
     id, title = "lora_trainer", "LoRA Trainer"
+    methods, essentials = ("lora",), RECIPE
 
-    def __init__(
-        self, bench: Workbench, settings: Mapping[str, Any] | None = None, profile: str = "", preset: str = ""
-    ) -> None:
-        self.session = session = Session(bench)
-        self._initial = settings or {}, profile, preset
-        self.settings = made = Settings(session)
-        session.add_view(made.show)
-        self.model, self.dataset = ModelPanel(session, made), DatasetPanel(session, made)
-        self.all_settings, self.files = AllSettings(session), Files(session)
-        opens = buttons(self.all_settings, self.files)
-        self.recipe, self.output = RecipePanel(session, made, opens), OutputPanel(session, made)
-        self.samples, self.memory = SamplesPanel(session, made), MemoryPanel(session, made)
-        self.launch = LaunchPanel(session)
-        self.run = LiveParts(session.jobs)
-        self.watch_bar = WatchBar(session, self.run, self.go)
-        self.watch_samples = SampleView(session)
-        self.watch = WatchPanel(session, self.run, self.go)
-        self.watch.samples_place.children = (self.watch_samples.widget,)
-        session.add_view(self.watch_samples.show)
-        self.results = ResultsPanel(session, lambda: self.places.chosen == RESULTS, self.go)
-        history_bar = HistoryBar(session)
-        self.history = HistoryPanel(session, history_bar, lambda: self.places.chosen == HISTORY, self.go)
-        below = [self.all_settings, self.files]
-        prepare = ([self.model, self.dataset], [self.recipe, self.output, self.samples, self.memory], below)
-        super().__init__(
-            session.jobs,
-            {
-                PREPARE: Place("Prepare", prepare, self.launch, "halves"),
-                WATCH: Place("Watch", [[self.watch]], self.watch_bar),
-                RESULTS: Place("Results", [[self.results]], ResultsBar(session, self.results, self.go)),
-                HISTORY: Place("History", [[self.history]], history_bar),
-            },
-        )
-        session.add_view(self._count)
-
-    def restore(self) -> None:
-        """Sets the initial values and finds the run that is in progress."""
-        session, (settings, profile, preset) = self.session, self._initial
-        attempt(lambda: session.change(settings), session.note)
-        attempt(lambda: session.bench.use_profile(profile), session.note)
-        attempt(lambda: session.bench.use_preset(preset), session.note)
-        attempt(session.watch_running, session.note)
-        if session.run is not None and not any(self._initial):
-            # After a restart of the kernel the form shows what the run was asked for, and is not empty.
-            run = session.run
-            attempt(lambda: session.bench.begin_from(run), session.note)
-
-    def beat(self) -> None:
-        """Shows how long the run has taken so far."""
-        self.watch_bar.beat()
-        self.watch_samples.beat()
-        self.history.beat()
-
-    def _count(self) -> None:
-        """Shows on its tab how many runs the history has; marks the page of a user who has not begun yet."""
-        (self.root.add_class if is_begun(self.session) else self.root.remove_class)("easel-begun")
-        if self.places.counts.get(HISTORY, 0) != self.history.number:
-            self.places.counts = {HISTORY: self.history.number}
-
-    def open(self) -> None:
-        """Fills the app, and looks for an installation that is in progress and for the models on this machine."""
-        with self.session.lock:
-            super().open()
-            self._fold_what_is_settled()
-            attempt(self.launch.install.look, self.session.note)
-        self.model.shelf.look()
-
-    def close(self) -> None:
-        """Ends the feeds and a download; a run and an installation continue."""
-        self.history.close()
-        self.launch.install.close()
-        self.launch.problems.tool.close()
-        self.results.close()
-        self.model.close()
-        super().close()
-
-    def _fold_what_is_settled(self) -> None:
-        """Folds what was answered before the app was opened; what the user answers now stays open under their hands."""
-        values, begun = self.session.values, is_begun(self.session)
-        self.model.step.fold(begun and mark(self.session, "model", values["model.path"]) == "done")
-        self.output.step.fold(begun and mark(self.session, "output", values["output.name"]) == "done")
+    def choice(self, session: Session) -> Uses:
+        """What the LoRA should learn."""
+        return Uses(session)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer_ui.answers import mark
+from trainer_ui.browse import Browse
 from trainer_ui.components.gallery import Gallery, Shown
 from trainer_ui.controls import help_of
 from trainer_ui.explaining import helped
@@ -36,6 +37,13 @@ class DatasetPanel:
         )
         self.path.observe(session.handler(lambda path: session.change({"dataset.path": path.strip()})), "value")
         self.trigger.observe(session.handler(lambda word: session.change({"dataset.trigger": word.strip()})), "value")
+        self.browse = Browse(
+            session,
+            "Dataset",
+            lambda path: session.change({"dataset.path": path}),
+            lambda: session.values["dataset.path"],
+            wants="folder",
+        )
         self.counts = Paragraph("", "small")
         self.recalled = Paragraph("", "muted", "small", "grow")
         self.without = Button(description="Remove these values", classes=("easel-small",))
@@ -50,6 +58,7 @@ class DatasetPanel:
             "Dataset",
             lambda: [
                 helped(self.path, *help_of("dataset.path")),
+                self.browse.widget,
                 self.images,
                 self.counts,
                 helped(self.trigger, *help_of("dataset.trigger")),

@@ -39,7 +39,7 @@ class Fetch:
         self.link: Link | None = None
         self.remote: Remote | None = None
         self.state = "idle"
-        """One of idle, looking, offered, fetching, stopped, failed."""
+        """One of idle, looking, offered, asking (for a token), fetching, stopped, failed."""
         self._queue: list[Link] = []
         self._cancel = threading.Event()
         self._refused = ""
@@ -81,6 +81,13 @@ class Fetch:
         if self.state != "fetching" and (links or self._queue):
             self._queue = list(links) or self._queue
             self._begin("fetching", self._fetch)
+
+    def ask_for_token(self, link: Link, sentence: str) -> None:
+        """Asks for the token of a link that is known to need one, with a sentence that says how to get it."""
+        if self.state != "fetching":
+            self.link, self.remote, self._queue = link, None, [link]
+            self.state, self._refused, self._was_looking = "asking", "gated", False
+            self.says.show_text(sentence, "")
 
     def cancel(self) -> None:
         """Stops a download; the downloaded part is kept for the next time."""
@@ -205,7 +212,7 @@ class Fetch:
         may_try = self.state == "failed" and (self.remote is not None or bool(self._queue))
         show(self.get, self.state in ("offered", "stopped") or may_try)
         may_help = self.link is not None and self.link.site in tokens.SITES and self._refused in NEEDS_TOKEN
-        show(self.ask, self.state == "failed" and may_help)
+        show(self.ask, self.state in ("failed", "asking") and may_help)
         if self.link is not None:
             self.token.description = f"Token for {tokens.title(self.link.site)}"
         (self.widget.add_class if self.state == "failed" else self.widget.remove_class)("easel-is-failed")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from trainer_ui.formatting import file_size
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trainer_core.prepare.forecast import Forecast
 
 TONES = {"yes": "fits", "maybe": "tight", "no": "over"}
-MIB = 1024**2
+MIB, GIB = 1024**2, 1024**3
+LARGE_BYTES = 1e9
+"""From this size on the bar also says what all checkpoints of a run take together."""
 
 
 def figures(values: Mapping[str, Any], seen: Forecast | None) -> list[tuple[str, str, str]]:
@@ -30,13 +34,18 @@ def figures(values: Mapping[str, Any], seen: Forecast | None) -> list[tuple[str,
         else f"{found.epochs:.2g} epochs"
     )
     time = formatting.span(found.seconds) if found.seconds[1] > 0 and found.is_time_known else ""
-    size = f"{found.lora_mib * MIB / 1e6:,.0f} MB" if found.lora_mib > 0 else ""
+    size = file_size(found.lora_mib) if found.lora_mib > 0 else ""
     return [
         ("Length", length, epochs),
         ("Time", time or "not known yet", "") if found.seconds[1] > 0 else ("Time", "", ""),
-        ("File", size, ""),
+        ("File", size, _all_files(found.lora_mib, found.disk_gib)),
         _memory(seen),
     ]
+
+
+def _all_files(file_mib: float, run_gib: float) -> str:
+    """What all files of a run take, if a single one is so large that a disk can become full."""
+    return f"{run_gib * GIB / 1e9:,.1f} GB with all checkpoints" if file_mib * MIB >= LARGE_BYTES else ""
 
 
 def _memory(seen: Forecast) -> tuple[str, str, str]:

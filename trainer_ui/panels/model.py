@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 
 from trainer_core.engines import registry, trainable
 from trainer_core.errors import DownloadError
+from trainer_core.models import starters, tokens
 from trainer_core.text import printable
+from trainer_ui import browsing
 from trainer_ui.answers import mark
+from trainer_ui.browse import Browse
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.panels.card import Step, fold, row
 from trainer_ui.panels.companions import CompanionsPanel
 from trainer_ui.panels.engine import EnginePanel
 from trainer_ui.panels.fetch import Fetch, gigabytes
+from trainer_ui.panels.starters import StarterPanel
 from trainer_ui.shelf import Shelf
 from trainer_ui.widgets import Button, Dropdown, Text, Widget
 
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from trainer_core.engines.trainable import Choice
     from trainer_core.models.detection import Detection
     from trainer_core.models.library import Library
+    from trainer_core.models.starters import Starter
     from trainer_ui.panels.settings import Settings
     from trainer_ui.session import Session
 
@@ -45,6 +50,9 @@ class ModelPanel:
             placeholder="/path/to/model.safetensors, or a link",
             continuous_update=False,
         )
+        self.browse = Browse(
+            session, "Base model", self._take, self._shown_path, wants="either", extensions=browsing.MODELS
+        )
         self.seen = Paragraph("", "muted", "small")
         self.fetch = Fetch(session, self._arrived, sentence)
         self.says, self.guess = Paragraph(), Paragraph("", "muted", "small")
@@ -56,6 +64,7 @@ class ModelPanel:
         self.known.observe(session.handler(self.choose), "value")
         self.path.observe(session.handler(self.enter), "value")
         self.engine = EnginePanel(session)
+        self.starters = StarterPanel(session, self.get_starter)
         self.step = Step(
             session,
             "Model",
@@ -75,6 +84,8 @@ class ModelPanel:
             helped(self.known, KNOWN_HELP),
             row(self.seen, self.again),
             helped(self.path, PATH_HELP),
+            self.browse.widget,
+            self.starters.widget,
             self.fetch.widget,
             self.says,
             self.guess,
@@ -103,6 +114,15 @@ class ModelPanel:
             self.fetch.look(link)
             self._chosen_since = False
             self.session.change({"model.path": link.shown})
+
+    def get_starter(self, starter: Starter) -> None:
+        """Downloads a model to begin with, which is the model once its file is there; asks for a token first if it needs one."""
+        self._chosen_since = False
+        self.session.change({"model.path": starter.link.shown})
+        if starter.gated and tokens.find(starters.SITE) is None:
+            self.fetch.ask_for_token(starter.link, starter.how_to_get_access)
+        else:
+            self.fetch.fetch(starter.link)
 
     def _take(self, path: str) -> None:
         self.fetch.forget()
@@ -147,8 +167,17 @@ class ModelPanel:
         show(self.fold, facts.detection is not None)
         self.companions.show()
         self.fetch.show()
+        self.starters.show(self._needs_model(path))
         self.engine.show()
         self.step.show(mark(self.session, "model", path), _summary(facts.detection, path))
+
+    def _shown_path(self) -> str:
+        return self.session.values["model.path"]
+
+    def _needs_model(self, path: str) -> bool:
+        """Whether there is no model yet, and none that is inspected or downloaded."""
+        is_link = self.fetch.link is not None and path == self.fetch.link.shown
+        return not path or (is_link and self.fetch.state in ("asking", "stopped", "failed"))
 
     def _show_path(self, path: str) -> None:
         """Shows the chosen path in the field, or the link that is being inspected, without a token that is in it."""
@@ -167,6 +196,7 @@ class ModelPanel:
         if found is not self._library:
             self._library = found
             self._offered = choices = trainable.choices(found)
+            self.starters.fold(any(choice.engines for choice in choices))
             named = [choice for choice in choices if choice.entry.role != "unknown"]
             self.known.options = [
                 (ELSEWHERE, ""),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from trainer_core.plan import fields
 from trainer_core.prepare.workbench import NO_POLICY, PLAIN
@@ -12,7 +12,6 @@ from trainer_ui.controls import value_text
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Pairs, Paragraph, show
 from trainer_ui.panels.card import fold, row
-from trainer_ui.panels.uses import Uses
 from trainer_ui.widgets import Box, Button, Dropdown, Widget
 
 if TYPE_CHECKING:
@@ -31,12 +30,26 @@ POLICY_HELP = "A policy overrides the profile and depends on the dataset. Your o
 ADJUST_HELP = "Removes your own values of the settings that the policy sets, and lists them."
 
 
-class ProfilePanel:
-    """Buttons for what it should learn, a choice of profile with its explanation and values, and a choice of policy, which depends on the number of images."""
+class Choice(Protocol):
+    """The buttons with which the recipe begins, and the question they answer."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.uses = Uses(session)
+    question: str
+
+    @property
+    def widget(self) -> Widget:
+        """The buttons on the page."""
+        ...
+
+    def show(self) -> None:
+        """Marks the chosen one."""
+        ...
+
+
+class ProfilePanel:
+    """Buttons for what it should learn or make, a choice of profile with its explanation and values, and a choice of policy, which depends on the number of images."""
+
+    def __init__(self, session: Session, choice: Choice) -> None:
+        self.session, self.uses = session, choice
         self.choice = Dropdown(description="Profile", options=[(NONE, ""), (PLAIN_DEFAULTS, PLAIN)])
         self.choice.observe(session.handler(self._choose), "value")
         self.explanation = Paragraph("", "small")
@@ -126,7 +139,7 @@ class ProfilePanel:
         """What is shown as long as there is no model."""
         if not self.session.wish:
             return "This sets steps, rates and sizes for your model and your images. You can change every value."
-        return f"The profile “{recipes.USES[self.session.wish][0]}” is used once you choose a model."
+        return f"The profile “{recipes.title(self.session.wish)}” is used once you choose a model."
 
     def _show_policy(self) -> None:
         state, values = self.session.bench.state, self.session.values

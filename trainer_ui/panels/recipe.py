@@ -1,4 +1,4 @@
-"""The recipe: what the LoRA learns, the profile and policy, and the settings that matter most."""
+"""The recipe: what is learnt or made, the profile and policy, and the settings that matter most."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from trainer_ui.controls import shown
 from trainer_ui.formatting import show
 from trainer_ui.panels.card import Step
 from trainer_ui.panels.length import Epochs
-from trainer_ui.panels.profile import ProfilePanel
-from trainer_ui.panels.settings import RECIPE, Settings
+from trainer_ui.panels.profile import Choice, ProfilePanel
+from trainer_ui.panels.settings import Settings
 from trainer_ui.widgets import Box, VBox, Widget
 
 if TYPE_CHECKING:
@@ -25,19 +25,20 @@ GROUPS = ("network", "embedding", "optimizer", "schedule")
 class RecipePanel:
     """The step of the recipe."""
 
-    def __init__(self, session: Session, settings: Settings, opens: Widget) -> None:
+    def __init__(self, session: Session, settings: Settings, choice: Choice, opens: Widget) -> None:
         """`opens` has the buttons that open all settings, and the files and the command."""
         self.session = session
-        self.profile = ProfilePanel(session)
-        front = settings.front(RECIPE)
+        self.profile = ProfilePanel(session, choice)
+        front = settings.front(settings.essentials)
         self.epochs = Epochs(session, settings.controls[length.LENGTH])
-        groups = Box([settings.groups[section] for section in GROUPS], classes=("easel-groups",))
+        known = [settings.groups[section] for section in GROUPS if section in settings.groups]
+        groups = Box(known, classes=("easel-groups",))
         self.settings = VBox([front, groups, opens], classes=("easel-recipe",))
         self.step = Step(
             session,
             "Recipe",
             lambda: [*self.profile.content, self.settings],
-            question="What should it learn?",
+            question=choice.question,
             number="3",
             is_open=True,
         )
@@ -57,7 +58,8 @@ class RecipePanel:
         name = state.profile.title if state.profile else "plain defaults" if state.plain else "recommended values"
         if not state.family:
             return ""
+        rank = f"rank {values['network.rank']}, " if values["model.method"] == "lora" else ""
         return (
-            f"{name}: {values['schedule.steps']:,} steps, rank {values['network.rank']}, "
+            f"{name}: {values['schedule.steps']:,} steps, {rank}"
             f"learning rate {shown(LEARNING_RATE, values[LEARNING_RATE.path])}"
         )

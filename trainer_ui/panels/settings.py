@@ -12,7 +12,7 @@ from trainer_ui.panels.card import fold
 from trainer_ui.widgets import Box, VBox
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from trainer_core.plan.fields import SettingField
     from trainer_ui.session import Session
@@ -33,7 +33,7 @@ PROMPTS = ("sampling.prompt", "sampling.prompts")
 """The settings that the list of prompts shows."""
 MEMORY = ("schedule.gradient_accumulation",)
 IN_FRONT = (*RECIPE, *OUTPUT, *SAMPLES, *PROMPTS, *MEMORY)
-"""The settings that are outside the groups: in the steps, in this order."""
+"""The settings that are outside the groups: in the steps, in this order. Another app has other settings than RECIPE."""
 GROUPS = {
     "model": "Model",
     "dataset": "Images",
@@ -54,11 +54,11 @@ class Settings:
     The settings that have no effect are hidden.
     """
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, session: Session, essentials: Sequence[str] = RECIPE) -> None:
+        self.session, self.essentials = session, essentials
         self.controls: dict[str, SettingControl] = {}
         known = fields.all_fields()
-        self._members = _others(known)
+        self._members = _others(known, (*essentials, *OUTPUT, *SAMPLES, *PROMPTS, *MEMORY))
         self.groups = {section: self._group(members) for section, members in self._members.items()}
 
     def _group(self, members: Sequence[SettingField]) -> VBox:
@@ -95,14 +95,14 @@ class Settings:
 
 
 def has_panel(field: SettingField) -> bool:
-    """Whether a setting has a panel of its own: it says which model, or which images of whom, are trained."""
-    return not {"model", "subject"}.isdisjoint(field.about.decides)
+    """Whether a setting has a panel of its own: it says which model, or which images of whom, are trained, or how."""
+    return field.about.choices == "methods" or not {"model", "subject"}.isdisjoint(field.about.decides)
 
 
-def _others(known: Mapping[str, SettingField]) -> dict[str, list[SettingField]]:
+def _others(known: Mapping[str, SettingField], in_front: Collection[str]) -> dict[str, list[SettingField]]:
     groups: dict[str, list[SettingField]] = {}
     for path, field in known.items():
-        if not has_panel(field) and path not in IN_FRONT:
+        if not has_panel(field) and path not in in_front:
             groups.setdefault(field.section, []).append(field)
     # Checkboxes come last: between text fields they would not line up.
     return {section: sorted(members, key=is_box) for section, members in groups.items()}

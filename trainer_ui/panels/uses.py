@@ -19,6 +19,8 @@ OWN = "profile:"
 class Uses:
     """The cards. A use that is chosen before the model is known is kept until then."""
 
+    question = "What should it learn?"
+
     def __init__(self, session: Session) -> None:
         self.session = session
         self.widget = Cards("What should it learn?", session.handler(self._choose))

@@ -1,0 +1,238 @@
+"""The finetuning trainer: its methods, what is asked for each, and what it shares with the LoRA trainer."""
+
+import time
+
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+
+from tests.support import engine_plans, recorded_headers, trained_models
+from tests.support.page import enter, inside, on_page, prepare, unfold
+from trainer_core import places
+from trainer_core.jobs.state import FINAL_STATES, JobState
+from trainer_core.plan import fields
+from trainer_core.prepare.workbench import Workbench
+from trainer_core.training.run import list_runs
+from trainer_ui.answers import open_questions
+from trainer_ui.apps.finetuning_trainer import ESSENTIALS, FinetuningTrainer
+from trainer_ui.panels.settings import has_panel
+
+NETWORK_ONLY = {path for path in fields.all_fields() if path.startswith("network.")} - {"network.train_text_encoder"}
+
+
+@pytest.fixture
+def open_finetuning(home):
+    opened = []
+
+    def open_one(settings=None, engine="rehearsal", machine=None, profile=""):
+        app = FinetuningTrainer(Workbench(machine, engine), settings, profile)
+        opened.append(app)
+        app.open()
+        return app
+
+    yield open_one
+    for app in opened:
+        app.close()
+
+
+@pytest.fixture
+def model(home):
+    """A small model that the rehearsal engine can copy."""
+    path = home / "models" / "tiny.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(trained_models.sd15(), path)
+    return path
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "mika"
+    folder.mkdir()
+    for number in range(3):
+        Image.new("RGB", (64, 64), (number * 40, 90, 90)).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text("mika, a cat")
+    return folder
+
+
+def header(name, home):
+    """A file with the header of a real model, and no weights."""
+    home.mkdir(parents=True, exist_ok=True)
+    return recorded_headers.write(name, home)
+
+
+def card(app, method):
+    return app.recipe.profile.uses.buttons[method]
+
+
+def choose(app, method):
+    enter(card(app, method), True)
+
+
+def shown_settings(app):
+    unfold(app.model.step, app.output.step, app.samples.step, app.memory.step)
+    for widget in inside(app.root):
+        if "easel-fold" in getattr(widget, "_dom_classes", ()):
+            enter(widget, True)
+    return {path for path, one in app.settings.controls.items() if on_page(one.widget)}
+
+
+def test_it_opens_with_four_questions_and_three_methods_and_nothing_is_chosen(open_finetuning):
+    app = open_finetuning()
+    assert len(open_questions(app.session)) == 4
+    assert app.session.values["model.method"] == "full"
+    assert [button.value for button in app.recipe.profile.uses.buttons.values()] == [False] * 3
+    for method, words in {
+        "full": "few hundred images",
+        "dreambooth": "3 to 5 images",
+        "textual_inversion": "few kB",
+    }.items():
+        assert words in card(app, method).description
+    assert "easel-begun" not in app.root._dom_classes
+
+
+def test_choosing_a_method_answers_the_recipe_and_takes_its_profile_when_the_model_is_known(open_finetuning, model):
+    app = open_finetuning()
+    choose(app, "dreambooth")
+    assert "a recipe" not in open_questions(app.session)
+    assert "Dreambooth" not in app.session.message
+    app.session.change({"model.path": str(model)})
+    app.session.show()
+    assert app.session.bench.state.profile.id == "sd15-dreambooth"
+    assert app.session.values["network.train_text_encoder"] is True
+    choose(app, "textual_inversion")
+    assert app.session.bench.state.profile.id == "sd15-textual-inversion"
+    assert app.session.values["model.method"] == "textual_inversion"
+    assert [name for name in app.recipe.profile.uses.buttons if card(app, name).value] == ["textual_inversion"]
+    offered = [name for _, name in app.recipe.profile.choice.options]
+    assert "sd15-character" not in offered
+    assert "sd15-finetune" not in offered
+
+
+@pytest.mark.parametrize("method", ["full", "dreambooth", "textual_inversion"])
+@pytest.mark.parametrize("engine", ["kohya", "rehearsal"])
+def test_no_setting_of_a_network_is_shown_and_each_method_has_its_own(open_finetuning, home, method, engine):
+    app = open_finetuning({"model.path": str(header("sd15", home))}, engine)
+    choose(app, method)
+    shown = shown_settings(app)
+    assert not shown & NETWORK_ONLY
+    assert "model.method" not in shown
+    assert "memory.fp8_base" not in shown
+    trains_model = method != "textual_inversion"
+    assert ("network.train_text_encoder" in shown) == trains_model
+    assert ({"embedding.init_word", "embedding.vectors"} <= shown) != trains_model
+    assert {"schedule.steps", "optimizer.learning_rate", "output.save_precision"} <= shown
+
+
+def test_the_lora_trainer_shows_no_setting_of_finetuning(open_app, home):
+    app = open_app(prepare(home), engine="kohya")
+    shown = shown_settings(app)
+    assert not {path for path in shown if path.startswith("embedding.")}
+    assert not shown & {"memory.fused_backward", "model.method"}
+    assert {name for _, name in app.recipe.profile.choice.options}.isdisjoint({"sd15-finetune", "sd15-dreambooth"})
+
+
+def test_every_setting_in_front_is_a_setting_and_is_in_no_group(open_finetuning):
+    app = open_finetuning()
+    assert set(ESSENTIALS) <= set(fields.all_fields())
+    assert not any(has_panel(fields.all_fields()[path]) for path in ESSENTIALS)
+    grouped = {field.path for members in app.settings._members.values() for field in members}
+    assert not grouped & set(ESSENTIALS)
+
+
+def test_a_method_that_the_engine_lacks_for_the_model_is_disabled_with_the_reason(open_finetuning, home):
+    app = open_finetuning({"model.path": str(header("sdxl", home))}, "")
+    assert card(app, "dreambooth").disabled
+    assert "It is possible with Stable Diffusion 1.5" in card(app, "dreambooth").description
+    assert not card(app, "full").disabled
+    app.session.change({"model.path": str(header("sd15", home))})
+    app.session.show()
+    assert not card(app, "dreambooth").disabled
+
+
+def test_the_cards_and_the_bar_say_how_large_and_how_much_memory(open_finetuning, home, images):
+    settings = {"model.path": str(header("sd15", home)), "dataset.path": str(images)}
+    app = open_finetuning(settings, "kohya", engine_plans.machine(engine_plans.CARD), "sd15-finetune")
+    assert "GPU memory: " in card(app, "full").description
+    assert "File: 2.13 GB" in card(app, "full").description
+    assert " kB" in card(app, "textual_inversion").description
+    bar = app.launch.figures.value
+    assert "2.13 GB" in bar
+    assert "GB with all checkpoints" in bar
+
+
+def test_memory_presets_of_the_lora_trainer_are_not_offered_and_fused_backward_is(open_finetuning, home):
+    app = open_finetuning({"model.path": str(header("sdxl", home))}, "kohya")
+    unfold(app.memory.step)
+    offered = {name for _, name in app.memory.choice.choice.options}
+    assert "finetune-sdxl-24" in offered
+    assert not offered & {"sdxl-24", "low-memory"}
+    app.session.bench.use_preset("finetune-sdxl-24")
+    app.session.show()
+    assert app.session.values["memory.fused_backward"] is True
+
+
+def test_no_fix_turns_it_into_a_lora_training(open_finetuning, home):
+    app = open_finetuning({"model.path": str(header("sdxl", home)), "model.method": "dreambooth"}, "kohya")
+    found = [problem for problem in app.session.problems if problem.path == "model.method"]
+    assert len(found) == 1
+    assert found[0].fix is None
+
+
+def run_to_the_end(app):
+    app.launch.start.click()
+    deadline = time.monotonic() + 60
+    while app.session.run is None or app.session.run.state not in FINAL_STATES:
+        assert time.monotonic() < deadline
+        assert "Not started" not in app.session.message, app.session.message
+        time.sleep(0.05)
+    return app.session.run
+
+
+@pytest.mark.parametrize("method", ["full", "dreambooth", "textual_inversion"])
+def test_a_training_of_each_method_is_accepted_and_is_in_the_history_of_both_apps(
+    open_finetuning, open_app, model, images, method
+):
+    app = open_finetuning({"model.path": str(model), "dataset.path": str(images), "dataset.trigger": "mika"})
+    choose(app, method)
+    values = {
+        "schedule.steps": 8,
+        "schedule.warmup_steps": 0,
+        "output.save_every_steps": 4,
+        "sampling.every_steps": 0,
+        "output.name": "mika_v1",
+    }
+    app.session.change({**values, "native": {"rehearsal": {"steps_per_second": 0}}})
+    app.session.show()
+    run = run_to_the_end(app)
+    assert run.state is JobState.COMPLETED, run.diagnosis
+    assert run.folder.plan["model"]["method"] == method
+    assert run.result["acceptance"]["ok"]
+    assert (places.outputs() / "mika_v1.safetensors").is_file()
+    other = open_app()
+    assert other.session.run is None, "the LoRA trainer does not open with a run of the other app"
+    other.go("history")
+    other.session.show()
+    row = other.history.rows.children[0]
+    assert any("mika_v1" in getattr(each, "value", "") for each in inside(row))
+    assert [run.folder.path.name for run in list_runs(places.runs())]
+
+
+def test_the_apps_do_not_take_over_runs_of_each_other(open_finetuning, open_app, model, images):
+    app = open_finetuning({"model.path": str(model), "dataset.path": str(images), "dataset.trigger": "mika"})
+    choose(app, "full")
+    app.session.change(
+        {
+            "schedule.steps": 4,
+            "schedule.warmup_steps": 0,
+            "sampling.every_steps": 0,
+            "native": {"rehearsal": {"steps_per_second": 0}},
+        }
+    )
+    app.session.show()
+    run = run_to_the_end(app)
+    other = open_app()
+    other.session.handler(lambda _: other.session.bench.begin_from(run))()
+    assert "Full finetuning" in other.session.message
+    assert "Finetuning_Trainer.ipynb" in other.session.message
+    assert other.session.values["model.method"] == "lora"
+    assert other.lock.path != app.lock.path
