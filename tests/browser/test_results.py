@@ -16,8 +16,8 @@ READY = ".easel[data-easel-keys=kept]"
 IN_APP = "() => document.activeElement !== document.body && Boolean(document.activeElement.closest('.easel'))"
 WIDTHS = (1600, 1280, 700, 390)
 THEMES = ("Light", "Dark", "Minimal", "Cyberpunk")
-SEEN = (
-    "() => [...document.querySelectorAll('.easel-compare .easel-sg-tile img')].every(image => image.naturalWidth > 0)"
+SEEN = """() => { const all = [...document.querySelectorAll('.easel-compare .easel-sg-grid .easel-sg-tile img')];
+  return all.length >= 9 && all.every(image => image.naturalWidth > 0); }"""
 )
 LARGE = 60_000_000
 
