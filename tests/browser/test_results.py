@@ -18,7 +18,6 @@ WIDTHS = (1600, 1280, 700, 390)
 THEMES = ("Light", "Dark", "Minimal", "Cyberpunk")
 SEEN = """() => { const all = [...document.querySelectorAll('.easel-compare .easel-sg-grid .easel-sg-tile img')];
   return all.length >= 9 && all.every(image => image.naturalWidth > 0); }"""
-)
 LARGE = 60_000_000
 
 
