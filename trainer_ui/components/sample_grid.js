@@ -278,6 +278,7 @@ class Grid {
     this.follows = false;
     this.opened(this.shown);
     tile?.focus();
+    this.rove();
   }
 
   // ---- the keyboard: one tile is in the Tab order, the arrow keys move between them ----
