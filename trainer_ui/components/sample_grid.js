@@ -121,8 +121,8 @@ class Grid {
     delete this.which.dataset.set;
   }
   draw(content, columns, chosen) {
-    this.grid.style.setProperty("--easel-sg-rows", String(content.rows.length));
-    this.grid.style.setProperty("--easel-sg-columns", String(columns.length + (content.next ? 1 : 0)));
+    this.grid.style.setProperty("--sg-rows", String(content.rows.length));
+    this.grid.style.setProperty("--sg-columns", String(columns.length + (content.next ? 1 : 0)));
     const labels = JSON.stringify(content.rows);
     if (labels !== this.labels) {
       this.labels = labels;
