@@ -45,7 +45,8 @@ def main() -> int:
             page.evaluate(WATCHED)
             begun = time.perf_counter()
             page.get_by_role("button", name="Show").first.click()
-            page.wait_for_function(f"() => ({LOADED})() >= 20")
+            page.locator(".easel-sample-view .easel-sg-grid").scroll_into_view_if_needed()
+            page.wait_for_function(f"() => ({LOADED})() >= 20", timeout=120_000)
             first_s = time.perf_counter() - begun
             page.evaluate(
                 """async () => { const box = document.querySelector('.easel-sample-view .easel-sg-scroll');

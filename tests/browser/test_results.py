@@ -16,9 +16,8 @@ READY = ".easel[data-easel-keys=kept]"
 IN_APP = "() => document.activeElement !== document.body && Boolean(document.activeElement.closest('.easel'))"
 WIDTHS = (1600, 1280, 700, 390)
 THEMES = ("Light", "Dark", "Minimal", "Cyberpunk")
-SEEN = (
-    "() => [...document.querySelectorAll('.easel-compare .easel-sg-tile img')].every(image => image.naturalWidth > 0)"
-)
+SEEN = """() => { const all = [...document.querySelectorAll('.easel-compare .easel-sg-grid .easel-sg-tile img')];
+  return all.length >= 9 && all.every(image => image.naturalWidth > 0); }"""
 LARGE = 60_000_000
 
 
@@ -76,10 +75,12 @@ def test_checkpoints_are_compared_chosen_and_taken(notebook, page, home):
 
     # Two with a slider.
     page.get_by_role("button", name="Two with a slider").click()
-    expect(page.locator(".easel-sg-stage img").first).to_be_visible()
-    page.get_by_label("Left checkpoint").select_option("30")
-    expect(page.locator(".easel-sg-none")).to_contain_text("No sample of this prompt was made at Step 30")
-    page.get_by_role("button", name="Grid", exact=True).click()
+    expect(page.locator(".easel-compare .easel-sg-stage img").first).to_be_visible()
+    page.locator(".easel-compare").get_by_label("Left checkpoint").select_option("30")
+    expect(page.locator(".easel-compare .easel-sg-none")).to_contain_text(
+        "No sample of this prompt was made at Step 30"
+    )
+    page.locator(".easel-compare").get_by_role("button", name="Grid", exact=True).click()
 
 
 def test_a_file_of_60_mb_is_downloaded_in_pieces_and_every_theme_and_width_holds(notebook, page, home):
@@ -97,7 +98,7 @@ def test_a_file_of_60_mb_is_downloaded_in_pieces_and_every_theme_and_width_holds
     made.write_bytes(large)
     assert final.is_file()
     with page.expect_download() as found:
-        page.locator(".easel-deliver-download").click()
+        page.locator(".easel-chosen .easel-deliver-download").click()
     taken = found.value
     assert taken.suggested_filename == "trial.safetensors"
     assert hashlib.sha256(taken.path().read_bytes()).digest() == hashlib.sha256(large).digest()

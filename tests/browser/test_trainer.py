@@ -139,7 +139,7 @@ def test_from_images_to_a_finished_run(notebook, page, home):
     page.get_by_role("button", name="See the result").click()
     expect(page.locator(".easel-results")).to_contain_text("from_the_page.safetensors")
     page.wait_for_function(
-        "() => [...document.querySelectorAll('.easel-results .easel-gallery-tile img')].some(one => one.naturalWidth)"
+        "() => [...document.querySelectorAll('.easel-results .easel-sg-tile img')].some(one => one.naturalWidth)"
     )
     go(page, "History")
     expect(page.locator(".easel-runs-row")).to_contain_text("from_the_page")

@@ -76,7 +76,7 @@ class Big {
     this.slider.value = String(at);
     this.slider.disabled = this.steps.length < 2;
     this.slider.setAttribute("aria-valuetext", column.said ?? column.title);
-    this.slider.style.setProperty("--easel-sg-at", this.steps.length > 1 ? at / (this.steps.length - 1) : 0);
+    this.slider.style.setProperty("--sg-at", this.steps.length > 1 ? at / (this.steps.length - 1) : 0);
     this.back.disabled = at === 0;
     this.on.disabled = at === this.steps.length - 1;
     this.fetch(column.images[row]);

@@ -1,6 +1,8 @@
 // Samples by prompt (rows) and step (columns). The kernel sends a small image when its tile comes into sight.
 
 const SPREAD = 6;
+// So many columns are made in one frame: a long run has hundreds of samples, and the page must stay fluid.
+const AT_ONCE = 12;
 let grids = 0;
 
 // The columns that are shown if not all of them are: the first, the last, the best and the chosen one, and some between.
@@ -73,6 +75,7 @@ class Grid {
     if (this.shown) this.show();
   }
   end() {
+    cancelAnimationFrame(this.more);
     this.seen.disconnect();
     this.sizes.disconnect();
     this.images.clear(-1);
@@ -121,8 +124,8 @@ class Grid {
     delete this.which.dataset.set;
   }
   draw(content, columns, chosen) {
-    this.grid.style.setProperty("--easel-sg-rows", String(content.rows.length));
-    this.grid.style.setProperty("--easel-sg-columns", String(columns.length + (content.next ? 1 : 0)));
+    this.grid.style.setProperty("--sg-rows", String(content.rows.length));
+    this.grid.style.setProperty("--sg-columns", String(columns.length + (content.next ? 1 : 0)));
     const labels = JSON.stringify(content.rows);
     if (labels !== this.labels) {
       this.labels = labels;
@@ -134,12 +137,17 @@ class Grid {
       }));
       this.columns.clear();
     }
-    const nodes = columns.map((column) => this.column(content, column, chosen));
+    const missing = columns.filter((column) => !this.columns.has(column.key));
+    // The newest first: they are what the user sees.
+    const later = new Set(missing.slice(0, Math.max(0, missing.length - AT_ONCE)).map((column) => column.key));
+    const nodes = columns.filter((column) => !later.has(column.key)).map((column) => this.column(content, column, chosen));
+    if (later.size) this.more ??= requestAnimationFrame(() => { this.more = null; this.show(); });
     const next = content.next ? [this.later(content.next)] : [];
     const wanted = [this.names, ...nodes, ...next];
     // Only what has changed is moved, so that the keyboard keeps its place.
     wanted.forEach((node, at) => { if (this.grid.children[at] !== node) this.grid.insertBefore(node, this.grid.children[at] ?? null); });
     while (this.grid.children.length > wanted.length) this.grid.lastChild.remove();
+    if (content.mode === "watch" && this.follows) this.scroll.scrollLeft = this.scroll.scrollWidth;
     this.rove();
   }
   column(content, column, chosen) {
@@ -188,6 +196,7 @@ class Grid {
     tile.dataset.row = String(at);
     tile.dataset.key = String(column.key);
     tile.tabIndex = -1;
+    tile.setAttribute("aria-pressed", "false");
     const image = make("img");
     image.alt = "";
     image.decoding = "async";
@@ -256,10 +265,9 @@ class Grid {
     const is = this.key !== null && this.big.show(content, this.row, this.key);
     if (!is) this.big.node.hidden = true;
     this.node.classList.toggle("easel-sg-opened", is);
-    for (const tile of this.node.querySelectorAll(".easel-sg-tile")) {
-      const same = is && Number(tile.dataset.row) === this.row && Number(tile.dataset.key) === this.key;
-      tile.setAttribute("aria-pressed", String(same));
-    }
+    for (const tile of this.pressed ?? []) tile.setAttribute("aria-pressed", "false");
+    this.pressed = is ? [...this.node.querySelectorAll(`.easel-sg-tile[data-row="${this.row}"][data-key="${this.key}"]`)] : [];
+    for (const tile of this.pressed) tile.setAttribute("aria-pressed", "true");
     this.rove();
   }
   open(row, key) {
@@ -278,6 +286,7 @@ class Grid {
     this.follows = false;
     this.opened(this.shown);
     tile?.focus();
+    this.rove();
   }
 
   // ---- the keyboard: one tile is in the Tab order, the arrow keys move between them ----

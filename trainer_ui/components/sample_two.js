@@ -38,7 +38,7 @@ class Two {
     for (const select of [this.prompt, this.left, this.right]) select.addEventListener("change", () => this.draw());
     this.divide();
   }
-  divide() { this.stage.style.setProperty("--easel-sg-divide", `${this.slider.value}%`); }
+  divide() { this.stage.style.setProperty("--sg-divide", `${this.slider.value}%`); }
   show(content, chosen) {
     this.content = content;
     const columns = content.columns.filter((column) => column.images.some((image) => image >= 0));
