@@ -199,6 +199,16 @@ def take(camera, scratch):
     camera.go("History")
     page.wait_for_timeout(1500)
     camera.shoot("7-history", themes=THEMES[:2])
+    photograph_failure(camera, home)
+
+
+def photograph_failure(camera, home):
+    """A run that ran out of memory, with the changes that may help."""
+    failing = job(home, steps_per_second=60, ending="oom") | {"schedule.steps": 300, "output.save_every_steps": 60}
+    camera.open(home, failing, "sd15-character")
+    camera.page.get_by_role("button", name="Start training").click()
+    camera.page.wait_for_selector(".easel-option")
+    camera.shoot("8-failure", themes=THEMES[:2])
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ LABEL = "() => document.querySelector('.easel-plot > canvas').getAttribute('aria
 
 
 def test_a_run_is_watched_zoomed_and_searched_with_mouse_and_keyboard(notebook, page, home):
-    settings = prepare(home, steps=6000, steps_per_second=60) | {"output.save_every_steps": 40}
+    settings = prepare(home, steps=20_000, steps_per_second=60) | {"output.save_every_steps": 40}
     book = notebook(settings).run()
     page.get_by_role("button", name="Start training").click()
     page.wait_for_function(f"() => ({STEPS})() > 60")
     bar, chart = page.get_by_role("region", name="Run", exact=True), page.locator(".easel-plot > canvas")
     expect(bar.locator(".easel-run-headline")).to_contain_text(" left")
     expect(bar.locator(".easel-run-end")).to_contain_text("ends about")
-    assert "of 6,000 steps" in bar.get_by_role("progressbar").get_attribute("aria-valuetext")
+    assert "of 20,000 steps" in bar.get_by_role("progressbar").get_attribute("aria-valuetext")
 
     chart.focus()
     page.keyboard.press("End")

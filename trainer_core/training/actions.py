@@ -12,7 +12,7 @@ from trainer_core.errors import EaselError, JobError
 from trainer_core.jobs.folder import STOP, json_object
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.stop_request import StopRequest
-from trainer_core.training import controls, resume
+from trainer_core.training import controls
 
 if TYPE_CHECKING:
     from trainer_core.jobs.job import Job
@@ -146,6 +146,9 @@ def save_steps(run: Run) -> range:
 
 
 def _continued(run: Run, name: str, title: str, added: int) -> Action:
+    # Loads much that a notebook does not need before a run has ended.
+    from trainer_core.training import resume
+
     try:
         found = resume.propose(run, added=added)
     except JobError as error:

@@ -12,7 +12,8 @@ class Series {
     this.rates = [];
     this.saves = [];
     this.validations = [];
-    this.mean = NaN;
+    this.mean = this.rate = NaN;
+    this.highest = -Infinity;
     this.seen = 0;
   }
   add(floats) {
@@ -27,10 +28,11 @@ class Series {
       this.raw.push(value);
       this.smooth.push(this.mean);
       this.rates.push(floats[i + 2]);
+      if (Number.isFinite(floats[i + 2])) { this.rate = floats[i + 2]; this.highest = Math.max(this.highest, this.rate); }
     }
   }
   get last() { return this.steps.length - 1; }
-  get hasRate() { return this.rates.some(Number.isFinite); }
+  get hasRate() { return Number.isFinite(this.rate); }
   // The index of the first step that is not before this one.
   at(step) {
     let a = 0, b = this.steps.length;

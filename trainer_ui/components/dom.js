@@ -21,11 +21,10 @@ function button(words, className, act) {
 
 // Two lines: what it is, and what it does.
 function twoLines(node, title, brief) {
-  let [first, second] = node.children;
-  if (!first) node.append(first = make("b"), make("span", "easel-apart", ": "), second = make("small"));
-  else second = node.lastChild;
-  put(first, title);
-  put(second, brief);
+  if (!node.firstChild) node.append(make("b"), make("small"));
+  put(node.firstChild, title);
+  put(node.lastChild, brief);
+  node.setAttribute("aria-label", `${title}: ${brief}`);
 }
 
 const known = (number) => typeof number === "number" && Number.isFinite(number);

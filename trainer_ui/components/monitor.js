@@ -111,13 +111,10 @@ class Monitor {
       const note = newest === step ? `lowest so far, step ${count(step)}` : `lowest ${loss(value)}, step ${count(step)}`;
       found.push({ id: "validation", label: "Validation", value: loss(measured), note });
     }
-    const latest = rates.findLastIndex(Number.isFinite);
-    if (latest >= 0) {
-      const known = rates.filter(Number.isFinite), every = Math.ceil(known.length / 60), highest = known.reduce((a, b) => Math.max(a, b));
-      found.push({
-        id: "rate", label: "Learning rate", value: rate(rates[latest]),
-        spark: known.filter((_, index) => index % every === 0), note: highest > rates[latest] ? `highest ${rate(highest)}` : "",
-      });
+    if (Number.isFinite(this.series.rate)) {
+      const { rate: latest, highest } = this.series, every = Math.ceil(rates.length / 60), drawn = [];
+      for (let i = 0; i < rates.length; i += every) drawn.push(rates[i]);
+      found.push({ id: "rate", label: "Learning rate", value: rate(latest), spark: drawn, note: highest > latest ? `highest ${rate(highest)}` : "" });
     }
     return found;
   }

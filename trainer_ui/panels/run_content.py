@@ -82,7 +82,7 @@ def content(run: Job, left: TimeLeft, usual: Mapping[str, float], old: str) -> C
         "headline": _headline(run, state, left),
         "figures": _figures(seen, is_over=is_over),
         "clock": _clock(run, state),
-        "ends": left.ends_s if not is_over else None,
+        "ends": left.ends_s if seen.step < seen.total and not is_over else None,
         "note": _note(run, seen) if is_over else "",
         "track": _track(run, seen, tone),
         "stages": _stages(run, seen, usual, now),

@@ -11,7 +11,10 @@ from trainer_core.cli.options import JSON_HELP
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(name: str, as_json: bool) -> None:
-    """Show what can be done with a run now, what it does, and why something is not possible."""
+    """Show what can be done with a run now.
+
+    Each action says what it does, or why it is not possible.
+    """
     from trainer_core.cli import show
     from trainer_core.cli.runs import find_run
     from trainer_core.training import actions
