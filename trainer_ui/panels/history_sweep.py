@@ -51,7 +51,7 @@ class SweepPanel:
         self.is_open = self.is_busy = False
         self.base: Run | None = None
         self.checked: Checked | None = None
-        self._problem = ""
+        self._focus: Dropdown | None = None
         handler = session.handler
         self.title = Paragraph("", "heading", "grow")
         self.close = Button(description="Close", classes=("easel-quiet",))
@@ -87,21 +87,21 @@ class SweepPanel:
 
     def open(self, base: Run | None) -> None:
         """Opens the form for an earlier run, or for the present settings of Prepare."""
-        self.base, self.checked, self.is_open, self._problem = base, None, True, ""
+        self.base, self.checked, self.is_open = base, None, True
         self.title.show_text(
             f"Queue {pasts.name_of(base)} again" if base is not None else "Try several values of Prepare"
         )
-        self.rows[0][0].focus()
+        self._focus = self.rows[0][0]
 
     def _close(self) -> None:
         self.is_open, self.checked = False, None
 
     def _another(self) -> None:
         self.shown = min(ROWS, self.shown + 1)
-        self.rows[self.shown - 1][0].focus()
+        self._focus = self.rows[self.shown - 1][0]
 
     def _changed(self) -> None:
-        self.checked, self._problem = None, ""
+        self.checked = None
 
     @property
     def asked(self) -> tuple[tuple[str, str], ...]:
@@ -131,7 +131,7 @@ class SweepPanel:
         sets, asked, base = self.sets(), self.asked, self.base
         # A workbench only ever replaces its state, so a copy can be changed in a thread.
         bench = copy.copy(self.session.bench) if base is None else None
-        self.is_busy, self._problem = True, ""
+        self.is_busy = True
 
         def check() -> None:
             job = bench or queued.bench_like(base)  # type: ignore[arg-type]
@@ -178,6 +178,9 @@ class SweepPanel:
         self.said.show_text(self._sentence(), "danger" if self.checked and self.checked.stopping else "")
         (self.check.add_class if self.is_busy else self.check.remove_class)("easel-busy")
         self.check.description = "Checking…" if self.is_busy and self.checked is None else "Check"
+        if self._focus is not None:
+            self._focus.focus()
+            self._focus = None
         offered = self.checked is not None and not self.checked.stopping
         show(self.start, offered)
         many = len(self.checked.members) if self.checked else 0

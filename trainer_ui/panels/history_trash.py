@@ -30,6 +30,8 @@ class Deleter:
         self._asked: tuple[str, ...] = ()
         self._moved: tuple[str, ...] = ()
         self._said = ""
+        self._focus: Button | None = None
+        """The button that gets the keyboard once it is shown: one that is hidden cannot."""
         handler = session.handler
         self.question = Paragraph("", "grow", "question", role="status")
         self.sure = Button(description="Move to the trash", classes=("easel-stop",))
@@ -50,7 +52,7 @@ class Deleter:
         found = [trash.look(places.runs() / name, force=True) for name in names]
         self._asked = tuple(one.run for one in found)
         self._said = question(found)
-        self.keep.focus()
+        self._focus = self.keep
 
     def _delete(self) -> None:
         names, self._asked = self._asked, ()
@@ -68,7 +70,7 @@ class Deleter:
             )
             self._forget(self._moved)
             self.reader.look(now=True)
-            self.undo.focus()
+            self._focus = self.undo
 
     def _undo(self) -> None:
         names, self._moved, self._said = self._moved, (), ""
@@ -91,6 +93,9 @@ class Deleter:
         for button in (self.undo, self.done):
             show(button, bool(self._moved))
         show(self.widget, bool(self._said))
+        if self._focus is not None:
+            self._focus.focus()
+            self._focus = None
 
 
 def question(found: list[Deletion]) -> str:
@@ -130,7 +135,7 @@ class TrashPanel:
 
     def __init__(self, session: Session, reader: PastReader) -> None:
         self.session, self.reader = session, reader
-        self.is_open = self._asks = False
+        self.is_open = self._asks = self._moved = False
         handler = session.handler
         self.space = Paragraph("", "muted", "small", "grow")
         self.turn = Button(description="Open the trash", classes=("easel-small",))
@@ -156,8 +161,7 @@ class TrashPanel:
         self.is_open, self._asks = not self.is_open, False
 
     def _ask(self, asks: bool) -> None:
-        self._asks = asks
-        (self.keep if asks else self.empty).focus()
+        self._asks, self._moved = asks, True
 
     def _empty(self) -> None:
         self._asks = False
@@ -204,6 +208,9 @@ class TrashPanel:
         self.question.show_text(
             f"Remove {many} for good ({pasts.size(size)})? This cannot be undone." if self._asks else ""
         )
+        if self._moved:
+            self._moved = False
+            (self.keep if self._asks else self.empty).focus()
         if self.is_open:
             self.list.show_items(map(_item, deleted[:MOST_LISTED]))
 
