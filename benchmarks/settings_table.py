@@ -1,10 +1,10 @@
 """How long the table of all settings takes: to be listed, to open, and for each key in its search, in a real Chromium.
 
 Usage: python benchmarks/settings_table.py [--engine simpletuner]
-Goal: at most 50 ms from a key to the next picture on the screen (median), on a machine that does nothing else.
+Goal: at most 50 ms from a key to the next frame on the screen (median), on a machine that does nothing else.
 
 It needs what the browser tests need (CONTRIBUTING.md). The times of keys are those of the browser's own Event Timing, which
-counts from the key to the next picture, in steps of 8 ms.
+counts from the key to the next frame, in steps of 8 ms.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.support import browsers, lab, recorded_headers
+from tests.support import browsers, lab, recorded_headers  # noqa: E402
 
 GOAL_MS = 50
 WORDS = ("noise offset", "learning rate", "cache", "lora alpha")
