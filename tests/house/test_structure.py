@@ -10,9 +10,9 @@ from tests.support.checkout import ROOT, tracked
 
 READ_IN_MEMORY = {
     "backends/kohya/problems.py": "the engine's files as they were rendered",
-    "trainer_core/cli/job.py": "a value typed in the terminal",
     "trainer_core/cli/profiles.py": "somebody else's file, read by profiles.reading",
     "trainer_core/engines/option_sources.py": "the engine's files as they were rendered",
+    "trainer_core/prepare/entering.py": "a value that a user types",
     "trainer_core/profiles/reading.py": "somebody else's file, checked before it is parsed",
     "trainer_core/engines/contract.py": "the engine's files as they were rendered",
 }

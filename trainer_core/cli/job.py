@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from trainer_core.errors import EaselError, PlanError
 from trainer_core.estimate import find_gpu_processes, formatting, past_runs
 from trainer_core.files import read_toml
 from trainer_core.plan import fields
-from trainer_core.prepare import provenance
+from trainer_core.prepare import entering, provenance
 from trainer_core.prepare.forecast import Forecast, forecast
 from trainer_core.prepare.preview import preview
 from trainer_core.prepare.workbench import Workbench, setting_rows
@@ -110,7 +109,7 @@ def _assigned(assignments: tuple[str, ...], options: dict[str, Any]) -> tuple[di
         path, equals, text = assignment.partition("=")
         first, *keys = path.split(".")
         if equals and first == "native" and len(keys) > 1 and all(keys):
-            native = _merged(native, _nested(keys, _toml_value(text)))
+            native = _merged(native, _nested(keys, entering.toml_value(text)))
         elif equals and path in texts:
             texts[path] = text
         else:
@@ -140,14 +139,6 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
         known = below.get(key)
         found[key] = _merged(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
     return found
-
-
-def _toml_value(text: str) -> Any:
-    """The text read as a TOML value (a number, true, a list, a quoted text); anything else is plain text."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def _value_of(path: str, text: str) -> Any:

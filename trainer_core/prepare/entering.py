@@ -60,7 +60,7 @@ def of_option(option: Option, entered: str | bool) -> Any:
     if not option.many:
         return _item(option.type, text)
     if text.startswith("["):
-        return _toml(text)
+        return toml_value(text)
     try:
         words = shlex.split(text)
     except ValueError:
@@ -74,7 +74,7 @@ def _item(kind: str, text: str) -> Any:
         return _SWITCHES.get(text.lower(), text)
     if kind in ("int", "float", "int_or_float"):
         return _number(kind, text)
-    return _toml(text) if kind == "any" else text
+    return toml_value(text) if kind == "any" else text
 
 
 def _number(kind: str, text: str) -> Any:
@@ -86,7 +86,8 @@ def _number(kind: str, text: str) -> Any:
     return text
 
 
-def _toml(text: str) -> Any:
+def toml_value(text: str) -> Any:
+    """The text read as a TOML value (a number, true, a list, a quoted text); anything else is plain text."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -230,6 +230,9 @@ class Table {
     this.filter = "all";
     this.group = "";
     this.words = [];
+    this.fitting = [];
+    this.shown = [];
+    this.next = 0;
     this.at = null; // The cell that Tab reaches: [path, column].
     this.node = make("section", "easel-card easel-all");
     this.node.setAttribute("aria-label", "All settings");
