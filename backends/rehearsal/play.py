@@ -253,7 +253,9 @@ def write_embedding(folder: Path, name: str, plan: dict, flawed: bool) -> None:
     many = plan["embedding"]["vectors"]
     widths = {"clip_l": 768, "clip_g": 1280} if plan["model"]["family"] == "sdxl" else {"emb_params": 768}
     numbers = [math.nan if flawed else 0.03 * math.sin(each) for each in range(1, many * max(widths.values()) + 1)]
-    tensors = {key: ([many, wide], struct.pack(f"<{many * wide}f", *numbers[: many * wide])) for key, wide in widths.items()}
+    tensors = {
+        key: ([many, wide], struct.pack(f"<{many * wide}f", *numbers[: many * wide])) for key, wide in widths.items()
+    }
     write_tensors(folder / f"{name}.safetensors", tensors, {}, "F32")
 
 

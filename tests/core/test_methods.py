@@ -91,7 +91,9 @@ def test_the_command_prints_the_methods_of_a_model(bench, tmp_path, capsys):
     assert rows["full"]["estimate"]["lora_mib"] > 4000
 
 
-@pytest.mark.parametrize(("method", "rate"), [("lora", 1e-4), ("full", 1e-5), ("dreambooth", 1e-6), ("textual_inversion", 5e-4)])
+@pytest.mark.parametrize(
+    ("method", "rate"), [("lora", 1e-4), ("full", 1e-5), ("dreambooth", 1e-6), ("textual_inversion", 5e-4)]
+)
 def test_without_a_profile_the_recommended_learning_rate_is_that_of_the_method(bench, tmp_path, method, rate):
     bench.set({"model.path": str(recorded_headers.write("sd15", tmp_path)), "model.method": method})
     assert bench.state.draft.values["optimizer.learning_rate"] == rate

@@ -131,7 +131,9 @@ def test_a_preset_for_finetuning_renders_and_fits_its_gpu_by_the_estimate(preset
     )
     claim = engine.manifest.families[family]
     values = {**preset.values_for(family), "model.method": method, "schedule.scheduler": "constant_with_warmup"}
-    values |= {f"model.{part}": f"/models/{part}.safetensors" for part in claim.parts if part not in claim.optional_parts}
+    values |= {
+        f"model.{part}": f"/models/{part}.safetensors" for part in claim.parts if part not in claim.optional_parts
+    }
     plan = engine_plans.plan(family, **{path.replace(".", "__"): value for path, value in values.items()})
     ignored = ("model.path", "dataset.path")
     found = [problem for problem in engine_plans.problems(engine, plan) if problem.path not in ignored]

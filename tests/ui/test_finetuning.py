@@ -14,8 +14,8 @@ from trainer_core.plan import fields
 from trainer_core.prepare.workbench import Workbench
 from trainer_core.training.run import list_runs
 from trainer_ui.answers import open_questions
-from trainer_ui.apps.finetuning_trainer import ESSENTIALS, FinetuningTrainer
-from trainer_ui.panels.settings import has_panel
+from trainer_ui.apps.finetuning_trainer import FinetuningTrainer
+from trainer_ui.panels.settings import FINETUNING, has_panel
 
 NETWORK_ONLY = {path for path in fields.all_fields() if path.startswith("network.")} - {"network.train_text_encoder"}
 
@@ -81,7 +81,11 @@ def test_it_opens_with_four_questions_and_three_methods_and_nothing_is_chosen(op
     assert len(open_questions(app.session)) == 4
     assert app.session.values["model.method"] == "full"
     assert [button.value for button in app.recipe.profile.uses.buttons.values()] == [False] * 3
-    for method, words in {"full": "few hundred images", "dreambooth": "3 to 5 images", "textual_inversion": "few kB"}.items():
+    for method, words in {
+        "full": "few hundred images",
+        "dreambooth": "3 to 5 images",
+        "textual_inversion": "few kB",
+    }.items():
         assert words in card(app, method).description
     assert "easel-begun" not in app.root._dom_classes
 
@@ -129,10 +133,10 @@ def test_the_lora_trainer_shows_no_setting_of_finetuning(open_app, home):
 
 def test_every_setting_in_front_is_a_setting_and_is_in_no_group(open_finetuning):
     app = open_finetuning()
-    assert set(ESSENTIALS) <= set(fields.all_fields())
-    assert not any(has_panel(fields.all_fields()[path]) for path in ESSENTIALS)
+    assert set(FINETUNING) <= set(fields.all_fields())
+    assert not any(has_panel(fields.all_fields()[path]) for path in FINETUNING)
     grouped = {field.path for members in app.settings._members.values() for field in members}
-    assert not grouped & set(ESSENTIALS)
+    assert not grouped & set(FINETUNING)
 
 
 def test_a_method_that_the_engine_lacks_for_the_model_is_disabled_with_the_reason(open_finetuning, home):
@@ -190,7 +194,13 @@ def test_a_training_of_each_method_is_accepted_and_is_in_the_history_of_both_app
 ):
     app = open_finetuning({"model.path": str(model), "dataset.path": str(images), "dataset.trigger": "mika"})
     choose(app, method)
-    values = {"schedule.steps": 8, "schedule.warmup_steps": 0, "output.save_every_steps": 4, "sampling.every_steps": 0, "output.name": "mika_v1"}
+    values = {
+        "schedule.steps": 8,
+        "schedule.warmup_steps": 0,
+        "output.save_every_steps": 4,
+        "sampling.every_steps": 0,
+        "output.name": "mika_v1",
+    }
     app.session.change({**values, "native": {"rehearsal": {"steps_per_second": 0}}})
     app.session.show()
     run = run_to_the_end(app)
@@ -210,7 +220,14 @@ def test_a_training_of_each_method_is_accepted_and_is_in_the_history_of_both_app
 def test_the_apps_do_not_take_over_runs_of_each_other(open_finetuning, open_app, model, images):
     app = open_finetuning({"model.path": str(model), "dataset.path": str(images), "dataset.trigger": "mika"})
     choose(app, "full")
-    app.session.change({"schedule.steps": 4, "schedule.warmup_steps": 0, "sampling.every_steps": 0, "native": {"rehearsal": {"steps_per_second": 0}}})
+    app.session.change(
+        {
+            "schedule.steps": 4,
+            "schedule.warmup_steps": 0,
+            "sampling.every_steps": 0,
+            "native": {"rehearsal": {"steps_per_second": 0}},
+        }
+    )
     app.session.show()
     run = run_to_the_end(app)
     other = open_app()

@@ -125,7 +125,14 @@ def test_a_full_disk_is_said_before_and_offers_no_download(open_app, monkeypatch
 
 def test_a_message_that_is_not_of_the_list_starts_nothing(open_app, hub):
     app = open_app(engine="")
-    for message in (None, 3, {"kind": "get"}, {"kind": "get", "id": "../x"}, {"kind": "get", "id": ["sdxl"]}, {"id": "sdxl"}):
+    for message in (
+        None,
+        3,
+        {"kind": "get"},
+        {"kind": "get", "id": "../x"},
+        {"kind": "get", "id": ["sdxl"]},
+        {"id": "sdxl"},
+    ):
         app.model.starters.list._heard(app.model.starters.list, message, [])
     app.model.starters.list.chosen = "no such model"
     assert app.model.fetch.state == "idle"

@@ -66,7 +66,12 @@ class Starter:
 
     def as_dict(self) -> dict[str, Any]:
         """The model as JSON data."""
-        return {**asdict(self), "page": self.page, "link": f"hf:{self.repo}/{self.file}", "access": self.how_to_get_access}
+        return {
+            **asdict(self),
+            "page": self.page,
+            "link": f"hf:{self.repo}/{self.file}",
+            "access": self.how_to_get_access,
+        }
 
 
 @functools.cache

@@ -91,7 +91,6 @@ def _estimate(state: State, method: Method) -> Estimate | None:
     return estimate(draft.sketch(), draft.facts, (), backend.manifest)
 
 
-
 def _profile(state: State, method: str) -> Profile | None:
     """The first profile for the job's model and a method; None if there is none."""
     from trainer_core import profiles

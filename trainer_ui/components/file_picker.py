@@ -80,7 +80,9 @@ class FilePicker(AnyWidget):
     def _choose(self, path: str) -> None:
         found = browsing.allowed(path, browsing.roots())
         if self.wants != "either" and found.is_dir() != (self.wants == "folder"):
-            raise browsing.NotAllowedError("Choose a file, not a folder." if self.wants == "file" else "Choose a folder.")
+            raise browsing.NotAllowedError(
+                "Choose a file, not a folder." if self.wants == "file" else "Choose a folder."
+            )
         # The path as the user sees it: a link may be what they want to keep.
         browsing.remember(Path(path) if found.is_dir() else Path(path).parent)
         self.chosen(Path(path))

@@ -26,7 +26,9 @@ class RecipePanel:
     def __init__(self, session: Session, settings: Settings, choice: Choice) -> None:
         self.session = session
         self.profile = ProfilePanel(session, choice)
-        groups = Box([settings.groups[section] for section in GROUPS if section in settings.groups], classes=("easel-groups",))
+        groups = Box(
+            [settings.groups[section] for section in GROUPS if section in settings.groups], classes=("easel-groups",)
+        )
         self.settings = VBox([settings.front(settings.essentials), groups], classes=("easel-recipe",))
         self.step = Step(
             session,
