@@ -128,7 +128,7 @@ def test_the_page_gets_a_folder_and_a_choice_is_taken(picker, person):
     assert [item["name"] for item in picker.content["items"]] == ["inside", "a.safetensors", "B.CKPT"]
     assert picker.content["items"][1]["size"] == "2 MB"
     tell(picker, kind="choose", path=str(person / "models" / "a.safetensors"))
-    assert TAKEN == [person / "models" / "a.safetensors"]
+    assert [person / "models" / "a.safetensors"] == TAKEN
     assert browsing.recent() == (person / "models",)
 
 
@@ -161,13 +161,13 @@ def test_a_chosen_model_goes_into_the_field_and_the_picker_closes(open_app, home
     click(browse.button)
     assert browse.picker in browse.widget.children
     wait_for(lambda: browse.picker.content.get("path"))
-    tell(browse.picker, **{"kind": "choose", "path": str(path)})
+    tell(browse.picker, kind="choose", path=str(path))
     assert app.session.values["model.path"] == str(path)
     assert app.session.bench.state.family == "sd15"
     assert browse.picker not in browse.widget.children
     click(browse.button)
     wait_for(lambda: browse.picker.content.get("path") == str(person / "models"))
-    tell(browse.picker, **{"kind": "close"})
+    tell(browse.picker, kind="close")
     assert browse.picker not in browse.widget.children
 
 
@@ -176,7 +176,7 @@ def test_a_chosen_folder_is_the_dataset_and_a_companion_file_has_a_picker(open_a
     app = open_app(settings, engine="kohya")
     click(app.dataset.browse.button)
     wait_for(lambda: app.dataset.browse.picker.content.get("path"))
-    tell(app.dataset.browse.picker, **{"kind": "choose", "path": str(person / "images")})
+    tell(app.dataset.browse.picker, kind="choose", path=str(person / "images"))
     assert app.session.values["dataset.path"] == str(person / "images")
-    tell(app.dataset.browse.picker, **{"kind": "choose", "path": str(person / "models" / "a.safetensors")})
+    tell(app.dataset.browse.picker, kind="choose", path=str(person / "models" / "a.safetensors"))
     assert app.session.values["dataset.path"] == str(person / "images"), "a file is no dataset"
