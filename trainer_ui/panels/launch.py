@@ -29,7 +29,7 @@ class LaunchPanel:
         self.start.on_click(session.handler(lambda _: session.start()))
         self.state, self.figures = Headline(), Figures()
         actions = Box([self.install.start, self.start], classes=("easel-actions",))
-        bar = Box([self.state, self.figures, actions], classes=("easel-ready",))
+        bar = Box([self.state, self.figures, self.install.offer, actions], classes=("easel-ready",))
         self.widget = VBox([bar, self.install.widget, self.problems.widget], classes=("easel-launch",))
 
     def show(self) -> None:
