@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 from tests.support import engine_plans, recorded_headers, trained_models
 from tests.support.page import enter, inside, on_page, prepare, unfold
 from trainer_core import places
+from trainer_core.catalog import methods
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.plan import fields
 from trainer_core.prepare.workbench import Workbench
@@ -213,7 +214,8 @@ def test_a_training_of_each_method_is_accepted_and_is_in_the_history_of_both_app
     other.go("history")
     other.session.show()
     row = other.history.rows.children[0]
-    assert any("mika_v1" in getattr(each, "value", "") for each in inside(row))
+    title = methods.shipped()[method].title
+    assert any(f"mika_v1, {title}" in getattr(each, "value", "") for each in inside(row))
     assert [run.folder.path.name for run in list_runs(places.runs())]
 
 

@@ -126,7 +126,7 @@ class PastRow:
         self._shown_state = run.state, is_shown
         self.run, self.is_shown = run, is_shown
         summary = run.summary
-        self.name.show_text(pasts.name_of(run))
+        self.name.show_text(", ".join(filter(None, (pasts.name_of(run), pasts.kind_of(run)))))
         self.state.show_text(*pasts.state_of(run))
         self.steps.show_text(f"{summary.step:,} / {summary.total:,} steps" if summary.total else "")
         self.when.show_text(pasts.when(run))

@@ -68,7 +68,9 @@ class InstallPanel:
         if self.is_offered and self._offered != missing:
             self._offered = missing
             self.start.description = f"Install {_title(missing)}"
-            self.offer.show_text("No training engine yet", f"{_title(missing)} is what trains your model.", _takes(missing))
+            self.offer.show_text(
+                "No training engine yet", f"{_title(missing)} is what trains your model.", _takes(missing)
+            )
         if job is not None and not live and missing != installation.engine_of(job):
             # The result of the installation is shown for as long as the engine is missing.
             self.says.show_text("")
