@@ -238,3 +238,27 @@ def test_the_apps_do_not_take_over_runs_of_each_other(open_finetuning, open_app,
     assert "Finetuning_Trainer.ipynb" in other.session.message
     assert other.session.values["model.method"] == "lora"
     assert other.lock.path != app.lock.path
+
+
+def test_an_app_that_is_opened_again_shows_the_run_in_progress_of_its_own_methods(
+    open_finetuning, open_app, model, images
+):
+    app = open_finetuning({"model.path": str(model), "dataset.path": str(images), "dataset.trigger": "mika"})
+    choose(app, "full")
+    values = {"schedule.steps": 5000, "schedule.warmup_steps": 0, "sampling.every_steps": 0}
+    app.session.change({**values, "native": {"rehearsal": {"steps_per_second": 5}}})
+    app.session.show()
+    app.launch.start.click()
+    deadline = time.monotonic() + 60
+    while app.session.run is None:
+        assert time.monotonic() < deadline, app.session.message
+        time.sleep(0.05)
+    run = app.session.run
+    try:
+        assert open_app().session.run is None
+        again = open_finetuning()
+        assert again.session.run is not None
+        assert again.session.run.folder.path == run.folder.path
+        assert again.session.values["model.method"] == "full"
+    finally:
+        run.stop(grace_s=1)
