@@ -7,13 +7,16 @@ import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from trainer_core.catalog import methods
 from trainer_core.jobs.folder import SUPERVISOR
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.training import labels
+from trainer_core.training.run import method_of
 
 if TYPE_CHECKING:
     from trainer_core.jobs.job import Job
     from trainer_core.training.history import PastRun
+    from trainer_core.training.run import Run
 
 STATES = {
     JobState.PREPARED: ("prepared", "muted"),
@@ -43,6 +46,12 @@ def name_of(job: Job) -> str:
         return given
     found = _NAMED.fullmatch(job.name)
     return found["name"] if found else job.name
+
+
+def kind_of(run: Run) -> str:
+    """The method of a run that trained no network, such as "Full finetuning"; "" for a LoRA."""
+    method = method_of(run)
+    return methods.shipped()[method].title if method != "lora" else ""
 
 
 def when(job: Job, now: datetime | None = None) -> str:

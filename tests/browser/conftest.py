@@ -98,13 +98,14 @@ def notebook(server, page, home, request):
     """Opens the shipped notebook, or one whose cell shows the app with initial values."""
     opened = []
 
-    def open_one(settings=None, profile="", to=page, beside_files=False, **environment):
+    def open_one(settings=None, profile="", to=page, beside_files=False, shipped="LoRA_Trainer", **environment):
         name = f"{request.node.name.partition('[')[0]}{len(opened)}.ipynb"
-        shutil.copy(lab.ROOT / "notebooks" / "LoRA_Trainer.ipynb", server.root / name)
+        shutil.copy(lab.ROOT / "notebooks" / f"{shipped}.ipynb", server.root / name)
         content = json.loads((server.root / name).read_text())
         source = "".join(content["cells"][1]["source"])
         if settings is not None:
-            source = source.replace("lora_trainer()", f"lora_trainer({settings!r}, {profile!r})")
+            called = f"    {shipped.lower()}("
+            source = source.replace(f"{called})", f"{called}{settings!r}, {profile!r})")
         # Each test has a home of its own, and kernels share the server's environment.
         environment["EASEL_HOME"] = str(home)
         content["cells"][1]["source"] = f"import os; os.environ.update({environment!r})\n{source}"

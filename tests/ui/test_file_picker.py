@@ -1,6 +1,7 @@
 """The file picker: what it may show, what it refuses, and that a choice goes into the field."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -90,8 +91,7 @@ def test_a_large_folder_is_cut_and_says_so(person, monkeypatch):
 
 
 def test_a_name_that_is_not_text_is_left_out(person):
-    with open(os.fsencode(person / "images") + b"/\xff.png", "wb"):
-        pass
+    (person / "images" / os.fsdecode(b"\xff.png")).write_bytes(b"")
     assert names(browsing.look(person / "images", browsing.roots())) == []
 
 
@@ -105,15 +105,18 @@ def test_the_folders_used_lately_come_first_and_damaged_memory_is_ignored(person
     assert browsing.recent() == ()
 
 
+TAKEN: list[Path] = []
+
+
 @pytest.fixture
 def picker(person):
-    chosen = []
-    one = FilePicker("Model", "file", browsing.MODELS, chosen.append)
-    one.taken = chosen
-    return one
+    TAKEN.clear()
+    return FilePicker("Model", "file", browsing.MODELS, TAKEN.append)
 
 
 def tell(picker, **message):
+    """What the page sends."""
+    assert picker is not None
     picker._heard(picker, message, [])
 
 
@@ -125,7 +128,7 @@ def test_the_page_gets_a_folder_and_a_choice_is_taken(picker, person):
     assert [item["name"] for item in picker.content["items"]] == ["inside", "a.safetensors", "B.CKPT"]
     assert picker.content["items"][1]["size"] == "2 MB"
     tell(picker, kind="choose", path=str(person / "models" / "a.safetensors"))
-    assert picker.taken == [person / "models" / "a.safetensors"]
+    assert [person / "models" / "a.safetensors"] == TAKEN
     assert browsing.recent() == (person / "models",)
 
 
@@ -144,7 +147,7 @@ def test_what_the_page_sends_is_checked(picker, person):
     ):
         tell(picker, **message)
     picker._heard(picker, "x", [])
-    assert picker.taken == []
+    assert TAKEN == []
     tell(picker, kind="open", path="/etc", find="")
     wait_for(lambda: "not in a folder that Easel may show" in picker.content.get("said", ""))
     assert picker.content["path"] == str(person)
@@ -158,13 +161,13 @@ def test_a_chosen_model_goes_into_the_field_and_the_picker_closes(open_app, home
     click(browse.button)
     assert browse.picker in browse.widget.children
     wait_for(lambda: browse.picker.content.get("path"))
-    browse.picker._heard(browse.picker, {"kind": "choose", "path": str(path)}, [])
+    tell(browse.picker, kind="choose", path=str(path))
     assert app.session.values["model.path"] == str(path)
     assert app.session.bench.state.family == "sd15"
     assert browse.picker not in browse.widget.children
     click(browse.button)
     wait_for(lambda: browse.picker.content.get("path") == str(person / "models"))
-    browse.picker._heard(browse.picker, {"kind": "close"}, [])
+    tell(browse.picker, kind="close")
     assert browse.picker not in browse.widget.children
 
 
@@ -173,7 +176,7 @@ def test_a_chosen_folder_is_the_dataset_and_a_companion_file_has_a_picker(open_a
     app = open_app(settings, engine="kohya")
     click(app.dataset.browse.button)
     wait_for(lambda: app.dataset.browse.picker.content.get("path"))
-    app.dataset.browse.picker._heard(None, {"kind": "choose", "path": str(person / "images")}, [])
+    tell(app.dataset.browse.picker, kind="choose", path=str(person / "images"))
     assert app.session.values["dataset.path"] == str(person / "images")
-    app.dataset.browse.picker._heard(None, {"kind": "choose", "path": str(person / "models" / "a.safetensors")}, [])
+    tell(app.dataset.browse.picker, kind="choose", path=str(person / "models" / "a.safetensors"))
     assert app.session.values["dataset.path"] == str(person / "images"), "a file is no dataset"

@@ -9,13 +9,14 @@ from safetensors.numpy import save_file
 from tests.support import engine_plans, recorded_headers, trained_models
 from tests.support.page import enter, inside, on_page, prepare, unfold
 from trainer_core import places
+from trainer_core.catalog import methods
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.plan import fields
 from trainer_core.prepare.workbench import Workbench
 from trainer_core.training.run import list_runs
 from trainer_ui.answers import open_questions
-from trainer_ui.apps.finetuning_trainer import ESSENTIALS, FinetuningTrainer
-from trainer_ui.panels.settings import has_panel
+from trainer_ui.apps.finetuning_trainer import FinetuningTrainer
+from trainer_ui.panels.settings import FINETUNING, has_panel
 
 NETWORK_ONLY = {path for path in fields.all_fields() if path.startswith("network.")} - {"network.train_text_encoder"}
 
@@ -133,10 +134,10 @@ def test_the_lora_trainer_shows_no_setting_of_finetuning(open_app, home):
 
 def test_every_setting_in_front_is_a_setting_and_is_in_no_group(open_finetuning):
     app = open_finetuning()
-    assert set(ESSENTIALS) <= set(fields.all_fields())
-    assert not any(has_panel(fields.all_fields()[path]) for path in ESSENTIALS)
+    assert set(FINETUNING) <= set(fields.all_fields())
+    assert not any(has_panel(fields.all_fields()[path]) for path in FINETUNING)
     grouped = {field.path for members in app.settings._members.values() for field in members}
-    assert not grouped & set(ESSENTIALS)
+    assert not grouped & set(FINETUNING)
 
 
 def test_a_method_that_the_engine_lacks_for_the_model_is_disabled_with_the_reason(open_finetuning, home):
@@ -213,7 +214,8 @@ def test_a_training_of_each_method_is_accepted_and_is_in_the_history_of_both_app
     other.go("history")
     other.session.show()
     row = other.history.rows.children[0]
-    assert any("mika_v1" in getattr(each, "value", "") for each in inside(row))
+    title = methods.shipped()[method].title
+    assert any(f"mika_v1, {title}" in getattr(each, "value", "") for each in inside(row))
     assert [run.folder.path.name for run in list_runs(places.runs())]
 
 
@@ -236,3 +238,27 @@ def test_the_apps_do_not_take_over_runs_of_each_other(open_finetuning, open_app,
     assert "Finetuning_Trainer.ipynb" in other.session.message
     assert other.session.values["model.method"] == "lora"
     assert other.lock.path != app.lock.path
+
+
+def test_an_app_that_is_opened_again_shows_the_run_in_progress_of_its_own_methods(
+    open_finetuning, open_app, model, images
+):
+    app = open_finetuning({"model.path": str(model), "dataset.path": str(images), "dataset.trigger": "mika"})
+    choose(app, "full")
+    values = {"schedule.steps": 5000, "schedule.warmup_steps": 0, "sampling.every_steps": 0}
+    app.session.change({**values, "native": {"rehearsal": {"steps_per_second": 5}}})
+    app.session.show()
+    app.launch.start.click()
+    deadline = time.monotonic() + 60
+    while app.session.run is None:
+        assert time.monotonic() < deadline, app.session.message
+        time.sleep(0.05)
+    run = app.session.run
+    try:
+        assert open_app().session.run is None
+        again = open_finetuning()
+        assert again.session.run is not None
+        assert again.session.run.folder.path == run.folder.path
+        assert again.session.values["model.method"] == "full"
+    finally:
+        run.stop(grace_s=1)

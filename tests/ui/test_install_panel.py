@@ -4,9 +4,10 @@ import pytest
 from ipywidgets.widgets import widget as ipywidgets_widget
 
 from tests.support import tiny_engine
-from tests.support.page import button, click, markup, on_page, prepare, wait_for
+from tests.support.page import button, click, enter, markup, on_page, prepare, wait_for
 from tests.support.played import until
 from tests.support.tiny_engine import wheel
+from trainer_core import places
 from trainer_core.engines import registry
 from trainer_core.install import environments
 from trainer_core.install import job as installation
@@ -70,6 +71,8 @@ def test_a_restarted_kernel_finds_the_installation_and_can_stop_it(open_app, hom
     app = open_app(prepare(home), engine="tiny")
     click(button(app.root, "Install Tiny"))
     wait_for(lambda: "Installing Tiny: checking" in says(app))
+    assert "Checking that it works." not in says(app), "the log is shown when it is asked for"
+    enter(app.launch.install.widget.children[1].children[0], True)
     assert "Checking that it works." in says(app)
     app.close()
     again = open_app(prepare(home), engine="tiny")
@@ -114,3 +117,25 @@ def test_nothing_is_offered_where_nothing_is_missing(open_app, home):
     app = open_app(prepare(home))
     assert not on_page(app.launch.install.widget)
     assert not on_page(app.launch.install.start)
+
+
+def test_without_any_engine_the_first_view_offers_the_usual_one_and_says_what_it_takes(open_app):
+    app = open_app(engine="")
+    panel = app.launch.install
+    assert app.session.backend is None
+    assert on_page(panel.start)
+    assert panel.start.description == "Install kohya sd-scripts"
+    assert panel.start.button_style == "primary"
+    told = panel.offer.value
+    assert "No training engine yet" in told
+    assert str(places.engines()) in told
+    assert "GB are free" in told
+    assert "SimpleTuner trains" in app.model.engine.others.value
+    assert "DreamBooth" in app.model.engine.others.value
+
+
+def test_an_app_with_an_engine_offers_none_before_a_model_is_known(open_app, engine):
+    (places.engines() / "tiny").mkdir(parents=True)
+    app = open_app()
+    assert not on_page(app.launch.install.start)
+    assert not on_page(app.launch.install.offer)

@@ -6,27 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_ui.apps.trainer import Trainer
 from trainer_ui.panels.methods import Methods
+from trainer_ui.panels.settings import FINETUNING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trainer_ui.session import Session
-
-ESSENTIALS = (
-    "schedule.steps",
-    "dataset.repeats",
-    "dataset.resolution",
-    "schedule.batch_size",
-    "optimizer.learning_rate",
-    "optimizer.name",
-    "network.train_text_encoder",
-    "optimizer.text_encoder_learning_rate",
-    "embedding.init_word",
-    "embedding.vectors",
-    "memory.half_weights",
-    "output.save_precision",
-)
-"""The settings in front; those without an effect on the chosen method are hidden."""
 
 
 def finetuning_trainer(
@@ -40,7 +25,7 @@ class FinetuningTrainer(Trainer):
     """Trains the weights of the model itself, or an embedding for a new word."""
 
     id, title = "finetuning_trainer", "Finetuning Trainer"
-    methods, essentials = ("full", "dreambooth", "textual_inversion"), ESSENTIALS
+    methods, essentials = ("full", "dreambooth", "textual_inversion"), FINETUNING
 
     def choice(self, session: Session) -> Methods:
         """What the training makes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainer_core.engines import registry
+from trainer_core.install.offer import trains
 from trainer_core.text import printable
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph, show
@@ -82,7 +83,8 @@ class EnginePanel:
             self.says.show_text("Easel chooses the engine once you choose a model." if open_ else "", "muted")
         self.widget.children[0].description = printable(f"Engine: {_title(chosen, asked)}", 120)
         others = [why_not(engine, state) for engine in registry.available() if engine is not chosen]
-        self.others.show_text("\n".join(others) if state.family else "")
+        told = others if state.family else [trains(engine.manifest) for engine in registry.available()]
+        self.others.show_text("\n".join(told))
 
 
 def _title(chosen: Backend | None, asked: str) -> str:

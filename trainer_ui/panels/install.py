@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.engines import registry
 from trainer_core.install import job as installation
+from trainer_core.install import offer
 from trainer_core.install.installed import installed
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_ui.boundary import attempt
-from trainer_ui.formatting import Paragraph, show
+from trainer_ui.formatting import Labelled, Paragraph, show
 from trainer_ui.job_session import JobSession
+from trainer_ui.panels.card import fold
 from trainer_ui.widgets import Box, Button, VBox
 
 if TYPE_CHECKING:
@@ -40,9 +42,13 @@ class InstallPanel:
         self.start.on_click(session.handler(lambda _: self._install()))
         self.stop = Button(description="Stop the installation", classes=("easel-stop",))
         self.stop.on_click(session.handler(lambda _: self.jobs.stop()))
+        self.offer = Labelled("", "")
+        """Beside the button: that there is no engine yet, and what its installation takes."""
+        self.offer.add_class("easel-engine-offer")
         self.says, self.log = Paragraph("", "grow"), Paragraph("", "muted", "small", "lines")
         row = Box([self.says, self.stop], classes=("easel-row",))
-        self.widget = VBox([row, self.log], classes=("easel-install",))
+        self.widget = VBox([row, fold(session, "Log", lambda: [self.log])], classes=("easel-install",))
+        self._offered = ""
 
     def look(self) -> None:
         """Finds the installation that is in progress, or that failed: the kernel may have been restarted."""
@@ -59,13 +65,18 @@ class InstallPanel:
         missing = self._missing()
         job, live = self.jobs.job, self.jobs.is_live
         self.is_offered = bool(missing) and not live
-        if self.is_offered:
+        if self.is_offered and self._offered != missing:
+            self._offered = missing
             self.start.description = f"Install {_title(missing)}"
+            self.offer.show_text(
+                "No training engine yet", f"{_title(missing)} is what trains your model.", _takes(missing)
+            )
         if job is not None and not live and missing != installation.engine_of(job):
             # The result of the installation is shown for as long as the engine is missing.
             self.says.show_text("")
             self.log.show_text("")
         show(self.start, self.is_offered)
+        show(self.offer, self.is_offered)
         self.start.disabled = self.jobs.starting
         show(self.stop, live)
         self.stop.disabled = self.jobs.state is JobState.STOPPING
@@ -76,8 +87,13 @@ class InstallPanel:
         self.jobs.close()
 
     def _missing(self) -> str:
+        """The engine that the job needs; before a model is known the usual one, if there is none at all."""
         backend = self.session.backend
-        if backend is None or not backend.manifest.needs_installation:
+        if backend is None:
+            known = sorted((one.manifest for one in registry.available()), key=lambda one: (one.rank, one.id))
+            none = known and all(one.needs_installation and installed(one.id) is None for one in known)
+            return known[0].id if none else ""
+        if not backend.manifest.needs_installation:
             return ""
         return "" if installed(backend.manifest.id) else backend.manifest.id
 
@@ -119,6 +135,12 @@ class InstallPanel:
             attempt(self.session.bench.look, self.session.note)
         is_there = job.state is JobState.COMPLETED
         self.session.show_soon(f"{_title(installation.engine_of(job))} is installed." if is_there else "")
+
+
+def _takes(engine: str) -> str:
+    """What the installation of an engine takes."""
+    found = next((one.manifest for one in registry.available(include_hidden=True) if one.manifest.id == engine), None)
+    return offer.takes(found)[0] if found is not None else ""
 
 
 def _title(engine: str) -> str:

@@ -31,7 +31,7 @@ class LaunchPanel:
         self.queue_it = QueueIt(session)
         self.state, self.figures = Headline(), Figures()
         actions = Box([self.install.start, self.queue_it.widget, self.start], classes=("easel-actions",))
-        bar = Box([self.state, self.figures, actions], classes=("easel-ready",))
+        bar = Box([self.state, self.figures, self.install.offer, actions], classes=("easel-ready",))
         self.widget = VBox([bar, self.install.widget, self.problems.widget], classes=("easel-launch",))
 
     def show(self) -> None:

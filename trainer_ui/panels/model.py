@@ -45,6 +45,7 @@ class ModelPanel:
         self.session = session
         self.shelf = Shelf(session)
         self.known = Dropdown(description="Models on this machine", options=[(ELSEWHERE, "")])
+        self.mine = helped(self.known, KNOWN_HELP)
         self.path = Text(
             description="Path or link",
             placeholder="/path/to/model.safetensors, or a link",
@@ -81,7 +82,7 @@ class ModelPanel:
 
     def _content(self, settings: Settings) -> list[Widget]:
         return [
-            helped(self.known, KNOWN_HELP),
+            self.mine,
             row(self.seen, self.again),
             helped(self.path, PATH_HELP),
             self.browse.widget,
@@ -197,6 +198,7 @@ class ModelPanel:
             self._library = found
             self._offered = choices = trainable.choices(found)
             self.starters.fold(any(choice.engines for choice in choices))
+            show(self.mine, bool(choices))
             named = [choice for choice in choices if choice.entry.role != "unknown"]
             self.known.options = [
                 (ELSEWHERE, ""),

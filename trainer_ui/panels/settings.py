@@ -27,6 +27,21 @@ RECIPE = (
     "schedule.batch_size",
     "optimizer.name",
 )
+FINETUNING = (
+    "schedule.steps",
+    "dataset.repeats",
+    "dataset.resolution",
+    "schedule.batch_size",
+    "optimizer.learning_rate",
+    "optimizer.name",
+    "network.train_text_encoder",
+    "optimizer.text_encoder_learning_rate",
+    "embedding.init_word",
+    "embedding.vectors",
+    "memory.half_weights",
+    "output.save_precision",
+)
+"""What is in front of the recipe of the finetuning trainer; settings without an effect on the chosen method are hidden."""
 OUTPUT = ("output.name", "output.save_every_steps")
 SAMPLES = ("sampling.every_steps", "sampling.at_start")
 PROMPTS = ("sampling.prompt", "sampling.prompts")
