@@ -11,12 +11,10 @@ from trainer_core.catalog import methods
 from trainer_core.jobs.folder import SUPERVISOR
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.training import labels
-from trainer_core.training.run import method_of
 
 if TYPE_CHECKING:
     from trainer_core.jobs.job import Job
     from trainer_core.training.history import PastRun
-    from trainer_core.training.run import Run
 
 STATES = {
     JobState.PREPARED: ("prepared", "muted"),
@@ -48,10 +46,10 @@ def name_of(job: Job) -> str:
     return found["name"] if found else job.name
 
 
-def kind_of(run: Run) -> str:
-    """The method of a run that trained no network, such as "Full finetuning"; "" for a LoRA."""
-    method = method_of(run)
-    return methods.shipped()[method].title if method != "lora" else ""
+def kind_of(run: PastRun) -> str:
+    """The method of a run that trained no network, such as "Full finetuning"; "" for a LoRA, and for an unknown one."""
+    known = methods.shipped().get(run.method)
+    return known.title if known is not None and run.method != "lora" else ""
 
 
 def when(job: Job, now: datetime | None = None) -> str:

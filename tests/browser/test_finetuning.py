@@ -13,7 +13,7 @@ CELLS = "() => document.querySelectorAll('.jp-Notebook .jp-Cell').length"
 
 
 def test_methods_starter_models_and_the_file_picker_are_used_by_keyboard(notebook, page, tmp_path):
-    images = tmp_path / "person" / "pictures" / "mika"
+    images = tmp_path / "person" / "photos" / "mika"
     images.mkdir(parents=True)
     notebook(shipped="Finetuning_Trainer", HOME=str(tmp_path / "person")).run()
     page.wait_for_selector(READY)
@@ -48,12 +48,12 @@ def test_methods_starter_models_and_the_file_picker_are_used_by_keyboard(noteboo
     page.keyboard.press("Enter")
     picker = page.locator(".easel-picker")
     expect(picker.get_by_label("Filter the names")).to_be_focused()
-    expect(picker.get_by_label("pictures, folder")).to_be_visible()
+    expect(picker.get_by_label("photos, folder")).to_be_visible()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(picker.get_by_label("mika, folder")).to_be_focused()
     page.keyboard.press("Backspace")
-    expect(picker.get_by_label("pictures, folder")).to_be_focused()
+    expect(picker.get_by_label("photos, folder")).to_be_focused()
     page.keyboard.press("Enter")
     expect(picker.get_by_label("mika, folder")).to_be_focused()
     page.keyboard.press("Enter")

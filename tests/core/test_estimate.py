@@ -60,8 +60,7 @@ def test_the_estimate_as_json_data():
     data = of(images=20).as_dict()
     assert data.keys() == {field.name for field in dataclasses.fields(Estimate)}
     assert json.loads(json.dumps(data)) == data
-    assert isinstance(data["seconds"], list)
-    assert len(data["vram_gib"]) == 2
+    assert (type(data["seconds"]), len(data["vram_gib"])) == (list, 2)
 
 
 @pytest.mark.parametrize(
@@ -76,34 +75,31 @@ def test_epochs_follow_from_images_repeats_batch_and_accumulation(images, repeat
 
 
 SAMPLED = {"schedule__steps": 960, "sampling__every_steps": 240}
-FOUR = tuple({"text": text} for text in "abcd")
+FOUR = {**SAMPLED, "sampling__prompts": tuple({"text": text} for text in "abcd")}
 
 
 def test_samples_are_counted_by_prompt():
-    one, four = of(**SAMPLED), of(**SAMPLED, sampling__prompts=FOUR)
+    one, four = of(**SAMPLED), of(**FOUR)
     assert (one.samples, four.samples) == (4, 16)
     assert four.sampling_s == pytest.approx([4 * each for each in one.sampling_s])
     assert four.seconds[0] - one.seconds[0] == pytest.approx(3 * one.sampling_s[0])
     assert four.disk_gib > one.disk_gib
-    assert of(**SAMPLED, sampling__at_start=True).samples == 5
-    assert of(schedule__steps=960).samples == 0
+    assert (of(**SAMPLED, sampling__at_start=True).samples, of(schedule__steps=960).samples) == (5, 0)
 
 
 def test_the_largest_prompt_decides_the_memory_of_samples():
     small, large = ({"text": "a", "width": side, "height": side} for side in (512, 4096))
-    first = of("sd15", **SAMPLED, sampling__prompts=(small,))
-    assert of("sd15", **SAMPLED, sampling__prompts=(small, large)).vram_gib[1] > first.vram_gib[1]
-    assert of("sd15", **SAMPLED, sampling__prompts=(small, large)).sampling_s[0] > 2 * first.sampling_s[0]
+    first, both = (of("sd15", **SAMPLED, sampling__prompts=prompts) for prompts in ((small,), (small, large)))
+    assert both.vram_gib[1] > first.vram_gib[1]
+    assert both.sampling_s[0] > 2 * first.sampling_s[0]
 
 
 def test_the_cost_of_samples_in_a_sentence():
-    found = replace(of(**SAMPLED, sampling__prompts=FOUR), sampling_s=(250.0, 380.0), is_time_known=True)
-    planned = plan("sdxl", **SAMPLED, sampling__prompts=FOUR, sampling__at_start=True)
-    assert (
-        formatting.samples(found, planned) == "4 prompts, every 240 steps and before the first: 16 images, 4 to 6 min."
-    )
-    unknown = replace(found, is_time_known=False)
-    assert formatting.samples(unknown, plan("sdxl", **SAMPLED)) == "1 prompt, every 240 steps: 16 images."
+    found = replace(of(**FOUR), sampling_s=(250.0, 380.0), is_time_known=True)
+    told = "4 prompts, every 240 steps and before the first: 16 images, 4 to 6 min."
+    assert formatting.samples(found, plan("sdxl", **FOUR, sampling__at_start=True)) == told
+    unknown, one = replace(found, is_time_known=False), plan("sdxl", **SAMPLED)
+    assert formatting.samples(unknown, one) == "1 prompt, every 240 steps: 16 images."
     assert formatting.samples(found, plan("sdxl")) == ""
 
 
@@ -346,8 +342,7 @@ def past(
 
 def test_a_finished_run_on_the_same_gpu_is_used_and_named():
     found = estimate(plan(), facts(), [past()], KOHYA)
-    assert found.vram_gib == pytest.approx((9 / 1.1, 9 * 1.1))
-    assert found.ram_gib == pytest.approx(21)
+    assert (*found.vram_gib, found.ram_gib) == pytest.approx((9 / 1.1, 9 * 1.1, 21))
     assert 1000 * 2 / 1.1 < found.seconds[0] < found.seconds[1] < 1000 * 2 * 1.1 + 300
     assert sum("20261121-one" in sentence for sentence in found.basis) == 2
 
@@ -357,13 +352,11 @@ def test_the_range_widens_with_the_difference_from_the_measured_plan():
     assert 9 < sum(near.vram_gib) / 2 < sum(far.vram_gib) / 2
     assert near.vram_gib[1] / near.vram_gib[0] < far.vram_gib[1] / far.vram_gib[0]
     both = [past(), past("20261121-two", gib=20.0, schedule__batch_size=8)]
-    assert any(
-        "20261121-two" in sentence for sentence in estimate(plan(schedule__batch_size=8), facts(), both, KOHYA).basis
-    )
+    basis = estimate(plan(schedule__batch_size=8), facts(), both, KOHYA).basis
+    assert any("20261121-two" in sentence for sentence in basis)
 
 
 def test_runs_with_another_engine_gpu_family_method_or_model_are_not_used():
-    own = of()
     others = [
         replace(past(), engine="simpletuner"),
         replace(past(), machine=engine_plans.machine(Accelerator("cuda", "another", 8 * GIB))),
@@ -373,7 +366,7 @@ def test_runs_with_another_engine_gpu_family_method_or_model_are_not_used():
         past(step_s=0.0, gib=0.0, ram_gib=0.0),
     ]
     for other in others:
-        assert estimate(plan(), facts(), [other], KOHYA) == own
+        assert estimate(plan(), facts(), [other], KOHYA) == of()
 
 
 def finished(folder: Path, name: str, **result: Any) -> Path:
@@ -382,7 +375,7 @@ def finished(folder: Path, name: str, **result: Any) -> Path:
     done = {"state": "COMPLETED", "steps": 20, "peak_memory_bytes": 5 * GIB, "peak_gpu_memory_bytes": 4 * GIB, **result}
     run.folder.write("result.json", done)
     bar = {"kind": "progress", "step": 20, "total": 20, "seconds_per_step": 1.5}
-    steps = [{"kind": "step", "step": number, "loss": 0.1} for number in range(2000)]
+    steps = ({"kind": "step", "step": number, "loss": 0.1} for number in range(2000))
     lines = [{**bar, "seconds_per_step": 9.0}, *steps, bar, {"kind": "state", "state": "COMPLETED"}]
     run.folder.events.write_text("".join(json.dumps(line) + "\n" for line in lines))
     run.folder.path.rename(folder / name)

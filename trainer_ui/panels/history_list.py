@@ -138,7 +138,7 @@ def row(run: PastRun, seen: Seen) -> dict[str, Any]:
         "word": word,
         "tone": tone,
         "family": family_title(run.family),
-        "profile": printable(profile_of(run, seen.profiles), 60),
+        "profile": ", ".join(filter(None, (pasts.kind_of(run), printable(profile_of(run, seen.profiles), 60)))),
         "steps": f"{length} steps" if length != UNKNOWN else length,
         "images": f"{run.images:,} {'image' if run.images == 1 else 'images'}"
         if run.images is not None
