@@ -28,6 +28,7 @@ RENAMED = {
     "trainer_core/models/downloads/fetch.py": "gigabytes, written as they arrive",
     "trainer_core/models/downloads/part.py": "gigabytes, written as they arrive",
     "trainer_core/models/tensor_copy.py": "gigabytes, written in parts",
+    "trainer_core/profiles/shelf.py": "a profile, to the removed ones and back",
     "trainer_core/training/delivery.py": "gigabytes, linked or copied",
     "trainer_core/training/trash.py": "a run folder, to the trash and back",
 }
