@@ -17,7 +17,7 @@ from trainer_core.datasets.scan import Dataset, DatasetImage
 from trainer_core.draft.facts import Facts
 from trainer_core.engines import registry
 from trainer_core.engines.status import EngineStatus, Trial, Trials
-from trainer_core.estimate import Estimate, Past, estimate, formatting, past_runs
+from trainer_core.estimate import Estimate, Past, estimate, past_runs
 from trainer_core.hardware import Accelerator
 from trainer_core.models.detection import Detection
 from trainer_core.plan.sections import TrainingPlan
@@ -72,35 +72,6 @@ def test_epochs_follow_from_images_repeats_batch_and_accumulation(images, repeat
     found = of(images=images, schedule__gradient_accumulation=adds, **values)
     assert (found.steps, found.epochs) == (steps, pytest.approx(epochs))
     assert of(**values).epochs is None, "epochs are unknown without images"
-
-
-SAMPLED = {"schedule__steps": 960, "sampling__every_steps": 240}
-FOUR = {**SAMPLED, "sampling__prompts": tuple({"text": text} for text in "abcd")}
-
-
-def test_samples_are_counted_by_prompt():
-    one, four = of(**SAMPLED), of(**FOUR)
-    assert (one.samples, four.samples) == (4, 16)
-    assert four.sampling_s == pytest.approx([4 * each for each in one.sampling_s])
-    assert four.seconds[0] - one.seconds[0] == pytest.approx(3 * one.sampling_s[0])
-    assert four.disk_gib > one.disk_gib
-    assert (of(**SAMPLED, sampling__at_start=True).samples, of(schedule__steps=960).samples) == (5, 0)
-
-
-def test_the_largest_prompt_decides_the_memory_of_samples():
-    small, large = ({"text": "a", "width": side, "height": side} for side in (512, 4096))
-    first, both = (of("sd15", **SAMPLED, sampling__prompts=prompts) for prompts in ((small,), (small, large)))
-    assert both.vram_gib[1] > first.vram_gib[1]
-    assert both.sampling_s[0] > 2 * first.sampling_s[0]
-
-
-def test_the_cost_of_samples_in_a_sentence():
-    found = replace(of(**FOUR), sampling_s=(250.0, 380.0), is_time_known=True)
-    told = "4 prompts, every 240 steps and before the first: 16 images, 4 to 6 min."
-    assert formatting.samples(found, plan("sdxl", **FOUR, sampling__at_start=True)) == told
-    unknown, one = replace(found, is_time_known=False), plan("sdxl", **SAMPLED)
-    assert formatting.samples(unknown, one) == "1 prompt, every 240 steps: 16 images."
-    assert formatting.samples(found, plan("sdxl")) == ""
 
 
 def test_an_unknown_family_is_not_guessed():

@@ -254,7 +254,10 @@ def compare(first: str, second: str, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--undo", is_flag=True, help="Put the removed profile back.")
 def remove(name: str, undo: bool) -> None:
-    """Remove one of your own profiles; it is kept, so that --undo can put it back."""
+    """Remove one of your own profiles.
+
+    Its file is kept, so that --undo can put it back.
+    """
     if undo:
         show.line(f"Put back: {profile_files.put_back(name)}")
     else:

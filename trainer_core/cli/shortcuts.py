@@ -11,14 +11,9 @@ from trainer_core.plan import fields
 from trainer_core.prepare import length, prompt_ideas
 
 if TYPE_CHECKING:
+    from trainer_core.plan.fields import SettingField
     from trainer_core.prepare.workbench import Workbench
 
-EPOCHS = {
-    "epochs": (length.LENGTH, "The length of the training in epochs; it becomes a number of steps."),
-    "save_every_epochs": (length.SAVES, "Save a copy every this many epochs; it becomes a number of steps."),
-    "sample_every_epochs": (length.SAMPLES, "Make samples every this many epochs; it becomes a number of steps."),
-}
-"""By parameter: the setting that it sets, and its help."""
 KINDS = ("captions", "templates")
 
 
@@ -38,9 +33,19 @@ def shortcut_options(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="TEXT",
         help="A sample prompt; may be given several times. It can end with options such as --w 768 --d 7.",
     )(function)
-    for name, (_, text) in reversed(EPOCHS.items()):
-        function = click.option(f"--{name.replace('_', '-')}", name, metavar="N", help=text)(function)
+    for option, field in reversed(_in_epochs().items()):
+        text = f"{field.title}, in epochs; it becomes a number of steps."
+        function = click.option(option, _parameter(option), metavar="N", help=text)(function)
     return function
+
+
+def _in_epochs() -> dict[str, SettingField]:
+    """The settings that can be given in epochs, by their option for that."""
+    return {field.about.epochs: field for field in fields.all_fields().values() if field.about.epochs}
+
+
+def _parameter(option: str) -> str:
+    return option.removeprefix("--").replace("-", "_")
 
 
 def apply(bench: Workbench, options: Mapping[str, Any]) -> None:
@@ -50,11 +55,11 @@ def apply(bench: Workbench, options: Mapping[str, Any]) -> None:
         click.UsageError: an option and the setting that it stands for are both given, or there is nothing to offer.
         PlanError: epochs cannot be counted, or a number is invalid.
     """
-    for name, (path, _) in EPOCHS.items():
-        if text := options.get(name):
-            if options.get(path.replace(".", "__")) is not None:
-                raise click.UsageError(f"Give either --{name.replace('_', '-')} or the number of steps, not both.")
-            bench.set(length.from_epochs(bench.state, path, text))
+    for option, field in _in_epochs().items():
+        if text := options.get(_parameter(option)):
+            if options.get(field.path.replace(".", "__")) is not None:
+                raise click.UsageError(f"Give either {option} or the number of steps, not both.")
+            bench.set(length.from_epochs(bench.state, field.path, text))
     if found := _prompts(bench, options):
         bench.set({"sampling.prompts": found})
 

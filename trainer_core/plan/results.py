@@ -17,7 +17,11 @@ SIDE = Setting(is_side=True)
 class SamplingSettings(Section):
     """Sample images made during training."""
 
-    every_steps: Annotated[int, Field(title="Sample every", ge=0, le=1_000_000, json_schema_extra=STEPS)] = 0
+    every_steps: Annotated[
+        int,
+        Field(title="Sample every", ge=0, le=1_000_000, json_schema_extra=STEPS),
+        Setting(epochs="--sample-every-epochs"),
+    ] = 0
     """Makes a sample image every this many steps; 0 makes none."""
     at_start: Annotated[bool, Field(title="Sample before training")] = False
     """Also makes a sample image before the first step, for comparison. Only if samples are made during training."""
@@ -67,7 +71,11 @@ class OutputSettings(Section):
     """The folder for the finished file; empty means Easel's outputs folder."""
     copy_to: Annotated[str, Field(title="Also copy to"), Setting(path="folder", written=True, done_by_easel=True)] = ""
     """A LoRA folder of ComfyUI or Forge to which the finished LoRA is also copied."""
-    save_every_steps: Annotated[int, Field(title="Save every", ge=0, le=1_000_000, json_schema_extra=STEPS)] = 0
+    save_every_steps: Annotated[
+        int,
+        Field(title="Save every", ge=0, le=1_000_000, json_schema_extra=STEPS),
+        Setting(epochs="--save-every-epochs"),
+    ] = 0
     """Saves a copy every this many steps; 0 saves only the last."""
     keep_states: Annotated[int, Field(title="Keep states", ge=0, le=100)] = 0
     """How many states are kept for resuming an interrupted run: the newest; 0 keeps none. A state has the weights and the optimizer."""

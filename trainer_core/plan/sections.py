@@ -254,7 +254,9 @@ class OptimizerSettings(Section):
 class ScheduleSettings(Section):
     """Steps, batches, the learning rate schedule, and the loss."""
 
-    steps: Annotated[int, Field(title="Steps", ge=1, le=1_000_000), Setting(policy="rule", option="--steps")] = 1000
+    steps: Annotated[
+        int, Field(title="Steps", ge=1, le=1_000_000), Setting(policy="rule", option="--steps", epochs="--epochs")
+    ] = 1000
     """The number of optimizer steps."""
     batch_size: Annotated[int, Field(title="Batch size", ge=1, le=256), Setting(policy="value", card=True)] = 1
     """How many images are trained at once."""

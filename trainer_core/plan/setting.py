@@ -49,6 +49,8 @@ class Setting:
     """The key in an engine's claim that says whether the engine supports it for a family."""
     part: bool = False
     """Whether it is the path of a companion file: the part of the same name in an engine's claim."""
+    epochs: str = ""
+    """The command line option that gives it in epochs; empty: it is not a number of training steps that is given so."""
     only_with: str = ""
     """The setting that must be on; empty: none."""
     replaces: str = ""

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from trainer_core.prepare.state import State
 
-LENGTH, SAVES, SAMPLES = "schedule.steps", "output.save_every_steps", "sampling.every_steps"
-PATHS = (LENGTH, SAVES, SAMPLES)
-"""The settings that can also be given in epochs."""
 NO_IMAGES = "Epochs can be counted once a dataset is chosen."
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.plan import fields
-from trainer_core.prepare import length
 from trainer_ui.answers import is_begun, mark
 from trainer_ui.formatting import Paragraph
 from trainer_ui.panels.card import Step, fold
@@ -44,7 +43,7 @@ class OutputPanel:
 
     def _content(self) -> list[Widget]:
         front = self.settings.front(OUTPUT)
-        self.epochs = Epochs(self.session, self.settings.controls[length.SAVES])
+        self.epochs = Epochs(self.session, self.settings.controls["output.save_every_steps"])
         return [front, self.settings.groups["output"], self.settings.groups["guards"]]
 
     def show(self) -> None:
@@ -71,7 +70,7 @@ class SamplesPanel:
         from trainer_ui.panels.samples import SamplePrompts
 
         front = self.settings.front(SAMPLES)
-        self.epochs = Epochs(self.session, self.settings.controls[length.SAMPLES])
+        self.epochs = Epochs(self.session, self.settings.controls["sampling.every_steps"])
         self.prompts = SamplePrompts(self.session)
         return [front, self.prompts.widget, self.settings.groups["sampling"]]
 

@@ -12,20 +12,16 @@ if TYPE_CHECKING:
     from trainer_ui.controls import SettingControl
     from trainer_ui.session import Session
 
-NAMES = {
-    length.LENGTH: "Length in epochs",
-    length.SAVES: "Save every, in epochs",
-    length.SAMPLES: "Sample every, in epochs",
-}
-"""What screen readers call the field with the epochs."""
-
 
 class Epochs:
     """A field for epochs, put into the control of a setting, and a line that says how many steps make an epoch."""
 
     def __init__(self, session: Session, setting: SettingControl) -> None:
         self.session, self.path = session, setting.field.path
-        self.field = Text(description=NAMES[self.path], continuous_update=False, classes=("easel-epochs",))
+        # What screen readers call the field.
+        self.field = Text(
+            description=f"{setting.field.title}, in epochs", continuous_update=False, classes=("easel-epochs",)
+        )
         self.field.observe(session.handler(self._entered), "value")
         self.line = Paragraph("", "muted", "epoch-line")
         setting.widget.add_class("easel-linked")
@@ -46,4 +42,4 @@ class Epochs:
         self.field.value = length.in_epochs(state, self.path)
         self.field.disabled = each is None
         line = length.sentence(state)
-        self.line.show_text(f"Type either one. {line}" if each is not None and self.path == length.LENGTH else line)
+        self.line.show_text(line if each is None else f"Type either one. {line}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainer_core.plan import fields
-from trainer_core.prepare import length
 from trainer_ui.answers import has_recipe, is_begun, mark
 from trainer_ui.controls import shown
 from trainer_ui.formatting import show
@@ -30,7 +29,7 @@ class RecipePanel:
         self.session = session
         self.profile = ProfilePanel(session, choice)
         front = settings.front(settings.essentials)
-        self.epochs = Epochs(session, settings.controls[length.LENGTH])
+        self.epochs = Epochs(session, settings.controls["schedule.steps"])
         known = [settings.groups[section] for section in GROUPS if section in settings.groups]
         groups = Box(known, classes=("easel-groups",))
         self.settings = VBox([front, groups, opens], classes=("easel-recipe",))

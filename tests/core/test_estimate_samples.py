@@ -1,0 +1,52 @@
+"""What samples add to the estimate: counted by prompt, by the largest one, and told in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.support import engine_plans
+from trainer_core.draft.facts import Facts
+from trainer_core.engines import registry
+from trainer_core.estimate import Estimate, estimate, formatting
+from trainer_core.hardware import Accelerator
+
+GIB = 1024**3
+CARD = Accelerator("cuda", "NVIDIA GeForce RTX 3090", 24 * GIB, 23 * GIB, "8.6")
+KOHYA = registry.get("kohya").manifest
+SAMPLED = {"schedule__steps": 960, "sampling__every_steps": 240}
+FOUR = tuple({"text": text} for text in "abcd")
+
+
+def of(family: str = "sdxl", **values: Any) -> Estimate:
+    return estimate(engine_plans.plan(family, **values), Facts(engine_plans.machine(CARD)), manifest=KOHYA)
+
+
+def test_samples_are_counted_by_prompt():
+    one, four = of(**SAMPLED), of(**SAMPLED, sampling__prompts=FOUR)
+    assert (one.samples, four.samples) == (4, 16)
+    assert four.sampling_s == pytest.approx([4 * each for each in one.sampling_s])
+    assert four.seconds[0] - one.seconds[0] == pytest.approx(3 * one.sampling_s[0])
+    assert four.disk_gib > one.disk_gib
+    assert of(**SAMPLED, sampling__at_start=True).samples == 5
+    assert of(schedule__steps=960).samples == 0
+
+
+def test_the_largest_prompt_decides_the_memory_of_samples():
+    small, large = ({"text": "a", "width": side, "height": side} for side in (512, 4096))
+    first = of("sd15", **SAMPLED, sampling__prompts=(small,))
+    assert of("sd15", **SAMPLED, sampling__prompts=(small, large)).vram_gib[1] > first.vram_gib[1]
+    assert of("sd15", **SAMPLED, sampling__prompts=(small, large)).sampling_s[0] > 2 * first.sampling_s[0]
+
+
+def test_the_cost_of_samples_in_a_sentence():
+    found = replace(of(**SAMPLED, sampling__prompts=FOUR), sampling_s=(250.0, 380.0), is_time_known=True)
+    planned = engine_plans.plan("sdxl", **SAMPLED, sampling__prompts=FOUR, sampling__at_start=True)
+    assert (
+        formatting.samples(found, planned) == "4 prompts, every 240 steps and before the first: 16 images, 4 to 6 min."
+    )
+    unknown = replace(found, is_time_known=False)
+    assert formatting.samples(unknown, engine_plans.plan("sdxl", **SAMPLED)) == "1 prompt, every 240 steps: 16 images."
+    assert formatting.samples(found, engine_plans.plan("sdxl")) == ""
