@@ -118,6 +118,8 @@ def the_trash(page, runs):
 def the_look(page):
     for theme in ("Dark", "Light", "Cyberpunk", "Minimal"):
         page.get_by_label("Theme", exact=True).select_option(theme)
+        page.wait_for_selector(f".easel-theme-{theme.lower()}")
+        page.wait_for_timeout(400)  # colours change in steps
         assert page.evaluate(WEAK) == [], theme
     for width in (1600, 1280, 700, 390):
         page.set_viewport_size({"width": width, "height": 900})
