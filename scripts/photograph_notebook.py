@@ -84,7 +84,7 @@ class Camera:
         self.page.wait_for_selector(".easel[data-easel-keys=kept]")
         self.page.get_by_label("Theme", exact=True).wait_for()
 
-    def shoot(self, title, widths=tuple(WIDTHS), themes=("light",)):
+    def shoot(self, title, widths=tuple(WIDTHS), themes=("light",), at=".easel"):
         page = self.page
         for theme in themes:
             page.get_by_label("Theme", exact=True).select_option(theme.capitalize())
@@ -99,7 +99,7 @@ class Camera:
                 if shown != (width in FILE_BROWSER):
                     page.evaluate("() => window.jupyterapp.commands.execute('application:toggle-left-area')")
                 page.evaluate(
-                    "() => { document.querySelector('.easel').scrollIntoView(); document.activeElement?.blur() }"
+                    "at => { document.querySelector(at).scrollIntoView(); document.activeElement?.blur() }", at
                 )
                 page.wait_for_timeout(700)
                 page.screenshot(path=self.folder / f"{name}.png")
@@ -183,6 +183,11 @@ def take(camera, scratch):
     camera.open(home, job(home, steps_per_second=15), "sd15-character")
     page.wait_for_function("() => [...document.querySelectorAll('.easel-gallery-tile img')].every(image => image.src)")
     camera.shoot("2-ready", themes=THEMES)
+    for name, button in (("2-settings", "settings"), ("2-files", "files")):
+        page.locator(f".easel-opens-{button}").click()
+        page.wait_for_timeout(1500)
+        camera.shoot(name, themes=THEMES[:2], at=".easel-drawer:not(.easel-away)")
+        page.locator(f".easel-opens-{button}").click()
     page.get_by_label("Rank", exact=True).fill("5000")
     page.get_by_label("Rank", exact=True).press("Enter")
     page.wait_for_timeout(1000)

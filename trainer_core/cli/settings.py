@@ -33,7 +33,7 @@ def settings(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """List every setting with its value, its source, and whether it can be set.
+    """List every setting with its value and source.
 
     With a model (--model) and perhaps an engine, that includes every option of the engine's own program: those that can be set
     (--set native.<engine>.<option>=<value>), those that follow from a setting, and those that are refused, with the reason.

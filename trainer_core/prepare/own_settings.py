@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from trainer_core.engines import options
 from trainer_core.engines.launcher import TABLE
 from trainer_core.plan import fields
 
@@ -19,6 +18,9 @@ def program_of(state: State) -> EngineOptions | None:
     backend = state.backend
     if backend is None:
         return None
+    # Imported when there is an engine: a notebook that opens has none.
+    from trainer_core.engines import options
+
     method, version = state.draft.text("model.method"), state.facts.engine(backend.manifest.id).version
     return options.of_program(backend.manifest, state.family, method, version)
 
@@ -50,6 +52,8 @@ def count(state: State) -> int:
     program, backend = program_of(state), state.backend
     own = 0
     if program is not None and backend is not None:
+        from trainer_core.engines import options
+
         launcher = options.of_launcher(backend.manifest)
         own = len(program.options) + (len(launcher.options) if launcher else 0)
     return len(fields.all_fields()) + own + len(unknown_native(state)) + len(native_of_others(state))
