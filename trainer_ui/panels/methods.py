@@ -21,7 +21,8 @@ class Methods:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.buttons = {method: self._button(method) for method in session.methods}
-        self.widget = Box(tuple(self.buttons.values()), classes=("easel-methods",))
+        cards = [Box([button], classes=("easel-method-card",)) for button in self.buttons.values()]
+        self.widget = Box(cards, classes=("easel-methods",))
         self._seen: object = None
 
     def _button(self, method: str) -> ToggleButton:
