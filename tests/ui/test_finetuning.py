@@ -7,7 +7,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from tests.support import engine_plans, recorded_headers, trained_models
-from tests.support.page import enter, inside, on_page, prepare, unfold
+from tests.support.histories import shown
+from tests.support.page import enter, inside, on_page, prepare, unfold, wait_for
 from trainer_core import places
 from trainer_core.catalog import methods
 from trainer_core.jobs.state import FINAL_STATES, JobState
@@ -211,11 +212,11 @@ def test_a_training_of_each_method_is_accepted_and_is_in_the_history_of_both_app
     assert (places.outputs() / "mika_v1.safetensors").is_file()
     other = open_app()
     assert other.session.run is None, "the LoRA trainer does not open with a run of the other app"
-    other.go("history")
-    other.session.show()
-    row = other.history.rows.children[0]
+    history = shown(other)
     title = methods.shipped()[method].title
-    assert any(f"mika_v1, {title}" in getattr(each, "value", "") for each in inside(row))
+    wait_for(lambda: [row["profile"] for row in history.table.content["rows"] if row.get("name") == "mika_v1"])
+    (kind,) = [row["profile"] for row in history.table.content["rows"] if row.get("name") == "mika_v1"]
+    assert kind.startswith(title)
     assert [run.folder.path.name for run in list_runs(places.runs())]
 
 

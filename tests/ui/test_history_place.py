@@ -4,7 +4,7 @@ import json
 import time
 
 from tests.support.histories import ask, names, shown, written
-from tests.support.page import button, click, enter, go, markup, on_page, prepare, wait_for
+from tests.support.page import act, click, enter, go, markup, on_page, prepare, wait_for
 from tests.support.written_runs import write_events, write_images, write_run
 from trainer_core import events, places
 from trainer_core.jobs.state import FINAL_STATES
@@ -229,7 +229,7 @@ def test_a_run_is_shown_in_watch_results_and_prepare(open_app, home):
     click(app.launch.start)
     wait_for(lambda: app.session.run is not None and app.session.run.state in FINAL_STATES)
     name = app.session.run.name
-    click(button(app.root, "Close"))
+    act(app, "close")
     history = shown(app)
     ask(history, "open", run=name)
     click(history.card.buttons["watch"])

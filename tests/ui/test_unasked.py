@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from ipywidgets.widgets import widget as ipywidgets_widget
 
-from tests.support.page import button, click, go, markup, on_page, prepare, wait_for
+from tests.support.page import act, button, click, go, markup, on_page, prepare, wait_for
 from trainer_core import hardware
 from trainer_core.jobs.reading import JobReader
 from trainer_core.jobs.state import FINAL_STATES
@@ -70,7 +70,7 @@ def test_the_end_of_a_run_makes_no_widget(open_app, home):
         patch.setattr(Run, "summary", property(summary))
         app.session.show()
     assert read == [], "its events are not read again with each change"
-    click(app.watch_bar.close)
+    act(app, "close")
     assert app.session.run is None
 
 
