@@ -5,7 +5,7 @@ Usage: python benchmarks/watch_page.py [STEPS]. It needs what the browser tests 
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def main() -> None:
     sys.exit(max(worst) > LIMIT_MS)
 
 
-def measured(browser: Any, style: str, steps: int, files: Mapping[str, str]) -> dict[str, float]:
+def measured(browser: Any, style: str, steps: int, files: Sequence[str]) -> dict[str, Any]:
     """The figures of one page with these components."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_content(f"<style>{style}</style><div class='easel easel-theme-light'><div id=place></div></div>")

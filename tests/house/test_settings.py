@@ -24,7 +24,6 @@ ALLOWED = {
     "trainer_core/profiles/lora_onetrainer.py": "the settings for OneTrainer's keys",
     "trainer_core/engines/option_sources.py": "values of the plan that is rendered to see which options follow from which settings",
     "trainer_core/training/caveats.py": "what a sentence about the losses of two runs calls the settings that make them differ",
-    "trainer_core/prepare/length.py": "the settings that can also be typed in epochs",
     "trainer_ui/panels/settings.py": "the order of the first page of the form",
     "trainer_ui/panels/finishing.py": "what the line of the folded step says",
     "trainer_ui/answers.py": "the questions that the form asks a newcomer",
