@@ -13,7 +13,7 @@ CELLS = "() => document.querySelectorAll('.jp-Notebook .jp-Cell').length"
 
 
 def test_methods_starter_models_and_the_file_picker_are_used_by_keyboard(notebook, page, tmp_path):
-    images = tmp_path / "person" / "photos" / "mika"
+    images = tmp_path / "person" / "albums" / "mika"
     images.mkdir(parents=True)
     notebook(shipped="Finetuning_Trainer", HOME=str(tmp_path / "person")).run()
     page.wait_for_selector(READY)
@@ -26,7 +26,7 @@ def test_methods_starter_models_and_the_file_picker_are_used_by_keyboard(noteboo
     card.focus()
     page.keyboard.press("Space")
     expect(card).to_have_class(re.compile("mod-active"))
-    expect(page.get_by_label("Train text encoder")).to_be_visible()
+    expect(page.get_by_role("checkbox", name="Train text encoder")).to_be_visible()
     expect(page.get_by_label("Rank", exact=True)).to_have_count(0)
     page.keyboard.press("b")
     page.keyboard.press("d")
@@ -48,12 +48,12 @@ def test_methods_starter_models_and_the_file_picker_are_used_by_keyboard(noteboo
     page.keyboard.press("Enter")
     picker = page.locator(".easel-picker")
     expect(picker.get_by_label("Filter the names")).to_be_focused()
-    expect(picker.get_by_label("photos, folder")).to_be_visible()
+    expect(picker.get_by_label("albums, folder")).to_be_visible()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(picker.get_by_label("mika, folder")).to_be_focused()
     page.keyboard.press("Backspace")
-    expect(picker.get_by_label("photos, folder")).to_be_focused()
+    expect(picker.get_by_label("albums, folder")).to_be_focused()
     page.keyboard.press("Enter")
     expect(picker.get_by_label("mika, folder")).to_be_focused()
     page.keyboard.press("Enter")
@@ -61,7 +61,7 @@ def test_methods_starter_models_and_the_file_picker_are_used_by_keyboard(noteboo
     picker.get_by_role("button", name="Use this folder").click()
     expect(picker).to_have_count(0)
     expect(choose).to_be_focused()
-    expect(page.get_by_label("Folder with images and captions")).to_have_value(str(images))
+    expect(page.get_by_role("textbox", name="Folder with images and captions")).to_have_value(str(images))
 
 
 def test_a_finetuning_runs_to_its_end(notebook, page, home):

@@ -60,7 +60,7 @@ def go_back(page):
         page.keyboard.press(key)
 
 
-def filter_rows(page, search):
+def filter_rows(page, search, count):
     """Shows only the user's own settings, then all, down to the last one."""
     search.fill("")
     page.locator(".easel-all-chip").nth(1).click()
@@ -70,7 +70,7 @@ def filter_rows(page, search):
     search.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Control+End")
-    assert page.locator(".easel-all-body .easel-all-row").count() == 394
+    assert page.locator(".easel-all-body .easel-all-row").count() == count
     assert page.evaluate(FOCUS) == page.locator(".easel-all-body .easel-all-row b").last.inner_text()
 
 
@@ -79,13 +79,15 @@ def test_settings_are_found_changed_and_left_by_keyboard(notebook, page, home):
     notebook(values, EASEL_ENGINE="kohya").run()
     page.wait_for_selector(READY)
     opener = page.locator(".easel-opens-settings")
-    expect(opener).to_have_text("All 394 settings")
+    expect(opener).to_have_text(re.compile(r"All \d+ settings"))
+    count = int(opener.inner_text().split()[1])
+    assert count > 300
     assert page.locator(".easel-all").count() == 0
     opener.focus()
     page.keyboard.press("Enter")
     search = page.get_by_label("Find a setting")
     expect(search).to_be_focused()
-    expect(page.locator(".easel-all-status")).to_have_text("394, every one that there is")
+    expect(page.locator(".easel-all-status")).to_have_text(f"{count}, every one that there is")
     page.keyboard.type("ip_noise")
     expect(page.locator(".easel-all-body .easel-all-row")).to_have_count(2)
     expect(page.locator(".easel-all mark").first).to_have_text("ip_noise")
@@ -98,7 +100,7 @@ def test_settings_are_found_changed_and_left_by_keyboard(notebook, page, home):
         page.keyboard.press("Escape")
     expect(search).to_be_focused()
     assert page.locator(".easel-all [role=gridcell][tabindex='0']").count() == 1
-    filter_rows(page, search)
+    filter_rows(page, search, count)
     for width in (1600, 700, 390):
         page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_timeout(300)
