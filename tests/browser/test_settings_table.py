@@ -1,5 +1,7 @@
 """All settings, and files and command, in JupyterLab: searching, editing and leaving by keyboard; what is in the page."""
 
+import re
+
 from playwright.sync_api import expect
 
 from tests.support.page import prepare
