@@ -72,6 +72,9 @@ class Grid {
   sized() {
     if (this.wide === this.isWide) return;
     this.wide = this.isWide;
+    // A narrow page opens a sample by itself; beside the whole grid only what the user opened stays open.
+    if (this.wide && this.byItself) this.key = null;
+    this.byItself = false;
     if (this.shown) this.show();
   }
   end() {
@@ -260,6 +263,7 @@ class Grid {
     if (!this.isWide && this.key === null && last) {
       const wanted = content.columns.find((column) => column.key === this.model.get("chosen") && column.images.some((image) => image >= 0)) ?? last;
       this.key = wanted.key;
+      this.byItself = true;
       this.row = Math.max(0, wanted.images.findIndex((image) => image >= 0));
     }
     const is = this.key !== null && this.big.show(content, this.row, this.key);
@@ -271,6 +275,7 @@ class Grid {
     this.rove();
   }
   open(row, key) {
+    this.byItself = false;
     const content = this.shown;
     const last = content.columns.at(-1)?.key;
     this.row = row;
