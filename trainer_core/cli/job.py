@@ -212,10 +212,25 @@ def _bench_like(like: Run, plan_file: Path | None, assignments: tuple[str, ...],
 
 
 def _absolute(path: str, value: Any) -> Any:
-    """A path made absolute: it was typed relative to the current folder, and a run has another one."""
+    """A path made absolute: it was typed relative to the current folder, and a run has another one.
+
+    A link to a model stays as it is; a Problem then says how to download it.
+    """
     known = fields.all_fields()
     is_path = path in known and known[path].about.path and isinstance(value, str) and value
-    return str(places.typed(value).absolute()) if is_path else value
+    if not is_path or (known[path].section == "model" and _is_link(value)):
+        return value
+    return str(places.typed(value).absolute())
+
+
+def _is_link(text: str) -> bool:
+    from trainer_core.errors import DownloadError
+    from trainer_core.models import downloads
+
+    try:
+        return downloads.parse(text) is not None
+    except DownloadError:
+        return True
 
 
 @click.command()

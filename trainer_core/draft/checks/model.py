@@ -59,7 +59,10 @@ def _absent(path: str) -> Problem:
     if link is None:
         return Problem("model.path", "error", f"The base model {path} does not exist.")
     if ":" not in path:  # a path that does not exist, or the name of a repository: org/name
-        message = f"The base model {path} does not exist. If it is a repository on Hugging Face, download it first."
+        message = (
+            f"The base model {path} does not exist. If it is a repository on Hugging Face, download it first. "
+            f"In a terminal: easel models download {path}"
+        )
         return Problem("model.path", "error", message)
     message = f"The base model is a link: download it first. In a terminal: easel models download {link.shown}"
     return Problem("model.path", "error", message)
