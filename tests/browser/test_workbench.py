@@ -133,7 +133,7 @@ def test_no_key_on_any_control_reaches_the_notebook(notebook, page, home):
         "tab": page.get_by_role("tab", name="Prepare"),
         "help": page.locator(".easel-help > summary[aria-label='Help: Rank']"),
         "source": page.locator(".easel-source[aria-label$='where Rank comes from']"),
-        "use": page.get_by_role("button", name="Concept"),
+        "use": page.get_by_role("radio", name="Concept"),
         "image": page.locator(".easel-gallery-tile").first,
         "theme": page.get_by_label("Theme", exact=True),
         "app": page.locator(".easel"),

@@ -182,9 +182,9 @@ def test_no_fix_turns_it_into_a_lora_training(open_finetuning, home):
 
 def run_to_the_end(app):
     app.launch.start.click()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while app.session.run is None or app.session.run.state not in FINAL_STATES:
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, (app.session.message, app.session.run and app.session.run.summary)
         assert "Not started" not in app.session.message, app.session.message
         time.sleep(0.05)
     return app.session.run
@@ -250,7 +250,7 @@ def test_an_app_that_is_opened_again_shows_the_run_in_progress_of_its_own_method
     app.session.change({**values, "native": {"rehearsal": {"steps_per_second": 5}}})
     app.session.show()
     app.launch.start.click()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while app.session.run is None:
         assert time.monotonic() < deadline, app.session.message
         time.sleep(0.05)
