@@ -29,9 +29,9 @@ def test_a_run_is_watched_zoomed_and_searched_with_mouse_and_keyboard(notebook, 
         "JupyterLab took a key"
     )
     box = chart.bounding_box()
-    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.move(box["x"] + 50, box["y"] + 60)
     page.mouse.down()
-    page.mouse.move(box["x"] + 80, box["y"] + 60, steps=3)
+    page.mouse.move(box["x"] + 110, box["y"] + 60, steps=3)
     page.mouse.up()
     page.wait_for_function(f"() => ({LABEL})().includes('Zoomed to steps')")
     page.mouse.dblclick(box["x"] + 200, box["y"] + 60)
