@@ -175,3 +175,12 @@ def test_another_engine_says_what_does_not_carry_over_and_goes_back(open_app):
 
 def click_fold(group):
     group.children[0].set_state({"value": True})
+
+
+def test_a_method_of_the_other_notebook_is_refused_and_named(open_app):
+    app = open_app(FAMILY, engine="kohya")
+    table, sent = opened(app)
+    say(table, kind="set", path="model.method", value="dreambooth")
+    assert app.session.values["model.method"] == "lora"
+    assert "Use Finetuning_Trainer.ipynb" in app.session.message
+    assert sent[-1] == {"kind": "done"}

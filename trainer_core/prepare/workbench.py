@@ -53,13 +53,24 @@ class Workbench:
         return job_problems.problems(self.state)
 
     def set(self, values: Mapping[str, Any]) -> None:
-        """Sets values of the user, by dotted path, and reads the files they refer to."""
+        """Sets values of the user, by dotted path, and reads the files they refer to.
+
+        Raises:
+            PlanError: one of them is a training method that this workbench does not prepare.
+        """
+        if (method := values.get("model.method")) is not None:
+            self._refuse(str(method), "This notebook does not train by", "Use")
         files = {setting.path for setting in fields.paths()}
         values = {
             path: places.unquoted(value) if path in files and isinstance(value, str) else value
             for path, value in values.items()
         }
         self.state = self.reader.read(self.state.set(values), fields.decided_by(values))
+
+    def _refuse(self, method: str, said: str, what_to_do: str) -> None:
+        made = methods.shipped().get(method)
+        if self.methods and made is not None and method not in self.methods:
+            raise PlanError(f"{said} {made.title}.", f"{what_to_do} {made.notebook}.")
 
     def reset(self, *paths: str) -> None:
         """Removes the user's values at these paths, so that profile, prefill or default apply again."""
@@ -134,9 +145,7 @@ class Workbench:
         Raises:
             PlanError: the run trained with a method that this workbench does not prepare.
         """
-        if self.methods and (method := method_of(run)) not in self.methods:
-            made = methods.shipped()[method]
-            raise PlanError(f"This run is a training by {made.title}.", f"Open it in {made.notebook}.")
+        self._refuse(method_of(run), "This run is a training by", "Open it in")
         from trainer_core import policies, profiles
 
         versions = run.folder.versions
