@@ -43,8 +43,8 @@ RESERVE_BYTES = 64 << 10
 LARGEST_FILE_BYTES = 64 << 20
 """A larger JSON file is not one of Easel's."""
 SPEC, RESULT, STOP, SUPERVISOR, PROGRAM = "spec.json", "result.json", "stop", "runner.json", "engine.json"
-WRAPPER, PROGRAM_END, HEARTBEAT = "wrapper.json", "program-end.json", "heartbeat.json"
-_DURABLE = frozenset({SPEC, RESULT, STOP, SUPERVISOR})
+WRAPPER, PROGRAM_END, HEARTBEAT, VERSIONS = "wrapper.json", "program-end.json", "heartbeat.json", "versions.json"
+_DURABLE = frozenset({SPEC, VERSIONS, RESULT, STOP, SUPERVISOR})
 """The files that decide what becomes of a job; they outlast a power failure."""
 _ADVICE = {
     errno.ENOSPC: "The disk is full. Delete files, or set EASEL_HOME to a folder on a larger disk.",
@@ -81,18 +81,16 @@ class JobFolder:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """The job folder at `path`.
+        """The job folder at `path`, also one with damaged files (see `damage`): its processes may still run.
 
         Raises:
             JobError: it is not a job folder, or a newer Easel created it.
         """
         folder = cls(Path(path).resolve())
-        if not places.is_there(folder.path / SPEC):
+        if not is_job(folder.path):
             raise JobError(f"{path} is not a job folder.", f"A job folder contains a {SPEC}.")
-        version = folder.versions.get("schema_version")
-        if not isinstance(version, int):
-            raise JobError(f"The schema version of {path} is missing.", "Its versions.json is damaged.")
-        if version > SCHEMA_VERSION:
+        version = folder.schema
+        if version is not None and version > SCHEMA_VERSION:
             raise JobError(
                 f"{path} was created by a newer Easel (schema {version}; this Easel supports {SCHEMA_VERSION}).",
                 "Update Easel.",
@@ -132,7 +130,20 @@ class JobFolder:
     @property
     def versions(self) -> dict[str, Any]:
         """The schema version of this folder, the versions of Easel and Python, and entries that the kind adds."""
-        return self.read("versions.json") or {}
+        return self.read(VERSIONS) or {}
+
+    @property
+    def schema(self) -> int | None:
+        """The schema version of this folder; None if its versions.json is missing or damaged."""
+        version = self.versions.get("schema_version")
+        return version if isinstance(version, int) and not isinstance(version, bool) else None
+
+    @property
+    def damage(self) -> str:
+        """Which of the files that every job has are missing or damaged, as a sentence; "" if none is."""
+        names = [] if self.schema is not None else [VERSIONS]
+        names += [] if self.read(SPEC) is not None else [SPEC]
+        return f"Missing or damaged in this folder: {' and '.join(names)}." if names else ""
 
     @property
     def spec(self) -> Spec:
@@ -164,7 +175,7 @@ class JobFolder:
             "created": round(time.time(), 3),
         }
         with writing(self.path):
-            self.write("versions.json", {**own, **(versions or {})})
+            self.write(VERSIONS, {**own, **(versions or {})})
             self.write(SPEC, spec.as_dict())
 
     def read(self, name: str) -> dict[str, Any] | None:
@@ -182,6 +193,11 @@ class JobFolder:
     def remove(self) -> None:
         """Deletes the folder. Links in it are deleted, but not the files that they point to."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def is_job(path: Path) -> bool:
+    """Whether a folder is that of a job: it says what the job does, or that a supervisor was started for it."""
+    return places.is_there(path / SPEC) or places.is_there(path / SUPERVISOR)
 
 
 def json_object(content: bytes) -> dict[str, Any] | None:

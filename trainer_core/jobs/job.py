@@ -35,10 +35,12 @@ class Job(JobReader):
         """Starts the supervisor of a prepared job.
 
         Raises:
-            JobError: it was already launched, or the supervisor cannot be started.
+            JobError: it was already launched, its folder is damaged, or the supervisor cannot be started.
         """
         if self.state is not JobState.PREPARED:
             raise JobError(f"The job in {self.folder.path} was already started.", "Start a new one.")
+        if damage := self.folder.damage:
+            raise JobError(f"The job in {self.folder.path} cannot be started. {damage}", "Start a new one.")
         try:
             self.host.start(self.folder.path)
         except KeyboardInterrupt:

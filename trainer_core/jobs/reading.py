@@ -53,6 +53,11 @@ class JobReader:
         return self.folder.spec
 
     @property
+    def damage(self) -> str:
+        """Which files of its folder are missing or damaged, as a sentence; "" if none is."""
+        return self.folder.damage
+
+    @property
     def name(self) -> str:
         """The name of the job: the name of its folder."""
         return self.folder.path.name

@@ -29,7 +29,7 @@ class PastRun:
     """What is known about a run without reading its events. Times are seconds since 1970, 0 if unknown; texts come from outside.
 
     `settings` are the values that differ from Easel's defaults. `images` is None for a run of an older Easel.
-    `seconds` is 0 until the run has ended; `loss` is that of its last step.
+    `seconds` is 0 until the run has ended; `loss` is that of its last step. `damage` says which files of it are damaged.
     """
 
     run: str
@@ -52,6 +52,7 @@ class PastRun:
     peak_memory_bytes: int = 0
     peak_gpu_memory_bytes: int = 0
     diagnosis: str = ""
+    damage: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The run as JSON data."""
@@ -171,6 +172,7 @@ def past_run(path: Path) -> PastRun | None:
         peak_memory_bytes=int(_number(result, "peak_memory_bytes")),
         peak_gpu_memory_bytes=int(_number(result, "peak_gpu_memory_bytes")),
         diagnosis=str(diagnosis.get("id", "")) if isinstance(diagnosis, dict) else "",
+        damage=run.damage,
         **texts,
     )
 
