@@ -17,7 +17,7 @@ from trainer_core import places
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP, Seconds
 from trainer_core.errors import JobError
-from trainer_core.jobs.folder import is_job
+from trainer_core.jobs.folder import entries_of, is_job
 from trainer_core.jobs.gauges import wording
 from trainer_core.jobs.job import Job, list_jobs
 from trainer_core.jobs.recovery import recover
@@ -227,8 +227,7 @@ class Jobs(Generic[AnyJob]):
     def _damaged(self, known: Sequence[AnyJob]) -> Iterator[str]:
         """A sentence for each damaged job of the list, and for each folder of a job that cannot be read: none is forgotten."""
         yield from (f"{job.name} is damaged. {damage}" for job in known if (damage := job.damage))
-        where = self.where()
-        for path in sorted(where.iterdir()) if where.is_dir() else ():
+        for path in sorted(entries_of(self.where())):
             if is_job(path):
                 try:
                     self.attach(path)

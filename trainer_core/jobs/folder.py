@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import platform
 import re
 import shutil
@@ -187,12 +188,21 @@ class JobFolder:
             return None
 
     def write(self, name: str, data: Mapping[str, Any]) -> None:
-        """Writes a JSON file of this folder atomically."""
-        write_whole(self.path / name, json_text(data), durable=name in _DURABLE)
+        """Writes a JSON file of this folder atomically. A folder that was moved or deleted is not created again."""
+        write_whole(self.path / name, json_text(data), durable=name in _DURABLE, creates=False)
 
     def remove(self) -> None:
         """Deletes the folder. Links in it are deleted, but not the files that they point to."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def entries_of(where: Path) -> Iterator[Path]:
+    """What is in a folder of jobs, without links to others of them: such a link is there while a renamed job runs."""
+    with contextlib.suppress(OSError), os.scandir(where) as found:
+        for each in found:
+            path = Path(each.path)
+            if not (each.is_symlink() and path.resolve().parent == where.resolve()):
+                yield path
 
 
 def is_job(path: Path) -> bool:

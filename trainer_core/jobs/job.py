@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 from trainer_core.errors import JobError
 from trainer_core.events import real
 from trainer_core.jobs import stopping
-from trainer_core.jobs.folder import SUPERVISOR, JobFolder
+from trainer_core.jobs.folder import SUPERVISOR, JobFolder, entries_of
 from trainer_core.jobs.reading import JobReader
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.stop_request import GRACE_S, When
@@ -77,7 +77,7 @@ def attached(kind: type[AnyJob], *folders: Path) -> list[AnyJob]:
     """As `list_jobs`, with handles of this class."""
     found = []
     for folder in folders:
-        for path in folder.iterdir() if folder.is_dir() else ():
+        for path in entries_of(folder):
             try:
                 found.append(kind.attach(path))
             except JobError:

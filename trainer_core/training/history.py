@@ -14,7 +14,7 @@ from typing import Any
 from trainer_core import places
 from trainer_core.errors import JobError, RunError
 from trainer_core.events import real
-from trainer_core.jobs.folder import RESULT
+from trainer_core.jobs.folder import RESULT, entries_of
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.plan.subject import same
 from trainer_core.training import facts, labels, past_cache
@@ -103,7 +103,7 @@ class Filter:
 def history(folder: Path | None = None, wanted: Filter | None = None) -> list[PastRun]:
     """The runs in a folder that are wanted, the newest first. Folders that are not runs are left out."""
     where = folder or places.runs()
-    paths = list(where.iterdir()) if where.is_dir() else []
+    paths = list(entries_of(where))
     if where == places.runs():
         cache = past_cache.of_home()
         found = [_remembered(path, cache) for path in paths]

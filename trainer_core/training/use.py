@@ -162,19 +162,19 @@ def _of_step(run: Run, step: int) -> Saved:
 
 
 def _newest(run: Run) -> Saved:
-    """The newest good checkpoint; without one, the newest that passes the test now."""
+    """The newest good checkpoint; without one, the newest that passes the test now, whatever an earlier test said."""
     if (known := newest_good(run)) is not None:
         return known
     found, plan = saved(run), run.folder.plan
     for one in reversed(found):
-        if one.ok is None and (now := _tested(one, plan)).ok:
+        if (now := _tested(one, plan)).ok:
             return now
     if not found:
         raise RunError(
             f"The run {run.name} has no checkpoint.",
             "Set output.save_every_steps before the next run, so that it saves some.",
         )
-    last = _tested(found[-1], plan) if found[-1].ok is None else found[-1]
+    last = _tested(found[-1], plan)
     raise RunError(
         f"None of the {len(found)} checkpoints of {run.name} can be used. That of step {last.step}: {' '.join(last.reasons)}"
     )

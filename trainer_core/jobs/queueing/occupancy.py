@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainer_core import places
 from trainer_core.errors import JobError
-from trainer_core.jobs.folder import RESULT, SCHEMA_VERSION, SPEC, SUPERVISOR, JobFolder, is_job
+from trainer_core.jobs.folder import RESULT, SCHEMA_VERSION, SPEC, SUPERVISOR, JobFolder, entries_of, is_job
 from trainer_core.jobs.hosts.local import LOCAL
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.state import JobState
@@ -19,8 +19,10 @@ STARTING_S = 20.0
 
 
 def gpu_of(folder: JobFolder) -> str:
-    """The GPU that a run uses, as its folder records it; "" if that cannot be known: an older or newer Easel prepared it,
-    or its versions.json is damaged."""
+    """The GPU that a run uses, as its folder records it; "" if that cannot be known.
+
+    An older or newer Easel prepared it, or its versions.json is damaged.
+    """
     if (folder.schema or 0) > SCHEMA_VERSION:
         return ""
     return str(folder.versions.get("gpu") or "")
@@ -32,7 +34,7 @@ def unfinished(*folders: Path) -> Iterator[Job]:
     A folder that this Easel refuses is included if it has a living supervisor: its processes use the machine, too.
     """
     for folder in folders:
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        for path in sorted(entries_of(folder)):
             if not places.is_there(path / RESULT) and is_job(path):
                 try:
                     yield Job.attach(path)
