@@ -41,7 +41,10 @@ def write_whole(
     Raises:
         OSError: it cannot be written; an older file is not changed.
     """
-    data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
+    try:
+        data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise OSError(errno.EILSEQ, "it contains text that cannot be written", str(path)) from error
     if creates:
         path.parent.mkdir(parents=True, exist_ok=True)
     # Not derived from the file's own name, which may already have the maximum length.

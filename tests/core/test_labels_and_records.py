@@ -13,7 +13,7 @@ from tests.support.ends import easel_says
 from tests.support.played import ended
 from tests.support.written_runs import write_run
 from trainer_core.cli import easel
-from trainer_core.errors import RunError
+from trainer_core.errors import JobError, RunError
 from trainer_core.jobs.alone import alone
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.hosts.local import own_environment
@@ -125,3 +125,19 @@ def test_a_name_that_leads_to_another_run_too_is_refused():
     assert CliRunner().invoke(easel, ["runs", "name", first.name, "sharp"]).exit_code == 0, "its own name"
     assert CliRunner().invoke(easel, ["runs", "name", second.name, "best"]).exit_code == 0
     assert CliRunner().invoke(easel, ["runs", "name", second.name, ""]).exit_code == 0
+
+
+def test_an_ambiguous_name_is_answered_with_the_runs_that_it_may_mean_the_newest_first():
+    write_run("20260101-100000-mika", state="FAILED")
+    write_run("20260102-113000-mika")
+    write_run("20260103-100000-other")
+    error = CliRunner().invoke(easel, ["runs", "show", "mika"]).exception
+    assert isinstance(error, JobError)
+    first, second = (
+        "20260102-113000-mika (completed, 2026-01-02 11:30)",
+        "20260101-100000-mika (failed, 2026-01-01 10:00)",
+    )
+    assert f"2 runs are called 'mika', the newest first: {first}, {second}." in str(error)
+    for number in range(12):
+        write_run(f"20260201-1000{number:02d}-many")
+    assert "and 2 more" in str(CliRunner().invoke(easel, ["runs", "show", "many"]).exception)

@@ -19,7 +19,7 @@ from trainer_core.cli.options import JSON_HELP, Seconds
 from trainer_core.errors import JobError
 from trainer_core.jobs.folder import entries_of, is_job
 from trainer_core.jobs.gauges import wording
-from trainer_core.jobs.job import Job, list_jobs
+from trainer_core.jobs.job import Job, list_jobs, since_s
 from trainer_core.jobs.recovery import recover
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.stop_request import GRACE_S, LONGEST_GRACE_S
@@ -30,6 +30,8 @@ from trainer_core.training.verdict import verdict
 
 POLL_S = 0.25
 SHOWN_ROWS = 10
+LATEST_S = 1e11
+"""No job was started later, in seconds since 1970: the record is damaged."""
 STALE = "Its supervisor gives no sign of life: its disk does not answer, or the machine was suspended. What is shown may be old."
 
 AnyJob = TypeVar("AnyJob", bound=Job)
@@ -63,10 +65,21 @@ def find(
         return known[0]
     exact = [job for job in known if job.name == name] or [job for job in known if name and called(job) == name]
     fitting = exact or [job for job in known if job.name.endswith(name)]
-    if len(fitting) != 1:
-        what = f"No {noun} is" if not fitting else f"{len(fitting)} {noun}s are"
-        raise JobError(f"{what} called {name!r:.100}.", f"`easel {noun}s list` shows all names.")
+    if not fitting:
+        raise JobError(f"No {noun} is called {name!r:.100}.", f"`easel {noun}s list` shows all names.")
+    if len(fitting) > 1:
+        shown = ", ".join(map(_one_of_several, fitting[:SHOWN_ROWS]))
+        more = f", and {len(fitting) - SHOWN_ROWS} more" if len(fitting) > SHOWN_ROWS else ""
+        told = f"{len(fitting)} {noun}s are called {name!r:.100}, the newest first: {shown}{more}."
+        raise JobError(told, f"Give the whole name of one, or `last` for the {noun} that was started last.")
     return fitting[0]
+
+
+def _one_of_several(job: Job) -> str:
+    """The name of a job, its state, and when it was started."""
+    at = since_s(job)
+    when = time.strftime(", %Y-%m-%d %H:%M", time.localtime(at)) if 0 < at < LATEST_S else ""
+    return f"{job.name} ({job.state.value}{when})"
 
 
 def watch(job: Job, quiet: bool = False, noun: str = "job") -> None:

@@ -53,6 +53,8 @@ _ADVICE = {
     errno.EROFS: "The file system can only be read. Set EASEL_HOME to a folder on another one.",
     errno.EACCES: "Its owner must permit it, or set EASEL_HOME to a folder of your own.",
 }
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Surrogates that do not stand for a byte of a file name."""
 _SECRET = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|API_?KEY)(?:$|_)", re.IGNORECASE)
 
 
@@ -221,7 +223,9 @@ def json_object(content: bytes) -> dict[str, Any] | None:
 
 def json_text(data: Mapping[str, Any]) -> str:
     """The JSON object as the text of a job's file."""
-    return json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n"
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n"
+    # Half of a character, as a file of somebody else may contain it, has no bytes in UTF-8; JSON can name it.
+    return _HALF.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 @contextlib.contextmanager

@@ -87,10 +87,11 @@ def attached(kind: type[AnyJob], *folders: Path) -> list[AnyJob]:
 
 def newest_first(jobs: Iterable[AnyJob]) -> list[AnyJob]:
     """The jobs by the time at which they were started, or else created; those of an older Easel by the time in their name."""
-    return sorted(jobs, key=lambda job: (_since(job), job.name), reverse=True)
+    return sorted(jobs, key=lambda job: (since_s(job), job.name), reverse=True)
 
 
-def _since(job: Job) -> float:
+def since_s(job: Job) -> float:
+    """When a job was started, or else created, in seconds since 1970; 0 if that is not known."""
     began: Any = (job.folder.read(SUPERVISOR) or {}).get("began")
     recorded = real(began.get("time")) if isinstance(began, dict) else None
     found = recorded or real(job.folder.versions.get("created")) or _named(job.name)
