@@ -84,7 +84,7 @@ class JobFolder:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """The job folder at `path`, also one with damaged files (see `damage`): its processes may still run.
+        """The job folder at `path`, also one with damaged files (see `damage_of`): its processes may still run.
 
         Raises:
             JobError: it is not a job folder, or a newer Easel created it.
@@ -92,7 +92,7 @@ class JobFolder:
         folder = cls(Path(path).resolve())
         if not is_job(folder.path):
             raise JobError(f"{path} is not a job folder.", f"A job folder contains a {SPEC}.")
-        version = folder.schema
+        version = schema_of(folder)
         if version is not None and version > SCHEMA_VERSION:
             raise JobError(
                 f"{path} was created by a newer Easel (schema {version}; this Easel supports {SCHEMA_VERSION}).",
@@ -134,19 +134,6 @@ class JobFolder:
     def versions(self) -> dict[str, Any]:
         """The schema version of this folder, the versions of Easel and Python, and entries that the kind adds."""
         return self.read(VERSIONS) or {}
-
-    @property
-    def schema(self) -> int | None:
-        """The schema version of this folder; None if its versions.json is missing or damaged."""
-        version = self.versions.get("schema_version")
-        return version if isinstance(version, int) and not isinstance(version, bool) else None
-
-    @property
-    def damage(self) -> str:
-        """Which of the files that every job has are missing or damaged, as a sentence; "" if none is."""
-        names = [] if self.schema is not None else [VERSIONS]
-        names += [] if self.read(SPEC) is not None else [SPEC]
-        return f"Missing or damaged in this folder: {' and '.join(names)}." if names else ""
 
     @property
     def spec(self) -> Spec:
@@ -205,6 +192,19 @@ def entries_of(where: Path) -> Iterator[Path]:
             path = Path(each.path)
             if not (each.is_symlink() and path.resolve().parent == where.resolve()):
                 yield path
+
+
+def schema_of(folder: JobFolder) -> int | None:
+    """The schema version of a job folder; None if its versions.json is missing or damaged."""
+    version = folder.versions.get("schema_version")
+    return version if isinstance(version, int) and not isinstance(version, bool) else None
+
+
+def damage_of(folder: JobFolder) -> str:
+    """Which of the files that every job has are missing or damaged, as a sentence; "" if none is."""
+    names = [] if schema_of(folder) is not None else [VERSIONS]
+    names += [] if folder.read(SPEC) is not None else [SPEC]
+    return f"Missing or damaged in this folder: {' and '.join(names)}." if names else ""
 
 
 def is_job(path: Path) -> bool:

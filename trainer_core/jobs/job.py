@@ -39,7 +39,7 @@ class Job(JobReader):
         """
         if self.state is not JobState.PREPARED:
             raise JobError(f"The job in {self.folder.path} was already started.", "Start a new one.")
-        if damage := self.folder.damage:
+        if damage := self.damage:
             raise JobError(f"The job in {self.folder.path} cannot be started. {damage}", "Start a new one.")
         try:
             self.host.start(self.folder.path)

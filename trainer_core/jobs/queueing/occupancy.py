@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainer_core import places
 from trainer_core.errors import JobError
-from trainer_core.jobs.folder import RESULT, SCHEMA_VERSION, SPEC, SUPERVISOR, JobFolder, entries_of, is_job
+from trainer_core.jobs.folder import RESULT, SCHEMA_VERSION, SPEC, SUPERVISOR, JobFolder, entries_of, is_job, schema_of
 from trainer_core.jobs.hosts.local import LOCAL
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.state import JobState
@@ -23,7 +23,7 @@ def gpu_of(folder: JobFolder) -> str:
 
     An older or newer Easel prepared it, or its versions.json is damaged.
     """
-    if (folder.schema or 0) > SCHEMA_VERSION:
+    if (schema_of(folder) or 0) > SCHEMA_VERSION:
         return ""
     return str(folder.versions.get("gpu") or "")
 
