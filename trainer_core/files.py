@@ -29,18 +29,24 @@ _SCALARS = {
 }
 
 
-def write_whole(path: Path, content: str | bytes, *, personal: bool = False, durable: bool = False) -> None:
+def write_whole(
+    path: Path, content: str | bytes, *, personal: bool = False, durable: bool = False, creates: bool = True
+) -> None:
     """Writes a file atomically, by rename: a reader sees the old file or the new one, never a part.
 
-    Creates the folder if needed. Text is encoded as UTF-8, and line feeds are not converted; bytes of a file name that are
+    Creates the folder if needed and if it `creates` any. Text is encoded as UTF-8, and line feeds are not converted; bytes of a file name that are
     not UTF-8 are preserved. A `personal` file, such as a profile that the user created, is flushed to the disk before it
     replaces the older one, and only its owner can read it. A `durable` file is on the disk, with its name, when this returns.
 
     Raises:
         OSError: it cannot be written; an older file is not changed.
     """
-    data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise OSError(errno.EILSEQ, "it contains text that cannot be written", str(path)) from error
+    if creates:
+        path.parent.mkdir(parents=True, exist_ok=True)
     # Not derived from the file's own name, which may already have the maximum length.
     scratch = path.with_name(f".easel-{os.getpid()}-{os.urandom(4).hex()}.part")
     try:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support.commands import WAITS, kill, launched, log, lose, nothing_left, pid, prepared, until_file
-from tests.support.played import LIMIT_S, ended, start, until
+from tests.support.played import LIMIT_S, ended, record, result, start, until
 from trainer_core import places
 from trainer_core.errors import JobError
 from trainer_core.jobs.folder import JobFolder, unwritable
@@ -26,6 +26,9 @@ from trainer_core.jobs.origin import Origin
 from trainer_core.jobs.recovery import adopt, recover
 from trainer_core.jobs.spec import Spec, Step
 from trainer_core.jobs.state import JobState
+from trainer_core.training.history import history
+from trainer_core.training.run import Run, list_runs
+from trainer_core.training.use import saved, use
 
 
 def change(job: Job, name: str, **entries: Any) -> None:
@@ -288,3 +291,61 @@ def test_a_run_of_which_only_its_events_tell_the_end_is_listed(tmp_path):
     assert run.state is JobState.COMPLETED
     assert run.result is None
     assert run.figures["step"] == 3
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_run_whose_folder_is_renamed_while_it_runs_completes_there(tmp_path, again):
+    run = start(tmp_path, steps=60, steps_per_second=20.0, output={"save_every_steps": 10})
+    old = run.folder.path
+    until(lambda: run.summary.step > 15)
+    # An engine that reads its own files before the supervisor has noticed would end.
+    engine = record(run, "engine.json")["pid"]
+    os.kill(engine, signal.SIGSTOP)
+    new = old.rename(old.with_name("renamed"))
+    until(old.is_symlink)
+    if not again:
+        os.kill(engine, signal.SIGCONT)
+    assert [one.name for one in list_runs(tmp_path / "runs")] == ["renamed"]
+    assert [one.run for one in history(tmp_path / "runs")] == ["renamed"]
+    if again:
+        new = new.rename(tmp_path / "elsewhere")
+        until(lambda: old.resolve() == new)
+        os.kill(engine, signal.SIGCONT)
+    moved = Run.attach(new)
+    assert moved.wait(LIMIT_S) is JobState.COMPLETED
+    assert [row["ok"] for row in result(moved)["checkpoints"]] == [True] * len(result(moved)["checkpoints"])
+    assert len(saved(moved)) >= 5
+    until(lambda: not old.is_symlink())
+    assert not old.exists()
+
+
+def test_a_run_whose_path_is_taken_after_a_move_is_lost_and_judged_where_it_is(tmp_path):
+    run = start(tmp_path, steps=4000, steps_per_second=20.0, output={"save_every_steps": 5})
+    old = run.folder.path
+    until(lambda: sum(one.ok for one in run.summary.checked.values()) >= 2)
+    keep = tmp_path / "taken"
+    keep.mkdir()
+    pid = record(run, "runner.json")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    new = old.rename(tmp_path / "renamed")
+    keep.rename(old)
+    os.kill(pid, signal.SIGCONT)
+    moved = Run.attach(new)
+    until(lambda: moved.state is JobState.LOST)
+    adopt(moved)
+    # The engine does not find its files any more.
+    assert moved.wait(LIMIT_S) is JobState.FAILED
+    assert not (old / "result.json").exists()
+    assert not (old / "heartbeat.json").exists()
+    assert all(one.ok for one in saved(moved))
+    assert use(moved, folder=tmp_path / "mine").delivered is not None
+
+
+def test_a_checkpoint_that_was_once_refused_is_tested_again_when_it_is_taken(tmp_path):
+    run = start(tmp_path, steps=20, output={"save_every_steps": 5})
+    run.wait(LIMIT_S)
+    run.folder.write(
+        "result.json",
+        {**result(run), "checkpoints": [{**row, "ok": False} for row in result(run)["checkpoints"]]},
+    )
+    assert use(Run.attach(run.folder.path), folder=tmp_path / "mine").delivered is not None

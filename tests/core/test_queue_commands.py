@@ -15,6 +15,7 @@ from tests.support.played import until
 from tests.support.queued import all_ended
 from trainer_core import places
 from trainer_core.cli import main
+from trainer_core.jobs.queueing import entries, requests
 from trainer_core.training.run import Run, list_runs
 
 bench = queued.bench
@@ -158,3 +159,15 @@ def test_labels_and_the_trash_in_a_terminal(easel, job):
     easel("runs", "trash", "empty", "--yes")
     assert json.loads(easel("runs", "trash", "list", "--json")) == []
     assert list((places.home().parent / "out").glob("*.safetensors")), "the delivered file stays"
+
+
+def test_a_waiting_run_that_was_stopped_or_deleted_waits_no_more(easel, bench):
+    requests.pause()
+    first, second, third = (bench.queued() for _ in range(3))
+    assert "CANCELLED" in easel("runs", "stop", first.name)
+    told = json.loads(easel("runs", "queue", "list", "--json"))
+    assert [(row["run"], row["position"]) for row in told["runs"]] == [(second.name, 1), (third.name, 2)]
+    easel("runs", "delete", first.name, "--yes")
+    assert entries.read().entry(first.name) is None
+    requests.move(third.name, 1)
+    assert queued.waiting() == [third.name, second.name]

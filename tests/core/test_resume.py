@@ -255,3 +255,19 @@ def test_the_command_line_asks_for_trust_by_name_and_for_warnings(tmp_path, imag
     assert refused.exit_code == 1
     assert "--trust-state" in str(refused.exception)
     assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+def test_a_second_continuation_is_started_only_after_a_warning_while_the_first_one_runs(tmp_path):
+    run = interrupted(tmp_path, 7)
+    found = resume.propose(run)
+    native = {"rehearsal": {**found.plan.native["rehearsal"], "ending": "hang"}}
+    first = resume.start(dataclasses.replace(found, plan=found.plan.model_copy(update={"native": native})))
+    first.launch()
+    until(lambda: first.is_live)
+    [warning] = resume.propose(run).warnings
+    assert f"{first.name} continues this run already (running)" in warning
+    answer = CliRunner().invoke(program, ["runs", "resume", run.name])
+    assert isinstance(answer.exception, RunError)
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+    first.stop(1.0)
+    assert resume.propose(run).warnings == ()

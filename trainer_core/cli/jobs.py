@@ -17,9 +17,9 @@ from trainer_core import places
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP, Seconds
 from trainer_core.errors import JobError
-from trainer_core.jobs.folder import SPEC
+from trainer_core.jobs.folder import entries_of, is_job
 from trainer_core.jobs.gauges import wording
-from trainer_core.jobs.job import Job, list_jobs
+from trainer_core.jobs.job import Job, list_jobs, since_s
 from trainer_core.jobs.recovery import recover
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.stop_request import GRACE_S, LONGEST_GRACE_S
@@ -30,6 +30,8 @@ from trainer_core.training.verdict import verdict
 
 POLL_S = 0.25
 SHOWN_ROWS = 10
+LATEST_S = 1e11
+"""No job was started later, in seconds since 1970: the record is damaged."""
 STALE = "Its supervisor gives no sign of life: its disk does not answer, or the machine was suspended. What is shown may be old."
 
 AnyJob = TypeVar("AnyJob", bound=Job)
@@ -53,18 +55,31 @@ def find(
     if not name.strip():
         # Every name ends with nothing.
         raise JobError(f"No {noun} is named.", f"`easel {noun}s list` shows all names; last is the newest.")
-    if places.is_there(Path(name) / "spec.json"):
-        return attach(Path(name))
+    for path in (Path(name), where / name):
+        # Also a folder that cannot be used, so that the user reads why.
+        if is_job(path):
+            return attach(path)
     if name == "last":
         if not known:
             raise JobError(f"There is no {noun} in {where} yet.", "`easel train` and the notebooks start one.")
         return known[0]
     exact = [job for job in known if job.name == name] or [job for job in known if name and called(job) == name]
     fitting = exact or [job for job in known if job.name.endswith(name)]
-    if len(fitting) != 1:
-        what = f"No {noun} is" if not fitting else f"{len(fitting)} {noun}s are"
-        raise JobError(f"{what} called {name!r:.100}.", f"`easel {noun}s list` shows all names.")
+    if not fitting:
+        raise JobError(f"No {noun} is called {name!r:.100}.", f"`easel {noun}s list` shows all names.")
+    if len(fitting) > 1:
+        shown = ", ".join(map(_one_of_several, fitting[:SHOWN_ROWS]))
+        more = f", and {len(fitting) - SHOWN_ROWS} more" if len(fitting) > SHOWN_ROWS else ""
+        told = f"{len(fitting)} {noun}s are called {name!r:.100}, the newest first: {shown}{more}."
+        raise JobError(told, f"Give the whole name of one, or `last` for the {noun} that was started last.")
     return fitting[0]
+
+
+def _one_of_several(job: Job) -> str:
+    """The name of a job, its state, and when it was started."""
+    at = since_s(job)
+    when = time.strftime(", %Y-%m-%d %H:%M", time.localtime(at)) if 0 < at < LATEST_S else ""
+    return f"{job.name} ({job.state.value}{when})"
 
 
 def watch(job: Job, quiet: bool = False, noun: str = "job") -> None:
@@ -78,7 +93,7 @@ def watch(job: Job, quiet: bool = False, noun: str = "job") -> None:
         TextColumn("{task.fields[loss]}", markup=False),
         TextColumn("{task.fields[gauges]}", markup=False),
     )
-    log = None if job.spec.total_steps else job.log
+    log = None if job.summary.length else job.log
     try:
         with Progress(*columns, console=show.out, disable=quiet) as bar:
             task = bar.add_task("starting", total=None, loss="", gauges="")
@@ -150,6 +165,11 @@ def _heard(job: Job) -> float | None:
     return None if (ago_s := job.heard_s_ago) is None else round(ago_s, 1)
 
 
+def _told(job: Job) -> dict[str, Any]:
+    """What the list tells of a job beside its figures: its supervisor's last sign of life, and what is damaged."""
+    return {"heard_s_ago": _heard(job), "is_stale": job.is_stale, "damage": job.damage}
+
+
 def _silence(job: Job) -> str:
     """How long ago a job was heard, if that is so long that what is shown may be old; else nothing."""
     ago_s = job.heard_s_ago if job.is_stale or job.state is JobState.ELSEWHERE else None
@@ -202,8 +222,8 @@ class Jobs(Generic[AnyJob]):
             known = self.found()
             rows = [(self.about(job), job.figures) for job in known]
             if as_json:
-                heard = ({"heard_s_ago": _heard(job), "is_stale": job.is_stale} for job in known)
-                show.as_json([{**about, **figures, **said} for (about, figures), said in zip(rows, heard, strict=True)])
+                told = (_told(job) for job in known)
+                show.as_json([{**about, **figures, **said} for (about, figures), said in zip(rows, told, strict=True)])
             elif rows:
                 cells = (
                     (*about.values(), f"{_progress(figures)}{_silence(job)}")
@@ -212,16 +232,16 @@ class Jobs(Generic[AnyJob]):
                 show.table((*rows[0][0], "progress"), cells)
             else:
                 show.line(f"There is no {self.noun} in {self.where()} yet.")
-            for line in self._damaged() if not as_json else ():
+            for line in self._damaged(known) if not as_json else ():
                 show.line(line, "dim")
 
         return command
 
-    def _damaged(self) -> Iterator[str]:
-        """A sentence for each folder of a job that cannot be read, so that none is forgotten."""
-        where = self.where()
-        for path in sorted(where.iterdir()) if where.is_dir() else ():
-            if places.is_there(path / SPEC):
+    def _damaged(self, known: Sequence[AnyJob]) -> Iterator[str]:
+        """A sentence for each damaged job of the list, and for each folder of a job that cannot be read: none is forgotten."""
+        yield from (f"{job.name} is damaged. {damage}" for job in known if (damage := job.damage))
+        for path in sorted(entries_of(self.where())):
+            if is_job(path):
                 try:
                     self.attach(path)
                 except JobError as error:
@@ -235,10 +255,12 @@ class Jobs(Generic[AnyJob]):
             job = self.find(name)
             summary = job.summary
             if as_json:
-                heard = {"heard_s_ago": _heard(job), "is_stale": job.is_stale}
-                show.as_json({**self.about(job), **heard, "summary": summary.figures(), "result": job.result})
+                told = {**self.about(job), **_told(job)}
+                show.as_json({**told, "summary": summary.figures(), "result": job.result})
                 return
             show.line(f"{job.folder.path}")
+            if damage := job.damage:
+                show.line(damage, "yellow")
             figures = figures_line(summary) if summary.total else _phase(summary) or "not started"
             show.line(f"{_kind(job)}, {figures}" if self.kinds else figures)
             for row in _end_of_log(job) if self.kinds else ():

@@ -69,10 +69,12 @@ def of(folder: JobFolder, force: bool = False) -> Adopted:
     """What a new supervisor of this job takes over.
 
     Raises:
-        JobError: the job has ended, was not started, has a supervisor, or belongs to another machine or folder.
+        JobError: the job has ended, was not started, has a supervisor, belongs to another machine or folder, or its
+            spec.json is damaged: a supervisor could neither follow its program nor judge what it made.
     """
     record = folder.read(SUPERVISOR)
     check(folder, record, force)
+    _ = folder.spec
     heard = Heard.from_dict(folder.read(HEARTBEAT))
     began = Began.from_dict(record) or Began(_first_event_s(folder) or time.time())
     # The processes on another machine, or of the original, are out of reach: for this supervisor they are gone.

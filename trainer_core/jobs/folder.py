@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import platform
 import re
 import shutil
@@ -43,8 +44,8 @@ RESERVE_BYTES = 64 << 10
 LARGEST_FILE_BYTES = 64 << 20
 """A larger JSON file is not one of Easel's."""
 SPEC, RESULT, STOP, SUPERVISOR, PROGRAM = "spec.json", "result.json", "stop", "runner.json", "engine.json"
-WRAPPER, PROGRAM_END, HEARTBEAT = "wrapper.json", "program-end.json", "heartbeat.json"
-_DURABLE = frozenset({SPEC, RESULT, STOP, SUPERVISOR})
+WRAPPER, PROGRAM_END, HEARTBEAT, VERSIONS = "wrapper.json", "program-end.json", "heartbeat.json", "versions.json"
+_DURABLE = frozenset({SPEC, VERSIONS, RESULT, STOP, SUPERVISOR})
 """The files that decide what becomes of a job; they outlast a power failure."""
 _ADVICE = {
     errno.ENOSPC: "The disk is full. Delete files, or set EASEL_HOME to a folder on a larger disk.",
@@ -52,6 +53,8 @@ _ADVICE = {
     errno.EROFS: "The file system can only be read. Set EASEL_HOME to a folder on another one.",
     errno.EACCES: "Its owner must permit it, or set EASEL_HOME to a folder of your own.",
 }
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Surrogates that do not stand for a byte of a file name."""
 _SECRET = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|API_?KEY)(?:$|_)", re.IGNORECASE)
 
 
@@ -81,18 +84,16 @@ class JobFolder:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """The job folder at `path`.
+        """The job folder at `path`, also one with damaged files (see `damage_of`): its processes may still run.
 
         Raises:
             JobError: it is not a job folder, or a newer Easel created it.
         """
         folder = cls(Path(path).resolve())
-        if not places.is_there(folder.path / SPEC):
+        if not is_job(folder.path):
             raise JobError(f"{path} is not a job folder.", f"A job folder contains a {SPEC}.")
-        version = folder.versions.get("schema_version")
-        if not isinstance(version, int):
-            raise JobError(f"The schema version of {path} is missing.", "Its versions.json is damaged.")
-        if version > SCHEMA_VERSION:
+        version = schema_of(folder)
+        if version is not None and version > SCHEMA_VERSION:
             raise JobError(
                 f"{path} was created by a newer Easel (schema {version}; this Easel supports {SCHEMA_VERSION}).",
                 "Update Easel.",
@@ -132,7 +133,7 @@ class JobFolder:
     @property
     def versions(self) -> dict[str, Any]:
         """The schema version of this folder, the versions of Easel and Python, and entries that the kind adds."""
-        return self.read("versions.json") or {}
+        return self.read(VERSIONS) or {}
 
     @property
     def spec(self) -> Spec:
@@ -164,7 +165,7 @@ class JobFolder:
             "created": round(time.time(), 3),
         }
         with writing(self.path):
-            self.write("versions.json", {**own, **(versions or {})})
+            self.write(VERSIONS, {**own, **(versions or {})})
             self.write(SPEC, spec.as_dict())
 
     def read(self, name: str) -> dict[str, Any] | None:
@@ -176,12 +177,39 @@ class JobFolder:
             return None
 
     def write(self, name: str, data: Mapping[str, Any]) -> None:
-        """Writes a JSON file of this folder atomically."""
-        write_whole(self.path / name, json_text(data), durable=name in _DURABLE)
+        """Writes a JSON file of this folder atomically. A folder that was moved or deleted is not created again."""
+        write_whole(self.path / name, json_text(data), durable=name in _DURABLE, creates=False)
 
     def remove(self) -> None:
         """Deletes the folder. Links in it are deleted, but not the files that they point to."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def entries_of(where: Path) -> Iterator[Path]:
+    """What is in a folder of jobs, without links to others of them: such a link is there while a renamed job runs."""
+    with contextlib.suppress(OSError), os.scandir(where) as found:
+        for each in found:
+            path = Path(each.path)
+            if not (each.is_symlink() and path.resolve().parent == where.resolve()):
+                yield path
+
+
+def schema_of(folder: JobFolder) -> int | None:
+    """The schema version of a job folder; None if its versions.json is missing or damaged."""
+    version = folder.versions.get("schema_version")
+    return version if isinstance(version, int) and not isinstance(version, bool) else None
+
+
+def damage_of(folder: JobFolder) -> str:
+    """Which of the files that every job has are missing or damaged, as a sentence; "" if none is."""
+    names = [] if schema_of(folder) is not None else [VERSIONS]
+    names += [] if folder.read(SPEC) is not None else [SPEC]
+    return f"Missing or damaged in this folder: {' and '.join(names)}." if names else ""
+
+
+def is_job(path: Path) -> bool:
+    """Whether a folder is that of a job: it says what the job does, or that a supervisor was started for it."""
+    return places.is_there(path / SPEC) or places.is_there(path / SUPERVISOR)
 
 
 def json_object(content: bytes) -> dict[str, Any] | None:
@@ -195,7 +223,9 @@ def json_object(content: bytes) -> dict[str, Any] | None:
 
 def json_text(data: Mapping[str, Any]) -> str:
     """The JSON object as the text of a job's file."""
-    return json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n"
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n"
+    # Half of a character, as a file of somebody else may contain it, has no bytes in UTF-8; JSON can name it.
+    return _HALF.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 @contextlib.contextmanager

@@ -6,10 +6,10 @@ import contextlib
 import threading
 import time
 
-from trainer_core.files import write_whole
-from trainer_core.jobs.folder import HEARTBEAT, JobFolder, json_text
+from trainer_core.jobs.folder import HEARTBEAT, JobFolder
 from trainer_core.jobs.heard import FINISHING, Places
 from trainer_core.jobs.journal import Journal
+from trainer_core.jobs.moved import Place
 from trainer_core.jobs.origin import boot_id, uptime_s
 
 EVERY_S = 2.0
@@ -20,8 +20,8 @@ _BEHIND_S = 3.0
 class Heartbeat:
     """Writes the signs of life of one supervisor."""
 
-    def __init__(self, folder: JobFolder, token: str, journal: Journal) -> None:
-        self._folder, self._token, self._journal = folder, token, journal
+    def __init__(self, folder: JobFolder, token: str, journal: Journal, place: Place | None = None) -> None:
+        self._folder, self._token, self._journal, self._place = folder, token, journal, place
         self._doing = "running"
         self._count = 0
         self._next = 0.0
@@ -33,6 +33,8 @@ class Heartbeat:
 
     def beat(self, doing: str = "") -> bool:
         """Writes a sign of life if one is due, or if the supervisor does something else now; returns whether it did."""
+        if self._place is not None:
+            self._place.keep()
         now = time.monotonic()
         is_other = bool(doing) and doing != self._doing
         if now < self._next and not is_other:
@@ -52,7 +54,7 @@ class Heartbeat:
         }
         # A full disk may have space again later, and must not end the job.
         with contextlib.suppress(OSError):
-            write_whole(self._folder.path / HEARTBEAT, json_text(content))
+            self._folder.write(HEARTBEAT, content)
         return True
 
     def _behind(self, now: float) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 from trainer_core.errors import JobError
 from trainer_core.events import real
 from trainer_core.jobs import stopping
-from trainer_core.jobs.folder import SUPERVISOR, JobFolder
+from trainer_core.jobs.folder import SUPERVISOR, JobFolder, entries_of
 from trainer_core.jobs.reading import JobReader
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.stop_request import GRACE_S, When
@@ -35,10 +35,12 @@ class Job(JobReader):
         """Starts the supervisor of a prepared job.
 
         Raises:
-            JobError: it was already launched, or the supervisor cannot be started.
+            JobError: it was already launched, its folder is damaged, or the supervisor cannot be started.
         """
         if self.state is not JobState.PREPARED:
             raise JobError(f"The job in {self.folder.path} was already started.", "Start a new one.")
+        if damage := self.damage:
+            raise JobError(f"The job in {self.folder.path} cannot be started. {damage}", "Start a new one.")
         try:
             self.host.start(self.folder.path)
         except KeyboardInterrupt:
@@ -75,7 +77,7 @@ def attached(kind: type[AnyJob], *folders: Path) -> list[AnyJob]:
     """As `list_jobs`, with handles of this class."""
     found = []
     for folder in folders:
-        for path in folder.iterdir() if folder.is_dir() else ():
+        for path in entries_of(folder):
             try:
                 found.append(kind.attach(path))
             except JobError:
@@ -85,10 +87,11 @@ def attached(kind: type[AnyJob], *folders: Path) -> list[AnyJob]:
 
 def newest_first(jobs: Iterable[AnyJob]) -> list[AnyJob]:
     """The jobs by the time at which they were started, or else created; those of an older Easel by the time in their name."""
-    return sorted(jobs, key=lambda job: (_since(job), job.name), reverse=True)
+    return sorted(jobs, key=lambda job: (since_s(job), job.name), reverse=True)
 
 
-def _since(job: Job) -> float:
+def since_s(job: Job) -> float:
+    """When a job was started, or else created, in seconds since 1970; 0 if that is not known."""
     began: Any = (job.folder.read(SUPERVISOR) or {}).get("began")
     recorded = real(began.get("time")) if isinstance(began, dict) else None
     found = recorded or real(job.folder.versions.get("created")) or _named(job.name)

@@ -10,7 +10,17 @@ from typing import Any
 from trainer_core import events
 from trainer_core.events import Event, real, whole
 from trainer_core.jobs import adoption
-from trainer_core.jobs.folder import HEARTBEAT, RESERVE_BYTES, RESULT, SPEC, STOP, SUPERVISOR, JobFolder, json_object
+from trainer_core.jobs.folder import (
+    HEARTBEAT,
+    RESERVE_BYTES,
+    RESULT,
+    SPEC,
+    STOP,
+    SUPERVISOR,
+    JobFolder,
+    damage_of,
+    json_object,
+)
 from trainer_core.jobs.heard import GONE_S, STALE_S, Heard
 from trainer_core.jobs.hosts.host import Host
 from trainer_core.jobs.hosts.local import LOCAL
@@ -51,6 +61,11 @@ class JobReader:
             JobError: its spec.json is damaged.
         """
         return self.folder.spec
+
+    @property
+    def damage(self) -> str:
+        """Which files of its folder are missing or damaged, as a sentence; "" if none is."""
+        return damage_of(self.folder)
 
     @property
     def name(self) -> str:

@@ -131,7 +131,7 @@ def _end_without_supervisor(job: JobReader, grace_s: float) -> None:
     path, host = job.folder.path, job.host
     was_alive = host.alive(path, "all")
     if host.alive(path, "program"):
-        host.signal(path, "program", signal.Signals[job.spec.stop_signal])
+        host.signal(path, "program", _stop_signal(job))
         _await(lambda: not host.alive(path, "program"), grace_s)
     # A killed process may have started another one just before.
     for _ in range(3):
@@ -143,6 +143,14 @@ def _end_without_supervisor(job: JobReader, grace_s: float) -> None:
         ended = {"exit_code": None, "outputs": [], "diagnosis": None, "ended": time.time()}
         with contextlib.suppress(OSError):
             host.put({path / RESULT: json_text({"state": JobState.CANCELLED.name, **ended})})
+
+
+def _stop_signal(job: JobReader) -> signal.Signals:
+    """The signal that asks the program to end; the usual one if the job's spec.json is damaged."""
+    try:
+        return signal.Signals[job.spec.stop_signal]
+    except (JobError, KeyError):
+        return signal.SIGTERM
 
 
 def _await(condition: Callable[[], bool], limit_s: float) -> None:

@@ -17,6 +17,7 @@ from trainer_core.jobs.gauges.watch import GaugeWatch
 from trainer_core.jobs.heard import Heard
 from trainer_core.jobs.heartbeat import Heartbeat
 from trainer_core.jobs.journal import Journal
+from trainer_core.jobs.moved import Place
 from trainer_core.jobs.outcome import OUT_OF_MEMORY, Diagnosis, End, Outcome
 from trainer_core.jobs.program import Program
 from trainer_core.jobs.spec import Step
@@ -32,17 +33,20 @@ STOP_AFTER_SAVE = "This job stops after it has saved its next checkpoint."
 
 
 class TakenOverError(JobError):
-    """Another supervisor has this job now, so this one must write nothing more."""
+    """Another supervisor has this job now, or can get it only after this one: it must write nothing more."""
 
 
 class Supervision:
     """Runs the commands of one job, from the start of the first to the end of the last.
 
-    `adopted` is the last sign of life of the supervisor that ran the job before; None for a job that starts now.
+    `adopted` is the last sign of life of the supervisor that ran the job before; None for a job that starts now. `place`
+    keeps the folder in reach.
     """
 
-    def __init__(self, folder: JobFolder, token: str = "", adopted: Heard | None = None) -> None:
-        self.folder, self.token = folder, token
+    def __init__(
+        self, folder: JobFolder, token: str = "", adopted: Heard | None = None, place: Place | None = None
+    ) -> None:
+        self.folder, self.token, self.place = folder, token, place
         self.spec = folder.spec
         self.kind = kinds.get(self.spec.kind)
         self.is_adopted = adopted is not None
@@ -54,7 +58,7 @@ class Supervision:
         self.gauges = GaugeWatch(folder, self.journal, self.spec.steps[-1].environment)
         if adopted is not None:
             self.gauges.peaks.go_on(adopted.peak_bytes, adopted.peak_gpu_bytes)
-        self.heart = Heartbeat(folder, token, self.journal)
+        self.heart = Heartbeat(folder, token, self.journal, place)
         self.got_signal = False
         self._saved: int | None = None
         self._save_until: float | None = None
@@ -153,6 +157,10 @@ class Supervision:
         return "by itself", None
 
     def _look(self) -> Diagnosis | None:
+        if self.place is not None:
+            self.place.keep()
+            if self.place.is_lost:
+                raise TakenOverError("The folder of this job was moved; a new supervisor finds it there.")
         found = self.watch.look()
         self.journal.looked()
         return found

@@ -25,6 +25,7 @@ from trainer_core.jobs.folder import RESERVE_BYTES, RESULT, SUPERVISOR, JobFolde
 from trainer_core.jobs.gauges.peaks import Peaks
 from trainer_core.jobs.hosts.local import ERRNO, REFUSED
 from trainer_core.jobs.journal import Journal
+from trainer_core.jobs.moved import Place
 from trainer_core.jobs.origin import Origin
 from trainer_core.jobs.outcome import Diagnosis, Outcome
 from trainer_core.jobs.processes import Identity
@@ -76,13 +77,15 @@ def _start(folder: JobFolder, adopts: bool, force: bool) -> int:
         # The file was not written, so nobody could find and stop this process: it must not start anything.
         return 1
     _detach()
+    place = Place(folder.path)
     with contextlib.suppress(TakenOverError):
         called = followers.names()
-        journal, result = _supervised(folder, token, began, before)
+        journal, result = _supervised(folder, token, began, before, place)
         _write_result(folder, result)
         # Without the reserve a full disk has space for the last events.
         journal.close()
-        followers.notify(folder.path, called)
+        followers.notify(place.now or folder.path, called)
+    place.close()
     if held is not None:
         os.close(held)
     return 0
@@ -128,12 +131,12 @@ def _detach() -> None:
 
 
 def _supervised(
-    folder: JobFolder, token: str, began: adoption.Began, before: adoption.Adopted | None
+    folder: JobFolder, token: str, began: adoption.Began, before: adoption.Adopted | None, place: Place
 ) -> tuple[Journal, dict[str, Any]]:
     """Runs the job; returns its journal and its result, even if the supervision fails.
 
     Raises:
-        TakenOverError: another supervisor has the job now.
+        TakenOverError: another supervisor has the job now, or the folder was moved out of reach.
     """
     requested: list[int] = []
     for number in _STOP_SIGNALS:
@@ -141,7 +144,7 @@ def _supervised(
         signal.signal(number, lambda number, _: requested.append(number))
     supervision = None
     try:
-        supervision = Supervision(folder, token, before.heard if before else None)
+        supervision = Supervision(folder, token, before.heard if before else None, place)
         for number in _STOP_SIGNALS:
             signal.signal(number, lambda *_: setattr(supervision, "got_signal", True))
         supervision.got_signal = bool(requested)
@@ -158,6 +161,9 @@ def _supervised(
             JobState.FAILED,
             diagnosis=Diagnosis("supervisor", cause, "", "This is a bug in Easel; see runner.log in the job folder."),
         )
+    place.keep()
+    if place.is_lost:
+        raise TakenOverError("The folder of this job was moved.")
     processes.kill(processes.descendants())
     if before is not None and ended.state is JobState.LOST:
         ended.diagnosis = ended.diagnosis or before.diagnosis

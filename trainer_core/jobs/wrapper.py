@@ -35,22 +35,24 @@ def main(folder: str, number: str, *argv: str) -> int:
     # The text of this module has been read from standard input; the program gets an empty one.
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
-    record = _reserved(folder)
+    # The handle stays with the folder if somebody renames it.
+    place = os.open(folder, os.O_RDONLY)
+    record = _reserved(place)
     began = time.monotonic()
     try:
         pid = os.posix_spawnp(argv[0], argv, os.environ, setsigdef=_DEFAULTS, setsigmask=[])
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        _end(folder, record, f'{{"number": {int(number)}, "exit_code": null, "error": {_quoted(why)}}}')
+        _end(place, record, f'{{"number": {int(number)}, "exit_code": null, "error": {_quoted(why)}}}')
         return 127
     with contextlib.suppress(OSError):
         about = f'"pid": {pid}, "started": {_quoted(_started(pid))}, "number": {int(number)}, "group": {os.getpid()}'
-        _write(folder, "engine.json", f"{{{about}}}\n")
+        _write(place, "engine.json", f"{{{about}}}\n")
     _, status, used = os.wait4(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     times = f'"ended": {time.time():.3f}, "seconds": {time.monotonic() - began:.3f}'
     figures = f'"user_s": {used.ru_utime:.3f}, "system_s": {used.ru_stime:.3f}, "largest_kib": {used.ru_maxrss}'
-    _end(folder, record, f'{{"number": {int(number)}, "exit_code": {code}, {times}, {figures}}}')
+    _end(place, record, f'{{"number": {int(number)}, "exit_code": {code}, {times}, {figures}}}')
     if code < 0:
         _end_by(-code)
     return code
@@ -66,32 +68,31 @@ def _end_by(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-def _reserved(folder: str) -> int:
+def _reserved(place: int) -> int:
     """The open file that becomes the record; -1 if it cannot be created."""
     try:
-        handle = os.open(os.path.join(folder, ".program-end.part"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        handle = os.open(".program-end.part", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=place)
         os.write(handle, b" " * PADDING)
     except OSError:
         return -1
     return handle
 
 
-def _end(folder: str, record: int, text: str) -> None:
+def _end(place: int, record: int, text: str) -> None:
     """Writes the record over its padding, which is white space, and gives it its name."""
     with contextlib.suppress(OSError):
         os.pwrite(record, text.encode(), 0)
         os.fsync(record)
-        os.replace(os.path.join(folder, ".program-end.part"), os.path.join(folder, "program-end.json"))
-        above = os.open(folder, os.O_RDONLY)
-        os.fsync(above)
+        os.replace(".program-end.part", "program-end.json", src_dir_fd=place, dst_dir_fd=place)
+        os.fsync(place)
 
 
-def _write(folder: str, name: str, text: str) -> None:
-    part = os.path.join(folder, f".{name}.part")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _write(place: int, name: str, text: str) -> None:
+    part = f".{name}.part"
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=place)
     os.write(handle, text.encode())
     os.close(handle)
-    os.replace(part, os.path.join(folder, name))
+    os.replace(part, name, src_dir_fd=place, dst_dir_fd=place)
 
 
 def _started(pid: int) -> str:

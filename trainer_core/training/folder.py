@@ -25,6 +25,7 @@ from typing import Any
 from trainer_core import places
 from trainer_core.engines.seam import ArtefactPattern, Artefacts, Control, JobSpec, Metrics, Request, StatePattern
 from trainer_core.errors import RunError
+from trainer_core.events import whole
 from trainer_core.files import read_toml, write_whole
 from trainer_core.jobs.folder import SPEC, JobFolder, writing
 from trainer_core.jobs.spec import Spec
@@ -33,6 +34,8 @@ KIND = "training"
 RESUMES = "resumes"
 PLAN_SCHEMA_VERSION = 1
 DELIVERED, INTERRUPTED = "delivered.json", "interrupted"
+_GLOBS = ("needs", "parts", "texts")
+"""The entries of a pattern of states that are patterns of files themselves."""
 PLAN = "plan"
 """The key of the plan in the details of spec.json."""
 
@@ -103,8 +106,8 @@ class RunFolder(JobFolder):
         """
         data = self.spec.details.get(RESUMES)
         try:
-            return None if data is None else Origin(**data)
-        except TypeError as error:
+            return None if data is None else _origin(data)
+        except (TypeError, ValueError) as error:
             raise RunError(f"The spec.json in {self.path} is damaged: {error}.") from error
 
     @property
@@ -198,7 +201,7 @@ def _job_spec(spec: Spec) -> JobSpec:
     metrics["learning_rates"] = tuple(metrics["learning_rates"])
     metrics["validation"] = tuple(metrics.get("validation", ()))
     return JobSpec(
-        backend=details["backend"],
+        backend=_text(details["backend"]),
         files={},
         steps=spec.steps,
         working_directory=spec.working_directory,
@@ -208,6 +211,32 @@ def _job_spec(spec: Spec) -> JobSpec:
         stop_signal=spec.stop_signal,
         controls=_controls(details.get("controls", {})),
     )
+
+
+def _text(value: object) -> str:
+    """The value, which must be text.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r:.40} is not text")  # noqa: TRY004 - what reads JSON raises one kind for a wrong value
+    return value
+
+
+def _origin(data: Mapping[str, Any]) -> Origin:
+    """The run that another one continues, from JSON that anybody may have written.
+
+    Raises:
+        TypeError: an entry is missing or unknown.
+        ValueError: an entry has the wrong type.
+    """
+    found = Origin(**data)
+    steps = [whole(found.step), whole(found.schedule_from)]
+    texts = (found.run, found.folder, found.state)
+    if any(each is None or each < 0 for each in steps) or not all(isinstance(each, str) for each in texts):
+        raise ValueError(f"its entry {RESUMES!r} does not name a run and a step")
+    return found
 
 
 def _controls(rows: Mapping[str, Mapping[str, str]]) -> dict[Request, Control]:
@@ -235,7 +264,10 @@ def _pattern(data: Mapping[str, Any] | None) -> Any:
     if data is None:
         return None
     re.compile(data["pattern"])
-    if not data["glob"] or not _inside(data["glob"]):
-        raise ValueError("a pattern of files is empty")
+    for glob in (data["glob"], *(each for name in _GLOBS for each in data.get(name) or ())):
+        if not isinstance(glob, str) or "\0" in glob or not _inside(glob).parts:
+            raise ValueError("a pattern of files is empty, or no text")
+    if whole(data.get("keep", 0)) is None or not isinstance(data.get("named", ""), str):
+        raise ValueError("an entry of the saved states has the wrong type")
     known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
     return StatePattern(**known) if "keep" in known else ArtefactPattern(**known)

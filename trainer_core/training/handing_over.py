@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core import places
 from trainer_core.errors import HeaderError, RunError
+from trainer_core.jobs.alone import alone
 from trainer_core.models import header
 from trainer_core.text import printable
 from trainer_core.training import choice, delivery, use
@@ -28,15 +29,16 @@ LONGEST_LISTING = 2000
 
 @dataclass(frozen=True)
 class HandedOver:
-    """A result in a folder of the user's; `was_there` is whether it lay there already."""
+    """A result in a folder of the user's; `was_there` is whether it lay there already, `notices` are sentences about it."""
 
     path: Path
     step: int
     was_there: bool
+    notices: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """It as JSON data."""
-        return {"path": str(self.path), "step": self.step, "was_there": self.was_there}
+        return {"path": str(self.path), "step": self.step, "was_there": self.was_there, "notices": list(self.notices)}
 
 
 def hand_over(run: Run, step: int | None, folder: Path) -> HandedOver:
@@ -58,15 +60,15 @@ def hand_over(run: Run, step: int | None, folder: Path) -> HandedOver:
     use.refuse_own_folder(run.folder, folder)
     stem = choice.stem_of(run.folder) + ("" if one.is_final else delivery.step_ending(one.step))
     if one.saved.ok:
-        source = ready_file(run, one)
-        if (there := same_in(folder, source, stem)) is not None:
-            return HandedOver(there, one.step, was_there=True)
-        placed = next(delivery.deliver(source, (), folder, stem))
-        if not one.is_final:
-            use.note_delivered(run, one.saved.path, placed)
-        return HandedOver(placed, one.step, was_there=False)
+        with alone(run.folder.output):
+            source = ready_file(run, one)
+            if (there := same_in(folder, source, stem)) is not None:
+                return HandedOver(there, one.step, was_there=True)
+            placed = next(delivery.deliver(source, (), folder, stem))
+        notices = () if one.is_final else use.note_delivered(run, one.saved.path, placed)
+        return HandedOver(placed, one.step, was_there=False, notices=notices)
     taken = use.use(run, one.step, folder)
-    return HandedOver(taken.delivered or taken.path, one.step, was_there=False)
+    return HandedOver(taken.delivered or taken.path, one.step, was_there=False, notices=taken.notices)
 
 
 def ready_file(run: Run, one: Made) -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 from trainer_core import places
 from trainer_core.errors import JobError, RunError
 from trainer_core.events import real
-from trainer_core.jobs.folder import RESULT
+from trainer_core.jobs.folder import RESULT, entries_of
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.plan.subject import same
 from trainer_core.training import facts, labels, past_cache
@@ -29,7 +29,7 @@ class PastRun:
     """What is known about a run without reading its events. Times are seconds since 1970, 0 if unknown; texts come from outside.
 
     `settings` are the values that differ from Easel's defaults. `images` is None for a run of an older Easel.
-    `seconds` is 0 until the run has ended; `loss` is that of its last step.
+    `seconds` is 0 until the run has ended; `loss` is that of its last step. `damage` says which files of it are damaged.
     """
 
     run: str
@@ -52,6 +52,7 @@ class PastRun:
     peak_memory_bytes: int = 0
     peak_gpu_memory_bytes: int = 0
     diagnosis: str = ""
+    damage: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The run as JSON data."""
@@ -102,7 +103,7 @@ class Filter:
 def history(folder: Path | None = None, wanted: Filter | None = None) -> list[PastRun]:
     """The runs in a folder that are wanted, the newest first. Folders that are not runs are left out."""
     where = folder or places.runs()
-    paths = list(where.iterdir()) if where.is_dir() else []
+    paths = list(entries_of(where))
     if where == places.runs():
         cache = past_cache.of_home()
         found = [_remembered(path, cache) for path in paths]
@@ -171,6 +172,7 @@ def past_run(path: Path) -> PastRun | None:
         peak_memory_bytes=int(_number(result, "peak_memory_bytes")),
         peak_gpu_memory_bytes=int(_number(result, "peak_gpu_memory_bytes")),
         diagnosis=str(diagnosis.get("id", "")) if isinstance(diagnosis, dict) else "",
+        damage=run.damage,
         **texts,
     )
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
 from trainer_core.errors import RunError
-from trainer_core.jobs.folder import JobFolder, writing
+from trainer_core.jobs.alone import alone
+from trainer_core.jobs.folder import JobFolder, entries_of, is_job, writing
 
 FILE = "labels.json"
+NEWEST = "last"
+"""The word by which commands find the run that was started last."""
 VERSION = 1
 LONGEST_NAME = 100
 LONGEST_NOTE = 4000
@@ -79,6 +82,40 @@ def read(folder: JobFolder) -> Labels:
     note = note[:LONGEST_NOTE] if isinstance(note, str) else ""
     found = [tag for tag in tags if isinstance(tag, str) and _TAG.fullmatch(tag)] if isinstance(tags, list) else []
     return Labels(name, note, tuple(dict.fromkeys(found))[:MOST_TAGS])
+
+
+def change(folder: JobFolder, made: Callable[[Labels], Labels]) -> Labels:
+    """The labels of a run after `made` has changed them; what others change at the same time is kept.
+
+    Raises:
+        RunError: `made` refuses the change.
+        JobError: the run folder cannot be written.
+    """
+    with alone(folder.path):
+        changed = made(read(folder))
+        write(folder, changed)
+    return changed
+
+
+def check_name(folder: JobFolder, name: str) -> None:
+    """Checks that a name leads to this run only, among the runs beside it.
+
+    Raises:
+        RunError: commands would find another run by this name, too.
+    """
+    plain = name.strip()
+    if not plain:
+        return
+    advice = "Choose another name: commands find a run by its name."
+    if plain == NEWEST:
+        raise RunError(f"{NEWEST!r} stands for the run that was started last.", advice)
+    for path in sorted(entries_of(folder.path.parent)):
+        if path.resolve() == folder.path.resolve() or not is_job(path):
+            continue
+        if read(JobFolder(path)).name == plain:
+            raise RunError(f"The run {path.name} has this name already.", advice)
+        if path.name.endswith(plain):
+            raise RunError(f"{plain!r} is the end of the name of another run: {path.name}.", advice)
 
 
 def write(folder: JobFolder, labels: Labels) -> None:

@@ -29,7 +29,8 @@ from trainer_core.problems import blocking
 from trainer_core.training import gpu as gpus
 from trainer_core.training import restage, states
 from trainer_core.training.facts import facts
-from trainer_core.training.folder import Origin, RunFolder
+from trainer_core.training.folder import RESUMES, Origin, RunFolder
+from trainer_core.training.history import related
 from trainer_core.training.run import Run
 from trainer_core.training.states import SavedState
 
@@ -117,7 +118,7 @@ def propose(run: Run, step: int | None = None, added: int = 0) -> Proposal:
     if added:
         _check_length(plan, folder, backend)
     _check_paths(plan, folder, backend)
-    warnings = (*_image_warnings(folder, backend), *_other_warnings(run, backend, chosen))
+    warnings = (*_continued(run), *_image_warnings(folder, backend), *_other_warnings(run, backend, chosen))
     return Proposal(run, backend, plan, chosen, total, schedule_from, continuation, distrust, warnings, tuple(notes))
 
 
@@ -299,6 +300,18 @@ def _check_paths(plan: TrainingPlan, folder: RunFolder, backend: Backend) -> Non
             f"Images of this run are no longer there: {_some(missing)}.",
             "Put them back into the dataset folder, then resume the run.",
         )
+
+
+def _continued(run: Run) -> list[str]:
+    """A warning for each run that continues this one and has not ended."""
+    found = []
+    for name, how in related(run.name):
+        if how == RESUMES:
+            with contextlib.suppress(JobError):
+                state = Run.attach(places.runs() / name).state
+                if state not in FINAL_STATES and state is not JobState.LOST:
+                    found.append(f"{name} continues this run already ({state.value}). Both would train the same steps.")
+    return found
 
 
 def _image_warnings(folder: RunFolder, backend: Backend) -> list[str]:

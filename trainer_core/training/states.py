@@ -141,8 +141,9 @@ class Record:
 def records(folder: RunFolder) -> dict[str, Record]:
     """The states that this Easel recorded in a run, by the names of their folders. Entries of others are left out."""
     found = {}
-    for row in (folder.read(FILE) or {}).get("states", []):
-        with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
+    rows = (folder.read(FILE) or {}).get("states")
+    for row in rows if isinstance(rows, list) else ():
+        with contextlib.suppress(AttributeError, KeyError, OverflowError, TypeError, ValueError):
             record = Record(str(row["name"]), int(row["step"]), dict(row["files"]))
             if hmac.compare_digest(record.seal, str(row["seal"])):
                 found[record.name] = record

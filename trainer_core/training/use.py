@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core import places
-from trainer_core.errors import RunError
+from trainer_core.errors import JobError, RunError
+from trainer_core.jobs.alone import alone
 from trainer_core.jobs.folder import writing
 from trainer_core.text import printable
 from trainer_core.training import artefacts, choice, delivery
@@ -22,7 +23,8 @@ class Saved:
     """A checkpoint of a run.
 
     `path` is absolute. `ok` is whether it can be used, None if it was not tested; `reasons` are sentences why not.
-    `delivered` is where it was delivered, None if it was not, or if it is no longer there.
+    `delivered` is where it was delivered, None if it was not, or if it is no longer there. `notices` are sentences about a
+    delivery that is done.
     """
 
     path: Path
@@ -31,6 +33,7 @@ class Saved:
     ok: bool | None
     reasons: tuple[str, ...] = ()
     delivered: Path | None = None
+    notices: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The checkpoint as JSON data."""
@@ -41,6 +44,7 @@ class Saved:
             "ok": self.ok,
             "reasons": list(self.reasons),
             "delivered": str(self.delivered) if self.delivered else "",
+            **({"notices": list(self.notices)} if self.notices else {}),
         }
 
 
@@ -82,7 +86,8 @@ def use(run: Run, step: int | None = None, folder: Path | None = None) -> Saved:
     """Delivers a checkpoint under the user's name, and returns it with the path where it was delivered.
 
     `step` is by default that of the newest good checkpoint; `folder` that of the run's results. A checkpoint that was not
-    tested is tested first. One that was delivered there before is not delivered again.
+    tested is tested first. One that was delivered there before is not delivered again. If the delivery cannot be recorded,
+    as on a full disk, a notice says so.
 
     Raises:
         RunError: there is no such checkpoint, it cannot be used, or the folder cannot be written.
@@ -100,28 +105,35 @@ def use(run: Run, step: int | None = None, folder: Path | None = None) -> Saved:
     target = folder or results_folder(plan)
     if not target.is_absolute():
         raise RunError(f"{printable(str(target), 200)} is not an absolute path.", "Give the whole path of the folder.")
-    if chosen.delivered is not None and chosen.delivered.parent == target:
-        return chosen
     refuse_own_folder(run.folder, target)
+    with alone(run.folder.output):
+        return _delivered_once(run, plan, chosen, target)
+
+
+def _delivered_once(run: Run, plan: Mapping[str, Any], chosen: Saved, target: Path) -> Saved:
+    """The checkpoint, delivered to a folder unless it is there already."""
+    own = chosen.path.relative_to(run.folder.path).as_posix()
+    there = _delivered(run).get(own)
+    if there is not None and there.parent == target:
+        return replace(chosen, delivered=there)
     stem = choice.stem_of(run.folder) + delivery.step_ending(chosen.step)
     # Loads much, and a notebook that only lists checkpoints does not need it.
     from trainer_core.training import finishing
 
     ready = finishing.Finishing(run.folder, plan, stem)
     placed = next(delivery.deliver(chosen.path, (), target, stem, made=lambda path: ready.made(path, chosen.step)))
-    note_delivered(run, chosen.path, placed)
-    return replace(chosen, delivered=placed)
+    return replace(chosen, delivered=placed, notices=(*ready.notices, *note_delivered(run, chosen.path, placed)))
 
 
-def note_delivered(run: Run, path: Path, placed: Path) -> None:
-    """Records where a checkpoint was delivered.
-
-    Raises:
-        JobError: the run folder cannot be written.
-    """
-    with writing(run.folder.path):
-        own = path.relative_to(run.folder.path).as_posix()
-        run.folder.write(DELIVERED, {**run.folder.delivered, own: str(placed)})
+def note_delivered(run: Run, path: Path, placed: Path) -> tuple[str, ...]:
+    """Records where a checkpoint was delivered; returns a sentence if that is not possible: the delivery is done."""
+    own = path.relative_to(run.folder.path).as_posix()
+    try:
+        with writing(run.folder.path), alone(run.folder.path):
+            run.folder.write(DELIVERED, {**run.folder.delivered, own: str(placed)})
+    except JobError as error:
+        return (f"The run does not show that it was delivered: {error}",)
+    return ()
 
 
 def _verdicts(run: Run) -> dict[str, tuple[bool | None, tuple[str, ...]]]:
@@ -162,19 +174,19 @@ def _of_step(run: Run, step: int) -> Saved:
 
 
 def _newest(run: Run) -> Saved:
-    """The newest good checkpoint; without one, the newest that passes the test now."""
+    """The newest good checkpoint; without one, the newest that passes the test now, whatever an earlier test said."""
     if (known := newest_good(run)) is not None:
         return known
     found, plan = saved(run), run.folder.plan
     for one in reversed(found):
-        if one.ok is None and (now := _tested(one, plan)).ok:
+        if (now := _tested(one, plan)).ok:
             return now
     if not found:
         raise RunError(
             f"The run {run.name} has no checkpoint.",
             "Set output.save_every_steps before the next run, so that it saves some.",
         )
-    last = _tested(found[-1], plan) if found[-1].ok is None else found[-1]
+    last = _tested(found[-1], plan)
     raise RunError(
         f"None of the {len(found)} checkpoints of {run.name} can be used. That of step {last.step}: {' '.join(last.reasons)}"
     )

@@ -141,7 +141,7 @@ class ChosenPanel:
             if given.was_there:
                 return f"It is in {where} already: {given.path}."
             self._done[step, folder] = time.strftime("%H:%M")
-            return f"Copied to {where}: {given.path}."
+            return " ".join((f"Copied to {where}: {given.path}.", *given.notices))
 
         self.state.work(f"copying to {where}", act)
 

@@ -20,6 +20,7 @@ from trainer_ui.past_reader import PastReader, Seen
 from trainer_ui.widgets import Box, Button, Dropdown, Text, ToggleButton, VBox
 
 if TYPE_CHECKING:
+    from trainer_core.training.folder import RunFolder
     from trainer_ui.components.runs_table import Asked, RunsTable
     from trainer_ui.panels.history_comparison import ComparisonPanel
     from trainer_ui.panels.history_queue import QueuePanel
@@ -179,10 +180,9 @@ class HistoryPanel:
     def label(self, name: str, change: Callable[[labels.Labels], labels.Labels]) -> None:
         """Changes the name, note or tags of a run, and shows the change at once."""
         folder = Run.attach(places.runs() / name).folder
-        labels.write(folder, change(labels.read(folder)))
+        known = labels.change(folder, lambda before: _checked(folder, before, change(before)))
         seen = self.reader.seen
         if seen is not None:
-            known = labels.read(folder)
             runs = tuple(dataclasses.replace(run, labels=known) if run.run == name else run for run in seen.runs)
             self.reader.seen = dataclasses.replace(seen, runs=runs)
         self.reader.look(now=True)
@@ -255,6 +255,17 @@ class HistoryPanel:
             self.table.show_rows(history_list.page(self.listing, seen, fitting, self.chosen, self.opened))
         for part in (self.card, self.queue, self.trash, self.sweep, self.deleter):
             part.show()
+
+
+def _checked(folder: RunFolder, before: labels.Labels, after: labels.Labels) -> labels.Labels:
+    """The changed labels, if a new name leads to this run only.
+
+    Raises:
+        RunError: it does not.
+    """
+    if after.name != before.name:
+        labels.check_name(folder, after.name)
+    return after
 
 
 def _count() -> int:

@@ -56,6 +56,9 @@ def command(state: str, family: str, tag: str, text: str, since: str, sweep: str
         for run in shown
     ]
     show.table(("run", "name", "state", "family", "steps", "time", "tags", "note"), rows)
+    for run in shown:
+        if run.damage:
+            show.line(f"{run.run} is damaged. {run.damage}", "dim")
 
 
 def _moment(text: str) -> float:

@@ -19,6 +19,6 @@ def command(run: str, name: str) -> None:
     from trainer_core.training import labels
 
     folder = find_run(run).folder
-    named = labels.read(folder).named(name)
-    labels.write(folder, named)
+    labels.check_name(folder, name)
+    named = labels.change(folder, lambda known: known.named(name))
     show.line(f"{folder.path.name} is called {named.name}." if named.name else f"{folder.path.name} has no name.")

@@ -19,10 +19,9 @@ def command(run: str, text: str | None) -> None:
     from trainer_core.training import labels
 
     folder = find_run(run).folder
-    known = labels.read(folder)
     if text is None:
-        for line in known.note.splitlines() or ["There is no note."]:
+        for line in labels.read(folder).note.splitlines() or ["There is no note."]:
             show.line(line)
         return
-    labels.write(folder, known.noted(text))
+    labels.change(folder, lambda known: known.noted(text))
     show.line(f"The note of {folder.path.name} was {'written' if text.strip() else 'removed'}.")

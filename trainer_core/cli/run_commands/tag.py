@@ -18,7 +18,7 @@ def command(run: str, changes: tuple[str, ...]) -> None:
     folder = find_run(run).folder
     known = labels.read(folder)
     if changes:
+        added = [change.removeprefix("+") for change in changes if not change.startswith("-")]
         removed = [change[1:] for change in changes if change.startswith("-")]
-        known = known.tagged([change.removeprefix("+") for change in changes if not change.startswith("-")], removed)
-        labels.write(folder, known)
+        known = labels.change(folder, lambda before: before.tagged(added, removed))
     show.line(f"{folder.path.name}: {', '.join(known.tags) or 'no tags'}")

@@ -45,6 +45,8 @@ def command(name: str, step: int | None, folder: str, app: str, as_json: bool) -
         show.as_json(taken)
     else:
         show.line(f"The checkpoint of step {taken['step']} is in {taken['delivered']}")
+        for notice in taken.get("notices", ()):
+            show.line(notice, "yellow")
 
 
 def _handed_over(run: Run, step: int | None, target: Path | None, app: str) -> dict[str, Any] | None:
@@ -62,4 +64,9 @@ def _handed_over(run: Run, step: int | None, target: Path | None, app: str) -> d
     folder = destination(app, kind_of(plan)).folder if app else target or results_folder(plan)
     given = hand_over(run, step, folder)
     made = results_of(run).of_step(given.step)
-    return {**(made.saved.as_dict() if made else {}), "step": given.step, "delivered": str(given.path)}
+    return {
+        **(made.saved.as_dict() if made else {}),
+        "step": given.step,
+        "delivered": str(given.path),
+        "notices": given.notices,
+    }

@@ -24,6 +24,7 @@ from typing import IO, Any, Self
 from trainer_core import places
 from trainer_core.errors import JobError
 from trainer_core.files import open_regular, write_whole
+from trainer_core.jobs.folder import RESULT, SPEC
 
 VERSION = 1
 LARGEST_FILE_BYTES = 16 << 20
@@ -145,14 +146,16 @@ class Change:
 
 
 def read() -> Queue:
-    """The queue as it is now; an empty one if there is none.
+    """The queue as it is now; an empty one if there is none. A run that has ended, or was deleted, does not wait any more.
 
     Raises:
         JobError: the file is damaged.
     """
     try:
         with open_regular(_file()) as file:
-            return Queue.from_dict(json.loads(file.read(LARGEST_FILE_BYTES)))
+            found = Queue.from_dict(json.loads(file.read(LARGEST_FILE_BYTES)))
+        # One that is being started stays: only the owner of the queue knows what became of it.
+        return found.with_entries(tuple(entry for entry in found.entries if entry.taken or _can_start(entry)))
     except FileNotFoundError:
         return Queue()
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -199,6 +202,10 @@ class Ownership:
     def give_back(self) -> None:
         """Ends the ownership."""
         self._file.close()
+
+
+def _can_start(entry: Entry) -> bool:
+    return places.is_there(entry.path / SPEC) and not places.is_there(entry.path / RESULT)
 
 
 def waits(path: Path) -> bool:

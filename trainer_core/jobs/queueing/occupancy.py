@@ -9,7 +9,8 @@ from pathlib import Path
 
 from trainer_core import places
 from trainer_core.errors import JobError
-from trainer_core.jobs.folder import RESULT, SPEC, SUPERVISOR, JobFolder
+from trainer_core.jobs.folder import RESULT, SCHEMA_VERSION, SPEC, SUPERVISOR, JobFolder, entries_of, is_job, schema_of
+from trainer_core.jobs.hosts.local import LOCAL
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.state import JobState
 
@@ -18,19 +19,28 @@ STARTING_S = 20.0
 
 
 def gpu_of(folder: JobFolder) -> str:
-    """The GPU that a run uses, as its folder records it; "" if it does not: an older Easel prepared it."""
+    """The GPU that a run uses, as its folder records it; "" if that cannot be known.
+
+    An older or newer Easel prepared it, or its versions.json is damaged.
+    """
+    if (schema_of(folder) or 0) > SCHEMA_VERSION:
+        return ""
     return str(folder.versions.get("gpu") or "")
 
 
 def unfinished(*folders: Path) -> Iterator[Job]:
-    """The jobs in these folders that have no result. Folders that are not jobs are skipped."""
+    """The jobs in these folders that have no result. Folders that are not jobs are skipped.
+
+    A folder that this Easel refuses is included if it has a living supervisor: its processes use the machine, too.
+    """
     for folder in folders:
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if not places.is_there(path / RESULT) and places.is_there(path / SPEC):
+        for path in sorted(entries_of(folder)):
+            if not places.is_there(path / RESULT) and is_job(path):
                 try:
                     yield Job.attach(path)
                 except JobError:
-                    continue
+                    if LOCAL.alive(path, "supervisor"):
+                        yield Job(JobFolder(path))
 
 
 def goes_on(job: Job) -> bool:
@@ -51,7 +61,8 @@ def engine_users(engine: str = "") -> list[Job]:
     """The jobs that run or wait and need this engine; with "" all jobs that run or wait."""
     found = []
     for job in unfinished(places.runs(), *(() if engine else (places.jobs(),))):
-        is_asked = not engine or job.folder.versions.get("engine") == engine
+        # A job whose engine is not known may need any.
+        is_asked = not engine or job.folder.versions.get("engine", engine) == engine
         if is_asked and (job.state is JobState.QUEUED or goes_on(job)):
             found.append(job)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,7 +35,16 @@ def shared(plan: Mapping[str, Any]) -> dict[str, Any]:
         kept[path] = value
     if native := flat.get("native"):
         kept["native"] = privacy.each_text(native, privacy.without_paths)
-    return fields.nest(kept)
+    return fields.nest({path: _finite(value) for path, value in kept.items()})
+
+
+def _finite(value: Any) -> Any:
+    """A value of a plan, in which a number that JSON cannot express is its text: somebody may have edited the plan."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def canonical(tables: Mapping[str, Any]) -> str:
