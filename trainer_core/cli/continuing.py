@@ -74,7 +74,7 @@ def _show(found: Proposal) -> None:
         if label == proposal.WARNING:
             show.line(f"  {text}", "yellow")
         else:
-            show.line(f"  {text}" if label in ("learning rate", "exact") else f"  {label}: {text}")
+            show.line(f"  {text}" if label in ("learning rate", "exact") else f"  {label.capitalize()}: {text}")
 
 
 def _ask(found: Proposal, as_json: bool) -> None:
