@@ -14,6 +14,7 @@ from typing import Any
 from trainer_core import events
 from trainer_core.errors import JobError
 from trainer_core.events import real
+from trainer_core.files import open_own
 from trainer_core.jobs.folder import HEARTBEAT, PROGRAM, RESULT, SUPERVISOR, WRAPPER, JobFolder
 from trainer_core.jobs.heard import GONE_S, Heard
 from trainer_core.jobs.origin import Origin, Whereabouts, boot_id, uptime_s
@@ -141,7 +142,7 @@ def diagnosis(where: Whereabouts, origin: Origin | None, heard: Heard | None, ag
 def _first_event_s(folder: JobFolder) -> float | None:
     """The time of the first event, in seconds since 1970."""
     try:
-        with folder.events.open("rb") as file:
+        with open_own(folder.events) as file:
             lines = events.read_lines(file.read(4096))
     except OSError:
         return None

@@ -33,7 +33,7 @@ from typing import Any, Self
 
 from trainer_core import __version__, places
 from trainer_core.errors import JobError
-from trainer_core.files import open_regular, write_whole
+from trainer_core.files import open_own, write_whole
 from trainer_core.jobs.spec import Spec
 
 SCHEMA_VERSION = 2
@@ -170,7 +170,7 @@ class JobFolder:
     def read(self, name: str) -> dict[str, Any] | None:
         """The JSON object in a file of this folder; None if the file is missing or not (yet) readable."""
         try:
-            with open_regular(self.path / name) as file:
+            with open_own(self.path / name) as file:
                 return json_object(file.read(LARGEST_FILE_BYTES))
         except (OSError, ValueError):
             return None

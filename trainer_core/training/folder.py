@@ -77,7 +77,7 @@ class RunFolder(JobFolder):
         if isinstance(recorded, dict):
             return {name: table for name, table in recorded.items() if isinstance(table, dict)}
         # A file name in it that is not UTF-8 keeps its bytes.
-        tables = read_toml(self.path / "plan.toml", RunError, bad_bytes="surrogateescape")
+        tables = read_toml(self.path / "plan.toml", RunError, bad_bytes="surrogateescape", is_own=True)
         return {name: table for name, table in tables.items() if isinstance(table, dict)}
 
     @property

@@ -22,7 +22,7 @@ from typing import Any
 
 from trainer_core import places
 from trainer_core.engines.seam import StatePattern
-from trainer_core.files import open_regular, write_whole
+from trainer_core.files import open_own, write_whole
 from trainer_core.training.folder import RunFolder
 
 FILE = "states.json"
@@ -100,7 +100,7 @@ def _safetensors_bytes(path: Path) -> int:
     Raises:
         ValueError: the header is damaged.
     """
-    with open_regular(path) as file:
+    with open_own(path) as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(min(length, 100 << 20)))
     try:
@@ -116,7 +116,7 @@ def _safetensors_bytes(path: Path) -> int:
 def digest(path: Path) -> Iterator[str]:
     """The SHA-256 of a file, as the last item; before it an empty text after each part, so that the work can be spread."""
     found = hashlib.sha256()
-    with open_regular(path) as file:
+    with open_own(path) as file:
         while part := file.read(PART_BYTES):
             found.update(part)
             yield ""

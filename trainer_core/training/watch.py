@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from trainer_core import events
 from trainer_core.events import Checked, Checkpoint, Event, Notice, Phase, Progress, Sample, Step
+from trainer_core.files import open_own
 from trainer_core.jobs import tail
 from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.outcome import Diagnosis, End, Outcome
@@ -141,7 +142,9 @@ class EngineWatch:
 
     def _catch_up(self) -> None:
         """Takes over what an earlier supervisor of this run has reported, so that nothing is reported or tested twice."""
-        for line in events.read_lines(self._basis.run.events.read_bytes()):
+        with open_own(self._basis.run.events) as file:
+            reported = file.read()
+        for line in events.read_lines(reported):
             match event := events.from_dict(line):
                 case Step():
                     self.steps.know(event)

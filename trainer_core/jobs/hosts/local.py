@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trainer_core import places
 from trainer_core.errors import JobError
-from trainer_core.files import open_regular, write_whole
+from trainer_core.files import open_own, write_whole
 from trainer_core.jobs import processes
 from trainer_core.jobs.folder import PROGRAM, SUPERVISOR, WRAPPER, JobFolder, unwritable, writing
 from trainer_core.jobs.hosts.host import READ_LIMIT_BYTES, Which
@@ -54,7 +54,7 @@ class LocalHost:
     def read(self, path: Path, offset: int = 0, limit: int = READ_LIMIT_BYTES) -> tuple[bytes, int]:
         """Reads a part of a file; see `Host`."""
         try:
-            with open_regular(path) as file:
+            with open_own(path) as file:
                 begin = offset if offset >= 0 else max(0, file.seek(0, os.SEEK_END) + offset)
                 file.seek(begin)
                 found = file.read(limit)
@@ -120,7 +120,7 @@ def _start(folder: Path, *options: str) -> None:
 
 def _said(path: Path, begin: int) -> str:
     """The last line that the supervisor wrote."""
-    with contextlib.suppress(OSError), path.open("rb") as log:
+    with contextlib.suppress(OSError), open_own(path) as log:
         log.seek(begin)
         lines = log.read().decode("utf-8", "replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), "")
