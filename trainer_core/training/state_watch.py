@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from trainer_core.engines.seam import StatePattern
+from trainer_core.jobs.seal import SealError
 from trainer_core.training import states
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.states import Record, SavedState
@@ -33,8 +34,9 @@ class StateWatch:
         if self._pattern is None:
             return
         deadline = time.monotonic() + TURN_S
-        # A full disk, or a state that the engine removes meanwhile, must not end the run: the next look tries again.
-        with contextlib.suppress(OSError):
+        # A full disk, a damaged key, or a state that the engine removes meanwhile must not end the run: the next look tries
+        # again.
+        with contextlib.suppress(OSError, SealError):
             for _ in self._work:
                 if not at_end and time.monotonic() > deadline:
                     return

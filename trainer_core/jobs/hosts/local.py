@@ -21,6 +21,8 @@ from trainer_core.jobs.origin import Origin, Whereabouts
 from trainer_core.jobs.processes import Identity
 
 _START_S = 60.0
+_ADDED_TO = ("engine.log", "runner.log", "events.jsonl", "lock", "reserve")
+"""The files of a job folder that a supervisor opens for writing. All others are replaced, with a link as well."""
 REFUSED, ERRNO = 3, 128
 """The exit codes of a supervisor that did not start: it refuses the job; a file cannot be written (this plus the errno)."""
 NOT_FLUSHED = 120
@@ -91,6 +93,7 @@ class LocalHost:
 
 def _start(folder: Path, *options: str) -> None:
     command = [sys.executable, "-P", "-m", "trainer_core.jobs.supervisor", str(folder), *options]
+    _refuse_links(folder)
     log_path = JobFolder(folder).supervisor_log
     with writing(folder), log_path.open("ab") as log:
         begin = log.tell()
@@ -116,6 +119,16 @@ def _start(folder: Path, *options: str) -> None:
         raise unwritable(folder, OSError(code - ERRNO, os.strerror(code - ERRNO)))
     if code != 0:
         raise JobError(f"The supervisor of {folder.name} could not be started.", f"The reason is in {log_path}.")
+
+
+def _refuse_links(folder: Path) -> None:
+    """Refuses a folder in which a file to which a supervisor adds is a link: it would change any file of the user."""
+    for name in _ADDED_TO:
+        if (folder / name).is_symlink():
+            raise JobError(
+                f"{folder / name} is a link, and Easel would write to the file it leads to.",
+                "Look where this folder comes from. Remove the link if the job is yours.",
+            )
 
 
 def _said(path: Path, begin: int) -> str:
