@@ -52,7 +52,12 @@ _ADVICE = {
     errno.EROFS: "The file system can only be read. Set EASEL_HOME to a folder on another one.",
     errno.EACCES: "Its owner must permit it, or set EASEL_HOME to a folder of your own.",
 }
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _SECRET = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|API_?KEY)(?:$|_)", re.IGNORECASE)
+
+
+class DiskError(JobError):
+    """The disk takes no more: it is full, the user's share is used up, or it can only be read. No fault of the job."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +215,8 @@ def writing(folder: Path) -> Iterator[None]:
 def unwritable(folder: Path, error: OSError) -> JobError:
     """The sentence for a job folder that cannot be written."""
     advice = _ADVICE.get(error.errno or 0, "Check the free disk space and the permissions.")
-    return JobError(f"The job folder in {folder} cannot be written: {error.strerror or error}.", advice)
+    kind = DiskError if error.errno in _FULL else JobError
+    return kind(f"The job folder in {folder} cannot be written: {error.strerror or error}.", advice)
 
 
 def _plain_name(name: str) -> str:

@@ -82,10 +82,12 @@ def _post(hook: Webhook, told: Message) -> tuple[int, str]:
     body, content_type = BODIES[hook.form](told)
     headers = {"Content-Type": content_type, "User-Agent": "easel"}
     try:
-        with httpx2.Client(follow_redirects=False, timeout=LIMIT_S) as client:
-            # The body of the response is not read: it may have any length.
-            with client.stream("POST", hook.address, content=body, headers=headers) as response:
-                status = response.status_code
+        # The body of the response is not read: it may have any length.
+        with (
+            httpx2.Client(follow_redirects=False, timeout=LIMIT_S) as client,
+            client.stream("POST", hook.address, content=body, headers=headers) as response,
+        ):
+            status = response.status_code
     except httpx2.TimeoutException:
         return 0, "no response in time"
     except (httpx2.HTTPError, httpx2.InvalidURL):
