@@ -57,6 +57,22 @@ def write_whole(path: Path, content: str | bytes, *, personal: bool = False, dur
         scratch.unlink(missing_ok=True)
 
 
+def set_aside(path: Path) -> Path | None:
+    """Renames a damaged file to NAME.damaged, so that a new one does not replace it; returns its new path, None if there is none.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    number, kept = 2, path.with_name(f"{path.name}.damaged")
+    while os.path.lexists(kept):
+        number, kept = number + 1, path.with_name(f"{path.name}.damaged-{number}")
+    try:
+        path.rename(kept)
+    except FileNotFoundError:
+        return None
+    return kept
+
+
 def _flush_folder(folder: Path) -> None:
     """Writes a folder's list of names to the disk, where the system can do that."""
     with contextlib.suppress(OSError):

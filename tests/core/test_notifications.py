@@ -229,10 +229,23 @@ def test_the_host_suggests_the_form(address, form):
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{}", '[{"address": 5}]', '[{"address": "x"}]', "[" * 5000, '[{"address": "https://a.b/", "states": 3}]'])  # fmt: skip
-def test_a_damaged_file_has_no_webhooks(server, content):
+def test_a_damaged_file_is_named_and_never_replaced(server, content):
     places.home().mkdir(parents=True, exist_ok=True)
-    (places.home() / "webhooks.json").write_text(content)
-    assert webhooks.load() == []
+    file = places.home() / "webhooks.json"
+    file.write_text(content)
+    for words in (["add"], ["list"], ["remove", "1"], ["test"]):
+        done = CliRunner().invoke(easel, ["notify", *words], input=f"{server.address}\n")
+        assert isinstance(done.exception, WebhookError)
+        assert "damaged" in done.exception.message
+    assert file.read_text() == content
+
+
+def test_a_damaged_entry_keeps_no_other_webhook_from_its_message(server, capsys):
+    places.home().mkdir(parents=True, exist_ok=True)
+    (places.home() / "webhooks.json").write_text(json.dumps([{"address": 5}, {"address": server.address}]))
+    send.job_ended(ended_job("pass").folder.path)
+    assert server.got
+    assert "its entry 1 is not a webhook" in capsys.readouterr().err
 
 
 def test_the_message_of_a_run_has_its_step(server):

@@ -97,7 +97,9 @@ def _post(hook: Webhook, told: Message) -> tuple[int, str]:
 
 def job_ended(folder: Path) -> None:
     """Tells all webhooks that want to know how the job in a folder ended. A failure is one line in the job's runner.log."""
-    hooks = webhooks.load()
+    hooks, sentence = webhooks.load_usable()
+    if sentence:
+        print(sentence, file=sys.stderr)
     if not hooks:
         return
     try:
