@@ -32,6 +32,8 @@ from trainer_core.jobs.spec import Spec
 KIND = "training"
 RESUMES = "resumes"
 PLAN_SCHEMA_VERSION = 1
+GUARD_FILE = "guard.json"
+"""The file that says why a guard, which applied to a run that failed, has started nothing."""
 DELIVERED, INTERRUPTED = "delivered.json", "interrupted"
 PLAN = "plan"
 """The key of the plan in the details of spec.json."""
