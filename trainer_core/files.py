@@ -63,6 +63,22 @@ def write_whole(
         scratch.unlink(missing_ok=True)
 
 
+def set_aside(path: Path) -> Path | None:
+    """Renames a damaged file to NAME.damaged, so that a new one does not replace it; returns its new path, None if there is none.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    number, kept = 2, path.with_name(f"{path.name}.damaged")
+    while os.path.lexists(kept):
+        number, kept = number + 1, path.with_name(f"{path.name}.damaged-{number}")
+    try:
+        path.rename(kept)
+    except FileNotFoundError:
+        return None
+    return kept
+
+
 def _flush_folder(folder: Path) -> None:
     """Writes a folder's list of names to the disk, where the system can do that."""
     with contextlib.suppress(OSError):
@@ -80,11 +96,42 @@ def open_regular(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: it cannot be read, or is not a regular file.
     """
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    with _open(path, getattr(os, "O_NONBLOCK", 0)) as file:
         yield file
+
+
+@contextlib.contextmanager
+def open_own(path: Path) -> Iterator[IO[bytes]]:
+    """As `open_regular`, for a file that Easel or an engine wrote into a folder which may come from somebody else.
+
+    There a link could lead to any file of the user, whose content would then be shown or shared as the folder's own.
+
+    Raises:
+        OSError: it cannot be read, is a link, or is not a regular file.
+    """
+    flags = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        opened = _open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "is a link, which is not followed here", str(path)) from error
+        raise
+    with opened as file:
+        yield file
+
+
+def _open(path: Path, flags: int) -> IO[bytes]:
+    handle = os.open(path, os.O_RDONLY | flags)
+    try:
+        file = os.fdopen(handle, "rb")
+    except OSError:
+        # A folder.
+        os.close(handle)
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    return file
 
 
 def read_toml(
@@ -93,8 +140,12 @@ def read_toml(
     hint: str = "",
     longest_bytes: int = 8 << 20,
     bad_bytes: str = "strict",
+    *,
+    is_own: bool = False,
 ) -> dict[str, Any]:
     """The tables of a TOML file; `bad_bytes` is the `errors` argument of `bytes.decode`, for bytes that are not UTF-8.
+
+    A file that `is_own` is read as `open_own` does.
 
     Raises:
         EaselError: (as `error`) the file cannot be read, is too long, or is not TOML.
@@ -102,7 +153,7 @@ def read_toml(
     import tomllib
 
     try:
-        with path.open("rb") as file:
+        with open_own(path) if is_own else path.open("rb") as file:
             data = file.read(longest_bytes + 1)
         if len(data) > longest_bytes:
             raise error(f"{path} is longer than {longest_bytes} bytes.", hint)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trainer_core import places
 from trainer_core.errors import EaselError
-from trainer_core.files import write_whole
+from trainer_core.files import set_aside, write_whole
 from trainer_core.jobs.folder import json_object, json_text
 from trainer_core.text import printable
 
@@ -167,6 +167,8 @@ def remember(folder: Path) -> None:
     """Keeps a folder as the one used last, if Easel's home can be written."""
     kept = [str(folder), *(str(path) for path in recent() if path != folder)][:MOST_RECENT]
     with contextlib.suppress(OSError):
+        if _memory().is_file() and json_object(_memory().read_bytes()) is None:
+            set_aside(_memory())
         write_whole(_memory(), json_text({"folders": kept}), personal=True)
 
 

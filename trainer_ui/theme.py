@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from trainer_core import places
-from trainer_core.files import write_whole
+from trainer_core.files import set_aside, write_whole
 from trainer_core.jobs.folder import json_object, json_text
 from trainer_ui.widgets import HTML
 
@@ -61,6 +61,8 @@ def remembered() -> str:
 def remember(chosen: str) -> None:
     """Keeps the chosen theme for the next time, if Easel's home can be written."""
     with contextlib.suppress(OSError):
+        if _memory().is_file() and json_object(_memory().read_bytes()) is None:
+            set_aside(_memory())
         write_whole(_memory(), json_text({"theme": chosen}))
 
 

@@ -27,9 +27,11 @@ def saving(plan: TrainingPlan) -> dict[str, Any]:
     if not output.keep_states:
         return table
     every = state_interval(plan)
+    # Easel keeps one more until a newer one is known to be good, and removes it itself.
+    spare = int(plan.guards.back_after_nan)
     if not output.save_every_steps:
         # Counted in steps before the newest: 1 removes the one before, and the states must not follow that.
-        table |= {"save_last_n_steps": 1, "save_last_n_steps_state": every * (output.keep_states + 1)}
+        table |= {"save_last_n_steps": 1, "save_last_n_steps_state": every * (output.keep_states + 1 + spare)}
     return {**table, "save_every_n_steps": every, "save_state": True}
 
 

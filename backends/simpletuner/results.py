@@ -52,7 +52,8 @@ def saving(plan: TrainingPlan) -> dict[str, Any]:
     options: dict[str, Any] = {"checkpoint_step_interval": checkpoint_interval(plan), "checkpoints_total_limit": 1000}
     if plan.output.keep_states and not plan.output.save_every_steps:
         options["checkpointing_rolling_steps"] = -(-plan.schedule.steps // STATES_PER_RUN)
-        options["checkpoints_rolling_total_limit"] = plan.output.keep_states
+        # Easel keeps one more until a newer one is known to be good, and removes it itself.
+        options["checkpoints_rolling_total_limit"] = plan.output.keep_states + int(plan.guards.back_after_nan)
     return options
 
 

@@ -5,14 +5,20 @@ import time
 
 import pytest
 
+from tests.support.commands import prepared
 from tests.support.played import ended
 from trainer_core import places
 from trainer_core.datasets import caption_text
 from trainer_core.engines import diagnosis
+from trainer_core.errors import RunError
+from trainer_core.jobs import tail
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.hosts.local import LOCAL
 from trainer_core.plan.names import as_file_name
 from trainer_core.prepare import paths
+from trainer_core.training import saved_plan
+from trainer_core.training.results import validation_of
+from trainer_core.training.run import Run
 
 
 @pytest.mark.parametrize("name", ["spec.json", "result.json", "versions.json", "events.jsonl"])
@@ -30,6 +36,25 @@ def test_a_pipe_or_a_deep_file_in_a_job_folder_ends_no_listing(tmp_path, name):
     file.unlink()
     file.symlink_to("/dev/zero")
     assert JobFolder(run.folder.path).read(name) is None
+
+
+def test_no_reader_of_a_job_folder_follows_a_link_out_of_it(tmp_path):
+    job = prepared(tmp_path / "jobs", "print(1)")
+    outside = tmp_path / "private"
+    outside.write_text('{"kind": "validation", "step": 1, "loss": 0.5, "time": 1, "name": "OUTSIDE"}\n')
+    for name in ("engine.log", "runner.log", "events.jsonl", "plan.toml", "labels.json"):
+        (job.folder.path / name).symlink_to(outside)
+    assert job.log.read() == []
+    assert tail.last_lines(job.folder.log) == []
+    assert tail.search(job.folder.log, "OUTSIDE")[0] == []
+    assert job.events() == ([], 0)
+    assert job.folder.read("labels.json") is None
+    run = Run.attach(job.folder.path)
+    assert validation_of(run) == {}
+    with pytest.raises(RunError, match="is a link"):
+        _ = run.folder.plan
+    with pytest.raises(RunError, match="is a link"):
+        saved_plan.save_plan(run, tmp_path / "copies")
 
 
 def test_a_caption_of_bars_is_read_quickly():

@@ -295,6 +295,20 @@ def test_damaged_and_strange_files_do_no_harm(job, tmp_path):
     assert "plan.json" not in files
 
 
+@pytest.mark.parametrize("name", [*bundle.LOGS, *bundle.DATA_FILES, "plan.toml", "events.jsonl"])
+def test_a_link_in_a_folder_from_somebody_else_carries_no_other_file_out(job, tmp_path, name):
+    foreign = {".json": '{"kind": "OUTSIDE", "ran": "OUTSIDE"}', ".toml": 'kind = "OUTSIDE"'}
+    outside = tmp_path / "private"
+    outside.write_text(foreign.get(Path(name).suffix, '{"kind": "OUTSIDE", "time": 1}') + "\n")
+    (job.folder.path / name).unlink(missing_ok=True)
+    (job.folder.path / name).symlink_to(outside)
+    files, _ = bundle.contents(job)
+    assert "OUTSIDE" not in json.dumps(files)
+    (job.folder.path / name).unlink()
+    (job.folder.path / name).write_bytes(outside.read_bytes())
+    assert "OUTSIDE" in json.dumps(bundle.contents(job)[0]), "a file of the folder itself is read"
+
+
 def test_the_command_writes_it_and_says_so(job, tmp_path):
     target = tmp_path / "report.zip"
     done = CliRunner().invoke(easel, ["diagnose", str(job.folder.path), "--bundle", str(target)])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 
 import pytest
+from click.testing import CliRunner
 
 from tests.support import recorded_headers
 from tests.support.played import LIMIT_S, kill, steps, told, until
 from trainer_core import places
+from trainer_core.cli import easel
 from trainer_core.events import Checkpoint, Notice, Step
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.prepare import guards, mending
@@ -77,6 +80,7 @@ def test_a_run_is_started_again_with_less_three_times_at_most(start):
     assert any(fix.lowers for fix in mending.fixes_for(last)), "there would be another change"
     assert guards.after_failure(last) is None
     assert len(list_runs(places.runs())) == 1 + guards.ATTEMPTS
+    assert "3 times" in last.folder.read("guard.json")["why"]
 
 
 def test_without_the_guard_nothing_is_started(start):
@@ -106,6 +110,42 @@ def test_after_nan_a_run_goes_on_from_its_last_good_state_with_half_the_rate_onc
     assert rates == {5e-4}
     assert again.state is JobState.FAILED
     assert len(list_runs(places.runs())) == 2, "it goes back once, not for ever"
+
+
+def test_the_newest_good_state_outlasts_one_that_is_saved_after_the_loss_became_nan(start):
+    values = {"guards.back_after_nan": True, "schedule.steps": 400, "output.keep_states": 1}
+    run = start(values, ending="nan", at=18, steps_per_second=20.0)
+    again = follow_up(run)
+    saved = [event.step for event in told(run) if isinstance(event, Checkpoint)]
+    assert max(saved) > 18, "a state was saved after the loss became NaN"
+    assert again.folder.origin.step == 15
+    assert steps(again)[0] == 16
+
+
+def test_a_run_that_ends_well_keeps_as_many_states_as_its_plan_says(start):
+    run = start({"guards.back_after_nan": True, "output.keep_states": 1}, steps_per_second=20.0)
+    assert run.wait(LIMIT_S) is JobState.COMPLETED
+    assert len(list(run.folder.output.glob("*-state"))) == 1
+
+
+def test_states_without_checkpoints_are_good_if_a_later_loss_was_finite(start):
+    values = {"guards.back_after_nan": True, "schedule.steps": 60, "output.save_every_steps": 0}
+    run = start({**values, "output.keep_states": 1}, steps_per_second=20.0)
+    run.wait(LIMIT_S)
+    older = run.folder.output / "mika-step00000030-state"
+    assert guards._last_good_step(run) is None
+    shutil.copytree(next(run.folder.output.glob("*-state")), older)
+    assert guards._last_good_step(run) == 30
+
+
+def test_a_guard_that_can_do_nothing_says_why(start):
+    values = {"guards.back_after_nan": True, "schedule.steps": 400, "output.keep_states": 0}
+    run = start(values, ending="nan", at=18, steps_per_second=20.0)
+    run.wait(LIMIT_S)
+    until((run.folder.path / "guard.json").exists)
+    shown = " ".join(CliRunner().invoke(easel, ["runs", "show", run.name]).output.split())
+    assert "easel did not go on by itself: After NaN, go back and halve the rate: " in shown
+    assert "has no whole state to continue from" in shown
 
 
 def test_a_run_that_the_machine_ends_saves_first_and_is_resumed_when_easel_is_used_again(start):

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import time
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
 from tests.support import queued
 from tests.support.played import diagnosis, record, result, until
 from tests.support.queued import OWNER, all_ended, kill_owner, owners, starts, waiting
 from trainer_core import places
+from trainer_core.cli import easel
 from trainer_core.errors import JobError
 from trainer_core.jobs.hosts.local import own_environment
-from trainer_core.jobs.queueing import entries, requests
+from trainer_core.jobs.queueing import entries, repairing, requests
 from trainer_core.jobs.state import FINAL_STATES, JobState
+from trainer_core.training import trash
 
 bench = queued.bench
 
@@ -225,10 +229,81 @@ def test_a_damaged_queue_is_named_and_never_overwritten(bench, content):
     places.queue().mkdir(parents=True, exist_ok=True)
     (places.queue() / "queue.json").write_text(content)
     assert run.state is JobState.PREPARED
-    with pytest.raises(JobError, match="cannot be used"):
+    with pytest.raises(JobError, match=r"is damaged|another version") as refused:
         requests.add([run.folder.path])
+    assert not any(word in str(refused.value) for word in ("indices", "NoneType", "object", "Expecting", "recursion"))
     assert (places.queue() / "queue.json").read_text() == content
     (places.queue() / "queue.json").unlink()
+
+
+def test_a_damaged_queue_is_made_again_from_the_runs_and_started_only_when_that_is_asked_for(bench):
+    requests.pause()
+    ended, first, second = bench.prepared(), bench.queued(), bench.queued()
+    ended.folder.write("result.json", {"state": "CANCELLED"})
+    content = entries.file().read_bytes()[:20]
+    entries.file().write_bytes(content)
+    trash.delete(ended.folder.path)
+    with pytest.raises(JobError, match="is damaged"):
+        trash.delete(first.folder.path)
+    done = CliRunner().invoke(easel, ["runs", "queue", "repair", "--json"])
+    assert done.exit_code == 0, done.output
+    assert [row["run"] for row in json.loads(done.stdout)["runs"]] == [first.name, second.name]
+    assert waiting() == [first.name, second.name]
+    assert entries.file().with_name("queue.json.damaged").read_bytes() == content
+    assert not requests.wake()
+    with pytest.raises(JobError, match="not damaged"):
+        repairing.repair()
+    requests.go_on()
+    all_ended(first, second)
+    assert [first.state, second.state] == [JobState.COMPLETED] * 2
+
+
+def test_a_run_that_failed_on_a_full_disk_pauses_the_queue(bench):
+    requests.pause()
+    failed, other = bench.prepared(), bench.queued()
+    failed.folder.write(
+        "result.json", {"state": "FAILED", "diagnosis": {"id": "disk-full", "cause": "The disk is full."}}
+    )
+    with entries.changing() as change:
+        change.queue = dataclasses.replace(change.queue, paused=frozenset(), last={"0": failed.name})
+    assert requests.wake()
+    until(lambda: entries.read().is_paused("0"))
+    assert "disk is full" in entries.read().reasons["0"]
+    assert other.state is JobState.QUEUED
+
+
+@pytest.mark.parametrize("runs_on", ["full", "read only"])
+def test_a_full_disk_pauses_the_queue_and_fails_no_run(bench, tmp_path, runs_on):
+    disk = places.runs()
+    disk.mkdir(parents=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip("a file system can only be mounted as root")
+    try:
+        requests.pause()
+        runs = [bench.queued(), bench.queued()]
+        if runs_on == "full":
+            (disk / "filling").write_bytes(b"x" * (shutil.disk_usage(disk).free - 30 * 1024))
+        else:
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        requests.go_on()
+        until(lambda: entries.read().is_paused("0"))
+        until(lambda: not owners())
+        assert [run.state for run in runs] == [JobState.QUEUED] * 2
+        assert waiting() == [run.name for run in runs]
+        shown = CliRunner().invoke(easel, ["runs", "queue", "list"]).output
+        assert runs[0].name in entries.read().reasons["0"]
+        assert ("disk is full" if runs_on == "full" else "only be read") in " ".join(shown.split())
+        assert "easel runs queue continue" in shown
+        if runs_on == "full":
+            (disk / "filling").unlink()
+        else:
+            subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        requests.go_on()
+        all_ended(*runs)
+        assert [run.state for run in runs] == [JobState.COMPLETED] * 2
+    finally:
+        requests.pause()
+        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_a_run_is_added_once_and_only_before_it_was_started(bench):

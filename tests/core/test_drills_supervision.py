@@ -268,7 +268,8 @@ def easel(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_list_of_jobs_gives_a_lost_one_a_new_supervisor(tmp_path):
+def test_a_list_of_jobs_gives_a_lost_one_a_new_supervisor(tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path))
     here = launched(tmp_path / "jobs", until_file(tmp_path / "go"))
     lose(here)
     assert "RUNNING" in easel(tmp_path, "jobs", "list").stdout
@@ -276,7 +277,9 @@ def test_a_list_of_jobs_gives_a_lost_one_a_new_supervisor(tmp_path):
     assert here.wait(LIMIT_S) is JobState.COMPLETED
 
 
-def test_a_run_is_adopted_by_its_name_and_once(tmp_path):
+def test_a_run_is_adopted_by_its_name_and_once(tmp_path, monkeypatch):
+    # The Easel that goes on is the one that started the run.
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path))
     run = start(tmp_path, steps=40_000)
     lose(run)
     adopted = easel(tmp_path, "runs", "adopt", "last", "--json")

@@ -29,8 +29,9 @@ def test_a_disk_that_is_too_small_only_for_states_offers_to_keep_none():
 
 @pytest.mark.parametrize(("method", "least_gib"), [("lora", 0.005), ("full", 9), ("textual_inversion", 0.7)])
 def test_kept_states_need_space_and_one_more_while_it_is_written(method, least_gib):
-    def disk(keep):
-        plan = engine_plans.plan("sd15", model__method=method, output__keep_states=keep)
+    def disk(keep, goes_back=False):
+        more = {"guards__back_after_nan": True} if goes_back else {}
+        plan = engine_plans.plan("sd15", model__method=method, output__keep_states=keep, **more)
         found = estimate(plan, Facts(engine_plans.machine(engine_plans.CARD)), manifest=KOHYA.manifest)
         return found.disk_gib, found.states_gib
 
@@ -39,3 +40,5 @@ def test_kept_states_need_space_and_one_more_while_it_is_written(method, least_g
     assert one - none == pytest.approx(states)
     assert states > 2 * least_gib
     assert more == pytest.approx(states * 3 / 2)
+    assert disk(1, goes_back=True)[1] == pytest.approx(more), "a good state is kept until a newer one is good"
+    assert disk(0, goes_back=True)[1] == 0

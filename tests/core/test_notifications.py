@@ -87,6 +87,67 @@ def test_a_webhook_is_told_when_a_real_job_has_ended(server):
     assert server.got[0][0].endswith(SECRET)
 
 
+class Misbehaving(BaseHTTPRequestHandler):
+    """By the path of the request: a status with an endless body, or a header that comes one byte at a time and never ends."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        block = b"x" if self.path == "/slow" else b"x" * (1 << 20)
+        begin = b"HTTP/1.1 200 OK\r\n" + (b"X-Slow: " if self.path == "/slow" else b"\r\n")
+        server = self.server
+        assert isinstance(server, Endless)
+        try:
+            self.wfile.write(begin)
+            while not server.over.is_set() and server.sent < 1 << 30:
+                self.wfile.write(block)
+                server.sent += len(block)
+                if self.path == "/slow":
+                    time.sleep(0.1)
+        except OSError:
+            return
+
+    def log_message(self, format, *args):  # noqa: A002 - named by the base class
+        pass
+
+
+class Endless(ThreadingHTTPServer):
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Misbehaving)
+        self.over = threading.Event()
+        self.sent = 0
+
+
+@pytest.fixture
+def endless():
+    server = Endless()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.over.set()
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_body_of_an_answer_is_not_read(server, endless):
+    send.send(webhook(f"http://127.0.0.1:{endless.server_port}/large"), EXAMPLE)
+    assert endless.sent < 64 << 20
+
+
+def test_a_server_that_never_ends_its_answer_holds_neither_the_process_nor_other_messages(server, endless, monkeypatch):
+    monkeypatch.setattr(send, "LIMIT_S", 0.5)
+    monkeypatch.setattr(send, "ALL_S", 1.2)
+    monkeypatch.setattr(send, "WAIT_S", 0.1)
+    slow = webhook(f"http://127.0.0.1:{endless.server_port}/slow")
+    webhooks.save([slow, webhook(server.address)])
+    job = ended_job("pass")
+    began = time.monotonic()
+    with pytest.raises(WebhookError, match="no response in time"):
+        send.send(slow, EXAMPLE)
+    assert time.monotonic() - began < 5
+    server.got.clear()
+    send.job_ended(job.folder.path)
+    assert len(server.got) == 1
+
+
 def test_a_message_has_no_paths_captions_or_log_lines(server):
     webhooks.save([webhook(server.address)])
     ended_job("raise SystemExit('/home/anna/images/portrait.png cannot be read: a photo of sks')")
@@ -168,10 +229,23 @@ def test_the_host_suggests_the_form(address, form):
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{}", '[{"address": 5}]', '[{"address": "x"}]', "[" * 5000, '[{"address": "https://a.b/", "states": 3}]'])  # fmt: skip
-def test_a_damaged_file_has_no_webhooks(server, content):
+def test_a_damaged_file_is_named_and_never_replaced(server, content):
     places.home().mkdir(parents=True, exist_ok=True)
-    (places.home() / "webhooks.json").write_text(content)
-    assert webhooks.load() == []
+    file = places.home() / "webhooks.json"
+    file.write_text(content)
+    for words in (["add"], ["list"], ["remove", "1"], ["test"]):
+        done = CliRunner().invoke(easel, ["notify", *words], input=f"{server.address}\n")
+        assert isinstance(done.exception, WebhookError)
+        assert "damaged" in done.exception.message
+    assert file.read_text() == content
+
+
+def test_a_damaged_entry_keeps_no_other_webhook_from_its_message(server, capsys):
+    places.home().mkdir(parents=True, exist_ok=True)
+    (places.home() / "webhooks.json").write_text(json.dumps([{"address": 5}, {"address": server.address}]))
+    send.job_ended(ended_job("pass").folder.path)
+    assert server.got
+    assert "its entry 1 is not a webhook" in capsys.readouterr().err
 
 
 def test_the_message_of_a_run_has_its_step(server):

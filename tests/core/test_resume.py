@@ -20,6 +20,7 @@ from trainer_core.datasets.scan import scan
 from trainer_core.engines import registry
 from trainer_core.errors import RunError
 from trainer_core.events import Checkpoint, Step
+from trainer_core.jobs import seal
 from trainer_core.jobs.state import JobState
 from trainer_core.training import resume, states
 from trainer_core.training.run import Run
@@ -136,10 +137,17 @@ def test_a_state_from_another_easel_is_used_only_if_the_user_trusts_it(tmp_path,
     run = interrupted(tmp_path, 7)
     monkeypatch.setenv("EASEL_HOME", str(tmp_path / "another"))
     found = resume.propose(run)
-    assert "may come from somebody else" in found.distrust
+    assert "comes from somebody else" in found.distrust
     with pytest.raises(RunError, match=r"pickle files"):
         resume.start(found)
     assert not list((tmp_path / "another").glob("runs/*"))
+    key = seal.of(b"something") and tmp_path / "another" / seal.FILE
+    assert "recorded with another key" in resume.propose(run).distrust
+    key.write_bytes(b"")
+    assert "is damaged: it has 0 bytes" in resume.propose(run).distrust
+    key.unlink()
+    assert "is missing" in resume.propose(run).distrust
+    assert not key.exists(), "to look makes no new key"
 
 
 def test_a_newer_state_that_is_not_trusted_is_passed_over(tmp_path):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 
-import click
+INTERRUPTED, FAILED, PROBLEMS = 130, 1, 3
 
-from trainer_core import __version__
-from trainer_core.cli import show
-from trainer_core.errors import EaselError, PlanError
+try:
+    import importlib
 
-FAILED, PROBLEMS = 1, 3
+    import click
+
+    from trainer_core import __version__
+    from trainer_core.cli import show
+    from trainer_core.errors import EaselError, PlanError
+except KeyboardInterrupt:
+    # Ctrl+C before there is a command that could handle it.
+    raise SystemExit(INTERRUPTED) from None
 
 
 COMMANDS = {
@@ -58,21 +63,18 @@ def easel() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line; an error of Easel is a sentence and an exit code, never a stack trace."""
+    wants_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
     try:
         easel.main(arguments, prog_name="easel")
-    except PlanError as error:
-        show.error(error)
-        sys.exit(PROBLEMS)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except EaselError as error:
-        show.error(error)
-        sys.exit(FAILED)
+        show.failure(error, wants_json)
+        sys.exit(PROBLEMS if isinstance(error, PlanError) else FAILED)
     except BrokenPipeError:
         sys.exit(FAILED)
     except OSError as error:
         what = f"{error.filename} cannot be used: " if error.filename else ""
-        show.error(
-            EaselError(
-                f"{what}{error.strerror or error}.", "Check that it exists, its permissions, and the free disk space."
-            )
-        )
+        advice = "Check that it exists, its permissions, and the free disk space."
+        show.failure(EaselError(f"{what}{error.strerror or error}.", advice), wants_json)
         sys.exit(FAILED)

@@ -1,5 +1,9 @@
 """`python -m trainer_core.cli` is `easel`."""
 
-from trainer_core.cli import main
+try:
+    from trainer_core.cli import main
 
-main()
+    main()
+except KeyboardInterrupt:
+    # Ctrl+C before there is a command that could handle it.
+    raise SystemExit(130) from None

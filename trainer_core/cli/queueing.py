@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from trainer_core.cli import show
 from trainer_core.cli.asking import agreed
-from trainer_core.errors import PlanError
 from trainer_core.jobs.queueing import entries
 from trainer_core.prepare.queued import add, bench_like, look_ahead, total_time, use_gpu
 from trainer_core.prepare.workbench import Workbench, prepare_run
@@ -39,17 +38,13 @@ class Wanted:
 
 
 def prepared(bench: Workbench, wanted: Wanted, pinned: bool) -> Run:
-    """A prepared run; `pinned`: it sees only its GPU. Blocking Problems are printed.
+    """A prepared run; `pinned`: it sees only its GPU.
 
     Raises:
         PlanError: there is a blocking Problem.
     """
     gpu = use_gpu(bench, wanted.gpu) if pinned or wanted.gpu else None
-    try:
-        return prepare_run(bench, gpu=gpu, notes=wanted.notes)
-    except PlanError as error:
-        show.problems(error.problems)
-        raise
+    return prepare_run(bench, gpu=gpu, notes=wanted.notes)
 
 
 def start(bench: Workbench, wanted: Wanted, as_json: bool) -> Run:
@@ -105,10 +100,14 @@ def sweep(bench: Workbench, sets: Sequence[Changes], wanted: Wanted, yes: bool, 
     gpu = use_gpu(bench, wanted.gpu)
     members = sweeps.checked(bench, sets, look_ahead)
     stopped = [member for member in members if blocking(member.problems)]
-    if not as_json or stopped:
+    if not as_json:
         _show_members(members)
     if stopped:
-        raise PlanError(f"{len(stopped)} of {len(members)} runs of the sweep have problems.", "Nothing was queued.")
+        raise show.ShownError(
+            f"{len(stopped)} of {len(members)} runs of the sweep have problems.",
+            "Nothing was queued.",
+            [problem for member in stopped for problem in blocking(member.problems)],
+        )
     if len(members) >= ASKED_FROM and not yes and not agreed(f"Queue {len(members)} runs?"):
         sys.exit(1)
     identifier, runs = sweeps.prepare(members, gpu, wanted.notes)

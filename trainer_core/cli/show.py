@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trainer_core.errors import EaselError
+from trainer_core.errors import EaselError, PlanError
 from trainer_core.plan import prompts
 from trainer_core.problems import Problem
 from trainer_core.text import printable
@@ -22,6 +22,7 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+NOT_STARTED = "Nothing was started, because of the problems above."
 WORD = 40
 """The length in characters up to which a table keeps a word on one line."""
 
@@ -36,6 +37,22 @@ def error(problem: EaselError) -> None:
     err.print(Text("Error: ", style="bold red") + Text(printable(problem.message)))
     if problem.hint:
         err.print(Text("       " + printable(problem.hint)))
+
+
+class ShownError(PlanError):
+    """Problems of a plan that were printed already, together with what they belong to."""
+
+
+def failure(found: EaselError, wants_json: bool) -> None:
+    """Prints why a command failed: as JSON data, or the problems of a plan, or else the error with its hint."""
+    known = found.problems if isinstance(found, PlanError) else ()
+    if wants_json:
+        as_json({"error": found.message, "hint": found.hint, "problems": [each.as_dict() for each in known]})
+    elif known and not isinstance(found, ShownError):
+        problems(known)
+        err.print(Text("Error: ", style="bold red") + Text(NOT_STARTED))
+    else:
+        error(found)
 
 
 def notice(text: str) -> None:

@@ -129,9 +129,9 @@ class Draft:
             PlanError: there is a blocking Problem.
         """
         if stopping := blocking(self.problems(backend)):
-            raise PlanError(
-                stopping[0].message, "Change the setting, or accept the suggested fix if there is one.", stopping
-            )
+            more = f" There {'is' if len(stopping) == 2 else 'are'} {len(stopping) - 1} more." if stopping[1:] else ""
+            advice = "Accept the suggested fix, or change the setting." if stopping[0].fix else "Change the setting."
+            raise PlanError(stopping[0].message, f"{advice}{more}", stopping)
         return self.sketch()
 
     def sketch(self) -> TrainingPlan:

@@ -65,8 +65,12 @@ def _caption_bytes(job: Workload) -> float:
 
 
 def states_gib(job: Workload) -> float:
-    """The size of the states in GiB. The oldest one is removed only when a new one is complete."""
+    """The size of the states in GiB. The oldest one is removed only when a new one is complete.
+
+    The guard that goes back after NaN keeps one more: the newest of which it is known that it is good.
+    """
     kept = job.plan.output.keep_states
+    kept += 1 if kept and job.plan.guards.back_after_nan else 0
     return (kept + 1 if kept or job.costs.state_in_checkpoints else 0) * state_bytes(job) / GIB
 
 

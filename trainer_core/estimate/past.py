@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from trainer_core import events
 from trainer_core.errors import RunError
+from trainer_core.files import open_own
 from trainer_core.hardware import Machine
 from trainer_core.jobs.state import JobState
 from trainer_core.plan.sections import TrainingPlan
@@ -82,7 +83,7 @@ def _step_s(run: Run, result: Mapping[str, Any]) -> float:
 def _last_events(path: Path) -> list[dict[str, Any]]:
     """The last events of a run. Only the end of the file is read, because a long run has many events."""
     try:
-        with path.open("rb") as file:
+        with open_own(path) as file:
             file.seek(max(path.stat().st_size - TAIL_BYTES, 0))
             return events.read_lines(file.read(TAIL_BYTES))
     except OSError:

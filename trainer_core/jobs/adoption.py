@@ -14,6 +14,8 @@ from typing import Any
 from trainer_core import events
 from trainer_core.errors import JobError
 from trainer_core.events import real
+from trainer_core.files import open_own
+from trainer_core.jobs import seal
 from trainer_core.jobs.folder import HEARTBEAT, PROGRAM, RESULT, SUPERVISOR, WRAPPER, JobFolder
 from trainer_core.jobs.heard import GONE_S, Heard
 from trainer_core.jobs.origin import Origin, Whereabouts, boot_id, uptime_s
@@ -21,6 +23,9 @@ from trainer_core.jobs.outcome import Diagnosis
 from trainer_core.jobs.processes import Identity
 
 AGAIN = "Start the job again."
+NOT_STARTED = (
+    "Easel cannot show that it started this job itself, so it judged the files and started no command of the folder."
+)
 
 
 @dataclass(frozen=True)
@@ -58,11 +63,17 @@ class Began:
 
 @dataclass(frozen=True)
 class Adopted:
-    """What is known of the supervisor that ran the job before; `diagnosis` is for a job of which nothing is left."""
+    """What is known of the supervisor that ran the job before; `diagnosis` is for a job of which nothing is left.
+
+    `follows`: the processes named in the folder are those of this job, on this machine. `starts`: this Easel started the job
+    with exactly these commands, so it may start those that are left. Otherwise only the files are judged.
+    """
 
     heard: Heard
     began: Began
     diagnosis: Diagnosis
+    follows: bool = True
+    starts: bool = True
 
 
 def of(folder: JobFolder, force: bool = False) -> Adopted:
@@ -77,8 +88,12 @@ def of(folder: JobFolder, force: bool = False) -> Adopted:
     _ = folder.spec
     heard = Heard.from_dict(folder.read(HEARTBEAT))
     began = Began.from_dict(record) or Began(_first_event_s(folder) or time.time())
+    origin = Origin.from_dict(record)
+    follows = origin is not None and origin.whereabouts(folder.path) == "here"
+    # A folder that somebody else has written could name any command, and any process of the user.
+    starts = follows and seal.fits_spec(folder.path, record)
     # The processes on another machine, or of the original, are out of reach: for this supervisor they are gone.
-    return Adopted(heard or Heard(), began, diagnosis("here", Origin.from_dict(record), heard))
+    return Adopted(heard or Heard(), began, diagnosis("here", origin, heard), follows, starts)
 
 
 def check(folder: JobFolder, record: Mapping[str, Any] | None, force: bool = False) -> None:
@@ -103,6 +118,11 @@ def check(folder: JobFolder, record: Mapping[str, Any] | None, force: bool = Fal
             )
     elif supervisor is not None and supervisor.alive and not (origin and origin.is_past):
         raise JobError(f"The job in {folder.path} has a supervisor, which runs.")
+    elif origin is None and any(each is not None and each.alive for each in _identities(folder)):
+        # Of an older Easel, or of somebody else: a process is not followed only because a folder names it.
+        raise JobError(
+            f"A program that {folder.path} names still runs.", "Stop the job, or wait until the program ends."
+        )
 
 
 def _check_elsewhere(folder: JobFolder, origin: Origin | None, force: bool) -> None:
@@ -143,7 +163,7 @@ def diagnosis(where: Whereabouts, origin: Origin | None, heard: Heard | None, ag
 def _first_event_s(folder: JobFolder) -> float | None:
     """The time of the first event, in seconds since 1970."""
     try:
-        with folder.events.open("rb") as file:
+        with open_own(folder.events) as file:
             lines = events.read_lines(file.read(4096))
     except OSError:
         return None

@@ -34,7 +34,7 @@ from typing import Any, Self
 
 from trainer_core import __version__, places
 from trainer_core.errors import JobError
-from trainer_core.files import open_regular, write_whole
+from trainer_core.files import open_own, write_whole
 from trainer_core.jobs.spec import Spec
 
 SCHEMA_VERSION = 2
@@ -55,7 +55,12 @@ _ADVICE = {
 }
 _HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 """Surrogates that do not stand for a byte of a file name."""
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _SECRET = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|API_?KEY)(?:$|_)", re.IGNORECASE)
+
+
+class DiskError(JobError):
+    """The disk takes no more: it is full, the user's share is used up, or it can only be read. No fault of the job."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,7 @@ class JobFolder:
     def read(self, name: str) -> dict[str, Any] | None:
         """The JSON object in a file of this folder; None if the file is missing or not (yet) readable."""
         try:
-            with open_regular(self.path / name) as file:
+            with open_own(self.path / name) as file:
                 return json_object(file.read(LARGEST_FILE_BYTES))
         except (OSError, ValueError):
             return None
@@ -240,7 +245,8 @@ def writing(folder: Path) -> Iterator[None]:
 def unwritable(folder: Path, error: OSError) -> JobError:
     """The sentence for a job folder that cannot be written."""
     advice = _ADVICE.get(error.errno or 0, "Check the free disk space and the permissions.")
-    return JobError(f"The job folder in {folder} cannot be written: {error.strerror or error}.", advice)
+    kind = DiskError if error.errno in _FULL else JobError
+    return kind(f"The job folder in {folder} cannot be written: {error.strerror or error}.", advice)
 
 
 def _plain_name(name: str) -> str:

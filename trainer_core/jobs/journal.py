@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from trainer_core import events
 from trainer_core.events import Checkpoint, Epoch, Event, Notice, Phase, Sample, StateChange, Step, Validation
-from trainer_core.files import open_regular
+from trainer_core.files import open_own
 from trainer_core.jobs.heard import Places
 from trainer_core.jobs.outcome import Outcome
 from trainer_core.jobs.summary import Summary
@@ -67,7 +67,7 @@ class Journal:
     def _restore(self, path: Path, known_bytes: int) -> bool:
         """Takes over what the file says; returns whether its last line is complete."""
         place, is_whole = 0, True
-        with open_regular(path) as file:
+        with open_own(path) as file:
             for line in file:
                 place, is_whole = place + len(line), line.endswith(b"\n")
                 for data in events.read_lines(line):

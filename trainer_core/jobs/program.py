@@ -15,6 +15,7 @@ from trainer_core.errors import JobError
 from trainer_core.events import whole
 from trainer_core.jobs import processes
 from trainer_core.jobs.folder import PROGRAM, PROGRAM_END, WRAPPER, JobFolder
+from trainer_core.jobs.outcome import End
 from trainer_core.jobs.processes import EndOf, Identity
 from trainer_core.jobs.spec import Step
 
@@ -161,6 +162,12 @@ def resumed(folder: JobFolder, number: int) -> Program | None:
     """The program that an earlier supervisor has started for this step; None if it had started none."""
     program = Program(folder, number)
     return program if program.leader or program.record else None
+
+
+def recorded_end(folder: JobFolder, number: int) -> End:
+    """How the program of a step ended, as its wrapper wrote it; unseen if nothing was written. Looks at no process."""
+    exit_code = whole((Program(folder, number).record or {}).get("exit_code"))
+    return End(None, "unseen") if exit_code is None else End(exit_code, "by itself")
 
 
 def _recorded(folder: JobFolder, name: str, number: int) -> Identity | None:

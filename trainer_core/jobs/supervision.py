@@ -12,9 +12,9 @@ from trainer_core.errors import JobError
 from trainer_core.events import Notice, Phase, StateChange
 from trainer_core.jobs import kind as kinds
 from trainer_core.jobs import processes, program
+from trainer_core.jobs.adoption import NOT_STARTED, Adopted
 from trainer_core.jobs.folder import STOP, SUPERVISOR, JobFolder
 from trainer_core.jobs.gauges.watch import GaugeWatch
-from trainer_core.jobs.heard import Heard
 from trainer_core.jobs.heartbeat import Heartbeat
 from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.moved import Place
@@ -39,25 +39,26 @@ class TakenOverError(JobError):
 class Supervision:
     """Runs the commands of one job, from the start of the first to the end of the last.
 
-    `adopted` is the last sign of life of the supervisor that ran the job before; None for a job that starts now. `place`
-    keeps the folder in reach.
+    `adopted` is what is known of the supervisor that ran the job before; None for a job that starts now. `place` keeps the
+    folder in reach.
     """
 
     def __init__(
-        self, folder: JobFolder, token: str = "", adopted: Heard | None = None, place: Place | None = None
+        self, folder: JobFolder, token: str = "", adopted: Adopted | None = None, place: Place | None = None
     ) -> None:
         self.folder, self.token, self.place = folder, token, place
         self.spec = folder.spec
         self.kind = kinds.get(self.spec.kind)
         self.is_adopted = adopted is not None
+        self._follows, self._starts = (adopted.follows, adopted.starts) if adopted else (True, True)
         if adopted is None:
             self.journal = Journal(folder.events, self.spec.total_steps)
         else:
-            self.journal = Journal.reopen(folder.events, adopted.places, self.spec.total_steps)
+            self.journal = Journal.reopen(folder.events, adopted.heard.places, self.spec.total_steps)
         self.watch = self.kind.watch(folder, self.journal)
         self.gauges = GaugeWatch(folder, self.journal, self.spec.steps[-1].environment)
         if adopted is not None:
-            self.gauges.peaks.go_on(adopted.peak_bytes, adopted.peak_gpu_bytes)
+            self.gauges.peaks.go_on(adopted.heard.peak_bytes, adopted.heard.peak_gpu_bytes)
         self.heart = Heartbeat(folder, token, self.journal, place)
         self.got_signal = False
         self._saved: int | None = None
@@ -93,6 +94,9 @@ class Supervision:
         """Runs the steps after this one, unless it ended otherwise than well; returns the last end, and of which step."""
         parts = len(self.spec.steps)
         while number < parts and (end is None or (end.how == "by itself" and end.exit_code == 0)):
+            if not self._starts:
+                self.journal.write(Notice("warning", NOT_STARTED))
+                return End(None, "unseen"), number
             if self.stop_request is not None:
                 return End(None, "stop"), number + 1
             number += 1
@@ -118,6 +122,8 @@ class Supervision:
 
     def _go_on(self, number: int) -> End:
         """How the command ended that an earlier supervisor had started."""
+        if not self._follows:
+            return program.recorded_end(self.folder, number)
         resumed, step = program.resumed(self.folder, number), self.spec.steps[number - 1]
         return End(None, "unseen") if resumed is None else self._see_off(resumed, step)
 
@@ -228,7 +234,7 @@ class Supervision:
         self.gauges.close()
         for _ in range(3):
             left = processes.descendants()
-            if self.is_adopted:
+            if self.is_adopted and self._follows:
                 # Those of a program that an earlier supervisor started belong to no process of this one.
                 left += processes.of_job(self.folder.path)
             if not left:

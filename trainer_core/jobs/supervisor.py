@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core.errors import EaselError, JobError
-from trainer_core.jobs import adoption, followers, lock, processes
+from trainer_core.jobs import adoption, followers, lock, processes, seal
 from trainer_core.jobs.folder import RESERVE_BYTES, RESULT, SUPERVISOR, JobFolder
 from trainer_core.jobs.gauges.peaks import Peaks
 from trainer_core.jobs.hosts.local import ERRNO, REFUSED
@@ -69,6 +69,8 @@ def _start(folder: JobFolder, adopts: bool, force: bool) -> int:
         identity = Identity.of(child) or Identity(child, "")
         origin = Origin.of(folder.path)
         about = {**identity.as_dict(), "token": token, "origin": origin.as_dict(), "began": began.as_dict()}
+        if before is None or before.starts:
+            about["seal"] = seal.of_spec(folder.path)
         folder.write(SUPERVISOR, about)
         os.write(writer, b"1")
         return 0
@@ -84,7 +86,9 @@ def _start(folder: JobFolder, adopts: bool, force: bool) -> int:
         _write_result(folder, result)
         # Without the reserve a full disk has space for the last events.
         journal.close()
-        followers.notify(place.now or folder.path, called)
+        # A follower may start the job again with other settings, which needs the same trust.
+        if before is None or before.starts:
+            followers.notify(place.now or folder.path, called)
     place.close()
     if held is not None:
         os.close(held)
@@ -144,7 +148,7 @@ def _supervised(
         signal.signal(number, lambda number, _: requested.append(number))
     supervision = None
     try:
-        supervision = Supervision(folder, token, before.heard if before else None, place)
+        supervision = Supervision(folder, token, before, place)
         for number in _STOP_SIGNALS:
             signal.signal(number, lambda *_: setattr(supervision, "got_signal", True))
         supervision.got_signal = bool(requested)

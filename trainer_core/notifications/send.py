@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,9 @@ from trainer_core.notifications.message import Message, message
 from trainer_core.notifications.webhooks import Form, Webhook, WebhookError
 
 LIMIT_S = 10.0
+"""How long one attempt may take, from the connection to the status."""
+ALL_S = 30.0
+"""How long all attempts of one webhook may take, with the waits between them."""
 ATTEMPTS = 3
 WAIT_S = 2.0
 
@@ -43,16 +47,32 @@ def send(hook: Webhook, told: Message, wait_s: float = WAIT_S) -> None:
         WebhookError: it was not accepted.
     """
     reason = ""
+    deadline = time.monotonic() + ALL_S
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(wait_s * attempt)
-        status, reason = _post(hook, told)
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            break
+        status, reason = _post_in_time(hook, told, min(LIMIT_S, left_s))
         if 200 <= status < 300:
             return
         if status and status < 500 and status != 429:
             break
     # The error of the client may contain the address.
     raise WebhookError(f"{hook.shown} did not accept the message: {reason}.", "Check its address: easel notify list")
+
+
+def _post_in_time(hook: Webhook, told: Message, limit_s: float) -> tuple[int, str]:
+    """As `_post`, after at most `limit_s` seconds, also if the server sends one byte after another.
+
+    The limits of the client count from one byte to the next. So the request has a thread, which does not keep this process.
+    """
+    found: list[tuple[int, str]] = []
+    thread = threading.Thread(target=lambda: found.append(_post(hook, told)), daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    return found[0] if found else (0, "no response in time")
 
 
 def _post(hook: Webhook, told: Message) -> tuple[int, str]:
@@ -62,8 +82,12 @@ def _post(hook: Webhook, told: Message) -> tuple[int, str]:
     body, content_type = BODIES[hook.form](told)
     headers = {"Content-Type": content_type, "User-Agent": "easel"}
     try:
-        with httpx2.Client(follow_redirects=False, timeout=LIMIT_S) as client:
-            status = client.post(hook.address, content=body, headers=headers).status_code
+        # The body of the response is not read: it may have any length.
+        with (
+            httpx2.Client(follow_redirects=False, timeout=LIMIT_S) as client,
+            client.stream("POST", hook.address, content=body, headers=headers) as response,
+        ):
+            status = response.status_code
     except httpx2.TimeoutException:
         return 0, "no response in time"
     except (httpx2.HTTPError, httpx2.InvalidURL):
@@ -73,7 +97,9 @@ def _post(hook: Webhook, told: Message) -> tuple[int, str]:
 
 def job_ended(folder: Path) -> None:
     """Tells all webhooks that want to know how the job in a folder ended. A failure is one line in the job's runner.log."""
-    hooks = webhooks.load()
+    hooks, sentence = webhooks.load_usable()
+    if sentence:
+        print(sentence, file=sys.stderr)
     if not hooks:
         return
     try:

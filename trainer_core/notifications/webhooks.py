@@ -73,13 +73,52 @@ def webhook(address: str, form: str = "", states: Iterable[str] = ()) -> Webhook
 
 
 def load() -> list[Webhook]:
-    """The saved webhooks; entries that cannot be read are left out."""
+    """The saved webhooks.
+
+    Raises:
+        WebhookError: the file cannot be read, or is damaged: a part of it is not a webhook.
+    """
+    rows = _rows()
+    found = [_from(row) for row in rows]
+    if None in found:
+        raise _damaged(f"its entry {found.index(None) + 1} is not a webhook")
+    return [each for each in found if each is not None]
+
+
+def load_usable() -> tuple[list[Webhook], str]:
+    """The saved webhooks that can be read, and a sentence about what cannot; "" if all can."""
+    try:
+        return load(), ""
+    except WebhookError as error:
+        sentence = error.message
+    try:
+        return [found for row in _rows() if (found := _from(row)) is not None], sentence
+    except WebhookError:
+        return [], sentence
+
+
+def _rows() -> list[Any]:
     try:
         with open_regular(_file()) as file:
             rows = json.loads(file.read(_LARGEST_BYTES))
-    except (OSError, ValueError, RecursionError):
+    except FileNotFoundError:
         return []
-    return [found for row in rows if (found := _from(row)) is not None] if isinstance(rows, list) else []
+    except OSError as error:
+        raise WebhookError(
+            f"The webhooks in {_file()} cannot be read: {error.strerror or error}.", "Check its permissions."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged("it is not JSON") from error
+    if not isinstance(rows, list):
+        raise _damaged("it is not a list")
+    return rows
+
+
+def _damaged(why: str) -> WebhookError:
+    return WebhookError(
+        f"The list of webhooks, {_file()}, is damaged: {why}.",
+        "Correct it, or move it away and add the webhooks again: easel notify add",
+    )
 
 
 def save(webhooks: Iterable[Webhook]) -> None:

@@ -6,16 +6,21 @@ A guard starts a new run, which says why as its first notice and in its versions
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from trainer_core.errors import EaselError, JobError
-from trainer_core.events import Notice
+from trainer_core import events
+from trainer_core.engines import diagnosis, job_diagnosis
+from trainer_core.errors import EaselError, JobError, RunError
+from trainer_core.events import Notice, Step
+from trainer_core.files import open_own
 from trainer_core.jobs.journal import Journal
+from trainer_core.plan import fields
 from trainer_core.prepare import mending
 from trainer_core.prepare.workbench import prepare_run
-from trainer_core.training import resume
-from trainer_core.training.folder import INTERRUPTED
+from trainer_core.training import resume, states
+from trainer_core.training.folder import GUARD_FILE, INTERRUPTED
 from trainer_core.training.run import Run
 
 GUARD = "guard"
@@ -25,10 +30,13 @@ ATTEMPTS = 3
 """How often in a row a run is started again with less."""
 NAN = "nan-loss"
 HALF = 0.5
+ELSEWHERE = "Use a smaller resolution or batch size, or a machine with more memory."
 
 
 def after_failure(run: Run) -> Run | None:
-    """The run that a guard has started after a failure; None if no guard is on or applies.
+    """The run that a guard has started after a failure; None if no guard is on or applies, or if it can do nothing.
+
+    If one applies and starts nothing, `guard.json` in the run folder says why.
 
     Raises:
         EaselError: the guard applies, but the new run could not be started; the message says why.
@@ -37,10 +45,32 @@ def after_failure(run: Run) -> Run | None:
     if found is None:
         return None
     if wanted.get("back_after_nan") and found.id == NAN:
-        return _go_back(run)
-    if wanted.get("cheaper_after_oom"):
-        return _with_less(run)
+        return _acted(run, "back_after_nan", _go_back)
+    if wanted.get("cheaper_after_oom") and _needs_less(run):
+        return _acted(run, "cheaper_after_oom", _with_less)
     return None
+
+
+class _NothingLeftError(RunError):
+    """The guard applies, but there is nothing that it may still do."""
+
+
+def _acted(run: Run, setting: str, act: Callable[[Run], Run]) -> Run | None:
+    try:
+        return act(run)
+    except EaselError as error:
+        title = fields.all_fields()[f"guards.{setting}"].title
+        with contextlib.suppress(OSError):
+            run.folder.write(GUARD_FILE, {"guard": title, "why": error.message, "advice": error.hint})
+        if isinstance(error, _NothingLeftError):
+            return None
+        raise
+
+
+def _needs_less(run: Run) -> bool:
+    """Whether the run failed for lack of memory."""
+    found = job_diagnosis.explained(run)
+    return found is not None and bool(diagnosis.amendments(found, job_diagnosis.signatures_of(run))[1])
 
 
 def resume_interrupted(runs: Iterable[Run]) -> list[Run]:
@@ -61,14 +91,22 @@ def resume_interrupted(runs: Iterable[Run]) -> list[Run]:
     return started
 
 
-def _with_less(run: Run) -> Run | None:
-    """The run again with the first change that keeps the effective batch size; None if the failure was not about memory."""
+def _with_less(run: Run) -> Run:
+    """The run again with the first change that needs less memory and keeps the effective batch size.
+
+    Raises:
+        EaselError: there is none, or the new run could not be started.
+    """
     if _attempts(run) >= ATTEMPTS:
-        return None
+        raise _NothingLeftError(
+            f"The run was started again with less {ATTEMPTS} times, and ran out of memory each time.", ELSEWHERE
+        )
     offered = (fix for fix in mending.fixes_for(run) if fix.lowers and _keeps_batch(run, fix.changes))
     fix = next(offered, None)
     if fix is None:
-        return None
+        raise _NothingLeftError(
+            "No change that Easel knows needs less memory and keeps the effective batch size and the images.", ELSEWHERE
+        )
     bench = mending.bench_from(run)
     bench.set(fix.changes)
     notes = {mending.RETRIES: run.name, GUARD: CHEAPER}
@@ -77,10 +115,17 @@ def _with_less(run: Run) -> Run | None:
     return _launch(again, f"The run {run.name} ran out of memory, so this one was started with a change. {fix.title}.")
 
 
-def _go_back(run: Run) -> Run | None:
-    """The run continued from its last good state with half the rate; None if that was done before."""
+def _go_back(run: Run) -> Run:
+    """The run continued from its last good state with half the rate.
+
+    Raises:
+        EaselError: that was done before, there is no such state, or the new run could not be started.
+    """
     if any(each.folder.versions.get(GUARD) == BACK for each in resume.chain(run)):
-        return None
+        raise _NothingLeftError(
+            "The run had gone back already, and the loss became NaN again with half the learning rate.",
+            "Use a lower learning rate, or another optimizer.",
+        )
     told = "The loss of the run {name} became NaN, so this one goes on with half the learning rate"
     return _resumed(run, BACK, told, step=_last_good_step(run), rate_times=HALF)
 
@@ -105,10 +150,21 @@ def _launch(run: Run, told: str) -> Run:
 
 
 def _last_good_step(run: Run) -> int | None:
-    """The step of the newest checkpoint that can be used, from before the NaN; None if none is known."""
+    """The step of the newest checkpoint that can be used, or else state, from before the NaN; None if none is known."""
     newest = (run.result or {}).get("newest_good")
     step = newest.get("step") if isinstance(newest, Mapping) else None
-    return step if isinstance(step, int) else None
+    if isinstance(step, int):
+        return step
+    finite = max((each.step for each in _steps(run) if each.loss is not None and math.isfinite(each.loss)), default=0)
+    found = states.saved(run.folder, run.folder.rendered.artefacts.states, run.summary.last_step)
+    return next((each.step for each in found if each.step < finite and not each.problem), None)
+
+
+def _steps(run: Run) -> Iterable[Step]:
+    with open_own(run.folder.events) as file:
+        for line in file:
+            if b'"step"' in line:
+                yield from (each for row in events.read_lines(line) if isinstance(each := events.from_dict(row), Step))
 
 
 def _attempts(run: Run) -> int:

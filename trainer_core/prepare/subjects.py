@@ -22,7 +22,7 @@ from typing import Any
 
 from trainer_core import places
 from trainer_core.errors import SubjectError
-from trainer_core.files import read_toml, write_whole
+from trainer_core.files import read_toml, set_aside, write_whole
 from trainer_core.plan import fields
 from trainer_core.plan.prompts import texts
 from trainer_core.plan.subject import same
@@ -46,7 +46,7 @@ def remember(subject: str, values: Mapping[str, Any]) -> Path:
     """Remembers these values for a subject, replaces the former ones, and returns the file.
 
     Settings of a single job (paths, names, native settings), invalid values and tokens are left out. If two processes write at
-    the same time, the file of one of them remains, whole.
+    the same time, the file of one of them remains, whole. A damaged file is kept aside as NAME.damaged.
 
     Raises:
         SubjectError: the subject is empty, or the file cannot be written.
@@ -66,6 +66,10 @@ def remember(subject: str, values: Mapping[str, Any]) -> Path:
     data = {"version": VERSION, "subject": shown, "empty": empty, "settings": settings}
     path = kept_in(subject)
     try:
+        try:
+            recall(subject)
+        except SubjectError:
+            set_aside(path)
         write_whole(path, tomli_w.dumps(data).encode(), personal=True)
     except (OSError, UnicodeError) as error:
         raise SubjectError(f"{path} cannot be written: {error}.", "Check its permissions and free space.") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trainer_core import places
 from trainer_core.errors import ProfileError
-from trainer_core.files import write_whole
+from trainer_core.files import set_aside, write_whole
 from trainer_core.profiles.checks import profile_of, slug
 from trainer_core.profiles.profile import Profile
 from trainer_core.profiles.reading import read, refused, tables
@@ -121,6 +121,12 @@ def save(profile: Profile) -> Path:
     folder = own_folder()
     target = folder / f"{again.id}.toml"
     try:
+        if target.exists():
+            try:
+                load(target)
+            except ProfileError:
+                # Kept: it may be a profile with one typing error, or of a newer Easel.
+                set_aside(target)
         write_whole(target, text, personal=True)
     except OSError as error:
         raise ProfileError(f"{printable(str(target), 200)} cannot be written: {error.strerror}.") from error

@@ -14,7 +14,7 @@ from typing import Any
 
 from trainer_core import __version__, places
 from trainer_core.errors import EaselError, JobError
-from trainer_core.files import open_regular, read_toml
+from trainer_core.files import open_own, open_regular, read_toml
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.outcome import Diagnosis
@@ -138,7 +138,7 @@ def _plan(folder: JobFolder) -> dict[str, Any] | None:
     if not (folder.path / "plan.toml").is_file():
         return None
     try:
-        return read_toml(folder.path / "plan.toml", JobError, bad_bytes="backslashreplace")
+        return read_toml(folder.path / "plan.toml", JobError, bad_bytes="backslashreplace", is_own=True)
     except EaselError:
         return None
 
@@ -146,7 +146,7 @@ def _plan(folder: JobFolder) -> dict[str, Any] | None:
 def _log(path: Path) -> str:
     """The beginning and the end of a log as text; "" if there is none."""
     try:
-        with open_regular(path) as file:
+        with open_own(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             if size <= FIRST_BYTES + LAST_BYTES:
@@ -173,7 +173,7 @@ def _events(path: Path) -> list[dict[str, Any]]:
     from trainer_core.events import read_lines
 
     try:
-        with open_regular(path) as file:
+        with open_own(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - EVENTS_BYTES))
             content = file.read(EVENTS_BYTES)

@@ -12,6 +12,7 @@ from typing import Any
 
 from trainer_core import events
 from trainer_core.errors import RunError
+from trainer_core.files import open_own
 from trainer_core.plan import fields
 from trainer_core.training import history
 from trainer_core.training.caveats import caveats
@@ -219,7 +220,7 @@ class Losses:
 
 def _step_rows(run: Run) -> Iterable[dict[str, Any]]:
     try:
-        with run.folder.events.open("rb") as file:
+        with open_own(run.folder.events) as file:
             for line in file:
                 # Most lines of a long run are steps; the others need not be parsed.
                 if b'"step"' in line:

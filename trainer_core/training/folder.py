@@ -33,6 +33,8 @@ from trainer_core.jobs.spec import Spec
 KIND = "training"
 RESUMES = "resumes"
 PLAN_SCHEMA_VERSION = 1
+GUARD_FILE = "guard.json"
+"""The file that says why a guard, which applied to a run that failed, has started nothing."""
 DELIVERED, INTERRUPTED = "delivered.json", "interrupted"
 _GLOBS = ("needs", "parts", "texts")
 """The entries of a pattern of states that are patterns of files themselves."""
@@ -80,7 +82,7 @@ class RunFolder(JobFolder):
         if isinstance(recorded, dict):
             return {name: table for name, table in recorded.items() if isinstance(table, dict)}
         # A file name in it that is not UTF-8 keeps its bytes.
-        tables = read_toml(self.path / "plan.toml", RunError, bad_bytes="surrogateescape")
+        tables = read_toml(self.path / "plan.toml", RunError, bad_bytes="surrogateescape", is_own=True)
         return {name: table for name, table in tables.items() if isinstance(table, dict)}
 
     @property

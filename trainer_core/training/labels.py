@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from trainer_core.errors import RunError
+from trainer_core.files import set_aside
 from trainer_core.jobs.alone import alone
 from trainer_core.jobs.folder import JobFolder, entries_of, is_job, writing
 
@@ -125,4 +126,7 @@ def write(folder: JobFolder, labels: Labels) -> None:
         JobError: the run folder cannot be written.
     """
     with writing(folder.path):
+        if folder.read(FILE) is None:
+            # None, or a damaged one, which may still tell the user something.
+            set_aside(folder.path / FILE)
         folder.write(FILE, {"version": VERSION, **labels.as_dict()})

@@ -14,6 +14,7 @@ from typing import Any
 
 from trainer_core import events, places
 from trainer_core.errors import JobError
+from trainer_core.files import open_own
 from trainer_core.jobs.state import JobState
 from trainer_core.training import artefacts, choice, use
 from trainer_core.training.prompts import SamplePrompt, prompts_of
@@ -128,7 +129,7 @@ def inside(folder: Path, relative: str) -> Path | None:
 def validation_of(run: Run) -> dict[int, float]:
     """The validation loss by step, as far as the run recorded one."""
     found: dict[int, float] = {}
-    with contextlib.suppress(OSError), run.folder.events.open("rb") as file:
+    with contextlib.suppress(OSError), open_own(run.folder.events) as file:
         for line in file:
             if b'"validation"' in line:
                 for row in events.read_lines(line):

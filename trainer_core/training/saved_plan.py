@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trainer_core import places
 from trainer_core.errors import RunError
+from trainer_core.files import open_own
 from trainer_core.training.folder import results_stem
 from trainer_core.training.run import Run
 
@@ -24,7 +25,7 @@ def save_plan(run: Run, folder: Path | None = None) -> Path:
     try:
         target.mkdir(parents=True, exist_ok=True)
         path = _free(target, stem)
-        with source.open("rb") as read, path.open("xb") as written:
+        with open_own(source) as read, path.open("xb") as written:
             shutil.copyfileobj(read, written)
     except OSError as error:
         raise RunError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer_core.errors import RunError
-from trainer_core.files import open_regular
+from trainer_core.files import open_own
 from trainer_core.training.folder import RunFolder
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jxl"})
@@ -47,7 +47,7 @@ def _caption_ending(folder: RunFolder) -> str:
 def _caption(image: Path, ending: str) -> str:
     for suffix in (ending, ".txt"):
         try:
-            with open_regular(image.with_suffix(suffix)) as file:
+            with open_own(image.with_suffix(suffix)) as file:
                 return file.read(LONGEST_CAPTION_BYTES).decode("utf-8", "replace").strip()
         except OSError:
             continue

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from trainer_core.engines.seam import StatePattern
+from trainer_core.jobs.seal import SealError
 from trainer_core.training import states
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.states import Record, SavedState
@@ -20,10 +21,15 @@ TURN_S = 0.25
 
 
 class StateWatch:
-    """Looks for new states of a run. One is complete if all its files are whole and its size is the same in two looks."""
+    """Looks for new states of a run. One is complete if all its files are whole and its size is the same in two looks.
 
-    def __init__(self, folder: RunFolder, pattern: StatePattern | None) -> None:
-        self._folder, self._pattern = folder, pattern
+    `is_good` says of a step whether the training was sound then; the newest such state is kept until a newer one is.
+    """
+
+    def __init__(
+        self, folder: RunFolder, pattern: StatePattern | None, is_good: Callable[[int], bool] = lambda _step: True
+    ) -> None:
+        self._folder, self._pattern, self._is_good = folder, pattern, is_good
         self._known = states.records(folder)
         self._sizes: dict[Path, int] = {}
         self._work: Iterator[None] = iter(())
@@ -33,8 +39,9 @@ class StateWatch:
         if self._pattern is None:
             return
         deadline = time.monotonic() + TURN_S
-        # A full disk, or a state that the engine removes meanwhile, must not end the run: the next look tries again.
-        with contextlib.suppress(OSError):
+        # A full disk, a damaged key, or a state that the engine removes meanwhile must not end the run: the next look tries
+        # again.
+        with contextlib.suppress(OSError, SealError):
             for _ in self._work:
                 if not at_end and time.monotonic() > deadline:
                     return
@@ -56,7 +63,7 @@ class StateWatch:
                 self._known[state.path.name] = Record(state.path.name, state.step, files)
                 states.write_records(self._folder, self._known)
         own = [state for state in states.saved(self._folder, pattern, step) if state.path.name in self._known]
-        for state in outdated(own, pattern.keep):
+        for state in outdated(own, pattern.keep, self._is_good):
             remove(state, pattern)
             del self._known[state.path.name]
             states.write_records(self._folder, self._known)
@@ -66,9 +73,19 @@ class StateWatch:
         return at_end or before == self._sizes[state.path]
 
 
-def outdated(complete: Sequence[SavedState], keep: int) -> list[SavedState]:
-    """The states to remove, so that the newest `keep` of these complete ones stay."""
-    return states.newest_first(complete)[keep:]
+def outdated(
+    complete: Sequence[SavedState], keep: int, is_good: Callable[[int], bool] = lambda _step: True
+) -> list[SavedState]:
+    """The states to remove, so that the newest `keep` of these complete ones stay.
+
+    If none of those is good, the newest good one stays as well. `is_good` says it of a step.
+    """
+    ordered = states.newest_first(complete)
+    kept, rest = ordered[:keep], ordered[keep:]
+    if keep and not any(is_good(state.step) for state in kept):
+        good = next((state for state in rest if is_good(state.step)), None)
+        return [state for state in rest if state is not good]
+    return rest
 
 
 def remove(state: SavedState, pattern: StatePattern) -> None:

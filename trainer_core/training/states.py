@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import hmac
 import json
 import os
 import re
-import secrets
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer_core import places
 from trainer_core.engines.seam import StatePattern
-from trainer_core.files import open_regular, write_whole
+from trainer_core.files import open_own
+from trainer_core.jobs import seal
+from trainer_core.jobs.seal import SealError
 from trainer_core.training.folder import RunFolder
 
 FILE = "states.json"
-KEY = "states.key"
 PART_BYTES = 4 << 20
 ZIPPED = (".bin", ".pkl", ".pt")
 """The endings of files that torch.save writes, which are ZIP archives. Source: torch.save since torch 1.6."""
@@ -100,7 +98,7 @@ def _safetensors_bytes(path: Path) -> int:
     Raises:
         ValueError: the header is damaged.
     """
-    with open_regular(path) as file:
+    with open_own(path) as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(min(length, 100 << 20)))
     try:
@@ -116,7 +114,7 @@ def _safetensors_bytes(path: Path) -> int:
 def digest(path: Path) -> Iterator[str]:
     """The SHA-256 of a file, as the last item; before it an empty text after each part, so that the work can be spread."""
     found = hashlib.sha256()
-    with open_regular(path) as file:
+    with open_own(path) as file:
         while part := file.read(PART_BYTES):
             found.update(part)
             yield ""
@@ -133,21 +131,41 @@ class Record:
 
     @property
     def seal(self) -> str:
-        """A code that only this Easel can calculate."""
+        """A code that only this Easel can calculate.
+
+        Raises:
+            SealError: the key of this Easel is damaged, or cannot be read or written.
+        """
+        return seal.of(self._content)
+
+    @property
+    def _content(self) -> bytes:
         text = json.dumps([self.name, self.step, dict(self.files)], sort_keys=True)
-        return hmac.new(_key(), text.encode(errors="surrogateescape"), hashlib.sha256).hexdigest()
+        return text.encode(errors="surrogateescape")
+
+    def fits(self, sealed: object) -> bool:
+        """Whether this Easel made this seal for this record.
+
+        Raises:
+            SealError: the key of this Easel is missing or damaged, or cannot be read.
+        """
+        return seal.fits(self._content, sealed)
 
 
 def records(folder: RunFolder) -> dict[str, Record]:
     """The states that this Easel recorded in a run, by the names of their folders. Entries of others are left out."""
     found = {}
-    rows = (folder.read(FILE) or {}).get("states")
-    for row in rows if isinstance(rows, list) else ():
-        with contextlib.suppress(AttributeError, KeyError, OverflowError, TypeError, ValueError):
+    for row in _rows(folder):
+        with contextlib.suppress(AttributeError, KeyError, OverflowError, TypeError, ValueError, SealError):
             record = Record(str(row["name"]), int(row["step"]), dict(row["files"]))
-            if hmac.compare_digest(record.seal, str(row["seal"])):
+            if record.fits(row["seal"]):
                 found[record.name] = record
     return found
+
+
+def _rows(folder: RunFolder) -> list[Mapping[str, Any]]:
+    rows = (folder.read(FILE) or {}).get("states", [])
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def write_records(folder: RunFolder, known: Mapping[str, Record]) -> None:
@@ -155,18 +173,19 @@ def write_records(folder: RunFolder, known: Mapping[str, Record]) -> None:
 
     Raises:
         OSError: they cannot be written.
+        SealError: the key of this Easel is damaged, or cannot be read or written.
     """
     rows = [
         {"name": each.name, "step": each.step, "files": dict(each.files), "seal": each.seal} for each in known.values()
     ]
-    folder.write(FILE, {"states": rows})
+    folder.write(FILE, {"key": seal.key_name() if rows else "", "states": rows})
 
 
 def distrust(folder: RunFolder, state: SavedState) -> str:
     """Why a state cannot be trusted, as a sentence; "" if each of its files is as this Easel recorded it."""
     record = records(folder).get(state.path.name)
     if record is None:
-        return "Easel did not record this state when it was saved here, so it may come from somebody else."
+        return _why_unknown(folder, state)
     for file in files_of(state.path):
         name = file.relative_to(state.path).as_posix()
         if record.files.get(name) != list(digest(file))[-1]:
@@ -174,12 +193,21 @@ def distrust(folder: RunFolder, state: SavedState) -> str:
     return ""
 
 
-def _key() -> bytes:
-    """The key of this Easel, which is made when it is first needed and is in no run folder."""
-    path = places.home() / KEY
-    if not path.exists():
-        write_whole(path, secrets.token_bytes(32), personal=True)
-    return path.read_bytes()
+def _why_unknown(folder: RunFolder, state: SavedState) -> str:
+    """Why there is no valid record of a state."""
+    if all(row.get("name") != state.path.name for row in _rows(folder)):
+        return "Easel did not record this state when it was saved here, so it may come from somebody else."
+    try:
+        name = seal.key_name()
+    except SealError as error:
+        return f"{error.message} So Easel cannot tell whether this state comes from somebody else. {error.hint}"
+    made_with = (folder.read(FILE) or {}).get("key")
+    if isinstance(made_with, str) and made_with != name:
+        return (
+            "This state was recorded with another key: by another Easel, or by this one before its key was lost or replaced. "
+            "So Easel cannot tell whether it comes from somebody else."
+        )
+    return "The record of this state was not made by this Easel, so the state may come from somebody else."
 
 
 def as_data(state: SavedState) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def delete(path: Path, force: bool = False) -> Path:
     """
     look(path, force)
     # The owner of the queue cannot begin to start the run while the queue is locked.
-    with entries.changing():
+    with entries.locked():
         folder = _deletable(path).folder
         places.trash().mkdir(parents=True, exist_ok=True)
         target = _free(folder.path.name)
@@ -161,13 +161,27 @@ def _deletable(path: Path) -> Run:
     except JobError as error:
         raise RunError(f"{path} is not a run folder. {error.message}", error.hint) from error
     state = run.state
-    if state is JobState.QUEUED or entries.read().entry(run.name):
+    if state is JobState.QUEUED or _waits(run, state):
         raise RunError(
             f"The run {run.name} waits in the queue.", f"Cancel it first: easel runs queue cancel {run.name}"
         )
     if occupancy.goes_on(run):
         raise RunError(f"The run {run.name} runs.", f"Stop it first: easel runs stop {run.name}")
     return run
+
+
+def _waits(run: Run, state: JobState) -> bool:
+    """Whether a run is in the queue. Of a damaged queue only a run that was never started can be in it.
+
+    Raises:
+        JobError: the queue is damaged, and the run may be in it.
+    """
+    try:
+        return entries.read().entry(run.name) is not None
+    except JobError:
+        if state is JobState.PREPARED:
+            raise
+        return False
 
 
 def _delivered(run: Run) -> list[Path]:

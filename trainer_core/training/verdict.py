@@ -9,6 +9,7 @@ from trainer_core.jobs.job import Job
 from trainer_core.jobs.state import JobState
 from trainer_core.text import printable
 from trainer_core.training.delivery import SUFFIX
+from trainer_core.training.folder import GUARD_FILE
 from trainer_core.training.run import Run
 from trainer_core.training.use import newest_of, saved
 
@@ -24,7 +25,7 @@ def verdict(job: Job) -> list[dict[str, str]]:
     if diagnosis is not None and job.state is not JobState.COMPLETED:
         rows += [("What happened", diagnosis.cause), ("The log says", diagnosis.line), ("What to do", diagnosis.advice)]
     if isinstance(job, Run) and job.state is not JobState.COMPLETED:
-        rows += _checkpoints(job)
+        rows += [*_checkpoints(job), *_guard(job)]
     if seconds := result.get("seconds"):
         peak = (result.get("peak_memory_bytes") or 0) / 1024**3
         rows.append(("Took", f"{seconds:.0f} s" + (f", {peak:.1f} GiB of memory at most" if peak >= 0.05 else "")))
@@ -56,6 +57,13 @@ def _checkpoints(run: Run) -> list[tuple[str, str]]:
             )
         ]
     return []
+
+
+def _guard(run: Run) -> list[tuple[str, str]]:
+    """Why a guard that applied to a failed run has started nothing."""
+    told = run.folder.read(GUARD_FILE) or {}
+    words = [told[name] for name in ("why", "advice") if isinstance(told.get(name), str)]
+    return [("Easel did not go on by itself", f"{told.get('guard', '')}: {' '.join(words)}")] if words else []
 
 
 def _label(job: Job, file: Path) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from trainer_core import events
 from trainer_core.events import Checked, Checkpoint, Event, Notice, Phase, Progress, Sample, Step
+from trainer_core.files import open_own
 from trainer_core.jobs import tail
 from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.outcome import Diagnosis, End, Outcome
@@ -49,7 +50,8 @@ class EngineWatch:
         self._log = journal.read_log(folder.log)
         self._record = TensorboardRecord(spec.metrics, self.steps) if spec.metrics.kind == TENSORBOARD else None
         self._artefacts = ArtefactWatch(folder.path, folder.output, spec.artefacts)
-        self._states = StateWatch(folder, spec.artefacts.states)
+        goes_back = bool(basis.plan.get("guards", {}).get("back_after_nan"))
+        self._states = StateWatch(folder, spec.artefacts.states, self._is_good if goes_back else lambda _step: True)
         self._controls = Controls(folder, spec)
         self.preloading = Preloading(spec.metrics.kind)
         self._tests = CheckpointTests(folder.path, lambda path: tested(path, basis.plan), self.preloading.done)
@@ -60,7 +62,7 @@ class EngineWatch:
         self._next_files = 0.0
         self._half = ""
         self._shown = (basis.done, 0.0)
-        self._warned = False
+        self._warned = self._has_result = False
         self._catch_up()
 
     def look(self) -> Diagnosis | None:
@@ -123,12 +125,26 @@ class EngineWatch:
         nan_from = self.steps.nan_since if self.steps.nan_in_a_row >= NAN_STEPS else 0
         seen = Seen(self._reached_last_step, nan_from, self.steps.given)
         ended = conclude(self._basis, end, seen, self._tests, self._journal.write)
+        self._has_result = ended.state is JobState.COMPLETED
+        # Every checkpoint is tested now, so a state that was kept only until then can go.
+        self._states.look(self.steps.given, at_end=True)
         was_cut_off = end.by_system or ended.state is JobState.LOST
         if self._is_resumed and was_cut_off and ended.state is not JobState.COMPLETED:
             # Without space for it the user can still resume the run.
             with contextlib.suppress(OSError):
                 (self._basis.run.path / INTERRUPTED).touch()
         return ended
+
+    def _is_good(self, step: int) -> bool:
+        """Whether the state of a step is one to go back to: its checkpoint passed its test.
+
+        Of a step without a test so far, or without a checkpoint: whether a later step with these weights had a finite loss.
+        """
+        if self._has_result:
+            return True
+        verdicts = [each.ok for each in self._tests.checked.values() if each.step == step]
+        finite = self.steps.nan_since - 1 if self.steps.nan_since else self.steps.given
+        return any(verdicts) if verdicts else step < finite
 
     @property
     def _reached_last_step(self) -> bool:
@@ -141,7 +157,9 @@ class EngineWatch:
 
     def _catch_up(self) -> None:
         """Takes over what an earlier supervisor of this run has reported, so that nothing is reported or tested twice."""
-        for line in events.read_lines(self._basis.run.events.read_bytes()):
+        with open_own(self._basis.run.events) as file:
+            reported = file.read()
+        for line in events.read_lines(reported):
             match event := events.from_dict(line):
                 case Step():
                     self.steps.know(event)

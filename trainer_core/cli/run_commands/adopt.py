@@ -18,7 +18,10 @@ from trainer_core.cli.options import JSON_HELP
 def command(name: str, force: bool, as_json: bool) -> None:
     """Give a lost run a new supervisor.
 
-    It follows the engine of the run, or judges its output.
+    It follows the engine of the run if that still runs, or judges the output, and then starts the steps that are left.
+
+    For a run that this Easel did not start itself here, such as a copied folder or one from somebody else, it judges the files
+    that are there, and starts nothing.
     """
     from trainer_core.cli import show
     from trainer_core.cli.runs import RUNS

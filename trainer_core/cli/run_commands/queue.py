@@ -96,6 +96,19 @@ def go_on(gpu: str, as_json: bool) -> None:
     _show(requests.go_on(_named(gpu)), as_json)
 
 
+@command.command()
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def repair(as_json: bool) -> None:
+    """Make a new queue in place of a damaged one.
+
+    The runs that were prepared and not started wait in it, in the order in which they were created. It is paused, so that you
+    can cancel what should not start. The damaged file is kept.
+    """
+    from trainer_core.jobs.queueing import repairing
+
+    _show(repairing.repair(), as_json)
+
+
 @command.command("on-failure")
 @click.argument("what", type=click.Choice(["continue", "pause"]))
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
@@ -157,6 +170,8 @@ def _show(queue: Queue, as_json: bool) -> None:
     for gpu in sorted(queue.paused):
         where = "" if gpu == "all" else f" of {entries.place(gpu)}"
         show.line(f"The queue{where} is paused. {queue.reasons.get(gpu, '')}".strip(), "yellow")
+    if queue.paused:
+        show.line("To go on: easel runs queue continue", "dim")
     _say_who_uses_the_gpu(queue, [job.folder.path.name for job in running])
 
 

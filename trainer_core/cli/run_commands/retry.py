@@ -8,7 +8,6 @@ import click
 
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP
-from trainer_core.errors import PlanError
 
 
 @click.command("retry")
@@ -33,11 +32,7 @@ def command(name: str, number: int | None, detach: bool, as_json: bool) -> None:
             said = f"`easel diagnose {earlier.name}` lists {len(known) or 'none'}."
             raise click.BadParameter(f"There is no fix {number}. {said}", param_hint="--fix")
         fix = known[number - 1]
-    try:
-        run = mending.retry(earlier, fix)
-    except PlanError as error:
-        show.problems(error.problems)
-        raise
+    run = mending.retry(earlier, fix)
     if as_json and detach:
         show.as_json({"run": run.name, "folder": run.folder.path, mending.RETRIES: earlier.name})
         return

@@ -25,6 +25,12 @@ def name_is_good(case: Case) -> Iterator[Problem]:
             message = f"{text!r:.100} cannot be part of a file name on every system."
             yield Problem(path, "error", message, Fix(f"Use {clean or 'lora'!r}", {path: clean or "lora"}))
             return
+    if plan.output_stem.startswith("-"):
+        path, text = ("output.prefix", plan.output.prefix) if plan.output.prefix else ("output.name", name)
+        without = text.lstrip("-").strip(" .") or ("" if plan.output.prefix else "lora")
+        message = "The file name would begin with a dash, and programs would take it for an option."
+        yield Problem(path, "error", message, Fix(f"Use {without!r}" if without else "Use no prefix", {path: without}))
+        return
     if len(plan.output_stem.encode()) > LONGEST_NAME_BYTES:
         message = f"Prefix and name together are longer than {LONGEST_NAME_BYTES} bytes. Shorten one of them."
         yield Problem("output.prefix", "error", message, Fix("Use no prefix", {"output.prefix": ""}))

@@ -11,6 +11,7 @@ from typing import Any
 
 from trainer_core import events, hardware
 from trainer_core.events import Gauges, Notice
+from trainer_core.files import open_own
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.gauges.clocks import span, suspended_s
 from trainer_core.jobs.gauges.gpus import GpuReader
@@ -133,7 +134,8 @@ class GaugeWatch:
     def _recall(self, file: Path) -> None:
         """Takes the figures that an earlier supervisor of this job has written."""
         try:
-            lines = [line for line in file.read_bytes().splitlines() if b'"gauges"' in line]
+            with open_own(file) as opened:
+                lines = [line for line in opened.read().splitlines() if b'"gauges"' in line]
         except OSError:
             return
         for data in events.read_lines(b"\n".join(lines)):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trainer_core import places
 from trainer_core.errors import JobError
-from trainer_core.files import open_regular, write_whole
+from trainer_core.files import open_own, write_whole
 from trainer_core.jobs import processes
 from trainer_core.jobs.folder import PROGRAM, SUPERVISOR, WRAPPER, JobFolder, unwritable, writing
 from trainer_core.jobs.hosts.host import READ_LIMIT_BYTES, Which
@@ -21,6 +21,8 @@ from trainer_core.jobs.origin import Origin, Whereabouts
 from trainer_core.jobs.processes import Identity
 
 _START_S = 60.0
+_ADDED_TO = ("engine.log", "runner.log", "events.jsonl", "lock", "reserve")
+"""The files of a job folder that a supervisor opens for writing. All others are replaced, with a link as well."""
 REFUSED, ERRNO = 3, 128
 """The exit codes of a supervisor that did not start: it refuses the job; a file cannot be written (this plus the errno)."""
 NOT_FLUSHED = 120
@@ -54,7 +56,7 @@ class LocalHost:
     def read(self, path: Path, offset: int = 0, limit: int = READ_LIMIT_BYTES) -> tuple[bytes, int]:
         """Reads a part of a file; see `Host`."""
         try:
-            with open_regular(path) as file:
+            with open_own(path) as file:
                 begin = offset if offset >= 0 else max(0, file.seek(0, os.SEEK_END) + offset)
                 file.seek(begin)
                 found = file.read(limit)
@@ -91,6 +93,7 @@ class LocalHost:
 
 def _start(folder: Path, *options: str) -> None:
     command = [sys.executable, "-P", "-m", "trainer_core.jobs.supervisor", str(folder), *options]
+    _refuse_links(folder)
     log_path = JobFolder(folder).supervisor_log
     with writing(folder), log_path.open("ab") as log:
         begin = log.tell()
@@ -118,9 +121,19 @@ def _start(folder: Path, *options: str) -> None:
         raise JobError(f"The supervisor of {folder.name} could not be started.", f"The reason is in {log_path}.")
 
 
+def _refuse_links(folder: Path) -> None:
+    """Refuses a folder in which a file to which a supervisor adds is a link: it would change any file of the user."""
+    for name in _ADDED_TO:
+        if (folder / name).is_symlink():
+            raise JobError(
+                f"{folder / name} is a link, and Easel would write to the file it leads to.",
+                "Look where this folder comes from. Remove the link if the job is yours.",
+            )
+
+
 def _said(path: Path, begin: int) -> str:
     """The last line that the supervisor wrote."""
-    with contextlib.suppress(OSError), path.open("rb") as log:
+    with contextlib.suppress(OSError), open_own(path) as log:
         log.seek(begin)
         lines = log.read().decode("utf-8", "replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), "")

@@ -32,6 +32,14 @@ ALL = "all"
 """In the place of a GPU: every GPU."""
 
 
+class DamagedQueueError(JobError):
+    """The list of waiting runs does not say what waits."""
+
+
+class OtherVersionError(ValueError):
+    """The list of waiting runs was written by an Easel with another format."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One waiting run: the name of its folder in the folder of runs, and the GPU it waits for.
@@ -107,10 +115,11 @@ class Queue:
         Raises:
             KeyError: an entry is missing.
             TypeError: an entry has the wrong type.
-            ValueError: it is from a newer Easel, or a run's name is a path.
+            OtherVersionError: it is from another version of Easel.
+            ValueError: a time is not a number, or a run's name is a path.
         """
         if data["version"] != VERSION:
-            raise ValueError("it is from another version of Easel")
+            raise OtherVersionError
         rows = [
             Entry(str(row["run"]), str(row["gpu"]), str(row["spec"]), float(row["added"]), float(row["taken"]))
             for row in data["entries"]
@@ -137,7 +146,7 @@ class Change:
         if self.queue == self._saved:
             return
         try:
-            write_whole(_file(), json.dumps(self.queue.as_dict(), indent=1) + "\n")
+            write_whole(file(), json.dumps(self.queue.as_dict(), indent=1) + "\n", durable=True)
         except OSError as error:
             raise JobError(
                 f"The queue cannot be written: {error.strerror or error}.", "Check the free disk space."
@@ -149,19 +158,55 @@ def read() -> Queue:
     """The queue as it is now; an empty one if there is none. A run that has ended, or was deleted, does not wait any more.
 
     Raises:
-        JobError: the file is damaged.
+        DamagedQueueError: the file is damaged.
+        JobError: it cannot be read, or is from another version of Easel.
     """
     try:
-        with open_regular(_file()) as file:
-            found = Queue.from_dict(json.loads(file.read(LARGEST_FILE_BYTES)))
-        # One that is being started stays: only the owner of the queue knows what became of it.
-        return found.with_entries(tuple(entry for entry in found.entries if entry.taken or _can_start(entry)))
+        with open_regular(file()) as opened:
+            content = opened.read(LARGEST_FILE_BYTES)
     except FileNotFoundError:
         return Queue()
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except OSError as error:
         raise JobError(
-            f"{_file()} cannot be used: {error}.", "Correct it, or delete it and queue the runs again."
+            f"The queue {file()} cannot be read: {error.strerror or error}.", "Check its permissions."
         ) from error
+    try:
+        data = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise _damaged("it is empty" if not content.strip() else "it is not JSON") from error
+    if not isinstance(data, dict):
+        raise _damaged("it is not a table")
+    try:
+        found = Queue.from_dict(data)
+    except OtherVersionError as error:
+        raise JobError(f"The queue {file()} is of another version of Easel.", "Update Easel.") from error
+    except KeyError as error:
+        raise _damaged(f"the entry {error.args[0]!r:.40} is missing") from error
+    except (TypeError, AttributeError) as error:
+        raise _damaged("an entry is not of the type that Easel writes") from error
+    except ValueError as error:
+        raise _damaged(str(error)) from error
+    # One that is being started stays: only the owner of the queue knows what became of it.
+    return found.with_entries(tuple(entry for entry in found.entries if entry.taken or _can_start(entry)))
+
+
+def _damaged(why: str) -> DamagedQueueError:
+    return DamagedQueueError(
+        f"The queue {file()} is damaged: {why}.",
+        "`easel runs queue repair` makes a new one of the runs that were not started, and keeps the damaged file.",
+    )
+
+
+@contextlib.contextmanager
+def locked() -> Iterator[None]:
+    """No other process changes the queue during the block.
+
+    Raises:
+        JobError: the folder of the queue cannot be written.
+    """
+    with _open("lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager
@@ -171,8 +216,7 @@ def changing() -> Iterator[Change]:
     Raises:
         JobError: the file is damaged, or cannot be written.
     """
-    with _open("lock") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked():
         change = Change(read())
         yield change
         change.save()
@@ -241,7 +285,8 @@ def log() -> Path:
     return places.queue() / "owner.log"
 
 
-def _file() -> Path:
+def file() -> Path:
+    """The list of the waiting runs."""
     return places.queue() / "queue.json"
 
 

@@ -19,7 +19,7 @@ import psutil
 from trainer_core import places
 from trainer_core.errors import JobError
 from trainer_core.jobs import followers
-from trainer_core.jobs.folder import RESULT, SPEC, SUPERVISOR
+from trainer_core.jobs.folder import RESULT, SPEC, SUPERVISOR, DiskError, unwritable
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.outcome import Diagnosis, Outcome
 from trainer_core.jobs.queueing import entries, occupancy
@@ -29,6 +29,8 @@ from trainer_core.jobs.state import JobState
 
 POLL_S = 1.0
 START_LIMIT_S = 60.0
+DISK_FULL = "disk-full"
+"""The id of the diagnosis of a run that failed on a full disk."""
 SUPERVISOR_MODULE = "trainer_core.jobs.supervisor"
 
 
@@ -88,13 +90,15 @@ def _pause_after_failure(change: Change, gpu: str, run: str) -> None:
         job = Job.attach(places.runs() / run)
         if occupancy.goes_on(job):
             return
-        state = job.state
+        state, why = job.state, job.diagnosis
     except JobError:
-        state = JobState.CANCELLED
+        state, why = JobState.CANCELLED, None
     found = change.queue
     last = {known: name for known, name in found.last.items() if known != gpu}
     change.queue = found = dataclasses.replace(found, last=last)
-    if found.stops_on_failure and state in (JobState.FAILED, JobState.LOST):
+    if state is JobState.FAILED and why is not None and why.id == DISK_FULL:
+        _pause(change, gpu, f"The disk is full: the run {run} failed because of that. Free space before you continue.")
+    elif found.stops_on_failure and state in (JobState.FAILED, JobState.LOST):
         _pause(change, gpu, f"The run {run} {'failed' if state is JobState.FAILED else 'was lost'}.")
 
 
@@ -126,25 +130,42 @@ def _start(entry: Entry) -> None:
         _say(f"{entry.run} is left out: {error}")
         _forget(entry)
         return
-    told = _launched(job, entry) if job.state is JobState.PREPARED else None
+    try:
+        told = _launched(job, entry) if job.state is JobState.PREPARED else None
+    except DiskError as error:
+        _wait_for_space(entry, f"The run {entry.run} could not be started. {error.message} {error.hint}")
+        return
     if told is None or _fail(job, told):
         _forget(entry)
         return
+    _wait_for_space(entry, f"{told.cause} This could not be written into the run folder either.")
+
+
+def _wait_for_space(entry: Entry, reason: str) -> None:
+    """Puts a taken run back to the front of the queue of its GPU, and pauses this: the next runs would fare the same."""
     with entries.changing() as change:
         waiting = tuple(dataclasses.replace(each, taken=0.0) for each in change.queue.entries if each.run == entry.run)
         change.queue = change.queue.with_entries((*waiting, *change.queue.without(entry.run).entries))
-        _pause(change, entry.gpu, f"{told.cause} This could not be written into the run folder either.")
+        _pause(change, entry.gpu, reason)
 
 
 def _launched(job: Job, entry: Entry) -> Diagnosis | None:
-    """Why a run could not be launched; None if it was."""
+    """Why a run could not be launched; None if it was.
+
+    Raises:
+        DiskError: the disk takes no more, so no other run could be launched either.
+    """
     try:
         if entries.digest(entry.path) != entry.spec:
             raise JobError("Its spec.json was changed after it was queued.", "Queue it again: easel runs queue add")
         job.launch()
+    except DiskError:
+        raise
     except JobError as error:
         cause, advice = error.message, error.hint
     except OSError as error:
+        if isinstance(found := unwritable(entry.path, error), DiskError):
+            raise found from error
         cause = f"{error.strerror or error}."
         advice = "Check the free disk space and the permissions of the run folder."
     else:

@@ -13,7 +13,7 @@ from typing import Any
 
 from trainer_core import places
 from trainer_core.errors import LibraryError
-from trainer_core.files import read_toml, write_whole
+from trainer_core.files import read_toml, set_aside, write_whole
 from trainer_core.models.library.roots import apps, roots
 from trainer_core.text import printable
 
@@ -106,7 +106,7 @@ def allowed(environment: Mapping[str, str] | None = None) -> tuple[Path, ...]:
 def remembered() -> Path | None:
     """The folder that the user chose last, if it can still be used."""
     try:
-        table = read_toml(_kept_in(), LibraryError, "", _LONGEST_BYTES)
+        table = _table()
         folder = table.get("folder")
         return own_folder(folder) if isinstance(folder, str) and table.get("version") == _VERSION else None
     except LibraryError:
@@ -122,9 +122,22 @@ def remember(folder: Path) -> None:
     import tomli_w
 
     try:
+        try:
+            _table()
+        except LibraryError:
+            set_aside(_kept_in())
         write_whole(_kept_in(), tomli_w.dumps({"version": _VERSION, "folder": str(folder)}).encode())
     except (OSError, UnicodeError) as error:
         raise LibraryError(f"{_kept_in()} cannot be written: {error}.", "Check its permissions.") from error
+
+
+def _table() -> dict[str, Any]:
+    """What the file says.
+
+    Raises:
+        LibraryError: there is none, or it is damaged.
+    """
+    return read_toml(_kept_in(), LibraryError, "", _LONGEST_BYTES)
 
 
 def _kept_in() -> Path:
