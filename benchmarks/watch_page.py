@@ -5,7 +5,6 @@ Usage: python benchmarks/watch_page.py [STEPS]. It needs what the browser tests 
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +74,7 @@ def main() -> None:
     )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browsers.find(), args=lab.CHROMIUM_ARGUMENTS)
-        found: dict[str, list[dict]] = {"chart": [], "log": []}
+        found: dict[str, list[dict[str, Any]]] = {"chart": [], "log": []}
         for _ in range(REPEATS):
             found["chart"].append(measured(browser, style, steps, ("dom.js", "chart.js", "monitor.js")))
             found["log"].append(measured(browser, style, steps, ("dom.js", "log.js")))
@@ -92,7 +91,7 @@ def main() -> None:
     sys.exit(max(worst) > LIMIT_MS)
 
 
-def measured(browser: Any, style: str, steps: int, files: Sequence[str]) -> dict[str, Any]:
+def measured(browser: Any, style: str, steps: int, files: tuple[str, ...]) -> dict[str, Any]:
     """The figures of one page with these components."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_content(f"<style>{style}</style><div class='easel easel-theme-light'><div id=place></div></div>")
