@@ -122,9 +122,11 @@ def with_texts(value: Any, change: Any) -> Any:
     return tuple(with_texts(each, change) for each in value) if isinstance(value, list | tuple) else value
 
 
-def to_text(prompts: Iterable[Mapping[str, Any]]) -> str:
-    """The prompts as text: one a line, or as JSON if a line would be read differently."""
+def to_text(prompts: Iterable[Any]) -> str:
+    """The prompts as text: one a line, or as JSON if a line would be read differently, or if some are no prompts."""
     prompts = list(prompts)
+    if not all(isinstance(each, Mapping) and isinstance(each.get("text"), str) for each in prompts):
+        return json.dumps(prompts, ensure_ascii=False, default=str)
     lines = "\n".join(map(_line, prompts))
     if prompts and from_text(lines) != (tuple(dict(each) for each in prompts), ""):
         return json.dumps(prompts, ensure_ascii=False)
