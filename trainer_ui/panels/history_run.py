@@ -89,7 +89,7 @@ class RunCard:
         }
         made = {}
         for name, (words, act) in acts.items():
-            made[name] = Button(description=words, classes=("easel-two",))
+            made[name] = Button(description=words, classes=("easel-two-line",))
             made[name].on_click(self.session.handler(lambda _, act=act: act()))
         return made
 

@@ -23,7 +23,7 @@ class QueueIt:
         self.session = session
         self.is_busy = False
         self.widget = Button(
-            description="Queue it\nstarts when the GPU is free", classes=("easel-two", "easel-queue-it")
+            description="Queue it\nstarts when the GPU is free", classes=("easel-two-line", "easel-queue-it")
         )
         self.widget.on_click(session.handler(lambda _: self._queue()))
 

@@ -93,7 +93,7 @@ class SampleView:
         # Rounded, so that few messages are sent.
         if wait is not None and wait > 20:
             wait = round(wait / 10) * 10
-        return f"{at:,}", f"in {span(wait)}\nnext samples" if wait is not None else "next samples"
+        return f"{at:,}", f"next samples in {span(wait)}" if wait is not None else "next samples"
 
 
 def row_numbers(samples: Mapping[int, Mapping[int, Path]], prompts: tuple[SamplePrompt, ...]) -> list[int]:
