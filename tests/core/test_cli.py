@@ -103,7 +103,19 @@ def test_a_plan_has_every_value_and_its_source(easel, job):
     assert data["values"]["schedule.seed"]["source"] == "DEFAULT"
     assert data["files"]
     assert data["command"]
-    numbers = {"steps", "epochs", "seconds", "vram_gib", "ram_gib", "disk_gib", "states_gib", "lora_mib", "samples", "sampling_s", "basis"}
+    numbers = {
+        "steps",
+        "epochs",
+        "seconds",
+        "vram_gib",
+        "ram_gib",
+        "disk_gib",
+        "states_gib",
+        "lora_mib",
+        "samples",
+        "sampling_s",
+        "basis",
+    }
     numbers |= {"is_time_known"}
     assert set(data["estimate"]) == numbers
     assert data["estimate"]["epochs"] > 0

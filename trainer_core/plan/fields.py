@@ -238,12 +238,34 @@ def check(path: str, value: Any) -> tuple[Any, str]:
     return (found.model_dump(include={name}) if field.is_list else vars(found))[name], ""
 
 
+_WORDS = {
+    "int_type": "it must be a whole number",
+    "int_from_float": "it must be a whole number",
+    "float_type": "it must be a number",
+    "bool_type": "it must be on or off",
+    "string_type": "it must be text",
+    "finite_number": "it must be a finite number",
+    "greater_than_equal": "it must be {ge:,} or more",
+    "greater_than": "it must be more than {gt:,}",
+    "less_than_equal": "it must be {le:,} or less",
+    "less_than": "it must be less than {lt:,}",
+    "literal_error": "it must be {expected}",
+}
+"""What is said of an error, by the type that pydantic gives it. Source: its documentation, "Validation Errors"."""
+
+
 def _sentence(error: ValidationError) -> str:
-    """What pydantic says, after the number and the name of the entry of a list that it says it of."""
-    first = error.errors(include_url=False, include_context=False)[0]
+    """What is wrong, after the number and the name of the entry of a list that it is said of."""
+    first = error.errors(include_url=False)[0]
     where = (f"number {part + 1}" if isinstance(part, int) else part for part in first["loc"][1:])
     message = first["msg"].replace("tuple", "list")
-    return ": ".join((*where, message[:1].lower() + message[1:]))
+    bounds = {name: _without_zeros(bound) for name, bound in first.get("ctx", {}).items()}
+    words = _WORDS.get(first["type"])
+    return ": ".join((*where, words.format(**bounds) if words else message[:1].lower() + message[1:]))
+
+
+def _without_zeros(bound: Any) -> Any:
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
 
 
 def from_text(path: str, text: str) -> tuple[Any, str]:
