@@ -1,8 +1,7 @@
 """How smoothly the page shows 500 samples: long tasks of the browser while the grid opens and is scrolled.
 
 Usage: python benchmarks/sample_grid.py [--steps 100] [--prompts 5]
-Goal: no task of more than 100 ms of processor time in the page's main thread; on a busy machine a task takes longer by the clock.
-Needs what the browser tests need.
+Goal: no task of more than 100 ms on an idle machine; the clock counts, so other work makes them longer. Needs what the browser tests need.
 """
 
 from __future__ import annotations
@@ -44,7 +43,6 @@ def main() -> int:
             page = browser.new_page(viewport={"width": 1600, "height": 1000})
             _open(page, server, home)
             page.evaluate(WATCHED)
-            browser.start_tracing(page=page, categories=["toplevel", "disabled-by-default-devtools.timeline"])
             begun = time.perf_counter()
             page.get_by_role("button", name="Show").first.click()
             page.locator(".easel-sample-view .easel-sg-grid").scroll_into_view_if_needed()
@@ -56,30 +54,14 @@ def main() -> int:
             )
             page.wait_for_timeout(2000)
             loaded, tasks = page.evaluate(LOADED), page.evaluate("() => window.easelTasks")
-            traced = json.loads(browser.stop_tracing())["traceEvents"]
             nodes = page.locator(".easel-sample-view .easel-sg-grid .easel-sg-tile").count()
             browser.close()
     worst = max(tasks, default=0)
-    # The main thread of the page is the one with the most tasks in its process.
-    spent_ms = max(
-        (
-            each.get("tdur", 0) / 1000
-            for each in traced
-            if "RunTask" in each.get("name", "") and each["tid"] in _main(traced)
-        ),
-        default=0.0,
-    )
     print(
         f"{run} samples: {nodes} tiles, the first 20 images after {first_s:.2f} s, {loaded} images after scrolling; "
-        f"{len(tasks)} long tasks, worst {worst} ms by the clock, {spent_ms:.0f} ms of processor time; load {os.getloadavg()[0]:.1f}"
+        f"{len(tasks)} long tasks, worst {worst} ms; load {os.getloadavg()[0]:.1f}"
     )
-    return 0 if 0 < spent_ms <= GOAL_MS else 1
-
-
-def _main(traced: list[dict[str, Any]]) -> set[int]:
-    """The main threads of the processes that show pages."""
-    named = (each for each in traced if each.get("name") == "thread_name")
-    return {each["tid"] for each in named if each["args"].get("name") == "CrRendererMain"}
+    return 0 if worst <= GOAL_MS else 1
 
 
 def _finished(home: Path, asked: argparse.Namespace) -> int:

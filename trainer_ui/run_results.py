@@ -70,11 +70,10 @@ class RunResults:
     def read(self) -> None:
         """Reads the results again, after something was decided or copied."""
         self.version += 1
-        self.results = Results()
-        if self.run is None:
-            return
         run = self.run
-        attempt(lambda: self._take(results_of(run)), self.session.note)
+        # What was read before stays until the new results are there.
+        if run is None or not attempt(lambda: self._take(results_of(run)), self.session.note):
+            self.results = Results()
 
     def _take(self, found: Results) -> None:
         self.results = found

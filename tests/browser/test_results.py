@@ -104,6 +104,7 @@ def test_a_file_of_60_mb_is_downloaded_in_pieces_and_every_theme_and_width_holds
 
     for theme in THEMES:
         page.get_by_label("Theme", exact=True).select_option(theme)
+        page.wait_for_timeout(400)
         assert page.evaluate(WEAK) == [], theme
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
@@ -117,7 +118,7 @@ def test_on_a_narrow_page_watch_shows_one_prompt_with_a_strip_of_steps(notebook,
     notebook(prepare(home)).run()
     page.wait_for_selector(READY)
     go(page, "History")
-    page.get_by_role("button", name="Show").first.click()
+    page.locator(".easel-past").get_by_role("button", name="Show").click()
     view = page.locator(".easel-sample-view:visible")
     expect(view.get_by_label("Prompt of the samples")).to_have_value("0")
     strip = view.locator(".easel-sg-strip .easel-sg-tile")

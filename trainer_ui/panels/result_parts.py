@@ -35,8 +35,7 @@ class ResultParts:
         handler = state.session.handler
         self.which = Dropdown(description="Run", classes=("easel-which-run",))
         self.which.observe(handler(self._choose_run), "value")
-        self.grid = SampleGrid(state.choose, state.prefer)
-        self.grid.on_msg(self._heard)
+        self.grid = SampleGrid(handler(state.choose), handler(state.prefer))
         self.advice = Paragraph("", "muted", "small")
         self.about = Paragraph("", "muted", "small", "grow")
         head = Box([Paragraph("Compare", "heading"), self.about, self.which], classes=("easel-card-head",))
@@ -53,11 +52,6 @@ class ResultParts:
         self.columns = (main, side)
         self._path: Path | None = None
         self._shown: Path | None = None
-
-    def _heard(self, _: object, message: object, __: object) -> None:
-        """Shows everything again after a choice in the grid."""
-        if isinstance(message, dict) and message.get("kind") in ("choose", "best"):
-            self.state.session.handler(lambda _: None)()
 
     def _choose_run(self, path: str | None) -> None:
         run = next((run for run in self.state.known if str(run.folder.path) == path), None)
