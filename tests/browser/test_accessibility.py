@@ -51,7 +51,7 @@ def test_axe_finds_nothing_in_any_place_with_a_finished_run(notebook, page, home
     page.wait_for_timeout(1000)
     found = look(page, "prepare")
     page.get_by_role("button", name="Start training").click()
-    page.get_by_text("is finished", exact=False).first.wait_for()
+    page.wait_for_selector(".easel-monitor[data-state=COMPLETED]", state="attached")
     found += look(page, "watch")
     for place in ("Results", "History"):
         go(page, place)

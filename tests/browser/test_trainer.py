@@ -37,16 +37,15 @@ def test_the_shipped_notebook_shows_the_app_and_start_is_reached_by_keyboard(not
     expect(page.locator(".jp-CodeCell .jp-Cell-inputWrapper")).to_be_hidden()
     page.get_by_label("Theme", exact=True).focus()
     met = []
-    for _ in range(60):
+    for _ in range(120):
         page.keyboard.press("Tab")
         met.append(page.evaluate(FOCUSED).strip().split("\n")[0])
         if met[-1] == "Name":
             break
     assert met[0] == "Start training", "it is the first thing after the head"
-    seen = [
-        text for text in met if text in {"Models on this machine", "Path or link", "Trigger word", "Character", "Name"}
-    ]
-    assert seen == ["Models on this machine", "Path or link", "Trigger word", "Character", "Name"], "in reading order"
+    # No model is on this machine, so there is no list of them.
+    order = ["Path or link", "Trigger word", "Character", "Name"]
+    assert [text for text in met if text in order] == order, "in reading order"
     page.get_by_role("button", name="Start training").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_text("Not started.")).to_be_visible()

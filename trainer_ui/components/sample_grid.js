@@ -44,7 +44,7 @@ class Grid {
     this.scroll.append(this.grid);
     this.strip = make("div", "easel-sg-strip easel-sg-phone");
     this.strip.setAttribute("role", "group");
-    this.strip.setAttribute("aria-label", "Steps");
+    this.strip.setAttribute("aria-label", "Steps with samples");
     this.big = new Big(this.images, (row, key) => this.open(row, key), () => this.close(), (key) => this.model.send({ kind: "best", key }));
     this.two = new Two(this.images);
     this.main = make("div", "easel-sg-main");
