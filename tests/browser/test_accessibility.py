@@ -42,7 +42,7 @@ def test_axe_finds_nothing_when_the_app_is_first_opened(notebook, page, with_axe
 
 
 def test_axe_finds_nothing_in_any_place_with_a_finished_run(notebook, page, home, with_axe):
-    notebook(prepare(home, steps=40), "sd15-character").run()
+    notebook(prepare(home, steps=200, steps_per_second=100), "sd15-character").run()
     page.wait_for_selector(READY)
     with_axe()
     unfold(page, "Model", "Output", "Samples", "Memory")

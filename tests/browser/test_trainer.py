@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 
 from playwright.sync_api import expect
 
@@ -150,7 +151,7 @@ def test_from_images_to_a_finished_run(notebook, page, home):
     expect(page.locator(".easel-watch").get_by_text("Nothing is training")).to_be_visible()
     page.get_by_role("button", name="Go to Prepare").click()
     expect(page.get_by_role("tab", name="Prepare")).to_have_attribute("aria-selected", "true")
-    expect(page.get_by_label("Name", exact=True)).to_have_value("from_the_page")
+    expect(page.get_by_role("textbox", name="Name", exact=True)).to_have_value("from_the_page")
 
 
 def test_a_run_outlives_page_and_kernel_and_is_shown_again(notebook, page, home, new_page):
@@ -223,7 +224,12 @@ def test_text_from_outside_is_shown_as_text(notebook, page, home, tmp_path):
         go(page, place)
         page.wait_for_timeout(500)
         shown += page.locator(".easel").inner_text()
-    page.locator(".easel-past").filter(has_text="<img").get_by_role("button").click()
+    page.locator(".easel-runs-row").filter(has_text="<img").first.focus()
+    page.keyboard.press("Enter")
+    card = page.locator(".easel-past-run")
+    expect(card).to_contain_text("<img")
+    shown += card.inner_text()
+    card.get_by_role("button", name=re.compile("^Watch")).click()
     page.wait_for_function(STATE, arg="FAILED")
     page.wait_for_function("() => document.querySelector('.easel-log').innerText.includes('<img')")
     page.wait_for_timeout(500)
@@ -231,7 +237,7 @@ def test_text_from_outside_is_shown_as_text(notebook, page, home, tmp_path):
     assert page.locator(".easel img[src=x], .easel a, .easel script, .easel mjx-container").count() == 0
     shown += page.locator(".easel").inner_text()
     assert shown.count("<img src=x") >= 8
-    for place in (".easel-log", ".easel-end", ".easel-run", ".easel-past"):
+    for place in (".easel-log", ".easel-end", ".easel-run", ".easel-runs-row"):
         assert "<img" in (page.locator(place).first.text_content() or ""), place
 
 
