@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from trainer_core.errors import JobError
+from trainer_core.plan.results import SamplingSettings
 from trainer_core.text import printable
 
 if TYPE_CHECKING:
@@ -40,21 +43,28 @@ def prompts_of(run: Run) -> tuple[SamplePrompt, ...]:
 
 
 def of_plan(plan: Mapping[str, Any]) -> tuple[SamplePrompt, ...]:
-    """The prompts of a plan's tables."""
+    """The prompts of a plan's tables: its list, or else the one prompt; values that do not fit this Easel are left out."""
     sampling, dataset = plan.get("sampling", {}), plan.get("dataset", {})
-    raw, trigger = str(sampling.get("prompt", "")), str(dataset.get("trigger", ""))
+    trigger = str(dataset.get("trigger", ""))
+    try:
+        prompts = SamplingSettings.model_validate(sampling).effective(trigger)
+    except ValidationError:
+        return _of_tables(sampling, trigger)
+    return tuple(
+        SamplePrompt(printable(each.text, LONGEST), each.seed, each.width, each.height, not trigger or each.has_trigger)
+        for each in prompts
+        if each.text
+    )
+
+
+def _of_tables(sampling: Mapping[str, Any], trigger: str) -> tuple[SamplePrompt, ...]:
+    raw = str(sampling.get("prompt", ""))
     if not raw:
         return ()
     text = raw.replace(TRIGGER, trigger)
-    return (
-        SamplePrompt(
-            printable(text, LONGEST),
-            _whole(sampling.get("seed")),
-            _whole(sampling.get("width")) or 0,
-            _whole(sampling.get("height")) or 0,
-            not trigger or trigger in text,
-        ),
-    )
+    width, height = _whole(sampling.get("width")) or 0, _whole(sampling.get("height")) or 0
+    seed = _whole(sampling.get("seed"))
+    return (SamplePrompt(printable(text, LONGEST), seed, width, height, not trigger or trigger in text),)
 
 
 def _whole(value: object) -> int | None:
