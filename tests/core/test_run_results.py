@@ -180,7 +180,7 @@ def test_a_folder_of_the_users_choice_stays_within_their_own_and_is_remembered(p
 
 def test_the_prompts_of_a_run_have_text_seed_and_size(run):
     (one,) = prompts_of(run)
-    assert (one.text, one.seed, one.width, one.height) == (", portrait, high quality", 42, 512, 512)
+    assert (one.text, one.seed, one.width, one.height) == ("portrait, high quality", 42, 512, 512)
     with_trigger = {"sampling": {"prompt": "{trigger} in a forest", "seed": 7}, "dataset": {"trigger": "mika"}}
     assert [(each.text, each.has_trigger) for each in of_plan(with_trigger)] == [("mika in a forest", True)]
     without = {"sampling": {"prompt": "a lake"}, "dataset": {"trigger": "mika"}}
