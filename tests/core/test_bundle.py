@@ -198,6 +198,7 @@ def test_no_text_of_several_prompts_comes_out(job):
         {"text": "a lighthouse", "negative_prompt": "gulls"},
     ]
     (job.folder.path / "plan.toml").write_text(tomli_w.dumps(plan))
+    (job.folder.path / "engine").mkdir()
     job.folder.write("engine/prompts.json", {"prompt0": "elfriede in a purple tent", "prompt1": "a lighthouse"})
     add(job, "prompt: elfriede in a purple tent")
     found = everything(job)
