@@ -183,7 +183,7 @@ def test_the_card_has_what_the_hub_reads_and_what_a_person_needs(run):
         "diffusers",
     )
     assert {"lora", "text-to-image", "template:sd-lora"} <= set(told["tags"])
-    assert told["widget"] == [{"text": ", portrait, high quality", "output": {"url": "images/prompt-1.png"}}]
+    assert told["widget"] == [{"text": "portrait, high quality", "output": {"url": "images/prompt-1.png"}}]
     assert "10 of 20" in card
     assert "cg_mika-step00000010.safetensors" in card
     assert "license" not in front(found.card())
