@@ -30,7 +30,8 @@ class EndCard {
     sign.setAttribute("aria-hidden", "true");
     const said = make("div");
     const title = make("h3", "", content.title);
-    title.setAttribute("role", content.tone === "danger" ? "alert" : "status");
+    // On the part around the heading: a heading with another role would be no heading any more.
+    said.setAttribute("role", content.tone === "danger" ? "alert" : "status");
     said.append(title);
     if (content.text) said.append(make("p", "", content.text));
     head.append(sign, said);
