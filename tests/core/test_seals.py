@@ -15,6 +15,7 @@ from trainer_core import places
 from trainer_core.errors import JobError
 from trainer_core.jobs import seal
 from trainer_core.jobs.job import Job
+from trainer_core.jobs.processes import Identity
 from trainer_core.jobs.recovery import adopt
 from trainer_core.jobs.state import JobState
 
@@ -29,6 +30,10 @@ def ended_copy(folder: Path, proof: Path, *, with_end: bool) -> Job:
     """A folder as somebody else could have sent it: its commands were replaced, and nothing says where it was started."""
     here = launched(folder / "jobs", "print('one')", "print('two')")
     here.wait(LIMIT_S)
+    # The supervisor ends a moment after it has written the result.
+    supervisor = Identity.from_dict(here.folder.read("runner.json"))
+    assert supervisor is not None
+    until(lambda: not supervisor.alive)
     evil = Job.attach(shutil.copytree(here.folder.path, folder / "evil"))
     spec = evil.folder.read("spec.json")
     for step in spec["steps"]:
