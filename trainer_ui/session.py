@@ -123,24 +123,27 @@ class Session(Views):
 
     def change(self, values: Mapping[str, Any]) -> None:
         """Sets values of the user; a profile or preset for another family than that of the model is removed."""
-        self.bench.set(values)
-        if "subject" in fields.decided_by(values):
-            attempt(self.memory.follow, self.note)
-        self._grant_wish()
-        self.message = " ".join(self.bench.put_away_misfits()) or self.message
+        with self.lock:
+            self.bench.set(values)
+            if "subject" in fields.decided_by(values):
+                attempt(self.memory.follow, self.note)
+            self._grant_wish()
+            self.message = " ".join(self.bench.put_away_misfits()) or self.message
 
     def choose_method(self, method: str) -> None:
         """Trains with this method from now on, with the most fitting profile for it, at once or when the model is known."""
-        self.is_method_chosen = True
-        self.change({METHOD: method})
-        attempt(self.memory.follow, self.note)
-        self.wish_for(recipes.METHOD_USES[method])
+        with self.lock:
+            self.is_method_chosen = True
+            self.change({METHOD: method})
+            attempt(self.memory.follow, self.note)
+            self.wish_for(recipes.METHOD_USES[method])
 
     def wish_for(self, use: str) -> None:
         """Uses the most fitting profile with this use, at once or when the model is known; "" for no profile."""
-        self.wish = use
-        self.bench.use_profile("")
-        self._grant_wish()
+        with self.lock:
+            self.wish = use
+            self.bench.use_profile("")
+            self._grant_wish()
 
     def _grant_wish(self) -> None:
         if not self.wish or not self.bench.state.family:
@@ -159,7 +162,8 @@ class Session(Views):
 
     def reset(self, path: str) -> None:
         """Removes the user's value of a setting."""
-        self.bench.reset(path)
+        with self.lock:
+            self.bench.reset(path)
 
     def start(self) -> None:
         """Starts the job in a thread, because every image is decoded first."""

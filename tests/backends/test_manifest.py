@@ -168,8 +168,8 @@ def test_the_code_reads_every_field_of_a_manifest_and_of_a_cell():
     unread = {
         f"{kind.__name__}.{each.name}" for kind in kinds for each in dataclasses.fields(kind) if each.name not in read
     }
-    assert unread - CITATIONS == set(LOOKED_UP)
+    assert unread - CITATIONS <= LOOKED_UP
 
 
-LOOKED_UP = [f"{kind}.{name}" for kind in ("Layers", "Ranks") for name in ("attention", "attention_mlp", "full")]
+LOOKED_UP = {f"{kind}.{name}" for kind in ("Layers", "Ranks") for name in ("attention", "attention_mlp", "full")}
 """Fields that are read by name, from the value of `network.targets`."""

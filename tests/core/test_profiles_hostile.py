@@ -82,7 +82,7 @@ HOSTILE = {
         "settings.network.rank",
         "too large for any",
     ),
-    "integer out of bounds": (HEAD + "[settings.network]\nrank = 99999999", "settings.network.rank", "less than"),
+    "integer out of bounds": (HEAD + "[settings.network]\nrank = 99999999", "settings.network.rank", "1,024 or less"),
     "nan": (HEAD + "[settings.optimizer]\nlearning_rate = nan", "settings.optimizer.learning_rate", "not a finite"),
     "infinity": (HEAD + "[settings.network]\nalpha = -inf", "settings.network.alpha", "not a finite"),
     "float beyond floats": (HEAD + "[settings.network]\nalpha = 1e99999", "settings.network.alpha", "not a finite"),

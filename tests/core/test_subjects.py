@@ -153,10 +153,11 @@ def test_what_is_not_a_regular_file_is_refused_or_empty(kind):
     path.mkdir() if kind == "folder" else os.mkfifo(path)
     with pytest.raises(SubjectError, match="not a regular file"):
         subjects.recall("mika")
-    if kind == "folder":
-        with pytest.raises(SubjectError, match="cannot be written"):
-            subjects.remember("mika", VALUES)
-        assert list(path.parent.iterdir()) == [path], "no partial file is left"
+    subjects.remember("mika", VALUES)
+    assert subjects.recall("mika") == VALUES
+    kept = path.with_name(f"{path.name}.damaged")
+    assert kept.is_dir() if kind == "folder" else kept.is_fifo(), "what was there is kept beside the new file"
+    assert sorted(path.parent.iterdir()) == [path, kept], "no partial file is left"
 
 
 def test_many_writers_at_once_leave_one_whole_file():

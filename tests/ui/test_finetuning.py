@@ -168,7 +168,8 @@ def test_memory_presets_of_the_lora_trainer_are_not_offered_and_fused_backward_i
     offered = {name for _, name in app.memory.choice.choice.options}
     assert "finetune-sdxl-24" in offered
     assert not offered & {"sdxl-24", "low-memory"}
-    app.session.bench.use_preset("finetune-sdxl-24")
+    with app.session.lock:
+        app.session.bench.use_preset("finetune-sdxl-24")
     app.session.show()
     assert app.session.values["memory.fused_backward"] is True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from trainer_core.errors import PlanError
 from trainer_core.plan import fields
@@ -48,7 +48,8 @@ class SweepPanel:
 
     def __init__(self, session: Session, reader: PastReader) -> None:
         self.session, self.reader = session, reader
-        self.is_open = self.is_busy = False
+        self.is_open = False
+        self.doing: Literal["", "check", "queue"] = ""
         self.base: Run | None = None
         self.checked: Checked | None = None
         self._focus: Dropdown | None = None
@@ -126,12 +127,12 @@ class SweepPanel:
         return sweep.grid(axes)
 
     def _check(self) -> None:
-        if self.is_busy:
+        if self.doing:
             return
         sets, asked, base = self.sets(), self.asked, self.base
         # A workbench only ever replaces its state, so a copy can be changed in a thread.
         bench = copy.copy(self.session.bench) if base is None else None
-        self.is_busy = True
+        self.doing = "check"
 
         def check() -> None:
             job = bench or queued.bench_like(base)  # type: ignore[arg-type]
@@ -144,12 +145,12 @@ class SweepPanel:
 
     def _queue(self) -> None:
         found = self.checked
-        if found is None or found.stopping or self.is_busy:
+        if found is None or found.stopping or self.doing:
             return
         if reason := self.session.jobs.refusal():
             self.session.note(reason)
             return
-        self.is_busy = True
+        self.doing = "queue"
 
         def queue() -> None:
             notes = {"like": found.like} if found.like else {}
@@ -165,7 +166,7 @@ class SweepPanel:
         in_thread(self.session, queue, self._done)
 
     def _done(self) -> None:
-        self.is_busy = False
+        self.doing = ""
 
     def show(self) -> None:
         """Shows the form if it is open, with what the check found."""
@@ -176,16 +177,16 @@ class SweepPanel:
             show(box, number < self.shown)
         show(self.more, self.shown < ROWS)
         self.said.show_text(self._sentence(), "danger" if self.checked and self.checked.stopping else "")
-        (self.check.add_class if self.is_busy else self.check.remove_class)("easel-busy")
-        self.check.description = "Checking…" if self.is_busy and self.checked is None else "Check"
+        (self.check.add_class if self.doing else self.check.remove_class)("easel-busy")
+        self.check.description = "Checking…" if self.doing == "check" else "Check"
         if self._focus is not None:
             self._focus.focus()
             self._focus = None
-        offered = self.checked is not None and not self.checked.stopping
+        offered = self.checked is not None and not self.checked.stopping and self.doing != "check"
         show(self.start, offered)
         many = len(self.checked.members) if self.checked else 0
         self.start.description = (
-            "Queueing…" if self.is_busy else "Queue this run" if many == 1 else f"Queue {many} runs"
+            "Queueing…" if self.doing == "queue" else "Queue this run" if many == 1 else f"Queue {many} runs"
         )
 
     def _sentence(self) -> str:

@@ -20,20 +20,27 @@ def name_is_good(case: Case) -> Iterator[Problem]:
         yield Problem("output.name", "error", "The LoRA has no name. Set one: it is also the name of its file.")
         return
     for path, text in (("output.name", name), ("output.prefix", plan.output.prefix)):
-        clean = as_file_name(text)
-        if clean != text:
+        if as_file_name(text) != text:
             message = f"{text!r:.100} cannot be part of a file name on every system."
-            yield Problem(path, "error", message, Fix(f"Use {clean or 'lora'!r}", {path: clean or "lora"}))
+            yield Problem(path, "error", message, _use(path, as_file_name(text), plan.output.prefix))
             return
     if plan.output_stem.startswith("-"):
         path, text = ("output.prefix", plan.output.prefix) if plan.output.prefix else ("output.name", name)
-        without = text.lstrip("-").strip(" .") or ("" if plan.output.prefix else "lora")
         message = "The file name would begin with a dash, and programs would take it for an option."
-        yield Problem(path, "error", message, Fix(f"Use {without!r}" if without else "Use no prefix", {path: without}))
+        yield Problem(path, "error", message, _use(path, text, plan.output.prefix))
         return
     if len(plan.output_stem.encode()) > LONGEST_NAME_BYTES:
         message = f"Prefix and name together are longer than {LONGEST_NAME_BYTES} bytes. Shorten one of them."
         yield Problem("output.prefix", "error", message, Fix("Use no prefix", {"output.prefix": ""}))
+
+
+def _use(path: str, text: str, prefix: str) -> Fix:
+    """The fix that sets a name or prefix that is like this text, and with which the file name does not begin with a dash."""
+    if path == "output.name":
+        clean = (text if prefix else text.lstrip("-").strip(" .")) or "lora"
+        return Fix(f"Use {clean!r}", {path: clean})
+    clean = text.lstrip("-").strip(" .")
+    return Fix(f"Use {clean!r}" if clean else "Use no prefix", {path: clean})
 
 
 def folders_can_be_written(case: Case) -> Iterator[Problem]:
