@@ -75,4 +75,4 @@ def test_a_finetuning_runs_to_its_end(notebook, page, home):
     page.get_by_role("button", name="Start training").click()
     page.get_by_role("button", name="See the result").click()
     expect(page.get_by_role("tab", name=re.compile("^Results"))).to_have_attribute("aria-selected", "true")
-    expect(page.locator(".easel-files")).to_contain_text(".safetensors")
+    expect(page.get_by_role("tabpanel", name=re.compile("^Results"))).to_contain_text("trial.safetensors")

@@ -165,7 +165,7 @@ def test_the_keyboard_keeps_its_place_after_a_fix_a_fold_and_a_start(notebook, p
     page.keyboard.press("Enter")
     expect(page.get_by_role("tab", name="Watch")).to_be_focused()
     expect(page.get_by_role("img", name="in progress")).to_be_visible()
-    expect(page.locator(".easel-headline:visible")).to_contain_text("so far")
+    expect(page.get_by_role("region", name="Run", exact=True)).to_contain_text("so far")
 
 
 def test_every_theme_is_readable_and_no_width_overflows(notebook, page, home):
