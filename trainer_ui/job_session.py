@@ -74,12 +74,14 @@ class JobSession(Generic[AnyJob]):
         return True
 
     def _start(self, make: Callable[[], AnyJob], failed: Callable[[], None]) -> None:
-        done = attempt(lambda: self.follow(make()), self.views.note)
+        reasons: list[str] = []
+        done = attempt(lambda: self.follow(make()), reasons.append)
         with self.views.lock:
+            # Whoever reads the reason can start again at once.
             self.starting = False
             if not done:
                 failed()
-            self.views.show_unasked()
+            self.views.show_unasked(*reasons)
 
     def follow(self, job: AnyJob | None) -> None:
         """Shows this job from now on, or none."""
