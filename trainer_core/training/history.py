@@ -17,7 +17,7 @@ from trainer_core.events import real
 from trainer_core.jobs.folder import RESULT, entries_of
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.plan.subject import same
-from trainer_core.training import facts, labels, past_cache
+from trainer_core.training import facts, labels, numbers, past_cache
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.labels import Labels
 from trainer_core.training.past_cache import PastCache
@@ -63,6 +63,7 @@ class PastRun:
 
 VERSIONS = (
     "easel", "python", "engine", "engine_version", "profile", "preset", "policy", "gpu", "like", "sweep", "resumes", "retries",
+    numbers.KEY,
 )  # fmt: skip
 """The entries of versions.json that the history shows: what ran, where the values came from, and which runs belong to it."""
 

@@ -22,12 +22,13 @@ from trainer_core.engines.status import EngineStatus
 from trainer_core.errors import JobError, RunError
 from trainer_core.hardware import Machine, free_disk_bytes
 from trainer_core.install.place import at_place, check_installed, place_for
+from trainer_core.jobs.folder import writing
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import blocking
 from trainer_core.training import gpu as gpus
-from trainer_core.training import restage, states
+from trainer_core.training import numbers, restage, states
 from trainer_core.training.facts import facts
 from trainer_core.training.folder import RESUMES, Origin, RunFolder
 from trainer_core.training.history import related
@@ -179,7 +180,10 @@ def start(
         origin = Origin(found.run.name, str(before.path), found.step, found.state.path.name, found.schedule_from)
         versions = {**_chosen(before), "engine": manifest.id, "engine_version": place.version}
         versions |= {"engine_python": str(place.python), "resumes": dataclasses.asdict(origin)}
-        versions |= {**facts(found.plan, len(captions)), **(notes or {})}
+        about = facts(found.plan, len(captions))
+        with writing(after.path):
+            about |= numbers.of_new(after.path, about["about"])
+        versions |= {**about, **(notes or {})}
         hardware = machine.to_dict() if machine else before.read("hardware.json") or {}
         after.write_job(found.plan.model_dump(exclude_none=True), spec, versions, hardware, origin)
         undo.pop_all()

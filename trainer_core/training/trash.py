@@ -19,9 +19,12 @@ from trainer_core.errors import JobError, RunError
 from trainer_core.jobs.folder import JobFolder, writing
 from trainer_core.jobs.queueing import entries, occupancy
 from trainer_core.jobs.state import JobState
-from trainer_core.training import artefacts, history
+from trainer_core.training import artefacts, history, numbers
+from trainer_core.training.results import results_of
 from trainer_core.training.run import Run
 
+METADATA_BYTES = 1 << 20
+"""By so many bytes at most the metadata makes a delivered file larger or smaller."""
 RECORD = "trashed.json"
 """In a deleted run folder: when it was deleted, and the name that it had."""
 
@@ -65,8 +68,12 @@ def look(path: Path, force: bool = False) -> Deletion:
             "Delete that run first, or delete this one with --force; a continued run that was started keeps its own copy.",
         )
     kept = tuple(_delivered(run))
-    results = _results(run)
-    only_here = tuple(file for file in results if not any(_is_copy(file, other) for other in kept))
+    recorded = _recorded(run)
+    only_here = tuple(
+        file
+        for file in _results(run)
+        if not _is_still(file, recorded.get(file)) and not any(_is_copy(file, other) for other in kept)
+    )
     return Deletion(run.name, size_bytes(run.folder.path), kept, only_here, resumed_by)
 
 
@@ -84,6 +91,8 @@ def delete(path: Path, force: bool = False) -> Path:
         places.trash().mkdir(parents=True, exist_ok=True)
         target = _free(folder.path.name)
         with writing(folder.path):
+            # The numbers of the runs that stay must not change.
+            numbers.settle(folder.path)
             folder.write(RECORD, {"run": folder.path.name, "deleted": time.time()})
         _move(folder.path, target)
     return target
@@ -190,6 +199,25 @@ def _delivered(run: Run) -> list[Path]:
     listed = (*(run.result or {}).get("outputs", ()), *run.folder.delivered.values())
     found = dict.fromkeys(map(Path, listed))
     return [file for file in found if places.is_there(file) and not file.resolve().is_relative_to(inside)]
+
+
+def _recorded(run: Run) -> dict[Path, Path]:
+    """Where each result and checkpoint of a run was delivered, as the run recorded it, if the file is still there."""
+    try:
+        found = results_of(run).made
+    except (JobError, AttributeError, ValueError):
+        return {}
+    inside = run.folder.path
+    places_ = {one.saved.path: one.saved.delivered for one in found if one.saved.delivered is not None}
+    return {file: place for file, place in places_.items() if not place.resolve().is_relative_to(inside)}
+
+
+def _is_still(file: Path, place: Path | None) -> bool:
+    """Whether a recorded copy can still be that of a file: it is about as large. It has other metadata, so it is not the same."""
+    if place is None or file.is_dir() != place.is_dir():
+        return False
+    own, other = artefacts.size_of(file), artefacts.size_of(place)
+    return own is not None and other is not None and abs(own[1] - other[1]) <= METADATA_BYTES
 
 
 def _results(run: Run) -> list[Path]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import click
 
 from trainer_core.cli import show
+
+FEW = 3
+"""So many names of files are shown at most."""
 
 
 @click.command("delete")
@@ -26,13 +30,20 @@ def command(run: str, yes: bool, force: bool) -> None:
     path = RUNS.named(run).folder.path
     found = trash.look(path, force)
     show.line(f"{found.run}: {size(found.bytes)} in {path}")
-    for file in found.kept:
-        show.line(f"  stays: {file}")
-    for file in found.only_here:
-        show.line(f"  exists only in this run: {file.relative_to(path)}", "yellow")
+    if found.kept:
+        show.line(f"  stays: {_listed([str(file) for file in found.kept])}")
+    if found.only_here:
+        show.line(f"  exists only in this run: {_listed([file.name for file in found.only_here])}", "yellow")
     for other in found.resumed_by:
         show.line(f"  {other} continues this run.", "yellow")
     if not yes and not agreed("Move this run to the trash?"):
         sys.exit(1)
     target = trash.delete(path, force)
     show.line(f"Moved to {target}. `easel runs trash restore {target.name}` brings it back.")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names in one line: all if they are few, else how many, with the first and the last."""
+    if len(names) <= FEW:
+        return ", ".join(names)
+    return f"{len(names)} files, {names[0]} to {names[-1]}"
