@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-INTERRUPTED, FAILED, PROBLEMS = 130, 1, 3
+INTERRUPTED, FAILED, WRONG_USE, PROBLEMS = 130, 1, 2, 3
 
 try:
     import importlib
@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(INTERRUPTED)
     except EaselError as error:
         show.failure(error, wants_json)
-        sys.exit(PROBLEMS if isinstance(error, PlanError) else FAILED)
+        sys.exit(WRONG_USE if error.is_wrong_use else PROBLEMS if isinstance(error, PlanError) else FAILED)
     except BrokenPipeError:
         sys.exit(FAILED)
     except OSError as error:

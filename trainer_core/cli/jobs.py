@@ -16,7 +16,7 @@ from rich.text import Text
 from trainer_core import places
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP, Seconds
-from trainer_core.errors import JobError
+from trainer_core.errors import JobError, wrong_use
 from trainer_core.jobs.folder import entries_of, is_job
 from trainer_core.jobs.gauges import wording
 from trainer_core.jobs.job import Job, list_jobs, since_s
@@ -54,7 +54,7 @@ def find(
     """
     if not name.strip():
         # Every name ends with nothing.
-        raise JobError(f"No {noun} is named.", f"`easel {noun}s list` shows all names; last is the newest.")
+        raise wrong_use(JobError(f"No {noun} is named.", f"`easel {noun}s list` shows all names; last is the newest."))
     for path in (Path(name), where / name):
         # Also a folder that cannot be used, so that the user reads why.
         if is_job(path):
@@ -66,12 +66,12 @@ def find(
     exact = [job for job in known if job.name == name] or [job for job in known if name and called(job) == name]
     fitting = exact or [job for job in known if job.name.endswith(name)]
     if not fitting:
-        raise JobError(f"No {noun} is called {name!r:.100}.", f"`easel {noun}s list` shows all names.")
+        raise wrong_use(JobError(f"No {noun} is called {name!r:.100}.", f"`easel {noun}s list` shows all names."))
     if len(fitting) > 1:
         shown = ", ".join(map(_one_of_several, fitting[:SHOWN_ROWS]))
         more = f", and {len(fitting) - SHOWN_ROWS} more" if len(fitting) > SHOWN_ROWS else ""
         told = f"{len(fitting)} {noun}s are called {name!r:.100}, the newest first: {shown}{more}."
-        raise JobError(told, f"Give the whole name of one, or `last` for the {noun} that was started last.")
+        raise wrong_use(JobError(told, f"Give the whole name of one, or `last` for the {noun} that was started last."))
     return fitting[0]
 
 

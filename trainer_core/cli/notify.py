@@ -7,7 +7,8 @@ import sys
 import click
 
 from trainer_core.cli import show
-from trainer_core.cli.options import JSON_HELP
+from trainer_core.cli.options import JSON_HELP, Whole
+from trainer_core.errors import wrong_use
 from trainer_core.notifications import send, webhooks
 from trainer_core.notifications.message import EXAMPLE
 from trainer_core.notifications.webhooks import FORMS, STATES, WebhookError
@@ -55,12 +56,12 @@ def list_hooks(as_json: bool) -> None:
 
 
 @notify.command()
-@click.argument("number", type=int)
+@click.argument("number", type=Whole())
 def remove(number: int) -> None:
     """Remove a webhook by its number in the list."""
     known = webhooks.load()
     if not 1 <= number <= len(known):
-        raise WebhookError(f"There is no webhook number {number}.", "The numbers: easel notify list")
+        raise wrong_use(WebhookError(f"There is no webhook number {number}.", "The numbers: easel notify list"))
     removed = known.pop(number - 1)
     webhooks.save(known)
     show.line(f"Removed: {removed.shown}.")

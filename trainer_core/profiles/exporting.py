@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainer_core.errors import ProfileError
+from trainer_core.errors import ProfileError, wrong_use
 from trainer_core.plan import fields
 from trainer_core.plan.prompts import texts, with_texts
 from trainer_core.profiles import checks, shelf
@@ -127,4 +127,4 @@ def by_name(name: str) -> Profile:
     if path.suffix == ".toml" or places.is_there(path):
         return shelf.load(path)
     known = ", ".join(sorted(shelf.known()))
-    raise ProfileError(f"There is no profile called {printable(name, 80)!r}.", f"Known: {known}.")
+    raise wrong_use(ProfileError(f"There is no profile called {printable(name, 80)!r}.", f"Known: {known}."))

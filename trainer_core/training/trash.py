@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer_core import places
-from trainer_core.errors import JobError, RunError
+from trainer_core.errors import JobError, RunError, wrong_use
 from trainer_core.jobs.folder import JobFolder, writing
 from trainer_core.jobs.queueing import entries, occupancy
 from trainer_core.jobs.state import JobState
@@ -257,7 +257,7 @@ def _named(name: str) -> Trashed:
     found = [one for one in trashed() if name in (one.path.name, one.run)]
     if len(found) != 1:
         what = "No deleted run is" if not found else "Several deleted runs are"
-        raise RunError(f"{what} called {name!r:.100}.", "`easel runs trash list` shows all of them.")
+        raise wrong_use(RunError(f"{what} called {name!r:.100}.", "`easel runs trash list` shows all of them."))
     return found[0]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core import places
-from trainer_core.errors import JobError, RunError
+from trainer_core.errors import JobError, RunError, wrong_use
 from trainer_core.jobs.alone import alone
 from trainer_core.jobs.folder import writing
 from trainer_core.text import printable
@@ -169,7 +169,7 @@ def _of_step(run: Run, step: int) -> Saved:
     chosen = next((one for one in found if one.step == step), None)
     if chosen is None:
         steps = ", ".join(str(one.step) for one in found) or "none"
-        raise RunError(f"The run {run.name} has no checkpoint of step {step}. It has: {steps}.")
+        raise wrong_use(RunError(f"The run {run.name} has no checkpoint of step {step}. It has: {steps}."))
     return chosen
 
 

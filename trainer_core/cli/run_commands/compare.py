@@ -29,13 +29,15 @@ def command(runs: tuple[str, ...], sweep: str, as_csv: bool, as_json: bool) -> N
     First what differs between them is shown, then how each of them ended.
     """
     from trainer_core.cli.runs import find_run
-    from trainer_core.errors import RunError
+    from trainer_core.errors import RunError, wrong_use
     from trainer_core.training.comparison import compare
     from trainer_core.training.sweep_end import runs_of
 
     chosen = [*map(find_run, runs), *runs_of(sweep)]
     if sweep and len(chosen) == len(runs):
-        raise RunError(f"There is no sweep {sweep!r:.80}.", "`easel runs history --json` shows the sweep of each run.")
+        raise wrong_use(
+            RunError(f"There is no sweep {sweep!r:.80}.", "`easel runs history --json` shows the sweep of each run.")
+        )
     if not chosen:
         raise click.UsageError("Name the runs, or a sweep with --sweep.")
     found = compare(chosen)

@@ -7,7 +7,7 @@ import datetime as dt
 import click
 
 from trainer_core.cli import show
-from trainer_core.cli.options import JSON_HELP, known_family
+from trainer_core.cli.options import JSON_HELP, Whole, known_family
 
 
 @click.command("history")
@@ -21,9 +21,11 @@ from trainer_core.cli.options import JSON_HELP, known_family
     "--since", default="", metavar="DATE", help="Only runs since this day (2026-01-31), or of the last days (7d)."
 )
 @click.option("--sweep", default="", metavar="ID", help="Only the runs of this sweep.")
-@click.option("--limit", default=0, metavar="N", help="At most this many runs. Default: all.")
+@click.option("--limit", type=Whole(), metavar="N", help="At most this many runs. Default: all.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-def command(state: str, family: str, tag: str, text: str, since: str, sweep: str, limit: int, as_json: bool) -> None:
+def command(
+    state: str, family: str, tag: str, text: str, since: str, sweep: str, limit: int | None, as_json: bool
+) -> None:
     """Show what each run trained, and how it ended.
 
     With --json also every setting that differs from the default, the versions, and the peaks of memory.
@@ -35,7 +37,7 @@ def command(state: str, family: str, tag: str, text: str, since: str, sweep: str
         known = ", ".join(each.value for each in JobState)
         raise click.BadParameter(f"{state!r:.50} is not a state. Known: {known}.", param_hint="--state")
     runs = history(wanted=Filter(state, family, tag, text, _moment(since), sweep))
-    shown = runs[:limit] if limit > 0 else runs
+    shown = runs[:limit]
     if as_json:
         show.as_json([run.as_dict() for run in shown])
         return

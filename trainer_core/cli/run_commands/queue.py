@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trainer_core.cli import show
-from trainer_core.cli.options import JSON_HELP
+from trainer_core.cli.options import JSON_HELP, Whole
 
 if TYPE_CHECKING:
     from trainer_core.jobs.queueing.entries import Queue
@@ -48,7 +48,7 @@ def add(run: str, gpu: str, as_json: bool) -> None:
 
 @command.command()
 @click.argument("run")
-@click.argument("position", type=click.IntRange(min=1))
+@click.argument("position", type=Whole())
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def move(run: str, position: int, as_json: bool) -> None:
     """Move a waiting RUN to another POSITION.

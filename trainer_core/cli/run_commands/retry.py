@@ -7,12 +7,12 @@ import sys
 import click
 
 from trainer_core.cli import show
-from trainer_core.cli.options import JSON_HELP
+from trainer_core.cli.options import JSON_HELP, Whole
 
 
 @click.command("retry")
 @click.argument("name")
-@click.option("--fix", "number", type=click.IntRange(min=1), help="The number of a fix that `easel diagnose` lists.")
+@click.option("--fix", "number", type=Whole(), help="The number of a fix that `easel diagnose` lists.")
 @click.option("--detach", is_flag=True, help="Return at once; `easel runs follow` shows the run.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(name: str, number: int | None, detach: bool, as_json: bool) -> None:
