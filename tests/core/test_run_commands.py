@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 
 import pytest
 
+from tests.support import queued
+from tests.support.played import until
 from tests.support.written_runs import write_run
 from trainer_core import places
-from trainer_core.cli import main
+from trainer_core.cli import main, show
+from trainer_core.jobs.folder import JobFolder
+from trainer_core.training import labels
+from trainer_core.training.labels import Labels
+
+bench = queued.bench
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +91,56 @@ def test_history_shows_at_most_so_many_runs(easel):
     for day in (1, 2, 3):
         write_run(f"2026010{day}-100000-a")
     assert len(json.loads(easel("runs", "history", "--limit", "2", "--json"))) == 2
+
+
+def test_the_list_and_the_details_have_times_names_and_relatives(easel):
+    earlier = write_run("20260101-100000-a", result={"started": 1.7e9, "ended": 1.7e9 + 150, "seconds": 150.0})
+    origin = {"run": earlier.name, "folder": str(earlier), "step": 60, "state": "s", "schedule_from": 60}
+    run = write_run("20260102-100000-b", state="", versions={"retries": earlier.name})
+    spec = json.loads((run / "spec.json").read_text())
+    spec["details"]["resumes"] = origin
+    (run / "spec.json").write_text(json.dumps(spec))
+    (run / "guard.json").write_text(json.dumps({"guard": "Try less", "why": "Nothing is left.", "advice": "Buy."}))
+    labels.write(JobFolder(run), Labels("sharp", "two\nlines", ("good",)))
+    rows = {row["run"]: row for row in json.loads(easel("runs", "list", "--json"))}
+    assert (rows[earlier.name]["started"], rows[earlier.name]["seconds"]) == (1.7e9, 150.0)
+    assert (rows[run.name]["name"], rows[run.name]["started"]) == ("sharp", None)
+    listed = easel("runs", "list")
+    assert "sharp" in listed
+    assert "2 min" in listed
+    assert time.strftime("%Y-%m-%d %H:%M", time.localtime(1.7e9)) in listed
+    told = json.loads(easel("runs", "show", run.name, "--json"))
+    assert (told["name"], told["note"], told["tags"]) == ("sharp", "two\nlines", ["good"])
+    assert told["extends"] == {"run": earlier.name, "step": 60}
+    assert told["retries"] == earlier.name
+    assert told["guard"] == {"guard": "Try less", "why": "Nothing is left.", "advice": "Buy."}
+    shown = easel("runs", "show", run.name)
+    for text in ("name: sharp", "note: two", "tags: good", f"extends: run {earlier.name}, step 60", "Nothing is left."):
+        assert text in shown
+    assert "started" in easel("runs", "show", earlier.name)
+
+
+def test_a_running_run_has_its_step_time_and_speed(easel, bench):
+    run = bench.prepared(steps=4000, steps_per_second=50.0)
+    run.launch()
+    until(lambda: run.summary.step > 20)
+    (row,) = json.loads(easel("runs", "history", "--json"))
+    assert row["steps"] > 20
+    assert row["seconds"] > 0
+    assert "- of" not in easel("runs", "history")
+    (listed,) = json.loads(easel("runs", "list", "--json"))
+    assert listed["left_s"] > 0
+    shown = easel("runs", "show", "last")
+    assert "s per step" in shown
+    assert " left" in shown
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_in_a_narrow_terminal_each_run_is_a_paragraph(easel, monkeypatch, width):
+    name = "20260101-100000-a-long-name-of-a-run"
+    write_run(name)
+    monkeypatch.setattr(show.out, "_force_terminal", True)
+    monkeypatch.setattr(show.out, "_width", width)
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in easel("runs", "list").splitlines()]
+    assert lines[0] == name
+    assert "  state: COMPLETED" in lines

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from trainer_core import places
-from trainer_core.cli import show
+from trainer_core.cli import job_times, show
 from trainer_core.cli.options import JSON_HELP, Seconds
 from trainer_core.errors import JobError, wrong_use
 from trainer_core.jobs.folder import entries_of, is_job
@@ -30,8 +30,7 @@ from trainer_core.training.verdict import verdict
 
 POLL_S = 0.25
 SHOWN_ROWS = 10
-LATEST_S = 1e11
-"""No job was started later, in seconds since 1970: the record is damaged."""
+COLUMNS = ("progress", "started", "time", "left")
 STALE = "Its supervisor gives no sign of life: its disk does not answer, or the machine was suspended. What is shown may be old."
 
 AnyJob = TypeVar("AnyJob", bound=Job)
@@ -77,9 +76,8 @@ def find(
 
 def _one_of_several(job: Job) -> str:
     """The name of a job, its state, and when it was started."""
-    at = since_s(job)
-    when = time.strftime(", %Y-%m-%d %H:%M", time.localtime(at)) if 0 < at < LATEST_S else ""
-    return f"{job.name} ({job.state.value}{when})"
+    when = job_times.moment(since_s(job))
+    return f"{job.name} ({', '.join(filter(None, (job.state.value, when)))})"
 
 
 def watch(job: Job, quiet: bool = False, noun: str = "job") -> None:
@@ -189,6 +187,8 @@ class Jobs(Generic[AnyJob]):
     where: Callable[[], Path]
     kinds: bool
     called: Callable[[AnyJob], str] = lambda _: ""
+    details: Callable[[AnyJob], Mapping[str, Any]] = lambda _: {}
+    """What one of them has beside its figures, as JSON data; texts, lists of texts and tables of texts are shown."""
 
     def found(self) -> Sequence[AnyJob]:
         """The known jobs; one whose supervisor was killed has a new one when this returns."""
@@ -220,22 +220,29 @@ class Jobs(Generic[AnyJob]):
         @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
         def command(as_json: bool) -> None:
             known = self.found()
-            rows = [(self.about(job), job.figures) for job in known]
             if as_json:
-                told = (_told(job) for job in known)
-                show.as_json([{**about, **figures, **said} for (about, figures), said in zip(rows, told, strict=True)])
-            elif rows:
-                cells = (
-                    (*about.values(), f"{_progress(figures)}{_silence(job)}")
-                    for (about, figures), job in zip(rows, known, strict=True)
-                )
-                show.table((*rows[0][0], "progress"), cells)
+                show.as_json([self._row(job) for job in known])
+            elif known:
+                columns = (self.noun, *(["kind"] if self.kinds else ["name"]), "state", *COLUMNS)
+                show.table(columns, map(self._cells, known))
             else:
                 show.line(f"There is no {self.noun} in {self.where()} yet.")
             for line in self._damaged(known) if not as_json else ():
                 show.line(line, "dim")
 
         return command
+
+    def _row(self, job: AnyJob) -> dict[str, Any]:
+        """What the list tells of a job as JSON data."""
+        figures = job.figures
+        name = {} if self.kinds else {"name": self.called(job)}
+        return {**self.about(job), **name, **figures, **job_times.times(job, job.state, figures), **_told(job)}
+
+    def _cells(self, job: AnyJob) -> tuple[str, ...]:
+        """What the list tells of a job in a table."""
+        row = self._row(job)
+        second = row["kind"] if self.kinds else row["name"]
+        return (row[self.noun], second, row["state"], f"{_progress(row)}{_silence(job)}", *job_times.cells(row))
 
     def _damaged(self, known: Sequence[AnyJob]) -> Iterator[str]:
         """A sentence for each damaged job of the list, and for each folder of a job that cannot be read: none is forgotten."""
@@ -254,15 +261,21 @@ class Jobs(Generic[AnyJob]):
         def command(name: str, as_json: bool) -> None:
             job = self.find(name)
             summary = job.summary
+            figures = summary.figures()
+            known = job_times.times(job, job.state, figures)
+            more = self.details(job)
             if as_json:
-                told = {**self.about(job), **_told(job)}
-                show.as_json({**told, "summary": summary.figures(), "result": job.result})
+                told = {**self.about(job), **more, **known, **_told(job)}
+                show.as_json({**told, "summary": figures, "result": job.result})
                 return
             show.line(f"{job.folder.path}")
             if damage := job.damage:
                 show.line(damage, "yellow")
-            figures = figures_line(summary) if summary.total else _phase(summary) or "not started"
-            show.line(f"{_kind(job)}, {figures}" if self.kinds else figures)
+            reached = figures_line(summary) if summary.total else _phase(summary) or "not started"
+            show.line(f"{_kind(job)}, {reached}" if self.kinds else reached)
+            if row := job_times.line(known, figures):
+                show.line(row)
+            _show_details(more)
             for row in _end_of_log(job) if self.kinds else ():
                 show.line(f"  | {row}", "dim")
             if job.state in FINAL_STATES:
@@ -312,6 +325,14 @@ class Jobs(Generic[AnyJob]):
                 show.line("It runs on another machine, which was asked to stop it.")
 
         return command
+
+
+def _show_details(more: Mapping[str, Any]) -> None:
+    for name, value in more.items():
+        parts = [f"{key} {each}" for key, each in value.items()] if isinstance(value, dict) else value
+        text = parts if isinstance(parts, str) else ", ".join(map(str, parts or ()))
+        for row in text.splitlines():
+            show.line(f"  {name.replace('_', ' ')}: {row}")
 
 
 def _end_of_log(job: Job) -> Sequence[str]:

@@ -23,6 +23,8 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 NOT_STARTED = "Nothing was started, because of the problems above."
+SHORT = 16
+"""The length in characters up to which a table keeps a cell on one line."""
 WORD = 40
 """The length in characters up to which a table keeps a word on one line."""
 
@@ -92,20 +94,39 @@ def _typed(found: object) -> str:
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Prints rows under headings: fitted to the width of a terminal, or one line a row in a file or a pipe."""
+    """Prints rows under headings: fitted to the width of a terminal, or one line a row in a file or a pipe.
+
+    In a terminal that is too narrow for columns, each row is a paragraph with a line for each cell.
+    """
     heads = tuple(headings)
     cells = [tuple(printable(str(cell), 1000) for cell in row) for row in rows]
     if not out.is_terminal:
         aligned([heads, *cells])
         return
+    if sum(map(_least_width, zip(heads, *cells, strict=True))) + 2 * (len(heads) - 1) > out.width:
+        _paragraphs(heads, cells)
+        return
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(zip(heads, *cells, strict=True)):
         # The first column names the row and is often copied, so it is never cut; only long words are, such as paths.
-        longest = max(len(word) for cell in column for word in cell.split() or ("",))
-        shown.add_column(column[0], no_wrap=not number, overflow="fold", min_width=min(longest, WORD))
+        shown.add_column(column[0], no_wrap=not number, overflow="fold", min_width=_least_width(column))
     for row in cells:
         shown.add_row(*map(Text, row))
     out.print(shown)
+
+
+def _least_width(column: Sequence[str]) -> int:
+    """The width in characters from which a column is readable: of its words, and of what is short as a whole."""
+    word = max(len(word) for cell in column for word in cell.split() or ("",))
+    return max(min(word, WORD), min(max(map(len, column)), SHORT))
+
+
+def _paragraphs(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    for row in rows:
+        line(row[0], "bold")
+        for name, cell in zip(heads[1:], row[1:], strict=True):
+            if cell:
+                line(f"  {name}: {cell}")
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> None:
