@@ -6,12 +6,13 @@ import json
 import re
 import time
 
+import click
 import pytest
 
 from tests.support import queued
 from tests.support.played import until
 from tests.support.written_runs import write_run
-from trainer_core import places
+from trainer_core import cli, places
 from trainer_core.cli import main, show
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.training import labels
@@ -144,3 +145,64 @@ def test_in_a_narrow_terminal_each_run_is_a_paragraph(easel, monkeypatch, width)
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in easel("runs", "list").splitlines()]
     assert lines[0] == name
     assert "  state: COMPLETED" in lines
+
+
+def _without_json(group, context, words=()):
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from _without_json(command, context, (*words, name))
+        elif not any("--json" in each.opts for each in command.params):
+            yield " ".join((*words, name))
+
+
+def test_every_command_has_json_except_those_that_watch():
+    assert set(_without_json(cli.easel, click.Context(cli.easel))) == {"runs follow", "jobs follow"}
+
+
+def test_what_a_command_has_done_is_printed_as_json(easel):
+    name = write_run("20260101-100000-a").name
+
+    def told(*words, **more):
+        return json.loads(easel("runs", *words, "--json", **more))
+
+    assert told("name", name, "sharp") == {"run": name, "name": "sharp", "note": "", "tags": []}
+    assert told("tag", name, "+good")["tags"] == ["good"]
+    assert told("note", name, "two")["note"] == "two"
+    assert told("note", name)["note"] == "two"
+    assert told("stop", name) == {"run": name, "state": "COMPLETED", "stops_after_save": False}
+    assert "--yes" in told("delete", name, check=2)["hint"]
+    gone = told("delete", "sharp", "--yes")
+    assert (gone["run"], gone["only_here"]) == (name, [])
+    assert [row["name"] for row in told("trash", "list")] == ["sharp"]
+    assert told("trash", "restore", "sharp") == {"run": name, "folder": str(places.runs() / name)}
+    easel("runs", "delete", name, "--yes")
+    assert "--yes" in told("trash", "empty", check=2)["hint"]
+    assert [row["run"] for row in told("trash", "empty", "--yes")["removed"]] == [name]
+    assert told("trash", "empty", "--yes") == {"removed": []}
+
+
+def test_a_deleted_run_is_found_as_other_runs_are(easel):
+    for day in (1, 2):
+        write_run(f"2026010{day}-100000-mika")
+        easel("runs", "delete", f"2026010{day}-100000-mika", "--yes")
+    assert "20260101-100000-mika" in easel("runs", "trash", "restore", "mika", check=2), "two have this ending"
+    easel("runs", "trash", "restore", "20260102")
+    easel("runs", "trash", "restore", "mika")
+    assert len(json.loads(easel("runs", "list", "--json"))) == 2
+
+
+def test_a_model_folder_is_added_and_removed_with_json(easel, tmp_path):
+    (tmp_path / "models").mkdir()
+    added = json.loads(easel("models", "folders", "add", tmp_path / "models", "--json"))
+    assert json.loads(easel("models", "folders", "remove", tmp_path / "models", "--json")) == {
+        "removed": added["added"]
+    }
+
+
+def test_an_exported_profile_is_json_and_a_file(easel, tmp_path):
+    out = tmp_path / "own.toml"
+    told = json.loads(easel("profiles", "export", "sdxl-style", "--id", "own", "--out", out, "--json"))
+    assert (told["id"], told["written"]) == ("own", str(out))
+    assert 'id = "own"' in out.read_text()
+    assert json.loads(easel("profiles", "export", "sdxl-style", "--json"))["written"] is None

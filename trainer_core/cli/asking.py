@@ -7,6 +7,7 @@ import sys
 import click
 
 from trainer_core.cli import show
+from trainer_core.errors import EaselError, wrong_use
 
 
 def size(count: int) -> str:
@@ -17,8 +18,14 @@ def size(count: int) -> str:
     return f"{count} bytes"
 
 
-def agreed(question: str) -> bool:
-    """Whether the user agrees. Without a terminal to ask, nobody does."""
+def agreed(question: str, as_json: bool = False) -> bool:
+    """Whether the user agrees. Without a terminal to ask, and with --json, nobody does.
+
+    Raises:
+        EaselError: with --json, so that the reason is in the JSON data.
+    """
+    if as_json:
+        raise wrong_use(EaselError("With --json nobody is asked, so nothing was changed.", "Add --yes to continue."))
     if not sys.stdin.isatty():
         show.line("There is no terminal to ask: add --yes to continue. Nothing was changed.")
         return False

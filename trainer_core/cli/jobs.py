@@ -314,10 +314,15 @@ class Jobs(Generic[AnyJob]):
             is_flag=True,
             help="Stop after the next checkpoint is saved; a stop without this is at once.",
         )
-        def command(name: str, grace: float, after_save: bool) -> None:
+        @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+        def command(name: str, grace: float, after_save: bool, as_json: bool) -> None:
             # A lost job is stopped as it is: a new supervisor finds the request.
             job = self.named(name)
             state = job.stop(grace_s=grace, after="save" if after_save else "now")
+            if as_json:
+                waits = after_save and state not in FINAL_STATES
+                show.as_json({self.noun: job.name, "state": state.name, "stops_after_save": waits})
+                return
             show.line(f"{job.name}: {state.name}")
             if after_save and state not in FINAL_STATES:
                 show.line("It stops after it has saved its next checkpoint.")
