@@ -252,7 +252,7 @@ NOBODY = "~nobody-of-that-name/x.toml"
         (["plan", "--profile", NOBODY], 1),
         (["plan", "--dataset", NOBODY], 3),
         (["plan", "--model", LONG, "--output", LONG, "--set", f"output.copy_to={LONG}"], 3),
-        (["runs", "show", LONG], 1),
+        (["runs", "show", LONG], 2),
         (["dataset", "check", LONG], 1),
         (["detect", NOBODY], 1),
     ],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,6 +24,28 @@ def known_family(context: click.Context | None, option: click.Parameter | None, 
     if family and family not in load_families():
         raise click.BadParameter(f"{family!r:.50} is not a family. Known: {', '.join(sorted(load_families()))}.")
     return family
+
+
+def bundle_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of the commands that explain a failed job."""
+    function = click.option("--json", "as_json", is_flag=True, help=JSON_HELP)(function)
+    function = click.option("--with-captions", is_flag=True, help="Keep captions and prompts in the bundle.")(function)
+    return click.option(
+        "--bundle",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE.zip",
+        help="Write the log, the plan and the versions into a new zip file, without tokens, names and captions.",
+    )(function)
+
+
+def check_bundle(bundle: Path | None, with_captions: bool) -> None:
+    """Checks that the options fit together.
+
+    Raises:
+        click.UsageError: captions are wanted in no bundle.
+    """
+    if with_captions and bundle is None:
+        raise click.UsageError("--with-captions is for --bundle.")
 
 
 class Whole(click.ParamType):

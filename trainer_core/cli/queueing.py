@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ASKED_FROM = 10
 """From this number of runs on, a sweep is started only after the user agreed."""
 PROBLEMS = 3
-__all__ = ["Wanted", "bench_like", "prepared", "queue", "start", "sweep", "use_gpu"]
+__all__ = ["Wanted", "bench_like", "prepared", "queue", "queued", "start", "sweep", "use_gpu"]
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ def start(bench: Workbench, wanted: Wanted, as_json: bool) -> Run:
 def queue(bench: Workbench, wanted: Wanted, as_json: bool) -> None:
     """Puts one run into the queue, and says where it is."""
     run = prepared(bench, wanted, pinned=True)
-    _queued([run], as_json)
+    queued([run], as_json)
 
 
-def _queued(runs: Sequence[Run], as_json: bool, sweep: str = "") -> None:
+def queued(runs: Sequence[Run], as_json: bool, sweep: str = "") -> None:
     """Adds prepared runs to the queue; if that fails, they are removed."""
     found = add(runs)
     rows = [
@@ -111,7 +111,7 @@ def sweep(bench: Workbench, sets: Sequence[Changes], wanted: Wanted, yes: bool, 
     if len(members) >= ASKED_FROM and not yes and not agreed(f"Queue {len(members)} runs?"):
         sys.exit(1)
     identifier, runs = sweeps.prepare(members, gpu, wanted.notes)
-    _queued(runs, as_json, identifier)
+    queued(runs, as_json, identifier)
 
 
 def _show_members(members: Sequence[Member]) -> None:

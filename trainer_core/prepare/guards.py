@@ -20,7 +20,7 @@ from trainer_core.plan import fields
 from trainer_core.prepare import mending
 from trainer_core.prepare.workbench import prepare_run
 from trainer_core.training import resume, states
-from trainer_core.training.folder import GUARD_FILE, INTERRUPTED
+from trainer_core.training.folder import GUARD_FILE, INTERRUPTED, RESUMES
 from trainer_core.training.run import Run
 
 GUARD = "guard"
@@ -136,6 +136,8 @@ def _resumed(run: Run, guard: str, told: str, step: int | None = None, rate_time
     Raises:
         JobError: it cannot be continued.
     """
+    if others := resume.going_on(run, RESUMES):
+        raise _NothingLeftError(f"The run {others[0].name} continues it already.", "Follow that one.")
     found = resume.propose(run, step)
     again = resume.start(found, rate_times=rate_times, notes={GUARD: guard})
     return _launch(again, f"{told.format(name=run.name)}, from step {found.step} on.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from trainer_core import places
-from trainer_core.errors import JobError
+from trainer_core.errors import JobError, RunError
+from trainer_core.hardware import Machine
 from trainer_core.jobs.queueing import entries, requests
 from trainer_core.jobs.queueing.entries import Queue
 from trainer_core.prepare import sweep
@@ -38,6 +40,13 @@ def use_gpu(bench: Workbench, wanted: str = "") -> str:
     gpu = gpus.chosen(wanted, machine)
     bench.use_machine(gpus.machine_with(machine, gpu))
     return gpu
+
+
+def gpu_like(run: Run, machine: Machine) -> str:
+    """The GPU of an earlier run, if this machine has it, else the usual one."""
+    with contextlib.suppress(RunError):
+        return gpus.chosen(str(run.folder.versions.get("gpu") or ""), machine)
+    return gpus.usual(machine)
 
 
 def queue_run(bench: Workbench, gpu: str = "", notes: Mapping[str, str] | None = None) -> tuple[Run, Queue]:
