@@ -206,3 +206,10 @@ def test_an_exported_profile_is_json_and_a_file(easel, tmp_path):
     assert (told["id"], told["written"]) == ("own", str(out))
     assert 'id = "own"' in out.read_text()
     assert json.loads(easel("profiles", "export", "sdxl-style", "--json"))["written"] is None
+
+
+def test_the_list_of_the_queue_says_that_it_pauses_after_a_failure(easel):
+    assert "pauses" not in easel("runs", "queue", "list")
+    easel("runs", "queue", "on-failure", "pause")
+    assert "After a run that failed, the queue of its GPU pauses." in easel("runs", "queue", "list")
+    assert "To go on: easel runs queue continue" in easel("runs", "queue", "pause")

@@ -82,7 +82,7 @@ def queued(runs: Sequence[Run], as_json: bool, sweep: str = "") -> None:
     for row in rows:
         show.line(f"Queued for {entries.place(str(row['gpu']))} at position {row['position']}: {row['run']}")
     if any(found.is_paused(str(row["gpu"])) for row in rows):
-        show.line("The queue is paused: `easel runs queue continue` starts it.", "yellow")
+        show.line(f"The queue is paused. To go on: {entries.CONTINUE}", "yellow")
     show.line(
         "`easel runs queue list` shows the queue"
         + (f", `easel runs compare --sweep {sweep}` the results." if sweep else ".")

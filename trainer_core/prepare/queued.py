@@ -97,7 +97,7 @@ def said(run: Run, queue: Queue) -> str:
     if not at:
         return f"{run.name} is being started on {place}."
     if queue.is_paused(gpu):
-        return f"{run.name} waits at position {at} for {place}. The queue is paused: it starts after you continue it."
+        return f"{run.name} waits at position {at} for {place}. The queue is paused: it starts after you continue it, in History or with `{entries.CONTINUE}`."
     return f"{run.name} waits at position {at}. It starts when {place} is free, also if this notebook is closed."
 
 

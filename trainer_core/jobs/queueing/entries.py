@@ -30,6 +30,8 @@ VERSION = 1
 LARGEST_FILE_BYTES = 16 << 20
 ALL = "all"
 """In the place of a GPU: every GPU."""
+CONTINUE = "easel runs queue continue"
+"""The command that ends a pause."""
 
 
 class DamagedQueueError(JobError):

@@ -106,7 +106,7 @@ def _pause(change: Change, gpu: str, reason: str) -> None:
     found = change.queue
     reasons = {**found.reasons, gpu: reason}
     change.queue = dataclasses.replace(found, paused=found.paused | {gpu}, reasons=reasons)
-    _say(f"{reason} The queue of {entries.place(gpu)} is paused.")
+    _say(f"{reason} The queue of {entries.place(gpu)} is paused. To go on: {entries.CONTINUE}")
 
 
 def _take(gpu: str) -> Entry | None:

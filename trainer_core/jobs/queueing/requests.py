@@ -99,7 +99,7 @@ def go_on(gpu: str = ALL) -> Queue:
     with entries.changing() as change:
         found = change.queue
         if gpu != ALL and ALL in found.paused:
-            raise JobError("The whole queue is paused.", "Continue it without naming a GPU.")
+            raise JobError("The whole queue is paused.", f"Continue it without naming a GPU: {entries.CONTINUE}")
         paused = frozenset() if gpu == ALL else found.paused - {gpu}
         reasons = {known: reason for known, reason in found.reasons.items() if known in paused}
         change.queue = found = dataclasses.replace(found, paused=paused, reasons=reasons)
