@@ -41,6 +41,17 @@ def test_a_job_whose_supervisor_was_killed_is_adopted_and_completes(tmp_path):
     until(lambda: nothing_left(here))
 
 
+def test_a_job_of_which_every_process_was_killed_is_never_said_to_run(tmp_path):
+    here = launched(tmp_path, WAITS)
+    kill(here, "runner.json", "wrapper.json", "engine.json")
+    assert here.state is JobState.LOST
+    assert recover([here]) == [here]
+    seen = []
+    until(lambda: seen.append((here.state, here.is_judged)) or here.result is not None)
+    assert JobState.RUNNING not in {state for state, _ in seen}
+    assert all(is_judged for state, is_judged in seen if state is JobState.STOPPING)
+
+
 def test_the_exit_code_of_a_program_that_ended_without_a_supervisor_is_known(tmp_path):
     here = launched(tmp_path, until_file(tmp_path / "go", "raise SystemExit(7)"))
     lose(here)

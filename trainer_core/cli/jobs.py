@@ -31,6 +31,7 @@ from trainer_core.training.verdict import verdict
 POLL_S = 0.25
 SHOWN_ROWS = 10
 COLUMNS = ("progress", "started", "time", "left")
+JUDGED = "its processes have ended, and Easel finds out what became of it"
 STALE = "Its supervisor gives no sign of life: its disk does not answer, or the machine was suspended. What is shown may be old."
 
 AnyJob = TypeVar("AnyJob", bound=Job)
@@ -169,7 +170,9 @@ def _told(job: Job) -> dict[str, Any]:
 
 
 def _silence(job: Job) -> str:
-    """How long ago a job was heard, if that is so long that what is shown may be old; else nothing."""
+    """How long ago a job was heard, if that is so long that what is shown may be old, or that it is judged; else nothing."""
+    if job.state is JobState.STOPPING and job.is_judged:
+        return f", {JUDGED}"
     ago_s = job.heard_s_ago if job.is_stale or job.state is JobState.ELSEWHERE else None
     return "" if ago_s is None else f", last heard {ago_s:.0f} s ago"
 

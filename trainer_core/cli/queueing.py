@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trainer_core.cli import show
 from trainer_core.cli.asking import agreed
-from trainer_core.jobs.queueing import entries
+from trainer_core.jobs.queueing import entries, environment
 from trainer_core.prepare.queued import add, bench_like, look_ahead, total_time, use_gpu
 from trainer_core.prepare.workbench import Workbench, prepare_run
 from trainer_core.problems import blocking
@@ -76,13 +76,16 @@ def queued(runs: Sequence[Run], as_json: bool, sweep: str = "") -> None:
         }
         for run in runs
     ]
+    left_out = environment.left_out()
     if as_json:
-        show.as_json({"sweep": sweep, "runs": rows} if sweep else rows[0])
+        show.as_json({**({"sweep": sweep, "runs": rows} if sweep else rows[0]), "variables_left_out": left_out})
         return
     for row in rows:
         show.line(f"Queued for {entries.place(str(row['gpu']))} at position {row['position']}: {row['run']}")
     if any(found.is_paused(str(row["gpu"])) for row in rows):
         show.line(f"The queue is paused. To go on: {entries.CONTINUE}", "yellow")
+    if told := environment.warning(left_out):
+        show.line(told, "yellow")
     show.line(
         "`easel runs queue list` shows the queue"
         + (f", `easel runs compare --sweep {sweep}` the results." if sweep else ".")

@@ -45,6 +45,8 @@ LARGEST_FILE_BYTES = 64 << 20
 """A larger JSON file is not one of Easel's."""
 SPEC, RESULT, STOP, SUPERVISOR, PROGRAM = "spec.json", "result.json", "stop", "runner.json", "engine.json"
 WRAPPER, PROGRAM_END, HEARTBEAT, VERSIONS = "wrapper.json", "program-end.json", "heartbeat.json", "versions.json"
+JUDGES = "judges"
+"""In the record of a supervisor that found no program of the job running: the record of the program that had ended."""
 _DURABLE = frozenset({SPEC, VERSIONS, RESULT, STOP, SUPERVISOR})
 """The files that decide what becomes of a job; they outlast a power failure."""
 _ADVICE = {

@@ -12,6 +12,8 @@ from trainer_core.events import Event, real, whole
 from trainer_core.jobs import adoption
 from trainer_core.jobs.folder import (
     HEARTBEAT,
+    JUDGES,
+    PROGRAM,
     RESERVE_BYTES,
     RESULT,
     SPEC,
@@ -82,11 +84,19 @@ class JobReader:
         path = self.folder.path
         if self.host.alive(path, "supervisor"):
             request = self._stop_request()
-            return JobState.STOPPING if request is not None and request.after == "now" else JobState.RUNNING
+            ends = (request is not None and request.after == "now") or self.is_judged
+            return JobState.STOPPING if ends else JobState.RUNNING
         if self.host.whereabouts(path) == "elsewhere" and (self.heard_s_ago or 0.0) <= GONE_S and self._has_heard():
             return JobState.ELSEWHERE
         # It may have ended normally between the two checks, or in a folder where its result could not be written.
         return self._ended_state() or self._told_state() or JobState.LOST
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a new supervisor finds out what became of a job of which no program runs any more."""
+        ended = (self._read(SUPERVISOR) or {}).get(JUDGES)
+        # It may have started the next step meanwhile.
+        return ended is not None and ended == self._read(PROGRAM)
 
     def _stop_request(self) -> StopRequest | None:
         content = self.host.read(self.folder.path / STOP)[0]

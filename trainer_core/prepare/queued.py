@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from trainer_core import places
 from trainer_core.errors import JobError, RunError
 from trainer_core.hardware import Machine
-from trainer_core.jobs.queueing import entries, requests
+from trainer_core.jobs.queueing import entries, environment, requests
 from trainer_core.jobs.queueing.entries import Queue
 from trainer_core.prepare import sweep
 from trainer_core.prepare.forecast import Forecast, forecast
@@ -92,6 +92,11 @@ def add(runs: Sequence[Run]) -> Queue:
 
 def said(run: Run, queue: Queue) -> str:
     """A sentence about where a run waits, and when it starts."""
+    told = environment.warning(environment.left_out())
+    return f"{_waits(run, queue)} {told}".strip()
+
+
+def _waits(run: Run, queue: Queue) -> str:
     gpu, at = str(run.folder.versions.get("gpu") or ""), queue.position(run.name)
     place = entries.place(gpu)
     if not at:

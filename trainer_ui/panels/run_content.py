@@ -106,7 +106,7 @@ def _headline(run: Job, state: JobState, left: TimeLeft) -> str:
         case JobState.PREPARED:
             return "Not started"
         case JobState.STOPPING:
-            return "Stopping"
+            return "Its processes have ended; finding out what became of it" if run.is_judged else "Stopping"
         case _ if not seen.last_step:
             return ""
         case _:
