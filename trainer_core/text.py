@@ -20,6 +20,14 @@ def without_escapes(text: str) -> str:
     return _ESCAPES.sub("", text)
 
 
+def size(count: float) -> str:
+    """A number of bytes in a unit that suits it, such as "1.4 GiB", "35.0 KiB"."""
+    for unit, width in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= width:
+            return f"{count / width:.1f} {unit}"
+    return f"{count:.0f} bytes"
+
+
 def printable(text: str, limit: int = 2000, keep: str = "") -> str:
     """The text with control, direction and surrogate characters shown as escapes, cut to `limit` characters.
 

@@ -1,4 +1,4 @@
-"""How the command line writes a number of bytes, and asks before it changes something; not what is measured."""
+"""How the command line asks before it changes something."""
 
 from __future__ import annotations
 
@@ -8,14 +8,6 @@ import click
 
 from trainer_core.cli import show
 from trainer_core.errors import EaselError, wrong_use
-
-
-def size(count: int) -> str:
-    """A number of bytes in a unit that suits it."""
-    for unit, width in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if count >= width:
-            return f"{count / width:.1f} {unit}"
-    return f"{count} bytes"
 
 
 def agreed(question: str, as_json: bool = False) -> bool:

@@ -101,7 +101,8 @@ def watch(job: Job, quiet: bool = False, noun: str = "job") -> None:
                 ended = job.state in FINAL_STATES and not recover([job])
                 summary = job.summary
                 loss = "" if summary.loss is None else f"loss {summary.loss:.4f}"
-                phase = printable(_phase(summary) or "starting", 40)
+                # The last phase, such as "checking the result", has ended with the job.
+                phase = job.state.value if ended else printable(_phase(summary) or "starting", 40)
                 gauges = "" if ended else wording.line(summary.gauges)
                 total = summary.total or None
                 bar.update(task, description=phase, completed=summary.step, total=total, loss=loss, gauges=gauges)

@@ -27,6 +27,7 @@ from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import blocking
+from trainer_core.text import size
 from trainer_core.training import gpu as gpus
 from trainer_core.training import numbers, restage, states
 from trainer_core.training.facts import facts
@@ -37,7 +38,6 @@ from trainer_core.training.states import SavedState
 
 NAMED = 3
 """How many names of images a sentence contains."""
-GIB = 1024**3
 
 
 @dataclass(frozen=True)
@@ -348,7 +348,7 @@ def _other_warnings(run: Run, backend: Backend, state: SavedState) -> list[str]:
     free = free_disk_bytes(run.folder.path)
     if free < 2 * state.size_bytes:
         found.append(
-            f"Another state of {state.size_bytes / GIB:.1f} GiB will be saved beside the present ones, but only {free / GIB:.1f} GiB are free."
+            f"Another state of {size(state.size_bytes)} will be saved beside the present ones, but only {size(free)} are free."
         )
     return found
 

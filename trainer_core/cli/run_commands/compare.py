@@ -9,6 +9,7 @@ import click
 
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP
+from trainer_core.text import size
 
 TITLES = {
     "settings": "different settings",
@@ -52,7 +53,10 @@ def command(runs: tuple[str, ...], sweep: str, as_csv: bool, as_json: bool) -> N
             show.line(f"--- {TITLES[part]}", "bold")
             if rows:
                 cells = [
-                    (row.title if row.title == row.key else f"{row.title} ({row.key})", *map(_text, row.values))
+                    (
+                        row.title if row.title == row.key else f"{row.title} ({row.key})",
+                        *(_text(value, row.key) for value in row.values),
+                    )
                     for row in rows
                 ]
                 show.table(("", *map(str, range(1, len(found.runs) + 1))), cells)
@@ -62,7 +66,9 @@ def command(runs: tuple[str, ...], sweep: str, as_csv: bool, as_json: bool) -> N
             show.line(sentence, "dim")
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, key: str) -> str:
+    if key.endswith("_bytes") and isinstance(value, int):
+        return size(value)
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "-" if value in (None, "") else show.value(value)

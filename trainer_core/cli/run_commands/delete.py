@@ -49,7 +49,7 @@ def command(run: str, yes: bool, force: bool, as_json: bool) -> None:
 
 
 def _show(found: Deletion, path: Path) -> None:
-    from trainer_core.cli.asking import size
+    from trainer_core.text import size
 
     show.line(f"{found.run}: {size(found.bytes)} in {path}")
     if found.kept:

@@ -24,7 +24,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def list_trash(as_json: bool) -> None:
     """List the deleted runs, the last one first."""
-    from trainer_core.cli.asking import size
+    from trainer_core.text import size
     from trainer_core.training import trash
 
     found = trash.trashed()
@@ -58,7 +58,8 @@ def restore(run: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def empty(runs: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Remove deleted RUNS for good; without RUNS, all of them."""
-    from trainer_core.cli.asking import agreed, size
+    from trainer_core.cli.asking import agreed
+    from trainer_core.text import size
     from trainer_core.training import trash
 
     wanted = [trash.find(name) for name in runs] if runs else trash.trashed()
