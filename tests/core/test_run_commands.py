@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 
 import click
@@ -14,9 +15,14 @@ from tests.support.played import until
 from tests.support.written_runs import write_run
 from trainer_core import cli, places
 from trainer_core.cli import main, show
+from trainer_core.errors import RunError
+from trainer_core.estimate import formatting
+from trainer_core.jobs.alone import alone
 from trainer_core.jobs.folder import JobFolder
-from trainer_core.training import labels
+from trainer_core.text import size
+from trainer_core.training import labels, trash, use
 from trainer_core.training.labels import Labels
+from trainer_core.training.run import Run
 
 bench = queued.bench
 
@@ -213,3 +219,92 @@ def test_the_list_of_the_queue_says_that_it_pauses_after_a_failure(easel):
     easel("runs", "queue", "on-failure", "pause")
     assert "After a run that failed, the queue of its GPU pauses." in easel("runs", "queue", "list")
     assert "To go on: easel runs queue continue" in easel("runs", "queue", "pause")
+
+
+def test_passwords_and_signatures_in_addresses_are_shown_nowhere(easel, tmp_path):
+    link = "https://bob:s3cr3t@example.com/m.safetensors?token=t0ps3cret"
+    name = write_run("20260101-100000-a", model__path=link).name
+    asked = [
+        (("plan", "--model", link, "--set", f"model.vae={link}"), 3),
+        (("plan", "--model", link, "--json"), 3),
+        (("train", "--sweep", f"model.path={link}"), 3),
+        (("plan", link), 2),
+        (("dataset", "check", link), 1),
+        (("runs", "show", link, "--json"), 2),
+        (("runs", "history", "--state", link), 2),
+        (("runs", "show", name, "--json"), 0),
+        (("runs", "history", "--json"), 0),
+    ]
+    for arguments, code in asked:
+        said = easel(*arguments, check=code)
+        assert "s3cr3t" not in said, arguments
+        assert "t0ps3cret" not in said, arguments
+        assert "m.safetensors" in said or name in said or "is not a state" in said
+    (places.runs() / name / "engine.log").write_text(f"reading {link}\n")
+    assert "s3cr3t" not in easel("jobs", "show", name)
+
+
+def test_a_table_of_versions_has_plain_headings(easel):
+    write_run("20260101-100000-a")
+    headings = easel("runs", "versions", "mika").splitlines()[0].split()
+    assert headings == ["version", "name", "started", "state", "images", "file", "run"]
+
+
+def test_a_link_in_the_folder_of_runs_is_shown_as_a_link(easel, tmp_path):
+    outside = write_run("20260101-100000-outside", folder=tmp_path / "elsewhere")
+    places.runs().mkdir(parents=True)
+    (places.runs() / "linked").symlink_to(outside)
+    assert f"linked is a link to {outside}" in easel("runs", "list")
+    assert json.loads(easel("runs", "history", "--json")) == []
+    assert "COMPLETED" in easel("runs", "show", "linked")
+    easel("runs", "delete", "linked", "--yes", check=1)
+    assert outside.is_dir()
+
+
+def test_a_comparison_shows_memory_in_units_that_people_read(easel):
+    names = [write_run(f"2026010{day}-100000-a", network__rank=day).name for day in (1, 2)]
+    shown = easel("runs", "compare", *names)
+    assert "1.0 GiB" in shown
+    assert "bytes)" in shown
+    assert "in bytes" not in shown
+    assert json.loads(easel("runs", "compare", *names, "--json"))["results"]
+
+
+def test_a_delivery_that_a_deletion_has_overtaken_says_so():
+    run = Run.attach(write_run("20260101-100000-a"))
+    file = run.folder.output / "mika-step00000050.safetensors"
+    file.write_bytes(b"weights")
+    with alone(run.folder.output):
+        deleting = threading.Thread(target=trash.delete, args=(run.folder.path,))
+        deleting.start()
+        deleting.join(0.3)
+        assert run.folder.path.is_dir(), "a delivery that has begun is finished first"
+    deleting.join(30)
+    assert not run.folder.path.exists()
+    with pytest.raises(RunError, match="was deleted meanwhile"):
+        use.refuse_deleted(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("Éloïse Straße", "Eloise_Strasse"), ("mika", "mika"), ("日本", "job"), ("Łódź/../x", "Lodz_.._x")],
+)
+def test_letters_with_accents_stay_in_the_names_of_folders(tmp_path, name, folder):
+    assert JobFolder.create(tmp_path, name).path.name[16:] == folder
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 bytes"), (700, "700 bytes"), (35_000, "34.2 KiB"), (5 << 20, "5.0 MiB"), (3 << 29, "1.5 GiB")],
+)
+def test_a_size_has_a_unit_in_which_it_is_not_zero(count, text):
+    assert size(count) == text
+    assert formatting.size_mib(count / (1 << 20)) == text
+
+
+def test_a_name_that_is_taken_gets_a_number():
+    first, second = (JobFolder(write_run(f"2026010{day}-100000-a")) for day in (1, 2))
+    labels.write(first, Labels("rank=8"))
+    assert labels.free_name(second, "rank=8") == "rank=8 (2)"
+    assert labels.free_name(second, "prompt=a\nb " + "x" * 200) == "prompt=a b " + "x" * 89
+    assert labels.free_name(second, "last") == "last (2)"

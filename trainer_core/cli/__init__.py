@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 INTERRUPTED, FAILED, WRONG_USE, PROBLEMS = 130, 1, 2, 3
 
@@ -14,6 +15,7 @@ try:
     from trainer_core import __version__
     from trainer_core.cli import show
     from trainer_core.errors import EaselError, PlanError
+    from trainer_core.text import without_link_secrets
 except KeyboardInterrupt:
     # Ctrl+C before there is a command that could handle it.
     raise SystemExit(INTERRUPTED) from None
@@ -53,6 +55,14 @@ class Commands(click.Group):
         del ctx
         module = COMMANDS.get(cmd_name)
         return getattr(importlib.import_module(f"{__name__}.{module}"), cmd_name) if module else None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Calls the command; what the user typed is repeated in an error without the passwords in addresses."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = without_link_secrets(error.message)
+            raise
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -252,7 +252,12 @@ class Jobs(Generic[AnyJob]):
         """A sentence for each damaged job of the list, and for each folder of a job that cannot be read: none is forgotten."""
         yield from (f"{job.name} is damaged. {damage}" for job in known if (damage := job.damage))
         for path in sorted(entries_of(self.where())):
-            if is_job(path):
+            if is_job(path) and path.is_symlink():
+                yield (
+                    f"{path.name} is a link to {path.resolve()}. It can be watched and stopped; it is not in the history, and "
+                    "cannot be deleted here."
+                )
+            elif is_job(path):
                 try:
                     self.attach(path)
                 except JobError as error:

@@ -36,6 +36,7 @@ from trainer_core import __version__, places
 from trainer_core.errors import JobError
 from trainer_core.files import open_own, write_whole
 from trainer_core.jobs.spec import Spec
+from trainer_core.text import plain_letters
 
 SCHEMA_VERSION = 2
 """Version 2: spec.json contains the kind and several steps. Folders of version 1 can still be read."""
@@ -252,5 +253,5 @@ def unwritable(folder: Path, error: OSError) -> JobError:
 
 
 def _plain_name(name: str) -> str:
-    """The name for use in a folder's name: only letters, digits, dot, dash and underscore."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:60] or "job"
+    """The name for use in a folder's name: only plain letters, digits, dot, dash and underscore."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", plain_letters(name)).strip("._-")[:60] or "job"

@@ -62,6 +62,7 @@ def hand_over(run: Run, step: int | None, folder: Path) -> HandedOver:
     stem = choice.stem_of(run.folder) + ("" if one.is_final else delivery.step_ending(one.step))
     if one.saved.ok:
         with alone(run.folder.output):
+            use.refuse_deleted(run)
             source = ready_file(run, one)
             if (there := same_in(folder, source, stem)) is not None:
                 return HandedOver(there, one.step, was_there=True)

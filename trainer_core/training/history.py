@@ -104,7 +104,8 @@ class Filter:
 def history(folder: Path | None = None, wanted: Filter | None = None) -> list[PastRun]:
     """The runs in a folder that are wanted, the newest first. Folders that are not runs are left out."""
     where = folder or places.runs()
-    paths = list(entries_of(where))
+    # A link leads to a run of another folder, which has no place among those of this one.
+    paths = [path for path in entries_of(where) if not path.is_symlink()]
     if where == places.runs():
         cache = past_cache.of_home()
         found = [_remembered(path, cache) for path in paths]

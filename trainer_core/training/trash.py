@@ -16,6 +16,7 @@ from pathlib import Path
 
 from trainer_core import places
 from trainer_core.errors import JobError, RunError, wrong_use
+from trainer_core.jobs.alone import alone
 from trainer_core.jobs.folder import JobFolder, writing
 from trainer_core.jobs.queueing import entries, occupancy
 from trainer_core.jobs.state import JobState
@@ -100,7 +101,9 @@ def delete(path: Path, force: bool = False) -> Path:
             # The numbers of the runs that stay must not change.
             numbers.settle(folder.path)
             folder.write(RECORD, {"run": folder.path.name, "deleted": time.time()})
-        _move(folder.path, target)
+        # A delivery that has begun is finished first.
+        with alone(folder.output):
+            _move(folder.path, target)
     return target
 
 

@@ -107,6 +107,7 @@ def use(run: Run, step: int | None = None, folder: Path | None = None) -> Saved:
         raise RunError(f"{printable(str(target), 200)} is not an absolute path.", "Give the whole path of the folder.")
     refuse_own_folder(run.folder, target)
     with alone(run.folder.output):
+        refuse_deleted(run)
         return _delivered_once(run, plan, chosen, target)
 
 
@@ -196,6 +197,19 @@ def _tested(one: Saved, plan: Mapping[str, Any]) -> Saved:
     """A checkpoint with the verdict of a test that is made now."""
     found = tested(one.path, plan)
     return replace(one, ok=found["ok"], reasons=tuple(found["reasons"]))
+
+
+def refuse_deleted(run: Run) -> None:
+    """Checks that the folder of a run is still there.
+
+    Raises:
+        RunError: the run was deleted meanwhile.
+    """
+    if not places.is_folder(run.folder.path):
+        raise RunError(
+            f"The run {run.name} was deleted meanwhile, so nothing was delivered.",
+            f"Bring it back first: easel runs trash restore {run.name}",
+        )
 
 
 def refuse_own_folder(run: RunFolder, target: Path) -> None:
