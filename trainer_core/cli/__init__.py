@@ -60,9 +60,11 @@ class Commands(click.Group):
         """Calls the command; what the user typed is repeated in an error without the passwords in addresses."""
         try:
             return super().invoke(ctx)
-        except click.ClickException as error:
-            error.message = without_link_secrets(error.message)
-            raise
+        except click.UsageError as error:
+            said = error.format_message()
+            if (safe := without_link_secrets(said)) == said:
+                raise
+            raise click.UsageError(safe, error.ctx) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
