@@ -150,7 +150,9 @@ def test_labels_and_the_trash_in_a_terminal(easel, job):
     assert (row["run"], row["name"], row["tags"]) == (name, "the best", ["good", "sharp"])
     easel("runs", "history", "--state", "nonsense", check=2)
     easel("runs", "history", "--since", "whenever", check=2)
-    assert "stays" in easel("runs", "delete", "the best", check=1), "without --yes and a terminal nothing is deleted"
+    said = easel("runs", "delete", "the best", check=1)
+    assert "stays" in said, "without --yes and a terminal nothing is deleted"
+    assert "exists only" not in said, "the delivered file has more metadata, and the same weights"
     easel("runs", "delete", "the best", "--yes")
     assert json.loads(easel("runs", "history", "--json")) == []
     easel("runs", "trash", "restore", name)

@@ -260,6 +260,7 @@ def test_a_continuation_can_wait_in_the_queue_and_is_then_known_to_the_guards(tm
     row = json.loads(done.output)
     waiting = Run.attach(Path(row["folder"]))
     assert (row["position"], waiting.state, waiting.folder.done_steps) == (1, JobState.QUEUED, 5)
+    assert [each.folder.versions["subject_version"] for each in (run, waiting)] == [1, 2]
     (run.folder.path / INTERRUPTED).touch()
     assert guards.resume_interrupted([run]) == []
     waiting.stop()

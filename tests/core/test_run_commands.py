@@ -12,11 +12,12 @@ import pytest
 
 from tests.support import queued
 from tests.support.played import until
-from tests.support.written_runs import write_run
+from tests.support.written_runs import write_events, write_run
 from trainer_core import cli, places
 from trainer_core.cli import main, show
 from trainer_core.errors import RunError
 from trainer_core.estimate import formatting
+from trainer_core.events import Phase, Progress, Step
 from trainer_core.jobs.alone import alone
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.text import size
@@ -308,3 +309,12 @@ def test_a_name_that_is_taken_gets_a_number():
     assert labels.free_name(second, "rank=8") == "rank=8 (2)"
     assert labels.free_name(second, "prompt=a\nb " + "x" * 200) == "prompt=a b " + "x" * 89
     assert labels.free_name(second, "last") == "last (2)"
+
+
+def test_the_last_bar_of_a_run_says_how_it_ended(easel):
+    path = write_run("20260101-100000-a", state="CANCELLED")
+    write_events(path, Step(30, 0.1, 1e-4), Progress(30, 60, 1.0), Phase("checking the result"))
+    said = easel("runs", "follow", "last", check=1)
+    assert "cancelled" in said
+    assert "30/60" in said
+    assert "checking the result" not in said
