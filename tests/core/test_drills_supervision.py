@@ -42,12 +42,14 @@ def test_a_job_whose_supervisor_was_killed_is_adopted_and_completes(tmp_path):
 
 
 def test_a_job_of_which_every_process_was_killed_is_never_said_to_run(tmp_path):
-    here = launched(tmp_path, WAITS)
+    here = start(tmp_path, steps=40_000)
+    until(lambda: here.summary.step >= 1)
     kill(here, "runner.json", "wrapper.json", "engine.json")
     assert here.state is JobState.LOST
     assert recover([here]) == [here]
     seen = []
     until(lambda: seen.append((here.state, here.is_judged)) or here.result is not None)
+    assert JobState.STOPPING in {state for state, _ in seen}
     assert JobState.RUNNING not in {state for state, _ in seen}
     assert all(is_judged for state, is_judged in seen if state is JobState.STOPPING)
 

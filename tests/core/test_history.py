@@ -128,9 +128,13 @@ def test_the_number_of_a_version_never_moves_and_is_never_used_twice():
     trash.delete(places.runs() / names[0])
     assert _numbers() == {names[1]: 2, names[2]: 3}
     trash.delete(places.runs() / names[2])
+    known = (places.home() / numbers.FILE).read_text()
+    (places.home() / numbers.FILE).write_text("damaged")
+    about = JobFolder(places.runs() / names[1]).versions["about"]
+    assert numbers.of_new(places.runs() / "x", about) == {numbers.KEY: 4}, "the third is in the trash"
+    (places.home() / numbers.FILE).write_text(known)
     trash.empty()
     path = places.runs() / "20260104-100000-d"
-    about = JobFolder(places.runs() / names[1]).versions["about"]
     entry = numbers.of_new(path, about)
     write_run(path.name, versions=entry, dataset__trigger="Mika")
     assert _numbers() == {names[1]: 2, path.name: 4}
