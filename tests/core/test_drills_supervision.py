@@ -23,6 +23,7 @@ from trainer_core import places
 from trainer_core.errors import JobError
 from trainer_core.events import Checkpoint, Phase, StateChange, Step
 from trainer_core.jobs.job import Job
+from trainer_core.jobs.reading import is_judged
 from trainer_core.jobs.recovery import adopt, recover
 from trainer_core.jobs.state import JobState
 from trainer_core.training.run import Run
@@ -48,10 +49,10 @@ def test_a_job_of_which_every_process_was_killed_is_never_said_to_run(tmp_path):
     assert here.state is JobState.LOST
     assert recover([here]) == [here]
     seen = []
-    until(lambda: seen.append((here.state, here.is_judged)) or here.result is not None)
+    until(lambda: seen.append((here.state, is_judged(here))) or here.result is not None)
     assert JobState.STOPPING in {state for state, _ in seen}
     assert JobState.RUNNING not in {state for state, _ in seen}
-    assert all(is_judged for state, is_judged in seen if state is JobState.STOPPING)
+    assert all(judged for state, judged in seen if state is JobState.STOPPING)
 
 
 def test_the_exit_code_of_a_program_that_ended_without_a_supervisor_is_known(tmp_path):

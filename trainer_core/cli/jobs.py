@@ -20,6 +20,7 @@ from trainer_core.errors import JobError, wrong_use
 from trainer_core.jobs.folder import entries_of, is_job
 from trainer_core.jobs.gauges import wording
 from trainer_core.jobs.job import Job, list_jobs, since_s
+from trainer_core.jobs.reading import is_judged
 from trainer_core.jobs.recovery import recover
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.stop_request import GRACE_S, LONGEST_GRACE_S
@@ -172,7 +173,7 @@ def _told(job: Job) -> dict[str, Any]:
 
 def _silence(job: Job) -> str:
     """How long ago a job was heard, if that is so long that what is shown may be old, or that it is judged; else nothing."""
-    if job.state is JobState.STOPPING and job.is_judged:
+    if job.state is JobState.STOPPING and is_judged(job):
         return f", {JUDGED}"
     ago_s = job.heard_s_ago if job.is_stale or job.state is JobState.ELSEWHERE else None
     return "" if ago_s is None else f", last heard {ago_s:.0f} s ago"

@@ -41,6 +41,14 @@ _TAIL_BYTES = 64 << 10
 _LIVE = (JobState.RUNNING, JobState.STOPPING, JobState.ELSEWHERE)
 
 
+def is_judged(job: JobReader) -> bool:
+    """Whether a new supervisor finds out what became of a job of which no program runs any more."""
+    record, program = (json_object(job.host.read(job.folder.path / name)[0]) for name in (SUPERVISOR, PROGRAM))
+    ended = (record or {}).get(JUDGES)
+    # It may have started the next step meanwhile.
+    return ended is not None and ended == program
+
+
 class JobReader:
     """Reads a job's folder. Anybody may have written its files: nothing in them raises anything but a JobError."""
 
@@ -84,19 +92,12 @@ class JobReader:
         path = self.folder.path
         if self.host.alive(path, "supervisor"):
             request = self._stop_request()
-            ends = (request is not None and request.after == "now") or self.is_judged
+            ends = (request is not None and request.after == "now") or is_judged(self)
             return JobState.STOPPING if ends else JobState.RUNNING
         if self.host.whereabouts(path) == "elsewhere" and (self.heard_s_ago or 0.0) <= GONE_S and self._has_heard():
             return JobState.ELSEWHERE
         # It may have ended normally between the two checks, or in a folder where its result could not be written.
         return self._ended_state() or self._told_state() or JobState.LOST
-
-    @property
-    def is_judged(self) -> bool:
-        """Whether a new supervisor finds out what became of a job of which no program runs any more."""
-        ended = (self._read(SUPERVISOR) or {}).get(JUDGES)
-        # It may have started the next step meanwhile.
-        return ended is not None and ended == self._read(PROGRAM)
 
     def _stop_request(self) -> StopRequest | None:
         content = self.host.read(self.folder.path / STOP)[0]
