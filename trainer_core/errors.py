@@ -23,10 +23,12 @@ A user's mistake in a setting is a `Problem` (trainer_core.problems), not an exc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from trainer_core.problems import Problem
+
+Kind = TypeVar("Kind", bound="EaselError")
 
 
 class EaselError(Exception):
@@ -37,8 +39,17 @@ class EaselError(Exception):
         self.message = message
         self.hint = hint
 
+    is_wrong_use = False
+    """Whether the user named something that does not exist, or gave a value that is not possible. The command line exits with 2."""
+
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
+
+
+def wrong_use(error: Kind) -> Kind:
+    """The error, marked as one in what the user typed."""
+    error.is_wrong_use = True
+    return error
 
 
 class HeaderError(EaselError):

@@ -14,10 +14,46 @@ _HIDDEN_CLASSES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 # Colours and cursor moves (CSI), and links and titles (OSC), which end with BEL or ESC \\.
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
 
+# Letters that Unicode does not decompose.
+_PLAIN = str.maketrans(
+    {
+        "ß": "ss",
+        "ẞ": "SS",
+        "æ": "ae",
+        "Æ": "AE",
+        "œ": "oe",
+        "Œ": "OE",
+        "ø": "o",
+        "Ø": "O",
+        "ł": "l",
+        "Ł": "L",
+        "đ": "d",
+        "Đ": "D",
+        "ð": "d",
+        "Ð": "D",
+        "þ": "th",
+        "Þ": "Th",
+    }
+)
+
 
 def without_escapes(text: str) -> str:
     """The text that a program wrote for a terminal, without colours, cursor moves and links."""
     return _ESCAPES.sub("", text)
+
+
+def plain_letters(text: str) -> str:
+    """The text with letters that have a plain form in ASCII in that form: "Éloïse Straße" becomes "Eloise Strasse"."""
+    parts = unicodedata.normalize("NFKD", text.translate(_PLAIN))
+    return "".join(char for char in parts if not unicodedata.combining(char))
+
+
+def size(count: float) -> str:
+    """A number of bytes in a unit that suits it, such as "1.4 GiB", "35.0 KiB"."""
+    for unit, width in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= width:
+            return f"{count / width:.1f} {unit}"
+    return f"{count:.0f} bytes"
 
 
 def printable(text: str, limit: int = 2000, keep: str = "") -> str:
@@ -41,6 +77,8 @@ TOKEN = re.compile(
     r"|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}|(?<![0-9A-Za-z])[0-9a-f]{32}(?![0-9a-f]))"
 )
 _USER = re.compile(r"(?<=://)[^/\s@]{1,200}@")
+_USER_OF_LINK = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]{1,20}:/{1,2})[^/\s@]{1,200}@", re.IGNORECASE)
+"""As above; a path that was made of an address has only one slash."""
 _BEARER = re.compile(
     r"\b(?P<kept>(?:Bearer|Basic)[ =:]+|Authorization[\"']?[ =:]+[\"']?(?:Token +)?)(?!Bearer|Basic)[\w.~+/=-]{6,}",
     re.IGNORECASE,
@@ -69,6 +107,13 @@ WEBHOOK = re.compile(
 def without_secrets(text: str) -> str:
     """The text without tokens, passwords, the signatures of addresses, and the user and password of an address."""
     return counted_secrets(text)[0]
+
+
+def without_link_secrets(text: str) -> str:
+    """The text without the user, the password and the signatures in addresses; unlike `without_secrets` it changes nothing else."""
+    if "@" in text:
+        text = _USER_OF_LINK.sub(r"\g<scheme>", text)
+    return _SIGNED.sub(_hidden, text) if "=" in text else text
 
 
 def counted_secrets(text: str) -> tuple[str, int]:

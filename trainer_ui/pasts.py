@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from trainer_core.catalog import methods
+from trainer_core.jobs import time_left
 from trainer_core.jobs.folder import SUPERVISOR
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.training import labels
@@ -125,7 +126,4 @@ def clock(span_s: float) -> str:
 
 def span(span_s: float) -> str:
     """A span of time in words: "22 s", "31 min", "1 h 02 min"."""
-    if span_s < 60:
-        return f"{span_s:.0f} s"
-    minutes = round(span_s / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+    return time_left.span(span_s)

@@ -33,6 +33,7 @@ class TestCaptions:
             (b"", "", ("caption_blank",)),
             (b" \n\t\n", "", ("caption_blank",)),
             (b"a\x00 c\x1bat", "a cat", ("caption_control",)),
+            (b"a \x1b[31mred\x1b[0m cat\x1b]0;title\x07, \x1b]open", "a red cat, ]open", ("caption_control",)),
             (b"\n\na cat\n", "a cat", ()),
             (b"a cat\na dog\n", "a cat", ("many_lines",)),
             (b"<img onerror=alert(1)>", "<img onerror=alert(1)>", ()),

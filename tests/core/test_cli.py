@@ -171,7 +171,7 @@ def test_policies_are_listed_shown_and_override_a_profile(easel, job):
         easel("plan", *job, "--profile", "sd15-character", "--policy", "repeats-lora-scripts", "--json").stdout
     )["values"]
     assert values["dataset.repeats"] == {"value": 7, "source": "PREFILL"}
-    assert "repeats-civitai" in easel("plan", *job, "--policy", "nothing", check=1).stderr
+    assert "repeats-civitai" in easel("plan", *job, "--policy", "nothing", check=2).stderr
 
 
 def test_presets_are_listed_and_override_a_profile(easel, job, tmp_path):
@@ -188,7 +188,7 @@ def test_presets_are_listed_and_override_a_profile(easel, job, tmp_path):
     for more, batch in (([], 4), (["--preset", "low-memory", "--schedule-gradient-accumulation", "3"], 1)):
         done = easel("plan", tmp_path / "plan.toml", *job, *more, "--json", check=0)
         assert json.loads(done.stdout)["values"]["schedule.batch_size"]["value"] == batch
-    assert "low-memory" in easel("plan", *job, "--preset", "tiny", check=1).stderr
+    assert "low-memory" in easel("plan", *job, "--preset", "tiny", check=2).stderr
 
 
 def test_nested_native_tables_come_from_a_plan_file_and_from_set(easel, job, tmp_path):
@@ -252,7 +252,7 @@ NOBODY = "~nobody-of-that-name/x.toml"
         (["plan", "--profile", NOBODY], 1),
         (["plan", "--dataset", NOBODY], 3),
         (["plan", "--model", LONG, "--output", LONG, "--set", f"output.copy_to={LONG}"], 3),
-        (["runs", "show", LONG], 1),
+        (["runs", "show", LONG], 2),
         (["dataset", "check", LONG], 1),
         (["detect", NOBODY], 1),
     ],
@@ -353,7 +353,7 @@ def test_a_detached_run_is_listed_and_stopped_by_other_commands(easel, job):
     assert json.loads(easel("runs", "show", name, "--json", check=0).stdout)["summary"]["gauges"]["memory_bytes"] > 0
     assert "CANCELLED" in easel("runs", "stop", "last", check=0).stdout
     assert json.loads(easel("runs", "show", name, "--json", check=0).stdout)["state"] == "CANCELLED"
-    easel("runs", "show", "no-such-run", check=1)
+    easel("runs", "show", "no-such-run", check=2)
 
 
 def test_outside_text_is_shown_as_text(easel, shared, tmp_path):

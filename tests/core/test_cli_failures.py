@@ -57,7 +57,7 @@ def test_another_failure_is_json_too(tmp_path):
     environment = {**os.environ, "EASEL_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "trainer_core.cli", "runs", "show", "none", "--json"]
     done = subprocess.run(command, env=environment, check=False, **PLACE)
-    assert done.returncode == 1
+    assert done.returncode == 2
     found = json.loads(done.stdout)
     assert found["error"]
     assert found["problems"] == []

@@ -20,7 +20,7 @@ from trainer_core import places
 from trainer_core.cli import easel
 from trainer_core.errors import JobError
 from trainer_core.jobs.hosts.local import own_environment
-from trainer_core.jobs.queueing import entries, repairing, requests
+from trainer_core.jobs.queueing import entries, environment, repairing, requests
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.training import trash
 
@@ -53,8 +53,8 @@ def test_several_owners_at_once_start_each_run_once(bench):
     with entries.changing() as change:
         change.queue = dataclasses.replace(change.queue, paused=frozenset())
     command = [sys.executable, "-P", "-m", OWNER]
-    environment = {**own_environment(), "EASEL_HOME": str(places.home())}
-    started = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for _ in range(3)]
+    given = {**own_environment(), "EASEL_HOME": str(places.home())}
+    started = [subprocess.Popen(command, env=given, stdout=subprocess.DEVNULL) for _ in range(3)]
     all_ended(*runs)
     for process in started:
         process.wait(60)
@@ -91,9 +91,9 @@ def test_a_run_that_was_taken_when_the_owner_was_killed_is_started_exactly_once(
         command = [sys.executable, "-P", "-m", "trainer_core.jobs.supervisor", str(run.folder.path)]
         # A slow machine: its Python takes seconds to start.
         (tmp_path / "sitecustomize.py").write_text("import time\ntime.sleep(4)\n")
-        environment = own_environment()
-        environment["PYTHONPATH"] += f":{tmp_path}"
-        late = subprocess.Popen(command, cwd=run.folder.path, env=environment, start_new_session=True)
+        given = own_environment()
+        given["PYTHONPATH"] += f":{tmp_path}"
+        late = subprocess.Popen(command, cwd=run.folder.path, env=given, start_new_session=True)
     assert requests.wake()
     if late:
         late.wait(60)
@@ -140,8 +140,8 @@ def test_two_gpus_have_queues_of_their_own_and_each_run_sees_one(bench):
     until(lambda: [run.state for run in runs] == [JobState.RUNNING, JobState.RUNNING, JobState.QUEUED])
     until(lambda: all((run.folder.path / "engine.json").exists() for run in runs[:2]))
     for run in runs[:2]:
-        environment = psutil.Process(record(run, "engine.json")["pid"]).environ()
-        assert environment["CUDA_VISIBLE_DEVICES"] == run.folder.versions["gpu"]
+        given = psutil.Process(record(run, "engine.json")["pid"]).environ()
+        assert given["CUDA_VISIBLE_DEVICES"] == run.folder.versions["gpu"]
     assert not any("CUDA" in word for step in runs[0].spec.steps for word in step.argv)
 
 
@@ -197,10 +197,31 @@ def test_after_a_restart_of_the_machine_the_queue_continues_when_easel_is_used(b
     with entries.changing() as change:
         change.queue = dataclasses.replace(change.queue, paused=frozenset())
     assert before.state is JobState.LOST
-    environment = {**own_environment(), "EASEL_HOME": str(places.home())}
-    subprocess.run([sys.executable, "-m", "trainer_core.cli", "runs", "list"], env=environment, check=True, timeout=60)
+    given = {**own_environment(), "EASEL_HOME": str(places.home())}
+    subprocess.run([sys.executable, "-m", "trainer_core.cli", "runs", "list"], env=given, check=True, timeout=60)
     all_ended(behind)
     assert behind.state is JobState.COMPLETED
+
+
+def test_a_queued_run_gets_the_variables_of_its_terminal_and_no_secrets_of_any(bench, monkeypatch):
+    requests.pause()
+    monkeypatch.setenv("HF_HOME", "/where/it/was/queued")
+    monkeypatch.setenv("HF_TOKEN", "secret-one")
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret-two@proxy:1")
+    run = bench.queued(steps=40_000)
+    assert environment.left_out() == ("HF_TOKEN", "HTTPS_PROXY")
+    monkeypatch.setenv("HF_HOME", "/where/it/was/woken")
+    monkeypatch.setenv("WANDB_API_KEY", "secret-three")
+    monkeypatch.setenv("UNRELATED", "secret-four")
+    assert "secret" not in (places.queue() / "queue.json").read_text()
+    requests.go_on()
+    until((run.folder.path / "engine.json").exists)
+    for name in ("runner.json", "engine.json"):
+        given = psutil.Process(record(run, name)["pid"]).environ()
+        assert given["HF_HOME"] == "/where/it/was/queued"
+        assert "PATH" in given
+        assert not [key for key, value in given.items() if "secret" in value]
+    assert "secret" not in str([owner.environ() for owner in queued.owners()])
 
 
 def test_only_the_queue_file_decides_what_is_started(bench, tmp_path):

@@ -46,7 +46,7 @@ def test_a_name_of_nothing_matches_no_job(tmp_path):
     environment = {**os.environ, "EASEL_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "trainer_core.cli", "jobs", "stop", ""]
     answer = subprocess.run(command, capture_output=True, text=True, cwd=places.CHECKOUT, env=environment, check=False)
-    assert answer.returncode == 1
+    assert answer.returncode == 2
     assert "No job is named." in answer.stderr
 
 

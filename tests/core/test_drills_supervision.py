@@ -23,6 +23,7 @@ from trainer_core import places
 from trainer_core.errors import JobError
 from trainer_core.events import Checkpoint, Phase, StateChange, Step
 from trainer_core.jobs.job import Job
+from trainer_core.jobs.reading import is_judged
 from trainer_core.jobs.recovery import adopt, recover
 from trainer_core.jobs.state import JobState
 from trainer_core.training.run import Run
@@ -39,6 +40,19 @@ def test_a_job_whose_supervisor_was_killed_is_adopted_and_completes(tmp_path):
     assert here.result["exit_code"] == 0
     assert "done" in log(here)
     until(lambda: nothing_left(here))
+
+
+def test_a_job_of_which_every_process_was_killed_is_never_said_to_run(tmp_path):
+    here = start(tmp_path, steps=40_000)
+    until(lambda: here.summary.step >= 1)
+    kill(here, "runner.json", "wrapper.json", "engine.json")
+    assert here.state is JobState.LOST
+    assert recover([here]) == [here]
+    seen = []
+    until(lambda: seen.append((here.state, is_judged(here))) or here.result is not None)
+    assert JobState.STOPPING in {state for state, _ in seen}
+    assert JobState.RUNNING not in {state for state, _ in seen}
+    assert all(judged for state, judged in seen if state is JobState.STOPPING)
 
 
 def test_the_exit_code_of_a_program_that_ended_without_a_supervisor_is_known(tmp_path):

@@ -16,7 +16,7 @@ from trainer_core.errors import RunError
 from trainer_core.events import Step
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.state import JobState
-from trainer_core.training import labels
+from trainer_core.training import labels, numbers, trash
 from trainer_core.training.comparison import compare
 from trainer_core.training.history import Filter, history, past_run
 from trainer_core.training.labels import Labels
@@ -114,6 +114,34 @@ def test_the_runs_of_a_subject_are_numbered_versions_in_the_form_of_training_ver
     assert first["selectionSetId"] is None
     assert (second["name"], second["version"], second["status"], second["loraUrl"]) == ("second try", 2, "failed", None)
     assert subjects() == {"mika": 2, "other": 1}
+
+
+def _numbers(subject="mika"):
+    return {row["id"]: row["version"] for row in versions_of(subject)}
+
+
+def test_the_number_of_a_version_never_moves_and_is_never_used_twice():
+    for day, name in enumerate("abc", 1):
+        write_run(f"2026010{day}-100000-{name}", is_old=name == "a", dataset__trigger="mika")
+    names = ["20260101-100000-a", "20260102-100000-b", "20260103-100000-c"]
+    assert _numbers() == dict(zip(names, (1, 2, 3), strict=True))
+    trash.delete(places.runs() / names[0])
+    assert _numbers() == {names[1]: 2, names[2]: 3}
+    trash.delete(places.runs() / names[2])
+    known = (places.home() / numbers.FILE).read_text()
+    (places.home() / numbers.FILE).write_text("damaged")
+    about = JobFolder(places.runs() / names[1]).versions["about"]
+    assert numbers.of_new(places.runs() / "x", about) == {numbers.KEY: 4}, "the third is in the trash"
+    (places.home() / numbers.FILE).write_text(known)
+    trash.empty()
+    path = places.runs() / "20260104-100000-d"
+    entry = numbers.of_new(path, about)
+    write_run(path.name, versions=entry, dataset__trigger="Mika")
+    assert _numbers() == {names[1]: 2, path.name: 4}
+    (places.home() / numbers.FILE).write_text("damaged")
+    assert numbers.of_new(places.runs() / "x", about) == {numbers.KEY: 5}
+    shutil.copytree(path, places.runs() / "20260105-100000-copy")
+    assert _numbers() == {names[1]: 2, path.name: 4, "20260105-100000-copy": 5}
 
 
 def test_a_comparison_has_differences_first_and_then_results():

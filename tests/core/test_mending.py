@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +12,8 @@ from tests.support import recorded_headers
 from tests.support.played import LIMIT_S
 from trainer_core.cli import easel
 from trainer_core.engines.diagnosis import Amendment
+from trainer_core.errors import RunError
+from trainer_core.jobs.queueing import requests
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.prepare import mending
 from trainer_core.prepare.workbench import PLAIN, Workbench
@@ -65,7 +68,14 @@ def test_after_too_little_memory_each_change_needs_less_and_differs_from_the_pla
     changes = [dict(one.changes) for one in found]
     assert {"memory.gradient_checkpointing": True} in changes
     assert {"schedule.batch_size": 1, "schedule.gradient_accumulation": 4} in changes
-    assert found[-1].title == "All of these together"
+    assert found[-1].title == mending.ALL
+    single = [one for one in found if one.title != mending.ALL and not one.title.startswith("Together: ")]
+    assert "dataset.resolution" in {path for one in single for path in one.changes}
+    assert dict(found[-1].changes) == {path: value for one in single for path, value in one.changes.items()}
+    gentle = found[-2]
+    assert gentle.title.startswith("Together: ")
+    assert "dataset.resolution" not in gentle.changes
+    assert all(one.title in gentle.title for one in single if "dataset.resolution" not in one.changes)
     before = mending.bench_from(run).state
     for one in found:
         after = before.set(one.changes)
@@ -88,6 +98,26 @@ def test_a_change_that_does_not_lower_the_estimate_is_not_offered_against_too_li
     seed = Amendment("schedule.seed", 7)
     assert mending._Trial(bench, "gpu").mended(seed) is None
     assert mending._Trial(bench, "").mended(seed) is not None
+
+
+def test_changes_that_exclude_each_other_are_not_offered_together(failed):
+    trial = mending._Trial(mending.bench_from(failed("oom")), "gpu")
+    halves = [trial.mended(Amendment("schedule.batch_size", value)) for value in (1, 2)]
+    assert None not in halves
+    assert trial.together(halves, halves) is None
+
+
+def test_a_run_is_not_repeated_while_another_repeats_it(failed):
+    run = failed("oom")
+    requests.pause()
+    told = easel_json("runs", "retry", run.name, "--queue")
+    assert told["position"] == 1
+    queued = Run.attach(Path(told["folder"]))
+    assert (queued.state, queued.folder.versions["retries"]) == (JobState.QUEUED, run.name)
+    with pytest.raises(RunError, match=queued.name):
+        mending.retry(run)
+    queued.stop()
+    assert mending.bench_again(run).state.draft.values["output.name"] == "mika"
 
 
 def test_a_change_that_causes_a_problem_is_not_offered(failed, monkeypatch):

@@ -262,8 +262,14 @@ def test_the_commands_never_print_an_address(server):
     assert json.loads(listed.output)[0]["on"] == "FAILED"
     tested = run.invoke(easel, ["notify", "test"])
     assert tested.exit_code == 0
-    assert EXAMPLE.job in server.got[-1][2].decode()
-    removed = run.invoke(easel, ["notify", "remove", "1"])
+    assert "test message" in server.got[-1][2].decode()
+    assert json.loads(server.got[-1][2])["is_test"] is True
+    assert json.loads(run.invoke(easel, ["notify", "test", "--json"]).output)[0]["sent"] is True
+    again = run.invoke(easel, ["notify", "add", "--on", "failed", "--json"], input=f"{server.address}\n")
+    assert SECRET not in again.output
+    assert json.loads(again.output)["number"] == 1
+    removed = run.invoke(easel, ["notify", "remove", "1", "--json"])
+    assert json.loads(removed.output)["left"] == 0
     assert SECRET not in added.output + listed.output + tested.output + removed.output
     assert webhooks.load() == []
-    assert run.invoke(easel, ["notify", "remove", "1"]).exit_code == 1
+    assert isinstance(run.invoke(easel, ["notify", "remove", "1"]).exception, WebhookError)

@@ -161,7 +161,7 @@ def test_a_name_that_is_no_repository_is_refused(text):
 
 def test_the_address_of_a_page_is_understood_and_a_name_is_suggested():
     assert repository.checked(" https://huggingface.co/mika/my-lora/ ") == REPO
-    assert repository.suggested("Élena v3 (new)--x") == "lena-v3-new-x"
+    assert repository.suggested("Élena v3 (new)--x") == "Elena-v3-new-x"
     assert repository.checked(f"mika/{repository.suggested('...')}") == "mika/lora"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import time
 import zipfile
@@ -21,8 +22,11 @@ from trainer_core.engines import registry
 from trainer_core.errors import RunError
 from trainer_core.events import Checkpoint, Step
 from trainer_core.jobs import seal
+from trainer_core.jobs.queueing import requests
 from trainer_core.jobs.state import JobState
+from trainer_core.prepare import guards
 from trainer_core.training import resume, states
+from trainer_core.training.folder import INTERRUPTED
 from trainer_core.training.run import Run
 
 KEPT = {"save_every_steps": 5, "keep_states": 2}
@@ -176,9 +180,9 @@ def test_images_that_are_gone_or_changed_are_named_before_anything_starts(tmp_pa
     run = interrupted(tmp_path, 7, dataset=dataset)
     assert resume.propose(run).warnings == ()
     os.utime(root / "0.png", (time.time() + 60, time.time() + 60))
-    assert "Images were changed since the run started: 1-0.png." in resume.propose(run).warnings[0]
+    assert f"Images were changed since the run started: {root / '0.png'}." in resume.propose(run).warnings[0]
     (root / "1.png").unlink()
-    with pytest.raises(RunError, match=r"Images of this run are no longer there: 2-1\.png"):
+    with pytest.raises(RunError, match=rf"Images of this run are no longer there: {re.escape(str(root / '1.png'))}\."):
         resume.propose(run)
     assert len(list((tmp_path / "runs").iterdir())) == 1
 
@@ -238,6 +242,31 @@ def test_the_command_line_shows_what_it_will_do_and_starts_nothing_with_dry_run(
     data = json.loads(easel("resume", run.folder.path, "--dry-run", "--json").output)
     assert (data["step"], data["total"], data["exact"], data["distrust"]) == (5, 20, True, "")
     assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+def test_a_dry_run_of_a_state_without_trust_exits_with_problems(tmp_path):
+    run = interrupted(tmp_path, 7)
+    (run.folder.path / states.FILE).unlink()
+    assert easel("resume", run.folder.path, "--dry-run").exit_code == 3
+    assert easel("resume", run.folder.path, "--dry-run", "--json").exit_code == 3
+    assert easel("resume", run.folder.path, "--dry-run", "--trust-state").exit_code == 0
+
+
+def test_a_continuation_can_wait_in_the_queue_and_is_then_known_to_the_guards(tmp_path):
+    requests.pause()
+    run = interrupted(tmp_path, 7)
+    done = easel("resume", run.folder.path, "--queue", "--json")
+    assert done.exit_code == 0, done.output
+    row = json.loads(done.output)
+    waiting = Run.attach(Path(row["folder"]))
+    assert (row["position"], waiting.state, waiting.folder.done_steps) == (1, JobState.QUEUED, 5)
+    assert [each.folder.versions["subject_version"] for each in (run, waiting)] == [1, 2]
+    (run.folder.path / INTERRUPTED).touch()
+    assert guards.resume_interrupted([run]) == []
+    waiting.stop()
+    (run.folder.path / INTERRUPTED).touch()
+    (again,) = guards.resume_interrupted([run])
+    again.stop(1.0)
 
 
 def test_the_command_line_resumes_and_extends(tmp_path):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from trainer_core.engines import diagnosis, registry
 from trainer_core.engines.diagnosis import Signature
+from trainer_core.jobs import tail
 from trainer_core.jobs.outcome import Diagnosis, by_signal
 
 TABLE = (
@@ -40,6 +41,34 @@ def test_the_first_signature_that_matches_the_last_meaningful_line_is_used():
     ]
     found = explain([*lines, *LAUNCHER], 1)
     assert (found.id, found.line) == ("pkg", "No module named 'lycoris.kohya'")
+
+
+BAR = "steps:  45%|████▌     | 900/2000 [10:00<12:00]"
+
+
+def test_a_line_that_is_cut_is_no_evidence_when_a_whole_one_is_there():
+    whole = ["OSError: No space left on device", "OddError: something else"]
+    found = diagnosis.explain([*whole, "OSError: No space left on d"], TABLE, 1, is_cut=True)
+    assert found is not None
+    assert (found.id, found.line) == ("full", "OSError: No space left on device")
+    found = diagnosis.explain(["OSError: No space left on d"], TABLE, 1, is_cut=True)
+    assert found is not None
+    assert found.id == "full", "without a whole line the cut one still tells the cause"
+    found = diagnosis.explain(["OddError: whole", "OtherError: cu"], TABLE, 1, is_cut=True)
+    assert found is not None
+    assert found.line == "OddError: whole"
+
+
+@pytest.mark.parametrize("bar", [BAR, BAR[:20]])
+def test_a_progress_bar_is_never_the_evidence_of_a_failure(bar):
+    assert explain(["the last sentence", bar], 1).line == "the last sentence"
+    assert explain([bar], 1).line == ""
+
+
+def test_a_log_without_a_line_end_is_cut(tmp_path):
+    for content, cut in (("a\n", False), ("a\r", False), ("a\nb", True), ("", False)):
+        (tmp_path / "engine.log").write_text(content)
+        assert tail.is_cut(tmp_path / "engine.log") is cut
 
 
 def test_frames_must_match_the_traceback_too():

@@ -70,6 +70,28 @@ def test_what_stays_and_what_exists_only_in_the_run_is_said(run, tmp_path):
     assert sorted(path.name for path in out.iterdir()) == ["mika-step00000050.safetensors", "mika.safetensors"]
 
 
+def test_a_delivered_file_with_other_metadata_does_not_exist_only_in_the_run(run, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    rows = []
+    for name, step in (("mika-step00000050", 50), ("mika-step00000060", 60)):
+        (run / "output" / f"{name}.safetensors").write_bytes(b"weights")
+        (out / f"{name}.safetensors").write_bytes(b"weights and metadata")
+        place = str(out / f"{name}.safetensors")
+        rows.append({"path": f"output/{name}.safetensors", "step": step, "ok": True, "delivered": place})
+    (run / "output" / "mika.safetensors").write_bytes(b"final")
+    (out / "mika.safetensors").write_bytes(b"final and metadata")
+    listed = [str(out / "mika.safetensors"), *(row["delivered"] for row in rows)]
+    (run / "result.json").write_text(json.dumps({"state": "COMPLETED", "outputs": listed, "checkpoints": rows}))
+    taken = {row["path"]: row["delivered"] for row in rows}
+    (run / "delivered.json").write_text(json.dumps(taken))
+    assert trash.look(run).only_here == ()
+    (out / "mika-step00000060.safetensors").unlink()
+    assert [path.name for path in trash.look(run).only_here] == ["mika-step00000060.safetensors"]
+    (out / "mika.safetensors").unlink()
+    assert len(trash.look(run).only_here) == 2
+
+
 def test_a_run_that_another_continues_is_deleted_only_with_force(run):
     write_run("20260102-100000-b", versions={"resumes": {"run": run.name, "folder": str(run)}})
     with pytest.raises(EaselError, match="20260102-100000-b"):

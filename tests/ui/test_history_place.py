@@ -181,6 +181,14 @@ def test_a_run_of_an_older_easel_opens_and_says_what_is_not_known(open_app, home
     assert "unknown" in history.card.facts.value
 
 
+def test_the_card_says_which_files_of_a_run_are_damaged(open_app, home):
+    run = write_run("20260101-100000-mika")
+    (run / "spec.json").write_text("{")
+    history = shown(open_app())
+    ask(history, "open", run=run.name)
+    assert "Missing or damaged in this folder: spec.json." in history.card.unknown.value
+
+
 def test_the_plan_of_a_run_is_saved_and_none_is_replaced(open_app, home):
     path = written(1)[0]
     app = open_app()

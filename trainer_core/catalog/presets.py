@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer_core.errors import EaselError
+from trainer_core.errors import EaselError, wrong_use
 from trainer_core.files import read_toml
 from trainer_core.hardware import Machine
 
@@ -82,7 +82,7 @@ def get(name: str) -> Preset:
     """
     found = shipped().get(name)
     if found is None:
-        raise EaselError(f"There is no preset called {name!r:.80}.", f"Known: {', '.join(shipped())}.")
+        raise wrong_use(EaselError(f"There is no preset called {name!r:.80}.", f"Known: {', '.join(shipped())}."))
     return found
 
 

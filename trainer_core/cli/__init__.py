@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
-INTERRUPTED, FAILED, PROBLEMS = 130, 1, 3
+INTERRUPTED, FAILED, WRONG_USE, PROBLEMS = 130, 1, 2, 3
 
 try:
     import importlib
@@ -14,6 +15,7 @@ try:
     from trainer_core import __version__
     from trainer_core.cli import show
     from trainer_core.errors import EaselError, PlanError
+    from trainer_core.text import without_link_secrets
 except KeyboardInterrupt:
     # Ctrl+C before there is a command that could handle it.
     raise SystemExit(INTERRUPTED) from None
@@ -54,6 +56,16 @@ class Commands(click.Group):
         module = COMMANDS.get(cmd_name)
         return getattr(importlib.import_module(f"{__name__}.{module}"), cmd_name) if module else None
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Calls the command; what the user typed is repeated in an error without the passwords in addresses."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            said = error.format_message()
+            if (safe := without_link_secrets(said)) == said:
+                raise
+            raise click.UsageError(safe, error.ctx) from None
+
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="easel")
@@ -70,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(INTERRUPTED)
     except EaselError as error:
         show.failure(error, wants_json)
-        sys.exit(PROBLEMS if isinstance(error, PlanError) else FAILED)
+        sys.exit(WRONG_USE if error.is_wrong_use else PROBLEMS if isinstance(error, PlanError) else FAILED)
     except BrokenPipeError:
         sys.exit(FAILED)
     except OSError as error:

@@ -16,7 +16,7 @@ from trainer_core.engines import audit as accounts
 from trainer_core.engines import registry
 from trainer_core.engines.option_rules import OptionRules
 from trainer_core.engines.seam import Backend
-from trainer_core.errors import EaselError
+from trainer_core.errors import EaselError, wrong_use
 from trainer_core.install import environments
 
 UNACCOUNTED = 1
@@ -61,7 +61,9 @@ def _account(backend: Backend, program: str, as_json: bool) -> bool:
     found = list(accounts.audit(backend, program))
     if not found:
         known = ", ".join(accounts.records(backend.manifest.schema))
-        raise EaselError(f"{backend.manifest.title} has no program called {program!r:.80}.", f"Known: {known}.")
+        raise wrong_use(
+            EaselError(f"{backend.manifest.title} has no program called {program!r:.80}.", f"Known: {known}.")
+        )
     if as_json:
         show.as_json([{**dataclasses.asdict(entry), "counts": entry.count()} for entry in found])
     else:

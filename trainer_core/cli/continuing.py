@@ -15,46 +15,66 @@ from trainer_core.training.proposal import PICKLES
 if TYPE_CHECKING:
     from trainer_core.training.resume import Proposal
 
+PROBLEMS = 3
+
 
 def options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options that both commands have."""
     for name, text in (
         ("--trust-state", f"Use a state that Easel did not record itself. {PICKLES}"),
         ("--yes", "Do not ask about warnings. A state that was not recorded still needs --trust-state."),
+        ("--queue", "Put it into the queue, and do not start it now."),
         ("--detach", "Return at once; `easel runs follow` shows the run."),
         ("--json", "Print the result as JSON, and with --dry-run what would be done."),
         ("--dry-run", "Show what would be done, and start nothing."),
     ):
-        declared = (name, "as_json") if name == "--json" else (name,)
+        declared = {"--json": (name, "as_json"), "--queue": (name, "queued")}.get(name, (name,))
         function = click.option(*declared, is_flag=True, help=text)(function)
     return function
 
 
 def continue_run(
-    name: str, step: int | None, added: int, *, trust_state: bool, yes: bool, detach: bool, as_json: bool, dry_run: bool
+    name: str,
+    step: int | None,
+    added: int,
+    *,
+    trust_state: bool,
+    yes: bool,
+    queued: bool,
+    detach: bool,
+    as_json: bool,
+    dry_run: bool,
 ) -> None:
     """Continues the run with this name, and exits as `easel train` does.
+
+    A dry run exits with 3 if the state needs the user's trust.
 
     Raises:
         JobError: it cannot be continued.
     """
     from trainer_core import hardware, places
+    from trainer_core.cli import queueing
     from trainer_core.cli.runs import find_run, follow_run, run_result
+    from trainer_core.prepare.queued import gpu_like
     from trainer_core.training import resume
 
     found = resume.propose(find_run(name), step, added)
     if dry_run and as_json:
         show.as_json(found.as_dict())
-        return
     if not as_json:
         _show(found)
     if dry_run:
-        return
+        sys.exit(PROBLEMS if found.distrust and not trust_state else 0)
     if found.distrust and not trust_state:
         raise RunError(f"{found.distrust} {PICKLES}", "If you know where it comes from, add --trust-state.")
     if found.warnings and not yes:
         _ask(found, as_json)
-    run = resume.start(found, trusted=trust_state, machine=hardware.machine(places.home()))
+    machine = hardware.machine(places.home())
+    gpu = gpu_like(found.run, machine) if queued else ""
+    run = resume.start(found, trusted=trust_state, machine=machine, gpu=gpu)
+    if queued:
+        queueing.queued([run], as_json)
+        return
     run.launch()
     if not as_json:
         show.line(f"Run {run.name} in {run.folder.path}")

@@ -9,7 +9,7 @@ import click
 
 from trainer_core import places
 from trainer_core.cli import jobs, show
-from trainer_core.cli.options import JSON_HELP
+from trainer_core.cli.options import bundle_options, check_bundle
 from trainer_core.engines import diagnosis, job_diagnosis, registry
 from trainer_core.errors import EaselError
 from trainer_core.jobs import tail
@@ -34,14 +34,7 @@ NO_ERROR = "The log shows no error that ended the engine."
     type=click.Choice([backend.manifest.id for backend in registry.available()]),
     help="The engine that wrote LOG. Without it, the argument is a job.",
 )
-@click.option(
-    "--bundle",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE.zip",
-    help="Write the log, the plan and the versions into a new zip file, without tokens, names and captions.",
-)
-@click.option("--with-captions", is_flag=True, help="Keep captions and prompts in the bundle.")
-@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@bundle_options
 def diagnose(job_or_log: str, backend: str | None, bundle: Path | None, with_captions: bool, as_json: bool) -> None:
     """Explain why a job failed, with changes that may help.
 
@@ -49,8 +42,7 @@ def diagnose(job_or_log: str, backend: str | None, bundle: Path | None, with_cap
     folder; the word last means the newest. With --backend it is the file of a log, or - for standard input, of an engine that need
     not have been started by Easel. The cause in the JSON output is null if Easel knows none.
     """
-    if with_captions and bundle is None:
-        raise click.UsageError("--with-captions is for --bundle.")
+    check_bundle(bundle, with_captions)
     if backend is not None:
         if bundle is not None:
             raise click.UsageError("--bundle is for a job, not for a log.")
@@ -59,7 +51,7 @@ def diagnose(job_or_log: str, backend: str | None, bundle: Path | None, with_cap
         return
     if job_or_log == "-" or Path(job_or_log).is_file():
         raise click.UsageError("Which engine wrote this log? Name it with --backend.")
-    _explain_job(_find(job_or_log), bundle, with_captions, as_json)
+    explain(_find(job_or_log), bundle, with_captions, as_json)
 
 
 def _find(name: str) -> Job:
@@ -87,7 +79,8 @@ def _told(found: Diagnosis | None) -> dict[str, Any]:
     }
 
 
-def _explain_job(job: Job, bundle: Path | None, with_captions: bool, as_json: bool) -> None:
+def explain(job: Job, bundle: Path | None, with_captions: bool, as_json: bool) -> None:
+    """Prints why a job failed, with changes that may help, and writes the bundle if one is wanted."""
     found = job_diagnosis.explained(job)
     lines = tail.last_lines(job.folder.log, host=job.host)
     noticed = diagnosis.noticed(lines, job_diagnosis.signatures_of(job))

@@ -79,7 +79,8 @@ def list_backends(as_json: bool) -> None:
 )
 @click.option("--source", default=None, help="A folder or git URL to get the engine's source code from.")
 @click.option("--detach", is_flag=True, help="Return at once; `easel jobs follow` shows the installation.")
-def install(name: str, accelerator: str, source: str | None, detach: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def install(name: str, accelerator: str, source: str | None, detach: bool, as_json: bool) -> None:
     """Install an engine in its own environment.
 
     With --detach, the installation runs as a job and continues when this terminal is closed.
@@ -88,10 +89,16 @@ def install(name: str, accelerator: str, source: str | None, detach: bool) -> No
         from trainer_core.install import job
 
         found, is_new = job.start(name, accelerator, _absolute(source))
+        if as_json:
+            show.as_json({"job": found.name, "folder": found.folder.path, "started": is_new})
+            return
         show.line(f"{'Started' if is_new else 'Already running'}: {found.name} in {found.folder.path}")
         show.line(f"`easel jobs follow {found.name}` shows it, `easel jobs stop {found.name}` stops it.")
         return
-    environments.install(name, accelerator=accelerator, source=source, report=show.line)
+    report = show.notice if as_json else show.line
+    done = environments.install(name, accelerator=accelerator, source=source, report=report)
+    if as_json:
+        show.as_json({**dataclasses.asdict(done), "folder": done.home})
 
 
 def _absolute(source: str | None) -> str | None:
@@ -103,9 +110,12 @@ def _absolute(source: str | None) -> str | None:
 
 @backends.command()
 @click.argument("name")
-def verify(name: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def verify(name: str, as_json: bool) -> None:
     """Check that an engine's environment works."""
-    environments.verify(name, report=show.line)
+    found = environments.verify(name, report=show.notice if as_json else show.line)
+    if as_json:
+        show.as_json({"engine": name, "works": True, **found})
 
 
 @backends.command()
@@ -117,7 +127,7 @@ def trial(name: str, as_json: bool) -> None:
     An installation does this too; the demo skips it.
     Each optimizer makes real steps on the real device, in the engine's environment. Optional parts are tried too.
     """
-    found = environments.trial(name, report=(lambda _line: None) if as_json else show.line)
+    found = environments.trial(name, report=show.notice if as_json else show.line)
     if as_json:
         show.as_json(found)
         return

@@ -14,12 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from trainer_core import places
-from trainer_core.cli import show
+from trainer_core.cli import job_times, show
 from trainer_core.cli.options import JSON_HELP, Seconds
-from trainer_core.errors import JobError
+from trainer_core.errors import JobError, wrong_use
 from trainer_core.jobs.folder import entries_of, is_job
 from trainer_core.jobs.gauges import wording
 from trainer_core.jobs.job import Job, list_jobs, since_s
+from trainer_core.jobs.reading import is_judged
 from trainer_core.jobs.recovery import recover
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.stop_request import GRACE_S, LONGEST_GRACE_S
@@ -30,8 +31,8 @@ from trainer_core.training.verdict import verdict
 
 POLL_S = 0.25
 SHOWN_ROWS = 10
-LATEST_S = 1e11
-"""No job was started later, in seconds since 1970: the record is damaged."""
+COLUMNS = ("progress", "started", "time", "left")
+JUDGED = "its processes have ended, and Easel finds out what became of it"
 STALE = "Its supervisor gives no sign of life: its disk does not answer, or the machine was suspended. What is shown may be old."
 
 AnyJob = TypeVar("AnyJob", bound=Job)
@@ -54,7 +55,7 @@ def find(
     """
     if not name.strip():
         # Every name ends with nothing.
-        raise JobError(f"No {noun} is named.", f"`easel {noun}s list` shows all names; last is the newest.")
+        raise wrong_use(JobError(f"No {noun} is named.", f"`easel {noun}s list` shows all names; last is the newest."))
     for path in (Path(name), where / name):
         # Also a folder that cannot be used, so that the user reads why.
         if is_job(path):
@@ -66,20 +67,19 @@ def find(
     exact = [job for job in known if job.name == name] or [job for job in known if name and called(job) == name]
     fitting = exact or [job for job in known if job.name.endswith(name)]
     if not fitting:
-        raise JobError(f"No {noun} is called {name!r:.100}.", f"`easel {noun}s list` shows all names.")
+        raise wrong_use(JobError(f"No {noun} is called {name!r:.100}.", f"`easel {noun}s list` shows all names."))
     if len(fitting) > 1:
         shown = ", ".join(map(_one_of_several, fitting[:SHOWN_ROWS]))
         more = f", and {len(fitting) - SHOWN_ROWS} more" if len(fitting) > SHOWN_ROWS else ""
         told = f"{len(fitting)} {noun}s are called {name!r:.100}, the newest first: {shown}{more}."
-        raise JobError(told, f"Give the whole name of one, or `last` for the {noun} that was started last.")
+        raise wrong_use(JobError(told, f"Give the whole name of one, or `last` for the {noun} that was started last."))
     return fitting[0]
 
 
 def _one_of_several(job: Job) -> str:
     """The name of a job, its state, and when it was started."""
-    at = since_s(job)
-    when = time.strftime(", %Y-%m-%d %H:%M", time.localtime(at)) if 0 < at < LATEST_S else ""
-    return f"{job.name} ({job.state.value}{when})"
+    when = job_times.moment(since_s(job))
+    return f"{job.name} ({', '.join(filter(None, (job.state.value, when)))})"
 
 
 def watch(job: Job, quiet: bool = False, noun: str = "job") -> None:
@@ -102,7 +102,8 @@ def watch(job: Job, quiet: bool = False, noun: str = "job") -> None:
                 ended = job.state in FINAL_STATES and not recover([job])
                 summary = job.summary
                 loss = "" if summary.loss is None else f"loss {summary.loss:.4f}"
-                phase = printable(_phase(summary) or "starting", 40)
+                # The last phase, such as "checking the result", has ended with the job.
+                phase = job.state.value if ended else printable(_phase(summary) or "starting", 40)
                 gauges = "" if ended else wording.line(summary.gauges)
                 total = summary.total or None
                 bar.update(task, description=phase, completed=summary.step, total=total, loss=loss, gauges=gauges)
@@ -171,7 +172,9 @@ def _told(job: Job) -> dict[str, Any]:
 
 
 def _silence(job: Job) -> str:
-    """How long ago a job was heard, if that is so long that what is shown may be old; else nothing."""
+    """How long ago a job was heard, if that is so long that what is shown may be old, or that it is judged; else nothing."""
+    if job.state is JobState.STOPPING and is_judged(job):
+        return f", {JUDGED}"
     ago_s = job.heard_s_ago if job.is_stale or job.state is JobState.ELSEWHERE else None
     return "" if ago_s is None else f", last heard {ago_s:.0f} s ago"
 
@@ -189,6 +192,8 @@ class Jobs(Generic[AnyJob]):
     where: Callable[[], Path]
     kinds: bool
     called: Callable[[AnyJob], str] = lambda _: ""
+    details: Callable[[AnyJob], Mapping[str, Any]] = lambda _: {}
+    """What one of them has beside its figures, as JSON data; texts, lists of texts and tables of texts are shown."""
 
     def found(self) -> Sequence[AnyJob]:
         """The known jobs; one whose supervisor was killed has a new one when this returns."""
@@ -220,16 +225,11 @@ class Jobs(Generic[AnyJob]):
         @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
         def command(as_json: bool) -> None:
             known = self.found()
-            rows = [(self.about(job), job.figures) for job in known]
             if as_json:
-                told = (_told(job) for job in known)
-                show.as_json([{**about, **figures, **said} for (about, figures), said in zip(rows, told, strict=True)])
-            elif rows:
-                cells = (
-                    (*about.values(), f"{_progress(figures)}{_silence(job)}")
-                    for (about, figures), job in zip(rows, known, strict=True)
-                )
-                show.table((*rows[0][0], "progress"), cells)
+                show.as_json([self._row(job) for job in known])
+            elif known:
+                columns = (self.noun, *(["kind"] if self.kinds else ["name"]), "state", *COLUMNS)
+                show.table(columns, map(self._cells, known))
             else:
                 show.line(f"There is no {self.noun} in {self.where()} yet.")
             for line in self._damaged(known) if not as_json else ():
@@ -237,11 +237,28 @@ class Jobs(Generic[AnyJob]):
 
         return command
 
+    def _row(self, job: AnyJob) -> dict[str, Any]:
+        """What the list tells of a job as JSON data."""
+        figures = job.figures
+        name = {} if self.kinds else {"name": self.called(job)}
+        return {**self.about(job), **name, **figures, **job_times.times(job, job.state, figures), **_told(job)}
+
+    def _cells(self, job: AnyJob) -> tuple[str, ...]:
+        """What the list tells of a job in a table."""
+        row = self._row(job)
+        second = row["kind"] if self.kinds else row["name"]
+        return (row[self.noun], second, row["state"], f"{_progress(row)}{_silence(job)}", *job_times.cells(row))
+
     def _damaged(self, known: Sequence[AnyJob]) -> Iterator[str]:
         """A sentence for each damaged job of the list, and for each folder of a job that cannot be read: none is forgotten."""
         yield from (f"{job.name} is damaged. {damage}" for job in known if (damage := job.damage))
         for path in sorted(entries_of(self.where())):
-            if is_job(path):
+            if is_job(path) and path.is_symlink():
+                yield (
+                    f"{path.name} is a link to {path.resolve()}. It can be watched and stopped; it is not in the history, and "
+                    "cannot be deleted here."
+                )
+            elif is_job(path):
                 try:
                     self.attach(path)
                 except JobError as error:
@@ -254,15 +271,21 @@ class Jobs(Generic[AnyJob]):
         def command(name: str, as_json: bool) -> None:
             job = self.find(name)
             summary = job.summary
+            figures = summary.figures()
+            known = job_times.times(job, job.state, figures)
+            more = self.details(job)
             if as_json:
-                told = {**self.about(job), **_told(job)}
-                show.as_json({**told, "summary": summary.figures(), "result": job.result})
+                told = {**self.about(job), **more, **known, **_told(job)}
+                show.as_json({**told, "summary": figures, "result": job.result})
                 return
             show.line(f"{job.folder.path}")
             if damage := job.damage:
                 show.line(damage, "yellow")
-            figures = figures_line(summary) if summary.total else _phase(summary) or "not started"
-            show.line(f"{_kind(job)}, {figures}" if self.kinds else figures)
+            reached = figures_line(summary) if summary.total else _phase(summary) or "not started"
+            show.line(f"{_kind(job)}, {reached}" if self.kinds else reached)
+            if row := job_times.line(known, figures):
+                show.line(row)
+            _show_details(more)
             for row in _end_of_log(job) if self.kinds else ():
                 show.line(f"  | {row}", "dim")
             if job.state in FINAL_STATES:
@@ -301,10 +324,15 @@ class Jobs(Generic[AnyJob]):
             is_flag=True,
             help="Stop after the next checkpoint is saved; a stop without this is at once.",
         )
-        def command(name: str, grace: float, after_save: bool) -> None:
+        @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+        def command(name: str, grace: float, after_save: bool, as_json: bool) -> None:
             # A lost job is stopped as it is: a new supervisor finds the request.
             job = self.named(name)
             state = job.stop(grace_s=grace, after="save" if after_save else "now")
+            if as_json:
+                waits = after_save and state not in FINAL_STATES
+                show.as_json({self.noun: job.name, "state": state.name, "stops_after_save": waits})
+                return
             show.line(f"{job.name}: {state.name}")
             if after_save and state not in FINAL_STATES:
                 show.line("It stops after it has saved its next checkpoint.")
@@ -312,6 +340,14 @@ class Jobs(Generic[AnyJob]):
                 show.line("It runs on another machine, which was asked to stop it.")
 
         return command
+
+
+def _show_details(more: Mapping[str, Any]) -> None:
+    for name, value in more.items():
+        parts = [f"{key} {each}" for key, each in value.items()] if isinstance(value, dict) else value
+        text = parts if isinstance(parts, str) else ", ".join(map(str, parts or ()))
+        for row in text.splitlines():
+            show.line(f"  {name.replace('_', ' ')}: {row}")
 
 
 def _end_of_log(job: Job) -> Sequence[str]:

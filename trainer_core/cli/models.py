@@ -117,16 +117,26 @@ def list_folders(as_json: bool) -> None:
 
 @folders.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-def add(folder: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def add(folder: Path, as_json: bool) -> None:
     """Add a FOLDER and its subfolders to the library."""
-    show.line(f"Added {library.chosen.add(folder)}.")
+    added = library.chosen.add(folder)
+    if as_json:
+        show.as_json({"added": added})
+    else:
+        show.line(f"Added {added}.")
 
 
 @folders.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-def remove(folder: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def remove(folder: Path, as_json: bool) -> None:
     """Remove a FOLDER from the library; its files are not touched."""
-    show.line(f"Removed {library.chosen.remove(folder)} from the list; the folder itself was not changed.")
+    removed = library.chosen.remove(folder)
+    if as_json:
+        show.as_json({"removed": removed})
+    else:
+        show.line(f"Removed {removed} from the list; the folder itself was not changed.")
 
 
 def _scan(folder: Path | None = None, refresh: bool = False) -> Library:

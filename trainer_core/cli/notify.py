@@ -7,7 +7,8 @@ import sys
 import click
 
 from trainer_core.cli import show
-from trainer_core.cli.options import JSON_HELP
+from trainer_core.cli.options import JSON_HELP, Whole
+from trainer_core.errors import wrong_use
 from trainer_core.notifications import send, webhooks
 from trainer_core.notifications.message import EXAMPLE
 from trainer_core.notifications.webhooks import FORMS, STATES, WebhookError
@@ -27,17 +28,24 @@ def notify() -> None:
     "--form", type=click.Choice(FORMS), default=None, help="The format. Default: the one that the host suggests."
 )
 @click.option("--on", "states", multiple=True, type=click.Choice(sorted(STATES), case_sensitive=False), help="Only for jobs that end so; may be repeated. Default: all.")  # fmt: skip
-def add(form: str | None, states: tuple[str, ...]) -> None:
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def add(form: str | None, states: tuple[str, ...], as_json: bool) -> None:
     """Add a webhook.
 
     The address is asked for, or read from standard input: whoever knows it can send messages, and other users of this
     machine can read the arguments of a command.
     """
     is_person = sys.stdin.isatty()
-    address = click.prompt("Address of the webhook", hide_input=True) if is_person else sys.stdin.readline()
+    address = (
+        click.prompt("Address of the webhook", hide_input=True, err=as_json) if is_person else sys.stdin.readline()
+    )
     hook = webhooks.webhook(address, form or "", states)
     known = webhooks.load()
-    webhooks.save([*(each for each in known if each.address != hook.address), hook])
+    kept = [*(each for each in known if each.address != hook.address), hook]
+    webhooks.save(kept)
+    if as_json:
+        show.as_json({"number": len(kept), "webhook": hook.shown, "on": hook.states})
+        return
     show.line(f"Added: {hook.shown}. Test it with: easel notify test")
 
 
@@ -55,29 +63,40 @@ def list_hooks(as_json: bool) -> None:
 
 
 @notify.command()
-@click.argument("number", type=int)
-def remove(number: int) -> None:
+@click.argument("number", type=Whole())
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def remove(number: int, as_json: bool) -> None:
     """Remove a webhook by its number in the list."""
     known = webhooks.load()
     if not 1 <= number <= len(known):
-        raise WebhookError(f"There is no webhook number {number}.", "The numbers: easel notify list")
+        raise wrong_use(WebhookError(f"There is no webhook number {number}.", "The numbers: easel notify list"))
     removed = known.pop(number - 1)
     webhooks.save(known)
-    show.line(f"Removed: {removed.shown}.")
+    if as_json:
+        show.as_json({"removed": removed.shown, "left": len(known)})
+    else:
+        show.line(f"Removed: {removed.shown}.")
 
 
 @notify.command()
-def test() -> None:
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def test(as_json: bool) -> None:
     """Send a test message to every webhook. The exit code is 1 if one does not accept it."""
     known = webhooks.load()
     if not known:
         raise WebhookError("There is no webhook.", "Add one with: easel notify add")
-    failed = False
-    for hook in known:
+    rows = []
+    for number, hook in enumerate(known, 1):
+        reason = ""
         try:
             send.send(hook, EXAMPLE)
-            show.line(f"{hook.shown}: sent.")
         except WebhookError as error:
-            failed = True
-            show.error(error)
-    sys.exit(1 if failed else 0)
+            reason = str(error)
+            if not as_json:
+                show.error(error)
+        rows.append({"number": number, "webhook": hook.shown, "sent": not reason, "reason": reason})
+        if not reason and not as_json:
+            show.line(f"{hook.shown}: sent.")
+    if as_json:
+        show.as_json(rows)
+    sys.exit(0 if all(row["sent"] for row in rows) else 1)

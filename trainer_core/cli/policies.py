@@ -8,13 +8,13 @@ import click
 
 from trainer_core import policies as policy_data
 from trainer_core.cli import show
-from trainer_core.cli.options import JSON_HELP, known_family
+from trainer_core.cli.options import JSON_HELP, Whole, known_family
 from trainer_core.policies import PolicyCase
 
 
 @click.command()
 @click.argument("name", default="")
-@click.option("--images", default=20, show_default=True, type=click.IntRange(1), help="The number of images.")
+@click.option("--images", default=20, show_default=True, type=Whole(), help="The number of images.")
 @click.option("--family", default="", callback=known_family, help="Only policies for this family.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def policies(name: str, images: int, family: str, as_json: bool) -> None:

@@ -13,7 +13,7 @@ import click
 from trainer_core import places
 from trainer_core import profiles as profile_files
 from trainer_core.cli import show
-from trainer_core.cli.options import known_family
+from trainer_core.cli.options import JSON_HELP, known_family
 from trainer_core.errors import ProfileError
 from trainer_core.models import detection, header
 from trainer_core.plan import fields
@@ -160,8 +160,9 @@ def _changes(changes: Iterable[Change]) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), default=PRINT, help="The file to write. Default: print the profile."
 )
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def export(
-    name: str, from_run: str, from_plan: Path | None, wanted_id: str, title: str, use: str, family: str, out: Path
+    name: str, from_run: str, from_plan: Path | None, out: Path, family: str, as_json: bool, **texts: str
 ) -> None:
     """Write a profile to a file to share.
 
@@ -170,14 +171,14 @@ def export(
     if sum(map(bool, (name, from_run, from_plan))) != 1:
         raise click.UsageError("Give exactly one of: the name of a profile, --from-run, --from-plan.")
     if name:
-        texts = {"id": wanted_id, "title": title, "use": use}
-        changed = {key: text for key, text in texts.items() if text}
+        changed = {key.removeprefix("wanted_"): text for key, text in texts.items() if text}
         draft = Draft(profile_files.checked(dataclasses.replace(profile_files.by_name(name), **changed)))
     else:
         plan, based_on = _run_plan(from_run) if from_run else (_plan_file(from_plan or PRINT), "")
-        texts = {"title": title or "From a training", "wanted_id": wanted_id or "from-a-training", "use": use}
+        texts["title"] = texts["title"] or "From a training"
+        texts["wanted_id"] = texts["wanted_id"] or "from-a-training"
         draft = profile_files.from_plan(plan, based_on=based_on, family=family, **texts)
-    _write(draft, out)
+    _write(draft, out, as_json)
 
 
 def _run_plan(name: str) -> tuple[dict[str, Any], str]:
@@ -203,20 +204,30 @@ def _plan_file(path: Path) -> dict[str, Any]:
     return {name: table for name, table in tables.items() if isinstance(table, dict)}
 
 
-def _write(draft: Draft, out: Path) -> None:
+def _write(draft: Draft, out: Path, as_json: bool) -> None:
     """Prints the profile's file, or writes it where no file exists; what was left out goes to stderr."""
     text = profile_files.dumps(draft.profile)
     for note in draft.notes:
         click.secho(printable(note), fg="yellow", err=True)
-    if out == PRINT:
+    if out == PRINT and not as_json:
         click.echo(text, nl=False)
         return
+    target = places.typed(out)
+    if out != PRINT:
+        _write_new(target, text)
+    if as_json:
+        written = None if out == PRINT else target.absolute()
+        show.as_json({**_as_data(draft.profile), "notes": draft.notes, "written": written})
+    else:
+        show.line(f"Saved: {out}")
+
+
+def _write_new(out: Path, text: str) -> None:
     try:
-        with places.typed(out).open("x", encoding="utf-8", newline="\n") as file:
+        with out.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
     except FileExistsError as error:
         raise ProfileError(f"{out} already exists.", "Choose another name.") from error
-    show.line(f"Saved: {out}")
 
 
 @profiles.command()
@@ -253,15 +264,19 @@ def compare(first: str, second: str, as_json: bool) -> None:
 @profiles.command()
 @click.argument("name")
 @click.option("--undo", is_flag=True, help="Put the removed profile back.")
-def remove(name: str, undo: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def remove(name: str, undo: bool, as_json: bool) -> None:
     """Remove one of your own profiles.
 
     Its file is kept, so that --undo can put it back.
     """
-    if undo:
-        show.line(f"Put back: {profile_files.put_back(name)}")
+    file = profile_files.put_back(name) if undo else profile_files.remove(name)
+    if as_json:
+        show.as_json({"profile": name, "removed": not undo, "file": file})
+    elif undo:
+        show.line(f"Put back: {file}")
     else:
-        show.line(f"Removed; its file is now {profile_files.remove(name)}")
+        show.line(f"Removed; its file is now {file}")
         show.line(f"Put it back with: easel profiles remove {name} --undo", "dim")
 
 
@@ -274,14 +289,15 @@ def remove(name: str, undo: bool) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), default=PRINT, help="The file to write. Default: print the profile."
 )
-def from_lora(file: Path, family: str, wanted_id: str, out: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def from_lora(file: Path, family: str, wanted_id: str, out: Path, as_json: bool) -> None:
     """Make a profile from a LoRA file.
 
     Training settings that the file does not state are marked as unknown.
     """
     found = header.read(places.typed(file))
     draft = profile_files.from_lora(found, detection.detect(found), wanted_id=wanted_id, family=family)
-    _write(draft, out)
+    _write(draft, out, as_json)
 
 
 def _as_data(profile: Profile) -> dict[str, Any]:

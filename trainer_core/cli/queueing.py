@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trainer_core.cli import show
 from trainer_core.cli.asking import agreed
-from trainer_core.jobs.queueing import entries
+from trainer_core.jobs.queueing import entries, environment
 from trainer_core.prepare.queued import add, bench_like, look_ahead, total_time, use_gpu
 from trainer_core.prepare.workbench import Workbench, prepare_run
 from trainer_core.problems import blocking
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ASKED_FROM = 10
 """From this number of runs on, a sweep is started only after the user agreed."""
 PROBLEMS = 3
-__all__ = ["Wanted", "bench_like", "prepared", "queue", "start", "sweep", "use_gpu"]
+__all__ = ["Wanted", "bench_like", "prepared", "queue", "queued", "start", "sweep", "use_gpu"]
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ def start(bench: Workbench, wanted: Wanted, as_json: bool) -> Run:
 def queue(bench: Workbench, wanted: Wanted, as_json: bool) -> None:
     """Puts one run into the queue, and says where it is."""
     run = prepared(bench, wanted, pinned=True)
-    _queued([run], as_json)
+    queued([run], as_json)
 
 
-def _queued(runs: Sequence[Run], as_json: bool, sweep: str = "") -> None:
+def queued(runs: Sequence[Run], as_json: bool, sweep: str = "") -> None:
     """Adds prepared runs to the queue; if that fails, they are removed."""
     found = add(runs)
     rows = [
@@ -76,13 +76,16 @@ def _queued(runs: Sequence[Run], as_json: bool, sweep: str = "") -> None:
         }
         for run in runs
     ]
+    left_out = environment.left_out()
     if as_json:
-        show.as_json({"sweep": sweep, "runs": rows} if sweep else rows[0])
+        show.as_json({**({"sweep": sweep, "runs": rows} if sweep else rows[0]), "variables_left_out": left_out})
         return
     for row in rows:
         show.line(f"Queued for {entries.place(str(row['gpu']))} at position {row['position']}: {row['run']}")
     if any(found.is_paused(str(row["gpu"])) for row in rows):
-        show.line("The queue is paused: `easel runs queue continue` starts it.", "yellow")
+        show.line(f"The queue is paused. To go on: {entries.CONTINUE}", "yellow")
+    if told := environment.warning(left_out):
+        show.line(told, "yellow")
     show.line(
         "`easel runs queue list` shows the queue"
         + (f", `easel runs compare --sweep {sweep}` the results." if sweep else ".")
@@ -111,7 +114,7 @@ def sweep(bench: Workbench, sets: Sequence[Changes], wanted: Wanted, yes: bool, 
     if len(members) >= ASKED_FROM and not yes and not agreed(f"Queue {len(members)} runs?"):
         sys.exit(1)
     identifier, runs = sweeps.prepare(members, gpu, wanted.notes)
-    _queued(runs, as_json, identifier)
+    queued(runs, as_json, identifier)
 
 
 def _show_members(members: Sequence[Member]) -> None:

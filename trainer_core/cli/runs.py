@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trainer_core import places
-from trainer_core.cli import jobs, run_commands
+from trainer_core.cli import jobs, run_commands, run_details
 from trainer_core.jobs.queueing import requests
 from trainer_core.training import labels
 from trainer_core.training.run import Run, list_runs
@@ -15,6 +15,7 @@ RUNS = jobs.Jobs(
     places.runs,
     kinds=False,
     called=lambda run: labels.read(run.folder).name,
+    details=run_details.details,
 )
 
 

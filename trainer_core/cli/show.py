@@ -16,27 +16,34 @@ from rich.text import Text
 from trainer_core.errors import EaselError, PlanError
 from trainer_core.plan import prompts
 from trainer_core.problems import Problem
-from trainer_core.text import printable
+from trainer_core.text import printable, without_link_secrets
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 NOT_STARTED = "Nothing was started, because of the problems above."
+SHORT = 16
+"""The length in characters up to which a table keeps a cell on one line."""
 WORD = 40
 """The length in characters up to which a table keeps a word on one line."""
 
 
+def _safe(text: str, limit: int = 2000) -> str:
+    """The text as it may be shown: no control characters, and no passwords and signatures in addresses."""
+    return printable(without_link_secrets(text), limit)
+
+
 def line(text: object = "", style: str = "") -> None:
     """Prints one line of plain text: no markup, no control characters."""
-    out.print(Text(printable(str(text)), style=style))
+    out.print(Text(_safe(str(text)), style=style))
 
 
 def error(problem: EaselError) -> None:
     """Prints an error and its hint to stderr."""
-    err.print(Text("Error: ", style="bold red") + Text(printable(problem.message)))
+    err.print(Text("Error: ", style="bold red") + Text(_safe(problem.message)))
     if problem.hint:
-        err.print(Text("       " + printable(problem.hint)))
+        err.print(Text("       " + _safe(problem.hint)))
 
 
 class ShownError(PlanError):
@@ -57,16 +64,14 @@ def failure(found: EaselError, wants_json: bool) -> None:
 
 def notice(text: str) -> None:
     """Prints what was skipped, on stderr so that stdout has only JSON."""
-    err.print(Text("Notice: ", style="yellow") + Text(printable(text)))
+    err.print(Text("Notice: ", style="yellow") + Text(_safe(text)))
 
 
 def problems(found: Iterable[Problem]) -> None:
     """Prints problems, worst first, each with its setting and its fix."""
     for problem in found:
         where = f" ({problem.path})" if problem.path else ""
-        out.print(
-            Text(problem.severity, style=STYLES[problem.severity]) + Text(printable(f"{where}: {problem.message}"))
-        )
+        out.print(Text(problem.severity, style=STYLES[problem.severity]) + Text(_safe(f"{where}: {problem.message}")))
         if problem.fix:
             changes = " ".join(f"--set {path}={_typed(value)}" for path, value in problem.fix.assignments.items())
             task = problem.fix.task
@@ -92,20 +97,39 @@ def _typed(found: object) -> str:
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Prints rows under headings: fitted to the width of a terminal, or one line a row in a file or a pipe."""
+    """Prints rows under headings: fitted to the width of a terminal, or one line a row in a file or a pipe.
+
+    In a terminal that is too narrow for columns, each row is a paragraph with a line for each cell.
+    """
     heads = tuple(headings)
-    cells = [tuple(printable(str(cell), 1000) for cell in row) for row in rows]
+    cells = [tuple(_safe(str(cell), 1000) for cell in row) for row in rows]
     if not out.is_terminal:
         aligned([heads, *cells])
+        return
+    if sum(map(_least_width, zip(heads, *cells, strict=True))) + 2 * (len(heads) - 1) > out.width:
+        _paragraphs(heads, cells)
         return
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(zip(heads, *cells, strict=True)):
         # The first column names the row and is often copied, so it is never cut; only long words are, such as paths.
-        longest = max(len(word) for cell in column for word in cell.split() or ("",))
-        shown.add_column(column[0], no_wrap=not number, overflow="fold", min_width=min(longest, WORD))
+        shown.add_column(column[0], no_wrap=not number, overflow="fold", min_width=_least_width(column))
     for row in cells:
         shown.add_row(*map(Text, row))
     out.print(shown)
+
+
+def _least_width(column: Sequence[str]) -> int:
+    """The width in characters from which a column is readable: of its words, and of what is short as a whole."""
+    word = max(len(word) for cell in column for word in cell.split() or ("",))
+    return max(min(word, WORD), min(max(map(len, column)), SHORT))
+
+
+def _paragraphs(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    for row in rows:
+        line(row[0], "bold")
+        for name, cell in zip(heads[1:], row[1:], strict=True):
+            if cell:
+                line(f"  {name}: {cell}")
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> None:
@@ -135,4 +159,4 @@ def _plain(data: Any) -> Any:
 
 def _text(data: object) -> str:
     """A text or a path; a lone surrogate, from a file name that is not UTF-8, cannot be encoded and becomes an escape."""
-    return str(data).encode("utf-8", "backslashreplace").decode()
+    return without_link_secrets(str(data)).encode("utf-8", "backslashreplace").decode()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 LARGEST_CAPTION_BYTES = 1 << 20
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\r\n]*(?:\x07|\x1b\\)")
+"""Colours and cursor moves of a terminal, and its links and titles if they have an end."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,14 @@ def read(path: Path, lines: Literal["first", "each"]) -> Caption:
 
 
 def parse(data: bytes, lines: Literal["first", "each"]) -> Caption:
-    """The caption in the bytes of a file, decoded, without byte order mark and control characters."""
+    """The caption in the bytes of a file, decoded, without byte order mark, control characters and colours of a terminal."""
     try:
         text, defects = _decode(data)
     except UnicodeDecodeError:
         return Caption("", ("caption_not_utf8",))
-    clean = "".join(char for char in text.replace("\t", " ") if char in "\r\n" or unicodedata.category(char) != "Cc")
+    # What follows the escape character belongs to it: "[31m" alone would be trained, and look like a weight.
+    plain = _ESCAPES.sub("", text)
+    clean = "".join(char for char in plain.replace("\t", " ") if char in "\r\n" or unicodedata.category(char) != "Cc")
     if len(clean) != len(text):
         defects = (*defects, "caption_control")
     filled = [line.strip() for line in clean.splitlines() if line.strip()]

@@ -27,6 +27,8 @@ SYSTEM = Path(__file__).with_name("system_causes.toml")
 """The signatures that apply to every program: memory, disks, files, the network, interruptions."""
 
 _EXPLAINING = frozenset({"fatal", "error"})
+_BAR = re.compile(r"\d{1,3}%\|")
+"""A progress bar, also one that is cut."""
 _UNMARKED = frozenset({"error", "told", "plain"})
 
 
@@ -128,12 +130,23 @@ def _common(path: Path) -> tuple[Signature, ...]:
     return read_table(path, "Install Easel again.")
 
 
-def explain(lines: Sequence[str], signatures: Sequence[Signature], exit_code: int | None) -> Diagnosis | None:
+def explain(
+    lines: Sequence[str], signatures: Sequence[Signature], exit_code: int | None, *, is_cut: bool = False
+) -> Diagnosis | None:
     """The diagnosis of a program with this log and `exit_code` (negative for a signal); None if nothing went wrong.
 
+    `is_cut`: the log ends in the middle of its last line, which is then quoted only if no whole line shows the same.
     Without an `exit_code` only the log can show that something went wrong. The order of precedence: decisive signatures, a
     signal that killed the program, the last error in the log, a signal with which the program crashed.
     """
+    found = _explained(lines, signatures, exit_code)
+    if not is_cut or found is None or not lines or found.line not in quoted(lines[-1]):
+        return found
+    whole = _explained(lines[:-1], signatures, exit_code)
+    return whole if whole is not None and whole.line and found.id in (whole.id, UNKNOWN) else found
+
+
+def _explained(lines: Sequence[str], signatures: Sequence[Signature], exit_code: int | None) -> Diagnosis | None:
     end = log_end.read(lines)
     told = end.exit_code is not None and not by_signal(exit_code)
     code, words = (end.exit_code, quoted(end.report)) if told else (exit_code, "")
@@ -229,7 +242,10 @@ def _from_start(pattern: str) -> re.Pattern[str]:
 def _by_exception(lines: Sequence[Line], exit_code: int | None) -> Diagnosis:
     line = next((line.whole for line in reversed(lines) if EXCEPTION.match(line.whole)), "")
     line = line or next((line.whole for line in reversed(lines) if line.kind == "error"), "")
-    line = line or next((line.whole for line in reversed(lines)), "")
+    # A progress bar says how far the engine came, and not why it stopped.
+    line = line or next(
+        (line.whole for line in reversed(lines) if line.kind != "bar" and not _BAR.search(line.whole)), ""
+    )
     code = "" if exit_code is None else f" (exit code {exit_code})"
     cause = f"The engine stopped with an error that Easel does not know{code}."
     return Diagnosis(UNKNOWN, cause, quoted(line), "Read the engine's log, engine.log in the run folder.")

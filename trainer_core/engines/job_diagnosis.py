@@ -18,7 +18,7 @@ from trainer_core.jobs import kind as kinds
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.outcome import Diagnosis
 from trainer_core.jobs.state import JobState
-from trainer_core.jobs.tail import last_lines
+from trainer_core.jobs.tail import is_cut, last_lines
 
 FAILURES = frozenset({JobState.FAILED, JobState.LOST})
 _DETAILED = frozenset(
@@ -56,8 +56,10 @@ def explained(job: Job) -> Diagnosis | None:
     if told is not None and told.id not in _DETAILED:
         return told
     code = (job.result or {}).get("exit_code")
-    lines = [*last_lines(job.folder.log, host=job.host), *_messages(told)]
-    found = diagnosis.explain(lines, signatures_of(job), code if isinstance(code, int) and code else 1)
+    more = list(_messages(told))
+    lines = [*last_lines(job.folder.log, host=job.host), *more]
+    cut = not more and is_cut(job.folder.log, job.host)
+    found = diagnosis.explain(lines, signatures_of(job), code if isinstance(code, int) and code else 1, is_cut=cut)
     if found is None or found.id == diagnosis.UNKNOWN:
         return told or found
     # The sentence that Easel wrote itself names the engine or the file.

@@ -34,7 +34,7 @@ from trainer_core.datasets.rules import DatasetRules
 from trainer_core.engines.claim import HINT, Cell, FamilyClaim, read_claims
 from trainer_core.engines.continuation import Continuation
 from trainer_core.engines.costs import Costs
-from trainer_core.errors import BackendError, InstallError
+from trainer_core.errors import BackendError, InstallError, wrong_use
 from trainer_core.files import from_table, read_toml, refuse_unknown
 from trainer_core.places import CHECKOUT, resource
 
@@ -315,7 +315,7 @@ def read(engine: str) -> BackendManifest:
     """
     file = _file(engine)
     if file is None:
-        raise InstallError(f"There is no engine called {engine}.", f"Easel has: {', '.join(installable())}.")
+        raise wrong_use(InstallError(f"There is no engine called {engine}.", f"Easel has: {', '.join(installable())}."))
     found = load_manifest(file, cell=None)
     if not found.environment:
         raise InstallError(f"{found.title} does not need its own environment.", "There is nothing to install.")

@@ -15,7 +15,7 @@ from typing import Any
 
 from trainer_core.engines.manifest import ENTRY_POINTS, BackendManifest
 from trainer_core.engines.seam import Backend
-from trainer_core.errors import BackendError
+from trainer_core.errors import BackendError, wrong_use
 from trainer_core.places import CHECKOUT
 
 OWN = "backends"
@@ -57,7 +57,7 @@ def get(name: str) -> Backend:
     found = _found().get(name)
     if found is None:
         known = ", ".join(backend.manifest.id for backend in available())
-        raise BackendError(f"There is no training engine called {name!r:.80}.", f"Known: {known or 'none'}.")
+        raise wrong_use(BackendError(f"There is no training engine called {name!r:.80}.", f"Known: {known or 'none'}."))
     if isinstance(found, BackendError):
         raise found
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trainer_core.estimate.result import Estimate
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.text import size
 
 UNITS = ((86400, 3, "days"), (3600, 2, "h"), (60, 2, "min"))
 """The seconds of a unit, the least number of units for which it is used, and its name."""
@@ -47,5 +48,5 @@ def span(seconds: tuple[float, float]) -> str:
 
 
 def size_mib(mib: float) -> str:
-    """A size in MiB, or in GiB if it is at least one GiB."""
-    return f"{mib / 1024:.1f} GiB" if mib >= 1024 else f"{mib:.0f} MiB" if mib >= 10 else f"{mib:.1f} MiB"
+    """A size in MiB, in GiB if it is at least one GiB, or in a smaller unit below one MiB."""
+    return f"{mib:.0f} MiB" if 10 <= mib < 1024 else size(mib * (1 << 20))

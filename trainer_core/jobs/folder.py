@@ -36,6 +36,7 @@ from trainer_core import __version__, places
 from trainer_core.errors import JobError
 from trainer_core.files import open_own, write_whole
 from trainer_core.jobs.spec import Spec
+from trainer_core.text import plain_letters
 
 SCHEMA_VERSION = 2
 """Version 2: spec.json contains the kind and several steps. Folders of version 1 can still be read."""
@@ -45,6 +46,8 @@ LARGEST_FILE_BYTES = 64 << 20
 """A larger JSON file is not one of Easel's."""
 SPEC, RESULT, STOP, SUPERVISOR, PROGRAM = "spec.json", "result.json", "stop", "runner.json", "engine.json"
 WRAPPER, PROGRAM_END, HEARTBEAT, VERSIONS = "wrapper.json", "program-end.json", "heartbeat.json", "versions.json"
+JUDGES = "judges"
+"""In the record of a supervisor that found no program of the job running: the record of the program that had ended."""
 _DURABLE = frozenset({SPEC, VERSIONS, RESULT, STOP, SUPERVISOR})
 """The files that decide what becomes of a job; they outlast a power failure."""
 _ADVICE = {
@@ -250,5 +253,5 @@ def unwritable(folder: Path, error: OSError) -> JobError:
 
 
 def _plain_name(name: str) -> str:
-    """The name for use in a folder's name: only letters, digits, dot, dash and underscore."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:60] or "job"
+    """The name for use in a folder's name: only plain letters, digits, dot, dash and underscore."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", plain_letters(name)).strip("._-")[:60] or "job"

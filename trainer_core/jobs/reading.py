@@ -12,6 +12,8 @@ from trainer_core.events import Event, real, whole
 from trainer_core.jobs import adoption
 from trainer_core.jobs.folder import (
     HEARTBEAT,
+    JUDGES,
+    PROGRAM,
     RESERVE_BYTES,
     RESULT,
     SPEC,
@@ -37,6 +39,14 @@ from trainer_core.jobs.tail import LogView
 
 _TAIL_BYTES = 64 << 10
 _LIVE = (JobState.RUNNING, JobState.STOPPING, JobState.ELSEWHERE)
+
+
+def is_judged(job: JobReader) -> bool:
+    """Whether a new supervisor finds out what became of a job of which no program runs any more."""
+    record, program = (json_object(job.host.read(job.folder.path / name)[0]) for name in (SUPERVISOR, PROGRAM))
+    ended = (record or {}).get(JUDGES)
+    # It may have started the next step meanwhile.
+    return ended is not None and ended == program
 
 
 class JobReader:
@@ -82,7 +92,8 @@ class JobReader:
         path = self.folder.path
         if self.host.alive(path, "supervisor"):
             request = self._stop_request()
-            return JobState.STOPPING if request is not None and request.after == "now" else JobState.RUNNING
+            ends = (request is not None and request.after == "now") or is_judged(self)
+            return JobState.STOPPING if ends else JobState.RUNNING
         if self.host.whereabouts(path) == "elsewhere" and (self.heard_s_ago or 0.0) <= GONE_S and self._has_heard():
             return JobState.ELSEWHERE
         # It may have ended normally between the two checks, or in a folder where its result could not be written.

@@ -21,9 +21,9 @@ from typing import Any
 
 from trainer_core.errors import EaselError, JobError
 from trainer_core.jobs import adoption, followers, lock, processes, seal
-from trainer_core.jobs.folder import RESERVE_BYTES, RESULT, SUPERVISOR, JobFolder
+from trainer_core.jobs.folder import JUDGES, PROGRAM, RESERVE_BYTES, RESULT, SUPERVISOR, JobFolder
 from trainer_core.jobs.gauges.peaks import Peaks
-from trainer_core.jobs.hosts.local import ERRNO, REFUSED
+from trainer_core.jobs.hosts.local import ERRNO, LOCAL, REFUSED
 from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.moved import Place
 from trainer_core.jobs.origin import Origin
@@ -60,6 +60,8 @@ def _start(folder: JobFolder, adopts: bool, force: bool) -> int:
     before = adoption.of(folder, force) if adopts else None
     if before is None and folder.read(SUPERVISOR) is not None:
         raise JobError("This job was already started.")
+    # What is left of the job is only its files, if no program of it runs.
+    ended = None if before is None or LOCAL.alive(folder.path, "program") else folder.read(PROGRAM)
     _reserve(folder, is_needed=before is None)
     # Before the fork: the caller waits no longer than for one process, and an error is its own.
     token, began = os.urandom(8).hex(), before.began if before else adoption.Began.now()
@@ -71,6 +73,8 @@ def _start(folder: JobFolder, adopts: bool, force: bool) -> int:
         about = {**identity.as_dict(), "token": token, "origin": origin.as_dict(), "began": began.as_dict()}
         if before is None or before.starts:
             about["seal"] = seal.of_spec(folder.path)
+        if ended is not None:
+            about[JUDGES] = ended
         folder.write(SUPERVISOR, about)
         os.write(writer, b"1")
         return 0

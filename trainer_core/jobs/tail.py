@@ -101,6 +101,12 @@ def last_lines(path: Path, limit_bytes: int = 2 << 20, host: Host = LOCAL) -> li
     return split(content)
 
 
+def is_cut(path: Path, host: Host = LOCAL) -> bool:
+    """Whether a log ends in the middle of a line, as on a full disk."""
+    content, _ = host.read(path, -1, 1)
+    return bool(content) and content not in (b"\n", b"\r")
+
+
 def split(content: bytes) -> list[str]:
     """The lines in a part of a log, without empty ones; a progress bar has one for each time it was drawn."""
     return [line for line in re.split(r"[\r\n]+", content.decode("utf-8", "replace")) if line.strip()]

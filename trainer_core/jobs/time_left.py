@@ -67,6 +67,14 @@ def spoken(seconds: float) -> str:
     return f"{hours} h {rest:02} min" if rest else f"{hours} h"
 
 
+def span(seconds: float) -> str:
+    """A length of time that was measured, in words: "22 s", "31 min", "1 h 02 min"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
 def _unit(seconds: float) -> float:
     return 5.0 if seconds < 60 else 60.0 if seconds < 3600 else 300.0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer_core import places
-from trainer_core.errors import EaselError
+from trainer_core.errors import EaselError, wrong_use
 from trainer_core.files import read_toml
 from trainer_core.hardware import free_disk_bytes
 
@@ -96,7 +96,9 @@ def get(name: str) -> Starter:
     """
     found = shipped().get(name)
     if found is None:
-        raise EaselError(f"There is no starter model called {name!r:.80}.", f"Known: {', '.join(shipped())}.")
+        raise wrong_use(
+            EaselError(f"There is no starter model called {name!r:.80}.", f"Known: {', '.join(shipped())}.")
+        )
     return found
 
 

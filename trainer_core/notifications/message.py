@@ -17,7 +17,7 @@ class Message:
     """An ended job, as far as it may leave this machine.
 
     `reason` is the id of the diagnosis: its sentence may contain the path of a file. `step` and `total` are 0 if the job has
-    no steps.
+    no steps. `is_test`: no job has ended, the user tries the webhook.
     """
 
     job: str
@@ -27,10 +27,13 @@ class Message:
     step: int
     total: int
     reason: str
+    is_test: bool = False
 
     @property
     def text(self) -> str:
         """One sentence, such as "Run 20261129-101500-anna: COMPLETED after 12 min, step 1500 of 1500."."""
+        if self.is_test:
+            return "This is a test message of Easel: no job has ended. Messages about ended jobs will come here."
         noun = "Run" if self.kind == "training" else "Job"
         parts = [f"{noun} {self.job}: {self.state} after {_duration(self.seconds)}"]
         if self.total:
@@ -64,7 +67,7 @@ def message(job: Job) -> Message:
     )
 
 
-EXAMPLE = Message("a-test", "training", "COMPLETED", 60, 100, 100, "")
+EXAMPLE = Message("a-test", "training", "COMPLETED", 60, 100, 100, "", is_test=True)
 """The message that `easel notify test` sends."""
 
 

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from trainer_core.errors import PolicyError
+from trainer_core.errors import PolicyError, wrong_use
 from trainer_core.policies.adjust import Adjustment, adjust, case_for, layered, recompute, undo
 from trainer_core.policies.compute import Prefilled, epochs, values
 from trainer_core.policies.policy import Policy, PolicyCase, load
@@ -53,7 +53,7 @@ def get(name: str) -> Policy:
     """
     found = shipped().get(name)
     if found is None:
-        raise PolicyError(f"There is no policy called {name!r:.80}.", f"Known: {', '.join(shipped())}.")
+        raise wrong_use(PolicyError(f"There is no policy called {name!r:.80}.", f"Known: {', '.join(shipped())}."))
     return found
 
 

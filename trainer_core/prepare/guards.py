@@ -20,7 +20,7 @@ from trainer_core.plan import fields
 from trainer_core.prepare import mending
 from trainer_core.prepare.workbench import prepare_run
 from trainer_core.training import resume, states
-from trainer_core.training.folder import GUARD_FILE, INTERRUPTED
+from trainer_core.training.folder import GUARD_FILE, INTERRUPTED, RESUMES
 from trainer_core.training.run import Run
 
 GUARD = "guard"
@@ -97,6 +97,7 @@ def _with_less(run: Run) -> Run:
     Raises:
         EaselError: there is none, or the new run could not be started.
     """
+    _refuse_beside(run)
     if _attempts(run) >= ATTEMPTS:
         raise _NothingLeftError(
             f"The run was started again with less {ATTEMPTS} times, and ran out of memory each time.", ELSEWHERE
@@ -136,9 +137,20 @@ def _resumed(run: Run, guard: str, told: str, step: int | None = None, rate_time
     Raises:
         JobError: it cannot be continued.
     """
+    _refuse_beside(run)
     found = resume.propose(run, step)
     again = resume.start(found, rate_times=rate_times, notes={GUARD: guard})
     return _launch(again, f"{told.format(name=run.name)}, from step {found.step} on.")
+
+
+def _refuse_beside(run: Run) -> None:
+    """Checks that no other run continues or repeats this one now.
+
+    Raises:
+        _NothingLeftError: somebody has started one.
+    """
+    if others := resume.going_on(run, RESUMES, mending.RETRIES):
+        raise _NothingLeftError(f"The run {others[0].name} continues or repeats it already.", "Follow that one.")
 
 
 def _launch(run: Run, told: str) -> Run:

@@ -20,10 +20,13 @@ from trainer_core.prepare.forecast import forecast
 from trainer_core.prepare.state import State
 from trainer_core.prepare.workbench import Workbench
 from trainer_core.problems import Problem
+from trainer_core.training import resume
+from trainer_core.training.folder import RESUMES
 from trainer_core.training.run import Run
 
 RETRIES = "retries"
 """The entry in versions.json that names the run that was started again."""
+ALL = "All of these together"
 PIXEL_STEP = 64
 BATCH, ACCUMULATION = "schedule.batch_size", "schedule.gradient_accumulation"
 
@@ -61,8 +64,12 @@ def fixes_for(run: Run) -> list[Mended]:
         return []
     trial = _Trial(bench_from(run), lowers)
     mended = [one for each in offered if (one := trial.mended(each)) is not None]
-    together = trial.together([one for one in mended if "dataset.resolution" not in one.changes]) if lowers else None
-    return [*mended, *([together] if together else [])]
+    if not lowers:
+        return mended
+    # A lower resolution costs the most quality, so there is a combination without it, too.
+    gentle = [one for one in mended if "dataset.resolution" not in one.changes]
+    combined = [trial.together(each, mended) for each in ([gentle] if len(gentle) < len(mended) else []) + [mended]]
+    return [*mended, *(one for one in combined if one is not None)]
 
 
 def changes_of(run: Run, fix: Mended) -> list[str]:
@@ -94,15 +101,31 @@ def retry(run: Run, fix: Mended | None = None) -> Run:
     """A new run, already started, with the settings of a run and the changes of a fix.
 
     Raises:
-        RunError: the run has not ended, or its plan is damaged.
+        RunError: as `bench_again`.
         PlanError: there is a blocking Problem.
         JobError: the run folder cannot be written.
     """
+    return bench_again(run, fix).start(notes={RETRIES: run.name})
+
+
+def bench_again(run: Run, fix: Mended | None = None) -> Workbench:
+    """A workbench with the settings of a run and the changes of a fix, to start it again.
+
+    Raises:
+        RunError: the run has not ended, another run continues or repeats it now, or its plan is damaged.
+    """
     if run.is_live:
         raise RunError(f"The run {run.name} has not ended yet.", f"Stop it first: easel runs stop {run.name}")
+    if others := resume.going_on(run, RESUMES, RETRIES):
+        other = others[0]
+        does = "continues" if (other.folder.origin and other.folder.origin.run == run.name) else "repeats"
+        raise RunError(
+            f"The run {other.name} {does} {run.name} already ({other.state.value}).",
+            f"Stop it first: easel runs stop {other.name}. A second run beside it: easel runs duplicate {run.name}",
+        )
     bench = bench_from(run)
     bench.set(fix.changes if fix else {})
-    return bench.start(notes={RETRIES: run.name})
+    return bench
 
 
 class _Trial:
@@ -119,10 +142,19 @@ class _Trial:
         changes = self._changes(amendment)
         return self._tried(changes, amendment.title or _title(changes)) if changes else None
 
-    def together(self, several: Sequence[Mended]) -> Mended | None:
-        """The plan with several changes that help on their own; None if there are fewer than two."""
-        changes = {path: value for one in several for path, value in one.changes.items()}
-        return self._tried(changes, "All of these together") if len(several) > 1 else None
+    def together(self, several: Sequence[Mended], offered: Sequence[Mended]) -> Mended | None:
+        """The plan with several of the offered changes; the title names them unless they are all of those.
+
+        None if there are fewer than two, if two of them exclude each other, or if together they cause a problem.
+        """
+        changes: dict[str, Any] = {}
+        for one in several:
+            if any(changes.get(path, value) != value for path, value in one.changes.items()):
+                return None
+            changes |= one.changes
+        is_all = len(several) == len(offered)
+        title = ALL if is_all else f"Together: {'; '.join(one.title for one in several)}"
+        return self._tried(changes, title) if len(several) > 1 else None
 
     def _changes(self, amendment: Amendment) -> dict[str, Any]:
         values, path = self.before.draft.usable_values, amendment.path

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from trainer_core import places
-from trainer_core.errors import JobError
-from trainer_core.jobs.queueing import entries, requests
+from trainer_core.errors import JobError, RunError
+from trainer_core.hardware import Machine
+from trainer_core.jobs.queueing import entries, environment, requests
 from trainer_core.jobs.queueing.entries import Queue
 from trainer_core.prepare import sweep
 from trainer_core.prepare.forecast import Forecast, forecast
@@ -38,6 +40,13 @@ def use_gpu(bench: Workbench, wanted: str = "") -> str:
     gpu = gpus.chosen(wanted, machine)
     bench.use_machine(gpus.machine_with(machine, gpu))
     return gpu
+
+
+def gpu_like(run: Run, machine: Machine) -> str:
+    """The GPU of an earlier run, if this machine has it, else the usual one."""
+    with contextlib.suppress(RunError):
+        return gpus.chosen(str(run.folder.versions.get("gpu") or ""), machine)
+    return gpus.usual(machine)
 
 
 def queue_run(bench: Workbench, gpu: str = "", notes: Mapping[str, str] | None = None) -> tuple[Run, Queue]:
@@ -83,12 +92,17 @@ def add(runs: Sequence[Run]) -> Queue:
 
 def said(run: Run, queue: Queue) -> str:
     """A sentence about where a run waits, and when it starts."""
+    told = environment.warning(environment.left_out())
+    return f"{_waits(run, queue)} {told}".strip()
+
+
+def _waits(run: Run, queue: Queue) -> str:
     gpu, at = str(run.folder.versions.get("gpu") or ""), queue.position(run.name)
     place = entries.place(gpu)
     if not at:
         return f"{run.name} is being started on {place}."
     if queue.is_paused(gpu):
-        return f"{run.name} waits at position {at} for {place}. The queue is paused: it starts after you continue it."
+        return f"{run.name} waits at position {at} for {place}. The queue is paused: it starts after you continue it, in History or with `{entries.CONTINUE}`."
     return f"{run.name} waits at position {at}. It starts when {place} is free, also if this notebook is closed."
 
 

@@ -16,6 +16,7 @@ from trainer_core.plan import fields
 from trainer_core.prepare.forecast import Forecast
 from trainer_core.prepare.workbench import Workbench, prepare_run
 from trainer_core.problems import Problem, blocking
+from trainer_core.text import plain_letters
 from trainer_core.training import labels
 from trainer_core.training.run import Run
 
@@ -79,7 +80,7 @@ def prepare(members: Sequence[Member], gpu: str, notes: Mapping[str, str] | None
         for member in members:
             run = prepare_run(member.bench, gpu=gpu, notes={**(notes or {}), "sweep": sweep})
             runs.append(run)
-            labels.write(run.folder, labels.Labels().named(member.name[: labels.LONGEST_NAME]))
+            labels.write(run.folder, labels.Labels().named(labels.free_name(run.folder, member.name)))
     except (EaselError, OSError):
         for run in runs:
             run.folder.remove()
@@ -129,7 +130,7 @@ def _text(value: Any) -> str:
 
 def _suffix(name: str) -> str:
     """The differences as the end of a file name."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")[:LONGEST_SUFFIX] or "run"
+    return re.sub(r"[^A-Za-z0-9.]+", "-", plain_letters(name)).strip("-.")[:LONGEST_SUFFIX] or "run"
 
 
 def from_tables(tables: Mapping[str, Any]) -> list[Changes]:

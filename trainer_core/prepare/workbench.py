@@ -12,7 +12,7 @@ from trainer_core.catalog import methods, presets
 from trainer_core.draft.facts import Facts
 from trainer_core.draft.layers import Draft
 from trainer_core.engines import registry
-from trainer_core.errors import PlanError, ProfileError
+from trainer_core.errors import PlanError, ProfileError, wrong_use
 from trainer_core.plan import fields
 from trainer_core.prepare import problems as job_problems
 from trainer_core.prepare.reader import FactsReader
@@ -256,5 +256,7 @@ def _profile(chosen: str) -> profiles.Profile:
         return profiles.load(places.typed(chosen))
     known = profiles.known()
     if chosen not in known:
-        raise ProfileError(f"There is no profile called {chosen!r:.80}.", f"Known: {', '.join(sorted(known))}.")
+        raise wrong_use(
+            ProfileError(f"There is no profile called {chosen!r:.80}.", f"Known: {', '.join(sorted(known))}.")
+        )
     return known[chosen]

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainer_core.errors import ProfileError
+from trainer_core.errors import ProfileError, wrong_use
 from trainer_core.plan import fields
 from trainer_core.plan.prompts import texts, with_texts
 from trainer_core.profiles import checks, shelf
 from trainer_core.profiles.profile import Profile
 from trainer_core.profiles.reading import bad_text
-from trainer_core.text import printable
+from trainer_core.text import plain_letters, printable
 
 _PATH_LIKE = re.compile(r"[\\/~][\w.-]+[\\/]|[A-Za-z]:\\|://")
 
@@ -108,7 +108,7 @@ def checked(profile: Profile) -> Profile:
 
 def plain_id(text: str, otherwise: str = "profile") -> str:
     """An id made from a text: lower-case letters, digits and hyphens; never that of a shipped profile or a Windows device."""
-    made = re.sub(r"[^a-z0-9]+", "-", text.lower())[:48].strip("-") or otherwise
+    made = re.sub(r"[^a-z0-9]+", "-", plain_letters(text).lower())[:48].strip("-") or otherwise
     return f"my-{made}" if made in shelf.shipped() or not checks.slug(made) else made
 
 
@@ -127,4 +127,4 @@ def by_name(name: str) -> Profile:
     if path.suffix == ".toml" or places.is_there(path):
         return shelf.load(path)
     known = ", ".join(sorted(shelf.known()))
-    raise ProfileError(f"There is no profile called {printable(name, 80)!r}.", f"Known: {known}.")
+    raise wrong_use(ProfileError(f"There is no profile called {printable(name, 80)!r}.", f"Known: {known}."))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trainer_core import places
-from trainer_core.errors import ProfileError
+from trainer_core.errors import ProfileError, wrong_use
 from trainer_core.files import set_aside, write_whole
 from trainer_core.profiles.checks import profile_of, slug
 from trainer_core.profiles.profile import Profile
@@ -160,7 +160,7 @@ def put_back(name: str) -> Path:
     """
     source = own_folder() / REMOVED / f"{name}.toml"
     if not slug(name) or not source.is_file():
-        raise ProfileError(f"There is no removed profile called {printable(name, 80)!r}.")
+        raise wrong_use(ProfileError(f"There is no removed profile called {printable(name, 80)!r}."))
     if name in known():
         raise ProfileError(
             f"There is another profile with the id {printable(name, 80)} by now.", "Remove that one first."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from trainer_core.errors import DownloadError
-from trainer_core.text import printable
+from trainer_core.text import plain_letters, printable
 
 # Source: huggingface_hub/utils/_validators.py, validate_repo_id.
 _NAME = re.compile(r"(?!.*(?:--|\.\.))(?![-.])[A-Za-z0-9_.-]{1,96}(?<![-.])", re.ASCII)
@@ -36,7 +36,7 @@ def checked(text: str) -> str:
 
 def suggested(name: str) -> str:
     """The name of a repository for a result of this name, without its owner."""
-    plain = _NOT.sub("-", name)
+    plain = _NOT.sub("-", plain_letters(name))
     while "--" in plain or ".." in plain:
         plain = plain.replace("--", "-").replace("..", ".")
     return plain.strip("-.")[:96] or "lora"

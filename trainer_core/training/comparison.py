@@ -182,8 +182,8 @@ def _results(runs: Sequence[Run], past: Sequence[history.PastRun], losses: Seque
         "best_step": ("... at step", [loss.best_step for loss in losses]),
         "seconds": ("Time in seconds", [round(each.seconds, 1) or None for each in past]),
         "steps_per_second": ("Steps per second", [loss.steps_per_second for loss in losses]),
-        "peak_memory_bytes": ("Peak memory in bytes", [each.peak_memory_bytes or None for each in past]),
-        "peak_gpu_memory_bytes": ("Peak GPU memory in bytes", [each.peak_gpu_memory_bytes or None for each in past]),
+        "peak_memory_bytes": ("Peak memory", [each.peak_memory_bytes or None for each in past]),
+        "peak_gpu_memory_bytes": ("Peak GPU memory", [each.peak_gpu_memory_bytes or None for each in past]),
         "outputs": ("Files", [[Path(file).name for file in each.outputs] for each in past]),
         "diagnosis": ("Why it failed", [f"{each.diagnosis}: {cause}" if each.diagnosis or cause else None for each, cause in zip(past, causes, strict=True)]),
     }  # fmt: skip

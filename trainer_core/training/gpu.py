@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from trainer_core import hardware
-from trainer_core.errors import RunError
+from trainer_core.errors import RunError, wrong_use
 from trainer_core.hardware import Machine
 from trainer_core.jobs.queueing.occupancy import chosen_elsewhere
 from trainer_core.jobs.spec import Step
@@ -53,7 +53,9 @@ def chosen(text: str, machine: Machine) -> str:
         if found or wanted.startswith("MIG-"):
             return found or wanted
     has = "no GPU" if all_of[0] == NO_GPU else f"the GPUs {', '.join(all_of)}"
-    raise RunError(f"There is no GPU {wanted!r:.100}.", f"This machine has {has}; `easel doctor` lists what it finds.")
+    raise wrong_use(
+        RunError(f"There is no GPU {wanted!r:.100}.", f"This machine has {has}; `easel doctor` lists what it finds.")
+    )
 
 
 def machine_with(machine: Machine, gpu: str) -> Machine:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer_core import places
-from trainer_core.errors import HeaderError, RunError
+from trainer_core.errors import HeaderError, RunError, wrong_use
 from trainer_core.jobs.alone import alone
 from trainer_core.models import header
 from trainer_core.text import printable
@@ -54,13 +54,15 @@ def hand_over(run: Run, step: int | None, folder: Path) -> HandedOver:
     one = found.offered if step is None else found.of_step(step)
     if one is None:
         what = f"checkpoint of step {step}" if step is not None else "checkpoint that can be used"
-        raise RunError(f"The run {run.name} has no {what}.", f"It has: `easel runs checkpoints {run.name}`.")
+        error = RunError(f"The run {run.name} has no {what}.", f"It has: `easel runs checkpoints {run.name}`.")
+        raise wrong_use(error) if step is not None else error
     if not folder.is_absolute():
         raise RunError(f"{printable(str(folder), 200)} is not an absolute path.", "Give the whole path of the folder.")
     use.refuse_own_folder(run.folder, folder)
     stem = choice.stem_of(run.folder) + ("" if one.is_final else delivery.step_ending(one.step))
     if one.saved.ok:
         with alone(run.folder.output):
+            use.refuse_deleted(run)
             source = ready_file(run, one)
             if (there := same_in(folder, source, stem)) is not None:
                 return HandedOver(there, one.step, was_there=True)

@@ -17,7 +17,7 @@ from trainer_core.events import real
 from trainer_core.jobs.folder import RESULT, entries_of
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.plan.subject import same
-from trainer_core.training import facts, labels, past_cache
+from trainer_core.training import facts, labels, numbers, past_cache
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.labels import Labels
 from trainer_core.training.past_cache import PastCache
@@ -63,6 +63,7 @@ class PastRun:
 
 VERSIONS = (
     "easel", "python", "engine", "engine_version", "profile", "preset", "policy", "gpu", "like", "sweep", "resumes", "retries",
+    numbers.KEY,
 )  # fmt: skip
 """The entries of versions.json that the history shows: what ran, where the values came from, and which runs belong to it."""
 
@@ -103,7 +104,8 @@ class Filter:
 def history(folder: Path | None = None, wanted: Filter | None = None) -> list[PastRun]:
     """The runs in a folder that are wanted, the newest first. Folders that are not runs are left out."""
     where = folder or places.runs()
-    paths = list(entries_of(where))
+    # A link leads to a run of another folder, which has no place among those of this one.
+    paths = [path for path in entries_of(where) if not path.is_symlink()]
     if where == places.runs():
         cache = past_cache.of_home()
         found = [_remembered(path, cache) for path in paths]

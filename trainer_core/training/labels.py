@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Callable, Iterable
@@ -117,6 +118,18 @@ def check_name(folder: JobFolder, name: str) -> None:
             raise RunError(f"The run {path.name} has this name already.", advice)
         if path.name.endswith(plain):
             raise RunError(f"{plain!r} is the end of the name of another run: {path.name}.", advice)
+
+
+def free_name(folder: JobFolder, wanted: str) -> str:
+    """A name that leads to this run only: the wanted one on one line, cut if it is too long, with a number if others have it."""
+    plain = " ".join(wanted.split())[:LONGEST_NAME].strip()
+    for number in range(1, 1000):
+        ending = "" if number == 1 else f" ({number})"
+        name = f"{plain[: LONGEST_NAME - len(ending)]}{ending}"
+        with contextlib.suppress(RunError):
+            check_name(folder, name)
+            return name
+    return ""
 
 
 def write(folder: JobFolder, labels: Labels) -> None:

@@ -164,7 +164,8 @@ def _unseen(basis: Basis, seen: Seen, accepted: Acceptance | None, noun: str) ->
 def _explained(basis: Basis, exit_code: int | None) -> Diagnosis | None:
     """The diagnosis of a failure: what is certain from the log, else a full disk, else what the log makes likely."""
     known = basis.manifest.diagnosis
-    found = diagnosis.explain(tail.last_lines(basis.run.log), known, exit_code)
+    log = basis.run.log
+    found = diagnosis.explain(tail.last_lines(log), known, exit_code, is_cut=tail.is_cut(log))
     full = shutil.disk_usage(basis.run.path).free < FULL_DISK_BYTES
     return _disk_full(found) if full and not diagnosis.is_certain(found, known) else found
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainer_core.text import size
+
 if TYPE_CHECKING:
     from trainer_core.training.resume import Proposal
 
@@ -20,18 +22,18 @@ def headline(found: Proposal) -> str:
 def lines(found: Proposal) -> list[tuple[str, str]]:
     """(label, text) of everything that the user should know before it starts; the label "warning" marks what may be wrong."""
     # Imported here: the command line takes its help from this module.
-    from trainer_core.training.resume import GIB, learning_rate
+    from trainer_core.training.resume import learning_rate
 
     data = found.as_dict()
     rows = [
-        ("state", f"{found.state.path}, {data['state_bytes'] / GIB:.2f} GiB"),
+        ("state", f"{found.state.path}, {size(data['state_bytes'])}"),
         ("continues", ", ".join(found.continuation.continues)),
         *(("differs", text) for text in found.continuation.restarts),
         ("learning rate", learning_rate(found)),
     ]
     if data["exact"]:
         rows.append(("exact", "Every step has the learning rate that it would have had without the interruption."))
-    rows.append(("free disk space", f"{data['free_disk_bytes'] / GIB:.1f} GiB"))
+    rows.append(("free disk space", size(data["free_disk_bytes"])))
     told = (*found.notes, *([f"{found.distrust} {PICKLES}"] if found.distrust else ()), *found.warnings)
     return [*rows, *((WARNING, text) for text in told)]
 

@@ -18,14 +18,14 @@ from trainer_core.training.folder import RunFolder
 
 
 def gone(folder: RunFolder, manifest: BackendManifest) -> list[str]:
-    """The names of staged images whose original is no longer there."""
-    return [path.name for path in _images(folder, manifest) if not path.is_file()]
+    """The staged images whose original is no longer there, by the paths that the user gave."""
+    return [_given(path) for path in _images(folder, manifest) if not path.is_file()]
 
 
 def changed(folder: RunFolder, manifest: BackendManifest) -> list[str]:
-    """The names of staged images whose original was written after it was staged. A copy is the run's own and does not change."""
+    """As `gone`, those whose original was written after it was staged. A copy is the run's own and does not change."""
     return [
-        path.name
+        _given(path)
         for path in _images(folder, manifest)
         if path.is_symlink() and path.is_file() and path.stat().st_mtime > path.lstat().st_mtime
     ]
@@ -109,6 +109,11 @@ def _files(folder: Path) -> Iterator[Path]:
             raise RunError(f"{path.name} in the state is a link, and links are not followed.")
         if path.is_file():
             yield path
+
+
+def _given(image: Path) -> str:
+    """The image that a staged one stands for; the staged one has a number before its name."""
+    return str(image.readlink()) if image.is_symlink() else image.name
 
 
 def _images(folder: RunFolder, manifest: BackendManifest) -> list[Path]:

@@ -22,12 +22,14 @@ from trainer_core.engines.status import EngineStatus
 from trainer_core.errors import JobError, RunError
 from trainer_core.hardware import Machine, free_disk_bytes
 from trainer_core.install.place import at_place, check_installed, place_for
+from trainer_core.jobs.folder import writing
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import blocking
+from trainer_core.text import size
 from trainer_core.training import gpu as gpus
-from trainer_core.training import restage, states
+from trainer_core.training import numbers, restage, states
 from trainer_core.training.facts import facts
 from trainer_core.training.folder import RESUMES, Origin, RunFolder
 from trainer_core.training.history import related
@@ -36,7 +38,6 @@ from trainer_core.training.states import SavedState
 
 NAMED = 3
 """How many names of images a sentence contains."""
-GIB = 1024**3
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,9 @@ def start(
     machine: Machine | None = None,
     rate_times: float = 1.0,
     notes: Mapping[str, str] | None = None,
+    gpu: str = "",
 ) -> Run:
-    """The new run, ready to `launch`.
+    """The new run, ready to `launch`, or to wait in the queue of `gpu`, the only GPU that it then sees.
 
     `trusted`: the user trusts a state that this Easel did not record; `folder` is the folder for run folders. The learning
     rates in the state are multiplied by `rate_times`; `notes` are more entries of versions.json.
@@ -175,11 +177,15 @@ def start(
         point = ResumePoint(state, found.step, found.schedule_from, rate_times)
         place = dataclasses.replace(place_for(found.backend, after.path, captions), resume=point)
         spec = found.backend.render(at_place(found.plan, manifest, place), place)
-        spec = dataclasses.replace(spec, steps=gpus.steps_on(spec.steps, gpus.seen_by(before.spec.steps)))
+        seen = gpus.visible_only(gpu, _kind_of(machine)) if gpu else gpus.seen_by(before.spec.steps)
+        spec = dataclasses.replace(spec, steps=gpus.steps_on(spec.steps, seen))
         origin = Origin(found.run.name, str(before.path), found.step, found.state.path.name, found.schedule_from)
         versions = {**_chosen(before), "engine": manifest.id, "engine_version": place.version}
         versions |= {"engine_python": str(place.python), "resumes": dataclasses.asdict(origin)}
-        versions |= {**facts(found.plan, len(captions)), **(notes or {})}
+        about = facts(found.plan, len(captions))
+        with writing(after.path):
+            about |= numbers.of_new(after.path, about["about"])
+        versions |= {**about, **({"gpu": gpu} if gpu else {}), **(notes or {})}
         hardware = machine.to_dict() if machine else before.read("hardware.json") or {}
         after.write_job(found.plan.model_dump(exclude_none=True), spec, versions, hardware, origin)
         undo.pop_all()
@@ -302,16 +308,23 @@ def _check_paths(plan: TrainingPlan, folder: RunFolder, backend: Backend) -> Non
         )
 
 
+def going_on(run: Run, *how: str) -> list[Run]:
+    """The runs that continue a run, or repeat it (`how`: "resumes", "retries"), and have not ended."""
+    found = []
+    for name, relation in related(run.name):
+        if relation in how:
+            with contextlib.suppress(JobError):
+                other = Run.attach(places.runs() / name)
+                found += [] if other.state in FINAL_STATES else [other]
+    return found
+
+
 def _continued(run: Run) -> list[str]:
     """A warning for each run that continues this one and has not ended."""
-    found = []
-    for name, how in related(run.name):
-        if how == RESUMES:
-            with contextlib.suppress(JobError):
-                state = Run.attach(places.runs() / name).state
-                if state not in FINAL_STATES and state is not JobState.LOST:
-                    found.append(f"{name} continues this run already ({state.value}). Both would train the same steps.")
-    return found
+    return [
+        f"{other.name} continues this run already ({other.state.value}). Both would train the same steps."
+        for other in going_on(run, RESUMES)
+    ]
 
 
 def _image_warnings(folder: RunFolder, backend: Backend) -> list[str]:
@@ -335,9 +348,13 @@ def _other_warnings(run: Run, backend: Backend, state: SavedState) -> list[str]:
     free = free_disk_bytes(run.folder.path)
     if free < 2 * state.size_bytes:
         found.append(
-            f"Another state of {state.size_bytes / GIB:.1f} GiB will be saved beside the present ones, but only {free / GIB:.1f} GiB are free."
+            f"Another state of {size(state.size_bytes)} will be saved beside the present ones, but only {size(free)} are free."
         )
     return found
+
+
+def _kind_of(machine: Machine | None) -> str:
+    return machine.accelerator.kind if machine else "cpu"
 
 
 def _chosen(folder: RunFolder) -> dict[str, Any]:

@@ -12,10 +12,11 @@ from trainer_core import places
 from trainer_core.engines.seam import Backend, JobSpec, Place
 from trainer_core.errors import JobError, RunError
 from trainer_core.install.place import at_place, check_installed, place_for
+from trainer_core.jobs.folder import writing
 from trainer_core.jobs.job import Job, attached
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.training import states
+from trainer_core.training import numbers, states
 from trainer_core.training.checks import check
 from trainer_core.training.facts import facts
 from trainer_core.training.folder import RunFolder
@@ -57,8 +58,11 @@ class Run(Job):
             undo.callback(made.remove)
             captions = _stage(dataset, made, plan) if dataset is not None else {}
             plan, spec, place = rendered(plan, backend, made.path, captions, environment)
+            about = facts(plan, len(dataset.images) if dataset else 0)
+            with writing(made.path):
+                about |= numbers.of_new(made.path, about["about"])
             versions = {
-                **facts(plan, len(dataset.images) if dataset else 0),
+                **about,
                 "engine": backend.manifest.id,
                 "engine_version": place.version,
                 "engine_python": str(place.python),

@@ -157,6 +157,6 @@ def _queued(run: Job) -> Standing:
             f"This run waits for {entries.place(entry.gpu)}, and the queue is paused",
             "warn",
             f"{text} {reason}".strip(),
-            advice="Continue the queue: easel runs queue continue",
+            advice=f"Continue the queue: {entries.CONTINUE}",
         )
     return Standing(f"This run waits for {entries.place(entry.gpu)}", "muted", text)

@@ -15,13 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer_core import places
-from trainer_core.errors import JobError, RunError
+from trainer_core.errors import JobError, RunError, wrong_use
+from trainer_core.jobs.alone import alone
 from trainer_core.jobs.folder import JobFolder, writing
 from trainer_core.jobs.queueing import entries, occupancy
 from trainer_core.jobs.state import JobState
-from trainer_core.training import artefacts, history
+from trainer_core.training import artefacts, history, labels, numbers
+from trainer_core.training.results import results_of
 from trainer_core.training.run import Run
 
+METADATA_BYTES = 1 << 20
+"""By so many bytes at most the metadata makes a delivered file larger or smaller."""
+SHOWN = 10
+"""So many names are in an error at most."""
 RECORD = "trashed.json"
 """In a deleted run folder: when it was deleted, and the name that it had."""
 
@@ -42,12 +48,16 @@ class Deletion:
 
 @dataclass(frozen=True)
 class Trashed:
-    """A deleted run: its folder in the trash, its former name, when it was deleted (seconds since 1970), and its size."""
+    """A deleted run: its folder in the trash, its former name, when it was deleted (seconds since 1970), and its size.
+
+    `name` is what the user called it, "" if nothing.
+    """
 
     path: Path
     run: str
     deleted: float
     bytes: int
+    name: str = ""
 
 
 def look(path: Path, force: bool = False) -> Deletion:
@@ -65,8 +75,12 @@ def look(path: Path, force: bool = False) -> Deletion:
             "Delete that run first, or delete this one with --force; a continued run that was started keeps its own copy.",
         )
     kept = tuple(_delivered(run))
-    results = _results(run)
-    only_here = tuple(file for file in results if not any(_is_copy(file, other) for other in kept))
+    recorded = _recorded(run)
+    only_here = tuple(
+        file
+        for file in _results(run)
+        if not _is_still(file, recorded.get(file)) and not any(_is_copy(file, other) for other in kept)
+    )
     return Deletion(run.name, size_bytes(run.folder.path), kept, only_here, resumed_by)
 
 
@@ -84,8 +98,12 @@ def delete(path: Path, force: bool = False) -> Path:
         places.trash().mkdir(parents=True, exist_ok=True)
         target = _free(folder.path.name)
         with writing(folder.path):
+            # The numbers of the runs that stay must not change.
+            numbers.settle(folder.path)
             folder.write(RECORD, {"run": folder.path.name, "deleted": time.time()})
-        _move(folder.path, target)
+        # A delivery that has begun is finished first.
+        with alone(folder.output):
+            _move(folder.path, target)
     return target
 
 
@@ -99,18 +117,39 @@ def trashed() -> list[Trashed]:
             run, deleted = record.get("run"), record.get("deleted")
             name = run if isinstance(run, str) and entries.is_name(run) else path.name
             at = float(deleted) if isinstance(deleted, int | float) else 0.0
-            found.append(Trashed(path, name, at, size_bytes(path)))
+            called = labels.read(JobFolder(path)).name
+            found.append(Trashed(path, name, at, size_bytes(path), called))
     return sorted(found, key=lambda one: (one.deleted, one.path.name), reverse=True)
+
+
+def find(name: str) -> Trashed:
+    """The deleted run with this folder, former name or given name, else the only one whose name ends or begins with this.
+
+    Raises:
+        RunError: none or more than one fits.
+    """
+    known = trashed()
+    exact = [one for one in known if one.path.name == name] or [one for one in known if name in (one.run, one.name)]
+    near = [one for one in known if name and (one.run.endswith(name) or one.run.startswith(name))]
+    fitting = exact or near
+    if len(fitting) == 1:
+        return fitting[0]
+    advice = "`easel runs trash list` shows all of them."
+    if not fitting:
+        raise wrong_use(RunError(f"No deleted run is called {name!r:.100}.", advice))
+    shown = ", ".join(one.path.name for one in fitting[:SHOWN]) + (", ..." if len(fitting) > SHOWN else "")
+    told = f"{len(fitting)} deleted runs are called {name!r:.100}: {shown}."
+    raise wrong_use(RunError(told, f"Give the whole name of one. {advice}"))
 
 
 def restore(name: str) -> Path:
     """Moves a deleted run back, and returns its folder.
 
     Raises:
-        RunError: there is none with this name, or its name is taken by now.
+        RunError: there is none with this name, or more than one, or its name is taken by now.
         JobError: it cannot be moved.
     """
-    one = _named(name)
+    one = find(name)
     target = places.runs() / one.run
     if os.path.lexists(target):
         raise RunError(f"There is a run called {one.run} again.", "Delete that one first.")
@@ -127,7 +166,7 @@ def empty(names: tuple[str, ...] = ()) -> list[Trashed]:
         RunError: there is none with such a name.
         JobError: a folder cannot be removed.
     """
-    removed = [_named(name) for name in names] if names else trashed()
+    removed = [find(name) for name in names] if names else trashed()
     for one in removed:
         with writing(one.path):
             # rmtree removes links and not what they point to, and refuses a link as its argument.
@@ -192,6 +231,25 @@ def _delivered(run: Run) -> list[Path]:
     return [file for file in found if places.is_there(file) and not file.resolve().is_relative_to(inside)]
 
 
+def _recorded(run: Run) -> dict[Path, Path]:
+    """Where each result and checkpoint of a run was delivered, as the run recorded it, if the file is still there."""
+    try:
+        found = results_of(run).made
+    except (JobError, AttributeError, ValueError):
+        return {}
+    inside = run.folder.path
+    places_ = {one.saved.path: one.saved.delivered for one in found if one.saved.delivered is not None}
+    return {file: place for file, place in places_.items() if not place.resolve().is_relative_to(inside)}
+
+
+def _is_still(file: Path, place: Path | None) -> bool:
+    """Whether a recorded copy can still be that of a file: it is about as large. It has other metadata, so it is not the same."""
+    if place is None or file.is_dir() != place.is_dir():
+        return False
+    own, other = artefacts.size_of(file), artefacts.size_of(place)
+    return own is not None and other is not None and abs(own[1] - other[1]) <= METADATA_BYTES
+
+
 def _results(run: Run) -> list[Path]:
     """The finished results and checkpoints in a run folder."""
     try:
@@ -223,14 +281,6 @@ def _free(name: str) -> Path:
     while os.path.lexists(path):
         number, path = number + 1, places.trash() / f"{name}-{number}"
     return path
-
-
-def _named(name: str) -> Trashed:
-    found = [one for one in trashed() if name in (one.path.name, one.run)]
-    if len(found) != 1:
-        what = "No deleted run is" if not found else "Several deleted runs are"
-        raise RunError(f"{what} called {name!r:.100}.", "`easel runs trash list` shows all of them.")
-    return found[0]
 
 
 def _move(source: Path, target: Path) -> None:

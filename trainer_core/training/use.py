@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core import places
-from trainer_core.errors import JobError, RunError
+from trainer_core.errors import JobError, RunError, wrong_use
 from trainer_core.jobs.alone import alone
 from trainer_core.jobs.folder import writing
 from trainer_core.text import printable
@@ -107,6 +107,7 @@ def use(run: Run, step: int | None = None, folder: Path | None = None) -> Saved:
         raise RunError(f"{printable(str(target), 200)} is not an absolute path.", "Give the whole path of the folder.")
     refuse_own_folder(run.folder, target)
     with alone(run.folder.output):
+        refuse_deleted(run)
         return _delivered_once(run, plan, chosen, target)
 
 
@@ -169,7 +170,7 @@ def _of_step(run: Run, step: int) -> Saved:
     chosen = next((one for one in found if one.step == step), None)
     if chosen is None:
         steps = ", ".join(str(one.step) for one in found) or "none"
-        raise RunError(f"The run {run.name} has no checkpoint of step {step}. It has: {steps}.")
+        raise wrong_use(RunError(f"The run {run.name} has no checkpoint of step {step}. It has: {steps}."))
     return chosen
 
 
@@ -196,6 +197,19 @@ def _tested(one: Saved, plan: Mapping[str, Any]) -> Saved:
     """A checkpoint with the verdict of a test that is made now."""
     found = tested(one.path, plan)
     return replace(one, ok=found["ok"], reasons=tuple(found["reasons"]))
+
+
+def refuse_deleted(run: Run) -> None:
+    """Checks that the folder of a run is still there.
+
+    Raises:
+        RunError: the run was deleted meanwhile.
+    """
+    if not places.is_folder(run.folder.path):
+        raise RunError(
+            f"The run {run.name} was deleted meanwhile, so nothing was delivered.",
+            f"Bring it back first: easel runs trash restore {run.name}",
+        )
 
 
 def refuse_own_folder(run: RunFolder, target: Path) -> None:

@@ -1,6 +1,6 @@
 """The runs of one subject as numbered versions: v1, v2 and so on, in the form of `training_versions.json`.
 
-They are read from the run folders each time; nothing else stores them.
+They are read from the run folders each time. Their numbers are in these folders, too (see `numbers`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from trainer_core.errors import RunError
 from trainer_core.jobs.state import JobState
 from trainer_core.plan import fields
 from trainer_core.plan.subject import same
-from trainer_core.training import history
+from trainer_core.training import history, numbers
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.history import PastRun
 
@@ -33,8 +33,11 @@ STATUS = {
 def versions_of(subject: str, folder: Path | None = None) -> list[dict[str, Any]]:
     """The versions of a subject, the oldest first; a subject is a trigger word, the name of a dataset or that of a result."""
     asked = same(subject)
-    runs = [run for run in reversed(history.history(folder)) if asked and asked in (same(run.subject), same(run.name))]
-    return [_version(run, number, folder or places.runs()) for number, run in enumerate(runs, 1)]
+    known = history.history(folder)
+    counted = numbered(known)
+    runs = [run for run in reversed(known) if asked and asked in (same(run.subject), same(run.name))]
+    runs.sort(key=lambda run: counted[run.run][1])
+    return [_version(run, counted[run.run][1], folder or places.runs()) for run in runs]
 
 
 def subjects(folder: Path | None = None) -> dict[str, int]:
@@ -49,15 +52,27 @@ def subjects(folder: Path | None = None) -> dict[str, int]:
 
 
 def numbered(runs: Iterable[PastRun]) -> dict[str, tuple[str, int]]:
-    """(subject, number) of each run by its name: the runs of a subject are v1, v2 and so on, the oldest first."""
-    counts: dict[str, int] = {}
+    """(subject, number) of each run by its name: v1, v2 and so on.
+
+    A run without a number, or with that of another run, because its folder was copied, gets one after the highest.
+    """
     written: dict[str, str] = {}
-    found: dict[str, tuple[str, int]] = {}
-    for run in sorted(runs, key=lambda run: (run.started, run.run)):
+    taken: dict[str, set[int]] = {}
+    found: dict[str, int] = {}
+    ordered = sorted(runs, key=lambda run: (run.started, run.run))
+    for run in ordered:
         key = same(run.subject) or same(run.name)
-        counts[key] = counts.get(key, 0) + 1
-        found[run.run] = written.setdefault(key, run.subject or run.name), counts[key]
-    return found
+        written.setdefault(key, run.subject or run.name)
+        own = numbers.number(run.versions.get(numbers.KEY))
+        if own is not None and own not in taken.setdefault(key, set()):
+            taken[key].add(own)
+            found[run.run] = own
+    for run in ordered:
+        if run.run not in found:
+            used = taken.setdefault(same(run.subject) or same(run.name), set())
+            found[run.run] = max(used, default=0) + 1
+            used.add(found[run.run])
+    return {run.run: (written[same(run.subject) or same(run.name)], found[run.run]) for run in ordered}
 
 
 def _version(run: PastRun, number: int, runs: Path) -> dict[str, Any]:

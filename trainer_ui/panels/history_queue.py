@@ -141,7 +141,7 @@ def _ready(seen: Seen) -> str:
 def _state(queue: Queue, has_items: bool) -> str:
     if queue.paused:
         reasons = " ".join(queue.reasons.values())
-        return f"The queue is paused: no further run is started. {reasons}".strip()
+        return f"The queue is paused: no further run is started until you press Continue. {reasons}".strip()
     if not queue.entries:
         return (
             "Nothing waits. “Queue it” in Prepare adds a run while another one trains."

@@ -160,10 +160,7 @@ class RunCard:
             self._show_settings()
         self.title.show_text(pasts.called(past))
         self.state.show_text(*pasts.pill_of(past))
-        missing = unknown(past)
-        self.unknown.show_text(
-            f"An older Easel made this run, and did not record {_listed(missing)}." if missing else ""
-        )
+        self.unknown.show_text(_warning(past))
         self.facts.show_pairs(self._facts(past, seen))
         show(self.buttons["sweep"], bool(past.versions.get("sweep")))
         ended = past.state in FINAL_STATES
@@ -223,6 +220,14 @@ class RunCard:
         images = images_of(self._attached().folder) if past.images is None else None
         if images is not None and not self.shows_all:
             self.settings_title.show_text(f"{title}; {images} images are in its folder")
+
+
+def _warning(past: PastRun) -> str:
+    """What is damaged in the folder of a run, or what an older Easel did not record, as a sentence; "" if nothing is."""
+    if past.damage:
+        return past.damage
+    missing = unknown(past)
+    return f"An older Easel made this run, and did not record {_listed(missing)}." if missing else ""
 
 
 RELATIVES = {"like": "Like", "resumes": "Continues", "retries": "Repeats", "sweep": "Sweep"}

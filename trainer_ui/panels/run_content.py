@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.errors import JobError
+from trainer_core.jobs.reading import is_judged
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.timeline import ORDER, RESULT, TRAINING, doing
 from trainer_core.text import printable
@@ -106,7 +107,7 @@ def _headline(run: Job, state: JobState, left: TimeLeft) -> str:
         case JobState.PREPARED:
             return "Not started"
         case JobState.STOPPING:
-            return "Stopping"
+            return "Its processes have ended; finding out what became of it" if is_judged(run) else "Stopping"
         case _ if not seen.last_step:
             return ""
         case _:

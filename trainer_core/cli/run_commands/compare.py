@@ -9,6 +9,7 @@ import click
 
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP
+from trainer_core.text import size
 
 TITLES = {
     "settings": "different settings",
@@ -29,13 +30,15 @@ def command(runs: tuple[str, ...], sweep: str, as_csv: bool, as_json: bool) -> N
     First what differs between them is shown, then how each of them ended.
     """
     from trainer_core.cli.runs import find_run
-    from trainer_core.errors import RunError
+    from trainer_core.errors import RunError, wrong_use
     from trainer_core.training.comparison import compare
     from trainer_core.training.sweep_end import runs_of
 
     chosen = [*map(find_run, runs), *runs_of(sweep)]
     if sweep and len(chosen) == len(runs):
-        raise RunError(f"There is no sweep {sweep!r:.80}.", "`easel runs history --json` shows the sweep of each run.")
+        raise wrong_use(
+            RunError(f"There is no sweep {sweep!r:.80}.", "`easel runs history --json` shows the sweep of each run.")
+        )
     if not chosen:
         raise click.UsageError("Name the runs, or a sweep with --sweep.")
     found = compare(chosen)
@@ -50,7 +53,10 @@ def command(runs: tuple[str, ...], sweep: str, as_csv: bool, as_json: bool) -> N
             show.line(f"--- {TITLES[part]}", "bold")
             if rows:
                 cells = [
-                    (row.title if row.title == row.key else f"{row.title} ({row.key})", *map(_text, row.values))
+                    (
+                        row.title if row.title == row.key else f"{row.title} ({row.key})",
+                        *(_text(value, row.key) for value in row.values),
+                    )
                     for row in rows
                 ]
                 show.table(("", *map(str, range(1, len(found.runs) + 1))), cells)
@@ -60,7 +66,9 @@ def command(runs: tuple[str, ...], sweep: str, as_csv: bool, as_json: bool) -> N
             show.line(sentence, "dim")
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, key: str) -> str:
+    if key.endswith("_bytes") and isinstance(value, int):
+        return size(value)
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "-" if value in (None, "") else show.value(value)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from trainer_core.cli.continuing import continue_run, options
+from trainer_core.cli.options import Whole
 
 
 @click.command("extend")
 @click.argument("name")
-@click.option("--steps", type=click.IntRange(min=1), required=True, help="The number of steps to add.")
+@click.option("--steps", type=Whole(), required=True, help="The number of steps to add.")
 @options
 def command(name: str, steps: int, **chosen: bool) -> None:
     """Train a finished run for more steps, from its last state.

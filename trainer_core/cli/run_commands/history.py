@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 import click
 
-from trainer_core.cli import show
-from trainer_core.cli.options import JSON_HELP, known_family
+from trainer_core import places
+from trainer_core.cli import job_times, show
+from trainer_core.cli.options import JSON_HELP, Whole, known_family
+from trainer_core.errors import JobError
+from trainer_core.jobs import time_left
+from trainer_core.jobs.state import FINAL_STATES, JobState
+from trainer_core.training.history import Filter, PastRun, history
+from trainer_core.training.run import Run
 
 
 @click.command("history")
@@ -21,21 +28,20 @@ from trainer_core.cli.options import JSON_HELP, known_family
     "--since", default="", metavar="DATE", help="Only runs since this day (2026-01-31), or of the last days (7d)."
 )
 @click.option("--sweep", default="", metavar="ID", help="Only the runs of this sweep.")
-@click.option("--limit", default=0, metavar="N", help="At most this many runs. Default: all.")
+@click.option("--limit", type=Whole(), metavar="N", help="At most this many runs. Default: all.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-def command(state: str, family: str, tag: str, text: str, since: str, sweep: str, limit: int, as_json: bool) -> None:
+def command(
+    state: str, family: str, tag: str, text: str, since: str, sweep: str, limit: int | None, as_json: bool
+) -> None:
     """Show what each run trained, and how it ended.
 
     With --json also every setting that differs from the default, the versions, and the peaks of memory.
     """
-    from trainer_core.jobs.state import JobState
-    from trainer_core.training.history import Filter, history
-
     if state and state.upper() not in JobState.__members__:
         known = ", ".join(each.value for each in JobState)
         raise click.BadParameter(f"{state!r:.50} is not a state. Known: {known}.", param_hint="--state")
     runs = history(wanted=Filter(state, family, tag, text, _moment(since), sweep))
-    shown = runs[:limit] if limit > 0 else runs
+    shown = [_as_now(run) for run in runs[:limit]]
     if as_json:
         show.as_json([run.as_dict() for run in shown])
         return
@@ -49,7 +55,7 @@ def command(state: str, family: str, tag: str, text: str, since: str, sweep: str
             run.state.name,
             run.family,
             f"{run.steps or '-'} of {run.total_steps}" if run.total_steps else "",
-            f"{run.seconds:.0f} s" if run.seconds else "",
+            time_left.span(run.seconds) if run.seconds else "",
             ", ".join(run.labels.tags),
             run.labels.note.partition("\n")[0][:60],
         )
@@ -59,6 +65,19 @@ def command(state: str, family: str, tag: str, text: str, since: str, sweep: str
     for run in shown:
         if run.damage:
             show.line(f"{run.run} is damaged. {run.damage}", "dim")
+
+
+def _as_now(run: PastRun) -> PastRun:
+    """The run; of one that has not ended with the step, the loss and the time that it has reached."""
+    if run.state in FINAL_STATES:
+        return run
+    try:
+        live = Run.attach(places.runs() / run.run)
+        figures = live.figures
+        known = job_times.times(live, run.state, figures)
+    except JobError:
+        return run
+    return dataclasses.replace(run, steps=figures["step"], loss=figures["loss"], seconds=known["seconds"] or 0.0)
 
 
 def _moment(text: str) -> float:

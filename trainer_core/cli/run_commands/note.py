@@ -5,12 +5,14 @@ from __future__ import annotations
 import click
 
 from trainer_core.cli import show
+from trainer_core.cli.options import JSON_HELP
 
 
 @click.command("note")
 @click.argument("run")
 @click.argument("text", required=False)
-def command(run: str, text: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def command(run: str, text: str | None, as_json: bool) -> None:
     """Show or change the note of RUN.
 
     TEXT replaces the former note; an empty TEXT removes it.
@@ -19,9 +21,12 @@ def command(run: str, text: str | None) -> None:
     from trainer_core.training import labels
 
     folder = find_run(run).folder
+    known = labels.read(folder) if text is None else labels.change(folder, lambda before: before.noted(text))
+    if as_json:
+        show.as_json({"run": folder.path.name, **known.as_dict()})
+        return
     if text is None:
-        for line in labels.read(folder).note.splitlines() or ["There is no note."]:
+        for line in known.note.splitlines() or ["There is no note."]:
             show.line(line)
         return
-    labels.change(folder, lambda known: known.noted(text))
     show.line(f"The note of {folder.path.name} was {'written' if text.strip() else 'removed'}.")

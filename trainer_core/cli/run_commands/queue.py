@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trainer_core.cli import show
-from trainer_core.cli.options import JSON_HELP
+from trainer_core.cli.options import JSON_HELP, Whole
 
 if TYPE_CHECKING:
     from trainer_core.jobs.queueing.entries import Queue
@@ -48,7 +48,7 @@ def add(run: str, gpu: str, as_json: bool) -> None:
 
 @command.command()
 @click.argument("run")
-@click.argument("position", type=click.IntRange(min=1))
+@click.argument("position", type=Whole())
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def move(run: str, position: int, as_json: bool) -> None:
     """Move a waiting RUN to another POSITION.
@@ -168,10 +168,13 @@ def _show(queue: Queue, as_json: bool) -> None:
     else:
         show.line("Nothing runs, and nothing waits.")
     for gpu in sorted(queue.paused):
-        where = "" if gpu == "all" else f" of {entries.place(gpu)}"
+        where = "" if gpu == entries.ALL else f" of {entries.place(gpu)}"
         show.line(f"The queue{where} is paused. {queue.reasons.get(gpu, '')}".strip(), "yellow")
     if queue.paused:
-        show.line("To go on: easel runs queue continue", "dim")
+        show.line(f"To go on: {entries.CONTINUE}", "dim")
+    if queue.stops_on_failure:
+        show.line("After a run that failed, the queue of its GPU pauses.", "dim")
+        show.line("To change that: easel runs queue on-failure continue", "dim")
     _say_who_uses_the_gpu(queue, [job.folder.path.name for job in running])
 
 

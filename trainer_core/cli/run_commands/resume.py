@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from trainer_core.cli.continuing import continue_run, options
+from trainer_core.cli.options import Whole
 
 
 @click.command("resume")
 @click.argument("name")
-@click.option("--step", type=click.IntRange(min=1), help="Continue from the state of this step. Default: the newest.")
+@click.option("--step", type=Whole(), help="Continue from the state of this step. Default: the newest.")
 @options
 def command(name: str, step: int | None, **chosen: bool) -> None:
     """Continue an interrupted run from its newest state.

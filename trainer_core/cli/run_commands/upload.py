@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainer_core.cli.options import JSON_HELP
+from trainer_core.cli.options import JSON_HELP, Whole
 
 if TYPE_CHECKING:
     from trainer_core.jobs.job import Job
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.argument("run")
 @click.option("--repo", default="", metavar="OWNER/NAME", help="The repository; it is created if it is missing.")
 @click.option(
-    "--step", type=int, default=None, help="The step of the checkpoint. Default: the best, else the final one."
+    "--step", type=Whole(0), default=None, help="The step of the checkpoint. Default: the best, else the final one."
 )
 @click.option("--public", is_flag=True, help="Let everybody see it. Default: private.")
 @click.option("--licence", "--license", default="none", metavar="ID", help="The licence, as the Hub calls it.")

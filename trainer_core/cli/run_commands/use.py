@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainer_core.cli.options import JSON_HELP
+from trainer_core.cli.options import JSON_HELP, Whole
 
 if TYPE_CHECKING:
     from trainer_core.training.run import Run
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.argument("name")
 @click.option(
     "--step",
-    type=int,
+    type=Whole(0),
     default=None,
     help="The step of the checkpoint. Default: the one marked as the best, else the newest usable one.",
 )

@@ -7,6 +7,17 @@ import click
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP
 
+COLUMNS = {
+    "version": "version",
+    "name": "name",
+    "started": "timestamp",
+    "state": "status",
+    "images": "imageCount",
+    "file": "loraUrl",
+    "run": "id",
+}
+"""The headings of the table, and the entry that each shows."""
+
 
 @click.command("versions")
 @click.argument("subject", required=False)
@@ -31,5 +42,5 @@ def command(subject: str | None, as_json: bool) -> None:
     elif not found:
         show.line(f"There is no run of {subject}.")
     else:
-        columns = ("name", "timestamp", "status", "imageCount", "loraUrl", "id")
-        show.table(columns, ([row[name] if row[name] is not None else "" for name in columns] for row in found))
+        rows = ([row[key] if row[key] is not None else "" for key in COLUMNS.values()] for row in found)
+        show.table(COLUMNS, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trainer_core.events import Gauges, Gpu
 from trainer_core.text import printable
+from trainer_core.text import size as small
 
 _GIB = 1 << 30
 
@@ -33,9 +34,15 @@ def line(gauges: Gauges | None) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes in GiB, or in MiB if it is small."""
+    """A number of bytes in GiB, or in a smaller unit if it is small."""
     gib = count / _GIB
-    return f"{gib:.0f} GiB" if gib >= 100 else f"{gib:.1f} GiB" if gib >= 1 else f"{count / 2**20:.0f} MiB"
+    return (
+        f"{gib:.0f} GiB"
+        if gib >= 100
+        else f"{gib:.1f} GiB"
+        if gib >= 1
+        else (f"{count / 2**20:.0f} MiB" if count >= 10 << 20 else small(count))
+    )
 
 
 def _gpu_rows(gpu: Gpu, called: str) -> list[tuple[str, str]]:

@@ -30,6 +30,8 @@ VERSION = 1
 LARGEST_FILE_BYTES = 16 << 20
 ALL = "all"
 """In the place of a GPU: every GPU."""
+CONTINUE = "easel runs queue continue"
+"""The command that ends a pause."""
 
 
 class DamagedQueueError(JobError):
@@ -45,7 +47,7 @@ class Entry:
     """One waiting run: the name of its folder in the folder of runs, and the GPU it waits for.
 
     `spec` is the digest of its spec.json. `added` and `taken` are seconds since 1970; `taken` is 0 until the owner begins
-    to start it.
+    to start it. `environment` are the variables that it starts with (see `environment.kept`); empty in a queue of an older Easel.
     """
 
     run: str
@@ -53,6 +55,7 @@ class Entry:
     spec: str
     added: float
     taken: float = 0.0
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -120,15 +123,19 @@ class Queue:
         """
         if data["version"] != VERSION:
             raise OtherVersionError
-        rows = [
-            Entry(str(row["run"]), str(row["gpu"]), str(row["spec"]), float(row["added"]), float(row["taken"]))
-            for row in data["entries"]
-        ]
+        rows = [_entry(row) for row in data["entries"]]
         if any(not is_name(entry.run) for entry in rows):
             raise ValueError("it names a run by a path")
         texts = [{str(key): str(value) for key, value in data[name].items()} for name in ("reasons", "last")]
         paused = frozenset(map(str, data["paused"]))
         return cls(tuple(rows), paused, bool(data["stops_on_failure"]), *texts)
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    environment = {str(name): str(value) for name, value in row.get("environment", {}).items()}
+    return Entry(
+        str(row["run"]), str(row["gpu"]), str(row["spec"]), float(row["added"]), float(row["taken"]), environment
+    )
 
 
 class Change:

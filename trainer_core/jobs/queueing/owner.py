@@ -22,7 +22,7 @@ from trainer_core.jobs import followers
 from trainer_core.jobs.folder import RESULT, SPEC, SUPERVISOR, DiskError, unwritable
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.outcome import Diagnosis, Outcome
-from trainer_core.jobs.queueing import entries, occupancy
+from trainer_core.jobs.queueing import entries, environment, occupancy
 from trainer_core.jobs.queueing.entries import Change, Entry, Ownership, Queue
 from trainer_core.jobs.recovery import recover
 from trainer_core.jobs.state import JobState
@@ -106,7 +106,7 @@ def _pause(change: Change, gpu: str, reason: str) -> None:
     found = change.queue
     reasons = {**found.reasons, gpu: reason}
     change.queue = dataclasses.replace(found, paused=found.paused | {gpu}, reasons=reasons)
-    _say(f"{reason} The queue of {entries.place(gpu)} is paused.")
+    _say(f"{reason} The queue of {entries.place(gpu)} is paused. To go on: {entries.CONTINUE}")
 
 
 def _take(gpu: str) -> Entry | None:
@@ -158,6 +158,7 @@ def _launched(job: Job, entry: Entry) -> Diagnosis | None:
     try:
         if entries.digest(entry.path) != entry.spec:
             raise JobError("Its spec.json was changed after it was queued.", "Queue it again: easel runs queue add")
+        environment.use(entry.environment)
         job.launch()
     except DiskError:
         raise

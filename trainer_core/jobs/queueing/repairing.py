@@ -11,7 +11,7 @@ from trainer_core.errors import JobError
 from trainer_core.events import real
 from trainer_core.jobs.folder import SUPERVISOR
 from trainer_core.jobs.job import Job
-from trainer_core.jobs.queueing import entries, occupancy
+from trainer_core.jobs.queueing import entries, environment, occupancy
 from trainer_core.jobs.queueing.entries import ALL, Change, DamagedQueueError, Entry, Queue
 
 REASON = (
@@ -55,7 +55,7 @@ def _unstarted() -> list[Entry]:
     for job in occupancy.unfinished(places.runs()):
         gpu, spec = occupancy.gpu_of(job.folder), entries.digest(job.folder.path)
         if gpu and spec and not places.is_there(job.folder.path / SUPERVISOR):
-            found.append((_created_s(job), Entry(job.name, gpu, spec, time.time())))
+            found.append((_created_s(job), Entry(job.name, gpu, spec, time.time(), environment=environment.kept())))
     return [entry for _, entry in sorted(found, key=lambda pair: (pair[0], pair[1].run))]
 
 

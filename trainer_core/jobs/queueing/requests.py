@@ -14,7 +14,7 @@ from trainer_core import places
 from trainer_core.errors import JobError
 from trainer_core.jobs.hosts.local import own_environment
 from trainer_core.jobs.job import Job
-from trainer_core.jobs.queueing import entries, occupancy
+from trainer_core.jobs.queueing import entries, environment, occupancy
 from trainer_core.jobs.queueing.entries import ALL, Entry, Ownership, Queue
 from trainer_core.jobs.state import JobState
 
@@ -38,7 +38,8 @@ def add(paths: Sequence[Path]) -> Queue:
                     raise JobError(f"The run {job.name} was already started.", "Queue a new run like it.")
                 if not (gpu := occupancy.gpu_of(job.folder)):
                     raise JobError(f"The run {job.name} does not say for which GPU it is.", "Queue a new run like it.")
-                added.append(Entry(job.name, gpu, entries.digest(job.folder.path), time.time()))
+                digest = entries.digest(job.folder.path)
+                added.append(Entry(job.name, gpu, digest, time.time(), environment=environment.kept()))
         # A run that failed before these were added does not pause them.
         last = {gpu: run for gpu, run in known.last.items() if _goes_on(run)}
         change.queue = dataclasses.replace(known, entries=(*known.entries, *added), last=last)
@@ -99,7 +100,7 @@ def go_on(gpu: str = ALL) -> Queue:
     with entries.changing() as change:
         found = change.queue
         if gpu != ALL and ALL in found.paused:
-            raise JobError("The whole queue is paused.", "Continue it without naming a GPU.")
+            raise JobError("The whole queue is paused.", f"Continue it without naming a GPU: {entries.CONTINUE}")
         paused = frozenset() if gpu == ALL else found.paused - {gpu}
         reasons = {known: reason for known, reason in found.reasons.items() if known in paused}
         change.queue = found = dataclasses.replace(found, paused=paused, reasons=reasons)
@@ -141,13 +142,13 @@ def job_ended(folder: Path) -> None:
 
 def _start_owner() -> None:
     command = [sys.executable, "-P", "-m", "trainer_core.jobs.queueing.owner"]
-    path = entries.log()
+    path, own = entries.log(), own_environment()
     is_long = places.is_there(path) and path.stat().st_size > LONGEST_LOG_BYTES
     with path.open("wb" if is_long else "ab") as log:
         subprocess.Popen(
             command,
             cwd=places.queue(),
-            env={**own_environment(), "EASEL_HOME": str(places.home())},
+            env={**environment.kept(), "PYTHONPATH": own["PYTHONPATH"], "EASEL_HOME": str(places.home())},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -14,7 +14,7 @@ from trainer_core.models.downloads.http import PATIENT, Answer, Asked, Patience,
 from trainer_core.models.downloads.part import Part
 from trainer_core.models.downloads.remote import RemoteFile
 from trainer_core.models.downloads.web import refuse_page, total_of_range
-from trainer_core.text import printable
+from trainer_core.text import printable, size
 
 DISK_FLOOR_BYTES = 256 * 1024 * 1024
 """How much disk space a download leaves free: a full disk stops notebooks and trainings."""
@@ -192,7 +192,7 @@ def check_disk(folder: Path, needed_bytes: int | None, floor_bytes: int, name: s
 
 
 def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.0f} MiB"
+    return f"{size_bytes / 2**20:.0f} MiB" if 10 << 20 <= size_bytes < 1 << 30 else size(size_bytes)
 
 
 def _said(answer: Answer, total: int | None) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core import places
-from trainer_core.errors import LibraryError
+from trainer_core.errors import LibraryError, wrong_use
 from trainer_core.files import read_toml, set_aside, write_whole
 from trainer_core.models.library.roots import apps, roots
 from trainer_core.text import printable
@@ -61,7 +61,9 @@ def destination(app: str, kind: str, environment: Mapping[str, str] | None = Non
     table = apps().get(app)
     if table is None or "results" not in table:
         known = ", ".join(name for name, each in apps().items() if "results" in each)
-        raise LibraryError(f"Easel does not know the folders of {printable(app, 50)!r}.", f"It knows: {known}.")
+        raise wrong_use(
+            LibraryError(f"Easel does not know the folders of {printable(app, 50)!r}.", f"It knows: {known}.")
+        )
     for found in destinations(kind, environment):
         if found.app == app:
             return found
