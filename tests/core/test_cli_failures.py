@@ -72,7 +72,7 @@ def test_an_interruption_while_easel_loads_is_no_stack_trace(start, tmp_path):
     process = subprocess.Popen(
         [sys.executable, *start, "runs", "list"],
         # Tests that run in the background of a shell ignore the signal, and what they start would, too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         env=environment,
         cwd=places.CHECKOUT,
         stdout=subprocess.PIPE,
