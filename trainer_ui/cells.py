@@ -50,9 +50,9 @@ def _gpu_memory(seen: Summary, gpu: Gpu, called: str) -> Cell | None:
         return None
     cell: Cell = {"id": f"vram{gpu.index}", "label": f"{called} memory", **_of(used, whole)}
     peak = max(seen.gauge_history.gpu("memory_bytes", gpu.index), default=0.0)
-    notes = [f"peak {_gib(peak)}" if peak else ""]
+    notes = [f"peak {_size(peak)}" if peak else ""]
     if own is not None and used > own:
-        notes.append(f"others {_gib(used - own)}")
+        notes.append(f"others {_size(used - own)}")
     if whole:
         cell["meter"] = [own / whole, (used - own) / whole] if own is not None else [used / whole]
     return {**cell, "note": "; ".join(filter(None, notes))}
@@ -77,13 +77,13 @@ def _memory(seen: Summary) -> Cell | None:
         return None
     whole, free = gauges.memory_total_bytes, gauges.memory_free_bytes
     cell: Cell = {"id": "ram", "label": "Memory", **_of(gauges.memory_bytes, whole)}
-    notes = [f"peak {_gib(seen.gauge_history.peaks.memory_bytes)}"]
+    notes = [f"peak {_size(seen.gauge_history.peaks.memory_bytes)}"]
     if whole and free is not None:
         others = max(0, whole - free - gauges.memory_bytes)
         cell["meter"] = [gauges.memory_bytes / whole, others / whole]
-        notes.append(f"{_gib(free)} free")
+        notes.append(f"{_size(free)} free")
     if gauges.swap_bytes:
-        notes.append(f"swap {_gib(gauges.swap_bytes)}")
+        notes.append(f"swap {_size(gauges.swap_bytes)}")
     return {**cell, "note": "; ".join(notes)}
 
 
@@ -106,6 +106,10 @@ def _of(part: float, whole: float | None) -> dict[str, str]:
     if part < GIB / 10:
         return {"value": f"{part / 2**20:.0f}", "unit": "MB"}
     return {"value": _gib(part), "unit": f"of {whole / GIB:.0f} GB" if whole else "GB"}
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**20:.0f} MB" if count < GIB / 10 else f"{_gib(count)} GB"
 
 
 def _gib(count: float) -> str:

@@ -228,7 +228,7 @@ def test_figures_have_the_share_of_others_and_what_is_not_known_is_left_out():
     assert (found["vram0"]["value"], found["vram0"]["unit"], found["vram0"]["note"]) == (
         "12.3",
         "of 24 GB",
-        "peak 12.3; others 1.4",
+        "peak 12.3 GB; others 1.4 GB",
     )
     assert found["vram0"]["meter"] == pytest.approx([10.9 / 24, 1.4 / 24], abs=0.01)
     assert (found["load0"]["value"], found["load0"]["note"]) == ("98", "71 °C, 412 W")
