@@ -33,7 +33,7 @@ def test_declarations_of_a_setting_are_consistent(path):
     about = setting.about
     assert set(about.methods) <= set(known["model.method"].choices)
     assert set(about.predictions) <= set(known["model.prediction"].choices)
-    assert not about.only_with or known[about.only_with].base_type is bool
+    assert not about.only_with or known[about.only_with].base_type in (bool, int)
     assert set(about.titles) <= set(setting.choices)
     assert not about.written or about.path
     assert not about.part or (setting.section == "model" and about.path)
@@ -62,6 +62,7 @@ def test_the_owner_of_a_setting():
             "output.prefix",
             "output.folder",
             "output.copy_to",
+            "output.keep_last",
         ),
         *(path for path in PATHS if path.startswith("guards.")),
     }

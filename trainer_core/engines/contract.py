@@ -321,7 +321,7 @@ def _contexts(backend: Backend, family: str, method: str, path: str) -> Iterator
     elif about.predictions and claim.predictions:
         yield from ({"model.prediction": each} for each in claim.predictions if each in about.predictions)
     elif about.only_with:
-        yield {about.only_with: True}
+        yield {about.only_with: other_values(fields.all_fields()[about.only_with])[0]}
     elif chooser and reading:
         yield from ({chooser.path: each} for each in _claimed(backend, family, chooser.path, list(reading)))
     else:

@@ -51,6 +51,11 @@ class SettingField:
         return self.path.partition(".")[0]
 
     @property
+    def on(self) -> str:
+        """What it must be for the settings that apply only with it: "on", or "more than 0" for a number."""
+        return "on" if self.base_type is bool else "more than 0"
+
+    @property
     def base_type(self) -> type:
         """bool, int, float, str, or tuple for a list of tables."""
         if self.choices:

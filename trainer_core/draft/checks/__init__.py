@@ -35,6 +35,7 @@ RULES: tuple[Rule, ...] = (
     output.name_is_good,
     output.folders_can_be_written,
     output.output_is_new,
+    output.older_checkpoints_go,
     choices.engine_has_what_is_chosen,
     choices.settings_are_read,
     choices.settings_suit_model,

@@ -67,8 +67,8 @@ def settings_suit_model(case: Case) -> Iterator[Problem]:
         if why := claim.ignores(about, plan.model.method, plan.model.prediction):
             yield effect.no_effect(path, why)
         elif about.only_with and not values[about.only_with]:
-            title = fields.all_fields()[about.only_with].title
-            yield effect.no_effect(path, f'"{title}" is off.', "info")
+            needed = fields.all_fields()[about.only_with]
+            yield effect.no_effect(path, f'"{needed.title}" is not {needed.on}.', "info")
 
 
 def _is_chosen(setting: fields.SettingField, values: Mapping[str, Any]) -> bool:
