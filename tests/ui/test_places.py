@@ -12,7 +12,8 @@ from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.state import FINAL_STATES
 from trainer_ui import pasts
-from trainer_ui.components.gallery import Gallery, Shown, encoded
+from trainer_ui.components.gallery import Gallery, Shown
+from trainer_ui.components.images import encoded
 
 
 @pytest.fixture

@@ -64,6 +64,20 @@ class Dataset:
     caption_extension: str = ".txt"
     repeats: Repeats | None = None
     added: tuple[str, ...] = ()
+    class_images: Dataset | None = None
+    """The class images that are trained beside these; None without."""
+    class_error: str = ""
+    """The reason why the folder of class images could not be scanned, or ""."""
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """The width and height of each image in pixels."""
+        return [(image.width, image.height) for image in self.images]
+
+    @property
+    def class_sizes(self) -> list[tuple[int, int]]:
+        """The same of each class image."""
+        return self.class_images.sizes if self.class_images is not None else []
 
     @property
     def summary(self) -> str:

@@ -310,7 +310,8 @@ def _contexts(backend: Backend, family: str, method: str, path: str) -> Iterator
     """Values of other settings with which a setting applies; none if it never applies in this cell."""
     claim, field = backend.manifest.families[family], fields.all_fields()[path]
     about = field.about
-    other_method = field.section in ("network", "embedding") and about.methods and method not in about.methods
+    of_some = field.section in ("network", "embedding") or about.claim
+    other_method = of_some and about.methods and method not in about.methods
     chooser, reading = fields.choosers().get(field.section), fields.readers(path)
     if field.section == "sampling":
         yield {"sampling.every_steps": 5, "sampling.negative_prompt": "text"}

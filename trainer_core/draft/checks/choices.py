@@ -62,6 +62,9 @@ def settings_suit_model(case: Case) -> Iterator[Problem]:
     values = fields.flatten(plan.model_dump())
     for path, setting in fields.all_fields().items():
         about = setting.about
+        if values[path] != setting.default and about.claim and about.methods and plan.model.method not in about.methods:
+            titles = fields.all_fields()["model.method"].about.titles
+            yield effect.no_effect(path, f"it is for {' and '.join(titles.get(name, name) for name in about.methods)}.")
         if values[path] == setting.default or about.said_by_model or not _is_chosen(setting, values):
             continue
         if why := claim.ignores(about, plan.model.method, plan.model.prediction):
