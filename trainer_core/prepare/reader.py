@@ -64,7 +64,7 @@ class FactsReader:
         text, values = state.draft.text, state.draft.usable_values
         path, backend = places.unquoted(text("dataset.path")), state.backend or _any_engine(state)
 
-        def scanned(path: str, word: str) -> tuple[Dataset | None, str]:
+        def scanned(path: str, word: str | None) -> tuple[Dataset | None, str]:
             if not path or backend is None:
                 return None, ""
             try:
@@ -82,7 +82,7 @@ class FactsReader:
 
         dataset, reason = scanned(path, text("dataset.trigger"))
         if dataset is not None:
-            of_class, why = scanned(places.unquoted(text("dataset.class_path")), text("dataset.class_caption"))
+            of_class, why = scanned(places.unquoted(text("dataset.class_path")), None)
             dataset = dataclasses.replace(dataset, class_images=of_class, class_error=why)
         merges = clip.load(_vocabularies(text("model.path"))) if dataset is not None else None
         return state.with_facts(dataset=dataset, dataset_error=reason, clip=merges)

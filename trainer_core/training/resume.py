@@ -35,8 +35,6 @@ from trainer_core.training.run import Run
 from trainer_core.training.states import SavedState
 
 NAMED = 3
-STAGED = ("dataset.path", "dataset.class_path")
-"""The folders whose images are staged in the run, so that they themselves are not needed again."""
 """How many names of images a sentence contains."""
 GIB = 1024**3
 
@@ -295,7 +293,7 @@ def _check_paths(plan: TrainingPlan, folder: RunFolder, backend: Backend) -> Non
     flat = fields.flatten(plan.model_dump())
     for setting in fields.paths():
         path = flat[setting.path]
-        if path and not setting.about.written and setting.path not in STAGED and not Path(path).exists():
+        if path and not setting.about.written and setting.section != "dataset" and not Path(path).exists():
             raise RunError(f"{path} is no longer there ({setting.path}).", "Put it back, then resume the run.")
     if missing := restage.gone(folder, backend.manifest):
         raise RunError(
