@@ -154,7 +154,7 @@ def results(camera, home):
     page.get_by_role("button", name="Upload to Hugging Face").click()
     page.get_by_role("button", name="All entries").click()
     page.wait_for_timeout(2500)
-    camera.shoot("6-results-upload", widths=("1280", "390"), themes=THEMES[:2])
+    camera.shoot("6-results-upload", widths=("1280", "390"), themes=THEMES[:2], at=".easel-publish")
 
 
 def finetuning(camera, first, home):
