@@ -169,8 +169,10 @@ def finetuning(camera, first, home):
     camera.shoot("9-finetuning-picker", widths=("1280", "390"), themes=THEMES[:2])
     settings = {**job(home), "schedule.steps": 2000, "output.save_every_steps": 500}
     camera.open(home, settings, "sd15-finetune", notebook="Finetuning_Trainer")
-    page.locator(".easel-method").nth(1).press("Space")
-    page.locator(".easel-method.mod-active").wait_for()
+    page.set_viewport_size(dict(zip(("width", "height"), WIDTHS["1600"], strict=True)))
+    page.locator(".easel-method").nth(1).click()
+    page.locator(".easel-method.mod-active").filter(has_text="DreamBooth").wait_for()
+    page.wait_for_timeout(1500)
     camera.shoot("9-finetuning-ready", themes=THEMES[:2])
 
 
