@@ -149,11 +149,12 @@ def results(camera, home):
     page.wait_for_timeout(1500)
     camera.shoot("6-results-two", widths=("1280", "390"))
     page.get_by_role("button", name="Grid", exact=True).click()
-    page.locator(".easel-compare .easel-sg-tile:visible").nth(9).click()
+    page.set_viewport_size(dict(zip(("width", "height"), WIDTHS["1600"], strict=True)))
+    page.locator('.easel-compare .easel-sg-tile[data-key="360"]').first.click()
     page.get_by_role("button", name="Upload to Hugging Face").click()
     page.get_by_role("button", name="All entries").click()
     page.wait_for_timeout(2500)
-    camera.shoot("6-results-upload", widths=("1280", "390"), themes=THEMES[:2])
+    camera.shoot("6-results-upload", widths=("1280", "390"), themes=THEMES[:2], at=".easel-publish")
 
 
 def finetuning(camera, first, home):
@@ -168,8 +169,10 @@ def finetuning(camera, first, home):
     camera.shoot("9-finetuning-picker", widths=("1280", "390"), themes=THEMES[:2])
     settings = {**job(home), "schedule.steps": 2000, "output.save_every_steps": 500}
     camera.open(home, settings, "sd15-finetune", notebook="Finetuning_Trainer")
+    page.set_viewport_size(dict(zip(("width", "height"), WIDTHS["1600"], strict=True)))
     page.locator(".easel-method").nth(1).click()
-    page.locator(".easel-method.mod-active").wait_for()
+    page.locator(".easel-method.mod-active").filter(has_text="DreamBooth").wait_for()
+    page.wait_for_timeout(1500)
     camera.shoot("9-finetuning-ready", themes=THEMES[:2])
 
 
@@ -203,7 +206,8 @@ def take(camera, scratch):
     camera.go("History")
     page.wait_for_timeout(1500)
     camera.shoot("7-history", themes=THEMES[:2])
-    photograph_failure(camera, home)
+    # A home of its own: the notebook before is still open, and would follow the same run.
+    photograph_failure(camera, scratch / "failing")
     if camera.wants("finetuning"):
         finetuning(camera, first, home)
 

@@ -196,6 +196,19 @@ def from_table(
     return typing.cast("type[Kind]", kind)(**values, **(given or {}))
 
 
+def read_rows(path: Path, kind: type[Kind]) -> dict[str, Kind]:
+    """A dataclass for each table of a TOML file that Easel ships, by the table's name, which is the `id`; in the file's order.
+
+    Raises:
+        EaselError: the file cannot be read, or a table does not fit, as with `from_table`.
+    """
+    hint = "Install Easel again."
+    return {
+        name: from_table(kind, table, f"{path.name} [{name}]", hint=hint, given={"id": name})
+        for name, table in read_toml(path, hint=hint).items()
+    }
+
+
 def refuse_unknown(
     keys: Iterable[str], known: Collection[str], where: str, error: type[EaselError] = EaselError, hint: str = ""
 ) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class KohyaCell(Cell):
     """What sd-scripts supports and needs for one family and method. An empty text means that there is no such option."""
 
+    class_images: bool = True
+    """Every script that trains a network, and that of DreamBooth. Source: library/train_util.py, DreamBoothDataset."""
     network: str = ""
     """The module of a plain LoRA."""
     sampler: str = ""

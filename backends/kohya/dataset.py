@@ -34,7 +34,7 @@ def dataset(plan: TrainingPlan, cell: KohyaCell, place: Place, native: Mapping[s
         # This file overrides the configuration file, which has the native settings, so they must be repeated here.
         "min_bucket_reso": native.get("min_bucket_reso", least),
         "max_bucket_reso": native.get("max_bucket_reso", most),
-        "subsets": [_subset(plan, cell, place)],
+        "subsets": [_subset(plan, cell, place), *([_class_subset(plan, place)] if plan.has_class_images else [])],
     }
     return {"datasets": [table]}
 
@@ -61,6 +61,24 @@ def _subset(plan: TrainingPlan, cell: KohyaCell, place: Place) -> dict[str, Any]
     if settings.trigger:
         subset["class_tokens"] = settings.trigger
     return subset
+
+
+def _class_subset(plan: TrainingPlan, place: Place) -> dict[str, Any]:
+    """The class images, processed as those of the subject; the trigger word, which stays in place there, is not in them."""
+    settings = plan.dataset
+    return {
+        "image_dir": str(place.class_images),
+        "is_reg": True,
+        "num_repeats": settings.class_repeats,
+        "shuffle_caption": settings.shuffle_captions,
+        "flip_aug": settings.flip,
+        "random_crop": settings.random_crop,
+        "color_aug": settings.color_augmentation,
+        "caption_dropout_rate": float(settings.caption_dropout),
+        "caption_tag_dropout_rate": float(settings.tag_dropout),
+        "caption_extension": settings.caption_extension,
+        **({"class_tokens": settings.class_caption} if settings.class_caption else {}),
+    }
 
 
 def metadata(place: Place) -> str:

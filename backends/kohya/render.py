@@ -167,6 +167,8 @@ def _training(plan: TrainingPlan, cell: KohyaCell) -> dict[str, Any]:
         **cell.fixed,
         **caption_options(cell, plan.dataset.caption_tokens),
     }
+    if plan.has_class_images:
+        table["prior_loss_weight"] = float(plan.dataset.class_weight)
     if schedule.min_snr_gamma:
         table["min_snr_gamma"] = float(schedule.min_snr_gamma)
     if schedule.noise_offset:

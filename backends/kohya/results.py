@@ -24,14 +24,20 @@ def saving(plan: TrainingPlan) -> dict[str, Any]:
     """
     output = plan.output
     table: dict[str, Any] = {"save_every_n_steps": output.save_every_steps} if output.save_every_steps else {}
+    if output.save_every_steps and output.keep_last:
+        # Counted in steps before the newest, of which the engine removes the multiple of the interval below that.
+        table["save_last_n_steps"] = output.save_every_steps * output.keep_last - 1
     if not output.keep_states:
         return table
     every = state_interval(plan)
     # Easel keeps one more until a newer one is known to be good, and removes it itself.
     spare = int(plan.guards.back_after_nan)
     if not output.save_every_steps:
-        # Counted in steps before the newest: 1 removes the one before, and the states must not follow that.
-        table |= {"save_last_n_steps": 1, "save_last_n_steps_state": every * (output.keep_states + 1 + spare)}
+        # 1 removes the checkpoint before.
+        table["save_last_n_steps"] = 1
+    if "save_last_n_steps" in table:
+        # The states must not follow the checkpoints.
+        table["save_last_n_steps_state"] = every * (output.keep_states + 1 + spare)
     return {**table, "save_every_n_steps": every, "save_state": True}
 
 

@@ -6,6 +6,7 @@ each step twice: first with the loss of the previous step, then with its own.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import math
@@ -214,12 +215,21 @@ def leave_files(score: dict, step: int, total: int, asked: set, flawed: bool) ->
         write_result(folder, name, plan, flawed)
         if plan["output"]["keep_states"]:
             write_state(score, f"{name}-state", step)
+        remove_older(score)
     every = plan["sampling"]["every_steps"]
     if (every and step % every == 0) or "samples" in asked:
         print("\n                    INFO     generating sample images at step", step, flush=True)
         for number, prompt in enumerate(score["prompts"]):
             name = f"{score['stem']}_{step:06d}_{number:02d}_{prompt['seed']}.png"
             write_sample(folder / "sample" / name, step / total, blue=128 + 96 * number % 128)
+
+
+def remove_older(score: dict) -> None:
+    """Removes all checkpoints but the newest, if the plan keeps only so many."""
+    keep, name = score["plan"]["output"]["keep_last"], glob.escape(score["stem"])
+    for path in sorted(Path(score["output"]).glob(f"{name}-step*.safetensors"))[:-keep] if keep else ():
+        print(f"removing old checkpoint: {path}", flush=True)
+        path.unlink()
 
 
 def write_result(folder: Path, name: str, plan: dict, flawed: bool = False) -> None:

@@ -17,6 +17,8 @@ PIPELINE = "pipeline"
 """The folder of a fully trained model: a complete diffusers folder."""
 STATES_PER_RUN = 10
 """How often a state is saved in a run that saves no checkpoints: a tenth of the training is lost at most."""
+MOST_CHECKPOINTS = 1000
+"""The limit of checkpoints if all are kept; the engine needs a number."""
 STATE = "checkpoint-{step}"
 STATE_FILES = ("optimizer*.bin", "scheduler*.bin", "scaler.pt", "random_states_*.pkl")
 """The files of a checkpoint that only resuming needs. Source: accelerate 1.15.0, checkpointing.py."""
@@ -49,7 +51,12 @@ def artefacts(plan: TrainingPlan, cell: SimpleTunerCell) -> Artefacts:
 
 def saving(plan: TrainingPlan) -> dict[str, Any]:
     """The options that save checkpoints and states; the engine itself removes old states that are no checkpoints."""
-    options: dict[str, Any] = {"checkpoint_step_interval": checkpoint_interval(plan), "checkpoints_total_limit": 1000}
+    kept = plan.output.keep_last if plan.output.save_every_steps else 0
+    options: dict[str, Any] = {
+        "checkpoint_step_interval": checkpoint_interval(plan),
+        # Its own default is 5. Source: 4.10.1, checkpoint_state_cleanup counts the folders, and removes the oldest.
+        "checkpoints_total_limit": kept or MOST_CHECKPOINTS,
+    }
     if plan.output.keep_states and not plan.output.save_every_steps:
         options["checkpointing_rolling_steps"] = -(-plan.schedule.steps // STATES_PER_RUN)
         # Easel keeps one more until a newer one is known to be good, and removes it itself.

@@ -205,6 +205,15 @@ def _same_for_all(plan: TrainingPlan) -> Iterator[Problem]:
 
 
 def _output(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:
+    kept, states = plan.output.keep_last, plan.output.keep_states + int(plan.guards.back_after_nan)
+    if plan.output.save_every_steps and plan.output.keep_states and 0 < kept < states:
+        # Source: trainer.py, checkpoint_state_save: the state is in the folder of the checkpoint.
+        message = (
+            f"SimpleTuner keeps a state inside its checkpoint, so {states} states need the last {states} checkpoints."
+        )
+        yield Problem(
+            "output.keep_last", "error", message, Fix(f"Keep the last {states}", {"output.keep_last": states})
+        )
     if plan.output.save_precision != "float":
         fix = Fix("Set it to float", {"output.save_precision": "float"})
         message = "SimpleTuner saves weights in the precision of the training: 32 bits, or bf16 with a bf16 base model."

@@ -270,7 +270,7 @@ def test_the_default_plan_has_no_problems_on_a_gpu(family, method):
         ("masked_loss", True, "has no effect without alpha_mask"),
         ("block_lr", "1e-4", "no option"),
         ("network_args", ["loraplus_lr_ratio=many"], "must be a number"),
-        ("save_last_n_epochs", 10, "never deleted"),
+        ("save_last_n_epochs", 10, "output.keep_last"),
         ("network_args", ["loraplus_lr_ratio"], "must have the form"),
         ("scale_v_pred_loss_like_noise_pred", True, "only with v-prediction models"),
         ("adaptive_noise_scale", 0.1, "noise offset"),

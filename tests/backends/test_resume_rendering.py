@@ -84,6 +84,26 @@ def test_states_come_with_the_checkpoints_or_after_a_tenth_of_the_run(save_every
 _SAVING = ("save_every_n_steps", "save_state", "save_last_n_steps", "save_last_n_steps_state")
 
 
+@pytest.mark.parametrize("every", [1, 5, 7])
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_kohya_keeps_as_many_checkpoints_as_asked_and_the_states_do_not_follow(every, last):
+    values = {"schedule__steps": 100, "output__save_every_steps": every, "output__keep_last": last}
+    found = config(plan_of(KOHYA, "sd15", "lora", **values))
+    # Source: library/train_util.py, get_remove_step_no.
+    below = 50 * every - found["save_last_n_steps"] - 1
+    assert below - below % every == (50 - last) * every
+    assert "save_last_n_steps_state" not in found
+    found = config(plan_of(KOHYA, "sd15", "lora", **values, output__keep_states=2))
+    assert found["save_last_n_steps_state"] == 3 * every
+
+
+@pytest.mark.parametrize(("every", "last", "limit"), [(5, 2, 2), (5, 0, 1000), (0, 2, 1000)])
+def test_simpletuner_keeps_as_many_checkpoints_as_asked(every, last, limit):
+    plan = plan_of(SIMPLETUNER, "sdxl", "lora", output__save_every_steps=every, output__keep_last=last)
+    found = json.loads(SIMPLETUNER.render(plan, place()).files[PurePosixPath("engine/config.json")])
+    assert found["checkpoints_total_limit"] == limit
+
+
 def test_a_checkpoint_that_only_comes_with_a_state_is_no_result():
     values = {"schedule__steps": 100, "output__save_every_steps": 0, "output__keep_states": 1}
     pattern = KOHYA.render(plan_of(KOHYA, "sd15", "lora", **values), place()).artefacts.checkpoints.pattern

@@ -34,6 +34,49 @@ def test_sd_scripts_ends_an_epoch_with_a_step(sizes, repeats, batch, adds, proce
     assert epochs.to_epochs(epochs.to_steps(Fraction(wanted), each), each) == wanted, "whole epochs stay whole"
 
 
+def balanced(images, of_class, repeats):
+    """How often each class image is used, exactly as sd-scripts counts it (library/train_util.py, DreamBoothDataset)."""
+    uses, n, first = [0] * of_class, 0, True
+    while n < images:
+        for number in range(of_class):
+            more = repeats if first else 1
+            uses[number] += more
+            n += more
+            if n >= images:
+                break
+        first = False
+    return uses
+
+
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 60), st.integers(1, 9))
+def test_class_images_are_repeated_as_sd_scripts_repeats_them(images, repeats, of_class, class_repeats):
+    plan = engine_plans.plan(
+        "sd15",
+        dataset__repeats=repeats,
+        dataset__class_path="/dogs",
+        dataset__class_repeats=class_repeats,
+    )
+    found = [each for many, each in batches.class_uses(plan, images, of_class, kohya.manifest) for _ in range(many)]
+    expected = balanced(images * repeats, of_class, class_repeats)
+    assert found == expected[: len(found)]
+    assert not any(expected[len(found) :])
+
+
+def test_class_images_double_an_epoch_with_an_engine_that_trains_them():
+    sizes, of_class = [(512, 512)] * 10, [(512, 512)] * 4 + [(768, 512)]
+
+    def steps(engine, method="lora", **more):
+        plan = engine_plans.plan("sd15", model__method=method, dataset__resolution=512, **more)
+        return batches.steps_of_epoch(plan, sizes, engine.manifest, of_class)
+
+    path = {"dataset__class_path": "/dogs"}
+    assert steps(kohya) == 10
+    assert steps(kohya, **path) == steps(kohya, "dreambooth", **path) == 20
+    assert steps(kohya, **path, schedule__batch_size=4) == math.ceil(18 / 4) + 1, "two of them are in another bucket"
+    assert steps(kohya, "full", **path) == 10
+    assert steps(simpletuner, **path) == steps(simpletuner)
+
+
 @given(SIZES, st.integers(1, 12), st.integers(1, 8), st.integers(1, 8))
 def test_another_engine_continues_a_step_in_the_next_epoch(sizes, repeats, batch, adds):
     plan = engine_plans.plan(

@@ -27,6 +27,18 @@ def test_a_disk_that_is_too_small_only_for_states_offers_to_keep_none():
         assert bool(problems) == (free_gib < 9)
 
 
+def test_a_plan_that_keeps_the_last_checkpoints_needs_less_space():
+    def disk(last):
+        plan = engine_plans.plan("sd15", model__method="full", output__save_every_steps=100, output__keep_last=last)
+        return estimate(plan, Facts(engine_plans.machine(engine_plans.CARD)), manifest=KOHYA.manifest).disk_gib
+
+    each = disk(2) - disk(1)
+    assert each > 1
+    # All of them; and one more than are kept, while it is written.
+    assert disk(0) - disk(1) == pytest.approx((engine_plans.plan("sd15").schedule.steps // 100 - 2) * each)
+    assert disk(1000) == pytest.approx(disk(0))
+
+
 @pytest.mark.parametrize(("method", "least_gib"), [("lora", 0.005), ("full", 9), ("textual_inversion", 0.7)])
 def test_kept_states_need_space_and_one_more_while_it_is_written(method, least_gib):
     def disk(keep, goes_back=False):

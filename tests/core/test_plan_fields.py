@@ -33,7 +33,7 @@ def test_declarations_of_a_setting_are_consistent(path):
     about = setting.about
     assert set(about.methods) <= set(known["model.method"].choices)
     assert set(about.predictions) <= set(known["model.prediction"].choices)
-    assert not about.only_with or known[about.only_with].base_type is bool
+    assert not about.only_with or known[about.only_with].base_type in (bool, int, str)
     assert set(about.titles) <= set(setting.choices)
     assert not about.written or about.path
     assert not about.part or (setting.section == "model" and about.path)
@@ -58,10 +58,13 @@ def test_the_owner_of_a_setting():
             "dataset.path",
             "dataset.trigger",
             "dataset.skip_unreadable",
+            "dataset.class_path",
+            "dataset.class_caption",
             "output.name",
             "output.prefix",
             "output.folder",
             "output.copy_to",
+            "output.keep_last",
         ),
         *(path for path in PATHS if path.startswith("guards.")),
     }

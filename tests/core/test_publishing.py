@@ -19,6 +19,7 @@ from tests.support.ends import easel_says
 from tests.support.played import LIMIT_S, ended
 from tests.support.sampled import add_samples
 from trainer_core.errors import DownloadError, RunError
+from trainer_core.jobs import own_program
 from trainer_core.jobs.state import JobState
 from trainer_core.models import tokens
 from trainer_core.publishing import model_card, offer, repository, upload
@@ -107,13 +108,13 @@ def refused(run, folder, text=hubs.WRITE, repo=REPO):
     """What the program of an upload says in a folder of its own, where it fails."""
     tokens.remember("huggingface", text)
     found = offer.offer(run, 10)
-    (folder / upload.SETTINGS).write_text(json.dumps(dataclasses.asdict(found.settings(repo, found.card()))))
+    (folder / own_program.SETTINGS).write_text(json.dumps(dataclasses.asdict(found.settings(repo, found.card()))))
     with contextlib.chdir(folder):
         assert upload.main() == 1
     told = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert text.encode() not in told
     assert not (folder / upload.COPY).exists()
-    return json.loads((folder / upload.FAILURE).read_text())
+    return json.loads((folder / own_program.FAILURE).read_text())
 
 
 @pytest.mark.parametrize("name", REFUSALS)

@@ -17,6 +17,15 @@ VARIANTS = {
         "output__save_every_steps": 100,
         "output__prefix": "cg_",
     },
+    "class images": {
+        "dataset__class_path": "/data/dogs",
+        "dataset__class_caption": "a dog",
+        "dataset__class_repeats": 2,
+        "dataset__class_weight": 0.5,
+        "output__save_every_steps": 100,
+        "output__keep_last": 2,
+        "output__keep_states": 1,
+    },
     "low memory": {
         "memory__cache_text_encoder": True,
         "memory__fp8_base": True,

@@ -197,6 +197,12 @@ FIRES = {
     "a long name": Fires(
         output.name_is_good, "output.prefix", "error", {"output.prefix": "a" * 70, "output.name": "b" * 70}
     ),
+    "older checkpoints that go": Fires(
+        output.older_checkpoints_go,
+        "output.keep_last",
+        "info",
+        {"schedule.steps": 20, "output.save_every_steps": 5, "output.keep_last": 2},
+    ),
     "a copy folder that does not exist": Fires(
         output.folders_can_be_written, "output.copy_to", "error", {"output.copy_to": "/nowhere/loras"}
     ),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from tests.support.rule_cases import Fires, without
 from trainer_core.datasets.folders import Repeats
-from trainer_core.draft.checks import dataset
+from trainer_core.draft.checks import class_images, dataset
 from trainer_core.draft.facts import Facts
 from trainer_core.problems import Problem
 
@@ -27,9 +28,86 @@ def folder(number: int, word: str) -> Callable[[Facts], Facts]:
     return lambda facts: replace(facts, dataset=replace(facts.dataset, repeats=Repeats(number, word)))
 
 
+def with_class(*texts: str | None, error: str = "") -> Callable[[Facts], Facts]:
+    """Facts with class images that have these captions; without any they could not be read."""
+
+    def change(facts: Facts) -> Facts:
+        found = replace(facts.dataset.images[0], width=512, height=512)
+        others = tuple(replace(found, caption=text) for text in texts)
+        of_class = replace(facts.dataset, root=Path("/dogs"), images=others) if texts else None
+        return replace(facts, dataset=replace(facts.dataset, class_images=of_class, class_error=error))
+
+    return change
+
+
+CLASS = {"dataset.class_path": "/dogs"}
 TI = {"model.method": "textual_inversion", "embedding.init_word": "cat"}
 LENGTH = ("dataset.caption_tokens", "warning")
 FIRES = {
+    "unread class images": Fires(
+        class_images.class_images_are_usable,
+        "dataset.class_path",
+        "error",
+        CLASS,
+        facts=with_class(error="It is gone."),
+    ),
+    "the subject's own images as class images": Fires(
+        class_images.class_images_are_usable,
+        "dataset.class_path",
+        "error",
+        CLASS,
+        facts=lambda facts: replace(facts, dataset=replace(facts.dataset, class_images=facts.dataset)),
+    ),
+    "what the scan of class images found": Fires(
+        class_images.class_images_are_usable,
+        "dataset.class_path",
+        "error",
+        CLASS,
+        facts=lambda facts: replace(
+            facts,
+            dataset=replace(
+                facts.dataset,
+                class_images=replace(
+                    facts.dataset, root=Path("/dogs"), problems=(Problem("dataset.path", "error", "No images."),)
+                ),
+            ),
+        ),
+        has_fix=False,
+    ),
+    "class images without a caption": Fires(
+        class_images.class_images_are_usable,
+        "dataset.class_caption",
+        "error",
+        CLASS,
+        facts=with_class("a dog", None),
+        has_fix=False,
+    ),
+    "a trigger word in the class caption": Fires(
+        class_images.class_images_show_others,
+        "dataset.class_caption",
+        "warning",
+        {**CLASS, "dataset.class_caption": "photo of mika"},
+        facts=with_class("a dog"),
+    ),
+    "a trigger word in the captions of class images": Fires(
+        class_images.class_images_show_others,
+        "dataset.class_path",
+        "warning",
+        CLASS,
+        facts=with_class("mika, a dog"),
+        has_fix=False,
+    ),
+    "class images": Fires(
+        class_images.class_images_are_enough,
+        "dataset.class_path",
+        "info",
+        CLASS,
+        facts=with_class("a dog"),
+        has_fix=False,
+    ),
+    "more class images than images": Fires(
+        class_images.class_images_are_enough, "dataset.class_path", "warning", CLASS, facts=with_class(*["a dog"] * 9)
+    ),
     "no dataset": Fires(dataset.dataset_is_usable, "dataset.path", "error", {"dataset.path": ""}, has_fix=False),
     "an unread dataset": Fires(
         dataset.dataset_is_usable, "dataset.path", "error", facts=without("dataset"), has_fix=False

@@ -16,12 +16,12 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def open_app(home):
-    """Opens an app as a cell does, and closes it at the end; its feed is a real thread."""
+def opening(home):
+    """Opens an app of any kind as a cell does, and closes it at the end; its feed is a real thread."""
     opened = []
 
-    def open_one(settings=None, profile="", engine="rehearsal", preset=""):
-        app = LoraTrainer(Workbench(engine=engine), settings, profile, preset)
+    def open_one(kind, *arguments):
+        app = kind(*arguments)
         opened.append(app)
         app.open()
         return app
@@ -29,6 +29,16 @@ def open_app(home):
     yield open_one
     for app in opened:
         app.close()
+
+
+@pytest.fixture
+def open_app(opening):
+    """Opens the LoRA trainer."""
+
+    def open_one(settings=None, profile="", engine="rehearsal", preset=""):
+        return opening(LoraTrainer, Workbench(engine=engine), settings, profile, preset)
+
+    return open_one
 
 
 @pytest.fixture

@@ -23,18 +23,11 @@ NETWORK_ONLY = {path for path in fields.all_fields() if path.startswith("network
 
 
 @pytest.fixture
-def open_finetuning(home):
-    opened = []
-
+def open_finetuning(opening):
     def open_one(settings=None, engine="rehearsal", machine=None, profile=""):
-        app = FinetuningTrainer(Workbench(machine, engine), settings, profile)
-        opened.append(app)
-        app.open()
-        return app
+        return opening(FinetuningTrainer, Workbench(machine, engine), settings, profile)
 
-    yield open_one
-    for app in opened:
-        app.close()
+    return open_one
 
 
 @pytest.fixture
@@ -264,3 +257,26 @@ def test_an_app_that_is_opened_again_shows_the_run_in_progress_of_its_own_method
         assert again.session.values["model.method"] == "full"
     finally:
         run.stop(grace_s=1)
+
+
+def test_dreambooth_has_the_class_images_beside_the_images_and_says_what_they_cost(
+    open_finetuning, model, images, tmp_path
+):
+    dogs = tmp_path / "dogs"
+    dogs.mkdir()
+    Image.new("RGB", (512, 512)).save(dogs / "1.png")
+    app = open_finetuning({"model.path": str(model), "dataset.path": str(images), "dataset.trigger": "mika"})
+    choose(app, "dreambooth")
+    unfold(app.dataset.step)
+    control = app.settings.controls["dataset.class_path"]
+    assert on_page(control.widget)
+    enter(control.control, str(dogs))
+    app.session.show()
+    caption = app.settings.controls["dataset.class_caption"]
+    assert on_page(caption.widget)
+    enter(caption.control, "a dog")
+    assert control.note == "An epoch has 3 class images beside 3 of the subject, so it takes twice the steps."
+    choose(app, "textual_inversion")
+    app.session.reset("dataset.class_path")
+    app.session.show()
+    assert not on_page(control.widget)

@@ -12,7 +12,8 @@ from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job
 from trainer_core.jobs.state import FINAL_STATES
 from trainer_ui import pasts
-from trainer_ui.components.gallery import Gallery, Shown, encoded
+from trainer_ui.components.gallery import Gallery, Shown
+from trainer_ui.components.images import encoded
 
 
 @pytest.fixture
@@ -198,7 +199,6 @@ def test_a_run_is_called_by_its_name_and_its_time(tmp_path, name, shown, when):
 def test_every_section_of_the_settings_has_a_title_and_a_step():
     from trainer_core.plan import fields
     from trainer_ui.answers import STEPS
-    from trainer_ui.panels.settings import GROUPS
 
     sections = {field.section for field in fields.all_fields().values()}
-    assert sections == set(GROUPS) == {section for step in STEPS.values() for section in step}
+    assert sections == set(fields.SECTIONS) == {section for step in STEPS.values() for section in step}

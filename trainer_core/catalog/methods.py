@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trainer_core.errors import EaselError
-from trainer_core.files import read_toml
+from trainer_core.files import read_rows
 
 FILE = Path(__file__).with_name("methods.toml")
 
@@ -41,10 +40,4 @@ def shipped() -> Mapping[str, Method]:
     Raises:
         EaselError: the file cannot be read.
     """
-    tables = read_toml(FILE, hint="Install Easel again.")
-    try:
-        return {
-            name: Method(id=name, **{**table, "sources": tuple(table["sources"])}) for name, table in tables.items()
-        }
-    except (KeyError, TypeError) as error:
-        raise EaselError(f"{FILE.name} cannot be used: {error}", "Install Easel again.") from error
+    return read_rows(FILE, Method)

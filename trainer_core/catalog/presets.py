@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core.errors import EaselError, wrong_use
-from trainer_core.files import read_toml
+from trainer_core.files import read_rows
 from trainer_core.hardware import Machine
 
 FILE = Path(__file__).with_name("presets.toml")
@@ -63,15 +63,7 @@ def shipped() -> Mapping[str, Preset]:
     Raises:
         EaselError: the file cannot be read.
     """
-    tables = read_toml(FILE, hint="Install Easel again.")
-    try:
-        return {name: Preset(id=name, **_frozen(table)) for name, table in tables.items()}
-    except (TypeError, ValueError) as error:
-        raise EaselError(f"{FILE.name} cannot be used: {error}", "Install Easel again.") from error
-
-
-def _frozen(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    return read_rows(FILE, Preset)
 
 
 def get(name: str) -> Preset:

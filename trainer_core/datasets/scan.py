@@ -64,6 +64,20 @@ class Dataset:
     caption_extension: str = ".txt"
     repeats: Repeats | None = None
     added: tuple[str, ...] = ()
+    class_images: Dataset | None = None
+    """The class images that are trained beside these; None without."""
+    class_error: str = ""
+    """The reason why the folder of class images could not be scanned, or ""."""
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """The width and height of each image in pixels."""
+        return [(image.width, image.height) for image in self.images]
+
+    @property
+    def class_sizes(self) -> list[tuple[int, int]]:
+        """The same of each class image."""
+        return self.class_images.sizes if self.class_images is not None else []
 
     @property
     def summary(self) -> str:
@@ -113,13 +127,14 @@ def scan(
     root: Path,
     rules: DatasetRules,
     caption_extension: str = ".txt",
-    trigger: str = "",
+    trigger: str | None = "",
     *,
     quick: bool = False,
     skip_unreadable: bool = False,
 ) -> Dataset:
     """The images that an engine with these rules trains from a folder, and the problems. The folder is not changed.
 
+    `trigger` is None for class images: they have no trigger word, and a caption for all that have none.
     `quick` reads only image headers, so it does not find damage inside an image. `skip_unreadable` leaves out the files
     that would stop the engine.
 
@@ -142,7 +157,7 @@ def scan(
         for path, info in zip(seen, infos, strict=True)
         if (image := _image(path, info, text_files, rules, found)) is not None
     ]
-    _compare(trained, text_files, rules, trigger.strip(), found)
+    _compare(trained, text_files, rules, trigger if trigger is None else trigger.strip(), found)
     problems = [*_no_images(trained, purposes, found), *defects.problems(found.by_defect, left_out=skip_unreadable)]
     problems += _other_caption_ending(trained, listed.files, caption_extension)
     problems += _captions_elsewhere(trained, listed.files, caption_extension)
@@ -246,7 +261,7 @@ def _image(
 
 
 def _compare(
-    trained: Sequence[DatasetImage], texts: _TextFiles, rules: DatasetRules, trigger: str, found: _Findings
+    trained: Sequence[DatasetImage], texts: _TextFiles, rules: DatasetRules, trigger: str | None, found: _Findings
 ) -> None:
     """Notes the defects that need a comparison of files: missing, shared and borrowed captions, captions without image."""
     stems: defaultdict[Path, list[str]] = defaultdict(list)
@@ -255,9 +270,9 @@ def _compare(
     stand_in = "" if not trigger else "_mixed" if any(image.caption for image in trained) else "_trigger"
     for image in trained:
         stem = image.path.with_suffix("")
-        if not image.caption:
+        if not image.caption and trigger is not None:
             found.note(image.name, f"{'caption_missing' if image.caption is None else 'caption_blank'}{stand_in}")
-        elif trigger and not caption_text.has_trigger(image.caption, trigger, rules.added):
+        elif image.caption and trigger and not caption_text.has_trigger(image.caption, trigger, rules.added):
             found.note(image.name, "no_trigger")
         if len(stems[stem]) > 1 and image.caption_file is not None:
             found.note(image.name, "shared_caption")

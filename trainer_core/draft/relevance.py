@@ -101,7 +101,8 @@ class Scope:
             suited = " or ".join(filter(None, about.predictions))
             here = f"this one has {self._predicts}" if self._predicts else "that of this one is not known"
             return f"Only for models with the prediction type {suited}; {here}."
-        return f"Only if {fields.all_fields()[about.only_with].title} is on."
+        needed = fields.all_fields()[about.only_with]
+        return f"Only if {needed.title} is {needed.on}."
 
     def _unclaimed(self, field: SettingField) -> str:
         """Why the engine does not support a setting for this family."""
@@ -124,7 +125,7 @@ class Scope:
         return (
             (not about.methods or self._text("model.method") in about.methods)
             and (not about.predictions or self._predicts in about.predictions)
-            and (not about.only_with or self.values[about.only_with] is True)
+            and (not about.only_with or bool(self.values[about.only_with]))
         )
 
     def _is_claimed(self, field: SettingField) -> bool:

@@ -56,6 +56,8 @@ class Cell:
     """The numbers of tokens that these options accept; a single one is the maximum; empty: any number."""
     bucket_step: int = 64
     """The bucket step, in pixels: the engine requires a multiple of it, or always uses this one."""
+    class_images: bool = False
+    """Whether class images can be trained, too: as many in an epoch as images of the subject, as `batches` counts them."""
     trained_dtype: Literal["float32", "precision", "file"] = "float32"
     """In full finetuning: the dtype of the trained weights without `memory.half_weights`: 32 bits, that of mixed precision, or
     that of the file."""

@@ -310,7 +310,8 @@ def _contexts(backend: Backend, family: str, method: str, path: str) -> Iterator
     """Values of other settings with which a setting applies; none if it never applies in this cell."""
     claim, field = backend.manifest.families[family], fields.all_fields()[path]
     about = field.about
-    other_method = field.section in ("network", "embedding") and about.methods and method not in about.methods
+    of_some = field.section in ("network", "embedding") or about.claim
+    other_method = of_some and about.methods and method not in about.methods
     chooser, reading = fields.choosers().get(field.section), fields.readers(path)
     if field.section == "sampling":
         yield {"sampling.every_steps": 5, "sampling.negative_prompt": "text"}
@@ -321,7 +322,7 @@ def _contexts(backend: Backend, family: str, method: str, path: str) -> Iterator
     elif about.predictions and claim.predictions:
         yield from ({"model.prediction": each} for each in claim.predictions if each in about.predictions)
     elif about.only_with:
-        yield {about.only_with: True}
+        yield {about.only_with: other_values(fields.all_fields()[about.only_with])[0]}
     elif chooser and reading:
         yield from ({chooser.path: each} for each in _claimed(backend, family, chooser.path, list(reading)))
     else:

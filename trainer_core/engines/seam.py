@@ -64,6 +64,11 @@ class Place:
     captions: Mapping[str, str] = field(default_factory=dict)
     resume: ResumePoint | None = None
 
+    @property
+    def class_images(self) -> Path:
+        """The folder of staged class images, which is there if the plan has some."""
+        return self.dataset.with_name("class_images")
+
     def path(self, text: str) -> str:
         """The path of a file of the plan at this place: unchanged here; a place on another machine may change it."""
         return text

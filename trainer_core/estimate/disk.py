@@ -6,7 +6,7 @@ Images and finished files are linked where the file system supports it; links co
 from __future__ import annotations
 
 from trainer_core.estimate import models
-from trainer_core.estimate.duration import files_saved, times_sampled
+from trainer_core.estimate.duration import files_kept, times_sampled
 from trainer_core.estimate.job import GIB, Workload
 
 LATENT = {"vae_sd": (8, 4), "vae_flux": (8, 16), "vae_qwen": (8, 16), "vae_hunyuan": (32, 64)}
@@ -21,11 +21,11 @@ LOGS_BYTES = 20e6
 
 
 def disk_gib(job: Workload) -> float:
-    """The final size of the run folder in GiB."""
+    """The largest size of the run folder in GiB, which is its final one if all checkpoints are kept."""
     plan = job.plan
     pixels = times_sampled(plan) * sum(prompt.width * prompt.height for prompt in plan.sample_prompts)
     caches = job.images * (_latent_bytes(job) + _caption_bytes(job))
-    files = files_saved(job) * result_bytes(job) + (result_bytes(job) if plan.output.copy_to else 0)
+    files = files_kept(job) * result_bytes(job) + (result_bytes(job) if plan.output.copy_to else 0)
     return states_gib(job) + (caches + files + pixels * SAMPLE_BYTES + LOGS_BYTES) / GIB
 
 

@@ -141,6 +141,12 @@ def files_saved(job: Workload) -> int:
     return 1 + (steps // every if every else 0)
 
 
+def files_kept(job: Workload) -> int:
+    """The number of saved files that are there at a time: with `output.keep_last` also the next one, before the oldest goes."""
+    kept = job.plan.output.keep_last
+    return min(files_saved(job), kept + 2) if kept else files_saved(job)
+
+
 def _moved_bytes(job: Workload) -> float:
     """Bytes of swapped blocks that a step transfers in one direction between system RAM and VRAM."""
     number = 1 if job.plan.memory.fp8_base and job.is_network else job.compute_bytes

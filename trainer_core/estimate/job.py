@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from trainer_core import catalog
 from trainer_core.draft.facts import Facts
 from trainer_core.draft.relevance import Scope
+from trainer_core.engines import batches
 from trainer_core.engines.costs import USUAL, Costs
 from trainer_core.estimate import models
 from trainer_core.estimate.models import Model, Part
@@ -60,7 +61,7 @@ class Workload:
             manifest.id if manifest else "",
             manifest.estimate if manifest else None,
             facts.machine.accelerator,
-            len(facts.dataset.images) if facts.dataset else 0,
+            _images(plan, facts, manifest),
             facts.machine.cpus,
             dtypes,
             _state_bytes(plan.optimizer.name, facts, manifest),
@@ -201,6 +202,15 @@ def _without_unused(plan: TrainingPlan, facts: Facts, manifest: BackendManifest 
     memory = (setting for setting in fields.all_fields().values() if setting.section == "memory")
     unused = {setting.name: setting.default for setting in memory if not scope.applies(setting.path)}
     return plan.model_copy(update={"memory": plan.memory.model_copy(update=unused)}) if unused else plan
+
+
+def _images(plan: TrainingPlan, facts: Facts, manifest: BackendManifest | None) -> int:
+    """The number of different images that are trained, class images included; 0 if unknown."""
+    if facts.dataset is None:
+        return 0
+    images = len(facts.dataset.images)
+    of_class = batches.class_uses(plan, images, len(facts.dataset.class_sizes), manifest)
+    return images + sum(many for many, _ in of_class)
 
 
 def _state_bytes(optimizer: str, facts: Facts, manifest: BackendManifest | None) -> float:

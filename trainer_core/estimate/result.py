@@ -76,8 +76,8 @@ def estimate(
     the default costs are used.
     """
     steps, job = plan.schedule.steps, Workload.of(plan, facts, manifest)
-    sizes = [(image.width, image.height) for image in facts.dataset.images] if facts.dataset else []
-    epochs = batches.epochs(plan, sizes, manifest)
+    sizes, of_class = (facts.dataset.sizes, facts.dataset.class_sizes) if facts.dataset else ([], [])
+    epochs = batches.epochs(plan, sizes, manifest, of_class)
     if job is None:
         family = printable(plan.model.family, 40) or "an unknown family"
         unknown = (f"Easel has no data about {family}.",)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core import places
 from trainer_core.errors import EaselError, wrong_use
-from trainer_core.files import read_toml
+from trainer_core.files import read_rows
 from trainer_core.hardware import free_disk_bytes
 
 if TYPE_CHECKING:
@@ -81,11 +81,7 @@ def shipped() -> Mapping[str, Starter]:
     Raises:
         EaselError: the file cannot be read.
     """
-    tables = read_toml(FILE, hint="Install Easel again.")
-    try:
-        return {name: Starter(id=name, **table) for name, table in tables.items()}
-    except TypeError as error:
-        raise EaselError(f"{FILE.name} cannot be used: {error}", "Install Easel again.") from error
+    return read_rows(FILE, Starter)
 
 
 def get(name: str) -> Starter:

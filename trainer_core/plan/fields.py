@@ -25,6 +25,21 @@ _DECLARATION = re.compile(
 )
 
 
+SECTIONS = {
+    "model": "Model",
+    "dataset": "Images",
+    "network": "Network",
+    "embedding": "New word",
+    "optimizer": "Optimizer",
+    "schedule": "Schedule",
+    "memory": "Memory",
+    "sampling": "Samples",
+    "output": "Output",
+    "guards": "If it ends too early",
+}
+"""The titles of the sections of a plan, in the order in which they are shown."""
+
+
 @dataclass(frozen=True)
 class SettingField:
     """One setting: its dotted `path`, and its declaration as data; `about` contains what its `Setting` declares."""
@@ -49,6 +64,11 @@ class SettingField:
     def section(self) -> str:
         """The first part of the path."""
         return self.path.partition(".")[0]
+
+    @property
+    def on(self) -> str:
+        """What it must be for the settings that apply only with it: "on", "set" for a text, or "more than 0" for a number."""
+        return {bool: "on", str: "set"}.get(self.base_type, "more than 0")
 
     @property
     def base_type(self) -> type:

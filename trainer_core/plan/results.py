@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from trainer_core.plan.prompts import MOST_PROMPTS, OWN, EffectivePrompt, SamplePrompt, as_tables, filled
-from trainer_core.plan.section import PIXELS, STEPS, Section
+from trainer_core.plan.section import CHECKPOINTS, PIXELS, STEPS, Section
 from trainer_core.plan.setting import Setting
 
 SIDE = Setting(is_side=True)
@@ -77,6 +77,12 @@ class OutputSettings(Section):
         Setting(epochs="--save-every-epochs"),
     ] = 0
     """Saves a copy every this many steps; 0 saves only the last."""
+    keep_last: Annotated[
+        int,
+        Field(title="Keep the last", ge=0, le=1000, json_schema_extra=CHECKPOINTS),
+        Setting(owner="job", only_with="output.save_every_steps"),
+    ] = 0
+    """Keeps only this many of the newest checkpoints: with each new one the engine deletes the oldest, also one marked as the best. 0 keeps all; the finished result and copies that you took stay."""
     keep_states: Annotated[int, Field(title="Keep states", ge=0, le=100)] = 0
     """How many states are kept for resuming an interrupted run: the newest; 0 keeps none. A state has the weights and the optimizer."""
     save_precision: Annotated[

@@ -8,6 +8,7 @@ from pydantic.config import JsonDict
 STEPS: JsonDict = {"unit": "steps"}
 PIXELS: JsonDict = {"unit": "px"}
 TOKENS: JsonDict = {"unit": "tokens"}
+CHECKPOINTS: JsonDict = {"unit": "checkpoints"}
 """The unit of a number, for its label."""
 
 

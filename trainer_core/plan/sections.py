@@ -18,6 +18,8 @@ from trainer_core.plan.setting import Setting
 
 NETWORK_METHODS, MODEL_METHODS = ("lora",), ("full", "dreambooth")
 """The methods that train a network added to the model, and those that train the model itself."""
+CLASS_METHODS = ("lora", "dreambooth")
+"""The methods that can train class images beside those of the subject."""
 PART = Setting(path="file", part=True, decides=("parts",))
 """A companion file of the model."""
 
@@ -140,6 +142,30 @@ class DatasetSettings(Section):
     """Changes hue and brightness slightly at random. Cannot be combined with cached latents."""
     tag_dropout: Annotated[float, Field(title="Tag dropout", ge=0, le=1)] = 0.0
     """The share of comma-separated tags that are removed from a caption at each step."""
+    class_path: Annotated[
+        str,
+        Field(title="Class images"),
+        Setting(path="folder", decides=("dataset",), empty="none", methods=CLASS_METHODS, claim="class_images"),
+    ] = ""
+    """A folder with images of other subjects of the same kind, so that the model does not forget them (prior preservation). An epoch then has as many of them as images of the subject, and twice the steps."""
+    class_caption: Annotated[
+        str,
+        Field(title="Class caption"),
+        Setting(only_with="dataset.class_path", methods=CLASS_METHODS, claim="class_images"),
+    ] = ""
+    """What the class images show, such as "a dog": the caption of those without one. Leave the trigger word out."""
+    class_repeats: Annotated[
+        int,
+        Field(title="Class repeats", ge=1, le=1000),
+        Setting(only_with="dataset.class_path", methods=CLASS_METHODS, claim="class_images"),
+    ] = 1
+    """How many times each class image is used before the next ones are: with too few, all are repeated until they are as many as the images of the subject."""
+    class_weight: Annotated[
+        float,
+        Field(title="Class weight", gt=0, le=10),
+        Setting(only_with="dataset.class_path", methods=CLASS_METHODS, claim="class_images"),
+    ] = 1.0
+    """How much the loss of class images counts beside that of the subject (prior loss weight)."""
 
 
 class NetworkSettings(Section):
@@ -336,6 +362,11 @@ class TrainingPlan(Section):
     guards: GuardSettings = GuardSettings()
     native: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of an engine that are not settings of Easel, by engine id; each is checked against the engine's recorded schema."""
+
+    @property
+    def has_class_images(self) -> bool:
+        """Whether class images are trained, if the engine can."""
+        return bool(self.dataset.class_path) and self.model.method in CLASS_METHODS
 
     @property
     def output_stem(self) -> str:

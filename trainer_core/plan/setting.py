@@ -52,7 +52,7 @@ class Setting:
     epochs: str = ""
     """The command line option that gives it in epochs; empty: it is not a number of training steps that is given so."""
     only_with: str = ""
-    """The setting that must be on; empty: none."""
+    """The switch that must be on, the number that must be more than 0, or the text that must be set; empty: none."""
     replaces: str = ""
     """The setting that has no effect while this one is set; empty: none."""
 

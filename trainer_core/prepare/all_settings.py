@@ -31,19 +31,6 @@ if TYPE_CHECKING:
 Kind = Literal["switch", "choice", "int", "float", "text", "list", "any"]
 """How a value is entered; "switch" is on or off."""
 
-SECTIONS = {
-    "model": "Model",
-    "dataset": "Images",
-    "network": "Network",
-    "embedding": "New word",
-    "optimizer": "Optimizer",
-    "schedule": "Schedule",
-    "memory": "Memory",
-    "sampling": "Samples",
-    "output": "Output",
-    "guards": "If it ends too early",
-}
-"""The titles of the sections of a plan."""
 OWN, LAUNCH, FOLLOWS, REFUSED, OTHERS = "own", "launch", "follows", "refused", "others"
 """The groups of an engine's options: those that can be set, those of its launcher, those that follow from the plan, those that
 cannot be set; and native settings of other engines that the job has."""
@@ -168,7 +155,7 @@ def _of_plan(state: State) -> Iterator[Row]:
             path=path,
             title=field.title,
             group=field.section,
-            group_title=SECTIONS[field.section],
+            group_title=fields.SECTIONS[field.section],
             help=field.doc,
             kind=_kind(field),
             value=values[path],

@@ -22,9 +22,9 @@ NO_IMAGES = "Epochs can be counted once a dataset is chosen."
 def steps_of_epoch(state: State) -> Fraction | None:
     """The number of optimizer steps of an epoch of this job; None without images."""
     dataset = state.facts.dataset
-    sizes = [(image.width, image.height) for image in dataset.images] if dataset else []
+    sizes, of_class = (dataset.sizes, dataset.class_sizes) if dataset else ([], [])
     backend = state.backend
-    return batches.steps_of_epoch(state.draft.sketch(), sizes, backend.manifest if backend else None)
+    return batches.steps_of_epoch(state.draft.sketch(), sizes, backend.manifest if backend else None, of_class)
 
 
 def in_epochs(state: State, path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from trainer_core.plan import fields
 from trainer_core.prepare import paths
 
 if TYPE_CHECKING:
+    from trainer_core.datasets.scan import Dataset
     from trainer_core.engines.seam import Backend
     from trainer_core.models.detection import Detection
     from trainer_core.models.library import Library
@@ -61,19 +63,27 @@ class FactsReader:
 
         text, values = state.draft.text, state.draft.usable_values
         path, backend = places.unquoted(text("dataset.path")), state.backend or _any_engine(state)
-        dataset, reason = None, ""
-        if path and backend is not None:
+
+        def scanned(path: str, word: str | None) -> tuple[Dataset | None, str]:
+            if not path or backend is None:
+                return None, ""
             try:
-                dataset = scan.scan(
+                found = scan.scan(
                     places.typed(path),
                     backend.manifest.dataset.with_native(_native(state, backend)),
                     caption_extension=values["dataset.caption_extension"],
-                    trigger=text("dataset.trigger"),
+                    trigger=word,
                     quick=quick,
                     skip_unreadable=values["dataset.skip_unreadable"],
                 )
             except DatasetError as error:
-                reason = str(error)
+                return None, str(error)
+            return found, ""
+
+        dataset, reason = scanned(path, text("dataset.trigger"))
+        if dataset is not None:
+            of_class, why = scanned(places.unquoted(text("dataset.class_path")), None)
+            dataset = dataclasses.replace(dataset, class_images=of_class, class_error=why)
         merges = clip.load(_vocabularies(text("model.path"))) if dataset is not None else None
         return state.with_facts(dataset=dataset, dataset_error=reason, clip=merges)
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import json
 import os
 import re
-import signal
 import sys
 import threading
 import time
@@ -24,14 +22,12 @@ from typing import Any
 from trainer_core import places
 from trainer_core.errors import DownloadError, EaselError
 from trainer_core.events import Event, Phase, Progress
-from trainer_core.files import from_table, write_whole
+from trainer_core.jobs import own_program
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job, list_jobs
 from trainer_core.jobs.journal import Journal
-from trainer_core.jobs.kind import LineWatch, by_exit_code
+from trainer_core.jobs.kind import LineWatch
 from trainer_core.jobs.outcome import Diagnosis, Outcome
-from trainer_core.jobs.spec import Spec, Step
-from trainer_core.jobs.state import JobState
 from trainer_core.models import tokens
 from trainer_core.models.downloads.links import hugging_face_endpoint
 from trainer_core.models.tokens import Token
@@ -39,7 +35,6 @@ from trainer_core.publishing import explained, model_card, repository
 from trainer_core.tools import scrub
 
 KIND = "upload"
-SETTINGS, MADE, FAILURE = "settings.json", "made.json", "failure.json"
 CARD = "README.md"
 COPY = "public"
 """The folder, in that of the job, with the copies that are uploaded; it is removed at the end."""
@@ -84,11 +79,8 @@ def start(settings: Settings, token: Token | None = None) -> Job:
     token = token or tokens.find(explained.SITE)
     if token is None:
         raise explained.without_token()
-    folder = JobFolder.create(places.jobs(), KIND)
-    folder.write(SETTINGS, dataclasses.asdict(settings))
-    program = (sys.executable, "-P", "-m", __name__ if __name__ != "__main__" else "trainer_core.publishing.upload")
-    folder.write_spec(Spec(KIND, (Step(KIND, program, WITHOUT),), folder.path, keeps=("PYTHONPATH", TOKEN)))
-    job = Job(folder)
+    module = __name__ if __name__ != "__main__" else "trainer_core.publishing.upload"
+    job = own_program.prepared(KIND, module, settings, WITHOUT, (TOKEN,))
     with _in_environment(token):
         job.launch()
     return job
@@ -125,7 +117,7 @@ def known() -> Iterator[Job]:
 
 def settings_of(job: Job) -> Mapping[str, Any]:
     """The settings of an upload, as far as they can be read: its folder may come from anybody."""
-    return job.folder.read(SETTINGS) or {}
+    return job.folder.read(own_program.SETTINGS) or {}
 
 
 def address(repo: str) -> str:
@@ -164,15 +156,8 @@ def parse(line: str) -> Event | None:
 
 def judge(folder: JobFolder, exit_code: int | None) -> Outcome:
     """COMPLETED with the address of the repository."""
-    failure, done = folder.read(FAILURE), folder.read(MADE)
-    if exit_code == 0 and done is not None:
-        return Outcome(JobState.COMPLETED, 0, [str(done.get("address"))])
-    if failure is not None:
-        told = Diagnosis("not-uploaded", str(failure.get("message")), "", str(failure.get("hint")))
-        return Outcome(JobState.FAILED, exit_code, diagnosis=told)
-    ended = by_exit_code(folder, exit_code)
-    told = ended.diagnosis or Diagnosis("not-uploaded", "The upload did not say how it ended.", "", "Start it again.")
-    return Outcome(JobState.FAILED, exit_code, diagnosis=told)
+    unsaid = Diagnosis("not-uploaded", "The upload did not say how it ended.", "", "Start it again.")
+    return own_program.judge(folder, exit_code, "address", unsaid)
 
 
 class Upload:
@@ -341,34 +326,19 @@ def _explained(repo: str) -> Iterator[None]:
         raise DownloadError(f"Hugging Face refused the upload: {explained.said(error)}", "Correct the card.") from None
 
 
-def report(line: str) -> None:
-    """Prints a line into the log of the job."""
-    print(line, flush=True)
-
-
 def main() -> int:
     """Runs the upload with the settings in the current folder; returns the exit status."""
     import shutil
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    def work(settings: Settings) -> dict[str, str]:
+        address = run(settings, own_program.report)
+        own_program.report(f"Uploaded to {address}")
+        return {"address": address}
+
     try:
-        settings = from_table(Settings, json.loads(Path(SETTINGS).read_bytes()), SETTINGS, DownloadError)
-        found = run(settings, report)
-    except EaselError as error:
-        return _failed(error.message, error.hint)
-    except OSError as error:
-        return _failed(f"{error.filename or 'A file'}: {error.strerror or error}.", "Check the disk and permissions.")
+        return own_program.run(Settings, DownloadError, work)
     finally:
         shutil.rmtree(COPY, ignore_errors=True)
-    write_whole(Path(MADE), json.dumps({"address": found}) + "\n")
-    report(f"Uploaded to {found}")
-    return 0
-
-
-def _failed(message: str, hint: str) -> int:
-    report(f"{message} {hint}".strip())
-    write_whole(Path(FAILURE), json.dumps({"message": message, "hint": hint}) + "\n")
-    return 1
 
 
 if __name__ == "__main__":

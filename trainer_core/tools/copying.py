@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import shutil
-import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainer_core import places
-from trainer_core.errors import EaselError, RenamingError
-from trainer_core.files import from_table, write_whole
+from trainer_core.errors import RenamingError
+from trainer_core.jobs import own_program
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job
-from trainer_core.jobs.kind import by_exit_code
 from trainer_core.jobs.outcome import Diagnosis, Outcome
-from trainer_core.jobs.spec import Spec, Step
-from trainer_core.jobs.state import JobState
 
-SETTINGS, MADE, FAILURE = "settings.json", "made.json", "failure.json"
 DISK_FLOOR_BYTES = 1 << 30
 """The disk space that a copy must leave free."""
 
@@ -33,53 +24,25 @@ def begin(kind: str, module: str, settings: Any) -> Job:
     Raises:
         JobError: the job cannot be started.
     """
-    folder = JobFolder.create(places.jobs(), kind)
-    folder.write(SETTINGS, dataclasses.asdict(settings))
-    program = (sys.executable, "-P", "-m", module)
-    folder.write_spec(Spec(kind, (Step(kind, program),), folder.path, keeps=("PYTHONPATH",)))
-    job = Job(folder)
+    job = own_program.prepared(kind, module, settings)
     job.launch()
     return job
 
 
 def judge(folder: JobFolder, exit_code: int | None) -> Outcome:
     """COMPLETED with the path of the copy."""
-    failure, done = folder.read(FAILURE), folder.read(MADE)
-    if exit_code == 0 and done is not None:
-        return Outcome(JobState.COMPLETED, 0, [str(done.get("path"))])
-    if failure is not None:
-        told = Diagnosis("not-made", str(failure.get("message")), "", str(failure.get("hint")))
-        return Outcome(JobState.FAILED, exit_code, diagnosis=told)
-    ended = by_exit_code(folder, exit_code)
-    told = ended.diagnosis or Diagnosis("not-made", "The copy was not made.", "", "")
-    return Outcome(JobState.FAILED, exit_code, diagnosis=told)
+    return own_program.judge(folder, exit_code, "path", Diagnosis("not-made", "The copy was not made.", "", ""))
 
 
 def program(kind: type, run: Callable[[Any, Callable[[str], None]], Path]) -> int:
     """Runs a tool with the settings in the current folder, which are of the type `kind`; returns the exit status."""
-    # An exception instead of an immediate end, so that the unfinished file is removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        settings = from_table(kind, json.loads(Path(SETTINGS).read_bytes()), SETTINGS, RenamingError)
-        path = run(settings, report)
-    except EaselError as error:
-        return _failed(error.message, error.hint)
-    except OSError as error:
-        return _failed(f"{error.filename or 'A file'}: {error.strerror or error}.", "Check the disk and permissions.")
-    write_whole(Path(MADE), json.dumps({"path": str(path)}) + "\n")
-    report(f"Made {path}")
-    return 0
 
+    def work(settings: Any) -> dict[str, str]:
+        path = run(settings, own_program.report)
+        own_program.report(f"Made {path}")
+        return {"path": str(path)}
 
-def _failed(message: str, hint: str) -> int:
-    report(message)
-    write_whole(Path(FAILURE), json.dumps({"message": message, "hint": hint}) + "\n")
-    return 1
-
-
-def report(line: str) -> None:
-    """Prints a line into the log of the job."""
-    print(line, flush=True)
+    return own_program.run(kind, RenamingError, work)
 
 
 class Meter:

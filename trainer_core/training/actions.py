@@ -107,7 +107,8 @@ def _at(step: int) -> str:
 
 def stop_of(run: Job, state: JobState) -> Action:
     """The stop of a job of any kind that has not ended."""
-    kept = run.summary.checkpoints
+    # An engine may have deleted older ones, as the plan asks for.
+    kept = [each for each in run.summary.checkpoints if (run.folder.path / each.path).exists()]
     if not run.spec.total_steps:
         brief, sentence = "ends all of its programs", "What it has made so far may be removed."
     elif not kept:

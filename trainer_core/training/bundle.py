@@ -190,9 +190,9 @@ def _private(folder: JobFolder, data: dict[str, Any]) -> Private:
     dataset = plan.get("dataset")
     trigger = str(dataset.get("trigger", "")) if isinstance(dataset, dict) else ""
     found.texts |= {text.replace("{trigger}", trigger) for text in set(found.texts)}
-    folders = [folder.path / "dataset"]
-    if isinstance(dataset, dict) and isinstance(dataset.get("path"), str) and dataset["path"]:
-        folders.append(Path(dataset["path"]).expanduser())
+    folders = [folder.path / "dataset", folder.path / "class_images"]
+    named = (dataset.get("path"), dataset.get("class_path")) if isinstance(dataset, dict) else ()
+    folders += [Path(each).expanduser() for each in named if isinstance(each, str) and each]
     for images in folders:
         for path in _files(images):
             if path.suffix.lower() in _IMAGE_FILES:

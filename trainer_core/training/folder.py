@@ -66,6 +66,11 @@ class RunFolder(JobFolder):
         return self.path / "dataset"
 
     @property
+    def class_images(self) -> Path:
+        """The staged class images, if the run has some."""
+        return self.path / "class_images"
+
+    @property
     def output(self) -> Path:
         """The folder that the engine writes into."""
         return self.path / "output"

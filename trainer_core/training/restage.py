@@ -34,13 +34,22 @@ def changed(folder: RunFolder, manifest: BackendManifest) -> list[str]:
 def dataset(before: RunFolder, after: RunFolder, manifest: BackendManifest, caption_extension: str) -> dict[str, str]:
     """Stages the images of one run in another, with the same names and captions; returns the captions by file name.
 
+    The class images are staged, too.
+
     Raises:
         OSError: a file cannot be written.
     """
-    after.dataset.mkdir()
+    if before.class_images.is_dir():
+        _staged_again(before.class_images, after.class_images, manifest, caption_extension)
+    return _staged_again(before.dataset, after.dataset, manifest, caption_extension)
+
+
+def _staged_again(before: Path, after: Path, manifest: BackendManifest, caption_extension: str) -> dict[str, str]:
+    """Stages the images of one staged folder in another one, and returns the captions by file name."""
+    after.mkdir()
     captions = {}
-    for image in _images(before, manifest):
-        target = after.dataset / image.name
+    for image in _images_in(before, manifest):
+        target = after / image.name
         if image.is_symlink():
             target.symlink_to(image.readlink())
             # When it was staged first is what tells whether the original has changed since.
@@ -50,7 +59,7 @@ def dataset(before: RunFolder, after: RunFolder, manifest: BackendManifest, capt
         for ending in {ALWAYS_WRITTEN, caption_extension}:
             text = image.with_suffix(ending)
             if text.is_file() and not text.is_symlink():
-                shutil.copyfile(text, after.dataset / text.name)
+                shutil.copyfile(text, after / text.name)
                 captions[image.name] = text.read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n")
     return captions
 
@@ -117,8 +126,12 @@ def _given(image: Path) -> str:
 
 
 def _images(folder: RunFolder, manifest: BackendManifest) -> list[Path]:
+    return [*_images_in(folder.dataset, manifest), *_images_in(folder.class_images, manifest)]
+
+
+def _images_in(folder: Path, manifest: BackendManifest) -> list[Path]:
     endings = manifest.dataset.extensions
-    found = folder.dataset.iterdir() if folder.dataset.is_dir() else ()
+    found = folder.iterdir() if folder.is_dir() else ()
     return sorted(path for path in found if path.suffix.lower() in endings)
 
 

@@ -299,7 +299,7 @@ def _check_paths(plan: TrainingPlan, folder: RunFolder, backend: Backend) -> Non
     flat = fields.flatten(plan.model_dump())
     for setting in fields.paths():
         path = flat[setting.path]
-        if path and not setting.about.written and setting.path != "dataset.path" and not Path(path).exists():
+        if path and not setting.about.written and setting.section != "dataset" and not Path(path).exists():
             raise RunError(f"{path} is no longer there ({setting.path}).", "Put it back, then resume the run.")
     if missing := restage.gone(folder, backend.manifest):
         raise RunError(

@@ -139,6 +139,8 @@ def _stage(dataset: Dataset, folder: RunFolder, plan: TrainingPlan) -> Mapping[s
     from trainer_core.datasets.stage import stage
 
     try:
+        if dataset.class_images is not None and plan.has_class_images:
+            stage(dataset.class_images, folder.class_images, plan.dataset.class_caption)
         return stage(dataset, folder.dataset, plan.dataset.trigger).captions
     except OSError as error:
         message = f"The images cannot be staged in {folder.path}: {error.strerror or error}."

@@ -9,6 +9,7 @@ from typing import Any
 
 from trainer_core import places
 from trainer_core.errors import JobError, RunError, wrong_use
+from trainer_core.events import Checkpoint
 from trainer_core.jobs.alone import alone
 from trainer_core.jobs.folder import writing
 from trainer_core.text import printable
@@ -16,6 +17,9 @@ from trainer_core.training import artefacts, choice, delivery
 from trainer_core.training.checking import NOT_TESTED, tested
 from trainer_core.training.folder import DELIVERED, RunFolder, results_folder
 from trainer_core.training.run import Run
+
+MOST_STEPS = 12
+"""So many deleted checkpoints are named in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,25 @@ def saved(run: Run) -> list[Saved]:
         size = artefacts.size_of(path)
         found.append(Saved(path, one.step, size[1] if size else 0, ok, reasons, delivered.get(one.path)))
     return found
+
+
+def removed(run: Run) -> tuple[Checkpoint, ...]:
+    """The checkpoints that the engine has deleted because the plan keeps only the newest (`output.keep_last`), by step."""
+    output = run.folder.plan.get("output")
+    if not isinstance(output, Mapping) or not output.get("keep_last"):
+        return ()
+    gone = {one.path: one for one in run.summary.checkpoints if not (run.folder.path / one.path).exists()}
+    return tuple(sorted(gone.values(), key=lambda one: one.step))
+
+
+def removal(run: Run) -> str:
+    """A sentence about the checkpoints that the engine has deleted as the plan asks for; "" if there are none."""
+    steps = [f"{one.step:,}" for one in removed(run)]
+    if not steps:
+        return ""
+    many = f"checkpoint{'s' if len(steps) > 1 else ''} of step{'s' if len(steps) > 1 else ''}"
+    shown = ", ".join(steps[:MOST_STEPS]) + (f" and {len(steps) - MOST_STEPS} more" if len(steps) > MOST_STEPS else "")
+    return f"The engine deleted the {many} {shown}, because the plan keeps only the newest (output.keep_last)."
 
 
 def newest_good(run: Run) -> Saved | None:
@@ -170,7 +193,8 @@ def _of_step(run: Run, step: int) -> Saved:
     chosen = next((one for one in found if one.step == step), None)
     if chosen is None:
         steps = ", ".join(str(one.step) for one in found) or "none"
-        raise wrong_use(RunError(f"The run {run.name} has no checkpoint of step {step}. It has: {steps}."))
+        said = f"The run {run.name} has no checkpoint of step {step}. It has: {steps}."
+        raise wrong_use(RunError(said, removal(run)))
     return chosen
 
 

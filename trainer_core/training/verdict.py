@@ -11,7 +11,7 @@ from trainer_core.text import printable
 from trainer_core.training.delivery import SUFFIX
 from trainer_core.training.folder import GUARD_FILE
 from trainer_core.training.run import Run
-from trainer_core.training.use import newest_of, saved
+from trainer_core.training.use import newest_of, removal, saved
 
 
 def verdict(job: Job) -> list[dict[str, str]]:
@@ -24,6 +24,8 @@ def verdict(job: Job) -> list[dict[str, str]]:
     diagnosis = job.diagnosis
     if diagnosis is not None and job.state is not JobState.COMPLETED:
         rows += [("What happened", diagnosis.cause), ("The log says", diagnosis.line), ("What to do", diagnosis.advice)]
+    if isinstance(job, Run):
+        rows.append(("Deleted checkpoints", _removal(job)))
     if isinstance(job, Run) and job.state is not JobState.COMPLETED:
         rows += [*_checkpoints(job), *_guard(job)]
     if seconds := result.get("seconds"):
@@ -57,6 +59,14 @@ def _checkpoints(run: Run) -> list[tuple[str, str]]:
             )
         ]
     return []
+
+
+def _removal(run: Run) -> str:
+    """What the engine deleted because the plan asks for that; "" if nothing, or if the plan cannot be read."""
+    try:
+        return removal(run)
+    except JobError:
+        return ""
 
 
 def _guard(run: Run) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_ui.apps.trainer import Trainer
 from trainer_ui.panels.methods import Methods
-from trainer_ui.panels.settings import FINETUNING
+from trainer_ui.panels.settings import CLASS, FINETUNING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,7 @@ class FinetuningTrainer(Trainer):
 
     id, title = "finetuning_trainer", "Finetuning Trainer"
     methods, essentials = ("full", "dreambooth", "textual_inversion"), FINETUNING
+    of_images = CLASS
 
     def choice(self, session: Session) -> Methods:
         """What the training makes."""

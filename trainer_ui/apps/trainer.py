@@ -42,6 +42,8 @@ class Trainer(App):
     """The training methods that it offers, the first one at the beginning."""
     essentials: ClassVar[tuple[str, ...]]
     """The settings that matter most, in front of the recipe."""
+    of_images: ClassVar[tuple[str, ...]] = ()
+    """The settings beside the folder of images."""
 
     def choice(self, session: Session) -> Choice:
         """The buttons with which the recipe begins."""
@@ -52,7 +54,7 @@ class Trainer(App):
     ) -> None:
         self.session = session = Session(bench, self.methods)
         self._initial = settings or {}, profile, preset
-        self.settings = made = Settings(session, self.essentials)
+        self.settings = made = Settings(session, self.essentials, self.of_images)
         session.add_view(made.show)
         self.model, self.dataset = ModelPanel(session, made), DatasetPanel(session, made)
         self.all_settings, self.files = AllSettings(session), Files(session)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import queue
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +11,8 @@ from anywidget import AnyWidget
 from traitlets import Dict, Unicode
 
 from trainer_core.text import printable
-from trainer_ui.boundary import attempt
+from trainer_ui.components.images import SIDES_PX, Answers, encoded, kind_of
 from trainer_ui.components.places import asset
-
-SIDES_PX = {"small": 192, "full": 1600}
-"""The longest side of an image that is sent, in the two sizes that a page asks for."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +39,7 @@ class Gallery(AnyWidget):
         super().__init__(title=title)
         self._version = 0
         self._images: tuple[Shown, ...] = ()
-        self._asked: queue.Queue[tuple[int, int, str]] = queue.Queue()
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._answers = Answers(self._tell)
         self.on_msg(self._heard)
 
     def show_images(self, images: Sequence[Shown], more: int = 0) -> None:
@@ -62,40 +54,11 @@ class Gallery(AnyWidget):
             return
         index, version = message.get("index"), message.get("version")
         if isinstance(index, int) and isinstance(version, int):
-            self._asked.put((version, index, "small" if message.get("size") == "small" else "full"))
-            with self._starting:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._answer, name="easel-images", daemon=True)
-                    self._thread.start()
+            self._answers.ask((version, index, "small" if message.get("size") == "small" else "full"))
 
-    def _answer(self) -> None:
-        """Sends what was asked for, until nothing is left."""
-        while True:
-            with self._starting:
-                if self._asked.empty():
-                    self._thread = None
-                    return
-            version, index, size = self._asked.get()
-            if version == self._version and 0 <= index < len(self._images):
-                attempt(lambda: self._tell(version, index, size), lambda _: None)  # noqa: B023
-
-    def _tell(self, version: int, index: int, size: str) -> None:
-        content = encoded(self._images[index].path, SIDES_PX[size])
-        kind = "image/jpeg" if content else ""
-        self.send({"kind": "image", "version": version, "index": index, "size": size, "type": kind}, [content])
-
-
-def encoded(path: Path, side_px: int) -> bytes:
-    """An image as JPEG, upright and scaled down to a longest side; b"" if the file cannot be read."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (side_px, side_px))
-            upright = ImageOps.exif_transpose(image)
-            upright.thumbnail((side_px, side_px))
-            content = io.BytesIO()
-            upright.convert("RGB").save(content, "JPEG", quality=85)
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return b""
-    return content.getvalue()
+    def _tell(self, asked: tuple[int, int, str]) -> None:
+        version, index, size = asked
+        if version == self._version and 0 <= index < len(self._images):
+            content = encoded(self._images[index].path, SIDES_PX[size])
+            told = {"kind": "image", "version": version, "index": index, "size": size, "type": kind_of(content)}
+            self.send(told, [content])

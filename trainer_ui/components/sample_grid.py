@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +13,9 @@ from traitlets import Any as AnyTrait
 from traitlets import Dict
 
 from trainer_core.text import printable
-from trainer_ui.boundary import attempt
-from trainer_ui.components.gallery import encoded
+from trainer_ui.components.images import SIDES_PX, Answers, encoded, kind_of
 from trainer_ui.components.places import asset
 
-SIDES_PX = {"small": 192, "full": 1600}
-"""The longest side of an image that is sent, in the two sizes that a page asks for."""
 MOST_AT_ONCE = 8
 """The most images of one message."""
 KEPT_BYTES = 24 << 20
@@ -73,9 +68,7 @@ class SampleGrid(AnyWidget):
         self._paths: list[Path] = []
         self._keys: frozenset[int] = frozenset()
         self._small: OrderedDict[int, bytes] = OrderedDict()
-        self._asked: queue.Queue[tuple[int, tuple[int, ...], str]] = queue.Queue()
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._answers = Answers(self._tell)
         self.on_msg(self._heard)
 
     def show_grid(
@@ -146,29 +139,14 @@ class SampleGrid(AnyWidget):
         numbers = tuple(
             each for each in wanted[:MOST_AT_ONCE] if isinstance(each, int) and 0 <= each < len(self._paths)
         )
-        self._asked.put((version, numbers, str(size)))
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._answer, name="easel-samples", daemon=True)
-                self._thread.start()
+        self._answers.ask((version, numbers, str(size)))
 
-    def _answer(self) -> None:
-        """Sends what was asked for, until nothing is left."""
-        while True:
-            with self._starting:
-                if self._asked.empty():
-                    self._thread = None
-                    return
-            version, numbers, size = self._asked.get()
-            if version == self._version:
-                attempt(lambda: self._tell(version, numbers, size), lambda _: None)  # noqa: B023
-
-    def _tell(self, version: int, numbers: Sequence[int], size: str) -> None:
+    def _tell(self, asked: tuple[int, tuple[int, ...], str]) -> None:
+        version, numbers, size = asked
+        if version != self._version:
+            return
         found = [self._encoded(number, size) for number in numbers]
-        items = [
-            {"index": number, "type": "image/jpeg" if content else ""}
-            for number, content in zip(numbers, found, strict=True)
-        ]
+        items = [{"index": number, "type": kind_of(content)} for number, content in zip(numbers, found, strict=True)]
         self.send({"kind": "images", "version": version, "size": size, "items": items}, found)
 
     def _encoded(self, number: int, size: str) -> bytes:

@@ -9,6 +9,8 @@ from trainer_ui.boundary import attempt
 from trainer_ui.panels.run_content import rows_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trainer_core.training.resume import Proposal
     from trainer_core.training.run import Run
     from trainer_ui.session import Session
@@ -53,33 +55,47 @@ class Continuing:
 
         added = min(MOST_ADDED, max(0, added))
 
-        def propose() -> None:
-            found = resume.propose(run, added=added)
-            with self.session.lock:
-                if self.session.run is run:
-                    self.proposal, self._busy = found, ""
-            self.session.show_soon()
-
-        def failed(sentence: str) -> None:
-            self._busy = ""
-            self.session.show_soon(sentence)
+        def take(found: Proposal | None, refused: str) -> str:
+            if found is None or self.session.run is run:
+                self.proposal, self._busy = found, ""
+            return refused
 
         self.proposal, self._busy, self._added = None, "extend" if added else "resume", added
-        threading.Thread(target=attempt, args=(propose, failed), name="easel-propose", daemon=True).start()
+        read_proposal(self.session, lambda: resume.propose(run, added=added), take)
 
     def start(self, *, trusted: bool) -> None:
         """Starts what was proposed; `trusted`: the user trusts a state that Easel did not record."""
-        from trainer_core import hardware, places
-        from trainer_core.training import resume
-
         found = self.proposal
-        if found is None:
-            return
-        self.forget()
+        if found is not None:
+            self.forget()
+            start_proposal(self.session, found, trusted=trusted)
 
-        def make() -> Run:
-            run = resume.start(found, trusted=trusted, machine=hardware.machine(places.home()))
-            run.launch()
-            return run
 
-        self.session.jobs.start(make)
+def read_proposal(session: Session, ask: Callable[[], Proposal], take: Callable[[Proposal | None, str], str]) -> None:
+    """Asks in a thread how a run would continue: its state may be large.
+
+    `take` gets the answer, or None and the reason why it cannot continue, and returns the sentence that is shown, or "".
+    """
+
+    def look() -> None:
+        found: list[Proposal] = []
+        refused: list[str] = []
+        attempt(lambda: found.append(ask()), refused.append)
+        with session.lock:
+            said = take(next(iter(found), None), "".join(refused))
+        session.show_soon(said)
+
+    threading.Thread(target=look, name="easel-propose", daemon=True).start()
+
+
+def start_proposal(session: Session, found: Proposal, *, trusted: bool) -> bool:
+    """Starts the run that continues another one as proposed; whether that is possible now."""
+    from trainer_core import hardware, places
+    from trainer_core.training import resume
+
+    def make() -> Run:
+        run = resume.start(found, trusted=trusted, machine=hardware.machine(places.home()))
+        run.launch()
+        return run
+
+    return session.jobs.start(make)

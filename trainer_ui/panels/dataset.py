@@ -64,6 +64,7 @@ class DatasetPanel:
                 helped(self.trigger, *help_of("dataset.trigger")),
                 self.kept,
                 self.fold,
+                *([settings.front(settings.of_images)] if settings.of_images else []),
                 settings.groups["dataset"],
             ],
             question="Which images should it learn from?",

@@ -154,11 +154,17 @@ def _output(values: Mapping[str, Any]) -> str:
     )
     saved = "only the last step is saved"
     if isinstance(every, int) and isinstance(steps, int) and 0 < every <= steps:
-        kept = steps // every
-        saved = f"a checkpoint every {every:,} steps, {f'all {kept} kept' if kept > 1 else 'which is kept'}"
+        saved = f"a checkpoint every {every:,} steps, {_kept(steps // every, values['output.keep_last'])}"
     copied = ", copied to your LoRA folder" if values["output.copy_to"] else ""
     name, folder = f"{values['output.prefix']}{values['output.name']}", values["output.folder"] or "outputs"
     return f"{name}.safetensors in {folder}, {precision}, {saved}{copied}"
+
+
+def _kept(saved: int, last: Any) -> str:
+    """What stays of so many saved checkpoints, if the last of them are kept; 0 for all."""
+    if isinstance(last, int) and 0 < last < saved:
+        return f"the last {last} kept" if last > 1 else "the last one kept"
+    return f"all {saved} kept" if saved > 1 else "which is kept"
 
 
 def _count(number: Any, what: str) -> str:

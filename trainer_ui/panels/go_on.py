@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
-from trainer_core import hardware, places
 from trainer_core.jobs.state import JobState
 from trainer_core.training import proposal, resume
-from trainer_ui.boundary import attempt
 from trainer_ui.formatting import Paragraph, show
+from trainer_ui.panels.continuing import read_proposal, start_proposal
 from trainer_ui.widgets import Box, Button, Checkbox, IntText, VBox
 
 if TYPE_CHECKING:
@@ -80,35 +78,19 @@ class GoOn:
         self._number += 1
         self.found, self.refused, self.is_reading = None, "", True
         self.state.version += 1
-        threading.Thread(
-            target=self._look, args=(self._number, run, step, added), name="easel-resume", daemon=True
-        ).start()
+        number = self._number
 
-    def _look(self, number: int, run: Run, step: int | None, added: int) -> None:
-        found: list[Proposal] = []
-        refused = [""]
-        attempt(
-            lambda: found.append(resume.propose(run, step, added)), lambda sentence: refused.__setitem__(0, sentence)
-        )
-        with self.state.session.lock:
-            if number != self._number:
-                return
-            self.found, self.refused, self.is_reading = next(iter(found), None), refused[0], False
-            self.state.version += 1
-        self.state.session.show_soon()
+        def take(found: Proposal | None, refused: str) -> str:
+            if number == self._number:
+                self.found, self.refused, self.is_reading = found, refused, False
+                self.state.version += 1
+            return ""
+
+        read_proposal(self.state.session, lambda: resume.propose(run, step, added), take)
 
     def _start(self) -> None:
         found, session = self.found, self.state.session
-        if found is None:
-            return
-        trusted = bool(self.trust.value)
-
-        def make() -> Run:
-            run = resume.start(found, trusted=trusted, machine=hardware.machine(places.home()))
-            run.launch()
-            return run
-
-        if session.jobs.start(make):
+        if found is not None and start_proposal(session, found, trusted=bool(self.trust.value)):
             self._close()
 
     def show(self) -> None:

@@ -26,7 +26,7 @@ class Methods:
         self._seen: object = None
 
     def _button(self, method: str) -> ToggleButton:
-        button = ToggleButton(classes=("easel-use", "easel-method"))
+        button = ToggleButton(classes=("easel-method",))
         button.observe(self.session.handler(lambda _: self.session.choose_method(method)), "value")
         return button
 

@@ -42,6 +42,8 @@ FINETUNING = (
     "output.save_precision",
 )
 """What is in front of the recipe of the finetuning trainer; settings without an effect on the chosen method are hidden."""
+CLASS = ("dataset.class_path", "dataset.class_caption")
+"""What is beside the folder of images in the finetuning trainer."""
 OUTPUT = ("output.name", "output.save_every_steps")
 SAMPLES = ("sampling.every_steps", "sampling.at_start")
 PROMPTS = ("sampling.prompt", "sampling.prompts")
@@ -49,18 +51,6 @@ PROMPTS = ("sampling.prompt", "sampling.prompts")
 MEMORY = ("schedule.gradient_accumulation",)
 IN_FRONT = (*RECIPE, *OUTPUT, *SAMPLES, *PROMPTS, *MEMORY)
 """The settings that are outside the groups: in the steps, in this order. Another app has other settings than RECIPE."""
-GROUPS = {
-    "model": "Model",
-    "dataset": "Images",
-    "network": "Network",
-    "embedding": "New word",
-    "optimizer": "Optimizer",
-    "schedule": "Schedule",
-    "memory": "Memory",
-    "sampling": "Samples",
-    "output": "Output",
-    "guards": "If it ends too early",
-}
 
 
 class Settings:
@@ -69,11 +59,11 @@ class Settings:
     The settings that have no effect are hidden.
     """
 
-    def __init__(self, session: Session, essentials: Sequence[str] = RECIPE) -> None:
-        self.session, self.essentials = session, essentials
+    def __init__(self, session: Session, essentials: Sequence[str] = RECIPE, of_images: Sequence[str] = ()) -> None:
+        self.session, self.essentials, self.of_images = session, essentials, of_images
         self.controls: dict[str, SettingControl] = {}
         known = fields.all_fields()
-        self._members = _others(known, (*essentials, *OUTPUT, *SAMPLES, *PROMPTS, *MEMORY))
+        self._members = _others(known, (*essentials, *of_images, *OUTPUT, *SAMPLES, *PROMPTS, *MEMORY))
         self.groups = {section: self._group(members) for section, members in self._members.items()}
 
     def _group(self, members: Sequence[SettingField]) -> VBox:
@@ -105,7 +95,7 @@ class Settings:
         paths = [field.path for field in self._members[section] if field.path in seen]
         many = len(paths)
         mine = sum(self.session.bench.state.draft.source_of(path) is Source.USER for path in paths)
-        group.children[0].description = f"{GROUPS[section]}: {many} more" + (f", {mine} yours" if mine else "")
+        group.children[0].description = f"{fields.SECTIONS[section]}: {many} more" + (f", {mine} yours" if mine else "")
         show(group, many > 0)
 
 

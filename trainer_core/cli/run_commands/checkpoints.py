@@ -19,7 +19,7 @@ def command(name: str, as_json: bool) -> None:
     from trainer_core.cli.runs import find_run
     from trainer_core.estimate.formatting import size_mib
     from trainer_core.training import choice
-    from trainer_core.training.use import saved
+    from trainer_core.training.use import removal, saved
 
     run = find_run(name)
     every, best = saved(run), choice.read(run.folder).best
@@ -42,3 +42,5 @@ def command(name: str, as_json: bool) -> None:
         for one in every:
             if one.ok is False:
                 show.line(f"step {one.step}: {' '.join(one.reasons)}", "yellow")
+    if not as_json and (gone := removal(run)):
+        show.line(gone)

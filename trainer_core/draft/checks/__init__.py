@@ -5,7 +5,7 @@ Each rule is a small function that yields Problems, with a fix if there is one.
 
 from __future__ import annotations
 
-from trainer_core.draft.checks import choices, dataset, memory, model, output, parts, schedule
+from trainer_core.draft.checks import choices, class_images, dataset, memory, model, output, parts, schedule
 from trainer_core.draft.checks.case import Case, Rule
 from trainer_core.problems import Problem
 
@@ -32,9 +32,13 @@ RULES: tuple[Rule, ...] = (
     dataset.captions_are_read_to_the_end,
     dataset.embedding_has_a_beginning,
     dataset.batches_are_filled,
+    class_images.class_images_are_usable,
+    class_images.class_images_show_others,
+    class_images.class_images_are_enough,
     output.name_is_good,
     output.folders_can_be_written,
     output.output_is_new,
+    output.older_checkpoints_go,
     choices.engine_has_what_is_chosen,
     choices.settings_are_read,
     choices.settings_suit_model,

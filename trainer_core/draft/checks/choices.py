@@ -62,13 +62,16 @@ def settings_suit_model(case: Case) -> Iterator[Problem]:
     values = fields.flatten(plan.model_dump())
     for path, setting in fields.all_fields().items():
         about = setting.about
+        if values[path] != setting.default and about.claim and about.methods and plan.model.method not in about.methods:
+            titles = fields.all_fields()["model.method"].about.titles
+            yield effect.no_effect(path, f"it is for {' and '.join(titles.get(name, name) for name in about.methods)}.")
         if values[path] == setting.default or about.said_by_model or not _is_chosen(setting, values):
             continue
         if why := claim.ignores(about, plan.model.method, plan.model.prediction):
             yield effect.no_effect(path, why)
         elif about.only_with and not values[about.only_with]:
-            title = fields.all_fields()[about.only_with].title
-            yield effect.no_effect(path, f'"{title}" is off.', "info")
+            needed = fields.all_fields()[about.only_with]
+            yield effect.no_effect(path, f'"{needed.title}" is not {needed.on}.', "info")
 
 
 def _is_chosen(setting: fields.SettingField, values: Mapping[str, Any]) -> bool:

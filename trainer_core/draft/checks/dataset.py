@@ -181,8 +181,7 @@ def batches_are_filled(case: Case) -> Iterator[Problem]:
     plan, dataset, engine = case.plan, case.facts.dataset, case.backend.manifest if case.backend else None
     if engine is None or dataset is None or case.claim is None or plan.model.method not in case.claim.methods:
         return
-    sizes = [(image.width, image.height) for image in dataset.images]
-    counted = batches.of_buckets(plan, sizes, engine)
+    counted = batches.of_buckets(plan, dataset.sizes, engine)
     if not counted:
         return
     if engine.dataset.short_batches == "stops":
@@ -224,7 +223,9 @@ def _more_repeats(case: Case, needed: int) -> Fix | None:
 
 def _smaller_batches(case: Case, counted: Mapping[str, int]) -> Iterator[Problem]:
     """The Problems of optimizer steps with fewer images than planned, because the engine also trains incomplete batches."""
+    dataset = case.facts.dataset
     assert case.backend is not None
+    assert dataset is not None
     plan, engine = case.plan, case.backend.manifest
     schedule, repeats = plan.schedule, plan.dataset.repeats
     short = [images for images in counted.values() if images * repeats < schedule.batch_size]
@@ -240,7 +241,9 @@ def _smaller_batches(case: Case, counted: Mapping[str, int]) -> Iterator[Problem
 
     def of_epoch(repeats: int) -> int:
         """The number of batches of one process in an epoch."""
-        return math.ceil(sum(math.ceil(images * repeats / schedule.batch_size) for images in counted.values()) / count)
+        of_subject = plan.dataset.model_copy(update={"repeats": repeats})
+        changed = plan.model_copy(update={"dataset": of_subject})
+        return math.ceil((batches.of_epoch(changed, dataset.sizes, engine, dataset.class_sizes) or 0) / count)
 
     if of_epoch(repeats) < adds:
         # Source: accelerate, Accelerator._do_sync: the end of the data, so of each epoch, also ends an optimizer step.

@@ -65,6 +65,21 @@ def folders_can_be_written(case: Case) -> Iterator[Problem]:
         yield Problem("output.folder", "warning", message)
 
 
+def older_checkpoints_go(case: Case) -> Iterator[Problem]:
+    """Says beforehand what a plan that keeps only the newest checkpoints loses."""
+    kept, every, steps = case.plan.output.keep_last, case.plan.output.save_every_steps, case.plan.schedule.steps
+    if not kept or not every:
+        return
+    gone = steps // every - kept
+    if gone <= 0:
+        return
+    message = (
+        f"As you asked, the engine deletes {gone} of the {steps // every} checkpoints of this run: it keeps the newest"
+        f"{f' {kept}' if kept > 1 else ''}. It does not spare one that you mark as the best: copy that while it is there."
+    )
+    yield Problem("output.keep_last", "info", message, Fix("Keep all", {"output.keep_last": 0}))
+
+
 def output_is_new(case: Case) -> Iterator[Problem]:
     """There is no LoRA with this name yet; an existing one is never overwritten."""
     seen = case.facts.at("output.name", case.plan.output_stem)
