@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from trainer_ui.session import Session
 
 SHOWN_ROWS = 6
+TRYING = installation.PHASES[-1][1]
+"""The phase in which the engine is installed already: what follows is known of it, and not needed by it."""
 _FINAL_NAMES = frozenset(state.name for state in FINAL_STATES)
 
 
@@ -35,20 +37,22 @@ class InstallPanel:
         self.session = session
         self.jobs: JobSession[Job] = JobSession(session)
         self.jobs.feed.tell, self.jobs.feed.changed = self._tell, self._changed
-        self.start = Button(classes=("easel-big",))
-        """Shown in the bar, beside the button that starts the training."""
+        self.start = Button()
         self.is_offered = False
         """Whether the engine that the job needs is missing, and is not being installed."""
+        self.is_installing = False
+        """Whether that engine is being installed."""
         self.start.on_click(session.handler(lambda _: self._install()))
         self.stop = Button(description="Stop the installation", classes=("easel-stop",))
         self.stop.on_click(session.handler(lambda _: self.jobs.stop()))
         self.offer = Labelled("", "")
-        """Beside the button: that there is no engine yet, and what its installation takes."""
-        self.offer.add_class("easel-engine-offer")
+        """Beside the button: that the engine is missing, and what its installation takes."""
+        self.offered = Box([self.offer, self.start], classes=("easel-message", "easel-engine-offer"))
         self.says, self.log = Paragraph("", "grow"), Paragraph("", "muted", "small", "lines")
         row = Box([self.says, self.stop], classes=("easel-row",))
         self.widget = VBox([row, fold(session, "Log", lambda: [self.log])], classes=("easel-install",))
-        self._offered = ""
+        self._offered = ("", "")
+        self._ready = ""
 
     def look(self) -> None:
         """Finds the installation that is in progress, or that failed: the kernel may have been restarted."""
@@ -64,21 +68,22 @@ class InstallPanel:
         """Offers the installation of the engine that the job needs, or shows the one that is in progress."""
         missing = self._missing()
         job, live = self.jobs.job, self.jobs.is_live
+        self.is_installing = bool(missing) and live
         self.is_offered = bool(missing) and not live
-        if self.is_offered and self._offered != missing:
-            self._offered = missing
-            self.start.description = f"Install {_title(missing)}"
-            self.offer.show_text(
-                "No training engine yet", f"{_title(missing)} is what trains your model.", _takes(missing)
-            )
+        title = _title(missing) if missing else ""
+        head = f"{title} is not installed" if self.session.backend is not None else "No training engine yet"
+        if self.is_offered and self._offered != (missing, head):
+            self._offered = missing, head
+            self.start.description = f"Install {title}"
+            self.offer.show_text(f"{head}.", f"{title} is what trains your model.", _takes(missing))
         if job is not None and not live and missing != installation.engine_of(job):
             # The result of the installation is shown for as long as the engine is missing.
             self.says.show_text("")
             self.log.show_text("")
-        show(self.start, self.is_offered)
-        show(self.offer, self.is_offered)
+        show(self.offered, self.is_offered)
         self.start.disabled = self.jobs.starting
         show(self.stop, live)
+        self.stop.description = "Stop the trials" if live and not missing else "Stop the installation"
         self.stop.disabled = self.jobs.state is JobState.STOPPING
         show(self.widget, live or (bool(missing) and job is not None))
 
@@ -110,11 +115,20 @@ class InstallPanel:
         rows = {row["label"]: row["text"] for row in status["verdict"]}
         if status["state"] == JobState.COMPLETED.name:
             self.says.show_text(f"{title} is installed.", "ok")
+        elif status["state"] == JobState.CANCELLED.name and installed(installation.engine_of(job)) is not None:
+            self.says.show_text(f"{title} is installed. Not every optimizer was tried.", "ok")
         elif status["state"] == JobState.CANCELLED.name:
             self.says.show_text(f"The installation of {title} was stopped.", "warn")
         elif status["state"] in _FINAL_NAMES:
             why = " ".join(text for name in ("What happened", "What to do") if (text := rows.get(name)))
             self.says.show_text(f"{title} was not installed. {why}", "danger")
+        elif status["phase"] == TRYING:
+            self.says.show_text(
+                f"{title} is installed. Easel now tries which optimizers work here. You can start a training meanwhile.", "ok"
+            )
+            if self._ready != job.name:
+                self._ready = job.name
+                threading.Thread(target=self._take_engine, args=(job,), name="easel-engine", daemon=True).start()
         else:
             self.says.show_text(f"Installing {title}: {status['phase']}", "")
         watch = self.jobs.watch
@@ -133,7 +147,7 @@ class InstallPanel:
         with self.session.lock:
             registry.refresh()
             attempt(self.session.bench.look, self.session.note)
-        is_there = job.state is JobState.COMPLETED
+        is_there = installed(installation.engine_of(job)) is not None
         self.session.show_soon(f"{_title(installation.engine_of(job))} is installed." if is_there else "")
 
 
