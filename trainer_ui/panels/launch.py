@@ -54,7 +54,7 @@ class LaunchPanel:
         """Fills one button: the installation if the engine is missing, else Start."""
         main = self.install.start if self.install.is_offered else self.start
         for button in (self.install.start, self.start):
-            style = "primary" if button is main else ""
+            style = "primary" if button is main and not self.install.is_installing else ""
             if button.button_style != style:
                 button.button_style = style
 
@@ -67,7 +67,11 @@ class LaunchPanel:
         needed = [what for what in missing if what != QUESTIONS[""]]
         blocking = in_the_way(session)
         warnings = sum(one.severity == "warning" for one in shown_problems(session))
-        if self.install.is_installing and set(blocking) <= set(engine_problems(session.bench.state)) and not needed:
+        if (
+            self.install.is_installing
+            and all(one in engine_problems(session.bench.state) for one in blocking)
+            and not needed
+        ):
             return "accent", "…", "The engine is being installed", "You can start once it is there.", None
         if blocking and is_begun(session):
             title = "One thing to settle" if len(blocking) == 1 else f"{len(blocking)} things to settle"
