@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 FOCUSED = """() => {
@@ -23,6 +24,7 @@ FOCUSED = """() => {
   };
 }"""
 MOST_KEYS = 160
+SCROLLS_S = 3.0
 
 
 class Keyboard:
@@ -52,13 +54,18 @@ class Keyboard:
         for _ in range(MOST_KEYS):
             now = self.focused()
             if re.match(name, now["name"]) and role in ("", now["role"]) and not now["disabled"]:
-                assert now["seen"], f"{now['name']!r} has the keyboard and is not in sight"
                 return self
             self.page.keyboard.press("Shift+Tab" if back else "Tab")
-            now = self.focused()
-            self.trail.append(f"{now['role']} {now['name']!r}")
-            assert now["seen"], f"{self.trail[-1]} has the keyboard and is not in sight"
+            self.trail.append(self._met())
         raise AssertionError(f"Tab does not reach {name!r}; it met {self.trail}")
+
+    def _met(self) -> str:
+        """The control that has the keyboard now; the page may need a moment to scroll to it."""
+        until = time.monotonic() + SCROLLS_S
+        while not (now := self.focused())["seen"]:
+            assert time.monotonic() < until, f"{now['role']} {now['name']!r} has the keyboard and is not in sight"
+            time.sleep(0.05)
+        return f"{now['role']} {now['name']!r}"
 
     def activate(self, name: str, key: str = "Enter", *, back: bool = False) -> Keyboard:
         """Goes to a button by Tab, and presses it."""

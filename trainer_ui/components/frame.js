@@ -58,9 +58,12 @@ function keepInSight(root) {
     return root.contains(hit) && !hit.closest(".easel-top");
   };
   let waits = false;
+  let came = false;
   const look = () => {
-    waits = false;
     const node = focused();
+    // The browser scrolls to the caret of a text, and the bar may cover that.
+    if (came && node && !inSight(node)) node.scrollIntoView({ block: "nearest" });
+    waits = came = false;
     was = node && inSight(node) ? node : null;
   };
   const soon = () => {
@@ -68,7 +71,7 @@ function keepInSight(root) {
     waits = true;
     requestAnimationFrame(look);
   };
-  root.addEventListener("focusin", soon);
+  root.addEventListener("focusin", () => { came = true; soon(); });
   document.addEventListener("scroll", soon, { capture: true, passive: true });
   return () => {
     const node = focused();
@@ -95,6 +98,15 @@ function takeKeyboard(root) {
 // mode "x" on a dropdown would delete the cell. Source: Lumino, packages/commands, targetDistance.
 function keepKeys(root) {
   root.addEventListener("focusin", ({ target }) => { target.dataset.lmSuppressShortcuts = "true"; });
+  // Except to save the notebook, which the user expects of Ctrl+S everywhere; else the browser would offer to save the page.
+  window.addEventListener("keydown", (event) => {
+    const saves = event.key.toLowerCase() === "s" && (event.ctrlKey || event.metaKey) && !event.altKey;
+    if (!saves || !root.contains(event.target)) return;
+    const marked = [];
+    for (let node = event.target; node; node = node.parentElement) if (node.dataset.lmSuppressShortcuts) marked.push(node);
+    for (const node of marked) delete node.dataset.lmSuppressShortcuts;
+    setTimeout(() => { for (const node of marked) node.dataset.lmSuppressShortcuts = "true"; });
+  }, true);
 }
 
 // ---- panels of help ----------------------------------------------------------------------------------------------
