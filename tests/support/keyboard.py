@@ -57,7 +57,7 @@ class Keyboard:
                 return self
             self.page.keyboard.press("Shift+Tab" if back else "Tab")
             self.trail.append(self._met())
-        raise AssertionError(f"Tab does not reach {name!r}; it met {self.trail}")
+        raise AssertionError(f"Tab does not reach {name!r}; it met {self.trail[-60:]}")
 
     def _met(self) -> str:
         """The control that has the keyboard now; the page may need a moment to scroll to it."""
