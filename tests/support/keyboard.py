@@ -23,6 +23,10 @@ FOCUSED = """() => {
     seen: node.checkVisibility() && box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth && !covered,
   };
 }"""
+OPENED = """() => {
+  const node = document.activeElement, inside = document.getElementById(node.getAttribute('aria-controls'));
+  return node.ariaExpanded === 'true' && inside?.querySelector('input, select, textarea, button, .widget-html');
+}"""
 MOST_KEYS = 160
 SCROLLS_S = 3.0
 
@@ -62,7 +66,7 @@ class Keyboard:
     def _met(self) -> str:
         """The control that has the keyboard now; the page may need a moment to scroll to it."""
         until = time.monotonic() + SCROLLS_S
-        while not (now := self.focused())["seen"]:
+        while (now := self.focused())["app"] and not now["seen"]:
             assert time.monotonic() < until, f"{now['role']} {now['name']!r} has the keyboard and is not in sight"
             time.sleep(0.05)
         return f"{now['role']} {now['name']!r}"
@@ -70,6 +74,15 @@ class Keyboard:
     def activate(self, name: str, key: str = "Enter", *, back: bool = False) -> Keyboard:
         """Goes to a button by Tab, and presses it."""
         return self.tab_to(name, back=back).press(key)
+
+    def unfold(self, name: str, *, back: bool = False) -> Keyboard:
+        """Goes to the line of a step or group by Tab, and opens it, if it is not open."""
+        self.tab_to(name, back=back)
+        self.page.wait_for_function("() => document.activeElement.ariaExpanded")
+        if self.page.evaluate("() => document.activeElement.ariaExpanded") == "false":
+            self.press("Enter")
+            self.page.wait_for_function(OPENED)
+        return self
 
     def enter(self, name: str, text: str, *, back: bool = False) -> Keyboard:
         """Goes to a field by Tab, replaces what is in it, and presses Enter."""

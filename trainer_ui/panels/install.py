@@ -116,21 +116,20 @@ class InstallPanel:
         return "" if installed(backend.manifest.id) else backend.manifest.id
 
     def _instead_of(self, engine: str) -> str:
-        """Another engine that trains the model by the same method; "" if there is none."""
+        """Another engine that trains the model by the same method, or any before a model is known; "" if there is none."""
         found, method = self.session.bench.state.facts.detection, str(self.session.values["model.method"])
-        able = trainable.by(found) if found is not None and found.family else ()
-        claims = (
-            {name: registry.get(name).manifest.families[found.family] for name in able if name != engine}
-            if found
-            else {}
-        )
-        return next((name for name, claim in claims.items() if method in claim.methods), "")
+        others = [one.manifest for one in registry.available() if one.manifest.id != engine]
+        if found is not None and found.family:
+            able = [one for one in others if not trainable.why_not(found, one)]
+            others = [one for one in able if method in one.families[found.family].methods]
+        return next((one.id for one in sorted(others, key=lambda one: (one.rank, one.id))), "")
 
     def _use_other(self) -> None:
         from trainer_core.prepare import switching
 
         if self._other and (switched := switching.switch(self.session.bench, self._other)) is not None:
             self.session.note(switched.message)
+        self.start.focus()
 
     def _beat(self) -> None:
         """Shows how long the installation has taken so far."""
