@@ -88,7 +88,8 @@ class InstallPanel:
             # The result of the installation is shown for as long as the engine is missing.
             self.says.show_text("")
             self.log.show_text("")
-        show(self.offered, self.is_offered)
+        for one in (self.offered, self.offer, self.start):
+            show(one, self.is_offered)
         # Not disabled meanwhile: a button that is disabled loses the keyboard.
         (self.start.add_class if self.jobs.starting else self.start.remove_class)("easel-busy")
         has_failed = job is not None and self.jobs.state in FAILED and missing == installation.engine_of(job)
