@@ -172,8 +172,11 @@ def come_back(book, keyboard, page):
 def stop(page, keyboard):
     """Waits for steps and samples, and stops the run after the question."""
     page.wait_for_function(f"() => ({CHART}) >= {EVERY}", timeout=LONG_MS)
-    page.wait_for_function(SAMPLES, timeout=LONG_MS)
-    keyboard.tab_to("Stop:").press("Enter")
+    page.wait_for_selector(".easel-watch .easel-sg-tile", state="attached", timeout=LONG_MS)
+    # Images are loaded when they come into sight.
+    keyboard.tab_to("blobbert, portrait", "button")
+    page.wait_for_function(SAMPLES)
+    keyboard.tab_to("Stop:", back=True).press("Enter")
     expect(page.get_by_role("button", name="Let it run")).to_be_focused()
     keyboard.activate("Stop it now", back=True)
     stands(page, "Stopped at step")
