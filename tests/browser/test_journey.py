@@ -243,8 +243,8 @@ def test_a_lora_by_keyboard_from_no_engine_to_a_file_in_a_chosen_folder(begin, p
     keyboard.activate("See the result")
     expect(page.locator(".easel-results .easel-chosen")).to_contain_text("blob.safetensors")
     metadata = read(deliver(page, keyboard, person / "loras", r"blob\.safetensors"))
-    assert metadata["ss_network_dim"] == "4"
-    accepted()
+    assert (metadata["easel.trigger"], metadata["easel.steps"]) == ("blobbert", str(STEPS))
+    assert accepted().result["acceptance"]["rank"] == 4
     assert len(list((person / "images").iterdir())) == 24, "the images are only read"
 
 
