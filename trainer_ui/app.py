@@ -102,11 +102,12 @@ class App:
             for name, place in places.items()
             if place.bar is not None
         ]
-        top = VBox([head, *bars], classes=("easel-top",))
         shown = [self._place(name, place) for name, place in places.items()]
         self.message = Paragraph("", role="status")
         self.notice = Box([self.message], classes=("easel-message",))
-        parts = [theme.style(), top, self.pulse, self._lock_notice(), self.notice, *shown]
+        # What the app says about itself stays in sight, also where the page is scrolled.
+        top = VBox([head, self.pulse, self._lock_notice(), *bars, self.notice], classes=("easel-top",))
+        parts = [theme.style(), top, *shown]
         root = VBox(parts, classes=("easel",))
         theme.put_on(root, theme.remembered())
         return root

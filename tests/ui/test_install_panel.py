@@ -23,6 +23,11 @@ class Tiny(Rehearsal):
 backend = Tiny()
 """
 WAITS = "import time\ntime.sleep(600)\n"
+TORCH = {
+    "torch/__init__.py": f"from torch import version\n__version__ = '9.9'\ndef __getattr__(name):\n    {WAITS.replace(chr(10), '; ')}\n",
+    "torch/version.py": "cuda = None\nhip = None\n",
+}
+"""A torch whose versions are known at once, and which takes long for anything else, as the trials of optimizers do."""
 
 tiny = tiny_engine.engine
 
@@ -96,6 +101,40 @@ def test_an_installation_stays_visible_when_another_engine_is_chosen(open_app, h
         app.session.show()
     assert on_page(app.launch.install.stop)
     assert not on_page(app.launch.install.start)
+
+
+def test_the_engine_can_be_used_while_its_optimizers_are_tried(open_app, home, engine):
+    (engine.package / "try_optimizers.py").write_text("")
+    (engine.package / "tiny-torch.txt").write_text(wheel(engine.package, "torch", "9.9", TORCH))
+    app = open_app(prepare(home), engine="tiny")
+    panel = app.launch.install
+    click(button(app.root, "Install Tiny"))
+    wait_for(lambda: panel.is_installing)
+    assert "The engine is being installed" in says(app)
+    wait_for(lambda: "You can start a training meanwhile." in says(app))
+    wait_for(lambda: not panel.is_installing and "Ready to train" in says(app))
+    assert panel.jobs.is_live
+    assert app.session.bench.state.facts.engine("tiny").installed
+    assert panel.stop.description == "Stop the trials"
+    click(panel.stop)
+    wait_for(lambda: "Tiny is installed. Not every optimizer was tried." in says(app))
+    assert not on_page(panel.start)
+
+
+def test_after_a_failure_another_engine_is_offered(open_app, home, engine):
+    engine.table(imports=("tinytrainer", "missing_part"))
+    app = open_app(prepare(home), engine="tiny")
+    panel = app.launch.install
+    assert not on_page(panel.other)
+    click(button(app.root, "Install Tiny"))
+    wait_for(lambda: on_page(panel.other))
+    assert panel.other.description == "Use kohya sd-scripts instead"
+    click(panel.other)
+    assert app.session.backend.manifest.id == "kohya"
+    assert panel.start.description == "Install kohya sd-scripts"
+    assert "kohya sd-scripts is not installed." in says(app)
+    assert not on_page(panel.other)
+    assert not on_page(panel.widget), "the failure was that of the other engine"
 
 
 def test_a_failure_is_explained_also_after_a_restart(open_app, home, engine):

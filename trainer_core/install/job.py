@@ -29,6 +29,7 @@ from trainer_core.jobs.state import JobState
 KIND = "install"
 FAILURE = "failure.json"
 PHASES = (
+    (r"Downloading uv", "fetching uv, the tool that installs packages"),
     (r"Another installation runs in", "waiting for another installation"),
     (r"Fetching the sources", "fetching the sources"),
     (r"No Python .* was found", "fetching Python"),

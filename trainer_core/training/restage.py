@@ -138,6 +138,9 @@ def _images_in(folder: Path, manifest: BackendManifest) -> list[Path]:
 def _link(source: Path, target: Path) -> None:
     """A hard link, or a copy where the file system has none. The files of a run are never written again once they are whole."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and target.samefile(source):
+        # A checkpoint that is a file of a state was linked with the checkpoints.
+        return
     with contextlib.suppress(OSError):
         os.link(source, target)
         return

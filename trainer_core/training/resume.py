@@ -266,7 +266,7 @@ def _choose(folder: RunFolder, found: Sequence[SavedState], step: int | None) ->
         return state, doubt, [note for note in notes if doubt not in note]
     known = ", ".join(str(state.step) for state in found if not state.problem)
     if step is not None and known:
-        raise RunError(f"There is no whole state of step {step}.", f"There are states of the steps {known}.")
+        raise RunError(f"There is no whole state of step {step}.", f"It has states of these steps: {known}.")
     hint = "Start a new run from its plan.toml; output.keep_states keeps states that can be resumed."
     raise RunError(f"The run {folder.path.name} has no whole state to continue from. {' '.join(notes)}".strip(), hint)
 

@@ -12,12 +12,16 @@ function frame(root) {
   keepKeys(root);
   closePanels(root);
   const check = keepFocus(root);
+  const begin = takeKeyboard(root);
+  const stay = keepInSight(root);
   let waits = false;
   const look = () => {
     waits = false;
     tell(root);
     check();
     stick(root);
+    begin();
+    stay();
   };
   const soon = () => {
     if (waits) return;
@@ -37,12 +41,72 @@ function stick(root) {
   if (!top) return;
   const hidden = actions ? actions.getBoundingClientRect().top - top.getBoundingClientRect().top - 8 : top.offsetHeight;
   root.style.setProperty("--easel-stick", `${-Math.max(0, Math.round(hidden))}px`);
+  const sticks = parseFloat(getComputedStyle(top).top) || 0;
+  root.style.setProperty("--easel-covered", `${Math.round(top.offsetHeight + sticks)}px`);
+}
+
+// A bar that grows, or a list that appears, moves the page: the control that has the keyboard does not leave the sight with it.
+function keepInSight(root) {
+  let was = null;
+  const focused = () => {
+    const node = document.activeElement;
+    return node !== root && root.contains(node) && !node.closest(".easel-top") ? node : null;
+  };
+  const inSight = (node) => {
+    const box = node.getBoundingClientRect();
+    const hit = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+    return root.contains(hit) && !hit.closest(".easel-top");
+  };
+  let waits = false;
+  let came = false;
+  const look = () => {
+    const node = focused();
+    // The browser scrolls to the caret of a text, and the bar may cover that.
+    if (came && node && !inSight(node)) node.scrollIntoView({ block: "nearest" });
+    waits = came = false;
+    was = node && inSight(node) ? node : null;
+  };
+  const soon = () => {
+    if (waits) return;
+    waits = true;
+    requestAnimationFrame(look);
+  };
+  root.addEventListener("focusin", () => { came = true; soon(); });
+  document.addEventListener("scroll", soon, { capture: true, passive: true });
+  return () => {
+    const node = focused();
+    if (node && was === node && !inSight(node)) node.scrollIntoView({ block: "nearest" });
+  };
+}
+
+// The user ran the cell to see the app, so the app gets the keyboard: JupyterLab leaves it in the new, empty cell below, where
+// Tab only indents. Not if the user already writes in another cell, or is elsewhere, such as in a menu.
+function takeKeyboard(root) {
+  let isDone = false;
+  return () => {
+    const tab = root.querySelector(".easel-head [role=tab][aria-selected=true]");
+    if (isDone || !tab || !root.isConnected || !seen(tab)) return;
+    isDone = true;
+    const now = document.activeElement;
+    const isHere = now?.closest(".jp-Notebook")?.contains(root) && !root.contains(now);
+    const writes = now?.closest(".cm-content")?.textContent.trim();
+    if (isHere && !writes) tab.focus({ preventScroll: true });
+  };
 }
 
 // JupyterLab's shortcuts match the focused element itself, so the mark must be on it and not only on the app: in command
 // mode "x" on a dropdown would delete the cell. Source: Lumino, packages/commands, targetDistance.
 function keepKeys(root) {
   root.addEventListener("focusin", ({ target }) => { target.dataset.lmSuppressShortcuts = "true"; });
+  // Except to save the notebook, which the user expects of Ctrl+S everywhere; else the browser would offer to save the page.
+  window.addEventListener("keydown", (event) => {
+    const saves = event.key.toLowerCase() === "s" && (event.ctrlKey || event.metaKey) && !event.altKey;
+    if (!saves || !root.contains(event.target)) return;
+    const marked = [];
+    for (let node = event.target; node; node = node.parentElement) if (node.dataset.lmSuppressShortcuts) marked.push(node);
+    for (const node of marked) delete node.dataset.lmSuppressShortcuts;
+    setTimeout(() => { for (const node of marked) node.dataset.lmSuppressShortcuts = "true"; });
+  }, true);
 }
 
 // ---- panels of help ----------------------------------------------------------------------------------------------

@@ -8,6 +8,13 @@ function element(tag, className, text = "") {
   return node;
 }
 
+function scroller(node) {
+  for (let at = node.parentElement; at; at = at.parentElement) {
+    if (at.scrollHeight > at.clientHeight && /auto|scroll/.test(getComputedStyle(at).overflowY)) return at;
+  }
+  return document.scrollingElement;
+}
+
 class Tabs {
   constructor(model, el) {
     this.model = model;
@@ -16,6 +23,7 @@ class Tabs {
     this.node.setAttribute("role", "tablist");
     this.node.setAttribute("aria-label", "Places");
     this.tabs = new Map();
+    this.places = new Map();
     for (const [id, title] of model.get("titles")) this.tabs.set(id, this.tab(id, title));
     this.node.append(...[...this.tabs.values()].map(({ button }) => button));
     this.node.addEventListener("keydown", (event) => this.key(event));
@@ -48,9 +56,21 @@ class Tabs {
     this.model.set("chosen", id);
     this.model.save_changes();
   }
+  // Each place keeps how far it is scrolled, and a new one begins at its start, below the bar that stays in sight.
+  scroll(root, chosen) {
+    const top = root.querySelector(":scope > .easel-top");
+    if (!top || this.at === chosen) return;
+    const below = () => top.getBoundingClientRect().top - root.getBoundingClientRect().top;
+    const far = below();
+    if (this.at) this.places.set(this.at, far);
+    this.at = chosen;
+    if (far <= 0) return;
+    requestAnimationFrame(() => { scroller(root).scrollTop += (this.places.get(chosen) ?? 0) - below(); });
+  }
   show() {
     const root = this.el.closest(".easel");
     const chosen = this.model.get("chosen");
+    if (root?.isConnected) this.scroll(root, chosen);
     const counts = this.model.get("counts");
     for (const [id, { button, live, count }] of this.tabs) {
       button.setAttribute("aria-selected", String(id === chosen));

@@ -177,7 +177,8 @@ class RunBar {
     else if (action) this.showAction(action);
     this.question.hidden = !this.question.children.length;
     if (this.question.hidden) {
-      if (had || this.later) this.actions.querySelector("button")?.focus();
+      // Not to a button that would start something at once.
+      if (had || this.later) (this.actions.querySelector(".mod-primary") ?? this.actions.querySelector("button"))?.focus();
       this.later = false;
       return;
     }

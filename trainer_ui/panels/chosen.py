@@ -159,8 +159,11 @@ class ChosenPanel:
         self._opened = "" if self._opened == what else what
         if self._opened == "rename" and self.state.run is not None:
             self.name.value = choice.stem_of(self.state.run.folder)
+            # What is hidden cannot get the keyboard.
+            show(self.naming, True)
             self.name.focus()
         elif self._opened == "folder":
+            show(self.own, True)
             self.folder.focus()
 
     def _keep_name(self) -> None:

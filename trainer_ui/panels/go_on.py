@@ -60,6 +60,9 @@ class GoOn:
             return
         self.is_open, self._run = True, self.state.run
         self._propose()
+        # It may open below what is in sight, so it gets the keyboard, on the answer that changes nothing.
+        show(self.widget, True)
+        self.cancel.focus()
 
     def _close(self) -> None:
         self.is_open = False

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from trainer_core.engines import registry
+from trainer_core.engines import registry, trainable
 from trainer_core.install import job as installation
 from trainer_core.install import offer
 from trainer_core.install.installed import installed
 from trainer_core.jobs.state import FINAL_STATES, JobState
+from trainer_ui import pasts
 from trainer_ui.boundary import attempt
 from trainer_ui.formatting import Labelled, Paragraph, show
 from trainer_ui.job_session import JobSession
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from trainer_ui.session import Session
 
 SHOWN_ROWS = 6
+TRYING = installation.PHASES[-1][1]
+"""The phase in which the engine is installed already: what follows is known of it, and not needed by it."""
+FAILED = (JobState.FAILED, JobState.LOST)
 _FINAL_NAMES = frozenset(state.name for state in FINAL_STATES)
 
 
@@ -35,26 +39,34 @@ class InstallPanel:
         self.session = session
         self.jobs: JobSession[Job] = JobSession(session)
         self.jobs.feed.tell, self.jobs.feed.changed = self._tell, self._changed
-        self.start = Button(classes=("easel-big",))
-        """Shown in the bar, beside the button that starts the training."""
+        self.start = Button()
         self.is_offered = False
         """Whether the engine that the job needs is missing, and is not being installed."""
+        self.is_installing = False
+        """Whether that engine is being installed."""
         self.start.on_click(session.handler(lambda _: self._install()))
         self.stop = Button(description="Stop the installation", classes=("easel-stop",))
         self.stop.on_click(session.handler(lambda _: self.jobs.stop()))
         self.offer = Labelled("", "")
-        """Beside the button: that there is no engine yet, and what its installation takes."""
-        self.offer.add_class("easel-engine-offer")
+        """Beside the button: that the engine is missing, and what its installation takes."""
+        self.other = Button()
+        """Uses another engine that trains the model too, after an installation that has failed."""
+        self.other.on_click(session.handler(lambda _: self._use_other()))
+        self.offered = Box([self.offer, self.other, self.start], classes=("easel-message", "easel-engine-offer"))
         self.says, self.log = Paragraph("", "grow"), Paragraph("", "muted", "small", "lines")
         row = Box([self.says, self.stop], classes=("easel-row",))
         self.widget = VBox([row, fold(session, "Log", lambda: [self.log])], classes=("easel-install",))
-        self._offered = ""
+        self._offered = ("", "")
+        self._ready = ""
+        self._other = ""
+        self._phase = ""
+        self.jobs.feed.beat = self._beat
 
     def look(self) -> None:
         """Finds the installation that is in progress, or that failed: the kernel may have been restarted."""
         found = next((job for job in installation.known() if job.is_live), None)
         last = next(installation.known(missing), None) if (missing := self._missing()) else None
-        if found is None and last is not None and last.state in (JobState.FAILED, JobState.LOST):
+        if found is None and last is not None and last.state in FAILED:
             found = last
         if found is not None:
             self.jobs.follow(found)
@@ -64,23 +76,30 @@ class InstallPanel:
         """Offers the installation of the engine that the job needs, or shows the one that is in progress."""
         missing = self._missing()
         job, live = self.jobs.job, self.jobs.is_live
+        self.is_installing = bool(missing) and live
         self.is_offered = bool(missing) and not live
-        if self.is_offered and self._offered != missing:
-            self._offered = missing
-            self.start.description = f"Install {_title(missing)}"
-            self.offer.show_text(
-                "No training engine yet", f"{_title(missing)} is what trains your model.", _takes(missing)
-            )
+        title = _title(missing) if missing else ""
+        head = f"{title} is not installed" if self.session.backend is not None else "No training engine yet"
+        if self.is_offered and self._offered != (missing, head):
+            self._offered = missing, head
+            self.start.description = f"Install {title}"
+            self.offer.show_text(f"{head}.", f"{title} is what trains your model.", _takes(missing))
         if job is not None and not live and missing != installation.engine_of(job):
             # The result of the installation is shown for as long as the engine is missing.
             self.says.show_text("")
             self.log.show_text("")
-        show(self.start, self.is_offered)
-        show(self.offer, self.is_offered)
-        self.start.disabled = self.jobs.starting
+        for one in (self.offered, self.offer, self.start):
+            show(one, self.is_offered)
+        # Not disabled meanwhile: a button that is disabled loses the keyboard.
+        (self.start.add_class if self.jobs.starting else self.start.remove_class)("easel-busy")
+        has_failed = job is not None and self.jobs.state in FAILED and missing == installation.engine_of(job)
+        self._other = self._instead_of(missing) if has_failed else ""
+        self.other.description = f"Use {_title(self._other)} instead" if self._other else ""
+        show(self.other, bool(self._other))
         show(self.stop, live)
+        self.stop.description = "Stop the trials" if live and not missing else "Stop the installation"
         self.stop.disabled = self.jobs.state is JobState.STOPPING
-        show(self.widget, live or (bool(missing) and job is not None))
+        show(self.widget, live or (bool(missing) and job is not None and missing == installation.engine_of(job)))
 
     def close(self) -> None:
         """Ends the feed; the installation continues."""
@@ -97,6 +116,30 @@ class InstallPanel:
             return ""
         return "" if installed(backend.manifest.id) else backend.manifest.id
 
+    def _instead_of(self, engine: str) -> str:
+        """Another engine that trains the model by the same method, or any before a model is known; "" if there is none."""
+        found, method = self.session.bench.state.facts.detection, str(self.session.values["model.method"])
+        others = [one.manifest for one in registry.available() if one.manifest.id != engine]
+        if found is not None and found.family:
+            able = [one for one in others if not trainable.why_not(found, one)]
+            others = [one for one in able if method in one.families[found.family].methods]
+        return next((one.id for one in sorted(others, key=lambda one: (one.rank, one.id))), "")
+
+    def _use_other(self) -> None:
+        from trainer_core.prepare import switching
+
+        if self._other and (switched := switching.switch(self.session.bench, self._other)) is not None:
+            self.session.note(switched.message)
+        self.start.focus()
+
+    def _beat(self) -> None:
+        """Shows how long the installation has taken so far."""
+        job = self.jobs.job
+        if self._phase and job is not None and self.jobs.is_live and (took := pasts.seconds(job)) is not None:
+            self.says.show_text(
+                f"Installing {_title(installation.engine_of(job))}: {self._phase}, {pasts.clock(took)} so far"
+            )
+
     def _install(self) -> None:
         if missing := self._missing():
             self.jobs.start(lambda: installation.start(missing)[0])
@@ -106,17 +149,30 @@ class InstallPanel:
         job = self.jobs.job
         if job is None or message["run"] != job.name:
             return
+        self._phase = ""
         status, title = message["status"], _title(installation.engine_of(job))
         rows = {row["label"]: row["text"] for row in status["verdict"]}
         if status["state"] == JobState.COMPLETED.name:
             self.says.show_text(f"{title} is installed.", "ok")
+        elif status["state"] == JobState.CANCELLED.name and installed(installation.engine_of(job)) is not None:
+            self.says.show_text(f"{title} is installed. Not every optimizer was tried.", "ok")
         elif status["state"] == JobState.CANCELLED.name:
             self.says.show_text(f"The installation of {title} was stopped.", "warn")
         elif status["state"] in _FINAL_NAMES:
             why = " ".join(text for name in ("What happened", "What to do") if (text := rows.get(name)))
             self.says.show_text(f"{title} was not installed. {why}", "danger")
+        elif status["phase"] == TRYING:
+            self.says.show_text(
+                f"{title} is installed. Easel now tries which optimizers work here. You can start a training meanwhile.",
+                "ok",
+            )
+            if self._ready != job.name:
+                self._ready = job.name
+                threading.Thread(target=self._take_engine, args=(job,), name="easel-engine", daemon=True).start()
         else:
-            self.says.show_text(f"Installing {title}: {status['phase']}", "")
+            self._phase = str(status["phase"])
+            self.says.show_text(f"Installing {title}: {self._phase}", "")
+            self._beat()
         watch = self.jobs.watch
         self.log.show_text("\n".join(watch.log.rows[-SHOWN_ROWS:]) if watch is not None else "")
 
@@ -133,7 +189,7 @@ class InstallPanel:
         with self.session.lock:
             registry.refresh()
             attempt(self.session.bench.look, self.session.note)
-        is_there = job.state is JobState.COMPLETED
+        is_there = installed(installation.engine_of(job)) is not None
         self.session.show_soon(f"{_title(installation.engine_of(job))} is installed." if is_there else "")
 
 

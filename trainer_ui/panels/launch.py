@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainer_core.prepare.problems import engine_problems
 from trainer_ui.answers import QUESTIONS, in_the_way, is_begun, open_questions, shown_problems
 from trainer_ui.formatting import Figures, Headline
 from trainer_ui.panels.forecast import figures, meter
@@ -30,9 +31,10 @@ class LaunchPanel:
         self.start.on_click(session.handler(lambda _: session.start()))
         self.queue_it = QueueIt(session)
         self.state, self.figures = Headline(), Figures()
-        actions = Box([self.install.start, self.queue_it.widget, self.start], classes=("easel-actions",))
-        bar = Box([self.state, self.figures, self.install.offer, actions], classes=("easel-ready",))
-        self.widget = VBox([bar, self.install.widget, self.problems.widget], classes=("easel-launch",))
+        actions = Box([self.queue_it.widget, self.start], classes=("easel-actions",))
+        bar = Box([self.state, self.figures, actions], classes=("easel-ready",))
+        rows = [bar, self.install.offered, self.install.widget, self.problems.widget]
+        self.widget = VBox(rows, classes=("easel-launch",))
 
     def show(self) -> None:
         """Shows what is missing or that it is ready, the figures and the problems."""
@@ -52,7 +54,7 @@ class LaunchPanel:
         """Fills one button: the installation if the engine is missing, else Start."""
         main = self.install.start if self.install.is_offered else self.start
         for button in (self.install.start, self.start):
-            style = "primary" if button is main else ""
+            style = "primary" if button is main and not self.install.is_installing else ""
             if button.button_style != style:
                 button.button_style = style
 
@@ -65,6 +67,12 @@ class LaunchPanel:
         needed = [what for what in missing if what != QUESTIONS[""]]
         blocking = in_the_way(session)
         warnings = sum(one.severity == "warning" for one in shown_problems(session))
+        if (
+            self.install.is_installing
+            and all(one in engine_problems(session.bench.state) for one in blocking)
+            and not needed
+        ):
+            return "accent", "…", "The engine is being installed", "You can start once it is there.", None
         if blocking and is_begun(session):
             title = "One thing to settle" if len(blocking) == 1 else f"{len(blocking)} things to settle"
             return "danger", "!", title, _and(warnings), None

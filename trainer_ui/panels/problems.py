@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from trainer_core.prepare.problems import engine_problems
 from trainer_core.text import printable
 from trainer_ui.answers import shown_problems
 from trainer_ui.formatting import Labelled, hint, show
@@ -48,7 +49,9 @@ class ProblemList:
 
     def show(self) -> None:
         """Shows the current problems."""
-        problems = shown_problems(self.session)
+        # A missing engine has a row of its own, with the button that installs it.
+        missing = engine_problems(self.session.bench.state)
+        problems = [one for one in shown_problems(self.session) if one not in missing]
         rows = self._rows_for(problems)
         for place, (row, problem) in enumerate(zip(rows, problems, strict=True)):
             row.show(problem, self.session.lacks(problem), place)

@@ -85,6 +85,9 @@ class PublishPanel:
         """Opens the form for the chosen checkpoint; its file is prepared in a thread."""
         self.is_open = True
         self._prepare()
+        # What is hidden cannot get the keyboard.
+        show(self.widget, True)
+        show(self.form, True)
         self.repo.focus()
 
     def close(self) -> None:
