@@ -256,6 +256,8 @@ def test_a_whole_model_by_keyboard_with_the_same_engine(begin, person, page):
     keyboard.activate("Full finetuning", back=True)
     expect(page.get_by_role("button", name=re.compile("^Full finetuning"))).to_have_class(re.compile("mod-active"))
     enter_all(keyboard, {"Steps$": 4, "Resolution": 64, "Batch size": 1, "Save every": 0})
+    # The profile warms up for longer than these few steps.
+    keyboard.activate("Warm up over", back=True)
     stands(page, "Ready")
     keyboard.activate("Start training", back=True)
     stands(page, "Finished")
