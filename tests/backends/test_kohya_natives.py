@@ -76,7 +76,7 @@ def test_what_a_module_stops_at_or_takes_for_something_else_is_said(module: str,
         ({"noise_offset_random_strength": True}, {}, "without schedule.noise_offset"),
         ({"zero_stage": 3}, {}, "without deepspeed"),
         ({"ddp_static_graph": True}, {}, "without launch"),
-        ({"prior_loss_weight": 0.5}, {}, "regularization"),
+        ({"prior_loss_weight": 0.5}, {}, "follows from dataset.class_weight"),
         ({"lr_scheduler_args": ["lr_end=1e-8"]}, {}, "it takes only num_cycles here"),
         (
             {"lr_scheduler_args": ["decay_type=linear"]},
