@@ -244,7 +244,7 @@ def test_a_disk_with_less_space_than_two_checkpoints_need_is_told_once(disk):
     disk.free = 11 * MIB
     (text,) = disk.look()
     assert "11 MiB" in text
-    assert "6 MiB" in text, "the training state is counted"
+    assert "6.0 MiB" in text, "the training state is counted"
     assert "deletes nothing" in text
     assert disk.look() == []
 

@@ -144,7 +144,7 @@ def test_the_bar_shows_how_long_a_run_has_taken(open_app, home):
     try:
         wait_for(lambda: app.watch_bar.bar.content.get("clock", {}).get("since"))
         assert abs(app.watch_bar.bar.content["clock"]["since"] - time.time()) < 100
-        assert app.places.live == "watch"
+        wait_for(lambda: app.places.live == "watch")
     finally:
         app.session.run.stop()
 

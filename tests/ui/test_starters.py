@@ -152,4 +152,4 @@ def test_the_command_lists_the_models_and_says_how_to_get_one(capsys, monkeypatc
     assert "easel models download" in said
     with pytest.raises(SystemExit) as ended:
         main(["models", "starter", "nothing"])
-    assert ended.value.code == 1
+    assert ended.value.code == 2

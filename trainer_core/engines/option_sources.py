@@ -29,6 +29,8 @@ _RICH = {
     "sampling.negative_prompt": "text",
     "network.train_text_encoder": True,
     "dataset.shuffle_captions": True,
+    "dataset.class_path": "/classes",
+    "output.save_every_steps": 10,
 }
 
 
