@@ -3,6 +3,7 @@
 The models have random weights, at a size a CPU can do. An engine that is not installed is skipped, and the reason is printed.
 """
 
+import os
 import sys
 import time
 
@@ -51,6 +52,8 @@ RUNS = {
 
 The model of sd-scripts is a Stable Diffusion 1.5; that of SimpleTuner a small Stable Diffusion XL.
 """
+LONG = ("simpletuner full",)
+"""A minute, and `tests/browser/test_journey.py` does the same in a page: trained where that is asked for."""
 
 
 @pytest.fixture
@@ -74,6 +77,8 @@ def open_trainer():
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_training_that_was_started_in_the_app_is_accepted(name, open_trainer, tmp_path):
+    if name in LONG and not os.environ.get("EASEL_LONG"):
+        pytest.skip("set EASEL_LONG=1 to train this too")
     engine, method, values, needed_gib = RUNS[name]
     if environments.installed(engine) is None:
         pytest.skip(f"{engine} is not installed here (python installer.py backend install {engine})")

@@ -26,14 +26,6 @@ RUNS = {
         "dataset.shuffle_captions": True,
         "memory.cache_latents": False,
     },
-    "LoKr with Prodigy": {
-        "network.algorithm": "lokr",
-        "network.factor": 4,
-        "network.targets": "attention",
-        "optimizer.name": "Prodigy",
-        "optimizer.learning_rate": 1.0,
-        "optimizer.d0": 1e-4,
-    },
     "the model itself with StableAdamW": {
         "model.method": "full",
         "memory.fused_backward": True,
@@ -42,7 +34,7 @@ RUNS = {
         "optimizer.learning_rate": 1e-4,
     },
 }
-"""What differs from a plain LoRA with AdamW, which `test_real_training.py` trains."""
+"""What differs from a plain LoRA with AdamW, which `test_real_training.py` trains; `test_real_keep_last.py` trains a LoKr."""
 LONG = ("LoCon with Adan", "LoHa with Lion")
 """A minute each, which every run of the tests would cost: trained where that is asked for."""
 
