@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from tests.support import played, written_runs
 from trainer_core.cli import easel
-from trainer_core.events import Checkpoint, StateChange, Step
+from trainer_core.events import Checkpoint, Phase, StateChange, Step
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.prepare import mending
 from trainer_core.training import actions, bundle, controls, proposal, resume, standing
@@ -87,6 +87,15 @@ def test_an_ended_run_says_once_what_happened(home, state, result, title, tone):
     assert stands is not None
     assert (stands.title, stands.tone) == (title, tone)
     assert title not in (stands.text, stands.line, stands.advice)
+
+
+def test_a_run_that_failed_early_names_the_stage_of_its_engine(home):
+    result = {"diagnosis": {"id": "oom", "cause": "The GPU is full.", "line": "CUDA", "advice": "Less."}}
+    path = written_runs.write_run("20261101-120001-mika", state="FAILED", result=result)
+    written_runs.write_events(path, StateChange("RUNNING"), Phase("loading model"), Phase("checking the result"))
+    stands = standing.of(Run.attach(path))
+    assert stands is not None
+    assert stands.text == "It ended before its first step, in the stage “Model”."
 
 
 def test_a_prepared_run_and_a_run_before_its_first_step_say_so(home):

@@ -15,6 +15,7 @@ from trainer_core.jobs.origin import Origin
 from trainer_core.jobs.outcome import Diagnosis
 from trainer_core.jobs.queueing import entries
 from trainer_core.jobs.state import JobState
+from trainer_core.jobs.timeline import RESULT
 from trainer_core.text import printable
 from trainer_core.training.run import Run
 from trainer_core.training.use import newest_of, saved
@@ -122,7 +123,8 @@ def _where(run: Job, state: JobState) -> str:
     seen = run.summary
     if seen.step:
         return "" if state is JobState.FAILED else f"It was last heard at step {seen.step:,} of {seen.total:,}."
-    stage = seen.timeline.stages[-1].name if seen.timeline.stages else ""
+    # What it left behind was looked at after its end.
+    stage = next((one.name for one in reversed(seen.timeline.stages) if one.name != RESULT), "")
     return f"It ended before its first step{f', in the stage “{stage}”' if stage else ''}."
 
 
