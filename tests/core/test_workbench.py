@@ -111,8 +111,9 @@ def test_a_job_can_start_from_a_run_with_its_profile_preset_and_cleared_values(b
     run = Run.prepare(
         plan, bench.state.backend, bench.state.facts.dataset, chosen={"profile": "mine", "preset": "low-memory"}
     )
-    again = Workbench(engine="rehearsal")
+    again = Workbench()
     again.begin_from(run)
+    assert again.state.backend is bench.state.backend, "another engine would train something else"
     assert (again.state.profile.id, again.state.preset.id) == ("mine", "low-memory")
     assert again.state.draft.plan(again.state.backend) == plan
     assert again.state.draft.values["native"] == plan.native

@@ -13,7 +13,7 @@ from tests.support import hub as hubs
 from tests.support.page import button, click, enter, go, inside, markup, on_page, prepare, wait_for
 from tests.support.sampled import add_events, add_samples, add_validation
 from trainer_core import places
-from trainer_core.jobs.state import FINAL_STATES
+from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.models import tokens
 from trainer_core.models.library.roots import apps
 from trainer_core.training import choice
@@ -144,6 +144,34 @@ def test_only_programs_that_are_there_are_offered_and_a_folder_of_ones_own(shown
     click(chosen.to_folder)
     wait_for(lambda: says(app, "Copied to"))
     assert [path.name for path in (person / "loras").iterdir()] == ["trial.safetensors"]
+
+
+def test_a_folder_elsewhere_is_used_after_the_user_has_allowed_it(shown, tmp_path):
+    app, _ = shown
+    chosen = app.results.parts.chosen
+    click(chosen.other)
+    assert not on_page(chosen.allow)
+    folder = tmp_path / "elsewhere" / "loras"
+    folder.parent.mkdir()
+    enter(chosen.folder, str(folder))
+    click(chosen.to_folder)
+    assert says(app, "lies outside of the folders")
+    assert not folder.exists()
+    click(chosen.allow)
+    wait_for(lambda: says(app, "Copied to"))
+    assert [path.name for path in folder.iterdir()] == ["trial.safetensors"]
+    click(chosen.other)
+    assert not on_page(chosen.allow), "it is asked once"
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_offers_no_advice_for_another(home, person, open_app):
+    app = open_app(prepare(home, 10, steps_per_second=0, ending="oom"))
+    click(app.launch.start)
+    wait_for(lambda: app.session.run is not None and app.session.run.state is JobState.FAILED)
+    go(app, "results")
+    wait_for(lambda: says(app, "ended before it saved a checkpoint"))
+    assert not says(app, "Save every” before")
+    assert not on_page(app.results.parts.in_file.go_on.button)
 
 
 def test_a_new_name_is_used_for_copies_from_then_on(shown):

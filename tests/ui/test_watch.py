@@ -129,6 +129,16 @@ def test_edit_in_prepare_takes_the_settings_of_the_run(started):
     assert app.session.values["schedule.steps"] == 30
 
 
+def test_an_action_that_was_chosen_for_another_run_does_nothing(started):
+    app = started(20_000, steps_per_second=50)
+    wait_for(lambda: "stop" in actions(app))
+    act(app, "stop", run="20200101-000000-another")
+    assert app.session.run.state is not JobState.STOPPING
+    assert not (app.session.run.folder.path / "stop").exists()
+    act(app, "stop", run=app.session.run.name)
+    wait_for(lambda: app.session.run.state is JobState.CANCELLED)
+
+
 @pytest.mark.parametrize(
     "message",
     ["x", {"kind": "act"}, {"kind": "act", "id": 7}, {"kind": "act", "id": "rm -rf"}, {"kind": "hello", "id": []}],

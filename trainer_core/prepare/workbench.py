@@ -138,7 +138,7 @@ class Workbench:
         return said
 
     def begin_from(self, run: Run) -> None:
-        """Takes over the settings of a run: its profile, preset and policy if Easel has them, and the values that differ.
+        """Takes over the settings of a run: engine, profile, preset and policy if Easel has them, and the values that differ.
 
         Values that are detected from the files are not taken over.
 
@@ -149,6 +149,9 @@ class Workbench:
         from trainer_core import policies, profiles
 
         versions = run.folder.versions
+        if (engine := str(versions.get("engine", ""))) in {one.manifest.id for one in self.state.engines}:
+            # Another one would train something else, or would not train this at all.
+            self.use_engine(engine)
         profile, preset, policy = (str(versions.get(name, "")) for name in ("profile", "preset", "policy"))
         self.use_profile(profile if profile in {PLAIN, *profiles.known()} else "")
         # TOML has no null: a plan leaves an empty setting out.

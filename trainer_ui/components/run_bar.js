@@ -39,12 +39,14 @@ class RunBar {
     this.node.append(name, this.actions, this.line, this.track, this.stages, this.question, this.old, this.live);
     this.show();
   }
-  act(id, more = {}) { this.model.send({ kind: "act", id, ...more }); }
+  act(id, more = {}) { this.model.send({ kind: "act", id, run: this.run, ...more }); }
   now() { return Date.now() / 1000 - this.offset; }
   show() {
     const content = this.content = this.model.get("content") ?? {};
     // The clocks of kernel and page may differ.
     if (content.now !== this.told) { this.told = content.now; this.offset = Date.now() / 1000 - (content.now ?? 0); }
+    // A question is about the run for which it was asked.
+    if (content.run !== this.run) { this.run = content.run; this.asking = ""; }
     const [word, tone] = list(content.pill);
     this.node.dataset.state = text(content.state);
     this.pill.className = `easel-run-pill easel-tone-${text(tone)}`;

@@ -85,8 +85,12 @@ class ChosenPanel:
         self.other.on_click(handler(lambda _: self._open("folder")))
         self.stay = Button(description="Cancel", classes=("easel-small",))
         self.stay.on_click(handler(lambda _: self._open("")))
-        asked = Box([self.to_folder, self.stay], classes=("easel-row",))
-        self.own = VBox([self.folder, asked], classes=("easel-ask",))
+        self.allow = Button(description="Allow this folder and copy", classes=("easel-small",))
+        self.allow.on_click(handler(lambda _: self._allow()))
+        self.outside = Paragraph("", "small", role="status")
+        asked = Box([self.to_folder, self.allow, self.stay], classes=("easel-row",))
+        self.own = VBox([self.folder, self.outside, asked], classes=("easel-ask",))
+        self._refused = ""
         self.download = Download(self._prepared)
         self.upload = Button(
             description="Upload to Hugging Face\nprivate, with a model card",
@@ -174,8 +178,20 @@ class ChosenPanel:
             self.state.read()
             self.rename.focus()
 
+    def _allow(self) -> None:
+        destinations.allow(self.folder.value)
+        self._copy_to_own()
+
     def _copy_to_own(self) -> None:
-        folder = destinations.own_folder(self.folder.value)
+        self._refused = ""
+        try:
+            folder = destinations.own_folder(self.folder.value)
+        except destinations.OutsideError as error:
+            self._refused = self.folder.value
+            self.outside.show_text(f"{error.message} Allow it if it is yours.", "warn")
+            show(self.allow, True)
+            self.allow.focus()
+            return
         destinations.remember(folder)
         self._opened = ""
         self.copy(folder, str(folder))
@@ -208,6 +224,8 @@ class ChosenPanel:
         self.other.description = f"Copy to a folder\n{kept or 'of your choice; Easel remembers it'}"
         self.other.disabled = not self.can_be_taken
         show(self.own, self._opened == "folder")
+        for each in (self.allow, self.outside):
+            show(each, bool(self._refused) and self._refused == self.folder.value)
         size = one.saved.size_bytes
         self.download.more = (
             f"{size_text(size)}, {'by the Jupyter server' if linked(one.saved.path) else 'through the browser'}"

@@ -101,7 +101,8 @@ class GoOn:
         if self._run is not self.state.run:
             self.is_open = False
         run = self.state.run
-        show(self.button, run is not None)
+        # A run that has saved nothing has nothing to go on from.
+        show(self.button, self._is_finished or bool(run is not None and self.state.results.made))
         show(self.widget, self.is_open)
         if not self.is_open:
             return

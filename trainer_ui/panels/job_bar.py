@@ -129,6 +129,9 @@ class JobBar:
     def _do(self, asked: tuple[str, Mapping[str, Any]]) -> None:
         action, told = asked
         job = self.jobs.job
-        found = self.done(job, told).get(action) if job is not None else None
+        if job is None or told.get("run", job.name) != job.name:
+            # The page showed another job when this was chosen.
+            return
+        found = self.done(job, told).get(action)
         if found is not None:
             found()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer_core.jobs.state import JobState
 from trainer_core.training import acceptance
 from trainer_core.training.verdict import verdict
 from trainer_ui import pasts
@@ -125,6 +126,9 @@ class ResultParts:
     def _advice(self) -> str:
         """What the figures say, or why there is nothing to compare."""
         results = self.state.results
+        run = self.state.run
+        if not results.made and run is not None and run.state is not JobState.COMPLETED:
+            return "This run ended before it saved a checkpoint. Watch says why."
         if not results.made:
             return "This run has saved no checkpoint. Set “Save every” before the next run, so that it saves some."
         if not results.rows:

@@ -14,6 +14,7 @@ from typing import Any
 from trainer_core import places
 from trainer_core.errors import LibraryError, wrong_use
 from trainer_core.files import read_toml, set_aside, write_whole
+from trainer_core.models.library import chosen
 from trainer_core.models.library.roots import apps, roots
 from trainer_core.text import printable
 
@@ -21,6 +22,10 @@ VOLUMES = ("/workspace", "/content", "/kaggle/working", "/mnt", "/media", "/data
 """Where rented machines and desktops have the user's own folders."""
 _VERSION = 1
 _LONGEST_BYTES = 100_000
+
+
+class OutsideError(LibraryError):
+    """A folder lies outside of those to which results are copied, and the user has not allowed it."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,8 @@ def own_folder(text: str, environment: Mapping[str, str] | None = None) -> Path:
     """The folder that a user typed, to which a result can be copied; a missing one is made if its parent exists.
 
     Raises:
-        LibraryError: it lies outside of the folders that results may be copied to, or it cannot be written.
+        OutsideError: it lies outside of the folders that results may be copied to.
+        LibraryError: it cannot be written, or Easel manages it.
     """
     path = Path(os.path.abspath(places.typed(text)))  # noqa: PTH100 - Path.resolve would follow links
     if not text.strip():
@@ -85,13 +91,23 @@ def own_folder(text: str, environment: Mapping[str, str] | None = None) -> Path:
     if any(real.is_relative_to(os.path.realpath(own)) for own in inside_home):
         raise LibraryError(f"{printable(str(path), 300)} is a folder that Easel manages.", "Choose another folder.")
     if not any(real.is_relative_to(root) for root in allowed(environment)):
-        raise LibraryError(
+        raise OutsideError(
             f"{printable(str(path), 300)} lies outside of the folders to which results are copied.",
             "Choose a folder in your home folder or beside your models, or add one: easel models folders add FOLDER",
         )
     if not _can_be_written(path):
         raise LibraryError(f"{printable(str(path), 300)} cannot be written.", "Check the path and its permissions.")
     return path
+
+
+def allow(text: str) -> None:
+    """Adds a folder that the user typed to their own; if it is missing, the nearest folder above it that exists.
+
+    Raises:
+        LibraryError: it cannot be read, or the list of folders cannot be written.
+    """
+    path = Path(os.path.abspath(places.typed(text)))  # noqa: PTH100 - Path.resolve would follow links
+    chosen.add(next(each for each in (path, *path.parents) if each.is_dir()))
 
 
 def allowed(environment: Mapping[str, str] | None = None) -> tuple[Path, ...]:
