@@ -104,6 +104,16 @@ def test_one_prompt_stays_the_short_form_until_it_gets_more(open_app, home):
     assert not [one for one in app.session.problems if one.path.startswith("sampling.prompt")]
 
 
+def test_options_that_are_pasted_with_a_prompt_become_its_values(open_app, home):
+    app = open_app(prepare(home))
+    found = samples(app)
+    hear(found.list, {"kind": "prompts", "prompts": [{"text": "a castle --w 768 --d 7 --n blurry", "seed": 3}]})
+    assert app.session.values[PATH] == ({"text": "a castle", "width": 768, "seed": 7, "negative_prompt": "blurry"},)
+    hear(found.list, {"kind": "prompts", "prompts": [{"text": "a castle --ar 3:4"}]})
+    assert app.session.values[PATH] == ({"text": "a castle --ar 3:4"},)
+    assert "no option --ar" in app.session.message
+
+
 def test_the_list_marks_prompts_without_the_trigger_word(open_app, home):
     app = open_app(prepare(home))
     found = samples(app)

@@ -155,6 +155,16 @@ def from_text(text: str) -> tuple[Any, str]:
     return tuple(found), ""
 
 
+def with_options(prompt: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The prompt with the options at the end of its text as values of its own, and "" or why one cannot be read.
+
+    People paste prompts with the options of sd-scripts, such as "a castle --w 768 --d 7"; an engine that gets prompts as data
+    would take them for words.
+    """
+    found, sentence = _prompt(str(prompt["text"]))
+    return ({**prompt, **found}, "") if not sentence else (dict(prompt), sentence)
+
+
 def _prompt(line: str) -> tuple[dict[str, Any], str]:
     start, *rest = _OPTION.split(f" {line}")
     prompt: dict[str, Any] = {"text": start.strip()}

@@ -52,6 +52,7 @@ class PastRun:
     peak_memory_bytes: int = 0
     peak_gpu_memory_bytes: int = 0
     diagnosis: str = ""
+    cause: str = ""
     damage: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -174,6 +175,7 @@ def past_run(path: Path) -> PastRun | None:
         peak_memory_bytes=int(_number(result, "peak_memory_bytes")),
         peak_gpu_memory_bytes=int(_number(result, "peak_gpu_memory_bytes")),
         diagnosis=str(diagnosis.get("id", "")) if isinstance(diagnosis, dict) else "",
+        cause=_text(diagnosis, "cause") if isinstance(diagnosis, dict) else "",
         damage=run.damage,
         **texts,
     )

@@ -20,7 +20,7 @@ from trainer_core import __version__, places
 from trainer_core.files import open_regular, write_whole
 from trainer_core.jobs.folder import RESULT, SPEC
 
-VERSION = 2
+VERSION = 3
 FILES = (SPEC, "versions.json", RESULT, "labels.json", "plan.toml")
 """The files of a run folder that the history reads."""
 LARGEST_FILE_BYTES = 64 << 20

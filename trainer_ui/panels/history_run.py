@@ -182,7 +182,7 @@ class RunCard:
             ("Images", f"{run.images:,}" if run.images is not None else "unknown"),
             ("Model", f"{family_title(run.family)}, {run.model}" if run.model else family_title(run.family)),
             ("Profile", profile_of(run, seen.profiles) or "none"),
-            ("Why it failed", run.diagnosis.replace("_", " ")),
+            ("Why it failed", run.cause or run.diagnosis.replace("_", " ")),
             ("Files", ", ".join(made)),
             ("Size of its folder", pasts.size(size) if size is not None else ""),
             ("Peak GPU memory", f"{run.peak_gpu_memory_bytes / GIB:.1f} GB" if run.peak_gpu_memory_bytes else ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.draft.layers import Source
-from trainer_core.plan.prompts import OWN, has_trigger
+from trainer_core.plan.prompts import OWN, has_trigger, with_options
 from trainer_core.prepare import prompt_ideas, provenance
 from trainer_ui.components.prompts import PATH, Prompts
 from trainer_ui.formatting import Paragraph, show
@@ -37,6 +37,10 @@ class SamplePrompts:
 
     def _enter(self, prompts: Sequence[Mapping[str, Any]]) -> None:
         values = self.session.values
+        read = [with_options(prompt) for prompt in prompts]
+        prompts = [prompt for prompt, _ in read]
+        if sentence := next((sentence for _, sentence in read if sentence), ""):
+            self.session.note(sentence)
         is_single = not values[PATH] and len(prompts) == 1 and prompts[0].keys() == {"text"}
         self.session.bench.reset(PATH if is_single else SINGLE)
         self.session.change({SINGLE: prompts[0]["text"]} if is_single else {PATH: tuple(prompts)})
