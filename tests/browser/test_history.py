@@ -84,7 +84,7 @@ def the_comparison(page):
     expect(page.locator(".easel-compare-table").first).to_contain_text("Rank")
     page.locator(".easel-curves svg").hover()
     expect(page.locator(".easel-curves-said")).to_contain_text("Step ")
-    expect(page.locator(".easel-compare")).to_contain_text("averages of 50 steps")
+    expect(page.locator(".easel-compare")).to_contain_text("averages of up to 50 steps")
 
 
 def the_queue(page):

@@ -222,7 +222,7 @@ def test_two_runs_are_compared_with_differences_caveats_and_curves(open_app, hom
         "differ in batch size",
         "different images or captions",
         "Not finished: 20260102-100000-b",
-        "averages of 50 steps",
+        "averages of up to 50 steps",
     ):
         assert words in said
     assert [curve[-1][0] for curve in content["curves"]] == [100, 100]
