@@ -33,9 +33,11 @@ def open_questions(session: Session) -> list[str]:
 
 
 def has_recipe(session: Session) -> bool:
-    """Whether the user has chosen a method, a profile or plain defaults, wishes for a use, or has set values themselves."""
+    """Whether the user has chosen a profile or plain defaults, wishes for a use, or has set values; or in an app with several methods, one of these."""
     state = session.bench.state
-    if session.wish or session.is_method_chosen or state.profile is not None or state.plain:
+    if len(session.methods) > 1:
+        return session.has_method
+    if session.wish or state.profile is not None or state.plain:
         return True
     return any(
         state.draft.source_of(path) is Source.USER
@@ -45,20 +47,37 @@ def has_recipe(session: Session) -> bool:
 
 
 def is_begun(session: Session) -> bool:
-    """Whether the user has answered or set anything yet, or has pressed Start."""
+    """Whether the user has answered or set anything yet."""
     state = session.bench.state
-    return (
-        session.asked
-        or has_recipe(session)
-        or any(state.draft.source_of(path) is Source.USER for path in session.values if path != METHOD)
+    return has_recipe(session) or any(
+        state.draft.source_of(path) is Source.USER for path in session.values if path != METHOD
     )
 
 
+def needed_answers(session: Session) -> list[str]:
+    """The open questions without which nothing starts: without a recipe the recommended values are used, but a method is chosen by the user."""
+    is_optional = session.has_method
+    return [what for what in open_questions(session) if what != QUESTIONS[""] or not is_optional]
+
+
+def needed_settings(session: Session) -> tuple[Problem, ...]:
+    """The problems of settings that are still empty and must not be, apart from those that answer a question."""
+    return tuple(one for one in blocking(session.problems) if session.lacks(one) and one.path not in QUESTIONS)
+
+
 def shown_problems(session: Session) -> tuple[Problem, ...]:
-    """The problems that the page shows: none before anything was answered, and no question before Start was pressed."""
+    """The problems that the page shows: before anything was answered only the open questions, and those only after Start.
+
+    A setting that is needed besides is told once the questions are answered, or after Start.
+    """
     if not is_begun(session):
-        return ()
-    return tuple(one for one in session.problems if session.asked or not session.lacks(one))
+        return tuple(one for one in session.problems if session.asked and one.path in QUESTIONS and session.lacks(one))
+    due = needed_settings(session) if session.asked or not needed_answers(session) else ()
+    return tuple(
+        one
+        for one in session.problems
+        if not session.lacks(one) or one in due or (session.asked and one.path in QUESTIONS)
+    )
 
 
 def in_the_way(session: Session) -> tuple[Problem, ...]:
@@ -67,11 +86,14 @@ def in_the_way(session: Session) -> tuple[Problem, ...]:
 
 
 def mark(session: Session, step: str, value: object = True) -> str:
-    """The state of a step: "open" without its `value`, else "bad", "warn" or "done" by its problems."""
+    """The state of a step: "open" without its `value`, else "bad", "needed", "warn" or "done" by its problems."""
     if value in ("", None, False):
         return "open"
-    found = [one for one in shown_problems(session) if not session.lacks(one) and _is_of(session, one, step)]
-    return next((MARKS[one.severity] for one in found), "done")
+    found = [one for one in shown_problems(session) if _is_of(session, one, step)]
+    wrong = [MARKS[one.severity] for one in found if not session.lacks(one)]
+    if "bad" not in wrong and any(session.lacks(one) for one in found):
+        return "needed"
+    return next(iter(wrong), "done")
 
 
 def _is_of(session: Session, problem: Problem, step: str) -> bool:

@@ -121,10 +121,22 @@ class Session(Views):
             self._past = ended, past_runs(places.runs())
         return forecast(self.bench.state.draft, self.backend, self._past[1], find_gpu_processes)
 
+    @property
+    def has_method(self) -> bool:
+        """Whether it is decided what to make: the app has one method, or the user chose one, a profile or a run."""
+        return len(self.methods) == 1 or self.is_method_chosen or self.bench.state.profile is not None
+
+    def begin_from(self, run: Run) -> None:
+        """Takes over the settings of a run, with its method."""
+        with self.lock:
+            self.bench.begin_from(run)
+            self.is_method_chosen = True
+
     def change(self, values: Mapping[str, Any]) -> None:
         """Sets values of the user; a profile or preset for another family than that of the model is removed."""
         with self.lock:
             self.bench.set(values)
+            self.is_method_chosen |= METHOD in values
             if "subject" in fields.decided_by(values):
                 attempt(self.memory.follow, self.note)
             self._grant_wish()
@@ -165,16 +177,23 @@ class Session(Views):
         with self.lock:
             self.bench.reset(path)
 
+    def stopped_by(self) -> str:
+        """Why the job cannot be started, in a sentence that refers to the list of problems; "" if it can."""
+        stopping = blocking(self.problems)
+        wrong = [one for one in stopping if not self.lacks(one)]
+        if wrong:
+            return "One thing stops it." if len(wrong) == 1 else f"{len(wrong)} things stop it."
+        if stopping:
+            return "Something is still missing."
+        return "" if self.has_method else "Choose first what you want to make."
+
     def start(self) -> None:
         """Starts the job in a thread, because every image is decoded first."""
         if self.starting:
             return
         self.asked = True
-        stopping = blocking(self.problems)
-        if stopping:
-            first, *others = stopping
-            more = f" {len(others)} more to fix." if others else ""
-            self.message = f"Not started. {first.message}{more}"
+        if reason := self.stopped_by():
+            self.message = f"Not started. {reason}"
             return
         # The user may go on changing the job meanwhile: a workbench only ever replaces its state, so a copy keeps it.
         job = copy.copy(self.bench)

@@ -11,6 +11,21 @@ from tests.support.pages import fill, go, step, unfold
 
 READY = ".easel[data-easel-keys=kept]"
 WIDTHS = {"1600": (1600, 1000), "1280": (1280, 800), "700": (700, 900), "390": (390, 844)}
+BAR_WIDTHS = (1600, 1280, 1100, 920, 700, 390)
+SHOW_QUEUE_IT = """() => { const button = document.querySelector('.easel-queue-it');
+  button.classList.remove('easel-away');
+  // A long value is the hardest case.
+  document.querySelector('.easel-figures i').textContent = '13.9 GB with all checkpoints' }"""
+"""The button is only shown while something trains."""
+COVERED = """() => { const boxes = [...document.querySelectorAll(
+    '.easel-ready .easel-headline [role=status] > *, .easel-ready .easel-figures :is(small, b, .easel-meter), .easel-ready button')]
+    .filter(one => one.checkVisibility()).map(one => [one.innerText, one.getBoundingClientRect()]);
+  const bar = document.querySelector('.easel-ready').getBoundingClientRect();
+  const found = boxes.filter(([, a]) => a.right > bar.right + 1 || a.left < bar.left - 1 || a.bottom > bar.bottom + 1).map(([text]) => [text, 'outside']);
+  boxes.forEach(([text, a], at) => boxes.slice(at + 1).forEach(([other, b]) => {
+    if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1) found.push([text, other]) }));
+  return boxes.length > 8 ? found : boxes.map(([text]) => text) }"""
+"""The pairs of texts and buttons of the bar that overlap."""
 THEMES = ("Light", "Dark", "Minimal", "Cyberpunk")
 
 
@@ -58,6 +73,12 @@ def test_start_is_in_sight_also_when_the_page_is_scrolled(notebook, page, home, 
         page.evaluate("() => document.querySelector('.easel .easel-step:last-child').scrollIntoView({block: 'end'})")
         page.wait_for_timeout(400)
         assert is_in_sight(page, start), f"{width}, scrolled to the end"
+    if settled:
+        page.evaluate(SHOW_QUEUE_IT)
+        for width in BAR_WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_timeout(200)
+            assert page.evaluate(COVERED) == [], width
 
 
 def test_at_first_open_four_questions_are_asked_and_nothing_is_red(notebook, page):

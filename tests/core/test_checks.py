@@ -64,7 +64,9 @@ def good(files, images: Dataset, tmp_path: Path) -> Callable[..., Draft]:
             **({"memory.half_weights": True} if (family, method) == ("sd3", "full") else {}),
         }
         seen = detection.detect(header.read(parts["model.path"]))
-        facts = Facts(engine_plans.machine(engine_plans.CARD), seen, images)
+        # Full finetuning takes more images than the others.
+        enough = replace(images, images=images.images * 20) if method == "full" else images
+        facts = Facts(engine_plans.machine(engine_plans.CARD), seen, enough)
         return Draft(facts).with_values(Source.USER, values)
 
     return draft

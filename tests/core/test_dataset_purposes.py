@@ -10,7 +10,7 @@ from tests.support.scanned import KOHYA, SIMPLETUNER, dataset, draw, gray, named
 from trainer_core.datasets import defects, folders
 from trainer_core.datasets.rules import DatasetRules
 from trainer_core.datasets.scan import scan
-from trainer_core.problems import blocking
+from trainer_core.problems import Fix, blocking
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -76,13 +76,22 @@ class TestWhatIsNotAnImageToLearn:
         assert named(scan(tmp_path, SIMPLETUNER)) == ["10_woman/a.png"]
         assert scan(tmp_path / "10_woman", KOHYA).repeats.number == 10
 
+    def test_a_parent_folder_offers_the_sub_folder_with_the_most_images(self, tmp_path: Path) -> None:
+        dataset(tmp_path, "cover.png", "few/a.png", "many/a.png", "many/b.png")
+        found = scan(tmp_path, KOHYA)
+        (unread,) = [each for each in found.problems if "sub-folders are not read" in each.message]
+        assert unread.fix == Fix("Use many (2 images)", {"dataset.path": str(tmp_path / "many")})
+        (tmp_path / "cover.png").unlink()
+        first, *others = [each.fix.label for each in scan(tmp_path, KOHYA).problems if each.fix]
+        assert (first, others) == ("Use many (2 images)", ["Use few (1 image)"])
+
     @pytest.mark.parametrize("rules", [KOHYA, SIMPLETUNER])
     def test_folders_with_different_repeats_are_offered_one_by_one(self, tmp_path: Path, rules: DatasetRules) -> None:
         dataset(tmp_path, "10_elena/a.png", "2_tom/b.png", "2_tom/c.png")
         found = scan(tmp_path, rules)
         assert found.images == ()
         assert [problem.fix.changes["dataset.path"] for problem in found.problems if problem.fix] == [
-            str(tmp_path / "10_elena"), str(tmp_path / "2_tom"),
+            str(tmp_path / "2_tom"), str(tmp_path / "10_elena"),
         ]  # fmt: skip
 
     def test_folders_with_different_words_need_captions(self, tmp_path: Path) -> None:

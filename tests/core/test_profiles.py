@@ -1,17 +1,32 @@
 """Shipped profiles: one for every use of every kind of model, a reason for each value, and engines accept them."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from tests.support import engine_plans
 from trainer_core import policies, profiles
+from trainer_core.datasets.scan import Dataset, DatasetImage
 from trainer_core.engines import registry
+from trainer_core.errors import ProfileError
 from trainer_core.models.detection import guess
 from trainer_core.models.families import load_families
+from trainer_core.prepare.problems import problems
+from trainer_core.prepare.workbench import Workbench
 from trainer_core.problems import blocking
+from trainer_core.profiles.checks import profile_of
 from trainer_core.profiles.shelf import plain_lineage
 
+FILE = {
+    "format": 2,
+    "id": "mine",
+    "title": "Mine",
+    "family": "sdxl",
+    "method": "lora",
+    "use": "style",
+    "explanation": "Mine.",
+}
 SHIPPED = sorted(profiles.shipped_folder().glob("*/*.toml"))
 USES = {"character", "style", "concept", "photorealism", "anime"}
 GROUPS = {
@@ -150,3 +165,26 @@ def test_a_difference_names_what_is_set_changed_and_dropped():
     assert "dataset.resolution" not in rows
     assert profiles.diff(old, old.settings) == ()
     assert {row.kind for row in profiles.diff(new)} == {"set"}
+
+
+@pytest.mark.parametrize(
+    ("count", "numbers"), [(9, "10 to 50"), (10, ""), (50, ""), (51, "10 to 50"), (3, "4 or more"), (500, "")]
+)
+def test_a_dataset_outside_the_number_of_images_of_a_profile_is_noted(tmp_path, monkeypatch, count, numbers):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "easel"))
+    profile = profiles.shipped()["sdxl-character"]
+    if numbers == "4 or more" or count == 500:
+        profile = replace(profile, images=(4,))
+    state = Workbench(engine_plans.machine(engine_plans.CARD)).state.use_profile(profile, None)
+    image = DatasetImage("a.png", 64, 64, "ohwx", None, tmp_path / "a.png")
+    state = state.with_facts(dataset=Dataset(tmp_path, (image,) * count, (), ()))
+    found = [one for one in problems(state) if "The profile Character is for" in one.message]
+    said = f"The profile Character is for {numbers} images, and this dataset has {count}."
+    assert [(one.severity, one.message) for one in found] == ([("info", said)] if numbers else [])
+
+
+@pytest.mark.parametrize("images", [[0], [50, 10], [1, 2, 3], [True], ["10"], 10, [1.5], [10**9]])
+def test_a_number_of_images_that_makes_no_sense_is_refused(images):
+    data = {**FILE, "images": images}
+    with pytest.raises(ProfileError, match="images must be the least and the most images"):
+        profile_of(data, "mine.toml")

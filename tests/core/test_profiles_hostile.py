@@ -275,6 +275,7 @@ def made(draw):
         settings={"model.method": method, **found},
         reasons={path: draw(words) for path in found if draw(st.booleans())},
         lineage=draw(st.sampled_from(["", "pony"])),
+        images=draw(st.sampled_from([(), (10,), (10, 50)])),
         prediction=draw(st.sampled_from(["", "epsilon", "flow"])),
         policy=draw(st.sampled_from(["", "flux-guide"])),
         author=draw(words),

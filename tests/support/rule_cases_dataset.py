@@ -44,6 +44,9 @@ CLASS = {"dataset.class_path": "/dogs"}
 TI = {"model.method": "textual_inversion", "embedding.init_word": "cat"}
 LENGTH = ("dataset.caption_tokens", "warning")
 FIRES = {
+    "far too few images for full finetuning": Fires(
+        dataset.method_has_its_images, "dataset.path", "warning", {"model.method": "full"}, has_fix=False
+    ),
     "unread class images": Fires(
         class_images.class_images_are_usable,
         "dataset.class_path",

@@ -103,6 +103,34 @@ def test_choosing_a_method_answers_the_recipe_and_takes_its_profile_when_the_mod
     assert "sd15-finetune" not in offered
 
 
+def test_the_user_chooses_what_to_make_before_anything_is_ready(open_finetuning, model, images):
+    app = open_finetuning({"model.path": str(model), "dataset.path": str(images), "dataset.trigger": "mika"})
+    assert "Still missing: a recipe." in app.launch.state.value
+    assert "easel-mark-open" in app.recipe.step.head.value
+    app.launch.start.click()
+    assert app.session.run is None
+    assert app.session.message == "Not started. Choose first what you want to make."
+    choose(app, "dreambooth")
+    assert "<b>Ready" in app.launch.state.value
+    assert "easel-mark-open" not in app.recipe.step.head.value
+
+
+def test_far_too_few_images_for_a_method_are_told_with_both_numbers(open_finetuning, model, images):
+    app = open_finetuning({"model.path": str(model), "dataset.path": str(images), "dataset.trigger": "mika"})
+    choose(app, "full")
+    (told,) = [one for one in app.session.problems if "usually takes" in one.message]
+    assert told.severity == "warning"
+    assert "a few hundred images or more, and this dataset has 3" in told.message
+    choose(app, "textual_inversion")
+    assert not [one for one in app.session.problems if "usually takes" in one.message]
+
+
+def test_a_card_says_before_a_model_is_chosen_for_which_models_it_is(open_finetuning):
+    app = open_finetuning(engine="")
+    assert "Only for Stable Diffusion 1.5 and Stable Diffusion 2" in card(app, "dreambooth").description
+    assert "and 5 more" in card(app, "full").description
+
+
 @pytest.mark.parametrize("method", ["full", "dreambooth", "textual_inversion"])
 @pytest.mark.parametrize("engine", ["kohya", "rehearsal"])
 def test_no_setting_of_a_network_is_shown_and_each_method_has_its_own(open_finetuning, home, method, engine):

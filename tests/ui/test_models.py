@@ -33,7 +33,9 @@ def test_a_link_is_inspected_and_then_downloaded(open_app, home, hub, tiny):
     assert "Stable Diffusion XL" in app.model.fetch.says.value
     assert app.session.values["model.path"] == "org/tiny-sdxl", "the previous model is not trained instead"
     app.session.start()
-    assert app.session.message.startswith("Not started. The base model org/tiny-sdxl does not exist.")
+    assert app.session.message == "Not started. One thing stops it."
+    (row,) = [row for row in app.launch.problems.rows if on_page(row.widget) and row.problem.severity == "error"]
+    assert row.problem.message.startswith("The base model org/tiny-sdxl does not exist.")
     assert not list(places.models().rglob("model_index.json")), "only headers were downloaded"
     click(app.model.fetch.get)
     wait_for(lambda: app.model.fetch.state == "idle")
@@ -53,7 +55,9 @@ def test_a_failed_download_is_reported_and_nothing_is_chosen(open_app, home, hub
     wait_for(lambda: on_page(app.model.fetch.widget))
     assert not on_page(app.model.fetch.ask)
     app.session.start()
-    assert app.session.message.startswith("Not started. The base model is a link: download it first.")
+    assert app.session.message == "Not started. One thing stops it."
+    (row,) = [row for row in app.launch.problems.rows if on_page(row.widget) and row.problem.severity == "error"]
+    assert row.problem.message.startswith("The base model is a link: download it first.")
     hub.hub("org/missing", tiny)
     click(app.model.fetch.get)
     wait_for(lambda: app.model.fetch.state == "offered")

@@ -52,6 +52,37 @@ def test_the_bar_counts_the_questions_and_lists_nothing_before_it_was_asked(open
     assert "<b>Ready" in app.launch.state.value
 
 
+def test_start_with_nothing_answered_only_points_at_the_questions(open_app):
+    app = open_app()
+    click(app.launch.start)
+    assert "Four questions, then you can train" in app.launch.state.value
+    assert "easel-begun" not in app.root._dom_classes
+    assert {row.problem.path for row in rows(app)} <= {"model.path", "dataset.path", "output.name"}
+    assert not [row for row in rows(app) if "easel-later" in row.widget._dom_classes]
+
+
+def test_all_that_prevents_a_start_is_listed_once_and_counted(open_app, home):
+    app = open_app(prepare(home) | {"network.rank": 5000, "schedule.steps": -5})
+    click(app.launch.start)
+    assert app.message.value.count("2 things stop it.") == 1
+    listed = [row for row in rows(app) if "easel-later" not in row.widget._dom_classes]
+    assert [row.problem.severity for row in listed] == ["error", "error"]
+
+
+def test_a_setting_that_is_needed_is_not_ready_with_a_warning(open_app, home):
+    settings = prepare(home)
+    for caption in (home / "images").glob("*.txt"):
+        caption.unlink()
+    app = open_app(settings | {"dataset.trigger": ""})
+    assert "One setting is needed" in app.launch.state.value
+    assert "Still empty: Trigger word." in app.launch.state.value
+    assert "easel-mark-needed" in app.dataset.step.head.value
+    assert [row for row in rows(app) if "easel-is-needed" in row.widget._dom_classes]
+    app.session.change({"dataset.trigger": "ohwx"})
+    app.session.show()
+    assert "<b>Ready" in app.launch.state.value
+
+
 def test_what_blocks_is_the_first_problem_and_is_told_in_the_bar(open_app, home):
     app = open_app(prepare(home) | {"network.rank": 5000})
     assert "One thing to settle" in app.launch.state.value

@@ -78,7 +78,7 @@ def test_the_end_of_a_run_makes_no_widget(open_app, home):
 def listed(home):
     """A list of problems, and a function that shows problems in it."""
     session = Session(Workbench(engine="rehearsal"))
-    session.asked = True
+    session.wish, session.values = "style", session.bench.state.draft.values
     problems = ProblemList(session)
 
     def show(*told):

@@ -18,6 +18,7 @@ class Method:
     """One training method.
 
     `makes` says what the training makes, `images` how many images it needs, `size` how large the result is, all for people.
+    `least_images` is the same as a number: with fewer, the user is warned.
     `values` are recommended settings by dotted path, with their `reasons`. `result` is the word for what it makes: "model", "embedding"; `notebook` the notebook that trains with it.
     """
 
@@ -29,6 +30,7 @@ class Method:
     result: str
     notebook: str
     sources: tuple[str, ...]
+    least_images: int
     values: Mapping[str, Any] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
 

@@ -24,7 +24,7 @@ def methods(model: str, as_json: bool) -> None:
     MODEL is a file or a folder. For each method: what it makes, from how many images, the size of its file, and the memory on
     this machine with the recommended values.
     """
-    from trainer_core.prepare.methods import offers
+    from trainer_core.prepare.methods import listed, offers
     from trainer_core.prepare.workbench import Workbench
 
     bench = Workbench()
@@ -38,6 +38,8 @@ def methods(model: str, as_json: bool) -> None:
     for offer in found:
         show.line(f"{offer.method.id}: {offer.method.title}", "bold")
         show.line(f"  {offer.why_not}" if offer.why_not else f"  {offer.method.makes} From {offer.method.images}.")
+        if offer.families:
+            show.line(f"  Only for {listed(offer.families)}.")
         if takes := _takes(offer):
             show.line(f"  {takes}")
 

@@ -148,18 +148,24 @@ def stops(keys: Sequence[str]) -> str | None:
     return next((key for key in keys if DEFECTS[key].severity == "error"), None)
 
 
-def problems(found: Mapping[str, Sequence[str]], *, left_out: bool = False) -> list[Problem]:
+def problems(
+    found: Mapping[str, Sequence[str]], *, left_out: bool = False, fixes: Mapping[str, Fix] | None = None
+) -> list[Problem]:
     """One Problem for each defect that was found, in the order of the table.
 
     `left_out`: whether files that would stop the engine are left out. The fix for such files turns this on.
+    `fixes` are those of other defects, by key.
     """
-    return [_problem(defect, found[key], left_out) for key, defect in DEFECTS.items() if found.get(key)]
+    others = fixes or {}
+    return [
+        _problem(defect, found[key], left_out, others.get(key)) for key, defect in DEFECTS.items() if found.get(key)
+    ]
 
 
-def _problem(defect: Defect, names: Sequence[str], left_out: bool) -> Problem:
+def _problem(defect: Defect, names: Sequence[str], left_out: bool, fix: Fix | None) -> Problem:
     message = f"{_files(names)}: {defect.reason}. "
     if defect.severity != "error":
-        return Problem("dataset.path", defect.severity, f"{message}{defect.advice}".strip())
+        return Problem("dataset.path", defect.severity, f"{message}{defect.advice}".strip(), fix)
     if left_out:
         return Problem(
             "dataset.path",

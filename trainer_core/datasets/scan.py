@@ -158,7 +158,13 @@ def scan(
         if (image := _image(path, info, text_files, rules, found)) is not None
     ]
     _compare(trained, text_files, rules, trigger if trigger is None else trigger.strip(), found)
-    problems = [*_no_images(trained, purposes, found), *defects.problems(found.by_defect, left_out=skip_unreadable)]
+    # Without a single image to train, the Problem that says so has the fix.
+    inside = _sub_folders(purposes, root) if trained else []
+    fixes = {"sub_folder": inside[0]} if inside else {}
+    problems = [
+        *_no_images(trained, purposes, found),
+        *defects.problems(found.by_defect, left_out=skip_unreadable, fixes=fixes),
+    ]
     problems += _other_caption_ending(trained, listed.files, caption_extension)
     problems += _captions_elsewhere(trained, listed.files, caption_extension)
     if trained:
@@ -299,13 +305,19 @@ def _no_images(trained: Sequence[DatasetImage], purposes: Purposes, found: _Find
         return
     rest = " None of the files in it can be trained." if found.unseen or found.stopping else ""
     message = f"No image in the dataset folder can be trained.{rest} Put PNG, JPEG or WebP images into it."
-    inside = list(purposes.other_folders.items()) if not found.stopping else []
-    choices = [(_name(folder, found.root), folder, count) for folder, count in inside[:MOST_FOLDERS_NAMED]]
-    fixes = [(name, count, Fix(f"Choose {name}", {"dataset.path": str(folder)})) for name, folder, count in choices]
-    yield Problem("dataset.path", "error", message, fixes[0][2] if len(fixes) == 1 else None)
-    if len(fixes) > 1:
-        for name, count, fix in fixes:
-            yield Problem("dataset.path", "info", f"The sub-folder {name} has {_counted(count)}.", fix)
+    fixes = _sub_folders(purposes, found.root)[:MOST_FOLDERS_NAMED] if not found.stopping else []
+    yield Problem("dataset.path", "error", message, fixes[0] if fixes else None)
+    for fix in fixes[1:]:
+        name = _name(Path(fix.changes["dataset.path"]), found.root)
+        yield Problem("dataset.path", "info", f"The sub-folder {name} has images, too.", fix)
+
+
+def _sub_folders(purposes: Purposes, root: Path) -> list[Fix]:
+    """The fixes that choose a sub-folder as the dataset, the one with the most images first."""
+    inside = sorted(purposes.other_folders.items(), key=lambda entry: (-entry[1], entry[0]))
+    return [
+        Fix(f"Use {_name(folder, root)} ({_counted(count)})", {"dataset.path": str(folder)}) for folder, count in inside
+    ]
 
 
 def _sub_folders_trained(purposes: Purposes, rules: DatasetRules, root: Path) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trainer_core.catalog import methods
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from trainer_core.catalog.methods import Method
     from trainer_core.engines.seam import Backend
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 class Offer:
     """A method for a job: `why_not` is the reason why the model cannot be trained with it, "" if it can or is not known yet.
 
+    `families` are the titles of the model families that can be trained with it, if others cannot; only before a model is chosen.
     `estimate` is what it takes with its first profile and the user's values; None without a model, or if it is not possible.
     """
 
     method: Method
     why_not: str = ""
+    families: tuple[str, ...] = ()
     estimate: Estimate | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -37,6 +39,7 @@ class Offer:
             "images": self.method.images,
             "size": self.method.size,
             "why_not": self.why_not,
+            "families": list(self.families),
             "estimate": self.estimate.as_dict() if self.estimate else None,
         }
 
@@ -49,7 +52,7 @@ def offers(state: State, ids: Iterable[str] = ()) -> tuple[Offer, ...]:
 
 def _offer(state: State, method: Method) -> Offer:
     if not state.family:
-        return Offer(method)
+        return Offer(method, families=_only_for(state, method.id))
     if reason := why_not(state, method.id):
         return Offer(method, reason)
     return Offer(method, estimate=_estimate(state, method))
@@ -59,8 +62,7 @@ def why_not(state: State, method: str) -> str:
     """The sentence that the job's model cannot be trained with a method, and which families can; "" if it can."""
     from trainer_core.models.families import load_families
 
-    engines = (state.engine,) if state.engine else tuple(e for e in state.engines if not e.manifest.hidden)
-    able = _families(engines, method)
+    able = _families(_engines(state), method)
     if state.family in able:
         return ""
     titles, trained = load_families(), methods.shipped()[method].title
@@ -68,9 +70,32 @@ def why_not(state: State, method: str) -> str:
     who = state.engine.manifest.title if state.engine else "Easel"
     if not able:
         return f"{who} has no {trained}."
-    *first, last = [titles[name].title for name in able]
-    named = f"{', '.join(first)} and {last}" if first else last
-    return f"{who} has no {trained} for {family}. It is possible with {named}."
+    return f"{who} has no {trained} for {family}. It is possible with {listed([titles[name].title for name in able])}."
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """Names in a sentence: "A, B and C"; with more than `most`, as many of them "and 5 more"."""
+    if len(names) > most:
+        names = (*names[:most], f"{len(names) - most} more")
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _engines(state: State) -> tuple[Backend, ...]:
+    """The engine that the user chose, else all that users see."""
+    return (state.engine,) if state.engine else tuple(e for e in state.engines if not e.manifest.hidden)
+
+
+def _only_for(state: State, method: str) -> tuple[str, ...]:
+    """The titles of the families that a method is possible with; () if it is possible with every family that is trained."""
+    engines = _engines(state)
+    able = _families(engines, method)
+    if all(name in able for one in engines for name in one.manifest.families):
+        return ()
+    from trainer_core.models.families import load_families
+
+    titles = load_families()
+    return tuple(titles[name].title for name in able)
 
 
 def _families(engines: Iterable[Backend], method: str) -> list[str]:

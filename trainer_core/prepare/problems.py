@@ -36,7 +36,7 @@ def plan(state: State, backend: Backend) -> TrainingPlan:
 def _found(state: State) -> tuple[Problem, ...]:
     """All Problems of a job, with fixes that were not applied yet."""
     notes = state.prefilled.notes if state.prefilled else ()
-    own = (*engine_problems(state), *_preset_problems(state), *_profile_problems(state))
+    own = (*engine_problems(state), *_preset_problems(state), *_profile_problems(state), *_image_notes(state))
     return (*own, *notes, *state.draft.problems(state.backend))
 
 
@@ -90,6 +90,19 @@ def _profile_problems(state: State) -> list[Problem]:
         message = f"The profile {profile.title} is for the prediction type {profile.prediction}, not for {predicts}."
         return [Problem("", "warning", message)]
     return []
+
+
+def _image_notes(state: State) -> list[Problem]:
+    """The note that the dataset has fewer or more images than the profile is for."""
+    profile, count = state.profile, len(state.facts.dataset.images) if state.facts.dataset else 0
+    if profile is None or not profile.images or not count:
+        return []
+    least, *most = profile.images
+    if least <= count <= max(most, default=count):
+        return []
+    numbers = f"{least} to {most[0]}" if most else f"{least} or more"
+    message = f"The profile {profile.title} is for {numbers} images, and this dataset has {count}."
+    return [Problem("dataset.path", "info", message)]
 
 
 def without_misfits(state: State) -> tuple[State, tuple[str, ...]]:

@@ -18,12 +18,13 @@ REQUIRED_TEXTS = {"id": 64, "title": 120, "family": 40, "method": 40, "use": 40,
 OPTIONAL_TEXTS = {"lineage": 40, "prediction": 40, "policy": 64, "author": 120, "licence": 80}
 """The texts of a profile, and the maximum length of each in characters."""
 SLUGS = ("id", "use", "lineage", "policy")
-TABLES = ("format", "sources", "settings", "reasons", "tested_on", "unknown")
+TABLES = ("format", "images", "sources", "settings", "reasons", "tested_on", "unknown")
 KNOWN = frozenset((*REQUIRED_TEXTS, *OPTIONAL_TEXTS, *TABLES))
 SOURCE_TEXTS = {"id": 40, "title": 400, "url": 300, "licence": 80, "notes": 300}
 TRIAL_TEXTS = {"engine": 40, "version": 40, "card": 80, "notes": 300}
 LONGEST_REASON = 400
 MOST_SOURCES = 24
+MOST_IMAGES = 1_000_000
 
 # The id of a profile is also its file name, and Windows reserves some names for devices.
 _SLUG = re.compile(r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])\Z)[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -49,6 +50,7 @@ def profile_of(data: Mapping[str, Any], name: str) -> Profile:
         **texts,
         sources=_sources(name, data.get("sources", [])),
         settings=settings,
+        images=_images(name, data.get("images", [])),
         reasons=_reasons(name, data.get("reasons", {}), settings),
         tested_on=tuple(
             Trial(**_texts(name, "tested_on", table, TRIAL_TEXTS, ("engine",)))
@@ -159,6 +161,13 @@ def _texts(
             name, f"{above}.{unknown[0]}", "this is not a key of this table.", f"Known keys: {', '.join(known)}."
         )
     return {key: _text(name, table, key, most, above, is_required=key in required) for key, most in known.items()}
+
+
+def _images(name: str, found: Any) -> tuple[int, ...]:
+    is_list = isinstance(found, list) and len(found) <= 2 and all(type(one) is int for one in found)
+    if not is_list or sorted(found) != found or any(not 0 < one <= MOST_IMAGES for one in found):
+        raise refused(name, "images", "images must be the least and the most images, such as [10, 50], or only [10].")
+    return tuple(found)
 
 
 def _unknown(name: str, found: Any, settings: Mapping[str, Any]) -> tuple[str, ...]:

@@ -45,7 +45,8 @@ class Profile:
     """One profile: what it is for, its values by dotted path, and the reason of each.
 
     `lineage` is the id of the finetunes it was made for ("pony"), "" for the family's original model; `prediction` is what
-    the model must predict, "" for any; `policy` is the id of its prefill policy. `reasons` are by dotted path and cite
+    the model must predict, "" for any; `policy` is the id of its prefill policy; `images`
+    are the least and the most images that it is for, or only the least. `reasons` are by dotted path and cite
     sources by their ids in brackets. `unknown` lists settings whose value is not known, in a profile read from a LoRA.
     `format` is that of the file it was read from.
     """
@@ -62,6 +63,7 @@ class Profile:
     lineage: str = ""
     prediction: str = ""
     policy: str = ""
+    images: tuple[int, ...] = ()
     author: str = ""
     licence: str = ""
     tested_on: tuple[Trial, ...] = ()

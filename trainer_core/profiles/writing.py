@@ -23,6 +23,7 @@ def _tables(profile: Profile) -> dict[str, Any]:
     found = {
         "format": FORMAT,
         **texts,
+        "images": list(profile.images),
         "unknown": list(profile.unknown),
         "sources": [_filled(source) for source in profile.sources],
         "tested_on": [_filled(trial) for trial in profile.tested_on],

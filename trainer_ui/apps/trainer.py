@@ -109,7 +109,7 @@ class Trainer(App):
         if session.run is not None and not any(self._initial):
             # After a restart of the kernel the form shows what the run was asked for, and is not empty.
             run = session.run
-            attempt(lambda: session.bench.begin_from(run), session.note)
+            attempt(lambda: session.begin_from(run), session.note)
 
     def beat(self) -> None:
         """Shows how long the run has taken so far."""

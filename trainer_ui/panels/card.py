@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 FOLDED = "easel-folded"
 """The CSS class of content that is folded away."""
-MARKS = {"open": "", "done": "✓", "warn": "!", "bad": "!"}
+MARKS = {"open": "", "done": "✓", "needed": "i", "warn": "!", "bad": "!"}
 """The states of a step, and the sign of each; an open step shows its number."""
-SAID = {"open": "", "done": "", "warn": "has a warning", "bad": "has a problem"}
+SAID = {"open": "", "done": "", "needed": "needs a setting", "warn": "has a warning", "bad": "has a problem"}
 """What a screen reader says of each state."""
 
 

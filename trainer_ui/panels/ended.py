@@ -127,7 +127,7 @@ class EndPanel:
         if action == "results":
             self.go("results")
         elif action == "edit":
-            self.session.bench.begin_from(run)
+            self.session.begin_from(run)
             self.go("prepare")
         elif action == "report":
             self._report(run)

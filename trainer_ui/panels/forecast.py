@@ -44,8 +44,9 @@ def figures(values: Mapping[str, Any], seen: Forecast | None) -> list[tuple[str,
 
 
 def _all_files(file_mib: float, run_gib: float) -> str:
-    """What all files of a run take, if a single one is so large that a disk can become full."""
-    return f"{run_gib * GIB / 1e9:,.1f} GB with all checkpoints" if file_mib * MIB >= LARGE_BYTES else ""
+    """What all files of a run take, if a single one is so large that a disk can become full, and there are several."""
+    one, all_of_them = file_mib * MIB, run_gib * GIB
+    return f"{all_of_them / 1e9:,.1f} GB with all checkpoints" if one >= LARGE_BYTES and all_of_them > 1.5 * one else ""
 
 
 def _memory(seen: Forecast) -> tuple[str, str, str]:

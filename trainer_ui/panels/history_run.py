@@ -103,7 +103,7 @@ class RunCard:
         self.ways.go(place)
 
     def _again(self) -> None:
-        self.session.bench.begin_from(self._attached())
+        self.session.begin_from(self._attached())
         self.ways.go("prepare")
 
     def _queue(self) -> None:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainer_core.plan import fields
 from trainer_core.prepare.problems import engine_problems
-from trainer_ui.answers import QUESTIONS, in_the_way, is_begun, open_questions, shown_problems
+from trainer_ui.answers import (
+    QUESTIONS,
+    in_the_way,
+    is_begun,
+    needed_answers,
+    needed_settings,
+    open_questions,
+    shown_problems,
+)
 from trainer_ui.formatting import Figures, Headline
 from trainer_ui.panels.forecast import figures, meter
 from trainer_ui.panels.install import InstallPanel
@@ -64,7 +73,7 @@ class LaunchPanel:
         if session.starting:
             return "accent", "…", "Checking every image", "The training starts when all of them can be read.", None
         missing = open_questions(session)
-        needed = [what for what in missing if what != QUESTIONS[""]]
+        needed = needed_answers(session)
         blocking = in_the_way(session)
         warnings = sum(one.severity == "warning" for one in shown_problems(session))
         if (
@@ -79,6 +88,10 @@ class LaunchPanel:
         if needed:
             done = len(QUESTIONS) - len(missing)
             return "", f"{done}/{len(QUESTIONS)}", *_questions(missing), done / len(QUESTIONS)
+        if empty := needed_settings(session):
+            title = "One setting is needed" if len(empty) == 1 else f"{len(empty)} settings are needed"
+            names = [fields.all_fields()[one.path].title for one in empty if one.path in fields.all_fields()]
+            return "", "i", title, f"Still empty: {', '.join(dict.fromkeys(names))}.", None
         return *self._ready(warnings), None
 
     def _ready(self, warnings: int) -> tuple[str, str, str, str]:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from trainer_ui.session import Session
 
 
+MOST_NAMED = 3
+"""How many families of models a card names."""
+
+
 class Methods:
     """A card for each method of the app. A method that no engine has for the model is disabled, with the reason."""
 
@@ -33,7 +37,7 @@ class Methods:
     def show(self) -> None:
         """Marks the chosen method; says what each takes when another model or engine was chosen."""
         state = self.session.bench.state
-        chosen = state.draft.values["model.method"] if self.session.is_method_chosen else ""
+        chosen = state.draft.values["model.method"] if self.session.has_method else ""
         seen = (state.family, state.facts.detection, state.engine, state.facts.machine.accelerator.vram_bytes)
         if self._seen != seen:
             self._seen = seen
@@ -50,7 +54,8 @@ def text(offer: Offer) -> str:
     if offer.why_not:
         return f"{method.title}\n{offer.why_not}"
     lines = [method.title, method.makes, f"Images: {method.images}", f"File: {_file(offer)}"]
-    return "\n".join([*lines, *_memory(offer)])
+    only = [f"Only for {methods.listed(offer.families, MOST_NAMED)}"] if offer.families else []
+    return "\n".join([*lines, *_memory(offer), *only])
 
 
 def _file(offer: Offer) -> str:

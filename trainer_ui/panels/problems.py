@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from trainer_core.prepare.problems import engine_problems
+from trainer_core.problems import blocking
 from trainer_core.text import printable
 from trainer_ui.answers import shown_problems
 from trainer_ui.formatting import Labelled, hint, show
@@ -23,7 +24,7 @@ READY_ROWS = 6
 """Rows that are made at the start: four for the settings that are empty at first, two for what a thread finds out later."""
 
 AT_ONCE = 1
-"""How many problems are listed at first: they are below the bar, which stays in sight."""
+"""How many problems are listed at first if none prevents a start: they are below the bar, which stays in sight."""
 
 
 class ProblemList:
@@ -41,7 +42,7 @@ class ProblemList:
         self.more = Button(layout=Layout(order="999"), classes=("easel-small", "easel-quiet", "easel-more"))
         self.more.on_click(session.handler(lambda _: self._turn()))
         self.is_long = False
-        """Whether all problems are listed, and not only the worst."""
+        """Whether all problems are listed, and not only those that prevent a start."""
         self.widget = VBox(self._widgets(), classes=("easel-problems",))
 
     def _turn(self) -> None:
@@ -53,16 +54,17 @@ class ProblemList:
         missing = engine_problems(self.session.bench.state)
         problems = [one for one in shown_problems(self.session) if one not in missing]
         rows = self._rows_for(problems)
+        at_once = max(AT_ONCE, len(blocking(problems)))
         for place, (row, problem) in enumerate(zip(rows, problems, strict=True)):
-            row.show(problem, self.session.lacks(problem), place)
+            row.show(problem, self.session.lacks(problem), place, is_later=place >= at_once)
         for row in self.rows:
             row.is_shown = row in rows
             show(row.widget, row.is_shown)
         if len(self.widget.children) != len(self.rows) + 2:
             self.widget.children = self._widgets()
         (self.widget.add_class if self.is_long else self.widget.remove_class)("easel-all")
-        self.more.description = "Show only the first" if self.is_long else f"{len(problems) - AT_ONCE} more"
-        show(self.more, len(problems) > AT_ONCE)
+        self.more.description = "Show fewer" if self.is_long else f"{len(problems) - at_once} more"
+        show(self.more, len(problems) > at_once)
         self.tool.show()
         show(self.widget, bool(problems) or self.tool.jobs.is_live)
 
@@ -119,8 +121,11 @@ class ProblemRow:
         """Whether this row shows that problem, perhaps with other numbers."""
         return self.problem is not None and _without_numbers(self.problem) == _without_numbers(problem)
 
-    def show(self, problem: Problem, is_needed: bool, place: int) -> None:
-        """Shows a problem at a position in the list; `is_needed` if nothing is wrong but a setting is still empty."""
+    def show(self, problem: Problem, is_needed: bool, place: int, *, is_later: bool) -> None:
+        """Shows a problem at a position in the list; `is_needed` if nothing is wrong but a setting is still empty.
+
+        `is_later`: it is only listed with all others.
+        """
         self.problem = problem
         kind = "needed" if is_needed else problem.severity
         for name in LABELS:
@@ -135,7 +140,7 @@ class ProblemRow:
             self.button.disabled = fix.task is not None and (self.tool.jobs.is_live or self.tool.jobs.starting)
         show(self.button, can_click)
         self.widget.layout.order = str(place)
-        (self.widget.add_class if place >= AT_ONCE else self.widget.remove_class)("easel-later")
+        (self.widget.add_class if is_later else self.widget.remove_class)("easel-later")
 
     def _fix(self, _: Button) -> None:
         fix = self.problem.fix if self.problem is not None else None

@@ -6,7 +6,6 @@ import copy
 from typing import TYPE_CHECKING
 
 from trainer_core.jobs.queueing import entries
-from trainer_core.problems import blocking
 from trainer_ui.boundary import attempt
 from trainer_ui.formatting import show
 from trainer_ui.past_reader import in_thread
@@ -35,8 +34,8 @@ class QueueIt:
         if reason := session.jobs.refusal():
             session.note(reason)
             return
-        if stopping := blocking(session.problems):
-            session.note(f"Not queued. {stopping[0].message}")
+        if reason := session.stopped_by():
+            session.note(f"Not queued. {reason}")
             return
         self.is_busy = True
         job = copy.copy(session.bench)

@@ -49,7 +49,8 @@ class RecipePanel:
         self.epochs.show()
         # Before there is a model, and nothing was set, the question alone is easier to answer.
         show(self.settings, is_begun(self.session))
-        is_chosen = has_recipe(self.session) or bool(self.session.bench.state.family)
+        # Without a profile a known model has recommended values; which method to use, only the user knows.
+        is_chosen = has_recipe(self.session) or (self.session.has_method and bool(self.session.bench.state.family))
         self.step.show(mark(self.session, "recipe", is_chosen), self._summary())
 
     def _summary(self) -> str:

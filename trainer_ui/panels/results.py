@@ -35,7 +35,7 @@ class ResultsBar:
     def _again(self) -> None:
         """Takes the settings of the run over, and shows them."""
         if self.results.run is not None:
-            self.session.bench.begin_from(self.results.run)
+            self.session.begin_from(self.results.run)
             self.go("prepare")
 
     def show(self) -> None:

@@ -26,6 +26,7 @@ RULES: tuple[Rule, ...] = (
     model.engine_claims_prediction,
     model.model_is_trained_as_its_family,
     dataset.dataset_is_usable,
+    dataset.method_has_its_images,
     dataset.trigger_is_good,
     dataset.repeats_are_those_of_the_folder,
     dataset.images_are_large_enough,

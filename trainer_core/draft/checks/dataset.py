@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from trainer_core.catalog import methods
 from trainer_core.draft.checks.case import Case
 from trainer_core.engines import batches
 from trainer_core.plan import fields
@@ -57,6 +58,15 @@ def trigger_is_good(case: Case) -> Iterator[Problem]:
             f'The trigger word "{trigger}" already has a meaning for the model. Choose a rare word, such as a name.'
         )
         yield Problem("dataset.trigger", "warning", message)
+
+
+def method_has_its_images(case: Case) -> Iterator[Problem]:
+    """The dataset does not have far fewer images than the training method usually needs."""
+    dataset, method = case.facts.dataset, methods.shipped()[case.plan.model.method]
+    count = len(dataset.images) if dataset is not None else 0
+    if 0 < count < method.least_images:
+        message = f"{method.title} usually takes {method.images}, and this dataset has {count}: the model may only repeat these images."
+        yield Problem("dataset.path", "warning", f"{message} Add images, or use another method.")
 
 
 def repeats_are_those_of_the_folder(case: Case) -> Iterator[Problem]:
