@@ -19,7 +19,7 @@ from trainer_core.models.library.roots import apps
 from trainer_core.training import choice
 from trainer_core.training.run import Run, list_runs
 from trainer_ui.components.download import Download, linked
-from trainer_ui.components.sample_grid import FEW, Column, Row, SampleGrid, few
+from trainer_ui.components.sample_grid import Column, Row, SampleGrid
 from trainer_ui.panels.sample_view import SampleView
 
 
@@ -88,28 +88,6 @@ def test_checkpoints_stand_beside_the_samples_of_their_own_step(shown):
     assert column(app, 10)["more"] == "validation 0.3000"
     assert says(app, "rises after step 20")
     # The first in the order of the grid is the final one, until the user says which is the best.
-    assert app.results.parts.grid.chosen == 40
-
-
-def test_of_many_checkpoints_those_with_samples_are_shown_first(tmp_path):
-    image = {0: tmp_path / "sample.png"}
-    columns = [Column(step, str(step), image if step % 250 == 0 else {}, star=False) for step in range(10, 801, 10)]
-    assert [columns[at].key for at in few(columns)] == [250, 500, 750]
-    without = [Column(step, str(step), {}, star=False) for step in range(10, 801, 10)]
-    assert len(few(without)) == FEW
-    filled = [Column(step, str(step), image, star=step == 30) for step in range(10, 801, 10)]
-    assert len(few(filled)) == FEW
-    assert {10, 30, 800} <= {filled[at].key for at in few(filled)}
-
-
-def test_samples_without_a_checkpoint_stand_between_those_next_to_them(home, person, open_app):
-    run = finished(home, **{"sampling.every_steps": 0})
-    add_samples(run, (15, 25), prompts=1)
-    app = open_app()
-    go(app, "results")
-    assert [one["title"] for one in content(app)["columns"]] == ["10", "15", "20", "25", "30", "40"]
-    assert (column(app, 15)["more"], column(app, 15)["star"]) == ("no checkpoint", None)
-    ask(app.results.parts.grid, kind="choose", key=15)
     assert app.results.parts.grid.chosen == 40
 
 
