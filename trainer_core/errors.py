@@ -117,7 +117,14 @@ class JobError(EaselError):
 
 
 class RunError(JobError):
-    """A training job that fails because of its engine, its dataset or its results."""
+    """A training job that fails because of its engine, its dataset or its results.
+
+    `brief` is the reason in a few words, for a button; "" if there is no short one.
+    """
+
+    def __init__(self, message: str, hint: str = "", brief: str = "") -> None:
+        super().__init__(message, hint)
+        self.brief = brief
 
 
 class DownloadError(EaselError):

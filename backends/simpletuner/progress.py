@@ -34,6 +34,9 @@ _PHASES = (
     ("Saving current state", "saving"),
     ("Model weights saved in", "saving"),
 )
+# Printed before the samples are made; the line of their progress bar ends only when the first of them is done.
+# Source: SimpleTuner 4.10.1, helpers/training/validation.py.
+_SAMPLES = re.compile(r"Processing \d+ local validation work items\b")
 # Messages of every run that do not help the user.
 _QUIET = (
     "requires an alignment value",
@@ -52,7 +55,9 @@ def parse(line: str) -> Event | None:
         return _step(bar)
     stamp = _STAMP.match(text)
     level, message = (stamp["level"], stamp["text"]) if stamp else ("INFO", text)
-    message = re.sub(r"^(?:\[RANK \d+\]|\(id=[^)]*\))\s*", "", message)
+    message = re.sub(r"^(?:\[(?:RANK|Rank) \d+\]|\(id=[^)]*\))\s*", "", message)
+    if _SAMPLES.match(message):
+        return Phase("sampling")
     for beginning, name in _PHASES:
         if message.startswith(beginning):
             return Phase(name)

@@ -40,6 +40,10 @@ def lines(name: str) -> list[str]:
         ),
         ("[RANK 0] 2026-11-20 12:17:59,137 [INFO] (id=images) Loading bucket manager.", Phase("reading dataset")),
         ("[RANK 0] 2026-11-20 12:17:59,137 [INFO] [RANK 0] Saving current state to /o", Phase("saving")),
+        (
+            "[RANK 0] 2026-11-29 16:50:59,734 [INFO] [Rank 0] Processing 1 local validation work items (distributed_mode=False)",
+            Phase("sampling"),
+        ),
         ("[RANK 0] 2026-11-20 12:17:59,137 [ERROR] Something broke", Notice("error", "Something broke")),
         ("W1120 12:17:16.118000 22739 torch/utils/_pytree.py:630] text", None),
         ("", None),

@@ -41,6 +41,17 @@ def test_the_largest_prompt_decides_the_memory_of_samples():
     assert of("sd15", **SAMPLED, sampling__prompts=(small, large)).sampling_s[0] > 2 * first.sampling_s[0]
 
 
+def test_samples_that_take_much_of_the_time_are_told():
+    found = replace(of(**SAMPLED), seconds=(80.0, 120.0), sampling_s=(40.0, 80.0))
+    assert formatting.sample_share(found) == "which take longer than all steps"
+    assert formatting.sample_share(replace(found, sampling_s=(20.0, 41.0))) == "about 30 % of the time"
+    assert formatting.sample_share(replace(found, sampling_s=(10.0, 20.0))) == ""
+    assert formatting.sample_share(replace(found, seconds=(0.0, 0.0))) == ""
+    large = ({"text": "a", "width": 1024, "height": 1024},)
+    often = of("sd15", **{**SAMPLED, "sampling__every_steps": 40}, sampling__prompts=large, dataset__resolution=64)
+    assert formatting.sample_share(often).endswith((" % of the time", "longer than all steps"))
+
+
 def test_the_cost_of_samples_in_a_sentence():
     found = replace(of(**SAMPLED, sampling__prompts=FOUR), sampling_s=(250.0, 380.0), is_time_known=True)
     planned = engine_plans.plan("sdxl", **SAMPLED, sampling__prompts=FOUR, sampling__at_start=True)

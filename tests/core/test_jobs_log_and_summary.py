@@ -120,6 +120,25 @@ def test_the_time_left_counts_samples_and_does_not_jump():
     assert max(abs(after - before) for before, after in pairwise(late)) < 0.12 * late[0]
 
 
+def test_the_time_left_counts_the_samples_that_are_still_to_come():
+    """A step takes 1 s; samples take 60 s, after each tenth step and the last one."""
+    seen, now, left = Summary(length=40), 100.0, {}
+    for step in range(1, 41):
+        now += 1
+        seen.take([events.Step(step, 0.1)], [now])
+        if step % 10 == 0:
+            seen.take([events.Phase("sampling")], [now])
+            left[step] = (seen.eta_s, seen.pace_s)
+            now += 60
+            seen.take([events.Phase("training")], [now])
+        elif step == 39:
+            left[step] = (seen.eta_s, seen.pace_s)
+    assert left[10] == (pytest.approx(30), pytest.approx(1)), "nothing is known of the samples yet"
+    assert left[20] == (pytest.approx(20 + 3 * 60), pytest.approx(61))
+    assert left[39] == (pytest.approx(1 + 60), pytest.approx(1))
+    assert left[40] == (pytest.approx(60), pytest.approx(61))
+
+
 def test_an_event_without_a_time_changes_no_time_left():
     seen = Summary(length=10)
     seen.take([events.Step(step, 0.1) for step in range(1, 9)])

@@ -52,6 +52,7 @@ def test_what_is_not_possible_says_why(home):
     (again,) = actions.of_ended(ended)
     assert (again.id, again.possible) == ("resume", False)
     assert "no whole state" in again.sentence
+    assert again.brief == "no whole state was kept"
 
 
 def test_a_stopped_run_is_resumed_and_a_finished_one_extended_with_the_same_words_everywhere(home, tmp_path):

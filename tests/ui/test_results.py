@@ -245,6 +245,8 @@ def test_another_run_can_be_chosen(home, person, open_app):
     app = open_app()
     go(app, "results")
     assert app.results.run.folder.path == second.folder.path
+    labels = [label for label, _ in app.results.parts.which.options]
+    assert all(label.endswith("finished, 40 steps") for label in labels), labels
     enter(app.results.parts.which, str(first.folder.path))
     assert app.results.run.folder.path == first.folder.path
     assert says(app, "trial.safetensors")

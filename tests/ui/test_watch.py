@@ -1,6 +1,7 @@
 """Watch without a page: the bar, the card of a run that does not train, the messages for chart and log, and what the page may ask."""
 
 import json
+import shutil
 
 import pytest
 
@@ -201,6 +202,27 @@ def test_the_failure_line_is_at_the_step_where_it_failed(home):
     assert done["headline"] == "Ended at step 2 of 100"
     assert done["stages"][-1]["state"] == "ended"
     assert done["figures"] == [], "the headline has the step"
+
+
+def test_the_headline_says_that_samples_are_made_and_counts_them_once_their_time_is_known(home):
+    begun = [StateChange("RUNNING"), Phase("training"), *(Step(step, 0.5) for step in range(1, 9)), Phase("sampling")]
+    run, left = run_of(*begun), TimeLeft()
+    left.take(100.0, 20.0)
+    assert run_content.headline(run, JobState.RUNNING, left) == "Making samples, then 20 s"
+    shutil.rmtree(run.folder.path)
+    again = [Phase("training"), Step(9, 0.5), Phase("sampling")]
+    run = run_of(*begun, *again)
+    assert run_content.headline(run, JobState.RUNNING, left) == "Making samples, 20 s left"
+    shutil.rmtree(run.folder.path)
+    after = [*again, Phase("training")]
+    assert run_content.headline(run_of(*begun, *after), JobState.RUNNING, left) == "20 s left"
+
+
+def test_many_files_of_a_folder_are_one_line_with_a_count():
+    lines = [("File", "/o/a.safetensors"), ("File", "/o/b.safetensors"), ("File", "/o/c.safetensors"), ("Took", "9 s")]
+    together = [("File", "/o/a.safetensors, and 2 more there"), ("Took", "9 s")]
+    assert run_content.counted(lines) == together
+    assert run_content.counted(lines[2:]) == lines[2:]
 
 
 def test_the_stages_are_those_of_the_events_so_a_new_kernel_shows_the_same(home):

@@ -8,6 +8,8 @@ from trainer_core.text import size
 
 UNITS = ((86400, 3, "days"), (3600, 2, "h"), (60, 2, "min"))
 """The seconds of a unit, the least number of units for which it is used, and its name."""
+NOTABLE = 0.25
+"""Samples that take at least this part of a run's time are worth a word."""
 
 
 def numbers(found: Estimate) -> str:
@@ -36,6 +38,18 @@ def samples(found: Estimate, plan: TrainingPlan) -> str:
     images = "1 image" if found.samples == 1 else f"{found.samples:,} images"
     is_known = found.is_time_known and found.sampling_s[1] > 0
     return f"{prompts}, {often}{first}: {images}{f', {span(found.sampling_s)}' if is_known else ''}."
+
+
+def sample_share(found: Estimate) -> str:
+    """Which part of the time of a run its samples take, in words; "" if it is small, or not known."""
+    total, part = sum(found.seconds), sum(found.sampling_s)
+    if total <= 0 or part < NOTABLE * total:
+        return ""
+    return (
+        "which take longer than all steps"
+        if 2 * part > total
+        else f"about {5 * round(20 * part / total)} % of the time"
+    )
 
 
 def span(seconds: tuple[float, float]) -> str:

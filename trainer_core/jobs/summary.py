@@ -11,6 +11,7 @@ from typing import Any
 from trainer_core import events
 from trainer_core.events import Event
 from trainer_core.jobs.gauges.history import GaugeHistory
+from trainer_core.jobs.sample_time import SampleTime
 from trainer_core.jobs.state import JobState
 from trainer_core.jobs.thinned import Thinned
 from trainer_core.jobs.timeline import Timeline
@@ -53,6 +54,7 @@ class Summary:
     gauge_history: GaugeHistory = field(default_factory=GaugeHistory, compare=False, repr=False)
     paces: Thinned[float] = field(default_factory=Thinned[float], compare=False, repr=False)
     """The seconds per step that the program reported."""
+    sample_time: SampleTime = field(default_factory=SampleTime, compare=False, repr=False)
     stepped_s: float | None = field(default=None, compare=False, repr=False)
     """When the last step ended, in seconds since 1970; None if that is not known."""
     # Not compared, because nan is not equal to itself.
@@ -69,21 +71,30 @@ class Summary:
     def eta_s(self) -> float | None:
         """The estimated time until the last step, in seconds; None if it is not known.
 
-        It is based on all steps so far, so it includes samples and saving and changes slowly. The first step is not counted: it
+        It is based on all steps so far, so it includes saving and changes slowly. Samples are counted by themselves where the
+        engine says when it makes them, else as a part of the steps. The first step is not counted: it
         often compiles code. Before there are enough steps, the speed that the engine reports is used. The time for which the
         machine was suspended, or the job was not running, does not count.
         """
-        pace = self.pace_s
-        return None if pace is None else max(0, self.total - self.step) * pace
+        pace = self._step_s
+        if pace is None:
+            return None
+        return max(0, self.total - self.step) * pace + self.sample_time.left_s(self.step, self.total)
 
     @property
     def pace_s(self) -> float | None:
-        """The seconds of a step so far, with its share of samples and saving; None if they are not known."""
+        """The seconds that the present step usually takes, with the samples that are made now; None if they are not known."""
+        pace = self._step_s
+        return None if pace is None else pace + self.sample_time.pending_s
+
+    @property
+    def _step_s(self) -> float | None:
+        """The seconds of a step so far, with its share of saving; None if they are not known."""
         if self._timed is not None:
             (first, start), (last, end) = self._timed
             # A clock that was set back makes it negative.
             if last - first >= PACE_STEPS and end > start:
-                return (end - start) / (last - first)
+                return max(0.0, end - start - self.sample_time.seconds) / (last - first)
         return self.seconds_per_step
 
     @property
@@ -116,9 +127,13 @@ class Summary:
         for event, time_s in zip_longest(happened, times_s):
             self._take(event)
             self.timeline.take(event, time_s)
+            if isinstance(event, events.Phase) and time_s is not None:
+                self.sample_time.take(event, self.step, time_s - self._suspended_s)
             if isinstance(event, events.Step) and time_s is not None and event.step == self.last_step:
                 self.stepped_s = time_s
                 at = (event.step, time_s - self._suspended_s)
+                if self._timed is None:
+                    self.sample_time.begin()
                 self._timed = self._timed[0] if self._timed else at, at
 
     def _take(self, event: Event) -> None:

@@ -25,6 +25,8 @@ STAGES = {
 }
 """The stage that each phase belongs to, and what the job is doing then."""
 TRAINING, RESULT = "Training", "Result"
+SAMPLING = "sampling"
+"""The phase in which samples are made."""
 ORDER = ("Engine", "Images", "Model", TRAINING)
 """The stages of a training; an engine may load the model before or after it reads the images."""
 MOST_TOLD = 1000

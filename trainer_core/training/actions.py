@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.engines import registry
 from trainer_core.engines.seam import Request
-from trainer_core.errors import EaselError, JobError
+from trainer_core.errors import EaselError, JobError, RunError
 from trainer_core.jobs.folder import STOP, json_object
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.stop_request import StopRequest
@@ -153,7 +153,8 @@ def _continued(run: Run, name: str, title: str, added: int) -> Action:
     try:
         found = resume.propose(run, added=added)
     except JobError as error:
-        return Action(name, title, "not possible", str(error), possible=False)
+        brief = error.brief if isinstance(error, RunError) else ""
+        return Action(name, title, brief or "not possible", str(error), possible=False)
     if added:
         sentence = f"The weights and the optimizer continue after step {found.step:,}, for as many steps as you choose."
         return Action(name, title, f"more steps after {found.step:,}", sentence)

@@ -61,6 +61,8 @@ class Results:
     prompts: tuple[SamplePrompt, ...] = ()
     rows: tuple[int, ...] = ()
     """The indices of the prompts that have samples."""
+    others: Mapping[int, Mapping[int, Path]] = field(default_factory=dict)
+    """The samples of steps without a checkpoint, by step and prompt."""
 
     @property
     def best(self) -> Made | None:
@@ -102,9 +104,10 @@ def results_of(run: Run) -> Results:
         Made(one, is_final, one.step == best, losses.get(one.step), samples.get(one.step, {}))
         for one, is_final in every
     )
-    return Results(
-        made, samples.get(BEFORE, {}), prompts_of(run), tuple(sorted({row for of in samples.values() for row in of}))
-    )
+    rows = tuple(sorted({row for of in samples.values() for row in of}))
+    saved_at = {BEFORE, *(one.step for one in made)}
+    others = {step: samples[step] for step in sorted(samples) if step not in saved_at}
+    return Results(made, samples.get(BEFORE, {}), prompts_of(run), rows, others)
 
 
 def samples_of(run: Run) -> dict[int, dict[int, Path]]:

@@ -100,7 +100,11 @@ def propose(run: Run, step: int | None = None, added: int = 0) -> Proposal:
     backend = registry.get(folder.rendered.backend)
     continuation, pattern = backend.manifest.resume, folder.rendered.artefacts.states
     if continuation is None:
-        raise RunError(f"{backend.manifest.title} cannot continue a training.", "Start a new run from its plan.toml.")
+        raise RunError(
+            f"{backend.manifest.title} cannot continue a training.",
+            "Start a new run from its plan.toml.",
+            f"not with {backend.manifest.title}",
+        )
     plan, planned = _plan_of(folder), folder.rendered.total_steps
     if added:
         _check_extension(plan, backend, continuation)
@@ -110,6 +114,7 @@ def propose(run: Run, step: int | None = None, added: int = 0) -> Proposal:
         raise RunError(
             f"The state of step {chosen.step} is the end of the training; there is nothing left to train.",
             f"Add steps with: easel runs extend {run.name} --steps N",
+            "no step is left",
         )
     if added and chosen.step < planned:
         notes.append(f"The last state is of step {chosen.step}, so the steps after it, up to {planned}, do not count.")
@@ -222,11 +227,14 @@ def _check_ended(run: Run, added: int) -> None:
 def _check_extension(plan: TrainingPlan, backend: Backend, continuation: Continuation) -> None:
     title, schedule = backend.manifest.title, plan.schedule.scheduler
     if not continuation.extends:
-        raise RunError(f"{title} cannot extend a finished run.", "Start a new run with more steps.")
+        raise RunError(
+            f"{title} cannot extend a finished run.", "Start a new run with more steps.", f"not with {title}"
+        )
     if continuation.extends_with and schedule not in continuation.extends_with:
         raise RunError(
             f"{title} cannot extend a run with the schedule {schedule}: its learning rate would not follow that schedule.",
             f"That works with: {', '.join(continuation.extends_with)}. Start a new run with more steps.",
+            f"not with schedule {schedule}",
         )
 
 
@@ -268,7 +276,11 @@ def _choose(folder: RunFolder, found: Sequence[SavedState], step: int | None) ->
     if step is not None and known:
         raise RunError(f"There is no whole state of step {step}.", f"It has states of these steps: {known}.")
     hint = "Start a new run from its plan.toml; output.keep_states keeps states that can be resumed."
-    raise RunError(f"The run {folder.path.name} has no whole state to continue from. {' '.join(notes)}".strip(), hint)
+    raise RunError(
+        f"The run {folder.path.name} has no whole state to continue from. {' '.join(notes)}".strip(),
+        hint,
+        "no whole state was kept",
+    )
 
 
 def _check_length(plan: TrainingPlan, folder: RunFolder, backend: Backend) -> None:
@@ -300,11 +312,14 @@ def _check_paths(plan: TrainingPlan, folder: RunFolder, backend: Backend) -> Non
     for setting in fields.paths():
         path = flat[setting.path]
         if path and not setting.about.written and setting.section != "dataset" and not Path(path).exists():
-            raise RunError(f"{path} is no longer there ({setting.path}).", "Put it back, then resume the run.")
+            raise RunError(
+                f"{path} is no longer there ({setting.path}).", "Put it back, then resume the run.", "a file is gone"
+            )
     if missing := restage.gone(folder, backend.manifest):
         raise RunError(
             f"Images of this run are no longer there: {_some(missing)}.",
             "Put them back into the dataset folder, then resume the run.",
+            "images are gone",
         )
 
 

@@ -14,10 +14,10 @@ from trainer_core.training.run import Run
 from trainer_core.training.use import newest_of, removal, saved
 
 
-def verdict(job: Job) -> list[dict[str, str]]:
+def verdict(job: Job, *, commands: bool = True) -> list[dict[str, str]]:
     """The result of a finished job, as [{"label", "text"}]: files, time and memory, or what happened and what to do.
 
-    A run that did not complete also gets its newest usable checkpoint, and how to take it.
+    A run that did not complete also gets its newest usable checkpoint, and the command that takes it, if `commands`.
     """
     result = job.result or {}
     rows = [(_label(job, Path(file)), str(file)) for file in result.get("outputs", [])]
@@ -27,7 +27,7 @@ def verdict(job: Job) -> list[dict[str, str]]:
     if isinstance(job, Run):
         rows.append(("Deleted checkpoints", _removal(job)))
     if isinstance(job, Run) and job.state is not JobState.COMPLETED:
-        rows += [*_checkpoints(job), *_guard(job)]
+        rows += [*_checkpoints(job, commands=commands), *_guard(job)]
     if seconds := result.get("seconds"):
         peak = (result.get("peak_memory_bytes") or 0) / 1024**3
         rows.append(("Took", f"{seconds:.0f} s" + (f", {peak:.1f} GiB of memory at most" if peak >= 0.05 else "")))
@@ -35,22 +35,19 @@ def verdict(job: Job) -> list[dict[str, str]]:
     return [{"label": label, "text": printable(text, 1000)} for label, text in rows if text]
 
 
-def _checkpoints(run: Run) -> list[tuple[str, str]]:
+def _checkpoints(run: Run, *, commands: bool) -> list[tuple[str, str]]:
     """The newest usable checkpoint of a run, or how many there are that cannot be used or were not tested."""
     try:
         newest = newest_of(run, every := saved(run))
     except JobError:
         return []
     if newest is not None:
-        return [
-            ("Newest usable checkpoint", f"step {newest.step}, {newest.path}"),
-            ("To take it", f"easel runs use {run.name}"),
-        ]
+        take = [("To take it", f"easel runs use {run.name}")] if commands else []
+        return [("Newest usable checkpoint", f"step {newest.step}, {newest.path}"), *take]
     untested = sum(one.ok is None for one in every)
     if untested:
-        return [
-            ("Checkpoints", f"{untested} of {len(every)} were not tested. Test and take one: easel runs use {run.name}")
-        ]
+        take_one = f" Test and take one: easel runs use {run.name}" if commands else ""
+        return [("Checkpoints", f"{untested} of {len(every)} were not tested.{take_one}")]
     if every:
         return [
             (

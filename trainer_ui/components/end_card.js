@@ -47,7 +47,7 @@ class EndCard {
       parts.push(table);
     }
     if (content.advice || list(content.fixes).length || content.looking) parts.push(this.whatToDo(content));
-    if (content.kept) parts.push(this.kept(content.kept));
+    if (content.kept?.text) parts.push(this.kept(content.kept));
     if (list(content.actions).length) parts.push(this.buttons(content));
     return parts;
   }

@@ -1,23 +1,17 @@
 // Samples by prompt (rows) and step (columns). The kernel sends a small image when its tile comes into sight.
 
-const SPREAD = 6;
 // So many columns are made in one frame: a long run has hundreds of samples, and the page must stay fluid.
 const AT_ONCE = 12;
 let grids = 0;
 
-// The columns that are shown if not all of them are: the first, the last, the best and the chosen one, and some between.
-function spread(columns, chosen) {
-  if (columns.length <= SPREAD) return columns;
-  const kept = new Set([0, columns.length - 1]);
-  columns.forEach((column, at) => { if (column.star || column.key === chosen || column.tone === "ok") kept.add(at); });
-  for (let number = 1; kept.size < SPREAD && number < columns.length; number++) {
-    kept.add(Math.round((number * (columns.length - 1)) / (SPREAD - 1)) % columns.length);
-  }
-  return columns.filter((_, at) => kept.has(at));
+// The columns that are shown if not all of them are: those that the kernel names, and the chosen one.
+function some(content, chosen) {
+  const kept = new Set(content.some);
+  return content.columns.filter(({ key }) => kept.has(key) || key === chosen);
 }
 
 function isContent(found) {
-  return found && Array.isArray(found.rows) && Array.isArray(found.columns) && found.columns.every((column) => Array.isArray(column.images) && typeof column.key === "number");
+  return found && Array.isArray(found.rows) && Array.isArray(found.columns) && Array.isArray(found.some) && found.columns.every((column) => Array.isArray(column.images) && typeof column.key === "number");
 }
 
 class Grid {
@@ -106,12 +100,12 @@ class Grid {
     this.two.node.hidden = !two;
     const chosen = this.model.get("chosen");
     const count = content.columns.length;
-    const some = spread(content.columns, chosen);
-    fill(this.which, [["all", `All ${count} columns`], ...(some.length < count ? [["some", `${some.length} of ${count} columns`]] : [])], this.which.value || (compares && count > 8 ? "some" : "all"));
+    const few = some(content, chosen);
+    fill(this.which, [["all", `All ${count} columns`], ...(few.length < count ? [["some", `${few.length} of ${count} columns`]] : [])], this.which.value || (compares && count > 8 ? "some" : "all"));
     if (!this.which.dataset.set && count > 8 && compares) { this.which.value = "some"; this.which.dataset.set = "1"; }
-    this.which.hidden = count <= SPREAD || two;
+    this.which.hidden = few.length === count || two;
     if (two) return this.two.show(content, chosen);
-    this.draw(content, this.which.value === "some" && compares ? some : content.columns, chosen);
+    this.draw(content, this.which.value === "some" && compares ? few : content.columns, chosen);
     this.phone(content);
     this.opened(content);
   }

@@ -21,6 +21,8 @@ MOST_AT_ONCE = 8
 KEPT_BYTES = 24 << 20
 """How many bytes of small images are kept."""
 MODES = ("watch", "compare")
+FEW = 6
+"""So many columns are shown if not all of them are."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,29 @@ class Column:
     absent: str = "no sample"
 
 
+def few(columns: Sequence[Column]) -> list[int]:
+    """The places of the columns that are shown if not all of them are: the best ones, and some from the first to the last.
+
+    Columns that have samples come first, for a run may save more often than it makes samples. A column of samples without a
+    checkpoint (`star` is None) brings the checkpoints next to it.
+    """
+    if len(columns) <= FEW:
+        return list(range(len(columns)))
+    kept = {at for at, one in enumerate(columns) if one.star or one.tone == "ok"}
+    filled = [at for at, one in enumerate(columns) if one.images]
+    pool = filled or list(range(len(columns)))
+    last = len(pool) - 1
+    kept |= {pool[0], pool[last]}
+    between = [pool[round(number * last / (FEW - 1))] for number in range(1, FEW - 1)]
+    beside = [
+        near for at in filled if columns[at].star is None for near in (at + 1, at - 1) if near in range(len(columns))
+    ]
+    for at in [*between, *beside]:
+        if len(kept) < FEW:
+            kept.add(at)
+    return sorted(kept)
+
+
 class SampleGrid(AnyWidget):
     """Samples in a grid; a click or Enter opens one, with a slider through the steps. A thread reads the files.
 
@@ -53,7 +78,9 @@ class SampleGrid(AnyWidget):
     _esm = asset("sample_big.js", "sample_two.js", "sample_grid.js")
     _css = asset("sample_grid.css")
 
-    content = Dict({"version": 0, "mode": "watch", "rows": [], "columns": [], "next": None, "total": 0}).tag(sync=True)
+    content = Dict(
+        {"version": 0, "mode": "watch", "rows": [], "columns": [], "some": [], "next": None, "total": 0}
+    ).tag(sync=True)
     """What is shown; the images of a column are their numbers, -1 for none."""
     chosen = AnyTrait(None).tag(sync=True)
     """The key of the chosen column; None for none."""
@@ -96,6 +123,7 @@ class SampleGrid(AnyWidget):
             "mode": mode if mode in MODES else MODES[0],
             "rows": [{"text": printable(row.text, 300), "note": printable(row.note, 80)} for row in rows],
             "columns": made,
+            "some": [columns[at].key for at in few(columns)],
             "next": [printable(text, 40) for text in next_one] if next_one else None,
             "total": total,
         }

@@ -80,8 +80,17 @@ class SamplesPanel:
         if self.epochs is not None and self.prompts is not None:
             self.epochs.show()
             self.prompts.show(plan)
-        text = _samples(plan) if is_begun(self.session) else LATER
+        text = ", ".join(filter(None, (_samples(plan), self._share(plan)))) if is_begun(self.session) else LATER
         self.step.show(mark(self.session, "samples", self.session.values["model.path"]), text)
+
+    def _share(self, plan: TrainingPlan) -> str:
+        """How much of the time the samples take, if that is much."""
+        seen = self.session.forecast
+        if seen is None or not plan.sampling.every_steps:
+            return ""
+        from trainer_core.estimate import formatting
+
+        return formatting.sample_share(seen.estimate)
 
 
 class MemoryPanel:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer_core.jobs.state import JobState
 from trainer_core.training import acceptance
+from trainer_core.training.history import past_run
 from trainer_core.training.verdict import verdict
 from trainer_ui import pasts
 from trainer_ui.components.sample_grid import Column, SampleGrid
@@ -53,6 +55,8 @@ class ResultParts:
         self.columns = (main, side)
         self._path: Path | None = None
         self._shown: Path | None = None
+        self._steps: dict[Path, int] = {}
+        """The steps of the runs in the list; those of a run that has ended do not change."""
 
     def _choose_run(self, path: str | None) -> None:
         run = next((run for run in self.state.known if str(run.folder.path) == path), None)
@@ -79,7 +83,7 @@ class ResultParts:
         self.publish.show()
         self.samples.show()
         show(self.every, bool(run.summary.samples))
-        self.ended.show_pairs((row["label"], row["text"]) for row in verdict(run))
+        self.ended.show_pairs((row["label"], row["text"]) for row in verdict(run, commands=False))
 
     def _show_runs(self) -> None:
         """The runs that can be chosen; one that was opened from the history is among them."""
@@ -88,21 +92,35 @@ class ResultParts:
             *([run] if run is not None and all(each.folder.path != run.folder.path for each in known) else []),
             *known,
         ]
-        options = [
-            (", ".join(filter(None, (pasts.name_of(each), pasts.when(each)))), str(each.folder.path)) for each in every
-        ]
+        options = [(self._named(each), str(each.folder.path)) for each in every]
         if list(self.which.options) != options:
             self.which.options = options
         self.which.value = str(run.folder.path) if run is not None else None
         show(self.which, len(options) > 1)
 
+    def _named(self, run: Run) -> str:
+        """A run in the list: several may have the same name, so it says when, how it ended, and after how many steps."""
+        path = run.folder.path
+        if path not in self._steps:
+            past = past_run(path)
+            self._steps[path] = past.steps if past is not None else 0
+        step = self._steps[path]
+        length = f"{step:,} step{'s' if step > 1 else ''}" if step else "no step"
+        return ", ".join(filter(None, (pasts.name_of(run), pasts.when(run), pasts.state_of(run)[0], length)))
+
     def _show_grid(self, run: Run) -> None:
         results = self.state.results
         rows = list(results.rows)
         columns = [self._column(one, rows) for one in results.made]
+        if results.made and not any(one.samples for one in results.made):
+            # Samples near a checkpoint say more of it than none.
+            columns += [
+                Column(step, f"{step:,}", _placed(of, rows), "no checkpoint") for step, of in results.others.items()
+            ]
+            columns.sort(key=lambda one: (not one.key, one.key))
         if results.before:
-            placed = {place: results.before[row] for place, row in enumerate(rows) if row in results.before}
-            columns.insert(0, Column(BASE, "no LoRA" if _is_lora(run) else "before", placed, "the base model"))
+            title = "no LoRA" if _is_lora(run) else "before"
+            columns.insert(0, Column(BASE, title, _placed(results.before, rows), "the base model"))
         anew, self._shown = self._shown != run.folder.path, run.folder.path
         self.grid.show_grid([prompt_row(results.prompts, row) for row in rows], columns, mode="compare", anew=anew)
         self.grid.chosen = self.state.step
@@ -111,7 +129,6 @@ class ResultParts:
 
     def _column(self, one: Made, rows: list[int]) -> Column:
         results = self.state.results
-        placed = {place: one.samples[row] for place, row in enumerate(rows) if row in one.samples}
         more, tone = "final" if one.is_final else "", ""
         if one.saved.ok is False:
             more, tone = "cannot be used", "danger"
@@ -121,7 +138,7 @@ class ResultParts:
         elif one.saved.ok is None:
             more, tone = "not tested", "warn"
         title = f"{one.step:,}" if one.step else "final"
-        return Column(one.step, title, placed, more, tone, one.is_best, "no sample at this step")
+        return Column(one.step, title, _placed(one.samples, rows), more, tone, one.is_best, "no sample at this step")
 
     def _advice(self) -> str:
         """What the figures say, or why there is nothing to compare."""
@@ -142,6 +159,11 @@ class ResultParts:
         if lowest is not None and last and last[0] is not lowest and last[0].step > lowest.step:
             return f"The validation loss rises after step {lowest.step:,}, a sign of training too long."
         return "" if results.best else "Mark the checkpoint that you like best with its star."
+
+
+def _placed(images: Mapping[int, Path], rows: list[int]) -> dict[int, Path]:
+    """The images by the place of their prompt in the grid."""
+    return {place: images[row] for place, row in enumerate(rows) if row in images}
 
 
 def _is_lora(run: Run) -> bool:

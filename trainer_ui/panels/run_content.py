@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.errors import JobError
 from trainer_core.jobs.reading import is_judged
 from trainer_core.jobs.state import FINAL_STATES, JobState
-from trainer_core.jobs.timeline import ORDER, RESULT, TRAINING, doing
+from trainer_core.jobs.timeline import ORDER, RESULT, SAMPLING, TRAINING, doing
 from trainer_core.text import printable
 from trainer_core.training.actions import save_steps
 from trainer_core.training.run import Run
@@ -35,6 +36,8 @@ WORDS = {
     JobState.LOST: "Lost",
     JobState.CANCELLED: "Stopped",
 }
+FILES = ("File", "Folder", "Copied to")
+"""The labels of lines that name a file."""
 NOTHING: Content = {"run": "", "title": "Nothing is training", "summary": "A run is shown here, also after a restart."}
 
 
@@ -80,7 +83,7 @@ def content(run: Job, left: TimeLeft, usual: Mapping[str, float], old: str) -> C
         "state": state.name,
         "pill": [word, tone],
         "now": now,
-        "headline": _headline(run, state, left),
+        "headline": headline(run, state, left),
         "figures": _figures(seen, is_over=is_over),
         "clock": _clock(run, state),
         "ends": left.ends_s if seen.step < seen.total and not is_over else None,
@@ -91,7 +94,8 @@ def content(run: Job, left: TimeLeft, usual: Mapping[str, float], old: str) -> C
     }
 
 
-def _headline(run: Job, state: JobState, left: TimeLeft) -> str:
+def headline(run: Job, state: JobState, left: TimeLeft) -> str:
+    """The time left of a run that trains, with what it does if that is no training; else how it stands."""
     seen = run.summary
     step = f"step {seen.step:,} of {seen.total:,}"
     match state:
@@ -112,7 +116,11 @@ def _headline(run: Job, state: JobState, left: TimeLeft) -> str:
             return ""
         case _:
             # A last step needs no estimate; then the result is checked and copied.
-            return f"{left.text} left" if left.text and seen.step < seen.total else printable(doing(seen.phase), 80)
+            remains = left.text if seen.step < seen.total or seen.sample_time.pending_s else ""
+            if seen.phase == SAMPLING and remains:
+                # No step ends meanwhile, so it says why. How long the first samples take is not known.
+                return f"{doing(SAMPLING)}, {f'{remains} left' if seen.sample_time.pending_s else f'then {remains}'}"
+            return f"{remains} left" if remains else printable(doing(seen.phase), 80)
 
 
 def _figures(seen: Summary, *, is_over: bool) -> list[list[str]]:
@@ -201,6 +209,20 @@ def _expected(name: str, usual: Mapping[str, float]) -> Content:
 def rows_of(lines: Sequence[tuple[str, str]]) -> list[list[str]]:
     """Labelled sentences as the page gets them."""
     return [[label, printable(text, 400)] for label, text in lines]
+
+
+def counted(lines: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The lines with one for all files of the same kind and folder: how many there are, and the first, which is the result."""
+    found: list[tuple[str, str]] = []
+    groups: dict[tuple[str, str], list[str]] = {}
+    for label, text in lines:
+        if label in FILES:
+            groups.setdefault((label, str(Path(text).parent)), []).append(text)
+    for label, text in lines:
+        group = groups.pop((label, str(Path(text).parent)), []) if label in FILES else [text]
+        if group:
+            found.append((label, f"{group[0]}, and {len(group) - 1:,} more there" if len(group) > 1 else group[0]))
+    return found
 
 
 def damaged(error: JobError) -> Content:
