@@ -14,13 +14,15 @@ from trainer_core.training.run import Run
 from trainer_core.training.use import newest_of, removal, saved
 
 
-def verdict(job: Job) -> list[dict[str, str]]:
+def verdict(job: Job, *, has_one_line: bool = False) -> list[dict[str, str]]:
     """The result of a finished job, as [{"label", "text"}]: files, time and memory, or what happened and what to do.
 
-    A run that did not complete also gets its newest usable checkpoint, and how to take it.
+    A run that did not complete also gets its newest usable checkpoint, and how to take it. With `has_one_line` the files of a
+    folder are one sentence, with their names, in place of a path each.
     """
     result = job.result or {}
     rows = [(_label(job, Path(file)), str(file)) for file in result.get("outputs", [])]
+    rows = _in_one_line(rows) if has_one_line else rows
     diagnosis = job.diagnosis
     if diagnosis is not None and job.state is not JobState.COMPLETED:
         rows += [("What happened", diagnosis.cause), ("The log says", diagnosis.line), ("What to do", diagnosis.advice)]
@@ -33,6 +35,22 @@ def verdict(job: Job) -> list[dict[str, str]]:
         rows.append(("Took", f"{seconds:.0f} s" + (f", {peak:.1f} GiB of memory at most" if peak >= 0.05 else "")))
     rows.append(("Run folder" if isinstance(job, Run) else "Folder of the job", str(job.folder.path)))
     return [{"label": label, "text": printable(text, 1000)} for label, text in rows if text]
+
+
+def _in_one_line(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Labelled paths with one row for all files of a folder: the name of the first, how many more, and the folder."""
+    folders: dict[tuple[str, Path], list[str]] = {}
+    for label, text in rows:
+        path = Path(text)
+        folders.setdefault((label, path.parent), []).append(path.name)
+    return [
+        ("Files" if label == "File" and names[1:] else label, f"{_first_of(names)} in {folder}")
+        for (label, folder), names in folders.items()
+    ]
+
+
+def _first_of(names: list[str]) -> str:
+    return f"{names[0]} and {len(names) - 1} more" if names[1:] else names[0]
 
 
 def _checkpoints(run: Run) -> list[tuple[str, str]]:

@@ -66,7 +66,7 @@ class EndPanel:
         """Where the files of a finished run are."""
         if run.state is not JobState.COMPLETED:
             return []
-        rows = [(row["label"], row["text"]) for row in verdict(run)]
+        rows = [(row["label"], row["text"]) for row in verdict(run, has_one_line=True)]
         notices = [("Note", str(text)) for text in (run.result or {}).get("notices", [])]
         return rows_of([*rows, *notices])
 
