@@ -93,7 +93,7 @@ class Watch:
             "failed_at": seen.step if self.state in _FAILED_NAMES else 0,
             "old": self.old(),
             "gauges": [{"label": label, "text": text} for label, text in rows(seen.gauges)],
-            "verdict": verdict(self.job, commands=False) if self.job.state in FINAL_STATES else [],
+            "verdict": verdict(self.job, is_for_page=True) if self.job.state in FINAL_STATES else [],
         }
 
     def old(self) -> str:

@@ -81,7 +81,11 @@ def the_comparison(page):
         "() => [...document.querySelectorAll('.easel-curves-line')].map(one => one.style.strokeDasharray)"
     )
     assert len(set(dashes)) == 2, "told apart without colour"
-    expect(page.locator(".easel-compare-table").first).to_contain_text("Rank")
+    table = page.locator(".easel-compare-table")
+    expect(table).to_have_count(1)
+    expect(table.locator("thead th")).to_have_count(2)
+    expect(table).to_contain_text("Rank")
+    expect(page.locator(".easel-compare-name")).to_be_in_viewport()
     page.locator(".easel-curves svg").hover()
     expect(page.locator(".easel-curves-said")).to_contain_text("Step ")
     expect(page.locator(".easel-compare")).to_contain_text("averages of up to 50 steps")

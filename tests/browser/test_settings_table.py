@@ -10,7 +10,7 @@ READY = ".easel[data-easel-keys=kept]"
 CELLS = "() => document.querySelectorAll('.jp-Notebook .jp-Cell').length"
 FOCUS = "() => document.activeElement.closest('.easel-all-row')?.querySelector('b')?.textContent ?? document.activeElement.className"
 OVERFLOW = """() => [...document.querySelectorAll('.easel-all, .easel-all *, .easel-paper, .easel-paper *')].filter(node => {
-  if (!node.checkVisibility() || node.closest('.easel-all-filters, .easel-paper-said, .easel-paper-told')) return false;
+  if (!node.checkVisibility() || node.closest('.easel-all-filters, .easel-paper-tabs, .easel-paper-said, .easel-paper-told')) return false;
   const own = node.getBoundingClientRect(), app = document.querySelector('.easel').getBoundingClientRect();
   return own.width && (own.right > app.right + 1 || own.left < app.left - 1);
 }).map(node => `${node.className}: ${node.innerText?.slice(0, 60)}`)"""

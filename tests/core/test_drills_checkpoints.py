@@ -68,7 +68,7 @@ def test_half_a_checkpoint_is_never_good_and_the_one_before_it_is_named(ends):
     said = rows(run)
     assert said["Newest usable checkpoint"] == f"step 5, {run.folder.output / 'cg_mika-step00000005.safetensors'}"
     assert said["To take it"] == f"easel runs use {run.name}"
-    assert "easel runs" not in str(verdict(run, commands=False)), "a notebook has buttons for that"
+    assert "easel runs" not in str(verdict(run, is_for_page=True)), "a notebook has buttons for that"
     shown = easel_says(run, "show").output
     assert "newest usable checkpoint: step 5" in shown.replace("\n", " ").replace("  ", " ")
 

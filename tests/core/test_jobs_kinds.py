@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.played import LIMIT_S, diagnosis, ended, job, kill, processes_of, record, result, start, told, until
+from tests.support.written_runs import write_run
 from trainer_core.engines import registry
 from trainer_core.errors import JobError
 from trainer_core.events import Phase
@@ -233,3 +234,11 @@ def test_jobs_import_neither_training_nor_engines():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ})
     assert done.stdout.strip() == "[]"
+
+
+def test_the_files_of_a_folder_are_one_line_with_their_names(tmp_path):
+    made = [str(tmp_path / f"mika{end}.safetensors") for end in ("", "-step00000010", "-step00000020")]
+    path = write_run("20260101-100000-mika", folder=tmp_path, result={"outputs": made})
+    rows = [(row["label"], row["text"]) for row in verdict(Run.attach(path), is_for_page=True)]
+    assert rows[0] == ("Files", f"mika.safetensors and 2 more in {tmp_path}")
+    assert [row["text"] for row in verdict(Run.attach(path))][:3] == made

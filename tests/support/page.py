@@ -35,6 +35,13 @@ def hear(widget: Widget, message: object) -> None:
     widget._handle_custom_msg(message, [])
 
 
+def sent_by(widget: Any) -> list[tuple[Any, Any]]:
+    """What a widget sends to its page, as it is sent: (message, buffers)."""
+    sent: list[tuple[Any, Any]] = []
+    widget.send = lambda message, buffers=None: sent.append((message, buffers))
+    return sent
+
+
 def act(app: Any, action: str, **more: Any) -> None:
     """What the page sends when an action in the bar of Watch was chosen, and confirmed if it asks."""
     app.watch_bar.bar._handle_custom_msg({"kind": "act", "id": action, **more}, [])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support import hub as hubs
-from tests.support.page import button, click, enter, go, inside, markup, on_page, prepare, wait_for
+from tests.support.page import button, click, enter, go, inside, markup, on_page, prepare, sent_by, wait_for
 from tests.support.sampled import add_events, add_samples, add_validation
 from trainer_core import places
 from trainer_core.jobs.state import FINAL_STATES, JobState
@@ -18,7 +18,6 @@ from trainer_core.models import tokens
 from trainer_core.models.library.roots import apps
 from trainer_core.training import choice
 from trainer_core.training.run import Run, list_runs
-from trainer_ui.components.download import Download, linked
 from trainer_ui.components.sample_grid import Column, Row, SampleGrid
 from trainer_ui.panels.sample_view import SampleView
 
@@ -293,13 +292,6 @@ def hub_for_uploads(tmp_path, monkeypatch):
 # The grid and the view
 
 
-def sent_by(widget):
-    """What a widget sends, as it is sent."""
-    sent = []
-    widget.send = lambda message, buffers=None: sent.append((message, buffers))
-    return sent
-
-
 def test_small_images_come_in_batches_and_only_when_they_are_asked_for(home, tmp_path):
     from PIL import Image
 
@@ -361,52 +353,6 @@ def test_samples_of_a_run_folder_from_outside_stay_inside_of_it(home, person, op
     view.show()
     assert [one["images"] for one in told(view.grid)["columns"]] == [[0]]
     assert told(view.grid)["rows"][0]["text"] == f"Prompt {10**9 + 1}"
-
-
-# Downloads
-
-
-def test_a_file_is_sent_in_pieces_that_make_up_the_whole(tmp_path, home):
-    content = bytes(range(256)) * 4096 * 10 + b"end"
-    path = tmp_path / "file.safetensors"
-    path.write_bytes(content)
-    download = Download(lambda: (path, "mine.safetensors"))
-    sent = sent_by(download)
-    ask(download, kind="begin")
-    wait_for(lambda: download.offer)
-    assert (download.offer["name"], download.offer["size"], download.offer["link"]) == (
-        "mine.safetensors",
-        len(content),
-        "",
-    )
-    for start in range(0, len(content), 4 << 20):
-        ask(download, kind="piece", number=download.offer["number"], **{"from": start})
-    wait_for(lambda: len(sent) == 3)
-    assert b"".join(buffers[0] for _, buffers in sorted(sent, key=lambda each: each[0]["from"])) == content
-    for wrong in ({"number": 99, "from": 0}, {"number": 1, "from": -5}, {"number": 1, "from": "0"}):
-        ask(download, kind="piece", **wrong)
-    time.sleep(0.1)
-    assert len(sent) == 3
-
-
-def test_a_download_that_fails_says_why(home):
-    def fail():
-        raise OSError("gone")
-
-    download = Download(fail)
-    sent = sent_by(download)
-    ask(download, kind="begin")
-    wait_for(lambda: sent)
-    assert sent[0][0]["kind"] == "failed"
-
-
-def test_only_a_file_that_the_server_serves_gets_a_link(tmp_path, monkeypatch):
-    root = tmp_path / "root"
-    (root / ".hidden").mkdir(parents=True)
-    monkeypatch.setattr(places, "notebook_root", lambda: root)
-    assert linked(root / "a b" / "x.safetensors") == "a b/x.safetensors"
-    assert linked(root / ".hidden" / "x.safetensors") == ""
-    assert linked(tmp_path / "x.safetensors") == ""
 
 
 def test_results_make_nothing_in_a_thread(home, person, open_app):

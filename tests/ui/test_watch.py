@@ -218,13 +218,6 @@ def test_the_headline_says_that_samples_are_made_and_counts_them_once_their_time
     assert run_content.headline(run_of(*begun, *after), JobState.RUNNING, left) == "20 s left"
 
 
-def test_many_files_of_a_folder_are_one_line_with_a_count():
-    lines = [("File", "/o/a.safetensors"), ("File", "/o/b.safetensors"), ("File", "/o/c.safetensors"), ("Took", "9 s")]
-    together = [("File", "/o/a.safetensors, and 2 more there"), ("Took", "9 s")]
-    assert run_content.counted(lines) == together
-    assert run_content.counted(lines[2:]) == lines[2:]
-
-
 def test_the_stages_are_those_of_the_events_so_a_new_kernel_shows_the_same(home):
     run = run_of(
         StateChange("RUNNING"),

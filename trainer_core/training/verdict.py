@@ -14,25 +14,43 @@ from trainer_core.training.run import Run
 from trainer_core.training.use import newest_of, removal, saved
 
 
-def verdict(job: Job, *, commands: bool = True) -> list[dict[str, str]]:
+def verdict(job: Job, *, is_for_page: bool = False) -> list[dict[str, str]]:
     """The result of a finished job, as [{"label", "text"}]: files, time and memory, or what happened and what to do.
 
-    A run that did not complete also gets its newest usable checkpoint, and the command that takes it, if `commands`.
+    A run that did not complete also gets its newest usable checkpoint, and the command that takes it. For a page, which has
+    buttons, there is no command, and the files of a folder are one sentence with their names in place of a path each.
     """
     result = job.result or {}
     rows = [(_label(job, Path(file)), str(file)) for file in result.get("outputs", [])]
+    rows = _in_one_line(rows) if is_for_page else rows
     diagnosis = job.diagnosis
     if diagnosis is not None and job.state is not JobState.COMPLETED:
         rows += [("What happened", diagnosis.cause), ("The log says", diagnosis.line), ("What to do", diagnosis.advice)]
     if isinstance(job, Run):
         rows.append(("Deleted checkpoints", _removal(job)))
     if isinstance(job, Run) and job.state is not JobState.COMPLETED:
-        rows += [*_checkpoints(job, commands=commands), *_guard(job)]
+        rows += [*_checkpoints(job, commands=not is_for_page), *_guard(job)]
     if seconds := result.get("seconds"):
         peak = (result.get("peak_memory_bytes") or 0) / 1024**3
         rows.append(("Took", f"{seconds:.0f} s" + (f", {peak:.1f} GiB of memory at most" if peak >= 0.05 else "")))
     rows.append(("Run folder" if isinstance(job, Run) else "Folder of the job", str(job.folder.path)))
     return [{"label": label, "text": printable(text, 1000)} for label, text in rows if text]
+
+
+def _in_one_line(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Labelled paths with one row for all files of a folder: the name of the first, how many more, and the folder."""
+    folders: dict[tuple[str, Path], list[str]] = {}
+    for label, text in rows:
+        path = Path(text)
+        folders.setdefault((label, path.parent), []).append(path.name)
+    return [
+        ("Files" if label == "File" and names[1:] else label, f"{_first_of(names)} in {folder}")
+        for (label, folder), names in folders.items()
+    ]
+
+
+def _first_of(names: list[str]) -> str:
+    return f"{names[0]} and {len(names) - 1} more" if names[1:] else names[0]
 
 
 def _checkpoints(run: Run, *, commands: bool) -> list[tuple[str, str]]:

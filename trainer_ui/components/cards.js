@@ -39,6 +39,7 @@ class Cards {
     this.node.setAttribute("aria-label", model.get("label"));
     this.node.addEventListener("keydown", (event) => this.key(event));
     this.buttons = [];
+    el.classList.add("easel-cards-frame");
     el.append(this.node);
     this.make();
   }

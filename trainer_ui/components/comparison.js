@@ -149,20 +149,22 @@ class Comparison {
     this.curves = new Curves(runs, curves);
     const charts = make("div", "easel-compare-part");
     charts.append(this.heading("Loss, smoothed"), this.curves.node);
-    const tables = parts.map((part) => this.table(runs, part));
     const body = make("div", "easel-compare-body");
     const left = make("div", "easel-compare-column"), right = make("div", "easel-compare-column");
-    left.append(...tables);
+    left.append(this.table(runs, parts));
     const notes = make("ul", "easel-compare-caveats");
     notes.setAttribute("aria-label", "What this comparison cannot say");
     notes.append(...caveats.map((sentence) => make("li", "", sentence)));
     right.append(charts, notes, this.samples(runs));
     body.append(left, right);
     this.node.replaceChildren(this.head(runs), body);
-    if (isNew) {
-      this.title.focus({ preventScroll: true });
-      this.node.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
-    }
+    if (isNew) requestAnimationFrame(() => this.open());
+  }
+  // It is below the table of runs, which can be out of sight: the bar at the top stays there and must not cover it.
+  open() {
+    this.title.focus({ preventScroll: true });
+    this.node.style.scrollMarginTop = `${(this.node.closest(".easel")?.querySelector(".easel-top")?.offsetHeight ?? 0) + 12}px`;
+    this.node.scrollIntoView({ block: "start" });
   }
   heading(text) {
     const node = make("div", "easel-compare-title", text);
@@ -175,11 +177,6 @@ class Comparison {
     this.title = make("b", "easel-compare-name", "Compare");
     this.title.tabIndex = -1;
     node.append(this.title);
-    runs.forEach((name, place) => {
-      const one = make("span", "easel-compare-run");
-      one.append(mark(place), make("b", "", name));
-      node.append(one);
-    });
     const acts = make("span", "easel-compare-acts");
     if (runs.length === 2) acts.append(this.button("Swap", "Shows the second run first", "swap"));
     acts.append(this.button("Close", "Closes the comparison", "close"));
@@ -193,11 +190,9 @@ class Comparison {
     node.addEventListener("click", () => this.model.send({ kind }));
     return node;
   }
-  table(runs, { title, rows }) {
-    const part = make("div", "easel-compare-part");
-    part.append(this.heading(title));
-    if (!rows.length) { part.append(make("p", "easel-compare-same", "No difference.")); return part; }
-    const frame = make("div", "easel-compare-scroll"), table = make("table", "easel-compare-table"), head = make("tr"), body = make("tbody");
+  // One table for all parts, so that the runs are named once and their columns are in line.
+  table(runs, parts) {
+    const frame = make("div", "easel-compare-scroll"), table = make("table", "easel-compare-table"), head = make("tr"), top = make("thead");
     head.append(make("td"));
     runs.forEach((name, place) => {
       const cell = make("th");
@@ -205,18 +200,25 @@ class Comparison {
       cell.append(mark(place), make("span", "", name));
       head.append(cell);
     });
-    const top = make("thead");
     top.append(head);
-    for (const [name, texts] of rows) {
-      const line = make("tr"), first = make("th", "", name);
-      first.scope = "row";
-      line.append(first, ...texts.map((text) => make("td", text === "–" ? "easel-compare-unknown" : "", text)));
+    table.append(top, ...parts.map((part) => this.group(runs, part)));
+    frame.append(table);
+    return frame;
+  }
+  group(runs, { title, rows }) {
+    const body = make("tbody"), first = make("tr", "easel-compare-group"), cell = make("th");
+    cell.scope = "rowgroup";
+    cell.colSpan = runs.length + 1;
+    cell.append(this.heading(title));
+    first.append(cell);
+    body.append(first);
+    for (const [name, texts] of rows.length ? rows : [["No difference.", runs.map(() => "")]]) {
+      const line = make("tr"), title = make("th", "", name);
+      title.scope = "row";
+      line.append(title, ...texts.map((text) => make("td", text === "–" ? "easel-compare-unknown" : "", text)));
       body.append(line);
     }
-    table.append(top, body);
-    frame.append(table);
-    part.append(frame);
-    return part;
+    return body;
   }
   samples(runs) {
     const part = make("div", "easel-compare-part easel-compare-samples"), row = make("div", "easel-compare-images");

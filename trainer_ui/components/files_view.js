@@ -68,6 +68,7 @@ class Files {
     this.missing.replaceChildren(...list(content.missing).map((one) => make("li", "", text(one))));
     this.missing.hidden = !this.missing.childNodes.length;
     this.showRuns(list(content.runs), text(content.against));
+    const scrolled = this.body.querySelector(".easel-paper-tabs")?.scrollLeft ?? 0;
     if (!files.some((file) => text(file.name) === this.chosen)) this.chosen = text(files[0]?.name);
     const left = make("div", "easel-paper-files");
     if (files.length) left.append(this.tabs(files), this.file(files.find((file) => text(file.name) === this.chosen)));
@@ -75,6 +76,7 @@ class Files {
     for (const command of commands) right.append(...this.command(command, commands.length > 1));
     if (commands.length) right.append(this.folder(text(content.folder)));
     this.body.replaceChildren(...(files.length ? [left, right] : []));
+    if (files.length) left.firstChild.scrollLeft = scrolled;
     if (this.waits && files.length && this.node.contains(document.activeElement)) return this.open();
     if (had) [...this.node.querySelectorAll("[data-name]")].find((one) => one.getAttribute("data-name") === had)?.focus();
   }

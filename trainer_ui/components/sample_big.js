@@ -66,7 +66,8 @@ class Big {
     const text = content.rows[row]?.text ?? "";
     this.at = at;
     this.step.replaceChildren(make("b", "", column.said ?? column.title));
-    if (content.mode === "watch" && content.total && column.key) this.step.append(` of ${content.total.toLocaleString("en")}`);
+    // Not "of", alone: beside a step it would read as the length of the run.
+    if (content.mode === "watch" && this.steps.length > 1) this.step.append(`, sample ${at + 1} of ${this.steps.length}`);
     this.prompt.textContent = text;
     this.best.hidden = content.mode !== "compare" || column.star === null;
     this.best.setAttribute("aria-pressed", String(column.star === true));

@@ -27,18 +27,25 @@ function action(className, text, act) {
   return button;
 }
 
+// A long option name may break after each underscore.
+function breakable(text) {
+  return text.split("_").flatMap((part, at, all) => (at + 1 < all.length ? [`${part}_`, make("wbr")] : [part]));
+}
+
 // The text with the words of a search marked.
 function mark(node, text, words) {
   node.replaceChildren();
   words = words.filter((word) => word.length >= SHORTEST_MARK);
-  if (!words.length) return void (node.textContent = text);
+  if (!words.length) return node.append(...breakable(text));
   const found = new RegExp(words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("|"), "gi");
   let at = 0;
   for (const hit of text.matchAll(found)) {
-    node.append(text.slice(at, hit.index), make("mark", "", hit[0]));
+    const marked = make("mark");
+    marked.append(...breakable(hit[0]));
+    node.append(...breakable(text.slice(at, hit.index)), marked);
     at = hit.index + hit[0].length;
   }
-  node.append(text.slice(at));
+  node.append(...breakable(text.slice(at)));
 }
 
 const text = (value) => (typeof value === "string" ? value : "");

@@ -11,7 +11,7 @@ from trainer_core.training import standing
 from trainer_core.training.verdict import verdict
 from trainer_ui.boundary import attempt
 from trainer_ui.components.run_bar import EndCard
-from trainer_ui.panels.run_content import counted, rows_of
+from trainer_ui.panels.run_content import rows_of
 
 if TYPE_CHECKING:
     from trainer_core.prepare.mending import Mended
@@ -66,9 +66,9 @@ class EndPanel:
         """Where the files of a finished run are."""
         if run.state is not JobState.COMPLETED:
             return []
-        rows = [(row["label"], row["text"]) for row in verdict(run, commands=False)]
+        rows = [(row["label"], row["text"]) for row in verdict(run, is_for_page=True)]
         notices = [("Note", str(text)) for text in (run.result or {}).get("notices", [])]
-        return rows_of([*counted(rows), *notices])
+        return rows_of([*rows, *notices])
 
     def _kept(self, run: Run) -> dict[str, str]:
         """What is left of a run that did not finish."""

@@ -84,7 +84,7 @@ class LaunchPanel:
             return "accent", "…", "The engine is being installed", "You can start once it is there.", None
         if blocking and is_begun(session):
             title = "One thing to settle" if len(blocking) == 1 else f"{len(blocking)} things to settle"
-            return "danger", "!", title, _and(warnings), None
+            return "danger", "!", title, _and(warnings, len(blocking)), None
         if needed:
             done = len(QUESTIONS) - len(missing)
             return "", f"{done}/{len(QUESTIONS)}", *_questions(missing), done / len(QUESTIONS)
@@ -117,7 +117,7 @@ def _questions(missing: list[str]) -> tuple[str, str]:
     return title, f"Still missing: {', '.join(first)} and {last}." if first else f"Still missing: {last}."
 
 
-def _and(many: int) -> str:
+def _and(many: int, blocking: int) -> str:
     if many <= 0:
-        return "It is listed below, with what to do."
+        return "It is listed below, with what to do." if blocking == 1 else "They are listed below, with what to do."
     return "and one warning, which does not stop you" if many == 1 else f"and {many} warnings, which do not stop you"

@@ -83,7 +83,7 @@ class ResultParts:
         self.publish.show()
         self.samples.show()
         show(self.every, bool(run.summary.samples))
-        self.ended.show_pairs((row["label"], row["text"]) for row in verdict(run, commands=False))
+        self.ended.show_pairs((row["label"], row["text"]) for row in verdict(run, is_for_page=True))
 
     def _show_runs(self) -> None:
         """The runs that can be chosen; one that was opened from the history is among them."""

@@ -88,11 +88,8 @@ class RunPanel:
         if job is None or stands is None:
             self.end.content = {}
             return
-        rows = (
-            rows_of([(row["label"], row["text"]) for row in verdict(job, commands=False)])
-            if job.state in FINAL_STATES
-            else []
-        )
+        ended = verdict(job, is_for_page=True) if job.state in FINAL_STATES else []
+        rows = rows_of([(row["label"], row["text"]) for row in ended])
         # The card says these itself.
         told = [row for row in rows if row[0] not in ("What happened", "The log says", "What to do")]
         self.end.content = {**stands.as_dict(), "run": job.name, "rows": told}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.errors import JobError
@@ -36,8 +35,6 @@ WORDS = {
     JobState.LOST: "Lost",
     JobState.CANCELLED: "Stopped",
 }
-FILES = ("File", "Folder", "Copied to")
-"""The labels of lines that name a file."""
 NOTHING: Content = {"run": "", "title": "Nothing is training", "summary": "A run is shown here, also after a restart."}
 
 
@@ -209,20 +206,6 @@ def _expected(name: str, usual: Mapping[str, float]) -> Content:
 def rows_of(lines: Sequence[tuple[str, str]]) -> list[list[str]]:
     """Labelled sentences as the page gets them."""
     return [[label, printable(text, 400)] for label, text in lines]
-
-
-def counted(lines: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The lines with one for all files of the same kind and folder: how many there are, and the first, which is the result."""
-    found: list[tuple[str, str]] = []
-    groups: dict[tuple[str, str], list[str]] = {}
-    for label, text in lines:
-        if label in FILES:
-            groups.setdefault((label, str(Path(text).parent)), []).append(text)
-    for label, text in lines:
-        group = groups.pop((label, str(Path(text).parent)), []) if label in FILES else [text]
-        if group:
-            found.append((label, f"{group[0]}, and {len(group) - 1:,} more there" if len(group) > 1 else group[0]))
-    return found
 
 
 def damaged(error: JobError) -> Content:
