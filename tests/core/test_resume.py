@@ -137,6 +137,17 @@ def test_a_state_that_was_changed_is_used_only_if_the_user_trusts_it(tmp_path):
     assert resume.start(found, trusted=True).folder.done_steps == 5
 
 
+def test_samples_that_the_engine_adds_to_a_state_later_need_no_trust_and_code_does(tmp_path):
+    run = interrupted(tmp_path, 7)
+    state = resume.propose(run).state.path
+    (state / "assets").mkdir()
+    (state / "assets" / "image_0.png").write_bytes(b"a sample")
+    (state / "README.md").write_text("a model card")
+    assert resume.propose(run).distrust == ""
+    (state / "assets" / "more.json").write_text("{}")
+    assert "is not the file that the run saved" in resume.propose(run).distrust
+
+
 def test_a_state_from_another_easel_is_used_only_if_the_user_trusts_it(tmp_path, monkeypatch):
     run = interrupted(tmp_path, 7)
     monkeypatch.setenv("EASEL_HOME", str(tmp_path / "another"))

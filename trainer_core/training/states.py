@@ -28,6 +28,9 @@ FILE = "states.json"
 PART_BYTES = 4 << 20
 ZIPPED = (".bin", ".pkl", ".pt")
 """The endings of files that torch.save writes, which are ZIP archives. Source: torch.save since torch 1.6."""
+NOT_LOADED = (".png", ".jpg", ".jpeg", ".webp", ".md")
+"""The endings of files that nothing loads with a state. SimpleTuner 4 writes its newest samples and a model card into the folder of
+a checkpoint, also after the state was complete."""
 
 
 @dataclass(frozen=True)
@@ -182,12 +185,14 @@ def write_records(folder: RunFolder, known: Mapping[str, Record]) -> None:
 
 
 def distrust(folder: RunFolder, state: SavedState) -> str:
-    """Why a state cannot be trusted, as a sentence; "" if each of its files is as this Easel recorded it."""
+    """Why a state cannot be trusted, as a sentence; "" if each file that is loaded is as this Easel recorded it."""
     record = records(folder).get(state.path.name)
     if record is None:
         return _why_unknown(folder, state)
     for file in files_of(state.path):
         name = file.relative_to(state.path).as_posix()
+        if file.suffix.lower() in NOT_LOADED:
+            continue
         if record.files.get(name) != list(digest(file))[-1]:
             return f"{name} is not the file that the run saved: it was changed since."
     return ""

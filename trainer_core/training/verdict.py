@@ -44,13 +44,11 @@ def _in_one_line(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
         path = Path(text)
         folders.setdefault((label, path.parent), []).append(path.name)
     return [
-        ("Files" if label == "File" and names[1:] else label, f"{_first_of(names)} in {folder}")
-        for (label, folder), names in folders.items()
+        ("Files" if label == "File" else label, f"{first} and {len(more)} more in {folder}")
+        if more
+        else (label, str(folder / first))
+        for (label, folder), (first, *more) in folders.items()
     ]
-
-
-def _first_of(names: list[str]) -> str:
-    return f"{names[0]} and {len(names) - 1} more" if names[1:] else names[0]
 
 
 def _checkpoints(run: Run, *, commands: bool) -> list[tuple[str, str]]:
