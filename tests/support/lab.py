@@ -230,13 +230,31 @@ class Notebook:
         self.page.wait_for_function(IDLE, timeout=timeout_ms)
 
     def run(self) -> Notebook:
-        """Runs all cells; fails with the cell's own error when one has one."""
-        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        """Runs all cells; fails with the cell's own error when one has one.
+
+        JupyterLab may lose a request to a kernel that it has just connected to, and then waits for ever: the page is loaded once
+        more, as a person would do, with a warning.
+        """
+        ran = partial(self.page.wait_for_function, "() => window.easelRan", timeout=AGAIN_AFTER_MS)
+        pages = iter((self, None))
+
+        def begin() -> None:
+            (next(pages) or self.open())._run_cells()
+
+        self._load_until_shown(begin, ran, "its cells waiting")
         self.wait_idle()
         for output in self.page.evaluate(CELL_OUTPUTS):
             if output["output_type"] == "error":
                 raise AssertionError(f"the cell failed: {output['ename']}: {output['evalue']}")
         return self
+
+    def _run_cells(self) -> None:
+        self.page.evaluate(
+            """() => {
+              window.easelRan = false;
+              window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.easelRan = true; });
+            }"""
+        )
 
     def restart_kernel(self) -> None:
         """Restarts the kernel without running anything."""
