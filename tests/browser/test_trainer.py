@@ -231,6 +231,8 @@ def test_text_from_outside_is_shown_as_text(notebook, page, home, tmp_path):
     shown += card.inner_text()
     card.get_by_role("button", name=re.compile("^Watch")).click()
     page.wait_for_function(STATE, arg="FAILED")
+    # Lines are made for what is in sight.
+    page.locator(".easel-log").scroll_into_view_if_needed()
     page.wait_for_function("() => document.querySelector('.easel-log').innerText.includes('<img')")
     page.wait_for_timeout(500)
     assert page.evaluate("() => window.__pwned") is None
