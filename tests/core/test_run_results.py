@@ -12,7 +12,7 @@ from tests.support.played import ended
 from tests.support.sampled import add_events, add_samples, add_validation
 from trainer_core import places
 from trainer_core.errors import LibraryError, RunError
-from trainer_core.models.library import destinations
+from trainer_core.models.library import chosen, destinations
 from trainer_core.models.library.roots import apps
 from trainer_core.training import choice
 from trainer_core.training.handing_over import hand_over, ready_file
@@ -173,6 +173,16 @@ def test_a_folder_of_the_users_choice_stays_within_their_own_and_is_remembered(p
     for text in ("/etc", "~/out", str(places.runs()), "", "/", str(person / "a" / "b" / "c")):
         with pytest.raises(LibraryError):
             destinations.own_folder(text)
+
+
+def test_a_folder_is_allowed_alone_and_never_the_whole_disk(person, tmp_path):
+    with pytest.raises(LibraryError, match="does not exist"):
+        destinations.allow("/no-such-folder/loras")
+    assert chosen.listed() == ()
+    (tmp_path / "elsewhere").mkdir()
+    for _ in range(2):
+        destinations.allow(str(tmp_path / "elsewhere" / "loras"))
+    assert chosen.listed() == (tmp_path / "elsewhere",)
 
 
 # Prompts

@@ -104,10 +104,15 @@ def allow(text: str) -> None:
     """Adds a folder that the user typed to their own; if it is missing, the nearest folder above it that exists.
 
     Raises:
-        LibraryError: it cannot be read, or the list of folders cannot be written.
+        LibraryError: none of its folders exists, it cannot be read, or the list of folders cannot be written.
     """
     path = Path(os.path.abspath(places.typed(text)))  # noqa: PTH100 - Path.resolve would follow links
-    chosen.add(next(each for each in (path, *path.parents) if each.is_dir()))
+    found = next(each for each in (path, *path.parents) if each.is_dir())
+    if found == Path(found.anchor):
+        # All of the disk would be searched for models.
+        raise LibraryError(f"{printable(str(path), 300)} does not exist.", "Make the folder, or check its path.")
+    if found not in chosen.listed():
+        chosen.add(found)
 
 
 def allowed(environment: Mapping[str, str] | None = None) -> tuple[Path, ...]:
