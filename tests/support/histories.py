@@ -18,6 +18,7 @@ def shown(app):
     go(app, "history")
     wait_for(lambda: app.history.reader.seen is not None and len(app.history.reader.seen.sizes) == app.history.number)
     wait_for(lambda: "loading" not in app.history.table.content)
+    wait_for(lambda: all(row["size"] for row in app.history.table.content["rows"] if "run" in row))
     return app.history
 
 

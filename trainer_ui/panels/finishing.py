@@ -72,6 +72,8 @@ class SamplesPanel:
         front = self.settings.front(SAMPLES)
         self.epochs = Epochs(self.session, self.settings.controls["sampling.every_steps"])
         self.prompts = SamplePrompts(self.session)
+        # The page must never have an empty list: a prompt that is added to one would move when the others arrive.
+        self.prompts.show(self.session.bench.state.draft.sketch())
         return [front, self.prompts.widget, self.settings.groups["sampling"]]
 
     def show(self) -> None:
