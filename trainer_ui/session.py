@@ -61,6 +61,8 @@ class Session(Views):
         """Whether Start was pressed: from then on the page lists what is missing."""
         self.is_method_chosen = False
         """Whether the user has chosen a method, in an app that has several."""
+        self.started: Run | None = None
+        """The last run that was started here."""
         self.wish = ""
         """The use that the user chose before a model was known; its profile is used once there is one."""
 
@@ -206,6 +208,7 @@ class Session(Views):
         except PlanError as error:
             raise PlanError(f"Not started. {error.message}", error.hint, error.problems) from error
         with self.lock:
+            self.started = run
             # A damaged image that is left out is only found when every image is decoded: the counts must show it.
             if self.bench.state.draft.text("dataset.path") == job.state.draft.text("dataset.path"):
                 self.bench.state = self.bench.state.with_facts(dataset=job.state.facts.dataset)

@@ -14,10 +14,11 @@ from trainer_core.engines import needs
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.engines.status import EngineStatus
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.problems import Problem
+from trainer_core.problems import Fix, Problem
 from trainer_core.text import nearest
 
-PATH = "native.kohya"
+ID = "kohya"
+PATH = f"native.{ID}"
 GGPO = {"ggpo_beta", "ggpo_sigma"}
 """Source: networks/lora_flux.py, LoRAModule: each is read only if the other is set, too."""
 OTHER_RANKS = frozenset({"block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas"})
@@ -45,6 +46,9 @@ def check(
     yield from wrong
     if not wrong and not arguments:
         yield from _one_rate(plan, native)
+        for name, key, rate in rates.destroying(plan, native):
+            message = f"{key} makes a learning rate of {rate:g}, and a step of that size destroys the weights: use far less than 1."
+            yield Problem(f"{PATH}.{name}", "error", message)
     if native.get("adaptive_noise_scale") and not plan.schedule.noise_offset:
         # Source: library/train_util.py, verify_training_args.
         message = "adaptive_noise_scale changes the noise offset, so schedule.noise_offset must be more than 0."
@@ -173,7 +177,11 @@ def _together(plan: TrainingPlan, native: Mapping[str, Any], cell: KohyaCell) ->
         ("caption_dropout_every_n_epochs", memory.cache_text_encoder, captions),
         ("enable_wildcard", memory.cache_text_encoder, captions),
         ("unsloth_offload_checkpointing", moved, "it does not work with block swap or activation offload."),
-        ("masked_loss", not native.get("alpha_mask"), "it has no effect without alpha_mask."),
+        (
+            "masked_loss",
+            not native.get("alpha_mask"),
+            "it has no effect without alpha_mask, the transparency of the images.",
+        ),
         ("blockwise_fused_optimizers", memory.fused_backward, "it does not work with memory.fused_backward."),
         ("blockwise_fused_optimizers", optimizer.schedule_free, "it does not work with a schedule-free optimizer."),
         ("fused_optimizer_groups", memory.fused_backward, "it does not work with memory.fused_backward."),
@@ -190,9 +198,15 @@ def _together(plan: TrainingPlan, native: Mapping[str, Any], cell: KohyaCell) ->
         ("max_bucket_reso", native.get("bucket_no_upscale"), shrunk),
         ("scale_weight_norms", "split_qkv=True" in arguments, "it does not work with split_qkv in network_args."),
     )
+    fixes = {
+        captions: Fix("Do not cache captions", {"memory.cache_text_encoder": False}),
+        no_buckets: Fix("Turn aspect buckets on", {"dataset.bucketing": True}),
+    }
+    masks = Fix("Use the transparency of the images as masks", needs.set_native(plan, ID, "alpha_mask", True))
     for name, excluded, why in pairs:
         if native.get(name) and excluded:
-            yield Problem(f"{PATH}.{name}", "error", f"{name} cannot be set here: {why}")
+            fix = masks if name == "masked_loss" else fixes.get(why) or needs.leave_out(plan, ID, name)
+            yield Problem(f"{PATH}.{name}", "error", f"{name} cannot be set here: {why}", fix)
 
 
 def _one_rate(plan: TrainingPlan, native: Mapping[str, Any]) -> Iterator[Problem]:

@@ -6,9 +6,11 @@ sd3_train.py; library/anima_train_utils.py, get_anima_param_groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from trainer_core import catalog
+from trainer_core.draft.checks.schedule import DESTROYS
 from trainer_core.plan.sections import TrainingPlan
 
 OPTIONS = ("block_lr", "cross_attn_lr", "learning_rate_te3", "llm_adapter_lr", "mlp_lr", "mod_lr", "self_attn_lr")
@@ -31,6 +33,28 @@ def others(plan: TrainingPlan, native: Mapping[str, Any]) -> Iterator[tuple[str,
         key, _, value = (part.strip() for part in entry.partition("="))
         if _differ(_rates(key, value, rate), rate):
             yield "network_args", key
+
+
+def destroying(plan: TrainingPlan, native: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
+    """(native setting, its name in a sentence, the rate) of each one whose learning rate destroys what it trains.
+
+    As for the learning rate of the plan: where the size of a step is the learning rate, a rate of 1 changes each weight by 1.
+    """
+    optimizer, rate = catalog.optimizers()[plan.optimizer.name], plan.optimizer.learning_rate
+    if optimizer.adapts or optimizer.follows_gradient or rate >= DESTROYS:
+        return
+    for name in OPTIONS:
+        if name in native:
+            yield from _destroying(name, name, (float(part) for part in str(native[name]).split(",")))
+    for entry in native.get("network_args", ()):
+        key, _, value = (part.strip() for part in entry.partition("="))
+        yield from _destroying("network_args", key, _rates(key, value, rate))
+
+
+def _destroying(name: str, key: str, rates: Iterable[float]) -> Iterator[tuple[str, str, float]]:
+    highest = max(rates, default=0.0)
+    if highest >= DESTROYS:
+        yield name, key, highest
 
 
 def _rates(key: str, value: str, rate: float) -> list[float]:

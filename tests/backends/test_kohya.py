@@ -289,6 +289,29 @@ def test_native_settings_are_checked_against_the_recorded_schema(name, value, sa
     assert said in problem.message
 
 
+def test_a_masked_loss_without_masks_can_be_mended_by_one_click():
+    plan = engine_plans.plan("sd15", native={"kohya": {"masked_loss": True, "lowram": True}})
+    (problem,) = backend.problems(plan, engine_plans.machine(engine_plans.CARD), NOT_KNOWN)
+    assert problem.fix.changes == {"native": {"kohya": {"masked_loss": True, "lowram": True, "alpha_mask": True}}}
+    mended = engine_plans.plan("sd15", **problem.fix.changes)
+    assert not backend.problems(mended, engine_plans.machine(engine_plans.CARD), NOT_KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("learning_rate_te3", 1.0),
+        ("network_args", ["loraplus_lr_ratio=20000"]),
+        ("network_args", ["up_lr_weight=1,1,1,1,1,1,1,1,1,1,1,99999"]),
+    ],
+)
+def test_a_learning_rate_in_a_native_setting_that_destroys_the_weights_is_an_error(name, value):
+    family, method = ("sd3", "full") if name == "learning_rate_te3" else ("sd15", "lora")
+    plan = engine_plans.plan(family, model__method=method, native={"kohya": {name: value}})
+    found = backend.problems(plan, engine_plans.machine(engine_plans.CARD), NOT_KNOWN)
+    assert any(one.severity == "error" and "destroys the weights" in one.message for one in found)
+
+
 def test_samples_are_drawn_as_the_model_was_made_for():
     sampled = {"sampling__every_steps": 5}
     chroma = backend.render(full_plan("chroma", "lora", **sampled), place()).files[render.PROMPTS]

@@ -269,7 +269,43 @@ FIRES = {
         schedule.samples_can_be_drawn, "sampling.width", "error", {"sampling.width": 67, "sampling.every_steps": 5}
     ),
     "a learning rate that is too high": Fires(
-        schedule.learning_rate_suits_optimizer, "optimizer.learning_rate", "warning", {"optimizer.learning_rate": 1.0}
+        schedule.learning_rate_suits_optimizer, "optimizer.learning_rate", "warning", {"optimizer.learning_rate": 0.5}
+    ),
+    "a learning rate that destroys the weights": Fires(
+        schedule.learning_rate_suits_optimizer, "optimizer.learning_rate", "error", {"optimizer.learning_rate": 1.0}
+    ),
+    "a learning rate of Lion that destroys the weights": Fires(
+        schedule.learning_rate_suits_optimizer,
+        "optimizer.learning_rate",
+        "error",
+        {"optimizer.name": "Lion", "optimizer.learning_rate": 10.0},
+    ),
+    "a high learning rate of SGD": Fires(
+        schedule.learning_rate_suits_optimizer,
+        "optimizer.learning_rate",
+        "warning",
+        {"optimizer.name": "SGD", "optimizer.learning_rate": 10.0},
+    ),
+    "a learning rate that destroys the text encoder": Fires(
+        schedule.learning_rate_suits_optimizer,
+        "optimizer.text_encoder_learning_rate",
+        "error",
+        {"network.train_text_encoder": True, "optimizer.text_encoder_learning_rate": 1.0},
+    ),
+    "a weight decay that removes every weight": Fires(
+        schedule.weight_decay_leaves_weights,
+        "optimizer.weight_decay",
+        "error",
+        {"optimizer.learning_rate": 0.5, "optimizer.weight_decay": 2.0},
+    ),
+    "a weight decay that removes what was learned": Fires(
+        schedule.weight_decay_leaves_weights,
+        "optimizer.weight_decay",
+        "warning",
+        {"optimizer.learning_rate": 1e-3, "optimizer.weight_decay": 10.0, "schedule.steps": 1000},
+    ),
+    "a warm-up of most of the training": Fires(
+        schedule.schedule_fits, "schedule.warmup_steps", "warning", {"schedule.steps": 100, "schedule.warmup_steps": 60}
     ),
     "a learning rate that is too high for full finetuning": Fires(
         schedule.learning_rate_suits_optimizer,

@@ -44,6 +44,16 @@ CLASS = {"dataset.class_path": "/dogs"}
 TI = {"model.method": "textual_inversion", "embedding.init_word": "cat"}
 LENGTH = ("dataset.caption_tokens", "warning")
 FIRES = {
+    "masks that no image has": Fires(
+        dataset.masks_are_in_the_images,
+        "native.kohya.alpha_mask",
+        "warning",
+        {"native": {"kohya": {"alpha_mask": True}}},
+        has_fix=False,
+    ),
+    "a caption that is always dropped": Fires(
+        dataset.captions_are_read_at_all, "dataset.caption_dropout", "warning", {"dataset.caption_dropout": 1.0}
+    ),
     "far too few images for full finetuning": Fires(
         dataset.method_has_its_images, "dataset.path", "warning", {"model.method": "full"}, has_fix=False
     ),

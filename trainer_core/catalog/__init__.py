@@ -38,13 +38,15 @@ class Optimizer(Entry):
 
     `state_bytes` is the memory of its state per trained parameter, besides weights and gradients. `settings` maps the
     names of `OptimizerSettings` it reads to the default of its reference implementation. `adapts`: it finds the learning
-    rate itself, which must be set to 1. `one_rate`: it stops if parameters have different learning rates. `schedule_free`: it
+    rate itself, which must be set to 1. `follows_gradient`: its step is as large as the gradient times the learning rate; that of
+    the others is as large as the learning rate, whatever the gradient. `one_rate`: it stops if parameters have different learning rates. `schedule_free`: it
     needs no learning rate schedule. `fallback` is the most similar optimizer that runs on every machine.
     """
 
     state_bytes: float = 8.0
     settings: Mapping[str, Any] = field(default_factory=dict)
     adapts: bool = False
+    follows_gradient: bool = False
     one_rate: bool = False
     schedule_free: bool = False
     fallback: str = "AdamW"

@@ -35,7 +35,8 @@ class DatasetImage:
     """An image that is trained. `name` is its printable path inside the dataset; width and height are upright.
 
     `caption` is the text of its caption file, None without one; `orientation` is its EXIF orientation.
-    `has_profile`: whether it has a colour profile that differs visibly from sRGB.
+    `has_profile`: whether it has a colour profile that differs visibly from sRGB. `has_alpha`: whether a part of it is
+    transparent, or may be, where only its header was read.
     """
 
     name: str
@@ -47,6 +48,7 @@ class DatasetImage:
     orientation: int = images.UPRIGHT
     is_deep_gray: bool = False
     has_profile: bool = False
+    has_alpha: bool = False
 
 
 @dataclass(frozen=True)
@@ -263,6 +265,7 @@ def _image(
         info.orientation,
         "deep_gray" in info.defects,
         "colour_profile" in info.defects,
+        not {"alpha", "alpha_channel"}.isdisjoint(info.defects),
     )
 
 

@@ -79,6 +79,14 @@ class Draft:
                     found[path] = checked[0]
         return found
 
+    @property
+    def below_user(self) -> dict[str, Any]:
+        """The values of all sources below the user, by dotted path."""
+        found: dict[str, Any] = {}
+        for source in sorted(Source)[:-1]:
+            found |= self.layers.get(source, {})
+        return found
+
     def text(self, path: str) -> str:
         """The value of a text setting; "" if it has another type, which is a Problem."""
         value = self.values[path]
@@ -107,7 +115,7 @@ class Draft:
         """
         found = self.value_problems()
         invalid, plan = {problem.path for problem in found}, self.sketch()
-        others = list(checks.check(checks.Case(plan, self.facts, backend)))
+        others = list(checks.check(checks.Case(plan, self.facts, backend, self.below_user)))
         if backend is not None:
             others += backend.problems(plan, self.facts.machine, self.facts.engine(backend.manifest.id))
         found += (problem for problem in (*others, *self._replaced()) if problem.path not in invalid)

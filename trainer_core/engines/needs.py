@@ -8,7 +8,18 @@ from typing import Any
 from trainer_core.engines.option_rules import OptionRules
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.problems import Problem
+from trainer_core.problems import Fix, Problem
+
+
+def set_native(plan: TrainingPlan, engine: str, name: str, value: Any) -> dict[str, Any]:
+    """The changes of a fix that sets a native setting of an engine; None takes it out."""
+    table = {**plan.native.get(engine, {}), name: value}
+    return {"native": {**plan.native, engine: {key: each for key, each in table.items() if each is not None}}}
+
+
+def leave_out(plan: TrainingPlan, engine: str, name: str) -> Fix:
+    """The fix that takes a native setting out."""
+    return Fix(f"Leave {name} out", set_native(plan, engine, name, None))
 
 
 def unmet(
@@ -26,7 +37,10 @@ def unmet(
         section, _, setting = other.rpartition(".")
         given = getattr(getattr(plan, section), setting) if section else own.get(other)
         if not given or (choices and given not in choices[0]):
-            yield Problem(f"native.{engine}.{name}", "error", f"{name} has no effect {_why(other, given, choices)}")
+            is_switch = section and given is False and not choices
+            on = Fix(f"Turn {fields.all_fields()[other].title} on", {other: True}) if is_switch else None
+            message = f"{name} has no effect {_why(other, given, choices)}"
+            yield Problem(f"native.{engine}.{name}", "error", message, on or leave_out(plan, engine, name))
 
 
 def _why(other: str, given: Any, choices: list[Any]) -> str:

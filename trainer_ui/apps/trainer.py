@@ -13,6 +13,7 @@ from trainer_ui.panels.all_settings import AllSettings, Files, buttons
 from trainer_ui.panels.dataset import DatasetPanel
 from trainer_ui.panels.finishing import MemoryPanel, OutputPanel, SamplesPanel
 from trainer_ui.panels.history import HistoryBar, HistoryPanel
+from trainer_ui.panels.kept import KeptForm
 from trainer_ui.panels.launch import LaunchPanel
 from trainer_ui.panels.model import ModelPanel
 from trainer_ui.panels.recipe import RecipePanel
@@ -54,6 +55,7 @@ class Trainer(App):
     ) -> None:
         self.session = session = Session(bench, self.methods)
         self._initial = settings or {}, profile, preset
+        self.kept = KeptForm(session, self.id, self._initial)
         self.settings = made = Settings(session, self.essentials, self.of_images)
         session.add_view(made.show)
         self.model, self.dataset = ModelPanel(session, made), DatasetPanel(session, made)
@@ -73,7 +75,7 @@ class Trainer(App):
         history_bar = HistoryBar(session)
         self.history = HistoryPanel(session, history_bar, lambda: self.places.chosen == HISTORY, self.go)
         below = [self.all_settings, self.files]
-        prepare = ([self.model, self.dataset], [self.recipe, self.output, self.samples, self.memory], below)
+        prepare = ([self.kept, self.model, self.dataset], [self.recipe, self.output, self.samples, self.memory], below)
         super().__init__(
             session.jobs,
             {
@@ -106,10 +108,11 @@ class Trainer(App):
         attempt(lambda: session.bench.use_profile(profile), session.note)
         attempt(lambda: session.bench.use_preset(preset), session.note)
         attempt(session.watch_running, session.note)
-        if session.run is not None and not any(self._initial):
+        if not self.kept.restore() and session.run is not None and not any(self._initial):
             # After a restart of the kernel the form shows what the run was asked for, and is not empty.
             run = session.run
             attempt(lambda: session.begin_from(run), session.note)
+        self.kept.remember()
 
     def beat(self) -> None:
         """Shows how long the run has taken so far."""
@@ -138,6 +141,7 @@ class Trainer(App):
         self.launch.problems.tool.close()
         self.results.close()
         self.model.close()
+        self.kept.close()
         super().close()
 
     def _fold_what_is_settled(self) -> None:

@@ -31,6 +31,8 @@ RULES: tuple[Rule, ...] = (
     dataset.repeats_are_those_of_the_folder,
     dataset.images_are_large_enough,
     dataset.captions_are_read_to_the_end,
+    dataset.captions_are_read_at_all,
+    dataset.masks_are_in_the_images,
     dataset.embedding_has_a_beginning,
     dataset.batches_are_filled,
     class_images.class_images_are_usable,
@@ -54,6 +56,7 @@ RULES: tuple[Rule, ...] = (
     schedule.samples_can_be_drawn,
     schedule.prompts_are_used,
     schedule.learning_rate_suits_optimizer,
+    schedule.weight_decay_leaves_weights,
     schedule.curve_fits_scheduler,
 )
 

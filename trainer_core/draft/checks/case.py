@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from trainer_core.draft.facts import Facts, PathFacts
 from trainer_core.plan.sections import TrainingPlan
@@ -22,6 +22,8 @@ class Case:
     plan: TrainingPlan
     facts: Facts
     backend: Backend | None
+    below: Mapping[str, Any] = field(default_factory=dict)
+    """By setting, the value that it has without the user's own: from a profile or another source; missing where it is the default."""
 
     def at(self, setting: str) -> PathFacts | None:
         """What was found at the path of a setting of the plan; None if it was not looked up."""

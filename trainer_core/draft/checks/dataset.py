@@ -150,6 +150,31 @@ def _native(case: Case) -> Mapping[str, Any]:
     return case.plan.native.get(case.backend.manifest.id, {}) if case.backend else {}
 
 
+def captions_are_read_at_all(case: Case) -> Iterator[Problem]:
+    """Not every caption or tag is dropped in every step: the training would not learn the trigger word."""
+    for name, what in (("caption_dropout", "caption"), ("tag_dropout", "tag")):
+        path = f"dataset.{name}"
+        if getattr(case.plan.dataset, name) >= 1:
+            word = case.plan.dataset.trigger
+            lost = f", so the trigger word {printable(word, 40)!r} is never learned" if word else ""
+            message = f"Every {what} is dropped in every step: no {what} is read{lost}."
+            yield Problem(path, "warning", message, Fix("Drop a tenth", {path: 0.1}))
+
+
+def masks_are_in_the_images(case: Case) -> Iterator[Problem]:
+    """An engine that uses the transparency of the images as masks finds some: without it nothing is masked."""
+    dataset, backend = case.facts.dataset, case.backend
+    if dataset is None or backend is None or not dataset.images:
+        return
+    rules, own = backend.manifest.dataset, case.plan.native.get(backend.manifest.id, {})
+    named = [name for name, effect in rules.native.items() if effect == "alpha" and own.get(name)]
+    if named and not any(image.has_alpha for image in dataset.images):
+        message = (
+            f"No image has a transparent part, so {named[0]} masks nothing: save the images as PNG with transparency."
+        )
+        yield Problem(f"native.{backend.manifest.id}.{named[0]}", "warning", message)
+
+
 def embedding_has_a_beginning(case: Case) -> Iterator[Problem]:
     """A textual inversion has a trigger word of one word, and an initial word."""
     plan = case.plan
