@@ -41,5 +41,7 @@ def show_files(state: State, problems: Sequence[Problem], run: Run | None, as_js
         show.line(command.text)
     if seen.folder:
         show.line(f"in {seen.folder} (its name begins with the time of the start)", "dim")
+    for sentence in seen.saves:
+        show.line(sentence)
     for sentence in seen.missing:
         show.line(f"Still missing: {sentence}", "yellow")

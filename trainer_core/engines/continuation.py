@@ -24,5 +24,11 @@ class Continuation:
     """The schedules with which it can be extended; empty: all."""
     scales_rate: bool = False
     """Whether it can continue with a multiple of the learning rate in the state."""
+    per_run: int = 0
+    """How many states a run saves that saves no checkpoints, at equal distances; 0: only one at the end."""
     caches: tuple[str, ...] = ()
     """Patterns of files, relative to the run folder, that the engine can use again in a copy of the run."""
+
+    def interval(self, steps: int) -> int:
+        """The number of steps between two states of a run with this many steps that saves no checkpoints."""
+        return -(-steps // self.per_run) if self.per_run else steps

@@ -46,6 +46,8 @@ class Costs:
     """Kinds of models for which full finetuning also saves text encoders and VAE."""
     state_in_checkpoints: bool = False
     """Whether checkpoints also contain the optimizer state."""
+    checkpoint_beside_state: bool = False
+    """Whether it saves a checkpoint beside each state also if the plan asks for none, and removes it when the next is complete."""
     held_gib: tuple[float, float] = (0.4, 4.5)
     """VRAM in GiB that the engine holds in addition to what is counted: lowest and highest."""
     captions_on_cpu: str = ""

@@ -144,6 +144,9 @@ def files_saved(job: Workload) -> int:
 def files_kept(job: Workload) -> int:
     """The number of saved files that are there at a time: with `output.keep_last` also the next one, before the oldest goes."""
     kept = job.plan.output.keep_last
+    output = job.plan.output
+    if job.costs.checkpoint_beside_state and output.keep_states and not output.save_every_steps:
+        return files_saved(job) + 2
     return min(files_saved(job), kept + 2) if kept else files_saved(job)
 
 

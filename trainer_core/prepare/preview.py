@@ -17,6 +17,7 @@ from trainer_core.engines.option_sources import tables_in
 from trainer_core.errors import JobError
 from trainer_core.plan.subject import same, subject_of
 from trainer_core.prepare import problems as job_problems
+from trainer_core.prepare import saves
 from trainer_core.problems import Problem, blocking
 from trainer_core.text import without_secrets
 from trainer_core.training.run import Run, list_runs, rendered
@@ -24,6 +25,7 @@ from trainer_core.training.run import Run, list_runs, rendered
 if TYPE_CHECKING:
     from trainer_core.engines.options import EngineOptions
     from trainer_core.engines.seam import Backend, JobSpec
+    from trainer_core.estimate import Estimate
     from trainer_core.plan.sections import TrainingPlan
     from trainer_core.prepare.state import State
 
@@ -59,6 +61,7 @@ class Preview:
     """The engine's files by their path in the run folder, its commands, and the folder that they run in.
 
     `missing` are sentences about what is still missing before it can start; without files nothing can be rendered yet.
+    `saves` are sentences about what the run saves, and how large that gets.
     """
 
     engine: str
@@ -66,6 +69,7 @@ class Preview:
     commands: tuple[Command, ...]
     folder: str
     missing: tuple[str, ...]
+    saves: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The preview as JSON data."""
@@ -78,6 +82,7 @@ class Preview:
             "commands": commands,
             "folder": self.folder,
             "missing": list(self.missing),
+            "saves": list(self.saves),
         }
 
 
@@ -99,8 +104,11 @@ def preview(state: State) -> JobSpec | None:
     return None if backend is None else _rendered(state, backend, job_problems.plan(state, backend))
 
 
-def look_ahead(state: State, problems: Iterable[Problem] | None = None) -> Preview:
-    """What a start would write and run; with blocking Problems, what can be rendered of it, and what is missing."""
+def look_ahead(state: State, problems: Iterable[Problem] | None = None, estimate: Estimate | None = None) -> Preview:
+    """What a start would write and run; with blocking Problems, what can be rendered of it, and what is missing.
+
+    With an `estimate`, it is also said how large the saved files get.
+    """
     found = job_problems.problems(state) if problems is None else tuple(problems)
     missing = [problem.message for problem in blocking(found)]
     backend = state.backend
@@ -119,7 +127,8 @@ def look_ahead(state: State, problems: Iterable[Problem] | None = None) -> Previ
         for step in spec.steps
     )
     files = {str(name): without_secrets(text) for name, text in spec.files.items()}
-    return Preview(backend.manifest.title, files, commands, str(spec.working_directory), tuple(missing))
+    said = saves.sentences(state.draft.sketch(), backend.manifest, estimate)
+    return Preview(backend.manifest.title, files, commands, str(spec.working_directory), tuple(missing), said)
 
 
 def written(state: State, program: EngineOptions | None) -> Mapping[str, Any]:

@@ -39,10 +39,11 @@ class Files {
     this.against.addEventListener("change", () => this.model.send({ kind: "against", run: this.against.value }));
     head.append(make("h3", "", "Files and command"), this.sub, this.against, this.button("easel-quiet", "Close", () => this.close()));
     this.missing = make("ul", "easel-paper-missing");
+    this.saves = make("p", "easel-paper-saves");
     this.body = make("div", "easel-paper-body");
     this.told = make("span", "easel-paper-told");
     this.told.setAttribute("role", "status");
-    this.node.append(head, this.missing, this.body, this.told);
+    this.node.append(head, this.missing, this.saves, this.body, this.told);
   }
   button(kind, name, act) {
     const button = make("button", `jupyter-button easel-small ${kind}`, name);
@@ -67,6 +68,8 @@ class Files {
     this.sub.textContent = files.length ? "what will run, before it runs" : "";
     this.missing.replaceChildren(...list(content.missing).map((one) => make("li", "", text(one))));
     this.missing.hidden = !this.missing.childNodes.length;
+    this.saves.textContent = list(content.saves).map(text).join(" ");
+    this.saves.hidden = !this.saves.textContent;
     this.showRuns(list(content.runs), text(content.against));
     const scrolled = this.body.querySelector(".easel-paper-tabs")?.scrollLeft ?? 0;
     if (!files.some((file) => text(file.name) === this.chosen)) this.chosen = text(files[0]?.name);

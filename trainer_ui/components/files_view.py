@@ -64,6 +64,7 @@ class FilesView(AnyWidget):
             ],
             "folder": printable(seen.folder),
             "missing": [printable(sentence) for sentence in seen.missing],
+            "saves": [printable(sentence) for sentence in seen.saves],
             "runs": [[name, printable(title, 80)] for name, title in runs],
             "against": against,
         }

@@ -134,7 +134,8 @@ class Files:
         from trainer_core.prepare import preview
 
         state = self.session.bench.state
-        seen = preview.look_ahead(state, self.session.problems)
+        forecast = self.session.forecast
+        seen = preview.look_ahead(state, self.session.problems, forecast.estimate if forecast else None)
         runs = preview.comparable(state)[:RUNS]
         chosen = self._compared(runs)
         old = preview.files_of(chosen) if chosen is not None else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.plan import fields
+from trainer_core.prepare import saves
 from trainer_ui.answers import is_begun, mark
 from trainer_ui.formatting import Paragraph
 from trainer_ui.panels.card import Step, fold
@@ -52,8 +53,16 @@ class OutputPanel:
         if self.epochs is not None:
             self.epochs.show()
         self.step.show(
-            mark(self.session, "output", values["output.name"]), _output(values) if values["output.name"] else ""
+            mark(self.session, "output", values["output.name"]),
+            _output(values, self._states()) if values["output.name"] else "",
         )
+
+    def _states(self) -> str:
+        """The states that the run saves, in a few words."""
+        session = self.session
+        plan, seen = session.bench.state.draft.sketch(), session.forecast
+        manifest = session.backend.manifest if session.backend else None
+        return saves.in_short(plan, manifest, seen.estimate if seen else None)
 
 
 class SamplesPanel:
@@ -157,8 +166,8 @@ def _memory(values: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _output(values: Mapping[str, Any]) -> str:
-    """The output: "elena_v3.safetensors in outputs, fp16, a checkpoint every 240 steps, all 8 kept"."""
+def _output(values: Mapping[str, Any], states: str) -> str:
+    """The output: "elena_v3.safetensors in outputs, fp16, a checkpoint every 240 steps, all 8 kept, and a state ..."."""
     every, steps = values["output.save_every_steps"], values["schedule.steps"]
     precision = fields.all_fields()["output.save_precision"].about.titles.get(
         values["output.save_precision"], values["output.save_precision"]
@@ -166,6 +175,7 @@ def _output(values: Mapping[str, Any]) -> str:
     saved = "only the last step is saved"
     if isinstance(every, int) and isinstance(steps, int) and 0 < every <= steps:
         saved = f"a checkpoint every {every:,} steps, {_kept(steps // every, values['output.keep_last'])}"
+    saved = f"{saved}, and {states}" if states else saved
     copied = ", copied to your LoRA folder" if values["output.copy_to"] else ""
     name, folder = f"{values['output.prefix']}{values['output.name']}", values["output.folder"] or "outputs"
     return f"{name}.safetensors in {folder}, {precision}, {saved}{copied}"
