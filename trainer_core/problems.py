@@ -12,7 +12,10 @@ Severity = Literal["error", "warning", "info"]
 
 @dataclass(frozen=True)
 class Task:
-    """The work of a tool that a fix does first: the tool's id and arguments. `setting` gets the path of the file that it makes."""
+    """The work of a tool that a fix does first: the tool's id and arguments.
+
+    `setting` gets the path of the file that it makes; "" if the work itself mends the problem.
+    """
 
     tool: str
     arguments: Mapping[str, str]
@@ -21,7 +24,7 @@ class Task:
     @property
     def command(self) -> str:
         """The command that does the same in a terminal."""
-        words = [self.arguments["file"]]
+        words = [self.arguments["file"]] if "file" in self.arguments else []
         words += [word for name, text in self.arguments.items() if name != "file" for word in (f"--{name}", text)]
         return f"easel tools {self.tool} {shlex.join(words)}"
 

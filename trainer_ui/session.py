@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core import hardware, places
 from trainer_core.errors import PlanError
+from trainer_core.install import hub_reach
 from trainer_core.jobs.queueing import requests
 from trainer_core.jobs.state import FINAL_STATES
 from trainer_core.plan import fields
@@ -55,6 +56,7 @@ class Session(Views):
         self.scope = bench.state.scope
         self.forecast: Forecast | None = None
         self._looked_s = time.monotonic()
+        self._waits_for_hub = False
         self._past: tuple[tuple[Run | None, bool], tuple[Past, ...]] | None = None
         self.memory = SubjectMemory(bench)
         self.asked = False
@@ -83,6 +85,7 @@ class Session(Views):
             state = self.bench.state
             self.values, self.backend, self.scope = state.draft.values, state.backend, state.scope
             self._look_at_machine()
+            self._wait_for_hub()
             self.forecast = self._look_ahead()
             found = (*map(self._offered, self.bench.problems), *(self.forecast.problems() if self.forecast else ()))
             self.problems = tuple(sorted(found, key=lambda problem: SEVERITIES.index(problem.severity)))
@@ -99,6 +102,21 @@ class Session(Views):
             return
         self._looked_s = time.monotonic()
         threading.Thread(target=lambda: attempt(self._measure, self.note), name="easel-machine", daemon=True).start()
+
+    def _wait_for_hub(self) -> None:
+        """Shows the page again once it is known whether the Hub can be reached, if that matters for the job."""
+        hub = self.bench.state.facts.hub
+        if hub is None or not hub.missing or hub.reach != "unknown" or self._waits_for_hub:
+            return
+        self._waits_for_hub = True
+
+        def wait() -> None:
+            known = hub_reach.reach(2 * hub_reach.TRIES_S)
+            self._waits_for_hub = False
+            if known != "unknown":
+                self.show_soon()
+
+        threading.Thread(target=wait, name="easel-hub-wait", daemon=True).start()
 
     def _measure(self) -> None:
         machine = hardware.machine(places.home())

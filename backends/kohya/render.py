@@ -133,7 +133,10 @@ def _model(plan: TrainingPlan, place: Place, cell: KohyaCell, manifest: BackendM
     if cell.clip_skip and model.clip_skip > 1:
         # Omitted for 1, which is the default: the engine's clip skip does not work in bf16 on a CPU.
         table["clip_skip"] = model.clip_skip
-    if tokenizers := place.options.get("tokenizers"):
+    rows = [manifest.hub[name] for name in manifest.families[plan.model.family].hub]
+    tokenizers = place.options.get("tokenizers")
+    if tokenizers and not any(row.place == "hub" for row in rows):
+        # Lumina 2 would take it for the cache of the Hub. Source: library/strategy_lumina.py, from_pretrained with cache_dir.
         table["tokenizer_cache_dir"] = str(tokenizers)
     return table
 

@@ -11,8 +11,9 @@ import struct
 import pytest
 from PIL import Image
 
-from trainer_core.demo import checkpoint, dataset, layouts, tiny_sdxl, tokenizer
+from trainer_core.demo import checkpoint, dataset, layouts, tiny_sdxl
 from trainer_core.errors import InstallError
+from trainer_core.install import clip_tokenizer
 from trainer_core.models import detection, header
 
 
@@ -20,9 +21,9 @@ from trainer_core.models import detection, header
 def merges(tmp_path, monkeypatch):
     """A substitute for the vocabulary, with the right number of different merges."""
     lines = ["version", *(f"a{number} b" for number in range(50_000))]
-    file = tmp_path / tokenizer.VOCABULARY
+    file = tmp_path / clip_tokenizer.VOCABULARY
     file.write_bytes(gzip.compress("\n".join(lines).encode()))
-    monkeypatch.setattr(tokenizer, "VOCABULARY_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
+    monkeypatch.setattr(clip_tokenizer, "VOCABULARY_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
     return file
 
 
@@ -96,10 +97,10 @@ def test_the_tiny_pipeline_is_recognised_as_sdxl(tmp_path, merges):
 
 
 def test_the_tokenizer_has_an_id_for_every_token(tmp_path, merges):
-    folder = tokenizer.write_cache(merges, tmp_path / "tokenizers")
+    folder = clip_tokenizer.write_cache(merges, tmp_path / "tokenizers")
     words = json.loads((folder / "openai_clip-vit-large-patch14" / "vocab.json").read_text("utf-8"))
     assert len(words) == 49408
-    assert (words[tokenizer.START], words[tokenizer.END]) == (49406, 49407)
+    assert (words[clip_tokenizer.START], words[clip_tokenizer.END]) == (49406, 49407)
     padded = json.loads(
         (folder / "laion_CLIP-ViT-bigG-14-laion2B-39B-b160k" / "special_tokens_map.json").read_text("utf-8")
     )
@@ -107,10 +108,10 @@ def test_the_tokenizer_has_an_id_for_every_token(tmp_path, merges):
 
 
 def test_another_file_is_refused_as_the_vocabulary(tmp_path):
-    wrong = tmp_path / tokenizer.VOCABULARY
+    wrong = tmp_path / clip_tokenizer.VOCABULARY
     wrong.write_bytes(gzip.compress(b"nothing"))
     with pytest.raises(InstallError):
-        tokenizer.write(wrong, tmp_path / "tokenizer")
+        clip_tokenizer.write(wrong, tmp_path / "tokenizer")
 
 
 def test_the_two_families_differ_in_a_tensor_that_detection_uses():

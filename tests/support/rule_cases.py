@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import engine_plans
-from trainer_core.draft.checks import Case, choices, memory, model, output, schedule
+from trainer_core.draft.checks import Case, choices, hub, memory, model, output, schedule
 from trainer_core.draft.facts import Facts
+from trainer_core.engines.hub import HubFacts, HubFiles
 from trainer_core.engines.status import EngineStatus, Trial, Trials
 from trainer_core.hardware import Accelerator
 from trainer_core.models.detection import Detection
 
 OLD_GPU = Accelerator("cuda", "an old GPU", 8 * engine_plans.GIB, 7 * engine_plans.GIB, "7.5")
 NOTHING_TRIED = EngineStatus(True, "1")
+NEEDED = HubFiles(id="a/b", title="the tokenizer of CLIP-L", revision="0", files=("vocab.json",), bytes=1)
 LION_FAILS = EngineStatus(True, "1", Trials(optimizers={"Lion": Trial(works=False, reason="no such package")}))
 
 
@@ -236,6 +238,14 @@ FIRES = {
         {"optimizer.name": "Lion"},
         facts=lambda facts: replace(facts, engines={**facts.engines, "kohya": NOTHING_TRIED}),
         has_fix=False,
+    ),
+    "files of the Hub that cannot be had": Fires(
+        hub.hub_files_are_there,
+        "",
+        "error",
+        facts=lambda facts: replace(facts, hub=HubFacts((NEEDED,), "off", obtainable=True)),
+        has_fix=False,
+        tool="hub-files",
     ),
     "bf16 on an old GPU": Fires(
         memory.precision_suits_card, "memory.mixed_precision", "warning", facts=machine(accelerators=(OLD_GPU,))

@@ -15,13 +15,14 @@ from trainer_core.jobs.job import Job
 from trainer_core.jobs.state import JobState
 from trainer_core.models import header, loaders
 from trainer_core.tools import check_loading as checking
+from trainer_core.tools import hub_files
 from trainer_core.tools import rename as renaming
 from trainer_core.tools import scrub as scrubbing
 
 
 @click.group()
 def tools() -> None:
-    """Copy model files in other forms, and check them."""
+    """Copy model files in other forms, check them, and fetch what engines need."""
 
 
 @tools.command()
@@ -39,6 +40,19 @@ def rename(file: str, layout: str, kind: str, prefix: str, folder: str, as_json:
     """
     job = renaming.start(renaming.Settings(file=file, layout=layout, kind=kind, prefix=prefix, folder=folder))
     _finish(job, as_json)
+
+
+@tools.command("hub-files")
+@click.option("--engine", required=True, help="The engine that loads the files.")
+@click.option("--family", required=True, callback=known_family, help="The family of the model that is trained.")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def fetch_hub_files(engine: str, family: str, as_json: bool) -> None:
+    """Fetch what an engine loads from the Hugging Face Hub when it starts.
+
+    These are small files, such as tokenizers. They are put where the engine looks for them, so that trainings can then start
+    without a connection. The output is a folder with them.
+    """
+    _finish(hub_files.start(hub_files.Settings(engine=engine, family=family)), as_json)
 
 
 @tools.command()

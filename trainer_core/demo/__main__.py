@@ -22,7 +22,7 @@ from trainer_core.demo.dataset import draw_dataset
 from trainer_core.engines import manifest
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.errors import EaselError, PlanError
-from trainer_core.install import environments
+from trainer_core.install import environments, hub_reach
 from trainer_core.prepare.workbench import Workbench
 
 GIB = 1024**3
@@ -69,7 +69,9 @@ def demo(engine: str, accelerator: str, sources: Mapping[str, str], started: flo
     trigger = draw_dataset(folder)
     show.line(f"Drew {len(list(folder.glob('*.png')))} captioned images of {trigger} into {folder}")
     show.line("3. Base model", "bold")
-    real = machine.accelerator.kind != "cpu" and accelerator != "cpu" and assets.hub_reachable()
+    real = (
+        machine.accelerator.kind != "cpu" and accelerator != "cpu" and hub_reach.reach(hub_reach.TRIES_S + 1) == "yes"
+    )
     model = assets.download_base(engine, report=show.line) if real else assets.make_base(engine, report=show.line)
     show.line("4. Training", "bold")
     bench = Workbench(machine=machine, engine=engine)

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trainer_core.demo import checkpoint, tokenizer
+from trainer_core.demo import checkpoint
 from trainer_core.demo.layouts import CONV, POINT, Tensor, clip_text, layer, transformer_blocks
+from trainer_core.install import clip_tokenizer
 
 TEXT_WIDTH = 32
 CONTEXT = 2 * TEXT_WIDTH
@@ -35,8 +36,8 @@ def write(vocabulary: Path, folder: Path) -> Path:
         _json(folder / name / "config.json", configuration)
         checkpoint.write_tensors(folder / name / f"{weights}.safetensors", list(tensors))
     _json(folder / "scheduler" / "scheduler_config.json", _SCHEDULER)
-    tokenizer.write(vocabulary, folder / "tokenizer")
-    tokenizer.write(vocabulary, folder / "tokenizer_2", padding="!")
+    clip_tokenizer.write(vocabulary, folder / "tokenizer")
+    clip_tokenizer.write(vocabulary, folder / "tokenizer_2", padding="!")
     _json(folder / "model_index.json", _INDEX)
     return folder
 

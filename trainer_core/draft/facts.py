@@ -12,6 +12,7 @@ from trainer_core.hardware import Machine
 if TYPE_CHECKING:
     from trainer_core.datasets.clip import Merges
     from trainer_core.datasets.scan import Dataset
+    from trainer_core.engines.hub import HubFacts
     from trainer_core.models.detection import Detection
     from trainer_core.models.library import Companions
 
@@ -56,6 +57,8 @@ class Facts:
     paths: Mapping[str, PathFacts] = field(default_factory=dict)
     """By setting, for each path of a file or folder; "output.name" is the file of the result. Paths in native settings have
     their own names: "native.kohya.network_weights", and for a list with the index at the end, from 0."""
+    hub: HubFacts | None = None
+    """The files of the Hub that the engine needs and that are missing; None where it was not looked for them."""
     engines: Mapping[str, EngineStatus] = field(default_factory=dict)
     """By engine id."""
 

@@ -104,11 +104,13 @@ class FamilyClaim:
     of files that the loader reads as safetensors with any extension; it would read others as a pickle.
     `follows_links`: the loader looks at the ending of the file that a link of the model leads to, instead of the link's own.
     `weight_variants`: for each mixed precision, the variants of weights ("fp16") that the loader reads in a diffusers folder
-    without plain ones; None means any. `relative_links` is False if it cannot follow a link whose target is a relative path.
+    without plain ones; None means any. `hub` are the repositories in the engine's `hub.toml` whose files its programs load by
+    name. `relative_links` is False if it cannot follow a link whose target is a relative path.
     """
 
     family: str
     methods: Mapping[str, Cell]
+    hub: tuple[str, ...] = ()
     parts: Mapping[str, str] = field(default_factory=dict)
     optional_parts: tuple[str, ...] = ()
     parts_inside: bool = True

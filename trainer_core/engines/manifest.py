@@ -14,7 +14,7 @@ id, title, licence, rank, hidden, needs_installation: see BackendManifest
 [resume]               what it can do with a saved state: see trainer_core.engines.continuation
 [demo]                 the base model for the demo
 
-The same folder may contain `options.toml` (trainer_core.engines.option_rules) with the recorded options in `schema`,
+The same folder may contain `hub.toml` (trainer_core.engines.hub), `options.toml` (trainer_core.engines.option_rules) with the recorded options in `schema`,
 `diagnosis.toml` (trainer_core.engines.diagnosis), and `dump_options.py` and `try_optimizers.py`, which run in the engine's Python.
 """
 
@@ -35,11 +35,12 @@ from trainer_core.engines.claim import HINT, Cell, FamilyClaim, read_claims
 from trainer_core.engines.continuation import Continuation
 from trainer_core.engines.costs import Costs
 from trainer_core.errors import BackendError, InstallError, wrong_use
-from trainer_core.files import from_table, read_toml, refuse_unknown
+from trainer_core.files import from_table, read_rows, read_toml, refuse_unknown
 from trainer_core.places import CHECKOUT, resource
 
 if TYPE_CHECKING:
     from trainer_core.engines.diagnosis import Signature
+    from trainer_core.engines.hub import HubFiles
     from trainer_core.engines.option_rules import OptionRules
 
 ENTRY_POINTS = "trainer_core.backends"
@@ -183,6 +184,18 @@ class BackendManifest:
         return found
 
     @functools.cached_property
+    def hub(self) -> Mapping[str, HubFiles]:
+        """The files in `hub.toml` that its programs load from the Hub when they start, by repository.
+
+        Raises:
+            EaselError: the file cannot be used.
+        """
+        from trainer_core.engines.hub import HubFiles
+
+        path = self.folder / "hub.toml"
+        return read_rows(path, HubFiles) if path.is_file() else {}
+
+    @functools.cached_property
     def diagnosis(self) -> tuple[Signature, ...]:
         """The known causes of failures in `diagnosis.toml`.
 
@@ -204,6 +217,8 @@ class BackendManifest:
         for table, names, known in _names(self):
             refuse_unknown(names, known, f"{self.folder / FILE} [{table}]", BackendError, HINT)
         _ = self.options, self.diagnosis
+        for family, claim in self.families.items():
+            refuse_unknown(claim.hub, self.hub, f"{self.folder / FILE} [families.{family}] hub", BackendError, HINT)
         native = {name for topic in self.options.native.values() for name in topic}
         for key in ("bucket_options", "fills"):
             if unknown := {*getattr(self.dataset, key)} - native:

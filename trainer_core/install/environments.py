@@ -28,7 +28,7 @@ from trainer_core.engines import manifest
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.errors import InstallError
 from trainer_core.files import write_whole
-from trainer_core.install import build, torch_choice, trials, upstream
+from trainer_core.install import build, hub_files, torch_choice, trials, upstream
 from trainer_core.install.in_use import refuse_if_used
 from trainer_core.install.installed import InstalledEngine, engine_home, installed, marker
 from trainer_core.install.torch_choice import NoTorch
@@ -86,6 +86,7 @@ def install(
                 report(f"An earlier installation of {table.title} was interrupted: starting again.")
                 _discard(engine_home(engine))
             found = _make(table, device, source, python, lock, report)
+    hub_files.prepare(table, report)
     if tried and not trials.are_complete(found, table):
         trials.run(found, table, report)
     return found

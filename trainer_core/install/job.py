@@ -36,6 +36,7 @@ PHASES = (
     (r"Installing ", "creating the environment"),
     (r"torch: ", "installing packages"),
     (r"Checking that it works", "checking"),
+    (r"Fetching the tokenizers", "fetching tokenizers"),
     (r"Trying the optimizers", "trying optimizers"),
 )
 """The beginning of a message of the installer, and the phase that starts with this message."""

@@ -10,12 +10,10 @@ from typing import Any
 from trainer_core import places
 from trainer_core.engines.seam import Backend, BackendManifest, Place
 from trainer_core.errors import RunError
+from trainer_core.install.hub_files import TOKENIZERS
 from trainer_core.install.installed import InstalledEngine, engine_home, installed
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
-
-TOKENIZERS = "tokenizers"
-"""The folder below the models folder with tokenizers that were made or downloaded for engines."""
 
 
 def place_for(backend: Backend, folder: Path, captions: Mapping[str, str] | None = None) -> Place:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from trainer_core import places
 from trainer_core.draft.layers import is_native
 from trainer_core.engines import parts
+from trainer_core.engines.hub import HubFacts
 from trainer_core.errors import DatasetError, EaselError
-from trainer_core.install import choice
-from trainer_core.install.place import TOKENIZERS
+from trainer_core.install import choice, hub_files, hub_reach
+from trainer_core.install.hub_files import TOKENIZERS
 from trainer_core.plan import fields
 from trainer_core.prepare import paths
 
@@ -51,11 +51,15 @@ class FactsReader:
             state = self.read_images(state, self.quick)
         return state.with_facts(paths=paths.look(state.draft.values))
 
-    def look(self, state: State) -> State:
-        """The job with facts that can change from outside: its paths, and the installed engines and their trials."""
+    def look(self, state: State, wait_s: float = 0.0) -> State:
+        """The job with facts that can change from outside: its paths, the installed engines and their trials, and the Hub.
+
+        It waits so many seconds at most for the answer whether the Hub can be reached.
+        """
         device = state.facts.machine.accelerator.name
         engines = choice.statuses(state.engines, device)
-        return state.with_facts(paths=paths.look(state.draft.values), engines=engines)
+        state = state.with_facts(paths=paths.look(state.draft.values), engines=engines)
+        return state.with_facts(hub=_hub(state, wait_s))
 
     def read_images(self, state: State, quick: bool) -> State:
         """The job with its dataset scanned by the rules of its engine."""
@@ -108,6 +112,20 @@ def recognise(path: Path) -> tuple[Detection | None, str]:
         return None, str(error)
 
 
+def _hub(state: State, wait_s: float) -> HubFacts | None:
+    """What the engine needs of the Hub for the family and does not find here; None as long as it is not installed."""
+    backend = state.backend
+    if backend is None or not state.family or not state.facts.engine(backend.manifest.id).installed:
+        return None
+    manifest = backend.manifest
+    claim = manifest.families.get(state.family)
+    if claim is None or not claim.hub:
+        return None
+    missing = hub_files.missing(manifest, state.family)
+    obtainable = all(hub_files.can_make(row, manifest) for row in missing)
+    return HubFacts(missing, hub_reach.reach(wait_s) if missing else "unknown", obtainable)
+
+
 def _with_model(state: State) -> State:
     """The job with its model recognised from its header."""
     path = state.draft.text("model.path")
@@ -136,8 +154,7 @@ def _vocabularies(model: str) -> Iterator[Path]:
     yield places.models() / TOKENIZERS / CLIP.replace("/", "_") / MERGES
     if model:
         yield places.typed(model) / "tokenizer" / MERGES
-    cache = Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface", "hub"))
-    yield from (cache.expanduser() / f"models--{CLIP.replace('/', '--')}" / "snapshots").glob(f"*/{MERGES}")
+    yield from (hub_files.hub_cache() / f"models--{CLIP.replace('/', '--')}" / "snapshots").glob(f"*/{MERGES}")
 
 
 def _any_engine(state: State) -> Backend | None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 PLAIN = "plain"
 """In the place of the id of a profile: the plain defaults, without recommended values."""
+HUB_S = 5.0
+"""How long a start waits at most for the answer whether the Hub can be reached."""
 NO_POLICY = "none"
 """In the place of the id of a policy: no policy."""
 
@@ -204,7 +206,8 @@ def prepare_run(
         PlanError: there is a blocking Problem.
         JobError: the run folder cannot be written.
     """
-    bench.state = state = bench.reader.read_images(bench.reader.look(bench.state), quick=False)
+    # Every image is decoded now, which takes longer than the answer whether the Hub can be reached.
+    bench.state = state = bench.reader.read_images(bench.reader.look(bench.state, HUB_S), quick=False)
     backend = _ready_backend(state)
     plan, dataset, machine = job_problems.plan(state, backend), state.facts.dataset, state.facts.machine
     assert dataset is not None  # dataset_is_usable blocks a plan without one

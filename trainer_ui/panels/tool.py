@@ -59,6 +59,9 @@ class ToolPanel:
         if job is None or message["run"] != job.name:
             return
         rows = {row["label"]: row["text"] for row in status["verdict"]}
+        if self.fix is not None and self.fix.task is not None and not self.fix.task.setting:
+            self._tell_of_work(status["state"], rows, status["phase"])
+            return
         if status["state"] == JobState.COMPLETED.name:
             self.says.show_text("The copy is ready.", "ok")
         elif status["state"] == JobState.CANCELLED.name:
@@ -69,6 +72,18 @@ class ToolPanel:
         else:
             share = f": {status['step']} of {status['total']} MiB" if status["total"] else ""
             self.says.show_text(f"Making the copy ({status['phase']}{share})", "")
+
+    def _tell_of_work(self, state: str, rows: Mapping[str, str], phase: str) -> None:
+        """Shows how far a fix is whose work itself mends the problem."""
+        if state == JobState.COMPLETED.name:
+            self.says.show_text("Done: the files are there.", "ok")
+        elif state == JobState.CANCELLED.name:
+            self.says.show_text("It was stopped.", "warn")
+        elif state in {each.name for each in FINAL_STATES}:
+            why = " ".join(text for name in ("What happened", "What to do") if (text := rows.get(name)))
+            self.says.show_text(f"This did not work. {why}", "danger")
+        else:
+            self.says.show_text(phase.capitalize() or "Working", "")
 
     def _changed(self, sentence: str) -> None:
         """Updates the page when the job has started or ended; the feed does not wait for it."""
@@ -82,8 +97,12 @@ class ToolPanel:
         """Sets the path of the new file, unless the user has changed the setting in the meantime."""
         made = next(iter((job.result or {}).get("outputs", ())), "")
         with self.session.lock:
-            fix, self.fix = self.fix, None
+            fix = self.fix
             task = fix.task if fix else None
+            if fix is not None and task is not None and not task.setting:
+                self.session.show_soon("The files are there.")
+                return
+            self.fix = None
             if fix is None or task is None or not made:
                 return
             if self.session.values.get(task.setting) != self.before:

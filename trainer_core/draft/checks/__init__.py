@@ -5,7 +5,7 @@ Each rule is a small function that yields Problems, with a fix if there is one.
 
 from __future__ import annotations
 
-from trainer_core.draft.checks import choices, class_images, dataset, memory, model, output, parts, schedule
+from trainer_core.draft.checks import choices, class_images, dataset, hub, memory, model, output, parts, schedule
 from trainer_core.draft.checks.case import Case, Rule
 from trainer_core.problems import Problem
 
@@ -48,6 +48,7 @@ RULES: tuple[Rule, ...] = (
     choices.native_tables_are_read,
     choices.native_files_are_there,
     choices.optimizer_works_here,
+    hub.hub_files_are_there,
     memory.precision_suits_card,
     memory.blocks_can_be_swapped,
     memory.weights_suit_precision,
