@@ -1,15 +1,13 @@
 """What an engine loads from the Hub is known before the start, fetched to where it looks, and said if it cannot be had."""
 
-import contextlib
 import gzip
 import hashlib
-import http.server
-import threading
 import time
 
 import pytest
 
 from tests.support import engine_plans
+from tests.support.hub_server import addresses, serving
 from trainer_core.draft.checks import Case, hub
 from trainer_core.draft.facts import Facts
 from trainer_core.engines import manifest as manifests
@@ -48,46 +46,6 @@ def vocabulary(home, monkeypatch):
     file.parent.mkdir(parents=True)
     file.write_bytes(gzip.compress("\n".join(lines).encode()))
     monkeypatch.setattr(clip_tokenizer, "VOCABULARY_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
-
-
-@contextlib.contextmanager
-def serving(files, seen=None):
-    """A Hub that has these files, by address; it writes down the headers of each request."""
-
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            if seen is not None:
-                seen.append((self.path, dict(self.headers)))
-            found = files.get(self.path)
-            if isinstance(found, int):
-                self.send_response(found)
-                self.end_headers()
-            elif isinstance(found, str):
-                self.send_response(302)
-                self.send_header("Location", found)
-                self.end_headers()
-            else:
-                self.send_response(200 if found is not None else 404)
-                self.end_headers()
-                self.wfile.write(found or b"")
-
-        do_HEAD = do_GET  # noqa: N815
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def addresses(row, commit=None):
-    below = [row.id, "resolve", commit or row.revision, row.of]
-    return {"/" + "/".join(filter(None, (*below, name))): b"{}" for name in row.files}
 
 
 @pytest.mark.parametrize("family", KOHYA.families)

@@ -49,7 +49,7 @@ class FactsReader:
             state = _with_parts(state)
         if "dataset" in again or "engine" in again:
             state = self.read_images(state, self.quick)
-        return state.with_facts(paths=paths.look(state.draft.values))
+        return state.with_facts(paths=paths.look(state.draft.values), hub=_hub(state))
 
     def look(self, state: State, wait_s: float = 0.0) -> State:
         """The job with facts that can change from outside: its paths, the installed engines and their trials, and the Hub.
@@ -112,7 +112,7 @@ def recognise(path: Path) -> tuple[Detection | None, str]:
         return None, str(error)
 
 
-def _hub(state: State, wait_s: float) -> HubFacts | None:
+def _hub(state: State, wait_s: float = 0.0) -> HubFacts | None:
     """What the engine needs of the Hub for the family and does not find here; None as long as it is not installed."""
     backend = state.backend
     if backend is None or not state.family or not state.facts.engine(backend.manifest.id).installed:

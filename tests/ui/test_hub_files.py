@@ -1,0 +1,41 @@
+"""Files that the engine needs of the Hub are fetched by one click, and then the problem is gone."""
+
+import pytest
+
+from tests.support.hub_server import addresses, serving
+from tests.support.page import button, click, markup, on_page, wait_for
+from trainer_core.engines import manifest
+from trainer_core.engines.status import EngineStatus
+from trainer_core.install import choice, hub_files, hub_reach
+
+KOHYA = manifest.read("kohya")
+ROWS = [KOHYA.hub[name] for name in KOHYA.families["hunyuan_image"].hub]
+
+
+@pytest.fixture(autouse=True)
+def installed(tmp_path, monkeypatch):
+    """kohya counts as installed, and nothing of the Hub is on this machine."""
+    for name in (*hub_reach.SWITCHES, "TRANSFORMERS_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setattr(choice, "statuses", lambda *_: {"kohya": EngineStatus(installed=True)})
+
+
+def test_the_files_are_fetched_by_one_click_and_the_problem_is_gone(open_app, monkeypatch):
+    with serving({path: data for row in ROWS for path, data in addresses(row).items()}) as url:
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        app = open_app({"model.family": "hunyuan_image", "schedule.steps": 5}, engine="kohya")
+        wait_for(lambda: "so the engine downloads them when it starts" in markup(app.root))
+        click(button(app.launch.problems.widget, "Fetch the files now"))
+        wait_for(lambda: not hub_files.missing(KOHYA, "hunyuan_image"))
+        wait_for(lambda: "Done: the files are there." in markup(app.root))
+        wait_for(lambda: not app.session.bench.state.facts.hub.missing)
+        shown = [row.text.value for row in app.launch.problems.rows if on_page(row.widget)]
+        assert not any("from the Hugging Face Hub" in text for text in shown)
+
+
+def test_without_a_connection_the_start_is_stopped_once_that_is_known(open_app, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    app = open_app({"model.family": "hunyuan_image", "schedule.steps": 5}, engine="kohya")
+    wait_for(lambda: "the Hub cannot be reached from here. The training would stop at once." in markup(app.root))
+    assert any(one.severity == "error" and "Hub" in one.message for one in app.session.problems)
