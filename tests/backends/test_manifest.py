@@ -67,7 +67,8 @@ def misspelt(table: dict[str, Any], place: Place, key: str) -> dict[str, Any]:
 @pytest.mark.parametrize("backend", BACKENDS, ids=IDS)
 def test_every_misspelt_key_of_a_backend_toml_is_refused_with_its_file_and_table(backend, tmp_path):
     folder = backend.manifest.folder
-    shutil.copyfile(folder / "options.toml", tmp_path / "options.toml") if (folder / "options.toml").is_file() else None
+    for name in ("options.toml", "hub.toml"):
+        shutil.copyfile(folder / name, tmp_path / name) if (folder / name).is_file() else None
     file, table = tmp_path / "backend.toml", tomllib.loads((folder / "backend.toml").read_text("utf-8"))
     cell = cell_type(backend)
     file.write_text(tomli_w.dumps(table))
@@ -83,17 +84,19 @@ def test_every_misspelt_key_of_a_backend_toml_is_refused_with_its_file_and_table
         assert all(step in message for step in named), (place, message)
 
 
-@pytest.mark.parametrize("name", ["options.toml", "diagnosis.toml"])
+@pytest.mark.parametrize("name", ["options.toml", "diagnosis.toml", "hub.toml"])
 @pytest.mark.parametrize("backend", BACKENDS, ids=IDS)
 def test_every_misspelt_key_of_its_companion_files_is_refused_with_its_file_and_table(backend, name, tmp_path):
     folder = backend.manifest.folder
     if not (folder / name).is_file():
         return
-    for each in ("backend.toml", "options.toml"):
+    for each in ("backend.toml", "options.toml", "hub.toml"):
         if (folder / each).is_file():
             shutil.copyfile(folder / each, tmp_path / each)
     table = tomllib.loads((folder / name).read_text("utf-8"))
     for place, key in keys(table):
+        if name == "hub.toml" and not place:
+            continue  # a repository, which backend.toml names
         if {"native", "refused", "bounds", "needs", "parts", "called", "settings"} & {*place}:
             continue  # the names of options, which are compared with the records in another test
         (tmp_path / name).write_text(tomli_w.dumps(misspelt(table, place, key)))
@@ -115,7 +118,7 @@ def test_every_misspelt_key_of_a_translation_is_refused(module, kind):
 
 
 def test_an_engine_without_its_own_type_of_cell_can_use_only_the_keys_of_the_core(tmp_path):
-    for name in ("backend.toml", "options.toml"):
+    for name in ("backend.toml", "options.toml", "hub.toml"):
         shutil.copyfile(registry.get("kohya").manifest.folder / name, tmp_path / name)
     with pytest.raises(BackendError, match=r"\[families\.sd15\] has an unknown key"):
         load_manifest(tmp_path / "backend.toml")

@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 from tests.support.looks import CELLS, IN_APP, OVERFLOW, WEAK
 from tests.support.page import prepare
 from tests.support.pages import fill, go, step, unfold
+from tests.support.played import until
 
 READY = ".easel[data-easel-keys=kept]"
 WIDTHS = {"1600": (1600, 1000), "1280": (1280, 800), "700": (700, 900), "390": (390, 844)}
@@ -205,11 +206,20 @@ def test_every_theme_is_readable_and_no_width_overflows(notebook, page, home):
         assert page.evaluate(WEAK) == [], theme
 
 
-def test_the_theme_is_remembered(notebook, page, home, new_page):
+def test_the_theme_and_what_was_set_are_there_again(notebook, page, home, new_page):
     notebook(prepare(home)).run()
     page.get_by_label("Theme", exact=True).select_option("Cyberpunk")
     page.wait_for_selector(".easel-theme-cyberpunk")
+    fill(page, "Steps", "123")
+    until((home / "forms" / "lora_trainer.json").is_file)
     other = new_page()
     notebook(prepare(home), to=other).run()
     expect(other.get_by_label("Theme", exact=True)).to_have_value("Cyberpunk")
     other.wait_for_selector(".easel-theme-cyberpunk")
+    expect(other.get_by_label("Steps", exact=True)).to_have_value("123")
+    expect(other.get_by_text("are here again.")).to_be_visible()
+    other.get_by_role("button", name="Start afresh").press("Enter")
+    expect(other.get_by_role("button", name="Bring them back")).to_be_focused()
+    expect(other.get_by_label("Steps", exact=True)).not_to_have_value("123")
+    other.keyboard.press("Enter")
+    expect(other.get_by_label("Steps", exact=True)).to_have_value("123")

@@ -23,6 +23,7 @@ RENAMED = {
     "trainer_core/demo/checkpoint.py": "gigabytes, written in parts",
     "trainer_core/install/build.py": "a folder",
     "trainer_core/install/environments.py": "a folder",
+    "trainer_core/install/hub_files.py": "a folder",
     "trainer_core/install/upstream.py": "a folder",
     "trainer_core/jobs/wrapper.py": "records of a process that imports nothing of Easel",
     "trainer_core/models/downloads/fetch.py": "gigabytes, written as they arrive",

@@ -22,7 +22,7 @@ from trainer_core.tools import scrub as scrubbing
 
 @click.group()
 def tools() -> None:
-    """Copy model files in other forms, check them, and fetch what engines need."""
+    """Copy and check model files, and fetch tokenizers."""
 
 
 @tools.command()
@@ -47,10 +47,10 @@ def rename(file: str, layout: str, kind: str, prefix: str, folder: str, as_json:
 @click.option("--family", required=True, callback=known_family, help="The family of the model that is trained.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def fetch_hub_files(engine: str, family: str, as_json: bool) -> None:
-    """Fetch what an engine loads from the Hugging Face Hub when it starts.
+    """Fetch the tokenizers that an engine needs.
 
-    These are small files, such as tokenizers. They are put where the engine looks for them, so that trainings can then start
-    without a connection. The output is a folder with them.
+    An engine loads these and similar small files from the Hugging Face Hub when it starts. They are put where it looks for
+    them, so that trainings can then start without a connection. The output is a folder with them.
     """
     _finish(hub_files.start(hub_files.Settings(engine=engine, family=family)), as_json)
 

@@ -35,7 +35,7 @@ from trainer_core.engines.claim import HINT, Cell, FamilyClaim, read_claims
 from trainer_core.engines.continuation import Continuation
 from trainer_core.engines.costs import Costs
 from trainer_core.errors import BackendError, InstallError, wrong_use
-from trainer_core.files import from_table, read_rows, read_toml, refuse_unknown
+from trainer_core.files import from_table, read_toml, refuse_unknown
 from trainer_core.places import CHECKOUT, resource
 
 if TYPE_CHECKING:
@@ -188,12 +188,16 @@ class BackendManifest:
         """The files in `hub.toml` that its programs load from the Hub when they start, by repository.
 
         Raises:
-            EaselError: the file cannot be used.
+            BackendError: the file cannot be used.
         """
         from trainer_core.engines.hub import HubFiles
 
         path = self.folder / "hub.toml"
-        return read_rows(path, HubFiles) if path.is_file() else {}
+        rows = read_toml(path, BackendError, HINT) if path.is_file() else {}
+        return {
+            name: from_table(HubFiles, row, f"{path} [{name}]", BackendError, HINT, {"id": name})
+            for name, row in rows.items()
+        }
 
     @functools.cached_property
     def diagnosis(self) -> tuple[Signature, ...]:
