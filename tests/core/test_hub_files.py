@@ -212,3 +212,17 @@ def test_the_tool_ends_well_only_if_the_engine_finds_the_files(monkeypatch):
         monkeypatch.setenv("HF_ENDPOINT", url)
         assert run().state is JobState.COMPLETED
     assert not hub_files.missing(KOHYA, "hunyuan_image")
+
+
+def test_only_a_single_file_needs_the_configurations_of_its_family():
+    simpletuner = manifests.read("simpletuner")
+    assert hub_files.missing(simpletuner, "sdxl")
+    assert not hub_files.missing(simpletuner, "sdxl", is_folder=True)
+    row = simpletuner.hub[simpletuner.families["sdxl"].hub[0]]
+    for name in row.files:
+        file = hub_files.hub_cache() / "models--stabilityai--stable-diffusion-xl-base-1.0" / "snapshots" / "abc" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("{}")
+    (file.parents[3] / "refs").mkdir()
+    (file.parents[3] / "refs" / "main").write_text("abc")
+    assert not hub_files.missing(simpletuner, "sdxl")

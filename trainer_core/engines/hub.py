@@ -17,7 +17,8 @@ class HubFiles:
     used. `place` is where the engine looks: in Easel's folder of tokenizers and then in the cache of the Hub, or only there.
     `revision` is the pinned commit. `made` says how Easel makes the files without the Hub: "clip" from the vocabulary that
     open_clip ships, with `padding` as the token for short captions; "t5" from `source`, a file of the engine's own sources
-    with the hash `sha256`. `gated`: the Hub gives them only to users who have accepted a licence. `bytes` is their size.
+    with the hash `sha256`. `gated`: the Hub gives them only to users who have accepted a licence. `single_file`: only
+    a model that is a single file needs them. `bytes` is their size.
     """
 
     id: str
@@ -34,6 +35,7 @@ class HubFiles:
     more: tuple[str, ...] = ()
     """More files, which are fetched if the repository has them."""
     gated: bool = False
+    single_file: bool = False
 
     @property
     def folder_name(self) -> str:

@@ -49,7 +49,8 @@ class FactsReader:
             state = _with_parts(state)
         if "dataset" in again or "engine" in again:
             state = self.read_images(state, self.quick)
-        return state.with_facts(paths=paths.look(state.draft.values), hub=_hub(state))
+        state = state.with_facts(paths=paths.look(state.draft.values))
+        return state.with_facts(hub=_hub(state))
 
     def look(self, state: State, wait_s: float = 0.0) -> State:
         """The job with facts that can change from outside: its paths, the installed engines and their trials, and the Hub.
@@ -121,7 +122,8 @@ def _hub(state: State, wait_s: float = 0.0) -> HubFacts | None:
     claim = manifest.families.get(state.family)
     if claim is None or not claim.hub:
         return None
-    missing = hub_files.missing(manifest, state.family)
+    model = state.facts.at("model.path", state.draft.text("model.path"))
+    missing = hub_files.missing(manifest, state.family, is_folder=model is not None and model.is_folder)
     obtainable = all(hub_files.can_make(row, manifest) for row in missing)
     return HubFacts(missing, hub_reach.reach(wait_s) if missing else "unknown", obtainable)
 
