@@ -219,10 +219,8 @@ def test_only_a_single_file_needs_the_configurations_of_its_family():
     assert hub_files.missing(simpletuner, "sdxl")
     assert not hub_files.missing(simpletuner, "sdxl", is_folder=True)
     row = simpletuner.hub[simpletuner.families["sdxl"].hub[0]]
-    for name in row.files:
-        file = hub_files.hub_cache() / "models--stabilityai--stable-diffusion-xl-base-1.0" / "snapshots" / "abc" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("{}")
-    (file.parents[3] / "refs").mkdir()
-    (file.parents[3] / "refs" / "main").write_text("abc")
+    root = hub_files.hub_cache() / "models--stabilityai--stable-diffusion-xl-base-1.0"
+    for name in ("refs/main", *(f"snapshots/abc/{name}" for name in row.files)):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("abc")
     assert not hub_files.missing(simpletuner, "sdxl")

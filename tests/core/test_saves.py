@@ -33,7 +33,7 @@ def test_states_without_checkpoints_name_the_checkpoints_that_nobody_asked_for()
     manifest = registry.get("kohya").manifest
     asked = plan(output__save_every_steps=0, output__keep_states=1, guards__back_after_nan=False)
     said = saves.sentences(asked, manifest, FOUND)
-    assert "only the result of the last step of about 36.0 MiB" in said[0]
+    assert "only the result of the last step, about 36.0 MiB" in said[0]
     assert (
         "every 101 steps: the newest one stays, and one more while a new one is written (up to 512.0 MiB together)"
         in said[1]

@@ -28,7 +28,7 @@ def serving(files, seen=None):
 
         do_HEAD = do_GET  # noqa: N815
 
-        def log_message(self, *_):
+        def log_message(self, format, *args):  # noqa: A002
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)

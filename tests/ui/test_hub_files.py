@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.hub_server import addresses, serving
-from tests.support.page import button, click, markup, on_page, wait_for
+from tests.support.page import click, markup, on_page, wait_for
 from trainer_core.engines import manifest
 from trainer_core.engines.status import EngineStatus
 from trainer_core.install import choice, hub_files, hub_reach
@@ -26,7 +26,10 @@ def test_the_files_are_fetched_by_one_click_and_the_problem_is_gone(open_app, mo
         monkeypatch.setenv("HF_ENDPOINT", url)
         app = open_app({"model.family": "hunyuan_image", "schedule.steps": 5}, engine="kohya")
         wait_for(lambda: "so the engine downloads them when it starts" in markup(app.root))
-        click(button(app.launch.problems.widget, "Fetch the files now"))
+        # A row that showed the problem before the answer is hidden now, and not changed.
+        rows = [row for row in app.launch.problems.rows if row.is_shown]
+        (fetch,) = [row.button for row in rows if row.button.description == "Fetch the files now"]
+        click(fetch)
         wait_for(lambda: not hub_files.missing(KOHYA, "hunyuan_image"))
         wait_for(lambda: "Done: the files are there." in markup(app.root))
         wait_for(lambda: not app.session.bench.state.facts.hub.missing)

@@ -37,9 +37,10 @@ def state_interval(plan: TrainingPlan, manifest: BackendManifest | None) -> int:
 
 def _checkpoints(plan: TrainingPlan, found: Estimate | None) -> str:
     every, steps = plan.output.save_every_steps, plan.schedule.steps
-    each = f" of about {size(found.lora_mib * MIB)}" if found is not None and found.lora_mib else ""
+    each = f", about {size(found.lora_mib * MIB)}" if found is not None and found.lora_mib else ""
     if not every or every > steps:
         return f"No checkpoint is kept: only the result of the last step{each}."
+    each = f"{each} each" if each else ""
     number, kept = steps // every, plan.output.keep_last
     stays = f"the newest {kept} stay" if 0 < kept < number else "all stay"
     stays = "it stays" if number == 1 else stays
