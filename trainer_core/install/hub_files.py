@@ -13,8 +13,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,9 +22,8 @@ from trainer_core import places
 from trainer_core.engines.hub import HubFiles
 from trainer_core.errors import InstallError
 from trainer_core.files import write_whole
-from trainer_core.install import clip_tokenizer, hub_reach
+from trainer_core.install import hub_reach
 from trainer_core.install.installed import engine_home
-from trainer_core.install.uv import decisive_line, ensure_uv, uv_environment
 
 if TYPE_CHECKING:
     from trainer_core.engines.manifest import BackendManifest
@@ -149,6 +146,8 @@ def _fill(
     """Makes the files in a new folder, or downloads them."""
     source = _source(row, manifest)
     if row.made == "clip":
+        from trainer_core.install import clip_tokenizer
+
         report(f"Making {row.title} from the vocabulary of open_clip.")
         clip_tokenizer.write(
             vocabulary(places.models() / "demo" / "vocabulary"), folder, row.padding or clip_tokenizer.END
@@ -181,6 +180,8 @@ def vocabulary(folder: Path) -> Path:
     Raises:
         InstallError: the wheel cannot be downloaded.
     """
+    from trainer_core.install import clip_tokenizer
+
     file = folder / clip_tokenizer.VOCABULARY
     if file.is_file():
         return file
@@ -198,6 +199,9 @@ def vocabulary(folder: Path) -> Path:
 
 def _fetch_open_clip(scratch: Path) -> Path:
     """The vocabulary file of the wheel, unpacked below `scratch` without its dependencies such as torch."""
+    from trainer_core.install.clip_tokenizer import VOCABULARY
+    from trainer_core.install.uv import decisive_line, ensure_uv, uv_environment
+
     (scratch / "wanted.txt").write_text(OPEN_CLIP + "\n", encoding="utf-8")
     command = [str(ensure_uv()), "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
     command += ["--python", sys.executable, "--target", str(scratch / "wheel")]
@@ -218,7 +222,7 @@ def _fetch_open_clip(scratch: Path) -> Path:
         raise InstallError(
             f"The CLIP vocabulary could not be downloaded: {reason}", "Check the connection to the package registry."
         )
-    return scratch / "wheel" / "open_clip" / clip_tokenizer.VOCABULARY
+    return scratch / "wheel" / "open_clip" / VOCABULARY
 
 
 def _download(row: HubFiles, commit: str, folder: Path, header: Mapping[str, str] | None) -> None:
@@ -227,6 +231,9 @@ def _download(row: HubFiles, commit: str, folder: Path, header: Mapping[str, str
     Raises:
         InstallError: the Hub is switched off, cannot be reached, or does not give them.
     """
+    import urllib.error
+    import urllib.request
+
     if hub_reach.is_off():
         message = f"The Hub is switched off (HF_HUB_OFFLINE), and {row.title} can only be had from there."
         raise InstallError(message, "Unset it, or copy the files from a machine that has them.")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,6 +31,10 @@ def is_off() -> bool:
 
 def answers(address: str) -> bool:
     """Whether a server answers at this address, however; takes a few seconds if none does."""
+    # Imported when it is asked, because a notebook that opens does not need it.
+    import urllib.error
+    import urllib.request
+
     try:
         with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=TRIES_S):
             return True
