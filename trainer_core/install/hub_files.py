@@ -88,6 +88,9 @@ def prepare(manifest: BackendManifest, report: Report) -> None:
     if rows:
         report("Fetching the tokenizers, so that trainings can start without a connection.")
     for row in rows:
+        if not can_make(row, manifest) and hub_reach.reach(hub_reach.TRIES_S + 1) != "yes":
+            report(f"Without {row.title}: the Hub cannot be reached. The engine downloads it when it first needs it.")
+            continue
         try:
             bring(row, manifest, report)
         except InstallError as error:
