@@ -29,7 +29,9 @@ def main(count: int) -> int:
         edit_s = _took(lambda: journal.apply("prefix", "Put ohwx first", changes))
         undo_s = _took(journal.undo)
         (root / "plain").mkdir()
-        plain_s = _took(lambda: [(root / "plain" / one.path).write_bytes(bytes(one.path, "utf-8") * 90) for one in changes])
+        plain_s = _took(
+            lambda: [(root / "plain" / one.path).write_bytes(bytes(one.path, "utf-8") * 90) for one in changes]
+        )
     print(
         f"{count} captions: edit {edit_s:.2f} s, undo {undo_s:.2f} s, plain writes of new files {plain_s:.2f} s "
         f"({edit_s / plain_s:.1f} and {undo_s / plain_s:.1f} times)"

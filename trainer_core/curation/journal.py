@@ -14,7 +14,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from trainer_core.curation import contents, records
 from trainer_core.curation.contents import Mark
 from trainer_core.curation.records import DONE, ROWS, Edit, Row
 from trainer_core.errors import DatasetError
-from trainer_core.files import open_own, write_whole
+from trainer_core.files import write_whole
 from trainer_core.text import printable
 
 OWN = contents.OWN
@@ -164,7 +164,7 @@ class Journal:
                 pass
 
     # ---- inside ----
-    def records.edit(self, number: int) -> Edit:
+    def _edit(self, number: int) -> Edit:
         edits = self.edits()
         found = next((one for one in edits if one.number == number), None)
         if found is None:

@@ -43,10 +43,12 @@ class Row:
     """The folders that the edit makes for this file."""
 
     def as_dict(self) -> dict[str, Any]:
+        """The row as it is written."""
         return {"path": self.path, "before": self.before, "after": self.after, "made": list(self.made)}
 
     @classmethod
     def read(cls, table: object) -> Row | None:
+        """The row in a line of the record; None if it is damaged."""
         if not isinstance(table, Mapping) or not isinstance(path := table.get("path"), str):
             return None
         before, after, made = table.get("before"), table.get("after"), table.get("made")
