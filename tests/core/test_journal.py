@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
@@ -261,8 +261,10 @@ def _property_folder(tmp_path_factory):
 
 
 TestEditing = Editing.TestCase
+TestEditing.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.binary(max_size=300))
 def test_a_damaged_record_is_no_exception(tmp_path_factory, damaged):
     root = tmp_path_factory.mktemp("damaged")
