@@ -67,6 +67,18 @@ def remove(patterns: str) -> Operation:
     return edit
 
 
+def remove_exactly(unwanted: Iterable[str]) -> Operation:
+    """Removes these tags, which are no patterns."""
+    folded = frozenset(map(str.casefold, unwanted))
+
+    def edit(caption: str) -> str:
+        had = tags(caption)
+        left = [tag for tag in had if tag.casefold() not in folded]
+        return caption if len(left) == len(had) else joined(left)
+
+    return edit
+
+
 def replace(find: str, by: str, *, whole_tags: bool = False, same_case: bool = False) -> Operation:
     """Replaces a text inside of captions, or whole tags that are this text or fit it with "*" and "?"."""
     if not find:

@@ -207,6 +207,7 @@ class Journal:
 
     def _prepare(self, plan: _Plan, changes: list[Change], *, keeps: bool) -> bool:
         """Writes the record of an edit and the new files, all beside the old ones; whether there is anything to do."""
+        is_ready = False
         try:
             plan.folder.mkdir(parents=True)
             for part in (BEFORE, NEW):
@@ -216,28 +217,29 @@ class Journal:
             if plan.rows or keeps:
                 lines = [json.dumps(plan.head), *(json.dumps(row.as_dict()) for row in plan.rows)]
                 write_whole(plan.folder / ROWS, "\n".join(lines) + "\n", durable=True)
-                return True
-        except BaseException as error:
-            shutil.rmtree(plan.folder, ignore_errors=True)
-            if isinstance(error, OSError):
-                raise DatasetError(
-                    f"Nothing was changed: {error.strerror or error}.", "Free some space, or check the permissions."
-                ) from error
-            raise
-        shutil.rmtree(plan.folder, ignore_errors=True)
-        return False
+                is_ready = True
+        except OSError as error:
+            raise DatasetError(
+                f"Nothing was changed: {error.strerror or error}.", "Free some space, or check the permissions."
+            ) from error
+        finally:
+            if not is_ready:
+                shutil.rmtree(plan.folder, ignore_errors=True)
+        return is_ready
 
     def _perform(self, plan: _Plan) -> None:
         """Puts the new files in place."""
+        is_done = False
         try:
             for place, row in enumerate(plan.rows):
                 self._put(plan, place, row)
             write_whole(plan.folder / DONE, json.dumps({"refused": plan.refused}), durable=True)
-        except BaseException as error:
-            _roll_back(self.root, plan.folder)
-            if isinstance(error, OSError):
-                raise DatasetError(f"Everything is as it was: {error.strerror or error}.") from error
-            raise
+            is_done = True
+        except OSError as error:
+            raise DatasetError(f"Everything is as it was: {error.strerror or error}.") from error
+        finally:
+            if not is_done:
+                _roll_back(self.root, plan.folder)
 
     def _stage(self, plan: _Plan, change: Change) -> None:
         """Writes the new file beside, and records what it replaces."""
