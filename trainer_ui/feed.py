@@ -22,6 +22,7 @@ from trainer_ui.cells import Cell, cells
 
 TICK_S = 0.25
 BEAT_S = 2.0
+PACE_S = 1.0
 
 Tell = Callable[[Mapping[str, Any], list[bytes]], None]
 
@@ -93,7 +94,7 @@ class Watch:
             "failed_at": seen.step if self.state in _FAILED_NAMES else 0,
             "old": self.old(),
             "gauges": [{"label": label, "text": text} for label, text in rows(seen.gauges)],
-            "verdict": verdict(self.job, is_for_page=True) if self.job.state in FINAL_STATES else [],
+            "verdict": verdict(self.job, is_for_page=True) if self.state in _FINAL_NAMES else [],
         }
 
     def old(self) -> str:
@@ -135,13 +136,15 @@ def _ignore(*_: object) -> None:
 class Feed:
     """Follows at most one job; all messages for the page come from its thread, so they arrive in order.
 
-    Three attributes are functions that its owner may set: `tell` gets each message for the page, `beat` is called every two
-    seconds, `changed` when the state of the job has changed (with a sentence when the job cannot be read). They are called
-    in the thread of the feed and must not block it.
+    Four attributes are functions that its owner may set: `tell` gets each message for the page; `told` is called after
+    messages, at once when the stage of the job is another, else once a second at most; `beat` is called every two seconds,
+    `changed` when the state of the job has changed (with a sentence when the job cannot be read). They are called in the
+    thread of the feed and must not block it.
     """
 
     def __init__(self, changed: Callable[[str], None]) -> None:
         self.tell: Tell = _ignore
+        self.told: Callable[[], None] = _ignore
         self.beat: Callable[[], None] = _ignore
         self.changed = changed
         self._lock = threading.Lock()
@@ -149,6 +152,9 @@ class Feed:
         self._job: Job | None = None
         self._full = self._closed = False
         self.watch: Watch | None = None
+        self._untold = False
+        self._told_at = 0.0
+        self._stage: object = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -208,8 +214,21 @@ class Feed:
         news = self.watch.news(full)
         if news:
             self.tell(*news)
+        self._pace(news[0] if news else None)
         if self.watch.state != before:
             self.changed("")
+
+    def _pace(self, message: Mapping[str, Any] | None) -> None:
+        """Calls `told` for the messages since it was called last, also for this one."""
+        if message is not None:
+            status = message["status"]
+            stage = message["run"], status["state"], status["phase"]
+            self._untold, self._stage, is_new = True, stage, message["full"] or stage != self._stage
+        else:
+            is_new = False
+        if is_new or (self._untold and time.monotonic() - self._told_at >= PACE_S):
+            self._untold, self._told_at = False, time.monotonic()
+            self.told()
 
 
 _FINAL_NAMES = frozenset(state.name for state in FINAL_STATES)

@@ -3,13 +3,12 @@
 The time limits are long, so that a slow or busy machine is no failure.
 """
 
-import json
-import shutil
 from dataclasses import replace
 
 import pytest
 
 from tests.support import browsers, lab
+from tests.support import shipped as shipped_notebook
 from trainer_core import places
 from trainer_core.jobs.state import FINAL_STATES
 from trainer_core.training.run import list_runs
@@ -100,16 +99,8 @@ def notebook(server, page, home, request):
 
     def open_one(settings=None, profile="", to=page, beside_files=False, shipped="LoRA_Trainer", **environment):
         name = f"{request.node.name.partition('[')[0]}{len(opened)}.ipynb"
-        shutil.copy(lab.ROOT / "notebooks" / f"{shipped}.ipynb", server.root / name)
-        content = json.loads((server.root / name).read_text())
-        source = "".join(content["cells"][1]["source"])
-        if settings is not None:
-            called = f"    {shipped.lower()}("
-            source = source.replace(f"{called})", f"{called}{settings!r}, {profile!r})")
-        # Each test has a home of its own, and kernels share the server's environment.
-        environment["EASEL_HOME"] = str(home)
-        content["cells"][1]["source"] = f"import os; os.environ.update({environment!r})\n{source}"
-        (server.root / name).write_text(json.dumps(content))
+        # Each test has a home of its own.
+        shipped_notebook.write(server, name, environment | {"EASEL_HOME": str(home)}, settings, profile, shipped)
         found = lab.Notebook(to, replace(server, has_file_browser=beside_files), name)
         opened.append(found)
         return found.open()

@@ -25,7 +25,7 @@ COMMANDS = {
     "detect": "detect",
     "models": "models",
     "tools": "tools",
-    "dataset": "inspect",
+    "dataset": "dataset",
     "profiles": "profiles",
     "policies": "policies",
     "presets": "presets",

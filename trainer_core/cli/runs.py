@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trainer_core import places
 from trainer_core.cli import jobs, run_commands, run_details
+from trainer_core.cli.packages import commands_in
 from trainer_core.jobs.queueing import requests
 from trainer_core.training import labels
 from trainer_core.training.run import Run, list_runs
@@ -47,5 +48,5 @@ runs = RUNS.group(
 )
 # The owner of the queue may have been killed, or the machine restarted.
 runs.callback = requests.wake
-for command in run_commands.commands():
+for command in commands_in(run_commands):
     runs.add_command(command)

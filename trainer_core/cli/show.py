@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -17,6 +18,9 @@ from trainer_core.errors import EaselError, PlanError
 from trainer_core.plan import prompts
 from trainer_core.problems import Problem
 from trainer_core.text import printable, without_link_secrets
+
+if TYPE_CHECKING:
+    from trainer_core.curation.records import Edit
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -139,6 +143,19 @@ def aligned(rows: Sequence[Sequence[str]]) -> None:
     for number, row in enumerate(rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         line("  ".join(cells).rstrip(), "" if number else "bold")
+
+
+def edit(found: Edit | None, nothing: str, wants_json: bool) -> None:
+    """An edit of a dataset, and the files that it left as they were; `nothing` if there is none."""
+    if wants_json:
+        as_json(dataclasses.asdict(found) if found is not None else None)
+        return
+    if found is None:
+        line(nothing)
+        return
+    line(f"{found.title}: {found.files:,} {'file' if found.files == 1 else 'files'}.")
+    for path, reason in found.refused:
+        line(f"{path} was left as it is: {reason}.")
 
 
 def as_json(data: Any) -> None:

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class LiveParts:
-    """Chart, figures and log of a job. `heard` is called after each message of the feed, in its thread."""
+    """Chart, figures and log of a job. `heard` is called after messages of the feed, in its thread and as often as it says."""
 
     def __init__(self, jobs: JobSession[Any]) -> None:
         self.jobs = jobs
         self.monitor = Monitor(jobs.feed.tell_all)
         self.log = LogPane(jobs.feed.tell_all, self._search)
         self.heard: Callable[[], None] = lambda: None
-        jobs.feed.tell = self._tell
+        jobs.feed.tell, jobs.feed.told = self._tell, self._told
 
     def _tell(self, message: Mapping[str, Any], buffers: list[bytes]) -> None:
         self.monitor.tell({name: part for name, part in message.items() if name != "log"}, buffers)
@@ -40,6 +40,8 @@ class LiveParts:
         if told.get("full") or told["story"] or told["log"]["lines"] or told["log"]["open"] != self._open:
             self._open = told["log"]["open"] if "log" in told else ""
             self.log.tell(told)
+
+    def _told(self) -> None:
         self.heard()
 
     _open = ""

@@ -10,19 +10,11 @@ import click
 
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP
-from trainer_core.datasets import scan
-from trainer_core.engines import registry
-from trainer_core.problems import blocking
 
 PROBLEMS = 3
 
 
-@click.group()
-def dataset() -> None:
-    """Check a folder of images and captions."""
-
-
-@dataset.command()
+@click.command("check")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--engine", default="", help="The engine whose rules are used to read the folder.  [default: the first by rank]"
@@ -30,11 +22,15 @@ def dataset() -> None:
 @click.option("--caption-extension", default=".txt", show_default=True, help="The file extension of captions.")
 @click.option("--trigger", default="", help="The trigger word to look for in the captions.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-def check(folder: Path, engine: str, caption_extension: str, trigger: str, as_json: bool) -> None:
+def command(folder: Path, engine: str, caption_extension: str, trigger: str, as_json: bool) -> None:
     """Show what an engine will see in a folder.
 
     This includes the files that the engine would skip or fail on. The exit code is 3 when training could not start.
     """
+    from trainer_core.datasets import scan
+    from trainer_core.engines import registry
+    from trainer_core.problems import blocking
+
     rules = (registry.get(engine) if engine else registry.first()).manifest.dataset
     found = scan.scan(folder, rules, caption_extension=caption_extension, trigger=trigger)
     stopping = blocking(found.problems)

@@ -1,0 +1,80 @@
+"""`easel dataset`: captions are edited, shown, taken back and made again in a terminal."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from tests.support.page import draw_images
+from trainer_core.cli import easel
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return draw_images(tmp_path / "images", ["a cat, Blurry, tail", "a cat, blurry", "dog, blurry, tail"])
+
+
+def told(*arguments):
+    done = CliRunner().invoke(easel, ["dataset", *map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.output) if "--json" in arguments else done.output
+
+
+def captions(folder):
+    return [path.read_text() for path in sorted(folder.glob("*.txt"))]
+
+
+def test_an_edit_is_shown_made_taken_back_and_made_again(folder):
+    before = captions(folder)
+    changes = ("--trigger", "ohwx", "--remove", "blur*", "--replace", "cat", "kitten")
+    assert "3 captions would change. Nothing was written." in told("edit", folder, *changes, "--dry-run")
+    assert captions(folder) == before
+    assert "3 captions changed. `easel dataset undo` takes it back." in told("edit", folder, *changes)
+    after = ["ohwx, a kitten, tail", "ohwx, a kitten", "ohwx, dog, tail"]
+    assert captions(folder) == after
+    title = "Remove blur*; replace cat with kitten; put ohwx first"
+    assert told("undo", folder) == f"Undo: {title}: 3 files.\n"
+    assert captions(folder) == before
+    assert told("redo", folder) == f"Redo: {title}: 3 files.\n"
+    assert captions(folder) == after
+    edits = told("edits", folder, "--json")
+    assert [(one["number"], one["undoes"], one["taken_back"]) for one in edits] == [
+        (1, None, False),
+        (2, 1, True),
+        (3, 2, False),
+    ]
+    assert title in told("edits", folder)
+    assert "No caption changes." in told("edit", folder, *changes)
+
+
+def test_frequent_tags_are_removed_but_the_trigger_word_is_kept(folder):
+    found = told("edit", folder, "--trigger", "a cat", "--remove-frequent", 60, "--json")
+    assert captions(folder) == ["a cat", "a cat", "a cat, dog"]
+    assert found["edit"] == 1
+    assert found["title"] == "Remove blurry, tail; put a cat first"
+
+
+def test_only_some_images_are_edited_and_missing_captions_written(folder):
+    first, second, third = sorted(folder.glob("*.txt"))
+    third.unlink()
+    assert "No caption changes" in told("edit", folder, "--only", third.stem, "--add", "new")
+    told("edit", folder, "--only", third.stem, "--add", "new", "--write-missing")
+    assert third.read_text() == "new"
+    assert "new" not in first.read_text() + second.read_text()
+
+
+def test_what_was_changed_outside_is_named(folder):
+    told("edit", folder, "--add", "new")
+    path = min(folder.glob("*.txt"))
+    path.write_text("from outside")
+    assert f"{path.name} was left as it is" in told("undo", folder)
+    assert path.read_text() == "from outside"
+
+
+def test_wrong_use_is_a_sentence(folder, tmp_path):
+    for arguments in (("edit", folder), ("undo", tmp_path / "none"), ("undo", folder, 7)):
+        done = CliRunner().invoke(easel, ["dataset", *map(str, arguments)])
+        assert done.exit_code != 0
+    assert told("undo", folder) == "There is no edit to take back.\n"
+    assert told("redo", folder, "--json") is None
+    assert told("edits", folder) == "Nothing was edited.\n"

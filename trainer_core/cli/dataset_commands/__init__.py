@@ -1,0 +1,1 @@
+"""The commands of `easel dataset`: one module each, with a click command called `command`."""
