@@ -115,7 +115,10 @@ def reset(bench: Workbench, path: str) -> None:
     if not path.startswith("native."):
         bench.reset(path)
         return
-    changed = set_native(bench, path, None)["native"]
+    from trainer_core.prepare import argument_rows
+
+    inside = argument_rows.entered(bench, path, None)
+    changed = (set_native(bench, path, None) if inside is None else inside)["native"]
     kept = {engine: table for engine, table in changed.items() if table}
     if kept:
         bench.set({"native": kept})

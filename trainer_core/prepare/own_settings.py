@@ -55,5 +55,12 @@ def count(state: State) -> int:
         from trainer_core.engines import options
 
         launcher = options.of_launcher(backend.manifest)
-        own = len(program.options) + (len(launcher.options) if launcher else 0)
+        own = len(program.options) + (len(launcher.options) if launcher else 0) + _inside(state)
     return len(fields.all_fields()) + own + len(unknown_native(state)) + len(native_of_others(state))
+
+
+def _inside(state: State) -> int:
+    """How many keys inside options of the engine have a row."""
+    from trainer_core.prepare import argument_rows
+
+    return argument_rows.count(state)
