@@ -189,7 +189,7 @@ def _choices(state: State, field: SettingField) -> tuple[Choice, ...]:
         return tuple(Choice(name, _title_of(field, name), why) for name, why in state.scope.choices(field.path).items())
     if field.base_type is bool and field.optional:
         default = state.scope.default(field.path)
-        said = "default" if default is None else f"default ({entering.shown(default)})"
+        said = "not set" if default is None else f"not set (then it is {entering.shown(default)})"
         return (Choice("", said), Choice(entering.ON, entering.ON), Choice(entering.OFF, entering.OFF))
     return ()
 

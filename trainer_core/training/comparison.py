@@ -13,14 +13,15 @@ from typing import Any
 from trainer_core import events
 from trainer_core.errors import RunError
 from trainer_core.files import open_own
+from trainer_core.jobs.smoothing import smoothed
 from trainer_core.plan import fields
 from trainer_core.training import history
 from trainer_core.training.caveats import caveats
 from trainer_core.training.run import Run
 from trainer_core.training.staged import staged
 
-WINDOW = 50
-"""The number of steps over which a loss is averaged: the loss of one step says little."""
+EARLY = 50
+"""Steps at the start whose smoothed loss is not yet an average of many, so that the lowest one is not looked for there."""
 SHOWN_NAMES = 5
 UNSET = None
 
@@ -103,20 +104,18 @@ def compare(runs: Sequence[Run]) -> Comparison:
         versions=_differing(({**each.versions} for each in past), lambda key: key.replace("_", " ").capitalize()),
         images=images,
         results=_results(runs, past, losses),
-        caveats=caveats(past, [row.key for row in settings], bool(images), [loss.final for loss in losses], WINDOW),
+        caveats=caveats(past, [row.key for row in settings], bool(images), [loss.final for loss in losses]),
         same=len({path for table in tables for path in table}) - len(settings),
     )
 
 
 def curve(run: Run, most: int = 600) -> list[tuple[int, float]]:
-    """(step, loss) of a run for a chart: the average of up to `WINDOW` steps before each, at up to `most` places."""
+    """(step, smoothed loss) of a run for a chart, at up to `most` places."""
     found = _losses({row["step"]: row for row in _step_rows(run)})
-    window = max(1, min(WINDOW, len(found) // 10))
-    means = _means([loss for _, loss in found], window)
-    late = found[len(found) - len(means) :]
+    means = list(smoothed(loss for _, loss in found))
     every = max(1, -(-len(means) // most))
     chosen = sorted({*range(0, len(means), every), len(means) - 1} - {-1})
-    return [(late[place][0], _rounded(means[place])) for place in chosen]
+    return [(found[place][0], _rounded(means[place])) for place in chosen]
 
 
 def _differing(tables: Iterable[Mapping[str, Any]], title: Any) -> tuple[Row, ...]:
@@ -177,8 +176,8 @@ def _results(runs: Sequence[Run], past: Sequence[history.PastRun], losses: Seque
     columns = {
         "state": ("State", [each.state.name for each in past]),
         "steps": ("Steps", [max(each.steps, loss.steps) for each, loss in zip(past, losses, strict=True)]),
-        "final_loss": (f"Loss at the end, average of up to {WINDOW} steps", [loss.final for loss in losses]),
-        "best_loss": (f"Lowest loss, average of up to {WINDOW} steps", [loss.best for loss in losses]),
+        "final_loss": ("Loss at the end, smoothed", [loss.final for loss in losses]),
+        "best_loss": ("Lowest loss, smoothed", [loss.best for loss in losses]),
         "best_step": ("... at step", [loss.best_step for loss in losses]),
         "seconds": ("Time in seconds", [round(each.seconds, 1) or None for each in past]),
         "steps_per_second": ("Steps per second", [loss.steps_per_second for loss in losses]),
@@ -193,7 +192,7 @@ def _results(runs: Sequence[Run], past: Sequence[history.PastRun], losses: Seque
 
 @dataclass(frozen=True)
 class Losses:
-    """The loss of a run, averaged over `WINDOW` steps, and its speed; None if there are no figures."""
+    """The smoothed loss of a run, and its speed; None if there are no figures."""
 
     steps: int = 0
     final: float | None = None
@@ -207,13 +206,13 @@ class Losses:
         steps = {row["step"]: row for row in _step_rows(run)}
         timed = [row for row in steps.values() if isinstance(row.get("time"), int | float)]
         losses = _losses(steps)
-        means = _means([loss for _, loss in losses])
-        best = min(range(len(means)), key=means.__getitem__, default=None)
+        means = list(smoothed(loss for _, loss in losses))
+        best = min(range(min(EARLY, len(means)) - 1, len(means)), key=means.__getitem__) if means else None
         return cls(
             steps=max(steps, default=0),
             final=_rounded(means[-1]) if means else None,
             best=_rounded(means[best]) if best is not None else None,
-            best_step=losses[best + len(losses) - len(means)][0] if best is not None else None,
+            best_step=losses[best][0] if best is not None else None,
             steps_per_second=_speed(timed),
         )
 
@@ -233,22 +232,14 @@ def _step_rows(run: Run) -> Iterable[dict[str, Any]]:
         return
 
 
+def smoothed_loss(run: Run) -> float | None:
+    """The smoothed loss at the end of a run, from its events; None if they have none."""
+    return Losses.of(run).final
+
+
 def _losses(steps: Mapping[int, Mapping[str, Any]]) -> list[tuple[int, float]]:
     """(step, loss) of each step that has a loss, in their order."""
     return [(step, steps[step]["loss"]) for step in sorted(steps) if _is_number(steps[step].get("loss"))]
-
-
-def _means(losses: list[float], window: int = WINDOW) -> list[float]:
-    """The average of each `window` steps in a row; of all of them if there are fewer."""
-    size = min(window, len(losses))
-    if not size:
-        return []
-    total = sum(losses[:size])
-    means = [total / size]
-    for place in range(size, len(losses)):
-        total += losses[place] - losses[place - size]
-        means.append(total / size)
-    return means
 
 
 def _speed(timed: list[dict[str, Any]]) -> float | None:
