@@ -165,7 +165,7 @@ def problems(
         of_key.setdefault(one.key, []).append(one)
     free = [one.key for one in known if not one.setting and not one.why_not]
     named = [arguments.key_of(entry) for entry in arguments.entries(given)]
-    for entry in arguments.entries(given):
+    for entry in {arguments.key_of(entry): entry for entry in arguments.entries(given)}.values():
         key, separator, value = (part.strip() for part in entry.partition("="))
         found = of_key.get(key, [])
         settings = [one.setting for one in found if one.setting]
