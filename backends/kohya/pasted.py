@@ -70,7 +70,7 @@ def read(given: Given, family: str, manifest: BackendManifest, files: Files) -> 
     record = options.of_program(manifest, family, method) or _every(manifest)
     whole = _every(manifest)
     full, wrong = _named(options_given, record, whole)
-    read_ = Read(manifest, family, method, record, full, files)
+    read_ = Read(manifest, family, method, record, full, files, _processes(given.launch))
     items = [*notes, *wrong]
     done: set[str] = set()
     for name in (*full, *_absent(read_)):
@@ -80,6 +80,12 @@ def read(given: Given, family: str, manifest: BackendManifest, files: Files) -> 
     items += [Item(word, "", "refused", reason=why) for word, why in given.unread]
     items += _launched(given.launch, manifest, read_)
     return Reading(method, family, tuple(items))
+
+
+def _processes(launch: Mapping[str, Any]) -> int:
+    """How many processes the launcher starts."""
+    number = str(launch.get("num_processes", "1"))
+    return max(1, int(number)) if number.isdecimal() and len(number) < 4 else 1
 
 
 def _cell(given: Given, full: Mapping[str, Any], family: str, manifest: BackendManifest) -> tuple[str, str]:

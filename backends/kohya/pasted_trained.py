@@ -56,7 +56,7 @@ def _literal(text: str) -> Any:
 
 def _algorithm(read: Read) -> str:
     """The algorithm of the network; "" if Easel has none of this kind."""
-    module, pairs = str(read.value("network_module") or ""), _pairs(read.value("network_args"))
+    module, pairs = str(read.value("network_module") or "networks.lora"), _pairs(read.value("network_args"))
     entries = {f"{key}={text}".lower() for key, text in pairs.items()}
     if module == target.LYCORIS:
         fitting = [
@@ -263,10 +263,18 @@ def _scheduler(read: Read, name: str, value: Any) -> Iterator[Item]:
 
 
 def _warmup(read: Read, name: str, value: Any) -> Iterator[Item]:
-    if isinstance(value, float) and 0 < value < 1:
+    if _optimizer(read) in TRANSLATION.warms_up_itself and "warmup_steps" in _pairs(read.value("optimizer_args")):
+        if name in read.given:
+            yield same(read, name, "this optimizer warms up by itself: warmup_steps in optimizer_args counts.")
+    elif isinstance(value, float) and 0 < value < 1:
         yield item(read, name, "share", "schedule.warmup_steps", value)
     else:
-        yield from direct(read, name, "schedule.warmup_steps", value)
+        yield from direct(read, name, "schedule.warmup_steps", _of_one(read, value))
+
+
+def _of_one(read: Read, value: Any) -> Any:
+    """A number of steps of the schedule as one of the optimizer."""
+    return round(value / read.processes) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _of_schedule(setting: str) -> Callable[[Read, str, Any], Iterator[Item]]:
@@ -276,7 +284,8 @@ def _of_schedule(setting: str) -> Callable[[Read, str, Any], Iterator[Item]]:
         spelled = read.value("lr_scheduler")
         chosen = next((own for own, each in read.manifest.schedulers.items() if each == spelled), "")
         if chosen in catalog.schedulers() and setting in catalog.schedulers()[chosen].settings:
-            yield from direct(read, name, f"schedule.{setting}", value)
+            counts = setting in ("decay_steps", "timescale")
+            yield from direct(read, name, f"schedule.{setting}", _of_one(read, value) if counts else value)
         elif name in read.given:
             yield same(read, name, "this schedule does not read it.")
 

@@ -17,7 +17,10 @@ _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no"
 
 @dataclass(frozen=True)
 class Read:
-    """A command that is being read: the family and method of its program, the program's options, and those that are given."""
+    """A command that is being read: the family and method of its program, the program's options, and those that are given.
+
+    The engine steps its schedule once for each of its `processes`.
+    """
 
     manifest: BackendManifest
     family: str
@@ -25,6 +28,7 @@ class Read:
     record: EngineOptions
     given: Mapping[str, Any]
     files: Files
+    processes: int = 1
 
     @property
     def cell(self) -> KohyaCell:

@@ -30,7 +30,11 @@ def new_process():
 
 
 def test_a_remembered_run_is_the_same_as_one_that_is_read():
-    write_run("20260101-100000-a", network__rank=8, result={"summary": {"loss": 0.1}, "outputs": ["/x/a.safetensors"]})
+    write_run(
+        "20260101-100000-a",
+        network__rank=8,
+        result={"summary": {"smoothed_loss": 0.1}, "outputs": ["/x/a.safetensors"]},
+    )
     write_run("20250101-100000-old", is_old=True)
     read = history()
     assert history() == read
