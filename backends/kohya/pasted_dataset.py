@@ -16,11 +16,16 @@ from trainer_core.errors import PlanError
 from trainer_core.plan import fields
 
 ONE = "Easel trains one folder with one number of repeats: choose the folder yourself."
-RENAMED = {"batch_size": "train_batch_size"}
+RENAMED: Mapping[Any, str] = {"batch_size": "train_batch_size"}
 """Names in the description of a dataset, and those of the program's own options."""
 OF_CLASS = {"image_dir": "class_path", "num_repeats": "class_repeats", "class_tokens": "class_caption"}
 """Keys of the class images, and their settings. What else they have is that of the other images."""
-PROMPT_KEYS = {"prompt": "text", "sample_steps": "inference_steps", "scale": "guidance", "guidance_scale": "guidance"}
+PROMPT_KEYS: Mapping[Any, str] = {
+    "prompt": "text",
+    "sample_steps": "inference_steps",
+    "scale": "guidance",
+    "guidance_scale": "guidance",
+}
 _REPEATED = re.compile(r"(\d+)_(.+)")
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from backends.kohya import arguments, target
+from backends.kohya.cell import KohyaCell
 from backends.kohya.pasted_values import Read, direct, item, refused, same
 from backends.kohya.translation import TRANSLATION
 from trainer_core import catalog
@@ -67,12 +68,8 @@ def _algorithm(read: Read) -> str:
         best = max(fitting, key=lambda name: len(TRANSLATION.algorithms[name].arguments), default="")
         return best or LYCORIS_ALGORITHMS.get(pairs.get("algo", "lora").lower(), "")
     own = next((name for name, kind in TRANSLATION.algorithms.items() if kind.module == module), "")
-    modules = {
-        cell.network
-        for claim in read.manifest.families.values()
-        for cell in claim.methods.values()
-        if hasattr(cell, "network")
-    }
+    cells = (cell for claim in read.manifest.families.values() for cell in claim.methods.values())
+    modules = {cell.network for cell in cells if isinstance(cell, KohyaCell)}
     return own or ("lora" if module in modules - {""} else "")
 
 

@@ -11,9 +11,10 @@ from trainer_core.cli import main
 from trainer_core.errors import RunError
 from trainer_core.jobs.state import JobState
 from trainer_core.training import labels, past_cache, versions
-from trainer_core.training.comparison import compare, curve
+from trainer_core.training.comparison import compare
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.history import Filter, history, unknown
+from trainer_core.training.losses import curve
 from trainer_core.training.run import Run
 from trainer_core.training.saved_plan import save_plan
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core import places
 from trainer_core.engines import arguments, docstrings, options
-from trainer_core.prepare import entering
-from trainer_core.prepare.own_settings import native_of
+from trainer_core.prepare.native import native_of, own_native, set_native
 from trainer_core.prepare.setting_row import OWN, REFUSED, Choice, Row, safe
 
 if TYPE_CHECKING:
@@ -138,10 +137,10 @@ def entered(bench: Workbench, path: str, value: str | bool | None) -> dict[str, 
     engine, (option, key) = backend.manifest.id, pair
     if value is not None and not any((one.option, one.key) == pair for one in _listed(bench.state)):
         return None
-    own = entering.own_native(bench).get(engine, {}).get(option)
+    own = own_native(bench).get(engine, {}).get(option)
     text = {True: "True", False: "False"}.get(value, "") if isinstance(value, bool) else value
     changed = arguments.with_entry(own, key, text, many=_is_list(bench.state, option))
-    return entering.set_native(bench, f"native.{engine}.{option}", changed)
+    return set_native(bench, f"native.{engine}.{option}", changed)
 
 
 def _is_list(state: State, option: str) -> bool:

@@ -26,7 +26,8 @@ from trainer_core.training.run import Run
 MOST = 200
 """The most runs of one sweep."""
 NAME = "output.name"
-RANK, ALPHA = "network.rank", "network.alpha"
+RANK = "network.rank"
+ALPHA = "network.alpha"
 LONGEST_SUFFIX = 80
 LONGEST_SUBJECT = 40
 
@@ -73,7 +74,8 @@ def alpha_share(bench: Workbench, sets: Sequence[Changes]) -> float | None:
     if not any(RANK in changes and ALPHA not in changes for changes in sets):
         return None
     state = bench.state
-    rank, alpha = (state.draft.usable_values[path] for path in (RANK, ALPHA))
+    values = state.draft.usable_values
+    rank, alpha = values[RANK], values[ALPHA]
     return float(alpha) / rank if state.scope.applies(ALPHA) and rank else None
 
 

@@ -185,7 +185,7 @@ def _loss(run: Run, summary: Mapping[str, Any]) -> float | None:
     """The smoothed loss of a run that has ended; a run of an older Easel recorded only that of its last step."""
     if "smoothed_loss" in summary or real(summary.get("loss")) is None:
         return real(summary.get("smoothed_loss"))
-    from trainer_core.training.comparison import smoothed_loss
+    from trainer_core.training.losses import smoothed_loss
 
     return smoothed_loss(run)
 
