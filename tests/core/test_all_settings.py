@@ -188,6 +188,47 @@ def test_a_key_inside_an_option_is_entered_changed_and_removed_beside_the_others
     assert other.state.draft.values["native"]["simpletuner"] == {"optimizer_config": "kahan_sum=true,max_lr=1e-3"}
 
 
+def test_the_path_of_a_key_works_in_a_terminal_and_in_a_sweep(tmp_path):
+    from trainer_core.prepare import sweep
+    from trainer_core.prepare.native import merged
+
+    below = {"kohya": {"network_args": ["verbose=True"], "ip_noise_gamma": 0.1}}
+    above = {
+        "kohya": {"network_args": {"loraplus_lr_ratio": 16}},
+        "simpletuner": {"optimizer_config": {"kahan_sum": "true"}},
+    }
+    assert merged(below, above) == {
+        "kohya": {"network_args": ["verbose=True", "loraplus_lr_ratio=16"], "ip_noise_gamma": 0.1},
+        "simpletuner": {"optimizer_config": "kahan_sum=true"},
+    }
+    assert merged({"unknown": {"a": {"b": 1}}}, {"unknown": {"a": {"c": 2}}}) == {"unknown": {"a": {"b": 1, "c": 2}}}
+    found = bench("kohya", native=below)
+    members = sweep.checked(found, sweep.grid({"native.kohya.network_args.loraplus_lr_ratio": ["4", "16"]}))
+    lists = [member.bench.state.draft.values["native"]["kohya"]["network_args"] for member in members]
+    assert lists == [["verbose=True", "loraplus_lr_ratio=4"], ["verbose=True", "loraplus_lr_ratio=16"]]
+    told = subprocess.run(
+        [
+            *(
+                sys.executable,
+                "-m",
+                "trainer_core.cli",
+                "settings",
+                "--engine",
+                "kohya",
+                "--model-family",
+                "sdxl",
+                "--json",
+            ),
+            *("--set", "native.kohya.network_args.loraplus_lr_ratio=16", "--find", "loraplus_lr_ratio"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    row = next(row for row in json.loads(told.stdout) if row["title"] == "loraplus_lr_ratio")
+    assert (row["shown"], row["is_mine"], row["inside"]) == ("16", True, "network_args")
+
+
 def test_a_default_says_whose_it_is_and_the_engines_own_is_shown_where_it_differs():
     found = rows(bench("kohya"))
     assert found["network.dropout"].source == all_settings.EASELS

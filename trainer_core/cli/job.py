@@ -20,6 +20,7 @@ from trainer_core.files import read_toml
 from trainer_core.plan import fields
 from trainer_core.prepare import entering, provenance
 from trainer_core.prepare.forecast import Forecast, forecast
+from trainer_core.prepare.native import merged
 from trainer_core.prepare.preview import preview
 from trainer_core.prepare.workbench import Workbench, setting_rows
 from trainer_core.problems import blocking
@@ -167,7 +168,7 @@ def _set(bench: Workbench, values: dict[str, Any], native: dict[str, Any]) -> No
     stated = values.get("native", bench.state.draft.values.get("native", {}))
     # The draft refuses a value in a file that is not a table.
     if native and is_native(stated):
-        values = {**values, "native": _merged(stated, native)}
+        values = {**values, "native": merged(stated, native)}
     bench.set({path: _absolute(path, value) for path, value in values.items()})
 
 

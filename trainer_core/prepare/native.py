@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.draft.layers import Source, is_native
+from trainer_core.engines import arguments, options, registry
+from trainer_core.errors import BackendError
 
 if TYPE_CHECKING:
     from trainer_core.prepare.state import State
@@ -46,3 +48,41 @@ def _put(table: dict[str, Any], keys: list[str], value: Any) -> None:
         table.pop(first, None)
     else:
         table[first] = value
+
+
+def merged(below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
+    """The native settings with those of `above`, which has tables of options by engine and counts more.
+
+    A table in the place of an option that is a list of key=value changes only its keys: `native.kohya.network_args.verbose`.
+    """
+    found = dict(below) if isinstance(below, Mapping) else {}
+    for engine, table in above.items():
+        own = found.get(engine)
+        if isinstance(table, Mapping):
+            lists = _lists(engine)
+            found[engine] = _with(own, table, lists)
+        else:
+            found[engine] = table
+    return found
+
+
+def _lists(engine: str) -> Mapping[str, bool]:
+    """{option that is a list of key=value: whether its parser takes a list, and not a text}."""
+    try:
+        manifest = registry.get(engine).manifest
+    except BackendError:
+        return {}
+    return {name: options.takes_many(manifest, name) for name in manifest.options.lists}
+
+
+def _with(below: Any, above: Mapping[str, Any], lists: Mapping[str, bool]) -> dict[str, Any]:
+    found = dict(below) if isinstance(below, Mapping) else {}
+    for name, value in above.items():
+        if name in lists and isinstance(value, Mapping):
+            listed = found.get(name)
+            for key, text in value.items():
+                listed = arguments.with_entry(listed, key, str(text), many=lists[name])
+            found[name] = listed
+        else:
+            found[name] = _with(found.get(name), value, {}) if isinstance(value, Mapping) else value
+    return found

@@ -16,6 +16,7 @@ from trainer_core.plan import fields
 from trainer_core.plan.subject import shown
 from trainer_core.prepare import entering
 from trainer_core.prepare.forecast import Forecast
+from trainer_core.prepare.native import merged
 from trainer_core.prepare.workbench import Workbench, prepare_run
 from trainer_core.problems import Problem, blocking
 from trainer_core.text import plain_letters
@@ -162,10 +163,9 @@ def _following(changes: Changes, share: float | None) -> float | None:
 
 def _with_native(native: Any, keys: Sequence[str], value: Any) -> dict[str, Any]:
     """The native settings with one more value."""
-    table = dict(native) if isinstance(native, Mapping) else {}
-    first, *rest = keys
-    table[first] = _with_native(table.get(first), rest, value) if rest else value
-    return table
+    for key in reversed(keys):
+        value = {key: value}
+    return merged(native, value)
 
 
 def _told(changes: Changes, sets: Sequence[Changes]) -> str:
