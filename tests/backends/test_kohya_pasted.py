@@ -9,6 +9,7 @@ import shlex
 import pytest
 
 from tests.support import engine_plans, random_plans
+from trainer_core.draft.layers import Source
 from trainer_core.engines import registry
 from trainer_core.errors import PlanError
 from trainer_core.prepare import pasting
@@ -113,7 +114,7 @@ def test_a_command_as_people_write_it_is_taken_over_with_the_reason_for_what_is_
     assert becomes(offer, "network_train_unet_only") == [("setting", "network.train_text_encoder", True)]
     total = len({one.option for one in offer.items if not one.is_default})
     assert offer.sentence.startswith(f"{total - 4} of {total} options are taken over.")
-    assert not found.state.draft.layers.get(4, {}).get("network.rank"), "nothing is applied before it was seen"
+    assert found.state.draft.source_of("network.rank") is not Source.USER, "nothing is applied before it was seen"
 
 
 def test_what_is_taken_over_is_the_jobs_and_can_be_undone(tmp_path):

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.draft.layers import Source, is_native
-from trainer_core.engines import arguments, options, registry
-from trainer_core.errors import BackendError
 
 if TYPE_CHECKING:
     from trainer_core.prepare.state import State
@@ -68,6 +66,10 @@ def merged(below: Any, above: Mapping[str, Any]) -> dict[str, Any]:
 
 def _lists(engine: str) -> Mapping[str, bool]:
     """{option that is a list of key=value: whether its parser takes a list, and not a text}."""
+    # Imported when something is set: a notebook that opens has no native settings.
+    from trainer_core.engines import options, registry
+    from trainer_core.errors import BackendError
+
     try:
         manifest = registry.get(engine).manifest
     except BackendError:
@@ -76,6 +78,8 @@ def _lists(engine: str) -> Mapping[str, bool]:
 
 
 def _with(below: Any, above: Mapping[str, Any], lists: Mapping[str, bool]) -> dict[str, Any]:
+    from trainer_core.engines import arguments
+
     found = dict(below) if isinstance(below, Mapping) else {}
     for name, value in above.items():
         if name in lists and isinstance(value, Mapping):
