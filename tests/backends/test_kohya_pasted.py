@@ -205,3 +205,17 @@ def test_a_path_of_windows_keeps_its_backslashes():
     offer = pasting.look(bench(), text)
     assert offer.values["model.path"] == "D:\\models\\a.safetensors"
     assert offer.values["network.rank"] == 4
+
+
+def test_a_file_of_another_machine_does_not_replace_the_one_that_was_chosen(tmp_path):
+    mine = tmp_path / "mine.safetensors"
+    mine.write_bytes(b"")
+    text = (
+        "sdxl_train_network.py --pretrained_model_name_or_path=/elsewhere/x.safetensors --network_module=networks.lora"
+    )
+    found = bench(**{"model.path": str(mine)})
+    offer = pasting.look(found, text)
+    assert becomes(offer, "pretrained_model_name_or_path")[0][0] == "refused"
+    pasting.take(found, offer)
+    assert found.state.draft.values["model.path"] == str(mine)
+    assert becomes(pasting.look(bench(), text), "pretrained_model_name_or_path")[0][0] == "setting"

@@ -158,6 +158,7 @@ def _once(items: Iterable[Item]) -> tuple[Item, ...]:
 
 def _checked(bench: Workbench, offer: Offer, family: str) -> Offer:
     """The offer after a trial: epochs counted, and own options that Easel sets anyway, or that have a Problem, marked as such."""
+    offer = replace(offer, items=tuple(_present(bench, one) for one in offer.items))
     trial = copy.copy(bench)
     _begin(trial, offer)
     if not trial.state.family:
@@ -173,6 +174,16 @@ def _checked(bench: Workbench, offer: Offer, family: str) -> Offer:
     engine = trial.state.backend
     items = [_refused(one, problems, engine) for one in items]
     return replace(offer, items=tuple(replace(one, shown=safe(one.option, one.shown)) for one in items))
+
+
+def _present(bench: Workbench, one: Item) -> Item:
+    """A file or folder that is not here is not taken over where the job has one: it is that of another machine."""
+    field = fields.all_fields().get(one.path) if one.kind == "setting" else None
+    if field is None or not field.about.path or field.about.written or not bench.state.draft.text(one.path):
+        return one
+    if places.is_there(_place(str(one.value))):
+        return one
+    return replace(one, kind="refused", reason=f"It is not here, so your own choice stays ({field.title}).")
 
 
 def _begin(bench: Workbench, offer: Offer) -> None:
