@@ -61,11 +61,8 @@ class Offer:
         refused = {one.option for one in self.items if one.kind == "refused"}
         more = sum(one.is_default for one in self.items)
         told = f"{len(given - refused)} of {len(given)} options are taken over."
-        return (
-            f"{told} {more} more settings get the default of {self.title}, which differs from Easel's."
-            if more
-            else told
-        )
+        what = "1 more setting gets" if more == 1 else f"{more} more settings get"
+        return f"{told} {what} the default of {self.title}, which differs from Easel's." if more else told
 
     def grouped(self) -> dict[str, list[Item]]:
         """The items below their headings; what cannot be used comes first."""
@@ -173,7 +170,11 @@ def _checked(bench: Workbench, offer: Offer, family: str) -> Offer:
     problems = {one.path: one.message for one in blocking(trial.problems)}
     engine = trial.state.backend
     items = [_refused(one, problems, engine) for one in items]
-    return replace(offer, items=tuple(replace(one, shown=safe(one.option, one.shown)) for one in items))
+    # A reason is a sentence of its own in a list.
+    said = (
+        replace(one, shown=safe(one.option, one.shown), reason=one.reason[:1].upper() + one.reason[1:]) for one in items
+    )
+    return replace(offer, items=tuple(said))
 
 
 def _present(bench: Workbench, one: Item) -> Item:
