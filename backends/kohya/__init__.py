@@ -18,6 +18,8 @@ from trainer_core.hardware import Machine
 from trainer_core.problems import Problem
 
 if TYPE_CHECKING:
+    from trainer_core.engines.arguments import Argument
+    from trainer_core.engines.pasted import Files, Given, Reading
     from trainer_core.plan.sections import TrainingPlan
 
 
@@ -43,6 +45,24 @@ class Kohya:
         from backends.kohya import progress
 
         return progress.parse(line)
+
+    def arguments(self, plan: TrainingPlan, status: EngineStatus) -> Sequence[Argument]:
+        """The keys inside `network_args` and `optimizer_args`, and whether and how a user can set them."""
+        from backends.kohya import arguments
+
+        return tuple(arguments.of_plan(plan, status, self.manifest))
+
+    def reads(self, given: Given) -> bool:
+        """Whether a pasted command or configuration is one of sd-scripts."""
+        from backends.kohya import pasted
+
+        return pasted.reads(given, self.manifest)
+
+    def read_command(self, given: Given, family: str, files: Files) -> Reading:
+        """What becomes of each option of a pasted command or configuration."""
+        from backends.kohya import pasted
+
+        return pasted.read(given, family, self.manifest, files)
 
 
 backend = Kohya()

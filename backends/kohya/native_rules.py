@@ -6,11 +6,11 @@ import ast
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from backends.kohya import memory_rules, network_arguments, rates, target
+from backends.kohya import arguments, memory_rules, network_arguments, rates, target
 from backends.kohya.cell import KohyaCell, cell_of
 from backends.kohya.translation import TRANSLATION
 from trainer_core import catalog
-from trainer_core.engines import needs
+from trainer_core.engines import needs, optimizer_arguments
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.engines.status import EngineStatus
 from trainer_core.plan.sections import TrainingPlan
@@ -21,8 +21,6 @@ ID = "kohya"
 PATH = f"native.{ID}"
 GGPO = {"ggpo_beta", "ggpo_sigma"}
 """Source: networks/lora_flux.py, LoRAModule: each is read only if the other is set, too."""
-OTHER_RANKS = frozenset({"block_dims", "block_alphas", "conv_block_dims", "conv_block_alphas"})
-"""Source: networks/lora.py, create_network. Easel could not check a finished network that was made with them."""
 
 
 def check(
@@ -33,8 +31,9 @@ def check(
     for name in native.keys() & cell.always.keys():
         yield Problem(f"{PATH}.{name}", "error", f"The model determines {name}, so it cannot be set.")
     yield from _parts(native, status, manifest)
-    arguments = list(_arguments(plan, native.get("network_args", ()), cell, manifest))
-    yield from arguments
+    entries = [*_arguments(plan, native.get("network_args", ()), cell, manifest)]
+    yield from entries
+    yield from _of_optimizer(plan, native.get(arguments.OPTIMIZER, ()), status, manifest)
     yield from _curve(plan, native.get("lr_scheduler_args", ()))
     yield from _prediction(plan, native)
     yield from _together(plan, native, cell)
@@ -44,7 +43,7 @@ def check(
     yield from needs.unmet(manifest.id, plan, native, manifest.options, cell.fixed)
     wrong = list(_values(plan, native))
     yield from wrong
-    if not wrong and not arguments:
+    if not wrong and not entries:
         yield from _one_rate(plan, native)
         for name, key, rate in rates.destroying(plan, native):
             message = f"{key} makes a learning rate of {rate:g}, and a step of that size destroys the weights: use far less than 1."
@@ -96,9 +95,8 @@ def _arguments(plan: TrainingPlan, entries: Any, cell: KohyaCell, manifest: Back
         key, separator, value = (part.strip() for part in entry.partition("="))
         setting = next((name for name, spelled in settings.items() if spelled == key), None)
         reads = catalog.algorithms()[plan.network.algorithm].settings
-        if key in OTHER_RANKS:
-            message = f"{key} makes a network with more than one rank or alpha, and Easel cannot check such a result."
-            yield Problem(path, "error", message)
+        if key in arguments.OTHER_RANKS:
+            yield Problem(path, "error", arguments.several_ranks(key))
         elif setting and setting in reads:
             yield Problem(path, "error", f"{key} is set by the plan: change network.{setting} instead.")
         elif setting:
@@ -124,6 +122,20 @@ def _arguments(plan: TrainingPlan, entries: Any, cell: KohyaCell, manifest: Back
     named = {entry.partition("=")[0].strip() for entry in entries}
     if len(named & GGPO) == 1:
         yield Problem(path, "error", f"{' and '.join(sorted(GGPO))} have an effect only together.")
+
+
+def _of_optimizer(
+    plan: TrainingPlan, entries: Any, status: EngineStatus, manifest: BackendManifest
+) -> Iterator[Problem]:
+    """The Problems of `optimizer_args`: each must be one that the constructor of the optimizer takes and no setting covers."""
+    return optimizer_arguments.problems(
+        f"{PATH}.{arguments.OPTIMIZER}",
+        plan.optimizer.name,
+        entries,
+        tuple(arguments.of_optimizer(plan, status, manifest)),
+        arguments.defaults(plan, status, manifest),
+        arguments.NOTATION,
+    )
 
 
 def _encoders(key: str, value: str, plan: TrainingPlan) -> str | None:
@@ -161,7 +173,7 @@ def _reads(algorithm: str) -> tuple[str, ...]:
 def _together(plan: TrainingPlan, native: Mapping[str, Any], cell: KohyaCell) -> Iterator[Problem]:
     """The Problems of native settings that conflict with other settings, or lack one that they need."""
     eight_bits = memory_rules.not_in_eight_bits(plan, cell)
-    arguments = {"".join(entry.split()) for entry in native.get("network_args", ())}
+    joined = {"".join(entry.split()) for entry in native.get("network_args", ())}
     memory, optimizer = plan.memory, catalog.optimizers()[plan.optimizer.name]
     workers = native.get("max_data_loader_n_workers", 0 if memory.cache_latents else 4)
     moved = memory.blocks_to_swap or memory.offload_checkpointing
@@ -196,7 +208,7 @@ def _together(plan: TrainingPlan, native: Mapping[str, Any], cell: KohyaCell) ->
         ("max_bucket_reso", not plan.dataset.bucketing, no_buckets),
         ("min_bucket_reso", native.get("bucket_no_upscale"), shrunk),
         ("max_bucket_reso", native.get("bucket_no_upscale"), shrunk),
-        ("scale_weight_norms", "split_qkv=True" in arguments, "it does not work with split_qkv in network_args."),
+        ("scale_weight_norms", "split_qkv=True" in joined, "it does not work with split_qkv in network_args."),
     )
     fixes = {
         captions: Fix("Do not cache captions", {"memory.cache_text_encoder": False}),

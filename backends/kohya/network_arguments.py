@@ -22,21 +22,35 @@ def complaint(key: str, value: str, spec: Argument, family: str, algorithm: str)
 
     `spec` is its row of `translation.toml`.
     """
-    families, algorithms = spec.families, spec.algorithms
-    if families is not None and family not in families:
+    if said := excluded(key, spec, family, algorithm):
+        return said
+    if isinstance(spec.form, str):
+        _, fits = FORMS[spec.form]
+        is_valid = fits(value, _count(spec, family))
+    else:
+        is_valid = value in spec.form
+    return None if is_valid else f"{key} must be {wanted(spec, family)}, not {value!r:.60}."
+
+
+def excluded(key: str, spec: Argument, family: str, algorithm: str) -> str | None:
+    """The sentence that says why an argument has no effect with a family or an algorithm; None if it has one."""
+    if spec.families is not None and family not in spec.families:
         return f"{key} has no effect with this model."
-    if algorithms is not None and algorithm not in algorithms:
-        return f"{key} has no effect with {algorithm}: it works only with {', '.join(algorithms)}."
+    if spec.algorithms is not None and algorithm not in spec.algorithms:
+        return f"{key} has no effect with {algorithm}: it works only with {', '.join(spec.algorithms)}."
+    return None
+
+
+def wanted(spec: Argument, family: str) -> str:
+    """What the value of an argument must be."""
     if not isinstance(spec.form, str):
-        known = spec.form
-        return None if value in known else f"{key} must be one of {', '.join(known)}, not {value!r:.40}."
-    count = families[family] if isinstance(families, Mapping) else 0
-    wanted, fits = FORMS[spec.form]
-    return (
-        None
-        if fits(value, count)
-        else f"{key} must be {wanted.format(count=count, last=count - 1)}, not {value!r:.60}."
-    )
+        return f"one of {', '.join(spec.form)}"
+    count = _count(spec, family)
+    return FORMS[spec.form][0].format(count=count, last=count - 1)
+
+
+def _count(spec: Argument, family: str) -> int:
+    return spec.families.get(family, 0) if isinstance(spec.families, Mapping) else 0
 
 
 def _number(text: str, _count: int = 0) -> bool:

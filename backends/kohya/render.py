@@ -106,9 +106,10 @@ def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[
         "sampling": _sampling(plan, place, cell),
         "native": native(plan),
     }
-    if extra := tables["native"].pop("network_args", None):
-        # The engine would use only the last list.
-        tables["trained"]["network_args"] = [*tables["trained"].get("network_args", ()), *extra]
+    for title, name in (("trained", "network_args"), ("optimizer", "optimizer_args")):
+        if extra := tables["native"].pop(name, None):
+            # The engine would use only the last list.
+            tables[title][name] = [*tables[title].get(name, ()), *extra]
     unread = {name for row in option_rules.ignored_rows(manifest.options, _program(cell)) for name in row.options}
     return {title: kept for title, table in tables.items() if (kept := _without(table, unread))}
 

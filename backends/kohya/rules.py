@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from backends.kohya import target
 from backends.kohya.cell import KohyaCell
 from backends.kohya.translation import TRANSLATION
 from trainer_core import catalog
@@ -153,6 +154,10 @@ def _network(plan: TrainingPlan, cell: KohyaCell) -> Iterator[Problem]:
         fix = Fix(f"Use {divisor}", {"network.block_size": divisor})
         yield Problem("network.block_size", "error", "The rank must be a multiple of the block size.", fix)
     read = catalog.algorithms()[network.algorithm].settings
+    is_own = target.module(plan, cell) != target.LYCORIS
+    if is_own and network.conv_alpha and not network.conv_rank and "conv_alpha" in read and cell.convolutions:
+        # Source: networks/lora.py, create_network: it reads conv_alpha only with conv_dim.
+        yield no_effect("network.conv_alpha", "without a convolution rank this network leaves convolutions out.")
     # Source: lycoris/config.py: the presets for attention layers turn convolutions off.
     attention = network.targets.startswith("attention") and "targets" in read
     if attention and cell.convolutions:

@@ -49,7 +49,7 @@ def _network(plan: TrainingPlan, cell: KohyaCell) -> dict[str, Any]:
         table["text_encoder_lr"] = [float(plan.optimizer.text_encoder_learning_rate)] * encoders
     # Native arguments come last: if two arguments have the same name, the engine uses the last one.
     own = [f"preset={LAYERS.as_posix()}"] if own_layers(plan, cell) else []  # a path relative to the run folder
-    if arguments := [*(kind.arguments if kind else ()), *_arguments(network, settings), *own]:
+    if arguments := [*(kind.arguments if kind else ()), *_arguments(with_alpha(plan, cell), settings), *own]:
         table["network_args"] = arguments
     return table
 
@@ -58,6 +58,14 @@ def module(plan: TrainingPlan, cell: KohyaCell) -> str:
     """The module that makes the network: for a plain LoRA it depends on the family."""
     kind = TRANSLATION.algorithms.get(plan.network.algorithm)
     return kind.module if kind else cell.network
+
+
+def with_alpha(plan: TrainingPlan, cell: KohyaCell) -> NetworkSettings:
+    """The network of a plan with the alpha of its convolutions, which LyCORIS takes from the others; sd-scripts' own modules use 1."""
+    network = plan.network
+    if not network.conv_rank or network.conv_alpha is not None or module(plan, cell) == LYCORIS:
+        return network
+    return network.model_copy(update={"conv_alpha": network.alpha})
 
 
 def own_layers(plan: TrainingPlan, cell: KohyaCell) -> Mapping[str, Any] | None:

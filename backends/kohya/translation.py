@@ -47,10 +47,13 @@ class Translation:
     warms_up_itself: tuple[str, ...]
     not_in_fp16: tuple[str, ...]
     optimizer_settings: Mapping[str, str]
+    optimizer_refused: Mapping[str, str]
     scheduler_arguments: Mapping[str, tuple[str, ...]]
+    scheduler_argument_help: Mapping[str, str]
     algorithms: Mapping[str, Algorithm]
     network_settings: Mapping[str, str]
     network_arguments: Mapping[str, Mapping[str, Argument]]
+    network_argument_help: Mapping[str, str]
     layers: Mapping[str, Mapping[str, Any]]
     targets: Mapping[str, str]
 

@@ -18,6 +18,7 @@ from trainer_core.hardware import Machine
 from trainer_core.problems import Problem
 
 if TYPE_CHECKING:
+    from trainer_core.engines.arguments import Argument
     from trainer_core.plan.sections import TrainingPlan
 
 
@@ -43,6 +44,12 @@ class SimpleTuner:
         from backends.simpletuner import progress
 
         return progress.parse(line)
+
+    def arguments(self, plan: TrainingPlan, status: EngineStatus) -> Sequence[Argument]:
+        """The keys inside `optimizer_config`, and whether and how a user can set them."""
+        from backends.simpletuner import arguments
+
+        return tuple(arguments.of_plan(plan, status, self.manifest))
 
 
 backend = SimpleTuner()

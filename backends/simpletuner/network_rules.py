@@ -33,11 +33,17 @@ def check(plan: TrainingPlan, cell: SimpleTunerCell, manifest: BackendManifest) 
         yield from _numbers(plan)
         yield from _layers(plan, cell)
     else:
-        yield from _peft(plan)
+        yield from _peft(plan, cell)
         yield from _written_alpha(plan)
 
 
-def _peft(plan: TrainingPlan) -> Iterator[Problem]:
+def _peft(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:
+    for name in CONVOLUTION_SETTINGS if cell.convolutions else ():
+        # Source: helpers/models/common.py, get_lora_target_layers: the attention layers.
+        if name in catalog.algorithms()["lora"].settings and getattr(plan.network, name) is not None:
+            yield no_effect(
+                f"network.{name}", "with SimpleTuner a plain LoRA leaves convolutions out: choose LoCon for them."
+            )
     for name in NOT_IN_PEFT:
         # Source: helpers/models/common.py, add_lora_adapter: PEFT's LoraConfig has one kind of dropout.
         if getattr(plan.network, name):

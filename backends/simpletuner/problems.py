@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from backends.simpletuner import memory_rules, native_rules, network_rules, render, rules, target
+from backends.simpletuner import arguments, memory_rules, native_rules, network_rules, render, rules, target
 from backends.simpletuner.cell import SimpleTunerCell, cell_of
 from backends.simpletuner.translation import TRANSLATION
 from trainer_core.engines import launcher
@@ -43,7 +43,7 @@ def check(plan: TrainingPlan, machine: Machine, status: EngineStatus, manifest: 
         *rules.check(plan, installed, cell, manifest),
         *network_rules.check(plan, cell, manifest),
         *memory_rules.check(plan, machine, installed, cell, manifest),
-        *_native(plan, machine, installed, cell, manifest),
+        *_native(plan, machine, status, cell, manifest),
     ]
 
 
@@ -69,8 +69,9 @@ def _version(plan: TrainingPlan, installed: str) -> Iterator[Problem]:
 
 
 def _native(
-    plan: TrainingPlan, machine: Machine, installed: str, cell: SimpleTunerCell, manifest: BackendManifest
+    plan: TrainingPlan, machine: Machine, status: EngineStatus, cell: SimpleTunerCell, manifest: BackendManifest
 ) -> Iterator[Problem]:
+    installed = status.version
     settings, launches = plan.native.get(render.ID, {}), engine_options.shipped(SCHEMA / "accelerate_launch.json")
     found = list(
         engine_options.native_problems(
@@ -80,6 +81,7 @@ def _native(
     yield from found
     if not found:
         yield from native_rules.check(plan, render.native(plan), cell, manifest)
+        yield from arguments.problems(plan, render.native(plan), status, manifest)
         yield from launcher.check(render.ID, render.launch_settings(plan), machine)
     said_twice = {
         "base_model_precision": ("memory.fp8_base", plan.memory.fp8_base),

@@ -88,17 +88,21 @@ def command(plan: TrainingPlan, place: Place) -> tuple[str, ...]:
 def config(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> dict[str, Any]:
     """The flat options of the configuration file."""
     cell = cell_of(plan, manifest)
+    own, chosen = native(plan), optimizer.options(plan, manifest)
+    if extra := own.pop("optimizer_config", ""):
+        # Of two arguments with the same name the engine uses the last one.
+        chosen["optimizer_config"] = ",".join(filter(None, (chosen["optimizer_config"], str(extra))))
     return {
         "model_family": cell.model_family,
         "model_flavour": cell.model_flavour,
         **_model(plan, manifest),
         **target.options(plan, place, cell),
-        **optimizer.options(plan, manifest),
+        **chosen,
         **_training(plan, cell),
         **_memory(plan),
         **_output(plan, place),
         **_sampling(plan, place),
-        **native(plan),
+        **own,
     }
 
 

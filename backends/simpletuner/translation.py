@@ -40,6 +40,7 @@ class Translation:
     versions: Mapping[str, Version]
     optimizer_settings: Mapping[str, str]
     optimizer_defaults: Mapping[str, Mapping[str, float]]
+    optimizer_refused: Mapping[str, str]
     optimizer_without: Mapping[str, tuple[str, ...]]
     lycoris: Mapping[str, Kind]
     network_settings: Mapping[str, str]

@@ -119,7 +119,7 @@ def test_all_rendered_keys_belong_to_the_plan_alone(family, method):
     }
     for values in VARIANTS.values():
         rendered = set(configuration(full_plan(family, method, **{**values, "native": {}})))
-        assert rendered - free <= OWNED | {*cell.always, *cell.shifted, "network_args"}
+        assert rendered - free <= OWNED | {*cell.always, *cell.shifted, "network_args", "optimizer_args"}
 
 
 def test_the_script_is_run_directly_and_the_files_are_named_absolutely():
@@ -264,7 +264,18 @@ def test_the_default_plan_has_no_problems_on_a_gpu(family, method):
         ("network_args", ["block_dims=4"], "more than one rank"),
         ("network_args", ["rank_dropout=0.1"], "change network.rank_dropout"),
         ("network_args", ["loraplus_lr=4"], "Did you mean loraplus_lr_ratio?"),
-        ("network_args", ["conv_dim=4"], "choose locon"),
+        ("network_args", ["conv_dim=4"], "change network.conv_rank"),
+        ("network_args", ["use_tucker=True"], "choose locon"),
+        ("optimizer_args", ["growth_rat=2"], "AdamW does not take 'growth_rat'"),
+        ("optimizer_args", ["amsgrd=True"], "Did you mean amsgrad?"),
+        ("optimizer_args", ["weight_decay=0.1"], "change optimizer.weight_decay"),
+        ("optimizer_args", ["betas=(0.9, 0.9)"], "change optimizer.beta1 and optimizer.beta2"),
+        ("optimizer_args", ["lr=1"], "change optimizer.learning_rate"),
+        ("optimizer_args", ["growth_rate=1.02"], "Prodigy does"),
+        ("optimizer_args", ["amsgrad=1"], "must be True or False"),
+        ("optimizer_args", ["amsgrad=true"], "in Python's notation"),
+        ("optimizer_args", ["maximize=True"], "away from the images"),
+        ("optimizer_args", ["amsgrad=True", "amsgrad=False"], "is there twice"),
         ("metadata_thumbnail", "/home/user/.ssh/id_ed25519", "any file of this machine"),
         ("network_weights", "/models/old.SAFETENSORS", "must be a .safetensors file"),
         ("masked_loss", True, "has no effect without alpha_mask"),

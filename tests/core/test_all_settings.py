@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from trainer_core import places
-from trainer_core.engines import audit, option_help, options, registry
+from trainer_core.engines import arguments, audit, option_help, options, registry
 from trainer_core.engines.launcher import TABLE
+from trainer_core.engines.status import NOT_KNOWN
 from trainer_core.plan import fields
 from trainer_core.prepare import all_settings, entering, own_settings, switching
 from trainer_core.prepare.workbench import Workbench
@@ -49,6 +50,10 @@ def test_every_setting_and_every_option_of_the_program_is_listed_exactly_once(en
     program = records[audit.program_of(manifest, family, method)]
     expected = [*fields.all_fields(), *(f"native.{engine}.{name}" for name in program.options)]
     expected += [f"native.{engine}.{TABLE}.{name}" for name in records[options.LAUNCHER].options]
+    state = bench(engine, family, method).state
+    inside = arguments.of_plan(ENGINES[engine], state.draft.sketch(), NOT_KNOWN)
+    settings = {(one.option, one.key) for one in inside if one.setting}
+    expected += [one.path(engine) for one in inside if (one.option, one.key) not in settings]
     assert sorted(row.path for row in found) == sorted(expected)
     assert own_settings.count(bench(engine, family, method).state) == len(found)
     for row in found:
@@ -66,10 +71,10 @@ def test_the_sections_of_the_list_are_those_of_the_plan():
 def test_an_engine_that_is_not_installed_says_so_in_the_place_of_its_help(engine):
     native = [row for row in rows(bench(engine)).values() if row.path.startswith("native.")]
     assert native
-    assert {row.help for row in native} == {
+    assert {row.help for row in native if not row.inside} == {
         f"The help of {ENGINES[engine].manifest.title} is shown once it is installed."
     }
-    assert not any(row.has_help for row in native)
+    assert not any(row.has_help for row in native if not row.inside)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -78,7 +83,7 @@ def test_the_help_of_an_installed_engine_is_its_own(engine, monkeypatch):
     if not (installed / "installed.json").is_file():
         pytest.skip(f"{engine} is not installed")
     monkeypatch.setattr(places, "engines", lambda: installed.parent)
-    native = [row for row in rows(bench(engine)).values() if row.path.startswith("native.")]
+    native = [row for row in rows(bench(engine)).values() if row.path.startswith("native.") and not row.inside]
     without = [row for row in native if not row.has_help]
     assert {row.help for row in without} <= {f"{ENGINES[engine].manifest.title} has no help for it."}
     assert len(without) < len(native) / 10
@@ -94,7 +99,7 @@ def test_the_help_of_an_installed_engine_is_its_own(engine, monkeypatch):
 def test_an_option_can_be_set_in_the_list_exactly_if_a_plan_may_contain_it(engine):
     """Each option gets a value of its type; the checks of the plan must refuse those that the list refuses, and no others."""
     found = bench(engine)
-    listed = [row for row in rows(found).values() if row.path.startswith("native.")]
+    listed = [row for row in rows(found).values() if row.path.startswith("native.") and not row.inside]
     native: dict = {}
     for row in listed:
         _, _, *keys = row.path.split(".")
@@ -105,6 +110,130 @@ def test_an_option_can_be_set_in_the_list_exactly_if_a_plan_may_contain_it(engin
     refused = {problem.path for problem in found.problems if any(text in problem.message for text in refusals)}
     wrong = {row.path for row in listed if row.can_set == (row.path in refused)}
     assert wrong == set()
+
+
+@pytest.mark.parametrize(
+    ("engine", "family", "values"),
+    [
+        ("kohya", "sdxl", {}),
+        ("kohya", "flux", {"optimizer.name": "Prodigy", "schedule.scheduler": "cosine"}),
+        ("kohya", "sd15", {"network.algorithm": "lokr", "optimizer.name": "CAME"}),
+        ("kohya", "sd15", {"network.algorithm": "lora_fa", "optimizer.name": "AdamW8bit"}),
+        ("simpletuner", "sdxl", {"optimizer.name": "SOAP"}),
+        ("simpletuner", "sdxl", {"optimizer.name": "Prodigy"}),
+    ],
+)
+def test_a_key_inside_an_option_can_be_set_exactly_if_a_plan_may_contain_it(engine, family, values):
+    """Each key gets a value of a form that nothing accepts: what can be set is refused for the value, the others for the key."""
+    found = bench(engine, family, **values)
+    listed = [row for row in rows(found).values() if row.inside]
+    assert sum(row.can_set for row in listed) > 3
+    many = {name: option.many for name, option in own_settings.program_of(found.state).options.items()}
+    wrong = []
+    for row in listed:
+        value = arguments.with_entry(None, row.title, "?=?", many=many[row.inside])
+        found.set({"native": {engine: {row.inside: value}}})
+        said = [one.message for one in found.problems if one.path == f"native.{engine}.{row.inside}"]
+        about_value = [text for text in said if " must " in text or "has no effect without" in text]
+        if row.can_set != bool(about_value) or (not row.can_set and not said):
+            wrong.append((row.path, row.can_set, said))
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("engine", "text", "path"),
+    [
+        ("kohya", "conv_dim", "network.conv_rank"),
+        ("kohya", "conv_alpha", "network.conv_alpha"),
+        ("kohya", "d_coef", "optimizer.d_coef"),
+        ("kohya", "betas", "optimizer.beta1"),
+        ("kohya", "algo", "network.algorithm"),
+        ("kohya", "preset", "network.targets"),
+        ("kohya", "dora_wd", "network.weight_decompose"),
+        ("kohya", "use_bias_correction", "optimizer.bias_correction"),
+        ("kohya", "down_lr_weight", "native.kohya.network_args.down_lr_weight"),
+        ("kohya", "loraplus_lr_ratio", "native.kohya.network_args.loraplus_lr_ratio"),
+        ("kohya", "block_dims", "native.kohya.network_args.block_dims"),
+        ("kohya", "ggpo_beta", "native.kohya.network_args.ggpo_beta"),
+        ("kohya", "growth_rate", "native.kohya.optimizer_args.growth_rate"),
+        ("kohya", "amsgrad", "native.kohya.optimizer_args.amsgrad"),
+        ("kohya", "num_cycles", "native.kohya.lr_scheduler_args.num_cycles"),
+        ("simpletuner", "beta2_decay", "optimizer.decay_rate"),
+        ("simpletuner", "kahan_sum", "native.simpletuner.optimizer_config.kahan_sum"),
+    ],
+)
+def test_the_search_finds_the_keys_inside_options(engine, text, path):
+    found = [row.path for row in all_settings.fitting(all_settings.rows(bench(engine).state), text)]
+    assert path in found
+
+
+def test_a_key_inside_an_option_is_entered_changed_and_removed_beside_the_others():
+    found = bench("kohya", native={"kohya": {"network_args": ["verbose=True", "loraplus_lr_ratio=4"]}})
+    path = "native.kohya.network_args.loraplus_lr_ratio"
+    assert rows(found)[path].shown == "4"
+    found.set(all_settings.entered(found, path, "16"))
+    assert found.state.draft.values["native"]["kohya"]["network_args"] == ["verbose=True", "loraplus_lr_ratio=16"]
+    found.set(all_settings.entered(found, "native.kohya.optimizer_args.amsgrad", "True"))
+    assert found.state.draft.values["native"]["kohya"]["optimizer_args"] == ["amsgrad=True"]
+    entering.reset(found, path)
+    assert found.state.draft.values["native"]["kohya"]["network_args"] == ["verbose=True"]
+    unknown = rows(found)["native.kohya.network_args.verbose"]
+    assert (unknown.can_set, unknown.is_mine) == (False, True)
+    entering.reset(found, "native.kohya.network_args.verbose")
+    entering.reset(found, "native.kohya.optimizer_args.amsgrad")
+    assert "native" not in found.state.draft.values
+    other = bench("simpletuner")
+    other.set(all_settings.entered(other, "native.simpletuner.optimizer_config.kahan_sum", "true"))
+    other.set(all_settings.entered(other, "native.simpletuner.optimizer_config.max_lr", "1e-3"))
+    assert other.state.draft.values["native"]["simpletuner"] == {"optimizer_config": "kahan_sum=true,max_lr=1e-3"}
+
+
+def test_the_path_of_a_key_works_in_a_terminal_and_in_a_sweep(tmp_path):
+    from trainer_core.prepare import sweep
+    from trainer_core.prepare.native import merged
+
+    below = {"kohya": {"network_args": ["verbose=True"], "ip_noise_gamma": 0.1}}
+    above = {
+        "kohya": {"network_args": {"loraplus_lr_ratio": 16}},
+        "simpletuner": {"optimizer_config": {"kahan_sum": "true"}},
+    }
+    assert merged(below, above) == {
+        "kohya": {"network_args": ["verbose=True", "loraplus_lr_ratio=16"], "ip_noise_gamma": 0.1},
+        "simpletuner": {"optimizer_config": "kahan_sum=true"},
+    }
+    assert merged({"unknown": {"a": {"b": 1}}}, {"unknown": {"a": {"c": 2}}}) == {"unknown": {"a": {"b": 1, "c": 2}}}
+    found = bench("kohya", native=below)
+    members = sweep.checked(found, sweep.grid({"native.kohya.network_args.loraplus_lr_ratio": ["4", "16"]}))
+    lists = [member.bench.state.draft.values["native"]["kohya"]["network_args"] for member in members]
+    assert lists == [["verbose=True", "loraplus_lr_ratio=4"], ["verbose=True", "loraplus_lr_ratio=16"]]
+    told = subprocess.run(
+        [
+            *(
+                sys.executable,
+                "-m",
+                "trainer_core.cli",
+                "settings",
+                "--engine",
+                "kohya",
+                "--model-family",
+                "sdxl",
+                "--json",
+            ),
+            *("--set", "native.kohya.network_args.loraplus_lr_ratio=16", "--find", "loraplus_lr_ratio"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    row = next(row for row in json.loads(told.stdout) if row["title"] == "loraplus_lr_ratio")
+    assert (row["shown"], row["is_mine"], row["inside"]) == ("16", True, "network_args")
+
+
+def test_a_default_says_whose_it_is_and_the_engines_own_is_shown_where_it_differs():
+    found = rows(bench("kohya"))
+    assert found["network.dropout"].source == all_settings.EASELS
+    assert found["schedule.batch_size"].engine_default == ""
+    assert found["optimizer.learning_rate"].engine_default == "2e-6 (--learning_rate)"
 
 
 def test_a_value_is_entered_in_the_type_of_the_option_and_text_that_is_none_is_kept():

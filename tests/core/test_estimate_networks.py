@@ -107,3 +107,13 @@ def test_parameters_match_the_recorded_lora_of_sd15():
 def test_factorization_matches_that_of_lycoris(size, factor, both):
     """Results of lycoris functional/general.py, factorization; the table in its docstring has 12 and 30 for 360 and 16."""
     assert factorization(size, factor) == both
+
+
+@pytest.mark.parametrize(("family", "without", "with_"), [("sd15", 192, 278), ("sdxl", 722, 788)])
+def test_a_lora_with_convolutions_has_the_layers_of_sd_scripts_own_network(family, without, with_):
+    """Source: networks/lora.py, create_network on the U-Net of each family, with and without conv_dim: "create LoRA for U-Net"."""
+    from trainer_core.estimate import models as sizes
+
+    found = next(one for one in sizes.models().values() if one.family == family)
+    own = sum(found.layers_of("original", "lora").values())
+    assert (own, own + sum(found.convolutions("original").values())) == (without, with_)

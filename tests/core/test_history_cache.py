@@ -11,9 +11,10 @@ from trainer_core.cli import main
 from trainer_core.errors import RunError
 from trainer_core.jobs.state import JobState
 from trainer_core.training import labels, past_cache, versions
-from trainer_core.training.comparison import compare, curve
+from trainer_core.training.comparison import compare
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.history import Filter, history, unknown
+from trainer_core.training.losses import curve
 from trainer_core.training.run import Run
 from trainer_core.training.saved_plan import save_plan
 
@@ -30,7 +31,11 @@ def new_process():
 
 
 def test_a_remembered_run_is_the_same_as_one_that_is_read():
-    write_run("20260101-100000-a", network__rank=8, result={"summary": {"loss": 0.1}, "outputs": ["/x/a.safetensors"]})
+    write_run(
+        "20260101-100000-a",
+        network__rank=8,
+        result={"summary": {"smoothed_loss": 0.1}, "outputs": ["/x/a.safetensors"]},
+    )
     write_run("20250101-100000-old", is_old=True)
     read = history()
     assert history() == read

@@ -9,7 +9,9 @@ import sys
 import pytest
 
 from tests.support.page import prepare
+from tests.support.written_runs import write_run
 from trainer_core import places
+from trainer_core.plan import fields
 from trainer_core.prepare import preview
 from trainer_core.prepare.workbench import Workbench, prepare_run
 
@@ -135,3 +137,34 @@ def test_the_command_line_shows_the_files_of_an_unfinished_plan_and_compares_the
     data = json.loads(told.stdout)
     assert "engine/config.toml" in data["files"]
     assert data["missing"]
+
+
+def test_the_last_finished_run_of_this_subject_and_method_comes_first(home):
+    found = Workbench(engine="rehearsal")
+    found.set({"model.family": "sd15", "dataset.trigger": "MIKA"})
+    write_run("20260101-100000-old", dataset__trigger="mika")
+    write_run("20260102-100000-done", dataset__trigger="mika")
+    write_run("20260103-100000-failed", "FAILED", dataset__trigger="mika")
+    write_run("20260104-100000-model", dataset__trigger="mika", model__method="full")
+    write_run("20260105-100000-other", dataset__trigger="dog")
+    names = [run.name[16:] for run in preview.comparable(found.state)]
+    assert names == ["done", "old", "failed", "model", "other"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "name", "field"),
+    [
+        ("kohya", "max_train_epochs", "“Steps, in epochs”"),
+        ("kohya", "save_every_n_epochs", "“Save every, in epochs”"),
+        ("kohya", "sample_every_n_epochs", "“Sample every, in epochs”"),
+        ("simpletuner", "checkpoint_epoch_interval", "“Save every, in epochs”"),
+        ("simpletuner", "validation_epoch_interval", "“Sample every, in epochs”"),
+    ],
+)
+def test_an_option_in_epochs_names_the_field_for_epochs(engine, name, field):
+    found = Workbench(engine=engine)
+    found.set({"model.family": "sdxl", "native": {engine: {name: 3}}})
+    (told,) = [one.message for one in found.problems if one.path == f"native.{engine}.{name}"]
+    assert field in told
+    titles = {f"“{one.title}, in epochs”" for one in fields.all_fields().values() if one.about.epochs}
+    assert field in titles, "the field has this title"

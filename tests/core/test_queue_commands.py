@@ -72,18 +72,21 @@ def test_a_sweep_of_three_is_checked_queued_and_compared(easel, job):
         "train", *job, "--sweep", "network.rank=4,8", "--sweep", "native.rehearsal.ending=success,wrong", check=3
     )
     assert bad.count("There is no such ending") == 2
-    assert "rank=8 ending=wrong" in bad
+    assert "rank 8, ending wrong" in bad
     assert list_runs(places.runs()) == []
     data = json.loads(easel("train", *job, "--sweep", "network.rank=4,8,16", "--json"))
     runs = [Run.attach(Path(row["folder"])) for row in data["runs"]]
+    subject = runs[0].folder.plan["dataset"]["trigger"]
     all_ended(*runs)
     assert {run.folder.versions["sweep"] for run in runs} == {data["sweep"]}
     until((places.sweeps() / data["sweep"] / "comparison.csv").exists)
     told = json.loads(easel("runs", "compare", "--sweep", data["sweep"], "--json"))
-    assert told["called"] == ["rank=4", "rank=8", "rank=16"]
+    assert [name.removeprefix(f"{subject} ") for name in told["called"]] == ["rank 4", "rank 8", "rank 16"]
     assert [row["values"] for row in told["settings"] if row["key"] == "network.rank"] == [[4, 8, 16]]
     assert [row["values"] for row in told["results"] if row["key"] == "state"] == [["COMPLETED"] * 3]
-    assert json.loads(easel("runs", "show", "rank=8", "--json"))["state"] == "COMPLETED", "found by its given name"
+    assert json.loads(easel("runs", "show", f"{subject} rank 8", "--json"))["state"] == "COMPLETED", (
+        "found by its given name"
+    )
 
 
 def test_a_sweep_from_a_file_and_one_of_many_runs(easel, job, tmp_path):

@@ -11,6 +11,7 @@ from tests.support.checkout import ROOT, tracked
 READ_IN_MEMORY = {
     "backends/kohya/problems.py": "the engine's files as they were rendered",
     "trainer_core/cli/profiles.py": "somebody else's file, read by profiles.reading",
+    "trainer_core/engines/pasted.py": "a text that a user pastes",
     "trainer_core/engines/option_sources.py": "the engine's files as they were rendered",
     "trainer_core/prepare/entering.py": "a value that a user types",
     "trainer_core/profiles/reading.py": "somebody else's file, checked before it is parsed",

@@ -26,7 +26,7 @@ def test_runs_are_listed_newest_first_with_their_figures(open_app, home):
     write_run(OLD, is_old=True)
     path = write_run(
         "20260105-100000-mika",
-        result={"summary": {"loss": 0.0983, "step": 100, "total": 100}},
+        result={"summary": {"loss": 0.7, "smoothed_loss": 0.0983, "step": 100, "total": 100}},
         versions={"profile": "sd15-character"},
     )
     labels.write(RunFolder(path), labels.Labels("elena", "first line\nsecond", ("good",)))
@@ -75,7 +75,7 @@ def test_filters_by_text_state_model_tag_and_time(open_app, home):
 
 def test_a_click_on_a_column_sorts_and_unknown_values_come_last(open_app, home):
     for number, loss in enumerate((0.2, None, 0.1)):
-        summary = {"loss": loss, "step": 1, "total": 1} if loss else None
+        summary = {"smoothed_loss": loss, "step": 1, "total": 1} if loss else None
         write_run(f"2026010{number + 1}-100000-r{number}", result={"summary": summary})
     history = shown(open_app())
     ask(history, "sort", text="loss")
@@ -222,7 +222,7 @@ def test_two_runs_are_compared_with_differences_caveats_and_curves(open_app, hom
         "differ in batch size",
         "different images or captions",
         "Not finished: 20260102-100000-b",
-        "averages of up to 50 steps",
+        "averages of about the last tenth of the steps",
     ):
         assert words in said
     assert [curve[-1][0] for curve in content["curves"]] == [100, 100]

@@ -20,6 +20,7 @@ from trainer_core.files import read_toml
 from trainer_core.plan import fields
 from trainer_core.prepare import entering, provenance
 from trainer_core.prepare.forecast import Forecast, forecast
+from trainer_core.prepare.native import merged
 from trainer_core.prepare.preview import preview
 from trainer_core.prepare.workbench import Workbench, setting_rows
 from trainer_core.problems import blocking
@@ -167,7 +168,7 @@ def _set(bench: Workbench, values: dict[str, Any], native: dict[str, Any]) -> No
     stated = values.get("native", bench.state.draft.values.get("native", {}))
     # The draft refuses a value in a file that is not a table.
     if native and is_native(stated):
-        values = {**values, "native": _merged(stated, native)}
+        values = {**values, "native": merged(stated, native)}
     bench.set({path: _absolute(path, value) for path, value in values.items()})
 
 
@@ -338,6 +339,7 @@ def _by(bench: Workbench, path: str) -> str:
     metavar="PATH=VALUE,VALUE",
     help="Queue a run for each value, and for each combination if given several times; or the path of a TOML file with [[runs]].",
 )
+@click.option("--keep-alpha", is_flag=True, help="In a sweep of the rank, keep alpha instead of its share of the rank.")
 @click.option("--yes", is_flag=True, help="Do not ask before many runs are queued.")
 @click.option("--detach", is_flag=True, help="Return at once; `easel runs follow` shows the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's folder, or its result, as JSON.")
@@ -350,7 +352,8 @@ def train(plan_file: Path | None, assignments: tuple[str, ...], detach: bool, as
     bench = bench_from(plan_file, assignments, options, like)
     wanted = queueing.Wanted(options["gpu"], like.name if like else "")
     if options["sweeps"]:
-        queueing.sweep(bench, _sweep_sets(options["sweeps"]), wanted, options["yes"], as_json)
+        sets, follows = _sweep_sets(options["sweeps"]), not options["keep_alpha"]
+        queueing.sweep(bench, sets, wanted, options["yes"], as_json, alpha_follows=follows)
     elif options["queued"]:
         queueing.queue(bench, wanted, as_json)
     elif detach:

@@ -101,7 +101,7 @@ def watch(job: Job, quiet: bool = False, noun: str = "job") -> None:
                 # A supervisor that was killed meanwhile gets a successor, and the watching goes on.
                 ended = job.state in FINAL_STATES and not recover([job])
                 summary = job.summary
-                loss = "" if summary.loss is None else f"loss {summary.loss:.4f}"
+                loss = "" if summary.smoothed_loss is None else f"loss {summary.smoothed_loss:.4f}, smoothed"
                 # The last phase, such as "checking the result", has ended with the job.
                 phase = job.state.value if ended else printable(_phase(summary) or "starting", 40)
                 gauges = "" if ended else wording.line(summary.gauges)
@@ -144,7 +144,8 @@ def step_of(summary: Summary) -> str:
 
 def figures_line(summary: Summary) -> str:
     """A job's step, with its loss and learning rate if it has reported them."""
-    figures = (("loss", summary.loss), ("learning rate", summary.learning_rate))
+    loss = None if summary.smoothed_loss is None else float(f"{summary.smoothed_loss:.4g}")
+    figures = (("smoothed loss", loss), ("learning rate", summary.learning_rate))
     return ", ".join([f"step {step_of(summary)}", *(f"{name} {value}" for name, value in figures if value is not None)])
 
 

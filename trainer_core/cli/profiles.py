@@ -14,6 +14,7 @@ from trainer_core import places
 from trainer_core import profiles as profile_files
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP, known_family
+from trainer_core.cli.pasted import import_command
 from trainer_core.errors import ProfileError
 from trainer_core.models import detection, header
 from trainer_core.plan import fields
@@ -30,6 +31,9 @@ def profiles() -> None:
 
     A profile is a set of values for a purpose, each with its reason and its source.
     """
+
+
+profiles.add_command(import_command)
 
 
 @profiles.command("list")

@@ -92,8 +92,10 @@ def queued(runs: Sequence[Run], as_json: bool, sweep: str = "") -> None:
     )
 
 
-def sweep(bench: Workbench, sets: Sequence[Changes], wanted: Wanted, yes: bool, as_json: bool) -> None:
-    """Queues a run for every set of changes, after all of them were checked.
+def sweep(
+    bench: Workbench, sets: Sequence[Changes], wanted: Wanted, yes: bool, as_json: bool, *, alpha_follows: bool = True
+) -> None:
+    """Queues a run for every set of changes, after all of them were checked; `alpha_follows` as for `sweep.checked`.
 
     Raises:
         PlanError: one of them has a blocking Problem; nothing is queued.
@@ -101,7 +103,7 @@ def sweep(bench: Workbench, sets: Sequence[Changes], wanted: Wanted, yes: bool, 
     from trainer_core.prepare import sweep as sweeps
 
     gpu = use_gpu(bench, wanted.gpu)
-    members = sweeps.checked(bench, sets, look_ahead)
+    members = sweeps.checked(bench, sets, look_ahead, alpha_follows=alpha_follows)
     stopped = [member for member in members if blocking(member.problems)]
     if not as_json:
         _show_members(members)
@@ -120,6 +122,10 @@ def sweep(bench: Workbench, sets: Sequence[Changes], wanted: Wanted, yes: bool, 
 def _show_members(members: Sequence[Member]) -> None:
     for number, member in enumerate(members, 1):
         worst = blocking(member.problems)
-        show.line(f"{number}: {member.name}", "bold red" if worst else "bold")
+        show.line(f"{number}: {member.label}", "bold red" if worst else "bold")
         show.problems(worst or member.problems)
+    from trainer_core.prepare.sweep import alpha_sentence
+
+    if said := alpha_sentence(members):
+        show.line(f"{said} With --keep-alpha it stays as it is.")
     show.line(f"{len(members)} runs, {total_time(members)}.")

@@ -60,7 +60,9 @@ def _show(rows: Sequence[Row]) -> None:
             show.line()
             show.line(title, "bold")
             heading = title
-        value = row.shown or (f"{row.default} (default)" if row.default else "not set")
+        whose = "the engine's default" if row.path.startswith("native.") else "Easel's default"
+        value = row.shown or (f"{row.default} ({whose})" if row.default else "not set")
         show.line(f"{row.path} = {value}   [{row.source or 'empty'}]")
-        for text in filter(None, (row.help, row.note, row.why_not or row.reason, row.problem)):
+        theirs = f"The engine's own default: {row.engine_default}." if row.engine_default else ""
+        for text in filter(None, (row.help, row.note, theirs, row.why_not or row.reason, row.problem)):
             show.line(f"    {text}", "" if text == row.problem else "dim")

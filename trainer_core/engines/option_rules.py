@@ -7,6 +7,7 @@ owned      options that a setting of the plan or Easel itself determines
 [[ignored]] options, programs (patterns of names), reason: the parsers of these programs accept them, but ignore them
 [bounds]   option = its lowest and highest useful value
 weights    native options that name files of weights
+lists      native options that are a list of key=value: see `arguments`
 help       files of the installed engine in which the help texts of the options are, as patterns of paths below its folder
 [parts]    option = the package that it needs and that the engine's environment does not have by default
 [needs]    option = the option or setting without which it is not read, and a list of its values if only some of them count
@@ -63,6 +64,7 @@ class OptionRules(Decisions):
     """A whole `options.toml`."""
 
     help: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
     parts: Mapping[str, str] = field(default_factory=dict)
     needs: Mapping[str, tuple[str | tuple[str, ...], ...]] = field(default_factory=dict)
     dataset: RecordDecisions = RecordDecisions()

@@ -222,6 +222,13 @@ def of_launcher(manifest: BackendManifest) -> EngineOptions | None:
     return shipped(file) if file.is_file() else None
 
 
+def takes_many(manifest: BackendManifest, name: str) -> bool:
+    """Whether an option is a list in the records of an engine's programs."""
+    files = sorted(manifest.schema.glob("*.json"))
+    found = (shipped(file).options[name] for file in files if name in shipped(file).options)
+    return next((option.many for option in found), True)
+
+
 def dump_folder(engine: str) -> Path:
     """The folder with the recorded options of an installed engine: see `trainer_core.install.environments.record_options`."""
     return places.engines() / engine / "schema"

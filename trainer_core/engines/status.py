@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,8 @@ class Trial:
     reason: str = ""
     state_bytes: float | None = None
     """Measured bytes of optimizer state for each trained parameter in 32 bits; None if that was not measured."""
+    takes: Mapping[str, Mapping[str, Any]] | None = None
+    """What the constructor of an optimizer takes: {argument: {"default": its default}}; None if that was not read."""
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,13 @@ class Workload:
         return (reads and chosen.targets) or costs.usual_targets.get(chosen.algorithm, costs.usual_target)
 
     @property
+    def _adds_convolutions(self) -> bool:
+        """Whether a network of the engine's own also gets the convolutions, which needs a rank for them."""
+        network = self.plan.network
+        reads = "conv_rank" in catalog.algorithms()[network.algorithm].settings
+        return not self.is_lycoris and reads and bool(network.conv_rank)
+
+    @property
     def caches_captions(self) -> bool:
         """Whether captions are encoded once, so that the text encoders are not in VRAM during training."""
         return self.costs.caches_captions or self.plan.memory.cache_text_encoder
@@ -158,6 +165,7 @@ class Workload:
             return network(self.plan.network, {})
         tables = [
             self.model.layers_of(self.costs.layout, self._target),
+            *([self.model.convolutions(self.costs.layout)] if self._adds_convolutions else []),
             *(part.layers for part in self.trained_encoders),
         ]
         return network(self.plan.network, models.added(tables)).scaled(*self.model.scale)

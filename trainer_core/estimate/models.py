@@ -125,6 +125,13 @@ class Model:
         known = self.layers.get(layout, self.layers["original"])
         return added(known.get(group, {}) for group in groups)
 
+    def convolutions(self, layout: str) -> Layers:
+        """The layers of a U-Net that a network of the engine's own also gets if it has a rank for convolutions.
+
+        Source: sd-scripts, networks/lora.py, UNET_TARGET_REPLACE_MODULE_CONV2D_3X3: the residual blocks, and those that scale.
+        """
+        return self.layers.get(layout, self.layers["original"]).get("residual", {})
+
     def swapped_parameters(self, blocks: int, *, paired: bool) -> int:
         """The number of parameters in system RAM if this many blocks are swapped.
 

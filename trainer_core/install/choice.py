@@ -64,4 +64,7 @@ def _trials(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Trial]:
 def _trial(record: Mapping[str, Any]) -> Trial:
     counted = record.get("state_bytes_per_parameter")
     state_bytes = float(counted) if isinstance(counted, int | float) else None
-    return Trial(bool(record.get("ok")), str(record.get("reason", "")), state_bytes)
+    takes = record.get("takes")
+    return Trial(
+        bool(record.get("ok")), str(record.get("reason", "")), state_bytes, takes if isinstance(takes, dict) else None
+    )

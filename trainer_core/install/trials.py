@@ -46,7 +46,7 @@ def run(engine: InstalledEngine, table: BackendManifest, report: Callable[[str],
         return {}
     report(f"Trying the optimizers of {table.title} on this machine.")
     started = time.monotonic()
-    items = [*_parts(), *_optimizers(table)]
+    items = [*_parts(), *optimizers_of(table)]
     with (engine.home / "trials.log").open("w", encoding="utf-8") as log:
         about, records = _try_all(engine, script, items, log)
     found: dict[str, Any] = {
@@ -91,7 +91,8 @@ def _parts() -> list[Item]:
     return [("parts", name, {}) for name in trial.PARTS]
 
 
-def _optimizers(table: BackendManifest) -> list[Item]:
+def optimizers_of(table: BackendManifest) -> list[Item]:
+    """What is tried of the optimizers of an engine."""
     known = catalog.optimizers()
     return [
         (

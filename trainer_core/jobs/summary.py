@@ -12,6 +12,7 @@ from trainer_core import events
 from trainer_core.events import Event
 from trainer_core.jobs.gauges.history import GaugeHistory
 from trainer_core.jobs.sample_time import SampleTime
+from trainer_core.jobs.smoothing import Smoothed
 from trainer_core.jobs.state import JobState
 from trainer_core.jobs.thinned import Thinned
 from trainer_core.jobs.timeline import Timeline
@@ -41,6 +42,8 @@ class Summary:
     step: int = 0
     total: int = 0
     loss: float | None = None
+    """That of the last step; `smoothed_loss` says more."""
+    smoothed_loss: float | None = None
     learning_rate: float | None = None
     seconds_per_step: float | None = None
     samples: list[events.Sample] = field(default_factory=list)
@@ -62,6 +65,7 @@ class Summary:
     last_step: int = 0
     _timed: tuple[tuple[int, float], tuple[int, float]] | None = field(default=None, compare=False, repr=False)
     """The first and the last step whose time is known, each with its time in seconds, without those of a suspended machine."""
+    _smoothed: Smoothed = field(default_factory=Smoothed, compare=False, repr=False)
     _suspended_s: float = field(default=0.0, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -110,7 +114,17 @@ class Summary:
 
     def figures(self) -> dict[str, Any]:
         """The summary as JSON data, without the points and the notices."""
-        names = ("phase", "part", "step", "total", "loss", "learning_rate", "seconds_per_step", "newest_sample")
+        names = (
+            "phase",
+            "part",
+            "step",
+            "total",
+            "loss",
+            "smoothed_loss",
+            "learning_rate",
+            "seconds_per_step",
+            "newest_sample",
+        )
         stages = [{"name": one.name, "seconds": round(one.seconds, 1)} for one in self.timeline.stages]
         validation = self.validations[-1].loss if self.validations else None
         paths = {"samples": [one.path for one in self.samples], "checkpoints": [one.path for one in self.checkpoints]}
@@ -192,6 +206,7 @@ class Summary:
         if event.step <= self.last_step:
             return
         self.last_step = event.step
+        self.smoothed_loss = self._smoothed.take(event.loss)
         loss = _NAN if event.loss is None else event.loss
         rate = _NAN if event.learning_rate is None else event.learning_rate
         self.points.extend((event.step, loss, rate))

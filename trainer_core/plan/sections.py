@@ -184,7 +184,7 @@ class NetworkSettings(Section):
     conv_rank: Annotated[int | None, Field(title="Convolution rank", ge=1, le=1024), Setting(claim="convolutions")] = (
         None
     )
-    """The rank of convolution layers; empty means the same as the rank."""
+    """The rank of 3 x 3 convolutions. Empty: as the rank, but LoRA and LoRA-FA then leave them out."""
     conv_alpha: Annotated[
         float | None, Field(title="Convolution alpha", gt=0, le=1024), Setting(claim="convolutions")
     ] = None

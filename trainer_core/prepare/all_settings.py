@@ -7,17 +7,27 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from trainer_core.draft.layers import Source
 from trainer_core.engines import option_help, own_options
 from trainer_core.errors import PlanError
 from trainer_core.install.installed import engine_home
 from trainer_core.plan import fields
-from trainer_core.prepare import entering, preview, provenance
+from trainer_core.prepare import argument_rows, entering, preview, provenance
 from trainer_core.prepare.own_settings import native_of, native_of_others, program_of, unknown_native
-from trainer_core.text import without_secrets
+from trainer_core.prepare.setting_row import (
+    FOLLOWS,
+    LAUNCH,
+    NOT_SHOWN,
+    OTHERS,
+    OWN,
+    REFUSED,
+    Choice,
+    Kind,
+    Row,
+    safe,
+)
 
 if TYPE_CHECKING:
     from trainer_core.engines.manifest import BackendManifest
@@ -28,65 +38,23 @@ if TYPE_CHECKING:
     from trainer_core.prepare.workbench import Workbench
     from trainer_core.problems import Problem
 
-Kind = Literal["switch", "choice", "int", "float", "text", "list", "any"]
-"""How a value is entered; "switch" is on or off."""
+__all__ = [
+    "FOLLOWS",
+    "LAUNCH",
+    "NOT_SHOWN",
+    "OTHERS",
+    "OWN",
+    "REFUSED",
+    "Choice",
+    "Kind",
+    "Row",
+    "entered",
+    "fitting",
+    "rows",
+]
 
-OWN, LAUNCH, FOLLOWS, REFUSED, OTHERS = "own", "launch", "follows", "refused", "others"
-"""The groups of an engine's options: those that can be set, those of its launcher, those that follow from the plan, those that
-cannot be set; and native settings of other engines that the job has."""
+EASELS = "Easel's default"
 _KINDS: Mapping[str, Kind] = {"bool": "switch", "int": "int", "float": "float", "int_or_float": "float", "any": "any"}
-NOT_SHOWN = "[not shown]"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One allowed value: as it is entered, its title, and why it cannot be used, "" if it can."""
-
-    value: str
-    title: str
-    why_not: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One setting.
-
-    `path` is what `easel train --set` takes. `help` comes from Easel or from the engine itself; without `has_help` it says why
-    there is none. `shown` and `default` are values as a user writes them. `options` are the engine's own options that follow from
-    it, `follows` is the setting that it follows from. `source` is a word and `reason` the sentence about it. `note` says what
-    it needs. `problem` is the worst Problem of the value, and `severity` how bad that is.
-    """
-
-    path: str
-    title: str
-    group: str
-    group_title: str
-    help: str
-    kind: Kind
-    value: Any
-    shown: str
-    default: str
-    source: str
-    reason: str
-    has_help: bool = True
-    topic: str = ""
-    unit: str = ""
-    bounds: str = ""
-    choices: tuple[Choice, ...] = ()
-    optional: bool = False
-    options: tuple[str, ...] = ()
-    follows: str = ""
-    can_set: bool = True
-    why_not: str = ""
-    is_mine: bool = False
-    is_changed: bool = False
-    note: str = ""
-    problem: str = ""
-    severity: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The row as JSON data."""
-        return dataclasses.asdict(self)
 
 
 def rows(state: State, problems: Iterable[Problem] = (), *, with_help: bool = True) -> list[Row]:
@@ -132,6 +100,8 @@ def entered(bench: Workbench, path: str, value: str | bool) -> dict[str, Any]:
     """
     if path in fields.all_fields():
         return {path: entering.of_setting(path, value)}
+    if (found := argument_rows.entered(bench, path, value)) is not None:
+        return found
     option = next((one.option for one in _own(bench.state) if one.path == path), None)
     if option is None:
         raise PlanError(
@@ -146,7 +116,10 @@ def entered(bench: Workbench, path: str, value: str | bool) -> dict[str, Any]:
 def _of_plan(state: State) -> Iterator[Row]:
     scope, values = state.scope, state.draft.values
     backend = state.backend
-    named = own_options.names_of(backend.manifest, program_of(state)) if backend else {}
+    program = program_of(state)
+    named = own_options.names_of(backend.manifest, program) if backend else {}
+    inside = argument_rows.names(state)
+    written = preview.written(state, program)
     for path, field in fields.all_fields().items():
         source = state.draft.source_of(path)
         why_not = "" if scope.shows(path, source) else scope.why_not(path)
@@ -161,13 +134,14 @@ def _of_plan(state: State) -> Iterator[Row]:
             value=values[path],
             shown=entering.shown(values[path]),
             default=entering.shown(default),
-            source=provenance.word(state, path) if not why_not else "no effect",
+            source=_word(state, path) if not why_not else "no effect",
             reason=why_not or _sentence(provenance.of(state, path)),
             unit=field.unit,
             bounds=_bounds(field.minimum, field.maximum),
             choices=_choices(state, field),
             optional=field.optional,
-            options=named.get(path, ()),
+            options=(*named.get(path, ()), *inside.get(path, ())),
+            engine_default=_of_the_engine(values[path], default, named.get(path, ()), program, written),
             can_set=not why_not,
             why_not=why_not,
             is_mine=source is Source.USER,
@@ -175,10 +149,32 @@ def _of_plan(state: State) -> Iterator[Row]:
         )
 
 
+def _word(state: State, path: str) -> str:
+    """The word for the source of a value; a default is Easel's, because the engine has its own."""
+    word = provenance.word(state, path)
+    return EASELS if word == provenance.WORDS[Source.DEFAULT] else word
+
+
+def _of_the_engine(
+    value: Any, default: Any, names: Sequence[str], program: EngineOptions | None, written: Mapping[str, Any]
+) -> str:
+    """The default that the engine itself has for a setting, with the option's name; "" if it is Easel's, or has another meaning."""
+    for name in names:
+        # An option that gets the value of the setting as it is means the same.
+        if program is None or name not in program.options or name not in written or written[name] != value:
+            continue
+        usual = program.options[name].default
+        if usual is not None and usual != default:
+            return f"{entering.shown(usual)} (--{name})"
+    return ""
+
+
 def _sentence(found: provenance.Provenance) -> str:
-    said = {Source.USER: "You set it", Source.DEFAULT: "This is the default", Source.RECOMMENDED: "Recommended"}.get(
-        found.source, f"From {found.by}"
-    )
+    said = {
+        Source.USER: "You set it",
+        Source.DEFAULT: "This is Easel's default",
+        Source.RECOMMENDED: "Recommended",
+    }.get(found.source, f"From {found.by}")
     return f"{said}: {found.reason}" if found.reason else f"{said}."
 
 
@@ -193,7 +189,7 @@ def _choices(state: State, field: SettingField) -> tuple[Choice, ...]:
         return tuple(Choice(name, _title_of(field, name), why) for name, why in state.scope.choices(field.path).items())
     if field.base_type is bool and field.optional:
         default = state.scope.default(field.path)
-        said = "default" if default is None else f"default ({entering.shown(default)})"
+        said = "not set" if default is None else f"not set (then it is {entering.shown(default)})"
         return (Choice("", said), Choice(entering.ON, entering.ON), Choice(entering.OFF, entering.OFF))
     return ()
 
@@ -236,6 +232,7 @@ def _of_engine(state: State, *, with_help: bool) -> Iterator[Row]:
     known = sorted(_own(state), key=lambda one: (order.index(_group(one)), one.reason if one.can_set else "", one.name))
     for one in known:
         yield _own_row(one, manifest, _given(mine, one), texts, written, has_engine=has_engine)
+    yield from argument_rows.rows(state, with_help=with_help, has_engine=has_engine)
     for name in unknown_native(state):
         yield _unknown_row(f"native.{manifest.id}.{name}", name, mine[name], OWN, f"Only in {manifest.title}")
 
@@ -307,7 +304,7 @@ def _own_row(
         if option.many
         else _KINDS.get(option.type, "text"),
         value=value,
-        shown=_safe(one.name, entering.shown(value)),
+        shown=safe(one.name, entering.shown(value)),
         default=entering.shown(option.default),
         bounds=_bounds(*one.bounds) if one.bounds else "",
         choices=tuple(
@@ -347,12 +344,6 @@ def _source(one: OwnOption, title: str, *, is_mine: bool, is_written: bool) -> t
     return "engine", f"{title} uses its own default."
 
 
-def _safe(name: str, text: str) -> str:
-    """A value without secrets; that of an option whose name says that it is one is not shown at all."""
-    assigned = without_secrets(f"{name}={text}")
-    return text if not text or assigned == f"{name}={text}" else NOT_SHOWN
-
-
 # ---- native settings that the program does not have ----------------------------------------------------------------
 
 
@@ -367,7 +358,7 @@ def _unknown_row(path: str, name: str, value: Any, group: str, title: str) -> Ro
         has_help=False,
         kind="any",
         value=value,
-        shown=_safe(name, entering.shown(value)),
+        shown=safe(name, entering.shown(value)),
         default="",
         source="yours",
         reason=f"You set it. {said}",

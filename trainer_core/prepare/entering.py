@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import shlex
 import tomllib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from trainer_core.draft.layers import Source, is_native
 from trainer_core.plan import fields
+from trainer_core.prepare.native import own_native, set_native
 
 if TYPE_CHECKING:
     from trainer_core.engines.options import Option
     from trainer_core.prepare.workbench import Workbench
 
+__all__ = ["OFF", "ON", "number", "of_option", "of_setting", "own_native", "reset", "set_native", "shown", "toml_value"]
 ON, OFF = "on", "off"
 _SWITCHES = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 
@@ -94,44 +94,17 @@ def toml_value(text: str) -> Any:
         return text
 
 
-def own_native(bench: Workbench) -> dict[str, Any]:
-    """The user's native settings: a table for each engine."""
-    found = bench.state.draft.layers.get(Source.USER, {}).get("native", {})
-    return dict(found) if is_native(found) else {}
-
-
-def set_native(bench: Workbench, path: str, value: Any) -> dict[str, Any]:
-    """The changes that set a native setting ("native.<engine>.<option>"); an option without a value is taken out."""
-    _, engine, whole = path.split(".", 2)
-    table = {**own_native(bench).get(engine, {})}
-    # A name that the engine does not have may contain dots.
-    keys = [whole] if whole in table else whole.split(".", 1)
-    _put(table, keys, value)
-    return {"native": {**own_native(bench), engine: table}}
-
-
 def reset(bench: Workbench, path: str) -> None:
     """Removes the user's value of a setting of the plan or of a native one."""
     if not path.startswith("native."):
         bench.reset(path)
         return
-    changed = set_native(bench, path, None)["native"]
+    from trainer_core.prepare import argument_rows
+
+    inside = argument_rows.entered(bench, path, None)
+    changed = (set_native(bench, path, None) if inside is None else inside)["native"]
     kept = {engine: table for engine, table in changed.items() if table}
     if kept:
         bench.set({"native": kept})
     else:
         bench.reset("native")
-
-
-def _put(table: dict[str, Any], keys: list[str], value: Any) -> None:
-    """Sets a value in nested tables, or takes it out if it is None, with a table that becomes empty."""
-    first, *others = keys
-    if others:
-        below = table.get(first)
-        inner = {**below} if isinstance(below, Mapping) else {}
-        _put(inner, others, value)
-        value = inner or None
-    if value is None:
-        table.pop(first, None)
-    else:
-        table[first] = value

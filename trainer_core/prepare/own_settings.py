@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.engines.launcher import TABLE
 from trainer_core.plan import fields
+from trainer_core.prepare.native import native_of
 
 if TYPE_CHECKING:
     from trainer_core.engines.options import EngineOptions
@@ -23,12 +23,6 @@ def program_of(state: State) -> EngineOptions | None:
 
     method, version = state.draft.text("model.method"), state.facts.engine(backend.manifest.id).version
     return options.of_program(backend.manifest, state.family, method, version)
-
-
-def native_of(state: State, engine: str) -> Mapping[str, Any]:
-    """The native settings of a job for an engine."""
-    found = state.draft.usable_values.get("native", {}).get(engine, {})
-    return found if isinstance(found, Mapping) else {}
 
 
 def unknown_native(state: State) -> list[str]:
@@ -55,5 +49,12 @@ def count(state: State) -> int:
         from trainer_core.engines import options
 
         launcher = options.of_launcher(backend.manifest)
-        own = len(program.options) + (len(launcher.options) if launcher else 0)
+        own = len(program.options) + (len(launcher.options) if launcher else 0) + _inside(state)
     return len(fields.all_fields()) + own + len(unknown_native(state)) + len(native_of_others(state))
+
+
+def _inside(state: State) -> int:
+    """How many keys inside options of the engine have a row."""
+    from trainer_core.prepare import argument_rows
+
+    return argument_rows.count(state)

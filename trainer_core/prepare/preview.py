@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from trainer_core import places
 from trainer_core.engines.option_sources import tables_in
 from trainer_core.errors import JobError
+from trainer_core.jobs.state import JobState
 from trainer_core.plan.subject import same, subject_of
 from trainer_core.prepare import problems as job_problems
 from trainer_core.prepare import saves
@@ -35,6 +36,8 @@ LARGEST_BYTES = 2 * 1024**2
 """Of a file of another run, more is not read."""
 MOST_LINES = 4000
 """Lines of a file up to which it is compared."""
+NEAR = 50
+"""How many of the nearest runs are looked at for whether they finished."""
 Sign = Literal[" ", "+", "-"]
 
 
@@ -164,19 +167,26 @@ def _rendered(state: State, backend: Backend, plan: TrainingPlan) -> JobSpec:
 
 
 def comparable(state: State, runs: Iterable[Run] | None = None) -> list[Run]:
-    """The runs that a job can be compared with: those of its engine, first those of its subject, each newest first."""
+    """The runs that a job can be compared with: those of its engine.
+
+    First those of its subject and method, then those of its subject, then the others. Of each, those that finished come first,
+    then the newest.
+    """
     backend = state.backend
     if backend is None:
         return []
-    subject = same(subject_of(state.draft.values))
-    mine, others = [], []
+    subject, method = same(subject_of(state.draft.values)), state.draft.text("model.method")
+    ranked: list[tuple[int, Run]] = []
     for run in list_runs(places.runs()) if runs is None else runs:
         versions = run.folder.versions
         if versions.get("engine") == backend.manifest.id:
             about = versions.get("about")
-            named = str(about.get("subject", "")) if isinstance(about, dict) else ""
-            (mine if subject and same(named) == subject else others).append(run)
-    return [*mine, *others]
+            of = about if isinstance(about, dict) else {}
+            is_mine = bool(subject) and same(str(of.get("subject", ""))) == subject
+            ranked.append((0 if is_mine and of.get("method") == method else 1 if is_mine else 2, run))
+    ranked.sort(key=lambda pair: pair[0])
+    near = [(rank, run.state is not JobState.COMPLETED, run) for rank, run in ranked[:NEAR]]
+    return [*(run for *_, run in sorted(near, key=lambda one: one[:2])), *(run for _, run in ranked[NEAR:])]
 
 
 def files_of(run: Run) -> dict[str, str]:

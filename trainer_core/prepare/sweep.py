@@ -13,17 +13,24 @@ from typing import Any
 
 from trainer_core.errors import EaselError, PlanError
 from trainer_core.plan import fields
+from trainer_core.plan.subject import shown
+from trainer_core.prepare import entering
 from trainer_core.prepare.forecast import Forecast
+from trainer_core.prepare.native import merged
 from trainer_core.prepare.workbench import Workbench, prepare_run
 from trainer_core.problems import Problem, blocking
 from trainer_core.text import plain_letters
 from trainer_core.training import labels
+from trainer_core.training.labels import LONGEST_NAME
 from trainer_core.training.run import Run
 
 MOST = 200
 """The most runs of one sweep."""
 NAME = "output.name"
+RANK = "network.rank"
+ALPHA = "network.alpha"
 LONGEST_SUFFIX = 80
+LONGEST_SUBJECT = 40
 
 Changes = Mapping[str, Any]
 """Values by path; a native option has the path native.<engine>.<option>."""
@@ -31,13 +38,23 @@ Changes = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Member:
-    """One run of a sweep before it is prepared: its changes, what tells it apart, its job, Problems and forecast."""
+    """One run of a sweep before it is prepared: its changes, what tells it apart, its job, Problems and forecast.
+
+    `subject` is what it trains; `alpha` is the alpha that followed from its rank, None if it did not follow.
+    """
 
     changes: Changes
     name: str
     bench: Workbench
     problems: tuple[Problem, ...]
     forecast: Forecast | None
+    subject: str = ""
+    alpha: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The name that its run gets: the subject and the changes, such as "mika rank 16"."""
+        return f"{self.subject[:LONGEST_SUBJECT]} {self.name}".strip()[:LONGEST_NAME].strip()
 
     @property
     def seconds(self) -> tuple[float, float]:
@@ -50,10 +67,35 @@ def grid(axes: Mapping[str, Sequence[Any]]) -> list[Changes]:
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
+def alpha_share(bench: Workbench, sets: Sequence[Changes]) -> float | None:
+    """Alpha divided by the rank in the job of a workbench, if a sweep changes the rank and not alpha; None if it does not.
+
+    The strength of a network is alpha / rank: with the same alpha, a higher rank also learns more slowly.
+    """
+    if not any(RANK in changes and ALPHA not in changes for changes in sets):
+        return None
+    state = bench.state
+    values = state.draft.usable_values
+    rank, alpha = values[RANK], values[ALPHA]
+    return float(alpha) / rank if state.scope.applies(ALPHA) and rank else None
+
+
+def alpha_sentence(members: Sequence[Member]) -> str:
+    """What a sweep does with alpha, if it follows from the rank; else ""."""
+    alphas = [member.alpha for member in members if member.alpha is not None]
+    return f"Alpha follows the rank: {', '.join(f'{each:g}' for each in dict.fromkeys(alphas))}." if alphas else ""
+
+
 def checked(
-    bench: Workbench, sets: Sequence[Changes], look_ahead: Callable[[Workbench], Forecast | None] = lambda _: None
+    bench: Workbench,
+    sets: Sequence[Changes],
+    look_ahead: Callable[[Workbench], Forecast | None] = lambda _: None,
+    *,
+    alpha_follows: bool = True,
 ) -> list[Member]:
     """The members of a sweep: the job of a workbench with each set of changes, and the Problems of each.
+
+    `alpha_follows`: where a set changes the rank and not alpha, alpha keeps its share of the rank.
 
     Raises:
         PlanError: there are no changes, too many, or two sets that are the same.
@@ -62,11 +104,12 @@ def checked(
         raise PlanError(f"A sweep has 1 to {MOST} runs, not {len(sets)}.", "Give fewer values.")
     if len({repr(sorted(changes.items())) for changes in sets}) < len(sets):
         raise PlanError("Two runs of the sweep have the same changes.", "Remove one of them.")
-    return [_member(bench, changes, _told(changes, sets), look_ahead) for changes in sets]
+    share = alpha_share(bench, sets) if alpha_follows else None
+    return [_member(bench, changes, _told(changes, sets), look_ahead, share) for changes in sets]
 
 
 def prepare(members: Sequence[Member], gpu: str, notes: Mapping[str, str] | None = None) -> tuple[str, list[Run]]:
-    """The id of a new sweep, and its prepared runs, each with its differences as its name. If one fails, none is left.
+    """The id of a new sweep, and its prepared runs, each named by its subject and its differences. If one fails, none is left.
 
     Raises:
         PlanError: a member has a blocking Problem.
@@ -80,7 +123,7 @@ def prepare(members: Sequence[Member], gpu: str, notes: Mapping[str, str] | None
         for member in members:
             run = prepare_run(member.bench, gpu=gpu, notes={**(notes or {}), "sweep": sweep})
             runs.append(run)
-            labels.write(run.folder, labels.Labels().named(labels.free_name(run.folder, member.name)))
+            labels.write(run.folder, labels.Labels().named(labels.free_name(run.folder, member.label)))
     except (EaselError, OSError):
         for run in runs:
             run.folder.remove()
@@ -89,7 +132,11 @@ def prepare(members: Sequence[Member], gpu: str, notes: Mapping[str, str] | None
 
 
 def _member(
-    bench: Workbench, changes: Changes, name: str, look_ahead: Callable[[Workbench], Forecast | None]
+    bench: Workbench,
+    changes: Changes,
+    name: str,
+    look_ahead: Callable[[Workbench], Forecast | None],
+    share: float | None,
 ) -> Member:
     # A workbench only ever replaces its state, so a copy can be changed on its own.
     own = copy.copy(bench)
@@ -100,32 +147,46 @@ def _member(
             values["native"] = native = _with_native(native, path.split(".")[1:], value)
     if NAME not in values and (stem := own.state.draft.text(NAME)):
         values[NAME] = f"{stem}-{_suffix(name)}"
-    own.set(values)
-    seen = look_ahead(own)
-    return Member(changes, name, own, (*own.problems, *(seen.problems() if seen else ())), seen)
+    alpha = _following(changes, share)
+    own.set(values if alpha is None else {**values, ALPHA: alpha})
+    seen, subject = look_ahead(own), shown(own.state.draft.values)
+    return Member(changes, name, own, (*own.problems, *(seen.problems() if seen else ())), seen, subject, alpha)
+
+
+def _following(changes: Changes, share: float | None) -> float | None:
+    """The alpha for the rank of a set of changes; None if it does not follow."""
+    rank = changes.get(RANK)
+    if share is None or ALPHA in changes or not isinstance(rank, int):
+        return None
+    return round(rank * share, 6)
 
 
 def _with_native(native: Any, keys: Sequence[str], value: Any) -> dict[str, Any]:
     """The native settings with one more value."""
-    table = dict(native) if isinstance(native, Mapping) else {}
-    first, *rest = keys
-    table[first] = _with_native(table.get(first), rest, value) if rest else value
-    return table
+    for key in reversed(keys):
+        value = {key: value}
+    return merged(native, value)
 
 
 def _told(changes: Changes, sets: Sequence[Changes]) -> str:
-    """What tells a run apart from the others: its changes, with short names of the settings where these are clear."""
-    paths = {path for each in sets for path in each}
-    short = [path.rpartition(".")[2] for path in paths]
+    """What tells a run apart from the others: its changes, with the titles of the settings where these are clear."""
+    titles = [_title(path) for path in dict.fromkeys(path for each in sets for path in each)]
     words = []
     for path, value in changes.items():
-        name = path.rpartition(".")[2]
-        words.append(f"{name if short.count(name) == 1 else path}={_text(value)}")
-    return " ".join(words)
+        title = _title(path)
+        words.append(f"{title if titles.count(title) == 1 else path} {_text(value)}")
+    return ", ".join(words)
+
+
+def _title(path: str) -> str:
+    """The title of a setting inside a sentence; of a native option its own name."""
+    field = fields.all_fields().get(path)
+    title = field.title if field else path.rpartition(".")[2]
+    return title[:1].lower() + title[1:] if field and title[1:2].islower() else title
 
 
 def _text(value: Any) -> str:
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return "none" if value is None else entering.shown(value) or "empty"
 
 
 def _suffix(name: str) -> str:

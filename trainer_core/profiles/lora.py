@@ -107,7 +107,11 @@ def _told(header: Header) -> tuple[str, list[Found]]:
 
 def _from_tensors(header: Header, detection: Detection) -> Iterable[Found]:
     """The settings that the tensors show, which count more than the metadata."""
-    if detection.variant in catalog.algorithms() and detection.variant != "lora":
+    # A LoRA with convolutions has the layers of a LoCon, also when sd-scripts' own module made it.
+    is_plain = detection.variant == "lora" or (
+        detection.variant == "locon" and lora_sd_scripts.is_plain(header.metadata)
+    )
+    if detection.variant in catalog.algorithms() and not is_plain:
         yield Found("network.algorithm", detection.variant, "its layers")
     if detection.rank:
         yield Found("network.rank", detection.rank, "the shapes of its tensors")

@@ -81,6 +81,11 @@ def is_sd_scripts(metadata: Mapping[str, str]) -> bool:
     return "ss_network_module" in metadata or "ss_network_dim" in metadata
 
 
+def is_plain(metadata: Mapping[str, str]) -> bool:
+    """Whether one of sd-scripts' own modules made the file, and not LyCORIS."""
+    return metadata.get("ss_network_module", "").startswith("networks.lora")
+
+
 def read(metadata: Mapping[str, str]) -> Iterator[Found]:
     """The settings in the metadata."""
     for key, path in NUMBERS.items():
@@ -142,7 +147,8 @@ def _network(metadata: Mapping[str, str]) -> Iterator[Found]:
         name = "dora" if decomposed else known.get(algorithm, algorithm)
         yield Found("network.algorithm", name, "algo in ss_network_args")
     elif not is_lycoris and number(arguments.get("conv_dim")):
-        yield Found("network.algorithm", "locon", "conv_dim in ss_network_args")
+        # sd-scripts' own module: a LoRA with convolutions.
+        yield Found("network.algorithm", "lora", "conv_dim in ss_network_args")
     for key, name in NETWORK_ARGUMENTS.items():
         if (value := _plain(arguments.get(key))) is not None:
             yield Found(f"network.{name}", value, f"{key} in ss_network_args")

@@ -22,11 +22,13 @@ LOSS_SCALES = {
 
 
 def caveats(
-    runs: Sequence[PastRun], differing: Sequence[str], has_other_images: bool, losses: Sequence[Any], window: int
+    runs: Sequence[PastRun], differing: Sequence[str], has_other_images: bool, losses: Sequence[Any]
 ) -> tuple[str, ...]:
     """The sentences for runs that differ in these settings (by path); `losses` are their final ones, None if unknown."""
     scales = dict.fromkeys(LOSS_SCALES[path] for path in differing if path in LOSS_SCALES)
-    found = [f"The loss of one step says little, so the losses are averages of up to {window} steps."]
+    found = [
+        "The loss of one step says little, so the losses are smoothed, as in Watch: averages of about the last tenth of the steps."
+    ]
     if scales:
         found.append(f"The losses cannot be compared with each other: the runs differ in {_listed(list(scales))}.")
     if has_other_images:

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer_core import events
 from trainer_core.errors import RunError
-from trainer_core.files import open_own
 from trainer_core.plan import fields
 from trainer_core.training import history
 from trainer_core.training.caveats import caveats
+from trainer_core.training.losses import Losses
 from trainer_core.training.run import Run
 from trainer_core.training.staged import staged
 
-WINDOW = 50
-"""The number of steps over which a loss is averaged: the loss of one step says little."""
 SHOWN_NAMES = 5
 UNSET = None
 
@@ -103,20 +99,9 @@ def compare(runs: Sequence[Run]) -> Comparison:
         versions=_differing(({**each.versions} for each in past), lambda key: key.replace("_", " ").capitalize()),
         images=images,
         results=_results(runs, past, losses),
-        caveats=caveats(past, [row.key for row in settings], bool(images), [loss.final for loss in losses], WINDOW),
+        caveats=caveats(past, [row.key for row in settings], bool(images), [loss.final for loss in losses]),
         same=len({path for table in tables for path in table}) - len(settings),
     )
-
-
-def curve(run: Run, most: int = 600) -> list[tuple[int, float]]:
-    """(step, loss) of a run for a chart: the average of up to `WINDOW` steps before each, at up to `most` places."""
-    found = _losses({row["step"]: row for row in _step_rows(run)})
-    window = max(1, min(WINDOW, len(found) // 10))
-    means = _means([loss for _, loss in found], window)
-    late = found[len(found) - len(means) :]
-    every = max(1, -(-len(means) // most))
-    chosen = sorted({*range(0, len(means), every), len(means) - 1} - {-1})
-    return [(late[place][0], _rounded(means[place])) for place in chosen]
 
 
 def _differing(tables: Iterable[Mapping[str, Any]], title: Any) -> tuple[Row, ...]:
@@ -177,8 +162,8 @@ def _results(runs: Sequence[Run], past: Sequence[history.PastRun], losses: Seque
     columns = {
         "state": ("State", [each.state.name for each in past]),
         "steps": ("Steps", [max(each.steps, loss.steps) for each, loss in zip(past, losses, strict=True)]),
-        "final_loss": (f"Loss at the end, average of up to {WINDOW} steps", [loss.final for loss in losses]),
-        "best_loss": (f"Lowest loss, average of up to {WINDOW} steps", [loss.best for loss in losses]),
+        "final_loss": ("Loss at the end, smoothed", [loss.final for loss in losses]),
+        "best_loss": ("Lowest loss, smoothed", [loss.best for loss in losses]),
         "best_step": ("... at step", [loss.best_step for loss in losses]),
         "seconds": ("Time in seconds", [round(each.seconds, 1) or None for each in past]),
         "steps_per_second": ("Steps per second", [loss.steps_per_second for loss in losses]),
@@ -189,81 +174,6 @@ def _results(runs: Sequence[Run], past: Sequence[history.PastRun], losses: Seque
     }  # fmt: skip
     rows = (Row(key, title, tuple(values)) for key, (title, values) in columns.items())
     return tuple(row for row in rows if any(value not in (None, [], "") for value in row.values))
-
-
-@dataclass(frozen=True)
-class Losses:
-    """The loss of a run, averaged over `WINDOW` steps, and its speed; None if there are no figures."""
-
-    steps: int = 0
-    final: float | None = None
-    best: float | None = None
-    best_step: int | None = None
-    steps_per_second: float | None = None
-
-    @classmethod
-    def of(cls, run: Run) -> Losses:
-        """The losses in the events of a run, with the steps in their order."""
-        steps = {row["step"]: row for row in _step_rows(run)}
-        timed = [row for row in steps.values() if isinstance(row.get("time"), int | float)]
-        losses = _losses(steps)
-        means = _means([loss for _, loss in losses])
-        best = min(range(len(means)), key=means.__getitem__, default=None)
-        return cls(
-            steps=max(steps, default=0),
-            final=_rounded(means[-1]) if means else None,
-            best=_rounded(means[best]) if best is not None else None,
-            best_step=losses[best + len(losses) - len(means)][0] if best is not None else None,
-            steps_per_second=_speed(timed),
-        )
-
-
-def _step_rows(run: Run) -> Iterable[dict[str, Any]]:
-    try:
-        with open_own(run.folder.events) as file:
-            for line in file:
-                # Most lines of a long run are steps; the others need not be parsed.
-                if b'"step"' in line:
-                    yield from (
-                        row
-                        for row in events.read_lines(line)
-                        if row.get("kind") == events.Step.kind and isinstance(row.get("step"), int)
-                    )
-    except OSError:
-        return
-
-
-def _losses(steps: Mapping[int, Mapping[str, Any]]) -> list[tuple[int, float]]:
-    """(step, loss) of each step that has a loss, in their order."""
-    return [(step, steps[step]["loss"]) for step in sorted(steps) if _is_number(steps[step].get("loss"))]
-
-
-def _means(losses: list[float], window: int = WINDOW) -> list[float]:
-    """The average of each `window` steps in a row; of all of them if there are fewer."""
-    size = min(window, len(losses))
-    if not size:
-        return []
-    total = sum(losses[:size])
-    means = [total / size]
-    for place in range(size, len(losses)):
-        total += losses[place] - losses[place - size]
-        means.append(total / size)
-    return means
-
-
-def _speed(timed: list[dict[str, Any]]) -> float | None:
-    """The steps per second from the first step to the last; what comes before the first is loading."""
-    if len(timed) < 2 or (took := timed[-1]["time"] - timed[0]["time"]) <= 0:
-        return None
-    return _rounded((timed[-1]["step"] - timed[0]["step"]) / took)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.4g}")
 
 
 def _cell(value: Any) -> str:

@@ -166,7 +166,7 @@ def past_run(path: Path) -> PastRun | None:
         started=_number(result, "started") or _number(versions, "created") or _time_in_name(run.name),
         seconds=_number(result, "seconds"),
         steps=int(_number(result, "steps")),
-        loss=real((result.get("summary") or {}).get("loss")),
+        loss=_loss(run, result.get("summary") or {}),
         total_steps=int(_number(folder.read("spec.json") or {}, "total_steps")),
         images=int(_number(versions, "images")) if "images" in versions else None,
         settings=settings if isinstance(settings, dict) else {},
@@ -179,6 +179,15 @@ def past_run(path: Path) -> PastRun | None:
         damage=run.damage,
         **texts,
     )
+
+
+def _loss(run: Run, summary: Mapping[str, Any]) -> float | None:
+    """The smoothed loss of a run that has ended; a run of an older Easel recorded only that of its last step."""
+    if "smoothed_loss" in summary or real(summary.get("loss")) is None:
+        return real(summary.get("smoothed_loss"))
+    from trainer_core.training.losses import smoothed_loss
+
+    return smoothed_loss(run)
 
 
 def unknown(run: PastRun) -> tuple[str, ...]:

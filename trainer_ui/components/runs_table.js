@@ -3,7 +3,7 @@
 
 const SORTS = [
   ["Run", [["name", "Run"]]], ["State", [["state", "State"]]], ["Model", [["family", "Model"]]],
-  ["Length", [["steps", "Steps"], ["images", "Images"]]], ["Loss", [["loss", "Loss"]]],
+  ["Length", [["steps", "Steps"], ["images", "Images"]]], ["Loss", [["loss", "Loss, smoothed"]]],
   ["Time", [["took", "Took"], ["started", "When"]]], ["Size", [["size", "Size"]]],
 ];
 

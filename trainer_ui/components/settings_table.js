@@ -54,7 +54,7 @@ const list = (value) => (Array.isArray(value) ? value : []);
 // What the kernel sends of a row, with every entry in its type.
 function checked(row) {
   const words = {};
-  for (const name of ["path", "title", "group", "group_title", "topic", "help", "kind", "shown", "default", "source", "reason", "unit", "bounds", "follows", "why_not", "note", "problem", "severity"]) words[name] = text(row?.[name]);
+  for (const name of ["path", "title", "group", "group_title", "topic", "help", "kind", "shown", "default", "source", "reason", "unit", "bounds", "follows", "inside", "engine_default", "why_not", "note", "problem", "severity"]) words[name] = text(row?.[name]);
   for (const name of ["can_set", "is_mine", "is_changed", "has_help"]) words[name] = row?.[name] === true;
   words.options = list(row?.options).filter((one) => typeof one === "string");
   words.choices = list(row?.choices).filter((one) => Array.isArray(one) && one.every((each) => typeof each === "string"));
@@ -179,12 +179,12 @@ class Row {
   mark(words) {
     if (this.words === words) return;
     this.words = words;
-    const { title, unit, help, options, path, native } = this.data;
+    const { title, unit, help, options, path, native, inside } = this.data;
     mark(this.title, title, words);
     this.unit.textContent = unit;
     mark(this.help, help, words);
     const name = native ? (title === path.split(".").at(-1) ? "" : path) : options.join(", ");
-    mark(this.option, native ? `--${title}` : name, words);
+    mark(this.option, inside ? `--${inside} ${title}=…` : native ? `--${title}` : name, words);
     mark(this.small, native ? "" : name, words);
     this.small.hidden = native || !name;
     this.why.textContent = this.data.why_not === help ? "" : this.data.why_not;
@@ -208,8 +208,10 @@ class Row {
     this.node.classList.remove("easel-all-open");
   }
   fillDetails() {
-    const { reason, note, bounds, default: usual, path, options, follows, is_mine: mine } = this.data;
-    const known = [bounds, usual && `Default: ${usual}.`, note, options.length > 0 && `Becomes ${options.join(", ")}.`, `In a plan file and on the command line: ${path}`];
+    const { reason, note, bounds, default: usual, path, options, follows, native, engine_default: theirs, is_mine: mine } = this.data;
+    const engine = this.table.engine || "the engine";
+    const whose = native ? `Default of ${engine}` : "Easel's default";
+    const known = [bounds, usual && `${whose}: ${usual}.`, theirs && `Default of ${engine}: ${theirs}.`, note, options.length > 0 && `Becomes ${options.join(", ")}.`, `In a plan file and on the command line: ${path}`];
     const parts = [make("p", "", reason), make("p", "easel-all-muted", known.filter(Boolean).join(" "))];
     const buttons = make("div", "easel-all-buttons");
     if (mine) buttons.append(action("easel-small", "Remove my value", () => this.reset()));

@@ -18,7 +18,7 @@ LONGEST = 20_000
 """Characters of a value that a page can send."""
 WORDS = (
     "path", "title", "group", "group_title", "topic", "help", "kind", "shown", "default", "source", "reason", "unit", "bounds",
-    "follows", "why_not", "note", "problem", "severity",
+    "follows", "inside", "engine_default", "why_not", "note", "problem", "severity",
 )  # fmt: skip
 FLAGS = ("can_set", "is_mine", "is_changed", "has_help")
 """The entries of a row that a page gets."""

@@ -104,7 +104,7 @@ class Files:
         self.view: FilesView | None = None
         self.is_open = False
         self.against: str | None = None
-        """The id of the run that it is compared with, "" for none; None for the last one of this subject or engine."""
+        """The id of the run that it is compared with, "" for none; None for the last one of this subject that finished, else the nearest one."""
         show(self.widget, False)
 
     def turn(self) -> None:
@@ -153,7 +153,10 @@ class Files:
 
 
 def _title(run: Run) -> str:
-    return run.name
+    """The name of a run, how it ended and when, so that two of the same name can be told apart."""
+    from trainer_ui import pasts
+
+    return f"{pasts.name_of(run)}, {run.state.name.lower()}, {pasts.when(run)}"
 
 
 def buttons(*drawers: AllSettings | Files) -> Box:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer_core import places
-from trainer_core.training.comparison import Comparison, Row, compare, curve
+from trainer_core.training.comparison import Comparison, Row, compare
+from trainer_core.training.losses import curve
 from trainer_core.training.newest_sample import newest_sample
 from trainer_core.training.run import Run
 from trainer_ui import pasts

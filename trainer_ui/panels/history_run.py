@@ -178,7 +178,7 @@ class RunCard:
             ("Started", pasts.started(run)),
             ("Took", pasts.span(run.seconds) if run.seconds else ""),
             ("Steps", f"{step:,} of {run.total_steps:,}" if run.total_steps else f"{step:,}" if step else ""),
-            ("Loss at the end", loss(run.loss) if run.loss is not None else ""),
+            ("Loss at the end, smoothed", loss(run.loss) if run.loss is not None else ""),
             ("Images", f"{run.images:,}" if run.images is not None else "unknown"),
             ("Model", f"{family_title(run.family)}, {run.model}" if run.model else family_title(run.family)),
             ("Profile", profile_of(run, seen.profiles) or "none"),

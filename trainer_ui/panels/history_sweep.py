@@ -13,7 +13,7 @@ from trainer_core.problems import blocking
 from trainer_ui import pasts
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.past_reader import PastReader, in_thread
-from trainer_ui.widgets import Box, Button, Dropdown, Text, VBox
+from trainer_ui.widgets import Box, Button, Checkbox, Dropdown, Text, VBox
 
 if TYPE_CHECKING:
     from trainer_core.prepare.sweep import Changes, Member
@@ -34,12 +34,13 @@ class Checked:
     asked: tuple[tuple[str, str], ...]
     gpu: str
     like: str
+    alpha_follows: bool = True
 
     @property
     def stopping(self) -> list[str]:
         """A sentence for each run that cannot be started."""
         return [
-            f"{one.name or 'The run'}: {worst[0].message}" for one in self.members if (worst := blocking(one.problems))
+            f"{one.label or 'The run'}: {worst[0].message}" for one in self.members if (worst := blocking(one.problems))
         ]
 
 
@@ -65,6 +66,8 @@ class SweepPanel:
         self.rows = [(self._setting(number), self._values(number)) for number in range(ROWS)]
         self.boxes = [Box(row, classes=("easel-change",)) for row in self.rows]
         self.shown = 1
+        self.alpha = Checkbox(description="Alpha follows the rank", value=True, indent=False)
+        self.alpha.observe(handler(lambda _: self._changed()), "value")
         self.more = Button(description="Another setting", classes=("easel-quiet",))
         self.more.on_click(handler(lambda _: self._another()))
         self.check = Button(description="Check", classes=("easel-small",))
@@ -74,7 +77,9 @@ class SweepPanel:
         self.said = Paragraph("", "small", "lines", role="status")
         head = Box([self.title, self.close], classes=("easel-row",))
         actions = Box([self.check, self.start, self.more], classes=("easel-row",))
-        self.widget = VBox([head, self.how, *self.boxes, self.said, actions], classes=("easel-card", "easel-sweep"))
+        self.widget = VBox(
+            [head, self.how, *self.boxes, self.alpha, self.said, actions], classes=("easel-card", "easel-sweep")
+        )
 
     def _setting(self, number: int) -> Dropdown:
         choice = Dropdown(description=f"Setting {number + 1}", options=[("Choose a setting", ""), *choices()], value="")
@@ -129,7 +134,7 @@ class SweepPanel:
     def _check(self) -> None:
         if self.doing:
             return
-        sets, asked, base = self.sets(), self.asked, self.base
+        sets, asked, base, follows = self.sets(), self.asked, self.base, bool(self.alpha.value)
         # A workbench only ever replaces its state, so a copy can be changed in a thread.
         bench = copy.copy(self.session.bench) if base is None else None
         self.doing = "check"
@@ -137,9 +142,9 @@ class SweepPanel:
         def check() -> None:
             job = bench or queued.bench_like(base)  # type: ignore[arg-type]
             gpu = queued.use_gpu(job)
-            members = tuple(sweep.checked(job, sets, queued.look_ahead))
-            if asked == self.asked and base is self.base:
-                self.checked = Checked(members, asked, gpu, base.name if base is not None else "")
+            members = tuple(sweep.checked(job, sets, queued.look_ahead, alpha_follows=follows))
+            if asked == self.asked and base is self.base and follows == self.alpha.value:
+                self.checked = Checked(members, asked, gpu, base.name if base is not None else "", follows)
 
         in_thread(self.session, check, self._done)
 
@@ -176,6 +181,8 @@ class SweepPanel:
         for number, box in enumerate(self.boxes):
             show(box, number < self.shown)
         show(self.more, self.shown < ROWS)
+        paths = [setting.value for setting, _ in self.rows[: self.shown]]
+        show(self.alpha, sweep.RANK in paths and sweep.ALPHA not in paths)
         self.said.show_text(self._sentence(), "danger" if self.checked and self.checked.stopping else "")
         (self.check.add_class if self.doing else self.check.remove_class)("easel-busy")
         self.check.description = "Checking…" if self.doing == "check" else "Check"
@@ -199,7 +206,7 @@ class SweepPanel:
             return "\n".join((f"{len(stopping)} of {len(members)} cannot be started:", *stopping[:MOST_SAID], *rest))
         warnings = sum(any(one.severity == "warning" for one in member.problems) for member in members)
         many = "1 run" if len(members) == 1 else f"{len(members)} runs"
-        told = f"{many}, {queued.total_time(members)}."
+        told = " ".join(filter(None, (f"{many}, {queued.total_time(members)}.", sweep.alpha_sentence(members))))
         return f"{told} {warnings} of them with a warning." if warnings else f"{told} No problem was found."
 
 

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from trainer_core.policies import Policy
     from trainer_core.profiles import Profile
     from trainer_ui.panels.own_profiles import CompareProfiles, SaveProfile, ShareProfiles
+    from trainer_ui.panels.pasted import PasteCommand
     from trainer_ui.session import Session
 
 NONE = "None: recommended values"
 PLAIN_DEFAULTS = "None: plain defaults"
 NOTHING_SET = "None: the values stay as they are"
+PASTE = "Paste a command or a config of sd-scripts"
 CHOICE_HELP = "Values for one use, with their reasons. Your own values stay when you change it."
 POLICY_HELP = "A policy overrides the profile and depends on the dataset. Your own values stay."
 ADJUST_HELP = "Removes your own values of the settings that the policy sets, and lists them."
@@ -61,6 +63,8 @@ class ProfilePanel:
         self.comparing = fold(session, "Compare two profiles", self._compare)
         self.saving = fold(session, "Save as my profile", self._save)
         self.sharing = fold(session, "Import and export", self._share)
+        self.paste: PasteCommand | None = None
+        self.pasting = fold(session, PASTE, self._paste)
         self.policy = Dropdown(
             description="Steps and rates by the number of images", options=[(NOTHING_SET, NO_POLICY)]
         )
@@ -73,7 +77,7 @@ class ProfilePanel:
         self.buttons = row(self.told, self.adjust, self.undo)
         self.rule = helped(self.policy, POLICY_HELP)
         choices = Box([helped(self.choice, CHOICE_HELP), self.rule], classes=("easel-halves",))
-        more = Box([self.fold, self.comparing, self.saving, self.sharing], classes=("easel-groups",))
+        more = Box([self.fold, self.comparing, self.saving, self.sharing, self.pasting], classes=("easel-groups",))
         self.content = (self.uses.widget, choices, self.explanation, self.buttons, more)
         """The widgets, in order."""
 
@@ -94,6 +98,12 @@ class ProfilePanel:
 
         self.share = ShareProfiles(self.session)
         return [self.share.widget]
+
+    def _paste(self) -> list[Widget]:
+        from trainer_ui.panels.pasted import PasteCommand
+
+        self.paste = PasteCommand(self.session)
+        return [self.paste.widget]
 
     def _choose(self, name: str) -> None:
         self.session.wish = ""
@@ -118,6 +128,8 @@ class ProfilePanel:
             self.save.show()
         if self.share is not None:
             self.share.show(recipes.own())
+        if self.paste is not None:
+            self.paste.show()
 
     def _show_profile(self) -> None:
         state = self.session.bench.state

@@ -68,7 +68,7 @@ def command(
 
 
 def _as_now(run: PastRun) -> PastRun:
-    """The run; of one that has not ended with the step, the loss and the time that it has reached."""
+    """The run; of one that has not ended with the step, the smoothed loss and the time that it has reached."""
     if run.state in FINAL_STATES:
         return run
     try:
@@ -77,7 +77,9 @@ def _as_now(run: PastRun) -> PastRun:
         known = job_times.times(live, run.state, figures)
     except JobError:
         return run
-    return dataclasses.replace(run, steps=figures["step"], loss=figures["loss"], seconds=known["seconds"] or 0.0)
+    return dataclasses.replace(
+        run, steps=figures["step"], loss=figures.get("smoothed_loss"), seconds=known["seconds"] or 0.0
+    )
 
 
 def _moment(text: str) -> float:

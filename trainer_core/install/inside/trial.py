@@ -12,8 +12,10 @@ Source of the size: bitsandbytes keeps the state of weights with less than 4096 
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import logging
+import math
 import os
 import runpy
 import signal
@@ -81,8 +83,8 @@ def reason(error: BaseException, device: str) -> str:
 
 def take_steps(
     torch: Any, device: str, build: Callable[..., Any], spelled: str, arguments: list[str], learning_rate: float
-) -> dict[str, float]:
-    """The bytes of state that an optimizer keeps per parameter, after it changed a weight and left it finite."""
+) -> dict[str, Any]:
+    """What an optimizer's constructor takes, and the bytes of state per parameter, after it changed a weight and left it finite."""
     torch.manual_seed(0)
     layer = torch.nn.Linear(SIZE, SIZE, bias=False).to(device)
     weight, inputs = layer.weight, torch.randn(8, SIZE, device=device)
@@ -101,7 +103,36 @@ def take_steps(
     if not moved:
         raise ArithmeticError(f"{STEPS} steps did not change the weight")
     kept = state_bytes(torch, optimizer.state.get(weight, {}), {id(weight)})
-    return {"state_bytes_per_parameter": round(kept / weight.numel(), 4)}
+    return {"state_bytes_per_parameter": round(kept / weight.numel(), 4), **signature(type(optimizer))}
+
+
+def signature(kind: type) -> dict[str, Any]:
+    """What a class takes: its name, its file from the folder of its package on, and {argument: {"default": its default}}.
+
+    What only `**others` would take is left out: such a constructor does not say whether it reads it.
+    """
+    taken = {}
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            default = parameter.default
+            taken[name] = {} if default is parameter.empty or default is None else {"default": plain(default)}
+    return {"class": f"{kind.__module__}.{kind.__qualname__}", "file": source_of(kind), "takes": taken}
+
+
+def source_of(kind: type) -> str:
+    """The path of the file of a class, from the folder of its package on."""
+    parts = kind.__module__.split(".")
+    file = str(getattr(sys.modules[kind.__module__], "__file__", ""))
+    return "/".join([*parts, "__init__.py"] if file.endswith("__init__.py") else [*parts[:-1], f"{parts[-1]}.py"])
+
+
+def plain(value: Any) -> Any:
+    """A default as a JSON value."""
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def state_bytes(torch: Any, value: Any, counted: set[int]) -> int:

@@ -1,0 +1,200 @@
+"""What pasted commands of sd-scripts say about images, captions and samples, also in the files that they name.
+
+Source: library/config_util.py, generate_dreambooth_subsets_config_by_subdirs; library/train_util.py, load_prompts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from backends.kohya.pasted_values import Read, direct, item, refused, same
+from trainer_core.engines.pasted import Files, Item, parse, shown
+from trainer_core.errors import PlanError
+from trainer_core.plan import fields
+
+ONE = "Easel trains one folder with one number of repeats: choose the folder yourself."
+RENAMED: Mapping[Any, str] = {"batch_size": "train_batch_size"}
+"""Names in the description of a dataset, and those of the program's own options."""
+OF_CLASS = {"image_dir": "class_path", "num_repeats": "class_repeats", "class_tokens": "class_caption"}
+"""Keys of the class images, and their settings. What else they have is that of the other images."""
+PROMPT_KEYS: Mapping[Any, str] = {
+    "prompt": "text",
+    "sample_steps": "inference_steps",
+    "scale": "guidance",
+    "guidance_scale": "guidance",
+}
+_REPEATED = re.compile(r"(\d+)_(.+)")
+
+
+def with_files(given: Mapping[str, Any], files: Files) -> tuple[dict[str, Any], list[Item]]:
+    """The options with those of the files that they name, and what becomes of the files that cannot be used."""
+    full, notes = dict(given), []
+    if isinstance(path := full.get("config_file"), str):
+        found, problem = _read(files, path if path.endswith(".toml") else f"{path}.toml")
+        if problem:
+            notes.append(Item("config_file", shown(path), "refused", reason=problem))
+            del full["config_file"]
+        full = {**found, **full}
+    datasets = full.pop("datasets", None)
+    if datasets is None and isinstance(path := full.get("dataset_config"), str):
+        found, problem = _read(files, path)
+        datasets = found.pop("datasets", None)
+        if problem or datasets is None:
+            reason = problem or "it describes no dataset."
+            notes.append(Item("dataset_config", shown(path), "refused", reason=reason))
+            del full["dataset_config"]
+        full |= {RENAMED.get(name, name): value for name, value in found.items()}
+    if datasets is not None:
+        described, more = _described(datasets)
+        full |= described
+        notes += more
+    return full, notes
+
+
+def _read(files: Files, path: str) -> tuple[dict[str, Any], str]:
+    """The options in a file, and "", or the reason why it cannot be read."""
+    try:
+        return dict(parse(files.text(path)).options), ""
+    except PlanError as error:
+        return {}, error.message
+
+
+def _described(datasets: Any) -> tuple[dict[str, Any], list[Item]]:
+    """The options of the only dataset with its only folder, and what becomes of the class images and of the rest."""
+    tables = [each for each in datasets if isinstance(each, dict)] if isinstance(datasets, list) else []
+    subsets = [each for table in tables for each in table.get("subsets", ()) if isinstance(each, dict)]
+    own = [each for each in subsets if not each.get("is_reg")]
+    of_class = [each for each in subsets if each.get("is_reg")]
+    if len(tables) != 1 or len(own) != 1 or len(of_class) > 1:
+        text = f"{len(tables)} datasets, {len(own)} folders"
+        return {}, [Item("datasets", text, "refused", reason=ONE)]
+    merged = {**{name: value for name, value in tables[0].items() if name != "subsets"}, **own[0]}
+    found = {RENAMED.get(name, name): value for name, value in merged.items() if name != "is_reg"}
+    return found, [one for table in of_class for one in _of_class(table)]
+
+
+def _of_class(table: Mapping[str, Any]) -> Iterator[Item]:
+    for name, setting in OF_CLASS.items():
+        if name in table:
+            value, problem = fields.check(f"dataset.{setting}", table[name])
+            kind = "refused" if problem else "setting"
+            yield Item(f"{name} (is_reg)", shown(table[name]), kind, f"dataset.{setting}", value, problem)
+
+
+def _resolution(read: Read, name: str, value: Any) -> Iterator[Item]:
+    if name not in read.given:
+        return
+    sides = [int(side) for side in re.findall(r"\d+", str(value))]
+    if len(sides) in (1, 2) and sides[0] == sides[-1]:
+        yield from direct(read, name, "dataset.resolution", sides[0])
+    else:
+        yield refused(read, name, "Easel takes one side: images are scaled to the area of a square with it.")
+
+
+def _folder(path_of: str, repeats_of: str, name_of: str) -> Callable[[Read, str, Any], Iterator[Item]]:
+    """The reader of a folder with folders named as 10_name: the repeats, and the caption of images without one."""
+
+    def found(read: Read, name: str, value: Any) -> Iterator[Item]:
+        if name not in read.given:
+            return
+        try:
+            matches = [match for each in read.files.folders(str(value)) if (match := _REPEATED.fullmatch(each))]
+        except PlanError as error:
+            yield refused(read, name, error.message)
+            return
+        if len(matches) != 1:
+            said = "It has no folder named as 10_name, where sd-scripts looks for the images."
+            listed = ", ".join(match[0] for match in matches[:4])
+            yield refused(read, name, f"It has {len(matches)} folders ({listed}). {ONE}" if matches else said)
+            return
+        (match,) = matches
+        folder = f"{str(value).rstrip('/')}/{match[0]}"
+        for path, taken in ((path_of, folder), (repeats_of, int(match[1])), (name_of, match[2].strip())):
+            checked, problem = fields.check(path, taken)
+            if problem:
+                yield refused(read, name, problem)
+            else:
+                yield item(read, name, "setting", path, checked)
+
+    return found
+
+
+def _samples(read: Read, name: str, value: Any) -> Iterator[Item]:
+    if name not in read.given:
+        return
+    try:
+        text = read.files.text(str(value))
+        prompts = _prompts(text) if str(value).endswith(".json") else None
+    except PlanError as error:
+        yield refused(read, name, error.message)
+        return
+    if prompts is not None and len(prompts) == 1:
+        # One prompt: its values are those of all samples.
+        for key, each in prompts[0].items():
+            yield from direct(read, name, f"sampling.{'prompt' if key == 'text' else key}", each)
+        return
+    lines = "\n".join(line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+    found, problem = (
+        fields.check("sampling.prompts", tuple(prompts)) if prompts else fields.from_text("sampling.prompts", lines)
+    )
+    if problem or not found:
+        yield refused(read, name, problem or "It has no prompt.")
+    else:
+        yield item(read, name, "setting", "sampling.prompts", found)
+
+
+def _prompts(text: str) -> list[dict[str, Any]] | None:
+    """The prompts in a JSON list, with the names of Easel."""
+    try:
+        rows = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and isinstance(row.get("prompt"), str) for row in rows
+    ):
+        return None
+    known = fields.all_fields()
+    named = [{PROMPT_KEYS.get(key, key): value for key, value in row.items()} for row in rows]
+    return [{key: value for key, value in row.items() if key == "text" or f"sampling.{key}" in known} for row in named]
+
+
+def _epochs(path: str) -> Callable[[Read, str, Any], Iterator[Item]]:
+    def found(read: Read, name: str, value: Any) -> Iterator[Item]:
+        if name in read.given:
+            yield item(read, name, "epochs", path, value)
+
+    return found
+
+
+def _read_already(read: Read, name: str, _: Any) -> Iterator[Item]:
+    if name in read.given:
+        yield same(read, name, "it was read.")
+
+
+def _image_folder(read: Read, name: str, value: Any) -> Iterator[Item]:
+    yield from direct(read, name, "dataset.path", value)
+
+
+def _steps(read: Read, name: str, value: Any) -> Iterator[Item]:
+    if "max_train_epochs" not in read.given:
+        yield from direct(read, name, "schedule.steps", value)
+    elif name in read.given:
+        yield same(read, name, "max_train_epochs counts.")
+
+
+SPECIAL: Mapping[str, Callable[[Read, str, Any], Iterator[Item]]] = {
+    "dataset_config": _read_already,
+    "image_dir": _image_folder,
+    "max_train_epochs": _epochs("schedule.steps"),
+    "max_train_steps": _steps,
+    "reg_data_dir": _folder("dataset.class_path", "dataset.class_repeats", "dataset.class_caption"),
+    "resolution": _resolution,
+    "sample_every_n_epochs": _epochs("sampling.every_steps"),
+    "sample_prompts": _samples,
+    "save_every_n_epochs": _epochs("output.save_every_steps"),
+    "train_data_dir": _folder("dataset.path", "dataset.repeats", "dataset.trigger"),
+}
+"""The options whose value has another form in a plan."""

@@ -1,0 +1,96 @@
+"""What the readers of pasted commands share: the state of reading, values in their types, and items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from backends.kohya.cell import KohyaCell
+from trainer_core.engines.manifest import BackendManifest
+from trainer_core.engines.options import EngineOptions, Option
+from trainer_core.engines.pasted import Files, Item, Kind, shown
+from trainer_core.plan import fields
+
+_WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+@dataclass(frozen=True)
+class Read:
+    """A command that is being read: the family and method of its program, the program's options, and those that are given.
+
+    The engine steps its schedule once for each of its `processes`.
+    """
+
+    manifest: BackendManifest
+    family: str
+    method: str
+    record: EngineOptions
+    given: Mapping[str, Any]
+    files: Files
+    processes: int = 1
+
+    @property
+    def cell(self) -> KohyaCell:
+        """What sd-scripts supports for the family and method."""
+        found = self.manifest.families[self.family].cell(self.method)
+        assert isinstance(found, KohyaCell)
+        return found
+
+    def value(self, name: str) -> Any:
+        """The value of an option: as given, else the engine's default."""
+        option = self.record.options.get(name)
+        return self.given.get(name, option.default if option else None)
+
+
+def typed(option: Option, value: Any) -> Any:
+    """A value in the type of its option; as it is if it has another form."""
+    if option.many:
+        values = value if isinstance(value, list) else [] if value is True else [value]
+        return [_typed(option, each) for each in values]
+    if isinstance(value, list):
+        return " ".join(map(str, value)) if option.type in ("str", "path") else value
+    return _typed(option, value)
+
+
+def _typed(option: Option, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if option.type == "bool":
+        return _WORDS.get(value.lower(), value)
+    for kind, read in (("int", int), ("float", float), ("int_or_float", int), ("int_or_float", float)):
+        if option.type == kind:
+            try:
+                return read(value)
+            except ValueError:
+                continue
+    return value
+
+
+def item(read: Read, name: str, kind: Kind, path: str, value: Any, reason: str = "") -> Item:
+    """What becomes of an option."""
+    return Item(name, shown(read.value(name)), kind, path, value, reason, is_default=name not in read.given)
+
+
+def same(read: Read, name: str, reason: str) -> Item:
+    """An option of which Easel takes care by itself."""
+    return item(read, name, "same", "", None, reason)
+
+
+def refused(read: Read, name: str, reason: str) -> Item:
+    """An option that cannot be used."""
+    return item(read, name, "refused", "", None, reason)
+
+
+def direct(read: Read, name: str, path: str, value: Any) -> Iterator[Item]:
+    """An option that becomes a setting with the same value; a default of the engine only where Easel has another one."""
+    field = fields.all_fields()[path]
+    is_default = name not in read.given
+    if field.about.path and isinstance(value, str):
+        value = value.strip()
+    found, problem = fields.check(path, value)
+    if problem:
+        if not is_default:
+            yield refused(read, name, problem)
+    elif not is_default or (found != field.default and field.default is not None):
+        yield item(read, name, "setting", path, found)
