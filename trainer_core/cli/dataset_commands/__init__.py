@@ -1,1 +1,1 @@
-"""The commands of `easel dataset`: one module each, with a click command called `command`."""
+"""The commands of `easel dataset`: one module each, with a click command called `command`. Not: what they do."""

@@ -95,11 +95,13 @@ def _operations(asked: dict[str, Any], texts: list[str]) -> tuple[list[Operation
         return captions.remove_exactly(tags), f"remove {', '.join(tags) or 'no tag'}"
 
     def replaced(pair: tuple[str, str]) -> tuple[Operation, str]:
-        return captions.replace(*pair), f"replace {pair[0]} with {pair[1] or 'nothing'}"
+        find, by = pair
+        return captions.replace(find, by), f"replace {find} with {by or 'nothing'}"
 
     def replaced_tag(pair: tuple[str, str]) -> tuple[Operation, str]:
-        operation = captions.replace(*pair, whole_tags=True)
-        return operation, f"replace the tag {pair[0]} with {pair[1] or 'nothing'}"
+        find, by = pair
+        operation = captions.replace(find, by, whole_tags=True)
+        return operation, f"replace the tag {find} with {by or 'nothing'}"
 
     makers: dict[str, Callable[[Any], tuple[Operation, str]]] = {
         "remove_frequent": frequent,
