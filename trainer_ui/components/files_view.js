@@ -176,7 +176,7 @@ class Files {
     this.waits = !tab;
     (tab ?? this.node.querySelector(".easel-quiet")).focus({ preventScroll: true });
     // The bar at the top stays in sight and must not cover it.
-    this.node.style.scrollMarginTop = `${(this.node.closest(".easel")?.querySelector(".easel-top")?.offsetHeight ?? 0) + 12}px`;
+    this.node.style.scrollMarginTop = "calc(var(--easel-covered, 140px) + 12px)";
     this.node.scrollIntoView({ block: "start" });
   }
   close() {
