@@ -108,7 +108,11 @@ class Camera:
                 print(name, flush=True)
 
     def wants(self, text):
-        return not self.only or text in self.only or self.only in text
+        return not self.only or self.only.startswith("-") or text in self.only or self.only in text
+
+    def widen(self):
+        """The widest page: some buttons are in another place on a narrow one."""
+        self.page.set_viewport_size(dict(zip(("width", "height"), WIDTHS["1600"], strict=True)))
 
     def go(self, place):
         self.page.get_by_role("tab", name=place).click()
@@ -142,8 +146,9 @@ def results(camera, home):
     run = list_runs(places.runs())[0]
     sampled.add_drawn(run, (0, 120, 240, 360, 480, 600), 4)
     sampled.add_validation(run, {120: 0.1157, 240: 0.1009, 360: 0.0983, 480: 0.1009, 600: 0.1076})
-    camera.go("Results")
     page = camera.page
+    camera.widen()
+    camera.go("Results")
     page.get_by_role("button", name="Mark Step 360 as your best").click()
     page.wait_for_timeout(2500)
     camera.shoot("6-results")
@@ -151,7 +156,7 @@ def results(camera, home):
     page.wait_for_timeout(1500)
     camera.shoot("6-results-two", themes=THEMES[:2])
     page.get_by_role("button", name="Grid", exact=True).click()
-    page.set_viewport_size(dict(zip(("width", "height"), WIDTHS["1600"], strict=True)))
+    camera.widen()
     page.locator('.easel-compare .easel-sg-tile[data-key="360"]').first.click()
     page.get_by_role("button", name="Upload to Hugging Face").click()
     page.get_by_role("button", name="All entries").click()
@@ -171,7 +176,7 @@ def history(camera, home):
     camera.go("History")
     page.wait_for_timeout(2500)
     camera.shoot("7-history")
-    page.set_viewport_size(dict(zip(("width", "height"), SIZES["1600"], strict=True)))
+    camera.widen()
     for number in (0, 1):
         page.locator(".easel-runs-row input[type=checkbox]").nth(number).click()
     page.locator(".easel-runs-row .easel-runs-name").first.click()
@@ -183,6 +188,7 @@ def history(camera, home):
 
 def guide(camera):
     """The guide beside the page."""
+    camera.widen()
     camera.page.locator(".easel-place-help").click()
     camera.page.locator(".easel-guide-body").wait_for()
     camera.shoot("2-guide", themes=THEMES[:4])
@@ -201,7 +207,7 @@ def finetuning(camera, first, home):
     camera.shoot("9-finetuning-picker")
     settings = {**job(home), "schedule.steps": 2000, "output.save_every_steps": 500}
     camera.open(home, settings, "sd15-finetune", notebook="Finetuning_Trainer")
-    page.set_viewport_size(dict(zip(("width", "height"), WIDTHS["1600"], strict=True)))
+    camera.widen()
     page.locator(".easel-method").nth(1).click()
     page.locator(".easel-method.mod-active").filter(has_text="DreamBooth").wait_for()
     page.wait_for_timeout(1500)

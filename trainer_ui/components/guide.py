@@ -8,14 +8,13 @@ from typing import Any
 from anywidget import AnyWidget
 from traitlets import Dict
 
-from trainer_ui.components.places import HERE, asset
+from trainer_ui.components.places import asset
 
 
 class GuideView(AnyWidget):
     """Shows `content`; `go` is called with the name of a page and a section when a link is clicked, `close` when it is closed."""
 
     _esm = asset("dom.js", "guide.js")
-    _css = (HERE / "guide.css").read_text(encoding="utf-8")
 
     content = Dict().tag(sync=True)
     """`title`, `page`, `pages` (each as [name, title]), `section`, `blocks` as `guides.read` returns them, and `is_open`."""

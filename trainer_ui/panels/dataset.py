@@ -50,6 +50,7 @@ class DatasetPanel:
         self.change = Button(description="Change the folder", classes=("easel-quiet",))
         self.change.on_click(session.handler(lambda _: self.fold_choice(False)))
         self.settled = row(self.folder, self.change)
+        self.settled.add_class("easel-settled")
         self.is_folded = False
         """Whether the folder is only named, without the field and the button that choose it."""
         self.counts = Paragraph("", "small")

@@ -64,10 +64,11 @@ class LaunchPanel:
         """Fills one button: the first fix of what prevents a start, the installation if the engine is missing, or Start.
 
         While something prevents a start, Start is quiet and says so; the page tells screen readers that it is not available
-        (`frame.js`). It stays in the Tab order.
+        (`frame.js`). It stays in the Tab order. As long as a question is open it is not filled, and says what is missing.
         """
         held = "" if self.session.starting else self._held()
-        main = self.install.start if self.install.is_offered else None if held else self.start
+        is_open = bool(needed_answers(self.session) or needed_settings(self.session))
+        main = self.install.start if self.install.is_offered else None if held or is_open else self.start
         for button in (self.install.start, self.start):
             style = "primary" if button is main else ""
             if button.button_style != style:
