@@ -192,7 +192,8 @@ def guide(camera):
     camera.page.locator(".easel-place-help").click()
     camera.page.locator(".easel-guide-body").wait_for()
     camera.shoot("2-guide", themes=THEMES[:4])
-    camera.page.keyboard.press("Escape")
+    camera.widen()
+    camera.page.locator(".easel-guide").get_by_role("button", name="Close").click()
 
 
 def finetuning(camera, first, home):
@@ -225,6 +226,7 @@ def take(camera, scratch):
     camera.shoot("2-ready")
     guide(camera)
     for name, button in (("2-settings", "settings"), ("2-files", "files")):
+        camera.widen()
         page.locator(f".easel-opens-{button}").click()
         page.wait_for_timeout(1500)
         camera.shoot(name, at=".easel-drawer:not(.easel-away)")
