@@ -75,6 +75,8 @@ class Camera:
 
     def open(self, home, settings=None, profile="", notebook="LoRA_Trainer"):
         self.number += 1
+        # Images are only loaded where they are in sight.
+        self.widen()
         name, called = f"{notebook}{self.number}.ipynb", f"    {notebook.lower()}("
         content = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text())
         source = "".join(content["cells"][1]["source"])

@@ -73,8 +73,8 @@ class App:
 
     id: ClassVar[str]
     title: ClassVar[str]
-    guide_page: ClassVar[str] = "lora-trainer"
-    """The page of `docs/guide` that explains the app."""
+    guide_page: ClassVar[str] = ""
+    """The page of `docs/guide` that explains the app; without one, its head has no button for it."""
     shown: ClassVar[dict[str, App]] = {}
     """The apps that this kernel shows, at most one of each id."""
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.page import click, draw_images, enter, inside, on_page, prepare
+from tests.support.page import click, draw_images, enter, hear, inside, on_page, prepare
 from trainer_core.problems import Problem
 
 
@@ -103,31 +103,37 @@ def guide(open_app, home):
     return open_app(prepare(home)).guide
 
 
+def shown(guide):
+    """The content of the guide in the page."""
+    assert guide.view is not None
+    return guide.view.content
+
+
 def test_the_guide_opens_at_its_beginning_and_the_question_mark_at_the_place(open_app, home):
     app = open_app(prepare(home))
     assert app.guide.view is None, "it is made when it is asked for"
     click(app.guide.button)
-    content = app.guide.view.content
+    content = shown(app.guide)
     assert (content["page"], content["section"], content["is_open"]) == ("lora-trainer", "", True)
     assert content["pages"][0] == ["lora-trainer", "The LoRA trainer"]
-    app.places.set_state({"chosen": "results"})
+    for place in ("prepare", "watch", "results", "history"):
+        app.places.set_state({"chosen": place})
+        click(app.guide.help)
+        content = shown(app.guide)
+        assert (content["page"], content["section"]) == ("lora-trainer", place)
+        assert place in {block["id"] for block in content["blocks"] if block["kind"] == "h"}
     click(app.guide.help)
-    content = app.guide.view.content
-    assert (content["page"], content["section"]) == ("lora-trainer", "results")
-    assert content["section"] in {block["id"] for block in content["blocks"] if block["kind"] == "h"}
-    click(app.guide.help)
-    assert not app.guide.view.content["is_open"], "the same button closes it"
+    assert not shown(app.guide)["is_open"], "the same button closes it"
 
 
 def test_the_guide_opens_only_pages_that_there_are(guide):
     click(guide.button)
-    view = guide.view
     for page in ("../../README", "nothing", "/etc/passwd", ""):
-        view._handle_custom_msg({"kind": "open", "page": page, "section": ""}, [])
-        assert view.content["page"] == "lora-trainer"
+        hear(guide.view, {"kind": "open", "page": page, "section": ""})
+        assert shown(guide)["page"] == "lora-trainer"
     for message in ("open", {"kind": "open"}, {"kind": "open", "page": 7, "section": ""}, None):
-        view._handle_custom_msg(message, [])
-    view._handle_custom_msg({"kind": "open", "page": "results", "section": "upload-to-hugging-face"}, [])
-    assert view.content["page"] == "results"
-    view._handle_custom_msg({"kind": "close"}, [])
-    assert not view.content["is_open"]
+        hear(guide.view, message)
+    hear(guide.view, {"kind": "open", "page": "results", "section": "upload-to-hugging-face"})
+    assert shown(guide)["page"] == "results"
+    hear(guide.view, {"kind": "close"})
+    assert not shown(guide)["is_open"]

@@ -45,6 +45,7 @@ class Trainer(App):
     """The training methods that it offers, the first one at the beginning."""
     essentials: ClassVar[tuple[str, ...]]
     """The settings that matter most, in front of the recipe."""
+    guide_page = PLACES
     of_images: ClassVar[tuple[str, ...]] = ()
     """The settings beside the folder of images."""
 

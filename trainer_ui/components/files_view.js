@@ -154,7 +154,7 @@ class Files {
     const variables = list(command.environment);
     if (variables.length) {
       const more = make("details", "easel-paper-more");
-      more.append(make("summary", "", `${variables.length} environment variables are added`));
+      more.append(make("summary", "", variables.length === 1 ? "1 environment variable is added" : `${variables.length} environment variables are added`));
       const shown = this.code("Environment variables");
       for (const [name, value] of variables) shown.append(make("div", "", `${text(name)}=${text(value)}`));
       more.append(shown);

@@ -33,7 +33,8 @@ class Guide:
         self.button.on_click(views.handler(lambda _: self._press(self.page, "")))
         self.help = Button(description="?", classes=("easel-quiet", "easel-place-help"))
         self.help.on_click(views.handler(lambda _: self._press(*self.helps.get(self.place(), (self.page, "")))))
-        self.buttons = Box([self.button, self.help], classes=("easel-guide-buttons",))
+        shown = [*([self.button] if page else []), *([self.help] if helps else [])]
+        self.buttons = Box(shown, classes=("easel-guide-buttons",))
         self.widget = Box(classes=("easel-guide-place",))
 
     def _press(self, page: str, section: str) -> None:
