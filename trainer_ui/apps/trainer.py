@@ -91,7 +91,6 @@ class Trainer(App):
         )
         self.settling = Settling(
             session,
-            {"model": "model.path", "dataset": "dataset.path", "output": "output.name"},
             {"model": self.model.step.fold, "dataset": self.dataset.fold_choice, "output": self.output.step.fold},
         )
         session.add_view(self.settling.show)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainer_core.draft.layers import Source
-from trainer_ui.answers import STEPS, mark
+from trainer_ui.answers import QUESTIONS, STEPS, mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,6 +17,8 @@ SETTLED = ("done", "warn")
 AT_ONCE = 3
 """The model and values in so many steps change together only when a run or a draft is taken over."""
 
+ANSWERS = {path.partition(".")[0]: path for path in QUESTIONS if path}
+"""The setting that answers the question of a step."""
 Chosen = tuple[object, ...]
 
 
@@ -26,11 +28,9 @@ class Settling:
     It is a view, and the step with the keyboard is never folded: a change in it is no change of another one.
     """
 
-    def __init__(
-        self, session: Session, answers: Mapping[str, str], folds: Mapping[str, Callable[[bool], object]]
-    ) -> None:
-        """`answers` has the setting that answers each step; `folds` what folds (True) each of them."""
-        self.session, self.answers, self.folds = session, answers, folds
+    def __init__(self, session: Session, folds: Mapping[str, Callable[[bool], object]]) -> None:
+        """`folds` has what folds (True) each step that answers a question."""
+        self.session, self.folds = session, folds
         self._before = self._chosen()
         self._waits: set[str] = set()
 
@@ -54,7 +54,7 @@ class Settling:
                     self.folds[step](True)
 
     def _is_settled(self, step: str) -> bool:
-        return mark(self.session, step, self.session.values[self.answers[step]]) in SETTLED
+        return mark(self.session, step, self.session.values[ANSWERS[step]]) in SETTLED
 
     def _chosen(self) -> Mapping[str, Chosen]:
         """What the user has chosen in each step."""
