@@ -49,7 +49,10 @@ class Guide {
     }
     if (this.turn === turn) return;
     this.turn = turn;
-    requestAnimationFrame(() => {
+    // An image has no height before it is read, and what is below it would move.
+    const images = [...this.body.querySelectorAll("img:not([hidden])")].map((image) => image.decode().catch(() => null));
+    Promise.all(images).then(() => {
+      if (this.turn !== turn || this.node.hidden) return;
       const at = this.anchors.get(text(section));
       this.body.scrollTop = at ? at.offsetTop - this.body.offsetTop - 8 : 0;
       this.body.focus({ preventScroll: true });

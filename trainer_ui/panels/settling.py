@@ -48,10 +48,9 @@ class Settling:
         self._waits |= changed & set(self.folds)
         taken_over = "model" in changed and len(changed) >= AT_ONCE
         for step in tuple(self._waits):
-            if changed and (step not in changed or taken_over):
+            if changed and (step not in changed or taken_over) and self._is_settled(step):
                 self._waits.discard(step)
-                if self._is_settled(step):
-                    self.folds[step](True)
+                self.folds[step](True)
 
     def _is_settled(self, step: str) -> bool:
         return mark(self.session, step, self.session.values[ANSWERS[step]]) in SETTLED
