@@ -72,7 +72,7 @@ def test_axe_finds_nothing_in_the_finetuning_trainer_and_its_guide(notebook, pag
     for group in page.locator(".easel-fold:visible").all():
         group.click()
     page.get_by_role("button", name="Change the folder").click()
-    page.get_by_role("button", name="Choose a folder").click()
+    page.get_by_role("button", name="Choose a folder").first.click()
     page.locator(".easel-picker-path").get_by_text("/").wait_for()
     page.wait_for_timeout(700)
     found += look(page, "finetuning, prepared", two)

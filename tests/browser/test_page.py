@@ -46,7 +46,7 @@ def test_what_blocks_is_filled_and_a_low_window_keeps_only_the_bar_in_sight(note
     page.wait_for_selector(READY)
     start = page.get_by_role("button", name="Start training")
     expect(start).to_have_attribute("aria-disabled", "true")
-    expect(start).to_have_text(re.compile("2 things stop it"))
+    expect(start).to_have_text(re.compile("3 things stop it"))
     filled = page.locator(".easel-top .jupyter-button.mod-primary:visible")
     expect(filled).to_have_count(1)
     expect(filled).to_have_text(re.compile("^Use "))
@@ -59,7 +59,7 @@ def test_what_blocks_is_filled_and_a_low_window_keeps_only_the_bar_in_sight(note
     expect(page.get_by_role("tab", name="Prepare")).not_to_be_in_viewport()
     start.focus()
     page.keyboard.press("Enter")
-    expect(page.get_by_text("Not started. 2 things stop it.")).to_be_in_viewport()
+    expect(page.get_by_text("Not started. 3 things stop it.")).to_be_in_viewport()
     page.set_viewport_size({"width": 1360, "height": 900})
     while filled.count() and start.get_attribute("aria-disabled") == "true":
         filled.first.click()
