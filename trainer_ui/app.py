@@ -15,6 +15,7 @@ from trainer_ui.components.monitor import Pulse
 from trainer_ui.components.places import Places
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.job_session import JobSession
+from trainer_ui.panels.guide import Guide
 from trainer_ui.widgets import HTML, Box, Button, Dropdown, VBox, Widget
 
 WATCH = "watch"
@@ -53,6 +54,8 @@ class Place:
     columns: Sequence[Sequence[Panel]]
     bar: Panel | None = None
     look: str = "plain"
+    guide: tuple[str, str] = ("", "")
+    """The page of the guide that explains it, and the section of that page."""
 
     @property
     def panels(self) -> list[Panel]:
@@ -70,6 +73,8 @@ class App:
 
     id: ClassVar[str]
     title: ClassVar[str]
+    guide_page: ClassVar[str] = ""
+    """The page of `docs/guide` that explains the app; without one, its head has no button for it."""
     shown: ClassVar[dict[str, App]] = {}
     """The apps that this kernel shows, at most one of each id."""
 
@@ -96,7 +101,9 @@ class App:
         )
         self.theme.observe(self.views.handler(self._choose_theme), "value")
         brand = HTML(f'<div class="easel-brand">{BRAND}<b>{self.title}</b></div>')
-        head = Box([brand, self.places, self.theme], classes=("easel-head",))
+        helps = {name: place.guide for name, place in places.items() if place.guide[0]}
+        self.guide = Guide(self.views, self.guide_page, helps, lambda: self.places.chosen)
+        head = Box([brand, self.places, self.guide.buttons, self.theme], classes=("easel-head",))
         bars = [
             VBox([place.bar.widget], classes=self._classes("easel-bars", name))
             for name, place in places.items()
@@ -107,7 +114,7 @@ class App:
         self.notice = Box([self.message], classes=("easel-message",))
         # What the app says about itself stays in sight, also where the page is scrolled.
         top = VBox([head, self.pulse, self._lock_notice(), *bars, self.notice], classes=("easel-top",))
-        parts = [theme.style(), top, *shown]
+        parts = [theme.style(), top, self.guide.widget, *shown]
         root = VBox(parts, classes=("easel",))
         theme.put_on(root, theme.remembered())
         return root

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from trainer_core.jobs.timeline import SAMPLING
+
 if TYPE_CHECKING:
     from trainer_core.events import Gpu
     from trainer_core.jobs.summary import Summary
 
 Cell = dict[str, Any]
-"""`id`, `label`, `value`, `unit`; where known `note`, `spark` (a series), `meter` (shares of the whole, from 0 to 1)."""
+"""`id`, `label`, `value`, `unit`; where known `note`, `spark` (a series), `meter` (shares of the whole, from 0 to 1), and `is_old`
+for a figure that is not measured at the moment."""
 GIB = 1 << 30
 SPARK = 60
 """How many values a small curve has."""
@@ -17,7 +20,11 @@ SPARK = 60
 
 def cells(seen: Summary, images_per_step: int, *, is_over: bool) -> list[Cell]:
     """The figures of a run; of one that has ended its speed and what it used at most."""
-    found = [_speed(seen, images_per_step), *(_peaks(seen) if is_over else _now(seen))]
+    speed = _speed(seen, images_per_step)
+    if speed is not None and seen.phase == SAMPLING and not is_over:
+        # No step ends meanwhile: the figure is that of the steps before, and the curve stands still.
+        speed |= {"note": "before the samples, which are made now", "is_old": True}
+    found = [speed, *(_peaks(seen) if is_over else _now(seen))]
     return [cell for cell in found if cell is not None]
 
 

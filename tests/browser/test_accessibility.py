@@ -1,5 +1,6 @@
-"""axe-core's rules on every place of the LoRA trainer in JupyterLab, in every theme."""
+"""axe-core's rules on every place of the LoRA trainer in JupyterLab, in every theme, and on what only the finetuning trainer has."""
 
+import re
 from pathlib import Path
 
 import axe_playwright_python
@@ -17,10 +18,10 @@ FINDINGS = """async () => {
 THEMES = ("Light", "Dark", "Minimal", "Cyberpunk")
 
 
-def look(page, where):
+def look(page, where, themes=THEMES):
     """What axe-core finds in the app, in each theme; motion has ended, because a colour in between is no finding."""
     found = []
-    for theme in THEMES:
+    for theme in themes:
         page.get_by_label("Theme", exact=True).select_option(theme)
         page.wait_for_timeout(400)
         found += [f"{where}, {theme}: {finding}" for finding in page.evaluate(FINDINGS)]
@@ -57,4 +58,30 @@ def test_axe_finds_nothing_in_any_place_with_a_finished_run(notebook, page, home
         go(page, place)
         page.wait_for_timeout(1000)
         found += look(page, place)
+    assert found == []
+
+
+def test_axe_finds_nothing_in_the_finetuning_trainer_and_its_guide(notebook, page, home, with_axe):
+    two = ("Light", "Dark")
+    notebook(prepare(home) | {"network.rank": 8}, shipped="Finetuning_Trainer").run()
+    page.wait_for_selector(READY)
+    with_axe()
+    found = look(page, "finetuning, first", two)
+    page.get_by_role("button", name=re.compile("^DreamBooth")).click()
+    unfold(page, "Model", "Dataset", "Output", "Samples", "Memory")
+    for group in page.locator(".easel-fold:visible").all():
+        group.click()
+    page.get_by_role("button", name="Change the folder").click()
+    page.get_by_role("button", name="Choose a folder").first.click()
+    page.locator(".easel-picker-path").get_by_text("/").wait_for()
+    page.wait_for_timeout(700)
+    found += look(page, "finetuning, prepared", two)
+    page.get_by_role("button", name="Guide", exact=True).click()
+    page.locator(".easel-guide-body").wait_for()
+    found += look(page, "finetuning, guide", two)
+    page.keyboard.press("Escape")
+    for place in ("Watch", "Results", "History"):
+        go(page, place)
+        page.wait_for_timeout(500)
+        found += look(page, f"finetuning, {place}", two)
     assert found == []

@@ -267,7 +267,7 @@ def test_no_text_from_outside_becomes_markup(open_app, home, tmp_path):
     for widget in inside(app.root):
         if "easel-fold" in getattr(widget, "_dom_classes", ()):
             enter(widget, True)
-    click(button(app.root, "Start training"))
+    click(app.launch.start)
     assert app.session.bench.state.profile is not None, app.session.message
     assert "&lt;img" in markup(app.root)
     assert "<img" not in markup(app.root)

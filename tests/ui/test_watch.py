@@ -108,6 +108,7 @@ def test_a_failed_run_offers_fixes_that_were_tried_and_starts_again_with_one(sta
     assert told["title"] not in (told["text"], told["line"], told["advice"])
     fix = next(row for row in told["fixes"] if any("Batch size: 4 → " in line for line in row["changes"]))
     assert [one["id"] for one in told["actions"]] == ["mend", "retry", "edit", "report"]
+    assert [one["id"] for one in told["actions"] if one.get("look") == "primary"] == ["mend"]
     json.dumps(told, allow_nan=False)
     card(app)._handle_custom_msg({"kind": "act", "id": "report"}, [])
     wait_for(lambda: list((places.home() / "reports").glob("*.zip")))
@@ -121,9 +122,15 @@ def test_a_failed_run_offers_fixes_that_were_tried_and_starts_again_with_one(sta
     assert app.session.run.folder.versions["retries"] == first.name
 
 
-def test_edit_in_prepare_takes_the_settings_of_the_run(started):
+def test_the_settings_of_a_failed_run_are_changed_in_prepare_where_no_change_is_known_to_help(started):
     app = started(30, steps_per_second=200, ending="crash")
-    wait_for(lambda: card(app).content.get("actions"))
+    told = wait_for(lambda: "fixes" in card(app).content and card(app).content)
+    assert told["fixes"] == []
+    assert [(one["id"], one.get("look", "")) for one in told["actions"]] == [
+        ("edit", "primary"),
+        ("retry", ""),
+        ("report", ""),
+    ]
     app.session.change({"schedule.steps": 77})
     card(app)._handle_custom_msg({"kind": "act", "id": "edit"}, [])
     assert app.places.chosen == "prepare"
@@ -272,3 +279,15 @@ def test_the_speed_is_in_steps_and_images():
     assert len(speed["spark"]) == 8
     (alone,) = cells(seen, 0, is_over=False)
     assert "note" not in alone
+
+
+def test_the_speed_is_marked_as_old_while_samples_are_made():
+    seen = Summary()
+    seen.take([Phase("training"), *(Progress(number, 100, 1.48) for number in range(1, 9)), Phase("sampling")])
+    (speed,) = cells(seen, 2, is_over=False)
+    assert speed["is_old"]
+    assert speed["note"] == "before the samples, which are made now"
+    assert speed["value"] == "1.48"
+    assert "is_old" not in cells(seen, 2, is_over=True)[0]
+    seen.take([Phase("training"), Progress(9, 100, 1.48)])
+    assert "is_old" not in cells(seen, 2, is_over=False)[0]

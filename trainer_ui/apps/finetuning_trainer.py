@@ -27,6 +27,7 @@ class FinetuningTrainer(Trainer):
     id, title = "finetuning_trainer", "Finetuning Trainer"
     methods, essentials = ("full", "dreambooth", "textual_inversion"), FINETUNING
     of_images = CLASS
+    guide_page = "finetuning"
 
     def choice(self, session: Session) -> Methods:
         """What the training makes."""

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from trainer_core.prepare.workbench import Workbench
-from trainer_ui.answers import is_begun, mark
+from trainer_ui.answers import is_begun
 from trainer_ui.app import WATCH, App, Place
 from trainer_ui.boundary import attempt
 from trainer_ui.panels.all_settings import AllSettings, Files, buttons
@@ -21,6 +21,7 @@ from trainer_ui.panels.results import ResultsBar, ResultsPanel
 from trainer_ui.panels.run import LiveParts
 from trainer_ui.panels.sample_view import SampleView
 from trainer_ui.panels.settings import Settings
+from trainer_ui.panels.settling import Settling
 from trainer_ui.panels.watch import WatchBar, WatchPanel
 from trainer_ui.session import Session
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from trainer_ui.panels.recipe import Choice
 
 PREPARE, RESULTS, HISTORY = "prepare", "results", "history"
+PLACES = "lora-trainer"
+"""The page of the guide that explains the places, for all apps that train."""
 
 
 class Trainer(App):
@@ -43,6 +46,7 @@ class Trainer(App):
     """The training methods that it offers, the first one at the beginning."""
     essentials: ClassVar[tuple[str, ...]]
     """The settings that matter most, in front of the recipe."""
+    guide_page = PLACES
     of_images: ClassVar[tuple[str, ...]] = ()
     """The settings beside the folder of images."""
 
@@ -79,12 +83,19 @@ class Trainer(App):
         super().__init__(
             session.jobs,
             {
-                PREPARE: Place("Prepare", prepare, self.launch, "halves"),
-                WATCH: Place("Watch", [[self.watch]], self.watch_bar),
-                RESULTS: Place("Results", [[self.results]], ResultsBar(session, self.results, self.go)),
-                HISTORY: Place("History", [[self.history]], history_bar),
+                PREPARE: Place("Prepare", prepare, self.launch, "halves", guide=(PLACES, "prepare")),
+                WATCH: Place("Watch", [[self.watch]], self.watch_bar, guide=(PLACES, "watch")),
+                RESULTS: Place(
+                    "Results", [[self.results]], ResultsBar(session, self.results, self.go), guide=(PLACES, "results")
+                ),
+                HISTORY: Place("History", [[self.history]], history_bar, guide=(PLACES, "history")),
             },
         )
+        self.settling = Settling(
+            session,
+            {"model": self.model.step.fold, "dataset": self.dataset.fold_choice, "output": self.output.step.fold},
+        )
+        session.add_view(self.settling.show)
         session.add_view(self._count)
 
     @classmethod
@@ -130,7 +141,7 @@ class Trainer(App):
         """Fills the app, and looks for an installation that is in progress and for the models on this machine."""
         with self.session.lock:
             super().open()
-            self._fold_what_is_settled()
+            self.settling.begin()
             attempt(self.launch.install.look, self.session.note)
         self.model.shelf.look()
 
@@ -143,9 +154,3 @@ class Trainer(App):
         self.model.close()
         self.kept.close()
         super().close()
-
-    def _fold_what_is_settled(self) -> None:
-        """Folds what was answered before the app was opened; what the user answers now stays open under their hands."""
-        values, begun = self.session.values, is_begun(self.session)
-        self.model.step.fold(begun and mark(self.session, "model", values["model.path"]) == "done")
-        self.output.step.fold(begun and mark(self.session, "output", values["output.name"]) == "done")

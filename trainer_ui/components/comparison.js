@@ -163,7 +163,7 @@ class Comparison {
   // It is below the table of runs, which can be out of sight: the bar at the top stays there and must not cover it.
   open() {
     this.title.focus({ preventScroll: true });
-    this.node.style.scrollMarginTop = `${(this.node.closest(".easel")?.querySelector(".easel-top")?.offsetHeight ?? 0) + 12}px`;
+    this.node.style.scrollMarginTop = "calc(var(--easel-covered, 140px) + 12px)";
     this.node.scrollIntoView({ block: "start" });
   }
   heading(text) {

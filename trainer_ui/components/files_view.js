@@ -157,7 +157,7 @@ class Files {
     const variables = list(command.environment);
     if (variables.length) {
       const more = make("details", "easel-paper-more");
-      more.append(make("summary", "", `${variables.length} environment variables are added`));
+      more.append(make("summary", "", variables.length === 1 ? "1 environment variable is added" : `${variables.length} environment variables are added`));
       const shown = this.code("Environment variables");
       for (const [name, value] of variables) shown.append(make("div", "", `${text(name)}=${text(value)}`));
       more.append(shown);
@@ -179,7 +179,7 @@ class Files {
     this.waits = !tab;
     (tab ?? this.node.querySelector(".easel-quiet")).focus({ preventScroll: true });
     // The bar at the top stays in sight and must not cover it.
-    this.node.style.scrollMarginTop = `${(this.node.closest(".easel")?.querySelector(".easel-top")?.offsetHeight ?? 0) + 12}px`;
+    this.node.style.scrollMarginTop = "calc(var(--easel-covered, 140px) + 12px)";
     this.node.scrollIntoView({ block: "start" });
   }
   close() {

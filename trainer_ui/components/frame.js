@@ -36,13 +36,19 @@ function frame(root) {
 
 // On a narrow page only the buttons of the bar stay in sight: the whole bar would cover a third of it.
 function stick(root) {
-  const top = root.querySelector(":scope > .easel-top");
-  const actions = [...(top?.querySelectorAll(".easel-actions") ?? [])].find(seen);
-  if (!top) return;
+  const whole = root.querySelector(":scope > .easel-top");
+  if (!whole) return;
+  const actions = [...whole.querySelectorAll(".easel-actions")].find(seen);
+  const top = whole.offsetHeight ? whole : barOf(whole) ?? whole;
   const hidden = actions ? actions.getBoundingClientRect().top - top.getBoundingClientRect().top - 8 : top.offsetHeight;
   root.style.setProperty("--easel-stick", `${-Math.max(0, Math.round(hidden))}px`);
   const sticks = parseFloat(getComputedStyle(top).top) || 0;
   root.style.setProperty("--easel-covered", `${Math.round(top.offsetHeight + sticks)}px`);
+}
+
+// In a low window the top has no box, and the bar alone stays in sight (1-frame.css).
+function barOf(top) {
+  return [...top.querySelectorAll(".easel-ready, .easel-run-bar")].find((bar) => seen(bar) && bar.offsetHeight);
 }
 
 // A bar that grows, or a list that appears, moves the page: the control that has the keyboard does not leave the sight with it.
@@ -152,6 +158,10 @@ function tell(root) {
       set(source, "aria-expanded", String(setting.classList.contains("easel-asked")));
     }
   }
+  const place = root.querySelector(".easel-tab[aria-selected=true]")?.firstChild.textContent;
+  for (const help of root.querySelectorAll(".easel-place-help")) if (place) set(help, "aria-label", `?: the guide about ${place}`);
+  // It can be pressed, and then says why nothing starts.
+  for (const start of root.querySelectorAll(".easel-start")) set(start, "aria-disabled", String(start.classList.contains("easel-held")));
   for (const button of root.querySelectorAll(".easel-fold, .easel-step-button")) {
     const group = button.closest(".easel-group, .easel-step");
     const inside = group.querySelector(":scope > .easel-step-inside, :scope > .easel-fold + .widget-box");

@@ -23,6 +23,7 @@ class Gallery {
     this.show();
   }
   clear() {
+    clearTimeout(this.timer);
     for (const url of this.urls) URL.revokeObjectURL(url);
     this.urls = [];
     this.buttons = [];
@@ -41,6 +42,16 @@ class Gallery {
       rows.get(item.row).append(this.tile(item, index));
     });
     if (more) [...rows.values()].at(-1)?.append(make("div", "easel-gallery-more", `+${more.toLocaleString("en")}`));
+    this.askAgain(3);
+  }
+  // A question is lost if the kernel was busy with too many: an image that has not come is asked for again, a few times.
+  askAgain(times) {
+    this.timer = setTimeout(() => {
+      const missing = this.buttons.map((button, index) => [button, index]).filter(([button]) => !button.querySelector("img").src && !button.classList.contains("easel-gallery-none"));
+      if (!missing.length || !times) return;
+      for (const [, index] of missing) this.ask(index, "small");
+      this.askAgain(times - 1);
+    }, 4000);
   }
   row(title) {
     const row = make("div", "easel-gallery-row");

@@ -123,7 +123,7 @@ class Monitor {
     for (const id of Object.keys(this.made)) if (!wanted.has(id)) { this.made[id].node.remove(); delete this.made[id]; }
     cells.forEach((cell, index) => {
       const key = JSON.stringify(cell), made = this.made[cell.id] ??= { node: make("div", `easel-cell easel-cell-${cell.id.replace(/\d+$/, "")}`) };
-      if (made.key !== key) { made.key = key; made.node.replaceChildren(...this.parts(cell)); }
+      if (made.key !== key) { made.key = key; made.node.replaceChildren(...this.parts(cell)); made.node.classList.toggle("easel-is-stale", cell.is_old === true); }
       if (this.cells.children[index] !== made.node) this.cells.insertBefore(made.node, this.cells.children[index] ?? null);
     });
     this.cells.classList.toggle("easel-odd", cells.length % 2 === 1);

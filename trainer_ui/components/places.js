@@ -60,7 +60,9 @@ class Tabs {
   scroll(root, chosen) {
     const top = root.querySelector(":scope > .easel-top");
     if (!top || this.at === chosen) return;
-    const below = () => top.getBoundingClientRect().top - root.getBoundingClientRect().top;
+    // In a low window the top has no box (1-frame.css): then what counts is how much of the app is above the scrolled part.
+    const begin = () => (scroller(root) === document.scrollingElement ? 0 : scroller(root).getBoundingClientRect().top);
+    const below = () => Math.max(0, (top.offsetHeight ? top.getBoundingClientRect().top : begin()) - root.getBoundingClientRect().top);
     const far = below();
     if (this.at) this.places.set(this.at, far);
     this.at = chosen;

@@ -503,7 +503,7 @@ class Table {
     this.opener()?.setAttribute("aria-expanded", "true");
     this.search.focus({ preventScroll: true });
     // The bar at the top stays in sight and must not cover it.
-    this.node.style.scrollMarginTop = `${(this.node.closest(".easel")?.querySelector(".easel-top")?.offsetHeight ?? 0) + 12}px`;
+    this.node.style.scrollMarginTop = "calc(var(--easel-covered, 140px) + 12px)";
     this.node.scrollIntoView({ block: "start" });
   }
   close() {

@@ -13,6 +13,7 @@ from trainer_ui.controls import help_of
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Pairs, Paragraph, show
 from trainer_ui.panels.card import Step, fold, row
+from trainer_ui.panels.settling import SETTLED
 from trainer_ui.widgets import Button, Text
 
 if TYPE_CHECKING:
@@ -44,6 +45,14 @@ class DatasetPanel:
             lambda: session.values["dataset.path"],
             wants="folder",
         )
+        self.field = helped(self.path, *help_of("dataset.path"))
+        self.folder = Paragraph("", "muted", "small", "grow")
+        self.change = Button(description="Change the folder", classes=("easel-quiet",))
+        self.change.on_click(session.handler(lambda _: self.fold_choice(False)))
+        self.settled = row(self.folder, self.change)
+        self.settled.add_class("easel-settled")
+        self.is_folded = False
+        """Whether the folder is only named, without the field and the button that choose it."""
         self.counts = Paragraph("", "small")
         self.recalled = Paragraph("", "muted", "small", "grow")
         self.without = Button(description="Remove these values", classes=("easel-small",))
@@ -57,7 +66,8 @@ class DatasetPanel:
             session,
             "Dataset",
             lambda: [
-                helped(self.path, *help_of("dataset.path")),
+                self.settled,
+                self.field,
                 self.browse.widget,
                 self.images,
                 self.counts,
@@ -72,6 +82,7 @@ class DatasetPanel:
             is_open=True,
         )
         self.widget = self.step.widget
+        self.fold_choice(False)
 
     def show(self) -> None:
         """Shows folder, trigger word and counts."""
@@ -85,7 +96,18 @@ class DatasetPanel:
         show(self.kept, bool(self.session.memory.recalled))
         self.captions.show_pairs(captions(dataset, values["dataset.trigger"]) if dataset is not None else ())
         show(self.fold, dataset is not None and bool(dataset.images))
-        self.step.show(mark(self.session, "dataset", values["dataset.path"]), _summary(dataset, values))
+        state = mark(self.session, "dataset", values["dataset.path"])
+        if self.is_folded and state not in SETTLED:
+            self.fold_choice(False)
+        self.folder.show_text(values["dataset.path"])
+        self.step.show(state, _summary(dataset, values))
+
+    def fold_choice(self, is_folded: bool) -> None:
+        """Only names the folder, or shows what chooses it; the images stay."""
+        self.is_folded = is_folded
+        show(self.settled, is_folded)
+        for one in (self.field, self.browse.widget):
+            show(one, not is_folded)
 
     def _show_images(self, dataset: Dataset | None) -> None:
         """Shows the first images, and how many more there are."""

@@ -84,14 +84,17 @@ class EndPanel:
         if run.state not in FAILED:
             return []
         again = {"id": "retry", "title": "Start again", "brief": "a new run, unchanged"}
-        more = [
-            {"id": "edit", "title": "Edit in Prepare", "brief": "with the settings of this run"},
-            {"id": "report", "title": "Save a report", "brief": "a zip without private data"},
-        ]
-        if not self.fixes:
-            return [{**again, "look": "primary" if "looking" not in self._found else ""}, *more]
-        mend = {"id": "mend", "title": "Start again with this change", "brief": "a new run; this one stays"}
-        return [{**mend, "look": "primary"}, again, *more]
+        edit = {"id": "edit", "title": "Change the settings", "brief": "opens them in Prepare"}
+        report = {"id": "report", "title": "Save a report", "brief": "a zip without private data"}
+        if self.fixes:
+            mend = {"id": "mend", "title": "Start again with this change", "brief": "a new run; this one stays"}
+            return [{**mend, "look": "primary"}, again, edit, report]
+        if "fixes" not in self._found:
+            return [edit, again, report]
+        # The settings of a run whose processes were lost may be right; what has failed fails again without a change.
+        if run.state is JobState.LOST:
+            return [{**again, "look": "primary"}, edit, report]
+        return [{**edit, "look": "primary"}, again, report]
 
     def _look(self, run: Run, key: tuple[Any, ...]) -> None:
         """Finds the cause and the changes that may help; runs in a thread."""

@@ -145,10 +145,14 @@ class HistoryPanel:
             [self.card.widget, self.sweep.widget, self.queue.widget, self.trash.widget], classes=("easel-history-side",)
         )
         body = Box(
-            [VBox([self.deleter.widget, self.list_card], classes=("easel-history-main",)), side],
+            [
+                VBox([self.deleter.widget, self.list_card], classes=("easel-history-main",)),
+                side,
+                VBox([self.comparison.view], classes=("easel-history-below",)),
+            ],
             classes=("easel-history-body",),
         )
-        self.widget.children = (self.none, body, self.comparison.view)
+        self.widget.children = (self.none, body)
         self.is_made = True
 
     def _filter(self) -> None:

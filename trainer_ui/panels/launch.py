@@ -26,6 +26,8 @@ from trainer_ui.widgets import Box, Button, VBox
 if TYPE_CHECKING:
     from trainer_ui.session import Session
 
+HELD = ("easel-two-line", "easel-held")
+"""The CSS classes of Start while something prevents a start."""
 NUMBERS = ("No", "One", "Two", "Three", "Four")
 
 
@@ -48,9 +50,8 @@ class LaunchPanel:
     def show(self) -> None:
         """Shows what is missing or that it is ready, the figures and the problems."""
         session = self.session
-        self.problems.show()
         self.install.show()
-        self.start.description = "Checking every image…" if session.starting else "Start training"
+        self.problems.show(fills=not self.install.is_offered)
         # Not disabled meanwhile: a button that is disabled loses the keyboard.
         (self.start.add_class if session.starting else self.start.remove_class)("easel-busy")
         self.queue_it.show()
@@ -60,12 +61,31 @@ class LaunchPanel:
         self.figures.show_figures(figures(session.values, seen) if is_begun(session) else (), meter(seen))
 
     def _show_main_action(self) -> None:
-        """Fills one button: the installation if the engine is missing, else Start."""
-        main = self.install.start if self.install.is_offered else self.start
+        """Fills one button: the first fix of what prevents a start, the installation if the engine is missing, or Start.
+
+        While something prevents a start, Start is quiet and says so; the page tells screen readers that it is not available
+        (`frame.js`). It stays in the Tab order. As long as a question is open it is not filled, and says what is missing.
+        """
+        held = "" if self.session.starting else self._held()
+        is_open = bool(needed_answers(self.session) or needed_settings(self.session))
+        main = self.install.start if self.install.is_offered else None if held or is_open else self.start
         for button in (self.install.start, self.start):
-            style = "primary" if button is main and not self.install.is_installing else ""
+            style = "primary" if button is main else ""
             if button.button_style != style:
                 button.button_style = style
+        words = "Checking every image…" if self.session.starting else "Start training"
+        self.start.description = f"{words}\n{held}" if held else words
+        for name in HELD:
+            (self.start.add_class if held else self.start.remove_class)(name)
+
+    def _held(self) -> str:
+        """Why Start would not start anything, in a few words, if it is a problem and no open question; else ""."""
+        if self.install.is_installing:
+            return "once the engine is installed"
+        many = len(in_the_way(self.session)) if is_begun(self.session) else 0
+        if not many:
+            return ""
+        return "one thing stops it" if many == 1 else f"{many} things stop it"
 
     def _state(self) -> tuple[str, str, str, str, float | None]:
         """Tone, sign, title and second line of the bar; and the share of the questions that is answered, as long as one is open."""

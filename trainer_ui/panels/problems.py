@@ -48,8 +48,8 @@ class ProblemList:
     def _turn(self) -> None:
         self.is_long = not self.is_long
 
-    def show(self) -> None:
-        """Shows the current problems."""
+    def show(self, *, fills: bool = True) -> None:
+        """Shows the current problems. `fills`: whether the first button that helps is the filled one of the bar."""
         # A missing engine has a row of its own, with the button that installs it.
         missing = engine_problems(self.session.bench.state)
         problems = [one for one in shown_problems(self.session) if one not in missing]
@@ -57,9 +57,13 @@ class ProblemList:
         at_once = max(AT_ONCE, len(blocking(problems)))
         for place, (row, problem) in enumerate(zip(rows, problems, strict=True)):
             row.show(problem, self.session.lacks(problem), place, is_later=place >= at_once)
+        main = next((row for row in rows if row.stops and row.can_click), None) if fills else None
         for row in self.rows:
             row.is_shown = row in rows
             show(row.widget, row.is_shown)
+            style = "primary" if row is main else ""
+            if row.button.button_style != style:
+                row.button.button_style = style
         if len(self.widget.children) != len(self.rows) + 2:
             self.widget.children = self._widgets()
         (self.widget.add_class if self.is_long else self.widget.remove_class)("easel-all")
@@ -107,7 +111,8 @@ class ProblemRow:
     def __init__(self, session: Session, tool: ToolPanel) -> None:
         self.session, self.tool = session, tool
         self.problem: Problem | None = None
-        self.is_shown = False
+        self.is_shown = self.can_click = self.stops = False
+        """Whether it is shown; whether its button fixes the problem; whether the problem prevents a start, and is no empty setting."""
         self.text = Labelled("", "")
         self.button = Button(classes=("easel-fix",))
         self.button.on_click(session.handler(self._fix))
@@ -131,14 +136,14 @@ class ProblemRow:
         for name in LABELS:
             (self.widget.add_class if name == kind else self.widget.remove_class)(f"easel-is-{name}")
         fix = problem.fix
-        can_click = fix is not None and not fix.is_advice
-        self.text.show_text(LABELS[kind], problem.message, fix.label if fix is not None and not can_click else "")
-        if fix is not None and can_click:
+        self.can_click, self.stops = fix is not None and not fix.is_advice, kind == "error"
+        self.text.show_text(LABELS[kind], problem.message, fix.label if fix is not None and not self.can_click else "")
+        if fix is not None and self.can_click:
             self.button.description = printable(fix.label, 400)
             changes = ", ".join(f"{path} = {_value_text(value)}" for path, value in fix.assignments.items())
             hint(self.button, printable(fix.task.command, 400) if fix.task else changes)
             self.button.disabled = fix.task is not None and (self.tool.jobs.is_live or self.tool.jobs.starting)
-        show(self.button, can_click)
+        show(self.button, self.can_click)
         self.widget.layout.order = str(place)
         (self.widget.add_class if is_later else self.widget.remove_class)("easel-later")
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Go = Callable[[str], object]
 """Shows the place with this id."""
-AGAIN = Action("retry", "Start again", "the same settings, a new run", "A new run begins at step 0. This one stays.")
+AGAIN = Action("retry", "Start again", "a new run, unchanged", "A new run begins at step 0. This one stays.")
 CLOSE = Action("close", "Close", "it stays in the history", "The run is not shown here any more.")
 RESULT = Action("result", "See the result", "files, samples, checkpoints", "Shows what the run has made.")
 
