@@ -78,3 +78,11 @@ def test_wrong_use_is_a_sentence(folder, tmp_path):
     assert told("undo", folder) == "There is no edit to take back.\n"
     assert told("redo", folder, "--json") is None
     assert told("edits", folder) == "Nothing was edited.\n"
+
+
+def test_images_are_imported_and_the_import_is_taken_back(folder, tmp_path):
+    said = told("import", tmp_path / "new", folder, folder)
+    assert said.endswith(f"2 images and 2 captions came into {tmp_path / 'new'}, 4 were there already.\n"), said
+    assert told("import", tmp_path / "new", folder, "--json")["edit"] is None
+    told("undo", tmp_path / "new")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [".easel"]

@@ -6,12 +6,10 @@ import fnmatch
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer_core.curation.archives import IMAGES
 from trainer_core.curation.contents import OWN
 from trainer_core.datasets import captions, listing
 from trainer_core.text import printable
-
-ENDINGS = frozenset({".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".jxl", ".png", ".tif", ".tiff", ".webp"})  # fmt: skip
-"""File extensions of images, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ def images(root: Path) -> list[str]:
     return sorted(
         path.as_posix()
         for path in found
-        if path.suffix.casefold() in ENDINGS and not any(part.startswith(".") or part == OWN for part in path.parts)
+        if path.suffix.casefold() in IMAGES and not any(part.startswith(".") or part == OWN for part in path.parts)
     )
 
 
