@@ -31,12 +31,12 @@ def in_the_chart() -> float:
     text = CHART.read_text("utf-8")
     smoothest = float(re.search(r"const SMOOTHEST = ([0-9.]+);", text)[1])
     assert "Math.max(SMOOTHEST, 1 / (1 + this.seen++ * 0.1))" in text
-    mean, seen = None, 0
+    mean, seen = 0.0, 0
     for loss in LOSSES:
         if math.isfinite(loss):
             share = max(smoothest, 1 / (1 + seen * 0.1))
             seen += 1
-            mean = loss if mean is None else mean + share * (loss - mean)
+            mean = loss if seen == 1 else mean + share * (loss - mean)
     return mean
 
 
