@@ -82,7 +82,24 @@ def test_wrong_use_is_a_sentence(folder, tmp_path):
 
 def test_images_are_imported_and_the_import_is_taken_back(folder, tmp_path):
     said = told("import", tmp_path / "new", folder, folder)
-    assert said.endswith(f"2 images and 2 captions came into {tmp_path / 'new'}, 4 were there already.\n"), said
+    assert said.endswith(f"3 images and 3 captions came into {tmp_path / 'new'}, 3 were there already.\n"), said
     assert told("import", tmp_path / "new", folder, "--json")["edit"] is None
     told("undo", tmp_path / "new")
     assert [path.name for path in (tmp_path / "new").iterdir()] == [".easel"]
+
+
+def test_fixes_are_listed_made_and_taken_back(folder):
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "image0.txt").write_bytes("ohwx, café".encode("cp1252"))
+    listed = told("fix", folder, "--trigger", "ohwx")
+    assert "move-out" in listed
+    assert "Move out of the dataset. No engine can read it." in " ".join(listed.split())
+    assert (folder / "empty.png").exists()
+    said = told("fix", folder, "move-out", "utf-8")
+    assert said == "Move out of the dataset; Save as UTF-8: 2 files changed. `easel dataset undo` takes it back.\n"
+    assert (folder / "image0.txt").read_text() == "ohwx, café"
+    assert told("fix", folder, "--json")["offers"] == []
+    done = CliRunner().invoke(easel, ["dataset", "fix", str(folder), "move-out"])
+    assert done.exit_code == 2
+    told("undo", folder)
+    assert (folder / "empty.png").exists()

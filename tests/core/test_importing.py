@@ -90,6 +90,25 @@ def test_what_is_there_already_is_not_taken_twice_and_its_caption_stays(root, tm
     assert importing.add(root, [tmp_path / "in"]).edit is None
 
 
+def test_two_sources_with_the_same_names_keep_their_own_captions(root, tmp_path):
+    for colour in ("red", "blue"):
+        (tmp_path / colour).mkdir()
+        (tmp_path / colour / "a.png").write_bytes(png(colour))
+        (tmp_path / colour / "a.txt").write_text(colour)
+    importing.add(root, [tmp_path / "red", tmp_path / "blue"])
+    told = {path.with_suffix(".txt").read_text(): path.read_bytes() for path in root.glob("*.png")}
+    assert told == {"red": png("red"), "blue": png("blue")}
+
+
+def test_single_files_of_one_folder_stay_pairs(root, tmp_path):
+    (tmp_path / "a.png").write_bytes(png("red"))
+    (tmp_path / "a.txt").write_text("red")
+    root.mkdir()
+    (root / "a.png").write_bytes(png("blue"))
+    importing.add(root, [tmp_path / "a.png", tmp_path / "a.txt"])
+    assert files(root) == ["a-2.png", "a-2.txt", "a.png"]
+
+
 def test_names_that_differ_in_case_only_stay_with_their_captions(root, tmp_path):
     entries = [("a.png", png("red")), ("A.png", png("blue")), ("A.txt", b"blue"), ("a.txt", b"red")]
     importing.add(root, [zipped(tmp_path / "case.zip", entries)])

@@ -231,15 +231,15 @@ class Names:
     def __init__(self, taken: Collection[str] = ()) -> None:
         self._taken = {one.casefold() for one in taken}
         self._folded = {PurePosixPath(one).with_suffix("").as_posix().casefold() for one in taken}
-        self._given: dict[str, str] = {}
+        self._given: dict[tuple[int, str], str] = {}
 
-    def of(self, path: PurePosixPath) -> PurePosixPath:
-        """The name of the file with this path."""
-        stem = path.with_suffix("")
-        given = self._given.get(stem.as_posix())
+    def of(self, path: PurePosixPath, source: int = 0) -> PurePosixPath:
+        """The name of the file with this path; files of different sources do not belong together."""
+        stem = path.with_suffix("").as_posix()
+        given = self._given.get((source, stem))
         if given is None:
-            given = _numbered(stem.as_posix(), self._folded)
-            self._given[stem.as_posix()] = given
+            given = _numbered(stem, self._folded)
+            self._given[source, stem] = given
             self._folded.add(given.casefold())
         found = f"{given}{path.suffix}"
         if found.casefold() in self._taken:

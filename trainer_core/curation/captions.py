@@ -24,6 +24,10 @@ from trainer_core.text import printable
 Operation = Callable[[str], str]
 """What an edit does with one caption, a line without line end."""
 
+DEEPEST = 8
+"""How many brackets around a word are taken away."""
+_WEIGHT = re.compile(r"(?<!\\)\(([^()]*?):\s*[0-9.]+\s*\)|(?<!\\)\(\(([^()]*)\)\)|(?<!\\)\[([^\[\]|]+)\]")
+_ESCAPED = re.compile(r"\\([()\[\]])")
 _COMMA = re.compile(r"\s*[,\uff0c]\s*")
 
 
@@ -132,6 +136,20 @@ def trigger_first(trigger: str) -> Operation:
         if not word or (had and had[0] == word and not any(_is(tag, word) for tag in had[1:])):
             return caption
         return joined([word, *(tag for tag in had if not _is(tag, word))])
+
+    return edit
+
+
+def without_weights() -> Operation:
+    """Makes plain text of weights, such as (word:1.3), ((word)) and [word], and of backslashes before brackets."""
+
+    def edit(caption: str) -> str:
+        for _ in range(DEEPEST):
+            plain = _WEIGHT.sub(lambda found: next(filter(None, found.groups()), ""), caption)
+            if plain == caption:
+                break
+            caption = plain
+        return _ESCAPED.sub(r"\1", caption)
 
     return edit
 

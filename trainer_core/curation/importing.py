@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -36,9 +36,9 @@ class Imported:
 
 @dataclass
 class _Collected:
-    """Files that lie beside the dataset and wait: where each is, and the path that it shall have."""
+    """Files that lie beside the dataset and wait: where each is, the path that it shall have, and the number of its source."""
 
-    files: list[tuple[Path, PurePosixPath]] = field(default_factory=list)
+    files: list[tuple[Path, PurePosixPath, int]] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -71,8 +71,13 @@ def add(
     waiting = contents.own_folder(root) / INCOMING / f"{os.getpid()}-{os.urandom(4).hex()}"
     try:
         found = _Collected()
+        groups: dict[Path, int] = {}
         for number, source in enumerate(sources):
-            _collect(source, waiting / str(number), root, found, went_on, limits)
+            # Single files of one folder belong together: an image and its caption.
+            is_single = source.is_file() and not archives.is_zip(source)
+            group = groups.setdefault(source.parent, number) if is_single else number
+            for place, path in _collect(source, waiting / str(number), root, found.left_out, went_on, limits):
+                found.files.append((place, path, group))
         return _apply(journal, found, sources)
     except OSError as error:
         raise DatasetError(f"Nothing was changed: {error.strerror or error}.", "Free some space.") from error
@@ -84,40 +89,44 @@ def _collect(
     source: Path,
     waiting: Path,
     root: Path,
-    found: _Collected,
+    left_out: list[tuple[str, str]],
     went_on: Callable[[int, int], None],
     limits: archives.Limits,
-) -> None:
+) -> Iterator[tuple[Path, PurePosixPath]]:
     """Copies what a source has to the folder where it waits."""
     if archives.is_zip(source):
         unpacked = archives.unpack(source, waiting, limits, went_on)
-        found.left_out += unpacked.left_out
-        found.files += [(waiting / name, PurePosixPath(name)) for name in unpacked.files]
+        left_out += unpacked.left_out
+        yield from ((waiting / name, PurePosixPath(name)) for name in unpacked.files)
         return
-    if source.is_dir():
-        if os.path.realpath(source) == os.path.realpath(root):
-            raise DatasetError("The folder is the dataset itself.", "Choose another folder.")
-        whole = [path for path in listing.list_files(source, follows_links=False).files if path.is_file()]
-        named = [(path, PurePosixPath(path.relative_to(source).as_posix())) for path in whole]
-    elif source.is_file():
-        named = [(source, PurePosixPath(source.name))]
-    else:
-        raise DatasetError(f"There is no file {printable(str(source), 200)}.")
+    named = _files(source, root)
     waiting.mkdir(parents=True)
     for number, (path, name) in enumerate(named):
         if any(part.startswith(".") for part in name.parts):
             continue
         if name.suffix.casefold() not in IMAGES | TEXTS | archives.TABLES:
-            found.left_out.append((printable(str(name), 200), "it is neither an image nor a caption"))
+            left_out.append((printable(str(name), 200), "it is neither an image nor a caption"))
             continue
         place = waiting / str(number)
         try:
             shutil.copy2(path, place)
         except PermissionError:
-            found.left_out.append((printable(str(name), 200), "it cannot be read: no permission"))
+            left_out.append((printable(str(name), 200), "it cannot be read: no permission"))
             continue
-        found.files.append((place, name))
+        yield place, name
         went_on(number + 1, len(named))
+
+
+def _files(source: Path, root: Path) -> list[tuple[Path, PurePosixPath]]:
+    """The files of a source, and their paths inside of it."""
+    if source.is_dir():
+        if os.path.realpath(source) == os.path.realpath(root):
+            raise DatasetError("The folder is the dataset itself.", "Choose another folder.")
+        whole = [path for path in listing.list_files(source, follows_links=False).files if path.is_file()]
+        return [(path, PurePosixPath(path.relative_to(source).as_posix())) for path in whole]
+    if source.is_file():
+        return [(source, PurePosixPath(source.name))]
+    raise DatasetError(f"There is no file {printable(str(source), 200)}.")
 
 
 def _apply(journal: Journal, found: _Collected, sources: Sequence[Path]) -> Imported:
@@ -126,18 +135,19 @@ def _apply(journal: Journal, found: _Collected, sources: Sequence[Path]) -> Impo
     there = _there(root)
     by_mark = {mark: name for name, mark in _marks(root, there, found)}
     names, changes, known, renamed = Names(there), [], [], []
-    left: set[str] = set()
-    for place, path in sorted(found.files, key=lambda one: (one[1].suffix.casefold() in TEXTS, str(one[1]))):
+    left: set[tuple[int, str]] = set()
+    for place, path, source in sorted(found.files, key=lambda one: (one[1].suffix.casefold() in TEXTS, one[2], one[1])):
+        stem = source, path.with_suffix("").as_posix()
         is_image = path.suffix.casefold() in IMAGES
         if is_image and contents.mark(place) in by_mark:
             known.append(path.as_posix())
-            left.add(path.with_suffix("").as_posix())
+            left.add(stem)
             continue
-        if not is_image and path.with_suffix("").as_posix() in left:
+        if not is_image and stem in left:
             # The caption that the image has here may be the user's own.
             found.left_out.append((printable(str(path), 200), "its image is in the dataset already"))
             continue
-        name = names.of(path)
+        name = names.of(path, source)
         if is_image:
             by_mark[contents.mark(place)] = name.as_posix()
         if name != path:
@@ -158,7 +168,7 @@ def _there(root: Path) -> list[str]:
 
 def _marks(root: Path, there: Iterable[str], found: _Collected) -> Iterable[tuple[str, str]]:
     """The marks of those images in the dataset that are as large as one that comes."""
-    sizes = {place.stat().st_size for place, _ in found.files}
+    sizes = {place.stat().st_size for place, _, _ in found.files}
     for name in there:
         path = root / name
         if path.suffix.casefold() in IMAGES and path.is_file() and path.stat().st_size in sizes:

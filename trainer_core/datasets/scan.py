@@ -7,7 +7,7 @@ import re
 import unicodedata
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +66,8 @@ class Dataset:
     caption_extension: str = ".txt"
     repeats: Repeats | None = None
     added: tuple[str, ...] = ()
+    defects: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    """The files with each defect, by its key in `defects.DEFECTS`."""
     class_images: Dataset | None = None
     """The class images that are trained beside these; None without."""
     class_error: str = ""
@@ -99,30 +101,31 @@ class Dataset:
 
 @dataclass
 class _Findings:
-    """What a scan has found so far: file names by defect, and the files that are not trained."""
+    """What a scan has found so far: files by defect, and the files that are not trained."""
 
     root: Path
     skip_unreadable: bool = False
-    by_defect: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    by_defect: defaultdict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     unseen: list[tuple[str, str]] = field(default_factory=list)
     stopping: list[tuple[str, str]] = field(default_factory=list)
 
-    def note(self, name: str, *keys: str) -> None:
+    def note(self, path: Path, *keys: str) -> None:
         for key in keys:
-            self.by_defect[key].append(name)
+            self.by_defect[key].append(path)
+
+    def names(self) -> dict[str, list[str]]:
+        return {key: [_name(path, self.root) for path in paths] for key, paths in self.by_defect.items()}
 
     def leave_out(self, path: Path, key: str) -> None:
-        name = _name(path, self.root)
-        self.note(name, key)
-        self.unseen.append((name, defects.DEFECTS[key].reason))
+        self.note(path, key)
+        self.unseen.append((_name(path, self.root), defects.DEFECTS[key].reason))
 
     def stop_at(self, path: Path, key: str) -> None:
         if self.skip_unreadable:
             self.leave_out(path, key)
             return
-        name = _name(path, self.root)
-        self.note(name, key)
-        self.stopping.append((name, defects.DEFECTS[key].reason))
+        self.note(path, key)
+        self.stopping.append((_name(path, self.root), defects.DEFECTS[key].reason))
 
 
 def scan(
@@ -165,7 +168,7 @@ def scan(
     fixes = {"sub_folder": inside[0]} if inside else {}
     problems = [
         *_no_images(trained, purposes, found),
-        *defects.problems(found.by_defect, left_out=skip_unreadable, fixes=fixes),
+        *defects.problems(found.names(), left_out=skip_unreadable, fixes=fixes),
     ]
     problems += _other_caption_ending(trained, listed.files, caption_extension)
     problems += _captions_elsewhere(trained, listed.files, caption_extension)
@@ -181,6 +184,7 @@ def scan(
         caption_extension,
         purposes.repeats,
         rules.added,
+        {key: tuple(paths) for key, paths in found.by_defect.items()},
     )
 
 
@@ -206,7 +210,7 @@ def _is_trained(path: Path, purposes: Purposes, rules: DatasetRules, found: _Fin
     is_outside = path.parent != found.root and not rules.recursive
     if key == "mask":  # Only its name is that of a mask: it has colours.
         if not is_outside:
-            found.note(_name(path, found.root), key)
+            found.note(path, key)
             return True
         key = "mask_left_out"
     if key or is_outside:
@@ -248,13 +252,13 @@ def _image(
         return None
     is_meant = {"alpha": rules.reads_alpha, "alpha_channel": rules.reads_alpha, "small": not rules.enlarges}
     shown = [key for key in info.defects if not is_meant.get(key)]
-    found.note(name, *shown, *(key for key in caption.defects if key != "caption_blank"))
+    found.note(path, *shown, *(key for key in caption.defects if key != "caption_blank"))
     literal = {
         "caption_weights": caption_text.has_weights(caption.text) and not rules.reads_weights,
         "caption_escapes": caption_text.has_escapes(caption.text) and not rules.reads_weights,
         "caption_choices": caption_text.has_choices(caption.text) and not rules.reads_choices,
     }
-    found.note(name, *(key for key, there in literal.items() if there))
+    found.note(path, *(key for key, there in literal.items() if there))
     return DatasetImage(
         name,
         info.width,
@@ -280,16 +284,16 @@ def _compare(
     for image in trained:
         stem = image.path.with_suffix("")
         if not image.caption and trigger is not None:
-            found.note(image.name, f"{'caption_missing' if image.caption is None else 'caption_blank'}{stand_in}")
+            found.note(image.path, f"{'caption_missing' if image.caption is None else 'caption_blank'}{stand_in}")
         elif image.caption and trigger and not caption_text.has_trigger(image.caption, trigger, rules.added):
-            found.note(image.name, "no_trigger")
+            found.note(image.path, "no_trigger")
         if len(stems[stem]) > 1 and image.caption_file is not None:
-            found.note(image.name, "shared_caption")
+            found.note(image.path, "shared_caption")
         if rules.borrows_captions and image.caption_file is None and _lender(stem, texts) is not None:
-            found.note(image.name, "borrowed")
+            found.note(image.path, "borrowed")
     for file in sorted(texts.files - texts.used):
         if not file.name.startswith(".") and (file.parent == found.root or rules.recursive):
-            found.note(_name(file, found.root), "orphan_caption")
+            found.note(file, "orphan_caption")
 
 
 def _lender(stem: Path, texts: _TextFiles) -> Path | None:
