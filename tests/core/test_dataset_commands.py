@@ -103,3 +103,19 @@ def test_fixes_are_listed_made_and_taken_back(folder):
     assert done.exit_code == 2
     told("undo", folder)
     assert (folder / "empty.png").exists()
+
+
+def test_copies_are_moved_out_and_come_back(folder):
+    images = sorted(folder.glob("*.png"))
+    (folder / "copy.png").write_bytes(images[0].read_bytes())
+    (folder / "copy.txt").write_text("")
+    before = {path.name for path in folder.iterdir()}
+    listed = told("dedupe", folder)
+    assert "copy.png" in listed
+    assert "the same file" in listed
+    assert {path.name for path in folder.iterdir() if path.is_file()} == before
+    assert "1 copy was moved out" in told("dedupe", folder, "--move-out")
+    assert {path.name for path in folder.iterdir() if path.is_file()} == before - {"copy.png", "copy.txt"}
+    assert told("dedupe", folder) == "There are no copies.\n"
+    told("undo", folder)
+    assert {path.name for path in folder.iterdir() if path.is_file()} == before
