@@ -119,3 +119,26 @@ def test_copies_are_moved_out_and_come_back(folder):
     assert told("dedupe", folder) == "There are no copies.\n"
     told("undo", folder)
     assert {path.name for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_figures_of_a_dataset(folder):
+    from PIL import Image
+
+    Image.new("RGB", (900, 600), "teal").save(folder / "wide.png")
+    (folder / "wide.txt").write_text("sea, tail")
+    found = told("stats", folder, "--json")
+    assert (found["images"], found["with_caption"]) == (4, 4)
+    assert found["megapixels"]["most_image"] == "wide.png"
+    assert found["megapixels"]["most"] == pytest.approx(0.54)
+    assert ["3:2 landscape", 1] in found["shapes"]
+    assert found["tags"][0] in (["blurry", 3], ["tail", 3])
+    assert dict(found["tags"])["tail"] == 3
+    said = told("stats", folder)
+    assert "4 images, 4 with a caption" in said
+    assert "75 %" in said
+
+
+def test_tags_that_always_stand_together_are_named(tmp_path):
+    folder = draw_images(tmp_path / "images", [*["ohwx, hat, scarf"] * 4, "ohwx, tree"])
+    assert told("stats", folder, "--json")["pairs"] == [["hat", "scarf", 4]]
+    assert "hat and scarf stand together in 4 captions" in told("stats", folder)
