@@ -20,7 +20,7 @@ from trainer_core.training.verdict import verdict
 from trainer_ui.boundary import attempt
 from trainer_ui.cells import Cell, cells
 
-TICK_S = 0.25
+TICK_S = 0.3
 BEAT_S = 2.0
 PACE_S = 1.0
 
