@@ -50,12 +50,13 @@ class Notation:
 
 def recorded(manifest: BackendManifest) -> Mapping[str, Taken]:
     """What each optimizer of an engine takes, by Easel's name; {} without a record."""
-    file = manifest.folder / FILE
-    return _read(file) if file.is_file() else {}
+    return _read(manifest.folder / FILE)
 
 
 @functools.cache
 def _read(file: Path) -> Mapping[str, Taken]:
+    if not file.is_file():
+        return {}
     rows = json.loads(file.read_text("utf-8"))["optimizers"]
     return {name: Taken(row["class"], row["file"], row["takes"]) for name, row in rows.items()}
 

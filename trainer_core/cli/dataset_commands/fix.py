@@ -35,7 +35,7 @@ def command(
     caption_extension: str,
     as_json: bool,
 ) -> None:
-    """List the fixes for what `easel dataset check` finds in FOLDER, or make them.
+    """List or make the fixes for what the check finds.
 
     FIXES are ids from the list. They are made as one edit: `easel dataset undo` takes it back.
     """

@@ -18,9 +18,9 @@ SHOWN = 10
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(folder: Path, sources: tuple[Path, ...], as_json: bool) -> None:
-    """Copy images and captions into FOLDER, from SOURCES: images, folders and zip files.
+    """Copy images and captions into FOLDER.
 
-    FOLDER is made if needed. What it has already is not copied again, and nothing in it is replaced: a file whose name is
+    SOURCES are images, folders and zip files. FOLDER is made if needed. What it has already is not copied again, and nothing in it is replaced: a file whose name is
     taken gets a number. `easel dataset undo` takes the import back.
     """
     from trainer_core.curation import importing

@@ -23,7 +23,7 @@ MOST_TAGS = 20
 @click.option("--caption-extension", default=".txt", show_default=True, help="The file extension of captions.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(folder: Path, engine: str, caption_extension: str, as_json: bool) -> None:
-    """Show sizes, shapes, tags and lengths of captions of the images that would be trained."""
+    """Show sizes, shapes and tags of the images."""
     from trainer_core.curation import statistics
     from trainer_core.datasets import scan
     from trainer_core.engines import registry

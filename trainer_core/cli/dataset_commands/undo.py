@@ -15,7 +15,7 @@ from trainer_core.cli.options import JSON_HELP
 @click.argument("edit", type=int, required=False)
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(folder: Path, edit: int | None, as_json: bool) -> None:
-    """Take back the newest edit of a dataset, or EDIT by its number.
+    """Take back the newest edit, or EDIT.
 
     Files that were changed since then stay as they are, and are named.
     """
