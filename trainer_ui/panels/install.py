@@ -154,8 +154,8 @@ class InstallPanel:
         rows = {row["label"]: row["text"] for row in status["verdict"]}
         if status["state"] == JobState.COMPLETED.name:
             self.says.show_text(f"{title} is installed.", "ok")
-        elif status["state"] == JobState.CANCELLED.name and installed(installation.engine_of(job)) is not None:
-            self.says.show_text(f"{title} is installed. Not every optimizer was tried.", "ok")
+        elif status["state"] == JobState.CANCELLED.name and (became := _became(job)):
+            self.says.show_text(became, "ok")
         elif status["state"] == JobState.CANCELLED.name:
             self.says.show_text(f"The installation of {title} was stopped.", "warn")
         elif status["state"] in _FINAL_NAMES:
@@ -189,8 +189,17 @@ class InstallPanel:
         with self.session.lock:
             registry.refresh()
             attempt(self.session.bench.look, self.session.note)
-        is_there = installed(installation.engine_of(job)) is not None
-        self.session.show_soon(f"{_title(installation.engine_of(job))} is installed." if is_there else "")
+        # The panel is not shown any more when nothing is missing, so the message of the app says what became of it.
+        self.session.show_soon(_became(job))
+
+
+def _became(job: Job) -> str:
+    """That the engine is installed, and whether its trials were stopped; "" if it is not."""
+    engine = installation.engine_of(job)
+    if installed(engine) is None:
+        return ""
+    rest = " Not every optimizer was tried." if job.state is JobState.CANCELLED else ""
+    return f"{_title(engine)} is installed.{rest}"
 
 
 def _takes(engine: str) -> str:
