@@ -11,6 +11,7 @@ CASES = [
     (captions.add("smile, red hat"), "ohwx, Smile", "ohwx, Smile, red hat"),
     (captions.add("ohwx", "start"), "a cat", "ohwx, a cat"),
     (captions.add("a"), "A, b", "A, b"),
+    (captions.add("a, c , c"), "a", "a, c"),
     (captions.remove("blurry, 1*"), "1girl, ohwx,  Blurry , solo", "ohwx, solo"),
     (captions.remove("a?"), "ab, abc, [a]", "abc, [a]"),
     (captions.remove("[a]"), "a, [a]", "a"),

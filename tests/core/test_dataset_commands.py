@@ -72,7 +72,14 @@ def test_what_was_changed_outside_is_named(folder):
 
 
 def test_wrong_use_is_a_sentence(folder, tmp_path):
-    for arguments in (("edit", folder), ("undo", tmp_path / "none"), ("undo", folder, 7)):
+    replaced = ("edit", folder, "--replace", "", "x")
+    for arguments in (
+        ("edit", folder),
+        replaced,
+        ("edit", folder, "--trigger", "a, b"),
+        ("undo", tmp_path / "none"),
+        ("undo", folder, 7),
+    ):
         done = CliRunner().invoke(easel, ["dataset", *map(str, arguments)])
         assert done.exit_code != 0
     assert told("undo", folder) == "There is no edit to take back.\n"

@@ -1,5 +1,6 @@
 """Images come into a dataset from files, folders and zips: paired, numbered, within limits, and the edit can be undone."""
 
+import contextlib
 import io
 import os
 import stat
@@ -60,7 +61,7 @@ def test_a_folder_comes_in_with_its_captions_and_goes_again(root, tmp_path):
     (root / "10_elena" / "a.png").write_bytes(b"changed")
     assert Journal(root).undo().refused
     (root / "10_elena" / "a.png").write_bytes(png("red"))
-    assert list((root / contents.OWN / importing.INCOMING).iterdir()) == []
+    assert not (root / contents.OWN / importing.INCOMING).exists()
 
 
 def test_an_import_is_undone_whole(root, tmp_path):
@@ -98,6 +99,21 @@ def test_two_sources_with_the_same_names_keep_their_own_captions(root, tmp_path)
     importing.add(root, [tmp_path / "red", tmp_path / "blue"])
     told = {path.with_suffix(".txt").read_text(): path.read_bytes() for path in root.glob("*.png")}
     assert told == {"red": png("red"), "blue": png("blue")}
+
+
+def test_of_two_equal_images_the_caption_of_one_is_kept(root, tmp_path):
+    entries = [("a.png", png("red")), ("b.png", png("red")), ("b.txt", b"red")]
+    found = importing.add(root, [zipped(tmp_path / "twice.zip", entries)])
+    assert files(root) == ["b.png", "b.txt"]
+    assert found.known == ("a.png",)
+
+
+def test_an_image_without_a_caption_gets_the_one_that_comes(root, tmp_path):
+    root.mkdir()
+    (root / "mine.png").write_bytes(png("red"))
+    found = importing.add(root, [zipped(tmp_path / "more.zip", [("b.png", png("red")), ("b.txt", b"red")])])
+    assert files(root) == ["mine.png", "mine.txt"]
+    assert found.renamed == (("b.txt", "mine.txt"),)
 
 
 def test_single_files_of_one_folder_stay_pairs(root, tmp_path):
@@ -162,13 +178,13 @@ def broken(path):
 
 
 DAMAGED = {
-    "cut": (lambda data: data[: len(data) // 2], None),
-    "no zip": (lambda _: b"PK\x03\x04 not a zip at all", None),
+    "cut": (lambda data: data[: len(data) // 2], r"not a whole zip"),
+    "no zip": (lambda _: b"PK\x03\x04 not a zip at all", r"not a whole zip"),
     "rotten": (lambda data: data[:2000] + b"\0" * 50 + data[2050:], r"not a whole zip|cannot be unpacked"),
     "encrypted": (lambda data: _flagged(data, 1), r"encrypted"),
     "unknown compression": (lambda data: _method(data, 97), r"cannot be unpacked"),
 }
-"""What is done to a zip, and what is said; None: it is no zip any more, so it is left out as any other file."""
+"""What is done to a zip, and what is said."""
 
 
 def _flagged(data, flag):
@@ -186,12 +202,9 @@ def test_a_damaged_zip_is_a_sentence_and_changes_nothing(root, tmp_path, kind):
     damage, words = DAMAGED[kind]
     path = tmp_path / "a.zip"
     path.write_bytes(damage(broken(path)))
-    if words is None:
-        assert importing.add(root, [path]).left_out == (("a.zip", "it is neither an image nor a caption"),)
-    else:
-        with pytest.raises(DatasetError, match=words):
-            importing.add(root, [path])
-    assert files(root) == []
+    with pytest.raises(DatasetError, match=words):
+        importing.add(root, [path])
+    assert not root.exists(), "nothing is made for nothing"
 
 
 def test_a_bomb_is_refused_before_it_fills_the_disk(root, tmp_path):
@@ -229,6 +242,11 @@ def test_names_of_other_systems_are_read(root, tmp_path, name, encoding):
 def test_a_source_that_is_not_there_or_is_the_dataset_is_refused(root, tmp_path):
     with pytest.raises(DatasetError, match="There is no file"):
         importing.add(root, [tmp_path / "none.png"])
+    (tmp_path / "a.docx").write_bytes(b"x")
+    with pytest.raises(DatasetError, match=r"There is no image or caption in a\.docx\. a\.docx: it is neither"):
+        importing.add(root, [tmp_path / "a.docx"])
+    assert not root.exists()
+    root.mkdir()
     with pytest.raises(DatasetError, match="itself"):
         importing.add(root, [root])
 
@@ -248,7 +266,9 @@ def test_no_names_write_anywhere_else(tmp_path_factory, entries):
         warnings.simplefilter("ignore")  # a name twice
         for name, content in entries:
             archive.writestr(zipfile.ZipInfo(name or "x"), content)
-    importing.add(around / "dataset", [path])
+    with contextlib.suppress(DatasetError):
+        importing.add(around / "dataset", [path])
+    (around / "dataset").mkdir(exist_ok=True)
     assert {one.name for one in around.iterdir()} == {"a.zip", "dataset"}
     for one in files(around / "dataset"):
         assert Path(one).suffix == ".png"

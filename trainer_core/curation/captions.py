@@ -47,7 +47,7 @@ def _is(tag: str, other: str) -> bool:
 
 def add(wanted: str, where: Literal["start", "end"] = "end") -> Operation:
     """Adds the tags that a caption does not have yet."""
-    more = tags(wanted)
+    more = list(_once(tags(wanted)))
 
     def edit(caption: str) -> str:
         had = tags(caption)

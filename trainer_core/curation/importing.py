@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +18,8 @@ from trainer_core.errors import DatasetError
 from trainer_core.text import printable
 
 INCOMING = "incoming"
+NAMED = 3
+"""How many files an error names."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,15 @@ def add(
     Raises:
         DatasetError: a source cannot be read, a zip is not safe, or the dataset cannot be written; nothing is changed then.
     """
+    is_new = not root.exists()
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatasetError(f"{printable(str(root), 200)} cannot be made: {error.strerror or error}.") from error
     journal = Journal(root)
     journal.recover()
-    waiting = contents.own_folder(root) / INCOMING / f"{os.getpid()}-{os.urandom(4).hex()}"
+    incoming = contents.own_folder(root) / INCOMING
+    waiting = incoming / f"{os.getpid()}-{os.urandom(4).hex()}"
     try:
         found = _Collected()
         groups: dict[Path, int] = {}
@@ -78,11 +83,18 @@ def add(
             group = groups.setdefault(source.parent, number) if is_single else number
             for place, path in _collect(source, waiting / str(number), root, found.left_out, went_on, limits):
                 found.files.append((place, path, group))
+        if not found.files:
+            left = "; ".join(f"{name}: {reason}" for name, reason in found.left_out[:NAMED])
+            raise DatasetError(f"There is no image or caption in {_told(sources)}. {left}".strip())
         return _apply(journal, found, sources)
     except OSError as error:
         raise DatasetError(f"Nothing was changed: {error.strerror or error}.", "Free some space.") from error
     finally:
         shutil.rmtree(waiting, ignore_errors=True)
+        # What was made for nothing: a folder is removed only if it is empty.
+        for folder in (incoming, incoming.parent, *((root,) if is_new else ())):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _collect(
@@ -94,7 +106,7 @@ def _collect(
     limits: archives.Limits,
 ) -> Iterator[tuple[Path, PurePosixPath]]:
     """Copies what a source has to the folder where it waits."""
-    if archives.is_zip(source):
+    if archives.is_zip(source) or (source.suffix.casefold() == ".zip" and source.is_file()):
         unpacked = archives.unpack(source, waiting, limits, went_on)
         left_out += unpacked.left_out
         yield from ((waiting / name, PurePosixPath(name)) for name in unpacked.files)
@@ -134,31 +146,51 @@ def _apply(journal: Journal, found: _Collected, sources: Sequence[Path]) -> Impo
     root = journal.root
     there = _there(root)
     by_mark = {mark: name for name, mark in _marks(root, there, found)}
-    names, changes, known, renamed = Names(there), [], [], []
-    left: set[tuple[int, str]] = set()
-    for place, path, source in sorted(found.files, key=lambda one: (one[1].suffix.casefold() in TEXTS, one[2], one[1])):
-        stem = source, path.with_suffix("").as_posix()
-        is_image = path.suffix.casefold() in IMAGES
-        if is_image and contents.mark(place) in by_mark:
-            known.append(path.as_posix())
-            left.add(stem)
-            continue
-        if not is_image and stem in left:
-            # The caption that the image has here may be the user's own.
-            found.left_out.append((printable(str(path), 200), "its image is in the dataset already"))
-            continue
-        name = names.of(path, source)
-        if is_image:
-            by_mark[contents.mark(place)] = name.as_posix()
+    names, taken, changes, known, renamed = Names(there), set(there), [], [], []
+    # An image that is in the dataset already, by source and name without extension, and its name there.
+    twins: dict[tuple[int, str], str] = {}
+    captions = {(source, _stem(path)) for _, path, source in found.files if _is_text(path)}
+    # Of two equal images, the one with a caption comes first.
+    for place, path, source in sorted(
+        found.files, key=lambda one: (_is_text(one[1]), (one[2], _stem(one[1])) not in captions, one[2], one[1])
+    ):
+        key = source, _stem(path)
+        if path.suffix.casefold() in IMAGES:
+            mark = contents.mark(place)
+            if mark in by_mark:
+                known.append(path.as_posix())
+                twins[key] = by_mark[mark]
+                continue
+            name = names.of(path, source)
+            by_mark[mark] = name.as_posix()
+        elif key in twins:
+            name = PurePosixPath(twins[key]).with_suffix(path.suffix)
+            if name.as_posix() in taken:
+                # The caption that the image has here may be the user's own.
+                found.left_out.append(
+                    (printable(str(path), 200), "its image is in the dataset already, with a caption")
+                )
+                continue
+        else:
+            name = names.of(path, source)
         if name != path:
             renamed.append((path.as_posix(), name.as_posix()))
+        taken.add(name.as_posix())
         changes.append(Change(name.as_posix(), place, contents.NOTHING))
     count = sum(PurePosixPath(change.path).suffix.casefold() in IMAGES for change in changes)
     title = f"Add {count:,} {'image' if count == 1 else 'images'} from {_told(sources)}"
     edit = journal.apply("import", title, changes) if changes else None
-    captions = sum(PurePosixPath(change.path).suffix.casefold() in TEXTS for change in changes)
+    texts = sum(_is_text(PurePosixPath(change.path)) for change in changes)
     refused = edit.refused if edit is not None else ()
-    return Imported(edit, count, captions, tuple(known), tuple(renamed), (*found.left_out, *refused))
+    return Imported(edit, count, texts, tuple(known), tuple(renamed), (*found.left_out, *refused))
+
+
+def _is_text(path: PurePosixPath) -> bool:
+    return path.suffix.casefold() in TEXTS
+
+
+def _stem(path: PurePosixPath) -> str:
+    return path.with_suffix("").as_posix()
 
 
 def _there(root: Path) -> list[str]:

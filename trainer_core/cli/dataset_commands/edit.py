@@ -42,6 +42,10 @@ def command(folder: Path, *, as_json: bool, dry_run: bool, write_missing: bool, 
     from trainer_core.curation import captions, gathering
     from trainer_core.curation.journal import Journal
 
+    if any(asked[name] and not asked[name][0].strip() for name in ("replace", "replace_tag")):
+        raise click.UsageError("The text to be replaced is empty.")
+    if "," in (asked["trigger"] or ""):
+        raise click.UsageError("A trigger word has no comma: it would be two tags.")
     journal = Journal(folder)
     journal.recover()
     found = gathering.caption_files(folder, asked["caption_extension"], asked["only"] or "")
