@@ -34,6 +34,7 @@ class Watch:
         self.job = job
         self.log = job.log
         self.state = ""
+        self._looked = 0.0
         self._images_per_step = _images_per_step(job)
         # Raises a JobError here, once, when the job is damaged.
         self._begins = "starting the engine" if job.spec.total_steps else "starting"
@@ -45,7 +46,7 @@ class Watch:
     def news(self, full: bool) -> tuple[Mapping[str, Any], list[bytes]] | None:
         """The message for the view: everything if `full`, else what is new; None if nothing is."""
         # The state is read first: if it is final, the events and lines that are read after it are complete.
-        self.state = self.job.state.name
+        self._look(full)
         seen = self.job.summary
         lines = self.log.read()
         first = full or self._sent[0] < 0
@@ -74,6 +75,12 @@ class Watch:
             message["saves"], message["validations"] = marks
         self._sent, self._last, self._cells, self._marks = now, status, figures, marks
         return message, [seen.points[3 * points : 3 * now[0]].tobytes()]
+
+    def _look(self, full: bool) -> None:
+        """Reads the state. A job that goes on is asked once a second: the answer is in several files and processes."""
+        now = time.monotonic()
+        if full or self.state not in _GOING or now - self._looked >= PACE_S:
+            self.state, self._looked = self.job.state.name, now
 
     def _marks_of(self) -> tuple[list[int], list[list[float]]]:
         """The steps after which a checkpoint was saved, and the validation losses by step."""
@@ -232,4 +239,5 @@ class Feed:
 
 
 _FINAL_NAMES = frozenset(state.name for state in FINAL_STATES)
+_GOING = frozenset({JobState.RUNNING.name})
 _FAILED_NAMES = frozenset({JobState.FAILED.name, JobState.LOST.name})
