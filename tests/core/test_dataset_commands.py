@@ -1,6 +1,7 @@
 """`easel dataset`: captions are edited, shown, taken back and made again in a terminal."""
 
 import json
+import zipfile
 
 import pytest
 from click.testing import CliRunner
@@ -149,3 +150,33 @@ def test_tags_that_always_stand_together_are_named(tmp_path):
     folder = draw_images(tmp_path / "images", [*["ohwx, hat, scarf"] * 4, "ohwx, tree"])
     assert told("stats", folder, "--json")["pairs"] == [["hat", "scarf", 4]]
     assert "hat and scarf stand together in 4 captions" in told("stats", folder)
+
+
+def test_a_dataset_is_copied_out_without_what_its_images_tell(folder, tmp_path):
+    from PIL import Image, PngImagePlugin
+
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", "a secret prompt")
+    Image.new("RGB", (8, 8), "teal").save(folder / "made.png", pnginfo=info)
+    Image.new("RGB", (8, 8), "teal").save(folder / "old.tif")
+    (tmp_path / "secret.txt").write_text("a secret")
+    (folder / "link.png").symlink_to(tmp_path / "secret.txt")
+    (folder / "made.txt").symlink_to(tmp_path / "secret.txt")
+    told("edit", folder, "--only", "image*", "--add", "x")
+    said = told("export", folder, tmp_path / "plain")
+    assert "made.png: how it was generated" in said
+    assert b"secret" in (tmp_path / "plain" / "made.png").read_bytes()
+    assert not (tmp_path / "plain" / ".easel").exists()
+    assert "link.png was left out: it is a link that leads out of the dataset" in said
+    assert not (tmp_path / "plain" / "made.txt").exists()
+    said = told("export", folder, tmp_path / "private.zip", "--private")
+    assert "old.tif was left out" in said
+    with zipfile.ZipFile(tmp_path / "private.zip") as archive:
+        assert sorted(archive.namelist()) == sorted(
+            [*(f"image{n}.{end}" for n in range(3) for end in ("png", "txt")), "made.png"]
+        )
+        assert b"secret" not in archive.read("made.png")
+    for target in (tmp_path / "plain", folder / "in"):
+        done = CliRunner().invoke(easel, ["dataset", "export", str(folder), str(target)])
+        assert done.exit_code == 1
+    assert not list(tmp_path.glob(".*part"))
