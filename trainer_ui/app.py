@@ -89,6 +89,7 @@ class App:
             for panel in place.panels:
                 self.views.add_view(panel.show)
         self.views.add_view(self._show)
+        self.views.show_message = self._show_message
         self._job: object = None
         self.root = self._layout(places)
 
@@ -184,11 +185,14 @@ class App:
     def _refusal(self) -> str:
         return "" if self.lock.acquire() else f"Not started. {self._open_elsewhere} Click “Start jobs here” first."
 
+    def _show_message(self) -> None:
+        self.message.show_text(self.views.message)
+        show(self.notice, bool(self.views.message))
+
     def _show(self) -> None:
         self._is_locked = not self.lock.acquire()
         show(self.locked, self._is_locked)
-        self.message.show_text(self.views.message)
-        show(self.notice, bool(self.views.message))
+        self._show_message()
         self.places.live = WATCH if self.jobs.is_live else ""
         if self.jobs.job is not self._job:
             # A job was started or found again, or the user chose one: it is what they want to see.

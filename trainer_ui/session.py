@@ -79,17 +79,20 @@ class Session(Views):
         return self.jobs.starting
 
     def show(self) -> None:
-        """Computes problems and forecast of the job, and calls every view."""
+        """Computes problems and forecast of the job, and calls every view, also when that fails."""
         with self.lock:
-            self.bench.look()
-            state = self.bench.state
-            self.values, self.backend, self.scope = state.draft.values, state.backend, state.scope
-            self._look_at_machine()
-            self._wait_for_hub()
-            self.forecast = self._look_ahead()
-            found = (*map(self._offered, self.bench.problems), *(self.forecast.problems() if self.forecast else ()))
-            self.problems = tuple(sorted(found, key=lambda problem: SEVERITIES.index(problem.severity)))
+            attempt(self._compute, self.note)
             super().show()
+
+    def _compute(self) -> None:
+        self.bench.look()
+        state = self.bench.state
+        self.values, self.backend, self.scope = state.draft.values, state.backend, state.scope
+        self._look_at_machine()
+        self._wait_for_hub()
+        self.forecast = self._look_ahead()
+        found = (*map(self._offered, self.bench.problems), *(self.forecast.problems() if self.forecast else ()))
+        self.problems = tuple(sorted(found, key=lambda problem: SEVERITIES.index(problem.severity)))
 
     def _offered(self, problem: Problem) -> Problem:
         """The problem, without a fix that would set a method of another app."""
