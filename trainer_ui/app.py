@@ -22,6 +22,9 @@ WATCH = "watch"
 """The id of the place that shows the job; its tab has a dot while a job is in progress."""
 ELSEWHERE = "easel-elsewhere"
 """The CSS class of what belongs to a place that is not shown."""
+AGAIN = "{title} was opened again in another tab or cell. Run this cell again to use it here."
+MOST_LEFT = 4
+"""So many apps that were replaced keep a sentence on their page."""
 BRAND = (
     '<svg class="easel-logo" viewBox="0 0 24 24" aria-hidden="true"><path d="M5 4h14v11H5zM12 2v2M8 15l-3 7M16 15l3 7'
     'M12 15v5M9 12V9m3 3V7m3 5v-2"/></svg>'
@@ -77,6 +80,8 @@ class App:
     """The page of `docs/guide` that explains the app; without one, its head has no button for it."""
     shown: ClassVar[dict[str, App]] = {}
     """The apps that this kernel shows, at most one of each id."""
+    left: ClassVar[list[VBox]] = []
+    """What remains of the apps before them, oldest first: a sentence."""
 
     def __init__(self, jobs: JobSession[Any], places: Mapping[str, Place]) -> None:
         self.jobs, self.views = jobs, jobs.views
@@ -165,16 +170,24 @@ class App:
     def present(self) -> None:
         """Opens and displays the app. When the cell is run again, the app that it displayed before is closed."""
         if (before := App.shown.pop(self.id, None)) is not None:
-            before.close()
+            before.close(AGAIN.format(title=self.title))
         App.shown[self.id] = self
         self.open()
         display(self.root)
 
-    def close(self) -> None:
-        """Ends the feed, gives the lock up and removes the widgets; jobs continue."""
+    def close(self, why: str = "") -> None:
+        """Ends the feed, gives the lock up and removes the widgets, or leaves the sentence `why` in their place; jobs continue."""
         self.jobs.close()
         self.lock.release()
-        self.root.close()
+        if not why:
+            self.root.close()
+            return
+        # Another tab may still show it: an empty cell would look like a loss.
+        said = Box([Paragraph(why, role="status")], classes=("easel-message", "easel-is-warning"))
+        self.root.children = (theme.style(), said)
+        App.left.append(self.root)
+        while len(App.left) > MOST_LEFT:
+            App.left.pop(0).close()
 
     def _beat(self) -> None:
         self.pulse.beat()

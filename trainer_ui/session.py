@@ -25,6 +25,8 @@ from trainer_ui.job_session import JobSession
 from trainer_ui.views import Views
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trainer_core.engines.seam import Backend
     from trainer_core.estimate import Past
     from trainer_core.prepare.forecast import Forecast
@@ -65,6 +67,8 @@ class Session(Views):
         """Whether the user has chosen a method, in an app that has several."""
         self.started: Run | None = None
         """The last run that was started here."""
+        self.before_taking: Callable[[Run], object] = lambda _: None
+        """Keeps the form before the settings of a run replace it."""
         self.wish = ""
         """The use that the user chose before a model was known; its profile is used once there is one."""
 
@@ -150,8 +154,9 @@ class Session(Views):
         return len(self.methods) == 1 or self.is_method_chosen or self.bench.state.profile is not None
 
     def begin_from(self, run: Run) -> None:
-        """Takes over the settings of a run, with its method."""
+        """Takes over the settings of a run, with its method; what was in the form is kept before."""
         with self.lock:
+            self.before_taking(run)
             self.bench.begin_from(run)
             self.is_method_chosen = True
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ipywidgets.widgets import widget as ipywidgets_widget
 
-from tests.support.page import button, click, go, markup, on_page, prepare, wait_for
+from tests.support.page import button, click, go, inside, markup, on_page, prepare, wait_for
 from trainer_core import places
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job, list_jobs
@@ -186,7 +186,8 @@ def test_a_cell_that_is_run_again_closes_the_app_that_it_showed(home, capsys):
     second = App.shown["lora_trainer"]
     try:
         assert second is not first
-        assert first.root.comm is None
+        assert "opened again in another tab or cell. Run this cell again" in markup(first.root)
+        assert first.launch.start not in inside(first.root)
         assert second.root.comm is not None
         assert second.lock.holder is not None
     finally:
