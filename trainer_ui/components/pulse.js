@@ -1,6 +1,12 @@
 // Shows a banner when the kernel is silent: its feed thread sends a beat every two seconds, also while a cell runs.
 const SILENT_AFTER_MS = 8000;
 
+// JupyterLab marks each widget of a kernel that is gone with a broken link, in the place of its own arrow or icon. The sentence
+// at the top says it once, so the marks go; that of the app stays, because it says that the kernel is gone.
+function plain(root) {
+  for (const one of root?.querySelectorAll(".jupyter-widgets-disconnected") ?? []) one.classList.remove("jupyter-widgets-disconnected");
+}
+
 function render({ model, el }) {
   const banner = document.createElement("div");
   banner.className = "easel-pulse";
@@ -14,10 +20,13 @@ function render({ model, el }) {
     // kernel that was restarted; on other hosts only the silence shows it.
     const root = el.closest(".easel");
     const lost = root?.classList.contains("jupyter-widgets-disconnected") || Date.now() - heard > SILENT_AFTER_MS;
+    if (lost) plain(root);
     if (banner.hidden !== lost) return;
     banner.hidden = !lost;
     banner.textContent = lost ? "Disconnected from the kernel: run the cell again. Running jobs continue." : "";
     root?.classList.toggle("easel-lost", lost);
+    // Nothing would answer these buttons.
+    for (const bar of root?.querySelectorAll(".easel-bars") ?? []) bar.inert = lost;
   };
   const beat = () => {
     heard = Date.now();
