@@ -23,6 +23,8 @@ WATCH = "watch"
 ELSEWHERE = "easel-elsewhere"
 """The CSS class of what belongs to a place that is not shown."""
 AGAIN = "{title} was opened again in another tab or cell. Run this cell again to use it here."
+REPLACED = "easel-replaced"
+"""The CSS class of an app of which only that sentence remains."""
 MOST_LEFT = 4
 """So many apps that were replaced keep a sentence on their page."""
 BRAND = (
@@ -184,7 +186,9 @@ class App:
             return
         # Another tab may still show it: an empty cell would look like a loss.
         said = Box([Paragraph(why, role="status")], classes=("easel-message", "easel-is-warning"))
-        self.root.children = (theme.style(), said)
+        self.root.add_class(REPLACED)
+        # The pulse brings the sentence into sight: the page may be scrolled to where there is nothing any more.
+        self.root.children = (theme.style(), said, self.pulse)
         App.left.append(self.root)
         while len(App.left) > MOST_LEFT:
             App.left.pop(0).close()

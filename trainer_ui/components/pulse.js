@@ -15,11 +15,18 @@ function render({ model, el }) {
   el.append(banner);
 
   let heard = Date.now();
+  let said = false; // Whether the sentence of an app that was replaced is in sight.
   const show = () => {
     // Looked up here because the element is not in the page yet while it is rendered. JupyterLab marks the widgets of a
     // kernel that was restarted; on other hosts only the silence shows it.
     const root = el.closest(".easel");
     const lost = root?.classList.contains("jupyter-widgets-disconnected") || Date.now() - heard > SILENT_AFTER_MS;
+    if (root?.classList.contains("easel-replaced")) {
+      banner.hidden = true;
+      if (!said) root.scrollIntoView({ block: "center" });
+      said = true;
+      return;
+    }
     if (lost) plain(root);
     if (banner.hidden !== lost) return;
     banner.hidden = !lost;
