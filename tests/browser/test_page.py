@@ -121,14 +121,3 @@ def test_what_is_typed_is_kept_before_the_field_is_left_and_a_lost_kernel_leaves
     assert start.evaluate(COLOUR) != filled
     assert icon.evaluate(before) == '""'
     assert arrow.evaluate("(node) => getComputedStyle(node, '::after').content") == '""'
-
-
-def test_an_app_that_was_opened_again_in_another_tab_says_so_where_the_user_looks(notebook, page, home, new_page):
-    book = notebook(prepare(home)).run()
-    page.wait_for_selector(READY)
-    page.locator(".easel-at-prepare .easel-step").last.evaluate("(node) => node.scrollIntoView({block: 'end'})")
-    book.page = new_page()
-    book.reopen()
-    book.run()
-    book.page.wait_for_selector(READY)
-    expect(page.get_by_text("opened again in another tab or cell")).to_be_in_viewport()
