@@ -22,6 +22,11 @@ WATCH = "watch"
 """The id of the place that shows the job; its tab has a dot while a job is in progress."""
 ELSEWHERE = "easel-elsewhere"
 """The CSS class of what belongs to a place that is not shown."""
+AGAIN = "{title} was opened again in another tab or cell. Run this cell again to use it here."
+REPLACED = "easel-replaced"
+"""The CSS class of an app of which only that sentence remains."""
+MOST_LEFT = 4
+"""So many apps that were replaced keep a sentence on their page."""
 BRAND = (
     '<svg class="easel-logo" viewBox="0 0 24 24" aria-hidden="true"><path d="M5 4h14v11H5zM12 2v2M8 15l-3 7M16 15l3 7'
     'M12 15v5M9 12V9m3 3V7m3 5v-2"/></svg>'
@@ -77,6 +82,8 @@ class App:
     """The page of `docs/guide` that explains the app; without one, its head has no button for it."""
     shown: ClassVar[dict[str, App]] = {}
     """The apps that this kernel shows, at most one of each id."""
+    left: ClassVar[list[VBox]] = []
+    """What remains of the apps before them, oldest first: a sentence."""
 
     def __init__(self, jobs: JobSession[Any], places: Mapping[str, Place]) -> None:
         self.jobs, self.views = jobs, jobs.views
@@ -89,6 +96,7 @@ class App:
             for panel in place.panels:
                 self.views.add_view(panel.show)
         self.views.add_view(self._show)
+        self.views.show_message = self._show_message
         self._job: object = None
         self.root = self._layout(places)
 
@@ -164,16 +172,26 @@ class App:
     def present(self) -> None:
         """Opens and displays the app. When the cell is run again, the app that it displayed before is closed."""
         if (before := App.shown.pop(self.id, None)) is not None:
-            before.close()
+            before.close(AGAIN.format(title=self.title))
         App.shown[self.id] = self
         self.open()
         display(self.root)
 
-    def close(self) -> None:
-        """Ends the feed, gives the lock up and removes the widgets; jobs continue."""
+    def close(self, why: str = "") -> None:
+        """Ends the feed, gives the lock up and removes the widgets, or leaves the sentence `why` in their place; jobs continue."""
         self.jobs.close()
         self.lock.release()
-        self.root.close()
+        if not why:
+            self.root.close()
+            return
+        # Another tab may still show it: an empty cell would look like a loss.
+        said = Box([Paragraph(why, role="status")], classes=("easel-message", "easel-is-warning"))
+        self.root.add_class(REPLACED)
+        # The pulse brings the sentence into sight: the page may be scrolled to where there is nothing any more.
+        self.root.children = (theme.style(), said, self.pulse)
+        App.left.append(self.root)
+        while len(App.left) > MOST_LEFT:
+            App.left.pop(0).close()
 
     def _beat(self) -> None:
         self.pulse.beat()
@@ -184,11 +202,14 @@ class App:
     def _refusal(self) -> str:
         return "" if self.lock.acquire() else f"Not started. {self._open_elsewhere} Click “Start jobs here” first."
 
+    def _show_message(self) -> None:
+        self.message.show_text(self.views.message)
+        show(self.notice, bool(self.views.message))
+
     def _show(self) -> None:
         self._is_locked = not self.lock.acquire()
         show(self.locked, self._is_locked)
-        self.message.show_text(self.views.message)
-        show(self.notice, bool(self.views.message))
+        self._show_message()
         self.places.live = WATCH if self.jobs.is_live else ""
         if self.jobs.job is not self._job:
             # A job was started or found again, or the user chose one: it is what they want to see.

@@ -25,6 +25,8 @@ from trainer_ui.job_session import JobSession
 from trainer_ui.views import Views
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trainer_core.engines.seam import Backend
     from trainer_core.estimate import Past
     from trainer_core.prepare.forecast import Forecast
@@ -65,6 +67,8 @@ class Session(Views):
         """Whether the user has chosen a method, in an app that has several."""
         self.started: Run | None = None
         """The last run that was started here."""
+        self.before_taking: Callable[[Run], object] = lambda _: None
+        """Keeps the form before the settings of a run replace it."""
         self.wish = ""
         """The use that the user chose before a model was known; its profile is used once there is one."""
 
@@ -79,17 +83,20 @@ class Session(Views):
         return self.jobs.starting
 
     def show(self) -> None:
-        """Computes problems and forecast of the job, and calls every view."""
+        """Computes problems and forecast of the job, and calls every view, also when that fails."""
         with self.lock:
-            self.bench.look()
-            state = self.bench.state
-            self.values, self.backend, self.scope = state.draft.values, state.backend, state.scope
-            self._look_at_machine()
-            self._wait_for_hub()
-            self.forecast = self._look_ahead()
-            found = (*map(self._offered, self.bench.problems), *(self.forecast.problems() if self.forecast else ()))
-            self.problems = tuple(sorted(found, key=lambda problem: SEVERITIES.index(problem.severity)))
+            attempt(self._compute, self.note)
             super().show()
+
+    def _compute(self) -> None:
+        self.bench.look()
+        state = self.bench.state
+        self.values, self.backend, self.scope = state.draft.values, state.backend, state.scope
+        self._look_at_machine()
+        self._wait_for_hub()
+        self.forecast = self._look_ahead()
+        found = (*map(self._offered, self.bench.problems), *(self.forecast.problems() if self.forecast else ()))
+        self.problems = tuple(sorted(found, key=lambda problem: SEVERITIES.index(problem.severity)))
 
     def _offered(self, problem: Problem) -> Problem:
         """The problem, without a fix that would set a method of another app."""
@@ -147,8 +154,9 @@ class Session(Views):
         return len(self.methods) == 1 or self.is_method_chosen or self.bench.state.profile is not None
 
     def begin_from(self, run: Run) -> None:
-        """Takes over the settings of a run, with its method."""
+        """Takes over the settings of a run, with its method; what was in the form is kept before."""
         with self.lock:
+            self.before_taking(run)
             self.bench.begin_from(run)
             self.is_method_chosen = True
 

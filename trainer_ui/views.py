@@ -23,6 +23,8 @@ class Views:
         self.unasked = False
         """Whether a thread shows the views, and not an action of the user. No widget may be made then: JupyterLab would
         show nothing of a notebook whose page is being opened."""
+        self.show_message: Callable[[], object] = lambda: None
+        """Shows `message` on the page: called last when a view has failed, so that the user reads why."""
         self._views: list[Callable[[], None]] = []
         self._showing = False
 
@@ -31,12 +33,13 @@ class Views:
         self._views.append(view)
 
     def show(self) -> None:
-        """Calls every view."""
+        """Calls every view. One that fails does not keep the others from being shown: its error becomes the message."""
         with self.lock:
             self._showing = True
             try:
-                for view in self._views:
-                    view()
+                failed = [view for view in self._views if not attempt(view, self.note)]
+                if failed:
+                    attempt(self.show_message, self.note)
             finally:
                 self._showing = False
 

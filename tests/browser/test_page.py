@@ -1,6 +1,7 @@
 """The page around the places in JupyterLab: settled steps fold, what blocks is filled, the guide opens, a low window keeps its room."""
 
 import re
+import time
 
 from playwright.sync_api import expect
 
@@ -9,6 +10,7 @@ from tests.support.pages import fill, step, unfold
 
 READY = ".easel[data-easel-keys=kept]"
 COVERED = "() => parseFloat(getComputedStyle(document.querySelector('.easel')).getPropertyValue('--easel-covered'))"
+COLOUR = "(node) => getComputedStyle(node).backgroundColor"
 FOCUSED = "() => document.activeElement.closest('.easel') !== null && document.activeElement.checkVisibility()"
 
 
@@ -87,3 +89,35 @@ def test_the_guide_is_used_by_keyboard_without_a_connection(notebook, page, home
     page.keyboard.press("Escape")
     expect(guide).to_be_hidden()
     expect(help_).to_be_focused()
+
+
+def test_what_is_typed_is_kept_before_the_field_is_left_and_a_lost_kernel_leaves_no_button_to_press(
+    notebook, page, home
+):
+    book = notebook(prepare(home))
+    book.run()
+    page.wait_for_selector(READY)
+    unfold(page, "Dataset")
+    word = page.get_by_label("Trigger word", exact=True)
+    word.fill("")
+    word.press_sequentially("rexdg")
+    word.press("ArrowLeft")
+    kept = home / "forms" / "lora_trainer.json"
+    end = time.monotonic() + 20
+    while not (kept.exists() and '"rexdg"' in kept.read_text(encoding="utf-8")):
+        assert time.monotonic() < end, "what was typed is not kept while the field has the keyboard"
+        page.wait_for_timeout(100)
+    word.press("o")
+    expect(word).to_have_value("rexdog")
+    expect(word).to_be_focused()
+    start = page.locator(".easel-bars .easel-start:visible")
+    filled = start.evaluate(COLOUR)
+    arrow = page.locator(".easel-step-button:visible").first
+    icon, before = page.locator(".easel-guide-open"), "(node) => getComputedStyle(node, '::before').content"
+    assert icon.evaluate(before) == '""'
+    book.restart_kernel()
+    expect(page.get_by_text("Disconnected from the kernel")).to_be_visible()
+    expect(page.locator(".easel-bars[inert]").first).to_be_attached()
+    assert start.evaluate(COLOUR) != filled
+    assert icon.evaluate(before) == '""'
+    assert arrow.evaluate("(node) => getComputedStyle(node, '::after').content") == '""'

@@ -177,3 +177,12 @@ def test_a_choice_from_the_catalogue_has_its_entry():
     assert known["optimizer.name"].chooses["CAME"].title == "CAME"
     assert "nonsense" not in known["optimizer.name"].chooses
     assert known["memory.mixed_precision"].chooses == known["model.method"].chooses == {}
+
+
+def test_every_setting_that_does_not_apply_says_why():
+    # A setting that another one replaces is in a section without a choice from the catalogue.
+    prompts = [{"text": "a dog"}]
+    for found in (scope(sampling__prompts=prompts), scope(None, sampling__prompts=prompts), scope(), scope(None)):
+        for path in fields.all_fields():
+            assert bool(found.why_not(path)) is not found.applies(path), path
+    assert "replaces it" in scope(sampling__prompts=prompts).why_not("sampling.prompt")

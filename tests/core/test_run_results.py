@@ -155,6 +155,33 @@ def test_only_programs_that_are_there_are_offered_with_the_folder_that_they_read
         destinations.destination("paint", "network")
 
 
+@pytest.mark.parametrize(
+    ("made", "chosen", "read"),
+    [
+        ("ComfyUI/models/loras", "ComfyUI", "ComfyUI/models/loras"),
+        ("ComfyUI/models/loras", "ComfyUI/models", "ComfyUI/models/loras"),
+        ("portable/comfy_extras", "portable", "portable/models/loras"),
+        ("forge/modules_forge", "forge", "forge/models/Lora"),
+        ("loras/models", "loras", ""),
+        ("ComfyUI/models/loras", "ComfyUI/models/loras", ""),
+        ("ComfyUI/models/loras", "ComfyUI/models/loras/mine", ""),
+    ],
+)
+def test_a_folder_of_a_program_itself_leads_to_the_one_that_it_reads(tmp_path, made, chosen, read):
+    (tmp_path / made).mkdir(parents=True)
+    found = destinations.of_program(tmp_path / chosen, "network")
+    assert (found.folder if found else "") == (tmp_path / read if read else "")
+
+
+def test_the_command_line_copies_to_the_folder_that_a_program_reads_and_says_so(run, tmp_path):
+    (tmp_path / "ComfyUI" / "models" / "loras").mkdir(parents=True)
+    answer = easel_says(run, "use", "--step", "10", "--to", str(tmp_path / "ComfyUI"), "--json")
+    assert "ComfyUI, which reads such files in" in answer.stderr
+    assert json.loads(answer.stdout)["delivered"] == str(
+        tmp_path / "ComfyUI/models/loras/cg_mika-step00000010.safetensors"
+    )
+
+
 def test_the_command_line_copies_to_a_program(run, person):
     (person / "ComfyUI" / "models").mkdir(parents=True)
     taken = json.loads(easel_says(run, "use", "--step", "10", "--app", "comfyui", "--json").output)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ipywidgets.widgets import widget as ipywidgets_widget
 
-from tests.support.page import button, click, markup, on_page, prepare, wait_for
+from tests.support.page import button, click, go, inside, markup, on_page, prepare, wait_for
 from trainer_core import places
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job, list_jobs
@@ -19,6 +19,7 @@ from trainer_core.jobs.state import JobState
 from trainer_ui.app import App, Place
 from trainer_ui.app_lock import AppLock
 from trainer_ui.apps import lora_trainer
+from trainer_ui.formatting import AWAY
 from trainer_ui.job_session import JobSession, known_jobs
 from trainer_ui.panels.card import card
 from trainer_ui.panels.run import RunPanel
@@ -185,7 +186,8 @@ def test_a_cell_that_is_run_again_closes_the_app_that_it_showed(home, capsys):
     second = App.shown["lora_trainer"]
     try:
         assert second is not first
-        assert first.root.comm is None
+        assert "opened again in another tab or cell. Run this cell again" in markup(first.root)
+        assert not [one for one in inside(first.root) if isinstance(one, Button)]
         assert second.root.comm is not None
         assert second.lock.holder is not None
     finally:
@@ -273,3 +275,31 @@ def test_a_damaged_or_stale_lock_is_ignored(home, content):
     lock.path.write_text(content)
     assert lock.acquire()
     assert lock.holder is not None
+
+
+def test_a_view_that_fails_says_so_and_keeps_no_other_view_from_being_shown(open_app):
+    app = open_app()
+    shown = []
+
+    def fail():
+        raise KeyError("a defect")
+
+    app.session.add_view(fail)
+    app.session.add_view(lambda: shown.append(app.places.chosen))
+    go(app, "history")
+    assert shown == ["history"]
+    assert "a defect" in markup(app.notice)
+    assert AWAY not in app.notice._dom_classes
+
+
+def test_a_job_that_cannot_be_computed_says_so_and_the_places_still_open(open_app):
+    app = open_app()
+
+    def fail():
+        raise OSError("a disk that is gone")
+
+    app.session.bench.look = fail
+    go(app, "results")
+    assert "a disk that is gone" in markup(app.notice)
+    assert AWAY not in app.notice._dom_classes
+    assert "No result yet" in markup(app.root)

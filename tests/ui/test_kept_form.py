@@ -6,14 +6,14 @@ import time
 
 import pytest
 
-from tests.support.page import click, enter, on_page, prepare, wait_for
+from tests.support.page import button, click, enter, go, on_page, prepare, wait_for
 from trainer_core.draft.layers import Source
 from trainer_core.jobs.state import FINAL_STATES
 from trainer_core.prepare import kept_form
 from trainer_core.prepare.kept_form import Form
 from trainer_core.prepare.workbench import PLAIN, Workbench
 from trainer_ui.apps.lora_trainer import LoraTrainer
-from trainer_ui.panels.kept import BACK, FRESH, Keeper
+from trainer_ui.panels.kept import BACK, FRESH, UNDO, Keeper
 
 APP = LoraTrainer.id
 TOKEN = "hf_" + "a1B2" * 9
@@ -223,3 +223,20 @@ def test_a_home_that_cannot_be_written_is_said_once(tmp_path):
     keeper.close()
     assert len(said) == 1
     assert "cannot be kept" in said[0]
+
+
+def test_the_settings_of_a_run_replace_the_form_with_a_sentence_and_an_undo(open_app, home):
+    app = open_app(prepare(home, 10, steps_per_second=0))
+    click(app.launch.start)
+    wait_for(lambda: app.session.run is not None and app.session.run.state in FINAL_STATES)
+    fill(app, {"dataset.trigger": "rexdog", "network.rank": 9})
+    go(app, "results")
+    before = dict(mine(app))
+    click(button(app.root, "Train again with changes"))
+    assert app.session.values["network.rank"] != 9
+    assert on_page(app.kept.widget)
+    assert "Settings of trial are here." in app.kept.says.value
+    assert app.kept.button.description == UNDO
+    click(app.kept.button)
+    assert mine(app) == before
+    assert "are here again" in app.kept.says.value

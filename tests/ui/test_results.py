@@ -163,6 +163,20 @@ def test_a_folder_elsewhere_is_used_after_the_user_has_allowed_it(shown, tmp_pat
     assert not on_page(chosen.allow), "it is asked once"
 
 
+def test_a_copy_to_a_program_itself_lies_where_the_program_reads_it(shown, tmp_path):
+    app, _ = shown
+    chosen = app.results.parts.chosen
+    (tmp_path / "ComfyUI" / "models" / "loras").mkdir(parents=True)
+    click(chosen.other)
+    enter(chosen.folder, str(tmp_path / "ComfyUI"))
+    click(chosen.to_folder)
+    click(chosen.allow)
+    wait_for(lambda: says(app, "Copied to ComfyUI, which reads it there"))
+    assert [path.name for path in (tmp_path / "ComfyUI").rglob("*.safetensors")] == ["trial.safetensors"]
+    assert (tmp_path / "ComfyUI" / "models" / "loras" / "trial.safetensors").is_file()
+    assert chosen.folder.value == str(tmp_path / "ComfyUI" / "models" / "loras")
+
+
 def test_a_run_that_failed_before_its_first_checkpoint_offers_no_advice_for_another(home, person, open_app):
     app = open_app(prepare(home, 10, steps_per_second=0, ending="oom"))
     click(app.launch.start)

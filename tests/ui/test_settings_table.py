@@ -184,3 +184,10 @@ def test_a_method_of_the_other_notebook_is_refused_and_named(open_app):
     assert app.session.values["model.method"] == "lora"
     assert "Use Finetuning_Trainer.ipynb" in app.session.message
     assert sent[-1] == {"kind": "done"}
+
+
+def test_a_job_with_a_list_of_prompts_has_all_its_settings(open_app):
+    app = open_app(FAMILY | {"sampling.prompts": [{"text": "a dog"}], "sampling.every_steps": 10}, engine="kohya")
+    _, sent = opened(app)
+    assert len(sent[-1]["rows"]) == own_settings.count(app.session.bench.state)
+    assert "replaces it" in last(sent, "sampling.prompt")["why_not"]

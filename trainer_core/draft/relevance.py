@@ -81,6 +81,9 @@ class Scope:
         field = fields.all_fields()[path]
         if self.applies(path):
             return ""
+        replacing = fields.replaced_by(path)
+        if replacing and self.is_set(replacing):
+            return f"{fields.all_fields()[replacing].title} is set, and replaces it."
         if not self._suits(field.about):
             return self._unsuited(field.about)
         if not self._is_claimed(field):

@@ -145,7 +145,7 @@ class Trainer(App):
             attempt(self.launch.install.look, self.session.note)
         self.model.shelf.look()
 
-    def close(self) -> None:
+    def close(self, why: str = "") -> None:
         """Ends the feeds and a download; a run and an installation continue."""
         self.history.close()
         self.launch.install.close()
@@ -153,4 +153,4 @@ class Trainer(App):
         self.results.close()
         self.model.close()
         self.kept.close()
-        super().close()
+        super().close(why)

@@ -10,6 +10,7 @@ function frame(root) {
   // A click beside the controls gives the keyboard to the app, and not to the cell, whose keys delete it.
   if (!root.hasAttribute("tabindex")) root.tabIndex = -1;
   keepKeys(root);
+  keepTyped(root);
   closePanels(root);
   const check = keepFocus(root);
   const begin = takeKeyboard(root);
@@ -113,6 +114,32 @@ function keepKeys(root) {
     for (const node of marked) delete node.dataset.lmSuppressShortcuts;
     setTimeout(() => { for (const node of marked) node.dataset.lmSuppressShortcuts = "true"; });
   }, true);
+}
+
+// ---- what is being typed -----------------------------------------------------------------------------------------
+
+const WORDS_AFTER_MS = 500;
+const REST_AFTER_MS = 1500; // A path or a number that is half typed is another one.
+// The numbers that the kernel shows as they were typed: any other one would be rewritten under the user's hands.
+const KEPT_NUMBER = /^(0|[1-9]\d*|\d+\.\d*[1-9]|[1-9](\.\d*[1-9])?e-\d+)$/;
+const NUMBER = /^[\d.,e+-]*$/i;
+
+// What was typed in Prepare is kept when the user pauses, not only when they leave the field: the tab may be closed before.
+function keepTyped(root) {
+  let timer = 0;
+  const wait = ({ target, isComposing }) => {
+    clearTimeout(timer);
+    if (isComposing || !target.matches?.(".easel-at-prepare :is(.widget-text input, textarea)")) return;
+    const text = target.value;
+    const isNumber = NUMBER.test(text);
+    // A space at the end is followed by another word.
+    if (text !== text.trim() || (isNumber && text && !KEPT_NUMBER.test(text))) return;
+    timer = setTimeout(() => {
+      if (document.activeElement === target) target.dispatchEvent(new Event("change", { bubbles: true }));
+    }, text && (isNumber || /[/\\:]/.test(text)) ? REST_AFTER_MS : WORDS_AFTER_MS);
+  };
+  root.addEventListener("input", wait);
+  root.addEventListener("compositionend", wait);
 }
 
 // ---- panels of help ----------------------------------------------------------------------------------------------

@@ -171,17 +171,19 @@ class SampleGrid(AnyWidget):
 
     def _tell(self, asked: tuple[int, tuple[int, ...], str]) -> None:
         version, numbers, size = asked
-        if version != self._version:
+        # In this order: another run may be shown while this thread reads.
+        paths = self._paths
+        if version != self._version or not all(number < len(paths) for number in numbers):
             return
-        found = [self._encoded(number, size) for number in numbers]
+        found = [self._encoded(number, paths[number], size) for number in numbers]
         items = [{"index": number, "type": kind_of(content)} for number, content in zip(numbers, found, strict=True)]
         self.send({"kind": "images", "version": version, "size": size, "items": items}, found)
 
-    def _encoded(self, number: int, size: str) -> bytes:
+    def _encoded(self, number: int, path: Path, size: str) -> bytes:
         if size == "small" and (kept := self._small.get(number)) is not None:
             self._small.move_to_end(number)
             return kept
-        content = encoded(self._paths[number], SIDES_PX[size])
+        content = encoded(path, SIDES_PX[size])
         if size == "small" and content:
             self._small[number] = content
             while sum(map(len, self._small.values())) > KEPT_BYTES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,7 @@ class ChosenPanel:
         asked = Box([self.to_folder, self.allow, self.stay], classes=("easel-row",))
         self.own = VBox([self.folder, self.outside, asked], classes=("easel-ask",))
         self._refused = ""
+        self._kind = "network"
         self.download = Download(self._prepared)
         self.upload = Button(
             description="Upload to Hugging Face\nprivate, with a model card",
@@ -114,13 +116,11 @@ class ChosenPanel:
     def look(self) -> None:
         """Looks which programs are there, when the user opens the place or chooses another run."""
         run = self.state.run
-        kind = "network"
+        self._kind = "network"
         if run is not None:
-            try:
-                kind = acceptance.kind_of(run.folder.plan)
-            except RunError:
-                kind = "network"
-        self.found = destinations.destinations(kind)
+            with contextlib.suppress(RunError):
+                self._kind = acceptance.kind_of(run.folder.plan)
+        self.found = destinations.destinations(self._kind)
         while len(self.places) < len(self.found):
             self.places.append(Place(self))
         self.rows.children = (
@@ -192,9 +192,14 @@ class ChosenPanel:
             show(self.allow, True)
             self.allow.focus()
             return
+        program = destinations.of_program(folder, self._kind)
+        if program is not None:
+            # In the program's own folder nothing would find the file.
+            folder = destinations.own_folder(str(program.folder))
         destinations.remember(folder)
+        self.folder.value = str(folder)
         self._opened = ""
-        self.copy(folder, str(folder))
+        self.copy(folder, f"{program.title}, which reads it there" if program else str(folder))
 
     def show(self) -> None:
         """Shows the chosen checkpoint."""

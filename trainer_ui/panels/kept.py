@@ -14,6 +14,7 @@ from trainer_core.prepare import kept_form
 from trainer_core.prepare.kept_form import Form
 from trainer_ui.boundary import attempt
 from trainer_ui.formatting import Paragraph, show
+from trainer_ui.pasts import name_of
 from trainer_ui.widgets import Box, Button
 
 if TYPE_CHECKING:
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from trainer_core.training.run import Run
     from trainer_ui.session import Session
 
 EVERY_S = 1.0
 """How often a form is written at most."""
 BEFORE = "before"
 """The name of the form that was put away last: see `KeptForm.start_afresh`."""
-FRESH, BACK = "Start afresh", "Bring them back"
+FRESH, BACK, UNDO = "Start afresh", "Bring them back", "Undo"
 
 
 class Keeper:
@@ -115,6 +117,7 @@ class KeptForm:
     def remember(self) -> None:
         """Takes what the app has now as known, so that only what the user changes from now on is kept."""
         self._last = self._form()
+        self.session.before_taking = self._before_taking
 
     def show(self) -> None:
         """Keeps the form if it has changed."""
@@ -198,6 +201,19 @@ class KeptForm:
         session.bench.use_profile(profile)
         session.bench.use_preset(preset)
         self._tell("The form is empty again. Your settings are kept.", BACK)
+
+    def _before_taking(self, run: Run) -> None:
+        """Keeps the form, which the settings of a run replace, and says whose settings are here.
+
+        Raises:
+            OSError: the form cannot be kept; it is not replaced then.
+        """
+        form, sentence = self._form(), f"Settings of {name_of(run)} are here."
+        if form.is_empty:
+            self._tell(sentence, FRESH)
+            return
+        self._put_away(form)
+        self._tell(f"{sentence} Those that you had are kept.", UNDO)
 
     def _put_away(self, form: Form) -> None:
         kept_form.keep(kept_form.kept_in(self.app, BEFORE), form)

@@ -32,7 +32,9 @@ def command(name: str, step: int | None, folder: str, app: str, as_json: bool) -
     from trainer_core import places
     from trainer_core.cli import show
     from trainer_core.cli.runs import find_run
+    from trainer_core.models.library.destinations import of_program
     from trainer_core.training import choice
+    from trainer_core.training.acceptance import kind_of
     from trainer_core.training.use import use
 
     if folder and app:
@@ -40,6 +42,9 @@ def command(name: str, step: int | None, folder: str, app: str, as_json: bool) -
     run = find_run(name)
     step = choice.read(run.folder).best if step is None else step
     target: Path | None = places.typed(folder).absolute() if folder else None
+    if target is not None and (program := of_program(target, kind_of(run.folder.plan))) is not None:
+        show.notice(f"{target} is a folder of {program.title}, which reads such files in {program.folder}.")
+        target = program.folder
     taken = _handed_over(run, step, target, app) or use(run, step, target).as_dict()
     if as_json:
         show.as_json(taken)

@@ -76,6 +76,25 @@ def destination(app: str, kind: str, environment: Mapping[str, str] | None = Non
     raise LibraryError(f"{table['title']} was not found on this machine.", f"Set {variables} to its folder.")
 
 
+def of_program(folder: Path, kind: str) -> Destination | None:
+    """Where the program whose own folder this is, or its folder for models, reads results of this kind; None if it is no program's.
+
+    Files that lie directly in these folders are seen by no program.
+    """
+    for app, table in sorted(apps().items(), key=lambda one: not _has_mark(folder, one[1])):
+        name = table.get("results", {}).get(kind, "")
+        first, _, rest = name.partition("/")
+        if name and (_has_mark(folder, table) or (rest and places.is_folder(folder / name))):
+            return Destination(app, table["called"], folder / name)
+        if rest and folder.name == first and (_has_mark(folder.parent, table) or places.is_folder(folder / rest)):
+            return Destination(app, table["called"], folder / rest)
+    return None
+
+
+def _has_mark(folder: Path, table: Mapping[str, Any]) -> bool:
+    return any(places.is_there(folder / mark) for mark in table.get("marks", ()))
+
+
 def own_folder(text: str, environment: Mapping[str, str] | None = None) -> Path:
     """The folder that a user typed, to which a result can be copied; a missing one is made if its parent exists.
 
