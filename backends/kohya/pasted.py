@@ -7,10 +7,11 @@ here are for options whose value has another form in a plan. Source: library/tra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from backends.kohya import pasted_dataset, pasted_trained
+from backends.kohya import pasted_dataset, pasted_gui, pasted_trained
 from backends.kohya.pasted_values import Read, direct, item, misfit, refused, same, typed
 from trainer_core.engines import audit, launcher, options
 from trainer_core.engines.manifest import BackendManifest
@@ -55,6 +56,8 @@ def reads(given: Given, manifest: BackendManifest) -> bool:
     """Whether a text is for sd-scripts: it names one of its programs, or most options are its own."""
     if given.program:
         return bool(candidates(given.program, manifest))
+    if pasted_gui.is_saved(given):
+        return True
     known = _every(manifest).options
     return 2 * sum(name in known for name in given.options) >= len(given.options)
 
@@ -68,7 +71,15 @@ def _every(manifest: BackendManifest) -> EngineOptions:
 
 
 def read(given: Given, family: str, manifest: BackendManifest, files: Files) -> Reading:
-    """What becomes of each option."""
+    """What becomes of each option.
+
+    Raises:
+        PlanError: it is a configuration of the kohya GUI for another training method than a LoRA.
+    """
+    if pasted_gui.is_saved(given):
+        form = pasted_gui.converted(given)
+        reading = read(form.given, family, manifest, files)
+        return replace(reading, items=(*map(form.named, reading.items), *form.items))
     options_given, notes = pasted_dataset.with_files(given.options, files)
     family, method = _cell(given, options_given, family, manifest)
     record = options.of_program(manifest, family, method) or _every(manifest)

@@ -55,6 +55,8 @@ def typed(option: Option, value: Any) -> Any:
 
 
 def _typed(option: Option, value: Any) -> Any:
+    if option.type == "int" and isinstance(value, float) and value.is_integer():
+        return int(value)  # as the kohya GUI saves whole numbers
     if not isinstance(value, str):
         return value
     if option.type == "bool":

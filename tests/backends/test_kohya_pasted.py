@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import os
 import shlex
 
@@ -310,3 +311,47 @@ def test_a_reason_that_begins_with_a_name_keeps_its_spelling():
     assert reasons["min_bucket_reso"].startswith("min_bucket_reso must be")
     assert reasons["nonsense"].startswith("sdxl_train_network.py has no option")
     assert pasting.as_sentence("it is off.") == "It is off."
+
+
+SAVED = {
+    "LoRA_type": "LyCORIS/LoKr", "LyCORIS_preset": "full", "factor": 8, "conv_dim": 4, "conv_alpha": 1, "use_tucker": False,
+    "sdxl": True, "flux1_checkbox": False, "max_resolution": "768,768", "epoch": 5, "max_train_steps": 0, "train_batch_size": 2,
+    "optimizer": "Prodigy", "optimizer_args": "weight_decay=0.02 d_coef=2.0", "learning_rate": 1.0, "unet_lr": 1.0,
+    "text_encoder_lr": 0, "lr_warmup": 10, "lr_warmup_steps": 0, "lr_scheduler": "cosine", "network_dim": 16, "network_alpha": 8,
+    "seed": "", "min_snr_gamma": 0, "gradient_accumulation_steps": 1.0, "sdxl_cache_text_encoder_outputs": True,
+    "discrete_flow_shift": 3, "guidance_scale": 3.5, "anima_qwen3": "/q", "xformers": "sdpa", "sample_prompts": "a dog --n bad\na cat",
+    "additional_parameters": "--min_snr_gamma 5 --nonsense 3", "noise_offset_type": "Multires", "noise_offset": 0.1,
+    "stop_text_encoder_training": 20, "model_list": "custom",
+}  # fmt: skip
+"""A form of the kohya GUI, as it saves it."""
+
+
+def test_what_the_kohya_gui_saved_is_read_as_the_gui_itself_reads_it(tmp_path):
+    images(tmp_path / "img" / "10_mika")
+    offer = pasting.look(bench(), json.dumps({**SAVED, "train_data_dir": str(tmp_path / "img")}))
+    values = offer.values
+    assert (offer.method, values["network.algorithm"], values["network.factor"]) == ("lora", "lokr", 8)
+    assert (values["network.rank"], values["network.alpha"], values["network.conv_rank"]) == (16, 8, 4)
+    assert (values["dataset.resolution"], values["schedule.batch_size"], values["dataset.repeats"]) == (768, 2, 10)
+    assert (values["optimizer.name"], values["optimizer.d_coef"], values["optimizer.weight_decay"]) == (
+        "Prodigy",
+        2,
+        0.02,
+    )
+    # 8 images, 10 repeats, 2 at a time: 40 steps an epoch, and a tenth of 200 to warm up.
+    assert (values["schedule.steps"], values["schedule.warmup_steps"]) == (200, 20)
+    assert values["network.train_text_encoder"] is False
+    assert values["memory.cache_text_encoder"] is True
+    assert values["schedule.min_snr_gamma"] == 5
+    assert "schedule.noise_offset" not in values
+    assert becomes(offer, "max_resolution") == [("setting", "dataset.resolution", 768)]
+    assert "anima_qwen3" not in {one.option for one in offer.items}
+    assert {one.option for one in offer.items if one.kind == "refused"} == {"nonsense"}
+
+
+def test_a_configuration_of_the_kohya_gui_for_another_method_is_refused_with_what_to_do():
+    form = {name: value for name, value in SAVED.items() if name != "LoRA_type"}
+    with pytest.raises(PlanError) as error:
+        pasting.look(bench(), json.dumps(form))
+    assert "saved configuration of the kohya GUI" in error.value.message
+    assert "Print training command" in error.value.hint
