@@ -49,7 +49,9 @@ def from_epochs(state: State, path: str, text: str) -> dict[str, Any]:
     except ValueError as error:
         raise PlanError(str(error)) from error
     if wanted * each < 1:
-        raise PlanError(f"{text.strip():.20} epochs are less than one step. {epochs.sentence(each)}", "Give more epochs.")
+        raise PlanError(
+            f"{text.strip():.20} epochs are less than one step. {epochs.sentence(each)}", "Give more epochs."
+        )
     steps = epochs.to_steps(wanted, each)
     steps, sentence = fields.check(path, steps)
     if sentence:

@@ -5,7 +5,18 @@ Each rule is a small function that yields Problems, with a fix if there is one.
 
 from __future__ import annotations
 
-from trainer_core.draft.checks import choices, class_images, dataset, hub, memory, model, network, output, parts, schedule
+from trainer_core.draft.checks import (
+    choices,
+    class_images,
+    dataset,
+    hub,
+    memory,
+    model,
+    network,
+    output,
+    parts,
+    schedule,
+)
 from trainer_core.draft.checks.case import Case, Rule
 from trainer_core.problems import Problem
 
