@@ -238,8 +238,9 @@ def values_of(option) -> list[object]:
 
 def test_every_option_of_a_text_is_in_exactly_one_list_whatever_the_program_and_the_value():
     from trainer_core.engines import audit
-    from trainer_core.engines.pasted import Given
+    from trainer_core.engines.pasted import Given, ReadsCommands
 
+    assert isinstance(KOHYA, ReadsCommands)
     manifest = KOHYA.manifest
     programs = {cell.program[:-3] for claim in manifest.families.values() for cell in claim.methods.values()}
     known = {
