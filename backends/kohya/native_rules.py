@@ -96,9 +96,9 @@ def _arguments(plan: TrainingPlan, entries: Any, cell: KohyaCell, manifest: Back
         setting = next((name for name, spelled in settings.items() if spelled == key), None)
         reads = catalog.algorithms()[plan.network.algorithm].settings
         if key in arguments.OTHER_RANKS:
-            yield Problem(path, "error", arguments.several_ranks(key))
+            said = arguments.several_ranks(key)
         elif setting and setting in reads:
-            yield Problem(path, "error", f"{key} is set by the plan: change network.{setting} instead.")
+            said = f"{key} is set by the plan: change network.{setting} instead."
         elif setting:
             fitting = [name for name in manifest.families[plan.model.family].algorithms if setting in _reads(name)]
             hint = (
@@ -106,19 +106,21 @@ def _arguments(plan: TrainingPlan, entries: Any, cell: KohyaCell, manifest: Back
                 if fitting
                 else "no algorithm for this model has it"
             )
-            yield Problem(path, "error", f"{plan.network.algorithm} has no {key}: {hint}.")
+            said = f"{plan.network.algorithm} has no {key}: {hint}."
         elif key not in known:
             near = nearest(key, known)
             hint = f" Did you mean {near}?" if near else ""
-            yield Problem(path, "error", f"{module} does not read {key!r:.60} and would ignore it.{hint}")
+            said = f"{module} does not read {key!r:.60} and would ignore it.{hint}"
         elif not separator or not value:
-            yield Problem(path, "error", f"{entry!r:.80} must have the form key=value.")
-        elif (
-            said := network_arguments.complaint(key, value, known[key], plan.model.family, plan.network.algorithm)
-            or _encoders(key, value, plan)
-            or _decomposition(key, value, plan)
-        ):
-            yield Problem(path, "error", said)
+            said = f"{entry!r:.80} must have the form key=value."
+        else:
+            said = (
+                network_arguments.complaint(key, value, known[key], plan.model.family, plan.network.algorithm)
+                or _encoders(key, value, plan)
+                or _decomposition(key, value, plan)
+            )
+        if said:
+            yield Problem(path, "error", said, needs.remove_entry(plan, ID, arguments.NETWORK, key))
     named = {entry.partition("=")[0].strip() for entry in entries}
     if len(named & GGPO) == 1:
         yield Problem(path, "error", f"{' and '.join(sorted(GGPO))} have an effect only together.")
@@ -129,8 +131,8 @@ def _of_optimizer(
 ) -> Iterator[Problem]:
     """The Problems of `optimizer_args`: each must be one that the constructor of the optimizer takes and no setting covers."""
     return optimizer_arguments.problems(
+        plan,
         f"{PATH}.{arguments.OPTIMIZER}",
-        plan.optimizer.name,
         entries,
         tuple(arguments.of_optimizer(plan, status, manifest)),
         arguments.defaults(plan, status, manifest),
@@ -242,9 +244,12 @@ def _curve(plan: TrainingPlan, entries: Any) -> Iterator[Problem]:
         key, separator, value = (part.strip() for part in entry.partition("="))
         if key not in known:
             takes = f"only {', '.join(known)}" if known else "no arguments"
-            yield Problem(path, "error", f"The schedule {name} does not take {key!r:.60}: it takes {takes} here.")
+            said = f"The schedule {name} does not take {key!r:.60}: it takes {takes} here."
         elif not separator or not _is_literal(value):
-            yield Problem(path, "error", f"{entry!r:.80} must have the form key=value, with text in quotes.")
+            said = f"{entry!r:.80} must have the form key=value, with text in quotes."
+        else:
+            continue
+        yield Problem(path, "error", said, needs.remove_entry(plan, ID, arguments.SCHEDULE, key))
 
 
 def _is_literal(text: str) -> bool:

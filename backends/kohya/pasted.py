@@ -7,15 +7,16 @@ here are for options whose value has another form in a plan. Source: library/tra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from backends.kohya import pasted_dataset, pasted_trained
-from backends.kohya.pasted_values import Read, direct, item, refused, same, typed
+from backends.kohya import pasted_dataset, pasted_gui, pasted_trained
+from backends.kohya.pasted_values import Read, direct, item, misfit, refused, same, typed
 from trainer_core.engines import audit, launcher, options
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.engines.option_rules import decide
-from trainer_core.engines.options import EngineOptions
+from trainer_core.engines.options import EngineOptions, Option
 from trainer_core.engines.pasted import Files, Given, Item, Reading, shown, variable_in
 
 VARIABLE = "its value is a variable of the shell, which Easel does not know."
@@ -35,6 +36,10 @@ EASELS = {
     "v2": "the model's file says it.",
 }
 """Options that need no setting, because Easel takes care of what they are for."""
+OF_NETWORKS = ("network_module", "network_dim", "network_alpha", "network_args")
+"""Options of which a configuration that names no program has at least one where it trains a network."""
+TABLES = ("general", "dataset", "subset")
+"""The records of the options in the description of a dataset."""
 
 
 def candidates(program: str, manifest: BackendManifest) -> list[tuple[str, str]]:
@@ -51,6 +56,8 @@ def reads(given: Given, manifest: BackendManifest) -> bool:
     """Whether a text is for sd-scripts: it names one of its programs, or most options are its own."""
     if given.program:
         return bool(candidates(given.program, manifest))
+    if pasted_gui.is_saved(given):
+        return True
     known = _every(manifest).options
     return 2 * sum(name in known for name in given.options) >= len(given.options)
 
@@ -64,22 +71,45 @@ def _every(manifest: BackendManifest) -> EngineOptions:
 
 
 def read(given: Given, family: str, manifest: BackendManifest, files: Files) -> Reading:
-    """What becomes of each option."""
+    """What becomes of each option.
+
+    Raises:
+        PlanError: it is a configuration of the kohya GUI for another training method than a LoRA.
+    """
+    if pasted_gui.is_saved(given):
+        form = pasted_gui.converted(given)
+        reading = read(form.given, family, manifest, files)
+        return replace(reading, items=(*map(form.named, reading.items), *form.items))
     options_given, notes = pasted_dataset.with_files(given.options, files)
     family, method = _cell(given, options_given, family, manifest)
     record = options.of_program(manifest, family, method) or _every(manifest)
-    whole = _every(manifest)
-    full, wrong = _named(options_given, record, whole)
+    full, wrong = _named(options_given, record, _described(manifest))
     read_ = Read(manifest, family, method, record, full, files, _processes(given.launch))
     items = [*notes, *wrong]
     done: set[str] = set()
     for name in (*full, *_absent(read_)):
         if name not in done:
             done.add(name)
-            items += _of(read_, name)
+            items += list(_of(read_, name)) or _unsaid(read_, name)
     items += [Item(word, "", "refused", reason=why) for word, why in given.unread]
     items += _launched(given.launch, manifest, read_)
     return Reading(method, family, tuple(items))
+
+
+def _described(manifest: BackendManifest) -> dict[str, Option]:
+    """The options of the description of a dataset, by name, which every program reads."""
+    records = audit.records(manifest.schema)
+    return {name: option for table in TABLES for name, option in records[table].options.items()}
+
+
+def _unsaid(read_: Read, name: str) -> list[Item]:
+    """The item of a given option from which nothing follows here."""
+    if name not in read_.given:
+        return []
+    value = read_.given[name]
+    if value is None or value is False or value == []:
+        return [same(read_, name, "it is off.")]
+    return [refused(read_, name, f"nothing reads it in a run of this kind ({read_.record.program}).")]
 
 
 def _processes(launch: Mapping[str, Any]) -> int:
@@ -92,7 +122,13 @@ def _cell(given: Given, full: Mapping[str, Any], family: str, manifest: BackendM
     """The family and the method: of the program, else as the options say. The model's own file decides about the family later."""
     cells = candidates(given.program, manifest)
     if not cells:
-        method = "lora" if "network_module" in full else "textual_inversion" if "token_string" in full else "full"
+        method = (
+            "lora"
+            if any(name in full for name in OF_NETWORKS)
+            else "textual_inversion"
+            if "token_string" in full
+            else "full"
+        )
         cells = [(name, method) for name, claim in manifest.families.items() if method in claim.methods]
         named = {"flux": "ae", "sd3": "clip_g", "lumina2": "gemma2", "anima": "qwen3", "hunyuan_image": "byt5"}
         cells.sort(key=lambda cell: named.get(cell[0], "") not in full if cell[0] in named else cell[0] != "sdxl")
@@ -103,21 +139,27 @@ def _cell(given: Given, full: Mapping[str, Any], family: str, manifest: BackendM
     return next((cell for cell in cells if cell[0] == family), cells[0])
 
 
-def _named(given: Mapping[str, Any], record: EngineOptions, whole: EngineOptions) -> tuple[dict[str, Any], list[Item]]:
-    """The options by their full names, with values in their types, and those that cannot be read."""
+def _named(
+    given: Mapping[str, Any], record: EngineOptions, described: Mapping[str, Option]
+) -> tuple[dict[str, Any], list[Item]]:
+    """The options by their full names, with values in their types, and those that neither the program nor a dataset has."""
     found: dict[str, Any] = {}
     wrong: list[Item] = []
     for short, value in given.items():
         begun = [name for name in record.options if name.startswith(short)]
         # argparse accepts the beginning of a name if it is unique.
         name = short if short in record.options or len(begun) != 1 else begun[0]
-        option = record.options.get(name) or whole.options.get(name)
-        if variable_in(value):
+        option = record.options.get(name) or described.get(name)
+        if name != short and name in given:
+            wrong.append(Item(short, shown(value), "refused", reason=f"{name} is given in full."))
+        elif variable_in(value):
             wrong.append(Item(short, shown(value), "refused", reason=VARIABLE))
         elif option is None:
             wrong.append(Item(short, shown(value), "refused", reason=record.unknown(name)))
+        elif problem := misfit(option, read_value := typed(option, value)):
+            wrong.append(Item(short, shown(value), "refused", reason=f"{name} {problem}."))
         else:
-            found[name] = typed(option, value)
+            found[name] = read_value
     return found, wrong
 
 
@@ -164,6 +206,8 @@ def _native(read_: Read, name: str, value: Any) -> Item:
         return same(read_, name, "it is off.")
     if decision.kind == "native":
         return item(read_, name, "native", f"native.{read_.manifest.id}.{name}", value)
+    if name == "resume":
+        return refused(read_, name, "a run continues from a state of its own: use easel runs resume.")
     if decision.kind == "owned":
         return same(read_, name, "Easel determines it.")
     return refused(read_, name, decision.reason or "Easel does not know this option.")

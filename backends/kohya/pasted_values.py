@@ -1,9 +1,10 @@
-"""What the readers of pasted commands share: the state of reading, values in their types, and items."""
+"""What the readers of pasted commands share: the state of reading, values in their types, lists of key=value, and items."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from backends.kohya.cell import KohyaCell
@@ -54,6 +55,8 @@ def typed(option: Option, value: Any) -> Any:
 
 
 def _typed(option: Option, value: Any) -> Any:
+    if option.type == "int" and isinstance(value, float) and value.is_integer():
+        return int(value)  # as the kohya GUI saves whole numbers
     if not isinstance(value, str):
         return value
     if option.type == "bool":
@@ -65,6 +68,13 @@ def _typed(option: Option, value: Any) -> Any:
             except ValueError:
                 continue
     return value
+
+
+def misfit(option: Option, value: Any) -> str:
+    """What is wrong with the type of a value, as the rest of a sentence; "" if nothing is. A configuration may have a number for a text."""
+    if value is None or (option.type in ("str", "path") and not isinstance(value, bool | dict)):
+        return ""
+    return replace(option, choices=()).complaint(value) or ""
 
 
 def item(read: Read, name: str, kind: Kind, path: str, value: Any, reason: str = "") -> Item:
@@ -94,3 +104,36 @@ def direct(read: Read, name: str, path: str, value: Any) -> Iterator[Item]:
             yield refused(read, name, problem)
     elif not is_default or (found != field.default and field.default is not None):
         yield item(read, name, "setting", path, found)
+
+
+def pairs_in(value: Any) -> dict[str, str]:
+    """{key: text} of a list of key=value."""
+    parts = [str(entry).partition("=") for entry in value or ()]
+    return {key.strip(): text.strip() for key, _, text in parts}
+
+
+def checked(read: Read, option: str, key: str, text: Any, path: str, value: Any) -> Iterator[Item]:
+    """What becomes of one key inside an option that follows from a setting."""
+    found, problem = fields.check(path, value)
+    name = f"{option} {key}"
+    is_default = option not in read.given
+    if problem:
+        yield Item(name, shown(text), "refused", reason=problem)
+    elif not is_default or found != fields.all_fields()[path].default:
+        yield Item(name, shown(text), "setting", path, found, is_default=is_default)
+
+
+def literal(text: str) -> Any:
+    """A text in Python's notation as a value; the text itself if it is none, with true and false also in lower case."""
+    if text.lower() in ("true", "false", "none"):
+        return {"true": True, "false": False}.get(text.lower())
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def of_type(path: str, text: str) -> Any:
+    """A text in the type of a setting, as far as it has it: a whole number also for a fraction."""
+    found = literal(text)
+    return float(found) if fields.all_fields()[path].base_type is float and isinstance(found, int) else found

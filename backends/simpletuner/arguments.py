@@ -67,7 +67,7 @@ def problems(
     own = optimizer_arguments.taken(manifest, plan.optimizer.name, status)
     defaults = {key: about.get("default") for key, about in own.takes.items()} if own else {}
     known = tuple(of_optimizer(plan, status, manifest))
-    yield from optimizer_arguments.problems(PATH, plan.optimizer.name, native[OPTIMIZER], known, defaults, NOTATION)
+    yield from optimizer_arguments.problems(plan, PATH, native[OPTIMIZER], known, defaults, NOTATION)
 
 
 def shown(value: Any) -> str:

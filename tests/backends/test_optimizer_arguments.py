@@ -147,3 +147,23 @@ def test_where_a_rank_for_convolutions_has_no_effect_a_problem_says_so():
     )
     plan = engine_plans.plan("sdxl", network__conv_alpha=8.0)
     assert "network.conv_alpha" in [one.path for one in registry.get("kohya").problems(plan, card, NOT_KNOWN)]
+
+
+@pytest.mark.parametrize(
+    ("engine", "option", "given", "left"),
+    [
+        ("kohya", "optimizer_args", ["weight_decay=0.1", "amsgrad=True"], ["amsgrad=True"]),
+        ("kohya", "network_args", ["conv_dim=8", "loraplus_lr_ratio=4"], ["loraplus_lr_ratio=4"]),
+        ("kohya", "lr_scheduler_args", ["T_max=8"], None),
+        ("simpletuner", "optimizer_config", "weight_decay=0.1", None),
+        ("simpletuner", "optimizer_config", "weight_decay", None),
+    ],
+)
+def test_an_argument_that_cannot_stay_is_removed_by_one_click(engine, option, given, left):
+    plan = engine_plans.plan("sdxl", native={engine: {option: given}}, optimizer__name="AdamW")
+    path = f"native.{engine}.{option}"
+    (fix,) = {
+        one.fix.label: one.fix for one in engine_plans.problems(registry.get(engine), plan) if one.path == path
+    }.values()
+    assert fix.label.startswith("Remove ")
+    assert fix.changes["native"].get(engine, {}).get(option) == left

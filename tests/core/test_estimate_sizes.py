@@ -5,11 +5,14 @@ from dataclasses import replace
 import pytest
 
 from tests.support import engine_plans, recorded_headers
+from tests.support.engine_plans import looked
 from trainer_core.draft.facts import Facts
+from trainer_core.draft.layers import Draft, Source
 from trainer_core.engines import registry
 from trainer_core.estimate import estimate, formatting, models
 from trainer_core.models import detection, header
 from trainer_core.models.detection import ModelSize
+from trainer_core.prepare.forecast import forecast
 
 SIMPLETUNER = registry.get("simpletuner").manifest
 
@@ -68,3 +71,19 @@ def test_a_time_that_is_not_known_is_not_stated(tmp_path):
     assert not found.is_time_known
     assert "time not known before the first steps" in formatting.numbers(found)
     assert "days" in formatting.numbers(replace(found, is_time_known=True))
+
+
+@pytest.mark.parametrize(
+    ("engine", "name", "is_warned"),
+    [("kohya", "folder-sdxl-tiny", True), ("kohya", "sdxl", False), ("simpletuner", "folder-sdxl-tiny", False)],
+)
+def test_a_model_of_a_size_that_the_engine_does_not_build_is_said_before_the_start(tmp_path, engine, name, is_warned):
+    draft = looked(
+        Draft(
+            Facts(engine_plans.machine(engine_plans.CARD), found_in(name, tmp_path)),
+            {Source.USER: {"model.family": "sdxl", "model.path": str(tmp_path)}},
+        )
+    )
+    seen = forecast(draft, registry.get(engine))
+    said = [one.message for one in seen.problems() if one.path == "model.path"]
+    assert [("builds only the usual one" in message) for message in said] == [True] * is_warned

@@ -27,7 +27,8 @@ from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.state import JobState
 from trainer_core.models import header
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.training import metadata
+from trainer_core.training import bare_part, metadata
+from trainer_core.training.finishing import Finishing
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.metadata import keys
 from trainer_core.training.outcome import TrainingOutcome
@@ -205,3 +206,27 @@ def test_a_fully_trained_model_is_linked_and_not_copied(tmp_path: Path) -> None:
     assert found.state is JobState.COMPLETED, found.diagnosis
     assert Path(found.outputs[0]).samefile(source)
     assert "keeps the engine's own metadata" in found.notices[-1]
+
+
+@pytest.mark.parametrize(
+    ("part", "words"), [("unet", "U-Net of Stable Diffusion XL"), ("transformer", "transformer of")]
+)
+def test_a_checkpoint_that_is_only_the_trained_part_is_called_that(tmp_path, part, words):
+    run = Ended(tmp_path, "sdxl", model={"family": "sdxl", "method": "full", "path": str(tmp_path)})
+    source = run.folder.output / "checkpoint-10" / part
+    source.mkdir(parents=True)
+    save_file({"conv_in.weight": np.ones(4, np.float32)}, source / "diffusion_pytorch_model.safetensors")
+    ready = Finishing(run.folder, run.folder.plan, "toy")
+    assert ready.made(source, 10) == source
+    (said,) = ready.notices
+    assert f"only the trained part: the {words}" in said
+    assert f"replaces the folder {part}" in said
+    assert ("Load Diffusion Model" in said) == (part == "unet")
+
+
+def test_a_whole_model_and_a_network_are_not_called_a_part(tmp_path):
+    whole = tmp_path / "unet"
+    whole.mkdir()
+    (whole / "model_index.json").write_text("{}")
+    assert not bare_part.note(whole, {})
+    assert not bare_part.note(tmp_path / "toy.safetensors", {})

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 import time
 
 import pytest
@@ -175,6 +176,9 @@ def test_the_problem_says_what_is_missing_and_offers_only_what_can_work(reach, s
     )
     (problem,) = said("sdxl", (CLIP,), True)
     assert problem.fix.task is not None, "it is made here, without the Hub"
+    assert (f"Easel can make it here, without the Hub: use “{problem.fix.label}”" in problem.message) == (
+        severity == "error"
+    )
     assert not said("sdxl", (), True)
 
 
@@ -194,6 +198,21 @@ def test_the_reader_finds_it_for_an_installed_engine(monkeypatch, vocabulary):
     hub_files.bring_all(bench.state.facts.hub.missing, KOHYA, str)
     bench.look()
     assert not bench.state.facts.hub.missing
+
+
+def test_a_plan_asks_whether_the_hub_answers_as_the_start_does(monkeypatch):
+    from click.testing import CliRunner
+
+    from trainer_core.cli.job import plan
+    from trainer_core.engines.status import EngineStatus
+    from trainer_core.install import choice
+
+    monkeypatch.setattr(choice, "statuses", lambda *_: {"kohya": EngineStatus(installed=True)})
+    monkeypatch.setattr(hub_reach, "answers", lambda _: time.sleep(0.3) or False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9/plan")
+    found = CliRunner().invoke(plan, ["--set", "model.family=hunyuan_image", "--engine", "kohya", "--json"])
+    said = [one for one in json.loads(found.stdout)["problems"] if "Hugging Face Hub" in one["message"]]
+    assert [one["severity"] for one in said] == ["error"]
 
 
 def test_the_tool_ends_well_only_if_the_engine_finds_the_files(monkeypatch):

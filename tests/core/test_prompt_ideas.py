@@ -119,6 +119,7 @@ def test_the_command_line_takes_epochs(plan):
         (("--epochs", "ten"), "not a number of epochs"),
         (("--epochs", "3", "--steps", "5"), "not both"),
         (("--epochs", "9999999"), "1,000,000 or less"),
+        (("--save-every-epochs", "0.001"), "less than one step"),
         (("--sample-prompt", "a --x 3"), "--x"),
         (("--sample-prompt", "a", "--sampling-prompts", "b"), "not both"),
     ],

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import engine_plans
-from trainer_core.draft.checks import Case, choices, hub, memory, model, output, schedule
+from trainer_core.draft.checks import Case, choices, hub, memory, model, network, output, schedule
 from trainer_core.draft.facts import Facts
 from trainer_core.engines.hub import HubFacts, HubFiles
 from trainer_core.engines.status import EngineStatus, Trial, Trials
@@ -204,6 +204,26 @@ FIRES = {
         "output.keep_last",
         "info",
         {"schedule.steps": 20, "output.save_every_steps": 5, "output.keep_last": 2},
+    ),
+    "a checkpoint of every step": Fires(
+        output.checkpoints_can_be_looked_through,
+        "output.save_every_steps",
+        "warning",
+        {"schedule.steps": 1000, "output.save_every_steps": 1},
+    ),
+    "an alpha far above the rank": Fires(
+        network.alpha_suits_rank, "network.alpha", "warning", {"network.rank": 8, "network.alpha": 256.0}
+    ),
+    "an alpha far above the root of the rank": Fires(
+        network.alpha_suits_rank,
+        "network.alpha",
+        "warning",
+        {
+            "network.algorithm": "locon",
+            "network.rank": 64,
+            "network.alpha": 64.0,
+            "network.rank_stabilized": True,
+        },
     ),
     "a copy folder that does not exist": Fires(
         output.folders_can_be_written, "output.copy_to", "error", {"output.copy_to": "/nowhere/loras"}

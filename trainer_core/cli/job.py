@@ -22,7 +22,7 @@ from trainer_core.prepare import entering, provenance
 from trainer_core.prepare.forecast import Forecast, forecast
 from trainer_core.prepare.native import merged
 from trainer_core.prepare.preview import preview
-from trainer_core.prepare.workbench import Workbench, setting_rows
+from trainer_core.prepare.workbench import HUB_S, Workbench, setting_rows
 from trainer_core.problems import blocking
 from trainer_core.training.run import Run
 
@@ -257,6 +257,7 @@ def plan(
     bench = bench_from(plan_file, assignments, options)
     if save_plan is not None:
         from_result.save(options.get("from_result"), save_plan)
+    bench.look(HUB_S)  # as `easel train` does, which an answer can stop
     found = bench.problems
     if only_files or against:
         files.show_files(bench.state, found, find_run(against) if against else None, as_json)

@@ -30,6 +30,8 @@ class Costs:
     """Whether n swapped blocks are n // 2 of the first kind and twice the rest of the second kind."""
     caches_captions: bool = False
     """Whether captions are always encoded once, before training."""
+    fixed_sizes: tuple[str, ...] = ()
+    """Families whose model it builds in the usual size, whatever the file has: it cannot load a smaller or larger one."""
     vae_in_32_bits: tuple[str, ...] = ()
     """Families whose VAE overflows in 16 bits."""
     correction_bytes: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from trainer_core.engines import arguments
 from trainer_core.engines.option_rules import OptionRules
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
@@ -20,6 +21,13 @@ def set_native(plan: TrainingPlan, engine: str, name: str, value: Any) -> dict[s
 def leave_out(plan: TrainingPlan, engine: str, name: str) -> Fix:
     """The fix that takes a native setting out."""
     return Fix(f"Leave {name} out", set_native(plan, engine, name, None))
+
+
+def remove_entry(plan: TrainingPlan, engine: str, option: str, key: str) -> Fix:
+    """The fix that takes one key out of a native setting that is a list of key=value."""
+    own = plan.native.get(engine, {}).get(option)
+    kept = arguments.with_entry(own, key, None, many=not isinstance(own, str))
+    return Fix(f"Remove {key:.40}", set_native(plan, engine, option, kept))
 
 
 def unmet(

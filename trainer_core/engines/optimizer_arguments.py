@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trainer_core import catalog
-from trainer_core.engines import arguments
+from trainer_core.engines import arguments, needs
 from trainer_core.engines.arguments import Argument
 from trainer_core.problems import Problem
 from trainer_core.text import nearest
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from trainer_core.engines.manifest import BackendManifest
     from trainer_core.engines.status import EngineStatus
+    from trainer_core.plan.sections import TrainingPlan
 
 FILE = "optimizers.json"
 NOT_ARGUMENTS = ("params", "lr")
@@ -155,12 +156,18 @@ def wanted(default: Any) -> str:
 
 
 def problems(
-    path: str, name: str, given: Any, known: Sequence[Argument], defaults: Mapping[str, Any], notation: Notation
+    plan: TrainingPlan,
+    path: str,
+    given: Any,
+    known: Sequence[Argument],
+    defaults: Mapping[str, Any],
+    notation: Notation,
 ) -> Iterator[Problem]:
     """The Problems of the arguments that a user adds to those of an optimizer; `known` are all from `of_optimizer`.
 
-    `defaults` are those of the arguments by key.
+    `path` is that of the native setting that has them. `defaults` are those of the arguments by key.
     """
+    (_, engine, option), name = path.split("."), plan.optimizer.name
     of_key: dict[str, list[Argument]] = {}
     for one in known:
         of_key.setdefault(one.key, []).append(one)
@@ -188,7 +195,7 @@ def problems(
             wrong = notation.wrong(value, defaults.get(key))
             said = f"{key} {wrong}" if wrong else ""
         if said:
-            yield Problem(path, "error", said)
+            yield Problem(path, "error", said, needs.remove_entry(plan, engine, option, arguments.key_of(entry)))
 
 
 def python(value: Any) -> str:

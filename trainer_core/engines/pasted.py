@@ -26,6 +26,7 @@ ENDS = ("&&", "||", ";", "|", "&", ">", ">>")
 HOW = "Paste the whole command, from the name of the script on, or the text of its configuration file."
 _CONTINUED = re.compile(r"[ \t]*[\\^`][ \t]*\r?\n")
 _WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\\w")
+_DRIVE = re.compile(r"[A-Za-z]:[\\/](?!/)|\\\\\w")
 _VARIABLE = re.compile(r"\$[A-Za-z_{(]|%[A-Za-z_]+%")
 
 Kind = Literal["setting", "epochs", "share", "native", "same", "refused"]
@@ -189,6 +190,11 @@ def _options(words: Sequence[str]) -> tuple[dict[str, Any], list[tuple[str, str]
         else:
             found[name] = [*(found[name] if isinstance(found[name], list) else [found[name]]), word]
     return found, unread
+
+
+def of_windows(path: str) -> bool:
+    """Whether a path begins with a drive of Windows, or with the name of a server as it is written there."""
+    return _DRIVE.match(path.strip().strip("\"'")) is not None
 
 
 def variable_in(value: Any) -> bool:

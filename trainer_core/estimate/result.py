@@ -32,7 +32,8 @@ class Estimate:
 
     `epochs` is None without a dataset. `seconds` is (0, 0) if the engine only simulates a training. `vram_gib` is (0, 0) on a CPU.
     If the family is unknown, `seconds` and `vram_gib` are (0, 0) and the other values 0. `ram_gib` is system RAM, `disk_gib` the
-    size of the run folder, of which `states_gib` are states, `lora_mib` the size of the trained file, `samples` the number of sample images, which take `sampling_s` of the `seconds`. `is_time_known`: a run was measured here, or the range of
+    size of the run folder, of which `states_gib` are states, `lora_mib` the size of the trained file, `samples` the number of sample images, which take `sampling_s` of the `seconds`. `is_size_usual`: the model's
+    file has the size of the family's model. `is_time_known`: a run was measured here, or the range of
     `seconds` is narrow. `basis` are sentences about facts and assumptions behind it.
     """
 
@@ -48,6 +49,7 @@ class Estimate:
     samples: int = 0
     sampling_s: Range = UNKNOWN
     is_time_known: bool = False
+    is_size_usual: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """The estimate as JSON data, with ranges as lists and rounded values."""
@@ -102,6 +104,7 @@ def estimate(
         states_gib=disk.states_gib(job),
         samples=duration.samples_made(plan),
         sampling_s=UNKNOWN if job.costs.rehearses else duration.sampling_s(job, step),
+        is_size_usual=job.model.scale[0] == 1,
         is_time_known=bool(timed) or 0 < seconds[1] <= KNOWN_SPREAD * seconds[0],
     )
 

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from trainer_core.plan.sections import TrainingPlan
 
 
+SIZE = (
+    "The diffusion model in this file is smaller or larger than the family's usual one, and {engine} builds only the usual one: "
+    "the training probably stops when it loads the file. Choose a model of the usual size, or another engine."
+)
+
+
 @dataclass(frozen=True)
 class Forecast:
     """An estimate, whether it fits, and the change that makes it fit; `fix` is None if no such change is known."""
@@ -24,10 +30,14 @@ class Forecast:
     estimate: Estimate
     fit: Fit
     fix: Fix | None = None
+    size: str = ""
+    """The sentence that the engine cannot load a model of this size; "" if it can, or if it is not known."""
 
     def problems(self) -> list[Problem]:
         """Warnings about what does not fit: an estimate may be wrong, so it never blocks a job."""
         found = [Problem("", "warning", self.fit.sentence, self.fix)] if self.fit.fits == "no" else []
+        if self.size:
+            found.insert(0, Problem("model.path", "warning", self.size))
         return [*found, *(Problem("", "warning", sentence, self._disk_fix(sentence)) for sentence in self.fit.also)]
 
     def _disk_fix(self, sentence: str) -> Fix | None:
@@ -59,4 +69,7 @@ def forecast(
     if fit.fits != "yes" and facts.machine.accelerator.kind != "cpu":
         fit = against(found, facts.machine, holders())
     fix = fit_advice(plan, facts, problems, past=past, manifest=manifest) if fit.fits == "no" else None
-    return Forecast(found, fit, fix)
+    costs = manifest.estimate
+    is_fixed = costs is not None and plan.model.family in costs.fixed_sizes
+    size = SIZE.format(engine=manifest.title) if is_fixed and not found.is_size_usual else ""
+    return Forecast(found, fit, fix, size)

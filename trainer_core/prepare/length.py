@@ -39,15 +39,20 @@ def from_epochs(state: State, path: str, text: str) -> dict[str, Any]:
     """The value in steps of a number of epochs that somebody wrote, by path.
 
     Raises:
-        PlanError: it is not a number of epochs, or the job has no images yet.
+        PlanError: it is not a number of epochs, is less than a step, or the job has no images yet.
     """
     each = steps_of_epoch(state)
     if each is None:
         raise PlanError(NO_IMAGES, "Choose a dataset first, or give the number of steps.")
     try:
-        steps = epochs.to_steps(epochs.parse(text), each)
+        wanted = epochs.parse(text)
     except ValueError as error:
         raise PlanError(str(error)) from error
+    if wanted * each < 1:
+        raise PlanError(
+            f"{text.strip():.20} epochs are less than one step. {epochs.sentence(each)}", "Give more epochs."
+        )
+    steps = epochs.to_steps(wanted, each)
     steps, sentence = fields.check(path, steps)
     if sentence:
         raise PlanError(sentence, "Give fewer epochs.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -121,7 +122,15 @@ class Here:
             raise PlanError(f"{found} cannot be read.") from error
 
 
+def as_sentence(reason: str) -> str:
+    """A reason with a capital letter, unless it begins with a name, such as that of an option or a file."""
+    first = reason.partition(" ")[0].rstrip(",:;.")
+    return reason[:1].upper() + reason[1:] if first.isalpha() else reason
+
+
 def _place(path: str) -> Path:
+    if os.name != "nt" and pasted.of_windows(path):
+        raise PlanError(f"{path:.80} is a path of Windows, which this machine cannot open.")
     try:
         return places.typed(path).absolute()
     except (OSError, ValueError, RuntimeError) as error:
@@ -171,16 +180,20 @@ def _checked(bench: Workbench, offer: Offer, family: str) -> Offer:
     engine = trial.state.backend
     items = [_refused(one, problems, engine) for one in items]
     # A reason is a sentence of its own in a list.
-    said = (
-        replace(one, shown=safe(one.option, one.shown), reason=one.reason[:1].upper() + one.reason[1:]) for one in items
-    )
+    said = (replace(one, shown=safe(one.option, one.shown), reason=as_sentence(one.reason)) for one in items)
     return replace(offer, items=tuple(said))
 
 
 def _present(bench: Workbench, one: Item) -> Item:
     """A file or folder that is not here is not taken over where the job has one: it is that of another machine."""
     field = fields.all_fields().get(one.path) if one.kind == "setting" else None
-    if field is None or not field.about.path or field.about.written or not bench.state.draft.text(one.path):
+    if field is None or not field.about.path:
+        return one
+    if os.name != "nt" and pasted.of_windows(str(one.value)):
+        return replace(
+            one, kind="refused", reason=f"it is a path of Windows: choose it on this machine ({field.title})."
+        )
+    if field.about.written or not bench.state.draft.text(one.path):
         return one
     if places.is_there(_place(str(one.value))):
         return one
@@ -222,7 +235,7 @@ def _shared(bench: Workbench, one: Item) -> Item:
 
 
 def _as_written(one: Item, written: Mapping[str, Any]) -> Item:
-    if one.kind == "native" and one.path.count(".") == 2 and written.get(one.option) == one.value:
+    if one.kind == "native" and one.path.count(".") == 2 and written.get(one.path.rpartition(".")[2]) == one.value:
         return replace(one, kind="same", reason="Easel sets it so.")
     return one
 

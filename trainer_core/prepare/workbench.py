@@ -176,9 +176,9 @@ class Workbench:
         """Updates the facts about the machine, such as its free memory."""
         self.state = self.state.with_facts(machine=machine)
 
-    def look(self) -> None:
-        """Reads again what can change from outside: the job's paths, and the installed engines."""
-        self.state = self.reader.look(self.state)
+    def look(self, wait_s: float = 0.0) -> None:
+        """Reads again what can change from outside: the job's paths, the installed engines, and the Hub, for which it waits so long."""
+        self.state = self.reader.look(self.state, wait_s)
 
     def start(self, folder: Path | None = None, notes: Mapping[str, str] | None = None) -> Run:
         """Starts the job as a run in its own process, which continues when this process ends.

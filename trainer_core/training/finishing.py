@@ -14,7 +14,7 @@ from typing import Any
 from trainer_core.errors import EaselError
 from trainer_core.models import header, loaders, tensor_copy
 from trainer_core.models.loaders import conversion
-from trainer_core.training import acceptance
+from trainer_core.training import acceptance, bare_part
 from trainer_core.training.acceptance.result import number, section
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.metadata import keys, result_keys
@@ -28,7 +28,7 @@ class Finishing:
     """Finishes the files of one run. `title` is the name of the result for people."""
 
     def __init__(self, run: RunFolder, plan: Mapping[str, Any], title: str) -> None:
-        self.kind = acceptance.kind_of(plan)
+        self.kind, self.plan = acceptance.kind_of(plan), plan
         self.origin, self.folder, self.title = result_keys.of_run(plan, run.versions), run.path / FOLDER, title
         self.family = str(self.origin.setting("model", "family") or "")
         self.alpha = number(section(plan, "network").get("alpha")) if self.kind == "network" else None
@@ -56,6 +56,8 @@ class Finishing:
     def made(self, source: Path, steps: int) -> Path:
         """The finished copy of a file; the file itself if it cannot be made, and for a whole model."""
         if self.kind == "checkpoint" or source.is_dir():
+            if part := bare_part.note(source, self.plan):
+                self._notices[part] = None
             return source
         try:
             return self._made(source, steps)

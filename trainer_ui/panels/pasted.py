@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trainer_core.prepare.state import State
     from trainer_ui.session import Session
 
-HELP = "A training command with its options, or the text of a TOML file. Nothing of it is run, and nothing changes before you have seen the list."
+HELP = "A training command with its options, or the text of a TOML file, or the JSON file that a program with a form for the engine saved. Nothing of it is run, and nothing changes before you have seen the list."
 MOST_CHARACTERS = 160
 """Of a value or a reason, in the list."""
 

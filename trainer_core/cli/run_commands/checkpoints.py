@@ -19,6 +19,7 @@ def command(name: str, as_json: bool) -> None:
     from trainer_core.cli.runs import find_run
     from trainer_core.estimate.formatting import size_mib
     from trainer_core.training import choice
+    from trainer_core.training.bare_part import note
     from trainer_core.training.use import removal, saved
 
     run = find_run(name)
@@ -42,5 +43,7 @@ def command(name: str, as_json: bool) -> None:
         for one in every:
             if one.ok is False:
                 show.line(f"step {one.step}: {' '.join(one.reasons)}", "yellow")
+        if part := next(filter(None, (note(one.path, run.folder.plan) for one in every)), ""):
+            show.line(part)
     if not as_json and (gone := removal(run)):
         show.line(gone)

@@ -5,7 +5,18 @@ Each rule is a small function that yields Problems, with a fix if there is one.
 
 from __future__ import annotations
 
-from trainer_core.draft.checks import choices, class_images, dataset, hub, memory, model, output, parts, schedule
+from trainer_core.draft.checks import (
+    choices,
+    class_images,
+    dataset,
+    hub,
+    memory,
+    model,
+    network,
+    output,
+    parts,
+    schedule,
+)
 from trainer_core.draft.checks.case import Case, Rule
 from trainer_core.problems import Problem
 
@@ -42,6 +53,7 @@ RULES: tuple[Rule, ...] = (
     output.folders_can_be_written,
     output.output_is_new,
     output.older_checkpoints_go,
+    output.checkpoints_can_be_looked_through,
     choices.engine_has_what_is_chosen,
     choices.settings_are_read,
     choices.settings_suit_model,
@@ -53,6 +65,7 @@ RULES: tuple[Rule, ...] = (
     memory.blocks_can_be_swapped,
     memory.weights_suit_precision,
     memory.weights_of_file_can_be_trained,
+    network.alpha_suits_rank,
     schedule.schedule_fits,
     schedule.samples_can_be_drawn,
     schedule.prompts_are_used,

@@ -9,6 +9,7 @@ from trainer_core.problems import Fix, Problem, Task
 from trainer_core.text import size
 
 TOOL = "hub-files"
+FETCH = "Fetch the files now"
 WHY = {
     "off": "and the Hub is switched off (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE)",
     "no": "and the Hub cannot be reached from here",
@@ -28,7 +29,8 @@ def hub_files_are_there(case: Case) -> Iterator[Problem]:
     message = f"{title} needs {what} from the Hugging Face Hub ({size(sum(row.bytes for row in rows))}), which {are} not on this machine"
     message = f"{message}, {WHY[found.reach].format(them=them)}."
     if found.reach in ("off", "no"):
-        message = f"{message} The training would stop at once."
+        more = f" Easel can make {them} here, without the Hub: use “{FETCH}”." if found.obtainable else ""
+        message = f"{message} The training would stop at once.{more}"
     severity = {"off": "error", "no": "error", "unknown": "warning", "yes": "info"}[found.reach]
     yield Problem("", severity, message, _fix(case, found.obtainable or found.reach in ("yes", "unknown"), them))  # type: ignore[arg-type]
 
@@ -39,7 +41,7 @@ def _fix(case: Case, can_be_had: bool, them: str) -> Fix:
     engine, family = case.backend.manifest.id, case.plan.model.family
     task = Task(TOOL, {"engine": engine, "family": family}, "")
     if can_be_had:
-        return Fix("Fetch the files now", task=task)
+        return Fix(FETCH, task=task)
     return Fix(
         f"Connect this machine to the Hub and run: {task.command}. Or run that on a connected machine, and copy {them} from there: "
         "the command says where it puts the files."

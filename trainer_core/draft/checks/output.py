@@ -10,6 +10,8 @@ from trainer_core.plan.names import LONGEST_NAME_BYTES, as_file_name
 from trainer_core.problems import Fix, Problem
 
 SPARE_DISK_BYTES = 2 * 1024**3
+MANY = 100
+"""Checkpoints of a run above which a warning is shown."""
 
 
 def name_is_good(case: Case) -> Iterator[Problem]:
@@ -78,6 +80,19 @@ def older_checkpoints_go(case: Case) -> Iterator[Problem]:
         f"{f' {kept}' if kept > 1 else ''}. It does not spare one that you mark as the best: copy that while it is there."
     )
     yield Problem("output.keep_last", "info", message, Fix("Keep all", {"output.keep_last": 0}))
+
+
+def checkpoints_can_be_looked_through(case: Case) -> Iterator[Problem]:
+    """The checkpoints that stay are not so many that nobody can compare them, such as one of every step."""
+    kept, every, steps = case.plan.output.keep_last, case.plan.output.save_every_steps, case.plan.schedule.steps
+    saved = steps // every if every else 0
+    if saved <= MANY or 0 < kept <= MANY:
+        return
+    often = "every step" if every == 1 else f"every {every} steps"
+    rarer = -(-steps // 10)
+    message = f"{saved:,} checkpoints are saved, one after {often}. Each needs time and space on the disk."
+    fix = Fix(f"Save every {rarer:,} steps", {"output.save_every_steps": rarer})
+    yield Problem("output.save_every_steps", "warning", message, fix)
 
 
 def output_is_new(case: Case) -> Iterator[Problem]:
