@@ -101,7 +101,9 @@ def test_an_unknown_kind_gives_an_error_and_starts_no_program(package, tmp_path)
     here.launch()
     assert here.wait(LIMIT_S) is JobState.FAILED
     assert "no kind of job called 'os.system'" in diagnosis(here).cause
-    assert "check-loading, commands, copying, gone, hub-files, install, rename, scrub, training" in diagnosis(here).cause
+    assert (
+        "check-loading, commands, copying, gone, hub-files, install, rename, scrub, training" in diagnosis(here).cause
+    )
     assert not (tmp_path / "touched").exists()
     with pytest.raises(JobError, match="cannot be loaded"):
         kinds.get("gone")
