@@ -16,7 +16,8 @@ from trainer_core.cli.options import JSON_HELP
 def command(folder: Path, as_json: bool) -> None:
     """Make the edit again that was taken back last.
 
-    Not possible if something else was edited since then."""
+    Not possible if something else was edited since then.
+    """
     from trainer_core.curation.journal import Journal
 
     show.edit(Journal(folder).redo(), "There is no edit to make again.", as_json)
