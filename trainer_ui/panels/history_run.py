@@ -173,10 +173,10 @@ class RunCard:
         ended = past.state in FINAL_STATES
         show(self.buttons["results"], ended)
         if self.resuming.run is None or self.resuming.run.name != past.run or not ended:
-            self._attach(past, ended=ended)
+            self._attach(ended=ended)
         self.resuming.show(self._shown)
 
-    def _attach(self, past: PastRun, *, ended: bool) -> None:
+    def _attach(self, *, ended: bool) -> None:
         self._shown = None
         if ended:
             with contextlib.suppress(JobError):

@@ -113,16 +113,21 @@ def headline(run: Job, state: JobState, left: TimeLeft) -> str:
         case _ if not seen.last_step:
             return ""
         case _:
-            # A last step needs no estimate; then the result is checked and copied.
-            remains = left.text if seen.step < seen.total or seen.sample_time.pending_s else ""
-            if seen.phase == SAMPLING and remains:
-                # No step ends meanwhile, so it says why.
-                if not seen.sample_time.pending_s:
-                    return f"{doing(SAMPLING)}, then {remains} and later samples"
-                return f"{doing(SAMPLING)}, {remains} left"
-            if remains and are_samples_unknown(run):
-                return f"{remains} left, plus the samples"
-            return f"{remains} left" if remains else printable(doing(seen.phase), 80)
+            return _training(run, left)
+
+
+def _training(run: Job, left: TimeLeft) -> str:
+    """The time left of a run that has reported a step, with what it does if that is no training."""
+    seen = run.summary
+    # A last step needs no estimate; then the result is checked and copied.
+    remains = left.text if seen.step < seen.total or seen.sample_time.pending_s else ""
+    if seen.phase == SAMPLING and remains:
+        # No step ends meanwhile, so it says why.
+        known = seen.sample_time.pending_s
+        return f"{doing(SAMPLING)}, {f'{remains} left' if known else f'then {remains} and later samples'}"
+    if remains and are_samples_unknown(run):
+        return f"{remains} left, plus the samples"
+    return f"{remains} left" if remains else printable(doing(seen.phase), 80)
 
 
 def are_samples_unknown(run: Job) -> bool:
