@@ -86,7 +86,7 @@ def stopped(app):
 def test_the_last_run_is_shown_in_watch_after_the_page_was_opened_again(started, open_app):
     first = stopped(started(2000, {"output.save_every_steps": 20, "output.keep_states": 1}, steps_per_second=40))
     app = open_app()
-    assert app.session.run is None, "nothing is read before Watch is opened"
+    assert app.session.jobs.state is None, "nothing is read before Watch is opened"
     app.places.chosen = "watch"
     assert app.session.run.name == first.name
     wait_for(lambda: actions(app).get("resume", {}).get("possible"))

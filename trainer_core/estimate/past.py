@@ -76,8 +76,9 @@ def _sampling_s(result: Mapping[str, Any]) -> float:
     """The seconds of all samples of a run, as far as it recorded them."""
     summary = result.get("summary")
     took = summary.get("sampling_seconds") if isinstance(summary, Mapping) else None
-    is_sound = isinstance(took, int | float) and not isinstance(took, bool) and 0 < took < LONGEST_STEP_S
-    return float(took) if is_sound else 0.0
+    if not isinstance(took, int | float) or isinstance(took, bool):
+        return 0.0
+    return float(took) if 0 < took < LONGEST_STEP_S else 0.0
 
 
 def _step_s(run: Run, result: Mapping[str, Any]) -> float:
