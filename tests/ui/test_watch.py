@@ -270,7 +270,7 @@ def test_the_headline_says_that_samples_are_made_and_counts_them_once_their_time
     assert run_content.headline(run_of(*begun, *after), JobState.RUNNING, left) == "20 s left"
 
 
-def test_the_end_is_not_stated_before_the_time_of_the_samples_is_known(home):
+def test_the_time_left_says_that_it_is_without_samples_before_the_time_of_the_samples_is_known(home):
     steps = [StateChange("RUNNING"), Phase("training"), *(Step(step, 0.5) for step in range(1, 5))]
     path = written_runs.write_run("20260101-100000-a", state="RUNNING", result=None, sampling__every_steps=10)
     written_runs.write_events(path, Progress(4, 40), *steps)
@@ -278,8 +278,6 @@ def test_the_end_is_not_stated_before_the_time_of_the_samples_is_known(home):
     left.take(100.0, 20.0)
     assert run_content.are_samples_unknown(run)
     assert run_content.headline(run, JobState.RUNNING, left) == "20 s left, plus the samples"
-    shown = run_content.content(run, left, {}, "")
-    assert shown["ends"] is None
     made = [Phase("sampling"), Phase("training"), Step(11, 0.5)]
     written_runs.write_events(path, Progress(4, 40), *steps, *made)
     run = Run.attach(path)

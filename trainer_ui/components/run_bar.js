@@ -76,7 +76,7 @@ class RunBar {
     const told = parts.map((part) => part.textContent).join("|");
     if (told !== this.figures.dataset.told) { this.figures.replaceChildren(...parts); this.figures.dataset.told = told; }
     const at = known(ends) ? new Date(ends * 1000) : null;
-    put(this.ends, at ? `ends about ${at.getHours()}:${String(at.getMinutes()).padStart(2, "0")}${this.day(at)}` : text(note));
+    put(this.ends, at ? `ends about ${at.getHours()}:${String(at.getMinutes()).padStart(2, "0")}${this.day(at)}${note ? `, ${text(note)}` : ""}` : text(note));
   }
   day(at) {
     const today = new Date();

@@ -35,7 +35,7 @@ WORDS = {
     JobState.LOST: "Lost",
     JobState.CANCELLED: "Stopped",
 }
-OPEN_END = "The end is known after the first samples"
+OPEN_END = "samples not counted"
 NOTHING: Content = {"run": "", "title": "Nothing is training", "summary": "A run is shown here, also after a restart."}
 
 
@@ -84,7 +84,7 @@ def content(run: Job, left: TimeLeft, usual: Mapping[str, float], old: str) -> C
         "headline": headline(run, state, left),
         "figures": _figures(seen, is_over=is_over),
         "clock": _clock(run, state),
-        "ends": left.ends_s if seen.step < seen.total and not is_over and not is_open else None,
+        "ends": left.ends_s if seen.step < seen.total and not is_over else None,
         "note": _note(run, seen) if is_over else OPEN_END if is_open and seen.last_step else "",
         "track": _track(run, seen, tone),
         "stages": _stages(run, seen, usual, now),
