@@ -69,6 +69,19 @@ def called(run: PastRun) -> str:
     return run.labels.name or (found["name"] if found else run.run)
 
 
+def folder_name(folder: str, now: datetime | None = None) -> str:
+    """The name of a run folder as people read it: its name and, in place of the digits, when the run was started."""
+    name = folder.replace("\\", "/").rpartition("/")[2]
+    found = _NAMED.fullmatch(name)
+    if not found:
+        return name
+    try:
+        at = datetime.strptime(found["at"], "%Y%m%d-%H%M%S")  # noqa: DTZ007  # the local time
+    except ValueError:
+        return name
+    return f"{found['name']}, {_said(at, now)}"
+
+
 def started(run: PastRun, now: datetime | None = None) -> str:
     """When a run was started, as `when` says it; "" if it is not known."""
     return moment(run.started, now) if run.started > 0 else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,8 @@ class Session(Views):
         self.forecast: Forecast | None = None
         self._looked_s = time.monotonic()
         self._waits_for_hub = False
+        self.seek: Callable[[str], object] | None = None
+        """Gives the keyboard to the field of a setting; set by an app that has such fields."""
         self._past: tuple[tuple[Run | None, bool], tuple[Past, ...]] | None = None
         self.memory = SubjectMemory(bench)
         self.asked = False
@@ -96,7 +98,11 @@ class Session(Views):
         self._wait_for_hub()
         self.forecast = self._look_ahead()
         found = (*map(self._offered, self.bench.problems), *(self.forecast.problems() if self.forecast else ()))
-        self.problems = tuple(sorted(found, key=lambda problem: SEVERITIES.index(problem.severity)))
+        self.problems = tuple(sorted(found, key=self._rank))
+
+    def _rank(self, problem: Problem) -> tuple[int, bool]:
+        """The place of a problem in the list: the worst first, and what is wrong before what is only empty."""
+        return SEVERITIES.index(problem.severity), self.lacks(problem)
 
     def _offered(self, problem: Problem) -> Problem:
         """The problem, without a fix that would set a method of another app."""

@@ -354,7 +354,7 @@ def finished(folder: Path, name: str, **result: Any) -> Path:
 
 
 def test_finished_runs_are_read_from_their_folders_without_damaged_ones(tmp_path):
-    finished(tmp_path, "1-good")
+    finished(tmp_path, "1-good", summary={"sampling_seconds": 12.5})
     finished(tmp_path, "2-failed", state="FAILED")
     finished(tmp_path, "3-odd", steps="many", peak_gpu_memory_bytes=-5, peak_memory_bytes=True)
     finished(tmp_path, "4-short", steps=1)
@@ -368,4 +368,5 @@ def test_finished_runs_are_read_from_their_folders_without_damaged_ones(tmp_path
     other.write_text(json.dumps(spec))
     found = {one.name: (one.step_s, one.vram_bytes, one.ram_bytes) for one in past_runs(tmp_path)}
     assert found == {"1-good": (1.5, 4 * GIB, 5 * GIB), "3-odd": (0.0, 0, 0), "4-short": (0.0, 4 * GIB, 5 * GIB)}
+    assert {one.name: one.sampling_s for one in past_runs(tmp_path)}["1-good"] == 12.5
     assert past_runs(tmp_path / "nothing") == ()

@@ -138,6 +138,9 @@ def test_declared_default_targets_match_the_translation_of_simpletuner():
         ((82_800, 619_200), "1.0 to 7.2 days"),
         ((2_294_031, 17_206_080), "27 to 199 days"),
         ((3600, 3600), "60 min"),
+        ((32, 780), "32 s to 13 min"),
+        ((300, 9000), "5 min to 2.5 h"),
+        ((7620, 1500), "25 min to 2.1 h"),
     ],
 )
 def test_a_range_of_time_has_a_readable_unit(seconds, text):

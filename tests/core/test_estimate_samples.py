@@ -10,7 +10,7 @@ import pytest
 from tests.support import engine_plans
 from trainer_core.draft.facts import Facts
 from trainer_core.engines import registry
-from trainer_core.estimate import Estimate, estimate, formatting
+from trainer_core.estimate import Estimate, Past, estimate, formatting
 from trainer_core.hardware import Accelerator
 
 GIB = 1024**3
@@ -61,3 +61,32 @@ def test_the_cost_of_samples_in_a_sentence():
     unknown = replace(found, is_time_known=False)
     assert formatting.samples(unknown, engine_plans.plan("sdxl", **SAMPLED)) == "1 prompt, every 240 steps: 16 images."
     assert formatting.samples(found, engine_plans.plan("sdxl")) == ""
+
+
+TINY = {"dataset__resolution": 256, "schedule__steps": 40, "sampling__every_steps": 10, "memory__mixed_precision": "no"}
+
+
+def measured(step_s: float, sampling_s: float = 0.0) -> Past:
+    return Past(
+        "one", "kohya", engine_plans.plan("sdxl", **TINY), engine_plans.machine(), step_s, sampling_s=sampling_s
+    )
+
+
+@pytest.mark.parametrize("step_s", [0.02, 0.25, 1.0, 30.0])
+@pytest.mark.parametrize("side", [256, 1024])
+def test_a_measured_step_never_turns_a_range_around(step_s, side):
+    """On a CPU the least calculated time of a step may be far below a measured one, the most far above."""
+    planned = engine_plans.plan("sdxl", **TINY, sampling__width=side, sampling__height=side)
+    found = estimate(planned, Facts(engine_plans.machine()), [measured(step_s)], KOHYA)
+    assert 0 < found.sampling_s[0] <= found.sampling_s[1]
+    assert 0 < found.seconds[0] <= found.seconds[1]
+
+
+def test_the_time_of_samples_is_that_of_the_last_run_like_it():
+    facts = Facts(engine_plans.machine())
+    found = estimate(engine_plans.plan("sdxl", **TINY), facts, [measured(1.0, sampling_s=90.0)], KOHYA)
+    assert found.sampling_s == pytest.approx((90 / 1.1, 90 * 1.1))
+    often = estimate(
+        engine_plans.plan("sdxl", **{**TINY, "sampling__every_steps": 5}), facts, [measured(1.0, 90.0)], KOHYA
+    )
+    assert often.sampling_s[0] < 180 < often.sampling_s[1]

@@ -54,6 +54,17 @@ def test_the_size_of_a_lora_follows_the_layers_of_a_pruned_model(tmp_path):
     assert of(half).lora_mib == pytest.approx(of(found).lora_mib / 2, rel=0.01)
 
 
+def test_a_whole_checkpoint_of_a_tiny_model_is_as_large_as_its_header_says(tmp_path):
+    """Its text encoders and its VAE are tiny, too: a checkpoint is not as large as those of the family."""
+    found = found_in("folder-sdxl-tiny", tmp_path)
+    planned = engine_plans.plan("sdxl", model__method="full")
+    facts = Facts(engine_plans.machine(engine_plans.CARD), found)
+    numbers = found.size.parameters + found.size.others
+    assert 0 < numbers < 50e6
+    full = estimate(planned, facts, (), SIMPLETUNER)
+    assert full.lora_mib * 2**20 in (2 * numbers, 4 * numbers)
+
+
 def test_packed_weights_and_a_lone_shard_are_not_counted(tmp_path):
     path = recorded_headers.write("sdxl", tmp_path)
     whole = header.read(path)

@@ -20,6 +20,7 @@ from trainer_core.training import labels, numbers, trash
 from trainer_core.training.comparison import compare
 from trainer_core.training.history import Filter, history, past_run
 from trainer_core.training.labels import Labels
+from trainer_core.training.losses import curve
 from trainer_core.training.run import Run
 from trainer_core.training.versions import subjects, versions_of
 
@@ -142,6 +143,16 @@ def test_the_number_of_a_version_never_moves_and_is_never_used_twice():
     assert numbers.of_new(places.runs() / "x", about) == {numbers.KEY: 5}
     shutil.copytree(path, places.runs() / "20260105-100000-copy")
     assert _numbers() == {names[1]: 2, path.name: 4, "20260105-100000-copy": 5}
+
+
+def test_the_lowest_loss_of_a_short_run_is_that_of_its_curve():
+    path, other = write_run("20260101-100000-a"), write_run("20260102-100000-b")
+    write_events(path, *(Step(step, 0.5 if 5 < step < 12 else 1.0, 1e-4) for step in range(1, 41)))
+    row = {row.key: row for row in compare([Run.attach(path), Run.attach(other)]).results}
+    drawn = curve(Run.attach(path))
+    assert row["best_step"].values[0] == 11
+    assert row["best_loss"].values[0] == min(loss for _, loss in drawn)
+    assert row["best_loss"].title == "Lowest loss, smoothed, after the first steps"
 
 
 def test_a_comparison_has_differences_first_and_then_results():

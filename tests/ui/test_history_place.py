@@ -45,6 +45,17 @@ def test_runs_are_listed_newest_first_with_their_figures(open_app, home):
     assert old["images"] == "images unknown"
 
 
+def test_a_run_that_continues_another_one_says_which(open_app, home):
+    write_run("20260105-100000-mika")
+    origin = {"run": "20260105-100000-mika", "folder": "/runs/20260105-100000-mika", "step": 10}
+    path = write_run("20260106-100000-mika", versions={"resumes": origin})
+    labels.write(RunFolder(path), labels.Labels("", "a note", ()))
+    later, first = shown(open_app()).table.content["rows"]
+    assert later["name"] == first["name"] == "mika"
+    assert later["note"] == "resumed from mika, 5 Jan 2026, a note"
+    assert first["note"] == ""
+
+
 def test_filters_by_text_state_model_tag_and_time(open_app, home):
     *_, last = written(3)
     labels.write(RunFolder(last), labels.Labels(tags=("good",)))

@@ -14,6 +14,7 @@ from trainer_core.jobs.state import FINAL_STATES
 from trainer_ui import pasts
 from trainer_ui.components.gallery import Gallery, Shown
 from trainer_ui.components.images import encoded
+from trainer_ui.panels.problems import LABELS
 
 
 @pytest.fixture
@@ -90,6 +91,25 @@ def test_what_blocks_is_the_first_problem_and_is_told_in_the_bar(open_app, home)
     assert "easel-is-error" in first.widget._dom_classes
     click(first.button)
     assert "<b>Ready" in app.launch.state.value
+
+
+def test_what_blocks_comes_before_what_is_empty_and_the_bar_counts_both(open_app, home):
+    settings = prepare(home)
+    for caption in (home / "images").glob("*.txt"):
+        caption.unlink()
+    app = open_app(settings | {"dataset.trigger": "", "network.rank": 5000})
+    assert "One thing to settle" in app.launch.state.value
+    assert "and one setting is still empty" in app.launch.state.value
+    listed = sorted(rows(app), key=lambda row: int(row.widget.layout.order))
+    kinds = [next(name for name in LABELS if f"easel-is-{name}" in row.widget._dom_classes) for row in listed]
+    assert kinds[:2] == ["error", "needed"]
+    assert listed[1].button.description == "Go to “Trigger word”"
+    focused = []
+    app.dataset.trigger.focus = lambda: focused.append("dataset.trigger")
+    app.dataset.step.fold(True)
+    click(listed[1].button)
+    assert focused == ["dataset.trigger"]
+    assert not app.dataset.step.is_folded
 
 
 def test_a_use_that_is_chosen_before_the_model_takes_its_profile_later(open_app, home):

@@ -145,6 +145,30 @@ def test_only_programs_that_are_there_are_offered_and_a_folder_of_ones_own(shown
     assert [path.name for path in (person / "loras").iterdir()] == ["trial.safetensors"]
 
 
+def test_a_folder_that_does_not_exist_is_called_so(shown, tmp_path):
+    app, _ = shown
+    chosen = app.results.parts.chosen
+    click(chosen.other)
+    for path, is_missing in ((tmp_path / "nowhere", True), (tmp_path, False)):
+        enter(chosen.folder, str(path))
+        click(chosen.to_folder)
+        assert says(app, "It does not exist") == is_missing
+
+
+def test_a_button_that_copies_keeps_the_keyboard_while_it_copies(shown, person):
+    app, _ = shown
+    chosen = app.results.parts.chosen
+    app.results.state.busy = "copying"
+    app.results.state.version += 1
+    app.views.show()
+    assert not chosen.other.disabled
+    enter(chosen.folder, "~")
+    click(chosen.other)
+    click(chosen.to_folder)
+    assert says(app, "Wait until this is done: copying.")
+    app.results.state.busy = ""
+
+
 def test_a_folder_elsewhere_is_used_after_the_user_has_allowed_it(shown, tmp_path):
     app, _ = shown
     chosen = app.results.parts.chosen

@@ -76,6 +76,51 @@ def test_the_bar_says_what_runs_how_far_it_is_and_what_each_action_does(started)
     assert actions(app)["resume"]["brief"].startswith("goes on after step ")
 
 
+def stopped(app):
+    wait_for(lambda: len(app.session.run.summary.checkpoints) > 1)
+    act(app, "stop-after-save")
+    wait_for(lambda: app.session.run.state is JobState.CANCELLED)
+    return app.session.run
+
+
+def test_the_last_run_is_shown_in_watch_after_the_page_was_opened_again(started, open_app):
+    first = stopped(started(2000, {"output.save_every_steps": 20, "output.keep_states": 1}, steps_per_second=40))
+    app = open_app()
+    assert app.session.jobs.state is None, "nothing is read before Watch is opened"
+    app.places.chosen = "watch"
+    assert app.session.run.name == first.name
+    wait_for(lambda: actions(app).get("resume", {}).get("possible"))
+    assert content(app)["clock"]["when"].startswith("started ")
+    act(app, "close")
+    app.places.chosen = "prepare"
+    app.places.chosen = "watch"
+    assert app.session.run is None, "what was closed stays closed"
+
+
+def test_results_and_history_offer_to_resume_a_run_that_can_be_resumed(started, open_app):
+    first = stopped(started(2000, {"output.save_every_steps": 20, "output.keep_states": 1}, steps_per_second=40))
+    app = open_app()
+    app.places.chosen = "results"
+    bar = next(view.__self__ for view in app.views._views if type(view.__self__).__name__ == "ResultsBar")
+    button = bar.resuming.button
+    wait_for(lambda: button.description.startswith("Resume\ngoes on after step "))
+    click(button)
+    assert app.places.chosen == "watch"
+    assert app.session.run.name == first.name
+    wait_for(lambda: content(app).get("proposal", {}).get("id") == "resume")
+    app.places.chosen = "history"
+    wait_for(lambda: app.history.reader.seen is not None)
+    app.history.show_run(first.name)
+    app.views.show()
+    card = app.history.card.resuming.button
+    wait_for(lambda: card.description.startswith("Resume\ngoes on after step "))
+    act(app, "dismiss")
+    click(card)
+    assert app.places.chosen == "watch"
+    wait_for(lambda: content(app).get("proposal", {}).get("id") == "resume")
+    assert len(list_runs(places.runs())) == 1, "nothing was started"
+
+
 def test_a_finished_run_shows_the_new_schedule_before_it_is_extended(started):
     app = started(20, {"output.keep_states": 1}, steps_per_second=200)
     wait_for(lambda: actions(app).get("extend", {}).get("possible"))
@@ -215,7 +260,7 @@ def test_the_headline_says_that_samples_are_made_and_counts_them_once_their_time
     begun = [StateChange("RUNNING"), Phase("training"), *(Step(step, 0.5) for step in range(1, 9)), Phase("sampling")]
     run, left = run_of(*begun), TimeLeft()
     left.take(100.0, 20.0)
-    assert run_content.headline(run, JobState.RUNNING, left) == "Making samples, then 20 s"
+    assert run_content.headline(run, JobState.RUNNING, left) == "Making samples, then 20 s and later samples"
     shutil.rmtree(run.folder.path)
     again = [Phase("training"), Step(9, 0.5), Phase("sampling")]
     run = run_of(*begun, *again)
@@ -223,6 +268,21 @@ def test_the_headline_says_that_samples_are_made_and_counts_them_once_their_time
     shutil.rmtree(run.folder.path)
     after = [*again, Phase("training")]
     assert run_content.headline(run_of(*begun, *after), JobState.RUNNING, left) == "20 s left"
+
+
+def test_the_time_left_says_that_it_is_without_samples_before_the_time_of_the_samples_is_known(home):
+    steps = [StateChange("RUNNING"), Phase("training"), *(Step(step, 0.5) for step in range(1, 5))]
+    path = written_runs.write_run("20260101-100000-a", state="RUNNING", result=None, sampling__every_steps=10)
+    written_runs.write_events(path, Progress(4, 40), *steps)
+    run, left = Run.attach(path), TimeLeft()
+    left.take(100.0, 20.0)
+    assert run_content.are_samples_unknown(run)
+    assert run_content.headline(run, JobState.RUNNING, left) == "20 s left, plus the samples"
+    made = [Phase("sampling"), Phase("training"), Step(11, 0.5)]
+    written_runs.write_events(path, Progress(4, 40), *steps, *made)
+    run = Run.attach(path)
+    assert not run_content.are_samples_unknown(run)
+    assert run_content.headline(run, JobState.RUNNING, left) == "20 s left"
 
 
 def test_the_stages_are_those_of_the_events_so_a_new_kernel_shows_the_same(home):

@@ -39,7 +39,7 @@ def result_bytes(job: Workload) -> int:
         return job.plan.embedding.vectors * sum(widths) * number_bytes + 500
     numbers = job.model.parameters
     if job.model.kind in job.costs.whole_checkpoints:
-        numbers += sum(models.parts()[name].parameters for name in (*job.model.encoders, job.model.vae))
+        numbers += job.model.other_parameters
     return numbers * number_bytes
 
 

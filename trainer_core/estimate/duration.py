@@ -18,6 +18,8 @@ EFFICIENCY = {"unet": (0.15, 0.5), "transformer": (0.22, 0.6)}
 """(lowest, highest) share of a GPU's peak speed that a training reaches; convolutions and small matrices reach less."""
 LAUNCH_S = (0.03, 0.35)
 """(least, most) seconds of a step in addition to its operations: launching thousands of kernels, the optimizer, data."""
+PASS_LAUNCHES = 0.33
+"""The part of the launches of a step that a forward pass needs."""
 BUS_BYTES_S = (6e9, 25e9)
 """(lowest, highest) transfer rate between system RAM and VRAM."""
 READ_BYTES_S = (0.2e9, 3e9)
@@ -57,7 +59,7 @@ def step_operations(job: Workload) -> float:
     encoders += 2 * sum(part.parameters for part in job.trained_encoders)
     vae = models.parts()[job.model.vae]
     encoding = 0 if plan.memory.cache_latents else vae.encode_operations * plan.dataset.resolution**2
-    return images * (forward * passes + 2 * encoders * 77 + encoding)
+    return images * (forward * passes + (2 * encoders * 77 + encoding) * job.model.others_scale)
 
 
 def step_s(job: Workload) -> tuple[float, float]:
@@ -75,28 +77,26 @@ def step_s(job: Workload) -> tuple[float, float]:
     )
 
 
-def seconds(job: Workload, step: tuple[float, float]) -> tuple[float, float]:
-    """The likely (least, most) seconds of a whole run, from those of a step."""
-    before, after = _around(job, step)
+def seconds(job: Workload, step: tuple[float, float], sampled: tuple[float, float]) -> tuple[float, float]:
+    """The likely (least, most) seconds of a whole run, from those of a step and those of all samples."""
+    before, after = _around(job, sampled)
     steps = job.plan.schedule.steps
     return step[0] * steps + before[0] + after[0], step[1] * steps + before[1] + after[1]
 
 
-def _around(job: Workload, step: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
+def _around(job: Workload, sampled: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
     """(least, most) seconds before the first step, and for samples and saving."""
     (least, most), _ = rate(job)
     plan, vae = job.plan, models.parts()[job.model.vae]
-    numbers = job.model.parameters + sum(
-        models.parts()[name].parameters for name in (*job.model.encoders, job.model.vae)
-    )
+    numbers = job.model.parameters + job.model.other_parameters
     encoded = job.images * vae.encode_operations * plan.dataset.resolution**2 if plan.memory.cache_latents else 0
     encoded += (
         job.images * 154 * sum(models.parts()[name].parameters for name in job.model.encoders)
         if job.caches_captions
         else 0
     )
+    encoded *= job.model.others_scale
     start = [each + 2 * numbers / speed for each, speed in zip(job.costs.start_s, reversed(READ_BYTES_S), strict=True)]
-    sampled = sampling_s(job, step)
     saves = files_saved(job)
     low, high = encoded / most, encoded / least + 0.1 * job.images
     return (start[0] + low, start[1] + high), (sampled[0] + saves * SAVE_S[0], sampled[1] + saves * SAVE_S[1])
@@ -113,7 +113,7 @@ def sampling_operations(job: Workload) -> float:
     vae = models.parts()[job.model.vae]
     each = (
         2 * prompt.inference_steps * job.model.forward_operations(round((prompt.width * prompt.height) ** 0.5))
-        + vae.decode_operations * prompt.width * prompt.height
+        + vae.decode_operations * prompt.width * prompt.height * job.model.others_scale
         for prompt in job.plan.sample_prompts
     )
     return times_sampled(job.plan) * sum(each)
@@ -127,12 +127,25 @@ def samples_made(plan: TrainingPlan) -> int:
 def sampling_s(job: Workload, step: tuple[float, float]) -> tuple[float, float]:
     """The likely (least, most) seconds that the samples of the run take.
 
-    `step` are those of a step: if they are measured, the device is as much faster or slower for samples, too.
+    `step` are those of a step: if they are measured, the device is as much faster or slower for samples, too. What of a step
+    is computation and what is launching kernels is not measured, so both possible shares are calculated.
     """
     (least, most), _ = rate(job)
     operations, calculated = sampling_operations(job), step_s(job)
-    low, high = (given / known if known else 1.0 for given, known in zip(step, calculated, strict=True))
-    return operations / most * low, operations / least * high
+    if not operations:
+        return 0.0, 0.0
+    if step == calculated:
+        return operations / most, operations / least
+    accumulated, own = job.plan.schedule.gradient_accumulation, step_operations(job)
+    passes = times_sampled(job.plan) * sum(prompt.inference_steps for prompt in job.plan.sample_prompts)
+    found = []
+    for taken in step:
+        for launch in LAUNCH_S:
+            launching = min(taken, launch * accumulated)
+            # A step launches the kernels of a forward and a backward pass, and of the optimizer; a sample those of the first.
+            launched = passes * launching / accumulated * PASS_LAUNCHES
+            found.append((taken - launching) * operations / own + launched)
+    return min(found), max(found)
 
 
 def files_saved(job: Workload) -> int:

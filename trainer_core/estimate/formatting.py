@@ -8,6 +8,8 @@ from trainer_core.text import size
 
 UNITS = ((86400, 3, "days"), (3600, 2, "h"), (60, 2, "min"))
 """The seconds of a unit, the least number of units for which it is used, and its name."""
+NEARLY = 0.95
+"""From this part of a unit on, a time is told in it."""
 NOTABLE = 0.25
 """Samples that take at least this part of a run's time are worth a word."""
 
@@ -53,12 +55,22 @@ def sample_share(found: Estimate) -> str:
 
 
 def span(seconds: tuple[float, float]) -> str:
-    """A range of time in one unit: "6 to 12 min"."""
-    low, high = seconds
-    unit, name = next(((unit, name) for unit, least, name in UNITS if high >= least * unit), (1, "s"))
-    digits = 1 if unit >= 3600 and high < 10 * unit else 0
-    least, most = (f"{each / unit:.{digits}f}" for each in (low, high))
+    """A range of time, the least first: "6 to 12 min"; each number with its unit where they differ: "40 s to 3 min"."""
+    low, high = sorted(seconds)
+    least, unit = _amount(low, high)
+    most, name = _amount(high, high)
+    if unit != name:
+        return f"{least} {unit} to {most} {name}"
     return f"{most} {name}" if least == most else f"{least} to {most} {name}"
+
+
+def _amount(seconds: float, largest: float) -> tuple[str, str]:
+    """A time as (number, unit): in the unit of the largest time of its range, unless it is less than one of that unit."""
+    units = [(unit, name) for unit, least, name in UNITS if largest >= least * unit and seconds >= NEARLY * unit] or [
+        (1, "s")
+    ]
+    unit, name = units[0]
+    return f"{seconds / unit:.{1 if unit >= 3600 and seconds < 10 * unit else 0}f}", name
 
 
 def size_mib(mib: float) -> str:

@@ -71,6 +71,22 @@ class Model:
     operations: tuple[int, int]
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """The size of the file divided by that of the family's model, as in `sizes`; 1 if they are the same."""
+    others: int = 0
+    """The parameters of text encoders and VAE in a file of another size than the family's model; 0 if they are the usual ones."""
+
+    @property
+    def other_parameters(self) -> int:
+        """The number of parameters of the text encoders and the VAE."""
+        return self.others or self._usual_others
+
+    @property
+    def others_scale(self) -> float:
+        """The size of the text encoders and the VAE divided by that of the family's."""
+        return self.other_parameters / self._usual_others
+
+    @property
+    def _usual_others(self) -> int:
+        return sum(parts()[name].parameters for name in (*self.encoders, self.vae))
 
     def of_size(self, size: ModelSize | None, layout: str) -> Model:
         """This model with the size of a file: a pruned or a tiny one has another size than the family's model.
@@ -89,6 +105,7 @@ class Model:
             self,
             parameters=size.parameters,
             scale=scale,
+            others=size.others,
             blocks={kind: (count, round(each * scale[0])) for kind, (count, each) in self.blocks.items()},
             network_checkpointed=scaled(self.network_checkpointed, scale[2]),
             network_kept=scaled(self.network_kept, scale[2]),

@@ -29,7 +29,8 @@ FEWEST_STEPS = 3
 class Past:
     """The measurements of one finished run. `name` is the name of its folder; 0 means that a value was not measured.
 
-    `vram_bytes` is the peak VRAM in use minus that before the run, `ram_bytes` the peak memory of its processes.
+    `vram_bytes` is the peak VRAM in use minus that before the run, `ram_bytes` the peak memory of its processes,
+    `sampling_s` the time of all its samples.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Past:
     step_s: float = 0.0
     vram_bytes: int = 0
     ram_bytes: int = 0
+    sampling_s: float = 0.0
 
 
 def past_runs(folder: Path) -> tuple[Past, ...]:
@@ -66,7 +68,17 @@ def _past(run: Run) -> Past | None:
         _step_s(run, result),
         _whole(result, "peak_gpu_memory_bytes"),
         _whole(result, "peak_memory_bytes"),
+        _sampling_s(result),
     )
+
+
+def _sampling_s(result: Mapping[str, Any]) -> float:
+    """The seconds of all samples of a run, as far as it recorded them."""
+    summary = result.get("summary")
+    took = summary.get("sampling_seconds") if isinstance(summary, Mapping) else None
+    if not isinstance(took, int | float) or isinstance(took, bool):
+        return 0.0
+    return float(took) if 0 < took < LONGEST_STEP_S else 0.0
 
 
 def _step_s(run: Run, result: Mapping[str, Any]) -> float:

@@ -22,6 +22,8 @@ Range = tuple[float, float]
 UNKNOWN: Range = (0.0, 0.0)
 KNOWN_SPREAD = 3.0
 """A time whose greatest value is more than this many times the least is not known."""
+TIMED_SPREAD = 5.0
+"""As KNOWN_SPREAD, for a time that is based on the speed of a run: its samples may not be measured."""
 PAST_SPREAD = 0.1
 """The relative error if a finished run had the same settings; it grows with the difference of the settings."""
 
@@ -90,7 +92,9 @@ def estimate(
     vram, seen = memory.vram_gib(job), ""
     if job.has_gpu:
         vram, seen = _from_past(job, vram, similar, lambda one: one.vram_bytes / GIB, memory.vram_gib)
-    seconds = UNKNOWN if job.costs.rehearses else duration.seconds(job, step)
+    sampled, measured = _from_past(job, _sampling(job), similar, lambda one: one.sampling_s, _sampling)
+    sampled = sampled if measured else duration.sampling_s(job, step)
+    seconds = UNKNOWN if job.costs.rehearses else duration.seconds(job, step, sampled)
     ram, _ = _from_past(job, _ram(job), similar, lambda one: one.ram_bytes / GIB, _ram)
     return Estimate(
         steps,
@@ -103,9 +107,9 @@ def estimate(
         tuple(sentence for sentence in _basis(job, facts, timed, seen) if sentence),
         states_gib=disk.states_gib(job),
         samples=duration.samples_made(plan),
-        sampling_s=UNKNOWN if job.costs.rehearses else duration.sampling_s(job, step),
+        sampling_s=UNKNOWN if job.costs.rehearses else sampled,
         is_size_usual=job.model.scale[0] == 1,
-        is_time_known=bool(timed) or 0 < seconds[1] <= KNOWN_SPREAD * seconds[0],
+        is_time_known=0 < seconds[1] <= (TIMED_SPREAD if timed else KNOWN_SPREAD) * seconds[0],
     )
 
 
@@ -136,6 +140,11 @@ def _workload_of(job: Workload, past: Past) -> Workload:
 def _ram(job: Workload) -> Range:
     """System RAM in GiB, as a range of one value."""
     return memory.ram_gib(job), memory.ram_gib(job)
+
+
+def _sampling(job: Workload) -> Range:
+    """The calculated seconds of the samples of a run."""
+    return duration.sampling_s(job, duration.step_s(job))
 
 
 def _middle(span: Range) -> float:

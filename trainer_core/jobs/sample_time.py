@@ -37,6 +37,11 @@ class SampleTime:
         self.seconds, self._since_s = 0.0, None
 
     @property
+    def all_s(self) -> float:
+        """The seconds that all finished samples took."""
+        return sum(self._took)
+
+    @property
     def usual_s(self) -> float:
         """The seconds that samples take once they are made; 0 if none were finished."""
         return sum(self._took) / len(self._took) if self._took else 0.0

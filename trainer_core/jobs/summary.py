@@ -134,6 +134,7 @@ class Summary:
         ]
         more = {"checked": checked, "left_s": self.eta_s, "gauges": gauges}
         more |= {"stages": stages, "validation_loss": validation}
+        more |= {"sampling_seconds": round(self.sample_time.all_s, 1)}
         return {**{name: getattr(self, name) for name in names}, **paths, **more}
 
     def take(self, happened: Iterable[Event], times_s: Iterable[float | None] = ()) -> None:

@@ -130,8 +130,9 @@ def is_asked_to_stop(run: Run) -> bool:
 
 def next_save(run: Run) -> int:
     """The step after which the run saves its next checkpoint; 0 if its plan does not say."""
-    steps = save_steps(run)
-    return next((step for step in steps if step > run.summary.step), 0)
+    # A run that continues another one has reported no step of its own at first.
+    done = max(run.summary.step, run.folder.done_steps)
+    return next((step for step in save_steps(run) if step > done), 0)
 
 
 def save_steps(run: Run) -> range:

@@ -163,7 +163,7 @@ def _results(runs: Sequence[Run], past: Sequence[history.PastRun], losses: Seque
         "state": ("State", [each.state.name for each in past]),
         "steps": ("Steps", [max(each.steps, loss.steps) for each, loss in zip(past, losses, strict=True)]),
         "final_loss": ("Loss at the end, smoothed", [loss.final for loss in losses]),
-        "best_loss": ("Lowest loss, smoothed", [loss.best for loss in losses]),
+        "best_loss": ("Lowest loss, smoothed, after the first steps", [loss.best for loss in losses]),
         "best_step": ("... at step", [loss.best_step for loss in losses]),
         "seconds": ("Time in seconds", [round(each.seconds, 1) or None for each in past]),
         "steps_per_second": ("Steps per second", [loss.steps_per_second for loss in losses]),

@@ -12,8 +12,8 @@ from trainer_core.files import open_own
 from trainer_core.jobs.smoothing import smoothed
 from trainer_core.training.run import Run
 
-EARLY = 50
-"""Steps at the start whose smoothed loss is not yet an average of many, so that the lowest one is not looked for there."""
+EARLY, EARLY_SHARE = 50, 0.1
+"""At the start the smoothed loss is not yet an average of many, so the lowest is not looked for in so many steps, or this share."""
 
 
 def curve(run: Run, most: int = 600) -> list[tuple[int, float]]:
@@ -42,7 +42,8 @@ class Losses:
         timed = [row for row in steps.values() if isinstance(row.get("time"), int | float)]
         losses = _losses(steps)
         means = list(smoothed(loss for _, loss in losses))
-        best = min(range(min(EARLY, len(means)) - 1, len(means)), key=means.__getitem__) if means else None
+        early = min(EARLY, round(EARLY_SHARE * len(means)))
+        best = min(range(early, len(means)), key=means.__getitem__) if means else None
         return cls(
             steps=max(steps, default=0),
             final=_rounded(means[-1]) if means else None,

@@ -14,6 +14,7 @@ from trainer_ui.panels.dataset import DatasetPanel
 from trainer_ui.panels.finishing import MemoryPanel, OutputPanel, SamplesPanel
 from trainer_ui.panels.history import HistoryBar, HistoryPanel
 from trainer_ui.panels.kept import KeptForm
+from trainer_ui.panels.last_run import LastRun
 from trainer_ui.panels.launch import LaunchPanel
 from trainer_ui.panels.model import ModelPanel
 from trainer_ui.panels.recipe import RecipePanel
@@ -28,6 +29,7 @@ from trainer_ui.session import Session
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from trainer_core.training.run import Run
     from trainer_ui.panels.recipe import Choice
 
 PREPARE, RESULTS, HISTORY = "prepare", "results", "history"
@@ -68,16 +70,18 @@ class Trainer(App):
         self.recipe = RecipePanel(session, made, self.choice(session), opens)
         self.output = OutputPanel(session, made)
         self.samples, self.memory = SamplesPanel(session, made), MemoryPanel(session, made)
+        session.seek = self._seek
         self.launch = LaunchPanel(session)
         self.run = LiveParts(session.jobs)
         self.watch_bar = WatchBar(session, self.run, self.go)
         self.watch_samples = SampleView(session)
         self.watch = WatchPanel(session, self.run, self.go)
         self.watch.samples_place.children = (self.watch_samples.widget,)
+        session.add_view(LastRun(session, lambda: self.places.chosen == WATCH).show)
         session.add_view(self.watch_samples.show)
         self.results = ResultsPanel(session, lambda: self.places.chosen == RESULTS, self.go)
         history_bar = HistoryBar(session)
-        self.history = HistoryPanel(session, history_bar, lambda: self.places.chosen == HISTORY, self.go)
+        self.history = HistoryPanel(session, history_bar, lambda: self.places.chosen == HISTORY, self.go, self.resume)
         below = [self.all_settings, self.files]
         prepare = ([self.kept, self.model, self.dataset], [self.recipe, self.output, self.samples, self.memory], below)
         super().__init__(
@@ -86,7 +90,10 @@ class Trainer(App):
                 PREPARE: Place("Prepare", prepare, self.launch, "halves", guide=(PLACES, "prepare")),
                 WATCH: Place("Watch", [[self.watch]], self.watch_bar, guide=(PLACES, "watch")),
                 RESULTS: Place(
-                    "Results", [[self.results]], ResultsBar(session, self.results, self.go), guide=(PLACES, "results")
+                    "Results",
+                    [[self.results]],
+                    ResultsBar(session, self.results, self.go, self.resume),
+                    guide=(PLACES, "results"),
                 ),
                 HISTORY: Place("History", [[self.history]], history_bar, guide=(PLACES, "history")),
             },
@@ -124,6 +131,31 @@ class Trainer(App):
             run = session.run
             attempt(lambda: session.begin_from(run), session.note)
         self.kept.remember()
+
+    def _seek(self, path: str) -> None:
+        """Unfolds the step of a setting, and gives its field the keyboard."""
+        steps = {"model": self.model.step, "dataset": self.dataset.step, "output": self.output.step}
+        if (step := steps.get(path.partition(".")[0])) is not None:
+            step.fold(False)
+        if path == "dataset.path":
+            self.dataset.fold_choice(False)
+        own = {
+            "model.path": self.model.path,
+            "dataset.path": self.dataset.path,
+            "dataset.trigger": self.dataset.trigger,
+        }
+        control = self.settings.controls.get(path)
+        field = own.get(path) or (control.control if control is not None else None)
+        if field is not None:
+            field.focus()
+
+    def resume(self, run: Run) -> None:
+        """Shows a run in Watch, and how it would be resumed; it starts when the user agrees there."""
+        self.session.watch(run)
+        # The bar of Watch forgets what was proposed for the run that it showed before.
+        self.session.show()
+        self.go(WATCH)
+        self.watch_bar.continuing.propose(run, 0)
 
     def beat(self) -> None:
         """Shows how long the run has taken so far."""

@@ -12,6 +12,7 @@ function frame(root) {
   keepKeys(root);
   keepTyped(root);
   closePanels(root);
+  takeEnter(root);
   const check = keepFocus(root);
   const begin = takeKeyboard(root);
   const stay = keepInSight(root);
@@ -142,6 +143,17 @@ function keepTyped(root) {
   root.addEventListener("compositionend", wait);
 }
 
+// Enter in the field of a small form does what its first button does, with what was typed so far.
+function takeEnter(root) {
+  root.addEventListener("keydown", (event) => {
+    const form = event.target.closest(".easel-enters");
+    if (event.key !== "Enter" || event.isComposing || !form || !event.target.matches("input")) return;
+    event.preventDefault();
+    event.target.dispatchEvent(new Event("change", { bubbles: true }));
+    [...form.querySelectorAll("button")].find(usable)?.click();
+  });
+}
+
 // ---- panels of help ----------------------------------------------------------------------------------------------
 
 // At most one is open; Escape and a click elsewhere close it.
@@ -222,7 +234,8 @@ function keepFocus(root) {
     if (!last || !root.isConnected || !document.hasFocus()) return;
     const now = document.activeElement;
     const lost = !now || now === document.body || now === last || !seen(now) || now.contains(root);
-    if (!lost || (usable(last) && now === last) || last === root) return;
+    // A heading that was given the keyboard keeps it, although Tab does not stop there.
+    if (!lost || (now === last && seen(last) && !last.disabled) || last === root) return;
     if (usable(last)) return last.focus();
     nearest(last, trail)?.focus();
   };

@@ -9,6 +9,7 @@ class RunBar {
     this.node.setAttribute("aria-label", "Run");
     this.pill = make("span", "easel-run-pill");
     this.title = make("h2", "easel-run-title");
+    this.title.tabIndex = -1;
     this.summary = make("span", "easel-run-summary");
     const name = make("div", "easel-run-name");
     name.append(this.pill, this.title, this.summary);
@@ -75,7 +76,7 @@ class RunBar {
     const told = parts.map((part) => part.textContent).join("|");
     if (told !== this.figures.dataset.told) { this.figures.replaceChildren(...parts); this.figures.dataset.told = told; }
     const at = known(ends) ? new Date(ends * 1000) : null;
-    put(this.ends, at ? `ends about ${at.getHours()}:${String(at.getMinutes()).padStart(2, "0")}${this.day(at)}` : text(note));
+    put(this.ends, at ? `ends about ${at.getHours()}:${String(at.getMinutes()).padStart(2, "0")}${this.day(at)}${note ? `, ${text(note)}` : ""}` : text(note));
   }
   day(at) {
     const today = new Date();
@@ -179,8 +180,8 @@ class RunBar {
     else if (action) this.showAction(action);
     this.question.hidden = !this.question.children.length;
     if (this.question.hidden) {
-      // Not to a button that would start something at once.
-      if (had || this.later) (this.actions.querySelector(".mod-primary") ?? this.actions.querySelector("button"))?.focus();
+      // Not to a button: one more Enter would do something that was not asked for.
+      if (had || this.later) this.title.focus();
       this.later = false;
       return;
     }

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer_core import places
 from trainer_core.errors import RunError
 from trainer_core.models.library import destinations
 from trainer_core.training import acceptance, choice, delivery
@@ -55,6 +56,7 @@ class Place:
             return
         self.button.description = f"Copy to {target.title}\n{target.folder}"
         self.button.disabled = not self.panel.can_be_taken
+        (self.button.add_class if self.panel.state.busy else self.button.remove_class)("easel-busy")
         self.done.show_text(self.panel.said_of(target.folder))
 
 
@@ -90,7 +92,7 @@ class ChosenPanel:
         self.allow.on_click(handler(lambda _: self._allow()))
         self.outside = Paragraph("", "small", role="status")
         asked = Box([self.to_folder, self.allow, self.stay], classes=("easel-row",))
-        self.own = VBox([self.folder, self.outside, asked], classes=("easel-ask",))
+        self.own = VBox([self.folder, self.outside, asked], classes=("easel-ask", "easel-enters"))
         self._refused = ""
         self._kind = "network"
         self.download = Download(self._prepared)
@@ -109,9 +111,13 @@ class ChosenPanel:
 
     @property
     def can_be_taken(self) -> bool:
-        """Whether the chosen checkpoint can be copied now: one that is damaged cannot."""
+        """Whether the chosen checkpoint can be copied: one that is damaged cannot.
+
+        While something is copied, the buttons say so when they are clicked: one that is disabled loses the keyboard, and the
+        next control, which gets it, would download the file.
+        """
         one = self.state.made
-        return one is not None and one.saved.ok is not False and not self.state.busy
+        return one is not None and one.saved.ok is not False
 
     def look(self) -> None:
         """Looks which programs are there, when the user opens the place or chooses another run."""
@@ -188,7 +194,13 @@ class ChosenPanel:
             folder = destinations.own_folder(self.folder.value)
         except destinations.OutsideError as error:
             self._refused = self.folder.value
-            self.outside.show_text(f"{error.message} Allow it if it is yours.", "warn")
+            missing = not places.is_folder(places.typed(self.folder.value))
+            what = (
+                "It does not exist: check the path. If you allow it, Easel makes it."
+                if missing
+                else "Allow it if it is yours."
+            )
+            self.outside.show_text(f"{error.message} {what}", "warn")
             show(self.allow, True)
             self.allow.focus()
             return
@@ -199,6 +211,7 @@ class ChosenPanel:
         destinations.remember(folder)
         self.folder.value = str(folder)
         self._opened = ""
+        self.other.focus()
         self.copy(folder, f"{program.title}, which reads it there" if program else str(folder))
 
     def show(self) -> None:

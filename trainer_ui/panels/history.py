@@ -93,8 +93,15 @@ def set_options(choice: Dropdown, wanted: list[tuple[str, str]]) -> None:
 class HistoryPanel:
     """The table with its side panels. Everything is made when the place is first shown; a thread reads the files."""
 
-    def __init__(self, session: Session, bar: HistoryBar, is_shown: Callable[[], bool], go: Go) -> None:
-        self.session, self.bar, self.is_shown, self.go = session, bar, is_shown, go
+    def __init__(
+        self,
+        session: Session,
+        bar: HistoryBar,
+        is_shown: Callable[[], bool],
+        go: Go,
+        resume: Callable[[Run], object],
+    ) -> None:
+        self.session, self.bar, self.is_shown, self.go, self.resume = session, bar, is_shown, go, resume
         self.number = 0
         """How many runs there are."""
         self.reader = PastReader(session)
@@ -136,7 +143,7 @@ class HistoryPanel:
         self.list_card = VBox([tools, self.table], classes=("easel-card", "easel-runs-card"))
         self.deleter: Deleter = Deleter(session, self.reader, self._forget)
         self.sweep = SweepPanel(session, self.reader)
-        ways = Ways(self.go, self.show_run, self.label, self.sweep.open, self._compare, self.deleter.ask)
+        ways = Ways(self.go, self.show_run, self.label, self.sweep.open, self._compare, self.deleter.ask, self.resume)
         self.card: RunCard = RunCard(session, self.reader, ways)
         self.queue: QueuePanel = QueuePanel(session, self.reader, lambda: self.sweep.open(None))
         self.trash: TrashPanel = TrashPanel(session, self.reader)

@@ -129,7 +129,10 @@ def row(run: PastRun, seen: Seen) -> dict[str, Any]:
     length = (f"{step or total:,}" if whole else f"{step:,} / {total:,}") if total or step else UNKNOWN
     left = f"{pasts.span(going.left_s)} left" if going and going.occupies and going.left_s is not None else ""
     size = seen.sizes.get(run.run)
-    note = run.labels.note.partition("\n")[0]
+    # A run that continues another one has the same name.
+    earlier = run.versions.get("resumes", "")
+    resumed = f"resumed from {printable(pasts.folder_name(earlier), 60)}" if earlier else ""
+    note = ", ".join(filter(None, (resumed, run.labels.note.partition("\n")[0])))
     return {
         "run": run.run,
         "name": printable(pasts.called(run), 100),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from trainer_core.training.sweep_end import runs_of
 from trainer_ui import pasts
 from trainer_ui.formatting import Pairs, Paragraph, show
 from trainer_ui.panels.history_list import family_title, loss, profile_of, value_text
+from trainer_ui.panels.resuming import Resuming
 from trainer_ui.widgets import Box, Button, Plain, Text, VBox
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Ways:
     queue: Callable[[Run], object]
     compare: Callable[[tuple[str, ...]], object]
     delete: Callable[[tuple[str, ...]], object]
+    resume: Callable[[Run], object]
 
 
 class RunCard:
@@ -54,6 +57,8 @@ class RunCard:
         self.session, self.reader, self.ways = session, reader, ways
         self.run = ""
         self.shows_all = self._fills = False
+        self._shown: Run | None = None
+        """The opened run, if it has ended."""
         handler = self.session.handler
         self.title, self.state = Paragraph("", "heading", "grow"), Paragraph("", "pill")
         self.close = Button(description="Close", classes=("easel-quiet",))
@@ -69,7 +74,9 @@ class RunCard:
         self.all = Button(classes=("easel-quiet",))
         self.all.on_click(handler(lambda _: self._turn()))
         self.buttons = self._buttons()
-        actions = Box(tuple(self.buttons.values()), classes=("easel-does",))
+        self.resuming = Resuming(session, ways.resume)
+        watch, *others = self.buttons.values()
+        actions = Box((watch, self.resuming.button, *others), classes=("easel-does",))
         head = Box([self.title, self.state, self.close], classes=("easel-row", "easel-run-title"))
         more = Box([self.settings_title, self.all], classes=("easel-row",))
         self.widget = VBox(
@@ -165,6 +172,15 @@ class RunCard:
         show(self.buttons["sweep"], bool(past.versions.get("sweep")))
         ended = past.state in FINAL_STATES
         show(self.buttons["results"], ended)
+        if self.resuming.run is None or self.resuming.run.name != past.run or not ended:
+            self._attach(ended=ended)
+        self.resuming.show(self._shown)
+
+    def _attach(self, *, ended: bool) -> None:
+        self._shown = None
+        if ended:
+            with contextlib.suppress(JobError):
+                self._shown = self._attached()
 
     def _facts(self, run: PastRun, seen: Seen) -> list[tuple[str, str]]:
         at, size = seen.queue.position(run.run), seen.sizes.get(run.run)

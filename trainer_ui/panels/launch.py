@@ -104,7 +104,7 @@ class LaunchPanel:
             return "accent", "…", "The engine is being installed", "You can start once it is there.", None
         if blocking and is_begun(session):
             title = "One thing to settle" if len(blocking) == 1 else f"{len(blocking)} things to settle"
-            return "danger", "!", title, _and(warnings, len(blocking)), None
+            return "danger", "!", title, _and(warnings, len(blocking), self._listed_as_empty()), None
         if needed:
             done = len(QUESTIONS) - len(missing)
             return "", f"{done}/{len(QUESTIONS)}", *_questions(missing), done / len(QUESTIONS)
@@ -113,6 +113,10 @@ class LaunchPanel:
             names = [fields.all_fields()[one.path].title for one in empty if one.path in fields.all_fields()]
             return "", "i", title, f"Still empty: {', '.join(dict.fromkeys(names))}.", None
         return *self._ready(warnings), None
+
+    def _listed_as_empty(self) -> int:
+        """How many settings are listed because they are still empty."""
+        return sum(self.session.lacks(one) for one in shown_problems(self.session))
 
     def _ready(self, warnings: int) -> tuple[str, str, str, str]:
         session = self.session
@@ -137,7 +141,9 @@ def _questions(missing: list[str]) -> tuple[str, str]:
     return title, f"Still missing: {', '.join(first)} and {last}." if first else f"Still missing: {last}."
 
 
-def _and(many: int, blocking: int) -> str:
+def _and(many: int, blocking: int, empty: int) -> str:
+    if empty:
+        return "and one setting is still empty" if empty == 1 else f"and {empty} settings are still empty"
     if many <= 0:
         return "It is listed below, with what to do." if blocking == 1 else "They are listed below, with what to do."
     return "and one warning, which does not stop you" if many == 1 else f"and {many} warnings, which do not stop you"

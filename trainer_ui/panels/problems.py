@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from trainer_core.plan import fields
 from trainer_core.prepare.problems import engine_problems
 from trainer_core.problems import blocking
 from trainer_core.text import printable
@@ -143,7 +144,11 @@ class ProblemRow:
             changes = ", ".join(f"{path} = {_value_text(value)}" for path, value in fix.assignments.items())
             hint(self.button, printable(fix.task.command, 400) if fix.task else changes)
             self.button.disabled = fix.task is not None and (self.tool.jobs.is_live or self.tool.jobs.starting)
-        show(self.button, self.can_click)
+        leads = self._leads(problem, is_needed=is_needed)
+        if leads:
+            self.button.description, self.button.disabled = f"Go to “{leads}”", False
+            hint(self.button, "Shows the field of this setting")
+        show(self.button, self.can_click or bool(leads))
         self.widget.layout.order = str(place)
         (self.widget.add_class if is_later else self.widget.remove_class)("easel-later")
 
@@ -151,8 +156,15 @@ class ProblemRow:
         fix = self.problem.fix if self.problem is not None else None
         if fix is not None and fix.task is not None:
             self.tool.start(fix)
-        elif fix is not None:
+        elif fix is not None and self.can_click:
             self.session.change(fix.changes)
+        elif self.problem is not None and self.session.seek is not None:
+            self.session.seek(self.problem.path)
+
+    def _leads(self, problem: Problem, *, is_needed: bool) -> str:
+        """The title of the setting to which the button leads, if the setting is only empty and no fix fills it; else ""."""
+        known = fields.all_fields().get(problem.path)
+        return known.title if known is not None and is_needed and not self.can_click and self.session.seek else ""
 
 
 def _without_numbers(problem: Problem) -> tuple[str, str, str, str]:

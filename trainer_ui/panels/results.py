@@ -9,6 +9,7 @@ from trainer_core.jobs.state import JobState
 from trainer_ui import pasts
 from trainer_ui.formatting import Figures, Headline, show
 from trainer_ui.panels.card import empty
+from trainer_ui.panels.resuming import Resuming
 from trainer_ui.panels.watch import Go
 from trainer_ui.run_results import RunResults, size_text
 from trainer_ui.widgets import Box, Button, VBox
@@ -22,14 +23,15 @@ if TYPE_CHECKING:
 class ResultsBar:
     """How the run ended, its best checkpoint, and the button that delivers it."""
 
-    def __init__(self, session: Session, results: ResultsPanel, go: Go) -> None:
+    def __init__(self, session: Session, results: ResultsPanel, go: Go, resume: Callable[[Run], object]) -> None:
         self.session, self.results, self.go = session, results, go
+        self.resuming = Resuming(session, resume, "easel-big")
         self.state, self.figures = Headline(), Figures()
         self.again = Button(description="Train again with changes", classes=("easel-big",))
         self.again.on_click(session.handler(lambda _: self._again()))
         self.deliver = Button(button_style="primary", classes=("easel-big",))
         self.deliver.on_click(session.handler(lambda _: results.deliver()))
-        actions = Box([self.again, self.deliver], classes=("easel-actions",))
+        actions = Box([self.resuming.button, self.again, self.deliver], classes=("easel-actions",))
         self.widget = Box([self.state, self.figures, actions], classes=("easel-ready", "easel-result-bar"))
 
     def _again(self) -> None:
@@ -43,6 +45,7 @@ class ResultsBar:
         self.results.look()
         state, run = self.results.state, self.results.run
         show(self.again, run is not None)
+        self.resuming.show(run if self.results.is_shown() else None)
         words = self.results.delivery_words()
         show(self.deliver, bool(words))
         if run is None:
@@ -50,7 +53,6 @@ class ResultsBar:
             self.figures.show_figures(())
             return
         self.deliver.description = words or "Copy"
-        self.deliver.disabled = bool(state.busy)
         (self.deliver.add_class if state.busy else self.deliver.remove_class)("easel-busy")
         word, tone = pasts.state_of(run)
         name = pasts.name_of(run)

@@ -35,6 +35,7 @@ WORDS = {
     JobState.LOST: "Lost",
     JobState.CANCELLED: "Stopped",
 }
+OPEN_END = "samples not counted"
 NOTHING: Content = {"run": "", "title": "Nothing is training", "summary": "A run is shown here, also after a restart."}
 
 
@@ -73,7 +74,7 @@ def content(run: Job, left: TimeLeft, usual: Mapping[str, float], old: str) -> C
     word, tone = WORDS.get(state, state.name.capitalize()), pasts.state_of(run)[1]
     if state is JobState.RUNNING and not seen.last_step:
         word = "Starting" if isinstance(run, Run) else "Running"
-    now = time.time()
+    now, is_open = time.time(), not is_over and are_samples_unknown(run)
     return {
         "run": run.name,
         "title": pasts.name_of(run),
@@ -84,7 +85,7 @@ def content(run: Job, left: TimeLeft, usual: Mapping[str, float], old: str) -> C
         "figures": _figures(seen, is_over=is_over),
         "clock": _clock(run, state),
         "ends": left.ends_s if seen.step < seen.total and not is_over else None,
-        "note": _note(run, seen) if is_over else "",
+        "note": _note(run, seen) if is_over else OPEN_END if is_open and seen.last_step else "",
         "track": _track(run, seen, tone),
         "stages": _stages(run, seen, usual, now),
         "old": old,
@@ -112,12 +113,42 @@ def headline(run: Job, state: JobState, left: TimeLeft) -> str:
         case _ if not seen.last_step:
             return ""
         case _:
-            # A last step needs no estimate; then the result is checked and copied.
-            remains = left.text if seen.step < seen.total or seen.sample_time.pending_s else ""
-            if seen.phase == SAMPLING and remains:
-                # No step ends meanwhile, so it says why. How long the first samples take is not known.
-                return f"{doing(SAMPLING)}, {f'{remains} left' if seen.sample_time.pending_s else f'then {remains}'}"
-            return f"{remains} left" if remains else printable(doing(seen.phase), 80)
+            return _training(run, left)
+
+
+def _training(run: Job, left: TimeLeft) -> str:
+    """The time left of a run that has reported a step, with what it does if that is no training."""
+    seen = run.summary
+    # A last step needs no estimate; then the result is checked and copied.
+    remains = left.text if seen.step < seen.total or seen.sample_time.pending_s else ""
+    if seen.phase == SAMPLING and remains:
+        # No step ends meanwhile, so it says why.
+        known = seen.sample_time.pending_s
+        return f"{doing(SAMPLING)}, {f'{remains} left' if known else f'then {remains} and later samples'}"
+    if remains and are_samples_unknown(run):
+        return f"{remains} left, plus the samples"
+    return f"{remains} left" if remains else printable(doing(seen.phase), 80)
+
+
+def are_samples_unknown(run: Job) -> bool:
+    """Whether samples are made or will be, and none were yet, so that it is not known how long they take."""
+    seen = run.summary
+    if seen.sample_time.usual_s:
+        return False
+    return seen.phase == SAMPLING or (isinstance(run, Run) and not seen.samples and bool(_next_samples(run)))
+
+
+def _next_samples(run: Run) -> int:
+    """The step after which the run makes its next samples; 0 if it makes none, or if its plan does not say."""
+    try:
+        sampling = run.folder.plan.get("sampling")
+    except JobError:
+        return 0
+    every = sampling.get("every_steps") if isinstance(sampling, dict) else None
+    if not isinstance(every, int) or isinstance(every, bool) or every <= 0:
+        return 0
+    step = (run.summary.step // every + 1) * every
+    return step if step <= run.summary.total else 0
 
 
 def _figures(seen: Summary, *, is_over: bool) -> list[list[str]]:
@@ -137,7 +168,8 @@ def _clock(run: Job, state: JobState) -> Content:
     """How long the run has taken: `seconds` until its end, or `since` when it has taken them."""
     took = pasts.seconds(run)
     if state in FINAL_STATES:
-        when = pasts.when(run)
+        # The name of the folder has the time of the start.
+        when = f"started {at}" if (at := pasts.when(run)) else ""
         return {"text": f"after {pasts.span(took)}" if took is not None else "", "when": when}
     if state in (JobState.QUEUED, JobState.PREPARED) or took is None:
         return {}

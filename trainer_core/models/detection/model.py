@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from trainer_core.errors import AmbiguousModelError
 from trainer_core.models import renaming
@@ -94,7 +96,9 @@ def _size(denoiser: Denoiser) -> ModelSize | None:
     if header.shard is not None or any(info.dtype == "U8" for info in header.tensors.values()):
         return None
     own = ((key.removeprefix(prefix), info.shape) for key, info in header.tensors.items() if key.startswith(prefix))
-    return ModelSize.of(shape for key, shape in own if prefix or key.partition(".")[0] not in OTHERS)
+    size = ModelSize.of(shape for key, shape in own if prefix or key.partition(".")[0] not in OTHERS)
+    every = sum(math.prod(info.shape) for info in header.tensors.values())
+    return replace(size, others=every - size.parameters)
 
 
 def _role(denoiser: Denoiser) -> tuple[str, str]:

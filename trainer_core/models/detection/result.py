@@ -27,12 +27,14 @@ class ModelSize:
     """The size of a diffusion model, counted in its header.
 
     `parameters` is the number of parameters, `layers` that of weights with two or more dimensions, `sides` the sum of their
-    inputs and outputs: a LoRA of rank r on all of them has r times `sides` parameters.
+    inputs and outputs: a LoRA of rank r on all of them has r times `sides` parameters. `others` is the number of parameters
+    of the other parts that the header contains, such as text encoders and VAE.
     """
 
     parameters: int
     layers: int
     sides: int
+    others: int = 0
 
     @classmethod
     def of(cls, shapes: Iterable[tuple[int, ...]]) -> ModelSize:
