@@ -34,7 +34,8 @@ class Estimate:
 
     `epochs` is None without a dataset. `seconds` is (0, 0) if the engine only simulates a training. `vram_gib` is (0, 0) on a CPU.
     If the family is unknown, `seconds` and `vram_gib` are (0, 0) and the other values 0. `ram_gib` is system RAM, `disk_gib` the
-    size of the run folder, of which `states_gib` are states, `lora_mib` the size of the trained file, `samples` the number of sample images, which take `sampling_s` of the `seconds`. `is_size_usual`: the model's
+    size of the run folder, of which `states_gib` are states, `lora_mib` the size of the trained file, `samples` the number of
+    sample images, which take `sampling_s` of the `seconds`. `is_size_usual`: the model's
     file has the size of the family's model. `is_time_known`: a run was measured here, or the range of
     `seconds` is narrow. `basis` are sentences about facts and assumptions behind it.
     """
@@ -60,6 +61,7 @@ class Estimate:
             "epochs": None if self.epochs is None else round(self.epochs, 2),
             "seconds": [round(each) for each in self.seconds],
             "is_time_known": self.is_time_known,
+            "is_size_usual": self.is_size_usual,
             "vram_gib": [round(each, 1) for each in self.vram_gib],
             "ram_gib": round(self.ram_gib, 1),
             "disk_gib": round(self.disk_gib, 2),
