@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from tests.support.page import sent_by, wait_for
 from trainer_ui.components.sample_grid import Column, Row, SampleGrid
+
+
+def told(grid: SampleGrid) -> Any:
+    """What the page is told of a grid."""
+    return grid.content
 
 
 def ask(grid, **message):
@@ -26,7 +32,7 @@ def test_small_images_come_in_batches_and_only_when_they_are_asked_for(home, tmp
     grid.show_grid([Row("a")], [Column(n, str(n), {0: path}) for n, path in enumerate(paths)])
     time.sleep(0.05)
     assert sent == []
-    version = grid.content["version"]
+    version = told(grid)["version"]
     ask(grid, kind="images", version=version, size="small", wanted=list(range(10)))
     wait_for(lambda: sent)
     ((message, buffers),) = sent
@@ -42,9 +48,9 @@ def test_a_run_that_grows_keeps_the_numbers_of_its_images_and_another_one_gets_a
     grid = SampleGrid()
     first = Column(10, "10", {0: tmp_path / "a"})
     grid.show_grid([Row("p")], [first])
-    version = grid.content["version"]
+    version = told(grid)["version"]
     grid.show_grid([Row("p")], [first, Column(20, "20", {0: tmp_path / "b"})])
-    assert grid.content["version"] == version
-    assert [one["images"] for one in grid.content["columns"]] == [[0], [1]]
+    assert told(grid)["version"] == version
+    assert [one["images"] for one in told(grid)["columns"]] == [[0], [1]]
     grid.show_grid([Row("p")], [Column(10, "10", {0: tmp_path / "c"})], anew=True)
-    assert grid.content["version"] == version + 1
+    assert told(grid)["version"] == version + 1
