@@ -10,8 +10,11 @@ settings.register_profile("same", settings.get_profile("easel"), derandomize=Tru
 settings.load_profile("easel")
 
 
-ALONE = ("tests/backends/", "tests/browser/")
-"""Folders whose tests never run beside each other: a training engine takes gigabytes of memory, a JupyterLab is shared."""
+ALONE = ("tests/backends/", "tests/browser/test_journey.py", "tests/browser/")
+"""Tests that never run beside each other: a training engine takes gigabytes of memory, a JupyterLab is shared.
+
+The journey, which is the longest test and waits for an engine, has a JupyterLab of its own.
+"""
 
 
 @pytest.hookimpl(optionalhook=True)
