@@ -116,7 +116,7 @@ def test_a_plan_has_every_value_and_its_source(easel, job):
         "sampling_s",
         "basis",
     }
-    numbers |= {"is_time_known"}
+    numbers |= {"is_time_known", "is_size_usual"}
     assert set(data["estimate"]) == numbers
     assert data["estimate"]["epochs"] > 0
 
