@@ -93,15 +93,6 @@ class Journal:
                 return edit
         return None
 
-    def kept_bytes(self) -> int:
-        """The space on the disk of what the edits keep, in bytes."""
-        found = 0
-        for folder, _, names in os.walk(self.root / OWN / EDITS):
-            for name in names:
-                with contextlib.suppress(OSError):
-                    found += Path(folder, name).lstat().st_size
-        return found
-
     # ---- changing ----
     def apply(self, name: str, title: str, changes: Iterable[Change], author: str = "user") -> Edit | None:
         """Makes these changes as one edit; None if they change nothing.
@@ -140,18 +131,6 @@ class Journal:
         with self._alone():
             edit = self.redoable()
             return self._take_back(edit) if edit is not None else None
-
-    def forget(self, *, keep: int) -> int:
-        """Removes what all but the newest `keep` edits have kept, so that they cannot be undone any more; how many those are.
-
-        Raises:
-            DatasetError: another program edits the dataset.
-        """
-        with self._alone():
-            old = self._folders()[: -keep if keep else None]
-            for folder in old:
-                shutil.rmtree(folder, ignore_errors=True)
-            return len(old)
 
     def recover(self) -> None:
         """Takes back an edit that was interrupted. Each change of the dataset does this first.
