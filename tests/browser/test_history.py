@@ -88,7 +88,7 @@ def the_comparison(page):
     expect(page.locator(".easel-compare-name")).to_be_in_viewport()
     page.locator(".easel-curves svg").hover()
     expect(page.locator(".easel-curves-said")).to_contain_text("Step ")
-    expect(page.locator(".easel-compare")).to_contain_text("averages of up to 50 steps")
+    expect(page.locator(".easel-compare")).to_contain_text("averages of about the last tenth of the steps")
 
 
 def the_queue(page):

@@ -151,6 +151,7 @@ def test_from_images_to_a_finished_run(notebook, page, home):
     expect(page.locator(".easel-watch").get_by_text("Nothing is training")).to_be_visible()
     page.get_by_role("button", name="Go to Prepare").click()
     expect(page.get_by_role("tab", name="Prepare")).to_have_attribute("aria-selected", "true")
+    unfold(page, "Output")
     expect(page.get_by_role("textbox", name="Name", exact=True)).to_have_value("from_the_page")
 
 
@@ -218,7 +219,8 @@ def test_text_from_outside_is_shown_as_text(notebook, page, home, tmp_path):
     unfold(page, "Model", "Output", "Samples", "Memory")
     for group in page.locator(".easel-fold:visible").all():
         group.click()
-    page.get_by_role("button", name="Start training").click()
+    # A name and a folder like these stop the start, and the sentences that say so quote them.
+    expect(page.get_by_role("button", name="Start training")).to_contain_text("2 things stop it")
     shown = page.locator(".easel").inner_text()
     for place in ("Results", "History"):
         go(page, place)
