@@ -12,12 +12,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from trainer_core.curation import contents
 from trainer_core.curation.journal import Change
 from trainer_core.datasets.captions import LARGEST_CAPTION_BYTES
+from trainer_core.errors import DatasetError
 from trainer_core.files import open_regular
 from trainer_core.text import printable
 
@@ -283,3 +284,45 @@ def _matcher(patterns: str, *, same_case: bool = False) -> Callable[[str], bool]
         return found in plain or any(pattern.match(found) for pattern in wild)
 
     return fits
+
+
+def place_of(image: str, ending: str = ".txt") -> str:
+    """The path of the caption file that an image would get; both relative to the dataset, with "/"."""
+    return PurePosixPath(image).with_suffix(ending).as_posix()
+
+
+def text_of(root: Path, path: str) -> str | None:
+    """The whole text of a caption file, "" without one; None if it is not text, or cannot be read.
+
+    Raises:
+        DatasetError: the path leads out of the dataset.
+    """
+    try:
+        return _decoded(_read(contents.inside(root, path))[0])[0]
+    except (OSError, ValueError):
+        return None
+
+
+def written(root: Path, path: str, text: str) -> Change | None:
+    """The change that gives a caption file this whole text; None if it has it already.
+
+    Byte order mark, encoding, line ends, and the line end after the last line stay as they are.
+
+    Raises:
+        DatasetError: the path leads out of the dataset, or the file is not text, so that writing would lose something.
+    """
+    try:
+        data, seen = _read(contents.inside(root, path))
+        before, encode = _decoded(data)
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"The caption {printable(path, 100)} is not text that can be read, so it is not overwritten.",
+            "Mend it first: see Check.",
+        ) from error
+    lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
+    end = "\r\n" if "\r\n" in before else "\n"
+    last = end if before.endswith("\n") and before.strip() else ""
+    after = end.join(lines) + last if text.strip() else ""
+    if after == before or (seen == contents.NOTHING and not after):
+        return None
+    return Change(path, encode(after), seen)

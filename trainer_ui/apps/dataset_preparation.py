@@ -1,0 +1,101 @@
+"""The dataset app: images in, a dataset that trains well out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainer_core import places
+from trainer_ui.app import App, Place
+from trainer_ui.boundary import attempt
+from trainer_ui.dataset_session import DatasetSession
+from trainer_ui.panels.datasets.bar import DatasetBar
+from trainer_ui.panels.datasets.bulk import BulkPanel
+from trainer_ui.panels.datasets.edits import EditsPanel
+from trainer_ui.panels.datasets.findings import FindingsPanel
+from trainer_ui.panels.datasets.images import ImagesPanel
+from trainer_ui.panels.datasets.one_image import OneImage
+from trainer_ui.panels.datasets.source import SourcePanel
+from trainer_ui.panels.datasets.tags import TagsPanel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IMAGES, CAPTIONS, CHECK, EDITS = "images", "captions", "check", "edits"
+PAGE = "datasets"
+"""The page of the guide."""
+
+
+def dataset_preparation(folder: str | Path = "") -> None:
+    """Displays the dataset app, with the dataset in this folder if one is named."""
+    DatasetPreparation(folder).present()
+
+
+class DatasetPreparation(App):
+    """Brings images in, shows them, and makes a dataset of them that trains well."""
+
+    id, title = "dataset_preparation", "Dataset Preparation"
+    guide_page = PAGE
+
+    def __init__(self, folder: str | Path = "") -> None:
+        self.session = session = DatasetSession()
+        self._folder = folder
+        self.source = SourcePanel(session)
+        self.one = OneImage(session)
+        self.images = ImagesPanel(session, lambda _: self.one.editor.focus_caption())
+        self.bulk = BulkPanel(session)
+        self.tags = TagsPanel(session, self.bulk.prepare, self.see)
+        self.findings = FindingsPanel(session, self.see)
+        self.edits = EditsPanel(session)
+        self.bars = {name: DatasetBar(session, self._another) for name in (IMAGES, CAPTIONS, CHECK, EDITS)}
+        super().__init__(
+            session.jobs,
+            {
+                IMAGES: Place(
+                    "Images", [[self.source, self.images], [self.one]], self.bars[IMAGES], "wide-left", (PAGE, "images")
+                ),
+                CAPTIONS: Place(
+                    "Captions", [[self.bulk], [self.tags]], self.bars[CAPTIONS], "wide-left", (PAGE, "captions")
+                ),
+                CHECK: Place("Check", [[self.findings]], self.bars[CHECK], guide=(PAGE, "check")),
+                EDITS: Place("Edits", [[self.edits]], self.bars[EDITS], guide=(PAGE, "undo")),
+            },
+        )
+        session.add_view(self._count)
+
+    def see(self, expression: str) -> None:
+        """Shows the images that fit a filter."""
+        self.session.set_filter(expression)
+        self.go(IMAGES)
+
+    def restore(self) -> None:
+        """Opens the dataset that was named."""
+        if self._folder:
+            attempt(lambda: self.session.open(places.typed(self._folder)), self.session.note)
+            self.source.turn(is_open=False)
+
+    def beat(self) -> None:
+        """Shows how far slow work is."""
+        if self.session.doing:
+            self.bars[self.places.chosen].show()
+
+    def close(self, why: str = "") -> None:
+        """Saves what is being typed, and ends."""
+        self.session.save_drafts()
+        self.source.drop.close()
+        super().close(why)
+
+    def _another(self) -> None:
+        self.source.another()
+        self.go(IMAGES)
+
+    def _count(self) -> None:
+        """Shows on their tabs how many images and findings there are."""
+        read = self.session.read
+        problems = [one for one in read.dataset.problems if one.severity != "info"] if read is not None else []
+        wanted = {
+            name: number
+            for name, number in ((IMAGES, len(self.session.entries)), (CHECK, len(problems)))
+            if number
+        }
+        if self.places.counts != wanted:
+            self.places.counts = wanted

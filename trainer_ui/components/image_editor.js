@@ -1,0 +1,221 @@
+// One image, large, with its caption. Everything from outside is only ever set as textContent or as the value of the field.
+// Keys in the caption: Ctrl+Enter and Alt+arrow down save and go to the next image, Alt+arrow up to the one before; arrows and
+// Enter or Tab take a suggested tag. Escape closes the suggestions, then gives the keyboard back to the list.
+
+const PAUSE_MS = 900, MOST_OFFERED = 7;
+const NONE = "easel-image-none";
+
+class Editor {
+  constructor(model) {
+    this.model = model;
+    this.content = {};
+    this.isDirty = false;
+    this.offered = [];
+    this.pick = -1;
+    this.name = `easel-image-${++drawn}`;
+    this.node = make("section", "easel-image");
+    this.node.setAttribute("aria-label", "The image and its caption");
+    this.build();
+    model.send({ kind: "hello" });
+    this.show();
+  }
+  build() {
+    this.stage = make("div", "easel-image-stage");
+    this.image = make("img");
+    this.crop = make("div", "easel-image-crop");
+    this.crop.setAttribute("aria-hidden", "true");
+    this.frame = make("div", "easel-image-frame");
+    this.frame.append(this.image, this.crop);
+    this.stage.append(this.frame);
+    this.title = make("h3");
+    this.facts = make("p", "easel-image-facts");
+    this.findings = make("ul", "easel-image-findings");
+    const moves = make("div", "easel-image-moves");
+    this.before = button("‹", "easel-small", () => this.go(-1));
+    this.before.setAttribute("aria-label", "The image before");
+    this.after = button("›", "easel-small", () => this.go(1));
+    this.after.setAttribute("aria-label", "The next image");
+    this.place = make("span", "easel-image-place");
+    this.keep = button("Keep", "easel-small", () => this.mark("keep"));
+    this.reject = button("Reject", "easel-small", () => this.mark("reject"));
+    moves.append(this.before, this.place, this.after, this.keep, this.reject);
+    this.label = make("label", "", "Caption");
+    this.field = make("textarea");
+    this.field.id = `${this.name}-caption`;
+    this.field.rows = 5;
+    this.field.spellcheck = false;
+    this.label.htmlFor = this.field.id;
+    this.field.setAttribute("aria-autocomplete", "list");
+    this.field.setAttribute("aria-controls", `${this.name}-offers`);
+    this.field.setAttribute("aria-describedby", `${this.name}-told`);
+    this.offers = make("ul", "easel-image-offers");
+    this.offers.id = `${this.name}-offers`;
+    this.offers.setAttribute("role", "listbox");
+    this.offers.setAttribute("aria-label", "Tags of this dataset");
+    this.offers.hidden = true;
+    this.told = make("p", "easel-image-told");
+    this.told.id = `${this.name}-told`;
+    this.said = make("p", "easel-image-said");
+    this.said.setAttribute("role", "status");
+    this.caption = make("div", "easel-image-caption");
+    this.caption.append(this.label, this.field, this.offers, this.told);
+    this.node.append(this.title, this.stage, moves, this.facts, this.findings, this.caption, this.said);
+    this.field.addEventListener("input", () => this.typed());
+    this.field.addEventListener("keydown", (event) => this.key(event));
+    this.field.addEventListener("blur", () => { this.close(); this.save(); });
+  }
+
+  // ---- what the kernel says ----
+  show() {
+    const now = this.model.get("content"), { content } = this;
+    const isOther = now.id !== content.id || now.version !== content.version;
+    if (isOther) this.save();
+    this.content = now;
+    this.node.hidden = !(now.id >= 0);
+    if (this.node.hidden) return;
+    if (isOther || now.stamp !== content.stamp) this.load(isOther);
+    put(this.title, now.name);
+    put(this.facts, now.facts);
+    put(this.place, now.place);
+    this.before.disabled = !now.hasBefore;
+    this.after.disabled = !now.hasAfter;
+    this.findings.replaceChildren(...list(now.findings).map(({ text: words, tone }) => make("li", `easel-${tone}`, words)));
+    for (const [node, mark] of [[this.keep, "keep"], [this.reject, "reject"]]) {
+      node.setAttribute("aria-pressed", String(now.mark === mark));
+      node.classList.toggle("mod-active", now.mark === mark);
+    }
+    // What is being typed is newer than what the kernel read.
+    if (isOther || !this.isDirty) {
+      this.isDirty = false;
+      if (this.field.value !== now.caption) this.field.value = now.caption;
+    }
+    put(this.told, now.told);
+    this.field.readOnly = Boolean(now.locked);
+    put(this.said, text(now.said));
+  }
+  load(isOther) {
+    if (isOther) this.image.removeAttribute("src");
+    this.stage.classList.remove(NONE);
+    this.image.alt = this.content.name;
+    this.crop.hidden = true;
+    this.model.send({ kind: "image", id: this.content.id, version: this.content.version });
+  }
+  take({ kind, id, version, type }, buffers) {
+    if (kind === "focus") return this.field.focus();
+    if (kind !== "image" || id !== this.content.id || version !== this.content.version) return;
+    this.stage.classList.toggle(NONE, !type);
+    if (!type) return;
+    if (this.url) URL.revokeObjectURL(this.url);
+    this.url = URL.createObjectURL(new Blob([buffers[0]], { type }));
+    this.image.src = this.url;
+    this.showCrop();
+  }
+  // What the training cuts off, as shares of the sides.
+  showCrop() {
+    const crop = this.content.crop;
+    this.crop.hidden = !(Array.isArray(crop) && crop.every(known) && crop.some((share) => share > 0.002));
+    if (!this.crop.hidden) this.crop.style.inset = crop.map((share) => `${(100 * share).toFixed(2)}%`).join(" ");
+  }
+
+  // ---- what the user does ----
+  go(by) {
+    this.save();
+    this.model.send({ kind: "go", by });
+  }
+  mark(mark) { this.model.send({ kind: "mark", id: this.content.id, version: this.content.version, mark }); }
+  typed() {
+    this.isDirty = true;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.tell("draft"), PAUSE_MS);
+    this.offer();
+  }
+  // A text belongs to the image at which it was typed, whatever is shown when it arrives.
+  tell(kind) { this.model.send({ kind, id: this.content.id, version: this.content.version, text: this.field.value }); }
+  save() {
+    clearTimeout(this.timer);
+    if (!this.isDirty || !(this.content.id >= 0)) return;
+    this.tell("save");
+    this.isDirty = false;
+  }
+  key(event) {
+    if (event.isComposing) return;
+    const isOpen = !this.offers.hidden;
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.go(1);
+    else if (event.altKey && (event.key === "ArrowDown" || event.key === "ArrowUp")) this.go(event.key === "ArrowDown" ? 1 : -1);
+    else if (isOpen && (event.key === "ArrowDown" || event.key === "ArrowUp")) this.choose(this.pick + (event.key === "ArrowDown" ? 1 : -1));
+    else if (isOpen && (event.key === "Enter" || event.key === "Tab") && this.pick >= 0) this.accept(this.offered[this.pick]);
+    else if (event.key === "Escape" && isOpen) this.close();
+    else if (event.key === "Escape") { this.save(); this.node.closest(".easel")?.querySelector(".easel-list-scroller")?.focus(); }
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  // ---- suggestions ----
+  piece() {
+    const end = this.field.selectionStart, start = Math.max(this.field.value.lastIndexOf(",", end - 1), this.field.value.lastIndexOf("\n", end - 1)) + 1;
+    return [start, end, this.field.value.slice(start, end).trimStart()];
+  }
+  offer() {
+    const [, end, written] = this.piece();
+    const rest = this.field.value.slice(end);
+    const wanted = written.toLowerCase();
+    // Only at the end of a tag: in its middle the user mends a word.
+    const fits = wanted.length >= 2 && /^\s*(,|\n|$)/.test(rest);
+    const words = fits ? list(this.model.get("vocabulary")) : [];
+    const starts = words.filter(([tag]) => tag.toLowerCase().startsWith(wanted) && tag.toLowerCase() !== wanted);
+    const inside = words.filter(([tag]) => tag.toLowerCase().includes(` ${wanted}`));
+    this.offered = [...new Map([...starts, ...inside]).entries()].slice(0, MOST_OFFERED);
+    this.offers.replaceChildren(...this.offered.map(([tag, number], at) => {
+      const row = make("li", "", tag);
+      row.id = `${this.name}-offer-${at}`;
+      row.setAttribute("role", "option");
+      row.append(make("small", "", count(number)));
+      row.addEventListener("pointerdown", (event) => { event.preventDefault(); this.accept(this.offered[at]); });
+      return row;
+    }));
+    this.offers.hidden = !this.offered.length;
+    this.choose(-1);
+  }
+  choose(at) {
+    this.pick = this.offered.length ? Math.min(Math.max(at, -1), this.offered.length - 1) : -1;
+    [...this.offers.children].forEach((row, place) => row.setAttribute("aria-selected", String(place === this.pick)));
+    if (this.pick >= 0) this.field.setAttribute("aria-activedescendant", `${this.name}-offer-${this.pick}`);
+    else this.field.removeAttribute("aria-activedescendant");
+  }
+  accept([tag]) {
+    const [start, end] = this.piece();
+    const air = start && this.field.value[start - 1] === "," ? " " : "";
+    this.field.setRangeText(`${air}${tag}`, start, end, "end");
+    this.close();
+    this.isDirty = true;
+    this.timer = setTimeout(() => this.tell("draft"), PAUSE_MS);
+  }
+  close() {
+    this.offers.hidden = true;
+    this.offered = [];
+    this.choose(-1);
+  }
+  end() {
+    this.save();
+    if (this.url) URL.revokeObjectURL(this.url);
+  }
+}
+
+let drawn = 0;
+
+function render({ model, el }) {
+  const editor = new Editor(model);
+  el.append(editor.node);
+  const show = () => editor.show();
+  const take = (message, buffers) => editor.take(message ?? {}, buffers);
+  model.on("change:content", show);
+  model.on("msg:custom", take);
+  return () => {
+    model.off("change:content", show);
+    model.off("msg:custom", take);
+    editor.end();
+  };
+}
+
+export default { render };

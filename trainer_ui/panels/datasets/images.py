@@ -1,0 +1,200 @@
+"""All images of the dataset: filter, order, choosing, and what is done with the chosen ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainer_ui.components.image_list import CAPTIONED, KEEP, REJECT, STOPS, UNSEEN, WARNING, Heard, ImageList, Tile
+from trainer_ui.dataset_session import CHOSEN
+from trainer_ui.explaining import explanation
+from trainer_ui.formatting import Paragraph, show
+from trainer_ui.panels.card import row
+from trainer_ui.widgets import Box, Button, Dropdown, Text, ToggleButton, VBox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trainer_core.curation.catalogue import Entry
+    from trainer_core.curation.selections import Choice
+    from trainer_ui.dataset_session import DatasetSession
+
+QUICK = (("All", ""), ("No caption", "is:uncaptioned"), ("Problems", "problem:any"), ("Kept", "is:keep"), ("Rejected", "is:reject"))  # fmt: skip
+"""Filters with a button, as (words, expression)."""
+FILTER_HELP = (
+    "Words are looked for in names and captions. A field looks closer: tag:hat, caption:\"red hat\", name:beach*, width:<768, "
+    "mp:>=1, aspect:>2, tags:<3, problem:any, is:uncaptioned, is:keep, is:reject. Combine them with and, or, not and ( ); "
+    "a minus sign means not: -tag:hat."
+)  # fmt: skip
+NOTHING_OPEN = "No dataset is open yet."
+NOTHING_FITS = "No image fits the filter."
+NOTHING_THERE = "There is no image in this folder yet."
+
+
+class ImagesPanel:
+    """The list of images with its filter, and the actions for the chosen ones. `opens` gives the keyboard to the caption."""
+
+    def __init__(self, session: DatasetSession, opens: Callable[[object], object]) -> None:
+        self.session = session
+        handler = session.handler
+        self.filter = Text(
+            description="Filter", placeholder="words, tag:hat, width:<768, is:uncaptioned …", continuous_update=False
+        )
+        self.filter.observe(handler(session.set_filter), "value")
+        self.quick = [ToggleButton(description=words, classes=("easel-chip",)) for words, _ in QUICK]
+        for button, (_, expression) in zip(self.quick, QUICK, strict=True):
+            button.observe(handler(lambda _, expression=expression: session.set_filter(expression)), "value")
+        self.sort = Dropdown(description="Order", options=[("Name", "name")], value="name")
+        self.sort.observe(handler(lambda key: session.set_sort(key, descending=session.descending)), "value")
+        self.turn = ToggleButton(description="Descending", classes=("easel-chip",))
+        self.turn.observe(handler(lambda down: session.set_sort(session.sort, descending=down)), "value")
+        self.wrong = Paragraph("", "small", "note", role="status")
+        self.count = Paragraph("", "muted", "small", "grow", role="status")
+        self.list = ImageList("Images of the dataset", Heard(handler(self._choose), handler(self._mark), opens))
+        self.list.observe(handler(self._go), "current")
+        self.chosen = ChosenBar(session)
+        fields = Box([self.filter, explanation(FILTER_HELP), self.sort, self.turn], classes=("easel-filter-line",))
+        self.widget = VBox(
+            [fields, row(*self.quick, self.count), self.wrong, self.chosen.widget, self.list],
+            classes=("easel-card", "easel-images"),
+        )
+        self._entries: object = None
+        self._version = -1
+
+    def show(self) -> None:
+        """Shows the images that the filter leaves."""
+        from trainer_core.curation import filtering
+
+        session = self.session
+        show(self.widget, session.root is not None)
+        if self.filter.value != session.filter:
+            self.filter.value = session.filter
+        for button, (_, expression) in zip(self.quick, QUICK, strict=True):
+            if button.value != (session.filter == expression):
+                button.value = session.filter == expression
+        options = [(f"{title[:1].upper()}{title[1:]}", key) for key, (title, _) in filtering.SORTS.items()]
+        if tuple(self.sort.options) != tuple(options):
+            self.sort.options = options
+        if self.sort.value != session.sort:
+            self.sort.value = session.sort
+        self.wrong.show_text(session.filter_error, "danger")
+        self._show_images()
+        self.count.show_text(_counted(session))
+        self.chosen.show()
+
+    def _show_images(self) -> None:
+        session = self.session
+        self.list.empty = NOTHING_OPEN if session.root is None else NOTHING_FITS if session.entries else NOTHING_THERE
+        if self._entries is not session.entries or self._version != session.version:
+            anew = self._version != session.version
+            self._entries, self._version = session.entries, session.version
+            root = session.root
+            tiles = [tile(session, one) for one in session.entries] if root is not None else []
+            self.list.show_images(tiles, anew=anew)
+        self.list.show_order([session.number(one.path) for one in session.shown])
+        self.list.choose(session.number(path) for path in session.chosen)
+        current = session.number(session.current) if session.current else -1
+        if self.list.current != current:
+            self.list.current = current
+
+    def _choose(self, numbers: frozenset[int]) -> None:
+        self.session.choose(path for number in numbers if (path := self.session.path_of(number)))
+
+    def _mark(self, asked: tuple[int, Choice]) -> None:
+        number, choice = asked
+        if path := self.session.path_of(number):
+            self.session.mark([path], choice)
+
+    def _go(self, number: int) -> None:
+        if path := self.session.path_of(number):
+            self.session.current = path
+
+
+class ChosenBar:
+    """How many images are chosen, and what can be done with them."""
+
+    def __init__(self, session: DatasetSession) -> None:
+        self.session = session
+        handler = session.handler
+        self.count = Paragraph("", "grow", "small", role="status")
+        self.everything = Button(description="Choose all shown", classes=("easel-small", "easel-quiet"))
+        self.everything.on_click(handler(lambda _: session.choose(one.path for one in session.shown)))
+        self.nothing = Button(description="Choose none", classes=("easel-small", "easel-quiet"))
+        self.nothing.on_click(handler(lambda _: session.choose(())))
+        self.keep = Button(description="Keep", classes=("easel-small",))
+        self.keep.on_click(handler(lambda _: session.mark(session.chosen, "keep")))
+        self.reject = Button(description="Reject", classes=("easel-small",))
+        self.reject.on_click(handler(lambda _: session.mark(session.chosen, "reject")))
+        self.away = Button(description="Move out of the dataset", classes=("easel-small",))
+        self.away.on_click(handler(lambda _: self._move_out()))
+        self.name = Text(placeholder="name of a selection", continuous_update=False)
+        self.save = Button(description="Save as selection", classes=("easel-small",))
+        self.save.on_click(handler(lambda _: self._save()))
+        self.acts = Box([self.keep, self.reject, self.away], classes=("easel-row",))
+        self.saves = Box([self.name, self.save], classes=("easel-row", "easel-enters"))
+        self.widget = Box(
+            [self.count, self.everything, self.nothing, self.acts, self.saves], classes=("easel-row", "easel-chosen-bar")
+        )
+
+    def show(self) -> None:
+        """Shows what is chosen."""
+        session = self.session
+        number = len(session.chosen)
+        hidden = number - len(session.chosen & {one.path for one in session.shown})
+        more = f", {hidden:,} of them not shown" if hidden else ""
+        self.count.show_text(f"{number:,} chosen{more}" if number else "Space or Shift and a click choose images.")
+        for one in (self.nothing, self.acts, self.saves):
+            show(one, bool(number))
+        show(self.widget, bool(session.entries))
+
+    def _move_out(self) -> None:
+        """Takes the chosen images out of the dataset; undo brings them back."""
+        from trainer_core.curation import duplicates
+
+        session = self.session
+        if session.root is None:
+            return
+        found = [one.path for one in session.entries_in(CHOSEN)]
+        changes = duplicates.moved_out_paths(session.root, found, session.extension)
+        images = f"{len(found):,} {'image' if len(found) == 1 else 'images'}"
+        session.apply("move-out", f"Move {images} out of the dataset", changes)
+
+    def _save(self) -> None:
+        from trainer_core.curation import selections
+
+        session = self.session
+        if session.root is None:
+            return
+        paths = [one.path for one in session.entries if one.path in session.chosen]
+        selections.keep(session.root, self.name.value, paths)
+        session.note(f"The selection “{self.name.value.strip()}” has {len(paths):,} images.")
+        self.name.value = ""
+        session.look()
+
+
+def tile(session: DatasetSession, entry: Entry) -> Tile:
+    """What the tile of an image shows."""
+    from trainer_core.datasets.defects import DEFECTS
+
+    found = [DEFECTS[key] for key in entry.defects if key in DEFECTS]
+    severities = {one.severity for one in found}
+    bits = (
+        (CAPTIONED, bool(entry.caption.strip())),
+        (STOPS, "error" in severities),
+        (WARNING, "warning" in severities),
+        (KEEP, entry.choice == "keep"),
+        (REJECT, entry.choice == "reject"),
+        (UNSEEN, not entry.is_trained and "error" not in severities),
+    )
+    note = "; ".join(one.reason for one in found if one.severity != "info")
+    path = session.root / entry.path if session.root is not None else None
+    assert path is not None  # noqa: S101  # there are no entries without a dataset
+    stamp = (hash((entry.time, entry.bytes)) & 0x7FFFFFFF)
+    flags = sum(bit for bit, is_set in bits if is_set)
+    return Tile(session.number(entry.path), path, entry.path, flags, note, stamp)
+
+
+def _counted(session: DatasetSession) -> str:
+    if session.read is None:
+        return "Reading the images…" if session.root is not None else ""
+    whole, shown = len(session.entries), len(session.shown)
+    return f"{shown:,} of {whole:,} images" if shown != whole else f"{whole:,} {'image' if whole == 1 else 'images'}"

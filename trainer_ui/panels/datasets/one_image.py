@@ -1,0 +1,136 @@
+"""The image that the user looks at: large, with its findings, what is cut off in training, and its caption."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from trainer_ui.components.image_editor import ImageEditor, Seen, Told
+from trainer_ui.formatting import Paragraph, show
+from trainer_ui.widgets import VBox
+
+if TYPE_CHECKING:
+    from trainer_core.curation.catalogue import Entry
+    from trainer_core.curation.selections import Choice
+    from trainer_ui.dataset_session import DatasetSession
+
+TONES = {"error": "danger", "warning": "warn", "info": "muted"}
+AUTHORS = {"": "", "user": "written by you"}
+
+
+class OneImage:
+    """The current image and its caption."""
+
+    def __init__(self, session: DatasetSession) -> None:
+        self.session = session
+        handler = session.handler
+        self.editor = ImageEditor(
+            Told(self._draft, handler(self._save), handler(session.go), handler(self._mark))
+        )
+        self.none = Paragraph("Choose an image to see it large and to write its caption.", "muted")
+        self.widget = VBox([self.none, self.editor], classes=("easel-card", "easel-one-image"))
+        self._entries: object = None
+
+    def show(self) -> None:
+        """Shows the image and its caption."""
+        session = self.session
+        entry = session.entry(session.current) if session.current else None
+        show(self.widget, session.root is not None)
+        show(self.none, entry is None)
+        self.editor.show_image(seen(session, entry) if entry is not None else None)
+        if self._entries is not session.entries:
+            self._entries = session.entries
+            self.editor.suggest(vocabulary(session))
+
+    def _draft(self, told: tuple[int, str]) -> None:
+        """Keeps what is being typed: the page may be closed before the field is left."""
+        number, text = told
+        if path := self.session.path_of(number):
+            self.session.drafts[path] = text
+
+    def _save(self, told: tuple[int, str]) -> None:
+        number, text = told
+        if path := self.session.path_of(number):
+            self.session.save_caption(path, text)
+
+    def _mark(self, asked: tuple[int, Choice]) -> None:
+        number, choice = asked
+        if path := self.session.path_of(number):
+            self.session.mark([path], choice)
+
+
+def seen(session: DatasetSession, entry: Entry) -> Seen:
+    """The image as it is shown."""
+    from trainer_core.curation import captions
+    from trainer_core.text import printable
+
+    root = session.root
+    assert root is not None  # noqa: S101  # there are no entries without a dataset
+    paths = [one.path for one in session.shown]
+    at = paths.index(entry.path) if entry.path in paths else -1
+    whole = captions.text_of(root, entry.caption_path) if entry.caption_path is not None else ""
+    text = session.drafts.get(entry.path, whole or "").replace("\r\n", "\n").rstrip("\n")
+    is_plain = whole is not None and printable(text, len(text) + 1, keep="\n") == text
+    return Seen(
+        session.number(entry.path),
+        session.version,
+        root / entry.path,
+        entry.path,
+        text,
+        facts(entry),
+        f"{at + 1:,} of {len(paths):,}" if at >= 0 else "",
+        at > 0,
+        0 <= at < len(paths) - 1,
+        findings(entry),
+        told(entry, text) if is_plain else "This file has signs that cannot be shown, so it is not edited here: see Check.",
+        entry.choice,
+        hash((entry.time, entry.bytes)) & 0x7FFFFFFF,
+        locked=not is_plain,
+    )
+
+
+def facts(entry: Entry) -> str:
+    """Size, shape and file size in a line."""
+    if not entry.width:
+        return ""
+    pixels = f"{entry.width:,} × {entry.height:,} pixels"
+    size = f"{entry.bytes / 1e6:.1f} MB" if entry.bytes >= 1e5 else f"{entry.bytes / 1e3:.0f} kB"
+    return f"{pixels}, {entry.width * entry.height / 1e6:.1f} megapixels, {size}"
+
+
+def findings(entry: Entry) -> list[tuple[str, str]]:
+    """What is wrong with the image, in sentences with their tone."""
+    from trainer_core.datasets.defects import DEFECTS
+
+    found = [DEFECTS[key] for key in entry.defects if key in DEFECTS]
+    return [(_sentence(one.reason, one.advice, is_trained=entry.is_trained), TONES[one.severity]) for one in found]
+
+
+def _sentence(reason: str, advice: str, *, is_trained: bool) -> str:
+    start = "" if is_trained else "Not trained: "
+    said = f"{start}{reason}"
+    return f"{said[:1].upper()}{said[1:]}. {advice}"
+
+
+def told(entry: Entry, text: str) -> str:
+    """A line under the caption: how long it is, and who wrote it."""
+    from trainer_core.curation import captions
+    from trainer_core.datasets import caption_text
+
+    if not text.strip():
+        return "No caption: the engine gets the trigger word alone, or nothing."
+    tags = len(captions.tags(text))
+    parts = [
+        f"at least {caption_text.tokens(text, 'clip'):,} tokens",
+        f"{tags:,} tags" if tags > 1 else "",
+        AUTHORS.get(entry.author, f"written by {entry.author}"),
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def vocabulary(session: DatasetSession) -> list[tuple[str, int]]:
+    """The tags of the dataset, the most frequent first."""
+    from trainer_core.curation import captions
+
+    counted = Counter(tag for one in session.entries for tag in captions.tags(one.caption) if len(tag) <= 60)
+    return counted.most_common(1500)
