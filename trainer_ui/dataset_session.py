@@ -176,9 +176,7 @@ class DatasetSession(Views):
 
     def known_of(self, root: Path) -> dict[str, Any]:
         """What is known of the images beside their headers: scores and authors."""
-        from trainer_core.curation import authors, scores
-
-        return {"scores": scores.known(root), "authors": authors.of(root)}
+        return {}
 
     def _take(self, found: Read) -> None:
         self.read = found
@@ -333,6 +331,8 @@ def told(edit: Edit | None) -> str:
     if edit is None:
         return "Nothing was changed."
     files = f"{edit.files:,} {'file' if edit.files == 1 else 'files'}"
-    left = f" Left as they were: {', '.join(f'{path} ({why})' for path, why in edit.refused[:3])}" if edit.refused else ""
+    left = (
+        f" Left as they were: {', '.join(f'{path} ({why})' for path, why in edit.refused[:3])}" if edit.refused else ""
+    )
     more = f" and {len(edit.refused) - 3} more" if len(edit.refused) > 3 else ""
     return f"{edit.title}: {files} changed. Undo takes it back.{left}{more}{'.' if left else ''}"

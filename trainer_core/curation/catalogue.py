@@ -79,7 +79,22 @@ def entries(
         DatasetError: there is no such folder, it cannot be listed, or the extension is not valid.
     """
     found = scan.scan(Path(root), rules, extension, trigger, quick=True)
-    known = _Known(found, selections.read(root), scores or {}, authors or {}, copies or {})
+    return of(found, scores=scores, authors=authors, copies=copies)
+
+
+def of(
+    found: Dataset,
+    *,
+    scores: Mapping[str, Mapping[str, float]] | None = None,
+    authors: Mapping[str, str] | None = None,
+    copies: Mapping[str, str] | None = None,
+) -> list[Entry]:
+    """The images of a folder that was scanned; arguments as for `entries`.
+
+    Raises:
+        DatasetError: the folder cannot be listed.
+    """
+    known = _Known(found, selections.read(found.root), scores or {}, authors or {}, copies or {})
     return [known.entry(path) for path in _paths(found)]
 
 

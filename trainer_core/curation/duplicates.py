@@ -67,9 +67,9 @@ def groups(root: Path, ending: str = ".txt", went_on: Callable[[int, int], None]
     return sorted(found, key=lambda group: (-len(group.others), group.best.path))
 
 
-def moved_out(root: Path, unwanted: Iterable[Member], ending: str = ".txt") -> list[Change]:
-    """The changes that take images out of a dataset, with those captions that no image which stays has, too."""
-    gone = {one.path for one in unwanted}
+def moved_out(root: Path, unwanted: Iterable[str], ending: str = ".txt") -> list[Change]:
+    """The changes that take images out of a dataset, by path, with those captions that no image which stays has, too."""
+    gone = set(unwanted)
     kept = {PurePosixPath(path).with_suffix("") for path in gathering.images(root) if path not in gone}
     found = [Change(path, None) for path in sorted(gone)]
     captions = {PurePosixPath(path).with_suffix(ending) for path in gone}

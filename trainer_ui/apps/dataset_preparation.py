@@ -41,12 +41,12 @@ class DatasetPreparation(App):
         self._folder = folder
         self.source = SourcePanel(session)
         self.one = OneImage(session)
-        self.images = ImagesPanel(session, lambda _: self.one.editor.focus_caption())
+        self.images = ImagesPanel(session)
         self.bulk = BulkPanel(session)
         self.tags = TagsPanel(session, self.bulk.prepare, self.see)
         self.findings = FindingsPanel(session, self.see)
         self.edits = EditsPanel(session)
-        self.bars = {name: DatasetBar(session, self._another) for name in (IMAGES, CAPTIONS, CHECK, EDITS)}
+        self.bars = {name: DatasetBar(session, self._add, self._another) for name in (IMAGES, CAPTIONS, CHECK, EDITS)}
         super().__init__(
             session.jobs,
             {
@@ -84,6 +84,10 @@ class DatasetPreparation(App):
         self.source.drop.close()
         super().close(why)
 
+    def _add(self) -> None:
+        self.source.turn(is_open=True)
+        self.go(IMAGES)
+
     def _another(self) -> None:
         self.source.another()
         self.go(IMAGES)
@@ -93,9 +97,7 @@ class DatasetPreparation(App):
         read = self.session.read
         problems = [one for one in read.dataset.problems if one.severity != "info"] if read is not None else []
         wanted = {
-            name: number
-            for name, number in ((IMAGES, len(self.session.entries)), (CHECK, len(problems)))
-            if number
+            name: number for name, number in ((IMAGES, len(self.session.entries)), (CHECK, len(problems))) if number
         }
         if self.places.counts != wanted:
             self.places.counts = wanted

@@ -72,6 +72,7 @@ class Editor {
     if (isOther) this.save();
     this.content = now;
     this.node.hidden = !(now.id >= 0);
+    this.node.dataset.easelShown = String(now.id);
     if (this.node.hidden) return;
     if (isOther || now.stamp !== content.stamp) this.load(isOther);
     put(this.title, now.name);
@@ -101,7 +102,6 @@ class Editor {
     this.model.send({ kind: "image", id: this.content.id, version: this.content.version });
   }
   take({ kind, id, version, type }, buffers) {
-    if (kind === "focus") return this.field.focus();
     if (kind !== "image" || id !== this.content.id || version !== this.content.version) return;
     this.stage.classList.toggle(NONE, !type);
     if (!type) return;

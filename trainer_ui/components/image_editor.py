@@ -86,10 +86,6 @@ class ImageEditor(AnyWidget):
         if self.vocabulary != wanted:
             self.vocabulary = wanted
 
-    def focus_caption(self) -> None:
-        """Gives the keyboard to the caption."""
-        self.send({"kind": "focus"})
-
     def _heard(self, _: Any, message: Any, __: Any) -> None:
         """What the page says; it may be anything."""
         if not isinstance(message, Mapping):

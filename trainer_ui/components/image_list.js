@@ -237,7 +237,12 @@ class ImageList {
     const box = event.currentTarget.getBoundingClientRect();
     return event.detail > 0 && event.clientX - box.left < 32 && event.clientY - box.top < 32;
   }
-  open() { this.model.send({ kind: "open" }); }
+  // The caption of this image gets the keyboard, once it is the one that is shown.
+  open(tries = 100) {
+    const editor = this.node.closest(".easel")?.querySelector(".easel-image");
+    if (editor?.dataset.easelShown === String(this.current)) editor.querySelector("textarea").focus();
+    else if (tries) requestAnimationFrame(() => { if (this.scroller.contains(document.activeElement)) this.open(tries - 1); });
+  }
   turn(id) {
     if (!this.chosen.delete(id)) this.chosen.add(id);
     this.tellChosen();

@@ -49,7 +49,6 @@ class Heard:
 
     choose: Callable[[frozenset[int]], object]
     mark: Callable[[tuple[int, str]], object]
-    open: Callable[[object], object]
 
 
 class ImageList(AnyWidget):
@@ -129,8 +128,6 @@ class ImageList(AnyWidget):
             self._send_items(tiles, version, whole=True)
             self._send_order()
             self._send_chosen()
-        elif kind == "open":
-            self._on.open(None)
         elif message.get("version") == self._version:
             self._heard_of_images(kind, message)
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 class DatasetBar:
     """State, figures, and the actions that are possible everywhere."""
 
-    def __init__(self, session: DatasetSession, choose_another: Callable[[], object]) -> None:
+    def __init__(
+        self, session: DatasetSession, add: Callable[[], object], choose_another: Callable[[], object]
+    ) -> None:
         self.session = session
         self.headline = Headline()
         self.figures = Figures()
@@ -24,12 +26,16 @@ class DatasetBar:
         self.undo.on_click(session.handler(lambda _: session.undo()))
         self.redo = Button(description="Redo", classes=("easel-small",))
         self.redo.on_click(session.handler(lambda _: session.redo()))
+        self.add = Button(description="Add images", classes=("easel-small",))
+        self.add.on_click(session.handler(lambda _: add()))
         self.again = Button(description="Read again", classes=("easel-small", "easel-quiet"))
         hint(self.again, "Reads the folder again: another program may have changed it")
         self.again.on_click(session.handler(lambda _: session.look()))
         self.other = Button(description="Another dataset", classes=("easel-small", "easel-quiet"))
         self.other.on_click(session.handler(lambda _: choose_another()))
-        self.actions = Box([self.undo, self.redo, self.again, self.other], classes=("easel-row", "easel-actions"))
+        self.actions = Box(
+            [self.undo, self.redo, self.add, self.again, self.other], classes=("easel-row", "easel-actions")
+        )
         inside = Box([self.headline, self.figures, self.actions], classes=("easel-ready-line",))
         self.widget = VBox([inside], classes=("easel-ready", "easel-dataset-bar"))
 

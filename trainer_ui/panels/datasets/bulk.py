@@ -56,8 +56,20 @@ def _kinds() -> dict[str, Kind]:
             lambda fields, _: [captions.remove_exactly([fields[0]]), captions.add(fields[0])],
             "Put {0} last",
         ),
-        "add": Kind("Add tags at the end", "Only where they are missing.", ("Tags",), lambda fields, _: [captions.add(fields[0])], "Add {0}"),  # fmt: skip
-        "add-first": Kind("Add tags at the start", "Only where they are missing.", ("Tags",), lambda fields, _: [captions.add(fields[0], "start")], "Add {0} first"),  # fmt: skip
+        "add": Kind(
+            "Add tags at the end",
+            "Only where they are missing.",
+            ("Tags",),
+            lambda fields, _: [captions.add(fields[0])],
+            "Add {0}",
+        ),
+        "add-first": Kind(
+            "Add tags at the start",
+            "Only where they are missing.",
+            ("Tags",),
+            lambda fields, _: [captions.add(fields[0], "start")],
+            "Add {0} first",
+        ),
         "remove": Kind(
             "Remove tags",
             "Whole tags, with commas between them. * stands for any text, ? for one sign.",
@@ -65,8 +77,20 @@ def _kinds() -> dict[str, Kind]:
             lambda fields, _: [captions.remove(fields[0])],
             "Remove {0}",
         ),
-        "replace": Kind("Replace a text", "Wherever it stands, also inside of words.", ("Text", "New text"), lambda fields, _: [captions.replace(fields[0], fields[1])], "Replace {0} with {1}"),  # fmt: skip
-        "replace-tag": Kind("Replace a tag", "Whole tags only.", ("Tag", "New tag"), lambda fields, _: [captions.replace(fields[0], fields[1], whole_tags=True)], "Replace the tag {0} with {1}"),  # fmt: skip
+        "replace": Kind(
+            "Replace a text",
+            "Wherever it stands, also inside of words.",
+            ("Text", "New text"),
+            lambda fields, _: [captions.replace(fields[0], fields[1])],
+            "Replace {0} with {1}",
+        ),
+        "replace-tag": Kind(
+            "Replace a tag",
+            "Whole tags only.",
+            ("Tag", "New tag"),
+            lambda fields, _: [captions.replace(fields[0], fields[1], whole_tags=True)],
+            "Replace the tag {0} with {1}",
+        ),
         "absorb": Kind(
             "Remove tags that nearly all have",
             "A tag of nearly every image describes the subject itself. Without it, the trigger word learns it.",
@@ -74,8 +98,20 @@ def _kinds() -> dict[str, Kind]:
             absorbed,
             "Remove tags that {0} % have",
         ),
-        "repeats": Kind("Remove repeated tags", "Each tag stays at its first place.", (), lambda _, __: [captions.without_repeats()], "Remove repeated tags"),  # fmt: skip
-        "sort": Kind("Sort the tags", "By the alphabet; this word stays first.", ("First word",), lambda fields, _: [captions.sort(fields[0])], "Sort the tags"),  # fmt: skip
+        "repeats": Kind(
+            "Remove repeated tags",
+            "Each tag stays at its first place.",
+            (),
+            lambda _, __: [captions.without_repeats()],
+            "Remove repeated tags",
+        ),
+        "sort": Kind(
+            "Sort the tags",
+            "By the alphabet; this word stays first.",
+            ("First word",),
+            lambda fields, _: [captions.sort(fields[0])],
+            "Sort the tags",
+        ),
         "weights": Kind(
             "Remove weights of other programs",
             "(hat:1.3), ((hat)) and [hat] become hat, \\( becomes (.",
@@ -83,7 +119,13 @@ def _kinds() -> dict[str, Kind]:
             lambda _, __: [captions.without_weights()],
             "Remove weights",
         ),
-        "set": Kind("Give all the same caption", "What is there is replaced.", ("Caption",), lambda fields, _: [captions.set_to(fields[0])], "Set to {0}"),  # fmt: skip
+        "set": Kind(
+            "Give all the same caption",
+            "What is there is replaced.",
+            ("Caption",),
+            lambda fields, _: [captions.set_to(fields[0])],
+            "Set to {0}",
+        ),
     }
 
 
@@ -170,7 +212,9 @@ class BulkPanel:
     def _missing(self) -> str:
         kind = self.kinds[self.kind.value]
         needed = kind.fields[: OPTIONAL.get(self.kind.value, len(kind.fields))]
-        empty = [name for name, field in zip(needed, (self.first, self.second), strict=False) if not field.value.strip()]
+        empty = [
+            name for name, field in zip(needed, (self.first, self.second), strict=False) if not field.value.strip()
+        ]
         if not empty and self.kind.value == "absorb" and not _is_percent(self.first.value):
             return "The share is a number from 1 to 100."
         if not empty and self.kind.value.startswith("trigger") and "," in self.first.value:
@@ -183,7 +227,11 @@ class BulkPanel:
         if session.root is None or self._missing() or not session.entries:
             return
         root, entries = session.root, list(self.scope.entries)
-        kind, fields, makes = self.kinds[self.kind.value], (self.first.value.strip(), self.second.value), self.makes.value
+        kind, fields, makes = (
+            self.kinds[self.kind.value],
+            (self.first.value.strip(), self.second.value),
+            self.makes.value,
+        )
 
         def work() -> None:
             from trainer_core.curation import captions
@@ -230,6 +278,8 @@ def _counted(found: Preview | None) -> str:
     parts = [
         "No caption changes." if not found.changes else f"The first {SHOWN} of them are below." if more > 0 else "",
         f"{found.unchanged:,} stay as they are." if found.changes and found.unchanged else "",
-        f"{len(found.refused):,} cannot be edited: {found.refused[0][0]}, {found.refused[0][1]}." if found.refused else "",
+        f"{len(found.refused):,} cannot be edited: {found.refused[0][0]}, {found.refused[0][1]}."
+        if found.refused
+        else "",
     ]
     return " ".join(filter(None, parts))

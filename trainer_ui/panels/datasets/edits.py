@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import TYPE_CHECKING
 
 from trainer_ui.components.action_list import Act, ActionList, Item
@@ -38,7 +38,9 @@ class EditsPanel:
         read = self.session.read
         edits = read.edits if read is not None else ()
         gone = records.taken_back(edits)
-        self.none.show_text("" if edits else "Nothing was changed yet." if self.session.root else "No dataset is open yet.")
+        self.none.show_text(
+            "" if edits else "Nothing was changed yet." if self.session.root else "No dataset is open yet."
+        )
         self.list.show_items(
             Item(
                 str(one.number),
@@ -50,7 +52,7 @@ class EditsPanel:
                             f"{_when(one.time)},",
                             f"{one.files:,} {'file' if one.files == 1 else 'files'}",
                             f"by {one.author}" if one.author not in ("", "user") else "",
-                            "– taken back" if one.number in gone else "",
+                            "(taken back)" if one.number in gone else "",
                         ),
                     )
                 ),
@@ -65,4 +67,4 @@ class EditsPanel:
 
 
 def _when(time: float) -> str:
-    return datetime.datetime.fromtimestamp(time).astimezone().strftime("%Y-%m-%d %H:%M") if time else "at an unknown time"
+    return dt.datetime.fromtimestamp(time).astimezone().strftime("%Y-%m-%d %H:%M") if time else "at an unknown time"

@@ -58,7 +58,7 @@ class FindingsPanel:
         session, read = self.session, self.session.read
         show(self.widget, session.root is not None)
         if not self.engine.options[0][0]:
-            engines = [(one.manifest.title, one.manifest.id) for one in registry.ranked()]
+            engines = [(one.manifest.title, one.manifest.id) for one in registry.available()]
             self.engine.options, self.engine.value = engines, session.engine or engines[0][1]
         if self.trigger.value != session.trigger:
             self.trigger.value = session.trigger
@@ -89,7 +89,9 @@ class FindingsPanel:
         )
         show(self.problems, bool(problems))
         is_good = not problems and bool(read.dataset.images)
-        self.none.show_text("Nothing was found that stops a training or trains something else than you mean." if is_good else "")
+        self.none.show_text(
+            "Nothing was found that stops a training or trains something else than you mean." if is_good else ""
+        )
         self._offers = fixing.offers(read.dataset, self.session.trigger)
         self.offers.show_items(
             Item(

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 from trainer_ui.components.image_list import CAPTIONED, KEEP, REJECT, STOPS, UNSEEN, WARNING, Heard, ImageList, Tile
 from trainer_ui.dataset_session import CHOSEN
 from trainer_ui.explaining import explanation
-from trainer_ui.formatting import Paragraph, show
+from trainer_ui.formatting import Paragraph, hint, show
 from trainer_ui.panels.card import row
 from trainer_ui.widgets import Box, Button, Dropdown, Text, ToggleButton, VBox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from trainer_core.curation.catalogue import Entry
     from trainer_core.curation.selections import Choice
     from trainer_ui.dataset_session import DatasetSession
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 QUICK = (("All", ""), ("No caption", "is:uncaptioned"), ("Problems", "problem:any"), ("Kept", "is:keep"), ("Rejected", "is:reject"))  # fmt: skip
 """Filters with a button, as (words, expression)."""
 FILTER_HELP = (
-    "Words are looked for in names and captions. A field looks closer: tag:hat, caption:\"red hat\", name:beach*, width:<768, "
+    'Words are looked for in names and captions. A field looks closer: tag:hat, caption:"red hat", name:beach*, width:<768, '
     "mp:>=1, aspect:>2, tags:<3, problem:any, is:uncaptioned, is:keep, is:reject. Combine them with and, or, not and ( ); "
     "a minus sign means not: -tag:hat."
 )  # fmt: skip
@@ -31,9 +29,9 @@ NOTHING_THERE = "There is no image in this folder yet."
 
 
 class ImagesPanel:
-    """The list of images with its filter, and the actions for the chosen ones. `opens` gives the keyboard to the caption."""
+    """The list of images with its filter, and the actions for the chosen ones."""
 
-    def __init__(self, session: DatasetSession, opens: Callable[[object], object]) -> None:
+    def __init__(self, session: DatasetSession) -> None:
         self.session = session
         handler = session.handler
         self.filter = Text(
@@ -49,7 +47,7 @@ class ImagesPanel:
         self.turn.observe(handler(lambda down: session.set_sort(session.sort, descending=down)), "value")
         self.wrong = Paragraph("", "small", "note", role="status")
         self.count = Paragraph("", "muted", "small", "grow", role="status")
-        self.list = ImageList("Images of the dataset", Heard(handler(self._choose), handler(self._mark), opens))
+        self.list = ImageList("Images of the dataset", Heard(handler(self._choose), handler(self._mark)))
         self.list.observe(handler(self._go), "current")
         self.chosen = ChosenBar(session)
         fields = Box([self.filter, explanation(FILTER_HELP), self.sort, self.turn], classes=("easel-filter-line",))
@@ -124,7 +122,8 @@ class ChosenBar:
         self.keep.on_click(handler(lambda _: session.mark(session.chosen, "keep")))
         self.reject = Button(description="Reject", classes=("easel-small",))
         self.reject.on_click(handler(lambda _: session.mark(session.chosen, "reject")))
-        self.away = Button(description="Move out of the dataset", classes=("easel-small",))
+        self.away = Button(description="Move out", classes=("easel-small",))
+        hint(self.away, "Takes them and their captions out of the dataset. Undo brings them back.")
         self.away.on_click(handler(lambda _: self._move_out()))
         self.name = Text(placeholder="name of a selection", continuous_update=False)
         self.save = Button(description="Save as selection", classes=("easel-small",))
@@ -132,7 +131,8 @@ class ChosenBar:
         self.acts = Box([self.keep, self.reject, self.away], classes=("easel-row",))
         self.saves = Box([self.name, self.save], classes=("easel-row", "easel-enters"))
         self.widget = Box(
-            [self.count, self.everything, self.nothing, self.acts, self.saves], classes=("easel-row", "easel-chosen-bar")
+            [self.count, self.everything, self.nothing, self.acts, self.saves],
+            classes=("easel-row", "easel-chosen-bar"),
         )
 
     def show(self) -> None:
@@ -154,7 +154,7 @@ class ChosenBar:
         if session.root is None:
             return
         found = [one.path for one in session.entries_in(CHOSEN)]
-        changes = duplicates.moved_out_paths(session.root, found, session.extension)
+        changes = duplicates.moved_out(session.root, found, session.extension)
         images = f"{len(found):,} {'image' if len(found) == 1 else 'images'}"
         session.apply("move-out", f"Move {images} out of the dataset", changes)
 
@@ -187,8 +187,8 @@ def tile(session: DatasetSession, entry: Entry) -> Tile:
     )
     note = "; ".join(one.reason for one in found if one.severity != "info")
     path = session.root / entry.path if session.root is not None else None
-    assert path is not None  # noqa: S101  # there are no entries without a dataset
-    stamp = (hash((entry.time, entry.bytes)) & 0x7FFFFFFF)
+    assert path is not None  # there are no entries without a dataset
+    stamp = hash((entry.time, entry.bytes)) & 0x7FFFFFFF
     flags = sum(bit for bit, is_set in bits if is_set)
     return Tile(session.number(entry.path), path, entry.path, flags, note, stamp)
 

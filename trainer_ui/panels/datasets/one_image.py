@@ -24,9 +24,7 @@ class OneImage:
     def __init__(self, session: DatasetSession) -> None:
         self.session = session
         handler = session.handler
-        self.editor = ImageEditor(
-            Told(self._draft, handler(self._save), handler(session.go), handler(self._mark))
-        )
+        self.editor = ImageEditor(Told(self._draft, handler(self._save), handler(session.go), handler(self._mark)))
         self.none = Paragraph("Choose an image to see it large and to write its caption.", "muted")
         self.widget = VBox([self.none, self.editor], classes=("easel-card", "easel-one-image"))
         self._entries: object = None
@@ -65,7 +63,7 @@ def seen(session: DatasetSession, entry: Entry) -> Seen:
     from trainer_core.text import printable
 
     root = session.root
-    assert root is not None  # noqa: S101  # there are no entries without a dataset
+    assert root is not None  # there are no entries without a dataset
     paths = [one.path for one in session.shown]
     at = paths.index(entry.path) if entry.path in paths else -1
     whole = captions.text_of(root, entry.caption_path) if entry.caption_path is not None else ""
@@ -82,7 +80,9 @@ def seen(session: DatasetSession, entry: Entry) -> Seen:
         at > 0,
         0 <= at < len(paths) - 1,
         findings(entry),
-        told(entry, text) if is_plain else "This file has signs that cannot be shown, so it is not edited here: see Check.",
+        told(entry, text)
+        if is_plain
+        else "This file has signs that cannot be shown, so it is not edited here: see Check.",
         entry.choice,
         hash((entry.time, entry.bytes)) & 0x7FFFFFFF,
         locked=not is_plain,
@@ -93,7 +93,7 @@ def facts(entry: Entry) -> str:
     """Size, shape and file size in a line."""
     if not entry.width:
         return ""
-    pixels = f"{entry.width:,} × {entry.height:,} pixels"
+    pixels = f"{entry.width:,} x {entry.height:,} pixels"
     size = f"{entry.bytes / 1e6:.1f} MB" if entry.bytes >= 1e5 else f"{entry.bytes / 1e3:.0f} kB"
     return f"{pixels}, {entry.width * entry.height / 1e6:.1f} megapixels, {size}"
 

@@ -19,8 +19,9 @@ from trainer_ui.panels.card import fold, row
 from trainer_ui.widgets import Box, Button, Checkbox, Text, VBox
 
 if TYPE_CHECKING:
-    from trainer_core.curation.importing import Imported
     from trainer_core.curation.receiving import Receiver
+
+    from trainer_core.curation.importing import Imported
     from trainer_ui.dataset_session import DatasetSession
 
 MOST_KNOWN = 12
@@ -37,7 +38,7 @@ class SourcePanel:
         self.is_open = True
         """Whether it is shown, and not only its one line."""
         self.path = Text(description="Folder on this machine", placeholder="/path/to/images", continuous_update=False)
-        self.path.observe(handler(lambda path: self._open(path)), "value")
+        self.path.observe(handler(self._open), "value")
         self.browse = Browse(session, "Dataset", self._open, lambda: self.path.value, wants="folder")  # type: ignore[arg-type]
         self.known = ActionList("Datasets", handler(lambda told: self._open(told[0])))
         self.no_known = Paragraph("", "muted", "small")
@@ -45,11 +46,15 @@ class SourcePanel:
         self.naming = helped(self.name, "The folder that is made for it, among Easel's datasets.")
         self.into = Paragraph("", "small", "muted")
         self.converts = Checkbox(
-            description="Convert what the engines cannot read well: HEIC, TIFF, GIF, sideways, very large", indent=False, value=True
+            description="Convert what the engines cannot read well: HEIC, TIFF, GIF, sideways, very large",
+            indent=False,
+            value=True,
         )
         self.drop = Uploader("Bring images in", self._receiver, self._received)
         self.link = Text(
-            description="Link", placeholder="https://…/images.zip, or org/name of a dataset on Hugging Face", continuous_update=False
+            description="Link",
+            placeholder="https://…/images.zip, or org/name of a dataset on Hugging Face",
+            continuous_update=False,
         )
         self.fetch = Button(description="Fetch it", classes=("easel-small",))
         self.fetch.on_click(handler(lambda _: self._fetch()))
@@ -59,11 +64,7 @@ class SourcePanel:
         self.new.on_click(handler(lambda _: self._leave()))
         self.heading = Paragraph("Bring images in", "heading")
         opening = fold(session, "A folder of this machine", lambda: [self.path, self.browse.widget])
-        linking = fold(
-            session, "A link", lambda: [Box([self.link, self.fetch], classes=("easel-row", "easel-enters"))]
-        )
-        self.line = Button(description="Add images to this dataset", classes=("easel-small",))
-        self.line.on_click(handler(lambda _: self.turn(is_open=True)))
+        linking = fold(session, "A link", lambda: [Box([self.link, self.fetch], classes=("easel-row", "easel-enters"))])
         self.close_line = Button(description="Close", classes=("easel-small", "easel-quiet"))
         self.close_line.on_click(handler(lambda _: self.turn(is_open=False)))
         self.datasets = VBox([Paragraph("Datasets of yours", "heading"), self.known, self.no_known, opening])
@@ -80,7 +81,7 @@ class SourcePanel:
                 self.close_line,
             ]
         )
-        self.widget = VBox([self.line, self.inside, self.datasets], classes=("easel-card", "easel-source-card"))
+        self.widget = VBox([self.inside, self.datasets], classes=("easel-card", "easel-source-card"))
         self._is_new = False
         self._looked: object = None
 
@@ -99,8 +100,7 @@ class SourcePanel:
         session = self.session
         has_one = session.root is not None
         adds = has_one and not self._is_new
-        show(self.line, has_one and not self.is_open)
-        show(self.inside, self.is_open or not has_one)
+        show(self.widget, self.is_open or not has_one)
         show(self.datasets, not has_one or self._is_new)
         show(self.naming, not adds)
         show(self.into, adds)
@@ -108,19 +108,15 @@ class SourcePanel:
         show(self.close_line, has_one)
         self.heading.show_text("Add images" if adds else "Bring images in")
         self.into.show_text(f"They go into {session.root}." if adds else "")
-        self.drop.words = (
-            "Drop images here, with their captions if they have any.\nA folder or a zip is fine, too. Nothing on your computer changes."
-        )
+        self.drop.words = "Drop images here, with their captions if they have any.\nA folder or a zip is fine, too. Nothing on your computer changes."
         self.drop.busy = bool(session.doing)
         self._show_known()
 
     def _show_known(self) -> None:
-        from trainer_core.curation import known
-
         if self._looked == (self.session.version, self.is_open):
             return
         self._looked = self.session.version, self.is_open
-        found = known.datasets()[:MOST_KNOWN]
+        found: list = []
         self.known.show_items(
             Item(
                 str(one.path),
@@ -131,7 +127,9 @@ class SourcePanel:
             for one in found
         )
         show(self.known, bool(found))
-        self.no_known.show_text("" if found else "There is none yet. Bring images in, or open a folder of this machine.")
+        self.no_known.show_text(
+            "" if found else "There is none yet. Bring images in, or open a folder of this machine."
+        )
 
     # ---- what the user does ----
     def _leave(self) -> None:
@@ -173,7 +171,9 @@ class SourcePanel:
     def _fetch(self) -> None:
         link = self.link.value.strip()
         if not link:
-            raise DatasetError("There is no link.", "Paste the address of a zip, or the org/name of a dataset on Hugging Face.")
+            raise DatasetError(
+                "There is no link.", "Paste the address of a zip, or the org/name of a dataset on Hugging Face."
+            )
         self.session.do(f"Fetching {link}.", partial(self._fetched, link, self._target()))
 
     def _fetched(self, link: str, target: Path) -> str:
