@@ -26,12 +26,15 @@ FULL = """() => { const box = document.querySelector('.easel-list-scroller').get
   const tiles = [...document.querySelectorAll('.easel-tile')].filter(one => { const at = one.getBoundingClientRect();
     return at.bottom > box.top && at.top < box.bottom; });
   return tiles.length > 0 && tiles.every(one => one.querySelector('img').naturalWidth > 0); }"""
-JUMP = """async (share) => { const list = document.querySelector('.easel-list-scroller');
+JUMP = (
+    """async (share) => { const list = document.querySelector('.easel-list-scroller');
   const full = %s; const begun = performance.now();
   list.scrollTop = share * (list.scrollHeight - list.clientHeight);
   await new Promise(requestAnimationFrame); await new Promise(requestAnimationFrame);
   while (!full() && performance.now() - begun < 20000) await new Promise(requestAnimationFrame);
-  return performance.now() - begun; }""" % FULL
+  return performance.now() - begun; }"""
+    % FULL
+)
 WATCHED = """() => { window.easelTasks = [];
   new PerformanceObserver(list => window.easelTasks.push(...list.getEntries().map(one => Math.round(one.duration))))
     .observe({ type: 'longtask', buffered: false }); }"""
@@ -81,7 +84,11 @@ def _drawn(folder: Path, number: int) -> Path:
     folder.mkdir()
     kinds = []
     for kind in range(20):
-        image = Image.effect_noise((64, 48 + kind), 60).convert("RGB").resize((512, 384 + 8 * kind), Image.Resampling.BICUBIC)
+        image = (
+            Image.effect_noise((64, 48 + kind), 60)
+            .convert("RGB")
+            .resize((512, 384 + 8 * kind), Image.Resampling.BICUBIC)
+        )
         image.save(folder / f"kind{kind}.jpg", quality=90)
         kinds.append((folder / f"kind{kind}.jpg").read_bytes())
         (folder / f"kind{kind}.jpg").unlink()
@@ -97,7 +104,9 @@ def _open(page: Any, server: Any, home: Path, folder: Path) -> None:
     content = json.loads((ROOT / "notebooks" / "Dataset_Preparation.ipynb").read_text())
     source = "".join(content["cells"][1]["source"]).replace("_preparation()", f"_preparation({str(folder)!r})")
     content["cells"][1]["source"] = f"import os; os.environ['EASEL_HOME'] = {str(home)!r}\n{source}"
-    content["cells"].append({**content["cells"][1], "id": "busy", "metadata": {}, "source": "import time; time.sleep(25)"})
+    content["cells"].append(
+        {**content["cells"][1], "id": "busy", "metadata": {}, "source": "import time; time.sleep(25)"}
+    )
     (server.root / "many.ipynb").write_text(json.dumps(content))
     lab.Notebook(page, server, "many.ipynb").open().run()
     page.wait_for_selector(".easel[data-easel-keys=kept]")

@@ -52,7 +52,7 @@ class Place:
 
     `columns` are the panels by column, in reading order; a narrow page shows the columns one after the other. `bar` is shown
     under the head while the place is, and stays in sight: state, figures and the main action. `look` says how the columns
-    share a wide page: "plain" or "halves".
+    share a wide page: "plain", "halves", "even" or "wide-left".
     """
 
     title: str

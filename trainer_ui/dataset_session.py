@@ -64,6 +64,8 @@ class DatasetSession(Views):
         """The paths of the images that the user has chosen."""
         self.current = ""
         """The path of the image that is shown large."""
+        self.copies: Mapping[str, str] = {}
+        """The better copy of each image that has one, as far as copies were looked for."""
         self.doing = ""
         """What is being done now, as a sentence; "" if nothing is."""
         self.share: float | None = None
@@ -88,7 +90,7 @@ class DatasetSession(Views):
             self.root, self.read, self.error = folder, None, ""
             self.version += 1
             self.filter = self.filter_error = self.current = ""
-            self.shown, self.chosen = (), frozenset()
+            self.shown, self.chosen, self.copies = (), frozenset(), {}
             self._numbers, self._paths = {}, []
         self.look()
 
@@ -162,7 +164,7 @@ class DatasetSession(Views):
         journal = Journal(root)
         journal.recover()
         found = scan.scan(root, rules, self.extension, self.trigger or None, quick=True)
-        entries = catalogue.of(found, **self.known_of(root))
+        entries = catalogue.of(found, **self.known_of())
         kept = selections.read(root)
         return Read(
             root,
@@ -174,9 +176,9 @@ class DatasetSession(Views):
             journal.redoable(),
         )
 
-    def known_of(self, root: Path) -> dict[str, Any]:
-        """What is known of the images beside their headers: scores and authors."""
-        return {}
+    def known_of(self) -> dict[str, Any]:
+        """What is known of the images beside their headers: copies."""
+        return {"copies": self.copies}
 
     def _take(self, found: Read) -> None:
         self.read = found

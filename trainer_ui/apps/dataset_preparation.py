@@ -10,7 +10,9 @@ from trainer_ui.boundary import attempt
 from trainer_ui.dataset_session import DatasetSession
 from trainer_ui.panels.datasets.bar import DatasetBar
 from trainer_ui.panels.datasets.bulk import BulkPanel
+from trainer_ui.panels.datasets.copies import CopiesPanel
 from trainer_ui.panels.datasets.edits import EditsPanel
+from trainer_ui.panels.datasets.export import ExportPanel
 from trainer_ui.panels.datasets.findings import FindingsPanel
 from trainer_ui.panels.datasets.images import ImagesPanel
 from trainer_ui.panels.datasets.one_image import OneImage
@@ -45,7 +47,8 @@ class DatasetPreparation(App):
         self.bulk = BulkPanel(session)
         self.tags = TagsPanel(session, self.bulk.prepare, self.see)
         self.findings = FindingsPanel(session, self.see)
-        self.edits = EditsPanel(session)
+        self.copies = CopiesPanel(session, self.see)
+        self.edits, self.export = EditsPanel(session), ExportPanel(session)
         self.bars = {name: DatasetBar(session, self._add, self._another) for name in (IMAGES, CAPTIONS, CHECK, EDITS)}
         super().__init__(
             session.jobs,
@@ -56,8 +59,10 @@ class DatasetPreparation(App):
                 CAPTIONS: Place(
                     "Captions", [[self.bulk], [self.tags]], self.bars[CAPTIONS], "wide-left", (PAGE, "captions")
                 ),
-                CHECK: Place("Check", [[self.findings]], self.bars[CHECK], guide=(PAGE, "check")),
-                EDITS: Place("Edits", [[self.edits]], self.bars[EDITS], guide=(PAGE, "undo")),
+                CHECK: Place("Check", [[self.findings], [self.copies]], self.bars[CHECK], "even", (PAGE, "check")),
+                EDITS: Place(
+                    "Edits and export", [[self.edits], [self.export]], self.bars[EDITS], "wide-left", (PAGE, "undo")
+                ),
             },
         )
         session.add_view(self._count)

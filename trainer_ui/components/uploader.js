@@ -91,15 +91,15 @@ class Uploader {
       let room = PIECE_BYTES;
       while (sending.at < sending.files.length && room > 0) {
         const { file } = sending.files[sending.at], id = sending.ids[sending.at];
-        const take = known(id) ? Math.min(room, file.size - sending.offset) : 0;
-        if (known(id)) {
+        const take = id ? Math.min(room, file.size - sending.offset) : 0;
+        if (id) {
           parts.push([id, sending.offset]);
           pieces.push(file.slice(sending.offset, sending.offset + take));
           room -= take;
         }
         sending.offset += take;
-        if (!known(id) || sending.offset >= file.size) {
-          if (!known(id)) sending.got += file.size;
+        if (!id || sending.offset >= file.size) {
+          if (!id) sending.got += file.size;
           sending.at += 1;
           sending.offset = 0;
         }

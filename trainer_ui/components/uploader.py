@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from anywidget import AnyWidget
@@ -15,7 +14,7 @@ from trainer_ui.boundary import attempt
 from trainer_ui.components.places import asset
 
 if TYPE_CHECKING:
-    from trainer_core.curation.receiving import Receiver
+    from trainer_core.curation.receiving import Received, Receiver
 
 MOST_FILES = 50_000
 
@@ -23,8 +22,8 @@ MOST_FILES = 50_000
 class Uploader(AnyWidget):
     """A place to drop files, and buttons to choose them.
 
-    `receive` makes the receiver of what is sent. `take` is called in a thread with the folder of the files and with what was
-    refused, as (name, reason); it returns a sentence for the user.
+    `receive` makes the receiver of what is sent. `take` is called in a thread with what has arrived, which is removed afterwards;
+    it returns a sentence for the user.
     """
 
     _esm = asset("dom.js", "uploader.js")
@@ -41,7 +40,7 @@ class Uploader(AnyWidget):
         self,
         title: str,
         receive: Callable[[], Receiver],
-        take: Callable[[Path, Sequence[tuple[str, str]]], str],
+        take: Callable[[Received], str],
     ) -> None:
         super().__init__(title=title)
         self._receive, self._take = receive, take
@@ -74,16 +73,12 @@ class Uploader(AnyWidget):
     def _begin(self, number: int, files: object) -> None:
         if not isinstance(files, list) or len(files) > MOST_FILES:
             return
-        named = [
-            (one[0], one[1])
-            for one in files
-            if isinstance(one, list) and len(one) == 2 and isinstance(one[0], str) and isinstance(one[1], int)
-        ]
+        named = [{"path": one[0], "size": one[1]} for one in files if isinstance(one, list) and len(one) == 2]
         if len(named) != len(files):
             return
         self._cancel(None)
         receiver = self._receive()
-        ids = receiver.begin(named)
+        ids = [answer.id for answer in receiver.begin(named)]
         with self._lock:
             self._number, self._receiver = number, receiver
         self.send({"kind": "ready", "number": number, "ids": ids}, [])
@@ -93,8 +88,8 @@ class Uploader(AnyWidget):
         if receiver is None or not isinstance(parts, list) or len(parts) != len(buffers):
             return
         for part, buffer in zip(parts, buffers, strict=True):
-            if isinstance(part, list) and len(part) == 2 and all(type(each) is int for each in part):
-                receiver.write(part[0], part[1], bytes(buffer))
+            if isinstance(part, list) and len(part) == 2 and isinstance(part[0], str) and type(part[1]) is int:
+                receiver.write(part[0], part[1], buffer)
         self.send({"kind": "got", "number": number, "bytes": sum(len(buffer) for buffer in buffers)}, [])
 
     def _finish(self, number: int) -> None:
@@ -105,11 +100,8 @@ class Uploader(AnyWidget):
             self._receiver = self._number = None
         said: list[str] = []
 
-        def take() -> None:
-            received = receiver.finish()
-            said.append(self._take(received.folder, received.refused))
-
-        attempt(take, said.append)
+        attempt(lambda: said.append(self._take(receiver.finish())), said.append)
+        receiver.close()
         self._end(number, said[-1] if said else "")
 
     def _fail(self, number: int, why: str) -> None:
