@@ -5,6 +5,7 @@ EaselError
     DetectionError         a header that matches no family
         AmbiguousModelError    ... or more than one
     DatasetError           a dataset folder that cannot be read
+        DatasetCancelled       ... work on a dataset that the user stopped
     LibraryError           a list of model folders that cannot be read or changed
     ProfileError           a profile file that is refused
     PolicyError            a prefill policy that is missing or damaged
@@ -66,6 +67,13 @@ class AmbiguousModelError(DetectionError):
 
 class DatasetError(EaselError):
     """A dataset folder that cannot be read at all."""
+
+
+class DatasetCancelled(DatasetError):  # noqa: N818 - the user wanted it, so it is not an error
+    """Work on a dataset that the user stopped; nothing was changed."""
+
+    def __init__(self) -> None:
+        super().__init__("It was stopped. Nothing was changed.")
 
 
 class LibraryError(EaselError):

@@ -143,6 +143,16 @@ def models() -> Path:
     return home() / "models"
 
 
+def datasets() -> Path:
+    """The folder of the datasets that were brought into Easel, one subfolder each."""
+    return home() / "datasets"
+
+
+def incoming() -> Path:
+    """The folder of what is being received for a dataset, and has not come in yet."""
+    return home() / "incoming"
+
+
 def outputs() -> Path:
     """The folder of accepted LoRA files, unless the plan names another one."""
     return home() / "outputs"

@@ -213,9 +213,15 @@ def test_a_bomb_is_refused_before_it_fills_the_disk(root, tmp_path):
         importing.add(root, [path])
     limits = archives.Limits(entries=3, total_bytes=1000)
     with pytest.raises(DatasetError, match="3 are the most"):
-        importing.add(root, [zipped(tmp_path / "many.zip", [(f"{n}.png", b"x") for n in range(4)])], limits=limits)
+        importing.add(
+            root,
+            [zipped(tmp_path / "many.zip", [(f"{n}.png", b"x") for n in range(4)])],
+            importing.Wishes(limits=limits),
+        )
     with pytest.raises(DatasetError, match=r"are the most|more than"):
-        importing.add(root, [zipped(tmp_path / "large.zip", [("a.png", os.urandom(2000))])], limits=limits)
+        importing.add(
+            root, [zipped(tmp_path / "large.zip", [("a.png", os.urandom(2000))])], importing.Wishes(limits=limits)
+        )
     assert files(root) == []
 
 

@@ -154,6 +154,27 @@ class Server(ThreadingHTTPServer):
             to = redirect(f"{self.elsewhere}/cdn/{repo}/{path}?Signature=secret", linked)
             self.put(f"/{repo}/resolve/{COMMIT}/{path}", b"", always=to, token=token)
 
+    def dataset(self, repo: str, files: Mapping[str, bytes], token: str = "") -> None:
+        """Serves a dataset like Hugging Face: a listing, and a redirect to another host for each file."""
+        siblings = [
+            {
+                "rfilename": path,
+                "size": len(body),
+                "lfs": {"sha256": sha256(body), "size": len(body), "pointerSize": 134},
+            }
+            if path.endswith((".png", ".zip", ".tar"))
+            else {"rfilename": path, "size": len(body)}
+            for path, body in files.items()
+        ]
+        listing = json.dumps({"id": repo, "sha": COMMIT, "siblings": siblings}).encode()
+        for revision in ("", "/revision/main"):
+            kind = {"Content-Type": "application/json"}
+            self.put(f"/api/datasets/{repo}{revision}", listing, token=token, headers=kind)
+        for path, body in files.items():
+            self.put(f"/cdn/{repo}/{path}", body)
+            to = redirect(f"{self.elsewhere}/cdn/{repo}/{path}?Signature=secret")
+            self.put(f"/datasets/{repo}/resolve/{COMMIT}/{path}", b"", always=to, token=token)
+
     def civitai(self, number: int, version: int, name: str, body: bytes, token: str = "", **more: Any) -> None:
         """Serves a model like Civitai."""
         file = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,6 +52,13 @@ def download(link: str, folder: Path | None, variant: str, ask_token: str | None
 
 
 def _fetched(link: downloads.Link, folder: Path | None, variant: str) -> Path:
+    with interrupted() as cancel, progress_bar() as tell:
+        return downloads.download(link, folder, progress=tell, cancel=cancel, variant=variant)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[downloads.Progress], None]]:
+    """A bar in the terminal, and the function that moves it."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -59,17 +66,17 @@ def _fetched(link: downloads.Link, folder: Path | None, variant: str) -> Path:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with _interrupted() as cancel, Progress(*columns, console=show.err, disable=not show.err.is_terminal) as bar:
+    with Progress(*columns, console=show.err, disable=not show.err.is_terminal) as bar:
         task = bar.add_task("connecting", total=None)
 
         def tell(now: downloads.Progress) -> None:
             bar.update(task, description=now.doing, completed=now.done_bytes, total=now.total_bytes)
 
-        return downloads.download(link, folder, progress=tell, cancel=cancel, variant=variant)
+        yield tell
 
 
 @contextmanager
-def _interrupted() -> Iterator[threading.Event]:
+def interrupted() -> Iterator[threading.Event]:
     """An event that Ctrl+C sets, instead of stopping the program during a write; a second Ctrl+C does stop it."""
     cancel = threading.Event()
 

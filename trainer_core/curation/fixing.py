@@ -5,23 +5,19 @@ Nothing is removed for good: a file that is moved out, and one that is converted
 
 from __future__ import annotations
 
-import codecs
-import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from trainer_core.curation import captions, contents
+from trainer_core.curation import captions, contents, encodings, rendering
 from trainer_core.curation.journal import Change
-from trainer_core.datasets import colours, images
+from trainer_core.datasets import images
 from trainer_core.datasets.scan import Dataset
 from trainer_core.errors import DatasetError
 from trainer_core.text import printable
 
-LARGE_SIDE_PX = 4096
-JPEG_QUALITY = 95
 _ENDINGS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
 """The extensions of formats that every engine reads."""
 
@@ -75,7 +71,7 @@ def _move_out(context: Context, file: Path) -> Iterator[Change]:
 
 def _rename(context: Context, file: Path) -> Iterator[Change]:
     """Gives an image the extension that its content has."""
-    with _opened(file) as image:
+    with rendering.opened(file) as image:
         ending = _ENDINGS.get(image.format or "")
     if ending is None:
         yield from _convert(context, file)
@@ -89,18 +85,18 @@ def _rename(context: Context, file: Path) -> Iterator[Change]:
 
 def _convert(context: Context, file: Path) -> Iterator[Change]:
     """Makes a PNG of what an engine does not read; of an animation its first image."""
-    with _opened(file) as image:
-        content = _png(_plain(image))
+    with rendering.opened(file) as image:
+        content = rendering.png(rendering.plain(image))
     yield from _replaced(context, file, content)
 
 
 def _flatten(context: Context, file: Path) -> Iterator[Change]:
     """Puts an image with transparent parts onto white."""
-    with _opened(file) as image:
-        whole = _plain(image).convert("RGBA")
+    with rendering.opened(file) as image:
+        whole = rendering.plain(image).convert("RGBA")
         white = Image.new("RGBA", whole.size, "white")
         white.alpha_composite(whole)
-        content = _png(white.convert("RGB"))
+        content = rendering.png(white.convert("RGB"))
     yield from _replaced(context, file, content)
 
 
@@ -108,21 +104,21 @@ def _scale_values(context: Context, file: Path) -> Iterator[Change]:
     """Spreads the values of a floating-point image over 0 to 255."""
     import numpy as np
 
-    with _opened(file) as image:
+    with rendering.opened(file) as image:
         values = np.nan_to_num(np.asarray(image, dtype=np.float64))
     low, high = float(values.min()), float(values.max())
     scaled = (values - low) / (high - low) * 255 if high > low else np.zeros_like(values)
-    yield from _replaced(context, file, _png(Image.fromarray(scaled.round().astype(np.uint8))))
+    yield from _replaced(context, file, rendering.png(Image.fromarray(scaled.round().astype(np.uint8))))
 
 
 def _shrink(context: Context, file: Path) -> Iterator[Change]:
     """Makes the longer side of a very large image 4096 px."""
-    with _opened(file) as image:
-        image.draft("RGB", (LARGE_SIDE_PX, LARGE_SIDE_PX))
-        small = _plain(image)
-        small.thumbnail((LARGE_SIDE_PX, LARGE_SIDE_PX), Image.Resampling.LANCZOS)
+    with rendering.opened(file) as image:
+        image.draft("RGB", (rendering.LARGE_SIDE_PX, rendering.LARGE_SIDE_PX))
+        small = rendering.plain(image)
+        small.thumbnail((rendering.LARGE_SIDE_PX, rendering.LARGE_SIDE_PX), Image.Resampling.LANCZOS)
         is_jpeg = image.format in ("JPEG", "MPO")
-        content = _jpeg(small) if is_jpeg else _png(small)
+        content = rendering.jpeg(small) if is_jpeg else rendering.png(small)
     yield from _replaced(context, file, content, ".jpg" if is_jpeg else ".png")
 
 
@@ -130,7 +126,7 @@ def _transcode(context: Context, image: Path) -> Iterator[Change]:
     """Writes a caption as UTF-8."""
     file = context.caption(image)
     data = file.read_bytes()
-    text = _guessed(data)
+    text = encodings.guessed(data)
     if text is None:
         raise CannotBeMendedError("its encoding is not known; save it as UTF-8 in a text editor")
     yield Change(context.path(file), text.encode("utf-8"))
@@ -140,7 +136,7 @@ def _clean(context: Context, image: Path) -> Iterator[Change]:
     """Takes byte order mark and control characters out of a caption."""
     file = context.caption(image)
     data = file.read_bytes()
-    text = _guessed(data)
+    text = encodings.guessed(data)
     if text is None:
         raise CannotBeMendedError("its encoding is not known")
     kept = "".join(sign for sign in text if sign in "\r\n\t" or sign.isprintable() or sign.isspace())
@@ -150,7 +146,7 @@ def _clean(context: Context, image: Path) -> Iterator[Change]:
 def _joined(context: Context, image: Path) -> Iterator[Change]:
     """Joins the lines of a caption with commas."""
     file = context.caption(image)
-    lines = (_guessed(file.read_bytes()) or "").splitlines()
+    lines = (encodings.guessed(file.read_bytes()) or "").splitlines()
     yield Change(context.path(file), f"{', '.join(line.strip(' ,') for line in lines if line.strip(' ,'))}\n".encode())
 
 
@@ -240,33 +236,6 @@ def _seen(root: Path, change: Change) -> Change:
 
 
 # ---- images and texts ----
-def _opened(file: Path) -> Image.Image:
-    return Image.open(file, formats=images.formats())
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """The first image, upright, in sRGB with eight bits."""
-    profile = image.info.get("icc_profile") if colours.differs(image) else None
-    found = ImageOps.exif_transpose(image)
-    if profile:
-        return colours.to_srgb(found, profile)
-    if found.mode in ("P", "PA"):
-        return found.convert("RGBA" if found.has_transparency_data else "RGB")
-    return found if found.mode in ("L", "LA", "RGB", "RGBA") else found.convert("RGB")
-
-
-def _png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG", compress_level=4)
-    return file.getvalue()
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.convert("RGB").save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return file.getvalue()
-
-
 def _replaced(context: Context, file: Path, content: bytes, ending: str = ".png") -> Iterator[Change]:
     """The new content in place of a file, under a name with the extension that it has now."""
     target = file.with_name(f"{file.stem}{ending}")
@@ -275,28 +244,6 @@ def _replaced(context: Context, file: Path, content: bytes, ending: str = ".png"
             raise CannotBeMendedError(f"there is a file {printable(target.name, 100)} already")
         yield Change(context.path(file), None)
     yield Change(context.path(target), content)
-
-
-def _guessed(data: bytes) -> str | None:
-    """The text of a caption file, whose encoding is recognised; None if that is not sure."""
-    for sign, encoding in (
-        (codecs.BOM_UTF8, "utf-8-sig"),
-        (codecs.BOM_UTF16_LE, "utf-16"),
-        (codecs.BOM_UTF16_BE, "utf-16"),
-    ):
-        if data.startswith(sign):
-            try:
-                return data.decode(encoding)
-            except UnicodeDecodeError:
-                return None
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        pass
-    high = [byte for byte in data if byte >= 0x80]
-    # A few letters with accents among plain ones: Western European. Long runs of high bytes are some other script.
-    is_western = len(high) * 4 < len(data) and not any(0x80 <= byte < 0xA0 for byte in high) and b"\0" not in data
-    return data.decode("cp1252") if is_western else None
 
 
 def _literal(name: str) -> str:

@@ -1,18 +1,21 @@
-"""Brings images with their captions into a dataset, from files, folders and zips, as one edit that can be undone."""
+"""Brings images with their captions and masks into a dataset, from files, folders, zips and tars, as one edit that can be undone."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from trainer_core.curation import archives, contents
-from trainer_core.curation.archives import IMAGES, TEXTS, Names
+from trainer_core.curation import contents, converting, pairing
+from trainer_core.curation.collecting import Collector
+from trainer_core.curation.incoming_names import Names
 from trainer_core.curation.journal import Change, Journal
+from trainer_core.curation.pairing import Arrived
 from trainer_core.curation.records import Edit
+from trainer_core.curation.unpacking import IMAGES, ON, USUAL, Going, Limits
 from trainer_core.datasets import listing
 from trainer_core.errors import DatasetError
 from trainer_core.text import printable
@@ -23,47 +26,52 @@ NAMED = 3
 
 
 @dataclass(frozen=True)
+class Wishes:
+    """How files come in: the extension of captions, and what is converted, by the ids in `converting.KINDS`.
+
+    `origin` names the source in the list of edits, where the files themselves do not.
+    """
+
+    ending: str = ".txt"
+    convert: Collection[str] = ()
+    origin: str = ""
+    limits: Limits = USUAL
+
+
+@dataclass(frozen=True)
 class Imported:
     """What came into a dataset. `known` are the images that were there already, `left_out` what was not taken, as (name, reason).
 
-    `renamed` are the files that got another name, as (name before, name now); `edit` is None if nothing is new.
+    `renamed` are the files that got another name, as (name before, name now); `edit` is None if nothing is new. `converted` is the
+    edit that converted images afterwards: taken back alone, it brings the originals back. `notes` are sentences.
     """
 
     edit: Edit | None
     images: int = 0
     captions: int = 0
+    masks: int = 0
     known: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    converted: Edit | None = None
 
 
-@dataclass
-class _Collected:
-    """Files that lie beside the dataset and wait: where each is, the path that it shall have, and the number of its source."""
-
-    files: list[tuple[Path, PurePosixPath, int]] = field(default_factory=list)
-    left_out: list[tuple[str, str]] = field(default_factory=list)
-
-
-def add(
-    root: Path,
-    sources: Sequence[Path],
-    went_on: Callable[[int, int], None] = lambda _, __: None,
-    limits: archives.Limits = archives.USUAL,
-) -> Imported:
-    """Copies images and captions into the dataset in a folder, which is made if needed. The sources are not changed.
+def add(root: Path, sources: Sequence[Path], wishes: Wishes = Wishes(), going: Going = ON) -> Imported:
+    """Copies images, captions and masks into the dataset in a folder, which is made if needed. The sources are not changed.
 
     An image that the dataset has already, byte by byte, is not copied; one whose name is taken gets a number, and its caption
-    the same. Folders inside of a source stay, so that kohya's names such as 10_elena keep their meaning.
+    and mask the same. Folders inside of a source stay, so that kohya's names such as 10_elena keep their meaning.
 
     Args:
         root: the folder of the dataset.
-        sources: images, captions, zips, and folders of them.
-        went_on: gets how many of the files of a source were read, and how many there are.
-        limits: what a zip may contain.
+        sources: images, captions, zips, tars, and folders of them.
+        wishes: how they come in.
+        going: gets how much of a source was read, and of how much.
 
     Raises:
-        DatasetError: a source cannot be read, a zip is not safe, or the dataset cannot be written; nothing is changed then.
+        DatasetError: a source cannot be read, an archive is not safe, or the dataset cannot be written; nothing is changed then.
+        DatasetCancelled: it was stopped; likewise.
     """
     is_new = not root.exists()
     try:
@@ -75,18 +83,17 @@ def add(
     incoming = contents.own_folder(root) / INCOMING
     waiting = incoming / f"{os.getpid()}-{os.urandom(4).hex()}"
     try:
-        found = _Collected()
-        groups: dict[Path, int] = {}
-        for number, source in enumerate(sources):
-            # Single files of one folder belong together: an image and its caption.
-            is_single = source.is_file() and not archives.is_zip(source)
-            group = groups.setdefault(source.parent, number) if is_single else number
-            for place, path in _collect(source, waiting / str(number), root, found.left_out, went_on, limits):
-                found.files.append((place, path, group))
+        collector = Collector(root, waiting, wishes.limits, going)
+        found = pairing.paired(collector.all_of(sources), wishes.ending, collector.scratch)
+        found.left_out[:0] = collector.left_out
         if not found.files:
             left = "; ".join(f"{name}: {reason}" for name, reason in found.left_out[:NAMED])
-            raise DatasetError(f"There is no image or caption in {_told(sources)}. {left}".strip())
-        return _apply(journal, found, sources)
+            raise DatasetError(f"There is no image or caption in {_told(sources, wishes)}. {left}".strip())
+        going.check()
+        made = _Placing(root, found).placed()
+        done = _applied(journal, made, found, _told(sources, wishes))
+        if wishes.convert and done.edit is not None:
+            done = _converted(journal, done, made.changes, wishes, collector, going)
     except OSError as error:
         raise DatasetError(f"Nothing was changed: {error.strerror or error}.", "Free some space.") from error
     finally:
@@ -95,118 +102,143 @@ def add(
         for folder in (incoming, incoming.parent, *((root,) if is_new else ())):
             with contextlib.suppress(OSError):
                 folder.rmdir()
+    return done
 
 
-def _collect(
-    source: Path,
-    waiting: Path,
-    root: Path,
-    left_out: list[tuple[str, str]],
-    went_on: Callable[[int, int], None],
-    limits: archives.Limits,
-) -> Iterator[tuple[Path, PurePosixPath]]:
-    """Copies what a source has to the folder where it waits."""
-    if archives.is_zip(source) or (source.suffix.casefold() == ".zip" and source.is_file()):
-        unpacked = archives.unpack(source, waiting, limits, went_on)
-        left_out += unpacked.left_out
-        yield from ((waiting / name, PurePosixPath(name)) for name in unpacked.files)
-        return
-    named = _files(source, root)
-    waiting.mkdir(parents=True)
-    for number, (path, name) in enumerate(named):
-        if any(part.startswith(".") for part in name.parts):
-            continue
-        if name.suffix.casefold() not in IMAGES | TEXTS | archives.TABLES:
-            left_out.append((printable(str(name), 200), "it is neither an image nor a caption"))
-            continue
-        place = waiting / str(number)
-        try:
-            shutil.copy2(path, place)
-        except PermissionError:
-            left_out.append((printable(str(name), 200), "it cannot be read: no permission"))
-            continue
-        yield place, name
-        went_on(number + 1, len(named))
+@dataclass
+class _Placed:
+    """The changes of an import, and what is told of them."""
+
+    changes: list[Change] = field(default_factory=list)
+    images: int = 0
+    captions: int = 0
+    masks: int = 0
+    known: list[str] = field(default_factory=list)
+    renamed: list[tuple[str, str]] = field(default_factory=list)
 
 
-def _files(source: Path, root: Path) -> list[tuple[Path, PurePosixPath]]:
-    """The files of a source, and their paths inside of it."""
-    if source.is_dir():
-        if os.path.realpath(source) == os.path.realpath(root):
-            raise DatasetError("The folder is the dataset itself.", "Choose another folder.")
-        whole = [path for path in listing.list_files(source, follows_links=False).files if path.is_file()]
-        return [(path, PurePosixPath(path.relative_to(source).as_posix())) for path in whole]
-    if source.is_file():
-        return [(source, PurePosixPath(source.name))]
-    raise DatasetError(f"There is no file {printable(str(source), 200)}.")
+class _Placing:
+    """Gives the files that wait their names in the dataset."""
 
+    def __init__(self, root: Path, found: pairing.Paired) -> None:
+        self.found = found
+        there = [path.relative_to(root).as_posix() for path in listing.list_files(root, follows_links=False).files]
+        self.by_mark = {mark: name for name, mark in _marks(root, there, found.files)}
+        self.names = Names(there)
+        self.now: dict[tuple[int, PurePosixPath], PurePosixPath] = {}
+        """The path in the dataset of each image that came, by source and path."""
+        self.twins: set[tuple[int, PurePosixPath]] = set()
+        self.made = _Placed()
 
-def _apply(journal: Journal, found: _Collected, sources: Sequence[Path]) -> Imported:
-    """Moves what waits into the dataset, as one edit."""
-    root = journal.root
-    there = _there(root)
-    by_mark = {mark: name for name, mark in _marks(root, there, found)}
-    names, taken, changes, known, renamed = Names(there), set(there), [], [], []
-    # An image that is in the dataset already, by source and name without extension, and its name there.
-    twins: dict[tuple[int, str], str] = {}
-    captions = {(source, _stem(path)) for _, path, source in found.files if _is_text(path)}
-    # Of two equal images, the one with a caption comes first.
-    for place, path, source in sorted(
-        found.files, key=lambda one: (_is_text(one[1]), (one[2], _stem(one[1])) not in captions, one[2], one[1])
-    ):
-        key = source, _stem(path)
-        if path.suffix.casefold() in IMAGES:
-            mark = contents.mark(place)
-            if mark in by_mark:
-                known.append(path.as_posix())
-                twins[key] = by_mark[mark]
-                continue
-            name = names.of(path, source)
-            by_mark[mark] = name.as_posix()
-        elif key in twins:
-            name = PurePosixPath(twins[key]).with_suffix(path.suffix)
-            if name.as_posix() in taken:
-                # The caption that the image has here may be the user's own.
-                found.left_out.append(
-                    (printable(str(path), 200), "its image is in the dataset already, with a caption")
-                )
-                continue
+    def placed(self) -> _Placed:
+        """The changes that bring all files in."""
+        files = self.found.files
+        with_caption = {(one.source, one.of) for one in files if one.is_text}
+        # Of two equal images, the one with a caption comes first.
+        images = [one for one in files if one.is_image]
+        for one in sorted(images, key=lambda one: ((one.source, one.path) not in with_caption, one.source, one.path)):
+            self._image(one)
+        for one in sorted((one for one in files if not one.is_image), key=lambda one: (one.source, one.path)):
+            self._other(one)
+        return self.made
+
+    def _image(self, one: Arrived) -> None:
+        mark, key = contents.mark(one.place), (one.source, one.path)
+        if mark in self.by_mark:
+            self.made.known.append(one.path.as_posix())
+            self.now[key] = PurePosixPath(self.by_mark[mark])
+            self.twins.add(key)
+            return
+        self.now[key] = self.names.of(one.path, one.source)
+        self.by_mark[mark] = self.now[key].as_posix()
+        self.made.images += 1
+        self._take(one, self.now[key])
+
+    def _other(self, one: Arrived) -> None:
+        key = (one.source, one.of) if one.of is not None else None
+        if one.of is None or key not in self.now:
+            self._take(one, self.names.of(one.path, one.source))
+        elif one.is_mask:
+            self._mask(one, one.of, self.now[key], is_twin=key in self.twins)
+        elif key in self.twins:
+            name = self.now[key].with_suffix(one.path.suffix)
+            if self._is_free(one, name, "caption"):
+                self._take(one, name)
         else:
-            name = names.of(path, source)
-        if name != path:
-            renamed.append((path.as_posix(), name.as_posix()))
-        taken.add(name.as_posix())
-        changes.append(Change(name.as_posix(), place, contents.NOTHING))
-    count = sum(PurePosixPath(change.path).suffix.casefold() in IMAGES for change in changes)
-    title = f"Add {count:,} {'image' if count == 1 else 'images'} from {_told(sources)}"
-    edit = journal.apply("import", title, changes) if changes else None
-    texts = sum(_is_text(PurePosixPath(change.path)) for change in changes)
+            self._take(one, self.names.of(one.path.with_name(one.of.stem + one.path.suffix), one.source))
+
+    def _mask(self, one: Arrived, image: PurePosixPath, now: PurePosixPath, *, is_twin: bool) -> None:
+        name = pairing.beside(one.path, image, now)
+        if is_twin:
+            if self._is_free(one, name, "mask"):
+                self._take(one, name)
+        elif self.names.take(name):
+            self._take(one, name)
+        else:
+            self._take(one, self.names.of(one.path, one.source))
+            self.found.notes.append(
+                f"The mask {printable(str(one.path), 200)} could not be named like its image, because {printable(str(name), 200)} is there already."
+            )
+
+    def _is_free(self, one: Arrived, name: PurePosixPath, what: str) -> bool:
+        """Whether an image that the dataset has already gets this file: what it has may be the user's own."""
+        if self.names.take(name):
+            return True
+        self.found.left_out.append(
+            (printable(str(one.path), 200), f"its image is in the dataset already, with a {what}")
+        )
+        return False
+
+    def _take(self, one: Arrived, name: PurePosixPath) -> None:
+        self.made.captions += one.is_text
+        self.made.masks += one.is_mask
+        before = one.was or one.path.as_posix()
+        if name.as_posix() != before:
+            self.made.renamed.append((before, name.as_posix()))
+        self.made.changes.append(Change(name.as_posix(), one.place, contents.NOTHING))
+
+
+def _applied(journal: Journal, made: _Placed, found: pairing.Paired, told: str) -> Imported:
+    """What came in, after the edit that brings it in."""
+    title = f"Add {made.images:,} {'image' if made.images == 1 else 'images'} from {told}"
+    edit = journal.apply("import", title, made.changes) if made.changes else None
     refused = edit.refused if edit is not None else ()
-    return Imported(edit, count, texts, tuple(known), tuple(renamed), (*found.left_out, *refused))
+    return Imported(
+        edit,
+        made.images,
+        made.captions,
+        made.masks,
+        tuple(made.known),
+        tuple(made.renamed),
+        (*found.left_out, *refused),
+        tuple(found.notes),
+    )
 
 
-def _is_text(path: PurePosixPath) -> bool:
-    return path.suffix.casefold() in TEXTS
+def _converted(
+    journal: Journal, done: Imported, changes: Iterable[Change], wishes: Wishes, collector: Collector, going: Going
+) -> Imported:
+    """The same, after a second edit that converts the images which came in."""
+    images = [one.path for one in changes if PurePosixPath(one.path).suffix.casefold() in IMAGES]
+    try:
+        edit, refused = converting.convert(journal, images, wishes.convert, collector.scratch, going)
+    except (DatasetError, OSError) as error:
+        reason = error.message if isinstance(error, DatasetError) else error.strerror or str(error)
+        return replace(done, notes=(*done.notes, f"No image was converted: {reason}"))
+    return replace(done, converted=edit, left_out=(*done.left_out, *refused))
 
 
-def _stem(path: PurePosixPath) -> str:
-    return path.with_suffix("").as_posix()
-
-
-def _there(root: Path) -> list[str]:
-    """The files that the dataset has, relative to it."""
-    return [path.relative_to(root).as_posix() for path in listing.list_files(root, follows_links=False).files]
-
-
-def _marks(root: Path, there: Iterable[str], found: _Collected) -> Iterable[tuple[str, str]]:
+def _marks(root: Path, there: Iterable[str], found: Iterable[Arrived]) -> Iterable[tuple[str, str]]:
     """The marks of those images in the dataset that are as large as one that comes."""
-    sizes = {place.stat().st_size for place, _, _ in found.files}
+    sizes = {one.place.stat().st_size for one in found}
     for name in there:
         path = root / name
         if path.suffix.casefold() in IMAGES and path.is_file() and path.stat().st_size in sizes:
             yield name, contents.mark(path)
 
 
-def _told(sources: Sequence[Path]) -> str:
+def _told(sources: Sequence[Path], wishes: Wishes) -> str:
+    if wishes.origin:
+        return printable(wishes.origin, 120)
     named = printable(sources[0].name or str(sources[0]), 60)
     return named if len(sources) == 1 else f"{named} and {len(sources) - 1} more"

@@ -108,7 +108,7 @@ def _correct(image: DatasetImage, source: Path, target: Path) -> str:
             profile = opened.info.get("icc_profile")
             upright = ImageOps.exif_transpose(opened)
             if images.is_deep_gray(upright):
-                upright = _eight_bit(upright)
+                upright = eight_bit(upright)
             if image.has_profile and profile:
                 upright, profile = colours.to_srgb(upright, profile), None
     except (Image.DecompressionBombError, *images.DECODER_ERRORS) as error:
@@ -122,7 +122,7 @@ def _correct(image: DatasetImage, source: Path, target: Path) -> str:
     return path.name
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def eight_bit(image: Image.Image) -> Image.Image:
     """A 16-bit gray image as 8-bit gray; 65535 becomes 255."""
     import numpy as np
 

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import click
 
-from trainer_core.cli import show
+from trainer_core.cli import importing_shown
 from trainer_core.cli.options import JSON_HELP
-
-SHOWN = 10
 
 
 @click.command("import")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True)
+@click.option("--convert", multiple=True, metavar="KIND", help=importing_shown.CONVERT_HELP)
+@click.option("--caption-extension", default=".txt", show_default=True, help="The file extension that captions get.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-def command(folder: Path, sources: tuple[Path, ...], as_json: bool) -> None:
-    """Copy images and captions into FOLDER.
+def command(
+    folder: Path, sources: tuple[str, ...], convert: tuple[str, ...], caption_extension: str, *, as_json: bool
+) -> None:
+    """Copy images, captions and masks into FOLDER.
 
-    SOURCES are images, folders and zip files. FOLDER is made if needed. What it has already is not copied again, and nothing in it is replaced: a file whose name is
-    taken gets a number. `easel dataset undo` takes the import back.
+    SOURCES are images, folders, zips and tars, and links: the address of a zip, or a dataset on the Hub (owner/name). FOLDER is made if needed. What it has already is not
+    copied again, and nothing in it is replaced: a file whose name is taken gets a number. `easel dataset undo` takes the import
+    back. Ctrl+C stops it, and nothing has come in then; the same command continues a download.
     """
-    from trainer_core.curation import importing
-
-    found = importing.add(folder, sources)
-    if as_json:
-        show.as_json(dataclasses.asdict(found))
-        return
-    for before, now in found.renamed[:SHOWN]:
-        show.line(f"{before} is named {now}, because there is another file of its name.")
-    for name, reason in found.left_out[:SHOWN]:
-        show.line(f"{name} was left out: {reason}.")
-    hidden = max(0, len(found.renamed) - SHOWN) + max(0, len(found.left_out) - SHOWN)
-    if hidden:
-        show.line(f"and {hidden:,} more; --json lists all")
-    known = f", {len(found.known):,} were there already" if found.known else ""
-    show.line(f"{_count(found.images, 'image')} and {_count(found.captions, 'caption')} came into {folder}{known}.")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    importing_shown.bring_in(folder, sources, convert, caption_extension, as_json=as_json)

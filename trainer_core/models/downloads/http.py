@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -149,10 +150,23 @@ def _next(response: httpx2.Response, asked: Asked, url: str) -> str:
             f"{printable(asked.what, 200)} redirects from https to http, which is unsafe: Easel does not follow it."
         )
         raise DownloadError(message, "Look for another link.")
+    if is_local(parts.hostname or "") and not is_local(urlsplit(url).hostname or ""):
+        message = f"{printable(asked.what, 200)} redirects into your own network: Easel does not follow it."
+        raise DownloadError(message, "Look for another link.")
     if parts.path.rstrip("/").endswith("/login"):
         site = site_of(url)
         raise refusals.of_status(401, {}, what=asked.what, site=site or parts.hostname or "", page=asked.page)
     return target
+
+
+def is_local(host: str) -> bool:
+    """Whether a host, by its name or number, is this machine or in the local network. No name is looked up."""
+    try:
+        return not ipaddress.ip_address(host.strip("[]")).is_global
+    except ValueError:
+        return host.rstrip(".").casefold() == "localhost" or host.rstrip(".").casefold().endswith(
+            (".localhost", ".local")
+        )
 
 
 def _target(response: httpx2.Response) -> str:

@@ -37,7 +37,7 @@ def resolve(link: Link, patience: Patience = BRIEF, cancel: threading.Event | No
     """
     endpoint = hugging_face_endpoint()
     page = f"{endpoint}/{link.repo}"
-    commit, files = keep_trying(lambda: _listing(link, endpoint, page, patience), patience, cancel)
+    commit, files = keep_trying(lambda: listing(link, endpoint, page, patience), patience, cancel)
     url = f"{endpoint}/{link.repo}/resolve/{quote(commit, safe='')}"
     remote = {path: RemoteFile(path, f"{url}/{quote(path)}", size, sha256) for path, (size, sha256) in files.items()}
     folder = link.path
@@ -60,8 +60,14 @@ def resolve(link: Link, patience: Patience = BRIEF, cancel: threading.Event | No
     return Remote("huggingface", _title(link, folder), inner, is_folder=True, page=page, token=link.token)
 
 
-def _listing(link: Link, endpoint: str, page: str, patience: Patience) -> tuple[str, dict[str, tuple[int | None, str]]]:
-    """The commit of a revision, and the size and hash of each file by path."""
+def listing(
+    link: Link, endpoint: str, page: str, patience: Patience, *, of_dataset: bool = False
+) -> tuple[str, dict[str, tuple[int | None, str]]]:
+    """The commit of a revision, and the size and hash of each file by path, of a model or a dataset.
+
+    Raises:
+        DownloadError: there is no such repository, or access is refused.
+    """
     import httpx2
     from huggingface_hub import HfApi, errors
 
@@ -69,7 +75,8 @@ def _listing(link: Link, endpoint: str, page: str, patience: Patience) -> tuple[
     api = HfApi(endpoint=endpoint, token=False, headers=token.header() if token else None)
     host = httpx2.URL(endpoint).host
     try:
-        info = api.model_info(link.repo, revision=link.revision or None, files_metadata=True, timeout=patience.read_s)
+        ask = api.dataset_info if of_dataset else api.model_info
+        info = ask(link.repo, revision=link.revision or None, files_metadata=True, timeout=patience.read_s)
     except errors.OfflineModeIsEnabled:
         message = "Easel does not contact Hugging Face, because HF_HUB_OFFLINE is set."
         raise DownloadError(message, "Unset it, or choose a file on this machine.", "link") from None

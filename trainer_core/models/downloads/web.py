@@ -32,7 +32,7 @@ def resolve(link: Link, patience: Patience = BRIEF, cancel: threading.Event | No
 def refuse_page(answer: Answer, what: str) -> None:
     """Raises for a response whose content type is a web page."""
     if answer.header("content-type").lower().startswith(("text/html", "application/xhtml")):
-        message = f"{printable(what, 200)} is a web page, not a model."
+        message = f"{printable(what, 200)} is a web page, not a file."
         hint = "It may need a login. Copy the address of the download button, not of the page."
         raise DownloadError(message, hint, "content")
 

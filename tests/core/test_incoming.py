@@ -1,0 +1,391 @@
+"""What comes in besides plain pairs: tars, tables of captions, masks, captions under other names, and what is converted."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import tarfile
+import threading
+import tracemalloc
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.core.test_importing import files, png
+from trainer_core.curation import converting, importing, incoming_names, rendering, tables, tars, unpacking
+from trainer_core.curation.journal import Journal
+from trainer_core.errors import DatasetCancelled, DatasetError
+
+PACKERS = {".tar": bytes, ".tar.gz": gzip.compress, ".tgz": gzip.compress, ".tar.bz2": bz2.compress, ".tar.xz": lzma.compress}  # fmt: skip
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "dataset"
+
+
+def member(name, kind=tarfile.REGTYPE, **more):
+    entry = tarfile.TarInfo(name)
+    entry.type = kind
+    for key, value in more.items():
+        setattr(entry, key, value)
+    return entry
+
+
+def tarred(path, entries, pack=bytes):
+    """A tar of (entry or name, content)."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for entry, data in entries:
+            info = entry if isinstance(entry, tarfile.TarInfo) else member(entry)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    path.write_bytes(pack(content.getvalue()))
+    return path
+
+
+def folder(path, **content):
+    for name, data in content.items():
+        place = path / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return path
+
+
+# ---- tars ----
+@pytest.mark.parametrize("ending", PACKERS)
+def test_a_tar_comes_in_like_a_zip(root, tmp_path, ending):
+    entries = [("set/a.png", png("red")), ("set/a.txt", b"red"), ("set/._a.png", b"x"), ("set/10_b/b.png", png("blue"))]
+    source = tarred(tmp_path / f"set{ending}", entries, PACKERS[ending])
+    found = importing.add(root, [source])
+    assert files(root) == ["10_b/b.png", "a.png", "a.txt"]
+    assert (found.images, found.captions, found.left_out) == (2, 1, ())
+    Journal(root).undo()
+    assert files(root) == []
+
+
+def test_links_devices_and_names_that_lead_out_are_left_out_of_a_tar(root, tmp_path):
+    entries = [
+        ("good.png", png("red")),
+        (member("link.png", tarfile.SYMTYPE, linkname="/etc/passwd"), b""),
+        (member("hard.png", tarfile.LNKTYPE, linkname="good.png"), b""),
+        (member("pipe.png", tarfile.FIFOTYPE), b""),
+        (member("disk.png", tarfile.BLKTYPE), b""),
+        ("../evil.png", png("blue")),
+        ("/etc/evil.png", png("blue")),
+    ]
+    found = importing.add(root, [tarred(tmp_path / "odd.tar", entries)])
+    assert files(root) == ["good.png"]
+    reasons = [reason for _, reason in found.left_out]
+    assert reasons.count("it is a link or a device, not a file") == 4
+    assert reasons.count(unpacking.LEADS_OUT) == 2
+    assert not list(tmp_path.glob("**/*evil.png"))
+
+
+def large_header(kind):
+    """A tar whose extended header, or long name, says that it has 300 MB, and has them."""
+    entry = member("x", kind)
+    entry.size = 300 << 20
+    return entry.tobuf(tarfile.PAX_FORMAT if kind == tarfile.XHDTYPE else tarfile.GNU_FORMAT) + bytes(300 << 20)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_that_would_fill_the_memory_is_refused(root, tmp_path, kind):
+    path = tmp_path / "header.tar.gz"
+    path.write_bytes(gzip.compress(large_header(kind), 1))
+    tracemalloc.start()
+    with pytest.raises(DatasetError, match="header that is larger"):
+        importing.add(root, [path])
+    assert tracemalloc.get_traced_memory()[1] < 60 << 20
+    tracemalloc.stop()
+    assert not root.exists()
+
+
+def test_a_tar_that_unpacks_to_too_much_is_refused(root, tmp_path):
+    path = tarred(tmp_path / "bomb.tar.gz", [("a.png", bytes(80 << 20))], gzip.compress)
+    with pytest.raises(DatasetError, match="too much for its size"):
+        importing.add(root, [path])
+    skipped = tarred(tmp_path / "skipped.tar.gz", [("a.bin", bytes(80 << 20))], gzip.compress)
+    with pytest.raises(DatasetError, match="too much for its size"):
+        importing.add(root, [skipped])
+    many = tarred(tmp_path / "many.tar", [(f"{n}.png", b"x") for n in range(4)])
+    with pytest.raises(DatasetError, match="more than 3 entries"):
+        importing.add(root, [many], importing.Wishes(limits=unpacking.Limits(entries=3)))
+    assert not root.exists()
+
+
+TAR = [("a.png", png("red", (300, 300))), ("b.png", png("blue", (300, 300)))]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 5000), st.binary(min_size=1, max_size=30), st.sampled_from(sorted(PACKERS)))
+def test_a_damaged_tar_is_a_sentence_or_comes_in(tmp_path_factory, at, junk, ending):
+    around = tmp_path_factory.mktemp("around")
+    path = tarred(around / f"a{ending}", TAR, PACKERS[ending])
+    data = path.read_bytes()
+    at %= len(data)
+    path.write_bytes(data[:at] + junk + data[at + len(junk) :])
+    try:
+        unpacked = tars.unpack(path, around / "out", unpacking.USUAL, unpacking.ON)
+    except DatasetError:
+        assert not (around / "out").exists()
+    else:
+        assert {name.suffix for _, name in unpacked.files} <= {".png"} | unpacking.TEXTS | unpacking.TABLES
+
+
+def test_an_import_that_is_stopped_changes_nothing(root, tmp_path):
+    cancel = threading.Event()
+    path = tarred(tmp_path / "a.tar", TAR)
+    with pytest.raises(DatasetCancelled):
+        importing.add(root, [path], going=unpacking.Going(lambda *_: cancel.set(), cancel))
+    assert not root.exists()
+
+
+# ---- tables ----
+LINES = [{"file_name": "img/a.png", "text": "a red square"}, {"file_name": "img/b.png", "text": "a blue square"}, {"file_name": "gone.png", "text": "x"}]  # fmt: skip
+FORMS = {
+    "metadata.jsonl": "\n".join(map(json.dumps, LINES)),
+    "metadata.json": json.dumps(LINES),
+    "metadata.csv": "file_name,text\nimg/a.png,a red square\nimg/b.png,a blue square\n",
+    "captions.csv": 'Image;Caption\na.png;"a red square"\nb.png;a blue square\n',
+    "windows.csv": "file_name\ttext\r\nimg\\a.png\ta red square\r\nimg\\b.png\ta blue square\r\n".encode("utf-16"),
+    "meta_cap.json": json.dumps({"img/a": {"caption": "a red square"}, "img/b": {"tags": "a blue square"}}),
+    "plain.json": json.dumps({"img/a.png": "a red square", "img/b.png": "a blue square"}),
+    "tags.jsonl": json.dumps({"filename": "a.png", "tags": ["a red square"]}) + "\n" + json.dumps({"image": "b.png", "caption": "a blue square", "tags": "x"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_table_of_captions_becomes_caption_files(root, tmp_path, name):
+    source = folder(tmp_path / "in", **{"img/a.png": png("red"), "img/b.png": png("blue"), name: FORMS[name]})
+    found = importing.add(root, [source])
+    assert files(root) == ["img/a.png", "img/a.txt", "img/b.png", "img/b.txt"]
+    assert ((root / "img/a.txt").read_text(), (root / "img/b.txt").read_text()) == ("a red square", "a blue square")
+    assert found.captions == 2
+    assert any(note.startswith(f"{name} became 2 caption files") for note in found.notes)
+
+
+def test_a_caption_file_counts_more_than_a_table_and_a_foreign_table_stays(root, tmp_path):
+    source = folder(
+        tmp_path / "in",
+        **{"a.png": png("red"), "a.txt": "mine", "metadata.csv": "file_name,text\na.png,theirs\n", "other.json": "[1]"},
+    )
+    found = importing.add(root, [source])
+    assert (root / "a.txt").read_text() == "mine"
+    assert files(root) == ["a.png", "a.txt", "other.json"]
+    assert [name for name, _ in found.left_out] == ["metadata.csv: a.png"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=True) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["file_name", "text", "tags", "caption", "../a.png"]) | st.text(max_size=5),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(JSON.map(json.dumps) | st.text(max_size=200), st.sampled_from(sorted(tables.ENDINGS)))
+def test_no_table_names_an_image_outside_or_an_empty_caption(text, ending):
+    for image, caption in tables.parsed(text, ending).items():
+        assert not image.is_absolute()
+        assert ".." not in image.parts
+        assert caption.strip() == caption != ""
+        assert "\0" not in caption
+
+
+def test_a_deeply_nested_table_is_no_table():
+    assert tables.parsed("[" * 100_000, ".json") == {}
+    assert tables.parsed('a,b\n"' + "x" * 200_000, ".csv") == {}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=40) | st.lists(st.sampled_from(["..", ".", "", "a", " ", "C:", "x" * 300, "ü"]), max_size=6).map("/".join))  # fmt: skip
+def test_every_name_from_outside_is_a_path_inside_or_none(name):
+    path = incoming_names.plain(name)
+    if path is not None:
+        assert not path.is_absolute()
+        assert ".." not in path.parts
+        assert all(0 < len(part.encode("utf-8", "surrogatepass")) <= 200 for part in path.parts)
+        assert not set(path.as_posix()) & set('\\:*?"<>|\0\n')
+
+
+# ---- captions under other names ----
+def test_captions_under_other_names_and_encodings_are_paired(root, tmp_path):
+    source = folder(
+        tmp_path / "in",
+        **{
+            "one.png": png("red"), "one.caption": "ohwx, one",
+            "two.jpg": png("blue"), "two.jpg.txt": "ohwx, two",
+            "Three.png": png("green"), "three.TXT": "ohwx, three",
+            "fo\u0308ur.png": png("teal"), "f\u00f6ur.txt": "ohwx, four",
+            "five.png": png("pink"), "five.txt": "ohwx, caf\u00e9".encode("cp1252"),
+            "six.png": png("gray"), "six.txt": "ohwx, six".encode("utf-16"),
+            "seven.png": png("gold"), "seven.txt": "ohwx", "seven.tags": "a, b",
+            "eight.png": png("navy"), "eight.txt": "\u732b\u306e\u5199\u771f\u304c\u3042\u308a\u307e\u3059".encode("cp932"),
+        },
+    )  # fmt: skip
+    found = importing.add(root, [source])
+    told = {name: (root / name).read_bytes() for name in files(root) if not name.endswith(("png", "jpg"))}
+    eight = told.pop("eight.txt")
+    assert {name: data.decode("utf-8") for name, data in told.items()} == {
+        "one.txt": "ohwx, one",
+        "two.txt": "ohwx, two",
+        "Three.txt": "ohwx, three",
+        "f\u00f6ur.txt": "ohwx, four",
+        "five.txt": "ohwx, caf\u00e9",
+        "six.txt": "ohwx, six",
+        "seven.txt": "ohwx",
+        "seven.tags": "a, b",
+    }
+    assert eight == (source / "eight.txt").read_bytes(), "an encoding that is not sure is left alone"
+    assert any("eight.txt is not UTF-8" in note for note in found.notes)
+    assert ("two.jpg.txt", "two.txt") in found.renamed
+    assert (root / "f\u00f6ur.png").exists()
+
+
+# ---- masks ----
+def gray(level, size=(8, 8)):
+    file = io.BytesIO()
+    Image.new("L", size, level).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_masks_follow_their_images_and_equal_masks_all_come(root, tmp_path):
+    root.mkdir()
+    (root / "a.png").write_bytes(png("black"))
+    source = folder(
+        tmp_path / "in",
+        **{
+            "a.png": png("red"), "a.txt": "red", "a-masklabel.png": gray(255),
+            "b.jpg": png("blue"), "masks/b.png": gray(255),
+            "sub/c.png": png("green"), "sub/c_mask.png": gray(255),
+            "d_mask.png": gray(7),
+        },
+    )  # fmt: skip
+    found = importing.add(root, [source])
+    assert files(root) == ["a-2-masklabel.png", "a-2.png", "a-2.txt", "a.png", "b.jpg", "d_mask.png", "masks/b.png", "sub/c.png", "sub/c_mask.png"]  # fmt: skip
+    assert (found.images, found.masks, found.captions, found.known) == (4, 3, 1, ())
+    assert ("a-masklabel.png", "a-2-masklabel.png") in found.renamed
+
+
+def test_an_image_that_is_there_already_gets_the_mask_that_comes_unless_it_has_one(root, tmp_path):
+    folder(root, **{"mine.png": png("red"), "has.png": png("blue"), "has_mask.png": gray(3)})
+    source = folder(
+        tmp_path / "in",
+        **{"x.png": png("red"), "x_mask.png": gray(1), "y.png": png("blue"), "y_mask.png": gray(2)},
+    )
+    found = importing.add(root, [source])
+    assert files(root) == ["has.png", "has_mask.png", "mine.png", "mine_mask.png"]
+    assert (root / "has_mask.png").read_bytes() == gray(3)
+    assert [reason for _, reason in found.left_out] == ["its image is in the dataset already, with a mask"]
+
+
+def test_an_image_with_colours_and_the_name_of_a_mask_is_an_image(root, tmp_path):
+    source = folder(tmp_path / "in", **{"a.png": png("red"), "a_mask.png": png("green")})
+    found = importing.add(root, [source])
+    assert (found.images, found.masks) == (2, 0)
+
+
+# ---- conversion ----
+def saved(image, kind, **more):
+    file = io.BytesIO()
+    image.save(file, kind, **more)
+    return file.getvalue()
+
+
+def photographs():
+    """An image for each kind of conversion, besides HEIC: name, bytes, name afterwards."""
+    red = Image.new("RGB", (60, 40), (200, 30, 30))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    deep = Image.new("I;16", (40, 40), 65535 // 2)
+    frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
+    return {
+        "tiff": ("t.tif", saved(red, "TIFF"), "t.png"),
+        "gif": ("g.gif", saved(red, "GIF"), "g.png"),
+        "avif": ("v.avif", saved(red, "AVIF"), "v.jpg"),
+        "animated": ("m.webp", saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True), "m.png"),
+        "large": ("l.png", saved(Image.new("L", (5000, 4000)), "PNG"), "l.png"),
+        "turned": ("s.jpg", saved(red, "JPEG", exif=exif, quality=95), "s.jpg"),
+        "cmyk": ("c.jpg", saved(red.convert("CMYK"), "JPEG", quality=95), "c.jpg"),
+        "deep": ("d.png", saved(deep, "PNG"), "d.png"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(photographs()))
+def test_what_engines_cannot_read_is_converted_and_the_original_comes_back(root, tmp_path, kind):
+    name, data, now = photographs()[kind]
+    source = folder(tmp_path / "in", **{name: data, f"{name.partition('.')[0]}.txt": "ohwx"})
+    assert kind in converting.needs(source / name)
+    found = importing.add(root, [source], importing.Wishes(convert=[kind]))
+    assert found.left_out == ()
+    assert found.converted is not None
+    assert now in files(root)
+    assert kind not in converting.needs(root / now)
+    with Image.open(root / now) as image:
+        image.load()
+        assert image.mode in ("L", "RGB")
+        assert image.width * image.height <= converting.LARGE_PIXELS
+        if kind == "turned":
+            assert image.size == (40, 60)
+        if kind == "deep":
+            assert image.getpixel((1, 1)) == 127
+        if kind == "animated":
+            assert image.convert("RGB").getpixel((1, 1)) == (255, 0, 0)
+    Journal(root).undo()
+    assert (root / name).read_bytes() == data, "the original is in the edit"
+    Journal(root).undo()
+    assert files(root) == []
+
+
+def test_only_what_is_wanted_is_converted(root, tmp_path):
+    kinds = photographs()
+    source = folder(tmp_path / "in", **{name: data for name, data, _ in kinds.values()}, **{"ok.png": png("red")})
+    assert set(converting.counts(source, [name for name, _, _ in kinds.values()])) == set(kinds)
+    found = importing.add(root, [source], importing.Wishes(convert=["gif", "tiff"]))
+    assert found.converted.title == "Convert 2 images"
+    assert {"g.png", "t.png", "v.avif"} <= set(files(root))
+    with pytest.raises(DatasetError, match="no such conversion"):
+        converting.convert(Journal(root), ["ok.png"], ["webp"], lambda: tmp_path / "x")
+
+
+def test_a_converted_image_never_replaces_another(root, tmp_path):
+    source = folder(tmp_path / "in", **{"a.tif": photographs()["tiff"][1], "a.png": png("blue")})
+    found = importing.add(root, [source], importing.Wishes(convert=["tiff"]))
+    assert found.converted is None
+    assert (root / "a.png").read_bytes() == png("blue")
+    assert "there is a file a.png already" in found.left_out[0][1]
+
+
+def test_heic_is_converted_or_the_user_reads_what_to_install(root, tmp_path):
+    data = b"\0\0\0\x18ftypheic" + bytes(40)
+    if rendering.reads_heic():
+        data = saved(Image.new("RGB", (64, 48), (200, 30, 30)), "HEIF")
+    source = folder(tmp_path / "in", **{"p.heic": data})
+    assert converting.needs(source / "p.heic") == ("heic",)
+    found = importing.add(root, [source], importing.Wishes(convert=["heic"]))
+    if rendering.reads_heic():
+        with Image.open(root / "p.jpg") as image:
+            assert image.size == (64, 48)
+    else:
+        assert (root / "p.heic").read_bytes() == data
+        assert "pillow-heif" in found.left_out[0][1]
+
+
+def test_a_path_of_an_image_that_moves_keeps_the_folder_of_its_mask():
+    from trainer_core.curation import pairing
+
+    of = PurePosixPath
+    assert pairing.beside(of("masks/a.png"), of("a.jpg"), of("a-2.jpg")) == of("masks/a-2.png")
+    assert pairing.beside(of("x/a-masklabel.png"), of("x/a.png"), of("y/b.png")) == of("y/b-masklabel.png")

@@ -1,0 +1,99 @@
+"""Brings images into a dataset for the command line, from paths and links, and prints what came in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from trainer_core.cli import show
+
+if TYPE_CHECKING:
+    from trainer_core.curation.importing import Imported, Wishes
+
+SHOWN = 10
+CONVERT_HELP = (
+    "Convert images that came in: heic, tiff, gif, avif, animated, large, turned, cmyk, deep, profile, or all. Can be "
+    "given several times. `easel dataset undo` brings the originals back."
+)
+
+
+def bring_in(
+    folder: Path, sources: Sequence[str], convert: Sequence[str], caption_extension: str, *, as_json: bool
+) -> None:
+    """Imports the sources into the dataset in a folder, and prints what came in.
+
+    Raises:
+        DatasetError: nothing was imported.
+        DownloadError: a link cannot be fetched.
+    """
+    from trainer_core.curation import converting, importing, known
+
+    wanted = list(converting.KINDS) if "all" in convert else list(convert)
+    if unknown := set(wanted) - set(converting.KINDS):
+        raise click.UsageError(
+            f"{', '.join(sorted(unknown))}: no such conversion. Known: {', '.join(converting.KINDS)}, all."
+        )
+    found = _imported(folder, sources, importing.Wishes(caption_extension, wanted))
+    known.remember(folder)
+    if as_json:
+        show.as_json(dataclasses.asdict(found))
+    else:
+        _show(found, folder)
+
+
+def _imported(folder: Path, sources: Sequence[str], wishes: Wishes) -> Imported:
+    from trainer_core import places
+    from trainer_core.cli.download import interrupted, progress_bar
+    from trainer_core.curation import fetching, importing
+    from trainer_core.curation.unpacking import Going
+
+    links = [fetching.parse(text) for text in sources]
+    with ExitStack() as stack:
+        cancel = stack.enter_context(interrupted())
+        paths: list[Path] = []
+        left: list[tuple[str, str]] = []
+        for text, link in zip(sources, links, strict=True):
+            if link is None:
+                paths.append(places.typed(text))
+                continue
+            for notice in link.notes:
+                show.notice(notice)
+            found = fetching.look(link, fetching.Way(cancel=cancel))
+            show.notice(f"{found.origin}: {found.told}")
+            tell = stack.enter_context(progress_bar())
+            here = stack.enter_context(fetching.fetched(found, fetching.Way(progress=tell, cancel=cancel)))
+            paths += here.sources
+            left += here.left_out
+        origins = [link.shown for link in links if link is not None]
+        if origins and len(origins) == len(links):
+            wishes = dataclasses.replace(wishes, origin=", ".join(origins))
+        done = importing.add(folder, paths, wishes, Going(cancel=cancel))
+        return dataclasses.replace(done, left_out=(*left, *done.left_out))
+
+
+def _show(found: Imported, folder: Path) -> None:
+    for before, now in found.renamed[:SHOWN]:
+        show.line(f"{before} is named {now} now.")
+    for name, reason in found.left_out[:SHOWN]:
+        show.line(f"{name} was left out: {reason}.")
+    for note in found.notes[:SHOWN]:
+        show.line(note)
+    hidden = sum(max(0, len(one) - SHOWN) for one in (found.renamed, found.left_out, found.notes))
+    if hidden:
+        show.line(f"and {hidden:,} more; --json lists all")
+    known = f", {len(found.known):,} were there already" if found.known else ""
+    masks = f", {_count(found.masks, 'mask')}" if found.masks else ""
+    show.line(
+        f"{_count(found.images, 'image')} and {_count(found.captions, 'caption')}{masks} came into {folder}{known}."
+    )
+    if found.converted is not None:
+        show.line(f"{found.converted.title}. `easel dataset undo` brings the originals back.")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
