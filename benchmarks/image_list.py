@@ -26,15 +26,12 @@ FULL = """() => { const box = document.querySelector('.easel-list-scroller').get
   const tiles = [...document.querySelectorAll('.easel-tile')].filter(one => { const at = one.getBoundingClientRect();
     return at.bottom > box.top && at.top < box.bottom; });
   return tiles.length > 0 && tiles.every(one => one.querySelector('img').naturalWidth > 0); }"""
-JUMP = (
-    """async (share) => { const list = document.querySelector('.easel-list-scroller');
-  const full = %s; const begun = performance.now();
+JUMP = f"""async (share) => {{ const list = document.querySelector('.easel-list-scroller');
+  const full = {FULL}; const begun = performance.now();
   list.scrollTop = share * (list.scrollHeight - list.clientHeight);
   await new Promise(requestAnimationFrame); await new Promise(requestAnimationFrame);
   while (!full() && performance.now() - begun < 20000) await new Promise(requestAnimationFrame);
-  return performance.now() - begun; }"""
-    % FULL
-)
+  return performance.now() - begun; }}"""
 WATCHED = """() => { window.easelTasks = [];
   new PerformanceObserver(list => window.easelTasks.push(...list.getEntries().map(one => Math.round(one.duration))))
     .observe({ type: 'longtask', buffered: false }); }"""

@@ -70,8 +70,8 @@ class DatasetSession(Views):
         """What is being done now, as a sentence; "" if nothing is."""
         self.share: float | None = None
         """How much of it is done, from 0 to 1; None if that is not known."""
-        self.drafts: dict[str, str] = {}
-        """Captions that are being typed and were not saved yet, by the path of the image."""
+        self.drafts: dict[str, tuple[str, str]] = {}
+        """Captions that are being typed and were not saved yet, and what their files had then, by the path of the image."""
         self._numbers: dict[str, int] = {}
         self._paths: list[str] = []
         self._is_reading = self._reads_again = False
@@ -85,7 +85,10 @@ class DatasetSession(Views):
         """
         if not folder.is_dir():
             raise DatasetError(f"There is no folder {folder}.")
+        from trainer_core.curation import known
+
         self.save_drafts()
+        known.remember(folder)
         with self.lock:
             self.root, self.read, self.error = folder, None, ""
             self.version += 1
@@ -302,21 +305,31 @@ class DatasetSession(Views):
         self.do(doing, lambda: told(act(Journal(root))))
 
     # ---- captions ----
-    def save_caption(self, path: str, text: str) -> None:
-        """Writes the caption of one image, as an edit of its own; an equal one is not written."""
+    def save_caption(self, path: str, text: str, base: str) -> None:
+        """Writes the caption of one image, as an edit of its own; an equal one is not written.
+
+        Raises:
+            DatasetError: the file has something else than `base` now, so that writing would lose it; the text stays a draft.
+        """
         from trainer_core.curation import captions
         from trainer_core.curation.journal import Journal
 
-        self.drafts.pop(path, None)
         entry = self.entry(path)
         if self.root is None or entry is None:
             return
         place = entry.caption_path or captions.place_of(path, self.extension)
         change = captions.written(self.root, place, text)
+        now = captions.text_of(self.root, place)
+        if change is not None and now is not None and captions.plain(now) != base:
+            self.drafts[path] = text, base
+            raise DatasetError(
+                f"The caption of {path} was changed meanwhile, so yours was not saved over it.",
+                "It is still in the field: change it once more to save it.",
+            )
+        self.drafts.pop(path, None)
         if change is None:
             return
-        title = f"Caption of {path}"
-        edit = Journal(self.root).apply("caption", title, [change])
+        edit = Journal(self.root).apply("caption", f"Caption of {path}", [change])
         if edit is not None and edit.refused:
             raise DatasetError(f"The caption was not saved: {edit.refused[0][1]}.", "Look at it again, then change it.")
         self._put({path: {"caption": " ".join(text.split("\n")), "caption_path": place, "author": "user"}})
@@ -324,8 +337,8 @@ class DatasetSession(Views):
 
     def save_drafts(self) -> None:
         """Saves what was typed, such as before another dataset is opened."""
-        for path, text in list(self.drafts.items()):
-            attempt(partial(self.save_caption, path, text), self.note)
+        for path, (text, base) in list(self.drafts.items()):
+            attempt(partial(self.save_caption, path, text, base), self.note)
 
 
 def told(edit: Edit | None) -> str:

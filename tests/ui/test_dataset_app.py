@@ -44,6 +44,12 @@ def idle(app):
         session.show()
 
 
+def said(kind, number, text, base=None):
+    """What the page says of a caption that is typed; `base` is what its file had."""
+    base = f"inkwash, boat, tag{number}" if base is None else base
+    return {"kind": kind, "id": number, "version": 1, "text": text, "base": base}
+
+
 def select(app, *names):
     number = {one.name: tile for tile, one in app.images.list._tiles.items()}
     hear(
@@ -111,7 +117,7 @@ def test_thumbnails_come_for_what_is_asked_and_only_for_this_dataset(app, folder
 def test_a_caption_is_saved_in_the_form_of_its_file_and_can_be_taken_back(app, folder):
     before = contents(folder)
     editor = app.one.editor
-    hear(editor, {"kind": "save", "id": 5, "version": 1, "text": "inkwash, boat, two masts"})
+    hear(editor, said("save", 5, "inkwash, boat, two masts", "inkwash, boat, mast"))
     assert (folder / "boat5.txt").read_bytes() == b"\xef\xbb\xbfinkwash, boat, two masts\r\n"
     idle(app)
     assert app.session.entry("boat5.png").author in ("", "user")
@@ -122,16 +128,16 @@ def test_a_caption_is_saved_in_the_form_of_its_file_and_can_be_taken_back(app, f
 
 
 def test_a_caption_belongs_to_the_image_at_which_it_was_typed(app, folder):
-    hear(app.one.editor, {"kind": "draft", "id": 0, "version": 1, "text": "typed at the first"})
+    hear(app.one.editor, said("draft", 0, "typed at the first"))
     hear(app.one.editor, {"kind": "go", "by": 1})
     assert app.one.editor.content["name"] == "boat1.png"
-    hear(app.one.editor, {"kind": "save", "id": 0, "version": 1, "text": "typed at the first"})
+    hear(app.one.editor, said("save", 0, "typed at the first"))
     assert (folder / "boat0.txt").read_text() == "typed at the first\n"
     assert (folder / "boat1.txt").read_text() == "inkwash, boat, tag1\n"
 
 
 def test_what_is_being_typed_is_saved_when_the_app_is_closed(app, folder):
-    hear(app.one.editor, {"kind": "draft", "id": 2, "version": 1, "text": "inkwash, half a sent"})
+    hear(app.one.editor, said("draft", 2, "inkwash, half a sent"))
     assert (folder / "boat2.txt").read_text() == "inkwash, boat, tag2\n"
     app.close()
     assert (folder / "boat2.txt").read_text() == "inkwash, half a sent\n"
@@ -145,6 +151,17 @@ def test_a_caption_that_another_program_has_changed_meanwhile_is_read_and_not_lo
     assert app.one.editor.content["caption"] == "from outside"
 
 
+def test_a_caption_is_not_saved_over_one_that_came_from_elsewhere_meanwhile(app, folder):
+    (folder / "boat0.txt").write_text("from a tagger\n")
+    hear(app.one.editor, said("save", 0, "my own words"))
+    assert (folder / "boat0.txt").read_text() == "from a tagger\n"
+    assert "changed meanwhile" in app.session.message
+    assert app.one.editor.content["caption"] == "my own words", "nothing typed is lost"
+    assert app.one.editor.content["base"] == "from a tagger"
+    hear(app.one.editor, said("save", 0, "my own words!", "from a tagger"))
+    assert (folder / "boat0.txt").read_text() == "my own words!\n"
+
+
 def test_a_caption_that_is_no_text_is_not_overwritten(app, folder):
     (folder / "boat3.txt").write_bytes(b"\xff\xfe\x00\xd8\xff")
     click(app.bars["images"].again)
@@ -152,7 +169,7 @@ def test_a_caption_that_is_no_text_is_not_overwritten(app, folder):
     hear(app.images.list, {"kind": "hello"})
     app.images.list.current = 3
     assert app.one.editor.content["locked"]
-    hear(app.one.editor, {"kind": "save", "id": 3, "version": 1, "text": "new"})
+    hear(app.one.editor, said("save", 3, "new", ""))
     assert (folder / "boat3.txt").read_bytes() == b"\xff\xfe\x00\xd8\xff"
     assert "not overwritten" in app.session.message
 

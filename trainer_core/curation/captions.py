@@ -303,6 +303,11 @@ def text_of(root: Path, path: str) -> str | None:
         return None
 
 
+def plain(text: str) -> str:
+    """The text of a caption file as an editor shows it: plain line ends, none after the last line."""
+    return text.replace("\r\n", "\n").rstrip("\n")
+
+
 def written(root: Path, path: str, text: str) -> Change | None:
     """The change that gives a caption file this whole text; None if it has it already.
 
@@ -319,7 +324,7 @@ def written(root: Path, path: str, text: str) -> Change | None:
             f"The caption {printable(path, 100)} is not text that can be read, so it is not overwritten.",
             "Mend it first: see Check.",
         ) from error
-    lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
+    lines = plain(text).split("\n")
     end = "\r\n" if "\r\n" in before else "\n"
     last = end if before.endswith("\n") and before.strip() else ""
     after = end.join(lines) + last if text.strip() else ""

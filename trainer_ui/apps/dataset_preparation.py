@@ -91,11 +91,15 @@ class DatasetPreparation(App):
 
     def _add(self) -> None:
         self.source.turn(is_open=True)
-        self.go(IMAGES)
+        self._bring()
 
     def _another(self) -> None:
         self.source.another()
+        self._bring()
+
+    def _bring(self) -> None:
         self.go(IMAGES)
+        self.source.drop.focus()
 
     def _count(self) -> None:
         """Shows on their tabs how many images and findings there are."""

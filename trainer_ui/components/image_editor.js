@@ -88,6 +88,7 @@ class Editor {
     // What is being typed is newer than what the kernel read.
     if (isOther || !this.isDirty) {
       this.isDirty = false;
+      this.base = now.base;
       if (this.field.value !== now.caption) this.field.value = now.caption;
     }
     put(this.told, now.told);
@@ -124,13 +125,16 @@ class Editor {
   }
   mark(mark) { this.model.send({ kind: "mark", id: this.content.id, version: this.content.version, mark }); }
   typed() {
+    this.changed();
+    this.offer();
+  }
+  changed() {
     this.isDirty = true;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.tell("draft"), PAUSE_MS);
-    this.offer();
   }
-  // A text belongs to the image at which it was typed, whatever is shown when it arrives.
-  tell(kind) { this.model.send({ kind, id: this.content.id, version: this.content.version, text: this.field.value }); }
+  // A text belongs to the image at which it was typed, whatever is shown when it arrives, and to what the file had then.
+  tell(kind) { this.model.send({ kind, id: this.content.id, version: this.content.version, text: this.field.value, base: this.base }); }
   save() {
     clearTimeout(this.timer);
     if (!this.isDirty || !(this.content.id >= 0)) return;
@@ -188,8 +192,7 @@ class Editor {
     const air = start && this.field.value[start - 1] === "," ? " " : "";
     this.field.setRangeText(`${air}${tag}`, start, end, "end");
     this.close();
-    this.isDirty = true;
-    this.timer = setTimeout(() => this.tell("draft"), PAUSE_MS);
+    this.changed();
   }
   close() {
     this.offers.hidden = true;

@@ -24,7 +24,8 @@ NOTHING: dict[str, Any] = {"id": -1, "version": 0}
 class Seen:
     """An image as it is shown. `place` is where it is in the list; `crop` are the shares cut off at top, right, bottom, left.
 
-    `findings` are sentences with a tone; `told` is a line under the caption; a `locked` caption cannot be edited here.
+    `caption` is what the field shows, `base` what its file has. `findings` are sentences with a tone; `told` is a line under the
+    caption; a `locked` caption cannot be edited here.
     """
 
     id: int
@@ -32,6 +33,7 @@ class Seen:
     path: Path
     name: str
     caption: str
+    base: str = ""
     facts: str = ""
     place: str = ""
     has_before: bool = False
@@ -47,10 +49,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Told:
-    """What is called when the user does something. `draft` and `save` get (number of the image, text)."""
+    """What is called when the user does something. `draft` and `save` get (number of the image, text, what its file had)."""
 
-    draft: Callable[[tuple[int, str]], object]
-    save: Callable[[tuple[int, str]], object]
+    draft: Callable[[tuple[int, str, str]], object]
+    save: Callable[[tuple[int, str, str]], object]
     go: Callable[[int], object]
     mark: Callable[[tuple[int, str]], object]
 
@@ -90,7 +92,7 @@ class ImageEditor(AnyWidget):
         """What the page says; it may be anything."""
         if not isinstance(message, Mapping):
             return
-        kind, number, text = message.get("kind"), message.get("id"), message.get("text")
+        kind, number, text, base = (message.get(key) for key in ("kind", "id", "text", "base"))
         if kind == "go" and message.get("by") in (1, -1):
             self._on.go(message["by"])
         elif not isinstance(number, int) or isinstance(number, bool) or not isinstance(message.get("version"), int):
@@ -99,8 +101,13 @@ class ImageEditor(AnyWidget):
             self._answers.ask((number, message["version"]))
         elif kind == "mark" and message.get("mark") in MARKS:
             self._on.mark((number, message["mark"]))
-        elif kind in ("draft", "save") and isinstance(text, str) and len(text) <= LONGEST_CAPTION:
-            (self._on.draft if kind == "draft" else self._on.save)((number, text))
+        elif (
+            kind in ("draft", "save")
+            and isinstance(text, str)
+            and isinstance(base, str)
+            and len(text) <= LONGEST_CAPTION
+        ):
+            (self._on.draft if kind == "draft" else self._on.save)((number, text, base))
 
     def _tell(self, asked: tuple[int, int]) -> None:
         image = self._image
@@ -115,6 +122,7 @@ def _as_data(seen: Seen) -> dict[str, Any]:
         "version": seen.version,
         "name": printable(seen.name, 200),
         "caption": printable(seen.caption, LONGEST_CAPTION, keep="\n"),
+        "base": printable(seen.base, LONGEST_CAPTION, keep="\n"),
         "facts": printable(seen.facts, 400),
         "place": printable(seen.place, 60),
         "hasBefore": seen.has_before,

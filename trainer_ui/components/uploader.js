@@ -67,6 +67,7 @@ class Uploader {
     this.show();
   }
   take(message) {
+    if (message?.kind === "focus") return this.focus();
     const { sending } = this;
     if (!sending || message?.number !== sending.number) return;
     this.heard();
@@ -133,6 +134,11 @@ class Uploader {
     this.show();
   }
   cancel() { this.fail("Canceled. Nothing was added."); }
+  // It may still be hidden: what shows it comes with another message.
+  focus(tries = 60) {
+    if (this.node.checkVisibility()) this.buttons[0].focus();
+    else if (tries) requestAnimationFrame(() => this.focus(tries - 1));
+  }
   say(words) { put(this.told, words); }
   show() {
     const { sending } = this, isBusy = Boolean(sending) || this.model.get("busy");

@@ -49,6 +49,10 @@ class Uploader(AnyWidget):
         self._receiver: Receiver | None = None
         self.on_msg(self._heard)
 
+    def focus(self) -> None:  # type: ignore[override]
+        """Gives the keyboard to its first button, and brings it into sight."""
+        self.send({"kind": "focus"}, [])
+
     def close(self) -> None:
         """Forgets what was being sent."""
         self._cancel(None)

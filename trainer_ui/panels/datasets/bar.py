@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainer_ui.formatting import Figures, Headline, hint, show
-from trainer_ui.widgets import Box, Button, VBox
+from trainer_ui.widgets import Box, Button
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +36,7 @@ class DatasetBar:
         self.actions = Box(
             [self.undo, self.redo, self.add, self.again, self.other], classes=("easel-row", "easel-actions")
         )
-        inside = Box([self.headline, self.figures, self.actions], classes=("easel-ready-line",))
-        self.widget = VBox([inside], classes=("easel-ready", "easel-dataset-bar"))
+        self.widget = Box([self.headline, self.figures, self.actions], classes=("easel-ready", "easel-dataset-bar"))
 
     def show(self) -> None:
         """Shows how the dataset stands."""

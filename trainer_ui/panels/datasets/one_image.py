@@ -40,16 +40,16 @@ class OneImage:
             self._entries = session.entries
             self.editor.suggest(vocabulary(session))
 
-    def _draft(self, told: tuple[int, str]) -> None:
+    def _draft(self, told: tuple[int, str, str]) -> None:
         """Keeps what is being typed: the page may be closed before the field is left."""
-        number, text = told
-        if path := self.session.path_of(number):
-            self.session.drafts[path] = text
+        number, text, base = told
+        if (path := self.session.path_of(number)) and text != base:
+            self.session.drafts[path] = text, base
 
-    def _save(self, told: tuple[int, str]) -> None:
-        number, text = told
+    def _save(self, told: tuple[int, str, str]) -> None:
+        number, text, base = told
         if path := self.session.path_of(number):
-            self.session.save_caption(path, text)
+            self.session.save_caption(path, text, base)
 
     def _mark(self, asked: tuple[int, Choice]) -> None:
         number, choice = asked
@@ -67,7 +67,8 @@ def seen(session: DatasetSession, entry: Entry) -> Seen:
     paths = [one.path for one in session.shown]
     at = paths.index(entry.path) if entry.path in paths else -1
     whole = captions.text_of(root, entry.caption_path) if entry.caption_path is not None else ""
-    text = session.drafts.get(entry.path, whole or "").replace("\r\n", "\n").rstrip("\n")
+    base = captions.plain(whole or "")
+    text, _ = session.drafts.get(entry.path, (base, base))
     is_plain = whole is not None and printable(text, len(text) + 1, keep="\n") == text
     return Seen(
         session.number(entry.path),
@@ -75,6 +76,7 @@ def seen(session: DatasetSession, entry: Entry) -> Seen:
         root / entry.path,
         entry.path,
         text,
+        base,
         facts(entry),
         f"{at + 1:,} of {len(paths):,}" if at >= 0 else "",
         at > 0,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -19,9 +18,9 @@ from trainer_ui.panels.card import fold, row
 from trainer_ui.widgets import Box, Button, Checkbox, Text, VBox
 
 if TYPE_CHECKING:
-    from trainer_core.curation.receiving import Receiver
-
     from trainer_core.curation.importing import Imported
+    from trainer_core.curation.receiving import Received, Receiver
+    from trainer_core.models.downloads.links import Link
     from trainer_ui.dataset_session import DatasetSession
 
 MOST_KNOWN = 12
@@ -113,16 +112,18 @@ class SourcePanel:
         self._show_known()
 
     def _show_known(self) -> None:
+        from trainer_core.curation import known
+
         if self._looked == (self.session.version, self.is_open):
             return
         self._looked = self.session.version, self.is_open
-        found: list = []
+        found = known.datasets()[:MOST_KNOWN]
         self.known.show_items(
             Item(
                 str(one.path),
-                one.path.name,
+                one.name,
                 f"{one.images:,} images, {one.captions:,} captions. {one.path}",
-                acts=(Act("open", "Open", f"Open the dataset {one.path.name}"),),
+                acts=(Act("open", "Open", f"Open the dataset {one.name}"),),
             )
             for one in found
         )
@@ -157,35 +158,45 @@ class SourcePanel:
 
         if self.session.doing:
             raise DatasetError(f"Wait until this is done: {self.session.doing}")
+        # A name that cannot be used is said before anything is sent.
+        self._target()
         return Receiver()
 
-    def _received(self, folder: Path, refused: Sequence[tuple[str, str]]) -> str:
+    def _received(self, received: Received) -> str:
         """Adds what was sent, in the thread of the uploader."""
-        try:
-            target = self._target()
-            found = self._add(target, [folder])
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        return self._done(target, found, refused)
+        if not received.sources:
+            left = "; ".join(f"{name}: {why}" for name, why in received.refused[:NAMED])
+            raise DatasetError(f"Nothing was added. {left}".strip(), "Choose images, captions, a folder or a zip.")
+        target = self._target()
+        return self._done(target, self._add(target, received.sources, "your computer"), received.refused)
 
     def _fetch(self) -> None:
-        link = self.link.value.strip()
-        if not link:
+        from trainer_core.curation import fetching
+
+        found = fetching.parse(self.link.value)
+        if found is None:
             raise DatasetError(
-                "There is no link.", "Paste the address of a zip, or the org/name of a dataset on Hugging Face."
+                "This is no link to a dataset.",
+                "Paste the address of a zip, or the org/name of a dataset on Hugging Face.",
             )
-        self.session.do(f"Fetching {link}.", partial(self._fetched, link, self._target()))
+        self.session.do(f"Fetching {found.shown}.", partial(self._fetched, found, self._target()))
 
-    def _fetched(self, link: str, target: Path) -> str:
-        from trainer_core.curation import links
+    def _fetched(self, link: Link, target: Path) -> str:
+        from trainer_core.curation import fetching
 
-        found = links.add(target, link, self.session.went_on, converts=self.converts.value)
-        return self._done(target, found, ())
+        way = fetching.Way(progress=lambda seen: self.session.went_on(seen.done_bytes, seen.total_bytes or 0))
+        found = fetching.look(link, way)
+        with fetching.fetched(found, way) as arrived:
+            return self._done(target, self._add(target, arrived.sources, arrived.origin), arrived.left_out)
 
-    def _add(self, target: Path, sources: list[Path]) -> Imported:
-        from trainer_core.curation import importing
+    def _add(self, target: Path, sources: Sequence[Path], origin: str) -> Imported:
+        from trainer_core.curation import converting, importing
+        from trainer_core.curation.unpacking import Going
 
-        return importing.add(target, sources, self.session.went_on, converts=self.converts.value)
+        wishes = importing.Wishes(
+            ending=self.session.extension, convert=tuple(converting.KINDS) if self.converts.value else (), origin=origin
+        )
+        return importing.add(target, sources, wishes, Going(self.session.went_on))
 
     def _done(self, target: Path, found: Imported, refused: Sequence[tuple[str, str]]) -> str:
         """Says what came in, and shows it."""
@@ -211,6 +222,10 @@ def told(found: Imported, left: int) -> str:
     """What came in, in a sentence."""
     images = f"{found.images:,} {'image' if found.images == 1 else 'images'}"
     captions = f" with {found.captions:,} {'caption' if found.captions == 1 else 'captions'}" if found.captions else ""
+    masks = f" and {found.masks:,} {'mask' if found.masks == 1 else 'masks'}" if found.masks else ""
+    changed = found.converted.files if found.converted is not None else 0
+    made = " Some were converted: an undo of that alone brings the originals back." if changed else ""
     known = f" {len(found.known):,} were here already." if found.known else ""
+    notes = f" {' '.join(found.notes)}" if found.notes else ""
     out = f" {left:,} {'file was' if left == 1 else 'files were'} left out." if left else ""
-    return f"Added {images}{captions}.{known}{out} Undo takes it back."
+    return f"Added {images}{captions}{masks}.{made}{known}{out}{notes} Undo takes it back."
