@@ -7,12 +7,16 @@ import os
 import stat
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image, ImageChops
 
 from trainer_core.datasets import colours
+
+Found = TypeVar("Found")
 
 # The image formats in datasets. Others that Pillow knows start programs (EPS, for example) or are not for images.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF", "PPM")
@@ -57,15 +61,21 @@ def formats() -> tuple[str, ...]:
 
 def inspect(path: Path, quick: bool) -> ImageInfo:
     """The size and defects of an image file. `quick` reads only its header; else every pixel is decoded."""
+    found = read(path, lambda image: inspect_open(image, quick))
+    return found if isinstance(found, ImageInfo) else ImageInfo(defects=(found,))
+
+
+def read(path: Path, use: Callable[[Image.Image], Found]) -> Found | str:
+    """What `use` returns for an image file that was opened, or the key of the defect because of which it cannot be read."""
     if defect := _no_file(path):
-        return ImageInfo(defects=(defect,))
+        return defect
     try:
         with Image.open(path, formats=formats()) as image:
-            return _inspect(image, quick)
+            return use(image)
     except Image.DecompressionBombError:
-        return ImageInfo(defects=("bomb",))
+        return "bomb"
     except DECODER_ERRORS:
-        return ImageInfo(defects=(_foreign(path) or "damaged",))
+        return _foreign(path) or "damaged"
 
 
 def starts_like_image(path: Path) -> bool:
@@ -105,7 +115,8 @@ def is_deep_gray(image: Image.Image) -> bool:
     return image.mode.startswith("I")
 
 
-def _inspect(image: Image.Image, quick: bool) -> ImageInfo:
+def inspect_open(image: Image.Image, quick: bool) -> ImageInfo:
+    """The same of an image that was opened; unless `quick`, it is loaded then, except if it is huge."""
     width, height = image.size
     huge = width * height > LARGEST_DECODED_PIXELS
     if not quick and not huge:

@@ -7,7 +7,7 @@ import re
 import unicodedata
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,12 +136,13 @@ def scan(
     *,
     quick: bool = False,
     skip_unreadable: bool = False,
+    inspect: Callable[[Path, bool], images.ImageInfo] = images.inspect,
 ) -> Dataset:
     """The images that an engine with these rules trains from a folder, and the problems. The folder is not changed.
 
     `trigger` is None for class images: they have no trigger word, and a caption for all that have none.
     `quick` reads only image headers, so it does not find damage inside an image. `skip_unreadable` leaves out the files
-    that would stop the engine.
+    that would stop the engine. `inspect` reads an image file, if it is not done by `images.inspect`.
 
     Raises:
         DatasetError: there is no such folder, it cannot be listed, or the caption extension is not valid.
@@ -156,7 +157,7 @@ def scan(
     seen = [path for path in candidates if _is_trained(path, purposes, rules, found)]
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore")  # Pillow warns about odd metadata; `inspect` returns what matters as a defect.
-        infos = list(pool.map(lambda path: images.inspect(path, quick), seen))
+        infos = list(pool.map(lambda path: inspect(path, quick), seen))
     trained = [
         image
         for path, info in zip(seen, infos, strict=True)
