@@ -57,6 +57,10 @@ class DatasetSession(Views):
         self.trigger = ""
         self.extension = ".txt"
         self.filter, self.filter_error = "", ""
+        self.only: tuple[str, frozenset[str]] | None = None
+        """Images that are shown and no others, with a title, such as those of a finding; the filter applies to them, too."""
+        self.thresholds: Mapping[str, float] = {}
+        """The thresholds of quality that the user has moved, by finding."""
         self.sort, self.descending = "name", False
         self.shown: tuple[Entry, ...] = ()
         """The images that the filter leaves, in order."""
@@ -93,6 +97,7 @@ class DatasetSession(Views):
             self.root, self.read, self.error = folder, None, ""
             self.version += 1
             self.filter = self.filter_error = self.current = ""
+            self.only = None
             self.shown, self.chosen, self.copies = (), frozenset(), {}
             self._numbers, self._paths = {}, []
         self.look()
@@ -160,14 +165,15 @@ class DatasetSession(Views):
         return (registry.get(self.engine) if self.engine else registry.first()).manifest.dataset
 
     def _read(self, root: Path, rules: DatasetRules) -> Read:
-        from trainer_core.curation import catalogue, selections
+        from trainer_core.curation import catalogue, scores, selections
         from trainer_core.curation.journal import Journal
         from trainer_core.datasets import scan
 
         journal = Journal(root)
         journal.recover()
-        found = scan.scan(root, rules, self.extension, self.trigger or None, quick=True)
-        entries = catalogue.of(found, **self.known_of())
+        looks = scores.stored(root)
+        found = scan.scan(root, rules, self.extension, self.trigger, quick=True, inspect=scores.inspector(root, looks))
+        entries = catalogue.of(found, scores=scores.of(looks), copies=self.copies)
         kept = selections.read(root)
         return Read(
             root,
@@ -178,10 +184,6 @@ class DatasetSession(Views):
             journal.undoable(),
             journal.redoable(),
         )
-
-    def known_of(self) -> dict[str, Any]:
-        """What is known of the images beside their headers: copies."""
-        return {"copies": self.copies}
 
     def _take(self, found: Read) -> None:
         self.read = found
@@ -195,6 +197,12 @@ class DatasetSession(Views):
     def set_filter(self, text: str) -> None:
         """Shows only the images that fit; an expression that cannot be understood changes nothing, and the error says why."""
         self.filter = text.strip()
+        self._filter()
+
+    def show_only(self, title: str, paths: Collection[str]) -> None:
+        """Shows these images and no others; without a title, all of them again."""
+        self.only = (title, frozenset(paths)) if title else None
+        self.filter = self.filter_error = ""
         self._filter()
 
     def set_sort(self, key: str, *, descending: bool) -> None:
@@ -211,7 +219,8 @@ class DatasetSession(Views):
             self.filter_error = str(error)
             return
         self.filter_error = ""
-        found = [one for one in self.entries if fits.matches(one)]
+        only = self.only[1] if self.only is not None else None
+        found = [one for one in self.entries if (only is None or one.path in only) and fits.matches(one)]
         self.shown = tuple(filtering.ordered(found, self.sort, self.descending))
         if self.current not in {one.path for one in self.shown}:
             self.current = self.shown[0].path if self.shown else ""

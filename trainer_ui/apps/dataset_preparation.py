@@ -16,10 +16,12 @@ from trainer_ui.panels.datasets.export import ExportPanel
 from trainer_ui.panels.datasets.findings import FindingsPanel
 from trainer_ui.panels.datasets.images import ImagesPanel
 from trainer_ui.panels.datasets.one_image import OneImage
+from trainer_ui.panels.datasets.quality import QualityPanel
 from trainer_ui.panels.datasets.source import SourcePanel
 from trainer_ui.panels.datasets.tags import TagsPanel
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 IMAGES, CAPTIONS, CHECK, EDITS = "images", "captions", "check", "edits"
@@ -46,8 +48,8 @@ class DatasetPreparation(App):
         self.images = ImagesPanel(session)
         self.bulk = BulkPanel(session)
         self.tags = TagsPanel(session, self.bulk.prepare, self.see)
-        self.findings = FindingsPanel(session, self.see)
-        self.copies = CopiesPanel(session, self.see)
+        self.findings = FindingsPanel(session, self.see_only)
+        self.copies, self.quality = CopiesPanel(session, self.see_only), QualityPanel(session, self.see_only)
         self.edits, self.export = EditsPanel(session), ExportPanel(session)
         self.bars = {name: DatasetBar(session, self._add, self._another) for name in (IMAGES, CAPTIONS, CHECK, EDITS)}
         super().__init__(
@@ -59,7 +61,9 @@ class DatasetPreparation(App):
                 CAPTIONS: Place(
                     "Captions", [[self.bulk], [self.tags]], self.bars[CAPTIONS], "wide-left", (PAGE, "captions")
                 ),
-                CHECK: Place("Check", [[self.findings], [self.copies]], self.bars[CHECK], "even", (PAGE, "check")),
+                CHECK: Place(
+                    "Check", [[self.findings], [self.copies, self.quality]], self.bars[CHECK], "even", (PAGE, "check")
+                ),
                 EDITS: Place(
                     "Edits and export", [[self.edits], [self.export]], self.bars[EDITS], "wide-left", (PAGE, "undo")
                 ),
@@ -70,6 +74,11 @@ class DatasetPreparation(App):
     def see(self, expression: str) -> None:
         """Shows the images that fit a filter."""
         self.session.set_filter(expression)
+        self.go(IMAGES)
+
+    def see_only(self, title: str, paths: Collection[str]) -> None:
+        """Shows these images and no others."""
+        self.session.show_only(title, paths)
         self.go(IMAGES)
 
     def restore(self) -> None:

@@ -9,7 +9,7 @@ from trainer_ui.formatting import Paragraph, show
 from trainer_ui.widgets import Button, VBox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from trainer_core.curation.duplicates import Group
@@ -19,10 +19,10 @@ MOST_SHOWN = 40
 
 
 class CopiesPanel:
-    """Looks for copies, and takes those out that are not the best of their group. `see` shows the images of a filter."""
+    """Looks for copies, and takes those out that are not the best of their group. `see_only` shows images, with a title."""
 
-    def __init__(self, session: DatasetSession, see: Callable[[str], object]) -> None:
-        self.session, self._see = session, see
+    def __init__(self, session: DatasetSession, see_only: Callable[[str, Collection[str]], object]) -> None:
+        self.session, self._see_only = session, see_only
         handler = session.handler
         self.button = Button(description="Look for copies")
         self.button.on_click(handler(lambda _: self._look()))
@@ -106,15 +106,12 @@ class CopiesPanel:
         return ""
 
     def _act(self, told: tuple[str, str]) -> None:
-        from trainer_core.curation import filtering
-
         best, act = told
         group = next((one for one in self.groups or () if one.best.path == best), None)
         if group is None:
             return
         if act == "see":
-            names = (best, *(one.path for one in group.others))
-            self._see(" or ".join(f"path:{filtering.quoted(name)}" for name in names))
+            self._see_only(f"{best} and its copies", (best, *(one.path for one in group.others)))
         else:
             self._move_out({one.path for one in group.others})
 

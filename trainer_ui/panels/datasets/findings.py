@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from trainer_core.datasets import defects
+from trainer_core.datasets.defects import DEFECTS
 from trainer_ui.components.action_list import Act, ActionList, Item
+from trainer_ui.dataset_session import told
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.widgets import Box, Button, Dropdown, Text, VBox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from trainer_core.curation.fixing import Offer
+    from trainer_core.datasets.scan import Dataset
     from trainer_ui.dataset_session import DatasetSession
 
 GROUPS = {"error": "Stops a training", "warning": "May train something that you do not mean", "info": "Good to know"}
-ALL = "all"
+SEE = "see"
 
 
 class FindingsPanel:
-    """The problems, worst first, with the images that have each, and the fixes. `see` shows the images of a filter."""
+    """The problems, worst first, with the images that have each, and the fixes. `see_only` shows images, with a title."""
 
-    def __init__(self, session: DatasetSession, see: Callable[[str], object]) -> None:
-        self.session, self._see = session, see
+    def __init__(self, session: DatasetSession, see_only: Callable[[str, Collection[str]], object]) -> None:
+        self.session, self._see_only = session, see_only
         handler = session.handler
         self.engine = Dropdown(description="By the rules of", options=[("", "")])
         self.engine.observe(handler(self._choose_engine), "value")
@@ -31,11 +37,9 @@ class FindingsPanel:
         )
         self.trigger.observe(handler(self._choose_trigger), "value")
         self.summary = Paragraph("", "small")
-        self.offers = ActionList("Fixes", handler(self._fix))
-        self.everything = Button(description="Make all fixes", button_style="primary")
-        self.everything.on_click(handler(lambda _: self._fix((ALL, "fix"))))
-        self.fixes = VBox([Paragraph("Fixes", "heading"), self.offers, self.everything])
-        self.problems = ActionList("Findings", handler(self._show))
+        self.list = ActionList("Findings", handler(self._act))
+        self.everything = Button(button_style="primary")
+        self.everything.on_click(handler(lambda _: self._fix(list(self._offers))))
         self.none = Paragraph("", "ok")
         self.widget = VBox(
             [
@@ -43,13 +47,13 @@ class FindingsPanel:
                 Box([self.engine, self.trigger], classes=("easel-pair",)),
                 self.summary,
                 self.none,
-                self.problems,
-                self.fixes,
+                self.everything,
+                self.list,
             ],
             classes=("easel-card", "easel-findings"),
         )
         self._dataset: object = None
-        self._offers: Sequence[Offer] = ()
+        self._offers: Mapping[str, Offer] = {}
 
     def show(self) -> None:
         """Shows the findings of the last reading."""
@@ -77,37 +81,41 @@ class FindingsPanel:
         if read is None:
             return
         self.summary.show_text(read.dataset.summary)
-        problems = sorted(read.dataset.problems, key=lambda one: list(GROUPS).index(one.severity))
-        self.problems.show_items(
-            Item(
-                str(place),
-                one.message,
-                one.fix.label if one.fix is not None and one.fix.is_advice else "",
-                group=GROUPS[one.severity],
-            )
-            for place, one in enumerate(problems)
-        )
-        show(self.problems, bool(problems))
-        is_good = not problems and bool(read.dataset.images)
+        self._offers = {one.mending.id: one for one in fixing.offers(read.dataset, self.session.trigger)}
+        items = sorted(self._items(read.dataset), key=lambda one: list(GROUPS.values()).index(one.group))
+        self.list.show_items(items)
+        is_good = not items and bool(read.dataset.images)
         self.none.show_text(
             "Nothing was found that stops a training or trains something else than you mean." if is_good else ""
         )
-        self._offers = fixing.offers(read.dataset, self.session.trigger)
-        self.offers.show_items(
-            Item(
-                one.mending.id,
-                one.mending.title,
-                f"{one.mending.help} {_named([self._name(file) for file in one.files])}",
-                aside=f"{len(one.files):,}",
-                acts=(
-                    Act("see", "Show", f"Show the files of: {one.mending.title}"),
-                    Act("fix", "Fix", f"{one.mending.title}. Undo takes it back."),
-                ),
-            )
-            for one in self._offers
-        )
-        show(self.fixes, bool(self._offers))
+        self.everything.description = f"Make all {len(self._offers)} fixes"
         show(self.everything, len(self._offers) > 1)
+
+    def _items(self, dataset: Dataset) -> Iterator[Item]:
+        """Each defect with its files, and then what is not about single files."""
+        for key, files in dataset.defects.items():
+            defect = DEFECTS[key]
+            offer = next((one for one in self._offers.values() if key in one.mending.defects), None)
+            fix = (
+                (Act(offer.mending.id, offer.mending.title, f"{offer.mending.help} Undo takes it back."),)
+                if offer
+                else ()
+            )
+            yield Item(
+                key,
+                f"{defect.reason[:1].upper()}{defect.reason[1:]}",
+                f"{defect.advice} {_named([self._name(file) for file in files])}".strip(),
+                aside=f"{len(files):,} {'file' if len(files) == 1 else 'files'}",
+                group=GROUPS[defect.severity],
+                acts=(Act(SEE, "Show", f"Show the images: {defect.reason}"), *fix),
+            )
+        named = {key: [self._name(file) for file in files] for key, files in dataset.defects.items()}
+        of_files = {(one.severity, one.message.partition(": ")[2]) for one in defects.problems(named)}
+        for place, one in enumerate(dataset.problems):
+            if (one.severity, one.message.partition(": ")[2]) in of_files:
+                continue
+            advice = one.fix.label if one.fix is not None and one.fix.is_advice else ""
+            yield Item(f"other {place}", one.message, advice, group=GROUPS[one.severity])
 
     def _name(self, file: object) -> str:
         root = self.session.root
@@ -123,35 +131,37 @@ class FindingsPanel:
             self.session.trigger = word.strip()
             self.session.look()
 
-    def _show(self, told: tuple[str, str]) -> None:
-        self._see(told[0])
+    def _see(self, title: str, files: Sequence[Path]) -> None:
+        """Shows the images that these files are or belong to."""
+        names = {self._name(file) for file in files}
+        found = [one.path for one in self.session.entries if {one.path, one.caption_path} & names]
+        self._see_only(title, found)
 
-    def _fix(self, told: tuple[str, str]) -> None:
-        from trainer_core.curation import filtering, fixing
+    def _act(self, told: tuple[str, str]) -> None:
+        key, act = told
+        read = self.session.read
+        if act == SEE and read is not None:
+            self._see(DEFECTS[key].reason, read.dataset.defects.get(key, ()))
+        elif act in self._offers:
+            self._fix([act])
 
-        wanted, act = told
+    def _fix(self, ids: Sequence[str]) -> None:
         session, read = self.session, self.session.read
         if read is None or session.root is None:
             return
-        found = [one for one in self._offers if wanted in (ALL, one.mending.id)]
-        if act == "see":
-            names = [filtering.quoted(self._name(file)) for one in found for file in one.files[:200]]
-            self._see(" or ".join(f"path:{name}" for name in names))
-            return
-        ids, root, trigger, dataset = [one.mending.id for one in found], session.root, session.trigger, read.dataset
-        title = "; ".join(one.mending.title for one in found)
         session.save_drafts()
+        title = "; ".join(self._offers[one].mending.title for one in ids)
+        session.do(f"{title}.", partial(_mended, session.root, read.dataset, list(ids), session.trigger, title))
 
-        def work() -> str:
-            from trainer_core.curation.journal import Journal
-            from trainer_ui.dataset_session import told as said
 
-            made, refused = fixing.changes(dataset, ids, trigger)
-            edit = Journal(root).apply("fix", title, made) if made else None
-            left = f" Left as they were: {_named([f'{path} ({why})' for path, why in refused])}" if refused else ""
-            return f"{said(edit)}{left}"
+def _mended(root: Path, dataset: Dataset, ids: Sequence[str], trigger: str, title: str) -> str:
+    from trainer_core.curation import fixing
+    from trainer_core.curation.journal import Journal
 
-        session.do(f"{title}.", work)
+    made, refused = fixing.changes(dataset, ids, trigger)
+    edit = Journal(root).apply("fix", title, made) if made else None
+    left = f" Left as they were: {_named([f'{path} ({why})' for path, why in refused])}" if refused else ""
+    return f"{told(edit)}{left}"
 
 
 def _named(names: Sequence[str], most: int = 3) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainer_core.text import printable
 from trainer_ui.components.image_list import CAPTIONED, KEEP, REJECT, STOPS, UNSEEN, WARNING, Heard, ImageList, Tile
 from trainer_ui.dataset_session import CHOSEN
 from trainer_ui.explaining import explanation
@@ -45,6 +46,8 @@ class ImagesPanel:
         self.sort.observe(handler(lambda key: session.set_sort(key, descending=session.descending)), "value")
         self.turn = ToggleButton(description="Descending", classes=("easel-chip",))
         self.turn.observe(handler(lambda down: session.set_sort(session.sort, descending=down)), "value")
+        self.only = Button(classes=("easel-small", "easel-chip", "mod-active"))
+        self.only.on_click(handler(lambda _: session.show_only("", ())))
         self.wrong = Paragraph("", "small", "note", role="status")
         self.count = Paragraph("", "muted", "small", "grow", role="status")
         self.list = ImageList("Images of the dataset", Heard(handler(self._choose), handler(self._mark)))
@@ -52,7 +55,7 @@ class ImagesPanel:
         self.chosen = ChosenBar(session)
         fields = Box([self.filter, explanation(FILTER_HELP), self.sort, self.turn], classes=("easel-filter-line",))
         self.widget = VBox(
-            [fields, row(*self.quick, self.count), self.wrong, self.chosen.widget, self.list],
+            [fields, row(*self.quick, self.only, self.count), self.wrong, self.chosen.widget, self.list],
             classes=("easel-card", "easel-images"),
         )
         self._entries: object = None
@@ -75,6 +78,11 @@ class ImagesPanel:
         if self.sort.value != session.sort:
             self.sort.value = session.sort
         self.wrong.show_text(session.filter_error, "danger")
+        title = f"Only: {session.only[0]} \N{MULTIPLICATION SIGN}" if session.only is not None else ""
+        if self.only.description != title:
+            self.only.description = printable(title, 120)
+            hint(self.only, "Shows all images again" if title else "")
+        show(self.only, bool(title))
         self._show_images()
         self.count.show_text(_counted(session))
         self.chosen.show()
