@@ -87,7 +87,7 @@ class FindingRow:
         measure = quality.MEASURES[limit.measure]
         self.start = limit.sure
         self.threshold = Text(
-            description=f"{self.finding.title}: {measure.title.lower()} {limit.side}",
+            description=f"{self.finding.title}: {_small(measure.title)} {limit.side}",
             value=f"{limit.sure:g}",
             continuous_update=False,
         )
@@ -129,6 +129,11 @@ class FindingRow:
 
     def _show(self, states: Collection[str]) -> None:
         self._see_only(self.finding.title.lower(), self._paths(states))
+
+
+def _small(title: str) -> str:
+    """A title inside of a sentence: an abbreviation stays."""
+    return title if title[1:2].isupper() else f"{title[:1].lower()}{title[1:]}"
 
 
 def _said(session: DatasetSession, measured: int) -> str:
