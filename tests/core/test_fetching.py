@@ -7,13 +7,12 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 
 import pytest
 
-from tests.core.test_importing import files, png
 from tests.support import misbehaving as bad
 from tests.support.downloading import QUICK, SECRET, server, shared_server  # noqa: F401 - fixtures
+from tests.support.incoming import ZIP, files, png
 from trainer_core import places
 from trainer_core.curation import fetching, importing, unpacking
 from trainer_core.errors import DatasetError, DownloadCancelled, DownloadError
@@ -28,19 +27,6 @@ FILES = {
     "train/metadata.jsonl": json.dumps({"file_name": "a.png", "text": "a red square"}).encode(),
     "model.bin": b"x",
 }
-
-
-def packed(*entries):
-    import io
-
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, data in entries:
-            archive.writestr(name, data)
-    return file.getvalue()
-
-
-ZIP = packed(("set/a.png", png("red")), ("set/a.txt", b"red"))
 
 
 @pytest.fixture

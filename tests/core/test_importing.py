@@ -1,7 +1,6 @@
 """Images come into a dataset from files, folders and zips: paired, numbered, within limits, and the edit can be undone."""
 
 import contextlib
-import io
 import os
 import stat
 import struct
@@ -12,17 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
+from tests.support.incoming import files, png
 from trainer_core.curation import archives, contents, importing
 from trainer_core.curation.journal import Journal
 from trainer_core.errors import DatasetError
-
-
-def png(colour, size=(8, 8)):
-    file = io.BytesIO()
-    Image.new("RGB", size, colour).save(file, "PNG")
-    return file.getvalue()
 
 
 def zipped(path, entries, **more):
@@ -30,14 +23,6 @@ def zipped(path, entries, **more):
         for name, content in entries:
             archive.writestr(name, content, **more)
     return path
-
-
-def files(root):
-    return sorted(
-        path.relative_to(root).as_posix()
-        for path in root.rglob("*")
-        if path.is_file() and contents.OWN not in path.relative_to(root).parts
-    )
 
 
 @pytest.fixture

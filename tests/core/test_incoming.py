@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.core.test_importing import files, png
+from tests.support.incoming import files, folder, png
 from trainer_core.curation import converting, importing, incoming_names, rendering, tables, tars, unpacking
 from trainer_core.curation.journal import Journal
 from trainer_core.errors import DatasetCancelled, DatasetError
@@ -45,14 +45,6 @@ def tarred(path, entries, pack=bytes):
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
     path.write_bytes(pack(content.getvalue()))
-    return path
-
-
-def folder(path, **content):
-    for name, data in content.items():
-        place = path / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(data if isinstance(data, bytes) else data.encode())
     return path
 
 

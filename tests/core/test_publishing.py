@@ -203,7 +203,7 @@ def test_text_from_a_plan_is_text_in_the_card(tmp_path):
     model_card.check(card)
     assert "license" not in front(card)
     assert "\nlicense: mit" not in card
-    assert "![a](" not in card.replace(f"`{model_card._code(evil)}`", "").partition("\n---\n")[2]
+    assert "![a](" not in card.replace(f"`{model_card.code(evil)}`", "").partition("\n---\n")[2]
 
 
 @pytest.mark.parametrize(

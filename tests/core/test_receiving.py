@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.test_importing import files, png
+from tests.support.incoming import ZIP, files, png
 from trainer_core.curation import importing, receiving, unpacking
 from trainer_core.curation.receiving import Receiver
 from trainer_core.errors import DatasetError
@@ -131,8 +131,6 @@ def test_pieces_of_many_files_come_from_many_threads(tmp_path):
 
 
 def test_a_zip_that_was_sent_is_unpacked(tmp_path):
-    from tests.core.test_fetching import ZIP
-
     receiver = Receiver(tmp_path / "in")
     sent(receiver, receiver.begin(announced(**{"x/set.zip": ZIP}))[0], ZIP, 100)
     importing.add(tmp_path / "d", receiver.finish().sources)

@@ -24,10 +24,11 @@ OWNERS = {WRITE: ("mika",), READ: ()}
 
 @dataclass
 class Repository:
-    """A repository: its files by name, and whether it is private."""
+    """A repository: its files by name, whether it is private, and whether it is a model or a dataset."""
 
     private: bool
     files: dict[str, bytes] = field(default_factory=dict)
+    kind: str = "model"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -38,7 +39,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._begin()
-        name = self.place.removeprefix("/api/models/")
+        name = self.place.removeprefix("/api/models/").removeprefix("/api/datasets/")
         found = self.server.repositories.get(name)
         if not self._knows():
             self._say(401, {"error": "Invalid credentials in Authorization header"})
@@ -113,11 +114,14 @@ class Handler(BaseHTTPRequestHandler):
         if owner not in self.owns:
             return self._say(403, {"error": f"You don't have the rights to create a model under the namespace {owner}"})
         repo = f"{owner}/{name}"
-        self.server.repositories[repo] = Repository(asked.get("visibility") == "private")
+        self.server.repositories[repo] = Repository(
+            asked.get("visibility") == "private", kind=asked.get("type") or "model"
+        )
         return self._say(200, {"url": f"{self.server.url}/{repo}"})
 
     def _commit(self) -> None:
-        name = self.place.removeprefix("/api/models/").partition("/commit/")[0]
+        plain = self.place.removeprefix("/api/models/").removeprefix("/api/datasets/")
+        name = plain.partition("/commit/")[0]
         if name.partition("/")[0] not in self.owns:
             return self._say(
                 403, {"error": "Forbidden: pass `create_pr=1` as a query parameter to create a Pull Request"}

@@ -263,14 +263,16 @@ class _Arriving:
         check_disk(self.folder, missing, self.way.disk_floor_bytes, self.found.remote.name)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             tasks = [pool.submit(self._one, file) for file in files if file not in here]
+            is_done = False
             try:
                 for task in tasks:
                     task.result()
-            except BaseException:
-                # The others stop as well, and keep what they have.
-                self.stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+                is_done = True
+            finally:
+                if not is_done:
+                    # The others stop as well, and keep what they have.
+                    self.stop.set()
+                    pool.shutdown(wait=True, cancel_futures=True)
         self.meter.finish()
         packed = sorted(
             one for one in (self.folder / PACKED).rglob("*") if one.is_file() and not one.name.startswith(".")

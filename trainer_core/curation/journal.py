@@ -153,7 +153,7 @@ class Journal:
         return found
 
     def _take_back(self, edit: Edit) -> Edit | None:
-        source = self._folder(edit.number)
+        source = self.folder_of(edit.number)
         rows, refused = records.rows(source), {path for path, _ in edit.refused}
         changes = [
             Change(row.path, None if row.before == contents.NOTHING else source / BEFORE / str(place), row.after)
@@ -265,7 +265,8 @@ class Journal:
                 return
             raise
 
-    def _folder(self, number: int) -> Path:
+    def folder_of(self, number: int) -> Path:
+        """The folder of the edit with this number."""
         return self.root / OWN / EDITS / f"{number:06}"
 
     def _folders(self) -> list[Path]:

@@ -83,8 +83,8 @@ def look(path: Path) -> Known | None:
             elif ending.casefold() in TEXTS:
                 texts.add(stem)
         known = set(stems)
-        pictures = [one for one in stems if not _is_mask(one, folder, path, known)]
-        images, captions = images + len(pictures), captions + sum(one in texts for one in pictures)
+        shown = [one for one in stems if not _is_mask(one, folder, path, known)]
+        images, captions = images + len(shown), captions + sum(one in texts for one in shown)
         if count > MOST_ENTRIES or time.monotonic() > until:
             is_partial = True
             break

@@ -187,15 +187,15 @@ def stem(path: PurePosixPath) -> str:
 
 
 # ---- masks ----
-def _masks(pictures: list[Arrived]) -> dict[Path, PurePosixPath]:
+def _masks(arrived: list[Arrived]) -> dict[Path, PurePosixPath]:
     """The image of each mask, by the place of the mask: what has the name of a mask, is gray, and has an image."""
-    named = {one.place: mask_stem(one.path) for one in pictures}
+    named = {one.place: mask_stem(one.path) for one in arrived}
     candidates: defaultdict[str, list[PurePosixPath]] = defaultdict(list)
-    for one in pictures:
+    for one in arrived:
         if named[one.place] is None:
             candidates[one.path.stem].append(one.path)
     found = {}
-    for one in pictures:
+    for one in arrived:
         name = named[one.place]
         image = _nearest(one.path, candidates.get(name, ())) if name is not None else None
         if image is not None and images.is_gray(one.place):

@@ -14,6 +14,7 @@ from pathlib import Path
 from PIL import ExifTags, Image
 
 from trainer_core.datasets import images
+from trainer_core.files import open_regular
 
 GPS, MAKER = (
     ExifTags.IFD.GPSInfo,
@@ -46,6 +47,16 @@ def told(path: Path) -> list[str]:
     except (Image.DecompressionBombError, *images.DECODER_ERRORS):
         return []
     return [words for words, there in found.items() if there]
+
+
+def can_be_freed(path: Path) -> bool:
+    """Whether an image has a format in which Easel can remove what it tells; only its start is read."""
+    try:
+        with open_regular(path) as file:
+            start = file.read(12)
+    except OSError:
+        return False
+    return start.startswith((_PNG, b"\xff\xd8")) or (start.startswith(b"RIFF") and start[8:12] == b"WEBP")
 
 
 def without(data: bytes) -> bytes | None:

@@ -82,7 +82,7 @@ def draft(
         )
     plan = run.folder.plan
     front = _front(plan, samples, licence, base_model)
-    return f"---\n{_yaml(front)}---\n\n{_body(run, plan, one, file_name, samples, licence)}"
+    return f"---\n{yaml_of(front)}---\n\n{_body(run, plan, one, file_name, samples, licence)}"
 
 
 def check(text: str) -> None:
@@ -137,7 +137,8 @@ def _kind_tags(plan: Mapping[str, Any], kind: str) -> list[str]:
     return ["textual_inversion"] if kind == "embedding" else []
 
 
-def _yaml(front: Mapping[str, Any]) -> str:
+def yaml_of(front: Mapping[str, Any]) -> str:
+    """The first part of a card, without the lines around it."""
     import yaml
 
     return yaml.safe_dump(dict(front), sort_keys=False, allow_unicode=True, default_flow_style=False, width=10_000)
@@ -146,14 +147,14 @@ def _yaml(front: Mapping[str, Any]) -> str:
 def _body(run: Run, plan: Mapping[str, Any], one: Made, file_name: str, samples: Sequence[Picked], licence: str) -> str:
     title, trigger = choice.stem_of(run.folder), _trigger(plan)
     base = privacy.file_name(str(plan.get("model", {}).get("path") or ""))
-    parts = [f"# {_plain(title)}", _sentence(plan, base)]
+    parts = [f"# {plain(title)}", _sentence(plan, base)]
     if trigger:
-        parts.append(f"## Trigger word\n\nWrite `{_code(trigger)}` into your prompt.")
+        parts.append(f"## Trigger word\n\nWrite `{code(trigger)}` into your prompt.")
     if samples:
-        shown = (f"![{_plain(each.prompt[:80]) or 'sample'}]({each.name})\n*{_plain(each.prompt)}*" for each in samples)
+        shown = (f"![{plain(each.prompt[:80]) or 'sample'}]({each.name})\n*{plain(each.prompt)}*" for each in samples)
         parts.append("## Samples\n\n" + "\n\n".join(shown))
     parts.append(f"## Use it\n\n{_how(plan, file_name)}")
-    rows = "\n".join(f"| {name} | {_plain(str(value))} |" for name, value in _settings(run, plan, one))
+    rows = "\n".join(f"| {name} | {plain(str(value))} |" for name, value in _settings(run, plan, one))
     parts.append(f"## Training\n\n| setting | value |\n|---|---|\n{rows}")
     if licence == "other":
         parts.append("## Licence\n\nDescribe here under which terms this model may be used.")
@@ -164,7 +165,7 @@ def _sentence(plan: Mapping[str, Any], base: str) -> str:
     noun = acceptance.noun(plan)
     family = load_families().get(str(plan.get("model", {}).get("family") or ""))
     named = f" for {family.title}" if family else ""
-    trained = f", trained on `{_code(base)}`" if base else ""
+    trained = f", trained on `{code(base)}`" if base else ""
     article = "An" if noun[0] in "aeio" else "A"
     return f"{article} {noun}{named}{trained}."
 
@@ -176,7 +177,7 @@ def _how(plan: Mapping[str, Any], file_name: str) -> str:
         where = "`ComfyUI/models/embeddings`, or `embeddings` of Forge and A1111"
     else:
         where = "`ComfyUI/models/checkpoints`, or `models/Stable-diffusion` of Forge and A1111"
-    return f"Download `{_code(file_name)}` and put it into {where}."
+    return f"Download `{code(file_name)}` and put it into {where}."
 
 
 def _settings(run: Run, plan: Mapping[str, Any], one: Made) -> list[tuple[str, object]]:
@@ -208,10 +209,11 @@ def _trigger(plan: Mapping[str, Any]) -> str:
     return without_secrets(printable(str(plan.get("dataset", {}).get("trigger") or ""), 200))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A text from outside, so that Markdown shows it as it is."""
     return _MARKED.sub(r"\\\1", " ".join(without_secrets(printable(text, 500)).split()))
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
+    """A text from outside, for Markdown's code."""
     return " ".join(without_secrets(printable(text, 300)).replace("`", "'").split())

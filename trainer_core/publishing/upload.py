@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import os
 import re
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,22 +27,15 @@ from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.kind import LineWatch
 from trainer_core.jobs.outcome import Diagnosis, Outcome
 from trainer_core.models import tokens
-from trainer_core.models.downloads.links import hugging_face_endpoint
 from trainer_core.models.tokens import Token
-from trainer_core.publishing import explained, model_card, repository
+from trainer_core.publishing import explained, hub, model_card, repository
 from trainer_core.tools import scrub
 
 KIND = "upload"
-CARD = "README.md"
 COPY = "public"
 """The folder, in that of the job, with the copies that are uploaded; it is removed at the end."""
-TOKEN = tokens.SITES[explained.SITE].names[0]
-WITHOUT = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-"""Variables of huggingface_hub: plain transfers, whose progress is known, and no bars in the log."""
 PHASES = ("Removing personal metadata", "Preparing the images", "Checking the repository", "Uploading", "Publishing")
 _PROGRESS = re.compile(r"Uploaded (\d+) of (\d+) MiB")
-_LAUNCHING = threading.Lock()
-MIB = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +71,8 @@ def start(settings: Settings, token: Token | None = None) -> Job:
     if token is None:
         raise explained.without_token()
     module = __name__ if __name__ != "__main__" else "trainer_core.publishing.upload"
-    job = own_program.prepared(KIND, module, settings, WITHOUT, (TOKEN,))
-    with _in_environment(token):
+    job = own_program.prepared(KIND, module, settings, hub.WITHOUT, (hub.TOKEN,))
+    with hub.in_environment(token):
         job.launch()
     return job
 
@@ -100,7 +91,7 @@ def check(settings: Settings) -> None:
         )
     if not path.is_file():
         raise DownloadError(f"{path.name} is no longer there.", "Choose another checkpoint.", "missing")
-    if settings.name in ("", ".", "..", CARD) or "/" in settings.name or settings.name.startswith("."):
+    if settings.name in ("", ".", "..", hub.CARD) or "/" in settings.name or settings.name.startswith("."):
         raise DownloadError(f"{settings.name!r:.80} cannot be the name of the uploaded file.", "Choose another name.")
     model_card.check(settings.card)
     if settings.scrub:
@@ -118,29 +109,6 @@ def known() -> Iterator[Job]:
 def settings_of(job: Job) -> Mapping[str, Any]:
     """The settings of an upload, as far as they can be read: its folder may come from anybody."""
     return job.folder.read(own_program.SETTINGS) or {}
-
-
-def address(repo: str) -> str:
-    """The address of a repository's page."""
-    return f"{hugging_face_endpoint()}/{repo}"
-
-
-@contextlib.contextmanager
-def _in_environment(token: Token) -> Iterator[None]:
-    """Puts the token where the job's program inherits it, for as long as its supervisor is being started."""
-    with _LAUNCHING:
-        before = os.environ.get(TOKEN)
-        os.environ[TOKEN] = _text(token)
-        try:
-            yield
-        finally:
-            os.environ.pop(TOKEN)
-            if before is not None:
-                os.environ[TOKEN] = before
-
-
-def _text(token: Token) -> str:
-    return token.header()["Authorization"].removeprefix("Bearer ")
 
 
 # ---- the kind of job
@@ -200,7 +168,7 @@ class Meter:
         now = time.monotonic()
         if now - self._said_s >= 0.5 or done >= self._size:
             self._said_s = now
-            self._report(f"Uploaded {-(-min(done, self._size) // MIB)} of {-(-self._size // MIB)} MiB")
+            self._report(f"Uploaded {-(-min(done, self._size) // hub.MIB)} of {-(-self._size // hub.MIB)} MiB")
 
 
 def run(settings: Settings, report: Callable[[str], None]) -> str:
@@ -217,12 +185,12 @@ def run(settings: Settings, report: Callable[[str], None]) -> str:
     path = _public(settings, copies, report)
     images = _images(settings, report)
     report("Checking the repository")
-    with _explained(repo), path.open("rb", buffering=0) as raw:
-        api, has_card = _opened(settings, repo)
+    with hub.explaining(repo), path.open("rb", buffering=0) as raw:
+        api, has_card = hub.opened(repo, private=settings.private)
         _commit(api, settings, Counted(raw), images, report, with_card=settings.replaces_card or not has_card)
     if has_card and not settings.replaces_card:
         report(f"{repo} had a card already, which stays.")
-    return address(repo)
+    return hub.address(repo)
 
 
 def _public(settings: Settings, copies: Path, report: Callable[[str], None]) -> Path:
@@ -259,29 +227,6 @@ def _images(settings: Settings, report: Callable[[str], None]) -> dict[str, byte
     return found
 
 
-def _opened(settings: Settings, repo: str) -> tuple[Any, bool]:
-    """The interface to the Hub, and whether the repository has a card; a missing repository is created."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    token = tokens.find(explained.SITE)
-    if token is None:
-        raise explained.without_token()
-    api = HfApi(endpoint=hugging_face_endpoint(), token=_text(token))
-    try:
-        info = api.model_info(repo)
-    except RepositoryNotFoundError:
-        api.create_repo(repo, private=settings.private)
-        return api, False
-    if settings.private and info.private is False:
-        raise DownloadError(
-            f"{repo} exists already and is public, so everybody would see the file.",
-            "Choose another name, or allow that the upload is public.",
-            "taken",
-        )
-    return api, any(each.rfilename == CARD for each in info.siblings or ())
-
-
 def _commit(
     api: Any,
     settings: Settings,
@@ -301,29 +246,10 @@ def _commit(
     content.tell_done = Meter(size, report)
     operations += [CommitOperationAdd(name, data) for name, data in images.items()]
     if with_card:
-        operations.append(CommitOperationAdd(CARD, settings.card.encode()))
+        operations.append(CommitOperationAdd(hub.CARD, settings.card.encode()))
     api.preupload_lfs_files(repo, additions=operations, num_threads=1, free_memory=False)
     report("Publishing")
     api.create_commit(repo, operations, commit_message=f"Upload {settings.name}", num_threads=1)
-
-
-@contextlib.contextmanager
-def _explained(repo: str) -> Iterator[None]:
-    """Turns the errors of huggingface_hub into sentences; their own messages may contain addresses with signatures."""
-    import httpx2
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        yield
-    except HfHubHTTPError as error:
-        raise explained.of_status(error, repo) from None
-    except httpx2.HTTPError:
-        raise explained.of_connection() from None
-    except HFValidationError:
-        raise DownloadError(f"{repo} cannot be the name of a repository.", "Choose another name.") from None
-    except ValueError as error:
-        # huggingface_hub raises these for a card that the Hub refuses, and for a transfer that the Hub refuses.
-        raise DownloadError(f"Hugging Face refused the upload: {explained.said(error)}", "Correct the card.") from None
 
 
 def main() -> int:

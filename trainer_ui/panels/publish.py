@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.models import tokens
-from trainer_core.publishing import model_card, offer, repository, upload
+from trainer_core.publishing import hub, model_card, offer, repository, upload
 from trainer_ui.boundary import attempt
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.job_session import JobSession
@@ -216,7 +216,7 @@ class PublishPanel:
         """A link to the repository, whose name was checked before the upload."""
 
         def act() -> None:
-            address = upload.address(repository.checked(repo))
+            address = hub.address(repository.checked(repo))
             self.link.value = (
                 f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer">{escape(address)}</a>'
             )

@@ -17,16 +17,37 @@ SHOWN = 5
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--private", is_flag=True, help="Without position, camera and prompts; the pixels stay as they are.")
+@click.option("--layout", type=click.Choice(["plain", "hub"]), default="plain", show_default=True, help="hub: captions in metadata.jsonl, and a dataset card.")  # fmt: skip
+@click.option(
+    "--licence", "--license", default="none", metavar="ID", help="The licence in the card, as the Hub calls it."
+)
+@click.option("--trigger", default="", help="The trigger word, for the card.")
 @click.option("--caption-extension", default=".txt", show_default=True, help="The file extension of captions.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-def command(folder: Path, target: Path, private: bool, caption_extension: str, as_json: bool) -> None:
+def command(
+    folder: Path,
+    target: Path,
+    *,
+    private: bool,
+    layout: str,
+    licence: str,
+    trigger: str,
+    caption_extension: str,
+    as_json: bool,
+) -> None:
     """Copy the images and captions of FOLDER to TARGET.
 
     TARGET is a new folder, or a new zip if its name ends in .zip.
     """
     from trainer_core.curation import exporting
 
-    found = exporting.export(folder, target, is_private=private, ending=caption_extension)
+    card = ""
+    if layout == "hub":
+        from trainer_core.publishing import dataset_card
+
+        card = dataset_card.draft(folder, licence=licence, trigger=trigger, ending=caption_extension)
+    form = exporting.Form(private, caption_extension, "hub" if layout == "hub" else "plain", card)
+    found = exporting.export(folder, target, form)
     if as_json:
         show.as_json(dataclasses.asdict(found))
         return

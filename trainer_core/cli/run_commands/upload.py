@@ -70,7 +70,7 @@ def command(run: str, repo: str, step: int | None, card: Path | None, **wanted: 
     if wanted["detach"]:
         show.as_json({"job": job.name, "folder": job.folder.path}) if as_json else show.line(f"Job {job.name}")
         return
-    _finish(job, settings.repo, as_json)
+    finish(job, settings.repo, as_json)
 
 
 def _show(found: Offer, repo: str, public: bool) -> None:
@@ -84,7 +84,7 @@ def _show(found: Offer, repo: str, public: bool) -> None:
         show.line(f"  {row[1]}: {row[0]} ({row[2]})", "dim")
 
 
-def _finish(job: Job, repo: str, as_json: bool) -> None:
+def finish(job: Job, repo: str, as_json: bool) -> None:
     """Follows the upload, then prints the address of the repository.
 
     Raises:
