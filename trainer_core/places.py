@@ -148,6 +148,11 @@ def outputs() -> Path:
     return home() / "outputs"
 
 
+def cache() -> Path:
+    """The folder of what can be made again, such as what taggers said of images."""
+    return home() / "cache"
+
+
 def reports() -> Path:
     """The folder for reports about jobs."""
     return home() / "reports"

@@ -60,6 +60,24 @@ def resolve(link: Link, patience: Patience = BRIEF, cancel: threading.Event | No
     return Remote("huggingface", _title(link, folder), inner, is_folder=True, page=page, token=link.token)
 
 
+def chosen(
+    repo: str, files: Sequence[str], revision: str = "", patience: Patience = BRIEF, cancel: threading.Event | None = None
+) -> Remote:
+    """These files of a repository, whatever they are.
+
+    Raises:
+        DownloadError: one of them is not there, or access is refused.
+    """
+    endpoint = hugging_face_endpoint()
+    page, link = f"{endpoint}/{repo}", Link("huggingface", repo, repo=repo, revision=revision)
+    commit, known = keep_trying(lambda: _listing(link, endpoint, page, patience), patience, cancel)
+    if missing := [name for name in files if name not in known]:
+        raise DownloadError(f"{repo} has no file {missing[0]}.", "It may have changed: see its page.", "missing")
+    url = f"{endpoint}/{repo}/resolve/{quote(commit, safe='')}"
+    listed = tuple(RemoteFile(name, f"{url}/{quote(name)}", *known[name]) for name in files)
+    return Remote("huggingface", repo.rpartition("/")[2], listed, is_folder=True, page=page)
+
+
 def _listing(link: Link, endpoint: str, page: str, patience: Patience) -> tuple[str, dict[str, tuple[int | None, str]]]:
     """The commit of a revision, and the size and hash of each file by path."""
     import httpx2
