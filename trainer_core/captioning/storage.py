@@ -155,8 +155,8 @@ class Storage:
         return found
 
     def _labels(self, model: str) -> tuple[Label, ...]:
-        row = self._db().execute("SELECT labels FROM models WHERE model = ?", (model,)).fetchone()
-        return tuple(Label(name, category) for name, category in json.loads(row[0])) if row is not None else ()
+        rows = self._asked("SELECT labels FROM models WHERE model = ?", (model,))
+        return tuple(Label(name, category) for name, category in json.loads(rows[0][0])) if rows else ()
 
     # ---- captions ----
     def keep_caption(self, sha256: str, asked: str, caption: Caption) -> None:
@@ -184,13 +184,21 @@ class Storage:
         return database
 
     def _known(self) -> dict[str, tuple[int, int, str]]:
-        return {row[0]: row[1:] for row in self._db().execute("SELECT path, size, mtime, sha256 FROM files")}
+        return {row[0]: row[1:] for row in self._asked("SELECT path, size, mtime, sha256 FROM files")}
 
     def _rows(self, query: str, first: object, hashes: Iterable[str]) -> Iterator[tuple]:
         wanted = list(hashes)
         for start in range(0, len(wanted), AT_ONCE):
             part = wanted[start : start + AT_ONCE]
-            yield from self._db().execute(f"{query} ({', '.join('?' * len(part))})", (first, *part))
+            yield from self._asked(f"{query} ({', '.join('?' * len(part))})", (first, *part))
+
+    def _asked(self, query: str, values: Sequence[object] = ()) -> list[tuple]:
+        try:
+            return self._db().execute(query, tuple(values)).fetchall()
+        except sqlite3.Error as error:
+            raise DatasetError(
+                f"{self.path} cannot be read: {error}.", "Remove this file: what is in it can be made again."
+            ) from error
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

@@ -85,6 +85,7 @@ class Chooser:
         self._written: dict[str, str] = {}
 
     def __call__(self, found: Sequence[Probability]) -> tuple[str, ...]:
+        """The tags of an image, as `tags_at` returns them."""
         by = self._by
         taken: dict[str, tuple[tuple[int, int, float], str]] = {}
         seen: set[str] = set()

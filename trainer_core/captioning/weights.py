@@ -9,11 +9,16 @@ from pathlib import Path, PurePosixPath
 
 from trainer_core import places
 from trainer_core.errors import DatasetError
+from trainer_core.files import write_whole
 from trainer_core.models.downloads import Progress
 from trainer_core.text import printable
 
 FOLDER = "captioning"
 """The folder of these models below Easel's models."""
+
+
+WHOLE = ".whole"
+"""A file that is written when all others have arrived."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,13 @@ def home_of(model: str) -> Path:
 def look(model: str, files: Sequence[str], folder: str = "") -> Found | None:
     """The files of a model, in `folder` or where Easel fetches them; None if one of them is not there.
 
-    In a folder that the user names, files may be below their folder in the repository or directly in it.
+    Names with "*", of which there may be none, are not looked for. In a folder that the user names, files may be below their folder in the repository or directly in it.
     """
     root = places.typed(folder) if folder else home_of(model)
     found: dict[str, Path] = {}
     for name in files:
+        if "*" in name:
+            continue
         ways = (root / name, root / PurePosixPath(name).name)
         path = next((each for each in ways if each.is_file()), None)
         if path is None:
@@ -79,8 +86,9 @@ def fetch(
     from trainer_core.models.downloads import huggingface, pieces
     from trainer_core.models.downloads.transfer import Options
 
-    if (present := look(model, files)) is not None:
+    if (present := look(model, files)) is not None and (present.folder / WHOLE).is_file():
         return present
     remote = huggingface.chosen(repository, files, cancel=cancel)
     pieces.fetch(remote, home_of(model), tell, Options(cancel=cancel))
+    write_whole(home_of(model) / WHOLE, "")
     return required(model, model, files)

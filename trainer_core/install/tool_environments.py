@@ -160,6 +160,7 @@ def install(name: str, accelerator: str = "auto", report: Report = print) -> Ins
             return present
         uv = ensure_uv(report)
         python = interpreters.find(list(row.python), uv, uv_environment(), report, row.title)
+        failure = ""
         for position, variant in enumerate(fitting):
             build.require_space(row.folder, uv, variant.disk_gib, row.title)
             report(f"Installing {row.title} on {python} into {row.folder}.")

@@ -172,48 +172,52 @@ def read_ahead(images: Sequence[Any], read: Callable[[str], Any]) -> Iterator[tu
                 yield name, None, f"{type(error).__name__}: {error}"
 
 
-def tag(task: dict[str, Any], say: Say) -> None:
-    """Tags the images, one line of output for each."""
-    numpy, image_module = importlib.import_module("numpy"), importlib.import_module("PIL.Image")
-    began = time.monotonic()
-    model = Model(task)
-    say({"said": "ready", "provider": model.provider, "reasons": model.reasons, "side": model.how["side"],
-         "seconds": round(time.monotonic() - began, 3)})  # fmt: skip
-    bomb = image_module.DecompressionBombError
+class Tagging:
+    """The images of a task on their way through the model, some at once."""
 
-    def read(path: str) -> Any:
+    def __init__(self, task: dict[str, Any], say: Say) -> None:
+        began = time.monotonic()
+        self._task, self._say = task, say
+        self._model = Model(task)
+        self._batch: list[tuple[Any, Any]] = []
+        seconds = round(time.monotonic() - began, 3)
+        say({"said": "ready", "provider": self._model.provider, "reasons": self._model.reasons, "seconds": seconds})
+
+    def run(self) -> None:
+        """Tags the images, with a line of output for each."""
+        for name, values, reason in read_ahead(self._task["images"], self._read):
+            if reason:
+                self._say({"said": "error", "id": name, "reason": reason[:500]})
+                continue
+            self._batch.append((name, values))
+            if len(self._batch) >= self._model.together:
+                self._finish()
+        self._finish()
+
+    def _read(self, path: str) -> Any:
+        bomb = importlib.import_module("PIL.Image").DecompressionBombError
         try:
-            return prepared(path, model.how, task["formats"])
+            return prepared(path, self._model.how, self._task["formats"])
         except bomb as error:
             raise ValueError(str(error)) from error
 
-    batch: list[tuple[Any, Any]] = []
-
-    def finish() -> None:
-        if not batch:
+    def _finish(self) -> None:
+        """Gives the model what was read, and says what it found."""
+        if not self._batch:
             return
-        since = time.monotonic()
+        numpy, since, batch = importlib.import_module("numpy"), time.monotonic(), self._batch
+        self._batch = []
         try:
-            values = model.probabilities(numpy.stack([each for _, each in batch]))
-        except refusals(model.runtime) as error:
+            values = self._model.probabilities(numpy.stack([each for _, each in batch]))
+        except refusals(self._model.runtime) as error:
             for name, _ in batch:
-                say({"said": "error", "id": name, "reason": str(error)[:500]})
-        else:
-            seconds = (time.monotonic() - since) / len(batch)
-            for (name, _), row in zip(batch, values, strict=True):
-                places = numpy.flatnonzero(row >= task["least"])
-                kept = [[int(place), round(float(row[place]), 4)] for place in places]
-                say({"said": "image", "id": name, "tags": kept, "seconds": round(seconds, 4)})
-        batch.clear()
-
-    for name, values, reason in read_ahead(task["images"], read):
-        if reason:
-            say({"said": "error", "id": name, "reason": reason[:500]})
-            continue
-        batch.append((name, values))
-        if len(batch) >= model.together:
-            finish()
-    finish()
+                self._say({"said": "error", "id": name, "reason": str(error)[:500]})
+            return
+        seconds = round((time.monotonic() - since) / len(batch), 4)
+        for (name, _), row in zip(batch, values, strict=True):
+            places = numpy.flatnonzero(row >= self._task["least"])
+            kept = [[int(place), round(float(row[place]), 4)] for place in places]
+            self._say({"said": "image", "id": name, "tags": kept, "seconds": seconds})
 
 
 def main(arguments: list[str]) -> int:
@@ -227,7 +231,7 @@ def main(arguments: list[str]) -> int:
         results.flush()
 
     try:
-        tag(json.loads(Path(arguments[0]).read_text("utf-8")), say)
+        Tagging(json.loads(Path(arguments[0]).read_text("utf-8")), say).run()
     except (ValueError, ImportError) as error:
         say({"said": "failed", "reason": str(error)[:2000]})
         return 1
