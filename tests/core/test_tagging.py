@@ -47,16 +47,20 @@ def values(found):
 
 
 @pytest.mark.parametrize("model", list(taggers.taggers()))
-def test_each_family_gets_the_channels_scale_padding_and_layout_that_it_expects(model, home, images, tmp_path):
+def test_each_family_gets_the_channels_scale_padding_and_layout_that_it_expects(
+    model, home, images, tmp_path, monkeypatch
+):
     """A swap of red and blue, a division by 255, or another padding gives other probabilities."""
     row, folder = taggers.get(model), tiny.write(model, tmp_path / "model")
     Image.new("RGB", (16, 16), COLOUR).save(images / "square.png")
     Image.new("RGB", (8, 16), COLOUR).save(images / "tall.png")
     clear = Image.new("RGBA", (16, 16), (*COLOUR, 0))
     clear.save(images / "clear.png")
-    job = ran(images, model, folder)
-    assert job.state is JobState.COMPLETED, job.log.read()
-    found = tagging.known(tagging.Settings(dataset=str(images), model=model, folder=str(folder)))
+    settings = tagging.Settings(dataset=str(images), model=model, folder=str(folder))
+    # The program of the job, without its supervisor.
+    monkeypatch.chdir(tmp_path)
+    tagging.run(settings)
+    found = tagging.known(settings)
 
     def shares(path, colour):
         wanted = tiny.expected(row, *(each / 255 for each in colour))
@@ -69,7 +73,9 @@ def test_each_family_gets_the_channels_scale_padding_and_layout_that_it_expects(
     background = row.preparation.background
     padded = [(one + other) / 2 for one, other in zip(COLOUR, background, strict=True)]
     shares("tall.png", padded if row.preparation.fit == "pad" else COLOUR)
-    edge = 1 / (1 + np.exp(tiny.FACTOR / 2 - tiny.FACTOR * (background[0] if row.preparation.fit == "pad" else 255) / 255))
+    edge = 1 / (
+        1 + np.exp(tiny.FACTOR / 2 - tiny.FACTOR * (background[0] if row.preparation.fit == "pad" else 255) / 255)
+    )
     # The image is in the middle of the square, so its left edge is background.
     assert values(found["tall.png"]).get("left_edge", 0) == pytest.approx(edge if edge >= 0.05 else 0, abs=0.02)
     assert found["square.png"][0].value == max(values(found["square.png"]).values())
@@ -105,6 +111,7 @@ def test_nothing_is_tagged_twice_and_a_renamed_image_keeps_its_tags(home, images
     assert len(after) == 6
     settings = tagging.Settings(dataset=str(images), model="wd-vit-tagger-v3", folder=str(folder))
     assert set(tagging.known(settings)) == {"1.png", "2.png", "3.png", "4.png", "new.png", "renamed.png"}
+    assert job.state is JobState.COMPLETED
     assert job.summary.step == job.summary.total == 6
 
 
@@ -160,7 +167,12 @@ def test_a_model_that_does_not_fit_its_row_is_refused_with_a_reason(wrong, home,
     job = ran(images, model, folder)
     assert job.state is JobState.FAILED
     told = job.result["diagnosis"]["cause"]
-    wanted = {"layout": "NCHW", "labels": "tags, but its list has", "output": "no output", "no model": "cannot run this model"}
+    wanted = {
+        "layout": "NCHW",
+        "labels": "tags, but its list has",
+        "output": "no output",
+        "no model": "cannot run this model",
+    }
     assert wanted[wrong] in told
 
 
@@ -168,7 +180,9 @@ def test_a_stopped_job_keeps_what_it_has_done_and_the_next_one_goes_on(home, ima
     folder = tiny.write("wd-vit-tagger-v3", tmp_path / "model")
     pixels = np.random.default_rng(0)
     for number in range(60):
-        Image.fromarray(pixels.integers(0, 255, (900, 900, 3), "uint8")).save(images / f"{number:02}.png", compress_level=1)
+        Image.fromarray(pixels.integers(0, 255, (900, 900, 3), "uint8")).save(
+            images / f"{number:02}.png", compress_level=1
+        )
     job = tagging.start(tagging.Settings(dataset=str(images), model="wd-vit-tagger-v3", folder=str(folder)))
     until = time.monotonic() + LIMIT_S
     while job.summary.step < 3 and time.monotonic() < until:
@@ -190,7 +204,9 @@ def test_a_worker_that_is_killed_is_started_again(home, images, tmp_path):
     folder = tiny.write("wd-vit-tagger-v3", tmp_path / "model")
     pixels = np.random.default_rng(0)
     for number in range(40):
-        Image.fromarray(pixels.integers(0, 255, (900, 900, 3), "uint8")).save(images / f"{number:02}.png", compress_level=1)
+        Image.fromarray(pixels.integers(0, 255, (900, 900, 3), "uint8")).save(
+            images / f"{number:02}.png", compress_level=1
+        )
     job = tagging.start(tagging.Settings(dataset=str(images), model="wd-vit-tagger-v3", folder=str(folder)))
     until = time.monotonic() + LIMIT_S
     while job.summary.step < 3 and time.monotonic() < until:
@@ -235,7 +251,16 @@ def test_an_image_that_was_changed_is_another_image_also_with_the_same_size(tmp_
 
 
 @pytest.mark.parametrize(
-    "text", ["", "tag_id,name\n1,a\n", "{}", "[1, 2]", '{"0": {"tag": "a"}}', '{"-1": {"tag": "a", "category": "General"}}', "\0"]
+    "text",
+    [
+        "",
+        "tag_id,name\n1,a\n",
+        "{}",
+        "[1, 2]",
+        '{"0": {"tag": "a"}}',
+        '{"-1": {"tag": "a", "category": "General"}}',
+        "\0",
+    ],
 )
 @pytest.mark.parametrize("model", ["wd-vit-tagger-v3", "cl-tagger-1-02", "camie-tagger-v2"])
 def test_a_list_of_tags_that_is_wrong_is_refused(model, text, tmp_path):

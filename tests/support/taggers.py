@@ -21,7 +21,9 @@ FACTOR = 6.0
 def environment() -> Path:
     """The folder of the environment of ONNX Runtime. Skips the test if it is not installed."""
     if tool_environments.installed("onnx") is None:
-        pytest.skip("the environment of ONNX Runtime is not installed: easel tools fetch-captioner --model wd-vit-tagger-v3 --folder .")
+        pytest.skip(
+            "the environment of ONNX Runtime is not installed: easel tools fetch-captioner --model wd-vit-tagger-v3 --folder ."
+        )
     return tool_environments.get("onnx").folder
 
 
@@ -80,7 +82,12 @@ def _preprocess(row: taggers.Tagger) -> str:
     size = [how.side, how.side]
     scaled = {"type": "resize", "size": size, "interpolation": how.resample}
     if how.fit == "pad":
-        scaled = {"type": "pad_to_size", "size": size, "background_color": list(how.background), "interpolation": how.resample}
+        scaled = {
+            "type": "pad_to_size",
+            "size": size,
+            "background_color": list(how.background),
+            "interpolation": how.resample,
+        }
     stages = [{"type": "convert_rgb"}, scaled, {"type": "to_tensor"}]
     stages.append({"type": "normalize", "mean": list(how.mean), "std": list(how.deviation)})
     return json.dumps({"stages": stages})
@@ -88,4 +95,7 @@ def _preprocess(row: taggers.Tagger) -> str:
 
 def expected(row: taggers.Tagger, red: float, green: float, blue: float) -> dict[str, float]:
     """The probabilities of the first three tags of an image whose input has these average shares of the channels."""
-    return {name: 1 / (1 + np.exp(FACTOR / 2 - FACTOR * share)) for name, share in zip(TAGS, (red, green, blue), strict=False)}
+    return {
+        name: 1 / (1 + np.exp(FACTOR / 2 - FACTOR * share))
+        for name, share in zip(TAGS, (red, green, blue), strict=False)
+    }

@@ -96,4 +96,3 @@ def _metadata(text: str) -> Iterator[tuple[int, tuple[str, str]]]:
 
 
 _FORMS = {"csv": _csv, "mapping": _mapping, "metadata": _metadata}
-

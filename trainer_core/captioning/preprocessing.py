@@ -63,9 +63,7 @@ def _resized(now: Preparation, stage: Stage) -> Preparation:
 def _padded(now: Preparation, stage: Stage) -> Preparation:
     named = stage.get("background_color", "white")
     red, green, blue = COLOURS[named] if isinstance(named, str) else (min(255, max(0, int(each))) for each in named)
-    return replace(
-        now, side=_side(stage), fit="pad", background=(red, green, blue), resample=_resample(now, stage)
-    )
+    return replace(now, side=_side(stage), fit="pad", background=(red, green, blue), resample=_resample(now, stage))
 
 
 def _cropped(now: Preparation, stage: Stage) -> Preparation:

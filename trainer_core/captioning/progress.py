@@ -31,7 +31,7 @@ class Meter:
 
     def __init__(self, verb: str, total: int, done: int, report: Callable[[str], None]) -> None:
         self.done, self._verb, self._total, self._report = done, verb, total, report
-        self._said_s = float("-inf")
+        self._said_s, self._said = float("-inf"), -1
         self.more(0)
 
     def more(self, count: int = 1) -> None:
@@ -40,6 +40,12 @@ class Meter:
         now = time.monotonic()
         if now - self._said_s >= EVERY_S or self.done >= self._total:
             self._said_s = now
+            self.finish()
+
+    def finish(self) -> None:
+        """Says how many are done now."""
+        if self._said != self.done:
+            self._said = self.done
             self._report(f"{self._verb} {self.done} of {self._total}")
 
 
@@ -64,7 +70,11 @@ def failures(folder: JobFolder) -> list[tuple[str, str]]:
     """The images of a job that failed, with the reasons."""
     found = (folder.read(REPORT) or {}).get("failed")
     rows = found if isinstance(found, list) else []
-    return [(printable(str(each[0]), 300), printable(str(each[1]), 600)) for each in rows if isinstance(each, list) and len(each) == 2]
+    return [
+        (printable(str(each[0]), 300), printable(str(each[1]), 600))
+        for each in rows
+        if isinstance(each, list) and len(each) == 2
+    ]
 
 
 def with_failures(folder: JobFolder, outcome: Outcome) -> Outcome:

@@ -210,7 +210,9 @@ class Storage:
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 database.execute("ROLLBACK")
-            raise DatasetError(f"{self.path} cannot be written: {error}.", "Free some space, or check the disk.") from error
+            raise DatasetError(
+                f"{self.path} cannot be written: {error}.", "Free some space, or check the disk."
+            ) from error
 
 
 def _hash(path: Path) -> str:

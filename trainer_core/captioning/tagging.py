@@ -34,7 +34,11 @@ from trainer_core.text import printable
 KIND = "tag"
 MEASURED = 3
 """After so many images the time for the rest is told."""
-NAMES = {"CPUExecutionProvider": "the CPU", "CUDAExecutionProvider": "the GPU (CUDA)", "ROCMExecutionProvider": "the GPU (ROCm)"}
+NAMES = {
+    "CPUExecutionProvider": "the CPU",
+    "CUDAExecutionProvider": "the GPU (CUDA)",
+    "ROCMExecutionProvider": "the GPU (ROCm)",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +134,7 @@ def run(settings: Settings) -> Mapping[str, str]:
     if left:
         report("Loading the model")
         failed += _tag(settings, model, root, left, storage, meter, Counter(hashes.values()))
+    meter.finish()
     for path, reason in failed:
         report(f"Not tagged: {printable(path, 200)}: {printable(reason, 300)}")
     progress.write_report(meter.done, failed)
@@ -164,8 +169,10 @@ def _tag(
         meter.more(copies[sha256])
         seen += 1
         if seen == min(MEASURED, len(images)):
-            rest_s = (time.monotonic() - began) / seen * (len(images) - seen)
-            own_program.report(f"Running on {where}: about {progress.duration(rest_s)} for {len(images) - seen:,} more images.")
+            rest = len(images) - seen
+            rest_s = (time.monotonic() - began) / seen * rest
+            for_rest = f": about {progress.duration(rest_s)} for {rest:,} more images" if rest else ""
+            own_program.report(f"Running on {where}{for_rest}.")
     return failed
 
 
@@ -216,7 +223,9 @@ kind = Tagging()
 
 def judge(folder: JobFolder, exit_code: int | None) -> Outcome:
     """COMPLETED with the name under which the results are kept."""
-    unsaid = Diagnosis("not-tagged", "The tagging did not say how it ended.", "", "Start it again: what is done is kept.")
+    unsaid = Diagnosis(
+        "not-tagged", "The tagging did not say how it ended.", "", "Start it again: what is done is kept."
+    )
     return progress.with_failures(folder, own_program.judge(folder, exit_code, "model", unsaid))
 
 

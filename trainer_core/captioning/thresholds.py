@@ -166,9 +166,7 @@ class Preview:
         return len(self.effects) + self.unchanged
 
 
-def preview(
-    texts: Mapping[str, str], found: Mapping[str, Sequence[Probability]], thresholds: Thresholds
-) -> Preview:
+def preview(texts: Mapping[str, str], found: Mapping[str, Sequence[Probability]], thresholds: Thresholds) -> Preview:
     """What thresholds change; `texts` are the captions that the images have now, `found` what the tagger says of them."""
     choose, counts = Chooser(thresholds), Counter[str]()
     effects, untagged, unchanged = [], [], 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,9 @@ TASK = "task.json"
 ENDS_S = 10.0
 KILLED_TWICE = 2
 """An image during which the program was killed so often is left out."""
+MOST_KILLED = 3
 LONGEST_LINE = 64 << 20
+ADVICE = "Read engine.log in the folder of the job."
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 Line = Mapping[str, Any]
@@ -38,29 +39,26 @@ def run(
     """
     left, killed = dict(images), dict[str, int]()
     while left:
-        status = None
+        status = 0
         for line in _lines(python, program, {**task, "images": list(left.items())}):
-            if (status := line.get("ended")) is not None:
-                break
-            if line.get("said") == "failed":
-                raise JobError(printable(str(line.get("reason")), 2000), "Fetch the model again, or choose another one.")
             if line.get("said") == "ready":
                 yield line
-            elif (name := line.get("id")) in left:
-                del left[name]
+            elif "ended" in line:
+                status = line["ended"]
+            elif left.pop(str(line.get("id")), None) is not None:
                 yield line
         if not left:
             return
         if not status:
-            raise JobError(f"{program} ended before all images were done.", "Read engine.log in the folder of the job.")
+            raise JobError(f"{program} ended before all images were done.", ADVICE)
         name = next(iter(left))
         killed[name] = killed.get(name, 0) + 1
-        tell(f"{program} ended with status {status} at {printable(name, 200)}; it is started again.")
+        if len(killed) > MOST_KILLED and len(killed) * 4 > len(images):
+            raise JobError(f"{program} ends with status {status} again and again.", ADVICE)
+        tell(f"{program} ended with status {status}; it is started again.")
         if killed[name] >= KILLED_TWICE:
             del left[name]
             yield {"said": "error", "id": name, "reason": f"{program} ends with status {status} at this image"}
-        if len(killed) > 3 and len(killed) * 4 > len(images):
-            raise JobError(f"{program} ends with status {status} again and again.", "Read engine.log in the folder of the job.")
 
 
 def _lines(python: Path, program: str, task: Mapping[str, Any]) -> Iterator[Line]:
@@ -73,15 +71,19 @@ def _lines(python: Path, program: str, task: Mapping[str, Any]) -> Iterator[Line
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=child_environment(OFFLINE)
         )
     except OSError as error:
-        raise JobError(f"{python} cannot be started: {error.strerror or error}.", "Install the environment again.") from error
+        raise JobError(
+            f"{python} cannot be started: {error.strerror or error}.", "Install the environment again."
+        ) from error
     with process:
         try:
             assert process.stdout is not None
             while raw := process.stdout.readline(LONGEST_LINE):
-                with contextlib.suppress(ValueError):
-                    line = json.loads(raw)
-                    if isinstance(line, dict):
-                        yield line
+                line = _read(raw)
+                if line.get("said") == "failed":
+                    told = printable(str(line.get("reason")), 2000)
+                    raise JobError(told, "Fetch the model again, or choose another one.")
+                if line:
+                    yield line
             yield {"ended": process.wait()}
         finally:
             if process.poll() is None:
@@ -90,3 +92,12 @@ def _lines(python: Path, program: str, task: Mapping[str, Any]) -> Iterator[Line
                     process.wait(ENDS_S)
                 except subprocess.TimeoutExpired:
                     process.kill()
+
+
+def _read(raw: bytes) -> Line:
+    """The JSON object in a line; empty if it is none."""
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -38,7 +38,9 @@ def model() -> bytes:
     shape = field(2, field(1, field(1, 1)))
     tensor = field(2, field(1, field(1, 1) + shape))
     node = field(1, b"x") + field(1, b"x") + field(2, b"y") + field(4, b"Add")
-    graph = field(1, node) + field(2, b"double") + field(11, field(1, b"x") + tensor) + field(12, field(1, b"y") + tensor)
+    graph = (
+        field(1, node) + field(2, b"double") + field(11, field(1, b"x") + tensor) + field(12, field(1, b"y") + tensor)
+    )
     return field(1, 8) + field(7, graph) + field(8, field(2, 13))
 
 

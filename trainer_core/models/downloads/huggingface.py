@@ -62,7 +62,11 @@ def resolve(link: Link, patience: Patience = BRIEF, cancel: threading.Event | No
 
 
 def chosen(
-    repo: str, files: Sequence[str], revision: str = "", patience: Patience = BRIEF, cancel: threading.Event | None = None
+    repo: str,
+    files: Sequence[str],
+    revision: str = "",
+    patience: Patience = BRIEF,
+    cancel: threading.Event | None = None,
 ) -> Remote:
     """These files of a repository, whatever they are; a name with "*" stands for all that fit it, of which there may be none.
 
