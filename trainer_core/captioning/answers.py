@@ -28,8 +28,8 @@ _QUOTES = {'"': '"', "\u201c": "\u201d", "'": "'"}
 KEYS = ("caption", "description", "text")
 """The keys of a JSON object whose value is the caption."""
 _REFUSAL = re.compile(
-    r"\b(?:i(?:'|\u2019)?m sorry|i am sorry|i apologi[sz]e|i(?:'m| am|\u2019m)? (?:can(?:no|')?t|cannot|can\u2019t|unable|not able|not comfortable)"
-    r"|i won(?:'|\u2019)t|as an ai\b|cannot (?:assist|help|describe|comply)|can(?:'|\u2019)t (?:assist|help|describe|comply|provide)"
+    r"(?<!['\"\u2018\u201c])\b(?:i(?:'|\u2019)?m sorry|i am sorry|i apologi[sz]e|i(?:'m| am|\u2019m)? (?:can(?:no|')?t|cannot|can\u2019t|unable|not able|not comfortable)"
+    r"|i won(?:'|\u2019)t|as an ai\b|(?:cannot|can(?:'|\u2019)t) (?:assist|comply|fulfil|help with|help you)"
     r"|against my (?:guidelines|policy)|content policy|no image (?:was|is|has been) (?:provided|attached|uploaded)"
     r"|(?:don(?:'|\u2019)t|do not) see (?:an?|any|the) image)",
     re.IGNORECASE,
@@ -245,7 +245,7 @@ def _unwrapped(text: str, found: list[str]) -> str:
     plain = text
     if fenced := _FENCE.match(plain):
         plain = fenced[1].strip()
-    if plain[:1] in "{[":
+    if plain.startswith(("{", "[")):
         inner = _from_json(plain)
         if inner is None:
             found.append("wrapped")

@@ -64,9 +64,10 @@ def parse(text: str) -> Endpoint:
     Raises:
         DownloadError: it is no address of a server, or contains a password.
     """
-    plain = text.strip().rstrip("/")
+    plain = text.strip()
     if "://" not in plain:
         plain = f"http://{plain}" if re.match(r"(localhost|127\.|\[::1\])", plain) else f"https://{plain}"
+    plain = plain.rstrip("/")
     for end in _ENDS:
         plain = plain.removesuffix(end)
     try:
