@@ -2,6 +2,7 @@
 
 python requirements/refresh.py suite                         suite.txt, dev.txt, build.txt and uv.txt, from pyproject.toml
 python requirements/refresh.py engine kohya pins.txt         kohya.txt and kohya-torch.txt, from exact pins that were tested
+python requirements/refresh.py tool onnx                     onnx.txt, the packages of a tool's environment; also onnx-gpu, captioner
 """
 
 from __future__ import annotations
@@ -28,6 +29,14 @@ CUDA_MARKER_BEFORE_2_13 = "sys_platform == 'linux' and platform_machine == 'x86_
 PYTHON = {"simpletuner-4": "3.12"}
 
 UV_PIN = "uv==0.13.8"
+
+TOOLS = {
+    "onnx": ["onnxruntime", "numpy", "pillow"],
+    "onnx-gpu": ["onnxruntime-gpu[cuda,cudnn]", "numpy", "pillow"],
+    # The torch of simpletuner-4, whose build for the CPU is the same release.
+    "captioner": ["transformers", "torch==2.14.0", "torchvision", "accelerate", "safetensors", "pillow"],
+}
+"""What the environments of tools are resolved from, by the name of the file."""
 
 
 def compile_pins(source: Path, target: Path, *options: str) -> None:
@@ -70,6 +79,21 @@ def engine(name: str, pins: Path) -> None:
             compile_pins(source, HERE / f"{name}{suffix}.txt", "--no-deps", "--no-annotate", *python)
 
 
+def tool(name: str) -> None:
+    """Write `<name>.txt`, and `<name>-torch.txt` if torch is among the packages, resolved from `TOOLS`."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, whole = Path(folder, "wanted.in"), Path(folder, "whole.txt")
+        source.write_text("\n".join(TOOLS[name]) + "\n")
+        compile_pins(source, whole, "--no-annotate", "--python-version", "3.11")
+        halves = {"": "", "-torch": ""}
+        for block in re.findall(r"^[a-z0-9].*?(?=^[a-z0-9]|\Z)", whole.read_text(), re.MULTILINE | re.DOTALL):
+            of_torch = "torch" in " ".join(TOOLS[name]) and TORCH_FAMILY.match(block.split("==")[0])
+            halves["-torch" if of_torch else ""] += block
+        for suffix, text in halves.items():
+            if text:
+                (HERE / f"{name}{suffix}.txt").write_text(text)
+
+
 def suite() -> None:
     """Write `suite.txt`, `dev.txt` (the same versions, and the test tools), `build.txt` and `uv.txt`."""
     python = ["--python-version", "3.11"]
@@ -92,8 +116,14 @@ def main() -> None:
     of_engine = parts.add_parser("engine")
     of_engine.add_argument("name")
     of_engine.add_argument("pins", type=Path)
+    parts.add_parser("tool").add_argument("name", choices=sorted(TOOLS))
     options = parser.parse_args()
-    suite() if options.part == "suite" else engine(options.name, options.pins)
+    if options.part == "suite":
+        suite()
+    elif options.part == "tool":
+        tool(options.name)
+    else:
+        engine(options.name, options.pins)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,23 @@ def fetch_hub_files(engine: str, family: str, as_json: bool) -> None:
     _finish(hub_files.start(hub_files.Settings(engine=engine, family=family)), as_json)
 
 
+@tools.command("fetch-captioner")
+@click.option("--model", required=True, help="The tagger or captioner; `easel dataset taggers` lists them.")
+@click.option(
+    "--folder", default="", help="The folder with its files, if you have them: only the environment is installed."
+)
+@click.option("--accelerator", default="auto", help="The kind of device it is for, such as cpu.")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def fetch_captioner(model: str, folder: str, accelerator: str, as_json: bool) -> None:
+    """Fetch a tagger or captioner, with what it needs.
+
+    Its files come from the Hugging Face Hub, and its packages into an environment of their own. The output is the folder with the files.
+    """
+    from trainer_core.captioning import fetching
+
+    _finish(fetching.start(fetching.Settings(model=model, folder=folder, accelerator=accelerator)), as_json)
+
+
 @tools.command()
 @click.argument("file")
 @click.option("--keep", multiple=True, help="A group or a metadata key to keep; can be repeated.")

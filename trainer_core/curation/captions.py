@@ -62,7 +62,7 @@ def add(wanted: str, where: Literal["start", "end"] = "end") -> Operation:
 
 def remove(patterns: str) -> Operation:
     """Removes whole tags; "*" stands for any text, "?" for one character."""
-    fits = _matcher(patterns)
+    fits = matcher(patterns)
 
     def edit(caption: str) -> str:
         had = tags(caption)
@@ -91,7 +91,7 @@ def replace(find: str, by: str, *, whole_tags: bool = False, same_case: bool = F
     if not whole_tags:
         pattern = re.compile(re.escape(find), 0 if same_case else re.IGNORECASE)
         return lambda caption: pattern.sub(lambda _: by, caption)
-    fits, new = _matcher(find, same_case=same_case), tags(by)
+    fits, new = matcher(find, same_case=same_case), tags(by)
 
     def edit(caption: str) -> str:
         had = tags(caption)
@@ -272,8 +272,8 @@ def _once(found: Iterable[str]) -> Iterable[str]:
     return kept.values()
 
 
-def _matcher(patterns: str, *, same_case: bool = False) -> Callable[[str], bool]:
-    """Whether a tag fits one of the patterns with commas between them."""
+def matcher(patterns: str, *, same_case: bool = False) -> Callable[[str], bool]:
+    """Whether a tag fits one of the patterns with commas between them; "*" stands for any text, "?" for one character."""
     folded = tags(patterns) if same_case else [one.casefold() for one in tags(patterns)]
     plain = {one for one in folded if not set(one) & set("*?")}
     # Square brackets are no pattern here: tags contain them.

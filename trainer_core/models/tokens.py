@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from trainer_core.errors import DownloadError
+from trainer_core.text import TOKEN
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,25 @@ def find(site: str) -> Token | None:
             if text := _once(f"{place} {name}", ask, name):
                 return Token(text, site, f"the {place} secret {name}")
     return None
+
+
+def secret(name: str, site: str) -> Token | None:
+    """The token for another site that is set as this environment variable, Colab secret or Kaggle secret; None where there is none.
+
+    Raises:
+        DownloadError: the value that is set cannot be a token.
+    """
+    if text := os.environ.get(name, "").strip():
+        return Token(text, site, f"the environment variable {name}")
+    for place, ask in (("Colab", _colab), ("Kaggle", _kaggle)):
+        if text := _once(f"{place} {name}", ask, name):
+            return Token(text, site, f"the {place} secret {name}")
+    return None
+
+
+def looks_secret(text: str) -> bool:
+    """Whether a text has the form of a token, not of a name."""
+    return TOKEN.search(text) is not None
 
 
 def where_to_set(site: str) -> str:

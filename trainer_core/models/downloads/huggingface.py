@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -58,6 +59,31 @@ def resolve(link: Link, patience: Patience = BRIEF, cancel: threading.Event | No
         return _one(_only(inside, link), link, page)
     inner = tuple(replace(inside[path], name=path) for path in sorted(set(chosen)))
     return Remote("huggingface", _title(link, folder), inner, is_folder=True, page=page, token=link.token)
+
+
+def chosen(
+    repo: str,
+    files: Sequence[str],
+    revision: str = "",
+    patience: Patience = BRIEF,
+    cancel: threading.Event | None = None,
+) -> Remote:
+    """These files of a repository, whatever they are; a name with "*" stands for all that fit it, of which there may be none.
+
+    Raises:
+        DownloadError: one of them is not there, or access is refused.
+    """
+    endpoint = hugging_face_endpoint()
+    page, link = f"{endpoint}/{repo}", Link("huggingface", repo, repo=repo, revision=revision)
+    commit, known = keep_trying(lambda: listing(link, endpoint, page, patience), patience, cancel)
+    plain = [name for name in files if "*" not in name]
+    if missing := [name for name in plain if name not in known]:
+        raise DownloadError(f"{repo} has no file {missing[0]}.", "It may have changed: see its page.", "missing")
+    fitting = (name for name in known if any("*" in each and fnmatch.fnmatchcase(name, each) for each in files))
+    wanted = dict.fromkeys((*plain, *sorted(fitting)))
+    url = f"{endpoint}/{repo}/resolve/{quote(commit, safe='')}"
+    listed = tuple(RemoteFile(name, f"{url}/{quote(name)}", *known[name]) for name in wanted)
+    return Remote("huggingface", repo.rpartition("/")[2], listed, is_folder=True, page=page)
 
 
 def listing(
