@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainer_core import places
-from trainer_ui.app import App, Place
+from trainer_ui.app import WATCH, App, Place
 from trainer_ui.boundary import attempt
 from trainer_ui.dataset_session import DatasetSession
+from trainer_ui.job_session import known_jobs
 from trainer_ui.panels.datasets.bar import DatasetBar
 from trainer_ui.panels.datasets.bulk import BulkPanel
 from trainer_ui.panels.datasets.copies import CopiesPanel
@@ -15,10 +16,13 @@ from trainer_ui.panels.datasets.edits import EditsPanel
 from trainer_ui.panels.datasets.export import ExportPanel
 from trainer_ui.panels.datasets.findings import FindingsPanel
 from trainer_ui.panels.datasets.images import ImagesPanel
+from trainer_ui.panels.datasets.machine import KINDS, MachinePanel
+from trainer_ui.panels.datasets.machine_result import MachineResult
 from trainer_ui.panels.datasets.one_image import OneImage
 from trainer_ui.panels.datasets.quality import QualityPanel
 from trainer_ui.panels.datasets.source import SourcePanel
 from trainer_ui.panels.datasets.tags import TagsPanel
+from trainer_ui.panels.run import RunPanel
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -50,8 +54,12 @@ class DatasetPreparation(App):
         self.tags = TagsPanel(session, self.bulk.prepare, self.see)
         self.findings = FindingsPanel(session, self.see_only)
         self.copies, self.quality = CopiesPanel(session, self.see_only), QualityPanel(session, self.see_only)
+        self.machine = MachinePanel(session)
+        self.result, self.run = MachineResult(session, self.machine), RunPanel(session.jobs)
         self.edits, self.export = EditsPanel(session), ExportPanel(session)
-        self.bars = {name: DatasetBar(session, self._add, self._another) for name in (IMAGES, CAPTIONS, CHECK, EDITS)}
+        self.bars = {
+            name: DatasetBar(session, self._add, self._another) for name in (IMAGES, CAPTIONS, WATCH, CHECK, EDITS)
+        }
         super().__init__(
             session.jobs,
             {
@@ -60,6 +68,13 @@ class DatasetPreparation(App):
                 ),
                 CAPTIONS: Place(
                     "Captions", [[self.bulk], [self.tags]], self.bars[CAPTIONS], "wide-left", (PAGE, "captions")
+                ),
+                WATCH: Place(
+                    "Tag and caption",
+                    [[self.machine, self.result], [self.run]],
+                    self.bars[WATCH],
+                    "wide-left",
+                    (PAGE, "tag-and-caption"),
                 ),
                 CHECK: Place(
                     "Check", [[self.findings], [self.copies, self.quality]], self.bars[CHECK], "even", (PAGE, "check")
@@ -86,6 +101,7 @@ class DatasetPreparation(App):
         if self._folder:
             attempt(lambda: self.session.open(places.typed(self._folder)), self.session.note)
             self.source.turn(is_open=False)
+        self.session.jobs.follow_live(job for kind in KINDS for job in known_jobs(kind))
 
     def beat(self) -> None:
         """Shows how far slow work is."""
