@@ -165,7 +165,7 @@ class DatasetSession(Views):
         return (registry.get(self.engine) if self.engine else registry.first()).manifest.dataset
 
     def _read(self, root: Path, rules: DatasetRules) -> Read:
-        from trainer_core.curation import catalogue, scores, selections
+        from trainer_core.curation import authors, catalogue, scores, selections
         from trainer_core.curation.journal import Journal
         from trainer_core.datasets import scan
 
@@ -173,7 +173,7 @@ class DatasetSession(Views):
         journal.recover()
         looks = scores.stored(root)
         found = scan.scan(root, rules, self.extension, self.trigger, quick=True, inspect=scores.inspector(root, looks))
-        entries = catalogue.of(found, scores=scores.of(looks), copies=self.copies)
+        entries = catalogue.of(found, scores=scores.of(looks), authors=authors.of(root), copies=self.copies)
         kept = selections.read(root)
         return Read(
             root,

@@ -5,6 +5,7 @@ import array
 import pytest
 from PIL import Image
 
+from tests.support import chat_server
 from tests.support.page import click, enter, hear, sent_by, wait_for
 from trainer_core.curation import selections
 from trainer_core.curation.journal import Journal
@@ -285,3 +286,54 @@ def test_text_from_outside_is_shown_as_text(opening, tmp_path):
     assert "<img" not in app.bulk.changes.value
     assert "&lt;img" in app.bulk.changes.value
     assert app.one.editor.content["caption"] == f"{evil}, boat"
+
+
+def test_a_server_captions_the_images_after_its_host_was_named_and_nothing_human_is_replaced(app, folder):
+    before = contents(folder)
+    (folder / "boat4.txt").unlink()
+    (folder / "boat5.txt").unlink()
+    click(app.bars["images"].again)
+    idle(app)
+    with chat_server.running() as server:
+        enter(app.machine.who, "server")
+        enter(app.machine.address, server.url)
+        click(app.machine.list_models)
+        wait_for(lambda: len(app.machine.models.options) > 1)
+        enter(app.machine.models, chat_server.MODEL)
+        app.machine.question.value = chat_server.QUESTION
+        click(app.machine.start)
+        wait_for(lambda: app.result.said is not None)
+        idle(app)
+        assert len(app.result.said.found) == 6
+        assert app.result.button.description == "Write 2 captions"
+        assert contents(folder) == {
+            name: data for name, data in before.items() if name not in ("boat4.txt", "boat5.txt")
+        }
+        click(app.result.button)
+        idle(app)
+    assert (folder / "boat4.txt").read_text() == chat_server.FINE
+    assert (folder / "boat0.txt").read_text() == "inkwash, boat, tag0\n"
+    assert app.session.entry("boat4.png").author == f"endpoint {chat_server.MODEL}"
+    click(app.bars["watch"].undo)
+    idle(app)
+    assert not (folder / "boat4.txt").exists()
+
+
+def test_a_host_that_is_not_this_machine_gets_no_image_before_the_user_agrees(app):
+    enter(app.machine.who, "server")
+    enter(app.machine.address, "https://captions.example.com/v1")
+    enter(app.machine.model, "some-vl")
+    assert "send them to captions.example.com" in app.machine.agree.description
+    click(app.machine.start)
+    wait_for(lambda: not app.machine.is_checking)
+    assert any("leave this machine" in one.message for one in app.machine.problems)
+    assert app.session.jobs.job is None
+
+
+def test_a_tagger_that_is_not_here_is_offered_with_its_size(app):
+    click(app.machine.start)
+    wait_for(lambda: app.machine.problems)
+    idle(app)
+    (item,) = [one for one in app.machine.list.items if one["acts"]][:1]
+    assert item["acts"][0]["words"].startswith("Fetch")
+    assert "GiB" in item["title"]

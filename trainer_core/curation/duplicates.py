@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
-from trainer_core.curation import contents, fingerprints, gathering
+from trainer_core.curation import contents, fingerprints, gathering, quality, scores, taking_out
 from trainer_core.curation.fingerprints import Fingerprint
 from trainer_core.curation.journal import Change
+from trainer_core.curation.looks import Look
+from trainer_core.datasets.images import ImageInfo
 from trainer_core.errors import DatasetError
 
 NEAR_BITS = 48
@@ -40,45 +41,50 @@ class Member:
     has_caption: bool
     kind: Kind = "exact"
     is_mirrored: bool = False
+    is_blocky: bool = False
+    """Whether blocks of strong compression are visible in it."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Images that are copies of `best`: the one with the most pixels, then with a caption, then the largest file."""
+    """Images that are copies of `best`: the one with the most pixels, then without JPEG blocks, then with a caption, then the largest file."""
 
     best: Member
     others: tuple[Member, ...]
 
 
-def groups(root: Path, ending: str = ".txt", went_on: Callable[[int, int], None] = lambda _, __: None) -> list[Group]:
+def groups(
+    root: Path,
+    ending: str = ".txt",
+    went_on: Callable[[int, int], None] = lambda _, __: None,
+    seen: Mapping[str, Look] | None = None,
+) -> list[Group]:
     """The groups of copies among the images of a dataset, the largest first. Nothing is changed.
 
-    Images that cannot be read are in no group, except with files of the same bytes.
+    Images that cannot be read are in no group, except with files of the same bytes. `seen` is what was measured of the
+    images already; without it, they are measured now.
 
     Raises:
         DatasetError: the folder cannot be listed.
     """
     paths = gathering.images(root)
+    found_in = scores.measured(root, paths, went_on) if seen is None else seen
     marks = _marks(root, paths)
-    prints = _prints(root, paths, went_on)
+    prints = {path: look.fingerprint for path, look in found_in.items() if look.fingerprint is not None}
     links = [*_exact(marks), *_near(prints)]
-    members = {path: _member(root, path, prints.get(path), ending) for path in paths}
+    members = {path: _member(root, path, found_in.get(path), ending) for path in paths}
     found = [_group([members[path] for path in linked], links) for linked in _joined(links)]
     return sorted(found, key=lambda group: (-len(group.others), group.best.path))
 
 
-def moved_out(root: Path, unwanted: Iterable[str], ending: str = ".txt") -> list[Change]:
-    """The changes that take images out of a dataset, by path, with those captions that no image which stays has, too."""
-    gone = set(unwanted)
-    kept = {PurePosixPath(path).with_suffix("") for path in gathering.images(root) if path not in gone}
-    found = [Change(path, None) for path in sorted(gone)]
-    captions = {PurePosixPath(path).with_suffix(ending) for path in gone}
-    found += [
-        Change(one.as_posix(), None)
-        for one in sorted(captions)
-        if one.with_suffix("") not in kept and (root / one).is_file()
-    ]
-    return found
+def moved_out(root: Path, unwanted: Iterable[Member], ending: str = ".txt") -> list[Change]:
+    """The changes that take images out of a dataset, with those captions that no image which stays has, too."""
+    return taking_out.changes(root, [one.path for one in unwanted], ending)
+
+
+def better(found: Iterable[Group]) -> dict[str, str]:
+    """The better copy of each image that is a copy, as a catalogue takes them."""
+    return {one.path: group.best.path for group in found for one in group.others}
 
 
 @dataclass(frozen=True)
@@ -103,18 +109,6 @@ def _marks(root: Path, paths: Sequence[str]) -> dict[str, str]:
                     found[path] = contents.mark((root / path).resolve())
                 except (OSError, DatasetError):
                     continue
-    return found
-
-
-def _prints(root: Path, paths: Sequence[str], went_on: Callable[[int, int], None]) -> dict[str, Fingerprint]:
-    found = {}
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        for number, (path, seen) in enumerate(
-            zip(paths, pool.map(lambda path: fingerprints.of_file(root / path), paths), strict=True), 1
-        ):
-            if seen is not None:
-                found[path] = seen
-            went_on(number, len(paths))
     return found
 
 
@@ -177,17 +171,22 @@ def _joined(links: Iterable[_Link]) -> list[list[str]]:
     return list(found.values())
 
 
-def _member(root: Path, path: str, seen: Fingerprint | None, ending: str) -> Member:
+def _member(root: Path, path: str, seen: Look | None, ending: str) -> Member:
     place = root / path
     size = place.stat().st_size if place.is_file() else 0
     has_caption = any(
         one.is_file() and one.stat().st_size for one in (place.with_suffix(ending), Path(f"{place}{ending}"))
     )
-    return Member(path, seen.width if seen else 0, seen.height if seen else 0, size, has_caption)
+    info = seen.info if seen else ImageInfo()
+    is_blocky = seen is not None and quality.state("blocky", seen.scores) == "found"
+    return Member(path, info.width, info.height, size, has_caption, is_blocky=is_blocky)
 
 
 def _group(members: list[Member], links: Sequence[_Link]) -> Group:
-    best = min(members, key=lambda one: (-one.width * one.height, not one.has_caption, -one.size_bytes, one.path))
+    best = min(
+        members,
+        key=lambda one: (-one.width * one.height, one.is_blocky, not one.has_caption, -one.size_bytes, one.path),
+    )
     to_best: dict[str, _Link] = {}
     for link in links:
         if best.path in (link.one, link.other):
@@ -197,5 +196,5 @@ def _group(members: list[Member], links: Sequence[_Link]) -> Group:
         if one is not best:
             link = to_best.get(one.path)
             kind, is_mirrored = (link.kind, link.is_mirrored) if link is not None else ("edited", False)
-            others.append(Member(one.path, one.width, one.height, one.size_bytes, one.has_caption, kind, is_mirrored))
+            others.append(replace(one, kind=kind, is_mirrored=is_mirrored))
     return Group(best, tuple(sorted(others, key=lambda one: (list(KINDS).index(one.kind), one.path))))

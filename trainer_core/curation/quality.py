@@ -106,8 +106,8 @@ def state(key: str, scores: Mapping[str, float], thresholds: Mapping[str, float]
         limit.state(scores.get(limit.measure), moved if place == 0 else None)
         for place, limit in enumerate(finding.limits)
     ]
-    order: tuple[State, ...] = ("not measured", "fine", "unsure")
-    return next((one for one in order if one in states), "found")
+    order: tuple[State, ...] = ("not measured", "fine", "unsure", "found")
+    return next(one for one in order if one in states)
 
 
 def found(scores: Mapping[str, float], thresholds: Mapping[str, float] | None = None) -> dict[str, State]:

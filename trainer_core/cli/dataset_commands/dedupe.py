@@ -44,7 +44,7 @@ def command(folder: Path, move_out: bool, edited: bool, caption_extension: str, 
     unwanted = [one for group in groups for one in group.others if one.kind != "edited" or edited]
     edit = None
     if move_out and unwanted:
-        changes = duplicates.moved_out(folder, (one.path for one in unwanted), caption_extension)
+        changes = duplicates.moved_out(folder, unwanted, caption_extension)
         edit = journal.apply(
             "dedupe", f"Move {len(unwanted):,} {'copy' if len(unwanted) == 1 else 'copies'} out", changes
         )

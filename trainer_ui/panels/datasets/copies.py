@@ -102,7 +102,7 @@ class CopiesPanel:
         with self.session.lock:
             if self.session.root == root:
                 self.groups = found
-                self.session.copies = {each.path: one.best.path for one in found for each in one.others}
+                self.session.copies = duplicates.better(found)
         return ""
 
     def _act(self, told: tuple[str, str]) -> None:
@@ -116,13 +116,13 @@ class CopiesPanel:
             self._move_out({one.path for one in group.others})
 
     def _move_out(self, paths: set[str]) -> None:
-        from trainer_core.curation import duplicates
+        from trainer_core.curation import taking_out
 
         session = self.session
         there = paths & {one.path for one in session.entries}
         if session.root is None or not there:
             return
-        changes = duplicates.moved_out(session.root, there, session.extension)
+        changes = taking_out.changes(session.root, there, session.extension)
         session.apply("dedupe", f"Move out {len(there):,} {'copy' if len(there) == 1 else 'copies'}", changes)
 
 

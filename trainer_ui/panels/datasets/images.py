@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trainer_core.text import printable
 from trainer_ui.components.image_list import CAPTIONED, KEEP, REJECT, STOPS, UNSEEN, WARNING, Heard, ImageList, Tile
-from trainer_ui.dataset_session import CHOSEN
+from trainer_ui.dataset_session import CHOSEN, told
 from trainer_ui.explaining import explanation
 from trainer_ui.formatting import Paragraph, hint, show
 from trainer_ui.panels.card import row
 from trainer_ui.widgets import Box, Button, Dropdown, Text, ToggleButton, VBox
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from trainer_core.curation.catalogue import Entry
     from trainer_core.curation.selections import Choice
     from trainer_ui.dataset_session import DatasetSession
@@ -133,13 +136,16 @@ class ChosenBar:
         self.away = Button(description="Move out", classes=("easel-small",))
         hint(self.away, "Takes them and their captions out of the dataset. Undo brings them back.")
         self.away.on_click(handler(lambda _: self._move_out()))
+        self.aside = Button(classes=("easel-small",))
+        hint(self.aside, "They get a folder beside the dataset, so that no engine trains them. Undo brings them back.")
+        self.aside.on_click(handler(lambda _: self._set_aside()))
         self.name = Text(placeholder="name of a selection", continuous_update=False)
         self.save = Button(description="Save as selection", classes=("easel-small",))
         self.save.on_click(handler(lambda _: self._save()))
         self.acts = Box([self.keep, self.reject, self.away], classes=("easel-row",))
         self.saves = Box([self.name, self.save], classes=("easel-row", "easel-enters"))
         self.widget = Box(
-            [self.count, self.everything, self.nothing, self.acts, self.saves],
+            [self.count, self.everything, self.nothing, self.aside, self.acts, self.saves],
             classes=("easel-row", "easel-chosen-bar"),
         )
 
@@ -152,17 +158,29 @@ class ChosenBar:
         self.count.show_text(f"{number:,} chosen{more}" if number else "Space or Shift and a click choose images.")
         for one in (self.nothing, self.acts, self.saves):
             show(one, bool(number))
+        rejected = len(self._rejected())
+        self.aside.description = f"Set {rejected:,} rejected aside"
+        show(self.aside, bool(rejected))
         show(self.widget, bool(session.entries))
+
+    def _rejected(self) -> list[str]:
+        return [one.path for one in self.session.entries if one.choice == "reject"]
+
+    def _set_aside(self) -> None:
+        if self.session.root is not None:
+            work = partial(_set_aside, self.session.root, self._rejected(), self.session.extension)
+            self.session.save_drafts()
+            self.session.do("Setting the rejected images aside.", work)
 
     def _move_out(self) -> None:
         """Takes the chosen images out of the dataset; undo brings them back."""
-        from trainer_core.curation import duplicates
+        from trainer_core.curation import taking_out
 
         session = self.session
         if session.root is None:
             return
         found = [one.path for one in session.entries_in(CHOSEN)]
-        changes = duplicates.moved_out(session.root, found, session.extension)
+        changes = taking_out.changes(session.root, found, session.extension)
         images = f"{len(found):,} {'image' if len(found) == 1 else 'images'}"
         session.apply("move-out", f"Move {images} out of the dataset", changes)
 
@@ -177,6 +195,13 @@ class ChosenBar:
         session.note(f"The selection “{self.name.value.strip()}” has {len(paths):,} images.")
         self.name.value = ""
         session.look()
+
+
+def _set_aside(root: Path, paths: list[str], ending: str) -> str:
+    from trainer_core.curation import taking_out
+
+    found = taking_out.set_aside(root, paths, ending)
+    return f"{told(found.edit)} They are in {found.folder}." if found is not None else "Nothing was changed."
 
 
 def tile(session: DatasetSession, entry: Entry) -> Tile:
