@@ -86,11 +86,22 @@ def test_the_page_gets_images_once_and_then_only_what_changed(app):
     assert list(array.array("I", order[1][0])) == [item[0] for item in items[0]["items"]]
     sent.clear()
     enter(app.images.filter, "tag:tag3")
-    assert [message["kind"] for message, _ in sent] == ["order"]
+    assert [message["kind"] for message, _ in sent] == ["order", "current"]
     sent.clear()
     hear(app.images.list, {"kind": "mark", "version": app.images.list._version, "id": 3, "mark": "keep"})
     assert [(message["kind"], [item[0] for item in message["items"]]) for message, _ in sent] == [("items", [3])]
     assert sent[0][0]["items"][0][2] & KEEP
+
+
+def test_what_the_kernel_says_carries_the_last_action_that_it_heard(app):
+    """The page does not follow a word that is older than what the user did."""
+    tiles = app.images.list
+    sent = sent_by(tiles)
+    hear(tiles, {"kind": "go", "version": tiles._version, "id": 3, "number": 7})
+    assert app.one.editor.content["name"] == "boat3.png"
+    assert sent == [], "what the page said is not said back"
+    hear(app.one.editor, {"kind": "go", "by": 1})
+    assert [(message["kind"], message["id"], message["number"]) for message, _ in sent] == [("current", 4, 7)]
 
 
 def test_thumbnails_come_for_what_is_asked_and_only_for_this_dataset(app, folder):
@@ -168,7 +179,7 @@ def test_a_caption_that_is_no_text_is_not_overwritten(app, folder):
     click(app.bars["images"].again)
     idle(app)
     hear(app.images.list, {"kind": "hello"})
-    app.images.list.current = 3
+    hear(app.images.list, {"kind": "go", "version": app.images.list._version, "id": 3, "number": 1})
     assert app.one.editor.content["locked"]
     hear(app.one.editor, said("save", 3, "new", ""))
     assert (folder / "boat3.txt").read_bytes() == b"\xff\xfe\x00\xd8\xff"

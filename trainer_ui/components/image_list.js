@@ -59,6 +59,7 @@ class ImageList {
     this.current = -1;
     this.anchor = 0;
     this.version = -1;
+    this.number = 0; // Of what the user did; what the kernel says without having heard of it is old.
     this.urls = new Map();
     this.none = new Set();
     this.asked = new Map();
@@ -94,6 +95,11 @@ class ImageList {
     else if (message?.kind === "order") this.takeOrder(message, buffers);
     else if (message?.kind === "thumbs") this.takeThumbs(message, buffers);
     else if (message?.kind === "chosen") this.takeChosen(message);
+    else if (message?.kind === "current") this.takeCurrent(message);
+  }
+  tell(message) {
+    this.number += 1;
+    this.model.send({ ...message, version: this.version, number: this.number });
   }
   takeItems({ version, whole, items }) {
     if (version !== this.version) this.forget(version);
@@ -103,10 +109,7 @@ class ImageList {
   }
   takeOrder({ version }, [buffer]) {
     if (version !== this.version || !buffer) return;
-    const at = this.order.indexOf(this.current);
     this.order = [...new Uint32Array(buffer.buffer.slice(buffer.byteOffset, buffer.byteOffset + buffer.byteLength))].filter((id) => this.items.has(id));
-    // An image that is gone leaves the place to the one that followed it.
-    if (!this.order.includes(this.current)) this.setCurrent(this.order[Math.min(Math.max(at, 0), this.order.length - 1)] ?? -1);
     put(this.empty, this.model.get("empty"));
     this.empty.hidden = this.order.length > 0;
     this.scroller.hidden = !this.order.length;
@@ -127,14 +130,13 @@ class ImageList {
     }
     this.soon();
   }
-  takeChosen({ version, ids }) {
-    if (version !== this.version) return;
+  takeChosen({ version, ids, number }) {
+    if (version !== this.version || number < this.number) return;
     this.chosen = new Set(list(ids));
     this.soon();
   }
-  takeCurrent() {
-    const id = this.model.get("current");
-    if (id === this.current) return;
+  takeCurrent({ version, id, number }) {
+    if (version !== this.version || number < this.number || id === this.current) return;
     this.current = id;
     this.reveal(this.order.indexOf(id));
     this.soon();
@@ -147,7 +149,8 @@ class ImageList {
     this.chosen.clear();
     this.order = [];
     this.version = version;
-    this.current = this.model.get("current");
+    this.current = -1;
+    this.number = 0;
     this.scroller.scrollTop = 0;
   }
 
@@ -219,8 +222,7 @@ class ImageList {
   setCurrent(id) {
     if (id === this.current) return;
     this.current = id;
-    this.model.set("current", id);
-    this.model.save_changes();
+    this.tell({ kind: "go", id });
   }
   clicked(place, event) {
     const id = this.order[place];
@@ -252,7 +254,7 @@ class ImageList {
     for (let at = from; at <= to; at++) this.chosen.add(this.order[at]);
     this.tellChosen();
   }
-  tellChosen() { this.model.send({ kind: "choose", version: this.version, ids: [...this.chosen] }); }
+  tellChosen() { this.tell({ kind: "choose", ids: [...this.chosen] }); }
   reveal(place) {
     if (place < 0 || !this.row) return;
     const [, y] = this.position(place), { scrollTop, clientHeight } = this.scroller;
@@ -277,7 +279,7 @@ class ImageList {
       this.chosen = new Set(this.order);
       this.tellChosen();
     } else if (isPlain && ASKS[event.key.toLowerCase()]) {
-      this.model.send({ kind: "mark", version: this.version, id: this.order[at], mark: ASKS[event.key.toLowerCase()] });
+      this.tell({ kind: "mark", id: this.order[at], mark: ASKS[event.key.toLowerCase()] });
       this.move(at, 1, false);
     } else return;
     event.preventDefault();
@@ -299,12 +301,9 @@ function render({ model, el }) {
   const images = new ImageList(model);
   el.append(images.node);
   const take = (message, buffers) => images.take(message, buffers);
-  const current = () => images.takeCurrent();
   model.on("msg:custom", take);
-  model.on("change:current", current);
   return () => {
     model.off("msg:custom", take);
-    model.off("change:current", current);
     images.close();
   };
 }

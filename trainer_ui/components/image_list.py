@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from anywidget import AnyWidget
-from traitlets import Int, Unicode
+from traitlets import Unicode
 
 from trainer_core.text import printable
 from trainer_ui.boundary import attempt
@@ -48,6 +48,7 @@ class Heard:
     """What is called when the user does something; each gets numbers of images."""
 
     choose: Callable[[frozenset[int]], object]
+    go: Callable[[int], object]
     mark: Callable[[tuple[int, str]], object]
 
 
@@ -61,8 +62,6 @@ class ImageList(AnyWidget):
     """What the images are, for screen readers."""
     empty = Unicode().tag(sync=True)
     """What is shown when there is no image."""
-    current = Int(-1).tag(sync=True)
-    """The number of the image that has the keyboard; -1 for none."""
 
     def __init__(self, title: str, heard: Heard) -> None:
         super().__init__(title=title)
@@ -72,6 +71,9 @@ class ImageList(AnyWidget):
         self._tiles: dict[int, Tile] = {}
         self._order: tuple[int, ...] = ()
         self._chosen: frozenset[int] = frozenset()
+        self._current = -1
+        self._number = 0
+        """The number of the last action of the user that was heard: the page ignores what was said before it."""
         self._wanted: list[int] = []
         self._thread: threading.Thread | None = None
         self.on_msg(self._heard)
@@ -84,6 +86,7 @@ class ImageList(AnyWidget):
             if anew:
                 self._version += 1
                 self._order, self._chosen, self._wanted, before = (), frozenset(), [], {}
+                self._current, self._number = -1, 0
             changed = [tile for tile in found.values() if before.get(tile.id) != tile]
             version = self._version
         if changed or anew:
@@ -105,6 +108,14 @@ class ImageList(AnyWidget):
             self._chosen = wanted
         self._send_chosen()
 
+    def show_current(self, number: int) -> None:
+        """Makes this image the current one; -1 for none."""
+        with self._lock:
+            if number == self._current:
+                return
+            self._current = number
+        self._send_current()
+
     # ---- to the page ----
     def _send_items(self, tiles: Iterable[Tile], version: int, *, whole: bool) -> None:
         self.send(
@@ -115,7 +126,12 @@ class ImageList(AnyWidget):
         self.send({"kind": "order", "version": self._version}, [array.array("I", self._order).tobytes()])
 
     def _send_chosen(self) -> None:
-        self.send({"kind": "chosen", "version": self._version, "ids": sorted(self._chosen)}, [])
+        told = {"kind": "chosen", "version": self._version, "number": self._number, "ids": sorted(self._chosen)}
+        self.send(told, [])
+
+    def _send_current(self) -> None:
+        told = {"kind": "current", "version": self._version, "number": self._number, "id": self._current}
+        self.send(told, [])
 
     # ---- from the page, which may say anything ----
     def _heard(self, _: Any, message: Any, __: Any) -> None:
@@ -128,10 +144,19 @@ class ImageList(AnyWidget):
             self._send_items(tiles, version, whole=True)
             self._send_order()
             self._send_chosen()
+            self._send_current()
         elif message.get("version") == self._version:
             self._heard_of_images(kind, message)
 
     def _heard_of_images(self, kind: object, message: Mapping[str, Any]) -> None:
+        if type(number := message.get("number")) is int:
+            # A page that was opened anew counts from the start.
+            self._number = number
+        if kind == "go":
+            if self._knows(number := message.get("id")):
+                self._current = number
+                self._on.go(number)
+            return
         if kind == "mark":
             number, mark = message.get("id"), message.get("mark")
             if self._knows(number) and mark in MARKS:

@@ -53,8 +53,9 @@ class ImagesPanel:
         self.only.on_click(handler(lambda _: session.show_only("", ())))
         self.wrong = Paragraph("", "small", "note", role="status")
         self.count = Paragraph("", "muted", "small", "grow", role="status")
-        self.list = ImageList("Images of the dataset", Heard(handler(self._choose), handler(self._mark)))
-        self.list.observe(handler(self._go), "current")
+        self.list = ImageList(
+            "Images of the dataset", Heard(handler(self._choose), handler(self._go), handler(self._mark))
+        )
         self.chosen = ChosenBar(session)
         fields = Box([self.filter, explanation(FILTER_HELP), self.sort, self.turn], classes=("easel-filter-line",))
         self.widget = VBox(
@@ -101,9 +102,7 @@ class ImagesPanel:
             self.list.show_images(tiles, anew=anew)
         self.list.show_order([session.number(one.path) for one in session.shown])
         self.list.choose(session.number(path) for path in session.chosen)
-        current = session.number(session.current) if session.current else -1
-        if self.list.current != current:
-            self.list.current = current
+        self.list.show_current(session.number(session.current) if session.current else -1)
 
     def _choose(self, numbers: frozenset[int]) -> None:
         self.session.choose(path for number in numbers if (path := self.session.path_of(number)))
