@@ -1,9 +1,9 @@
-"""The dataset that an app shows: its images, what is filtered and chosen of them, and every change of it."""
+"""The dataset that an app shows: how it is read, and every change of it."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.errors import DatasetError
 from trainer_ui.boundary import attempt
+from trainer_ui.dataset_drafts import Drafts
+from trainer_ui.dataset_list import DatasetList
 from trainer_ui.job_session import JobSession
 from trainer_ui.views import Views
 
@@ -19,11 +21,8 @@ if TYPE_CHECKING:
     from trainer_core.curation.journal import Change
     from trainer_core.curation.records import Edit
     from trainer_core.curation.selections import Choice
-    from trainer_core.datasets.rules import DatasetRules
+    from trainer_core.curation.unpacking import Going
     from trainer_core.datasets.scan import Dataset
-
-ALL, SHOWN, CHOSEN = "all", "shown", "chosen"
-"""Which images an action is about."""
 
 
 @dataclass(frozen=True)
@@ -56,28 +55,20 @@ class DatasetSession(Views):
         """The engine whose rules are used; "" for the first one."""
         self.trigger = ""
         self.extension = ".txt"
-        self.filter, self.filter_error = "", ""
-        self.only: tuple[str, frozenset[str]] | None = None
-        """Images that are shown and no others, with a title, such as those of a finding; the filter applies to them, too."""
         self.thresholds: Mapping[str, float] = {}
         """The thresholds of quality that the user has moved, by finding."""
-        self.sort, self.descending = "name", False
-        self.shown: tuple[Entry, ...] = ()
-        """The images that the filter leaves, in order."""
-        self.chosen: frozenset[str] = frozenset()
-        """The paths of the images that the user has chosen."""
-        self.current = ""
-        """The path of the image that is shown large."""
+        self.list = DatasetList()
+        """Which images are listed, and which are chosen."""
+        self.drafts = Drafts(self)
+        """The captions that are being typed."""
         self.copies: Mapping[str, str] = {}
         """The better copy of each image that has one, as far as copies were looked for."""
         self.doing = ""
         """What is being done now, as a sentence; "" if nothing is."""
         self.share: float | None = None
         """How much of it is done, from 0 to 1; None if that is not known."""
-        self.drafts: dict[str, tuple[str, str]] = {}
-        """Captions that are being typed and were not saved yet, and what their files had then, by the path of the image."""
-        self._numbers: dict[str, int] = {}
-        self._paths: list[str] = []
+        self.cancelled = threading.Event()
+        """Set when what is being done shall stop."""
         self._is_reading = self._reads_again = False
 
     # ---- the dataset ----
@@ -91,42 +82,23 @@ class DatasetSession(Views):
             raise DatasetError(f"There is no folder {folder}.")
         from trainer_core.curation import known
 
-        self.save_drafts()
+        self.drafts.save_all()
         known.remember(folder)
         with self.lock:
             self.root, self.read, self.error = folder, None, ""
             self.version += 1
-            self.filter = self.filter_error = self.current = ""
-            self.only = None
-            self.shown, self.chosen, self.copies = (), frozenset(), {}
-            self._numbers, self._paths = {}, []
+            self.copies = {}
+            self.list.clear()
         self.look()
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """The images of the dataset."""
-        return self.read.entries if self.read is not None else ()
+        return self.list.entries
 
     def entry(self, path: str) -> Entry | None:
         """The image with this path; None if there is none."""
         return next((one for one in self.entries if one.path == path), None)
-
-    def number(self, path: str) -> int:
-        """The number of an image in this session."""
-        if path not in self._numbers:
-            self._numbers[path] = len(self._paths)
-            self._paths.append(path)
-        return self._numbers[path]
-
-    def path_of(self, number: int) -> str:
-        """The path of the image with this number; "" if there is none."""
-        return self._paths[number] if 0 <= number < len(self._paths) else ""
-
-    def entries_in(self, scope: str) -> Sequence[Entry]:
-        """The images that an action is about, by ALL, SHOWN or CHOSEN."""
-        if scope == CHOSEN:
-            return [one for one in self.entries if one.path in self.chosen]
-        return self.shown if scope == SHOWN else self.entries
 
     # ---- reading ----
     def look(self) -> None:
@@ -143,32 +115,29 @@ class DatasetSession(Views):
     def _look(self) -> None:
         while True:
             with self.lock:
-                root, rules, self._reads_again = self.root, self.rules(), False
+                root, self._reads_again = self.root, False
             reasons: list[str] = []
             found: list[Read] = []
             if root is not None:
-                attempt(lambda: found.append(self._read(root, rules)), reasons.append)  # noqa: B023
+                attempt(lambda: found.append(self._read(root)), reasons.append)  # noqa: B023
             with self.lock:
                 if self.root == root:
                     self.error = reasons[0] if reasons else ""
                     if found:
-                        self._take(found[0])
+                        self.read = found[0]
+                        self.list.take(found[0].entries)
                 if not self._reads_again:
                     self._is_reading = False
                     break
         self.show_unasked()
 
-    def rules(self) -> DatasetRules:
-        """How the chosen engine reads a folder."""
-        from trainer_core.engines import registry
-
-        return (registry.get(self.engine) if self.engine else registry.first()).manifest.dataset
-
-    def _read(self, root: Path, rules: DatasetRules) -> Read:
+    def _read(self, root: Path) -> Read:
         from trainer_core.curation import authors, catalogue, scores, selections
         from trainer_core.curation.journal import Journal
         from trainer_core.datasets import scan
+        from trainer_core.engines import registry
 
+        rules = (registry.get(self.engine) if self.engine else registry.first()).manifest.dataset
         journal = Journal(root)
         journal.recover()
         looks = scores.stored(root)
@@ -185,57 +154,6 @@ class DatasetSession(Views):
             journal.redoable(),
         )
 
-    def _take(self, found: Read) -> None:
-        self.read = found
-        paths = {one.path for one in found.entries}
-        self.chosen &= paths
-        for path in sorted(paths):
-            self.number(path)
-        self._filter()
-
-    # ---- what is shown and chosen ----
-    def set_filter(self, text: str) -> None:
-        """Shows only the images that fit; an expression that cannot be understood changes nothing, and the error says why."""
-        self.filter = text.strip()
-        self._filter()
-
-    def show_only(self, title: str, paths: Collection[str]) -> None:
-        """Shows these images and no others; without a title, all of them again."""
-        self.only = (title, frozenset(paths)) if title else None
-        self.filter = self.filter_error = ""
-        self._filter()
-
-    def set_sort(self, key: str, *, descending: bool) -> None:
-        """Shows the images in this order."""
-        self.sort, self.descending = key, descending
-        self._filter()
-
-    def _filter(self) -> None:
-        from trainer_core.curation import filtering
-
-        try:
-            fits = filtering.parse(self.filter)
-        except DatasetError as error:
-            self.filter_error = str(error)
-            return
-        self.filter_error = ""
-        only = self.only[1] if self.only is not None else None
-        found = [one for one in self.entries if (only is None or one.path in only) and fits.matches(one)]
-        self.shown = tuple(filtering.ordered(found, self.sort, self.descending))
-        if self.current not in {one.path for one in self.shown}:
-            self.current = self.shown[0].path if self.shown else ""
-
-    def choose(self, paths: Iterable[str]) -> None:
-        """Chooses these images."""
-        self.chosen = frozenset(paths)
-
-    def go(self, by: int) -> None:
-        """Shows the image that is so many places further in the list."""
-        paths = [one.path for one in self.shown]
-        if paths:
-            at = paths.index(self.current) if self.current in paths else 0
-            self.current = paths[min(max(at + by, 0), len(paths) - 1)]
-
     def mark(self, paths: Collection[str], choice: Choice) -> None:
         """Keeps or rejects images; the same again takes it back."""
         from trainer_core.curation import selections
@@ -245,19 +163,14 @@ class DatasetSession(Views):
         same = all(one.choice == choice for one in self.entries if one.path in paths)
         wanted: Choice = "" if same and choice else choice
         selections.choose(self.root, paths, wanted)
-        self._put({path: {"choice": wanted} for path in paths})
+        self.put({path: {"choice": wanted} for path in paths})
 
-    def _put(self, values: Mapping[str, Mapping[str, Any]]) -> None:
-        """Changes what is known of images at once; the order stays until the dataset is read again."""
-        if self.read is None:
-            return
-        made = tuple(
+    def put(self, values: Mapping[str, Mapping[str, Any]]) -> None:
+        """Changes what is known of images at once, by path; the dataset is not read for it."""
+        self.list.put(
             replace(one, **values[one.path]) if one.path in values else one  # type: ignore[arg-type]
-            for one in self.read.entries
+            for one in self.entries
         )
-        by_path = {one.path: one for one in made}
-        self.read = replace(self.read, entries=made)
-        self.shown = tuple(by_path[one.path] for one in self.shown if one.path in by_path)
 
     # ---- changes ----
     def do(self, doing: str, work: Callable[[], str | None]) -> None:
@@ -267,6 +180,7 @@ class DatasetSession(Views):
                 self.note(f"Wait until this is done: {self.doing}")
                 return
             self.doing, self.share = doing, None
+            self.cancelled.clear()
         threading.Thread(target=self._do, args=(work,), name="easel-dataset-work", daemon=True).start()
 
     def _do(self, work: Callable[[], str | None]) -> None:
@@ -280,6 +194,13 @@ class DatasetSession(Views):
             self.doing, self.share = "", None
         self.show_unasked(said[-1] if said else "")
         self.look()
+
+    @property
+    def going(self) -> Going:
+        """What slow work is given: it tells how much is done, and hears that it shall stop."""
+        from trainer_core.curation.unpacking import Going
+
+        return Going(self.went_on, self.cancelled)
 
     def went_on(self, done: int, whole: int) -> None:
         """Keeps how much is done; called by slow work."""
@@ -310,44 +231,8 @@ class DatasetSession(Views):
 
         if (root := self.root) is None:
             return
-        self.save_drafts()
+        self.drafts.save_all()
         self.do(doing, lambda: told(act(Journal(root))))
-
-    # ---- captions ----
-    def save_caption(self, path: str, text: str, base: str) -> None:
-        """Writes the caption of one image, as an edit of its own; an equal one is not written.
-
-        Raises:
-            DatasetError: the file has something else than `base` now, so that writing would lose it; the text stays a draft.
-        """
-        from trainer_core.curation import captions
-        from trainer_core.curation.journal import Journal
-
-        entry = self.entry(path)
-        if self.root is None or entry is None:
-            return
-        place = entry.caption_path or captions.place_of(path, self.extension)
-        change = captions.written(self.root, place, text)
-        now = captions.text_of(self.root, place)
-        if change is not None and now is not None and captions.plain(now) != base:
-            self.drafts[path] = text, base
-            raise DatasetError(
-                f"The caption of {path} was changed meanwhile, so yours was not saved over it.",
-                "It is still in the field: change it once more to save it.",
-            )
-        self.drafts.pop(path, None)
-        if change is None:
-            return
-        edit = Journal(self.root).apply("caption", f"Caption of {path}", [change])
-        if edit is not None and edit.refused:
-            raise DatasetError(f"The caption was not saved: {edit.refused[0][1]}.", "Look at it again, then change it.")
-        self._put({path: {"caption": " ".join(text.split("\n")), "caption_path": place, "author": "user"}})
-        self.look()
-
-    def save_drafts(self) -> None:
-        """Saves what was typed, such as before another dataset is opened."""
-        for path, (text, base) in list(self.drafts.items()):
-            attempt(partial(self.save_caption, path, text, base), self.note)
 
 
 def told(edit: Edit | None) -> str:

@@ -60,7 +60,7 @@ def select(app, *names):
 
 
 def test_a_folder_is_shown_with_its_images_captions_and_figures(app):
-    assert [one.path for one in app.session.shown] == [f"boat{number}.png" for number in range(6)]
+    assert [one.path for one in app.session.list.shown] == [f"boat{number}.png" for number in range(6)]
     assert app.places.counts["images"] == 6
     assert app.one.editor.content["name"] == "boat0.png"
     assert app.one.editor.content["caption"] == "inkwash, boat, tag0"
@@ -70,11 +70,11 @@ def test_a_folder_is_shown_with_its_images_captions_and_figures(app):
 
 def test_a_filter_shows_what_fits_and_an_error_says_where(app):
     enter(app.images.filter, "tag:tag3 or name:boat1*")
-    assert [one.path for one in app.session.shown] == ["boat1.png", "boat3.png"]
+    assert [one.path for one in app.session.list.shown] == ["boat1.png", "boat3.png"]
     assert "2 of 6 images" in app.images.count.value
     enter(app.images.filter, "tag:(")
     assert "character 5" in app.images.wrong.value
-    assert len(app.session.shown) == 2, "what was shown stays"
+    assert len(app.session.list.shown) == 2, "what was shown stays"
 
 
 def test_the_page_gets_images_once_and_then_only_what_changed(app):
@@ -213,7 +213,7 @@ def test_many_captions_change_at_once_after_a_preview_and_one_undo_restores_ever
 def test_a_tag_leads_to_its_images_and_to_the_form_that_removes_it(app):
     assert {item["id"] for item in app.tags.list.items[:2]} == {"boat", "inkwash"}
     hear(app.tags.list, {"kind": "act", "item": "tag4", "act": "show"})
-    assert [one.path for one in app.session.shown] == ["boat4.png"]
+    assert [one.path for one in app.session.list.shown] == ["boat4.png"]
     assert app.places.chosen == "images"
     hear(app.tags.list, {"kind": "act", "item": "tag4", "act": "remove"})
     wait_for(lambda: app.bulk.preview is not None)
@@ -258,7 +258,7 @@ def test_images_that_are_moved_out_come_back(app, folder):
     idle(app)
     assert not {"boat0.png", "boat0.txt", "boat4.png"} & set(contents(folder))
     assert len(app.session.entries) == 4
-    assert app.session.chosen == frozenset()
+    assert app.session.list.chosen == frozenset()
     app.session.undo(Journal(folder).undoable().number)
     idle(app)
     assert contents(folder) == before
@@ -274,7 +274,7 @@ def test_another_dataset_replaces_everything_that_belongs_to_the_first(app, tmp_
     enter(app.source.path, str(other))
     wait_for(lambda: app.session.read is not None and app.session.read.root == other)
     idle(app)
-    assert (app.session.filter, app.session.chosen) == ("", frozenset())
+    assert (app.session.list.filter, app.session.list.chosen) == ("", frozenset())
     assert [tile.name for tile in app.images.list._tiles.values()] == ["one.png"]
     assert app.images.list._version == version + 1
     enter(app.source.path, str(tmp_path / "nowhere"))

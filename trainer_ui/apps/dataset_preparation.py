@@ -88,12 +88,12 @@ class DatasetPreparation(App):
 
     def see(self, expression: str) -> None:
         """Shows the images that fit a filter."""
-        self.session.set_filter(expression)
+        self.session.list.set_filter(expression)
         self.go(IMAGES)
 
     def see_only(self, title: str, paths: Collection[str]) -> None:
         """Shows these images and no others."""
-        self.session.show_only(title, paths)
+        self.session.list.show_only(title, paths)
         self.go(IMAGES)
 
     def restore(self) -> None:
@@ -110,7 +110,7 @@ class DatasetPreparation(App):
 
     def close(self, why: str = "") -> None:
         """Saves what is being typed, and ends."""
-        self.session.save_drafts()
+        self.session.drafts.save_all()
         self.source.drop.close()
         super().close(why)
 

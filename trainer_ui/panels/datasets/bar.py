@@ -26,6 +26,8 @@ class DatasetBar:
         self.undo.on_click(session.handler(lambda _: session.undo()))
         self.redo = Button(description="Redo", classes=("easel-small",))
         self.redo.on_click(session.handler(lambda _: session.redo()))
+        self.stop = Button(description="Stop", classes=("easel-small",))
+        self.stop.on_click(session.handler(lambda _: session.cancelled.set()))
         self.add = Button(description="Add images", classes=("easel-small",))
         self.add.on_click(session.handler(lambda _: add()))
         self.again = Button(description="Read again", classes=("easel-small", "easel-quiet"))
@@ -34,7 +36,7 @@ class DatasetBar:
         self.other = Button(description="Another dataset", classes=("easel-small", "easel-quiet"))
         self.other.on_click(session.handler(lambda _: choose_another()))
         self.actions = Box(
-            [self.undo, self.redo, self.add, self.again, self.other], classes=("easel-row", "easel-actions")
+            [self.stop, self.undo, self.redo, self.add, self.again, self.other], classes=("easel-row", "easel-actions")
         )
         self.widget = Box([self.headline, self.figures, self.actions], classes=("easel-ready", "easel-dataset-bar"))
 
@@ -52,6 +54,7 @@ class DatasetBar:
             if button.disabled != wanted:
                 button.disabled = wanted
             hint(button, f"{verb}: {edit.title}"[:200] if edit is not None else "There is nothing to take back.")
+        show(self.stop, bool(session.doing))
         show(self.actions, session.root is not None)
 
     def _show_state(self) -> None:

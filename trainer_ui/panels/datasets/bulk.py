@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainer_ui.boundary import attempt
 from trainer_ui.components.differences import Differences
@@ -142,7 +142,7 @@ class BulkPanel:
         handler = session.handler
         self.scope = Scope(session)
         options = [(kind.title, key) for key, kind in self.kinds.items()]
-        self.kind = Dropdown(description="What to do", options=options, value="trigger")
+        self.kind: Any = Dropdown(description="What to do", options=options, value="trigger")
         self.kind.observe(handler(lambda _: self._chosen()), "value")
         self.first = Text(description="Trigger word", continuous_update=False)
         self.second = Text(description="New text", continuous_update=False)
@@ -263,7 +263,7 @@ class BulkPanel:
             return
         kind = self.kinds[self.kind.value]
         title = kind.named.format(self.first.value.strip() or "nothing", self.second.value or "nothing")
-        self.session.save_drafts()
+        self.session.drafts.save_all()
         self.session.apply("captions", title, [one.change for one in self.preview.changes])
 
 

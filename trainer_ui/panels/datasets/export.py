@@ -69,9 +69,8 @@ class ExportPanel:
     def _write(self, root: Path, target: Path, *, is_private: bool) -> str:
         from trainer_core.curation import exporting
 
-        found = exporting.export(
-            root, target, is_private=is_private, ending=self.session.extension, went_on=self.session.went_on
-        )
+        form = exporting.Form(is_private=is_private, ending=self.session.extension)
+        found = exporting.export(root, target, form, self.session.going)
         words = f"{found.images:,} images and {found.captions:,} captions are in {target}."
         told = [f"{name} tells {what}" for name, what in found.told[:NAMED]]
         left = [f"{name}: {why}" for name, why in found.left_out[:NAMED]]

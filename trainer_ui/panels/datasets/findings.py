@@ -149,7 +149,7 @@ class FindingsPanel:
         session, read = self.session, self.session.read
         if read is None or session.root is None:
             return
-        session.save_drafts()
+        session.drafts.save_all()
         title = "; ".join(self._offers[one].mending.title for one in ids)
         session.do(f"{title}.", partial(_mended, session.root, read.dataset, list(ids), session.trigger, title))
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from trainer_core.text import printable
 from trainer_ui.components.image_list import CAPTIONED, KEEP, REJECT, STOPS, UNSEEN, WARNING, Heard, ImageList, Tile
-from trainer_ui.dataset_session import CHOSEN, told
+from trainer_ui.dataset_list import CHOSEN
+from trainer_ui.dataset_session import told
 from trainer_ui.explaining import explanation
 from trainer_ui.formatting import Paragraph, hint, show
 from trainer_ui.panels.card import row
@@ -41,16 +42,16 @@ class ImagesPanel:
         self.filter = Text(
             description="Filter", placeholder="words, tag:hat, width:<768, is:uncaptioned …", continuous_update=False
         )
-        self.filter.observe(handler(session.set_filter), "value")
+        self.filter.observe(handler(session.list.set_filter), "value")
         self.quick = [ToggleButton(description=words, classes=("easel-chip",)) for words, _ in QUICK]
         for button, (_, expression) in zip(self.quick, QUICK, strict=True):
-            button.observe(handler(lambda _, expression=expression: session.set_filter(expression)), "value")
+            button.observe(handler(lambda _, expression=expression: session.list.set_filter(expression)), "value")
         self.sort = Dropdown(description="Order", options=[("Name", "name")], value="name")
-        self.sort.observe(handler(lambda key: session.set_sort(key, descending=session.descending)), "value")
+        self.sort.observe(handler(lambda key: session.list.set_sort(key, descending=session.list.descending)), "value")
         self.turn = ToggleButton(description="Descending", classes=("easel-chip",))
-        self.turn.observe(handler(lambda down: session.set_sort(session.sort, descending=down)), "value")
+        self.turn.observe(handler(lambda down: session.list.set_sort(session.list.sort, descending=down)), "value")
         self.only = Button(classes=("easel-small", "easel-chip", "mod-active"))
-        self.only.on_click(handler(lambda _: session.show_only("", ())))
+        self.only.on_click(handler(lambda _: session.list.show_only("", ())))
         self.wrong = Paragraph("", "small", "note", role="status")
         self.count = Paragraph("", "muted", "small", "grow", role="status")
         self.list = ImageList(
@@ -71,18 +72,18 @@ class ImagesPanel:
 
         session = self.session
         show(self.widget, session.root is not None)
-        if self.filter.value != session.filter:
-            self.filter.value = session.filter
+        if self.filter.value != session.list.filter:
+            self.filter.value = session.list.filter
         for button, (_, expression) in zip(self.quick, QUICK, strict=True):
-            if button.value != (session.filter == expression):
-                button.value = session.filter == expression
+            if button.value != (session.list.filter == expression):
+                button.value = session.list.filter == expression
         options = [(f"{title[:1].upper()}{title[1:]}", key) for key, (title, _) in filtering.SORTS.items()]
         if tuple(self.sort.options) != tuple(options):
             self.sort.options = options
-        if self.sort.value != session.sort:
-            self.sort.value = session.sort
-        self.wrong.show_text(session.filter_error, "danger")
-        title = f"Only: {session.only[0]} \N{MULTIPLICATION SIGN}" if session.only is not None else ""
+        if self.sort.value != session.list.sort:
+            self.sort.value = session.list.sort
+        self.wrong.show_text(session.list.error, "danger")
+        title = f"Only: {session.list.only[0]} \N{MULTIPLICATION SIGN}" if session.list.only is not None else ""
         if self.only.description != title:
             self.only.description = printable(title, 120)
             hint(self.only, "Shows all images again" if title else "")
@@ -100,21 +101,21 @@ class ImagesPanel:
             root = session.root
             tiles = [tile(session, one) for one in session.entries] if root is not None else []
             self.list.show_images(tiles, anew=anew)
-        self.list.show_order([session.number(one.path) for one in session.shown])
-        self.list.choose(session.number(path) for path in session.chosen)
-        self.list.show_current(session.number(session.current) if session.current else -1)
+        self.list.show_order([session.list.number(one.path) for one in session.list.shown])
+        self.list.choose(session.list.number(path) for path in session.list.chosen)
+        self.list.show_current(session.list.number(session.list.current) if session.list.current else -1)
 
     def _choose(self, numbers: frozenset[int]) -> None:
-        self.session.choose(path for number in numbers if (path := self.session.path_of(number)))
+        self.session.list.choose(path for number in numbers if (path := self.session.list.path_of(number)))
 
     def _mark(self, asked: tuple[int, Choice]) -> None:
         number, choice = asked
-        if path := self.session.path_of(number):
+        if path := self.session.list.path_of(number):
             self.session.mark([path], choice)
 
     def _go(self, number: int) -> None:
-        if path := self.session.path_of(number):
-            self.session.current = path
+        if path := self.session.list.path_of(number):
+            self.session.list.current = path
 
 
 class ChosenBar:
@@ -125,13 +126,13 @@ class ChosenBar:
         handler = session.handler
         self.count = Paragraph("", "grow", "small", role="status")
         self.everything = Button(description="Choose all shown", classes=("easel-small", "easel-quiet"))
-        self.everything.on_click(handler(lambda _: session.choose(one.path for one in session.shown)))
+        self.everything.on_click(handler(lambda _: session.list.choose(one.path for one in session.list.shown)))
         self.nothing = Button(description="Choose none", classes=("easel-small", "easel-quiet"))
-        self.nothing.on_click(handler(lambda _: session.choose(())))
+        self.nothing.on_click(handler(lambda _: session.list.choose(())))
         self.keep = Button(description="Keep", classes=("easel-small",))
-        self.keep.on_click(handler(lambda _: session.mark(session.chosen, "keep")))
+        self.keep.on_click(handler(lambda _: session.mark(session.list.chosen, "keep")))
         self.reject = Button(description="Reject", classes=("easel-small",))
-        self.reject.on_click(handler(lambda _: session.mark(session.chosen, "reject")))
+        self.reject.on_click(handler(lambda _: session.mark(session.list.chosen, "reject")))
         self.away = Button(description="Move out", classes=("easel-small",))
         hint(self.away, "Takes them and their captions out of the dataset. Undo brings them back.")
         self.away.on_click(handler(lambda _: self._move_out()))
@@ -151,8 +152,8 @@ class ChosenBar:
     def show(self) -> None:
         """Shows what is chosen."""
         session = self.session
-        number = len(session.chosen)
-        hidden = number - len(session.chosen & {one.path for one in session.shown})
+        number = len(session.list.chosen)
+        hidden = number - len(session.list.chosen & {one.path for one in session.list.shown})
         more = f", {hidden:,} of them not shown" if hidden else ""
         self.count.show_text(f"{number:,} chosen{more}" if number else "Space or Shift and a click choose images.")
         for one in (self.nothing, self.acts, self.saves):
@@ -168,7 +169,7 @@ class ChosenBar:
     def _set_aside(self) -> None:
         if self.session.root is not None:
             work = partial(_set_aside, self.session.root, self._rejected(), self.session.extension)
-            self.session.save_drafts()
+            self.session.drafts.save_all()
             self.session.do("Setting the rejected images aside.", work)
 
     def _move_out(self) -> None:
@@ -178,7 +179,7 @@ class ChosenBar:
         session = self.session
         if session.root is None:
             return
-        found = [one.path for one in session.entries_in(CHOSEN)]
+        found = [one.path for one in session.list.of(CHOSEN)]
         changes = taking_out.changes(session.root, found, session.extension)
         images = f"{len(found):,} {'image' if len(found) == 1 else 'images'}"
         session.apply("move-out", f"Move {images} out of the dataset", changes)
@@ -189,7 +190,7 @@ class ChosenBar:
         session = self.session
         if session.root is None:
             return
-        paths = [one.path for one in session.entries if one.path in session.chosen]
+        paths = [one.path for one in session.entries if one.path in session.list.chosen]
         selections.keep(session.root, self.name.value, paths)
         session.note(f"The selection “{self.name.value.strip()}” has {len(paths):,} images.")
         self.name.value = ""
@@ -222,11 +223,11 @@ def tile(session: DatasetSession, entry: Entry) -> Tile:
     assert path is not None  # there are no entries without a dataset
     stamp = hash((entry.time, entry.bytes)) & 0x7FFFFFFF
     flags = sum(bit for bit, is_set in bits if is_set)
-    return Tile(session.number(entry.path), path, entry.path, flags, note, stamp)
+    return Tile(session.list.number(entry.path), path, entry.path, flags, note, stamp)
 
 
 def _counted(session: DatasetSession) -> str:
     if session.read is None:
         return "Reading the images…" if session.root is not None else ""
-    whole, shown = len(session.entries), len(session.shown)
+    whole, shown = len(session.entries), len(session.list.shown)
     return f"{shown:,} of {whole:,} images" if shown != whole else f"{whole:,} {'image' if whole == 1 else 'images'}"

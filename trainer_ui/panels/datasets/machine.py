@@ -50,16 +50,16 @@ class MachinePanel:
         self.done: tagging.Settings | asking.Settings | None = None
         """What the last job, or the last look at what is kept, was about."""
         again = handler(lambda _: self._changed())
-        self.who = Dropdown(description="Who", options=WHO, value=TAGGER)
+        self.who: Any = Dropdown(description="Who", options=WHO, value=TAGGER)
         self.help = Paragraph("", "small", "muted")
         self.scope = Scope(session)
         known = [(f"{one.title} ({one.size_gib:.1f} GiB)", one.id) for one in taggers.taggers().values()]
-        self.tagger = Dropdown(description="Tagger", options=known, value=known[0][1])
+        self.tagger: Any = Dropdown(description="Tagger", options=known, value=known[0][1])
         local = [
             (f"{one.title} ({one.size_gib:.1f} GiB, about {one.memory_gib:.0f} GiB of GPU memory)", one.id)
             for one in captioners.captioners().values()
         ]
-        self.local = Dropdown(description="Captioner", options=local, value=local[0][1])
+        self.local: Any = Dropdown(description="Captioner", options=local, value=local[0][1])
         self.folder = Text(
             description="Folder with its files", placeholder="empty: fetched from Hugging Face", continuous_update=False
         )
@@ -78,7 +78,7 @@ class MachinePanel:
         self.use_key.on_click(handler(lambda _: self._remember()))
         self.agree = Checkbox(description="", indent=False)
         options = [(one.title, one.id) for one in templates.templates().values()]
-        self.template = Dropdown(description="What the captions are for", options=options, value="scene")
+        self.template: Any = Dropdown(description="What the captions are for", options=options, value="scene")
         self.question = Textarea(
             description="Another question", placeholder="{tags}, {name} and {trigger} are filled in"
         )
@@ -244,7 +244,7 @@ class MachinePanel:
             self.session.jobs.start(partial(fetching.start, settings))
 
     def _start(self) -> None:
-        self.session.save_drafts()
+        self.session.drafts.save_all()
         settings = self.settings()
         self.problems, self.is_checking = (), True
         threading.Thread(target=self._check, args=(settings,), name="easel-check", daemon=True).start()

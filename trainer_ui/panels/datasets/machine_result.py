@@ -50,7 +50,7 @@ class MachineResult:
         self.character = Text(description="Names of characters from", value="0.85", continuous_update=False)
         self.without = Text(description="Leave out", placeholder="tags, with * for any text", continuous_update=False)
         self.accept = Checkbox(description="Also write captions that are marked as wrong", indent=False)
-        self.mode = Dropdown(
+        self.mode: Any = Dropdown(
             description="Write captions of", options=[("images without a caption", "empty")], value="empty"
         )
         for one in (self.general, self.character, self.without, self.accept, self.mode):
@@ -193,7 +193,7 @@ class MachineResult:
         work = partial(
             _applied, self.session.root, self._captions(said), self.mode.value, author, title, self.session.extension
         )
-        self.session.save_drafts()
+        self.session.drafts.save_all()
         self.session.do(f"Writing captions by {author}.", work)
 
 

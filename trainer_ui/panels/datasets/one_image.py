@@ -24,7 +24,7 @@ class OneImage:
     def __init__(self, session: DatasetSession) -> None:
         self.session = session
         handler = session.handler
-        self.editor = ImageEditor(Told(self._draft, handler(self._save), handler(session.go), handler(self._mark)))
+        self.editor = ImageEditor(Told(self._draft, handler(self._save), handler(session.list.go), handler(self._mark)))
         self.none = Paragraph("Choose an image to see it large and to write its caption.", "muted")
         self.widget = VBox([self.none, self.editor], classes=("easel-card", "easel-one-image"))
         self._entries: object = None
@@ -32,7 +32,7 @@ class OneImage:
     def show(self) -> None:
         """Shows the image and its caption."""
         session = self.session
-        entry = session.entry(session.current) if session.current else None
+        entry = session.entry(session.list.current) if session.list.current else None
         show(self.widget, session.root is not None)
         show(self.none, entry is None)
         self.editor.show_image(seen(session, entry) if entry is not None else None)
@@ -43,17 +43,17 @@ class OneImage:
     def _draft(self, told: tuple[int, str, str]) -> None:
         """Keeps what is being typed: the page may be closed before the field is left."""
         number, text, base = told
-        if (path := self.session.path_of(number)) and text != base:
-            self.session.drafts[path] = text, base
+        if path := self.session.list.path_of(number):
+            self.session.drafts.keep(path, text, base)
 
     def _save(self, told: tuple[int, str, str]) -> None:
         number, text, base = told
-        if path := self.session.path_of(number):
-            self.session.save_caption(path, text, base)
+        if path := self.session.list.path_of(number):
+            self.session.drafts.save(path, text, base)
 
     def _mark(self, asked: tuple[int, Choice]) -> None:
         number, choice = asked
-        if path := self.session.path_of(number):
+        if path := self.session.list.path_of(number):
             self.session.mark([path], choice)
 
 
@@ -64,14 +64,14 @@ def seen(session: DatasetSession, entry: Entry) -> Seen:
 
     root = session.root
     assert root is not None  # there are no entries without a dataset
-    paths = [one.path for one in session.shown]
+    paths = [one.path for one in session.list.shown]
     at = paths.index(entry.path) if entry.path in paths else -1
     whole = captions.text_of(root, entry.caption_path) if entry.caption_path is not None else ""
     base = captions.plain(whole or "")
-    text, _ = session.drafts.get(entry.path, (base, base))
+    text = session.drafts.text(entry.path, base)
     is_plain = whole is not None and printable(text, len(text) + 1, keep="\n") == text
     return Seen(
-        session.number(entry.path),
+        session.list.number(entry.path),
         session.version,
         root / entry.path,
         entry.path,

@@ -69,7 +69,7 @@ class QualityPanel:
     def _measured(self, root: Path) -> str:
         from trainer_core.curation import scores
 
-        found = scores.measured(root, went_on=self.session.went_on)
+        found = scores.measured(root, went_on=self.session.went_on, is_cancelled=self.session.cancelled.is_set)
         damaged = sum(bool(look.info.defects) and not look.scores for look in found.values())
         more = f" {damaged:,} cannot be decoded: see the findings." if damaged else ""
         return f"{len(found):,} images were looked at.{more}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer_ui.dataset_session import ALL, CHOSEN, SHOWN
+from trainer_ui.dataset_list import ALL, CHOSEN, SHOWN
 from trainer_ui.widgets import Dropdown
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ class Scope:
     @property
     def entries(self) -> Sequence[Entry]:
         """The images."""
-        return self.session.entries_in(self.widget.value or ALL)
+        return self.session.list.of(self.widget.value or ALL)
 
     def show(self) -> None:
         """Shows how many images each choice has."""
-        options = [(f"{words} ({len(self.session.entries_in(scope)):,})", scope) for scope, words in WORDS.items()]
+        options = [(f"{words} ({len(self.session.list.of(scope)):,})", scope) for scope, words in WORDS.items()]
         if tuple(self.widget.options) != tuple(options):
             value = self.widget.value
             self.widget.options = options

@@ -184,19 +184,21 @@ class SourcePanel:
     def _fetched(self, link: Link, target: Path) -> str:
         from trainer_core.curation import fetching
 
-        way = fetching.Way(progress=lambda seen: self.session.went_on(seen.done_bytes, seen.total_bytes or 0))
+        way = fetching.Way(
+            progress=lambda seen: self.session.went_on(seen.done_bytes, seen.total_bytes or 0),
+            cancel=self.session.cancelled,
+        )
         found = fetching.look(link, way)
         with fetching.fetched(found, way) as arrived:
             return self._done(target, self._add(target, arrived.sources, arrived.origin), arrived.left_out)
 
     def _add(self, target: Path, sources: Sequence[Path], origin: str) -> Imported:
         from trainer_core.curation import converting, importing
-        from trainer_core.curation.unpacking import Going
 
         wishes = importing.Wishes(
             ending=self.session.extension, convert=tuple(converting.KINDS) if self.converts.value else (), origin=origin
         )
-        return importing.add(target, sources, wishes, Going(self.session.went_on))
+        return importing.add(target, sources, wishes, self.session.going)
 
     def _done(self, target: Path, found: Imported, refused: Sequence[tuple[str, str]]) -> str:
         """Says what came in, and shows it."""
