@@ -119,7 +119,7 @@ class DatasetSession(Views):
             reasons: list[str] = []
             found: list[Read] = []
             if root is not None:
-                attempt(lambda: found.append(self._read(root)), reasons.append)  # noqa: B023
+                attempt(partial(self._read_into, found, root), reasons.append)
             with self.lock:
                 if self.root == root:
                     self.error = reasons[0] if reasons else ""
@@ -130,6 +130,9 @@ class DatasetSession(Views):
                     self._is_reading = False
                     break
         self.show_unasked()
+
+    def _read_into(self, found: list[Read], root: Path) -> None:
+        found.append(self._read(root))
 
     def _read(self, root: Path) -> Read:
         from trainer_core.curation import authors, catalogue, scores, selections

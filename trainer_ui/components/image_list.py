@@ -153,26 +153,29 @@ class ImageList(AnyWidget):
             # A page that was opened anew counts from the start.
             self._number = number
         if kind == "go":
-            if self._knows(number := message.get("id")):
-                self._current = number
-                self._on.go(number)
+            known = self._known(message.get("id"))
+            if known is not None:
+                self._current = known
+                self._on.go(known)
             return
         if kind == "mark":
-            number, mark = message.get("id"), message.get("mark")
-            if self._knows(number) and mark in MARKS:
-                self._on.mark((number, mark))
+            known, mark = self._known(message.get("id")), message.get("mark")
+            if known is not None and mark in MARKS:
+                self._on.mark((known, mark))
             return
         ids = message.get("ids")
-        known = [number for number in ids if self._knows(number)] if isinstance(ids, list) else []
+        found = [number for number in ids if self._known(number) is not None] if isinstance(ids, list) else []
         if kind == "choose":
             with self._lock:
-                self._chosen = frozenset(known)
-            self._on.choose(frozenset(known))
+                self._chosen = frozenset(found)
+            self._on.choose(frozenset(found))
         elif kind == "thumbs":
-            self._ask(known[:MOST_ASKED])
+            self._ask(found[:MOST_ASKED])
 
-    def _knows(self, number: object) -> bool:
-        return isinstance(number, int) and not isinstance(number, bool) and number in self._tiles
+    def _known(self, number: object) -> int | None:
+        """The number of an image in the list; None for anything else."""
+        is_number = isinstance(number, int) and not isinstance(number, bool)
+        return number if is_number and number in self._tiles else None
 
     # ---- thumbnails ----
     def _ask(self, ids: list[int]) -> None:
