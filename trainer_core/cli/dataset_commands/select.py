@@ -41,9 +41,9 @@ def command(
     caption_extension: str,
     as_json: bool,
 ) -> None:
-    """Keep images as a selection, or decide which to keep; without an option, show what is kept.
+    """Keep, reject or name images that fit a filter.
 
-    `easel dataset undo` takes --set-aside back.
+    Without an option, the selections are shown. `easel dataset undo` takes --set-aside back.
     """
     from trainer_core.cli.dataset_commands.list_ import listed
     from trainer_core.curation import filtering, selections, taking_out

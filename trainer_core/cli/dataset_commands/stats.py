@@ -48,7 +48,10 @@ def command(
     model: Path | None,
     as_json: bool,
 ) -> None:
-    """Show sizes, shapes and tags of the images, what is cropped away, and which captions are too long."""
+    """Show sizes, shapes, tags and lost parts.
+
+    Also which captions are too long for the text encoder, and which views no caption names.
+    """
     from trainer_core.curation import coverage, placements, statistics, token_meter
     from trainer_core.datasets import bucket_places, scan
     from trainer_core.engines import registry
