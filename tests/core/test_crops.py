@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.core.test_duplicates import scene
+from tests.support.scenes import drawn as scene
 from trainer_core.curation import crops, fingerprints
 
 

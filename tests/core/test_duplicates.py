@@ -2,26 +2,11 @@
 
 import io
 
-import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
+from tests.support.scenes import drawn as scene
 from trainer_core.curation import duplicates, fingerprints
-
-
-def scene(seed, size=(512, 384)):
-    """A drawn scene: sky and ground, and some shapes with details."""
-    rng = np.random.default_rng(seed)
-    image = Image.new("RGB", size, tuple(rng.integers(60, 220, 3)))
-    draw = ImageDraw.Draw(image)
-    horizon = int(size[1] * rng.uniform(0.4, 0.8))
-    draw.rectangle((0, horizon, *size), fill=tuple(rng.integers(20, 200, 3)))
-    for _ in range(14):
-        x, y = rng.integers(0, size[0]), rng.integers(0, size[1])
-        w, h = rng.integers(20, 160, 2)
-        shape = (draw.ellipse, draw.rectangle)[rng.integers(2)]
-        shape((x, y, x + w, y + h), fill=tuple(rng.integers(0, 255, 3)), outline=tuple(rng.integers(0, 255, 3)))
-    return image.filter(ImageFilter.GaussianBlur(0.7))
 
 
 def again(image, kind="JPEG", **more):

@@ -8,25 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
+from tests.support.scenes import natural as scene
 from trainer_core.curation import look_store, looks, quality, scores
 from trainer_core.datasets import images, scan
 from trainer_core.engines import registry
 
 KOHYA = registry.get("kohya").manifest.dataset
-
-
-def scene(seed=0, size=(768, 640)):
-    """An image with detail at all scales, like a photograph: noise whose power falls with the frequency."""
-    rng = np.random.default_rng(seed)
-    high, wide = size[1], size[0]
-    rows, columns = np.fft.fftfreq(high)[:, None], np.fft.rfftfreq(wide)[None, :]
-    falling = 1 / np.maximum(np.hypot(rows, columns), 1 / max(size))
-    layers = []
-    for _ in range(3):
-        waves = falling * np.exp(2j * np.pi * rng.random(falling.shape))
-        layer = np.fft.irfft2(waves, s=(high, wide))
-        layers.append(128 + 45 * layer / layer.std())
-    return Image.fromarray(np.dstack(layers).clip(0, 255).astype(np.uint8))
 
 
 def again(image, quality_):

@@ -192,8 +192,8 @@ def _agrees(one: Fingerprint, other: Fingerprint, part: _Part) -> bool:
     from PIL import Image
 
     whole = Image.frombytes("L", (SIDE, SIDE), other.small)
-    box = tuple(SIDE * side for side in (part.left, part.top, part.left + part.width, part.top + part.height))
-    cut = whole.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=box)
+    left, top, wide, high = (SIDE * side for side in (part.left, part.top, part.width, part.height))
+    cut = whole.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=(left, top, left + wide, top + high))
     # The image itself is as coarse as the part of the other one.
     coarse = (max(1, round(SIDE * part.width)), max(1, round(SIDE * part.height)))
     same = Image.frombytes("L", (SIDE, SIDE), one.small).resize(coarse, Image.Resampling.BOX)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from trainer_core.curation import captions
@@ -31,7 +31,7 @@ class Range:
 class Figures:
     """The figures of a dataset. `shapes` and `tags` are counts, the most frequent first; ranges are None without images.
 
-    `tokens` are the tokens of captions at least: rare words have several, which only the vocabulary of the model knows.
+    `tokens` are those of captions, as they were counted: without a vocabulary at least so many, because rare words have several.
     """
 
     images: int
@@ -45,8 +45,12 @@ class Figures:
     """Tags that nearly always stand together, with how many captions have both: what the model cannot tell apart."""
 
 
-def figures(dataset: Dataset) -> Figures:
-    """The figures of the images that are trained."""
+def _at_least(caption: str) -> int:
+    return caption_text.tokens(caption, "clip")
+
+
+def figures(dataset: Dataset, tokens: Callable[[str], int] = _at_least) -> Figures:
+    """The figures of the images that are trained. `tokens` counts those of a caption."""
     found = dataset.images
     texts = [image.caption for image in found if image.caption]
     tags = Counter(tag for text in texts for tag in {one.casefold() for one in captions.tags(text)})
@@ -58,7 +62,7 @@ def figures(dataset: Dataset) -> Figures:
         shorter_side=_range(found, [min(image.width, image.height) for image in found]),
         tokens=_range(
             [image for image in found if image.caption],
-            [caption_text.tokens(text, "clip") for text in texts],
+            [tokens(text) for text in texts],
         ),
         shapes=tuple(Counter(_shape(image) for image in found).most_common()),
         tags=tuple(counted),

@@ -30,6 +30,12 @@ def listed(sizes: Iterable[Size], side: int, step: int, least: int, most: int) -
     return _counted(_nearest(size, side, step, least, most) for size in sizes)
 
 
+def nearest(size: Size, side: int, step: int) -> Size:
+    """The listed shape of an image, with the usual limits."""
+    least, most = limits(side, step)
+    return _nearest(size, side, step, max(step, least - least % step), most + -most % step)
+
+
 @functools.lru_cache(100_000)  # a dataset has few different sizes, but every plan counts it again
 def _nearest(size: Size, side: int, step: int, least: int, most: int) -> Size:
     shapes, ratio = _shapes(side, step, least, most), size[0] / size[1]
@@ -57,6 +63,13 @@ def shrunk(sizes: Iterable[Size], side: int, step: int) -> Mapping[str, int]:
 
 
 def _shrunk(width: int, height: int, area: int, step: int) -> Size:
+    width, height = shrunk_size(width, height, area, step)
+    return width // step * step, height // step * step
+
+
+def shrunk_size(width: int, height: int, area: int, step: int) -> Size:
+    """The size to which an image is scaled down before it is cut to its bucket."""
+
     def rounded(number: float) -> int:
         return int(number + 0.5) // step * step
 
@@ -71,7 +84,7 @@ def _shrunk(width: int, height: int, area: int, step: int) -> Size:
             width, height = by_width, int(by_width / ratio + 0.5)
         else:
             width, height = int(by_height * ratio + 0.5), by_height
-    return width // step * step, height // step * step
+    return width, height
 
 
 def rounded(sizes: Iterable[Size], side: int, step: int) -> Mapping[str, int]:
@@ -80,16 +93,18 @@ def rounded(sizes: Iterable[Size], side: int, step: int) -> Mapping[str, int]:
     Source: SimpleTuner 4.10.1, helpers/multiaspect/image.py, calculate_new_size_by_pixel_area, and
     helpers/image_manipulation/training_sample.py, calculate_target_size.
     """
+    shapes = (rounded_size(size, side, step) for size in sizes)
+    return Counter(str(round(width / height, 2)) for width, height in shapes)
+
+
+def rounded_size(size: Size, side: int, step: int) -> Size:
+    """The size to which an image is cut if sides are rounded to the step."""
     edge = _multiple(int(math.sqrt(side * side / 1000**2 * 1e6)), step)
-    return Counter(str(_rounded(size, edge, step)) for size in sizes)
-
-
-def _rounded(size: Size, edge: int, step: int) -> float:
     ratio = round(size[0] / size[1], 2)
     if ratio == 1.0 and size[0] == size[1]:
-        return 1.0
+        return edge, edge
     root = math.sqrt(ratio) if ratio > 0 else 1.0
-    return round(_multiple(edge * root, step) / _multiple(edge / root, step), 2)
+    return _multiple(edge * root, step), _multiple(edge / root, step)
 
 
 def _multiple(number: float, step: int) -> int:

@@ -75,13 +75,13 @@ def tokens(text: str, tokenizer: Tokenizer, count: Count = one_each) -> int:
 
     The exact number depends on the vocabulary: rare words are several tokens. `count` returns the number for a piece.
     """
-    plain, pieces = _split(text, tokenizer)
+    plain, pieces = split(text, tokenizer)
     return sum(count(plain[start:end]) for start, end in pieces)
 
 
 def beyond(text: str, tokenizer: Tokenizer, limit: int, count: Count = one_each) -> str:
     """The end of a caption that a text encoder with `limit` tokens certainly does not read completely; "" if there is none."""
-    plain, pieces = _split(text, tokenizer)
+    plain, pieces = split(text, tokenizer)
     read = 0
     for start, end in pieces:
         read += count(plain[start:end])
@@ -90,7 +90,7 @@ def beyond(text: str, tokenizer: Tokenizer, limit: int, count: Count = one_each)
     return ""
 
 
-def _split(text: str, tokenizer: Tokenizer) -> tuple[str, list[tuple[int, int]]]:
+def split(text: str, tokenizer: Tokenizer) -> tuple[str, list[tuple[int, int]]]:
     """The text after the tokenizer's cleaning, and the start and end of each piece. Pieces are never joined."""
     plain = text if "<" in text or "&" not in text else html.unescape(text)
     classes = plain

@@ -5,13 +5,22 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP
+from trainer_core.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from trainer_core.curation.quality import State
+    from trainer_core.curation.style_captions import StyleFinding
 
 PROBLEMS = 3
+SHOWN = 3
 
 
 @click.command("check")
@@ -21,18 +30,28 @@ PROBLEMS = 3
 )
 @click.option("--caption-extension", default=".txt", show_default=True, help="The file extension of captions.")
 @click.option("--trigger", default="", help="The trigger word to look for in the captions.")
+@click.option("--style", is_flag=True, help="Also check captions for training a style: they should not name it.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-def command(folder: Path, engine: str, caption_extension: str, trigger: str, as_json: bool) -> None:
+def command(folder: Path, engine: str, caption_extension: str, trigger: str, style: bool, as_json: bool) -> None:
     """Show what an engine will see in a folder.
 
-    This includes the files that the engine would skip or fail on. The exit code is 3 when training could not start.
+    This includes the files that the engine would skip or fail on, and images that are worth a look, such as blurred ones.
+    The exit code is 3 when training could not start.
     """
+    from trainer_core.cli.dataset_commands.score import measured
+    from trainer_core.curation import quality, scores, style_captions
     from trainer_core.datasets import scan
     from trainer_core.engines import registry
     from trainer_core.problems import blocking
 
     rules = (registry.get(engine) if engine else registry.first()).manifest.dataset
-    found = scan.scan(folder, rules, caption_extension=caption_extension, trigger=trigger)
+    # Each image is decoded once, for damage and quality.
+    looks = measured(folder)
+    inspect = scores.inspector(folder, looks)
+    found = scan.scan(folder, rules, caption_extension=caption_extension, trigger=trigger, inspect=inspect)
+    seen = {path: said for path, look in looks.items() if (said := quality.found(look.scores))}
+    texts = {image.name: image.caption for image in found.images if image.caption} if style else {}
+    styled = style_captions.findings(texts, trigger)
     stopping = blocking(found.problems)
     if as_json:
         show.as_json(
@@ -41,9 +60,49 @@ def command(folder: Path, engine: str, caption_extension: str, trigger: str, as_
                 "images": [dataclasses.asdict(image) for image in found.images],
                 "unseen": found.unseen,
                 "problems": [problem.as_dict() for problem in found.problems],
+                "quality": seen,
+                "style": [dataclasses.asdict(one) for one in styled],
             }
         )
     else:
         show.line(found.summary)
         show.problems(found.problems)
+        _quality(seen)
+        _style(styled)
     sys.exit(PROBLEMS if stopping else 0)
+
+
+def _quality(seen: Mapping[str, Mapping[str, State]]) -> None:
+    from trainer_core.curation import quality
+
+    for key, finding in quality.FINDINGS.items():
+        names = [path for path, said in seen.items() if said.get(key) == "found"]
+        if names:
+            show.line(f"{_files(names)}: {finding.meaning}. {finding.advice}")
+    unsure = [path for path, said in seen.items() if "found" not in said.values()]
+    if unsure:
+        show.line(f"{_files(unsure)} may be worth a look: `easel dataset score` shows why.")
+
+
+def _style(found: Sequence[StyleFinding]) -> None:
+    from trainer_core.curation import style_captions
+
+    for kind, title in style_captions.titles().items():
+        pairs = [(one.path, named.words) for one in found for named in one.named if named.kind == kind]
+        if pairs:
+            words = ", ".join(printable(word, 40) for word in dict.fromkeys(word for _, word in pairs))
+            show.line(
+                f"{_files([path for path, _ in pairs])}: the caption {title}: {words}. The trigger word should learn it."
+            )
+    last = [one.path for one in found if not one.has_trigger_last]
+    if last:
+        show.line(f"{_files(last)}: the trigger word is not at the end of the caption.")
+    if found:
+        show.line("`easel dataset edit --for-style --trigger WORD` mends what is sure.")
+
+
+def _files(names: Sequence[str]) -> str:
+    unique = list(dict.fromkeys(names))
+    more = f" and {len(unique) - SHOWN:,} more" if len(unique) > SHOWN else ""
+    shown = ", ".join(printable(name, 60) for name in unique[:SHOWN])
+    return f"{len(unique):,} {'image' if len(unique) == 1 else 'images'} ({shown}{more})"

@@ -25,22 +25,31 @@ if TYPE_CHECKING:
 @click.option(
     "--edited", is_flag=True, help="With --move-out: also edited and mirrored copies, not only the same image."
 )
+@click.option(
+    "--crops", is_flag=True, help="Also ask about images that may be a part of another one; slow for thousands."
+)
 @click.option("--caption-extension", default=".txt", show_default=True, help="The file extension of captions.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-def command(folder: Path, move_out: bool, edited: bool, caption_extension: str, as_json: bool) -> None:
+def command(folder: Path, *, move_out: bool, edited: bool, crops: bool, caption_extension: str, as_json: bool) -> None:
     """Show groups of images that are copies of each other.
 
-    The best of a group has the most pixels, then a caption, then the largest file. Other images of the same scene are no
+    The best of a group has the most pixels, then no JPEG blocks, then a caption, then the largest file. Other images of the same scene are no
     copies. `easel dataset undo` takes --move-out back.
     """
+    from trainer_core.cli.dataset_commands.score import measured
     from trainer_core.curation import duplicates
+    from trainer_core.curation.crops import find
     from trainer_core.curation.journal import Journal
 
     if edited and not move_out:
         raise click.UsageError("--edited is for --move-out.")
     journal = Journal(folder)
     journal.recover()
-    groups = duplicates.groups(folder, caption_extension)
+    looks = measured(folder)
+    groups = duplicates.groups(folder, caption_extension, seen=looks)
+    pairs = {frozenset((one.path, other.path)) for group in groups for one in (group.best, *group.others) for other in group.others}  # fmt: skip
+    prints = {path: look.fingerprint for path, look in looks.items() if look.fingerprint is not None} if crops else {}
+    parts = find(prints, pairs)
     unwanted = [one for group in groups for one in group.others if one.kind != "edited" or edited]
     edit = None
     if move_out and unwanted:
@@ -49,13 +58,23 @@ def command(folder: Path, move_out: bool, edited: bool, caption_extension: str, 
             "dedupe", f"Move {len(unwanted):,} {'copy' if len(unwanted) == 1 else 'copies'} out", changes
         )
     if as_json:
-        show.as_json({"groups": [dataclasses.asdict(group) for group in groups], "edit": edit.number if edit else None})
+        show.as_json(
+            {
+                "groups": [dataclasses.asdict(group) for group in groups],
+                "crops": [dataclasses.asdict(one) for one in parts],
+                "edit": edit.number if edit else None,
+            }
+        )
         return
     for group in groups:
         show.line(f"{group.best.path} ({_size(group.best)})")
         for one in group.others:
             turned = ", mirrored" if one.is_mirrored else ""
             show.line(f"  {one.path} ({_size(one)}): {duplicates.KINDS[one.kind]}{turned}")
+    for one in parts:
+        show.line(
+            f"Is {one.path} a part of {one.whole} (about {100 * one.share:.0f} % of it)? Look at both; it is not moved out."
+        )
     if not groups:
         show.line("There are no copies.")
     elif edit is not None:

@@ -29,6 +29,7 @@ SHOWN = 10
 @click.option("--remove-frequent", type=click.IntRange(1, 100), metavar="PERCENT", help="Remove tags that so many captions have.")  # fmt: skip
 @click.option("--no-repeats", is_flag=True, help="Remove tags that a caption has twice.")
 @click.option("--sort", "is_sorted", is_flag=True, help="Sort the tags; the trigger word stays first.")
+@click.option("--for-style", is_flag=True, help="Remove tags that name a style, and put the trigger word at the end.")
 @click.option("--only", metavar="PATTERN", help="Edit only images whose name fits, such as 'face*'.")
 @click.option("--write-missing", is_flag=True, help="Also write captions for images that have none.")
 @click.option("--caption-extension", default=".txt", show_default=True, help="The file extension of captions.")
@@ -37,7 +38,7 @@ SHOWN = 10
 def command(folder: Path, *, as_json: bool, dry_run: bool, write_missing: bool, **asked: Any) -> None:
     """Change the captions of a dataset.
 
-    Removing is done first, then replacing, adding, sorting; the trigger word is put first at the end. `easel dataset undo` takes the edit back.
+    Removing is done first, then replacing, adding, sorting; then the trigger word is put first, or last with --for-style. `easel dataset undo` takes the edit back.
     """
     from trainer_core.curation import captions, gathering
     from trainer_core.curation.journal import Journal
@@ -91,7 +92,7 @@ def _told(changed: int, is_made: bool, *, dry_run: bool) -> str:
 
 def _operations(asked: dict[str, Any], texts: list[str]) -> tuple[list[Operation], str]:
     """What shall be done with each caption, in order, and a title for it."""
-    from trainer_core.curation import captions
+    from trainer_core.curation import captions, style_captions
 
     def frequent(percent: int) -> tuple[Operation, str]:
         kept = (asked["trigger"] or "").strip().casefold()
@@ -118,6 +119,9 @@ def _operations(asked: dict[str, Any], texts: list[str]) -> tuple[list[Operation
         "add_first": lambda given: (captions.add(given, "start"), f"add {given} first"),
         "trigger": lambda given: (captions.trigger_first(given), f"put {given} first"),
     }
+    if asked["for_style"]:
+        makers["for_style"] = lambda _: (style_captions.mended(asked["trigger"] or ""), "mend captions for a style")
+        makers.pop("trigger")
     found = [make(asked[name]) for name, make in makers.items() if asked[name]]
     title = "; ".join(title for _, title in found)
     return [operation for operation, _ in found], title[:1].upper() + title[1:]
