@@ -5,6 +5,8 @@ import gzip
 import io
 import json
 import lzma
+import subprocess
+import sys
 import tarfile
 import threading
 import tracemalloc
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support.incoming import files, folder, png
-from trainer_core.curation import converting, importing, incoming_names, rendering, tables, tars, unpacking
+from trainer_core.curation import contents, converting, importing, incoming_names, rendering, tables, tars, unpacking
 from trainer_core.curation.journal import Journal
 from trainer_core.errors import DatasetCancelled, DatasetError
 
@@ -381,3 +383,49 @@ def test_a_path_of_an_image_that_moves_keeps_the_folder_of_its_mask():
     of = PurePosixPath
     assert pairing.beside(of("masks/a.png"), of("a.jpg"), of("a-2.jpg")) == of("masks/a-2.png")
     assert pairing.beside(of("x/a-masklabel.png"), of("x/a.png"), of("y/b.png")) == of("y/b-masklabel.png")
+
+
+# ---- before and after ----
+def test_what_would_come_in_is_told_before_and_nothing_is_changed_by_looking(root, tmp_path):
+    folder(root, **{"a.png": png("red"), "a.txt": "mine"})
+    source = folder(
+        tmp_path / "in", **{"a.png": png("red"), "b.gif": saved(Image.new("RGB", (9, 9)), "GIF"), "b.txt": "b"}
+    )
+    with importing.Incoming(root, [source]) as ready:
+        assert (ready.preview.images, ready.preview.captions, ready.preview.known) == (1, 1, ("a.png",))
+        assert ready.conversions() == {"gif": 1}
+        assert files(root) == ["a.png", "a.txt"]
+        folder(root, **{"b.txt": "written meanwhile"})
+        done = ready.apply(["gif"])
+    assert (root / "b.txt").read_text() == "written meanwhile"
+    assert done.left_out[0][0] == "b.txt"
+    assert files(root) == ["a.png", "a.txt", "b.png", "b.txt"]
+    with importing.Incoming(tmp_path / "new", [source]):
+        pass
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_a_killed_import_left_is_removed_by_the_next_one(root, tmp_path):
+    source = folder(tmp_path / "in", **{"a.png": png("red")})
+    code = f"from trainer_core.curation.importing import Incoming; from pathlib import Path; import time; Incoming(Path({str(root)!r}), [Path({str(source)!r})]); print('here', flush=True); time.sleep(60)"  # fmt: skip
+    program = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert program.stdout.readline() == b"here\n"
+    program.kill()
+    program.wait()
+    incoming = root / contents.OWN / importing.INCOMING
+    assert len(list(incoming.iterdir())) == 1
+    importing.add(root, [source])
+    assert not incoming.exists()
+    assert files(root) == ["a.png"]
+
+
+def test_a_text_that_is_a_link_out_of_its_folder_does_not_come_in(root, tmp_path):
+    secret = folder(tmp_path / "home", **{"key": "secret", "photo.png": png("red")})
+    source = folder(tmp_path / "in", **{"a.png": png("blue"), "b.txt": "b"})
+    (source / "a.txt").symlink_to(secret / "key")
+    (source / "c.png").symlink_to(secret / "key")
+    (source / "d.png").symlink_to(secret / "photo.png")
+    (source / "e.txt").symlink_to(source / "b.txt")
+    found = importing.add(root, [source])
+    assert files(root) == ["a.png", "b.txt", "d.png", "e.txt"]
+    assert [name for name, _ in found.left_out] == ["a.txt", "c.png"]
