@@ -80,7 +80,9 @@ def _imported(
             found = fetching.look(link, fetching.Way(cancel=cancel))
             show.notice(f"{found.origin}: {found.told}")
             tell = stack.enter_context(progress_bar())
-            here = stack.enter_context(fetching.fetched(found, fetching.Way(progress=tell, cancel=cancel)))
+            here = stack.enter_context(
+                fetching.fetched(found, fetching.Way(progress=tell, cancel=cancel, keeps=previews))
+            )
             paths += here.sources
             left += here.left_out
         origins = [link.shown for link in links if link is not None]

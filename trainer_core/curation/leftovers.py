@@ -23,9 +23,12 @@ class Scratch:
         around.mkdir(parents=True, exist_ok=True)
         remove(around, what)
         self.path = around / f"{what}-{os.getpid()}-{os.urandom(4).hex()}"
-        self.path.mkdir()
-        self._handle: int | None = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        # It gets its name when it is locked: another process must not take it for one that was left.
+        unnamed = self.path.with_name(f".{self.path.name}")
+        unnamed.mkdir()
+        self._handle: int | None = os.open(unnamed / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         _has(self._handle)
+        unnamed.rename(self.path)
 
     def close(self) -> None:
         """Removes the folder."""
