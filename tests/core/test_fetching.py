@@ -1,5 +1,6 @@
 """Links to datasets: an archive on the web and a repository on the Hub arrive whole, within limits, and go on after a break."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -180,6 +181,20 @@ def test_a_stopped_transfer_goes_on_without_asking_again_for_what_is_here(hub, t
     imported(tmp_path / "d", "mika/many")
     assert len(files(tmp_path / "d")) == 12
     assert not {name for name in here if hub.asked(f"/datasets/mika/many/resolve/{bad.COMMIT}/{name}")}
+
+
+def test_what_was_only_looked_at_is_not_fetched_again(hub, tmp_path):
+    hub.dataset("mika/cats", FILES)
+    found = fetching.look(fetching.parse("mika/cats"), WAY)
+    with (
+        fetching.fetched(found, dataclasses.replace(WAY, keeps=True)) as here,
+        importing.Incoming(tmp_path / "d", here.sources) as ready,
+    ):
+        assert ready.preview.images == 2
+    assert not (tmp_path / "d").exists()
+    hub.requests.clear()
+    imported(tmp_path / "d", "mika/cats")
+    assert not [one for one in hub.requests if "/resolve/" in one.path]
 
 
 def test_what_cannot_be_unpacked_is_fetched_anew_the_next_time(server, tmp_path):  # noqa: F811

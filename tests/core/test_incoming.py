@@ -5,6 +5,8 @@ import gzip
 import io
 import json
 import lzma
+import subprocess
+import sys
 import tarfile
 import threading
 import tracemalloc
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support.incoming import files, folder, png
-from trainer_core.curation import converting, importing, incoming_names, rendering, tables, tars, unpacking
+from trainer_core.curation import contents, importing, incoming_names, tables, tars, unpacking
 from trainer_core.curation.journal import Journal
 from trainer_core.errors import DatasetCancelled, DatasetError
 
@@ -289,95 +291,59 @@ def test_an_image_with_colours_and_the_name_of_a_mask_is_an_image(root, tmp_path
     assert (found.images, found.masks) == (2, 0)
 
 
-# ---- conversion ----
-def saved(image, kind, **more):
-    file = io.BytesIO()
-    image.save(file, kind, **more)
-    return file.getvalue()
-
-
-def photographs():
-    """An image for each kind of conversion, besides HEIC: name, bytes, name afterwards."""
-    red = Image.new("RGB", (60, 40), (200, 30, 30))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    deep = Image.new("I;16", (40, 40), 65535 // 2)
-    frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
-    return {
-        "tiff": ("t.tif", saved(red, "TIFF"), "t.png"),
-        "gif": ("g.gif", saved(red, "GIF"), "g.png"),
-        "avif": ("v.avif", saved(red, "AVIF"), "v.jpg"),
-        "animated": ("m.webp", saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True), "m.png"),
-        "large": ("l.png", saved(Image.new("L", (5000, 4000)), "PNG"), "l.png"),
-        "turned": ("s.jpg", saved(red, "JPEG", exif=exif, quality=95), "s.jpg"),
-        "cmyk": ("c.jpg", saved(red.convert("CMYK"), "JPEG", quality=95), "c.jpg"),
-        "deep": ("d.png", saved(deep, "PNG"), "d.png"),
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", sorted(photographs()))
-def test_what_engines_cannot_read_is_converted_and_the_original_comes_back(root, tmp_path, kind):
-    name, data, now = photographs()[kind]
-    source = folder(tmp_path / "in", **{name: data, f"{name.partition('.')[0]}.txt": "ohwx"})
-    assert kind in converting.needs(source / name)
-    found = importing.add(root, [source], importing.Wishes(convert=[kind]))
-    assert found.left_out == ()
-    assert found.converted is not None
-    assert now in files(root)
-    assert kind not in converting.needs(root / now)
-    with Image.open(root / now) as image:
-        image.load()
-        assert image.mode in ("L", "RGB")
-        assert image.width * image.height <= converting.LARGE_PIXELS
-        if kind == "turned":
-            assert image.size == (40, 60)
-        if kind == "deep":
-            assert image.getpixel((1, 1)) == 127
-        if kind == "animated":
-            assert image.convert("RGB").getpixel((1, 1)) == (255, 0, 0)
-    Journal(root).undo()
-    assert (root / name).read_bytes() == data, "the original is in the edit"
-    Journal(root).undo()
-    assert files(root) == []
-
-
-def test_only_what_is_wanted_is_converted(root, tmp_path):
-    kinds = photographs()
-    source = folder(tmp_path / "in", **{name: data for name, data, _ in kinds.values()}, **{"ok.png": png("red")})
-    assert set(converting.counts(source, [name for name, _, _ in kinds.values()])) == set(kinds)
-    found = importing.add(root, [source], importing.Wishes(convert=["gif", "tiff"]))
-    assert found.converted.title == "Convert 2 images"
-    assert {"g.png", "t.png", "v.avif"} <= set(files(root))
-    with pytest.raises(DatasetError, match="no such conversion"):
-        converting.convert(Journal(root), ["ok.png"], ["webp"], lambda: tmp_path / "x")
-
-
-def test_a_converted_image_never_replaces_another(root, tmp_path):
-    source = folder(tmp_path / "in", **{"a.tif": photographs()["tiff"][1], "a.png": png("blue")})
-    found = importing.add(root, [source], importing.Wishes(convert=["tiff"]))
-    assert found.converted is None
-    assert (root / "a.png").read_bytes() == png("blue")
-    assert "there is a file a.png already" in found.left_out[0][1]
-
-
-def test_heic_is_converted_or_the_user_reads_what_to_install(root, tmp_path):
-    data = b"\0\0\0\x18ftypheic" + bytes(40)
-    if rendering.reads_heic():
-        data = saved(Image.new("RGB", (64, 48), (200, 30, 30)), "HEIF")
-    source = folder(tmp_path / "in", **{"p.heic": data})
-    assert converting.needs(source / "p.heic") == ("heic",)
-    found = importing.add(root, [source], importing.Wishes(convert=["heic"]))
-    if rendering.reads_heic():
-        with Image.open(root / "p.jpg") as image:
-            assert image.size == (64, 48)
-    else:
-        assert (root / "p.heic").read_bytes() == data
-        assert "pillow-heif" in found.left_out[0][1]
-
-
 def test_a_path_of_an_image_that_moves_keeps_the_folder_of_its_mask():
     from trainer_core.curation import pairing
 
     of = PurePosixPath
     assert pairing.beside(of("masks/a.png"), of("a.jpg"), of("a-2.jpg")) == of("masks/a-2.png")
     assert pairing.beside(of("x/a-masklabel.png"), of("x/a.png"), of("y/b.png")) == of("y/b-masklabel.png")
+
+
+def gif():
+    file = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(file, "GIF")
+    return file.getvalue()
+
+
+# ---- before and after ----
+def test_what_would_come_in_is_told_before_and_nothing_is_changed_by_looking(root, tmp_path):
+    folder(root, **{"a.png": png("red"), "a.txt": "mine"})
+    source = folder(tmp_path / "in", **{"a.png": png("red"), "b.gif": gif(), "b.txt": "b"})
+    with importing.Incoming(root, [source]) as ready:
+        assert (ready.preview.images, ready.preview.captions, ready.preview.known) == (1, 1, ("a.png",))
+        assert ready.conversions() == {"gif": 1}
+        assert files(root) == ["a.png", "a.txt"]
+        folder(root, **{"b.txt": "written meanwhile"})
+        done = ready.apply(["gif"])
+    assert (root / "b.txt").read_text() == "written meanwhile"
+    assert done.left_out[0][0] == "b.txt"
+    assert files(root) == ["a.png", "a.txt", "b.png", "b.txt"]
+    with importing.Incoming(tmp_path / "new", [source]):
+        pass
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_a_killed_import_left_is_removed_by_the_next_one(root, tmp_path):
+    source = folder(tmp_path / "in", **{"a.png": png("red")})
+    code = f"from trainer_core.curation.importing import Incoming; from pathlib import Path; import time; Incoming(Path({str(root)!r}), [Path({str(source)!r})]); print('here', flush=True); time.sleep(60)"  # fmt: skip
+    program = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert program.stdout.readline() == b"here\n"
+    program.kill()
+    program.wait()
+    incoming = root / contents.OWN / importing.INCOMING
+    assert len(list(incoming.iterdir())) == 1
+    importing.add(root, [source])
+    assert not incoming.exists()
+    assert files(root) == ["a.png"]
+
+
+def test_a_text_that_is_a_link_out_of_its_folder_does_not_come_in(root, tmp_path):
+    secret = folder(tmp_path / "home", **{"key": "secret", "photo.png": png("red")})
+    source = folder(tmp_path / "in", **{"a.png": png("blue"), "b.txt": "b"})
+    (source / "a.txt").symlink_to(secret / "key")
+    (source / "c.png").symlink_to(secret / "key")
+    (source / "d.png").symlink_to(secret / "photo.png")
+    (source / "e.txt").symlink_to(source / "b.txt")
+    found = importing.add(root, [source])
+    assert files(root) == ["a.png", "b.txt", "d.png", "e.txt"]
+    assert [name for name, _ in found.left_out] == ["a.txt", "c.png"]

@@ -21,6 +21,7 @@ READ_IN_MEMORY = {
 
 RENAMED = {
     "trainer_core/curation/exporting.py": "a folder or a zip, when it is whole",
+    "trainer_core/curation/leftovers.py": "a folder, when it is locked",
     "trainer_core/curation/receiving.py": "a file that arrived in pieces, to its name",
     "trainer_core/curation/journal.py": "files of a dataset, kept beside before they are replaced",
     "trainer_core/demo/assets.py": "a download, renamed to the name that its reader expects",

@@ -23,9 +23,15 @@ CONVERT_HELP = (
 
 
 def bring_in(
-    folder: Path, sources: Sequence[str], convert: Sequence[str], caption_extension: str, *, as_json: bool
+    folder: Path,
+    sources: Sequence[str],
+    convert: Sequence[str],
+    caption_extension: str,
+    *,
+    previews: bool = False,
+    as_json: bool,
 ) -> None:
-    """Imports the sources into the dataset in a folder, and prints what came in.
+    """Imports the sources into the dataset in a folder, and prints what came in; or what would, if it only `previews`.
 
     Raises:
         DatasetError: nothing was imported.
@@ -38,15 +44,23 @@ def bring_in(
         raise click.UsageError(
             f"{', '.join(sorted(unknown))}: no such conversion. Known: {', '.join(converting.KINDS)}, all."
         )
-    found = _imported(folder, sources, importing.Wishes(caption_extension, wanted))
-    known.remember(folder)
+    found, conversions = _imported(folder, sources, importing.Wishes(caption_extension, wanted), previews=previews)
+    if not previews:
+        known.remember(folder)
     if as_json:
-        show.as_json(dataclasses.asdict(found))
-    else:
-        _show(found, folder)
+        show.as_json(
+            {**dataclasses.asdict(found), "conversions": conversions} if previews else dataclasses.asdict(found)
+        )
+        return
+    _show(found, f"would come into {folder}" if previews else f"came into {folder}")
+    for key, count in conversions.items():
+        show.line(f"--convert {key} would change {_count(count, 'image')}. {converting.KINDS[key].help}")
 
 
-def _imported(folder: Path, sources: Sequence[str], wishes: Wishes) -> Imported:
+def _imported(
+    folder: Path, sources: Sequence[str], wishes: Wishes, *, previews: bool
+) -> tuple[Imported, dict[str, int]]:
+    """What came in, or what would, and how many images could be converted."""
     from trainer_core import places
     from trainer_core.cli.download import interrupted, progress_bar
     from trainer_core.curation import fetching, importing
@@ -66,17 +80,21 @@ def _imported(folder: Path, sources: Sequence[str], wishes: Wishes) -> Imported:
             found = fetching.look(link, fetching.Way(cancel=cancel))
             show.notice(f"{found.origin}: {found.told}")
             tell = stack.enter_context(progress_bar())
-            here = stack.enter_context(fetching.fetched(found, fetching.Way(progress=tell, cancel=cancel)))
+            here = stack.enter_context(
+                fetching.fetched(found, fetching.Way(progress=tell, cancel=cancel, keeps=previews))
+            )
             paths += here.sources
             left += here.left_out
         origins = [link.shown for link in links if link is not None]
         if origins and len(origins) == len(links):
             wishes = dataclasses.replace(wishes, origin=", ".join(origins))
-        done = importing.add(folder, paths, wishes, Going(cancel=cancel))
-        return dataclasses.replace(done, left_out=(*left, *done.left_out))
+        with importing.Incoming(folder, paths, wishes, Going(cancel=cancel)) as ready:
+            done = ready.preview if previews else ready.apply(wishes.convert)
+            conversions = ready.conversions() if previews else {}
+        return dataclasses.replace(done, left_out=(*left, *done.left_out)), conversions
 
 
-def _show(found: Imported, folder: Path) -> None:
+def _show(found: Imported, where: str) -> None:
     for before, now in found.renamed[:SHOWN]:
         show.line(f"{before} is named {now} now.")
     for name, reason in found.left_out[:SHOWN]:
@@ -88,9 +106,7 @@ def _show(found: Imported, folder: Path) -> None:
         show.line(f"and {hidden:,} more; --json lists all")
     known = f", {len(found.known):,} were there already" if found.known else ""
     masks = f", {_count(found.masks, 'mask')}" if found.masks else ""
-    show.line(
-        f"{_count(found.images, 'image')} and {_count(found.captions, 'caption')}{masks} came into {folder}{known}."
-    )
+    show.line(f"{_count(found.images, 'image')} and {_count(found.captions, 'caption')}{masks} {where}{known}.")
     if found.converted is not None:
         show.line(f"{found.converted.title}. `easel dataset undo` brings the originals back.")
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from trainer_core.curation import archives
 from trainer_core.curation.pairing import Arrived
 from trainer_core.curation.unpacking import IMAGES, NEITHER, TABLES, TEXTS, Going, Limits
-from trainer_core.datasets import listing
+from trainer_core.datasets import images, listing
 from trainer_core.errors import DatasetError
 from trainer_core.text import printable
 
@@ -67,6 +67,9 @@ class Collector:
             if name.suffix.casefold() not in IMAGES | TEXTS | TABLES:
                 self.left_out.append((printable(str(name), 200), NEITHER))
                 continue
+            if _leads_out(path, source):
+                self.left_out.append((printable(str(name), 200), "it is a link that leads out of the folder"))
+                continue
             place = waiting / str(number)
             try:
                 shutil.copy2(path, place)
@@ -86,3 +89,13 @@ class Collector:
         if source.is_file():
             return [(source, PurePosixPath(source.name))]
         raise DatasetError(f"There is no file {printable(str(source), 200)}.")
+
+
+def _leads_out(path: Path, source: Path) -> bool:
+    """Whether a text is a link out of a folder that may come from anybody: it could be any file of the user, and be published.
+
+    A link to an image is followed, as folders of selected images have them.
+    """
+    if not path.is_symlink() or not source.is_dir() or path.resolve().is_relative_to(source.resolve()):
+        return False
+    return path.suffix.casefold() not in IMAGES or not images.starts_like_image(path)

@@ -74,6 +74,8 @@ class Way:
     progress: Callable[[Progress], None] | None = None
     cancel: threading.Event | None = None
     disk_floor_bytes: int = DISK_FLOOR_BYTES
+    keeps: bool = False
+    """Whether what was fetched stays for the next time, because it was only looked at."""
 
 
 USUALLY = Way()
@@ -166,6 +168,8 @@ def fetched(found: Found, way: Way = USUALLY) -> Iterator[Fetched]:
             if not isinstance(error.__cause__, OSError):
                 shutil.rmtree(folder, ignore_errors=True)
             raise
+        if way.keeps:
+            return
         lock.discard()
     shutil.rmtree(folder, ignore_errors=True)
 

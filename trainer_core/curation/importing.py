@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Self
 
 from trainer_core.curation import contents, converting, pairing
 from trainer_core.curation.collecting import Collector
 from trainer_core.curation.incoming_names import Names
 from trainer_core.curation.journal import Change, Journal
+from trainer_core.curation.leftovers import Scratch
 from trainer_core.curation.pairing import Arrived
 from trainer_core.curation.records import Edit
 from trainer_core.curation.unpacking import IMAGES, ON, USUAL, Going, Limits
@@ -73,36 +75,102 @@ def add(root: Path, sources: Sequence[Path], wishes: Wishes = Wishes(), going: G
         DatasetError: a source cannot be read, an archive is not safe, or the dataset cannot be written; nothing is changed then.
         DatasetCancelled: it was stopped; likewise.
     """
-    is_new = not root.exists()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatasetError(f"{printable(str(root), 200)} cannot be made: {error.strerror or error}.") from error
-    journal = Journal(root)
-    journal.recover()
-    incoming = contents.own_folder(root) / INCOMING
-    waiting = incoming / f"{os.getpid()}-{os.urandom(4).hex()}"
-    try:
-        collector = Collector(root, waiting, wishes.limits, going)
-        found = pairing.paired(collector.all_of(sources), wishes.ending, collector.scratch)
-        found.left_out[:0] = collector.left_out
-        if not found.files:
-            left = "; ".join(f"{name}: {reason}" for name, reason in found.left_out[:NAMED])
-            raise DatasetError(f"There is no image or caption in {_told(sources, wishes)}. {left}".strip())
-        going.check()
-        made = _Placing(root, found).placed()
-        done = _applied(journal, made, found, _told(sources, wishes))
-        if wishes.convert and done.edit is not None:
-            done = _converted(journal, done, made.changes, wishes, collector, going)
-    except OSError as error:
-        raise DatasetError(f"Nothing was changed: {error.strerror or error}.", "Free some space.") from error
-    finally:
-        shutil.rmtree(waiting, ignore_errors=True)
-        # What was made for nothing: a folder is removed only if it is empty.
-        for folder in (incoming, incoming.parent, *((root,) if is_new else ())):
+    with Incoming(root, sources, wishes, going) as ready:
+        return ready.apply(wishes.convert)
+
+
+class Incoming:
+    """What waits beside a dataset to come into it, so that a user can look before: `preview` says what `apply` would do.
+
+    It is removed at the end of the `with` block, or by `close`.
+
+    Raises:
+        DatasetError: as with `add`; nothing waits then.
+    """
+
+    def __init__(self, root: Path, sources: Sequence[Path], wishes: Wishes = Wishes(), going: Going = ON) -> None:
+        self.root, self._wishes, self._going = root, wishes, going
+        self._is_new = not root.exists()
+        self._scratch: Scratch | None = None
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatasetError(f"{printable(str(root), 200)} cannot be made: {error.strerror or error}.") from error
+        is_ready = False
+        try:
+            self._journal = Journal(root)
+            self._journal.recover()
+            self._scratch = Scratch(contents.own_folder(root) / INCOMING, "import")
+            self._collector = Collector(root, self._scratch.path, wishes.limits, going)
+            self._found = pairing.paired(self._collector.all_of(sources), wishes.ending, self._collector.scratch)
+            self._found.left_out[:0] = self._collector.left_out
+            self._told = _told(sources, wishes)
+            if not self._found.files:
+                left = "; ".join(f"{name}: {reason}" for name, reason in self._found.left_out[:NAMED])
+                raise DatasetError(f"There is no image or caption in {self._told}. {left}".strip())
+            going.check()
+            self._made = _Placing(root, self._found).placed()
+            is_ready = True
+        except OSError as error:
+            raise DatasetError(f"Nothing was changed: {error.strerror or error}.", "Free some space.") from error
+        finally:
+            if not is_ready:
+                self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def preview(self) -> Imported:
+        """What would come in."""
+        return _summed(None, self._made, self._found)
+
+    def conversions(self) -> dict[str, int]:
+        """How many of the images that would come in each kind of conversion would change."""
+        found: Counter[str] = Counter()
+        for change in self._made.changes:
+            if isinstance(change.content, Path) and PurePosixPath(change.path).suffix.casefold() in IMAGES:
+                found.update(converting.needs(change.content))
+        return dict(found)
+
+    def apply(self, convert: Collection[str] = ()) -> Imported:
+        """Brings everything in, as one edit; and converts images, as another.
+
+        Raises:
+            DatasetError: the dataset cannot be written; nothing is changed then.
+        """
+        made = self._made
+        title = f"Add {made.images:,} {'image' if made.images == 1 else 'images'} from {self._told}"
+        try:
+            edit = self._journal.apply("import", title, made.changes) if made.changes else None
+        except OSError as error:
+            raise DatasetError(f"Nothing was changed: {error.strerror or error}.", "Free some space.") from error
+        done = _summed(edit, made, self._found)
+        if not convert or edit is None:
+            return done
+        images = [one.path for one in made.changes if PurePosixPath(one.path).suffix.casefold() in IMAGES]
+        try:
+            converted, refused = converting.convert(
+                self._journal, images, convert, self._collector.scratch, self._going
+            )
+        except (DatasetError, OSError) as error:
+            reason = error.message if isinstance(error, DatasetError) else error.strerror or str(error)
+            return replace(done, notes=(*done.notes, f"No image was converted: {reason}"))
+        return replace(done, converted=converted, left_out=(*done.left_out, *refused))
+
+    def close(self) -> None:
+        """Removes what waits, and what was made for nothing: a folder only if it is empty."""
+        if self._scratch is not None:
+            self._scratch.close()
+        incoming = self.root / contents.OWN / INCOMING
+        for folder in (incoming, incoming.parent, *((self.root,) if self._is_new else ())):
             with contextlib.suppress(OSError):
                 folder.rmdir()
-    return done
 
 
 @dataclass
@@ -198,10 +266,7 @@ class _Placing:
         self.made.changes.append(Change(name.as_posix(), one.place, contents.NOTHING))
 
 
-def _applied(journal: Journal, made: _Placed, found: pairing.Paired, told: str) -> Imported:
-    """What came in, after the edit that brings it in."""
-    title = f"Add {made.images:,} {'image' if made.images == 1 else 'images'} from {told}"
-    edit = journal.apply("import", title, made.changes) if made.changes else None
+def _summed(edit: Edit | None, made: _Placed, found: pairing.Paired) -> Imported:
     refused = edit.refused if edit is not None else ()
     return Imported(
         edit,
@@ -213,19 +278,6 @@ def _applied(journal: Journal, made: _Placed, found: pairing.Paired, told: str) 
         (*found.left_out, *refused),
         tuple(found.notes),
     )
-
-
-def _converted(
-    journal: Journal, done: Imported, changes: Iterable[Change], wishes: Wishes, collector: Collector, going: Going
-) -> Imported:
-    """The same, after a second edit that converts the images which came in."""
-    images = [one.path for one in changes if PurePosixPath(one.path).suffix.casefold() in IMAGES]
-    try:
-        edit, refused = converting.convert(journal, images, wishes.convert, collector.scratch, going)
-    except (DatasetError, OSError) as error:
-        reason = error.message if isinstance(error, DatasetError) else error.strerror or str(error)
-        return replace(done, notes=(*done.notes, f"No image was converted: {reason}"))
-    return replace(done, converted=edit, left_out=(*done.left_out, *refused))
 
 
 def _marks(root: Path, there: Iterable[str], found: Iterable[Arrived]) -> Iterable[tuple[str, str]]:

@@ -9,6 +9,7 @@ comes back, and a training that has linked a file keeps the content with which i
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -44,6 +45,8 @@ class Change:
     path: str
     content: bytes | Path | None
     was: Mark | None = None
+    known: Mark | None = None
+    """The mark of another file whose content it gets, if that is known; it is not read then."""
 
 
 @dataclass
@@ -79,7 +82,8 @@ class Journal:
         """The edit that `undo` takes back: the newest that was not taken back yet."""
         edits = self.edits()
         gone = records.taken_back(edits)
-        return next((one for one in reversed(edits) if one.undoes is None and one.number not in gone), None)
+        found = next((one for one in reversed(edits) if one.undoes is None and one.number not in gone), None)
+        return None if found is None or found.is_pruned else found
 
     def redoable(self) -> Edit | None:
         """The undo that `redo` takes back; None also if something else was changed after it."""
@@ -90,7 +94,7 @@ class Journal:
                 if edit.number not in gone:
                     return None
             elif edit.number not in gone and records.is_undo(edit, edits):
-                return edit
+                return None if edit.is_pruned else edit
         return None
 
     # ---- changing ----
@@ -107,7 +111,7 @@ class Journal:
             DatasetError: another program edits the dataset, a path leaves it, or the disk is full; nothing is changed then.
         """
         head = {"name": name, "title": title, "author": author}
-        with self._alone():
+        with self.alone():
             return self._make(head, list(changes))
 
     def undo(self, number: int | None = None) -> Edit | None:
@@ -118,7 +122,7 @@ class Journal:
         Raises:
             DatasetError: there is no such edit, it was taken back, or as with `apply`.
         """
-        with self._alone():
+        with self.alone():
             edit = self.undoable() if number is None else self._edit(number)
             return self._take_back(edit) if edit is not None else None
 
@@ -128,7 +132,7 @@ class Journal:
         Raises:
             DatasetError: as with `apply`.
         """
-        with self._alone():
+        with self.alone():
             edit = self.redoable()
             return self._take_back(edit) if edit is not None else None
 
@@ -139,7 +143,7 @@ class Journal:
             DatasetError: another program edits the dataset.
         """
         if self._folders():
-            with self._alone():
+            with self.alone():
                 pass
 
     # ---- inside ----
@@ -150,13 +154,20 @@ class Journal:
             raise DatasetError(f"There is no edit {number}.")
         if number in records.taken_back(edits):
             raise DatasetError(f"Edit {number} was taken back already.")
+        if found.is_pruned:
+            raise DatasetError(f"Edit {number} cannot be taken back: what it replaced was removed to free space.")
         return found
 
     def _take_back(self, edit: Edit) -> Edit | None:
         source = self.folder_of(edit.number)
         rows, refused = records.rows(source), {path for path, _ in edit.refused}
         changes = [
-            Change(row.path, None if row.before == contents.NOTHING else source / BEFORE / str(place), row.after)
+            Change(
+                row.path,
+                None if row.before == contents.NOTHING else source / BEFORE / str(place),
+                row.after,
+                None if row.before == contents.NOTHING else row.before,
+            )
             for place, row in reversed(list(enumerate(rows)))
             if row.path not in refused
         ]
@@ -232,7 +243,7 @@ class Journal:
             after = contents.NOTHING
         elif isinstance(change.content, Path):
             contents.link_or_copy(change.content, staged)
-            after = contents.mark(staged)
+            after = change.known or contents.mark(staged)
         else:
             after = contents.mark_of(change.content)
             if after != before:
@@ -260,7 +271,8 @@ class Journal:
                 contents.link_or_copy(path, kept)
             (plan.folder / NEW / str(place)).replace(path)
         except OSError as error:
-            if contents.mark(path) == row.before:
+            # A full disk concerns the whole edit, not one file of it.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) and contents.mark(path) == row.before:
                 plan.refused.append((row.path, printable(error.strerror or str(error), 200)))
                 return
             raise
@@ -281,7 +293,7 @@ class Journal:
         return sorted(found, key=lambda one: int(one.name))
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """No other process or thread edits the dataset meanwhile; what was interrupted is taken back first."""
         with contents.locked(self.root, WAIT_S):
             for folder in self._folders():

@@ -6,7 +6,6 @@ file is not trusted: its name is made safe, and its bytes are counted as they co
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 
 from trainer_core import places
 from trainer_core.curation import incoming_names, tars
+from trainer_core.curation.leftovers import Scratch
 from trainer_core.curation.unpacking import IMAGES, LEADS_OUT, NEITHER, TABLES, TEXTS, USUAL, Limits
 from trainer_core.datasets.captions import LARGEST_CAPTION_BYTES
 from trainer_core.errors import DatasetError
@@ -26,7 +26,7 @@ from trainer_core.text import printable, size
 LARGEST_CHUNK_BYTES = 16 << 20
 LEFT_FREE_BYTES = 256 << 20
 """How much of the disk stays free: a full disk stops notebooks and trainings."""
-PARTS, FILES, PACKED, LOCK = "parts", "files", "packed", "lock"
+PARTS, FILES, PACKED = "parts", "files", "packed"
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,10 @@ class Receiver:
         self._refused: dict[str, str] = {}
         self._names, self._is_open = incoming_names.Names(), True
         try:
-            around.mkdir(parents=True, exist_ok=True)
-            _remove_left(around)
-            self._place = around / f"upload-{os.getpid()}-{os.urandom(4).hex()}"
+            self._scratch = Scratch(around, "upload")
+            self._place = self._scratch.path
             for part in (PARTS, FILES, PACKED):
-                (self._place / part).mkdir(parents=True)
-            self._lock = _locked(self._place)
+                (self._place / part).mkdir()
         except OSError as error:
             raise DatasetError(
                 f"{printable(str(around), 200)} cannot be written: {error.strerror or error}."
@@ -186,9 +184,7 @@ class Receiver:
             # A piece that is being written ends first.
             with one.guard:
                 one.refused = "it was cancelled"
-        shutil.rmtree(self._place, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            os.close(self._lock)
+        self._scratch.close()
 
     close = cancel
 
@@ -267,37 +263,3 @@ def _is_packed(path: PurePosixPath) -> bool:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _locked(folder: Path) -> int:
-    """The lock of a receiver's folder, which the system releases when the process ends."""
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    _has(handle)
-    return handle
-
-
-def _has(handle: int) -> bool:
-    """Whether the lock is this process's now; False also where the file system has no locks."""
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _remove_left(around: Path) -> None:
-    """Removes the folders of receivers whose process has ended."""
-    for folder in around.glob("upload-*"):
-        if folder.is_symlink() or not folder.is_dir():
-            continue
-        try:
-            handle = os.open(folder / LOCK, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
-        except OSError:
-            continue
-        try:
-            if _has(handle):
-                shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(handle)

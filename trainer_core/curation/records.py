@@ -11,7 +11,7 @@ from typing import Any
 from trainer_core.curation.contents import Mark
 from trainer_core.files import open_own
 
-ROWS, DONE = "rows.jsonl", "done"
+ROWS, DONE, PRUNED = "rows.jsonl", "done", "pruned"
 LONGEST_ROWS_BYTES = 1 << 30
 
 
@@ -19,7 +19,8 @@ LONGEST_ROWS_BYTES = 1 << 30
 class Edit:
     """An edit that was made. `author` is "user", or what wrote the content; `undoes` is the number of the edit that it takes back.
 
-    `refused` are the files that it left as they were, as (path, reason).
+    `refused` are the files that it left as they were, as (path, reason). `is_pruned`: what it replaced was removed, so that it
+    cannot be taken back.
     """
 
     number: int
@@ -30,6 +31,7 @@ class Edit:
     files: int
     undoes: int | None = None
     refused: tuple[tuple[str, str], ...] = ()
+    is_pruned: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def edit(folder: Path) -> Edit | None:
         sum(row.path not in left for row in rows(folder)),
         undoes if isinstance(undoes, int) else None,
         tuple((path, reason) for path, reason in pairs),
+        (folder / PRUNED).exists(),
     )
 
 

@@ -15,7 +15,7 @@ from trainer_core.text import size
 @click.command("known")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(as_json: bool) -> None:
-    """List the datasets in Easel's own folder, and those that were used lately."""
+    """List your datasets: those in Easel's own folder, and the last used."""
     from trainer_core.curation import known
 
     found = known.datasets()

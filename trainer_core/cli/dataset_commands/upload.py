@@ -31,7 +31,7 @@ SHOWN = 5
 @click.option("--detach", is_flag=True, help="Return at once; `easel jobs follow` shows the upload.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(folder: Path, repo: str, card: Path | None, **wanted: Any) -> None:
-    """Upload the images and captions of FOLDER to a dataset on Hugging Face.
+    """Upload images and captions to Hugging Face.
 
     The captions become a table, metadata.jsonl, and a dataset card is added; --show-card prints it, and --card takes a changed one.
     Where, when and with which camera an image was made, and its prompt, are removed from the uploaded copies. What the images
