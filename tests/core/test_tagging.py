@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.support import taggers as tiny
-from trainer_core.captioning import fetching, labels, preprocessing, progress, storage, tagging, taggers
+from trainer_core.captioning import fetching, labels, preprocessing, progress, storage, taggers, tagging
 from trainer_core.errors import DatasetError
 from trainer_core.jobs.state import JobState
 
