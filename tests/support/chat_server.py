@@ -35,7 +35,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "table": (json.dumps({"subject": "woman", "place": "bridge"}), "stop"),
     "list": ("- a woman\n- a bridge\n- a city", "stop"),
     "german": ("Eine Frau mit einem roten Mantel steht auf der Brücke und sieht über die Stadt.", "stop"),
-    "chinese": ("一位穿着红色外套的女子在黎明时分站在桥上，身后是城市。", "stop"),
+    "chinese": ("一位穿着红色外套的女子在黎明时分站在桥上", "stop"),
     "style": ("An oil painting of a woman on a bridge in vibrant colours.", "stop"),
     "reader": (f"{FINE} Let me know if you would like more details!", "stop"),
     "blank": ("", "stop"),

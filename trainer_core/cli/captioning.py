@@ -121,4 +121,5 @@ class Result:
             show.line("No caption is to be written.")
         if self.written.kept:
             others = ", ".join(f"--write {mode} {count:,} ({MEANING[mode]})" for mode, count in self.counts.items())
-            show.line(f"{self.written.kept:,} other captions stay. Captions that would be written with {others}.")
+            stay = "1 other caption stays" if self.written.kept == 1 else f"{self.written.kept:,} other captions stay"
+            show.line(f"{stay}. Captions that would be written with {others}.")
