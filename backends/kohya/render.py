@@ -42,7 +42,7 @@ def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSp
         DATASET: tomli_w.dumps(dataset.dataset(plan, cell, place, native(plan))),
     }
     if cell.captions == "metadata":
-        files[dataset.METADATA] = dataset.metadata(place)
+        files |= dataset.metadata(plan, place)
     if layers := target.own_layers(plan, cell):
         files[target.LAYERS] = tomli_w.dumps(layers)
     if plan.sampling.every_steps:
@@ -171,6 +171,8 @@ def _training(plan: TrainingPlan, cell: KohyaCell) -> dict[str, Any]:
         **cell.fixed,
         **caption_options(cell, plan.dataset.caption_tokens),
     }
+    if any(folder.masks for folder in plan.folders):
+        table["masked_loss"] = True
     if plan.has_class_images:
         table["prior_loss_weight"] = float(plan.dataset.class_weight)
     if schedule.min_snr_gamma:

@@ -216,9 +216,8 @@ def _images(plan: TrainingPlan, facts: Facts, manifest: BackendManifest | None) 
     """The number of different images that are trained, class images included; 0 if unknown."""
     if facts.dataset is None:
         return 0
-    images = len(facts.dataset.images)
-    of_class = batches.class_uses(plan, images, len(facts.dataset.class_sizes), manifest)
-    return images + sum(many for many, _ in of_class)
+    counts = {name: len(found.images) for name, found in facts.dataset.folders.items()}
+    return sum(many for used in batches.uses(plan, counts, manifest).values() for many, _ in used)
 
 
 def _state_bytes(optimizer: str, facts: Facts, manifest: BackendManifest | None) -> float:
