@@ -106,7 +106,7 @@ FIRES = {
         "dataset.selection",
         "warning",
         {"dataset.selection": "best"},
-        facts=lambda facts: replace(facts, dataset=replace(facts.dataset, selected=1000)),
+        facts=lambda facts: replace(facts, dataset=replace(facts.dataset, selected=2, gone=("a.png",))),
         has_fix=False,
     ),
     "masks that no image has": Fires(

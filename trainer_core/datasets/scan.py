@@ -7,7 +7,7 @@ import re
 import unicodedata
 import warnings
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,10 +72,14 @@ class Dataset:
     """The reason why the folder of class images could not be scanned, or ""."""
     more: Mapping[str, Dataset | str] = field(default_factory=dict)
     """The further image folders by their name in a run (`plan.subsets.ImageFolder`); a text is why one could not be scanned."""
+    asked: Mapping[str, object] = field(default_factory=dict)
+    """By the same name, what a further folder was read with: another value than that of the plan means that it is not read yet."""
     masks: Mapping[str, Path] = field(default_factory=dict)
     """The mask of each image that has one, by the name of the image."""
     selected: int = 0
     """How many images the selection names; 0 without one."""
+    gone: tuple[str, ...] = ()
+    """The images of the selection that are not in the folder."""
 
     @property
     def folders(self) -> dict[str, Dataset]:
@@ -151,7 +155,7 @@ def scan(
     *,
     quick: bool = False,
     skip_unreadable: bool = False,
-    only: Collection[str] | None = None,
+    only: frozenset[str] | None = None,
 ) -> Dataset:
     """The images that an engine with these rules trains from a folder, and the problems. The folder is not changed.
 
@@ -169,7 +173,9 @@ def scan(
     found = _Findings(root, skip_unreadable)
     listed = listing.list_files(root, follows_links=rules.recursive)
     text_files = _TextFiles(listed.files, caption_extension)
+    gone: tuple[str, ...] = ()
     if only is not None:
+        gone = tuple(sorted(only - {path.relative_to(root).as_posix() for path in listed.files}))
         listed = listing.chosen(listed, root, only)
     candidates, purposes = _candidates(listed, rules, text_files, found)
     seen = [path for path in candidates if _is_trained(path, purposes, rules, found)]
@@ -205,6 +211,7 @@ def scan(
         rules.added,
         {key: tuple(paths) for key, paths in found.by_defect.items()},
         selected=len(only or ()),
+        gone=gone,
     )
 
 

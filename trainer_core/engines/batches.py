@@ -74,7 +74,7 @@ def balanced(wanted: int, folders: Sequence[tuple[int, int]]) -> list[Uses]:
     rounds, more = divmod(max(wanted - total, 0), every) if every else (0, 0)
     for images, repeats in folders:
         if total >= wanted:
-            used = min(images, math.ceil(rest / repeats))
+            used = min(images, max(0, math.ceil(rest / repeats)))
             rest -= used * repeats
             found.append([(used, repeats)] if used else [])
             continue

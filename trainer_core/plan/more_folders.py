@@ -7,8 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.plan.subsets import LIST, OWN, ImageFolder
+from trainer_core.plan.subsets import FIRST, LIST, OWN, ImageFolder
 from trainer_core.problems import Fix, Problem
+
+OF_CLASS = {
+    "dataset.path": "dataset.class_path",
+    "dataset.repeats": "dataset.class_repeats",
+    "dataset.caption": "dataset.class_caption",
+}
+"""The settings of the class images that stand for those of a folder."""
 
 
 def alone(plan: TrainingPlan, folder: ImageFolder) -> TrainingPlan:
@@ -39,9 +46,11 @@ def of_folder(plan: TrainingPlan, folder: ImageFolder, problem: Problem) -> Prob
 
 
 def _fix(plan: TrainingPlan, folder: ImageFolder, fix: Fix | None) -> Fix | None:
-    """The fix with its changes of the folder made in the list; None if it would change the other folders."""
-    if fix is None or folder.setting != LIST:
+    """The fix with its changes made to the folder; None if it would change the other folders."""
+    if fix is None or folder.setting == FIRST:
         return fix
+    if folder.setting != LIST:
+        return Fix(fix.label, {OF_CLASS.get(path, path): value for path, value in fix.changes.items()})
     own = {path.partition(".")[2]: value for path, value in fix.changes.items() if path.startswith("dataset.")}
     own = {name: value for name, value in own.items() if name in ("path", *OWN)}
     others = {path: value for path, value in fix.changes.items() if path.partition(".")[2] not in own}

@@ -110,6 +110,12 @@ class ImageFolder:
         return self.resolution, bool(self.masks)
 
     @property
+    def source(self) -> tuple[object, ...]:
+        """What decides which images are read, and how."""
+        how = (self.caption, self.caption_extension, self.caption_choices, self.alpha_masks)
+        return (self.path, self.selection, self.masks, *how)
+
+    @property
     def masks_name(self) -> str:
         """The name of the folder of its masks in a run."""
         return f"{self.name}_masks"

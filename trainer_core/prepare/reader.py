@@ -87,7 +87,8 @@ class FactsReader:
             return state.with_facts(dataset=None, dataset_error=found, clip=None)
         every = {each.name: scanned(each) for each in others}
         of_class = every.pop("class_images", "")
-        dataset = dataclasses.replace(found, more=every)
+        asked = {each.name: each.source for each in others if each.name in every}
+        dataset = dataclasses.replace(found, more=every, asked=asked)
         if isinstance(of_class, str):
             dataset = dataclasses.replace(dataset, class_error=of_class)
         else:

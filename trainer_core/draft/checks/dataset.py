@@ -251,8 +251,8 @@ def _more_that_stop(case: Case) -> Iterator[Problem]:
     assert case.facts.dataset is not None
     assert case.backend is not None
     for folder in case.plan.folders:
-        found = case.facts.dataset.folders.get(folder.name)
-        if folder.setting == FIRST or found is None:
+        found = case.images_of(folder)
+        if folder.setting == FIRST or found is None or isinstance(found, str):
             continue
         plan = more_folders.alone(case.plan, folder)
         own = Case(plan, replace(case.facts, dataset=found), case.backend, case.below)

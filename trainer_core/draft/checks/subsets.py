@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from trainer_core.draft.checks.case import Case
 from trainer_core.plan import more_folders
 from trainer_core.plan.images import CLASS_METHODS
-from trainer_core.plan.subsets import LIST, ImageFolder
+from trainer_core.plan.subsets import CLASS, LIST, ImageFolder
 from trainer_core.problems import Fix, Problem
+from trainer_core.text import printable
 
 if TYPE_CHECKING:
     from trainer_core.datasets.scan import Dataset
@@ -36,14 +37,12 @@ def in_each(rule: Callable[[Case], Iterator[Problem]]) -> Callable[[Case], Itera
 
 def folders_are_usable(case: Case) -> Iterator[Problem]:
     """Each further folder can be read and has a caption for every image; adds the Problems from its scan."""
-    dataset = case.facts.dataset
-    for folder in case.plan.folders if dataset is not None else ():
-        if folder.setting != LIST or dataset is None:
+    for folder in case.plan.folders:
+        found = case.images_of(folder)
+        if folder.setting != LIST or found is None:
             continue
-        found = dataset.more.get(folder.name, "")
         if isinstance(found, str):
-            reason = found or f"The folder {folder.path} could not be read."
-            yield Problem(LIST, "error", f"{folder.label}: {reason}", more_folders.removed(case.plan, folder))
+            yield Problem(LIST, "error", f"{folder.label}: {found}", more_folders.removed(case.plan, folder))
             continue
         yield from (more_folders.of_folder(case.plan, folder, problem) for problem in found.problems)
         without = sum(not image.caption for image in found.images)
@@ -114,33 +113,32 @@ def class_images_have_partners(case: Case) -> Iterator[Problem]:
             what = folder.label or "The class images"
             masked = " without masks" if (folder.resolution, True) in groups else ""
             message = f"{what}: no other folder{masked} has their resolution of {folder.resolution} px, so they are not trained."
-            fix = None
-            if plain and folder.setting == LIST:
+            is_in_list = folder.setting == LIST
+            fix = more_folders.removed(case.plan, folder) if is_in_list else Fix("Use none", {CLASS: ""})
+            if plain and is_in_list:
                 fix = Fix(f"Use {plain[0]} px", more_folders.changed(case.plan, folder, {"resolution": plain[0]}))
             yield Problem(folder.setting, "error", message, fix)
 
 
 def selections_are_whole(case: Case) -> Iterator[Problem]:
     """Says how many images a selection leaves out, and whether some of its images are gone."""
-    dataset = case.facts.dataset
-    there = dataset.folders if dataset is not None else {}
     for folder in case.plan.folders:
-        found = there.get(folder.name)
-        if found is None or not found.selected:
+        found = case.images_of(folder)
+        if found is None or isinstance(found, str) or not found.selected:
             continue
-        gone = found.selected - len(found.images) - len(found.stopping) - len(found.unseen)
         setting = LIST if folder.setting == LIST else "dataset.selection"
         start = f"{folder.label}: the" if folder.label else "The"
         message = f'{start} selection "{folder.selection}" has {found.selected} images'
-        if gone > 0:
-            yield Problem(setting, "warning", f"{message}, of which {gone} are no longer in the folder.")
+        if found.gone:
+            named = f"{len(found.gone)} no longer in the folder ({printable(found.gone[0], 80)})"
+            yield Problem(setting, "warning", f"{message}, {named}.")
         else:
             yield Problem(setting, "info", f"{message}: only these are trained.")
 
 
 def _more(case: Case) -> Iterator[tuple[ImageFolder, Dataset]]:
     """The further folders of the list that were scanned."""
-    there = case.facts.dataset.folders if case.facts.dataset is not None else {}
     for folder in case.plan.folders:
-        if folder.setting == LIST and (found := there.get(folder.name)) is not None:
+        found = case.images_of(folder)
+        if folder.setting == LIST and found is not None and not isinstance(found, str):
             yield folder, found
