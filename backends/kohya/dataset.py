@@ -6,6 +6,7 @@ sample_images of each family.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -25,8 +26,29 @@ def dataset(plan: TrainingPlan, cell: KohyaCell, place: Place, native: Mapping[s
     """The dataset description: one dataset for each resolution, and another one for folders with masks."""
     groups: dict[tuple[int, bool], list[ImageFolder]] = {}
     for folder in plan.folders:
-        groups.setdefault(folder.group, []).append(folder)
-    return {"datasets": [_dataset(plan, cell, place, native, group) for group in groups.values()]}
+        if folder.is_trained:
+            groups.setdefault(folder.group, []).append(folder)
+    held_out = _held_out(plan, cell, place, native) if plan.has_validation else []
+    return {"datasets": [*(_dataset(plan, cell, place, native, group) for group in groups.values()), *held_out]}
+
+
+def _held_out(plan: TrainingPlan, cell: KohyaCell, place: Place, native: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The datasets of images that are held out, one for each resolution: all of their images are for validation.
+
+    The engine's own split trains some of the images that it holds out. Source: library/train_util.py, split_train_val, which is
+    called twice, and rounds once up and once to the nearest number.
+    """
+    groups: dict[int, list[ImageFolder]] = {}
+    for folder in plan.folders:
+        if folder.validation_share:
+            plain = {"masks": "", "alpha_masks": None, "caption_dropout": 0.0, "tag_dropout": 0.0, "flip": False}
+            groups.setdefault(folder.resolution, []).append(dataclasses.replace(folder, repeats=1, **plain))
+    found = [_dataset(plan, cell, place, native, folders) for folders in groups.values()]
+    for table, folders in zip(found, groups.values(), strict=True):
+        table |= {"validation_split": 1.0, "validation_seed": 0}
+        for subset, folder in zip(table["subsets"], folders, strict=True):
+            subset |= {"image_dir": str(place.validation(folder)), "random_crop": False, "color_aug": False}
+    return found
 
 
 def _dataset(

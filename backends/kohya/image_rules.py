@@ -21,6 +21,8 @@ def check(plan: TrainingPlan, cell: KohyaCell) -> Iterator[Problem]:
     yield from _folder(plan, cell)
     yield from more_folders.problems(plan, lambda one: _folder(one, cell))
     yield from _choices(plan)
+    if plan.has_validation:
+        yield from _validation(plan)
     if any(folder.masks for folder in plan.folders) and cell.masks:
         yield from _masks(plan)
 
@@ -38,6 +40,18 @@ def _choices(plan: TrainingPlan) -> Iterator[Problem]:
             message = f"{folder.label}: cached captions do not change, so no line or word can be chosen at each step."
             off = Fix("Do not cache", {"memory.cache_text_encoder": False})
             yield Problem(folder.setting, "error", message, off)
+
+
+def _validation(plan: TrainingPlan) -> Iterator[Problem]:
+    native = render.native(plan)
+    for name, path in (
+        ("validation_split", "dataset.validation_share"),
+        ("validate_every_n_steps", "dataset.validate_every"),
+        ("validate_every_n_epochs", "dataset.validate_every"),
+    ):
+        if name in native:
+            message = f"{name} and {path} set the same thing: remove one of them."
+            yield Problem(f"native.{render.ID}.{name}", "error", message, needs.leave_out(plan, render.ID, name))
 
 
 def _masks(plan: TrainingPlan) -> Iterator[Problem]:

@@ -45,7 +45,11 @@ for each in json.load(open(table)):
     sanitizer = config_util.ConfigSanitizer(True, True, each["options"].get("masked_loss", False), True)
     arguments = argparse.Namespace(prior_loss_weight=1.0, debug_dataset=False, **each["options"])
     blueprint = config_util.BlueprintGenerator(sanitizer).generate(user, arguments)
-    group = config_util.generate_dataset_group_by_blueprint(blueprint.dataset_group)[0]
+    group, held_out = config_util.generate_dataset_group_by_blueprint(blueprint.dataset_group)
+    kept = {}
+    for dataset in held_out.datasets if held_out else ():
+        for info in dataset.image_data.values():
+            kept[os.path.relpath(info.absolute_path, each["run"])] = [info.caption, info.num_repeats, dataset.width]
     rows, buckets = {}, []
     for dataset in group.datasets:
         real = getattr(dataset, "dreambooth_dataset_delegate", dataset)
@@ -60,7 +64,7 @@ for each in json.load(open(table)):
             name = "%d x %d" % tuple(info.bucket_reso)
             counted[name] = counted.get(name, 0) + info.num_repeats
         buckets.append([[real.width, counted], len(dataset)])
-    found.append({"rows": rows, "buckets": buckets, "train": group.num_train_images})
+    found.append({"rows": rows, "buckets": buckets, "held_out": kept})
 print("PROBE " + json.dumps(found))
 """
 SIMPLETUNER = """
@@ -196,7 +200,8 @@ def expected(case: Case, engine: str) -> dict[str, list[Any]]:
     for folder in case.plan.folders:
         found = case.images.folders[folder.name]
         times = [each for many, each in uses.get(folder.name, ()) for _ in range(many)]
-        staged = sorted(path for path in (case.run / folder.name).iterdir() if path.suffix.lower() in ENDINGS)
+        place = case.run / folder.name
+        staged = sorted(path for path in place.iterdir() if path.suffix.lower() in ENDINGS) if place.is_dir() else []
         assert len(staged) == len(found.images)
         for path, image, used in zip(staged, found.images, times, strict=False):
             row = [image.caption or folder.caption, used, folder.is_regularisation, _mean(folder, found, image.name)]
@@ -234,6 +239,20 @@ def _mean(folder: ImageFolder, found: Dataset, name: str) -> float | None:
     return sum(data) / len(data)
 
 
+def held_out(case: Case) -> dict[str, list[Any]]:
+    """The images that are held out, with caption, uses and side of their bucket's square."""
+    found = {}
+    for folder in case.plan.folders:
+        validation = case.images.folders[folder.name].validation
+        if validation is not None:
+            staged = sorted((case.run / folder.validation_name).iterdir())
+            staged = [path for path in staged if path.suffix.lower() in ENDINGS]
+            for path, image in zip(staged, validation.images, strict=True):
+                row = [image.caption or folder.caption, 1, folder.resolution]
+                found[f"{folder.validation_name}/{path.name}"] = row
+    return found
+
+
 def buckets(case: Case, engine: str) -> Counter[tuple[object, str]]:
     images, manifest = case.images, registry.get(engine).manifest
     counted = batches.in_buckets(case.plan, images.sizes, manifest, images.class_sizes, images.more_sizes)
@@ -259,9 +278,12 @@ def test_sd_scripts_trains_every_folder_as_easel_says(tmp_path: Path) -> None:
     made = [drawn("kohya", seed, tmp_path / str(seed)) for seed in range(PLANS)]
     for case, says in zip(made, ask("kohya", KOHYA, made, tmp_path), strict=True):
         check_rows(case, says, "kohya")
+        assert says["held_out"] == held_out(case), case.seed
         counted: Counter[tuple[object, str]] = Counter()
-        for (side, has_masks), name in (own := buckets(case, "kohya")):
-            counted[side, name if name != "square" else f"{side} x {side}"] += own[(side, has_masks), name]
+        for (group, name), many in buckets(case, "kohya").items():
+            assert isinstance(group, tuple)
+            side = group[0]
+            counted[side, name if name != "square" else f"{side} x {side}"] += many
         theirs: Counter[tuple[object, str]] = Counter()
         for (side, found), _ in says["buckets"]:
             theirs.update({(side, name): many for name, many in found.items()})
@@ -303,6 +325,7 @@ def _report(engine: str, made: list[Case]) -> None:
         for folder in folders
         for word, there in (
             ("masks", folder.masks),
+            ("held out", folder.validation_share),
             ("class images", folder.is_regularisation),
             ("selection", folder.selection),
             ("transparency", folder.alpha_masks),

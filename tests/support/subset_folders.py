@@ -16,7 +16,10 @@ ENDINGS = {".png": "PNG", ".jpg": "JPEG", ".bmp": "BMP", ".JPG": "JPEG"}
 
 
 def make(root: Path, seed: int, *, alpha: bool) -> dict[str, Any]:
-    """Fills new folders, and returns the settings of a plan with them. `alpha`: whether the engine reads transparency as masks."""
+    """Fills new folders, and returns the settings of a plan with them.
+
+    `alpha`: whether the engine has everything: transparency as masks, choices in captions, and held-out images.
+    """
     chance = random.Random(seed)
     values: dict[str, Any] = {
         "dataset.trigger": chance.choice(["sks", "sks", "zwx person"]),
@@ -38,6 +41,8 @@ def make(root: Path, seed: int, *, alpha: bool) -> dict[str, Any]:
         values["dataset.selection"] = _selection(first, names, chance)
     if chance.random() < 0.25:
         values["dataset.masks"] = _masks(first, root / "first masks", names, chance)
+    if alpha and chance.random() < 0.25:
+        values["dataset.validation_share"] = chance.choice([0.1, 0.3, 0.5])
     if chance.random() < 0.25:
         _folder(root / "class", chance, values["dataset.caption_extension"], most=9)
         values |= {"dataset.class_path": str(root / "class"), "dataset.class_caption": "a person"}
@@ -79,6 +84,8 @@ def _subset(root: Path, number: int, values: dict[str, Any], chance: random.Rand
         table["keep_tokens"] = chance.randint(0, 3)
     if chance.random() < 0.25:
         table["selection"] = _selection(folder, names, chance)
+    if alpha and "kind" not in table and chance.random() < 0.2:
+        table["validation_share"] = chance.choice([0.0, 0.2, 1.0])
     return table | _masking(root, folder, table, names, chance, number, alpha=alpha)
 
 

@@ -76,6 +76,8 @@ class Dataset:
     """By the same name, what a further folder was read with: another value than that of the plan means that it is not read yet."""
     masks: Mapping[str, Path] = field(default_factory=dict)
     """The mask of each image that has one, by the name of the image."""
+    validation: Dataset | None = None
+    """The images that are held out of the training; None without."""
     selected: int = 0
     """How many images the selection names; 0 without one."""
     gone: tuple[str, ...] = ()

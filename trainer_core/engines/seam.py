@@ -75,6 +75,10 @@ class Place:
         """The folder of the staged images of an image folder of the plan."""
         return self.dataset.with_name(folder.name) if folder.setting != FIRST else self.dataset
 
+    def validation(self, folder: ImageFolder) -> Path:
+        """The folder of the staged images that are held out, which is there if the plan holds some out."""
+        return self.dataset.with_name(folder.validation_name)
+
     def masks(self, folder: ImageFolder) -> Path:
         """The folder of the staged masks of an image folder of the plan, which is there if it has some."""
         return self.dataset.with_name(folder.masks_name)

@@ -6,12 +6,14 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from trainer_core.plan.section import PIXELS, TOKENS, Section
+from trainer_core.plan.section import PIXELS, STEPS, TOKENS, Section
 from trainer_core.plan.setting import Setting
 from trainer_core.plan.subsets import MOST_SUBSETS, Subset, as_tables
 
 CLASS_METHODS = ("lora", "dreambooth")
 """The methods that can train class images beside those of the subject."""
+VALIDATION_METHODS = ("lora",)
+"""The methods with which the loss of held-out images is measured."""
 
 
 class DatasetSettings(Section):
@@ -82,6 +84,18 @@ class DatasetSettings(Section):
         str, Field(title="Selection"), Setting(decides=("dataset",), done_by_easel=True, empty="none")
     ] = ""
     """The name of a selection of the dataset: only its images are trained."""
+    validation_share: Annotated[
+        float,
+        Field(title="Held-out share", ge=0, le=0.5),
+        Setting(decides=("dataset",), methods=VALIDATION_METHODS, claim="validation"),
+    ] = 0.0
+    """The share of images that are not trained, so that their loss shows when the model begins to repeat the others; 0 trains all."""
+    validate_every: Annotated[
+        int,
+        Field(title="Validate every", ge=0, le=1_000_000, json_schema_extra=STEPS),
+        Setting(methods=VALIDATION_METHODS, claim="validation"),
+    ] = 0
+    """Measures the loss of held-out images every this many steps; 0 measures it after each epoch."""
     masks: Annotated[
         str, Field(title="Masks"), Setting(path="folder", decides=("dataset",), empty="none", claim="masks")
     ] = ""

@@ -60,10 +60,12 @@ def _fix(plan: TrainingPlan, folder: ImageFolder, fix: Fix | None) -> Fix | None
 
 
 def changed(plan: TrainingPlan, folder: ImageFolder, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The change of the list of folders that sets these values of one of them; None leaves a value out."""
+    """The change of the list of folders that sets these values of one of them; None, or no path or name, leaves a value out."""
     tables = [dict(each.model_dump()) for each in plan.dataset.subsets]
     tables[folder.index] = {
-        name: value for name, value in {**tables[folder.index], **values}.items() if value is not None
+        name: value
+        for name, value in {**tables[folder.index], **values}.items()
+        if value is not None and (value != "" or name == "caption")
     }
     return {LIST: tuple(tables)}
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from trainer_core.plan.choices import NOISE, AlgorithmName, OptimizerName, SchedulerName
-from trainer_core.plan.images import CLASS_METHODS, DatasetSettings
+from trainer_core.plan.images import CLASS_METHODS, VALIDATION_METHODS, DatasetSettings
 from trainer_core.plan.prompts import EffectivePrompt
 from trainer_core.plan.results import GuardSettings, OutputSettings, SamplingSettings
 from trainer_core.plan.section import STEPS, Section
@@ -284,7 +284,15 @@ class TrainingPlan(Section):
     def folders(self) -> tuple[ImageFolder, ...]:
         """The image folders, that of `dataset.path` first; regularisation images only with a method that can train them."""
         with_class = self.model.method in CLASS_METHODS
-        return of_dataset(vars(self.dataset), self.dataset.subsets, with_class=with_class)
+        shared = vars(self.dataset)
+        if self.model.method not in VALIDATION_METHODS:
+            shared = {**shared, "validation_share": 0.0}
+        return of_dataset(shared, self.dataset.subsets, with_class=with_class)
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether images are held out to measure their loss, if the engine can."""
+        return self.model.method in VALIDATION_METHODS and any(folder.validation_share for folder in self.folders)
 
     @property
     def has_class_images(self) -> bool:

@@ -56,6 +56,8 @@ class Subset(Section):
     """Does not train transparent parts of the images."""
     masks: Annotated[str | None, Field(title="Masks")] = None
     """A folder with a mask for each image, with the same name: white is trained, black is not."""
+    validation_share: Annotated[float | None, Field(title="Held-out share", ge=0, le=1)] = None
+    """The share of images that are not trained, whose loss is measured; 1 trains none of the folder."""
     selection: Annotated[str | None, Field(title="Selection")] = None
     """The name of a selection of the folder: only its images are trained."""
 
@@ -103,6 +105,17 @@ class ImageFolder:
     alpha_masks: bool | None = None
     masks: str = ""
     selection: str = ""
+    validation_share: float = 0.0
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether any of its images is trained; else all are held out."""
+        return self.validation_share < 1
+
+    @property
+    def validation_name(self) -> str:
+        """The name of the folder of its held-out images in a run."""
+        return f"{self.name}_validation"
 
     @property
     def group(self) -> tuple[int, bool]:
@@ -113,7 +126,7 @@ class ImageFolder:
     def source(self) -> tuple[object, ...]:
         """What decides which images are read, and how."""
         how = (self.caption, self.caption_extension, self.caption_choices, self.alpha_masks)
-        return (self.path, self.selection, self.masks, *how)
+        return (self.path, self.selection, self.masks, self.validation_share, *how)
 
     @property
     def masks_name(self) -> str:
@@ -127,7 +140,8 @@ def filled(index: int, subset: Subset, shared: Mapping[str, Any]) -> ImageFolder
     # The trigger word is what keeps its place; regularisation images do not have it. Masks belong to the images of one folder.
     usual = {name: shared[name] for name in OWN if name in shared} | {"masks": "", "selection": ""}
     usual |= {"caption": shared["class_caption" if is_class else "trigger"]}
-    usual |= {"repeats": shared["class_repeats"], "keep_tokens": 0} if is_class else {}
+    # Class images are not held out: their loss says nothing about the subject.
+    usual |= {"repeats": shared["class_repeats"], "keep_tokens": 0, "validation_share": 0.0} if is_class else {}
     own = {name: value for name in OWN if (value := getattr(subset, name)) is not None}
     label = f"Image folder {index + 2} ({PurePath(subset.path).name[:80]})"
     return ImageFolder(
@@ -141,7 +155,7 @@ def of_dataset(shared: Mapping[str, Any], subsets: Iterable[Subset], *, with_cla
     found = [ImageFolder("dataset", FIRST, shared["path"], **{**usual, "caption": shared["trigger"]})]
     if with_class and shared["class_path"]:
         of_class = {"caption": shared["class_caption"], "repeats": shared["class_repeats"], "keep_tokens": 0}
-        others = {**usual, "masks": "", "selection": "", **of_class}
+        others = {**usual, "masks": "", "selection": "", "validation_share": 0.0, **of_class}
         named = ("class_images", CLASS, shared["class_path"], "Class images")
         found.append(ImageFolder(*named, is_regularisation=True, **others))
     every = (filled(index, each, shared) for index, each in enumerate(subsets))
@@ -187,6 +201,9 @@ def from_text(text: str) -> tuple[Any, str]:
 def with_paths(value: Any, change: Any) -> Any:
     """A list of folders with each of their paths changed by a function."""
     return tuple(
-        {name: change(each) if name in PATHS and each else each for name, each in dict(table).items()}
+        {
+            name: change(each) if name in PATHS and isinstance(each, str) and each else each
+            for name, each in dict(table).items()
+        }
         for table in value
     )

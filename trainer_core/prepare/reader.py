@@ -16,6 +16,7 @@ from trainer_core.install import choice, hub_files, hub_reach
 from trainer_core.install.hub_files import TOKENIZERS
 from trainer_core.plan import fields
 from trainer_core.prepare import paths
+from trainer_core.problems import Fix, Problem
 
 if TYPE_CHECKING:
     from trainer_core.datasets.rules import DatasetRules
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from trainer_core.plan.subsets import ImageFolder
     from trainer_core.prepare.state import State
 
-MASKS = "dataset.masks"
+MASKS, SELECTION = "dataset.masks", "dataset.selection"
 CLIP, MERGES = "openai/clip-vit-large-patch14", "merges.txt"
 
 
@@ -111,15 +112,23 @@ def _scanned(
 ) -> Dataset:
     """What an engine with these rules and native settings reads of an image folder of a plan.
 
-    Raises:
-        DatasetError: the folder, its selection or its masks cannot be read.
-    """
-    from trainer_core.datasets import masks, scan, selected
+    A selection or masks that cannot be read are Problems, so that the rest is known.
 
+    Raises:
+        DatasetError: the folder cannot be read.
+    """
+    from trainer_core.datasets import holding_out, masks, scan, selected
+
+    problems = []
     own = {"wildcards": folder.caption_choices, "alpha": folder.alpha_masks}
     given = {option: on for option, effect in rules.native.items() if (on := own.get(effect)) is not None}
     root = places.typed(places.unquoted(folder.path))
-    word = plan.dataset.trigger
+    only, word = None, plan.dataset.trigger
+    try:
+        only = selected.images(root, folder.selection) if folder.selection else None
+    except DatasetError as error:
+        fix = Fix("Use all images", {SELECTION: ""})
+        problems.append(Problem(SELECTION, "error", str(error), fix))
     found = scan.scan(
         root,
         rules.with_native({**native, **given}),
@@ -128,12 +137,18 @@ def _scanned(
         trigger=word if folder.caption == word and not folder.is_regularisation else None,
         quick=quick,
         skip_unreadable=plan.dataset.skip_unreadable,
-        only=selected.images(root, folder.selection) if folder.selection else None,
+        only=only,
     )
     if folder.masks and found.images:
-        seen = masks.find(found, places.typed(places.unquoted(folder.masks)), MASKS)
-        found = dataclasses.replace(found, masks=seen.files, problems=(*found.problems, *seen.problems))
-    return found
+        try:
+            seen = masks.find(found, places.typed(places.unquoted(folder.masks)), MASKS)
+        except DatasetError as error:
+            problems.append(Problem(MASKS, "error", str(error), Fix("Use none", {MASKS: ""})))
+        else:
+            found = dataclasses.replace(found, masks=seen.files)
+            problems += seen.problems
+    found = dataclasses.replace(found, problems=(*found.problems, *problems))
+    return holding_out.held_out(found, folder.validation_share)
 
 
 def recognise(path: Path) -> tuple[Detection | None, str]:

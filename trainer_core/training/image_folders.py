@@ -25,7 +25,11 @@ def stage(dataset: Dataset, folder: RunFolder, plan: TrainingPlan) -> Mapping[st
     captions: dict[str, str] = {}
     for each in plan.folders:
         found = dataset.folders.get(each.name)
-        if found is not None:
+        if found is None:
+            continue
+        if found.validation is not None:
+            stage_one(found.validation, folder.path / each.validation_name, each.caption)
+        if each.is_trained:
             masks = folder.path / each.masks_name if each.masks else None
             captions |= named(each, stage_one(found, folder.path / each.name, each.caption, masks).captions)
     return captions
@@ -36,7 +40,7 @@ def expected(dataset: Dataset | None, plan: TrainingPlan) -> dict[str, str]:
     from trainer_core.datasets.stage import expected_captions
 
     there = dataset.folders if dataset is not None else {}
-    every = ((each, there[each.name]) for each in plan.folders if each.name in there)
+    every = ((each, there[each.name]) for each in plan.folders if each.name in there and each.is_trained)
     return {
         name: text
         for each, found in every

@@ -50,10 +50,15 @@ def dataset(before: RunFolder, after: RunFolder, manifest: BackendManifest, plan
             captions |= texts
         elif folder.name in others:
             captions |= {f"{folder.name}/{name}": text for name, text in texts.items()}
-        masks = folder.with_name(f"{folder.name}_masks")
-        if masks.is_dir():
-            _staged_again(masks, after.path / masks.name, manifest, ())
+    beside = {path for name in _names(plan) for path in (f"{name}_masks", f"{name}_validation")}
+    for path in sorted(before.path / name for name in beside):
+        if path.is_dir() and not path.is_symlink():
+            _staged_again(path, after.path / path.name, manifest, caption_extensions)
     return captions
+
+
+def _names(plan: TrainingPlan) -> set[str]:
+    return {folder.name for folder in plan.folders}
 
 
 def _staged_again(
@@ -140,7 +145,8 @@ def _given(image: Path) -> str:
 
 
 def _images(folder: RunFolder, manifest: BackendManifest) -> list[Path]:
-    return [image for staged in folder.staged for image in _images_in(staged, manifest)]
+    beside = sorted(folder.path.glob("*_validation"))
+    return [image for staged in (*folder.staged, *beside) for image in _images_in(staged, manifest)]
 
 
 def _images_in(folder: Path, manifest: BackendManifest) -> list[Path]:

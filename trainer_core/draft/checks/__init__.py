@@ -52,6 +52,7 @@ RULES: tuple[Rule, ...] = (
     subsets.folders_are_trained,
     subsets.class_images_have_partners,
     subsets.selections_are_whole,
+    subsets.held_out_images_are_there,
     class_images.class_images_are_usable,
     class_images.class_images_show_others,
     class_images.class_images_are_enough,

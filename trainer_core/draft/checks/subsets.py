@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trainer_core.draft.checks.case import Case
-from trainer_core.plan import more_folders
-from trainer_core.plan.images import CLASS_METHODS
+from trainer_core.plan import effect, more_folders
+from trainer_core.plan.images import CLASS_METHODS, VALIDATION_METHODS
 from trainer_core.plan.subsets import CLASS, LIST, ImageFolder
 from trainer_core.problems import Fix, Problem
 from trainer_core.text import printable
@@ -89,6 +89,10 @@ def _unsupported(case: Case, folder: ImageFolder, cell: Cell, engine: str) -> It
         message = f"{folder.label}: {engine} trains no regularisation images with this model."
         yield Problem(LIST, "error", message, more_folders.removed(plan, folder))
     without = Fix("Train them without masks", more_folders.changed(plan, folder, {"masks": None}))
+    if folder.validation_share and not cell.validation:
+        message = f"{folder.label}: {engine} cannot measure the loss of held-out images with this model."
+        fix = Fix("Train all of them", more_folders.changed(plan, folder, {"validation_share": None}))
+        yield Problem(LIST, "error", message, fix)
     if folder.masks and not cell.masks:
         yield Problem(LIST, "error", f"{folder.label}: {engine} reads no mask files with this method.", without)
     elif folder.masks and folder.is_regularisation:
@@ -134,6 +138,29 @@ def selections_are_whole(case: Case) -> Iterator[Problem]:
             yield Problem(setting, "warning", f"{message}, {named}.")
         else:
             yield Problem(setting, "info", f"{message}: only these are trained.")
+
+
+def held_out_images_are_there(case: Case) -> Iterator[Problem]:
+    """Images are held out where the plan says so, and the settings of the validation are read."""
+    plan = case.plan
+    share, every = "dataset.validation_share", "dataset.validate_every"
+    if plan.dataset.validate_every and not plan.has_validation and plan.model.method in VALIDATION_METHODS:
+        yield effect.no_effect(every, "no images are held out.")
+    for folder in plan.folders:
+        found = case.images_of(folder)
+        setting = LIST if folder.setting == LIST else share
+        if not folder.validation_share or folder.is_regularisation or found is None or isinstance(found, str):
+            continue
+        label = f"{folder.label}: " if folder.label else ""
+        if found.validation is None and found.images:
+            message = f"{label}No image can be held out of {len(found.images)}."
+            yield Problem(setting, "warning", f"{message} Add images, or hold out none.")
+        elif found.validation is not None:
+            yield Problem(
+                setting,
+                "info",
+                f"{label}{len(found.validation.images)} images are held out, and {len(found.images)} are trained.",
+            )
 
 
 def _more(case: Case) -> Iterator[tuple[ImageFolder, Dataset]]:
