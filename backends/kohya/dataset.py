@@ -25,7 +25,7 @@ FOLDER, METADATA = PurePosixPath("engine"), PurePosixPath("engine") / "captions.
 def dataset(plan: TrainingPlan, cell: KohyaCell, place: Place, native: Mapping[str, Any]) -> dict[str, Any]:
     """The dataset description: one dataset for each resolution, and another one for folders with masks."""
     groups: dict[tuple[int, bool], list[ImageFolder]] = {}
-    for folder in plan.folders:
+    for folder in plan.folders if cell.masks else (dataclasses.replace(each, masks="") for each in plan.folders):
         if folder.is_trained:
             groups.setdefault(folder.group, []).append(folder)
     held_out = _held_out(plan, cell, place, native) if plan.has_validation else []

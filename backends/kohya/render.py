@@ -172,7 +172,7 @@ def _training(plan: TrainingPlan, cell: KohyaCell) -> dict[str, Any]:
         **cell.fixed,
         **caption_options(cell, plan.dataset.caption_tokens),
     }
-    if any(folder.masks for folder in plan.folders):
+    if cell.masks and any(folder.masks for folder in plan.folders):
         table["masked_loss"] = True
     if plan.has_validation:
         every = plan.dataset.validate_every
