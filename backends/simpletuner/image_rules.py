@@ -19,7 +19,11 @@ def check(plan: TrainingPlan, installed: str, cell: SimpleTunerCell) -> Iterator
     yield from more_folders.problems(plan, lambda one: _folder(one, installed, cell))
     for folder in plan.folders:
         yield from _several(plan, folder, installed)
-    if plan.has_class_images and plan.dataset.class_weight != 1:
+    of_class = next((folder for folder in plan.folders if folder.is_regularisation), None)
+    if of_class is not None:
+        message = "SimpleTuner trains the network to change nothing in class images, each as often as its repeats."
+        yield Problem(of_class.setting, "info", message)
+    if of_class is not None and plan.dataset.class_weight != 1:
         # Source: helpers/training/trainer.py: the loss of regularisation data has no factor.
         yield no_effect("dataset.class_weight", "SimpleTuner counts class images as much as all others.")
 
