@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.draft.layers import Source
 from trainer_core.plan import fields
+from trainer_core.plan.subsets import LIST
 from trainer_core.prepare import provenance
 from trainer_ui import browsing
 from trainer_ui.browse import Browse
@@ -73,7 +74,8 @@ def value_text(path: str, value: Any) -> str:
     """A value of a setting for people."""
     field = fields.all_fields()[path]
     if field.is_list:
-        return f"{len(value)} prompts" if value else "none"
+        what = "folders" if path == LIST else "prompts"
+        return f"{len(value)} {what}" if value else "none"
     if isinstance(value, bool):
         return "on" if value else "off"
     if value is None:

@@ -65,9 +65,10 @@ def check(
         message = f"min_bucket_reso must not be less than the bucket step of {plan.dataset.bucket_step} px."
         yield Problem(f"{PATH}.min_bucket_reso", "error", message)
     for name, wrong in (("min_bucket_reso", _is_more), ("max_bucket_reso", _is_less)):
-        if name in native and wrong(native[name], plan.dataset.resolution):
+        sides = [side for side in dict.fromkeys(folder.resolution for folder in plan.folders) if name in native]
+        for side in (side for side in sides if wrong(native[name], side)):
             # Source: the same file, adjust_min_max_bucket_reso_by_steps.
-            message = f"{name} of {native[name]} px does not fit the resolution of {plan.dataset.resolution} px."
+            message = f"{name} of {native[name]} px does not fit the resolution of {side} px."
             yield Problem(f"{PATH}.{name}", "error", message)
 
 
@@ -193,7 +194,7 @@ def _together(plan: TrainingPlan, native: Mapping[str, Any], cell: KohyaCell) ->
         ("unsloth_offload_checkpointing", moved, "it does not work with block swap or activation offload."),
         (
             "masked_loss",
-            not native.get("alpha_mask"),
+            not native.get("alpha_mask") and not any(each.masks or each.alpha_masks for each in plan.folders),
             "it has no effect without alpha_mask, the transparency of the images.",
         ),
         ("blockwise_fused_optimizers", memory.fused_backward, "it does not work with memory.fused_backward."),

@@ -10,12 +10,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from backends.kohya import pasted_folders
+from backends.kohya.pasted_folders import REPEATED
 from backends.kohya.pasted_values import Read, direct, item, refused, same
 from trainer_core.engines.pasted import Files, Item, parse, shown
 from trainer_core.errors import PlanError
 from trainer_core.plan import fields
+from trainer_core.plan.subsets import LIST
 
-ONE = "Easel trains one folder with one number of repeats: choose the folder yourself."
 RENAMED: Mapping[Any, str] = {"batch_size": "train_batch_size"}
 """Names in the description of a dataset, and those of the program's own options."""
 OF_CLASS = {"image_dir": "class_path", "num_repeats": "class_repeats", "class_tokens": "class_caption"}
@@ -26,7 +28,6 @@ PROMPT_KEYS: Mapping[Any, str] = {
     "scale": "guidance",
     "guidance_scale": "guidance",
 }
-_REPEATED = re.compile(r"(\d+)_(.+)")
 
 
 def with_files(given: Mapping[str, Any], files: Files) -> tuple[dict[str, Any], list[Item]]:
@@ -51,6 +52,8 @@ def with_files(given: Mapping[str, Any], files: Files) -> tuple[dict[str, Any], 
         described, more = _described(datasets)
         full |= described
         notes += more
+        if any(each.get("validation_split") for each in _tables(datasets)):
+            notes += pasted_folders.held_out(full)
     return full, notes
 
 
@@ -62,18 +65,30 @@ def _read(files: Files, path: str) -> tuple[dict[str, Any], str]:
         return {}, error.message
 
 
+def _tables(datasets: Any) -> list[dict[str, Any]]:
+    return [each for each in datasets if isinstance(each, dict)] if isinstance(datasets, list) else []
+
+
 def _described(datasets: Any) -> tuple[dict[str, Any], list[Item]]:
-    """The options of the only dataset with its only folder, and what becomes of the class images and of the rest."""
-    tables = [each for each in datasets if isinstance(each, dict)] if isinstance(datasets, list) else []
-    subsets = [each for table in tables for each in table.get("subsets", ()) if isinstance(each, dict)]
-    own = [each for each in subsets if not each.get("is_reg")]
-    of_class = [each for each in subsets if each.get("is_reg")]
-    if len(tables) != 1 or len(own) != 1 or len(of_class) > 1:
-        text = f"{len(tables)} datasets, {len(own)} folders"
-        return {}, [Item("datasets", text, "refused", reason=ONE)]
-    merged = {**{name: value for name, value in tables[0].items() if name != "subsets"}, **own[0]}
-    found = {RENAMED.get(name, name): value for name, value in merged.items() if name != "is_reg"}
-    return found, [one for table in of_class for one in _of_class(table)]
+    """The options of the first folder, and what becomes of the class images and of further folders."""
+    tables = _tables(datasets)
+    every = [
+        {**{name: value for name, value in table.items() if name != "subsets"}, **each}
+        for table in tables
+        for each in table.get("subsets", ())
+        if isinstance(each, dict)
+    ]
+    own = [each for each in every if not each.get("is_reg") and each.get("validation_split") != 1]
+    of_class = [each for each in every if each.get("is_reg")]
+    if not own:
+        text = f"{len(tables)} datasets, no folder"
+        return {}, [Item("datasets", text, "refused", reason="it describes no folder of images of a subject.")]
+    found = {RENAMED.get(name, name): value for name, value in own[0].items() if name != "is_reg"}
+    # One folder of class images at the resolution of the first folder has settings of its own.
+    alone = of_class if len(of_class) == 1 and of_class[0].get("resolution") == own[0].get("resolution") else []
+    others = [each for each in every if each is not own[0] and not any(each is one for one in alone)]
+    items = [one for table in alone for one in _of_class(table)]
+    return found, [*items, *pasted_folders.entries(own[0], others)]
 
 
 def _of_class(table: Mapping[str, Any]) -> Iterator[Item]:
@@ -101,16 +116,15 @@ def _folder(path_of: str, repeats_of: str, name_of: str) -> Callable[[Read, str,
         if name not in read.given:
             return
         try:
-            matches = [match for each in read.files.folders(str(value)) if (match := _REPEATED.fullmatch(each))]
+            matches = [match for each in read.files.folders(str(value)) if (match := REPEATED.fullmatch(each))]
+            further = _further(read) if path_of == "dataset.path" else []
         except PlanError as error:
             yield refused(read, name, error.message)
             return
-        if len(matches) != 1:
-            said = "It has no folder named as 10_name, where sd-scripts looks for the images."
-            listed = ", ".join(match[0] for match in matches[:4])
-            yield refused(read, name, f"It has {len(matches)} folders ({listed}). {ONE}" if matches else said)
+        if not matches:
+            yield refused(read, name, "It has no folder named as 10_name, where sd-scripts looks for the images.")
             return
-        (match,) = matches
+        match = matches[0]
         folder = f"{str(value).rstrip('/')}/{match[0]}"
         for path, taken in ((path_of, folder), (repeats_of, int(match[1])), (name_of, match[2].strip())):
             checked, problem = fields.check(path, taken)
@@ -118,7 +132,20 @@ def _folder(path_of: str, repeats_of: str, name_of: str) -> Callable[[Read, str,
                 yield refused(read, name, problem)
             else:
                 yield item(read, name, "setting", path, checked)
+        if further:
+            checked, problem = fields.check(LIST, tuple(further))
+            yield refused(read, name, problem) if problem else item(read, name, "setting", LIST, checked)
 
+    return found
+
+
+def _further(read: Read) -> list[dict[str, Any]]:
+    """The entries of all folders in kohya's layout but the first one of the images and the first one of the class images."""
+    found = []
+    for name in ("train_data_dir", "reg_data_dir"):
+        if isinstance(folder := read.given.get(name), str) and folder:
+            names = [each for each in read.files.folders(folder) if REPEATED.fullmatch(each)][1:]
+            found += pasted_folders.of_layout(folder, names, is_class=name == "reg_data_dir")
     return found
 
 
@@ -174,6 +201,20 @@ def _read_already(read: Read, name: str, _: Any) -> Iterator[Item]:
         yield same(read, name, "it was read.")
 
 
+def _masks(read: Read, name: str, value: Any) -> Iterator[Item]:
+    if name in read.given:
+        yield from direct(read, name, "dataset.masks", value)
+
+
+def _masked_loss(read: Read, name: str, value: Any) -> Iterator[Item]:
+    if name not in read.given:
+        return
+    if not value or "conditioning_data_dir" in read.given:
+        yield same(read, name, "the masks were read." if value else "it is off.")
+    else:
+        yield item(read, name, "native", f"native.{read.manifest.id}.{name}", value)
+
+
 def _image_folder(read: Read, name: str, value: Any) -> Iterator[Item]:
     yield from direct(read, name, "dataset.path", value)
 
@@ -186,8 +227,10 @@ def _steps(read: Read, name: str, value: Any) -> Iterator[Item]:
 
 
 SPECIAL: Mapping[str, Callable[[Read, str, Any], Iterator[Item]]] = {
+    "conditioning_data_dir": _masks,
     "dataset_config": _read_already,
     "image_dir": _image_folder,
+    "masked_loss": _masked_loss,
     "max_train_epochs": _epochs("schedule.steps"),
     "max_train_steps": _steps,
     "reg_data_dir": _folder("dataset.class_path", "dataset.class_repeats", "dataset.class_caption"),

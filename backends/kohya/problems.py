@@ -71,9 +71,12 @@ def unknown_keys(files: Mapping[PurePosixPath, str], options: EngineOptions) -> 
         found += options.complaints(table)
     kind = "_finetuning" if dataset.METADATA in files else ""
     for entry in tomllib.loads(files[render.DATASET])["datasets"]:
-        found += engine_options.shipped(SCHEMA / f"dataset{kind}.json").complaints(entry)
+        # Source: library/config_util.py, validate_flex_dataset: the keys of its subsets decide what kind of dataset it is.
+        has_masks = all("conditioning_data_dir" in subset for subset in entry["subsets"])
+        own = "_controlnet" if has_masks else kind
+        found += engine_options.shipped(SCHEMA / f"dataset{own}.json").complaints(entry)
         for subset in entry["subsets"]:
-            found += engine_options.shipped(SCHEMA / f"subset{kind}.json").complaints(subset)
+            found += engine_options.shipped(SCHEMA / f"subset{own}.json").complaints(subset)
     if render.PROMPTS in files:
         found += [f"prompt: {name}" for each in json.loads(files[render.PROMPTS]) for name in each.keys() - PROMPT_KEYS]
     return found

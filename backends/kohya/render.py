@@ -25,6 +25,7 @@ ID = "kohya"
 FILES = PurePosixPath("engine")
 CONFIG, DATASET, PROMPTS = FILES / "config.toml", FILES / "dataset.toml", FILES / "prompts.json"
 RESUME = Path(__file__).parent / "inside" / "resume.py"
+NEVER = 1_000_000
 METRICS_FOLDER = "metrics"
 LOSS_TAGS = {"lora": "loss/current"}
 """By method, else "loss". Source: accelerator.log in the scripts."""
@@ -42,7 +43,7 @@ def render(plan: TrainingPlan, place: Place, manifest: BackendManifest) -> JobSp
         DATASET: tomli_w.dumps(dataset.dataset(plan, cell, place, native(plan))),
     }
     if cell.captions == "metadata":
-        files[dataset.METADATA] = dataset.metadata(place)
+        files |= dataset.metadata(plan, place)
     if layers := target.own_layers(plan, cell):
         files[target.LAYERS] = tomli_w.dumps(layers)
     if plan.sampling.every_steps:
@@ -171,6 +172,13 @@ def _training(plan: TrainingPlan, cell: KohyaCell) -> dict[str, Any]:
         **cell.fixed,
         **caption_options(cell, plan.dataset.caption_tokens),
     }
+    if cell.masks and any(folder.masks for folder in plan.folders):
+        table["masked_loss"] = True
+    if plan.has_validation:
+        every = plan.dataset.validate_every
+        # Without a number the engine measures it after each epoch; a number of epochs that is never reached prevents that.
+        never = {"validate_every_n_steps": every, "validate_every_n_epochs": NEVER}
+        table |= never if every else {"validate_every_n_epochs": 1}
     if plan.has_class_images:
         table["prior_loss_weight"] = float(plan.dataset.class_weight)
     if schedule.min_snr_gamma:

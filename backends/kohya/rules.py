@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from backends.kohya import target
+from backends.kohya import image_rules, target
 from backends.kohya.cell import KohyaCell
 from backends.kohya.translation import TRANSLATION
 from trainer_core import catalog
-from trainer_core.draft.checks.dataset import GENERIC_TRIGGERS
 from trainer_core.engines.claim import caption_problems
 from trainer_core.hardware import Machine
-from trainer_core.plan import fields, samples
+from trainer_core.plan import samples
 from trainer_core.plan.effect import no_effect
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Fix, Problem
 
-KNOWN_WORDS = GENERIC_TRIGGERS - {"1girl", "1boy"}  # CLIP's vocabulary has no words with digits
 LEAST_ADAPTED = 0.1
 """The lowest useful learning rate of an optimizer that finds its own rate. Source: library/train_util.py, get_optimizer warns below it."""
 CONVOLUTION_SETTINGS = ("conv_rank", "conv_alpha", "tucker")
@@ -29,9 +27,7 @@ CONVOLUTION_SETTINGS = ("conv_rank", "conv_alpha", "tucker")
 def check(plan: TrainingPlan, machine: Machine, cell: KohyaCell) -> Iterator[Problem]:
     """The Problems of everything except memory and native settings."""
     yield from _clip_skip(plan, machine, cell)
-    yield from _buckets(plan, cell)
-    yield from _images(plan, cell)
-    yield from _cached_captions(plan, cell)
+    yield from image_rules.check(plan, cell)
     yield from caption_problems(cell, plan.dataset.caption_tokens)
     yield from _trained(plan, cell)
     yield from _network(plan, cell)
@@ -50,79 +46,6 @@ def _clip_skip(plan: TrainingPlan, machine: Machine, cell: KohyaCell) -> Iterato
         # Source: a run: "mixed dtype (CPU): expect parameter to have scalar type of Float" in strategy_sd.py.
         message = "Clip skip does not work in bf16 on a CPU, and no GPU was found."
         yield Problem("model.clip_skip", "error", message, Fix("Use precision no", {"memory.mixed_precision": "no"}))
-
-
-def _buckets(plan: TrainingPlan, cell: KohyaCell) -> Iterator[Problem]:
-    """Source: library/train_util.py, verify_bucket_reso_steps, as each script calls it."""
-    settings, wanted = plan.dataset, cell.bucket_step
-    if settings.bucketing and settings.bucket_step % wanted:
-        message = f"The bucket step must be a multiple of {wanted}."
-        fix = Fix(f"Use {wanted}", {"dataset.bucket_step": wanted})
-        yield Problem("dataset.bucket_step", "error", message, fix)
-    if settings.bucketing and settings.bucket_step > settings.resolution:
-        message = (
-            f"The bucket step of {settings.bucket_step} px is larger than the resolution of {settings.resolution} px."
-        )
-        fix = Fix(f"Use {wanted}", {"dataset.bucket_step": wanted}) if wanted <= settings.resolution else None
-        yield Problem("dataset.bucket_step", "error", message, fix)
-    if not settings.bucketing:
-        if settings.resolution % wanted:
-            nearest = max(wanted, round(settings.resolution / wanted) * wanted)
-            message = f"Without aspect buckets the resolution must be a multiple of {wanted}."
-            fix = Fix(f"Use {nearest}", {"dataset.resolution": nearest})
-            yield Problem("dataset.resolution", "error", message, fix)
-        if settings.bucket_step != type(settings)().bucket_step:
-            message = "The bucket step has no effect while aspect buckets are off."
-            yield Problem("dataset.bucket_step", "info", message)
-
-
-def _images(plan: TrainingPlan, cell: KohyaCell) -> Iterator[Problem]:
-    settings, from_one_file = plan.dataset, cell.captions == "metadata"
-    if from_one_file and not plan.memory.cache_latents:
-        # Source: fine_tune.py: its dataset uses the caching strategy, which is set only when latents are cached.
-        message = "The engine needs cached latents for this method: without them it stops."
-        yield Problem("memory.cache_latents", "error", message, Fix("Cache latents", {"memory.cache_latents": True}))
-    for name in ("random_crop", "color_augmentation"):
-        # Source: library/train_util.py, is_latent_cacheable.
-        if getattr(settings, name) and plan.memory.cache_latents:
-            title = fields.all_fields()[f"dataset.{name}"].title
-            message = f"{title} changes the image at each step, so its latents cannot be cached."
-            off = Fix("Turn it off", {f"dataset.{name}": False})
-            fix = off if from_one_file else Fix("Do not cache latents", {"memory.cache_latents": False})
-            yield Problem(f"dataset.{name}", "error", message, fix)
-    if settings.keep_tokens and not settings.shuffle_captions and not settings.tag_dropout:
-        fix = Fix("Set it to 0", {"dataset.keep_tokens": 0})
-        message = "Keep tokens has no effect: tags are neither shuffled nor dropped."
-        yield Problem("dataset.keep_tokens", "info", message, fix)
-    if plan.model.method == "textual_inversion":
-        # Source: train_textual_inversion.py, ConfigSanitizer(..., support_dropout=False).
-        for name in ("caption_dropout", "tag_dropout"):
-            if getattr(settings, name):
-                yield no_effect(f"dataset.{name}", "textual inversion never drops captions or tags.")
-        if settings.trigger.strip() in KNOWN_WORDS:
-            # Source: the same file: "tokenizer has same word to token string". Easel does not have the whole vocabulary.
-            message = "The model's tokenizer already has this word, and the engine stops. Choose an invented word."
-            yield Problem("dataset.trigger", "error", message)
-
-
-def _cached_captions(plan: TrainingPlan, cell: KohyaCell) -> Iterator[Problem]:
-    """Source: is_text_encoder_output_cacheable, and assert_extra_args of each script."""
-    path, off = "memory.cache_text_encoder", Fix("Do not cache", {"memory.cache_text_encoder": False})
-    if not plan.memory.cache_text_encoder:
-        return
-    how = cell.cache_text_encoder
-    if how == "no":
-        message = "This engine cannot cache the text encoder for this model family and method."
-        yield Problem(path, "error", message, off)
-        return
-    if plan.network.train_text_encoder and how != "partly":
-        yield Problem(path, "error", "The outputs of a text encoder that is trained cannot be cached.", off)
-    if plan.dataset.shuffle_captions:
-        yield Problem(path, "error", "Cached captions do not change, so tags cannot be shuffled.", off)
-    if plan.dataset.tag_dropout:
-        yield Problem(path, "error", "Cached captions do not change, so tags cannot be dropped.", off)
-    if plan.dataset.caption_dropout and how != "dropout":
-        yield Problem(path, "error", "Caption dropout does not work with the text encoder cache.", off)
 
 
 def _trained(plan: TrainingPlan, cell: KohyaCell) -> Iterator[Problem]:

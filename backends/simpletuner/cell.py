@@ -35,6 +35,10 @@ class Ranks:
 class SimpleTunerCell(Cell):
     """What SimpleTuner supports and needs for one family and method."""
 
+    class_images: bool = True
+    """A network is trained towards what the base model itself predicts of them. Source: trainer.py, _prepare_regularisation_parent_targets."""
+    masks: bool = True
+    """Source: helpers/models/common.py, loss: each family that Easel trains has the mask."""
     model_flavour: str
     component: Literal["unet", "transformer"]
     """The subfolder of the denoiser in a diffusers folder."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from trainer_core.engines.seam import Place
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.plan.subsets import FIRST, ImageFolder
 
 CACHE_FOLDER = "cache"
 ORDERS = 8
@@ -17,39 +18,63 @@ ORDERS = 8
 
 
 def data_backends(plan: TrainingPlan, place: Place) -> list[dict[str, Any]]:
-    """The entries of multidatabackend.json."""
-    return [_images(plan, place), _captions(place)]
+    """The entries of multidatabackend.json: each image folder with its masks, and the cache of captions."""
+    entries = [entry for folder in plan.folders for entry in _folder(plan, place, folder)]
+    return [*entries, _captions(place)]
 
 
-def _images(plan: TrainingPlan, place: Place) -> dict[str, Any]:
-    settings = plan.dataset
+def _folder(plan: TrainingPlan, place: Place, folder: ImageFolder) -> list[dict[str, Any]]:
+    images = _images(plan, place, folder)
+    if not folder.masks:
+        return [images]
+    # Source: documentation/DREAMBOOTH.md, Masked loss: a dataset of conditioning images, which the other one names.
+    masks = {
+        "id": f"{images['id']}-masks",
+        "type": "local",
+        "dataset_type": "conditioning",
+        "conditioning_type": "mask",
+        "instance_data_dir": str(place.masks(folder)),
+        **{
+            name: images[name]
+            for name in ("resolution", "resolution_type", "minimum_image_size", "crop")
+            if name in images
+        },
+    }
+    return [images | {"conditioning_data": masks["id"]}, masks]
+
+
+def _images(plan: TrainingPlan, place: Place, folder: ImageFolder) -> dict[str, Any]:
+    own = "" if folder.setting == FIRST else f"-{folder.name}"
     entry: dict[str, Any] = {
-        "id": "images",
+        "id": f"images{own}",
         "type": "local",
         "dataset_type": "image",
-        "instance_data_dir": str(place.dataset),
+        "instance_data_dir": str(place.images(folder)),
         "caption_strategy": "textfile",
         "metadata_backend": "discovery",
-        "resolution": settings.resolution,
+        "resolution": folder.resolution,
         # The side of a square of the same area, as with the other engines.
         "resolution_type": "pixel_area",
         "minimum_image_size": 0,
         # The engine counts the repetitions after the first time.
-        "repeats": settings.repeats - 1,
-        "cache_dir_vae": str(_cache(place) / "vae"),
+        "repeats": folder.repeats - 1,
+        "cache_dir_vae": str(_cache(place) / f"vae{own}"),
     }
-    if settings.bucketing:
+    if plan.dataset.bucketing:
         entry["crop"] = False
     else:
         entry |= {"crop": True, "crop_style": "center", "crop_aspect": "square"}
-    if settings.shuffle_captions:
+    if folder.shuffle_captions:
         entry["caption_shuffle"] = {
             "enable": True,
             "count": ORDERS,
             "split_on": "comma",
-            "position_start": settings.keep_tokens,
+            "position_start": folder.keep_tokens,
             "include_original": False,
         }
+    if folder.is_regularisation:
+        # The target is what the base model itself predicts. Source: helpers/training/trainer.py, _prepare_regularisation_parent_targets.
+        entry["is_regularisation_data"] = True
     return entry
 
 

@@ -22,7 +22,11 @@ from trainer_core.problems import Fix, Problem
 SCHEMA = Path(__file__).parent / "schema"
 VERSIONS = ("4.10.1", "3.1.6")
 """The versions whose options were recorded, newest first."""
-ENTRY_OF_4: Mapping[str, Option] = {"caption_shuffle": Option("any")}
+ENTRY_OF_4: Mapping[str, Option] = {
+    "caption_shuffle": Option("any"),
+    "conditioning_data": Option("str"),
+    "is_regularisation_data": Option("bool"),
+}
 """The keys of a dataset entry that 4.10.1 reads and 3.1.6 does not. Source: helpers/data_backend/factory.py of both."""
 LYCORIS_KEYS = frozenset(
     {"algo", "multiplier", "linear_dim", "linear_alpha", "conv_dim", "conv_alpha", "dropout", "rank_dropout"}

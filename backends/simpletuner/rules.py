@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from backends.simpletuner import dataset, render
+from backends.simpletuner import image_rules, render
 from backends.simpletuner.cell import SimpleTunerCell
 from backends.simpletuner.translation import TRANSLATION
 from trainer_core import catalog
 from trainer_core.engines.claim import FamilyClaim, caption_problems
 from trainer_core.engines.manifest import BackendManifest
-from trainer_core.plan import effect, fields, samples
+from trainer_core.plan import fields, samples
 from trainer_core.plan.effect import no_effect
 from trainer_core.plan.prompts import OWN
 from trainer_core.plan.sections import TrainingPlan
@@ -30,8 +30,7 @@ def check(plan: TrainingPlan, installed: str, cell: SimpleTunerCell, manifest: B
         yield _single_file(plan, manifest.families[plan.model.family])
     yield from _vae(plan, cell)
     yield from _text_encoder(plan)
-    yield from _shapes(plan, cell)
-    yield from _augmentation(plan, installed)
+    yield from image_rules.check(plan, installed, cell)
     yield from caption_problems(cell, plan.dataset.caption_tokens)
     yield from _optimizer(plan, installed)
     yield from _warm_up(plan)
@@ -75,44 +74,6 @@ def _text_encoder(plan: TrainingPlan) -> Iterator[Problem]:
         # Source: helpers/models/anima/model.py, _prompt_tokenizer_sources: it reads the tokenizer from the same path.
         message = "SimpleTuner needs this text encoder as a folder with its tokenizer, not as a file."
         yield Problem("model.qwen", "error", message, Fix("Use the one inside the model", {"model.qwen": ""}))
-
-
-def _shapes(plan: TrainingPlan, cell: SimpleTunerCell) -> Iterator[Problem]:
-    settings, step = plan.dataset, cell.bucket_step
-    if settings.bucket_step != step:
-        message = f"SimpleTuner always uses a bucket step of {step} for this model."
-        severity = "warning" if settings.bucket_step != type(settings)().bucket_step else "info"
-        yield Problem("dataset.bucket_step", severity, message, Fix(f"Use {step}", {"dataset.bucket_step": step}))
-    if settings.resolution % step:
-        nearest = max(step, round(settings.resolution / step) * step)
-        message = f"The resolution must be a multiple of {step} here."
-        yield Problem("dataset.resolution", "error", message, Fix(f"Use {nearest}", {"dataset.resolution": nearest}))
-
-
-def _augmentation(plan: TrainingPlan, installed: str) -> Iterator[Problem]:
-    settings = plan.dataset
-    if settings.shuffle_captions and installed.startswith("3."):
-        # Source: helpers/prompts.py of 3.1.6 has no caption_shuffle.
-        yield _cannot("dataset.shuffle_captions", "SimpleTuner 3 cannot shuffle tags: they stay in order.")
-    elif settings.shuffle_captions:
-        message = f"SimpleTuner encodes each caption in {dataset.ORDERS} tag orders before training, and picks one at random at each step."
-        yield Problem("dataset.shuffle_captions", "info", message)
-    elif settings.keep_tokens:
-        fix = Fix("Set it to 0", {"dataset.keep_tokens": 0})
-        yield Problem("dataset.keep_tokens", "info", "Keep tokens has no effect: tags are not shuffled.", fix)
-    if settings.flip:
-        yield _cannot("dataset.flip", "SimpleTuner cannot flip images at random.")
-    if settings.random_crop:
-        # Source: helpers/multiaspect: the position is chosen once, when the images are first read.
-        yield _cannot("dataset.random_crop", "SimpleTuner crops an image at the same position for the whole run.")
-    if settings.color_augmentation:
-        yield _cannot("dataset.color_augmentation", "SimpleTuner cannot change the colours of images.")
-    if settings.tag_dropout:
-        yield _cannot("dataset.tag_dropout", "SimpleTuner can drop only whole captions, not single tags.")
-
-
-def _cannot(path: str, message: str) -> Problem:
-    return Problem(path, "warning", message, effect.leave_out(path))
 
 
 def _optimizer(plan: TrainingPlan, installed: str) -> Iterator[Problem]:

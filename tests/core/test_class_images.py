@@ -76,10 +76,16 @@ def test_they_are_read_and_counted_and_a_wrong_folder_is_reported(folders):
 def test_an_engine_that_cannot_train_them_says_so(folders):
     images, dogs = folders
     bench = Workbench(engine="simpletuner")
-    bench.set({"model.family": "sdxl", "dataset.path": str(images), "dataset.class_path": str(dogs)})
+    values = {"model.family": "sdxl", "model.method": "full", "dataset.path": str(images)}
+    bench.set({**values, "dataset.class_path": str(dogs)})
     said = [problem for problem in bench.problems if problem.path == "dataset.class_path"]
     assert [problem.severity for problem in said] == ["warning"]
-    assert "does not support it" in said[0].message
+    assert "it is for LoRA" in said[0].message
+    bench.set({"dataset.class_path": "", "dataset.subsets": ({"path": str(dogs), "kind": "regularisation"},)})
+    said = [problem for problem in bench.problems if problem.path == "dataset.subsets"]
+    assert ["trains no regularisation images" in problem.message for problem in said] == [True]
+    bench.set(said[0].fix.changes)
+    assert not [problem for problem in bench.problems if problem.path == "dataset.subsets"]
 
 
 def test_a_run_and_one_that_continues_it_have_them_in_a_folder_of_their_own(folders, tmp_path):

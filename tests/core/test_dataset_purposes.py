@@ -91,8 +91,11 @@ class TestWhatIsNotAnImageToLearn:
         found = scan(tmp_path, rules)
         assert found.images == ()
         assert [problem.fix.changes["dataset.path"] for problem in found.problems if problem.fix] == [
-            str(tmp_path / "2_tom"), str(tmp_path / "10_elena"),
+            str(tmp_path / "10_elena"), str(tmp_path / "2_tom"), str(tmp_path / "10_elena"),
         ]  # fmt: skip
+        every = next(problem.fix for problem in found.problems if problem.fix)
+        assert every.changes["dataset.repeats"] == 10
+        assert every.changes["dataset.subsets"] == ({"path": str(tmp_path / "2_tom"), "repeats": 2, "caption": "tom"},)
 
     def test_folders_with_different_words_need_captions(self, tmp_path: Path) -> None:
         dataset(tmp_path, "5_elena/a.png", "5_tom/b.png")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tests.support.rule_cases import Fires, without
 from trainer_core.datasets.folders import Repeats
-from trainer_core.draft.checks import class_images, dataset
+from trainer_core.datasets.scan import Dataset
+from trainer_core.draft.checks import class_images, dataset, subsets
 from trainer_core.draft.facts import Facts
 from trainer_core.problems import Problem
 
@@ -40,10 +42,73 @@ def with_class(*texts: str | None, error: str = "") -> Callable[[Facts], Facts]:
     return change
 
 
+def with_more(*found: Dataset | str) -> Callable[[Facts], Facts]:
+    """Facts with these further image folders."""
+
+    def change(facts: Facts) -> Facts:
+        more = {f"subset_{number}": each for number, each in enumerate(found, 2)}
+        return replace(facts, dataset=replace(facts.dataset, more=more))
+
+    return change
+
+
+def with_copy(**changes: Any) -> Callable[[Facts], Facts]:
+    """Facts with one further folder: as the first one, with these changes; `captions` are those of its images."""
+
+    def change(facts: Facts) -> Facts:
+        first, texts = facts.dataset, changes.pop("captions", None)
+        images = first.images if texts is None else tuple(replace(first.images[0], caption=text) for text in texts)
+        return with_more(replace(first, images=images, problems=(), **changes))(facts)
+
+    return change
+
+
+def folders_of(*tables: dict[str, Any]) -> dict[str, Any]:
+    return {"dataset.subsets": tuple({"path": "/more", **table} for table in tables)}
+
+
+LIST = "dataset.subsets"
 CLASS = {"dataset.class_path": "/dogs"}
 TI = {"model.method": "textual_inversion", "embedding.init_word": "cat"}
 LENGTH = ("dataset.caption_tokens", "warning")
 FIRES = {
+    "a further folder that cannot be read": Fires(
+        subsets.folders_are_usable, LIST, "error", folders_of({}), facts=with_more("It is gone.")
+    ),
+    "a further folder without captions": Fires(
+        subsets.folders_are_usable,
+        LIST,
+        "error",
+        folders_of({"caption": " "}),
+        facts=with_copy(captions=[None, "a dog"]),
+        has_fix=False,
+    ),
+    "a folder that is trained twice": Fires(
+        subsets.folders_are_different, LIST, "warning", {LIST: ({"path": "/more"}, {"path": "/more"})}
+    ),
+    "masks of regularisation images": Fires(
+        subsets.folders_are_trained, LIST, "error", folders_of({"kind": "regularisation", "masks": "/masks"})
+    ),
+    "mask files beside transparency": Fires(
+        subsets.folders_are_trained, LIST, "error", folders_of({"masks": "/masks", "alpha_masks": True})
+    ),
+    "regularisation images with a method that has none": Fires(
+        subsets.folders_are_trained,
+        LIST,
+        "warning",
+        {**folders_of({"kind": "regularisation"}), "model.method": "full"},
+    ),
+    "regularisation images of another resolution": Fires(
+        subsets.class_images_have_partners, LIST, "error", folders_of({"kind": "regularisation", "resolution": 1024})
+    ),
+    "a selection with images that are gone": Fires(
+        subsets.selections_are_whole,
+        "dataset.selection",
+        "warning",
+        {"dataset.selection": "best"},
+        facts=lambda facts: replace(facts, dataset=replace(facts.dataset, selected=2, gone=("a.png",))),
+        has_fix=False,
+    ),
     "masks that no image has": Fires(
         dataset.masks_are_in_the_images,
         "native.kohya.alpha_mask",

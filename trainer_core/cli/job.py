@@ -53,7 +53,7 @@ def _parameter(path: str) -> str:
 def _metavar(setting: fields.SettingField) -> str:
     if setting.choices:
         return "|".join(choice or '""' for choice in setting.choices)
-    kind = {bool: "true|false", int: "N", float: "NUMBER", tuple: "PROMPTS"}.get(setting.base_type, "TEXT")
+    kind = {bool: "true|false", int: "N", float: "NUMBER", tuple: "LINES|JSON"}.get(setting.base_type, "TEXT")
     return f"{kind}|none" if setting.optional else kind
 
 
@@ -62,7 +62,7 @@ def _help(setting: fields.SettingField) -> str:
     unit = f" [{setting.unit}]" if setting.unit else ""
     readers = fields.readers(setting.path)
     only = f" Only with {', '.join(readers)}." if 0 < len(readers) <= FEW else ""
-    only += " One prompt a line, or a JSON list." if setting.is_list else ""
+    only += " One on each line, or a JSON list." if setting.is_list else ""
     return f"{setting.title}{unit}: {setting.doc}{only}"
 
 

@@ -77,6 +77,12 @@ def list_files(root: Path, *, follows_links: bool) -> Listing:
     return Listing(tuple(sorted(found)), tuple(linked))
 
 
+def chosen(listed: Listing, root: Path, only: Collection[str]) -> Listing:
+    """What is listed, with only these images of all files that may be images; caption files stay."""
+    kept = {root / name for name in only}
+    return Listing(tuple(path for path in listed.files if path in kept or ending(path.name) in OTHER_ENDINGS))
+
+
 def unseen_key(path: Path, rules: DatasetRules) -> str | None:
     """The key of the defect because of which an engine does not read a file as an image; "" if the engine reads it.
 
@@ -102,13 +108,16 @@ class Purposes:
 
     `keys` are the keys of defects by path. `repeats` are those in the folder name of the trained images, in kohya's layout.
     `trained_folders` are the sub-folders of the trained images, with their numbers of images; `other_folders` are those
-    that could be chosen as a dataset.
+    that could be chosen as a dataset. `layout` are the folders in kohya's layout, with what their names say; of them
+    `class_folders` have regularisation images.
     """
 
     keys: Mapping[Path, str] = field(default_factory=dict)
     repeats: Repeats | None = None
     trained_folders: Mapping[Path, int] = field(default_factory=dict)
     other_folders: Mapping[Path, int] = field(default_factory=dict)
+    layout: Mapping[Path, Repeats] = field(default_factory=dict)
+    class_folders: frozenset[Path] = frozenset()
 
 
 def purposes(paths: Sequence[Path], root: Path, has_caption: Callable[[Path], bool]) -> Purposes:
@@ -120,9 +129,9 @@ def purposes(paths: Sequence[Path], root: Path, has_caption: Callable[[Path], bo
     for path in rest:
         groups[_subset(path, root)].append(path)
     said = {folder: folders.repeats(folder.name) for folder in groups}
-    for folder, repeats in said.items():
-        if folder != root and repeats and folders.is_class(repeats.word) and len(groups) > 1:
-            keys |= dict.fromkeys(groups[folder], "regularisation")
+    layout = {folder: repeats for folder, repeats in said.items() if folder != root and repeats}
+    of_class = {folder for folder, repeats in layout.items() if folders.is_class(repeats.word) and len(groups) > 1}
+    keys |= {path: "regularisation" for folder in of_class for path in groups[folder]}
     subsets = {folder: found for folder, found in groups.items() if found[0] not in keys}
     if _conflict({folder: said[folder] for folder in subsets}, subsets, has_caption):
         keys |= {
@@ -131,7 +140,7 @@ def purposes(paths: Sequence[Path], root: Path, has_caption: Callable[[Path], bo
     trained = [path for path in rest if path not in keys]
     choices = [path for path in rest if keys.get(path, "subset") == "subset"]
     asked = {said[_subset(path, root)] for path in trained}
-    return Purposes(keys, _agreed(asked), _counts(trained, root), _counts(choices, root))
+    return Purposes(keys, _agreed(asked), _counts(trained, root), _counts(choices, root), layout, frozenset(of_class))
 
 
 def _counts(paths: Sequence[Path], root: Path) -> Mapping[Path, int]:

@@ -28,7 +28,8 @@ class DatasetRules:
     `bucket_options` maps native options that change them to their meaning: "least", "most" or "no_upscale"; "" means that Easel
     does not know the result. `short_batches` is what happens to a bucket with fewer images than an optimizer step takes:
     they are "trained" as a smaller batch, or the engine "stops"; "" means unknown. With the native options in `fills` it
-    does not stop.
+    does not stop. `balances_class_images`: whether class images are used until they are as many as the images of the subject;
+    otherwise each is used as often as its repeats.
     """
 
     extensions: frozenset[str]
@@ -40,6 +41,7 @@ class DatasetRules:
     bucket_options: Mapping[str, Literal["", "least", "most", "no_upscale"]] = field(default_factory=dict)
     short_batches: Literal["", "trained", "stops"] = ""
     fills: tuple[str, ...] = ()
+    balances_class_images: bool = True
     native: Mapping[str, Effect] = field(default_factory=dict)
     reads_choices: bool = False
     reads_alpha: bool = False

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer_core.datasets import caption_text, captions, defects, images, listing
+from trainer_core.datasets import caption_text, captions, defects, images, listing, sub_folders
 from trainer_core.datasets.folders import Repeats
 from trainer_core.datasets.listing import Listing, Purposes, ending
 from trainer_core.datasets.rules import DatasetRules
@@ -26,8 +26,6 @@ CAPTION_TABLES = frozenset({
     "captions.txt", "caption.json", "meta_cap.json", "meta_cap_dd.json", "meta_clean.json", "meta_lat.json", "dataset.json",
 })  # fmt: skip
 """Files that hold the captions of all images, in lower case. Source: documentation of Hugging Face datasets (ImageFolder), and of sd-scripts' finetune tools."""
-MOST_FOLDERS_NAMED = 4
-LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,29 @@ class Dataset:
     """The class images that are trained beside these; None without."""
     class_error: str = ""
     """The reason why the folder of class images could not be scanned, or ""."""
+    more: Mapping[str, Dataset | str] = field(default_factory=dict)
+    """The further image folders by their name in a run (`plan.subsets.ImageFolder`); a text is why one could not be scanned."""
+    asked: Mapping[str, object] = field(default_factory=dict)
+    """By the same name, what a further folder was read with: another value than that of the plan means that it is not read yet."""
+    masks: Mapping[str, Path] = field(default_factory=dict)
+    """The mask of each image that has one, by the name of the image."""
+    validation: Dataset | None = None
+    """The images that are held out of the training; None without."""
+    selected: int = 0
+    """How many images the selection names; 0 without one."""
+    gone: tuple[str, ...] = ()
+    """The images of the selection that are not in the folder."""
+
+    @property
+    def folders(self) -> dict[str, Dataset]:
+        """The scanned image folders by their name in a run, this one first."""
+        found = {"dataset": self, "class_images": self.class_images, **self.more}
+        return {name: each for name, each in found.items() if isinstance(each, Dataset)}
+
+    @property
+    def more_sizes(self) -> dict[str, list[tuple[int, int]]]:
+        """The sizes of the images of the further folders, by the name of the folder."""
+        return {name: each.sizes for name, each in self.more.items() if isinstance(each, Dataset)}
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
@@ -114,18 +135,18 @@ class _Findings:
             self.by_defect[key].append(path)
 
     def names(self) -> dict[str, list[str]]:
-        return {key: [_name(path, self.root) for path in paths] for key, paths in self.by_defect.items()}
+        return {key: [sub_folders.name(path, self.root) for path in paths] for key, paths in self.by_defect.items()}
 
     def leave_out(self, path: Path, key: str) -> None:
         self.note(path, key)
-        self.unseen.append((_name(path, self.root), defects.DEFECTS[key].reason))
+        self.unseen.append((sub_folders.name(path, self.root), defects.DEFECTS[key].reason))
 
     def stop_at(self, path: Path, key: str) -> None:
         if self.skip_unreadable:
             self.leave_out(path, key)
             return
         self.note(path, key)
-        self.stopping.append((_name(path, self.root), defects.DEFECTS[key].reason))
+        self.stopping.append((sub_folders.name(path, self.root), defects.DEFECTS[key].reason))
 
 
 def scan(
@@ -137,12 +158,14 @@ def scan(
     quick: bool = False,
     skip_unreadable: bool = False,
     inspect: Callable[[Path, bool], images.ImageInfo] = images.inspect,
+    only: frozenset[str] | None = None,
 ) -> Dataset:
     """The images that an engine with these rules trains from a folder, and the problems. The folder is not changed.
 
     `trigger` is None for class images: they have no trigger word, and a caption for all that have none.
     `quick` reads only image headers, so it does not find damage inside an image. `skip_unreadable` leaves out the files
-    that would stop the engine. `inspect` reads an image file, if it is not done by `images.inspect`.
+    that would stop the engine. `only` are the images of a selection, as paths in the folder with "/"; all others are as if
+    they were not there. `inspect` reads an image file, if it is not done by `images.inspect`.
 
     Raises:
         DatasetError: there is no such folder, it cannot be listed, or the caption extension is not valid.
@@ -153,6 +176,10 @@ def scan(
     found = _Findings(root, skip_unreadable)
     listed = listing.list_files(root, follows_links=rules.recursive)
     text_files = _TextFiles(listed.files, caption_extension)
+    gone: tuple[str, ...] = ()
+    if only is not None:
+        gone = tuple(sorted(only - {path.relative_to(root).as_posix() for path in listed.files}))
+        listed = listing.chosen(listed, root, only)
     candidates, purposes = _candidates(listed, rules, text_files, found)
     seen = [path for path in candidates if _is_trained(path, purposes, rules, found)]
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -165,16 +192,16 @@ def scan(
     ]
     _compare(trained, text_files, rules, trigger if trigger is None else trigger.strip(), found)
     # Without a single image to train, the Problem that says so has the fix.
-    inside = _sub_folders(purposes, root) if trained else []
-    fixes = {"sub_folder": inside[0]} if inside else {}
+    fixes = sub_folders.fixes(purposes, root) if trained else {}
+    left_out = bool(found.unseen or found.stopping)
     problems = [
-        *_no_images(trained, purposes, found),
+        *(() if trained else sub_folders.no_images(purposes, root, left_out=left_out, stops=bool(found.stopping))),
         *defects.problems(found.names(), left_out=skip_unreadable, fixes=fixes),
     ]
     problems += _other_caption_ending(trained, listed.files, caption_extension)
     problems += _captions_elsewhere(trained, listed.files, caption_extension)
     if trained:
-        problems += _sub_folders_trained(purposes, rules, root)
+        problems += sub_folders.trained(purposes, rules, root)
     problems.sort(key=lambda problem: ("error", "warning", "info").index(problem.severity))
     return Dataset(
         root,
@@ -186,6 +213,8 @@ def scan(
         purposes.repeats,
         rules.added,
         {key: tuple(paths) for key, paths in found.by_defect.items()},
+        selected=len(only or ()),
+        gone=gone,
     )
 
 
@@ -243,7 +272,7 @@ def _image(
     path: Path, info: images.ImageInfo, texts: _TextFiles, rules: DatasetRules, found: _Findings
 ) -> DatasetImage | None:
     """The image that will be trained; None for one that is not trained, which is noted."""
-    name, file = _name(path, found.root), texts.of(path)
+    name, file = sub_folders.name(path, found.root), texts.of(path)
     if key := next((key for key in info.defects if key in ("folder", "special")), None):
         found.leave_out(path, key)
         return None
@@ -307,36 +336,6 @@ def _lender(stem: Path, texts: _TextFiles) -> Path | None:
     return lender if lender in texts.files else None
 
 
-def _no_images(trained: Sequence[DatasetImage], purposes: Purposes, found: _Findings) -> Iterator[Problem]:
-    """The Problem of a dataset without images to train, with the sub-folders that have some."""
-    if trained:
-        return
-    rest = " None of the files in it can be trained." if found.unseen or found.stopping else ""
-    message = f"No image in the dataset folder can be trained.{rest} Put PNG, JPEG or WebP images into it."
-    fixes = _sub_folders(purposes, found.root)[:MOST_FOLDERS_NAMED] if not found.stopping else []
-    yield Problem("dataset.path", "error", message, fixes[0] if fixes else None)
-    for fix in fixes[1:]:
-        name = _name(Path(fix.changes["dataset.path"]), found.root)
-        yield Problem("dataset.path", "info", f"The sub-folder {name} has images, too.", fix)
-
-
-def _sub_folders(purposes: Purposes, root: Path) -> list[Fix]:
-    """The fixes that choose a sub-folder as the dataset, the one with the most images first."""
-    inside = sorted(purposes.other_folders.items(), key=lambda entry: (-entry[1], entry[0]))
-    return [
-        Fix(f"Use {_name(folder, root)} ({_counted(count)})", {"dataset.path": str(folder)}) for folder, count in inside
-    ]
-
-
-def _sub_folders_trained(purposes: Purposes, rules: DatasetRules, root: Path) -> Iterator[Problem]:
-    """The Problem that lists the sub-folders whose images are trained too, so that the user notices them."""
-    if rules.recursive and purposes.trained_folders:
-        shown = [f"{_name(folder, root)} ({count})" for folder, count in purposes.trained_folders.items()]
-        more = f" and {len(shown) - MOST_FOLDERS_NAMED} more" if len(shown) > MOST_FOLDERS_NAMED else ""
-        message = f"Images in sub-folders are trained too: {', '.join(shown[:MOST_FOLDERS_NAMED])}{more}."
-        yield Problem("dataset.path", "info", message)
-
-
 def _other_caption_ending(trained: Sequence[DatasetImage], files: Sequence[Path], extension: str) -> Iterator[Problem]:
     """A Problem for caption files with another extension, where most images without a caption have such a file."""
     without = [image for image in trained if image.caption_file is None]
@@ -361,18 +360,14 @@ def _captions_elsewhere(trained: Sequence[DatasetImage], files: Sequence[Path], 
     tables = sorted({path.name for path in files if path.name.lower() in CAPTION_TABLES})
     here = [*([f"{each} .json {'file' if each == 1 else 'files'} next to images"] if each else []), *tables]
     if here:
-        names = ", ".join(printable(name, LONGEST_NAME) for name in here[:MOST_FOLDERS_NAMED])
-        message = f"{_counted(len(without))} without a caption. These files may contain captions, but Easel does not read them: {names}."
+        names = ", ".join(printable(name, sub_folders.LONGEST_NAME) for name in here[: sub_folders.MOST_NAMED])
+        message = f"{sub_folders.counted(len(without))} without a caption. These files may contain captions, but Easel does not read them: {names}."
         hint = f"Easel reads the caption of an image from the {extension} file with the same name."
         yield Problem("dataset.path", "warning", f"{message} {hint}")
 
 
 def _json_files(image: Path) -> tuple[Path, Path]:
     return image.with_suffix(".json"), image.with_name(f"{image.name}.json")
-
-
-def _counted(count: int) -> str:
-    return f"{count} {'image' if count == 1 else 'images'}"
 
 
 def _reasons(pairs: Sequence[tuple[str, str]]) -> str:
@@ -386,7 +381,3 @@ def _reasons(pairs: Sequence[tuple[str, str]]) -> str:
 
 def _folded(path: Path) -> tuple[Path, str]:
     return path.parent, unicodedata.normalize("NFC", path.name).casefold()
-
-
-def _name(path: Path, root: Path) -> str:
-    return printable(path.relative_to(root).as_posix(), LONGEST_NAME)

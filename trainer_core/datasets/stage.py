@@ -18,6 +18,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from trainer_core.datasets import colours, images
+from trainer_core.datasets.masks import write as write_mask
 from trainer_core.datasets.scan import Dataset, DatasetImage
 from trainer_core.errors import DatasetError
 from trainer_core.text import printable
@@ -42,10 +43,11 @@ class Staged:
     captions: Mapping[str, str] = field(default_factory=dict)
 
 
-def stage(dataset: Dataset, folder: Path, trigger: str = "") -> Staged:
+def stage(dataset: Dataset, folder: Path, trigger: str = "", masks: Path | None = None) -> Staged:
     """Fills a new or empty folder with the images of a dataset and their captions, and returns what was done.
 
-    An image without a caption gets the trigger word. Names are numbered, so that no two images share a stem and no stem
+    An image without a caption gets the trigger word. `masks` is a new folder for a mask of each image, under the same name.
+    Names are numbered, so that no two images share a stem and no stem
     is the start of another: sd-scripts would treat such files as caches of the other image.
 
     Raises:
@@ -65,6 +67,10 @@ def stage(dataset: Dataset, folder: Path, trigger: str = "") -> Staged:
     for stem, text in zip(stems, texts, strict=True):
         for ending in {dataset.caption_extension, ALWAYS_WRITTEN}:
             (folder / f"{stem}{ending}").write_text(f"{text}\n", encoding="utf-8", newline="\n")
+    if masks is not None:
+        masks.mkdir(parents=True)
+        for image, (_, name) in zip(dataset.images, done, strict=True):
+            write_mask(image, dataset.masks.get(image.name), masks / name)
     how = [way for way, _ in done]
     captions = {name: text for (_, name), text in zip(done, texts, strict=True)}
     return Staged(how.count("link"), how.count("copy"), how.count("corrected"), captions)

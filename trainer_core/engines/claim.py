@@ -58,6 +58,10 @@ class Cell:
     """The bucket step, in pixels: the engine requires a multiple of it, or always uses this one."""
     class_images: bool = False
     """Whether class images can be trained, too: as many in an epoch as images of the subject, as `batches` counts them."""
+    validation: bool = False
+    """Whether the loss of images that are held out of the training can be measured."""
+    masks: bool = False
+    """Whether image folders can have masks: files that say which parts of an image are trained."""
     trained_dtype: Literal["float32", "precision", "file"] = "float32"
     """In full finetuning: the dtype of the trained weights without `memory.half_weights`: 32 bits, that of mixed precision, or
     that of the file."""

@@ -118,6 +118,8 @@ def other_values(setting: fields.SettingField) -> list[Any]:
 
 
 def _other_value(setting: fields.SettingField) -> Any:
+    if setting.path == "dataset.subsets":
+        return ({"path": "/more", "repeats": 3},)
     if setting.is_list:
         return ({"text": "one prompt"}, {"text": "another prompt"})
     if setting.base_type is bool:

@@ -17,6 +17,7 @@ from trainer_core.engines.status import EngineStatus
 from trainer_core.events import Event
 from trainer_core.hardware import Machine
 from trainer_core.jobs.spec import Step
+from trainer_core.plan.subsets import FIRST, ImageFolder
 from trainer_core.problems import Problem
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Place:
     `run` is the run folder, `dataset` the folder of staged images in it, `output` the folder that the engine writes into,
     `python` the interpreter of the engine's environment, `checkout` its source folder if it has one,
     `version` the installed version, `options` facts about the installation that rendering depends on. `captions` are the
-    captions of the staged images by file name, for an engine that reads all of them from one file. `resume` is the state
+    captions of the staged images by file name, for an engine that reads all of them from one file; before the names of
+    further folders is that of the folder, as in "subset_2/1-a.png". `resume` is the state
     that the run continues from, None for a run that starts at step 0; the steps of a plan are those of the whole training.
     """
 
@@ -68,6 +70,18 @@ class Place:
     def class_images(self) -> Path:
         """The folder of staged class images, which is there if the plan has some."""
         return self.dataset.with_name("class_images")
+
+    def images(self, folder: ImageFolder) -> Path:
+        """The folder of the staged images of an image folder of the plan."""
+        return self.dataset.with_name(folder.name) if folder.setting != FIRST else self.dataset
+
+    def validation(self, folder: ImageFolder) -> Path:
+        """The folder of the staged images that are held out, which is there if the plan holds some out."""
+        return self.dataset.with_name(folder.validation_name)
+
+    def masks(self, folder: ImageFolder) -> Path:
+        """The folder of the staged masks of an image folder of the plan, which is there if it has some."""
+        return self.dataset.with_name(folder.masks_name)
 
     def path(self, text: str) -> str:
         """The path of a file of the plan at this place: unchanged here; a place on another machine may change it."""

@@ -55,7 +55,7 @@ def _latent_bytes(job: Workload) -> float:
         return 0.0
     pixels, channels = LATENT[job.model.vae]
     copies = 2 if job.plan.dataset.flip else 1
-    return copies * channels * 4 * (job.plan.dataset.resolution / pixels) ** 2
+    return copies * channels * 4 * job.mean_area / pixels**2
 
 
 def _caption_bytes(job: Workload) -> float:

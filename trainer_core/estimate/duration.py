@@ -51,14 +51,14 @@ def step_operations(job: Workload) -> float:
     """The operations of one optimizer step."""
     plan = job.plan
     images = plan.schedule.batch_size * plan.schedule.gradient_accumulation
-    forward = job.model.forward_operations(plan.dataset.resolution)
+    forward = sum(share * job.model.forward_operations(side) for side, share in job.sides_shares)
     # In passes: the forward pass is 1, the backward pass 1 for a frozen weight and 2 for a trained one; gradient
     # checkpointing repeats the forward pass.
     passes = (3 if job.trains_model else 2) + (1 if plan.memory.gradient_checkpointing else 0)
     encoders = 0 if job.caches_captions else sum(models.parts()[name].parameters for name in job.model.encoders)
     encoders += 2 * sum(part.parameters for part in job.trained_encoders)
     vae = models.parts()[job.model.vae]
-    encoding = 0 if plan.memory.cache_latents else vae.encode_operations * plan.dataset.resolution**2
+    encoding = 0 if plan.memory.cache_latents else vae.encode_operations * job.mean_area
     return images * (forward * passes + (2 * encoders * 77 + encoding) * job.model.others_scale)
 
 
@@ -89,7 +89,7 @@ def _around(job: Workload, sampled: tuple[float, float]) -> tuple[tuple[float, f
     (least, most), _ = rate(job)
     plan, vae = job.plan, models.parts()[job.model.vae]
     numbers = job.model.parameters + job.model.other_parameters
-    encoded = job.images * vae.encode_operations * plan.dataset.resolution**2 if plan.memory.cache_latents else 0
+    encoded = job.images * vae.encode_operations * job.mean_area if plan.memory.cache_latents else 0
     encoded += (
         job.images * 154 * sum(models.parts()[name].parameters for name in job.model.encoders)
         if job.caches_captions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,6 +43,8 @@ class Workload:
     file_dtypes: Mapping[str, str] = field(default_factory=dict)
     state_bytes: float = 8.0
     lora: Literal["own", "lycoris"] = "own"
+    sides: Mapping[int, int] = field(default_factory=dict)
+    """How many images are used in an epoch at each resolution; empty if the plan has only one."""
 
     @classmethod
     def of(cls, plan: TrainingPlan, facts: Facts, manifest: BackendManifest | None) -> Workload | None:
@@ -66,7 +69,24 @@ class Workload:
             dtypes,
             _state_bytes(plan.optimizer.name, facts, manifest),
             claim.cell(plan.model.method).lora if claim else "own",
+            _sides(plan, facts, manifest),
         )
+
+    @property
+    def largest_side(self) -> int:
+        """The largest resolution that is trained, which decides about the memory."""
+        return max(self.sides, default=self.plan.dataset.resolution)
+
+    @property
+    def sides_shares(self) -> list[tuple[int, float]]:
+        """The resolutions with the share of each in the steps."""
+        total = sum(self.sides.values())
+        return [(side, uses / total) for side, uses in self.sides.items()] or [(self.plan.dataset.resolution, 1.0)]
+
+    @property
+    def mean_area(self) -> float:
+        """The mean of the pixels of an image that is trained."""
+        return sum(share * side**2 for side, share in self.sides_shares)
 
     @property
     def costs(self) -> Costs:
@@ -212,13 +232,24 @@ def _without_unused(plan: TrainingPlan, facts: Facts, manifest: BackendManifest 
     return plan.model_copy(update={"memory": plan.memory.model_copy(update=unused)}) if unused else plan
 
 
+def _sides(plan: TrainingPlan, facts: Facts, manifest: BackendManifest | None) -> dict[int, int]:
+    """How many images are used in an epoch at each resolution; {} with one resolution, or if nothing is known of them."""
+    folders = {folder.name: folder.resolution for folder in plan.folders}
+    if facts.dataset is None or len({*folders.values()}) < 2:
+        return {}
+    counts = {name: len(found.images) for name, found in facts.dataset.folders.items()}
+    found: Counter[int] = Counter()
+    for name, used in batches.uses(plan, counts, manifest).items():
+        found[folders[name]] += sum(many * times for many, times in used)
+    return {side: uses for side, uses in found.items() if uses}
+
+
 def _images(plan: TrainingPlan, facts: Facts, manifest: BackendManifest | None) -> int:
     """The number of different images that are trained, class images included; 0 if unknown."""
     if facts.dataset is None:
         return 0
-    images = len(facts.dataset.images)
-    of_class = batches.class_uses(plan, images, len(facts.dataset.class_sizes), manifest)
-    return images + sum(many for many, _ in of_class)
+    counts = {name: len(found.images) for name, found in facts.dataset.folders.items()}
+    return sum(many for used in batches.uses(plan, counts, manifest).values() for many, _ in used)
 
 
 def _state_bytes(optimizer: str, facts: Facts, manifest: BackendManifest | None) -> float:

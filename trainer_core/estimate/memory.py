@@ -125,7 +125,7 @@ def _encoders(job: Workload) -> float:
 def _activations(job: Workload) -> float:
     plan, scale = job.plan, FACTORS[job.model.kind] * job.compute_bytes / 2
     checkpointing = plan.memory.gradient_checkpointing
-    side = plan.dataset.resolution
+    side = job.largest_side
     image_bytes = job.model.step_bytes(side, trains_model=job.trains_model, checkpointing=checkpointing)
     return plan.schedule.batch_size * image_bytes * scale
 
@@ -170,7 +170,7 @@ def _caching(job: Workload) -> Iterator[Phase]:
 
 
 def _encoding(job: Workload, vae: Part) -> float:
-    return vae.encode * job.plan.dataset.resolution**2 * _vae_number_bytes(job) / 2
+    return vae.encode * job.largest_side**2 * _vae_number_bytes(job) / 2
 
 
 def _sampling(job: Workload) -> Iterator[Phase]:

@@ -82,8 +82,8 @@ def estimate(
     the default costs are used.
     """
     steps, job = plan.schedule.steps, Workload.of(plan, facts, manifest)
-    sizes, of_class = (facts.dataset.sizes, facts.dataset.class_sizes) if facts.dataset else ([], [])
-    epochs = batches.epochs(plan, sizes, manifest, of_class)
+    there = facts.dataset
+    epochs = batches.epochs(plan, there.sizes, manifest, there.class_sizes, there.more_sizes) if there else None
     if job is None:
         family = printable(plan.model.family, 40) or "an unknown family"
         unknown = (f"Easel has no data about {family}.",)

@@ -14,6 +14,7 @@ from trainer_core.install.hub_files import TOKENIZERS
 from trainer_core.install.installed import InstalledEngine, engine_home, installed
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.plan.subsets import LIST, with_paths
 
 
 def place_for(backend: Backend, folder: Path, captions: Mapping[str, str] | None = None) -> Place:
@@ -40,6 +41,7 @@ def at_place(plan: TrainingPlan, manifest: BackendManifest, place: Place) -> Tra
     for setting in fields.paths():
         if text := flat[setting.path]:
             flat[setting.path] = place.path(text)
+    flat[LIST] = with_paths(flat[LIST], place.path)
     weights = manifest.options.weights
     own = {
         name: _at(value, place) if name in weights else value

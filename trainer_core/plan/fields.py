@@ -8,14 +8,14 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import NoneType, UnionType
+from types import ModuleType, NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from trainer_core import catalog
-from trainer_core.plan import prompts, results, sections
+from trainer_core.plan import images, prompts, results, sections, subsets
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.plan.setting import Setting
 
@@ -81,7 +81,7 @@ class SettingField:
 
     @property
     def is_list(self) -> bool:
-        """Whether its value is a list of tables: sample prompts."""
+        """Whether its value is a list of tables: sample prompts, or image folders."""
         return get_origin(self.annotation) is tuple
 
     @property
@@ -131,7 +131,7 @@ def _docs() -> dict[tuple[str, str], str]:
     """The docstring under each setting, by (class name, setting name)."""
     docs: dict[tuple[str, str], str] = {}
     section = name = ""
-    for found in _DECLARATION.finditer(inspect.getsource(sections) + inspect.getsource(results)):
+    for found in _DECLARATION.finditer("".join(map(inspect.getsource, (sections, images, results)))):
         if found["section"]:
             section, name = found["section"], ""
         elif found["name"]:
@@ -293,7 +293,7 @@ def from_text(path: str, text: str) -> tuple[Any, str]:
     field = all_fields()[path]
     kind = field.base_type
     if field.is_list:
-        value, sentence = prompts.from_text(text)
+        value, sentence = _lists(field).from_text(text)
         return (value, f"{field.title}: {sentence}") if sentence else check(path, value)
     if field.optional and text.strip().lower() in ("", "none"):
         return None, ""
@@ -319,10 +319,15 @@ def from_text(path: str, text: str) -> tuple[Any, str]:
     return check(path, text)
 
 
+def _lists(field: SettingField) -> ModuleType:
+    """The module that reads and writes the text of a list."""
+    return subsets if get_args(field.annotation)[0] is subsets.Subset else prompts
+
+
 def to_text(path: str, value: Any) -> str:
     """The value as a text that `from_text` reads: what a text field shows."""
     if all_fields()[path].is_list:
-        return prompts.to_text(value)
+        return _lists(all_fields()[path]).to_text(value)
     return "" if value is None else str(value)
 
 

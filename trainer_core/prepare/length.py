@@ -22,9 +22,12 @@ NO_IMAGES = "Epochs can be counted once a dataset is chosen."
 def steps_of_epoch(state: State) -> Fraction | None:
     """The number of optimizer steps of an epoch of this job; None without images."""
     dataset = state.facts.dataset
-    sizes, of_class = (dataset.sizes, dataset.class_sizes) if dataset else ([], [])
-    backend = state.backend
-    return batches.steps_of_epoch(state.draft.sketch(), sizes, backend.manifest if backend else None, of_class)
+    if dataset is None:
+        return None
+    manifest = state.backend.manifest if state.backend else None
+    return batches.steps_of_epoch(
+        state.draft.sketch(), dataset.sizes, manifest, dataset.class_sizes, dataset.more_sizes
+    )
 
 
 def in_epochs(state: State, path: str) -> str:

@@ -16,14 +16,19 @@ from trainer_core.install import choice, hub_files, hub_reach
 from trainer_core.install.hub_files import TOKENIZERS
 from trainer_core.plan import fields
 from trainer_core.prepare import paths
+from trainer_core.problems import Fix, Problem
 
 if TYPE_CHECKING:
+    from trainer_core.datasets.rules import DatasetRules
     from trainer_core.datasets.scan import Dataset
     from trainer_core.engines.seam import Backend
     from trainer_core.models.detection import Detection
     from trainer_core.models.library import Library
+    from trainer_core.plan.sections import TrainingPlan
+    from trainer_core.plan.subsets import ImageFolder
     from trainer_core.prepare.state import State
 
+MASKS, SELECTION = "dataset.masks", "dataset.selection"
 CLIP, MERGES = "openai/clip-vit-large-patch14", "merges.txt"
 
 
@@ -64,33 +69,32 @@ class FactsReader:
 
     def read_images(self, state: State, quick: bool) -> State:
         """The job with its dataset scanned by the rules of its engine."""
-        from trainer_core.datasets import clip, scan
+        from trainer_core.datasets import clip
 
-        text, values = state.draft.text, state.draft.usable_values
-        path, backend = places.unquoted(text("dataset.path")), state.backend or _any_engine(state)
+        text, plan = state.draft.text, state.draft.sketch()
+        backend = state.backend or _any_engine(state)
+        first, *others = plan.folders
 
-        def scanned(path: str, word: str | None) -> tuple[Dataset | None, str]:
-            if not path or backend is None:
-                return None, ""
+        def scanned(folder: ImageFolder) -> Dataset | str:
+            if not folder.path or backend is None:
+                return ""
             try:
-                found = scan.scan(
-                    places.typed(path),
-                    backend.manifest.dataset.with_native(_native(state, backend)),
-                    caption_extension=values["dataset.caption_extension"],
-                    trigger=word,
-                    quick=quick,
-                    skip_unreadable=values["dataset.skip_unreadable"],
-                )
+                return _scanned(folder, plan, backend.manifest.dataset, _native(state, backend), quick)
             except DatasetError as error:
-                return None, str(error)
-            return found, ""
+                return str(error)
 
-        dataset, reason = scanned(path, text("dataset.trigger"))
-        if dataset is not None:
-            of_class, why = scanned(places.unquoted(text("dataset.class_path")), None)
-            dataset = dataclasses.replace(dataset, class_images=of_class, class_error=why)
-        merges = clip.load(_vocabularies(text("model.path"))) if dataset is not None else None
-        return state.with_facts(dataset=dataset, dataset_error=reason, clip=merges)
+        found = scanned(first)
+        if isinstance(found, str):
+            return state.with_facts(dataset=None, dataset_error=found, clip=None)
+        every = {each.name: scanned(each) for each in others}
+        of_class = every.pop("class_images", "")
+        asked = {each.name: each.source for each in others if each.name in every}
+        dataset = dataclasses.replace(found, more=every, asked=asked)
+        if isinstance(of_class, str):
+            dataset = dataclasses.replace(dataset, class_error=of_class)
+        else:
+            dataset = dataclasses.replace(dataset, class_images=of_class)
+        return state.with_facts(dataset=dataset, dataset_error="", clip=clip.load(_vocabularies(text("model.path"))))
 
     def _with_companions(self, state: State) -> State:
         """The job with the companion files that its model needs and the library has."""
@@ -101,6 +105,50 @@ class FactsReader:
 
         self.library = self.library or library.scan()
         return _with_parts(state.with_facts(companions=parts.find(self.library, found, backend.manifest)))
+
+
+def _scanned(
+    folder: ImageFolder, plan: TrainingPlan, rules: DatasetRules, native: Mapping[str, Any], quick: bool
+) -> Dataset:
+    """What an engine with these rules and native settings reads of an image folder of a plan.
+
+    A selection or masks that cannot be read are Problems, so that the rest is known.
+
+    Raises:
+        DatasetError: the folder cannot be read.
+    """
+    from trainer_core.datasets import holding_out, masks, scan, selected
+
+    problems = []
+    own = {"wildcards": folder.caption_choices, "alpha": folder.alpha_masks}
+    given = {option: on for option, effect in rules.native.items() if (on := own.get(effect)) is not None}
+    root = places.typed(places.unquoted(folder.path))
+    only, word = None, plan.dataset.trigger
+    try:
+        only = selected.images(root, folder.selection) if folder.selection else None
+    except DatasetError as error:
+        fix = Fix("Use all images", {SELECTION: ""})
+        problems.append(Problem(SELECTION, "error", str(error), fix))
+    found = scan.scan(
+        root,
+        rules.with_native({**native, **given}),
+        caption_extension=folder.caption_extension,
+        # A folder with a caption of its own for images without one need not have the trigger word.
+        trigger=word if folder.caption == word and not folder.is_regularisation else None,
+        quick=quick,
+        skip_unreadable=plan.dataset.skip_unreadable,
+        only=only,
+    )
+    if folder.masks and found.images:
+        try:
+            seen = masks.find(found, places.typed(places.unquoted(folder.masks)), MASKS)
+        except DatasetError as error:
+            problems.append(Problem(MASKS, "error", str(error), Fix("Use none", {MASKS: ""})))
+        else:
+            found = dataclasses.replace(found, masks=seen.files)
+            problems += seen.problems
+    found = dataclasses.replace(found, problems=(*found.problems, *problems))
+    return holding_out.held_out(found, folder.validation_share)
 
 
 def recognise(path: Path) -> tuple[Detection | None, str]:

@@ -190,8 +190,8 @@ def _private(folder: JobFolder, data: dict[str, Any]) -> Private:
     dataset = plan.get("dataset")
     trigger = str(dataset.get("trigger", "")) if isinstance(dataset, dict) else ""
     found.texts |= {text.replace("{trigger}", trigger) for text in set(found.texts)}
-    folders = [folder.path / "dataset", folder.path / "class_images"]
-    named = (dataset.get("path"), dataset.get("class_path")) if isinstance(dataset, dict) else ()
+    folders = [folder.path / "dataset", folder.path / "class_images", *folder.path.glob("subset_*")]
+    named = _dataset_folders(dataset) if isinstance(dataset, dict) else ()
     folders += [Path(each).expanduser() for each in named if isinstance(each, str) and each]
     for images in folders:
         for path in _files(images):
@@ -200,6 +200,13 @@ def _private(folder: JobFolder, data: dict[str, Any]) -> Private:
             elif path.suffix.lower() in _CAPTION_FILES:
                 found.texts |= set(_caption(path))
     return found
+
+
+def _dataset_folders(dataset: dict[str, Any]) -> Iterator[Any]:
+    """The image folders that a plan names."""
+    yield from (dataset.get("path"), dataset.get("class_path"))
+    subsets = dataset.get("subsets")
+    yield from (each.get("path") for each in subsets if isinstance(each, dict)) if isinstance(subsets, list) else ()
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -71,6 +71,15 @@ class RunFolder(JobFolder):
         return self.path / "class_images"
 
     @property
+    def staged(self) -> tuple[Path, ...]:
+        """The folders of staged images that are there, the first one first; without those of their masks."""
+        more = [path for path in self.path.glob("subset_*") if re.fullmatch(r"subset_\d{1,3}", path.name)]
+        more.sort(key=lambda path: int(path.name.partition("_")[2]))
+        return tuple(
+            path for path in (self.dataset, self.class_images, *more) if path.is_dir() and not path.is_symlink()
+        )
+
+    @property
     def output(self) -> Path:
         """The folder that the engine writes into."""
         return self.path / "output"

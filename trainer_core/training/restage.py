@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from trainer_core.datasets.stage import ALWAYS_WRITTEN
@@ -13,6 +13,8 @@ from trainer_core.engines.continuation import Continuation
 from trainer_core.engines.manifest import BackendManifest
 from trainer_core.engines.seam import ArtefactPattern, StatePattern
 from trainer_core.errors import RunError
+from trainer_core.plan.sections import TrainingPlan
+from trainer_core.plan.subsets import FIRST
 from trainer_core.training import artefacts
 from trainer_core.training.folder import RunFolder
 
@@ -31,20 +33,37 @@ def changed(folder: RunFolder, manifest: BackendManifest) -> list[str]:
     ]
 
 
-def dataset(before: RunFolder, after: RunFolder, manifest: BackendManifest, caption_extension: str) -> dict[str, str]:
-    """Stages the images of one run in another, with the same names and captions; returns the captions by file name.
+def dataset(before: RunFolder, after: RunFolder, manifest: BackendManifest, plan: TrainingPlan) -> dict[str, str]:
+    """Stages the images of one run in another, with the same names and captions; returns the captions as `Place` has them.
 
-    The class images are staged, too.
+    The class images and the masks are staged, too.
 
     Raises:
         OSError: a file cannot be written.
     """
-    if before.class_images.is_dir():
-        _staged_again(before.class_images, after.class_images, manifest, caption_extension)
-    return _staged_again(before.dataset, after.dataset, manifest, caption_extension)
+    caption_extensions = {folder.caption_extension for folder in plan.folders}
+    others = {folder.name for folder in plan.folders if folder.setting != FIRST and not folder.is_regularisation}
+    captions: dict[str, str] = {}
+    for folder in before.staged:
+        texts = _staged_again(folder, after.path / folder.name, manifest, caption_extensions)
+        if folder == before.dataset:
+            captions |= texts
+        elif folder.name in others:
+            captions |= {f"{folder.name}/{name}": text for name, text in texts.items()}
+    beside = {path for name in _names(plan) for path in (f"{name}_masks", f"{name}_validation")}
+    for path in sorted(before.path / name for name in beside):
+        if path.is_dir() and not path.is_symlink():
+            _staged_again(path, after.path / path.name, manifest, caption_extensions)
+    return captions
 
 
-def _staged_again(before: Path, after: Path, manifest: BackendManifest, caption_extension: str) -> dict[str, str]:
+def _names(plan: TrainingPlan) -> set[str]:
+    return {folder.name for folder in plan.folders}
+
+
+def _staged_again(
+    before: Path, after: Path, manifest: BackendManifest, caption_extensions: Collection[str]
+) -> dict[str, str]:
     """Stages the images of one staged folder in another one, and returns the captions by file name."""
     after.mkdir()
     captions = {}
@@ -56,7 +75,7 @@ def _staged_again(before: Path, after: Path, manifest: BackendManifest, caption_
             os.utime(target, ns=(image.lstat().st_atime_ns, image.lstat().st_mtime_ns), follow_symlinks=False)
         else:
             _link(image, target)
-        for ending in {ALWAYS_WRITTEN, caption_extension}:
+        for ending in {ALWAYS_WRITTEN, *caption_extensions}:
             text = image.with_suffix(ending)
             if text.is_file() and not text.is_symlink():
                 shutil.copyfile(text, after / text.name)
@@ -126,7 +145,8 @@ def _given(image: Path) -> str:
 
 
 def _images(folder: RunFolder, manifest: BackendManifest) -> list[Path]:
-    return [*_images_in(folder.dataset, manifest), *_images_in(folder.class_images, manifest)]
+    beside = sorted(folder.path.glob("*_validation"))
+    return [image for staged in (*folder.staged, *beside) for image in _images_in(staged, manifest)]
 
 
 def _images_in(folder: Path, manifest: BackendManifest) -> list[Path]:

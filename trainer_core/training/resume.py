@@ -167,7 +167,7 @@ def start(
     with contextlib.ExitStack() as undo:
         undo.callback(after.remove)
         try:
-            captions = restage.dataset(before, after, manifest, found.plan.dataset.caption_extension)
+            captions = restage.dataset(before, after, manifest, found.plan)
             restage.caches(before, after, found.continuation)
             patterns = before.rendered.artefacts
             if not found.extends:

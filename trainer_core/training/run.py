@@ -16,7 +16,8 @@ from trainer_core.jobs.folder import writing
 from trainer_core.jobs.job import Job, attached
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.training import numbers, states
+from trainer_core.plan.subsets import LIST, with_paths
+from trainer_core.training import image_folders, numbers, states
 from trainer_core.training.checks import check
 from trainer_core.training.facts import facts
 from trainer_core.training.folder import RunFolder
@@ -58,7 +59,7 @@ class Run(Job):
             undo.callback(made.remove)
             captions = _stage(dataset, made, plan) if dataset is not None else {}
             plan, spec, place = rendered(plan, backend, made.path, captions, environment)
-            about = facts(plan, len(dataset.images) if dataset else 0)
+            about = facts(plan, len(captions))
             with writing(made.path):
                 about |= numbers.of_new(made.path, about["about"])
             versions = {
@@ -136,12 +137,8 @@ def method_of(run: Run) -> str:
 
 def _stage(dataset: Dataset, folder: RunFolder, plan: TrainingPlan) -> Mapping[str, str]:
     """Stages the images and returns their captions by file name."""
-    from trainer_core.datasets.stage import stage
-
     try:
-        if dataset.class_images is not None and plan.has_class_images:
-            stage(dataset.class_images, folder.class_images, plan.dataset.class_caption)
-        return stage(dataset, folder.dataset, plan.dataset.trigger).captions
+        return image_folders.stage(dataset, folder, plan)
     except OSError as error:
         message = f"The images cannot be staged in {folder.path}: {error.strerror or error}."
         raise RunError(message, "Check the free disk space and the permissions.") from error
@@ -157,8 +154,13 @@ def _with_absolute_paths(plan: TrainingPlan) -> TrainingPlan:
     for setting in fields.paths():
         if text := flat[setting.path]:
             is_models = setting.section == "model"
-            flat[setting.path] = _followed(text) if is_models else str(places.typed(text).absolute())
+            flat[setting.path] = _followed(text) if is_models else _absolute(text)
+    flat[LIST] = with_paths(flat[LIST], _absolute)
     return TrainingPlan.model_validate(fields.nest(flat))
+
+
+def _absolute(text: str) -> str:
+    return str(places.typed(text).absolute())
 
 
 def _followed(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,16 +25,28 @@ class Staged:
 
 
 def staged(folder: RunFolder) -> dict[str, Staged]:
-    """The images of a run by name. A name that occurs several times gets a number behind it."""
-    ending = _caption_ending(folder)
+    """The images of a run by name, those of all folders but class images. A name that occurs several times gets a number behind it."""
+    ending, class_folders = _caption_ending(folder), {"class_images", *_class_subsets(folder)}
     found: dict[str, Staged] = {}
-    for path in sorted(folder.dataset.iterdir()) if folder.dataset.is_dir() else ():
+    trained = (each for each in folder.staged if each.name not in class_folders)
+    for path in (path for each in trained for path in sorted(each.iterdir())):
         if path.suffix.lower() in IMAGES:
             name, number = _NUMBER.sub("", path.name), 2
             while name in found:
                 name, number = f"{_NUMBER.sub('', path.name)} ({number})", number + 1
             found[name] = Staged(name, _caption(path, ending))
     return found
+
+
+def _class_subsets(folder: RunFolder) -> Iterator[str]:
+    """The names of the staged folders that are further folders with class images."""
+    try:
+        subsets = folder.plan.get("dataset", {}).get("subsets", ())
+    except RunError:
+        return
+    for number, each in enumerate(subsets if isinstance(subsets, list | tuple) else (), 2):
+        if isinstance(each, dict) and each.get("kind") == "regularisation":
+            yield f"subset_{number}"
 
 
 def _caption_ending(folder: RunFolder) -> str:

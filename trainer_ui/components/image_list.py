@@ -174,8 +174,9 @@ class ImageList(AnyWidget):
 
     def _known(self, number: object) -> int | None:
         """The number of an image in the list; None for anything else."""
-        is_number = isinstance(number, int) and not isinstance(number, bool)
-        return number if is_number and number in self._tiles else None
+        if not isinstance(number, int) or isinstance(number, bool):
+            return None
+        return number if number in self._tiles else None
 
     # ---- thumbnails ----
     def _ask(self, ids: list[int]) -> None:

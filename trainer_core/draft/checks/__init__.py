@@ -16,6 +16,7 @@ from trainer_core.draft.checks import (
     output,
     parts,
     schedule,
+    subsets,
 )
 from trainer_core.draft.checks.case import Case, Rule
 from trainer_core.problems import Problem
@@ -46,6 +47,12 @@ RULES: tuple[Rule, ...] = (
     dataset.masks_are_in_the_images,
     dataset.embedding_has_a_beginning,
     dataset.batches_are_filled,
+    subsets.folders_are_usable,
+    subsets.folders_are_different,
+    subsets.folders_are_trained,
+    subsets.class_images_have_partners,
+    subsets.selections_are_whole,
+    subsets.held_out_images_are_there,
     class_images.class_images_are_usable,
     class_images.class_images_show_others,
     class_images.class_images_are_enough,

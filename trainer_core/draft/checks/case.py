@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.draft.facts import Facts, PathFacts
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.plan.subsets import LIST
 from trainer_core.problems import Problem
 
 if TYPE_CHECKING:
+    from trainer_core.datasets.scan import Dataset
     from trainer_core.engines.claim import FamilyClaim
     from trainer_core.engines.seam import Backend
+    from trainer_core.plan.subsets import ImageFolder
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,16 @@ class Case:
         """What was found at the path of a setting of the plan; None if it was not looked up."""
         section, _, name = setting.partition(".")
         return self.facts.at(setting, getattr(getattr(self.plan, section), name))
+
+    def images_of(self, folder: ImageFolder) -> Dataset | str | None:
+        """What was read of an image folder of the plan, or why it could not be read; None if it was not read with these values."""
+        first = self.facts.dataset
+        if first is None:
+            return None
+        if folder.setting != LIST:
+            return first.folders.get(folder.name)
+        is_this = first.asked.get(folder.name, folder.source) == folder.source
+        return first.more.get(folder.name) if is_this else None
 
     @property
     def model_path(self) -> str:

@@ -69,6 +69,8 @@ def settings_suit_model(case: Case) -> Iterator[Problem]:
             continue
         if why := claim.ignores(about, plan.model.method, plan.model.prediction):
             yield effect.no_effect(path, why)
+        elif about.only_with == "dataset.class_path" and plan.has_class_images:
+            continue  # regularisation images of a further folder
         elif about.only_with and not values[about.only_with]:
             needed = fields.all_fields()[about.only_with]
             yield effect.no_effect(path, f'"{needed.title}" is not {needed.on}.', "info")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from trainer_core.draft.checks.case import Case
 from trainer_core.engines import batches
+from trainer_core.plan.subsets import LIST
 from trainer_core.problems import Fix, Problem
 
 PATH, CAPTION = "dataset.class_path", "dataset.class_caption"
@@ -17,7 +18,7 @@ NONE = Fix("Use none", {PATH: ""})
 def class_images_are_usable(case: Case) -> Iterator[Problem]:
     """The folder of class images can be read, and each of them has a caption; adds the Problems from its scan."""
     plan, dataset = case.plan, case.facts.dataset
-    if dataset is None or not _are_trained(case):
+    if dataset is None or not case.plan.dataset.class_path or not _are_trained(case):
         return
     found = dataset.class_images
     if found is None:
@@ -41,40 +42,58 @@ def class_images_are_usable(case: Case) -> Iterator[Problem]:
 
 def class_images_show_others(case: Case) -> Iterator[Problem]:
     """The trigger word is not in the captions of class images: it would mean all of them."""
-    found = case.facts.dataset.class_images if case.facts.dataset else None
-    trigger = case.plan.dataset.trigger.strip()
-    if found is None or not trigger or not _are_trained(case):
+    dataset, trigger = case.facts.dataset, case.plan.dataset.trigger.strip()
+    if dataset is None or not trigger or not _are_trained(case):
         return
     from trainer_core.datasets import caption_text
 
-    if caption_text.has_word(case.plan.dataset.class_caption, trigger):
-        message = f'The class caption contains the trigger word "{trigger}", so it would mean every image of the class.'
-        yield Problem(CAPTION, "warning", message, Fix("Leave it empty", {CAPTION: ""}))
-    named = sum(caption_text.has_word(image.caption or "", trigger) for image in found.images)
-    if named:
-        message = f'The captions of {named} of {len(found.images)} class images contain the trigger word "{trigger}".'
-        yield Problem(PATH, "warning", f"{message} Remove it from them: it should mean the subject alone.")
+    for folder in case.plan.folders:
+        found = dataset.folders.get(folder.name)
+        if found is None or not folder.is_regularisation:
+            continue
+        if caption_text.has_word(folder.caption, trigger):
+            message = (
+                f'The class caption contains the trigger word "{trigger}", so it would mean every image of the class.'
+            )
+            fix = Fix("Leave it empty", {CAPTION: ""})
+            own = folder.setting == LIST and folder.caption != case.plan.dataset.class_caption
+            yield Problem(LIST, "warning", message) if own else Problem(CAPTION, "warning", message, fix)
+        named = sum(caption_text.has_word(image.caption or "", trigger) for image in found.images)
+        if named:
+            message = (
+                f'The captions of {named} of {len(found.images)} class images contain the trigger word "{trigger}".'
+            )
+            message = f"{message} Remove it from them: it should mean the subject alone."
+            yield Problem(
+                folder.setting, "warning", f"{folder.label}: {message}" if folder.setting == LIST else message
+            )
 
 
 def class_images_are_enough(case: Case) -> Iterator[Problem]:
     """Says how many class images an epoch has, and how many are left out."""
     dataset, engine = case.facts.dataset, case.backend.manifest if case.backend else None
-    if dataset is None or dataset.class_images is None or not dataset.class_images.images or not dataset.images:
+    if dataset is None or engine is None or not dataset.images:
         return
-    there = len(dataset.class_sizes)
-    uses = batches.class_uses(case.plan, len(dataset.images), there, engine)
-    used, each_epoch = sum(many for many, _ in uses), sum(many * each for many, each in uses)
-    if not uses:
+    there = {name: len(found.images) for name, found in dataset.folders.items()}
+    of_class = [folder for folder in case.plan.folders if folder.is_regularisation and there.get(folder.name)]
+    uses = batches.uses(case.plan, there, engine)
+    used = sum(many for folder in of_class for many, _ in uses.get(folder.name, ()))
+    each_epoch = sum(many * each for folder in of_class for many, each in uses.get(folder.name, ()))
+    if not used:
         return
-    message = f"An epoch has {each_epoch} class images beside {len(dataset.images) * case.plan.dataset.repeats} of the subject"
-    if used < there:
+    path, own = of_class[0].setting, {folder.name for folder in of_class}
+    of_subject = sum(many * each for name, found in uses.items() if name not in own for many, each in found)
+    message = f"An epoch has {each_epoch} class images beside {of_subject} of the subject"
+    every = sum(there[folder.name] for folder in of_class)
+    if used < every:
         message += (
-            f". Only the first {used} of the {there} class images are used, because there are no more of the subject"
+            f". Only the first {used} of the {every} class images are used, because there are no more of the subject"
         )
         more = Fix("Use each once", {"dataset.class_repeats": 1}) if case.plan.dataset.class_repeats > 1 else None
-        yield Problem(PATH, "warning", f"{message}.", more or Fix("Use none", {PATH: ""}))
+        yield Problem(path, "warning", f"{message}.", more or (Fix("Use none", {PATH: ""}) if path == PATH else None))
     else:
-        yield Problem(PATH, "info", f"{message}, so it takes twice the steps.")
+        twice = ", so it takes twice the steps" if each_epoch == of_subject else ""
+        yield Problem(path, "info", f"{message}{twice}.")
 
 
 def _are_trained(case: Case) -> bool:

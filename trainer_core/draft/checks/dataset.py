@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.catalog import methods
 from trainer_core.draft.checks.case import Case
+from trainer_core.draft.checks.subsets import in_each
 from trainer_core.engines import batches
-from trainer_core.plan import fields
+from trainer_core.plan import fields, more_folders
+from trainer_core.plan.subsets import FIRST
 from trainer_core.problems import Fix, Problem
 from trainer_core.text import printable
 
@@ -78,6 +81,7 @@ def repeats_are_those_of_the_folder(case: Case) -> Iterator[Problem]:
         yield Problem("dataset.repeats", "info", message, fix)
 
 
+@in_each
 def images_are_large_enough(case: Case) -> Iterator[Problem]:
     """If the engine does not enlarge images, each side is at least one bucket step, even after the image is reduced.
 
@@ -100,6 +104,7 @@ def images_are_large_enough(case: Case) -> Iterator[Problem]:
         yield Problem("dataset.path", "error", f"{message} Remove it, or let the engine enlarge images.")
 
 
+@in_each
 def captions_are_read_to_the_end(case: Case) -> Iterator[Problem]:
     """Captions are not longer than the text encoder reads. Only text that is certainly lost is reported."""
     cell, dataset = case.claim.cell(case.plan.model.method) if case.claim else None, case.facts.dataset
@@ -216,13 +221,11 @@ def batches_are_filled(case: Case) -> Iterator[Problem]:
     plan, dataset, engine = case.plan, case.facts.dataset, case.backend.manifest if case.backend else None
     if engine is None or dataset is None or case.claim is None or plan.model.method not in case.claim.methods:
         return
-    counted = batches.of_buckets(plan, dataset.sizes, engine)
-    if not counted:
-        return
     if engine.dataset.short_batches == "stops":
-        yield from _buckets_that_stop(case, counted)
-    elif engine.dataset.short_batches == "trained":
-        yield from _smaller_batches(case, counted)
+        yield from _buckets_that_stop(case, batches.of_buckets(plan, dataset.sizes, engine) or {})
+        yield from _more_that_stop(case)
+    elif engine.dataset.short_batches == "trained" and dataset.sizes:
+        yield from _smaller_batches(case)
 
 
 def _buckets_that_stop(case: Case, counted: Mapping[str, int]) -> Iterator[Problem]:
@@ -243,6 +246,21 @@ def _buckets_that_stop(case: Case, counted: Mapping[str, int]) -> Iterator[Probl
     yield Problem("dataset.repeats", "error", message, _more_repeats(case, math.ceil(at_once / images)))
 
 
+def _more_that_stop(case: Case) -> Iterator[Problem]:
+    """The same Problem of the further image folders, each of which has its own buckets."""
+    assert case.facts.dataset is not None
+    assert case.backend is not None
+    for folder in case.plan.folders:
+        found = case.images_of(folder)
+        if folder.setting == FIRST or found is None or isinstance(found, str):
+            continue
+        plan = more_folders.alone(case.plan, folder)
+        own = Case(plan, replace(case.facts, dataset=found), case.backend, case.below)
+        counted = batches.of_buckets(plan, found.sizes, case.backend.manifest) or {}
+        for problem in _buckets_that_stop(own, counted):
+            yield more_folders.of_folder(case.plan, folder, problem)
+
+
 def _more_repeats(case: Case, needed: int) -> Fix | None:
     """The fix that sets enough repeats, or if that is not possible, batch size 1 without accumulation."""
     if needed <= _most_repeats():
@@ -256,29 +274,34 @@ def _more_repeats(case: Case, needed: int) -> Fix | None:
     )
 
 
-def _smaller_batches(case: Case, counted: Mapping[str, int]) -> Iterator[Problem]:
+def _smaller_batches(case: Case) -> Iterator[Problem]:
     """The Problems of optimizer steps with fewer images than planned, because the engine also trains incomplete batches."""
     dataset = case.facts.dataset
     assert case.backend is not None
     assert dataset is not None
     plan, engine = case.plan, case.backend.manifest
     schedule, repeats = plan.schedule, plan.dataset.repeats
-    short = [images for images in counted.values() if images * repeats < schedule.batch_size]
+    own = plan.model_copy(update={"dataset": plan.dataset.model_copy(update={"class_path": ""})})
+    more = dataset.more_sizes
+    counted = batches.in_buckets(own, dataset.sizes, engine, (), more)
+    if not counted:
+        return
+    short = [images for images in counted.values() if images < schedule.batch_size]
     if short:
         message = (
             f"{len(short)} of {len(counted)} aspect buckets have fewer images than a batch of {schedule.batch_size}, so their batches "
             "are smaller."
         )
-        yield Problem(
-            "dataset.repeats", "info", message, _more_repeats(case, math.ceil(schedule.batch_size / min(short)))
-        )
+        # With several folders, more repeats of the first one need not fill the bucket.
+        needed = math.ceil(schedule.batch_size * repeats / min(short))
+        yield Problem("dataset.repeats", "info", message, None if more else _more_repeats(case, needed))
     count, adds = batches.processes(plan, engine.id), schedule.gradient_accumulation
 
     def of_epoch(repeats: int) -> int:
         """The number of batches of one process in an epoch."""
         of_subject = plan.dataset.model_copy(update={"repeats": repeats})
         changed = plan.model_copy(update={"dataset": of_subject})
-        return math.ceil((batches.of_epoch(changed, dataset.sizes, engine, dataset.class_sizes) or 0) / count)
+        return math.ceil((batches.of_epoch(changed, dataset.sizes, engine, dataset.class_sizes, more) or 0) / count)
 
     if of_epoch(repeats) < adds:
         # Source: accelerate, Accelerator._do_sync: the end of the data, so of each epoch, also ends an optimizer step.

@@ -10,6 +10,7 @@ from typing import Any
 
 from trainer_core.plan import fields
 from trainer_core.plan.prompts import with_texts
+from trainer_core.plan.subsets import LIST, with_paths
 from trainer_core.text import without_secrets
 from trainer_core.training.metadata import privacy
 
@@ -30,12 +31,21 @@ def shared(plan: Mapping[str, Any]) -> dict[str, Any]:
             value = privacy.file_name(value) if isinstance(value, str) else value
             if not value:
                 continue
+        elif path == LIST:
+            value = with_paths(value, privacy.file_name) if _is_tables(value) else None
+            if not value:
+                continue
+            value = with_texts(value, without_secrets)
         elif not setting.choices:
             value = with_texts(value, without_secrets)
         kept[path] = value
     if native := flat.get("native"):
         kept["native"] = privacy.each_text(native, privacy.without_paths)
     return fields.nest({path: _finite(value) for path, value in kept.items()})
+
+
+def _is_tables(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, Mapping) for each in value)
 
 
 def _finite(value: Any) -> Any:
