@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trainer_core.errors import DatasetError
 from trainer_ui.boundary import attempt
 
 if TYPE_CHECKING:
-    from trainer_ui.dataset_session import DatasetSession
+    from trainer_core.curation.catalogue import Entry
+
+
+class Captioned(Protocol):
+    """The dataset whose captions are typed."""
+
+    root: Path | None
+    extension: str
+
+    def entry(self, path: str) -> Entry | None:
+        """The image with this path."""
+        ...
+
+    def put(self, values: Mapping[str, Mapping[str, Any]]) -> None:
+        """Changes what is known of images at once."""
+        ...
+
+    def look(self) -> None:
+        """Reads the dataset again."""
+        ...
+
+    def note(self, sentence: str) -> None:
+        """Says something to the user."""
+        ...
 
 
 class Drafts:
     """Captions that are being typed and were not saved yet."""
 
-    def __init__(self, session: DatasetSession) -> None:
+    def __init__(self, session: Captioned) -> None:
         self._session = session
         self._texts: dict[str, tuple[str, str]] = {}
         """The text, and what its file had when it was begun, by the path of the image."""

@@ -55,6 +55,8 @@ class DatasetSession(Views):
         """The engine whose rules are used; "" for the first one."""
         self.trigger = ""
         self.extension = ".txt"
+        self.resolution = 1024
+        """The resolution of the training for which it is shown what is cut off, in pixels."""
         self.thresholds: Mapping[str, float] = {}
         """The thresholds of quality that the user has moved, by finding."""
         self.list = DatasetList()

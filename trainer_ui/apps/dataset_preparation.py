@@ -14,6 +14,7 @@ from trainer_ui.panels.datasets.bulk import BulkPanel
 from trainer_ui.panels.datasets.copies import CopiesPanel
 from trainer_ui.panels.datasets.edits import EditsPanel
 from trainer_ui.panels.datasets.export import ExportPanel
+from trainer_ui.panels.datasets.figures import FiguresPanel
 from trainer_ui.panels.datasets.findings import FindingsPanel
 from trainer_ui.panels.datasets.images import ImagesPanel
 from trainer_ui.panels.datasets.machine import KINDS, MachinePanel
@@ -52,7 +53,7 @@ class DatasetPreparation(App):
         self.images = ImagesPanel(session)
         self.bulk = BulkPanel(session)
         self.tags = TagsPanel(session, self.bulk.prepare, self.see)
-        self.findings = FindingsPanel(session, self.see_only)
+        self.findings, self.figures = FindingsPanel(session, self.see_only), FiguresPanel(session, self.see_only)
         self.copies, self.quality = CopiesPanel(session, self.see_only), QualityPanel(session, self.see_only)
         self.machine = MachinePanel(session)
         self.result, self.run = MachineResult(session, self.machine), RunPanel(session.jobs)
@@ -77,7 +78,11 @@ class DatasetPreparation(App):
                     (PAGE, "tag-and-caption"),
                 ),
                 CHECK: Place(
-                    "Check", [[self.findings], [self.copies, self.quality]], self.bars[CHECK], "even", (PAGE, "check")
+                    "Check",
+                    [[self.findings, self.figures], [self.copies, self.quality]],
+                    self.bars[CHECK],
+                    "even",
+                    (PAGE, "check"),
                 ),
                 EDITS: Place(
                     "Edits and export", [[self.edits], [self.export]], self.bars[EDITS], "wide-left", (PAGE, "undo")

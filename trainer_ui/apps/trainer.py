@@ -176,6 +176,7 @@ class Trainer(App):
             self.settling.begin()
             attempt(self.launch.install.look, self.session.note)
         self.model.shelf.look()
+        self.dataset.desk.look()
 
     def close(self, why: str = "") -> None:
         """Ends the feeds and a download; a run and an installation continue."""
@@ -184,5 +185,6 @@ class Trainer(App):
         self.launch.problems.tool.close()
         self.results.close()
         self.model.close()
+        self.dataset.desk.close()
         self.kept.close()
         super().close(why)

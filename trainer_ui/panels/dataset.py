@@ -13,6 +13,7 @@ from trainer_ui.controls import help_of
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Pairs, Paragraph, show
 from trainer_ui.panels.card import Step, fold, row
+from trainer_ui.panels.dataset_desk import DatasetDesk
 from trainer_ui.panels.settling import SETTLED
 from trainer_ui.widgets import Button, Text
 
@@ -61,6 +62,7 @@ class DatasetPanel:
         self.captions = Pairs()
         self.fold = fold(session, "Captions as they are read", lambda: [self.captions])
         self.images = Gallery("Images of the dataset")
+        self.desk = DatasetDesk(session)
         self._files: tuple[str, ...] = ()
         self.step = Step(
             session,
@@ -69,8 +71,11 @@ class DatasetPanel:
                 self.settled,
                 self.field,
                 self.browse.widget,
+                self.desk.yours,
+                self.desk.brings,
                 self.images,
                 self.counts,
+                self.desk.looks,
                 helped(self.trigger, *help_of("dataset.trigger")),
                 self.kept,
                 self.fold,
@@ -100,13 +105,14 @@ class DatasetPanel:
         if self.is_folded and state not in SETTLED:
             self.fold_choice(False)
         self.folder.show_text(values["dataset.path"])
+        self.desk.show()
         self.step.show(state, _summary(dataset, values))
 
     def fold_choice(self, is_folded: bool) -> None:
         """Only names the folder, or shows what chooses it; the images stay."""
         self.is_folded = is_folded
         show(self.settled, is_folded)
-        for one in (self.field, self.browse.widget):
+        for one in (self.field, self.browse.widget, self.desk.yours, self.desk.brings):
             show(one, not is_folded)
 
     def _show_images(self, dataset: Dataset | None) -> None:

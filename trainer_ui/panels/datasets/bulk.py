@@ -33,7 +33,7 @@ class Kind:
 
 
 def _kinds() -> dict[str, Kind]:
-    from trainer_core.curation import captions
+    from trainer_core.curation import captions, style_captions
 
     def absorbed(fields: Sequence[str], texts: Sequence[str]) -> list[Operation]:
         share = float(fields[0]) / 100 if fields[0].strip() else 0.0
@@ -98,6 +98,13 @@ def _kinds() -> dict[str, Kind]:
             absorbed,
             "Remove tags that {0} % have",
         ),
+        "style": Kind(
+            "Make captions for a style",
+            "Tags that name the style, its palette or technique are removed, and the trigger word goes last: the word learns the style then.",
+            ("Trigger word",),
+            lambda fields, _: [style_captions.mended(fields[0])],
+            "Make captions for the style {0}",
+        ),
         "repeats": Kind(
             "Remove repeated tags",
             "Each tag stays at its first place.",
@@ -129,6 +136,8 @@ def _kinds() -> dict[str, Kind]:
     }
 
 
+TRIGGERED = ("trigger", "trigger-last", "style")
+"""The kinds whose first field is the trigger word."""
 OPTIONAL = {"replace": 1, "replace-tag": 1, "sort": 0, "absorb": 1}
 """The kinds of which a field may be empty, and from which one on."""
 
@@ -186,7 +195,7 @@ class BulkPanel:
                 field.description = name
         if self.kind.value == "absorb" and not self.first.value.strip().isdecimal():
             self.first.value = PERCENT
-        if self.kind.value in ("trigger", "trigger-last") and not self.first.value:
+        if self.kind.value in TRIGGERED and not self.first.value:
             self.first.value = self.session.trigger
 
     def show(self) -> None:
@@ -217,7 +226,7 @@ class BulkPanel:
         ]
         if not empty and self.kind.value == "absorb" and not _is_percent(self.first.value):
             return "The share is a number from 1 to 100."
-        if not empty and self.kind.value.startswith("trigger") and "," in self.first.value:
+        if not empty and self.kind.value in TRIGGERED and "," in self.first.value:
             return "A trigger word has no comma: it would be two tags."
         return f"Enter: {', '.join(empty).lower()}." if empty else ""
 

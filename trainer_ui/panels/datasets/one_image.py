@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from trainer_ui.dataset_session import DatasetSession
 
 TONES = {"error": "danger", "warning": "warn", "info": "muted"}
+STEP = 64
+"""The usual step of the sides of buckets, in pixels."""
+LEAST_TOLD = 0.02
 AUTHORS = {"": "", "user": "written by you"}
 
 
@@ -69,6 +72,7 @@ def seen(session: DatasetSession, entry: Entry) -> Seen:
     whole = captions.text_of(root, entry.caption_path) if entry.caption_path is not None else ""
     base = captions.plain(whole or "")
     text = session.drafts.text(entry.path, base)
+    lost = crop(session, entry)
     is_plain = whole is not None and printable(text, len(text) + 1, keep="\n") == text
     return Seen(
         session.list.number(entry.path),
@@ -77,7 +81,7 @@ def seen(session: DatasetSession, entry: Entry) -> Seen:
         entry.path,
         text,
         base,
-        facts(entry),
+        ", ".join(filter(None, (facts(entry), cut_off(lost)))),
         f"{at + 1:,} of {len(paths):,}" if at >= 0 else "",
         at > 0,
         0 <= at < len(paths) - 1,
@@ -87,8 +91,31 @@ def seen(session: DatasetSession, entry: Entry) -> Seen:
         else "This file has signs that cannot be shown, so it is not edited here: see Check.",
         entry.choice,
         hash((entry.time, entry.bytes)) & 0x7FFFFFFF,
+        crop=lost,
         locked=not is_plain,
     )
+
+
+def crop(session: DatasetSession, entry: Entry) -> tuple[float, float, float, float] | None:
+    """The shares that training cuts off at top, right, bottom and left, with the usual buckets; None if that is not known."""
+    from trainer_core.datasets import bucket_places
+    from trainer_core.engines import registry
+
+    manifest = (registry.get(session.engine) if session.engine else registry.first()).manifest
+    made = bucket_places.way(manifest.dataset)
+    if not made or not entry.width or not entry.height:
+        return None
+    placed = bucket_places.placed((entry.width, entry.height), made, session.resolution, STEP)
+    side, top = ((1 - bucket / scaled) / 2 for bucket, scaled in zip(placed.bucket, placed.scaled, strict=True))
+    return (max(0.0, top), max(0.0, side), max(0.0, top), max(0.0, side))
+
+
+def cut_off(lost: tuple[float, float, float, float] | None) -> str:
+    """How much is cut off, in words; "" if it is hardly anything."""
+    if lost is None:
+        return ""
+    share = 1 - (1 - lost[0] - lost[2]) * (1 - lost[1] - lost[3])
+    return f"{share:.0%} is cut off (the dashed line)" if share >= LEAST_TOLD else ""
 
 
 def facts(entry: Entry) -> str:

@@ -1,0 +1,146 @@
+"""The pieces of the dataset app inside a trainer: bring images in, look at them, write captions, and mend what is wrong."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer_core import places
+from trainer_ui.boundary import attempt
+from trainer_ui.formatting import Paragraph, show
+from trainer_ui.panels.card import fold, row
+from trainer_ui.widgets import Box, Button, Dropdown, VBox, Widget
+
+if TYPE_CHECKING:
+    from trainer_ui.dataset_session import DatasetSession
+    from trainer_ui.panels.datasets.source import SourcePanel
+    from trainer_ui.session import Session
+
+NONE = ("choose one of yours", "")
+
+
+class DatasetDesk:
+    """The datasets that are known, and two groups that are made when they are opened."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.inner: DatasetSession | None = None
+        """The dataset that is looked at here; None until a group was opened."""
+        self.known = Dropdown(description="Your datasets", options=[NONE], value="")
+        self.known.observe(session.handler(self._choose), "value")
+        self.again = Button(description="Refresh", classes=("easel-small", "easel-quiet"))
+        self.again.on_click(session.handler(lambda _: self.look()))
+        self.yours = row(self.known, self.again)
+        self.messages = [Paragraph("", "small", "accent", role="status") for _ in range(2)]
+        self.brings = fold(session, "Bring images in: from your computer, or a link", self._bringing)
+        self.looks = fold(session, "Look at them, write captions, mend what is wrong", self._looking)
+        self._source: SourcePanel | None = None
+        self._read: object = None
+
+    def look(self) -> None:
+        """Lists the datasets that are known, in a thread: a folder may lie on a slow disk."""
+        threading.Thread(target=attempt, args=(self._list, self.session.note), name="easel-known", daemon=True).start()
+
+    def _list(self) -> None:
+        from trainer_core.curation import known
+
+        found = [
+            (f"{one.name} ({one.images:,} images, {one.captions:,} captions)", str(one.path))
+            for one in known.datasets()
+        ]
+        with self.session.lock:
+            self.known.options = [NONE, *found]
+        self.session.show_soon()
+
+    def show(self) -> None:
+        """Shows the datasets, and follows the folder that is set."""
+        path = self.session.values["dataset.path"]
+        show(self.yours, len(self.known.options) > 1)
+        wanted = path if path in [value for _, value in self.known.options] else ""
+        if self.known.value != wanted:
+            self.known.value = wanted
+        show(self.looks, bool(path))
+        if self.inner is not None:
+            self._follow(path)
+
+    def close(self) -> None:
+        """Saves what is being typed."""
+        if self.inner is not None:
+            self.inner.drafts.save_all()
+        if self._source is not None:
+            self._source.drop.close()
+
+    def _choose(self, path: str) -> None:
+        if path and path != self.session.values["dataset.path"]:
+            self.session.change({"dataset.path": path})
+
+    # ---- the dataset inside ----
+    def _begun(self) -> DatasetSession:
+        """The session of the dataset, made when the first group is opened."""
+        from trainer_ui.dataset_session import DatasetSession
+
+        if self.inner is None:
+            self.inner = DatasetSession()
+            self.inner.add_view(self._told)
+            self._follow(self.session.values["dataset.path"])
+        return self.inner
+
+    def _follow(self, path: str) -> None:
+        """Looks at the folder that is set, if it is another one."""
+        inner = self.inner
+        folder = places.typed(path) if path else None
+        if inner is None or folder is None or not folder.is_dir():
+            return
+        inner.trigger = self.session.values["dataset.trigger"]
+        backend = self.session.backend
+        inner.engine = backend.manifest.id if backend is not None else ""
+        if inner.root is None or Path(inner.root) != folder:
+            attempt(lambda: inner.open(folder), inner.note)
+
+    def _told(self) -> None:
+        """Shows what the dataset says, and takes over another folder, or files that were changed."""
+        inner = self.inner
+        if inner is None:
+            return
+        for one in self.messages:
+            one.show_text(inner.doing or inner.message)
+        root, read = inner.root, inner.read
+        if root is not None and read is not None and read is not self._read:
+            self._read = read
+            known = self.session.values["dataset.path"]
+            if not known or places.typed(known) != root:
+                self.session.change({"dataset.path": str(root)})
+                self.look()
+            self.session.show_soon()
+
+    def _bringing(self) -> list[Widget]:
+        from trainer_ui.panels.datasets.source import SourcePanel
+
+        inner = self._begun()
+        self._source = source = SourcePanel(inner)
+        inner.add_view(source.show)
+        inner.show()
+        return [source.widget, self.messages[0]]
+
+    def _looking(self) -> list[Widget]:
+        from trainer_ui.panels.datasets.findings import FindingsPanel
+        from trainer_ui.panels.datasets.images import ImagesPanel
+        from trainer_ui.panels.datasets.one_image import OneImage
+
+        inner = self._begun()
+
+        images, one, findings = ImagesPanel(inner), OneImage(inner), FindingsPanel(inner, inner.list.show_only)
+        undo = Button(description="Undo the last change", classes=("easel-small",))
+        undo.on_click(inner.handler(lambda _: inner.undo()))
+        for panel in (images, one, findings):
+            inner.add_view(panel.show)
+        inner.add_view(lambda: show(undo, inner.read is not None and inner.read.undoable is not None))
+        inner.show()
+        whole = Paragraph(
+            "Copies, quality, many captions at once, taggers and captioners: in the notebook Dataset Preparation.",
+            "small",
+            "muted",
+        )
+        beside = Box([VBox([images.widget]), VBox([one.widget])], classes=("easel-desk",))
+        return [row(undo, self.messages[1]), beside, findings.widget, whole]
