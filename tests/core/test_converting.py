@@ -99,3 +99,27 @@ def test_heic_is_converted_or_the_user_reads_what_to_install(root, tmp_path):
     else:
         assert (root / "p.heic").read_bytes() == data
         assert "pillow-heif" in found.left_out[0][1]
+
+
+def test_a_dataset_is_converted_in_the_terminal_and_back(root):
+    import json
+
+    from click.testing import CliRunner
+
+    from trainer_core.cli import easel
+    from trainer_core.curation import contents
+
+    def told(*arguments):
+        return CliRunner().invoke(easel, ["dataset", "convert", str(root), *arguments])
+
+    kinds = photographs()
+    folder(root, **{kinds[key][0]: kinds[key][1] for key in ("gif", "turned")})
+    assert json.loads(told("--json").output) == {"gif": 1, "turned": 1}
+    assert told("webp").exit_code == 2
+    assert "Convert 2 images." in told("all").output
+    assert files(root) == ["g.png", "s.jpg"]
+    assert [one.name for one in (root / contents.OWN).iterdir() if one.is_dir()] == ["edits"]
+    assert "nothing to convert" in told().output
+    assert "Nothing was converted" in told("heic").output
+    Journal(root).undo()
+    assert (root / "s.jpg").read_bytes() == kinds["turned"][1]

@@ -27,6 +27,8 @@ FILES = {
     "train/b.png": png("blue"),
     "train/metadata.jsonl": json.dumps({"file_name": "a.png", "text": "a red square"}).encode(),
     "model.bin": b"x",
+    "../evil.png": png("black"),
+    "con.png": png("black"),
 }
 
 
@@ -50,7 +52,7 @@ def test_a_dataset_on_the_hub_comes_in_with_the_captions_of_its_table(hub, tmp_p
     assert files(tmp_path / "d") == ["train/a.png", "train/a.txt", "train/b.png"]
     assert (tmp_path / "d/train/a.txt").read_text() == "a red square"
     assert done.edit.title == "Add 2 images from hf:datasets/mika/cats" or "mika/cats" in done.edit.title
-    assert [name for name, _ in found.left_out] == ["model.bin"]
+    assert [name for name, _ in found.left_out] == ["../evil.png", "con.png", "model.bin"]
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,7 @@ FORMS = {
     "captions.csv": 'Image;Caption\na.png;"a red square"\nb.png;a blue square\n',
     "windows.csv": "file_name\ttext\r\nimg\\a.png\ta red square\r\nimg\\b.png\ta blue square\r\n".encode("utf-16"),
     "meta_cap.json": json.dumps({"img/a": {"caption": "a red square"}, "img/b": {"tags": "a blue square"}}),
+    "columns.csv": "mask_file_name,image_file_name,text\nm.png,img/a.png,a red square\nm.png,img/b.png,a blue square\n",
     "plain.json": json.dumps({"img/a.png": "a red square", "img/b.png": "a blue square"}),
     "tags.jsonl": json.dumps({"filename": "a.png", "tags": ["a red square"]}) + "\n" + json.dumps({"image": "b.png", "caption": "a blue square", "tags": "x"}),
 }  # fmt: skip

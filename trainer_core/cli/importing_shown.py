@@ -39,11 +39,7 @@ def bring_in(
     """
     from trainer_core.curation import converting, importing, known
 
-    wanted = list(converting.KINDS) if "all" in convert else list(convert)
-    if unknown := set(wanted) - set(converting.KINDS):
-        raise click.UsageError(
-            f"{', '.join(sorted(unknown))}: no such conversion. Known: {', '.join(converting.KINDS)}, all."
-        )
+    wanted = wanted_kinds(convert)
     found, conversions = _imported(folder, sources, importing.Wishes(caption_extension, wanted), previews=previews)
     if not previews:
         known.remember(folder)
@@ -55,6 +51,17 @@ def bring_in(
     _show(found, f"would come into {folder}" if previews else f"came into {folder}")
     for key, count in conversions.items():
         show.line(f"--convert {key} would change {_count(count, 'image')}. {converting.KINDS[key].help}")
+
+
+def wanted_kinds(convert: Sequence[str]) -> list[str]:
+    """The kinds of conversion that a user named; "all" is each."""
+    from trainer_core.curation import converting
+
+    if unknown := set(convert) - {*converting.KINDS, "all"}:
+        raise click.UsageError(
+            f"{', '.join(sorted(unknown))}: no such conversion. Known: {', '.join(converting.KINDS)}, all."
+        )
+    return list(converting.KINDS) if "all" in convert else list(convert)
 
 
 def _imported(

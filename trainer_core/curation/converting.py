@@ -5,14 +5,17 @@ It is an edit of its own, after the one that brings the images in: taken back, i
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from trainer_core.curation import contents, rendering
+from trainer_core.curation import contents, gathering, rendering
 from trainer_core.curation.journal import Change, Journal
+from trainer_core.curation.leftovers import Scratch
 from trainer_core.curation.records import Edit
 from trainer_core.curation.unpacking import ON, Going
 from trainer_core.datasets import images
@@ -84,6 +87,28 @@ def counts(root: Path, names: Iterable[str]) -> dict[str, int]:
         for key in needs(root / name):
             found[key] = found.get(key, 0) + 1
     return found
+
+
+def in_dataset(root: Path, wanted: Collection[str], going: Going = ON) -> tuple[Edit | None, list[tuple[str, str]]]:
+    """The edit that converts the images of a dataset as wanted, and what cannot be converted, as (name, reason).
+
+    Raises:
+        DatasetError: a kind is not known, or the dataset cannot be written; nothing is converted then.
+        DatasetCancelled: it was stopped; likewise.
+    """
+    journal = Journal(root)
+    journal.recover()
+    try:
+        scratch = Scratch(contents.own_folder(root) / "incoming", "convert")
+        try:
+            numbers = itertools.count()
+            return convert(journal, gathering.images(root), wanted, lambda: scratch.path / str(next(numbers)), going)
+        finally:
+            scratch.close()
+            with contextlib.suppress(OSError):
+                scratch.path.parent.rmdir()
+    except OSError as error:
+        raise DatasetError(f"Nothing was changed: {error.strerror or error}.", "Free some space.") from error
 
 
 def convert(

@@ -22,7 +22,7 @@ from trainer_core import places
 from trainer_core.curation import tars
 from trainer_core.curation.unpacking import IMAGES, TABLES, TEXTS, USUAL, Limits
 from trainer_core.errors import DatasetCancelled, DatasetError, DownloadCancelled, DownloadError
-from trainer_core.models.downloads import huggingface, links, web
+from trainer_core.models.downloads import huggingface, links, names, web
 from trainer_core.models.downloads.http import BRIEF, PATIENT, Patience, is_local, keep_trying
 from trainer_core.models.downloads.links import Link
 from trainer_core.models.downloads.part import Part
@@ -217,7 +217,9 @@ def _repository(link: Link, patience: Patience, cancel: threading.Event | None) 
     chosen, left = [], []
     for path, (length, sha256) in sorted(inside.items()):
         name = path.removeprefix(below) if below else path.rpartition("/")[2] if path == link.path else path
-        if PurePosixPath(name).suffix.casefold() in IMAGES | TEXTS | TABLES or _is_packed(name):
+        if not names.safe_path(path):
+            left.append((printable(path, 200), "its name cannot be that of a file on every system"))
+        elif PurePosixPath(name).suffix.casefold() in IMAGES | TEXTS | TABLES or _is_packed(name):
             chosen.append(RemoteFile(name, f"{url}/{quote(path)}", length, sha256))
         elif not name.startswith(".") and name.casefold() != "readme.md":
             left.append((printable(path, 200), "it is neither an image, a caption, nor an archive"))
@@ -227,10 +229,10 @@ def _repository(link: Link, patience: Patience, cancel: threading.Event | None) 
     return Found(remote, link.shown, tuple(left))
 
 
-def _without_images(link: Link, names: Sequence[str]) -> DownloadError:
-    if not names:
+def _without_images(link: Link, paths: Sequence[str]) -> DownloadError:
+    if not paths:
         return DownloadError(f"There is no {link.shown}.", "Check the link.", "missing")
-    if any(name.endswith(_PARQUET) for name in names):
+    if any(path.endswith(_PARQUET) for path in paths):
         return DownloadError(
             f"{link.shown} keeps its images in Parquet files, which Easel does not read.",
             "Load it with the `datasets` library in an environment of your own, save its images and captions as files, and import that folder.",

@@ -220,7 +220,7 @@ class _Placing:
         self.now[key] = self.names.of(one.path, one.source)
         self.by_mark[mark] = self.now[key].as_posix()
         self.made.images += 1
-        self._take(one, self.now[key])
+        self._take(one, self.now[key], mark)
 
     def _other(self, one: Arrived) -> None:
         key = (one.source, one.of) if one.of is not None else None
@@ -257,13 +257,13 @@ class _Placing:
         )
         return False
 
-    def _take(self, one: Arrived, name: PurePosixPath) -> None:
+    def _take(self, one: Arrived, name: PurePosixPath, mark: contents.Mark | None = None) -> None:
         self.made.captions += one.is_text
         self.made.masks += one.is_mask
         before = one.was or one.path.as_posix()
         if name.as_posix() != before:
             self.made.renamed.append((before, name.as_posix()))
-        self.made.changes.append(Change(name.as_posix(), one.place, contents.NOTHING))
+        self.made.changes.append(Change(name.as_posix(), one.place, contents.NOTHING, mark))
 
 
 def _summed(edit: Edit | None, made: _Placed, found: pairing.Paired) -> Imported:

@@ -79,7 +79,9 @@ def _csv(text: str) -> Iterator[tuple[str, str]]:
 def _row(line: Mapping[Any, Any]) -> tuple[str, str] | None:
     """The image and the caption in a row; None if it has not both."""
     named = {str(key).strip().casefold(): value for key, value in line.items()}
-    image = next((found for key in IMAGE_COLUMNS if isinstance(found := named.get(key), str) and found.strip()), None)
+    # The Hub's own form allows other columns of images: image_file_name, mask_file_name, and so on.
+    columns = (*IMAGE_COLUMNS, *(key for key in named if key.endswith("_file_name") and not key.startswith("mask")))
+    image = next((found for key in columns if isinstance(found := named.get(key), str) and found.strip()), None)
     text = _text(named)
     return (image.strip(), text) if image and text else None
 

@@ -40,7 +40,11 @@ def resolve(link: Link, patience: Patience = BRIEF, cancel: threading.Event | No
     page = f"{endpoint}/{link.repo}"
     commit, files = keep_trying(lambda: listing(link, endpoint, page, patience), patience, cancel)
     url = f"{endpoint}/{link.repo}/resolve/{quote(commit, safe='')}"
-    remote = {path: RemoteFile(path, f"{url}/{quote(path)}", size, sha256) for path, (size, sha256) in files.items()}
+    remote = {
+        path: RemoteFile(path, f"{url}/{quote(path)}", size, sha256)
+        for path, (size, sha256) in files.items()
+        if names.safe_path(path)
+    }
     folder = link.path
     if link.path in remote:
         if not link.path.endswith(".index.json"):
@@ -89,7 +93,7 @@ def chosen(
 def listing(
     link: Link, endpoint: str, page: str, patience: Patience, *, of_dataset: bool = False
 ) -> tuple[str, dict[str, tuple[int | None, str]]]:
-    """The commit of a revision, and the size and hash of each file by path, of a model or a dataset.
+    """The commit of a revision, and the size and hash of each file by path, of a model or a dataset; a path may not be safe.
 
     Raises:
         DownloadError: there is no such repository, or access is refused.
@@ -124,7 +128,6 @@ def listing(
     listed = {
         file.rfilename: (file.lfs.size if file.lfs else file.size, file.lfs.sha256 if file.lfs else "")
         for file in info.siblings or ()
-        if names.safe_path(file.rfilename)
     }
     return info.sha or link.revision or "main", listed
 
