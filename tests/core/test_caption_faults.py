@@ -35,7 +35,7 @@ def test_each_fault_is_found(key):
         "sks, 1girl, :d, ^_^, >_<, <3, rating: general, 16:9, fate/stay night, \\(series\\)",
         "A woman holds an image of a cat. She can't help but smile & laugh.",
         "an email address, me@example.org, is on the sign",
-        "a picture frame, a photo booth, big red dog, small red dog",
+        "a photo frame, a photo booth, big red dog, small red dog",
         "",
     ],
 )

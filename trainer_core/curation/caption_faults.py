@@ -58,7 +58,7 @@ FAULTS: Mapping[str, Fault] = {
         Fault("address", "contains an address of the web", "Remove it.", _pattern(r"\bhttps?://\S+|\bwww\.\w+\.\S+")),
         Fault("handle", "contains the name of an account", "Remove it, unless it is the trigger word.", _pattern(r"(?<![\w.@])@[A-Za-z_]\w{2,30}\b(?!\.\w)")),
         Fault("loop", "says the same again and again", "Write it anew.", _looped),
-        Fault("filler", "begins with words that say nothing of the image", "Begin with the subject.", _pattern(r"^\s*(?:(?:in )?(?:the|this|an?) (?:image|picture|photo|photograph)(?:,? (?:shows|depicts|features|captures|displays|portrays|is of)|, )|here(?:['\u2019]s| is) (?:a|the) (?:caption|description)[^:]{0,40}:)")),
+        Fault("filler", "begins with words that say nothing of the image", "Begin with the subject.", _pattern(r"^\s*(?:(?:in )?(?:the|this|an?) (?:image|pic(?:ture)?|photo|photograph)(?:,? (?:shows|depicts|features|captures|displays|portrays|is of)|, )|here(?:['\u2019]s| is) (?:a|the) (?:caption|description)[^:]{0,40}:)")),
         Fault("repeat", "has a tag twice", "`easel dataset edit --no-repeats` removes it.", _twice),
         Fault("empty_tag", "has an empty tag", "`easel dataset edit --no-repeats` removes it.", _pattern(r",\s*,")),
         Fault("wide_comma", "separates tags with a wide comma, which the engines read as a part of the tag", "Replace it with a plain comma.", _pattern("\uff0c")),
