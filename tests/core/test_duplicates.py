@@ -6,6 +6,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from tests.support.scenes import drawn as scene
+from tests.support.scenes import natural
 from trainer_core.curation import duplicates, fingerprints
 
 
@@ -84,3 +85,12 @@ def test_an_image_without_detail_has_no_fingerprint(tmp_path):
     assert fingerprints.of_image(Image.new("RGB", (300, 300), "white")) is None
     assert fingerprints.of_file(tmp_path / "none.png") is None
     assert duplicates.groups(tmp_path) == []
+
+
+def test_a_copy_without_visible_blocks_is_kept(tmp_path):
+    natural(3, (480, 360)).save(tmp_path / "good.png")
+    natural(3, (480, 360)).save(tmp_path / "blocky.jpg", quality=5)
+    (tmp_path / "blocky.txt").write_text("with a caption")
+    (group,) = duplicates.groups(tmp_path)
+    assert group.best.path == "good.png"
+    assert [one.is_blocky for one in (group.best, *group.others)] == [False, True]

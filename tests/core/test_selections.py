@@ -99,6 +99,16 @@ def test_a_renamed_and_a_converted_image_stay_in_the_selection(folder, names):
     assert kept.choices == {"odd.gif": "keep", names[1]: "reject"}
 
 
+def test_an_image_that_is_moved_twice_stays_in_the_selection(folder, names):
+    selections.keep(folder, "mine", names)
+    journal = Journal(folder)
+    for old, new in ((names[0], "inner/first.png"), ("inner/first.png", "second.png")):
+        journal.apply("rename", "Rename", [Change(old, None), Change(new, folder / old)])
+    assert selections.read(folder).images("mine") == ("second.png", *names[1:])
+    journal.undo()
+    assert selections.read(folder).images("mine") == ("inner/first.png", *names[1:])
+
+
 def test_an_image_that_is_gone_is_named_and_comes_back_with_an_undo(folder, names):
     selections.keep(folder, "mine", names)
     journal = Journal(folder)

@@ -38,15 +38,15 @@ class Case:
 
 
 @functools.cache
-def picture(seed: int = 1, size: tuple[int, int] = (420, 360)) -> Image.Image:
-    """A clean image."""
+def shown(seed: int = 1, size: tuple[int, int] = (420, 360)) -> Image.Image:
+    """A clean image; do not change it."""
     return natural(seed, size)
 
 
 def encoded(kind: str, image: Image.Image | None = None, **more: object) -> bytes:
     """The bytes of an image file."""
     file = io.BytesIO()
-    (image or picture()).save(file, kind, **more)
+    (image or shown()).save(file, kind, **more)
     return file.getvalue()
 
 
@@ -70,7 +70,7 @@ def _caption(data: bytes | None, name: str = f"{NAME}.png", caption: str = f"{NA
 def _image(
     change: Callable[[Image.Image], Image.Image], name: str = f"{NAME}.png", kind: str = "PNG", **more: object
 ) -> Callable[[Path], None]:
-    return _file(name, lambda: encoded(kind, change(picture()), **more))
+    return _file(name, lambda: encoded(kind, change(shown()), **more))
 
 
 def _cut(kind: str, share: float, name: str, **more: object) -> Callable[[Path], None]:
@@ -138,7 +138,7 @@ def _floats(image: Image.Image) -> Image.Image:
 
 
 def _frames(kind: str, name: str) -> Callable[[Path], None]:
-    return _file(name, lambda: encoded(kind, save_all=True, append_images=[picture(2), picture(3)], duration=90))
+    return _file(name, lambda: encoded(kind, save_all=True, append_images=[shown(2), shown(3)], duration=90))
 
 
 def _larger(times: int) -> Callable[[Image.Image], Image.Image]:
@@ -165,13 +165,13 @@ def _pipe(folder: Path) -> None:
 
 def _same_stem(folder: Path) -> None:
     (folder / f"{NAME}.png").write_bytes(encoded("PNG"))
-    (folder / f"{NAME}.jpg").write_bytes(encoded("JPEG", picture(4)))
+    (folder / f"{NAME}.jpg").write_bytes(encoded("JPEG", shown(4)))
     (folder / f"{NAME}.txt").write_text("sks, one caption for two")
 
 
 def _borrowing(folder: Path) -> None:
     (folder / "cat_2024_01_02_15.png").write_bytes(encoded("PNG"))
-    (folder / "cat.png").write_bytes(encoded("PNG", picture(5)))
+    (folder / "cat.png").write_bytes(encoded("PNG", shown(5)))
     (folder / "cat.txt").write_text("sks, a cat")
 
 
@@ -279,7 +279,7 @@ CASES = {**BROKEN, **UNSEEN, **WRONGLY_TRAINED, **DOUBTFUL}
 def fill(folder: Path, case: Case) -> None:
     """Makes a folder with a clean image and a case."""
     folder.mkdir(parents=True)
-    picture(9).save(folder / "clean.png")
+    shown(9).save(folder / "clean.png")
     (folder / "clean.txt").write_text("sks, a clean image")
     case.make(folder)
 

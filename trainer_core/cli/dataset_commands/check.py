@@ -39,7 +39,7 @@ def command(folder: Path, engine: str, caption_extension: str, trigger: str, sty
     The exit code is 3 when training could not start.
     """
     from trainer_core.cli.dataset_commands.score import measured
-    from trainer_core.curation import quality, scores, style_captions
+    from trainer_core.curation import caption_faults, quality, scores, style_captions
     from trainer_core.datasets import scan
     from trainer_core.engines import registry
     from trainer_core.problems import blocking
@@ -50,8 +50,9 @@ def command(folder: Path, engine: str, caption_extension: str, trigger: str, sty
     inspect = scores.inspector(folder, looks)
     found = scan.scan(folder, rules, caption_extension=caption_extension, trigger=trigger, inspect=inspect)
     seen = {path: said for path, look in looks.items() if (said := quality.found(look.scores))}
-    texts = {image.name: image.caption for image in found.images if image.caption} if style else {}
-    styled = style_captions.findings(texts, trigger)
+    texts = {image.name: image.caption for image in found.images if image.caption}
+    styled = style_captions.findings(texts, trigger) if style else []
+    faults = caption_faults.of(texts.items())
     stopping = blocking(found.problems)
     if as_json:
         show.as_json(
@@ -61,6 +62,7 @@ def command(folder: Path, engine: str, caption_extension: str, trigger: str, sty
                 "unseen": found.unseen,
                 "problems": [problem.as_dict() for problem in found.problems],
                 "quality": seen,
+                "captions": faults,
                 "style": [dataclasses.asdict(one) for one in styled],
             }
         )
@@ -68,6 +70,7 @@ def command(folder: Path, engine: str, caption_extension: str, trigger: str, sty
         show.line(found.summary)
         show.problems(found.problems)
         _quality(seen)
+        _captions(faults)
         _style(styled)
     sys.exit(PROBLEMS if stopping else 0)
 
@@ -82,6 +85,16 @@ def _quality(seen: Mapping[str, Mapping[str, State]]) -> None:
     unsure = [path for path, said in seen.items() if "found" not in said.values()]
     if unsure:
         show.line(f"{_files(unsure)} may be worth a look: `easel dataset score` shows why.")
+
+
+def _captions(found: Mapping[str, Mapping[str, str]]) -> None:
+    from trainer_core.curation import caption_faults
+
+    for key, fault in caption_faults.FAULTS.items():
+        texts = {path: said[key] for path, said in found.items() if key in said}
+        if texts:
+            shown = ", ".join(printable(text, 40) for text in dict.fromkeys(texts.values()))
+            show.line(f"{_files(list(texts))}: the caption {fault.reason}: {printable(shown, 160)}. {fault.advice}")
 
 
 def _style(found: Sequence[StyleFinding]) -> None:

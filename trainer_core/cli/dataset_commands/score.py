@@ -25,9 +25,9 @@ MANY = 200
 @click.option("--measures", "shows_measures", is_flag=True, help="List what is measured and from which value on it counts, and stop.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(folder: Path | None, *, thresholds: tuple[str, ...], shows_measures: bool, as_json: bool) -> None:
-    """Measure sharpness, brightness and compression of the images, and show those worth a look.
+    """Measure the quality of the images.
 
-    The measures are kept, so that only changed images are read again. Nothing is changed or removed.
+    This is sharpness, brightness and compression; images worth a look are shown. The measures are kept, so that only changed images are read again. Nothing is changed or removed.
     """
     from trainer_core.curation import quality, scores
 
