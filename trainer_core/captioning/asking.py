@@ -223,7 +223,7 @@ def run(settings: Settings) -> Mapping[str, str]:
         report(f"Marked: {count} as {answers.marks()[mark].title}")
     progress.write_report(meter.done, failed)
     if failed and not meter.done:
-        raise DatasetError("No image got a caption.", f"The first: {failed[0][0]}: {printable(failed[0][1], 400)}")
+        raise DatasetError("No image got a caption.", progress.most_frequent(failed))
     return {"model": settings.author}
 
 
