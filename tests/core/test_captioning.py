@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.support import chat_server
 from tests.support.chat_server import FINE, KEY, MODEL, QUESTION, TEXTS
-from trainer_core.captioning import answers, asking, checks, endpoint, keys, progress, templates
+from trainer_core.captioning import answers, applying, asking, checks, endpoint, keys, progress, templates
 from trainer_core.errors import DownloadError
 from trainer_core.jobs.state import JobState
 
@@ -198,6 +198,24 @@ def test_another_question_is_asked_anew_and_the_old_answer_stays(images, server,
     for wanted in (first, second, first, second):
         ran(wanted, tmp_path, monkeypatch)
     assert len(server.asked) == 2
+
+
+def test_after_the_captions_were_written_nothing_is_asked_again_unless_wanted(images, server, tmp_path, monkeypatch):
+    put(images, "one", "two")
+    (images / "one.txt").write_text("1girl, bridge")
+    wanted = settings(images, server, text="These tags may help: {tags}\nWrite one caption of {name}")
+    ran(wanted, tmp_path, monkeypatch)
+    applying.apply(images, asking.writable(asking.known(wanted)), "all", wanted.author, "Captions")
+    assert (images / "one.txt").read_text() == FINE
+    ran(wanted, tmp_path, monkeypatch)
+    assert sorted(server.asked) == ["one", "two"]
+    again = asking.start(dataclasses.replace(wanted, again=True))
+    assert again.wait(LIMIT_S) is JobState.COMPLETED
+    assert sorted(server.asked) == ["one", "one", "two", "two"]
+    # What it wrote itself is not sent as tags.
+    texts = [each.body["messages"][0]["content"][0]["text"] for each in server.seen if each.method == "POST"]
+    assert [("1girl" in text, FINE in text) for text in texts].count((True, False)) == 1
+    assert not any(FINE in text for text in texts)
 
 
 def test_the_key_is_sent_and_is_in_no_file_argument_or_message(images, monkeypatch, tmp_path):

@@ -18,7 +18,7 @@ from trainer_core.captioning.endpoint import READ_S, Endpoint
 from trainer_core.captioning.storage import Caption, Storage
 from trainer_core.captioning.templates import Template
 from trainer_core.captioning.thresholds import caption_at, usual
-from trainer_core.curation import gathering
+from trainer_core.curation import authors, gathering
 from trainer_core.errors import DatasetError, DownloadError
 from trainer_core.jobs import own_program
 from trainer_core.jobs.folder import JobFolder
@@ -53,6 +53,8 @@ class Settings:
     extension: str = ".txt"
     confirmed: str = ""
     key_variable: str = keys.VARIABLE
+    again: bool = False
+    """Whether images are asked about although they have an answer to this question."""
     most_at_once: int = 4
     temperature: float = 0.2
     english: bool = True
@@ -110,19 +112,13 @@ def asked(settings: Settings, storage: Storage) -> list[Asked]:
     paths = dataset.images(root, settings.images)
     hashes = dataset.by_hash(root, storage.identities(root / path for path in paths), paths)
     known = _tags(settings, root) if "{tags}" in row.text else {}
+    # Other tags, such as after the captions were written, do not make it another question.
+    who = [settings.endpoint, settings.model, settings.temperature, settings.english, settings.trigger, settings.tagger]
+    key = templates.fingerprint([*who, row.text, row.most_tokens, row.forbids_style])
     found = []
     for path, sha256 in hashes.items():
         values = {"name": Path(path).stem, "tags": known.get(path, ""), "trigger": settings.trigger}
-        question = templates.question(row, values)
-        who = [
-            settings.endpoint,
-            settings.model,
-            settings.temperature,
-            row.most_tokens,
-            row.forbids_style,
-            settings.english,
-        ]
-        found.append(Asked(path, sha256, question, templates.fingerprint([*who, question])))
+        found.append(Asked(path, sha256, templates.question(row, values), key))
     return found
 
 
@@ -138,7 +134,13 @@ def _tags(settings: Settings, root: Path) -> dict[str, str]:
             )
         )
         return {path: caption_at(found, by) for path, found in known.items()}
-    return {file.image: " ".join(file.text.split()) for file in gathering.caption_files(root, settings.extension)}
+    by = authors.of(root)
+    return {
+        file.image: " ".join(file.text.split())
+        for file in gathering.caption_files(root, settings.extension)
+        # What this captioner wrote before are no tags.
+        if by.get(file.path) != settings.author
+    }
 
 
 def known(settings: Settings) -> dict[str, Caption]:
@@ -182,6 +184,9 @@ def start(settings: Settings) -> Job:
     if host is not None:
         # Refuses a key that others could read on its way.
         endpoint.Client(host, key).close()
+    if settings.again:
+        storage = Storage()
+        storage.forget_captions({each.sha256: each.key for each in asked(settings, storage)})
     module = __name__ if __name__ != "__main__" else "trainer_core.captioning.asking"
     job = own_program.prepared(KIND, module, settings)
     with keys.in_environment(key, settings.key_variable):
