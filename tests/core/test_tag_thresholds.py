@@ -196,7 +196,7 @@ def test_an_undo_before_any_later_change_brings_back_the_author_of_before(root):
     st.lists(
         st.lists(
             st.builds(
-                lambda named, value: Probability(*named, value),
+                lambda named, value: Probability(named[0], named[1], value),
                 st.sampled_from(
                     [("a_tag", "general"), ("b_tag", "meta"), ("x", "general"), ("r", "rating"), ("s", "rating")]
                 ),

@@ -10,11 +10,11 @@ import dataclasses
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from trainer_core.captioning import answers, captioners, dataset, endpoint, keys, progress, tagging, templates
-from trainer_core.captioning.endpoint import READ_S, Endpoint
+from trainer_core.captioning.endpoint import Endpoint
+from trainer_core.captioning.questions import Asked, Settings
 from trainer_core.captioning.storage import Caption, Storage
 from trainer_core.captioning.templates import Template
 from trainer_core.captioning.thresholds import caption_at, usual
@@ -29,52 +29,6 @@ from trainer_core.jobs.outcome import Diagnosis, Outcome
 from trainer_core.text import printable
 
 KIND = "caption"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What is asked: with an `endpoint`, its `model`; without one, `model` is a local captioner, whose files may be in `folder`.
-
-    `text` replaces the words of the `template`. {tags} are those of the `tagger` if one is named, else the captions that there
-    are. `confirmed` is the host that the user allowed to get the images. The key is in the environment variable `key_variable`.
-    """
-
-    dataset: str
-    model: str
-    endpoint: str = ""
-    template: str = "scene"
-    text: str = ""
-    trigger: str = ""
-    name: str = ""
-    tagger: str = ""
-    tagger_folder: str = ""
-    folder: str = ""
-    images: tuple[str, ...] = ()
-    extension: str = ".txt"
-    confirmed: str = ""
-    key_variable: str = keys.VARIABLE
-    again: bool = False
-    """Whether images are asked about although they have an answer to this question."""
-    most_at_once: int = 4
-    temperature: float = 0.2
-    english: bool = True
-    read_s: float = READ_S
-    first_wait_s: float = 1.0
-
-    @property
-    def author(self) -> str:
-        """Who wrote the captions, as an edit of the dataset records it."""
-        return f"endpoint {self.model}" if self.endpoint else self.model
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is asked about one image; `key` identifies the question and who is asked."""
-
-    path: str
-    sha256: str
-    question: str
-    key: str
 
 
 def checked(settings: Settings) -> tuple[Settings, Endpoint | None]:
@@ -238,12 +192,11 @@ def _answers(
     """The caption of each image, or why there is none, as they come."""
     if not wanted:
         return iter(())
+    # Both decode images, which the settings of a notebook do not need.
+    from trainer_core.captioning import local, remote
+
     if host is None:
-        from trainer_core.captioning import local
-
         return local.answers_of(settings, row, wanted)
-    from trainer_core.captioning import remote
-
     return remote.answers_of(settings, host, row, wanted)
 
 

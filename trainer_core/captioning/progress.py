@@ -20,7 +20,7 @@ REPORT = "report.json"
 EVERY_S = 0.5
 SHOWN = 5
 _DONE = re.compile(r"(?:Tagged|Captioned|Downloaded) (\d+) of (\d+)(?: MiB)?")
-_WARNINGS = ("Not tagged: ", "Not captioned: ", "Not used: ", "Waiting: ")
+_WARNINGS = ("Not tagged: ", "Not captioned: ", "Not used: ", "Waiting: ", "Marked: ")
 _PHASES = (
     "Reading the images", "Loading the model", "Tagging", "Captioning", "Asking the endpoint", "Fetching the model",
     "Installing the environment", "Checking that it works.",
