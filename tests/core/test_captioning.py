@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.support import chat_server
 from tests.support.chat_server import FINE, KEY, MODEL, QUESTION, TEXTS
-from trainer_core.captioning import answers, asking, checks, endpoint, keys, progress, templates
+from trainer_core.captioning import applying, asking, checks, endpoint, keys, progress
 from trainer_core.errors import DownloadError
 from trainer_core.jobs.state import JobState
 
@@ -200,6 +200,24 @@ def test_another_question_is_asked_anew_and_the_old_answer_stays(images, server,
     assert len(server.asked) == 2
 
 
+def test_after_the_captions_were_written_nothing_is_asked_again_unless_wanted(images, server, tmp_path, monkeypatch):
+    put(images, "one", "two")
+    (images / "one.txt").write_text("1girl, bridge")
+    wanted = settings(images, server, text="These tags may help: {tags}\nWrite one caption of {name}")
+    ran(wanted, tmp_path, monkeypatch)
+    applying.apply(images, asking.writable(asking.known(wanted)), "all", wanted.author, "Captions")
+    assert (images / "one.txt").read_text() == FINE
+    ran(wanted, tmp_path, monkeypatch)
+    assert sorted(server.asked) == ["one", "two"]
+    again = asking.start(dataclasses.replace(wanted, again=True))
+    assert again.wait(LIMIT_S) is JobState.COMPLETED
+    assert sorted(server.asked) == ["one", "one", "two", "two"]
+    # What it wrote itself is not sent as tags.
+    texts = [each.body["messages"][0]["content"][0]["text"] for each in server.seen if each.method == "POST"]
+    assert [("1girl" in text, FINE in text) for text in texts].count((True, False)) == 1
+    assert not any(FINE in text for text in texts)
+
+
 def test_the_key_is_sent_and_is_in_no_file_argument_or_message(images, monkeypatch, tmp_path):
     put(images, "a", "b", "c")
     monkeypatch.setenv(keys.VARIABLE, KEY)
@@ -337,53 +355,6 @@ def test_problems_before_the_start_name_the_fix(images, server):
     assert "{this}" in question.message
     (gone,) = checks.before_captioning(settings(images, server, endpoint="http://127.0.0.1:9/v1"))
     assert (gone.path, gone.severity) == ("endpoint", "error")
-
-
-def test_a_line_of_a_question_without_its_words_is_left_out():
-    row = templates.get("style")
-    with_tags = templates.question(row, {"tags": "1girl, bridge", "trigger": "style_16", "name": "a"})
-    without = templates.question(row, {"trigger": "style_16", "name": "a"})
-    assert "1girl, bridge" in with_tags
-    assert "tags" not in without.lower()
-    # An outside text is put in as it is, not read again.
-    assert "{trigger}" in templates.question(row, {"tags": "{trigger}", "trigger": "x"})
-
-
-@pytest.mark.parametrize(
-    ("template", "caption", "wanted"),
-    [
-        ("style", "A lake at dawn.", "A lake at dawn, style_16"),
-        ("style", "A lake at dawn, style_16", "A lake at dawn, style_16"),
-        ("character", "A woman on a bridge.", "style_16, A woman on a bridge."),
-        ("character", "style_16 stands on a bridge.", "style_16 stands on a bridge."),
-        ("scene", "A lake.", "A lake."),
-    ],
-)
-def test_the_trigger_word_is_at_its_place_once(template, caption, wanted):
-    assert templates.with_trigger(templates.get(template), caption, "style_16") == wanted
-
-
-GOOD = (
-    FINE,
-    "1girl, solo, red coat, bridge, dawn",
-    "A man who cannot find his keys looks at the viewer.",
-    "elena, sitting on a sofa, soft light",
-    "Two dogs run over a meadow.",
-    "elena in a café, drinking an espresso",
-    "a sign that says 'I can't help it' over a door, with the city in the background",
-)
-
-
-@pytest.mark.parametrize("text", GOOD)
-def test_a_good_caption_has_no_mark(text):
-    caption = answers.judged(text)
-    assert (caption.text, caption.marks) == (text, ())
-
-
-def test_every_mark_has_a_row():
-    found = {mark for text, reason in TEXTS.values() for mark in answers.judged(text, reason, forbids_style=True).marks}
-    assert found <= set(answers.marks())
-    assert set(answers.marks()) <= found
 
 
 def test_the_tags_of_the_captions_are_in_the_question(images, server, tmp_path, monkeypatch):

@@ -90,4 +90,4 @@ def test_a_captioner_that_is_not_here_is_a_problem_with_a_fix(tmp_path, monkeypa
     blocking = [each for each in found if each.severity == "error"]
     assert len(blocking) == 2
     assert all(each.fix.task.command == "easel tools fetch-captioner --model florence-2-base" for each in blocking)
-    assert os.listdir(root) == ["a.png"]
+    assert [path.name for path in root.iterdir()] == ["a.png"]

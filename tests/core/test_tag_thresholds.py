@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer_core.captioning import applying, taggers, thresholds
+from trainer_core.captioning import applying, overview, taggers, thresholds
 from trainer_core.captioning.storage import Probability
 from trainer_core.captioning.thresholds import Thresholds
 from trainer_core.curation import authors, captions
@@ -190,3 +190,33 @@ def test_an_undo_before_any_later_change_brings_back_the_author_of_before(root):
     assert authors.of(root)["machine.txt"] == "endpoint tiny-vl"
     Journal(root).undo()
     assert authors.of(root)["machine.txt"] == "wd-vit-tagger-v3"
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.builds(
+                lambda named, value: Probability(named[0], named[1], value),
+                st.sampled_from(
+                    [("a_tag", "general"), ("b_tag", "meta"), ("x", "general"), ("r", "rating"), ("s", "rating")]
+                ),
+                st.floats(0.05, 1),
+            ),
+            max_size=6,
+            unique_by=lambda each: each.name,
+        ),
+        max_size=5,
+    ),
+    st.floats(0.05, 1),
+    st.floats(0.05, 1),
+    st.sampled_from(["", "b*", "a tag, x"]),
+)
+def test_an_overview_counts_what_the_captions_have(rows, one, other, without):
+    found = {f"{number}.png": row for number, row in enumerate(rows)}
+    first, second = (Thresholds(least={"general": value, "rating": 0.05}, without=without) for value in (one, other))
+    seen = overview.Overview(found)
+    assert seen.counts(second) == dict(thresholds.preview(dict.fromkeys(found, ""), found, second).counts)
+    slow, fast = thresholds.difference(found, first, second), seen.moved(first, second)
+    changed = [each for each in slow.effects if each.gained or each.lost]
+    assert (fast.images, fast.gained, fast.lost) == (len(changed), slow.gained, slow.lost)
+    assert seen.histogram("a tag") == thresholds.histogram(found.values(), "a tag")

@@ -56,7 +56,7 @@ def write(model: str, folder: Path) -> Path:
     bias.append(FACTOR * mean[red] * unit - FACTOR / 2)
     weights.append({})
     bias.append(3.0)
-    names = dict((value, key) for key, value in row.categories.items())
+    names = {value: key for key, value in row.categories.items()}
     listed = [(name, names["general"]) for name in TAGS[:5]] + [(TAGS[5], names["character"])]
     if "rating" in names:
         listed += [("safe", names["rating"]), ("explicit", names["rating"])]

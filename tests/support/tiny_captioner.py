@@ -104,7 +104,7 @@ def florence(transformers: Any, folder: Path) -> None:
     text = {"model_type": "bart", "vocab_size": len(words), "d_model": 32, "encoder_layers": 1, "decoder_layers": 1,
             "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32,
             "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "decoder_start_token_id": 2,
-            "forced_eos_token_id": 2, "max_position_embeddings": 256}  # fmt: skip
+            "forced_eos_token_id": 2, "max_position_embeddings": 1024}  # fmt: skip
     config = transformers.Florence2Config(text_config=text, vision_config=vision, image_token_id=4)
     model = transformers.Florence2ForConditionalGeneration(config)
     save(model, folder)

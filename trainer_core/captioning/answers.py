@@ -212,7 +212,7 @@ def judged(
     elif finish_reason == "content_filter":
         found.append("refusal")
     checks = {
-        "empty": not text,
+        "empty": not any(map(str.isalnum, text)),
         "loop": is_loop(text),
         "question": _TO_READER.search(text) is not None,
         "language": english and not is_english(text),

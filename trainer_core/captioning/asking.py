@@ -10,15 +10,15 @@ import dataclasses
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from trainer_core.captioning import answers, captioners, dataset, endpoint, keys, progress, tagging, templates
-from trainer_core.captioning.endpoint import READ_S, Endpoint
+from trainer_core.captioning.endpoint import Endpoint
+from trainer_core.captioning.questions import Asked, Settings
 from trainer_core.captioning.storage import Caption, Storage
 from trainer_core.captioning.templates import Template
 from trainer_core.captioning.thresholds import caption_at, usual
-from trainer_core.curation import gathering
+from trainer_core.curation import authors, gathering
 from trainer_core.errors import DatasetError, DownloadError
 from trainer_core.jobs import own_program
 from trainer_core.jobs.folder import JobFolder
@@ -29,50 +29,6 @@ from trainer_core.jobs.outcome import Diagnosis, Outcome
 from trainer_core.text import printable
 
 KIND = "caption"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What is asked: with an `endpoint`, its `model`; without one, `model` is a local captioner, whose files may be in `folder`.
-
-    `text` replaces the words of the `template`. {tags} are those of the `tagger` if one is named, else the captions that there
-    are. `confirmed` is the host that the user allowed to get the images. The key is in the environment variable `key_variable`.
-    """
-
-    dataset: str
-    model: str
-    endpoint: str = ""
-    template: str = "scene"
-    text: str = ""
-    trigger: str = ""
-    name: str = ""
-    tagger: str = ""
-    tagger_folder: str = ""
-    folder: str = ""
-    images: tuple[str, ...] = ()
-    extension: str = ".txt"
-    confirmed: str = ""
-    key_variable: str = keys.VARIABLE
-    most_at_once: int = 4
-    temperature: float = 0.2
-    english: bool = True
-    read_s: float = READ_S
-    first_wait_s: float = 1.0
-
-    @property
-    def author(self) -> str:
-        """Who wrote the captions, as an edit of the dataset records it."""
-        return f"endpoint {self.model}" if self.endpoint else self.model
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is asked about one image; `key` identifies the question and who is asked."""
-
-    path: str
-    sha256: str
-    question: str
-    key: str
 
 
 def checked(settings: Settings) -> tuple[Settings, Endpoint | None]:
@@ -110,19 +66,13 @@ def asked(settings: Settings, storage: Storage) -> list[Asked]:
     paths = dataset.images(root, settings.images)
     hashes = dataset.by_hash(root, storage.identities(root / path for path in paths), paths)
     known = _tags(settings, root) if "{tags}" in row.text else {}
+    # Other tags, such as after the captions were written, do not make it another question.
+    who = [settings.endpoint, settings.model, settings.temperature, settings.english, settings.trigger, settings.tagger]
+    key = templates.fingerprint([*who, row.text, row.most_tokens, row.forbids_style])
     found = []
     for path, sha256 in hashes.items():
         values = {"name": Path(path).stem, "tags": known.get(path, ""), "trigger": settings.trigger}
-        question = templates.question(row, values)
-        who = [
-            settings.endpoint,
-            settings.model,
-            settings.temperature,
-            row.most_tokens,
-            row.forbids_style,
-            settings.english,
-        ]
-        found.append(Asked(path, sha256, question, templates.fingerprint([*who, question])))
+        found.append(Asked(path, sha256, templates.question(row, values), key))
     return found
 
 
@@ -138,7 +88,13 @@ def _tags(settings: Settings, root: Path) -> dict[str, str]:
             )
         )
         return {path: caption_at(found, by) for path, found in known.items()}
-    return {file.image: " ".join(file.text.split()) for file in gathering.caption_files(root, settings.extension)}
+    by = authors.of(root)
+    return {
+        file.image: " ".join(file.text.split())
+        for file in gathering.caption_files(root, settings.extension)
+        # What this captioner wrote before are no tags.
+        if by.get(file.path) != settings.author
+    }
 
 
 def known(settings: Settings) -> dict[str, Caption]:
@@ -182,6 +138,9 @@ def start(settings: Settings) -> Job:
     if host is not None:
         # Refuses a key that others could read on its way.
         endpoint.Client(host, key).close()
+    if settings.again:
+        storage = Storage()
+        storage.forget_captions({each.sha256: each.key for each in asked(settings, storage)})
     module = __name__ if __name__ != "__main__" else "trainer_core.captioning.asking"
     job = own_program.prepared(KIND, module, settings)
     with keys.in_environment(key, settings.key_variable):
@@ -223,7 +182,7 @@ def run(settings: Settings) -> Mapping[str, str]:
         report(f"Marked: {count} as {answers.marks()[mark].title}")
     progress.write_report(meter.done, failed)
     if failed and not meter.done:
-        raise DatasetError("No image got a caption.", f"The first: {failed[0][0]}: {printable(failed[0][1], 400)}")
+        raise DatasetError("No image got a caption.", progress.most_frequent(failed))
     return {"model": settings.author}
 
 
@@ -233,12 +192,11 @@ def _answers(
     """The caption of each image, or why there is none, as they come."""
     if not wanted:
         return iter(())
+    # Both decode images, which the settings of a notebook do not need.
+    from trainer_core.captioning import local, remote
+
     if host is None:
-        from trainer_core.captioning import local
-
         return local.answers_of(settings, row, wanted)
-    from trainer_core.captioning import remote
-
     return remote.answers_of(settings, host, row, wanted)
 
 

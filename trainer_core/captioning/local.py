@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trainer_core.captioning import answers, captioners, weights, workers
+from trainer_core.captioning.questions import Asked, Settings
 from trainer_core.captioning.storage import Caption
 from trainer_core.captioning.templates import Template
 from trainer_core.datasets.images import formats
 from trainer_core.install import tool_environments
 from trainer_core.jobs import own_program
 from trainer_core.text import printable
-
-if TYPE_CHECKING:
-    from trainer_core.captioning.asking import Asked, Settings
 
 
 def answers_of(settings: Settings, row: Template, wanted: list[Asked]) -> Iterator[tuple[Asked, Caption | str]]:

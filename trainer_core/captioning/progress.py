@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ REPORT = "report.json"
 EVERY_S = 0.5
 SHOWN = 5
 _DONE = re.compile(r"(?:Tagged|Captioned|Downloaded) (\d+) of (\d+)(?: MiB)?")
-_WARNINGS = ("Not tagged: ", "Not captioned: ", "Not used: ", "Waiting: ")
+_WARNINGS = ("Not tagged: ", "Not captioned: ", "Not used: ", "Waiting: ", "Marked: ")
 _PHASES = (
     "Reading the images", "Loading the model", "Tagging", "Captioning", "Asking the endpoint", "Fetching the model",
     "Installing the environment", "Checking that it works.",
@@ -64,6 +65,13 @@ def parse(line: str) -> Event | None:
 def write_report(done: int, failed: Sequence[tuple[str, str]]) -> None:
     """Writes what became of the images into the folder of the job, which is the current one."""
     write_whole(Path(REPORT), json.dumps({"done": done, "failed": [list(each) for each in failed]}) + "\n")
+
+
+def most_frequent(failed: Sequence[tuple[str, str]]) -> str:
+    """The reason that most images failed for, with one of them, as a sentence."""
+    reason, _ = Counter(reason for _, reason in failed).most_common(1)[0]
+    path = next(path for path, each in failed if each == reason)
+    return f"{printable(path, 200)}: {printable(reason, 400)}"
 
 
 def failures(folder: JobFolder) -> list[tuple[str, str]]:

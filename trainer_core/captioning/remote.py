@@ -6,18 +6,15 @@ import queue
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trainer_core.captioning import answers, keys, sending
 from trainer_core.captioning.endpoint import Client, Endpoint, Refused
 from trainer_core.captioning.pace import Pace
+from trainer_core.captioning.questions import Asked, Settings
 from trainer_core.captioning.storage import Caption
 from trainer_core.captioning.templates import Template
 from trainer_core.errors import DatasetError, EaselError, JobError
 from trainer_core.jobs import own_program
-
-if TYPE_CHECKING:
-    from trainer_core.captioning.asking import Asked, Settings
 
 ATTEMPTS = 6
 FIRST_FAILURES, MOST_FAILURES = 3, 10

@@ -165,6 +165,11 @@ class Storage:
         with self._writing() as database:
             database.execute("INSERT OR REPLACE INTO captions VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
+    def forget_captions(self, asked: Mapping[str, str]) -> None:
+        """Forgets the answers to these questions, by the SHA-256 of the image."""
+        with self._writing() as database:
+            database.executemany("DELETE FROM captions WHERE sha256 = ? AND asked = ?", list(asked.items()))
+
     def captions(self, asked: Mapping[str, str]) -> dict[str, Caption]:
         """What was said of these images, by their SHA-256; `asked` has the question of each."""
         found = {}

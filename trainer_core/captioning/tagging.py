@@ -139,7 +139,7 @@ def run(settings: Settings) -> Mapping[str, str]:
         report(f"Not tagged: {printable(path, 200)}: {printable(reason, 300)}")
     progress.write_report(meter.done, failed)
     if failed and not meter.done:
-        raise DatasetError("No image could be tagged.", f"The first: {failed[0][0]}: {printable(failed[0][1], 300)}")
+        raise DatasetError("No image could be tagged.", progress.most_frequent(failed))
     return {"model": model.key}
 
 

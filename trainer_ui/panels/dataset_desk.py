@@ -82,6 +82,8 @@ class DatasetDesk:
 
         if self.inner is None:
             self.inner = DatasetSession()
+            # One lock for both: each calls the other while it holds its own.
+            self.inner.lock = self.session.lock
             self.inner.add_view(self._told)
             self._follow(self.session.values["dataset.path"])
         return self.inner

@@ -94,14 +94,15 @@ class Model:
         }
         with self._torch.inference_mode():
             found = self._model.generate(**given, max_new_tokens=most, do_sample=False)
-        row = found[0]
-        if not getattr(self._model.config, "is_encoder_decoder", False):
-            # These repeat what they were sent.
-            row = row[given["input_ids"].shape[1] :]
+        # The answer begins after the start mark, or after what was sent, which such a model repeats.
+        is_pair = getattr(self._model.config, "is_encoder_decoder", False)
+        row = found[0][1 if is_pair else given["input_ids"].shape[1] :]
         text = self._processor.batch_decode([row], skip_special_tokens=True)[0]
         ends = self._model.generation_config.eos_token_id
         ends = set(ends if isinstance(ends, list) else [ends])
-        is_cut = len(row) >= most and int(row[-1]) not in ends
+        # Some models are made to end at the limit.
+        is_forced = getattr(self._model.generation_config, "forced_eos_token_id", None) is not None
+        is_cut = len(row) >= most and (is_forced or int(row[-1]) not in ends)
         return {"text": text.strip(), "finish_reason": "length" if is_cut else "stop", "tokens": len(row)}
 
 

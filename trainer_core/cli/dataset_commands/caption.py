@@ -27,6 +27,7 @@ SHOWN, MARKED = 10, 20
 @click.option("--tagger", default="", help="Take {tags} from this tagger, where it has seen the images.")
 @click.option("--tagger-folder", default="", help="The folder with the files of that tagger.")
 @click.option("--model-folder", default="", help="The folder of a captioner of this machine.")
+@click.option("--again", is_flag=True, help="Ask again about images that have an answer to this question.")
 @click.option("--at-once", "most_at_once", type=click.IntRange(1, 16), default=4, show_default=True, help="How many images are asked about at once, at most.")  # fmt: skip
 @click.option("--any-language", is_flag=True, help="Do not mark captions that are not in English.")
 @click.option("--accept", multiple=True, metavar="MARK", help="Also write captions with this mark; can be repeated.")
@@ -61,7 +62,7 @@ def command(folder: Path | None, *, applies: bool, previews: bool, as_json: bool
     settings = _settings(folder, asked)
     captioning.stop_at(checks.before_captioning(settings), as_json)
     found, job = asking.known(settings), None
-    if captioning.missing(settings.dataset, found):
+    if settings.again or captioning.missing(settings.dataset, found):
         job = captioning.finished(asking.start(settings), quiet=as_json)
         found = asking.known(settings)
     title = f"Captions by {settings.author}"
@@ -97,7 +98,7 @@ def command(folder: Path | None, *, applies: bool, previews: bool, as_json: bool
 def _settings(folder: Path, asked: dict[str, Any]) -> Any:
     from trainer_core.captioning import asking
 
-    same = ("endpoint", "model", "confirmed", "key_variable", "template", "text", "trigger", "tagger", "tagger_folder", "most_at_once", "extension")  # fmt: skip
+    same = ("endpoint", "model", "confirmed", "key_variable", "template", "text", "trigger", "tagger", "tagger_folder", "again", "most_at_once", "extension")  # fmt: skip
     values = {name: asked[name] for name in same}
     return asking.Settings(
         dataset=str(folder), folder=asked["model_folder"], english=not asked["any_language"], **values
