@@ -108,13 +108,18 @@ class DatasetDesk:
         for one in self.messages:
             one.show_text(inner.doing or inner.message)
         root, read = inner.root, inner.read
-        if root is not None and read is not None and read is not self._read:
-            self._read = read
-            known = self.session.values["dataset.path"]
-            if not known or places.typed(known) != root:
-                self.session.change({"dataset.path": str(root)})
-                self.look()
-            self.session.show_soon()
+        if root is None or read is None or read is self._read:
+            return
+        is_first, self._read = self._read is None, read
+        known = self.session.values["dataset.path"]
+        is_same = bool(known) and places.typed(known) == root
+        if is_same and is_first:
+            return
+        # What was set is set again: the trainer reads the files that it names anew.
+        self.session.change({"dataset.path": known if is_same else str(root)})
+        if not is_same:
+            self.look()
+        self.session.show_soon()
 
     def _bringing(self) -> list[Widget]:
         from trainer_ui.panels.datasets.source import SourcePanel
