@@ -1,4 +1,4 @@
-"""Takes screenshots of the LoRA trainer in JupyterLab, with Chromium: each place in several widths and themes.
+"""Takes screenshots of the notebooks in JupyterLab, with Chromium: each place in several widths and themes.
 
 Usage: python scripts/photograph_notebook.py FOLDER [--only TEXT]
 The training is that of the `rehearsal` engine. It needs what the browser tests need (CONTRIBUTING.md). `--only` takes those
@@ -256,6 +256,65 @@ def take(camera, scratch):
     photograph_failure(camera, scratch / "failing")
     if camera.wants("finetuning"):
         finetuning(camera, first, home)
+    if camera.wants("dataset"):
+        dataset(camera, scratch)
+
+
+def dataset(camera, scratch):
+    """The dataset app: empty, and with images of which some have something wrong."""
+    home, page = scratch / "datasets", camera.page
+    camera.open(home, notebook="Dataset_Preparation")
+    camera.shoot("9-dataset-first")
+    folder = home / "datasets" / "elena"
+    draw(folder)
+    spoil(folder)
+    camera.open(home, notebook="Dataset_Preparation")
+    page.get_by_role("button", name="Open the dataset elena").click()
+    page.wait_for_function("() => document.querySelectorAll('.easel-tile img[src]').length > 10")
+    listed = page.get_by_role("listbox", name="Images of the dataset")
+    listed.focus()
+    for key in ("ArrowRight", "k", "r", " ", "Shift+ArrowRight"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(1500)
+    camera.shoot("9-dataset-images")
+    camera.widen()
+    camera.go("Captions")
+    page.get_by_label("What to do", exact=True).select_option(label="Replace a tag")
+    page.get_by_label("Tag", exact=True).fill("portrait")
+    page.get_by_label("Tag", exact=True).press("Enter")
+    page.get_by_label("New tag", exact=True).fill("a portrait photo")
+    page.get_by_label("New tag", exact=True).press("Enter")
+    page.wait_for_timeout(1500)
+    camera.shoot("9-dataset-captions")
+    camera.widen()
+    camera.go("Tag and caption")
+    page.wait_for_timeout(500)
+    camera.shoot("9-dataset-tag")
+    camera.widen()
+    camera.go("Check")
+    page.get_by_role("button", name="Look for copies").click()
+    page.wait_for_timeout(4000)
+    page.get_by_role("button", name="Look at every image").click()
+    page.wait_for_timeout(4000)
+    camera.shoot("9-dataset-check")
+    camera.widen()
+    page.locator("button").filter(has_text="Save as UTF-8").click()
+    page.wait_for_timeout(2500)
+    camera.go("Edits and export")
+    camera.shoot("9-dataset-edits")
+
+
+def spoil(folder):
+    """Makes some of the images and captions as they come from elsewhere."""
+    first, second, third = sorted(folder.glob("*.png"))[:3]
+    shutil.copy(first, folder / "copy of elena00.png")
+    Image.open(second).resize((384, 512)).save(folder / "small copy.jpg")
+    Image.open(third).filter(ImageFilter.GaussianBlur(14)).save(folder / "blurred.png")
+    (folder / "web.jpg").write_text("<html>404</html>")
+    (folder / "elena05.txt").write_bytes(b"")
+    (folder / "elena06.txt").write_bytes("elenavr, on a Brücke".encode("latin-1"))
+    (folder / "elena07.txt").unlink()
+    (folder / "elena08.txt").write_text("(masterpiece:1.3), elenavr, a woman")
 
 
 def photograph_failure(camera, home):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IMAGES, CAPTIONS, CHECK, EDITS = "images", "captions", "check", "edits"
-PAGE = "datasets"
+PAGE = "dataset-preparation"
 """The page of the guide."""
 
 
@@ -85,7 +85,11 @@ class DatasetPreparation(App):
                     (PAGE, "check"),
                 ),
                 EDITS: Place(
-                    "Edits and export", [[self.edits], [self.export]], self.bars[EDITS], "wide-left", (PAGE, "undo")
+                    "Edits and export",
+                    [[self.edits], [self.export]],
+                    self.bars[EDITS],
+                    "wide-left",
+                    (PAGE, "edits-and-export"),
                 ),
             },
         )
