@@ -18,7 +18,7 @@ from trainer_core.errors import DatasetError
 from trainer_core.jobs.state import JobState
 
 LIMIT_S = 60
-COLOUR = (255, 51, 102)
+COLOUR = (51, 255, 102)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_each_family_gets_the_channels_scale_padding_and_layout_that_it_expects(
     padded = [(one + other) / 2 for one, other in zip(COLOUR, background, strict=True)]
     shares("tall.png", padded if row.preparation.fit == "pad" else COLOUR)
     edge = 1 / (
-        1 + np.exp(tiny.FACTOR / 2 - tiny.FACTOR * (background[0] if row.preparation.fit == "pad" else 255) / 255)
+        1 + np.exp(tiny.FACTOR / 2 - tiny.FACTOR * (background[0] if row.preparation.fit == "pad" else COLOUR[0]) / 255)
     )
     # The image is in the middle of the square, so its left edge is background.
     assert values(found["tall.png"]).get("left_edge", 0) == pytest.approx(edge if edge >= 0.05 else 0, abs=0.02)
@@ -150,7 +150,7 @@ def test_it_says_where_it_runs_and_how_long_the_rest_takes(home, images, tmp_pat
 def test_a_model_that_does_not_fit_its_row_is_refused_with_a_reason(wrong, home, images, tmp_path):
     folder = tmp_path / "model"
     Image.new("RGB", (8, 8)).save(images / "0.png")
-    model = "pixai-tagger-v0-9"
+    model = "cl-tagger-1-02" if wrong == "layout" else "pixai-tagger-v0-9"
     row = taggers.get(model)
     tiny.write(model, folder)
     if wrong == "layout":

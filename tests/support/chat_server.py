@@ -109,7 +109,8 @@ class Handler(BaseHTTPRequestHandler):
     def _is_known(self) -> bool:
         """Whether the key is right; else the request is refused."""
         if self.server.key and self.headers.get("Authorization") != f"Bearer {self.server.key}":
-            self._say(401, {"error": {"message": f"Incorrect API key provided: {self.headers.get('Authorization')}"}})
+            key = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            self._say(401, {"error": {"message": f"Incorrect API key provided: {key}"}})
             return False
         return True
 

@@ -41,7 +41,7 @@ def read(path: Path, tagger: Tagger) -> tuple[Label, ...]:
             f"{printable(path.name, 100)} is not the list of tags of {tagger.title}: {printable(str(error), 200)}.",
             "Fetch the model again, or choose the folder of this model.",
         ) from error
-    if not rows or max(rows) >= MOST:
+    if not rows or min(rows) < 0 or max(rows) >= MOST:
         raise DatasetError(f"{printable(path.name, 100)} lists no tags.", "Fetch the model again.")
     unused = Label("", "")
     found = (rows.get(place) for place in range(max(rows) + 1))
