@@ -157,7 +157,7 @@ def held_out_images_are_there(case: Case) -> Iterator[Problem]:
             yield Problem(
                 setting,
                 "info",
-                f"{label}{len(found.validation.images)} images are held out, and {len(found.images)} are trained.",
+                f"{label}{len(found.validation.images)} of {len(found.images) + len(found.validation.images)} images are held out of the training.",
             )
 
 
