@@ -19,8 +19,8 @@ class KohyaCell(Cell):
 
     class_images: bool = True
     """Every script that trains a network, and that of DreamBooth. Source: library/train_util.py, DreamBoothDataset."""
-    validation: bool = True
-    """Every script that trains a network. Source: train_network.py, NetworkTrainer.train, from which the others derive."""
+    validation: int = 4
+    """In every script that trains a network. Source: train_network.py, NUM_VALIDATION_TIMESTEPS; the others derive from it."""
     masks: bool = True
     """Mask files: every script but that of full finetuning of SD1.5 and SD2. Source: ConfigSanitizer and apply_masked_loss in them."""
     network: str = ""

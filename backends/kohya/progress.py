@@ -12,7 +12,7 @@ from trainer_core.events import Epoch, Event, Notice, Phase, Progress
 from trainer_core.text import without_escapes
 
 _BAR = re.compile(
-    r"steps:\s+\d+%\|[^|]*\|\s*(?P<step>\d+)/(?P<total>\d+) \[[\d:]+<[\d:?]+,\s*"
+    r"(?P<what>validation )?steps:\s+\d+%\|[^|]*\|\s*(?P<step>\d+)/(?P<total>\d+) \[[\d:]+<[\d:?]+,\s*"
     r"(?P<rate>[\d.?]+)(?P<unit>s/it|it/s)(?:.*?avr_loss=(?P<loss>[\w.+-]+))?"
 )
 _EPOCH = re.compile(r"^epoch (\d+)/(\d+)\s*$")
@@ -36,6 +36,9 @@ _PHASES = (
 # Messages of every run that do not help the user: the regularisation note is printed for each plain dataset.
 _QUIET = ("no regularization images", "[Dataset", "Failed to get git commit hash")
 
+_HELD_OUT = re.compile(r"ignore subset with image_dir='[^']*_validation': no images found")
+"""A folder of held-out images has none to train."""
+
 
 def parse(line: str) -> Event | None:
     """What one line (or one redraw of the bar) means, or None. Never raises."""
@@ -43,7 +46,8 @@ def parse(line: str) -> Event | None:
     if not text:
         return None
     if bar := _BAR.search(text):
-        return _progress(bar)
+        # The bar of a validation counts images that are not trained.
+        return Phase("validating") if bar["what"] else _progress(bar)
     if epoch := _EPOCH.match(text):
         return Epoch(int(epoch[1]), int(epoch[2]))
     stamp = _STAMP.match(text)
@@ -52,7 +56,7 @@ def parse(line: str) -> Event | None:
         if message.startswith(beginning):
             # The rest of the other messages is half a sentence, or names of variables.
             return Phase(name, message[len(beginning) :].strip() if name == "saving" else "")
-    if level in ("WARNING", "ERROR") and not message.startswith(_QUIET):
+    if level in ("WARNING", "ERROR") and not message.startswith(_QUIET) and not _HELD_OUT.match(message):
         return Notice("warning" if level == "WARNING" else "error", message.split(" / ")[0].strip())
     return None
 

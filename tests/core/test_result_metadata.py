@@ -41,6 +41,7 @@ def expected(plan: TrainingPlan) -> TrainingPlan:
     for path, setting in fields.all_fields().items():
         if setting.about.path or setting.owner == "person":
             flat[path] = setting.default
+    flat["dataset.subsets"] = ()  # of image folders it has only the names
     return TrainingPlan.model_validate(fields.nest(flat))
 
 
@@ -67,6 +68,7 @@ def test_no_path_and_nothing_personal_is_in_the_file() -> None:
             flat[path] = f"/home/jane doe/folder{number}/file{number}.safetensors"
         elif setting.owner == "person":
             flat[path] = f"private word {number}"
+    flat["dataset.subsets"] = ({"path": "/home/jane doe/folder/red", "masks": "/home/jane doe/folder/masks"},)
     flat["native"] = {"kohya": {"network_args": ["weights=/home/jane doe/x/y.safetensors"], "token": SECRET}}
     plan = TrainingPlan.model_validate(fields.nest(flat))
     text = json.dumps(told(plan, ss_dataset_dirs='{"C:\\\\Users\\\\jane\\\\set": 1}', ss_output_name="/root/out/toy"))

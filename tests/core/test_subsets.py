@@ -115,6 +115,15 @@ def test_a_folder_of_a_larger_size_needs_more_memory_and_time(place):
     assert large.seconds > small.seconds
 
 
+def test_measuring_held_out_images_takes_time(place):
+    def seconds(**values):
+        found = bench(place, dataset__validation_share=0.4, **values)
+        return estimate(found.state.draft.sketch(), found.state.facts, manifest=KOHYA.manifest).seconds[1]
+
+    assert seconds(dataset__validate_every=1) > 1.3 * seconds(dataset__validate_every=500)
+    assert seconds() > seconds(dataset__validate_every=500), "after each epoch, which has two steps here"
+
+
 def test_a_wrong_folder_is_named_and_can_be_left_out(place):
     tables = ({"path": str(place / "nowhere")}, {"path": str(place / "10_red coat")})
     found = bench(place, dataset__subsets=tables)

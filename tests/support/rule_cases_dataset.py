@@ -101,6 +101,13 @@ FIRES = {
     "regularisation images of another resolution": Fires(
         subsets.class_images_have_partners, LIST, "error", folders_of({"kind": "regularisation", "resolution": 1024})
     ),
+    "a single image of which a share is held out": Fires(
+        subsets.held_out_images_are_there,
+        "dataset.validation_share",
+        "warning",
+        {"dataset.validation_share": 0.2},
+        has_fix=False,
+    ),
     "a selection with images that are gone": Fires(
         subsets.selections_are_whole,
         "dataset.selection",

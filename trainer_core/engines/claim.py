@@ -58,8 +58,8 @@ class Cell:
     """The bucket step, in pixels: the engine requires a multiple of it, or always uses this one."""
     class_images: bool = False
     """Whether class images can be trained, too: as many in an epoch as images of the subject, as `batches` counts them."""
-    validation: bool = False
-    """Whether the loss of images that are held out of the training can be measured."""
+    validation: int = 0
+    """How often the model runs for each held-out image when their loss is measured; 0: the engine cannot measure it."""
     masks: bool = False
     """Whether image folders can have masks: files that say which parts of an image are trained."""
     trained_dtype: Literal["float32", "precision", "file"] = "float32"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from trainer_core.estimate import models
 from trainer_core.estimate.duration import files_kept, times_sampled
-from trainer_core.estimate.job import GIB, Workload
+from trainer_core.estimate.job import GIB, Workload, mean_area
 
 LATENT = {"vae_sd": (8, 4), "vae_flux": (8, 16), "vae_qwen": (8, 16), "vae_hunyuan": (32, 64)}
 """By VAE: the pixels along one side of a latent position, and the number of channels."""
@@ -55,7 +55,7 @@ def _latent_bytes(job: Workload) -> float:
         return 0.0
     pixels, channels = LATENT[job.model.vae]
     copies = 2 if job.plan.dataset.flip else 1
-    return copies * channels * 4 * job.mean_area / pixels**2
+    return copies * channels * 4 * mean_area(job) / pixels**2
 
 
 def _caption_bytes(job: Workload) -> float:

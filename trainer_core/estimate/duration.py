@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from trainer_core.estimate import models
-from trainer_core.estimate.job import Workload
+from trainer_core.estimate.job import Workload, mean_area, side_shares
 from trainer_core.files import read_toml
 from trainer_core.plan.sections import TrainingPlan
 
@@ -47,18 +47,24 @@ def rate(job: Workload) -> tuple[tuple[float, float], bool]:
     return (least * low * slower * 1e12, most * high * slower * 1e12), False
 
 
+def _passes(job: Workload) -> int:
+    """The operations of training an image in forward passes: the backward pass is 1 for a frozen weight and 2 for a trained one.
+
+    Gradient checkpointing repeats the forward pass.
+    """
+    return (3 if job.trains_model else 2) + (1 if job.plan.memory.gradient_checkpointing else 0)
+
+
 def step_operations(job: Workload) -> float:
     """The operations of one optimizer step."""
     plan = job.plan
     images = plan.schedule.batch_size * plan.schedule.gradient_accumulation
-    forward = sum(share * job.model.forward_operations(side) for side, share in job.sides_shares)
-    # In passes: the forward pass is 1, the backward pass 1 for a frozen weight and 2 for a trained one; gradient
-    # checkpointing repeats the forward pass.
-    passes = (3 if job.trains_model else 2) + (1 if plan.memory.gradient_checkpointing else 0)
+    forward = sum(share * job.model.forward_operations(side) for side, share in side_shares(job))
+    passes = _passes(job)
     encoders = 0 if job.caches_captions else sum(models.parts()[name].parameters for name in job.model.encoders)
     encoders += 2 * sum(part.parameters for part in job.trained_encoders)
     vae = models.parts()[job.model.vae]
-    encoding = 0 if plan.memory.cache_latents else vae.encode_operations * job.mean_area
+    encoding = 0 if plan.memory.cache_latents else vae.encode_operations * mean_area(job)
     return images * (forward * passes + (2 * encoders * 77 + encoding) * job.model.others_scale)
 
 
@@ -80,7 +86,9 @@ def step_s(job: Workload) -> tuple[float, float]:
 def seconds(job: Workload, step: tuple[float, float], sampled: tuple[float, float]) -> tuple[float, float]:
     """The likely (least, most) seconds of a whole run, from those of a step and those of all samples."""
     before, after = _around(job, sampled)
-    steps = job.plan.schedule.steps
+    # An image that is only validated takes a forward pass, which is a part of what a trained one takes.
+    each = job.plan.schedule.batch_size * job.plan.schedule.gradient_accumulation * _passes(job)
+    steps = job.plan.schedule.steps + job.validated / each
     return step[0] * steps + before[0] + after[0], step[1] * steps + before[1] + after[1]
 
 
@@ -89,7 +97,7 @@ def _around(job: Workload, sampled: tuple[float, float]) -> tuple[tuple[float, f
     (least, most), _ = rate(job)
     plan, vae = job.plan, models.parts()[job.model.vae]
     numbers = job.model.parameters + job.model.other_parameters
-    encoded = job.images * vae.encode_operations * job.mean_area if plan.memory.cache_latents else 0
+    encoded = job.images * vae.encode_operations * mean_area(job) if plan.memory.cache_latents else 0
     encoded += (
         job.images * 154 * sum(models.parts()[name].parameters for name in job.model.encoders)
         if job.caches_captions

@@ -45,6 +45,8 @@ class Workload:
     lora: Literal["own", "lycoris"] = "own"
     sides: Mapping[int, int] = field(default_factory=dict)
     """How many images are used in an epoch at each resolution; empty if the plan has only one."""
+    validated: float = 0.0
+    """How often the model runs in the whole run to measure the loss of held-out images."""
 
     @classmethod
     def of(cls, plan: TrainingPlan, facts: Facts, manifest: BackendManifest | None) -> Workload | None:
@@ -70,23 +72,8 @@ class Workload:
             _state_bytes(plan.optimizer.name, facts, manifest),
             claim.cell(plan.model.method).lora if claim else "own",
             _sides(plan, facts, manifest),
+            _validated(plan, facts, manifest),
         )
-
-    @property
-    def largest_side(self) -> int:
-        """The largest resolution that is trained, which decides about the memory."""
-        return max(self.sides, default=self.plan.dataset.resolution)
-
-    @property
-    def sides_shares(self) -> list[tuple[int, float]]:
-        """The resolutions with the share of each in the steps."""
-        total = sum(self.sides.values())
-        return [(side, uses / total) for side, uses in self.sides.items()] or [(self.plan.dataset.resolution, 1.0)]
-
-    @property
-    def mean_area(self) -> float:
-        """The mean of the pixels of an image that is trained."""
-        return sum(share * side**2 for side, share in self.sides_shares)
 
     @property
     def costs(self) -> Costs:
@@ -222,6 +209,22 @@ class Workload:
         return stays and (is_base or not costs.eight_bits_need_base) and self.file_dtypes.get(name, "").startswith("F8")
 
 
+def largest_side(job: Workload) -> int:
+    """The largest resolution that is trained, which decides about the memory."""
+    return max(job.sides, default=job.plan.dataset.resolution)
+
+
+def side_shares(job: Workload) -> list[tuple[int, float]]:
+    """The resolutions with the share of each in the steps."""
+    total = sum(job.sides.values())
+    return [(side, uses / total) for side, uses in job.sides.items()] or [(job.plan.dataset.resolution, 1.0)]
+
+
+def mean_area(job: Workload) -> float:
+    """The mean of the pixels of an image that is trained."""
+    return sum(share * side**2 for side, share in side_shares(job))
+
+
 def _without_unused(plan: TrainingPlan, facts: Facts, manifest: BackendManifest | None) -> TrainingPlan:
     """The plan without memory settings that do not apply, such as swapped blocks if the engine cannot swap."""
     if manifest is None:
@@ -230,6 +233,18 @@ def _without_unused(plan: TrainingPlan, facts: Facts, manifest: BackendManifest 
     memory = (setting for setting in fields.all_fields().values() if setting.section == "memory")
     unused = {setting.name: setting.default for setting in memory if not scope.applies(setting.path)}
     return plan.model_copy(update={"memory": plan.memory.model_copy(update=unused)}) if unused else plan
+
+
+def _validated(plan: TrainingPlan, facts: Facts, manifest: BackendManifest | None) -> float:
+    """How often the model runs in the whole run to measure the loss of held-out images."""
+    claim, images = manifest.families.get(plan.model.family) if manifest else None, facts.dataset
+    if claim is None or images is None or not plan.has_validation or plan.model.method not in claim.methods:
+        return 0.0
+    held_out = sum(len(each.validation.images) for each in images.folders.values() if each.validation is not None)
+    times: float = plan.schedule.steps // plan.dataset.validate_every if plan.dataset.validate_every else 0
+    if not plan.dataset.validate_every:
+        times = batches.epochs(plan, images.sizes, manifest, images.class_sizes, images.more_sizes) or 0
+    return held_out * times * claim.cell(plan.model.method).validation
 
 
 def _sides(plan: TrainingPlan, facts: Facts, manifest: BackendManifest | None) -> dict[int, int]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trainer_core.estimate import models
-from trainer_core.estimate.job import GIB, Workload
+from trainer_core.estimate.job import GIB, Workload, largest_side
 from trainer_core.estimate.models import Part
 
 FACTORS = {"unet": 1.6, "transformer": 1.35}
@@ -125,7 +125,7 @@ def _encoders(job: Workload) -> float:
 def _activations(job: Workload) -> float:
     plan, scale = job.plan, FACTORS[job.model.kind] * job.compute_bytes / 2
     checkpointing = plan.memory.gradient_checkpointing
-    side = job.largest_side
+    side = largest_side(job)
     image_bytes = job.model.step_bytes(side, trains_model=job.trains_model, checkpointing=checkpointing)
     return plan.schedule.batch_size * image_bytes * scale
 
@@ -170,7 +170,7 @@ def _caching(job: Workload) -> Iterator[Phase]:
 
 
 def _encoding(job: Workload, vae: Part) -> float:
-    return vae.encode * job.largest_side**2 * _vae_number_bytes(job) / 2
+    return vae.encode * largest_side(job) ** 2 * _vae_number_bytes(job) / 2
 
 
 def _sampling(job: Workload) -> Iterator[Phase]:

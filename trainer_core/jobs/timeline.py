@@ -18,6 +18,7 @@ STAGES = {
     "building network": ("Model", "Building the network"),
     "training": ("Training", "Training"),
     "sampling": ("Training", "Making samples"),
+    "validating": ("Training", "Measuring the loss of held-out images"),
     "saving": ("Training", "Saving a checkpoint"),
     "saved": ("Training", "Finishing"),
     "checking the result": ("Result", "Checking the result"),

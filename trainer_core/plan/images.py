@@ -93,7 +93,7 @@ class DatasetSettings(Section):
     validate_every: Annotated[
         int,
         Field(title="Validate every", ge=0, le=1_000_000, json_schema_extra=STEPS),
-        Setting(methods=VALIDATION_METHODS, claim="validation"),
+        Setting(only_with="dataset.validation_share", methods=VALIDATION_METHODS, claim="validation"),
     ] = 0
     """Measures the loss of held-out images every this many steps; 0 measures it after each epoch."""
     masks: Annotated[

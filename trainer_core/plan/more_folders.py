@@ -6,16 +6,10 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.plan.subsets import FIRST, LIST, OWN, ImageFolder
 from trainer_core.problems import Fix, Problem
-
-OF_CLASS = {
-    "dataset.path": "dataset.class_path",
-    "dataset.repeats": "dataset.class_repeats",
-    "dataset.caption": "dataset.class_caption",
-}
-"""The settings of the class images that stand for those of a folder."""
 
 
 def alone(plan: TrainingPlan, folder: ImageFolder) -> TrainingPlan:
@@ -50,13 +44,20 @@ def _fix(plan: TrainingPlan, folder: ImageFolder, fix: Fix | None) -> Fix | None
     if fix is None or folder.setting == FIRST:
         return fix
     if folder.setting != LIST:
-        return Fix(fix.label, {OF_CLASS.get(path, path): value for path, value in fix.changes.items()})
+        return Fix(fix.label, {_of_class(path): value for path, value in fix.changes.items()})
     own = {path.partition(".")[2]: value for path, value in fix.changes.items() if path.startswith("dataset.")}
     own = {name: value for name, value in own.items() if name in ("path", *OWN)}
     others = {path: value for path, value in fix.changes.items() if path.partition(".")[2] not in own}
     if LIST in others:
         return None
     return Fix(fix.label, {**others, **(changed(plan, folder, own) if own else {})})
+
+
+def _of_class(path: str) -> str:
+    """The setting of the class images that stands for a setting of the first folder, as class_repeats for repeats."""
+    section, _, name = path.partition(".")
+    own = f"{section}.class_{name}"
+    return own if own in fields.all_fields() else path
 
 
 def changed(plan: TrainingPlan, folder: ImageFolder, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from trainer_core.draft.checks.case import Case
 from trainer_core.plan import effect, fields
 from trainer_core.plan.section import Section
 from trainer_core.plan.sections import NetworkSettings
+from trainer_core.plan.subsets import CLASS
 from trainer_core.problems import Fix, Problem
 from trainer_core.text import nearest, printable
 
@@ -60,6 +61,8 @@ def settings_suit_model(case: Case) -> Iterator[Problem]:
     if claim is None or plan.model.method not in claim.methods:
         return
     values = fields.flatten(plan.model_dump())
+    # Further image folders can have what the first one has not.
+    of_folders = {CLASS: plan.has_class_images, "dataset.validation_share": plan.has_validation}
     for path, setting in fields.all_fields().items():
         about = setting.about
         if values[path] != setting.default and about.claim and about.methods and plan.model.method not in about.methods:
@@ -69,8 +72,8 @@ def settings_suit_model(case: Case) -> Iterator[Problem]:
             continue
         if why := claim.ignores(about, plan.model.method, plan.model.prediction):
             yield effect.no_effect(path, why)
-        elif about.only_with == "dataset.class_path" and plan.has_class_images:
-            continue  # regularisation images of a further folder
+        elif of_folders.get(about.only_with):
+            continue
         elif about.only_with and not values[about.only_with]:
             needed = fields.all_fields()[about.only_with]
             yield effect.no_effect(path, f'"{needed.title}" is not {needed.on}.', "info")

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trainer_core.draft.checks.case import Case
-from trainer_core.plan import effect, more_folders
-from trainer_core.plan.images import CLASS_METHODS, VALIDATION_METHODS
+from trainer_core.plan import more_folders
+from trainer_core.plan.images import CLASS_METHODS
 from trainer_core.plan.subsets import CLASS, LIST, ImageFolder
 from trainer_core.problems import Fix, Problem
 from trainer_core.text import printable
@@ -141,11 +141,9 @@ def selections_are_whole(case: Case) -> Iterator[Problem]:
 
 
 def held_out_images_are_there(case: Case) -> Iterator[Problem]:
-    """Images are held out where the plan says so, and the settings of the validation are read."""
+    """Says how many images are held out, or that none can be."""
     plan = case.plan
-    share, every = "dataset.validation_share", "dataset.validate_every"
-    if plan.dataset.validate_every and not plan.has_validation and plan.model.method in VALIDATION_METHODS:
-        yield effect.no_effect(every, "no images are held out.")
+    share = "dataset.validation_share"
     for folder in plan.folders:
         found = case.images_of(folder)
         setting = LIST if folder.setting == LIST else share
@@ -159,7 +157,7 @@ def held_out_images_are_there(case: Case) -> Iterator[Problem]:
             yield Problem(
                 setting,
                 "info",
-                f"{label}{len(found.validation.images)} images are held out, and {len(found.images)} are trained.",
+                f"{label}{len(found.validation.images)} of {len(found.images) + len(found.validation.images)} images are held out of the training.",
             )
 
 

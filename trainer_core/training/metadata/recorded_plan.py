@@ -10,6 +10,7 @@ from typing import Any
 from trainer_core.errors import PlanError
 from trainer_core.plan import fields
 from trainer_core.plan.prompts import texts
+from trainer_core.plan.subsets import LIST
 from trainer_core.text import printable
 from trainer_core.training.metadata import keys
 from trainer_core.training.metadata.shared import canonical, digest
@@ -56,6 +57,9 @@ def read(metadata: Mapping[str, str]) -> Recorded:
             notes.append(f"{printable(path, 60)} is not a setting of this Easel and was left out.")
         elif known[path].about.path:
             asked |= {path: printable(value, 200)} if isinstance(value, str) and value else {}
+        elif path == LIST:
+            # Of the folders only their names are known, so the list must be made again.
+            asked |= {path: printable(", ".join(names), 200)} if (names := _names(value)) else {}
         elif known[path].is_shared or known[path].owner in ("job", "machine"):
             _take(path, value, values, notes)
     native = stated_plan.get("native")
@@ -90,6 +94,11 @@ def tables(text: str) -> dict[str, Any]:
     if not isinstance(found, dict) or not all(isinstance(table, dict) for table in found.values()):
         raise PlanError("The plan in the file has no tables of settings.", "The metadata of the file is damaged.")
     return found
+
+
+def _names(folders: Any) -> list[str]:
+    found = (each.get("path") for each in folders if isinstance(each, Mapping)) if isinstance(folders, tuple) else ()
+    return [name for name in found if isinstance(name, str) and name]
 
 
 def _refuse(constant: str) -> float:
