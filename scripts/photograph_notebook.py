@@ -287,7 +287,7 @@ def dataset(camera, scratch):
     page.wait_for_timeout(1500)
     camera.shoot("9-dataset-captions")
     camera.widen()
-    camera.go("Tag and caption")
+    camera.go("Tagging")
     page.wait_for_timeout(500)
     camera.shoot("9-dataset-tag")
     camera.widen()

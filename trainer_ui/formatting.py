@@ -76,7 +76,10 @@ def _shown(text: str) -> str:
 
 
 def show(widget: Any, visible: bool) -> None:
-    """Shows or hides a widget; a hidden one is not in the Tab order."""
+    """Shows or hides a widget; a hidden one is not in the Tab order.
+
+    Not for an ActionList or a Gallery: in JupyterLab the page did not follow such a change of classes. They hide themselves.
+    """
     (widget.remove_class if visible else widget.add_class)(AWAY)
 
 

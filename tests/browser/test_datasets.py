@@ -134,7 +134,7 @@ def test_the_list_is_used_by_keyboard_and_keeps_its_keys(app, page, home, photos
     assert page.locator(f"#{active}").get_attribute("aria-setsize") == "60"
     for width in (1600, 1280, 700, 390):
         page.set_viewport_size({"width": width, "height": 900})
-        for place in ("Images", "Captions", "Tag and caption", "Check", "Edits"):
+        for place in ("Images", "Captions", "Tagging", "Check", "Edits"):
             go(page, place)
             assert page.evaluate(
                 "() => document.querySelector('.easel').scrollWidth <= document.querySelector('.easel').clientWidth"
@@ -153,7 +153,7 @@ def test_files_are_dropped_and_text_from_outside_is_shown_as_text(app, page, hom
     expect(message(page)).to_contain_text("Added 1 image with 1 caption")
     expect(message(page)).to_contain_text("1 file was left out")
     expect(page.get_by_label("Caption", exact=True)).to_have_value(f"{EVIL}, boat")
-    for place in ("Captions", "Tag and caption", "Check", "Edits"):
+    for place in ("Captions", "Tagging", "Check", "Edits"):
         go(page, place)
         page.wait_for_timeout(200)
     assert page.evaluate("() => window.__pwned") is None

@@ -18,12 +18,12 @@ from trainer_ui.panels.datasets.figures import FiguresPanel
 from trainer_ui.panels.datasets.findings import FindingsPanel
 from trainer_ui.panels.datasets.images import ImagesPanel
 from trainer_ui.panels.datasets.machine import KINDS, MachinePanel
+from trainer_ui.panels.datasets.machine_job import MachineJob
 from trainer_ui.panels.datasets.machine_result import MachineResult
 from trainer_ui.panels.datasets.one_image import OneImage
 from trainer_ui.panels.datasets.quality import QualityPanel
 from trainer_ui.panels.datasets.source import SourcePanel
 from trainer_ui.panels.datasets.tags import TagsPanel
-from trainer_ui.panels.run import RunPanel
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -56,7 +56,7 @@ class DatasetPreparation(App):
         self.findings, self.figures = FindingsPanel(session, self.see_only), FiguresPanel(session, self.see_only)
         self.copies, self.quality = CopiesPanel(session, self.see_only), QualityPanel(session, self.see_only)
         self.machine = MachinePanel(session)
-        self.result, self.run = MachineResult(session, self.machine), RunPanel(session.jobs)
+        self.result, self.run = MachineResult(session, self.machine), MachineJob(session)
         self.edits, self.export = EditsPanel(session), ExportPanel(session)
         self.bars = {
             name: DatasetBar(session, self._add, self._another) for name in (IMAGES, CAPTIONS, WATCH, CHECK, EDITS)
@@ -71,11 +71,11 @@ class DatasetPreparation(App):
                     "Captions", [[self.bulk], [self.tags]], self.bars[CAPTIONS], "wide-left", (PAGE, "captions")
                 ),
                 WATCH: Place(
-                    "Tag and caption",
+                    "Tagging",
                     [[self.machine, self.result], [self.run]],
                     self.bars[WATCH],
                     "wide-left",
-                    (PAGE, "tag-and-caption"),
+                    (PAGE, "tagging"),
                 ),
                 CHECK: Place(
                     "Check",
@@ -120,7 +120,7 @@ class DatasetPreparation(App):
     def close(self, why: str = "") -> None:
         """Saves what is being typed, and ends."""
         self.session.drafts.save_all()
-        self.source.drop.close()
+        self.source.drop.forget()
         super().close(why)
 
     def _add(self) -> None:

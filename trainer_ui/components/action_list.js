@@ -36,6 +36,7 @@ class Items {
       nodes.push(this.row(item));
     }
     this.node.replaceChildren(...nodes);
+    this.node.hidden = !nodes.length;
     if (!place) return;
     const all = [...this.node.querySelectorAll("[data-easel-act]")].filter((one) => !one.disabled);
     (all.find((one) => one.dataset.easelAct === place) ?? all[Math.min(Math.max(at, 0), all.length - 1)])?.focus();

@@ -36,6 +36,7 @@ class Gallery {
     this.clear();
     const { version, items, more } = this.model.get("content");
     this.version = version;
+    this.node.hidden = !items.length;
     const rows = new Map();
     items.forEach((item, index) => {
       if (!rows.has(item.row)) rows.set(item.row, this.row(item.row));

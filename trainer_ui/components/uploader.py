@@ -53,10 +53,9 @@ class Uploader(AnyWidget):
         """Gives the keyboard to its first button, and brings it into sight."""
         self.send({"kind": "focus"}, [])
 
-    def close(self) -> None:
-        """Forgets what was being sent."""
+    def forget(self) -> None:
+        """Forgets what was being sent. The widget stays: a page that is being opened again would wait for it without an end."""
         self._cancel(None)
-        super().close()
 
     def _heard(self, _: Any, message: Any, buffers: Any) -> None:
         """What the page says; it may be anything."""

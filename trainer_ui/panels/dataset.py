@@ -125,7 +125,6 @@ class DatasetPanel:
         self.images.show_images(
             [Shown(one.path, one.name) for one in images[:IMAGES_SHOWN]], len(images) - IMAGES_SHOWN
         )
-        show(self.images, bool(images))
 
 
 def _summary(dataset: Dataset | None, values: Mapping[str, Any]) -> str:

@@ -69,7 +69,7 @@ class DatasetDesk:
         if self.inner is not None:
             self.inner.drafts.save_all()
         if self._source is not None:
-            self._source.drop.close()
+            self._source.drop.forget()
 
     def _choose(self, path: str) -> None:
         if path and path != self.session.values["dataset.path"]:

@@ -79,7 +79,6 @@ class QueuePanel:
         queue, items = seen.queue, queue_items(seen)
         self.problem.show_text(seen.queue_problem)
         self.list.show_items(items)
-        show(self.list, bool(items))
         self.pause.description = "Continue" if queue.paused else "Pause"
         show(self.pause, bool(queue.entries or queue.paused))
         if self.stops.value != queue.stops_on_failure:

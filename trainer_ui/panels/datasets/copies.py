@@ -81,7 +81,6 @@ class CopiesPanel:
             )
             for one in groups[:MOST_SHOWN]
         )
-        show(self.list, bool(groups))
         sure = self._sure() & there
         self.everything.description = f"Move out {len(sure):,} sure {'copy' if len(sure) == 1 else 'copies'}"
         show(self.everything, bool(sure))

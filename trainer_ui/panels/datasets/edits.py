@@ -62,7 +62,6 @@ class EditsPanel:
             )
             for one in sorted(edits, key=lambda one: -one.number)[:MOST_SHOWN]
         )
-        show(self.list, bool(edits))
         show(self.note, bool(edits))
 
 

@@ -85,7 +85,6 @@ class FiguresPanel:
         if self.counted is not None:
             self.pairs.show_pairs(pairs(self.counted))
             self.list.show_items(_items(self.counted))
-            show(self.list, bool(self.list.items))
 
     def _count(self, read: Read, asked: object) -> None:
         found = counted(read, self.session.engine, self.session.resolution)

@@ -154,7 +154,6 @@ class MachinePanel:
             )
             for place, one in enumerate(self.problems)
         )
-        show(self.list, bool(self.problems))
 
     def _host(self) -> tuple[str, bool]:
         """The host of the address, and whether it is this machine; "" if it is no address."""

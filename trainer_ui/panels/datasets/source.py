@@ -127,7 +127,6 @@ class SourcePanel:
             )
             for one in found
         )
-        show(self.known, bool(found))
         self.no_known.show_text(
             "" if found else "There is none yet. Bring images in, or open a folder of this machine."
         )

@@ -52,8 +52,8 @@ class TagsPanel:
                 share=number / whole,
                 acts=(
                     Act("show", "Show", f"Show the images with {tag}"),
-                    Act("replace-tag", "Replace…", f"Replace {tag}"),
-                    Act("remove", "Remove…", f"Remove {tag}"),
+                    Act("replace-tag", "Replace", f"Replace {tag}"),
+                    Act("remove", "Remove", f"Remove {tag}"),
                 ),
             )
             for tag, number in found[:MOST_SHOWN]
