@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from IPython.display import display
@@ -80,6 +81,8 @@ class App:
     title: ClassVar[str]
     guide_page: ClassVar[str] = ""
     """The page of `docs/guide` that explains the app; without one, its head has no button for it."""
+    fills_hidden: ClassVar[bool] = True
+    """Whether the panels of places that are not shown are filled, too; an app with much content fills them when they are."""
     shown: ClassVar[dict[str, App]] = {}
     """The apps that this kernel shows, at most one of each id."""
     left: ClassVar[list[VBox]] = []
@@ -92,13 +95,17 @@ class App:
         self.places = Places({name: place.title for name, place in places.items()})
         self.places.observe(self.views.handler(lambda _: None), "chosen")
         jobs.feed.beat, jobs.refusal = self._beat, self._refusal
-        for place in places.values():
+        for name, place in places.items():
             for panel in place.panels:
-                self.views.add_view(panel.show)
+                self.views.add_view(panel.show if self.fills_hidden else partial(self._fill, name, panel))
         self.views.add_view(self._show)
         self.views.show_message = self._show_message
         self._job: object = None
         self.root = self._layout(places)
+
+    def _fill(self, place: str, panel: Panel) -> None:
+        if self.places.chosen == place:
+            panel.show()
 
     def _layout(self, places: Mapping[str, Place]) -> VBox:
         self.theme = Dropdown(

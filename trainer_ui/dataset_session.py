@@ -149,6 +149,8 @@ class DatasetSession(Views):
         found = scan.scan(root, rules, self.extension, self.trigger, quick=True, inspect=scores.inspector(root, looks))
         entries = catalogue.of(found, scores=scores.of(looks), authors=authors.of(root), copies=self.copies)
         kept = selections.read(root)
+        if kept.notes:
+            self.note(" ".join(kept.notes))
         return Read(
             root,
             found,
@@ -249,4 +251,11 @@ def told(edit: Edit | None) -> str:
         f" Left as they were: {', '.join(f'{path} ({why})' for path, why in edit.refused[:3])}" if edit.refused else ""
     )
     more = f" and {len(edit.refused) - 3} more" if len(edit.refused) > 3 else ""
-    return f"{edit.title}: {files} changed. Undo takes it back.{left}{more}{'.' if left else ''}"
+    back = (
+        "Undo takes it back."
+        if edit.undoes is None
+        else "Redo makes it again."
+        if edit.title.startswith("Undo")
+        else ""
+    )
+    return f"{edit.title}: {files} changed. {back}{left}{more}{'.' if left else ''}".strip()

@@ -90,10 +90,9 @@ def test_images_come_in_are_captioned_changed_and_taken_back(app, page, home, ph
     expect(message(page)).to_contain_text("Undo: Replace the tag boat with ship")
     assert {path.name: path.read_bytes() for path in dataset(home).glob("*.txt")} == before
 
-    # After the kernel was restarted, the dataset is known and can be taken back further.
+    # After the kernel was restarted, the dataset is open again and can be taken back further.
     book.restart_kernel()
     book.run()
-    page.get_by_role("button", name="Open the dataset my images").click()
     expect(page.locator(".easel-figures:visible")).to_contain_text("60")
     page.locator(".easel-bars:visible").get_by_role("button", name="Undo").click()
     expect(message(page)).to_contain_text("Undo: Caption of photo01.jpg")
@@ -139,6 +138,34 @@ def test_the_list_is_used_by_keyboard_and_keeps_its_keys(app, page, home, photos
             assert page.evaluate(
                 "() => document.querySelector('.easel').scrollWidth <= document.querySelector('.easel').clientWidth"
             ), (width, place)
+
+
+def test_what_is_typed_lands_at_its_own_image_however_fast_and_survives_a_reload(app, page, home, photos):
+    root = dataset(home, "quick")
+    root.parent.mkdir(parents=True)
+    photos.rename(root)
+    book = app()
+    page.get_by_role("button", name="Open the dataset quick").click()
+    expect(tiles(page).first).to_be_visible()
+    page.get_by_role("listbox", name="Images of the dataset").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Caption", exact=True)).to_be_focused()
+    for number in range(8):
+        page.keyboard.press("Control+A")
+        page.keyboard.type(f"<{number}>")
+        page.keyboard.press("Control+Enter")
+    expect(page.locator(".easel-image h3")).to_have_text("photo08.jpg")
+    page.wait_for_timeout(500)
+    for number in range(8):
+        # Keys that are pressed before an image has arrived are dropped: none of them may change another caption.
+        text = (root / f"photo{number:02}.txt").read_text()
+        assert set(re.findall("<([0-9])", text)) <= {str(number)}, text
+    assert (root / "photo00.txt").read_text() == "<0>"
+    page.get_by_label("Caption", exact=True).fill("typed before the page is gone")
+    page.goto("about:blank")
+    book.open().run()
+    expect(page.locator(".easel-figures:visible")).to_contain_text("60")
+    assert (root / "photo08.txt").read_text() == "typed before the page is gone"
 
 
 def test_files_are_dropped_and_text_from_outside_is_shown_as_text(app, page, home, photos):

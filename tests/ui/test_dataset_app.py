@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tests.support import chat_server
-from tests.support.page import click, enter, hear, sent_by, wait_for
+from tests.support.page import click, enter, go, hear, sent_by, wait_for
 from trainer_core.curation import selections
 from trainer_core.curation.journal import Journal
 from trainer_ui.apps.dataset_preparation import DatasetPreparation
@@ -133,7 +133,9 @@ def test_a_caption_is_saved_in_the_form_of_its_file_and_can_be_taken_back(app, f
     assert (folder / "boat5.txt").read_bytes() == b"\xef\xbb\xbfinkwash, boat, two masts\r\n"
     idle(app)
     assert app.session.entry("boat5.png").author in ("", "user")
+    go(app, "edits")
     assert app.edits.list.items[0]["title"] == "Caption of boat5.png"
+    go(app, "images")
     click(app.bars["images"].undo)
     idle(app)
     assert contents(folder) == before
@@ -189,6 +191,7 @@ def test_a_caption_that_is_no_text_is_not_overwritten(app, folder):
 def test_many_captions_change_at_once_after_a_preview_and_one_undo_restores_every_byte(app, folder):
     before = contents(folder)
     select(app, "boat1.png", "boat5.png")
+    go(app, "captions")
     enter(app.bulk.kind, "replace-tag")
     enter(app.bulk.scope.widget, "chosen")
     enter(app.bulk.first, "boat")
@@ -211,10 +214,12 @@ def test_many_captions_change_at_once_after_a_preview_and_one_undo_restores_ever
 
 
 def test_a_tag_leads_to_its_images_and_to_the_form_that_removes_it(app):
+    go(app, "captions")
     assert {item["id"] for item in app.tags.list.items[:2]} == {"boat", "inkwash"}
     hear(app.tags.list, {"kind": "act", "item": "tag4", "act": "show"})
     assert [one.path for one in app.session.list.shown] == ["boat4.png"]
     assert app.places.chosen == "images"
+    go(app, "captions")
     hear(app.tags.list, {"kind": "act", "item": "tag4", "act": "remove"})
     wait_for(lambda: app.bulk.preview is not None)
     assert len(app.bulk.preview.changes) == 1
@@ -224,10 +229,13 @@ def test_findings_are_named_fixed_and_taken_back(app, folder):
     (folder / "boat1.txt").write_bytes(b"")
     (folder / "boat2.txt").write_bytes("inkwash, Brücke".encode("latin-1"))
     before = contents(folder)
+    go(app, "check")
     enter(app.findings.trigger, "inkwash")
     click(app.bars["check"].again)
     idle(app)
+    go(app, "images")
     assert app.images.list._tiles[1].flags & WARNING
+    go(app, "check")
     fixes = {act["id"] for item in app.findings.list.items for act in item["acts"]}
     assert {"see", "utf-8", "write-trigger"} <= fixes
     assert app.places.counts["check"]
@@ -290,12 +298,14 @@ def test_text_from_outside_is_shown_as_text(opening, tmp_path):
     (root / f"{evil}.txt").write_text(f"{evil}, boat")
     app = opening(DatasetPreparation, root)
     wait_for(lambda: app.session.read is not None)
+    go(app, "captions")
     enter(app.bulk.kind, "remove")
     enter(app.bulk.first, evil)
     wait_for(lambda: app.bulk.preview is not None)
     idle(app)
     assert "<img" not in app.bulk.changes.value
     assert "&lt;img" in app.bulk.changes.value
+    go(app, "images")
     assert app.one.editor.content["caption"] == f"{evil}, boat"
 
 
@@ -305,6 +315,7 @@ def test_a_server_captions_the_images_after_its_host_was_named_and_nothing_human
     (folder / "boat5.txt").unlink()
     click(app.bars["images"].again)
     idle(app)
+    go(app, "watch")
     with chat_server.running() as server:
         enter(app.machine.who, "server")
         enter(app.machine.address, server.url)
@@ -331,6 +342,7 @@ def test_a_server_captions_the_images_after_its_host_was_named_and_nothing_human
 
 
 def test_a_host_that_is_not_this_machine_gets_no_image_before_the_user_agrees(app):
+    go(app, "watch")
     enter(app.machine.who, "server")
     enter(app.machine.address, "https://captions.example.com/v1")
     enter(app.machine.model, "some-vl")
@@ -342,6 +354,7 @@ def test_a_host_that_is_not_this_machine_gets_no_image_before_the_user_agrees(ap
 
 
 def test_a_tagger_that_is_not_here_is_offered_with_its_size(app):
+    go(app, "watch")
     click(app.machine.start)
     wait_for(lambda: app.machine.problems)
     idle(app)

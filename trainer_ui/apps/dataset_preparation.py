@@ -44,6 +44,7 @@ class DatasetPreparation(App):
 
     id, title = "dataset_preparation", "Dataset Preparation"
     guide_page = PAGE
+    fills_hidden = False
 
     def __init__(self, folder: str | Path = "") -> None:
         self.session = session = DatasetSession()
@@ -106,9 +107,13 @@ class DatasetPreparation(App):
         self.go(IMAGES)
 
     def restore(self) -> None:
-        """Opens the dataset that was named."""
-        if self._folder:
-            attempt(lambda: self.session.open(places.typed(self._folder)), self.session.note)
+        """Opens the dataset that was named, or else the one that was open last."""
+        from trainer_core.curation import known
+
+        last = next((one for one in known.recent()[:1] if one.is_dir()), None)
+        folder = places.typed(self._folder) if self._folder else last
+        if folder is not None:
+            attempt(lambda: self.session.open(folder), self.session.note)
             self.source.turn(is_open=False)
         self.session.jobs.follow_live(job for kind in KINDS for job in known_jobs(kind))
 

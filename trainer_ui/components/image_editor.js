@@ -2,7 +2,8 @@
 // Keys in the caption: Ctrl+Enter and Alt+arrow down save and go to the next image, Alt+arrow up to the one before; arrows and
 // Enter or Tab take a suggested tag. Escape closes the suggestions, then gives the keyboard back to the list.
 
-const PAUSE_MS = 900, MOST_OFFERED = 7;
+const PAUSE_MS = 400, MOST_OFFERED = 7, LATEST_MS = 4000;
+const MARKED = { k: "keep", r: "reject" };
 const NONE = "easel-image-none";
 
 class Editor {
@@ -63,6 +64,25 @@ class Editor {
     this.field.addEventListener("input", () => this.typed());
     this.field.addEventListener("keydown", (event) => this.key(event));
     this.field.addEventListener("blur", () => { this.close(); this.save(); });
+    this.node.addEventListener("keydown", (event) => this.shortcut(event));
+    this.left = () => this.save();
+    window.addEventListener("pagehide", this.left);
+    this.other = ({ detail }) => this.wait(detail);
+    window.addEventListener("easel-current", this.other);
+  }
+  // Another image was chosen, and its caption is on its way: what is typed now belongs to neither of them yet.
+  wait({ root, id }) {
+    if (id === this.content.id || !root?.contains(this.node)) return;
+    this.save();
+    clearTimeout(this.late);
+    this.isWaiting = true;
+    this.field.readOnly = true;
+    this.late = setTimeout(() => this.arrived(), LATEST_MS);
+  }
+  arrived() {
+    clearTimeout(this.late);
+    this.isWaiting = false;
+    this.field.readOnly = Boolean(this.content.locked);
   }
 
   // ---- what the kernel says ----
@@ -92,7 +112,8 @@ class Editor {
       if (this.field.value !== now.caption) this.field.value = now.caption;
     }
     put(this.told, now.told);
-    this.field.readOnly = Boolean(now.locked);
+    if (isOther) this.arrived();
+    this.field.readOnly = Boolean(now.locked) || Boolean(this.isWaiting);
     put(this.said, text(now.said));
   }
   load(isOther) {
@@ -119,9 +140,21 @@ class Editor {
   }
 
   // ---- what the user does ----
+  // The list knows which image follows; without one, the kernel does.
   go(by) {
     this.save();
-    this.model.send({ kind: "go", by });
+    const asked = new CustomEvent("easel-go", { detail: { root: this.node.closest(".easel"), by }, cancelable: true });
+    if (window.dispatchEvent(asked)) this.model.send({ kind: "go", by });
+  }
+  // With the keyboard on a button beside the caption, the keys of the list work, too.
+  shortcut(event) {
+    if (event.target === this.field || event.ctrlKey || event.metaKey || event.altKey) return;
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key], mark = MARKED[event.key.toLowerCase()];
+    if (!by && !mark) return;
+    if (mark) this.mark(mark);
+    this.go(by ?? 1);
+    event.preventDefault();
+    event.stopPropagation();
   }
   mark(mark) { this.model.send({ kind: "mark", id: this.content.id, version: this.content.version, mark }); }
   typed() {
@@ -201,6 +234,9 @@ class Editor {
   }
   end() {
     this.save();
+    clearTimeout(this.late);
+    window.removeEventListener("pagehide", this.left);
+    window.removeEventListener("easel-current", this.other);
     if (this.url) URL.revokeObjectURL(this.url);
   }
 }

@@ -62,7 +62,6 @@ class ImageList {
     this.number = 0; // Of what the user did; what the kernel says without having heard of it is old.
     this.urls = new Map();
     this.none = new Set();
-    this.asked = new Map();
     this.pool = [];
     this.columns = 1;
     this.side = LEAST;
@@ -78,12 +77,21 @@ class ImageList {
     this.node.append(this.empty, this.scroller);
     this.scroller.addEventListener("scroll", () => this.soon(), { passive: true });
     this.scroller.addEventListener("keydown", (event) => this.key(event));
+    this.asked = new Map();
+    this.moved = (event) => {
+      if (!event.detail.root?.contains(this.node)) return;
+      event.preventDefault();
+      this.move(Math.max(0, this.order.indexOf(this.current)), event.detail.by, false);
+      this.soon();
+    };
+    window.addEventListener("easel-go", this.moved);
     this.seen = new ResizeObserver(() => this.measure());
     this.seen.observe(this.scroller);
     // The first message of a widget may wait for a cell that is running; those after it do not.
     model.send({ kind: "hello" });
   }
   close() {
+    window.removeEventListener("easel-go", this.moved);
     this.seen.disconnect();
     clearTimeout(this.timer);
     for (const url of this.urls.values()) URL.revokeObjectURL(url);
@@ -223,6 +231,7 @@ class ImageList {
     if (id === this.current) return;
     this.current = id;
     this.tell({ kind: "go", id });
+    window.dispatchEvent(new CustomEvent("easel-current", { detail: { root: this.node.closest(".easel"), id } }));
   }
   clicked(place, event) {
     const id = this.order[place];
@@ -279,12 +288,20 @@ class ImageList {
       this.chosen = new Set(this.order);
       this.tellChosen();
     } else if (isPlain && ASKS[event.key.toLowerCase()]) {
-      this.tell({ kind: "mark", id: this.order[at], mark: ASKS[event.key.toLowerCase()] });
+      this.mark(this.order[at], ASKS[event.key.toLowerCase()]);
       this.move(at, 1, false);
     } else return;
     event.preventDefault();
     event.stopPropagation();
     this.soon();
+  }
+  // It is seen at once; the kernel writes it, and says how it is then.
+  mark(id, mark) {
+    const item = this.items.get(id);
+    if (!item) return;
+    const bit = mark === "keep" ? KEEP : REJECT, had = item[FLAGS] & bit;
+    item[FLAGS] = (item[FLAGS] & ~(KEEP | REJECT)) | (had ? 0 : bit);
+    this.tell({ kind: "mark", id, mark });
   }
   move(at, by, chooses) {
     const to = Math.min(Math.max(at + by, 0), this.order.length - 1);

@@ -87,7 +87,7 @@ class ImageList(AnyWidget):
                 self._version += 1
                 self._order, self._chosen, self._wanted, before = (), frozenset(), [], {}
                 self._current, self._number = -1, 0
-            changed = [tile for tile in found.values() if before.get(tile.id) != tile]
+            changed = [tile for tile in found.values() if (old := before.get(tile.id)) is not tile and old != tile]
             version = self._version
         if changed or anew:
             self._send_items(changed, version, whole=anew)

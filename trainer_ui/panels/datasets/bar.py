@@ -30,10 +30,10 @@ class DatasetBar:
         self.stop.on_click(session.handler(lambda _: session.cancelled.set()))
         self.add = Button(description="Add images", classes=("easel-small",))
         self.add.on_click(session.handler(lambda _: add()))
-        self.again = Button(description="Read again", classes=("easel-small", "easel-quiet"))
+        self.again = Button(description="Reload", classes=("easel-small", "easel-quiet"))
         hint(self.again, "Reads the folder again: another program may have changed it")
         self.again.on_click(session.handler(lambda _: session.look()))
-        self.other = Button(description="Another dataset", classes=("easel-small", "easel-quiet"))
+        self.other = Button(description="Open another", classes=("easel-small", "easel-quiet"))
         self.other.on_click(session.handler(lambda _: choose_another()))
         self.actions = Box(
             [self.stop, self.undo, self.redo, self.add, self.again, self.other], classes=("easel-row", "easel-actions")

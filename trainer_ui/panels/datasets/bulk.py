@@ -215,7 +215,7 @@ class BulkPanel:
             self.first.value,
             self.second.value,
             self.makes.value,
-            tuple(one.path for one in self.scope.entries),
+            hash(tuple(one.path for one in self.scope.entries)),
         )
 
     def _missing(self) -> str:
@@ -235,7 +235,9 @@ class BulkPanel:
         session, asked = self.session, self._asked
         if session.root is None or self._missing() or not session.entries:
             return
-        root, entries = session.root, list(self.scope.entries)
+        # A file that cannot be trained gets no caption.
+        entries = [one for one in self.scope.entries if one.is_trained or one.caption_path]
+        root = session.root
         kind, fields, makes = (
             self.kinds[self.kind.value],
             (self.first.value.strip(), self.second.value),

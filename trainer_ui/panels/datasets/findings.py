@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trainer_ui.dataset_session import DatasetSession
 
 GROUPS = {"error": "Stops a training", "warning": "May train something that you do not mean", "info": "Good to know"}
-SEE = "see"
+SEE, REJECTED = "see", "rejected"
 
 
 class FindingsPanel:
@@ -52,7 +52,7 @@ class FindingsPanel:
             ],
             classes=("easel-card", "easel-findings"),
         )
-        self._dataset: object = None
+        self._dataset: tuple[Dataset, tuple[str, ...]] | None = None
         self._offers: Mapping[str, Offer] = {}
 
     def show(self) -> None:
@@ -69,8 +69,9 @@ class FindingsPanel:
         if read is None:
             self.summary.show_text("" if session.root is None else "Reading the images…")
             return
-        if self._dataset is not read.dataset:
-            self._dataset = read.dataset
+        now = read.dataset, tuple(one.path for one in session.entries if one.choice == "reject")
+        if self._dataset is None or self._dataset[0] is not now[0] or self._dataset[1] != now[1]:
+            self._dataset = now
             self._show_findings()
         self.everything.disabled = bool(session.doing)
 
@@ -80,7 +81,13 @@ class FindingsPanel:
         read = self.session.read
         if read is None:
             return
-        self.summary.show_text(read.dataset.summary)
+        unseen = sum(not one.scores and one.is_trained for one in read.entries)
+        more = (
+            " Only their headers were read: damage inside of a file is found by “Look at every image”."
+            if unseen
+            else ""
+        )
+        self.summary.show_text(f"{read.dataset.summary}{more}")
         self._offers = {one.mending.id: one for one in fixing.offers(read.dataset, self.session.trigger)}
         items = sorted(self._items(read.dataset), key=lambda one: list(GROUPS.values()).index(one.group))
         self.list.show_items(items)
@@ -108,6 +115,16 @@ class FindingsPanel:
                 aside=f"{len(files):,} {'file' if len(files) == 1 else 'files'}",
                 group=GROUPS[defect.severity],
                 acts=(Act(SEE, "Show", f"Show the images: {defect.reason}"), *fix),
+            )
+        rejected = [one.path for one in self.session.entries if one.choice == "reject"]
+        if rejected:
+            yield Item(
+                REJECTED,
+                "Images that you rejected are still in the dataset, so they would be trained",
+                f"“Set rejected aside” in Images takes them out. {_named(rejected)}",
+                aside=f"{len(rejected):,} {'file' if len(rejected) == 1 else 'files'}",
+                group=GROUPS["warning"],
+                acts=(Act(SEE, "Show", "Show the rejected images"),),
             )
         named = {key: [self._name(file) for file in files] for key, files in dataset.defects.items()}
         of_files = {(one.severity, one.message.partition(": ")[2]) for one in defects.problems(named)}
@@ -140,7 +157,9 @@ class FindingsPanel:
     def _act(self, told: tuple[str, str]) -> None:
         key, act = told
         read = self.session.read
-        if act == SEE and read is not None:
+        if key == REJECTED:
+            self._see_only("rejected", [one.path for one in self.session.entries if one.choice == "reject"])
+        elif act == SEE and read is not None:
             self._see(DEFECTS[key].reason, read.dataset.defects.get(key, ()))
         elif act in self._offers:
             self._fix([act])

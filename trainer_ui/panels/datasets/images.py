@@ -48,7 +48,7 @@ class ImagesPanel:
             button.observe(handler(lambda _, expression=expression: session.list.set_filter(expression)), "value")
         self.sort = Dropdown(description="Order", options=[("Name", "name")], value="name")
         self.sort.observe(handler(lambda key: session.list.set_sort(key, descending=session.list.descending)), "value")
-        self.turn = ToggleButton(description="Descending", classes=("easel-chip",))
+        self.turn = ToggleButton(description="Reverse order", classes=("easel-chip",))
         self.turn.observe(handler(lambda down: session.list.set_sort(session.list.sort, descending=down)), "value")
         self.only = Button(classes=("easel-small", "easel-chip", "mod-active"))
         self.only.on_click(handler(lambda _: session.list.show_only("", ())))
@@ -64,6 +64,7 @@ class ImagesPanel:
             classes=("easel-card", "easel-images"),
         )
         self._entries: object = None
+        self._tiles: dict[str, tuple[Entry, Tile]] = {}
         self._version = -1
 
     def show(self) -> None:
@@ -99,8 +100,13 @@ class ImagesPanel:
             anew = self._version != session.version
             self._entries, self._version = session.entries, session.version
             root = session.root
-            tiles = [tile(session, one) for one in session.entries] if root is not None else []
-            self.list.show_images(tiles, anew=anew)
+            made = {} if anew else self._tiles
+            # Most images are the same as before: only one of thousands was marked or captioned.
+            self._tiles = {
+                one.path: known if (known := made.get(one.path)) and known[0] is one else (one, tile(session, one))
+                for one in (session.entries if root is not None else ())
+            }
+            self.list.show_images([each for _, each in self._tiles.values()], anew=anew)
         self.list.show_order([session.list.number(one.path) for one in session.list.shown])
         self.list.choose(session.list.number(path) for path in session.list.chosen)
         self.list.show_current(session.list.number(session.list.current) if session.list.current else -1)
@@ -155,7 +161,9 @@ class ChosenBar:
         number = len(session.list.chosen)
         hidden = number - len(session.list.chosen & {one.path for one in session.list.shown})
         more = f", {hidden:,} of them not shown" if hidden else ""
-        self.count.show_text(f"{number:,} chosen{more}" if number else "Space or Shift and a click choose images.")
+        self.count.show_text(
+            f"{number:,} chosen{more}" if number else "Choose images with Space, or with a click on their corner."
+        )
         for one in (self.nothing, self.acts, self.saves):
             show(one, bool(number))
         rejected = len(self._rejected())

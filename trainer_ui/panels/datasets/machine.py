@@ -50,7 +50,7 @@ class MachinePanel:
         self.done: tagging.Settings | asking.Settings | None = None
         """What the last job, or the last look at what is kept, was about."""
         again = handler(lambda _: self._changed())
-        self.who: Any = Dropdown(description="Who", options=WHO, value=TAGGER)
+        self.who: Any = Dropdown(description="Done by", options=WHO, value=TAGGER)
         self.help = Paragraph("", "small", "muted")
         self.scope = Scope(session)
         known = [(f"{one.title} ({one.size_gib:.1f} GiB)", one.id) for one in taggers.taggers().values()]
@@ -71,7 +71,7 @@ class MachinePanel:
         self.model = Text(
             description="Model of the server", placeholder="as the server names it", continuous_update=False
         )
-        self.models = Dropdown(description="It offers", options=[("", "")], value="")
+        self.models = Dropdown(description="Its models", options=[("", "")], value="")
         self.models.observe(handler(self._pick), "value")
         self.key = Password(description="Key, if it needs one")
         self.use_key = Button(description="Use this key", classes=("easel-small",))
@@ -86,7 +86,7 @@ class MachinePanel:
             one.observe(again, "value")
         self.start = Button(description="Start", button_style="primary")
         self.start.on_click(handler(lambda _: self._start()))
-        self.look = Button(description="Use what is kept from before", classes=("easel-small", "easel-quiet"))
+        self.look = Button(description="Use earlier results", classes=("easel-small", "easel-quiet"))
         self.look.on_click(handler(lambda _: self._look()))
         self.said = Paragraph("", "small", role="status")
         self.list = ActionList("What is missing", handler(self._fix))
@@ -229,6 +229,8 @@ class MachinePanel:
             names = checks.models_of(address)
             with self.session.lock:
                 self.models.options = [("", ""), *((name, name) for name in names)]
+                if names and not self.model.value.strip():
+                    self.model.value = names[0]
             self.session.show_unasked("" if names else "The server lists no model.")
 
         threading.Thread(target=attempt, args=(work, self.session.show_soon), name="easel-models", daemon=True).start()

@@ -30,7 +30,7 @@ class OneImage:
         self.editor = ImageEditor(Told(self._draft, handler(self._save), handler(session.list.go), handler(self._mark)))
         self.none = Paragraph("Choose an image to see it large and to write its caption.", "muted")
         self.widget = VBox([self.none, self.editor], classes=("easel-card", "easel-one-image"))
-        self._entries: object = None
+        self._read: object = None
 
     def show(self) -> None:
         """Shows the image and its caption."""
@@ -39,8 +39,8 @@ class OneImage:
         show(self.widget, session.root is not None)
         show(self.none, entry is None)
         self.editor.show_image(seen(session, entry) if entry is not None else None)
-        if self._entries is not session.entries:
-            self._entries = session.entries
+        if self._read is not session.read:
+            self._read = session.read
             self.editor.suggest(vocabulary(session))
 
     def _draft(self, told: tuple[int, str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from trainer_core.errors import DatasetError
@@ -106,16 +107,21 @@ class FindingRow:
         """Shows how many images have it."""
         found, unsure = self._paths((FOUND,)), self._paths((UNSURE,))
         parts = [f"{len(found):,} found" if found else "none", f"{len(unsure):,} unsure" if unsure else ""]
-        self.count.show_text(", ".join(filter(None, parts)))
+        measured = sum(bool(one.scores) for one in self.session.entries)
+        most = "Most images have it, so this measure may not suit them." if len(found) > 0.6 * measured > 6 else ""
+        self.count.show_text(". ".join(filter(None, (", ".join(filter(None, parts)), most))))
         show(self.found, bool(found))
         show(self.both, bool(unsure))
 
     def _moved(self, text: str) -> None:
         try:
-            self.session.thresholds = {**self.session.thresholds, self.key: float(text.replace(",", "."))}
-        except ValueError as error:
+            number = float(text.replace(",", "."))
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
             self.threshold.value = f"{self.session.thresholds.get(self.key, self.start):g}"
-            raise DatasetError(f"The threshold is a number, such as {self.start:g}.") from error
+            raise DatasetError(f"The threshold is a number, such as {self.start:g}.")
+        self.session.thresholds = {**self.session.thresholds, self.key: number}
 
     def _paths(self, states: Collection[str]) -> list[str]:
         from trainer_core.curation import quality

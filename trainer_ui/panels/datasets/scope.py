@@ -19,7 +19,7 @@ WORDS = {ALL: "All images", SHOWN: "Images that the filter shows", CHOSEN: "Chos
 class Scope:
     """The dropdown, with the number of images of each choice."""
 
-    def __init__(self, session: DatasetSession, label: str = "For") -> None:
+    def __init__(self, session: DatasetSession, label: str = "Images") -> None:
         self.session = session
         self.widget = Dropdown(description=label, options=[(WORDS[ALL], ALL)], value=ALL)
         self.widget.observe(session.handler(lambda _: None), "value")

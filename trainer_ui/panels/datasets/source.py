@@ -226,7 +226,7 @@ def told(found: Imported, left: int) -> str:
     masks = f" and {found.masks:,} {'mask' if found.masks == 1 else 'masks'}" if found.masks else ""
     changed = found.converted.files if found.converted is not None else 0
     made = " Some were converted: an undo of that alone brings the originals back." if changed else ""
-    known = f" {len(found.known):,} were here already." if found.known else ""
+    known = f" {len(found.known):,} {'was' if len(found.known) == 1 else 'were'} here already." if found.known else ""
     notes = f" {' '.join(found.notes)}" if found.notes else ""
     out = f" {left:,} {'file was' if left == 1 else 'files were'} left out." if left else ""
     return f"Added {images}{captions}{masks}.{made}{known}{out}{notes} Undo takes it back."
