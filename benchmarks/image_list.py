@@ -1,7 +1,7 @@
 """How fast the dataset app shows 5,000 images: the first screen, a jump to images that were not seen, and tiles in the page.
 
 Usage: python benchmarks/image_list.py [--images 5000]
-Goals on an idle machine: first screen <= 1 s after the images were read, jump <= 300 ms, also while a cell runs in the kernel;
+Goals on an idle machine: first screen <= 1 s once the images were read, jump <= 300 ms, also while a cell runs in the kernel;
 fewer than 100 tiles in the page. The clock counts, so other work makes it slower. Needs what the browser tests need.
 """
 
@@ -53,8 +53,11 @@ def main() -> int:
             page = browser.new_page(viewport={"width": 1600, "height": 1000})
             page.set_default_timeout(120_000)
             _open(page, server, home, folder)
-            page.wait_for_function("() => document.querySelectorAll('.easel-tile').length")
+            page.get_by_role("tab", name="Captions").click()
+            page.wait_for_selector(".easel-tags .easel-acts-item")
+            # The images were read: what remains is what the page and the thumbnails take.
             begun = time.perf_counter()
+            page.get_by_role("tab", name="Images").click()
             page.wait_for_function(FULL)
             first_s = time.perf_counter() - begun
             page.evaluate(WATCHED)
@@ -66,7 +69,7 @@ def main() -> int:
             tasks = page.evaluate("() => window.easelTasks")
             browser.close()
     print(
-        f"{asked.images:,} images: first screen {first_s:.2f} s after the tiles; jump {statistics.median(idle):.0f} ms in the "
+        f"{asked.images:,} images: first screen {first_s:.2f} s after the place was chosen; jump {statistics.median(idle):.0f} ms in the "
         f"median, slowest {max(idle):.0f}; while a cell runs ({is_busy}) {statistics.median(busy):.0f} ms, slowest {max(busy):.0f}; "
         f"{tiles} tiles; worst long task {max(tasks, default=0)} ms; load {os.getloadavg()[0]:.1f}"
     )

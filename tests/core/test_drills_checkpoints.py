@@ -167,7 +167,13 @@ def test_a_second_stop_ends_the_tests_and_names_what_was_not_tested(tmp_path):
         order.write_text(path.name)
         return takes_long(path)
 
-    again = threading.Timer(0.5, lambda: run.write(STOP, {"grace_s": 1.0}))
+    def stop_again() -> None:
+        # Once the first test goes on: on a busy machine that takes a while.
+        while not order.exists():
+            time.sleep(0.02)
+        run.write(STOP, {"grace_s": 1.0})
+
+    again = threading.Thread(target=stop_again)
     again.start()
     basis, began = Basis(run, run.rendered, run.plan, registry.get("rehearsal")), time.monotonic()
     found = conclude(basis, End(None, "stop"), Seen(last_step=False), checks_of(run, test), lambda *_: None)

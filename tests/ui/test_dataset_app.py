@@ -111,8 +111,8 @@ def test_thumbnails_come_for_what_is_asked_and_only_for_this_dataset(app, folder
     hear(tiles, {"kind": "thumbs", "version": tiles._version, "ids": [1, 2, 99, "3", True, None]})
     wait_for(lambda: tiles._thread is None)
     ((message, buffers),) = [pair for pair in sent if pair[0]["kind"] == "thumbs"]
-    assert [(one["id"], one["type"]) for one in message["items"]] == [(1, "image/webp"), (2, "")]
-    assert buffers[0][8:12] == b"WEBP"
+    assert [(one["id"], one["type"]) for one in message["items"]] == [(1, "image/jpeg"), (2, "")]
+    assert buffers[0].startswith(b"\xff\xd8")
     sent.clear()
     hear(tiles, {"kind": "thumbs", "version": tiles._version - 1, "ids": [1]})
     for odd in (

@@ -19,8 +19,9 @@ from trainer_core.files import write_whole
 
 SIDE_PX = 192
 """The longest side of a thumbnail: tiles are drawn at up to 180 pixels."""
-QUALITY = 78
-"""Source: measured on 5,000 drawn images: 5.7 kB each, without a difference that can be seen at this size."""
+QUALITY = 82
+TYPE = "image/jpeg"
+"""Not WebP: a fifth smaller, and more than ten times as long to make."""
 
 
 def folder() -> Path:
@@ -29,7 +30,7 @@ def folder() -> Path:
 
 
 def of(path: Path) -> bytes:
-    """The thumbnail of an image file as WebP; b"" if it cannot be read."""
+    """The thumbnail of an image file as JPEG; b"" if it cannot be read."""
     try:
         found = path.stat()
     except OSError:
@@ -50,7 +51,7 @@ def of(path: Path) -> bytes:
 
 
 def made(path: Path, side_px: int = SIDE_PX) -> bytes:
-    """An image as WebP, upright and scaled down to a longest side, transparent parts on gray; b"" if it cannot be read."""
+    """An image as JPEG, upright and scaled down to a longest side, transparent parts on gray; b"" if it cannot be read."""
     try:
         with Image.open(path, formats=images.formats()) as image:
             if image.width * image.height > images.LARGEST_DECODED_PIXELS:
@@ -64,7 +65,7 @@ def made(path: Path, side_px: int = SIDE_PX) -> bytes:
                 ground.alpha_composite(small)
                 small = ground
             content = io.BytesIO()
-            small.convert("RGB").save(content, "WEBP", quality=QUALITY, method=2)
+            small.convert("RGB").save(content, "JPEG", quality=QUALITY)
     except (Image.DecompressionBombError, *images.DECODER_ERRORS):
         return b""
     return content.getvalue()
@@ -73,4 +74,4 @@ def made(path: Path, side_px: int = SIDE_PX) -> bytes:
 def _name(path: Path, found: os.stat_result) -> str:
     key = f"{os.path.realpath(path)}\0{found.st_size}\0{found.st_mtime_ns}".encode("utf-8", "surrogateescape")
     name = hashlib.sha256(key).hexdigest()
-    return f"{name[:2]}/{name}.webp"
+    return f"{name[:2]}/{name}.jpg"

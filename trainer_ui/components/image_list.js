@@ -128,7 +128,7 @@ class ImageList {
     list(items).forEach(({ id, stamp, type }, index) => {
       const key = `${id} ${stamp}`;
       this.asked.delete(key);
-      if (type !== "image/webp") this.none.add(key);
+      if (type !== "image/jpeg") this.none.add(key);
       else if (!this.urls.has(key)) this.urls.set(key, URL.createObjectURL(new Blob([buffers[index]], { type })));
     });
     while (this.urls.size > MOST_KEPT) {

@@ -18,6 +18,8 @@ from trainer_core.text import printable
 from trainer_ui.boundary import attempt
 from trainer_ui.components.places import asset
 
+TYPE = "image/jpeg"
+"""The type of a thumbnail (`trainer_core.curation.thumbnails`)."""
 AT_ONCE = 8
 """So many thumbnails are sent with one message: the first ones are seen while the others are made."""
 MOST_ASKED = 60
@@ -205,7 +207,7 @@ class ImageList(AnyWidget):
     def _send_thumbs(self, version: int, tiles: Sequence[Tile], made: Iterable[bytes]) -> None:
         found = list(made)
         items = [
-            {"id": tile.id, "stamp": tile.stamp, "type": "image/webp" if content else ""}
+            {"id": tile.id, "stamp": tile.stamp, "type": TYPE if content else ""}
             for tile, content in zip(tiles, found, strict=True)
         ]
         self.send({"kind": "thumbs", "version": version, "items": items}, found)
