@@ -110,11 +110,13 @@ def test_what_is_wrong_with_an_answer_is_marked_and_never_written_in_silence(
         "style": {"style"},
         "reader": {"question"},
         "blank": {"empty"},
+        "control": {"control"},
+        "markup": {"markup"},
     }
     assert set(caption.marks) == expected[kind]
-    is_mended = kind in ("thinking", "filler", "json", "fence")
+    is_mended = kind in ("thinking", "filler", "json", "fence", "control")
     assert bool(asking.writable({"one.png": caption})) is is_mended
-    if kind in ("thinking", "json", "fence"):
+    if kind in ("thinking", "json", "fence", "control"):
         assert caption.text == FINE
     if kind == "filler":
         assert caption.text == "A woman in a red coat on a bridge at dawn."
