@@ -70,6 +70,18 @@ def test_the_quality_is_measured_and_thresholds_can_be_moved(folder):
     assert len(told("score", "--measures", "--json")["findings"]) == 8
 
 
+def test_what_cannot_be_read_of_the_selections_is_said(folder):
+    file = folder / ".easel" / "selections.json"
+    note = "selections.json is damaged: it is not JSON."
+    for arguments in (("list", folder), ("select", folder), ("select", folder, "--filter", "", "--save", "all")):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("{")
+        assert note in told(*arguments)
+        file.write_text("{")
+        assert told(*arguments, "--json")["notes"] == [note]
+    assert told("select", folder, "--json")["notes"] == []
+
+
 def test_selections_are_kept_and_rejected_images_set_aside(folder):
     told("select", folder, "--filter", "tag:sks", "--save", "mine")
     told("select", folder, "--filter", "name:soft*", "--choose", "reject")

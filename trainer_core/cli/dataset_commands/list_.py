@@ -51,7 +51,7 @@ def command(
 
     Scores are there after `easel dataset score`, copies after `easel dataset dedupe`.
     """
-    from trainer_core.curation import filtering
+    from trainer_core.curation import filtering, selections
 
     if shows_fields:
         _fields(as_json=as_json)
@@ -60,10 +60,14 @@ def command(
         raise click.UsageError("Give the folder of a dataset, or --fields.")
     chosen = filtering.parse(text)
     entries = listed(folder, engine, caption_extension, trigger)
+    notes = selections.read(folder).notes
     found = filtering.ordered(filter(chosen.matches, entries), sort, descending)
     if as_json:
-        show.as_json({"filter": str(chosen), "total": len(entries), "images": [_row(entry) for entry in found]})
+        images = [_row(entry) for entry in found]
+        show.as_json({"filter": str(chosen), "total": len(entries), "images": images, "notes": notes})
         return
+    for note in notes:
+        show.line(note, "yellow")
     shown = found if shows_all else found[:SHOWN]
     heads = ("image", "size", "caption", "defects", "choice")
     show.table(heads, [_cells(entry) for entry in shown])
