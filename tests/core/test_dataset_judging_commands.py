@@ -66,6 +66,11 @@ def test_the_quality_is_measured_and_thresholds_can_be_moved(folder):
     assert told("score", folder, "--threshold", "blurred=1000", "--json")["counts"]["blurred"]["found"] == 3
     assert run("score", folder, "--threshold", "nice=1").exit_code == 2
     assert run("score", folder, "--threshold", "blurred=x").exit_code == 2
+    for value in ("blurred=nan", "blurred=inf", "blurred=-inf", "blurred=-1", "dark=300", "barred=1.5", "soft=2"):
+        with pytest.raises(DatasetError, match="The threshold of .* cannot be") as error:
+            run("score", folder, "--threshold", value)
+        assert "is a number: " in error.value.hint
+    assert run("score", folder, "--threshold", "soft=-2").exit_code == 0
     assert "log" in told("score", "--measures")
     assert len(told("score", "--measures", "--json")["findings"]) == 8
 

@@ -10,6 +10,7 @@ import click
 
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP
+from trainer_core.errors import DatasetError, wrong_use
 from trainer_core.text import printable
 
 if TYPE_CHECKING:
@@ -78,9 +79,11 @@ def _thresholds(given: tuple[str, ...]) -> dict[str, float]:
         if not sign or key not in quality.FINDINGS:
             raise click.UsageError(f"{one!r:.60} is no threshold. Known: {', '.join(quality.FINDINGS)}.")
         try:
-            found[key] = float(value)
+            found[key] = quality.threshold(key, float(value))
         except ValueError:
             raise click.UsageError(f"{value!r:.40} is not a number.") from None
+        except DatasetError as error:
+            raise wrong_use(error) from None
     return found
 
 
