@@ -53,6 +53,17 @@ def test_a_filter_that_is_not_understood_says_where(folder):
     assert "caption:" in error.value.hint
 
 
+def test_a_selection_that_a_dataset_does_not_have_is_a_mistake(folder):
+    told("select", folder, "--filter", "tag:sks", "--save", "mine")
+    for arguments in (
+        ("list", folder, "--filter", "in:nope"),
+        ("select", folder, "--filter", "in:nope", "--save", "x"),
+    ):
+        with pytest.raises(DatasetError, match="no selection 'nope'") as error:
+            run(*arguments)
+        assert error.value.hint == "There are: mine."
+
+
 def test_the_fields_of_a_filter_are_listed():
     assert "score.blur:" in told("list", "--fields")
     assert {"name": "tags", "help": "tags of the caption", "example": "tags:>=13", "values": []} in told("list", "--fields", "--json")["fields"]  # fmt: skip
@@ -67,7 +78,7 @@ def test_the_quality_is_measured_and_thresholds_can_be_moved(folder):
     assert run("score", folder, "--threshold", "nice=1").exit_code == 2
     assert run("score", folder, "--threshold", "blurred=x").exit_code == 2
     for value in ("blurred=nan", "blurred=inf", "blurred=-inf", "blurred=-1", "dark=300", "barred=1.5", "soft=2"):
-        with pytest.raises(DatasetError, match="The threshold of .* cannot be") as error:
+        with pytest.raises(DatasetError, match=r"The threshold of .* cannot be") as error:
             run("score", folder, "--threshold", value)
         assert "is a number: " in error.value.hint
     assert run("score", folder, "--threshold", "soft=-2").exit_code == 0

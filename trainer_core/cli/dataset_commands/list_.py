@@ -14,6 +14,7 @@ from trainer_core.text import printable
 
 if TYPE_CHECKING:
     from trainer_core.curation.catalogue import Entry
+    from trainer_core.curation.filtering import Filter
 
 SHOWN = 50
 CAPTION = 60
@@ -58,7 +59,7 @@ def command(
         return
     if folder is None:
         raise click.UsageError("Give the folder of a dataset, or --fields.")
-    chosen = filtering.parse(text)
+    chosen = understood(text, folder)
     entries = listed(folder, engine, caption_extension, trigger)
     notes = selections.read(folder).notes
     found = filtering.ordered(filter(chosen.matches, entries), sort, descending)
@@ -74,6 +75,14 @@ def command(
     if len(found) > len(shown):
         show.line(f"and {len(found) - len(shown):,} more; --all shows them")
     show.line(f"{len(found):,} of {len(entries):,} {'image fits' if len(found) == 1 else 'images fit'}.")
+
+
+def understood(text: str, folder: Path) -> Filter:
+    """The filter that a text says of a dataset; a selection that it does not have is a mistake."""
+    from trainer_core.curation import filtering, selections
+
+    # A folder that is not there is said when its images are listed.
+    return filtering.parse(text, selections=selections.read(folder).named if folder.is_dir() else None)
 
 
 def listed(folder: Path, engine: str, extension: str, trigger: str = "") -> list[Entry]:

@@ -45,8 +45,8 @@ def command(
 
     Without an option, the selections are shown. `easel dataset undo` takes --set-aside back.
     """
-    from trainer_core.cli.dataset_commands.list_ import listed
-    from trainer_core.curation import filtering, selections, taking_out
+    from trainer_core.cli.dataset_commands.list_ import listed, understood
+    from trainer_core.curation import selections, taking_out
     from trainer_core.curation.journal import Journal
 
     if (text is None) != (save is None and choose is None):
@@ -56,7 +56,7 @@ def command(
     notes = selections.read(folder).notes
     images: list[str] = []
     if text is not None:
-        chosen = filtering.parse(text)
+        chosen = understood(text, folder)
         images = [entry.path for entry in listed(folder, engine, caption_extension) if chosen.matches(entry)]
     _change(folder, images, save=save, choose=choose, remove=remove, rename=rename)
     kept = selections.read(folder)
