@@ -56,6 +56,11 @@ def size(count: float) -> str:
     return f"{count:.0f} bytes"
 
 
+def amount(number: int, what: str) -> str:
+    """A number of things with their name in singular or plural, such as "1 image", "1,200 images"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def printable(text: str, limit: int = 2000, keep: str = "") -> str:
     """The text with control, direction and surrogate characters shown as escapes, cut to `limit` characters.
 

@@ -44,7 +44,7 @@ def test_images_are_listed_by_a_filter_and_in_an_order(folder):
     told("score", folder)
     found = told("list", folder, "--filter", "score.blur:<3", "--json")
     assert [one["path"] for one in found["images"]] == ["soft.png"]
-    assert "1 of 3 image fits." in told("list", folder, "--filter", "is:uncaptioned")
+    assert "1 of 3 images fits." in told("list", folder, "--filter", "is:uncaptioned")
 
 
 def test_a_filter_that_is_not_understood_says_where(folder):

@@ -10,7 +10,7 @@ import click
 
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP
-from trainer_core.text import printable
+from trainer_core.text import amount, printable
 
 if TYPE_CHECKING:
     from trainer_core.curation.catalogue import Entry
@@ -74,7 +74,7 @@ def command(
     show.table(heads, [_cells(entry) for entry in shown])
     if len(found) > len(shown):
         show.line(f"and {len(found) - len(shown):,} more; --all shows them")
-    show.line(f"{len(found):,} of {len(entries):,} {'image fits' if len(found) == 1 else 'images fit'}.")
+    show.line(f"{len(found):,} of {amount(len(entries), 'image')} {'fits' if len(found) == 1 else 'fit'}.")
 
 
 def understood(text: str, folder: Path) -> Filter:

@@ -11,7 +11,7 @@ import click
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP
 from trainer_core.errors import DatasetError, wrong_use
-from trainer_core.text import printable
+from trainer_core.text import amount, printable
 
 if TYPE_CHECKING:
     from trainer_core.curation.looks import Look
@@ -56,7 +56,7 @@ def command(folder: Path | None, *, thresholds: tuple[str, ...], shows_measures:
                 show.line(f"{finding.title}{sure}: {finding.meaning}. {finding.advice}")
                 show.line(f"  {len(names):,}: {shown}{more}")
     without = sum(not look.scores for look in found.values())
-    show.line(f"{len(found):,} {'image' if len(found) == 1 else 'images'}; {sum(map(bool, said.values())):,} worth a look" + (f"; {without:,} could not be measured" if without else "") + ".")  # fmt: skip
+    show.line(f"{amount(len(found), 'image')}; {sum(map(bool, said.values())):,} worth a look" + (f"; {without:,} could not be measured" if without else "") + ".")  # fmt: skip
 
 
 def measured(folder: Path) -> dict[str, Look]:
