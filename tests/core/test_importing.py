@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.incoming import files, png
@@ -250,6 +250,7 @@ NAMES = st.one_of(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(NAMES, st.binary(max_size=20)), max_size=6))
+@example([("\0.png", b"")])
 def test_no_names_write_anywhere_else(tmp_path_factory, entries):
     around = tmp_path_factory.mktemp("around")
     path = around / "a.zip"
