@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 # Characters of these classes can control a terminal, reverse the reading direction, or cannot be encoded. Callers that
 # want several lines keep line breaks and tabs.
-_HIDDEN_CLASSES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+HIDDEN_CLASSES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 # Colours and cursor moves (CSI), and links and titles (OSC), which end with BEL or ESC \\.
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
@@ -56,13 +56,18 @@ def size(count: float) -> str:
     return f"{count:.0f} bytes"
 
 
+def amount(number: int, what: str) -> str:
+    """A number of things with their name in singular or plural, such as "1 image", "1,200 images"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def printable(text: str, limit: int = 2000, keep: str = "") -> str:
     """The text with control, direction and surrogate characters shown as escapes, cut to `limit` characters.
 
     `keep` lists characters that stay as they are, for example a line break.
     """
     shown = "".join(
-        char if char in keep or unicodedata.category(char) not in _HIDDEN_CLASSES else f"\\u{ord(char):04x}"
+        char if char in keep or unicodedata.category(char) not in HIDDEN_CLASSES else f"\\u{ord(char):04x}"
         for char in text[: limit + 1]
     )
     return shown if len(text) <= limit else shown[:limit] + "…"

@@ -41,6 +41,7 @@ GOOD = (
     "elena, sitting on a sofa, soft light",
     "Two dogs run over a meadow.",
     "elena in a café, drinking an espresso",
+    "1girl, <o>_<o>, >_<, <3, ratio < 2 > 1, <lora:x:1>",
     "a sign that says 'I can't help it' over a door, with the city in the background",
 )
 
@@ -55,6 +56,32 @@ def test_every_mark_has_a_row():
     found = {mark for text, reason in TEXTS.values() for mark in answers.judged(text, reason, forbids_style=True).marks}
     assert found <= set(answers.marks())
     assert set(answers.marks()) <= found
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ("\x1b[1;31mA lake\x1b[0m at dawn", "A lake at dawn"),
+        ("\x1b]0;title\x07A lake\x08 at\x0bdawn", "A lake at dawn"),
+        ('{"caption": "A lake\\u001b[2J at \\u0000dawn"}', "A lake at dawn"),
+        ("A \u202elake\u2028at dawn", "A lake at dawn"),
+    ],
+)
+def test_control_characters_and_escapes_are_removed_and_said(said, text):
+    caption = answers.judged(said)
+    assert caption.text == text
+    assert "control" in caption.marks
+    assert not answers.is_refused(caption)
+
+
+@pytest.mark.parametrize(
+    "part", ["<script>x()</script>", "<b>", "<br/>", "<img src=x onerror=y", "<!-- x -->", "</DIV>"]
+)
+def test_an_answer_with_html_is_not_written(part):
+    caption = answers.judged(f"A lake {part} at dawn")
+    assert caption.marks == ("markup",)
+    assert answers.is_refused(caption)
+    assert not answers.is_refused(caption, ["markup"])
 
 
 @given(st.text(max_size=400), st.sampled_from(["stop", "length", "content_filter", ""]))

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from trainer_core.curation import captions
 from trainer_core.curation.journal import Journal
+from trainer_core.errors import DatasetError
 
 CASES = [
     (captions.add("smile, red hat"), "ohwx, Smile", "ohwx, Smile, red hat"),
@@ -94,3 +95,26 @@ def test_a_caption_that_changed_after_the_preview_is_not_overwritten(tmp_path):
 def test_no_text_is_too_odd(text, operation):
     line = " ".join(text.splitlines())
     assert operation(operation(line)) == operation(line)
+
+
+@pytest.mark.parametrize("target", ["../private.txt", "../away/missing.txt"])
+def test_a_caption_that_is_a_link_out_of_the_dataset_is_not_read(tmp_path, target):
+    root = tmp_path / "images"
+    root.mkdir()
+    (tmp_path / "private.txt").write_text("a private text")
+    (root / "a.txt").symlink_to(target)
+    found = captions.preview(root, ["a.txt"], [captions.add("b")], makes=True)
+    assert (found.changes, found.refused) == ((), (("a.txt", "it is a link that leads out of the dataset"),))
+    assert captions.text_of(root, "a.txt") is None
+    with pytest.raises(DatasetError, match="it is a link that leads out of the dataset"):
+        captions.written(root, "a.txt", "new")
+
+
+def test_a_caption_that_is_a_link_inside_of_the_dataset_is_edited(tmp_path):
+    root = tmp_path / "linked"
+    (tmp_path / "images").mkdir()
+    root.symlink_to("images")
+    (root / "a.txt").write_text("a cat")
+    (root / "b.txt").symlink_to("a.txt")
+    assert captions.text_of(root, "b.txt") == "a cat"
+    assert captions.preview(root, ["b.txt"], [captions.add("b")]).changes[0].after == "a cat, b"

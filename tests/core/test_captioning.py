@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import socket
+import threading
 import time
 from pathlib import Path
 
@@ -110,11 +113,13 @@ def test_what_is_wrong_with_an_answer_is_marked_and_never_written_in_silence(
         "style": {"style"},
         "reader": {"question"},
         "blank": {"empty"},
+        "control": {"control"},
+        "markup": {"markup"},
     }
     assert set(caption.marks) == expected[kind]
-    is_mended = kind in ("thinking", "filler", "json", "fence")
+    is_mended = kind in ("thinking", "filler", "json", "fence", "control")
     assert bool(asking.writable({"one.png": caption})) is is_mended
-    if kind in ("thinking", "json", "fence"):
+    if kind in ("thinking", "json", "fence", "control"):
         assert caption.text == FINE
     if kind == "filler":
         assert caption.text == "A woman in a red coat on a bridge at dawn."
@@ -171,6 +176,29 @@ def test_a_server_that_is_gone_ends_the_job_and_nothing_is_lost(images, tmp_path
     with pytest.raises(asking.DatasetError.__mro__[1], match="cannot be reached"):
         ran(dataclasses.replace(wanted, images=()), tmp_path, monkeypatch)
     assert list(asking.known(wanted)) == ["a.png"]
+
+
+def test_a_server_that_hangs_up_is_told_with_one_full_stop():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up():
+            while True:
+                try:
+                    caller, _ = server.accept()
+                except OSError:
+                    return
+                with caller:
+                    caller.recv(1 << 16)
+
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        found = endpoint.parse(f"http://127.0.0.1:{server.getsockname()[1]}/v1")
+        with pytest.raises(endpoint.Refused) as error, contextlib.closing(endpoint.Client(found)) as client:
+            client.models()
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+    assert "without sending a response." in error.value.message
+    assert ".." not in error.value.message
 
 
 def test_a_stop_after_37_images_and_a_new_start_asks_about_no_image_twice(images, server):

@@ -91,6 +91,8 @@ def test_wrong_use_is_a_sentence(folder, tmp_path):
 def test_images_are_imported_and_the_import_is_taken_back(folder, tmp_path):
     said = told("import", tmp_path / "new", folder, folder)
     assert said.endswith(f"3 images and 3 captions came into {tmp_path / 'new'}, 3 were there already.\n"), said
+    one = next(folder.glob("*.png"))
+    assert told("import", tmp_path / "new", one).endswith(", 1 was there already.\n")
     assert told("import", tmp_path / "new", folder, "--json")["edit"] is None
     told("undo", tmp_path / "new")
     assert [path.name for path in (tmp_path / "new").iterdir()] == [".easel"]

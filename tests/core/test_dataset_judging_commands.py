@@ -44,13 +44,24 @@ def test_images_are_listed_by_a_filter_and_in_an_order(folder):
     told("score", folder)
     found = told("list", folder, "--filter", "score.blur:<3", "--json")
     assert [one["path"] for one in found["images"]] == ["soft.png"]
-    assert "1 of 3 image fits." in told("list", folder, "--filter", "is:uncaptioned")
+    assert "1 of 3 images fits." in told("list", folder, "--filter", "is:uncaptioned")
 
 
 def test_a_filter_that_is_not_understood_says_where(folder):
     with pytest.raises(DatasetError, match="character 1") as error:
         run("list", folder, "--filter", "colour:red")
     assert "caption:" in error.value.hint
+
+
+def test_a_selection_that_a_dataset_does_not_have_is_a_mistake(folder):
+    told("select", folder, "--filter", "tag:sks", "--save", "mine")
+    for arguments in (
+        ("list", folder, "--filter", "in:nope"),
+        ("select", folder, "--filter", "in:nope", "--save", "x"),
+    ):
+        with pytest.raises(DatasetError, match="no selection 'nope'") as error:
+            run(*arguments)
+        assert error.value.hint == "There are: mine."
 
 
 def test_the_fields_of_a_filter_are_listed():
@@ -66,8 +77,25 @@ def test_the_quality_is_measured_and_thresholds_can_be_moved(folder):
     assert told("score", folder, "--threshold", "blurred=1000", "--json")["counts"]["blurred"]["found"] == 3
     assert run("score", folder, "--threshold", "nice=1").exit_code == 2
     assert run("score", folder, "--threshold", "blurred=x").exit_code == 2
+    for value in ("blurred=nan", "blurred=inf", "blurred=-inf", "blurred=-1", "dark=300", "barred=1.5", "soft=2"):
+        with pytest.raises(DatasetError, match=r"The threshold of .* cannot be") as error:
+            run("score", folder, "--threshold", value)
+        assert "is a number: " in error.value.hint
+    assert run("score", folder, "--threshold", "soft=-2").exit_code == 0
     assert "log" in told("score", "--measures")
     assert len(told("score", "--measures", "--json")["findings"]) == 8
+
+
+def test_what_cannot_be_read_of_the_selections_is_said(folder):
+    file = folder / ".easel" / "selections.json"
+    note = "selections.json is damaged: it is not JSON."
+    for arguments in (("list", folder), ("select", folder), ("select", folder, "--filter", "", "--save", "all")):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("{")
+        assert note in told(*arguments)
+        file.write_text("{")
+        assert told(*arguments, "--json")["notes"] == [note]
+    assert told("select", folder, "--json")["notes"] == []
 
 
 def test_selections_are_kept_and_rejected_images_set_aside(folder):

@@ -157,7 +157,7 @@ def test_the_command_line_shows_what_goes_along_before_it_asks(hub, root):
     tokens.remember("huggingface", hubs.WRITE)
     shown = CliRunner().invoke(easel, ["dataset", "upload", str(root), "--repo", REPO], input="n\n")
     assert shown.exit_code == 1
-    for words in ("only you", "1 images tell more", "how it was generated", "old.gif", "10_x"):
+    for words in ("only you", "1 image tells more than its pixels", "how it was generated", "old.gif", "10_x"):
         assert words in " ".join(shown.output.split()), shown.output
     assert hub.repositories == {}
     card = CliRunner().invoke(easel, ["dataset", "upload", str(root), "--show-card", "--trigger", "ohwx"])

@@ -48,6 +48,8 @@ def test_the_summary_counts_trained_stopping_and_unseen_files(tmp_path: Path) ->
     )
     assert found.stopping == (("b.png", "it is empty"),)
     assert [name for name, _ in found.unseen] == ["c.gif", "d.gif"]
+    (tmp_path / "d.gif").unlink()
+    assert "1 is not seen (the engine" in scan(tmp_path, KOHYA).summary
 
 
 def cut(path: Path) -> None:

@@ -102,6 +102,9 @@ def test_a_filter_chooses_these_images(text, names):
         ("width:5mb", "character 7", "has no unit 'mb'"),
         ("aspect:4:0", "character 8", "not a number"),
         ("tag:", "at its end", "nothing to look for"),
+        ("score.zzz:<3", "character 1", "no measure 'zzz'"),
+        ("score.blur:>1e999", "character 12", "'>1e999' is not written as a number is here"),
+        ("tags:>12345678901234567", "character 6", "not written as a number"),
         ("(" * 100, "character 41", "40 deep"),
     ],
 )
@@ -112,7 +115,28 @@ def test_a_mistake_is_named_with_its_place(text, place, said):
     assert said in error.value.message
 
 
+def test_a_selection_that_is_not_there_is_a_mistake_if_they_are_known():
+    with pytest.raises(DatasetError, match="no selection 'nope'") as error:
+        filtering.parse('elena in:"nope"', selections=["best of", "mine"])
+    assert "character 10" in error.value.message
+    assert error.value.hint == "There are: best of, mine."
+    with pytest.raises(DatasetError) as error:
+        filtering.parse("in:nope", selections=[])
+    assert error.value.hint == "There are no selections yet."
+    for text in ("in:MINE", "in:best*", 'in:"best of"'):
+        filtering.parse(text, selections=["best of", "mine"])
+    filtering.parse("in:nope")
+
+
 def test_the_hint_says_what_is_allowed():
+    with pytest.raises(DatasetError) as error:
+        filtering.parse("score.zzz:<3")
+    assert "score.blur, score.detail" in error.value.hint
+    with pytest.raises(DatasetError) as error:
+        filtering.parse("score.blur:>1e999")
+    assert "no exponent" in error.value.hint
+    with pytest.raises(DatasetError, match=r"sorted by 'score.zzz'"):
+        filtering.ordered([], "score.zzz")
     with pytest.raises(DatasetError) as error:
         filtering.parse("colour:red")
     assert "tag:, caption:" in error.value.hint

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.incoming import files, png
@@ -250,6 +250,7 @@ NAMES = st.one_of(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(NAMES, st.binary(max_size=20)), max_size=6))
+@example([("\0.png", b"")])
 def test_no_names_write_anywhere_else(tmp_path_factory, entries):
     around = tmp_path_factory.mktemp("around")
     path = around / "a.zip"
@@ -265,3 +266,24 @@ def test_no_names_write_anywhere_else(tmp_path_factory, entries):
         assert Path(one).suffix == ".png"
     Journal(around / "dataset").undo()
     assert files(around / "dataset") == []
+
+
+@pytest.mark.parametrize(
+    ("into", "source", "said"),
+    [
+        ("big/sub", "big", "The dataset is inside"),
+        ("big/new/deep", "big", "The dataset is inside"),
+        ("big", "big/sub", "is inside the dataset already"),
+        ("big", "big/a.png", "is inside the dataset already"),
+        ("big", "link", "is the dataset itself"),
+        ("link/sub", "big", "The dataset is inside"),
+    ],
+)
+def test_a_dataset_is_not_imported_into_itself(tmp_path, into, source, said):
+    (tmp_path / "big" / "sub").mkdir(parents=True)
+    (tmp_path / "big" / "a.png").write_bytes(png("red"))
+    (tmp_path / "big" / "sub" / "b.png").write_bytes(png("blue"))
+    (tmp_path / "link").symlink_to("big")
+    with pytest.raises(DatasetError, match=said):
+        importing.add(tmp_path / into, [tmp_path / source])
+    assert sorted(path.name for path in (tmp_path / "big").rglob("*")) == ["a.png", "b.png", "sub"]

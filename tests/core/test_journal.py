@@ -83,6 +83,48 @@ def test_a_file_that_another_program_has_changed_is_left_alone_and_named(dataset
     assert {(dataset / name).read_text() for name in ("a.txt", "b.txt")} == {"from outside"}
 
 
+def test_an_older_edit_is_not_taken_back_in_part(dataset):
+    before, journal = tree(dataset), Journal(dataset)
+    journal.apply("set", "Both", [Change("a.txt", b"1"), Change("b.txt", b"1")])
+    journal.apply("set", "Another", [Change("c.txt", b"2")])
+    journal.apply("set", "The first", [Change("a.txt", b"3")])
+    journal.apply("set", "It again", [Change("a.txt", b"4")])
+    there = tree(dataset)
+    with pytest.raises(DatasetError) as error:
+        journal.undo(1)
+    assert "Edit 3 (The first) and Edit 4 (It again) changed some of its files later." in error.value.message
+    assert error.value.hint == "Take back 4, then 3 first."
+    assert (tree(dataset), len(journal.edits())) == (there, 4)
+    journal.undo(4)
+    with pytest.raises(DatasetError) as error:
+        journal.undo(1)
+    assert error.value.hint == "Take back 3 first."
+    for number in (3, 1, 2):
+        assert journal.undo(number).refused == ()
+    assert tree(dataset) == before
+
+
+def test_what_was_made_again_is_in_the_way_of_an_older_edit_and_of_an_older_undo(dataset):
+    before, journal = tree(dataset), Journal(dataset)
+    journal.apply("set", "One", [Change("a.txt", b"1")])
+    journal.apply("set", "Two", [Change("a.txt", b"2"), Change("b.txt", b"2")])
+    journal.undo(2)
+    journal.redo()
+    with pytest.raises(DatasetError, match=r"Edit 2 \(Two\) changed some"):
+        journal.undo(1)
+    of_two, of_one = journal.undo(2), journal.undo(1)
+    assert tree(dataset) == before
+    with pytest.raises(DatasetError, match=rf"Edit {of_one.number} \(Undo: One\) changed some"):
+        journal.undo(of_two.number)
+    journal.undo(of_one.number)
+    assert (dataset / "a.txt").read_bytes() == b"1"
+    journal.undo(of_two.number)
+    assert (dataset / "a.txt").read_bytes() == b"2"
+    for number in (2, 1):
+        assert journal.undo(number).refused == ()
+    assert tree(dataset) == before
+
+
 @pytest.mark.parametrize("path", ["../x.txt", "/etc/x", "in/../../x", ".easel/edits/1", "", "a\0b", "..", "link/x.txt"])
 def test_no_path_leaves_the_dataset(dataset, tmp_path, path):
     (dataset / "link").symlink_to(tmp_path)
@@ -218,6 +260,11 @@ class Editing(RuleBasedStateMachine):
         (self.folder / "a.txt").write_bytes(b"a, b")
         self.first = tree(self.folder)
         self.states = []
+        """What each edit found, while the newest was always taken back first; None afterwards."""
+
+    def _remember(self, before):
+        if self.states is not None:
+            self.states.append(before)
 
     @rule(changes=st.dictionaries(NAMES, st.one_of(st.none(), BYTES), min_size=1, max_size=4))
     def edit(self, changes):
@@ -229,21 +276,40 @@ class Editing(RuleBasedStateMachine):
         if edit is None:
             assert tree(self.folder) == before
         else:
-            self.states.append(before)
+            self._remember(before)
 
     @rule()
     def undo(self):
         edit = Journal(self.folder).undo()
-        assert (edit is None) == (not self.states)
         if edit is not None:
             assert edit.refused == ()
-            assert tree(self.folder) == self.states.pop()
+        if self.states is not None:
+            assert (edit is None) == (not self.states)
+            assert edit is None or tree(self.folder) == self.states.pop()
+
+    @rule(number=st.integers(1, 12))
+    def undo_of_any(self, number):
+        before, count = tree(self.folder), len(Journal(self.folder).edits())
+        try:
+            edit = Journal(self.folder).undo(number)
+        except DatasetError:
+            assert (tree(self.folder), len(Journal(self.folder).edits())) == (before, count)
+            return
+        assert edit.refused == ()
+        self.states = None
 
     @rule()
     def redo_and_undo(self):
         before = tree(self.folder)
-        if Journal(self.folder).redo() is not None:
-            Journal(self.folder).undo()
+        try:
+            redone = Journal(self.folder).redo()
+        except DatasetError:
+            assert (self.states, tree(self.folder)) == (None, before)
+            return
+        if redone is not None:
+            assert redone.refused == ()
+            made_again = next(one.undoes for one in Journal(self.folder).edits() if one.number == redone.undoes)
+            assert Journal(self.folder).undo(made_again).refused == ()
             assert tree(self.folder) == before
 
     def teardown(self):

@@ -39,6 +39,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "style": ("An oil painting of a woman on a bridge in vibrant colours.", "stop"),
     "reader": (f"{FINE} Let me know if you would like more details!", "stop"),
     "blank": ("", "stop"),
+    "control": (f"\x1b[31m{FINE[:9]}\x00\x9b\u202e{FINE[9:]}\x1b[0m", "stop"),
+    "markup": (f"{FINE} <script>alert(1)</script>", "stop"),
 }
 """Answers with something wrong, by what it is."""
 

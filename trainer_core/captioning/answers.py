@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 
 from trainer_core.captioning.storage import Caption
 from trainer_core.files import read_rows
-from trainer_core.text import printable
+from trainer_core.text import HIDDEN_CLASSES, printable, without_escapes
 
 LONGEST = 8_000
 _THOUGHTS = re.compile(r"<(think|thinking|reasoning)>.*?</\1>\s*", re.DOTALL | re.IGNORECASE)
@@ -47,6 +48,11 @@ _TO_READER = re.compile(
     r"(?:let me know if|would you like|feel free to|i hope this|do you want me|if you need)", re.IGNORECASE
 )
 _LIST = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])\s+", re.MULTILINE)
+_MARKUP = re.compile(
+    r"</?(?:[abipqsu]|[a-z][a-z0-9-]+)(?:\s[^<>]*)?/?>|<(?:script|style|iframe|img|svg|object|embed)\b|<!(?:--|doctype\b)",
+    re.IGNORECASE,
+)
+"""Tags of HTML, without faces such as <o>_<o>, which are tags of images."""
 _WORD = re.compile(r"[^\W\d_]+")
 _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]")
 _COMMON = frozenset(
@@ -199,8 +205,10 @@ def judged(
 ) -> Caption:
     """The caption in an answer, with its marks. `finish_reason` is that of the API: "length" for one that was cut off."""
     found: list[str] = []
-    text = _without_thoughts(said[: LONGEST * 4], found)
-    text = _unwrapped(text.strip(), found)
+    text = _without_controls(said[: LONGEST * 4], found)
+    text = _without_thoughts(text, found)
+    # JSON can write control characters as escapes, which are read only now.
+    text = _without_controls(_unwrapped(text.strip(), found), found)
     if _REFUSAL.search(text[:_REFUSAL_WITHIN]):
         found.append("refusal")
     if _LIST.search(text) and len(_LIST.findall(text)) > 1:
@@ -212,6 +220,7 @@ def judged(
     elif finish_reason == "content_filter":
         found.append("refusal")
     checks = {
+        "markup": _MARKUP.search(text) is not None,
         "empty": not any(map(str.isalnum, text)),
         "loop": is_loop(text),
         "question": _TO_READER.search(text) is not None,
@@ -225,6 +234,16 @@ def judged(
 def named_style(text: str) -> tuple[str, ...]:
     """The words of a caption that name a style."""
     return tuple(dict.fromkeys(found.group().casefold() for found in _STYLE.finditer(text)))
+
+
+def _without_controls(text: str, found: list[str]) -> str:
+    """The text without colours and cursor moves of terminals, control characters, and signs that turn the direction."""
+    plain = without_escapes(text)
+    hidden = {sign for sign in set(plain) if sign not in "\n\t\r" and unicodedata.category(sign) in HIDDEN_CLASSES}
+    plain = plain.translate({ord(sign): " " if sign.isspace() else None for sign in hidden})
+    if plain != text:
+        found.append("control")
+    return plain
 
 
 def _without_thoughts(text: str, found: list[str]) -> str:

@@ -203,7 +203,7 @@ class Client:
             ) from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise Refused(
-                f"{self.endpoint.host} cannot be reached: {self._safe(str(error)) or type(error).__name__}.",
+                f"{self.endpoint.host} cannot be reached: {self._safe(str(error)).rstrip('. ') or type(error).__name__}.",
                 "Check that the server runs, and its address.",
                 "offline",
             ) from None

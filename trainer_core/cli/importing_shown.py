@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trainer_core.cli import show
+from trainer_core.text import amount
 
 if TYPE_CHECKING:
     from trainer_core.curation.importing import Imported, Wishes
@@ -50,7 +51,7 @@ def bring_in(
         return
     _show(found, f"would come into {folder}" if previews else f"came into {folder}")
     for key, count in conversions.items():
-        show.line(f"--convert {key} would change {_count(count, 'image')}. {converting.KINDS[key].help}")
+        show.line(f"--convert {key} would change {amount(count, 'image')}. {converting.KINDS[key].help}")
 
 
 def wanted_kinds(convert: Sequence[str]) -> list[str]:
@@ -111,12 +112,8 @@ def _show(found: Imported, where: str) -> None:
     hidden = sum(max(0, len(one) - SHOWN) for one in (found.renamed, found.left_out, found.notes))
     if hidden:
         show.line(f"and {hidden:,} more; --json lists all")
-    known = f", {len(found.known):,} were there already" if found.known else ""
-    masks = f", {_count(found.masks, 'mask')}" if found.masks else ""
-    show.line(f"{_count(found.images, 'image')} and {_count(found.captions, 'caption')}{masks} {where}{known}.")
+    known = f", {len(found.known):,} {'was' if len(found.known) == 1 else 'were'} there already" if found.known else ""
+    masks = f", {amount(found.masks, 'mask')}" if found.masks else ""
+    show.line(f"{amount(found.images, 'image')} and {amount(found.captions, 'caption')}{masks} {where}{known}.")
     if found.converted is not None:
         show.line(f"{found.converted.title}. `easel dataset undo` brings the originals back.")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -66,7 +66,8 @@ def _unpack_zip(archive: Path, folder: Path, limits: Limits, going: Going) -> Un
     with whole_or_gone(archive, folder, _DAMAGED):
         try:
             with zipfile.ZipFile(archive) as found:
-                entries = [entry for entry in found.infolist() if not entry.is_dir()]
+                # The module's own is_dir fails at an empty name, which one that starts with a zero byte becomes.
+                entries = [entry for entry in found.infolist() if not entry.filename.endswith("/")]
                 _check(entries, folder.parent, limits)
                 folder.mkdir(parents=True)
                 writer = Writer(folder, limits, "zip", going)

@@ -7,7 +7,9 @@ Byte order mark, line ends and encoding of a file stay as they are.
 from __future__ import annotations
 
 import codecs
+import errno
 import fnmatch
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +27,7 @@ from trainer_core.text import printable
 Operation = Callable[[str], str]
 """What an edit does with one caption, a line without line end."""
 
+LEADS_OUT = "it is a link that leads out of the dataset"
 DEEPEST = 8
 """How many brackets around a word are taken away."""
 _WEIGHT = re.compile(r"(?<!\\)\(([^()]*?):\s*[0-9.]+\s*\)|(?<!\\)\(\(([^()]*)\)\)|(?<!\\)\[([^\[\]|]+)\]")
@@ -205,7 +208,7 @@ def preview(root: Path, paths: Iterable[str], operations: Sequence[Operation], *
     for path in dict.fromkeys(paths):
         place = contents.inside(root, path)
         try:
-            data, seen = _read(place)
+            data, seen = _read(root, place)
             text, encode = _decoded(data)
         except (OSError, ValueError) as error:
             reason = "it is not text" if isinstance(error, ValueError) else error.strerror or str(error)
@@ -246,7 +249,10 @@ def _through(caption: str, operations: Sequence[Operation]) -> str:
     return caption
 
 
-def _read(path: Path) -> tuple[bytes, contents.Mark]:
+def _read(root: Path, path: Path) -> tuple[bytes, contents.Mark]:
+    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
+        # An edit would copy a file of this machine into the dataset, which may be published.
+        raise OSError(errno.EPERM, LEADS_OUT)
     try:
         with open_regular(path) as file:
             data = file.read(LARGEST_CAPTION_BYTES + 1)
@@ -292,13 +298,13 @@ def place_of(image: str, ending: str = ".txt") -> str:
 
 
 def text_of(root: Path, path: str) -> str | None:
-    """The whole text of a caption file, "" without one; None if it is not text, or cannot be read.
+    """The whole text of a caption file, "" without one; None if it is not text, cannot be read, or is a link out of the dataset.
 
     Raises:
         DatasetError: the path leads out of the dataset.
     """
     try:
-        return _decoded(_read(contents.inside(root, path))[0])[0]
+        return _decoded(_read(root, contents.inside(root, path))[0])[0]
     except (OSError, ValueError):
         return None
 
@@ -314,12 +320,18 @@ def written(root: Path, path: str, text: str) -> Change | None:
     Byte order mark, encoding, line ends, and the line end after the last line stay as they are.
 
     Raises:
-        DatasetError: the path leads out of the dataset, or the file is not text, so that writing would lose something.
+        DatasetError: the path leads out of the dataset, the file is not text, so that writing would lose something, or it is a link
+            out of the dataset.
     """
     try:
-        data, seen = _read(contents.inside(root, path))
+        data, seen = _read(root, contents.inside(root, path))
         before, encode = _decoded(data)
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.strerror == LEADS_OUT:
+            raise DatasetError(
+                f"The caption {printable(path, 100)} is not written: {LEADS_OUT}.",
+                "Put a copy of the file in place of the link.",
+            ) from error
         raise DatasetError(
             f"The caption {printable(path, 100)} is not text that can be read, so it is not overwritten.",
             "Mend it first: see Check.",

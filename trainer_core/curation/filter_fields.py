@@ -7,12 +7,13 @@ import fnmatch
 import functools
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainer_core.curation import captions
 from trainer_core.curation.catalogue import Entry
+from trainer_core.curation.quality import MEASURES
 from trainer_core.datasets import caption_text
 from trainer_core.datasets.defects import DEFECTS
 from trainer_core.errors import DatasetError
@@ -133,12 +134,31 @@ def field(name: str) -> Field:
         return FIELDS[name]
     if name.startswith(SCORE) and len(name) > len(SCORE):
         key = name[len(SCORE) :]
+        if key not in MEASURES:
+            raise UnfitError(f"there is no measure {printable(key, 40)!r}", f"There are {_scores()}.", is_field=True)
         return Field(name, "number", "a measured score", f"{name}:<1", lambda entry: entry.scores.get(key))
     close = difflib.get_close_matches(name, FIELDS, 1)
     meant = f", perhaps {close[0]}:" if close and close[0] else ""
     known = ", ".join(f"{one}:" for one in FIELDS if one)
     hint = f"There are {known}, and score.NAME:. To look for a text with a colon, write it in quotes."
     raise UnfitError(f"there is no field {printable(name, 40)!r}{meant}", hint, is_field=True)
+
+
+def _scores() -> str:
+    return ", ".join(f"{SCORE}{key}" for key in MEASURES)
+
+
+def check_selection(value: str, names: Iterable[str]) -> None:
+    """Checks that a value of `in:` fits the name of a selection.
+
+    Raises:
+        UnfitError: it fits none of them.
+    """
+    known = list(names)
+    if not any(map(_fitting(value, is_whole=True), known)):
+        told = ", ".join(printable(one, 64) for one in known)
+        hint = f"There are: {told}." if told else "There are no selections yet."
+        raise UnfitError(f"there is no selection {printable(value, 64)!r}", hint)
 
 
 def tests(tokens: Count) -> Callable[[str, str], Callable[[Entry], bool]]:
@@ -201,6 +221,8 @@ def _folded(text: str) -> str:
 _NUMBER = re.compile(
     r"(?P<sign><=|>=|!=|<|>|=|)(?P<value>-?\d{1,15}(?:\.\d{1,9})?)(?P<rest>:\d{1,6}(?:\.\d{1,9})?|[a-z]{0,2})"
 )
+_UNUSUAL = re.compile(r"(?:<=|>=|!=|<|>|=|)[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?[a-z]{0,2}")
+"""What are numbers elsewhere."""
 _UNITS = {
     "": 1,
     "b": 1,
@@ -218,6 +240,11 @@ def _number_test(found: Field, read: Callable[[Entry], float | None], value: str
         return lambda entry: read(entry) is None
     match = _NUMBER.fullmatch(value.casefold())
     hint = f"Such as {found.name}:>=13, {found.name}:<100, {found.name}:5, or {found.name}:none for an unknown one."
+    if match is None and _UNUSUAL.fullmatch(value.casefold()):
+        raise UnfitError(
+            f"{printable(value, 40)!r} is not written as a number is here",
+            f"Write at most 15 digits before the point and 9 after it, and no exponent such as 1e3. {hint}",
+        )
     if match is None:
         raise UnfitError(f"{printable(value, 40)!r} is not a number", hint)
     number, near = _wanted(found, match, hint)
@@ -292,7 +319,7 @@ def sort_value(key: str) -> Callable[[Entry], Any]:
     """
     if key in SORTS:
         return SORTS[key][1]
-    if key.startswith(SCORE) and len(key) > len(SCORE):
+    if key.startswith(SCORE) and key[len(SCORE) :] in MEASURES:
         return lambda entry: entry.scores.get(key[len(SCORE) :])
     known = ", ".join(SORTS)
-    raise DatasetError(f"Images cannot be sorted by {printable(key, 40)!r}.", f"There are {known}, and score.NAME.")
+    raise DatasetError(f"Images cannot be sorted by {printable(key, 40)!r}.", f"There are {known}, {_scores()}.")

@@ -84,15 +84,20 @@ class Filter:
         return str(self.node)
 
 
-def parse(text: str, tokens: Count = counted) -> Filter:
-    """The filter that a text says; an empty one fits every image. `tokens` counts the tokens of a caption.
+def parse(text: str, tokens: Count = counted, selections: Iterable[str] | None = None) -> Filter:
+    """The filter that a text says; an empty one fits every image.
+
+    Args:
+        text: the filter.
+        tokens: counts the tokens of a caption.
+        selections: the names of all selections, so that another one is a mistake; None if they are not known.
 
     Raises:
         DatasetError: it is not understood; the message names the place in the text, the hint what is allowed.
     """
     if len(text) > LONGEST:
         raise DatasetError(f"The filter is longer than {LONGEST:,} characters.")
-    node = _Reader(text).read()
+    node = _Reader(text, None if selections is None else tuple(selections)).read()
     return Filter(node, _test(node, filter_fields.tests(tokens)))
 
 
@@ -140,8 +145,9 @@ def _written(value: str, *, is_bare: bool, always: bool = False) -> str:
 class _Reader:
     """Reads a filter from left to right."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, selections: tuple[str, ...] | None) -> None:
         self.text, self.at, self.depth = text, 0, 0
+        self.selections = selections
 
     def read(self) -> Node:
         self._skip()
@@ -216,6 +222,8 @@ class _Reader:
             if not value.strip():
                 raise UnfitError("there is nothing to look for")
             filter_fields.tests(counted)(name, value)
+            if name == "in" and self.selections is not None:
+                filter_fields.check_selection(value, self.selections)
         except UnfitError as error:
             raise self._error(start if error.is_field else value_at, str(error), error.hint) from error
         self._skip()

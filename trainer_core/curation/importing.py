@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -72,7 +73,7 @@ def add(root: Path, sources: Sequence[Path], wishes: Wishes = Wishes(), going: G
         going: gets how much of a source was read, and of how much.
 
     Raises:
-        DatasetError: a source cannot be read, an archive is not safe, or the dataset cannot be written; nothing is changed then.
+        DatasetError: a source cannot be read, it lies in the dataset or around it, an archive is not safe, or the dataset cannot be written; nothing is changed then.
         DatasetCancelled: it was stopped; likewise.
     """
     with Incoming(root, sources, wishes, going) as ready:
@@ -89,6 +90,7 @@ class Incoming:
     """
 
     def __init__(self, root: Path, sources: Sequence[Path], wishes: Wishes = Wishes(), going: Going = ON) -> None:
+        _check_apart(root, sources)
         self.root, self._wishes, self._going = root, wishes, going
         self._is_new = not root.exists()
         self._scratch: Scratch | None = None
@@ -171,6 +173,20 @@ class Incoming:
         for folder in (incoming, incoming.parent, *((self.root,) if self._is_new else ())):
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def _check_apart(root: Path, sources: Iterable[Path]) -> None:
+    """Raises if a source lies in the dataset or the dataset in a source: it would get copies of its own files."""
+    here = Path(os.path.realpath(root))
+    for source in sources:
+        there, told = Path(os.path.realpath(source)), printable(str(source), 200)
+        hint = "Choose images that are outside of the dataset, or another folder for the dataset."
+        if there == here:
+            raise DatasetError(f"{told} is the dataset itself, so nothing was imported.", hint)
+        if there.is_relative_to(here) and not there.is_relative_to(here / contents.OWN):
+            raise DatasetError(f"{told} is inside the dataset already, so nothing was imported.", hint)
+        if here.is_relative_to(there):
+            raise DatasetError(f"The dataset is inside {told}, so nothing was imported.", hint)
 
 
 @dataclass

@@ -120,20 +120,24 @@ class Journal:
         A file that was changed since then is left as it is, and is named in `refused`.
 
         Raises:
-            DatasetError: there is no such edit, it was taken back, or as with `apply`.
+            DatasetError: there is no such edit, it was taken back, a later edit changed some of its files, or as with `apply`.
         """
         with self.alone():
             edit = self.undoable() if number is None else self._edit(number)
+            if number is not None and edit is not None:
+                self._check_later(edit)
             return self._take_back(edit) if edit is not None else None
 
     def redo(self) -> Edit | None:
         """Takes back the newest undo; None if there is none, or something was changed after it.
 
         Raises:
-            DatasetError: as with `apply`.
+            DatasetError: a later edit changed some of its files, or as with `apply`.
         """
         with self.alone():
             edit = self.redoable()
+            if edit is not None:
+                self._check_later(edit)
             return self._take_back(edit) if edit is not None else None
 
     def recover(self) -> None:
@@ -157,6 +161,24 @@ class Journal:
         if found.is_pruned:
             raise DatasetError(f"Edit {number} cannot be taken back: what it replaced was removed to free space.")
         return found
+
+    def _check_later(self, edit: Edit) -> None:
+        """Raises if later edits changed some of its files: only the others would come back, and these never."""
+        files = self._changed(edit)
+        later = [one for one in records.later(edit, self.edits()) if files & self._changed(one)]
+        if not later:
+            return
+        told = [f"Edit {one.number} ({printable(one.title, 60)})" for one in later]
+        named = told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
+        first = ", then ".join(str(one.number) for one in reversed(later))
+        raise DatasetError(
+            f"Edit {edit.number} cannot be taken back now. {named} changed some of its files later.",
+            f"Take back {first} first.",
+        )
+
+    def _changed(self, edit: Edit) -> set[str]:
+        """The files that an edit changed, without those that it left as they were."""
+        return {row.path for row in records.rows(self.folder_of(edit.number))} - {path for path, _ in edit.refused}
 
     def _take_back(self, edit: Edit) -> Edit | None:
         source = self.folder_of(edit.number)

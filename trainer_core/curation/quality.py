@@ -5,10 +5,13 @@ The measures are kept as they are. A finding is made when they are read, so that
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from trainer_core.errors import DatasetError
 
 State = Literal["found", "unsure", "fine", "not measured"]
 """What a finding says of an image. "unsure": the measure is between clear cases, so somebody has to look."""
@@ -23,6 +26,9 @@ class Measure:
     unit: str
     meaning: str
     source: str
+    least: float | None = 0.0
+    most: float | None = None
+    """The numbers that it can have are from `least` to `most`; None if there is no bound."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +77,13 @@ _CHOSEN = "chosen; compared with the same images, none of which it finds"
 MEASURES: Mapping[str, Measure] = {
     one.key: one
     for one in (
-        Measure("brightness", "Brightness", "0 to 255", "The middle value: half of the image is darker.", "histogram of the gray image"),
-        Measure("contrast", "Contrast", "0 to 255", "From the darkest to the lightest hundredth of the image.", "histogram of the gray image"),
-        Measure("deviation", "Deviation", "0 to 255", "How much the values differ; about 0 for one plain colour.", "histogram of the gray image"),
+        Measure("brightness", "Brightness", "0 to 255", "The middle value: half of the image is darker.", "histogram of the gray image", most=255),
+        Measure("contrast", "Contrast", "0 to 255", "From the darkest to the lightest hundredth of the image.", "histogram of the gray image", most=255),
+        Measure("deviation", "Deviation", "0 to 255", "How much the values differ; about 0 for one plain colour.", "histogram of the gray image", most=255),
         Measure("blur", "Sharpness", "0 and more", "The sharpest of 8 x 8 parts, at 512 px: small if nothing in the image is sharp.", "mean size of the second derivative (Laplacian)"),
-        Measure("detail", "Fine detail", "logarithm, below 0", "The share of fine detail at the sharpest place: -4 is ten times less than -3. Enlarged images have little.", "power above half of the highest frequency"),
+        Measure("detail", "Fine detail", "logarithm, below 0", "The share of fine detail at the sharpest place: -4 is ten times less than -3. Enlarged images have little.", "power above half of the highest frequency", least=None, most=0),
         Measure("blocks", "JPEG blocks", "1 and more", "How much the borders of 8-pixel blocks stand out: about 1 without blocks.", "steps between pixels at block borders against the others"),
-        Measure("bars", "Bars", "0 to 1", "The share of a side that plain bars at both ends take.", "rows of one value with a sharp end"),
+        Measure("bars", "Bars", "0 to 1", "The share of a side that plain bars at both ends take.", "rows of one value with a sharp end", most=1),
     )
 }  # fmt: skip
 """The measures by key. As a filter: `score.blur:<3`."""
@@ -96,6 +102,21 @@ FINDINGS: Mapping[str, Finding] = {
     )
 }  # fmt: skip
 """The findings by key, the most severe first."""
+
+
+def threshold(key: str, value: float) -> float:
+    """The threshold of a finding, if its measure can have this value.
+
+    Raises:
+        DatasetError: it is not a number, infinite, or a value that no image can have.
+    """
+    measure = MEASURES[FINDINGS[key].limits[0].measure]
+    is_below = measure.least is not None and value < measure.least
+    is_above = measure.most is not None and value > measure.most
+    if not math.isfinite(value) or is_below or is_above:
+        wanted = f"{measure.title} ({measure.key}) is a number: {measure.unit}."
+        raise DatasetError(f"The threshold of {key} cannot be {value:g}.", wanted)
+    return value
 
 
 def state(key: str, scores: Mapping[str, float], thresholds: Mapping[str, float] | None = None) -> State:

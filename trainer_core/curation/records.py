@@ -68,6 +68,20 @@ def taken_back(edits: Iterable[Edit]) -> set[int]:
     return gone
 
 
+def later(edit: Edit, edits: Iterable[Edit]) -> list[Edit]:
+    """The edits after this one that are in effect, the oldest first.
+
+    What takes back an edit that came after this one, too, is not among them: both together change nothing.
+    """
+    found = list(edits)
+    gone = taken_back(found)
+    return [
+        one
+        for one in found
+        if one.number > edit.number and one.number not in gone and (one.undoes is None or one.undoes < edit.number)
+    ]
+
+
 def is_undo(edit: Edit, edits: Iterable[Edit]) -> bool:
     """Whether it takes back an edit, not an undo."""
     return any(one.number == edit.undoes and one.undoes is None for one in edits)

@@ -116,7 +116,11 @@ class Dataset:
             if self.stopping
             else []
         )
-        parts += [f"{len(self.unseen)} are not seen ({_reasons(self.unseen)})"] if self.unseen else []
+        parts += (
+            [f"{len(self.unseen)} {'is' if len(self.unseen) == 1 else 'are'} not seen ({_reasons(self.unseen)})"]
+            if self.unseen
+            else []
+        )
         return f"{total} {'file' if total == 1 else 'files'} in the folder: {', '.join(parts)}."
 
 
@@ -343,9 +347,7 @@ def _other_caption_ending(trained: Sequence[DatasetImage], files: Sequence[Path]
     for other in CAPTION_ENDINGS:
         count = sum(image.path.with_suffix(other) in known for image in without) if other != extension else 0
         if count and count * 2 > len(without):
-            message = (
-                f"{count} images have a {other} file with the same name, but captions are read from {extension} files."
-            )
+            message = f"{sub_folders.counted(count)} {'has' if count == 1 else 'have'} a {other} file with the same name, but captions are read from {extension} files."
             fix = Fix(f"Read {other} files", {"dataset.caption_extension": other})
             yield Problem("dataset.caption_extension", "warning", message, fix)
 

@@ -9,6 +9,7 @@ import click
 
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP
+from trainer_core.text import amount
 
 SHOWN = 5
 
@@ -54,7 +55,9 @@ def command(
     for name, reason in found.left_out[:SHOWN]:
         show.line(f"{name} was left out: {reason}.")
     if found.told:
-        show.line(f"{len(found.told):,} images tell more than their pixels; --private removes it:")
+        show.line(
+            f"{amount(len(found.told), 'image')} {'tells more than its' if len(found.told) == 1 else 'tell more than their'} pixels; --private removes it:"
+        )
         for name, what in found.told[:SHOWN]:
             show.line(f"  {name}: {what}")
-    show.line(f"{found.images:,} images and {found.captions:,} captions were copied to {target}.")
+    show.line(f"{amount(found.images, 'image')} and {amount(found.captions, 'caption')} were copied to {target}.")

@@ -10,10 +10,11 @@ import click
 
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP
-from trainer_core.text import printable
+from trainer_core.text import amount, printable
 
 if TYPE_CHECKING:
     from trainer_core.curation.catalogue import Entry
+    from trainer_core.curation.filtering import Filter
 
 SHOWN = 50
 CAPTION = 60
@@ -51,25 +52,37 @@ def command(
 
     Scores are there after `easel dataset score`, copies after `easel dataset dedupe`.
     """
-    from trainer_core.curation import filtering
+    from trainer_core.curation import filtering, selections
 
     if shows_fields:
         _fields(as_json=as_json)
         return
     if folder is None:
         raise click.UsageError("Give the folder of a dataset, or --fields.")
-    chosen = filtering.parse(text)
+    chosen = understood(text, folder)
     entries = listed(folder, engine, caption_extension, trigger)
+    notes = selections.read(folder).notes
     found = filtering.ordered(filter(chosen.matches, entries), sort, descending)
     if as_json:
-        show.as_json({"filter": str(chosen), "total": len(entries), "images": [_row(entry) for entry in found]})
+        images = [_row(entry) for entry in found]
+        show.as_json({"filter": str(chosen), "total": len(entries), "images": images, "notes": notes})
         return
+    for note in notes:
+        show.line(note, "yellow")
     shown = found if shows_all else found[:SHOWN]
     heads = ("image", "size", "caption", "defects", "choice")
     show.table(heads, [_cells(entry) for entry in shown])
     if len(found) > len(shown):
         show.line(f"and {len(found) - len(shown):,} more; --all shows them")
-    show.line(f"{len(found):,} of {len(entries):,} {'image fits' if len(found) == 1 else 'images fit'}.")
+    show.line(f"{len(found):,} of {amount(len(entries), 'image')} {'fits' if len(found) == 1 else 'fit'}.")
+
+
+def understood(text: str, folder: Path) -> Filter:
+    """The filter that a text says of a dataset; a selection that it does not have is a mistake."""
+    from trainer_core.curation import filtering, selections
+
+    # A folder that is not there is said when its images are listed.
+    return filtering.parse(text, selections=selections.read(folder).named if folder.is_dir() else None)
 
 
 def listed(folder: Path, engine: str, extension: str, trigger: str = "") -> list[Entry]:

@@ -10,7 +10,8 @@ import click
 
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP
-from trainer_core.text import printable
+from trainer_core.errors import DatasetError, wrong_use
+from trainer_core.text import amount, printable
 
 if TYPE_CHECKING:
     from trainer_core.curation.looks import Look
@@ -55,7 +56,7 @@ def command(folder: Path | None, *, thresholds: tuple[str, ...], shows_measures:
                 show.line(f"{finding.title}{sure}: {finding.meaning}. {finding.advice}")
                 show.line(f"  {len(names):,}: {shown}{more}")
     without = sum(not look.scores for look in found.values())
-    show.line(f"{len(found):,} {'image' if len(found) == 1 else 'images'}; {sum(map(bool, said.values())):,} worth a look" + (f"; {without:,} could not be measured" if without else "") + ".")  # fmt: skip
+    show.line(f"{amount(len(found), 'image')}; {sum(map(bool, said.values())):,} worth a look" + (f"; {without:,} could not be measured" if without else "") + ".")  # fmt: skip
 
 
 def measured(folder: Path) -> dict[str, Look]:
@@ -78,9 +79,11 @@ def _thresholds(given: tuple[str, ...]) -> dict[str, float]:
         if not sign or key not in quality.FINDINGS:
             raise click.UsageError(f"{one!r:.60} is no threshold. Known: {', '.join(quality.FINDINGS)}.")
         try:
-            found[key] = float(value)
+            found[key] = quality.threshold(key, float(value))
         except ValueError:
             raise click.UsageError(f"{value!r:.40} is not a number.") from None
+        except DatasetError as error:
+            raise wrong_use(error) from None
     return found
 
 

@@ -45,16 +45,18 @@ def command(
 
     Without an option, the selections are shown. `easel dataset undo` takes --set-aside back.
     """
-    from trainer_core.cli.dataset_commands.list_ import listed
-    from trainer_core.curation import filtering, selections, taking_out
+    from trainer_core.cli.dataset_commands.list_ import listed, understood
+    from trainer_core.curation import selections, taking_out
     from trainer_core.curation.journal import Journal
 
     if (text is None) != (save is None and choose is None):
         raise click.UsageError("--filter goes with --save or --choose, and they need it. An empty one is every image.")
     Journal(folder).recover()
+    # A change writes the file anew, so what could not be read is known only before.
+    notes = selections.read(folder).notes
     images: list[str] = []
     if text is not None:
-        chosen = filtering.parse(text)
+        chosen = understood(text, folder)
         images = [entry.path for entry in listed(folder, engine, caption_extension) if chosen.matches(entry)]
     _change(folder, images, save=save, choose=choose, remove=remove, rename=rename)
     kept = selections.read(folder)
@@ -69,11 +71,13 @@ def command(
                 "selections": kept.named,
                 "choices": kept.choices,
                 "gone": sorted(kept.gone),
-                "notes": kept.notes,
+                "notes": notes,
                 "set_aside": None if aside is None else {"edit": aside.edit.number, "folder": aside.folder},
             }
         )
         return
+    for note in notes:
+        show.line(note, "yellow")
     if text is not None:
         show.line(f"{_counted(len(images))}.")
     if aside is not None:
@@ -120,8 +124,6 @@ def _show(kept: Selections) -> None:
         show.line(f"{counts['keep']:,} to keep, {counts['reject']:,} rejected.")
     elif not kept.named:
         show.line("There are no selections.")
-    for note in kept.notes:
-        show.line(note)
 
 
 def _counted(number: int) -> str:

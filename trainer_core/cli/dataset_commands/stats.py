@@ -10,7 +10,7 @@ import click
 
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP, known_family
-from trainer_core.text import printable
+from trainer_core.text import amount, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,22 +77,22 @@ def command(
             }
         )
         return
-    show.line(f"{found.images:,} images, {found.with_caption:,} with a caption")
+    show.line(f"{amount(found.images, 'image')}, {found.with_caption:,} with a caption")
     ranges = (("megapixels", found.megapixels, "{:.2f}"), ("shorter side (px)", found.shorter_side, "{:.0f}"), ("tokens of captions", found.tokens, "{:.0f}"))  # fmt: skip
     show.table(("", "least", "middle", "most", "", ""), [_row(name, one, form) for name, one, form in ranges if one])
     show.table(("shape", "images"), [(name, f"{count:,}") for name, count in found.shapes])
     show.table(("tag", "captions", "share"), [(tag, f"{count:,}", f"{100 * count / found.with_caption:.0f} %") for tag, count in found.tags[:MOST_TAGS]])  # fmt: skip
     if len(found.tags) > MOST_TAGS:
-        show.line(f"and {len(found.tags) - MOST_TAGS:,} other tags; --json lists all")
+        show.line(f"and {amount(len(found.tags) - MOST_TAGS, 'other tag')}; --json lists all")
     _told(meter, cut, limit)
     _cropped(placed)
     for group in views:
         if group.gaps:
             show.line(
-                f"{group.title}: {', '.join(f'no {name}' for name in group.gaps)}, by the tags of {group.captions:,} captions."
+                f"{group.title}: {', '.join(f'no {name}' for name in group.gaps)}, by the tags of {amount(group.captions, 'caption')}."
             )
     for one, other, count in found.pairs:
-        show.line(f"{one} and {other} stand together in {count:,} captions: the model cannot tell them apart.")
+        show.line(f"{one} and {other} stand together in {amount(count, 'caption')}: the model cannot tell them apart.")
 
 
 def _row(name: str, one: Range, form: str) -> tuple[str, ...]:

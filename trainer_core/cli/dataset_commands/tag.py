@@ -10,6 +10,7 @@ import click
 
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP
+from trainer_core.text import amount
 
 if TYPE_CHECKING:
     from trainer_core.captioning.thresholds import Thresholds
@@ -87,13 +88,13 @@ def command(folder: Path, *, applies: bool, previews: bool, as_json: bool, **ask
         sys.exit(0)
     show.table(("tag", "images"), [(tag, f"{count:,}") for tag, count in seen.counts[:MOST_TAGS]])
     if len(seen.counts) > MOST_TAGS:
-        show.line(f"and {len(seen.counts) - MOST_TAGS:,} other tags")
+        show.line(f"and {amount(len(seen.counts) - MOST_TAGS, 'other tag')}")
     for place, count in enumerate(bars):
         low = thresholds.LEAST * (place + 1)
         show.line(f"{low:.2f} to {low + thresholds.LEAST:.2f}  {count:>6,}  {'#' * min(60, count)}")
     if common := thresholds.frequent(seen):
         show.line(f"Most images have: {', '.join(common[:MOST_TAGS])}. If they describe your subject, leave them out with --without: the trigger word learns them.")  # fmt: skip
-    show.line(f"Against the captions now: {seen.gained:,} tags more, {seen.lost:,} less.")
+    show.line(f"Against the captions now: {amount(seen.gained, 'tag')} more, {seen.lost:,} less.")
     result.show(SHOWN)
 
 

@@ -76,18 +76,21 @@ def command(folder: Path, repo: str, card: Path | None, **wanted: Any) -> None:
 
 def _show(seen: Preview, settings: Any, repo: str) -> None:
     from trainer_core.cli import show
-    from trainer_core.text import size
+    from trainer_core.text import amount, size
 
     who = "only you and your organisation can see it" if settings.private else "everybody can see it"
     show.line(
-        f"{seen.images:,} images and {seen.captions:,} captions ({size(seen.bytes)}) go to {repo}; {who}.", "bold"
+        f"{amount(seen.images, 'image')} and {amount(seen.captions, 'caption')} ({size(seen.bytes)}) go to {repo}; {who}.",
+        "bold",
     )
     if seen.told:
         done = "this is removed from the copies" if settings.scrub else "this goes along"
-        show.line(f"  {len(seen.told):,} images tell more than their pixels; {done}:")
+        show.line(
+            f"  {amount(len(seen.told), 'image')} {'tells more than its' if len(seen.told) == 1 else 'tell more than their'} pixels; {done}:"
+        )
         for name, what in seen.told[:SHOWN]:
             show.line(f"    {name}: {what}")
     if settings.scrub and seen.kept:
-        show.line(f"  {len(seen.kept):,} images are left out, because Easel cannot remove it from their format: {', '.join(seen.kept[:SHOWN])}")  # fmt: skip
+        show.line(f"  {amount(len(seen.kept), 'image')} {'is' if len(seen.kept) == 1 else 'are'} left out, because Easel cannot remove it from their format: {', '.join(seen.kept[:SHOWN])}")  # fmt: skip
     if seen.folders:
         show.line(f"  the names of folders go along: {', '.join(seen.folders[:SHOWN])}")
