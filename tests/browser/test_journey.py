@@ -10,9 +10,11 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 from safetensors import safe_open
 
+from tests.support import chat_server
 from tests.support.keyboard import Keyboard
 from trainer_core import places
 from trainer_core.demo import assets
@@ -270,3 +272,63 @@ def test_a_whole_model_by_keyboard_with_the_same_engine(begin, person, page):
     for part in [model] if model.is_file() else model.rglob("*.safetensors"):
         read(part)
     assert model.is_file() or (model / "model_index.json").is_file()
+
+
+def photographed(folder):
+    """Sixty images, of which the first six have no caption."""
+    folder.mkdir()
+    for number in range(60):
+        image = Image.effect_noise((64, 48), 30 + number).convert("RGB").resize((256, 192 + 64 * (number % 2)))
+        image.save(folder / f"photo{number:02}.jpg")
+        if number >= 6:
+            (folder / f"photo{number:02}.txt").write_text(f"a harbour, boat {number}")
+    return folder
+
+
+def test_a_dataset_is_brought_in_captioned_mended_and_trained_by_the_engine(begin, person, page, own):
+    """Sixty images with captions, some without: seen, captioned by a server as a job, changed at once, taken back, trained."""
+    if environments.installed(ENGINE) is None:
+        environments.install(ENGINE, tried=False, report=str)
+    photos = photographed(person / "photos")
+    begin("Dataset_Preparation")
+    page.locator(".easel-drop input[type=file]").first.set_input_files(sorted(photos.iterdir()))
+    expect(page.locator(".easel-figures:visible")).to_contain_text("54")
+    root = own / "datasets" / "my images"
+    before = {path.name: path.read_bytes() for path in root.glob("*.txt")}
+    with chat_server.running() as server:
+        page.get_by_role("tab", name="Tagging").click()
+        page.get_by_label("Done by", exact=True).select_option(index=1)
+        for field, text in (("Address of the server", server.url), ("Model of the server", chat_server.MODEL)):
+            page.get_by_label(field, exact=True).fill(text)
+            page.get_by_label(field, exact=True).press("Enter")
+        page.get_by_role("button", name="Another question").click()
+        page.get_by_label("Another question", exact=True).fill(chat_server.QUESTION)
+        page.get_by_label("Another question", exact=True).press("Tab")
+        page.get_by_role("button", name="Start", exact=True).click()
+        page.get_by_role("button", name="Write 6 captions").click()
+        expect(page.locator(".easel-figures:visible")).to_contain_text("60")
+    assert {name: data for name in before if (data := (root / name).read_bytes())} == before, "a person's stay"
+    page.get_by_role("tab", name="Captions").click()
+    page.get_by_label("Trigger word", exact=True).locator("visible=true").fill("inkwash")
+    page.get_by_label("Trigger word", exact=True).locator("visible=true").press("Enter")
+    page.get_by_role("button", name="Change 60 captions").click()
+    expect(page.get_by_role("button", name="Change the captions")).to_be_disabled()
+    assert all(path.read_text().startswith("inkwash") for path in root.glob("*.txt"))
+    undo = page.locator(".easel-bars:visible").get_by_role("button", name="Undo")
+    undo.click()
+    expect(page.get_by_role("button", name="Change 60 captions")).to_be_enabled()
+    assert {path.name: path.read_bytes() for path in root.glob("*.txt") if path.name in before} == before
+
+    _, keyboard = begin("LoRA_Trainer")
+    # The form of the training before comes back.
+    if page.get_by_role("button", name="Start afresh").is_visible():
+        page.get_by_role("button", name="Start afresh").click()
+    keyboard.enter("Path or link", str(person / "tiny-sdxl"))
+    page.get_by_label("Your datasets", exact=True).select_option(value=str(root))
+    expect(page.get_by_text("60 of 60 images have a caption", exact=False)).to_be_visible()
+    keyboard.enter("Name$", "from_the_dataset")
+    enter_all(keyboard, {"Steps$": 4, "Resolution": 64, "Batch size": 1})
+    stands(page, "Ready")
+    keyboard.activate("Start training", back=True)
+    stands(page, "Finished")
+    accepted()
