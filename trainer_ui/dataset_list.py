@@ -20,6 +20,8 @@ class DatasetList:
     def __init__(self) -> None:
         self.entries: tuple[Entry, ...] = ()
         """All images of the dataset."""
+        self.selections: tuple[str, ...] | None = None
+        """The names of the selections that there are; None if that is not known."""
         self.filter, self.error = "", ""
         """The expression of the filter, and why it cannot be understood."""
         self.only: tuple[str, frozenset[str]] | None = None
@@ -38,12 +40,12 @@ class DatasetList:
         """Lists nothing, as when another dataset is opened. The order stays."""
         self.entries = self.shown = ()
         self.filter = self.error = self.current = ""
-        self.only, self.chosen = None, frozenset()
+        self.only, self.chosen, self.selections = None, frozenset(), None
         self._numbers, self._paths = {}, []
 
-    def take(self, entries: Iterable[Entry]) -> None:
-        """Lists these images, which were read again."""
-        self.entries = tuple(entries)
+    def take(self, entries: Iterable[Entry], selections: Iterable[str] = ()) -> None:
+        """Lists these images, which were read again, with the names of the selections."""
+        self.entries, self.selections = tuple(entries), tuple(selections)
         paths = {one.path for one in self.entries}
         self.chosen &= paths
         for path in sorted(paths):
@@ -104,7 +106,7 @@ class DatasetList:
         from trainer_core.curation import filtering
 
         try:
-            fits = filtering.parse(self.filter)
+            fits = filtering.parse(self.filter, selections=self.selections)
         except DatasetError as error:
             self.error = str(error)
             return

@@ -127,7 +127,7 @@ class DatasetSession(Views):
                     self.error = reasons[0] if reasons else ""
                     if found:
                         self.read = found[0]
-                        self.list.take(found[0].entries)
+                        self.list.take(found[0].entries, found[0].selections)
                 if not self._reads_again:
                     self._is_reading = False
                     break

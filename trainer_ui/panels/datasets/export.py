@@ -74,7 +74,11 @@ class ExportPanel:
         words = f"{found.images:,} images and {found.captions:,} captions are in {target}."
         told = [f"{name} tells {what}" for name, what in found.told[:NAMED]]
         left = [f"{name}: {why}" for name, why in found.left_out[:NAMED]]
-        more = f" {len(found.told):,} images tell more than their pixels: {'; '.join(told)}." if told else ""
+        more = (
+            f" {len(found.told):,} {'image tells' if len(found.told) == 1 else 'images tell'} more than their pixels: {'; '.join(told)}."
+            if told
+            else ""
+        )
         out = f" Left out: {'; '.join(left)}." if left else ""
         with self.session.lock:
             self.said.show_text(f"{words}{more}{out}")
