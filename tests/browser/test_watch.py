@@ -40,7 +40,7 @@ def test_a_run_is_watched_zoomed_and_searched_with_mouse_and_keyboard(notebook, 
     page.wait_for_function(f"() => ({LABEL})().startsWith('Learning rate')")
 
     page.get_by_role("button", name="Save now").click()
-    expect(page.get_by_text("saves a checkpoint after the current step")).to_be_visible()
+    expect(page.get_by_text("saves a checkpoint after the current step").first).to_be_visible()
     log = page.get_by_role("region", name="Log")
     log.get_by_role("button", name="All lines").click()
     expect(log.locator(".easel-log")).to_contain_text("steps:")

@@ -151,7 +151,7 @@ def interruptible():
 
 @pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_stops_a_download_and_a_second_one_does_not_wait_for_a_stalled_server():
-    with download._interrupted() as cancel:
+    with download.interrupted() as cancel:
         signal.raise_signal(signal.SIGINT)
         assert cancel.is_set()
         with pytest.raises(KeyboardInterrupt):

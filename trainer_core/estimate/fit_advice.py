@@ -15,6 +15,7 @@ from trainer_core.estimate.past import Past
 from trainer_core.estimate.result import Estimate, estimate
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.plan.subsets import LIST, Subset
 from trainer_core.problems import Fix, Problem
 
 if TYPE_CHECKING:
@@ -266,6 +267,8 @@ def changed(plan: TrainingPlan, changes: Changes) -> TrainingPlan:
     sections: dict[str, dict[str, Any]] = {}
     for path, value in changes.items():
         section, _, name = path.partition(".")
+        if path == LIST:
+            value = tuple(each if isinstance(each, Subset) else Subset.model_validate(dict(each)) for each in value)
         if not name:
             plan = plan.model_copy(update={section: value})  # `native` is one value
             continue

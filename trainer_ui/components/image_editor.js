@@ -28,7 +28,7 @@ class Editor {
     this.frame = make("div", "easel-image-frame");
     this.frame.append(this.image, this.crop);
     this.stage.append(this.frame);
-    this.title = make("h3");
+    this.title = make("p", "easel-image-name");
     this.facts = make("p", "easel-image-facts");
     this.findings = make("ul", "easel-image-findings");
     const moves = make("div", "easel-image-moves");

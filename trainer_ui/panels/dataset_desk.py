@@ -50,6 +50,8 @@ class DatasetDesk:
             for one in known.datasets()
         ]
         with self.session.lock:
+            if list(self.known.options) == [NONE, *found]:
+                return
             self.known.options = [NONE, *found]
         self.session.show_soon()
 

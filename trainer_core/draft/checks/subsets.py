@@ -57,7 +57,7 @@ def folders_are_different(case: Case) -> Iterator[Problem]:
     for folder in case.plan.folders:
         if not folder.path:
             continue
-        key = (os.path.realpath(folder.path), folder.selection, folder.resolution)
+        key = (os.path.normpath(folder.path), folder.selection, folder.resolution)
         if (other := seen.setdefault(key, folder)) is not folder:
             first = other.label or "the first one"
             message = f"{folder.label} has the same images as {first}, so they are trained once more."
