@@ -15,8 +15,8 @@ from trainer_core.plan import fields
 from trainer_core.text import nearest
 
 ENGINES = ["kohya", "simpletuner"]
-CONSTANT = ("validation_disable_unconditional", "minimum_image_size")
-"""Always the same value: on with samples, and 0 for each folder."""
+CONSTANT = ("validation_disable_unconditional", "minimum_image_size", "resolution_type")
+"""Always the same value: on with samples, and for each folder 0 and the area in pixels."""
 CELLS = {"kohya": ("sdxl", "lora"), "simpletuner": ("flux", "lora")}
 
 

