@@ -76,7 +76,7 @@ def begin(notebook, page, person):
         book = notebook(shipped=shipped, HOME=str(person), UV_CACHE_DIR=cache, EASEL_ENGINE="")
         keyboard = Keyboard(page)
         keyboard.press("Shift+Enter", "Shift+Enter")
-        arrived(page, keyboard, "Prepare")
+        arrived(page, keyboard, "Images" if shipped == "Dataset_Preparation" else "Prepare")
         return book, keyboard
 
     return open_one
@@ -324,7 +324,7 @@ def test_a_dataset_is_brought_in_captioned_mended_and_trained_by_the_engine(begi
     if page.get_by_role("button", name="Start afresh").is_visible():
         page.get_by_role("button", name="Start afresh").click()
     keyboard.enter("Path or link", str(person / "tiny-sdxl"))
-    page.get_by_label("Your datasets", exact=True).select_option(value=str(root))
+    page.get_by_label("Your datasets", exact=True).select_option(label="my images (60 images, 60 captions)")
     expect(page.get_by_text("60 of 60 images have a caption", exact=False)).to_be_visible()
     keyboard.enter("Name$", "from_the_dataset")
     enter_all(keyboard, {"Steps$": 4, "Resolution": 64, "Batch size": 1})
