@@ -9,6 +9,7 @@ from trainer_core.models import starters, tokens
 from trainer_ui.components.starters import StarterList
 from trainer_ui.formatting import show
 from trainer_ui.panels.fetch import gigabytes
+from trainer_ui.widgets import VBox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,8 @@ class StarterPanel:
         self.list = StarterList([_row(one) for one in self.known.values()])
         self.list.observe(session.handler(lambda _: None), "chosen")
         self.list.asked = session.handler(self._get)
-        self.widget = self.list
+        # A box, because the page does not follow a change of the classes of the list itself.
+        self.widget = VBox([self.list])
 
     def _get(self, name: str) -> None:
         self.get(self.known[name])
