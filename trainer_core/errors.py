@@ -4,6 +4,8 @@ EaselError
     HeaderError            a model file whose header cannot be read
     DetectionError         a header that matches no family
         AmbiguousModelError    ... or more than one
+    WeightsError           weights that cannot be read, computed with, or written
+    RenamingError          a model file whose tensors cannot be renamed
     DatasetError           a dataset folder that cannot be read
         DatasetCancelled       ... work on a dataset that the user stopped
     LibraryError           a list of model folders that cannot be read or changed
@@ -78,6 +80,10 @@ class DatasetCancelled(DatasetError):  # noqa: N818 - the user wanted it, so it 
 
 class LibraryError(EaselError):
     """A list of model folders that cannot be read or changed."""
+
+
+class WeightsError(EaselError):
+    """Weights that cannot be read, computed with or written: by a merge, a conversion, or another tool for model files."""
 
 
 class RenamingError(EaselError):

@@ -10,7 +10,7 @@ import struct
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from trainer_core.errors import RenamingError
 from trainer_core.models.header import TensorInfo
@@ -21,7 +21,31 @@ _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 """The type codes of `array` by the size of an element in bytes; the elements are only moved, not interpreted."""
 
 
-def header_bytes(pieces: Sequence[Piece], metadata: Mapping[str, str]) -> bytes:
+class Row(Protocol):
+    """A tensor of the new header."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """Its dtype, spelt as in safetensors."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Its size, in bytes."""
+        ...
+
+
+def header_bytes(pieces: Sequence[Row], metadata: Mapping[str, str]) -> bytes:
     """The start of the new file: the length of its header, and the header, padded to a multiple of 8 bytes."""
     table: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     position = 0

@@ -1,0 +1,48 @@
+"""The dtypes of model files as numpy has them: from the stored numbers to float32, and back."""
+
+from __future__ import annotations
+
+import functools
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer_core.errors import WeightsError
+
+Floats = NDArray[np.float32]
+
+# Source: safetensors/src/tensor.rs, Dtype. The formats with 4 and 6 bits are not here: several numbers share a byte.
+_NUMPY: dict[str, type[np.generic]] = {
+    "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16,
+    "F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2, "F8_E8M0": ml_dtypes.float8_e8m0fnu,
+    "F8_E4M3FNUZ": ml_dtypes.float8_e4m3fnuz, "F8_E5M2FNUZ": ml_dtypes.float8_e5m2fnuz,
+    "BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "U16": np.uint16, "I16": np.int16, "U32": np.uint32, "I32": np.int32,
+    "U64": np.uint64, "I64": np.int64, "C64": np.complex64,
+}  # fmt: skip
+FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
+"""The dtypes with which a merge or a conversion computes; any other holds counts or packed numbers, and is only copied."""
+
+
+@functools.cache
+def dtype(name: str) -> np.dtype[np.generic]:
+    """The numpy dtype of a dtype of safetensors, in the byte order of the file.
+
+    Raises:
+        WeightsError: numpy has no such numbers, as with the packed formats.
+    """
+    if name not in _NUMPY:
+        raise WeightsError(f"Weights of the type {name} cannot be computed with.", "Use a file in fp16, bf16 or fp32.")
+    return np.dtype(_NUMPY[name]).newbyteorder("<")
+
+
+def floats(values: NDArray[np.generic]) -> Floats:
+    """The numbers in float32; the same array if they already are."""
+    return values.astype(np.float32, copy=False)
+
+
+def stored(values: Floats, name: str) -> NDArray[np.generic]:
+    """Float32 numbers in the dtype of a file, rounded to the nearest one, halves to even."""
+    # A number too large for the dtype becomes infinite there, as everywhere in the field; `writing` counts these.
+    with np.errstate(over="ignore"):
+        return values.astype(dtype(name), copy=False)

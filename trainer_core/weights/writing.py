@@ -1,0 +1,219 @@
+"""Writes a safetensors file of tensors that are computed, or copied byte for byte. It appears under its name when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer_core.errors import WeightsError
+from trainer_core.hardware import free_disk_bytes
+from trainer_core.models.header import TensorInfo
+from trainer_core.models.header.tensors import shown
+from trainer_core.models.tensor_copy import CHUNK_BYTES, header_bytes
+from trainer_core.weights.reading import Place
+
+DISK_FLOOR_BYTES = 1 << 30
+"""The disk space that a new file must leave free."""
+Chunk = NDArray[np.generic] | bytes
+Progress = Callable[[int, int, int, int], None]
+"""What is told of the progress: tensors done and in all, bytes done and in all."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor of the new file. `source` is where its bytes are, or what gives its numbers, in order and in this dtype."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    source: Place | Callable[[], Iterable[Chunk]]
+
+    @property
+    def size(self) -> int:
+        """Its size in the new file, in bytes."""
+        return TensorInfo(self.dtype, self.shape).size_bytes
+
+
+class Sink(Protocol):
+    """Where the new file goes."""
+
+    def write(self, data: memoryview) -> None:
+        """Appends bytes."""
+
+    def copy(self, place: Place, done: Callable[[int], None]) -> None:
+        """Appends bytes of another file; `done` hears of each part, in bytes."""
+
+
+class File:
+    """A file as a sink: written under another name, and locked, so that two jobs never write the same one."""
+
+    def __init__(self, target: Path) -> None:
+        """Opens the unfinished file; what an earlier job that was killed left there is overwritten.
+
+        Raises:
+            WeightsError: another job writes this file now.
+            OSError: the folder cannot be written.
+        """
+        self.target = target
+        self.part = target.with_name(f".{target.name}.easel-part")
+        self.file = _locked(self.part)
+        os.ftruncate(self.file, 0)
+
+    def write(self, data: memoryview) -> None:
+        """Appends bytes."""
+        while data:
+            data = data[os.write(self.file, data) :]
+
+    def copy(self, place: Place, done: Callable[[int], None]) -> None:
+        """Appends bytes of another file, without bringing them into this process where the system can do so."""
+        source = os.open(place.path, os.O_RDONLY)
+        try:
+            start, left = place.start, place.size
+            while left:
+                count = self._copied(source, start, min(left, CHUNK_BYTES))
+                if not count:
+                    raise WeightsError(f"{shown(place.path)} is cut short.", "Download it again.")
+                start, left = start + count, left - count
+                done(count)
+        finally:
+            os.close(source)
+
+    def _copied(self, source: int, start: int, size: int) -> int:
+        with contextlib.suppress(OSError):
+            # Not between every two file systems; the next call then says why it cannot be written.
+            return os.copy_file_range(source, self.file, size, start)
+        data = os.pread(source, size, start)
+        self.write(memoryview(data))
+        return len(data)
+
+    def finish(self) -> None:
+        """Gives the complete file its name; a file that has it already is not replaced.
+
+        Raises:
+            WeightsError: there is such a file.
+        """
+        os.fsync(self.file)
+        try:
+            os.link(self.part, self.target)
+        except FileExistsError as error:
+            raise WeightsError(f"{shown(self.target)} already exists.", "Choose another name.") from error
+        except OSError:  # a file system without hard links
+            if self.target.exists():
+                raise WeightsError(f"{shown(self.target)} already exists.", "Choose another name.") from None
+            self.part.rename(self.target)
+
+    def close(self) -> None:
+        """Removes the unfinished file."""
+        self.part.unlink(missing_ok=True)
+        os.close(self.file)
+
+
+def write(
+    target: Path, entries: Sequence[Entry], metadata: Mapping[str, str], progress: Progress, check: Callable[[], None]
+) -> None:
+    """Writes a new file. `check` is called before it gets its name, and raises if a source has changed meanwhile.
+
+    Raises:
+        WeightsError: it exists already, the disk is too full, or another job writes it.
+        OSError: a file cannot be read or written.
+    """
+    if target.exists() or target.is_symlink():
+        raise WeightsError(f"{shown(target)} already exists.", "Choose another name.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    check_disk(target.parent, sum(entry.size for entry in entries))
+    sink = File(target)
+    try:
+        write_to(sink, entries, metadata, progress)
+        check()
+        sink.finish()
+    finally:
+        sink.close()
+
+
+def write_to(sink: Sink, entries: Sequence[Entry], metadata: Mapping[str, str], progress: Progress) -> None:
+    """Writes the header and every tensor in the given order.
+
+    Raises:
+        WeightsError: a tensor has not the size that its shape says.
+    """
+    sink.write(memoryview(header_bytes(entries, metadata)))
+    total, done, whole = sum(entry.size for entry in entries), 0, 0
+
+    def told(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(whole, len(entries), done, total)
+
+    for entry in entries:
+        before = done
+        if isinstance(entry.source, Place):
+            sink.copy(entry.source, told)
+        else:
+            for data in _bytes(entry.source()):
+                sink.write(data)
+                told(len(data))
+        if done - before != entry.size:
+            raise WeightsError(f"{shown(entry.name)} has {done - before} bytes, not {entry.size}.", "Report this.")
+        whole += 1
+    progress(whole, len(entries), done, total)
+
+
+def check_disk(folder: Path, size: int) -> None:
+    """Checks that a file of this size, in bytes, fits into a folder.
+
+    Raises:
+        WeightsError: it does not.
+    """
+    free = free_disk_bytes(folder)
+    if free < size + DISK_FLOOR_BYTES:
+        raise WeightsError(
+            f"The new file needs {size / 1e9:.1f} GB and 1 GB beside it, but {shown(folder)} has {free / 1e9:.1f} GB free.",
+            "Free some space, or choose another folder.",
+        )
+
+
+def _bytes(chunks: Iterable[Chunk]) -> Iterator[memoryview]:
+    for chunk in chunks:
+        yield (
+            memoryview(chunk)
+            if isinstance(chunk, bytes)
+            else np.ascontiguousarray(chunk).reshape(-1).view(np.uint8).data
+        )
+
+
+def _locked(path: Path) -> int:
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            # A network drive may know no locks.
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                os.close(file)
+                raise WeightsError(
+                    f"Another job is writing {shown(path)}.", "Wait for it, or choose another name."
+                ) from error
+        if _leads(path, file):
+            if os.fstat(file).st_nlink == 1:
+                return file
+            # A job was killed after it had given the complete file its name, and this is the other name.
+            path.unlink()
+        # Otherwise another job has just given it its name.
+        os.close(file)
+
+
+def _leads(path: Path, file: int) -> bool:
+    """Whether the path still leads to the open file."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(file))
+    except FileNotFoundError:
+        return False
