@@ -1,0 +1,374 @@
+"""The fields of a tool, declared as rows; each kind makes its control. What they mean is the tool's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trainer_ui import browsing
+from trainer_ui.browse import Browse
+from trainer_ui.explaining import helped
+from trainer_ui.formatting import Paragraph, show
+from trainer_ui.widgets import Button, Checkbox, Dropdown, Text, VBox, Widget
+
+if TYPE_CHECKING:
+    from trainer_ui.tool_session import ToolSession
+
+Values = Mapping[str, Any]
+Fits = Callable[[Values], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """A value that the user gives. `name` is its key; `when` says for which other values it is shown."""
+
+    name: str
+    title: str
+    help: str = ""
+    more: str = ""
+    default: Any = ""
+    when: Fits = lambda _: True
+
+    def control(self, session: ToolSession, utility: str) -> Control:
+        """Its control in a place."""
+        raise NotImplementedError
+
+    def paths(self, values: Values) -> tuple[str, ...]:
+        """The files that its value names, for which is said what they are."""
+        del values
+        return ()
+
+
+@dataclass(frozen=True)
+class Card:
+    """Fields under a heading. A card with `folds` is opened by a button."""
+
+    title: str
+    fields: tuple[Field, ...]
+    folds: bool = False
+    text: str = ""
+
+    def paths(self, values: Values) -> tuple[str, ...]:
+        """The files that its fields name."""
+        return tuple(path for each in self.fields if each.when(values) for path in each.paths(values))
+
+
+class Control:
+    """The control of a field: `widget` on the page, `show` fills it with the value of the desk."""
+
+    widget: Widget
+
+    def __init__(self, session: ToolSession, utility: str, field: Field) -> None:
+        self.session, self.utility, self.field = session, utility, field
+
+    @property
+    def value(self) -> Any:
+        """The value of the field now."""
+        return self.session.desks[self.utility].values[self.field.name]
+
+    def change(self, value: Any) -> None:
+        """Takes a value from the user."""
+        self.session.change(self.utility, self.field.name, value)
+
+    def show(self) -> None:
+        """Fills the control."""
+        show(self.widget, self.field.when(self.session.desks[self.utility].values))
+
+
+# ---- one line ----
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words(Field):
+    """A text, such as a name."""
+
+    placeholder: str = ""
+
+    def control(self, session: ToolSession, utility: str) -> Control:
+        """A field for text."""
+        return _Line(session, utility, self, self.placeholder)
+
+
+class _Line(Control):
+    """A line of text; what is typed is taken with Enter, or when the field is left."""
+
+    def __init__(self, session: ToolSession, utility: str, field: Field, placeholder: str = "") -> None:
+        super().__init__(session, utility, field)
+        self.text = Text(description=field.title, placeholder=placeholder, continuous_update=False)
+        self.text.observe(session.handler(self._typed), "value")
+        self.widget = helped(self.text, field.help, field.more)
+
+    def show(self) -> None:
+        """Shows the text."""
+        super().show()
+        wanted = self.written(self.value)
+        if self.text.value != wanted:
+            self.text.value = wanted
+
+    def written(self, value: Any) -> str:
+        """The value as text."""
+        return str(value)
+
+    def _typed(self, text: str) -> None:
+        self.change(text.strip())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number(Field):
+    """A number, whole or not, in bounds."""
+
+    low: float | None = None
+    high: float | None = None
+    whole: bool = False
+    default: Any = 0.0
+
+    def control(self, session: ToolSession, utility: str) -> Control:
+        """A field for a number."""
+        return _Figure(session, utility, self)
+
+
+class _Figure(_Line):
+    """A line for a number: anything else, or one out of bounds, is said below and not taken."""
+
+    field: Number
+
+    def __init__(self, session: ToolSession, utility: str, field: Number) -> None:
+        super().__init__(session, utility, field)
+        self.said = Paragraph("", "small", "danger", role="status")
+        self.widget = VBox([self.widget, self.said])
+
+    def written(self, value: Any) -> str:
+        """The number without zeros that say nothing."""
+        return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+
+    def _typed(self, text: str) -> None:
+        field = self.field
+        try:
+            number = float(text.strip().replace(",", "."))
+        except ValueError:
+            self.said.show_text(f"“{text.strip()[:40]}” is not a number.")
+            return
+        if field.whole and number != int(number):
+            self.said.show_text("This is a whole number.")
+        elif (field.low is not None and number < field.low) or (field.high is not None and number > field.high):
+            bounds = (
+                f"from {field.low:g} to {field.high:g}"
+                if field.low is not None and field.high is not None
+                else f"at least {field.low:g}"
+                if field.low is not None
+                else f"at most {field.high:g}"
+            )
+            self.said.show_text(f"Choose a number {bounds}.")
+        else:
+            self.said.show_text("")
+            self.change(int(number) if field.whole else number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice(Field):
+    """One of several values, as (words, value); `told` explains the one that is chosen."""
+
+    options: tuple[tuple[str, Any], ...]
+    told: Mapping[Any, str] | None = None
+
+    def control(self, session: ToolSession, utility: str) -> Control:
+        """A list to choose from."""
+        return _Chosen(session, utility, self)
+
+
+class _Chosen(Control):
+    field: Choice
+
+    def __init__(self, session: ToolSession, utility: str, field: Choice) -> None:
+        super().__init__(session, utility, field)
+        self.list: Any = Dropdown(description=field.title, options=field.options, value=field.default)
+        self.list.observe(session.handler(self.change), "value")
+        self.told = Paragraph("", "small", "muted")
+        self.widget = VBox([helped(self.list, field.help, field.more), self.told])
+
+    def show(self) -> None:
+        """Shows what is chosen, and what it does."""
+        super().show()
+        if self.list.value != self.value:
+            self.list.value = self.value
+        self.told.show_text((self.field.told or {}).get(self.value, ""))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Switch(Field):
+    """Yes or no."""
+
+    default: Any = False
+
+    def control(self, session: ToolSession, utility: str) -> Control:
+        """A box to tick."""
+        return _Box(session, utility, self)
+
+
+class _Box(Control):
+    def __init__(self, session: ToolSession, utility: str, field: Switch) -> None:
+        super().__init__(session, utility, field)
+        self.box = Checkbox(description=field.title, indent=False, value=bool(field.default))
+        self.box.observe(session.handler(self.change), "value")
+        self.widget = helped(self.box, field.help, field.more)
+
+    def show(self) -> None:
+        """Shows whether it is ticked."""
+        super().show()
+        if self.box.value != self.value:
+            self.box.value = self.value
+
+
+# ---- files ----
+
+
+@dataclass(frozen=True, kw_only=True)
+class File(Field):
+    """A file or folder of a model; what it is, is said below. `roles` are the roles whose known files are offered."""
+
+    roles: tuple[str, ...] = ()
+    wants: str = "either"
+    extensions: tuple[str, ...] = browsing.MODELS
+    is_input: bool = True
+
+    def control(self, session: ToolSession, utility: str) -> Control:
+        """A field for a path, with the file picker."""
+        return _Path(session, utility, self)
+
+    def paths(self, values: Values) -> tuple[str, ...]:
+        """The path, if there is one."""
+        return (values[self.name],) if self.is_input and values[self.name] else ()
+
+
+class _Path(_Line):
+    field: File
+
+    def __init__(self, session: ToolSession, utility: str, field: File) -> None:
+        placeholder = "/path/to/model.safetensors" if field.wants != "folder" else "/path/to/folder"
+        super().__init__(session, utility, field, placeholder)
+        self.browse = Browse(
+            session, field.title, self.change, lambda: self.value, wants=field.wants, extensions=field.extensions
+        )
+        self.said = Paragraph("", "small", "muted")
+        self.widget = VBox([self.widget, self.browse.widget, self.said], classes=("easel-tool-file",))
+
+    def show(self) -> None:
+        """Shows the path, and what the file is."""
+        super().show()
+        words, tone = self.session.described.get(self.value, ("", ""))
+        self.said.show_text(words if self.field.is_input else "", tone or "muted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files(Field):
+    """Several files, each with numbers of its own; the value is a tuple of rows, each {"path": ..., name: number}."""
+
+    numbers: tuple[tuple[str, str, float], ...] = ()
+    """The numbers of each row: name, title and default."""
+    least: int = 1
+    default: Any = ()
+
+    def control(self, session: ToolSession, utility: str) -> Control:
+        """Rows that can be added and removed."""
+        return _Rows(session, utility, self)
+
+    def paths(self, values: Values) -> tuple[str, ...]:
+        """The paths of all rows."""
+        return tuple(row["path"] for row in values[self.name] if row["path"])
+
+
+class _Rows(Control):
+    """Rows of a path and numbers. Rows are made by the user's clicks, never by a thread."""
+
+    field: Files
+
+    def __init__(self, session: ToolSession, utility: str, field: Files) -> None:
+        super().__init__(session, utility, field)
+        self.rows: list[_Row] = []
+        self.list = VBox([])
+        self.add = Button(description="Add another", classes=("easel-small",))
+        self.add.on_click(session.handler(lambda _: self.change((*self.value, self.empty()))))
+        self.widget = VBox([self.list, self.add], classes=("easel-tool-rows",))
+        session.desks[utility].values[field.name] = tuple(self.empty() for _ in range(field.least))
+        self._fit()
+
+    def empty(self) -> dict[str, Any]:
+        """A row without a file."""
+        return {"path": "", **{name: default for name, _, default in self.field.numbers}}
+
+    def show(self) -> None:
+        """Shows the rows."""
+        super().show()
+        self._fit()
+        for row in self.rows:
+            row.show()
+
+    def _fit(self) -> None:
+        wanted = len(self.value)
+        if wanted == len(self.rows) or (self.session.unasked and wanted > len(self.rows)):
+            return
+        del self.rows[wanted:]
+        while len(self.rows) < wanted:
+            self.rows.append(_Row(self, len(self.rows)))
+        self.list.children = tuple(row.widget for row in self.rows)
+
+    def put(self, place: int, name: str, value: Any) -> None:
+        """Changes one value of a row."""
+        rows = list(self.value)
+        if place < len(rows):
+            rows[place] = {**rows[place], name: value}
+            self.change(tuple(rows))
+
+    def remove(self, place: int) -> None:
+        """Takes a row out."""
+        self.change(tuple(row for number, row in enumerate(self.value) if number != place))
+
+
+class _Row:
+    def __init__(self, rows: _Rows, place: int) -> None:
+        self.rows, self.place = rows, place
+        session, field = rows.session, rows.field
+        title = f"{field.title} {place + 1}"
+        self.path = Text(description=title, placeholder="/path/to/file.safetensors", continuous_update=False)
+        self.path.observe(session.handler(lambda text: rows.put(place, "path", text.strip())), "value")
+        self.browse = Browse(
+            session,
+            title,
+            lambda path: rows.put(place, "path", path),
+            lambda: self._row["path"],
+            extensions=browsing.MODELS,
+        )
+        self.said = Paragraph("", "small", "muted")
+        self.numbers = {name: Text(description=words, continuous_update=False) for name, words, _ in field.numbers}
+        for name, control in self.numbers.items():
+            control.observe(session.handler(lambda text, name=name: self._number(name, text)), "value")
+        self.remove = Button(description="Remove", classes=("easel-small", "easel-quiet"))
+        self.remove.on_click(session.handler(lambda _: rows.remove(place)))
+        line = VBox([self.path, *self.numbers.values()], classes=("easel-tool-row",))
+        tail = VBox([self.browse.widget, self.remove], classes=("easel-tool-tail",))
+        self.widget = VBox([line, tail, self.said], classes=("easel-tool-file",))
+
+    @property
+    def _row(self) -> Mapping[str, Any]:
+        rows: Sequence[Mapping[str, Any]] = self.rows.value
+        return rows[self.place] if self.place < len(rows) else self.rows.empty()
+
+    def _number(self, name: str, text: str) -> None:
+        try:
+            self.rows.put(self.place, name, float(text.strip().replace(",", ".")))
+        except ValueError:
+            self.said.show_text(f"“{text.strip()[:40]}” is not a number.", "danger")
+
+    def show(self) -> None:
+        """Shows the row."""
+        row = self._row
+        if self.path.value != row["path"]:
+            self.path.value = row["path"]
+        for name, control in self.numbers.items():
+            wanted = f"{row[name]:g}"
+            if control.value != wanted:
+                control.value = wanted
+        words, tone = self.rows.session.described.get(row["path"], ("", ""))
+        self.said.show_text(words, tone or "muted")
+        show(self.remove, len(self.rows.value) > self.rows.field.least)

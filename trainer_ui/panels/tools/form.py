@@ -1,0 +1,49 @@
+"""The fields of a tool as cards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainer_ui.formatting import Paragraph, show
+from trainer_ui.panels.card import fold
+from trainer_ui.widgets import VBox, Widget
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainer_ui.panels.tools.fields import Card, Control
+    from trainer_ui.tool_session import ToolSession, Utility
+
+
+class Form:
+    """All cards of a tool. A folded card is made when it is first opened."""
+
+    def __init__(self, session: ToolSession, utility: Utility) -> None:
+        self.session, self.utility = session, utility
+        self.controls: list[Control] = []
+        self._cards: list[tuple[Card, Widget]] = []
+        for card in utility.cards:
+            self._cards.append((card, self._made(card)))
+        about = Paragraph(utility.about, "muted")
+        self.widget = VBox([about, *(widget for _, widget in self._cards)], classes=("easel-tool-form",))
+
+    def _made(self, card: Card) -> Widget:
+        if card.folds:
+            return fold(self.session, card.title, lambda: self._inside(card), "easel-card")
+        return VBox([Paragraph(card.title, "heading"), *self._inside(card)], classes=("easel-card",))
+
+    def _inside(self, card: Card) -> Sequence[Widget]:
+        made = [field.control(self.session, self.utility.id) for field in card.fields]
+        self.controls += made
+        said = [Paragraph(card.text, "muted", "small")] if card.text else []
+        for control in made:
+            control.show()
+        return [*said, *(control.widget for control in made)]
+
+    def show(self) -> None:
+        """Fills the fields, and hides the cards of which no field is of use now."""
+        for control in self.controls:
+            control.show()
+        values = self.session.desks[self.utility.id].values
+        for card, widget in self._cards:
+            show(widget, any(field.when(values) for field in card.fields))
