@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trainer_ui.components.file_picker import FilePicker
-    from trainer_ui.session import Session
+    from trainer_ui.views import Views
 
 
 class Browse:
@@ -19,7 +19,7 @@ class Browse:
 
     def __init__(
         self,
-        session: Session,
+        session: Views,
         what: str,
         take: Callable[[str], object],
         now: Callable[[], object],

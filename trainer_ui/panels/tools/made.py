@@ -46,7 +46,11 @@ class Made:
         path = Path(str(made.get("path", "")))
         self.path.show_text(str(path))
         facts = made.get("facts")
-        pairs = [(str(one[0]), str(one[1])) for one in facts if isinstance(one, list) and len(one) == 2] if isinstance(facts, list) else []
+        pairs = (
+            [(str(one[0]), str(one[1])) for one in facts if isinstance(one, list) and len(one) == 2]
+            if isinstance(facts, list)
+            else []
+        )
         size = [("Size", f"{path.stat().st_size / 1e6:,.1f} MB")] if path.is_file() else []
         self.facts.show_pairs([*size, *pairs])
         self.download.disabled = not path.is_file()

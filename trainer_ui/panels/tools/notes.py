@@ -21,7 +21,9 @@ class Notes:
         self.session, self.utility = session, utility
         self.where = Pairs()
         self.notes = [Paragraph("", "small") for _ in range(MOST)]
-        self.none = Paragraph("Choose files, and this says what would be made of them. No file is changed.", "muted", "small")
+        self.none = Paragraph(
+            "Choose files, and this says what would be made of them. No file is changed.", "muted", "small"
+        )
         self.widget = VBox(
             [Paragraph("What will be made", "heading"), self.none, self.where, *self.notes],
             classes=("easel-card", "easel-tool-notes"),

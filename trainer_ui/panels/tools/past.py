@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from trainer_ui.tool_session import ToolSession
 
 MOST = 50
-WORDS = {JobState.COMPLETED: "Finished", JobState.FAILED: "Failed", JobState.CANCELLED: "Stopped", JobState.LOST: "Lost"}
+WORDS = {
+    JobState.COMPLETED: "Finished",
+    JobState.FAILED: "Failed",
+    JobState.CANCELLED: "Stopped",
+    JobState.LOST: "Lost",
+}
 
 
 class Past:
