@@ -43,6 +43,26 @@ def test_settled_steps_fold_and_the_keyboard_is_never_lost(notebook, page, home)
     expect(model).to_be_focused()
 
 
+def test_a_press_counts_although_the_page_grows_before_the_release(notebook, page, home):
+    notebook(prepare(home)).run()
+    group = page.get_by_role("button", name="Optimizer:")
+    group.scroll_into_view_if_needed()
+    box = group.bounding_box()
+    page.mouse.move(box["x"] + 40, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    grow = "group => { const more = document.createElement('div'); more.style.height = '200px'; group.parentElement.before(more); }"
+    group.evaluate(grow)
+    page.mouse.up()
+    expect(group).to_have_attribute("aria-expanded", "true")
+    # One that the mouse was dragged away from is no press.
+    page.mouse.move(box["x"] + 40, group.bounding_box()["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 200, 5)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    expect(group).to_have_attribute("aria-expanded", "true")
+
+
 def test_what_blocks_is_filled_and_a_low_window_keeps_only_the_bar_in_sight(notebook, page, home):
     notebook(prepare(home) | {"network.rank": 5000, "network.alpha": -1.0}, "sd15-character").run()
     page.wait_for_selector(READY)

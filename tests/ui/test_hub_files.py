@@ -21,6 +21,11 @@ def installed(tmp_path, monkeypatch):
     monkeypatch.setattr(choice, "statuses", lambda *_: {"kohya": EngineStatus(installed=True)})
 
 
+def shown(app):
+    """The texts of the problems on the page."""
+    return [row.text.value for row in app.launch.problems.rows if on_page(row.widget)]
+
+
 def test_the_files_are_fetched_by_one_click_and_the_problem_is_gone(open_app, monkeypatch):
     with serving({path: data for row in ROWS for path, data in addresses(row).items()}) as url:
         monkeypatch.setenv("HF_ENDPOINT", url)
@@ -33,8 +38,7 @@ def test_the_files_are_fetched_by_one_click_and_the_problem_is_gone(open_app, mo
         wait_for(lambda: not hub_files.missing(KOHYA, "hunyuan_image"))
         wait_for(lambda: "Done: the files are there." in markup(app.root))
         wait_for(lambda: not app.session.bench.state.facts.hub.missing)
-        shown = [row.text.value for row in app.launch.problems.rows if on_page(row.widget)]
-        assert not any("from the Hugging Face Hub" in text for text in shown)
+        wait_for(lambda: not any("from the Hugging Face Hub" in text for text in shown(app)))
 
 
 def test_without_a_connection_the_start_is_stopped_once_that_is_known(open_app, monkeypatch):

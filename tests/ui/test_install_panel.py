@@ -110,7 +110,7 @@ def test_the_engine_can_be_used_while_its_optimizers_are_tried(open_app, home, e
     panel = app.launch.install
     click(button(app.root, "Install Tiny"))
     wait_for(lambda: panel.is_installing)
-    assert "The engine is being installed" in says(app)
+    wait_for(lambda: "The engine is being installed" in says(app))
     wait_for(lambda: "You can start a training meanwhile." in says(app))
     wait_for(lambda: not panel.is_installing and "Ready to train" in says(app))
     assert panel.jobs.is_live

@@ -57,6 +57,16 @@ def test_everything_that_was_answered_before_the_app_was_opened_is_folded(open_a
     assert not app.recipe.step.is_folded
 
 
+def test_a_folded_step_whose_answer_is_taken_back_is_a_question_again(open_app, home):
+    app = open_app(prepare(home))
+    app.settling.begin()
+    assert app.model.step.is_folded
+    app.session.change({"model.path": "", "dataset.path": ""})
+    app.session.show()
+    assert not app.model.step.is_folded
+    assert not app.dataset.is_folded
+
+
 def filled(app):
     return [one for one in inside(app.launch.widget) if getattr(one, "button_style", "") == "primary" and on_page(one)]
 

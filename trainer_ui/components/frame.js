@@ -13,6 +13,7 @@ function frame(root) {
   keepTyped(root);
   closePanels(root);
   takeEnter(root);
+  keepPress(root);
   const check = keepFocus(root);
   const begin = takeKeyboard(root);
   const stay = keepInSight(root);
@@ -152,6 +153,25 @@ function takeEnter(root) {
     event.target.dispatchEvent(new Event("change", { bubbles: true }));
     [...form.querySelectorAll("button")].find(usable)?.click();
   });
+}
+
+const PRESSED = "button, summary, [role=tab], [role=option], [role=radio]";
+const STILL_PX = 6;
+
+// A press of the mouse counts although what it began on has moved away below it before the release: the page may have grown
+// above, for example because the field that was left has changed something. The browser then makes no click.
+function keepPress(root) {
+  let pressed = null, at = [0, 0];
+  root.addEventListener("pointerdown", (event) => {
+    pressed = event.button === 0 && event.pointerType === "mouse" ? event.target.closest(PRESSED) : null;
+    at = [event.clientX, event.clientY];
+  }, true);
+  window.addEventListener("pointerup", (event) => {
+    const node = pressed;
+    pressed = null;
+    if (!node?.isConnected || node.disabled || node.contains(event.target)) return;
+    if (Math.hypot(event.clientX - at[0], event.clientY - at[1]) < STILL_PX) node.click();
+  }, true);
 }
 
 // ---- panels of help ----------------------------------------------------------------------------------------------

@@ -51,9 +51,16 @@ class Settling:
             if changed and (step not in changed or taken_over) and self._is_settled(step):
                 self._waits.discard(step)
                 self.folds[step](True)
+        for step in changed & set(self.folds):
+            # Its answer was taken back, as by starting afresh: it is a question again.
+            if self._mark(step) == "open":
+                self.folds[step](False)
 
     def _is_settled(self, step: str) -> bool:
-        return mark(self.session, step, self.session.values[ANSWERS[step]]) in SETTLED
+        return self._mark(step) in SETTLED
+
+    def _mark(self, step: str) -> str:
+        return mark(self.session, step, self.session.values[ANSWERS[step]])
 
     def _chosen(self) -> Mapping[str, Chosen]:
         """What the user has chosen in each step."""

@@ -112,6 +112,9 @@ def _pause(change: Change, gpu: str, reason: str) -> None:
 def _take(gpu: str) -> Entry | None:
     """The next run for a GPU, marked as taken; None if its queue is empty or paused."""
     with entries.changing() as change:
+        # The last run may have ended, and failed, only after the queue was tidied.
+        if (last := change.queue.last.get(gpu)) is not None:
+            _pause_after_failure(change, gpu, last)
         entry = next(iter(change.queue.of(gpu)), None)
         if entry is None or change.queue.is_paused(gpu):
             return None
