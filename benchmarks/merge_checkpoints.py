@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -35,6 +36,13 @@ from trainer_core.weights.writing import Entry  # noqa: E402
 GOALS = {"sd-scripts": (2.0, 8.0), "sd-mecha": (1.5, 0.0)}
 """How many times the CPU time and the memory of Easel's merge a program takes at least."""
 SPARSE_GOAL_BYTES = 1_500_000_000
+MEASURE = """
+import os, resource, subprocess, sys
+status = subprocess.call(sys.argv[2:])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+open(sys.argv[1], "w").write(f"{used.ru_utime + used.ru_stime} {used.ru_maxrss * 1024}")
+sys.exit(status)
+"""
 MECHA = """
 import sys, torch, sd_mecha
 a, b = sd_mecha.model(sys.argv[1]), sd_mecha.model(sys.argv[2])
@@ -66,18 +74,16 @@ def checkpoint(path: Path, name: str, seed: int) -> Path:
 def measured(command: Sequence[str | Path], folder: Path, **variables: str) -> tuple[float, float, float]:
     """The CPU seconds, the wall seconds and the peak memory in bytes of a process and its children."""
     begun = time.monotonic()
-    log = folder / "log"
+    log, figures = folder / "log", folder / "figures"
     with log.open("wb") as out:
-        child = os.posix_spawn(
-            str(command[0]),
-            [str(each) for each in command],
-            {**os.environ, "CUDA_VISIBLE_DEVICES": "", **variables},
-            file_actions=[(os.POSIX_SPAWN_DUP2, out.fileno(), 1), (os.POSIX_SPAWN_DUP2, out.fileno(), 2)],
-        )
-        _, status, usage = os.wait4(child, 0)
-    if status:
+        # Linux counts the memory of what starts a process as its peak, so a small process starts it.
+        small = (sys.executable, "-I", "-S", "-c", MEASURE, figures, *command)
+        variables = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **variables}
+        done = subprocess.run(list(map(str, small)), env=variables, stdout=out, stderr=out, check=False)
+    if done.returncode:
         sys.exit(f"{command[0]} failed:\n{log.read_text()[-3000:]}")
-    return usage.ru_utime + usage.ru_stime, time.monotonic() - begun, usage.ru_maxrss * 1024.0
+    cpu_s, memory = map(float, figures.read_text().split())
+    return cpu_s, time.monotonic() - begun, memory
 
 
 def easel(folder: Path, one: Path, two: Path, target: Path) -> tuple[float, float, float]:
