@@ -212,7 +212,9 @@ def test_the_result_is_rounded_once_to_the_dtype_that_was_chosen(tmp_path, dtype
     found = merged(tmp_path, models, "weighted_sum", parameters={"weight": 0.25}, dtype=dtype)
     kind = {"fp16": np.float16, "bf16": ml_dtypes.bfloat16, "fp32": np.float32}[dtype]
     for key, value in found.items():
-        exact = models[0][key].astype(np.float32) * np.float32(0.75) + models[1][key].astype(np.float32) * np.float32(0.25)
+        exact = models[0][key].astype(np.float32) * np.float32(0.75) + models[1][key].astype(np.float32) * np.float32(
+            0.25
+        )
         assert value.dtype == kind
         assert value.tobytes() == exact.astype(kind).tobytes()
 

@@ -21,7 +21,12 @@ from trainer_core.weights.writing import Entry
 
 SIDE, MOST = 6, 1 << 19
 Arrays = dict[str, np.ndarray]
-NAMED = {np.dtype(np.float16): "F16", np.dtype(np.float32): "F32", np.dtype(ml_dtypes.bfloat16): "BF16", np.dtype(np.int64): "I64"}
+NAMED = {
+    np.dtype(np.float16): "F16",
+    np.dtype(np.float32): "F32",
+    np.dtype(ml_dtypes.bfloat16): "BF16",
+    np.dtype(np.int64): "I64",
+}
 
 
 def shapes(name: str) -> dict[str, tuple[int, ...]]:
@@ -40,9 +45,7 @@ def shapes(name: str) -> dict[str, tuple[int, ...]]:
 def arrays(name: str, seed: int, kind: type = np.float16, scale: float = 0.05) -> Arrays:
     """Random weights for a recorded header."""
     random = np.random.default_rng(seed)
-    return {
-        key: (random.standard_normal(shape) * scale).astype(kind) for key, shape in shapes(name).items()
-    }
+    return {key: (random.standard_normal(shape) * scale).astype(kind) for key, shape in shapes(name).items()}
 
 
 def near(base: Arrays, seed: int, scale: float = 0.01) -> Arrays:
@@ -58,7 +61,7 @@ def near(base: Arrays, seed: int, scale: float = 0.01) -> Arrays:
 
 def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> Path:
     """Writes a safetensors file by hand."""
-    entries = [Entry(key, NAMED[value.dtype], value.shape, lambda: []) for key, value in tensors.items()]
+    entries = [Entry(key, NAMED[value.dtype], value.shape, list) for key, value in tensors.items()]
     with path.open("wb") as file:
         file.write(header_bytes(entries, metadata or {}))
         for value in tensors.values():

@@ -47,7 +47,9 @@ def narrowed(values: NDArray[np.float32]) -> NDArray[np.float16]:
     return found
 
 
-def _narrow(part: NDArray[np.float32], out: NDArray[np.float16], size: NDArray[np.uint32], power: NDArray[np.uint32]) -> None:
+def _narrow(
+    part: NDArray[np.float32], out: NDArray[np.float16], size: NDArray[np.uint32], power: NDArray[np.uint32]
+) -> None:
     """Rounds by an addition: to a number's size is added what makes its last bit that of a float16 of this size.
 
     That is the power of two below it times 2^13, and at least 2^-14 times 2^13: then the eleven bits that a float16 keeps are the
