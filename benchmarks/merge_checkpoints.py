@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +113,7 @@ class Counting:
     def write(self, data: memoryview) -> None:
         self.size += len(data)
 
-    def copy(self, place: Place, done: object) -> None:
+    def copy(self, place: Place, done: Callable[[int], None]) -> None:
         self.size += place.size
         done(place.size)
 

@@ -42,7 +42,7 @@ def floats(values: NDArray[np.generic]) -> Floats:
     """The numbers in float32; the same array if they already are."""
     if values.dtype == np.float16 and values.flags.c_contiguous:
         found = np.empty(values.shape, np.float32)
-        halves.widened(values.reshape(-1), found.reshape(-1))
+        halves.widened(values.reshape(-1).view(np.float16), found.reshape(-1))
         return found
     return values.astype(np.float32, copy=False)
 
@@ -50,7 +50,7 @@ def floats(values: NDArray[np.generic]) -> Floats:
 def into_floats(values: NDArray[np.generic], into: Floats) -> None:
     """Writes flat numbers in float32 into an array of the same size."""
     if values.dtype == np.float16:
-        halves.widened(values, into)
+        halves.widened(values.view(np.float16), into)
     else:
         np.copyto(into, values, casting="unsafe")
 
