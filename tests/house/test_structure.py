@@ -37,6 +37,7 @@ RENAMED = {
     "trainer_core/profiles/shelf.py": "a profile, out of the shelf and back",
     "trainer_core/training/delivery.py": "gigabytes, linked or copied",
     "trainer_core/training/trash.py": "a run folder, to the trash and back",
+    "trainer_core/weights/writing.py": "gigabytes, written in parts",
 }
 """The modules that rename files or folders into place, and what they rename."""
 
@@ -113,7 +114,6 @@ def test_no_module_has_a_name_that_the_glossary_replaced():
         "habits",
         "holders",
         "cheaper",
-        "outlook",
         "origins",
         "words",
     ]
