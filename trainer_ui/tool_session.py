@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,8 +14,6 @@ from trainer_ui.job_session import JobSession
 from trainer_ui.views import Views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from trainer_core.jobs.job import Job
     from trainer_core.tools.outlook import Outlook
     from trainer_ui.panels.tools.fields import Card
@@ -25,6 +23,8 @@ Values = Mapping[str, Any]
 
 class Module(Protocol):
     """What a module of `trainer_core.tools` has for a notebook."""
+
+    Settings: Callable[..., Any]
 
     def outlook(self, settings: Any, /) -> Outlook:
         """What the tool would make; an error says why it cannot."""

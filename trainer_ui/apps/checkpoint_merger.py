@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from trainer_ui.tool_session import Module, Values
 
 PAGE = "merging"
-PRECISIONS = (("As in model A", "same"), ("16 bits, fp16", "fp16"), ("16 bits, bf16", "bf16"), ("32 bits, fp32", "fp32"))
+PRECISIONS = (
+    ("As in model A", "same"),
+    ("16 bits, fp16", "fp16"),
+    ("16 bits, bf16", "bf16"),
+    ("32 bits, fp32", "fp32"),
+)
 PARTS = {"denoiser": "UNet or transformer", "text_encoders": "Text encoders", "vae": "VAE"}
 USUAL = ""
 """A part as the method has it."""
@@ -162,7 +167,13 @@ MERGE = Utility(
                         name=f"part.{part}",
                         title=title,
                         default=USUAL,
-                        options=(("As the method", USUAL), ("Merged", "merge"), ("From A", "a"), ("From B", "b"), ("From C", "c")),
+                        options=(
+                            ("As the method", USUAL),
+                            ("Merged", "merge"),
+                            ("From A", "a"),
+                            ("From B", "b"),
+                            ("From C", "c"),
+                        ),
                     )
                     for part, title in PARTS.items()
                 ),
@@ -183,7 +194,11 @@ MERGE = Utility(
                 Choice(
                     name="prediction",
                     title="Prediction type, where a file does not say it",
-                    options=(("As its family usually has it", ""), ("epsilon", "epsilon"), ("v-prediction", "v_prediction")),
+                    options=(
+                        ("As its family usually has it", ""),
+                        ("epsilon", "epsilon"),
+                        ("v-prediction", "v_prediction"),
+                    ),
                 ),
             ),
         ),
@@ -219,7 +234,12 @@ BAKE = Utility(
                     placeholder="empty: named after the files, in Easel's models folder",
                     help="A name or a path. A file that exists is never replaced.",
                 ),
-                Choice(name="dtype", title="Precision", default="same", options=(("As in the checkpoint", "same"), *PRECISIONS[1:])),
+                Choice(
+                    name="dtype",
+                    title="Precision",
+                    default="same",
+                    options=(("As in the checkpoint", "same"), *PRECISIONS[1:]),
+                ),
                 Switch(
                     name="skip_unplaced",
                     title="Leave out what the checkpoint has no place for",
