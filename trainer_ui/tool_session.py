@@ -54,6 +54,8 @@ class Utility:
     kinds: tuple[str, ...]
     """The kinds of its jobs."""
     guide: tuple[str, str] = ("", "")
+    makes: bool = True
+    """Whether it makes a file; otherwise it only looks into one, and there is no outlook."""
 
 
 @dataclass
@@ -145,6 +147,8 @@ def _module(utility: Utility) -> Module:
 
 def _asked(utility: Utility, values: Values) -> tuple[Outlook | None, EaselError | None]:
     module = _module(utility)
+    if not utility.makes:
+        return None, None
     answers: list[Outlook] = []
     errors: list[EaselError] = []
     said: list[str] = []

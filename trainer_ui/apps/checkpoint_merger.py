@@ -90,11 +90,14 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def _bake(module: Module, values: Values) -> Any:
+    rows = [row for row in values["networks"] if row["path"]]
     return module.Settings(
-        checkpoint=values["checkpoint"],
-        networks=tuple((row["path"], row["strength"], row["text"]) for row in values["networks"] if row["path"]),
+        model=values["checkpoint"],
+        networks=tuple(row["path"] for row in rows),
+        strengths=tuple(row["strength"] for row in rows),
+        text_strengths=tuple(row["text"] for row in rows),
         dtype=values["dtype"],
-        skip_unplaced=values["skip_unplaced"],
+        skip=values["skip"],
         target=values["target"],
     )
 
@@ -217,7 +220,7 @@ BAKE = Utility(
         Card(
             "Files",
             (
-                File(name="checkpoint", title="Checkpoint"),
+                File(name="checkpoint", title="Checkpoint", help="Or one part of it, such as its UNet alone."),
                 Files(
                     name="networks",
                     title="LoRA",
@@ -241,7 +244,7 @@ BAKE = Utility(
                     options=(("As in the checkpoint", "same"), *PRECISIONS[1:]),
                 ),
                 Switch(
-                    name="skip_unplaced",
+                    name="skip",
                     title="Leave out what the checkpoint has no place for",
                     help="Otherwise a LoRA with such a module is refused.",
                 ),

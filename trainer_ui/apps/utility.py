@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from trainer_ui.app import WATCH, App, Place
 from trainer_ui.job_session import known_jobs
@@ -13,6 +13,11 @@ from trainer_ui.panels.tools.made import Made
 from trainer_ui.panels.tools.notes import Notes
 from trainer_ui.panels.tools.past import Past
 from trainer_ui.tool_session import ToolSession, Utility
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trainer_ui.app import Panel
 
 JOBS = "jobs"
 
@@ -33,6 +38,8 @@ class UtilityApp(App):
     """Tools that make new model files of others. A subclass names its tools."""
 
     utilities: ClassVar[tuple[Utility, ...]]
+    results: ClassVar[tuple[Callable[[ToolSession], Panel], ...]] = ()
+    """More panels about the job that is shown: what it found."""
     fills_hidden = False
 
     def __init__(self) -> None:
@@ -51,7 +58,7 @@ class UtilityApp(App):
             for one in self.utilities
         }
         places[WATCH] = Place(
-            "Job", [[Watching(session)], [Made(session)]], None, "wide-left", (self.guide_page, "job")
+            "Job", [[*(make(session) for make in self.results), Watching(session)], [Made(session)]], None, "wide-left", (self.guide_page, "job")
         )
         places[JOBS] = Place("Jobs", [[Past(session, kinds)]], None, "plain", (self.guide_page, "job"))
         super().__init__(session.jobs, places)

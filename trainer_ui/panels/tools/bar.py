@@ -31,7 +31,8 @@ class ToolBar:
         is_busy = session.jobs.starting or session.jobs.is_live
         outlook = desk.outlook
         self.figures.show_figures(_figures(outlook) if outlook is not None else ())
-        wanted = is_busy or desk.is_looking or outlook is None
+        is_ready = outlook is not None or (not self.utility.makes and desk.asked)
+        wanted = is_busy or desk.is_looking or not is_ready
         if self.start.disabled != wanted:
             self.start.disabled = wanted
         if session.jobs.is_live:
@@ -40,6 +41,8 @@ class ToolBar:
             self.headline.show_state("accent", "…", self.utility.title, "Reading the headers of the files.")
         elif outlook is not None:
             self.headline.show_state("ok", "✓", "Ready", f"Makes {printable(outlook.target.name, 120)}")
+        elif is_ready:
+            self.headline.show_state("ok", "✓", "Ready", "Nothing is written.")
         elif desk.asked and desk.error is not None:
             self.headline.show_state("warn", "!", desk.error.message, desk.error.hint)
         else:

@@ -32,6 +32,7 @@ class Notes:
     def show(self) -> None:
         """Shows what is known now."""
         outlook = self.session.desks[self.utility.id].outlook
+        show(self.widget, self.utility.makes)
         show(self.none, outlook is None)
         show(self.where, outlook is not None)
         if outlook is not None:

@@ -1,0 +1,324 @@
+"""The LoRA app: LoRAs are looked into, merged, resized, scaled, extracted, converted, and their metadata edited."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from trainer_core.weights.lora import naming, ranks
+from trainer_ui.apps.utility import UtilityApp
+from trainer_ui.panels.tools.blocks import Blocks
+from trainer_ui.panels.tools.fields import Card, Choice, Field, File, Files, Number, Switch, Words
+from trainer_ui.panels.tools.lora_report import LoraReport
+from trainer_ui.tool_session import Utility
+
+if TYPE_CHECKING:
+    from trainer_ui.tool_session import Module, Values
+
+PAGE = "lora-tools"
+TARGET = Words(
+    name="target",
+    title="New file",
+    placeholder="empty: next to the first file, with another name",
+    help="A name or a path. A file that exists is never replaced.",
+)
+DTYPES = (("As in the file", "same"), ("16 bits, fp16", "fp16"), ("16 bits, bf16", "bf16"), ("32 bits, fp32", "fp32"))
+DTYPE = Choice(name="dtype", title="Precision", default="same", options=DTYPES)
+ONE = File(name="file", title="LoRA")
+EXACT = "exact"
+NAMINGS = tuple((title, name) for name, title in naming.TITLES.items())
+KEYS = {
+    "modelspec.title": ("Title", ""),
+    "modelspec.author": ("Author", ""),
+    "modelspec.description": ("Description", ""),
+    "modelspec.trigger_phrase": ("Trigger words", "What a prompt must contain."),
+    "modelspec.usage_hint": ("How to use it", ""),
+    "modelspec.tags": ("Tags", "With commas between them."),
+    "modelspec.license": ("Licence", ""),
+}
+"""The metadata that people edit. Source: ModelSpec 1.0.1."""
+
+
+def lora_utilities() -> None:
+    """Displays the LoRA app."""
+    LoraUtilities().present()
+
+
+def _of_rank(exact: str = "") -> tuple[Field, ...]:
+    """The fields that choose the rank; `exact` are the words for the choice without one, if there is such a choice."""
+    options = (*(((exact, EXACT),) if exact else ()), *((text[0].upper() + text[1:], name) for name, text in ranks.METHODS.items()))
+
+    def needs_rank(values: Values) -> bool:
+        return values["method"] != EXACT
+
+    def needs_value(values: Values) -> bool:
+        return values["method"] not in (EXACT, ranks.FIXED)
+
+    return (
+        Choice(name="method", title="How the rank is chosen", default=EXACT if exact else ranks.FIXED, options=options),
+        Number(
+            name="value",
+            title="Value",
+            default=0.95,
+            low=0,
+            help="A share from 0 to 1; for the last way a number above 1, such as 10.",
+            when=needs_value,
+        ),
+        Number(name="rank", title="Largest rank", default=16, low=1, high=ranks.MOST_RANK, whole=True, when=needs_rank),
+        Number(
+            name="conv_rank",
+            title="Largest rank of convolutions",
+            default=0,
+            low=0,
+            high=ranks.MOST_RANK,
+            whole=True,
+            help="0 for the same.",
+            when=needs_rank,
+        ),
+    )
+
+
+def _only_if_plain(field: Field) -> Field:
+    """The same field, shown only where plain layers are made."""
+    shown = field.when
+    return dataclasses.replace(field, when=lambda values: values["plain"] and shown(values))
+
+
+def _chosen_rank(values: Values) -> dict[str, Any]:
+    """The settings of the rank that the fields stand for."""
+    if values["method"] == EXACT:
+        return {}
+    value = {} if values["method"] == ranks.FIXED else {"value": values["value"]}
+    return {"method": values["method"], "rank": values["rank"], "conv_rank": values["conv_rank"], **value}
+
+
+def _inspect(module: Module, values: Values) -> Any:
+    return module.Settings(file=values["file"])
+
+
+def _merge(module: Module, values: Values) -> Any:
+    rows = [row for row in values["files"] if row["path"]]
+    return module.Settings(
+        files=tuple(row["path"] for row in rows),
+        strengths=tuple(row["strength"] for row in rows),
+        naming=values["naming"],
+        dtype=values["dtype"],
+        target=values["target"],
+        **_chosen_rank(values),
+    )
+
+
+def _resize(module: Module, values: Values) -> Any:
+    return module.Settings(file=values["file"], dtype=values["dtype"], target=values["target"], **_chosen_rank(values))
+
+
+def _scale(module: Module, values: Values) -> Any:
+    blocks = {block: weight for block, weight in values["blocks"].items() if weight != 1}
+    return module.Settings(file=values["file"], strength=values["strength"], blocks=blocks, target=values["target"])
+
+
+def _convert(module: Module, values: Values) -> Any:
+    rank = _chosen_rank(values) if values["plain"] else {}
+    return module.Settings(
+        file=values["file"],
+        naming=values["naming"],
+        plain=values["plain"],
+        dtype=values["dtype"],
+        target=values["target"],
+        **rank,
+    )
+
+
+def _extract(module: Module, values: Values) -> Any:
+    names = ("tuned", "base", "target", "rank", "conv_rank", "energy", "denoiser", "text", "naming", "dtype")
+    return module.Settings(**{name: values[name] for name in names})
+
+
+def _metadata(module: Module, values: Values) -> Any:
+    return module.Settings(
+        file=values["file"],
+        values={key: values[key] for key in KEYS if values[key]},
+        remove=tuple(filter(None, (each.strip() for each in values["remove"].split(",")))),
+        thumbnail=values["thumbnail"],
+        scrub=values["scrub"],
+        target="" if values["in_place"] else values["target"],
+        in_place=values["in_place"],
+    )
+
+
+INSPECT = Utility(
+    id="inspect",
+    title="Look inside",
+    verb="Look inside",
+    about="Rank, strength by block, settings of its training, likely trigger words, and which programs load it.",
+    module="trainer_core.tools.lora_inspect",
+    made=_inspect,
+    kinds=("lora-inspect",),
+    guide=(PAGE, ""),
+    makes=False,
+    cards=(Card("File", (ONE,)),),
+)
+MERGE = Utility(
+    id="merge",
+    title="Merge",
+    verb="Merge",
+    about="Makes one LoRA that changes a model as several do together.",
+    module="trainer_core.tools.lora_merge",
+    made=_merge,
+    kinds=("lora-merge",),
+    guide=(PAGE, ""),
+    cards=(
+        Card("LoRAs", (Files(name="files", title="LoRA", numbers=(("strength", "Strength", 1.0),), least=2),)),
+        Card("Rank", _of_rank("Exact: the ranks add up")),
+        Card(
+            "Output",
+            (
+                TARGET,
+                DTYPE,
+                Choice(name="naming", title="Names of its layers", options=(("As in the first file", ""), *NAMINGS)),
+            ),
+        ),
+    ),
+)
+RESIZE = Utility(
+    id="resize",
+    title="Resize",
+    verb="Resize",
+    about="Makes a smaller LoRA that changes a model as nearly as possible in the same way. The error of each layer is said.",
+    module="trainer_core.tools.lora_resize",
+    made=_resize,
+    kinds=("lora-resize",),
+    guide=(PAGE, ""),
+    cards=(Card("File", (ONE,)), Card("Rank", _of_rank()), Card("Output", (TARGET, DTYPE))),
+)
+SCALE = Utility(
+    id="scale",
+    title="Scale",
+    verb="Scale",
+    about="Makes a LoRA that is stronger or weaker, as a whole or in some blocks. At 0 a block is left out.",
+    module="trainer_core.tools.lora_scale",
+    made=_scale,
+    kinds=("lora-scale",),
+    guide=(PAGE, ""),
+    cards=(
+        Card("File", (ONE,)),
+        Card(
+            "Strength",
+            (
+                Number(name="strength", title="Strength of the whole", default=1.0),
+                Blocks(name="blocks", title="Blocks", of="file", default={}),
+            ),
+        ),
+        Card("Output", (TARGET,)),
+    ),
+)
+EXTRACT = Utility(
+    id="extract",
+    title="Extract",
+    verb="Extract",
+    about="Makes a LoRA of the difference between a finetuned checkpoint and the one that it was made from.",
+    module="trainer_core.tools.extract",
+    made=_extract,
+    kinds=("extract",),
+    guide=(PAGE, ""),
+    cards=(
+        Card("Models", (File(name="tuned", title="Finetuned model"), File(name="base", title="Base model"))),
+        Card(
+            "Rank",
+            (
+                Number(name="rank", title="Rank", default=32, low=1, high=ranks.MOST_RANK, whole=True),
+                Number(
+                    name="energy",
+                    title="Share of the difference that is kept",
+                    default=0.0,
+                    low=0,
+                    high=1,
+                    help="0 for the rank alone; with 0.95 a layer gets only the rank that it needs for 95 %, up to the rank above.",
+                ),
+                Number(name="conv_rank", title="Rank of convolutions", default=0, low=0, high=ranks.MOST_RANK, whole=True, help="0 leaves them out."),
+                Switch(name="denoiser", title="UNet or transformer", default=True),
+                Switch(name="text", title="Text encoders", default=True, help="Where they differ."),
+            ),
+        ),
+        Card(
+            "Output",
+            (
+                TARGET,
+                Choice(name="dtype", title="Precision", default="fp16", options=DTYPES[1:]),
+                Choice(name="naming", title="Names of its layers", default="kohya", options=NAMINGS[:2]),
+            ),
+        ),
+    ),
+)
+CONVERT = Utility(
+    id="convert",
+    title="Convert",
+    verb="Convert",
+    about="Gives the layers other names, another precision, or makes plain LoRA layers of LoHa, LoKr and full differences.",
+    module="trainer_core.tools.lora_convert",
+    made=_convert,
+    kinds=("lora-convert",),
+    guide=(PAGE, ""),
+    cards=(
+        Card("File", (ONE,)),
+        Card(
+            "Form",
+            (
+                Choice(name="naming", title="Names of its layers", options=(("As they are", ""), *NAMINGS)),
+                Switch(name="plain", title="Make every layer a plain LoRA layer"),
+                *(_only_if_plain(each) for each in _of_rank("Exact: whatever rank it takes")),
+            ),
+        ),
+        Card("Output", (TARGET, DTYPE)),
+    ),
+)
+METADATA = Utility(
+    id="metadata",
+    title="Metadata",
+    verb="Write",
+    about="Changes what a file says about itself. Its weights are copied byte for byte.",
+    module="trainer_core.tools.lora_metadata",
+    made=_metadata,
+    kinds=("lora-metadata",),
+    guide=(PAGE, ""),
+    cards=(
+        Card("File", (ONE,)),
+        Card(
+            "What it says",
+            (
+                *(Words(name=key, title=title, help=more, placeholder="empty: as it is") for key, (title, more) in KEYS.items()),
+                File(
+                    name="thumbnail",
+                    title="Image of it",
+                    wants="file",
+                    extensions=(".png", ".jpg", ".jpeg", ".webp"),
+                    help="It is made small.",
+                    is_input=False,
+                ),
+                Words(name="remove", title="Remove", placeholder="ss_tag_frequency, ss_dataset_dirs", help="Keys with commas between them."),
+                Switch(name="scrub", title="Remove what is personal", help="Captions, folders, names of images and comments, before the rest."),
+            ),
+        ),
+        Card(
+            "Output",
+            (
+                Switch(name="in_place", title="In the file itself", help="The old metadata is kept, and easel lora metadata --undo brings it back."),
+                Words(
+                    name="target",
+                    title="New file",
+                    placeholder="empty: next to the file, with another name",
+                    when=lambda values: not values["in_place"],
+                ),
+            ),
+        ),
+    ),
+)
+
+
+class LoraUtilities(UtilityApp):
+    """Tools for LoRAs."""
+
+    id, title = "lora_utilities", "LoRA Utilities"
+    guide_page = PAGE
+    utilities = (INSPECT, MERGE, RESIZE, SCALE, EXTRACT, CONVERT, METADATA)
+    results = (LoraReport,)
