@@ -102,7 +102,7 @@ def test_an_unknown_kind_gives_an_error_and_starts_no_program(package, tmp_path)
     assert here.wait(LIMIT_S) is JobState.FAILED
     assert "no kind of job called 'os.system'" in diagnosis(here).cause
     assert (
-        "caption, check-loading, commands, copying, fetch-captioner, gone, hub-files, install, rename, scrub, tag, training"
+        "caption, check-loading, commands, copying, fetch-captioner, gone, hub-files, install, merge, rename, scrub, tag, training"
         in diagnosis(here).cause
     )
     assert not (tmp_path / "touched").exists()

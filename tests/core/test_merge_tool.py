@@ -78,7 +78,9 @@ def test_the_job_makes_what_was_foretold(tmp_path):
     assert len(found.tensors) == foretold.tensors == foretold.changed
     assert sum(info.size_bytes for info in found.tensors.values()) == foretold.size_bytes
     assert job.summary.total
-    assert merge.outlook(Settings(models=chosen.models, target=str(tmp_path / "next"))).seconds > 0
+    next_s = merge.outlook(Settings(models=chosen.models, target=str(tmp_path / "next"))).seconds
+    assert next_s is not None
+    assert next_s > 0
     assert foretold.seconds is None
 
 
@@ -189,7 +191,8 @@ def test_a_model_in_other_names_is_merged_all_the_same(tmp_path):
         folder.mkdir()
         found = made(settings(folder, a, other))
         assert same(found, want, DENOISER)
-    assert same(found, a, VAE)
+        if other is bare:
+            assert same(found, a, VAE)
 
 
 def markers(model: Arrays, *names: str) -> Arrays:

@@ -54,10 +54,10 @@ def check_rounding(found: Arrays, wanted: dict[str, np.ndarray], models: list[Ar
 def reference(method: str, models: list[np.ndarray], weight: float, **more: float) -> np.ndarray:
     """A method in float64, from its definition."""
     a, b, *rest = (each.astype(np.float64) for each in models)
-    c = rest[0] if rest else None
+    c = rest[0] if rest else np.zeros_like(a)
     if method == "weighted_sum":
         third = more.get("weight_c", 0.0)
-        return a * (1 - weight - third) + b * weight + (0 if c is None else c * third)
+        return a * (1 - weight - third) + b * weight + c * third
     if method == "add_difference":
         return a + weight * (b - c)
     if method == "train_difference":

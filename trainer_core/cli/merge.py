@@ -19,19 +19,27 @@ METHODS = "\n\n\b\n" + "\n".join(f"{row.id:17}{row.formula}" for row in methods(
 
 
 @click.command(
-    help="Merge checkpoint A with B, and with C where the method takes three models.\n\n"
+    help="Merge two or three checkpoints into a new one.\n\nMODELS are A, B and, where the method takes three, C. "
     "All must be of the same family. The models are not changed, and the result replaces no file. "
     f"Everything that decides about the result is in its metadata, from which --recipe makes it again.\n\nMethods:{METHODS}"
 )
 @click.argument("models", nargs=-1)
 @click.option("--out", "target", default="", help="The new file. Default: one in Easel's models folder.")
-@click.option("--method", default="weighted_sum", show_default=True, type=click.Choice(list(methods())))
+@click.option(
+    "--method",
+    default="weighted_sum",
+    show_default=True,
+    type=click.Choice(list(methods())),
+    help="How the weights are computed.",
+)
 @click.option("--set", "parameters", multiple=True, metavar="NAME=NUMBER", help="A parameter, such as weight=0.3.")
 @click.option("--preset", default="", help=f"Weights by block: {', '.join(block_table.presets())}.")
 @click.option("--blocks", default="", metavar="LIST", help="IN0*=0.2,OUT*=0.8, or all weights, that of BASE first.")
 @click.option("--part", "parts", multiple=True, metavar="PART=WAY", help=f"{', '.join(PARTS)}: merge, a, b or c.")
 @click.option("--vae", default="", help="A VAE that replaces that of the models.")
-@click.option("--dtype", default="same", show_default=True, type=click.Choice(list(DTYPES)))
+@click.option(
+    "--dtype", default="same", show_default=True, type=click.Choice(list(DTYPES)), help="Of the weights of the result."
+)
 @click.option(
     "--prediction",
     default=None,
