@@ -6,17 +6,15 @@ are kept beside the dataset (`originals`).
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from trainer_core.curation import contents, gathering, rendering
+from trainer_core.curation import contents, gathering, leftovers, rendering
 from trainer_core.curation.journal import Change, Journal
-from trainer_core.curation.leftovers import Scratch
+from trainer_core.curation.leftovers import INCOMING
 from trainer_core.curation.records import Edit
 from trainer_core.curation.unpacking import ON, Going
 from trainer_core.datasets import images
@@ -100,14 +98,8 @@ def in_dataset(root: Path, wanted: Collection[str], going: Going = ON) -> tuple[
     journal = Journal(root)
     journal.recover()
     try:
-        scratch = Scratch(contents.own_folder(root) / "incoming", "convert")
-        try:
-            numbers = itertools.count()
-            return convert(journal, gathering.images(root), wanted, lambda: scratch.path / str(next(numbers)), going)
-        finally:
-            scratch.close()
-            with contextlib.suppress(OSError):
-                scratch.path.parent.rmdir()
+        with leftovers.new_files(contents.own_folder(root) / INCOMING, "convert") as scratch:
+            return convert(journal, gathering.images(root), wanted, scratch, going)
     except OSError as error:
         raise DatasetError(f"Nothing was changed: {error.strerror or error}.", "Free some space.") from error
 

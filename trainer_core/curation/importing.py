@@ -15,7 +15,7 @@ from trainer_core.curation import contents, converting, originals, pairing
 from trainer_core.curation.collecting import Collector
 from trainer_core.curation.incoming_names import Names
 from trainer_core.curation.journal import Change, Journal
-from trainer_core.curation.leftovers import Scratch
+from trainer_core.curation.leftovers import INCOMING, Scratch
 from trainer_core.curation.pairing import Arrived
 from trainer_core.curation.records import Edit
 from trainer_core.curation.unpacking import IMAGES, ON, USUAL, Going, Limits
@@ -23,7 +23,6 @@ from trainer_core.datasets import listing
 from trainer_core.errors import DatasetError
 from trainer_core.text import printable
 
-INCOMING = "incoming"
 MOST_BLANK_BYTES = 4096
 NAMED = 3
 """How many files an error names."""
