@@ -317,7 +317,7 @@ def test_a_server_captions_the_images_after_its_host_was_named_and_nothing_human
     idle(app)
     go(app, "watch")
     with chat_server.running() as server:
-        enter(app.machine.who, "server")
+        hear(app.machine.who, {"kind": "choose", "id": "server"})
         enter(app.machine.address, server.url)
         click(app.machine.list_models)
         wait_for(lambda: len(app.machine.models.options) > 1)
@@ -343,7 +343,7 @@ def test_a_server_captions_the_images_after_its_host_was_named_and_nothing_human
 
 def test_a_host_that_is_not_this_machine_gets_no_image_before_the_user_agrees(app):
     go(app, "watch")
-    enter(app.machine.who, "server")
+    hear(app.machine.who, {"kind": "choose", "id": "server"})
     enter(app.machine.address, "https://captions.example.com/v1")
     enter(app.machine.model, "some-vl")
     assert "send them to captions.example.com" in app.machine.agree.description
