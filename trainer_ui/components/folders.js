@@ -190,7 +190,14 @@ class Folders {
       node.append(made.pick);
     }
     node.append(help);
-    control.addEventListener("change", () => this.send("set", row, { name: field.name, value: control.value }));
+    // A value is told once: Enter alone does not always make a browser say that a field has changed.
+    const told = () => {
+      if (control.value === made.last) return;
+      made.last = control.value;
+      this.send("set", row, { name: field.name, value: control.value });
+    };
+    control.addEventListener("change", told);
+    control.addEventListener("keydown", (event) => { if (event.key === "Enter" && !isChoice) told(); });
     return made;
   }
   fill(row, told, place) {
@@ -215,6 +222,7 @@ class Folders {
   value(made, told) {
     const { node, control, isChoice, name } = made;
     const own = text(told.own[name]), usual = text(told.usual[name]);
+    if (made.own !== own || made.index !== told.index) Object.assign(made, { own, index: told.index, last: own });
     node.hidden = !(list(told.offered).includes(name) || name in told.own);
     if (isChoice) {
       const wanted = list(told.choices[name]), key = JSON.stringify(wanted);
@@ -229,7 +237,7 @@ class Folders {
       control.value = own;
     } else {
       // What the user is typing is not replaced.
-      if (control !== document.activeElement || control.value === control.defaultValue) control.value = own;
+      if (control !== document.activeElement || control.value === control.defaultValue) control.value = made.last = own;
       control.defaultValue = own;
       control.placeholder = usual;
     }

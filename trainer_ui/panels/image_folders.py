@@ -27,6 +27,8 @@ TONES = ("error", "warning")
 KINDS = [["", "Images of the subject"], ["regularisation", "Class images: other subjects of the same kind"]]
 EACH, ONE = "each", "one"
 """The offers for a folder with folders inside whose names say their repeats."""
+NOT_USUAL = ("path", "kind", "selection")
+"""What a folder does not take over from the settings of the dataset."""
 ADDING = -1
 """In the place of a row: the row to add a folder."""
 
@@ -194,7 +196,7 @@ def row(part: Part, offered: Sequence[str]) -> dict[str, Any]:
         for one in part.problems
     ]
     severities = [one["severity"] for one in problems]
-    usual = {name: _text(getattr(folder, name, None)) for name in known if name not in ("path", "kind", "selection")}
+    usual = {name: _text(getattr(folder, name, None)) for name in known if name not in (*NOT_USUAL, *part.own)}
     return {
         "index": folder.index if folder.setting == LIST else None,
         "title": part.title,
