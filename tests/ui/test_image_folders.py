@@ -261,3 +261,13 @@ def test_a_problem_of_the_selection_leads_to_its_dropdown(app):
     app._seek("dataset.selection")
     assert app.dataset.choice.selection is not None
     app._seek("dataset.masks")
+
+
+def test_an_engine_that_measures_no_held_out_images_says_so_where_the_setting_would_be(open_app, home):
+    app = open_app(prepare(home), engine="simpletuner")
+    wait_for(lambda: app.session.bench.state.facts.dataset is not None)
+    app.session.handler(lambda _: app.session.change({"model.path": "", "model.family": "sdxl"}))()
+    choice = opened(app)
+    assert not on_page(app.settings.controls["dataset.validation_share"].widget)
+    assert "No image can be held out" in choice.cost.value
+    assert "SimpleTuner does not support it" in choice.cost.value

@@ -65,7 +65,15 @@ class ImageChoice:
             self.selection.options = options
         if self.selection.value != values[SELECTION]:
             self.selection.value = values[SELECTION]
-        self.cost.show_text(image_folders.held_out(session.bench.state))
+        self.cost.show_text(image_folders.held_out(session.bench.state) or self._why_none())
+
+    def _why_none(self) -> str:
+        """Why no image can be held out, once that is known: the setting is not shown then."""
+        session = self.session
+        scope, source = session.scope, session.bench.state.draft.source_of(image_folders.SHARE)
+        if scope.claim is None or scope.shows(image_folders.SHARE, source):
+            return ""
+        return f"No image can be held out to measure its loss. {scope.why_not(image_folders.SHARE)}"
 
 
 def _options(found: Mapping[str, int], chosen: str) -> list[tuple[str, str]]:
