@@ -270,4 +270,4 @@ def test_an_engine_that_measures_no_held_out_images_says_so_where_the_setting_wo
     choice = opened(app)
     assert not on_page(app.settings.controls["dataset.validation_share"].widget)
     assert "No image can be held out" in choice.cost.value
-    assert "SimpleTuner does not support it" in choice.cost.value
+    assert "SimpleTuner measures held-out images only in a training that makes samples" in choice.cost.value

@@ -109,7 +109,9 @@ def parts(state: State, problems: Iterable[Problem] = ()) -> tuple[Part, ...]:
     found = []
     for folder in plan.folders:
         read, error = seen.get(folder.name), dataset.more.get(folder.name)
-        known = _counts(read) if read is not None else {"error": error if isinstance(error, str) else "not read yet"}
+        known: dict[str, Any] = (
+            _counts(read) if read is not None else {"error": error if isinstance(error, str) else "not read yet"}
+        )
         if folder.setting == CLASS and read is None:
             known = {"error": dataset.class_error or "not read yet"}
         found.append(
@@ -239,7 +241,10 @@ def entry(path: str) -> dict[str, Any]:
 
 def whole_layout(problems: Iterable[Problem]) -> Fix | None:
     """The fix that trains all sub-folders of the dataset, each with the repeats of its name; None if it has no such ones."""
-    return next((one.fix for one in problems if one.fix is not None and {FIRST, LIST} <= one.fix.changes.keys()), None)
+    return next(
+        (one.fix for one in problems if one.fix is not None and FIRST in one.fix.changes and LIST in one.fix.changes),
+        None,
+    )
 
 
 def _tables(state: State) -> list[dict[str, Any]]:

@@ -40,13 +40,13 @@ class Folders(AnyWidget):
 
     _esm = asset("dom.js", "folders.js")
 
-    fields = List().tag(sync=True)
+    fields: Any = List().tag(sync=True)
     """What a folder can have of its own, in the order of the form."""
-    state = Dict({"rows": [], "total": "", "version": 0, "most": False}).tag(sync=True)
+    state: Any = Dict({"rows": [], "total": "", "version": 0, "most": False}).tag(sync=True)
     """The rows, what an epoch has, the version of the list, and whether no more can be added."""
     known = List().tag(sync=True)
     """The datasets that are known, as {"title", "path"}."""
-    adding = Dict({"is_open": False, "path": "", "offer": []}).tag(sync=True)
+    adding: Any = Dict({"is_open": False, "path": "", "offer": []}).tag(sync=True)
     """Whether the row to add a folder is shown, its path, and buttons for the folders inside it as {"id", "words"}."""
     told = Unicode().tag(sync=True)
     """Why what was entered cannot be used; "" if it can."""

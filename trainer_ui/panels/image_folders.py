@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trainer_ui.session import Session
 
 TONES = ("error", "warning")
-KINDS = [["", "Images of the subject"], ["regularisation", "Class images: other subjects of the same kind"]]
+KINDS = [["", "The subject"], ["regularisation", "Class images"]]
 EACH, ONE = "each", "one"
 """The offers for a folder with folders inside whose names say their repeats."""
 NOT_USUAL = ("path", "kind", "selection")
