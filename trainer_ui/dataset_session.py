@@ -202,8 +202,9 @@ class DatasetSession(Views):
         attempt(run, said.append)
         with self.lock:
             self.doing, self.share = "", None
+            # At once: whoever sees that nothing is done any more also sees that the dataset is being read.
+            self.look()
         self.show_unasked(said[-1] if said else "")
-        self.look()
 
     @property
     def going(self) -> Going:
