@@ -162,3 +162,22 @@ def test_a_dataset_is_converted_in_the_terminal_and_back(root):
     assert "Nothing was converted" in told("heic").output
     Journal(root).undo()
     assert (root / "s.jpg").read_bytes() == kinds["turned"][1]
+
+
+def test_originals_come_back_in_the_terminal(root, tmp_path):
+    import json
+
+    from click.testing import CliRunner
+
+    from trainer_core.cli import easel
+
+    def told(*arguments):
+        return CliRunner().invoke(easel, ["dataset", *map(str, arguments)])
+
+    source = folder(tmp_path / "in", **{"t.tif": photographs()["tiff"][1]})
+    shown = told("import", root, source, "--convert", "tiff")
+    assert "1 image was converted; the originals are kept with edit 1." in shown.output
+    assert told("convert", root, "gif", "--originals", 1).exit_code == 2
+    assert json.loads(told("convert", root, "--originals", 1, "--json").output)["files"] == 2
+    assert files(root) == ["t.tif"]
+    assert told("convert", root, "--originals", 7).exit_code == 1
