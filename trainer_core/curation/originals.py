@@ -50,12 +50,12 @@ def kept(root: Path, number: int) -> list[tuple[Path, str, str]]:
             names = json.loads(file.read(LARGEST_BYTES))
     except (OSError, ValueError, RecursionError):
         return []
-    found = []
+    found: list[tuple[Path, str, str]] = []
     for index, pair in enumerate(names if isinstance(names, list) else ()):
         file = place / str(index)
-        is_pair = isinstance(pair, list) and len(pair) == 2 and all(isinstance(one, str) for one in pair)
-        if is_pair and file.is_file() and not file.is_symlink():
-            found.append((file, pair[0], pair[1]))
+        before, now = pair if isinstance(pair, list) and len(pair) == 2 else (None, None)
+        if isinstance(before, str) and isinstance(now, str) and file.is_file() and not file.is_symlink():
+            found.append((file, before, now))
     return found
 
 
