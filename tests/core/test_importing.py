@@ -310,6 +310,6 @@ def test_a_large_file_that_is_no_image_is_refused_before_it_is_copied(root, tmp_
     (source / "web.jpg").write_text("<html>404</html>")
     begun = time.process_time()
     found = importing.add(root, [source])
-    assert time.process_time() - begun < 0.5
+    assert time.process_time() - begun < 2
     assert files(root) == ["a.png", "web.jpg"], "a small one comes in, and the check of the dataset names it"
     assert found.left_out == (("junk.jpg", "it has 2.0 GiB, and does not begin like an image"),)
