@@ -220,6 +220,10 @@ def finetuning(camera, first, home):
 def take(camera, scratch):
     """All screenshots, in the order of a first training."""
     page = camera.page
+    if camera.wants("folders"):
+        image_folders(camera, scratch)
+    if camera.only.startswith("9-folders"):
+        return
     first, home = scratch / "first", scratch / "home"
     camera.open(first)
     camera.shoot("1-first")
@@ -302,6 +306,45 @@ def dataset(camera, scratch):
     page.wait_for_timeout(2500)
     camera.go("Edits and export")
     camera.shoot("9-dataset-edits")
+
+
+def image_folders(camera, scratch):
+    """The dataset's card of a trainer: several folders, what is wrong with one, a selection, and the form for captions."""
+    from trainer_core.curation import selections
+
+    home, page = scratch / "folders", camera.page
+    settings = job(home)
+    root, others = home / "images" / "elena", home / "images" / "more"
+    selections.keep(root, "production", [f"elena{number:02}.png" for number in range(18)])
+    draw(others / "10_red coat")
+    for path in sorted((others / "10_red coat").iterdir())[12:]:
+        path.unlink()
+    shutil.copytree(root, others / "women")
+    folders = [
+        {"path": str(others / "10_red coat"), "repeats": 10, "caption": "red coat", "keep_tokens": 1},
+        {"path": str(others / "women"), "kind": "regularisation", "caption": "a woman"},
+    ]
+    more = {"dataset.subsets": folders, "dataset.selection": "production"}
+    (root / "elena05.txt").unlink()
+    camera.open(home, {**settings, **more})
+    page.wait_for_function("() => document.querySelectorAll('.easel-folder').length === 3")
+    # The bar stays in sight, and would cover what is to be seen.
+    page.add_style_tag(content=".easel-more-folders, .easel-folder-adding, .easel-machine { scroll-margin-top: 260px }")
+    camera.shoot("9-folders-closed", themes=THEMES[:2], at=".easel-more-folders")
+    camera.widen()
+    page.get_by_role("button", name="Selection, masks and held-out images").click()
+    page.locator(".easel-folder summary").first.click()
+    page.wait_for_timeout(1000)
+    camera.shoot("9-folders", themes=THEMES[:2], at=".easel-more-folders")
+    camera.widen()
+    page.get_by_role("button", name="Add another folder").click()
+    page.locator(".easel-folder-adding").wait_for()
+    camera.shoot("9-folders-add", themes=THEMES[:2], at=".easel-folder-adding")
+    camera.widen()
+    page.get_by_role("button", name="Caption these").click()
+    page.get_by_role("radio", name="A captioner").wait_for()
+    page.wait_for_timeout(1000)
+    camera.shoot("9-folders-caption", themes=THEMES[:2], at=".easel-machine")
 
 
 def spoil(folder):

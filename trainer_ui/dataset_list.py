@@ -10,7 +10,7 @@ from trainer_core.errors import DatasetError
 if TYPE_CHECKING:
     from trainer_core.curation.catalogue import Entry
 
-ALL, SHOWN, CHOSEN = "all", "shown", "chosen"
+ALL, WITHOUT, SHOWN, CHOSEN = "all", "without", "shown", "chosen"
 """Which images an action is about."""
 
 
@@ -70,7 +70,9 @@ class DatasetList:
         return self._paths[number] if 0 <= number < len(self._paths) else ""
 
     def of(self, scope: str) -> Sequence[Entry]:
-        """The images that an action is about, by ALL, SHOWN or CHOSEN."""
+        """The images that an action is about, by ALL, WITHOUT (a caption), SHOWN or CHOSEN."""
+        if scope == WITHOUT:
+            return [one for one in self.entries if not (one.caption or "").strip()]
         if scope == CHOSEN:
             return [one for one in self.entries if one.path in self.chosen]
         return self.shown if scope == SHOWN else self.entries

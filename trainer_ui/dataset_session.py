@@ -36,6 +36,8 @@ class Read:
     edits: tuple[Edit, ...] = ()
     undoable: Edit | None = None
     redoable: Edit | None = None
+    originals: frozenset[int] = frozenset()
+    """The imports of which the originals of converted images are kept, by the number of the edit."""
 
 
 class DatasetSession(Views):
@@ -137,7 +139,7 @@ class DatasetSession(Views):
         found.append(self._read(root))
 
     def _read(self, root: Path) -> Read:
-        from trainer_core.curation import authors, catalogue, scores, selections
+        from trainer_core.curation import authors, catalogue, originals, scores, selections
         from trainer_core.curation.journal import Journal
         from trainer_core.datasets import scan
         from trainer_core.engines import registry
@@ -159,6 +161,7 @@ class DatasetSession(Views):
             tuple(journal.edits()),
             journal.undoable(),
             journal.redoable(),
+            frozenset(originals.numbers(root)),
         )
 
     def mark(self, paths: Collection[str], choice: Choice) -> None:
@@ -199,8 +202,9 @@ class DatasetSession(Views):
         attempt(run, said.append)
         with self.lock:
             self.doing, self.share = "", None
+            # At once: whoever sees that nothing is done any more also sees that the dataset is being read.
+            self.look()
         self.show_unasked(said[-1] if said else "")
-        self.look()
 
     @property
     def going(self) -> Going:
@@ -232,6 +236,14 @@ class DatasetSession(Views):
     def redo(self) -> None:
         """Makes the edit again that was taken back last."""
         self._take_back(lambda journal: journal.redo(), "Redoing.")
+
+    def bring_back(self, number: int) -> None:
+        """Puts the originals of an import in the place of their converted forms."""
+        from trainer_core.curation import originals
+
+        if (root := self.root) is not None:
+            self.drafts.save_all()
+            self.do("Bringing the originals back.", lambda: told(originals.bring_back(root, number)))
 
     def _take_back(self, act: Callable[[Any], Edit | None], doing: str) -> None:
         from trainer_core.curation.journal import Journal

@@ -22,10 +22,15 @@ def explanation(text: str, more: str = "") -> HTML:
 
     The panel is an element of HTML itself, so that it opens by keyboard and without the kernel. Its text never changes.
     """
-    first = ENDS.split(text)[0].rstrip(".") + "." if text else ""
+    first = first_clause(text)
     whole = "".join(f"<p>{escape(printable(part, 2000))}</p>" for part in (text, more) if part)
     return HTML(
         f'<details class="easel-help"><summary aria-label="Help">?</summary><div class="easel-pop">{whole}</div></details>'
         f'<div class="easel-line">{escape(printable(first, 600))}</div>',
         classes=("easel-explained",),
     )
+
+
+def first_clause(text: str) -> str:
+    """The line of help: the first clause of a text."""
+    return ENDS.split(text)[0].rstrip(".") + "." if text else ""

@@ -180,10 +180,14 @@ def test_files_are_dropped_and_text_from_outside_is_shown_as_text(app, page, hom
     caption = base64.b64encode(f"{EVIL}, boat".encode()).decode()
     name = EVIL.replace("/", "")
     files = [[f"{name}.jpg", encoded, "image/jpeg"], [f"{name}.txt", caption, "text/plain"], ["virus.exe", caption, ""]]
+    files.append(["no image.jpg", caption, "image/jpeg"])
     page.evaluate(DROP, [files, ".easel-drop"])
-    expect(message(page)).to_contain_text("Added 1 image with 1 caption")
+    expect(message(page)).to_contain_text("Added 2 images with 1 caption")
     expect(message(page)).to_contain_text("1 file was left out")
     expect(page.get_by_label("Caption", exact=True)).to_have_value(f"{EVIL}, boat")
+    broken = page.locator(".easel-tile").filter(has_text="no image.jpg")
+    expect(broken.get_by_text("Cannot be shown")).to_be_visible()
+    expect(broken).to_have_attribute("aria-label", re.compile("cannot be shown"))
     for place in ("Captions", "Tagging", "Check", "Edits"):
         go(page, place)
         page.wait_for_timeout(200)

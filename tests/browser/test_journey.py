@@ -297,7 +297,7 @@ def test_a_dataset_is_brought_in_captioned_mended_and_trained_by_the_engine(begi
     before = {path.name: path.read_bytes() for path in root.glob("*.txt")}
     with chat_server.running() as server:
         page.get_by_role("tab", name="Tagging").click()
-        page.get_by_label("Done by", exact=True).select_option(index=1)
+        page.get_by_role("radio", name="A server").click()
         for field, text in (("Address of the server", server.url), ("Model of the server", chat_server.MODEL)):
             page.get_by_label(field, exact=True).fill(text)
             page.get_by_label(field, exact=True).press("Enter")

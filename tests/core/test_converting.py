@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tests.support.incoming import files, folder, png
-from trainer_core.curation import converting, importing, rendering
+from trainer_core.curation import converting, importing, originals, pruning, rendering
 from trainer_core.curation.journal import Journal
 from trainer_core.errors import DatasetError
 
@@ -48,7 +48,7 @@ def test_what_engines_cannot_read_is_converted_and_the_original_comes_back(root,
     assert kind in converting.needs(source / name)
     found = importing.add(root, [source], importing.Wishes(convert=[kind]))
     assert found.left_out == ()
-    assert found.converted is not None
+    assert found.converted == ((name, now),)
     assert now in files(root)
     assert kind not in converting.needs(root / now)
     with Image.open(root / now) as image:
@@ -61,10 +61,49 @@ def test_what_engines_cannot_read_is_converted_and_the_original_comes_back(root,
             assert image.getpixel((1, 1)) == 127
         if kind == "animated":
             assert image.convert("RGB").getpixel((1, 1)) == (255, 0, 0)
-    Journal(root).undo()
-    assert (root / name).read_bytes() == data, "the original is in the edit"
+    assert len(Journal(root).edits()) == 1, "one edit, and one undo takes everything back"
+    back = originals.bring_back(root, found.edit.number)
+    assert (root / name).read_bytes() == data, "the original is kept"
+    assert files(root) == sorted([name, f"{name.partition('.')[0]}.txt"])
+    Journal(root).undo(back.number)
+    assert (root / now).is_file()
     Journal(root).undo()
     assert files(root) == []
+
+
+def test_an_original_never_replaces_another_file_and_goes_when_old_edits_are_pruned(root, tmp_path):
+    source = folder(tmp_path / "in", **{"a.tif": photographs()["tiff"][1]})
+    number = importing.add(root, [source], importing.Wishes(convert=["tiff"])).edit.number
+    (root / "a.tif").write_bytes(b"mine")
+    assert originals.bring_back(root, number) is None
+    assert (root / "a.tif").read_bytes() == b"mine"
+    assert pruning.kept_bytes(Journal(root)) >= len(photographs()["tiff"][1])
+    pruning.prune(Journal(root), 0)
+    assert originals.numbers(root) == []
+    with pytest.raises(DatasetError, match="No originals"):
+        originals.bring_back(root, number)
+
+
+def test_a_damaged_or_foreign_list_of_originals_leads_nowhere(root, tmp_path):
+    source = folder(tmp_path / "in", **{"a.tif": photographs()["tiff"][1]})
+    number = importing.add(root, [source], importing.Wishes(convert=["tiff"])).edit.number
+    names = originals.folder(root, number) / originals.NAMES
+    names.write_text('[["../../evil.txt", "a.png"]]')
+    with pytest.raises(DatasetError, match="not a path inside"):
+        originals.bring_back(root, number)
+    for text in ("{", "[[1, 2]]", "7", '[["a"]]'):
+        names.write_text(text)
+        assert originals.kept(root, number) == []
+    assert files(root) == ["a.png"]
+
+
+def test_an_image_that_cannot_be_converted_comes_in_as_it_is(root, tmp_path):
+    whole = photographs()["tiff"][1]
+    source = folder(tmp_path / "in", **{"a.tif": whole[:200], "b.tif": whole})
+    found = importing.add(root, [source], importing.Wishes(convert=["tiff"]))
+    assert found.images == 2
+    assert "b.png" in files(root)
+    assert (root / "a.tif").read_bytes() == whole[:200]
 
 
 def test_only_what_is_wanted_is_converted(root, tmp_path):
@@ -72,7 +111,7 @@ def test_only_what_is_wanted_is_converted(root, tmp_path):
     source = folder(tmp_path / "in", **{name: data for name, data, _ in kinds.values()}, **{"ok.png": png("red")})
     assert set(converting.counts(source, [name for name, _, _ in kinds.values()])) == set(kinds)
     found = importing.add(root, [source], importing.Wishes(convert=["gif", "tiff"]))
-    assert found.converted.title == "Convert 2 images"
+    assert sorted(found.converted) == [("g.gif", "g.png"), ("t.tif", "t.png")]
     assert {"g.png", "t.png", "v.avif"} <= set(files(root))
     with pytest.raises(DatasetError, match="no such conversion"):
         converting.convert(Journal(root), ["ok.png"], ["webp"], lambda: tmp_path / "x")
@@ -81,7 +120,7 @@ def test_only_what_is_wanted_is_converted(root, tmp_path):
 def test_a_converted_image_never_replaces_another(root, tmp_path):
     source = folder(tmp_path / "in", **{"a.tif": photographs()["tiff"][1], "a.png": png("blue")})
     found = importing.add(root, [source], importing.Wishes(convert=["tiff"]))
-    assert found.converted is None
+    assert found.converted == ()
     assert (root / "a.png").read_bytes() == png("blue")
     assert "there is a file a.png already" in found.left_out[0][1]
 
@@ -123,3 +162,22 @@ def test_a_dataset_is_converted_in_the_terminal_and_back(root):
     assert "Nothing was converted" in told("heic").output
     Journal(root).undo()
     assert (root / "s.jpg").read_bytes() == kinds["turned"][1]
+
+
+def test_originals_come_back_in_the_terminal(root, tmp_path):
+    import json
+
+    from click.testing import CliRunner
+
+    from trainer_core.cli import easel
+
+    def told(*arguments):
+        return CliRunner().invoke(easel, ["dataset", *map(str, arguments)])
+
+    source = folder(tmp_path / "in", **{"t.tif": photographs()["tiff"][1]})
+    shown = told("import", root, source, "--convert", "tiff")
+    assert "1 image was converted; the originals are kept with edit 1." in shown.output
+    assert told("convert", root, "gif", "--originals", 1).exit_code == 2
+    assert json.loads(told("convert", root, "--originals", 1, "--json").output)["files"] == 2
+    assert files(root) == ["t.tif"]
+    assert told("convert", root, "--originals", 7).exit_code == 1

@@ -17,7 +17,7 @@ from tests.support import hub as hubs
 from tests.support.incoming import files, folder, png
 from tests.support.played import LIMIT_S
 from trainer_core.cli import easel
-from trainer_core.curation import caption_authors, exporting, importing
+from trainer_core.curation import authors, exporting, importing
 from trainer_core.curation.journal import Change, Journal
 from trainer_core.errors import DownloadError, RunError
 from trainer_core.jobs.state import JobState
@@ -89,11 +89,11 @@ def test_the_card_says_who_wrote_the_captions(root):
     front = yaml.safe_load(card.split("---")[1])
     assert (front["license"], front["pretty_name"], front["task_categories"]) == ("mit", "cats", ["text-to-image"])
     assert front["size_categories"] == ["n<1K"]
-    assert caption_authors.counted(root) == {"wd-vit-tagger-v3": 1, "user": 1, "": 1}
+    assert authors.counted(root) == {"wd-vit-tagger-v3": 1, "user": 1, "": 1}
     for line in ("| `wd-vit-tagger-v3` | 1 |", "| a person | 1 |", "| not known | 1 |", "use `ohwx`"):
         assert line in card
     (root / "a.txt").write_text("changed elsewhere")
-    assert caption_authors.counted(root) == {"user": 1, "": 2}
+    assert authors.counted(root) == {"user": 1, "": 2}
     with pytest.raises(RunError, match="not a licence"):
         dataset_card.draft(root, licence="mine")
 

@@ -1,7 +1,11 @@
 """The fixes for what a scan finds: each mends its defect, for each engine, and all of them can be taken back."""
 
 import io
+import itertools
 import os
+import random
+import stat
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +84,7 @@ def look(root, engine):
 def mend(root, engine, wanted=None):
     found = look(root, engine)
     ids = [one.mending.id for one in fixing.offers(found, "ohwx")] if wanted is None else wanted
-    made, refused = fixing.changes(found, ids, "ohwx")
-    return Journal(root).apply("fix", "Fix", made) if made else None, refused
+    return fixing.mend(found, ids, "Fix", "ohwx")
 
 
 def tree(root):
@@ -164,3 +167,24 @@ def test_links_out_of_the_dataset_are_never_written_through(root, tmp_path):
         pass
     assert (root / "link.png").is_symlink()
     assert (root / "dead.png").is_symlink()
+
+
+def test_converted_images_wait_on_the_disk_and_not_in_memory_and_keep_their_rights(tmp_path):
+    root = tmp_path / "many"
+    root.mkdir()
+    for number in range(6):
+        noise = Image.frombytes("RGBA", (700, 700), random.Random(number).randbytes(700 * 700 * 4))
+        noise.save(root / f"{number}.png")
+        (root / f"{number}.png").chmod(0o640)
+    found = look(root, "kohya")
+    numbers = itertools.count()
+    tracemalloc.start()
+    fixing.changes(found, ["flatten"], "", lambda: tmp_path / f"new{next(numbers)}")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    edit, refused = fixing.mend(found, ["flatten"], "Flatten")
+    assert (edit.files, refused) == (6, [])
+    whole = sum((root / f"{number}.png").stat().st_size for number in range(6))
+    assert peak < 0.6 * whole, f"{peak / 2**20:.1f} MiB of {whole / 2**20:.1f} MiB"
+    assert stat.S_IMODE((root / "3.png").stat().st_mode) == 0o640
+    assert not (root / ".easel" / "incoming").exists()

@@ -4,6 +4,7 @@ import contextlib
 import os
 import stat
 import struct
+import time
 import warnings
 import zipfile
 from pathlib import Path
@@ -287,3 +288,28 @@ def test_a_dataset_is_not_imported_into_itself(tmp_path, into, source, said):
     with pytest.raises(DatasetError, match=said):
         importing.add(tmp_path / into, [tmp_path / source])
     assert sorted(path.name for path in (tmp_path / "big").rglob("*")) == ["a.png", "b.png", "sub"]
+
+
+def test_a_caption_file_without_text_comes_in_and_counts_as_no_caption(root, tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    for number, text in enumerate((b"a cat", b"", b" \n\t", b"\xef\xbb\xbf\n", b"0")):
+        (source / f"{number}.png").write_bytes(png((number * 20, 0, 0)))
+        (source / f"{number}.txt").write_bytes(text)
+    found = importing.add(root, [source])
+    assert (found.images, found.captions) == (5, 2)
+    assert (root / "1.txt").read_bytes() == b""
+
+
+def test_a_large_file_that_is_no_image_is_refused_before_it_is_copied(root, tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a.png").write_bytes(png("red"))
+    with (source / "junk.jpg").open("wb") as file:
+        file.truncate(2 << 30)  # a hole: it needs no space, and would take seconds to copy
+    (source / "web.jpg").write_text("<html>404</html>")
+    begun = time.process_time()
+    found = importing.add(root, [source])
+    assert time.process_time() - begun < 2
+    assert files(root) == ["a.png", "web.jpg"], "a small one comes in, and the check of the dataset names it"
+    assert found.left_out == (("junk.jpg", "it has 2.0 GiB, and does not begin like an image"),)

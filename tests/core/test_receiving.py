@@ -178,3 +178,14 @@ def test_no_announced_name_writes_anywhere_else(tmp_path_factory, entries):
     assert len(inside) == done.files
     receiver.close()
     assert list((around / "in").iterdir()) == []
+
+
+def test_a_large_file_that_is_no_image_is_refused_with_its_first_piece(tmp_path):
+    receiver = Receiver(tmp_path / "in")
+    large = unpacking.LARGEST_DOUBTFUL_BYTES + 1
+    junk, whole = receiver.begin([{"path": "junk.jpg", "size": large}, {"path": "photo.jpg", "size": large}])
+    with pytest.raises(DatasetError, match="does not begin like an image"):
+        receiver.write(junk.id, 0, bytes(4096))
+    assert receiver.write(whole.id, 0, b"\xff\xd8\xff\xe0" + bytes(4092)) == 4096
+    assert ("junk.jpg", "it has 64.0 MiB, and does not begin like an image") in receiver.finish().refused
+    receiver.close()

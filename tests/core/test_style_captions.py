@@ -80,3 +80,18 @@ def test_mending_is_an_edit_that_can_be_taken_back(tmp_path):
 def test_odd_captions_are_no_mistake(caption):
     style_captions.findings({"a": caption}, "x")
     style_captions.mended("x")(caption)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("A lake at dawn, painted in the style of a master.", ("painted", "style of")),
+        ("An oil on canvas with a limited palette", ("oil on canvas", "limited palette")),
+        ("Impasto, pastel colours", ("impasto", "pastel colours")),
+        ("Some brush strokes and a watercolour sky", ("brush strokes", "watercolour")),
+        ("A realistic statue beside an engraving, warm light, a woman who hatches a plan", ()),
+        ("A painter's brush on a table", ()),
+    ],
+)
+def test_words_that_name_a_style_in_a_sentence(text, words):
+    assert style_captions.in_sentence(text) == words

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.support import chat_server
 from tests.support.page import click, enter, go, hear, sent_by, wait_for
-from trainer_core.curation import selections
+from trainer_core.curation import importing, selections
 from trainer_core.curation.journal import Journal
 from trainer_ui.apps.dataset_preparation import DatasetPreparation
 from trainer_ui.components.image_list import CAPTIONED, KEEP, WARNING
@@ -317,7 +317,7 @@ def test_a_server_captions_the_images_after_its_host_was_named_and_nothing_human
     idle(app)
     go(app, "watch")
     with chat_server.running() as server:
-        enter(app.machine.who, "server")
+        hear(app.machine.who, {"kind": "choose", "id": "server"})
         enter(app.machine.address, server.url)
         click(app.machine.list_models)
         wait_for(lambda: len(app.machine.models.options) > 1)
@@ -343,7 +343,7 @@ def test_a_server_captions_the_images_after_its_host_was_named_and_nothing_human
 
 def test_a_host_that_is_not_this_machine_gets_no_image_before_the_user_agrees(app):
     go(app, "watch")
-    enter(app.machine.who, "server")
+    hear(app.machine.who, {"kind": "choose", "id": "server"})
     enter(app.machine.address, "https://captions.example.com/v1")
     enter(app.machine.model, "some-vl")
     assert "send them to captions.example.com" in app.machine.agree.description
@@ -361,3 +361,39 @@ def test_a_tagger_that_is_not_here_is_offered_with_its_size(app):
     (item,) = [one for one in app.machine.list.items if one["acts"]][:1]
     assert item["acts"][0]["words"].startswith("Fetch")
     assert "GiB" in item["title"]
+
+
+def test_originals_of_an_import_with_conversion_are_brought_back_and_taken_back(app, folder, tmp_path):
+    source = tmp_path / "scanner"
+    source.mkdir()
+    Image.new("RGB", (300, 300), "red").save(source / "scan.tif")
+    original = (source / "scan.tif").read_bytes()
+    importing.add(folder, [source], importing.Wishes(convert=["tiff"]))
+    app.session.look()
+    idle(app)
+    go(app, "edits")
+    (item,) = [one for one in app.edits.list.items if one["title"].startswith("Add 1 image")]
+    assert [act["id"] for act in item["acts"]] == ["originals", "undo"]
+    assert app.session.entry("scan.png") is not None
+    hear(app.edits.list, {"kind": "act", "item": item["id"], "act": "originals"})
+    idle(app)
+    assert (folder / "scan.tif").read_bytes() == original
+    assert not (folder / "scan.png").exists()
+    assert "Bring 1 original back" in app.session.message
+    app.session.undo()
+    idle(app)
+    assert (folder / "scan.png").is_file()
+    assert not (folder / "scan.tif").exists()
+
+
+def test_a_model_is_chosen_from_cards_that_say_what_each_is_for(app):
+    go(app, "watch")
+    machine = app.machine
+    assert [card["id"] for card in machine.who.cards] == ["tagger", "server", "local"]
+    assert all(card["what"].strip() for cards in (machine.tagger.cards, machine.local.cards) for card in cards)
+    hear(machine.tagger, {"kind": "choose", "id": "camie-tagger-v2"})
+    assert machine.settings().model == "camie-tagger-v2"
+    assert machine.tagger.chosen == "camie-tagger-v2"
+    hear(machine.who, {"kind": "choose", "id": "local"})
+    hear(machine.local, {"kind": "choose", "id": "no such model"})
+    assert machine.settings().model == machine.local.cards[0]["id"]

@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.support.page import click, draw_images, enter, hear, prepare, wait_for
+from tests.support import chat_server
+from tests.support.page import click, draw_images, enter, hear, inside, prepare, wait_for
+from trainer_ui.components.cards import Cards
 
 
 @pytest.fixture
@@ -87,3 +89,40 @@ def test_images_that_come_in_become_the_dataset_of_the_trainer(open_app, home):
     ):
         hear(drop, odd)
     click(app.dataset.desk.again)
+
+
+def test_images_without_a_caption_get_one_in_the_trainer_and_the_counts_follow(open_app, home):
+    app = open_app(prepare(home))
+    root = home / "images"
+    (root / "image4.txt").unlink()
+    (root / "image5.txt").write_text(" \n")
+    again = {"dataset.path": str(root)}
+    app.session.handler(lambda _: app.session.change(again))()
+    desk = app.dataset.desk
+    assert "2 images have none" in desk.writes.children[0].description
+    inner = opened(app, desk.writes)
+    parts = list(inside(desk.writes))
+    fields = {one.description: one for one in parts if getattr(one, "description", "")}
+    assert fields["Images"].value == "without"
+    wait_for(lambda: "(2)" in {value: title for title, value in fields["Images"].options}["without"])
+    who = next(one for one in parts if isinstance(one, Cards))
+    with chat_server.running() as server:
+        hear(who, {"kind": "choose", "id": "server"})
+        enter(fields["Address of the server"], server.url)
+        enter(fields["Model of the server"], chat_server.MODEL)
+        enter(fields["Another question"], True)
+        question = next(
+            one for one in inside(desk.writes) if one.has_trait("rows") and one.description == "Another question"
+        )
+        enter(question, chat_server.QUESTION)
+        click(fields["Start"])
+        write = wait_for(
+            lambda: next((one for one in parts if getattr(one, "description", "") == "Write 2 captions"), None)
+        )
+        click(write)
+        wait_for(lambda: not inner.doing and (root / "image4.txt").exists())
+    wait_for(lambda: desk.writes.children[0].description.endswith("captions"))
+    assert (root / "image0.txt").read_text() == "ohwx, image 0"
+    images = app.session.bench.state.facts.dataset.images
+    assert {one.name: one.caption for one in images}["image5.png"].startswith(chat_server.FINE[:10])
+    assert "6 of 6 images have a caption" in app.dataset.counts.value

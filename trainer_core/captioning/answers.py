@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core.captioning.storage import Caption
+from trainer_core.curation import style_captions
 from trainer_core.files import read_rows
 from trainer_core.text import HIDDEN_CLASSES, printable, without_escapes
 
@@ -164,17 +165,6 @@ _FOREIGN = frozenset(
 SENTENCE_WORDS = 6
 ENGLISH_SHARE = 0.04
 NGRAM, MOST_REPEATS = 4, 4
-STYLE_WORDS = (
-    "painting", "paintings", "painted", "drawing", "drawn", "sketch", "sketched", "illustration", "illustrated", "artwork",
-    "watercolor", "watercolour", "oil on canvas", "acrylic", "gouache", "ink wash", "pixel art", "anime", "cartoon", "comic",
-    "render", "rendered", "cel-shaded", "cel shading", "brushstroke", "brushstrokes", "brush strokes", "brushwork", "palette",
-    "color scheme", "colour scheme", "vibrant colors", "vibrant colours", "muted colors", "muted colours", "pastel colors",
-    "art style", "style of", "stylized", "stylised", "impressionist", "impressionistic", "surreal", "minimalist", "line art",
-    "lineart", "digital art", "concept art", "aesthetic", "technique",
-)  # fmt: skip
-"""What a caption for a style must not name: the model learns it with the trigger. Source: guides for style LoRAs,
-by which a caption is the scene, then the trigger, without style, palette, brush strokes and technique."""
-_STYLE = re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, STYLE_WORDS)) + r")(?![\w-])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,15 +215,10 @@ def judged(
         "loop": is_loop(text),
         "question": _TO_READER.search(text) is not None,
         "language": english and not is_english(text),
-        "style": forbids_style and _STYLE.search(text) is not None,
+        "style": forbids_style and bool(style_captions.in_sentence(text)),
     }
     found += [mark for mark, is_found in checks.items() if is_found]
     return Caption(text, tuple(dict.fromkeys(found)), said[: LONGEST * 4], model)
-
-
-def named_style(text: str) -> tuple[str, ...]:
-    """The words of a caption that name a style."""
-    return tuple(dict.fromkeys(found.group().casefold() for found in _STYLE.finditer(text)))
 
 
 def _without_controls(text: str, found: list[str]) -> str:

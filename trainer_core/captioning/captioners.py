@@ -19,13 +19,14 @@ FILES = ("config.json", "*.json", "*.safetensors", "*.txt", "*.jinja", "*.model"
 
 @dataclass(frozen=True, kw_only=True)
 class Captioner:
-    """A model that writes captions on this machine. `memory_gib` is what it needs, about, in 16 bits a weight.
+    """A model that writes captions on this machine. `purpose` says in a sentence what it is for. `memory_gib` is what it needs, about, in 16 bits a weight.
 
     With the form "task" the model is sent `task` instead of a question; with "chat" the question, after `system`.
     """
 
     id: str
     title: str
+    purpose: str
     repository: str
     loader: str
     form: Literal["task", "chat"]

@@ -45,12 +45,13 @@ class Preparation:
 class Tagger:
     """A tagger: a repository of the Hub with a model in ONNX form, and what must be known to use it.
 
-    `form` is that of the file with the tags (`labels.read`), `output` the name of the model's output ("" for its first),
+    `purpose` says in a sentence what it is for. `form` is that of the file with the tags (`labels.read`), `output` the name of the model's output ("" for its first),
     `activation` what turns it into probabilities.
     """
 
     id: str
     title: str
+    purpose: str
     repository: str
     model: str
     labels: str

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trainer_core.cli import show
+from trainer_core.curation import originals
 from trainer_core.text import amount
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 SHOWN = 10
 CONVERT_HELP = (
     "Convert images that came in: heic, tiff, gif, avif, animated, large, turned, cmyk, deep, profile, or all. Can be "
-    "given several times. `easel dataset undo` brings the originals back."
+    "given several times. The originals are kept: `easel dataset convert FOLDER --originals EDIT` brings them back."
 )
 
 
@@ -115,5 +116,6 @@ def _show(found: Imported, where: str) -> None:
     known = f", {len(found.known):,} {'was' if len(found.known) == 1 else 'were'} there already" if found.known else ""
     masks = f", {amount(found.masks, 'mask')}" if found.masks else ""
     show.line(f"{amount(found.images, 'image')} and {amount(found.captions, 'caption')}{masks} {where}{known}.")
-    if found.converted is not None:
-        show.line(f"{found.converted.title}. `easel dataset undo` brings the originals back.")
+    if found.converted and found.edit is not None:
+        show.line(originals.told(found.edit.number, len(found.converted)))
+        show.line(f"`easel dataset convert FOLDER --originals {found.edit.number}` brings them back.")

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trainer_core import places
-from trainer_core.cli import files, from_result, queueing, shortcuts, show
+from trainer_core.cli import files, folders_shown, from_result, queueing, shortcuts, show
 from trainer_core.cli.runs import find_run, follow_run, run_result
 from trainer_core.draft.layers import Source, is_native
 from trainer_core.errors import EaselError, PlanError
 from trainer_core.estimate import find_gpu_processes, formatting, past_runs
 from trainer_core.files import read_toml
 from trainer_core.plan import fields
-from trainer_core.prepare import entering, provenance
+from trainer_core.prepare import entering, image_folders, provenance
 from trainer_core.prepare.forecast import Forecast, forecast
 from trainer_core.prepare.native import merged
 from trainer_core.prepare.preview import preview
@@ -269,6 +269,7 @@ def plan(
     rows = setting_rows(bench.state.draft)
     seen = forecast(bench.state.draft, bench.state.backend, past_runs(places.runs()), find_gpu_processes)
     found = (*found, *(seen.problems() if seen else ()))
+    folders = image_folders.parts(bench.state, found)
     if as_json:
         problems = [problem.as_dict() for problem in found]
         numbers = seen.estimate.as_dict() if seen else None
@@ -282,6 +283,7 @@ def plan(
                 "command": last,
                 "steps": commands,
                 "estimate": numbers,
+                "image_folders": [part.as_dict() for part in folders],
             }
         )
     else:
@@ -293,6 +295,7 @@ def plan(
         for step in steps:
             show.line(f"--- command: {step.name}" if len(steps) > 1 else "--- command", "bold")
             show.line(shlex.join(step.argv))
+        folders_shown.show_folders(bench.state, folders)
         if seen:
             _show_forecast(seen, bench.state.draft.sketch())
         show.problems(found)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from trainer_core.curation import contents, records
+from trainer_core.curation import contents, gathering, records
 from trainer_core.curation.contents import OWN
 from trainer_core.errors import DatasetError
 
 USER = "user"
+UNKNOWN = ""
 
 
 def of(root: Path) -> Mapping[str, str]:
@@ -18,6 +20,27 @@ def of(root: Path) -> Mapping[str, str]:
     A file that was changed outside of Easel since then is the user's. A file that no edit has written is not there: whoever
     has written it is not known.
     """
+    return _of(root, imported=USER, outside=USER)
+
+
+def counted(root: Path, ending: str = ".txt") -> dict[str, int]:
+    """How many captions each author wrote: "user", a program or model, or UNKNOWN.
+
+    Whoever wrote a caption that came in, or was changed outside of Easel, is not known: it need not be the user.
+
+    Raises:
+        DatasetError: the folder cannot be listed.
+    """
+    by = _of(root, imported=UNKNOWN, outside=UNKNOWN)
+    found: Counter[str] = Counter()
+    for item in gathering.caption_files(root, ending):
+        if (root / item.path).is_file():
+            found[by.get(item.path, UNKNOWN)] += 1
+    return dict(found)
+
+
+def _of(root: Path, *, imported: str, outside: str) -> dict[str, str]:
+    """The author of each caption file; `imported` wrote what the user brought in, `outside` what another program changed."""
     wrote: dict[str, dict[contents.Mark, str]] = {}
     for folder in _folders(root):
         edit = records.edit(folder)
@@ -29,18 +52,18 @@ def of(root: Path) -> Mapping[str, str]:
             if row.path not in refused:
                 # What was there before the first edit is of an unknown author; later, somebody has changed the file outside.
                 marks = wrote.setdefault(row.path, {row.before: ""})
-                marks.setdefault(row.before, USER)
-                marks[row.after] = edit.author
-    return {path: author for path, marks in wrote.items() if (author := _author(root, path, marks))}
+                marks.setdefault(row.before, outside)
+                marks[row.after] = imported if edit.name == "import" and edit.author == USER else edit.author
+    return {path: author for path, marks in wrote.items() if (author := _author(root, path, marks, outside))}
 
 
-def _author(root: Path, path: str, marks: Mapping[contents.Mark, str]) -> str:
+def _author(root: Path, path: str, marks: Mapping[contents.Mark, str], outside: str) -> str:
     """The author of what a path has now; "" if there is no file, or it is as it was before the first edit."""
     try:
         now = contents.mark(contents.inside(root, path))
     except (OSError, DatasetError):
         return ""
-    return "" if now == contents.NOTHING else marks.get(now, USER)
+    return "" if now == contents.NOTHING else marks.get(now, outside)
 
 
 def _folders(root: Path) -> list[Path]:

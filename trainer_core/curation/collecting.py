@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from trainer_core.curation import archives
 from trainer_core.curation.pairing import Arrived
-from trainer_core.curation.unpacking import IMAGES, NEITHER, TABLES, TEXTS, Going, Limits
+from trainer_core.curation.unpacking import IMAGES, NEITHER, START_BYTES, TABLES, TEXTS, Going, Limits, doubt
 from trainer_core.datasets import images, listing
 from trainer_core.errors import DatasetError
 from trainer_core.text import printable
@@ -70,6 +70,9 @@ class Collector:
             if _leads_out(path, source):
                 self.left_out.append((printable(str(name), 200), "it is a link that leads out of the folder"))
                 continue
+            if reason := _doubt(path, name):
+                self.left_out.append((printable(str(name), 200), reason))
+                continue
             place = waiting / str(number)
             try:
                 shutil.copy2(path, place)
@@ -89,6 +92,16 @@ class Collector:
         if source.is_file():
             return [(source, PurePosixPath(source.name))]
         raise DatasetError(f"There is no file {printable(str(source), 200)}.")
+
+
+def _doubt(path: Path, name: PurePosixPath) -> str:
+    """Why a file is not copied, from its size and its first bytes; "" if it is."""
+    try:
+        length = path.stat().st_size
+        with path.open("rb") as file:
+            return doubt(name, length, file.read(START_BYTES))
+    except OSError:
+        return ""  # to copy it says why
 
 
 def _leads_out(path: Path, source: Path) -> bool:

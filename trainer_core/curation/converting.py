@@ -1,21 +1,20 @@
-"""Converts images that came into a dataset, as far as the user wants: what engines do not read, or read wrongly.
+"""Converts images, as far as the user wants: what engines do not read, or read wrongly.
 
-It is an edit of its own, after the one that brings the images in: taken back, it brings the originals back.
+In a dataset that is an edit, which an undo takes back. Images that come in are converted on the way (`importing`); their originals
+are kept beside the dataset (`originals`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from trainer_core.curation import contents, gathering, rendering
+from trainer_core.curation import contents, gathering, leftovers, rendering
 from trainer_core.curation.journal import Change, Journal
-from trainer_core.curation.leftovers import Scratch
+from trainer_core.curation.leftovers import INCOMING
 from trainer_core.curation.records import Edit
 from trainer_core.curation.unpacking import ON, Going
 from trainer_core.datasets import images
@@ -99,14 +98,8 @@ def in_dataset(root: Path, wanted: Collection[str], going: Going = ON) -> tuple[
     journal = Journal(root)
     journal.recover()
     try:
-        scratch = Scratch(contents.own_folder(root) / "incoming", "convert")
-        try:
-            numbers = itertools.count()
-            return convert(journal, gathering.images(root), wanted, lambda: scratch.path / str(next(numbers)), going)
-        finally:
-            scratch.close()
-            with contextlib.suppress(OSError):
-                scratch.path.parent.rmdir()
+        with leftovers.new_files(contents.own_folder(root) / INCOMING, "convert") as scratch:
+            return convert(journal, gathering.images(root), wanted, scratch, going)
     except OSError as error:
         raise DatasetError(f"Nothing was changed: {error.strerror or error}.", "Free some space.") from error
 
@@ -127,10 +120,7 @@ def convert(
         DatasetError: a kind is not known, or the dataset cannot be written; nothing is converted then.
         OSError: a new file cannot be written; likewise.
     """
-    if unknown := set(wanted) - set(KINDS):
-        raise DatasetError(
-            f"{printable(', '.join(sorted(unknown)), 100)}: no such conversion.", f"Known: {', '.join(KINDS)}."
-        )
+    check(wanted)
     changes: dict[str, Change] = {}
     refused: list[tuple[str, str]] = []
     for number, name in enumerate(names, 1):
@@ -138,16 +128,13 @@ def convert(
         if set(needs(path)) & set(wanted):
             before = contents.mark(path)
             try:
-                data, ending = _rendered(path, shrinks="large" in wanted)
-            except (Image.DecompressionBombError, *images.DECODER_ERRORS) as error:
-                refused.append((printable(name, 200), printable(str(error), 200) or "it cannot be read"))
+                target, place = made(path, PurePosixPath(name), wanted, scratch)
+            except CannotConvertError as reason:
+                refused.append((printable(name, 200), str(reason)))
             else:
-                target = PurePosixPath(name).with_suffix(ending).as_posix()
                 if target != name and (target in changes or (journal.root / target).exists()):
-                    refused.append((printable(name, 200), f"there is a file {printable(target, 100)} already"))
+                    refused.append((printable(name, 200), there_is(target)))
                     continue
-                place = scratch()
-                place.write_bytes(data)
                 if target != name:
                     changes[name] = Change(name, None, before)
                 changes[target] = Change(target, place, before if target == name else contents.NOTHING)
@@ -157,7 +144,44 @@ def convert(
     return (journal.apply("convert", title, list(changes.values())) if changes else None), refused
 
 
-def _rendered(path: Path, *, shrinks: bool) -> tuple[bytes, str]:
+class CannotConvertError(Exception):
+    """An image that cannot be converted; the message is the reason."""
+
+
+def check(wanted: Collection[str]) -> None:
+    """Checks the ids of conversions.
+
+    Raises:
+        DatasetError: one is not known.
+    """
+    if unknown := set(wanted) - set(KINDS):
+        raise DatasetError(
+            f"{printable(', '.join(sorted(unknown)), 100)}: no such conversion.", f"Known: {', '.join(KINDS)}."
+        )
+
+
+def made(path: Path, name: PurePosixPath, wanted: Collection[str], scratch: Callable[[], Path]) -> tuple[str, Path]:
+    """The converted form of an image with this name: its name, and the new file that has it.
+
+    Raises:
+        CannotConvertError: it cannot be read.
+        OSError: the new file cannot be written.
+    """
+    try:
+        data, ending = _rendered(path, name, shrinks="large" in wanted)
+    except (Image.DecompressionBombError, *images.DECODER_ERRORS) as error:
+        raise CannotConvertError(printable(str(error), 200) or "it cannot be read") from error
+    place = scratch()
+    place.write_bytes(data)
+    return name.with_suffix(ending).as_posix(), place
+
+
+def there_is(target: str) -> str:
+    """The reason why an image is not converted: its new name is taken."""
+    return f"there is a file {printable(target, 100)} already"
+
+
+def _rendered(path: Path, name: PurePosixPath, *, shrinks: bool) -> tuple[bytes, str]:
     """The bytes of the converted image, and their file extension."""
     with rendering.opened_heic(path) if needs(path) == ("heic",) else rendering.opened(path) as image:
         is_lossy = image.format in _LOSSY
@@ -165,5 +189,5 @@ def _rendered(path: Path, *, shrinks: bool) -> tuple[bytes, str]:
     if shrinks:
         found = rendering.at_most(found, LARGE_PIXELS)
     if is_lossy and not found.has_transparency_data:
-        return rendering.jpeg(found), path.suffix if path.suffix.casefold() in (".jpg", ".jpeg") else ".jpg"
+        return rendering.jpeg(found), name.suffix if name.suffix.casefold() in (".jpg", ".jpeg") else ".jpg"
     return rendering.png(found), ".png"

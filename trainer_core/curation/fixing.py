@@ -5,19 +5,23 @@ Nothing is removed for good: a file that is moved out, and one that is converted
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from trainer_core.curation import captions, contents, encodings, rendering
-from trainer_core.curation.journal import Change
+from trainer_core.curation import captions, contents, encodings, leftovers, rendering
+from trainer_core.curation.journal import Change, Journal
+from trainer_core.curation.records import Edit
 from trainer_core.datasets import images
 from trainer_core.datasets.scan import Dataset
 from trainer_core.errors import DatasetError
 from trainer_core.text import printable
 
+MOST_IN_MEMORY_BYTES = 64 << 10
+"""A new file of this size waits in memory until the edit is made: captions do, images do not."""
 _ENDINGS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
 """The extensions of formats that every engine reads."""
 
@@ -207,10 +211,32 @@ def offers(dataset: Dataset, trigger: str = "") -> list[Offer]:
     return found
 
 
-def changes(dataset: Dataset, wanted: Collection[str], trigger: str = "") -> tuple[list[Change], list[tuple[str, str]]]:
-    """The changes of these fixes, by id, and the files that cannot be mended, as (name, reason). Nothing is written.
+def mend(
+    dataset: Dataset, wanted: Collection[str], title: str, trigger: str = ""
+) -> tuple[Edit | None, list[tuple[str, str]]]:
+    """Makes these fixes, by id, as one edit with this title; None if nothing changes. Also what was left as it is, as (name, reason).
 
-    A file with several defects gets its first fix; the others are offered again by the next scan.
+    Raises:
+        DatasetError: the dataset cannot be written, or another program edits it; nothing is changed then.
+    """
+    journal = Journal(dataset.root)
+    journal.recover()
+    try:
+        with leftovers.new_files(contents.own_folder(dataset.root) / leftovers.INCOMING, "fix") as scratch:
+            made, refused = changes(dataset, wanted, trigger, scratch)
+            edit = journal.apply("fix", title, made) if made else None
+    except OSError as error:
+        raise DatasetError(f"Nothing was changed: {error.strerror or error}.", "Free some space.") from error
+    return edit, [*refused, *(edit.refused if edit is not None else ())]
+
+
+def changes(
+    dataset: Dataset, wanted: Collection[str], trigger: str = "", scratch: Callable[[], Path] | None = None
+) -> tuple[list[Change], list[tuple[str, str]]]:
+    """The changes of these fixes, by id, and the files that cannot be mended, as (name, reason). The dataset stays as it is.
+
+    A file with several defects gets its first fix; the others are offered again by the next scan. New images are written to files
+    that `scratch` names, on the disk of the dataset; without it they stay in memory.
     """
     context = Context(dataset.root, dataset, trigger.strip())
     found: dict[str, Change] = {}
@@ -222,7 +248,7 @@ def changes(dataset: Dataset, wanted: Collection[str], trigger: str = "") -> tup
             try:
                 made = list(offer.mending.make(context, file))
                 if not any(change.path in found for change in made):
-                    found.update({change.path: _seen(context.root, change) for change in made})
+                    found.update({change.path: _seen(context.root, change, scratch) for change in made})
             except CannotBeMendedError as reason:
                 refused.append((printable(context.path(file), 200), str(reason)))
             except (DatasetError, OSError, Image.DecompressionBombError, *images.DECODER_ERRORS) as error:
@@ -230,9 +256,16 @@ def changes(dataset: Dataset, wanted: Collection[str], trigger: str = "") -> tup
     return list(found.values()), refused
 
 
-def _seen(root: Path, change: Change) -> Change:
-    """The change, if the file is still as it was read."""
-    return Change(change.path, change.content, contents.mark(contents.inside(root, change.path)))
+def _seen(root: Path, change: Change, scratch: Callable[[], Path] | None) -> Change:
+    """The change, if the file is still as it was read; large content is in a file of its own, not in memory."""
+    file, content = contents.inside(root, change.path), change.content
+    if scratch is not None and isinstance(content, bytes) and len(content) > MOST_IN_MEMORY_BYTES:
+        place = scratch()
+        place.write_bytes(content)
+        if file.is_file():
+            shutil.copymode(file, place)
+        content = place
+    return Change(change.path, content, contents.mark(file))
 
 
 # ---- images and texts ----

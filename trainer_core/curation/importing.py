@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
-from trainer_core.curation import contents, converting, pairing
+from trainer_core.curation import contents, converting, originals, pairing
 from trainer_core.curation.collecting import Collector
 from trainer_core.curation.incoming_names import Names
 from trainer_core.curation.journal import Change, Journal
-from trainer_core.curation.leftovers import Scratch
+from trainer_core.curation.leftovers import INCOMING, Scratch
 from trainer_core.curation.pairing import Arrived
 from trainer_core.curation.records import Edit
 from trainer_core.curation.unpacking import IMAGES, ON, USUAL, Going, Limits
@@ -23,7 +23,7 @@ from trainer_core.datasets import listing
 from trainer_core.errors import DatasetError
 from trainer_core.text import printable
 
-INCOMING = "incoming"
+MOST_BLANK_BYTES = 4096
 NAMED = 3
 """How many files an error names."""
 
@@ -45,8 +45,9 @@ class Wishes:
 class Imported:
     """What came into a dataset. `known` are the images that were there already, `left_out` what was not taken, as (name, reason).
 
-    `renamed` are the files that got another name, as (name before, name now); `edit` is None if nothing is new. `converted` is the
-    edit that converted images afterwards: taken back alone, it brings the originals back. `notes` are sentences.
+    `renamed` are the files that got another name, as (name before, name now); `edit` is None if nothing is new. `converted` are the
+    images that were converted on the way, as (name before, name now); `originals` keeps what they were. `notes` are sentences.
+    A caption file without text is no caption.
     """
 
     edit: Edit | None
@@ -57,7 +58,7 @@ class Imported:
     renamed: tuple[tuple[str, str], ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
-    converted: Edit | None = None
+    converted: tuple[tuple[str, str], ...] = ()
 
 
 def add(root: Path, sources: Sequence[Path], wishes: Wishes = Wishes(), going: Going = ON) -> Imported:
@@ -141,29 +142,66 @@ class Incoming:
         return dict(found)
 
     def apply(self, convert: Collection[str] = ()) -> Imported:
-        """Brings everything in, as one edit; and converts images, as another.
+        """Brings everything in, as one edit, with the images converted that shall be.
 
         Raises:
-            DatasetError: the dataset cannot be written; nothing is changed then.
+            DatasetError: a conversion is not known, or the dataset cannot be written; nothing is changed then.
+            DatasetCancelled: it was stopped; likewise.
         """
         made = self._made
         title = f"Add {made.images:,} {'image' if made.images == 1 else 'images'} from {self._told}"
         try:
-            edit = self._journal.apply("import", title, made.changes) if made.changes else None
+            changes, converted, refused = self._converted(convert)
+            edit = self._journal.apply("import", title, changes) if changes else None
         except OSError as error:
             raise DatasetError(f"Nothing was changed: {error.strerror or error}.", "Free some space.") from error
         done = _summed(edit, made, self._found)
-        if not convert or edit is None:
+        if edit is None:
             return done
-        images = [one.path for one in made.changes if PurePosixPath(one.path).suffix.casefold() in IMAGES]
+        left = {path for path, _ in edit.refused}
+        converted = [one for one in converted if one[2] not in left]
+        done = replace(
+            done, converted=tuple((before, now) for _, before, now in converted), left_out=(*done.left_out, *refused)
+        )
         try:
-            converted, refused = converting.convert(
-                self._journal, images, convert, self._collector.scratch, self._going
-            )
+            if converted:
+                originals.keep(self.root, edit.number, converted)
         except (DatasetError, OSError) as error:
             reason = error.message if isinstance(error, DatasetError) else error.strerror or str(error)
-            return replace(done, notes=(*done.notes, f"No image was converted: {reason}"))
-        return replace(done, converted=converted, left_out=(*done.left_out, *refused))
+            return replace(done, notes=(*done.notes, f"The originals of converted images could not be kept: {reason}."))
+        return done
+
+    def _converted(
+        self, convert: Collection[str]
+    ) -> tuple[list[Change], list[tuple[Path, str, str]], list[tuple[str, str]]]:
+        """The changes with images converted; these as (original file, name before, name now); and what was not converted, with why."""
+        converting.check(convert)
+        changes, done, refused = [], [], []
+        names = {change.path.casefold() for change in self._made.changes}
+        for number, change in enumerate(self._made.changes, 1):
+            place, name = change.content, PurePosixPath(change.path)
+            found = change
+            if (
+                isinstance(place, Path)
+                and name.suffix.casefold() in IMAGES
+                and set(converting.needs(place)) & set(convert)
+            ):
+                try:
+                    target, new = converting.made(place, name, convert, self._collector.scratch)
+                except converting.CannotConvertError as reason:
+                    refused.append((printable(change.path, 200), f"not converted: {reason}"))
+                else:
+                    is_taken = target.casefold() in names or (self.root / target).exists()
+                    if target != change.path and is_taken:
+                        refused.append((printable(change.path, 200), f"not converted: {converting.there_is(target)}"))
+                    else:
+                        names.add(target.casefold())
+                        done.append((place, change.path, target))
+                        found = Change(target, new, contents.NOTHING)
+            changes.append(found)
+            if convert:
+                self._going.at(number, len(self._made.changes))
+        return changes, done, refused
 
     def close(self) -> None:
         """Removes what waits, and what was made for nothing: a folder only if it is empty."""
@@ -274,12 +312,22 @@ class _Placing:
         return False
 
     def _take(self, one: Arrived, name: PurePosixPath, mark: contents.Mark | None = None) -> None:
-        self.made.captions += one.is_text
+        self.made.captions += one.is_text and not _is_blank(one.place)
         self.made.masks += one.is_mask
         before = one.was or one.path.as_posix()
         if name.as_posix() != before:
             self.made.renamed.append((before, name.as_posix()))
         self.made.changes.append(Change(name.as_posix(), one.place, contents.NOTHING, mark))
+
+
+def _is_blank(place: Path) -> bool:
+    """Whether a caption file has no text; one that is longer than a page has some."""
+    try:
+        if place.stat().st_size > MOST_BLANK_BYTES:
+            return False
+        return not place.read_bytes().decode("utf-8-sig", "replace").replace("\0", "").strip()
+    except OSError:
+        return False
 
 
 def _summed(edit: Edit | None, made: _Placed, found: pairing.Paired) -> Imported:

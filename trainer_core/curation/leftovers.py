@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 LOCK = "lock"
+INCOMING = "incoming"
+"""The folder, in Easel's own one of a dataset, of files that wait to become a part of the dataset."""
 
 
 class Scratch:
@@ -37,6 +41,22 @@ class Scratch:
         if handle is not None:
             with contextlib.suppress(OSError):
                 os.close(handle)
+
+
+@contextlib.contextmanager
+def new_files(around: Path, what: str) -> Iterator[Callable[[], Path]]:
+    """Gives a function that names the next new file in a folder of its own in `around`; all of them are removed at the end.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    scratch, numbers = Scratch(around, what), itertools.count()
+    try:
+        yield lambda: scratch.path / str(next(numbers))
+    finally:
+        scratch.close()
+        with contextlib.suppress(OSError):
+            around.rmdir()
 
 
 def remove(around: Path, what: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer_core.curation import originals
 from trainer_core.curation.journal import BEFORE, Journal
 from trainer_core.curation.records import PRUNED, Edit
 from trainer_core.errors import DatasetError
@@ -61,6 +62,7 @@ def prune(journal: Journal, keep: int) -> Pruning:
             for edit in journal.edits():
                 if edit.is_pruned:
                     shutil.rmtree(journal.folder_of(edit.number) / BEFORE, ignore_errors=True)
+                    shutil.rmtree(originals.folder(journal.root, edit.number), ignore_errors=True)
     except OSError as error:
         raise DatasetError(f"The dataset cannot be changed: {error.strerror or error}.") from error
     return found
@@ -71,7 +73,8 @@ def _freed(journal: Journal, edits: tuple[Edit, ...] | list[Edit]) -> int:
     links: Counter[tuple[int, int]] = Counter()
     sizes: dict[tuple[int, int], tuple[int, int]] = {}
     for edit in edits:
-        for found in _statuses(journal.folder_of(edit.number) / BEFORE):
+        kept = journal.folder_of(edit.number) / BEFORE, originals.folder(journal.root, edit.number)
+        for found in (status for folder in kept for status in _statuses(folder)):
             key = found.st_dev, found.st_ino
             links[key] += 1
             sizes[key] = found.st_nlink, found.st_size

@@ -18,7 +18,7 @@ from typing import Any
 from trainer_core import places
 from trainer_core.curation import incoming_names, tars
 from trainer_core.curation.leftovers import Scratch
-from trainer_core.curation.unpacking import IMAGES, LEADS_OUT, NEITHER, TABLES, TEXTS, USUAL, Limits
+from trainer_core.curation.unpacking import IMAGES, LEADS_OUT, NEITHER, START_BYTES, TABLES, TEXTS, USUAL, Limits, doubt
 from trainer_core.datasets.captions import LARGEST_CAPTION_BYTES
 from trainer_core.errors import DatasetError
 from trainer_core.text import printable, size
@@ -134,6 +134,9 @@ class Receiver:
                 return found.have
             if offset + len(piece) > found.size:
                 raise self._refuse(found, f"it is larger than the {found.size:,} bytes that were announced")
+            starts = found.have == 0 and len(piece) >= START_BYTES
+            if starts and (reason := doubt(found.path, found.size, bytes(piece[:START_BYTES]))):
+                raise self._refuse(found, reason)
             self._append(found, piece[found.have - offset :])
             if found.have == found.size and found.sha256 and _hash(found.place) != found.sha256:
                 raise self._refuse(found, "it was damaged on the way: its SHA-256 is another one")

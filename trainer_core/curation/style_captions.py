@@ -88,6 +88,11 @@ def mended(trigger: str = "") -> Operation:
     return edit
 
 
+def in_sentence(text: str) -> tuple[str, ...]:
+    """The words of a sentence that name a style, in lower case; more of them than `named` finds, and none of them is sure."""
+    return tuple(dict.fromkeys(found.group().casefold() for found in _in_sentences().finditer(text)))
+
+
 def titles() -> Mapping[str, str]:
     """What is wrong with words of each kind, such as "names a style"."""
     return {kind: str(group["title"]) for kind, group in _table().items()}
@@ -118,6 +123,15 @@ def _longest_only(words: Iterable[str]) -> list[str]:
     """The words that are not a part of another one."""
     found = list(words)
     return [one for one in found if not any(one != other and caption_text.has_word(other, one) for other in found)]
+
+
+@functools.cache
+def _in_sentences() -> re.Pattern[str]:
+    own = [word for group in _table().values() for word in group["in_sentences"]]
+    words = {*own, *(word for word in _kinds() if " " in word), *_UNMISTAKABLE}
+    # The longest first, so that the whole of "oil on canvas" is named.
+    patterns = (re.escape(word).replace("color", "colou?r") for word in sorted(words, key=lambda one: (-len(one), one)))
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(patterns)})(?![\w-])", re.IGNORECASE)
 
 
 @functools.cache

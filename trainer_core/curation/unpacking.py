@@ -11,9 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from trainer_core.curation import incoming_names
+from trainer_core.datasets import images
 from trainer_core.datasets.captions import LARGEST_CAPTION_BYTES
 from trainer_core.errors import DatasetCancelled, DatasetError
-from trainer_core.text import printable
+from trainer_core.text import printable, size
 
 IMAGES = frozenset({".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".jxl", ".png", ".tif", ".tiff", ".webp"})  # fmt: skip
 """File extensions of images, in lower case."""
@@ -21,8 +22,14 @@ TEXTS = frozenset({".txt", ".caption", ".tags", ".cap"})
 """File extensions of captions, in lower case."""
 TABLES = frozenset({".json", ".jsonl", ".csv", ".toml"})
 READ_BYTES = 1 << 20
+START_BYTES = 64
 LEADS_OUT = "its name leads out of the folder"
+TOO_LONG = "it is too long for a caption"
 NEITHER = "it is neither an image nor a caption"
+
+LARGEST_DOUBTFUL_BYTES = 64 << 20
+"""A larger file with the name of an image comes in only if it begins like one: Easel would otherwise copy gigabytes that are none. A
+smaller one comes in, and the check of the dataset names it."""
 
 WentOn = Callable[[int, int], None]
 """Gets how much is done, and of how much."""
@@ -39,6 +46,16 @@ class Limits:
 
 
 USUAL = Limits()
+
+
+def doubt(path: PurePosixPath, length: int, start: bytes) -> str:
+    """Why a file with this name, length in bytes and beginning does not come in; "" if it may."""
+    ending = path.suffix.casefold()
+    if ending in TEXTS and length > LARGEST_CAPTION_BYTES:
+        return TOO_LONG
+    if ending in IMAGES and length > LARGEST_DOUBTFUL_BYTES and not images.is_start_of_image(start):
+        return f"it has {size(length)}, and does not begin like an image"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -152,7 +169,7 @@ def refusal(path: PurePosixPath, size: int, *, is_file: bool) -> str:
         return "it is a link or a device, not a file"
     ending = path.suffix.casefold()
     if ending in TEXTS and size > LARGEST_CAPTION_BYTES:
-        return "it is too long for a caption"
+        return TOO_LONG
     return "" if ending in IMAGES | TEXTS | TABLES else NEITHER
 
 

@@ -80,7 +80,11 @@ def read(path: Path, use: Callable[[Image.Image], Found]) -> Found | str:
 
 def starts_like_image(path: Path) -> bool:
     """Whether a file starts with the bytes of a common image format."""
-    start = _start(path)
+    return is_start_of_image(_start(path))
+
+
+def is_start_of_image(start: bytes) -> bool:
+    """Whether these are the first bytes of a file of a common image format; 20 of them are enough."""
     if start.startswith(
         b"BM"
     ):  # A text could start with the same two letters; the header of a bitmap has 40 bytes or more.

@@ -82,6 +82,8 @@ class Dataset:
     """How many images the selection names; 0 without one."""
     gone: tuple[str, ...] = ()
     """The images of the selection that are not in the folder."""
+    selections: Mapping[str, int] = field(default_factory=dict)
+    """How many images each selection of the folder names, by its name."""
 
     @property
     def folders(self) -> dict[str, Dataset]:

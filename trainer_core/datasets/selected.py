@@ -41,6 +41,21 @@ def images(root: Path, name: str) -> frozenset[str]:
     return found
 
 
+def sizes(root: Path) -> dict[str, int]:
+    """How many images each selection of a dataset names, by its name; {} without selections, or if they cannot be read."""
+    try:
+        with open_regular(root / FILE) as file:
+            data = json.loads(file.read(LARGEST_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    known = data.get("selections") if isinstance(data, dict) else None
+    return (
+        {name: len(set(map(str, each))) for name, each in known.items() if isinstance(each, list)}
+        if isinstance(known, dict)
+        else {}
+    )
+
+
 def _is_inside(text: str) -> bool:
     path = PurePosixPath(text)
     return bool(text) and "\0" not in text and not path.is_absolute() and ".." not in path.parts

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer_core.datasets import listing
 from trainer_core.datasets.listing import Purposes
 from trainer_core.datasets.rules import DatasetRules
 from trainer_core.problems import Fix, Problem
@@ -63,6 +64,18 @@ def layout_fix(purposes: Purposes) -> Fix | None:
         "dataset.subsets": others,
     }
     return Fix(f"Train its {len(layout)} folders, each with its own repeats", changes)
+
+
+def entries(root: Path) -> tuple[dict[str, Any], ...]:
+    """The entries of `dataset.subsets` for all folders in kohya's layout inside a folder.
+
+    Raises:
+        DatasetError: the folder cannot be listed.
+    """
+    listed = listing.list_files(root, follows_links=False)
+    images = [file for file in listed.files if file.suffix.lower() in listing.IMAGE_ENDINGS]
+    found = listing.purposes(images, root, lambda _: False)
+    return tuple(_entry(folder, found) for folder in sorted(found.layout))
 
 
 def _entry(folder: Path, purposes: Purposes) -> dict[str, Any]:

@@ -116,7 +116,7 @@ class Scope:
             return f"{title} needs no such file for this model."
         if field.about.choices:
             return f"{title} has only one choice for this model."
-        return f"{title} does not support it for this model."
+        return self.manifest.lacks.get(field.about.claim, f"{title} does not support it for this model.")
 
     def _chosen_title(self, chosen: SettingField) -> str:
         name = self._text(chosen.path)

@@ -143,6 +143,8 @@ class BackendManifest:
     dataset: DatasetRules
     folder: Path
     refused: Mapping[str, str] = field(default_factory=dict)
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    """Why it does not support something for which settings exist, as a sentence, by its key in a cell."""
     optimizers: Mapping[str, str] = field(default_factory=dict)
     optimizer_arguments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     schedulers: Mapping[str, str] = field(default_factory=dict)
@@ -284,6 +286,7 @@ def _names(found: BackendManifest) -> Iterator[tuple[str, Collection[str], Colle
     parts = [setting.name for setting in fields.parts()]
     yield "families", found.families, _families(found.families)
     yield "refused", found.refused, _families(found.refused)
+    yield "lacks", found.lacks, [setting.about.claim for setting in fields.all_fields().values() if setting.about.claim]
     for family, claim in found.families.items():
         yield f"families.{family}.methods", claim.methods, methods
         yield f"families.{family}.parts", claim.parts, parts

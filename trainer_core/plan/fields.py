@@ -131,7 +131,7 @@ def _docs() -> dict[tuple[str, str], str]:
     """The docstring under each setting, by (class name, setting name)."""
     docs: dict[tuple[str, str], str] = {}
     section = name = ""
-    for found in _DECLARATION.finditer("".join(map(inspect.getsource, (sections, images, results)))):
+    for found in _DECLARATION.finditer("".join(map(inspect.getsource, (sections, images, results, subsets)))):
         if found["section"]:
             section, name = found["section"], ""
         elif found["name"]:
@@ -189,6 +189,16 @@ def all_fields() -> Mapping[str, SettingField]:
         )
         for section, model in _sections().items()
         for name, info in model.model_fields.items()
+    }
+
+
+@functools.cache
+def folder_fields() -> Mapping[str, SettingField]:
+    """What an entry of `dataset.subsets` can have, by its name there, described as settings are."""
+    docs, nothing = _docs(), Setting()
+    return {
+        name: _describe(f"{subsets.LIST}.{name}", info, docs.get((subsets.Subset.__name__, name), ""), nothing)
+        for name, info in subsets.Subset.model_fields.items()
     }
 
 

@@ -31,12 +31,12 @@ class Subset(Section):
     path: Annotated[str, Field(title="Folder", min_length=1)]
     """The folder with the images and their caption files. Easel only reads it."""
     kind: Annotated[Literal["images", "regularisation"], Field(title="Kind")] = "images"
-    """"regularisation": images of other subjects of the same kind, as in `dataset.class_path`."""
+    """What its images show: the subject, or other subjects of the same kind ("regularisation"), so that the model does not forget them."""
     repeats: Annotated[int | None, Field(title="Repeats", ge=1, le=1000)] = None
     """How many times each image is used in one epoch."""
     resolution: Annotated[int | None, Field(title="Resolution", ge=64, le=4096, json_schema_extra=PIXELS)] = None
     """Images are scaled to the area of a square with this side."""
-    caption: Annotated[str | None, Field(title="Caption")] = None
+    caption: Annotated[str | None, Field(title="Default caption")] = None
     """The caption of images without one; empty means the trigger word, or the class caption for regularisation images."""
     caption_extension: Annotated[str | None, Field(title="Caption extension", pattern=r"^\.[A-Za-z0-9_]{1,12}$")] = None
     """The file extension of the caption files next to the images."""

@@ -147,7 +147,7 @@ def _scanned(
         else:
             found = dataclasses.replace(found, masks=seen.files)
             problems += seen.problems
-    found = dataclasses.replace(found, problems=(*found.problems, *problems))
+    found = dataclasses.replace(found, problems=(*found.problems, *problems), selections=selected.sizes(root))
     return holding_out.held_out(found, folder.validation_share)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer_core.curation import caption_authors, exporting
+from trainer_core.curation import authors, exporting
 from trainer_core.curation.exporting import Preview
 from trainer_core.errors import RunError
 from trainer_core.publishing import model_card
@@ -57,17 +57,17 @@ def draft(
     }
     if licence != NO_LICENCE:
         front["license"] = licence
-    authors = caption_authors.counted(root, ending)
-    return f"---\n{model_card.yaml_of(front)}---\n\n{_body(name, seen, authors, trigger, licence)}"
+    by = authors.counted(root, ending)
+    return f"---\n{model_card.yaml_of(front)}---\n\n{_body(name, seen, by, trigger, licence)}"
 
 
-def _body(name: str, seen: Preview, authors: Mapping[str, int], trigger: str, licence: str) -> str:
+def _body(name: str, seen: Preview, by: Mapping[str, int], trigger: str, licence: str) -> str:
     plain, code = model_card.plain, model_card.code
     images = f"{seen.images:,} {'image' if seen.images == 1 else 'images'}"
     parts = [f"# {plain(name)}", f"{images}, {seen.captions:,} with a caption, for training image models."]
     if trigger.strip():
         parts.append(f"## Trigger word\n\nThe captions use `{code(trigger)}`.")
-    rows = "\n".join(f"| {_author(author)} | {count:,} |" for author, count in sorted(authors.items()))
+    rows = "\n".join(f"| {_author(author)} | {count:,} |" for author, count in sorted(by.items()))
     if rows:
         parts.append(f"## Captions\n\n| written by | captions |\n|---|---|\n{rows}")
     parts.append(
@@ -80,6 +80,6 @@ def _body(name: str, seen: Preview, authors: Mapping[str, int], trigger: str, li
 
 
 def _author(author: str) -> str:
-    if author == caption_authors.UNKNOWN:
+    if author == authors.UNKNOWN:
         return "not known"
     return "a person" if author == "user" else f"`{model_card.code(author)}`"

@@ -139,6 +139,8 @@ class Trainer(App):
             step.fold(False)
         if path == "dataset.path":
             self.dataset.fold_choice(False)
+        if self.dataset.choice.focus(path):
+            return
         own = {
             "model.path": self.model.path,
             "dataset.path": self.dataset.path,

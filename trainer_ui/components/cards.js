@@ -8,6 +8,9 @@ const ICONS = {
   cube: ["m10 2.800 6.500 3.600v7.200L10 17.200l-6.500-3.600V6.400z", "m3.500 6.400 6.500 3.700 6.500-3.700M10 10.100v7.100"],
   camera: ["M2.800 6.200h3.500l1.400-2h4.600l1.400 2h3.500v9.600H2.800z", "M7 10.700a3 3 0 1 0 6 0a3 3 0 1 0-6 0"],
   spark: ["M8.500 3c.5 4.200 1.800 5.600 6 6.200-4.200.6-5.500 2-6 6.200-.5-4.200-1.800-5.600-6-6.200 4.200-.6 5.500-2 6-6.200z", "M15.500 12.500c.2 1.800.8 2.400 2.500 2.600-1.700.2-2.300.8-2.500 2.600-.2-1.800-.8-2.400-2.500-2.600 1.700-.2 2.300-.8 2.500-2.600z"],
+  tag: ["M3.200 3.200h6.600l7 7-6.600 6.600-7-7z", "M5.600 6.700a1.100 1.100 0 1 0 2.200 0a1.100 1.100 0 1 0-2.200 0"],
+  server: ["M3 3.500h14v5H3z", "M3 11.500h14v5H3z", "M5.800 6h.1M5.800 14h.1M9 6h5M9 14h5"],
+  speech: ["M3 3.800h14v9.400H9.500L5.500 17v-3.800H3z", "M6.200 7.200h7.600M6.200 9.900h5"],
   star: ["m10 3 2.100 4.500 4.900.6-3.600 3.400.9 4.900L10 14l-4.300 2.400.9-4.900L3 8.100l4.900-.6z"],
 };
 
@@ -57,7 +60,7 @@ class Cards {
     button.classList.toggle("easel-is-mine", Boolean(mine));
     button.dataset.id = id;
     button.setAttribute("role", "radio");
-    button.append(icon(name), text("b", title), text("small", what));
+    button.append(...(name ? [icon(name)] : []), text("b", title), text("small", what));
     button.addEventListener("click", () => this.choose(button));
     return button;
   }

@@ -15,7 +15,7 @@ from trainer_ui.components.places import asset
 
 @dataclass(frozen=True)
 class Card:
-    """A card: `icon` is a name of `cards.js`, `is_mine` marks something of the user's own."""
+    """A card: `icon` is a name of `cards.js` ("" for none), `is_mine` marks something of the user's own."""
 
     id: str
     title: str

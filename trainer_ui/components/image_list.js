@@ -6,6 +6,7 @@ const MOST_KEPT = 1500; // Thumbnails in memory; about 6 kB each.
 const AT_ONCE = 60, ASK_AFTER_MS = 30, AGAIN_AFTER_MS = 5000;
 const CAPTIONED = 1, WARNING = 2, STOPS = 4, KEEP = 8, REJECT = 16, UNSEEN = 32;
 const [ID, NAME, FLAGS, NOTE, STAMP] = [0, 1, 2, 3, 4];
+const LACKS = "Cannot be shown";
 const ASKS = { k: "keep", r: "reject" };
 
 class Tile {
@@ -17,7 +18,8 @@ class Tile {
     this.image.alt = "";
     this.image.draggable = false;
     this.label = make("span");
-    this.node.append(this.image, this.label);
+    this.lack = make("small", "easel-tile-lack", LACKS);
+    this.node.append(this.image, this.lack, this.label);
     this.node.addEventListener("click", (event) => this.list.clicked(this.place, event));
     this.node.addEventListener("dblclick", () => this.list.open());
   }
@@ -39,11 +41,11 @@ class Tile {
     this.node.setAttribute("aria-setsize", String(list.order.length));
     this.node.setAttribute("aria-label", list.said(item));
     const key = `${item[ID]} ${item[STAMP]}`;
+    this.node.classList.toggle("easel-tile-none", list.none.has(key));
     this.node.title = list.said(item);
     if (this.key === key && (this.image.src || list.none.has(key))) return;
     this.key = key;
     const url = list.urls.get(key);
-    this.node.classList.toggle("easel-tile-none", list.none.has(key));
     if (url) this.image.src = url;
     else this.image.removeAttribute("src");
   }
@@ -222,7 +224,7 @@ class ImageList {
   }
   said(item) {
     const flags = item[FLAGS];
-    const words = [item[NAME], flags & KEEP && "kept", flags & REJECT && "rejected", !(flags & CAPTIONED) && "no caption", flags & UNSEEN && "not trained", item[NOTE]];
+    const words = [item[NAME], flags & KEEP && "kept", flags & REJECT && "rejected", !(flags & CAPTIONED) && "no caption", this.none.has(`${item[ID]} ${item[STAMP]}`) && LACKS.toLowerCase(), flags & UNSEEN && "not trained", item[NOTE]];
     return words.filter(Boolean).join(", ");
   }
 

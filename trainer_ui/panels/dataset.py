@@ -14,6 +14,8 @@ from trainer_ui.explaining import helped
 from trainer_ui.formatting import Pairs, Paragraph, show
 from trainer_ui.panels.card import Step, fold, row
 from trainer_ui.panels.dataset_desk import DatasetDesk
+from trainer_ui.panels.image_choice import ImageChoice
+from trainer_ui.panels.image_folders import ImageFolders
 from trainer_ui.panels.settling import SETTLED
 from trainer_ui.widgets import Button, Text
 
@@ -63,6 +65,7 @@ class DatasetPanel:
         self.fold = fold(session, "Captions as they are read", lambda: [self.captions])
         self.images = Gallery("Images of the dataset")
         self.desk = DatasetDesk(session)
+        self.choice, self.more = ImageChoice(session, settings), ImageFolders(session)
         self._files: tuple[str, ...] = ()
         self.step = Step(
             session,
@@ -76,9 +79,12 @@ class DatasetPanel:
                 self.images,
                 self.counts,
                 self.desk.looks,
+                self.desk.writes,
                 helped(self.trigger, *help_of("dataset.trigger")),
                 self.kept,
                 self.fold,
+                self.choice.widget,
+                self.more.widget,
                 *([settings.front(settings.of_images)] if settings.of_images else []),
                 settings.groups["dataset"],
             ],
@@ -106,6 +112,8 @@ class DatasetPanel:
             self.fold_choice(False)
         self.folder.show_text(values["dataset.path"])
         self.desk.show()
+        self.choice.show()
+        self.more.show(self.desk.datasets)
         self.step.show(state, _summary(dataset, values))
 
     def fold_choice(self, is_folded: bool) -> None:

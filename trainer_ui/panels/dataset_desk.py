@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from trainer_ui.session import Session
 
 NONE = ("choose one of yours", "")
+CAPTION = "Caption these: let a model write tags or captions"
 
 
 class DatasetDesk:
-    """The datasets that are known, and two groups that are made when they are opened."""
+    """The datasets that are known, and three groups that are made when they are opened."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -32,9 +33,10 @@ class DatasetDesk:
         self.again = Button(description="Refresh", classes=("easel-small", "easel-quiet"))
         self.again.on_click(session.handler(lambda _: self.look()))
         self.yours = row(self.known, self.again)
-        self.messages = [Paragraph("", "small", "accent", role="status") for _ in range(2)]
+        self.messages = [Paragraph("", "small", "accent", role="status") for _ in range(3)]
         self.brings = fold(session, "Bring images in: from your computer, or a link", self._bringing)
         self.looks = fold(session, "Look at them, write captions, mend what is wrong", self._looking)
+        self.writes = fold(session, CAPTION, self._writing)
         self._source: SourcePanel | None = None
         self._read: object = None
 
@@ -62,14 +64,29 @@ class DatasetDesk:
         wanted = path if path in [value for _, value in self.known.options] else ""
         if self.known.value != wanted:
             self.known.value = wanted
-        show(self.looks, bool(path))
+        for group in (self.looks, self.writes):
+            show(group, bool(path))
+        self.writes.children[0].description = self._lacking()
         if self.inner is not None:
             self._follow(path)
 
+    @property
+    def datasets(self) -> list[tuple[str, str]]:
+        """The datasets that are known, as (title, path)."""
+        return [(title, path) for title, path in self.known.options if path]
+
+    def _lacking(self) -> str:
+        """The title of the group for captions, with the number of images that have none."""
+        dataset = self.session.bench.state.facts.dataset
+        without = sum(not (one.caption or "").strip() for one in dataset.images) if dataset is not None else 0
+        images = f"{without:,} {'image has' if without == 1 else 'images have'}"
+        return f"{CAPTION} ({images} none)" if without else CAPTION
+
     def close(self) -> None:
-        """Saves what is being typed."""
+        """Saves what is being typed, and ends the feed of a job; the job goes on."""
         if self.inner is not None:
             self.inner.drafts.save_all()
+            self.inner.jobs.close()
         if self._source is not None:
             self._source.drop.forget()
 
@@ -86,6 +103,7 @@ class DatasetDesk:
             self.inner = DatasetSession()
             # One lock for both: each calls the other while it holds its own.
             self.inner.lock = self.session.lock
+            self.inner.jobs.refusal = self.session.jobs.refusal
             self.inner.add_view(self._told)
             self._follow(self.session.values["dataset.path"])
         return self.inner
@@ -147,9 +165,29 @@ class DatasetDesk:
         inner.add_view(lambda: show(undo, inner.read is not None and inner.read.undoable is not None))
         inner.show()
         whole = Paragraph(
-            "Copies, quality, many captions at once, taggers and captioners: in the notebook Dataset Preparation.",
+            "Copies, quality, and many captions at once: in the notebook Dataset Preparation.",
             "small",
             "muted",
         )
         beside = Box([VBox([images.widget]), VBox([one.widget])], classes=("easel-desk",))
         return [row(undo, self.messages[1]), beside, findings.widget, whole]
+
+    def _writing(self) -> list[Widget]:
+        from trainer_ui.dataset_list import WITHOUT
+        from trainer_ui.job_session import known_jobs
+        from trainer_ui.panels.datasets.machine import KINDS, MachinePanel
+        from trainer_ui.panels.datasets.machine_job import MachineJob
+        from trainer_ui.panels.datasets.machine_result import MachineResult
+
+        inner = self._begun()
+        machine = MachinePanel(inner, WITHOUT)
+        result, job = MachineResult(inner, machine), MachineJob(inner)
+        undo = Button(description="Undo the last change", classes=("easel-small",))
+        undo.on_click(inner.handler(lambda _: inner.undo()))
+        for panel in (machine, result, job):
+            inner.add_view(panel.show)
+        inner.add_view(lambda: show(undo, inner.read is not None and inner.read.undoable is not None))
+        # A kernel before this one may have started it.
+        inner.jobs.follow_live(one for kind in KINDS for one in known_jobs(kind))
+        inner.show()
+        return [machine.widget, result.widget, job.widget, row(undo, self.messages[2])]

@@ -44,6 +44,14 @@ FINETUNING = (
 """What is in front of the recipe of the finetuning trainer; settings without an effect on the chosen method are hidden."""
 CLASS = ("dataset.class_path", "dataset.class_caption")
 """What is beside the folder of images in the finetuning trainer."""
+OF_DATASET = (
+    "dataset.selection",
+    "dataset.masks",
+    "dataset.validation_share",
+    "dataset.validate_every",
+    "dataset.subsets",
+)
+"""What has a place of its own in the dataset's card."""
 OUTPUT = ("output.name", "output.save_every_steps")
 SAMPLES = ("sampling.every_steps", "sampling.at_start")
 PROMPTS = ("sampling.prompt", "sampling.prompts")
@@ -63,7 +71,7 @@ class Settings:
         self.session, self.essentials, self.of_images = session, essentials, of_images
         self.controls: dict[str, SettingControl] = {}
         known = fields.all_fields()
-        self._members = _others(known, (*essentials, *of_images, *OUTPUT, *SAMPLES, *PROMPTS, *MEMORY))
+        self._members = _others(known, (*essentials, *of_images, *OF_DATASET, *OUTPUT, *SAMPLES, *PROMPTS, *MEMORY))
         self.groups = {section: self._group(members) for section, members in self._members.items()}
 
     def _group(self, members: Sequence[SettingField]) -> VBox:

@@ -16,14 +16,27 @@ SHOWN = 10
 @click.command("convert")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("kinds", nargs=-1)
+@click.option(
+    "--originals", type=int, metavar="EDIT", help="Bring back the originals of images that this import converted."
+)
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-def command(folder: Path, kinds: tuple[str, ...], *, as_json: bool) -> None:
+def command(folder: Path, kinds: tuple[str, ...], originals: int | None, *, as_json: bool) -> None:
     """List or make conversions of images.
 
     KINDS are ids from the list, or all. They are made as one edit: `easel dataset undo` brings the originals back.
     """
     from trainer_core.curation import converting, gathering
+    from trainer_core.curation import originals as kept
 
+    if originals is not None:
+        if kinds:
+            raise click.UsageError("Name either conversions or --originals.")
+        show.edit(
+            kept.bring_back(folder, originals),
+            "Nothing was changed: the converted images are not there any more.",
+            as_json,
+        )
+        return
     if not kinds:
         counts = converting.counts(folder, gathering.images(folder))
         if as_json:

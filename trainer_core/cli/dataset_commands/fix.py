@@ -44,8 +44,7 @@ def command(
     from trainer_core.datasets import scan
     from trainer_core.engines import registry
 
-    journal = Journal(folder)
-    journal.recover()
+    Journal(folder).recover()
     rules = (registry.get(engine) if engine else registry.first()).manifest.dataset
     found = scan.scan(folder, rules, caption_extension=caption_extension, trigger=trigger)
     offered = fixing.offers(found, trigger)
@@ -54,10 +53,8 @@ def command(
             f"There is nothing to do for: {', '.join(sorted(unknown))}. Without an id, the fixes are listed."
         )
     wanted = [one.mending.id for one in offered if takes_all or one.mending.id in fixes]
-    made, refused = fixing.changes(found, wanted, trigger)
     titles = "; ".join(one.mending.title for one in offered if one.mending.id in wanted)
-    edit = journal.apply("fix", titles, made) if made else None
-    left = [*refused, *(edit.refused if edit is not None else ())]
+    edit, left = fixing.mend(found, wanted, titles, trigger) if wanted else (None, [])
     if as_json:
         show.as_json(
             {

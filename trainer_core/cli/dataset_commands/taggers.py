@@ -25,6 +25,7 @@ def command(as_json: bool) -> None:
             {
                 "model": row.id,
                 "title": row.title,
+                "purpose": row.purpose,
                 "writes": "tags" if environment == taggers.ENVIRONMENT else "captions",
                 "repository": row.repository,
                 "size_gib": row.size_gib,

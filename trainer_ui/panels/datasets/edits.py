@@ -10,7 +10,8 @@ from trainer_ui.formatting import Paragraph, show
 from trainer_ui.widgets import VBox
 
 if TYPE_CHECKING:
-    from trainer_ui.dataset_session import DatasetSession
+    from trainer_core.curation.records import Edit
+    from trainer_ui.dataset_session import DatasetSession, Read
 
 MOST_SHOWN = 100
 
@@ -20,7 +21,7 @@ class EditsPanel:
 
     def __init__(self, session: DatasetSession) -> None:
         self.session = session
-        self.list = ActionList("Edits", session.handler(lambda told: session.undo(int(told[0]))))
+        self.list = ActionList("Edits", session.handler(self._act))
         self.none = Paragraph("", "muted")
         self.note = Paragraph(
             "An edit that is taken back restores its files byte by byte. A file that was changed since then stays as it is, and is named.",
@@ -56,13 +57,28 @@ class EditsPanel:
                         ),
                     )
                 ),
-                acts=()
-                if one.number in gone or one.undoes is not None
-                else (Act("undo", "Undo", f"Undo: {one.title}", is_usable=not self.session.doing),),
+                acts=() if one.number in gone or one.undoes is not None else self._acts(one, read),
             )
             for one in sorted(edits, key=lambda one: -one.number)[:MOST_SHOWN]
         )
         show(self.note, bool(edits))
+
+    def _acts(self, edit: Edit, read: Read | None) -> tuple[Act, ...]:
+        is_free = not self.session.doing
+        undo = Act("undo", "Undo", f"Undo: {edit.title}", is_usable=is_free)
+        if read is None or edit.number not in read.originals:
+            return (undo,)
+        words = "Bring the originals back"
+        return Act(
+            "originals", words, f"{words} of the images that were converted: {edit.title}", is_usable=is_free
+        ), undo
+
+    def _act(self, told: tuple[str, str]) -> None:
+        number, act = int(told[0]), told[1]
+        if act == "originals":
+            self.session.bring_back(number)
+        else:
+            self.session.undo(number)
 
 
 def _when(time: float) -> str:

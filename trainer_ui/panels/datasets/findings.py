@@ -170,16 +170,15 @@ class FindingsPanel:
             return
         session.drafts.save_all()
         title = "; ".join(self._offers[one].mending.title for one in ids)
-        session.do(f"{title}.", partial(_mended, session.root, read.dataset, list(ids), session.trigger, title))
+        session.do(f"{title}.", partial(_mended, read.dataset, list(ids), session.trigger, title))
 
 
-def _mended(root: Path, dataset: Dataset, ids: Sequence[str], trigger: str, title: str) -> str:
+def _mended(dataset: Dataset, ids: Sequence[str], trigger: str, title: str) -> str:
     from trainer_core.curation import fixing
-    from trainer_core.curation.journal import Journal
 
-    made, refused = fixing.changes(dataset, ids, trigger)
-    edit = Journal(root).apply("fix", title, made) if made else None
-    left = f" Left as they were: {_named([f'{path} ({why})' for path, why in refused])}" if refused else ""
+    edit, refused = fixing.mend(dataset, ids, title, trigger)
+    also = refused[: len(refused) - len(edit.refused)] if edit is not None else refused
+    left = f" Left as they were: {_named([f'{path} ({why})' for path, why in also])}" if also else ""
     return f"{told(edit)}{left}"
 
 

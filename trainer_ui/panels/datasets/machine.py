@@ -10,6 +10,8 @@ from trainer_core.errors import DatasetError
 from trainer_core.jobs.state import FINAL_STATES
 from trainer_ui.boundary import attempt
 from trainer_ui.components.action_list import Act, ActionList, Item
+from trainer_ui.components.cards import Card, Cards
+from trainer_ui.dataset_list import ALL
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.panels.card import fold, row
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
 
 TAGGER, SERVER, LOCAL = "tagger", "server", "local"
 WHO = (
-    ("A tagger: tags with probabilities, on this machine", TAGGER),
-    ("A server with OpenAI's interface: Ollama, LM Studio, vLLM, a cloud", SERVER),
-    ("A captioner on this machine: sentences, needs a GPU", LOCAL),
+    Card(TAGGER, "A tagger", "Tags with probabilities, on this machine", "tag"),
+    Card(SERVER, "A server", "Ollama, LM Studio, vLLM or a cloud, by OpenAI's interface", "server"),
+    Card(LOCAL, "A captioner", "Sentences, on this machine; needs a GPU", "speech"),
 )
 HELP = {
     TAGGER: "It sees each image once. Afterwards thresholds act at once, and nothing is written before you say so.",
@@ -38,9 +40,9 @@ KINDS = ("tag", "caption", "fetch-captioner")
 
 
 class MachinePanel:
-    """The form, and the button that starts the job."""
+    """The form, and the button that starts the job. `first` is the choice of images at the beginning."""
 
-    def __init__(self, session: DatasetSession) -> None:
+    def __init__(self, session: DatasetSession, first: str = ALL) -> None:
         from trainer_core.captioning import captioners, taggers, templates
 
         self.session = session
@@ -50,16 +52,30 @@ class MachinePanel:
         self.done: tagging.Settings | asking.Settings | None = None
         """What the last job, or the last look at what is kept, was about."""
         again = handler(lambda _: self._changed())
-        self.who: Any = Dropdown(description="Done by", options=WHO, value=TAGGER)
+        self.by = TAGGER
+        """Who looks at the images."""
+        self.models_chosen = {TAGGER: next(iter(taggers.taggers())), LOCAL: next(iter(captioners.captioners()))}
+        self.who = Cards("Done by", handler(self._choose_who))
         self.help = Paragraph("", "small", "muted")
-        self.scope = Scope(session)
-        known = [(f"{one.title} ({one.size_gib:.1f} GiB)", one.id) for one in taggers.taggers().values()]
-        self.tagger: Any = Dropdown(description="Tagger", options=known, value=known[0][1])
-        local = [
-            (f"{one.title} ({one.size_gib:.1f} GiB, about {one.memory_gib:.0f} GiB of GPU memory)", one.id)
-            for one in captioners.captioners().values()
-        ]
-        self.local: Any = Dropdown(description="Captioner", options=local, value=local[0][1])
+        self.scope = Scope(session, first=first)
+        self.known = {
+            TAGGER: [
+                Card(one.id, f"{one.title}, {one.size_gib:.1f} GB", one.purpose, "")
+                for one in taggers.taggers().values()
+            ],
+            LOCAL: [
+                Card(
+                    one.id,
+                    f"{one.title}, {one.size_gib:.1f} GB",
+                    f"{one.purpose} Needs about {one.memory_gib:.0f} GB of GPU memory.",
+                    "",
+                )
+                for one in captioners.captioners().values()
+            ],
+        }
+        """The models of this machine as cards, with what each is for."""
+        self.tagger = Cards("Tagger", handler(partial(self._choose_model, TAGGER)))
+        self.local = Cards("Captioner", handler(partial(self._choose_model, LOCAL)))
         self.folder = Text(
             description="Folder with its files", placeholder="empty: fetched from Hugging Face", continuous_update=False
         )
@@ -82,7 +98,7 @@ class MachinePanel:
         self.question = Textarea(
             description="Another question", placeholder="{tags}, {name} and {trigger} are filled in"
         )
-        for one in (self.who, self.tagger, self.local, self.folder, self.address, self.model, self.agree, self.template, self.question):  # fmt: skip
+        for one in (self.folder, self.address, self.model, self.agree, self.template, self.question):  # fmt: skip
             one.observe(again, "value")
         self.start = Button(description="Start", button_style="primary")
         self.start.on_click(handler(lambda _: self._start()))
@@ -90,8 +106,8 @@ class MachinePanel:
         self.look.on_click(handler(lambda _: self._look()))
         self.said = Paragraph("", "small", role="status")
         self.list = ActionList("What is missing", handler(self._fix))
-        self.of_tagger = Box([self.tagger], classes=("easel-pair",))
-        self.of_local = Box([self.local], classes=("easel-pair",))
+        self.of_tagger = Box([self.tagger], classes=("easel-model-cards",))
+        self.of_local = Box([self.local], classes=("easel-model-cards",))
         self.of_models = helped(
             self.folder, "A folder that has the model already, such as a copy from another machine."
         )
@@ -108,8 +124,9 @@ class MachinePanel:
         self.widget = VBox(
             [
                 Paragraph("Let a model look at the images", "heading"),
-                Box([self.who, self.scope.widget], classes=("easel-pair",)),
+                self.who,
                 self.help,
+                Box([self.scope.widget], classes=("easel-pair",)),
                 self.of_tagger,
                 self.of_local,
                 self.of_server,
@@ -125,7 +142,10 @@ class MachinePanel:
     # ---- what is shown ----
     def show(self) -> None:
         """Shows the fields of the chosen kind, and what is missing."""
-        session, who = self.session, self.who.value
+        session, who = self.session, self.by
+        self.who.show_cards(WHO, who)
+        self.tagger.show_cards(self.known[TAGGER], self.models_chosen[TAGGER])
+        self.local.show_cards(self.known[LOCAL], self.models_chosen[LOCAL])
         show(self.widget, session.root is not None)
         self.scope.show()
         self.help.show_text(HELP[who])
@@ -160,7 +180,7 @@ class MachinePanel:
         from trainer_core.captioning import endpoint
         from trainer_core.errors import EaselError
 
-        if self.who.value != SERVER or not self.address.value.strip():
+        if self.by != SERVER or not self.address.value.strip():
             return "", True
         try:
             found = endpoint.parse(self.address.value)
@@ -171,6 +191,14 @@ class MachinePanel:
     # ---- what the user does ----
     def _changed(self) -> None:
         self.problems = ()
+
+    def _choose_who(self, who: str) -> None:
+        self.by = who
+        self._changed()
+
+    def _choose_model(self, who: str, model: str) -> None:
+        self.models_chosen[who] = model
+        self._changed()
 
     def _pick(self, name: str) -> None:
         if name:
@@ -191,15 +219,18 @@ class MachinePanel:
         if not entries:
             raise DatasetError("There is no image to look at.", "Choose some, or another filter.")
         images = tuple(one.path for one in entries) if len(entries) < len(session.entries) else ()
-        if self.who.value == TAGGER:
+        if self.by == TAGGER:
             return tagging.Settings(
-                dataset=str(session.root), model=self.tagger.value, folder=self.folder.value.strip(), images=images
+                dataset=str(session.root),
+                model=self.models_chosen[TAGGER],
+                folder=self.folder.value.strip(),
+                images=images,
             )
         host, _ = self._host()
-        is_server = self.who.value == SERVER
+        is_server = self.by == SERVER
         return asking.Settings(
             dataset=str(session.root),
-            model=self.model.value.strip() if is_server else self.local.value,
+            model=self.model.value.strip() if is_server else self.models_chosen[LOCAL],
             endpoint=self.address.value.strip() if is_server else "",
             folder="" if is_server else self.folder.value.strip(),
             template=self.template.value,

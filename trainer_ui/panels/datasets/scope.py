@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer_ui.dataset_list import ALL, CHOSEN, SHOWN
+from trainer_ui.dataset_list import ALL, CHOSEN, SHOWN, WITHOUT
 from trainer_ui.widgets import Dropdown
 
 if TYPE_CHECKING:
@@ -13,15 +13,20 @@ if TYPE_CHECKING:
     from trainer_core.curation.catalogue import Entry
     from trainer_ui.dataset_session import DatasetSession
 
-WORDS = {ALL: "All images", SHOWN: "Images that the filter shows", CHOSEN: "Chosen images"}
+WORDS = {
+    ALL: "All images",
+    WITHOUT: "Images without a caption",
+    SHOWN: "Images that the filter shows",
+    CHOSEN: "Chosen images",
+}
 
 
 class Scope:
     """The dropdown, with the number of images of each choice."""
 
-    def __init__(self, session: DatasetSession, label: str = "Images") -> None:
+    def __init__(self, session: DatasetSession, label: str = "Images", first: str = ALL) -> None:
         self.session = session
-        self.widget = Dropdown(description=label, options=[(WORDS[ALL], ALL)], value=ALL)
+        self.widget = Dropdown(description=label, options=[(WORDS[first], first)], value=first)
         self.widget.observe(session.handler(lambda _: None), "value")
 
     @property

@@ -224,8 +224,12 @@ def told(found: Imported, left: int) -> str:
     images = f"{found.images:,} {'image' if found.images == 1 else 'images'}"
     captions = f" with {found.captions:,} {'caption' if found.captions == 1 else 'captions'}" if found.captions else ""
     masks = f" and {found.masks:,} {'mask' if found.masks == 1 else 'masks'}" if found.masks else ""
-    changed = found.converted.files if found.converted is not None else 0
-    made = " Some were converted: an undo of that alone brings the originals back." if changed else ""
+    changed = len(found.converted)
+    made = (
+        f" {changed:,} {'was' if changed == 1 else 'were'} converted; the originals are kept, see Edits."
+        if changed
+        else ""
+    )
     known = f" {len(found.known):,} {'was' if len(found.known) == 1 else 'were'} here already." if found.known else ""
     notes = f" {' '.join(found.notes)}" if found.notes else ""
     out = f" {left:,} {'file was' if left == 1 else 'files were'} left out." if left else ""
