@@ -25,6 +25,7 @@ COMMANDS = {
     "detect": "detect",
     "models": "models",
     "tools": "tools",
+    "lora": "lora",
     "dataset": "dataset",
     "profiles": "profiles",
     "policies": "policies",

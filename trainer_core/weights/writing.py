@@ -111,9 +111,16 @@ class File:
                 raise WeightsError(f"{shown(self.target)} already exists.", "Choose another name.") from None
             self.part.rename(self.target)
 
+    def replace(self) -> None:
+        """Gives the complete file its name in place of the file that has it: a reader sees the old file or the new one."""
+        os.fsync(self.file)
+        self.part.replace(self.target)
+
     def close(self) -> None:
         """Removes the unfinished file."""
-        self.part.unlink(missing_ok=True)
+        # After `replace` the name is free, and may be that of another job's file by now.
+        if _leads(self.part, self.file):
+            self.part.unlink()
         os.close(self.file)
 
 
@@ -145,7 +152,16 @@ def write_to(sink: Sink, entries: Sequence[Entry], metadata: Mapping[str, str], 
     Raises:
         WeightsError: a tensor has not the size that its shape says.
     """
-    sink.write(memoryview(header_bytes(entries, metadata)))
+    write_entries(sink, header_bytes(entries, metadata), entries, progress)
+
+
+def write_entries(sink: Sink, start: bytes, entries: Sequence[Entry], progress: Progress) -> None:
+    """Writes the start of a file, which is the length of its header and the header, and every tensor in the given order.
+
+    Raises:
+        WeightsError: a tensor has not the size that its shape says.
+    """
+    sink.write(memoryview(start))
     total, done, whole = sum(entry.size for entry in entries), 0, 0
 
     def told(count: int) -> None:
