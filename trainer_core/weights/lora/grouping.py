@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,9 +12,11 @@ from trainer_core.models.families import load_families
 from trainer_core.models.header import TensorInfo
 from trainer_core.models.header.tensors import shown
 from trainer_core.models.loaders import table
+from trainer_core.models.renaming.layers import Part
 from trainer_core.text import printable
-from trainer_core.weights.lora import blocks, naming
+from trainer_core.weights.lora import blocks, naming, sides
 from trainer_core.weights.lora.naming import Endings
+from trainer_core.weights.lora.sides import Piece
 from trainer_core.weights.networks.modules import Module, Network
 
 SUMMED = ("full", "norm")
@@ -24,11 +27,41 @@ FLOATS = ("F64", "F32", "F16", "BF16")
 
 @dataclass(frozen=True)
 class Member:
-    """A module with the number of its file, and what its change is multiplied by."""
+    """A module with the number of its file, what its change is multiplied by, and which rows of the layer it has: see `sides.Piece`."""
 
     file: int
     module: Module
     strength: float
+    cut: Part | None = None
+    into: Part | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the layer of the new file is the one that the module changes."""
+        return self.cut is None and self.into is None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the layer of the new file, as this module shows it.
+
+        Raises:
+            WeightsError: the rows cannot be cut.
+        """
+        whole = self.module.shape or _bias_shape(self.module)
+        if self.is_whole or not whole:
+            return whole
+        if self.into is not None:
+            rows, rest = divmod(whole[0] * self.into.of, self.into.size)
+        else:
+            assert self.cut is not None, "checked above"
+            start, end = sides.rows(self.cut, whole[0])
+            rows, rest = end - start, end == 0
+        if rest:
+            raise WeightsError(
+                f"The layer {printable(self.module.key, 80)} has {whole[0]} rows, which cannot be divided as its family needs.",
+                "Check that the family is right.",
+            )
+        return (rows, *whole[1:])
 
 
 @dataclass(frozen=True)
@@ -45,7 +78,7 @@ class Group:
     @property
     def is_summed(self) -> bool:
         """Whether the changes are added as they are, without a product."""
-        return all(each.module.layout in SUMMED for each in self.members)
+        return all(each.module.layout in SUMMED and each.is_whole for each in self.members) or len(self.shape) < 2
 
     @property
     def is_conv(self) -> bool:
@@ -100,28 +133,42 @@ def groups(
     """The layers of the sum of networks, in the order of the first one; each strength counts together with the weights of the blocks.
 
     Raises:
-        WeightsError: the networks are of different families or have different layers of the same name, a change depends on the
-            model, or a layer has no name in the naming.
+        WeightsError: the networks are of different families or have different layers of the same name, or a layer has no name in
+            the naming.
     """
     family = common_family(networks)
+    side = _side(networks[0], family) if to == naming.SAME else sides.preferred(to, family)
     found: dict[tuple[str, str], list[Member]] = {}
     for number, network in enumerate(networks):
+        own = weights[number] if weights else {}
         for module in network.modules:
-            times = strengths[number] * blocks.factor(
-                blocks.block_of(module.key, family), weights[number] if weights else {}, family
-            )
-            place = naming.place_of(module.key, family)
-            layer = naming.same_layer(place) if place else ("", module.key)
-            found.setdefault(layer, []).append(Member(number, module, times))
-    _check_sides(found, networks, family)
+            times = strengths[number] * blocks.factor(blocks.block_of(module.key, family), own, family)
+            for piece in _pieces(module, family, side):
+                found.setdefault(piece.layer, []).append(Member(number, module, times, piece.cut, piece.into))
     named = _named(found, networks[0], family, to)
     made = []
     for layer, members in found.items():
-        used = tuple(each for each in members if each.strength) or (members[0],)
-        shape = _shape(used, networks)
-        block = blocks.block_of(members[0].module.key, family)
-        made.append(Group(*named[layer], used, block, shape, _dtype(used[0].module, dtype)))
-    return [group for group in made if any(each.strength for each in group.members)]
+        if used := tuple(each for each in members if each.strength):
+            block = blocks.block_of(members[0].module.key, family)
+            shape = _shape(used, networks)
+            made.append(Group(*named[layer], used, block, shape, _dtype(used[0].module, dtype)))
+    return made
+
+
+def _side(first: Network, family: str) -> str:
+    """The side whose names a file has; "" if it shows none, as a file of text encoders only."""
+    places = (naming.place_of(module.key, family) for module in first.modules)
+    counted = Counter(place.naming for place in places if place and place.naming in table.DENOISER)
+    return counted.most_common(1)[0][0] if counted else ""
+
+
+def _pieces(module: Module, family: str, side: str) -> list[Piece]:
+    """The layers of the new file that a module changes. One whose layer is not known keeps its own name."""
+    place = naming.place_of(module.key, family)
+    if place is None:
+        return [Piece(("", module.key))]
+    found = sides.pieces(place, family, side) if side else []
+    return found or [Piece(naming.same_layer(place))]
 
 
 def common_family(networks: Sequence[Network]) -> str:
@@ -162,7 +209,8 @@ def _named(
     for layer, members in found.items():
         module = members[0].module
         if to == naming.SAME:
-            name = module.key if members[0].file == 0 else _like_first(layer, module.key, family, forms)
+            is_own = members[0].file == 0 and members[0].is_whole
+            name = module.key if is_own else _like_first(layer, module.key, family, forms)
             named[layer] = name, endings_of(module, has_alpha) if members[0].file == 0 else own
         else:
             name = naming.name(to, family, layer) if layer[0] else ""
@@ -185,28 +233,9 @@ def _like_first(layer: tuple[str, str], key: str, family: str, forms: set[str]) 
     return naming.name(to, family, layer) or key
 
 
-def _check_sides(found: Mapping[tuple[str, str], Sequence[Member]], networks: Sequence[Network], family: str) -> None:
-    """Raises if one file names layers as the original code and another one as diffusers, so that the same layers look different."""
-    sides: dict[int, set[str]] = {}
-    for (side, layer), members in found.items():
-        if side in table.DENOISER and not _is_in_both(layer, family):
-            for member in members:
-                sides.setdefault(member.file, set()).add(side)
-    if len({frozenset(each) for each in sides.values()}) > 1:
-        names = ", ".join(shown(networks[file].header.path) for file in sides)
-        raise WeightsError(
-            f"The files name the layers of the model in two ways, as its original code and as diffusers: {names}.",
-            "Convert one of them first: easel lora convert FILE --naming kohya",
-        )
-
-
-def _is_in_both(layer: str, family: str) -> bool:
-    return all(layer in table.layers(family, side) for side in table.DENOISER)
-
-
 def _shape(members: Sequence[Member], networks: Sequence[Network]) -> tuple[int, ...]:
-    shapes = {each.file: each.module.shape or _bias_shape(each.module) for each in members}
-    if len(members) > 1 and len({tuple(shape) for shape in shapes.values()}) > 1:
+    shapes = {each.file: each.shape for each in members}
+    if len({each.shape for each in members}) > 1:
         told = ", ".join(f"{list(shape)} in {shown(networks[file].header.path)}" for file, shape in shapes.items())
         raise WeightsError(
             f"The layer {printable(members[0].module.key, 80)} has different shapes: {told}.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trainer_core.errors import WeightsError
 from trainer_core.text import printable
 from trainer_core.weights import numbers
-from trainer_core.weights.lora import algebra, products
+from trainer_core.weights.lora import algebra, products, sides
 from trainer_core.weights.lora.grouping import Group, Member
 from trainer_core.weights.lora.products import Term
 from trainer_core.weights.lora.ranks import Rule
@@ -31,8 +31,10 @@ class Tensor(NamedTuple):
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of the new file: its tensors, its rank (0 without one) and the rank before; `energy` is the sum of squares of the exact
-    change, and `lost` that of the error. `is_copied`: its matrices are those of the source, bit by bit.
+    """A layer of the new file: its tensors, its rank (0 without one) and the rank before.
+
+    `energy` is the sum of squares of the exact change, and `lost` that of the error. `is_copied`: its matrices are those of the
+    source, bit by bit.
     """
 
     name: str
@@ -66,7 +68,9 @@ def layer(group: Group, rule: Rule | None = None) -> Layer:
     extra = _biases(group)
     if group.is_summed:
         return _summed(group, extra)
-    terms = [(products.of(each.module), each.strength) for each in group.members if each.module.has_weight]
+    terms = _terms(group)
+    if not terms:
+        return Layer(group.name, group.block, 0, 0, 0.0, 0.0, extra)
     if rule is None:
         return _exact(group, terms, extra)
     return _nearest(group, terms, extra, rule)
@@ -132,6 +136,49 @@ def _nearest(group: Group, terms: Sequence[tuple[Term, float]], extra: tuple[Ten
     return Layer(group.name, group.block, rank, before, energy, lost, (*tensors, *extra))
 
 
+def _terms(group: Group) -> list[tuple[Term, float]]:
+    """The changes of a layer and their strengths; the parts of one joined layer that have the same input matrix become one change."""
+    found = [(_placed(each, group), each) for each in group.members if each.module.has_weight]
+    if len(found) > 1 and _is_one(found):
+        up = np.asarray(np.sum([term.up for term, _ in found], axis=0), np.float32)
+        return [(replace(found[0][0], up=up), found[0][1].strength)]
+    return [(term, each.strength) for term, each in found]
+
+
+def _is_one(found: Sequence[tuple[Term, Member]]) -> bool:
+    """Whether these are different rows of one product, as of a joined layer that was cut."""
+    (first, member), *others = found
+    if member.into is None:
+        return False
+    places = {each.into.start for _, each in found if each.into is not None}
+    return len(places) == len(found) and all(
+        each.strength == member.strength
+        and term.scale == first.scale
+        and term.down.shape == first.down.shape
+        and np.array_equal(term.down, first.down)
+        for term, each in others
+    )
+
+
+def _placed(member: Member, group: Group) -> Term:
+    """The change of a module as one of the layer of the new file: some of its rows, or among rows of zeros."""
+    term = products.of(member.module)
+    if member.cut is not None:
+        start, end = sides.rows(member.cut, len(term.up))
+        return replace(term, up=_halves(term.up[start:end], member.cut.swapped))
+    if member.into is not None:
+        start, end = sides.rows(member.into, group.shape[0])
+        up = np.zeros((group.shape[0], term.rank), np.float32)
+        up[start:end] = _halves(term.up, member.into.swapped)
+        return replace(term, up=up)
+    return term
+
+
+def _halves(values: Floats, swapped: bool) -> Floats:
+    """The rows, the second half of them first if `swapped`."""
+    return np.roll(values, len(values) // 2, axis=0) if swapped else values
+
+
 def _scale(term: Term, strength: float) -> float:
     return term.scale * strength
 
@@ -160,13 +207,22 @@ def _tensors(group: Group, up: Floats, down: Floats, alpha: float, term: Term) -
 
 
 def _tensor(name: str, values: Floats, dtype: str) -> Tensor:
+    return Tensor(name, dtype, stored(name, values, dtype))
+
+
+def stored(name: str, values: Floats, dtype: str) -> NDArray[np.generic]:
+    """The numbers of a tensor in a dtype.
+
+    Raises:
+        WeightsError: one is too large for it, or is no number.
+    """
     made = numbers.stored(values, dtype)
     if not np.isfinite(made).all():
         raise WeightsError(
             f"{printable(name, 120)} would contain numbers that are too large for {dtype}.",
             "Choose bf16 or fp32 for the new file.",
         )
-    return Tensor(name, dtype, made)
+    return made
 
 
 def _summed(group: Group, extra: tuple[Tensor, ...]) -> Layer:
@@ -190,9 +246,19 @@ def _biases(group: Group) -> tuple[Tensor, ...]:
     ending = "b_norm" if group.members[0].module.layout == "norm" else "diff_b"
     if len({change.shape for change in changes}) > 1:
         raise WeightsError(f"{printable(group.name, 80)} has biases of different shapes.", "Check the files.")
-    return (_tensor(f"{group.name}.{ending}", np.sum(changes, axis=0, dtype=np.float32), group.dtype),)
+    return (_tensor(f"{group.name}.{ending}", np.asarray(np.sum(changes, axis=0), np.float32), group.dtype),)
 
 
 def _bias(member: Member) -> Floats | None:
-    return member.module.bias(member.strength)
+    found = member.module.bias(member.strength)
+    if found is None or member.is_whole:
+        return found
+    raise WeightsError(
+        f"The layer {printable(member.module.key, 80)} changes a bias, which cannot be brought into the other naming.",
+        "Keep the naming of the file.",
+    )
 
+
+def copied(key: str, dtype: str, values: NDArray[np.generic]) -> Layer:
+    """A tensor that is part of no layer, as it is."""
+    return Layer(key, "", 0, 0, 0.0, 0.0, (Tensor(key, dtype, values),), is_copied=True)

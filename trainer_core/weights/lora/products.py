@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer_core.errors import WeightsError
-from trainer_core.models.detection.layouts import LAYOUTS
-from trainer_core.models.header.tensors import shown
 from trainer_core.text import printable
 from trainer_core.weights.lora import algebra
 from trainer_core.weights.networks.modules import Module
@@ -51,28 +49,12 @@ class Term:
         return math.prod(self.kernel) > 1
 
 
-def refuse(module: Module) -> None:
-    """Checks that the change of a module does not depend on the weights of the model.
-
-    Raises:
-        WeightsError: it does.
-    """
-    if module.needs_base:
-        title = "DoRA" if module.kind == "dora" else LAYOUTS[module.layout].title
-        raise WeightsError(
-            f"{shown(module.header.path)} is a {title}: what it changes depends on the weights of the model, so it cannot be "
-            f"computed from the file alone (layer {printable(module.key, 80)}).",
-            "Bake it into a checkpoint, and extract a LoRA from the result.",
-        )
-
-
 def of(module: Module) -> Term:
     """The change of a module as a product.
 
     Raises:
         WeightsError: its change depends on the model, its parts do not fit together, or contain numbers that are not finite.
     """
-    refuse(module)
     _ = module.shape
     if module.layout == PLAIN and "lora_mid" not in module.parts:
         return _lora(module)
