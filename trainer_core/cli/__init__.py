@@ -25,6 +25,7 @@ COMMANDS = {
     "detect": "detect",
     "models": "models",
     "tools": "tools",
+    "merge": "merge",
     "dataset": "dataset",
     "profiles": "profiles",
     "policies": "policies",
