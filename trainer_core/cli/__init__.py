@@ -26,6 +26,7 @@ COMMANDS = {
     "models": "models",
     "tools": "tools",
     "lora": "lora",
+    "merge": "merge",
     "dataset": "dataset",
     "profiles": "profiles",
     "policies": "policies",

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer_core.errors import WeightsError
+from trainer_core.weights.dtypes import FLOATS
 
 Floats = NDArray[np.float32]
+__all__ = ["FLOATS", "Floats", "dtype", "floats", "is_finite", "stored"]
 
 # Source: safetensors/src/tensor.rs, Dtype. The formats with 4 and 6 bits are not here: several numbers share a byte.
 _NUMPY: dict[str, type[np.generic]] = {
@@ -20,8 +22,6 @@ _NUMPY: dict[str, type[np.generic]] = {
     "BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "U16": np.uint16, "I16": np.int16, "U32": np.uint32, "I32": np.int32,
     "U64": np.uint64, "I64": np.int64, "C64": np.complex64,
 }  # fmt: skip
-FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
-"""The dtypes with which a merge or a conversion computes; any other holds counts or packed numbers, and is only copied."""
 
 
 @functools.cache
@@ -46,3 +46,19 @@ def stored(values: Floats, name: str) -> NDArray[np.generic]:
     # A number too large for the dtype becomes infinite there, as everywhere in the field; `writing` counts these.
     with np.errstate(over="ignore"):
         return values.astype(dtype(name), copy=False)
+
+
+_NOT_FINITE = {
+    "F64": (np.uint64, 0x7FF0 << 48), "F32": (np.uint32, 0x7F800000), "F16": (np.uint16, 0x7C00), "BF16": (np.uint16, 0x7F80),
+    "F8_E4M3": (np.uint8, 0x7F), "F8_E5M2": (np.uint8, 0x7C),
+}  # fmt: skip
+"""The bits that only a number that is infinite or not a number has all of, sign aside."""
+
+
+def is_finite(values: NDArray[np.generic], name: str) -> bool:
+    """Whether every number of an array in this dtype of a file is finite."""
+    if name not in _NOT_FINITE:
+        return bool(np.isfinite(values.astype(np.float32)).all())
+    kind, mask = _NOT_FINITE[name]
+    bits = values.reshape(-1).view(kind)
+    return not bits.size or int(np.bitwise_and(bits, kind(mask)).max()) != mask

@@ -15,10 +15,10 @@ from trainer_core.models import header
 from trainer_core.models.header import Header, TensorInfo
 from trainer_core.models.header.tensors import shown
 from trainer_core.weights import numbers
+from trainer_core.weights.dtypes import CHUNK
 from trainer_core.weights.numbers import Floats
 
-CHUNK = 1 << 18
-"""The numbers that are computed at once where each stands for itself: 1 MiB in float32, which stays in a processor's cache."""
+__all__ = ["CHUNK", "Place", "Weights"]
 
 
 class Place(NamedTuple):
@@ -46,7 +46,8 @@ class Weights:
             )
         self.tensors: Mapping[str, TensorInfo] = self.header.tensors
         self._places = dict(_places(self.header))
-        self._files = {place.path: os.open(place.path, os.O_RDONLY) for place in self._places.values()}
+        paths = dict.fromkeys(place.path for place in self._places.values())
+        self._files = {path: os.open(path, os.O_RDONLY) for path in paths}
         self._stamps = {file: _stamp(file) for file in self._files.values()}
 
     def __enter__(self) -> Self:

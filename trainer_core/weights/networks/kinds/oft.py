@@ -62,8 +62,7 @@ def rescaled(module: Parts, base: Floats, change: Floats) -> Floats:
         raise lacking(module.key, f"has {scale.size} scales for {len(base)} outputs")
     scale = scale.reshape(-1, *(1,) * (base.ndim - 1))
     one: Floats = scale - scale.dtype.type(1)
-    made: Floats = scale * change + one * base
-    return made.astype(np.float32, copy=False)
+    return (scale * change + one * base).astype(change.dtype, copy=False)
 
 
 def rotations(blocks: Floats, most: float) -> Floats:
