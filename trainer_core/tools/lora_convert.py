@@ -16,7 +16,7 @@ from trainer_core.errors import WeightsError, wrong_use
 from trainer_core.jobs.job import Job
 from trainer_core.models import loaders
 from trainer_core.models.header import Header, TensorInfo
-from trainer_core.tools import lora_files, weights_job
+from trainer_core.tools import lora_files, making, weights_job
 from trainer_core.tools.lora_files import Made
 from trainer_core.tools.outlook import Outlook
 from trainer_core.weights.lora import grouping, headers
@@ -60,7 +60,7 @@ def outlook(settings: Settings) -> Outlook:
     """
     (network,) = lora_files.listed([settings.file], settings.family)
     _check(settings, network)
-    path = weights_job.target(settings.target, weights_job.source(settings.file), settings.naming or "converted")
+    path = weights_job.target(settings.target, [weights_job.source(settings.file)], settings.naming or "converted")
     if is_cast(settings):
         return _cast_outlook(settings, network, path)
     planned = groups(network, settings)
@@ -110,7 +110,7 @@ def made(settings: Settings, report: Callable[[str], None]) -> Made:
             metadata = headers.described(metadata, lora_files.sizes(parts, layers), is_plain=is_changed)
             notes = (*planned.notes, *lora_files.told(layers))
         plain = dataclasses.asdict(settings) | {"file": Path(settings.file).name, "target": planned.target.name}
-        metadata = {**metadata, **weights_job.recipe(KIND, plain, [weights_job.source(settings.file)])}
+        metadata = {**metadata, **weights_job.recipe_of(KIND, plain, [weights_job.source(settings.file)])}
         lora_files.write(planned.target, every, metadata, report, inputs.check)
     lora_files.log(layers, report)
     return Made(planned.target, tuple(lora_files.rows(layers)), notes)
@@ -198,7 +198,7 @@ def _cast_outlook(settings: Settings, network: Network, path: Path) -> Outlook:
         notes=(),
         seconds=None,
     )
-    weights_job.check_memory(found)
+    making.check_room(found)
     return found
 
 

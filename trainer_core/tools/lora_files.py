@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.errors import WeightsError, wrong_use
-from trainer_core.hardware import free_disk_bytes
 from trainer_core.models import header
 from trainer_core.models.detection.layouts import LAYOUTS
 from trainer_core.models.header import Header
 from trainer_core.models.header.tensors import shown
 from trainer_core.text import amount, printable
-from trainer_core.tools import weights_job
+from trainer_core.tools import making, weights_job
 from trainer_core.tools.outlook import Outlook
 from trainer_core.tools.weights_job import Meter, Tell
 from trainer_core.weights.lora import grouping, headers, naming
@@ -33,8 +32,6 @@ BASE_BYTES = 150 << 20
 """The memory of the program itself, in bytes: Python, numpy and the headers."""
 COPIES = 6
 """How many copies of the largest layer, in float32, the arithmetic holds at once."""
-DISK_FLOOR_BYTES = 1 << 30
-"""The disk space that a new file must leave free."""
 
 
 def listed(files: Sequence[str], family: str = "") -> list[Network]:
@@ -122,13 +119,7 @@ def outlook(
         notes=tuple(notes),
         seconds=None,
     )
-    weights_job.check_memory(found)
-    free = free_disk_bytes(target.parent)
-    if free < size + DISK_FLOOR_BYTES:
-        raise WeightsError(
-            f"The new file needs {size / 1e9:.1f} GB and 1 GB beside it, but {shown(target.parent)} has {free / 1e9:.1f} GB free.",
-            "Free some space, or choose another folder.",
-        )
+    making.check_room(found)
     return found
 
 

@@ -141,7 +141,7 @@ def target(settings: Settings) -> Path:
     Raises:
         WeightsError: it exists already.
     """
-    return weights_job.target(settings.target, weights_job.source(settings.files[0]), "merged")
+    return weights_job.target(settings.target, [weights_job.source(file) for file in settings.files], "merged")
 
 
 def _checked(settings: Settings) -> tuple[float, ...]:
@@ -180,7 +180,7 @@ def _metadata(
     first = headers.merged(metadatas, keys.KEYS, path.stem)
     described = headers.described(first, lora_files.sizes(parts, layers), is_plain=True)
     plain = dataclasses.asdict(settings) | {"files": [Path(file).name for file in settings.files], "target": path.name}
-    return described | weights_job.recipe(KIND, plain, [weights_job.source(file) for file in settings.files])
+    return described | weights_job.recipe_of(KIND, plain, [weights_job.source(file) for file in settings.files])
 
 
 kind = weights_job.WeightsTool(KIND, TITLE, Settings, start)

@@ -127,7 +127,7 @@ def target(settings: Settings) -> Path:
     """
     path = weights_job.source(settings.file)
     if not (settings.in_place or settings.undo):
-        return weights_job.target(settings.target, path, ENDING)
+        return weights_job.target(settings.target, [path], ENDING)
     if settings.target:
         raise WeightsError("An edit in place has no other target.", "Leave out the target, or edit a copy.")
     if path.is_symlink():
@@ -257,9 +257,7 @@ kind = weights_job.WeightsTool(KIND, TITLE, Settings, start)
 
 def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]:
     """Edits the file; returns its path."""
-    path = run(settings, report)
-    report(f"Made {path}")
-    return {"path": str(path)}
+    return {"path": str(run(settings, report))}
 
 
 if __name__ == "__main__":

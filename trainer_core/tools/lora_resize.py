@@ -89,7 +89,7 @@ def made(settings: Settings, report: Callable[[str], None]) -> Made:
             inputs.networks[0].header.metadata, lora_files.sizes(parts, layers), is_plain=_is_plain(parts)
         )
         plain = dataclasses.asdict(settings) | {"file": Path(settings.file).name, "target": planned.target.name}
-        metadata |= weights_job.recipe(KIND, plain, [weights_job.source(settings.file)])
+        metadata |= weights_job.recipe_of(KIND, plain, [weights_job.source(settings.file)])
         every = [*layers, *lora_files.unknown(inputs.networks[0])]
         lora_files.write(planned.target, every, metadata, report, inputs.check)
     lora_files.log(layers, report)
@@ -124,7 +124,7 @@ def target(settings: Settings) -> Path:
     Raises:
         WeightsError: it exists already.
     """
-    return weights_job.target(settings.target, weights_job.source(settings.file), "resized")
+    return weights_job.target(settings.target, [weights_job.source(settings.file)], "resized")
 
 
 def _kept(planned: list[Group], wanted: Rule) -> list[str]:

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core.errors import WeightsError
-from trainer_core.hardware import free_disk_bytes
 from trainer_core.jobs.job import Job
-from trainer_core.models.header.tensors import shown
 from trainer_core.text import amount
-from trainer_core.tools import lora_files, weights_job
+from trainer_core.tools import lora_files, making, weights_job
 from trainer_core.tools.lora_files import Made
 from trainer_core.tools.lora_merge import check_strength
 from trainer_core.tools.outlook import Outlook
@@ -52,7 +50,7 @@ def outlook(settings: Settings) -> Outlook:
     kept = len(network.unknown) + sum(len(module.parts) for module in left)
     gone = len(planned) - len(left)
     found = Outlook(
-        target=weights_job.target(settings.target, weights_job.source(settings.file), "scaled"),
+        target=weights_job.target(settings.target, [weights_job.source(settings.file)], "scaled"),
         size_bytes=size,
         memory_bytes=lora_files.BASE_BYTES + 2 * size,
         tensors=kept,
@@ -60,12 +58,7 @@ def outlook(settings: Settings) -> Outlook:
         notes=(f"{amount(gone, 'layer')} with the weight 0 {'is' if gone == 1 else 'are'} left out.",) if gone else (),
         seconds=None,
     )
-    weights_job.check_memory(found)
-    if free_disk_bytes(found.target.parent) < size + lora_files.DISK_FLOOR_BYTES:
-        raise WeightsError(
-            f"The new file needs {size / 1e9:.1f} GB and 1 GB beside it, which {shown(found.target.parent)} does not have.",
-            "Free some space, or choose another folder.",
-        )
+    making.check_room(found)
     return found
 
 
@@ -147,7 +140,7 @@ def _metadata(settings: Settings, network: Network, path: Path) -> dict[str, str
         if not settings.blocks and settings.strength > 0:
             kept["ss_network_alpha"] = headers.multiplied(alpha, settings.strength)
     plain = dataclasses.asdict(settings) | {"file": Path(settings.file).name, "target": path.name}
-    return kept | weights_job.recipe(KIND, plain, [weights_job.source(settings.file)])
+    return kept | weights_job.recipe_of(KIND, plain, [weights_job.source(settings.file)])
 
 
 kind = weights_job.WeightsTool(KIND, TITLE, Settings, start)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from trainer_core.cli import show, tool_jobs
+from trainer_core.cli import making, show
 
 SHOWN = 200
 
@@ -19,7 +19,7 @@ SHOWN = 200
 @click.option("--out", default="", metavar="PATH", help="The new file.  [default: next to FILE, with -edited]")
 @click.option("--in-place", is_flag=True, help="Put the new file in the place of FILE; --undo takes it back.")
 @click.option("--undo", is_flag=True, help="Give FILE the metadata that it had before the last edit in place.")
-@tool_jobs.run_options
+@making.options
 def command(
     file: str,
     *,
@@ -62,13 +62,12 @@ def command(
         rows = ((each.key, each.action, each.before, each.after, each.reason) for each in edit.changes)
         show.table(("key", "", "before", "after", "because"), rows)
     if dry_run:
-        tool_jobs.outlook(tool.outlook(settings), as_json)
+        making.show_outlook(tool.outlook(settings), as_json)
         return
     if not as_json:
         for note in tool.outlook(settings).notes:
             show.line(note)
-    job = tool.start(settings)
-    tool_jobs.made(tool_jobs.finish(job, detach, as_json), job, as_json)
+    making.finish(tool.start(settings), detach, as_json)
 
 
 def _values(assignments: tuple[str, ...]) -> dict[str, str]:

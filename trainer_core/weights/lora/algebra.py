@@ -60,7 +60,7 @@ def values(up: Floats, down: Floats) -> Floats:
     """The singular values of up @ down, in descending order; without the vectors it takes about half the time."""
     if up.shape[1] >= min(len(up), down.shape[1]):
         return np.linalg.svd(up @ down, compute_uv=False)
-    first, second = (np.asarray(np.linalg.qr(each, mode="r")) for each in (up, down.T))
+    first, second = (np.asarray(np.linalg.qr(each, mode="r"), np.float32) for each in (up, down.T))
     return np.linalg.svd(first @ second.T, compute_uv=False)
 
 

@@ -1,36 +1,38 @@
-"""The block of the model that a layer of a network belongs to, by its name.
+"""The block of the model that a layer of a network belongs to, with the labels that the merger of checkpoints has (`merging.blocks`).
 
-A UNet has IN00 to IN11, MID and OUT00 to OUT11, as in the field's block weights; another denoiser has the names of its own lists, such as
-double_blocks.3; a text encoder is one block. Source of the order of the UNet's blocks: sd-scripts networks/svd_merge_lora.py,
-get_lbw_block_index; the first convolution is IN00.
+A text encoder is one block, called as in the record of its family, such as clip_l. The weight of BASE counts for text encoders without one of their
+own, because BASE is what is in no block of the denoiser.
 """
 
 from __future__ import annotations
 
+import fnmatch
+import functools
 import re
 from collections.abc import Iterable, Mapping
 
 from trainer_core.errors import WeightsError, wrong_use
 from trainer_core.models.loaders import table
-from trainer_core.text import nearest, printable
+from trainer_core.text import printable
+from trainer_core.weights.lora import sides
+from trainer_core.weights.merging.blocks import BASE, labels
 
-OTHER = "other"
-TEXT = "text"
-"""The name that stands for all text encoders."""
-_UNET = re.compile(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\b")
-_ORIGINAL = re.compile(r"(input|output)_blocks\.(\d+)\b")
-_LIST = re.compile(r"((?:[A-Za-z_]\w*\.)*?[A-Za-z_]\w*)\.(\d+)(?:\.|$)")
-# Names whose dots became underscores, of a family whose layers are not recorded.
-_FLAT = re.compile(r"(?:lora_unet|lycoris|lora_transformer)_(\w*?(?:blocks|layers|block|refiner))_(\d+)_")
-_FLAT_TEXT = re.compile(r"lora_te(\d?)_|text_encoders?[._](\w+?)?[._]")
+# Names of a family whose layers are not recorded: with dots, or with underscores in their place.
+_LIST = re.compile(
+    r"(?:lora_unet_|lycoris_|lora_transformer_|.*?\.)?(\w*?(?:blocks|layers|block|refiner))[._](\d+)[._]"
+)
+_TEXT = re.compile(r"lora_te(\d?)_|text_encoders?[._](\w+?)?[._]")
 
 
 def block_of(key: str, family: str) -> str:
-    """The block of a module, by its name in the file."""
+    """The label of the block of a module, by its name in the file."""
     place = table.places(family).get(key) if family in table.families() else None
     if place is None:
         return _guessed(key)
-    return place.naming if place.naming not in table.DENOISER else _of_layer(place.layer)
+    if place.naming not in table.DENOISER:
+        return place.naming
+    found = sides.pieces(place, family, sides.ORIGINAL)
+    return _labels(family).get(found[0].layer[1], BASE) if found else BASE
 
 
 def is_text(block: str, family: str) -> bool:
@@ -40,59 +42,60 @@ def is_text(block: str, family: str) -> bool:
 
 
 def factor(block: str, weights: Mapping[str, float], family: str) -> float:
-    """The weight of a block: its own, else that of the longest group it belongs to ("IN", "double_blocks", "text"), else 1."""
-    if block in weights:
-        return weights[block]
-    groups = [name for name in weights if block.startswith(name) and not block[len(name) :][:1].isalpha()]
-    if groups:
-        return weights[max(groups, key=len)]
-    return weights.get(TEXT, 1.0) if is_text(block, family) else 1.0
+    """The weight of a block: that of the last pattern that fits (a label, or with * for any letters), else 1."""
+    found = weights.get(BASE, 1.0) if is_text(block, family) else 1.0
+    for pattern, weight in weights.items():
+        if fnmatch.fnmatchcase(block, pattern):
+            found = weight
+    return found
 
 
 def check(weights: Mapping[str, float], blocks: Iterable[str], family: str) -> None:
-    """Checks that each name is a block, or a group of blocks, of a file.
+    """Checks that each pattern fits a block of a file.
 
     Raises:
-        WeightsError: one is not.
+        WeightsError: one does not.
     """
-    found = sorted(set(blocks))
-    for name in weights:
-        if not any(block == name or name in _groups(block, family) for block in found):
-            near = nearest(name, found)
-            hint = f"Did you mean {near}?" if near else f"It has: {', '.join(found[:60])}."
-            raise wrong_use(WeightsError(f"The network changes no block called {printable(name, 40)}.", hint))
+    found = set(blocks)
+    if any(is_text(block, family) for block in found):
+        found.add(BASE)
+    for pattern in weights:
+        if not any(fnmatch.fnmatchcase(block, pattern) for block in found):
+            raise wrong_use(
+                WeightsError(
+                    f"The network changes no block called {printable(pattern, 40)}.",
+                    f"Its blocks: {', '.join(in_order(found, family))}.",
+                )
+            )
 
 
-def _groups(block: str, family: str) -> set[str]:
-    bare = block.rstrip("0123456789").rstrip(".")
-    return {bare} | ({TEXT} if is_text(block, family) else set())
+def in_order(blocks: Iterable[str], family: str) -> list[str]:
+    """Blocks in the order in which an image passes them: text encoders, BASE, then those of the denoiser."""
+    order = list(dict.fromkeys(_labels(family).values())) if family in table.families() else []
+    return sorted(
+        set(blocks),
+        key=lambda block: (not is_text(block, family), order.index(block) if block in order else -1, _number(block)),
+    )
 
 
-def _of_layer(layer: str) -> str:
-    if found := _ORIGINAL.match(layer):
-        return f"{'IN' if found[1] == 'input' else 'OUT'}{int(found[2]):02}"
-    if layer.startswith(("middle_block.", "mid_block.")):
-        return "MID"
-    if layer == "conv_in":
-        return "IN00"
-    if found := _UNET.match(layer):
-        level, place = int(found[2]), int(found[4])
-        if found[1] == "down":
-            return f"IN{3 * level + (3 if found[3] == 'downsamplers' else place + 1):02}"
-        return f"OUT{3 * level + (2 if found[3] == 'upsamplers' else place):02}"
-    listed = _LIST.match(layer)
-    return f"{listed[1]}.{int(listed[2])}" if listed and _is_list(listed[1]) else OTHER
+def _number(block: str) -> tuple[str, int]:
+    found = re.fullmatch(r"(.*?)(\d*)", block)
+    return (found[1], int(found[2] or -1)) if found else (block, -1)
 
 
-def _is_list(name: str) -> bool:
-    """Whether a numbered list of a denoiser is one of blocks; others are steps within a layer, such as time_in.mlp.0."""
-    return name.endswith(("layers", "refiner", "blocks", "block"))
+@functools.cache
+def _labels(family: str) -> Mapping[str, str]:
+    """The label of each layer of a family's denoiser, in the names of its original code."""
+    known = table.layers(family, sides.ORIGINAL)
+    layout = "ldm" if family in table.UNET_FAMILIES else "original"
+    return {
+        name.removesuffix(".weight"): label
+        for name, label in labels(family, layout, [f"{layer}.weight" for layer in known]).items()
+    }
 
 
 def _guessed(key: str) -> str:
-    if found := _FLAT_TEXT.match(key):
+    if found := _TEXT.match(key):
         return f"te{found[1] or found[2] or ''}"
-    if found := _FLAT.match(key):
-        return f"{found[1]}.{int(found[2])}"
-    bare = re.sub(r"^(?:base_model\.model|diffusion_model|transformer|unet)\.", "", key)
-    return _of_layer(bare)
+    found = _LIST.match(key)
+    return f"{found[1]}.{int(found[2])}" if found else BASE

@@ -52,7 +52,9 @@ class Baker:
             bias = use.module.bias(use.strength)
             assert bias is not None
             target = use.target
-            found[target.start : target.start + target.rows] += bias.reshape(-1)[target.first : target.first + target.rows]
+            found[target.start : target.start + target.rows] += bias.reshape(-1)[
+                target.first : target.first + target.rows
+            ]
         return found
 
     def _stored(self, values: Floats, dtype: str) -> NDArray[np.generic]:

@@ -144,5 +144,7 @@ def _add_bias(biases: dict[str, list[Use]], model: Header, use: Use) -> None:
     part = next(part for part in BIASES if part in use.module.parts)
     rows = math.prod(use.module.shapes[part])
     if info is None or info.dtype not in FLOATS or rows != use.layer.shape[0] or len(info.shape) != 1:
-        raise lacking(use.module.key, f"changes the bias {printable(name, 120)}, which the model does not have in this form")
+        raise lacking(
+            use.module.key, f"changes the bias {printable(name, 120)}, which the model does not have in this form"
+        )
     biases.setdefault(name, []).append(use)
