@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -64,6 +65,9 @@ def program(kind: type[Wanted], work: Callable[[Wanted, Tell], Mapping[str, Any]
 
     `work` gives the content of made.json, to which the size of the file and the time that it took are added.
     """
+    # The matrices are small: waiting for other threads would take ten times the CPU time of the work (benchmarks/resize_lora.py).
+    # numpy reads this when it is imported, which only the work does.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     def timed(settings: Wanted) -> Mapping[str, Any]:
         started_s = time.monotonic()
