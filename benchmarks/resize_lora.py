@@ -104,7 +104,7 @@ def measured(command: list[str], folder: Path) -> tuple[float, float]:
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ENGINE / 'source'}", "PYTHONUTF8": "1"},
     )
     output, _ = process.communicate()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from trainer_core.weights.lora.making import Layer
 
 KIND, TITLE = "lora-convert", "Converting a LoRA"
-PLAIN = ("lora", "norm", "full")
+PLAIN = ("lora", "norm")
+"""The layouts that a plain LoRA can have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +129,7 @@ def groups(network: Network, settings: Settings) -> list[Group]:
         WeightsError: a change depends on the model, or a layer has no name in the naming.
     """
     lora_files.check_plain(network)
-    return grouping.groups([network], (1.0,), (), settings.naming, settings.dtype)
+    return grouping.groups([network], (1.0,), (), settings.naming, settings.dtype, is_plain=settings.plain)
 
 
 def rule(settings: Settings) -> Rule | None:
@@ -149,7 +150,7 @@ def _check(settings: Settings, network: Network) -> None:
     lora_files.check_choice(settings.dtype, settings.naming)
     if is_cast(settings) and settings.dtype == "same":
         raise wrong_use(WeightsError("Nothing would change.", "Choose a naming, a dtype, or a plain LoRA."))
-    others = sorted({module.layout for module in network.modules} - set(PLAIN))
+    others = sorted({module.layout for module in network.modules if len(module.shape or ()) > 1} - set(PLAIN))
     if settings.naming and not settings.plain and others:
         raise WeightsError(
             f"The file has layers of the kind {others[0]}, which have only kohya's names.",

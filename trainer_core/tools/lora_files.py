@@ -131,7 +131,10 @@ def planned_rank(group: Group, rule: Rule | None) -> int:
 def notes_of(groups: Sequence[Group], networks: Sequence[Network]) -> Iterator[str]:
     """Sentences about layers that are no plain LoRA, that only some files have, and about what is left out."""
     others = [
-        each.module for group in groups for each in group.members if each.module.layout not in ("lora", "norm", "full")
+        each.module
+        for group in groups
+        for each in group.members
+        if each.module.layout != "lora" and not group.is_summed
     ]
     if others:
         kinds = ", ".join(sorted({each.layout for each in others}))

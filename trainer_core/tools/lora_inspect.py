@@ -48,6 +48,7 @@ def inspect(settings: Settings, report: Callable[[str], None] = lambda _: None) 
     Raises:
         HeaderError, WeightsError: as `start`.
     """
+    weights_job.use_one_thread()
     from trainer_core.weights.lora import inspecting
 
     lora_files.listed([settings.file], settings.family)

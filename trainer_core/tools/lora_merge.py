@@ -112,7 +112,9 @@ def groups(networks: list[Network], settings: Settings) -> list[Group]:
     for network, weights in zip(networks, settings.blocks, strict=False):
         found = (blocks.block_of(module.key, network.family) for module in network.modules)
         blocks.check(weights, found, network.family)
-    planned = grouping.groups(networks, strengths, settings.blocks, settings.naming, settings.dtype)
+    planned = grouping.groups(
+        networks, strengths, settings.blocks, settings.naming, settings.dtype, is_plain=settings.method != EXACT
+    )
     if not planned:
         raise WeightsError("With these strengths nothing is left of the LoRAs.", "Choose a strength other than 0.")
     return planned

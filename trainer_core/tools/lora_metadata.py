@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core import places
-from trainer_core.errors import WeightsError
+from trainer_core.errors import HeaderError, WeightsError
 from trainer_core.files import write_whole
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job, list_jobs
@@ -237,9 +237,15 @@ def _undone(found: Header, settings: Settings) -> Edit:
     kept = JobFolder(places.typed(settings.undo)).read(BEFORE)
     if kept is None or kept.get("path") != str(found.path):
         raise WeightsError(f"That job did not edit {shown(found.path)} in place.", "Choose another job.")
-    start = base64.b64decode(str(kept.get("header")), validate=True)
-    size = len(start) + sum(info.size_bytes for info in found.tensors.values())
-    before = header.read_stream(BEFORE, io.BytesIO(start), size)
+    data_bytes = sum(info.size_bytes for info in found.tensors.values())
+    try:
+        start = base64.b64decode(str(kept.get("header")), validate=True)
+        before = header.read_stream(BEFORE, io.BytesIO(start), len(start) + data_bytes)
+    except (HeaderError, ValueError) as error:
+        raise WeightsError(
+            "The old header does not fit this file: it has other tensors, or what was kept is damaged.",
+            "Its metadata cannot be restored.",
+        ) from error
     if [_form(piece) for piece in _pieces(before)] != [_form(piece) for piece in _pieces(found)]:
         raise WeightsError(
             f"{shown(found.path)} has other tensors than before that edit.", "Its metadata cannot be restored."

@@ -104,7 +104,7 @@ def groups(networks: list[Network], settings: Settings) -> list[Group]:
     """
     lora_files.check_choice(settings.dtype, "")
     lora_files.check_plain(networks[0])
-    return grouping.groups(networks, (1.0,), (), dtype=settings.dtype)
+    return grouping.groups(networks, (1.0,), (), dtype=settings.dtype, is_plain=True)
 
 
 def rule(settings: Settings) -> Rule:
@@ -141,7 +141,7 @@ def _kept(planned: list[Group], wanted: Rule) -> list[str]:
 
 
 def _is_plain(parts: list[Group]) -> bool:
-    return any(each.module.layout not in ("lora", "norm", "full") for group in parts for each in group.members)
+    return any(each.module.layout not in ("lora", "norm") for group in parts for each in group.members)
 
 
 kind = weights_job.WeightsTool(KIND, TITLE, Settings, start)

@@ -65,9 +65,7 @@ def program(kind: type[Wanted], work: Callable[[Wanted, Tell], Mapping[str, Any]
 
     `work` gives the content of made.json, to which the size of the file and the time that it took are added.
     """
-    # The matrices are small: waiting for other threads would take ten times the CPU time of the work (benchmarks/resize_lora.py).
-    # numpy reads this when it is imported, which only the work does.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    use_one_thread()
 
     def timed(settings: Wanted) -> Mapping[str, Any]:
         started_s = time.monotonic()
@@ -77,6 +75,14 @@ def program(kind: type[Wanted], work: Callable[[Wanted, Tell], Mapping[str, Any]
         return {**made, "bytes": size, "seconds": round(time.monotonic() - started_s, 3)}
 
     return own_program.run(kind, WeightsError, timed)
+
+
+def use_one_thread() -> None:
+    """Lets numpy compute with one thread, if this process has not imported it yet and the user has not said otherwise.
+
+    The matrices are small: waiting for other threads would take ten times the CPU time of the work (benchmarks/resize_lora.py).
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def parse(line: str) -> Event | None:

@@ -57,9 +57,7 @@ def decomposed(up: Floats, down: Floats) -> Decomposed:
     left, found, right = np.linalg.svd(first.roots.T @ second.roots, full_matrices=False)
     inner_left = first.inverse @ left
     inner_right = right @ second.inverse.T
-    return Decomposed(
-        found.astype(np.float32), up, inner_left.astype(np.float32), inner_right.astype(np.float32), down
-    )
+    return Decomposed(found.astype(np.float32), up, inner_left.astype(np.float32), inner_right.astype(np.float32), down)
 
 
 def of_matrix(matrix: Floats) -> Decomposed:

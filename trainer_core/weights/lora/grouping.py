@@ -19,7 +19,7 @@ from trainer_core.weights.lora.naming import Endings
 from trainer_core.weights.lora.sides import Piece
 from trainer_core.weights.networks.modules import Module, Network
 
-SUMMED = ("full", "norm")
+FULL, NORM = "full", "norm"
 """The layouts whose changes are added number by number where no network has another one for the layer."""
 DTYPES: Mapping[str, str] = {"same": "", "fp32": "F32", "fp16": "F16", "bf16": "BF16"}
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -66,7 +66,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Group:
-    """One layer of the new file: its name and endings there, its modules, its block, the shape of its change and its dtype."""
+    """One layer of the new file: its name and endings there, its modules, its block, the shape of its change and its dtype.
+
+    `is_plain`: a full difference becomes a product, too.
+    """
 
     name: str
     endings: Endings
@@ -74,11 +77,20 @@ class Group:
     block: str
     shape: tuple[int, ...]
     dtype: str
+    is_plain: bool = False
 
     @property
     def is_summed(self) -> bool:
         """Whether the changes are added as they are, without a product."""
-        return all(each.module.layout in SUMMED and each.is_whole for each in self.members) or len(self.shape) < 2
+        if len(self.shape) < 2:
+            return True
+        left = (NORM,) if self.is_plain else (FULL, NORM)
+        return all(each.module.layout in left and each.is_whole for each in self.members)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one plain LoRA layer, whose matrices stay as they are unless the rank shall change."""
+        return len(self.members) == 1 and self.members[0].module.layout == "lora"
 
     @property
     def is_conv(self) -> bool:
@@ -87,8 +99,9 @@ class Group:
 
     @property
     def rank(self) -> int:
-        """The rank of the exact sum, as the headers show it; at most that of any matrix of this shape."""
-        return min(sum(map(rank_of, (each.module for each in self.members))), self.most_rank)
+        """The rank of the exact sum, as the headers show it; of several modules at most that of any matrix of this shape."""
+        total = sum(rank_of(each.module) for each in self.members)
+        return total if self.is_single else min(total, self.most_rank)
 
     @property
     def most_rank(self) -> int:
@@ -129,8 +142,12 @@ def groups(
     weights: Sequence[Mapping[str, float]],
     to: str = naming.SAME,
     dtype: str = "same",
+    *,
+    is_plain: bool = False,
 ) -> list[Group]:
     """The layers of the sum of networks, in the order of the first one; each strength counts together with the weights of the blocks.
+
+    `is_plain`: full differences become products, too.
 
     Raises:
         WeightsError: the networks are of different families or have different layers of the same name, or a layer has no name in
@@ -151,7 +168,7 @@ def groups(
         if used := tuple(each for each in members if each.strength):
             block = blocks.block_of(members[0].module.key, family)
             shape = _shape(used, networks)
-            made.append(Group(*named[layer], used, block, shape, _dtype(used[0].module, dtype)))
+            made.append(Group(*named[layer], used, block, shape, _dtype(used[0].module, dtype), is_plain))
     return made
 
 

@@ -105,7 +105,7 @@ def _exact(group: Group, terms: Sequence[tuple[Term, float]], extra: tuple[Tenso
     """The sum, by placing the matrices side by side. The scale of the first one stays, so that its matrices are kept bit by bit."""
     total = sum(term.rank for term, _ in terms)
     energy = _energy(terms)
-    if total > group.most_rank:
+    if total > group.most_rank and not group.is_single:
         # A product of a larger rank than the matrix can have would only be larger.
         rule = Rule(most=group.most_rank)
         return _nearest(group, terms, extra, rule)
@@ -120,7 +120,8 @@ def _exact(group: Group, terms: Sequence[tuple[Term, float]], extra: tuple[Tenso
 
 def _nearest(group: Group, terms: Sequence[tuple[Term, float]], extra: tuple[Tensor, ...], rule: Rule) -> Layer:
     """The nearest product of the rank that the rule chooses."""
-    before = min(sum(term.rank for term, _ in terms), group.most_rank)
+    total = sum(term.rank for term, _ in terms)
+    before = total if group.is_single else min(total, group.most_rank)
     if rule.method == "rank" and len(terms) == 1 and before <= rule.limit(group.is_conv) and terms[0][0].rank == before:
         return _exact(group, terms, extra)
     up = np.concatenate([term.up * np.float32(_scale(term, strength)) for term, strength in terms], axis=1)
