@@ -33,7 +33,9 @@ with torch.no_grad():
             module.weight.copy_(state[f"{name}.weight"].reshape(module.weight.shape))
         elif f"{name}.lokr_t2" in state:
             # The loader of LyCORIS takes another side of a Tucker product for the rank, so only its formula is compared.
-            own = {part: state.get(f"{name}.lokr_{part}") for part in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")}
+            own = {
+                part: state.get(f"{name}.lokr_{part}") for part in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b", "t2")
+            }
             change = kron_weight(*own.values(), scale=float(state[f"{name}.alpha"]) / len(own["t2"]))
             results |= {f"{name}@{strength}": base + strength * change for strength in (1.0, 0.6)}
             continue
@@ -41,6 +43,11 @@ with torch.no_grad():
             module = make_module(*get_module(state, name), name, layer(base))
         assert module is not None, name
         for strength in (1.0, 0.6):
-            merged = module.get_merged_weight(multiplier=strength)[0]
+            if hasattr(module, "get_weight"):
+                # Its merge of LoHa and LoKr multiplies by alpha / rank twice; its training, which is compared here, does so once.
+                changed = base + module.get_weight(module.shape) * (1.0 if module.wd else strength)
+                merged = module.apply_weight_decompose(changed, strength) if module.wd else changed
+            else:
+                merged = module.get_merged_weight(multiplier=strength)[0]
             results[f"{name}@{strength}"] = merged.float().reshape(base.shape).contiguous().clone()
 save_file(results, sys.argv[2])
