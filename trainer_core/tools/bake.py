@@ -186,14 +186,14 @@ def _mix(settings: Settings) -> tuple[Header, list[Header], Mix]:
             raise WeightsError(f"{shown(each.path)} is not a safetensors file.", "Convert it to safetensors first.")
     networks = [modules.of(each, settings.family) for each in found]
     mix = mixing.mixed(model, list(zip(networks, strengths(settings), strict=True)), settings.family)
-    if not mix.changed:
-        raise WeightsError(
-            "The networks change nothing in this model.", "Check that they belong to it, and that a strength is not 0."
-        )
     missing = list(mixing.lacking_layers(mix))
     if missing and not settings.skip:
         raise WeightsError(
             " ".join(missing), "Choose a model with these layers, or leave the modules out with --skip-missing."
+        )
+    if not mix.changed:
+        raise WeightsError(
+            "The networks change nothing in this model.", "Check that they belong to it, and that a strength is not 0."
         )
     return model, found, mix
 
