@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def test_each_layer_is_found_in_a_model_of_the_other_naming_with_its_whole_weigh
         for tensor, ranges in taken.items():
             whole = sorted(set(ranges))
             assert whole[0][0] == 0
-            assert all(one[1] == other[0] for one, other in zip(whole, whole[1:], strict=False)), tensor
+            assert all(one[1] == other[0] for one, other in itertools.pairwise(whole)), tensor
             assert whole[-1][1] == model.tensors[tensor].shape[0]
 
 

@@ -21,7 +21,12 @@ from trainer_core.weights.writing import Entry
 
 SIDE, MOST = 6, 1 << 21
 Arrays = dict[str, np.ndarray]
-NAMED = {np.dtype(np.float16): "F16", np.dtype(np.float32): "F32", np.dtype(ml_dtypes.bfloat16): "BF16", np.dtype(np.int64): "I64"}
+NAMED = {
+    np.dtype(np.float16): "F16",
+    np.dtype(np.float32): "F32",
+    np.dtype(ml_dtypes.bfloat16): "BF16",
+    np.dtype(np.int64): "I64",
+}
 
 
 def shapes(name: str) -> dict[str, tuple[int, ...]]:
@@ -50,9 +55,7 @@ def _checked() -> set[str]:
 def arrays(name: str, seed: int, kind: type = np.float16, scale: float = 0.05) -> Arrays:
     """Random weights for a recorded header."""
     random = np.random.default_rng(seed)
-    return {
-        key: (random.standard_normal(shape) * scale).astype(kind) for key, shape in shapes(name).items()
-    }
+    return {key: (random.standard_normal(shape) * scale).astype(kind) for key, shape in shapes(name).items()}
 
 
 def near(base: Arrays, seed: int, scale: float = 0.01) -> Arrays:
@@ -91,5 +94,7 @@ def read(path: Path) -> Arrays:
 def largest_error(found: Arrays, wanted: Mapping[str, np.ndarray], step: Callable[[np.ndarray], np.ndarray]) -> float:
     """The largest difference between numbers and their reference, in steps of the dtype at that number."""
     return max(
-        float((np.abs(found[key].astype(np.float64) - value) / step(value)).max()) for key, value in wanted.items() if value.size
+        float((np.abs(found[key].astype(np.float64) - value) / step(value)).max())
+        for key, value in wanted.items()
+        if value.size
     )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer_core.weights import numbers
+from trainer_core.weights.dtypes import CHUNK
 from trainer_core.weights.networks.kinds.kind import Factors, matrix
 from trainer_core.weights.networks.mixing import Mix, Use
+from trainer_core.weights.networks.places import Layer
 from trainer_core.weights.numbers import Floats
-from trainer_core.weights.reading import CHUNK, Weights
+from trainer_core.weights.reading import Weights
 
 
 class Baker:
@@ -77,7 +79,7 @@ class _Change:
             up = factors.up[first : first + rows] * np.float32(use.strength)
             self._factors = Factors(up, factors.down)
         else:
-            base = gathered(model, use) if module.needs_base else None
+            base = gathered(model, use.layer) if module.needs_base else None
             effect = module.effect(base, use.strength)
             self._whole = matrix(effect)[first : first + rows]
 
@@ -93,25 +95,16 @@ class _Change:
             into += self._whole[own]
 
 
-def gathered(model: Weights, use: Use) -> Floats:
-    """The weight that a module changes, from all the tensors that it is in."""
-    if len(use.layer.targets) == 1 and use.layer.shape == model.tensors[use.target.tensor].shape:
-        return model.floats(use.target.tensor)
-    found = np.empty(use.layer.shape, np.float32)
-    for target in use.layer.targets:
+def gathered(model: Weights, layer: Layer) -> Floats:
+    """The weight of a layer, from all the tensors that it is in."""
+    (first, *more) = layer.targets
+    if not more and layer.shape == model.tensors[first.tensor].shape:
+        return model.floats(first.tensor)
+    found = np.empty(layer.shape, np.float32)
+    for target in layer.targets:
         rows = model.floats(target.tensor)[target.start : target.start + target.rows]
-        found[target.first : target.first + target.rows] = rows.reshape(target.rows, *use.layer.shape[1:])
+        found[target.first : target.first + target.rows] = rows.reshape(target.rows, *layer.shape[1:])
     return found
-
-
-def largest_memory(model_shapes: Mapping[str, Sequence[int]], mix: Mix) -> int:
-    """The most bytes that the changes of one tensor need: the factors, or the weight and its change for a kind that needs it."""
-    most = 0
-    for name, uses in mix.weights.items():
-        whole = 4 * math.prod(model_shapes[name])
-        heavy = any(use.module.needs_base or use.module.layout != "lora" for use in uses)
-        most = max(most, 4 * whole if heavy else sum(4 * use.module.rank * sum(use.layer.shape[:2]) for use in uses))
-    return most + 32 * CHUNK
 
 
 def _largest(dtype: str) -> float:

@@ -13,6 +13,7 @@ from trainer_core.models.families import load_families
 from trainer_core.models.header import Header
 from trainer_core.models.header.tensors import shown
 from trainer_core.text import printable
+from trainer_core.weights.dtypes import CHUNK, FLOATS
 from trainer_core.weights.networks.kinds.kind import lacking
 from trainer_core.weights.networks.modules import BIASES, Module, Network
 from trainer_core.weights.networks.places import Index, Layer, Target, bias_of
@@ -20,8 +21,6 @@ from trainer_core.weights.networks.places import Index, Layer, Target, bias_of
 NAMED = 3
 _TEXT = re.compile(r"lora_te\d?_|text_encoder(?:_\d)?\.")
 _PREFIX = re.compile(r"(?:model\.diffusion_model\.|diffusion_model\.|net\.|unet/|transformer/)?(.*)")
-FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
-"""The dtypes of weights that can be changed, as in `weights.numbers`, which imports numpy."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +110,16 @@ def lacking_layers(mix: Mix) -> Iterator[str]:
                 f"{shown(network.header.path)}: the model has no layers for {len(modules)} of its "
                 f"{len(network.modules)} modules ({names}{more})."
             )
+
+
+def largest_memory(model: Header, mix: Mix) -> int:
+    """The most bytes that the changes of one tensor need: the factors, or the weight and its change for a kind that needs it."""
+    most = 0
+    for name, uses in mix.weights.items():
+        whole = 4 * math.prod(model.tensors[name].shape)
+        heavy = any(use.module.needs_base or use.module.layout != "lora" for use in uses)
+        most = max(most, 4 * whole if heavy else sum(4 * use.module.rank * sum(use.layer.shape[:2]) for use in uses))
+    return most + 32 * CHUNK
 
 
 def _check_family(network: Network, family: str, model: Header) -> None:
