@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import ml_dtypes
@@ -19,7 +19,7 @@ from trainer_core.models.tensor_copy import header_bytes
 from trainer_core.weights.numbers import dtype
 from trainer_core.weights.writing import Entry
 
-SIDE, MOST = 6, 1 << 21
+SIDE, MOST = 6, 1 << 19
 Arrays = dict[str, np.ndarray]
 NAMED = {
     np.dtype(np.float16): "F16",
@@ -31,24 +31,14 @@ NAMED = {
 
 def shapes(name: str) -> dict[str, tuple[int, ...]]:
     """The shapes of a recorded header, with sides of at most `SIDE` where the family is not recognised by them."""
-    checked = tuple(_checked())
-    tensors = recorded_headers.recorded(name).tensors
-    found = {
-        key: info.shape if key.endswith(checked) else tuple(min(side, SIDE) for side in info.shape)
-        for key, info in tensors.items()
-    }
-    # The token embeddings, whose size a text encoder is recognised by, would be most of the file.
-    return {key: shape for key, shape in found.items() if math.prod(shape) < MOST}
-
-
-def _checked() -> set[str]:
-    found = set()
-    for family in load_families().values():
-        for signature in family.signatures:
-            found |= set(signature.shapes)
-    for part in catalog.parts().values():
-        for signature in part.signatures:
-            found |= {signature.landmark, *signature.shapes}
+    family = load_families()[recorded_headers.load(name)["family"]]
+    checked = tuple({f".{key}" for each in family.signatures for key in each.shapes})
+    of_parts = tuple({key for part in catalog.parts().values() for each in part.signatures for key in each.shapes})
+    found: dict[str, tuple[int, ...]] = {}
+    for key, info in recorded_headers.recorded(name).tensors.items():
+        small = tuple(min(side, SIDE) for side in info.shape)
+        is_part = key.endswith(of_parts) and math.prod(info.shape) < MOST
+        found[key] = info.shape if f".{key}".endswith(checked) or is_part else small
     return found
 
 
@@ -71,7 +61,7 @@ def near(base: Arrays, seed: int, scale: float = 0.01) -> Arrays:
 
 def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> Path:
     """Writes a safetensors file by hand."""
-    entries = [Entry(key, NAMED[value.dtype], value.shape, lambda: []) for key, value in tensors.items()]
+    entries = [Entry(key, NAMED[value.dtype], value.shape, list) for key, value in tensors.items()]
     with path.open("wb") as file:
         file.write(header_bytes(entries, metadata or {}))
         for value in tensors.values():
@@ -89,12 +79,3 @@ def read(path: Path) -> Arrays:
         key: np.frombuffer(raw, dtype(info.dtype), math.prod(info.shape), info.start_bytes).reshape(info.shape)
         for key, info in found.tensors.items()
     }
-
-
-def largest_error(found: Arrays, wanted: Mapping[str, np.ndarray], step: Callable[[np.ndarray], np.ndarray]) -> float:
-    """The largest difference between numbers and their reference, in steps of the dtype at that number."""
-    return max(
-        float((np.abs(found[key].astype(np.float64) - value) / step(value)).max())
-        for key, value in wanted.items()
-        if value.size
-    )

@@ -34,7 +34,7 @@ METHODS = "\n\n\b\n" + "\n".join(f"{row.id:17}{row.formula}" for row in methods(
 @click.option("--dtype", default="same", show_default=True, type=click.Choice(list(DTYPES)))
 @click.option(
     "--prediction",
-    default="",
+    default=None,
     type=click.Choice(PREDICTIONS[1:]),
     help="What the models predict whose files do not say it.",
 )
@@ -63,7 +63,7 @@ def merge(  # noqa: PLR0917 - click gives them by name
     preset: str,
     vae: str,
     dtype: str,
-    prediction: str,
+    prediction: str | None,
     seed: int,
 ) -> None:
     """Merges checkpoints."""
@@ -86,7 +86,7 @@ def merge(  # noqa: PLR0917 - click gives them by name
             preset=preset,
             vae=vae,
             dtype=dtype,
-            prediction=prediction,
+            prediction=prediction or "",
             seed=seed,
         )
     if dry_run:

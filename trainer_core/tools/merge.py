@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,26 @@ def planned(settings: Settings) -> Plan:
     )
     vae = header.read_file(places.typed(settings.vae)) if settings.vae else None
     match = matching.match(models, method, choices, vae)
-    return Plan(tuple(models), vae, method, choices, match, (*notes, *match.notes))
+    idle = _without_effect(settings, method, models)
+    return Plan(tuple(models), vae, method, choices, match, (*notes, *idle, *match.notes, *_by_block(settings, match)))
+
+
+def _without_effect(settings: Settings, method: Method, models: Sequence[Input]) -> Iterator[str]:
+    """Sentences about settings that the user chose and that change nothing."""
+    by_block = settings.preset or settings.block_weights or settings.blocks
+    if WEIGHT in settings.parameters and (settings.preset or settings.block_weights):
+        yield f"The weight {settings.parameters[WEIGHT]:g} has no effect: each block has its own."
+    if by_block and settings.parts.get("denoiser", "merge") != "merge":
+        yield "The block weights have no effect on the denoiser, which is taken from one model."
+    if settings.seed and not method.random:
+        yield f"The seed has no effect: {method.title} uses no random numbers."
+    if settings.prediction and all(one.detection.is_prediction_certain for one in models):
+        yield "The stated prediction type has no effect: every file says what it predicts."
+
+
+def _by_block(settings: Settings, match: Match) -> Iterator[str]:
+    if settings.preset or settings.block_weights or settings.blocks:
+        yield f"Weights by block: {', '.join(f'{label} {weight:.3g}' for label, weight in match.blocks.items())}."
 
 
 def _check(settings: Settings, method: Method) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+import sys
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer_core.errors import WeightsError
+from trainer_core.weights import halves
 from trainer_core.weights.dtypes import FLOATS
 
 Floats = NDArray[np.float32]
-__all__ = ["FLOATS", "Floats", "dtype", "floats", "is_finite", "stored"]
+__all__ = ["FLOATS", "Floats", "dtype", "floats", "into_floats", "is_finite", "stored"]
 
 # Source: safetensors/src/tensor.rs, Dtype. The formats with 4 and 6 bits are not here: several numbers share a byte.
 _NUMPY: dict[str, type[np.generic]] = {
@@ -38,13 +40,27 @@ def dtype(name: str) -> np.dtype[np.generic]:
 
 def floats(values: NDArray[np.generic]) -> Floats:
     """The numbers in float32; the same array if they already are."""
+    if values.dtype == np.float16 and values.flags.c_contiguous:
+        found = np.empty(values.shape, np.float32)
+        halves.widened(values.reshape(-1), found.reshape(-1))
+        return found
     return values.astype(np.float32, copy=False)
+
+
+def into_floats(values: NDArray[np.generic], into: Floats) -> None:
+    """Writes flat numbers in float32 into an array of the same size."""
+    if values.dtype == np.float16:
+        halves.widened(values, into)
+    else:
+        np.copyto(into, values, casting="unsafe")
 
 
 def stored(values: Floats, name: str) -> NDArray[np.generic]:
     """Float32 numbers in the dtype of a file, rounded to the nearest one, halves to even."""
-    # A number too large for the dtype becomes infinite there, as everywhere in the field; `writing` counts these.
-    with np.errstate(over="ignore"):
+    if name == "F16" and values.flags.c_contiguous and sys.byteorder == "little":
+        return halves.narrowed(values.reshape(-1)).reshape(values.shape)
+    # A number too large for the dtype becomes infinite there, or none at all, as everywhere in the field.
+    with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(dtype(name), copy=False)
 
 

@@ -90,7 +90,7 @@ class Weights:
             part = raw[: min(most, count - start)]
             self._fill(name, part.view(np.uint8), start * dtype.itemsize)
             into = computed[: part.size]
-            np.copyto(into, part, casting="unsafe")
+            numbers.into_floats(part, into)
             yield into
 
     def check_unchanged(self) -> None:
