@@ -60,12 +60,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Edit:
-    """An edit that is ready: the header of the file, its new start (length and header), what changes, and sentences about it."""
+    """An edit that is ready: the header of the file, its metadata after the edit, its new start (length and header), and what changes."""
 
     header: Header
+    metadata: Mapping[str, str]
     start: bytes
     changes: tuple[Change, ...]
-    notes: tuple[str, ...]
 
 
 def preview(settings: Settings) -> Edit:
@@ -96,7 +96,7 @@ def preview(settings: Settings) -> Edit:
     start = tensor_copy.header_bytes(_pieces(found), metadata)
     if len(start) - 8 > LONGEST_HEADER_BYTES:
         raise WeightsError("The header would be longer than a safetensors file may have.", "Use a shorter text.")
-    return Edit(found, start, changes, tuple(metadata_edits.notes(settings.values, metadata)))
+    return Edit(found, metadata, start, changes)
 
 
 def outlook(settings: Settings) -> Outlook:
@@ -107,7 +107,7 @@ def outlook(settings: Settings) -> Outlook:
     """
     edit = preview(settings)
     size = sum(info.size_bytes for info in edit.header.tensors.values())
-    notes = (*edit.notes, *_place_notes(settings, edit.header.path))
+    notes = (*metadata_edits.notes(settings.values, edit.metadata), *_place_notes(settings, edit.header.path))
     return Outlook(
         target=target(settings),
         size_bytes=len(edit.start) + size,
@@ -163,31 +163,33 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
         OSError: a file cannot be read or written.
     """
     from trainer_core.weights import writing
-    from trainer_core.weights.reading import Weights
+    from trainer_core.weights.places import Place
 
     report("Reading")
     edit, path = preview(settings), target(settings)
     replaces = settings.in_place or bool(settings.undo)
     entries = [
-        writing.Entry(piece.name, piece.dtype, piece.shape, writing.Place(edit.header.path, piece.start, piece.size))
+        writing.Entry(piece.name, piece.dtype, piece.shape, Place(edit.header.path, piece.start, piece.size))
         for piece in _pieces(edit.header)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     writing.check_disk(path.parent, len(edit.start) + sum(entry.size for entry in entries))
     report("Copying")
-    with Weights(edit.header.path) as weights:
-        sink = writing.File(path)
-        try:
-            writing.write_entries(sink, edit.start, entries, weights_job.Meter(report))
-            weights.check_unchanged()
-            if replaces:
-                _keep(edit.header.path)
-                os.fchmod(sink.file, edit.header.path.stat().st_mode & 0o7777)
-                sink.replace()
-            else:
-                sink.finish()
-        finally:
-            sink.close()
+    stamp, sink = _stamp(edit.header.path), writing.File(path)
+    try:
+        writing.write_entries(sink, edit.start, entries, weights_job.Meter(report))
+        if _stamp(edit.header.path) != stamp:
+            raise WeightsError(
+                f"{shown(edit.header.path)} changed while it was copied.", "Try again when it is complete."
+            )
+        if replaces:
+            _keep(edit.header.path)
+            os.fchmod(sink.file, edit.header.path.stat().st_mode & 0o7777)
+            sink.replace()
+        else:
+            sink.finish()
+    finally:
+        sink.close()
     return path
 
 
@@ -205,6 +207,11 @@ def undo_of(file: str) -> str:
     raise WeightsError(
         f"No edit in place of {shown(path)} is recorded.", "An edit that wrote a copy left the file as it was."
     )
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _pieces(found: Header) -> list[Piece]:
@@ -251,7 +258,7 @@ def _undone(found: Header, settings: Settings) -> Edit:
             f"{shown(found.path)} has other tensors than before that edit.", "Its metadata cannot be restored."
         )
     changes = tuple(metadata_edits.changes(found.metadata, before.metadata))
-    return Edit(found, start, changes, ())
+    return Edit(found, before.metadata, start, changes)
 
 
 def _form(piece: Piece) -> tuple[object, ...]:

@@ -12,8 +12,6 @@ from trainer_core import places
 from trainer_core.errors import WeightsError, wrong_use
 from trainer_core.models.header.tensors import shown as name_of
 from trainer_core.text import TOKEN, printable
-from trainer_core.tools import scrub
-from trainer_core.training.metadata import keys, privacy
 
 THUMBNAIL = "modelspec.thumbnail"
 THUMBNAIL_PX = 256
@@ -54,6 +52,9 @@ def edited(
     """
     found, reasons = dict(metadata), dict[str, str]()
     if scrubs:
+        # What is private in a plan is known from all settings, which take longer to load than the rest of an edit.
+        from trainer_core.tools import scrub
+
         found, findings = scrub.scrubbed(metadata, keep)
         reasons = {each.key: each.reason for each in findings}
     for key in remove:
@@ -70,6 +71,8 @@ def edited(
 
 def notes(values: Mapping[str, str], found: Mapping[str, str]) -> Iterator[str]:
     """Sentences about an edit that is possible and may not be wanted; `found` is the metadata after it."""
+    from trainer_core.training.metadata import privacy
+
     for key, value in values.items():
         if what := privacy.private(value):
             yield f"The value of {printable(key, 60)} contains {what}. Everyone who gets the file can read it."
@@ -102,7 +105,7 @@ def _check(key: str, value: str) -> None:
                 f"Use 1 to {LONGEST_KEY} visible characters.",
             )
         )
-    if key in keys.KEYS:
+    if _is_easels(key):
         raise wrong_use(
             WeightsError(f"Easel writes {key} itself, from the training.", "You can remove it, but not set it.")
         )
@@ -119,6 +122,16 @@ def _check(key: str, value: str) -> None:
         raise wrong_use(WeightsError(f"The value of {key} is not text.", "Use letters, digits and signs.")) from None
     if size > LONGEST_VALUE:
         raise wrong_use(WeightsError(f"The value of {key} has {size:,} bytes.", f"{LONGEST_VALUE:,} are possible."))
+
+
+def _is_easels(key: str) -> bool:
+    """Whether a key is one that Easel writes into the results of trainings."""
+    if not key.startswith("easel."):
+        return False
+    # Known beside the plan, whose settings take longer to load than the rest of an edit.
+    from trainer_core.training.metadata.keys import KEYS
+
+    return key in KEYS
 
 
 def _known(metadata: Mapping[str, str]) -> str:

@@ -9,21 +9,23 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from trainer_core.errors import WeightsError
 from trainer_core.hardware import free_disk_bytes
 from trainer_core.models.header import TensorInfo
 from trainer_core.models.header.tensors import shown
 from trainer_core.models.tensor_copy import CHUNK_BYTES, header_bytes
-from trainer_core.weights.reading import Place
+from trainer_core.weights.places import Place
 
 DISK_FLOOR_BYTES = 1 << 30
 """The disk space that a new file must leave free."""
-Chunk = NDArray[np.generic] | bytes
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Chunk = NDArray[np.generic] | bytes
+
 Progress = Callable[[int, int, int, int], None]
 """What is told of the progress: tensors done and in all, bytes done and in all."""
 
@@ -198,6 +200,8 @@ def check_disk(folder: Path, size: int) -> None:
 
 
 def _bytes(chunks: Iterable[Chunk]) -> Iterator[memoryview]:
+    import numpy as np
+
     for chunk in chunks:
         yield (
             memoryview(chunk)
