@@ -42,7 +42,7 @@ def two(folder: Path, kind: type = np.float32, **changes: object) -> tuple[Path,
 
 def wanted(first: Path, second: Path, left: float, right: float) -> dict[str, np.ndarray]:
     one, two = changes(first), changes(second)
-    return {name: left * one.get(name, 0) + right * two.get(name, 0) for name in one | two}
+    return {name: np.asarray(left * one.get(name, 0) + right * two.get(name, 0)) for name in one | two}
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float16])

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from diffusers.loaders import lora_pipeline
+from diffusers.utils import convert_unet_state_dict_to_peft
 from safetensors.torch import load_file
 
 MIXINS = {
@@ -28,13 +29,16 @@ def main():
         )
     else:
         state, alphas = mixin.lora_state_dict(tensors), None
+    if family in ("sd15", "sdxl"):
+        # As load_lora_adapter does next for a UNet.
+        state, alphas = convert_unet_state_dict_to_peft(state), convert_unet_state_dict_to_peft(alphas or {})
     found, alphas = {}, alphas or {}
     for key in state:
         for up, down in ((".lora_B.weight", ".lora_A.weight"), (".lora.up.weight", ".lora.down.weight")):
             if key.endswith(up):
                 name = key[: -len(up)]
                 left, right = state[key].flatten(1), state[name + down].flatten(1)
-                alpha = alphas.get(f"{name}.alpha", len(right))
+                alpha = next((value for other, value in alphas.items() if other.startswith(f"{name}.")), len(right))
                 found[name] = ((left @ right) * (float(alpha) / len(right))).numpy()
     assert found, list(state)[:5]
     np.savez(target, **found)

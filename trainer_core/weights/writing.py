@@ -116,7 +116,7 @@ class File:
     def replace(self) -> None:
         """Gives the complete file its name in place of the file that has it: a reader sees the old file or the new one."""
         os.fsync(self.file)
-        self.part.replace(self.target)
+        self.part.rename(self.target)
 
     def close(self) -> None:
         """Removes the unfinished file."""
