@@ -177,7 +177,7 @@ def test_other_kinds_are_scaled_too(tmp_path: Path, name: str) -> None:
     with Weights(path) as one, Weights(new) as other:
         after = {module.key: module for module in modules.read(other).modules}
         for module in modules.read(one).modules:
-            side = module.shapes["weight"][0] if module.needs_base else 0
+            side = math.prod(module.shapes["weight"]) if module.needs_base else 0
             base = np.ones((side, side), np.float32) if side else None
             assert np.allclose(after[module.key].delta(base), 0.25 * module.delta(base), rtol=HALF, atol=1e-6)
 

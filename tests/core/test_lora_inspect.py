@@ -23,8 +23,8 @@ from trainer_core.tools.lora_inspect import Settings
 from trainer_core.weights.lora import training
 
 RECORDED = Path(__file__).parents[1] / "data" / "metadata"
-REFUSED = ("lycoris-tlora", "simpletuner-dora-comfyui-sd")
-"""A T-LoRA lacks its start, and the other file has magnitudes under names that no layer has."""
+REFUSED = ("lycoris-tlora",)
+"""A T-LoRA lacks the directions that it started from."""
 SHAPES = {
     "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q": (40, 40),
     "mid_block.attentions.0.proj_in": (24, 24, 1, 1),
