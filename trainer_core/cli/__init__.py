@@ -25,6 +25,7 @@ COMMANDS = {
     "detect": "detect",
     "models": "models",
     "tools": "tools",
+    "lora": "lora",
     "merge": "merge",
     "dataset": "dataset",
     "profiles": "profiles",

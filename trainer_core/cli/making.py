@@ -12,6 +12,7 @@ from trainer_core.cli import jobs, show
 from trainer_core.cli.options import JSON_HELP
 from trainer_core.errors import JobError
 from trainer_core.jobs.job import Job
+from trainer_core.jobs.own_program import MADE
 from trainer_core.jobs.state import JobState
 from trainer_core.text import size
 from trainer_core.tools.outlook import Outlook
@@ -39,7 +40,7 @@ def show_outlook(outlook: Outlook, as_json: bool) -> None:
 
 
 def finish(job: Job, detach: bool, as_json: bool) -> None:
-    """Waits for a job that makes a file, with its progress, and prints the path. Ctrl+C stops the job.
+    """Waits for a job that makes a file, with its progress, and prints what it says of it, and the path. Ctrl+C stops the job.
 
     Raises:
         JobError: the job has made no file; the sentence says why.
@@ -57,7 +58,10 @@ def finish(job: Job, detach: bool, as_json: bool) -> None:
         told = result.get("diagnosis") or {}
         how = "The job was stopped, and no file was made." if job.state is JobState.CANCELLED else "No file was made."
         raise JobError(str(told.get("cause", how)), str(told.get("advice", "")))
+    made = job.folder.read(MADE) or {}
     if as_json:
-        show.as_json({"path": path, "job": job.name})
-    else:
-        show.line(path)
+        show.as_json({**made, "path": path, "job": job.name})
+        return
+    for sentence in made.get("notes", ()):
+        show.line(sentence)
+    show.line(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +17,12 @@ from trainer_core.models.header.tensors import shown
 from trainer_core.weights import numbers
 from trainer_core.weights.dtypes import CHUNK
 from trainer_core.weights.numbers import Floats
+from trainer_core.weights.places import Place
 
 __all__ = ["CHUNK", "Place", "Weights"]
 
 
-class Place(NamedTuple):
-    """Bytes of a file."""
-
-    path: Path
-    start: int
-    size: int
+__all__ = ["Place", "Weights"]
 
 
 class Weights:

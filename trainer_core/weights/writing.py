@@ -9,21 +9,23 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from trainer_core.errors import WeightsError
 from trainer_core.hardware import free_disk_bytes
 from trainer_core.models.header import TensorInfo
 from trainer_core.models.header.tensors import shown
 from trainer_core.models.tensor_copy import CHUNK_BYTES, header_bytes
-from trainer_core.weights.reading import Place
+from trainer_core.weights.places import Place
 
 DISK_FLOOR_BYTES = 1 << 30
 """The disk space that a new file must leave free."""
-Chunk = NDArray[np.generic] | bytes
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Chunk = NDArray[np.generic] | bytes
+
 Progress = Callable[[int, int, int, int], None]
 """What is told of the progress: tensors done and in all, bytes done and in all."""
 
@@ -111,9 +113,16 @@ class File:
                 raise WeightsError(f"{shown(self.target)} already exists.", "Choose another name.") from None
             self.part.rename(self.target)
 
+    def replace(self) -> None:
+        """Gives the complete file its name in place of the file that has it: a reader sees the old file or the new one."""
+        os.fsync(self.file)
+        self.part.rename(self.target)
+
     def close(self) -> None:
         """Removes the unfinished file."""
-        self.part.unlink(missing_ok=True)
+        # After `replace` the name is free, and may be that of another job's file by now.
+        if _leads(self.part, self.file):
+            self.part.unlink()
         os.close(self.file)
 
 
@@ -145,7 +154,16 @@ def write_to(sink: Sink, entries: Sequence[Entry], metadata: Mapping[str, str], 
     Raises:
         WeightsError: a tensor has not the size that its shape says.
     """
-    sink.write(memoryview(header_bytes(entries, metadata)))
+    write_entries(sink, header_bytes(entries, metadata), entries, progress)
+
+
+def write_entries(sink: Sink, start: bytes, entries: Sequence[Entry], progress: Progress) -> None:
+    """Writes the start of a file, which is the length of its header and the header, and every tensor in the given order.
+
+    Raises:
+        WeightsError: a tensor has not the size that its shape says.
+    """
+    sink.write(memoryview(start))
     total, done, whole = sum(entry.size for entry in entries), 0, 0
 
     def told(count: int) -> None:
@@ -182,6 +200,8 @@ def check_disk(folder: Path, size: int) -> None:
 
 
 def _bytes(chunks: Iterable[Chunk]) -> Iterator[memoryview]:
+    import numpy as np
+
     for chunk in chunks:
         yield (
             memoryview(chunk)

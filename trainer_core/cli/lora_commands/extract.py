@@ -1,0 +1,77 @@
+"""`easel lora extract`: makes a LoRA of the difference between two models, as a job."""
+
+from __future__ import annotations
+
+import click
+
+from trainer_core.cli import making
+from trainer_core.tools import extract as extracting
+from trainer_core.tools.extract import DTYPES, Settings
+from trainer_core.weights.networks.naming import NAMINGS
+
+
+@click.command("extract")
+@click.argument("tuned")
+@click.argument("base")
+@click.option("--rank", default=32, show_default=True, help="The rank of each module; with --energy the highest one.")
+@click.option(
+    "--conv-rank", default=0, show_default=True, help="The rank of convolutions over several pixels; 0: none."
+)
+@click.option(
+    "--energy",
+    default=0.0,
+    show_default=True,
+    help="The smallest rank that has this share of the squared difference of a layer, such as 0.95; 0: always --rank.",
+)
+@click.option("--no-denoiser", is_flag=True, help="Leave out the denoiser.")
+@click.option("--no-text", is_flag=True, help="Leave out the text encoders.")
+@click.option(
+    "--least", default=0.0, show_default=True, help="Leave out layers whose relative difference is at most this."
+)
+@click.option(
+    "--naming", default="kohya", show_default=True, type=click.Choice(NAMINGS), help="The names of the tensors."
+)
+@click.option("--dtype", default="fp16", show_default=True, type=click.Choice(list(DTYPES)))
+@click.option("--out", "target", default="", help="The new file. Default: one next to the tuned model.")
+@click.option("--family", default="", help="The family, such as sdxl, if the files do not show it.")
+@making.options
+def command(  # noqa: PLR0917 - click gives them by name
+    tuned: str,
+    base: str,
+    rank: int,
+    conv_rank: int,
+    energy: float,
+    no_denoiser: bool,
+    no_text: bool,
+    least: float,
+    naming: str,
+    dtype: str,
+    target: str,
+    family: str,
+    dry_run: bool,
+    detach: bool,
+    as_json: bool,
+) -> None:
+    """Make a LoRA that turns BASE into TUNED, as far as its rank allows.
+
+    Both are models of the same family; BASE is the model from which TUNED was trained. Each layer's difference is decomposed, so that no
+    LoRA of that rank comes closer. The log of the job has how much of each layer is missing.
+    """
+    settings = Settings(
+        tuned=tuned,
+        base=base,
+        target=target,
+        rank=rank,
+        conv_rank=conv_rank,
+        energy=energy,
+        denoiser=not no_denoiser,
+        text=not no_text,
+        naming=naming,
+        dtype=dtype,
+        least=least,
+        family=family,
+    )
+    if dry_run:
+        making.show_outlook(extracting.outlook(settings), as_json)
+        return
+    making.finish(extracting.start(settings), detach, as_json)

@@ -1,0 +1,302 @@
+"""The tool that adds the changes of networks to the weights of a model, and the kind of job that runs it.
+
+`python -m trainer_core.tools.bake` is the program of such a job: it reads `settings.json` in the current folder, and writes `made.json`
+or `failure.json` there. `outlook` says from the headers what it will make, without numpy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer_core import places
+from trainer_core.errors import WeightsError
+from trainer_core.files import from_table
+from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs.job import Job
+from trainer_core.jobs.journal import Journal
+from trainer_core.jobs.kind import LineWatch
+from trainer_core.models import detection, header
+from trainer_core.models.header import Header, TensorInfo
+from trainer_core.models.header.tensors import shown
+from trainer_core.text import printable
+from trainer_core.tools import copying, making, recipe
+from trainer_core.tools.outlook import Outlook
+from trainer_core.weights.dtypes import FLOATS
+from trainer_core.weights.networks import mixing, modules
+from trainer_core.weights.networks.mixing import Mix, Strengths
+
+if TYPE_CHECKING:
+    from trainer_core.weights.networks.baking import Baker
+    from trainer_core.weights.reading import Weights
+    from trainer_core.weights.writing import Entry
+
+KIND = "bake"
+DTYPES = {"same": "", "fp32": "F32", "fp16": "F16", "bf16": "BF16"}
+"""The dtypes that the result can have, and how safetensors spells them; "same" is that of the model, tensor by tensor."""
+STRONGEST = 100.0
+_PROCESS_BYTES = 150 << 20
+"""What the program needs without any weights: Python, numpy, the headers and small buffers."""
+_MARKS = re.compile(r"[a-z_]+|edm_vpred\..*")
+"""The names of tensors that mark a model, such as v_pred; they are copied whatever the dtype."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of baking networks into a model.
+
+    `model` is one file (a checkpoint, or one part of it), `networks` are the networks. `strengths` are those for the denoiser and
+    `text_strengths` those for the text encoders, one for each network; () means 1 for each, or the same as for the denoiser. `blocks` has
+    factors by the beginning of the name of a layer, for all networks. `target` is the new file, "" for one next to the model.
+    `family` is that of the model and the networks, if their headers do not show it. `skip`: leave out modules for which the
+    model has no layer. `title` is the title in the metadata, "" for the name of the file. `sha256` are the hashes that the files
+    must have, where a recipe is made again.
+    """
+
+    model: str
+    networks: tuple[str, ...]
+    strengths: tuple[float, ...] = ()
+    text_strengths: tuple[float, ...] = ()
+    blocks: Mapping[str, float] = field(default_factory=dict)
+    target: str = ""
+    dtype: str = "same"
+    family: str = ""
+    skip: bool = False
+    title: str = ""
+    sha256: tuple[str, ...] = ()
+
+
+def outlook(settings: Settings) -> Outlook:
+    """What will be made, from the headers of the model and the networks.
+
+    Raises:
+        HeaderError: a file cannot be read.
+        WeightsError: a setting is wrong, or a network does not fit the model.
+    """
+    model, found, mix = _mix(settings)
+    target = _target(settings)
+    making.check_target(target, [model.path, *(each.path for each in found)])
+    infos = [_info(model, name, settings) for name in model.tensors]
+    size = sum(each.size_bytes for each in infos)
+    computed = {
+        name for name, info in zip(model.tensors, infos, strict=True) if info.dtype != model.tensors[name].dtype
+    }
+    return Outlook(
+        target=target,
+        size_bytes=size,
+        memory_bytes=_PROCESS_BYTES + mixing.largest_memory(model, mix),
+        tensors=len(infos),
+        changed=len(mix.changed | computed),
+        notes=tuple(_notes(mix)),
+        seconds=making.seconds_for(KIND, size),
+    )
+
+
+def start(settings: Settings) -> Job:
+    """The job that bakes, started now.
+
+    Raises:
+        HeaderError, WeightsError: as with `outlook`, or the disk or the memory does not suffice.
+        JobError: the job cannot be started.
+    """
+    found = outlook(settings)
+    making.check_room(found)
+    # The program runs in the folder of its job.
+    absolute = dataclasses.replace(
+        settings,
+        model=_absolute(settings.model),
+        networks=tuple(map(_absolute, settings.networks)),
+        target=str(found.target),
+    )
+    return copying.begin(KIND, __name__, absolute)
+
+
+def run(settings: Settings, report: Callable[[str], None]) -> Path:
+    """Bakes, and returns the path of the new file.
+
+    Raises:
+        HeaderError, WeightsError: as with `outlook`, or a file is damaged or has changed meanwhile.
+        OSError: a file cannot be read or written.
+    """
+    from contextlib import ExitStack
+
+    from trainer_core.weights import writing
+    from trainer_core.weights.networks.baking import Baker
+    from trainer_core.weights.reading import Weights
+
+    report("Reading the headers")
+    made = outlook(settings)
+    making.check_room(made)
+    with ExitStack() as stack:
+        model = stack.enter_context(Weights(places.typed(settings.model)))
+        weights = [stack.enter_context(Weights(places.typed(each))) for each in settings.networks]
+        networks = [modules.read(each, settings.family) for each in weights]
+        mix = mixing.mixed(model.header, list(zip(networks, strengths(settings), strict=True)), settings.family)
+        report("Computing the hashes of the inputs")
+        ingredients = [recipe.hashed(each.header) for each in (model, *weights)]
+        recipe.check(ingredients, settings.sha256)
+        title = settings.title or made.target.stem
+        own = recipe.of(KIND, _named(settings, title), ingredients)
+        metadata = recipe.metadata(model.header.metadata, own, title, [each.name for each in ingredients])
+        baker = Baker(model, mix)
+        report("Writing")
+        entries = list(_entries(model, baker, mix, settings))
+        writing.write(made.target, entries, metadata, making.Meter(report), _checks(model, *weights))
+    if baker.overflowed:
+        report(f"{baker.overflowed} numbers are too large for the new type and became infinite: use bf16 or fp32.")
+    return made.target
+
+
+def strengths(settings: Settings) -> Iterator[Strengths]:
+    """The strengths of each network.
+
+    Raises:
+        WeightsError: there are not as many as networks, or one is no number between -100 and 100.
+    """
+    count = len(settings.networks)
+    denoiser = settings.strengths or (1.0,) * count
+    text = settings.text_strengths or denoiser
+    for values in (denoiser, text):
+        if len(values) != count:
+            raise WeightsError(
+                f"There are {count} networks, but {len(values)} strengths.", "Give one strength for each network."
+            )
+    for value in (*denoiser, *text, *settings.blocks.values()):
+        if not math.isfinite(value) or abs(value) > STRONGEST:
+            raise WeightsError(f"A strength is {value}.", f"It can be from -{STRONGEST:g} to {STRONGEST:g}.")
+    return (Strengths(one, other, settings.blocks) for one, other in zip(denoiser, text, strict=True))
+
+
+def _mix(settings: Settings) -> tuple[Header, list[Header], Mix]:
+    if not settings.networks:
+        raise WeightsError("There is no network to add.", "Name at least one LoRA.")
+    if settings.dtype not in DTYPES:
+        raise WeightsError(f"There is no dtype {settings.dtype!r:.40}.", f"There are: {', '.join(DTYPES)}.")
+    model = header.read(places.typed(settings.model))
+    _check_model(model)
+    found = [header.read_file(places.typed(each)) for each in settings.networks]
+    for each in found:
+        if each.format != "safetensors":
+            raise WeightsError(f"{shown(each.path)} is not a safetensors file.", "Convert it to safetensors first.")
+    networks = [modules.of(each, settings.family) for each in found]
+    mix = mixing.mixed(model, list(zip(networks, strengths(settings), strict=True)), settings.family)
+    missing = list(mixing.lacking_layers(mix))
+    if missing and not settings.skip:
+        raise WeightsError(
+            " ".join(missing), "Choose a model with these layers, or leave the modules out with --skip-missing."
+        )
+    if not mix.changed:
+        raise WeightsError(
+            "The networks change nothing in this model.", "Check that they belong to it, and that a strength is not 0."
+        )
+    return model, found, mix
+
+
+def _check_model(model: Header) -> None:
+    if model.is_folder:
+        raise WeightsError(
+            f"{shown(model.path)} is a folder with several parts.",
+            "Choose the file of one part, such as unet/diffusion_pytorch_model.safetensors, or convert the folder to one file first.",
+        )
+    if model.format not in ("safetensors", "sharded"):
+        raise WeightsError(f"{shown(model.path)} is not a safetensors file.", "Convert it to safetensors first.")
+    seen = detection.detect(model)
+    if seen.scaled or seen.packed_by:
+        how = f"packed by {printable(seen.packed_by, 40)}" if seen.packed_by else "divided by scales"
+        raise WeightsError(
+            f"The weights of {shown(model.path)} are {how}, so that nothing can be added to them.",
+            "Convert it to fp16 or bf16 first, or use the original file.",
+        )
+
+
+def _notes(mix: Mix) -> Iterator[str]:
+    for network, missing in mix.missing:
+        placed = len(network.modules) - len(missing)
+        yield f"{shown(network.header.path)} changes {placed} layers."
+        if network.unknown:
+            yield (
+                f"{shown(network.header.path)} has {len(network.unknown)} tensors that are part of no change, "
+                f"such as {printable(network.unknown[0], 120)}; they are left out."
+            )
+    yield from (f"{sentence} They are left out." for sentence in mixing.lacking_layers(mix))
+
+
+def _info(model: Header, name: str, settings: Settings) -> TensorInfo:
+    """The dtype and shape of a tensor in the new file."""
+    found = model.tensors[name]
+    is_kept = settings.dtype == "same" or found.dtype not in FLOATS or _MARKS.fullmatch(name)
+    return found if is_kept else TensorInfo(DTYPES[settings.dtype], found.shape)
+
+
+def _entries(model: Weights, baker: Baker, mix: Mix, settings: Settings) -> Iterator[Entry]:
+    from trainer_core.weights.writing import Entry
+
+    for name, found in model.tensors.items():
+        new = _info(model.header, name, settings)
+        if name in mix.changed or new.dtype != found.dtype:
+            yield Entry(name, new.dtype, new.shape, lambda name=name, dtype=new.dtype: baker.chunks(name, dtype))
+        else:
+            yield Entry(name, found.dtype, found.shape, model.place(name))
+
+
+def _checks(*opened: Weights) -> Callable[[], None]:
+    def check() -> None:
+        for each in opened:
+            each.check_unchanged()
+
+    return check
+
+
+def _named(settings: Settings, title: str) -> dict[str, Any]:
+    """The settings without folders."""
+    table = dataclasses.asdict(dataclasses.replace(settings, title=title))
+    return {key: value for key, value in table.items() if key not in ("model", "networks", "target", "sha256")}
+
+
+def _target(settings: Settings) -> Path:
+    if settings.target:
+        path = places.typed(settings.target).absolute()
+        return path if path.suffix == ".safetensors" else path.with_name(f"{path.name}.safetensors")
+    model = places.typed(settings.model).absolute()
+    stems = [re.sub(r"[^\w.-]+", "_", Path(each).stem)[:40] for each in (model, *settings.networks)]
+    return making.free(model.with_name(f"{'-with-'.join(stems)[:200]}.safetensors"))
+
+
+def _absolute(path: str) -> str:
+    return str(places.typed(path).absolute())
+
+
+class Baking:
+    """The kind of job that bakes networks into a model: progress is in MiB, and the job succeeds only if the file was made."""
+
+    id, title = KIND, "Baking networks into a model"
+
+    def begin(self, arguments: Mapping[str, Any]) -> Job:
+        """The job with the settings in these arguments, started now.
+
+        Raises:
+            EaselError: a setting is unknown or wrong, a network does not fit, or the job cannot be started.
+        """
+        return start(from_table(Settings, arguments, "The baking", WeightsError))
+
+    def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
+        """A watch that reads phases and progress from the tool's messages."""
+        return LineWatch(folder, journal, making.parse, making.judge)
+
+
+kind = Baking()
+
+
+def main() -> int:
+    """Runs the tool with the settings in the current folder; returns the exit status."""
+    return making.program(Settings, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""The tool that measures what is in a LoRA, and the kind of job that runs it; its result is a report instead of a file.
+
+`python -m trainer_core.tools.lora_inspect` is the program of such a job: see `weights_job`. `report_of` reads the report of a job.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trainer_core.jobs import own_program
+from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs.job import Job
+from trainer_core.tools import lora_files, weights_job
+
+if TYPE_CHECKING:
+    from trainer_core.weights.lora.report import Report
+
+KIND, TITLE = "lora-inspect", "Looking into a LoRA"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of an inspection: the file, and its family, "" for the one that its header shows."""
+
+    file: str
+    family: str = ""
+
+
+def start(settings: Settings) -> Job:
+    """The job that measures a file, started now.
+
+    Raises:
+        HeaderError, WeightsError: the file cannot be read, or contains no network.
+        JobError: the job cannot be started.
+    """
+    lora_files.listed([settings.file], settings.family)
+    absolute = dataclasses.replace(settings, file=str(weights_job.source(settings.file)))
+    return weights_job.begin(KIND, "trainer_core.tools.lora_inspect", absolute)
+
+
+def inspect(settings: Settings, report: Callable[[str], None] = lambda _: None) -> Report:
+    """What is in a network, measured in this process.
+
+    Raises:
+        HeaderError, WeightsError: as `start`.
+    """
+    weights_job.use_one_thread()
+    from trainer_core.weights.lora import inspecting
+
+    lora_files.listed([settings.file], settings.family)
+    report("Computing")
+    meter = weights_job.Meter(report, "Computed", "layers")
+    return inspecting.inspect(weights_job.source(settings.file), settings.family, meter)
+
+
+def report_of(folder: JobFolder) -> Mapping[str, Any] | None:
+    """The report of a job that has ended, as JSON data; None if it made none."""
+    found = (folder.read(own_program.MADE) or {}).get("report")
+    return found if isinstance(found, dict) else None
+
+
+kind = weights_job.WeightsTool(KIND, TITLE, Settings, start)
+
+
+def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]:
+    """Measures the file; returns its report."""
+    return {"path": settings.file, "report": inspect(settings, report).as_dict()}
+
+
+if __name__ == "__main__":
+    sys.exit(weights_job.program(Settings, work))
