@@ -82,8 +82,8 @@ def _one_of_several(job: Job) -> str:
     return f"{job.name} ({', '.join(filter(None, (job.state.value, when)))})"
 
 
-def watch(job: Job, quiet: bool = False, noun: str = "job") -> None:
-    """Shows a job's progress until it ends, with its log if it has no steps. Ctrl+C stops watching, not the job."""
+def watch(job: Job, quiet: bool = False, noun: str = "job", stops: bool = False) -> None:
+    """Shows a job's progress until it ends, with its log if it has no steps. Ctrl+C stops watching; the job only with `stops`."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -113,6 +113,9 @@ def watch(job: Job, quiet: bool = False, noun: str = "job") -> None:
                     return
                 time.sleep(POLL_S)
     except KeyboardInterrupt:
+        if stops:
+            job.stop()
+            return
         again = f"`easel {noun}s follow {job.name}` shows it again, `easel {noun}s stop {job.name}` stops it."
         show.line(f"\nThe {noun} continues. {again}".strip())
         sys.exit(0)

@@ -1,0 +1,63 @@
+"""How the commands that make a model file show what they will do, run their job, and show the new file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from trainer_core.cli import jobs, show
+from trainer_core.cli.options import JSON_HELP
+from trainer_core.errors import JobError
+from trainer_core.jobs.job import Job
+from trainer_core.jobs.state import JobState
+from trainer_core.text import size
+from trainer_core.tools.outlook import Outlook
+
+
+def options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --dry-run, --detach and --json."""
+    function = click.option("--json", "as_json", is_flag=True, help=JSON_HELP)(function)
+    function = click.option("--detach", is_flag=True, help="Start the job, and do not wait for it.")(function)
+    return click.option("--dry-run", is_flag=True, help="Show what would be made, and make nothing.")(function)
+
+
+def show_outlook(outlook: Outlook, as_json: bool) -> None:
+    """Prints what a tool would make."""
+    if as_json:
+        show.as_json(dataclasses.asdict(outlook))
+        return
+    show.line(f"file: {outlook.target}")
+    show.line(f"size: {size(outlook.size_bytes)}, with {outlook.memory_bytes / 1e9:.1f} GB of memory")
+    show.line(f"tensors: {outlook.tensors}, of which {outlook.changed} are computed")
+    if outlook.seconds is not None:
+        show.line(f"time: about {outlook.seconds:.0f} s, as the last time on this machine")
+    for note in outlook.notes:
+        show.line(note)
+
+
+def finish(job: Job, detach: bool, as_json: bool) -> None:
+    """Waits for a job that makes a file, with its progress, and prints the path. Ctrl+C stops the job.
+
+    Raises:
+        JobError: the job has made no file; the sentence says why.
+    """
+    if detach:
+        if as_json:
+            show.as_json({"job": job.name, "folder": job.folder.path})
+        else:
+            show.line(f"Started {job.name}. `easel jobs follow {job.name}` shows its progress.")
+        return
+    jobs.watch(job, quiet=as_json, stops=True)
+    result = job.result or {}
+    path = next(iter(result.get("outputs", ())), "")
+    if job.state is not JobState.COMPLETED or not path:
+        told = result.get("diagnosis") or {}
+        how = "The job was stopped, and no file was made." if job.state is JobState.CANCELLED else "No file was made."
+        raise JobError(str(told.get("cause", how)), str(told.get("advice", "")))
+    if as_json:
+        show.as_json({"path": path, "job": job.name})
+    else:
+        show.line(path)
