@@ -20,6 +20,8 @@ from trainer_core.models.header.tensors import BLOCKS, GGML_BLOCKS, shown
 
 COMPUTED = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
 """The quantised types of GGUF whose numbers can be computed."""
+LONGEST_TEXT = pickles.LONGEST_TEXT
+"""The longest plain value of a pickled model that is read, in characters."""
 LARGEST_UNPACKED_BYTES = 1 << 30
 """The largest storage in a compressed archive that is unpacked; it must fit into memory."""
 

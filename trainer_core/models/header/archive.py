@@ -46,9 +46,7 @@ def read(name: str, file: BinaryIO, size_bytes: int) -> tuple[bytes, Mapping[str
     if len(data) != entry.file_size:
         raise HeaderError(f"{name} is damaged: its archive lists another size for its pickle.", "Download it again.")
     folder = entry.filename.removesuffix("data.pkl") + "data/"
-    return data, {
-        each.filename.removeprefix(folder): each for each in entries if each.filename.startswith(folder)
-    }
+    return data, {each.filename.removeprefix(folder): each for each in entries if each.filename.startswith(folder)}
 
 
 def _check_end(name: str, file: BinaryIO, size_bytes: int) -> None:

@@ -130,7 +130,9 @@ def _one_below_the_other(target: str, parts: list[Built | None], names: list[str
     if len(found) < len(parts):
         missing = next(name for name, part in zip(names, parts, strict=True) if part is None)
         raise RenamingError(f"The tensor {printable(missing, 120)} is missing.", "Download the model again.")
-    if len({(part.dtype, part.shape[1:]) for part in found}) > 1 or any(part.turned or not part.shape for part in found):
+    if len({(part.dtype, part.shape[1:]) for part in found}) > 1 or any(
+        part.turned or not part.shape for part in found
+    ):
         raise RenamingError(
             f"The parts of {printable(target, 120)} differ in dtype or shape.", "Convert them to one dtype first."
         )
