@@ -20,7 +20,7 @@ from trainer_core.models.header.pickle_names import DTYPES, STORAGES
 from trainer_core.models.header.pickles import LONGEST_TEXT
 from trainer_core.models.tensor_copy import CHUNK_BYTES
 from trainer_core.weights.sources import Place
-from trainer_core.weights.writing import Chunk, Entry, Progress, Sink, as_bytes, places_of
+from trainer_core.weights.writing import Entry, Progress, Sink, as_bytes, places_of
 
 ROOT = "archive"
 ALIGNMENT_BYTES = 64
@@ -43,9 +43,9 @@ def write(sink: Sink, entries: Sequence[Entry], metadata: Mapping[str, str], pro
     texts = {key: text for key, text in metadata.items() if key != STATE and len(text) <= LONGEST_TEXT}
     total, done = sum(entry.size for entry in entries), 0
     with zipfile.ZipFile(stream, "w") as archive:
-        _put(archive, stream, "data.pkl", [pickled(entries, texts)])
-        _put(archive, stream, ".format_version", [b"1"])
-        _put(archive, stream, "byteorder", [b"little"])
+        _put(archive, stream, "data.pkl", pickled(entries, texts))
+        _put(archive, stream, ".format_version", b"1")
+        _put(archive, stream, "byteorder", b"little")
         for whole, entry in enumerate(entries):
             before = done
             with _entry(archive, stream, f"data/{whole}", entry.size) as file:
@@ -55,7 +55,7 @@ def write(sink: Sink, entries: Sequence[Entry], metadata: Mapping[str, str], pro
                     progress(whole, len(entries), done, total)
             if done - before != entry.size:
                 raise WeightsError(f"A tensor has {done - before} bytes, not {entry.size}.", "Report this.")
-        _put(archive, stream, "version", [b"3\n"])
+        _put(archive, stream, "version", b"3\n")
     progress(len(entries), len(entries), done, total)
 
 
@@ -139,10 +139,9 @@ def _read(place: Place) -> Iterator[bytes]:
         os.close(file)
 
 
-def _put(archive: zipfile.ZipFile, stream: _Stream, name: str, chunks: Sequence[Chunk]) -> None:
-    with _entry(archive, stream, name, sum(memoryview(chunk).nbytes for chunk in chunks)) as file:
-        for data in as_bytes(chunks):
-            file.write(data)
+def _put(archive: zipfile.ZipFile, stream: _Stream, name: str, content: bytes) -> None:
+    with _entry(archive, stream, name, len(content)) as file:
+        file.write(content)
 
 
 def _entry(archive: zipfile.ZipFile, stream: _Stream, name: str, size: int) -> Any:
@@ -172,3 +171,6 @@ class _Stream:
 
     def flush(self) -> None:
         """Does nothing: nothing waits here."""
+
+    def close(self) -> None:
+        """Does nothing: the sink belongs to the caller."""

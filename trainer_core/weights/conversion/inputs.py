@@ -9,8 +9,8 @@ from pathlib import Path
 from trainer_core import places
 from trainer_core.errors import AmbiguousModelError, WeightsError
 from trainer_core.models import detection
-from trainer_core.models.detection import Detection
-from trainer_core.models.families import load_families
+from trainer_core.models.detection import Detection, prediction
+from trainer_core.models.families import Denoiser, load_families
 from trainer_core.models.header import Header
 from trainer_core.models.header.tensors import shown
 from trainer_core.models.renaming import building
@@ -98,10 +98,26 @@ def _recognised(found: Header, settings: Settings, *, first: bool) -> Detection:
             raise WeightsError(
                 f"{shown(found.path)} is a model of {seen.family}, not of {settings.family}.", "Leave the family out."
             )
-        seen = replace(seen, family=settings.family, role="checkpoint")
+        seen = _of_family(found, settings.family, seen)
     if first and settings.prediction:
         seen = replace(seen, prediction=settings.prediction, is_prediction_certain=True)
     return seen
+
+
+def _of_family(found: Header, family: str, seen: Detection) -> Detection:
+    """What a file is if it is a model of this family, which its sizes do not show."""
+    known = load_families()[family]
+    denoiser = Denoiser.of(found)
+    says = prediction.predicted(denoiser, known, known.signatures[0])
+    return replace(
+        seen,
+        family=family,
+        role="checkpoint",
+        prefix=denoiser.prefix,
+        prediction=says.prediction,
+        is_prediction_certain=says.is_certain,
+        zero_terminal_snr=says.zero_terminal_snr,
+    )
 
 
 def notes(inputs: list[Input]) -> list[str]:
