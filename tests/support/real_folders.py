@@ -16,6 +16,8 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 import diffusers
 import torch
 import transformers
+from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
+from safetensors.torch import load_file
 
 DTYPE = torch.float16
 
@@ -105,15 +107,25 @@ def make(root):
 
 
 def told(model):
+    held = model.state_dict() if isinstance(model, torch.nn.Module) else whole(model)
     return {
         name: hashlib.sha256(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
-        for name, tensor in model.state_dict().items()
+        for name, tensor in held.items()
         if not name.endswith("position_ids")
     }
 
 
+def whole(pipeline):
+    """The tensors of all components of a pipeline."""
+    models = {name: model for name, model in pipeline.components.items() if isinstance(model, torch.nn.Module)}
+    return {f"{name}/{key}": tensor for name, model in models.items() for key, tensor in model.state_dict().items()}
+
+
 def opened(job):
     kind = getattr(diffusers, job["class"], None) or getattr(transformers, job["class"])
+    if "file" in job and kind.__module__.startswith("transformers"):
+        checkpoint = load_file(job["file"])
+        return create_diffusers_clip_model_from_ldm(kind, checkpoint, config=job["config"], torch_dtype=DTYPE, local_files_only=True)
     if "file" in job:
         return kind.from_single_file(job["file"], config=job["config"], torch_dtype=DTYPE, local_files_only=True)
     return kind.from_pretrained(job["folder"], torch_dtype=DTYPE, local_files_only=True)

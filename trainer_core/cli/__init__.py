@@ -25,6 +25,7 @@ COMMANDS = {
     "detect": "detect",
     "models": "models",
     "tools": "tools",
+    "convert": "convert",
     "dataset": "dataset",
     "profiles": "profiles",
     "policies": "policies",

@@ -123,8 +123,8 @@ def _notes(
         if name not in tokenizers:
             tokenizer = pipelines.tokenizers()[kind]
             notes.append(
-                f"The tokenizer of {tokenizer.title} is not on this machine, so {name} is not in the folder. "
-                f"It is in {tokenizer.sources[0][0]}."
+                f"The tokenizer of {tokenizer.title} is not on this machine, so {name} is not in the folder, and diffusers "
+                f"must be given it. It is in {tokenizer.sources[0][0]}; a folder with it can be named."
             )
     if pipeline.parts[1].kind == "clip_h":
         notes.append("The last layer of the text encoder, which Stable Diffusion 2 does not use, is not in the folder.")
