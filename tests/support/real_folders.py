@@ -67,7 +67,10 @@ def parts(family):
     if family == "sd2":
         return {"unet": unet(family), "text_encoder": clip(64, 23, 64, "gelu", text), "vae": vae(4)}
     if family == "sdxl":
-        two = {"text_encoder": clip(64, 2, 64, "quick_gelu", text), "text_encoder_2": clip(128, 2, 128, "gelu", projected)}
+        two = {
+            "text_encoder": clip(64, 2, 64, "quick_gelu", text),
+            "text_encoder_2": clip(128, 2, 128, "gelu", projected),
+        }
         return {"unet": unet(family), **two, "vae": vae(4)}
     if family == "sd3":
         three = {
@@ -84,7 +87,12 @@ def parts(family):
         num_layers=2, num_single_layers=2, attention_head_dim=128, num_attention_heads=1, joint_attention_dim=32,
         pooled_projection_dim=64, guidance_embeds=True,
     )  # fmt: skip
-    return {"transformer": transformer, "text_encoder": clip(64, 2, 64, "quick_gelu", text), "text_encoder_2": t5(32), "vae": vae(16)}
+    return {
+        "transformer": transformer,
+        "text_encoder": clip(64, 2, 64, "quick_gelu", text),
+        "text_encoder_2": t5(32),
+        "vae": vae(16),
+    }
 
 
 PIPELINES = {
@@ -125,7 +133,9 @@ def opened(job):
     kind = getattr(diffusers, job["class"], None) or getattr(transformers, job["class"])
     if "file" in job and kind.__module__.startswith("transformers"):
         checkpoint = load_file(job["file"])
-        return create_diffusers_clip_model_from_ldm(kind, checkpoint, config=job["config"], torch_dtype=DTYPE, local_files_only=True)
+        return create_diffusers_clip_model_from_ldm(
+            kind, checkpoint, config=job["config"], torch_dtype=DTYPE, local_files_only=True
+        )
     if "file" in job:
         return kind.from_single_file(job["file"], config=job["config"], torch_dtype=DTYPE, local_files_only=True)
     return kind.from_pretrained(job["folder"], torch_dtype=DTYPE, local_files_only=True)

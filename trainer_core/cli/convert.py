@@ -93,9 +93,10 @@ def _check(files: tuple[str, ...], as_json: bool) -> None:
     """Shows what is in the numbers of a model."""
     from trainer_core.tools import check_weights as tool
 
-    if len(files) > 1:
+    file, *others = files
+    if others:
         raise WeightsError("--check takes one file.", "Check the files one after another.")
-    job = tool.start(tool.Settings(file=files[0]))
+    job = tool.start(tool.Settings(file=file))
     jobs.watch(job, quiet=as_json, stops=True)
     report = tool.report_of(job.folder)
     if report is None:

@@ -20,7 +20,9 @@ from trainer_core.weights.conversion.dtypes import Group, Tensor
 from trainer_core.weights.conversion.inputs import Input
 from trainer_core.weights.conversion.wishes import DTYPES, Settings
 
-ENDINGS = {"checkpoint": ".ckpt", "diffusers": "", "parts": "", "shards": ""}
+ENDINGS = {"checkpoint": (".ckpt", ".pt", ".pth", ".bin"), "diffusers": (), "parts": (), "shards": ()}
+"""The endings of the target by form; none for a folder. Any other form is a safetensors file."""
+SAFETENSORS = (".safetensors", ".sft")
 BASE_MEMORY_BYTES = 200_000_000
 """The memory of the program and of the chunks in which it computes."""
 CHECKPOINT_NOTE = (
@@ -260,14 +262,25 @@ def _about_form(settings: Settings, metadata: Mapping[str, str]) -> list[str]:
 
 
 def _target(settings: Settings, first: Input) -> Path:
+    """The new file or folder.
+
+    Raises:
+        WeightsError: its name has the ending of another form.
+    """
+    endings = ENDINGS.get(settings.form, SAFETENSORS)
     if settings.target:
-        return places.typed(settings.target).absolute()
-    ending = ENDINGS.get(settings.form, ".safetensors")
-    stem = first.path.name if first.path.is_dir() else first.path.name.removesuffix(".index.json").rpartition(".")[0]
-    words = [settings.dtype, "pruned" if settings.prune else "", settings.form if ending != ".safetensors" else ""]
-    return first.path.with_name(
-        "-".join([stem or first.path.stem, *(filter(None, words))] + (["converted"] if not any(words) else [])) + ending
-    )
+        target = places.typed(settings.target).absolute()
+        if endings and target.suffix.lower() not in endings:
+            raise WeightsError(
+                f"{shown(target)} would be {wishes.FORMS[settings.form]}, which has another ending.",
+                f"Choose a name that ends with {endings[0]}.",
+            )
+        return target
+    name = first.path.name.removesuffix(".index.json")
+    stem = name if first.path.is_dir() else Path(name).stem
+    words = [settings.dtype, "pruned" if settings.prune else "", "" if endings else settings.form]
+    added = "-".join(filter(None, words)) or ("converted" if endings == SAFETENSORS else "")
+    return first.path.with_name("-".join(filter(None, (stem, added))) + (endings[0] if endings else ""))
 
 
 def _check(made: Plan, draft: _Draft) -> None:
