@@ -137,7 +137,7 @@ class TestDtypes:
 
     def test_the_ending_of_the_target_fits_its_form(self, tmp_path: Path) -> None:
         path = files.safetensors(tmp_path / "old.safetensors", {"w": numbers((2, 2))})
-        with pytest.raises(WeightsError, match="ends with|another ending"):
+        with pytest.raises(WeightsError, match="another ending"):
             made(path, "new.ckpt", dtype="fp16")
 
 
@@ -243,8 +243,8 @@ class TestPickles:
 
     def test_numbers_in_a_written_checkpoint_are_aligned(self, tmp_path: Path) -> None:
         path = files.safetensors(tmp_path / "old.safetensors", {f"w{place}": numbers((3,)) for place in range(5)})
-        found = sources.find(made(path, "new.ckpt", form="checkpoint")).held
-        assert all(place.start % 64 == 0 for place in found.values())
+        with Weights(made(path, "new.ckpt", form="checkpoint")) as found:
+            assert all(found.place(name).start % 64 == 0 for name in found.tensors)
 
     def test_the_state_of_an_optimizer_is_left_out_and_said(self, tmp_path: Path) -> None:
         storage = np.zeros(100_000, np.float32)

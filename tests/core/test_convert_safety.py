@@ -62,16 +62,15 @@ class TestHostileFiles:
             convert.outlook(Settings(files=(str(path),)))
         assert not victim.exists()
 
-    def test_a_compressed_storage_that_would_fill_the_memory_is_refused(self, tmp_path: Path) -> None:
-        count = 300_000_000
-        path = tmp_path / "bomb.ckpt"
-        pickled = b"\x80\x02}(" + files.text("w") + files.strided("0", count, 0, (count,), (1,)) + b"u."
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            archive.writestr("archive/data.pkl", pickled)
-            with archive.open("archive/data/0", "w") as file:
-                for _ in range(300):
-                    file.write(bytes(4_000_000))
-        with pytest.raises(WeightsError, match=r"1\.2 GB of memory"):
+    def test_a_compressed_storage_that_would_fill_the_memory_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sources, "LARGEST_UNPACKED_BYTES", 100_000_000)
+        storage = np.zeros(30_000_000, np.float32)
+        tensors = {"w": files.strided("0", storage.size, 0, storage.shape, (1,))}
+        path = files.torch_zip(tmp_path / "bomb.ckpt", tensors, {"0": storage}, zipfile.ZIP_DEFLATED)
+        assert path.stat().st_size < 200_000
+        with pytest.raises(WeightsError, match=r"0\.1 GB of memory"):
             convert.outlook(Settings(files=(str(path),)))
 
     def test_a_storage_that_reaches_into_the_next_entry_is_refused(self, tmp_path: Path) -> None:
@@ -82,7 +81,7 @@ class TestHostileFiles:
         entry = next(each for each in zipfile.ZipFile(path).infolist() if each.filename.endswith("data/0"))
         struct.pack_into("<H", data, entry.header_offset + 28, 40)  # the length of the extra field in the local header
         path.write_bytes(data)
-        with pytest.raises(EaselError, match="overlap|damaged"):
+        with pytest.raises(EaselError, match="damaged"):
             sources.find(path)
 
     def test_a_tensor_outside_its_storage_is_refused(self, tmp_path: Path) -> None:
@@ -105,10 +104,12 @@ class TestHostileFiles:
             whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
         path = tmp_path / "bad.ckpt"
         path.write_bytes(whole[: data.draw(st.integers(1, len(whole)))] if data.draw(st.booleans()) else whole)
+        said = "Read."
         try:
             all_of(path)
         except EaselError as error:
-            assert error.message.endswith(".")
+            said = error.message
+        assert said.endswith(".")
 
     @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(rows=st.dictionaries(NAMES, st.lists(st.integers(0, 4), max_size=3), min_size=1, max_size=6), data=st.data())
@@ -127,14 +128,15 @@ class TestHostileFiles:
             form=data.draw(st.sampled_from(["", "checkpoint", "parts", "shards", "diffusers"])), family="sd15",
             dtype=data.draw(st.sampled_from(["", "fp16", "fp8", "fp8-scaled"])), prune=data.draw(st.sampled_from(["", "weights", "ema"])),
         )  # fmt: skip
+        made, said = None, "Made."
         try:
             made = convert.run(wanted, lambda _: None)
         except EaselError as error:
-            assert error.message.endswith(".")
-            assert sorted(each.name for each in place.iterdir()) == ["old.safetensors"]
-            return
-        assert {each.name for each in place.iterdir()} == {"old.safetensors", made.name}
-        _remove(made)
+            said = error.message
+        assert said.endswith(".")
+        assert {each.name for each in place.iterdir()} == {"old.safetensors"} | ({made.name} if made else set())
+        if made:
+            _remove(made)
 
 
 def _remove(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Makes and opens small models with diffusers and transformers. Run by the Python of an engine that has both.
+"""Makes and opens small models with diffusers, transformers and torch. Run by the Python of an engine that has them.
 
 `make FOLDER` writes a folder in the diffusers layout for each family, with random weights; `open FOLDER` opens the files and
 folders that `jobs.json` lists there, and writes the SHA-256 of each tensor to `opened.json`.
@@ -13,11 +13,15 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-import diffusers
-import torch
-import transformers
-from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
-from safetensors.torch import load_file
+import importlib
+from typing import Any
+
+# No test imports this file, and Easel's own environment has none of these.
+diffusers: Any = importlib.import_module("diffusers")
+single_file_utils: Any = importlib.import_module("diffusers.loaders.single_file_utils")
+safetensors: Any = importlib.import_module("safetensors.torch")
+torch: Any = importlib.import_module("torch")
+transformers: Any = importlib.import_module("transformers")
 
 DTYPE = torch.float16
 
@@ -115,12 +119,18 @@ def make(root):
 
 
 def told(model):
-    held = model.state_dict() if isinstance(model, torch.nn.Module) else whole(model)
+    held = (
+        model if isinstance(model, dict) else model.state_dict() if isinstance(model, torch.nn.Module) else whole(model)
+    )
     return {
-        name: hashlib.sha256(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+        name: f"{tensor.dtype} {tuple(tensor.shape)} " + hashlib.sha256(bytes_of(tensor)).hexdigest()
         for name, tensor in held.items()
         if not name.endswith("position_ids")
     }
+
+
+def bytes_of(tensor):
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def whole(pipeline):
@@ -130,12 +140,17 @@ def whole(pipeline):
 
 
 def opened(job):
+    if "pickle" in job:
+        return torch.load(job["pickle"], weights_only=True, mmap=True)["state_dict"]
+    if "tensors" in job:
+        dtype = getattr(torch, job["dtype"]) if "dtype" in job else None
+        found = safetensors.load_file(job["tensors"])
+        return {name: tensor.to(dtype) if dtype and tensor.numel() else tensor for name, tensor in found.items()}
     kind = getattr(diffusers, job["class"], None) or getattr(transformers, job["class"])
     if "file" in job and kind.__module__.startswith("transformers"):
-        checkpoint = load_file(job["file"])
-        return create_diffusers_clip_model_from_ldm(
-            kind, checkpoint, config=job["config"], torch_dtype=DTYPE, local_files_only=True
-        )
+        checkpoint = safetensors.load_file(job["file"])
+        make_one = single_file_utils.create_diffusers_clip_model_from_ldm
+        return make_one(kind, checkpoint, config=job["config"], torch_dtype=DTYPE, local_files_only=True)
     if "file" in job:
         return kind.from_single_file(job["file"], config=job["config"], torch_dtype=DTYPE, local_files_only=True)
     return kind.from_pretrained(job["folder"], torch_dtype=DTYPE, local_files_only=True)
@@ -150,7 +165,7 @@ def main():
     for name, job in json.loads((root / "jobs.json").read_text()).items():
         try:
             found[name] = told(opened(job))
-        except Exception as error:
+        except (ValueError, TypeError, KeyError, OSError, RuntimeError, AttributeError) as error:
             found[name] = f"{type(error).__name__}: {error}"
     (root / "opened.json").write_text(json.dumps(found))
 
