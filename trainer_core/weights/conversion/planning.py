@@ -23,7 +23,7 @@ from trainer_core.weights.conversion.wishes import DTYPES, Settings
 ENDINGS = {"checkpoint": (".ckpt", ".pt", ".pth", ".bin"), "diffusers": (), "parts": (), "shards": ()}
 """The endings of the target by form; none for a folder. Any other form is a safetensors file."""
 SAFETENSORS = (".safetensors", ".sft")
-BASE_MEMORY_BYTES = 200_000_000
+BASE_MEMORY_BYTES = 150_000_000
 """The memory of the program and of the chunks in which it computes."""
 CHECKPOINT_NOTE = (
     "A .ckpt file is a pickle: the older and less safe form, because such a file can run code in programs that open it without care. "
