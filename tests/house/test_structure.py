@@ -35,10 +35,10 @@ RENAMED = {
     "trainer_core/models/downloads/part.py": "gigabytes, written as they arrive",
     "trainer_core/models/tensor_copy.py": "gigabytes, written in parts",
     "trainer_core/weights/new_folder.py": "a folder, when it is whole",
-    "trainer_core/weights/writing.py": "gigabytes, written in parts",
     "trainer_core/profiles/shelf.py": "a profile, out of the shelf and back",
     "trainer_core/training/delivery.py": "gigabytes, linked or copied",
     "trainer_core/training/trash.py": "a run folder, to the trash and back",
+    "trainer_core/weights/writing.py": "gigabytes, written in parts",
 }
 """The modules that rename files or folders into place, and what they rename."""
 
@@ -115,7 +115,6 @@ def test_no_module_has_a_name_that_the_glossary_replaced():
         "habits",
         "holders",
         "cheaper",
-        "outlook",
         "origins",
         "words",
     ]

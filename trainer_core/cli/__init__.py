@@ -25,6 +25,7 @@ COMMANDS = {
     "detect": "detect",
     "models": "models",
     "tools": "tools",
+    "merge": "merge",
     "convert": "convert",
     "dataset": "dataset",
     "profiles": "profiles",

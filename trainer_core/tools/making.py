@@ -40,7 +40,9 @@ class Meter:
         now = time.monotonic()
         if now - self._said_s >= REST_S or (done == total and tensors == of_tensors):
             self._said_s = now
-            self._report(f"Wrote {done >> 20} of {max(total >> 20, 1)} MiB, {tensors} of {of_tensors} tensors")
+            # Rounded up, so that a file of a few bytes has a progress, too.
+            of_mib, mib = -(-total // (1 << 20)), -(-done // (1 << 20))
+            self._report(f"Wrote {mib} of {max(of_mib, 1)} MiB, {tensors} of {of_tensors} tensors")
 
 
 def parse(line: str) -> Event | None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import sys
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer_core.errors import WeightsError
+from trainer_core.weights import halves
+from trainer_core.weights.dtypes import FLOATS
 
 Floats = NDArray[np.float32]
+__all__ = ["FLOATS", "Floats", "dtype", "floats", "into_floats", "is_finite", "stored"]
 
 # Source: safetensors/src/tensor.rs, Dtype. The formats with 4 and 6 bits are not here: several numbers share a byte.
 _NUMPY: dict[str, type[np.generic]] = {
@@ -20,8 +24,6 @@ _NUMPY: dict[str, type[np.generic]] = {
     "BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "U16": np.uint16, "I16": np.int16, "U32": np.uint32, "I32": np.int32,
     "U64": np.uint64, "I64": np.int64, "C64": np.complex64,
 }  # fmt: skip
-FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
-"""The dtypes with which a merge or a conversion computes; any other holds counts or packed numbers, and is only copied."""
 
 
 @functools.cache
@@ -38,11 +40,41 @@ def dtype(name: str) -> np.dtype[np.generic]:
 
 def floats(values: NDArray[np.generic]) -> Floats:
     """The numbers in float32; the same array if they already are."""
+    if values.dtype == np.float16 and values.flags.c_contiguous:
+        found = np.empty(values.shape, np.float32)
+        halves.widened(values.reshape(-1).view(np.float16), found.reshape(-1))
+        return found
     return values.astype(np.float32, copy=False)
+
+
+def into_floats(values: NDArray[np.generic], into: Floats) -> None:
+    """Writes flat numbers in float32 into an array of the same size."""
+    if values.dtype == np.float16:
+        halves.widened(values.view(np.float16), into)
+    else:
+        np.copyto(into, values, casting="unsafe")
 
 
 def stored(values: Floats, name: str) -> NDArray[np.generic]:
     """Float32 numbers in the dtype of a file, rounded to the nearest one, halves to even."""
-    # A number too large for the dtype becomes infinite there, as everywhere in the field; `writing` counts these.
-    with np.errstate(over="ignore"):
+    if name == "F16" and values.flags.c_contiguous and sys.byteorder == "little":
+        return halves.narrowed(values.reshape(-1)).reshape(values.shape)
+    # A number too large for the dtype becomes infinite there, or none at all, as everywhere in the field.
+    with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(dtype(name), copy=False)
+
+
+_NOT_FINITE = {
+    "F64": (np.uint64, 0x7FF0 << 48), "F32": (np.uint32, 0x7F800000), "F16": (np.uint16, 0x7C00), "BF16": (np.uint16, 0x7F80),
+    "F8_E4M3": (np.uint8, 0x7F), "F8_E5M2": (np.uint8, 0x7C),
+}  # fmt: skip
+"""The bits that only a number that is infinite or not a number has all of, sign aside."""
+
+
+def is_finite(values: NDArray[np.generic], name: str) -> bool:
+    """Whether every number of an array in this dtype of a file is finite."""
+    if name not in _NOT_FINITE:
+        return bool(np.isfinite(values.astype(np.float32)).all())
+    kind, mask = _NOT_FINITE[name]
+    bits = values.reshape(-1).view(kind)
+    return not bits.size or int(np.bitwise_and(bits, kind(mask)).max()) != mask

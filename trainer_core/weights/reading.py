@@ -15,13 +15,11 @@ from trainer_core.errors import WeightsError
 from trainer_core.models.header import Header, TensorInfo, archive
 from trainer_core.models.header.tensors import shown
 from trainer_core.weights import gguf_blocks, numbers, sources
+from trainer_core.weights.dtypes import CHUNK
 from trainer_core.weights.numbers import Floats
 from trainer_core.weights.sources import Place, Quantised, Spread
 
 __all__ = ["CHUNK", "Place", "Weights"]
-
-CHUNK = 1 << 18
-"""The numbers that are computed at once where each stands for itself: 1 MiB in float32, which stays in a processor's cache."""
 
 
 class Weights:
@@ -109,7 +107,7 @@ class Weights:
             into = computed[: part.size]
             # A number beyond fp32 becomes infinite, and a signalling NaN a quiet one.
             with np.errstate(over="ignore", invalid="ignore"):
-                np.copyto(into, part, casting="unsafe")
+                numbers.into_floats(part, into)
             yield into
 
     def check_unchanged(self) -> None:

@@ -1,0 +1,127 @@
+"""A merge that goes wrong: damaged models, programs that are killed, and full disks leave no file under its name."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from tests.support import recorded_headers, small_models
+from tests.support.checkout import ROOT
+from tests.support.small_models import Arrays
+from trainer_core.errors import HeaderError, WeightsError
+from trainer_core.tools import merge
+from trainer_core.tools.merge import Settings
+
+DENOISER = "model.diffusion_model."
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "easel"))
+    return tmp_path / "easel"
+
+
+def pair(name: str = "sd15") -> tuple[Arrays, Arrays]:
+    first = small_models.arrays(name, 1)
+    return first, small_models.near(first, 2)
+
+
+def files(folder: Path, *models: Arrays) -> tuple[str, ...]:
+    return tuple(
+        str(small_models.write(folder / f"{letter}.safetensors", model))
+        for letter, model in zip("abc", models, strict=False)
+    )
+
+
+def settings(folder: Path, *models: Arrays, **more: object) -> Settings:
+    return Settings(models=files(folder, *models), target=str(folder / "made.safetensors"), **more)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("kind", [np.float16, np.float32, ml_dtypes.bfloat16])
+def test_a_number_that_is_none_is_said_and_no_file_made(tmp_path, bad, kind):
+    a, b = (({name: value.astype(kind) for name, value in model.items()}) for model in pair())
+    name = DENOISER + "out.2.weight"
+    b[name].reshape(-1)[3] = bad
+    with pytest.raises(WeightsError, match="not finite") as found:
+        merge.run(settings(tmp_path, a, b), lambda _: None)
+    assert name in found.value.message
+    assert {path.name for path in tmp_path.iterdir()} <= {"a.safetensors", "b.safetensors", "easel"}
+
+
+def test_a_number_that_is_too_large_for_the_dtype_is_said(tmp_path):
+    a, b = (({name: value.astype(np.float32) for name, value in model.items()}) for model in pair())
+    a[DENOISER + "out.2.weight"].reshape(-1)[0] = 2e5
+    with pytest.raises(WeightsError, match="too large for F16"):
+        merge.run(settings(tmp_path, a, b, dtype="fp16"), lambda _: None)
+
+
+def test_a_cut_or_changed_file_is_refused(tmp_path):
+    a, b = pair()
+    chosen = settings(tmp_path, a, b)
+    path = Path(chosen.models[1])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1000])
+    with pytest.raises((HeaderError, WeightsError)):
+        merge.run(chosen, lambda _: None)
+    path.write_bytes(whole)
+
+    def touched(line: str) -> None:
+        if line == "Writing":
+            os.utime(path, (1, 1))
+
+    with pytest.raises(WeightsError, match="changed while it was read"):
+        merge.run(chosen, touched)
+    assert not (tmp_path / "made.safetensors").exists()
+
+
+def until(check, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_program_that_is_killed_leaves_no_file_under_its_name_and_can_be_repeated(tmp_path, number):
+    """Some tensors are large holes, so that the writing takes a second."""
+    layout = {name: ("F16", shape) for name, shape in small_models.shapes("sd15").items()}
+    layout |= dict.fromkeys([name for name in layout if name.endswith("ff.net.2.weight")][:6], ("F16", (8192, 4096)))
+    paths = [str(recorded_headers.write_file(tmp_path / f"{letter}.safetensors", layout)) for letter in "ab"]
+    target = tmp_path / "made.safetensors"
+    chosen = {"models": paths, "target": str(target)}
+    (tmp_path / "settings.json").write_text(json.dumps(chosen))
+    child = subprocess.Popen((sys.executable, "-m", "trainer_core.tools.merge"), cwd=tmp_path, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    part = tmp_path / ".made.safetensors.easel-part"
+    until(lambda: part.exists() and part.stat().st_size > 1 << 20)
+    child.send_signal(number)
+    child.wait(60)
+    assert not target.exists()
+    assert part.exists() is (number == signal.SIGKILL)
+    small = files(tmp_path, *pair())
+    merge.run(Settings(models=small, target=str(target)), lambda _: None)
+    assert target.exists()
+    assert not part.exists()
+
+
+def test_a_disk_that_is_too_small_is_said_before_the_start(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip("a file system can only be mounted as root")
+    try:
+        chosen = Settings(models=files(tmp_path, *pair()), target=str(disk / "made.safetensors"))
+        with pytest.raises(WeightsError, match=r"needs .* GB and 1 GB beside it"):
+            merge.start(chosen)
+        assert not list(disk.iterdir())
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
