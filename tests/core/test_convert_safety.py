@@ -174,9 +174,9 @@ class TestEndsInTheMiddle:
     def test_a_conversion_that_is_killed_leaves_no_file_and_can_run_again(
         self, tmp_path: Path, form: str, phase: int
     ) -> None:
-        path = model(tmp_path / "place" / "old.safetensors", 6)
+        path = model(tmp_path / "place" / "old.safetensors", 6, 700)
         target = path.parent / {"": "new.safetensors", "checkpoint": "new.ckpt", "shards": "new"}[form]
-        wanted = {"files": [str(path)], "target": str(target), "dtype": "bf16", "form": form}
+        wanted = {"files": [str(path)], "target": str(target), "dtype": "bf16", "form": form, "shard_gb": 0.001}
         done = subprocess.run(
             [sys.executable, "-c", KILLED, json.dumps(wanted), str(phase)], check=False, capture_output=True, text=True
         )
