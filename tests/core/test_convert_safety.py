@@ -170,7 +170,7 @@ convert.run(convert.Settings(**json.loads(sys.argv[1])), report)
 
 class TestEndsInTheMiddle:
     @pytest.mark.parametrize("form", ["", "checkpoint", "shards"])
-    @pytest.mark.parametrize("phase", range(1, 6))
+    @pytest.mark.parametrize("phase", range(1, 7))
     def test_a_conversion_that_is_killed_leaves_no_file_and_can_run_again(
         self, tmp_path: Path, form: str, phase: int
     ) -> None:
