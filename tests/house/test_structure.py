@@ -34,6 +34,7 @@ RENAMED = {
     "trainer_core/models/downloads/fetch.py": "gigabytes, written as they arrive",
     "trainer_core/models/downloads/part.py": "gigabytes, written as they arrive",
     "trainer_core/models/tensor_copy.py": "gigabytes, written in parts",
+    "trainer_core/weights/new_folder.py": "a folder, when it is whole",
     "trainer_core/profiles/shelf.py": "a profile, out of the shelf and back",
     "trainer_core/training/delivery.py": "gigabytes, linked or copied",
     "trainer_core/training/trash.py": "a run folder, to the trash and back",

@@ -27,6 +27,7 @@ COMMANDS = {
     "tools": "tools",
     "lora": "lora",
     "merge": "merge",
+    "convert": "convert",
     "dataset": "dataset",
     "profiles": "profiles",
     "policies": "policies",

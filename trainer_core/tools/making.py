@@ -61,7 +61,7 @@ def judge(folder: JobFolder, exit_code: int | None) -> Outcome:
 def program(kind: type, run: Callable[[Any, Callable[[str], None]], Path]) -> int:
     """Runs a tool with the settings in the current folder, which are of the type `kind`; returns the exit status.
 
-    `made.json` gets the path and size of the new file, and the seconds that it took.
+    `made.json` gets the path and size of the new file or folder, and the seconds that it took.
     """
 
     def work(settings: Any) -> dict[str, Any]:
@@ -69,9 +69,16 @@ def program(kind: type, run: Callable[[Any, Callable[[str], None]], Path]) -> in
         path = run(settings, own_program.report)
         took_s = time.monotonic() - started_s
         own_program.report(f"Made {path}")
-        return {"path": str(path), "bytes": path.stat().st_size, "seconds": round(took_s, 3)}
+        return {"path": str(path), "bytes": _size(path), "seconds": round(took_s, 3)}
 
     return own_program.run(kind, WeightsError, work)
+
+
+def _size(path: Path) -> int:
+    """The size of a file, or of the files in a folder, in bytes."""
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def seconds_for(kind: str, size: int) -> float | None:

@@ -32,12 +32,12 @@ Progress = Callable[[int, int, int, int], None]
 
 @dataclass(frozen=True)
 class Entry:
-    """A tensor of the new file. `source` is where its bytes are, or what gives its numbers, in order and in this dtype."""
+    """A tensor of the new file. `source` is where its bytes are, in one place or several, or what gives its numbers in this dtype."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
-    source: Place | Callable[[], Iterable[Chunk]]
+    source: Place | Sequence[Place] | Callable[[], Iterable[Chunk]]
 
     @property
     def size(self) -> int:
@@ -53,6 +53,10 @@ class Sink(Protocol):
 
     def copy(self, place: Place, done: Callable[[int], None]) -> None:
         """Appends bytes of another file; `done` hears of each part, in bytes."""
+
+
+Form = Callable[[Sink, Sequence[Entry], Mapping[str, str], Progress], None]
+"""What writes the content of a file."""
 
 
 class File:
@@ -127,9 +131,16 @@ class File:
 
 
 def write(
-    target: Path, entries: Sequence[Entry], metadata: Mapping[str, str], progress: Progress, check: Callable[[], None]
+    target: Path,
+    entries: Sequence[Entry],
+    metadata: Mapping[str, str],
+    progress: Progress,
+    check: Callable[[], None],
+    form: Form | None = None,
 ) -> None:
     """Writes a new file. `check` is called before it gets its name, and raises if a source has changed meanwhile.
+
+    `form` writes the content; None writes a safetensors file.
 
     Raises:
         WeightsError: it exists already, the disk is too full, or another job writes it.
@@ -141,7 +152,7 @@ def write(
     check_disk(target.parent, sum(entry.size for entry in entries))
     sink = File(target)
     try:
-        write_to(sink, entries, metadata, progress)
+        (form or write_to)(sink, entries, metadata, progress)
         check()
         sink.finish()
     finally:
@@ -173,12 +184,13 @@ def write_entries(sink: Sink, start: bytes, entries: Sequence[Entry], progress: 
 
     for entry in entries:
         before = done
-        if isinstance(entry.source, Place):
-            sink.copy(entry.source, told)
-        else:
-            for data in _bytes(entry.source()):
+        if callable(entry.source):
+            for data in as_bytes(entry.source()):
                 sink.write(data)
                 told(len(data))
+        else:
+            for place in places_of(entry.source):
+                sink.copy(place, told)
         if done - before != entry.size:
             raise WeightsError(f"{shown(entry.name)} has {done - before} bytes, not {entry.size}.", "Report this.")
         whole += 1
@@ -199,7 +211,13 @@ def check_disk(folder: Path, size: int) -> None:
         )
 
 
-def _bytes(chunks: Iterable[Chunk]) -> Iterator[memoryview]:
+def places_of(source: Place | Sequence[Place]) -> Sequence[Place]:
+    """The places of the bytes of a tensor."""
+    return (source,) if isinstance(source, Place) else source
+
+
+def as_bytes(chunks: Iterable[Chunk]) -> Iterator[memoryview]:
+    """The bytes of numbers."""
     import numpy as np
 
     for chunk in chunks:

@@ -26,8 +26,8 @@ BAD = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, NotImplementedE
 """The exceptions that `zipfile` raises for a damaged archive."""
 
 
-def read(name: str, file: BinaryIO, size_bytes: int) -> tuple[bytes, Mapping[str, int]]:
-    """The pickle in a torch archive, and the size in bytes of each storage in it, by key.
+def read(name: str, file: BinaryIO, size_bytes: int) -> tuple[bytes, Mapping[str, zipfile.ZipInfo]]:
+    """The pickle in a torch archive, and the entry of each storage in it, by key.
 
     Raises:
         HeaderError: it is cut short, damaged, malicious, or not an archive that torch.save writes.
@@ -46,9 +46,7 @@ def read(name: str, file: BinaryIO, size_bytes: int) -> tuple[bytes, Mapping[str
     if len(data) != entry.file_size:
         raise HeaderError(f"{name} is damaged: its archive lists another size for its pickle.", "Download it again.")
     folder = entry.filename.removesuffix("data.pkl") + "data/"
-    return data, {
-        each.filename.removeprefix(folder): each.file_size for each in entries if each.filename.startswith(folder)
-    }
+    return data, {each.filename.removeprefix(folder): each for each in entries if each.filename.startswith(folder)}
 
 
 def _check_end(name: str, file: BinaryIO, size_bytes: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainer_core.models.header.tensors import BLOCKS, LARGEST_SIZE, MOST_DIMENSIONS, TensorInfo
 
@@ -53,6 +53,25 @@ class Storage:
         """The size of the storage in bytes."""
         numbers, size_bytes = BLOCKS[self.dtype]
         return self.count * size_bytes // numbers
+
+
+class Strided(NamedTuple):
+    """A tensor in a storage: the number at which it starts, and how many numbers further the next one of each dimension is."""
+
+    info: TensorInfo
+    storage: Storage
+    offset: int
+    strides: tuple[int, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its numbers follow one another in the storage, the last dimension first."""
+        step = 1
+        for size, stride in zip(reversed(self.info.shape), reversed(self.strides), strict=True):
+            if size > 1 and stride != step:
+                return False
+            step *= size
+        return True
 
 
 @dataclass(slots=True)
@@ -102,7 +121,7 @@ def may_name(module: str, name: str) -> bool:
     return is_storage or pair in CALLS or pair in THINGS or (module == "torch" and name in DTYPES)
 
 
-def _tensor(arguments: Sequence[Any]) -> TensorInfo:
+def _tensor(arguments: Sequence[Any]) -> Strided:
     """_rebuild_tensor_v2(storage, offset, size, stride, ...)."""
     held = arguments[0] if arguments else None
     if type(held) is not Storage:
@@ -110,7 +129,7 @@ def _tensor(arguments: Sequence[Any]) -> TensorInfo:
     return _in_storage(held, held.dtype, arguments)
 
 
-def _tensor_v3(arguments: Sequence[Any]) -> TensorInfo:
+def _tensor_v3(arguments: Sequence[Any]) -> Strided:
     """_rebuild_tensor_v3(storage, offset, size, stride, requires_grad, hooks, dtype, ...)."""
     held = arguments[0] if arguments else None
     dtype = arguments[6] if len(arguments) > 6 else None
@@ -119,7 +138,7 @@ def _tensor_v3(arguments: Sequence[Any]) -> TensorInfo:
     return _in_storage(held, DTYPES[dtype.name], arguments)
 
 
-def _in_storage(held: Storage, dtype: str, arguments: Sequence[Any]) -> TensorInfo:
+def _in_storage(held: Storage, dtype: str, arguments: Sequence[Any]) -> Strided:
     """The tensor, after a check that it fits into its storage."""
     if len(arguments) < 4:
         raise UnfitError("a tensor in it has no shape")
@@ -130,7 +149,7 @@ def _in_storage(held: Storage, dtype: str, arguments: Sequence[Any]) -> TensorIn
     numbers, size_bytes = BLOCKS[dtype]
     if 0 not in sizes and (last + 1) * size_bytes // numbers > held.size_bytes:
         raise UnfitError("a tensor in it is larger than its storage")
-    return TensorInfo(dtype, tuple(sizes))
+    return Strided(TensorInfo(dtype, tuple(sizes)), held, offset, tuple(strides))
 
 
 def _first(arguments: Sequence[Any]) -> Any:

@@ -20,7 +20,7 @@ HINT = "Install Easel again."
 
 @dataclass(frozen=True, kw_only=True)
 class Renaming:
-    """A renaming from one layout to another; renamings.toml describes the keys."""
+    """A renaming from one layout to another; renamings.toml and conversions.toml describe the keys."""
 
     kinds: tuple[str, ...]
     source: str
@@ -30,6 +30,9 @@ class Renaming:
     sizes: tuple[str, ...] = ()
     split: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     transpose: tuple[str, ...] = ()
+    join: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    swap: Mapping[str, str] = field(default_factory=dict)
+    flat: tuple[str, ...] = ()
 
 
 class Piece(NamedTuple):
@@ -157,9 +160,14 @@ def _find(kind: str, form: Form, to: Form) -> Renaming | None:
     return next((each for each in _tables()[1] if kind in each.kinds and (each.source, each.to) == wanted), None)
 
 
-@functools.cache
 def _tables() -> tuple[Mapping[str, Mapping[str, str]], tuple[Renaming, ...]]:
-    path = Path(__file__).with_name("renamings.toml")
+    return table_of("renamings.toml")
+
+
+@functools.cache
+def table_of(name: str) -> tuple[Mapping[str, Mapping[str, str]], tuple[Renaming, ...]]:
+    """The layouts of each kind, and the renamings, in a table beside this module."""
+    path = Path(__file__).with_name(name)
     table = read_toml(path, hint=HINT)
     rows = ({"source": row.pop("from"), **row} for row in table["renamings"])
     return table["layouts"], tuple(from_table(Renaming, row, path.name, RenamingError, HINT) for row in rows)

@@ -1,0 +1,165 @@
+"""The tool that looks for damage in the numbers of a model file, and the kind of job that runs it.
+
+`python -m trainer_core.tools.check_weights` is the program of such a job. It writes `report.json` into the folder of its job.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer_core import places
+from trainer_core.errors import WeightsError
+from trainer_core.events import Event, Progress
+from trainer_core.files import from_table, write_whole
+from trainer_core.jobs import own_program
+from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs.job import Job
+from trainer_core.jobs.journal import Journal
+from trainer_core.jobs.kind import LineWatch
+from trainer_core.jobs.outcome import Diagnosis, Outcome
+from trainer_core.models.header.tensors import shown
+from trainer_core.text import printable
+from trainer_core.tools import copying, making
+from trainer_core.weights import sources
+
+KIND, REPORT = "check-weights", "report.json"
+SHOWN = 3
+_PROGRESS = re.compile(r"Checked (\d+) of (\d+) MiB")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The model file or folder that is checked."""
+
+    file: str
+
+
+def start(settings: Settings) -> Job:
+    """The job that checks a model, started now.
+
+    Raises:
+        HeaderError, WeightsError: it cannot be read.
+        JobError: the job cannot be started.
+    """
+    path = places.typed(settings.file).absolute()
+    sources.find(path, dequantise=True)
+    return copying.begin(KIND, __name__, Settings(file=str(path)))
+
+
+def run(settings: Settings, report: Callable[[str], None]) -> Path:
+    """Checks a model, writes the report into the current folder, and returns the path of the model.
+
+    Raises:
+        HeaderError, WeightsError: it cannot be read.
+        OSError: a file cannot be read or written.
+    """
+    from trainer_core.weights import checking
+
+    path = places.typed(settings.file)
+    said_s = 0.0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal said_s
+        now = time.monotonic()
+        if now - said_s >= making.REST_S or done == total:
+            said_s = now
+            report(f"Checked {done >> 20} of {max(total >> 20, 1)} MiB")
+
+    found = checking.check(path, progress)
+    write_whole(Path(REPORT), json.dumps(dataclasses.asdict(found)) + "\n")
+    for sentence in words(dataclasses.asdict(found)):
+        report(sentence)
+    return path
+
+
+def report_of(folder: JobFolder) -> dict[str, Any] | None:
+    """The report of a job that has ended; None if it made none."""
+    return folder.read(REPORT)
+
+
+def words(found: Mapping[str, Any]) -> list[str]:
+    """A report as sentences."""
+    told = [f"{found['tensors']:,} tensors with {found['numbers']:,} numbers were read."]
+    for count, numbers, names, what in (
+        (found["nan"], found["numbers_nan"], found["names_nan"], "not a number (NaN)"),
+        (found["infinite"], found["numbers_infinite"], found["names_infinite"], "infinite"),
+    ):
+        if count:
+            told.append(
+                f"{numbers:,} numbers of {count} tensors are {what}: {_some(names, count)}. The model is damaged."
+            )
+    if found["zeros"]:
+        told.append(
+            f"{found['zeros']} tensors have only zeros: {_some(found['names_zeros'], found['zeros'])}. "
+            "That is usual for biases, and for a layer that was not trained."
+        )
+    if found["duplicates"]:
+        first = " and ".join(printable(name, 120) for name in found["duplicates"][0][:2])
+        told.append(f"{len(found['duplicates'])} groups of tensors have the same numbers, such as {first}.")
+    if not found["nan"] and not found["infinite"]:
+        told.append("No number is NaN or infinite.")
+    return told
+
+
+def _some(names: list[str], count: int) -> str:
+    shown_names = ", ".join(printable(name, 120) for name in names[:SHOWN])
+    return shown_names + (f" and {count - SHOWN} more" if count > SHOWN else "")
+
+
+class CheckingWeights:
+    """The kind of job that looks for damage; it succeeds if the model could be read, whatever is in it."""
+
+    id, title = KIND, "Checking the numbers of a model"
+
+    def begin(self, arguments: Mapping[str, str]) -> Job:
+        """The job with the settings in these arguments, started now.
+
+        Raises:
+            EaselError: a setting is unknown or missing, the file cannot be read, or the job cannot be started.
+        """
+        return start(from_table(Settings, arguments, "The check", WeightsError))
+
+    def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
+        """A watch that reads the progress from the tool's messages."""
+        return LineWatch(folder, journal, parse, judge)
+
+
+kind = CheckingWeights()
+
+
+def parse(line: str) -> Event | None:
+    """The progress in a line of the tool, or None."""
+    found = _PROGRESS.fullmatch(line.strip())
+    return Progress(int(found[1]), int(found[2])) if found else None
+
+
+def judge(folder: JobFolder, exit_code: int | None) -> Outcome:
+    """COMPLETED if there is a report; damage is in the notices."""
+    unsaid = Diagnosis("not-checked", "The model was not checked.", "", "")
+    outcome = own_program.judge(folder, exit_code, "path", unsaid)
+    found = report_of(folder)
+    if found is None or not (found["nan"] or found["infinite"]):
+        return outcome
+    return dataclasses.replace(outcome, notices=words(found)[1:2])
+
+
+def main() -> int:
+    """Runs the tool with the settings in the current folder; returns the exit status."""
+
+    def work(settings: Any) -> dict[str, str]:
+        path = run(settings, own_program.report)
+        return {"path": shown(path)}
+
+    return own_program.run(Settings, WeightsError, work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

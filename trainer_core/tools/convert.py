@@ -1,0 +1,196 @@
+"""The tool that makes another form of a model file, and the kind of job that runs it.
+
+`python -m trainer_core.tools.convert` is the program of such a job: see `making`. The headers alone say what it will make.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainer_core import places
+from trainer_core.errors import WeightsError
+from trainer_core.files import from_table
+from trainer_core.install.hub_files import hub_cache
+from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs.job import Job
+from trainer_core.jobs.journal import Journal
+from trainer_core.jobs.kind import LineWatch
+from trainer_core.jobs.outcome import Outcome
+from trainer_core.models.header.tensors import shown
+from trainer_core.tools import copying, making, recipe
+from trainer_core.tools.outlook import Outlook
+from trainer_core.weights.conversion import folder as folders
+from trainer_core.weights.conversion import planning
+from trainer_core.weights.conversion.pipelines import Tokenizer
+from trainer_core.weights.conversion.planning import Plan
+from trainer_core.weights.conversion.wishes import DTYPES, FORMS, KEPT, Settings
+
+KIND = "convert"
+SAID = "said.json"
+"""The file in the folder of the job with the sentences about numbers that did not fit."""
+
+__all__ = ["DTYPES", "FORMS", "KEPT", "KIND", "Settings", "kind", "outlook", "run", "start"]
+
+
+def outlook(settings: Settings) -> Outlook:
+    """What the conversion will make, from headers alone.
+
+    Raises:
+        HeaderError, WeightsError, RenamingError: it is not possible; the message says why.
+    """
+    return _outlook(planned(settings))
+
+
+def planned(settings: Settings) -> Plan:
+    """The plan of a conversion, with the tokenizers that are on this machine.
+
+    Raises:
+        HeaderError, WeightsError, RenamingError: it is not possible; the message says why.
+    """
+    tokenizers = _tokenizers(settings) if settings.form == "diffusers" else {}
+    return planning.plan(settings, tokenizers)
+
+
+def start(settings: Settings) -> Job:
+    """The job that makes the new file or folder, started now.
+
+    Raises:
+        HeaderError, WeightsError, RenamingError: it is not possible; the message says why.
+        JobError: the job cannot be started.
+    """
+    found = planned(settings)
+    target = found.target if settings.target else making.free(found.target)
+    found = dataclasses.replace(found, target=target)
+    making.check_target(target, [each.path for each in found.inputs])
+    making.check_room(_outlook(found))
+    # The program runs in the folder of its job.
+    files = tuple(str(each.path) for each in found.inputs)
+    tokenizers = str(places.typed(settings.tokenizers).absolute()) if settings.tokenizers else ""
+    absolute = dataclasses.replace(settings, files=files, target=str(target), tokenizers=tokenizers)
+    return copying.begin(KIND, __name__, absolute)
+
+
+def run(settings: Settings, report: Callable[[str], None]) -> Path:
+    """Makes the new file or folder, and returns its path.
+
+    Raises:
+        HeaderError, WeightsError, RenamingError: it is not possible.
+        OSError: a file cannot be read or written.
+    """
+    from trainer_core.weights.conversion import making as computing
+
+    report("Reading the headers")
+    plan = planned(settings)
+    making.check_target(plan.target, [each.path for each in plan.inputs])
+    making.check_room(_outlook(plan))
+    for note in plan.notes:
+        report(note)
+    report("Computing the hashes of the inputs")
+    made_by = recipe.of(KIND, _public(settings), [recipe.hashed(each.header) for each in plan.inputs])
+    title = plan.target.name.removesuffix(".safetensors").removesuffix(".ckpt")
+    merged = [shown(each.path) for each in plan.inputs] if len(plan.inputs) > 1 else []
+    report("Writing")
+    limits = computing.make(plan, recipe.metadata(plan.metadata, made_by, title, merged), making.Meter(report))
+    if said := limits.sentence():
+        report(said)
+    return plan.target
+
+
+def _public(settings: Settings) -> dict[str, Any]:
+    """The settings for the recipe: without folders."""
+    known = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    changed = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in known.items()
+        if value != getattr(Settings(files=()), name) and name not in ("target", "tokenizers")
+    }
+    return changed | {"files": [Path(file).name for file in settings.files]}
+
+
+def _outlook(plan: Plan) -> Outlook:
+    tensors = plan.tensors
+    changed = sum(tensor.work in ("compute", "scaled", "scale") for tensor in tensors)
+    return Outlook(
+        target=plan.target,
+        size_bytes=plan.size_bytes,
+        memory_bytes=plan.memory_bytes,
+        tensors=len(tensors),
+        changed=changed,
+        notes=plan.notes,
+        seconds=making.seconds_for(KIND, plan.size_bytes),
+    )
+
+
+def _tokenizers(settings: Settings) -> dict[str, Path]:
+    """The folders of the tokenizers that are on this machine, by component.
+
+    Raises:
+        WeightsError: a folder is chosen that has none of them.
+    """
+    from trainer_core.models import detection, header
+
+    family = settings.family or detection.detect(header.read(places.typed(settings.files[0]))).family
+    wanted = folders.wanted_tokenizers(family)
+    if settings.tokenizers:
+        chosen = places.typed(settings.tokenizers).absolute()
+        found = {name: chosen / name for name, each in wanted.items() if _is_whole(chosen / name, each)}
+        if not found:
+            message = f"{shown(chosen)} has no tokenizer in a folder called {' or '.join(wanted)}."
+            raise WeightsError(message, "Choose the folder of a model in the diffusers layout.")
+        return found
+    return {name: place for name, each in wanted.items() if (place := _in_cache(each)) is not None}
+
+
+def _in_cache(wanted: Tokenizer) -> Path | None:
+    """The folder with the files of a tokenizer in the cache of the Hub's client."""
+    for repository, inside in wanted.sources:
+        root = hub_cache() / f"models--{repository.replace('/', '--')}" / "snapshots"
+        for snapshot in sorted(root.glob("*")):
+            if _is_whole(snapshot / inside, wanted):
+                return snapshot / inside
+    return None
+
+
+def _is_whole(place: Path, wanted: Tokenizer) -> bool:
+    return all((place / name).is_file() for name in wanted.files)
+
+
+class Converting:
+    """The kind of job that makes another form of a model; it succeeds only if that was made."""
+
+    id, title = KIND, "Converting a model"
+
+    def begin(self, arguments: Mapping[str, str]) -> Job:
+        """The job with the settings in these arguments, started now; several files are separated by line breaks.
+
+        Raises:
+            EaselError: a setting is unknown or missing, the conversion is not possible, or the job cannot be started.
+        """
+        table: dict[str, Any] = dict(arguments)
+        table["files"] = [line for line in arguments.get("files", "").splitlines() if line]
+        return start(from_table(Settings, table, "The conversion", WeightsError))
+
+    def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
+        """A watch that reads phases and progress from the tool's messages."""
+        return LineWatch(folder, journal, making.parse, judge)
+
+
+kind = Converting()
+
+
+def judge(folder: JobFolder, exit_code: int | None) -> Outcome:
+    """COMPLETED with the path of what was made."""
+    return making.judge(folder, exit_code)
+
+
+def main() -> int:
+    """Runs the tool with the settings in the current folder; returns the exit status."""
+    return making.program(Settings, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
