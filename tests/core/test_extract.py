@@ -78,7 +78,8 @@ def test_the_lora_is_loaded_whole_by_comfyui_and_diffusers() -> None:
                 if not row.is_conv
                 for ending, shape in zip(naming.ENDINGS[form], naming.shapes(row, 4), strict=True)
             }
-            tensors |= {f"{row.key}.alpha": TensorInfo("F32", ()) for row in rows if not row.is_conv}
+            if form == naming.KOHYA:
+                tensors |= {f"{row.key}.alpha": TensorInfo("F32", ()) for row in rows if not row.is_conv}
             made = Header(Path("lora"), tensors, {}, "safetensors")
             assert detection.detect(made).base_family == family
             comfyui, diffusers = loaders.judge(made, family)

@@ -192,7 +192,10 @@ def test_parts_of_any_shapes_give_a_change_of_the_right_shape_or_a_sentence(
                     assert module.effect(weight, 0.5).shape == tuple(base)
                 module.bias(1.0)
     except EaselError as error:
-        assert error.message
+        said = error.message
+    else:
+        said = "a change"
+    assert said
 
 
 def test_lycoris_itself_computes_the_same_weights(tmp_path: Path) -> None:
@@ -234,7 +237,6 @@ def test_a_header_of_wild_names_is_read_or_refused(tmp_path: Path) -> None:
     text = json.dumps(table).encode()
     path = tmp_path / "wild.safetensors"
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(4))
-    try:
-        assert network(path).modules[0].key.startswith("../")
-    except EaselError as error:
-        assert error.message
+    with pytest.raises(EaselError) as error:
+        network(path)
+    assert error.value.message

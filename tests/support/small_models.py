@@ -71,7 +71,7 @@ def near(base: Arrays, seed: int, scale: float = 0.01) -> Arrays:
 
 def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> Path:
     """Writes a safetensors file by hand."""
-    entries = [Entry(key, NAMED[value.dtype], value.shape, lambda: []) for key, value in tensors.items()]
+    entries = [Entry(key, NAMED[value.dtype], value.shape, list) for key, value in tensors.items()]
     with path.open("wb") as file:
         file.write(header_bytes(entries, metadata or {}))
         for value in tensors.values():
