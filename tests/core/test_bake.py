@@ -396,21 +396,3 @@ def test_a_job_that_is_killed_while_it_writes_leaves_no_file_and_the_next_one_wo
     small = small_models.write(tmp_path / "small.safetensors", small_models.arrays("sd15", 1) | {"model.diffusion_model.time_embed.0.weight": np.zeros(shape, np.float16)})  # fmt: skip
     bake.run(dataclasses.replace(settings, model=str(small), family="sd15"), QUIET)
     assert (tmp_path / "made.safetensors").exists()
-
-
-def test_diffusers_itself_fuses_the_same_weights(tmp_path: Path) -> None:
-    """diffusers' own loader and fuse_lora, on every linear layer of a small FLUX transformer."""
-    python = Path(__file__).resolve().parents[2] / "workspace" / "engines" / "simpletuner" / "venv" / "bin" / "python"
-    if not python.exists():
-        pytest.skip(f"There is no {python}: install the engine to compare with diffusers.")
-    script = Path(__file__).parents[1] / "support" / "diffusers_fusing.py"
-    subprocess.run([python, script, tmp_path, "0.7"], check=True, timeout=300)
-    found = made(
-        tmp_path, tmp_path / "model.safetensors", tmp_path / "lora.safetensors", family="flux", strengths=(0.7,)
-    )
-    fused, before = (small_models.read(tmp_path / f"{name}.safetensors") for name in ("fused", "model"))
-    assert found.keys() == fused.keys()
-    changed = [key for key in fused if not np.array_equal(fused[key], before[key])]
-    assert len(changed) > 20
-    for key, value in fused.items():
-        assert np.abs(found[key] - value).max() < 2e-6, key

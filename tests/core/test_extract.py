@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_the_lora_is_loaded_whole_by_comfyui_and_diffusers() -> None:
                 if not row.is_conv
                 for ending, shape in zip(naming.ENDINGS[form], naming.shapes(row, 4), strict=True)
             }
-            if form == naming.KOHYA:
+            if form == naming.SD_SCRIPTS:
                 tensors |= {f"{row.key}.alpha": TensorInfo("F32", ()) for row in rows if not row.is_conv}
             made = Header(Path("lora"), tensors, {}, "safetensors")
             assert detection.detect(made).base_family == family
@@ -221,3 +222,23 @@ def test_the_same_models_give_the_same_file(tmp_path: Path) -> None:
     settings = dataclasses.replace(settings, rank=3, conv_rank=2, title="same")
     one, other = (extract.run(dataclasses.replace(settings, target=str(tmp_path / name)), QUIET) for name in "ab")
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_diffusers_itself_fuses_the_same_weights(tmp_path: Path) -> None:
+    """diffusers' own loader and fuse_lora, on every linear layer of a small FLUX transformer."""
+    python = Path(__file__).resolve().parents[2] / "workspace" / "engines" / "simpletuner" / "venv" / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"There is no {python}: install the engine to compare with diffusers.")
+    script = Path(__file__).parents[1] / "support" / "diffusers_fusing.py"
+    subprocess.run([python, script, tmp_path, "0.7"], check=True, timeout=300)
+    baking = bake.Settings(
+        model=str(tmp_path / "model.safetensors"), networks=(str(tmp_path / "lora.safetensors"),), strengths=(0.7,), family="flux",
+        target=str(tmp_path / "made"),
+    )  # fmt: skip
+    found = small_models.read(bake.run(baking, QUIET))
+    fused, before = (small_models.read(tmp_path / f"{name}.safetensors") for name in ("fused", "model"))
+    assert found.keys() == fused.keys()
+    changed = [key for key in fused if not np.array_equal(fused[key], before[key])]
+    assert len(changed) > 20
+    for key, value in fused.items():
+        assert np.abs(found[key] - value).max() < 2e-6, key

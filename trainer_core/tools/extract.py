@@ -70,7 +70,7 @@ class Settings:
     energy: float = 0.0
     denoiser: bool = True
     text: bool = True
-    naming: str = "kohya"
+    naming: str = "sd-scripts"
     dtype: str = "fp16"
     least: float = 0.0
     family: str = ""
