@@ -125,6 +125,8 @@ def test_the_alpha_in_the_configuration_of_peft_beside_the_file_counts(tmp_path:
 
 
 WRONG = {
+    "lacks its part w_norm": {".b_norm": np.ones(24, np.float32), ".rescale": np.ones((), np.float32)},
+    r"shape \[\], but the model": {".diff": np.ones((), np.float32)},
     "lacks its part": {".lora_up.weight": np.ones((24, 4), np.float32)},
     "do not fit": {".lora_up.weight": np.ones((24, 4), np.float32), ".lora_down.weight": np.ones((5, 20), np.float32)},
     "is empty": {".lora_up.weight": np.ones((24, 0), np.float32), ".lora_down.weight": np.ones((0, 20), np.float32)},
