@@ -310,7 +310,9 @@ def test_a_network_of_another_family_is_refused(tmp_path: Path) -> None:
         tmp_path / "lora.safetensors", {key: np.zeros(shape, np.float16) for key, shape in shapes.items()}
     )
     model = recorded_headers.write("flux-schnell", tmp_path)
-    with pytest.raises(WeightsError, match=r"was made for Stable Diffusion 1\.5, but flux-schnell\.safetensors is FLUX\.1"):
+    with pytest.raises(
+        WeightsError, match=r"was made for Stable Diffusion 1\.5, but flux-schnell\.safetensors is FLUX\.1"
+    ):
         bake.outlook(Settings(model=str(model), networks=(str(lora),)))
 
 

@@ -53,7 +53,9 @@ def test_two_models_are_described_merged_and_found_again(app, models, tmp_path):
     assert "one.safetensors is a checkpoint: Stable Diffusion 1.5" in markup(app.root)
     assert desk.outlook.target.name == "made.safetensors"
     assert "Makes made.safetensors" in bar(app)
-    start = next(one for one in inside(app.root) if getattr(one, "description", "") == "Merge" and hasattr(one, "button_style"))
+    start = next(
+        one for one in inside(app.root) if getattr(one, "description", "") == "Merge" and hasattr(one, "button_style")
+    )
     click(start)
     wait_for(lambda: app.session.jobs.state is JobState.COMPLETED)
     wait_for(lambda: app.places.chosen == "watch")

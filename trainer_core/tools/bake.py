@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -295,6 +296,8 @@ kind = Baking()
 
 def main() -> int:
     """Runs the tool with the settings in the current folder; returns the exit status."""
+    # The products are small: more threads would mostly wait for each other. numpy reads this when it is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return making.program(Settings, run)
 
 

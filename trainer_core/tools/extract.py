@@ -70,7 +70,7 @@ class Settings:
     energy: float = 0.0
     denoiser: bool = True
     text: bool = True
-    naming: str = "kohya"
+    naming: str = "sd-scripts"
     dtype: str = "fp16"
     least: float = 0.0
     family: str = ""
@@ -89,7 +89,7 @@ def outlook(settings: Settings) -> Outlook:
     making.check_target(target, [plan.tuned.path, plan.base.path])
     dtype, size, most = DTYPES[settings.dtype], 0, 0
     for pair in plan.pairs:
-        rank = _rank(pair.tuned, settings)
+        rank = _stored_rank(pair.tuned, settings)
         size += sum(TensorInfo(dtype, shape).size_bytes for shape in naming.shapes(pair.tuned, rank)) + 4
         most = max(most, math.prod(pair.tuned.layer.shape) * 4)
     return Outlook(
@@ -181,7 +181,7 @@ def extracted(settings: Settings, report: Callable[[str], None]) -> tuple[Path, 
         metadata = _metadata(plan, settings, made.target.stem, found, ingredients)
         report("Writing")
         tuned.check_unchanged()
-        entries = [entry for key, each in found.results.items() for entry in _entries(key, each, settings)]
+        entries = _entries(found, settings)
         writing.write(made.target, entries, metadata, making.Meter(report), base.check_unchanged)
     for sentence in found.sentences():
         report(sentence)
@@ -250,18 +250,29 @@ def _compute(plan: Plan, settings: Settings, tuned: Weights, base: Weights, repo
     return found
 
 
-def _entries(key: str, found: tuple[Approximation, tuple[int, ...]], settings: Settings) -> Iterator[Entry]:
+def _entries(found: _Found, settings: Settings) -> list[Entry]:
+    """The tensors of the new file."""
     import numpy as np
 
     from trainer_core.weights import numbers
     from trainer_core.weights.writing import Entry
 
-    each, shape = found
-    dtype, ones = DTYPES[settings.dtype], (1,) * (len(shape) - 2)
-    up, down = ENDINGS[settings.naming]
-    yield Entry(f"{key}.alpha", "F32", (), lambda: [np.array([each.rank], np.float32)])
-    yield Entry(f"{key}{down}", dtype, (each.rank, *shape[1:]), lambda: [numbers.stored(each.down, dtype)])
-    yield Entry(f"{key}{up}", dtype, (shape[0], each.rank, *ones), lambda: [numbers.stored(each.up, dtype)])
+    dtype, (up, down) = DTYPES[settings.dtype], ENDINGS[settings.naming]
+    highest = max(row["rank"] for row in found.rows)
+    entries = []
+    for key, (each, shape) in found.results.items():
+        rank, ones = each.rank, (1,) * (len(shape) - 2)
+        left, right = each.up, each.down
+        if settings.naming == naming.PEFT:
+            # diffusers gives every module the alpha of one rank where a file states none, and reads no alpha with these names:
+            # so all modules get the same rank, with zeros.
+            rank = highest
+            left, right = (np.pad(part, [(0, (highest - each.rank) * one) for one in side]) for part, side in ((left, (0, 1)), (right, (1, 0))))  # fmt: skip
+        else:
+            entries.append(Entry(f"{key}.alpha", "F32", (), lambda rank=rank: [np.array([rank], np.float32)]))
+        for name, part, own in ((down, right, (rank, *shape[1:])), (up, left, (shape[0], rank, *ones))):
+            entries.append(Entry(f"{key}{name}", dtype, own, lambda part=part: [numbers.stored(part, dtype)]))
+    return entries
 
 
 def _metadata(
@@ -296,6 +307,11 @@ def _metadata(
 
 def _rank(row: Trained, settings: Settings) -> int:
     return min(settings.conv_rank if row.is_conv else settings.rank, *row.sides)
+
+
+def _stored_rank(row: Trained, settings: Settings) -> int:
+    """The rank of a module in the file at most."""
+    return max(settings.rank, settings.conv_rank) if settings.naming == naming.PEFT else _rank(row, settings)
 
 
 def _dtype(model: Header, layer: Layer) -> str:

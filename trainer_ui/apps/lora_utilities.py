@@ -46,7 +46,10 @@ def lora_utilities() -> None:
 
 def _of_rank(exact: str = "") -> tuple[Field, ...]:
     """The fields that choose the rank; `exact` are the words for the choice without one, if there is such a choice."""
-    options = (*(((exact, EXACT),) if exact else ()), *((text[0].upper() + text[1:], name) for name, text in ranks.METHODS.items()))
+    options = (
+        *(((exact, EXACT),) if exact else ()),
+        *((text[0].upper() + text[1:], name) for name, text in ranks.METHODS.items()),
+    )
 
     def needs_rank(values: Values) -> bool:
         return values["method"] != EXACT
@@ -235,7 +238,15 @@ EXTRACT = Utility(
                     high=1,
                     help="0 for the rank alone; with 0.95 a layer gets only the rank that it needs for 95 %, up to the rank above.",
                 ),
-                Number(name="conv_rank", title="Rank of convolutions", default=0, low=0, high=ranks.MOST_RANK, whole=True, help="0 leaves them out."),
+                Number(
+                    name="conv_rank",
+                    title="Rank of convolutions",
+                    default=0,
+                    low=0,
+                    high=ranks.MOST_RANK,
+                    whole=True,
+                    help="0 leaves them out.",
+                ),
                 Switch(name="denoiser", title="UNet or transformer", default=True),
                 Switch(name="text", title="Text encoders", default=True, help="Where they differ."),
             ),
@@ -286,7 +297,10 @@ METADATA = Utility(
         Card(
             "What it says",
             (
-                *(Words(name=key, title=title, help=more, placeholder="empty: as it is") for key, (title, more) in KEYS.items()),
+                *(
+                    Words(name=key, title=title, help=more, placeholder="empty: as it is")
+                    for key, (title, more) in KEYS.items()
+                ),
                 File(
                     name="thumbnail",
                     title="Image of it",
@@ -295,14 +309,27 @@ METADATA = Utility(
                     help="It is made small.",
                     is_input=False,
                 ),
-                Words(name="remove", title="Remove", placeholder="ss_tag_frequency, ss_dataset_dirs", help="Keys with commas between them."),
-                Switch(name="scrub", title="Remove what is personal", help="Captions, folders, names of images and comments, before the rest."),
+                Words(
+                    name="remove",
+                    title="Remove",
+                    placeholder="ss_tag_frequency, ss_dataset_dirs",
+                    help="Keys with commas between them.",
+                ),
+                Switch(
+                    name="scrub",
+                    title="Remove what is personal",
+                    help="Captions, folders, names of images and comments, before the rest.",
+                ),
             ),
         ),
         Card(
             "Output",
             (
-                Switch(name="in_place", title="In the file itself", help="The old metadata is kept, and easel lora metadata --undo brings it back."),
+                Switch(
+                    name="in_place",
+                    title="In the file itself",
+                    help="The old metadata is kept, and easel lora metadata --undo brings it back.",
+                ),
                 Words(
                     name="target",
                     title="New file",

@@ -33,7 +33,11 @@ PRECISIONS = (
     ("8 bits, fp8 (e4m3)", "fp8"),
     ("8 bits with scales, fp8 scaled", "fp8-scaled"),
 )
-KEPT = {"norms": "Norms keep their precision", "vae": "The VAE keeps its precision", "text-encoders": "Text encoders keep their precision"}
+KEPT = {
+    "norms": "Norms keep their precision",
+    "vae": "The VAE keeps its precision",
+    "text-encoders": "Text encoders keep their precision",
+}
 
 
 def model_converter() -> None:
@@ -115,7 +119,11 @@ CONVERT = Utility(
                 Choice(
                     name="prediction",
                     title="Prediction type, where the file does not say it",
-                    options=(("As its family usually has it", ""), ("epsilon", "epsilon"), ("v-prediction", "v_prediction")),
+                    options=(
+                        ("As its family usually has it", ""),
+                        ("epsilon", "epsilon"),
+                        ("v-prediction", "v_prediction"),
+                    ),
                     default="",
                 ),
             ),

@@ -58,7 +58,11 @@ class UtilityApp(App):
             for one in self.utilities
         }
         places[WATCH] = Place(
-            "Job", [[*(make(session) for make in self.results), Watching(session)], [Made(session)]], None, "wide-left", (self.guide_page, "job")
+            "Job",
+            [[*(make(session) for make in self.results), Watching(session)], [Made(session)]],
+            None,
+            "wide-left",
+            (self.guide_page, "job"),
         )
         places[JOBS] = Place("Jobs", [[Past(session, kinds)]], None, "plain", (self.guide_page, "job"))
         super().__init__(session.jobs, places)

@@ -29,7 +29,7 @@ from trainer_core.weights.networks.naming import NAMINGS
     "--least", default=0.0, show_default=True, help="Leave out layers whose relative difference is at most this."
 )
 @click.option(
-    "--naming", default="kohya", show_default=True, type=click.Choice(NAMINGS), help="The names of the tensors."
+    "--naming", default="sd-scripts", show_default=True, type=click.Choice(NAMINGS), help="The names of the tensors."
 )
 @click.option("--dtype", default="fp16", show_default=True, type=click.Choice(list(DTYPES)))
 @click.option("--out", "target", default="", help="The new file. Default: one next to the tuned model.")

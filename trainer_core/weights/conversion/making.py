@@ -18,8 +18,8 @@ from trainer_core.weights.conversion.dtypes import Tensor
 from trainer_core.weights.conversion.inputs import Input
 from trainer_core.weights.conversion.planning import NewFile, Plan
 from trainer_core.weights.numbers import Floats
-from trainer_core.weights.reading import CHUNK, Weights
 from trainer_core.weights.places import Place
+from trainer_core.weights.reading import CHUNK, Weights
 from trainer_core.weights.writing import Chunk, Entry, Progress
 
 FORMAT = {"format": "pt"}

@@ -143,7 +143,7 @@ class Module:
         if base is None or found is None:
             return
         # A linear layer may be stored as a convolution of one pixel, and a convolution of LyCORIS as a matrix.
-        if found[0] != base[0] or math.prod(found) != math.prod(base):
+        if found[:1] != base[:1] or math.prod(found) != math.prod(base):
             raise lacking(
                 self.key, f"changes a weight of the shape {list(found)}, but the model has {list(base)} there"
             )

@@ -10,9 +10,9 @@ from trainer_core.models.loaders import table
 from trainer_core.models.renaming import layers
 from trainer_core.weights.networks.places import Index, Layer
 
-KOHYA, PEFT = "kohya", "peft"
-NAMINGS = (KOHYA, PEFT)
-ENDINGS = {KOHYA: (".lora_up.weight", ".lora_down.weight"), PEFT: (".lora_B.weight", ".lora_A.weight")}
+SD_SCRIPTS, PEFT = "sd-scripts", "peft"
+NAMINGS = (SD_SCRIPTS, PEFT)
+ENDINGS = {SD_SCRIPTS: (".lora_up.weight", ".lora_down.weight"), PEFT: (".lora_B.weight", ".lora_A.weight")}
 # Source: sd-scripts networks/lora.py: it names the layers of SD1 and SD2 as diffusers does, and those of every other family as the model.
 _AS_DIFFUSERS = ("sd15", "sd2")
 _TABLES = ("embed", "embedding", "embeddings", "token_embedding", "position_embedding", "relative_attention_bias", "shared", "embed_tokens")  # fmt: skip

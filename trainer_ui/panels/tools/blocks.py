@@ -56,7 +56,11 @@ class _Blocks(Control):
         self.fields = {}
         for block in blocks.in_order(counted, network.family):
             layers = counted[block]
-            text = Text(description=f"{block} ({layers} {'layer' if layers == 1 else 'layers'})", value="1", continuous_update=False)
+            text = Text(
+                description=f"{block} ({layers} {'layer' if layers == 1 else 'layers'})",
+                value="1",
+                continuous_update=False,
+            )
             text.observe(self.session.handler(lambda typed, block=block: self._typed(block, typed)), "value")
             self.fields[block] = text
         self.grid.children = tuple(self.fields.values())

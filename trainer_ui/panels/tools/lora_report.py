@@ -58,7 +58,11 @@ class LoraReport:
                 ("Rank", str(rank) if rank is not None else "differs from layer to layer"),
                 ("Layers", f"{len(layers):,}" + (f", {len(unused)} of them change nothing" if unused else "")),
                 ("Precision", ", ".join(map(str, report.get("dtypes") or ()))),
-                *((("Damaged", f"{len(wrong)} layers, such as {wrong[0]['key']}: {wrong[0]['problem']}"),) if wrong else ()),
+                *(
+                    (("Damaged", f"{len(wrong)} layers, such as {wrong[0]['key']}: {wrong[0]['problem']}"),)
+                    if wrong
+                    else ()
+                ),
             ]
         )
         loading = [(str(one.get("program", "")), str(one.get("reason", ""))) for one in report.get("loading") or ()]

@@ -1,4 +1,4 @@
-"""The kinds of modules of networks, one file each: what the tensors of a module mean for the weight of its layer."""
+"""The kinds of modules of networks, one file each: what its tensors mean for the weight of its layer. Not: finding the layer."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ class Full(Kind):
     def delta(self, module: Parts, base: Floats | None) -> Floats:
         """The difference."""
         del base
+        needed(module.shapes, module.key, self._part)
         return module.array(self._part)
 
 
