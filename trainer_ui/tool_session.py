@@ -16,7 +16,7 @@ from trainer_ui.views import Views
 if TYPE_CHECKING:
     from trainer_core.jobs.job import Job
     from trainer_core.tools.outlook import Outlook
-    from trainer_ui.panels.tools.fields import Card
+    from trainer_ui.tool_fields import Card
 
 Values = Mapping[str, Any]
 

@@ -27,8 +27,8 @@ SHAPES = {
     "up_blocks.1.resnets.0.conv1": (24, 16, 3, 3),
 }
 FAMILIES = [
-    ("sd15", "sd15", "kohya"), ("sd2", "sd2", "kohya"), ("sdxl", "sdxl", "kohya"), ("sd3", "sd35-large", "comfyui"), ("flux", "flux-dev", "kohya"),
-    ("chroma", "chroma", "kohya"), ("lumina2", "lumina2", "comfyui"), ("anima", "anima", "comfyui"),
+    ("sd15", "sd15", "sd-scripts"), ("sd2", "sd2", "sd-scripts"), ("sdxl", "sdxl", "sd-scripts"), ("sd3", "sd35-large", "comfyui"), ("flux", "flux-dev", "sd-scripts"),
+    ("chroma", "chroma", "sd-scripts"), ("lumina2", "lumina2", "comfyui"), ("anima", "anima", "comfyui"),
 ]  # fmt: skip
 HALF = 2e-3
 
@@ -238,7 +238,7 @@ def test_text_encoders_get_the_names_of_each_naming(tmp_path: Path) -> None:
         "text_encoder.text_model.encoder.layers.0.self_attn.q_proj", "text_encoder_2.text_model.encoder.layers.3.mlp.fc1",
         "unet.down_blocks.1.attentions.0.proj_in",
     ]  # fmt: skip
-    back = converted(there, naming="kohya", family="sdxl", target=str(tmp_path / "back.safetensors"))
+    back = converted(there, naming="sd-scripts", family="sdxl", target=str(tmp_path / "back.safetensors"))
     assert sorted(changes(back)) == sorted(changes(path))
     assert all(error(changes(back)[name], change) < 1e-6 for name, change in changes(path).items())
 

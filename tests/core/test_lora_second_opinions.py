@@ -77,7 +77,7 @@ def test_sd_scripts_resizes_to_the_same_error(tmp_path: Path) -> None:
 @pytest.mark.backend
 def test_diffusers_and_kohya_names_of_a_unet_are_one_lora(tmp_path: Path) -> None:
     path = write(tmp_path / "peft.safetensors", lora(UNET, "unet.", rank=2, alpha=None, kind=np.float32, ends=B_A))
-    settings = lora_convert.Settings(file=str(path), naming="kohya", family="sd15")
+    settings = lora_convert.Settings(file=str(path), naming="sd-scripts", family="sd15")
     wanted, found = in_diffusers("sd15", path), in_diffusers("sd15", lora_convert.run(settings, lambda _: None))
     assert found.keys() == wanted.keys()
     assert max(error(found[name], wanted[name]) for name in wanted) < 1e-6

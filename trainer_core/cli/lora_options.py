@@ -10,7 +10,7 @@ import click
 from trainer_core.cli.options import known_family
 from trainer_core.text import printable
 
-NAMING = click.Choice(["kohya", "diffusers", "comfyui"])
+NAMING = click.Choice(["sd-scripts", "diffusers", "comfyui"])
 DTYPE = click.Choice(["same", "fp32", "fp16", "bf16"])
 METHOD = click.Choice(["rank", "sv_fro", "sv_cumulative", "sv_ratio"])
 BLOCKS = "NAME=WEIGHT"

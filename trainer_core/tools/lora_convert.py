@@ -153,7 +153,7 @@ def _check(settings: Settings, network: Network) -> None:
     others = sorted({module.layout for module in network.modules if len(module.shape or ()) > 1} - set(PLAIN))
     if settings.naming and not settings.plain and others:
         raise WeightsError(
-            f"The file has layers of the kind {others[0]}, which have only kohya's names.",
+            f"The file has layers of the kind {others[0]}, which have only the names of sd-scripts.",
             "Convert it to a plain LoRA at the same time (--plain).",
         )
     if settings.plain and not others and not settings.naming and settings.dtype == "same":

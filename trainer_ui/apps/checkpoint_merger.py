@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.weights.merging import blocks, methods
 from trainer_ui.apps.utility import UtilityApp
-from trainer_ui.panels.tools.fields import Card, Choice, Field, File, Files, Number, Switch, Words
+from trainer_ui.tool_fields import Card, Choice, Field, File, Files, Number, Switch, Words
 from trainer_ui.tool_session import Utility
 
 if TYPE_CHECKING:

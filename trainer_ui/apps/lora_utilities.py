@@ -6,10 +6,10 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.weights.lora import naming, ranks
+from trainer_core.weights.networks import naming as extracted
 from trainer_ui.apps.utility import UtilityApp
-from trainer_ui.panels.tools.blocks import Blocks
-from trainer_ui.panels.tools.fields import Card, Choice, Field, File, Files, Number, Switch, Words
 from trainer_ui.panels.tools.lora_report import LoraReport
+from trainer_ui.tool_fields import Blocks, Card, Choice, Field, File, Files, Number, Switch, Words
 from trainer_ui.tool_session import Utility
 
 if TYPE_CHECKING:
@@ -256,7 +256,15 @@ EXTRACT = Utility(
             (
                 TARGET,
                 Choice(name="dtype", title="Precision", default="fp16", options=DTYPES[1:]),
-                Choice(name="naming", title="Names of its layers", default="kohya", options=NAMINGS[:2]),
+                Choice(
+                    name="naming",
+                    title="Names of its layers",
+                    default=extracted.NAMINGS[0],
+                    options=(
+                        ("sd-scripts: for most programs", extracted.NAMINGS[0]),
+                        ("PEFT: for diffusers", extracted.NAMINGS[1]),
+                    ),
+                ),
             ),
         ),
     ),

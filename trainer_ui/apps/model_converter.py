@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.weights.conversion import wishes
 from trainer_ui.apps.utility import UtilityApp
-from trainer_ui.panels.tools.fields import Card, Choice, File, Files, Number, Switch, Words
 from trainer_ui.panels.tools.weights_report import WeightsReport
+from trainer_ui.tool_fields import Card, Choice, File, Files, Number, Switch, Words
 from trainer_ui.tool_session import Utility
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from trainer_core.cli import lora_options, making
 def command(file: str, *, dry_run: bool, detach: bool, as_json: bool, **options: Any) -> None:
     """Convert a LoRA for another program.
 
-    The effect stays the same. kohya's names are those of sd-scripts, diffusers' those of PEFT, and ComfyUI's those of ai-toolkit.
+    The effect stays the same. sd-scripts' names are the usual ones, diffusers' those of PEFT, and ComfyUI's those of ai-toolkit.
     With --plain and a rank, each layer becomes the nearest LoRA of that rank, and the error is shown; without a rank it is exact.
     """  # fmt: skip
     from trainer_core.tools import lora_convert as tool

@@ -246,7 +246,7 @@ def _like_first(layer: tuple[str, str], key: str, family: str, forms: set[str]) 
     known = {form.code: form for form in table.forms(family, layer[0])}
     if layer[0] in table.DENOISER:
         return next((form.name(layer[1]) for code, form in known.items() if code in forms), key)
-    to = next((to for to, codes in (("kohya", "klt123"), ("comfyui", "c")) if set(codes) & forms), "diffusers")
+    to = next((to for to, codes in (("sd-scripts", "klt123"), ("comfyui", "c")) if set(codes) & forms), "diffusers")
     return naming.name(to, family, layer) or key
 
 

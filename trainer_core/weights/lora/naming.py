@@ -1,6 +1,6 @@
-"""The names that the layers of a network have in a new file: as kohya, diffusers and ComfyUI write them, from the recorded names.
+"""The names that the layers of a network have in a new file: as sd-scripts, diffusers and ComfyUI write them, from the recorded names.
 
-A layer has a name in the original code of its family and one in diffusers. kohya's names and ComfyUI's stand for the original layers where
+A layer has a name in the original code of its family and one in diffusers. The names of sd-scripts and ComfyUI stand for the original layers where
 ComfyUI knows no others, those of diffusers for its own.
 """
 
@@ -16,15 +16,15 @@ from trainer_core.models.loaders.table import Place
 from trainer_core.text import printable
 
 SAME = ""
-KOHYA, DIFFUSERS, COMFYUI = "kohya", "diffusers", "comfyui"
+SD_SCRIPTS, DIFFUSERS, COMFYUI = "sd-scripts", "diffusers", "comfyui"
 TITLES: Mapping[str, str] = {
-    KOHYA: "kohya (lora_unet_..., sd-scripts)",
+    SD_SCRIPTS: "sd-scripts (lora_unet_...)",
     DIFFUSERS: "diffusers (PEFT)",
     COMFYUI: "ComfyUI, ai-toolkit (diffusion_model....)",
 }
 # The forms of loaders.json that a naming may use: for the denoiser, and for text encoders the first one that is accepted.
-_DENOISER = {KOHYA: "k", DIFFUSERS: "p", COMFYUI: "c"}
-_TEXT = {KOHYA: "k123", DIFFUSERS: "pqr", COMFYUI: "c"}
+_DENOISER = {SD_SCRIPTS: "k", DIFFUSERS: "p", COMFYUI: "c"}
+_TEXT = {SD_SCRIPTS: "k123", DIFFUSERS: "pqr", COMFYUI: "c"}
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Endings:
     has_alpha: bool
 
 
-KOHYA_ENDINGS = Endings(".lora_up.weight", ".lora_down.weight", has_alpha=True)
+SD_SCRIPTS_ENDINGS = Endings(".lora_up.weight", ".lora_down.weight", has_alpha=True)
 PEFT_ENDINGS = Endings(".lora_B.weight", ".lora_A.weight", has_alpha=False)
 COMFYUI_ENDINGS = Endings(".lora_B.weight", ".lora_A.weight", has_alpha=True)
-ENDINGS: Mapping[str, Endings] = {KOHYA: KOHYA_ENDINGS, DIFFUSERS: PEFT_ENDINGS, COMFYUI: COMFYUI_ENDINGS}
+ENDINGS: Mapping[str, Endings] = {SD_SCRIPTS: SD_SCRIPTS_ENDINGS, DIFFUSERS: PEFT_ENDINGS, COMFYUI: COMFYUI_ENDINGS}
 
 
 def check(naming: str) -> None:
@@ -79,7 +79,7 @@ def name(naming: str, family: str, layer: tuple[str, str]) -> str:
 def _preferred(codes: str, side: str, family: str) -> str:
     """The forms in the order in which trainers write them: only a model with one text encoder has lora_te_ without a number."""
     encoders = [each for each in table.table()["families"].get(family, {}) if each not in table.DENOISER]
-    if codes == _TEXT[KOHYA] and len(encoders) > 1:
+    if codes == _TEXT[SD_SCRIPTS] and len(encoders) > 1:
         number = {"clip_l": "1", "clip_g": "2", "t5xxl": "3"}.get(side, "")
         return number + codes.replace(number, "")
     return codes

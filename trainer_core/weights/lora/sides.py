@@ -32,7 +32,7 @@ class Piece(NamedTuple):
 
 def preferred(naming: str, family: str) -> str:
     """The side whose names a naming has."""
-    if naming == "diffusers" or (naming == "kohya" and family in _KOHYA_DIFFUSERS):
+    if naming == "diffusers" or (naming == "sd-scripts" and family in _KOHYA_DIFFUSERS):
         return DIFFUSERS
     return ORIGINAL
 

@@ -10,7 +10,7 @@ from trainer_core.models.loaders import table
 from trainer_core.models.renaming import layers
 from trainer_core.weights.networks.places import Index, Layer
 
-SD_SCRIPTS, PEFT = "sd-scripts", "peft"
+SD_SCRIPTS, PEFT = "sd-scripts", "diffusers"
 NAMINGS = (SD_SCRIPTS, PEFT)
 ENDINGS = {SD_SCRIPTS: (".lora_up.weight", ".lora_down.weight"), PEFT: (".lora_B.weight", ".lora_A.weight")}
 # Source: sd-scripts networks/lora.py: it names the layers of SD1 and SD2 as diffusers does, and those of every other family as the model.

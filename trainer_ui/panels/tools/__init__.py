@@ -1,1 +1,1 @@
-"""The panels of the notebooks for model files: one place for each tool, made from a table of its fields."""
+"""The panels of the notebooks for model files: forms, jobs and results of tools. Not: which tools there are, which `apps` say."""

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.panels.card import fold
+from trainer_ui.panels.tools.controls import Control, control
 from trainer_ui.widgets import VBox, Widget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trainer_ui.panels.tools.fields import Card, Control
+    from trainer_ui.tool_fields import Card
     from trainer_ui.tool_session import ToolSession, Utility
 
 
@@ -33,17 +34,17 @@ class Form:
         return VBox([Paragraph(card.title, "heading"), *self._inside(card)], classes=("easel-card",))
 
     def _inside(self, card: Card) -> Sequence[Widget]:
-        made = [field.control(self.session, self.utility.id) for field in card.fields]
+        made = [control(self.session, self.utility.id, field) for field in card.fields]
         self.controls += made
         said = [Paragraph(card.text, "muted", "small")] if card.text else []
-        for control in made:
-            control.show()
-        return [*said, *(control.widget for control in made)]
+        for one in made:
+            one.show()
+        return [*said, *(one.widget for one in made)]
 
     def show(self) -> None:
         """Fills the fields, and hides the cards of which no field is of use now."""
-        for control in self.controls:
-            control.show()
+        for one in self.controls:
+            one.show()
         values = self.session.desks[self.utility.id].values
         for card, widget in self._cards:
             show(widget, any(field.when(values) for field in card.fields))

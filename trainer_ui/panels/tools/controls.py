@@ -1,57 +1,20 @@
-"""The fields of a tool, declared as rows; each kind makes its control. What they mean is the tool's own."""
+"""The controls of the fields of a tool: each kind of field has one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trainer_core.errors import WeightsError
 from trainer_ui import browsing
 from trainer_ui.browse import Browse
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph, show
-from trainer_ui.widgets import Button, Checkbox, Dropdown, Text, VBox, Widget
+from trainer_ui.tool_fields import Blocks, Choice, Field, File, Files, Number, Switch, Words
+from trainer_ui.widgets import Box, Button, Checkbox, Dropdown, Text, VBox, Widget
 
 if TYPE_CHECKING:
     from trainer_ui.tool_session import ToolSession
-
-Values = Mapping[str, Any]
-Fits = Callable[[Values], bool]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Field:
-    """A value that the user gives. `name` is its key; `when` says for which other values it is shown."""
-
-    name: str
-    title: str
-    help: str = ""
-    more: str = ""
-    default: Any = ""
-    when: Fits = lambda _: True
-
-    def control(self, session: ToolSession, utility: str) -> Control:
-        """Its control in a place."""
-        raise NotImplementedError
-
-    def paths(self, values: Values) -> tuple[str, ...]:
-        """The files that its value names, for which is said what they are."""
-        del values
-        return ()
-
-
-@dataclass(frozen=True)
-class Card:
-    """Fields under a heading. A card with `folds` is opened by a button."""
-
-    title: str
-    fields: tuple[Field, ...]
-    folds: bool = False
-    text: str = ""
-
-    def paths(self, values: Values) -> tuple[str, ...]:
-        """The files that its fields name."""
-        return tuple(path for each in self.fields if each.when(values) for path in each.paths(values))
 
 
 class Control:
@@ -76,25 +39,12 @@ class Control:
         show(self.widget, self.field.when(self.session.desks[self.utility].values))
 
 
-# ---- one line ----
-
-
-@dataclass(frozen=True, kw_only=True)
-class Words(Field):
-    """A text, such as a name."""
-
-    placeholder: str = ""
-
-    def control(self, session: ToolSession, utility: str) -> Control:
-        """A field for text."""
-        return _Line(session, utility, self, self.placeholder)
-
-
 class _Line(Control):
     """A line of text; what is typed is taken with Enter, or when the field is left."""
 
     def __init__(self, session: ToolSession, utility: str, field: Field, placeholder: str = "") -> None:
         super().__init__(session, utility, field)
+        placeholder = placeholder or (field.placeholder if isinstance(field, Words) else "")
         self.text = Text(description=field.title, placeholder=placeholder, continuous_update=False)
         self.text.observe(session.handler(self._typed), "value")
         self.widget = helped(self.text, field.help, field.more)
@@ -112,20 +62,6 @@ class _Line(Control):
 
     def _typed(self, text: str) -> None:
         self.change(text.strip())
-
-
-@dataclass(frozen=True, kw_only=True)
-class Number(Field):
-    """A number, whole or not, in bounds."""
-
-    low: float | None = None
-    high: float | None = None
-    whole: bool = False
-    default: Any = 0.0
-
-    def control(self, session: ToolSession, utility: str) -> Control:
-        """A field for a number."""
-        return _Figure(session, utility, self)
 
 
 class _Figure(_Line):
@@ -165,18 +101,6 @@ class _Figure(_Line):
             self.change(int(number) if field.whole else number)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Choice(Field):
-    """One of several values, as (words, value); `told` explains the one that is chosen."""
-
-    options: tuple[tuple[str, Any], ...]
-    told: Mapping[Any, str] | None = None
-
-    def control(self, session: ToolSession, utility: str) -> Control:
-        """A list to choose from."""
-        return _Chosen(session, utility, self)
-
-
 class _Chosen(Control):
     field: Choice
 
@@ -195,17 +119,6 @@ class _Chosen(Control):
         self.told.show_text((self.field.told or {}).get(self.value, ""))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Switch(Field):
-    """Yes or no."""
-
-    default: Any = False
-
-    def control(self, session: ToolSession, utility: str) -> Control:
-        """A box to tick."""
-        return _Box(session, utility, self)
-
-
 class _Box(Control):
     def __init__(self, session: ToolSession, utility: str, field: Switch) -> None:
         super().__init__(session, utility, field)
@@ -218,27 +131,6 @@ class _Box(Control):
         super().show()
         if self.box.value != self.value:
             self.box.value = self.value
-
-
-# ---- files ----
-
-
-@dataclass(frozen=True, kw_only=True)
-class File(Field):
-    """A file or folder of a model; what it is, is said below. `roles` are the roles whose known files are offered."""
-
-    roles: tuple[str, ...] = ()
-    wants: str = "either"
-    extensions: tuple[str, ...] = browsing.MODELS
-    is_input: bool = True
-
-    def control(self, session: ToolSession, utility: str) -> Control:
-        """A field for a path, with the file picker."""
-        return _Path(session, utility, self)
-
-    def paths(self, values: Values) -> tuple[str, ...]:
-        """The path, if there is one."""
-        return (values[self.name],) if self.is_input and values[self.name] else ()
 
 
 class _Path(_Line):
@@ -258,24 +150,6 @@ class _Path(_Line):
         super().show()
         words, tone = self.session.described.get(self.value, ("", ""))
         self.said.show_text(words if self.field.is_input else "", tone or "muted")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Files(Field):
-    """Several files, each with numbers of its own; the value is a tuple of rows, each {"path": ..., name: number}."""
-
-    numbers: tuple[tuple[str, str, float], ...] = ()
-    """The numbers of each row: name, title and default."""
-    least: int = 1
-    default: Any = ()
-
-    def control(self, session: ToolSession, utility: str) -> Control:
-        """Rows that can be added and removed."""
-        return _Rows(session, utility, self)
-
-    def paths(self, values: Values) -> tuple[str, ...]:
-        """The paths of all rows."""
-        return tuple(row["path"] for row in values[self.name] if row["path"])
 
 
 class _Rows(Control):
@@ -372,3 +246,81 @@ class _Row:
         words, tone = self.rows.session.described.get(row["path"], ("", ""))
         self.said.show_text(words, tone or "muted")
         show(self.remove, len(self.rows.value) > self.rows.field.least)
+
+
+class _Blocks(Control):
+    """The blocks are listed when the user asks for them, because they depend on the file."""
+
+    field: Blocks
+
+    def __init__(self, session: ToolSession, utility: str, field: Blocks) -> None:
+        super().__init__(session, utility, field)
+        self.button = Button(description="Show its blocks", classes=("easel-small",))
+        self.button.on_click(session.handler(lambda _: self._list()))
+        self.said = Paragraph("", "small", role="status")
+        self.grid = Box([], classes=("easel-tool-blocks",))
+        self.fields: dict[str, Text] = {}
+        self.file = ""
+        """The file whose blocks are listed."""
+        self.widget = VBox([Box([self.button, self.said], classes=("easel-row",)), self.grid])
+
+    def _list(self) -> None:
+        from trainer_core.tools import lora_files
+        from trainer_core.weights.lora import blocks
+
+        path = self.session.desks[self.utility].values[self.field.of]
+        if not path:
+            raise WeightsError("Choose a LoRA first.", "")
+        (network,) = lora_files.listed([path], "")
+        counted: dict[str, int] = {}
+        for module in network.modules:
+            block = blocks.block_of(module.key, network.family)
+            counted[block] = counted.get(block, 0) + 1
+        self.fields = {}
+        for block in blocks.in_order(counted, network.family):
+            layers = counted[block]
+            text = Text(
+                description=f"{block} ({layers} {'layer' if layers == 1 else 'layers'})",
+                value="1",
+                continuous_update=False,
+            )
+            text.observe(self.session.handler(lambda typed, block=block: self._typed(block, typed)), "value")
+            self.fields[block] = text
+        self.grid.children = tuple(self.fields.values())
+        self.file = path
+        self.change({})
+        self.said.show_text(f"{len(counted)} blocks. 1 leaves a block as it is, 0 leaves it out.", "muted")
+
+    def _typed(self, block: str, text: str) -> None:
+        try:
+            number = float(text.strip().replace(",", "."))
+        except ValueError:
+            self.said.show_text(f"“{text.strip()[:40]}” is not a number.", "danger")
+            return
+        self.change({**self.value, block: number})
+
+    def show(self) -> None:
+        """Hides the blocks of a file that is not chosen any more."""
+        super().show()
+        values: dict[str, Any] = self.session.desks[self.utility].values
+        is_of_file = bool(self.file) and values[self.field.of] == self.file
+        show(self.grid, is_of_file)
+        if self.file and not is_of_file and self.value:
+            values[self.field.name] = {}
+
+
+KINDS: Mapping[type[Field], Callable[..., Control]] = {
+    Words: _Line,
+    Number: _Figure,
+    Choice: _Chosen,
+    Switch: _Box,
+    File: _Path,
+    Files: _Rows,
+    Blocks: _Blocks,
+}
+"""The control of each kind of field."""
+
+
+def control(session: ToolSession, utility: str, field: Field) -> Control:
+    """The control of a field in the place of a tool."""
+    return KINDS[type(field)](session, utility, field)
