@@ -137,6 +137,8 @@ def named(text: str) -> Spot:
     Raises:
         FilesError: it lies in no root.
     """
+    if "\0" in text:
+        raise wrong_use(_outside(text))
     head, _, below = text.partition("/")
     if head in {each.id for each in roots()}:
         return spot(head, below.strip("/"))
