@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 import shutil
@@ -100,13 +101,9 @@ def copy(source: Path, target: Path, going: Going | None = None) -> Path:
     scratch = target.with_name(f".easel-{os.getpid()}-{os.urandom(4).hex()}.part")
     try:
         _copy(source, scratch, going or Going())
-        for path in names.numbered(target, is_folder=source.is_dir()):
-            with contextlib.suppress(FileExistsError):
-                put(scratch, path)
-                break
+        return names.take(target, functools.partial(put, scratch), is_folder=source.is_dir())
     finally:
         _remove(scratch)
-    return path
 
 
 def sha256(path: Path) -> str:

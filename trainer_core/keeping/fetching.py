@@ -195,10 +195,7 @@ def _fetch_plain(remote: Remote, folder: Path, told: _Told, patience: Patience) 
         check_disk(folder, file.size_bytes or 0, Options().disk_floor_bytes, printable(remote.name, 200))
         with Part(folder, file) as part:
             Transfer(remote.asked(file), file, part, Options(patience), meter.at).run()
-            for path in names.numbered(folder / file.name):
-                with contextlib.suppress(FileExistsError):
-                    part.finish(path)
-                    break
+            path = names.take(folder / file.name, part.finish)
     except OSError as error:
         raise DownloadError(
             f"{printable(str(folder), 200)} cannot be written: {error.strerror or error}.",

@@ -90,14 +90,13 @@ def _moved(spot: Spot, where: Spot, folder: Path, going: Going, *, keeps_both: b
     path = bounds.changeable(spot)
     is_folder = path.is_dir() and not path.is_symlink()
     try:
-        for target in names.numbered(folder / spot.name, is_folder=is_folder):
-            try:
-                carrying.carry(path, target, going)
-            except FileExistsError as error:
-                if not keeps_both:
-                    raise _taken(where.child(spot.name)) from error
-                continue
-            break
+        target = folder / spot.name
+        if keeps_both:
+            target = names.take(target, lambda free: carrying.carry(path, free, going), is_folder=is_folder)
+        else:
+            carrying.carry(path, target, going)
+    except FileExistsError as error:
+        raise _taken(where.child(spot.name)) from error
     except OSError as error:
         raise _failed(spot, "moved", error) from error
     moved = where.child(target.name)

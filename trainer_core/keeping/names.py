@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from trainer_core.curation import incoming_names
@@ -43,6 +43,17 @@ def numbered(path: Path, *, is_folder: bool = False) -> Iterator[Path]:
     ending = "" if is_folder else path.suffix
     for number in itertools.count(2):
         yield path.with_name(f"{path.name.removesuffix(ending)}-{number}{ending}")
+
+
+def take(path: Path, put: Callable[[Path], object], *, is_folder: bool = False) -> Path:
+    """The first of `numbered` at which `put` could put something; it raises FileExistsError where there is something."""
+    for each in numbered(path, is_folder=is_folder):
+        try:
+            put(each)
+        except FileExistsError:
+            continue
+        return each
+    raise AssertionError
 
 
 def free(path: Path, *, is_folder: bool = False) -> Path:

@@ -9,6 +9,7 @@ trusted: its name is made safe, and its bytes are counted as they come.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import threading
@@ -275,11 +276,7 @@ class Receiver:
             scratch = target.with_name(f".easel-{os.getpid()}-{os.urandom(4).hex()}.part")
             if part is None:
                 write_whole(scratch, found.whole or b"", durable=True, creates=False)
-            for path in names.numbered(target):
-                with contextlib.suppress(FileExistsError):
-                    part.finish(path) if part is not None else carrying.put(scratch, path)
-                    break
-                replaced = ""
+            path = names.take(target, part.finish if part is not None else functools.partial(carrying.put, scratch))
         return Arrived(found.spot.parent.child(path.name), found.size, sha256, replaced)
 
     def _drop(self, found: _File) -> None:

@@ -101,10 +101,9 @@ def restore(one: Deleted) -> Spot:
     """
     try:
         bounds.make_folders(one.spot)
-        for target in names.numbered(one.spot.path, is_folder=one.is_folder):
-            with contextlib.suppress(FileExistsError):
-                carrying.carry(one.folder / KEPT, target)
-                break
+        target = names.take(
+            one.spot.path, lambda free: carrying.carry(one.folder / KEPT, free), is_folder=one.is_folder
+        )
     except OSError as error:
         raise FilesError(f"{printable(one.name, 200)} cannot be restored: {error.strerror or error}.", "") from error
     shutil.rmtree(one.folder, ignore_errors=True)

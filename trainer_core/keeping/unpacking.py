@@ -6,6 +6,7 @@ itself is not trusted. The folder gets its name when everything is in it.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import stat
@@ -65,11 +66,7 @@ def unpack(spot: Spot, going: Going | None = None) -> Unpacked:
     try:
         with zipfile.ZipFile(archive) as found:
             files, total, left_out = _all(found, scratch, going or Going())
-        for target in names.numbered(folder / archive.stem, is_folder=True):
-            if os.path.lexists(target):
-                continue
-            carrying.put(scratch, target)
-            break
+        target = names.take(folder / archive.stem, functools.partial(carrying.put, scratch), is_folder=True)
     except _DAMAGED as error:
         raise FilesError(
             f"{printable(spot.name, 200)} cannot be unpacked: {printable(str(error), 100)}.", "Send it again."
