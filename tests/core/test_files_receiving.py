@@ -69,7 +69,7 @@ def test_a_file_goes_on_where_it_was_cut(home, content, kernel):
     send(receiver, name, content, end=2 * PIECE)
     if kernel == "restarted":
         # As after a kill: the system has released the lock, and nothing was tidied up.
-        receiver._files["1"].part.__exit__(None, None, None)
+        receiver._files[name].part.__exit__(None, None, None)
         receiver = Receiver(bounds.spot("models"))
     assert [(one.spot.text, one.have) for one in unfinished.listed()] == [("models/a.safetensors", 2 * PIECE)]
     answer = announced(receiver, "a.safetensors", content)

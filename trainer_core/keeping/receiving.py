@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import os
 import threading
 from collections.abc import Iterable, Mapping
@@ -29,6 +30,7 @@ Choice = Literal["both", "replace"]
 LARGEST_PIECE_BYTES = 16 << 20
 MOST_FILES = 50_000
 LARGEST_FILE_BYTES = 4 << 40
+_IDS = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,6 @@ class Receiver:
         self.where = where
         self._files: dict[str, _File] = {}
         self._by_path: dict[str, str] = {}
-        self._count = 0
         self._guard = threading.Lock()
 
     def announce(self, files: Iterable[Mapping[str, Any]]) -> list[Answer]:
@@ -220,8 +221,7 @@ class Receiver:
             bounds.changeable(spot)
         except FilesError as error:
             return Answer(said, reason=error.message)
-        self._count += 1
-        number = str(self._count)
+        number = str(next(_IDS))
         found = _File(number, spot, length, unfinished.key_of(spot, length))
         if (kept := unfinished.record(found.key)) is not None and kept.size_bytes == length:
             found.have = min(kept.have, length)

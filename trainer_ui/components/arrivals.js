@@ -11,7 +11,7 @@ class Arrivals {
   constructor(model) {
     this.model = model;
     this.items = [];
-    this.number = 0;
+    this.number = this.announced = 0;
     this.forget();
     this.node = make("div", "easel-arrive");
     this.drop = make("div", "easel-arrive-drop");
@@ -100,7 +100,7 @@ class Arrivals {
   // ---- the files ----
   forget() {
     this.flights = [];
-    this.awaited = [];
+    this.awaited = new Map();
     this.pumping = this.paused = this.lost = false;
     this.note = "";
     this.speed = [];
@@ -125,8 +125,9 @@ class Arrivals {
     this.draw();
   }
   announce(items) {
-    this.awaited.push(items);
-    this.send("announce", { files: items.map(({ path, size }) => [path, size]) });
+    const at = ++this.announced;
+    this.awaited.set(at, items);
+    this.send("announce", { at, files: items.map(({ path, size }) => [path, size]) });
   }
   send(kind, more = {}, buffers = []) {
     this.model.send({ kind, number: this.number, ...more }, undefined, buffers);
@@ -138,7 +139,7 @@ class Arrivals {
     this.heard();
     const item = this.items.find(({ id }) => id && id === message.id);
     const act = {
-      answers: () => this.answers(list(message.rows)), refused: () => this.refused(text(message.text)), lost: () => this.taken(),
+      answers: () => this.answers(message.at, list(message.rows)), refused: () => this.refused(message.at, text(message.text)), lost: () => this.taken(),
       checked: () => item && this.checked(item, message), got: () => this.got(list(message.parts)), arrived: () => item && this.arrived(item, message),
       failed: () => this.failed(item, text(message.text)), moved: () => { if (item) { item.belongs = ""; item.told = text(message.text); } },
     }[message.kind];
@@ -147,8 +148,9 @@ class Arrivals {
     this.draw();
     this.pump();
   }
-  answers(rows) {
-    const items = this.awaited.shift();
+  answers(request, rows) {
+    const items = this.awaited.get(request);
+    this.awaited.delete(request);
     if (!items) return;
     rows.forEach((row, at) => {
       const item = items[at];
@@ -168,13 +170,15 @@ class Arrivals {
     const mark = item.marks.get(have);
     item.state = "waiting";
     item.have = have;
+    item.epoch = (item.epoch ?? 0) + 1;
     if (have === 0) Object.assign(item, { at: 0, hash: new Sha256(), isChecked: true });
     else if (mark) Object.assign(item, { at: have, hash: new Sha256(mark), isChecked: true });
     else item.isChecked = false;
     item.marks.clear();
   }
-  refused(words) {
-    const items = this.awaited.shift() ?? [];
+  refused(request, words) {
+    const items = this.awaited.get(request) ?? [];
+    this.awaited.delete(request);
     for (const item of items) if (item.state === "announced") Object.assign(item, { state: "failed", told: words });
     this.say(words);
   }
@@ -264,24 +268,25 @@ class Arrivals {
         item.state = "sending";
         if (item.at >= item.size) { this.finish(item); continue; }
         const end = Math.min(item.at + room, item.size);
-        parts.push({ item, id: item.id, at: item.at, end });
+        parts.push({ item, id: item.id, at: item.at, end, epoch: item.epoch });
         room -= end - item.at;
         item.at = end;
       }
       if (!parts.length) break;
-      const buffers = [];
-      for (const { item, at, end } of parts) {
+      const buffers = [], sent = [];
+      for (const part of parts) {
+        const { item, at, end } = part;
         try {
           const buffer = await item.file.slice(at, end).arrayBuffer();
+          // Meanwhile the item may have begun again at another place.
+          if (item.state !== "sending" || item.epoch !== part.epoch) continue;
           item.hash.add(new Uint8Array(buffer));
           if (end < item.size) item.marks.set(end, new Sha256(item.hash));
           buffers.push(buffer);
+          sent.push(part);
         } catch { this.unreadable(item); }
       }
-      const sent = parts.filter(({ item }) => item.state === "sending");
-      if (number !== this.number || buffers.length !== sent.length) continue;
-      // What was read before a cut is read again after it.
-      if (this.lost) break;
+      if (number !== this.number || !sent.length) continue;
       this.flights.push(sent);
       this.send("pieces", { parts: sent.map(({ id, at }) => [id, at]) }, buffers);
     }
@@ -292,8 +297,8 @@ class Arrivals {
   watch() {
     clearTimeout(this.timer);
     const isSlow = this.items.some(({ state }) => state === "checking" || state === "finishing");
-    if (!this.flights.length && !this.awaited.length && !isSlow) return;
-    this.timer = setTimeout(() => this.silent(), this.flights.length || this.awaited.length ? SILENT_MS : CHECK_MS);
+    if (!this.flights.length && !this.awaited.size && !isSlow) return;
+    this.timer = setTimeout(() => this.silent(), this.flights.length || this.awaited.size ? SILENT_MS : CHECK_MS);
   }
   heard() {
     if (!this.lost) return;
@@ -312,10 +317,11 @@ class Arrivals {
   }
   again() {
     const items = this.items.filter(({ state }) => ["announced", "waiting", "checking", "sending"].includes(state));
-    this.awaited = [];
+    this.awaited.clear();
     if (items.length) {
-      this.awaited.push(items);
-      this.model.send({ kind: "announce", number: this.number, files: items.map(({ path, size }) => [path, size]) });
+      const at = ++this.announced;
+      this.awaited.set(at, items);
+      this.model.send({ kind: "announce", number: this.number, at, files: items.map(({ path, size }) => [path, size]) });
     }
     for (const item of this.items) if (item.state === "finishing") this.model.send({ kind: "finish", number: this.number, id: item.id, sha256: item.sha256, choice: item.choice, unpack: item.unpack });
   }

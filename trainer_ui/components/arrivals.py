@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_FILES = 50_000
 LONGEST_ID = 20
+QUIET_S = 2.0
+"""A page that sends files is never silent for so long."""
 
 
 class Arrivals(AnyWidget):
@@ -53,6 +56,7 @@ class Arrivals(AnyWidget):
         super().__init__()
         self._receive, self._arrived, self._accept, self._changed = receive, arrived, accept, changed
         self._number: int | None = None
+        self._heard_s = 0.0
         self._receiver: Receiver | None = None
         self._here: dict[str, Arrived] = {}
         self._told: dict[str, dict[str, str]] = {}
@@ -79,11 +83,22 @@ class Arrivals(AnyWidget):
 
     # ---- what the page says; it may be anything ----
     def _heard(self, _: Any, message: Any, buffers: Any) -> None:
+        if (
+            isinstance(message, Mapping)
+            and message.get("kind") == "hello"
+            and time.monotonic() - self._heard_s > QUIET_S
+        ):
+            # A page was opened, and the one that was sending is gone: it may begin again.
+            self._later(self._end)
         if not isinstance(message, Mapping) or type(number := message.get("number")) is not int:
             return
+        self._heard_s = time.monotonic()
         kind = message.get("kind")
         if kind == "announce":
-            self._later(partial(self._announce, number, message.get("files")))
+            self._later(partial(self._announce, number, message.get("at"), message.get("files")))
+        elif kind == "accept" and isinstance(name := message.get("id"), str):
+            # Also when everything has arrived, and nothing is received any more.
+            self._later(lambda: attempt(partial(self._move, number, name), partial(self._failed, number, name)))
         elif number != self._number:
             # What was sent before a reload of the page, or to a kernel that was restarted.
             if kind == "pieces":
@@ -101,7 +116,6 @@ class Arrivals(AnyWidget):
             "restart": lambda: self._restart(number, name),
             "finish": lambda: self._finish(number, name, message),
             "discard": lambda: self._discard(number, name),
-            "accept": lambda: self._move(number, name),
         }
         if (work := works.get(kind)) is not None:
             self._later(lambda: attempt(work, partial(self._failed, number, name)))
@@ -122,8 +136,8 @@ class Arrivals(AnyWidget):
                     return
             attempt(self._work.get(), lambda _: None)
 
-    def _announce(self, number: int, files: object) -> None:
-        if not isinstance(files, list) or len(files) > MOST_FILES:
+    def _announce(self, number: int, at: object, files: object) -> None:
+        if not isinstance(files, list) or len(files) > MOST_FILES or type(at) is not int:
             return
         rows = [{"path": one[0], "size": one[1]} for one in files if isinstance(one, list) and len(one) == 2]
         if len(rows) != len(files):
@@ -140,10 +154,10 @@ class Arrivals(AnyWidget):
                 [one.id, one.have, one.is_taken, printable(one.reason, 300), one.spot.text if one.spot else ""]
                 for one in answers
             ]
-            self._say(number, "answers", rows=told)
+            self._say(number, "answers", at=at, rows=told)
             self._changed()
 
-        attempt(begin, lambda why: self._say(number, "refused", text=printable(why, 600)))
+        attempt(begin, lambda why: self._say(number, "refused", at=at, text=printable(why, 600)))
 
     def _known(self) -> Receiver:
         if self._receiver is None:
