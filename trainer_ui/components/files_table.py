@@ -64,13 +64,13 @@ class FilesTable(AnyWidget):
             "note": printable(note, 300),
             "can": can_change,
         }
-        self._send()
+        self._tell_page()
 
     def show_chosen(self, names: Sequence[str]) -> None:
         """Shows which files are chosen, if the kernel has changed that."""
         self.send({"kind": "chosen", "version": self._version, "names": list(names)}, [])
 
-    def _send(self) -> None:
+    def _tell_page(self) -> None:
         self.send({"kind": "rows", "version": self._version, **self._content}, [])
 
     def _heard(self, _: Any, message: Any, __: Any) -> None:
@@ -79,7 +79,7 @@ class FilesTable(AnyWidget):
         kind = message.get("kind")
         if kind == "hello":
             if self._content:
-                self._send()
+                self._tell_page()
             return
         names, text, depth = message.get("names", []), message.get("text", ""), message.get("depth", 0)
         is_sound = (

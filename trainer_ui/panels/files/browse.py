@@ -13,6 +13,9 @@ from trainer_ui.widgets import Box, Button, Dropdown, Text, VBox
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trainer_core.keeping.bounds import Spot
+    from trainer_core.keeping.carrying import Going
+    from trainer_ui.components.saver import Offer
     from trainer_ui.files_session import FilesSession
 
 
@@ -173,8 +176,7 @@ class ChosenPanel:
         self.uses.show_text(session.uses)
         root = session.folder.root
         can_change = not root.is_managed and not root.is_fixed
-        for one in (self.actions,):
-            show(one, bool(names) and not self._asked)
+        show(self.actions, bool(names) and not self._asked)
         show(self.asking, bool(self._asked))
         one_file = len(names) == 1 and not (session.folder.path / names[0]).is_dir()
         show(self.unpack, one_file and names[0].casefold().endswith(".zip") and can_change)
@@ -255,8 +257,8 @@ class ChosenPanel:
             raise FilesError("No folder is chosen.", "Choose under “Move to” where it goes.")
         spots, where = self.session.spots, bounds.named(self.target.value)
 
-        def work(going: object) -> str:
-            moved = moving.move(spots, where, going)  # type: ignore[arg-type]
+        def work(going: Going) -> str:
+            moved = moving.move(spots, where, going)
             return f"Moved {moved[0].name if len(moved) == 1 else f'{len(moved):,}'} to {where.text}."
 
         self.session.do(f"Moving to {where.text}.", work)
@@ -266,8 +268,8 @@ class ChosenPanel:
 
         spot = self.session.spots[0]
 
-        def work(going: object) -> str:
-            made = unpacking.unpack(spot, going)  # type: ignore[arg-type]
+        def work(going: Going) -> str:
+            made = unpacking.unpack(spot, going)
             left = (
                 f" {len(made.left_out):,} were left out, such as {made.left_out[0][0]}: {made.left_out[0][1]}."
                 if made.left_out
@@ -282,15 +284,15 @@ class ChosenPanel:
 
         spots, where = self.session.spots, self.session.folder
 
-        def work(going: object) -> str:
+        def work(going: Going) -> str:
             what = zipping.plan(spots)
-            made = zipping.write(what, where, going)  # type: ignore[arg-type]
+            made = zipping.write(what, where, going)
             left = f" {what.left_out:,} links were left out." if what.left_out else ""
             return f"Made {made.text}.{left}"
 
         self.session.do("Making a zip.", work)
 
-    def _offer(self) -> object:
+    def _offer(self) -> Offer:
         from trainer_core.keeping import bounds, zipping
         from trainer_ui.components.saver import Offer, file_blocks
 
@@ -304,7 +306,7 @@ class ChosenPanel:
         return Offer(what.name, what.size_bytes, partial(zipping.stream, what))
 
 
-def _deleted(spots: tuple, going: object) -> str:
+def _deleted(spots: tuple[Spot, ...], going: Going) -> str:
     from trainer_core.keeping import trash
 
     del going

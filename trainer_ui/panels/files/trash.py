@@ -12,6 +12,7 @@ from trainer_ui.widgets import Box, Button, VBox
 
 if TYPE_CHECKING:
     from trainer_core.keeping.carrying import Going
+    from trainer_core.keeping.trash import Deleted
     from trainer_ui.files_session import FilesSession
 
 MOST_LISTED = 200
@@ -106,7 +107,7 @@ class TrashPanel:
         self.session.do("Emptying the trash.", lambda going: _removed(found, going))
 
 
-def _removed(found: tuple, going: Going) -> str:
+def _removed(found: tuple[Deleted, ...], going: Going) -> str:
     from trainer_core.keeping import trash
 
     del going
