@@ -1,7 +1,7 @@
 // Large files of the user's computer, sent to the kernel in pieces with their SHA-256. Names are only ever set as textContent.
 // After a lost connection the page asks again what has arrived, and goes on from there.
 
-const PIECE_BYTES = 2 << 20, FLIGHTS = 4, SILENT_MS = 8000, CHECK_MS = 120000, RETRY_MS = 3000, MOST_FILES = 50000, MOST_ROWS = 60;
+const PIECE_BYTES = 4 << 20, FLIGHTS = 4, SILENT_MS = 8000, CHECK_MS = 120000, RETRY_MS = 3000, MOST_FILES = 50000, MOST_ROWS = 60;
 const WORDS = { waiting: "Waits", checking: "Checking what is here already", sending: "", finishing: "Checking the whole file", arrived: "", refused: "", failed: "", stopped: "Stopped", left: "Left out" };
 const OPEN = new Set(["announced", "waiting", "checking", "sending", "finishing", "asks"]);
 
