@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from trainer_core import places
 from trainer_core.errors import FilesError, JobError
-from trainer_core.files import open_own
+from trainer_core.files import open_own, read_toml
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.keeping import bounds
 from trainer_core.keeping.bounds import Spot
@@ -103,8 +102,8 @@ def _named_in(plan: Path, paths: list[Path]) -> str | None:
             data = file.read(LONGEST_PLAN_BYTES)
         if not any(os.fsencode(path.name) in data for path in paths):
             return None
-        table = tomllib.loads(data.decode("utf-8", "surrogateescape"))
-    except (OSError, ValueError, RecursionError):
+        table = read_toml(plan, FilesError, "", LONGEST_PLAN_BYTES, "surrogateescape", is_own=True)
+    except (OSError, FilesError):
         return None
     return next((used for text in _texts(table) if (used := _among(text, paths)) is not None), None)
 

@@ -41,10 +41,9 @@ class FileUploader(App):
             {
                 BRING: Place(
                     "Bring in",
-                    [[self.arriving], [self.where, self.unfinished]],
+                    [[self.where, self.arriving, self.unfinished]],
                     self.bars[BRING],
-                    "wide-left",
-                    (PAGE, "bring-files-in"),
+                    guide=(PAGE, "bring-files-in"),
                 ),
                 WATCH: Place("From a link", [[self.link], [self.run]], self.bars[WATCH], "even", (PAGE, "from-a-link")),
                 FILES: Place(

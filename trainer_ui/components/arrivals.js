@@ -75,9 +75,6 @@ class Arrivals {
     this.both = button("", "easel-two", choose("both"));
     this.replace = button("", "easel-two", choose("replace"));
     this.leave = button("", "easel-two", choose(""));
-    twoLines(this.both, "Keep both", "the new ones get a number");
-    twoLines(this.replace, "Replace", "the old ones go to the trash");
-    twoLines(this.leave, "Leave them out", "the old ones stay as they are");
     const row = make("div", "easel-arrive-buttons");
     row.append(this.both, this.replace, this.leave);
     node.append(this.asked, row);
@@ -380,7 +377,11 @@ class Arrivals {
     this.clearer.hidden = open.length === this.items.length;
     const asks = this.items.filter(({ state }) => state === "asks");
     this.question.hidden = !asks.length;
-    put(this.asked, asks.length === 1 ? `There is a file called ${asks[0].place} already.` : `${count(asks.length)} files have names that are taken already, such as ${asks[0]?.place}.`);
+    const one = asks.length === 1;
+    twoLines(this.both, "Keep both", one ? "the new one gets a number" : "the new ones get a number");
+    twoLines(this.replace, "Replace", one ? "the old one goes to the trash" : "the old ones go to the trash");
+    twoLines(this.leave, one ? "Leave it out" : "Leave them out", one ? "the old one stays as it is" : "the old ones stay as they are");
+    put(this.asked, one ? `There is a file called ${asks[0].place} already.` : `${count(asks.length)} files have names that are taken already, such as ${asks[0]?.place}.`);
     this.rows();
   }
   summary(open, counted, have, total) {

@@ -16,7 +16,7 @@ from trainer_core.cli.options import JSON_HELP
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(empty: bool, yes: bool, as_json: bool) -> None:
-    """List the deleted files, the last one first, or remove them for good."""
+    """List or empty the trash."""
     from trainer_core.cli.asking import agreed
     from trainer_core.keeping import trash
     from trainer_core.text import size

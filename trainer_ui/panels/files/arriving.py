@@ -26,7 +26,8 @@ class Arriving:
 
     def show(self) -> None:
         """Shows where the files go."""
-        self.drop.target = self.session.target.text
+        target = self.session.target
+        self.drop.target = " / ".join((target.root.title, *target.parts))
         self.drop.busy = bool(self.session.doing)
 
     def _receiver(self) -> Receiver:

@@ -54,7 +54,7 @@ class FilesBar:
         disk = self.session.disk
         if disk is None:
             return []
-        return [(f"Free, on the disk of {self.session.folder.root.title}", size(disk.free), f"of {size(disk.total)}")]
+        return [("Free on this disk", size(disk.free), f"of {size(disk.total)}")]
 
     def _meter(self) -> tuple[float, float, str] | None:
         disk = self.session.disk
