@@ -293,6 +293,7 @@ class Arrivals {
   // ---- a kernel that does not answer ----
   watch() {
     clearTimeout(this.timer);
+    if (!this.open.length) return this.awaited.clear();
     const isSlow = this.items.some(({ state }) => state === "checking" || state === "finishing");
     if (!this.flights.length && !this.awaited.size && !isSlow) return;
     this.timer = setTimeout(() => this.silent(), this.flights.length || this.awaited.size ? SILENT_MS : CHECK_MS);
