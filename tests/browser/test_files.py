@@ -57,10 +57,9 @@ def test_a_large_file_is_cut_twice_and_arrives_whole(server, page, home, large):
         page.wait_for_selector(KEPT)
         page.locator(".easel-arrive input[type=file]").first.set_input_files(large)
         assert sent(page, 0.2) >= 0.2
-        network.cut()
-        network.mend()
         # JupyterLab connects again by itself; what was on its way is lost.
-        expect(page.locator(".easel-arrive-told")).to_contain_text("The connection is lost")
+        assert network.cut() > 0
+        network.mend()
         assert sent(page, 0.5) >= 0.5, "it goes on by itself"
         assert list((home / "models").glob("[!.]*")) == []
         book.reopen()

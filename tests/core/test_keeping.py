@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import subprocess
 import threading
 import zipfile
 from io import BytesIO
@@ -15,6 +16,9 @@ from tests.support import recorded_headers
 from trainer_core import places
 from trainer_core.curation import known
 from trainer_core.errors import EaselError, FilesError, FilesStopped
+from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs.job import Job
+from trainer_core.jobs.spec import Spec, Step
 from trainer_core.keeping import (
     bounds,
     bringing,
@@ -212,18 +216,25 @@ def test_a_forged_record_of_the_trash_restores_nothing_outside(home, tmp_path):
 
 
 def test_a_run_that_is_in_progress_keeps_its_model_and_an_ended_one_is_named(home):
-    from tests.support import written_runs  # noqa: F401 - says where runs come from
-    from trainer_core.jobs.folder import JobFolder
-    from trainer_core.jobs.spec import Spec, Step
-
     spot = put(home, "models/base.safetensors")
     folder = JobFolder.create(places.runs(), "elena")
-    folder.write_spec(Spec("training", (Step("train", ("true",)),), folder.path))
     (folder.path / "plan.toml").write_text(f'[model]\npath = "{spot.path}"\n')
-    assert "was trained with base.safetensors" in uses.told(uses.of(spot))
+    folder.write_spec(Spec("commands", (Step("train", ("sleep", "60")),), folder.path))
+    job = Job(folder)
+    job.launch()
+    for act in (
+        lambda: trash.delete(spot),
+        lambda: moving.rename(spot, "other"),
+        lambda: moving.move([spot], bounds.spot("outputs")),
+        lambda: trash.delete(bounds.named(f"runs/{folder.path.name}")),
+    ):
+        with pytest.raises(FilesError, match=r"in progress|runs"):
+            act()
+    assert spot.path.exists()
+    job.stop(grace_s=1)
+    assert "was trained with base.safetensors" in uses.told(uses.check(spot))
     assert uses.of(put(home, "models/other.safetensors")) == ()
-    folder.write("result.json", {"state": "COMPLETED"})
-    uses.check(spot)
+    assert moving.rename(spot, "new").path.exists()
 
 
 def test_a_dataset_that_was_opened_is_named_and_found_again_after_its_move(home):
@@ -335,3 +346,22 @@ def test_a_full_disk_is_said_before_anything_is_written(home, monkeypatch):
     with pytest.raises(FilesError, match="are free in"):
         zipping.write(zipping.plan([spot]), bounds.spot("outputs"))
     assert sorted(path.name for path in (home / "outputs").iterdir()) == ["a.bin"]
+
+
+def test_what_a_killed_process_has_left_is_removed_and_a_running_one_keeps_its_part(home):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    folder = home / "outputs"
+    left, mine, young = (
+        folder / f".easel-{number}-{age}0000000.part"
+        for number, age in ((ended.pid, 1), (os.getpid(), 2), (ended.pid, 3))
+    )
+    for path in (left, mine, young):
+        path.write_bytes(b"part")
+        os.utime(path, (0, 0))
+    os.utime(young)
+    zipping.write(zipping.plan([put(home, "outputs/a.bin")]), bounds.spot("outputs"))
+    assert not left.exists()
+    assert mine.exists()
+    assert young.exists()
+    assert not [path for path in folder.iterdir() if path.name.endswith(".part") and path not in (mine, young)]

@@ -22,14 +22,15 @@ class Relay:
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def cut(self) -> None:
-        """Cuts every connection, and takes no new one until `mend`."""
+    def cut(self) -> int:
+        """Cuts every connection, and takes no new one until `mend`; returns how many there were."""
         self._refuses.set()
         with self._guard:
             cut, self._open = self._open, set()
         for one in cut:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+        return len(cut) // 2
 
     def mend(self) -> None:
         """Takes connections again."""

@@ -10,9 +10,11 @@ import errno
 import functools
 import hashlib
 import os
+import re
 import shutil
 import stat
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +26,9 @@ from trainer_core.text import printable, size
 LEFT_FREE_BYTES = 256 << 20
 """How much of a disk stays free: a full disk stops notebooks and trainings."""
 _READ_BYTES = 4 << 20
+OLD_S = 3600.0
+"""What another machine with the same disk writes now is not so old."""
+_SCRATCH = re.compile(r"\.easel-(\d{1,9})-[0-9a-f]{8}\.part")
 _ANOTHER_DISK = frozenset({errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
@@ -98,7 +103,7 @@ def copy(source: Path, target: Path, going: Going | None = None) -> Path:
         FilesStopped: it was stopped; nothing is left of the copy.
         OSError: it cannot be read or written.
     """
-    scratch = target.with_name(f".easel-{os.getpid()}-{os.urandom(4).hex()}.part")
+    scratch = scratch_in(target.parent)
     try:
         _copy(source, scratch, going or Going())
         return names.take(target, functools.partial(put, scratch), is_folder=source.is_dir())
@@ -114,6 +119,26 @@ def sha256(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def scratch_in(folder: Path) -> Path:
+    """A new hidden path for what is being written in a folder; what processes that were killed have left there is removed first."""
+    with contextlib.suppress(OSError):
+        for each in folder.iterdir():
+            found = _SCRATCH.fullmatch(each.name)
+            if found and not _is_running(int(found[1])) and time.time() - each.lstat().st_mtime > OLD_S:
+                _remove(each)
+    return folder / f".easel-{os.getpid()}-{os.urandom(4).hex()}.part"
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def check_room(folder: Path, needed: int) -> None:
@@ -135,7 +160,7 @@ def _carry_over(source: Path, target: Path, going: Going) -> None:
     found = listing.measured(source)
     check_room(target.parent, found.size_bytes)
     going.total = going.total or found.size_bytes
-    scratch = target.with_name(f".easel-{os.getpid()}-{os.urandom(4).hex()}.part")
+    scratch = scratch_in(target.parent)
     try:
         _copy(source, scratch, going)
         put(scratch, target)

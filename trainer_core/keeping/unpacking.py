@@ -7,7 +7,6 @@ itself is not trusted. The folder gets its name when everything is in it.
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 import stat
 import zipfile
@@ -62,7 +61,7 @@ def unpack(spot: Spot, going: Going | None = None) -> Unpacked:
     """
     archive = bounds.entered(spot)
     folder = bounds.folder(spot.parent)
-    scratch = folder / f".easel-{os.getpid()}-{os.urandom(4).hex()}.part"
+    scratch = carrying.scratch_in(folder)
     try:
         with zipfile.ZipFile(archive) as found:
             files, total, left_out = _all(found, scratch, going or Going())

@@ -88,7 +88,7 @@ def write(what: Plan, where: Spot, going: Going | None = None) -> Spot:
     folder = bounds.folder(where)
     carrying.check_room(folder, what.size_bytes)
     going.total = what.size_bytes
-    scratch = folder / f".easel-{os.getpid()}-{os.urandom(4).hex()}.part"
+    scratch = carrying.scratch_in(folder)
     try:
         with scratch.open("xb") as file:
             for block in stream(what):
