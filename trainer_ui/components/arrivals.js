@@ -114,7 +114,9 @@ class Arrivals {
       this.items = [];
       this.forget();
       this.number = Date.now();
+      this.goesTo = this.model.get("target");
     }
+    if (this.goesTo !== this.model.get("target")) return this.say(`Wait until the files for ${this.goesTo} are here, or stop them. Then choose these again.`);
     this.say("");
     const items = files.map(({ file, path }) => ({ file, path, size: file.size, state: "announced", id: "", have: 0, at: 0, hash: new Sha256(), marks: new Map(), choice: "both", unpack: this.unpack.checked, told: "", sha256: "", belongs: "", place: "" }));
     this.items.push(...items);
