@@ -62,6 +62,7 @@ def test_a_large_file_is_cut_twice_and_arrives_whole(server, page, home, large):
         network.mend()
         assert sent(page, 0.5) >= 0.5, "it goes on by itself"
         assert list((home / "models").glob("[!.]*")) == []
+        book.save()
         book.reopen()
         page.wait_for_selector(KEPT)
         expect(page.locator(".easel-files-unfinished")).to_contain_text("base.safetensors")

@@ -40,7 +40,7 @@ class Where:
         naming = Box([self.name, self.make], classes=("easel-row", "easel-enters", "easel-files-new"))
         lines = Box(
             [helped(self.below, "A sub-folder that exists, or a usual one that is made."), naming],
-            classes=("easel-halves",),
+            classes=("easel-files-fields",),
         )
         self.widget = VBox(
             [Paragraph("Where do they go?", "heading"), self.cards, lines], classes=("easel-card", "easel-files-where")
