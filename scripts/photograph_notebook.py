@@ -262,6 +262,8 @@ def take(camera, scratch):
         finetuning(camera, first, home)
     if camera.wants("dataset"):
         dataset(camera, scratch)
+    if camera.wants("files"):
+        files(camera, scratch)
 
 
 def dataset(camera, scratch):
@@ -345,6 +347,58 @@ def image_folders(camera, scratch):
     page.get_by_role("radio", name="A captioner").wait_for()
     page.wait_for_timeout(1000)
     camera.shoot("9-folders-caption", themes=THEMES[:2], at=".easel-machine")
+
+
+def files(camera, scratch):
+    """The file uploader: empty, with files that arrive, a folder with one of them chosen, and the trash."""
+    from trainer_core.keeping import bounds, trash
+
+    home, page = scratch / "files", camera.page
+    camera.open(scratch / "files-first", notebook="File_Uploader")
+    camera.shoot("9-files-first")
+    os.environ["EASEL_HOME"] = str(home)
+    draw(home / "datasets" / "elena")
+    (home / "models" / "checkpoints").mkdir(parents=True)
+    (home / "outputs").mkdir()
+    for name, size in (
+        ("elena_v3.safetensors", 151_000_000),
+        ("elena_v2.safetensors", 75_500_000),
+        ("elena_v3-public.safetensors", 151_000_000),
+        ("notes.txt", 2_400),
+        ("samples.zip", 48_000_000),
+    ):
+        with (home / "outputs" / name).open("wb") as file:
+            file.truncate(size)
+    trash.delete(bounds.named("outputs/elena_v2.safetensors"))
+    trash.delete(bounds.named("datasets/elena/elena03.png"))
+    send = scratch / "send"
+    send.mkdir()
+    for name, size in (("elena_v3.safetensors", 60_000_000), ("photos.zip", 90_000_000)):
+        with (send / name).open("wb") as file:
+            file.truncate(size)
+    camera.open(home, notebook="File_Uploader")
+    camera.widen()
+    page.get_by_role("radio", name="LoRAs and results").click()
+    chosen = page.locator(".easel-arrive input[type=file]").first
+    chosen.set_input_files([send / "photos.zip"])
+    page.locator(".easel-arrive-is-ok").wait_for()
+    chosen.set_input_files([send / "elena_v3.safetensors"])
+    page.get_by_role("button", name="Keep both").wait_for()
+    camera.shoot("9-files-arriving")
+    camera.widen()
+    camera.go("From a link")
+    page.wait_for_timeout(500)
+    camera.shoot("9-files-link")
+    camera.widen()
+    camera.go("Files")
+    page.get_by_label("Folder", exact=True).select_option(label="LoRAs and results")
+    page.locator(".easel-files-row").filter(has_text="elena_v3.safetensors").click()
+    page.wait_for_timeout(1500)
+    camera.shoot("9-files-list")
+    camera.widen()
+    camera.go("Trash")
+    page.wait_for_timeout(500)
+    camera.shoot("9-files-trash")
 
 
 def spoil(folder):
