@@ -210,7 +210,7 @@ def endings_of(module: Module, has_alpha: bool) -> Endings:
     up, down = module.parts.get("up", ""), module.parts.get("down", "")
     if up.startswith(module.key) and down.startswith(module.key):
         return Endings(up[len(module.key) :], down[len(module.key) :], has_alpha)
-    usual = naming.KOHYA_ENDINGS if module.key.startswith(("lora_", "lycoris_")) else naming.PEFT_ENDINGS
+    usual = naming.SD_SCRIPTS_ENDINGS if module.key.startswith(("lora_", "lycoris_")) else naming.PEFT_ENDINGS
     return Endings(usual.up, usual.down, has_alpha)
 
 
