@@ -101,10 +101,9 @@ def test_an_unknown_kind_gives_an_error_and_starts_no_program(package, tmp_path)
     here.launch()
     assert here.wait(LIMIT_S) is JobState.FAILED
     assert "no kind of job called 'os.system'" in diagnosis(here).cause
-    assert (
-        "caption, check-loading, commands, copying, fetch-captioner, gone, hub-files, install, merge, rename, scrub, tag, training"
-        in diagnosis(here).cause
-    )
+    known = diagnosis(here).cause.partition("Known: ")[2].removesuffix(".").split(", ")
+    assert known == sorted(known)
+    assert {"caption", "commands", "copying", "gone", "merge", "training"} <= set(known)
     assert not (tmp_path / "touched").exists()
     with pytest.raises(JobError, match="cannot be loaded"):
         kinds.get("gone")

@@ -270,21 +270,6 @@ def test_the_outlook_has_the_size_of_the_file(tmp_path: Path) -> None:
     assert planned.size_bytes == sum(each.nbytes for each in tensors if each.ndim)
 
 
-def test_the_outlook_imports_no_numpy(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    first, second = two(tmp_path)
-    program = (
-        "import sys; from trainer_core.tools import lora_merge, lora_resize, lora_scale, lora_convert, lora_inspect, lora_metadata;"
-        f"lora_merge.outlook(lora_merge.Settings(files=({str(first)!r}, {str(second)!r}), family='sd15'));"
-        f"lora_convert.outlook(lora_convert.Settings(file={str(first)!r}, family='sd15', naming='diffusers'));"
-        f"lora_scale.outlook(lora_scale.Settings(file={str(first)!r}, family='sd15', strength=0.5));"
-        "assert not {'numpy', 'ml_dtypes'} & sys.modules.keys()"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
-
-
 @pytest.mark.parametrize("family", sorted(table.families()))
 def test_every_block_of_a_layer_is_the_same_in_both_namings(family: str) -> None:
     from trainer_core.weights.lora import blocks

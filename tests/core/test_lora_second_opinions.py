@@ -23,7 +23,7 @@ FLUX = {
 }  # fmt: skip
 UNET = {
     "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q": (64, 64), "mid_block.attentions.0.proj_in": (64, 64),
-    "up_blocks.0.attentions.1.transformer_blocks.0.ff.net.2": (64, 256),
+    "up_blocks.1.attentions.1.transformer_blocks.0.ff.net.2": (64, 256),
 }  # fmt: skip
 SDXL = {
     "input_blocks.4.1.transformer_blocks.0.attn1.to_q": (64, 64), "middle_block.1.proj_in": (64, 64),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -82,16 +81,6 @@ def test_the_job_makes_what_was_foretold(tmp_path):
     assert next_s is not None
     assert next_s > 0
     assert foretold.seconds is None
-
-
-def test_the_outlook_needs_no_numpy(tmp_path):
-    chosen = settings(tmp_path, *pair())
-    code = (
-        "import sys; from trainer_core.tools import merge\n"
-        f"print(merge.outlook(merge.Settings(models={chosen.models!r})).changed)\n"
-        "assert not {'numpy', 'ml_dtypes'} & sys.modules.keys(), 'numpy was imported'"
-    )
-    subprocess.run((sys.executable, "-c", code), check=True, cwd=ROOT)
 
 
 def test_a_part_is_taken_from_the_model_that_was_chosen(tmp_path):

@@ -81,14 +81,6 @@ def test_a_kind_that_depends_on_the_model_says_so_without_it(tmp_path: Path, nam
         module.delta()
 
 
-def test_no_module_that_reads_headers_loads_numpy() -> None:
-    code = (
-        "import sys; from trainer_core.weights.networks import modules, places, mixing, naming, pairing; "
-        "from trainer_core.tools import bake, extract; modules.by_layout(); assert 'numpy' not in sys.modules"
-    )
-    subprocess.run([ROOT / ".venv" / "bin" / "python", "-c", code], check=True, cwd=ROOT)
-
-
 def test_the_bias_that_a_module_changes_is_given_too(tmp_path: Path) -> None:
     bias = np.arange(24, dtype=np.float32)
     full = only(tmp_path, {".diff": np.zeros((24, 20), np.float32), ".diff_b": bias})

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from tests.support import recorded_headers
 from tests.support.recorded_roles import sized
 from trainer_core import places, tools
-from trainer_core.errors import EaselError, HeaderError, RenamingError
+from trainer_core.errors import EaselError, HeaderError, RenamingError, WeightsError
 from trainer_core.jobs.state import JobState
 from trainer_core.models import detection, header, tensor_copy
 from trainer_core.models.renaming import Piece
 from trainer_core.problems import Task
-from trainer_core.tools import copying, rename
+from trainer_core.tools import rename
 from trainer_core.tools.rename import Settings
+from trainer_core.weights import writing
 
 
 @pytest.fixture(autouse=True)
@@ -95,8 +96,8 @@ def test_a_matrix_is_transposed_number_by_number(rows: int, columns: int, size: 
 
 def test_nothing_is_left_when_the_disk_is_too_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, folder = clip(tmp_path), tmp_path / "made"
-    monkeypatch.setattr(copying, "DISK_FLOOR_BYTES", 1 << 62)
-    with pytest.raises(RenamingError, match="too full"):
+    monkeypatch.setattr(writing, "DISK_FLOOR_BYTES", 1 << 62)
+    with pytest.raises(WeightsError, match="The new file needs"):
         rename.run(Settings(file=str(path), layout="transformers", kind="clip_l", folder=str(folder)), lambda _: None)
     assert list(folder.iterdir()) == []
 
@@ -129,7 +130,7 @@ def test_another_file_is_never_replaced(tmp_path: Path) -> None:
         ({"layout": "ldm"}, RenamingError),
         ({"kind": "vae_sd"}, RenamingError),
         ({"file": "/nowhere/x.safetensors"}, HeaderError),
-        ({"rank": "4"}, RenamingError),
+        ({"rank": "4"}, WeightsError),
     ],
 )
 def test_a_renaming_that_cannot_work_is_refused_before_a_job_starts(

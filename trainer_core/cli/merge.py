@@ -11,7 +11,8 @@ from trainer_core.cli import making
 from trainer_core.models import header
 from trainer_core.tools import merge as merging
 from trainer_core.tools import recipe
-from trainer_core.tools.merge import DTYPES, PREDICTIONS, Settings
+from trainer_core.tools.merge import PREDICTIONS, Settings
+from trainer_core.weights.dtypes import CHOICES
 from trainer_core.weights.merging import blocks as block_table
 from trainer_core.weights.merging.methods import PARTS, methods
 
@@ -38,7 +39,7 @@ METHODS = "\n\n\b\n" + "\n".join(f"{row.id:17}{row.formula}" for row in methods(
 @click.option("--part", "parts", multiple=True, metavar="PART=WAY", help=f"{', '.join(PARTS)}: merge, a, b or c.")
 @click.option("--vae", default="", help="A VAE that replaces that of the models.")
 @click.option(
-    "--dtype", default="same", show_default=True, type=click.Choice(list(DTYPES)), help="Of the weights of the result."
+    "--dtype", default="same", show_default=True, type=click.Choice(list(CHOICES)), help="Of the weights of the result."
 )
 @click.option(
     "--prediction",

@@ -38,6 +38,17 @@ def prepared(
     return Job(folder)
 
 
+def started(kind: str, module: str, settings: Any) -> Job:
+    """The job of a program, started now.
+
+    Raises:
+        JobError: the job cannot be started.
+    """
+    job = prepared(kind, module, settings)
+    job.launch()
+    return job
+
+
 def judge(folder: JobFolder, exit_code: int | None, made: str, unsaid: Diagnosis) -> Outcome:
     """COMPLETED with what `made.json` has under the name `made`; `unsaid` is the diagnosis if the program gave none."""
     failure, done = folder.read(FAILURE), folder.read(MADE)

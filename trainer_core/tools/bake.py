@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -18,18 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core import places
 from trainer_core.errors import WeightsError
-from trainer_core.files import from_table
-from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
-from trainer_core.jobs.journal import Journal
-from trainer_core.jobs.kind import LineWatch
 from trainer_core.models import detection, header
 from trainer_core.models.header import Header, TensorInfo
 from trainer_core.models.header.tensors import shown
 from trainer_core.text import printable
-from trainer_core.tools import copying, making, recipe
+from trainer_core.tools import making, recipe
 from trainer_core.tools.outlook import Outlook
-from trainer_core.weights.dtypes import FLOATS
+from trainer_core.weights import dtypes
 from trainer_core.weights.networks import mixing, modules
 from trainer_core.weights.networks.mixing import Mix, Strengths
 
@@ -39,8 +35,6 @@ if TYPE_CHECKING:
     from trainer_core.weights.writing import Entry
 
 KIND = "bake"
-DTYPES = {"same": "", "fp32": "F32", "fp16": "F16", "bf16": "BF16"}
-"""The dtypes that the result can have, and how safetensors spells them; "same" is that of the model, tensor by tensor."""
 STRONGEST = 100.0
 _PROCESS_BYTES = 150 << 20
 """What the program needs without any weights: Python, numpy, the headers and small buffers."""
@@ -111,11 +105,11 @@ def start(settings: Settings) -> Job:
     # The program runs in the folder of its job.
     absolute = dataclasses.replace(
         settings,
-        model=_absolute(settings.model),
-        networks=tuple(map(_absolute, settings.networks)),
+        model=str(making.source(settings.model)),
+        networks=tuple(str(making.source(each)) for each in settings.networks),
         target=str(found.target),
     )
-    return copying.begin(KIND, __name__, absolute)
+    return own_program.started(KIND, __name__, absolute)
 
 
 def run(settings: Settings, report: Callable[[str], None]) -> Path:
@@ -177,8 +171,7 @@ def strengths(settings: Settings) -> Iterator[Strengths]:
 def _mix(settings: Settings) -> tuple[Header, list[Header], Mix]:
     if not settings.networks:
         raise WeightsError("There is no network to add.", "Name at least one LoRA.")
-    if settings.dtype not in DTYPES:
-        raise WeightsError(f"There is no dtype {settings.dtype!r:.40}.", f"There are: {', '.join(DTYPES)}.")
+    dtypes.check(settings.dtype)
     model = header.read(places.typed(settings.model))
     _check_model(model)
     found = [header.read_file(places.typed(each)) for each in settings.networks]
@@ -231,8 +224,8 @@ def _notes(mix: Mix) -> Iterator[str]:
 def _info(model: Header, name: str, settings: Settings) -> TensorInfo:
     """The dtype and shape of a tensor in the new file."""
     found = model.tensors[name]
-    is_kept = settings.dtype == "same" or found.dtype not in FLOATS or _MARKS.fullmatch(name)
-    return found if is_kept else TensorInfo(DTYPES[settings.dtype], found.shape)
+    is_kept = settings.dtype == "same" or found.dtype not in dtypes.FLOATS or _MARKS.fullmatch(name)
+    return found if is_kept else TensorInfo(dtypes.CHOICES[settings.dtype], found.shape)
 
 
 def _entries(model: Weights, baker: Baker, mix: Mix, settings: Settings) -> Iterator[Entry]:
@@ -262,44 +255,14 @@ def _named(settings: Settings, title: str) -> dict[str, Any]:
 
 def _target(settings: Settings) -> Path:
     if settings.target:
-        path = places.typed(settings.target).absolute()
-        return path if path.suffix == ".safetensors" else path.with_name(f"{path.name}.safetensors")
+        return making.chosen(settings.target)
     model = places.typed(settings.model).absolute()
     stems = [re.sub(r"[^\w.-]+", "_", Path(each).stem)[:40] for each in (model, *settings.networks)]
     return making.free(model.with_name(f"{'-with-'.join(stems)[:200]}.safetensors"))
 
 
-def _absolute(path: str) -> str:
-    return str(places.typed(path).absolute())
-
-
-class Baking:
-    """The kind of job that bakes networks into a model: progress is in MiB, and the job succeeds only if the file was made."""
-
-    id, title = KIND, "Baking networks into a model"
-
-    def begin(self, arguments: Mapping[str, Any]) -> Job:
-        """The job with the settings in these arguments, started now.
-
-        Raises:
-            EaselError: a setting is unknown or wrong, a network does not fit, or the job cannot be started.
-        """
-        return start(from_table(Settings, arguments, "The baking", WeightsError))
-
-    def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
-        """A watch that reads phases and progress from the tool's messages."""
-        return LineWatch(folder, journal, making.parse, making.judge)
-
-
-kind = Baking()
-
-
-def main() -> int:
-    """Runs the tool with the settings in the current folder; returns the exit status."""
-    # The products are small: more threads would mostly wait for each other. numpy reads this when it is imported.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    return making.program(Settings, run)
+kind = making.WeightsTool(KIND, "Baking networks into a model", Settings, start)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(making.program(Settings, run))

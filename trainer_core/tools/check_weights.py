@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,22 +15,18 @@ from typing import Any
 
 from trainer_core import places
 from trainer_core.errors import WeightsError
-from trainer_core.events import Event, Progress
-from trainer_core.files import from_table, write_whole
+from trainer_core.files import write_whole
 from trainer_core.jobs import own_program
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job
-from trainer_core.jobs.journal import Journal
-from trainer_core.jobs.kind import LineWatch
 from trainer_core.jobs.outcome import Diagnosis, Outcome
 from trainer_core.models.header.tensors import shown
 from trainer_core.text import printable
-from trainer_core.tools import copying, making
+from trainer_core.tools import making
 from trainer_core.weights import sources
 
 KIND, REPORT = "check-weights", "report.json"
 SHOWN = 3
-_PROGRESS = re.compile(r"Checked (\d+) of (\d+) MiB")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +45,7 @@ def start(settings: Settings) -> Job:
     """
     path = places.typed(settings.file).absolute()
     sources.find(path, dequantise=True)
-    return copying.begin(KIND, __name__, Settings(file=str(path)))
+    return own_program.started(KIND, __name__, Settings(file=str(path)))
 
 
 def run(settings: Settings, report: Callable[[str], None]) -> Path:
@@ -64,16 +58,7 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     from trainer_core.weights import checking
 
     path = places.typed(settings.file)
-    said_s = 0.0
-
-    def progress(done: int, total: int) -> None:
-        nonlocal said_s
-        now = time.monotonic()
-        if now - said_s >= making.REST_S or done == total:
-            said_s = now
-            report(f"Checked {done >> 20} of {max(total >> 20, 1)} MiB")
-
-    found = checking.check(path, progress)
+    found = checking.check(path, making.Meter(report, "Checked").bytes)
     write_whole(Path(REPORT), json.dumps(dataclasses.asdict(found)) + "\n")
     for sentence in words(dataclasses.asdict(found)):
         report(sentence)
@@ -114,41 +99,21 @@ def _some(names: list[str], count: int) -> str:
     return shown_names + (f" and {count - SHOWN} more" if count > SHOWN else "")
 
 
-class CheckingWeights:
+class CheckingWeights(making.WeightsTool[Settings]):
     """The kind of job that looks for damage; it succeeds if the model could be read, whatever is in it."""
 
-    id, title = KIND, "Checking the numbers of a model"
-
-    def begin(self, arguments: Mapping[str, str]) -> Job:
-        """The job with the settings in these arguments, started now.
-
-        Raises:
-            EaselError: a setting is unknown or missing, the file cannot be read, or the job cannot be started.
-        """
-        return start(from_table(Settings, arguments, "The check", WeightsError))
-
-    def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
-        """A watch that reads the progress from the tool's messages."""
-        return LineWatch(folder, journal, parse, judge)
+    @staticmethod
+    def judge(folder: JobFolder, exit_code: int | None) -> Outcome:
+        """COMPLETED if there is a report; damage is in the notices."""
+        unsaid = Diagnosis("not-checked", "The model was not checked.", "", "")
+        outcome = own_program.judge(folder, exit_code, "path", unsaid)
+        found = report_of(folder)
+        if found is None or not (found["nan"] or found["infinite"]):
+            return outcome
+        return dataclasses.replace(outcome, notices=words(found)[1:2])
 
 
-kind = CheckingWeights()
-
-
-def parse(line: str) -> Event | None:
-    """The progress in a line of the tool, or None."""
-    found = _PROGRESS.fullmatch(line.strip())
-    return Progress(int(found[1]), int(found[2])) if found else None
-
-
-def judge(folder: JobFolder, exit_code: int | None) -> Outcome:
-    """COMPLETED if there is a report; damage is in the notices."""
-    unsaid = Diagnosis("not-checked", "The model was not checked.", "", "")
-    outcome = own_program.judge(folder, exit_code, "path", unsaid)
-    found = report_of(folder)
-    if found is None or not (found["nan"] or found["infinite"]):
-        return outcome
-    return dataclasses.replace(outcome, notices=words(found)[1:2])
+kind = CheckingWeights(KIND, "Checking the numbers of a model", Settings, start)
 
 
 def main() -> int:

@@ -13,15 +13,11 @@ from typing import Any
 
 from trainer_core import places
 from trainer_core.errors import WeightsError
-from trainer_core.files import from_table
 from trainer_core.install.hub_files import hub_cache
-from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
-from trainer_core.jobs.journal import Journal
-from trainer_core.jobs.kind import LineWatch
-from trainer_core.jobs.outcome import Outcome
 from trainer_core.models.header.tensors import shown
-from trainer_core.tools import copying, making, recipe
+from trainer_core.tools import making, recipe
 from trainer_core.tools.outlook import Outlook
 from trainer_core.weights.conversion import folder as folders
 from trainer_core.weights.conversion import planning
@@ -71,7 +67,7 @@ def start(settings: Settings) -> Job:
     files = tuple(str(each.path) for each in found.inputs)
     tokenizers = str(places.typed(settings.tokenizers).absolute()) if settings.tokenizers else ""
     absolute = dataclasses.replace(settings, files=files, target=str(target), tokenizers=tokenizers)
-    return copying.begin(KIND, __name__, absolute)
+    return own_program.started(KIND, __name__, absolute)
 
 
 def run(settings: Settings, report: Callable[[str], None]) -> Path:
@@ -159,38 +155,17 @@ def _is_whole(place: Path, wanted: Tokenizer) -> bool:
     return all((place / name).is_file() for name in wanted.files)
 
 
-class Converting:
-    """The kind of job that makes another form of a model; it succeeds only if that was made."""
+class Converting(making.WeightsTool[Settings]):
+    """The kind of job that makes another form of a model."""
 
-    id, title = KIND, "Converting a model"
-
-    def begin(self, arguments: Mapping[str, str]) -> Job:
-        """The job with the settings in these arguments, started now; several files are separated by line breaks.
-
-        Raises:
-            EaselError: a setting is unknown or missing, the conversion is not possible, or the job cannot be started.
-        """
-        table: dict[str, Any] = dict(arguments)
-        table["files"] = [line for line in arguments.get("files", "").splitlines() if line]
-        return start(from_table(Settings, table, "The conversion", WeightsError))
-
-    def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
-        """A watch that reads phases and progress from the tool's messages."""
-        return LineWatch(folder, journal, making.parse, judge)
+    def begin(self, arguments: Mapping[str, Any]) -> Job:
+        """As for any tool; several files can be one text with line breaks."""
+        files = arguments.get("files", "")
+        return super().begin({**arguments, "files": files.splitlines() if isinstance(files, str) else files})
 
 
-kind = Converting()
-
-
-def judge(folder: JobFolder, exit_code: int | None) -> Outcome:
-    """COMPLETED with the path of what was made."""
-    return making.judge(folder, exit_code)
-
-
-def main() -> int:
-    """Runs the tool with the settings in the current folder; returns the exit status."""
-    return making.program(Settings, run)
+kind = Converting(KIND, "Converting a model", Settings, start)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(making.program(Settings, run))

@@ -19,19 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core import places
 from trainer_core.errors import WeightsError
-from trainer_core.events import Event, Progress
-from trainer_core.files import from_table
 from trainer_core.jobs import own_program
-from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job
-from trainer_core.jobs.journal import Journal
-from trainer_core.jobs.kind import LineWatch
 from trainer_core.models import header
 from trainer_core.models.families import load_families
 from trainer_core.models.header import Header, TensorInfo
 from trainer_core.text import printable
-from trainer_core.tools import copying, making, recipe
+from trainer_core.tools import making, recipe
 from trainer_core.tools.outlook import Outlook
+from trainer_core.weights import dtypes
 from trainer_core.weights.networks import naming, pairing
 from trainer_core.weights.networks.naming import ENDINGS, NAMINGS, Trained
 from trainer_core.weights.networks.pairing import Choice, Plan
@@ -43,12 +39,11 @@ if TYPE_CHECKING:
     from trainer_core.weights.writing import Entry
 
 KIND = "extract"
-DTYPES = {"fp16": "F16", "bf16": "BF16", "fp32": "F32"}
+DTYPES = {name: dtype for name, dtype in dtypes.CHOICES.items() if dtype}
 HIGHEST_RANK = 4096
 LEAST_CHANGE = 1e-6
 """The relative difference below which a layer counts as the same, where both files have the same dtype."""
 _PROCESS_BYTES = 200 << 20
-_PROGRESS = re.compile(r"Computed (\d+) of (\d+) layers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +139,8 @@ def start(settings: Settings) -> Job:
     found = outlook(settings)
     making.check_room(found)
     # The program runs in the folder of its job.
-    tuned, base = (str(places.typed(each).absolute()) for each in (settings.tuned, settings.base))
-    return copying.begin(
+    tuned, base = (str(making.source(each)) for each in (settings.tuned, settings.base))
+    return own_program.started(
         KIND, __name__, dataclasses.replace(settings, tuned=tuned, base=base, target=str(found.target))
     )
 
@@ -182,7 +177,7 @@ def extracted(settings: Settings, report: Callable[[str], None]) -> tuple[Path, 
         report("Writing")
         tuned.check_unchanged()
         entries = _entries(found, settings)
-        writing.write(made.target, entries, metadata, making.Meter(report), base.check_unchanged)
+        writing.write(made.target, entries, metadata, lambda *_: None, base.check_unchanged)
     for sentence in found.sentences():
         report(sentence)
     return made.target, {"error": found.error, "left_out": found.same, "modules": found.rows}
@@ -236,8 +231,8 @@ def _compute(plan: Plan, settings: Settings, tuned: Weights, base: Weights, repo
             raise WeightsError(
                 f"A model has numbers that are not finite in {printable(row.key, 120)}.", "Use undamaged files."
             )
-        dtypes = (_dtype(plan.tuned, row.layer), _dtype(plan.base, pair.base))
-        least = max(settings.least, extracting.noise(*dtypes) or LEAST_CHANGE)
+        stored = (_dtype(plan.tuned, row.layer), _dtype(plan.base, pair.base))
+        least = max(settings.least, extracting.noise(*stored) or LEAST_CHANGE)
         if each.relative <= least:
             found.same += 1
         else:
@@ -324,55 +319,20 @@ def _short(value: float) -> float | None:
 
 def _target(settings: Settings) -> Path:
     if settings.target:
-        path = places.typed(settings.target).absolute()
-        return path if path.suffix == ".safetensors" else path.with_name(f"{path.name}.safetensors")
-    tuned = places.typed(settings.tuned).absolute()
+        return making.chosen(settings.target)
+    tuned = making.source(settings.tuned)
     stem = re.sub(r"[^\w.-]+", "_", tuned.stem)[:150]
     return making.free(tuned.with_name(f"{stem}-lora-{settings.rank}.safetensors"))
 
 
-class Extracting:
-    """The kind of job that extracts a LoRA: progress is in layers, and the job succeeds only if the file was made."""
-
-    id, title = KIND, "Extracting a LoRA"
-
-    def begin(self, arguments: Mapping[str, Any]) -> Job:
-        """The job with the settings in these arguments, started now.
-
-        Raises:
-            EaselError: a setting is unknown or wrong, the models do not fit together, or the job cannot be started.
-        """
-        return start(from_table(Settings, arguments, "The extraction", WeightsError))
-
-    def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
-        """A watch that reads phases and progress from the tool's messages."""
-        return LineWatch(folder, journal, parse, making.judge)
+kind = making.WeightsTool(KIND, "Extracting a LoRA", Settings, start)
 
 
-kind = Extracting()
-
-
-def parse(line: str) -> Event | None:
-    """The progress or the phase in a line of the tool, or None."""
-    if found := _PROGRESS.fullmatch(line.strip()):
-        return Progress(int(found[1]), int(found[2]))
-    found_event = making.parse(line)
-    # The computation is nearly all of the work; the megabytes that are written at the end are not counted.
-    return None if isinstance(found_event, Progress) else found_event
-
-
-def main() -> int:
-    """Runs the tool with the settings in the current folder; returns the exit status."""
-
-    def work(settings: Settings) -> dict[str, Any]:
-        started_s = time.monotonic()
-        path, told = extracted(settings, own_program.report)
-        took_s = round(time.monotonic() - started_s, 3)
-        own_program.report(f"Made {path}")
-        return {"path": str(path), "bytes": path.stat().st_size, "seconds": took_s, **told}
-
-    return own_program.run(Settings, WeightsError, work)
+def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]:
+    """Extracts; returns what was made."""
+    path, told = extracted(settings, report)
+    return {"path": str(path), **told}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(making.program(Settings, work))

@@ -1,6 +1,6 @@
 """The tool that writes a LoRA in another form, and the kind of job that runs it: other names, another dtype, a plain LoRA of another network.
 
-`python -m trainer_core.tools.lora_convert` is the program of such a job: see `weights_job`.
+`python -m trainer_core.tools.lora_convert` is the program of such a job: see `making`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.errors import WeightsError, wrong_use
+from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
 from trainer_core.models import loaders
 from trainer_core.models.header import Header, TensorInfo
 from trainer_core.tools import lora_files, making, weights_job
 from trainer_core.tools.lora_files import Made
+from trainer_core.tools.making import Meter
 from trainer_core.tools.outlook import Outlook
+from trainer_core.weights.dtypes import CHOICES
 from trainer_core.weights.lora import grouping, headers
 from trainer_core.weights.lora.grouping import Group
 from trainer_core.weights.lora.ranks import FIXED, Rule
@@ -61,7 +64,7 @@ def outlook(settings: Settings) -> Outlook:
     """
     (network,) = lora_files.listed([settings.file], settings.family)
     _check(settings, network)
-    path = weights_job.target(settings.target, [weights_job.source(settings.file)], settings.naming or "converted")
+    path = weights_job.target(settings.target, [making.source(settings.file)], settings.naming or "converted")
     if is_cast(settings):
         return _cast_outlook(settings, network, path)
     planned = groups(network, settings)
@@ -78,8 +81,8 @@ def start(settings: Settings) -> Job:
         JobError: the job cannot be started.
     """
     planned = outlook(settings)
-    absolute = dataclasses.replace(settings, file=str(weights_job.source(settings.file)), target=str(planned.target))
-    return weights_job.begin(KIND, "trainer_core.tools.lora_convert", absolute)
+    absolute = dataclasses.replace(settings, file=str(making.source(settings.file)), target=str(planned.target))
+    return own_program.started(KIND, __name__, absolute)
 
 
 def run(settings: Settings, report: Callable[[str], None]) -> Path:
@@ -111,7 +114,7 @@ def made(settings: Settings, report: Callable[[str], None]) -> Made:
             metadata = headers.described(metadata, lora_files.sizes(parts, layers), is_plain=is_changed)
             notes = (*planned.notes, *lora_files.told(layers))
         plain = dataclasses.asdict(settings) | {"file": Path(settings.file).name, "target": planned.target.name}
-        metadata = {**metadata, **weights_job.recipe_of(KIND, plain, [weights_job.source(settings.file)])}
+        metadata = {**metadata, **weights_job.recipe_of(KIND, plain, [making.source(settings.file)])}
         lora_files.write(planned.target, every, metadata, report, inputs.check)
     lora_files.log(layers, report)
     return Made(planned.target, tuple(lora_files.rows(layers)), notes)
@@ -206,7 +209,7 @@ def _cast_outlook(settings: Settings, network: Network, path: Path) -> Outlook:
 def _new_dtype(key: str, info: TensorInfo, wanted: str) -> str:
     """The dtype of a tensor in the new file: alpha and what is no floating-point number keep theirs."""
     is_kept = info.dtype not in grouping.FLOATS or key.endswith(".alpha")
-    return info.dtype if is_kept else grouping.DTYPES[wanted]
+    return info.dtype if is_kept else CHOICES[wanted]
 
 
 def _cast(network: Network, settings: Settings, report: Callable[[str], None]) -> list[Layer]:
@@ -215,7 +218,7 @@ def _cast(network: Network, settings: Settings, report: Callable[[str], None]) -
     weights = network.modules[0].weights
     assert weights is not None, "the network was opened"
     total = sum(info.size_bytes for info in weights.tensors.values())
-    meter, done, found = weights_job.Meter(report, "Computed"), 0, []
+    meter, done, found = Meter(report, "Computed"), 0, []
     report("Computing")
     for number, (key, info) in enumerate(weights.tensors.items(), 1):
         dtype = _new_dtype(key, info, settings.dtype)
@@ -226,7 +229,7 @@ def _cast(network: Network, settings: Settings, report: Callable[[str], None]) -
     return found
 
 
-kind = weights_job.WeightsTool(KIND, TITLE, Settings, start)
+kind = making.WeightsTool(KIND, TITLE, Settings, start)
 
 
 def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]:
@@ -235,4 +238,4 @@ def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]
 
 
 if __name__ == "__main__":
-    sys.exit(weights_job.program(Settings, work))
+    sys.exit(making.program(Settings, work))

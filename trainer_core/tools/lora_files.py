@@ -14,9 +14,10 @@ from trainer_core.models.detection.layouts import LAYOUTS
 from trainer_core.models.header import Header
 from trainer_core.models.header.tensors import shown
 from trainer_core.text import amount, printable
-from trainer_core.tools import making, weights_job
+from trainer_core.tools import making
+from trainer_core.tools.making import Meter, Tell
 from trainer_core.tools.outlook import Outlook
-from trainer_core.tools.weights_job import Meter, Tell
+from trainer_core.weights import dtypes
 from trainer_core.weights.lora import grouping, headers, naming
 from trainer_core.weights.lora.grouping import Group
 from trainer_core.weights.lora.headers import Sizes
@@ -50,8 +51,7 @@ def check_choice(dtype: str, to: str) -> None:
     Raises:
         WeightsError: one does not exist.
     """
-    if dtype not in grouping.DTYPES:
-        raise wrong_use(WeightsError(f"{dtype!r:.40} is no dtype of a new file.", f"Use {', '.join(grouping.DTYPES)}."))
+    dtypes.check(dtype)
     naming.check(to)
 
 
@@ -89,7 +89,7 @@ def opened(files: Sequence[str], family: str = "") -> Iterator[Inputs]:
     from trainer_core.weights.reading import Weights
 
     with ExitStack() as stack:
-        held: list[Weights] = [stack.enter_context(Weights(weights_job.source(file))) for file in files]
+        held: list[Weights] = [stack.enter_context(Weights(making.source(file))) for file in files]
 
         def check() -> None:
             for each in held:
@@ -241,7 +241,7 @@ def log(layers: Sequence[Layer], report: Tell) -> None:
 def _header(file: str) -> Header:
     if not file.strip():
         raise wrong_use(WeightsError("The name of a file is empty.", "Name a LoRA file."))
-    return header.read_file(weights_job.source(file))
+    return header.read_file(making.source(file))
 
 
 def _stored_bytes(module: Module) -> int:

@@ -1,6 +1,6 @@
 """The tool that measures what is in a LoRA, and the kind of job that runs it; its result is a report instead of a file.
 
-`python -m trainer_core.tools.lora_inspect` is the program of such a job: see `weights_job`. `report_of` reads the report of a job.
+`python -m trainer_core.tools.lora_inspect` is the program of such a job: see `making`. `report_of` reads the report of a job.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trainer_core.jobs import own_program
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job
-from trainer_core.tools import lora_files, weights_job
+from trainer_core.tools import lora_files, making
 
 if TYPE_CHECKING:
     from trainer_core.weights.lora.report import Report
@@ -38,8 +38,8 @@ def start(settings: Settings) -> Job:
         JobError: the job cannot be started.
     """
     lora_files.listed([settings.file], settings.family)
-    absolute = dataclasses.replace(settings, file=str(weights_job.source(settings.file)))
-    return weights_job.begin(KIND, "trainer_core.tools.lora_inspect", absolute)
+    absolute = dataclasses.replace(settings, file=str(making.source(settings.file)))
+    return own_program.started(KIND, __name__, absolute)
 
 
 def inspect(settings: Settings, report: Callable[[str], None] = lambda _: None) -> Report:
@@ -48,13 +48,13 @@ def inspect(settings: Settings, report: Callable[[str], None] = lambda _: None) 
     Raises:
         HeaderError, WeightsError: as `start`.
     """
-    weights_job.use_one_thread()
+    making.use_one_thread()
     from trainer_core.weights.lora import inspecting
 
     lora_files.listed([settings.file], settings.family)
     report("Computing")
-    meter = weights_job.Meter(report, "Computed", "layers")
-    return inspecting.inspect(weights_job.source(settings.file), settings.family, meter)
+    meter = making.Meter(report, "Computed", "layers")
+    return inspecting.inspect(making.source(settings.file), settings.family, meter)
 
 
 def report_of(folder: JobFolder) -> Mapping[str, Any] | None:
@@ -63,7 +63,7 @@ def report_of(folder: JobFolder) -> Mapping[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-kind = weights_job.WeightsTool(KIND, TITLE, Settings, start)
+kind = making.WeightsTool(KIND, TITLE, Settings, start)
 
 
 def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]:
@@ -72,4 +72,4 @@ def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]
 
 
 if __name__ == "__main__":
-    sys.exit(weights_job.program(Settings, work))
+    sys.exit(making.program(Settings, work))

@@ -1,6 +1,6 @@
 """The tool that adds several LoRAs into one file, and the kind of job that runs it: exactly, or with a smaller rank.
 
-`python -m trainer_core.tools.lora_merge` is the program of such a job: see `weights_job`.
+`python -m trainer_core.tools.lora_merge` is the program of such a job: see `making`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core.errors import WeightsError, wrong_use
+from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
-from trainer_core.tools import lora_files, weights_job
+from trainer_core.tools import lora_files, making, weights_job
 from trainer_core.tools.lora_files import Made
 from trainer_core.tools.outlook import Outlook
 from trainer_core.training.metadata import keys
@@ -72,9 +73,9 @@ def start(settings: Settings) -> Job:
     """
     planned = outlook(settings)
     # The program runs in the folder of its job.
-    files = tuple(str(weights_job.source(file)) for file in settings.files)
+    files = tuple(str(making.source(file)) for file in settings.files)
     absolute = dataclasses.replace(settings, files=files, target=str(planned.target))
-    return weights_job.begin(KIND, "trainer_core.tools.lora_merge", absolute)
+    return own_program.started(KIND, __name__, absolute)
 
 
 def run(settings: Settings, report: Callable[[str], None]) -> Path:
@@ -143,7 +144,7 @@ def target(settings: Settings) -> Path:
     Raises:
         WeightsError: it exists already.
     """
-    return weights_job.target(settings.target, [weights_job.source(file) for file in settings.files], "merged")
+    return weights_job.target(settings.target, [making.source(file) for file in settings.files], "merged")
 
 
 def _checked(settings: Settings) -> tuple[float, ...]:
@@ -182,10 +183,10 @@ def _metadata(
     first = headers.merged(metadatas, keys.KEYS, path.stem)
     described = headers.described(first, lora_files.sizes(parts, layers), is_plain=True)
     plain = dataclasses.asdict(settings) | {"files": [Path(file).name for file in settings.files], "target": path.name}
-    return described | weights_job.recipe_of(KIND, plain, [weights_job.source(file) for file in settings.files])
+    return described | weights_job.recipe_of(KIND, plain, [making.source(file) for file in settings.files])
 
 
-kind = weights_job.WeightsTool(KIND, TITLE, Settings, start)
+kind = making.WeightsTool(KIND, TITLE, Settings, start)
 
 
 def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]:
@@ -194,4 +195,4 @@ def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]
 
 
 if __name__ == "__main__":
-    sys.exit(weights_job.program(Settings, work))
+    sys.exit(making.program(Settings, work))

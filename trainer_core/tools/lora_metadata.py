@@ -1,6 +1,6 @@
 """The tool that edits the metadata of a LoRA or another safetensors file, and the kind of job that runs it. The weights are copied.
 
-`python -m trainer_core.tools.lora_metadata` is the program of such a job: see `weights_job`. By default it writes a new file. In place,
+`python -m trainer_core.tools.lora_metadata` is the program of such a job: see `making`. By default it writes a new file. In place,
 the new file takes the name of the old one when it is complete, and the old header stays in the folder of the job, from which
 `undone` makes the old file again, byte for byte.
 """
@@ -22,13 +22,14 @@ from typing import Any
 from trainer_core import places
 from trainer_core.errors import HeaderError, WeightsError
 from trainer_core.files import write_whole
+from trainer_core.jobs import own_program
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job, list_jobs
 from trainer_core.models import header, tensor_copy
 from trainer_core.models.header import LONGEST_HEADER_BYTES, Header
 from trainer_core.models.header.tensors import shown
 from trainer_core.models.renaming import Piece
-from trainer_core.tools import metadata_edits, weights_job
+from trainer_core.tools import making, metadata_edits, weights_job
 from trainer_core.tools.metadata_edits import Change
 from trainer_core.tools.outlook import Outlook
 
@@ -76,7 +77,7 @@ def preview(settings: Settings) -> Edit:
         WeightsError: it is no safetensors file, or the edit is not possible.
         RenamingError: `keep` names something that does not exist.
     """
-    found = header.read_file(weights_job.source(settings.file))
+    found = header.read_file(making.source(settings.file))
     if found.format != "safetensors":
         raise WeightsError(f"{shown(found.path)} is not a safetensors file.", "Convert it to safetensors first.")
     if settings.undo:
@@ -125,7 +126,7 @@ def target(settings: Settings) -> Path:
     Raises:
         WeightsError: it exists already, or the old one cannot be replaced.
     """
-    path = weights_job.source(settings.file)
+    path = making.source(settings.file)
     if not (settings.in_place or settings.undo):
         return weights_job.target(settings.target, [path], ENDING)
     if settings.target:
@@ -147,12 +148,12 @@ def start(settings: Settings) -> Job:
     # The program runs in the folder of its job.
     absolute = dataclasses.replace(
         settings,
-        file=str(weights_job.source(settings.file)),
+        file=str(making.source(settings.file)),
         target="" if settings.in_place or settings.undo else str(planned.target),
         thumbnail=str(places.typed(settings.thumbnail).absolute()) if settings.thumbnail else "",
         undo=str(places.typed(settings.undo).absolute()) if settings.undo else "",
     )
-    return weights_job.begin(KIND, __name__ if __name__ != "__main__" else "trainer_core.tools.lora_metadata", absolute)
+    return own_program.started(KIND, __name__, absolute)
 
 
 def run(settings: Settings, report: Callable[[str], None]) -> Path:
@@ -177,7 +178,7 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     report("Copying")
     stamp, sink = _stamp(edit.header.path), writing.File(path)
     try:
-        writing.write_entries(sink, edit.start, entries, weights_job.Meter(report))
+        writing.write_entries(sink, edit.start, entries, making.Meter(report, "Copied"))
         if _stamp(edit.header.path) != stamp:
             raise WeightsError(
                 f"{shown(edit.header.path)} changed while it was copied.", "Try again when it is complete."
@@ -199,7 +200,7 @@ def undo_of(file: str) -> str:
     Raises:
         WeightsError: there is none.
     """
-    path = str(weights_job.source(file))
+    path = str(making.source(file))
     for job in list_jobs(places.jobs()):
         kept = job.folder.read(BEFORE)
         if kept is not None and kept.get("path") == path:
@@ -265,7 +266,7 @@ def _form(piece: Piece) -> tuple[object, ...]:
     return piece.name, piece.dtype, piece.shape, piece.size
 
 
-kind = weights_job.WeightsTool(KIND, TITLE, Settings, start)
+kind = making.WeightsTool(KIND, TITLE, Settings, start)
 
 
 def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]:
@@ -274,4 +275,4 @@ def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]
 
 
 if __name__ == "__main__":
-    sys.exit(weights_job.program(Settings, work))
+    sys.exit(making.program(Settings, work))

@@ -1,6 +1,6 @@
 """The tool that gives a LoRA another rank, and the kind of job that runs it.
 
-`python -m trainer_core.tools.lora_resize` is the program of such a job: see `weights_job`. The new file is the nearest one of its ranks.
+`python -m trainer_core.tools.lora_resize` is the program of such a job: see `making`. The new file is the nearest one of its ranks.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core.errors import WeightsError
+from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
-from trainer_core.tools import lora_files, weights_job
+from trainer_core.tools import lora_files, making, weights_job
 from trainer_core.tools.lora_files import Made
 from trainer_core.tools.outlook import Outlook
 from trainer_core.weights.lora import grouping, headers
@@ -64,8 +65,8 @@ def start(settings: Settings) -> Job:
         JobError: the job cannot be started.
     """
     planned = outlook(settings)
-    absolute = dataclasses.replace(settings, file=str(weights_job.source(settings.file)), target=str(planned.target))
-    return weights_job.begin(KIND, "trainer_core.tools.lora_resize", absolute)
+    absolute = dataclasses.replace(settings, file=str(making.source(settings.file)), target=str(planned.target))
+    return own_program.started(KIND, __name__, absolute)
 
 
 def run(settings: Settings, report: Callable[[str], None]) -> Path:
@@ -89,7 +90,7 @@ def made(settings: Settings, report: Callable[[str], None]) -> Made:
             inputs.networks[0].header.metadata, lora_files.sizes(parts, layers), is_plain=_is_plain(parts)
         )
         plain = dataclasses.asdict(settings) | {"file": Path(settings.file).name, "target": planned.target.name}
-        metadata |= weights_job.recipe_of(KIND, plain, [weights_job.source(settings.file)])
+        metadata |= weights_job.recipe_of(KIND, plain, [making.source(settings.file)])
         every = [*layers, *lora_files.unknown(inputs.networks[0])]
         lora_files.write(planned.target, every, metadata, report, inputs.check)
     lora_files.log(layers, report)
@@ -124,7 +125,7 @@ def target(settings: Settings) -> Path:
     Raises:
         WeightsError: it exists already.
     """
-    return weights_job.target(settings.target, [weights_job.source(settings.file)], "resized")
+    return weights_job.target(settings.target, [making.source(settings.file)], "resized")
 
 
 def _kept(planned: list[Group], wanted: Rule) -> list[str]:
@@ -144,7 +145,7 @@ def _is_plain(parts: list[Group]) -> bool:
     return any(each.module.layout not in ("lora", "norm") for group in parts for each in group.members)
 
 
-kind = weights_job.WeightsTool(KIND, TITLE, Settings, start)
+kind = making.WeightsTool(KIND, TITLE, Settings, start)
 
 
 def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]:
@@ -153,4 +154,4 @@ def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]
 
 
 if __name__ == "__main__":
-    sys.exit(weights_job.program(Settings, work))
+    sys.exit(making.program(Settings, work))

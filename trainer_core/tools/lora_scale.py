@@ -1,6 +1,6 @@
 """The tool that multiplies the effect of a LoRA, as a whole or by block, and the kind of job that runs it.
 
-`python -m trainer_core.tools.lora_scale` is the program of such a job: see `weights_job`.
+`python -m trainer_core.tools.lora_scale` is the program of such a job: see `making`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core.errors import WeightsError
+from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
 from trainer_core.text import amount
 from trainer_core.tools import lora_files, making, weights_job
@@ -50,7 +51,7 @@ def outlook(settings: Settings) -> Outlook:
     kept = len(network.unknown) + sum(len(module.parts) for module in left)
     gone = len(planned) - len(left)
     found = Outlook(
-        target=weights_job.target(settings.target, [weights_job.source(settings.file)], "scaled"),
+        target=weights_job.target(settings.target, [making.source(settings.file)], "scaled"),
         size_bytes=size,
         memory_bytes=lora_files.BASE_BYTES + 2 * size,
         tensors=kept,
@@ -70,8 +71,8 @@ def start(settings: Settings) -> Job:
         JobError: the job cannot be started.
     """
     planned = outlook(settings)
-    absolute = dataclasses.replace(settings, file=str(weights_job.source(settings.file)), target=str(planned.target))
-    return weights_job.begin(KIND, "trainer_core.tools.lora_scale", absolute)
+    absolute = dataclasses.replace(settings, file=str(making.source(settings.file)), target=str(planned.target))
+    return own_program.started(KIND, __name__, absolute)
 
 
 def run(settings: Settings, report: Callable[[str], None]) -> Path:
@@ -140,10 +141,10 @@ def _metadata(settings: Settings, network: Network, path: Path) -> dict[str, str
         if not settings.blocks and settings.strength > 0:
             kept["ss_network_alpha"] = headers.multiplied(alpha, settings.strength)
     plain = dataclasses.asdict(settings) | {"file": Path(settings.file).name, "target": path.name}
-    return kept | weights_job.recipe_of(KIND, plain, [weights_job.source(settings.file)])
+    return kept | weights_job.recipe_of(KIND, plain, [making.source(settings.file)])
 
 
-kind = weights_job.WeightsTool(KIND, TITLE, Settings, start)
+kind = making.WeightsTool(KIND, TITLE, Settings, start)
 
 
 def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]:
@@ -152,4 +153,4 @@ def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]
 
 
 if __name__ == "__main__":
-    sys.exit(weights_job.program(Settings, work))
+    sys.exit(making.program(Settings, work))

@@ -1,21 +1,25 @@
-"""What the tools that compute a new model file share: their job, its program and progress, and what is checked before the start."""
+"""What the tools for model files share: their kind of job, its program and progress, and what is checked before the start."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from trainer_core import places
 from trainer_core.errors import JobError, WeightsError
 from trainer_core.events import Event, Phase, Progress
+from trainer_core.files import from_table
 from trainer_core.hardware import free_disk_bytes, memory_bytes
 from trainer_core.jobs import own_program
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job, list_jobs
+from trainer_core.jobs.journal import Journal
+from trainer_core.jobs.kind import LineWatch
 from trainer_core.jobs.outcome import Diagnosis, Outcome
 from trainer_core.jobs.state import JobState
 from trainer_core.models.header.tensors import shown
@@ -25,24 +29,63 @@ DISK_FLOOR_BYTES = 1 << 30
 """The disk space that a new file must leave free."""
 REST_S = 0.5
 """The seconds between two reports of the progress."""
-_PROGRESS = re.compile(r"Wrote (\d+) of (\d+) MiB, \d+ of \d+ tensors")
-_PHASES = ("Reading the headers", "Computing the hashes of the inputs", "Comparing the models", "Writing")
+_PROGRESS = re.compile(
+    r"(?:Wrote|Copied|Computed|Checked) (\d+) of (\d+) (?:MiB|layers)(?:, \d+ of \d+ (?:layers|tensors))?"
+)
+_PHASES = frozenset(
+    {"Reading", "Reading the header", "Reading the headers", "Computing", "Computing the hashes of the inputs"}
+    | {"Comparing the models", "Copying", "Writing"}
+)
+Tell = Callable[[str], None]
+Wanted = TypeVar("Wanted")
+
+
+class WeightsTool(Generic[Wanted]):
+    """A kind of job that works on model files with the settings of a tool; it succeeds if its program made what it was asked for."""
+
+    def __init__(self, kind: str, title: str, settings: type[Wanted], start: Callable[[Wanted], Job]) -> None:
+        self.id, self.title = kind, title
+        self._settings, self._start = settings, start
+
+    def begin(self, arguments: Mapping[str, Any]) -> Job:
+        """The job with the settings in these arguments, started now.
+
+        Raises:
+            EaselError: a setting is unknown, missing or wrong, the file cannot be made, or the job cannot be started.
+        """
+        return self._start(from_table(self._settings, arguments, self.title, WeightsError))
+
+    def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
+        """A watch that reads phases and progress from the program's messages."""
+        return LineWatch(folder, journal, parse, self.judge)
+
+    @staticmethod
+    def judge(folder: JobFolder, exit_code: int | None) -> Outcome:
+        """COMPLETED with the path of the new file."""
+        return own_program.judge(folder, exit_code, "path", Diagnosis("not-made", "The file was not made.", "", ""))
 
 
 class Meter:
-    """Reports how much of a new file is written, at most twice a second."""
+    """Reports the progress of a tool, at most twice a second: what it has done (`verb`), in MiB and tensors or layers (`things`)."""
 
-    def __init__(self, report: Callable[[str], None]) -> None:
-        self._report, self._said_s = report, 0.0
+    def __init__(self, tell: Tell, verb: str = "Wrote", things: str = "tensors") -> None:
+        self._tell, self._verb, self._things, self._said_s = tell, verb, things, 0.0
 
-    def __call__(self, tensors: int, of_tensors: int, done: int, total: int) -> None:
-        """Reports so many tensors and bytes, if it is time."""
+    def __call__(self, whole: int, of: int, done: int, total: int) -> None:
+        """Reports that `whole` of `of` tensors and `done` of `total` bytes are complete, if it is time."""
+        self._report(done, total, f", {whole} of {of} {self._things}", is_end=done == total and whole == of)
+
+    def bytes(self, done: int, total: int) -> None:
+        """As a call, where the tensors are not counted."""
+        self._report(done, total, "", is_end=done == total)
+
+    def _report(self, done: int, total: int, more: str, *, is_end: bool) -> None:
         now = time.monotonic()
-        if now - self._said_s >= REST_S or (done == total and tensors == of_tensors):
+        if now - self._said_s >= REST_S or is_end:
             self._said_s = now
             # Rounded up, so that a file of a few bytes has a progress, too.
             of_mib, mib = -(-total // (1 << 20)), -(-done // (1 << 20))
-            self._report(f"Wrote {mib} of {max(of_mib, 1)} MiB, {tensors} of {of_tensors} tensors")
+            self._tell(f"{self._verb} {mib} of {max(of_mib, 1)} MiB{more}")
 
 
 def parse(line: str) -> Event | None:
@@ -53,25 +96,42 @@ def parse(line: str) -> Event | None:
     return Phase(said.lower()) if said in _PHASES else None
 
 
-def judge(folder: JobFolder, exit_code: int | None) -> Outcome:
-    """COMPLETED with the path of the new file."""
-    return own_program.judge(folder, exit_code, "path", Diagnosis("not-made", "The file was not made.", "", ""))
+def program(kind: type[Wanted], work: Callable[[Wanted, Tell], Path | Mapping[str, Any]]) -> int:
+    """Does the work with the settings in the current folder, which are of the type `kind`; returns the exit status.
 
-
-def program(kind: type, run: Callable[[Any, Callable[[str], None]], Path]) -> int:
-    """Runs a tool with the settings in the current folder, which are of the type `kind`; returns the exit status.
-
-    `made.json` gets the path and size of the new file or folder, and the seconds that it took.
+    `work` gives the path of the new file or folder, or what is said of it in `made.json`, with its "path". `made.json` gets its
+    size, too, and the seconds that it took.
     """
+    use_one_thread()
 
-    def work(settings: Any) -> dict[str, Any]:
+    def timed(settings: Wanted) -> dict[str, Any]:
         started_s = time.monotonic()
-        path = run(settings, own_program.report)
+        made = work(settings, own_program.report)
+        told = {"path": str(made)} if isinstance(made, Path) else dict(made)
         took_s = time.monotonic() - started_s
-        own_program.report(f"Made {path}")
-        return {"path": str(path), "bytes": _size(path), "seconds": round(took_s, 3)}
+        own_program.report(f"Made {told['path']}")
+        return {**told, "bytes": _size(Path(told["path"])), "seconds": round(took_s, 3)}
 
-    return own_program.run(kind, WeightsError, work)
+    return own_program.run(kind, WeightsError, timed)
+
+
+def use_one_thread() -> None:
+    """Lets numpy compute with one thread, if this process has not imported it yet and the user has not said otherwise.
+
+    The matrices are small: waiting for other threads would take ten times the CPU time of the work (benchmarks/resize_lora.py).
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def source(typed: str) -> Path:
+    """The absolute path of an input as the user typed it. A job has another current folder."""
+    return places.typed(typed).absolute()
+
+
+def chosen(typed: str) -> Path:
+    """The absolute path of a new safetensors file as the user typed it, with or without its ending."""
+    path = source(typed)
+    return path if path.suffix == ".safetensors" else path.with_name(f"{path.name}.safetensors")
 
 
 def _size(path: Path) -> int:

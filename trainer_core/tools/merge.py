@@ -17,27 +17,23 @@ from typing import Any
 from trainer_core import places
 from trainer_core.errors import WeightsError
 from trainer_core.files import from_table
-from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
-from trainer_core.jobs.journal import Journal
-from trainer_core.jobs.kind import LineWatch
 from trainer_core.models import header
 from trainer_core.models.downloads.fetch import folder_for
 from trainer_core.models.header import Header, TensorInfo
 from trainer_core.text import printable
-from trainer_core.tools import copying, making, recipe
+from trainer_core.tools import making, recipe
 from trainer_core.tools.outlook import Outlook
 from trainer_core.tools.recipe import Input as Ingredient
 from trainer_core.tools.recipe import Recipe
-from trainer_core.weights.dtypes import CHUNK
+from trainer_core.weights.dtypes import CHOICES, CHUNK
 from trainer_core.weights.merging import inputs, matching, methods
 from trainer_core.weights.merging.inputs import LETTERS, Input
 from trainer_core.weights.merging.matching import Choices, Match
 from trainer_core.weights.merging.methods import PARTS, WEIGHT, Method
 
 KIND = "merge"
-DTYPES = {"same": "", "fp32": "F32", "fp16": "F16", "bf16": "BF16"}
-"""The dtypes that the result can have, and how safetensors spells them. "same" is that of A, tensor by tensor."""
 PREDICTIONS = ("", "epsilon", "v_prediction")
 LARGEST_SEED = 2**63 - 1
 _OF_PREDICTION = ("modelspec.prediction_type", "modelspec.architecture", "ss_zero_terminal_snr")
@@ -138,7 +134,7 @@ def planned(settings: Settings) -> Plan:
     choices = Choices(
         values=values,
         parts={part: settings.parts.get(part, "merge" if part in method.parts else "a") for part in PARTS},
-        dtype=DTYPES[settings.dtype],
+        dtype=CHOICES[settings.dtype],
         preset=settings.preset,
         blocks=settings.blocks,
         block_list=settings.block_weights,
@@ -183,7 +179,7 @@ def _check(settings: Settings, method: Method) -> None:
             raise WeightsError(
                 f"{part!r:.40} cannot be {way!r:.40}.", f"Of {', '.join(PARTS)} each can be: {', '.join(letters)}."
             )
-    for name, value, known in (("dtype", settings.dtype, DTYPES), ("prediction", settings.prediction, PREDICTIONS)):
+    for name, value, known in (("dtype", settings.dtype, CHOICES), ("prediction", settings.prediction, PREDICTIONS)):
         if value not in known:
             raise WeightsError(f"There is no {name} {value!r:.40}.", f"There are: {', '.join(filter(None, known))}.")
     if not 0 <= settings.seed <= LARGEST_SEED:
@@ -202,11 +198,11 @@ def start(settings: Settings) -> Job:
     # The program runs in the folder of its job.
     absolute = dataclasses.replace(
         settings,
-        models=tuple(str(places.typed(each).absolute()) for each in settings.models),
+        models=tuple(str(making.source(each)) for each in settings.models),
         target=str(found.target),
-        vae=str(places.typed(settings.vae).absolute()) if settings.vae else "",
+        vae=str(making.source(settings.vae)) if settings.vae else "",
     )
-    return copying.begin(KIND, __name__, absolute)
+    return own_program.started(KIND, __name__, absolute)
 
 
 def run(settings: Settings, report: Callable[[str], None]) -> Path:
@@ -279,38 +275,14 @@ def again(text: str, folders: Sequence[Path], target: str) -> Settings:
 def _target(settings: Settings) -> Path:
     """The path of the new file."""
     if settings.target:
-        path = places.typed(settings.target).absolute()
-        return path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
+        return making.chosen(settings.target)
     stems = [re.sub(r"[^\w.-]+", "_", Path(each).stem)[:40] for each in settings.models]
     folder = places.models() / folder_for(inputs.read([places.typed(settings.models[0])])[0].detection)
     return making.free(folder.absolute() / f"{'-'.join(stems)}-{settings.method}.safetensors")
 
 
-class Merging:
-    """The kind of job that merges checkpoints: progress is in MiB, and the job succeeds only if the file was made."""
-
-    id, title = KIND, "Merging checkpoints"
-
-    def begin(self, arguments: Mapping[str, Any]) -> Job:
-        """The job with the settings in these arguments, started now.
-
-        Raises:
-            EaselError: a setting is unknown or wrong, the models do not fit together, or the job cannot be started.
-        """
-        return start(from_table(Settings, arguments, "The merge", WeightsError))
-
-    def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
-        """A watch that reads phases and progress from the tool's messages."""
-        return LineWatch(folder, journal, making.parse, making.judge)
-
-
-kind = Merging()
-
-
-def main() -> int:
-    """Runs the tool with the settings in the current folder; returns the exit status."""
-    return making.program(Settings, run)
+kind = making.WeightsTool(KIND, "Merging checkpoints", Settings, start)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(making.program(Settings, run))

@@ -7,20 +7,15 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainer_core import catalog, places
 from trainer_core.errors import RenamingError
-from trainer_core.events import Event, Phase, Progress
-from trainer_core.files import from_table
-from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
-from trainer_core.jobs.journal import Journal
-from trainer_core.jobs.kind import LineWatch
 from trainer_core.models import detection, header, renaming, tensor_copy
 from trainer_core.models.detection import Detection, parts
 from trainer_core.models.downloads.fetch import folder_for
@@ -28,12 +23,12 @@ from trainer_core.models.families import load_families
 from trainer_core.models.header import Header
 from trainer_core.models.header.tensors import shown
 from trainer_core.models.renaming import Form, Piece
-from trainer_core.tools import copying
+from trainer_core.tools import making
+from trainer_core.weights import writing
 
 KIND = "rename"
 FROM = "easel.renamed_from"
 """The metadata key for the file from which a copy was made."""
-_PROGRESS = re.compile(r"Copied (\d+) of (\d+) MiB")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +60,7 @@ def start(settings: Settings) -> Job:
     absolute = dataclasses.replace(
         settings, kind=kind, file=str(places.typed(settings.file).absolute()), folder=str(chosen.absolute())
     )
-    return copying.begin(KIND, __name__, absolute)
+    return own_program.started(KIND, __name__, absolute)
 
 
 def made(settings: Settings) -> tuple[str, list[Piece], Header]:
@@ -92,7 +87,8 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     """Writes the copy and returns its path; an existing copy of the same file is used again.
 
     Raises:
-        RenamingError: the file cannot be renamed in this way, or the disk is too full.
+        RenamingError: the file cannot be renamed in this way.
+        WeightsError: the disk is too full.
         OSError: a file cannot be read or written.
     """
     report("Reading the header")
@@ -108,43 +104,10 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     if is_made:
         report("This copy already exists")
         return target
-    copying.check_disk(folder, len(start) + sum(piece.size for piece in pieces))
+    writing.check_disk(folder, len(start) + sum(piece.size for piece in pieces))
     report("Copying")
-    tensor_copy.write(source, target, pieces, metadata, copying.Meter(report))
+    tensor_copy.write(source, target, pieces, metadata, making.Meter(report, "Copied").bytes)
     return target
-
-
-class Renaming:
-    """The kind of job that renames tensors: progress is in MiB, and the job succeeds only if the copy was made."""
-
-    id, title = KIND, "Renaming the tensors of a file"
-
-    def begin(self, arguments: Mapping[str, str]) -> Job:
-        """The job with the settings in these arguments, started now.
-
-        Raises:
-            EaselError: a setting is unknown or missing, the file cannot be renamed in this way, or the job cannot be started.
-        """
-        return start(from_table(Settings, arguments, "The renaming", RenamingError))
-
-    def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
-        """A watch that reads phases and progress from the tool's messages."""
-        return LineWatch(folder, journal, parse, copying.judge)
-
-
-kind = Renaming()
-
-
-def parse(line: str) -> Event | None:
-    """The progress or the phase in a line of the tool, or None."""
-    if found := _PROGRESS.fullmatch(line.strip()):
-        return Progress(int(found[1]), int(found[2]))
-    return Phase(line.strip().lower()) if line.strip() in ("Reading the header", "Copying") else None
-
-
-def main() -> int:
-    """Runs the tool with the settings in the current folder; returns the exit status."""
-    return copying.program(Settings, run)
 
 
 def _kind(found: Detection) -> str:
@@ -186,5 +149,8 @@ def _target(folder: Path, stem: str, start: bytes) -> tuple[Path, bool]:
     raise RenamingError(f"{folder} has too many files called {stem}.", "Remove those that you do not need.")
 
 
+kind = making.WeightsTool(KIND, "Renaming the tensors of a file", Settings, start)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(making.program(Settings, run))

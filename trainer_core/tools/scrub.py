@@ -1,6 +1,6 @@
 """The tool that writes a copy of a model file without personal metadata, for publishing, and the kind of job that runs it.
 
-`python -m trainer_core.tools.scrub` is the program of such a job: see `copying`. The tensors are copied bit by bit.
+`python -m trainer_core.tools.scrub` is the program of such a job: see `making`. The tensors are copied bit by bit.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ from typing import Any, Literal
 from trainer_core import places
 from trainer_core.errors import PlanError, RenamingError
 from trainer_core.files import from_table, read_toml
-from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
-from trainer_core.jobs.journal import Journal
-from trainer_core.jobs.kind import LineWatch
 from trainer_core.models import header, tensor_copy
 from trainer_core.models.header import Header
 from trainer_core.plan import fields
 from trainer_core.text import printable
-from trainer_core.tools import copying, rename
+from trainer_core.tools import making
 from trainer_core.training import metadata as own
 from trainer_core.training.metadata import keys, privacy
+from trainer_core.weights import writing
 
 KIND = "scrub"
 ENDING = "-public"
@@ -218,14 +217,15 @@ def start(settings: Settings) -> Job:
     preview(settings)
     # The program runs in the folder of its job.
     source = str(places.typed(settings.file).absolute())
-    return copying.begin(KIND, __name__, dataclasses.replace(settings, file=source, target=str(target(settings))))
+    return own_program.started(KIND, __name__, dataclasses.replace(settings, file=source, target=str(target(settings))))
 
 
 def run(settings: Settings, report: Callable[[str], None]) -> Path:
     """Writes the copy and returns its path.
 
     Raises:
-        RenamingError: the copy cannot be made, or the disk is too full.
+        RenamingError: the copy cannot be made.
+        WeightsError: the disk is too full.
         OSError: a file cannot be read or written.
     """
     report("Reading the header")
@@ -233,36 +233,10 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     path = target(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     pieces = tensor_copy.whole(found.tensors)
-    copying.check_disk(path.parent, sum(piece.size for piece in pieces))
+    writing.check_disk(path.parent, sum(piece.size for piece in pieces))
     report("Copying")
-    tensor_copy.write(places.typed(settings.file), path, pieces, kept, copying.Meter(report))
+    tensor_copy.write(places.typed(settings.file), path, pieces, kept, making.Meter(report, "Copied").bytes)
     return path
-
-
-class Scrub:
-    """The kind of job that writes a copy without personal metadata; it succeeds only if the copy was made."""
-
-    id, title = KIND, "Removing personal metadata"
-
-    def begin(self, arguments: Mapping[str, str]) -> Job:
-        """The job with the settings in these arguments, started now.
-
-        Raises:
-            EaselError: a setting is unknown or missing, the copy cannot be made, or the job cannot be started.
-        """
-        return start(from_table(Settings, arguments, "The scrub", RenamingError))
-
-    def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
-        """A watch that reads phases and progress from the tool's messages."""
-        return LineWatch(folder, journal, rename.parse, copying.judge)
-
-
-kind = Scrub()
-
-
-def main() -> int:
-    """Runs the tool with the settings in the current folder; returns the exit status."""
-    return copying.program(Settings, run)
 
 
 def described(findings: Collection[Finding]) -> Iterator[tuple[str, str, str, str]]:
@@ -270,5 +244,8 @@ def described(findings: Collection[Finding]) -> Iterator[tuple[str, str, str, st
     return ((each.key, each.action, each.reason, each.shown) for each in findings)
 
 
+kind = making.WeightsTool(KIND, "Removing personal metadata", Settings, start)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(making.program(Settings, run))

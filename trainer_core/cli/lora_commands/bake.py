@@ -6,7 +6,8 @@ import click
 
 from trainer_core.cli import making
 from trainer_core.tools import bake as baking
-from trainer_core.tools.bake import DTYPES, Settings
+from trainer_core.tools.bake import Settings
+from trainer_core.weights.dtypes import CHOICES
 
 
 @click.command("bake")
@@ -24,7 +25,7 @@ from trainer_core.tools.bake import DTYPES, Settings
     help="Multiply the strength for layers whose names begin so, such as double_blocks.3=0.5. Can be repeated.",
 )
 @click.option("--out", "target", default="", help="The new file. Default: one next to the model.")
-@click.option("--dtype", default="same", show_default=True, type=click.Choice(list(DTYPES)))
+@click.option("--dtype", default="same", show_default=True, type=click.Choice(list(CHOICES)))
 @click.option("--family", default="", help="The family, such as sdxl, if the files do not show it.")
 @click.option("--skip-missing", "skip", is_flag=True, help="Leave out modules for which the model has no layer.")
 @making.options

@@ -14,6 +14,7 @@ from trainer_core.models.header.tensors import shown
 from trainer_core.models.loaders import table
 from trainer_core.models.renaming.layers import Part
 from trainer_core.text import printable
+from trainer_core.weights.dtypes import CHOICES
 from trainer_core.weights.lora import blocks, naming, sides
 from trainer_core.weights.lora.naming import Endings
 from trainer_core.weights.lora.sides import Piece
@@ -21,8 +22,8 @@ from trainer_core.weights.networks.modules import Module, Network
 
 FULL, NORM = "full", "norm"
 """The layouts whose changes are added number by number where no network has another one for the layer."""
-DTYPES: Mapping[str, str] = {"same": "", "fp32": "F32", "fp16": "F16", "bf16": "BF16"}
 FLOATS = ("F64", "F32", "F16", "BF16")
+"""The dtypes that a new file takes over; numbers of 8 bits become fp16."""
 
 
 @dataclass(frozen=True)
@@ -266,7 +267,7 @@ def _bias_shape(module: Module) -> tuple[int, ...]:
 
 
 def _dtype(module: Module, wanted: str) -> str:
-    if found := DTYPES[wanted]:
+    if found := CHOICES[wanted]:
         return found
     own = [module.header.tensors[key].dtype for part, key in module.parts.items() if part != "alpha"]
     floats = [each for each in own if each in FLOATS]
