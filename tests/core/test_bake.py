@@ -353,14 +353,6 @@ def test_the_new_file_replaces_none_and_is_no_input(tmp_path: Path) -> None:
     assert (tmp_path / "made.safetensors").read_bytes() == b"mine"
 
 
-def test_a_folder_and_packed_weights_are_refused_with_what_to_do(tmp_path: Path) -> None:
-    folder = recorded_headers.write("folder-sd15", tmp_path)
-    lora = network_files.write(tmp_path / "lora.safetensors", GOOD)
-    with pytest.raises(WeightsError, match="folder with several parts") as error:
-        bake.outlook(Settings(model=str(folder), networks=(str(lora),)))
-    assert "one part" in error.value.hint
-
-
 def test_numbers_too_large_for_the_dtype_are_counted(tmp_path: Path) -> None:
     tensors = small_models.arrays("sd15", 1)
     shape = tensors["model.diffusion_model.time_embed.0.weight"].shape
