@@ -17,51 +17,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from PIL import Image, ImageDraw, ImageFilter
-
-from tests.support import browsers, lab, recorded_headers, sampled
+from scripts.photographed_files import THEMES, dataset, files, image_folders, job
+from tests.support import browsers, lab, sampled
 
 WIDTHS = {"1600": (1600, 1000), "1280": (1280, 800), "700": (700, 900), "390": (390, 844)}
 LOW = {"low": (1280, 600)}
 SIZES = WIDTHS | LOW
 FILE_BROWSER = ("1600", "1280", "low")
-THEMES = ("light", "dark", "cyberpunk", "minimal", "auto")
 WAIT_MS = 120_000
-
-
-def draw(folder):
-    """Images of a figure before coloured grounds, with captions."""
-    folder.mkdir(parents=True)
-    for number in range(24):
-        wide = (768, 1024) if number % 3 else (1024, 1024)
-        hue = (number * 37) % 360
-        image = Image.new("RGB", wide, f"hsl({hue}, 35%, {62 + number % 4 * 6}%)")
-        drawn = ImageDraw.Draw(image)
-        x, y, r = wide[0] // 2 + (number % 5 - 2) * 30, wide[1] // 2, 150 + number % 4 * 25
-        drawn.ellipse((x - 2 * r, y + r // 2, x + 2 * r, y + 5 * r), fill=f"hsl({(hue + 160) % 360}, 40%, 32%)")
-        drawn.ellipse((x - r, y - r * 1.5, x + r, y + r), fill="#8a3b22")
-        drawn.ellipse((x - r * 0.72, y - r, x + r * 0.72, y + r * 0.9), fill="#e8b59a")
-        image.filter(ImageFilter.GaussianBlur(5)).save(folder / f"elena{number:02}.png")
-        (folder / f"elena{number:02}.txt").write_text("elenavr, a woman with red hair, portrait")
-
-
-def job(home, **rehearsal):
-    models = home / "models"
-    models.mkdir(parents=True, exist_ok=True)
-    if not (models / "sd15.safetensors").exists():
-        recorded_headers.write("sd15", models)
-        draw(home / "images" / "elena")
-    return {
-        "model.path": str(models / "sd15.safetensors"),
-        "dataset.path": str(home / "images" / "elena"),
-        "dataset.trigger": "elenavr",
-        "output.name": "elena_v3",
-        "schedule.steps": 600,
-        "schedule.warmup_steps": 20,
-        "sampling.every_steps": 120,
-        "output.save_every_steps": 120,
-        "native": {"rehearsal": rehearsal} if rehearsal else {},
-    }
 
 
 class Camera:
@@ -262,102 +225,8 @@ def take(camera, scratch):
         finetuning(camera, first, home)
     if camera.wants("dataset"):
         dataset(camera, scratch)
-
-
-def dataset(camera, scratch):
-    """The dataset app: empty, and with images of which some have something wrong."""
-    home, page = scratch / "datasets", camera.page
-    camera.open(home, notebook="Dataset_Preparation")
-    camera.shoot("9-dataset-first")
-    folder = home / "datasets" / "elena"
-    draw(folder)
-    spoil(folder)
-    camera.open(home, notebook="Dataset_Preparation")
-    page.get_by_role("button", name="Open the dataset elena").click()
-    page.wait_for_function("() => document.querySelectorAll('.easel-tile img[src]').length > 10")
-    listed = page.get_by_role("listbox", name="Images of the dataset")
-    listed.focus()
-    for key in ("ArrowRight", "k", "r", " ", "Shift+ArrowRight"):
-        page.keyboard.press(key)
-    page.wait_for_timeout(1500)
-    camera.shoot("9-dataset-images")
-    camera.widen()
-    camera.go("Captions")
-    page.get_by_label("What to do", exact=True).select_option(label="Replace a tag")
-    page.get_by_label("Tag", exact=True).fill("portrait")
-    page.get_by_label("Tag", exact=True).press("Enter")
-    page.get_by_label("New tag", exact=True).fill("a portrait photo")
-    page.get_by_label("New tag", exact=True).press("Enter")
-    page.wait_for_timeout(1500)
-    camera.shoot("9-dataset-captions")
-    camera.widen()
-    camera.go("Tagging")
-    page.wait_for_timeout(500)
-    camera.shoot("9-dataset-tag")
-    camera.widen()
-    camera.go("Check")
-    page.get_by_role("button", name="Look for copies").click()
-    page.wait_for_timeout(4000)
-    page.get_by_role("button", name="Look at every image").click()
-    page.wait_for_timeout(4000)
-    camera.shoot("9-dataset-check")
-    camera.widen()
-    page.locator("button").filter(has_text="Save as UTF-8").click()
-    page.wait_for_timeout(2500)
-    camera.go("Edits and export")
-    camera.shoot("9-dataset-edits")
-
-
-def image_folders(camera, scratch):
-    """The dataset's card of a trainer: several folders, what is wrong with one, a selection, and the form for captions."""
-    from trainer_core.curation import selections
-
-    home, page = scratch / "folders", camera.page
-    settings = job(home)
-    root, others = home / "images" / "elena", home / "images" / "more"
-    selections.keep(root, "production", [f"elena{number:02}.png" for number in range(18)])
-    draw(others / "10_red coat")
-    for path in sorted((others / "10_red coat").iterdir())[12:]:
-        path.unlink()
-    shutil.copytree(root, others / "women")
-    folders = [
-        {"path": str(others / "10_red coat"), "repeats": 10, "caption": "red coat", "keep_tokens": 1},
-        {"path": str(others / "women"), "kind": "regularisation", "caption": "a woman"},
-    ]
-    more = {"dataset.subsets": folders, "dataset.selection": "production"}
-    (root / "elena05.txt").unlink()
-    camera.open(home, {**settings, **more})
-    page.wait_for_function("() => document.querySelectorAll('.easel-folder').length === 3")
-    # The bar stays in sight, and would cover what is to be seen.
-    page.add_style_tag(content=".easel-more-folders, .easel-folder-adding, .easel-machine { scroll-margin-top: 260px }")
-    camera.shoot("9-folders-closed", themes=THEMES[:2], at=".easel-more-folders")
-    camera.widen()
-    page.get_by_role("button", name="Selection, masks and held-out images").click()
-    page.locator(".easel-folder summary").first.click()
-    page.wait_for_timeout(1000)
-    camera.shoot("9-folders", themes=THEMES[:2], at=".easel-more-folders")
-    camera.widen()
-    page.get_by_role("button", name="Add another folder").click()
-    page.locator(".easel-folder-adding").wait_for()
-    camera.shoot("9-folders-add", themes=THEMES[:2], at=".easel-folder-adding")
-    camera.widen()
-    page.get_by_role("button", name="Caption these").click()
-    page.get_by_role("radio", name="A captioner").wait_for()
-    page.wait_for_timeout(1000)
-    camera.shoot("9-folders-caption", themes=THEMES[:2], at=".easel-machine")
-
-
-def spoil(folder):
-    """Makes some of the images and captions as they come from elsewhere."""
-    first, second, third = sorted(folder.glob("*.png"))[:3]
-    shutil.copy(first, folder / "copy of elena00.png")
-    Image.open(second).resize((384, 512)).save(folder / "small copy.jpg")
-    Image.open(third).filter(ImageFilter.GaussianBlur(14)).save(folder / "blurred.png")
-    (folder / "web.jpg").write_text("<html>404</html>")
-    (folder / "elena05.txt").write_bytes(b"")
-    (folder / "elena06.txt").write_bytes("elenavr, on a Brücke".encode("latin-1"))
-    (folder / "elena07.txt").unlink()
-    (folder / "elena08.txt").write_text("(masterpiece:1.3), elenavr, a woman")
+    if camera.wants("files"):
+        files(camera, scratch)
 
 
 def photograph_failure(camera, home):

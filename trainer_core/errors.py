@@ -9,6 +9,8 @@ EaselError
     DatasetError           a dataset folder that cannot be read
         DatasetCancelled       ... work on a dataset that the user stopped
     LibraryError           a list of model folders that cannot be read or changed
+    FilesError             a file or folder of the user that cannot be brought in, shown, moved or deleted
+        FilesStopped           ... work on files that the user stopped
     ProfileError           a profile file that is refused
     PolicyError            a prefill policy that is missing or damaged
     SubjectError           values stored for a subject that cannot be read or written
@@ -80,6 +82,17 @@ class DatasetCancelled(DatasetError):  # noqa: N818 - the user wanted it, so it 
 
 class LibraryError(EaselError):
     """A list of model folders that cannot be read or changed."""
+
+
+class FilesError(EaselError):
+    """A file or folder of the user that cannot be brought in, shown, moved or deleted."""
+
+
+class FilesStopped(FilesError):  # noqa: N818 - the user wanted it, so it is not an error
+    """Work on files that the user stopped; every file is where it was, or where it was to go."""
+
+    def __init__(self) -> None:
+        super().__init__("It was stopped. Every file is where it was before, or complete in its new place.")
 
 
 class WeightsError(EaselError):

@@ -133,6 +133,11 @@ def trash() -> Path:
     return home() / "trash"
 
 
+def deleted_files() -> Path:
+    """The folder of the user's files that were deleted and can be restored, one subfolder for each deletion."""
+    return home() / "deleted-files"
+
+
 def sweeps() -> Path:
     """The folder of the comparisons of finished sweeps, one subfolder each."""
     return home() / "sweeps"

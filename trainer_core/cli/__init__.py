@@ -24,6 +24,8 @@ except KeyboardInterrupt:
 COMMANDS = {
     "detect": "detect",
     "models": "models",
+    "files": "file_group",
+    "upload": "upload",
     "tools": "tools",
     "lora": "lora",
     "merge": "merge",

@@ -1,0 +1,471 @@
+// Large files of the user's computer, sent to the kernel in pieces with their SHA-256. Names are only ever set as textContent.
+// After a lost connection the page asks again what has arrived, and goes on from there.
+
+const PIECE_BYTES = 4 << 20, FLIGHTS = 4, SILENT_MS = 8000, CHECK_MS = 120000, RETRY_MS = 3000, MOST_FILES = 50000, MOST_ROWS = 60;
+const WORDS = { waiting: "Waits", checking: "Checking what is here already", sending: "", finishing: "Checking the whole file", arrived: "", refused: "", failed: "", stopped: "Stopped", left: "Left out" };
+const OPEN = new Set(["announced", "waiting", "checking", "sending", "finishing", "asks"]);
+
+const bytes = (count) => count >= 1e9 ? `${(count / 1e9).toFixed(2)} GB` : count >= 1e6 ? `${(count / 1e6).toFixed(1)} MB` : `${Math.max(count ? 1 : 0, Math.round(count / 1e3))} kB`;
+
+class Arrivals {
+  constructor(model) {
+    this.model = model;
+    this.items = [];
+    this.number = this.announced = 0;
+    this.forget();
+    this.node = make("div", "easel-arrive");
+    this.drop = make("div", "easel-arrive-drop");
+    this.drop.setAttribute("role", "group");
+    this.drop.setAttribute("aria-label", model.get("title"));
+    this.title = make("b", "", "Drop files or folders here");
+    this.where = make("p", "easel-arrive-where");
+    this.files = this.input(false);
+    this.folder = this.input(true);
+    const row = make("div", "easel-arrive-buttons");
+    this.buttons = [button("Choose files", "mod-primary easel-big", () => this.files.click()), button("Choose a folder", "easel-big", () => this.folder.click())];
+    row.append(...this.buttons);
+    const label = make("label", "easel-arrive-unpack");
+    this.unpack = make("input");
+    this.unpack.type = "checkbox";
+    label.append(this.unpack, make("span", "", "Unpack zips when they are here (the zip itself is then removed)"));
+    this.drop.append(this.title, this.where, row, label, this.files, this.folder);
+    this.whole = make("div", "easel-arrive-whole");
+    this.told = make("p", "easel-arrive-told");
+    this.told.setAttribute("role", "status");
+    this.bar = make("progress");
+    this.bar.setAttribute("aria-label", "How much of all files is here");
+    this.pauser = button("Pause", "easel-small", () => this.pause());
+    this.stopper = button("Stop", "easel-small easel-stop", () => this.stop());
+    this.clearer = button("Clear the list", "easel-small easel-quiet", () => this.clear());
+    const acts = make("div", "easel-arrive-acts");
+    acts.append(this.pauser, this.stopper, this.clearer);
+    this.whole.append(this.told, this.bar, acts);
+    this.question = this.ask();
+    this.list = make("ul", "easel-arrive-list");
+    this.list.setAttribute("aria-label", "Files that arrive");
+    this.more = make("p", "easel-arrive-more");
+    this.node.append(this.drop, this.whole, this.question, this.list, this.more);
+    for (const name of ["dragenter", "dragover"]) this.drop.addEventListener(name, (event) => this.over(event, true));
+    for (const name of ["dragleave", "drop"]) this.drop.addEventListener(name, (event) => this.over(event, false));
+    this.drop.addEventListener("drop", (event) => this.dropped(event));
+    // The first message of a widget may wait for a cell that is running; those after it do not.
+    model.send({ kind: "hello" });
+    this.draw();
+  }
+  input(isFolder) {
+    const node = make("input");
+    node.type = "file";
+    node.multiple = true;
+    node.hidden = true;
+    if (isFolder) node.webkitdirectory = true;
+    node.addEventListener("change", () => {
+      const found = [...node.files].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
+      // The same files can be chosen again.
+      node.value = "";
+      this.begin(found);
+    });
+    return node;
+  }
+  ask() {
+    const node = make("div", "easel-arrive-question");
+    node.setAttribute("role", "group");
+    this.asked = make("p", "easel-arrive-asked");
+    this.asked.setAttribute("role", "status");
+    const choose = (choice) => () => this.choose(choice);
+    this.both = button("", "easel-two", choose("both"));
+    this.replace = button("", "easel-two", choose("replace"));
+    this.leave = button("", "easel-two", choose(""));
+    const row = make("div", "easel-arrive-buttons");
+    row.append(this.both, this.replace, this.leave);
+    node.append(this.asked, row);
+    node.hidden = true;
+    return node;
+  }
+  over(event, is) {
+    event.preventDefault();
+    event.stopPropagation();
+    this.drop.classList.toggle("easel-drop-over", is);
+  }
+  async dropped(event) {
+    // Both must be read before the first await: afterwards the browser has emptied them.
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+    const plain = [...event.dataTransfer.files];
+    const found = [];
+    for (const entry of entries) await walk(entry, found);
+    this.begin(entries.length ? found : plain.map((file) => ({ file, path: file.name })));
+  }
+  // ---- the files ----
+  forget() {
+    this.flights = [];
+    this.awaited = new Map();
+    this.pumping = this.paused = this.lost = false;
+    this.note = "";
+    this.speed = [];
+    clearTimeout(this.timer);
+    clearInterval(this.retry);
+  }
+  get open() { return this.items.filter(({ state }) => OPEN.has(state)); }
+  begin(found) {
+    const files = found.filter(({ path }) => !path.split("/").some((part) => part.startsWith(".")));
+    if (!files.length) return this.say("There is no file in it.");
+    if (files.length > MOST_FILES) return this.say(`${count(files.length)} files are too many at once. Put them into a zip, and let Easel unpack it.`);
+    if (this.model.get("busy")) return this.say("Wait until the other work is done.");
+    if (!this.open.length) {
+      this.items = [];
+      this.forget();
+      this.number = Date.now();
+      this.goesTo = this.model.get("target");
+    }
+    if (this.goesTo !== this.model.get("target")) return this.say(`Wait until the files for ${this.goesTo} are here, or stop them. Then choose these again.`);
+    this.say("");
+    const items = files.map(({ file, path }) => ({ file, path, size: file.size, state: "announced", id: "", have: 0, at: 0, hash: new Sha256(), marks: new Map(), choice: "both", unpack: this.unpack.checked, told: "", sha256: "", belongs: "", place: "" }));
+    this.items.push(...items);
+    this.announce(items);
+    this.draw();
+  }
+  announce(items) {
+    const at = ++this.announced;
+    this.awaited.set(at, items);
+    this.send("announce", { at, files: items.map(({ path, size }) => [path, size]) });
+  }
+  send(kind, more = {}, buffers = []) {
+    this.model.send({ kind, number: this.number, ...more }, undefined, buffers);
+    this.watch();
+  }
+  take(message) {
+    if (message?.kind === "focus") return this.focus();
+    if (message?.number !== this.number) return;
+    this.heard();
+    const item = this.items.find(({ id }) => id && id === message.id);
+    const act = {
+      answers: () => this.answers(message.at, list(message.rows)), refused: () => this.refused(message.at, text(message.text)), lost: () => this.taken(),
+      checked: () => item && this.checked(item, message), got: () => this.got(list(message.parts)), arrived: () => item && this.arrived(item, message),
+      failed: () => this.failed(item, text(message.text)), moved: () => { if (item) { item.belongs = ""; item.told = text(message.text); } },
+    }[message.kind];
+    act?.();
+    this.watch();
+    this.draw();
+    this.pump();
+  }
+  answers(request, rows) {
+    const items = this.awaited.get(request);
+    this.awaited.delete(request);
+    if (!items) return;
+    rows.forEach((row, at) => {
+      const item = items[at];
+      if (!item || !["announced", "waiting", "checking", "sending"].includes(item.state)) return;
+      const [id, have, isTaken, reason, place] = row;
+      if (reason) return Object.assign(item, { state: "refused", told: text(reason) });
+      const wasAnswered = Boolean(item.id);
+      Object.assign(item, { id: text(id), place: text(place) });
+      this.start(item, known(have) ? have : 0);
+      if (isTaken && !wasAnswered) item.state = "asks";
+    });
+    const asks = this.items.filter(({ state }) => state === "asks");
+    if (asks.length && this.question.hidden) requestAnimationFrame(() => this.both.focus());
+  }
+  // An item that goes on at a place: with the hash of what is before it, if that is still known.
+  start(item, have) {
+    const mark = item.marks.get(have);
+    item.state = "waiting";
+    item.have = have;
+    item.epoch = (item.epoch ?? 0) + 1;
+    if (have === 0) Object.assign(item, { at: 0, hash: new Sha256(), isChecked: true });
+    else if (mark) Object.assign(item, { at: have, hash: new Sha256(mark), isChecked: true });
+    else item.isChecked = false;
+    item.marks.clear();
+  }
+  refused(request, words) {
+    const items = this.awaited.get(request) ?? [];
+    this.awaited.delete(request);
+    for (const item of items) if (item.state === "announced") Object.assign(item, { state: "failed", told: words });
+    this.say(words);
+  }
+  taken() {
+    this.flights = [];
+    this.paused = true;
+    this.say("Another tab or cell receives files now, so these wait. Go on to send them from here.");
+  }
+  choose(choice) {
+    for (const item of this.items) if (item.state === "asks") Object.assign(item, choice ? { choice, state: "waiting" } : { state: "left" });
+    this.draw();
+    this.pump();
+    this.buttons[0].focus();
+  }
+  async checked(item, { have, sha256 }) {
+    if (item.state !== "checking") return;
+    if (!have) {
+      this.start(item, 0);
+      return;
+    }
+    const hash = new Sha256();
+    try {
+      for (let at = 0; at < have; at += PIECE_BYTES) {
+        hash.add(new Uint8Array(await item.file.slice(at, Math.min(at + PIECE_BYTES, have)).arrayBuffer()));
+        item.told = `Comparing it with the ${bytes(have)} that are here: ${Math.round((100 * at) / have)} %`;
+        this.draw();
+        if (item.state !== "checking") return;
+      }
+    } catch { return this.unreadable(item); }
+    item.told = "";
+    // The file has changed, or is another one of the same name and size.
+    if (hash.hex() !== sha256) return this.send("restart", { id: item.id });
+    Object.assign(item, { at: have, have, hash, state: "waiting", isChecked: true });
+    this.draw();
+    this.pump();
+  }
+  got(parts) {
+    const flight = this.flights.shift() ?? [];
+    for (const [id, have] of parts) {
+      const item = this.items.find((one) => one.id === id), end = flight.find((part) => part.id === id)?.end;
+      if (!item || item.state !== "sending" || !known(have)) continue;
+      this.speed.push([performance.now(), Math.max(0, have - item.have)]);
+      item.have = have;
+      for (const offset of item.marks.keys()) if (offset < have) item.marks.delete(offset);
+      // The kernel has less than was sent: it goes on from there.
+      if (end !== undefined && have < end) this.start(item, have);
+      else if (have >= item.size) this.finish(item);
+    }
+  }
+  finish(item) {
+    item.state = "finishing";
+    item.sha256 ||= item.hash.hex();
+    this.send("finish", { id: item.id, sha256: item.sha256, choice: item.choice, unpack: item.unpack });
+  }
+  arrived(item, message) {
+    Object.assign(item, { state: "arrived", told: text(message.text), place: text(message.name), isSame: item.sha256 === message.sha256, belongs: text(message.belongs), have: item.size, marks: new Map(), hash: null });
+    if (!this.open.length) this.send("end");
+  }
+  failed(item, words) {
+    if (!item) return this.say(words);
+    Object.assign(item, { state: "failed", told: words });
+  }
+  unreadable(item) {
+    this.send("discard", { id: item.id });
+    this.failed(item, "It could not be read any more: it was changed, moved or removed on your computer.");
+    this.draw();
+    this.pump();
+  }
+  // ---- sending ----
+  next() {
+    return this.items.find(({ state, at, size }) => state === "sending" && at < size) ?? this.items.find(({ state }) => state === "waiting");
+  }
+  async pump() {
+    if (this.pumping) return;
+    this.pumping = true;
+    const { number } = this;
+    while (number === this.number && !this.paused && !this.lost && this.flights.length < FLIGHTS) {
+      const parts = [];
+      for (let room = PIECE_BYTES; room > 0;) {
+        const item = this.next();
+        if (!item) break;
+        if (!item.isChecked) {
+          item.state = "checking";
+          this.send("check", { id: item.id });
+          continue;
+        }
+        item.state = "sending";
+        if (item.at >= item.size) { this.finish(item); continue; }
+        const end = Math.min(item.at + room, item.size);
+        parts.push({ item, id: item.id, at: item.at, end, epoch: item.epoch });
+        room -= end - item.at;
+        item.at = end;
+      }
+      if (!parts.length) break;
+      const buffers = [], sent = [];
+      for (const part of parts) {
+        const { item, at, end } = part;
+        try {
+          const buffer = await item.file.slice(at, end).arrayBuffer();
+          // Meanwhile the item may have begun again at another place.
+          if (item.state !== "sending" || item.epoch !== part.epoch) continue;
+          item.hash.add(new Uint8Array(buffer));
+          if (end < item.size) item.marks.set(end, new Sha256(item.hash));
+          buffers.push(buffer);
+          sent.push(part);
+        } catch { this.unreadable(item); }
+      }
+      if (number !== this.number || !sent.length) continue;
+      this.flights.push(sent);
+      this.send("pieces", { parts: sent.map(({ id, at }) => [id, at]) }, buffers);
+    }
+    this.pumping = false;
+    this.draw();
+  }
+  // ---- a kernel that does not answer ----
+  watch() {
+    clearTimeout(this.timer);
+    if (!this.open.length) return this.awaited.clear();
+    const isSlow = this.items.some(({ state }) => state === "checking" || state === "finishing");
+    if (!this.flights.length && !this.awaited.size && !isSlow) return;
+    this.timer = setTimeout(() => this.silent(), this.flights.length || this.awaited.size ? SILENT_MS : CHECK_MS);
+  }
+  heard() {
+    if (!this.lost) return;
+    this.lost = false;
+    clearInterval(this.retry);
+    this.say("");
+  }
+  silent() {
+    this.lost = true;
+    this.flights = [];
+    this.say("The connection is lost. Easel tries again every few seconds and goes on where it stopped; keep this page open.");
+    clearInterval(this.retry);
+    this.again();
+    this.retry = setInterval(() => this.again(), RETRY_MS);
+    this.draw();
+  }
+  again() {
+    const items = this.items.filter(({ state }) => ["announced", "waiting", "checking", "sending"].includes(state));
+    this.awaited.clear();
+    if (items.length) {
+      const at = ++this.announced;
+      this.awaited.set(at, items);
+      this.model.send({ kind: "announce", number: this.number, at, files: items.map(({ path, size }) => [path, size]) });
+    }
+    for (const item of this.items) if (item.state === "finishing") this.model.send({ kind: "finish", number: this.number, id: item.id, sha256: item.sha256, choice: item.choice, unpack: item.unpack });
+  }
+  // ---- what the user does ----
+  pause() {
+    this.paused = !this.paused;
+    this.say("");
+    if (!this.paused) {
+      // Another tab may have received files meanwhile.
+      const items = this.items.filter(({ state }) => ["waiting", "sending"].includes(state));
+      this.flights = [];
+      if (items.length) this.announce(items);
+    }
+    this.draw();
+  }
+  stop() {
+    for (const item of this.open) item.state = "stopped";
+    this.forget();
+    this.send("end");
+    this.say("Stopped. What has arrived of a large file is kept: choose it again, and it goes on.");
+    this.draw();
+    this.buttons[0].focus();
+  }
+  clear() {
+    this.items = this.open;
+    this.draw();
+    this.buttons[0].focus();
+  }
+  accept(item) { this.send("accept", { id: item.id }); }
+  decline(item) { item.belongs = ""; this.draw(); }
+  // It may still be hidden: what shows it comes with another message.
+  focus(tries = 60) {
+    if (this.node.checkVisibility()) this.buttons[0].focus();
+    else if (tries) requestAnimationFrame(() => this.focus(tries - 1));
+  }
+  say(words) { this.note = words; this.draw(); }
+  // ---- what is shown ----
+  draw() {
+    if (this.drawing) return;
+    this.drawing = true;
+    requestAnimationFrame(() => { this.drawing = false; this.show(); });
+  }
+  show() {
+    put(this.where, `They go into ${this.model.get("target")}. Nothing on your computer changes.`);
+    for (const one of this.buttons) one.disabled = this.model.get("busy");
+    const open = this.open, counted = this.items.filter(({ state }) => !["refused", "left"].includes(state));
+    const total = counted.reduce((sum, { size }) => sum + size, 0), have = counted.reduce((sum, { have: here }) => sum + here, 0);
+    this.whole.hidden = !this.items.length && !this.note;
+    this.bar.hidden = !open.length;
+    this.bar.max = Math.max(1, total);
+    this.bar.value = have;
+    this.whole.classList.toggle("easel-arrive-lost", this.lost);
+    put(this.told, this.note || this.summary(open, counted, have, total));
+    this.pauser.hidden = this.stopper.hidden = !open.length;
+    put(this.pauser, this.paused ? "Go on" : "Pause");
+    this.clearer.hidden = open.length === this.items.length;
+    const asks = this.items.filter(({ state }) => state === "asks");
+    this.question.hidden = !asks.length;
+    const one = asks.length === 1;
+    twoLines(this.both, "Keep both", one ? "the new one gets a number" : "the new ones get a number");
+    twoLines(this.replace, "Replace", one ? "the old one goes to the trash" : "the old ones go to the trash");
+    twoLines(this.leave, one ? "Leave it out" : "Leave them out", one ? "the old one stays as it is" : "the old ones stay as they are");
+    put(this.asked, one ? `There is a file called ${asks[0].place} already.` : `${count(asks.length)} files have names that are taken already, such as ${asks[0]?.place}.`);
+    this.rows();
+  }
+  summary(open, counted, have, total) {
+    const arrived = counted.filter(({ state }) => state === "arrived").length;
+    if (!counted.length) return "";
+    if (!open.length) return `${count(arrived)} of ${count(counted.length)} ${counted.length === 1 ? "file is" : "files are"} here, ${bytes(have)}.`;
+    const now = performance.now();
+    this.speed = this.speed.filter(([at]) => now - at < 6000);
+    const sent = this.speed.reduce((sum, [, size]) => sum + size, 0), per = this.speed.length > 1 ? (1000 * sent) / Math.max(500, now - this.speed[0][0]) : 0;
+    const left = per > 0 && !this.paused ? `, ${bytes(per)} a second, ${span((total - have) / per)} left` : "";
+    return `${count(arrived)} of ${count(counted.length)} ${counted.length === 1 ? "file is" : "files are"} here: ${bytes(have)} of ${bytes(total)}${this.paused ? ". Paused." : left}`;
+  }
+  rows() {
+    const busy = this.items.filter(({ state }) => !["waiting", "announced", "arrived"].includes(state));
+    const chosen = new Set(this.items.length <= MOST_ROWS ? this.items : [...busy.slice(0, MOST_ROWS / 2), ...this.items.filter(({ state }) => state === "arrived").slice(-MOST_ROWS / 4), ...this.items.filter(({ state }) => state === "waiting").slice(0, MOST_ROWS / 4)]);
+    const nodes = this.items.filter((item) => chosen.has(item)).map((item) => this.row(item));
+    const now = [...this.list.children];
+    if (now.length !== nodes.length || now.some((node, at) => node !== nodes[at])) this.list.replaceChildren(...nodes);
+    this.list.hidden = !nodes.length;
+    put(this.more, this.items.length > nodes.length ? `${count(this.items.length - nodes.length)} more are not listed here.` : "");
+  }
+  row(item) {
+    if (!item.node) {
+      item.node = make("li", "easel-arrive-row");
+      item.sign = make("span", "easel-arrive-sign");
+      item.sign.setAttribute("aria-hidden", "true");
+      item.name = make("b", "", item.path);
+      item.size_ = make("span", "easel-arrive-size");
+      item.words = make("span", "easel-arrive-words");
+      item.bar = make("progress");
+      item.bar.setAttribute("aria-label", `How much of ${item.path} is here`);
+      item.code = make("code", "easel-arrive-hash");
+      item.acts = make("div", "easel-arrive-acts");
+      item.move = button("", "easel-small", () => this.accept(item));
+      item.stay = button("Leave it here", "easel-small easel-quiet", () => this.decline(item));
+      item.acts.append(item.move, item.stay);
+      item.node.append(item.sign, item.name, item.size_, item.bar, item.words, item.code, item.acts);
+    }
+    const { state } = item;
+    const tone = { arrived: "ok", failed: "danger", refused: "danger", stopped: "warn", asks: "warn" }[state] ?? "";
+    item.node.className = `easel-arrive-row easel-arrive-is-${tone || "going"}`;
+    put(item.sign, { ok: "✓", danger: "!", warn: "–" }[tone] ?? "↑");
+    put(item.size_, state === "sending" ? `${bytes(item.have)} of ${bytes(item.size)}` : bytes(item.size));
+    item.bar.hidden = state !== "sending";
+    item.bar.max = Math.max(1, item.size);
+    item.bar.value = item.have;
+    put(item.words, [state === "arrived" ? `It is in ${item.place}.` : "", item.told || WORDS[state] || ""].filter(Boolean).join(" "));
+    put(item.code, state === "arrived" && this.items.length <= 20 ? `SHA-256 ${item.sha256}${item.isSame ? ", the same here and on your computer" : ""}` : "");
+    item.acts.hidden = !item.belongs;
+    put(item.move, `Move it to ${item.belongs}`);
+    return item.node;
+  }
+}
+
+async function walk(entry, found, depth = 0) {
+  if (entry.isFile) {
+    const file = await new Promise((resolve) => entry.file(resolve, () => resolve(null)));
+    if (file) found.push({ file, path: entry.fullPath.replace(/^\//, "") });
+  } else if (entry.isDirectory && depth < 20) {
+    const reader = entry.createReader();
+    // A folder is read in parts, until one is empty.
+    for (;;) {
+      const part = await new Promise((resolve) => reader.readEntries(resolve, () => resolve([])));
+      if (!part.length) break;
+      for (const one of part) await walk(one, found, depth + 1);
+    }
+  }
+}
+
+function render({ model, el }) {
+  const arrivals = new Arrivals(model);
+  el.append(arrivals.node);
+  const take = (message) => arrivals.take(message);
+  const show = () => arrivals.draw();
+  model.on("msg:custom", take);
+  model.on("change:busy change:target", show);
+  return () => {
+    arrivals.forget();
+    model.off("msg:custom", take);
+    model.off("change:busy change:target", show);
+  };
+}
+
+export default { render };

@@ -1,0 +1,1 @@
+"""The parts of the file uploader. Not: what is done with a file."""
