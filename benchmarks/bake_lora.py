@@ -113,7 +113,7 @@ def shown(name: str, found: Figures) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--sd-scripts", type=Path)
+    parser.add_argument("--sd-scripts", type=Path, help="absolute, as the Python")
     parser.add_argument("--sd-scripts-python", type=Path)
     parser.add_argument("--extract", action="store_true")
     given = parser.parse_args()

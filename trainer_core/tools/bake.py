@@ -26,7 +26,7 @@ from trainer_core.text import printable
 from trainer_core.tools import making, recipe
 from trainer_core.tools.outlook import Outlook
 from trainer_core.weights import dtypes
-from trainer_core.weights.networks import mixing, modules
+from trainer_core.weights.networks import folders, mixing, modules
 from trainer_core.weights.networks.mixing import Mix, Strengths
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _MARKS = re.compile(r"[a-z_]+|edm_vpred\..*")
 class Settings:
     """The settings of baking networks into a model.
 
-    `model` is one file (a checkpoint, or one part of it), `networks` are the networks. `strengths` are those for the denoiser and
+    `model` is a checkpoint, one part of it, or a folder in the diffusers layout, of which the result is one, too; `networks` are the networks. `strengths` are those for the denoiser and
     `text_strengths` those for the text encoders, one for each network; () means 1 for each, or the same as for the denoiser. `blocks` has
     factors by the beginning of the name of a layer, for all networks. `target` is the new file, "" for one next to the model.
     `family` is that of the model and the networks, if their headers do not show it. `skip`: leave out modules for which the
@@ -75,10 +75,10 @@ def outlook(settings: Settings) -> Outlook:
         WeightsError: a setting is wrong, or a network does not fit the model.
     """
     model, found, mix = _mix(settings)
-    target = _target(settings)
+    target = _target(settings, model)
     making.check_target(target, [model.path, *(each.path for each in found)])
     infos = [_info(model, name, settings) for name in model.tensors]
-    size = sum(each.size_bytes for each in infos)
+    size = folders.size_bytes(model) if model.is_folder else sum(each.size_bytes for each in infos)
     computed = {
         name for name, info in zip(model.tensors, infos, strict=True) if info.dtype != model.tensors[name].dtype
     }
@@ -136,13 +136,20 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
         report("Computing the hashes of the inputs")
         ingredients = [recipe.hashed(each.header) for each in (model, *weights)]
         recipe.check(ingredients, settings.sha256)
-        title = settings.title or made.target.stem
+        title = settings.title or (made.target.name if model.header.is_folder else made.target.stem)
         own = recipe.of(KIND, _named(settings, title), ingredients)
-        metadata = recipe.metadata(model.header.metadata, own, title, [each.name for each in ingredients])
-        baker = Baker(model, mix)
+
+        def metadata(found: Header) -> dict[str, str]:
+            return recipe.metadata(found.metadata, own, title, [each.name for each in ingredients])
+
+        baker, meter, check = Baker(model, mix), making.Meter(report), _checks(model, *weights)
         report("Writing")
         entries = list(_entries(model, baker, mix, settings))
-        writing.write(made.target, entries, metadata, making.Meter(report), _checks(model, *weights))
+        if model.header.is_folder:
+            changed = {entry.name: entry for entry in entries if entry.name in mix.changed}
+            folders.write(made.target, model.header, changed, metadata, meter, check)
+        else:
+            writing.write(made.target, entries, metadata(model.header), meter, check)
     if baker.overflowed:
         report(f"{baker.overflowed} numbers are too large for the new type and became infinite: use bf16 or fp32.")
     return made.target
@@ -173,7 +180,7 @@ def _mix(settings: Settings) -> tuple[Header, list[Header], Mix]:
         raise WeightsError("There is no network to add.", "Name at least one LoRA.")
     dtypes.check(settings.dtype)
     model = header.read(places.typed(settings.model))
-    _check_model(model)
+    _check_model(model, settings)
     found = [header.read_file(places.typed(each)) for each in settings.networks]
     for each in found:
         if each.format != "safetensors":
@@ -189,16 +196,18 @@ def _mix(settings: Settings) -> tuple[Header, list[Header], Mix]:
         raise WeightsError(
             "The networks change nothing in this model.", "Check that they belong to it, and that a strength is not 0."
         )
+    if model.is_folder:
+        folders.check(model, mix.changed)
     return model, found, mix
 
 
-def _check_model(model: Header) -> None:
-    if model.is_folder:
+def _check_model(model: Header, settings: Settings) -> None:
+    if model.is_folder and settings.dtype != "same":
         raise WeightsError(
-            f"{shown(model.path)} is a folder with several parts.",
-            "Choose the file of one part, such as unet/diffusion_pytorch_model.safetensors, or convert the folder to one file first.",
+            "The weights of a folder keep their dtypes.",
+            "Leave the dtype out, and convert the result: easel convert --dtype.",
         )
-    if model.format not in ("safetensors", "sharded"):
+    if model.format not in ("safetensors", "sharded", "diffusers"):
         raise WeightsError(f"{shown(model.path)} is not a safetensors file.", "Convert it to safetensors first.")
     seen = detection.detect(model)
     if seen.scaled or seen.packed_by:
@@ -253,12 +262,12 @@ def _named(settings: Settings, title: str) -> dict[str, Any]:
     return {key: value for key, value in table.items() if key not in ("model", "networks", "target", "sha256")}
 
 
-def _target(settings: Settings) -> Path:
+def _target(settings: Settings, found: Header) -> Path:
     if settings.target:
-        return making.chosen(settings.target)
-    model = places.typed(settings.model).absolute()
+        return making.source(settings.target) if found.is_folder else making.chosen(settings.target)
+    model = making.source(settings.model)
     stems = [re.sub(r"[^\w.-]+", "_", Path(each).stem)[:40] for each in (model, *settings.networks)]
-    return making.free(model.with_name(f"{'-with-'.join(stems)[:200]}.safetensors"))
+    return making.free(model.with_name("-with-".join(stems)[:200] + ("" if found.is_folder else ".safetensors")))
 
 
 kind = making.WeightsTool(KIND, "Baking networks into a model", Settings, start)

@@ -45,8 +45,8 @@ def command(  # noqa: PLR0917 - click gives them by name
 ) -> None:
     """Add one or several networks to MODEL, and write the result as a new model.
 
-    Every kind works: LoRA, LoCon, LoHa, LoKr, DoRA, OFT, BOFT, IA3, GLoRA and full differences. MODEL is a checkpoint, or the file of one
-    part, such as a denoiser or the unet of a diffusers folder. The changes are added in fp32 and rounded once; all else is
+    Every kind works: LoRA, LoCon, LoHa, LoKr, DoRA, OFT, BOFT, IA3, GLoRA and full differences. MODEL is a checkpoint, the file of one
+    part, such as a denoiser, or a folder in the diffusers layout, of which the result is one, too. The changes are added in fp32 and rounded once; all else is
     copied byte for byte.
     """
     settings = Settings(
