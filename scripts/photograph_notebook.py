@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import tool_scenes
 from PIL import Image, ImageDraw, ImageFilter
 
 from tests.support import browsers, lab, recorded_headers, sampled
@@ -222,7 +223,9 @@ def take(camera, scratch):
     page = camera.page
     if camera.wants("folders"):
         image_folders(camera, scratch)
-    if camera.only.startswith("9-folders"):
+    if camera.only.startswith("9-tools"):
+        tool_scenes.take(camera, scratch)
+    if camera.only.startswith(("9-folders", "9-tools")):
         return
     first, home = scratch / "first", scratch / "home"
     camera.open(first)
@@ -262,6 +265,8 @@ def take(camera, scratch):
         finetuning(camera, first, home)
     if camera.wants("dataset"):
         dataset(camera, scratch)
+    if not camera.only:
+        tool_scenes.take(camera, scratch)
 
 
 def dataset(camera, scratch):

@@ -47,11 +47,13 @@ class UtilityApp(App):
         self.forms = {one.id: Form(session, one) for one in self.utilities}
         kinds = tuple(dict.fromkeys(kind for one in self.utilities for kind in one.kinds))
         self.kinds = kinds
+        self.bars = {one.id: ToolBar(session, one) for one in self.utilities}
+        self.made = Made(session)
         places = {
             one.id: Place(
                 one.title,
                 [[self.forms[one.id]], [Notes(session, one)]],
-                ToolBar(session, one),
+                self.bars[one.id],
                 "wide-left",
                 one.guide or (self.guide_page, one.id),
             )
@@ -59,14 +61,21 @@ class UtilityApp(App):
         }
         places[WATCH] = Place(
             "Job",
-            [[*(make(session) for make in self.results), Watching(session)], [Made(session)]],
+            [[*(make(session) for make in self.results), Watching(session)], [self.made]],
             None,
             "wide-left",
-            (self.guide_page, "job"),
+            (self.guide_page, "in-the-notebook"),
         )
-        places[JOBS] = Place("Jobs", [[Past(session, kinds)]], None, "plain", (self.guide_page, "job"))
+        places[JOBS] = Place("Jobs", [[Past(session, kinds)]], None, "plain", (self.guide_page, "in-the-notebook"))
+        session.moving = self.go
         super().__init__(session.jobs, places)
 
     def restore(self) -> None:
-        """Follows the job in progress: the kernel may have been restarted."""
+        """Follows the job in progress, as the kernel may have been restarted, and searches for the models on this machine."""
+        self.session.shelf.look()
         self.session.jobs.follow_live(job for kind in self.kinds for job in known_jobs(kind))
+
+    def close(self, why: str = "") -> None:
+        """Ends the search for models, too."""
+        self.session.shelf.close()
+        super().close(why)

@@ -43,7 +43,7 @@ class ModelPanel:
 
     def __init__(self, session: Session, settings: Settings) -> None:
         self.session = session
-        self.shelf = Shelf(session)
+        self.shelf = Shelf(session, session.bench.use_library)
         self.known = Dropdown(description="Models on this machine", options=[(ELSEWHERE, "")])
         self.mine = helped(self.known, KNOWN_HELP)
         self.path = Text(

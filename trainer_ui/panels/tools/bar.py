@@ -44,7 +44,8 @@ class ToolBar:
         elif is_ready:
             self.headline.show_state("ok", "✓", "Ready", "Nothing is written.")
         elif desk.asked and desk.error is not None:
-            self.headline.show_state("warn", "!", desk.error.message, desk.error.hint)
+            worded = self.utility.worded
+            self.headline.show_state("warn", "!", worded(desk.error.message), worded(desk.error.hint))
         else:
             self.headline.show_state("", "1", self.utility.title, "Choose the files below.")
 

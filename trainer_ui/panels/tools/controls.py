@@ -10,6 +10,7 @@ from trainer_ui import browsing
 from trainer_ui.browse import Browse
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph, show
+from trainer_ui.panels.tools.known import Known
 from trainer_ui.tool_fields import Blocks, Choice, Field, File, Files, Number, Switch, Words
 from trainer_ui.widgets import Box, Button, Checkbox, Dropdown, Text, VBox, Widget
 
@@ -143,11 +144,15 @@ class _Path(_Line):
             session, field.title, self.change, lambda: self.value, wants=field.wants, extensions=field.extensions
         )
         self.said = Paragraph("", "small", "muted")
-        self.widget = VBox([self.widget, self.browse.widget, self.said], classes=("easel-tool-file",))
+        self.known = Known(session, field.title, field.roles, self.change)
+        self.widget = VBox(
+            [self.known.widget, self.widget, self.browse.widget, self.said], classes=("easel-tool-file",)
+        )
 
     def show(self) -> None:
         """Shows the path, and what the file is."""
         super().show()
+        self.known.show(self.value)
         words, tone = self.session.described.get(self.value, ("", ""))
         self.said.show_text(words if self.field.is_input else "", tone or "muted")
 
@@ -219,7 +224,8 @@ class _Row:
             control.observe(session.handler(lambda text, name=name: self._number(name, text)), "value")
         self.remove = Button(description="Remove", classes=("easel-small", "easel-quiet"))
         self.remove.on_click(session.handler(lambda _: rows.remove(place)))
-        line = VBox([self.path, *self.numbers.values()], classes=("easel-tool-row",))
+        self.known = Known(session, title, field.roles, lambda path: rows.put(place, "path", path))
+        line = VBox([self.known.widget, self.path, *self.numbers.values()], classes=("easel-tool-row",))
         tail = VBox([self.browse.widget, self.remove], classes=("easel-tool-tail",))
         self.widget = VBox([line, tail, self.said], classes=("easel-tool-file",))
 
@@ -237,6 +243,7 @@ class _Row:
     def show(self) -> None:
         """Shows the row."""
         row = self._row
+        self.known.show(row["path"])
         if self.path.value != row["path"]:
             self.path.value = row["path"]
         for name, control in self.numbers.items():

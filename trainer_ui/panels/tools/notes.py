@@ -37,7 +37,7 @@ class Notes:
         show(self.where, outlook is not None)
         if outlook is not None:
             self.where.show_pairs([("Name", outlook.target.name), ("Folder", str(outlook.target.parent))])
-        said = list(outlook.notes) if outlook is not None else []
+        said = list(map(self.utility.worded, outlook.notes)) if outlook is not None else []
         if len(said) > MOST:
             said[MOST - 1 :] = [f"And {len(said) - MOST + 1} more; the log of the job has all."]
         for paragraph, text in zip(self.notes, [*said, *[""] * MOST], strict=False):
