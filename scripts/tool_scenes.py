@@ -28,7 +28,7 @@ def start(camera, words, title):
     """Starts the tool of the place that is shown, and takes screenshots of what it has made."""
     page = camera.page
     page.get_by_role("button", name=words, exact=True).locator("visible=true").click()
-    page.locator(".easel-end:visible, .easel-tool-made:visible").first.wait_for()
+    page.locator(".easel-tool-made:visible").wait_for()
     look(camera, title)
 
 

@@ -38,7 +38,7 @@ def checkpoints(folder: Path) -> dict[str, Path]:
 def loras(folder: Path) -> dict[str, Path]:
     """Two LoRAs for SD 1.5 of different rank, and one for SDXL, by name."""
     folder.mkdir(parents=True, exist_ok=True)
-    sd15 = small_loras.layers("sd15", every=5, divisor=1)
+    sd15 = small_loras.layers("unet-sd15-diffusers", every=5, divisor=1)
     made = {
         "elena": small_loras.lora(sd15, seed=1, rank=8, alpha=4.0),
         "ink": small_loras.lora(sd15, seed=2, rank=4),

@@ -133,7 +133,7 @@ MERGE = Utility(
             (
                 Choice(
                     name="method",
-                    title="Method",
+                    title="How each weight is computed",
                     default="weighted_sum",
                     options=tuple((one.title, one.id) for one in methods.methods().values()),
                     told={one.id: f"{one.formula}. {one.sentence}" for one in methods.methods().values()},
@@ -196,7 +196,12 @@ MERGE = Utility(
                     help="A name or a path. A file that exists is never replaced.",
                 ),
                 Choice(name="dtype", title="Precision", default="same", options=PRECISIONS),
-                File(name="vae", title="Another VAE", roles=("vae",), help="It replaces that of the models. Empty for none."),
+                File(
+                    name="vae",
+                    title="Another VAE",
+                    roles=("vae",),
+                    help="It replaces that of the models. Empty for none.",
+                ),
                 Choice(
                     name="prediction",
                     title="Prediction type, where a file does not say it",
@@ -225,7 +230,12 @@ BAKE = Utility(
         Card(
             "Files",
             (
-                File(name="checkpoint", title="Checkpoint", roles=MODELS, help="Or one part of it, such as its UNet alone."),
+                File(
+                    name="checkpoint",
+                    title="Checkpoint",
+                    roles=MODELS,
+                    help="Or one part of it, such as its UNet alone.",
+                ),
                 Files(
                     name="networks",
                     title="LoRA",

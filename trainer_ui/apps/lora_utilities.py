@@ -174,7 +174,10 @@ MERGE = Utility(
     guide=(PAGE, "merging"),
     takes="files",
     cards=(
-        Card("LoRAs", (Files(name="files", title="LoRA", roles=LORAS, numbers=(("strength", "Strength", 1.0),), least=2),)),
+        Card(
+            "LoRAs",
+            (Files(name="files", title="LoRA", roles=LORAS, numbers=(("strength", "Strength", 1.0),), least=2),),
+        ),
         Card("Rank", _of_rank("Exact: the ranks add up")),
         Card(
             "Output",
@@ -230,7 +233,13 @@ EXTRACT = Utility(
     kinds=("extract",),
     guide=(PAGE, "extract-a-lora-from-two-models"),
     cards=(
-        Card("Models", (File(name="tuned", title="Finetuned model", roles=MODELS), File(name="base", title="Base model", roles=MODELS))),
+        Card(
+            "Models",
+            (
+                File(name="tuned", title="Finetuned model", roles=MODELS),
+                File(name="base", title="Base model", roles=MODELS),
+            ),
+        ),
         Card(
             "Rank",
             (

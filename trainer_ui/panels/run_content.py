@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.errors import JobError
+from trainer_core.jobs import kind
 from trainer_core.jobs.reading import is_judged
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.timeline import ORDER, RESULT, SAMPLING, TRAINING, doing
@@ -38,7 +39,11 @@ WORDS = {
 ENGINE, START = ORDER[0], "Start"
 """The first stage, as a training and as any other job has it."""
 OPEN_END = "samples not counted"
-NO_JOB: Content = {"run": "", "title": "Nothing is in progress", "summary": "A job is shown here, also after a restart."}
+NO_JOB: Content = {
+    "run": "",
+    "title": "Nothing is in progress",
+    "summary": "A job is shown here, also after a restart.",
+}
 NOTHING: Content = {"run": "", "title": "Nothing is training", "summary": "A run is shown here, also after a restart."}
 
 
@@ -81,7 +86,7 @@ def content(run: Job, left: TimeLeft, usual: Mapping[str, float], old: str) -> C
     now, is_open = time.time(), not is_over and are_samples_unknown(run)
     return {
         "run": run.name,
-        "title": pasts.name_of(run),
+        "title": pasts.name_of(run) if is_run else kind.get(run.spec.kind).title,
         "state": state.name,
         "pill": [word, tone],
         "now": now,

@@ -7,6 +7,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,10 @@ from trainer_core.weights.conversion.planning import NewFile, Plan
 from trainer_core.weights.numbers import Floats
 from trainer_core.weights.places import Place
 from trainer_core.weights.reading import CHUNK, Weights
-from trainer_core.weights.writing import Chunk, Entry, Progress
+from trainer_core.weights.writing import Entry, Progress
+
+if TYPE_CHECKING:
+    from trainer_core.weights.writing import Chunk
 
 FORMAT = {"format": "pt"}
 """The metadata that transformers requires of a safetensors file. Source: transformers modeling_utils.py, load_state_dict."""

@@ -12,16 +12,23 @@ from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.panels.tools.known import Known
 from trainer_ui.tool_fields import Blocks, Choice, Field, File, Files, Number, Switch, Words
-from trainer_ui.widgets import Box, Button, Checkbox, Dropdown, Text, VBox, Widget
+from trainer_ui.widgets import Box, Button, Checkbox, Dropdown, Plain, Text, VBox, Widget
 
 if TYPE_CHECKING:
     from trainer_ui.tool_session import ToolSession
 
 
+def _explained(control: Widget, field: Field) -> Box:
+    """A control with its help, if there is any."""
+    return helped(control, field.help, field.more) if field.help else Box([control], classes=("easel-setting",))
+
+
 class Control:
     """The control of a field: `widget` on the page, `show` fills it with the value of the desk."""
 
-    widget: Widget
+    widget: Plain
+    is_wide = False
+    """Whether it takes the whole width of its card."""
 
     def __init__(self, session: ToolSession, utility: str, field: Field) -> None:
         self.session, self.utility, self.field = session, utility, field
@@ -48,7 +55,7 @@ class _Line(Control):
         placeholder = placeholder or (field.placeholder if isinstance(field, Words) else "")
         self.text = Text(description=field.title, placeholder=placeholder, continuous_update=False)
         self.text.observe(session.handler(self._typed), "value")
-        self.widget = helped(self.text, field.help, field.more)
+        self.widget = _explained(self.text, field)
 
     def show(self) -> None:
         """Shows the text."""
@@ -110,7 +117,8 @@ class _Chosen(Control):
         self.list: Any = Dropdown(description=field.title, options=field.options, value=field.default)
         self.list.observe(session.handler(self.change), "value")
         self.told = Paragraph("", "small", "muted")
-        self.widget = VBox([helped(self.list, field.help, field.more), self.told])
+        self.is_wide = field.told is not None
+        self.widget = VBox([_explained(self.list, field), self.told])
 
     def show(self) -> None:
         """Shows what is chosen, and what it does."""
@@ -125,7 +133,7 @@ class _Box(Control):
         super().__init__(session, utility, field)
         self.box = Checkbox(description=field.title, indent=False, value=bool(field.default))
         self.box.observe(session.handler(self.change), "value")
-        self.widget = helped(self.box, field.help, field.more)
+        self.widget = _explained(self.box, field)
 
     def show(self) -> None:
         """Shows whether it is ticked."""
@@ -136,6 +144,7 @@ class _Box(Control):
 
 class _Path(_Line):
     field: File
+    is_wide = True
 
     def __init__(self, session: ToolSession, utility: str, field: File) -> None:
         placeholder = "/path/to/model.safetensors" if field.wants != "folder" else "/path/to/folder"
@@ -161,6 +170,7 @@ class _Rows(Control):
     """Rows of a path and numbers. Rows are made by the user's clicks, never by a thread."""
 
     field: Files
+    is_wide = True
 
     def __init__(self, session: ToolSession, utility: str, field: Files) -> None:
         super().__init__(session, utility, field)
@@ -225,9 +235,9 @@ class _Row:
         self.remove = Button(description="Remove", classes=("easel-small", "easel-quiet"))
         self.remove.on_click(session.handler(lambda _: rows.remove(place)))
         self.known = Known(session, title, field.roles, lambda path: rows.put(place, "path", path))
-        line = VBox([self.known.widget, self.path, *self.numbers.values()], classes=("easel-tool-row",))
-        tail = VBox([self.browse.widget, self.remove], classes=("easel-tool-tail",))
-        self.widget = VBox([line, tail, self.said], classes=("easel-tool-file",))
+        line = Box([self.path], classes=("easel-setting",))
+        tail = Box([*self.numbers.values(), self.remove], classes=("easel-tool-row",))
+        self.widget = VBox([self.known.widget, line, self.browse.widget, self.said, tail], classes=("easel-tool-file",))
 
     @property
     def _row(self) -> Mapping[str, Any]:
@@ -259,6 +269,7 @@ class _Blocks(Control):
     """The blocks are listed when the user asks for them, because they depend on the file."""
 
     field: Blocks
+    is_wide = True
 
     def __init__(self, session: ToolSession, utility: str, field: Blocks) -> None:
         super().__init__(session, utility, field)

@@ -24,7 +24,9 @@ class Known:
 
     def __init__(self, session: ToolSession, title: str, roles: tuple[str, ...], take: Callable[[str], object]) -> None:
         self.session, self.roles = session, roles
-        self.list = Dropdown(description=f"{title} on this machine", options=[(OTHER, "")], classes=("easel-tool-known",))
+        self.list = Dropdown(
+            description=f"{title} on this machine", options=[(OTHER, "")], classes=("easel-tool-known",)
+        )
         self.list.observe(session.handler(lambda path: take(path) if path else None), "value")
         self.widget = self.list
         self._library: Library | None = None

@@ -8,6 +8,7 @@ from trainer_core.jobs.state import JobState
 from trainer_core.text import printable
 from trainer_ui.formatting import Pairs, Paragraph, show
 from trainer_ui.panels.card import fold
+from trainer_ui.panels.model import family_title
 from trainer_ui.widgets import HTML, VBox
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class LoraReport:
         rank = report.get("rank")
         self.facts.show_pairs(
             [
-                ("Kind", f"{report.get('kind', '')}, {report.get('family', '') or 'family not known'}"),
+                ("Kind", f"{report.get('kind', '')} for {family_title(str(report.get('family') or ''))}"),
                 ("Rank", str(rank) if rank is not None else "differs from layer to layer"),
                 ("Layers", f"{len(layers):,}" + (f", {len(unused)} of them change nothing" if unused else "")),
                 ("Precision", ", ".join(map(str, report.get("dtypes") or ()))),
@@ -65,7 +66,7 @@ class LoraReport:
                 ),
             ]
         )
-        loading = [(str(one.get("program", "")), str(one.get("reason", ""))) for one in report.get("loading") or ()]
+        loading = [(str(one.get("program", "")), _loads(one)) for one in report.get("loading") or ()]
         triggers = ", ".join(_trigger(one) for one in (report.get("triggers") or ())[:5])
         suggested = " ".join(str(one.get("sentence", "")) for one in report.get("suggestions") or ())
         self.hints.show_pairs(
@@ -79,6 +80,12 @@ class LoraReport:
         self.blocks.value = _table(report.get("blocks") or ())
         self.training.show_pairs((str(row[0]), str(row[1])) for row in report.get("facts") or ())
         self.hashes.show_pairs((str(name), str(value)) for name, value in (report.get("hashes") or {}).items())
+
+
+def _loads(answer: Mapping[str, Any]) -> str:
+    """Whether a program loads it, and why not."""
+    words = {"yes": "loads it.", "no": "does not load it.", "partly": "loads a part of it."}
+    return f"{words.get(str(answer.get('loads', '')), 'is not known to load it.')} {answer.get('reason') or ''}".strip()
 
 
 def _trigger(found: Mapping[str, Any]) -> str:

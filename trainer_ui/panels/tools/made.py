@@ -44,10 +44,10 @@ class Made:
             [Paragraph("Use it in", "small", "muted"), Box(tuple(self.next.values()), classes=("easel-row",))],
             classes=("easel-tool-next",),
         )
-        self.widget = VBox(
-            [self.title, self.path, self.facts, *self.notes, self.saving, self.uses, self.layers],
-            classes=("easel-card", "easel-tool-made"),
-        )
+        left = VBox([self.path, self.facts, self.saving])
+        right = VBox([*self.notes, self.uses])
+        halves = Box([left, right], classes=("easel-tool-halves",))
+        self.widget = VBox([self.title, halves, self.layers], classes=("easel-card", "easel-tool-made"))
         self._shown: object = None
         self._path = ""
 
@@ -116,11 +116,13 @@ def _layers(rows: Any) -> str:
     if not good or float(good[0]["error"]) <= 0:
         return ""
     lines = [
-        f"<tr><th scope=row>{escape(printable(str(each.get('name', each.get('layer', ''))), 200))}</th>"
+        f"<tr><th scope=row>{escape(printable(str(each.get('layer', '')), 200))}</th>"
         f"<td>{escape(str(each.get('rank_before', '')))}</td><td>{escape(str(each.get('rank', '')))}</td>"
         f"<td>{float(each['error']):.2%}</td></tr>"
         for each in good[:MOST_LAYERS]
     ]
-    head = "<tr><th scope=col>Layer</th><th scope=col>Rank before</th><th scope=col>Rank</th><th scope=col>Error</th></tr>"
+    head = (
+        "<tr><th scope=col>Layer</th><th scope=col>Rank before</th><th scope=col>Rank</th><th scope=col>Error</th></tr>"
+    )
     table = f"<table><thead>{head}</thead><tbody>{''.join(lines)}</tbody></table>"
     return f"<details><summary>The error of {len(good):,} layers</summary><div class=easel-tool-scroll>{table}</div></details>"
