@@ -32,11 +32,22 @@ class Control:
 
     def __init__(self, session: ToolSession, utility: str, field: Field) -> None:
         self.session, self.utility, self.field = session, utility, field
+        self._shown: object = None
 
     @property
     def value(self) -> Any:
         """The value of the field now."""
         return self.session.desks[self.utility].values[self.field.name]
+
+    @property
+    def is_news(self) -> bool:
+        """Whether the value has changed since this was last asked.
+
+        Only then is it written into the widget: a thread may show the views between what the page has sent and its handler,
+        and would put the old value back.
+        """
+        before, self._shown = self._shown, self.value
+        return self._shown != before
 
     def change(self, value: Any) -> None:
         """Takes a value from the user."""
@@ -61,7 +72,7 @@ class _Line(Control):
         """Shows the text."""
         super().show()
         wanted = self.written(self.value)
-        if self.text.value != wanted:
+        if self.is_news and self.text.value != wanted:
             self.text.value = wanted
 
     def written(self, value: Any) -> str:
@@ -91,10 +102,10 @@ class _Figure(_Line):
         try:
             number = float(text.strip().replace(",", "."))
         except ValueError:
-            self.said.show_text(f"“{text.strip()[:40]}” is not a number.")
+            self.said.show_text(f"“{text.strip()[:40]}” is not a number, so {self.written(self.value)} is still used.")
             return
         if field.whole and number != int(number):
-            self.said.show_text("This is a whole number.")
+            self.said.show_text(f"This must be a whole number, so {self.written(self.value)} is still used.")
         elif (field.low is not None and number < field.low) or (field.high is not None and number > field.high):
             bounds = (
                 f"from {field.low:g} to {field.high:g}"
@@ -103,7 +114,7 @@ class _Figure(_Line):
                 if field.low is not None
                 else f"at most {field.high:g}"
             )
-            self.said.show_text(f"Choose a number {bounds}.")
+            self.said.show_text(f"Choose a number {bounds}; {self.written(self.value)} is still used.")
         else:
             self.said.show_text("")
             self.change(int(number) if field.whole else number)
@@ -123,7 +134,7 @@ class _Chosen(Control):
     def show(self) -> None:
         """Shows what is chosen, and what it does."""
         super().show()
-        if self.list.value != self.value:
+        if self.is_news and self.list.value != self.value:
             self.list.value = self.value
         self.told.show_text((self.field.told or {}).get(self.value, ""))
 
@@ -138,7 +149,7 @@ class _Box(Control):
     def show(self) -> None:
         """Shows whether it is ticked."""
         super().show()
-        if self.box.value != self.value:
+        if self.is_news and self.box.value != self.value:
             self.box.value = self.value
 
 
@@ -217,6 +228,7 @@ class _Rows(Control):
 class _Row:
     def __init__(self, rows: _Rows, place: int) -> None:
         self.rows, self.place = rows, place
+        self._shown: object = None
         session, field = rows.session, rows.field
         title = f"{field.title} {place + 1}"
         self.path = Text(description=title, placeholder="/path/to/file.safetensors", continuous_update=False)
@@ -254,12 +266,11 @@ class _Row:
         """Shows the row."""
         row = self._row
         self.known.show(row["path"])
-        if self.path.value != row["path"]:
+        if row != self._shown:
+            self._shown = row
             self.path.value = row["path"]
-        for name, control in self.numbers.items():
-            wanted = f"{row[name]:g}"
-            if control.value != wanted:
-                control.value = wanted
+            for name, control in self.numbers.items():
+                control.value = f"{row[name]:g}"
         words, tone = self.rows.session.described.get(row["path"], ("", ""))
         self.said.show_text(words, tone or "muted")
         show(self.remove, len(self.rows.value) > self.rows.field.least)

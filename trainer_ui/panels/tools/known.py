@@ -30,6 +30,7 @@ class Known:
         self.list.observe(session.handler(lambda path: take(path) if path else None), "value")
         self.widget = self.list
         self._library: Library | None = None
+        self._path: str | None = None
 
     def show(self, path: str) -> None:
         """Lists what the last scan has found, and marks the one that is chosen."""
@@ -39,9 +40,11 @@ class Known:
             found = [entry for role in self.roles for entry in library.of(role=role)]
             found.sort(key=lambda entry: entry.modified_s, reverse=True)
             self.list.options = [(OTHER, ""), *options(found[:MOST])]
-        chosen = path if path in {value for _, value in self.list.options} else ""
-        if self.list.value != chosen:
-            self.list.value = chosen
+        elif path == self._path:
+            # What the page has just sent stays: its handler has not been called yet.
+            return
+        self._path = path
+        self.list.value = path if path in {value for _, value in self.list.options} else ""
         show(self.widget, len(self.list.options) > 1)
 
 
