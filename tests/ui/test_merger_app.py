@@ -99,6 +99,7 @@ def test_what_a_thread_shows_does_not_put_back_what_the_user_has_just_changed(ap
         # The page has sent it, and its handler waits for the lock.
         wait_for(lambda: chosen.value == "bf16")
         app.session.show_unasked()
+        assert chosen.value == "bf16", "the next key of a user who goes through the list would start from the old value"
     typing.join()
     assert app.session.desks["merge"].values["dtype"] == "bf16"
     assert chosen.value == "bf16"

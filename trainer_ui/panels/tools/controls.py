@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from trainer_ui.tool_session import ToolSession
 
 
+LONG = 30
+"""A field with a longer placeholder takes the whole width."""
+
+
 def _explained(control: Widget, field: Field) -> Box:
     """A control with its help, if there is any."""
     return helped(control, field.help, field.more) if field.help else Box([control], classes=("easel-setting",))
@@ -64,6 +68,7 @@ class _Line(Control):
     def __init__(self, session: ToolSession, utility: str, field: Field, placeholder: str = "") -> None:
         super().__init__(session, utility, field)
         placeholder = placeholder or (field.placeholder if isinstance(field, Words) else "")
+        self.is_wide = self.is_wide or len(placeholder) > LONG
         self.text = Text(description=field.title, placeholder=placeholder, continuous_update=False)
         self.text.observe(session.handler(self._typed), "value")
         self.widget = _explained(self.text, field)
