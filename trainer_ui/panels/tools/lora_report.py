@@ -9,7 +9,7 @@ from trainer_core.text import printable
 from trainer_ui.formatting import Pairs, Paragraph, show
 from trainer_ui.panels.card import fold
 from trainer_ui.panels.model import family_title
-from trainer_ui.widgets import HTML, VBox
+from trainer_ui.widgets import HTML, Box, VBox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from trainer_ui.tool_session import ToolSession
 
 KIND = "lora-inspect"
+KINDS = {
+    "lora": "LoRA",
+    "locon": "LoRA with convolutions (LoCon)",
+    "loha": "LoHa",
+    "lokr": "LoKr",
+    "dora": "DoRA",
+    "oft": "OFT",
+    "boft": "BOFT",
+    "ia3": "IA3",
+    "glora": "GLoRA",
+}
 
 
 class LoraReport:
@@ -30,7 +41,8 @@ class LoraReport:
         more = fold(session, "Settings of its training", lambda: [self.training])
         hashes = fold(session, "Hashes", lambda: [self.hashes])
         self.widget = VBox(
-            [self.title, self.facts, self.hints, self.blocks, more, hashes], classes=("easel-card", "easel-lora-report")
+            [self.title, Box([self.facts, self.hints], classes=("easel-tool-halves",)), self.blocks, more, hashes],
+            classes=("easel-card", "easel-lora-report"),
         )
         self._shown: object = None
 
@@ -55,7 +67,10 @@ class LoraReport:
         rank = report.get("rank")
         self.facts.show_pairs(
             [
-                ("Kind", f"{report.get('kind', '')} for {family_title(str(report.get('family') or ''))}"),
+                (
+                    "Kind",
+                    f"{KINDS.get(str(report.get('kind')), report.get('kind', ''))} for {family_title(str(report.get('family') or ''))}",
+                ),
                 ("Rank", str(rank) if rank is not None else "differs from layer to layer"),
                 ("Layers", f"{len(layers):,}" + (f", {len(unused)} of them change nothing" if unused else "")),
                 ("Precision", ", ".join(map(str, report.get("dtypes") or ()))),
@@ -103,7 +118,7 @@ def _table(rows: Iterable[Mapping[str, Any]]) -> str:
         rank = f"{least}" if least == most else f"{least} to {most}"
         lines.append(
             f"<tr><th scope=row>{escape(printable(str(row['block']), 60))}</th><td>{int(row['layers'])}</td><td>{escape(rank)}</td>"
-            f'<td><span class="easel-share" style="--easel-share:{min(max(share, 0.0), 1.0):.3f}" aria-hidden="true"></span>{share:.1%}</td></tr>'
+            f'<td><span class="easel-share" style="--easel-share:{min(max(share, 0.0), 1.0):.3f}" aria-hidden="true"></span><span class="easel-share-number">{share:.1%}</span></td></tr>'
         )
     head = "<tr><th scope=col>Block</th><th scope=col>Layers</th><th scope=col>Rank</th><th scope=col>Share of the change</th></tr>"
     return f"<table><thead>{head}</thead><tbody>{''.join(lines)}</tbody></table>" if lines else ""
