@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from scripts import tool_scenes
 from scripts.photographed_files import THEMES, dataset, files, image_folders, job
 from tests.support import browsers, lab, sampled
 
@@ -185,7 +186,9 @@ def take(camera, scratch):
     page = camera.page
     if camera.wants("folders"):
         image_folders(camera, scratch)
-    if camera.only.startswith("9-folders"):
+    if camera.only.startswith("9-tools"):
+        tool_scenes.take(camera, scratch)
+    if camera.only.startswith(("9-folders", "9-tools")):
         return
     first, home = scratch / "first", scratch / "home"
     camera.open(first)
@@ -227,6 +230,8 @@ def take(camera, scratch):
         dataset(camera, scratch)
     if camera.wants("files"):
         files(camera, scratch)
+    if not camera.only:
+        tool_scenes.take(camera, scratch)
 
 
 def photograph_failure(camera, home):

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 from trainer_ui.boundary import attempt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trainer_core.models.library import Library
-    from trainer_ui.session import Session
+    from trainer_ui.views import Views
 
 
 class Shelf:
-    """The result of the last scan of the library, and whether a scan is in progress."""
+    """The result of the last scan of the library, and whether a scan is in progress. `take` gets it, with the lock held."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, views: Views, take: Callable[[Library], object]) -> None:
+        self.views, self._take = views, take
         self.library: Library | None = None
         self.said = ""
         self._cancelled = threading.Event()
@@ -53,16 +55,16 @@ class Shelf:
                 goes_on, self._again = self._again and not self._cancelled.is_set(), False
                 self._thread = self._thread if goes_on else None
         if not self._cancelled.is_set():
-            self.session.show_soon()
+            self.views.show_soon()
 
     def _scan(self) -> None:
         from trainer_core.models import library
 
         found = library.scan(cancelled=self._cancelled)
         if not self._cancelled.is_set():
-            with self.session.lock:
+            with self.views.lock:
                 self.library = found
-                self.session.bench.use_library(found)
+                self._take(found)
 
     def _say(self, sentence: str) -> None:
         self.said = sentence

@@ -21,6 +21,8 @@ class Field:
     help: str = ""
     more: str = ""
     default: Any = ""
+    option: str = ""
+    """The option of the command line that stands for it in sentences; the page shows its title in place of that."""
     when: Fits = lambda _: True
 
     def paths(self, values: Values) -> tuple[str, ...]:
@@ -77,7 +79,7 @@ class Switch(Field):
 
 @dataclass(frozen=True, kw_only=True)
 class File(Field):
-    """A file or folder of a model; what it is, is said below. `roles` are the roles whose known files are offered."""
+    """A file or folder of a model; what it is, is said below. `roles` are those of the files on this machine that are offered."""
 
     roles: tuple[str, ...] = ()
     wants: str = "either"
@@ -93,6 +95,7 @@ class File(Field):
 class Files(Field):
     """Several files, each with numbers of its own; the value is a tuple of rows, each {"path": ..., name: number}."""
 
+    roles: tuple[str, ...] = ()
     numbers: tuple[tuple[str, str, float], ...] = ()
     """The numbers of each row: name, title and default."""
     least: int = 1

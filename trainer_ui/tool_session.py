@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from trainer_core.errors import EaselError
 from trainer_ui.boundary import attempt
 from trainer_ui.job_session import JobSession
+from trainer_ui.shelf import Shelf
 from trainer_ui.views import Views
 
 if TYPE_CHECKING:
@@ -56,6 +57,15 @@ class Utility:
     guide: tuple[str, str] = ("", "")
     makes: bool = True
     """Whether it makes a file; otherwise it only looks into one, and there is no outlook."""
+    takes: str = ""
+    """The field that can take what another tool of the notebook has made; "" for none."""
+
+    def worded(self, sentence: str) -> str:
+        """A sentence with the titles of its fields in place of the options of the command line."""
+        for card in self.cards:
+            for each in card.fields:
+                sentence = sentence.replace(each.option, f"“{each.title}”") if each.option else sentence
+        return sentence
 
 
 @dataclass
@@ -82,6 +92,9 @@ class ToolSession(Views):
         self.described: dict[str, tuple[str, str]] = {}
         """What each file that was named is, as a sentence and its tone, by its path."""
         self._again: set[str] = set()
+        self.shelf = Shelf(self, lambda _: None)
+        self.moving: Callable[[str], object] = lambda _: None
+        """Shows the place of a tool."""
 
     def change(self, utility: str, name: str, value: Any) -> None:
         """Sets a value, and looks what it leads to."""
@@ -91,6 +104,16 @@ class ToolSession(Views):
         desk.values[name] = value
         desk.asked = True
         self.look(utility)
+
+    def hand_over(self, path: str, utility: str) -> None:
+        """Makes a file the input of a tool, and shows that tool."""
+        found, values = self.utilities[utility], self.desks[utility].values
+        value = values[found.takes]
+        if isinstance(value, tuple):
+            self.change(utility, found.takes, ({**value[0], "path": path}, *value[1:]))
+        else:
+            self.change(utility, found.takes, path)
+        self.moving(utility)
 
     def look(self, utility: str) -> None:
         """Asks the tool in a thread what it would make."""

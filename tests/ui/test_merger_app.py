@@ -1,5 +1,6 @@
 """The merger without a browser: what it says before it starts, why it cannot, the job, and what it has made."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -84,10 +85,25 @@ def test_fields_follow_the_method_and_a_wrong_number_is_said(app):
     enter(weight.text, "much")
     assert "is not a number" in weight.said.value
     enter(weight.text, "9")
-    assert "Choose a number from -2 to 2." in weight.said.value
+    assert "Choose a number from -2 to 2; 1 is still used." in weight.said.value
     enter(weight.text, "0,5")
     assert app.session.desks["merge"].values["add_difference.weight"] == 0.5
     assert not on_page(weight.said) or "Choose" not in weight.said.value
+
+
+def test_what_a_thread_shows_does_not_put_back_what_the_user_has_just_changed(app):
+    chosen, target = control(app, "dtype").list, control(app, "target").text
+    with app.session.lock:
+        typing = threading.Thread(target=lambda: [enter(chosen, "bf16"), enter(target, "new")])
+        typing.start()
+        # The page has sent it, and its handler waits for the lock.
+        wait_for(lambda: chosen.value == "bf16")
+        app.session.show_unasked()
+        assert chosen.value == "bf16", "the next key of a user who goes through the list would start from the old value"
+    typing.join()
+    assert app.session.desks["merge"].values["dtype"] == "bf16"
+    assert chosen.value == "bf16"
+    assert app.session.desks["merge"].values["target"] == "new"
 
 
 def test_rows_of_loras_are_added_and_removed(app):

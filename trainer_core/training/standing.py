@@ -66,7 +66,7 @@ def of(run: Job) -> Standing | None:
         case JobState.COMPLETED:
             took = (run.result or {}).get("seconds")
             text = f"It took {span(float(took))}." if isinstance(took, int | float) else ""
-            return Standing("The training is finished", "ok", text)
+            return Standing(f"The {'training' if isinstance(run, Run) else 'job'} is finished", "ok", text)
         case JobState.ELSEWHERE:
             return _elsewhere(run)
         case JobState.QUEUED:
@@ -112,11 +112,15 @@ def kept(run: Run) -> Kept:
 
 def _failed(run: Job, found: Diagnosis | None, state: JobState) -> Standing:
     if found is None:
-        title = "This run failed" if state is JobState.FAILED else "This run was lost"
-        return Standing(title, "danger", UNEXPLAINED)
-    text = UNEXPLAINED if found.id == causes.UNKNOWN else _where(run, state)
+        title = f"This {_called(run)} {'failed' if state is JobState.FAILED else 'was lost'}"
+        return Standing(title, "danger", UNEXPLAINED if isinstance(run, Run) else "")
+    text = UNEXPLAINED if found.id == causes.UNKNOWN else _where(run, state) if isinstance(run, Run) else ""
     line = "" if found.line.strip() == found.cause.strip() else found.line
     return Standing(found.cause, "danger", text, line, found.advice)
+
+
+def _called(job: Job) -> str:
+    return "run" if isinstance(job, Run) else "job"
 
 
 def _where(run: Job, state: JobState) -> str:
@@ -130,6 +134,9 @@ def _where(run: Job, state: JobState) -> str:
 
 def _cancelled(run: Job) -> Standing:
     seen = run.summary
+    if not isinstance(run, Run):
+        # What other jobs count are no steps.
+        return Standing("This job was stopped", "warn")
     if not seen.step:
         return Standing("This run was stopped before its first step", "warn")
     return Standing(f"This run was stopped at step {seen.step:,} of {seen.total:,}", "warn")

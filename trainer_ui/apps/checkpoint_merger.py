@@ -20,6 +20,7 @@ PRECISIONS = (
     ("16 bits, bf16", "bf16"),
     ("32 bits, fp32", "fp32"),
 )
+MODELS = ("checkpoint", "diffusion_model")
 PARTS = {"denoiser": "UNet or transformer", "text_encoders": "Text encoders", "vae": "VAE"}
 USUAL = ""
 """A part as the method has it."""
@@ -110,16 +111,18 @@ MERGE = Utility(
     module="trainer_core.tools.merge",
     made=_merge,
     kinds=("merge",),
-    guide=(PAGE, "merge"),
+    guide=(PAGE, "the-methods"),
+    takes="a",
     cards=(
         Card(
             "Models",
             (
-                File(name="a", title="Model A", help="The new file has its format, and what only A has."),
-                File(name="b", title="Model B"),
+                File(name="a", title="Model A", roles=MODELS, help="The new file has its format, and what only A has."),
+                File(name="b", title="Model B", roles=MODELS),
                 File(
                     name="c",
                     title="Model C",
+                    roles=MODELS,
                     help="What A and B were trained from, or a third model of a sum.",
                     when=partial(_takes, number=3),
                 ),
@@ -130,7 +133,7 @@ MERGE = Utility(
             (
                 Choice(
                     name="method",
-                    title="Method",
+                    title="How each weight is computed",
                     default="weighted_sum",
                     options=tuple((one.title, one.id) for one in methods.methods().values()),
                     told={one.id: f"{one.formula}. {one.sentence}" for one in methods.methods().values()},
@@ -193,10 +196,16 @@ MERGE = Utility(
                     help="A name or a path. A file that exists is never replaced.",
                 ),
                 Choice(name="dtype", title="Precision", default="same", options=PRECISIONS),
-                File(name="vae", title="Another VAE", help="It replaces that of the models. Empty for none."),
+                File(
+                    name="vae",
+                    title="Another VAE",
+                    roles=("vae",),
+                    help="It replaces that of the models. Empty for none.",
+                ),
                 Choice(
                     name="prediction",
                     title="Prediction type, where a file does not say it",
+                    option="--prediction",
                     options=(
                         ("As its family usually has it", ""),
                         ("epsilon", "epsilon"),
@@ -215,15 +224,22 @@ BAKE = Utility(
     module="trainer_core.tools.bake",
     made=_bake,
     kinds=("bake",),
-    guide=(PAGE, "bake"),
+    guide=("lora-tools", "bake-a-network-into-a-model"),
+    takes="checkpoint",
     cards=(
         Card(
             "Files",
             (
-                File(name="checkpoint", title="Checkpoint", help="Or one part of it, such as its UNet alone."),
+                File(
+                    name="checkpoint",
+                    title="Checkpoint",
+                    roles=MODELS,
+                    help="Or one part of it, such as its UNet alone.",
+                ),
                 Files(
                     name="networks",
                     title="LoRA",
+                    roles=("lora",),
                     numbers=(("strength", "Strength", 1.0), ("text", "Strength in the text encoders", 1.0)),
                 ),
             ),
@@ -245,6 +261,7 @@ BAKE = Utility(
                 ),
                 Switch(
                     name="skip",
+                    option="--skip-missing",
                     title="Leave out what the checkpoint has no place for",
                     help="Otherwise a LoRA with such a module is refused.",
                 ),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trainer_ui.tool_session import Module, Values
 
 PAGE = "lora-tools"
+LORAS, MODELS = ("lora",), ("checkpoint", "diffusion_model")
 TARGET = Words(
     name="target",
     title="New file",
@@ -24,7 +25,7 @@ TARGET = Words(
 )
 DTYPES = (("As in the file", "same"), ("16 bits, fp16", "fp16"), ("16 bits, bf16", "bf16"), ("32 bits, fp32", "fp32"))
 DTYPE = Choice(name="dtype", title="Precision", default="same", options=DTYPES)
-ONE = File(name="file", title="LoRA")
+ONE = File(name="file", title="LoRA", roles=LORAS)
 EXACT = "exact"
 NAMINGS = tuple((title, name) for name, title in naming.TITLES.items())
 KEYS = {
@@ -157,7 +158,8 @@ INSPECT = Utility(
     module="trainer_core.tools.lora_inspect",
     made=_inspect,
     kinds=("lora-inspect",),
-    guide=(PAGE, ""),
+    guide=(PAGE, "what-is-in-a-lora"),
+    takes="file",
     makes=False,
     cards=(Card("File", (ONE,)),),
 )
@@ -169,9 +171,13 @@ MERGE = Utility(
     module="trainer_core.tools.lora_merge",
     made=_merge,
     kinds=("lora-merge",),
-    guide=(PAGE, ""),
+    guide=(PAGE, "merging"),
+    takes="files",
     cards=(
-        Card("LoRAs", (Files(name="files", title="LoRA", numbers=(("strength", "Strength", 1.0),), least=2),)),
+        Card(
+            "LoRAs",
+            (Files(name="files", title="LoRA", roles=LORAS, numbers=(("strength", "Strength", 1.0),), least=2),),
+        ),
         Card("Rank", _of_rank("Exact: the ranks add up")),
         Card(
             "Output",
@@ -191,7 +197,8 @@ RESIZE = Utility(
     module="trainer_core.tools.lora_resize",
     made=_resize,
     kinds=("lora-resize",),
-    guide=(PAGE, ""),
+    guide=(PAGE, "a-smaller-rank"),
+    takes="file",
     cards=(Card("File", (ONE,)), Card("Rank", _of_rank()), Card("Output", (TARGET, DTYPE))),
 )
 SCALE = Utility(
@@ -202,7 +209,8 @@ SCALE = Utility(
     module="trainer_core.tools.lora_scale",
     made=_scale,
     kinds=("lora-scale",),
-    guide=(PAGE, ""),
+    guide=(PAGE, "weaker-stronger-or-only-in-some-blocks"),
+    takes="file",
     cards=(
         Card("File", (ONE,)),
         Card(
@@ -223,9 +231,15 @@ EXTRACT = Utility(
     module="trainer_core.tools.extract",
     made=_extract,
     kinds=("extract",),
-    guide=(PAGE, ""),
+    guide=(PAGE, "extract-a-lora-from-two-models"),
     cards=(
-        Card("Models", (File(name="tuned", title="Finetuned model"), File(name="base", title="Base model"))),
+        Card(
+            "Models",
+            (
+                File(name="tuned", title="Finetuned model", roles=MODELS),
+                File(name="base", title="Base model", roles=MODELS),
+            ),
+        ),
         Card(
             "Rank",
             (
@@ -241,6 +255,7 @@ EXTRACT = Utility(
                 Number(
                     name="conv_rank",
                     title="Rank of convolutions",
+                    option="--conv-rank",
                     default=0,
                     low=0,
                     high=ranks.MOST_RANK,
@@ -277,14 +292,15 @@ CONVERT = Utility(
     module="trainer_core.tools.lora_convert",
     made=_convert,
     kinds=("lora-convert",),
-    guide=(PAGE, ""),
+    guide=(PAGE, "names-for-another-program"),
+    takes="file",
     cards=(
         Card("File", (ONE,)),
         Card(
             "Form",
             (
                 Choice(name="naming", title="Names of its layers", options=(("As they are", ""), *NAMINGS)),
-                Switch(name="plain", title="Make every layer a plain LoRA layer"),
+                Switch(name="plain", title="Make every layer a plain LoRA layer", option="--plain"),
                 *(_only_if_plain(each) for each in _of_rank("Exact: whatever rank it takes")),
             ),
         ),
@@ -299,7 +315,8 @@ METADATA = Utility(
     module="trainer_core.tools.lora_metadata",
     made=_metadata,
     kinds=("lora-metadata",),
-    guide=(PAGE, ""),
+    guide=(PAGE, "metadata"),
+    takes="file",
     cards=(
         Card("File", (ONE,)),
         Card(

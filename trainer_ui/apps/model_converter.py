@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from trainer_core.models.detection import ROLES
 from trainer_core.weights.conversion import wishes
 from trainer_ui.apps.utility import UtilityApp
 from trainer_ui.panels.tools.weights_report import WeightsReport
@@ -72,11 +73,12 @@ CONVERT = Utility(
     module="trainer_core.tools.convert",
     made=_convert,
     kinds=("convert",),
-    guide=(PAGE, ""),
+    guide=(PAGE, "what-it-reads-and-makes"),
+    takes="files",
     cards=(
         Card(
             "Model",
-            (Files(name="files", title="File or folder"),),
+            (Files(name="files", title="File or folder", roles=ROLES),),
             text="A checkpoint (.safetensors, .ckpt, .gguf), a folder in the diffusers layout, or an index of shards. Files below the first are parts to put into it.",
         ),
         Card(
@@ -150,9 +152,10 @@ CHECK = Utility(
     module="trainer_core.tools.check_weights",
     made=_check,
     kinds=("check-weights",),
-    guide=(PAGE, ""),
+    guide=(PAGE, "is-a-file-damaged"),
+    takes="file",
     makes=False,
-    cards=(Card("Model", (File(name="file", title="File or folder"),)),),
+    cards=(Card("Model", (File(name="file", title="File or folder", roles=ROLES),)),),
 )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from trainer_core.jobs.state import JobState
 from trainer_ui.app import WATCH, App, Place
+from trainer_ui.formatting import show
 from trainer_ui.job_session import known_jobs
 from trainer_ui.panels.run import RunPanel
 from trainer_ui.panels.tools.bar import ToolBar
@@ -13,9 +15,10 @@ from trainer_ui.panels.tools.made import Made
 from trainer_ui.panels.tools.notes import Notes
 from trainer_ui.panels.tools.past import Past
 from trainer_ui.tool_session import ToolSession, Utility
+from trainer_ui.widgets import VBox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from trainer_ui.app import Panel
 
@@ -23,15 +26,24 @@ JOBS = "jobs"
 
 
 class Watching:
-    """The job, once there is one: its bar, how it ended, and its log."""
+    """The bar of the job and how it ended, then `between` (what it has made and found), then its log."""
 
-    def __init__(self, session: ToolSession) -> None:
+    def __init__(self, session: ToolSession, between: Sequence[Panel]) -> None:
+        self.session, self.between = session, between
         self.run = RunPanel(session.jobs)
-        self.widget = self.run.widget
+        head = VBox([self.run.bar.widget, self.run.end], classes=("easel-watch",))
+        self.tail = VBox([self.run.live.monitor, self.run.live.log], classes=("easel-watch",))
+        self.widget = VBox([head, *(each.widget for each in between), self.tail], classes=("easel-column",))
 
     def show(self) -> None:
         """Shows the job."""
         self.run.show()
+        if self.session.jobs.state is JobState.COMPLETED:
+            # What it has made says more.
+            self.run.end.content = {}
+        for each in self.between:
+            each.show()
+        show(self.tail, self.session.jobs.job is not None)
 
 
 class UtilityApp(App):
@@ -47,11 +59,13 @@ class UtilityApp(App):
         self.forms = {one.id: Form(session, one) for one in self.utilities}
         kinds = tuple(dict.fromkeys(kind for one in self.utilities for kind in one.kinds))
         self.kinds = kinds
+        self.bars = {one.id: ToolBar(session, one) for one in self.utilities}
+        self.made = Made(session)
         places = {
             one.id: Place(
                 one.title,
                 [[self.forms[one.id]], [Notes(session, one)]],
-                ToolBar(session, one),
+                self.bars[one.id],
                 "wide-left",
                 one.guide or (self.guide_page, one.id),
             )
@@ -59,14 +73,21 @@ class UtilityApp(App):
         }
         places[WATCH] = Place(
             "Job",
-            [[*(make(session) for make in self.results), Watching(session)], [Made(session)]],
+            [[Watching(session, [self.made, *(make(session) for make in self.results)])]],
             None,
-            "wide-left",
-            (self.guide_page, "job"),
+            "plain",
+            (self.guide_page, "in-the-notebook"),
         )
-        places[JOBS] = Place("Jobs", [[Past(session, kinds)]], None, "plain", (self.guide_page, "job"))
+        places[JOBS] = Place("Jobs", [[Past(session, kinds)]], None, "plain", (self.guide_page, "in-the-notebook"))
+        session.moving = self.go
         super().__init__(session.jobs, places)
 
     def restore(self) -> None:
-        """Follows the job in progress: the kernel may have been restarted."""
+        """Follows the job in progress, as the kernel may have been restarted, and searches for the models on this machine."""
+        self.session.shelf.look()
         self.session.jobs.follow_live(job for kind in self.kinds for job in known_jobs(kind))
+
+    def close(self, why: str = "") -> None:
+        """Ends the search for models, too."""
+        self.session.shelf.close()
+        super().close(why)

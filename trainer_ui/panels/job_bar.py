@@ -92,7 +92,7 @@ class JobBar:
 
     def _content(self, job: Any) -> dict[str, Any]:
         if job is None:
-            return dict(run_content.NOTHING)
+            return dict(run_content.NO_JOB if self.called == "job" else run_content.NOTHING)
         try:
             return {**self._of_job(job), "actions": self._actions_of(job), **self.more()}
         except JobError as error:

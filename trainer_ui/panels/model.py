@@ -43,7 +43,7 @@ class ModelPanel:
 
     def __init__(self, session: Session, settings: Settings) -> None:
         self.session = session
-        self.shelf = Shelf(session)
+        self.shelf = Shelf(session, session.bench.use_library)
         self.known = Dropdown(description="Models on this machine", options=[(ELSEWHERE, "")])
         self.mine = helped(self.known, KNOWN_HELP)
         self.path = Text(
@@ -238,7 +238,7 @@ def _distinct(options: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def sentence(found: Detection, name: str) -> str:
     """A sentence that says what a model is."""
-    role = "diffusers folder" if found.format == "diffusers" else found.role.replace("_", " ")
+    role = "diffusers folder" if found.format == "diffusers" else found.role.replace("_", " ").replace("lora", "LoRA")
     if found.role == "unknown":
         return f"{name} is not recognised: {found.evidence[0] if found.evidence else 'it fits no known family'}."
     return f"{name} is a {role}: {_kind(found)}. {found.apart}".rstrip()

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.errors import JobError
+from trainer_core.jobs import kind
 from trainer_core.jobs.reading import is_judged
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.timeline import ORDER, RESULT, SAMPLING, TRAINING, doing
@@ -35,7 +36,14 @@ WORDS = {
     JobState.LOST: "Lost",
     JobState.CANCELLED: "Stopped",
 }
+ENGINE, START = ORDER[0], "Start"
+"""The first stage, as a training and as any other job has it."""
 OPEN_END = "samples not counted"
+NO_JOB: Content = {
+    "run": "",
+    "title": "Nothing is in progress",
+    "summary": "A job is shown here, also after a restart.",
+}
 NOTHING: Content = {"run": "", "title": "Nothing is training", "summary": "A run is shown here, also after a restart."}
 
 
@@ -72,17 +80,18 @@ def content(run: Job, left: TimeLeft, usual: Mapping[str, float], old: str) -> C
     state, seen = run.state, run.summary
     is_over = state in FINAL_STATES
     word, tone = WORDS.get(state, state.name.capitalize()), pasts.state_of(run)[1]
-    if state is JobState.RUNNING and not seen.last_step:
-        word = "Starting" if isinstance(run, Run) else "Running"
+    is_run = isinstance(run, Run)
+    if state is JobState.RUNNING and not (seen.last_step and is_run):
+        word = "Starting" if is_run else "Running"
     now, is_open = time.time(), not is_over and are_samples_unknown(run)
     return {
         "run": run.name,
-        "title": pasts.name_of(run),
+        "title": pasts.name_of(run) if is_run else kind.get(run.spec.kind).title,
         "state": state.name,
         "pill": [word, tone],
         "now": now,
         "headline": headline(run, state, left),
-        "figures": _figures(seen, is_over=is_over),
+        "figures": [row for row in _figures(seen, is_over=is_over) if is_run or not row[0]],
         "clock": _clock(run, state),
         "ends": left.ends_s if seen.step < seen.total and not is_over else None,
         "note": _note(run, seen) if is_over else OPEN_END if is_open and seen.last_step else "",
@@ -96,7 +105,11 @@ def headline(run: Job, state: JobState, left: TimeLeft) -> str:
     """The time left of a run that trains, with what it does if that is no training; else how it stands."""
     seen = run.summary
     step = f"step {seen.step:,} of {seen.total:,}"
+    is_run = isinstance(run, Run)
     match state:
+        case JobState.FAILED | JobState.LOST | JobState.CANCELLED if not is_run:
+            # What other jobs count are no steps.
+            return "Stopped" if state is JobState.CANCELLED else "Not finished"
         case JobState.COMPLETED:
             took = pasts.seconds(run)
             return f"Finished after {pasts.span(took)}" if took is not None else "Finished"
@@ -127,7 +140,12 @@ def _training(run: Job, left: TimeLeft) -> str:
         return f"{doing(SAMPLING)}, {f'{remains} left' if known else f'then {remains} and later samples'}"
     if remains and are_samples_unknown(run):
         return f"{remains} left, plus the samples"
-    return f"{remains} left" if remains else printable(doing(seen.phase), 80)
+    return f"{remains} left" if remains else printable(_doing(run), 80)
+
+
+def _doing(run: Job) -> str:
+    phase = run.summary.phase
+    return doing(phase) if phase or isinstance(run, Run) else "Starting"
 
 
 def are_samples_unknown(run: Job) -> bool:
@@ -170,7 +188,9 @@ def _clock(run: Job, state: JobState) -> Content:
     if state in FINAL_STATES:
         # The name of the folder has the time of the start.
         when = f"started {at}" if (at := pasts.when(run)) else ""
-        return {"text": f"after {pasts.span(took)}" if took is not None else "", "when": when}
+        # The headline of another job that has completed says how long it took.
+        is_said = state is JobState.COMPLETED and not isinstance(run, Run)
+        return {"text": f"after {pasts.span(took)}" if took is not None and not is_said else "", "when": when}
     if state in (JobState.QUEUED, JobState.PREPARED) or took is None:
         return {}
     return {"since": time.time() - took}
@@ -212,10 +232,11 @@ def _stages(run: Job, seen: Summary, usual: Mapping[str, float], now: float) -> 
     is_over = state in FINAL_STATES
     found = []
     for stage in timeline.stages:
-        row: Content = {"name": stage.name, "seconds": round(stage.seconds, 1), "state": "done"}
+        called = START if stage.name == ENGINE and not isinstance(run, Run) else stage.name
+        row: Content = {"name": called, "seconds": round(stage.seconds, 1), "state": "done"}
         if stage.since_s is not None and not is_over:
             row |= {"state": "now", "since": now - stage.elapsed_s(now - timeline.suspended_s)}
-            row["doing"] = printable(doing(seen.phase, seen.detail), 160)
+            row["doing"] = printable(doing(seen.phase, seen.detail) if called != START else "Starting", 160)
         if stage.name in usual and stage.name != TRAINING:
             row["usual"] = round(usual[stage.name])
         found.append(row)

@@ -44,7 +44,9 @@ class ToolBar:
         elif is_ready:
             self.headline.show_state("ok", "✓", "Ready", "Nothing is written.")
         elif desk.asked and desk.error is not None:
-            self.headline.show_state("warn", "!", desk.error.message, desk.error.hint)
+            worded = self.utility.worded
+            why = f"{worded(desk.error.message)} {worded(desk.error.hint)}".strip()
+            self.headline.show_state("warn", "!", "This cannot start yet", why)
         else:
             self.headline.show_state("", "1", self.utility.title, "Choose the files below.")
 
@@ -62,4 +64,4 @@ def _figures(outlook: Outlook) -> list[tuple[str, str, str]]:
 
 
 def _size(number: float) -> str:
-    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:,.1f} MB"
+    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:,.{0 if number >= 1e7 else 1}f} MB"

@@ -10,25 +10,48 @@ from trainer_ui import browsing
 from trainer_ui.browse import Browse
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph, show
+from trainer_ui.panels.tools.known import Known
 from trainer_ui.tool_fields import Blocks, Choice, Field, File, Files, Number, Switch, Words
-from trainer_ui.widgets import Box, Button, Checkbox, Dropdown, Text, VBox, Widget
+from trainer_ui.widgets import Box, Button, Checkbox, Dropdown, Plain, Text, VBox, Widget
 
 if TYPE_CHECKING:
     from trainer_ui.tool_session import ToolSession
 
 
+LONG = 30
+"""A field with a longer placeholder takes the whole width."""
+
+
+def _explained(control: Widget, field: Field) -> Box:
+    """A control with its help, if there is any."""
+    return helped(control, field.help, field.more) if field.help else Box([control], classes=("easel-setting",))
+
+
 class Control:
     """The control of a field: `widget` on the page, `show` fills it with the value of the desk."""
 
-    widget: Widget
+    widget: Plain
+    is_wide = False
+    """Whether it takes the whole width of its card."""
 
     def __init__(self, session: ToolSession, utility: str, field: Field) -> None:
         self.session, self.utility, self.field = session, utility, field
+        self._shown: object = None
 
     @property
     def value(self) -> Any:
         """The value of the field now."""
         return self.session.desks[self.utility].values[self.field.name]
+
+    @property
+    def is_news(self) -> bool:
+        """Whether the value has changed since this was last asked.
+
+        Only then is it written into the widget: a thread may show the views between what the page has sent and its handler,
+        and would put the old value back.
+        """
+        before, self._shown = self._shown, self.value
+        return self._shown != before
 
     def change(self, value: Any) -> None:
         """Takes a value from the user."""
@@ -45,15 +68,16 @@ class _Line(Control):
     def __init__(self, session: ToolSession, utility: str, field: Field, placeholder: str = "") -> None:
         super().__init__(session, utility, field)
         placeholder = placeholder or (field.placeholder if isinstance(field, Words) else "")
+        self.is_wide = self.is_wide or len(placeholder) > LONG
         self.text = Text(description=field.title, placeholder=placeholder, continuous_update=False)
         self.text.observe(session.handler(self._typed), "value")
-        self.widget = helped(self.text, field.help, field.more)
+        self.widget = _explained(self.text, field)
 
     def show(self) -> None:
         """Shows the text."""
         super().show()
         wanted = self.written(self.value)
-        if self.text.value != wanted:
+        if self.is_news and self.text.value != wanted:
             self.text.value = wanted
 
     def written(self, value: Any) -> str:
@@ -83,10 +107,10 @@ class _Figure(_Line):
         try:
             number = float(text.strip().replace(",", "."))
         except ValueError:
-            self.said.show_text(f"“{text.strip()[:40]}” is not a number.")
+            self.said.show_text(f"“{text.strip()[:40]}” is not a number, so {self.written(self.value)} is still used.")
             return
         if field.whole and number != int(number):
-            self.said.show_text("This is a whole number.")
+            self.said.show_text(f"This must be a whole number, so {self.written(self.value)} is still used.")
         elif (field.low is not None and number < field.low) or (field.high is not None and number > field.high):
             bounds = (
                 f"from {field.low:g} to {field.high:g}"
@@ -95,7 +119,7 @@ class _Figure(_Line):
                 if field.low is not None
                 else f"at most {field.high:g}"
             )
-            self.said.show_text(f"Choose a number {bounds}.")
+            self.said.show_text(f"Choose a number {bounds}; {self.written(self.value)} is still used.")
         else:
             self.said.show_text("")
             self.change(int(number) if field.whole else number)
@@ -109,12 +133,13 @@ class _Chosen(Control):
         self.list: Any = Dropdown(description=field.title, options=field.options, value=field.default)
         self.list.observe(session.handler(self.change), "value")
         self.told = Paragraph("", "small", "muted")
-        self.widget = VBox([helped(self.list, field.help, field.more), self.told])
+        self.is_wide = field.told is not None
+        self.widget = VBox([_explained(self.list, field), self.told])
 
     def show(self) -> None:
         """Shows what is chosen, and what it does."""
         super().show()
-        if self.list.value != self.value:
+        if self.is_news and self.list.value != self.value:
             self.list.value = self.value
         self.told.show_text((self.field.told or {}).get(self.value, ""))
 
@@ -124,17 +149,18 @@ class _Box(Control):
         super().__init__(session, utility, field)
         self.box = Checkbox(description=field.title, indent=False, value=bool(field.default))
         self.box.observe(session.handler(self.change), "value")
-        self.widget = helped(self.box, field.help, field.more)
+        self.widget = _explained(self.box, field)
 
     def show(self) -> None:
         """Shows whether it is ticked."""
         super().show()
-        if self.box.value != self.value:
+        if self.is_news and self.box.value != self.value:
             self.box.value = self.value
 
 
 class _Path(_Line):
     field: File
+    is_wide = True
 
     def __init__(self, session: ToolSession, utility: str, field: File) -> None:
         placeholder = "/path/to/model.safetensors" if field.wants != "folder" else "/path/to/folder"
@@ -143,11 +169,15 @@ class _Path(_Line):
             session, field.title, self.change, lambda: self.value, wants=field.wants, extensions=field.extensions
         )
         self.said = Paragraph("", "small", "muted")
-        self.widget = VBox([self.widget, self.browse.widget, self.said], classes=("easel-tool-file",))
+        self.known = Known(session, field.title, field.roles, self.change)
+        self.widget = VBox(
+            [self.known.widget, self.widget, self.browse.widget, self.said], classes=("easel-tool-file",)
+        )
 
     def show(self) -> None:
         """Shows the path, and what the file is."""
         super().show()
+        self.known.show(self.value)
         words, tone = self.session.described.get(self.value, ("", ""))
         self.said.show_text(words if self.field.is_input else "", tone or "muted")
 
@@ -156,6 +186,7 @@ class _Rows(Control):
     """Rows of a path and numbers. Rows are made by the user's clicks, never by a thread."""
 
     field: Files
+    is_wide = True
 
     def __init__(self, session: ToolSession, utility: str, field: Files) -> None:
         super().__init__(session, utility, field)
@@ -202,6 +233,7 @@ class _Rows(Control):
 class _Row:
     def __init__(self, rows: _Rows, place: int) -> None:
         self.rows, self.place = rows, place
+        self._shown: object = None
         session, field = rows.session, rows.field
         title = f"{field.title} {place + 1}"
         self.path = Text(description=title, placeholder="/path/to/file.safetensors", continuous_update=False)
@@ -219,9 +251,10 @@ class _Row:
             control.observe(session.handler(lambda text, name=name: self._number(name, text)), "value")
         self.remove = Button(description="Remove", classes=("easel-small", "easel-quiet"))
         self.remove.on_click(session.handler(lambda _: rows.remove(place)))
-        line = VBox([self.path, *self.numbers.values()], classes=("easel-tool-row",))
-        tail = VBox([self.browse.widget, self.remove], classes=("easel-tool-tail",))
-        self.widget = VBox([line, tail, self.said], classes=("easel-tool-file",))
+        self.known = Known(session, title, field.roles, lambda path: rows.put(place, "path", path))
+        line = Box([self.path], classes=("easel-setting",))
+        tail = Box([*self.numbers.values(), self.remove], classes=("easel-tool-row",))
+        self.widget = VBox([self.known.widget, line, self.browse.widget, self.said, tail], classes=("easel-tool-file",))
 
     @property
     def _row(self) -> Mapping[str, Any]:
@@ -237,12 +270,12 @@ class _Row:
     def show(self) -> None:
         """Shows the row."""
         row = self._row
-        if self.path.value != row["path"]:
+        self.known.show(row["path"])
+        if row != self._shown:
+            self._shown = row
             self.path.value = row["path"]
-        for name, control in self.numbers.items():
-            wanted = f"{row[name]:g}"
-            if control.value != wanted:
-                control.value = wanted
+            for name, control in self.numbers.items():
+                control.value = f"{row[name]:g}"
         words, tone = self.rows.session.described.get(row["path"], ("", ""))
         self.said.show_text(words, tone or "muted")
         show(self.remove, len(self.rows.value) > self.rows.field.least)
@@ -252,6 +285,7 @@ class _Blocks(Control):
     """The blocks are listed when the user asks for them, because they depend on the file."""
 
     field: Blocks
+    is_wide = True
 
     def __init__(self, session: ToolSession, utility: str, field: Blocks) -> None:
         super().__init__(session, utility, field)

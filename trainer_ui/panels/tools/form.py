@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.panels.card import fold
 from trainer_ui.panels.tools.controls import Control, control
-from trainer_ui.widgets import VBox, Widget
+from trainer_ui.widgets import Box, VBox, Widget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,11 @@ class Form:
         said = [Paragraph(card.text, "muted", "small")] if card.text else []
         for one in made:
             one.show()
-        return [*said, *(one.widget for one in made)]
+        fields = Box([one.widget for one in made], classes=("easel-tool-fields",))
+        for one in made:
+            if one.is_wide:
+                one.widget.add_class("easel-tool-wide")
+        return [*said, fields]
 
     def show(self) -> None:
         """Fills the fields, and hides the cards of which no field is of use now."""

@@ -8,7 +8,8 @@ from trainer_core.jobs.state import JobState
 from trainer_core.text import printable
 from trainer_ui.formatting import Pairs, Paragraph, show
 from trainer_ui.panels.card import fold
-from trainer_ui.widgets import HTML, VBox
+from trainer_ui.panels.model import family_title
+from trainer_ui.widgets import HTML, Box, VBox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
     from trainer_ui.tool_session import ToolSession
 
 KIND = "lora-inspect"
+KINDS = {
+    "lora": "LoRA",
+    "locon": "LoRA with convolutions (LoCon)",
+    "loha": "LoHa",
+    "lokr": "LoKr",
+    "dora": "DoRA",
+    "oft": "OFT",
+    "boft": "BOFT",
+    "ia3": "IA3",
+    "glora": "GLoRA",
+}
 
 
 class LoraReport:
@@ -29,7 +41,8 @@ class LoraReport:
         more = fold(session, "Settings of its training", lambda: [self.training])
         hashes = fold(session, "Hashes", lambda: [self.hashes])
         self.widget = VBox(
-            [self.title, self.facts, self.hints, self.blocks, more, hashes], classes=("easel-card", "easel-lora-report")
+            [self.title, Box([self.facts, self.hints], classes=("easel-tool-halves",)), self.blocks, more, hashes],
+            classes=("easel-card", "easel-lora-report"),
         )
         self._shown: object = None
 
@@ -54,7 +67,10 @@ class LoraReport:
         rank = report.get("rank")
         self.facts.show_pairs(
             [
-                ("Kind", f"{report.get('kind', '')}, {report.get('family', '') or 'family not known'}"),
+                (
+                    "Kind",
+                    f"{KINDS.get(str(report.get('kind')), report.get('kind', ''))} for {family_title(str(report.get('family') or ''))}",
+                ),
                 ("Rank", str(rank) if rank is not None else "differs from layer to layer"),
                 ("Layers", f"{len(layers):,}" + (f", {len(unused)} of them change nothing" if unused else "")),
                 ("Precision", ", ".join(map(str, report.get("dtypes") or ()))),
@@ -65,7 +81,7 @@ class LoraReport:
                 ),
             ]
         )
-        loading = [(str(one.get("program", "")), str(one.get("reason", ""))) for one in report.get("loading") or ()]
+        loading = [(str(one.get("program", "")), _loads(one)) for one in report.get("loading") or ()]
         triggers = ", ".join(_trigger(one) for one in (report.get("triggers") or ())[:5])
         suggested = " ".join(str(one.get("sentence", "")) for one in report.get("suggestions") or ())
         self.hints.show_pairs(
@@ -79,6 +95,12 @@ class LoraReport:
         self.blocks.value = _table(report.get("blocks") or ())
         self.training.show_pairs((str(row[0]), str(row[1])) for row in report.get("facts") or ())
         self.hashes.show_pairs((str(name), str(value)) for name, value in (report.get("hashes") or {}).items())
+
+
+def _loads(answer: Mapping[str, Any]) -> str:
+    """Whether a program loads it, and why not."""
+    words = {"yes": "loads it.", "no": "does not load it.", "partly": "loads a part of it."}
+    return f"{words.get(str(answer.get('loads', '')), 'is not known to load it.')} {answer.get('reason') or ''}".strip()
 
 
 def _trigger(found: Mapping[str, Any]) -> str:
@@ -96,7 +118,7 @@ def _table(rows: Iterable[Mapping[str, Any]]) -> str:
         rank = f"{least}" if least == most else f"{least} to {most}"
         lines.append(
             f"<tr><th scope=row>{escape(printable(str(row['block']), 60))}</th><td>{int(row['layers'])}</td><td>{escape(rank)}</td>"
-            f'<td><span class="easel-share" style="--easel-share:{min(max(share, 0.0), 1.0):.3f}" aria-hidden="true"></span>{share:.1%}</td></tr>'
+            f'<td><span class="easel-share" style="--easel-share:{min(max(share, 0.0), 1.0):.3f}" aria-hidden="true"></span><span class="easel-share-number">{share:.1%}</span></td></tr>'
         )
     head = "<tr><th scope=col>Block</th><th scope=col>Layers</th><th scope=col>Rank</th><th scope=col>Share of the change</th></tr>"
     return f"<table><thead>{head}</thead><tbody>{''.join(lines)}</tbody></table>" if lines else ""

@@ -1,0 +1,136 @@
+"""The LoRA app without a browser: each of its tools is started once on real files, and what it found or made is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import tool_files
+from tests.support.page import click, enter, go, inside, markup, on_page, wait_for
+from trainer_core.jobs.state import FINAL_STATES, JobState
+from trainer_core.models import header
+from trainer_ui import guides
+from trainer_ui.apps.lora_utilities import LoraUtilities
+
+
+@pytest.fixture
+def app(opening):
+    return opening(LoraUtilities)
+
+
+@pytest.fixture
+def loras(tmp_path):
+    return tool_files.loras(tmp_path / "loras")
+
+
+def control(app, utility, name):
+    return next(one for one in app.forms[utility].controls if one.field.name == name)
+
+
+def fill(app, utility, **values):
+    go(app, utility)
+    for name, value in values.items():
+        one = control(app, utility, name)
+        enter(next(getattr(one, kind) for kind in ("text", "list", "box") if hasattr(one, kind)), value)
+
+
+def finish(app, utility):
+    """Presses the button of the place, and waits for the end of its job."""
+    bar = app.bars[utility]
+    wait_for(lambda: not bar.start.disabled)
+    before = app.jobs.job
+    click(bar.start)
+    wait_for(lambda: app.jobs.job is not before and app.jobs.state in FINAL_STATES)
+    wait_for(lambda: app.places.chosen == "watch")
+    assert app.jobs.state is JobState.COMPLETED, app.jobs.job.folder.log.read_text()
+    app.views.show()
+
+
+def made(app):
+    """The path of the file that the job has made, as the page shows it."""
+    return Path(next(one.text for one in inside(app.root) if type(one).__name__ == "CopyLine" and one.text))
+
+
+def test_looking_inside_shows_blocks_settings_and_triggers_and_offers_no_download(app, loras):
+    fill(app, "inspect", file=str(loras["elena"]))
+    finish(app, "inspect")
+    page = markup(app.root)
+    for told in ("IN01", "elenavr"):
+        assert told in page, told
+    assert not on_page(app.made.saving), "there is no new file"
+
+
+def test_two_loras_are_merged_with_their_strengths(app, loras, tmp_path):
+    rows = control(app, "merge", "files")
+    go(app, "merge")
+    enter(rows.rows[0].path, str(loras["elena"]))
+    enter(rows.rows[1].path, str(loras["ink"]))
+    enter(rows.rows[1].numbers["strength"], "0.5")
+    enter(control(app, "merge", "target").text, str(tmp_path / "both.safetensors"))
+    finish(app, "merge")
+    assert made(app) == tmp_path / "both.safetensors"
+    shapes = {each.shape for name, each in header.read(made(app)).tensors.items() if name.endswith("lora_down.weight")}
+    assert {shape[0] for shape in shapes} == {12}
+
+
+def test_loras_of_two_families_are_refused_before_the_start(app, loras):
+    rows = control(app, "merge", "files")
+    go(app, "merge")
+    enter(rows.rows[0].path, str(loras["elena"]))
+    enter(rows.rows[1].path, str(loras["xl-style"]))
+    wait_for(lambda: app.session.desks["merge"].error and not app.session.desks["merge"].is_looking)
+    assert app.bars["merge"].start.disabled
+
+
+def test_a_lora_is_resized_and_the_error_is_told(app, loras):
+    fill(app, "resize", file=str(loras["elena"]), rank="4")
+    finish(app, "resize")
+    assert made(app).name != "elena.safetensors"
+    assert "%" in markup(app.made.widget)
+
+
+def test_blocks_are_listed_and_a_block_is_left_out(app, loras):
+    fill(app, "scale", file=str(loras["elena"]), strength="0.5")
+    blocks = control(app, "scale", "blocks")
+    click(blocks.button)
+    assert len(blocks.fields) > 2
+    enter(next(iter(blocks.fields.values())), "0")
+    finish(app, "scale")
+    assert len(header.read(made(app)).tensors) < len(header.read(loras["elena"]).tensors)
+
+
+def test_a_lora_is_extracted_from_two_checkpoints(app, tmp_path):
+    models = tool_files.checkpoints(tmp_path / "models")
+    fill(app, "extract", tuned=str(models["anime"]), base=str(models["sd15-base"]))
+    wait_for(lambda: app.session.desks["extract"].outlook)
+    app.views.show()
+    notes = markup(app.root)
+    assert "--conv-rank" not in notes
+    assert "“Rank of convolutions” includes them" in notes
+    finish(app, "extract")
+    assert any("lora_down" in name for name in header.read(made(app)).tensors)
+
+
+def test_a_lora_gets_the_names_of_another_program(app, loras):
+    fill(app, "convert", file=str(loras["elena"]), naming="diffusers")
+    finish(app, "convert")
+    assert any(".lora_A." in name for name in header.read(made(app)).tensors)
+
+
+def test_metadata_is_written_into_a_new_file_or_in_place(app, loras):
+    fill(app, "metadata", file=str(loras["ink"]), **{"modelspec.title": "Ink"})
+    finish(app, "metadata")
+    assert header.read(made(app)).metadata["modelspec.title"] == "Ink"
+    assert "modelspec.title" not in header.read(loras["ink"]).metadata
+    fill(app, "metadata", in_place=True)
+    assert not on_page(control(app, "metadata", "target").widget)
+    finish(app, "metadata")
+    assert header.read(loras["ink"]).metadata["modelspec.title"] == "Ink"
+
+
+def test_every_place_opens_a_section_of_the_guide_that_exists(app):
+    for page, section in app.guide.helps.values():
+        blocks = [block["id"] for block in guides.read(page) if block["kind"] == "h"]
+        assert page in guides.names()
+        assert section in blocks, (page, section)
