@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import small_models
 from trainer_core.child import child_environment
 from trainer_core.errors import InstallError
 from trainer_core.tools import check_loading, convert
@@ -129,3 +130,30 @@ def test_torch_rounds_every_number_to_the_same_one(opened: Told, dtype: str) -> 
 
 def test_torch_opens_the_checkpoint_as_weights_only(opened: Told) -> None:
     assert opened["sd15/pickle"] == opened["sd15/tensors"]
+
+
+FP8 = """
+import sys, torch
+from safetensors.torch import load_file
+old, new = load_file(sys.argv[1]), load_file(sys.argv[2])
+names = [name.removesuffix(".scale_weight") for name in new if name.endswith(".scale_weight")]
+for name in names:
+    weight = old[f"{name}.weight"].float()
+    scale = weight.abs().max() / 448
+    assert torch.equal(new[f"{name}.scale_weight"], scale), name
+    wanted = (weight / scale).to(torch.float8_e4m3fn)
+    assert torch.equal(new[f"{name}.weight"].view(torch.uint8), wanted.view(torch.uint8)), name
+print(len(names))
+"""
+
+
+def test_torch_computes_the_same_fp8_weights_and_scales(tmp_path: Path) -> None:
+    source = small_models.write(tmp_path / "old.safetensors", small_models.arrays("flux-schnell", 1))
+    made = convert.run(
+        Settings(files=(str(source),), dtype="fp8-scaled", target=str(tmp_path / "new.safetensors")), lambda _: None
+    )
+    done = subprocess.run(
+        [python(), "-c", FP8, source, made], check=False, capture_output=True, text=True, env=child_environment()
+    )
+    assert not done.returncode, done.stderr[-2000:]
+    assert int(done.stdout) > 100
