@@ -163,7 +163,8 @@ class _Path(_Line):
     is_wide = True
 
     def __init__(self, session: ToolSession, utility: str, field: File) -> None:
-        placeholder = "/path/to/model.safetensors" if field.wants != "folder" else "/path/to/folder"
+        name = "model.safetensors" if field.is_input else f"image{field.extensions[0]}"
+        placeholder = f"/path/to/{name if field.wants != 'folder' else 'folder'}"
         super().__init__(session, utility, field, placeholder)
         self.browse = Browse(
             session, field.title, self.change, lambda: self.value, wants=field.wants, extensions=field.extensions
