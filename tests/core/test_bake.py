@@ -299,6 +299,7 @@ def write_pair(folder: Path, network: dict[str, Arrays], name: str = "sd15", **t
     return Settings(model=str(model), networks=(str(lora),), target=str(folder / "made"))
 
 
+NAME = "model.diffusion_model.time_embed.0.weight"
 GOOD = {
     "lora_unet_time_embed_0": {
         ".lora_up.weight": np.ones((6, 2), np.float16),
@@ -375,14 +376,18 @@ def test_the_new_file_replaces_none_and_is_no_input(tmp_path: Path) -> None:
     assert (tmp_path / "made.safetensors").read_bytes() == b"mine"
 
 
-def test_numbers_too_large_for_the_dtype_are_counted(tmp_path: Path) -> None:
+def test_a_number_too_large_for_the_dtype_is_said_and_no_file_made(tmp_path: Path) -> None:
     tensors = small_models.arrays("sd15", 1)
     shape = tensors["model.diffusion_model.time_embed.0.weight"].shape
     huge = {"lora_unet_time_embed_0": {".lora_up.weight": np.full((shape[0], 2), 6e4, np.float16), ".lora_down.weight": np.ones((2, shape[1]), np.float16)}}  # fmt: skip
     settings = dataclasses.replace(write_pair(tmp_path, huge), family="sd15")
-    lines: list[str] = []
-    bake.run(settings, lines.append)
-    assert lines[-1].startswith(f"{math.prod(shape)} numbers are too large")
+    with pytest.raises(WeightsError, match=r"time_embed\.0\.weight is too large for F16") as error:
+        bake.run(settings, QUIET)
+    assert "bf16 or fp32" in error.value.hint
+    assert not (tmp_path / "made.safetensors").exists()
+    assert np.isfinite(
+        small_models.read(bake.run(dataclasses.replace(settings, dtype="bf16"), QUIET))[NAME].astype(np.float32)
+    ).all()
 
 
 def test_a_job_that_is_killed_while_it_writes_leaves_no_file_and_the_next_one_works(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     """Bakes, and returns the path of the new file.
 
     Raises:
-        HeaderError, WeightsError: as with `outlook`, or a file is damaged or has changed meanwhile.
+        HeaderError, WeightsError: as with `outlook`, a file is damaged or has changed meanwhile, or a number is too large for the dtype.
         OSError: a file cannot be read or written.
     """
     from contextlib import ExitStack
@@ -150,8 +150,6 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
             folders.write(made.target, model.header, changed, metadata, meter, check)
         else:
             writing.write(made.target, entries, metadata(model.header), meter, check)
-    if baker.overflowed:
-        report(f"{baker.overflowed} numbers are too large for the new type and became infinite: use bf16 or fp32.")
     return made.target
 
 
