@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -302,3 +304,16 @@ def test_a_conversion_that_changes_nothing_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(WeightsError, match=sentence):
             converted(file(tmp_path), **chosen)
+
+
+@pytest.mark.parametrize("tool", [lora_scale, lora_convert])
+def test_a_lora_with_nan_is_refused_with_the_tensor_and_no_file_is_made(tmp_path: Path, tool: ModuleType) -> None:
+    tensors = lora(SHAPES)
+    name = next(key for key in tensors if key.endswith("lora_down.weight"))
+    tensors[name][0, 0] = np.nan
+    path = write(tmp_path / "old.safetensors", tensors)
+    chosen = {"strength": 0.5} if tool is lora_scale else {"dtype": "bf16"}
+    settings = tool.Settings(file=str(path), family="sd15", target=str(tmp_path / "new.safetensors"), **chosen)
+    with pytest.raises(WeightsError, match=rf"{re.escape(name)} of old\.safetensors contains numbers that are not fin"):
+        tool.run(settings, quiet)
+    assert [each.name for each in tmp_path.iterdir()] == ["old.safetensors"]

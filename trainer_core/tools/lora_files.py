@@ -25,7 +25,7 @@ from trainer_core.weights.networks import modules
 from trainer_core.weights.networks.modules import Module, Network
 
 if TYPE_CHECKING:
-    from trainer_core.weights.lora.making import Layer
+    from trainer_core.weights.lora.making import Layer, Tensor
     from trainer_core.weights.lora.ranks import Rule
     from trainer_core.weights.reading import Weights
 
@@ -157,9 +157,25 @@ def unknown(network: Network) -> list[Layer]:
     """The tensors of a network that are part of no known layer, as they are, such as embeddings."""
     from trainer_core.weights.lora import making
 
-    weights = network.modules[0].weights
+    found = (stored(network.modules[0], key) for key in network.unknown)
+    return [making.copied(each.name, each.dtype, each.values) for each in found]
+
+
+def stored(module: Module, name: str) -> Tensor:
+    """A tensor of the file of a module, as it is stored.
+
+    Raises:
+        WeightsError: it contains numbers that are not finite.
+    """
+    from trainer_core.weights import numbers
+    from trainer_core.weights.lora.making import Tensor
+
+    weights = module.weights
     assert weights is not None, "the network was read from a header alone"
-    return [making.copied(key, weights.tensors[key].dtype, weights.read(key)) for key in network.unknown]
+    dtype, values = weights.tensors[name].dtype, weights.read(name)
+    if dtype in numbers.FLOATS and not numbers.is_finite(values, dtype):
+        raise module.damaged(name)
+    return Tensor(name, dtype, values)
 
 
 def compute(groups: Sequence[Group], rule: Rule | None, report: Tell) -> list[Layer]:

@@ -167,11 +167,15 @@ class Module:
         assert self.weights is not None, "the network was read from a header alone"
         found = self.weights.floats(name)
         if not np.isfinite(found).all():
-            raise WeightsError(
-                f"The tensor {printable(name, 120)} of {shown(self.header.path)} contains numbers that are not finite.",
-                "The network is damaged; use an earlier checkpoint of it.",
-            )
+            raise self.damaged(name)
         return found
+
+    def damaged(self, name: str) -> WeightsError:
+        """What is said of a tensor of the file that contains NaN or an infinite number."""
+        return WeightsError(
+            f"The tensor {printable(name, 120)} of {shown(self.header.path)} contains numbers that are not finite.",
+            "The network is damaged; use an earlier checkpoint of it.",
+        )
 
     def pieces(self) -> list[str]:
         """The names of the tensors of a layer that is changed in pieces, in order."""
