@@ -91,7 +91,7 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     merged = [shown(each.path) for each in plan.inputs] if len(plan.inputs) > 1 else []
     report("Writing")
     limits = computing.make(plan, recipe.metadata(plan.metadata, made_by, title, merged), making.Meter(report))
-    if said := limits.sentence():
+    for said in limits.sentences():
         report(said)
     return plan.target
 
