@@ -143,7 +143,8 @@ def planned(settings: Settings) -> Plan:
     vae = header.read_file(places.typed(settings.vae)) if settings.vae else None
     match = matching.match(models, method, choices, vae)
     idle = _without_effect(settings, method, models)
-    return Plan(tuple(models), vae, method, choices, match, (*notes, *idle, *match.notes, *_by_block(settings, match)))
+    told = (*notes, *idle, *_of_fp8(settings, match), *match.notes, *_by_block(settings, match))
+    return Plan(tuple(models), vae, method, choices, match, told)
 
 
 def _without_effect(settings: Settings, method: Method, models: Sequence[Input]) -> Iterator[str]:
@@ -157,6 +158,12 @@ def _without_effect(settings: Settings, method: Method, models: Sequence[Input])
         yield f"The seed has no effect: {method.title} uses no random numbers."
     if settings.prediction and all(one.detection.is_prediction_certain for one in models):
         yield "The stated prediction type has no effect: every file says what it predicts."
+
+
+def _of_fp8(settings: Settings, match: Match) -> Iterator[str]:
+    """A sentence about a result that is rounded to fp8 only because A is."""
+    if settings.dtype == "same" and any(row.takes is None and row.dtype.startswith("F8_") for row in match.rows):
+        yield "The result is written in fp8 as A, which rounds its numbers coarsely: choose another precision, such as fp16 or bf16."
 
 
 def _by_block(settings: Settings, match: Match) -> Iterator[str]:
