@@ -362,6 +362,13 @@ def test_numbers_that_are_not_finite_are_refused_and_leave_no_file(tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lora.safetensors", "model.safetensors"]
 
 
+def test_a_lora_in_the_place_of_the_model_is_refused(tmp_path: Path) -> None:
+    settings = dataclasses.replace(write_pair(tmp_path, GOOD), family="sd15")
+    with pytest.raises(WeightsError, match=r"lora\.safetensors is a LoRA, not a model") as error:
+        bake.outlook(dataclasses.replace(settings, model=settings.networks[0]))
+    assert "easel lora merge" in error.value.hint
+
+
 def test_the_new_file_replaces_none_and_is_no_input(tmp_path: Path) -> None:
     settings = dataclasses.replace(write_pair(tmp_path, GOOD), family="sd15")
     for target, said in (

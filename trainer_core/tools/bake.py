@@ -200,6 +200,11 @@ def _check_model(model: Header, settings: Settings) -> None:
     if model.format not in ("safetensors", "sharded", "diffusers"):
         raise WeightsError(f"{shown(model.path)} is not a safetensors file.", "Convert it to safetensors first.")
     seen = detection.detect(model)
+    if seen.role == "lora":
+        raise WeightsError(
+            f"{shown(model.path)} is a LoRA, not a model.",
+            "Name a checkpoint first; `easel lora merge` adds several LoRAs into one file.",
+        )
     if seen.scaled or seen.packed_by:
         how = f"packed by {printable(seen.packed_by, 40)}" if seen.packed_by else "divided by scales"
         raise WeightsError(
