@@ -128,8 +128,11 @@ def planned_rank(group: Group, rule: Rule | None) -> int:
     return group.rank if rule is None else min(group.rank, rule.limit(group.is_conv))
 
 
-def notes_of(groups: Sequence[Group], networks: Sequence[Network]) -> Iterator[str]:
-    """Sentences about layers that are no plain LoRA, that only some files have, and about what is left out."""
+def notes_of(groups: Sequence[Group], networks: Sequence[Network], *, drops: bool = False) -> Iterator[str]:
+    """Sentences about layers that are no plain LoRA, that only some files have, and about what is left out.
+
+    `drops`: the new file has no tensors that are part of no known layer.
+    """
     others = [
         each.module
         for group in groups
@@ -144,7 +147,7 @@ def notes_of(groups: Sequence[Group], networks: Sequence[Network]) -> Iterator[s
         if single:
             yield f"{amount(single, 'layer')} of {len(groups):,} are only in one of the files, and are kept."
     for network in networks:
-        if network.unknown and len(networks) > 1:
+        if network.unknown and drops:
             yield (
                 f"{amount(len(network.unknown), 'tensor')} of {shown(network.header.path)} "
                 f"{'is' if len(network.unknown) == 1 else 'are'} no part of a known layer and left out, such as {printable(network.unknown[0], 80)}."
