@@ -72,7 +72,7 @@ def outlook(settings: Settings) -> Outlook:
 
     Raises:
         HeaderError: a file cannot be read.
-        WeightsError: a setting is wrong, or a network does not fit the model.
+        WeightsError: a setting is wrong, a network does not fit the model, or the disk or the memory does not suffice.
     """
     model, found, mix = _mix(settings)
     target = _target(settings, model)
@@ -82,7 +82,7 @@ def outlook(settings: Settings) -> Outlook:
     computed = {
         name for name, info in zip(model.tensors, infos, strict=True) if info.dtype != model.tensors[name].dtype
     }
-    return Outlook(
+    made = Outlook(
         target=target,
         size_bytes=size,
         memory_bytes=_PROCESS_BYTES + mixing.largest_memory(model, mix),
@@ -91,17 +91,18 @@ def outlook(settings: Settings) -> Outlook:
         notes=tuple(_notes(mix)),
         seconds=making.seconds_for(KIND, size),
     )
+    making.check_room(made)
+    return made
 
 
 def start(settings: Settings) -> Job:
     """The job that bakes, started now.
 
     Raises:
-        HeaderError, WeightsError: as with `outlook`, or the disk or the memory does not suffice.
+        HeaderError, WeightsError: as with `outlook`.
         JobError: the job cannot be started.
     """
     found = outlook(settings)
-    making.check_room(found)
     # The program runs in the folder of its job.
     absolute = dataclasses.replace(
         settings,
@@ -127,7 +128,6 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
 
     report("Reading the headers")
     made = outlook(settings)
-    making.check_room(made)
     with ExitStack() as stack:
         model = stack.enter_context(Weights(places.typed(settings.model)))
         weights = [stack.enter_context(Weights(places.typed(each))) for each in settings.networks]

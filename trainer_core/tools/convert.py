@@ -36,9 +36,11 @@ def outlook(settings: Settings) -> Outlook:
     """What the conversion will make, from headers alone.
 
     Raises:
-        HeaderError, WeightsError, RenamingError: it is not possible; the message says why.
+        HeaderError, WeightsError, RenamingError: it is not possible, or the disk or the memory does not suffice; the message says why.
     """
-    return _outlook(planned(settings))
+    found = _outlook(planned(settings))
+    making.check_room(found)
+    return found
 
 
 def planned(settings: Settings) -> Plan:

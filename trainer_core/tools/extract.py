@@ -78,7 +78,7 @@ def outlook(settings: Settings) -> Outlook:
 
     Raises:
         HeaderError: a model cannot be read.
-        WeightsError: a setting is wrong, or the models do not fit together.
+        WeightsError: a setting is wrong, the models do not fit together, or the disk or the memory does not suffice.
     """
     plan, target = planned(settings), _target(settings)
     making.check_target(target, [plan.tuned.path, plan.base.path])
@@ -87,7 +87,7 @@ def outlook(settings: Settings) -> Outlook:
         rank = _stored_rank(pair.tuned, settings)
         size += sum(TensorInfo(dtype, shape).size_bytes for shape in naming.shapes(pair.tuned, rank)) + 4
         most = max(most, math.prod(pair.tuned.layer.shape) * 4)
-    return Outlook(
+    found = Outlook(
         target=target,
         size_bytes=size,
         # The difference, the base, and a copy while it is decomposed; all results, which are written at the end.
@@ -97,6 +97,8 @@ def outlook(settings: Settings) -> Outlook:
         notes=plan.notes,
         seconds=making.seconds_for(KIND, size),
     )
+    making.check_room(found)
+    return found
 
 
 def planned(settings: Settings) -> Plan:
@@ -133,11 +135,10 @@ def start(settings: Settings) -> Job:
     """The job that extracts, started now.
 
     Raises:
-        HeaderError, WeightsError: as with `outlook`, or the disk or the memory does not suffice.
+        HeaderError, WeightsError: as with `outlook`.
         JobError: the job cannot be started.
     """
     found = outlook(settings)
-    making.check_room(found)
     # The program runs in the folder of its job.
     tuned, base = (str(making.source(each)) for each in (settings.tuned, settings.base))
     return own_program.started(
@@ -162,7 +163,6 @@ def extracted(settings: Settings, report: Callable[[str], None]) -> tuple[Path, 
 
     report("Reading the headers")
     made = outlook(settings)
-    making.check_room(made)
     plan = planned(settings)
     with Weights(places.typed(settings.tuned)) as tuned, Weights(places.typed(settings.base)) as base:
         found = _compute(plan, settings, tuned, base, report)

@@ -14,7 +14,7 @@ from trainer_core import places
 from trainer_core.errors import JobError, WeightsError
 from trainer_core.events import Event, Phase, Progress
 from trainer_core.files import from_table
-from trainer_core.hardware import free_disk_bytes, memory_bytes
+from trainer_core.hardware import memory_bytes
 from trainer_core.jobs import own_program
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job, list_jobs
@@ -24,9 +24,8 @@ from trainer_core.jobs.outcome import Diagnosis, Outcome
 from trainer_core.jobs.state import JobState
 from trainer_core.models.header.tensors import shown
 from trainer_core.tools.outlook import Outlook
+from trainer_core.weights import writing
 
-DISK_FLOOR_BYTES = 1 << 30
-"""The disk space that a new file must leave free."""
 REST_S = 0.5
 """The seconds between two reports of the progress."""
 _PROGRESS = re.compile(
@@ -187,13 +186,7 @@ def check_room(outlook: Outlook) -> None:
     Raises:
         WeightsError: one does not; the sentence has the numbers.
     """
-    free_bytes = free_disk_bytes(outlook.target.parent)
-    if free_bytes < outlook.size_bytes + DISK_FLOOR_BYTES:
-        raise WeightsError(
-            f"The new file needs {outlook.size_bytes / 1e9:.1f} GB and 1 GB beside it, but "
-            f"{shown(outlook.target.parent)} has {free_bytes / 1e9:.1f} GB free.",
-            "Free some space, or choose another folder.",
-        )
+    writing.check_disk(outlook.target.parent, outlook.size_bytes)
     _, free_memory = memory_bytes()
     if free_memory < outlook.memory_bytes:
         raise WeightsError(

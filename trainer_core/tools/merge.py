@@ -102,12 +102,12 @@ def outlook(settings: Settings) -> Outlook:
 
     Raises:
         HeaderError: a model cannot be read.
-        WeightsError: a setting is wrong, or the models do not fit together.
+        WeightsError: a setting is wrong, the models do not fit together, or the disk or the memory does not suffice.
     """
     plan, target = planned(settings), _target(settings)
     making.check_target(target, [one.header.path for one in plan.models])
     size = plan.size_bytes
-    return Outlook(
+    found = Outlook(
         target=target,
         size_bytes=size,
         memory_bytes=plan.memory_bytes,
@@ -116,6 +116,8 @@ def outlook(settings: Settings) -> Outlook:
         notes=plan.notes,
         seconds=making.seconds_for(KIND, size),
     )
+    making.check_room(found)
+    return found
 
 
 def planned(settings: Settings) -> Plan:
@@ -197,11 +199,10 @@ def start(settings: Settings) -> Job:
     """The job that merges, started now.
 
     Raises:
-        HeaderError, WeightsError: as with `outlook`, or the disk or the memory does not suffice.
+        HeaderError, WeightsError: as with `outlook`.
         JobError: the job cannot be started.
     """
     found = outlook(settings)
-    making.check_room(found)
     # The program runs in the folder of its job.
     absolute = dataclasses.replace(
         settings,
@@ -223,7 +224,7 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     from trainer_core.weights.merging.entries import Merge
 
     report("Reading the headers")
-    making.check_room(outlook(settings))
+    outlook(settings)
     plan, target = planned(settings), _target(settings)
     with Merge(plan.headers, plan.match, plan.method, plan.choices, settings.seed) as merge:
         report("Computing the hashes of the inputs")
