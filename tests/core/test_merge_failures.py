@@ -75,6 +75,17 @@ def test_the_outlook_says_that_the_result_is_in_fp8_because_a_is(tmp_path):
     assert not any("fp8" in note for note in merge.outlook(settings(tmp_path, b, a)).notes)
 
 
+@pytest.mark.parametrize(
+    ("target", "said"), [("easel", "is a folder"), ("new.ckpt", "has the ending .ckpt"), ("no/", "is a folder")]
+)
+def test_a_target_that_can_be_no_safetensors_file_is_refused(tmp_path, target, said):
+    (tmp_path / "easel").mkdir(exist_ok=True)
+    files_ = files(tmp_path, *pair())
+    with pytest.raises(WeightsError, match=said):
+        merge.outlook(Settings(models=files_, target=f"{tmp_path}/{target}"))
+    assert merge.outlook(Settings(models=files_, target=f"{tmp_path}/v1.5")).target.name == "v1.5.safetensors"
+
+
 def test_a_cut_or_changed_file_is_refused(tmp_path):
     a, b = pair()
     chosen = settings(tmp_path, a, b)
