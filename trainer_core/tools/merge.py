@@ -29,12 +29,11 @@ from trainer_core.tools.recipe import Input as Ingredient
 from trainer_core.tools.recipe import Recipe
 from trainer_core.weights.dtypes import CHOICES, CHUNK
 from trainer_core.weights.merging import inputs, matching, methods
-from trainer_core.weights.merging.inputs import LETTERS, Input
+from trainer_core.weights.merging.inputs import LETTERS, PREDICTIONS, Input
 from trainer_core.weights.merging.matching import Choices, Match
 from trainer_core.weights.merging.methods import PARTS, WEIGHT, Method
 
 KIND = "merge"
-PREDICTIONS = ("", "epsilon", "v_prediction")
 LARGEST_SEED = 2**63 - 1
 _OF_PREDICTION = ("modelspec.prediction_type", "modelspec.architecture", "ss_zero_terminal_snr")
 _PROCESS_BYTES = 150 << 20
