@@ -21,6 +21,7 @@ from trainer_core.weights import dtypes
 from trainer_core.weights.lora import grouping, headers, naming
 from trainer_core.weights.lora.grouping import Group
 from trainer_core.weights.lora.headers import Sizes
+from trainer_core.weights.lora.ranks import FIXED
 from trainer_core.weights.networks import modules
 from trainer_core.weights.networks.modules import Module, Network
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 BASE_BYTES = 150 << 20
 """The memory of the program itself, in bytes: Python, numpy and the headers."""
+WORST = 5
+"""How many layers are reported in the log."""
 COPIES = 6
 """How many copies of the largest layer, in float32, the arithmetic holds at once."""
 
@@ -118,6 +121,7 @@ def outlook(
         changed=count,
         notes=tuple(notes),
         seconds=None,
+        is_most=rule is not None and rule.method != FIXED,
     )
     making.check_room(found)
     return found
@@ -252,8 +256,11 @@ def rows(layers: Sequence[Layer]) -> list[dict[str, Any]]:
 
 
 def log(layers: Sequence[Layer], report: Tell) -> None:
-    """Writes the rank and the error of each layer into the log."""
-    for each in layers:
+    """Reports the layers with the largest errors. All are in made.json, so that nobody must read hundreds of lines."""
+    worst = sorted((each for each in layers if each.lost), key=lambda each: -each.error)[:WORST]
+    if len(layers) > len(worst) > 0:
+        report(f"The largest errors; those of all {len(layers):,} layers are in made.json, in the folder of the job:")
+    for each in worst:
         report(f"{printable(each.name, 200)}: rank {each.rank_before} to {each.rank}, error {each.error:.3%}")
 
 
