@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.support import network_files, recorded_headers, small_models
+from tests.support.baking import QUIET, loras, made, write_pair
 from tests.support.network_files import cases
 from trainer_core.errors import EaselError, WeightsError
 from trainer_core.models import header
@@ -24,30 +25,7 @@ from trainer_core.tools import bake, recipe
 from trainer_core.tools.bake import Settings
 from trainer_core.weights.networks.places import Index
 
-Arrays = dict[str, np.ndarray]
 MODELS = ["sd15", "sd2", "sdxl", "sd35-medium", "flux-schnell", "flux2-klein-4b", "chroma", "lumina2", "z-image", "auraflow", "sana-600m", "hunyuan-image", "anima", "unet-sd15-diffusers"]  # fmt: skip
-QUIET = lambda line: None  # noqa: E731
-
-
-def made(folder: Path, model: Path, *networks: Path, **changes: object) -> Arrays:
-    """The tensors of the model with these networks baked in."""
-    settings = Settings(model=str(model), networks=tuple(map(str, networks)), target=str(folder / "made.safetensors"))
-    return small_models.read(bake.run(dataclasses.replace(settings, **changes), QUIET))
-
-
-def loras(layers: dict[str, tuple[int, ...]], seed: int = 3) -> tuple[dict[str, Arrays], Arrays]:
-    """A LoRA for layers of these shapes: its modules, and the change of each in float64."""
-    random, modules, changes = np.random.default_rng(seed), {}, {}
-    for name, shape in layers.items():
-        up = (random.standard_normal((shape[0], 2)) * 0.2).astype(np.float16)
-        down = (random.standard_normal((2, math.prod(shape[1:]))) * 0.2).astype(np.float16)
-        modules[name] = {
-            ".lora_up.weight": up.reshape(-1, 2, *(1,) * (len(shape) - 2)),
-            ".lora_down.weight": down.reshape(2, *shape[1:]),
-            ".alpha": np.array(1, np.float16),
-        }
-        changes[name] = (up.astype(np.float64) @ down.astype(np.float64) / 2).reshape(shape)
-    return modules, changes
 
 
 def steps(value: np.ndarray, kind: type = np.float16) -> np.ndarray:
@@ -253,13 +231,6 @@ def test_layers_that_the_model_lacks_are_named_and_refused_unless_they_may_be_le
     assert any("They are left out" in note for note in found.notes)
     # Without strength, a text encoder is not wanted, so that nothing is missing.
     assert bake.outlook(dataclasses.replace(settings, strengths=(1.0,), text_strengths=(0.0,))).changed == 1
-
-
-def write_pair(folder: Path, network: dict[str, Arrays], name: str = "sd15", **tensors: np.ndarray) -> Settings:
-    own = small_models.arrays(name, 1) | {key.replace("__", "."): value for key, value in tensors.items()}
-    model = small_models.write(folder / "model.safetensors", own)
-    lora = network_files.write(folder / "lora.safetensors", network)
-    return Settings(model=str(model), networks=(str(lora),), target=str(folder / "made"))
 
 
 NAME = "model.diffusion_model.time_embed.0.weight"

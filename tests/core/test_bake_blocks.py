@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.core.test_bake import QUIET, Arrays, loras, made, write_pair
 from tests.support import network_files, small_models
+from tests.support.baking import QUIET, Arrays, loras, made, write_pair
 from trainer_core.errors import WeightsError
 from trainer_core.models import header
 from trainer_core.tools import bake

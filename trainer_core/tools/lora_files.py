@@ -181,7 +181,7 @@ def stored(module: Module, name: str) -> Tensor:
     assert weights is not None, "the network was read from a header alone"
     dtype, values = weights.tensors[name].dtype, weights.read(name)
     if dtype in numbers.FLOATS and not numbers.is_finite(values, dtype):
-        raise module.damaged(name)
+        raise modules.damaged(name, module.header)
     return Tensor(name, dtype, values)
 
 

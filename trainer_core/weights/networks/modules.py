@@ -167,15 +167,8 @@ class Module:
         assert self.weights is not None, "the network was read from a header alone"
         found = self.weights.floats(name)
         if not np.isfinite(found).all():
-            raise self.damaged(name)
+            raise damaged(name, self.header)
         return found
-
-    def damaged(self, name: str) -> WeightsError:
-        """What is said of a tensor of the file that contains NaN or an infinite number."""
-        return WeightsError(
-            f"The tensor {printable(name, 120)} of {shown(self.header.path)} contains numbers that are not finite.",
-            "The network is damaged; use an earlier checkpoint of it.",
-        )
 
     def pieces(self) -> list[str]:
         """The names of the tensors of a layer that is changed in pieces, in order."""
@@ -190,6 +183,14 @@ class Module:
     @property
     def _kind(self) -> Kind:
         return by_layout()[self.layout]
+
+
+def damaged(name: str, header: Header) -> WeightsError:
+    """What is said of a tensor of a network that contains NaN or an infinite number."""
+    return WeightsError(
+        f"The tensor {printable(name, 120)} of {shown(header.path)} contains numbers that are not finite.",
+        "The network is damaged; use an earlier checkpoint of it.",
+    )
 
 
 @dataclass(frozen=True)
