@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.support import network_files, recorded_headers, small_models
+from tests.support.baking import QUIET, loras, made, write_pair
 from tests.support.network_files import cases
 from trainer_core.errors import EaselError, WeightsError
 from trainer_core.models import header
@@ -24,30 +25,7 @@ from trainer_core.tools import bake, recipe
 from trainer_core.tools.bake import Settings
 from trainer_core.weights.networks.places import Index
 
-Arrays = dict[str, np.ndarray]
 MODELS = ["sd15", "sd2", "sdxl", "sd35-medium", "flux-schnell", "flux2-klein-4b", "chroma", "lumina2", "z-image", "auraflow", "sana-600m", "hunyuan-image", "anima", "unet-sd15-diffusers"]  # fmt: skip
-QUIET = lambda line: None  # noqa: E731
-
-
-def made(folder: Path, model: Path, *networks: Path, **changes: object) -> Arrays:
-    """The tensors of the model with these networks baked in."""
-    settings = Settings(model=str(model), networks=tuple(map(str, networks)), target=str(folder / "made.safetensors"))
-    return small_models.read(bake.run(dataclasses.replace(settings, **changes), QUIET))
-
-
-def loras(layers: dict[str, tuple[int, ...]], seed: int = 3) -> tuple[dict[str, Arrays], Arrays]:
-    """A LoRA for layers of these shapes: its modules, and the change of each in float64."""
-    random, modules, changes = np.random.default_rng(seed), {}, {}
-    for name, shape in layers.items():
-        up = (random.standard_normal((shape[0], 2)) * 0.2).astype(np.float16)
-        down = (random.standard_normal((2, math.prod(shape[1:]))) * 0.2).astype(np.float16)
-        modules[name] = {
-            ".lora_up.weight": up.reshape(-1, 2, *(1,) * (len(shape) - 2)),
-            ".lora_down.weight": down.reshape(2, *shape[1:]),
-            ".alpha": np.array(1, np.float16),
-        }
-        changes[name] = (up.astype(np.float64) @ down.astype(np.float64) / 2).reshape(shape)
-    return modules, changes
 
 
 def steps(value: np.ndarray, kind: type = np.float16) -> np.ndarray:
@@ -172,21 +150,6 @@ def test_several_networks_are_added_in_any_order_with_strengths_of_their_own(tmp
         assert np.allclose(one[key], other[key], rtol=0, atol=1e-6)
 
 
-def test_the_longest_name_of_a_block_decides_about_its_strength(tmp_path: Path) -> None:
-    tensors = small_models.arrays("flux-schnell", 1, np.float32)
-    model = small_models.write(tmp_path / "model.safetensors", tensors)
-    names = [f"double_blocks.{number}.img_attn.proj" for number in (1, 2, 10)]
-    modules, changes = loras({name: tensors[f"{name}.weight"].shape for name in names})
-    lora = network_files.write(
-        tmp_path / "lora.safetensors", {f"diffusion_model.{name}": modules[name] for name in names}
-    )
-    blocks = {"double_blocks": 0.5, "double_blocks.1": 0.0}
-    found = made(tmp_path, model, lora, family="flux", blocks=blocks)
-    for name, factor in zip(names, (0.0, 0.5, 0.5), strict=True):
-        wanted = tensors[f"{name}.weight"] + factor * changes[name]
-        assert np.abs(found[f"{name}.weight"] - wanted).max() < 1e-6
-
-
 @pytest.mark.parametrize(("dtype", "kind"), [("fp16", np.float16), ("bf16", ml_dtypes.bfloat16), ("fp32", np.float32)])
 def test_the_result_has_the_chosen_dtype_and_markers_stay(tmp_path: Path, dtype: str, kind: type) -> None:
     tensors = small_models.arrays("sd15", 1) | {"v_pred": np.zeros((), np.float32)}
@@ -270,13 +233,7 @@ def test_layers_that_the_model_lacks_are_named_and_refused_unless_they_may_be_le
     assert bake.outlook(dataclasses.replace(settings, strengths=(1.0,), text_strengths=(0.0,))).changed == 1
 
 
-def write_pair(folder: Path, network: dict[str, Arrays], name: str = "sd15", **tensors: np.ndarray) -> Settings:
-    own = small_models.arrays(name, 1) | {key.replace("__", "."): value for key, value in tensors.items()}
-    model = small_models.write(folder / "model.safetensors", own)
-    lora = network_files.write(folder / "lora.safetensors", network)
-    return Settings(model=str(model), networks=(str(lora),), target=str(folder / "made"))
-
-
+NAME = "model.diffusion_model.time_embed.0.weight"
 GOOD = {
     "lora_unet_time_embed_0": {
         ".lora_up.weight": np.ones((6, 2), np.float16),
@@ -339,6 +296,13 @@ def test_numbers_that_are_not_finite_are_refused_and_leave_no_file(tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lora.safetensors", "model.safetensors"]
 
 
+def test_a_lora_in_the_place_of_the_model_is_refused(tmp_path: Path) -> None:
+    settings = dataclasses.replace(write_pair(tmp_path, GOOD), family="sd15")
+    with pytest.raises(WeightsError, match=r"lora\.safetensors is a LoRA, not a model") as error:
+        bake.outlook(dataclasses.replace(settings, model=settings.networks[0]))
+    assert "easel lora merge" in error.value.hint
+
+
 def test_the_new_file_replaces_none_and_is_no_input(tmp_path: Path) -> None:
     settings = dataclasses.replace(write_pair(tmp_path, GOOD), family="sd15")
     for target, said in (
@@ -353,14 +317,18 @@ def test_the_new_file_replaces_none_and_is_no_input(tmp_path: Path) -> None:
     assert (tmp_path / "made.safetensors").read_bytes() == b"mine"
 
 
-def test_numbers_too_large_for_the_dtype_are_counted(tmp_path: Path) -> None:
+def test_a_number_too_large_for_the_dtype_is_said_and_no_file_made(tmp_path: Path) -> None:
     tensors = small_models.arrays("sd15", 1)
     shape = tensors["model.diffusion_model.time_embed.0.weight"].shape
     huge = {"lora_unet_time_embed_0": {".lora_up.weight": np.full((shape[0], 2), 6e4, np.float16), ".lora_down.weight": np.ones((2, shape[1]), np.float16)}}  # fmt: skip
     settings = dataclasses.replace(write_pair(tmp_path, huge), family="sd15")
-    lines: list[str] = []
-    bake.run(settings, lines.append)
-    assert lines[-1].startswith(f"{math.prod(shape)} numbers are too large")
+    with pytest.raises(WeightsError, match=r"time_embed\.0\.weight is too large for F16") as error:
+        bake.run(settings, QUIET)
+    assert "bf16 or fp32" in error.value.hint
+    assert not (tmp_path / "made.safetensors").exists()
+    assert np.isfinite(
+        small_models.read(bake.run(dataclasses.replace(settings, dtype="bf16"), QUIET))[NAME].astype(np.float32)
+    ).all()
 
 
 def test_a_job_that_is_killed_while_it_writes_leaves_no_file_and_the_next_one_works(tmp_path: Path) -> None:

@@ -74,6 +74,20 @@ class TestDtypes:
         assert files.read(wide)["w"].dtype == np.float32
         assert files.equal(files.read(made(wide, "back.safetensors", dtype="bf16")), files.read(path))
 
+    @pytest.mark.parametrize("dtype", ["fp16", "bf16", "fp8"])
+    def test_numbers_that_are_none_in_the_file_are_counted_and_said(self, tmp_path: Path, dtype: str) -> None:
+        none = np.array([[np.nan, np.nan], [1.0, 2.0]], np.float32)
+        path = files.safetensors(
+            tmp_path / "old.safetensors",
+            {"blocks.0.a.weight": none, "blocks.1.a.weight": none, "blocks.2.a.weight": np.ones((2, 2), np.float32)},
+        )
+        target = tmp_path / "new.safetensors"
+        said: list[str] = []
+        convert.run(Settings(files=(str(path),), target=str(target), dtype=dtype), said.append)
+        assert target.exists()
+        wanted = "4 numbers of 2 tensors are NaN or infinite, as in the file that was read; the first is in blocks.0.a.weight."
+        assert any(line.startswith(wanted) for line in said)
+
     def test_numbers_that_become_infinite_are_counted_and_said(self, tmp_path: Path) -> None:
         path = files.safetensors(
             tmp_path / "old.safetensors",
@@ -255,7 +269,13 @@ class TestPickles:
         )
         found = convert.outlook(Settings(files=(str(path),)))
         assert found.tensors == 1
-        assert any("are not tensors of the model" in note for note in found.notes)
+        assert any(note.startswith("390.6 KiB of old.ckpt are not tensors of the model") for note in found.notes)
+
+    def test_a_pickle_that_is_large_beside_small_tensors_is_no_loss(self, tmp_path: Path) -> None:
+        path = files.safetensors(tmp_path / "old.safetensors", {f"w{place}": numbers((3,)) for place in range(50)})
+        checkpoint = made(path, "new.ckpt", form="checkpoint")
+        assert checkpoint.stat().st_size > 5 * path.stat().st_size / 2
+        assert convert.outlook(Settings(files=(str(checkpoint),))).notes == ()
 
 
 class TestGguf:

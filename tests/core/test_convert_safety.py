@@ -205,7 +205,6 @@ class TestEndsInTheMiddle:
         if mounted.returncode:
             pytest.skip("a file system can only be mounted as root")
         try:
-            monkeypatch.setattr(making, "DISK_FLOOR_BYTES", -(1 << 40))
             monkeypatch.setattr(writing, "DISK_FLOOR_BYTES", -(1 << 40))
             path = model(tmp_path / "old.safetensors")
             target = disk / {"": "new.safetensors", "checkpoint": "new.ckpt", "shards": "new"}[form]
@@ -219,9 +218,10 @@ class TestEndsInTheMiddle:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = model(tmp_path / "old.safetensors", 2)
-        monkeypatch.setattr(making, "DISK_FLOOR_BYTES", 1 << 62)
-        with pytest.raises(WeightsError, match=r"needs 0\.0 GB and 1 GB beside it, but .* GB free"):
-            convert.start(Settings(files=(str(path),), dtype="bf16"))
+        monkeypatch.setattr(writing, "free_disk_bytes", lambda _: 50_100_000)
+        for ask in (convert.outlook, convert.start):
+            with pytest.raises(WeightsError, match=r"needs 0\.2 MB and 50\.2 MB beside it, but .* has 50\.1 MB free"):
+                ask(Settings(files=(str(path),), dtype="bf16"))
         monkeypatch.undo()
         monkeypatch.setattr(making, "memory_bytes", lambda: (1, 1000))
         with pytest.raises(WeightsError, match=r"needs 0\.[12] GB of memory"):

@@ -173,6 +173,7 @@ def test_what_rounding_to_another_dtype_explains_is_no_difference(tmp_path: Path
         ({"naming": "mine"}, "no naming 'mine'"),
         ({"dtype": "fp8"}, "no dtype 'fp8'"),
         ({"denoiser": False, "text": False}, "Neither the denoiser nor the text encoders"),
+        ({"prediction": "x"}, "no prediction 'x'"),
         ({"least": -1.0}, "least difference is -1"),
     ],
 )
@@ -196,6 +197,18 @@ def test_models_of_two_families_or_with_other_shapes_are_refused(tmp_path: Path)
     ]
     with pytest.raises(WeightsError, match=r"is \[9, 9\] in tuned\.safetensors"):
         extract.outlook(Settings(tuned=str(paths[0]), base=str(paths[1]), family="sd15"))
+
+
+def test_models_of_two_prediction_types_are_refused_as_by_merging(tmp_path: Path) -> None:
+    recorded = recorded_headers.load("sdxl")
+    base = recorded_headers.write("sdxl", tmp_path)
+    marked = recorded["tensors"] | {"v_pred": ("F32", (0,))}
+    tuned = recorded_headers.write_file(tmp_path / "v.safetensors", marked, recorded["metadata"])
+    settings = Settings(tuned=str(tuned), base=str(base))
+    with pytest.raises(WeightsError, match=r"v\.safetensors predicts v, sdxl\.safetensors predicts epsilon") as error:
+        extract.outlook(settings)
+    assert "--prediction" in error.value.hint
+    assert extract.outlook(dataclasses.replace(settings, prediction="v_prediction")).tensors
 
 
 def test_numbers_that_are_not_finite_are_refused_and_leave_no_file(tmp_path: Path) -> None:

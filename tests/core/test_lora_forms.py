@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -15,6 +18,7 @@ from safetensors.numpy import load_file
 
 from tests.support import recorded_networks, small_loras
 from tests.support.small_loras import best_error, changes, error, lora, write
+from trainer_core.cli import easel
 from trainer_core.errors import WeightsError
 from trainer_core.models import header, loaders
 from trainer_core.tools import lora_convert, lora_resize, lora_scale
@@ -302,3 +306,34 @@ def test_a_conversion_that_changes_nothing_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(WeightsError, match=sentence):
             converted(file(tmp_path), **chosen)
+
+
+@pytest.mark.parametrize("tool", [lora_scale, lora_convert])
+def test_a_lora_with_nan_is_refused_with_the_tensor_and_no_file_is_made(tmp_path: Path, tool: ModuleType) -> None:
+    tensors = lora(SHAPES)
+    name = next(key for key in tensors if key.endswith("lora_down.weight"))
+    tensors[name][0, 0] = np.nan
+    path = write(tmp_path / "old.safetensors", tensors)
+    chosen = {"strength": 0.5} if tool is lora_scale else {"dtype": "bf16"}
+    settings = tool.Settings(file=str(path), family="sd15", target=str(tmp_path / "new.safetensors"), **chosen)
+    with pytest.raises(WeightsError, match=rf"{re.escape(name)} of old\.safetensors contains numbers that are not fin"):
+        tool.run(settings, quiet)
+    assert [each.name for each in tmp_path.iterdir()] == ["old.safetensors"]
+
+
+def test_a_size_that_depends_on_the_numbers_is_the_largest_one_and_said_so(tmp_path: Path) -> None:
+    path = str(file(tmp_path))
+    for options, size in ((["--method", "sv_fro", "--value", "0.9"], "size: at most "), (["--rank", "2"], "size: 2")):
+        found = CliRunner().invoke(easel, ["lora", "resize", path, "--family", "sd15", "--dry-run", *options])
+        assert found.exit_code == 0, found.output
+        assert size in found.output
+
+
+def test_the_log_has_the_five_layers_with_the_largest_errors_and_the_report_all(tmp_path: Path) -> None:
+    layers = {f"down_blocks.{place}.attentions.0.proj_in": (24, 24) for place in range(7)}
+    path, lines = write(tmp_path / "a.safetensors", lora(layers, rank=8, kind=np.float32)), []
+    made = lora_resize.made(lora_resize.Settings(file=str(path), family="sd15", rank=2), lines.append)
+    told = [line for line in lines if "rank 8 to 2" in line]
+    worst = sorted(made.layers, key=lambda row: -row["error"])[:5]
+    assert [line.partition(":")[0] for line in told] == [row["layer"] for row in worst]
+    assert len(made.layers) == 7

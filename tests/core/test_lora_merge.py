@@ -227,6 +227,23 @@ def test_settings_that_are_not_possible_are_refused_before_the_start(
         lora_merge.outlook(Settings(files=tuple(map(str, two(tmp_path))), family="sd15", **settings))
 
 
+def test_a_file_with_strength_0_is_left_out_and_that_is_said(tmp_path: Path) -> None:
+    files = tuple(map(str, two(tmp_path)))
+    notes = lora_merge.outlook(Settings(files=files, family="sd15", strengths=(1.0, 0.0))).notes
+    assert notes == ("b.safetensors has strength 0 and is left out.",)
+    assert "only in one of the files" in lora_merge.outlook(Settings(files=files, family="sd15")).notes[0]
+
+
+def test_files_of_an_unknown_family_without_a_common_layer_are_refused(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.safetensors", lora({"mine.0.one": (8, 8)}))
+    second = write(tmp_path / "b.safetensors", lora({"other.0.two": (8, 8)}))
+    third = write(tmp_path / "c.safetensors", lora({"mine.0.one": (8, 8), "mine.0.more": (8, 8)}))
+    for files in ((first, second), (first, third, second)):
+        with pytest.raises(WeightsError, match=r"[ab]\.safetensors shares no layer with the other files"):
+            merged(*files, family="")
+    assert merged(first, third, family="").exists()
+
+
 def test_a_merge_of_one_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="at least two files"):
         lora_merge.outlook(Settings(files=(str(two(tmp_path)[0]),)))

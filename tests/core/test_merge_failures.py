@@ -65,6 +65,27 @@ def test_a_number_that_is_too_large_for_the_dtype_is_said(tmp_path):
         merge.run(settings(tmp_path, a, b, dtype="fp16"), lambda _: None)
 
 
+def test_the_outlook_says_that_the_result_is_in_fp8_because_a_is(tmp_path):
+    a, b = pair()
+    name = DENOISER + "out.2.weight"
+    a[name] = a[name].astype(ml_dtypes.float8_e4m3fn)
+    chosen = settings(tmp_path, a, b)
+    assert any("written in fp8 as A" in note for note in merge.outlook(chosen).notes)
+    assert not any("fp8" in note for note in merge.outlook(settings(tmp_path, a, b, dtype="bf16")).notes)
+    assert not any("fp8" in note for note in merge.outlook(settings(tmp_path, b, a)).notes)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"), [("easel", "is a folder"), ("new.ckpt", "has the ending .ckpt"), ("no/", "is a folder")]
+)
+def test_a_target_that_can_be_no_safetensors_file_is_refused(tmp_path, target, said):
+    (tmp_path / "easel").mkdir(exist_ok=True)
+    files_ = files(tmp_path, *pair())
+    with pytest.raises(WeightsError, match=said):
+        merge.outlook(Settings(models=files_, target=f"{tmp_path}/{target}"))
+    assert merge.outlook(Settings(models=files_, target=f"{tmp_path}/v1.5")).target.name == "v1.5.safetensors"
+
+
 def test_a_cut_or_changed_file_is_refused(tmp_path):
     a, b = pair()
     chosen = settings(tmp_path, a, b)

@@ -17,7 +17,6 @@ import pytest
 from tests.support import small_loras, small_models
 from trainer_core.errors import WeightsError
 from trainer_core.files import from_table
-from trainer_core.tools import making
 from trainer_core.weights import writing
 
 LAYERS = {
@@ -124,11 +123,10 @@ def test_a_disk_that_is_too_small_is_said_with_numbers_and_one_that_fills_up_lea
     table = {"target": str(disk / "new.safetensors"), **EXAMPLES[name.rpartition(".")[2]](tmp_path)}
     settings = from_table(tool.Settings, table, name, WeightsError)
     with pytest.raises(
-        WeightsError, match=r"The new file needs \d+\.\d GB and 1 GB beside it, but .* has 0\.0 GB free"
+        WeightsError, match=r"The new file needs \d+\.\d MB and 5\d\.\d MB beside it, but .* has 0\.0 MB free"
     ):
-        tool.run(settings, lambda _: None)
-    for each in (making, writing):
-        monkeypatch.setattr(each, "DISK_FLOOR_BYTES", -(1 << 40))
+        tool.outlook(settings)
+    monkeypatch.setattr(writing, "DISK_FLOOR_BYTES", -(1 << 40))
     with pytest.raises(OSError, match="No space left"):
         tool.run(settings, lambda _: None)
     assert list(disk.iterdir()) == []

@@ -25,6 +25,7 @@ NAMED = {
     np.dtype(np.float16): "F16",
     np.dtype(np.float32): "F32",
     np.dtype(ml_dtypes.bfloat16): "BF16",
+    np.dtype(ml_dtypes.float8_e4m3fn): "F8_E4M3",
     np.dtype(np.int64): "I64",
 }
 

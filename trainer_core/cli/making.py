@@ -31,7 +31,9 @@ def show_outlook(outlook: Outlook, as_json: bool) -> None:
         show.as_json(dataclasses.asdict(outlook))
         return
     show.line(f"file: {outlook.target}")
-    show.line(f"size: {size(outlook.size_bytes)}, with {outlook.memory_bytes / 1e9:.1f} GB of memory")
+    show.line(
+        f"size: {'at most ' if outlook.is_most else ''}{size(outlook.size_bytes)}, with {outlook.memory_bytes / 1e9:.1f} GB of memory"
+    )
     show.line(f"tensors: {outlook.tensors}, of which {outlook.changed} are computed")
     if outlook.seconds is not None:
         show.line(f"time: about {outlook.seconds:.0f} s, as the last time on this machine")

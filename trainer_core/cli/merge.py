@@ -11,9 +11,10 @@ from trainer_core.cli import making
 from trainer_core.models import header
 from trainer_core.tools import merge as merging
 from trainer_core.tools import recipe
-from trainer_core.tools.merge import PREDICTIONS, Settings
+from trainer_core.tools.merge import Settings
 from trainer_core.weights.dtypes import CHOICES
 from trainer_core.weights.merging import blocks as block_table
+from trainer_core.weights.merging.inputs import PREDICTIONS
 from trainer_core.weights.merging.methods import PARTS, methods
 
 METHODS = "\n\n\b\n" + "\n".join(f"{row.id:17}{row.formula}" for row in methods().values())

@@ -7,10 +7,9 @@ or `failure.json` there. `outlook` says from the headers what it will make, with
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +22,13 @@ from trainer_core.models import detection, header
 from trainer_core.models.header import Header, TensorInfo
 from trainer_core.models.header.tensors import shown
 from trainer_core.text import printable
-from trainer_core.tools import making, recipe
+from trainer_core.tools import bake_strengths, making, recipe
 from trainer_core.tools.outlook import Outlook
 from trainer_core.weights import dtypes
 from trainer_core.weights.networks import folders, mixing, modules
-from trainer_core.weights.networks.mixing import Mix, Strengths
+from trainer_core.weights.networks.mixing import Mix
+from trainer_core.weights.networks.modules import Network
+from trainer_core.weights.networks.places import Index
 
 if TYPE_CHECKING:
     from trainer_core.weights.networks.baking import Baker
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from trainer_core.weights.writing import Entry
 
 KIND = "bake"
-STRONGEST = 100.0
 _PROCESS_BYTES = 150 << 20
 """What the program needs without any weights: Python, numpy, the headers and small buffers."""
 _MARKS = re.compile(r"[a-z_]+|edm_vpred\..*")
@@ -48,7 +48,7 @@ class Settings:
 
     `model` is a checkpoint, one part of it, or a folder in the diffusers layout, of which the result is one, too; `networks` are the networks. `strengths` are those for the denoiser and
     `text_strengths` those for the text encoders, one for each network; () means 1 for each, or the same as for the denoiser. `blocks` has
-    factors by the beginning of the name of a layer, for all networks. `target` is the new file, "" for one next to the model.
+    factors by block, such as "IN04" or "OUT*", or by the beginning of the name of a layer, for all networks. `target` is the new file, "" for one next to the model.
     `family` is that of the model and the networks, if their headers do not show it. `skip`: leave out modules for which the
     model has no layer. `title` is the title in the metadata, "" for the name of the file. `sha256` are the hashes that the files
     must have, where a recipe is made again.
@@ -72,7 +72,7 @@ def outlook(settings: Settings) -> Outlook:
 
     Raises:
         HeaderError: a file cannot be read.
-        WeightsError: a setting is wrong, or a network does not fit the model.
+        WeightsError: a setting is wrong, a network does not fit the model, or the disk or the memory does not suffice.
     """
     model, found, mix = _mix(settings)
     target = _target(settings, model)
@@ -82,7 +82,7 @@ def outlook(settings: Settings) -> Outlook:
     computed = {
         name for name, info in zip(model.tensors, infos, strict=True) if info.dtype != model.tensors[name].dtype
     }
-    return Outlook(
+    made = Outlook(
         target=target,
         size_bytes=size,
         memory_bytes=_PROCESS_BYTES + mixing.largest_memory(model, mix),
@@ -91,17 +91,18 @@ def outlook(settings: Settings) -> Outlook:
         notes=tuple(_notes(mix)),
         seconds=making.seconds_for(KIND, size),
     )
+    making.check_room(made)
+    return made
 
 
 def start(settings: Settings) -> Job:
     """The job that bakes, started now.
 
     Raises:
-        HeaderError, WeightsError: as with `outlook`, or the disk or the memory does not suffice.
+        HeaderError, WeightsError: as with `outlook`.
         JobError: the job cannot be started.
     """
     found = outlook(settings)
-    making.check_room(found)
     # The program runs in the folder of its job.
     absolute = dataclasses.replace(
         settings,
@@ -116,7 +117,7 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     """Bakes, and returns the path of the new file.
 
     Raises:
-        HeaderError, WeightsError: as with `outlook`, or a file is damaged or has changed meanwhile.
+        HeaderError, WeightsError: as with `outlook`, a file is damaged or has changed meanwhile, or a number is too large for the dtype.
         OSError: a file cannot be read or written.
     """
     from contextlib import ExitStack
@@ -127,12 +128,11 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
 
     report("Reading the headers")
     made = outlook(settings)
-    making.check_room(made)
     with ExitStack() as stack:
         model = stack.enter_context(Weights(places.typed(settings.model)))
         weights = [stack.enter_context(Weights(places.typed(each))) for each in settings.networks]
         networks = [modules.read(each, settings.family) for each in weights]
-        mix = mixing.mixed(model.header, list(zip(networks, strengths(settings), strict=True)), settings.family)
+        mix = _mixed(model.header, networks, settings)
         report("Computing the hashes of the inputs")
         ingredients = [recipe.hashed(each.header) for each in (model, *weights)]
         recipe.check(ingredients, settings.sha256)
@@ -150,29 +150,7 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
             folders.write(made.target, model.header, changed, metadata, meter, check)
         else:
             writing.write(made.target, entries, metadata(model.header), meter, check)
-    if baker.overflowed:
-        report(f"{baker.overflowed} numbers are too large for the new type and became infinite: use bf16 or fp32.")
     return made.target
-
-
-def strengths(settings: Settings) -> Iterator[Strengths]:
-    """The strengths of each network.
-
-    Raises:
-        WeightsError: there are not as many as networks, or one is no number between -100 and 100.
-    """
-    count = len(settings.networks)
-    denoiser = settings.strengths or (1.0,) * count
-    text = settings.text_strengths or denoiser
-    for values in (denoiser, text):
-        if len(values) != count:
-            raise WeightsError(
-                f"There are {count} networks, but {len(values)} strengths.", "Give one strength for each network."
-            )
-    for value in (*denoiser, *text, *settings.blocks.values()):
-        if not math.isfinite(value) or abs(value) > STRONGEST:
-            raise WeightsError(f"A strength is {value}.", f"It can be from -{STRONGEST:g} to {STRONGEST:g}.")
-    return (Strengths(one, other, settings.blocks) for one, other in zip(denoiser, text, strict=True))
 
 
 def _mix(settings: Settings) -> tuple[Header, list[Header], Mix]:
@@ -186,7 +164,7 @@ def _mix(settings: Settings) -> tuple[Header, list[Header], Mix]:
         if each.format != "safetensors":
             raise WeightsError(f"{shown(each.path)} is not a safetensors file.", "Convert it to safetensors first.")
     networks = [modules.of(each, settings.family) for each in found]
-    mix = mixing.mixed(model, list(zip(networks, strengths(settings), strict=True)), settings.family)
+    mix = _mixed(model, networks, settings)
     missing = list(mixing.lacking_layers(mix))
     if missing and not settings.skip:
         raise WeightsError(
@@ -201,6 +179,18 @@ def _mix(settings: Settings) -> tuple[Header, list[Header], Mix]:
     return model, found, mix
 
 
+def _mixed(model: Header, networks: Sequence[Network], settings: Settings) -> Mix:
+    """What the networks change in the model at their strengths.
+
+    Raises:
+        WeightsError: a strength or the name of a block is wrong, or a network does not fit the model.
+    """
+    chosen = (settings.strengths, settings.text_strengths)
+    index = Index(model, settings.family)
+    strengths = bake_strengths.of_each(networks, chosen, settings.blocks, index)
+    return mixing.mixed(model, list(zip(networks, strengths, strict=True)), settings.family)
+
+
 def _check_model(model: Header, settings: Settings) -> None:
     if model.is_folder and settings.dtype != "same":
         raise WeightsError(
@@ -210,6 +200,11 @@ def _check_model(model: Header, settings: Settings) -> None:
     if model.format not in ("safetensors", "sharded", "diffusers"):
         raise WeightsError(f"{shown(model.path)} is not a safetensors file.", "Convert it to safetensors first.")
     seen = detection.detect(model)
+    if seen.role == "lora":
+        raise WeightsError(
+            f"{shown(model.path)} is a LoRA, not a model.",
+            "Name a checkpoint first; `easel lora merge` adds several LoRAs into one file.",
+        )
     if seen.scaled or seen.packed_by:
         how = f"packed by {printable(seen.packed_by, 40)}" if seen.packed_by else "divided by scales"
         raise WeightsError(

@@ -36,9 +36,11 @@ def outlook(settings: Settings) -> Outlook:
     """What the conversion will make, from headers alone.
 
     Raises:
-        HeaderError, WeightsError, RenamingError: it is not possible; the message says why.
+        HeaderError, WeightsError, RenamingError: it is not possible, or the disk or the memory does not suffice; the message says why.
     """
-    return _outlook(planned(settings))
+    found = _outlook(planned(settings))
+    making.check_room(found)
+    return found
 
 
 def planned(settings: Settings) -> Plan:
@@ -91,7 +93,7 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     merged = [shown(each.path) for each in plan.inputs] if len(plan.inputs) > 1 else []
     report("Writing")
     limits = computing.make(plan, recipe.metadata(plan.metadata, made_by, title, merged), making.Meter(report))
-    if said := limits.sentence():
+    for said in limits.sentences():
         report(said)
     return plan.target
 

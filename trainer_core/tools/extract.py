@@ -18,16 +18,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer_core import places
-from trainer_core.errors import WeightsError
+from trainer_core.errors import AmbiguousModelError, WeightsError
 from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
-from trainer_core.models import header
+from trainer_core.models import detection, header
 from trainer_core.models.families import load_families
 from trainer_core.models.header import Header, TensorInfo
+from trainer_core.models.header.tensors import shown
 from trainer_core.text import printable
 from trainer_core.tools import making, recipe
 from trainer_core.tools.outlook import Outlook
 from trainer_core.weights import dtypes
+from trainer_core.weights.merging import inputs
 from trainer_core.weights.networks import naming, pairing
 from trainer_core.weights.networks.naming import ENDINGS, NAMINGS, Trained
 from trainer_core.weights.networks.pairing import Choice, Plan
@@ -55,6 +57,7 @@ class Settings:
     `conv_rank` is that of convolutions over several pixels, 0 to leave them out. `denoiser` and `text` say which parts are compared.
     `naming` is one of `naming.NAMINGS`. `least` is the relative difference below which a layer is left out; 0 leaves out only what
     is the same, and what rounding to another dtype explains. `family` is that of the models, if their headers do not show it.
+    `prediction` is what those models predict whose files do not say so.
     """
 
     tuned: str
@@ -69,6 +72,7 @@ class Settings:
     dtype: str = "fp16"
     least: float = 0.0
     family: str = ""
+    prediction: str = ""
     title: str = ""
     sha256: tuple[str, ...] = ()
 
@@ -78,7 +82,7 @@ def outlook(settings: Settings) -> Outlook:
 
     Raises:
         HeaderError: a model cannot be read.
-        WeightsError: a setting is wrong, or the models do not fit together.
+        WeightsError: a setting is wrong, the models do not fit together, or the disk or the memory does not suffice.
     """
     plan, target = planned(settings), _target(settings)
     making.check_target(target, [plan.tuned.path, plan.base.path])
@@ -87,7 +91,7 @@ def outlook(settings: Settings) -> Outlook:
         rank = _stored_rank(pair.tuned, settings)
         size += sum(TensorInfo(dtype, shape).size_bytes for shape in naming.shapes(pair.tuned, rank)) + 4
         most = max(most, math.prod(pair.tuned.layer.shape) * 4)
-    return Outlook(
+    found = Outlook(
         target=target,
         size_bytes=size,
         # The difference, the base, and a copy while it is decomposed; all results, which are written at the end.
@@ -96,7 +100,10 @@ def outlook(settings: Settings) -> Outlook:
         changed=3 * len(plan.pairs),
         notes=plan.notes,
         seconds=making.seconds_for(KIND, size),
+        is_most=True,
     )
+    making.check_room(found)
+    return found
 
 
 def planned(settings: Settings) -> Plan:
@@ -107,9 +114,34 @@ def planned(settings: Settings) -> Plan:
         WeightsError: a setting is wrong, or the models do not fit together.
     """
     _check(settings)
+    if settings.prediction not in inputs.PREDICTIONS:
+        raise WeightsError(
+            f"There is no prediction {settings.prediction!r:.40}.", f"There are: {', '.join(inputs.PREDICTIONS[1:])}."
+        )
     tuned, base = (header.read(places.typed(each)) for each in (settings.tuned, settings.base))
     choice = Choice(settings.naming, settings.denoiser, settings.text, settings.conv_rank > 0)
-    return pairing.planned(tuned, base, settings.family, choice)
+    plan = pairing.planned(tuned, base, settings.family, choice)
+    if settings.denoiser:
+        _check_predictions(tuned, base, settings.prediction)
+    return plan
+
+
+def _check_predictions(tuned: Header, base: Header, stated: str) -> None:
+    """Raises if two models predict different things: their difference is no style, and useless on any model."""
+    try:
+        found = [detection.detect(each) for each in (tuned, base)]
+    except AmbiguousModelError:
+        # The user has said the family, and neither header says what the model predicts.
+        return
+    one, other = (inputs.predicts(each, stated) for each in found)
+    if one and other and one != other:
+        said = ", ".join(
+            inputs.said_of(shown(each.path), seen, stated) for each, seen in zip((tuned, base), found, strict=True)
+        )
+        raise WeightsError(
+            f"{said}. A LoRA of that difference would turn one prediction type into the other and make noise.",
+            "Choose two models that predict the same, or state with --prediction what the models predict whose files do not say it.",
+        )
 
 
 def _check(settings: Settings) -> None:
@@ -133,11 +165,10 @@ def start(settings: Settings) -> Job:
     """The job that extracts, started now.
 
     Raises:
-        HeaderError, WeightsError: as with `outlook`, or the disk or the memory does not suffice.
+        HeaderError, WeightsError: as with `outlook`.
         JobError: the job cannot be started.
     """
     found = outlook(settings)
-    making.check_room(found)
     # The program runs in the folder of its job.
     tuned, base = (str(making.source(each)) for each in (settings.tuned, settings.base))
     return own_program.started(
@@ -162,7 +193,6 @@ def extracted(settings: Settings, report: Callable[[str], None]) -> tuple[Path, 
 
     report("Reading the headers")
     made = outlook(settings)
-    making.check_room(made)
     plan = planned(settings)
     with Weights(places.typed(settings.tuned)) as tuned, Weights(places.typed(settings.base)) as base:
         found = _compute(plan, settings, tuned, base, report)

@@ -215,14 +215,19 @@ def _new_dtype(key: str, info: TensorInfo, wanted: str) -> str:
 def _cast(network: Network, settings: Settings, report: Callable[[str], None]) -> list[Layer]:
     from trainer_core.weights.lora import making
 
-    weights = network.modules[0].weights
+    first = network.modules[0]
+    weights = first.weights
     assert weights is not None, "the network was opened"
     total = sum(info.size_bytes for info in weights.tensors.values())
     meter, done, found = Meter(report, "Computed"), 0, []
     report("Computing")
     for number, (key, info) in enumerate(weights.tensors.items(), 1):
         dtype = _new_dtype(key, info, settings.dtype)
-        values = weights.read(key) if dtype == info.dtype else making.stored(key, weights.floats(key), dtype)
+        values = (
+            lora_files.stored(first, key).values
+            if dtype == info.dtype
+            else making.stored(key, first.tensor(key), dtype)
+        )
         found.append(making.copied(key, dtype, values))
         done += info.size_bytes
         meter(number, len(weights.tensors), done, total)

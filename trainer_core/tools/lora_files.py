@@ -21,16 +21,19 @@ from trainer_core.weights import dtypes
 from trainer_core.weights.lora import grouping, headers, naming
 from trainer_core.weights.lora.grouping import Group
 from trainer_core.weights.lora.headers import Sizes
+from trainer_core.weights.lora.ranks import FIXED
 from trainer_core.weights.networks import modules
 from trainer_core.weights.networks.modules import Module, Network
 
 if TYPE_CHECKING:
-    from trainer_core.weights.lora.making import Layer
+    from trainer_core.weights.lora.making import Layer, Tensor
     from trainer_core.weights.lora.ranks import Rule
     from trainer_core.weights.reading import Weights
 
 BASE_BYTES = 150 << 20
 """The memory of the program itself, in bytes: Python, numpy and the headers."""
+WORST = 5
+"""How many layers are reported in the log."""
 COPIES = 6
 """How many copies of the largest layer, in float32, the arithmetic holds at once."""
 
@@ -118,6 +121,7 @@ def outlook(
         changed=count,
         notes=tuple(notes),
         seconds=None,
+        is_most=rule is not None and rule.method != FIXED,
     )
     making.check_room(found)
     return found
@@ -128,8 +132,11 @@ def planned_rank(group: Group, rule: Rule | None) -> int:
     return group.rank if rule is None else min(group.rank, rule.limit(group.is_conv))
 
 
-def notes_of(groups: Sequence[Group], networks: Sequence[Network]) -> Iterator[str]:
-    """Sentences about layers that are no plain LoRA, that only some files have, and about what is left out."""
+def notes_of(groups: Sequence[Group], networks: Sequence[Network], *, drops: bool = False) -> Iterator[str]:
+    """Sentences about layers that are no plain LoRA, that only some files have, and about what is left out.
+
+    `drops`: the new file has no tensors that are part of no known layer.
+    """
     others = [
         each.module
         for group in groups
@@ -144,7 +151,7 @@ def notes_of(groups: Sequence[Group], networks: Sequence[Network]) -> Iterator[s
         if single:
             yield f"{amount(single, 'layer')} of {len(groups):,} are only in one of the files, and are kept."
     for network in networks:
-        if network.unknown and len(networks) > 1:
+        if network.unknown and drops:
             yield (
                 f"{amount(len(network.unknown), 'tensor')} of {shown(network.header.path)} "
                 f"{'is' if len(network.unknown) == 1 else 'are'} no part of a known layer and left out, such as {printable(network.unknown[0], 80)}."
@@ -157,9 +164,25 @@ def unknown(network: Network) -> list[Layer]:
     """The tensors of a network that are part of no known layer, as they are, such as embeddings."""
     from trainer_core.weights.lora import making
 
-    weights = network.modules[0].weights
+    found = (stored(network.modules[0], key) for key in network.unknown)
+    return [making.copied(each.name, each.dtype, each.values) for each in found]
+
+
+def stored(module: Module, name: str) -> Tensor:
+    """A tensor of the file of a module, as it is stored.
+
+    Raises:
+        WeightsError: it contains numbers that are not finite.
+    """
+    from trainer_core.weights import numbers
+    from trainer_core.weights.lora.making import Tensor
+
+    weights = module.weights
     assert weights is not None, "the network was read from a header alone"
-    return [making.copied(key, weights.tensors[key].dtype, weights.read(key)) for key in network.unknown]
+    dtype, values = weights.tensors[name].dtype, weights.read(name)
+    if dtype in numbers.FLOATS and not numbers.is_finite(values, dtype):
+        raise modules.damaged(name, module.header)
+    return Tensor(name, dtype, values)
 
 
 def compute(groups: Sequence[Group], rule: Rule | None, report: Tell) -> list[Layer]:
@@ -233,8 +256,11 @@ def rows(layers: Sequence[Layer]) -> list[dict[str, Any]]:
 
 
 def log(layers: Sequence[Layer], report: Tell) -> None:
-    """Writes the rank and the error of each layer into the log."""
-    for each in layers:
+    """Reports the layers with the largest errors. All are in made.json, so that nobody must read hundreds of lines."""
+    worst = sorted((each for each in layers if each.lost), key=lambda each: -each.error)[:WORST]
+    if len(layers) > len(worst) > 0:
+        report(f"The largest errors; those of all {len(layers):,} layers are in made.json, in the folder of the job:")
+    for each in worst:
         report(f"{printable(each.name, 200)}: rank {each.rank_before} to {each.rank}, error {each.error:.3%}")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from trainer_core.errors import WeightsError, wrong_use
 from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
+from trainer_core.models.header.tensors import shown
 from trainer_core.tools import lora_files, making, weights_job
 from trainer_core.tools.lora_files import Made
 from trainer_core.tools.outlook import Outlook
@@ -61,7 +62,15 @@ def outlook(settings: Settings) -> Outlook:
     """
     networks = lora_files.listed(settings.files, settings.family)
     planned = groups(networks, settings)
-    return lora_files.outlook(planned, rule(settings), target(settings), notes=lora_files.notes_of(planned, networks))
+    strengths = settings.strengths or (1.0,) * len(networks)
+    used = [network for network, strength in zip(networks, strengths, strict=True) if strength]
+    left = [
+        f"{shown(network.header.path)} has strength 0 and is left out."
+        for network, strength in zip(networks, strengths, strict=True)
+        if not strength
+    ]
+    notes = [*left, *lora_files.notes_of(planned, used, drops=True)]
+    return lora_files.outlook(planned, rule(settings), target(settings), notes=notes)
 
 
 def start(settings: Settings) -> Job:
@@ -118,7 +127,22 @@ def groups(networks: list[Network], settings: Settings) -> list[Group]:
     )
     if not planned:
         raise WeightsError("With these strengths nothing is left of the LoRAs.", "Choose a strength other than 0.")
+    _check_common(networks, planned)
     return planned
+
+
+def _check_common(networks: list[Network], planned: list[Group]) -> None:
+    """Raises if a file of a family that is not known shares no layer with another one: they may be for different models."""
+    files = [{each.file for each in group.members} for group in planned]
+    used = set().union(*files)
+    shared = set().union(*(each for each in files if len(each) > 1))
+    for number in sorted(used - shared):
+        if len(used) > 1 and not networks[number].family:
+            raise WeightsError(
+                f"{shown(networks[number].header.path)} shares no layer with the other files, and Easel does not recognise its family: "
+                "they may be for different models.",
+                "If they are for one family, set it with --family, such as sdxl.",
+            )
 
 
 def rule(settings: Settings) -> Rule | None:

@@ -109,7 +109,7 @@ def outlook(settings: Settings) -> Outlook:
     edit = preview(settings)
     size = sum(info.size_bytes for info in edit.header.tensors.values())
     notes = (*metadata_edits.notes(settings.values, edit.metadata), *_place_notes(settings, edit.header.path))
-    return Outlook(
+    found = Outlook(
         target=target(settings),
         size_bytes=len(edit.start) + size,
         memory_bytes=3 * len(edit.start),
@@ -118,6 +118,8 @@ def outlook(settings: Settings) -> Outlook:
         notes=notes,
         seconds=None,
     )
+    making.check_room(found)
+    return found
 
 
 def target(settings: Settings) -> Path:

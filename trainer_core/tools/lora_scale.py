@@ -79,7 +79,7 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     """Scales the file and returns the path of the new one.
 
     Raises:
-        HeaderError, WeightsError: as `outlook`, or a number would be too large.
+        HeaderError, WeightsError: as `outlook`, or a number is not finite, or would be too large.
         OSError: a file cannot be read or written.
     """
     return made(settings, report).path
@@ -88,7 +88,6 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
 def made(settings: Settings, report: Callable[[str], None]) -> Made:
     """As `run`, with what happened to each layer."""
     from trainer_core.weights.lora import scaling
-    from trainer_core.weights.lora.making import Tensor
 
     report("Reading")
     planned = outlook(settings)
@@ -97,11 +96,7 @@ def made(settings: Settings, report: Callable[[str], None]) -> Made:
         report("Computing")
         layers = []
         for module, times in factors(network, settings):
-            weights = module.weights
-            assert weights is not None, "the network was opened"
-            tensors = {
-                part: Tensor(key, weights.tensors[key].dtype, weights.read(key)) for part, key in module.parts.items()
-            }
+            tensors = {part: lora_files.stored(module, key) for part, key in module.parts.items()}
             block = blocks.block_of(module.key, network.family)
             layers.append(scaling.layer(scaling.Stored(module, tensors), block, times))
         every = [*layers, *lora_files.unknown(network)]

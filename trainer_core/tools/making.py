@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from trainer_core import places
-from trainer_core.errors import JobError, WeightsError
+from trainer_core.errors import JobError, WeightsError, wrong_use
 from trainer_core.events import Event, Phase, Progress
 from trainer_core.files import from_table
-from trainer_core.hardware import free_disk_bytes, memory_bytes
+from trainer_core.hardware import memory_bytes
 from trainer_core.jobs import own_program
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job, list_jobs
@@ -23,10 +23,12 @@ from trainer_core.jobs.kind import LineWatch
 from trainer_core.jobs.outcome import Diagnosis, Outcome
 from trainer_core.jobs.state import JobState
 from trainer_core.models.header.tensors import shown
+from trainer_core.text import printable
 from trainer_core.tools.outlook import Outlook
+from trainer_core.weights import writing
 
-DISK_FLOOR_BYTES = 1 << 30
-"""The disk space that a new file must leave free."""
+OTHER_ENDINGS = (".ckpt", ".pt", ".pth", ".bin", ".gguf", ".sft", ".onnx", ".zip", ".json")
+"""Endings of files that a new safetensors file cannot have. Any other one is part of the name, as in style-v1.5."""
 REST_S = 0.5
 """The seconds between two reports of the progress."""
 _PROGRESS = re.compile(
@@ -129,8 +131,23 @@ def source(typed: str) -> Path:
 
 
 def chosen(typed: str) -> Path:
-    """The absolute path of a new safetensors file as the user typed it, with or without its ending."""
+    """The absolute path of a new safetensors file as the user typed it, with or without its ending.
+
+    Raises:
+        WeightsError: it is a folder, or has the ending of another kind of file.
+    """
     path = source(typed)
+    if path.is_dir() or typed.endswith(("/", os.sep)):
+        raise wrong_use(
+            WeightsError(f"{shown(path)} is a folder, not a new file.", "Add a name, such as new.safetensors.")
+        )
+    if path.suffix.lower() in OTHER_ENDINGS:
+        raise wrong_use(
+            WeightsError(
+                f"{shown(path)} has the ending {path.suffix}, but the new file is a safetensors file.",
+                f"Choose {printable(path.stem, 60)}.safetensors; `easel convert` makes other kinds of files.",
+            )
+        )
     return path if path.suffix == ".safetensors" else path.with_name(f"{path.name}.safetensors")
 
 
@@ -187,13 +204,7 @@ def check_room(outlook: Outlook) -> None:
     Raises:
         WeightsError: one does not; the sentence has the numbers.
     """
-    free_bytes = free_disk_bytes(outlook.target.parent)
-    if free_bytes < outlook.size_bytes + DISK_FLOOR_BYTES:
-        raise WeightsError(
-            f"The new file needs {outlook.size_bytes / 1e9:.1f} GB and 1 GB beside it, but "
-            f"{shown(outlook.target.parent)} has {free_bytes / 1e9:.1f} GB free.",
-            "Free some space, or choose another folder.",
-        )
+    writing.check_disk(outlook.target.parent, outlook.size_bytes)
     _, free_memory = memory_bytes()
     if free_memory < outlook.memory_bytes:
         raise WeightsError(

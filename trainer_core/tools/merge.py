@@ -29,12 +29,11 @@ from trainer_core.tools.recipe import Input as Ingredient
 from trainer_core.tools.recipe import Recipe
 from trainer_core.weights.dtypes import CHOICES, CHUNK
 from trainer_core.weights.merging import inputs, matching, methods
-from trainer_core.weights.merging.inputs import LETTERS, Input
+from trainer_core.weights.merging.inputs import LETTERS, PREDICTIONS, Input
 from trainer_core.weights.merging.matching import Choices, Match
 from trainer_core.weights.merging.methods import PARTS, WEIGHT, Method
 
 KIND = "merge"
-PREDICTIONS = ("", "epsilon", "v_prediction")
 LARGEST_SEED = 2**63 - 1
 _OF_PREDICTION = ("modelspec.prediction_type", "modelspec.architecture", "ss_zero_terminal_snr")
 _PROCESS_BYTES = 150 << 20
@@ -102,12 +101,12 @@ def outlook(settings: Settings) -> Outlook:
 
     Raises:
         HeaderError: a model cannot be read.
-        WeightsError: a setting is wrong, or the models do not fit together.
+        WeightsError: a setting is wrong, the models do not fit together, or the disk or the memory does not suffice.
     """
     plan, target = planned(settings), _target(settings)
     making.check_target(target, [one.header.path for one in plan.models])
     size = plan.size_bytes
-    return Outlook(
+    found = Outlook(
         target=target,
         size_bytes=size,
         memory_bytes=plan.memory_bytes,
@@ -116,6 +115,8 @@ def outlook(settings: Settings) -> Outlook:
         notes=plan.notes,
         seconds=making.seconds_for(KIND, size),
     )
+    making.check_room(found)
+    return found
 
 
 def planned(settings: Settings) -> Plan:
@@ -143,7 +144,8 @@ def planned(settings: Settings) -> Plan:
     vae = header.read_file(places.typed(settings.vae)) if settings.vae else None
     match = matching.match(models, method, choices, vae)
     idle = _without_effect(settings, method, models)
-    return Plan(tuple(models), vae, method, choices, match, (*notes, *idle, *match.notes, *_by_block(settings, match)))
+    told = (*notes, *idle, *_of_fp8(settings, match), *match.notes, *_by_block(settings, match))
+    return Plan(tuple(models), vae, method, choices, match, told)
 
 
 def _without_effect(settings: Settings, method: Method, models: Sequence[Input]) -> Iterator[str]:
@@ -157,6 +159,12 @@ def _without_effect(settings: Settings, method: Method, models: Sequence[Input])
         yield f"The seed has no effect: {method.title} uses no random numbers."
     if settings.prediction and all(one.detection.is_prediction_certain for one in models):
         yield "The stated prediction type has no effect: every file says what it predicts."
+
+
+def _of_fp8(settings: Settings, match: Match) -> Iterator[str]:
+    """A sentence about a result that is rounded to fp8 only because A is."""
+    if settings.dtype == "same" and any(row.takes is None and row.dtype.startswith("F8_") for row in match.rows):
+        yield "The result is written in fp8 as A, which rounds its numbers coarsely: choose another precision, such as fp16 or bf16."
 
 
 def _by_block(settings: Settings, match: Match) -> Iterator[str]:
@@ -190,11 +198,10 @@ def start(settings: Settings) -> Job:
     """The job that merges, started now.
 
     Raises:
-        HeaderError, WeightsError: as with `outlook`, or the disk or the memory does not suffice.
+        HeaderError, WeightsError: as with `outlook`.
         JobError: the job cannot be started.
     """
     found = outlook(settings)
-    making.check_room(found)
     # The program runs in the folder of its job.
     absolute = dataclasses.replace(
         settings,
@@ -216,7 +223,7 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     from trainer_core.weights.merging.entries import Merge
 
     report("Reading the headers")
-    making.check_room(outlook(settings))
+    outlook(settings)
     plan, target = planned(settings), _target(settings)
     with Merge(plan.headers, plan.match, plan.method, plan.choices, settings.seed) as merge:
         report("Computing the hashes of the inputs")

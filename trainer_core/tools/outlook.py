@@ -12,7 +12,7 @@ class Outlook:
 
     `size_bytes` is the size of the new file, `memory_bytes` the most memory that the work needs. `tensors` counts the tensors of the
     new file, `changed` those that are computed; the rest are copied. `notes` are sentences for the user. `seconds` is the
-    time that the work takes, None where this is not known.
+    time that the work takes, None where this is not known. `is_most`: the size depends on the numbers, and is the largest possible one.
     """
 
     target: Path
@@ -22,3 +22,4 @@ class Outlook:
     changed: int
     notes: tuple[str, ...]
     seconds: float | None
+    is_most: bool = False

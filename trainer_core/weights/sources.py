@@ -131,6 +131,30 @@ def _in_pickle(path: Path) -> Mapping[str, Held]:
     return {name: _in_storage(path, tensor, found, starts) for name, tensor in found.tensors.items()}
 
 
+def unused_bytes(found: Opened) -> int:
+    """How many bytes of numbers a pickled model holds beside its tensors, such as the state of an optimizer.
+
+    The pickle itself, with the names, is not counted, and neither is what the archive needs.
+
+    Raises:
+        HeaderError: it cannot be read any more.
+    """
+    path = found.header.path
+    held = sum(info.size_bytes for info in found.tensors.values())
+    try:
+        with path.open("rb") as file:
+            size_bytes = file.seek(0, 2)
+            file.seek(0)
+            read = pickles.read_places(shown(path), file, file.read(START_BYTES), size_bytes)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if read.entries:
+        stored = sum(entry.file_size for entry in read.entries.values())
+    else:
+        stored = size_bytes - min(read.starts.values(), default=0)
+    return max(stored - held, 0)
+
+
 def _data_start(path: Path, start: bytes, entry: zipfile.ZipInfo, offsets: list[int], size_bytes: int) -> int:
     """The first byte of an entry's data, after a check that it ends before the next entry begins."""
     # Source: PKWARE APPNOTE 6.3.10, 4.3.7: the local header has its own lengths of the name and of the extra field.

@@ -20,7 +20,9 @@ from trainer_core.models.tensor_copy import CHUNK_BYTES, header_bytes
 from trainer_core.weights.places import Place
 
 DISK_FLOOR_BYTES = 1 << 30
-"""The disk space that a new file must leave free."""
+"""The disk space that a new file must leave free, if it is not a small one."""
+SMALL_FLOOR_BYTES = 50_000_000
+"""What a small file must leave free beside as much as its own size."""
 BLOCK = 4096
 """What the system writes past its cache begins at a multiple of this in the file, and has a multiple of it as its length."""
 LEAST_DIRECT = 1 << 16
@@ -260,12 +262,21 @@ def check_disk(folder: Path, size: int) -> None:
     Raises:
         WeightsError: it does not.
     """
-    free = free_disk_bytes(folder)
-    if free < size + DISK_FLOOR_BYTES:
+    free, beside = free_disk_bytes(folder), reserve_bytes(size)
+    if free < size + beside:
         raise WeightsError(
-            f"The new file needs {size / 1e9:.1f} GB and 1 GB beside it, but {shown(folder)} has {free / 1e9:.1f} GB free.",
+            f"The new file needs {_in_words(size)} and {_in_words(beside)} beside it, but {shown(folder)} has {_in_words(free)} free.",
             "Free some space, or choose another folder.",
         )
+
+
+def reserve_bytes(size: int) -> int:
+    """The disk space in bytes that a new file of this size must leave free: for a small file less than for a large one."""
+    return min(DISK_FLOOR_BYTES, size + SMALL_FLOOR_BYTES)
+
+
+def _in_words(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def places_of(source: Place | Sequence[Place]) -> Sequence[Place]:

@@ -22,7 +22,7 @@ from trainer_core.weights.dtypes import CHOICES
     "blocks",
     multiple=True,
     metavar="NAME=NUMBER",
-    help="Multiply the strength for layers whose names begin so, such as double_blocks.3=0.5. Can be repeated.",
+    help="Multiply the strength in blocks, such as IN04=0.5 or OUT*=0, or in layers whose names begin so, such as double_blocks.3=0.5. Can be repeated.",
 )
 @click.option("--out", "target", default="", help="The new file. Default: one next to the model.")
 @click.option("--dtype", default="same", show_default=True, type=click.Choice(list(CHOICES)))
@@ -80,4 +80,6 @@ def _pair(text: str) -> tuple[str, float]:
     try:
         return name, float(value)
     except ValueError as error:
-        raise click.UsageError(f"--block {text!r:.80} is not NAME=NUMBER, such as double_blocks.3=0.5.") from error
+        raise click.UsageError(
+            f"--block {text!r:.80} is not NAME=NUMBER, such as IN04=0.5 or double_blocks.3=0.5."
+        ) from error

@@ -7,6 +7,7 @@ import click
 from trainer_core.cli import making
 from trainer_core.tools import extract as extracting
 from trainer_core.tools.extract import DTYPES, Settings
+from trainer_core.weights.merging.inputs import PREDICTIONS
 from trainer_core.weights.networks.naming import NAMINGS
 
 
@@ -34,6 +35,12 @@ from trainer_core.weights.networks.naming import NAMINGS
 @click.option("--dtype", default="fp16", show_default=True, type=click.Choice(list(DTYPES)))
 @click.option("--out", "target", default="", help="The new file. Default: one next to the tuned model.")
 @click.option("--family", default="", help="The family, such as sdxl, if the files do not show it.")
+@click.option(
+    "--prediction",
+    default="",
+    type=click.Choice(PREDICTIONS),
+    help="What the models predict whose files do not say it.",
+)
 @making.options
 def command(  # noqa: PLR0917 - click gives them by name
     tuned: str,
@@ -48,6 +55,7 @@ def command(  # noqa: PLR0917 - click gives them by name
     dtype: str,
     target: str,
     family: str,
+    prediction: str,
     dry_run: bool,
     detach: bool,
     as_json: bool,
@@ -55,7 +63,7 @@ def command(  # noqa: PLR0917 - click gives them by name
     """Make a LoRA that turns BASE into TUNED, as far as its rank allows.
 
     Both are models of the same family; BASE is the model from which TUNED was trained. Each layer's difference is decomposed, so that no
-    LoRA of that rank comes closer. The log of the job has how much of each layer is missing.
+    LoRA of that rank comes closer. The file made.json in the folder of the job says how much of each layer is missing.
     """
     settings = Settings(
         tuned=tuned,
@@ -70,6 +78,7 @@ def command(  # noqa: PLR0917 - click gives them by name
         dtype=dtype,
         least=least,
         family=family,
+        prediction=prediction,
     )
     if dry_run:
         making.show_outlook(extracting.outlook(settings), as_json)

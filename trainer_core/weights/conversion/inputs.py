@@ -15,6 +15,7 @@ from trainer_core.models.header import Header
 from trainer_core.models.header.tensors import shown
 from trainer_core.models.renaming import building
 from trainer_core.models.renaming.building import Built
+from trainer_core.text import size
 from trainer_core.weights import sources
 from trainer_core.weights.conversion import scaled
 from trainer_core.weights.conversion.wishes import Settings
@@ -125,10 +126,10 @@ def notes(inputs: list[Input]) -> list[str]:
     told = []
     for each in inputs:
         if each.header.format == "pickle":
-            size, held = each.path.stat().st_size, sum(each.sizes.values())
-            if size - held > UNREAD * size:
+            unread = sources.unused_bytes(each.opened)
+            if unread > UNREAD * each.path.stat().st_size:
                 told.append(
-                    f"{(size - held) / 1e9:.2f} GB of {shown(each.path)} are not tensors of the model, such as the state of an optimizer, and are left out."
+                    f"{size(unread)} of {shown(each.path)} are not tensors of the model, such as the state of an optimizer, and are left out."
                 )
         quantised = sum(isinstance(place, sources.Quantised) for place in each.opened.held.values())
         if quantised:

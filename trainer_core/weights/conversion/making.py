@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer_core.models.renaming.building import Part
+from trainer_core.text import amount, printable
 from trainer_core.weights import checkpoint_file, new_folder, numbers, writing
 from trainer_core.weights.conversion import scaled
 from trainer_core.weights.conversion.dtypes import Tensor
@@ -32,12 +33,16 @@ FORMAT = {"format": "pt"}
 
 @dataclass
 class Limits:
-    """Numbers that do not fit the new dtype: how many, in how many tensors, and the first of these."""
+    """Numbers that do not fit the new dtype: how many, in how many tensors, and the first of these.
+
+    `damaged` counts those by tensor that are NaN or infinite in the file that is read.
+    """
 
     dtype: str = ""
     numbers: int = 0
     tensors: set[str] = field(default_factory=set)
     first: str = ""
+    damaged: dict[str, int] = field(default_factory=dict)
 
     def add(self, name: str, count: int, dtype: str) -> None:
         """Counts numbers of a tensor."""
@@ -47,8 +52,25 @@ class Limits:
             self.first = self.first or name
             self.dtype = dtype
 
-    def sentence(self) -> str:
-        """What happened to these numbers, "" if there were none."""
+    def add_damaged(self, name: str, count: int) -> None:
+        """Counts numbers of a tensor that are NaN or infinite as in the file."""
+        if count:
+            self.damaged[name] = self.damaged.get(name, 0) + count
+
+    def sentences(self) -> list[str]:
+        """What happened to these numbers; [] if there were none."""
+        return [said for said in (self._too_large(), self._damaged()) if said]
+
+    def _damaged(self) -> str:
+        if not self.damaged:
+            return ""
+        count = sum(self.damaged.values())
+        are = "number of {} is" if count == 1 else "numbers of {} are"
+        where = are.format(amount(len(self.damaged), "tensor"))
+        first = printable(next(iter(self.damaged)), 120)
+        return f"{count:,} {where} NaN or infinite, as in the file that was read; the first is in {first}. That file may be damaged."
+
+    def _too_large(self) -> str:
         if not self.numbers:
             return ""
         how = "became infinite" if self.dtype not in scaled.LARGEST else f"became {scaled.LARGEST[self.dtype]:g}"
@@ -177,14 +199,15 @@ class _Maker:
         if most is not None:
             # fp8 has no infinity, so that a number beyond its range would become NaN.
             beyond = np.abs(chunk) > most
+            self._limits.add_damaged(tensor.name, int(np.count_nonzero(np.isnan(chunk))))
             if tensor.work != "scaled":
                 self._limits.add(tensor.name, int(np.count_nonzero(beyond)), tensor.dtype)
             return numbers.stored(np.clip(chunk, -most, most), tensor.dtype)
         made = numbers.stored(chunk, tensor.dtype)
-        if tensor.dtype == "F16":
-            infinite = np.isinf(made)
-            if infinite.any():
-                self._limits.add(tensor.name, int(np.count_nonzero(infinite & np.isfinite(chunk))), tensor.dtype)
+        if tensor.dtype in numbers.FLOATS and not numbers.is_finite(made, tensor.dtype):
+            whole = np.isfinite(chunk)
+            self._limits.add_damaged(tensor.name, int(np.count_nonzero(~whole)))
+            self._limits.add(tensor.name, int(np.count_nonzero(np.isinf(made) & whole)), tensor.dtype)
         return made
 
     def _numbers(self, tensor: Tensor) -> Iterator[Floats]:

@@ -219,6 +219,11 @@ def stored(name: str, values: Floats, dtype: str) -> NDArray[np.generic]:
     """
     made = numbers.stored(values, dtype)
     if not np.isfinite(made).all():
+        if np.isnan(values).any():
+            raise WeightsError(
+                f"{printable(name, 120)} would contain numbers that are not a number (NaN).",
+                "A file is damaged; use an earlier checkpoint of it.",
+            )
         raise WeightsError(
             f"{printable(name, 120)} would contain numbers that are too large for {dtype}.",
             "Choose bf16 or fp32 for the new file.",

@@ -14,6 +14,8 @@ from trainer_core.models.header import Header
 from trainer_core.models.header.tensors import shown
 from trainer_core.weights.merging.methods import Method
 
+PREDICTIONS = ("", "epsilon", "v_prediction")
+"""What a user can say that a model predicts; "" says nothing."""
 LETTERS = ("a", "b", "c")
 """What the models are called in the settings; a user reads A, B and C."""
 MORE_CHANNELS = ("inpainting", "instruct_pix2pix")
@@ -120,11 +122,11 @@ def _title(found: Detection) -> str:
 def _prediction(
     models: Sequence[Input], method: Method, stated: str, weight: float, is_whole: bool
 ) -> tuple[str, list[str]]:
-    predicted = {one.letter: _predicts(one, stated) for one in models}
+    predicted = {one.letter: predicts(one.detection, stated) for one in models}
     notes = list(_zero_snr_notes(models))
     if len(set(predicted.values())) == 1:
         return "a", notes
-    said = ", ".join(f"{one.label} predicts {_word(predicted[one.letter])}{_surely(one, stated)}" for one in models)
+    said = ", ".join(said_of(one.label, one.detection, stated) for one in models)
     if method.id in ("add_difference", "train_difference"):
         if predicted["b"] == predicted["c"]:
             return "a", [
@@ -141,13 +143,18 @@ def _prediction(
     )
 
 
-def _predicts(one: Input, stated: str) -> str:
-    found = one.detection
+def predicts(found: Detection, stated: str) -> str:
+    """What a model predicts; `stated` counts where its file does not say so."""
     return found.prediction or "" if found.is_prediction_certain or not stated else stated
 
 
-def _surely(one: Input, stated: str) -> str:
-    if one.detection.is_prediction_certain:
+def said_of(label: str, found: Detection, stated: str) -> str:
+    """What a model predicts as part of a sentence, and how sure that is."""
+    return f"{label} predicts {_word(predicts(found, stated))}{_surely(found, stated)}"
+
+
+def _surely(found: Detection, stated: str) -> str:
+    if found.is_prediction_certain:
         return ""
     return " (as you say)" if stated else " (as is usual; its file does not say)"
 

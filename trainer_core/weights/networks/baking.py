@@ -8,31 +8,38 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer_core.errors import WeightsError
+from trainer_core.text import printable
 from trainer_core.weights import numbers
-from trainer_core.weights.dtypes import CHUNK
+from trainer_core.weights.dtypes import CHUNK, FLOATS
 from trainer_core.weights.networks.kinds.kind import Factors, matrix
 from trainer_core.weights.networks.mixing import Mix, Use
 from trainer_core.weights.networks.places import Layer
 from trainer_core.weights.numbers import Floats
 from trainer_core.weights.reading import Weights
 
+WIDER = "Choose bf16 or fp32 instead."
+
 
 class Baker:
     """Computes the changed tensors of an open model, one after another.
 
     Each network is computed from the weights of the model before any change, and the changes are added: the order of the networks
-    has no effect. `overflowed` counts the numbers that became infinite in the new dtype.
+    has no effect.
     """
 
     def __init__(self, model: Weights, mix: Mix) -> None:
         self._model, self._mix = model, mix
-        self.overflowed = 0
 
     def chunks(self, name: str, dtype: str) -> Iterator[NDArray[np.generic]]:
-        """The numbers of a tensor in the dtype of the new file, in order; changed if a network changes it."""
+        """The numbers of a tensor in the dtype of the new file, in order; changed if a network changes it.
+
+        Raises:
+            WeightsError: a number is too large for the dtype, or is none because the model is damaged.
+        """
         info = self._model.tensors[name]
         if name in self._mix.biases or len(info.shape) < 2:
-            yield self._stored(self._whole(name), dtype)
+            yield self._stored(name, self._whole(name), dtype)
             return
         width = math.prod(info.shape[1:])
         rows = max(CHUNK // max(width, 1), 1)
@@ -43,7 +50,7 @@ class Baker:
             for change in changes:
                 change.add(block, row)
             row += len(block)
-            yield self._stored(chunk, dtype)
+            yield self._stored(name, chunk, dtype)
 
     def _whole(self, name: str) -> Floats:
         """A bias or a norm: small, so in one piece."""
@@ -59,11 +66,18 @@ class Baker:
             ]
         return found
 
-    def _stored(self, values: Floats, dtype: str) -> NDArray[np.generic]:
+    def _stored(self, name: str, values: Floats, dtype: str) -> NDArray[np.generic]:
         made = numbers.stored(values, dtype)
-        if values.size and max(float(values.max()), -float(values.min())) > _largest(dtype):
-            self.overflowed += int(np.count_nonzero(np.abs(values) > _largest(dtype)))
-        return made
+        if dtype not in FLOATS or numbers.is_finite(made, dtype):
+            return made
+        if math.isfinite(float(np.abs(values).max())):
+            advice = "Convert the model to bf16 or fp32 first." if self._model.header.is_folder else WIDER
+            raise WeightsError(f"A number of {printable(name, 120)} is too large for {dtype}.", advice)
+        raise WeightsError(
+            f"{printable(name, 120)} would have numbers that are not finite (NaN or infinite): the model is damaged, or a strength is "
+            "too large.",
+            "Use another copy of the model, or a smaller strength.",
+        )
 
 
 class _Change:
@@ -105,9 +119,3 @@ def gathered(model: Weights, layer: Layer) -> Floats:
         rows = model.floats(target.tensor)[target.start : target.start + target.rows]
         found[target.first : target.first + target.rows] = rows.reshape(target.rows, *layer.shape[1:])
     return found
-
-
-def _largest(dtype: str) -> float:
-    import ml_dtypes
-
-    return float(ml_dtypes.finfo(numbers.dtype(dtype)).max)

@@ -27,22 +27,28 @@ _PREFIX = re.compile(r"(?:model\.diffusion_model\.|diffusion_model\.|net\.|unet/
 class Strengths:
     """How strongly a network is applied: to the denoiser, to the text encoders, and what the parts of the model multiply this by.
 
-    `blocks` has the beginnings of the names of layers, such as "double_blocks.3"; the longest that fits counts.
+    `blocks` has the beginnings of the names of layers, such as "double_blocks.3"; the longest that fits counts. Where none does,
+    the factor in `modules` counts, which is by the key of a module.
     """
 
     denoiser: float = 1.0
     text: float = 1.0
     blocks: Mapping[str, float] = field(default_factory=dict)
+    modules: Mapping[str, float] = field(default_factory=dict)
 
-    def of(self, layer: Layer) -> float:
-        """The strength for a layer."""
-        return (self.text if layer.text else self.denoiser) * self._block(layer.targets[0].tensor)
+    def of(self, layer: Layer, key: str) -> float:
+        """The strength of the module with this key for its layer."""
+        fitting = [each for each in self.blocks if begins(layer, each)]
+        times = self.blocks[max(fitting, key=len)] if fitting else self.modules.get(key, 1.0)
+        return (self.text if layer.text else self.denoiser) * times
 
-    def _block(self, tensor: str) -> float:
-        found = _PREFIX.fullmatch(tensor)
-        name = found[1] if found else tensor
-        fitting = [each for each in self.blocks if name == each or name.startswith(f"{each.rstrip('.')}.")]
-        return self.blocks[max(fitting, key=len)] if fitting else 1.0
+
+def begins(layer: Layer, start: str) -> bool:
+    """Whether the name of a layer in the model begins with these parts, such as "double_blocks.3"."""
+    tensor = layer.targets[0].tensor
+    found = _PREFIX.fullmatch(tensor)
+    name = found[1] if found else tensor
+    return name == start or name.startswith(f"{start.rstrip('.')}.")
 
 
 class Use(NamedTuple):
@@ -87,7 +93,7 @@ def mixed(model: Header, networks: Sequence[tuple[Network, Strengths]], family: 
                 if strengths.text if _TEXT.match(module.key) else strengths.denoiser:
                     without.append(module)
                 continue
-            strength = strengths.of(layer)
+            strength = strengths.of(layer, module.key)
             if not strength:
                 continue
             _check(module, layer, model)

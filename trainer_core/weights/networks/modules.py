@@ -167,10 +167,7 @@ class Module:
         assert self.weights is not None, "the network was read from a header alone"
         found = self.weights.floats(name)
         if not np.isfinite(found).all():
-            raise WeightsError(
-                f"The tensor {printable(name, 120)} of {shown(self.header.path)} contains numbers that are not finite.",
-                "The network is damaged; use an earlier checkpoint of it.",
-            )
+            raise damaged(name, self.header)
         return found
 
     def pieces(self) -> list[str]:
@@ -186,6 +183,14 @@ class Module:
     @property
     def _kind(self) -> Kind:
         return by_layout()[self.layout]
+
+
+def damaged(name: str, header: Header) -> WeightsError:
+    """What is said of a tensor of a network that contains NaN or an infinite number."""
+    return WeightsError(
+        f"The tensor {printable(name, 120)} of {shown(header.path)} contains numbers that are not finite.",
+        "The network is damaged; use an earlier checkpoint of it.",
+    )
 
 
 @dataclass(frozen=True)
