@@ -86,7 +86,7 @@ def content(run: Job, left: TimeLeft, usual: Mapping[str, float], old: str) -> C
     now, is_open = time.time(), not is_over and are_samples_unknown(run)
     return {
         "run": run.name,
-        "title": pasts.name_of(run) if is_run else kind.get(run.spec.kind).title,
+        "title": pasts.name_of(run) if is_run else _title(run),
         "state": state.name,
         "pill": [word, tone],
         "now": now,
@@ -99,6 +99,14 @@ def content(run: Job, left: TimeLeft, usual: Mapping[str, float], old: str) -> C
         "stages": _stages(run, seen, usual, now),
         "old": old,
     }
+
+
+def _title(job: Job) -> str:
+    """What a job does, or its name if the package that knows its kind is gone."""
+    try:
+        return kind.get(job.spec.kind).title
+    except JobError:
+        return job.name
 
 
 def headline(run: Job, state: JobState, left: TimeLeft) -> str:

@@ -56,7 +56,7 @@ def _figures(outlook: Outlook) -> list[tuple[str, str, str]]:
     free = f"of {_size(free_disk_bytes(folder))} free" if folder is not None else ""
     computed = f"of {outlook.tensors:,} tensors" if outlook.changed < outlook.tensors else "tensors"
     return [
-        ("File", _size(outlook.size_bytes), free),
+        ("File", f"{'up to ' if outlook.is_most else ''}{_size(outlook.size_bytes)}", free),
         ("Computed", f"{outlook.changed:,}", computed),
         ("Memory", _size(outlook.memory_bytes), ""),
         ("Time", f"about {span(outlook.seconds)}" if outlook.seconds is not None else "", ""),
