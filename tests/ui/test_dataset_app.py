@@ -9,8 +9,9 @@ from tests.support import chat_server
 from tests.support.page import click, enter, go, hear, sent_by, wait_for
 from trainer_core.curation import importing, selections
 from trainer_core.curation.journal import Journal
+from trainer_core.prepare.workbench import Workbench
 from trainer_ui.apps.dataset_preparation import DatasetPreparation
-from trainer_ui.components.image_list import CAPTIONED, KEEP, WARNING
+from trainer_ui.components.image_list import CAPTIONED, KEEP, STOPS, WARNING
 
 
 @pytest.fixture
@@ -102,6 +103,25 @@ def test_what_the_kernel_says_carries_the_last_action_that_it_heard(app):
     assert sent == [], "what the page said is not said back"
     hear(app.one.editor, {"kind": "go", "by": 1})
     assert [(message["kind"], message["id"], message["number"]) for message, _ in sent] == [("current", 4, 7)]
+
+
+def test_an_image_that_cannot_be_shown_stops_the_training_at_once(app, folder):
+    """Its header can be read, so a scan of headers counts it as trained."""
+    noise = Image.effect_noise((600, 500), 80).convert("RGB")
+    noise.save(folder / "cut.jpg")
+    (folder / "cut.jpg").write_bytes((folder / "cut.jpg").read_bytes()[:3000])
+    app.session.look()
+    idle(app)
+    assert len(app.session.read.dataset.images) == 7
+    number = next(tile for tile, one in app.images.list._tiles.items() if one.name == "cut.jpg")
+    hear(app.images.list, {"kind": "thumbs", "version": app.images.list._version, "ids": [number]})
+    wait_for(lambda: app.session.read.dataset.stopping)
+    idle(app)
+    assert app.session.read.dataset.stopping == (("cut.jpg", "it is damaged or cut short"),)
+    assert app.images.list._tiles[number].flags & STOPS
+    bench = Workbench()
+    bench.set({"dataset.path": str(folder)})
+    assert [name for name, _ in bench.state.facts.dataset.stopping] == ["cut.jpg"]
 
 
 def test_thumbnails_come_for_what_is_asked_and_only_for_this_dataset(app, folder):
