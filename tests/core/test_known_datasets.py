@@ -89,3 +89,15 @@ def test_five_thousand_images_are_counted_quickly(tmp_path):
     start = time.process_time()
     assert known.look(folder).images == 5000
     assert time.process_time() - start < 1.0
+
+
+def test_dataset_preparation_comes_back_with_its_own_last_dataset(tmp_path):
+    """The trainers remember datasets too."""
+    own, other = made(tmp_path / "own", "a.png"), made(tmp_path / "other", "b.png")
+    known.remember(other)
+    assert known.opened_last() == other, "as long as none was open in it"
+    known.note_opened(own)
+    known.remember(other)
+    assert known.opened_last() == own
+    own.rename(tmp_path / "moved")
+    assert known.opened_last() == other

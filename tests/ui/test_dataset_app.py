@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.support import chat_server
 from tests.support.page import click, enter, go, hear, sent_by, wait_for
-from trainer_core.curation import importing, selections
+from trainer_core.curation import importing, known, selections
 from trainer_core.curation.journal import Journal
 from trainer_core.prepare.workbench import Workbench
 from trainer_ui.apps.dataset_preparation import DatasetPreparation
@@ -67,6 +67,11 @@ def test_a_folder_is_shown_with_its_images_captions_and_figures(app):
     assert app.one.editor.content["caption"] == "inkwash, boat, tag0"
     assert app.one.editor.vocabulary[:2] == [["inkwash", 6], ["boat", 6]]
     assert "640 x 512" in app.one.editor.content["facts"]
+
+
+def test_the_dataset_that_is_open_is_noted_as_its_own(app, folder):
+    known.remember(folder.parent)
+    assert known.opened_last() == folder
 
 
 def test_a_filter_shows_what_fits_and_an_error_says_where(app):
