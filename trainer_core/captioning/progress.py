@@ -23,7 +23,7 @@ NOT_WRITTEN = "Nothing is written yet."
 _DONE = re.compile(r"(?:Tagged|Captioned|Downloaded) (\d+) of (\d+)(?: MiB)?")
 _WARNINGS = ("Not tagged: ", "Not captioned: ", "Not used: ", "Waiting: ", "Marked: ")
 _PHASES = (
-    "Reading the images", "Loading the model", "Tagging", "Captioning", "Asking the endpoint", "Fetching the model",
+    "Reading the images", "Loading the model", "Tagging", "Captioning", "Asking the server", "Fetching the model",
     "Installing the environment", "Checking that it works.",
 )  # fmt: skip
 
