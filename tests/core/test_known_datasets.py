@@ -101,3 +101,11 @@ def test_dataset_preparation_comes_back_with_its_own_last_dataset(tmp_path):
     assert known.opened_last() == own
     own.rename(tmp_path / "moved")
     assert known.opened_last() == other
+
+
+def test_the_name_that_is_suggested_for_a_new_dataset_is_free():
+    assert known.free_name("my images") == "my images"
+    for name in ("My images", "my images 2"):
+        (places.datasets() / name).mkdir(parents=True)
+    assert known.free_name("my images") == "my images 3"
+    assert not known.new_folder(known.free_name("my images")).exists()

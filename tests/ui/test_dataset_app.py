@@ -127,6 +127,8 @@ def test_an_image_that_cannot_be_shown_stops_the_training_at_once(app, folder):
     bench = Workbench()
     bench.set({"dataset.path": str(folder)})
     assert [name for name, _ in bench.state.facts.dataset.stopping] == ["cut.jpg"]
+    whole = bench.reader.read_images(bench.state, quick=False)
+    assert [name for name, _ in whole.facts.dataset.stopping] == ["cut.jpg"], "as a start reads it"
 
 
 def test_thumbnails_come_for_what_is_asked_and_only_for_this_dataset(app, folder):
@@ -422,3 +424,29 @@ def test_a_model_is_chosen_from_cards_that_say_what_each_is_for(app):
     hear(machine.who, {"kind": "choose", "id": "local"})
     hear(machine.local, {"kind": "choose", "id": "no such model"})
     assert machine.settings().model == machine.local.cards[0]["id"]
+
+
+def test_an_import_lists_what_was_left_out_and_what_has_another_name(app, folder, tmp_path):
+    more = tmp_path / "more"
+    more.mkdir()
+    for number in range(23):
+        Image.new("RGB", (64, 64), (number, 200, 10)).save(more / f"boat{number}.png")
+    (more / "notes.docx").write_bytes(b"no image")
+    found = importing.add(folder, [more])
+    app.source._done(folder, found, [])
+    lines = app.source.left_out.value
+    assert "notes.docx: " in lines
+    assert "Named anew (6):" in lines
+    assert "boat0.png is now boat0-2.png" in lines
+    assert "6 files have another name now" in app.source.report.value
+    app.source._done(folder, importing.Imported(None, renamed=tuple((f"{one}", "b") for one in range(23))), [])
+    assert "and 3 more" in app.source.left_out.value
+
+
+def test_the_card_of_a_tagger_says_what_it_is_for_and_its_licence(app):
+    first, *_ = cards = app.machine.known["tagger"]
+    assert first.what == (
+        "For drawings: the tags of Danbooru. The one to begin with, and the smallest of its family. Licence: apache-2.0."
+    )
+    assert all(one.what.startswith("For drawings: ") for one in cards)
+    assert "Licence: not verified." in next(one for one in cards if one.id.startswith("cl-")).what

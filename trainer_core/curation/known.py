@@ -113,6 +113,15 @@ def new_folder(name: str) -> Path:
     return path
 
 
+def free_name(name: str) -> str:
+    """This name for a new dataset, with a number behind it if there is such a dataset already."""
+    taken = {one.name.casefold() for one in _own()}
+    found, number = name, 2
+    while found.casefold() in taken:
+        found, number = f"{name} {number}", number + 1
+    return found
+
+
 def remember(path: Path) -> None:
     """Notes that a dataset was used. A note that cannot be written is left out: the dataset is not changed by it."""
     with _guard, contextlib.suppress(OSError):
