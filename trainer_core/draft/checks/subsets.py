@@ -17,7 +17,7 @@ from trainer_core.plan.subsets import CLASS, LIST, ImageFolder
 from trainer_core.problems import Fix, Problem
 from trainer_core.text import printable
 
-NO_CAPTION = folders.REGULARISATION_FOLDERS | {"class", "dataset", "images", "img", "pictures", "train"}
+NO_CAPTION = folders.REGULARISATION_FOLDERS | {"class", "dataset", "images", "img", "train"}
 """Names of folders that do not say what is in their images."""
 
 if TYPE_CHECKING:
