@@ -9,6 +9,7 @@ from PIL import Image
 from tests.support import kohya_plans, played
 from trainer_core.datasets.scan import scan
 from trainer_core.engines import registry
+from trainer_core.prepare import image_folders
 from trainer_core.prepare.workbench import Workbench
 from trainer_core.training import resume
 from trainer_core.training.run import Run
@@ -108,3 +109,12 @@ def test_a_run_and_one_that_continues_it_have_them_in_a_folder_of_their_own(fold
     again = resume.start(resume.propose(run))
     assert sorted(path.name for path in again.folder.class_images.iterdir()) == staged
     assert len(list(dogs.iterdir())) == 3, "nothing is written beside the user's images"
+
+
+def test_class_images_that_are_repeated_say_what_for(folders):
+    own, dogs = folders
+    found = Workbench(engine="kohya")
+    found.set({"model.family": "sd15", "model.method": "dreambooth", "dataset.path": str(own), "dataset.repeats": 5})
+    found.set({"dataset.class_path": str(dogs), "dataset.class_caption": "a dog"})
+    (_, of_class) = image_folders.parts(found.state)
+    assert of_class.sum == "2 class images, repeated to 15 to match the subject"

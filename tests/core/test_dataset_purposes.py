@@ -88,6 +88,10 @@ class TestWhatIsNotAnImageToLearn:
     @pytest.mark.parametrize("rules", [KOHYA, SIMPLETUNER])
     def test_folders_with_different_repeats_are_offered_one_by_one(self, tmp_path: Path, rules: DatasetRules) -> None:
         dataset(tmp_path, "10_elena/a.png", "2_tom/b.png", "2_tom/c.png")
+        said = [one.message for one in scan(tmp_path, KOHYA).problems if one.severity == "error"]
+        assert said == [
+            "This folder has no image to train itself: its images are in 2 sub-folders, each with its own repeats in its name."
+        ]
         found = scan(tmp_path, rules)
         assert found.images == ()
         assert [problem.fix.changes["dataset.path"] for problem in found.problems if problem.fix] == [

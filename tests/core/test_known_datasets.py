@@ -89,3 +89,23 @@ def test_five_thousand_images_are_counted_quickly(tmp_path):
     start = time.process_time()
     assert known.look(folder).images == 5000
     assert time.process_time() - start < 1.0
+
+
+def test_dataset_preparation_comes_back_with_its_own_last_dataset(tmp_path):
+    """The trainers remember datasets too."""
+    own, other = made(tmp_path / "own", "a.png"), made(tmp_path / "other", "b.png")
+    known.remember(other)
+    assert known.opened_last() == other, "as long as none was open in it"
+    known.note_opened(own)
+    known.remember(other)
+    assert known.opened_last() == own
+    own.rename(tmp_path / "moved")
+    assert known.opened_last() == other
+
+
+def test_the_name_that_is_suggested_for_a_new_dataset_is_free():
+    assert known.free_name("my images") == "my images"
+    for name in ("My images", "my images 2"):
+        (places.datasets() / name).mkdir(parents=True)
+    assert known.free_name("my images") == "my images 3"
+    assert not known.new_folder(known.free_name("my images")).exists()

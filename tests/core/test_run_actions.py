@@ -6,8 +6,12 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support import played, written_runs
+from trainer_core import places
 from trainer_core.cli import easel
 from trainer_core.events import Checkpoint, Phase, StateChange, Step
+from trainer_core.jobs import spec
+from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs.job import Job
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.prepare import mending
 from trainer_core.training import actions, bundle, controls, proposal, resume, standing
@@ -88,6 +92,25 @@ def test_an_ended_run_says_once_what_happened(home, state, result, title, tone):
     assert stands is not None
     assert (stands.title, stands.tone) == (title, tone)
     assert title not in (stands.text, stands.line, stands.advice)
+
+
+@pytest.mark.parametrize(
+    ("kind", "done", "title", "text"),
+    [
+        ("tag", 6, "6 images are tagged", "Nothing is written yet. It took 3 seconds."),
+        ("caption", 1, "1 caption is ready", "Nothing is written yet. It took 3 seconds."),
+        ("merge", 0, "Merging checkpoints is finished", "It took 3 seconds."),
+        ("nobody-knows-it", 0, "The job is finished", "It took 3 seconds."),
+    ],
+)
+def test_a_finished_job_of_another_kind_says_what_it_did(home, kind, done, title, text):
+    folder = JobFolder.create(places.jobs(), kind)
+    folder.write_spec(spec.Spec(kind, (spec.Step(kind, ("true",), {}),), folder.path))
+    folder.write("report.json", {"done": done, "failed": []})
+    folder.write("result.json", {"state": "COMPLETED", "seconds": 3.0})
+    stands = standing.of(Job(folder))
+    assert stands is not None
+    assert (stands.title, stands.text) == (title, text)
 
 
 def test_a_run_that_failed_early_names_the_stage_of_its_engine(home):

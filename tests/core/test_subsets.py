@@ -16,6 +16,7 @@ from trainer_core.errors import DatasetError
 from trainer_core.estimate import estimate
 from trainer_core.plan import fields, subsets
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.prepare.image_folders import held_out
 from trainer_core.prepare.workbench import Workbench
 from trainer_core.training import image_folders, resume
 from trainer_core.training.metadata.shared import shared
@@ -122,6 +123,38 @@ def test_measuring_held_out_images_takes_time(place):
 
     assert seconds(dataset__validate_every=1) > 1.3 * seconds(dataset__validate_every=500)
     assert seconds() > seconds(dataset__validate_every=500), "after each epoch, which has two steps here"
+
+
+def test_class_images_without_a_caption_can_take_the_name_of_their_folder(place):
+    folder(place / "big_dogs", 2)
+    found = bench(
+        place,
+        dataset__subsets=({"path": str(place / "big_dogs"), "kind": "regularisation"},),
+        model__method="dreambooth",
+    )
+    (problem,) = [each for each in found.problems if "have no caption" in each.message]
+    assert "its field Default caption" in problem.message
+    found.set(problem.fix.changes)
+    assert found.state.draft.values["dataset.subsets"][0]["caption"] == "big dogs"
+    assert not [each for each in found.problems if "have no caption" in each.message]
+
+
+def test_the_held_out_images_of_all_folders_are_counted(place):
+    found = bench(
+        place,
+        dataset__subsets=({"path": str(place / "10_red coat"), "caption": "red", "validation_share": 0.5},),
+        dataset__validation_share=0.34,
+    )
+    assert held_out(found.state).startswith("2 images held out, 3 trained.")
+    assert found.state.facts.dataset.summary == "3 files in the folder: 2 will be trained, 1 held out."
+
+
+def test_a_share_of_more_than_one_is_a_number_of_percent(place):
+    found = bench(place, dataset__validation_share=34)
+    assert found.state.draft.values["dataset.validation_share"] == 0.34
+    assert held_out(found.state).startswith("1 image held out, 2 trained. A share of 0.34 is 34 %.")
+    assert subsets.Subset(path="/b", validation_share=50).validation_share == 0.5
+    assert subsets.Subset(path="/b", validation_share=1).validation_share == 1, "all of them"
 
 
 def test_a_wrong_folder_is_named_and_can_be_left_out(place):

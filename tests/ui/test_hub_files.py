@@ -30,7 +30,7 @@ def test_the_files_are_fetched_by_one_click_and_the_problem_is_gone(open_app, mo
     with serving({path: data for row in ROWS for path, data in addresses(row).items()}) as url:
         monkeypatch.setenv("HF_ENDPOINT", url)
         app = open_app({"model.family": "hunyuan_image", "schedule.steps": 5}, engine="kohya")
-        wait_for(lambda: "so the engine downloads them when it starts" in markup(app.root))
+        wait_for(lambda: "The engine downloads them from the Hugging Face Hub when it starts" in markup(app.root))
         # A row that showed the problem before the answer is hidden now, and not changed.
         rows = [row for row in app.launch.problems.rows if row.is_shown]
         (fetch,) = [row.button for row in rows if row.button.description == "Fetch the files now"]
@@ -38,11 +38,11 @@ def test_the_files_are_fetched_by_one_click_and_the_problem_is_gone(open_app, mo
         wait_for(lambda: not hub_files.missing(KOHYA, "hunyuan_image"))
         wait_for(lambda: "Done: the files are there." in markup(app.root))
         wait_for(lambda: not app.session.bench.state.facts.hub.missing)
-        wait_for(lambda: not any("from the Hugging Face Hub" in text for text in shown(app)))
+        wait_for(lambda: not any("Hugging Face Hub" in text for text in shown(app)))
 
 
 def test_without_a_connection_the_start_is_stopped_once_that_is_known(open_app, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     app = open_app({"model.family": "hunyuan_image", "schedule.steps": 5}, engine="kohya")
-    wait_for(lambda: "the Hub cannot be reached from here. The training would stop at once." in markup(app.root))
+    wait_for(lambda: "The Hugging Face Hub cannot be reached, so the training would stop at once." in markup(app.root))
     assert any(one.severity == "error" and "Hub" in one.message for one in app.session.problems)

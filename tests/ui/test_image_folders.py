@@ -255,6 +255,9 @@ def test_held_out_images_say_what_they_cost_and_how_often_they_are_measured(open
     enter(app.settings.controls["dataset.validate_every"].control, 20)
     assert "every 20 steps: 2 times" in choice.cost.value
     assert "34% held out" in choice.widget.children[0].description
+    enter(app.settings.controls["dataset.validation_share"].control, "34")
+    assert "A share of 0.34 is 34 %." in choice.cost.value
+    assert "34% held out" in choice.widget.children[0].description
 
 
 def test_a_problem_of_the_selection_leads_to_its_dropdown(app):

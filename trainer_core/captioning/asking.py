@@ -212,6 +212,10 @@ class Asking:
         """A watch that reads phases, progress and images that failed from the program's lines."""
         return LineWatch(folder, journal, progress.parse, judge)
 
+    def told(self, folder: JobFolder) -> tuple[str, str]:
+        """How many captions are ready."""
+        return progress.told(folder, "caption is ready", "captions are ready")
+
 
 kind = Asking()
 

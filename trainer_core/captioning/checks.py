@@ -126,7 +126,7 @@ def _memory(row: Captioner) -> Iterator[Problem]:
                 "model",
                 "warning",
                 f"{row.title} needs about {row.memory_gib:.0f} GiB, and {device.name} has {has:.0f} GiB.",
-                Fix("Choose a smaller captioner, or an endpoint."),
+                Fix("Choose a smaller captioner, or a server."),
             )
         return
     has = hardware.memory_bytes()[0] / GIB
@@ -136,14 +136,14 @@ def _memory(row: Captioner) -> Iterator[Problem]:
             "model",
             "error",
             f"Without a GPU, {row.title} needs about {2 * row.memory_gib:.0f} GiB of RAM, and there are {has:.0f}.",
-            Fix("Choose a smaller captioner, or an endpoint."),
+            Fix("Choose a smaller captioner, or a server."),
         )
     else:
         yield Problem(
             "model",
             "warning",
             f"{row.title} runs on the CPU here: expect many seconds to minutes an image.",
-            Fix("Use an endpoint, or a machine with a GPU."),
+            Fix("Use a server, or a machine with a GPU."),
         )
 
 

@@ -19,10 +19,11 @@ from trainer_core.text import printable
 REPORT = "report.json"
 EVERY_S = 0.5
 SHOWN = 5
+NOT_WRITTEN = "Nothing is written yet."
 _DONE = re.compile(r"(?:Tagged|Captioned|Downloaded) (\d+) of (\d+)(?: MiB)?")
 _WARNINGS = ("Not tagged: ", "Not captioned: ", "Not used: ", "Waiting: ", "Marked: ")
 _PHASES = (
-    "Reading the images", "Loading the model", "Tagging", "Captioning", "Asking the endpoint", "Fetching the model",
+    "Reading the images", "Loading the model", "Tagging", "Captioning", "Asking the server", "Fetching the model",
     "Installing the environment", "Checking that it works.",
 )  # fmt: skip
 
@@ -83,6 +84,13 @@ def failures(folder: JobFolder) -> list[tuple[str, str]]:
         for each in rows
         if isinstance(each, list) and len(each) == 2
     ]
+
+
+def told(folder: JobFolder, one: str, many: str) -> tuple[str, str]:
+    """What a finished job has done, as a title and a sentence; `one` and `many` follow the number, such as "caption is ready"."""
+    done = (folder.read(REPORT) or {}).get("done")
+    number = done if isinstance(done, int) and not isinstance(done, bool) else 0
+    return (f"{number:,} {one if number == 1 else many}" if number else f"The {many}"), NOT_WRITTEN
 
 
 def with_failures(folder: JobFolder, outcome: Outcome) -> Outcome:

@@ -34,7 +34,7 @@ def answers_of(
         EaselError: the endpoint cannot be used.
     """
     own_program.report(f"Asking {host.host}" + ("" if host.is_local else ", which is another machine"))
-    own_program.report("Asking the endpoint")
+    own_program.report("Asking the server")
     client = Client(host, keys.find(host.host, settings.key_variable), settings.read_s)
     asking = _Asking(settings, client, row)
     for each in wanted:

@@ -217,6 +217,10 @@ class Tagging:
         """A watch that reads phases, progress and images that failed from the program's lines."""
         return LineWatch(folder, journal, progress.parse, judge)
 
+    def told(self, folder: JobFolder) -> tuple[str, str]:
+        """How many images are tagged."""
+        return progress.told(folder, "image is tagged", "images are tagged")
+
 
 kind = Tagging()
 

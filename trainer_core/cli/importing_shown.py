@@ -17,7 +17,7 @@ from trainer_core.text import amount
 if TYPE_CHECKING:
     from trainer_core.curation.importing import Imported, Wishes
 
-SHOWN = 10
+SHOWN = 20
 CONVERT_HELP = (
     "Convert images that came in: heic, tiff, gif, avif, animated, large, turned, cmyk, deep, profile, or all. Can be "
     "given several times. The originals are kept: `easel dataset convert FOLDER --originals EDIT` brings them back."

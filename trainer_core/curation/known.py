@@ -21,7 +21,7 @@ from trainer_core.files import open_regular, write_whole
 from trainer_core.models.downloads import names
 from trainer_core.text import printable
 
-RECENT = "recent-datasets.json"
+RECENT, OPENED = "recent-datasets.json", "opened-dataset.json"
 MOST_RECENT = 50
 LONGEST_RECORD_BYTES = 1 << 20
 MOST_ENTRIES = 200_000
@@ -113,6 +113,15 @@ def new_folder(name: str) -> Path:
     return path
 
 
+def free_name(name: str) -> str:
+    """This name for a new dataset, with a number behind it if there is such a dataset already."""
+    taken = {one.name.casefold() for one in _own()}
+    found, number = name, 2
+    while found.casefold() in taken:
+        found, number = f"{name} {number}", number + 1
+    return found
+
+
 def remember(path: Path) -> None:
     """Notes that a dataset was used. A note that cannot be written is left out: the dataset is not changed by it."""
     with _guard, contextlib.suppress(OSError):
@@ -123,13 +132,29 @@ def remember(path: Path) -> None:
 
 def recent() -> list[Path]:
     """The datasets that were remembered, the newest first; those that are gone now too."""
+    return _noted(RECENT)
+
+
+def _noted(name: str) -> list[Path]:
     try:
-        with open_regular(places.home() / RECENT) as file:
+        with open_regular(places.home() / name) as file:
             found = json.loads(file.read(LONGEST_RECORD_BYTES))
     except (OSError, ValueError, RecursionError):
         return []
     texts = [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
     return [Path(one) for one in texts if one.startswith("/") and "\0" not in one][:MOST_RECENT]
+
+
+def note_opened(path: Path) -> None:
+    """Notes which dataset is open in Dataset Preparation, as `remember` does."""
+    with _guard, contextlib.suppress(OSError):
+        whole = os.path.abspath(path)  # noqa: PTH100 - a link stays the user's own name for it
+        write_whole(places.home() / OPENED, json.dumps([whole]) + "\n")
+
+
+def opened_last() -> Path | None:
+    """The dataset that was open last in Dataset Preparation, if it is there; else the one that was used last anywhere."""
+    return next((one for one in (*_noted(OPENED)[:1], *recent()[:1]) if one.is_dir()), None)
 
 
 def _own() -> list[Path]:

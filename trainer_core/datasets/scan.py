@@ -108,9 +108,10 @@ class Dataset:
 
     @property
     def summary(self) -> str:
-        """One sentence with the numbers of files in total, trained, stopping the run, and not seen, and the reasons."""
-        total = len(self.images) + len(self.stopping) + len(self.unseen)
-        parts = [f"{len(self.images)} will be trained"]
+        """One sentence with the numbers of files in total, trained, held out, stopping the run, and not seen, and the reasons."""
+        held_out = len(self.validation.images) if self.validation is not None else 0
+        total = len(self.images) + held_out + len(self.stopping) + len(self.unseen)
+        parts = [f"{len(self.images)} will be trained", *([f"{held_out} held out"] if held_out else [])]
         parts += (
             [
                 f"{len(self.stopping)} {'stops' if len(self.stopping) == 1 else 'stop'} the run ({_reasons(self.stopping)})"

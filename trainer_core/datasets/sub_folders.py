@@ -32,6 +32,10 @@ def no_images(purposes: Purposes, root: Path, *, left_out: bool, stops: bool) ->
     rest = " None of the files in it can be trained." if left_out else ""
     message = f"No image in the dataset folder can be trained.{rest} Put PNG, JPEG or WebP images into it."
     every = layout_fix(purposes)
+    if not stops and (inside := purposes.layout if every is not None else purposes.other_folders):
+        where = "1 sub-folder" if len(inside) == 1 else f"{len(inside)} sub-folders"
+        why = "each with its own repeats in its name" if every is not None else "which are not read with this folder"
+        message = f"This folder has no image to train itself: its images are in {where}, {why}."
     found = [*([every] if every else ()), *choices(purposes, root)][:MOST_NAMED] if not stops else []
     yield Problem("dataset.path", "error", message, found[0] if found else None)
     for fix in found[1:]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from trainer_core.errors import JobError
 from trainer_core.events import Event
@@ -66,6 +66,15 @@ class JobKind(Protocol):
 
     def watch(self, folder: JobFolder, journal: Journal) -> Watch:
         """The watch that reads this job while it runs."""
+        ...
+
+
+@runtime_checkable
+class Tells(Protocol):
+    """A kind of job that says what a finished job has done."""
+
+    def told(self, folder: JobFolder) -> tuple[str, str]:
+        """A title without a full stop, and a sentence or ""."""
         ...
 
 

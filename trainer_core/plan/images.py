@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from trainer_core.plan.section import PIXELS, STEPS, TOKENS, Section
 from trainer_core.plan.setting import Setting
-from trainer_core.plan.subsets import MOST_SUBSETS, Subset, as_tables
+from trainer_core.plan.subsets import MOST_SUBSETS, Subset, as_tables, of_percent
 
 CLASS_METHODS = ("lora", "dreambooth")
 """The methods that can train class images beside those of the subject."""
@@ -86,10 +86,11 @@ class DatasetSettings(Section):
     """The name of a selection of the dataset: only its images are trained."""
     validation_share: Annotated[
         float,
+        BeforeValidator(of_percent),
         Field(title="Held-out share", ge=0, le=0.5),
         Setting(decides=("dataset",), methods=VALIDATION_METHODS, claim="validation"),
     ] = 0.0
-    """The share of images that are not trained, so that their loss shows when the model begins to repeat the others; 0 trains all."""
+    """The share of images that are not trained, so that their loss shows when the model begins to repeat the others; 0 trains all, 5 means 5 %."""
     validate_every: Annotated[
         int,
         Field(title="Validate every", ge=0, le=1_000_000, json_schema_extra=STEPS),

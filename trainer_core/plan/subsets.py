@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_serializer
+from pydantic import BeforeValidator, Field, model_serializer
 
 from trainer_core.datasets import folders
 from trainer_core.plan.section import PIXELS, Section
@@ -23,6 +23,12 @@ from trainer_core.plan.section import PIXELS, Section
 MOST_SUBSETS = 64
 FIRST, CLASS, LIST = "dataset.path", "dataset.class_path", "dataset.subsets"
 """The settings that an image folder of a plan can come from."""
+
+
+def of_percent(value: Any) -> Any:
+    """A share from 0 to 1, as which a number of percent is understood; anything else as it is."""
+    is_percent = isinstance(value, int | float) and not isinstance(value, bool) and 1 < value <= 100
+    return value / 100 if is_percent else value
 
 
 class Subset(Section):
@@ -56,7 +62,9 @@ class Subset(Section):
     """Does not train transparent parts of the images."""
     masks: Annotated[str | None, Field(title="Masks")] = None
     """A folder with a mask for each image, with the same name: white is trained, black is not."""
-    validation_share: Annotated[float | None, Field(title="Held-out share", ge=0, le=1)] = None
+    validation_share: Annotated[
+        float | None, BeforeValidator(of_percent), Field(title="Held-out share", ge=0, le=1)
+    ] = None
     """The share of images that are not trained, whose loss is measured; 1 trains none of the folder."""
     selection: Annotated[str | None, Field(title="Selection")] = None
     """The name of a selection of the folder: only its images are trained."""

@@ -60,7 +60,14 @@ class Part:
         plain = self.images * self.folder.repeats == self.used
         if plain and self.folder.repeats > 1:
             return f"{counted(self.images)}, each {self.folder.repeats} times: {self.used:,}"
-        return counted(self.images) if plain else f"{counted(self.images)}, used {self.used:,} times"
+        if plain:
+            return counted(self.images)
+        if not self.folder.is_regularisation:
+            return f"{counted(self.images)}, used {self.used:,} times"
+        of_class = f"{self.images:,} class {'image' if self.images == 1 else 'images'}"
+        if self.used < self.images:
+            return f"{of_class}, {self.used:,} of them used: there are no more of the subject"
+        return f"{of_class}, repeated to {self.used:,} to match the subject"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -268,14 +275,21 @@ def _checked(tables: list[dict[str, Any]]) -> dict[str, Any]:
 
 # ---- held-out images ----
 def held_out(state: State) -> str:
-    """What the held-out share of the first folder costs in images, and how often their loss is measured; "" without one."""
+    """What the held-out share costs in images of all folders, and how often their loss is measured; "" without one."""
     values, dataset = state.draft.values, state.facts.dataset
     share = values[SHARE]
     if dataset is None or not isinstance(share, float) or not share:
         return ""
     if dataset.validation is None:
         return f"No image can be held out of {len(dataset.images)}."
-    first = f"{counted(len(dataset.validation.images))} held out, {len(dataset.images):,} trained."
+    shown = [
+        found
+        for folder in state.draft.sketch().folders
+        if not folder.is_regularisation and (found := dataset.folders.get(folder.name)) is not None
+    ]
+    held = sum(len(found.validation.images) for found in shown if found.validation is not None)
+    first = f"{counted(held)} held out, {sum(len(found.images) for found in shown):,} trained."
+    first = f"{first} A share of {share:g} is {100 * share:.3g} %."
     every, steps, each = values[EVERY], values["schedule.steps"], length.steps_of_epoch(state)
     if not isinstance(every, int) or not isinstance(steps, int) or (not every and each is None):
         return first

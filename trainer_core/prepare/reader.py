@@ -117,7 +117,8 @@ def _scanned(
     Raises:
         DatasetError: the folder cannot be read.
     """
-    from trainer_core.datasets import holding_out, masks, scan, selected
+    from trainer_core.curation import scores
+    from trainer_core.datasets import holding_out, images, masks, scan, selected
 
     problems = []
     own = {"wildcards": folder.caption_choices, "alpha": folder.alpha_masks}
@@ -138,6 +139,8 @@ def _scanned(
         quick=quick,
         skip_unreadable=plan.dataset.skip_unreadable,
         only=only,
+        # What was seen of whole images before, such as damage, is known without decoding them again.
+        inspect=scores.inspector(root, scores.stored(root)) if quick and root.is_dir() else images.inspect,
     )
     if folder.masks and found.images:
         try:

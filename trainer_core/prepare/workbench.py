@@ -13,7 +13,7 @@ from trainer_core.draft.facts import Facts
 from trainer_core.draft.layers import Draft
 from trainer_core.engines import registry
 from trainer_core.errors import PlanError, ProfileError, wrong_use
-from trainer_core.plan import fields
+from trainer_core.plan import fields, subsets
 from trainer_core.prepare import problems as job_problems
 from trainer_core.prepare.reader import FactsReader
 from trainer_core.prepare.state import State, begun
@@ -30,6 +30,7 @@ PLAIN = "plain"
 """In the place of the id of a profile: the plain defaults, without recommended values."""
 HUB_S = 5.0
 """How long a start waits at most for the answer whether the Hub can be reached."""
+SHARE = "dataset.validation_share"
 NO_POLICY = "none"
 """In the place of the id of a policy: no policy."""
 
@@ -67,6 +68,8 @@ class Workbench:
             path: places.unquoted(value) if path in files and isinstance(value, str) else value
             for path, value in values.items()
         }
+        if SHARE in values:
+            values[SHARE] = subsets.of_percent(values[SHARE])
         self.state = self.reader.read(self.state.set(values), fields.decided_by(values))
 
     def _refuse(self, method: str, said: str, what_to_do: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from trainer_core.engines import diagnosis as causes
 from trainer_core.engines import job_diagnosis
 from trainer_core.errors import EaselError, JobError
+from trainer_core.jobs import kind as kinds
 from trainer_core.jobs.folder import SUPERVISOR
 from trainer_core.jobs.gauges.clocks import span
 from trainer_core.jobs.job import Job
@@ -66,7 +67,8 @@ def of(run: Job) -> Standing | None:
         case JobState.COMPLETED:
             took = (run.result or {}).get("seconds")
             text = f"It took {span(float(took))}." if isinstance(took, int | float) else ""
-            return Standing(f"The {'training' if isinstance(run, Run) else 'job'} is finished", "ok", text)
+            title, more = ("The training is finished", "") if isinstance(run, Run) else _done(run)
+            return Standing(title, "ok", f"{more} {text}".strip())
         case JobState.ELSEWHERE:
             return _elsewhere(run)
         case JobState.QUEUED:
@@ -117,6 +119,17 @@ def _failed(run: Job, found: Diagnosis | None, state: JobState) -> Standing:
     text = UNEXPLAINED if found.id == causes.UNKNOWN else _where(run, state) if isinstance(run, Run) else ""
     line = "" if found.line.strip() == found.cause.strip() else found.line
     return Standing(found.cause, "danger", text, line, found.advice)
+
+
+def _done(job: Job) -> tuple[str, str]:
+    """What a finished job of another kind has done, as a title and a sentence."""
+    try:
+        found = kinds.get(job.spec.kind)
+    except JobError:
+        return "The job is finished", ""
+    if isinstance(found, kinds.Tells):
+        return found.told(job.folder)
+    return (f"{found.title} is finished" if found is not kinds.commands else "The job is finished"), ""
 
 
 def _called(job: Job) -> str:

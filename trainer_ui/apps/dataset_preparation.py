@@ -49,6 +49,8 @@ class DatasetPreparation(App):
     def __init__(self, folder: str | Path = "") -> None:
         self.session = session = DatasetSession()
         self._folder = folder
+        self._noted: Path | None = None
+        """The dataset that was noted as the one that is open."""
         self.source = SourcePanel(session)
         self.one = OneImage(session)
         self.images = ImagesPanel(session)
@@ -110,8 +112,7 @@ class DatasetPreparation(App):
         """Opens the dataset that was named, or else the one that was open last."""
         from trainer_core.curation import known
 
-        last = next((one for one in known.recent()[:1] if one.is_dir()), None)
-        folder = places.typed(self._folder) if self._folder else last
+        folder = places.typed(self._folder) if self._folder else known.opened_last()
         if folder is not None:
             attempt(lambda: self.session.open(folder), self.session.note)
             self.source.turn(is_open=False)
@@ -140,9 +141,17 @@ class DatasetPreparation(App):
         self.go(IMAGES)
         self.source.drop.focus()
 
+    def _note(self, folder: Path) -> None:
+        from trainer_core.curation import known
+
+        known.note_opened(folder)
+
     def _count(self) -> None:
         """Shows on their tabs how many images and findings there are."""
         read = self.session.read
+        if self.session.root is not None and self.session.root != self._noted:
+            self._noted = self.session.root
+            self._note(self._noted)
         problems = [one for one in read.dataset.problems if one.severity != "info"] if read is not None else []
         wanted = {
             name: number for name, number in ((IMAGES, len(self.session.entries)), (CHECK, len(problems))) if number

@@ -47,11 +47,15 @@ class Tile:
 
 @dataclass(frozen=True)
 class Heard:
-    """What is called when the user does something; each gets numbers of images."""
+    """What is called when the user does something; each gets numbers of images.
+
+    `fails` is called in the thread that makes thumbnails, with the images of which none can be made.
+    """
 
     choose: Callable[[frozenset[int]], object]
     go: Callable[[int], object]
     mark: Callable[[tuple[int, str]], object]
+    fails: Callable[[Sequence[int]], object] = lambda _: None
 
 
 class ImageList(AnyWidget):
@@ -211,3 +215,5 @@ class ImageList(AnyWidget):
             for tile, content in zip(tiles, found, strict=True)
         ]
         self.send({"kind": "thumbs", "version": version, "items": items}, found)
+        if failed := [tile.id for tile, content in zip(tiles, found, strict=True) if not content]:
+            self._on.fails(failed)

@@ -77,8 +77,15 @@ class DatasetDesk:
 
     def _lacking(self) -> str:
         """The title of the group for captions, with the number of images that have none."""
-        dataset = self.session.bench.state.facts.dataset
-        without = sum(not (one.caption or "").strip() for one in dataset.images) if dataset is not None else 0
+        from trainer_ui.dataset_list import WITHOUT
+
+        dataset, inner, without = self.session.bench.state.facts.dataset, self.inner, 0
+        if inner is not None and inner.read is not None:
+            # As the form inside counts them.
+            without = len(inner.list.of(WITHOUT))
+        elif dataset is not None:
+            held_out = dataset.validation.images if dataset.validation is not None else ()
+            without = sum(not (one.caption or "").strip() for one in (*dataset.images, *held_out))
         images = f"{without:,} {'image has' if without == 1 else 'images have'}"
         return f"{CAPTION} ({images} none)" if without else CAPTION
 

@@ -11,11 +11,13 @@ from trainer_core.text import size
 TOOL = "hub-files"
 FETCH = "Fetch the files now"
 WHY = {
-    "off": "and the Hub is switched off (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE)",
-    "no": "and the Hub cannot be reached from here",
-    "unknown": "and it is not known yet whether the Hub can be reached",
-    "yes": "so the engine downloads {them} when it starts",
+    "off": "The Hub is switched off (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE), so the training would stop at once.",
+    "no": "The Hugging Face Hub cannot be reached, so the training would stop at once.",
+    "unknown": "It is not known yet whether the Hugging Face Hub can be reached.",
+    "yes": "The engine downloads {them} from the Hugging Face Hub when it starts.",
 }
+TOKENIZER = "the tokenizer of "
+NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six")
 
 
 def hub_files_are_there(case: Case) -> Iterator[Problem]:
@@ -23,14 +25,13 @@ def hub_files_are_there(case: Case) -> Iterator[Problem]:
     found = case.facts.hub
     if case.backend is None or found is None or not found.missing:
         return
-    title, rows = case.backend.manifest.title, found.missing
-    what = " and ".join(row.title for row in rows)
+    rows = found.missing
     are, them = ("is", "it") if len(rows) == 1 else ("are", "them")
-    message = f"{title} needs {what} from the Hugging Face Hub ({size(sum(row.bytes for row in rows))}), which {are} not on this machine"
-    message = f"{message}, {WHY[found.reach].format(them=them)}."
-    if found.reach in ("off", "no"):
-        more = f" Easel can make {them} here, without the Hub: use “{FETCH}”." if found.obtainable else ""
-        message = f"{message} The training would stop at once.{more}"
+    names = " and ".join(row.title for row in rows)
+    if len(rows) > 1 and all(row.title.startswith(TOKENIZER) for row in rows):
+        names = f"{NUMBERS[len(rows)] if len(rows) < len(NUMBERS) else len(rows)} tokenizers"
+    what = f"{names[:1].upper()}{names[1:]} {are} missing ({size(sum(row.bytes for row in rows))})."
+    message = f"{what} {f'Easel can make {them} here.' if found.obtainable else WHY[found.reach].format(them=them)}"
     severity = {"off": "error", "no": "error", "unknown": "warning", "yes": "info"}[found.reach]
     yield Problem("", severity, message, _fix(case, found.obtainable or found.reach in ("yes", "unknown"), them))  # type: ignore[arg-type]
 

@@ -6,14 +6,19 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer_core.datasets import folders
 from trainer_core.draft.checks.case import Case
 from trainer_core.plan import more_folders
 from trainer_core.plan.images import CLASS_METHODS
 from trainer_core.plan.subsets import CLASS, LIST, ImageFolder
 from trainer_core.problems import Fix, Problem
 from trainer_core.text import printable
+
+NO_CAPTION = folders.REGULARISATION_FOLDERS | {"class", "dataset", "images", "img", "train"}
+"""Names of folders that do not say what is in their images."""
 
 if TYPE_CHECKING:
     from trainer_core.datasets.scan import Dataset
@@ -48,7 +53,22 @@ def folders_are_usable(case: Case) -> Iterator[Problem]:
         without = sum(not image.caption for image in found.images)
         if without and not folder.caption.strip():
             message = f"{without} of {len(found.images)} images have no caption, and the folder has none for them."
-            yield Problem(LIST, "error", f'{folder.label}: {message} Write captions, or set its "caption".')
+            advice = "Write captions, or fill in its field Default caption, such as: a dog."
+            yield Problem(LIST, "error", f"{folder.label}: {message} {advice}", _named(case, folder))
+
+
+def _named(case: Case, folder: ImageFolder) -> Fix | None:
+    """The fix that takes the name of a folder of class images as their caption; None where it says nothing of them."""
+    if not folder.is_regularisation:
+        return None
+    name = Path(folder.path).name
+    word = (said.word if (said := folders.repeats(name)) is not None else name).strip()
+    if not word or word.isdigit() or word.casefold().replace(" ", "_") in NO_CAPTION:
+        return None
+    word = word.replace("_", " ")
+    return Fix(
+        f"Use “{printable(word, 60)}” as their caption", more_folders.changed(case.plan, folder, {"caption": word})
+    )
 
 
 def folders_are_different(case: Case) -> Iterator[Problem]:

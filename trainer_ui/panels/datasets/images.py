@@ -15,6 +15,7 @@ from trainer_ui.panels.card import row
 from trainer_ui.widgets import Box, Button, Dropdown, Text, ToggleButton, VBox
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from trainer_core.curation.catalogue import Entry
@@ -55,7 +56,8 @@ class ImagesPanel:
         self.wrong = Paragraph("", "small", "note", role="status")
         self.count = Paragraph("", "muted", "small", "grow", role="status")
         self.list = ImageList(
-            "Images of the dataset", Heard(handler(self._choose), handler(self._go), handler(self._mark))
+            "Images of the dataset",
+            Heard(handler(self._choose), handler(self._go), handler(self._mark), self._fails),
         )
         self.chosen = ChosenBar(session)
         fields = Box([self.filter, explanation(FILTER_HELP), self.sort, self.turn], classes=("easel-filter-line",))
@@ -122,6 +124,18 @@ class ImagesPanel:
     def _go(self, number: int) -> None:
         if path := self.session.list.path_of(number):
             self.session.list.current = path
+
+    def _fails(self, numbers: Sequence[int]) -> None:
+        """Decodes the images that cannot be shown, and reads the dataset again if one of them stops an engine."""
+        from trainer_core.curation import scores
+
+        session = self.session
+        with session.lock:
+            root, known = session.root, {session.list.path_of(number) for number in numbers}
+            # What a scan has found already is not looked for again.
+            paths = [one.path for one in session.entries if one.path in known and not _stops(one.defects)]
+        if root is not None and any(_stops(look.info.defects) for look in scores.measured(root, paths).values()):
+            session.look()
 
 
 class ChosenBar:
@@ -210,6 +224,12 @@ def _set_aside(root: Path, paths: list[str], ending: str) -> str:
 
     found = taking_out.set_aside(root, paths, ending)
     return f"{told(found.edit)} They are in {found.folder}." if found is not None else "Nothing was changed."
+
+
+def _stops(keys: Sequence[str]) -> bool:
+    from trainer_core.datasets import defects
+
+    return bool(defects.stops(tuple(keys)))
 
 
 def tile(session: DatasetSession, entry: Entry) -> Tile:

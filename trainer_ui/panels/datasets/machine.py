@@ -31,7 +31,7 @@ WHO = (
     Card(LOCAL, "A captioner", "Sentences, on this machine; needs a GPU", "speech"),
 )
 HELP = {
-    TAGGER: "It sees each image once. Afterwards thresholds act at once, and nothing is written before you say so.",
+    TAGGER: "For photos, a server or a captioner writes better captions: the tags are those of drawings. It sees each image once. Afterwards thresholds act at once, and nothing is written before you say so.",
     SERVER: "Each image is sent, made smaller, to the server that you name. Answers that are no captions are marked and not written.",
     LOCAL: "A large model is fetched once. Nothing leaves this machine.",
 }
@@ -60,7 +60,12 @@ class MachinePanel:
         self.scope = Scope(session, first=first)
         self.known = {
             TAGGER: [
-                Card(one.id, f"{one.title}, {one.size_gib:.1f} GB", one.purpose, "")
+                Card(
+                    one.id,
+                    f"{one.title}, {one.size_gib:.1f} GB",
+                    f"{one.purpose} Licence: {one.licence or 'not verified'}.",
+                    "",
+                )
                 for one in taggers.taggers().values()
             ],
             LOCAL: [

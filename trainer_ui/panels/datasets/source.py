@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from trainer_core import places
 from trainer_core.errors import DatasetError
+from trainer_core.text import printable
 from trainer_ui.browse import Browse
 from trainer_ui.components.action_list import Act, ActionList, Item
 from trainer_ui.components.uploader import Uploader
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from trainer_ui.dataset_session import DatasetSession
 
 MOST_KNOWN = 12
-NAMED = 5
+NAMED, LISTED = 5, 20
+"""How many files an error names, and how many the list of an import."""
 FIRST_NAME = "my images"
+NAMES = "Which files were left out, and which have another name now"
 
 
 class SourcePanel:
@@ -58,7 +61,10 @@ class SourcePanel:
         self.fetch = Button(description="Fetch it", classes=("easel-small",))
         self.fetch.on_click(handler(lambda _: self._fetch()))
         self.report = Paragraph("", "small", role="status")
-        self.left_out = Paragraph("", "small", "muted")
+        self.left_out = Paragraph("", "small", "muted", "lines")
+        """Which files did not come in, and which have another name now."""
+        self.names = VBox([fold(session, NAMES, lambda: [self.left_out])])
+        show(self.names, False)
         self.new = Button(description="Bring these into a new dataset instead", classes=("easel-small", "easel-quiet"))
         self.new.on_click(handler(lambda _: self._leave()))
         self.heading = Paragraph("Bring images in", "heading")
@@ -76,12 +82,14 @@ class SourcePanel:
                 self.converts,
                 linking,
                 self.report,
-                self.left_out,
+                self.names,
                 self.close_line,
             ]
         )
         self.widget = VBox([self.inside, self.datasets], classes=("easel-card", "easel-source-card"))
         self._is_new = False
+        self._suggested = FIRST_NAME
+        """The name that the field has as long as the user types none."""
         self._looked: object = None
 
     # ---- what is shown ----
@@ -117,6 +125,8 @@ class SourcePanel:
         if self._looked == (self.session.version, self.is_open):
             return
         self._looked = self.session.version, self.is_open
+        if self.name.value == self._suggested:
+            self.name.value = self._suggested = known.free_name(FIRST_NAME)
         found = known.datasets()[:MOST_KNOWN]
         self.known.show_items(
             Item(
@@ -143,7 +153,7 @@ class SourcePanel:
         self.path.value = str(folder)
         self._is_new = self.is_open = False
         self.report.show_text("")
-        self.left_out.show_text("")
+        self._name(())
 
     def _target(self) -> Path:
         """The folder that gets what comes in."""
@@ -206,9 +216,7 @@ class SourcePanel:
         with self.session.lock:
             is_other = self.session.root is None or self.session.root.resolve() != target.resolve()
             self.report.show_text(words, "ok")
-            named = "; ".join(f"{name}: {why}" for name, why in left[:NAMED])
-            more = f"; and {len(left) - NAMED:,} more" if len(left) > NAMED else ""
-            self.left_out.show_text(f"Left out: {named}{more}." if left else "")
+            self._name((*_listed("Left out", left, ": "), *_listed("Named anew", found.renamed, " is now ")))
             self._is_new = self.is_open = False
             if is_other:
                 self.session.open(target)
@@ -217,6 +225,19 @@ class SourcePanel:
             self.session.note(words)
         self.session.show_soon()
         return words
+
+    def _name(self, lines: Sequence[str]) -> None:
+        """Lists the files of the last import that did not come in as they were."""
+        self.left_out.show_text("\n".join(lines))
+        show(self.names, bool(lines))
+
+
+def _listed(title: str, pairs: Sequence[tuple[str, str]], between: str) -> list[str]:
+    """The first of these pairs as lines below a title with their number; none without pairs."""
+    rest = len(pairs) - LISTED
+    lines = [f"{printable(first, 200)}{between}{printable(second, 300)}" for first, second in pairs[:LISTED]]
+    more = [f"and {rest:,} more; `easel dataset import` with --json lists all"] if rest > 0 else []
+    return [f"{title} ({len(pairs):,}):", *lines, *more] if pairs else []
 
 
 def told(found: Imported, left: int) -> str:
@@ -233,4 +254,6 @@ def told(found: Imported, left: int) -> str:
     known = f" {len(found.known):,} {'was' if len(found.known) == 1 else 'were'} here already." if found.known else ""
     notes = f" {' '.join(found.notes)}" if found.notes else ""
     out = f" {left:,} {'file was' if left == 1 else 'files were'} left out." if left else ""
+    names = len(found.renamed)
+    out += f" {names:,} {'file has' if names == 1 else 'files have'} another name now." if names else ""
     return f"Added {images}{captions}{masks}.{made}{known}{out}{notes} Undo takes it back."
