@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from trainer_core.weights.lora import naming, ranks
+from trainer_core.weights.lora import ranks
 from trainer_core.weights.networks import naming as extracted
+from trainer_ui.apps.lora_fields import (
+    DTYPE,
+    DTYPES,
+    FAMILY,
+    LORAS,
+    MODELS,
+    NAMINGS,
+    ONE,
+    PREDICTION,
+    TARGET,
+    UNKNOWN,
+    chosen_rank,
+    only_if_plain,
+    rank_fields,
+)
 from trainer_ui.apps.utility import UtilityApp
 from trainer_ui.panels.tools.lora_report import LoraReport
-from trainer_ui.tool_fields import Blocks, Card, Choice, Field, File, Files, Number, Switch, Words
+from trainer_ui.tool_fields import Blocks, Card, Choice, File, Files, Number, Switch, Words
 from trainer_ui.tool_session import Utility
 
 if TYPE_CHECKING:
     from trainer_ui.tool_session import Module, Values
 
 PAGE = "lora-tools"
-LORAS, MODELS = ("lora",), ("checkpoint", "diffusion_model")
-TARGET = Words(
-    name="target",
-    title="New file",
-    placeholder="empty: next to the first file, with another name",
-    help="A name or a path. A file that exists is never replaced.",
-)
-DTYPES = (("As in the file", "same"), ("16 bits, fp16", "fp16"), ("16 bits, bf16", "bf16"), ("32 bits, fp32", "fp32"))
-DTYPE = Choice(name="dtype", title="Precision", default="same", options=DTYPES)
-ONE = File(name="file", title="LoRA", roles=LORAS)
-EXACT = "exact"
-NAMINGS = tuple((title, name) for name, title in naming.TITLES.items())
 KEYS = {
     "modelspec.title": ("Title", ""),
     "modelspec.author": ("Author", ""),
@@ -45,59 +47,8 @@ def lora_utilities() -> None:
     LoraUtilities().present()
 
 
-def _of_rank(exact: str = "") -> tuple[Field, ...]:
-    """The fields that choose the rank; `exact` are the words for the choice without one, if there is such a choice."""
-    options = (
-        *(((exact, EXACT),) if exact else ()),
-        *((text[0].upper() + text[1:], name) for name, text in ranks.METHODS.items()),
-    )
-
-    def needs_rank(values: Values) -> bool:
-        return values["method"] != EXACT
-
-    def needs_value(values: Values) -> bool:
-        return values["method"] not in (EXACT, ranks.FIXED)
-
-    return (
-        Choice(name="method", title="How the rank is chosen", default=EXACT if exact else ranks.FIXED, options=options),
-        Number(
-            name="value",
-            title="Value",
-            default=0.95,
-            low=0,
-            help="A share from 0 to 1; for the last way a number above 1, such as 10.",
-            when=needs_value,
-        ),
-        Number(name="rank", title="Largest rank", default=16, low=1, high=ranks.MOST_RANK, whole=True, when=needs_rank),
-        Number(
-            name="conv_rank",
-            title="Largest rank of convolutions",
-            default=0,
-            low=0,
-            high=ranks.MOST_RANK,
-            whole=True,
-            help="0 for the same.",
-            when=needs_rank,
-        ),
-    )
-
-
-def _only_if_plain(field: Field) -> Field:
-    """The same field, shown only where plain layers are made."""
-    shown = field.when
-    return dataclasses.replace(field, when=lambda values: values["plain"] and shown(values))
-
-
-def _chosen_rank(values: Values) -> dict[str, Any]:
-    """The settings of the rank that the fields stand for."""
-    if values["method"] == EXACT:
-        return {}
-    value = {} if values["method"] == ranks.FIXED else {"value": values["value"]}
-    return {"method": values["method"], "rank": values["rank"], "conv_rank": values["conv_rank"], **value}
-
-
 def _inspect(module: Module, values: Values) -> Any:
-    return module.Settings(file=values["file"])
+    return module.Settings(file=values["file"], family=values["family"])
 
 
 def _merge(module: Module, values: Values) -> Any:
@@ -108,33 +59,49 @@ def _merge(module: Module, values: Values) -> Any:
         naming=values["naming"],
         dtype=values["dtype"],
         target=values["target"],
-        **_chosen_rank(values),
+        family=values["family"],
+        **chosen_rank(values),
     )
 
 
 def _resize(module: Module, values: Values) -> Any:
-    return module.Settings(file=values["file"], dtype=values["dtype"], target=values["target"], **_chosen_rank(values))
+    names = ("file", "dtype", "target", "family")
+    return module.Settings(**{name: values[name] for name in names}, **chosen_rank(values))
 
 
 def _scale(module: Module, values: Values) -> Any:
     blocks = {block: weight for block, weight in values["blocks"].items() if weight != 1}
-    return module.Settings(file=values["file"], strength=values["strength"], blocks=blocks, target=values["target"])
+    return module.Settings(**{name: values[name] for name in ("file", "strength", "target", "family")}, blocks=blocks)
 
 
 def _convert(module: Module, values: Values) -> Any:
-    rank = _chosen_rank(values) if values["plain"] else {}
+    rank = chosen_rank(values) if values["plain"] else {}
     return module.Settings(
         file=values["file"],
         naming=values["naming"],
         plain=values["plain"],
         dtype=values["dtype"],
         target=values["target"],
+        family=values["family"],
         **rank,
     )
 
 
 def _extract(module: Module, values: Values) -> Any:
-    names = ("tuned", "base", "target", "rank", "conv_rank", "energy", "denoiser", "text", "naming", "dtype")
+    names = (
+        "tuned",
+        "base",
+        "target",
+        "rank",
+        "conv_rank",
+        "energy",
+        "denoiser",
+        "text",
+        "naming",
+        "dtype",
+        "family",
+        "prediction",
+    )
     return module.Settings(**{name: values[name] for name in names})
 
 
@@ -161,7 +128,7 @@ INSPECT = Utility(
     guide=(PAGE, "what-is-in-a-lora"),
     takes="file",
     makes=False,
-    cards=(Card("File", (ONE,)),),
+    cards=(Card("File", (ONE,)), UNKNOWN),
 )
 MERGE = Utility(
     id="merge",
@@ -178,7 +145,8 @@ MERGE = Utility(
             "LoRAs",
             (Files(name="files", title="LoRA", roles=LORAS, numbers=(("strength", "Strength", 1.0),), least=2),),
         ),
-        Card("Rank", _of_rank("Exact: the ranks add up")),
+        Card("Rank", rank_fields("Exact: the ranks add up")),
+        UNKNOWN,
         Card(
             "Output",
             (
@@ -199,7 +167,7 @@ RESIZE = Utility(
     kinds=("lora-resize",),
     guide=(PAGE, "a-smaller-rank"),
     takes="file",
-    cards=(Card("File", (ONE,)), Card("Rank", _of_rank()), Card("Output", (TARGET, DTYPE))),
+    cards=(Card("File", (ONE,)), Card("Rank", rank_fields()), UNKNOWN, Card("Output", (TARGET, DTYPE))),
 )
 SCALE = Utility(
     id="scale",
@@ -220,6 +188,7 @@ SCALE = Utility(
                 Blocks(name="blocks", title="Blocks", of="file", default={}),
             ),
         ),
+        UNKNOWN,
         Card("Output", (TARGET,)),
     ),
 )
@@ -266,6 +235,7 @@ EXTRACT = Utility(
                 Switch(name="text", title="Text encoders", default=True, help="Where they differ."),
             ),
         ),
+        Card("If the family is not recognised", (FAMILY, PREDICTION), folds=True),
         Card(
             "Output",
             (
@@ -301,9 +271,10 @@ CONVERT = Utility(
             (
                 Choice(name="naming", title="Names of its layers", options=(("As they are", ""), *NAMINGS)),
                 Switch(name="plain", title="Make every layer a plain LoRA layer", option="--plain"),
-                *(_only_if_plain(each) for each in _of_rank("Exact: whatever rank it takes")),
+                *(only_if_plain(each) for each in rank_fields("Exact: whatever rank it takes")),
             ),
         ),
+        UNKNOWN,
         Card("Output", (TARGET, DTYPE)),
     ),
 )
