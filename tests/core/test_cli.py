@@ -97,7 +97,7 @@ def test_a_folder_without_images_is_a_problem(easel, tmp_path):
 def test_a_plan_has_every_value_and_its_source(easel, job):
     done = easel("plan", *job, "--profile", "sd15-character", "--steps", "2000", "--rank", "4", "--json", check=0)
     data = json.loads(done.stdout)
-    assert set(data) == {"values", "problems", "files", "command", "steps", "estimate"}
+    assert set(data) == {"values", "problems", "files", "command", "steps", "estimate", "image_folders"}
     assert data["values"]["network.rank"] == {"value": 4, "source": "USER"}
     assert data["values"]["schedule.min_snr_gamma"]["source"] == "PROFILE"
     assert data["values"]["schedule.seed"]["source"] == "DEFAULT"
@@ -123,7 +123,7 @@ def test_a_plan_has_every_value_and_its_source(easel, job):
 
 def test_a_plan_as_json_has_a_fixed_shape(easel, job):
     data = json.loads(easel("plan", *job, "--name", "a/b", "--trigger", "girl", "--json", check=3).stdout)
-    assert set(data) == {"values", "problems", "files", "command", "steps", "estimate"}
+    assert set(data) == {"values", "problems", "files", "command", "steps", "estimate", "image_folders"}
     assert set(data["values"]) == set(fields.all_fields())
     assert all(set(row) == {"value", "source"} for row in data["values"].values())
     assert all(set(problem) == {"path", "severity", "message", "fix"} for problem in data["problems"])

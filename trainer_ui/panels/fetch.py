@@ -53,7 +53,7 @@ class Fetch:
         self.get.on_click(session.handler(lambda _: self._continue()))
         self.stop.on_click(session.handler(lambda _: self.cancel()))
         self.use.on_click(session.handler(lambda _: self._take_token()))
-        self.ask = Box([self.token, self.use], classes=("easel-asks",))
+        self.ask = Box([self.token, self.use], classes=("easel-token-line",))
         buttons = Box([self.get, self.stop], classes=("easel-row",))
         self.widget = VBox([self.says, self.bar, self.numbers, self.ask, buttons], classes=("easel-fetch",))
         self.show()

@@ -25,7 +25,13 @@ from trainer_core.weights.dtypes import CHOICES
     help="Multiply the strength in blocks, such as IN04=0.5 or OUT*=0, or in layers whose names begin so, such as double_blocks.3=0.5. Can be repeated.",
 )
 @click.option("--out", "target", default="", help="The new file. Default: one next to the model.")
-@click.option("--dtype", default="same", show_default=True, type=click.Choice(list(CHOICES)))
+@click.option(
+    "--dtype",
+    default="same",
+    show_default=True,
+    type=click.Choice(list(CHOICES)),
+    help="The precision of the new file.",
+)
 @click.option("--family", default="", help="The family, such as sdxl, if the files do not show it.")
 @click.option("--skip-missing", "skip", is_flag=True, help="Leave out modules for which the model has no layer.")
 @making.options
@@ -43,7 +49,7 @@ def command(  # noqa: PLR0917 - click gives them by name
     detach: bool,
     as_json: bool,
 ) -> None:
-    """Add one or several networks to MODEL, and write the result as a new model.
+    """Add networks to MODEL, as a new model.
 
     Every kind works: LoRA, LoCon, LoHa, LoKr, DoRA, OFT, BOFT, IA3, GLoRA and full differences. MODEL is a checkpoint, the file of one
     part, such as a denoiser, or a folder in the diffusers layout, of which the result is one, too. The changes are added in fp32 and rounded once; all else is

@@ -32,7 +32,9 @@ from trainer_core.weights.networks.naming import NAMINGS
 @click.option(
     "--naming", default="sd-scripts", show_default=True, type=click.Choice(NAMINGS), help="The names of the tensors."
 )
-@click.option("--dtype", default="fp16", show_default=True, type=click.Choice(list(DTYPES)))
+@click.option(
+    "--dtype", default="fp16", show_default=True, type=click.Choice(list(DTYPES)), help="The precision of the new file."
+)
 @click.option("--out", "target", default="", help="The new file. Default: one next to the tuned model.")
 @click.option("--family", default="", help="The family, such as sdxl, if the files do not show it.")
 @click.option(
@@ -60,7 +62,7 @@ def command(  # noqa: PLR0917 - click gives them by name
     detach: bool,
     as_json: bool,
 ) -> None:
-    """Make a LoRA that turns BASE into TUNED, as far as its rank allows.
+    """Make a LoRA that turns BASE into TUNED.
 
     Both are models of the same family; BASE is the model from which TUNED was trained. Each layer's difference is decomposed, so that no
     LoRA of that rank comes closer. The file made.json in the folder of the job says how much of each layer is missing.

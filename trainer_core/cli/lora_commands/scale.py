@@ -22,7 +22,7 @@ from trainer_core.cli import lora_options, making
 @lora_options.file_options("scaled")
 @making.options
 def command(file: str, *, dry_run: bool, detach: bool, as_json: bool, **options: Any) -> None:
-    """Make the effect of a LoRA weaker or stronger, as a whole or by block.
+    """Make a LoRA weaker or stronger.
 
     Strength 1 of the new file has the effect of this strength of FILE. `easel lora inspect` lists the blocks. Layers with the
     weight 0 are left out.
