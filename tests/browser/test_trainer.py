@@ -15,9 +15,9 @@ from trainer_core.jobs.state import JobState
 from trainer_core.prepare.workbench import Workbench
 from trainer_core.training.run import Run, list_runs
 
-STEPS = "() => document.querySelector('.easel-chart')?.easelSeries.steps ?? []"
-STATE = "state => document.querySelector('.easel-monitor')?.dataset.state === state"
-LOG_AT_ITS_END = """() => { const log = document.querySelector('.easel-log');
+STEPS = "() => document.querySelector('.easel-at-watch .easel-chart')?.easelSeries.steps ?? []"
+STATE = "state => document.querySelector('.easel-at-watch .easel-monitor')?.dataset.state === state"
+LOG_AT_ITS_END = """() => { const log = document.querySelector('.easel-at-watch .easel-log');
   return log.scrollHeight > log.clientHeight && log.scrollTop + log.clientHeight > log.scrollHeight - 2 }"""
 FOCUSED = "() => document.activeElement.labels?.[0]?.innerText || document.activeElement.innerText || ''"
 EVIL = "<img src=x onerror=\"window.__pwned='page'\">"
@@ -234,8 +234,8 @@ def test_text_from_outside_is_shown_as_text(notebook, page, home, tmp_path):
     card.get_by_role("button", name=re.compile("^Watch")).click()
     page.wait_for_function(STATE, arg="FAILED")
     # Lines are made for what is in sight.
-    page.locator(".easel-log").scroll_into_view_if_needed()
-    page.wait_for_function("() => document.querySelector('.easel-log').innerText.includes('<img')")
+    page.locator(".easel-at-watch .easel-log").scroll_into_view_if_needed()
+    page.wait_for_function("() => document.querySelector('.easel-at-watch .easel-log').innerText.includes('<img')")
     page.wait_for_timeout(500)
     assert page.evaluate("() => window.__pwned") is None
     # The one link is Easel's own: to the licence of a starter model.
@@ -243,7 +243,12 @@ def test_text_from_outside_is_shown_as_text(notebook, page, home, tmp_path):
     assert page.locator(made).count() == 0
     shown += page.locator(".easel").inner_text()
     assert shown.count("<img src=x") >= 8
-    for place in (".easel-log", ".easel-end", ".easel-run", ".easel-runs-row"):
+    for place in (
+        ".easel-at-watch .easel-log",
+        ".easel-at-watch .easel-end",
+        ".easel-at-watch .easel-run",
+        ".easel-runs-row",
+    ):
         assert "<img" in (page.locator(place).first.text_content() or ""), place
 
 
