@@ -2,9 +2,12 @@
 // Keys in the caption: Ctrl+Enter and Alt+arrow down save and go to the next image, Alt+arrow up to the one before; arrows and
 // Enter or Tab take a suggested tag. Escape closes the suggestions, then gives the keyboard back to the list.
 
-const PAUSE_MS = 400, MOST_OFFERED = 7, LATEST_MS = 4000;
+const PAUSE_MS = 400, MOST_OFFERED = 7, LATEST_MS = 8000;
 const MARKED = { k: "keep", r: "reject" };
 const NONE = "easel-image-none";
+
+// To another image: the next one, or the one before.
+const isWay = (key, isCommand, isAlt) => (isCommand && key === "Enter") || (isAlt && (key === "ArrowDown" || key === "ArrowUp"));
 
 class Editor {
   constructor(model) {
@@ -12,6 +15,7 @@ class Editor {
     this.content = {};
     this.isDirty = false;
     this.offered = [];
+    this.pressed = []; // Keys that wait for their image.
     this.pick = -1;
     this.name = `easel-image-${++drawn}`;
     this.node = make("section", "easel-image");
@@ -67,22 +71,41 @@ class Editor {
     this.node.addEventListener("keydown", (event) => this.shortcut(event));
     this.left = () => this.save();
     window.addEventListener("pagehide", this.left);
-    this.other = ({ detail }) => this.wait(detail);
+    this.other = ({ detail }) => this.expect(detail);
     window.addEventListener("easel-current", this.other);
   }
-  // Another image was chosen, and its caption is on its way: what is typed now belongs to neither of them yet.
-  wait({ root, id }) {
-    if (id === this.content.id || !root?.contains(this.node)) return;
+  // This image was chosen, and its caption may still be on its way. What is shown before it was only passed.
+  expect({ root, id }) {
+    if (!root?.contains(this.node)) return;
+    this.awaited = id;
+    if (id === this.content.id) return void this.arrived();
     this.save();
+    this.wait();
+  }
+  wait() {
     clearTimeout(this.late);
     this.isWaiting = true;
     this.field.readOnly = true;
-    this.late = setTimeout(() => this.arrived(), LATEST_MS);
+    this.late = setTimeout(() => { this.pressed = []; this.arrived(); }, LATEST_MS);
   }
+  // Keys that were pressed meanwhile were meant for the image that arrives now.
   arrived() {
     clearTimeout(this.late);
     this.isWaiting = false;
     this.field.readOnly = Boolean(this.content.locked);
+    while (this.pressed.length && !this.isWaiting) this.press(this.pressed.shift());
+  }
+  press({ key, isCommand, isAlt }) {
+    const { field } = this, [start, end] = [field.selectionStart, field.selectionEnd], isEmpty = start === end;
+    if (isWay(key, isCommand, isAlt)) return this.go(key === "ArrowUp" ? -1 : 1);
+    if (isCommand && key.toLowerCase() === "a") return field.select();
+    if (field.readOnly || isCommand || isAlt) return;
+    if (key === "Backspace") field.setRangeText("", isEmpty ? Math.max(0, start - 1) : start, end, "end");
+    else if (key === "Delete") field.setRangeText("", start, isEmpty ? end + 1 : end, "end");
+    else if (key === "Home" || key === "End") return field.setSelectionRange(...(key === "Home" ? [0, 0] : [field.value.length, field.value.length]));
+    else if (key === "Enter" || [...key].length === 1) field.setRangeText(key === "Enter" ? "\n" : key, start, end, "end");
+    else return;
+    this.changed();
   }
 
   // ---- what the kernel says ----
@@ -90,6 +113,7 @@ class Editor {
     const now = this.model.get("content"), { content } = this;
     const isOther = now.id !== content.id || now.version !== content.version;
     if (isOther) this.save();
+    if (now.version !== content.version) this.awaited = undefined;
     this.content = now;
     this.node.hidden = !(now.id >= 0);
     this.node.dataset.easelShown = String(now.id);
@@ -112,9 +136,9 @@ class Editor {
       if (this.field.value !== now.caption) this.field.value = now.caption;
     }
     put(this.told, now.told);
-    if (isOther) this.arrived();
-    this.field.readOnly = Boolean(now.locked) || Boolean(this.isWaiting);
     put(this.said, text(now.said));
+    if (this.awaited !== undefined && this.awaited !== now.id) { if (isOther) this.wait(); }
+    else if (isOther || !this.isWaiting) this.arrived();
   }
   load(isOther) {
     if (isOther) this.image.removeAttribute("src");
@@ -156,7 +180,7 @@ class Editor {
     event.preventDefault();
     event.stopPropagation();
   }
-  mark(mark) { this.model.send({ kind: "mark", id: this.content.id, version: this.content.version, mark }); }
+  mark(mark) { this.model.send({ kind: "mark", id: this.awaited ?? this.content.id, version: this.content.version, mark }); }
   typed() {
     this.changed();
     this.offer();
@@ -176,9 +200,9 @@ class Editor {
   }
   key(event) {
     if (event.isComposing) return;
-    const isOpen = !this.offers.hidden;
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.go(1);
-    else if (event.altKey && (event.key === "ArrowDown" || event.key === "ArrowUp")) this.go(event.key === "ArrowDown" ? 1 : -1);
+    const isOpen = !this.offers.hidden, { key, altKey: isAlt } = event, isCommand = event.ctrlKey || event.metaKey;
+    if (this.isWaiting && key !== "Escape" && key !== "Tab") this.pressed.push({ key, isCommand, isAlt });
+    else if (isWay(key, isCommand, isAlt)) this.go(key === "ArrowUp" ? -1 : 1);
     else if (isOpen && (event.key === "ArrowDown" || event.key === "ArrowUp")) this.choose(this.pick + (event.key === "ArrowDown" ? 1 : -1));
     else if (isOpen && (event.key === "Enter" || event.key === "Tab") && this.pick >= 0) this.accept(this.offered[this.pick]);
     else if (event.key === "Escape" && isOpen) this.close();

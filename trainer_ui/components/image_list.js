@@ -148,9 +148,11 @@ class ImageList {
   takeCurrent({ version, id, number }) {
     if (version !== this.version || number < this.number || id === this.current) return;
     this.current = id;
+    this.announce();
     this.reveal(this.order.indexOf(id));
     this.soon();
   }
+  announce() { window.dispatchEvent(new CustomEvent("easel-current", { detail: { root: this.node.closest(".easel"), id: this.current } })); }
   forget(version) {
     for (const url of this.urls.values()) URL.revokeObjectURL(url);
     this.urls.clear();
@@ -233,7 +235,7 @@ class ImageList {
     if (id === this.current) return;
     this.current = id;
     this.tell({ kind: "go", id });
-    window.dispatchEvent(new CustomEvent("easel-current", { detail: { root: this.node.closest(".easel"), id } }));
+    this.announce();
   }
   clicked(place, event) {
     const id = this.order[place];
