@@ -37,22 +37,43 @@ def python(engine: str) -> str:
     return str(PYTHON[engine])
 
 
-def in_diffusers(family: str, path: Path) -> dict[str, np.ndarray]:
-    target = path.with_suffix(".npz")
-    subprocess.run(
-        [python("simpletuner"), str(SCRIPT), family, str(target), str(path)], check=True, capture_output=True
-    )
-    return dict(np.load(target))
+@pytest.fixture(scope="module")
+def in_diffusers(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
+    """By name of the case: the changes that diffusers reads in a file, and in the same file with other names.
+
+    All files are read by one process: its imports take longer than all of its work.
+    """
+    diffusers = python("simpletuner")
+    folder = tmp_path_factory.mktemp("loras")
+    asked: dict[str, list[str]] = {}
+    for family, shapes in (("flux", FLUX), ("sdxl", SDXL), ("sd15", UNET)):
+        path = write(folder / f"{family}.safetensors", lora(shapes, rank=2, alpha=1.0, kind=np.float32))
+        asked[family] = [family, *renamed(path, "diffusers", family)]
+    path = write(folder / "peft.safetensors", lora(UNET, "unet.", rank=2, alpha=None, kind=np.float32, ends=B_A))
+    asked["peft"] = ["sd15", *renamed(path, "sd-scripts", "sd15")]
+    words = [
+        word
+        for name, (family, *files) in asked.items()
+        for number, file in enumerate(files)
+        for word in (family, str(folder / f"{name}{number}.npz"), file)
+    ]
+    subprocess.run([diffusers, str(SCRIPT), *words], check=True, capture_output=True)
+    return {name: tuple(dict(np.load(folder / f"{name}{number}.npz")) for number in range(2)) for name in asked}
+
+
+def renamed(path: Path, naming: str, family: str) -> tuple[str, str]:
+    settings = lora_convert.Settings(file=str(path), naming=naming, family=family)
+    return str(path), str(lora_convert.run(settings, lambda _: None))
 
 
 @pytest.mark.backend
-@pytest.mark.parametrize(("family", "shapes"), [("flux", FLUX), ("sdxl", SDXL), ("sd15", UNET)])
+@pytest.mark.parametrize("family", ["flux", "sdxl", "sd15"])
 def test_diffusers_understands_the_converted_lora_as_the_original_one(
-    tmp_path: Path, family: str, shapes: dict[str, tuple[int, ...]]
+    in_diffusers: dict[str, tuple[dict[str, np.ndarray], dict[str, np.ndarray]]], family: str
 ) -> None:
-    path = write(tmp_path / "kohya.safetensors", lora(shapes, rank=2, alpha=1.0, kind=np.float32))
-    settings = lora_convert.Settings(file=str(path), naming="diffusers", family=family)
-    wanted, found = in_diffusers(family, path), in_diffusers(family, lora_convert.run(settings, lambda _: None))
+    wanted, found = in_diffusers[family]
     assert found.keys() == wanted.keys()
     # A joined layer of kohya's file that diffusers thinks sparse keeps its numbers, so only rounding differs.
     assert max(error(found[name], wanted[name]) for name in wanted) < 1e-5
@@ -75,9 +96,9 @@ def test_sd_scripts_resizes_to_the_same_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.backend
-def test_diffusers_and_kohya_names_of_a_unet_are_one_lora(tmp_path: Path) -> None:
-    path = write(tmp_path / "peft.safetensors", lora(UNET, "unet.", rank=2, alpha=None, kind=np.float32, ends=B_A))
-    settings = lora_convert.Settings(file=str(path), naming="sd-scripts", family="sd15")
-    wanted, found = in_diffusers("sd15", path), in_diffusers("sd15", lora_convert.run(settings, lambda _: None))
+def test_diffusers_and_kohya_names_of_a_unet_are_one_lora(
+    in_diffusers: dict[str, tuple[dict[str, np.ndarray], dict[str, np.ndarray]]],
+) -> None:
+    wanted, found = in_diffusers["peft"]
     assert found.keys() == wanted.keys()
     assert max(error(found[name], wanted[name]) for name in wanted) < 1e-6

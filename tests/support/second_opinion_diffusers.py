@@ -1,6 +1,6 @@
-"""Prints the change of each layer as diffusers understands a LoRA: run by the Python of an engine that has diffusers.
+"""Writes the change of each layer as diffusers understands LoRAs: run by the Python of an engine that has diffusers.
 
-Usage: second_opinion_diffusers.py <family> <target.npz> <file>
+Usage: second_opinion_diffusers.py (<family> <target.npz> <file>)...
 """
 
 import sys
@@ -18,8 +18,7 @@ MIXINS = {
 }  # fmt: skip
 
 
-def main():
-    family, target, source = sys.argv[1:]
+def write(family, target, source):
     mixin = getattr(lora_pipeline, MIXINS[family])
     tensors = {key: value.float() for key, value in load_file(source).items()}
     options = {"unet_config": SimpleNamespace(layers_per_block=2)} if family in ("sd15", "sdxl") else {}
@@ -45,4 +44,6 @@ def main():
 
 
 with torch.no_grad():
-    main()
+    words = iter(sys.argv[1:])
+    for each in zip(words, words, words, strict=True):
+        write(*each)

@@ -19,6 +19,7 @@ from trainer_core.plan import images, prompts, results, sections, subsets
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.plan.setting import Setting
 
+LONG_TEXT = 200
 # A class, a setting of it, or a docstring below one of them. To parse the module as Python takes 5 ms, this takes 0.3 ms.
 _DECLARATION = re.compile(
     r'^class (?P<section>\w+)|^    (?P<name>\w+): |^    """(?P<doc>.*?)"""', re.MULTILINE | re.DOTALL
@@ -70,7 +71,7 @@ class SettingField:
         """What it must be for the settings that apply only with it: "on", "set" for a text, or "more than 0" for a number."""
         return {bool: "on", str: "set"}.get(self.base_type, "more than 0")
 
-    @property
+    @functools.cached_property
     def base_type(self) -> type:
         """bool, int, float, str, or tuple for a list of tables."""
         if self.choices:
@@ -79,12 +80,12 @@ class SettingField:
             return tuple
         return next(kind for kind in get_args(self.annotation) or (self.annotation,) if kind is not NoneType)
 
-    @property
+    @functools.cached_property
     def is_list(self) -> bool:
         """Whether its value is a list of tables: sample prompts, or image folders."""
         return get_origin(self.annotation) is tuple
 
-    @property
+    @functools.cached_property
     def optional(self) -> bool:
         """Whether it can be empty (None), which means the default of the engine, optimizer or model."""
         return get_origin(self.annotation) is UnionType
@@ -254,6 +255,12 @@ def check(path: str, value: Any) -> tuple[Any, str]:
     Types are strict (a bool is not a number, "ten" is not an integer), but a whole float is accepted as an integer and an
     integer as a float, because JSON and widgets do not distinguish them.
     """
+    # A change of one setting checks all of them again, several times.
+    is_small = isinstance(value, bool | int | float | NoneType) or (isinstance(value, str) and len(value) < LONG_TEXT)
+    return (_check_known if is_small else _check)(path, value)
+
+
+def _check(path: str, value: Any) -> tuple[Any, str]:
     field = all_fields()[path]
     if field.base_type is int and isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -266,6 +273,10 @@ def check(path: str, value: Any) -> tuple[Any, str]:
     except ValidationError as error:
         return value, f"{field.title}: {_sentence(error)} (got {value!r:.80})."
     return (found.model_dump(include={name}) if field.is_list else vars(found))[name], ""
+
+
+# By type as well: True and 1.0 are equal to 1.
+_check_known = functools.lru_cache(maxsize=20_000, typed=True)(_check)
 
 
 _WORDS = {
