@@ -67,6 +67,20 @@ def test_start_afresh_empties_the_form_and_can_be_undone(open_app, home):
     assert mine(open_app()).keys() <= {"model.method"}, "an emptied form stays empty"
 
 
+def test_after_starting_afresh_the_name_is_a_question_again_and_stays_open(open_app, home):
+    settings = prepare(home)
+    app = open_app()
+    fill(app, settings | {"output.name": "before"})
+    app.close()
+    app = open_app()
+    assert app.output.step.is_folded
+    click(app.kept.button)
+    assert not app.output.step.is_folded
+    for path in ("model.path", "dataset.path", "dataset.trigger"):
+        fill(app, {path: settings[path]})
+        assert not app.output.step.is_folded, path
+
+
 def test_a_killed_kernel_loses_at_most_the_last_second(open_app, home):
     app = open_app()
     enter(app.dataset.trigger, "mika")

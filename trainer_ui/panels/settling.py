@@ -54,6 +54,7 @@ class Settling:
         for step in changed & set(self.folds):
             # Its answer was taken back, as by starting afresh: it is a question again.
             if self._mark(step) == "open":
+                self._waits.discard(step)
                 self.folds[step](False)
 
     def _is_settled(self, step: str) -> bool:
