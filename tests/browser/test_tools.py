@@ -77,6 +77,8 @@ def test_a_model_is_converted_and_checked(notebook, page, tmp_path):
     start(keyboard, "Convert")
     assert (tmp_path / "model-bf16.safetensors").is_file()
     keyboard.tab_to("Check$", "submit").press("Enter")
+    # The button that was pressed has the name of the one that starts.
+    expect(page.get_by_text("Nothing is written.").locator("visible=true")).to_be_visible()
     start(keyboard, "Check")
     expect(page.get_by_text("No number is NaN or infinite.").locator("visible=true").first).to_be_visible()
     fits(page)
