@@ -12,6 +12,11 @@ READY = ".easel[data-easel-keys=kept]"
 COVERED = "() => parseFloat(getComputedStyle(document.querySelector('.easel')).getPropertyValue('--easel-covered'))"
 COLOUR = "(node) => getComputedStyle(node).backgroundColor"
 FOCUSED = "() => document.activeElement.closest('.easel') !== null && document.activeElement.checkVisibility()"
+DRAWN_AGAIN = """(node) => {
+  const again = node.cloneNode(true);
+  again.addEventListener('click', () => { document.body.dataset.pressed = Number(document.body.dataset.pressed ?? 0) + 1; });
+  node.replaceWith(again);
+}"""
 
 
 def test_settled_steps_fold_and_the_keyboard_is_never_lost(notebook, page, home):
@@ -54,7 +59,17 @@ def test_a_press_counts_although_the_page_grows_before_the_release(notebook, pag
     group.evaluate(grow)
     page.mouse.up()
     expect(group).to_have_attribute("aria-expanded", "true")
+    # One that was drawn again before the release is pressed, too.
+    other = page.get_by_role("button", name="Schedule:")
+    other.scroll_into_view_if_needed()
+    box = other.bounding_box()
+    page.mouse.move(box["x"] + 40, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    other.evaluate(DRAWN_AGAIN)
+    page.mouse.up()
+    assert page.evaluate("() => document.body.dataset.pressed") == "1"
     # One that the mouse was dragged away from is no press.
+    box = group.bounding_box()
     page.mouse.move(box["x"] + 40, group.bounding_box()["y"] + 5)
     page.mouse.down()
     page.mouse.move(box["x"] + 200, 5)

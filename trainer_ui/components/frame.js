@@ -155,24 +155,28 @@ function takeEnter(root) {
   });
 }
 
-const PRESSED = "button, summary, [role=tab], [role=option], [role=radio]";
+const PRESSED = "button, summary, label, input[type=radio], input[type=checkbox], [role=tab], [role=option], [role=radio]";
 const STILL_PX = 6;
 
-// A press of the mouse counts although what it began on has moved away below it before the release: the page may have grown
-// above, for example because the field that was left has changed something. The browser then makes no click.
+// A press of the mouse counts although what it began on has moved away below it before the release, or was drawn again: the page may
+// have grown above, for example because the field that was left has changed something. The browser then makes no click.
 function keepPress(root) {
-  let pressed = null, at = [0, 0];
+  let pressed = null, name = "", at = [0, 0];
   root.addEventListener("pointerdown", (event) => {
     pressed = event.button === 0 && event.pointerType === "mouse" ? event.target.closest(PRESSED) : null;
+    name = pressed && spoken(pressed);
     at = [event.clientX, event.clientY];
   }, true);
   window.addEventListener("pointerup", (event) => {
-    const node = pressed;
+    const was = pressed;
     pressed = null;
-    if (!node?.isConnected || node.disabled || node.contains(event.target)) return;
-    if (Math.hypot(event.clientX - at[0], event.clientY - at[1]) < STILL_PX) node.click();
+    if (!was || Math.hypot(event.clientX - at[0], event.clientY - at[1]) >= STILL_PX) return;
+    const node = was.isConnected ? was : [...root.querySelectorAll(PRESSED)].find((one) => one.checkVisibility() && spoken(one) === name);
+    if (node && !node.disabled && !(node === was && node.contains(event.target))) node.click();
   }, true);
 }
+
+const spoken = (node) => [node.localName, node.getAttribute("role"), node.dataset.id, node.value, node.getAttribute("aria-label") ?? node.textContent].join(" ");
 
 // ---- panels of help ----------------------------------------------------------------------------------------------
 
