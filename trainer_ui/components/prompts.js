@@ -23,7 +23,8 @@ class Prompts {
   constructor(model, el) {
     this.model = model;
     this.el = el;
-    this.list = this.sent = [];
+    this.list = this.sent = this.asked = [];
+    this.number = model.get("state").heard ?? 0; // Of what the user did; what the kernel says without having heard of it is old.
     this.fresh = new WeakSet();
     this.opened = [];
     this.rows = [];
@@ -41,12 +42,13 @@ class Prompts {
 
   // ---- from the kernel ----
   take() {
-    const { rows } = this.model.get("state");
+    const { rows, heard } = this.model.get("state");
+    if ((heard ?? 0) < this.number) return this.draw();
     const found = Array.isArray(rows) ? rows : [];
     // A prompt that has no text yet was not sent, and stays.
     const pending = this.list.filter((prompt) => this.fresh.has(prompt) && !prompt.text.trim());
     this.list = [...found.map(({ prompt }) => ({ ...prompt })), ...pending];
-    this.sent = found.map(({ prompt }) => ({ ...prompt }));
+    this.sent = this.asked = found.map(({ prompt }) => ({ ...prompt }));
     this.controls = found.map(({ control }) => Boolean(control));
     this.draw();
   }
@@ -54,7 +56,7 @@ class Prompts {
     const had = document.activeElement?.dataset?.offer;
     const own = button("Add a prompt", "easel-small", () => this.add(), "+ Add a prompt");
     const offers = this.model.get("offers").map(({ id, title, help }) => {
-      const node = button(`Add: ${title}. ${help}`, "easel-quiet", () => this.model.send({ kind: "offer", id }), title);
+      const node = button(`Add: ${title}. ${help}`, "easel-quiet", () => this.tellKernel({ kind: "offer", id }), title);
       node.dataset.offer = id;
       node.title = help;
       return node;
@@ -71,9 +73,11 @@ class Prompts {
   // ---- to the kernel ----
   send() {
     const full = this.list.filter((prompt) => prompt.text.trim() || !this.fresh.has(prompt));
-    if (same(full, this.sent)) return;
-    this.model.send({ kind: "prompts", prompts: full });
+    if (same(full, this.asked)) return;
+    this.asked = full.map((prompt) => ({ ...prompt }));
+    this.tellKernel({ kind: "prompts", prompts: full });
   }
+  tellKernel(message) { this.model.send({ ...message, number: ++this.number }); }
 
   // ---- what the user does ----
   add() {

@@ -45,8 +45,8 @@ class Prompts(AnyWidget):
     """What a prompt can have of its own."""
     most = List([MOST_PROMPTS]).tag(sync=True)
     """How many prompts there can be."""
-    state = Dict({"rows": [], "shared": {}}).tag(sync=True)
-    """The prompts as {"prompt", "control"}, and the values of those that have none of their own."""
+    state = Dict({"rows": [], "shared": {}, "heard": 0}).tag(sync=True)
+    """The prompts as {"prompt", "control"}, the values of those that have none of their own, and which message was heard last."""
     offers = List().tag(sync=True)
     """Prompts to add, each as {"id", "title", "help"}."""
     told = Unicode().tag(sync=True)
@@ -55,6 +55,7 @@ class Prompts(AnyWidget):
     def __init__(self, enter: Callable[[Any], object], offer: Callable[[str], object]) -> None:
         super().__init__(fields=_fields())
         self._enter, self._offer = enter, offer
+        self._number = 0
         self.on_msg(self._heard)
 
     def show_prompts(
@@ -65,7 +66,8 @@ class Prompts(AnyWidget):
             {"prompt": {name: _shown(value) for name, value in prompt.items()}, "control": control}
             for prompt, control in zip(prompts, controls, strict=True)
         ]
-        wanted = {"rows": rows, "shared": {name: _shown(value) for name, value in shared.items()}}
+        own = {name: _shown(value) for name, value in shared.items()}
+        wanted = {"rows": rows, "shared": own, "heard": self._number}
         if wanted != self.state:
             self.state = wanted
 
@@ -80,6 +82,8 @@ class Prompts(AnyWidget):
     def _heard(self, _: Any, message: Any, __: Any) -> None:
         if not isinstance(message, Mapping):
             return
+        if type(number := message.get("number")) is int:
+            self._number = number
         if message.get("kind") == "offer" and any(message.get("id") == one["id"] for one in self.offers):
             self._offer(message["id"])
         elif message.get("kind") == "prompts":
