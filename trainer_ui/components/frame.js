@@ -172,7 +172,9 @@ function keepPress(root) {
     pressed = null;
     if (!was || Math.hypot(event.clientX - at[0], event.clientY - at[1]) >= STILL_PX) return;
     const node = was.isConnected ? was : [...root.querySelectorAll(PRESSED)].find((one) => one.checkVisibility() && spoken(one) === name);
-    if (node && !node.disabled && !(node === was && node.contains(event.target))) node.click();
+    // The browser clicks what both ends of the press are in, and a label passes a click on to its control.
+    const own = node && (node.closest("label") ?? node);
+    if (node && !node.disabled && !(node === was && own.contains(event.target))) node.click();
   }, true);
 }
 
