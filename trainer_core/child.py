@@ -34,6 +34,9 @@ _DROPPED = {
     "PYTHONSAFEPATH",
     "PYTHONWARNINGS",
     "PYTHONBREAKPOINT",
+    # Container images set it. Each start of an engine would compile thousands of modules again: 17 of 27 CPU seconds of importing
+    # torch, transformers and diffusers.
+    "PYTHONDONTWRITEBYTECODE",
 }
 # ACCELERATE_GRADIENT_ACCUMULATION_STEPS silently overrides the value of a plan. Source: accelerate/accelerator.py.
 _DROPPED_PREFIXES = ("UV_", "PIP_", "PYDEVD_", "ACCELERATE_")

@@ -46,7 +46,10 @@ def test_a_completed_run_leaves_no_process_behind(tmp_path):
 
 def test_the_engine_gets_a_clean_environment_and_can_be_interrupted(tmp_path, monkeypatch):
     """Even if the starting process is a background job, where SIGINT is ignored, or runs in a hosted notebook."""
-    unwanted = ("PYTHONPATH", "UV_SYSTEM_PYTHON", "MPLBACKEND", "VIRTUAL_ENV", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS")
+    unwanted = (
+        "PYTHONPATH", "UV_SYSTEM_PYTHON", "MPLBACKEND", "VIRTUAL_ENV", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS",
+        "PYTHONDONTWRITEBYTECODE",
+    )  # fmt: skip
     for name in unwanted:
         monkeypatch.setenv(name, "of the starter")
     monkeypatch.setenv("HF_TOKEN", "of the user")

@@ -50,8 +50,9 @@ class Server:
 
 def kernel_spec(python: Path) -> dict[str, Any]:
     """The kernel specification of Easel, which works from any environment that Jupyter itself runs in."""
-    # A server may set its own PYTHONPATH, which would shadow the kernel's packages.
-    environment = {"PYTHONPATH": ""}
+    # A server may set its own PYTHONPATH, which would shadow the kernel's packages; container images forbid compiled modules, without
+    # which a kernel starts several times slower. Empty means not set.
+    environment = {"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": ""}
     if "EASEL_HOME" in os.environ:
         environment["EASEL_HOME"] = str(Path(os.environ["EASEL_HOME"]).expanduser().resolve())
     return {
