@@ -258,7 +258,7 @@ def test_too_many_files_are_refused_with_advice(home):
     [
         ("../../evil.txt", "its name leads out of the folder"),
         ("C:/evil.txt", "its name leads out of the folder"),
-        (".bashrc", "it is hidden: its name begins with a dot"),
+        (".bashrc", "it is hidden, because its name begins with a dot"),
         ("set/.git/config", "it is in a hidden folder, whose name begins with a dot"),
         ("set/Thumbs.db", "it is a file that systems add to folders"),
         ("/".join(["a"] * 40), "it lies in more than 31 folders"),

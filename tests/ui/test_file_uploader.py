@@ -196,7 +196,7 @@ def test_what_was_left_out_or_renamed_on_arrival_is_said(app):
     rows = page.announce(("../../evil.txt", 2), (".bashrc", 2), ("CON.safetensors", 2), ("b" * 250 + ".txt", 2))
     assert [row[3] for row in rows] == [
         "its name leads out of the folder",
-        "it is hidden: its name begins with a dot",
+        "it is hidden, because its name begins with a dot",
         "",
         "",
     ]

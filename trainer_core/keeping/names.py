@@ -47,13 +47,13 @@ def arriving(text: str) -> PurePosixPath | None:
 
 
 def unfit(text: str) -> str:
-    """Why a file that comes from outside under this path is left out, such as "it is hidden: its name begins with a dot"; "" if it is not."""
+    """Why a file that comes from outside under this path is left out, such as "it is hidden, because its name begins with a dot"; "" if it is not."""
     reason = incoming_names.unfit(text)
     path = None if reason else incoming_names.plain(text)
     if path is None or not incoming_names.is_skipped(path):
         return reason
     if path.name.startswith("."):
-        return "it is hidden: its name begins with a dot"
+        return "it is hidden, because its name begins with a dot"
     if any(part.startswith(".") for part in path.parts):
         return "it is in a hidden folder, whose name begins with a dot"
     return "it is a file that systems add to folders"

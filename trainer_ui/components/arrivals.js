@@ -401,7 +401,8 @@ class Arrivals {
   // What did not come, or is not what its name says, in a sentence; the list says why.
   doubts() {
     const left = this.items.filter(({ state }) => state === "refused").length, doubtful = this.items.filter((one) => one.isDoubtful).length;
-    return `${left ? ` ${count(left)} ${left === 1 ? "was" : "were"} left out: the list says why.` : ""}${doubtful ? ` ${count(doubtful)} cannot be used: the list says why.` : ""}`;
+    const found = [left ? `${count(left)} ${left === 1 ? "was" : "were"} left out` : "", doubtful ? `${count(doubtful)} cannot be used` : ""].filter(Boolean);
+    return found.length ? ` ${found.join(", and ")}: the list says why.` : "";
   }
   rows() {
     const busy = this.items.filter((one) => !["waiting", "announced", "arrived", "refused"].includes(one.state) || one.isDoubtful);
