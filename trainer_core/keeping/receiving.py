@@ -8,18 +8,18 @@ trusted: its name is made safe, and its bytes are counted as they come.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import itertools
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Literal
 
-from trainer_core.errors import DownloadError, FilesError
+from trainer_core.errors import FilesError
 from trainer_core.files import write_whole
 from trainer_core.keeping import bounds, carrying, names, refusals, trash, unfinished
 from trainer_core.keeping.bounds import Spot
@@ -310,16 +310,6 @@ def _named(found: _File) -> str:
     return printable(found.spot.name, 200)
 
 
-@contextlib.contextmanager
-def _written(found: _File) -> Any:
+def _written(found: _File) -> AbstractContextManager[None]:
     """A block that writes the file: its errors are sentences."""
-    try:
-        yield
-    except DownloadError as error:
-        raise FilesError(
-            f"{_named(found)} is already being received in another tab or notebook.", "Wait for it, or stop it there."
-        ) from error
-    except OSError as error:
-        raise refusals.refusal(
-            _named(found), "stored", error, found.spot.path.parent, "What has arrived is kept."
-        ) from error
+    return refusals.storing(found.spot.name, found.spot.path.parent)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
-from trainer_core.errors import FilesError
+from trainer_core.errors import DownloadError, FilesError
 from trainer_core.text import printable
 
 PROTECTED = frozenset({errno.EACCES, errno.EPERM})
@@ -18,6 +20,24 @@ def refusal(what: str, done: str, error: OSError, folder: Path, more: str = "") 
     """The error for the user: `what` cannot be `done`, such as "deleted", in this folder. `more` is said before the advice."""
     why, advice = _reason(error, folder)
     return FilesError(f"{printable(what, 300)} cannot be {done}: {why}.", f"{more} {advice}".strip())
+
+
+@contextlib.contextmanager
+def storing(name: str, folder: Path) -> Iterator[None]:
+    """A block that writes a file that arrives in a folder.
+
+    Raises:
+        FilesError: the file cannot be written, or another tab or notebook receives it.
+    """
+    try:
+        yield
+    except DownloadError as error:
+        raise FilesError(
+            f"{printable(name, 200)} is already being received in another tab or notebook.",
+            "Wait for it, or stop it there.",
+        ) from error
+    except OSError as error:
+        raise refusal(printable(name, 200), "stored", error, folder, "What has arrived is kept.") from error
 
 
 def can_change(folder: Path) -> bool:
