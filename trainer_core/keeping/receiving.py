@@ -88,9 +88,9 @@ class Receiver:
     def __init__(self, where: Spot) -> None:
         bounds.folder(where)
         self.where = where
+        self._given: dict[PurePath, str] = {}
         self._files: dict[str, _File] = {}
         self._by_path: dict[str, str] = {}
-        self._given: dict[PurePath, str] = {}
         self._guard = threading.Lock()
 
     def announce(self, files: Iterable[Mapping[str, Any]]) -> list[Answer]:
