@@ -164,8 +164,8 @@ def test_a_zip_that_is_unpacked_among_the_files_lists_each_entry_that_was_left_o
     go(app, "files")
     table(app, "choose", "set.zip")
     click(app.chosen.unpack)
+    wait_for(lambda: "Unpacked 1 file into models/set. 3 were left out." in app.session.message)
     idle(app)
-    assert "Unpacked 1 file into models/set. 3 were left out." in app.session.message
     assert on_page(app.chosen.notes)
     for line in ("set/../../evil: its name leads out", "set/.bashrc: it is hidden", "set/link: it is a link."):
         assert line in app.chosen.notes.value
