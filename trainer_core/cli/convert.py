@@ -57,7 +57,7 @@ def convert(
 ) -> None:
     """Make another form of a model FILE.
 
-    FILE is a safetensors, .ckpt or GGUF file, the index of a model in several files, or a folder in the diffusers layout. More
+    FILE is a safetensors, .ckpt or GGUF file, the folder or index of a model in several files, or a folder in the diffusers layout. More
     FILEs are parts, such as a VAE, that are put into the new file. FILE itself is not changed. The output is the path of the
     new file or folder.
     """

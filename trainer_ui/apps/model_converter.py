@@ -79,7 +79,7 @@ CONVERT = Utility(
         Card(
             "Model",
             (Files(name="files", title="File or folder", roles=ROLES),),
-            text="A checkpoint (.safetensors, .ckpt, .gguf), a folder in the diffusers layout, or an index of shards. Files below the first are parts to put into it.",
+            text="A checkpoint (.safetensors, .ckpt, .gguf), a folder in the diffusers layout, or the folder (or index) of a model in several files. Files below the first are parts to put into it.",
         ),
         Card(
             "Form",
