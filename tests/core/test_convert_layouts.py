@@ -248,7 +248,10 @@ class TestPartsAndShards:
         ]
         index = json.loads((folder / "model.safetensors.index.json").read_text())
         assert index["metadata"]["total_size"] == 5 * 500 * 500 * 2
-        for place, name in ((folder / "model.safetensors.index.json", "whole.safetensors"), (folder, "folder.safetensors")):
+        for place, name in (
+            (folder / "model.safetensors.index.json", "whole.safetensors"),
+            (folder, "folder.safetensors"),
+        ):
             assert files.equal(files.read(made(place, name)), files.read(path))
         assert convert.outlook(Settings(files=(str(folder),), dtype="bf16")).target == tmp_path / "two-bf16.safetensors"
 

@@ -76,7 +76,7 @@ def test_the_outlook_says_that_the_result_is_in_fp8_because_a_is(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("target", "said"), [("easel", "is a folder"), ("new.ckpt", "has the ending .ckpt"), ("no/", "is a folder")]
+    ("target", "said"), [("easel", "is a folder"), ("new.ckpt", "has the ending .ckpt"), ("no/", "ends with a slash")]
 )
 def test_a_target_that_can_be_no_safetensors_file_is_refused(tmp_path, target, said):
     (tmp_path / "easel").mkdir(exist_ok=True)

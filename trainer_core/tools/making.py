@@ -23,12 +23,9 @@ from trainer_core.jobs.kind import LineWatch
 from trainer_core.jobs.outcome import Diagnosis, Outcome
 from trainer_core.jobs.state import JobState
 from trainer_core.models.header.tensors import shown
-from trainer_core.text import printable
 from trainer_core.tools.outlook import Outlook
 from trainer_core.weights import writing
 
-OTHER_ENDINGS = (".ckpt", ".pt", ".pth", ".bin", ".gguf", ".sft", ".onnx", ".zip", ".json")
-"""Endings of files that a new safetensors file cannot have. Any other one is part of the name, as in style-v1.5."""
 REST_S = 0.5
 """The seconds between two reports of the progress."""
 _PROGRESS = re.compile(
@@ -126,29 +123,14 @@ def use_one_thread() -> None:
 
 
 def source(typed: str) -> Path:
-    """The absolute path of an input as the user typed it. A job has another current folder."""
-    return places.typed(typed).absolute()
-
-
-def chosen(typed: str) -> Path:
-    """The absolute path of a new safetensors file as the user typed it, with or without its ending.
+    """The absolute path of an input as the user typed it. A job has another current folder.
 
     Raises:
-        WeightsError: it is a folder, or has the ending of another kind of file.
+        WeightsError: nothing was typed.
     """
-    path = source(typed)
-    if path.is_dir() or typed.endswith(("/", os.sep)):
-        raise wrong_use(
-            WeightsError(f"{shown(path)} is a folder, not a new file.", "Add a name, such as new.safetensors.")
-        )
-    if path.suffix.lower() in OTHER_ENDINGS:
-        raise wrong_use(
-            WeightsError(
-                f"{shown(path)} has the ending {path.suffix}, but the new file is a safetensors file.",
-                f"Choose {printable(path.stem, 60)}.safetensors; `easel convert` makes other kinds of files.",
-            )
-        )
-    return path if path.suffix == ".safetensors" else path.with_name(f"{path.name}.safetensors")
+    if not typed.strip():
+        raise wrong_use(WeightsError("The name of a file is empty.", "Name a file."))
+    return places.typed(typed).absolute()
 
 
 def _size(path: Path) -> int:
@@ -181,11 +163,20 @@ def check_target(target: Path, inputs: Iterable[Path]) -> None:
     """
     if any(_same(target, each) for each in inputs):
         raise WeightsError(
-            f"{shown(target)} is one of the models that are read.", f"Choose another name, such as {free(target).name}."
+            f"{shown(target)} is one of the files that are read.", f"Choose another name, such as {free(target).name}."
         )
     if target.exists() or target.is_symlink():
+        what = "already exists" if target.exists() else "is a link to a file that does not exist"
+        raise WeightsError(f"{shown(target)} {what}, and Easel replaces nothing.", f"{free(target).name} is free.")
+    above = next((place for place in target.parents if place.exists()), target.parent)
+    if not above.is_dir():
         raise WeightsError(
-            f"{shown(target)} already exists, and Easel replaces no model.", f"{free(target).name} is free."
+            f"{shown(above)} is a file, so {shown(target)} cannot be made in it.", "Choose another folder."
+        )
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise WeightsError(
+            f"Nothing can be written into the folder {shown(above)}.",
+            "Check its permissions, or choose another folder.",
         )
 
 

@@ -70,7 +70,7 @@ def made(settings: Settings) -> tuple[str, list[Piece], Header]:
         RenamingError: the file has no such part, or there is no such renaming.
         HeaderError: the file cannot be read.
     """
-    found = header.read(places.typed(settings.file))
+    found = header.read(making.source(settings.file))
     if found.format != "safetensors":
         raise RenamingError("Only a .safetensors file can be renamed.", "Convert it to safetensors first.")
     kind = settings.kind or _kind(detection.detect(found))

@@ -188,7 +188,7 @@ def preview(settings: Settings) -> tuple[dict[str, str], list[Finding], Header]:
         RenamingError: the file is not a .safetensors file, or `keep` names something that does not exist.
         HeaderError: the file cannot be read.
     """
-    found = header.read_file(places.typed(settings.file))
+    found = header.read_file(making.source(settings.file))
     if found.format != "safetensors":
         raise RenamingError("Only the metadata of a .safetensors file can be removed.", "Convert it first.")
     return *scrubbed(found.metadata, settings.keep), found

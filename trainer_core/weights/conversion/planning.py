@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer_core import places
 from trainer_core.errors import WeightsError
 from trainer_core.models import detection
 from trainer_core.models.header import Header, TensorInfo
 from trainer_core.models.header.tensors import shown
 from trainer_core.models.renaming.building import Built
-from trainer_core.weights import sources
+from trainer_core.weights import new_names, sources
 from trainer_core.weights.conversion import dtypes, folder, inputs, parts, pruning, scaled, single, wishes
 from trainer_core.weights.conversion.dtypes import Group, Tensor
 from trainer_core.weights.conversion.inputs import Input
@@ -265,17 +264,11 @@ def _target(settings: Settings, first: Input) -> Path:
     """The new file or folder.
 
     Raises:
-        WeightsError: its name has the ending of another form.
+        WeightsError: its name is that of a folder, or has the ending of another form.
     """
     endings = ENDINGS.get(settings.form, SAFETENSORS)
     if settings.target:
-        target = places.typed(settings.target).absolute()
-        if endings and target.suffix.lower() not in endings:
-            raise WeightsError(
-                f"{shown(target)} would be {wishes.FORMS[settings.form]}, which has another ending.",
-                f"Choose a name that ends with {endings[0]}.",
-            )
-        return target
+        return new_names.chosen(settings.target, endings)
     name = first.path.name.removesuffix(".index.json")
     stem = name if first.path.is_dir() else Path(name).stem
     words = [settings.dtype, "pruned" if settings.prune else "", "" if endings else settings.form]

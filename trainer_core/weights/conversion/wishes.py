@@ -55,6 +55,8 @@ def check(settings: Settings) -> None:
     """
     if not settings.files:
         raise WeightsError("No file is given.", "Choose the model to convert.")
+    if not all(file.strip() for file in settings.files):
+        raise WeightsError("The name of a file is empty.", "Name a file.")
     asked = (
         ("form", settings.form, FORMS),
         ("dtype", settings.dtype, DTYPES),
