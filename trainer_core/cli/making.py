@@ -57,9 +57,9 @@ def finish(job: Job, detach: bool, as_json: bool) -> None:
     result = job.result or {}
     path = next(iter(result.get("outputs", ())), "")
     if job.state is not JobState.COMPLETED or not path:
-        told = result.get("diagnosis") or {}
         how = "The job was stopped, and no file was made." if job.state is JobState.CANCELLED else "No file was made."
-        raise JobError(str(told.get("cause", how)), str(told.get("advice", "")))
+        told = job.diagnosis
+        raise JobError(told.cause if told else how, told.advice if told else "")
     made = job.folder.read(MADE) or {}
     if as_json:
         show.as_json({**made, "path": path, "job": job.name})

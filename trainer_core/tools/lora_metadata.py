@@ -176,10 +176,10 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
         for piece in _pieces(edit.header)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    writing.check_disk(path.parent, len(edit.start) + sum(entry.size for entry in entries))
     report("Copying")
     stamp, sink = _stamp(edit.header.path), writing.File(path)
     try:
+        writing.check_disk(path.parent, len(edit.start) + sum(entry.size for entry in entries))
         writing.write_entries(sink, edit.start, entries, making.Meter(report, "Copied"))
         if _stamp(edit.header.path) != stamp:
             raise WeightsError(

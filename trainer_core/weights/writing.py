@@ -111,8 +111,7 @@ class File:
             WeightsError: another job writes this file now.
             OSError: the folder cannot be written.
         """
-        self.target = target
-        self.part = target.with_name(f".{target.name}.easel-part")
+        self.target, self.part = target, part_of(target)
         self.file = _locked(self.part)
         os.ftruncate(self.file, 0)
         self._direct = _direct(self.part, self.file)
@@ -208,9 +207,9 @@ def write(
     if target.exists() or target.is_symlink():
         raise WeightsError(f"{shown(target)} already exists.", "Choose another name.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    check_disk(target.parent, sum(entry.size for entry in entries))
     sink = File(target)
     try:
+        check_disk(target.parent, sum(entry.size for entry in entries))
         (form or write_to)(sink, entries, metadata, progress)
         check()
         sink.finish()
@@ -256,13 +255,32 @@ def write_entries(sink: Sink, start: bytes, entries: Sequence[Entry], progress: 
     progress(whole, len(entries), done, total)
 
 
-def check_disk(folder: Path, size: int) -> None:
-    """Checks that a file of this size, in bytes, fits into a folder.
+def part_of(target: Path) -> Path:
+    """The unfinished file or folder for a new one."""
+    return target.with_name(f".{target.name}.easel-part")
+
+
+def discard_part(target: Path) -> None:
+    """Removes the unfinished file that a job left which was killed; not that of a job that writes it now.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    part = part_of(target)
+    if part.is_file() and not part.is_symlink():
+        with contextlib.suppress(WeightsError):
+            file = _locked(part)
+            part.unlink()
+            os.close(file)
+
+
+def check_disk(folder: Path, size: int, left: int = 0) -> None:
+    """Checks that a file of this size, in bytes, fits into a folder. `left` is what an unfinished file takes that will be overwritten.
 
     Raises:
         WeightsError: it does not.
     """
-    free, beside = free_disk_bytes(folder), reserve_bytes(size)
+    free, beside = free_disk_bytes(folder) + left, reserve_bytes(size)
     if free < size + beside:
         raise WeightsError(
             f"The new file needs {_in_words(size)} and {_in_words(beside)} beside it, but {shown(folder)} has {_in_words(free)} free.",
