@@ -55,6 +55,7 @@ def _convert(module: Module, values: Values) -> Any:
         dtype=values["dtype"],
         keep=tuple(name for name in KEPT if values["dtype"] and values[f"keep.{name}"]),
         prune=values["prune"],
+        names=values["names"],
         dequantise=values["dequantise"],
         prediction=values["prediction"],
         shard_gb=values["shard_gb"],
@@ -112,6 +113,13 @@ CONVERT = Utility(
                         ("Leave it out, keep their average (EMA)", "ema"),
                     ),
                     default="",
+                ),
+                Choice(
+                    name="names",
+                    title="Tensor names",
+                    options=(("As they are", ""), ("As engines read them", "original")),
+                    default="",
+                    help="Norms, prefixes and layers get the names of the original code. What is renamed is said before the start.",
                 ),
                 Switch(
                     name="dequantise",

@@ -18,6 +18,8 @@ FORMS = {
 """The forms of a new model."""
 DTYPES = {"": "", "fp32": "F32", "fp16": "F16", "bf16": "BF16", "fp8": "F8_E4M3", "fp8-scaled": "F8_E4M3"}
 """The dtypes of a new model as a user names them, and as a file does."""
+NAMES = {"": "as they are", "original": "those of the original code, which engines read"}
+"""The names that the tensors of a new model can have."""
 KEPT = ("norms", "vae", "text-encoders")
 """What can stay in the dtype in which it is stored."""
 
@@ -31,7 +33,7 @@ class Settings:
     their dtype. `prune` is "" (keep everything), "weights" or "ema": without what training left, with the weights or with their
     average. `dequantise` allows weights whose numbers are computed from quantised ones. `family` and `prediction` are for
     a file that does not show them. `shard_gb` is the largest size of a file in gigabytes, for shards. `tokenizers` is a folder
-    with the tokenizers for a folder in the diffusers layout, in sub-folders of their names there.
+    with the tokenizers for a folder in the diffusers layout, in sub-folders of their names there. `names` is one of `NAMES`.
     """
 
     files: tuple[str, ...]
@@ -43,6 +45,7 @@ class Settings:
     dequantise: bool = False
     family: str = ""
     prediction: str = ""
+    names: str = ""
     shard_gb: float = 5.0
     tokenizers: str = ""
 
@@ -61,6 +64,7 @@ def check(settings: Settings) -> None:
         ("form", settings.form, FORMS),
         ("dtype", settings.dtype, DTYPES),
         ("prune", settings.prune, pruning.KEEPS),
+        ("kind of names", settings.names, NAMES),
         ("prediction", settings.prediction, ("", "epsilon", "v_prediction")),
         *(("keep", each, KEPT) for each in settings.keep),
     )
