@@ -59,6 +59,7 @@ def test_tensors_get_the_names_that_engines_read_and_what_is_renamed_is_said_bef
         f"model.diffusion_model.{name.replace('_norm.scale', '_norm.weight')}": each for name, each in small.items()
     }
     enter(control(app, "convert", "files").rows[0].path, str(small_models.write(tmp_path / "a.safetensors", renamed)))
+    enter(next(one for one in inside(app.root) if getattr(one, "description", "") == "Contents"), True)
     enter(control(app, "convert", "names").list, "original")
     wait_for(lambda: not app.bars["convert"].start.disabled)
     app.views.show()
