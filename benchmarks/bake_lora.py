@@ -135,7 +135,9 @@ def main() -> int:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--sd-scripts", type=Path, help="absolute, as the Python")
     parser.add_argument("--sd-scripts-python", type=Path)
-    parser.add_argument("--precision", default="float", help="in which sd-scripts computes; float is its recommendation")
+    parser.add_argument(
+        "--precision", default="float", help="in which sd-scripts computes; float is its recommendation"
+    )
     parser.add_argument("--extract", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.folder) as temporary:
@@ -150,7 +152,15 @@ def main() -> int:
             target = folder / "theirs.safetensors"
             script = given.sd_scripts / "networks" / SCRIPTS[given.model]
             arguments = ("--sd_model", model, "--models", lora, "--ratios", "1.0", "--save_to", target)
-            command = (given.sd_scripts_python, script, *arguments, "--precision", given.precision, "--save_precision", "fp16")
+            command = (
+                given.sd_scripts_python,
+                script,
+                *arguments,
+                "--precision",
+                given.precision,
+                "--save_precision",
+                "fp16",
+            )
             theirs = measured(command, folder, PYTHONPATH=str(given.sd_scripts))
             shown("sd-scripts", theirs)
             ratios = theirs[0] / ours[0], theirs[2] / ours[2]

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from trainer_core.weights.writing import Entry
 
 KIND = "extract"
-DTYPES = {name: dtype for name, dtype in dtypes.CHOICES.items() if dtype}
+DTYPES = dtypes.NAMED
 HIGHEST_RANK = 4096
 LEAST_CHANGE = 1e-6
 """The relative difference below which a layer counts as the same, where both files have the same dtype."""

@@ -130,7 +130,7 @@ def target(settings: Settings) -> Path:
     """
     path = making.source(settings.file)
     if not (settings.in_place or settings.undo):
-        return weights_job.target(settings.target, [path], ENDING)
+        return weights_job.target(settings, ENDING)
     if settings.target:
         raise WeightsError("An edit in place has no other target.", "Leave out the target, or edit a copy.")
     if path.is_symlink():

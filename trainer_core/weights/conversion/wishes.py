@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainer_core.errors import WeightsError
+from trainer_core.weights import dtypes
 from trainer_core.weights.conversion import pruning
 
 FORMS = {
@@ -16,7 +17,7 @@ FORMS = {
     "shards": "a folder with the model in several files",
 }
 """The forms of a new model."""
-DTYPES = {"": "", "fp32": "F32", "fp16": "F16", "bf16": "BF16", "fp8": "F8_E4M3", "fp8-scaled": "F8_E4M3"}
+DTYPES = {"": "", **dtypes.NAMED, "fp8": "F8_E4M3", "fp8-scaled": "F8_E4M3"}
 """The dtypes of a new model as a user names them, and as a file does."""
 NAMES = {"": "as they are", "original": "those of the original code, which engines read"}
 """The names that the tensors of a new model can have."""
