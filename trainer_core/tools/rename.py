@@ -104,9 +104,9 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     if is_made:
         report("This copy already exists")
         return target
-    writing.check_disk(folder, len(start) + sum(piece.size for piece in pieces))
     report("Copying")
-    tensor_copy.write(source, target, pieces, metadata, making.Meter(report, "Copied").bytes)
+    meter, check = making.Meter(report, "Copied"), writing.unchanged(found.path)
+    writing.write(target, writing.copies(found.path, pieces), metadata, meter, check)
     return target
 
 

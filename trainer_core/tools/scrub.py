@@ -231,11 +231,9 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     report("Reading the header")
     kept, _, found = preview(settings)
     path = target(settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pieces = tensor_copy.whole(found.tensors)
-    writing.check_disk(path.parent, sum(piece.size for piece in pieces))
+    entries = writing.copies(found.path, tensor_copy.whole(found.tensors))
     report("Copying")
-    tensor_copy.write(places.typed(settings.file), path, pieces, kept, making.Meter(report, "Copied").bytes)
+    writing.write(path, entries, kept, making.Meter(report, "Copied"), writing.unchanged(found.path))
     return path
 
 

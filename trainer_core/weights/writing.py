@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from trainer_core.errors import WeightsError
 from trainer_core.hardware import free_disk_bytes
 from trainer_core.models.header import TensorInfo
 from trainer_core.models.header.tensors import shown
-from trainer_core.models.tensor_copy import CHUNK_BYTES, header_bytes
+from trainer_core.models.tensor_copy import CHUNK_BYTES, header_bytes, whole_piece
 from trainer_core.weights.places import Place
 
 DISK_FLOOR_BYTES = 1 << 30
@@ -31,6 +32,8 @@ DIRECT_BYTES = 4 << 20
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from trainer_core.models.renaming import Piece
 
     Chunk = NDArray[np.generic] | bytes
 
@@ -215,6 +218,32 @@ def write(
         sink.finish()
     finally:
         sink.close()
+
+
+def copies(path: Path, pieces: Sequence[Piece]) -> list[Entry]:
+    """The tensors of a new file that are ranges of the bytes of an old one."""
+    return [
+        Entry(piece.name, piece.dtype, piece.shape, functools.partial(whole_piece, path, piece))
+        if piece.turned is not None or piece.content
+        else Entry(piece.name, piece.dtype, piece.shape, Place(path, piece.start, piece.size))
+        for piece in pieces
+    ]
+
+
+def unchanged(path: Path) -> Callable[[], None]:
+    """A check that raises a WeightsError if a file has changed since now."""
+    before = _stamp(path)
+
+    def check() -> None:
+        if _stamp(path) != before:
+            raise WeightsError(f"{shown(path)} changed while it was copied.", "Try again when it is complete.")
+
+    return check
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def write_to(sink: Sink, entries: Sequence[Entry], metadata: Mapping[str, str], progress: Progress) -> None:
