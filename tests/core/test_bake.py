@@ -306,8 +306,8 @@ def test_a_lora_in_the_place_of_the_model_is_refused(tmp_path: Path) -> None:
 def test_the_new_file_replaces_none_and_is_no_input(tmp_path: Path) -> None:
     settings = dataclasses.replace(write_pair(tmp_path, GOOD), family="sd15")
     for target, said in (
-        (settings.model, "one of the models that are read"),
-        (settings.networks[0], "one of the models"),
+        (settings.model, "one of the files that are read"),
+        (settings.networks[0], "one of the files"),
     ):
         with pytest.raises(EaselError, match=said):
             bake.outlook(dataclasses.replace(settings, target=target))

@@ -224,6 +224,25 @@ class TestShards:
             "b": "m-2-of-2.safetensors",
         }
 
+    def test_the_folder_stands_for_its_index(self, tmp_path: Path) -> None:
+        place = tmp_path / "big model"
+        index = shards(place, {"a": "m-1.safetensors", "b": "m-2.safetensors"})
+        found = header.read(place)
+        assert (found.format, found.is_folder, found.path) == ("sharded", False, place)
+        assert (found.tensors, found.files) == (header.read(index).tensors, header.read(index).files)
+        (place / "m-2.safetensors").unlink()
+        with pytest.raises(HeaderError, match=r"not complete: m-2\.safetensors is missing"):
+            header.read(place)
+
+    def test_a_folder_with_several_indexes_or_shards_without_one_is_said(self, tmp_path: Path) -> None:
+        shards(tmp_path / "two", {"a": "m-1.safetensors"})
+        shards(tmp_path / "two", {"a": "n-1.safetensors"}, "other.safetensors.index.json")
+        with pytest.raises(HeaderError, match=r"several models: model\.safetensors\.index\.json, other"):
+            header.read(tmp_path / "two")
+        shards(tmp_path / "none", {"a": "m-00001-of-00002.safetensors", "b": "m-00002-of-00002.safetensors"}).unlink()
+        with pytest.raises(HeaderError, match=r"2 files of a model without the index"):
+            header.read(tmp_path / "none")
+
     def test_every_missing_file_is_named(self, tmp_path: Path) -> None:
         index = shards(tmp_path, {"a": "m-1.safetensors", "b": "m-2.safetensors", "c": "m-3.safetensors"})
         for name in ("m-1", "m-3"):

@@ -99,10 +99,7 @@ def merge(  # noqa: PLR0917 - click gives them by name
             prediction=prediction or "",
             seed=seed,
         )
-    if dry_run:
-        making.show_outlook(merging.outlook(settings), as_json)
-        return
-    making.finish(merging.start(settings), detach, as_json)
+    making.make(merging, settings, dry_run=dry_run, detach=detach, as_json=as_json)
 
 
 def _again(file: str, search: Sequence[str], target: str) -> Settings:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer_core import places
 from trainer_core.errors import WeightsError
 from trainer_core.files import write_whole
 from trainer_core.jobs import own_program
@@ -43,7 +42,7 @@ def start(settings: Settings) -> Job:
         HeaderError, WeightsError: it cannot be read.
         JobError: the job cannot be started.
     """
-    path = places.typed(settings.file).absolute()
+    path = making.source(settings.file)
     sources.find(path, dequantise=True)
     return own_program.started(KIND, __name__, Settings(file=str(path)))
 
@@ -57,7 +56,7 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     """
     from trainer_core.weights import checking
 
-    path = places.typed(settings.file)
+    path = making.source(settings.file)
     found = checking.check(path, making.Meter(report, "Checked").bytes)
     write_whole(Path(REPORT), json.dumps(dataclasses.asdict(found)) + "\n")
     for sentence in words(dataclasses.asdict(found)):

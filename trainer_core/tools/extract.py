@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer_core import places
 from trainer_core.errors import AmbiguousModelError, WeightsError
 from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
@@ -28,7 +27,7 @@ from trainer_core.models.header.tensors import shown
 from trainer_core.text import printable
 from trainer_core.tools import making, recipe
 from trainer_core.tools.outlook import Outlook
-from trainer_core.weights import dtypes
+from trainer_core.weights import dtypes, new_names
 from trainer_core.weights.merging import inputs
 from trainer_core.weights.networks import naming, pairing
 from trainer_core.weights.networks.naming import ENDINGS, NAMINGS, Trained
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from trainer_core.weights.writing import Entry
 
 KIND = "extract"
-DTYPES = {name: dtype for name, dtype in dtypes.CHOICES.items() if dtype}
+DTYPES = dtypes.NAMED
 HIGHEST_RANK = 4096
 LEAST_CHANGE = 1e-6
 """The relative difference below which a layer counts as the same, where both files have the same dtype."""
@@ -118,7 +117,7 @@ def planned(settings: Settings) -> Plan:
         raise WeightsError(
             f"There is no prediction {settings.prediction!r:.40}.", f"There are: {', '.join(inputs.PREDICTIONS[1:])}."
         )
-    tuned, base = (header.read(places.typed(each)) for each in (settings.tuned, settings.base))
+    tuned, base = (header.read(making.source(each)) for each in (settings.tuned, settings.base))
     choice = Choice(settings.naming, settings.denoiser, settings.text, settings.conv_rank > 0)
     plan = pairing.planned(tuned, base, settings.family, choice)
     if settings.denoiser:
@@ -194,7 +193,7 @@ def extracted(settings: Settings, report: Callable[[str], None]) -> tuple[Path, 
     report("Reading the headers")
     made = outlook(settings)
     plan = planned(settings)
-    with Weights(places.typed(settings.tuned)) as tuned, Weights(places.typed(settings.base)) as base:
+    with Weights(making.source(settings.tuned)) as tuned, Weights(making.source(settings.base)) as base:
         found = _compute(plan, settings, tuned, base, report)
         if not found.results:
             raise WeightsError(
@@ -349,7 +348,7 @@ def _short(value: float) -> float | None:
 
 def _target(settings: Settings) -> Path:
     if settings.target:
-        return making.chosen(settings.target)
+        return new_names.chosen(settings.target)
     tuned = making.source(settings.tuned)
     stem = re.sub(r"[^\w.-]+", "_", tuned.stem)[:150]
     return making.free(tuned.with_name(f"{stem}-lora-{settings.rank}.safetensors"))

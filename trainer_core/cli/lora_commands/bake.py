@@ -66,10 +66,7 @@ def command(  # noqa: PLR0917 - click gives them by name
         family=family,
         skip=skip,
     )
-    if dry_run:
-        making.show_outlook(baking.outlook(settings), as_json)
-        return
-    making.finish(baking.start(settings), detach, as_json)
+    making.make(baking, settings, dry_run=dry_run, detach=detach, as_json=as_json)
 
 
 def _each(values: tuple[float, ...], count: int, option: str) -> tuple[float, ...]:

@@ -82,7 +82,4 @@ def command(  # noqa: PLR0917 - click gives them by name
         family=family,
         prediction=prediction,
     )
-    if dry_run:
-        making.show_outlook(extracting.outlook(settings), as_json)
-        return
-    making.finish(extracting.start(settings), detach, as_json)
+    making.make(extracting, settings, dry_run=dry_run, detach=detach, as_json=as_json)

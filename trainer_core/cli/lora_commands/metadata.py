@@ -81,10 +81,10 @@ def _values(assignments: tuple[str, ...]) -> dict[str, str]:
 
 
 def _show(file: str, as_json: bool) -> None:
-    from trainer_core import places
     from trainer_core.models import header
+    from trainer_core.tools import making as files
 
-    found = header.read(places.typed(file)).metadata
+    found = header.read(files.source(file)).metadata
     if as_json:
         show.as_json(dict(found))
         return

@@ -8,6 +8,7 @@ from trainer_core.text import printable
 
 AGAIN = "Download it again."
 LINK = "The download needs a login or another link."
+TEXT = "If it was downloaded as a model, the download needs a login or another link; otherwise choose the model itself."
 UNPACK = "Unpack it first, and choose the model inside."
 TEXT_BYTES = 64
 # The bytes that identify a format, their offset, what the file is, and what to do.
@@ -50,7 +51,7 @@ def named(start: bytes) -> tuple[str, str] | None:
         return "is a web page or an error message in XML, not a model", LINK
     if start[:TEXT_BYTES].isascii() and start[:TEXT_BYTES].decode("ascii").replace("\n", " ").isprintable():
         first = printable(start.decode("utf-8", "replace").strip().partition("\n")[0], 80)
-        return f"is a text file, not a model; it begins: {first}", LINK
+        return f"is a text file, not a model; it begins: {first}", TEXT
     return None
 
 

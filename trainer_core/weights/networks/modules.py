@@ -144,8 +144,10 @@ class Module:
             return
         # A linear layer may be stored as a convolution of one pixel, and a convolution of LyCORIS as a matrix.
         if found[:1] != base[:1] or math.prod(found) != math.prod(base):
-            raise lacking(
-                self.key, f"changes a weight of the shape {list(found)}, but the model has {list(base)} there"
+            raise WeightsError(
+                f"The module {printable(self.key, 120)} of the network changes a weight of the shape {list(found)}, "
+                f"but the model has {list(base)} there: the network was made for another model.",
+                "Choose the model for which it was trained.",
             )
 
     def array(self, part: str) -> Floats:
