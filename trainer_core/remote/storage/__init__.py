@@ -1,4 +1,6 @@
-"""Buckets: what speaks the protocol of S3, at AWS or elsewhere. boto3 is imported when a bucket is used.
+"""Buckets: what speaks the protocol of S3, at AWS or elsewhere. Not: where keys are from, and which files belong together.
+
+boto3 is imported when a bucket is used.
 
 * `bucket`: the connection, with keys from `credentials`
 * `refusals`: what an answer of a storage service means, as sentences

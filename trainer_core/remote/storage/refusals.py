@@ -8,15 +8,13 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trainer_core.errors import RemoteError
 from trainer_core.text import printable
 
 if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError, ClientError
-
-    from trainer_core.remote.storage.bucket import Bucket
 
 RIGHTS = {
     "list_objects_v2": ("list", "s3:ListBucket"),
@@ -131,6 +129,34 @@ RULES = (
 _SECONDS = re.compile(r"\d{1,5}")
 
 
+class Asked(Protocol):
+    """What the sentences name of a bucket: see `bucket.Bucket`."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def region(self) -> str:
+        """The region for which requests are signed."""
+        ...
+
+    @property
+    def service(self) -> str:
+        """The storage service."""
+        ...
+
+    @property
+    def key_source(self) -> str:
+        """Where the access key is from."""
+        ...
+
+    def uri(self, key: str) -> str:
+        """The address of an object."""
+        ...
+
+
 class StorageError(RemoteError):
     """A RemoteError with the `code` of the storage service, for programs."""
 
@@ -140,7 +166,7 @@ class StorageError(RemoteError):
 
 
 @contextmanager
-def explaining(bucket: Bucket, operation: str, key: str = "") -> Iterator[None]:
+def explaining(bucket: Asked, operation: str, key: str = "") -> Iterator[None]:
     """Turns what boto3 raises in the block into a RemoteError."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -153,7 +179,7 @@ def explaining(bucket: Bucket, operation: str, key: str = "") -> Iterator[None]:
         raise of_connection(bucket, error) from None
 
 
-def of_answer(bucket: Bucket, operation: str, key: str, error: ClientError) -> StorageError:
+def of_answer(bucket: Asked, operation: str, key: str, error: ClientError) -> StorageError:
     """The error for an answer that is a refusal."""
     said: Mapping[str, Any] = error.response.get("Error") or {}
     meta: Mapping[str, Any] = error.response.get("ResponseMetadata") or {}
@@ -190,7 +216,7 @@ def of_answer(bucket: Bucket, operation: str, key: str, error: ClientError) -> S
     )
 
 
-def of_connection(bucket: Bucket, error: BotoCoreError) -> RemoteError:
+def of_connection(bucket: Asked, error: BotoCoreError) -> RemoteError:
     """The error for a request without a complete answer. The text of the library's error is not used: it can contain an address with its signature."""
     from botocore import exceptions as known
 
@@ -242,7 +268,7 @@ def _time(text: str) -> dt.datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
 
 
-def _region(bucket: Bucket, said: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[str, str]:
+def _region(bucket: Asked, said: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[str, str]:
     right = printable(str(said.get("Region") or headers.get("x-amz-bucket-region") or ""), 40)
     message = f"The bucket {bucket.name} is not in the region {bucket.region}"
     if right and right != bucket.region:
