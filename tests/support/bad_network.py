@@ -28,12 +28,12 @@ class Seen:
 
 @dataclass
 class Fault:
-    """What is done with the next `times` requests that fit: `method` and a part of `path`."""
+    """What is done with the next `times` requests that fit: `method`, a part of `path` and a part of the header Range."""
 
     method: str = ""
     path: str = ""
+    span: str = ""
     times: int = 1
-    skip: int = 0
     status: int = 0
     code: str = ""
     headers: dict = field(default_factory=dict)
@@ -48,8 +48,7 @@ class Fault:
     def fits(self, request):
         if self.times <= 0 or (self.method and request.method != self.method) or self.path not in request.path:
             return False
-        if self.skip:
-            self.skip -= 1
+        if self.span not in request.headers.get("Range", ""):
             return False
         self.times -= 1
         return True
