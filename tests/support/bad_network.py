@@ -55,7 +55,7 @@ class Fault:
 
 
 class Network:
-    """Passes requests on; `faults` are tried in turn. `clock` is the time of the server, as an offset; `region` its only one."""
+    """Passes requests on; `faults` are tried in turn. `clock` is the time of the server, as an offset; `region` its only one; `ignored` are headers that it does not see."""
 
     def __init__(self, port):
         self.to = port
@@ -64,6 +64,7 @@ class Network:
         self.faults = []
         self.clock = dt.timedelta()
         self.region = ""
+        self.ignored = {"connection", "expect"}
         self.lock = threading.Lock()
 
     def fault(self, **what):
@@ -122,7 +123,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def forward(self, body):
         there = http.client.HTTPConnection("127.0.0.1", self.server.network.to, timeout=30)
-        sent = {name: value for name, value in self.headers.items() if name.lower() not in {"connection", "expect"}}
+        sent = {name: value for name, value in self.headers.items() if name.lower() not in self.server.network.ignored}
         there.request(self.command, self.path, body or None, sent)
         found = there.getresponse()
         data = found.read()
