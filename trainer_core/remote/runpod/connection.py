@@ -67,6 +67,8 @@ class Connection:
         self._pace = Pace(sleep=sleep)
         self._http = httpx2.Client(
             follow_redirects=False,
+            # Without encryption, on this machine, there is no certificate: loading the known ones takes longer than a request.
+            verify=self.url.startswith("https://"),
             # A proxy of the environment is never asked for this machine: it would get the key.
             trust_env=not web_address.is_this_machine(self.url),
             timeout=httpx2.Timeout(patience.read_s, connect=patience.connect_s),

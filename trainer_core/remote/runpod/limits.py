@@ -87,4 +87,5 @@ class Pace:
             if len(sent) < self._rates[operation]:
                 sent.append(now)
                 return 0.0
-            return sent[0] + WINDOW_S - now
+            # Never 0, which the rounding of numbers could make of it: only a request that was counted is sent.
+            return max(sent[0] + WINDOW_S - now, 0.001)
