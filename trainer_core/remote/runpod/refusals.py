@@ -77,7 +77,9 @@ def of_failure(error: httpx2.HTTPError, host: str) -> RunPodError:
     if isinstance(error, httpx2.ProxyError):
         message = f"The proxy between this machine and {host} refuses the connection."
         return RunPodError(message, "Check HTTPS_PROXY.", "offline")
-    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
+    if isinstance(error, httpx2.ConnectTimeout | httpx2.PoolTimeout):
+        return RunPodError(f"{host} did not accept a connection in time.", "Check the internet connection.", "slow")
+    if isinstance(error, httpx2.ConnectError):
         return RunPodError(f"{host} cannot be reached.", "Check the internet connection.", "offline")
     if isinstance(error, httpx2.TimeoutException):
         return RunPodError(f"{host} did not answer in time.", "Try again later.", "slow", may_have_arrived=True)

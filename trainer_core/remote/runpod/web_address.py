@@ -8,8 +8,10 @@ from urllib.parse import SplitResult, urlsplit
 from trainer_core.errors import RemoteError
 
 
-def checked(url: str, name: str, hint: str) -> str:
-    """A web address without the slash at its end. `name` says what it is, at the start of a sentence.
+def checked(url: str, name: str, hint: str = "", *, parameters: bool = False) -> str:
+    """A web address without the slash at its end; `name` says what it is, at the start of a sentence.
+
+    It may have `parameters` after a "?" only if they are allowed.
 
     Raises:
         RemoteError: it is no web address, or contains a password or parameters. It is not repeated in the message.
@@ -18,7 +20,7 @@ def checked(url: str, name: str, hint: str) -> str:
     parts = _split(text)
     if parts is None or not text.isascii() or not text.isprintable() or " " in text:
         raise RemoteError(f"{name} is not a web address.", hint, "address")
-    if parts.username is not None or parts.query or parts.fragment:
+    if parts.username is not None or parts.fragment or (parts.query and not parameters):
         raise RemoteError(f"{name} contains a password or parameters.", hint, "address")
     return text.rstrip("/")
 
