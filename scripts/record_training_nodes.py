@@ -51,17 +51,21 @@ def described(node: ast.expr, *, required: bool) -> dict:
     return found
 
 
+def entries(table: ast.expr | None) -> dict[str, ast.expr]:
+    """The values of a written table, by its keys."""
+    assert isinstance(table, ast.Dict)
+    return {str(ast.literal_eval(key)): value for key, value in zip(table.keys, table.values, strict=True) if key}
+
+
 def inputs_of(method: ast.FunctionDef) -> dict:
-    """The inputs that INPUT_TYPES of a node returns."""
+    """The inputs that INPUT_TYPES of a node returns, without those that ComfyUI itself passes."""
     returned = next(node.value for node in ast.walk(method) if isinstance(node, ast.Return))
-    found = {}
-    for group, table in zip(returned.keys, returned.values, strict=True):
-        # What ComfyUI itself passes to a node.
-        if group.value == "hidden":
-            continue
-        for name, value in zip(table.keys, table.values, strict=True):
-            found[name.value] = described(value, required=group.value == "required")
-    return found
+    groups = {group: entries(table) for group, table in entries(returned).items() if group != "hidden"}
+    return {
+        name: described(value, required=group == "required")
+        for group, table in groups.items()
+        for name, value in table.items()
+    }
 
 
 def node_of(written: ast.ClassDef) -> dict | None:
