@@ -150,6 +150,7 @@ def test_a_list_that_a_worker_could_not_use_is_refused_before_anything_is_sent(c
         {"max_train_steps": 2.5},
         {"network_dim": -1},
         {"preset": "none-such"},
+        {"preset": "repeats-civitai-flux"},
         {"webhook_url": "ftp://x"},
         {"webhook_url": "https://user:pw@x"},
         {"run_s": 8 * 86400},

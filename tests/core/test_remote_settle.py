@@ -86,6 +86,14 @@ def test_a_later_answer_shows_that_a_job_was_not_gone():
 def test_a_job_that_goes_back_to_the_queue_waits_again():
     known = FRESH.with_status(seen("IN_PROGRESS", SENT + 10)).with_status(seen("IN_QUEUE", SENT + 20))
     assert state_of(known) == RemoteState.QUEUED
+    taken = FRESH.with_status(seen("IN_PROGRESS", SENT + 20)).with_status(seen("IN_QUEUE", SENT + 10))
+    assert state_of(taken) == RemoteState.RUNNING
+
+
+def test_of_two_final_answers_the_better_one_counts():
+    over, done = seen("TIMED_OUT", SENT + 20), seen("COMPLETED", SENT + 10, output=GOOD)
+    assert state_of(FRESH.with_status(over).with_status(done)) == RemoteState.COMPLETED
+    assert state_of(FRESH.with_status(done).with_status(over)) == RemoteState.COMPLETED
 
 
 def test_after_the_deadline_it_is_late_but_only_an_answer_ends_it():

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from trainer_core.errors import PolicyError
 from trainer_core.text import printable
 
+DIM = 16
+"""The rank of the document's workflow."""
+
 
 @dataclass(frozen=True)
 class TrainingType:
@@ -49,8 +52,8 @@ class Hyperparams:
 
     learning_rate: float
     max_train_steps: int
-    network_dim: int = 16
-    network_alpha: float = 16.0
+    network_dim: int = DIM
+    network_alpha: float = DIM
 
 
 def type_of(training_type: str) -> TrainingType:
@@ -77,6 +80,7 @@ def compute_hyperparams(training_type: str, image_count: int, preset: str = "") 
     """
     from trainer_core import policies
     from trainer_core.policies import PolicyCase, environment
+    from trainer_core.policies.policy import ALPHA, RANK, RATE, STEPS
 
     name = preset or type_of(training_type).policy
     type_of(training_type)
@@ -90,12 +94,7 @@ def compute_hyperparams(training_type: str, image_count: int, preset: str = "") 
         raise ValueError(" ".join(each.reason for each in refused))
     case = PolicyCase(images=image_count, family="flux", method="lora", environment=os.environ)
     values = policies.values(policy, case).values
-    missing = {"optimizer.learning_rate", "schedule.steps"} - values.keys()
-    if missing:
-        raise ValueError(f"The policy {name} does not set {' and '.join(sorted(missing))}.")
-    return Hyperparams(
-        learning_rate=values["optimizer.learning_rate"],
-        max_train_steps=values["schedule.steps"],
-        network_dim=values.get("network.rank", 16),
-        network_alpha=float(values.get("network.alpha", values.get("network.rank", 16))),
-    )
+    if RATE not in values or STEPS not in values:
+        raise ValueError(f"The policy {name} sets no learning rate or no steps, so it is no preset.")
+    rank = values.get(RANK, DIM)
+    return Hyperparams(values[RATE], values[STEPS], rank, float(values.get(ALPHA, rank)))
