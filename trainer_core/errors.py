@@ -189,7 +189,7 @@ class RemoteError(EaselError):
     """A bucket, a remote endpoint or a setting for one that cannot be used.
 
     `kind` is one word for the cause, for programs to act on: "setting", "address", "rights", "missing", "region", "clock",
-    "offline", "slow", "broken", "changed", "disk", "busy", "server", "size", "content", "gone", "stopped". `wait_s` is the
+    "offline", "slow", "broken", "changed", "taken", "disk", "busy", "server", "size", "content", "gone", "stopped". `wait_s` is the
     time in seconds that the server asks to wait.
     """
 

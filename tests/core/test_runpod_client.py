@@ -1,6 +1,7 @@
 """The client of RunPod, against a twin of RunPod's control plane: real HTTP on loopback."""
 
 import json
+import threading
 import time
 import urllib.request
 
@@ -8,11 +9,12 @@ import pytest
 
 from tests.support import runpod_twin
 from tests.support.runpod_twin import ENDPOINT, KEY, Fault
-from trainer_core.errors import RemoteError
+from trainer_core.errors import RemoteError, RemoteStopped
 from trainer_core.remote.credentials import Secret
+from trainer_core.remote.patience import Patience
 from trainer_core.remote.runpod import limits
 from trainer_core.remote.runpod.client import Client
-from trainer_core.remote.runpod.connection import BASE_URL_NAME, Patience
+from trainer_core.remote.runpod.connection import BASE_URL_NAME
 from trainer_core.remote.runpod.refusals import RunPodError
 
 FAST = Patience(connect_s=2, read_s=0.6, attempts=4, first_wait_s=0.02, longest_wait_s=2)
@@ -195,16 +197,41 @@ def test_a_job_that_may_have_been_taken_is_not_sent_twice(twin, client, fault):
     assert (len(asked(twin, "run")), len(twin.jobs) <= 1) == (1, True)
 
 
-def test_a_job_is_sent_again_if_there_was_no_connection_at_all(twin, monkeypatch):
+class Waits(threading.Event):
+    """What stops a client, and how long it was waited for."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds = []
+
+    def wait(self, timeout=None):
+        self.seconds.append(timeout)
+        return super().wait(timeout)
+
+
+def unused_url():
     with runpod_twin.running() as other:
-        url = other.url
-    waits = []
-    client = Client(ENDPOINT, Secret(KEY, "K", "a test"), url, FAST)
-    monkeypatch.setattr(client._connection, "_sleep", waits.append)
+        return other.url
+
+
+def test_a_job_is_sent_again_if_there_was_no_connection_at_all():
+    waits = Waits()
+    client = Client(ENDPOINT, Secret(KEY, "K", "a test"), unused_url(), FAST, waits)
     with client, pytest.raises(RunPodError, match="cannot be reached") as found:
         client.run({}, POLICY)
-    assert (len(waits), found.value.may_have_arrived) == (FAST.attempts - 1, False)
-    assert all(low / 2 <= wait <= low for low, wait in zip([0.02, 0.04, 0.08], waits, strict=True))
+    assert (len(waits.seconds), found.value.may_have_arrived) == (FAST.attempts - 1, False)
+    assert all(low / 2 <= wait <= low for low, wait in zip([0.02, 0.04, 0.08], waits.seconds, strict=True))
+
+
+def test_a_client_that_waits_can_be_stopped():
+    waits = threading.Event()
+    slow = Patience(attempts=5, first_wait_s=30, longest_wait_s=60)
+    client = Client(ENDPOINT, Secret(KEY, "K", "a test"), unused_url(), slow, waits)
+    threading.Timer(0.1, waits.set).start()
+    begin = time.monotonic()
+    with client, pytest.raises(RemoteStopped):
+        client.health()
+    assert time.monotonic() - begin < 5
 
 
 def test_an_answer_that_comes_in_drops_does_not_hold_the_client(twin, client):

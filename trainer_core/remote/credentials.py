@@ -70,10 +70,10 @@ _given: dict[str, str] = {}
 class Secret(tokens.Hidden):
     """A value with its name and source. Its text is in no output: only `reveal` returns it."""
 
-    __slots__ = ("name", "source")
+    __slots__ = ("name", "place", "source")
 
-    def __init__(self, text: str, name: str, source: str) -> None:
-        """A value of `name`, found in `source` (a description for the user).
+    def __init__(self, text: str, name: str, source: str, place: str = "") -> None:
+        """A value of `name`, found in `source` (a description for the user); values of one `place` belong together.
 
         Raises:
             RemoteError: the text cannot be such a value; the text is not in the message.
@@ -85,6 +85,7 @@ class Secret(tokens.Hidden):
         super().__init__(text)
         self.name = name
         self.source = source
+        self.place = place
 
     def reveal(self) -> str:
         """The text, to be sent and not to be shown."""
@@ -134,24 +135,24 @@ class Settings:
         value = self.first(*names)
         return value.reveal() if value else ""
 
-    def _find(self, name: str) -> tuple[str, str, str] | None:
+    def _find(self, name: str) -> tuple[str, str, str, str] | None:
         if not _NAME.fullmatch(name):
             raise RemoteError(f"{printable(name, 100)!r} cannot be the name of a setting.", "", "setting")
         with _LOCK:
             given = _given.get(name)
         if given:
-            return given, name, "this session"
+            return given, name, "this session", "this session"
         if (text := self._environment.get(name, "")).strip():
-            return text, name, f"the environment variable {name}"
+            return text, name, f"the environment variable {name}", "the environment"
         if name in self._dotenv:
             text = self._dotenv[name]
             if text is None:
                 message = f"The line of {name} in {self._where} has a quotation mark that is not closed."
                 raise RemoteError(message, "Correct the line.", "setting")
             if text.strip():
-                return text, name, f"{name} in {self._where}"
+                return text, name, f"{name} in {self._where}", self._where
         if name in KNOWN and KNOWN[name].is_secret and (secret := tokens.notebook_secret(name)):
-            return secret[0], name, secret[1]
+            return secret[0], name, secret[1], "the secrets of the notebook"
         return None
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from trainer_core.errors import RemoteError, wrong_use
 from trainer_core.remote.credentials import Secret
+from trainer_core.remote.patience import Patience
 from trainer_core.remote.runpod import answers, refusals
 from trainer_core.remote.runpod.answers import Health, JobStatus
-from trainer_core.remote.runpod.connection import PATIENT, Connection, Patience
+from trainer_core.remote.runpod.connection import USUAL, Connection
 from trainer_core.remote.runpod.limits import Policy
 from trainer_core.remote.runpod.refusals import RunPodError
 from trainer_core.text import printable
@@ -22,14 +24,21 @@ _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,199})")
 class Client:
     """Sends requests to one endpoint. May be used by several threads at once."""
 
-    def __init__(self, endpoint_id: str, key: Secret, base_url: str = "", patience: Patience = PATIENT) -> None:
-        """A client for an endpoint, with the API key.
+    def __init__(
+        self,
+        endpoint_id: str,
+        key: Secret,
+        base_url: str = "",
+        patience: Patience = USUAL,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        """A client for an endpoint, with the API key. Its waits end when `cancel` is set.
 
         Raises:
             RemoteError: the id or the address of the service cannot be one.
         """
         self.endpoint_id = _checked(endpoint_id, "an endpoint")
-        self._connection = Connection(key, base_url, patience)
+        self._connection = Connection(key, base_url, patience, cancel)
 
     def __enter__(self) -> Self:
         return self

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import random
+import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from trainer_core.errors import RemoteError
 from trainer_core.models.downloads.refusals import retry_after_s
 from trainer_core.remote.credentials import Secret
+from trainer_core.remote.patience import Patience, keep_trying
 from trainer_core.remote.runpod import refusals, web_address
 from trainer_core.remote.runpod.limits import LARGEST_REQUEST_BYTES, Pace
 from trainer_core.remote.runpod.refusals import RunPodError
@@ -30,18 +30,7 @@ REFUSED = frozenset({429, 503})
 """The statuses with which a service says that it has not taken a request."""
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long a request waits, in seconds, and how often it is sent. `longest_wait_s` is the longest time between two attempts."""
-
-    connect_s: float = 10
-    read_s: float = 60
-    attempts: int = 5
-    first_wait_s: float = 1
-    longest_wait_s: float = 60
-
-
-PATIENT = Patience()
+USUAL = Patience(attempts=5, first_wait_s=1.0, longest_wait_s=60.0)
 
 
 class Connection:
@@ -51,10 +40,10 @@ class Connection:
         self,
         key: Secret,
         base_url: str = "",
-        patience: Patience = PATIENT,
-        sleep: Callable[[float], None] = time.sleep,
+        patience: Patience = USUAL,
+        cancel: threading.Event | None = None,
     ) -> None:
-        """A connection; without a `base_url` that of the environment, else RunPod's own.
+        """A connection; without a `base_url` that of the environment, else RunPod's own. `cancel` ends its waits.
 
         Raises:
             RemoteError: the address is none, or the key would be sent so that others can read it.
@@ -63,8 +52,8 @@ class Connection:
 
         self.url = _service(base_url or os.environ.get(BASE_URL_NAME, "").strip() or BASE_URL)
         self.host = printable(urlsplit(self.url).netloc, 100)
-        self._key, self._patience, self._sleep = key, patience, sleep
-        self._pace = Pace(sleep=sleep)
+        self._key, self._patience, self._cancel = key, patience, cancel
+        self._pace = Pace()
         self._http = httpx2.Client(
             follow_redirects=False,
             # Without encryption, on this machine, there is no certificate: loading the known ones takes longer than a request.
@@ -96,31 +85,25 @@ class Connection:
 
         Raises:
             RunPodError: the service refuses it, cannot be reached, or answers no JSON; or the request is too large.
+            RemoteStopped: `cancel` was set.
         """
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         if content is not None and len(content) > LARGEST_REQUEST_BYTES:
             size, most = len(content) / 1e6, LARGEST_REQUEST_BYTES / 1e6
             message = f"The request has {size:.1f} MB, and RunPod takes at most {most:.0f} MB. It was not sent."
             raise RunPodError(message, "List fewer images: the request has the address of each.", "size")
-        attempt = 1
-        while True:
+
+        def attempt() -> Any:
             self._pace.wait(operation)
             try:
                 return self._sent(method, path, content, what)
             except RunPodError as error:
-                is_safe = is_repeatable or error.status in REFUSED or not error.may_have_arrived
-                wait = error.wait_s if error.wait_s is not None else self._wait(attempt)
-                if not (error.is_passing and is_safe and attempt < self._patience.attempts):
-                    raise
-                if wait > self._patience.longest_wait_s:
-                    raise
-            self._sleep(wait)
-            attempt += 1
+                error.must_not_be_repeated = (
+                    not is_repeatable and error.may_have_arrived and error.status not in REFUSED
+                )
+                raise
 
-    def _wait(self, attempt: int) -> float:
-        """The time before the next attempt: doubled each time, and not the same for all clients that were refused together."""
-        longest = min(self._patience.first_wait_s * 2 ** (attempt - 1), self._patience.longest_wait_s)
-        return longest * random.uniform(0.5, 1)  # noqa: S311 - not a secret
+        return keep_trying(attempt, self._patience, self._cancel)
 
     def _sent(self, method: str, path: str, content: bytes | None, what: str) -> Any:
         import httpx2

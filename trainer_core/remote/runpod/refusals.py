@@ -31,6 +31,9 @@ class RunPodError(RemoteError):
     `status` is the HTTP status, 0 without a response. `may_have_arrived` is True if a job may have been started all the same.
     """
 
+    must_not_be_repeated = False
+    """Whether a second request could be a second job."""
+
     def __init__(
         self,
         message: str,
@@ -44,6 +47,11 @@ class RunPodError(RemoteError):
         super().__init__(message, hint, kind, wait_s)
         self.status = status
         self.may_have_arrived = may_have_arrived
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same request may succeed later, and may be sent again."""
+        return super().is_passing and not self.must_not_be_repeated
 
 
 def of_status(status: int, body: bytes, wait_s: float | None, *, host: str, what: str) -> RunPodError:

@@ -18,9 +18,9 @@ from typing import Any
 from trainer_core.errors import RemoteError
 from trainer_core.remote import credentials
 from trainer_core.remote.credentials import Secret, Settings
+from trainer_core.remote.patience import Patience
 from trainer_core.remote.runpod import limits, web_address
 from trainer_core.remote.runpod.client import Client
-from trainer_core.remote.runpod.connection import Patience
 from trainer_core.remote.runpod.limits import Policy
 from trainer_core.remote.runpod.refusals import RunPodError
 from trainer_core.remote.training.hyperparams import compute_hyperparams, type_of
@@ -80,7 +80,7 @@ class TrainingClient:
             endpoint = endpoint_id or self._settings.text(ENDPOINT_NAME)
             if not endpoint:
                 raise ValueError(f"{ENDPOINT_NAME} environment variable is required")
-            patience = Patience(connect_s=min(10.0, timeout), read_s=timeout, longest_wait_s=timeout)
+            patience = Patience(attempts=5, connect_s=min(10.0, timeout), read_s=timeout, longest_wait_s=timeout)
             self._client = Client(endpoint, key, base_url, patience)
         except RemoteError as error:
             raise ValueError(str(error)) from None
