@@ -1,6 +1,7 @@
 """What the document "LoRA Training Module" shows, sentence by sentence, against a twin of RunPod on loopback."""
 
 import re
+import socket
 
 import pytest
 
@@ -347,5 +348,12 @@ def test_timeout(twin):
     """{"status": "failed", "error": "Training request timeout"}: increase timeout."""
     twin.faults = [Fault(how="slow", wait_s=0.6)]
     assert TrainingClient(timeout=0.2).train_style(**STYLE) == {"status": "failed", "error": "Training request timeout"}
+    with socket.socket() as full, socket.socket() as first:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        first.connect(full.getsockname())
+        # The one place in the queue of this server is taken: a connection is never accepted.
+        client = TrainingClient(timeout=0.1, base_url=f"http://127.0.0.1:{full.getsockname()[1]}/v2")
+        assert client.train_style(**STYLE) == {"status": "failed", "error": "Training request timeout"}
     twin.faults = [Fault(how="slow", wait_s=0.6)]
     assert TrainingClient(timeout=5).train_style(**STYLE)["status"] == "started"

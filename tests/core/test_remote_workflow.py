@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from trainer_core.remote import LoRATrainingWorkflow, load_workflow_template
 from trainer_core.remote.training import checking
+from trainer_core.remote.training.hyperparams import TYPES
 from trainer_core.remote.training.workflow import TEMPLATE, TEMPLATES
 
 
@@ -30,7 +31,7 @@ def test_the_record_says_where_the_nodes_come_from():
     assert "UploadToHuggingFace" not in record["nodes"]
 
 
-@pytest.mark.parametrize("kind", ["custom-styles", "custom-actors"])
+@pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("steps", [1, 2, 100, 101, 10_000])
 def test_what_is_built_is_accepted(kind, steps):
     made = built(training_type=kind, max_train_steps=steps, network_dim=32)
