@@ -396,4 +396,4 @@ def test_a_worker_takes_a_job_over_http_and_its_result_comes_back(twin, client):
     assert call("job-take/w1")[1]["id"] == other
     call(f"job-done/w1/{other}", {"error": "boom", "output": {"status": "failed", "job_id": "r2"}})
     found = client.status(other)
-    assert (found.state, found.result.is_success, found.result.error) == ("FAILED", False, "")
+    assert (found.state, found.result.is_success, found.result.error) == ("FAILED", False, "boom")

@@ -355,6 +355,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(status)
             for name, value in (headers or {}).items():
                 self.send_header(name, value)
+            self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             for piece in [text[at : at + 1] for at in range(len(text))] if drops else [text]:

@@ -69,7 +69,7 @@ class JobStatus:
     @property
     def result(self) -> Result | None:
         """What the worker said at the end; None while the job runs, or when it said nothing that Easel knows."""
-        return result(self.output) if self.is_final else None
+        return result({"output": self.output, "error": self.error}) if self.is_final else None
 
     def as_dict(self) -> dict[str, Any]:
         """The status as JSON data, without the output."""
