@@ -110,6 +110,18 @@ def test_another_env_file_can_be_named(twin, capsys, tmp_path):
     assert easel(capsys, "health", "--env-file", "keys.env")[0] == 0
 
 
+def test_a_key_that_is_asked_for_comes_first_and_is_not_shown(twin, tmp_path):
+    (tmp_path / ".env").write_text(
+        f"MODEL_TRAINING_RUNPOD_API_KEY=wrong-key\nMODEL_TRAINING_RUNPOD_ENDPOINT_ID={ENDPOINT}\n"
+    )
+    try:
+        found = CliRunner().invoke(cli.easel, ["remote", "runpod", "health", "--ask-key", "--json"], input=f"{KEY}\n")
+    finally:
+        credentials.forget("MODEL_TRAINING_RUNPOD_API_KEY")
+    assert (found.exit_code, json.loads(found.stdout)["endpoint"]) == (0, ENDPOINT)
+    assert KEY not in found.output
+
+
 def test_the_commands_are_in_the_help():
     said = CliRunner().invoke(cli.easel, ["remote", "runpod", "--help"]).output
     assert all(name in said for name in ("cancel", "health", "status"))

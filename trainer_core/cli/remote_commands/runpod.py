@@ -24,6 +24,7 @@ GONE = (
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds what all these commands take."""
     function = click.option("--json", "as_json", is_flag=True, help=JSON_HELP)(function)
+    function = click.option("--ask-key", is_flag=True, help="Ask for the API key, without showing it.")(function)
     function = click.option(
         "--env-file",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -45,9 +46,9 @@ def command() -> None:
 
 @command.command()
 @_options
-def health(endpoint: str, env_file: Path | None, as_json: bool) -> None:
+def health(endpoint: str, env_file: Path | None, ask_key: bool, as_json: bool) -> None:
     """Show how many jobs and workers an endpoint has."""
-    with _client(endpoint, env_file) as client:
+    with _client(endpoint, env_file, ask_key=ask_key) as client:
         found = client.health()
         if as_json:
             show.as_json({"endpoint": client.endpoint_id, "jobs": found.jobs, "workers": found.workers})
@@ -60,22 +61,22 @@ def health(endpoint: str, env_file: Path | None, as_json: bool) -> None:
 @command.command()
 @click.argument("job")
 @_options
-def status(job: str, endpoint: str, env_file: Path | None, as_json: bool) -> None:
+def status(job: str, endpoint: str, env_file: Path | None, ask_key: bool, as_json: bool) -> None:
     """Show the state of JOB, which is the id that RunPod gave it."""
-    with _client(endpoint, env_file) as client:
+    with _client(endpoint, env_file, ask_key=ask_key) as client:
         _show(client.status(job), as_json)
 
 
 @command.command()
 @click.argument("job")
 @_options
-def cancel(job: str, endpoint: str, env_file: Path | None, as_json: bool) -> None:
+def cancel(job: str, endpoint: str, env_file: Path | None, ask_key: bool, as_json: bool) -> None:
     """End JOB, whether it waits or runs. Nothing that it has not uploaded is kept."""
-    with _client(endpoint, env_file) as client:
+    with _client(endpoint, env_file, ask_key=ask_key) as client:
         _show(client.cancel(job), as_json)
 
 
-def _client(endpoint: str, env_file: Path | None) -> Client:
+def _client(endpoint: str, env_file: Path | None, *, ask_key: bool) -> Client:
     """A client with the key and the endpoint that are set.
 
     Raises:
@@ -86,6 +87,9 @@ def _client(endpoint: str, env_file: Path | None) -> Client:
     from trainer_core.remote.runpod.client import Client
     from trainer_core.remote.training.client import ENDPOINT_NAME, KEY_NAMES
 
+    if ask_key:
+        # Kept in the memory of this process only, under the name that comes first.
+        credentials.remember(KEY_NAMES[0], click.prompt("API key of RunPod", hide_input=True, err=True))
     values = credentials.settings(env_file)
     key = values.first(*KEY_NAMES)
     if key is None:

@@ -31,7 +31,6 @@ from trainer_core.text import printable
 KEY_NAMES = ("MODEL_TRAINING_RUNPOD_API_KEY", "RUNPOD_API_KEY")
 ENDPOINT_NAME = "MODEL_TRAINING_RUNPOD_ENDPOINT_ID"
 PUBLIC_NAMES = ("GATEWAY_BASE_URL", "BASE_URL")
-STORAGE_NAMES = ("S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 WEBHOOK_PATH = "/core/training-webhooks/runpod-serverless"
 TIMEOUT = "Training request timeout"
 STARTED = "Training started, completion will be notified via webhook"
@@ -252,9 +251,11 @@ class TrainingClient:
                 raise ValueError(f"The request contains {value}. A worker gets its keys from its own settings.")
 
     def _storage(self) -> list[str]:
-        """The addresses of storage services other than AWS that the user has set."""
+        """The address of the storage service that the user has set, if it is another one than AWS."""
+        from trainer_core.remote.storage import bucket
+
         try:
-            return [found] if (found := self._settings.text(*STORAGE_NAMES)) else []
+            return [found] if (found := bucket.endpoint_of(self._settings)) else []
         except RemoteError as error:
             raise ValueError(str(error)) from None
 
