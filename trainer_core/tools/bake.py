@@ -24,7 +24,7 @@ from trainer_core.models.header.tensors import shown
 from trainer_core.text import printable
 from trainer_core.tools import bake_strengths, making, recipe
 from trainer_core.tools.outlook import Outlook
-from trainer_core.weights import dtypes
+from trainer_core.weights import dtypes, new_paths
 from trainer_core.weights.networks import folders, mixing, modules
 from trainer_core.weights.networks.mixing import Mix
 from trainer_core.weights.networks.modules import Network
@@ -258,9 +258,11 @@ def _named(settings: Settings, title: str) -> dict[str, Any]:
 
 
 def _target(settings: Settings, found: Header) -> Path:
-    if settings.target:
-        return making.source(settings.target) if found.is_folder else making.chosen(settings.target)
     model = making.source(settings.model)
+    if settings.target:
+        # The new file of a folder is a folder, too.
+        named = new_paths.path if found.is_folder else making.chosen
+        return named(settings.target, model.parent)
     stems = [re.sub(r"[^\w.-]+", "_", Path(each).stem)[:40] for each in (model, *settings.networks)]
     return making.free(model.with_name("-with-".join(stems)[:200] + ("" if found.is_folder else ".safetensors")))
 

@@ -348,9 +348,9 @@ def _short(value: float) -> float | None:
 
 
 def _target(settings: Settings) -> Path:
-    if settings.target:
-        return making.chosen(settings.target)
     tuned = making.source(settings.tuned)
+    if settings.target:
+        return making.chosen(settings.target, tuned.parent)
     stem = re.sub(r"[^\w.-]+", "_", tuned.stem)[:150]
     return making.free(tuned.with_name(f"{stem}-lora-{settings.rank}.safetensors"))
 

@@ -25,7 +25,7 @@ from trainer_core.jobs.state import JobState
 from trainer_core.models.header.tensors import shown
 from trainer_core.text import printable
 from trainer_core.tools.outlook import Outlook
-from trainer_core.weights import writing
+from trainer_core.weights import new_paths, writing
 
 OTHER_ENDINGS = (".ckpt", ".pt", ".pth", ".bin", ".gguf", ".sft", ".onnx", ".zip", ".json")
 """Endings of files that a new safetensors file cannot have. Any other one is part of the name, as in style-v1.5."""
@@ -130,25 +130,22 @@ def source(typed: str) -> Path:
     return places.typed(typed).absolute()
 
 
-def chosen(typed: str) -> Path:
-    """The absolute path of a new safetensors file as the user typed it, with or without its ending.
+def chosen(typed: str, folder: Path) -> Path:
+    """The absolute path of a new safetensors file as the user typed it, with or without its ending; a name alone is in `folder`.
 
     Raises:
-        WeightsError: it is a folder, or has the ending of another kind of file.
+        WeightsError: it is a folder, has the ending of another kind of file, or cannot be a path of a new file.
     """
-    path = source(typed)
-    if path.is_dir() or typed.endswith(("/", os.sep)):
-        raise wrong_use(
-            WeightsError(f"{shown(path)} is a folder, not a new file.", "Add a name, such as new.safetensors.")
-        )
-    if path.suffix.lower() in OTHER_ENDINGS:
+    plain = Path(places.unquoted(typed))
+    path = new_paths.path(typed, folder, ".safetensors")
+    if plain.suffix.lower() in OTHER_ENDINGS:
         raise wrong_use(
             WeightsError(
-                f"{shown(path)} has the ending {path.suffix}, but the new file is a safetensors file.",
-                f"Choose {printable(path.stem, 60)}.safetensors; `easel convert` makes other kinds of files.",
+                f"{shown(plain)} has the ending {plain.suffix}, but the new file is a safetensors file.",
+                f"Choose {printable(plain.stem, 60)}.safetensors; `easel convert` makes other kinds of files.",
             )
         )
-    return path if path.suffix == ".safetensors" else path.with_name(f"{path.name}.safetensors")
+    return path
 
 
 def _size(path: Path) -> int:

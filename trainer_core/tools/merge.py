@@ -281,10 +281,10 @@ def again(text: str, folders: Sequence[Path], target: str) -> Settings:
 
 def _target(settings: Settings) -> Path:
     """The path of the new file."""
-    if settings.target:
-        return making.chosen(settings.target)
     stems = [re.sub(r"[^\w.-]+", "_", Path(each).stem)[:40] for each in settings.models]
     folder = places.models() / folder_for(inputs.read([places.typed(settings.models[0])])[0].detection)
+    if settings.target:
+        return making.chosen(settings.target, folder)
     return making.free(folder.absolute() / f"{'-'.join(stems)}-{settings.method}.safetensors")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from trainer_core.models import header
 from trainer_core.tools import making, recipe
+from trainer_core.weights import new_paths
 
 
 def target(typed: str, inputs: Sequence[Path], ending: str) -> Path:
@@ -16,7 +17,9 @@ def target(typed: str, inputs: Sequence[Path], ending: str) -> Path:
     Raises:
         WeightsError: it exists already.
     """
-    path = making.chosen(typed) if typed else inputs[0].with_name(f"{inputs[0].stem}-{ending}.safetensors")
+    first = inputs[0]
+    usual = first.with_name(f"{new_paths.stem(first.name)}-{ending}.safetensors")
+    path = making.chosen(typed, first.parent) if typed else usual
     making.check_target(path, inputs)
     return path
 

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer_core import places
 from trainer_core.errors import WeightsError
 from trainer_core.models import detection
 from trainer_core.models.header import Header, TensorInfo
 from trainer_core.models.header.tensors import shown
 from trainer_core.models.renaming.building import Built
-from trainer_core.weights import sources
+from trainer_core.weights import new_paths, sources
 from trainer_core.weights.conversion import dtypes, folder, inputs, parts, pruning, scaled, single, wishes
 from trainer_core.weights.conversion.dtypes import Group, Tensor
 from trainer_core.weights.conversion.inputs import Input
@@ -269,7 +268,7 @@ def _target(settings: Settings, first: Input) -> Path:
     """
     endings = ENDINGS.get(settings.form, SAFETENSORS)
     if settings.target:
-        target = places.typed(settings.target).absolute()
+        target = new_paths.path(settings.target, first.path.parent)
         if endings and target.suffix.lower() not in endings:
             raise WeightsError(
                 f"{shown(target)} would be {wishes.FORMS[settings.form]}, which has another ending.",
@@ -277,7 +276,7 @@ def _target(settings: Settings, first: Input) -> Path:
             )
         return target
     name = first.path.name.removesuffix(".index.json")
-    stem = name if first.path.is_dir() else Path(name).stem
+    stem = name if first.path.is_dir() else new_paths.stem(name)
     words = [settings.dtype, "pruned" if settings.prune else "", "" if endings else settings.form]
     added = "-".join(filter(None, words)) or ("converted" if endings == SAFETENSORS else "")
     return first.path.with_name("-".join(filter(None, (stem, added))) + (endings[0] if endings else ""))
