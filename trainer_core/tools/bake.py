@@ -82,14 +82,16 @@ def outlook(settings: Settings) -> Outlook:
     computed = {
         name for name, info in zip(model.tensors, infos, strict=True) if info.dtype != model.tensors[name].dtype
     }
+    doubt = making.twice({f"LoRA {number}": each.path for number, each in enumerate(found, 1)})
     made = Outlook(
         target=target,
         size_bytes=size,
         memory_bytes=_PROCESS_BYTES + mixing.largest_memory(model, mix),
         tensors=len(infos),
         changed=len(mix.changed | computed),
-        notes=tuple(_notes(mix)),
+        notes=(*filter(None, (doubt,)), *_notes(mix)),
         seconds=making.seconds_for(KIND, size),
+        doubt=doubt,
     )
     making.check_room(made)
     return made

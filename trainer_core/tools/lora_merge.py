@@ -69,8 +69,10 @@ def outlook(settings: Settings) -> Outlook:
         for network, strength in zip(networks, strengths, strict=True)
         if not strength
     ]
-    notes = [*left, *lora_files.notes_of(planned, used, drops=True)]
-    return lora_files.outlook(planned, rule(settings), target(settings), notes=notes)
+    doubt = making.twice({f"LoRA {number}": each.header.path for number, each in enumerate(networks, 1)})
+    notes = [*filter(None, (doubt,)), *left, *lora_files.notes_of(planned, used, drops=True)]
+    found = lora_files.outlook(planned, rule(settings), target(settings), notes=notes)
+    return dataclasses.replace(found, doubt=doubt)
 
 
 def start(settings: Settings) -> Job:

@@ -45,6 +45,8 @@ Wanted = TypeVar("Wanted")
 class WeightsTool(Generic[Wanted]):
     """A kind of job that works on model files with the settings of a tool; it succeeds if its program made what it was asked for."""
 
+    stopped = "The incomplete file is removed; the files that were read stay as they are."
+
     def __init__(self, kind: str, title: str, settings: type[Wanted], start: Callable[[Wanted], Job]) -> None:
         self.id, self.title = kind, title
         self._settings, self._start = settings, start
@@ -168,6 +170,16 @@ def seconds_for(kind: str, size: int) -> float | None:
         if isinstance(wrote, int) and isinstance(took_s, (int, float)) and wrote > size / 10 and took_s > 0:
             return size * took_s / wrote
     return None
+
+
+def twice(files: Mapping[str, Path]) -> str:
+    """A sentence that two inputs are the same file; "" if all differ. `files` are the inputs by what a sentence calls them."""
+    known: list[tuple[str, Path]] = []
+    for name, path in files.items():
+        if found := next((other for other, one in known if _same(one, path)), ""):
+            return f"{found} and {name} are the same file."
+        known.append((name, path))
+    return ""
 
 
 def check_target(target: Path, inputs: Iterable[Path]) -> None:

@@ -106,14 +106,16 @@ def outlook(settings: Settings) -> Outlook:
     plan, target = planned(settings), _target(settings)
     making.check_target(target, [one.header.path for one in plan.models])
     size = plan.size_bytes
+    doubt = making.twice({one.letter.upper(): one.header.path for one in plan.models})
     found = Outlook(
         target=target,
         size_bytes=size,
         memory_bytes=plan.memory_bytes,
         tensors=len(plan.match.rows),
         changed=sum(row.takes is None for row in plan.match.rows),
-        notes=plan.notes,
+        notes=(*filter(None, (doubt,)), *plan.notes),
         seconds=making.seconds_for(KIND, size),
+        doubt=doubt,
     )
     making.check_room(found)
     return found
