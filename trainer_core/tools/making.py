@@ -222,6 +222,13 @@ def check_room(outlook: Outlook) -> None:
         )
 
 
+def planned_name(folder: JobFolder) -> str:
+    """The name of the file that the job of a tool makes or looks into, by its settings; "" if they do not say it."""
+    settings = folder.read(own_program.SETTINGS) or {}
+    named = next((settings[key] for key in ("target", "file", "model") if settings.get(key)), "")
+    return Path(named).name if isinstance(named, str) else ""
+
+
 def settings_text(settings: dict[str, Any]) -> str:
     """Settings as JSON, always with the same text for the same settings."""
     return json.dumps(settings, sort_keys=True, separators=(",", ":"))

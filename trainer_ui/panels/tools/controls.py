@@ -10,6 +10,7 @@ from trainer_ui import browsing
 from trainer_ui.browse import Browse
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph, show
+from trainer_ui.panels.tools.figures import NotThisError, figure
 from trainer_ui.panels.tools.known import Known
 from trainer_ui.tool_fields import Blocks, Choice, Field, File, Files, Number, Switch, Words
 from trainer_ui.widgets import Box, Button, Checkbox, Dropdown, Plain, Text, VBox, Widget
@@ -57,6 +58,20 @@ class Control:
         """Takes a value from the user."""
         self.session.change(self.utility, self.field.name, value)
 
+    def takes(self, take: Callable[[], object], key: str, title: str) -> bool:
+        """Takes a number with `take`, or keeps why it is none: the tool does not start then. Returns whether it was one."""
+        try:
+            take()
+        except NotThisError as error:
+            self.session.refuse(self.utility, key, title, str(error))
+            return False
+        self.session.accept(self.utility, key)
+        return True
+
+    def refill(self) -> None:
+        """Lets `show` write the value into the widget again."""
+        self._shown = None
+
     def show(self) -> None:
         """Fills the control."""
         show(self.widget, self.field.when(self.session.desks[self.utility].values))
@@ -89,7 +104,7 @@ class _Line(Control):
 
 
 class _Figure(_Line):
-    """A line for a number: anything else, or one out of bounds, is said below and not taken."""
+    """A line for a number: anything else, or one out of bounds, is said below, and the tool does not start with it."""
 
     field: Number
 
@@ -102,27 +117,17 @@ class _Figure(_Line):
         """The number without zeros that say nothing."""
         return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
+    def refill(self) -> None:
+        """Forgets a wrong entry."""
+        super().refill()
+        self.said.show_text("")
+        self.text.value = self.written(self.value)
+
     def _typed(self, text: str) -> None:
-        field = self.field
-        try:
-            number = float(text.strip().replace(",", "."))
-        except ValueError:
-            self.said.show_text(f"“{text.strip()[:40]}” is not a number, so {self.written(self.value)} is still used.")
-            return
-        if field.whole and number != int(number):
-            self.said.show_text(f"This must be a whole number, so {self.written(self.value)} is still used.")
-        elif (field.low is not None and number < field.low) or (field.high is not None and number > field.high):
-            bounds = (
-                f"from {field.low:g} to {field.high:g}"
-                if field.low is not None and field.high is not None
-                else f"at least {field.low:g}"
-                if field.low is not None
-                else f"at most {field.high:g}"
-            )
-            self.said.show_text(f"Choose a number {bounds}; {self.written(self.value)} is still used.")
-        else:
+        if self.takes(lambda: self.change(figure(text, self.field)), self.field.name, self.field.title):
             self.said.show_text("")
-            self.change(int(number) if field.whole else number)
+        else:
+            self.said.show_text(self.session.desks[self.utility].wrong[self.field.name][1])
 
 
 class _Chosen(Control):
@@ -196,12 +201,12 @@ class _Rows(Control):
         self.add = Button(description="Add another", classes=("easel-small",))
         self.add.on_click(session.handler(lambda _: self.change((*self.value, self.empty()))))
         self.widget = VBox([self.list, self.add], classes=("easel-tool-rows",))
-        session.desks[utility].values[field.name] = tuple(self.empty() for _ in range(field.least))
+        session.desks[utility].values[field.name] = field.empty()
         self._fit()
 
     def empty(self) -> dict[str, Any]:
         """A row without a file."""
-        return {"path": "", **{name: default for name, _, default in self.field.numbers}}
+        return self.field.empty()[0]
 
     def show(self) -> None:
         """Shows the rows."""
@@ -219,6 +224,12 @@ class _Rows(Control):
             self.rows.append(_Row(self, len(self.rows)))
         self.list.children = tuple(row.widget for row in self.rows)
 
+    def refill(self) -> None:
+        """Fills the rows again."""
+        super().refill()
+        for row in self.rows:
+            row.forget()
+
     def put(self, place: int, name: str, value: Any) -> None:
         """Changes one value of a row."""
         rows = list(self.value)
@@ -228,6 +239,9 @@ class _Rows(Control):
 
     def remove(self, place: int) -> None:
         """Takes a row out."""
+        for row in self.rows:
+            # The numbers of the rows below move up.
+            row.forget()
         self.change(tuple(row for number, row in enumerate(self.value) if number != place))
 
 
@@ -263,10 +277,17 @@ class _Row:
         return rows[self.place] if self.place < len(rows) else self.rows.empty()
 
     def _number(self, name: str, text: str) -> None:
-        try:
-            self.rows.put(self.place, name, float(text.strip().replace(",", ".")))
-        except ValueError:
-            self.said.show_text(f"“{text.strip()[:40]}” is not a number.", "danger")
+        title = f"{self.numbers[name].description} of {self.path.description}"
+        self.rows.takes(lambda: self.rows.put(self.place, name, figure(text)), self._key(name), title)
+
+    def _key(self, name: str) -> str:
+        return f"{self.rows.field.name}/{self.place}/{name}"
+
+    def forget(self) -> None:
+        """Forgets wrong entries, and lets `show` fill the row again."""
+        self._shown = None
+        for name in self.numbers:
+            self.rows.session.accept(self.rows.utility, self._key(name))
 
     def show(self) -> None:
         """Shows the row."""
@@ -276,8 +297,12 @@ class _Row:
             self._shown = row
             self.path.value = row["path"]
             for name, control in self.numbers.items():
-                control.value = f"{row[name]:g}"
+                if self._key(name) not in self.rows.session.desks[self.rows.utility].wrong:
+                    control.value = f"{row[name]:g}"
         words, tone = self.rows.session.described.get(row["path"], ("", ""))
+        wrong = self.rows.session.desks[self.rows.utility].wrong
+        refused = [wrong[self._key(name)][1] for name in self.numbers if self._key(name) in wrong]
+        words, tone = (" ".join(refused), "danger") if refused else (words, tone)
         self.said.show_text(words, tone or "muted")
         show(self.remove, len(self.rows.value) > self.rows.field.least)
 
@@ -311,6 +336,7 @@ class _Blocks(Control):
         for module in network.modules:
             block = blocks.block_of(module.key, network.family)
             counted[block] = counted.get(block, 0) + 1
+        self._forget()
         self.fields = {}
         for block in blocks.in_order(counted, network.family):
             layers = counted[block]
@@ -324,15 +350,27 @@ class _Blocks(Control):
         self.grid.children = tuple(self.fields.values())
         self.file = path
         self.change({})
-        self.said.show_text(f"{len(counted)} blocks. 1 leaves a block as it is, 0 leaves it out.", "muted")
+        self._tell()
 
     def _typed(self, block: str, text: str) -> None:
-        try:
-            number = float(text.strip().replace(",", "."))
-        except ValueError:
-            self.said.show_text(f"“{text.strip()[:40]}” is not a number.", "danger")
-            return
-        self.change({**self.value, block: number})
+        key = f"{self.field.name}/{block}"
+        if self.takes(lambda: self.change({**self.value, block: figure(text)}), key, f"Block {block}"):
+            self._tell()
+        else:
+            self.said.show_text(f"{block}: {self.session.desks[self.utility].wrong[key][1]}", "danger")
+
+    def _tell(self) -> None:
+        self.said.show_text(f"{len(self.fields)} blocks. 1 leaves a block as it is, 0 leaves it out.", "muted")
+
+    def _forget(self) -> None:
+        for block in self.fields:
+            self.session.accept(self.utility, f"{self.field.name}/{block}")
+
+    def refill(self) -> None:
+        """Hides the blocks, which are listed again when the user asks."""
+        super().refill()
+        self._forget()
+        self.file = ""
 
     def show(self) -> None:
         """Hides the blocks of a file that is not chosen any more."""
@@ -340,6 +378,8 @@ class _Blocks(Control):
         values: dict[str, Any] = self.session.desks[self.utility].values
         is_of_file = bool(self.file) and values[self.field.of] == self.file
         show(self.grid, is_of_file)
+        if self.file and not is_of_file:
+            self._forget()
         if self.file and not is_of_file and self.value:
             values[self.field.name] = {}
 

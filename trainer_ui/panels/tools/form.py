@@ -45,6 +45,12 @@ class Form:
                 one.widget.add_class("easel-tool-wide")
         return [*said, fields]
 
+    def refill(self) -> None:
+        """Fills the fields anew, those with a wrong entry, too."""
+        for one in self.controls:
+            one.refill()
+        self.show()
+
     def show(self) -> None:
         """Fills the fields, and hides the cards of which no field is of use now."""
         for one in self.controls:
