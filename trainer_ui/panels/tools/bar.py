@@ -38,10 +38,10 @@ class ToolBar:
             self.start.disabled = wanted
         if session.jobs.is_live:
             self.headline.show_state("accent", "…", self.utility.title, "A job is in progress: see Job.")
-        elif desk.is_looking:
-            self.headline.show_state("accent", "…", self.utility.title, "Reading the headers of the files.")
         elif refusal:
             self.headline.show_state("warn", "!", "This cannot start yet", refusal)
+        elif desk.is_looking:
+            self.headline.show_state("accent", "…", self.utility.title, "Reading the headers of the files.")
         elif is_ready:
             makes = _made(outlook) if outlook is not None else "Nothing is written."
             if desk.doubt:
