@@ -106,3 +106,9 @@ def test_the_usual_name_beside_a_file_with_a_long_name_fits(tmp_path):
     target = weights_job.target("", [tmp_path / f"{'ä' * 120}.safetensors"], "scaled")
     assert target.name.endswith("-scaled.safetensors")
     assert len(target.name.encode()) < 200
+
+
+def test_a_file_in_the_place_of_a_folder_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(WeightsError, match="file is a file, not a folder"):
+        making.chosen(str(tmp_path / "file" / "deep" / "new"), tmp_path)

@@ -75,6 +75,8 @@ def _check(path: Path) -> None:
         raise wrong_use(WeightsError("The path of the new file is too long.", "Choose another folder."))
     for each in (path, *path.parents):
         if os.path.lexists(each):
+            if each != path and not each.is_dir():
+                raise wrong_use(WeightsError(f"{shown(each)} is a file, not a folder.", "Choose another folder."))
             break
         if refused := names.refused(each.name):
             raise wrong_use(WeightsError(*refused))

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from trainer_core.errors import WeightsError
 from trainer_ui import browsing
 from trainer_ui.browse import Browse
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph, show
-from trainer_ui.panels.tools.figures import NotThisError, figure
+from trainer_ui.panels.tools.block_weights import BlockWeights
+from trainer_ui.panels.tools.control import Control
+from trainer_ui.panels.tools.figures import figure
 from trainer_ui.panels.tools.known import Known
 from trainer_ui.tool_fields import Blocks, Choice, Field, File, Files, Number, Switch, Words
-from trainer_ui.widgets import Box, Button, Checkbox, Dropdown, Plain, Text, VBox, Widget
+from trainer_ui.widgets import Box, Button, Checkbox, Dropdown, Text, VBox, Widget
 
 if TYPE_CHECKING:
     from trainer_ui.tool_session import ToolSession
@@ -26,55 +27,6 @@ LONG = 30
 def _explained(control: Widget, field: Field) -> Box:
     """A control with its help, if there is any."""
     return helped(control, field.help, field.more) if field.help else Box([control], classes=("easel-setting",))
-
-
-class Control:
-    """The control of a field: `widget` on the page, `show` fills it with the value of the desk."""
-
-    widget: Plain
-    is_wide = False
-    """Whether it takes the whole width of its card."""
-
-    def __init__(self, session: ToolSession, utility: str, field: Field) -> None:
-        self.session, self.utility, self.field = session, utility, field
-        self._shown: object = None
-
-    @property
-    def value(self) -> Any:
-        """The value of the field now."""
-        return self.session.desks[self.utility].values[self.field.name]
-
-    @property
-    def is_news(self) -> bool:
-        """Whether the value has changed since this was last asked.
-
-        Only then is it written into the widget: a thread may show the views between what the page has sent and its handler,
-        and would put the old value back.
-        """
-        before, self._shown = self._shown, self.value
-        return self._shown != before
-
-    def change(self, value: Any) -> None:
-        """Takes a value from the user."""
-        self.session.change(self.utility, self.field.name, value)
-
-    def takes(self, take: Callable[[], object], key: str, title: str) -> bool:
-        """Takes a number with `take`, or keeps why it is none: the tool does not start then. Returns whether it was one."""
-        try:
-            take()
-        except NotThisError as error:
-            self.session.refuse(self.utility, key, title, str(error))
-            return False
-        self.session.accept(self.utility, key)
-        return True
-
-    def refill(self) -> None:
-        """Lets `show` write the value into the widget again."""
-        self._shown = None
-
-    def show(self) -> None:
-        """Fills the control."""
-        show(self.widget, self.field.when(self.session.desks[self.utility].values))
 
 
 class _Line(Control):
@@ -307,83 +259,6 @@ class _Row:
         show(self.remove, len(self.rows.value) > self.rows.field.least)
 
 
-class _Blocks(Control):
-    """The blocks are listed when the user asks for them, because they depend on the file."""
-
-    field: Blocks
-    is_wide = True
-
-    def __init__(self, session: ToolSession, utility: str, field: Blocks) -> None:
-        super().__init__(session, utility, field)
-        self.button = Button(description="Show its blocks", classes=("easel-small",))
-        self.button.on_click(session.handler(lambda _: self._list()))
-        self.said = Paragraph("", "small", role="status")
-        self.grid = Box([], classes=("easel-tool-blocks",))
-        self.fields: dict[str, Text] = {}
-        self.file = ""
-        """The file whose blocks are listed."""
-        self.widget = VBox([Box([self.button, self.said], classes=("easel-row",)), self.grid])
-
-    def _list(self) -> None:
-        from trainer_core.tools import lora_files
-        from trainer_core.weights.lora import blocks
-
-        path = self.session.desks[self.utility].values[self.field.of]
-        if not path:
-            raise WeightsError("Choose a LoRA first.", "")
-        (network,) = lora_files.listed([path], "")
-        counted: dict[str, int] = {}
-        for module in network.modules:
-            block = blocks.block_of(module.key, network.family)
-            counted[block] = counted.get(block, 0) + 1
-        self._forget()
-        self.fields = {}
-        for block in blocks.in_order(counted, network.family):
-            layers = counted[block]
-            text = Text(
-                description=f"{block} ({layers} {'layer' if layers == 1 else 'layers'})",
-                value="1",
-                continuous_update=False,
-            )
-            text.observe(self.session.handler(lambda typed, block=block: self._typed(block, typed)), "value")
-            self.fields[block] = text
-        self.grid.children = tuple(self.fields.values())
-        self.file = path
-        self.change({})
-        self._tell()
-
-    def _typed(self, block: str, text: str) -> None:
-        key = f"{self.field.name}/{block}"
-        if self.takes(lambda: self.change({**self.value, block: figure(text)}), key, f"Block {block}"):
-            self._tell()
-        else:
-            self.said.show_text(f"{block}: {self.session.desks[self.utility].wrong[key][1]}", "danger")
-
-    def _tell(self) -> None:
-        self.said.show_text(f"{len(self.fields)} blocks. 1 leaves a block as it is, 0 leaves it out.", "muted")
-
-    def _forget(self) -> None:
-        for block in self.fields:
-            self.session.accept(self.utility, f"{self.field.name}/{block}")
-
-    def refill(self) -> None:
-        """Hides the blocks, which are listed again when the user asks."""
-        super().refill()
-        self._forget()
-        self.file = ""
-
-    def show(self) -> None:
-        """Hides the blocks of a file that is not chosen any more."""
-        super().show()
-        values: dict[str, Any] = self.session.desks[self.utility].values
-        is_of_file = bool(self.file) and values[self.field.of] == self.file
-        show(self.grid, is_of_file)
-        if self.file and not is_of_file:
-            self._forget()
-        if self.file and not is_of_file and self.value:
-            values[self.field.name] = {}
-
-
 KINDS: Mapping[type[Field], Callable[..., Control]] = {
     Words: _Line,
     Number: _Figure,
@@ -391,7 +266,7 @@ KINDS: Mapping[type[Field], Callable[..., Control]] = {
     Switch: _Box,
     File: _Path,
     Files: _Rows,
-    Blocks: _Blocks,
+    Blocks: BlockWeights,
 }
 """The control of each kind of field."""
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.panels.card import fold
-from trainer_ui.panels.tools.controls import Control, control
+from trainer_ui.panels.tools.control import Control
+from trainer_ui.panels.tools.controls import control
 from trainer_ui.widgets import Box, VBox, Widget
 
 if TYPE_CHECKING:
