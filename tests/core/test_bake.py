@@ -359,3 +359,15 @@ def test_a_job_that_is_killed_while_it_writes_leaves_no_file_and_the_next_one_wo
     small = small_models.write(tmp_path / "small.safetensors", small_models.arrays("sd15", 1) | {"model.diffusion_model.time_embed.0.weight": np.zeros(shape, np.float16)})  # fmt: skip
     bake.run(dataclasses.replace(settings, model=str(small), family="sd15"), QUIET)
     assert (tmp_path / "made.safetensors").exists()
+
+
+def test_a_model_with_a_number_that_is_none_is_named(tmp_path: Path) -> None:
+    settings = dataclasses.replace(write_pair(tmp_path, GOOD), family="sd15")
+    tensors = small_models.arrays("sd15", 1)
+    for name in tensors:
+        if name.startswith("model.diffusion_model."):
+            tensors[name].reshape(-1)[:] = np.nan
+    small_models.write(Path(settings.model), tensors)
+    with pytest.raises(WeightsError, match=r"^model\.safetensors is damaged") as caught:
+        bake.run(settings, QUIET)
+    assert "easel convert --check" in caught.value.hint

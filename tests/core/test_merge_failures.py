@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -58,6 +59,9 @@ def test_a_number_that_is_none_is_said_and_no_file_made(tmp_path, bad, kind):
     with pytest.raises(WeightsError, match="not finite") as found:
         merge.run(settings(tmp_path, a, b), lambda _: None)
     assert name in found.value.message
+    assert "b.safetensors is damaged" in found.value.message
+    assert "a.safetensors" not in found.value.message
+    assert "Check in Model_Converter" in found.value.hint
     assert {path.name for path in tmp_path.iterdir()} <= {"a.safetensors", "b.safetensors", "easel"}
 
 
@@ -183,3 +187,14 @@ def test_a_program_that_is_killed_leaves_no_file_under_its_name_and_can_be_repea
     merge.run(Settings(models=small, target=str(target)), lambda _: None)
     assert target.exists()
     assert not part.exists()
+
+
+def test_the_same_file_as_two_models_is_said_before_the_start(tmp_path):
+    a, b = pair()
+    one = settings(tmp_path, a, b)
+    same = dataclasses.replace(one, models=(one.models[0], one.models[0]))
+    assert merge.outlook(same).doubt == "A and B are the same file."
+    assert merge.outlook(same).notes[0] == "A and B are the same file."
+    (tmp_path / "link.safetensors").symlink_to(one.models[0])
+    assert merge.outlook(dataclasses.replace(one, models=(one.models[0], str(tmp_path / "link.safetensors")))).doubt
+    assert not merge.outlook(one).doubt

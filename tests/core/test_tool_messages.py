@@ -42,7 +42,7 @@ def said(work, *arguments, **settings: object) -> str:
 OF_A_FILE = {
     "folder.safetensors": "folder.safetensors is a folder, and one file is needed",
     "pipe": "pipe is neither a file nor a folder",
-    "text.txt": "otherwise choose the model itself",
+    "text.txt": "Choose the model itself",
     "lost.safetensors": "it is a link to a file that does not exist",
     "": "The name of a file is empty",
 }
@@ -84,7 +84,7 @@ OF_A_TARGET = {
     "lost.safetensors": "is a link to a file that does not exist",
     "new.GGUF": "has the ending .GGUF, but the new file is a safetensors file",
     "a.safetensors/": "ends with a slash",
-    "text.txt/new": "text.txt is a file, so new.safetensors cannot be made in it",
+    "text.txt/new": "text.txt is a file, so new",
 }
 
 
@@ -92,7 +92,8 @@ OF_A_TARGET = {
 def test_a_target_that_cannot_be_made_is_said_before_the_start_by_every_tool(
     place: Path, target: str, cause: str
 ) -> None:
-    a, b = "a.safetensors", "b.safetensors"
+    # A name alone is that of a file in the folder of the tool.
+    a, b, target = "a.safetensors", "b.safetensors", f"./{target}"
     assert cause in said(merge.outlook, merge.Settings(models=(a, b), target=target))
     assert cause in said(extract.outlook, extract.Settings(tuned=b, base=a, target=target))
     assert cause in said(convert.outlook, convert.Settings(files=(a,), dtype="bf16", target=target))
@@ -103,8 +104,8 @@ def test_a_target_that_cannot_be_made_is_said_before_the_start_by_every_tool(
 def test_a_name_may_have_any_other_ending_and_capital_letters(place: Path) -> None:
     for target, name in (("new", "new.safetensors"), ("style-v1.5", "style-v1.5.safetensors"), ("N.Safetensors",) * 2):
         for found in (
-            merge.outlook(merge.Settings(models=("a.safetensors", "b.safetensors"), target=target)),
-            convert.outlook(convert.Settings(files=("a.safetensors",), dtype="bf16", target=target)),
+            merge.outlook(merge.Settings(models=("a.safetensors", "b.safetensors"), target=f"./{target}")),
+            convert.outlook(convert.Settings(files=("a.safetensors",), dtype="bf16", target=f"./{target}")),
         ):
             assert found.target == place / name
 

@@ -16,7 +16,9 @@ UNSOUND = 1
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--out", "target", default="", help="The new file or folder. Default: beside the first FILE.")
+@click.option(
+    "--out", "target", type=making.NEW_FILE, default="", help="The new file or folder. Default: beside the first FILE."
+)
 @click.option(
     "--form", type=click.Choice([name for name in FORMS if name]), default=None, help="The form of the new model."
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from trainer_core.cli import making
 from trainer_core.cli.options import known_family
 from trainer_core.text import printable
 
@@ -23,6 +24,7 @@ def file_options(ending: str) -> Callable[[Callable[..., Any]], Callable[..., An
         function = click.option(
             "--out",
             "target",
+            type=making.NEW_FILE,
             default="",
             metavar="PATH",
             help=f"The new file.  [default: next to the first file, with -{ending}]",

@@ -18,6 +18,21 @@ from trainer_core.text import size
 from trainer_core.tools.outlook import Outlook
 
 
+class NewFile(click.ParamType):
+    """A new file or folder, given from the working folder: the core puts a name alone into the folder of its tool."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002 - click's own form
+        """The path, spelled out."""
+        from trainer_core.weights import new_names
+
+        return new_names.from_here(value)
+
+
+NEW_FILE = NewFile()
+
+
 def options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --dry-run, --detach and --json."""
     function = click.option("--json", "as_json", is_flag=True, help=JSON_HELP)(function)

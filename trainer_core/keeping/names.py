@@ -21,18 +21,12 @@ def checked(text: str) -> str:
     """The name that a user gave for a file or folder, if every system can have such a file.
 
     Raises:
-        FilesError: it cannot be one; the message names one that can.
+        FilesError: it cannot be one; the message says why, and names one that can.
     """
     wanted = text.strip()
-    plain = names.safe(wanted)
-    if not plain or plain != wanted:
-        raise wrong_use(
-            FilesError(
-                f"{printable(wanted, 100)!r} cannot be the name of a file or folder.",
-                f"Use for example {plain}." if plain else "Use letters and digits.",
-            )
-        )
-    return plain
+    if refused := names.refused(wanted):
+        raise wrong_use(FilesError(*refused))
+    return wanted
 
 
 def arriving(text: str) -> PurePosixPath | None:

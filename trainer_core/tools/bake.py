@@ -81,14 +81,16 @@ def outlook(settings: Settings) -> Outlook:
     computed = {
         name for name, info in zip(model.tensors, infos, strict=True) if info.dtype != model.tensors[name].dtype
     }
+    doubt = making.twice({f"LoRA {number}": each.path for number, each in enumerate(found, 1)})
     made = Outlook(
         target=target,
         size_bytes=size,
         memory_bytes=_PROCESS_BYTES + mixing.largest_memory(model, mix),
         tensors=len(infos),
         changed=len(mix.changed | computed),
-        notes=tuple(_notes(mix)),
+        notes=(*filter(None, (doubt,)), *_notes(mix)),
         seconds=making.seconds_for(KIND, size),
+        doubt=doubt,
     )
     making.check_room(made)
     return made
@@ -257,9 +259,10 @@ def _named(settings: Settings, title: str) -> dict[str, Any]:
 
 
 def _target(settings: Settings, found: Header) -> Path:
-    if settings.target:
-        return new_names.chosen(settings.target, () if found.is_folder else new_names.SAFETENSORS)
     model = making.source(settings.model)
+    if settings.target:
+        # The new file of a folder is a folder, too.
+        return new_names.chosen(settings.target, model.parent, () if found.is_folder else new_names.SAFETENSORS)
     stems = [re.sub(r"[^\w.-]+", "_", Path(each).stem)[:40] for each in (model, *settings.networks)]
     return making.free(model.with_name("-with-".join(stems)[:200] + ("" if found.is_folder else ".safetensors")))
 

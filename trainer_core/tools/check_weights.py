@@ -26,6 +26,7 @@ from trainer_core.weights import sources
 
 KIND, REPORT = "check-weights", "report.json"
 SHOWN = 3
+NO_REPORT = "The model is only read, and there will be no report."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +43,8 @@ def start(settings: Settings) -> Job:
         HeaderError, WeightsError: it cannot be read.
         JobError: the job cannot be started.
     """
+    check(settings)
     path = making.source(settings.file)
-    sources.find(path, dequantise=True)
     return own_program.started(KIND, __name__, Settings(file=str(path)))
 
 
@@ -62,6 +63,15 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     for sentence in words(dataclasses.asdict(found)):
         report(sentence)
     return path
+
+
+def check(settings: Settings) -> None:
+    """Checks that a model can be read, from its header.
+
+    Raises:
+        HeaderError, WeightsError: it cannot.
+    """
+    sources.find(making.source(settings.file), dequantise=True)
 
 
 def report_of(folder: JobFolder) -> dict[str, Any] | None:
@@ -100,6 +110,8 @@ def _some(names: list[str], count: int) -> str:
 
 class CheckingWeights(making.WeightsTool[Settings]):
     """The kind of job that looks for damage; it succeeds if the model could be read, whatever is in it."""
+
+    stopped = NO_REPORT
 
     @staticmethod
     def judge(folder: JobFolder, exit_code: int | None) -> Outcome:

@@ -85,6 +85,8 @@ def outlook(settings: Settings) -> Outlook:
     """
     plan, target = planned(settings), _target(settings)
     making.check_target(target, [plan.tuned.path, plan.base.path])
+    if making.twice({"tuned": plan.tuned.path, "base": plan.base.path}):
+        raise WeightsError("The tuned model and the base are the same file.", "Choose the model it was trained from.")
     dtype, size, most = DTYPES[settings.dtype], 0, 0
     for pair in plan.pairs:
         rank = _stored_rank(pair.tuned, settings)
@@ -247,6 +249,19 @@ class _Found:
             yield f"{self.same} layers are the same in both models, or differ less than the files can hold."
 
 
+def _check_numbers(key: str, *layers: tuple[Weights, Any]) -> None:
+    """Says which model is damaged, where the difference of a layer is not finite.
+
+    Raises:
+        WeightsError: always.
+    """
+    from trainer_core.weights import reading
+
+    if bad := [model for model, layer in layers if not all(model.is_finite(each.tensor) for each in layer.targets)]:
+        raise reading.damaged(key, bad)
+    raise WeightsError(f"The difference of {printable(key, 120)} is infinite.", "These models differ too much.")
+
+
 def _compute(plan: Plan, settings: Settings, tuned: Weights, base: Weights, report: Callable[[str], None]) -> _Found:
     import numpy as np
 
@@ -257,9 +272,7 @@ def _compute(plan: Plan, settings: Settings, tuned: Weights, base: Weights, repo
         row = pair.tuned
         each = extracting.difference((tuned, row.layer), (base, pair.base))
         if not np.isfinite(each.values).all():
-            raise WeightsError(
-                f"A model has numbers that are not finite in {printable(row.key, 120)}.", "Use undamaged files."
-            )
+            _check_numbers(row.key, (tuned, row.layer), (base, pair.base))
         stored = (_dtype(plan.tuned, row.layer), _dtype(plan.base, pair.base))
         least = max(settings.least, extracting.noise(*stored) or LEAST_CHANGE)
         if each.relative <= least:
@@ -347,9 +360,9 @@ def _short(value: float) -> float | None:
 
 
 def _target(settings: Settings) -> Path:
-    if settings.target:
-        return new_names.chosen(settings.target)
     tuned = making.source(settings.tuned)
+    if settings.target:
+        return new_names.chosen(settings.target, tuned.parent)
     stem = re.sub(r"[^\w.-]+", "_", tuned.stem)[:150]
     return making.free(tuned.with_name(f"{stem}-lora-{settings.rank}.safetensors"))
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -67,8 +68,10 @@ def outlook(settings: Settings) -> Outlook:
         for network, strength in zip(networks, strengths, strict=True)
         if not strength
     ]
-    notes = [*left, *lora_files.notes_of(planned, used, drops=True)]
-    return lora_files.outlook(planned, rule(settings), weights_job.target(settings, "merged"), notes=notes)
+    doubt = making.twice({f"LoRA {number}": each.header.path for number, each in enumerate(networks, 1)})
+    notes = [*filter(None, (doubt,)), *left, *lora_files.notes_of(planned, used, drops=True)]
+    found = lora_files.outlook(planned, rule(settings), weights_job.target(settings, "merged"), notes=notes)
+    return dataclasses.replace(found, doubt=doubt)
 
 
 def start(settings: Settings) -> Job:

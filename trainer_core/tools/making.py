@@ -44,6 +44,8 @@ Wanted = TypeVar("Wanted")
 class WeightsTool(Generic[Wanted]):
     """A kind of job that works on model files with the settings of a tool; it succeeds if its program made what it was asked for."""
 
+    stopped = "The incomplete file is removed; the files that were read stay as they are."
+
     def __init__(self, kind: str, title: str, settings: type[Wanted], start: Callable[[Wanted], Job]) -> None:
         self.id, self.title = kind, title
         self._settings, self._start = settings, start
@@ -181,6 +183,16 @@ def seconds_for(kind: str, size: int) -> float | None:
     return None
 
 
+def twice(files: Mapping[str, Path]) -> str:
+    """A sentence that two inputs are the same file; "" if all differ. `files` are the inputs by what a sentence calls them."""
+    known: list[tuple[str, Path]] = []
+    for name, path in files.items():
+        if found := next((other for other, one in known if _same(one, path)), ""):
+            return f"{found} and {name} are the same file."
+        known.append((name, path))
+    return ""
+
+
 def check_target(target: Path, inputs: Iterable[Path]) -> None:
     """Checks that the new file replaces nothing.
 
@@ -234,6 +246,13 @@ def _left(target: Path) -> int:
     """The bytes of the unfinished file or folder that a killed job left for this target, and that the next one overwrites."""
     part = writing.part_of(target)
     return _size(part) if part.exists() else 0
+
+
+def planned_name(folder: JobFolder) -> str:
+    """The name of the file that the job of a tool makes or looks into, by its settings; "" if they do not say it."""
+    settings = folder.read(own_program.SETTINGS) or {}
+    named = next((settings[key] for key in ("target", "file", "model") if settings.get(key)), "")
+    return Path(named).name if isinstance(named, str) else ""
 
 
 def _is(job: Job, kind: str) -> bool:

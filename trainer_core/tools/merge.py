@@ -107,14 +107,16 @@ def outlook(settings: Settings) -> Outlook:
     plan, target = planned(settings), _target(settings)
     making.check_target(target, [one.header.path for one in plan.models])
     size = plan.size_bytes
+    doubt = making.twice({one.letter.upper(): one.header.path for one in plan.models})
     found = Outlook(
         target=target,
         size_bytes=size,
         memory_bytes=plan.memory_bytes,
         tensors=len(plan.match.rows),
         changed=sum(row.takes is None for row in plan.match.rows),
-        notes=plan.notes,
+        notes=(*filter(None, (doubt,)), *plan.notes),
         seconds=making.seconds_for(KIND, size),
+        doubt=doubt,
     )
     making.check_room(found)
     return found
@@ -282,10 +284,10 @@ def again(text: str, folders: Sequence[Path], target: str) -> Settings:
 
 def _target(settings: Settings) -> Path:
     """The path of the new file."""
-    if settings.target:
-        return new_names.chosen(settings.target)
     stems = [re.sub(r"[^\w.-]+", "_", Path(each).stem)[:40] for each in settings.models]
     folder = places.models() / folder_for(inputs.read([making.source(settings.models[0])])[0].detection)
+    if settings.target:
+        return new_names.chosen(settings.target, folder)
     return making.free(folder.absolute() / f"{'-'.join(stems)}-{settings.method}.safetensors")
 
 

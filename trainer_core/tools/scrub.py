@@ -27,7 +27,7 @@ from trainer_core.text import printable
 from trainer_core.tools import making
 from trainer_core.training import metadata as own
 from trainer_core.training.metadata import keys, privacy
-from trainer_core.weights import writing
+from trainer_core.weights import new_names, writing
 
 KIND = "scrub"
 ENDING = "-public"
@@ -201,7 +201,9 @@ def target(settings: Settings) -> Path:
         RenamingError: a file exists there.
     """
     source = places.typed(settings.file).absolute()
-    path = places.typed(settings.target).absolute() if settings.target else source.with_stem(source.stem + ENDING)
+    path = (
+        new_names.chosen(settings.target, source.parent) if settings.target else source.with_stem(source.stem + ENDING)
+    )
     if path.exists() or path.is_symlink():
         raise RenamingError(f"{path} already exists.", "Choose another name for the copy.")
     return path

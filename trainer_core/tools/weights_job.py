@@ -35,8 +35,8 @@ def target(settings: Any, ending: str) -> Path:
         WeightsError: it exists already, or cannot be made.
     """
     read = inputs(settings)
-    beside = read[0].with_name(f"{read[0].stem}-{ending}.safetensors")
-    path = new_names.chosen(settings.target) if settings.target else beside
+    beside = read[0].with_name(f"{new_names.stem(read[0].name)}-{ending}.safetensors")
+    path = new_names.chosen(settings.target, read[0].parent) if settings.target else beside
     making.check_target(path, read)
     return path
 

@@ -1,4 +1,4 @@
-"""The path of a new model file or folder, from the name that a user typed."""
+"""Where a new model file or folder goes that a user has named: one rule for all tools. Not: whether there is something already."""
 
 from __future__ import annotations
 
@@ -8,21 +8,29 @@ from pathlib import Path
 
 from trainer_core import places
 from trainer_core.errors import WeightsError, wrong_use
+from trainer_core.models.downloads import names
 from trainer_core.models.header.tensors import shown
 from trainer_core.text import printable
 
 SAFETENSORS = (".safetensors",)
 KNOWN = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".onnx", ".zip", ".json")
 """Endings of kinds of files. Any other one is part of the name, as in style-v1.5."""
+LONGEST_PATH_BYTES = 4000
+"""Linux allows 4,096 bytes for a path, and a file gets a longer name while it is written."""
+LONGEST_STEM_BYTES = 150
 
 
-def chosen(typed: str, endings: Sequence[str] = SAFETENSORS) -> Path:
+def chosen(typed: str, folder: Path, endings: Sequence[str] = SAFETENSORS) -> Path:
     """The absolute path of a new file with one of these endings, of which the first is added to a name without any; () for a folder.
 
+    A name alone is that of a file in `folder`. A path with folders means what the user typed: see `places.typed`.
+
     Raises:
-        WeightsError: a file is to be made and this is a folder, or the name has the ending of another kind of file.
+        WeightsError: the path leads up with "..", is too long, or no system has a file with such a name; a file is to be made and this
+            is a folder, or the name has the ending of another kind of file.
     """
-    path = places.typed(typed).absolute()
+    path = _placed(typed, folder)
+    _check(path)
     ending = path.suffix.lower()
     if not endings:
         if ending in KNOWN:
@@ -40,4 +48,53 @@ def chosen(typed: str, endings: Sequence[str] = SAFETENSORS) -> Path:
         if endings[0] in SAFETENSORS and ending == ".ckpt":
             advice += " `easel convert --form checkpoint` makes .ckpt files."
         raise wrong_use(WeightsError(what, advice))
-    return path.with_name(path.name + endings[0])
+    path = path.with_name(path.name + endings[0])
+    _check(path)
+    return path
+
+
+def stem(name: str) -> str:
+    """The stem of a file's name, cut so that an ending fits behind it."""
+    found = Path(name).stem
+    while len(found.encode("utf-8", "replace")) > LONGEST_STEM_BYTES:
+        found = found[:-1]
+    return found
+
+
+def from_here(typed: str) -> str:
+    """A path as it was typed at a command line, spelled out from the working folder; "" stays, and so does a slash at its end."""
+    if not typed:
+        return ""
+    end = os.sep if typed.endswith(("/", os.sep)) else ""
+    return os.path.abspath(places.typed(typed)) + end  # noqa: PTH100 - Path.absolute leaves "..", which is spelled out here
+
+
+def _placed(typed: str, folder: Path) -> Path:
+    plain = places.unquoted(typed)
+    if ".." in Path(plain).parts:
+        raise wrong_use(
+            WeightsError(
+                f"{printable(plain, 120)} leads up with “..”, so it is not clear where the new file would be.",
+                "Write out its folder, or give only a name.",
+            )
+        )
+    has_folder = plain.startswith("~") or any(mark in plain for mark in (os.sep, os.altsep) if mark)
+    return (places.typed(typed) if has_folder else folder / plain).absolute()
+
+
+def _check(path: Path) -> None:
+    """Checks that every system can have the file, and those of its folders that do not exist yet.
+
+    Raises:
+        WeightsError: it cannot.
+    """
+    if len(os.fsencode(path)) > LONGEST_PATH_BYTES:
+        raise wrong_use(WeightsError("The path of the new file is too long.", "Choose another folder."))
+    for each in (path, *path.parents):
+        if os.path.lexists(each):
+            if each != path and not each.is_dir():
+                message = f"{shown(each)} is a file, so {shown(path)} cannot be made in it."
+                raise wrong_use(WeightsError(message, "Choose another folder."))
+            break
+        if refused := names.refused(each.name):
+            raise wrong_use(WeightsError(*refused))

@@ -35,7 +35,9 @@ from trainer_core.weights.networks.naming import NAMINGS
 @click.option(
     "--dtype", default="fp16", show_default=True, type=click.Choice(list(DTYPES)), help="The precision of the new file."
 )
-@click.option("--out", "target", default="", help="The new file. Default: one next to the tuned model.")
+@click.option(
+    "--out", "target", type=making.NEW_FILE, default="", help="The new file. Default: one next to the tuned model."
+)
 @click.option("--family", default="", help="The family, such as sdxl, if the files do not show it.")
 @click.option(
     "--prediction",

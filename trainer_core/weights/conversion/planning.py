@@ -288,9 +288,9 @@ def _target(settings: Settings, first: Input) -> Path:
     """
     endings = ENDINGS.get(settings.form, SAFETENSORS)
     if settings.target:
-        return new_names.chosen(settings.target, endings)
+        return new_names.chosen(settings.target, first.path.parent, endings)
     name = first.path.name.removesuffix(".index.json")
-    stem = name if first.path.is_dir() else Path(name).stem
+    stem = name if first.path.is_dir() else new_names.stem(name)
     words = [settings.dtype, "pruned" if settings.prune else "", "" if endings else settings.form]
     added = "-".join(filter(None, words)) or ("converted" if endings == SAFETENSORS else "")
     return first.path.with_name("-".join(filter(None, (stem, added))) + (endings[0] if endings else ""))

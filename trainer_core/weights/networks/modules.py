@@ -12,7 +12,7 @@ from trainer_core.models import detection
 from trainer_core.models.detection import layouts
 from trainer_core.models.detection.layouts import DORA
 from trainer_core.models.header.tensors import shown
-from trainer_core.text import printable
+from trainer_core.text import amount, printable
 from trainer_core.weights.networks import dora
 from trainer_core.weights.networks.alphas import Stated
 from trainer_core.weights.networks.kinds import by_layout
@@ -203,6 +203,13 @@ class Network:
     family: str
     modules: Sequence[Module]
     unknown: tuple[str, ...] = ()
+
+    @property
+    def said_of_unknown(self) -> str:
+        """A sentence about tensors that are part of no module, as where one half of a layer is missing; "" if there are none."""
+        if not self.unknown:
+            return ""
+        return f"{amount(len(self.unknown), 'tensor')} are no part of a known layer, such as {printable(self.unknown[0], 80)}."
 
 
 def read(weights: Weights, family: str = "") -> Network:
