@@ -72,7 +72,7 @@ def table(app, kind, *names, **more):
 def test_a_file_arrives_in_the_chosen_folder_with_the_hash_of_the_page(app, home):
     hear(app.where.cards, {"kind": "choose", "id": "datasets"})
     page, content = Page(app), os.urandom(3 * PIECE + 5)
-    [[name, have, taken, reason, place]] = page.announce(("set.bin", len(content)))
+    [[name, have, taken, reason, place, *_]] = page.announce(("set.bin", len(content)))
     assert (have, taken, reason, place) == (0, False, "", "datasets/set.bin")
     assert page.send(name, content)["parts"] == [[name, len(content)]]
     told = page.finish(name, content)

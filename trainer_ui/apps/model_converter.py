@@ -78,7 +78,7 @@ CONVERT = Utility(
     cards=(
         Card(
             "Model",
-            (Files(name="files", title="File or folder", roles=ROLES),),
+            (Files(name="files", title="File or folder", roles=ROLES, wants="either"),),
             text="A checkpoint (.safetensors, .ckpt, .gguf), a folder in the diffusers layout, or an index of shards. Files below the first are parts to put into it.",
         ),
         Card(
@@ -155,7 +155,7 @@ CHECK = Utility(
     guide=(PAGE, "is-a-file-damaged"),
     takes="file",
     makes=False,
-    cards=(Card("Model", (File(name="file", title="File or folder", roles=ROLES),)),),
+    cards=(Card("Model", (File(name="file", title="File or folder", roles=ROLES, wants="either"),)),),
 )
 
 
