@@ -14,6 +14,7 @@ class Arrivals {
     this.model = model;
     this.items = [];
     this.number = this.announced = 0;
+    this.awaits = "";
     this.forget();
     this.node = make("div", "easel-arrive");
     this.drop = make("div", "easel-arrive-drop");
@@ -378,7 +379,6 @@ class Arrivals {
   pause() {
     this.paused = !this.paused;
     this.say("");
-    this.send("pause", { paused: this.paused });
     if (!this.paused) {
       // Another tab may have received files meanwhile.
       const items = this.items.filter(({ state }) => ["waiting", "sending"].includes(state));
@@ -431,6 +431,7 @@ class Arrivals {
     this.bar.value = have;
     this.whole.classList.toggle("easel-arrive-lost", this.lost);
     put(this.told, this.note || this.summary(open, counted, have, total));
+    this.tell(open);
     this.pauser.hidden = this.stopper.hidden = !open.length;
     put(this.pauser, this.paused ? "Go on" : "Pause");
     this.clearer.hidden = open.length === this.items.length;
@@ -443,6 +444,13 @@ class Arrivals {
     twoLines(this.leave, one ? "Leave it out" : "Leave them out", one ? "the old one stays as it is" : "the old ones stay as they are");
     put(this.asked, one ? `There is a file called ${asks[0].place} already.` : `${count(asks.length)} files have names that are taken already, such as ${asks[0]?.place}.`);
     this.rows();
+  }
+  // The bar of the app says what the sending waits for.
+  tell(open) {
+    const now = !open.length ? "" : open.some(({ state }) => state.startsWith("asks")) ? "asks" : this.paused ? "paused" : "";
+    if (now === this.awaits) return;
+    this.awaits = now;
+    this.send("waits", { for: now });
   }
   showWhere() {
     const asks = this.asking("asks-where");

@@ -64,8 +64,8 @@ class Arrivals(AnyWidget):
         self._here: dict[str, Arrived] = {}
         self._told: dict[str, dict[str, str]] = {}
         self._pieces: deque[tuple[float, int]] = deque(maxlen=4096)
-        self.is_paused = False
-        """Whether the user has paused the sending."""
+        self.waits_for = ""
+        """What the sending waits for: "asks" for an answer of the user, "paused" until they go on, "" for nothing."""
         self._work: queue.Queue[Callable[[], object]] = queue.Queue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -129,8 +129,8 @@ class Arrivals(AnyWidget):
                 self._say(number, "lost")
         elif kind == "pieces":
             attempt(partial(self._write, number, message.get("parts"), buffers), partial(self._failed, number, ""))
-        elif kind in ("pause", "end"):
-            self._later(self._end if kind == "end" else partial(self._pause, message.get("paused") is True))
+        elif kind in ("waits", "end"):
+            self._later(self._end if kind == "end" else partial(self._wait, message.get("for")))
         elif isinstance(name := message.get("id"), str) and len(name) <= LONGEST_ID:
             self._of_file(number, kind, name, message)
 
@@ -173,7 +173,7 @@ class Arrivals(AnyWidget):
             if number != self._number or self._receiver is None:
                 self.close_receiver()
                 receiver = self._receive()
-                self.is_paused = False
+                self.waits_for = ""
                 self._pieces.clear()
                 with self._lock:
                     self._receiver, self._number = receiver, number
@@ -246,8 +246,8 @@ class Arrivals(AnyWidget):
             self._say(number, "moved", id=name, text=printable(self._accept(one), 300))
             self._changed()
 
-    def _pause(self, is_paused: bool) -> None:
-        self.is_paused = is_paused
+    def _wait(self, what: object) -> None:
+        self.waits_for = what if what in ("asks", "paused") else ""
         self._changed()
 
     def _end(self) -> None:

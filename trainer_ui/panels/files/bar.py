@@ -37,7 +37,8 @@ class FilesBar:
             percent = f" {session.share:.0%}" if session.share is not None else ""
             self.headline.show_state("accent", "…", session.doing, f"Working.{percent}", session.share)
         elif (standing := self.drop.standing) is not None:
-            self.headline.show_state("accent", "↑", *self._sending(standing))
+            asks = self.drop.waits_for == "asks"
+            self.headline.show_state("warn" if asks else "accent", "?" if asks else "↑", *self._sending(standing))
         elif session.error:
             self.headline.show_state("danger", "!", "The folder cannot be shown", session.error)
         elif session.disk is not None and session.disk.free < LOW_BYTES:
@@ -51,16 +52,18 @@ class FilesBar:
         self.figures.show_figures(self._figures(), self._meter())
         show(self.stop, bool(session.doing))
 
-    def _sending(self, now: Standing) -> tuple[str, str, float]:
+    def _sending(self, now: Standing) -> tuple[str, str, float | None]:
         """What is said of files that arrive: a title, a line, and the share that is here."""
-        title = f"Sending {now.arrived + 1:,} of {now.files:,}"
+        place = f"{now.arrived + 1:,} of {now.files:,}"
+        if self.drop.waits_for == "asks":
+            return "A file waits for your answer", "The question is under Bring in, above the list of files.", None
         here = f"{size(now.have)} of {size(now.size_bytes)} are here"
         share = now.have / now.size_bytes if now.size_bytes else 1.0
-        if self.drop.is_paused:
-            return f"Paused at {now.arrived + 1:,} of {now.files:,}", f"{here}. Go on under Bring in.", share
+        if self.drop.waits_for == "paused":
+            return f"Paused at {place}", f"{here}. Go on under Bring in.", share
         per_s = self.drop.bytes_per_s
         left = f", {time_left.spoken((now.size_bytes - now.have) / per_s)} left" if per_s > 0 else ""
-        return title, f"{here}{left}. Keep this page open.", share
+        return f"Sending {place}", f"{here}{left}. Keep this page open.", share
 
     def _trash(self) -> str:
         total = sum(one.size_bytes for one in self.session.deleted)
