@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import recorded_networks
 from tests.support.page import button, click, enter, go, hear, on_page, wait_for
-from trainer_core.keeping import bounds, trash, unfinished
+from trainer_core.keeping import bounds, receiving, trash, unfinished
 from trainer_ui.apps.file_uploader import FileUploader
 
 PIECE = 1 << 20
@@ -260,3 +260,116 @@ def test_a_link_is_checked_before_a_job_begins(app, home):
     click(app.link.fetch)
     assert "not a link" in app.session.message
     assert not (home / "jobs").exists()
+
+
+def part(app, folder, name, content, have):
+    """A part of a file in a folder of Models, from an earlier time."""
+    bounds.spot("models", folder).path.mkdir(parents=True)
+    receiver = receiving.Receiver(bounds.spot("models", folder))
+    [one] = receiver.announce([{"path": name, "size": len(content)}])
+    receiver.write(one.id, 0, content[:have])
+    receiver.close()
+    app.session.show()
+
+
+def test_continue_in_the_row_of_a_part_takes_its_folder_and_asks_for_its_file(app, home):
+    content = os.urandom(3 * PIECE)
+    part(app, "checkpoints", "base.bin", content, PIECE)
+    page = Page(app)
+    hear(app.unfinished.items, {"kind": "act", "item": unfinished.listed()[0].key, "act": "continue"})
+    told = next(one for one in page.told if one["kind"] == "continue")
+    assert (told["name"], told["text"]) == ("base.bin", "1.0 MB of 3.1 MB")
+    assert app.arriving.drop.target == "Models / checkpoints"
+    assert app.where.below.value == "checkpoints"
+    [[name, have, *_, other, _]] = page.announce(("base.bin", len(content)))
+    assert (have, other) == (PIECE, "")
+    page.send(name, content, start=PIECE)
+    page.finish(name, content)
+    assert (home / "models" / "checkpoints" / "base.bin").read_bytes() == content
+    app.session.show()
+    assert app.unfinished.items.items == []
+
+
+def test_continue_waits_while_other_files_arrive(app):
+    part(app, "checkpoints", "base.bin", bytes(3 * PIECE), PIECE)
+    page = Page(app)
+    page.announce(("other.bin", PIECE))
+    hear(app.unfinished.items, {"kind": "act", "item": unfinished.listed()[0].key, "act": "continue"})
+    assert "Files arrive now" in app.session.message
+    assert app.session.target.parts == ()
+
+
+def test_a_part_in_another_folder_is_offered_to_the_page_and_adopted_when_the_user_wants(app, home):
+    content = os.urandom(3 * PIECE)
+    part(app, "checkpoints", "base.bin", content, PIECE)
+    page = Page(app)
+    [[name, have, _, _, place, other, there]] = page.announce(("base.bin", len(content)))
+    assert (have, place, other, there) == (0, "models/base.bin", "models/checkpoints/base.bin", PIECE)
+    page.say("adopt", id=name)
+    row = page.answer("adopted")["row"]
+    assert row[:5] == [name, PIECE, False, "", "models/checkpoints/base.bin"]
+    page.send(name, content, start=PIECE)
+    assert page.finish(name, content)["name"] == "models/checkpoints/base.bin"
+    assert not (home / "models" / "base.bin").exists()
+
+
+def test_the_bar_says_what_is_sent_and_what_it_waits_for(app):
+    page, content = Page(app), os.urandom(3 * PIECE)
+    bar = app.bars["bring"]
+    assert "Ready for your files" in bar.headline.value
+    [[first, *_], [second, *_]] = page.announce(("a.bin", len(content)), ("b.bin", len(content)))
+    page.send(first, content)
+    page.finish(first, content)
+    page.say("pieces", [content[:PIECE]], parts=[[second, 0]])
+    app.beat()
+    assert "Sending 2 of 2" in bar.headline.value
+    assert "4.2 MB of 6.3 MB are here" in bar.headline.value
+    assert " left. Keep this page open." in bar.headline.value
+    page.say("waits", **{"for": "paused"})
+    wait_for(lambda: "Paused at 2 of 2" in bar.headline.value)
+    page.say("waits", **{"for": "asks"})
+    wait_for(lambda: "waits for your answer" in bar.headline.value)
+    page.say("waits", **{"for": ["x"]})
+    page.say("leave", id=second)
+    page.say("end")
+    wait_for(lambda: "Ready for your files" in bar.headline.value)
+
+
+def test_the_files_are_read_again_when_their_place_opens_and_after_each_arrival(app, home):
+    def names():
+        return [row[0] for row in app.files.table._content["rows"]]
+
+    go(app, "files")
+    assert names() == ["loras"]
+    go(app, "bring")
+    (home / "models" / "from elsewhere.txt").write_text("x")
+    go(app, "files")
+    assert names() == ["loras", "from elsewhere.txt"]
+    page = Page(app)
+    [[name, *_]] = page.announce(("a.bin", 3))
+    page.send(name, b"abc")
+    page.finish(name, b"abc")
+    wait_for(lambda: app.session.is_stale or "a.bin" in names())
+    app.beat()
+    wait_for(lambda: "a.bin" in names())
+
+
+def test_what_is_chosen_is_counted_as_it_will_be_sent(app, home):
+    folder = home / "datasets" / "elena"
+    (folder / ".easel-x.part").write_bytes(bytes(40_000))
+    go(app, "files")
+    enter(app.files.root, "datasets")
+    table(app, "choose", "elena")
+    wait_for(lambda: app.session.size is not None)
+    app.session.show()
+    assert "3 kB, 3 files. 1 more is not sent (40 kB)" in app.chosen.facts.value
+    assert app.chosen.saver.size == 3000
+
+
+def test_the_free_space_fills_the_meter_and_its_label_says_so(app):
+    from trainer_core.keeping.listing import Space
+
+    app.session.disk = Space(75_000_000_000, 100_000_000_000)
+    app.bars["bring"].show()
+    assert "Free on this disk" in app.bars["bring"].figures.value
+    assert "width:75.0%" in app.bars["bring"].figures.value
