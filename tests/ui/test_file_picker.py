@@ -206,10 +206,9 @@ def test_rows_of_one_field_share_their_folder(person):
     assert first.field == second.field == "LoRA"
 
 
-def test_the_models_of_other_programs_are_offered_and_the_end_of_up_is_explained(person):
+def test_the_models_of_other_programs_are_offered_and_the_end_of_up_is_explained(picker, person):
     for name in ("ComfyUI/models/loras", "stable-diffusion-webui/models", "stable-diffusion-webui/embeddings"):
         (person / name).mkdir(parents=True)
-    picker = FilePicker("Model", "file", browsing.MODELS, TAKEN.append)
     picker.look_at("")
     wait_for(lambda: picker.content.get("path") == str(person / "ComfyUI" / "models"))
     titles = [start["title"] for start in picker.content["starts"]]
