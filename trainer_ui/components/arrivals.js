@@ -185,9 +185,9 @@ class Arrivals {
       if (item.other && item.isThere) this.adopt(item);
       else if (item.other && !wasAnswered) item.state = "asks-where";
     });
-    if (this.asking("asks-where").length) return this.elsewhere.hidden && requestAnimationFrame(() => this.there.focus());
+    if (this.asking("asks-where").length) return this.elsewhere.hidden && this.reach(this.there);
     const asks = this.items.filter(({ state }) => state === "asks");
-    if (asks.length && this.question.hidden) requestAnimationFrame(() => this.both.focus());
+    if (asks.length && this.question.hidden) this.reach(this.both);
   }
   // An item that goes on at a place: with the hash of what is before it, if that is still known.
   start(item, have) {
@@ -409,9 +409,10 @@ class Arrivals {
   accept(item) { this.send("accept", { id: item.id }); }
   decline(item) { item.belongs = ""; this.draw(); }
   // It may still be hidden: what shows it comes with another message.
-  focus(tries = 60) {
-    if (this.node.checkVisibility()) this.buttons[0].focus();
-    else if (tries) requestAnimationFrame(() => this.focus(tries - 1));
+  focus() { this.reach(this.buttons[0]); }
+  reach(button, tries = 60) {
+    if (button.checkVisibility()) button.focus();
+    else if (tries) requestAnimationFrame(() => this.reach(button, tries - 1));
   }
   say(words) { this.note = words; this.draw(); }
   // ---- what is shown ----
