@@ -157,7 +157,7 @@ def files(camera, scratch):
             file.truncate(size)
     camera.open(home, notebook="File_Uploader")
     camera.widen()
-    page.get_by_role("radio", name="LoRAs and results").click()
+    page.get_by_role("radio", name="Results of your trainings").click()
     chosen = page.locator(".easel-arrive input[type=file]").first
     chosen.set_input_files([send / "photos.zip"])
     page.locator(".easel-arrive-is-ok").wait_for()
@@ -165,12 +165,14 @@ def files(camera, scratch):
     page.get_by_role("button", name="Keep both").wait_for()
     camera.shoot("9-files-arriving")
     camera.widen()
+    page.get_by_role("button", name="Leave it out").click()
+    continued(camera, home, send)
     camera.go("From a link")
     page.wait_for_timeout(500)
     camera.shoot("9-files-link")
     camera.widen()
     camera.go("Files")
-    page.get_by_label("Folder", exact=True).select_option(label="LoRAs and results")
+    page.get_by_label("Folder", exact=True).select_option(label="Results of your trainings")
     page.locator(".easel-files-row").filter(has_text="elena_v3.safetensors").click()
     page.wait_for_timeout(1500)
     camera.shoot("9-files-list")
@@ -178,6 +180,34 @@ def files(camera, scratch):
     camera.go("Trash")
     page.wait_for_timeout(500)
     camera.shoot("9-files-trash")
+
+
+def continued(camera, home, send):
+    """A part of a file in another folder than the chosen one: its row, the question, and the bar while the file arrives."""
+    from trainer_core.keeping import bounds, receiving
+
+    page = camera.page
+    large = send / "base.safetensors"
+    with large.open("wb") as file:
+        file.truncate(610_000_000)
+    (home / "models" / "checkpoints").mkdir(exist_ok=True)
+    receiver = receiving.Receiver(bounds.spot("models", "checkpoints"))
+    [one] = receiver.announce([{"path": large.name, "size": large.stat().st_size}])
+    for number in range(20):
+        receiver.write(one.id, number << 23, bytes(8 << 20))
+    receiver.close()
+    page.get_by_role("radio", name="Models").first.click()
+    page.get_by_role("button", name="Continue with models/checkpoints/base.safetensors").wait_for()
+    page.locator(".easel-arrive input[type=file]").first.set_input_files([large])
+    page.get_by_role("button", name="Continue in models/checkpoints").wait_for()
+    camera.shoot("9-files-continue", themes=THEMES[:2])
+    camera.widen()
+    page.get_by_role("button", name="Continue in models/checkpoints").click()
+    page.locator(".easel-files-bar:visible").get_by_text("Sending 1 of 1").wait_for()
+    page.get_by_role("button", name="Pause").click()
+    camera.shoot("9-files-sending", themes=THEMES[:2])
+    camera.widen()
+    page.get_by_role("button", name="Stop", exact=True).locator("visible=true").click()
 
 
 def spoil(folder):

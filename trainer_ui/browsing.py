@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trainer_core import places
 from trainer_core.errors import EaselError
@@ -24,7 +25,11 @@ MOST_ENTRIES = 400
 MOST_READ = 20_000
 """How many entries of a folder are read: a picker must answer at once, also in a folder with a million files."""
 MOST_RECENT = 6
+MOST_FIELDS = 60
 MODELS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
+
+WEIGHTS = (*MODELS, ".index.json")
+"""Also the index of a model in several files."""
 
 
 class NotAllowedError(EaselError):
@@ -63,16 +68,46 @@ def roots() -> tuple[Place, ...]:
     """The folders that the picker may open, each with what is in it; those that exist, each once."""
     from trainer_core.models import library
 
-    found = [Place(Path.home(), "Home"), Place(places.home(), "Easel's folder")]
+    found = [
+        Place(places.models(), "Easel's models"),
+        Place(places.outputs(), "Results of your trainings"),
+        Place(places.datasets(), "Datasets"),
+    ]
+    others = [root for root in library.roots().folders if root.app != "easel"]
+    apps = [root.because for root in others]
+    found += [
+        Place(root.path, f"Models: {root.because}" + (f", {root.path.name}" if apps.count(root.because) > 1 else ""))
+        for root in others
+    ]
+    found += [Place(Path.home(), "Home"), Place(places.home(), "Easel's folder")]
     if (shown := places.notebook_root()) is not None:
         found.append(Place(shown, "Notebooks"))
     found += [Place(Path(text), text) for text in MACHINES]
-    found += [Place(root.path, f"Models: {root.because}") for root in library.roots().folders if root.app != "easel"]
     unique: dict[str, Place] = {}
     for place in found:
         if places.is_folder(place.path):
             unique.setdefault(os.path.realpath(place.path), place)
     return tuple(unique.values())
+
+
+def first_folders(field: str, *, models: bool) -> list[Path]:
+    """The folders in which a picker may begin, the best first: that used last for this field, then that used last for any.
+
+    With `models`, those follow in which models are: Easel's, where there is one already, and those of other programs.
+    """
+    found = [*([last] if (last := used_for(field)) is not None else []), *recent()]
+    if models:
+        known = [root.path for root in roots() if root.title == "Easel's models" or root.title.startswith("Models: ")]
+        found += [path for path in known if not _is_empty(path)]
+    return [*found, Path.home(), *(root.path for root in roots())]
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return next((one for one in entries if not one.name.startswith(".")), None) is None
+    except OSError:
+        return True
 
 
 def allowed(path: str | Path, among: Sequence[Place]) -> Path:
@@ -155,21 +190,42 @@ def _is_text(name: str) -> bool:
 
 def recent() -> tuple[Path, ...]:
     """The folders that were used lately, the newest first; without those that are gone."""
-    try:
-        kept = (json_object(_memory().read_bytes()) or {}).get("folders")
-    except OSError:
-        return ()
+    kept = _kept().get("folders")
     texts = [text for text in kept if isinstance(text, str) and text] if isinstance(kept, list) else []
     return tuple(path for path in map(Path, texts[:MOST_RECENT]) if places.is_folder(path))
 
 
-def remember(folder: Path) -> None:
-    """Keeps a folder as the one used last, if Easel's home can be written."""
+def used_for(field: str) -> Path | None:
+    """The folder that was used last for this field; None if there is none, or it is gone."""
+    text = _by_field().get(field)
+    path = Path(text) if text else None
+    return path if path is not None and places.is_folder(path) else None
+
+
+def _by_field() -> dict[str, str]:
+    kept = _kept().get("fields")
+    rows = kept.items() if isinstance(kept, dict) else ()
+    return {name: text for name, text in rows if isinstance(name, str) and isinstance(text, str) and text}
+
+
+def _kept() -> Mapping[str, Any]:
+    try:
+        return json_object(_memory().read_bytes()) or {}
+    except OSError:
+        return {}
+
+
+def remember(folder: Path, field: str = "") -> None:
+    """Keeps a folder as the one used last, and as that of a field, if Easel's home can be written."""
     kept = [str(folder), *(str(path) for path in recent() if path != folder)][:MOST_RECENT]
+    fields = {name: text for name, text in _by_field().items() if name != field}
+    if field:
+        fields = {field: str(folder), **fields}
+    fields = dict(list(fields.items())[:MOST_FIELDS])
     with contextlib.suppress(OSError):
         if _memory().is_file() and json_object(_memory().read_bytes()) is None:
             set_aside(_memory())
-        write_whole(_memory(), json_text({"folders": kept}), personal=True)
+        write_whole(_memory(), json_text({"folders": kept, "fields": fields}), personal=True)
 
 
 def _memory() -> Path:

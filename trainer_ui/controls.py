@@ -173,7 +173,7 @@ def browse(session: Session, field: SettingField) -> Browse:
         field.title,
         lambda path: session.change({field.path: path}),
         lambda: session.values[field.path],
-        wants="folder" if field.about.path == "folder" else "file",
+        wants={"folder": "folder", "file or folder": "either"}.get(field.about.path, "file"),
         extensions=browsing.MODELS if field.about.part else (),
     )
 

@@ -50,6 +50,8 @@ class FilesSession(Views):
         """What is being done now, as a sentence; "" if nothing is."""
         self.share: float | None = None
         self.cancelled = threading.Event()
+        self.is_stale = False
+        """Whether files have arrived since the folder was read."""
         self._choice = 0
 
     # ---- reading ----
@@ -75,6 +77,7 @@ class FilesSession(Views):
         with self.lock:
             folder = self.folder
             kept = self.chosen
+            self.is_stale = False
             while True:
                 try:
                     self.open(folder)
@@ -104,10 +107,7 @@ class FilesSession(Views):
         from trainer_core.keeping import listing, recognising, uses
         from trainer_core.keeping.listing import Size
 
-        sizes = [listing.measure(spot) for spot in spots]
-        whole = Size(
-            sum(one.size_bytes for one in sizes), sum(one.files for one in sizes), any(one.is_partial for one in sizes)
-        )
+        whole = sum((listing.measure(spot) for spot in spots), Size(0, 0))
         told = uses.told(uses.of(*spots))
         model = (
             recognising.recognise(spots[0]) if len(spots) == 1 and listing.kind_of(spots[0].name) == "model" else None
@@ -115,8 +115,19 @@ class FilesSession(Views):
         with self.lock:
             if number != self._choice:
                 return
-            self.size, self.uses, self.what = whole, told, model.words if model is not None else ""
+            self.size, self.uses, self.what = whole, told, model.told if model is not None else ""
         self.show_soon()
+
+    def look_soon(self) -> None:
+        """Reads the folder again in a thread, and shows it."""
+        with self.lock:
+            self.is_stale = False
+
+        def work() -> None:
+            attempt(self.look, self.note)
+            self.show_unasked()
+
+        threading.Thread(target=work, name="easel-look", daemon=True).start()
 
     @property
     def spots(self) -> tuple[Spot, ...]:

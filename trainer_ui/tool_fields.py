@@ -79,11 +79,14 @@ class Switch(Field):
 
 @dataclass(frozen=True, kw_only=True)
 class File(Field):
-    """A file or folder of a model; what it is, is said below. `roles` are those of the files on this machine that are offered."""
+    """A file of a model; what it is, is said below. `roles` are those of the files on this machine that are offered.
+
+    `wants` is what the tool takes: "file", "folder" or "either".
+    """
 
     roles: tuple[str, ...] = ()
-    wants: str = "either"
-    extensions: tuple[str, ...] = browsing.MODELS
+    wants: str = "file"
+    extensions: tuple[str, ...] = browsing.WEIGHTS
     is_input: bool = True
 
     def paths(self, values: Values) -> tuple[str, ...]:
@@ -96,6 +99,8 @@ class Files(Field):
     """Several files, each with numbers of its own; the value is a tuple of rows, each {"path": ..., name: number}."""
 
     roles: tuple[str, ...] = ()
+    wants: str = "file"
+    """What the tool takes in a row: "file" or "either"."""
     numbers: tuple[tuple[str, str, float], ...] = ()
     """The numbers of each row: name, title and default."""
     least: int = 1

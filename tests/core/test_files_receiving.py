@@ -300,3 +300,65 @@ def test_two_files_whose_names_become_the_same_both_arrive(home, content):
     send(receiver, one.id, content, start=2 * PIECE)
     assert receiver.finish(one.id, sha(content)).spot.path.read_bytes() == content
     assert receiver.finish(two.id, sha(other)).spot.path.read_bytes() == other
+
+
+def test_a_part_in_another_folder_is_named_and_goes_on_there_when_it_is_adopted(home, content):
+    (home / "models" / "checkpoints").mkdir(parents=True)
+    first = Receiver(bounds.spot("models", "checkpoints"))
+    send(first, announced(first, "base.safetensors", content).id, content, end=3 * PIECE)
+    first.close()
+    second = Receiver(bounds.spot("models"))
+    other_size = announced(second, "base.safetensors", content[:-1])
+    assert other_size.elsewhere is None, "a file of another size is another file"
+    answer = announced(second, "base.safetensors", content)
+    assert (answer.have, answer.elsewhere.text, answer.elsewhere_have) == (
+        0,
+        "models/checkpoints/base.safetensors",
+        3 * PIECE,
+    )
+    assert announced(second, "base.safetensors", content).elsewhere == answer.elsewhere, "also when it is asked again"
+    adopted = second.adopt(answer.id)
+    assert (adopted.spot, adopted.have) == (answer.elsewhere, 3 * PIECE)
+    assert second.check(answer.id) == (3 * PIECE, sha(content[: 3 * PIECE]))
+    send(second, answer.id, content, start=3 * PIECE)
+    assert second.finish(answer.id, sha(content)).spot.text == "models/checkpoints/base.safetensors"
+    assert unfinished.listed() == []
+    assert visible(home / "models") == ["base.safetensors"]
+    with pytest.raises(FilesError, match="not expected"):
+        second.adopt(answer.id)
+
+
+def test_a_part_that_is_not_adopted_stays_and_one_that_arrives_now_is_no_part(home, content):
+    (home / "models" / "checkpoints").mkdir(parents=True)
+    first = Receiver(bounds.spot("models", "checkpoints"))
+    send(first, announced(first, "base.bin", content).id, content, end=PIECE)
+    first.close()
+    second = Receiver(bounds.spot("models"))
+    answer = announced(second, "base.bin", content)
+    send(second, answer.id, content)
+    assert second.finish(answer.id, sha(content)).spot.text == "models/base.bin"
+    [part] = unfinished.listed()
+    assert part.spot.text == "models/checkpoints/base.bin"
+    third = Receiver(bounds.spot("datasets"))
+    one = announced(third, "a/x.bin", content)
+    send(third, one.id, content, end=PIECE)
+    assert announced(third, "b/x.bin", content).elsewhere is None
+    unfinished.discard(part.key)
+    left = announced(third, "base.bin", content)
+    with pytest.raises(FilesError, match="is gone"):
+        third.adopt(left.id)
+
+
+def test_how_far_all_files_are_counts_those_that_are_complete_and_not_those_that_are_left_out(home, content):
+    receiver = Receiver(bounds.spot("models"))
+    first, second, third = (announced(receiver, f"{name}.bin", content) for name in "abc")
+    send(receiver, first.id, content)
+    receiver.finish(first.id, sha(content))
+    send(receiver, second.id, content, end=PIECE)
+    standing = receiver.standing
+    assert (standing.files, standing.arrived) == (3, 1)
+    assert (standing.have, standing.size_bytes) == (len(content) + PIECE, 3 * len(content))
+    receiver.leave(third.id)
+    receiver.leave(second.id)
+    assert (receiver.standing.files, receiver.standing.have) == (1, len(content))
+    assert [one.spot.name for one in unfinished.listed()] == ["b.bin"], "what was here of it stays"

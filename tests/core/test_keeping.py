@@ -373,3 +373,21 @@ def test_what_a_killed_process_has_left_is_removed_and_a_running_one_keeps_its_p
     assert mine.exists()
     assert young.exists()
     assert not [path for path in folder.iterdir() if path.name.endswith(".part") and path not in (mine, young)]
+
+
+def test_the_size_of_a_folder_says_what_a_zip_of_it_contains_and_what_that_leaves_out(home):
+    for name, size in (("a.png", 10), ("inner/b.png", 20), (".part", 300), ("inner/.more", 40), (".hidden/c.png", 5)):
+        put(home, f"datasets/elena/{name}", bytes(size)) if "/." not in f"/{name}" else _hidden(home, name, size)
+    (home / "datasets" / "elena" / "link.png").symlink_to(home / "datasets" / "elena" / "a.png")
+    spot = bounds.named("datasets/elena")
+    size, plan = listing.measure(spot), zipping.plan([spot])
+    assert (size.sent.size_bytes, size.sent.files) == (plan.size_bytes, len(plan.files)) == (30, 2)
+    assert (size.left_out, size.left_out_bytes) == (4, 345)
+    both = size + size
+    assert (both.files, both.sent.size_bytes, both.left_out) == (12, 60, 8)
+
+
+def _hidden(home, name, size):
+    path = home / "datasets" / "elena" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(size))

@@ -1,5 +1,6 @@
 """Files in folders that cannot be written, and files that are not what their names say: nothing is lost, and the true reason is said."""
 
+import json
 import os
 import subprocess
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.support import recorded_headers
 from trainer_core.errors import FilesError
-from trainer_core.keeping import bounds, bringing, carrying, doubts, moving, trash, zipping
+from trainer_core.keeping import bounds, bringing, carrying, doubts, moving, recognising, trash, zipping
 
 
 @pytest.fixture
@@ -124,3 +125,17 @@ def test_a_file_that_cannot_be_what_its_name_says_is_doubted_and_a_whole_one_is_
     ):
         assert words in doubts.doubt(put(home, f"models/{name}", content)), name
         assert bool(words) == bool(doubts.doubt(bounds.named(f"models/{name}"))), name
+
+
+def test_a_model_that_is_not_recognised_is_said_to_be_that_with_the_reason(home):
+    names = json.dumps({"x.weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    spot = put(home, "models/odd.safetensors", len(names).to_bytes(8, "little") + names + bytes(4))
+    found = recognising.recognise(spot)
+    assert found is not None
+    assert found.told.startswith("Easel does not recognise this model: it matches none of the ")
+    assert "kept, moved and downloaded" in found.told
+    assert found.belongs is None
+    recorded_headers.write("sd15", home / "outputs")
+    known = recognising.recognise(bounds.named(str(next((home / "outputs").glob("*.safetensors")))))
+    assert known is not None
+    assert known.told == f"It is a model: {known.words}."

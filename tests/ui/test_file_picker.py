@@ -9,6 +9,9 @@ from tests.support import recorded_headers
 from tests.support.page import click, prepare, wait_for
 from trainer_core import places
 from trainer_ui import browsing
+from trainer_ui.apps.checkpoint_merger import CheckpointMerger
+from trainer_ui.apps.lora_utilities import LoraUtilities
+from trainer_ui.apps.model_converter import ModelConverter
 from trainer_ui.browsing import NotAllowedError, Place
 from trainer_ui.components.file_picker import FilePicker
 
@@ -180,3 +183,63 @@ def test_a_chosen_folder_is_the_dataset_and_a_companion_file_has_a_picker(open_a
     assert app.session.values["dataset.path"] == str(person / "images")
     tell(app.dataset.browse.picker, kind="choose", path=str(person / "models" / "a.safetensors"))
     assert app.session.values["dataset.path"] == str(person / "images"), "a file is no dataset"
+
+
+def test_a_picker_of_models_begins_where_models_are_and_then_where_the_field_was_used_last(person):
+    ours = places.models()
+    ours.mkdir(parents=True)
+    assert browsing.first_folders("Model", models=True)[0] == person, "an empty folder of models helps nobody"
+    (ours / "a.safetensors").write_bytes(b"x")
+    assert browsing.first_folders("Model", models=True)[0] == ours
+    assert browsing.first_folders("Dataset", models=False)[0] == person
+    browsing.remember(person / "images", "Dataset")
+    browsing.remember(person / "models", "Model")
+    assert browsing.first_folders("Dataset", models=False)[0] == person / "images"
+    assert browsing.first_folders("Model", models=True)[0] == person / "models"
+    assert browsing.first_folders("VAE", models=True)[0] == person / "models", "the last one of any field"
+    (places.home() / "recent-folders.json").write_text('{"folders": 3, "fields": {"Model": 3, "VAE": "/nowhere"}}')
+    assert browsing.first_folders("Model", models=True)[0] == ours
+
+
+def test_rows_of_one_field_share_their_folder(person):
+    first, second = (FilePicker(f"LoRA {number}", "file", browsing.MODELS, TAKEN.append) for number in (1, 2))
+    assert first.field == second.field == "LoRA"
+
+
+def test_the_models_of_other_programs_are_offered_and_the_end_of_up_is_explained(picker, person):
+    for name in ("ComfyUI/models/loras", "stable-diffusion-webui/models", "stable-diffusion-webui/embeddings"):
+        (person / name).mkdir(parents=True)
+    picker.look_at("")
+    wait_for(lambda: picker.content.get("path") == str(person / "ComfyUI" / "models"))
+    titles = [start["title"] for start in picker.content["starts"]]
+    assert "Models: ComfyUI" in titles
+    assert "Models: Stable Diffusion WebUI, embeddings" in titles
+    assert picker.content["top"] == ""
+    tell(picker, kind="open", path=str(person), find="")
+    wait_for(lambda: picker.content.get("path") == str(person))
+    assert picker.content["parent"] == ""
+    assert "easel models folders add" in picker.content["top"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wants"),
+    [
+        (ModelConverter, {"convert.files": "either", "check.file": "either"}),
+        (
+            CheckpointMerger,
+            {"merge.a": "file", "merge.vae": "file", "bake.checkpoint": "either", "bake.networks": "file"},
+        ),
+        (LoraUtilities, {"merge.files": "file", "extract.tuned": "either", "extract.base": "either"}),
+    ],
+)
+def test_each_picker_offers_what_its_tool_takes(kind, wants):
+    fields = {f"{one.id}.{field.name}": field for one in kind.utilities for card in one.cards for field in card.fields}
+    assert {name: fields[name].wants for name in wants} == wants
+
+
+def test_the_picker_of_a_row_offers_folders_where_the_tool_takes_them(opening, home):
+    app = opening(ModelConverter)
+    [rows] = [one for one in app.forms["convert"].controls if one.field.name == "files"]
+    assert rows.rows[0].browse.wants == "either"
+    assert rows.rows[0].browse.button.description == "Choose a file or folder"
+    assert ".index.json" in rows.rows[0].browse.extensions

@@ -10,69 +10,21 @@ import pytest
 
 from tests.support import recorded_networks
 from tests.support.page import button, click, enter, go, hear, on_page, wait_for
+from tests.support.sending_page import PIECE, Page, filled, idle, table
 from trainer_core.keeping import bounds, trash, unfinished
 from trainer_ui.apps.file_uploader import FileUploader
-
-PIECE = 1 << 20
 
 
 @pytest.fixture
 def app(opening, home):
-    (home / "models" / "loras").mkdir(parents=True)
-    (home / "models" / "loras" / "elena.safetensors").write_bytes(b"weights")
-    (home / "datasets" / "elena").mkdir(parents=True)
-    for number in range(3):
-        (home / "datasets" / "elena" / f"{number}.png").write_bytes(bytes(1000))
+    filled(home)
     return opening(FileUploader)
-
-
-class Page:
-    """The page's side of the component that sends files."""
-
-    def __init__(self, app, number=1):
-        self.drop, self.number, self.told = app.arriving.drop, number, []
-        self.drop.send = lambda message, _=None: self.told.append(message)
-
-    def say(self, kind, buffers=(), **more):
-        self.drop._handle_custom_msg({"kind": kind, "number": self.number, **more}, list(buffers))
-
-    def answer(self, kind, **fitting):
-        def found():
-            return next((one for one in self.told if one["kind"] == kind and fitting.items() <= one.items()), None)
-
-        wait_for(lambda: found() is not None)
-        one = found()
-        self.told.remove(one)
-        return one
-
-    def announce(self, *files, at=1):
-        self.say("announce", at=at, files=[list(file) for file in files])
-        return self.answer("answers", at=at)["rows"]
-
-    def send(self, name, content, start=0):
-        for at in range(start, len(content), PIECE):
-            self.say("pieces", [content[at : at + PIECE]], parts=[[name, at]])
-        return self.told[-1]
-
-    def finish(self, name, content, **more):
-        self.say("finish", id=name, sha256=hashlib.sha256(content).hexdigest(), **more)
-        return self.answer("arrived", id=name)
-
-
-def idle(app):
-    wait_for(lambda: not app.session.doing)
-    with app.session.lock:
-        app.session.show()
-
-
-def table(app, kind, *names, **more):
-    hear(app.files.table, {"kind": kind, "version": app.files.table._version, "names": list(names), **more})
 
 
 def test_a_file_arrives_in_the_chosen_folder_with_the_hash_of_the_page(app, home):
     hear(app.where.cards, {"kind": "choose", "id": "datasets"})
     page, content = Page(app), os.urandom(3 * PIECE + 5)
-    [[name, have, taken, reason, place]] = page.announce(("set.bin", len(content)))
+    [[name, have, taken, reason, place, *_]] = page.announce(("set.bin", len(content)))
     assert (have, taken, reason, place) == (0, False, "", "datasets/set.bin")
     assert page.send(name, content)["parts"] == [[name, len(content)]]
     told = page.finish(name, content)
@@ -315,3 +267,43 @@ def test_a_link_is_checked_before_a_job_begins(app, home):
     click(app.link.fetch)
     assert "not a link" in app.session.message
     assert not (home / "jobs").exists()
+
+
+def test_the_files_are_read_again_when_their_place_opens_and_after_each_arrival(app, home):
+    def names():
+        return [row[0] for row in app.files.table._content["rows"]]
+
+    go(app, "files")
+    assert names() == ["loras"]
+    go(app, "bring")
+    (home / "models" / "from elsewhere.txt").write_text("x")
+    go(app, "files")
+    assert names() == ["loras", "from elsewhere.txt"]
+    page = Page(app)
+    [[name, *_]] = page.announce(("a.bin", 3))
+    page.send(name, b"abc")
+    page.finish(name, b"abc")
+    wait_for(lambda: app.session.is_stale or "a.bin" in names())
+    app.beat()
+    wait_for(lambda: "a.bin" in names())
+
+
+def test_what_is_chosen_is_counted_as_it_will_be_sent(app, home):
+    folder = home / "datasets" / "elena"
+    (folder / ".easel-x.part").write_bytes(bytes(40_000))
+    go(app, "files")
+    enter(app.files.root, "datasets")
+    table(app, "choose", "elena")
+    wait_for(lambda: app.session.size is not None)
+    app.session.show()
+    assert "3 kB, 3 files. 1 more is not sent (40 kB)" in app.chosen.facts.value
+    assert app.chosen.saver.size == 3000
+
+
+def test_the_free_space_fills_the_meter_and_its_label_says_so(app):
+    from trainer_core.keeping.listing import Space
+
+    app.session.disk = Space(75_000_000_000, 100_000_000_000)
+    app.bars["bring"].show()
+    assert "Free on this disk" in app.bars["bring"].figures.value
+    assert "width:75.0%" in app.bars["bring"].figures.value

@@ -80,7 +80,12 @@ def roots() -> tuple[Root, ...]:
 
     found = [
         Root("models", "Models", places.models(), "Base models, VAEs, text encoders and LoRAs to train with."),
-        Root("outputs", "LoRAs and results", places.outputs(), "What your trainings have made."),
+        Root(
+            "outputs",
+            "Results of your trainings",
+            places.outputs(),
+            "What your trainings have made. A model or LoRA from elsewhere belongs in Models.",
+        ),
         Root("datasets", "Datasets", places.datasets(), "Images and captions, one folder for each dataset."),
         Root("runs", "Runs", places.runs(), "The trainings, with their samples and logs.", is_managed=True),
     ]

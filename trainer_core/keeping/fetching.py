@@ -118,7 +118,7 @@ def run(settings: Settings, report: Callable[[str], None], text: str = "", patie
         report(f"Its SHA-256 is {hash_of(path, None, lambda _: None).hexdigest()}.{checked}")
     spot = bounds.named(str(path))
     if (found := recognising.recognise(spot)) is not None:
-        report(f"It is a model: {found.words}.")
+        report(found.told)
     if settings.unpacks and unpacking.is_zip(spot):
         report("Unpacking")
         made = unpacking.unpack(spot)

@@ -81,11 +81,32 @@ class Space:
 
 @dataclass(frozen=True)
 class Size:
-    """How much is in a file or folder; `is_partial` if it is so much that the counting was ended."""
+    """How much is in a file or folder; `is_partial` if it is so much that the counting was ended.
+
+    `left_out` are those of the files that a download or a zip leaves out, because they are hidden or links, such as the part of a
+    file that is not complete; `left_out_bytes` is their size.
+    """
 
     size_bytes: int
     files: int
     is_partial: bool = False
+    left_out: int = 0
+    left_out_bytes: int = 0
+
+    @property
+    def sent(self) -> Size:
+        """What a download or a zip of it contains."""
+        return Size(self.size_bytes - self.left_out_bytes, self.files - self.left_out, self.is_partial)
+
+    def __add__(self, other: Size) -> Size:
+        """Both together."""
+        return Size(
+            self.size_bytes + other.size_bytes,
+            self.files + other.files,
+            self.is_partial or other.is_partial,
+            self.left_out + other.left_out,
+            self.left_out_bytes + other.left_out_bytes,
+        )
 
 
 def look(spot: Spot) -> Listing:
@@ -151,21 +172,26 @@ def measure(spot: Spot) -> Size:
 
 def measured(path: Path) -> Size:
     """As `measure`, for any path."""
-    total = files = 0
+    total = files = out = out_bytes = 0
     until = time.monotonic() + LONGEST_MEASURE_S
     with contextlib.suppress(OSError):
         about = path.lstat()
         if not stat.S_ISDIR(about.st_mode):
             return Size(about.st_size if stat.S_ISREG(about.st_mode) else 0, 1)
     for place, _, names in os.walk(path):
+        is_hidden = "/." in place[len(str(path)) :]
         for name in names:
             with contextlib.suppress(OSError):
                 about = os.lstat(os.path.join(place, name))  # noqa: PTH118 - of half a million names
+                is_file = stat.S_ISREG(about.st_mode)
                 files += 1
-                total += about.st_size if stat.S_ISREG(about.st_mode) else 0
+                total += about.st_size if is_file else 0
+                if is_hidden or name.startswith(".") or not is_file:
+                    out += 1
+                    out_bytes += about.st_size if is_file else 0
         if files > MOST_MEASURED or time.monotonic() > until:
-            return Size(total, files, is_partial=True)
-    return Size(total, files)
+            return Size(total, files, True, out, out_bytes)
+    return Size(total, files, False, out, out_bytes)
 
 
 def space(spot: Spot) -> Space | None:

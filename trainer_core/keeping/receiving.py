@@ -23,6 +23,7 @@ from trainer_core.errors import FilesError
 from trainer_core.files import write_whole
 from trainer_core.keeping import bounds, carrying, names, refusals, trash, unfinished
 from trainer_core.keeping.bounds import Spot
+from trainer_core.keeping.unfinished import Unfinished
 from trainer_core.models.downloads.part import Part, hash_of
 from trainer_core.text import printable, size
 
@@ -38,7 +39,8 @@ _IDS = itertools.count(1)
 class Answer:
     """What is said to one announced file: its id, the spot that it will have, how many of its bytes are here, or why it is refused.
 
-    `is_taken`: there is a file of this name already, so that the user must choose.
+    `is_taken`: there is a file of this name already, so that the user must choose. `elsewhere` is where a part of a file of the same
+    name and size waits, if none waits here: the user may want to go on with that one. `elsewhere_have` are its bytes.
     """
 
     path: str
@@ -47,6 +49,8 @@ class Answer:
     have: int = 0
     is_taken: bool = False
     reason: str = ""
+    elsewhere: Spot | None = None
+    elsewhere_have: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,16 @@ class Arrived:
     sha256: str
     replaced: str = ""
     renamed: str = ""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far the announced files are: how many they are, how many are complete, and their bytes that are here and altogether."""
+
+    files: int
+    arrived: int
+    have: int
+    size_bytes: int
 
 
 @dataclass
@@ -91,6 +105,8 @@ class Receiver:
         self._given: dict[PurePath, str] = {}
         self._files: dict[str, _File] = {}
         self._by_path: dict[str, str] = {}
+        self._parts: dict[str, Unfinished] = {}
+        self._arrived = self._arrived_bytes = 0
         self._guard = threading.Lock()
 
     def announce(self, files: Iterable[Mapping[str, Any]]) -> list[Answer]:
@@ -104,11 +120,50 @@ class Receiver:
             raise FilesError(
                 f"{len(rows):,} files are too many at once.", "Put them into a zip, and let Easel unpack it."
             )
+        waiting = unfinished.listed()
         with self._guard:
-            answers = [self._announce(row) for row in rows]
+            answers = [self._announce(row, waiting) for row in rows]
             missing = sum(one.size - one.have for one in self._files.values())
         carrying.check_room(bounds.folder(self.where), missing)
         return answers
+
+    @property
+    def standing(self) -> Standing:
+        """How far the announced files are."""
+        with self._guard:
+            files = list(self._files.values())
+            done, here = self._arrived, self._arrived_bytes
+        return Standing(
+            done + len(files), done, here + sum(one.have for one in files), here + sum(one.size for one in files)
+        )
+
+    def adopt(self, name: str) -> Answer:
+        """Goes on with the part that waits in another folder, where the file will then be.
+
+        Raises:
+            FilesError: the file is not known, there is no such part any more, or it is being received already.
+        """
+        found = self._known(name)
+        with found.guard:
+            part = self._parts.pop(name, None)
+            kept = unfinished.record(part.key) if part is not None else None
+            if part is None or kept is None:
+                raise FilesError(f"The part of {_named(found)} in the other folder is gone.", "Choose the file again.")
+            found.spot, found.key, found.have = kept.spot, kept.key, min(kept.have, found.size)
+            self._open(found)
+        return Answer("", found.id, found.spot, found.have, _is_taken(found.spot))
+
+    def leave(self, name: str) -> None:
+        """Does not expect a file any more; what is here of it stays.
+
+        Raises:
+            FilesError: the file is not known.
+        """
+        found = self._known(name)
+        with found.guard:
+            if found.part is not None:
+                found.part.__exit__(None, None, None)
+            self._unlist(found)
 
     def check(self, name: str) -> tuple[int, str]:
         """How many bytes of a file are here, and their SHA-256: if the page's file begins so too, it is the same file.
@@ -180,6 +235,9 @@ class Receiver:
                 )
             arrived = self._placed(found, ours, choice)
             self._forget(found)
+            with self._guard:
+                self._arrived += 1
+                self._arrived_bytes += found.size
         return arrived
 
     def discard(self, name: str) -> None:
@@ -213,13 +271,13 @@ class Receiver:
             raise FilesError("This file is not expected any more.", "Choose it again.")
         return found
 
-    def _announce(self, row: Mapping[str, Any]) -> Answer:
+    def _announce(self, row: Mapping[str, Any], waiting: list[Unfinished]) -> Answer:
         said, length = row.get("path"), row.get("size")
         if not isinstance(said, str) or type(length) is not int or not 0 <= length <= LARGEST_FILE_BYTES:
             return Answer(printable(str(said), 200), reason="it was announced without a path and a size")
         if (known := self._by_path.get(said)) is not None and self._files[known].size == length:
             found = self._files[known]
-            return Answer(said, found.id, found.spot, found.have, _is_taken(found.spot))
+            return self._answer(said, found)
         path = names.arriving(said)
         if path is None:
             return Answer(said, reason=names.unfit(said))
@@ -234,8 +292,17 @@ class Receiver:
         found = _File(number, spot, length, unfinished.key_of(spot, length), renamed=names.changed(said, path))
         if (kept := unfinished.record(found.key)) is not None and kept.size_bytes == length:
             found.have = min(kept.have, length)
+        ours = {one.key for one in self._files.values()}
         self._files[number], self._by_path[said] = found, number
-        return Answer(said, number, spot, found.have, _is_taken(spot))
+        other = None if found.have else _of_same(spot, length, waiting, ours)
+        if other is not None:
+            self._parts[number] = other
+        return self._answer(said, found)
+
+    def _answer(self, said: str, found: _File) -> Answer:
+        other = self._parts.get(found.id)
+        where, have = (other.spot, other.have) if other is not None else (None, 0)
+        return Answer(said, found.id, found.spot, found.have, _is_taken(found.spot), "", where, have)
 
     def _open(self, found: _File) -> None:
         """Opens the part file of a file, and takes in what is there."""
@@ -297,9 +364,19 @@ class Receiver:
         if found.part is not None:
             found.part.__exit__(None, None, None)
         unfinished.forget(found.key)
+        self._unlist(found)
+
+    def _unlist(self, found: _File) -> None:
         with self._guard:
+            self._parts.pop(found.id, None)
             self._files.pop(found.id, None)
             self._by_path = {path: name for path, name in self._by_path.items() if name != found.id}
+
+
+def _of_same(spot: Spot, size_bytes: int, waiting: Iterable[Unfinished], ours: set[str]) -> Unfinished | None:
+    """The part of a file of this name and size that waits in another folder, the one that changed last; not one that arrives now."""
+    fitting = (one for one in waiting if one.spot.name == spot.name and one.size_bytes == size_bytes)
+    return next((one for one in fitting if one.have and one.key not in ours), None)
 
 
 def _is_taken(spot: Spot) -> bool:

@@ -234,6 +234,7 @@ BAKE = Utility(
                     name="checkpoint",
                     title="Checkpoint",
                     roles=MODELS,
+                    wants="either",
                     help="Or one part of it, such as its UNet alone.",
                 ),
                 Files(

@@ -31,11 +31,12 @@ class FileUploader(App):
 
     def __init__(self) -> None:
         self.session = session = FilesSession()
-        self.where, self.arriving, self.unfinished = Where(session), Arriving(session), Unfinished(session)
+        self.where, self.arriving = Where(session), Arriving(session)
+        self.unfinished = Unfinished(session, self.arriving.go_on_with)
         self.chosen = ChosenPanel(session)
         self.files = FilesPanel(session, self.chosen.ask)
         self.link, self.run, self.trash = LinkPanel(session), LinkJob(session), TrashPanel(session)
-        self.bars = {name: FilesBar(session) for name in (BRING, WATCH, FILES, TRASH)}
+        self.bars = {name: FilesBar(session, self.arriving.drop) for name in (BRING, WATCH, FILES, TRASH)}
         super().__init__(
             session.jobs,
             {
@@ -57,6 +58,7 @@ class FileUploader(App):
             },
         )
         session.add_view(self._count)
+        self.places.observe(session.handler(self._opened), "chosen")
 
     def restore(self) -> None:
         """Reads the folders, and finds a link again that is being fetched."""
@@ -64,14 +66,21 @@ class FileUploader(App):
         self.session.jobs.follow_live(known_jobs(KIND))
 
     def beat(self) -> None:
-        """Shows how far slow work is."""
-        if self.session.doing:
+        """Shows how far slow work and files that arrive are, and which files have come."""
+        if self.session.doing or self.arriving.drop.is_receiving:
             self.bars[self.places.chosen].show()
+        if self.session.is_stale and self.places.chosen == FILES:
+            self.session.look_soon()
 
     def close(self, why: str = "") -> None:
         """Ends what is being received; the parts stay for the next time."""
         self.arriving.drop.close_receiver()
         super().close(why)
+
+    def _opened(self, place: str) -> None:
+        """Reads the folder again when its place is opened: files may have come, from here or from another program."""
+        if place in (FILES, TRASH):
+            self.session.look()
 
     def _count(self) -> None:
         """Shows on its tab how many things are in the trash."""

@@ -205,8 +205,8 @@ EXTRACT = Utility(
         Card(
             "Models",
             (
-                File(name="tuned", title="Finetuned model", roles=MODELS),
-                File(name="base", title="Base model", roles=MODELS),
+                File(name="tuned", title="Finetuned model", roles=MODELS, wants="either"),
+                File(name="base", title="Base model", roles=MODELS, wants="either"),
             ),
         ),
         Card(

@@ -79,7 +79,7 @@ CONVERT = Utility(
     cards=(
         Card(
             "Model",
-            (Files(name="files", title="File or folder", roles=ROLES),),
+            (Files(name="files", title="File or folder", roles=ROLES, wants="either"),),
             text="A checkpoint (.safetensors, .ckpt, .gguf), a folder in the diffusers layout, or the folder (or index) of a model in several files. Files below the first are parts to put into it.",
         ),
         Card(
@@ -163,7 +163,7 @@ CHECK = Utility(
     guide=(PAGE, "is-a-file-damaged"),
     takes="file",
     makes=False,
-    cards=(Card("Model", (File(name="file", title="File or folder", roles=ROLES),)),),
+    cards=(Card("Model", (File(name="file", title="File or folder", roles=ROLES, wants="either"),)),),
 )
 
 

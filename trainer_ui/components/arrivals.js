@@ -2,8 +2,10 @@
 // After a lost connection the page asks again what has arrived, and goes on from there.
 
 const PIECE_BYTES = 4 << 20, FLIGHTS = 4, SILENT_MS = 8000, CHECK_MS = 120000, RETRY_MS = 3000, MOST_FILES = 50000, MOST_ROWS = 60;
+// What an item's row of answers says, in this order.
+const ROW = ["id", "have", "isTaken", "reason", "place", "other", "otherHave"];
 const WORDS = { waiting: "Waits", checking: "Checking what is here already", sending: "", finishing: "Checking the whole file", arrived: "", refused: "", failed: "", stopped: "Stopped", left: "Left out" };
-const OPEN = new Set(["announced", "waiting", "checking", "sending", "finishing", "asks"]);
+const OPEN = new Set(["announced", "waiting", "checking", "sending", "finishing", "asks", "asks-where"]);
 
 const bytes = (count) => count >= 1e9 ? `${(count / 1e9).toFixed(2)} GB` : count >= 1e6 ? `${(count / 1e6).toFixed(1)} MB` : `${Math.max(count ? 1 : 0, Math.round(count / 1e3))} kB`;
 
@@ -12,6 +14,7 @@ class Arrivals {
     this.model = model;
     this.items = [];
     this.number = this.announced = 0;
+    this.awaits = "";
     this.forget();
     this.node = make("div", "easel-arrive");
     this.drop = make("div", "easel-arrive-drop");
@@ -41,10 +44,11 @@ class Arrivals {
     acts.append(this.pauser, this.stopper, this.clearer);
     this.whole.append(this.told, this.bar, acts);
     this.question = this.ask();
+    this.elsewhere = this.askWhere();
     this.list = make("ul", "easel-arrive-list");
     this.list.setAttribute("aria-label", "Files that arrive");
     this.more = make("p", "easel-arrive-more");
-    this.node.append(this.drop, this.whole, this.question, this.list, this.more);
+    this.node.append(this.drop, this.whole, this.elsewhere, this.question, this.list, this.more);
     for (const name of ["dragenter", "dragover"]) this.drop.addEventListener(name, (event) => this.over(event, true));
     for (const name of ["dragleave", "drop"]) this.drop.addEventListener(name, (event) => this.over(event, false));
     this.drop.addEventListener("drop", (event) => this.dropped(event));
@@ -78,6 +82,21 @@ class Arrivals {
     const row = make("div", "easel-arrive-buttons");
     row.append(this.both, this.replace, this.leave);
     node.append(this.asked, row);
+    node.hidden = true;
+    return node;
+  }
+  // A part of the same file waits in another folder: to go on there, or to begin again here.
+  askWhere() {
+    const node = make("div", "easel-arrive-question");
+    node.setAttribute("role", "group");
+    node.setAttribute("aria-label", "An incomplete file of this name is in another folder");
+    this.askedWhere = make("p", "easel-arrive-asked");
+    this.askedWhere.setAttribute("role", "status");
+    const row = make("div", "easel-arrive-buttons");
+    this.there = button("", "easel-two", () => this.chooseWhere(true));
+    this.here = button("", "easel-two", () => this.chooseWhere(false));
+    row.append(this.there, this.here);
+    node.append(this.askedWhere, row);
     node.hidden = true;
     return node;
   }
@@ -134,12 +153,13 @@ class Arrivals {
   }
   take(message) {
     if (message?.kind === "focus") return this.focus();
+    if (message?.kind === "continue") return this.continue(text(message.name), text(message.text));
     if (message?.number !== this.number) return;
     this.heard();
     const item = this.items.find(({ id }) => id && id === message.id);
     const act = {
       answers: () => this.answers(message.at, list(message.rows)), refused: () => this.refused(message.at, text(message.text)), lost: () => this.taken(),
-      checked: () => item && this.checked(item, message), got: () => this.got(list(message.parts)), arrived: () => item && this.arrived(item, message),
+      adopted: () => this.adopted(list(message.row)), checked: () => item && this.checked(item, message), got: () => this.got(list(message.parts)), arrived: () => item && this.arrived(item, message),
       failed: () => this.failed(item, text(message.text)), moved: () => { if (item) { item.belongs = ""; item.told = text(message.text); } },
     }[message.kind];
     act?.();
@@ -154,16 +174,21 @@ class Arrivals {
     rows.forEach((row, at) => {
       const item = items[at];
       if (!item || !["announced", "waiting", "checking", "sending"].includes(item.state)) return;
-      const [id, have, isTaken, reason, place] = row;
-      if (reason) return Object.assign(item, { state: "refused", told: text(reason) });
+      const said = Object.fromEntries(ROW.map((name, at) => [name, list(row)[at]]));
+      if (said.reason) return Object.assign(item, { state: "refused", told: text(said.reason) });
       const wasAnswered = Boolean(item.id);
-      Object.assign(item, { id: text(id), place: text(place) });
-      this.start(item, known(have) ? have : 0);
-      if (isTaken && !wasAnswered) item.state = "asks";
+      Object.assign(item, { id: text(said.id), place: text(said.place), other: text(said.other), otherHave: known(said.otherHave) ? said.otherHave : 0 });
+      this.start(item, known(said.have) ? said.have : 0);
+      if (said.isTaken && !wasAnswered) item.state = "asks";
+      item.isTaken = said.isTaken === true;
+      // A kernel that was restarted has forgotten the answer.
+      if (item.other && item.isThere) this.adopt(item);
+      else if (item.other && !wasAnswered) item.state = "asks-where";
     });
     if (!this.open.length) this.send("end");
+    if (this.asking("asks-where").length) return this.elsewhere.hidden && this.reach(this.there);
     const asks = this.items.filter(({ state }) => state === "asks");
-    if (asks.length && this.question.hidden) requestAnimationFrame(() => this.both.focus());
+    if (asks.length && this.question.hidden) this.reach(this.both);
   }
   // An item that goes on at a place: with the hash of what is before it, if that is still known.
   start(item, have) {
@@ -175,6 +200,27 @@ class Arrivals {
     else if (mark) Object.assign(item, { at: have, hash: new Sha256(mark), isChecked: true });
     else item.isChecked = false;
     item.marks.clear();
+  }
+  asking(state) { return this.items.filter((item) => item.state === state); }
+  adopt(item) {
+    Object.assign(item, { isThere: true, state: "checking" });
+    this.send("adopt", { id: item.id });
+  }
+  adopted([id, have, isTaken, , place]) {
+    const item = this.items.find((one) => one.id === id && one.state === "checking");
+    if (!item) return;
+    Object.assign(item, { place: text(place), other: "" });
+    this.start(item, known(have) ? have : 0);
+    if (isTaken) item.state = "asks";
+  }
+  chooseWhere(isThere) {
+    for (const item of this.asking("asks-where")) {
+      if (isThere) this.adopt(item);
+      else Object.assign(item, { other: "", state: item.isTaken ? "asks" : "waiting" });
+    }
+    this.draw();
+    this.pump();
+    this.buttons[0].focus();
   }
   refused(request, words) {
     const items = this.awaited.get(request) ?? [];
@@ -188,7 +234,11 @@ class Arrivals {
     this.say("Another tab or cell receives files now, so these wait. Go on to send them from here.");
   }
   choose(choice) {
-    for (const item of this.items) if (item.state === "asks") Object.assign(item, choice ? { choice, state: "waiting" } : { state: "left" });
+    for (const item of this.asking("asks")) {
+      Object.assign(item, choice ? { choice, state: "waiting" } : { state: "left" });
+      if (!choice) this.send("leave", { id: item.id });
+    }
+    if (!this.open.length) this.send("end");
     this.draw();
     this.pump();
     this.buttons[0].focus();
@@ -351,12 +401,19 @@ class Arrivals {
     this.draw();
     this.buttons[0].focus();
   }
+  // The user wants to go on with a file of which a part is here. A browser opens its list of files only soon after a click.
+  continue(name, here) {
+    this.say(`Choose ${name} on your computer again: ${here} are here, and it goes on from there.`);
+    this.focus();
+    if (navigator.userActivation?.isActive) this.files.click();
+  }
   accept(item) { this.send("accept", { id: item.id }); }
   decline(item) { item.belongs = ""; this.draw(); }
   // It may still be hidden: what shows it comes with another message.
-  focus(tries = 60) {
-    if (this.node.checkVisibility()) this.buttons[0].focus();
-    else if (tries) requestAnimationFrame(() => this.focus(tries - 1));
+  focus() { this.reach(this.buttons[0]); }
+  reach(button, tries = 60) {
+    if (button.checkVisibility()) button.focus();
+    else if (tries) requestAnimationFrame(() => this.reach(button, tries - 1));
   }
   say(words) { this.note = words; this.draw(); }
   // ---- what is shown ----
@@ -376,10 +433,12 @@ class Arrivals {
     this.bar.value = have;
     this.whole.classList.toggle("easel-arrive-lost", this.lost);
     put(this.told, this.note || this.summary(open, counted, have, total));
+    this.tell(open);
     this.pauser.hidden = this.stopper.hidden = !open.length;
     put(this.pauser, this.paused ? "Go on" : "Pause");
     this.clearer.hidden = open.length === this.items.length;
-    const asks = this.items.filter(({ state }) => state === "asks");
+    this.showWhere();
+    const asks = this.asking("asks");
     this.question.hidden = !asks.length;
     const one = asks.length === 1;
     twoLines(this.both, "Keep both", one ? "the new one gets a number" : "the new ones get a number");
@@ -387,6 +446,25 @@ class Arrivals {
     twoLines(this.leave, one ? "Leave it out" : "Leave them out", one ? "the old one stays as it is" : "the old ones stay as they are");
     put(this.asked, one ? `There is a file called ${asks[0].place} already.` : `${count(asks.length)} files have names that are taken already, such as ${asks[0]?.place}.`);
     this.rows();
+  }
+  // The bar of the app says what the sending waits for.
+  tell(open) {
+    const now = !open.length ? "" : open.some(({ state }) => state.startsWith("asks")) ? "asks" : this.paused ? "paused" : "";
+    if (now === this.awaits) return;
+    this.awaits = now;
+    this.send("waits", { for: now });
+  }
+  showWhere() {
+    const asks = this.asking("asks-where");
+    this.elsewhere.hidden = !asks.length;
+    if (!asks.length) return;
+    const [{ path, size, other, otherHave, place }] = asks, one = asks.length === 1;
+    const folder = (spot) => spot.slice(0, spot.lastIndexOf("/"));
+    put(this.askedWhere, one
+      ? `${bytes(otherHave)} of ${path} (${bytes(size)}) are here already, but in ${folder(other)}. You chose ${folder(place)}.`
+      : `Parts of ${count(asks.length)} of these files are here already, in other folders, such as ${other}.`);
+    twoLines(this.there, one ? `Continue in ${folder(other)}` : "Continue there", one ? `sends the ${bytes(size - otherHave)} that are missing` : "sends what is missing");
+    twoLines(this.here, one ? `Send it to ${folder(place)}` : "Send them to the chosen folder", "all of it, from the start; the part stays");
   }
   summary(open, counted, have, total) {
     const arrived = counted.filter(({ state }) => state === "arrived").length;
@@ -433,7 +511,7 @@ class Arrivals {
       item.node.append(item.sign, item.name, item.size_, item.bar, item.words, item.points, item.code, item.acts);
     }
     const { state } = item;
-    const tone = item.isDoubtful ? "danger" : { arrived: "ok", failed: "danger", refused: "warn", stopped: "warn", asks: "warn" }[state] ?? "";
+    const tone = item.isDoubtful ? "danger" : { arrived: "ok", failed: "danger", refused: "warn", stopped: "warn", asks: "warn", "asks-where": "warn" }[state] ?? "";
     item.node.className = `easel-arrive-row easel-arrive-is-${tone || "going"}`;
     put(item.sign, { ok: "✓", danger: "!", warn: "–" }[tone] ?? "↑");
     put(item.size_, state === "refused" ? "" : state === "sending" ? `${bytes(item.have)} of ${bytes(item.size)}` : bytes(item.size));

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,12 +23,14 @@ from trainer_ui.boundary import attempt
 from trainer_ui.components.places import asset
 
 if TYPE_CHECKING:
-    from trainer_core.keeping.receiving import Arrived, Receiver
+    from trainer_core.keeping.receiving import Answer, Arrived, Receiver, Standing
 
 MOST_FILES = 50_000
 LONGEST_ID = 20
 QUIET_S = 2.0
 """A page that sends files is never silent for so long."""
+SPEED_S = 10.0
+"""The speed is that of so many last seconds."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,9 @@ class Arrivals(AnyWidget):
         self._receiver: Receiver | None = None
         self._here: dict[str, Arrived] = {}
         self._told: dict[str, dict[str, Any]] = {}
+        self._pieces: deque[tuple[float, int]] = deque(maxlen=4096)
+        self.waits_for = ""
+        """What the sending waits for: "asks" for an answer of the user, "paused" until they go on, "" for nothing."""
         self._work: queue.Queue[Callable[[], object]] = queue.Queue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -94,6 +100,24 @@ class Arrivals(AnyWidget):
     def is_receiving(self) -> bool:
         """Whether files were announced that the page has not done with."""
         return self._receiver is not None
+
+    @property
+    def standing(self) -> Standing | None:
+        """How far the files are that arrive now; None if none do."""
+        receiver = self._receiver
+        found = receiver.standing if receiver is not None else None
+        return found if found is not None and found.files > found.arrived else None
+
+    @property
+    def bytes_per_s(self) -> float:
+        """How fast they come, 0.0 if nothing came lately."""
+        now = time.monotonic()
+        lately = [(at, size) for at, size in tuple(self._pieces) if now - at < SPEED_S]
+        return sum(size for _, size in lately) / max(1.0, now - lately[0][0]) if len(lately) > 1 else 0.0
+
+    def go_on_with(self, name: str, have: str) -> None:
+        """Lets the page ask for the file of this name on the user's computer, of which a part is here."""
+        self.send({"kind": "continue", "name": printable(name, 300), "text": have}, [])
 
     # ---- what the page says; it may be anything ----
     def _heard(self, _: Any, message: Any, buffers: Any) -> None:
@@ -119,8 +143,8 @@ class Arrivals(AnyWidget):
                 self._say(number, "lost")
         elif kind == "pieces":
             attempt(partial(self._write, number, message.get("parts"), buffers), partial(self._failed, number, ""))
-        elif kind == "end":
-            self._later(self._end)
+        elif kind in ("waits", "end"):
+            self._later(self._end if kind == "end" else partial(self._wait, message.get("for")))
         elif isinstance(name := message.get("id"), str) and len(name) <= LONGEST_ID:
             self._of_file(number, kind, name, message)
 
@@ -128,6 +152,8 @@ class Arrivals(AnyWidget):
         works: dict[object, Callable[[], object]] = {
             "check": lambda: self._check(number, name),
             "restart": lambda: self._restart(number, name),
+            "adopt": lambda: self._adopt(number, name),
+            "leave": lambda: self._known().leave(name),
             "finish": lambda: self._finish(number, name, message),
             "discard": lambda: self._discard(number, name),
         }
@@ -161,14 +187,12 @@ class Arrivals(AnyWidget):
             if number != self._number or self._receiver is None:
                 self.close_receiver()
                 receiver = self._receive()
+                self.waits_for = ""
+                self._pieces.clear()
                 with self._lock:
                     self._receiver, self._number = receiver, number
             answers = self._known().announce(rows)
-            told = [
-                [one.id, one.have, one.is_taken, printable(one.reason, 300), one.spot.text if one.spot else ""]
-                for one in answers
-            ]
-            self._say(number, "answers", at=at, rows=told)
+            self._say(number, "answers", at=at, rows=[_as_row(one) for one in answers])
             self._changed()
 
         attempt(begin, lambda why: self._say(number, "refused", at=at, text=printable(why, 600)))
@@ -188,6 +212,9 @@ class Arrivals(AnyWidget):
         self._known().restart(name)
         self._say(number, "checked", id=name, have=0, sha256="")
 
+    def _adopt(self, number: int, name: str) -> None:
+        self._say(number, "adopted", row=_as_row(self._known().adopt(name)))
+
     def _write(self, number: int, parts: object, buffers: Any) -> None:
         if not isinstance(parts, list) or len(parts) != len(buffers):
             return
@@ -198,6 +225,7 @@ class Arrivals(AnyWidget):
                     lambda part=part, buffer=buffer: got.append([part[0], receiver.write(part[0], part[1], buffer)]),
                     partial(self._failed, number, part[0]),
                 )
+        self._pieces.append((time.monotonic(), sum(len(buffer) for buffer in buffers)))
         self._say(number, "got", parts=got)
 
     def _finish(self, number: int, name: str, message: Mapping[str, Any]) -> None:
@@ -222,6 +250,7 @@ class Arrivals(AnyWidget):
             "doubtful": said.is_doubtful,
         }
         self._say(number, "arrived", **self._told[key])
+        self._changed()
 
     def _discard(self, number: int, name: str) -> None:
         self._known().discard(name)
@@ -233,6 +262,10 @@ class Arrivals(AnyWidget):
             self._say(number, "moved", id=name, text=printable(self._accept(one), 300))
             self._changed()
 
+    def _wait(self, what: object) -> None:
+        self.waits_for = what if what in ("asks", "paused") else ""
+        self._changed()
+
     def _end(self) -> None:
         self.close_receiver()
         self._changed()
@@ -242,3 +275,9 @@ class Arrivals(AnyWidget):
 
     def _say(self, number: int, kind: str, **more: Any) -> None:
         self.send({"kind": kind, "number": number, **more}, [])
+
+
+def _as_row(one: Answer) -> list[object]:
+    """What is said to the page of one announced file."""
+    place, other = (spot.text if spot is not None else "" for spot in (one.spot, one.elsewhere))
+    return [one.id, one.have, one.is_taken, printable(one.reason, 300), place, other, one.elsewhere_have]

@@ -26,6 +26,8 @@ class Picker {
     this.starts = make("div", "easel-picker-starts");
     this.up = button("jupyter-button easel-small", "Up", () => this.open(this.content.parent));
     this.path = make("span", "easel-picker-path");
+    // Why there is no way up.
+    this.top = make("p", "easel-picker-top");
     this.filter = make("input", "easel-picker-filter");
     this.filter.type = "text";
     this.filter.placeholder = "Filter";
@@ -42,7 +44,7 @@ class Picker {
     head.append(this.up, this.path, this.filter);
     const foot = make("div", "easel-picker-foot");
     foot.append(this.said, this.take, button("jupyter-button easel-quiet", "Cancel", () => this.close()));
-    this.node.append(this.starts, head, this.list, foot);
+    this.node.append(this.starts, head, this.top, this.list, foot);
     this.node.addEventListener("keydown", (event) => this.key(event));
     this.content = { items: [], starts: [] };
     this.show();
@@ -115,6 +117,8 @@ class Picker {
     this.path.textContent = String(content.path ?? "");
     this.path.title = this.path.textContent;
     this.up.disabled = !content.parent;
+    this.top.textContent = String(content.top ?? "");
+    this.top.hidden = !content.top;
     const starts = Array.isArray(content.starts) ? content.starts : [];
     this.starts.replaceChildren(
       ...starts.map(({ title, path }) => {

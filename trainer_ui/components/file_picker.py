@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,12 @@ from trainer_ui.boundary import attempt
 from trainer_ui.components.places import asset
 
 LONGEST_PATH = 4096
+_NUMBER = re.compile(r" \d+$")
+
+TOP = (
+    "Up ends here: Easel shows only what is in the folders named above. For another folder, type its path into the field, "
+    "or add it with: easel models folders add FOLDER"
+)
 
 
 class FilePicker(AnyWidget):
@@ -34,11 +41,14 @@ class FilePicker(AnyWidget):
     title = Unicode().tag(sync=True)
     """What is to be chosen, for screen readers."""
     content = Dict({"version": 0}).tag(sync=True)
-    """The folder that is shown: {"version", "path", "parent", "items", "left_out", "starts", "said"}."""
+    """The folder that is shown: {"version", "path", "parent", "top", "items", "left_out", "starts", "said"}; `top` says why there is
+    no way up."""
 
     def __init__(self, title: str, wants: str, extensions: tuple[str, ...], chosen: Callable[[Path], object]) -> None:
         super().__init__(title=printable(title, 120), wants=wants)
         self.extensions, self.chosen = extensions, chosen
+        self.field = _NUMBER.sub("", printable(title, 120))
+        """The field, without the number of its row: its folder is remembered."""
         self.closed: Callable[[], object] = lambda: None
         """Called when the user closes the picker without a choice."""
         self._version = 0
@@ -46,12 +56,13 @@ class FilePicker(AnyWidget):
         self.on_msg(self._heard)
 
     def look_at(self, path: str = "") -> None:
-        """Shows the folder of a path, or the one used last, or the home folder; in a thread."""
+        """Shows the folder of a path, or the one used last for this field, or one with models, or the home folder; in a thread."""
         self._start(lambda: self._show_first(path))
 
     def _show_first(self, path: str) -> None:
         tried = [path, os.path.dirname(path)] if path else []  # noqa: PTH120 - Path would make "" the working folder
-        starts = [*tried, *map(str, browsing.recent()), *(str(root.path) for root in browsing.roots())]
+        models = self.wants != "folder" and set(browsing.MODELS) <= set(self.extensions)
+        starts = [*tried, *map(str, browsing.first_folders(self.field, models=models))]
         for start in starts:
             try:
                 if start and Path(browsing.allowed(start, browsing.roots())).is_dir():
@@ -84,7 +95,7 @@ class FilePicker(AnyWidget):
                 "Choose a file, not a folder." if self.wants == "file" else "Choose a folder."
             )
         # The path as the user sees it: a link may be what they want to keep.
-        browsing.remember(Path(path) if found.is_dir() else Path(path).parent)
+        browsing.remember(Path(path) if found.is_dir() else Path(path).parent, self.field)
         self.chosen(Path(path))
 
     def _show(self, path: str, find: str) -> None:
@@ -96,6 +107,7 @@ class FilePicker(AnyWidget):
         self._tell(
             path=str(seen.path),
             parent=str(seen.parent) if seen.parent else "",
+            top="" if seen.parent else TOP,
             items=[
                 {
                     "name": one.name,

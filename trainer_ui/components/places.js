@@ -27,6 +27,25 @@ class Tabs {
     for (const [id, title] of model.get("titles")) this.tabs.set(id, this.tab(id, title));
     this.node.append(...[...this.tabs.values()].map(({ button }) => button));
     this.node.addEventListener("keydown", (event) => this.key(event));
+    this.node.addEventListener("scroll", () => this.fade());
+    // The row of tabs scrolls on a narrow page.
+    this.wide = new ResizeObserver(() => this.reach());
+    this.wide.observe(this.node);
+  }
+  // Brings the chosen tab into sight, without moving the page.
+  reach() {
+    const chosen = this.tabs.get(this.model.get("chosen"))?.button, row = this.node;
+    if (chosen && row.scrollWidth > row.clientWidth) {
+      const left = chosen.offsetLeft - row.offsetLeft, air = 48;
+      if (left < row.scrollLeft + air) row.scrollLeft = left - air;
+      else if (left + chosen.offsetWidth > row.scrollLeft + row.clientWidth - air) row.scrollLeft = left + chosen.offsetWidth + air - row.clientWidth;
+    }
+    this.fade();
+  }
+  fade() {
+    const row = this.node, left = row.scrollWidth - row.clientWidth - row.scrollLeft;
+    row.classList.toggle("easel-more-before", row.scrollLeft > 1);
+    row.classList.toggle("easel-more-after", left > 1);
   }
   tab(id, title) {
     const button = element("button", "easel-tab", title);
@@ -90,6 +109,8 @@ class Tabs {
       }
       for (const part of root.querySelectorAll(`.easel-at-${id}`)) part.classList.toggle("easel-elsewhere", id !== chosen);
     }
+    if (this.reached !== chosen) requestAnimationFrame(() => this.reach());
+    this.reached = chosen;
     if (!root) return;
     frame(root);
     // The control that had the keyboard may be in the place that was left.
@@ -114,6 +135,7 @@ function render({ model, el }) {
   });
   return () => {
     cancelAnimationFrame(waiting);
+    tabs.wide.disconnect();
     for (const name of ["chosen", "live", "counts"]) model.off(`change:${name}`, show);
   };
 }

@@ -12,8 +12,13 @@ from trainer_ui.panels.files.bar import size
 from trainer_ui.widgets import VBox
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trainer_core.keeping.receiving import Arrived, Receiver
+    from trainer_core.keeping.unfinished import Unfinished as Part
     from trainer_ui.files_session import FilesSession
+
+CONTINUE = "continue"
 
 
 class Arriving:
@@ -21,7 +26,7 @@ class Arriving:
 
     def __init__(self, session: FilesSession) -> None:
         self.session = session
-        self.drop = Arrivals(self._receiver, self._arrived, self._accept, session.show_soon)
+        self.drop = Arrivals(self._receiver, self._arrived, self._accept, self._changed)
         self.widget = VBox([self.drop], classes=("easel-card",))
 
     def show(self) -> None:
@@ -29,6 +34,26 @@ class Arriving:
         target = self.session.target
         self.drop.target = " / ".join((target.root.title, *target.parts))
         self.drop.busy = bool(self.session.doing)
+
+    def go_on_with(self, one: Part) -> None:
+        """Goes on with a file of which a part is here: with its folder, and the file that the user chooses on their computer.
+
+        Raises:
+            FilesError: other files arrive now, or the folder may not be changed any more.
+        """
+        from trainer_core.errors import FilesError
+        from trainer_core.keeping import bounds
+
+        self.session.is_free()
+        if self.drop.standing is not None:
+            raise FilesError("Files arrive now.", "Wait until they are here, or stop them.")
+        bounds.changeable(one.spot)
+        self.session.target = one.spot.parent
+        self.drop.go_on_with(one.spot.name, f"{size(one.have)} of {size(one.size_bytes)}")
+
+    def _changed(self) -> None:
+        self.session.is_stale = True
+        self.session.show_soon()
 
     def _receiver(self) -> Receiver:
         from trainer_core.keeping import bounds
@@ -56,9 +81,7 @@ class Arriving:
         if found is None:
             return Said()
         belongs = found.belongs.text if found.belongs is not None else ""
-        return Said(
-            f"It is a model: {found.words}." + (f" Such models belong in {belongs}." if belongs else ""), belongs
-        )
+        return Said(found.told + (f" Such models belong in {belongs}." if belongs else ""), belongs)
 
     def _accept(self, one: Arrived) -> str:
         """Moves a file to where it belongs, because the user wants that."""
@@ -75,11 +98,13 @@ class Arriving:
 class Unfinished:
     """Files of which only a part is here, from this or an earlier time."""
 
-    def __init__(self, session: FilesSession) -> None:
-        self.session = session
+    def __init__(self, session: FilesSession, go_on_with: Callable[[Part], object]) -> None:
+        self.session, self._go_on_with = session, go_on_with
         self.items = ActionList("Unfinished files", session.handler(self._act))
         self.help = Paragraph(
-            "Choose the same file again, with the same folder, and it goes on where it stopped.", "muted", "small"
+            "Continue, and choose the same file on your computer: it goes on where it stopped, in the same folder.",
+            "muted",
+            "small",
         )
         self.widget = VBox(
             [Paragraph("Not complete yet", "heading"), self.help, self.items],
@@ -99,6 +124,12 @@ class Unfinished:
                 share=one.have / one.size_bytes if one.size_bytes else 1.0,
                 acts=(
                     Act(
+                        CONTINUE,
+                        "Continue",
+                        f"Continue with {one.spot.text}: choose it on your computer",
+                        is_usable=not self.session.doing,
+                    ),
+                    Act(
                         "discard",
                         "Discard",
                         f"Discard the part of {one.spot.text}",
@@ -114,7 +145,12 @@ class Unfinished:
     def _act(self, told: tuple[str, str]) -> None:
         from trainer_core.keeping import unfinished
 
-        unfinished.discard(told[0])
+        key, what = told
+        if what == CONTINUE:
+            if (one := unfinished.record(key)) is not None:
+                self._go_on_with(one)
+            return
+        unfinished.discard(key)
         self.session.look()
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from trainer_core.keeping.bounds import Spot
     from trainer_core.keeping.carrying import Going
+    from trainer_core.keeping.listing import Size
     from trainer_ui.components.saver import Offer
     from trainer_ui.files_session import FilesSession
 
@@ -156,7 +157,6 @@ class ChosenPanel:
         """Shows what is chosen."""
         from trainer_core.keeping import listing
         from trainer_ui.formatting import show
-        from trainer_ui.panels.files.bar import size
 
         session = self.session
         names = session.chosen
@@ -166,11 +166,7 @@ class ChosenPanel:
             names[0] if len(names) == 1 else f"{len(names):,} chosen" if names else "Nothing is chosen"
         )
         known = session.size
-        counted = (
-            "Counting…"
-            if known is None
-            else f"{'More than ' if known.is_partial else ''}{size(known.size_bytes)}, {known.files:,} {'file' if known.files == 1 else 'files'}."
-        )
+        counted = "Counting…" if known is None else _counted(known)
         self.facts.show_text(
             f"{counted} {session.what}".strip()
             if names
@@ -201,7 +197,7 @@ class ChosenPanel:
             self.saver.suggested = (
                 names[0] if kind else f"{names[0] if len(names) == 1 else self.session.folder.path.name}.zip"
             )
-        self.saver.size = known.size_bytes if known is not None else 0
+        self.saver.size = known.sent.size_bytes if known is not None else 0
 
     def _show_targets(self) -> None:
         from trainer_core.keeping import bounds, listing
@@ -306,6 +302,21 @@ class ChosenPanel:
             return Offer(spots[0].name, path.stat().st_size, partial(file_blocks, path), path)
         what = zipping.plan(spots)
         return Offer(what.name, what.size_bytes, partial(zipping.stream, what))
+
+
+def _counted(known: Size) -> str:
+    """What a download of the chosen files contains, and what it leaves out."""
+    from trainer_ui.panels.files.bar import size
+
+    sent = known.sent
+    told = f"{'More than ' if known.is_partial else ''}{size(sent.size_bytes)}, {sent.files:,} {'file' if sent.files == 1 else 'files'}."
+    if not known.left_out:
+        return told
+    one = known.left_out == 1
+    return (
+        f"{told} {known.left_out:,} more {'is' if one else 'are'} not sent ({size(known.left_out_bytes)}): "
+        f"{'a hidden file or a link' if one else 'hidden files or links'}, such as the part of a file that is not complete."
+    )
 
 
 def _deleted(spots: tuple[Spot, ...], going: Going) -> str:

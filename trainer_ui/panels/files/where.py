@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 ICONS = {"models": "cube", "outputs": "spark", "datasets": "camera"}
 BRIEF = {
-    "models": "Base models, VAEs, text encoders",
-    "outputs": "What a training makes",
+    "models": "Base models, LoRAs from elsewhere, VAEs",
+    "outputs": "LoRAs and models that you trained",
     "datasets": "Images and captions",
 }
 USUAL = {"models": ("checkpoints", "diffusion_models", "loras", "vae", "text_encoders", "controlnet", "embeddings")}

@@ -210,7 +210,8 @@ class _Row:
             title,
             lambda path: rows.put(place, "path", path),
             lambda: self._row["path"],
-            extensions=browsing.MODELS,
+            wants=field.wants,
+            extensions=browsing.WEIGHTS,
         )
         self.said = Paragraph("", "small", "muted")
         self.numbers = {name: Text(description=words, continuous_update=False) for name, words, _ in field.numbers}

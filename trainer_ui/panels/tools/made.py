@@ -44,7 +44,7 @@ class Made:
             [Paragraph("Use it in", "small", "muted"), Box(tuple(self.next.values()), classes=("easel-row",))],
             classes=("easel-tool-next",),
         )
-        left = VBox([self.path, self.facts, self.saving])
+        left = VBox([Box([self.path, self.saving], classes=("easel-tool-path",)), self.facts])
         right = VBox([*self.notes, self.uses])
         halves = Box([left, right], classes=("easel-tool-halves",))
         self.widget = VBox([self.title, halves, self.layers], classes=("easel-card", "easel-tool-made"))
