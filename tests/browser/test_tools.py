@@ -45,9 +45,9 @@ def test_two_checkpoints_are_merged(notebook, page, home, tmp_path):
     type_into(keyboard, "Model A", one)
     expect(page.get_by_text("one.safetensors is a checkpoint: Stable Diffusion 1.5")).to_be_visible()
     type_into(keyboard, "Model B", two)
-    expect(page.get_by_text("Makes one-two-weighted_sum.safetensors")).to_be_visible()
+    expect(page.get_by_text("Makes one-two-weighted_sum-0.5.safetensors")).to_be_visible()
     start(keyboard, "Merge")
-    assert (home / "models" / "checkpoints" / "one-two-weighted_sum.safetensors").is_file()
+    assert (home / "models" / "checkpoints" / "one-two-weighted_sum-0.5.safetensors").is_file()
     expect(page.locator(".easel-tool-made")).to_contain_text("What was made")
     fits(page)
 

@@ -23,7 +23,7 @@ from trainer_core.models import header
 from trainer_core.models.downloads.fetch import folder_for
 from trainer_core.models.header import Header, TensorInfo
 from trainer_core.text import printable
-from trainer_core.tools import making, recipe
+from trainer_core.tools import making, merge_words, recipe
 from trainer_core.tools.outlook import Outlook
 from trainer_core.tools.recipe import Input as Ingredient
 from trainer_core.tools.recipe import Recipe
@@ -112,7 +112,7 @@ def outlook(settings: Settings) -> Outlook:
         memory_bytes=plan.memory_bytes,
         tensors=len(plan.match.rows),
         changed=sum(row.takes is None for row in plan.match.rows),
-        notes=plan.notes,
+        notes=(merge_words.sentence(plan, settings), *plan.notes),
         seconds=making.seconds_for(KIND, size),
     )
     making.check_room(found)
@@ -285,11 +285,19 @@ def _target(settings: Settings) -> Path:
         return making.chosen(settings.target)
     stems = [re.sub(r"[^\w.-]+", "_", Path(each).stem)[:40] for each in settings.models]
     folder = places.models() / folder_for(inputs.read([places.typed(settings.models[0])])[0].detection)
-    return making.free(folder.absolute() / f"{'-'.join(stems)}-{settings.method}.safetensors")
+    return making.free(folder.absolute() / f"{'-'.join(stems)}-{merge_words.stem(settings)}.safetensors")
 
 
 kind = making.WeightsTool(KIND, "Merging checkpoints", Settings, start)
 
 
+def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]:
+    """Merges; returns the path of the new file and what it is."""
+    told = outlook(settings).notes
+    path = run(settings, report)
+    facts = [["Recipe", f"in the file itself: easel merge --recipe {path.name} makes it again from the same models."]]
+    return {"path": str(path), "notes": told, "facts": facts}
+
+
 if __name__ == "__main__":
-    sys.exit(making.program(Settings, run))
+    sys.exit(making.program(Settings, work))
