@@ -57,6 +57,8 @@ class Utility:
     guide: tuple[str, str] = ("", "")
     makes: bool = True
     """Whether it makes a file; otherwise it only looks into one, and there is no outlook."""
+    proposes: Callable[[Any, Values], Values] | None = None
+    """Values for fields that the user has not set, from the module of the tool and the headers of its files."""
     takes: str = ""
     """The field that can take what another tool of the notebook has made; "" for none."""
 
@@ -79,6 +81,8 @@ class Desk:
     asked: bool = False
     """Whether the user has chosen anything yet: nothing is reproached before."""
     is_looking: bool = False
+    own: set[str] = field(default_factory=set)
+    """The fields that the user has set."""
 
 
 class ToolSession(Views):
@@ -102,6 +106,7 @@ class ToolSession(Views):
         if desk.values.get(name) == value:
             return
         desk.values[name] = value
+        desk.own.add(name)
         desk.asked = True
         self.look(utility)
 
@@ -131,6 +136,7 @@ class ToolSession(Views):
                 self._again.discard(utility)
                 values = dict(self.desks[utility].values)
             self._describe(found, values)
+            values |= self._propose(found, values)
             outlook, error = _asked(found, values)
             with self.lock:
                 if utility in self._again:
@@ -146,6 +152,22 @@ class ToolSession(Views):
             for path in card.paths(values):
                 if path not in self.described:
                     self.described[path] = _description(path)
+
+    def _propose(self, utility: Utility, values: Values) -> dict[str, Any]:
+        """Sets what the tool proposes for these files in the fields that the user has not set, and returns it."""
+        proposes, made = utility.proposes, dict[str, Any]()
+        if proposes is None:
+            return made
+        try:
+            made.update(proposes(_module(utility), values))
+        except EaselError:
+            # The outlook says what is wrong with the file.
+            return made
+        desk = self.desks[utility.id]
+        with self.lock:
+            free = {name: value for name, value in made.items() if name not in desk.own}
+            desk.values.update(free)
+        return free
 
     def start(self, utility: str) -> None:
         """Starts the tool with the values of its fields."""
