@@ -84,6 +84,11 @@ class Plan:
         return [*(one.header for one in self.models), *([self.vae] if self.vae else [])]
 
     @property
+    def sentence(self) -> str:
+        """What the merge is, in a sentence."""
+        return merge_words.sentence(self.models, self.method, self.choices, self.match.rows, self.vae)
+
+    @property
     def size_bytes(self) -> int:
         """The size of the weights of the new file, in bytes."""
         return sum(TensorInfo(row.dtype, row.shape).size_bytes for row in self.match.rows)
@@ -112,7 +117,7 @@ def outlook(settings: Settings) -> Outlook:
         memory_bytes=plan.memory_bytes,
         tensors=len(plan.match.rows),
         changed=sum(row.takes is None for row in plan.match.rows),
-        notes=(merge_words.sentence(plan, settings), *plan.notes),
+        notes=(plan.sentence, *plan.notes),
         seconds=making.seconds_for(KIND, size),
     )
     making.check_room(found)
@@ -284,8 +289,12 @@ def _target(settings: Settings) -> Path:
     if settings.target:
         return making.chosen(settings.target)
     stems = [re.sub(r"[^\w.-]+", "_", Path(each).stem)[:40] for each in settings.models]
+    method = methods.get(settings.method, len(settings.models))
+    weight = method.values(settings.parameters, len(settings.models))[WEIGHT]
+    is_by_block = bool(settings.blocks or settings.block_weights)
+    end = merge_words.stem(settings.method, weight, settings.preset, is_by_block=is_by_block)
     folder = places.models() / folder_for(inputs.read([places.typed(settings.models[0])])[0].detection)
-    return making.free(folder.absolute() / f"{'-'.join(stems)}-{merge_words.stem(settings)}.safetensors")
+    return making.free(folder.absolute() / f"{'-'.join(stems)}-{end}.safetensors")
 
 
 kind = making.WeightsTool(KIND, "Merging checkpoints", Settings, start)

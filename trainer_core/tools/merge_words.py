@@ -9,45 +9,37 @@ from typing import TYPE_CHECKING
 from trainer_core.models.header.tensors import shown
 from trainer_core.text import printable
 from trainer_core.weights.dtypes import CHOICES
-from trainer_core.weights.merging import methods
 from trainer_core.weights.merging.inputs import LETTERS
 from trainer_core.weights.merging.methods import PARTS, WEIGHT
 
 if TYPE_CHECKING:
-    from trainer_core.tools.merge import Plan, Settings
-    from trainer_core.weights.merging.matching import Row
+    from trainer_core.models.header import Header
+    from trainer_core.weights.merging.inputs import Input
+    from trainer_core.weights.merging.matching import Choices, Row
+    from trainer_core.weights.merging.methods import Method
 
 _SHARES = ("weighted_sum", "slerp")
 """The methods whose weights are shares of the models."""
 _TITLES = {"denoiser": "UNet or transformer", "text_encoders": "text encoders", "vae": "VAE"}
 
 
-def sentence(plan: Plan, settings: Settings) -> str:
-    """The merge in a sentence, such as "70 % one, 30 % two; text encoders merged; VAE from one; fp16."."""
-    names = [printable(shown(one.header.path).removesuffix(".safetensors"), 60) for one in plan.models]
-    parts = [said for part in PARTS if (said := _part(part, plan.match.rows, names, plan))]
-    told = [_mixed(plan, settings, names), *parts, _precision(plan.match.rows)]
+def sentence(models: Sequence[Input], method: Method, choices: Choices, rows: Sequence[Row], vae: Header | None) -> str:
+    """The merge in a sentence, such as "70 % one, 30 % two; text encoders merged; VAE from A (one); fp16."."""
+    names = [printable(shown(one.header.path).removesuffix(".safetensors"), 60) for one in models]
+    parts = [_part(part, rows, names, vae) for part in PARTS]
+    told = [_mixed(method, choices, names), *parts, _precision(rows)]
     return "; ".join(filter(None, told)) + "."
 
 
-def stem(settings: Settings) -> str:
+def stem(method: str, weight: float, preset: str, *, is_by_block: bool) -> str:
     """The end of the name of the new file: the method and its weight, such as "weighted_sum-0.3"."""
-    if settings.preset:
-        return f"{settings.method}-{settings.preset}"
-    if settings.blocks or settings.block_weights:
-        return f"{settings.method}-blocks"
-    return f"{settings.method}-{_weight(settings):g}"
+    return f"{method}-{preset or ('blocks' if is_by_block else f'{weight:g}')}"
 
 
-def _weight(settings: Settings) -> float:
-    method = methods.get(settings.method, len(settings.models))
-    return method.values(settings.parameters, len(settings.models))[WEIGHT]
-
-
-def _mixed(plan: Plan, settings: Settings, names: Sequence[str]) -> str:
-    method, values = plan.method, plan.choices.values
-    if settings.preset or settings.blocks or settings.block_weights:
-        how = f"the weights of {settings.preset}" if settings.preset else "a weight for each block"
+def _mixed(method: Method, choices: Choices, names: Sequence[str]) -> str:
+    values = choices.values
+    if choices.preset or choices.blocks or choices.block_list:
+        how = f"the weights of {choices.preset}" if choices.preset else "a weight for each block"
         return f"{method.title} of {' and '.join(names)} with {how}"
     if method.id in _SHARES:
         rest = [values[WEIGHT], *([values["weight_c"]] if "weight_c" in values else [])]
@@ -61,7 +53,7 @@ def _mixed(plan: Plan, settings: Settings, names: Sequence[str]) -> str:
     return f"{method.title} of {', '.join(names)} with {numbers}"
 
 
-def _part(part: str, rows: Sequence[Row], names: Sequence[str], plan: Plan) -> str:
+def _part(part: str, rows: Sequence[Row], names: Sequence[str], vae: Header | None) -> str:
     """What becomes of a part; "" where no model has it."""
     own = [row for row in rows if row.part == part]
     if not own:
@@ -71,7 +63,7 @@ def _part(part: str, rows: Sequence[Row], names: Sequence[str], plan: Plan) -> s
     number = Counter(row.takes for row in own).most_common(1)[0][0] or 0
     if number < len(names):
         return f"{_TITLES[part]} from {LETTERS[number].upper()} ({names[number]})"
-    return f"{_TITLES[part]} from {shown(plan.vae.path)}" if plan.vae is not None else ""
+    return f"{_TITLES[part]} from {shown(vae.path)}" if vae is not None else ""
 
 
 def _precision(rows: Sequence[Row]) -> str:
