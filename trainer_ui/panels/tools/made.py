@@ -44,7 +44,7 @@ class Made:
             [
                 Paragraph("Use it in", "small", "muted"),
                 Box(tuple(self.next.values()), classes=("easel-row",)),
-                *([HTML(_links(elsewhere), classes=("easel-tool-elsewhere",))] if elsewhere else []),
+                *([HTML(_links(elsewhere), classes=("easel-tool-elsewhere", "easel-small"))] if elsewhere else []),
             ],
             classes=("easel-tool-next",),
         )
@@ -96,7 +96,7 @@ class Made:
 def _links(notebooks: Sequence[tuple[str, str]]) -> str:
     """The other notebooks that take the file, as links beside this notebook: names and words are Easel's own."""
     links = [
-        f'<a href="{name}.ipynb" target="_blank" rel="noopener">{name.replace("_", " ")}</a>: {tools}'
+        f'<a href="{name}.ipynb" target="_blank" rel="noopener">{name.replace("_", " ").replace("Lora", "LoRA")}</a>: {tools}'
         for name, tools in notebooks
     ]
     items = "".join(f"<li>{link}</li>" for link in links)
