@@ -158,11 +158,8 @@ class ToolSession(Views):
         proposes, made = utility.proposes, dict[str, Any]()
         if proposes is None:
             return made
-        try:
-            made.update(proposes(_module(utility), values))
-        except EaselError:
-            # The outlook says what is wrong with the file.
-            return made
+        # If there is something wrong with a file, the outlook says it.
+        attempt(lambda: made.update(proposes(_module(utility), values)), lambda _: None)
         desk = self.desks[utility.id]
         with self.lock:
             free = {name: value for name, value in made.items() if name not in desk.own}

@@ -41,7 +41,7 @@ class LoraReport:
         self.title = Paragraph("", "heading")
         self.facts, self.hints, self.training, self.hashes = Pairs(), Pairs(), Pairs(), Pairs()
         self.blocks = HTML(classes=("easel-table",))
-        self.smaller = HTML(classes=("easel-table",))
+        self.smaller = HTML(classes=("easel-table", "easel-lora-ranks"))
         more = fold(session, "Settings of its training", lambda: [self.training])
         hashes = fold(session, "Hashes", lambda: [self.hashes])
         self.widget = VBox(
@@ -138,7 +138,7 @@ def _table(rows: Iterable[Mapping[str, Any]]) -> str:
     if not lines:
         return ""
     told = meaning(str(row["block"]) for row in rows)
-    said = f'<p class="easel-text easel-small easel-muted">{escape(told)}</p>' if told else ""
+    said = f'<div class="easel-small easel-muted"><span class="easel-text">{escape(told)}</span></div>' if told else ""
     return f"<table><thead>{head}</thead><tbody>{''.join(lines)}</tbody></table>{said}"
 
 
@@ -151,5 +151,5 @@ def _smaller(rows: Iterable[Mapping[str, Any]]) -> str:
     ]
     head = "<tr><th scope=col>Smaller rank</th><th scope=col>Size</th><th scope=col>Error</th></tr>"
     said = "The error is a share of the whole change. Resize makes the file of such a rank."
-    told = f'<p class="easel-text easel-small easel-muted">{said}</p>'
+    told = f'<div class="easel-small easel-muted"><span class="easel-text">{said}</span></div>'
     return f"<table><thead>{head}</thead><tbody>{''.join(lines)}</tbody></table>{told}" if lines else ""
