@@ -143,4 +143,6 @@ def file_size(size_mib: float) -> str:
     size = size_mib * 1024**2
     if size >= 1e9:
         return f"{size / 1e9:.2f} GB"
-    return f"{size / 1e6:,.{0 if size >= 1e7 else 1}f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"
+    if size >= 1e7:
+        return f"{size / 1e6:,.0f} MB"
+    return f"{f'{size / 1e6:.1f}'.removesuffix('.0')} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"
