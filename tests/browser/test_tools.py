@@ -7,6 +7,9 @@ from tests.support.keyboard import Keyboard
 
 KEPT = ".easel[data-easel-keys=kept]"
 FITS = "() => { const one = document.querySelector('.easel'); return one.scrollWidth <= one.clientWidth; }"
+AT_JOB = """() => { const now = document.activeElement;
+  return now.matches('.easel-tab[aria-selected=true]') ? now.innerText.startsWith('Job') : now.closest('.easel-at-watch') !== null; }"""
+"""The keyboard is at the tab of the job or below it, and not at the theme, which is the last control above it."""
 WIDTHS = (390, 700, 1280)
 
 
@@ -28,8 +31,7 @@ def start(keyboard, words):
     expect(page.get_by_role("button", name=words, exact=True).locator("visible=true")).to_be_enabled()
     keyboard.tab_to(f"{words}$", "submit", back=True).press("Enter")
     expect(page.locator(".easel-tool-made")).to_be_visible()
-    here = page.evaluate("() => document.activeElement.closest('.easel-at-watch') !== null")
-    assert here, "the keyboard is at the job, not at the theme, which is the last control above it"
+    page.wait_for_function(AT_JOB)
 
 
 def fits(page):
