@@ -87,7 +87,7 @@ def _parameters() -> tuple[Field, ...]:
 def _bounds(method: Method, name: str, parameter: Parameter) -> str:
     span = f"From {parameter.least:g} to {parameter.most:g}."
     ends = _ends(method) if name == methods.WEIGHT else ""
-    return f"{span} {ends}." if ends else span
+    return f"{ends}. {span}" if ends else span
 
 
 def _merge(module: Module, values: Values) -> Any:
