@@ -139,8 +139,10 @@ def _percent(share: float) -> str:
 
 
 def file_size(size_mib: float) -> str:
-    """The size of a trained file: "6.94 GB", "840 MB", "12 kB"."""
+    """The size of a file: "6.94 GB", "840 MB", "1.2 MB", "12 kB"; every place says it with this unit and rounding."""
     size = size_mib * 1024**2
     if size >= 1e9:
         return f"{size / 1e9:.2f} GB"
-    return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"
+    if size >= 1e7:
+        return f"{size / 1e6:,.0f} MB"
+    return f"{f'{size / 1e6:.1f}'.removesuffix('.0')} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"

@@ -71,6 +71,8 @@ class Utility:
     guide: tuple[str, str] = ("", "")
     makes: bool = True
     """Whether it makes a file; otherwise it only looks into one, and there is no outlook."""
+    proposes: Callable[[Any, Values], Values] | None = None
+    """Values for fields that the user has not set, from the module of the tool and the headers of its files."""
     takes: str = ""
     """The field that can take what another tool of the notebook has made; "" for none."""
 
@@ -99,6 +101,8 @@ class Desk:
     is_looking: bool = False
     wrong: dict[str, tuple[str, str]] = field(default_factory=dict)
     """The entries that their fields cannot take, as (title, sentence), by the name of the field, of a row and its number, or block."""
+    own: set[str] = field(default_factory=set)
+    """The fields that the user has set."""
 
 
 class ToolSession(Views):
@@ -126,6 +130,7 @@ class ToolSession(Views):
         if desk.values.get(name) == value:
             return
         desk.values[name] = value
+        desk.own.add(name)
         desk.asked = True
         desk.wrong.pop(name, None)
         self.look(utility)
@@ -133,7 +138,9 @@ class ToolSession(Views):
     def replace(self, utility: str, values: Values) -> None:
         """Sets all values of a tool, and forgets wrong entries."""
         desk = self.desks[utility]
+        usual = _defaults(self.utilities[utility])
         desk.values, desk.wrong = dict(values), {}
+        desk.own = {name for name, value in values.items() if value != usual.get(name)}
         desk.asked = any(path for card in self.utilities[utility].cards for path in card.paths(values))
         desk.outlook, desk.error, desk.doubt = None, None, ""
         self.look(utility)
@@ -189,6 +196,7 @@ class ToolSession(Views):
                 self._again.discard(utility)
                 values = dict(self.desks[utility].values)
             self._describe(found, values)
+            values |= self._propose(found, values)
             outlook, doubt, error = _asked(found, values)
             with self.lock:
                 if utility in self._again:
@@ -206,6 +214,19 @@ class ToolSession(Views):
                 if path not in self.described or self._stamps.get(path) != stamp:
                     words, tone = _description(path)
                     self._stamps[path], self.described[path] = stamp, (utility.worded(words), tone)
+
+    def _propose(self, utility: Utility, values: Values) -> dict[str, Any]:
+        """Sets what the tool proposes for these files in the fields that the user has not set, and returns it."""
+        proposes, made = utility.proposes, dict[str, Any]()
+        if proposes is None:
+            return made
+        # If there is something wrong with a file, the outlook says it.
+        attempt(lambda: made.update(proposes(_module(utility), values)), lambda _: None)
+        desk = self.desks[utility.id]
+        with self.lock:
+            free = {name: value for name, value in made.items() if name not in desk.own}
+            desk.values.update(free)
+        return free
 
     def start(self, utility: str) -> None:
         """Starts the tool with the values of its fields."""

@@ -7,6 +7,9 @@ from tests.support.keyboard import Keyboard
 
 KEPT = ".easel[data-easel-keys=kept]"
 FITS = "() => { const one = document.querySelector('.easel'); return one.scrollWidth <= one.clientWidth; }"
+AT_JOB = """() => { const now = document.activeElement;
+  return now.matches('.easel-tab[aria-selected=true]') ? now.innerText.startsWith('Job') : now.closest('.easel-at-watch') !== null; }"""
+"""The keyboard is at the tab of the job or below it, and not at the theme, which is the last control above it."""
 WIDTHS = (390, 700, 1280)
 
 
@@ -28,7 +31,7 @@ def start(keyboard, words):
     expect(page.get_by_role("button", name=words, exact=True).locator("visible=true")).to_be_enabled()
     keyboard.tab_to(f"{words}$", "submit", back=True).press("Enter")
     expect(page.locator(".easel-tool-made")).to_be_visible()
-    assert page.evaluate("() => document.activeElement.closest('.easel') !== null"), "the keyboard is still in the app"
+    page.wait_for_function(AT_JOB)
 
 
 def fits(page):
@@ -44,10 +47,12 @@ def test_two_checkpoints_are_merged(notebook, page, home, tmp_path):
     keyboard = opened(notebook, page, "Checkpoint_Merger")
     type_into(keyboard, "Model A", one)
     expect(page.get_by_text("one.safetensors is a checkpoint: Stable Diffusion 1.5")).to_be_visible()
-    type_into(keyboard, "Model B", two)
-    expect(page.get_by_text("Makes one-two-weighted_sum.safetensors")).to_be_visible()
+    # What was typed counts after a pause, without Enter.
+    keyboard.tab_to("Model B$", "text")
+    page.keyboard.type(str(two))
+    expect(page.get_by_text("Makes one-two-weighted_sum-0.5.safetensors")).to_be_visible()
     start(keyboard, "Merge")
-    assert (home / "models" / "checkpoints" / "one-two-weighted_sum.safetensors").is_file()
+    assert (home / "models" / "checkpoints" / "one-two-weighted_sum-0.5.safetensors").is_file()
     expect(page.locator(".easel-tool-made")).to_contain_text("What was made")
     fits(page)
 

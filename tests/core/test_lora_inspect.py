@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ from tests.support.small_loras import changes, lora, write
 from trainer_core.cli import easel
 from trainer_core.errors import WeightsError
 from trainer_core.jobs.state import JobState
-from trainer_core.tools import lora_inspect
+from trainer_core.tools import lora_inspect, lora_resize
 from trainer_core.tools.lora_inspect import Settings
 from trainer_core.weights.lora import training
 
@@ -60,6 +63,55 @@ def test_a_smaller_rank_is_suggested_with_the_error_that_it_has(tmp_path: Path) 
     squares = np.linalg.svd(next(iter(changes(path).values())), compute_uv=False) ** 2
     assert found.error == pytest.approx(math.sqrt(squares[4:].sum() / squares.sum()), abs=1e-3)
     assert "Rank 4 keeps" in found.sentence
+
+
+def test_what_each_smaller_rank_loses_and_saves_is_what_resizing_then_makes(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.safetensors", lora(SHAPES, rank=8))
+    rows = told(path).smaller
+    assert [row.rank for row in rows] == [1, 2, 4]
+    for row in rows:
+        target = str(tmp_path / f"{row.rank}.safetensors")
+        made = lora_resize.made(
+            lora_resize.Settings(file=str(path), family="sd15", rank=row.rank, target=target), lambda _: None
+        )
+        assert f"The error is {row.error:.1%}"[:-2] in made.notes[-1]
+        # The recipe in its metadata is new.
+        assert made.path.stat().st_size == pytest.approx(row.size_bytes, abs=1500)
+
+
+def test_a_network_whose_change_depends_on_the_model_has_no_smaller_ranks(tmp_path: Path) -> None:
+    tensors = lora(SHAPES)
+    key = next(key for key in tensors if key.endswith("lora_up.weight"))
+    tensors[key.replace("lora_up.weight", "dora_scale")] = np.ones((tensors[key].shape[0], 1), np.float16)
+    assert told(write(tmp_path / "a.safetensors", tensors)).smaller == ()
+
+
+def test_resizing_says_beforehand_what_a_look_inside_has_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "easel"))
+    path = write(tmp_path / "a.safetensors", lora(SHAPES, rank=8))
+    chosen = lora_resize.Settings(file=str(path), family="sd15", rank=4)
+    assert lora_resize.outlook(chosen).notes[0].endswith("once you have looked inside the file.")
+    job = lora_inspect.start(Settings(file=str(path), family="sd15"))
+    assert job.wait(60) is JobState.COMPLETED, job.result
+    errors = {row.rank: row.error for row in told(path).smaller}
+    assert lora_resize.outlook(chosen).notes[0] == (
+        f"The largest rank is 8 now, and 4 then. The error will be about {errors[4]:.1%} of the whole change."
+    )
+    between = lora_resize.outlook(dataclasses.replace(chosen, rank=3)).notes[0]
+    assert f"between {errors[4]:.1%} and {errors[2]:.1%}" in between
+    assert "between 0 % and" in lora_resize.outlook(dataclasses.replace(chosen, rank=6)).notes[0]
+    os.utime(path, (time.time() + 60,) * 2)
+    assert lora_resize.outlook(chosen).notes[0].endswith("once you have looked inside the file.")
+
+
+def test_a_rank_that_is_not_smaller_is_refused_with_the_rank_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.safetensors", lora(SHAPES, rank=8))
+    assert lora_resize.largest_rank(str(path), "sd15") == 8
+    with pytest.raises(WeightsError) as refused:
+        lora_resize.outlook(lora_resize.Settings(file=str(path), family="sd15", rank=16))
+    assert "Its largest rank is 8 now" in refused.value.hint
 
 
 def test_layers_that_change_nothing_and_damaged_ones_are_told(tmp_path: Path) -> None:

@@ -134,3 +134,29 @@ def test_every_place_opens_a_section_of_the_guide_that_exists(app):
         blocks = [block["id"] for block in guides.read(page) if block["kind"] == "h"]
         assert page in guides.names()
         assert section in blocks, (page, section)
+
+
+def test_half_of_the_rank_of_a_file_is_proposed_until_the_user_chooses_another(app, loras):
+    fill(app, "resize", file=str(loras["elena"]))
+    rank = control(app, "resize", "rank").text
+    wait_for(lambda: rank.value == "4")
+    wait_for(lambda: app.session.desks["resize"].outlook)
+    assert "The largest rank is 8 now, and 4 then." in app.session.desks["resize"].outlook.notes[0]
+    fill(app, "resize", file=str(loras["ink"]))
+    wait_for(lambda: rank.value == "2")
+    fill(app, "resize", rank="3")
+    fill(app, "resize", file=str(loras["elena"]))
+    wait_for(lambda: app.session.desks["resize"].outlook and not app.session.desks["resize"].is_looking)
+    assert rank.value == "3"
+
+
+def test_looking_inside_shows_what_smaller_ranks_cost_and_what_the_blocks_are(app, loras):
+    fill(app, "inspect", file=str(loras["elena"]))
+    finish(app, "inspect")
+    page = markup(app.root)
+    assert "Smaller rank" in page
+    assert "IN are the blocks on the way into the UNet" in page
+    assert "--easel-share:1.000" in page, "the largest block has the longest bar"
+    fill(app, "resize", file=str(loras["elena"]), rank="4")
+    wait_for(lambda: app.session.desks["resize"].outlook and not app.session.desks["resize"].is_looking)
+    assert "The error will be about" in app.session.desks["resize"].outlook.notes[0]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import small_models
+from tests.support.checkout import ROOT
 from tests.support.page import click, enter, go, inside, markup, on_page, wait_for
 from trainer_core.jobs.state import JobState
 from trainer_ui.apps.checkpoint_merger import CheckpointMerger
@@ -118,3 +119,39 @@ def test_rows_of_loras_are_added_and_removed(app):
     click(rows.rows[0].remove)
     assert [row["path"] for row in rows.value] == ["/nowhere/b.safetensors"]
     assert rows.rows[0].path.value == "/nowhere/b.safetensors"
+
+
+def test_a_third_model_is_asked_for_only_where_it_is_needed_or_wanted(app, models):
+    c, third = control(app, "c"), control(app, "third")
+    assert not on_page(c.widget)
+    enter(third.box, True)
+    assert on_page(c.widget)
+    enter(control(app, "method").list, "add_difference")
+    assert on_page(c.widget)
+    assert not on_page(third.widget), "the method always takes three"
+    enter(control(app, "method").list, "slerp")
+    assert not on_page(c.widget)
+    assert not on_page(third.widget), "the method always takes two"
+
+
+def test_a_third_model_that_is_not_wanted_any_more_is_not_merged(app, models):
+    for name, path in (("a", models[0]), ("b", models[1])):
+        enter(control(app, name).text, path)
+    enter(control(app, "third").box, True)
+    enter(control(app, "c").text, models[1])
+    wait_for(lambda: looked(app).outlook and "20 % one, 50 % two, 30 % two" in " ".join(looked(app).outlook.notes))
+    enter(control(app, "third").box, False)
+    wait_for(lambda: looked(app).outlook and looked(app).outlook.notes[0].startswith("50 % one, 50 % two"))
+
+
+def test_a_method_is_explained_before_its_formula_is_shown(app):
+    told = markup(control(app, "method").told)
+    assert told.index("Each weight of the result lies between") < told.index("Formula: A (1 - weight)")
+    assert "0 is only A, 1 is only B." in markup(control(app, "weighted_sum.weight").widget)
+
+
+def test_what_was_made_names_the_other_notebooks_that_take_it(app):
+    links = markup(app.made.uses)
+    assert 'href="Model_Converter.ipynb"' in links
+    assert 'href="Lora_Utilities.ipynb"' in links
+    assert all((ROOT / "notebooks" / f"{name}.ipynb").is_file() for name, _ in app.elsewhere)

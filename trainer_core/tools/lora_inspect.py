@@ -11,9 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trainer_core import places
+from trainer_core.errors import JobError
 from trainer_core.jobs import own_program
 from trainer_core.jobs.folder import JobFolder
-from trainer_core.jobs.job import Job
+from trainer_core.jobs.job import Job, list_jobs
+from trainer_core.jobs.state import JobState
 from trainer_core.tools import lora_files, making
 
 if TYPE_CHECKING:
@@ -71,6 +74,22 @@ def report_of(folder: JobFolder) -> Mapping[str, Any] | None:
     """The report of a job that has ended, as JSON data; None if it made none."""
     found = (folder.read(own_program.MADE) or {}).get("report")
     return found if isinstance(found, dict) else None
+
+
+def known(file: str) -> Mapping[str, Any] | None:
+    """The report of the last job that has looked into this file since it was changed; None if none has."""
+    path = making.source(file)
+    for job in list_jobs(places.jobs()):
+        try:
+            is_one = job.spec.kind == KIND and job.state is JobState.COMPLETED
+        except JobError:
+            continue
+        made = (job.folder.read(own_program.MADE) or {}) if is_one else {}
+        if made.get("path") == str(path):
+            is_newer = (job.folder.path / own_program.MADE).stat().st_mtime >= path.stat().st_mtime
+            report = report_of(job.folder)
+            return report if is_newer and report and report.get("size_bytes") == path.stat().st_size else None
+    return None
 
 
 class Inspecting(making.WeightsTool[Settings]):

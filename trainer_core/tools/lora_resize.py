@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trainer_core.errors import WeightsError
 from trainer_core.jobs.job import Job
-from trainer_core.tools import lora_files, making, weights_job
+from trainer_core.tools import lora_files, lora_inspect, making, weights_job
 from trainer_core.tools.lora_files import Made
 from trainer_core.tools.outlook import Outlook
 from trainer_core.weights.lora import grouping, headers
@@ -50,7 +50,7 @@ def outlook(settings: Settings) -> Outlook:
     """
     networks = lora_files.listed([settings.file], settings.family)
     planned, wanted = groups(networks, settings), rule(settings)
-    notes = [*lora_files.notes_of(planned, networks), *_kept(planned, wanted)]
+    notes = [*_lost(planned, wanted, settings), *lora_files.notes_of(planned, networks), *_kept(planned, wanted)]
     return lora_files.outlook(
         planned, wanted, weights_job.target(settings, "resized"), kept=networks[0].unknown, notes=notes
     )
@@ -123,9 +123,44 @@ def _kept(planned: list[Group], wanted: Rule) -> list[str]:
     if len(small) == len(planned):
         raise WeightsError(
             f"No layer of this file has a rank above {wanted.most}.",
-            "Choose a smaller rank: a larger one adds nothing.",
+            f"Its largest rank is {_largest(planned)} now: choose a smaller one, because a larger one adds nothing.",
         )
     return [f"{len(small)} of {len(planned)} layers have no larger rank, and stay as they are."] if small else []
+
+
+def largest_rank(file: str, family: str = "") -> int:
+    """The largest rank of a layer of a file, from its header.
+
+    Raises:
+        HeaderError, WeightsError: as `outlook`.
+    """
+    return _largest(groups(lora_files.listed([file], family), Settings(file=file, family=family)))
+
+
+def _largest(planned: list[Group]) -> int:
+    return max((group.rank for group in planned if not group.is_summed), default=0)
+
+
+def _lost(planned: list[Group], wanted: Rule, settings: Settings) -> list[str]:
+    """The rank now, and what the new one loses, if a job has measured this file."""
+    if wanted.method != FIXED:
+        return [f"The largest rank of the file is {_largest(planned)} now."]
+    now = f"The largest rank is {_largest(planned)} now, and {wanted.most} then"
+    if wanted.most_conv not in (0, wanted.most):
+        return [f"{now}, or {wanted.most_conv} for convolutions."]
+    report = lora_inspect.known(settings.file)
+    if report is None:
+        return [f"{now}. What this loses is known beforehand once you have looked inside the file."]
+    rows = {row["rank"]: row["error"] for row in report.get("smaller") or ()}
+    if wanted.most in rows:
+        return [f"{now}. The error will be about {rows[wanted.most]:.1%} of the whole change."]
+    below, above = (
+        [error for rank, error in rows.items() if side(rank)] for side in (wanted.most.__gt__, wanted.most.__lt__)
+    )
+    least = f"{above[0]:.1%}" if above else "0 %"
+    return (
+        [f"{now}. The error will be between {least} and {below[-1]:.1%} of the whole change."] if below else [f"{now}."]
+    )
 
 
 def _is_plain(parts: list[Group]) -> bool:

@@ -23,7 +23,7 @@ from trainer_core.models import header
 from trainer_core.models.downloads.fetch import folder_for
 from trainer_core.models.header import Header, TensorInfo
 from trainer_core.text import printable
-from trainer_core.tools import making, recipe
+from trainer_core.tools import making, merge_words, recipe
 from trainer_core.tools.outlook import Outlook
 from trainer_core.tools.recipe import Input as Ingredient
 from trainer_core.tools.recipe import Recipe
@@ -85,6 +85,11 @@ class Plan:
         return [*(one.header for one in self.models), *([self.vae] if self.vae else [])]
 
     @property
+    def sentence(self) -> str:
+        """What the merge is, in a sentence."""
+        return merge_words.sentence(self.models, self.method, self.choices, self.match.rows, self.vae)
+
+    @property
     def size_bytes(self) -> int:
         """The size of the weights of the new file, in bytes."""
         return sum(TensorInfo(row.dtype, row.shape).size_bytes for row in self.match.rows)
@@ -114,7 +119,7 @@ def outlook(settings: Settings) -> Outlook:
         memory_bytes=plan.memory_bytes,
         tensors=len(plan.match.rows),
         changed=sum(row.takes is None for row in plan.match.rows),
-        notes=(*filter(None, (doubt,)), *plan.notes),
+        notes=(*filter(None, (doubt,)), plan.sentence, *plan.notes),
         seconds=making.seconds_for(KIND, size),
         doubt=doubt,
     )
@@ -288,11 +293,23 @@ def _target(settings: Settings) -> Path:
     folder = places.models() / folder_for(inputs.read([making.source(settings.models[0])])[0].detection)
     if settings.target:
         return new_names.chosen(settings.target, folder)
-    return making.free(folder.absolute() / f"{'-'.join(stems)}-{settings.method}.safetensors")
+    method = methods.get(settings.method, len(settings.models))
+    weight = method.values(settings.parameters, len(settings.models))[WEIGHT]
+    is_by_block = bool(settings.blocks or settings.block_weights)
+    end = merge_words.stem(settings.method, weight, settings.preset, is_by_block=is_by_block)
+    return making.free(folder.absolute() / f"{'-'.join(stems)}-{end}.safetensors")
 
 
 kind = making.WeightsTool(KIND, "Merging checkpoints", Settings, start)
 
 
+def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]:
+    """Merges; returns the path of the new file and what it is."""
+    told = outlook(settings).notes
+    path = run(settings, report)
+    facts = [["Recipe", f"in the file itself: easel merge --recipe {path.name} makes it again from the same models."]]
+    return {"path": str(path), "notes": told, "facts": facts}
+
+
 if __name__ == "__main__":
-    sys.exit(making.program(Settings, run))
+    sys.exit(making.program(Settings, work))

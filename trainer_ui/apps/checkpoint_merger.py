@@ -11,6 +11,7 @@ from trainer_ui.tool_fields import Card, Choice, Field, File, Files, Number, Swi
 from trainer_ui.tool_session import Utility
 
 if TYPE_CHECKING:
+    from trainer_core.weights.merging.methods import Method, Parameter
     from trainer_ui.tool_session import Module, Values
 
 PAGE = "merging"
@@ -35,9 +36,30 @@ def _takes(values: Values, number: int) -> bool:
     return number in methods.methods()[values["method"]].models
 
 
+def _may_take_c(values: Values) -> bool:
+    """Whether the method takes a third model, and does not need one."""
+    return _takes(values, 2) and _takes(values, 3)
+
+
+def _takes_c(values: Values) -> bool:
+    """Whether there is a third model: where the method needs it, or the user wants one."""
+    return _takes(values, 3) and (not _takes(values, 2) or bool(values["third"]))
+
+
+def _ends(method: Method) -> str:
+    """What the result is where the first parameter has its ends, such as "0 is only A, 1 is only B"."""
+    ends = (("0", method.at_zero), ("1", method.at_one))
+    return ", ".join(f"{number} is only {letter.upper()}" for number, letter in ends if letter)
+
+
+def _told(method: Method) -> str:
+    """A method for the user: what comes out of it before how it is computed."""
+    return f"{method.sentence} Formula: {method.formula}."
+
+
 def _models(values: Values) -> tuple[str, ...]:
     """The models that are given, as many as the method takes."""
-    given = [values["a"], values["b"], *([values["c"]] if _takes(values, 3) and values["c"] else [])]
+    given = [values["a"], values["b"], *([values["c"]] if _takes_c(values) and values["c"] else [])]
     return tuple(given)
 
 
@@ -54,12 +76,18 @@ def _parameters() -> tuple[Field, ...]:
             default=parameter.default,
             low=parameter.least,
             high=parameter.most,
-            help=f"From {parameter.least:g} to {parameter.most:g}.",
+            help=_bounds(method, name, parameter),
             when=partial(is_of, method=method.id, least_models=parameter.models),
         )
         for method in methods.methods().values()
         for name, parameter in method.parameters.items()
     )
+
+
+def _bounds(method: Method, name: str, parameter: Parameter) -> str:
+    span = f"From {parameter.least:g} to {parameter.most:g}."
+    ends = _ends(method) if name == methods.WEIGHT else ""
+    return f"{ends}. {span}" if ends else span
 
 
 def _merge(module: Module, values: Values) -> Any:
@@ -119,12 +147,13 @@ MERGE = Utility(
             (
                 File(name="a", title="Model A", roles=MODELS, help="The new file has its format, and what only A has."),
                 File(name="b", title="Model B", roles=MODELS),
+                Switch(name="third", title="Merge a third model, too", when=_may_take_c),
                 File(
                     name="c",
                     title="Model C",
                     roles=MODELS,
                     help="What A and B were trained from, or a third model of a sum.",
-                    when=partial(_takes, number=3),
+                    when=_takes_c,
                 ),
             ),
         ),
@@ -136,7 +165,7 @@ MERGE = Utility(
                     title="How each weight is computed",
                     default="weighted_sum",
                     options=tuple((one.title, one.id) for one in methods.methods().values()),
-                    told={one.id: f"{one.formula}. {one.sentence}" for one in methods.methods().values()},
+                    told={one.id: _told(one) for one in methods.methods().values()},
                 ),
                 *_parameters(),
                 Number(
@@ -277,4 +306,5 @@ class CheckpointMerger(UtilityApp):
 
     id, title = "checkpoint_merger", "Checkpoint Merger"
     guide_page = PAGE
+    elsewhere = (("Model_Converter", "Convert or Check"), ("Lora_Utilities", "Extract"))
     utilities = (MERGE, BAKE)

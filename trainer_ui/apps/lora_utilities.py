@@ -64,6 +64,14 @@ def _merge(module: Module, values: Values) -> Any:
     )
 
 
+def _half(module: Any, values: Values) -> Values:
+    """Half of the largest rank of the file; where the numbers decide about the rank, all of it."""
+    if not values["file"]:
+        return {}
+    largest = module.largest_rank(values["file"], values["family"])
+    return {"rank": max(1, largest // 2 if values["method"] == ranks.FIXED else largest)}
+
+
 def _resize(module: Module, values: Values) -> Any:
     names = ("file", "dtype", "target", "family")
     return module.Settings(**{name: values[name] for name in names}, **chosen_rank(values))
@@ -167,6 +175,7 @@ RESIZE = Utility(
     kinds=("lora-resize",),
     guide=(PAGE, "a-smaller-rank"),
     takes="file",
+    proposes=_half,
     cards=(Card("File", (ONE,)), Card("Rank", rank_fields()), UNKNOWN, Card("Output", (TARGET, DTYPE))),
 )
 SCALE = Utility(
@@ -343,5 +352,6 @@ class LoraUtilities(UtilityApp):
 
     id, title = "lora_utilities", "LoRA Utilities"
     guide_page = PAGE
+    elsewhere = (("Checkpoint_Merger", "Bake LoRAs"),)
     utilities = (INSPECT, MERGE, RESIZE, SCALE, EXTRACT, CONVERT, METADATA)
     results = (LoraReport,)

@@ -172,5 +172,6 @@ class ModelConverter(UtilityApp):
 
     id, title = "model_converter", "Model Converter"
     guide_page = PAGE
+    elsewhere = (("Checkpoint_Merger", "Merge or Bake LoRAs"), ("Lora_Utilities", "Extract"))
     utilities = (CONVERT, CHECK)
     results = (WeightsReport,)

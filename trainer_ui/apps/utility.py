@@ -53,6 +53,8 @@ class UtilityApp(App):
     utilities: ClassVar[tuple[Utility, ...]]
     results: ClassVar[tuple[Callable[[ToolSession], Panel], ...]] = ()
     """More panels about the job that is shown: what it found."""
+    elsewhere: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """The other notebooks that take what is made here: the name of each, without its ending, and the tools."""
     fills_hidden = False
 
     def __init__(self) -> None:
@@ -63,7 +65,7 @@ class UtilityApp(App):
         kinds = tuple(dict.fromkeys(kind for one in self.utilities for kind in one.kinds))
         self.kinds = kinds
         self.bars = {one.id: ToolBar(session, one) for one in self.utilities}
-        self.made = Made(session)
+        self.made = Made(session, self.elsewhere)
         places = {
             one.id: Place(
                 one.title,

@@ -126,12 +126,12 @@ const REST_AFTER_MS = 1500; // A path or a number that is half typed is another 
 const KEPT_NUMBER = /^(0|[1-9]\d*|\d+\.\d*[1-9]|[1-9](\.\d*[1-9])?e-\d+)$/;
 const NUMBER = /^[\d.,e+-]*$/i;
 
-// What was typed in Prepare is kept when the user pauses, not only when they leave the field: the tab may be closed before.
+// What was typed in Prepare, or into the form of a tool, is kept when the user pauses, not only when they leave the field: the tab may be closed before.
 function keepTyped(root) {
   let timer = 0;
   const wait = ({ target, isComposing }) => {
     clearTimeout(timer);
-    if (isComposing || !target.matches?.(".easel-at-prepare :is(.widget-text input, textarea)")) return;
+    if (isComposing || !target.matches?.(":is(.easel-at-prepare, .easel-tool-form) :is(.widget-text input, textarea)")) return;
     const text = target.value;
     const isNumber = NUMBER.test(text);
     // A space at the end is followed by another word.
@@ -271,7 +271,8 @@ function nearest(last, trail) {
   for (const scope of trail.filter(seen)) {
     const there = [...scope.querySelectorAll(FOCUSABLE)].filter(usable);
     const after = there.find((node) => last.compareDocumentPosition(node) & Node.DOCUMENT_POSITION_FOLLOWING);
-    const found = last.isConnected ? after ?? there.at(-1) : there[0];
+    // The last control of the top is the theme, which has nothing to do with what was pressed there: what comes next does.
+    const found = last.isConnected ? after ?? (scope.matches(".easel-top") ? null : there.at(-1)) : there[0];
     if (found) return found;
   }
   return null;

@@ -10,7 +10,7 @@ from trainer_core.errors import DownloadCancelled, DownloadError, EaselError
 from trainer_core.models import tokens
 from trainer_core.text import printable
 from trainer_ui.boundary import attempt
-from trainer_ui.formatting import Paragraph, hint, show
+from trainer_ui.formatting import Paragraph, file_size, hint, show
 from trainer_ui.widgets import Box, Button, FloatProgress, Password, VBox
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def links_to(sources: Sequence[str]) -> list[Link]:
 
 def gigabytes(size_bytes: int) -> str:
     """A size as text: "6.94 GB", "840 MB"."""
-    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
+    return file_size(size_bytes / 1024**2)
 
 
 def _clock(seconds: float) -> str:

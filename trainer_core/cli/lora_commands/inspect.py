@@ -56,6 +56,9 @@ def _show(found: Report) -> None:
     show.table(("block", "layers", "rank", "norm", "share"), rows)
     for each in found.suggestions:
         show.line(each.sentence)
+    smaller = ((each.rank, size(each.size_bytes), f"{each.error:.1%}") for each in found.smaller)
+    if found.smaller:
+        show.table(("smaller rank", "file", "error"), smaller)
     if found.facts:
         show.table(("training", ""), found.facts)
     if found.triggers:

@@ -20,7 +20,8 @@ class Signature:
 
     `modules` are the first words of its keys: all of them are required, and only those in `may` are allowed in addition.
     `blocks` is the number of numbered parts of a module. `fewer` are those numbers of the whole model, for one from which
-    blocks were removed: some module has fewer, and none has a gap. `shapes` maps keys to sizes, with "*" for any. In a pipeline,
+    blocks were removed: some module has fewer, and none has a gap. `beside` are whole keys of the other parts of a single file, such
+    as its text encoders. `shapes` maps keys to sizes, with "*" for any. In a pipeline,
     `classes` are the pipeline classes, `configs` the required values in component configs, and `unset` dotted config keys
     that must be absent or null ("" before the dot is model_index.json, which writes a missing component as two nulls).
 
@@ -36,6 +37,7 @@ class Signature:
     proved: str = ""
     present: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     may: tuple[str, ...] = ()
     blocks: Mapping[str, int] = field(default_factory=dict)
@@ -68,6 +70,9 @@ class Signature:
         for key in self.absent:
             found = denoiser.find(key)
             yield found is None, f"has {key}" if found else f"lacks {key}"
+        for key in self.beside:
+            is_there = key in denoiser.header.tensors
+            yield is_there, f"{'has' if is_there else 'lacks'} {key}"
         for name, wanted in self.blocks.items():
             count = denoiser.blocks.get(name, 0)
             yield count == wanted, f"{name} has {count} blocks" + (f", not {wanted}" if count != wanted else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from trainer_core.errors import WeightsError
 from trainer_core.models import detection
+from trainer_core.models.families import load_families
 from trainer_core.models.header import Header, TensorInfo
 from trainer_core.models.header.tensors import shown
 from trainer_core.models.renaming.building import Built
@@ -123,10 +125,9 @@ def plan(settings: Settings, tokenizers: Mapping[str, Path] | None = None) -> Pl
         metadata,
         draft.texts,
         draft.copies,
-        tuple(dict.fromkeys(notes)),
     )
-    _check(made, draft)
-    return made
+    notes += _check(made, draft)
+    return dataclasses.replace(made, notes=tuple(dict.fromkeys(notes)))
 
 
 def _form(settings: Settings, found: list[Input], tokenizers: Mapping[str, Path]) -> _Draft:
@@ -296,8 +297,11 @@ def _target(settings: Settings, first: Input) -> Path:
     return first.path.with_name("-".join(filter(None, (stem, added))) + (endings[0] if endings else ""))
 
 
-def _check(made: Plan, draft: _Draft) -> None:
-    """Checks that the plan is of something new, and that the new file is the model that the old one was."""
+def _check(made: Plan, draft: _Draft) -> list[str]:
+    """Checks that the plan is of something new, and that the new file is the model that the old one was.
+
+    Returns sentences about a new file that programs read less well than the old one.
+    """
     if not made.tensors:
         raise WeightsError("Nothing would be left of the file.", "Check what is left out.")
     first = made.inputs[0]
@@ -309,7 +313,7 @@ def _check(made: Plan, draft: _Draft) -> None:
         if names == set(first.opened.tensors):
             raise WeightsError("The new file would be the same as the old one.", "Choose a dtype or another form.")
     if made.is_folder or not first.found.family:
-        return
+        return []
     tensors = {tensor.name: TensorInfo(tensor.dtype, tensor.shape) for tensor in made.tensors}
     after = detection.detect(Header(made.target, tensors, made.metadata, "safetensors"))
     if after.family and after.family != first.found.family:
@@ -317,6 +321,11 @@ def _check(made: Plan, draft: _Draft) -> None:
             f"The new file would be recognised as {after.family}, and the old one is {first.found.family}.",
             "Report this as a fault of Easel.",
         )
+    if not after.family:
+        why = f": {after.evidence[0]}" if after.evidence else ""
+        title = load_families()[first.found.family].title
+        return [f"Easel will not recognise the new file as {title}, so its other tools will refuse it{why}."]
+    return [f"About the new file: {after.apart}"] if after.apart and not first.found.apart else []
 
 
 def _memory(tensor: Tensor, inputs_: tuple[Input, ...]) -> int:

@@ -14,8 +14,8 @@ from trainer_core.errors import WeightsError
 from trainer_core.models import detection, loaders
 from trainer_core.models.header.tensors import shown
 from trainer_core.text import printable
-from trainer_core.weights.lora import algebra, blocks, products, ranks, training
-from trainer_core.weights.lora.report import SHARES, LayerReport, Report, blocks_of, suggestion
+from trainer_core.weights.lora import algebra, blocks, grouping, products, ranks, training
+from trainer_core.weights.lora.report import SHARES, LayerReport, Report, SmallerRank, blocks_of, smaller, suggestion
 from trainer_core.weights.networks import modules
 from trainer_core.weights.networks.modules import Module, Network
 from trainer_core.weights.reading import Weights
@@ -50,6 +50,7 @@ def inspect(path: Path | str, family: str = "", progress: Told = lambda *_: None
         layers=tuple(layers),
         blocks=blocks_of(layers, order),
         suggestions=tuple(each for each in suggestions if each),
+        smaller=_smaller(network, [*linear, *conv]),
         facts=tuple(training.facts(metadata)),
         triggers=tuple(training.triggers(metadata)),
         loading=tuple(loaders.judge(network.header, network.family)),
@@ -103,6 +104,21 @@ def _measured(module: Module) -> tuple[float | None, list[float]]:
     term = products.of(module)
     values = (algebra.values(term.up, term.down) * np.float32(abs(term.scale))).tolist()
     return math.sqrt(sum(value * value for value in values)), values
+
+
+def _smaller(network: Network, squares: list[list[float]]) -> tuple[SmallerRank, ...]:
+    """The smaller ranks; () where not every layer is a product, because the numbers of the others are not known."""
+    if any(module.needs_base or module.layout == "full" for module in network.modules):
+        return ()
+    try:
+        layers = grouping.groups([network], (1.0,), (), is_plain=True)
+    except WeightsError:
+        return ()
+
+    def sizes(rank: int) -> int:
+        return sum(layer.size_bytes(min(layer.rank, rank)) for layer in layers)
+
+    return smaller(squares, sizes, network.header.path.stat().st_size)
 
 
 def _dtypes(network: Network) -> tuple[str, ...]:

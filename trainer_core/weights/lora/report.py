@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,16 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
+class SmallerRank:
+    """What a file would be with this rank in every layer: about its size, what it keeps of the energy, and the error as a share of the change."""
+
+    rank: int
+    size_bytes: int
+    kept: float
+    error: float
+
+
+@dataclass(frozen=True)
 class Report:
     """What is in a network: see the fields. Texts from the file are safe to show.
 
@@ -86,6 +96,7 @@ class Report:
     layers: tuple[LayerReport, ...]
     blocks: tuple[BlockReport, ...]
     suggestions: tuple[Suggestion, ...]
+    smaller: tuple[SmallerRank, ...]
     facts: tuple[tuple[str, str], ...]
     triggers: tuple[Trigger, ...]
     loading: tuple[Answer, ...]
@@ -111,6 +122,21 @@ def blocks_of(layers: Sequence[LayerReport], order: Sequence[str]) -> tuple[Bloc
         ranks = [each.rank for each in own]
         share = energy / whole if whole else 0.0
         found.append(BlockReport(block, len(own), min(ranks), max(ranks), energy**0.5, share))
+    return tuple(found)
+
+
+def smaller(
+    squares: Sequence[Sequence[float]], sizes: Callable[[int], int], size_bytes: int
+) -> tuple[SmallerRank, ...]:
+    """What each usual rank below that of the file makes of it; `sizes` gives the bytes of the layers with a rank, `size_bytes` is the file's."""
+    total, most = sum(map(sum, squares)), max(map(len, squares), default=0)
+    if not total > 0:
+        return ()
+    now = sizes(most)
+    found = []
+    for rank in (each for each in LADDER if each < most):
+        kept = sum(sum(each[:rank]) for each in squares) / total
+        found.append(SmallerRank(rank, size_bytes - now + sizes(rank), kept, max(1 - kept, 0.0) ** 0.5))
     return tuple(found)
 
 

@@ -70,6 +70,25 @@ def in_order(labelled: Iterable[str]) -> list[str]:
     return [label for label in dict.fromkeys(labelled) if label != BASE]
 
 
+_MEANINGS = (
+    (r"IN\d+", "IN are the blocks on the way into the UNet, from the full size of the image to the smallest"),
+    (r"M\d+", "M is the one in its middle, with the smallest size"),
+    (r"OUT\d+", "OUT are those on the way out"),
+    (r"J\d+", "J are the joint blocks of image and text, in their order"),
+    (r"D\d+", "D are the double blocks, where image and text have weights of their own"),
+    (r"S\d+", "S are the single blocks after them, where both have the same weights"),
+    (r"clip_\w|t5\w*|te\d?", "clip, t5 and te are text encoders"),
+    (BASE, "BASE is what is in no block"),
+)
+
+
+def meaning(labelled: Iterable[str]) -> str:
+    """What the labels of these blocks mean, in a sentence; "" for names of the model's own code."""
+    known = list(labelled)
+    found = [text for pattern, text in _MEANINGS if any(re.fullmatch(pattern, label) for label in known)]
+    return f"{'; '.join(found)}." if found else ""
+
+
 def weights(known: Sequence[str], preset: str, given: Mapping[str, float], usual: float) -> dict[str, float]:
     """The weight of each block and of BASE: `usual`, or that of a preset, or that of the last pattern of `given` that fits.
 

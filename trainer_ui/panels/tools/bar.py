@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from trainer_core.hardware import free_disk_bytes
 from trainer_core.text import printable
-from trainer_ui.formatting import Figures, Headline
+from trainer_ui.formatting import Figures, Headline, file_size
 from trainer_ui.pasts import span
 from trainer_ui.widgets import Box, Button
 
@@ -65,7 +65,7 @@ def _figures(outlook: Outlook) -> list[tuple[str, str, str]]:
     free = f"of {_size(free_disk_bytes(folder))} free" if folder is not None else ""
     computed = f"of {outlook.tensors:,} tensors" if outlook.changed < outlook.tensors else "tensors"
     return [
-        ("File", f"{'up to ' if outlook.is_most else ''}{_size(outlook.size_bytes)}", free),
+        ("File", f"{'up to' if outlook.is_most else 'about'} {_size(outlook.size_bytes)}", free),
         ("Computed", f"{outlook.changed:,}", computed),
         ("Memory", _size(outlook.memory_bytes), ""),
         ("Time", f"about {span(outlook.seconds)}" if outlook.seconds is not None else "", ""),
@@ -73,4 +73,4 @@ def _figures(outlook: Outlook) -> list[tuple[str, str, str]]:
 
 
 def _size(number: float) -> str:
-    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:,.{0 if number >= 1e7 else 1}f} MB"
+    return file_size(number / 1024**2)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.jobs.state import JobState
 from trainer_core.text import printable
-from trainer_ui.formatting import Pairs, Paragraph, show
+from trainer_core.weights.merging.blocks import meaning
+from trainer_ui.formatting import Pairs, Paragraph, file_size, show
 from trainer_ui.panels.card import fold
 from trainer_ui.panels.model import family_title
 from trainer_ui.widgets import HTML, Box, VBox
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from trainer_ui.tool_session import ToolSession
 
 KIND = "lora-inspect"
+MOST_RANKS = 6
+"""So many smaller ranks are listed, the largest ones."""
 KINDS = {
     "lora": "LoRA",
     "locon": "LoRA with convolutions (LoCon)",
@@ -38,10 +41,18 @@ class LoraReport:
         self.title = Paragraph("", "heading")
         self.facts, self.hints, self.training, self.hashes = Pairs(), Pairs(), Pairs(), Pairs()
         self.blocks = HTML(classes=("easel-table",))
+        self.smaller = HTML(classes=("easel-table", "easel-lora-ranks"))
         more = fold(session, "Settings of its training", lambda: [self.training])
         hashes = fold(session, "Hashes", lambda: [self.hashes])
         self.widget = VBox(
-            [self.title, Box([self.facts, self.hints], classes=("easel-tool-halves",)), self.blocks, more, hashes],
+            [
+                self.title,
+                Box([self.facts, self.hints], classes=("easel-tool-halves",)),
+                self.smaller,
+                self.blocks,
+                more,
+                hashes,
+            ],
             classes=("easel-card", "easel-lora-report"),
         )
         self._shown: object = None
@@ -92,6 +103,8 @@ class LoraReport:
                 *(("Note", str(note)) for note in report.get("notes") or ()),
             ]
         )
+        self.smaller.value = _smaller(report.get("smaller") or ())
+        show(self.smaller, bool(self.smaller.value))
         self.blocks.value = _table(report.get("blocks") or ())
         self.training.show_pairs((str(row[0]), str(row[1])) for row in report.get("facts") or ())
         self.hashes.show_pairs((str(name), str(value)) for name, value in (report.get("hashes") or {}).items())
@@ -112,13 +125,31 @@ def _table(rows: Iterable[Mapping[str, Any]]) -> str:
     """The blocks as a table; every text in it comes from a file, and is shown as text."""
     from html import escape
 
-    lines = []
+    lines, rows = [], list(rows)
+    largest = max((float(row["share"]) for row in rows), default=0.0) or 1.0
     for row in rows:
         least, most, share = row["least_rank"], row["most_rank"], float(row["share"])
         rank = f"{least}" if least == most else f"{least} to {most}"
         lines.append(
             f"<tr><th scope=row>{escape(printable(str(row['block']), 60))}</th><td>{int(row['layers'])}</td><td>{escape(rank)}</td>"
-            f'<td><span class="easel-share" style="--easel-share:{min(max(share, 0.0), 1.0):.3f}" aria-hidden="true"></span><span class="easel-share-number">{share:.1%}</span></td></tr>'
+            f'<td><span class="easel-share" style="--easel-share:{min(max(share / largest, 0.0), 1.0):.3f}" aria-hidden="true"></span><span class="easel-share-number">{share:.1%}</span></td></tr>'
         )
     head = "<tr><th scope=col>Block</th><th scope=col>Layers</th><th scope=col>Rank</th><th scope=col>Share of the change</th></tr>"
-    return f"<table><thead>{head}</thead><tbody>{''.join(lines)}</tbody></table>" if lines else ""
+    if not lines:
+        return ""
+    told = meaning(str(row["block"]) for row in rows)
+    said = f'<div class="easel-small easel-muted"><span class="easel-text">{escape(told)}</span></div>' if told else ""
+    return f"<table><thead>{head}</thead><tbody>{''.join(lines)}</tbody></table>{said}"
+
+
+def _smaller(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What smaller ranks would make of the file, the largest ranks first."""
+    lines = [
+        f"<tr><th scope=row>{int(row['rank'])}</th><td>{file_size(int(row['size_bytes']) / 1024**2)}</td>"
+        f"<td>{float(row['error']):.1%}</td></tr>"
+        for row in reversed(list(rows)[-MOST_RANKS:])
+    ]
+    head = "<tr><th scope=col>Smaller rank</th><th scope=col>Size</th><th scope=col>Error</th></tr>"
+    said = "The error is a share of the whole change. Resize makes the file of such a rank."
+    told = f'<div class="easel-small easel-muted"><span class="easel-text">{said}</span></div>'
+    return f"<table><thead>{head}</thead><tbody>{''.join(lines)}</tbody></table>{told}" if lines else ""

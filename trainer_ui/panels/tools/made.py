@@ -15,7 +15,7 @@ from trainer_ui.panels.card import row
 from trainer_ui.widgets import HTML, Box, Button, VBox
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from trainer_ui.tool_session import ToolSession
 
@@ -27,7 +27,7 @@ MOST_LAYERS = 400
 class Made:
     """The file of the job that is shown: a new one, or the one that the job has looked into."""
 
-    def __init__(self, session: ToolSession) -> None:
+    def __init__(self, session: ToolSession, elsewhere: Sequence[tuple[str, str]] = ()) -> None:
         self.session = session
         self.title = Paragraph("What was made", "heading")
         self.path = CopyLine()
@@ -41,7 +41,11 @@ class Made:
         for name, button in self.next.items():
             button.on_click(session.handler(lambda _, name=name: session.hand_over(self._path, name)))
         self.uses = VBox(
-            [Paragraph("Use it in", "small", "muted"), Box(tuple(self.next.values()), classes=("easel-row",))],
+            [
+                Paragraph("Use it in", "small", "muted"),
+                Box(tuple(self.next.values()), classes=("easel-row",)),
+                *([HTML(_links(elsewhere), classes=("easel-tool-elsewhere", "easel-small"))] if elsewhere else []),
+            ],
             classes=("easel-tool-next",),
         )
         left = VBox([Box([self.path, self.saving], classes=("easel-tool-path",)), self.facts])
@@ -87,6 +91,16 @@ class Made:
         if not path.is_file():
             raise JobError(f"{path} is not there any more.")
         return path, path.name
+
+
+def _links(notebooks: Sequence[tuple[str, str]]) -> str:
+    """The other notebooks that take the file, as links beside this notebook: names and words are Easel's own."""
+    links = [
+        f'<a href="{name}.ipynb" target="_blank" rel="noopener">{name.replace("_", " ").replace("Lora", "LoRA")}</a>: {tools}'
+        for name, tools in notebooks
+    ]
+    items = "".join(f"<li>{link}</li>" for link in links)
+    return f'<div class="easel-text">In another notebook, copy the path and enter it there:<ul>{items}</ul></div>'
 
 
 def _facts(made: Mapping[str, Any], path: Path) -> list[tuple[str, str]]:
