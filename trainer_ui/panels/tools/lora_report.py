@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.jobs.state import JobState
+from trainer_core.models.detection.layouts import TITLES
 from trainer_core.text import printable
 from trainer_ui.formatting import Pairs, Paragraph, show
 from trainer_ui.panels.card import fold
@@ -17,17 +18,6 @@ if TYPE_CHECKING:
     from trainer_ui.tool_session import ToolSession
 
 KIND = "lora-inspect"
-KINDS = {
-    "lora": "LoRA",
-    "locon": "LoRA with convolutions (LoCon)",
-    "loha": "LoHa",
-    "lokr": "LoKr",
-    "dora": "DoRA",
-    "oft": "OFT",
-    "boft": "BOFT",
-    "ia3": "IA3",
-    "glora": "GLoRA",
-}
 
 
 class LoraReport:
@@ -69,7 +59,7 @@ class LoraReport:
             [
                 (
                     "Kind",
-                    f"{KINDS.get(str(report.get('kind')), report.get('kind', ''))} for {family_title(str(report.get('family') or ''))}",
+                    f"{TITLES.get(str(report.get('kind')), report.get('kind', ''))} for {family_title(str(report.get('family') or ''))}",
                 ),
                 ("Rank", str(rank) if rank is not None else "differs from layer to layer"),
                 ("Layers", f"{len(layers):,}" + (f", {len(unused)} of them change nothing" if unused else "")),
