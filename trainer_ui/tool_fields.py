@@ -47,9 +47,10 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Words(Field):
-    """A text, such as a name."""
+    """A text, such as a name. `now` says what the file has now, from what `Utility.reads` has read; the empty field shows it."""
 
     placeholder: str = ""
+    now: Callable[[Any], str] = lambda _: ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,6 +57,8 @@ class Utility:
     guide: tuple[str, str] = ("", "")
     makes: bool = True
     """Whether it makes a file; otherwise it only looks into one, and there is no outlook."""
+    reads: Callable[[Module, Values], Any] | None = None
+    """What else is read of its files for a panel of its place, in the thread that asks what would be made."""
     takes: str = ""
     """The field that can take what another tool of the notebook has made; "" for none."""
 
@@ -76,6 +78,8 @@ class Desk:
     outlook: Outlook | None = None
     error: EaselError | None = None
     """Why nothing can be made."""
+    read: Any = None
+    """What `Utility.reads` has read; None if the files cannot be read."""
     asked: bool = False
     """Whether the user has chosen anything yet: nothing is reproached before."""
     is_looking: bool = False
@@ -132,11 +136,12 @@ class ToolSession(Views):
                 values = dict(self.desks[utility].values)
             self._describe(found, values)
             outlook, error = _asked(found, values)
+            read = _read(found, values)
             with self.lock:
                 if utility in self._again:
                     continue
                 desk = self.desks[utility]
-                desk.outlook, desk.error, desk.is_looking = outlook, error, False
+                desk.outlook, desk.error, desk.read, desk.is_looking = outlook, error, read, False
                 break
         self.show_unasked()
 
@@ -186,6 +191,14 @@ def _asked(utility: Utility, values: Values) -> tuple[Outlook | None, EaselError
     if answers:
         return answers[0], None
     return None, errors[0] if errors else EaselError(said[0] if said else "Nothing can be said about this yet.")
+
+
+def _read(utility: Utility, values: Values) -> Any:
+    """What the tool reads beside the outlook; None if it cannot, which the outlook explains."""
+    reads, found = utility.reads, list[Any]()
+    if reads is not None:
+        attempt(lambda: found.append(reads(_module(utility), values)), lambda _: None)
+    return found[0] if found else None
 
 
 def _description(path: str) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core import places
-from trainer_core.errors import HeaderError, WeightsError
+from trainer_core.errors import EaselError, HeaderError, WeightsError
 from trainer_core.files import write_whole
 from trainer_core.jobs import own_program
 from trainer_core.jobs.folder import JobFolder
@@ -98,6 +98,24 @@ def preview(settings: Settings) -> Edit:
     if len(start) - 8 > LONGEST_HEADER_BYTES:
         raise WeightsError("The header would be longer than a safetensors file may have.", "Use a shorter text.")
     return Edit(found, metadata, start, changes)
+
+
+def listing(settings: Settings, shown: int = metadata_edits.SHOWN) -> tuple[Change, ...]:
+    """Every key of a file with its value now, and what the edit would make of it; an edit that is not possible changes nothing.
+
+    `shown` is the number of characters of a value that is shown.
+
+    Raises:
+        EaselError: the file cannot be read.
+    """
+    found = header.read_file(making.source(settings.file)).metadata
+    try:
+        edit = preview(settings)
+    except EaselError:
+        # Why it is not possible is said by `outlook`.
+        return tuple(metadata_edits.every_key(found, found, shown=shown))
+    reasons = {each.key: each.reason for each in edit.changes}
+    return tuple(metadata_edits.every_key(found, edit.metadata, reasons, shown))
 
 
 def outlook(settings: Settings) -> Outlook:

@@ -61,16 +61,7 @@ class UtilityApp(App):
         self.kinds = kinds
         self.bars = {one.id: ToolBar(session, one) for one in self.utilities}
         self.made = Made(session)
-        places = {
-            one.id: Place(
-                one.title,
-                [[self.forms[one.id]], [Notes(session, one)]],
-                self.bars[one.id],
-                "wide-left",
-                one.guide or (self.guide_page, one.id),
-            )
-            for one in self.utilities
-        }
+        places = {one.id: self.place_of(one) for one in self.utilities}
         places[WATCH] = Place(
             "Job",
             [[Watching(session, [self.made, *(make(session) for make in self.results)])]],
@@ -81,6 +72,16 @@ class UtilityApp(App):
         places[JOBS] = Place("Jobs", [[Past(session, kinds)]], None, "plain", (self.guide_page, "in-the-notebook"))
         session.moving = self.go
         super().__init__(session.jobs, places)
+
+    def place_of(self, utility: Utility) -> Place:
+        """The place of a tool: its form, what it would make, and its bar."""
+        return Place(
+            utility.title,
+            [[self.forms[utility.id]], [Notes(self.session, utility)]],
+            self.bars[utility.id],
+            "wide-left",
+            utility.guide or (self.guide_page, utility.id),
+        )
 
     def restore(self) -> None:
         """Follows the job in progress, as the kernel may have been restarted, and searches for the models on this machine."""

@@ -67,7 +67,7 @@ class _Line(Control):
 
     def __init__(self, session: ToolSession, utility: str, field: Field, placeholder: str = "") -> None:
         super().__init__(session, utility, field)
-        placeholder = placeholder or (field.placeholder if isinstance(field, Words) else "")
+        placeholder = self.placeholder = placeholder or (field.placeholder if isinstance(field, Words) else "")
         self.is_wide = self.is_wide or len(placeholder) > LONG
         self.text = Text(description=field.title, placeholder=placeholder, continuous_update=False)
         self.text.observe(session.handler(self._typed), "value")
@@ -79,6 +79,9 @@ class _Line(Control):
         wanted = self.written(self.value)
         if self.is_news and self.text.value != wanted:
             self.text.value = wanted
+        if isinstance(self.field, Words):
+            now = self.field.now(self.session.desks[self.utility].read)
+            self.text.placeholder = f"now: {now}" if now else self.placeholder
 
     def written(self, value: Any) -> str:
         """The value as text."""
