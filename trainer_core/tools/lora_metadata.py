@@ -8,6 +8,7 @@ the new file takes the name of the old one when it is complete, and the old head
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import io
 import json
@@ -101,21 +102,20 @@ def preview(settings: Settings) -> Edit:
 
 
 def listing(settings: Settings, shown: int = metadata_edits.SHOWN) -> tuple[Change, ...]:
-    """Every key of a file with its value now, and what the edit would make of it; an edit that is not possible changes nothing.
+    """The keys of a file and of the edit in alphabetical order, each with its value now and what the edit would make of it.
 
-    `shown` is the number of characters of a value that is shown.
+    An edit that is not possible changes nothing. `shown` is the number of characters of a value that is shown.
 
     Raises:
         EaselError: the file cannot be read.
     """
-    found = header.read_file(making.source(settings.file)).metadata
-    try:
+    before = after = header.read_file(making.source(settings.file)).metadata
+    reasons: dict[str, str] = {}
+    # Why an edit is not possible is said by `outlook`.
+    with contextlib.suppress(EaselError):
         edit = preview(settings)
-    except EaselError:
-        # Why it is not possible is said by `outlook`.
-        return tuple(metadata_edits.every_key(found, found, shown=shown))
-    reasons = {each.key: each.reason for each in edit.changes}
-    return tuple(metadata_edits.every_key(found, edit.metadata, reasons, shown))
+        after, reasons = edit.metadata, {each.key: each.reason for each in edit.changes}
+    return tuple(sorted(metadata_edits.every_key(before, after, reasons, shown), key=lambda each: each.key))
 
 
 def outlook(settings: Settings) -> Outlook:

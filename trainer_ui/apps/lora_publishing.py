@@ -87,7 +87,7 @@ METADATA = Utility(
             ),
         ),
         Card(
-            "What it shall say",
+            "What to change",
             (
                 *(
                     Words(

@@ -53,12 +53,14 @@ class MetadataView:
         old = [each for each in found if each.action != "set"]
         self.changing.show_text(f"What would change: {amount(len(edited), 'key')}" if edited else "What would change")
         show(self.nothing, not edited)
+        show(self.changes, bool(edited))
         self.changes.value = _list(map(_changed, edited[:MOST]))
         self.counted.show_text(
             f"What the file says now: {amount(len(old), 'key')}" if old else "What the file says now"
         )
         show(self.none, not old)
         more = [f"<p>and {amount(len(old) - MOST, 'more key')}</p>"] if len(old) > MOST else []
+        show(self.all, bool(old))
         self.all.value = _list([*(_row(each, _value(each.before)) for each in old[:MOST]), *more])
 
 
