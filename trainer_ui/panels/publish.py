@@ -31,7 +31,8 @@ MOST_LOST = 8
 class Source(Protocol):
     """What the panel can upload now.
 
-    `stays_open`: the form is shown whenever there is something, instead of being opened and closed. `has_samples`: it may have some.
+    `stays_open`: the form is shown whenever there is something, instead of being opened and closed, and its place shows the button
+    `send`. `has_samples`: it may have some.
     """
 
     stays_open: bool
@@ -123,7 +124,7 @@ class PublishPanel:
         self.replaces = Checkbox(description="Replace the card that the repository has", value=False)
         self.token = Password(description="Token with the permission to write", placeholder="hf_…")
         self.known = Paragraph("", "muted", "small")
-        self.send = Button(button_style="primary")
+        self.send = Button(button_style="primary", classes=("easel-publish-send",))
         self.send.on_click(handler(lambda _: self._send()))
         self.cancel = Button(description="Close")
         self.cancel.on_click(handler(lambda _: self.close()))
@@ -148,12 +149,13 @@ class PublishPanel:
     def _layout(self) -> VBox:
         fields = Box([self.repo, self.licence, self.base], classes=("easel-halves", "easel-publish-fields"))
         checks = Box([self.samples, self.scrub, self.public, self.replaces], classes=("easel-row",))
-        buttons = Box([self.send, self.cancel], classes=("easel-row",))
-        self.form = VBox(
-            [fields, checks, self.losing, self.lost, self.card, self.token, self.known, buttons], classes=("easel-ask",)
-        )
+        buttons = [] if self.source.stays_open else [Box([self.send, self.cancel], classes=("easel-row",))]
+        parts = [fields, checks, self.losing, self.lost, self.card, self.token, self.known, *buttons]
+        self.form = VBox(parts, classes=("easel-ask",))
         self.progress = VBox([Box([self.says, self.stop], classes=("easel-row",)), self.bar, self.link])
-        return VBox([self.title, self.form, self.progress], classes=("easel-card", "easel-publish"))
+        # Under a form that stays, nobody would see the upload.
+        shown = [self.progress, self.form] if self.source.stays_open else [self.form, self.progress]
+        return VBox([self.title, *shown], classes=("easel-card", "easel-publish"))
 
     def look(self) -> None:
         """Finds an upload that is in progress: the kernel may have been restarted."""
@@ -260,21 +262,20 @@ class PublishPanel:
         live = self.jobs.is_live or self.jobs.starting
         show(self.widget, self.is_open or self.jobs.job is not None)
         show(self.form, self.is_open)
-        show(self.cancel, not self.source.stays_open)
         show(self.samples, self.source.has_samples)
         show(self.progress, self.jobs.job is not None or self.jobs.starting)
         show(self.stop, self.jobs.is_live)
         show(self.bar, live)
         name = f" {self.source.title}" if self.is_open and self.source.title else ""
         self.title.show_text(f"Upload{name} to Hugging Face")
+        seen = "everybody can see it" if self.public.value else "private: only you can see it"
+        self.send.description = f"Upload\n{seen}"
+        self.send.disabled = live or self.offer is None or key is None
         if not self.is_open:
             return
         self._show_lost()
         if self.offer is not None:
             self.repo.placeholder = f"your-name/{repository.suggested(self.offer.name.removesuffix('.safetensors'))}"
-        seen = "everybody can see it" if self.public.value else "private: only you can see it"
-        self.send.description = f"Upload\n{seen}"
-        self.send.disabled = live or self.offer is None
         source = tokens.find(SITE)
         self.known.show_text(
             self.failed

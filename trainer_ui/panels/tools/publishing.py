@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trainer_core.text import amount, printable
-from trainer_ui.formatting import Figures, Headline, Pairs, Paragraph, file_size, show
+from trainer_ui.formatting import Figures, Headline, Pairs, Paragraph, show
+from trainer_ui.panels.tools.bar import megabytes
 from trainer_ui.widgets import Box, VBox
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ class PublishPlace:
         if self.panel is None:
             return
         self.panel.show()
-        show(self.panel.form, self.panel.is_open and self.offer is not None)
+        is_ready = self.panel.is_open and self.offer is not None
+        show(self.panel.form, is_ready)
+        show(self.panel.widget, is_ready or self.panel.jobs.job is not None)
 
     def close(self) -> None:
         """Ends the feed; an upload goes on."""
@@ -106,16 +109,18 @@ class PublishBar:
         """Shows the state of the file. The bar is the first of the place, so it makes the panel."""
         self.place.make()
         panel, offer = self.place.panel, self.place.offer
+        if panel is not None and panel.send not in self.widget.children:
+            self.widget.children = (*self.widget.children, panel.send)
         self.figures.show_figures(_figures(offer) if offer is not None else ())
         if panel is not None and panel.jobs.is_live:
             self.headline.show_state("accent", "…", "Uploading", "It goes on if you close this page.")
         elif not self.place.source.key:
             self.headline.show_state("", "1", "Publish", "Choose a LoRA below.")
         elif offer is not None:
-            self.headline.show_state("ok", "✓", "Ready", "Read the card, then upload it below.")
+            self.headline.show_state("ok", "✓", "Ready", "Read the card below, then upload.")
         elif panel is not None and panel.failed:
             self.headline.show_state("warn", "!", "This cannot be uploaded", panel.failed)
-        else:
+        elif panel is not None:
             self.headline.show_state("accent", "…", "Publish", "Reading the header of the file.")
 
 
@@ -167,4 +172,4 @@ def _facts(offer: FileOffer) -> list[tuple[str, str]]:
 
 def _figures(offer: FileOffer) -> list[tuple[str, str, str]]:
     size = offer.file.stat().st_size if offer.file.is_file() else 0
-    return [("File", file_size(size / 1024**2), ""), ("Personal metadata", amount(len(offer.lost), "key"), "")]
+    return [("File", megabytes(size), ""), ("Personal metadata", amount(len(offer.lost), "key"), "")]
