@@ -75,6 +75,29 @@ def test_a_large_file_is_cut_twice_and_arrives_whole(server, page, home, large):
         server.call(f"sessions/{session['id']}", "DELETE")
 
 
+def test_an_upload_goes_on_after_its_kernel_was_restarted_in_the_middle(server, page, home, large):
+    with relay(server.address) as network:
+        shipped.write(server, "restarted.ipynb", {"EASEL_HOME": str(home)}, shipped="File_Uploader")
+        book = lab.Notebook(page, replace(server, address=f"http://127.0.0.1:{network.port}"), "restarted.ipynb")
+        book.open().run()
+        page.wait_for_selector(KEPT)
+        page.locator(".easel-arrive input[type=file]").first.set_input_files(large)
+        assert sent(page, 0.4) >= 0.4
+        book.restart_kernel()
+        assert list((home / "models").glob("[!.]*")) == [], "it was not complete"
+        book.run()
+        page.wait_for_selector(KEPT)
+        expect(page.locator(".easel-files-unfinished")).to_contain_text("base.safetensors")
+        before = network.sent_bytes
+        page.locator(".easel-arrive input[type=file]").first.set_input_files(large)
+        expect(page.locator(".easel-arrive-is-ok")).to_contain_text("the same here and on your computer")
+        assert network.sent_bytes - before < 0.75 * LARGE_BYTES, "what was there already was not sent again"
+    assert digest(home / "models" / "base.safetensors") == digest(large)
+    expect(page.locator(".easel-files-unfinished")).to_be_hidden()
+    for session in server.call("sessions"):
+        server.call(f"sessions/{session['id']}", "DELETE")
+
+
 def test_files_are_tidied_up_by_keyboard_and_downloaded_as_a_zip(notebook, page, home, tmp_path):
     folder = home / "datasets" / "elena"
     folder.mkdir(parents=True)
