@@ -56,7 +56,7 @@ def test_the_metadata_is_shown_as_text_before_anything_is_edited(app, lora):
     assert EVIL.replace("<", "&lt;") * 10 not in lists.all.value, "a long value is shortened"
     assert on_page(lists.nothing)
     assert lists.changes.value == ""
-    assert control(app, "metadata", "modelspec.title").text.placeholder == "now: Ink"
+    assert "Now: Ink" in control(app, "metadata", "modelspec.title").now.value
 
 
 def test_each_change_is_shown_with_the_old_and_the_new_value(app, lora):

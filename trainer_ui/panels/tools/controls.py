@@ -67,11 +67,16 @@ class _Line(Control):
 
     def __init__(self, session: ToolSession, utility: str, field: Field, placeholder: str = "") -> None:
         super().__init__(session, utility, field)
-        placeholder = self.placeholder = placeholder or (field.placeholder if isinstance(field, Words) else "")
+        placeholder = placeholder or (field.placeholder if isinstance(field, Words) else "")
         self.is_wide = self.is_wide or len(placeholder) > LONG
         self.text = Text(description=field.title, placeholder=placeholder, continuous_update=False)
         self.text.observe(session.handler(self._typed), "value")
         self.widget = _explained(self.text, field)
+        self.now: Paragraph | None = None
+        if isinstance(field, Words) and field.now is not None:
+            # Not the placeholder: a change of the text field would take away what the user is just typing.
+            self.now = Paragraph("", "small", "muted", "lines")
+            self.widget = VBox([self.widget, self.now])
 
     def show(self) -> None:
         """Shows the text."""
@@ -79,9 +84,9 @@ class _Line(Control):
         wanted = self.written(self.value)
         if self.is_news and self.text.value != wanted:
             self.text.value = wanted
-        if isinstance(self.field, Words):
+        if self.now is not None and isinstance(self.field, Words) and self.field.now is not None:
             now = self.field.now(self.session.desks[self.utility].read)
-            self.text.placeholder = f"now: {now}" if now else self.placeholder
+            self.now.show_text(f"Now: {now}" if now else "")
 
     def written(self, value: Any) -> str:
         """The value as text."""
