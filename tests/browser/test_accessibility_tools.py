@@ -4,9 +4,8 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.browser.test_accessibility import READY, look
-from tests.browser.test_accessibility import with_axe as with_axe  # noqa: PLC0414  # a fixture
 from tests.support import small_models, tool_files
+from tests.support.axe import READY, look
 from tests.support.pages import go
 
 TWO = ("Light", "Dark")

@@ -5,12 +5,12 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_tools import fits, opened, start, type_into
 from tests.support import hub as hubs
 from tests.support import small_models, tool_files
 from tests.support.keyboard import Keyboard
 from tests.support.page import wait_for
 from tests.support.pages import go
+from tests.support.tool_pages import fits, opened, start, type_into
 from trainer_core.models import header
 from trainer_core.tools import bake
 

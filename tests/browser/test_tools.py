@@ -3,38 +3,7 @@
 from playwright.sync_api import expect
 
 from tests.support import small_models, tool_files
-from tests.support.keyboard import Keyboard
-
-KEPT = ".easel[data-easel-keys=kept]"
-FITS = "() => { const one = document.querySelector('.easel'); return one.scrollWidth <= one.clientWidth; }"
-WIDTHS = (390, 700, 1280)
-
-
-def opened(notebook, page, name):
-    notebook(shipped=name).run()
-    page.wait_for_selector(KEPT)
-    page.locator(".easel-tab").first.focus()
-    return Keyboard(page)
-
-
-def type_into(keyboard, field, text):
-    keyboard.tab_to(f"{field}$", "text")
-    keyboard.page.keyboard.type(str(text))
-    keyboard.press("Enter")
-
-
-def start(keyboard, words):
-    page = keyboard.page
-    expect(page.get_by_role("button", name=words, exact=True).locator("visible=true")).to_be_enabled()
-    keyboard.tab_to(f"{words}$", "submit", back=True).press("Enter")
-    expect(page.locator(".easel-tool-made")).to_be_visible()
-    assert page.evaluate("() => document.activeElement.closest('.easel') !== null"), "the keyboard is still in the app"
-
-
-def fits(page):
-    for width in WIDTHS:
-        page.set_viewport_size({"width": width, "height": 900})
-        assert page.evaluate(FITS), width
+from tests.support.tool_pages import fits, opened, start, type_into
 
 
 def test_two_checkpoints_are_merged(notebook, page, home, tmp_path):

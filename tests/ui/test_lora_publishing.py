@@ -9,7 +9,7 @@ import pytest
 from tests.support import hub as hubs
 from tests.support import small_loras, small_models
 from tests.support.page import click, enter, go, inside, markup, on_page, wait_for
-from tests.ui.test_lora_app import control, fill, finish, made
+from tests.support.tool_forms import control, fill, finish, made
 from trainer_core.models import header, tokens
 from trainer_ui.apps.lora_utilities import LoraUtilities
 
