@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.weights.lora import ranks
 from trainer_core.weights.networks import naming as extracted
+from trainer_ui.app import Place
 from trainer_ui.apps.lora_fields import (
     DTYPE,
     DTYPES,
@@ -31,7 +32,6 @@ from trainer_ui.tool_fields import Blocks, Card, Choice, File, Files, Number, Sw
 from trainer_ui.tool_session import Utility
 
 if TYPE_CHECKING:
-    from trainer_ui.app import Place
     from trainer_ui.tool_session import Module, Values
 
 PAGE = "lora-tools"
@@ -273,17 +273,15 @@ class LoraUtilities(UtilityApp):
 
     def place_of(self, utility: Utility) -> Place:
         """The metadata of the file stands beside its form; an upload has a form of its own."""
+        if utility is PUBLISH:
+            self.publishing = PublishPlace(self.session, utility)
+            columns = [[self.forms[utility.id], self.publishing], [FileFacts(self.publishing)]]
+            return Place(utility.title, columns, PublishBar(self.publishing), "wide-left", utility.guide)
         place = super().place_of(utility)
         if utility is METADATA:
             self.metadata_view = MetadataView(self.session, utility)
             form, notes = place.columns
             return replace(place, columns=[form, [*notes, self.metadata_view]])
-        if utility is PUBLISH:
-            self.publishing = PublishPlace(self.session, utility)
-            facts = FileFacts(self.publishing)
-            return replace(
-                place, columns=[[self.forms[utility.id], self.publishing], [facts]], bar=PublishBar(self.publishing)
-            )
         return place
 
     def close(self, why: str = "") -> None:

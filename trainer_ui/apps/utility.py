@@ -59,7 +59,7 @@ class UtilityApp(App):
         self.forms = {one.id: Form(session, one) for one in self.utilities}
         kinds = tuple(dict.fromkeys(kind for one in self.utilities for kind in one.kinds))
         self.kinds = kinds
-        self.bars = {one.id: ToolBar(session, one) for one in self.utilities}
+        self.bars: dict[str, ToolBar] = {}
         self.made = Made(session)
         places = {one.id: self.place_of(one) for one in self.utilities}
         places[WATCH] = Place(
@@ -75,6 +75,7 @@ class UtilityApp(App):
 
     def place_of(self, utility: Utility) -> Place:
         """The place of a tool: its form, what it would make, and its bar."""
+        self.bars[utility.id] = ToolBar(self.session, utility)
         return Place(
             utility.title,
             [[self.forms[utility.id]], [Notes(self.session, utility)]],

@@ -125,4 +125,4 @@ def _layers(rows: Any) -> str:
         "<tr><th scope=col>Layer</th><th scope=col>Rank before</th><th scope=col>Rank</th><th scope=col>Error</th></tr>"
     )
     table = f"<table><thead>{head}</thead><tbody>{''.join(lines)}</tbody></table>"
-    return f"<details><summary>The error of {len(good):,} layers</summary><div class=easel-tool-scroll>{table}</div></details>"
+    return f"<details><summary>The error of {len(good):,} layers</summary><div class=easel-tool-scroll tabindex=0 role=group aria-label=Layers>{table}</div></details>"

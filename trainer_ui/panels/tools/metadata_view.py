@@ -54,14 +54,16 @@ class MetadataView:
         self.changing.show_text(f"What would change: {amount(len(edited), 'key')}" if edited else "What would change")
         show(self.nothing, not edited)
         show(self.changes, bool(edited))
-        self.changes.value = _list(map(_changed, edited[:MOST]))
+        self.changes.value = _list("What would change", map(_changed, edited[:MOST]))
         self.counted.show_text(
             f"What the file says now: {amount(len(old), 'key')}" if old else "What the file says now"
         )
         show(self.none, not old)
-        more = [f"<p>and {amount(len(old) - MOST, 'more key')}</p>"] if len(old) > MOST else []
+        more = [f"<li>and {amount(len(old) - MOST, 'more key')}</li>"] if len(old) > MOST else []
         show(self.all, bool(old))
-        self.all.value = _list([*(_row(each, _value(each.before)) for each in old[:MOST]), *more])
+        self.all.value = _list(
+            "What the file says now", [*(_row(each, _value(each.before)) for each in old[:MOST]), *more]
+        )
 
 
 def now(key: str, found: Sequence[Change] | None) -> str:
@@ -70,10 +72,10 @@ def now(key: str, found: Sequence[Change] | None) -> str:
     return printable(" ".join(value.split()), LONGEST)
 
 
-def _list(rows: Iterable[str]) -> str:
-    """The rows as a list. Every text in them comes from a file, and is shown as text."""
+def _list(label: str, rows: Iterable[str]) -> str:
+    """The rows as a list that scrolls, by keyboard too. Every text in them comes from a file, and is shown as text."""
     made = "".join(rows)
-    return f"<ul>{made}</ul>" if made else ""
+    return f'<div tabindex="0" role="group" aria-label="{escape(label)}"><ul>{made}</ul></div>' if made else ""
 
 
 def _row(each: Change, content: str) -> str:
