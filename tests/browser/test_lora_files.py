@@ -62,7 +62,7 @@ def test_metadata_is_read_changed_in_the_file_and_taken_back(notebook, page, tmp
     keyboard.tab_to("In the file itself", "checkbox").press("Space")
     expect(page.get_by_role("button", name="Write", exact=True).locator("visible=true")).to_be_enabled()
     start(keyboard, "Write")
-    assert header.read(lora).metadata["modelspec.title"] == "Elena the second"
+    wait_for(lambda: header.read(lora).metadata["modelspec.title"] == "Elena the second")
     keyboard = at(page, "Metadata")
     expect(said).to_contain_text("Elena the second")
     keyboard.choose("What to do$", "Take back".replace(" ", "\xa0")).press("Tab")

@@ -34,6 +34,7 @@ class LoraReport:
             [self.title, Box([self.facts, self.hints], classes=("easel-tool-halves",)), self.blocks, more, hashes],
             classes=("easel-card", "easel-lora-report"),
         )
+        show(self.widget, False)
         self._shown: object = None
 
     def show(self) -> None:

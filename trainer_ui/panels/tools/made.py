@@ -48,6 +48,8 @@ class Made:
         right = VBox([*self.notes, self.uses])
         halves = Box([left, right], classes=("easel-tool-halves",))
         self.widget = VBox([self.title, halves, self.layers], classes=("easel-card", "easel-tool-made"))
+        # The place is shown before it is filled for the first time.
+        show(self.widget, False)
         self._shown: object = None
         self._path = ""
 
