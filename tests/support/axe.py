@@ -11,6 +11,7 @@ FINDINGS = """async () => {
   const found = await axe.run('.easel', {resultTypes: ['violations']});
   return found.violations.flatMap(rule => rule.nodes.map(node => `${rule.id}: ${node.target.join(' ')}: ${node.html.slice(0, 160)}`));
 }"""
+TWO = ("Light", "Dark")
 THEMES = ("Light", "Dark", "Minimal", "Cyberpunk")
 
 
@@ -29,4 +30,17 @@ def look(page: Any, where: str, themes: Sequence[str] = THEMES) -> list[str]:
         page.get_by_label("Theme", exact=True).select_option(theme)
         page.wait_for_timeout(400)
         found += [f"{where}, {theme}: {finding}" for finding in page.evaluate(FINDINGS)]
+    return found
+
+
+def seen(page: Any, *places: str) -> list[str]:
+    """What axe-core finds in these places, with everything unfolded."""
+    found = []
+    for place in places:
+        page.get_by_role("tab", name=place, exact=True).click()
+        for fold in page.locator(".easel-fold:visible").all():
+            if fold.get_attribute("aria-expanded") != "true":
+                fold.click()
+        page.wait_for_timeout(300)
+        found += look(page, place, TWO)
     return found

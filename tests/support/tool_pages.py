@@ -43,3 +43,10 @@ def fits(page: Any) -> None:
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate(FITS), width
+
+
+def enter(page: Any, label: str, text: object) -> None:
+    """Types into the field with this label, of the place that is shown."""
+    field = page.get_by_label(label, exact=True).locator("visible=true").first
+    field.fill(str(text))
+    field.press("Enter")
