@@ -73,9 +73,26 @@ def lora_tools(camera, home, loras, models):
     look(camera, "9-tools-lora-extract")
     camera.go("Convert")
     look(camera, "9-tools-lora-convert")
+
+
+def says(camera, home, loras, models):
+    """What a file says of itself: its metadata, an edit of it, and its upload."""
+    page = camera.page
+    camera.open(home, notebook="Lora_Utilities")
     camera.go("Metadata")
     enter(page, "LoRA", loras["elena"])
-    look(camera, "9-tools-lora-metadata")
+    look(camera, "9-tools-says-now")
+    enter(page, "Title", "Elena, second version")
+    enter(page, "Author", "Jane")
+    page.get_by_role("checkbox", name="Remove what is personal").locator("visible=true").check()
+    look(camera, "9-tools-says-edit")
+    camera.go("Publish")
+    look(camera, "9-tools-says-empty")
+    enter(page, "LoRA", models["anime"])
+    look(camera, "9-tools-says-refused")
+    enter(page, "LoRA", loras["elena"])
+    page.locator(".easel-publish textarea:visible").wait_for()
+    look(camera, "9-tools-says-card")
 
 
 def converter(camera, home, models):
@@ -104,5 +121,7 @@ def take(camera, scratch):
         merger(camera, home, models, loras)
     if camera.wants("9-tools-lora"):
         lora_tools(camera, home, loras, models)
+    if camera.wants("9-tools-says"):
+        says(camera, home, loras, models)
     if camera.wants("9-tools-convert") or camera.wants("9-tools-check"):
         converter(camera, home, models)

@@ -47,9 +47,10 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Words(Field):
-    """A text, such as a name."""
+    """A text, such as a name. `now` says what the file has now, from what `Utility.reads` has read; it is shown below the field."""
 
     placeholder: str = ""
+    now: Callable[[Any], str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

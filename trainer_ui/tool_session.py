@@ -73,6 +73,8 @@ class Utility:
     """Whether it makes a file; otherwise it only looks into one, and there is no outlook."""
     proposes: Callable[[Any, Values], Values] | None = None
     """Values for fields that the user has not set, from the module of the tool and the headers of its files."""
+    reads: Callable[[Module, Values], Any] | None = None
+    """What else is read of its files for a panel of its place, in the thread that asks what would be made."""
     takes: str = ""
     """The field that can take what another tool of the notebook has made; "" for none."""
 
@@ -94,6 +96,8 @@ class Desk:
     outlook: Outlook | None = None
     error: EaselError | None = None
     """Why nothing can be made."""
+    read: Any = None
+    """What `Utility.reads` has read; None if the files cannot be read."""
     asked: bool = False
     """Whether the user has chosen anything yet: nothing is reproached before."""
     doubt: str = ""
@@ -198,11 +202,13 @@ class ToolSession(Views):
             self._describe(found, values)
             values |= self._propose(found, values)
             outlook, doubt, error = _asked(found, values)
+            read = _read(found, values)
             with self.lock:
                 if utility in self._again:
                     continue
                 desk = self.desks[utility]
-                desk.outlook, desk.doubt, desk.error, desk.is_looking = outlook, doubt, error, False
+                desk.outlook, desk.doubt, desk.error, desk.read = outlook, doubt, error, read
+                desk.is_looking = False
                 break
         self.show_unasked()
 
@@ -287,6 +293,14 @@ def _stamp(path: str) -> object:
     except (OSError, ValueError):
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _read(utility: Utility, values: Values) -> Any:
+    """What the tool reads beside the outlook; None if it cannot, which the outlook explains."""
+    reads, found = utility.reads, list[Any]()
+    if reads is not None:
+        attempt(lambda: found.append(reads(_module(utility), values)), lambda _: None)
+    return found[0] if found else None
 
 
 def _description(path: str) -> tuple[str, str]:

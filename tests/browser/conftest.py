@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support import browsers, lab
+from tests.support import axe, browsers, lab
 from tests.support import shipped as shipped_notebook
 from trainer_core import places
 from trainer_core.jobs.state import FINAL_STATES
@@ -90,6 +90,13 @@ def new_page(chromium):
 @pytest.fixture
 def page(new_page):
     return new_page()
+
+
+@pytest.fixture
+def with_axe(page):
+    """Loads axe-core into the page when the app is there; until then motion is reduced already."""
+    page.emulate_media(reduced_motion="reduce")
+    return lambda: axe.load(page)
 
 
 @pytest.fixture

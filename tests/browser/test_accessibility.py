@@ -1,38 +1,10 @@
 """axe-core's rules on every place of the LoRA trainer in JupyterLab, in every theme, and on what only the finetuning trainer has."""
 
 import re
-from pathlib import Path
 
-import axe_playwright_python
-import pytest
-
+from tests.support.axe import READY, look
 from tests.support.page import prepare
 from tests.support.pages import go, unfold
-
-READY = ".easel[data-easel-keys=kept]"
-AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
-FINDINGS = """async () => {
-  const found = await axe.run('.easel', {resultTypes: ['violations']});
-  return found.violations.flatMap(rule => rule.nodes.map(node => `${rule.id}: ${node.target.join(' ')}: ${node.html.slice(0, 160)}`));
-}"""
-THEMES = ("Light", "Dark", "Minimal", "Cyberpunk")
-
-
-def look(page, where, themes=THEMES):
-    """What axe-core finds in the app, in each theme; motion has ended, because a colour in between is no finding."""
-    found = []
-    for theme in themes:
-        page.get_by_label("Theme", exact=True).select_option(theme)
-        page.wait_for_timeout(400)
-        found += [f"{where}, {theme}: {finding}" for finding in page.evaluate(FINDINGS)]
-    return found
-
-
-@pytest.fixture
-def with_axe(page):
-    """A page into which axe-core can be loaded when the app is there."""
-    page.emulate_media(reduced_motion="reduce")
-    return lambda: page.evaluate(AXE.read_text(encoding="utf-8"))
 
 
 def test_axe_finds_nothing_when_the_app_is_first_opened(notebook, page, with_axe):

@@ -1,56 +1,26 @@
 """Files come in through JupyterLab over a bad network, are tidied up by keyboard, and go out again."""
 
-import hashlib
-import os
 import re
 import zipfile
 from dataclasses import replace
 
-import pytest
 from playwright.sync_api import expect
 
 from tests.support import lab, shipped
 from tests.support.pages import go
 from tests.support.relay import relay
+from tests.support.sending import digest, large_file, sent
 
 KEPT = ".easel[data-easel-keys=kept]"
-LARGE_BYTES = int(os.environ.get("EASEL_UPLOAD_MB", "80")) * 1_000_000
-"""The size of the large file. With EASEL_UPLOAD_MB=500 the test takes a minute more and shows the same."""
 EVIL = "<img src=x onerror=\"window.__pwned='page'\">.txt"
-
-
-@pytest.fixture
-def large(tmp_path):
-    path = tmp_path / "base.safetensors"
-    with path.open("wb") as file:
-        for _ in range(50):
-            file.write(os.urandom(LARGE_BYTES // 50))
-    return path
-
-
-def digest(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def message(page):
     return page.locator(".easel-message:not(.easel-locked)")
 
 
-def sent(page, share):
-    """Waits until this share of all files is here; returns the share, -1 if they are complete already."""
-    found = page.wait_for_function(
-        f"""() => {{
-          const bar = document.querySelector('.easel-arrive-whole > progress');
-          if (document.querySelector('.easel-arrive-is-ok, .easel-arrive-is-danger')) return -1;
-          return bar && !bar.hidden && bar.value / bar.max >= {share} && bar.value / bar.max;
-        }}""",
-        polling=100,
-    )
-    return found.json_value()
-
-
-def test_a_large_file_is_cut_twice_and_arrives_whole(server, page, home, large):
+def test_a_large_file_is_cut_twice_and_arrives_whole(server, page, home, tmp_path):
+    large = large_file(tmp_path)
     with relay(server.address) as network:
         shipped.write(server, "large.ipynb", {"EASEL_HOME": str(home)}, shipped="File_Uploader")
         book = lab.Notebook(page, replace(server, address=f"http://127.0.0.1:{network.port}"), "large.ipynb")

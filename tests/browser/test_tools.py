@@ -3,41 +3,7 @@
 from playwright.sync_api import expect
 
 from tests.support import small_models, tool_files
-from tests.support.keyboard import Keyboard
-
-KEPT = ".easel[data-easel-keys=kept]"
-FITS = "() => { const one = document.querySelector('.easel'); return one.scrollWidth <= one.clientWidth; }"
-AT_JOB = """() => { const now = document.activeElement;
-  return now.matches('.easel-tab[aria-selected=true]') ? now.innerText.startsWith('Job') : now.closest('.easel-at-watch') !== null; }"""
-"""The keyboard is at the tab of the job or below it, and not at the theme, which is the last control above it."""
-WIDTHS = (390, 700, 1280)
-
-
-def opened(notebook, page, name):
-    notebook(shipped=name).run()
-    page.wait_for_selector(KEPT)
-    page.locator(".easel-tab").first.focus()
-    return Keyboard(page)
-
-
-def type_into(keyboard, field, text):
-    keyboard.tab_to(f"{field}$", "text")
-    keyboard.page.keyboard.type(str(text))
-    keyboard.press("Enter")
-
-
-def start(keyboard, words):
-    page = keyboard.page
-    expect(page.get_by_role("button", name=words, exact=True).locator("visible=true")).to_be_enabled()
-    keyboard.tab_to(f"{words}$", "submit", back=True).press("Enter")
-    expect(page.locator(".easel-tool-made")).to_be_visible()
-    page.wait_for_function(AT_JOB)
-
-
-def fits(page):
-    for width in WIDTHS:
-        page.set_viewport_size({"width": width, "height": 900})
-        assert page.evaluate(FITS), width
+from tests.support.tool_pages import fits, opened, start, type_into
 
 
 def test_two_checkpoints_are_merged(notebook, page, home, tmp_path):

@@ -15,6 +15,8 @@ class Relay:
 
     def __init__(self, port: int) -> None:
         self._to = port
+        self.sent_bytes = 0
+        """How many bytes have gone to the server."""
         self._open: set[socket.socket] = set()
         self._guard = threading.Lock()
         self._refuses = threading.Event()
@@ -58,12 +60,15 @@ class Relay:
             with self._guard:
                 self._open |= {near, far}
             for source, target in ((near, far), (far, near)):
-                threading.Thread(target=self._pass, args=(source, target), daemon=True).start()
+                threading.Thread(target=self._pass, args=(source, target, target is far), daemon=True).start()
 
-    def _pass(self, source: socket.socket, target: socket.socket) -> None:
+    def _pass(self, source: socket.socket, target: socket.socket, is_to_server: bool) -> None:
         with contextlib.suppress(OSError):
             while block := source.recv(BLOCK_BYTES):
                 target.sendall(block)
+                if is_to_server:
+                    with self._guard:
+                        self.sent_bytes += len(block)
         for one in (source, target):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.support import tool_files
-from tests.support.page import click, enter, go, inside, markup, on_page, wait_for
-from trainer_core.jobs.state import FINAL_STATES, JobState
+from tests.support.page import click, enter, go, markup, on_page, wait_for
+from tests.support.tool_forms import control, fill, finish, made
 from trainer_core.models import header
 from trainer_ui import guides
 from trainer_ui.apps.lora_utilities import LoraUtilities
@@ -22,34 +20,6 @@ def app(opening):
 @pytest.fixture
 def loras(tmp_path):
     return tool_files.loras(tmp_path / "loras")
-
-
-def control(app, utility, name):
-    return next(one for one in app.forms[utility].controls if one.field.name == name)
-
-
-def fill(app, utility, **values):
-    go(app, utility)
-    for name, value in values.items():
-        one = control(app, utility, name)
-        enter(next(getattr(one, kind) for kind in ("text", "list", "box") if hasattr(one, kind)), value)
-
-
-def finish(app, utility):
-    """Presses the button of the place, and waits for the end of its job."""
-    bar = app.bars[utility]
-    wait_for(lambda: not bar.start.disabled)
-    before = app.jobs.job
-    click(bar.start)
-    wait_for(lambda: app.jobs.job is not before and app.jobs.state in FINAL_STATES)
-    wait_for(lambda: app.places.chosen == "watch")
-    assert app.jobs.state is JobState.COMPLETED, app.jobs.job.folder.log.read_text()
-    app.views.show()
-
-
-def made(app):
-    """The path of the file that the job has made, as the page shows it."""
-    return Path(next(one.text for one in inside(app.root) if type(one).__name__ == "CopyLine" and one.text))
 
 
 def test_looking_inside_shows_blocks_settings_and_triggers_and_offers_no_download(app, loras):

@@ -30,6 +30,8 @@ LONGEST = 100_000
 """The most characters of a card."""
 IMAGES = "images"
 """The folder of the sample images in the repository."""
+TERMS = "## Licence\n\nDescribe here under which terms this model may be used."
+"""The section of a card whose licence is none of the usual ones."""
 _FRONT = re.compile(r"\A---[ \t]*\r?\n(?P<yaml>.*?)^---[ \t]*$", re.DOTALL | re.MULTILINE)
 _MARKED = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
@@ -76,13 +78,22 @@ def draft(
     Raises:
         RunError: the plan of the run is damaged, or the licence is not known.
     """
+    check_licence(licence)
+    plan = run.folder.plan
+    front = _front(plan, samples, licence, base_model)
+    return f"---\n{yaml_of(front)}---\n\n{_body(run, plan, one, file_name, samples, licence)}"
+
+
+def check_licence(licence: str) -> None:
+    """Checks a licence that a user chose.
+
+    Raises:
+        RunError: it is none of `licences`.
+    """
     if licence not in licences():
         raise RunError(
             f"{printable(licence, 60)!r} is not a licence that Easel knows.", f"Known: {', '.join(licences())}."
         )
-    plan = run.folder.plan
-    front = _front(plan, samples, licence, base_model)
-    return f"---\n{yaml_of(front)}---\n\n{_body(run, plan, one, file_name, samples, licence)}"
 
 
 def check(text: str) -> None:
@@ -118,17 +129,24 @@ def _front(plan: Mapping[str, Any], samples: Sequence[Picked], licence: str, bas
     front: dict[str, Any] = {"tags": list(dict.fromkeys(tags)), "pipeline_tag": "text-to-image"}
     if kind == "network":
         front["library_name"] = "diffusers"
-    if base_model:
-        front["base_model"] = base_model
-        # The Hub counts a LoRA as an adapter of its base model. Source: model-cards, "Specifying a base model".
-        front["base_model_relation"] = "adapter" if kind == "network" else "finetune"
-    if licence != NO_LICENCE:
-        front["license"] = licence
+    front |= chosen(base_model, licence, is_network=kind == "network")
     if trigger:
         front["instance_prompt"] = trigger
     if samples:
         front["widget"] = [{"text": one.prompt or trigger or "-", "output": {"url": one.name}} for one in samples]
     return front
+
+
+def chosen(base_model: str, licence: str, *, is_network: bool) -> dict[str, str]:
+    """What the user has chosen for the first part of a card: the base model's repository, and the licence."""
+    found = {}
+    if base_model:
+        found["base_model"] = base_model
+        # The Hub counts a LoRA as an adapter of its base model. Source: model-cards, "Specifying a base model".
+        found["base_model_relation"] = "adapter" if is_network else "finetune"
+    if licence != NO_LICENCE:
+        found["license"] = licence
+    return found
 
 
 def _kind_tags(plan: Mapping[str, Any], kind: str) -> list[str]:
@@ -157,7 +175,7 @@ def _body(run: Run, plan: Mapping[str, Any], one: Made, file_name: str, samples:
     rows = "\n".join(f"| {name} | {plain(str(value))} |" for name, value in _settings(run, plan, one))
     parts.append(f"## Training\n\n| setting | value |\n|---|---|\n{rows}")
     if licence == "other":
-        parts.append("## Licence\n\nDescribe here under which terms this model may be used.")
+        parts.append(TERMS)
     return "\n\n".join(parts) + "\n"
 
 
@@ -166,8 +184,12 @@ def _sentence(plan: Mapping[str, Any], base: str) -> str:
     family = load_families().get(str(plan.get("model", {}).get("family") or ""))
     named = f" for {family.title}" if family else ""
     trained = f", trained on `{code(base)}`" if base else ""
-    article = "An" if noun[0] in "aeio" else "A"
-    return f"{article} {noun}{named}{trained}."
+    return f"{article(noun)} {noun}{named}{trained}."
+
+
+def article(noun: str) -> str:
+    """The article before a word at the start of a sentence."""
+    return "An" if noun[:1].lower() in "aeio" else "A"
 
 
 def _how(plan: Mapping[str, Any], file_name: str) -> str:

@@ -38,6 +38,10 @@ class Offer:
         base = repository.checked(base_model) if base_model.strip() else ""
         return model_card.draft(self.run, self.made, self.name, samples=self.samples, licence=licence, base_model=base)
 
+    def without_samples(self) -> Offer:
+        """The same without its samples."""
+        return replace(self, samples=())
+
     def findings(self) -> list[scrub.Finding]:
         """What would be removed from its metadata.
 
@@ -87,8 +91,3 @@ def offer(run: Run, step: int | None = None, *, with_samples: bool = True) -> Of
     stem = choice.stem_of(run.folder) + ("" if one.is_final else delivery.step_ending(one.step))
     samples = model_card.picked(run, results, one) if with_samples else ()
     return Offer(run, one, ready_file(run, one), f"{stem}{delivery.SUFFIX}", samples)
-
-
-def without_samples(found: Offer) -> Offer:
-    """The same without its samples."""
-    return replace(found, samples=())

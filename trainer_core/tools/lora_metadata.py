@@ -8,6 +8,7 @@ the new file takes the name of the old one when it is complete, and the old head
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import io
 import json
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core import places
-from trainer_core.errors import HeaderError, WeightsError
+from trainer_core.errors import EaselError, HeaderError, WeightsError
 from trainer_core.files import write_whole
 from trainer_core.jobs import own_program
 from trainer_core.jobs.folder import JobFolder
@@ -98,6 +99,23 @@ def preview(settings: Settings) -> Edit:
     if len(start) - 8 > LONGEST_HEADER_BYTES:
         raise WeightsError("The header would be longer than a safetensors file may have.", "Use a shorter text.")
     return Edit(found, metadata, start, changes)
+
+
+def listing(settings: Settings, shown: int = metadata_edits.SHOWN) -> tuple[Change, ...]:
+    """The keys of a file and of the edit in alphabetical order, each with its value now and what the edit would make of it.
+
+    An edit that is not possible changes nothing. `shown` is the number of characters of a value that is shown.
+
+    Raises:
+        EaselError: the file cannot be read.
+    """
+    before = after = header.read_file(making.source(settings.file)).metadata
+    reasons: dict[str, str] = {}
+    # Why an edit is not possible is said by `outlook`.
+    with contextlib.suppress(EaselError):
+        edit = preview(settings)
+        after, reasons = edit.metadata, {each.key: each.reason for each in edit.changes}
+    return tuple(sorted(metadata_edits.every_key(before, after, reasons, shown), key=lambda each: each.key))
 
 
 def outlook(settings: Settings) -> Outlook:

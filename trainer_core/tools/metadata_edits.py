@@ -29,7 +29,7 @@ class Change:
     """What happens to one key: its old and its new value as they may be shown, and the reason, "" if the user wanted it."""
 
     key: str
-    action: Literal["set", "changed", "removed"]
+    action: Literal["set", "changed", "removed", "kept"]
     before: str = ""
     after: str = ""
     reason: str = ""
@@ -143,19 +143,28 @@ def _known(metadata: Mapping[str, str]) -> str:
 
 
 def changes(
-    before: Mapping[str, str], after: Mapping[str, str], reasons: Mapping[str, str] | None = None
+    before: Mapping[str, str], after: Mapping[str, str], reasons: Mapping[str, str] | None = None, shown: int = SHOWN
 ) -> Iterator[Change]:
-    """What differs between two states of the metadata; `reasons` are those of keys that the user did not name."""
+    """What differs between two states of the metadata.
+
+    `reasons` are those of keys that the user did not name; `shown` is the number of characters of a value that is shown.
+    """
+    return (each for each in every_key(before, after, reasons, shown) if each.action != "kept")
+
+
+def every_key(
+    before: Mapping[str, str], after: Mapping[str, str], reasons: Mapping[str, str] | None = None, shown: int = SHOWN
+) -> Iterator[Change]:
+    """As `changes`, with the keys whose values stay: first those of `before` in their order, then the new ones."""
     reasons = reasons or {}
     for key, value in before.items():
+        old = printable(value, shown)
         if key not in after:
-            yield Change(key, "removed", _shown(value), "", reasons.get(key, ""))
+            yield Change(key, "removed", old, "", reasons.get(key, ""))
         elif after[key] != value:
-            yield Change(key, "changed", _shown(value), _shown(after[key]), reasons.get(key, ""))
+            yield Change(key, "changed", old, printable(after[key], shown), reasons.get(key, ""))
+        else:
+            yield Change(key, "kept", old, old)
     for key, value in after.items():
         if key not in before:
-            yield Change(key, "set", "", _shown(value))
-
-
-def _shown(value: str) -> str:
-    return printable(value, SHOWN)
+            yield Change(key, "set", "", printable(value, shown))

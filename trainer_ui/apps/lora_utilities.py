@@ -1,11 +1,13 @@
-"""The LoRA app: LoRAs are looked into, merged, resized, scaled, extracted, converted, and their metadata edited."""
+"""The LoRA app: LoRAs are looked into, merged, resized, scaled, extracted, converted and published, and their metadata edited."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.weights.lora import ranks
 from trainer_core.weights.networks import naming as extracted
+from trainer_ui.app import Place
 from trainer_ui.apps.lora_fields import (
     DTYPE,
     DTYPES,
@@ -21,25 +23,18 @@ from trainer_ui.apps.lora_fields import (
     only_if_plain,
     rank_fields,
 )
+from trainer_ui.apps.lora_publishing import METADATA, PUBLISH
 from trainer_ui.apps.utility import UtilityApp
 from trainer_ui.panels.tools.lora_report import LoraReport
-from trainer_ui.tool_fields import Blocks, Card, Choice, File, Files, Number, Switch, Words
+from trainer_ui.panels.tools.metadata_view import MetadataView
+from trainer_ui.panels.tools.publishing import FileFacts, PublishBar, PublishPlace
+from trainer_ui.tool_fields import Blocks, Card, Choice, File, Files, Number, Switch
 from trainer_ui.tool_session import Utility
 
 if TYPE_CHECKING:
     from trainer_ui.tool_session import Module, Values
 
 PAGE = "lora-tools"
-KEYS = {
-    "modelspec.title": ("Title", ""),
-    "modelspec.author": ("Author", ""),
-    "modelspec.description": ("Description", ""),
-    "modelspec.trigger_phrase": ("Trigger words", "What a prompt must contain."),
-    "modelspec.usage_hint": ("How to use it", ""),
-    "modelspec.tags": ("Tags", "With commas between them."),
-    "modelspec.license": ("Licence", ""),
-}
-"""The metadata that people edit. Source: ModelSpec 1.0.1."""
 
 
 def lora_utilities() -> None:
@@ -111,18 +106,6 @@ def _extract(module: Module, values: Values) -> Any:
         "prediction",
     )
     return module.Settings(**{name: values[name] for name in names})
-
-
-def _metadata(module: Module, values: Values) -> Any:
-    return module.Settings(
-        file=values["file"],
-        values={key: values[key] for key in KEYS if values[key]},
-        remove=tuple(filter(None, (each.strip() for each in values["remove"].split(",")))),
-        thumbnail=values["thumbnail"],
-        scrub=values["scrub"],
-        target="" if values["in_place"] else values["target"],
-        in_place=values["in_place"],
-    )
 
 
 INSPECT = Utility(
@@ -287,64 +270,6 @@ CONVERT = Utility(
         Card("Output", (TARGET, DTYPE)),
     ),
 )
-METADATA = Utility(
-    id="metadata",
-    title="Metadata",
-    verb="Write",
-    about="Changes what a file says about itself. Its weights are copied byte for byte.",
-    module="trainer_core.tools.lora_metadata",
-    made=_metadata,
-    kinds=("lora-metadata",),
-    guide=(PAGE, "metadata"),
-    takes="file",
-    cards=(
-        Card("File", (ONE,)),
-        Card(
-            "What it says",
-            (
-                *(
-                    Words(name=key, title=title, help=more, placeholder="empty: as it is")
-                    for key, (title, more) in KEYS.items()
-                ),
-                File(
-                    name="thumbnail",
-                    title="Image of it",
-                    wants="file",
-                    extensions=(".png", ".jpg", ".jpeg", ".webp"),
-                    help="It is made small.",
-                    is_input=False,
-                ),
-                Words(
-                    name="remove",
-                    title="Remove",
-                    placeholder="ss_tag_frequency, ss_dataset_dirs",
-                    help="Keys with commas between them.",
-                ),
-                Switch(
-                    name="scrub",
-                    title="Remove what is personal",
-                    help="Captions, folders, names of images and comments, before the rest.",
-                ),
-            ),
-        ),
-        Card(
-            "Output",
-            (
-                Switch(
-                    name="in_place",
-                    title="In the file itself",
-                    help="The old metadata is kept, and easel lora metadata --undo brings it back.",
-                ),
-                Words(
-                    name="target",
-                    title="New file",
-                    placeholder="empty: next to the file, with another name",
-                    when=lambda values: not values["in_place"],
-                ),
-            ),
-        ),
-    ),
-)
 
 
 class LoraUtilities(UtilityApp):
@@ -353,5 +278,26 @@ class LoraUtilities(UtilityApp):
     id, title = "lora_utilities", "LoRA Utilities"
     guide_page = PAGE
     elsewhere = (("Checkpoint_Merger", "Bake LoRAs"),)
-    utilities = (INSPECT, MERGE, RESIZE, SCALE, EXTRACT, CONVERT, METADATA)
+    utilities = (INSPECT, MERGE, RESIZE, SCALE, EXTRACT, CONVERT, METADATA, PUBLISH)
     results = (LoraReport,)
+
+    def place_of(self, utility: Utility) -> Place:
+        """The metadata of the file stands beside its form; an upload has a form of its own."""
+        if utility is PUBLISH:
+            self.publishing = PublishPlace(self.session, utility)
+            columns = [
+                [self.kept.lines[utility.id], self.forms[utility.id], self.publishing],
+                [FileFacts(self.publishing)],
+            ]
+            return Place(utility.title, columns, PublishBar(self.publishing), "wide-left", utility.guide)
+        place = super().place_of(utility)
+        if utility is METADATA:
+            self.metadata_view = MetadataView(self.session, utility)
+            form, notes = place.columns
+            return replace(place, columns=[form, [*notes, self.metadata_view]])
+        return place
+
+    def close(self, why: str = "") -> None:
+        """Ends the feed of an upload, too; the upload goes on."""
+        self.publishing.close()
+        super().close(why)

@@ -64,18 +64,9 @@ class UtilityApp(App):
         session.add_view(self.kept.show)
         kinds = tuple(dict.fromkeys(kind for one in self.utilities for kind in one.kinds))
         self.kinds = kinds
-        self.bars = {one.id: ToolBar(session, one) for one in self.utilities}
+        self.bars: dict[str, ToolBar] = {}
         self.made = Made(session, self.elsewhere)
-        places = {
-            one.id: Place(
-                one.title,
-                [[self.kept.lines[one.id], self.forms[one.id]], [Notes(session, one)]],
-                self.bars[one.id],
-                "wide-left",
-                one.guide or (self.guide_page, one.id),
-            )
-            for one in self.utilities
-        }
+        places = {one.id: self.place_of(one) for one in self.utilities}
         places[WATCH] = Place(
             "Job",
             [[Watching(session, [self.made, *(make(session) for make in self.results)])]],
@@ -86,6 +77,17 @@ class UtilityApp(App):
         places[JOBS] = Place("Jobs", [[Past(session, kinds)]], None, "plain", (self.guide_page, "in-the-notebook"))
         session.moving = self.go
         super().__init__(session.jobs, places)
+
+    def place_of(self, utility: Utility) -> Place:
+        """The place of a tool: its form, what it would make, and its bar."""
+        self.bars[utility.id] = ToolBar(self.session, utility)
+        return Place(
+            utility.title,
+            [[self.kept.lines[utility.id], self.forms[utility.id]], [Notes(self.session, utility)]],
+            self.bars[utility.id],
+            "wide-left",
+            utility.guide or (self.guide_page, utility.id),
+        )
 
     def restore(self) -> None:
         """Follows the job in progress, as the kernel may have been restarted, and searches for the models on this machine."""

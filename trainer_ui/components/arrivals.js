@@ -148,8 +148,21 @@ class Arrivals {
     this.send("announce", { at, files: items.map(({ path, size }) => [path, size]) });
   }
   send(kind, more = {}, buffers = []) {
-    this.model.send({ kind, number: this.number, ...more }, undefined, buffers);
-    this.watch();
+    if (this.tell({ kind, number: this.number, ...more }, buffers)) this.watch();
+  }
+  tell(message, buffers = []) {
+    try {
+      this.model.send(message, undefined, buffers);
+      return true;
+    } catch {
+      // JupyterLab refuses what would go to a kernel that was restarted: it does not know this widget any more.
+      clearInterval(this.retry);
+      clearTimeout(this.timer);
+      this.lost = true;
+      this.flights = [];
+      this.say("The kernel was restarted. Run the cell again and choose the same files: they go on where they stopped.");
+      return false;
+    }
   }
   take(message) {
     if (message?.kind === "focus") return this.focus();
@@ -362,8 +375,8 @@ class Arrivals {
     this.flights = [];
     this.say("The connection is lost. Easel tries again every few seconds and goes on where it stopped; keep this page open.");
     clearInterval(this.retry);
-    this.again();
     this.retry = setInterval(() => this.again(), RETRY_MS);
+    this.again();
     this.draw();
   }
   again() {
@@ -372,9 +385,9 @@ class Arrivals {
     if (items.length) {
       const at = ++this.announced;
       this.awaited.set(at, items);
-      this.model.send({ kind: "announce", number: this.number, at, files: items.map(({ path, size }) => [path, size]) });
+      this.tell({ kind: "announce", number: this.number, at, files: items.map(({ path, size }) => [path, size]) });
     }
-    for (const item of this.items) if (item.state === "finishing") this.model.send({ kind: "finish", number: this.number, id: item.id, sha256: item.sha256, choice: item.choice, unpack: item.unpack });
+    for (const item of this.items) if (item.state === "finishing") this.tell({ kind: "finish", number: this.number, id: item.id, sha256: item.sha256, choice: item.choice, unpack: item.unpack });
   }
   // ---- what the user does ----
   pause() {

@@ -150,9 +150,8 @@ class FilesTable {
   row() {
     const node = make("div", "easel-files-row");
     node.setAttribute("role", "option");
-    node.check = make("input");
-    node.check.type = "checkbox";
-    node.check.tabIndex = -1;
+    // Drawn, because an option of a list may contain no control of its own; the state is that of the option.
+    node.check = make("span", "easel-files-check");
     node.check.setAttribute("aria-hidden", "true");
     node.check.addEventListener("click", (event) => { event.stopPropagation(); this.toggle(node.at, event.shiftKey); });
     node.sign = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -173,7 +172,6 @@ class FilesTable {
     node.at = at;
     node.id = `${this.id}-${at}`;
     node.style.transform = `translateY(${at * ROW}px)`;
-    node.check.checked = isChosen;
     node.classList.toggle("easel-is-chosen", isChosen);
     node.classList.toggle("easel-is-current", at === this.at);
     node.setAttribute("aria-selected", String(isChosen));

@@ -1,34 +1,110 @@
-"""Uploads the chosen checkpoint to Hugging Face: the form with the card, and the upload, which goes on when the page is closed."""
+"""Uploads a checkpoint or a file to Hugging Face: the form with the card, and the upload, which goes on when the page is closed."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.models import tokens
 from trainer_core.publishing import hub, model_card, offer, repository, upload
 from trainer_ui.boundary import attempt
-from trainer_ui.formatting import Paragraph, show
+from trainer_ui.formatting import Pairs, Paragraph, show
 from trainer_ui.job_session import JobSession
 from trainer_ui.widgets import HTML, Box, Button, Checkbox, Dropdown, FloatProgress, Password, Text, Textarea, VBox
 
 if TYPE_CHECKING:
     from trainer_core.jobs.job import Job
+    from trainer_core.publishing.file_offer import FileOffer
     from trainer_core.publishing.offer import Offer
+    from trainer_core.tools.scrub import Finding
     from trainer_ui.run_results import RunResults
+    from trainer_ui.views import Views
 
 SITE = "huggingface"
+MOST_LOST = 8
+"""So many of the keys that are removed are listed."""
+
+
+class Source(Protocol):
+    """What the panel can upload now.
+
+    `stays_open`: the form is shown whenever there is something, instead of being opened and closed, and its place shows the button
+    `send`. `has_samples`: it may have some.
+    """
+
+    stays_open: bool
+    has_samples: bool
+
+    @property
+    def views(self) -> Views:
+        """The views of the app."""
+        ...
+
+    @property
+    def key(self) -> object:
+        """What is chosen now, as a value that differs from that of anything else; None for nothing."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """What is chosen now, in a few words."""
+        ...
+
+    def reader(self) -> Callable[[], Offer | FileOffer]:
+        """A function that reads what is chosen now; it is called in a thread."""
+        ...
+
+    def changed(self) -> None:
+        """Called when the panel has something new to show."""
+        ...
+
+
+class RunSource:
+    """The chosen checkpoint of the results that are shown."""
+
+    stays_open, has_samples = False, True
+
+    def __init__(self, state: RunResults) -> None:
+        self.state = state
+
+    @property
+    def views(self) -> Views:
+        """The views of the app."""
+        return self.state.session
+
+    @property
+    def key(self) -> object:
+        """The run and the step."""
+        run, one = self.state.run, self.state.made
+        return (run.folder.path, one.step) if run is not None and one is not None else None
+
+    @property
+    def title(self) -> str:
+        """The step."""
+        one = self.state.made
+        return f"step {one.step:,}" if one is not None else ""
+
+    def reader(self) -> Callable[[], Offer]:
+        """Prepares the file of the checkpoint."""
+        run, one = self.state.run, self.state.made
+        assert run is not None, "something is chosen"
+        assert one is not None
+        return lambda: offer.offer(run, one.step)
+
+    def changed(self) -> None:
+        """Lets the results be shown again."""
+        self.state.version += 1
 
 
 class PublishPanel:
     """A card with the form, and below it the upload in progress. It is made when it is first opened, by the user."""
 
-    def __init__(self, state: RunResults) -> None:
-        self.state = state
-        session = state.session
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.views = session = source.views
         handler = session.handler
         self.jobs: JobSession[Job] = JobSession(session)
         self.jobs.refusal = lambda: "An upload is running. Wait until it ends, or stop it." if self.jobs.is_live else ""
@@ -43,12 +119,12 @@ class PublishPanel:
         self.public = Checkbox(description="Everybody can see it", value=False)
         self.samples = Checkbox(description="With the samples of this step", value=True)
         self.scrub = Checkbox(description="Without personal metadata", value=True)
-        self.lost = Paragraph("", "muted", "small")
+        self.losing, self.lost = Paragraph("", "muted", "small"), Pairs()
         self.card = Textarea(description="Model card", rows=14, continuous_update=False)
         self.replaces = Checkbox(description="Replace the card that the repository has", value=False)
         self.token = Password(description="Token with the permission to write", placeholder="hf_…")
         self.known = Paragraph("", "muted", "small")
-        self.send = Button(button_style="primary")
+        self.send = Button(button_style="primary", classes=("easel-publish-send",))
         self.send.on_click(handler(lambda _: self._send()))
         self.cancel = Button(description="Close")
         self.cancel.on_click(handler(lambda _: self.close()))
@@ -62,20 +138,24 @@ class PublishPanel:
         for one in (self.public, self.scrub):
             one.observe(handler(lambda _: None), "value")
         self.widget = self._layout()
-        self.offer: Offer | None = None
+        self.offer: Offer | FileOffer | None = None
+        self.failed = ""
+        """Why the file cannot be uploaded; "" while nothing is known against it."""
         self.is_open = self.is_reading = False
-        self._drafted = self._failed = ""
+        self._drafted = ""
+        self._findings: list[Finding] = []
         self._key: object = None
 
     def _layout(self) -> VBox:
         fields = Box([self.repo, self.licence, self.base], classes=("easel-halves", "easel-publish-fields"))
         checks = Box([self.samples, self.scrub, self.public, self.replaces], classes=("easel-row",))
-        buttons = Box([self.send, self.cancel], classes=("easel-row",))
-        self.form = VBox(
-            [fields, checks, self.lost, self.card, self.token, self.known, buttons], classes=("easel-ask",)
-        )
+        buttons = [] if self.source.stays_open else [Box([self.send, self.cancel], classes=("easel-row",))]
+        parts = [fields, checks, self.losing, self.lost, self.card, self.token, self.known, *buttons]
+        self.form = VBox(parts, classes=("easel-ask",))
         self.progress = VBox([Box([self.says, self.stop], classes=("easel-row",)), self.bar, self.link])
-        return VBox([self.title, self.form, self.progress], classes=("easel-card", "easel-publish"))
+        # Under a form that stays, nobody would see the upload.
+        shown = [self.progress, self.form] if self.source.stays_open else [self.form, self.progress]
+        return VBox([self.title, *shown], classes=("easel-card", "easel-publish"))
 
     def look(self) -> None:
         """Finds an upload that is in progress: the kernel may have been restarted."""
@@ -93,50 +173,62 @@ class PublishPanel:
     def close(self) -> None:
         """Closes the form; an upload goes on."""
         self.is_open = False
-        self.state.version += 1
+        self.source.changed()
 
     def end(self) -> None:
         """Ends the feed; an upload goes on."""
         self.jobs.close()
 
     def _prepare(self) -> None:
-        run, one = self.state.run, self.state.made
-        if run is None or one is None:
+        key = self.source.key
+        if key is None:
             return
-        self._key, self.offer, self._failed, self.is_reading = (run.folder.path, one.step), None, "", True
+        read = self.source.reader()
+        self._key, self.offer, self.failed, self.is_reading = key, None, "", True
         self._drafted = self.card.value = ""
-        self.state.version += 1
-        key = self._key
+        self.source.changed()
 
         def act() -> None:
-            found = offer.offer(run, one.step)
+            found = read()
             lost = found.findings()
-            with self.state.session.lock:
+            with self.views.lock:
                 if key == self._key:
-                    self.offer = found
-                    self._lost_of([each.key for each in lost])
+                    self.offer, self._findings = found, lost
                     self._redraft()
 
+        def failed(sentence: str) -> None:
+            with self.views.lock:
+                if key == self._key:
+                    self.failed = sentence
+
         def work() -> None:
-            attempt(act, lambda sentence: setattr(self, "_failed", sentence))
-            with self.state.session.lock:
-                self.is_reading = False
-                self.state.version += 1
-            self.state.session.show_soon()
+            attempt(act, failed)
+            with self.views.lock:
+                self.is_reading = self.is_reading and key != self._key
+                self.source.changed()
+            self.views.show_soon()
 
         threading.Thread(target=work, name="easel-offer", daemon=True).start()
 
-    def _lost_of(self, keys: list[str]) -> None:
-        more = f" and {len(keys) - 6} more" if len(keys) > 6 else ""
-        self.lost.show_text(
-            f"Personal metadata that is removed from the copy: {', '.join(keys[:6])}{more}." if keys else ""
+    def _show_lost(self) -> None:
+        """The personal metadata of the file, and what becomes of it."""
+        rows = [(each.key, each.reason) for each in self._findings] if self.offer is not None else []
+        if len(rows) > MOST_LOST:
+            rows[MOST_LOST - 1 :] = [(f"and {len(rows) - MOST_LOST + 1} more", "")]
+        done = (
+            "This is removed from the copy that is uploaded:"
+            if self.scrub.value
+            else "This goes along, and everybody who gets the file can read it:"
         )
+        self.losing.show_text(done if rows else "", "muted" if self.scrub.value else "warn")
+        show(self.lost, bool(rows))
+        self.lost.show_pairs(rows)
 
     def _redraft(self) -> None:
         """Writes the card again, unless the user has changed it."""
         if self.offer is None or self.card.value != self._drafted:
             return
-        shown = self.offer if self.samples.value else offer.without_samples(self.offer)
+        shown = self.offer if self.samples.value else self.offer.without_samples()
         self._drafted = self.card.value = shown.card(str(self.licence.value), self.base.value)
 
     def _send(self) -> None:
@@ -146,7 +238,7 @@ class PublishPanel:
         text, self.token.value = self.token.value.strip(), ""
         if text:
             tokens.remember(SITE, text)
-        shown = found if self.samples.value else offer.without_samples(found)
+        shown = found if self.samples.value else found.without_samples()
         settings = shown.settings(
             self.repo.value,
             self.card.value,
@@ -162,31 +254,34 @@ class PublishPanel:
 
     def show(self) -> None:
         """Shows the form, and the upload."""
-        run, one = self.state.run, self.state.made
-        key = (run.folder.path, one.step) if run is not None and one is not None else None
+        key = self.source.key
+        if self.source.stays_open:
+            self.is_open = key is not None
         if self.is_open and key is not None and key != self._key:
             self._prepare()
         live = self.jobs.is_live or self.jobs.starting
         show(self.widget, self.is_open or self.jobs.job is not None)
         show(self.form, self.is_open)
+        show(self.samples, self.source.has_samples)
         show(self.progress, self.jobs.job is not None or self.jobs.starting)
         show(self.stop, self.jobs.is_live)
         show(self.bar, live)
-        name = f" step {one.step:,}" if one is not None else ""
-        self.title.show_text(f"Upload{name} to Hugging Face" if self.is_open else "Upload to Hugging Face")
-        if not self.is_open:
-            return
-        if self.offer is not None:
-            self.repo.placeholder = f"your-name/{repository.suggested(self.offer.name.removesuffix('.safetensors'))}"
+        name = f" {self.source.title}" if self.is_open and self.source.title else ""
+        self.title.show_text(f"Upload{name} to Hugging Face")
         seen = "everybody can see it" if self.public.value else "private: only you can see it"
         self.send.description = f"Upload\n{seen}"
-        self.send.disabled = live or self.offer is None
+        self.send.disabled = live or self.offer is None or key is None
+        if not self.is_open:
+            return
+        self._show_lost()
+        if self.offer is not None:
+            self.repo.placeholder = f"your-name/{repository.suggested(self.offer.name.removesuffix('.safetensors'))}"
         source = tokens.find(SITE)
         self.known.show_text(
-            self._failed
+            self.failed
             or ("Preparing the file…" if self.is_reading else "")
             or (f"Easel uses the token from {source.source}. Enter another one to use that." if source else ""),
-            "danger" if self._failed else "muted",
+            "danger" if self.failed else "muted",
         )
 
     def _tell(self, message: Mapping[str, Any], _: list[bytes]) -> None:

@@ -16,7 +16,7 @@ from trainer_ui.formatting import Pairs, Paragraph, show
 from trainer_ui.panels.card import card, fold
 from trainer_ui.panels.chosen import ChosenPanel
 from trainer_ui.panels.in_file import InFilePanel
-from trainer_ui.panels.publish import PublishPanel
+from trainer_ui.panels.publish import PublishPanel, RunSource
 from trainer_ui.panels.sample_view import SampleView, prompt_row
 from trainer_ui.widgets import Box, Dropdown, VBox
 
@@ -43,7 +43,7 @@ class ResultParts:
         self.about = Paragraph("", "muted", "small", "grow")
         head = Box([Paragraph("Compare", "heading"), self.about, self.which], classes=("easel-card-head",))
         self.compare = VBox([head, self.grid, self.advice], classes=("easel-card", "easel-compare"))
-        self.publish = PublishPanel(state)
+        self.publish = PublishPanel(RunSource(state))
         self.chosen = ChosenPanel(state, self.publish.open)
         self.in_file = InFilePanel(state, go)
         self.samples = SampleView(state.session, lambda: state.run)

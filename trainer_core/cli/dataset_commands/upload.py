@@ -39,7 +39,7 @@ def command(folder: Path, repo: str, card: Path | None, **wanted: Any) -> None:
     The token comes from HF_TOKEN; it is in no argument, log or job folder.
     """
     from trainer_core.cli import show
-    from trainer_core.cli.run_commands.upload import finish
+    from trainer_core.cli.uploading import finish
     from trainer_core.curation import exporting
     from trainer_core.models import tokens
     from trainer_core.publishing import dataset_card, dataset_upload

@@ -86,6 +86,12 @@ LAYOUTS: Mapping[str, Layout] = {
     ),
     "norm": Layout("norm", (("w_norm",),), additions=("b_norm",)),
 }
+TITLES: Mapping[str, str] = {
+    **{name: each.title for name, each in LAYOUTS.items()},
+    "locon": "LoRA with convolutions (LoCon)",
+    "dora": "DoRA",
+}
+"""What each kind of network is called in a sentence."""
 ALGORITHMS: Mapping[str, str] = {
     name: name for name in LAYOUTS if name not in ("norm", "oft_r", "oft_pieces")
 } | dict.fromkeys(("locon", "dora", "dylora", "lora_fa"), "lora")

@@ -62,15 +62,16 @@ def _made(outlook: Outlook) -> str:
 
 def _figures(outlook: Outlook) -> list[tuple[str, str, str]]:
     folder = next((each for each in outlook.target.parents if each.is_dir()), None)
-    free = f"of {_size(free_disk_bytes(folder))} free" if folder is not None else ""
+    free = f"of {megabytes(free_disk_bytes(folder))} free" if folder is not None else ""
     computed = f"of {outlook.tensors:,} tensors" if outlook.changed < outlook.tensors else "tensors"
     return [
-        ("File", f"{'up to' if outlook.is_most else 'about'} {_size(outlook.size_bytes)}", free),
+        ("File", f"{'up to' if outlook.is_most else 'about'} {megabytes(outlook.size_bytes)}", free),
         ("Computed", f"{outlook.changed:,}", computed),
-        ("Memory", _size(outlook.memory_bytes), ""),
+        ("Memory", megabytes(outlook.memory_bytes), ""),
         ("Time", f"about {span(outlook.seconds)}" if outlook.seconds is not None else "", ""),
     ]
 
 
-def _size(number: float) -> str:
+def megabytes(number: float) -> str:
+    """A number of bytes in MB or GB."""
     return file_size(number / 1024**2)

@@ -39,6 +39,11 @@ class _Line(Control):
         self.text = Text(description=field.title, placeholder=placeholder, continuous_update=False)
         self.text.observe(session.handler(self._typed), "value")
         self.widget = _explained(self.text, field)
+        self.now: Paragraph | None = None
+        if isinstance(field, Words) and field.now is not None:
+            # Not the placeholder: a change of the text field would take away what the user is just typing.
+            self.now = Paragraph("", "small", "muted", "lines")
+            self.widget = VBox([self.widget, self.now])
 
     def show(self) -> None:
         """Shows the text."""
@@ -46,6 +51,9 @@ class _Line(Control):
         wanted = self.written(self.value)
         if self.is_news and self.text.value != wanted:
             self.text.value = wanted
+        if self.now is not None and isinstance(self.field, Words) and self.field.now is not None:
+            now = self.field.now(self.session.desks[self.utility].read)
+            self.now.show_text(f"Now: {now}" if now else "")
 
     def written(self, value: Any) -> str:
         """The value as text."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.jobs.state import JobState
+from trainer_core.models.detection.layouts import TITLES
 from trainer_core.text import printable
 from trainer_core.weights.merging.blocks import meaning
 from trainer_ui.formatting import Pairs, Paragraph, file_size, show
@@ -20,17 +21,6 @@ if TYPE_CHECKING:
 KIND = "lora-inspect"
 MOST_RANKS = 6
 """So many smaller ranks are listed, the largest ones."""
-KINDS = {
-    "lora": "LoRA",
-    "locon": "LoRA with convolutions (LoCon)",
-    "loha": "LoHa",
-    "lokr": "LoKr",
-    "dora": "DoRA",
-    "oft": "OFT",
-    "boft": "BOFT",
-    "ia3": "IA3",
-    "glora": "GLoRA",
-}
 
 
 class LoraReport:
@@ -55,6 +45,7 @@ class LoraReport:
             ],
             classes=("easel-card", "easel-lora-report"),
         )
+        show(self.widget, False)
         self._shown: object = None
 
     def show(self) -> None:
@@ -80,7 +71,7 @@ class LoraReport:
             [
                 (
                     "Kind",
-                    f"{KINDS.get(str(report.get('kind')), report.get('kind', ''))} for {family_title(str(report.get('family') or ''))}",
+                    f"{TITLES.get(str(report.get('kind')), report.get('kind', ''))} for {family_title(str(report.get('family') or ''))}",
                 ),
                 ("Rank", str(rank) if rank is not None else "differs from layer to layer"),
                 ("Layers", f"{len(layers):,}" + (f", {len(unused)} of them change nothing" if unused else "")),

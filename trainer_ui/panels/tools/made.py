@@ -52,6 +52,8 @@ class Made:
         right = VBox([*self.notes, self.uses])
         halves = Box([left, right], classes=("easel-tool-halves",))
         self.widget = VBox([self.title, halves, self.layers], classes=("easel-card", "easel-tool-made"))
+        # The place is shown before it is filled for the first time.
+        show(self.widget, False)
         self._shown: object = None
         self._path = ""
 
@@ -139,4 +141,4 @@ def _layers(rows: Any) -> str:
         "<tr><th scope=col>Layer</th><th scope=col>Rank before</th><th scope=col>Rank</th><th scope=col>Error</th></tr>"
     )
     table = f"<table><thead>{head}</thead><tbody>{''.join(lines)}</tbody></table>"
-    return f"<details><summary>The error of {len(good):,} layers</summary><div class=easel-tool-scroll>{table}</div></details>"
+    return f"<details><summary>The error of {len(good):,} layers</summary><div class=easel-tool-scroll tabindex=0 role=group aria-label=Layers>{table}</div></details>"

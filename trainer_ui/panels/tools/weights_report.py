@@ -21,6 +21,7 @@ class WeightsReport:
         self.session = session
         self.lines = [Paragraph("") for _ in range(6)]
         self.widget = VBox([Paragraph("What was found", "heading"), *self.lines], classes=("easel-card",))
+        show(self.widget, False)
         self._shown: object = None
 
     def show(self) -> None:
