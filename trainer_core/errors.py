@@ -21,6 +21,8 @@ EaselError
         RunError               ... of a training job: its engine, its dataset or its results
     DownloadError          a link that cannot be followed, or a file that was not downloaded correctly
         DownloadCancelled      ... because the user stopped it
+    RemoteError            a bucket, a remote endpoint or a setting for one that cannot be used
+        RemoteStopped          ... because the user stopped it
 
 A user's mistake in a setting is a `Problem` (trainer_core.problems), not an exception.
 """
@@ -181,3 +183,29 @@ class DownloadCancelled(DownloadError):  # noqa: N818 - the user wanted it, so i
 
     def __init__(self) -> None:
         super().__init__("The download was stopped.", "Start it again to continue where it stopped.", "cancelled")
+
+
+class RemoteError(EaselError):
+    """A bucket, a remote endpoint or a setting for one that cannot be used.
+
+    `kind` is one word for the cause, for programs to act on: "setting", "address", "rights", "missing", "region", "clock",
+    "offline", "slow", "broken", "changed", "taken", "disk", "busy", "server", "size", "content", "gone", "stopped". `wait_s` is the
+    time in seconds that the server asks to wait.
+    """
+
+    def __init__(self, message: str, hint: str = "", kind: str = "setting", wait_s: float | None = None) -> None:
+        super().__init__(message, hint)
+        self.kind = kind
+        self.wait_s = wait_s
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.kind in {"busy", "server", "offline", "slow", "broken"}
+
+
+class RemoteStopped(RemoteError):  # noqa: N818 - the user wanted it, so it is not an error
+    """A transfer that the user stopped; what has arrived is kept for the next time."""
+
+    def __init__(self) -> None:
+        super().__init__("The transfer was stopped.", "Start it again to continue where it stopped.", "stopped")

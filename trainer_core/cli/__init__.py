@@ -39,6 +39,7 @@ COMMANDS = {
     "train": "job",
     "runs": "runs",
     "jobs": "jobs",
+    "remote": "remote",
     "diagnose": "diagnose",
     "notify": "notify",
     "backends": "engines",

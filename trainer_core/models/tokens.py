@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from trainer_core.errors import DownloadError
 from trainer_core.text import TOKEN
@@ -47,10 +47,37 @@ _answers: dict[str, tuple[float, str | None]] = {}
 _ASK_AGAIN_S = 60
 
 
-class Token:
+class Hidden:
+    """A value whose text never appears in output, and that is kept in memory only."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return "a hidden value"
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def __format__(self, wanted: str) -> str:
+        return format(repr(self), wanted)
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError("A token is kept in memory only.")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+
+class Token(Hidden):
     """A token whose text never appears in output. Only `header` returns it."""
 
-    __slots__ = ("_text", "site", "source")
+    __slots__ = ("site", "source")
 
     def __init__(self, text: str, site: str, source: str) -> None:
         """A token of `site` ("huggingface", "civitai", or a host), found in `source` (a description for the user).
@@ -62,7 +89,7 @@ class Token:
         if not text or not text.isascii() or not text.isprintable() or " " in text:
             message = f"The token for {title(site)} from {source} is not valid: it is empty, or contains spaces or unusual characters."
             raise DownloadError(message, "Copy it again from the site.", "token")
-        self._text = text
+        super().__init__(text)
         self.site = site
         self.source = source
 
@@ -72,20 +99,6 @@ class Token:
 
     def __repr__(self) -> str:
         return f"a token for {title(self.site)}"
-
-    __str__ = __repr__
-
-    def __format__(self, wanted: str) -> str:
-        return format(repr(self), wanted)
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError("A token is kept in memory only.")
-
-    def __copy__(self) -> Token:
-        return self
-
-    def __deepcopy__(self, memo: Any) -> Token:
-        return self
 
 
 def title(site: str) -> str:
@@ -127,9 +140,8 @@ def find(site: str) -> Token | None:
     if site == "huggingface" and (text := _login_file()):
         return Token(text, site, "the login of huggingface_hub")
     for name in known.names:
-        for place, ask in (("Colab", _colab), ("Kaggle", _kaggle)):
-            if text := _once(f"{place} {name}", ask, name):
-                return Token(text, site, f"the {place} secret {name}")
+        if found := notebook_secret(name):
+            return Token(found[0], site, found[1])
     return None
 
 
@@ -141,9 +153,16 @@ def secret(name: str, site: str) -> Token | None:
     """
     if text := os.environ.get(name, "").strip():
         return Token(text, site, f"the environment variable {name}")
+    if found := notebook_secret(name):
+        return Token(found[0], site, found[1])
+    return None
+
+
+def notebook_secret(name: str) -> tuple[str, str] | None:
+    """The text and the source of a secret of this Colab or Kaggle notebook; None where there is none."""
     for place, ask in (("Colab", _colab), ("Kaggle", _kaggle)):
         if text := _once(f"{place} {name}", ask, name):
-            return Token(text, site, f"the {place} secret {name}")
+            return text, f"the {place} secret {name}"
     return None
 
 

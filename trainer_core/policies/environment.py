@@ -6,6 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from trainer_core.plan import fields
@@ -18,13 +19,35 @@ _WHOLE = re.compile(r"[0-9]{1,12}")
 _NUMBER = re.compile(r"([0-9]{1,12}\.?[0-9]{0,20}|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?")
 
 
+@dataclass(frozen=True)
+class Unusable:
+    """Numbers of the environment that cannot be used: why, which setting they are for, and what is used instead."""
+
+    path: str
+    reason: str
+    instead: str
+
+
 def applied(policy: Policy, environment: Mapping[str, str]) -> tuple[Policy, list[Problem], dict[str, str]]:
     """The policy with the environment's numbers, the Problems of invalid ones, and the variable of each replaced number.
 
     An empty variable counts as not set.
     """
+    numbers, unusable = _read(policy, environment)
+    variables = {target: name for name, target in policy.environment.items()}
+    refused = [Problem(each.path, "warning", f"{each.reason} {each.instead}") for each in unusable]
+    return _replaced(policy, numbers), refused, {target: variables[target] for target in numbers}
+
+
+def unusable(policy: Policy, environment: Mapping[str, str]) -> list[Unusable]:
+    """The numbers of the environment that cannot be used, for a caller who uses nothing instead."""
+    return _read(policy, environment)[1]
+
+
+def _read(policy: Policy, environment: Mapping[str, str]) -> tuple[dict[str, float], list[Unusable]]:
+    """The numbers of the environment by what they replace, and those that cannot be used."""
     numbers: dict[str, float] = {}
-    refused: list[Problem] = []
+    refused: list[Unusable] = []
     variables = {target: name for name, target in policy.environment.items()}
     for target, name in variables.items():
         text = environment.get(name, "").strip()
@@ -32,10 +55,10 @@ def applied(policy: Policy, environment: Mapping[str, str]) -> tuple[Policy, lis
         if number is not None:
             numbers[target] = number
         elif text:
-            message = f"{name} is '{printable(text, 60)}', but it must be {_allowed(target)}. {default(policy, target):g} is used."
-            refused.append(Problem(_path(target), "warning", message))
+            reason = f"{name} is '{printable(text, 60)}', but it must be {_allowed(target)}."
+            refused.append(Unusable(_path(target), reason, f"{default(policy, target):g} is used."))
     refused += _in_order(policy, numbers, variables)
-    return _replaced(policy, numbers), refused, {target: variables[target] for target in numbers}
+    return numbers, refused
 
 
 def _number(target: str, text: str) -> float | None:
@@ -59,8 +82,8 @@ def _path(target: str) -> str:
     return RATE if target.endswith("learning_rate") else STEPS
 
 
-def _in_order(policy: Policy, numbers: dict[str, float], variables: Mapping[str, str]) -> Iterator[Problem]:
-    """Removes numbers that contradict each other, with a Problem for each pair."""
+def _in_order(policy: Policy, numbers: dict[str, float], variables: Mapping[str, str]) -> Iterator[Unusable]:
+    """Removes numbers that contradict each other, and says which."""
     ends = [f"tiers.{place}.up_to" for place in range(len(policy.tiers) - 1)]
     pairs = [(low, high, "below") for low, high in itertools.pairwise(ends)]
     if policy.steps is not None:
@@ -72,8 +95,8 @@ def _in_order(policy: Policy, numbers: dict[str, float], variables: Mapping[str,
             numbers.pop(high, None)
             names = variables.get(low, low), variables.get(high, high)
             defaults = f"{default(policy, low):g} and {default(policy, high):g}"
-            message = f"{names[0]} ({least:.0f}) must be {word} {names[1]} ({most:.0f}), so both are ignored. {defaults} are used."
-            yield Problem(_path(low), "warning", message)
+            reason = f"{names[0]} ({least:.0f}) must be {word} {names[1]} ({most:.0f})."
+            yield Unusable(_path(low), reason, f"Both are ignored: {defaults} are used.")
 
 
 def default(policy: Policy, target: str) -> float:

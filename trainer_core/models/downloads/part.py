@@ -110,13 +110,17 @@ class Part:
         self._note.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
-    def finish(self, target: Path) -> None:
-        """Renames the part file to its final name.
+    def finish(self, target: Path, *, replaces: bool = False) -> None:
+        """Renames the part file to its final name; a file of that name is overwritten only if it `replaces` it.
 
         Raises:
-            FileExistsError: a file of that name exists; it is not overwritten.
+            FileExistsError: a file of that name exists.
         """
         os.fsync(self._file.fileno())
+        if replaces:
+            self.path.replace(target)
+            self.discard()
+            return
         try:
             os.link(self.path, target)
         except FileExistsError:

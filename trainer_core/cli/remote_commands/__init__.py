@@ -1,0 +1,1 @@
+"""The commands of `easel remote`: one module each, with a click command called `command`. Not: what they do."""

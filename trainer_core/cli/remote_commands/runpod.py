@@ -1,0 +1,120 @@
+"""`easel remote runpod`: what a RunPod endpoint and its jobs do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainer_core.cli import show
+from trainer_core.cli.options import JSON_HELP
+
+if TYPE_CHECKING:
+    from trainer_core.remote.runpod.answers import JobStatus
+    from trainer_core.remote.runpod.client import Client
+
+GONE = (
+    "RunPod does not know this job. It keeps a result for 30 minutes after the end, and a job as long as its ttl. This does not "
+    "mean that the job has failed: see the bucket. Or the job is of another endpoint."
+)
+
+
+def _options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds what all these commands take."""
+    function = click.option("--json", "as_json", is_flag=True, help=JSON_HELP)(function)
+    function = click.option("--ask-key", is_flag=True, help="Ask for the API key, without showing it.")(function)
+    function = click.option(
+        "--env-file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Read keys and settings from this file. Default: .env in the working folder.",
+    )(function)
+    return click.option(
+        "--endpoint", default="", metavar="ID", help="The endpoint. Default: MODEL_TRAINING_RUNPOD_ENDPOINT_ID."
+    )(function)
+
+
+@click.group("runpod")
+def command() -> None:
+    """Show what a RunPod endpoint and its jobs do, and cancel jobs.
+
+    The API key is MODEL_TRAINING_RUNPOD_API_KEY or RUNPOD_API_KEY, from the environment or from `.env`.
+    """
+
+
+@command.command()
+@_options
+def health(endpoint: str, env_file: Path | None, ask_key: bool, as_json: bool) -> None:
+    """Show how many jobs and workers an endpoint has."""
+    with _client(endpoint, env_file, ask_key=ask_key) as client:
+        found = client.health()
+        if as_json:
+            show.as_json({"endpoint": client.endpoint_id, "jobs": found.jobs, "workers": found.workers})
+            return
+        rows = [("jobs", name, number) for name, number in found.jobs.items()]
+        rows += [("workers", name, number) for name, number in found.workers.items()]
+        show.table(("what", "state", "number"), rows)
+
+
+@command.command()
+@click.argument("job")
+@_options
+def status(job: str, endpoint: str, env_file: Path | None, ask_key: bool, as_json: bool) -> None:
+    """Show the state of JOB, which is the id that RunPod gave it."""
+    with _client(endpoint, env_file, ask_key=ask_key) as client:
+        _show(client.status(job), as_json)
+
+
+@command.command()
+@click.argument("job")
+@_options
+def cancel(job: str, endpoint: str, env_file: Path | None, ask_key: bool, as_json: bool) -> None:
+    """End JOB, whether it waits or runs. Nothing that it has not uploaded is kept."""
+    with _client(endpoint, env_file, ask_key=ask_key) as client:
+        _show(client.cancel(job), as_json)
+
+
+def _client(endpoint: str, env_file: Path | None, *, ask_key: bool) -> Client:
+    """A client with the key and the endpoint that are set.
+
+    Raises:
+        RemoteError: one of them is missing, or cannot be used.
+    """
+    from trainer_core.errors import RemoteError
+    from trainer_core.remote import credentials
+    from trainer_core.remote.runpod.client import Client
+    from trainer_core.remote.training.client import ENDPOINT_NAME, KEY_NAMES
+
+    if ask_key:
+        # Kept in the memory of this process only, under the name that comes first.
+        credentials.remember(KEY_NAMES[0], click.prompt("API key of RunPod", hide_input=True, err=True))
+    values = credentials.settings(env_file)
+    key = values.first(*KEY_NAMES)
+    if key is None:
+        raise RemoteError("RunPod API key is required.", credentials.where_to_set("RUNPOD_API_KEY"))
+    endpoint = endpoint or values.text(ENDPOINT_NAME)
+    if not endpoint:
+        hint = f"{credentials.where_to_set(ENDPOINT_NAME)} Or name it with --endpoint."
+        raise RemoteError("No endpoint is set.", hint)
+    return Client(endpoint, key)
+
+
+def _show(found: JobStatus, as_json: bool) -> None:
+    result = found.result
+    if as_json:
+        lora = None if result is None else {"name": result.lora_name, "address": result.lora_url, "error": result.error}
+        show.as_json({**found.as_dict(), "result": lora})
+        return
+    show.line(f"{found.id}: {found.state}")
+    if found.is_gone:
+        show.line(GONE)
+    if found.delay_s is not None:
+        show.line(f"Waited {found.delay_s:.0f} s" + (f", ran {found.run_s:.0f} s." if found.run_s is not None else "."))
+    if found.error:
+        show.line(f"Error: {found.error}")
+    if result is not None and result.is_success:
+        show.line(f"LoRA: {result.lora_name} at {result.lora_url}")
+    elif result is not None and result.error and result.error != found.error:
+        show.line(f"Error of the worker: {result.error}")

@@ -1,0 +1,164 @@
+"""The objects of a bucket: lists of them, what is known of one, and what proves that a copy of it is complete."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from trainer_core.errors import RemoteError
+from trainer_core.files import open_regular
+from trainer_core.remote.storage.bucket import Bucket
+from trainer_core.text import printable
+
+SHA256 = "sha256"
+"""The name under which Easel stores the SHA-256 of a file with its object, in hexadecimal digits."""
+_READ_BYTES = 4 << 20
+_HEX64, _HEX32 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Item:
+    """An object in a list; `etag` changes whenever it is changed."""
+
+    key: str
+    size_bytes: int
+    etag: str
+    modified: dt.datetime | None = None
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the storage says about the content of an object: a hash, and where it is from. "size" is no hash, only a length."""
+
+    kind: Literal["sha256", "md5", "size"]
+    value: str = ""
+
+    @property
+    def words(self) -> str:
+        """What this proves, for the user."""
+        return {
+            "sha256": "checked by SHA-256",
+            "md5": "checked by MD5, which finds damage but no forgery",
+            "size": "only its size could be checked: the storage has no hash of it",
+        }[self.kind]
+
+    def fits(self, path: Path, tell: Callable[[int], None] = lambda _: None) -> bool:
+        """Whether a file has this hash; for "size", which proves nothing, False.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return self.kind != "size" and hash_of(path, self.kind, tell) == self.value
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is known of an object that exists."""
+
+    key: str
+    size_bytes: int
+    etag: str
+    proof: Proof
+
+
+def items(bucket: Bucket, prefix: str = "") -> Iterator[Item]:
+    """The objects whose keys begin with a prefix, in their order; more of them are asked for as they are read.
+
+    Raises:
+        RemoteError: the storage refuses it, or sends a list that does not end.
+    """
+    seen: set[str] = set()
+    more: dict[str, str] = {}
+    while True:
+        page = bucket.ask("list_objects_v2", Prefix=prefix, **more)
+        for found in page.get("Contents", ()):
+            yield Item(found["Key"], int(found["Size"]), found.get("ETag", ""), found.get("LastModified"))
+        token = page.get("NextContinuationToken", "")
+        if not page.get("IsTruncated") or not token:
+            return
+        if token in seen:
+            raise RemoteError(
+                f"{bucket.service} sends a list of {printable(bucket.uri(prefix), 200)} that does not end.",
+                "",
+                "content",
+            )
+        seen.add(token)
+        more = {"ContinuationToken": token}
+
+
+def folders(bucket: Bucket, prefix: str) -> list[str]:
+    """The folders whose keys begin with a prefix, without what is in them, each with "/" at its end.
+
+    Raises:
+        RemoteError: as `items`.
+    """
+    found: list[str] = []
+    more: dict[str, str] = {}
+    while True:
+        page = bucket.ask("list_objects_v2", Prefix=prefix, Delimiter="/", **more)
+        found += [each["Prefix"] for each in page.get("CommonPrefixes", ())]
+        token = page.get("NextContinuationToken", "")
+        if not page.get("IsTruncated") or not token or more.get("ContinuationToken") == token:
+            return found
+        more = {"ContinuationToken": token}
+
+
+def look(bucket: Bucket, key: str) -> Stored | None:
+    """What is known of an object; None if there is none.
+
+    Raises:
+        RemoteError: the storage refuses it.
+    """
+    try:
+        found = bucket.ask("head_object", key, ChecksumMode="ENABLED")
+    except RemoteError as error:
+        if error.kind == "missing":
+            return None
+        raise
+    return Stored(key, int(found["ContentLength"]), found.get("ETag", ""), proof_of(found))
+
+
+def proof_of(answer: dict[str, Any]) -> Proof:
+    """What an answer proves about the content of its object.
+
+    The ETag is an MD5 only for an object that was sent in one piece and is not encrypted with a key of its own. Source: AWS,
+    "Checking object integrity".
+    """
+    stored = str((answer.get("Metadata") or {}).get(SHA256, "")).lower()
+    if _HEX64.fullmatch(stored):
+        return Proof("sha256", stored)
+    checksum = str(answer.get("ChecksumSHA256") or "")
+    if checksum and answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT" and "-" not in checksum:
+        try:
+            return Proof("sha256", base64.b64decode(checksum, validate=True).hex())
+        except binascii.Error:
+            pass
+    etag = str(answer.get("ETag") or "").strip('"').lower()
+    is_encrypted = "kms" in str(answer.get("ServerSideEncryption") or "") or answer.get("SSECustomerAlgorithm")
+    return Proof("md5", etag) if _HEX32.fullmatch(etag) and not is_encrypted else Proof("size")
+
+
+def hash_of(path: Path, kind: str, tell: Callable[[int], None] = lambda _: None) -> str:
+    """The hash of a file in hexadecimal digits; `tell` is called with the bytes of each piece that was read.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    found = hashlib.new(kind, usedforsecurity=kind != "md5")
+    with open_regular(path) as file:
+        while data := file.read(_READ_BYTES):
+            found.update(data)
+            tell(len(data))
+    return found.hexdigest()
+
+
+def md5_header(data: bytes) -> str:
+    """The MD5 of data as S3 wants it in the header Content-MD5: a storage refuses what arrives with another one."""
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
