@@ -134,6 +134,38 @@ class Sshd:
         lines.append(f"mount -t tmpfs -o size=1m,uid={self.uid},gid={self.uid},mode=700 none {self.small}")
         return "\n".join([*lines, f"exec {SSHD} -D -e -f {self.base}/sshd_config", ""])
 
+    @contextlib.contextmanager
+    def forced(self, before: str):
+        """Meanwhile each login runs these words of a shell before what was asked for."""
+        keys = self.home / ".ssh" / "authorized_keys"
+        plain = keys.read_text()
+        first = self.base / "first.sh"
+        first.write_text(f'{before}\nexec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n')
+        first.chmod(0o644)
+        keys.write_text(f'command="/bin/sh {first}" {plain}')
+        try:
+            yield
+        finally:
+            keys.write_text(plain)
+
+    def bare_programs(self) -> Path:
+        """A folder with the programs that every system has, and no Python."""
+        folder = self.base / "bare"
+        folder.mkdir(exist_ok=True)
+        for name in ("sh", "uname", "getconf", "sed", "awk", "df", "dirname"):
+            with contextlib.suppress(FileExistsError):
+                (folder / name).symlink_to(shutil.which(name) or name)
+        return folder
+
+    def programs_with_a_gpu(self) -> Path:
+        """A folder with a program that prints what the driver's own prints for one GPU."""
+        folder = self.base / "gpu"
+        folder.mkdir(exist_ok=True)
+        program = folder / "nvidia-smi"
+        program.write_text("#!/bin/sh\necho 'NVIDIA RTX A5000, 24564, 24000, 8.6, 550.54'\n")
+        program.chmod(0o755)
+        return folder
+
     def new_key(self, name: str) -> None:
         """Makes a key; one that is there is replaced."""
         for path in (self.base / name, self.base / f"{name}.pub"):

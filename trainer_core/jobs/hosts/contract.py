@@ -46,9 +46,7 @@ class _Place:
         return Job(made, self.host)
 
 
-def check_host_contract(
-    host: Host, folder: Path, python: str = sys.executable, works_in: Path | None = None
-) -> None:
+def check_host_contract(host: Host, folder: Path, python: str = sys.executable, works_in: Path | None = None) -> None:
     """Raises AssertionError if the host does not transfer bytes and send signals as a job needs it."""
     place = _Place(host, folder, python, works_in)
     _check_files(host, folder)

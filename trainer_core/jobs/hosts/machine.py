@@ -67,10 +67,11 @@ class Machine:
     @property
     def python(self) -> str:
         """The Python of Easel on this machine; a relative path starts in the home folder."""
-        return f"{self._folder}/.venv/bin/python"
+        return f"{self.folder}/.venv/bin/python"
 
     @property
-    def _folder(self) -> str:
+    def folder(self) -> str:
+        """The folder of Easel there; a relative path starts in the home folder."""
         # The name of a program without a slash in front could be an option, or be searched on the PATH.
         return self.easel if self.easel.startswith("/") else f"./{self.easel}"
 

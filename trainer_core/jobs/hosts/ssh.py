@@ -6,6 +6,7 @@ Not: finding out what a machine has, installing, or copying datasets and models.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ _START_S = 90.0
 _CERTAIN_S = 30.0
 """A start whose answer was lost is done after this time, or was not begun."""
 _POLL_S = 0.2
-_HARMLESS_TWICE = (0, KILL)
+_HARMLESS_TWICE = (0, signal.SIGCONT, signal.SIGSTOP, KILL)
 
 
 class SshHost:
@@ -39,9 +40,7 @@ class SshHost:
     starts in the home folder. Other paths are those of the other machine. `start` sends the files of the job folder.
     """
 
-    def __init__(
-        self, machine: Machine, here: Path = Path("/"), there: str = "/", limit_s: float = _LIMIT_S
-    ) -> None:
+    def __init__(self, machine: Machine, here: Path = Path("/"), there: str = "/", limit_s: float = _LIMIT_S) -> None:
         """Nothing is connected yet. `limit_s` is the time in which the machine must answer, in seconds."""
         self.machine = machine
         self._here, self._there, self._limit_s = here, PurePosixPath(there), limit_s
@@ -99,7 +98,13 @@ class SshHost:
         with self._lock:
             # A connection that was cut meanwhile is noticed with this question.
             self._ask({"do": "ping"})
-            self._ask(about, is_repeated=number in _HARMLESS_TWICE)
+            try:
+                self._ask(about, is_repeated=number in _HARMLESS_TWICE)
+            except MachineError as error:
+                if not error.is_passing:
+                    raise
+                told = f"The connection to {self.machine} was cut. It is not known whether the signal arrived."
+                raise MachineError(told, "See what the job does, and try again.", "cut") from error
 
     def alive(self, folder: Path, which: Which) -> bool:
         """Whether such a process still runs there; see `Host`."""
@@ -129,8 +134,8 @@ class SshHost:
         Raises:
             JobError: one cannot be read, or is too large.
         """
-        self._ask({"do": "folder", "path": self.there(folder)})
         with writing(folder):
+            self._ask({"do": "folder", "path": self.there(folder)})
             found = [Path(where, name) for where, _, names in os.walk(folder) for name in names]
             for path in sorted(found, key=lambda path: (path == folder / SPEC, path)):
                 # A link leads to the user's images or models.

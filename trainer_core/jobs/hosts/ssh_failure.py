@@ -114,7 +114,9 @@ def failure(machine: Machine, code: int | None, said: str, *, is_open: bool) -> 
         return MachineError(f"Easel on {machine} has ended ({code}). {names['line']}".strip(), "Try again.", "cut")
     check = _CHECK.format(machine=machine)
     if re.search(r"No module named '?trainer_core", said):
-        return MachineError(f"The Python in {machine.easel} on {machine} has no Easel.", f"Install it there. {check}", "easel")
+        return MachineError(
+            f"The Python in {machine.easel} on {machine} has no Easel.", f"Install it there. {check}", "easel"
+        )
     if code in (126, 127) or "No such file" in said:
         hint = f"Install Easel there, or name its folder with --easel. {check}"
         return MachineError(f"There is no Easel in {machine.easel} on {machine}.", hint, "easel")
