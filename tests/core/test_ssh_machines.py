@@ -151,28 +151,22 @@ def test_a_job_goes_on_when_the_connection_is_cut_and_is_found_again(there, host
     assert found.count(b"line") == 60
 
 
-@pytest.fixture(scope="module")
-def bytes_of_a_start(there, tmp_path_factory):
-    """How many bytes go to the machine for a start, over a connection that is open."""
-    folder = JobFolder.create(tmp_path_factory.mktemp("measured"), "cut")
-    folder.write_spec(Spec(commands.id, (Step("only", (there.python, "-c", "0")),), there.home))
-    with SshHost(there.machine(), folder.path.parent, "measured") as host:
-        host.alive(folder.path, "all")
-        before = there.wire.bytes_sent
-        host.start(folder.path)
-        return there.wire.bytes_sent - before
-
-
 @pytest.mark.parametrize(
-    ("is_open", "part"),
-    [(True, 0.3), (True, 0.8), (True, 0.97), (True, 1.0), (False, 0.02), (False, 0.6), (False, 0.95)],
+    ("place", "passes"),
+    [("greeting", False), ("login", False), ("files", False), ("start", False), ("start", True)],
+    ids=["greeting", "login", "files", "request", "answer"],
 )
-def test_a_job_is_started_once_wherever_its_start_is_cut(there, host, prepared, bytes_of_a_start, is_open, part):
+def test_a_job_is_started_once_wherever_its_start_is_cut(there, host, prepared, place, passes):
+    measured = prepared("0")
+    host.alive(measured.folder.path, "all")
+    before = there.wire.bytes_sent
+    measured.launch()
+    # All that is sent for a start. The request itself comes last, and is longer than 64 bytes.
+    sent = there.wire.bytes_sent - before
     job = prepared(WAITS)
-    if is_open:
-        assert job.state is JobState.PREPARED
-    # Opening a connection takes about 4000 bytes more.
-    there.wire.cut_after(int(part * (bytes_of_a_start + 4000 * (not is_open))))
+    if place in ("greeting", "login"):
+        host.close()
+    there.wire.cut_after({"greeting": 100, "login": 2500, "files": sent // 2, "start": sent - 64}[place], passes=passes)
     job.launch()
     assert there.wire.was_cut
     until(lambda: b"waiting" in host.read(job.folder.log)[0])

@@ -239,16 +239,16 @@ class Wire:
 
     def __init__(self, port: int) -> None:
         self._to, self._left, self._guard = port, None, threading.Lock()
-        self.is_silent = False
+        self.is_silent = self._passes = False
         self.bytes_sent = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def cut_after(self, count: int | None) -> None:
-        """Cuts the connection, once, after so many more bytes to the machine."""
+    def cut_after(self, count: int | None, *, passes: bool = False) -> None:
+        """Cuts the connection, once, when so many more bytes go to the machine; with `passes` these still arrive."""
         with self._guard:
-            self._left = count
+            self._left, self._passes = count, passes
 
     @property
     def was_cut(self) -> bool:
@@ -279,9 +279,11 @@ class Wire:
             while found := one.recv(1 << 15):
                 while self.is_silent:
                     time.sleep(0.05)
-                if is_counted and self._is_over(len(found)):
+                is_over = is_counted and self._is_over(len(found))
+                if not is_over or self._passes:
+                    other.sendall(found)
+                if is_over:
                     break
-                other.sendall(found)
         for each in (one, other):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

@@ -15,7 +15,7 @@ from trainer_core.errors import JobError
 from trainer_core.jobs.hosts.frames import GREETING, PROTOCOL, FrameError, pack, unpack
 from trainer_core.jobs.hosts.host import READ_LIMIT_BYTES
 from trainer_core.jobs.hosts.machine import Machine, known_hosts
-from trainer_core.jobs.hosts.ssh_failure import MachineError, failure
+from trainer_core.jobs.hosts.ssh_failure import SSH_FAILED, MachineError, failure
 from trainer_core.text import printable
 
 _NOISE_BYTES = 64 << 10
@@ -221,7 +221,11 @@ def run(machine: Machine, words: Sequence[str], content: bytes, limit_s: float, 
             found += piece
             if len(found) > largest_bytes:
                 raise MachineError(f"{machine} printed more than {largest_bytes} bytes.", "Look what its shell prints.")
-        if (code := pipe.code(max(0.0, deadline - time.monotonic()))) != 0:
+        code = pipe.code(max(0.0, deadline - time.monotonic()))
+        if code is not None and 0 < code < SSH_FAILED:
+            line = printable(pipe.said().strip().rpartition("\n")[2], 300)
+            raise MachineError(f"{machine} could not run {words[0]} ({code}): {line}", "Try it there by hand.")
+        if code != 0:
             raise failure(machine, code, pipe.said(), is_open=False)
         return found
     finally:
