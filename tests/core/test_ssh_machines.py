@@ -151,6 +151,17 @@ def test_a_job_goes_on_when_the_connection_is_cut_and_is_found_again(there, host
     assert found.count(b"line") == 60
 
 
+def test_no_secret_of_this_machine_goes_to_the_other_one(there, host, prepared, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "planted-secret")
+    job = prepared("import os; print(dict(os.environ), flush=True)")
+    job.launch()
+    assert job.wait(LIMIT_S) is JobState.COMPLETED
+    seen = host.read(job.folder.log)[0]
+    assert b"EASEL_RUN" in seen
+    for name in ("engine.log", "runner.log", "spec.json", "runner.json", "events.jsonl"):
+        assert b"planted-secret" not in host.read(job.folder.path / name)[0]
+
+
 @pytest.mark.parametrize(
     ("place", "passes"),
     [("greeting", False), ("login", False), ("files", False), ("start", False), ("start", True)],

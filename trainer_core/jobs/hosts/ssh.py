@@ -5,6 +5,7 @@ Not: finding out what a machine has, installing, or copying datasets and models.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -190,14 +191,14 @@ class SshHost:
         return answer, found
 
     def _asked(self, about: Mapping[str, Any], body: bytes, limit_s: float) -> tuple[dict[str, Any], bytes]:
-        try:
+        with contextlib.ExitStack() as unless_answered:
+            # Also after Ctrl+C: the answer that still comes must not be taken for that to the next question.
+            unless_answered.callback(self.close)
             if self._connection is None:
                 self._connection = Connection(self.machine, self._limit_s)
-            return self._connection.ask(about, body, limit_s=limit_s)
-        except BaseException:
-            # Also after Ctrl+C: the answer that still comes must not be taken for that to the next question.
-            self.close()
-            raise
+            answer = self._connection.ask(about, body, limit_s=limit_s)
+            unless_answered.pop_all()
+        return answer
 
     def _check(self, answer: Mapping[str, Any]) -> None:
         failed = answer.get("failed")

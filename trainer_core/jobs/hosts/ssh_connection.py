@@ -161,11 +161,10 @@ class Connection:
         """
         self._machine = machine
         self._pipe = Pipe(machine, (machine.python, "-P", "-m", "trainer_core.jobs.hosts.answering"))
-        try:
+        with contextlib.ExitStack() as unless_greeted:
+            unless_greeted.callback(self.close)
             self._greet(limit_s)
-        except BaseException:
-            self.close()
-            raise
+            unless_greeted.pop_all()
 
     def _greet(self, limit_s: float) -> None:
         deadline, left = time.monotonic() + limit_s, _NOISE_BYTES
