@@ -1,12 +1,13 @@
 """What baking a LoRA into a checkpoint, and extracting one, costs: CPU time and peak memory, beside sd-scripts in the same run.
 
-Usage: python benchmarks/bake_lora.py [--folder FOLDER] [--sd-scripts CHECKOUT --sd-scripts-python PYTHON] [--extract]
+Usage: python benchmarks/bake_lora.py [--model sd15|sdxl] [--folder FOLDER] [--sd-scripts CHECKOUT --sd-scripts-python PYTHON]
+    [--extract]
 
-A checkpoint of Stable Diffusion 1.5 in full size, fp16, with random weights and the recorded names, and a LoRA of rank 32 with the
-264 modules that sd-scripts trains. Each program is a process of its own: its CPU time is that of the process and its children, its memory
+A checkpoint in full size, fp16, with random weights and the recorded names, and a LoRA of rank 32 with the modules that sd-scripts
+trains: 264 for Stable Diffusion 1.5, all linear layers for SDXL. Each program is a process of its own: its CPU time is that of the process and its children, its memory
 the largest resident set, which counts mapped pages of the files. Easel's figure contains the SHA-256 of both inputs.
 
-Goals: a fifth of the CPU time and a twelfth of the memory of sd-scripts' networks/merge_lora.py.
+Goals: a fifth of the CPU time and a twelfth of the memory of sd-scripts' networks/merge_lora.py or sdxl_merge_lora.py.
 """
 
 from __future__ import annotations
@@ -28,11 +29,16 @@ sys.path.insert(0, str(ROOT))
 
 from tests.support import recorded_headers  # noqa: E402 - from this checkout, installed or not
 from trainer_core.models.header import TensorInfo  # noqa: E402
+from trainer_core.tools import extract  # noqa: E402
 from trainer_core.weights import writing  # noqa: E402
+from trainer_core.weights.networks import naming  # noqa: E402
 from trainer_core.weights.reading import Weights  # noqa: E402
 from trainer_core.weights.writing import Entry  # noqa: E402
 
 CPU_GOAL, MEMORY_GOAL = 5.0, 12.0
+RANK = 32
+SCRIPTS = {"sd15": "merge_lora.py", "sdxl": "sdxl_merge_lora.py"}
+"""The script of sd-scripts that merges LoRAs into a checkpoint of each recorded model."""
 MEASURE = """
 import os, resource, subprocess, sys
 status = subprocess.call(sys.argv[2:])
@@ -64,6 +70,19 @@ def written(path: Path, tensors: Mapping[str, TensorInfo], seed: int, scale: flo
             entries.append(Entry(key, "F16", info.shape, lambda count=count: numbers(count)))
     writing.write(path, entries, {}, lambda *_: None, lambda: None)
     return path
+
+
+def lora_tensors(name: str, model: Path) -> Mapping[str, TensorInfo]:
+    """The tensors of a LoRA for a model: as they were recorded, or for all layers that an extraction would compare."""
+    if name == "sd15":
+        return recorded_headers.recorded("lora-kohya-sd15").tensors
+    found = {}
+    for pair in extract.planned(extract.Settings(tuned=str(model), base=str(model), rank=RANK)).pairs:
+        up, down = naming.ENDINGS[naming.SD_SCRIPTS]
+        of_up, of_down = naming.shapes(pair.tuned, RANK)
+        found[f"{pair.tuned.key}.alpha"] = TensorInfo("F16", ())
+        found[pair.tuned.key + up], found[pair.tuned.key + down] = TensorInfo("F16", of_up), TensorInfo("F16", of_down)
+    return found
 
 
 def measured(command: Sequence[str | Path], folder: Path, **variables: str) -> Figures:
@@ -112,23 +131,36 @@ def shown(name: str, found: Figures) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--model", choices=SCRIPTS, default="sd15")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--sd-scripts", type=Path, help="absolute, as the Python")
     parser.add_argument("--sd-scripts-python", type=Path)
+    parser.add_argument(
+        "--precision", default="float", help="in which sd-scripts computes; float is its recommendation"
+    )
     parser.add_argument("--extract", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.folder) as temporary:
         folder = Path(temporary)
-        model = written(folder / "model.safetensors", recorded_headers.recorded("sd15").tensors, 1)
-        lora = written(folder / "lora.safetensors", recorded_headers.recorded("lora-kohya-sd15").tensors, 2, 0.01)
+        model = written(folder / "model.safetensors", recorded_headers.recorded(given.model).tensors, 1)
+        lora = written(folder / "lora.safetensors", lora_tensors(given.model, model), 2, 0.01)
+        print(f"{given.model}: {model.stat().st_size / 1e9:.2f} GB, load {os.getloadavg()[0]:.1f}", flush=True)
         ours = easel("bake", folder, model=str(model), networks=[str(lora)], target=str(folder / "easel.safetensors"))
         shown("Easel, bake", ours)
         good = True
         if given.sd_scripts:
             target = folder / "theirs.safetensors"
-            script = given.sd_scripts / "networks" / "merge_lora.py"
+            script = given.sd_scripts / "networks" / SCRIPTS[given.model]
             arguments = ("--sd_model", model, "--models", lora, "--ratios", "1.0", "--save_to", target)
-            command = (given.sd_scripts_python, script, *arguments, "--precision", "float", "--save_precision", "fp16")
+            command = (
+                given.sd_scripts_python,
+                script,
+                *arguments,
+                "--precision",
+                given.precision,
+                "--save_precision",
+                "fp16",
+            )
             theirs = measured(command, folder, PYTHONPATH=str(given.sd_scripts))
             shown("sd-scripts", theirs)
             ratios = theirs[0] / ours[0], theirs[2] / ours[2]

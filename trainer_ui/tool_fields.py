@@ -101,6 +101,10 @@ class Files(Field):
     least: int = 1
     default: Any = ()
 
+    def empty(self) -> tuple[dict[str, Any], ...]:
+        """The rows of an empty form."""
+        return tuple({"path": "", **{name: number for name, _, number in self.numbers}} for _ in range(self.least))
+
     def paths(self, values: Values) -> tuple[str, ...]:
         """The paths of all rows."""
         return tuple(row["path"] for row in values[self.name] if row["path"])

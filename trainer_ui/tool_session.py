@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
+from trainer_core import places
 from trainer_core.errors import EaselError
 from trainer_ui.boundary import attempt
 from trainer_ui.job_session import JobSession
@@ -20,6 +22,14 @@ if TYPE_CHECKING:
     from trainer_ui.tool_fields import Card
 
 Values = Mapping[str, Any]
+COMMANDS = {
+    "easel convert --check": "Check in Model_Converter",
+    "easel convert --dtype": "Convert in Model_Converter",
+    "easel convert": "Convert in Model_Converter",
+    "easel lora bake": "“Bake LoRAs” in Checkpoint_Merger",
+    "easel lora merge": "“Merge” in Lora_Utilities",
+}
+"""What a notebook says in place of commands."""
 
 
 class Module(Protocol):
@@ -29,6 +39,10 @@ class Module(Protocol):
 
     def outlook(self, settings: Any, /) -> Outlook:
         """What the tool would make; an error says why it cannot."""
+        ...
+
+    def check(self, settings: Any, /) -> str | None:
+        """For a tool that makes no file: a doubt about the file that it would look into; an error says why it cannot."""
         ...
 
     def start(self, settings: Any, /) -> Job:
@@ -61,7 +75,9 @@ class Utility:
     """The field that can take what another tool of the notebook has made; "" for none."""
 
     def worded(self, sentence: str) -> str:
-        """A sentence with the titles of its fields in place of the options of the command line."""
+        """A sentence with the titles of fields and places in place of the options and commands of the command line."""
+        for command, place in COMMANDS.items():
+            sentence = re.sub(rf"`?\b{command}\b`?(?! --)", place, sentence)
         for card in self.cards:
             for each in card.fields:
                 sentence = sentence.replace(each.option, f"“{each.title}”") if each.option else sentence
@@ -78,7 +94,11 @@ class Desk:
     """Why nothing can be made."""
     asked: bool = False
     """Whether the user has chosen anything yet: nothing is reproached before."""
+    doubt: str = ""
+    """Why the user may not want what can be made."""
     is_looking: bool = False
+    wrong: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """The entries that their fields cannot take, as (title, sentence), by the name of the field, of a row and its number, or block."""
 
 
 class ToolSession(Views):
@@ -89,8 +109,12 @@ class ToolSession(Views):
         self.jobs: JobSession[Any] = JobSession(self)
         self.utilities = {one.id: one for one in utilities}
         self.desks = {one.id: Desk(_defaults(one)) for one in utilities}
+        self._was_live = False
+        self.add_view(self._follow)
         self.described: dict[str, tuple[str, str]] = {}
         """What each file that was named is, as a sentence and its tone, by its path."""
+        self._stamps: dict[str, object] = {}
+        """The state of each of these files when it was described."""
         self._again: set[str] = set()
         self.shelf = Shelf(self, lambda _: None)
         self.moving: Callable[[str], object] = lambda _: None
@@ -103,7 +127,41 @@ class ToolSession(Views):
             return
         desk.values[name] = value
         desk.asked = True
+        desk.wrong.pop(name, None)
         self.look(utility)
+
+    def replace(self, utility: str, values: Values) -> None:
+        """Sets all values of a tool, and forgets wrong entries."""
+        desk = self.desks[utility]
+        desk.values, desk.wrong = dict(values), {}
+        desk.asked = any(path for card in self.utilities[utility].cards for path in card.paths(values))
+        desk.outlook, desk.error, desk.doubt = None, None, ""
+        self.look(utility)
+
+    def refuse(self, utility: str, key: str, title: str, sentence: str) -> None:
+        """Keeps that an entry cannot be taken: nothing starts until it is corrected."""
+        self.desks[utility].wrong[key] = (title, sentence)
+        self.desks[utility].asked = True
+
+    def accept(self, utility: str, key: str) -> None:
+        """Forgets a wrong entry that was corrected."""
+        self.desks[utility].wrong.pop(key, None)
+
+    def refusal(self, utility: str) -> str:
+        """A sentence about the wrong entries that are shown; "" if there are none."""
+        desk = self.desks[utility]
+        shown = {each.name for card in self.utilities[utility].cards for each in card.fields if each.when(desk.values)}
+        wrong = [each for key, each in desk.wrong.items() if key.partition("/")[0] in shown]
+        return " ".join(f"“{title}”: {sentence}" for title, sentence in wrong)
+
+    def _follow(self) -> None:
+        """Looks again when a job has ended: what it has made is there now."""
+        is_live = self.jobs.is_live
+        if self._was_live and not is_live:
+            for name, desk in self.desks.items():
+                if desk.asked:
+                    self.look(name)
+        self._was_live = is_live
 
     def hand_over(self, path: str, utility: str) -> None:
         """Makes a file the input of a tool, and shows that tool."""
@@ -131,12 +189,12 @@ class ToolSession(Views):
                 self._again.discard(utility)
                 values = dict(self.desks[utility].values)
             self._describe(found, values)
-            outlook, error = _asked(found, values)
+            outlook, doubt, error = _asked(found, values)
             with self.lock:
                 if utility in self._again:
                     continue
                 desk = self.desks[utility]
-                desk.outlook, desk.error, desk.is_looking = outlook, error, False
+                desk.outlook, desk.doubt, desk.error, desk.is_looking = outlook, doubt, error, False
                 break
         self.show_unasked()
 
@@ -144,8 +202,10 @@ class ToolSession(Views):
         """Says of each file that was named what it is."""
         for card in utility.cards:
             for path in card.paths(values):
-                if path not in self.described:
-                    self.described[path] = _description(path)
+                stamp = _stamp(path)
+                if path not in self.described or self._stamps.get(path) != stamp:
+                    words, tone = _description(path)
+                    self._stamps[path], self.described[path] = stamp, (utility.worded(words), tone)
 
     def start(self, utility: str) -> None:
         """Starts the tool with the values of its fields."""
@@ -157,7 +217,11 @@ class ToolSession(Views):
             return module.start(found.made(module, values))
 
         self.desks[utility].asked = True
-        self.jobs.start(begin)
+        if refusal := self.refusal(utility):
+            self.note(f"This cannot start yet. {refusal}")
+            return
+        # What was known of the files is not true any more, if it could not be started.
+        self.jobs.start(begin, failed=lambda: self.look(utility))
 
 
 def _defaults(utility: Utility) -> dict[str, Any]:
@@ -168,29 +232,44 @@ def _module(utility: Utility) -> Module:
     return import_module(utility.module)  # type: ignore[return-value]  # the tests of each notebook ask every tool
 
 
-def _asked(utility: Utility, values: Values) -> tuple[Outlook | None, EaselError | None]:
+def _asked(utility: Utility, values: Values) -> tuple[Outlook | None, str, EaselError | None]:
+    """What a tool would make, a doubt about it, and why it cannot be started."""
     module = _module(utility)
-    if not utility.makes:
-        return None, None
-    answers: list[Outlook] = []
+    answers: list[Outlook | None] = []
+    doubts: list[str] = []
     errors: list[EaselError] = []
     said: list[str] = []
 
     def ask() -> None:
         try:
-            answers.append(module.outlook(utility.made(module, values)))
+            settings = utility.made(module, values)
+            if utility.makes:
+                found = module.outlook(settings)
+                answers.append(found)
+                doubts.append(found.doubt)
+            else:
+                doubts.append(module.check(settings) or "")
+                answers.append(None)
         except EaselError as error:
             errors.append(error)
 
     attempt(ask, said.append)
     if answers:
-        return answers[0], None
-    return None, errors[0] if errors else EaselError(said[0] if said else "Nothing can be said about this yet.")
+        return answers[0], doubts[0], None
+    return None, "", errors[0] if errors else EaselError(said[0] if said else "Nothing can be said about this yet.")
+
+
+def _stamp(path: str) -> object:
+    """What changes when a file is changed or removed."""
+    try:
+        found = places.typed(path).stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _description(path: str) -> tuple[str, str]:
     """What a file is, and the tone of that sentence."""
-    from trainer_core import places
     from trainer_core.models import detection, header
     from trainer_ui.panels.model import sentence
 

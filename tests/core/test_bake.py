@@ -306,8 +306,8 @@ def test_a_lora_in_the_place_of_the_model_is_refused(tmp_path: Path) -> None:
 def test_the_new_file_replaces_none_and_is_no_input(tmp_path: Path) -> None:
     settings = dataclasses.replace(write_pair(tmp_path, GOOD), family="sd15")
     for target, said in (
-        (settings.model, "one of the models that are read"),
-        (settings.networks[0], "one of the models"),
+        (settings.model, "one of the files that are read"),
+        (settings.networks[0], "one of the files"),
     ):
         with pytest.raises(EaselError, match=said):
             bake.outlook(dataclasses.replace(settings, target=target))
@@ -359,3 +359,15 @@ def test_a_job_that_is_killed_while_it_writes_leaves_no_file_and_the_next_one_wo
     small = small_models.write(tmp_path / "small.safetensors", small_models.arrays("sd15", 1) | {"model.diffusion_model.time_embed.0.weight": np.zeros(shape, np.float16)})  # fmt: skip
     bake.run(dataclasses.replace(settings, model=str(small), family="sd15"), QUIET)
     assert (tmp_path / "made.safetensors").exists()
+
+
+def test_a_model_with_a_number_that_is_none_is_named(tmp_path: Path) -> None:
+    settings = dataclasses.replace(write_pair(tmp_path, GOOD), family="sd15")
+    tensors = small_models.arrays("sd15", 1)
+    for name in tensors:
+        if name.startswith("model.diffusion_model."):
+            tensors[name].reshape(-1)[:] = np.nan
+    small_models.write(Path(settings.model), tensors)
+    with pytest.raises(WeightsError, match=r"^model\.safetensors is damaged") as caught:
+        bake.run(settings, QUIET)
+    assert "easel convert --check" in caught.value.hint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -134,7 +135,10 @@ def test_shards_are_read_as_one_model(tmp_path: Path, tensors: Arrays, lora: tup
     name = UNET.partition("/")[2]
     assert {each for each in whole if found[each].tobytes() != whole[each].tobytes()} == {name}
     assert np.abs(found[name] - (whole[name].astype(np.float64) + lora[1][UNET])).max() < 1e-3
-    back = extract.Settings(tuned=str(tmp_path / "made.safetensors"), base=str(index), rank=2, family="sd15")
+    again = dataclasses.replace(settings, model=str(index.parent), target=str(tmp_path / "again"))
+    assert bake.run(again, QUIET).stat().st_size
+    assert small_models.read(tmp_path / "again.safetensors").keys() == found.keys()
+    back = extract.Settings(tuned=str(tmp_path / "made.safetensors"), base=str(index.parent), rank=2, family="sd15")
     (change,) = small_loras.changes(extract.run(back, QUIET)).values()
     assert small_loras.error(change, lora[1][UNET]) < 0.01
 

@@ -151,7 +151,7 @@ class TestDtypes:
 
     def test_the_ending_of_the_target_fits_its_form(self, tmp_path: Path) -> None:
         path = files.safetensors(tmp_path / "old.safetensors", {"w": numbers((2, 2))})
-        with pytest.raises(WeightsError, match="another ending"):
+        with pytest.raises(WeightsError, match=r"has the ending \.ckpt"):
             made(path, "new.ckpt", dtype="fp16")
 
 

@@ -248,8 +248,12 @@ class TestPartsAndShards:
         ]
         index = json.loads((folder / "model.safetensors.index.json").read_text())
         assert index["metadata"]["total_size"] == 5 * 500 * 500 * 2
-        back = made(folder / "model.safetensors.index.json", "whole.safetensors")
-        assert files.equal(files.read(back), files.read(path))
+        for place, name in (
+            (folder / "model.safetensors.index.json", "whole.safetensors"),
+            (folder, "folder.safetensors"),
+        ):
+            assert files.equal(files.read(made(place, name)), files.read(path))
+        assert convert.outlook(Settings(files=(str(folder),), dtype="bf16")).target == tmp_path / "two-bf16.safetensors"
 
     def test_a_vae_takes_the_place_of_the_one_in_a_checkpoint(self, tmp_path: Path) -> None:
         path = checkpoint(tmp_path / "old.safetensors")

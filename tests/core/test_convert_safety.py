@@ -242,7 +242,7 @@ class TestEndsInTheMiddle:
         path = model(tmp_path / "old.safetensors", 2)
         other = tmp_path / "mine.safetensors"
         other.write_text("mine")
-        for target, said in ((other, "already exists"), (path, "one of the models")):
+        for target, said in ((other, "already exists"), (path, "one of the files")):
             with pytest.raises(WeightsError, match=said):
                 convert.start(Settings(files=(str(path),), dtype="bf16", target=str(target)))
         assert other.read_text() == "mine"

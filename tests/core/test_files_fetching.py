@@ -39,7 +39,8 @@ def test_a_zip_behind_a_link_is_fetched_and_unpacked(server):
     path = run(url, said, root="datasets", unpacks=True)
     assert path == bounds.spot("datasets").path / "elena"
     assert [one.name for one in path.iterdir()] == ["a.png"]
-    assert any("Unpacked 1 files; 1 were left out" in line for line in said)
+    assert any("Unpacked 1 file into datasets/elena. 1 was left out." in line for line in said)
+    assert "../evil: its name leads out of the folder." in said
     assert not path.with_suffix(".zip").exists()
 
 

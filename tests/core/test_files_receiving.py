@@ -241,7 +241,7 @@ def test_a_full_disk_keeps_what_has_arrived_and_the_file_goes_on(home, content, 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(part, "write", half)
-    with pytest.raises(FilesError, match="No space left"):
+    with pytest.raises(FilesError, match="is full"):
         receiver.write(name, PIECE, content[PIECE : 2 * PIECE])
     monkeypatch.setattr(part, "write", whole)
     send(receiver, name, content, start=PIECE)
@@ -251,3 +251,52 @@ def test_a_full_disk_keeps_what_has_arrived_and_the_file_goes_on(home, content, 
 def test_too_many_files_are_refused_with_advice(home):
     with pytest.raises(FilesError, match="too many"):
         Receiver(bounds.spot("models")).announce([{"path": "a", "size": 1}] * (receiving.MOST_FILES + 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("../../evil.txt", "its name leads out of the folder"),
+        ("C:/evil.txt", "its name leads out of the folder"),
+        (".bashrc", "it is hidden, because its name begins with a dot"),
+        ("set/.git/config", "it is in a hidden folder, whose name begins with a dot"),
+        ("set/Thumbs.db", "it is a file that systems add to folders"),
+        ("/".join(["a"] * 40), "it lies in more than 31 folders"),
+        (" / ", "it has no name"),
+    ],
+)
+def test_each_file_that_is_left_out_has_its_own_reason(home, name, reason):
+    assert Receiver(bounds.spot("datasets")).announce([{"path": name, "size": 2}])[0].reason == reason
+
+
+@pytest.mark.parametrize(
+    ("name", "kept", "words"),
+    [
+        ("a" * 250 + ".safetensors", "a" * 168 + ".safetensors", "was too long, and was shortened"),
+        ("CON.safetensors", "_CON.safetensors", "some systems cannot have"),
+        ("ab:c?.txt", "ab_c_.txt", "some systems cannot have"),
+        ("set/plain name.txt", "plain name.txt", ""),
+        ("E\u0301lena.txt", "\u00c9lena.txt", ""),
+    ],
+)
+def test_a_name_that_had_to_be_changed_is_said(home, name, kept, words):
+    receiver = Receiver(bounds.spot("datasets"))
+    answer = announced(receiver, name, b"ok")
+    send(receiver, answer.id, b"ok")
+    arrived = receiver.finish(answer.id, sha(b"ok"))
+    assert arrived.spot.name == kept
+    assert words in arrived.renamed
+    assert bool(words) == bool(arrived.renamed)
+
+
+def test_two_files_whose_names_become_the_same_both_arrive(home, content):
+    receiver = Receiver(bounds.spot("datasets"))
+    other = content[::-1]
+    one, two = receiver.announce(
+        [{"path": path, "size": len(content)} for path in ("a" * 250 + "1.bin", "a" * 250 + "2.bin")]
+    )
+    send(receiver, one.id, content, end=2 * PIECE)
+    send(receiver, two.id, other)
+    send(receiver, one.id, content, start=2 * PIECE)
+    assert receiver.finish(one.id, sha(content)).spot.path.read_bytes() == content
+    assert receiver.finish(two.id, sha(other)).spot.path.read_bytes() == other

@@ -299,7 +299,15 @@ def test_a_zip_from_anybody_is_unpacked_into_a_folder_of_its_own(home, tmp_path)
     made = unpacking.unpack(spot)
     assert made.spot.text == "datasets/set"
     assert sorted(contents(made.spot.path).values()) == [b"A", b"a"]
-    assert len(made.left_out) == 4
+    assert dict(made.left_out) == {
+        "set/../../../evil": "its name leads out of the folder",
+        "/abs": "its name leads out of the folder",
+        "set/link": "it is a link",
+        "set/.ssh/key": "it is in a hidden folder, whose name begins with a dot",
+    }
+    assert "4 were left out" in made.told
+    assert "set/link: it is a link." in made.notes
+    assert dict(made.renamed)["set/A.png"] == "Another file has this name, so it is called A-2.png."
     assert not (tmp_path / "evil").exists()
     assert unpacking.unpack(spot).spot.text == "datasets/set-2"
 

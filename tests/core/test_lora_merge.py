@@ -251,7 +251,7 @@ def test_a_merge_of_one_file_is_refused(tmp_path: Path) -> None:
 
 def test_no_file_is_replaced_and_no_input_is_the_output(tmp_path: Path) -> None:
     first, second = two(tmp_path)
-    with pytest.raises(WeightsError, match="is one of the models that are read"):
+    with pytest.raises(WeightsError, match="is one of the files that are read"):
         merged(first, second, target=str(second))
     merged(first, second)
     with pytest.raises(WeightsError, match="already exists"):

@@ -298,7 +298,7 @@ def test_a_file_is_never_replaced_and_never_an_input(tmp_path):
     (tmp_path / "made.safetensors").write_bytes(b"mine")
     assert "made-2.safetensors is free" in refused(chosen)
     assert (tmp_path / "made.safetensors").read_bytes() == b"mine"
-    assert "is one of the models" in refused(Settings(models=chosen.models, target=chosen.models[1]))
+    assert "is one of the files" in refused(Settings(models=chosen.models, target=chosen.models[1]))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tests.support.small_models import Arrays
 from trainer_core.tools import merge
 from trainer_core.tools.merge import Settings
 from trainer_core.weights import halves
+from trainer_core.weights.merging import arithmetic
 
 NAMES = ("sd15", "krea2", "unet-sd15-diffusers")
 """Recorded headers of a checkpoint, of a transformer, and of a UNet alone."""
@@ -106,8 +107,8 @@ def ties(models: list[np.ndarray], weight: float, keep: float) -> np.ndarray:
     trimmed = []
     for model in models[:2]:
         delta = model.astype(np.float32) - base
-        flat = np.sort(np.abs(delta).reshape(-1))
-        limit = flat[max(int((1 - keep) * flat.size), 1) - 1]
+        flat = np.sort(np.abs(delta).reshape(-1))[::-1]
+        limit = flat[max(round(keep * flat.size), 1) - 1]
         trimmed.append(np.where(np.abs(delta) >= limit, delta, 0).astype(np.float64))
     elected = np.sign(sum(trimmed))
     agree = [np.where((np.sign(each) == elected) & (elected != 0), each, 0) for each in trimmed]
@@ -122,6 +123,18 @@ def test_ties_keeps_the_largest_changes_with_the_elected_sign(tmp_path, name, ke
     found = merged(tmp_path, models, "ties", parameters={"weight": 0.8, "keep": keep})
     wanted = {key: ties([model[key] for model in models], 0.8, keep) for key in found}
     check_rounding(found, wanted, models)
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(0.2, 2), (0.3, 3), (0.7, 7), (0.9, 9), (1.0, 10), (0.001, 1)])
+def test_ties_keeps_no_number_more_than_its_share(keep, kept):
+    changed, base = np.arange(1, 11, dtype=np.float32), np.zeros(10, np.float32)
+
+    def read(_):
+        yield changed.copy(), base.copy(), base.copy()
+
+    values = {"weight": 1.0, "keep": keep}
+    step = arithmetic.ties(arithmetic.Tensor(name="a", shape=(10,), weight=1.0, values=values, read=read))
+    assert np.count_nonzero(step(next(read(0)))) == kept
 
 
 def test_dare_drops_a_share_at_random_and_divides_the_rest(tmp_path):

@@ -91,11 +91,38 @@ def test_a_missing_object_and_a_missing_bucket_are_told_apart(there, tmp_path):
 
 
 @pytest.mark.parametrize(("hours", "words"), [(-3, "180 minutes ahead"), (2, "120 minutes behind")])
-def test_a_wrong_clock_is_named_with_its_error(there, hours, words):
+def test_a_wrong_clock_is_named_with_its_error(there, tmp_path, hours, words):
     there.network.clock = dt.timedelta(hours=hours)
-    with pytest.raises(RemoteError, match=words) as found:
-        list(items(there.connect()))
-    assert found.value.kind == "clock"
+    (tmp_path / "a.txt").write_text("mine")
+    bucket = there.connect()
+    tries = (
+        lambda: list(items(bucket)),
+        lambda: download(bucket, "a", tmp_path / "back"),
+        lambda: upload(bucket, tmp_path / "a.txt", "a.txt"),
+    )
+    for act in tries:
+        with pytest.raises(RemoteError, match=words) as found:
+            act()
+        assert found.value.kind == "clock"
+
+
+def test_a_refusal_without_a_text_gets_its_reason(there, tmp_path):
+    there.network.fault(method="HEAD", times=9, status=403)
+    there.network.fault(method="GET", times=9, status=403, code="InvalidAccessKeyId")
+    with pytest.raises(RemoteError, match="does not know the access key"):
+        download(there.connect(), "a", tmp_path / "back")
+
+
+def test_a_key_that_may_only_write_can_upload_and_replaces_nothing(there, tmp_path):
+    (tmp_path / "a.txt").write_text("mine")
+    there.network.fault(method="HEAD", times=99, status=403)
+    there.network.fault(method="GET", times=99, status=403, code="AccessDenied")
+    upload(there.connect(), tmp_path / "a.txt", "a.txt")
+    assert there.get("a.txt") == b"mine"
+    (tmp_path / "a.txt").write_text("other")
+    with pytest.raises(RemoteError, match="another object"):
+        upload(there.connect(), tmp_path / "a.txt", "a.txt")
+    assert there.get("a.txt") == b"mine"
 
 
 def test_a_bucket_in_another_region_is_reached_if_the_storage_names_it(there, tmp_path):

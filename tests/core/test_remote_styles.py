@@ -230,12 +230,22 @@ def test_a_storage_that_knows_no_conditions_is_not_used_for_what_others_write():
         assert there.keys() == []
 
 
+def test_a_storage_that_ignores_conditions_is_recognised_before_anything_is_changed():
+    with buckets.place() as there:
+        there.put(f"{FOLDER}/training_versions.json", json.dumps(DOCUMENT).encode())
+        for header in ("if-match", "if-none-match"):
+            there.network.ignored = {"connection", "expect", header}
+            with pytest.raises(RemoteError, match="ignores the conditions"):
+                Styles(BucketStore(there.connect())).add_version("16", version(1))
+        assert json.loads(there.get(f"{FOLDER}/training_versions.json")) == DOCUMENT
+
+
 def test_a_change_whose_answer_was_lost_is_made_once():
     with buckets.place() as there:
         made = Styles(BucketStore(there.connect()))
-        there.network.fault(method="PUT", lose_answer=True)
+        there.network.fault(method="PUT", path="versions", lose_answer=True)
         made.add_version("16", version(1))
-        there.network.fault(method="PUT", lose_answer=True)
+        there.network.fault(method="PUT", path="versions", lose_answer=True)
         made.add_version("16", version(2))
         assert [each.name for each in made.versions("16")] == ["v1", "v2"]
 

@@ -28,12 +28,12 @@ class Seen:
 
 @dataclass
 class Fault:
-    """What is done with the next `times` requests that fit: `method` and a part of `path`."""
+    """What is done with the next `times` requests that fit: `method`, a part of `path` and a part of the header Range."""
 
     method: str = ""
     path: str = ""
+    span: str = ""
     times: int = 1
-    skip: int = 0
     status: int = 0
     code: str = ""
     headers: dict = field(default_factory=dict)
@@ -48,15 +48,14 @@ class Fault:
     def fits(self, request):
         if self.times <= 0 or (self.method and request.method != self.method) or self.path not in request.path:
             return False
-        if self.skip:
-            self.skip -= 1
+        if self.span not in request.headers.get("Range", ""):
             return False
         self.times -= 1
         return True
 
 
 class Network:
-    """Passes requests on; `faults` are tried in turn. `clock` is the time of the server, as an offset; `region` its only one."""
+    """Passes requests on; `faults` are tried in turn. `clock` is the time of the server, as an offset; `region` its only one; `ignored` are headers that it does not see."""
 
     def __init__(self, port):
         self.to = port
@@ -65,6 +64,7 @@ class Network:
         self.faults = []
         self.clock = dt.timedelta()
         self.region = ""
+        self.ignored = {"connection", "expect"}
         self.lock = threading.Lock()
 
     def fault(self, **what):
@@ -123,7 +123,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def forward(self, body):
         there = http.client.HTTPConnection("127.0.0.1", self.server.network.to, timeout=30)
-        sent = {name: value for name, value in self.headers.items() if name.lower() not in {"connection", "expect"}}
+        sent = {name: value for name, value in self.headers.items() if name.lower() not in self.server.network.ignored}
         there.request(self.command, self.path, body or None, sent)
         found = there.getresponse()
         data = found.read()

@@ -53,6 +53,22 @@ def test_what_would_be_the_same_file_is_refused_and_another_form_is_made(app, mo
     assert on_page(app.made.saving)
 
 
+def test_tensors_get_the_names_that_engines_read_and_what_is_renamed_is_said_before(app, tmp_path):
+    small = {name: np.zeros(shape, np.float16) for name, shape in small_models.shapes("flux-dev").items()}
+    renamed = {
+        f"model.diffusion_model.{name.replace('_norm.scale', '_norm.weight')}": each for name, each in small.items()
+    }
+    enter(control(app, "convert", "files").rows[0].path, str(small_models.write(tmp_path / "a.safetensors", renamed)))
+    enter(next(one for one in inside(app.root) if getattr(one, "description", "") == "Contents"), True)
+    enter(control(app, "convert", "names").list, "original")
+    wait_for(lambda: not app.bars["convert"].start.disabled)
+    app.views.show()
+    assert "All names lose the prefix model.diffusion_model." in markup(app.root)
+    finish(app, "convert")
+    path = Path(next(one.text for one in inside(app.root) if type(one).__name__ == "CopyLine" and one.text))
+    assert header.read(path).tensors.keys() == small.keys()
+
+
 def test_a_folder_is_made_and_is_no_download(app, model):
     enter(control(app, "convert", "files").rows[0].path, str(model))
     enter(control(app, "convert", "form").list, "diffusers")

@@ -144,9 +144,64 @@ def test_a_zip_is_unpacked_when_the_box_is_ticked(app, home):
     page = Page(app)
     [[name, *_]] = page.announce(("set.zip", len(content)))
     page.send(name, content)
-    assert "Unpacked 1 files into models/set. 1 were left out" in page.finish(name, content, unpack=True)["text"]
+    told = page.finish(name, content, unpack=True)
+    assert told["text"] == "Unpacked 1 file into models/set. 1 was left out."
+    assert told["notes"] == ["../evil: its name leads out of the folder."]
+    assert not told["doubtful"]
     assert (home / "models" / "set" / "a.png").read_bytes() == b"a"
     assert not (home / "models" / "set.zip").exists()
+
+
+def test_a_zip_that_is_unpacked_among_the_files_lists_each_entry_that_was_left_out(app, home):
+    link = zipfile.ZipInfo("set/link")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(home / "models" / "set.zip", "w") as archive:
+        archive.writestr("set/a.png", b"a")
+        archive.writestr("set/../../evil", b"x")
+        archive.writestr("set/.bashrc", b"x")
+        archive.writestr(link, "/etc/passwd")
+    app.session.look()
+    go(app, "files")
+    table(app, "choose", "set.zip")
+    click(app.chosen.unpack)
+    wait_for(lambda: "Unpacked 1 file into models/set. 3 were left out." in app.session.message)
+    idle(app)
+    assert on_page(app.chosen.notes)
+    for line in ("set/../../evil: its name leads out", "set/.bashrc: it is hidden", "set/link: it is a link."):
+        assert line in app.chosen.notes.value
+    table(app, "choose", "loras")
+    assert not on_page(app.chosen.notes), "they belong to the zip"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("zero.safetensors", b"", "empty"),
+        ("one.safetensors", b"x", "not a model"),
+        ("notzip.zip", b"no zip", "not a zip"),
+    ],
+)
+def test_a_file_that_is_not_what_its_name_says_gets_no_check_mark(app, name, content, words):
+    page = Page(app)
+    [[number, *_]] = page.announce((name, len(content)))
+    if content:
+        page.send(number, content)
+    told = page.finish(number, content, unpack=True)
+    assert told["doubtful"]
+    assert words in told["text"]
+
+
+def test_what_was_left_out_or_renamed_on_arrival_is_said(app):
+    page = Page(app)
+    rows = page.announce(("../../evil.txt", 2), (".bashrc", 2), ("CON.safetensors", 2), ("b" * 250 + ".txt", 2))
+    assert [row[3] for row in rows] == [
+        "its name leads out of the folder",
+        "it is hidden, because its name begins with a dot",
+        "",
+        "",
+    ]
+    page.send(rows[3][0], b"ok")
+    assert "was shortened to bbb" in page.finish(rows[3][0], b"ok")["text"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from trainer_core.prepare import kept_form
 from trainer_core.prepare.kept_form import Form
 from trainer_core.prepare.workbench import PLAIN, Workbench
 from trainer_ui.apps.lora_trainer import LoraTrainer
-from trainer_ui.panels.kept import BACK, FRESH, UNDO, Keeper
+from trainer_ui.keeper import Keeper
+from trainer_ui.panels.kept import BACK, FRESH, UNDO
 
 APP = LoraTrainer.id
 TOKEN = "hf_" + "a1B2" * 9
@@ -90,7 +91,7 @@ def test_a_killed_kernel_loses_at_most_the_last_second(open_app, home):
 
 def test_many_changes_are_written_once_a_second_and_the_last_one_at_the_end(tmp_path):
     path, said, seen = tmp_path / "form.json", [], set()
-    keeper = Keeper(path, said.append)
+    keeper = Keeper(path, said.append, kept_form.keep)
     started = time.monotonic()
     while time.monotonic() - started < 1.5:
         keeper.keep(Form({"network.rank": int(1000 * (time.monotonic() - started)) + 1}))
@@ -230,7 +231,7 @@ def test_a_home_that_cannot_be_written_is_said_once(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     said = []
-    keeper = Keeper(blocked / "form.json", said.append)
+    keeper = Keeper(blocked / "form.json", said.append, kept_form.keep)
     for rank in (1, 2):
         keeper.keep(Form({"network.rank": rank}))
         keeper.write()

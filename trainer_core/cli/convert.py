@@ -8,7 +8,7 @@ import click
 
 from trainer_core.cli import jobs, making, show
 from trainer_core.errors import JobError, WeightsError
-from trainer_core.weights.conversion.wishes import DTYPES, FORMS, KEPT
+from trainer_core.weights.conversion.wishes import DTYPES, FORMS, KEPT, NAMES
 
 UNSOUND = 1
 """The exit code for a model with numbers that are NaN or infinite."""
@@ -16,7 +16,9 @@ UNSOUND = 1
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--out", "target", default="", help="The new file or folder. Default: beside the first FILE.")
+@click.option(
+    "--out", "target", type=making.NEW_FILE, default="", help="The new file or folder. Default: beside the first FILE."
+)
 @click.option(
     "--form", type=click.Choice([name for name in FORMS if name]), default=None, help="The form of the new model."
 )
@@ -27,6 +29,12 @@ UNSOUND = 1
     type=click.Choice(["weights", "ema"]),
     default=None,
     help="Leave out what training left: keep the weights, or their average (EMA) in their place.",
+)
+@click.option(
+    "--names",
+    type=click.Choice([name for name in NAMES if name]),
+    default=None,
+    help="original: rename the tensors as engines read them, norms and prefixes included. --dry-run says what.",
 )
 @click.option("--dequantise", is_flag=True, help="Allow quantised GGUF weights; the result is not exact.")
 @click.option("--family", default="", help="The family, for a model that does not show it.")
@@ -45,6 +53,7 @@ def convert(
     dtype: str | None,
     keep: tuple[str, ...],
     prune: str | None,
+    names: str | None,
     dequantise: bool,
     family: str,
     prediction: str | None,
@@ -57,7 +66,7 @@ def convert(
 ) -> None:
     """Make another form of a model FILE.
 
-    FILE is a safetensors, .ckpt or GGUF file, the index of a model in several files, or a folder in the diffusers layout. More
+    FILE is a safetensors, .ckpt or GGUF file, the folder or index of a model in several files, or a folder in the diffusers layout. More
     FILEs are parts, such as a VAE, that are put into the new file. FILE itself is not changed. The output is the path of the
     new file or folder.
     """
@@ -73,6 +82,7 @@ def convert(
         dtype=dtype or "",
         keep=keep,
         prune=prune or "",
+        names=names or "",
         dequantise=dequantise,
         family=family,
         prediction=prediction or "",

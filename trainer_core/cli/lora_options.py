@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
 
+from trainer_core.cli import making
 from trainer_core.cli.options import known_family
 from trainer_core.text import printable
 
@@ -22,6 +23,8 @@ def file_options(ending: str) -> Callable[[Callable[..., Any]], Callable[..., An
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
         function = click.option(
             "--out",
+            "target",
+            type=making.NEW_FILE,
             default="",
             metavar="PATH",
             help=f"The new file.  [default: next to the first file, with -{ending}]",
@@ -47,6 +50,11 @@ def rank_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--rank", type=click.IntRange(1), default=None, help="The rank; with another method, the largest one."
     )(function)
+
+
+def chosen(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that the user gave or that have a default; the others have that of the settings."""
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def weights(texts: Sequence[str]) -> dict[str, float]:

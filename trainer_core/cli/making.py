@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
@@ -18,11 +18,50 @@ from trainer_core.text import size
 from trainer_core.tools.outlook import Outlook
 
 
+class NewFile(click.ParamType):
+    """A new file or folder, given from the working folder: the core puts a name alone into the folder of its tool."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002 - click's own form
+        """The path, spelled out."""
+        from trainer_core.weights import new_names
+
+        return new_names.from_here(value)
+
+
+NEW_FILE = NewFile()
+
+
 def options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --dry-run, --detach and --json."""
     function = click.option("--json", "as_json", is_flag=True, help=JSON_HELP)(function)
     function = click.option("--detach", is_flag=True, help="Start the job, and do not wait for it.")(function)
     return click.option("--dry-run", is_flag=True, help="Show what would be made, and make nothing.")(function)
+
+
+class Tool(Protocol):
+    """A tool that says what it will make, and starts the job that makes it: its module."""
+
+    def outlook(self, settings: Any) -> Outlook:
+        """What it will make."""
+        ...
+
+    def start(self, settings: Any) -> Job:
+        """The job that makes it, started now."""
+        ...
+
+
+def make(tool: Tool, settings: object, *, dry_run: bool, detach: bool, as_json: bool) -> None:
+    """Shows what a tool would make, or makes it: what the options of `options` say.
+
+    Raises:
+        EaselError: it cannot be made; the sentence says why.
+    """
+    if dry_run:
+        show_outlook(tool.outlook(settings), as_json)
+    else:
+        finish(tool.start(settings), detach, as_json)
 
 
 def show_outlook(outlook: Outlook, as_json: bool) -> None:
@@ -57,9 +96,9 @@ def finish(job: Job, detach: bool, as_json: bool) -> None:
     result = job.result or {}
     path = next(iter(result.get("outputs", ())), "")
     if job.state is not JobState.COMPLETED or not path:
-        told = result.get("diagnosis") or {}
         how = "The job was stopped, and no file was made." if job.state is JobState.CANCELLED else "No file was made."
-        raise JobError(str(told.get("cause", how)), str(told.get("advice", "")))
+        told = job.diagnosis
+        raise JobError(told.cause if told else how, told.advice if told else "")
     made = job.folder.read(MADE) or {}
     if as_json:
         show.as_json({**made, "path": path, "job": job.name})

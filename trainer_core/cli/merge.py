@@ -26,7 +26,9 @@ METHODS = "\n\n\b\n" + "\n".join(f"{row.id:17}{row.formula}" for row in methods(
     f"Everything that decides about the result is in its metadata, from which --recipe makes it again.\n\nMethods:{METHODS}"
 )
 @click.argument("models", nargs=-1)
-@click.option("--out", "target", default="", help="The new file. Default: one in Easel's models folder.")
+@click.option(
+    "--out", "target", type=making.NEW_FILE, default="", help="The new file. Default: one in Easel's models folder."
+)
 @click.option(
     "--method",
     default="weighted_sum",
@@ -99,10 +101,7 @@ def merge(  # noqa: PLR0917 - click gives them by name
             prediction=prediction or "",
             seed=seed,
         )
-    if dry_run:
-        making.show_outlook(merging.outlook(settings), as_json)
-        return
-    making.finish(merging.start(settings), detach, as_json)
+    making.make(merging, settings, dry_run=dry_run, detach=detach, as_json=as_json)
 
 
 def _again(file: str, search: Sequence[str], target: str) -> Settings:

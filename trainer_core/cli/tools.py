@@ -8,7 +8,7 @@ import sys
 import click
 
 from trainer_core import places
-from trainer_core.cli import jobs, show
+from trainer_core.cli import jobs, making, show
 from trainer_core.cli.options import JSON_HELP, known_family
 from trainer_core.errors import JobError
 from trainer_core.jobs.job import Job
@@ -75,7 +75,12 @@ def fetch_captioner(model: str, folder: str, accelerator: str, as_json: bool) ->
 @tools.command()
 @click.argument("file")
 @click.option("--keep", multiple=True, help="A group or a metadata key to keep; can be repeated.")
-@click.option("--out", default="", help="The file to write. Default: next to FILE, with -public in its name.")
+@click.option(
+    "--out",
+    type=making.NEW_FILE,
+    default="",
+    help="The file to write. Default: next to FILE, with -public in its name.",
+)
 @click.option("--show", "only_show", is_flag=True, help="Only show what would be removed.")
 @click.option("--yes", is_flag=True, help="Write the copy without asking.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)

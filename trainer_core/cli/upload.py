@@ -64,6 +64,10 @@ def _bring(
         for one in found:
             show.line(one.spot.path)
             show.line(f"  {_told(one)}", "dim")
+            for problem in filter(None, (one.doubt, one.renamed)):
+                show.line(f"  {problem}", "yellow")
+            for note in one.unpacked.notes if one.unpacked else ():
+                show.line(f"    {note}", "dim")
     return [_row(one) for one in found]
 
 
@@ -91,6 +95,8 @@ def _row(one: Brought) -> dict[str, Any]:
         "sha256": one.sha256,
         "was_there": one.is_same,
         "is": known.words if known else "",
+        "doubt": one.doubt,
+        "left_out": [{"name": name, "why": why} for name, why in one.unpacked.left_out] if one.unpacked else [],
         "belongs": known.belongs.text if known and known.belongs else "",
     }
 

@@ -14,14 +14,26 @@ _MOST_PARTS = 32
 
 
 def plain(name: str) -> PurePosixPath | None:
-    """The path, inside of a folder, of a file with this name from outside; None if it leads out of the folder."""
+    """The path, inside of a folder, of a file with this name from outside; None if there is none: see `unfit`."""
+    parts, reason = _parts(name)
+    return None if reason else PurePosixPath(*(_short(part) for part in parts))
+
+
+def unfit(name: str) -> str:
+    """Why there is no path inside of a folder for a file with this name, such as "its name leads out of the folder"; "" if there is."""
+    return _parts(name)[1]
+
+
+def _parts(name: str) -> tuple[list[str], str]:
     found = unicodedata.normalize("NFC", name.replace("\\", "/"))
     found = "".join(sign if unicodedata.category(sign)[0] != "C" and sign not in ':*?"<>|' else "_" for sign in found)
     parts = [part.strip() for part in found.split("/")]
     if found.startswith("/") or ".." in parts or (len(name) > 1 and name[1] == ":"):
-        return None
-    parts = [_short(part) for part in parts if part not in ("", ".")]
-    return PurePosixPath(*parts) if 0 < len(parts) <= _MOST_PARTS else None
+        return [], "its name leads out of the folder"
+    parts = [part for part in parts if part not in ("", ".")]
+    if len(parts) > _MOST_PARTS:
+        return [], f"it lies in more than {_MOST_PARTS - 1} folders"
+    return parts, "" if parts else "it has no name"
 
 
 def decoded(name: str) -> str:

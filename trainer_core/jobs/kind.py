@@ -78,6 +78,14 @@ class Tells(Protocol):
         ...
 
 
+@runtime_checkable
+class Stops(Protocol):
+    """A kind of job that says what a stop leaves."""
+
+    stopped: str
+    """What stays of a job that is stopped, as a sentence."""
+
+
 class LineWatch:
     """Reads the log of a job as it grows, and writes the event that `parse` returns for each line.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainer_core import places
 from trainer_core.errors import FilesError, wrong_use
-from trainer_core.keeping import bounds, carrying, listing, names, recognising, trash, unpacking
+from trainer_core.keeping import bounds, carrying, doubts, listing, names, recognising, refusals, trash, unpacking
 from trainer_core.keeping.bounds import Spot
 from trainer_core.keeping.carrying import Going
 from trainer_core.keeping.receiving import Choice
@@ -28,6 +28,10 @@ class Brought:
     unpacked: unpacking.Unpacked | None = None
     is_same: bool = False
     """Whether the same file was there already, so that nothing was copied."""
+    doubt: str = ""
+    """Why it cannot be what its name says, such as "It is empty: 0 bytes."."""
+    renamed: str = ""
+    """What was changed in its name."""
 
 
 def bring(
@@ -62,7 +66,7 @@ def _one(source: Path, name: str, where: Spot | None, going: Going, choice: Choi
     folder = _made(where)
     safe = names.arriving(name or source.name)
     if safe is None:
-        raise FilesError(f"{printable(name, 200)} is a hidden file, and those are left alone.", "Rename it first.")
+        raise FilesError(f"{printable(name, 200)} cannot come in: {names.unfit(name)}.", "Rename it first.")
     target = folder / safe.name
     if _is_inside(folder, source):
         raise wrong_use(FilesError(f"{printable(name, 200)} contains the folder that it would go into.", ""))
@@ -70,11 +74,14 @@ def _one(source: Path, name: str, where: Spot | None, going: Going, choice: Choi
     if source.is_file() and target.is_file() and not target.is_symlink() and _same(source, target):
         going.add(source.stat().st_size)
         spot = where.child(target.name)
-        return Brought(spot, source.stat().st_size, carrying.sha256(target), recognising.recognise(spot), is_same=True)
+        return replace(_arrived(spot, unpacks=False), is_same=True)
     if choice == "replace" and os.path.lexists(target):
         trash.delete(where.child(target.name))
-    spot = where.child(carrying.copy(source, target, going).name)
-    return _arrived(spot, unpacks=unpacks)
+    try:
+        spot = where.child(carrying.copy(source, target, going).name)
+    except OSError as error:
+        raise refusals.refusal(name, "copied", error, folder) from error
+    return replace(_arrived(spot, unpacks=unpacks), renamed=names.changed(name or source.name, safe))
 
 
 def _arrived(spot: Spot, *, unpacks: bool) -> Brought:
@@ -86,7 +93,7 @@ def _arrived(spot: Spot, *, unpacks: bool) -> Brought:
         made = unpacking.unpack(spot)
         spot.path.unlink()
         return Brought(made.spot, made.size_bytes, digest, None, made)
-    return Brought(spot, size, digest, recognising.recognise(spot))
+    return Brought(spot, size, digest, recognising.recognise(spot), doubt=doubts.doubt(spot))
 
 
 def _made(where: Spot) -> Path:

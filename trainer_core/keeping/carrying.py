@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer_core.errors import FilesError, FilesStopped
-from trainer_core.keeping import listing, names
+from trainer_core.keeping import listing, names, refusals
 from trainer_core.text import printable, size
 
 LEFT_FREE_BYTES = 256 << 20
@@ -92,7 +92,14 @@ def put(source: Path, target: Path) -> None:
         # A file system without hard links.
         source.rename(target)
         return
-    source.unlink()
+    try:
+        source.unlink()
+    except FileNotFoundError:
+        return
+    except OSError:
+        # The folder that it is in is write-protected: the file stays there, under its one name.
+        target.unlink()
+        raise
 
 
 def copy(source: Path, target: Path, going: Going | None = None) -> Path:
@@ -157,6 +164,7 @@ def check_room(folder: Path, needed: int) -> None:
 
 
 def _carry_over(source: Path, target: Path, going: Going) -> None:
+    _check_removable(source)
     found = listing.measured(source)
     check_room(target.parent, found.size_bytes)
     going.total = going.total or found.size_bytes
@@ -167,7 +175,25 @@ def _carry_over(source: Path, target: Path, going: Going) -> None:
     finally:
         _remove(scratch)
     # The copy is complete and has its name: only now the old one goes.
-    _remove(source)
+    try:
+        _remove(source)
+    except OSError:
+        # A copy of something that stays whole is not kept; a copy of something of which a part is gone is.
+        if listing.measured(source) == found:
+            _remove(target)
+        raise
+
+
+def _check_removable(source: Path) -> None:
+    """Checks that a file or folder can go, before all of it is copied.
+
+    Raises:
+        PermissionError: a folder that would lose a name is write-protected.
+    """
+    inner = (Path(place) for place, *_ in os.walk(source)) if not source.is_symlink() else ()
+    for folder in (source.parent, *inner):
+        if not refusals.can_change(folder):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def _copy(source: Path, target: Path, going: Going) -> None:

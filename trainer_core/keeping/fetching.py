@@ -25,7 +25,7 @@ from trainer_core.jobs.job import Job
 from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.kind import LineWatch
 from trainer_core.jobs.outcome import Diagnosis, Outcome
-from trainer_core.keeping import bounds, names, recognising, unpacking
+from trainer_core.keeping import bounds, doubts, names, recognising, unpacking
 from trainer_core.keeping.bounds import Spot
 from trainer_core.models import downloads, tokens
 from trainer_core.models.downloads import Link, Patience, Remote
@@ -123,8 +123,12 @@ def run(settings: Settings, report: Callable[[str], None], text: str = "", patie
         report("Unpacking")
         made = unpacking.unpack(spot)
         path.unlink()
-        report(f"Unpacked {made.files:,} files; {len(made.left_out):,} were left out.")
+        report(made.told)
+        for note in made.notes:
+            report(note)
         return made.spot.path
+    if problem := doubts.doubt(spot):
+        report(problem)
     return path
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer_core.errors import FilesError, wrong_use
-from trainer_core.keeping import bounds, carrying, listing, names, uses
+from trainer_core.keeping import bounds, carrying, listing, names, refusals, uses
 from trainer_core.keeping.bounds import Spot
 from trainer_core.keeping.carrying import Going
 from trainer_core.text import printable
@@ -27,7 +27,7 @@ def new_folder(where: Spot, name: str) -> Spot:
     except FileExistsError as error:
         raise _taken(made) from error
     except OSError as error:
-        raise _failed(made, "made", error) from error
+        raise refusals.refusal(made.text, "made", error, folder) from error
     return made
 
 
@@ -54,7 +54,7 @@ def rename(spot: Spot, name: str) -> Spot:
     except FileExistsError as error:
         raise _taken(target) from error
     except OSError as error:
-        raise _failed(spot, "renamed", error) from error
+        raise refusals.refusal(spot.text, "renamed", error, path.parent) from error
     _follow(spot, target)
     return target
 
@@ -98,7 +98,8 @@ def _moved(spot: Spot, where: Spot, folder: Path, going: Going, *, keeps_both: b
     except FileExistsError as error:
         raise _taken(where.child(spot.name)) from error
     except OSError as error:
-        raise _failed(spot, "moved", error) from error
+        protected = next((each for each in (path.parent, folder) if not refusals.can_change(each)), folder)
+        raise refusals.refusal(spot.text, "moved", error, protected) from error
     moved = where.child(target.name)
     _follow(spot, moved)
     return moved
@@ -131,10 +132,4 @@ def _taken(target: Spot) -> FilesError:
     return FilesError(
         f"There is a file or folder called {printable(target.name, 200)} in {printable(target.parent.text, 200)} already.",
         "Choose another name, or delete that one first.",
-    )
-
-
-def _failed(spot: Spot, done: str, error: OSError) -> FilesError:
-    return FilesError(
-        f"{printable(spot.text, 300)} cannot be {done}: {error.strerror or error}.", "Check its permissions."
     )

@@ -8,19 +8,20 @@ trusted: its name is made safe, and its bytes are counted as they come.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import itertools
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, Literal
 
-from trainer_core.errors import DownloadError, FilesError
+from trainer_core.errors import FilesError
 from trainer_core.files import write_whole
-from trainer_core.keeping import bounds, carrying, names, trash, unfinished
+from trainer_core.keeping import bounds, carrying, names, refusals, trash, unfinished
 from trainer_core.keeping.bounds import Spot
 from trainer_core.models.downloads.part import Part, hash_of
 from trainer_core.text import printable, size
@@ -50,12 +51,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Arrived:
-    """A file that is complete: where it is, its size, its SHA-256, and what it has replaced, which is in the trash."""
+    """A file that is complete: where it is, its size, its SHA-256, and what it has replaced, which is in the trash.
+
+    `renamed` says what was changed in the name that it came with, "" if it has that name.
+    """
 
     spot: Spot
     size_bytes: int
     sha256: str
     replaced: str = ""
+    renamed: str = ""
 
 
 @dataclass
@@ -67,6 +72,7 @@ class _File:
     have: int = 0
     part: Part | None = None
     whole: bytes | None = None
+    renamed: str = ""
     hash: Any = field(default_factory=hashlib.sha256)
     hashed: int = 0
     guard: threading.Lock = field(default_factory=threading.Lock)
@@ -82,6 +88,7 @@ class Receiver:
     def __init__(self, where: Spot) -> None:
         bounds.folder(where)
         self.where = where
+        self._given: dict[PurePath, str] = {}
         self._files: dict[str, _File] = {}
         self._by_path: dict[str, str] = {}
         self._guard = threading.Lock()
@@ -215,14 +222,16 @@ class Receiver:
             return Answer(said, found.id, found.spot, found.have, _is_taken(found.spot))
         path = names.arriving(said)
         if path is None:
-            return Answer(said, reason="it is a hidden file, or its name leads out of the folder")
-        spot = Spot(self.where.root, (*self.where.parts, *path.parts))
+            return Answer(said, reason=names.unfit(said))
+        # Two files that came under different names keep different names, also if theirs had to be changed.
+        mine = (each for each in names.numbered(path) if self._given.setdefault(each, said) == said)
+        spot = Spot(self.where.root, (*self.where.parts, *next(mine).parts))
         try:
             bounds.changeable(spot)
         except FilesError as error:
             return Answer(said, reason=error.message)
         number = str(next(_IDS))
-        found = _File(number, spot, length, unfinished.key_of(spot, length))
+        found = _File(number, spot, length, unfinished.key_of(spot, length), renamed=names.changed(said, path))
         if (kept := unfinished.record(found.key)) is not None and kept.size_bytes == length:
             found.have = min(kept.have, length)
         self._files[number], self._by_path[said] = found, number
@@ -277,7 +286,7 @@ class Receiver:
             if part is None:
                 write_whole(scratch, found.whole or b"", durable=True, creates=False)
             path = names.take(target, part.finish if part is not None else functools.partial(carrying.put, scratch))
-        return Arrived(found.spot.parent.child(path.name), found.size, sha256, replaced)
+        return Arrived(found.spot.parent.child(path.name), found.size, sha256, replaced, found.renamed)
 
     def _drop(self, found: _File) -> None:
         if found.part is not None:
@@ -301,17 +310,6 @@ def _named(found: _File) -> str:
     return printable(found.spot.name, 200)
 
 
-@contextlib.contextmanager
-def _written(found: _File) -> Any:
+def _written(found: _File) -> AbstractContextManager[None]:
     """A block that writes the file: its errors are sentences."""
-    try:
-        yield
-    except DownloadError as error:
-        raise FilesError(
-            f"{_named(found)} is already being received in another tab or notebook.", "Wait for it, or stop it there."
-        ) from error
-    except OSError as error:
-        raise FilesError(
-            f"{_named(found)} cannot be stored: {error.strerror or error}.",
-            "What has arrived is kept. Free some space or choose another folder, then go on.",
-        ) from error
+    return refusals.storing(found.spot.name, found.spot.path.parent)

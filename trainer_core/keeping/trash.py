@@ -18,7 +18,7 @@ from pathlib import Path
 from trainer_core import places
 from trainer_core.errors import FilesError, JobError, wrong_use
 from trainer_core.files import open_own, write_whole
-from trainer_core.keeping import bounds, carrying, listing, names, uses
+from trainer_core.keeping import bounds, carrying, listing, names, refusals, uses
 from trainer_core.keeping.bounds import Spot
 from trainer_core.text import printable
 
@@ -63,8 +63,7 @@ def delete(spot: Spot) -> Deleted | None:
             return _into(around, spot, path, size, carry, is_folder=is_folder)
         except OSError as error:
             failures.append(error)
-    why = failures[-1].strerror or str(failures[-1])
-    raise FilesError(f"{printable(spot.text, 300)} cannot be deleted: {why}.", "Check its permissions.")
+    raise refusals.refusal(spot.text, "deleted", failures[-1], path.parent)
 
 
 def listed() -> list[Deleted]:
@@ -105,7 +104,7 @@ def restore(one: Deleted) -> Spot:
             one.spot.path, lambda free: carrying.carry(one.folder / KEPT, free), is_folder=one.is_folder
         )
     except OSError as error:
-        raise FilesError(f"{printable(one.name, 200)} cannot be restored: {error.strerror or error}.", "") from error
+        raise refusals.refusal(one.name, "restored", error, one.spot.path.parent) from error
     shutil.rmtree(one.folder, ignore_errors=True)
     return one.spot.parent.child(target.name)
 
@@ -122,7 +121,7 @@ def empty(which: Sequence[Deleted]) -> int:
             # rmtree removes links and not what they lead to.
             shutil.rmtree(one.folder)
         except OSError as error:
-            raise FilesError(f"{printable(one.name, 200)} cannot be removed: {error.strerror or error}.", "") from error
+            raise refusals.refusal(one.name, "removed", error, one.folder) from error
         total += one.size_bytes
     return total
 
@@ -169,7 +168,8 @@ def _into(
         carry(path, folder / KEPT)
         is_done = True
     finally:
-        if not is_done:
+        # What was copied here while a part of the original went is the only whole one: it stays in the trash.
+        if not is_done and not os.path.lexists(folder / KEPT):
             shutil.rmtree(folder, ignore_errors=True)
     return Deleted(key, spot.name, spot, now, size, is_folder, folder)
 

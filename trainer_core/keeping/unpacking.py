@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from trainer_core.curation import incoming_names
 from trainer_core.errors import FilesError
-from trainer_core.keeping import bounds, carrying, names
+from trainer_core.keeping import bounds, carrying, names, refusals
 from trainer_core.keeping.bounds import Spot
 from trainer_core.keeping.carrying import Going
 from trainer_core.text import printable, size
@@ -24,6 +24,7 @@ from trainer_core.text import printable, size
 MOST_ENTRIES = 200_000
 MOST_RATIO = 200
 """How much larger than packed a file may be; images and weights hardly get smaller."""
+MOST_NOTES = 25
 _SMALL_BYTES = 16 << 20
 _READ_BYTES = 1 << 20
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
@@ -31,12 +32,48 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runti
 
 @dataclass(frozen=True)
 class Unpacked:
-    """The folder that was made, how many files are in it, and the entries that were left out, as (name, reason)."""
+    """The folder that was made, how many files are in it, and the entries that were left out, as (name, reason).
+
+    `renamed` are those that got another name, as (name, what was changed).
+    """
 
     spot: Spot
     files: int
     size_bytes: int
     left_out: tuple[tuple[str, str], ...]
+    renamed: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def told(self) -> str:
+        """What was made, as a sentence, such as "Unpacked 3 files into models/set. 2 were left out."."""
+        left, new = len(self.left_out), len(self.renamed)
+        return " ".join(
+            filter(
+                None,
+                (
+                    f"Unpacked {self.files:,} {'file' if self.files == 1 else 'files'} into {self.spot.text}.",
+                    f"{left:,} {'was' if left == 1 else 'were'} left out." if left else "",
+                    f"{new:,} got {'another name' if new == 1 else 'other names'}." if new else "",
+                ),
+            )
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Each entry that was left out or got another name, with the reason: "a/.ssh/key: it is in a hidden folder …"."""
+        lines = [f"{printable(name, 90)}: {reason}." for name, reason in self.left_out]
+        lines += [f"{printable(name, 90)}: {what}" for name, what in self.renamed]
+        if len(lines) <= MOST_NOTES:
+            return tuple(lines)
+        return (*lines[:MOST_NOTES], f"{len(lines) - MOST_NOTES:,} more are not listed here.")
+
+
+@dataclass(frozen=True)
+class _Written:
+    files: int
+    size_bytes: int
+    left_out: list[tuple[str, str]]
+    renamed: list[tuple[str, str]]
 
 
 def is_zip(spot: Spot) -> bool:
@@ -64,22 +101,22 @@ def unpack(spot: Spot, going: Going | None = None) -> Unpacked:
     scratch = carrying.scratch_in(folder)
     try:
         with zipfile.ZipFile(archive) as found:
-            files, total, left_out = _all(found, scratch, going or Going())
+            made = _all(found, scratch, going or Going())
         target = names.take(folder / archive.stem, functools.partial(carrying.put, scratch), is_folder=True)
     except _DAMAGED as error:
         raise FilesError(
             f"{printable(spot.name, 200)} cannot be unpacked: {printable(str(error), 100)}.", "Send it again."
         ) from error
     except OSError as error:
-        raise FilesError(
-            f"{printable(spot.name, 200)} cannot be unpacked: {error.strerror or error}.", "Free some space."
-        ) from error
+        raise refusals.refusal(spot.name, "unpacked", error, folder) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return Unpacked(spot.parent.child(target.name), files, total, tuple(left_out))
+    return Unpacked(
+        spot.parent.child(target.name), made.files, made.size_bytes, tuple(made.left_out), tuple(made.renamed)
+    )
 
 
-def _all(found: zipfile.ZipFile, scratch: Path, going: Going) -> tuple[int, int, list[tuple[str, str]]]:
+def _all(found: zipfile.ZipFile, scratch: Path, going: Going) -> _Written:
     entries = [each for each in found.infolist() if not each.filename.endswith("/")]
     if len(entries) > MOST_ENTRIES:
         raise FilesError(f"The zip has {len(entries):,} files; {MOST_ENTRIES:,} are the most.", "")
@@ -87,23 +124,42 @@ def _all(found: zipfile.ZipFile, scratch: Path, going: Going) -> tuple[int, int,
         raise FilesError("The zip is encrypted.", "Unpack it with its password, and send the files.")
     said = sum(each.file_size for each in entries)
     carrying.check_room(scratch.parent, said)
-    going.total, left_out = said, []
-    chosen: list[tuple[zipfile.ZipInfo, PurePosixPath]] = []
+    going.total = said
+    chosen, left_out = _chosen(entries)
+    depth = incoming_names.around([path for _, _, path in chosen])
+    given, renamed = incoming_names.Names(), []
+    scratch.mkdir()
+    for each, raw, path in chosen:
+        target = given.of(PurePosixPath(*path.parts[depth:]))
+        if what := names.changed(raw, path) or _numbered(path, target):
+            renamed.append((printable(raw, 200), what))
+        _one(found, each, scratch / target, going, said)
+    return _Written(len(chosen), going.done, left_out, renamed)
+
+
+def _chosen(
+    entries: list[zipfile.ZipInfo],
+) -> tuple[list[tuple[zipfile.ZipInfo, str, PurePosixPath]], list[tuple[str, str]]]:
+    """The entries that are unpacked, with the names that they have and get; and those that are not, with the reasons."""
+    chosen: list[tuple[zipfile.ZipInfo, str, PurePosixPath]] = []
+    left_out: list[tuple[str, str]] = []
     for each in entries:
         raw = each.filename if each.flag_bits & 0x800 else incoming_names.decoded(each.filename)
-        path = names.arriving(raw)
-        if path is None:
-            left_out.append((printable(raw, 200), "it is a hidden file, or its name leads out of the folder"))
-        elif stat.S_IFMT(each.external_attr >> 16) not in (0, stat.S_IFREG):
-            left_out.append((printable(raw, 200), "it is a link or a device, not a file"))
-        else:
-            chosen.append((each, path))
-    depth = incoming_names.around([path for _, path in chosen])
-    given = incoming_names.Names()
-    scratch.mkdir()
-    for each, path in chosen:
-        _one(found, each, scratch / given.of(PurePosixPath(*path.parts[depth:])), going, said)
-    return len(chosen), going.done, left_out
+        kind, path = stat.S_IFMT(each.external_attr >> 16), names.arriving(raw)
+        if path is not None and kind in (0, stat.S_IFREG):
+            chosen.append((each, raw, path))
+            continue
+        other = "it is a link" if kind == stat.S_IFLNK else "it is a device and not a file"
+        left_out.append((printable(raw, 200), names.unfit(raw) or other))
+    return chosen, left_out
+
+
+def _numbered(path: PurePosixPath, target: PurePosixPath) -> str:
+    return (
+        ""
+        if path.name == target.name
+        else f"Another file has this name, so it is called {printable(target.name, 200)}."
+    )
 
 
 def _one(found: zipfile.ZipFile, each: zipfile.ZipInfo, target: Path, going: Going, said: int) -> None:

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer_core.errors import FilesError
-from trainer_core.keeping import bounds, carrying, names
+from trainer_core.keeping import bounds, carrying, names, refusals
 from trainer_core.keeping.bounds import Spot
 from trainer_core.keeping.carrying import Going
-from trainer_core.text import printable
 
 MOST_FILES = 500_000
 _READ_BYTES = 1 << 20
@@ -99,7 +98,7 @@ def write(what: Plan, where: Spot, going: Going | None = None) -> Spot:
         target = names.free(folder / what.name)
         carrying.put(scratch, target)
     except OSError as error:
-        raise FilesError(f"{printable(what.name, 200)} cannot be written: {error.strerror or error}.", "") from error
+        raise refusals.refusal(what.name, "written", error, folder) from error
     finally:
         scratch.unlink(missing_ok=True)
     return where.child(target.name)

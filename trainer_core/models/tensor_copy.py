@@ -111,6 +111,19 @@ def whole(tensors: Mapping[str, TensorInfo]) -> list[Piece]:
     return [Piece(name, info.dtype, info.shape, info.start_bytes, info.size_bytes) for name, info in ordered]
 
 
+def whole_piece(path: Path, piece: Piece) -> list[bytes]:
+    """The bytes of a piece of a file.
+
+    Raises:
+        RenamingError: the file is cut short.
+        OSError: it cannot be read.
+    """
+    if piece.content:
+        return [piece.content]
+    with path.open("rb") as file:
+        return list(_chunks(file, piece))
+
+
 def _hashed(key: str, digest: hashlib._Hash) -> dict[str, str]:
     return {key: f"0x{digest.hexdigest()}"} if key else {}
 

@@ -21,6 +21,11 @@ MOST_BYTES = 16 << 20
 """The largest file of a style that is read or written."""
 
 
+PROBE = ".easel-conditions"
+NO_TAG = '"00000000000000000000000000000000"'
+"""An ETag that no object has."""
+
+
 class Store(Protocol):
     """Files by their paths with "/". A tag stands for what a file contained when it was read."""
 
@@ -97,11 +102,16 @@ class LocalStore:
 
 
 class BucketStore:
-    """The files below a prefix of a bucket, "" or one that ends in "/"."""
+    """The files below a prefix of a bucket, "" or one that ends in "/".
+
+    Before the first change a small object, `.easel-conditions`, shows whether the storage keeps to conditions: some ignore them
+    without an error.
+    """
 
     def __init__(self, bucket: Bucket, prefix: str = "") -> None:
         self._bucket = bucket
         self._prefix = prefix
+        self._is_safe = False
 
     def folders(self, path: str) -> list[str]:
         """The names of the folders in a folder."""
@@ -132,12 +142,37 @@ class BucketStore:
         A storage that knows no conditions refuses this: without them, what another writer has added could be lost.
         """
         key = self._prefix + path
+        self._check_conditions()
         try:
             put_bytes(self._bucket, key, data, {"IfMatch": tag} if tag else {"IfNoneMatch": "*"})
         except RemoteError as error:
             # An earlier attempt arrived and only its answer was lost; then nobody else has written meanwhile.
             if error.kind != "changed" or (found := self.read(path)) is None or found[0] != data:
                 raise
+
+    def _check_conditions(self) -> None:
+        """Checks once that the storage refuses what it is asked to refuse."""
+        if self._is_safe:
+            return
+        # The first one may create the object.
+        self._refuses({"IfNoneMatch": "*"})
+        if not (self._refuses({"IfNoneMatch": "*"}) and self._refuses({"IfMatch": NO_TAG})):
+            message = f"{self._bucket.service} ignores the conditions of a request: what others write at the same time could be lost."
+            raise RemoteError(
+                f"{message} Nothing was changed.",
+                "Keep the files of styles in a folder, or in another bucket.",
+                "content",
+            )
+        self._is_safe = True
+
+    def _refuses(self, conditions: dict[str, str]) -> bool:
+        try:
+            put_bytes(self._bucket, self._prefix + PROBE, b"{}", conditions)
+        except RemoteError as error:
+            if error.kind != "changed":
+                raise
+            return True
+        return False
 
 
 @contextmanager

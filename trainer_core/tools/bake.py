@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer_core import places
 from trainer_core.errors import WeightsError
 from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
@@ -24,7 +23,7 @@ from trainer_core.models.header.tensors import shown
 from trainer_core.text import printable
 from trainer_core.tools import bake_strengths, making, recipe
 from trainer_core.tools.outlook import Outlook
-from trainer_core.weights import dtypes
+from trainer_core.weights import dtypes, new_names
 from trainer_core.weights.networks import folders, mixing, modules
 from trainer_core.weights.networks.mixing import Mix
 from trainer_core.weights.networks.modules import Network
@@ -82,14 +81,16 @@ def outlook(settings: Settings) -> Outlook:
     computed = {
         name for name, info in zip(model.tensors, infos, strict=True) if info.dtype != model.tensors[name].dtype
     }
+    doubt = making.twice({f"LoRA {number}": each.path for number, each in enumerate(found, 1)})
     made = Outlook(
         target=target,
         size_bytes=size,
         memory_bytes=_PROCESS_BYTES + mixing.largest_memory(model, mix),
         tensors=len(infos),
         changed=len(mix.changed | computed),
-        notes=tuple(_notes(mix)),
+        notes=(*filter(None, (doubt,)), *_notes(mix)),
         seconds=making.seconds_for(KIND, size),
+        doubt=doubt,
     )
     making.check_room(made)
     return made
@@ -129,8 +130,8 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     report("Reading the headers")
     made = outlook(settings)
     with ExitStack() as stack:
-        model = stack.enter_context(Weights(places.typed(settings.model)))
-        weights = [stack.enter_context(Weights(places.typed(each))) for each in settings.networks]
+        model = stack.enter_context(Weights(making.source(settings.model)))
+        weights = [stack.enter_context(Weights(making.source(each))) for each in settings.networks]
         networks = [modules.read(each, settings.family) for each in weights]
         mix = _mixed(model.header, networks, settings)
         report("Computing the hashes of the inputs")
@@ -157,9 +158,9 @@ def _mix(settings: Settings) -> tuple[Header, list[Header], Mix]:
     if not settings.networks:
         raise WeightsError("There is no network to add.", "Name at least one LoRA.")
     dtypes.check(settings.dtype)
-    model = header.read(places.typed(settings.model))
+    model = header.read(making.source(settings.model))
     _check_model(model, settings)
-    found = [header.read_file(places.typed(each)) for each in settings.networks]
+    found = [header.read_file(making.source(each)) for each in settings.networks]
     for each in found:
         if each.format != "safetensors":
             raise WeightsError(f"{shown(each.path)} is not a safetensors file.", "Convert it to safetensors first.")
@@ -258,9 +259,10 @@ def _named(settings: Settings, title: str) -> dict[str, Any]:
 
 
 def _target(settings: Settings, found: Header) -> Path:
-    if settings.target:
-        return making.source(settings.target) if found.is_folder else making.chosen(settings.target)
     model = making.source(settings.model)
+    if settings.target:
+        # The new file of a folder is a folder, too.
+        return new_names.chosen(settings.target, model.parent, () if found.is_folder else new_names.SAFETENSORS)
     stems = [re.sub(r"[^\w.-]+", "_", Path(each).stem)[:40] for each in (model, *settings.networks)]
     return making.free(model.with_name("-with-".join(stems)[:200] + ("" if found.is_folder else ".safetensors")))
 

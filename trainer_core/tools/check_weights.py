@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer_core import places
 from trainer_core.errors import WeightsError
 from trainer_core.files import write_whole
 from trainer_core.jobs import own_program
@@ -27,6 +26,7 @@ from trainer_core.weights import sources
 
 KIND, REPORT = "check-weights", "report.json"
 SHOWN = 3
+NO_REPORT = "The model is only read, and there will be no report."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,8 @@ def start(settings: Settings) -> Job:
         HeaderError, WeightsError: it cannot be read.
         JobError: the job cannot be started.
     """
-    path = places.typed(settings.file).absolute()
-    sources.find(path, dequantise=True)
+    check(settings)
+    path = making.source(settings.file)
     return own_program.started(KIND, __name__, Settings(file=str(path)))
 
 
@@ -57,12 +57,21 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     """
     from trainer_core.weights import checking
 
-    path = places.typed(settings.file)
+    path = making.source(settings.file)
     found = checking.check(path, making.Meter(report, "Checked").bytes)
     write_whole(Path(REPORT), json.dumps(dataclasses.asdict(found)) + "\n")
     for sentence in words(dataclasses.asdict(found)):
         report(sentence)
     return path
+
+
+def check(settings: Settings) -> None:
+    """Checks that a model can be read, from its header.
+
+    Raises:
+        HeaderError, WeightsError: it cannot.
+    """
+    sources.find(making.source(settings.file), dequantise=True)
 
 
 def report_of(folder: JobFolder) -> dict[str, Any] | None:
@@ -101,6 +110,8 @@ def _some(names: list[str], count: int) -> str:
 
 class CheckingWeights(making.WeightsTool[Settings]):
     """The kind of job that looks for damage; it succeeds if the model could be read, whatever is in it."""
+
+    stopped = NO_REPORT
 
     @staticmethod
     def judge(folder: JobFolder, exit_code: int | None) -> Outcome:

@@ -38,8 +38,20 @@ def outlook(settings: Settings) -> Outlook:
     Raises:
         HeaderError, WeightsError, RenamingError: it is not possible, or the disk or the memory does not suffice; the message says why.
     """
-    found = _outlook(planned(settings))
-    making.check_room(found)
+    return _outlook(_checked(settings))
+
+
+def _checked(settings: Settings) -> Plan:
+    """The plan, whose target is free and for which there is room; a target that the user did not choose gets a number if it must.
+
+    Raises:
+        HeaderError, WeightsError, RenamingError: as with `outlook`.
+    """
+    found = planned(settings)
+    if not settings.target:
+        found = dataclasses.replace(found, target=making.free(found.target))
+    making.check_target(found.target, [each.path for each in found.inputs])
+    making.check_room(_outlook(found))
     return found
 
 
@@ -60,15 +72,11 @@ def start(settings: Settings) -> Job:
         HeaderError, WeightsError, RenamingError: it is not possible; the message says why.
         JobError: the job cannot be started.
     """
-    found = planned(settings)
-    target = found.target if settings.target else making.free(found.target)
-    found = dataclasses.replace(found, target=target)
-    making.check_target(target, [each.path for each in found.inputs])
-    making.check_room(_outlook(found))
+    found = _checked(settings)
     # The program runs in the folder of its job.
     files = tuple(str(each.path) for each in found.inputs)
     tokenizers = str(places.typed(settings.tokenizers).absolute()) if settings.tokenizers else ""
-    absolute = dataclasses.replace(settings, files=files, target=str(target), tokenizers=tokenizers)
+    absolute = dataclasses.replace(settings, files=files, target=str(found.target), tokenizers=tokenizers)
     return own_program.started(KIND, __name__, absolute)
 
 
@@ -82,9 +90,7 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     from trainer_core.weights.conversion import making as computing
 
     report("Reading the headers")
-    plan = planned(settings)
-    making.check_target(plan.target, [each.path for each in plan.inputs])
-    making.check_room(_outlook(plan))
+    plan = _checked(settings)
     for note in plan.notes:
         report(note)
     report("Computing the hashes of the inputs")

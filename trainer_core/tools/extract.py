@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer_core import places
 from trainer_core.errors import AmbiguousModelError, WeightsError
 from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
@@ -28,7 +27,7 @@ from trainer_core.models.header.tensors import shown
 from trainer_core.text import printable
 from trainer_core.tools import making, recipe
 from trainer_core.tools.outlook import Outlook
-from trainer_core.weights import dtypes
+from trainer_core.weights import dtypes, new_names
 from trainer_core.weights.merging import inputs
 from trainer_core.weights.networks import naming, pairing
 from trainer_core.weights.networks.naming import ENDINGS, NAMINGS, Trained
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from trainer_core.weights.writing import Entry
 
 KIND = "extract"
-DTYPES = {name: dtype for name, dtype in dtypes.CHOICES.items() if dtype}
+DTYPES = dtypes.NAMED
 HIGHEST_RANK = 4096
 LEAST_CHANGE = 1e-6
 """The relative difference below which a layer counts as the same, where both files have the same dtype."""
@@ -86,6 +85,8 @@ def outlook(settings: Settings) -> Outlook:
     """
     plan, target = planned(settings), _target(settings)
     making.check_target(target, [plan.tuned.path, plan.base.path])
+    if making.twice({"tuned": plan.tuned.path, "base": plan.base.path}):
+        raise WeightsError("The tuned model and the base are the same file.", "Choose the model it was trained from.")
     dtype, size, most = DTYPES[settings.dtype], 0, 0
     for pair in plan.pairs:
         rank = _stored_rank(pair.tuned, settings)
@@ -118,7 +119,7 @@ def planned(settings: Settings) -> Plan:
         raise WeightsError(
             f"There is no prediction {settings.prediction!r:.40}.", f"There are: {', '.join(inputs.PREDICTIONS[1:])}."
         )
-    tuned, base = (header.read(places.typed(each)) for each in (settings.tuned, settings.base))
+    tuned, base = (header.read(making.source(each)) for each in (settings.tuned, settings.base))
     choice = Choice(settings.naming, settings.denoiser, settings.text, settings.conv_rank > 0)
     plan = pairing.planned(tuned, base, settings.family, choice)
     if settings.denoiser:
@@ -194,7 +195,7 @@ def extracted(settings: Settings, report: Callable[[str], None]) -> tuple[Path, 
     report("Reading the headers")
     made = outlook(settings)
     plan = planned(settings)
-    with Weights(places.typed(settings.tuned)) as tuned, Weights(places.typed(settings.base)) as base:
+    with Weights(making.source(settings.tuned)) as tuned, Weights(making.source(settings.base)) as base:
         found = _compute(plan, settings, tuned, base, report)
         if not found.results:
             raise WeightsError(
@@ -248,6 +249,19 @@ class _Found:
             yield f"{self.same} layers are the same in both models, or differ less than the files can hold."
 
 
+def _check_numbers(key: str, *layers: tuple[Weights, Any]) -> None:
+    """Says which model is damaged, where the difference of a layer is not finite.
+
+    Raises:
+        WeightsError: always.
+    """
+    from trainer_core.weights import reading
+
+    if bad := [model for model, layer in layers if not all(model.is_finite(each.tensor) for each in layer.targets)]:
+        raise reading.damaged(key, bad)
+    raise WeightsError(f"The difference of {printable(key, 120)} is infinite.", "These models differ too much.")
+
+
 def _compute(plan: Plan, settings: Settings, tuned: Weights, base: Weights, report: Callable[[str], None]) -> _Found:
     import numpy as np
 
@@ -258,9 +272,7 @@ def _compute(plan: Plan, settings: Settings, tuned: Weights, base: Weights, repo
         row = pair.tuned
         each = extracting.difference((tuned, row.layer), (base, pair.base))
         if not np.isfinite(each.values).all():
-            raise WeightsError(
-                f"A model has numbers that are not finite in {printable(row.key, 120)}.", "Use undamaged files."
-            )
+            _check_numbers(row.key, (tuned, row.layer), (base, pair.base))
         stored = (_dtype(plan.tuned, row.layer), _dtype(plan.base, pair.base))
         least = max(settings.least, extracting.noise(*stored) or LEAST_CHANGE)
         if each.relative <= least:
@@ -348,9 +360,9 @@ def _short(value: float) -> float | None:
 
 
 def _target(settings: Settings) -> Path:
-    if settings.target:
-        return making.chosen(settings.target)
     tuned = making.source(settings.tuned)
+    if settings.target:
+        return new_names.chosen(settings.target, tuned.parent)
     stem = re.sub(r"[^\w.-]+", "_", tuned.stem)[:150]
     return making.free(tuned.with_name(f"{stem}-lora-{settings.rank}.safetensors"))
 

@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trainer_core.errors import WeightsError, wrong_use
-from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
 from trainer_core.models import loaders
 from trainer_core.models.header import Header, TensorInfo
@@ -64,7 +62,7 @@ def outlook(settings: Settings) -> Outlook:
     """
     (network,) = lora_files.listed([settings.file], settings.family)
     _check(settings, network)
-    path = weights_job.target(settings.target, [making.source(settings.file)], settings.naming or "converted")
+    path = weights_job.target(settings, settings.naming or "converted")
     if is_cast(settings):
         return _cast_outlook(settings, network, path)
     planned = groups(network, settings)
@@ -80,9 +78,7 @@ def start(settings: Settings) -> Job:
         HeaderError, WeightsError: as `outlook`.
         JobError: the job cannot be started.
     """
-    planned = outlook(settings)
-    absolute = dataclasses.replace(settings, file=str(making.source(settings.file)), target=str(planned.target))
-    return own_program.started(KIND, __name__, absolute)
+    return weights_job.started(KIND, __name__, settings, outlook(settings).target)
 
 
 def run(settings: Settings, report: Callable[[str], None]) -> Path:
@@ -113,8 +109,7 @@ def made(settings: Settings, report: Callable[[str], None]) -> Made:
             is_changed = any(each.module.layout not in PLAIN for group in parts for each in group.members)
             metadata = headers.described(metadata, lora_files.sizes(parts, layers), is_plain=is_changed)
             notes = (*planned.notes, *lora_files.told(layers))
-        plain = dataclasses.asdict(settings) | {"file": Path(settings.file).name, "target": planned.target.name}
-        metadata = {**metadata, **weights_job.recipe_of(KIND, plain, [making.source(settings.file)])}
+        metadata = {**metadata, **weights_job.recipe_of(KIND, settings, planned.target)}
         lora_files.write(planned.target, every, metadata, report, inputs.check)
     lora_files.log(layers, report)
     return Made(planned.target, tuple(lora_files.rows(layers)), notes)
@@ -237,10 +232,5 @@ def _cast(network: Network, settings: Settings, report: Callable[[str], None]) -
 kind = making.WeightsTool(KIND, TITLE, Settings, start)
 
 
-def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]:
-    """Converts the file; returns what was made."""
-    return made(settings, report).as_dict()
-
-
 if __name__ == "__main__":
-    sys.exit(making.program(Settings, work))
+    sys.exit(making.program(Settings, lambda settings, report: made(settings, report).as_dict()))

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer_core.errors import WeightsError, wrong_use
+from trainer_core.errors import WeightsError
 from trainer_core.models import header
 from trainer_core.models.detection.layouts import LAYOUTS
-from trainer_core.models.header import Header
 from trainer_core.models.header.tensors import shown
 from trainer_core.text import amount, printable
 from trainer_core.tools import making
@@ -45,7 +44,7 @@ def listed(files: Sequence[str], family: str = "") -> list[Network]:
         HeaderError: a file cannot be read.
         WeightsError: a file is not a safetensors file, or contains no network.
     """
-    return [modules.of(_header(file), family) for file in files]
+    return [modules.of(header.read_file(making.source(file)), family) for file in files]
 
 
 def check_choice(dtype: str, to: str) -> None:
@@ -262,12 +261,6 @@ def log(layers: Sequence[Layer], report: Tell) -> None:
         report(f"The largest errors; those of all {len(layers):,} layers are in made.json, in the folder of the job:")
     for each in worst:
         report(f"{printable(each.name, 200)}: rank {each.rank_before} to {each.rank}, error {each.error:.3%}")
-
-
-def _header(file: str) -> Header:
-    if not file.strip():
-        raise wrong_use(WeightsError("The name of a file is empty.", "Name a LoRA file."))
-    return header.read_file(making.source(file))
 
 
 def _stored_bytes(module: Module) -> int:

@@ -37,9 +37,19 @@ def start(settings: Settings) -> Job:
         HeaderError, WeightsError: the file cannot be read, or contains no network.
         JobError: the job cannot be started.
     """
-    lora_files.listed([settings.file], settings.family)
+    check(settings)
     absolute = dataclasses.replace(settings, file=str(making.source(settings.file)))
     return own_program.started(KIND, __name__, absolute)
+
+
+def check(settings: Settings) -> str:
+    """Checks from its header that a file can be measured; returns a sentence about layers that cannot be, "" if all can.
+
+    Raises:
+        HeaderError, WeightsError: the file cannot be read, or contains no network.
+    """
+    (network,) = lora_files.listed([settings.file], settings.family)
+    return network.said_of_unknown
 
 
 def inspect(settings: Settings, report: Callable[[str], None] = lambda _: None) -> Report:
@@ -63,7 +73,13 @@ def report_of(folder: JobFolder) -> Mapping[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-kind = making.WeightsTool(KIND, TITLE, Settings, start)
+class Inspecting(making.WeightsTool[Settings]):
+    """The kind of job that measures a LoRA."""
+
+    stopped = "The LoRA is only read, and there will be no report."
+
+
+kind = Inspecting(KIND, TITLE, Settings, start)
 
 
 def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]:

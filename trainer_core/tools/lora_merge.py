@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core.errors import WeightsError, wrong_use
-from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
 from trainer_core.models.header.tensors import shown
 from trainer_core.tools import lora_files, making, weights_job
@@ -69,8 +68,10 @@ def outlook(settings: Settings) -> Outlook:
         for network, strength in zip(networks, strengths, strict=True)
         if not strength
     ]
-    notes = [*left, *lora_files.notes_of(planned, used, drops=True)]
-    return lora_files.outlook(planned, rule(settings), target(settings), notes=notes)
+    doubt = making.twice({f"LoRA {number}": each.header.path for number, each in enumerate(networks, 1)})
+    notes = [*filter(None, (doubt,)), *left, *lora_files.notes_of(planned, used, drops=True)]
+    found = lora_files.outlook(planned, rule(settings), weights_job.target(settings, "merged"), notes=notes)
+    return dataclasses.replace(found, doubt=doubt)
 
 
 def start(settings: Settings) -> Job:
@@ -80,11 +81,7 @@ def start(settings: Settings) -> Job:
         HeaderError, WeightsError: as `outlook`.
         JobError: the job cannot be started.
     """
-    planned = outlook(settings)
-    # The program runs in the folder of its job.
-    files = tuple(str(making.source(file)) for file in settings.files)
-    absolute = dataclasses.replace(settings, files=files, target=str(planned.target))
-    return own_program.started(KIND, __name__, absolute)
+    return weights_job.started(KIND, __name__, settings, outlook(settings).target)
 
 
 def run(settings: Settings, report: Callable[[str], None]) -> Path:
@@ -162,15 +159,6 @@ def rule(settings: Settings) -> Rule | None:
     return found
 
 
-def target(settings: Settings) -> Path:
-    """The path of the new file.
-
-    Raises:
-        WeightsError: it exists already.
-    """
-    return weights_job.target(settings.target, [making.source(file) for file in settings.files], "merged")
-
-
 def _checked(settings: Settings) -> tuple[float, ...]:
     """The strengths, after a check of the settings."""
     count = len(settings.files)
@@ -206,17 +194,11 @@ def _metadata(
     metadatas = [network.header.metadata for network in networks]
     first = headers.merged(metadatas, keys.KEYS, path.stem)
     described = headers.described(first, lora_files.sizes(parts, layers), is_plain=True)
-    plain = dataclasses.asdict(settings) | {"files": [Path(file).name for file in settings.files], "target": path.name}
-    return described | weights_job.recipe_of(KIND, plain, [making.source(file) for file in settings.files])
+    return described | weights_job.recipe_of(KIND, settings, path)
 
 
 kind = making.WeightsTool(KIND, TITLE, Settings, start)
 
 
-def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]:
-    """Merges the files; returns what was made."""
-    return made(settings, report).as_dict()
-
-
 if __name__ == "__main__":
-    sys.exit(making.program(Settings, work))
+    sys.exit(making.program(Settings, lambda settings, report: made(settings, report).as_dict()))

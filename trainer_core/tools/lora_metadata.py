@@ -130,7 +130,7 @@ def target(settings: Settings) -> Path:
     """
     path = making.source(settings.file)
     if not (settings.in_place or settings.undo):
-        return weights_job.target(settings.target, [path], ENDING)
+        return weights_job.target(settings, ENDING)
     if settings.target:
         raise WeightsError("An edit in place has no other target.", "Leave out the target, or edit a copy.")
     if path.is_symlink():
@@ -166,25 +166,18 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
         OSError: a file cannot be read or written.
     """
     from trainer_core.weights import writing
-    from trainer_core.weights.places import Place
 
     report("Reading")
     edit, path = preview(settings), target(settings)
     replaces = settings.in_place or bool(settings.undo)
-    entries = [
-        writing.Entry(piece.name, piece.dtype, piece.shape, Place(edit.header.path, piece.start, piece.size))
-        for piece in _pieces(edit.header)
-    ]
+    entries = writing.copies(edit.header.path, _pieces(edit.header))
     path.parent.mkdir(parents=True, exist_ok=True)
-    writing.check_disk(path.parent, len(edit.start) + sum(entry.size for entry in entries))
     report("Copying")
-    stamp, sink = _stamp(edit.header.path), writing.File(path)
+    check, sink = writing.unchanged(edit.header.path), writing.File(path)
     try:
+        writing.check_disk(path.parent, len(edit.start) + sum(entry.size for entry in entries))
         writing.write_entries(sink, edit.start, entries, making.Meter(report, "Copied"))
-        if _stamp(edit.header.path) != stamp:
-            raise WeightsError(
-                f"{shown(edit.header.path)} changed while it was copied.", "Try again when it is complete."
-            )
+        check()
         if replaces:
             _keep(edit.header.path)
             os.fchmod(sink.file, edit.header.path.stat().st_mode & 0o7777)
@@ -210,11 +203,6 @@ def undo_of(file: str) -> str:
     raise WeightsError(
         f"No edit in place of {shown(path)} is recorded.", "An edit that wrote a copy left the file as it was."
     )
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _pieces(found: Header) -> list[Piece]:

@@ -5,15 +5,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trainer_core.errors import WeightsError
-from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
 from trainer_core.tools import lora_files, making, weights_job
 from trainer_core.tools.lora_files import Made
@@ -54,7 +51,9 @@ def outlook(settings: Settings) -> Outlook:
     networks = lora_files.listed([settings.file], settings.family)
     planned, wanted = groups(networks, settings), rule(settings)
     notes = [*lora_files.notes_of(planned, networks), *_kept(planned, wanted)]
-    return lora_files.outlook(planned, wanted, target(settings), kept=networks[0].unknown, notes=notes)
+    return lora_files.outlook(
+        planned, wanted, weights_job.target(settings, "resized"), kept=networks[0].unknown, notes=notes
+    )
 
 
 def start(settings: Settings) -> Job:
@@ -64,9 +63,7 @@ def start(settings: Settings) -> Job:
         HeaderError, WeightsError: as `outlook`.
         JobError: the job cannot be started.
     """
-    planned = outlook(settings)
-    absolute = dataclasses.replace(settings, file=str(making.source(settings.file)), target=str(planned.target))
-    return own_program.started(KIND, __name__, absolute)
+    return weights_job.started(KIND, __name__, settings, outlook(settings).target)
 
 
 def run(settings: Settings, report: Callable[[str], None]) -> Path:
@@ -89,8 +86,7 @@ def made(settings: Settings, report: Callable[[str], None]) -> Made:
         metadata = headers.described(
             inputs.networks[0].header.metadata, lora_files.sizes(parts, layers), is_plain=_is_plain(parts)
         )
-        plain = dataclasses.asdict(settings) | {"file": Path(settings.file).name, "target": planned.target.name}
-        metadata |= weights_job.recipe_of(KIND, plain, [making.source(settings.file)])
+        metadata |= weights_job.recipe_of(KIND, settings, planned.target)
         every = [*layers, *lora_files.unknown(inputs.networks[0])]
         lora_files.write(planned.target, every, metadata, report, inputs.check)
     lora_files.log(layers, report)
@@ -119,15 +115,6 @@ def rule(settings: Settings) -> Rule:
     return found
 
 
-def target(settings: Settings) -> Path:
-    """The path of the new file.
-
-    Raises:
-        WeightsError: it exists already.
-    """
-    return weights_job.target(settings.target, [making.source(settings.file)], "resized")
-
-
 def _kept(planned: list[Group], wanted: Rule) -> list[str]:
     """A sentence about layers that stay as they are."""
     if wanted.method != FIXED:
@@ -148,10 +135,5 @@ def _is_plain(parts: list[Group]) -> bool:
 kind = making.WeightsTool(KIND, TITLE, Settings, start)
 
 
-def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]:
-    """Resizes the file; returns what was made."""
-    return made(settings, report).as_dict()
-
-
 if __name__ == "__main__":
-    sys.exit(making.program(Settings, work))
+    sys.exit(making.program(Settings, lambda settings, report: made(settings, report).as_dict()))

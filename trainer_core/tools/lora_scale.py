@@ -5,15 +5,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from trainer_core.errors import WeightsError
-from trainer_core.jobs import own_program
 from trainer_core.jobs.job import Job
 from trainer_core.text import amount
 from trainer_core.tools import lora_files, making, weights_job
@@ -51,7 +48,7 @@ def outlook(settings: Settings) -> Outlook:
     kept = len(network.unknown) + sum(len(module.parts) for module in left)
     gone = len(planned) - len(left)
     found = Outlook(
-        target=weights_job.target(settings.target, [making.source(settings.file)], "scaled"),
+        target=weights_job.target(settings, "scaled"),
         size_bytes=size,
         memory_bytes=lora_files.BASE_BYTES + 2 * size,
         tensors=kept,
@@ -70,9 +67,7 @@ def start(settings: Settings) -> Job:
         HeaderError, WeightsError: as `outlook`.
         JobError: the job cannot be started.
     """
-    planned = outlook(settings)
-    absolute = dataclasses.replace(settings, file=str(making.source(settings.file)), target=str(planned.target))
-    return own_program.started(KIND, __name__, absolute)
+    return weights_job.started(KIND, __name__, settings, outlook(settings).target)
 
 
 def run(settings: Settings, report: Callable[[str], None]) -> Path:
@@ -135,17 +130,11 @@ def _metadata(settings: Settings, network: Network, path: Path) -> dict[str, str
         kept["ss_network_alpha"] = headers.DYNAMIC
         if not settings.blocks and settings.strength > 0:
             kept["ss_network_alpha"] = headers.multiplied(alpha, settings.strength)
-    plain = dataclasses.asdict(settings) | {"file": Path(settings.file).name, "target": path.name}
-    return kept | weights_job.recipe_of(KIND, plain, [making.source(settings.file)])
+    return kept | weights_job.recipe_of(KIND, settings, path)
 
 
 kind = making.WeightsTool(KIND, TITLE, Settings, start)
 
 
-def work(settings: Settings, report: Callable[[str], None]) -> Mapping[str, Any]:
-    """Scales the file; returns what was made."""
-    return made(settings, report).as_dict()
-
-
 if __name__ == "__main__":
-    sys.exit(making.program(Settings, work))
+    sys.exit(making.program(Settings, lambda settings, report: made(settings, report).as_dict()))

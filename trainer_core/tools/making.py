@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import dataclasses
 import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -20,15 +22,12 @@ from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job, list_jobs
 from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.kind import LineWatch
-from trainer_core.jobs.outcome import Diagnosis, Outcome
+from trainer_core.jobs.outcome import Diagnosis, End, Outcome
 from trainer_core.jobs.state import JobState
 from trainer_core.models.header.tensors import shown
-from trainer_core.text import printable
 from trainer_core.tools.outlook import Outlook
-from trainer_core.weights import writing
+from trainer_core.weights import new_folder, writing
 
-OTHER_ENDINGS = (".ckpt", ".pt", ".pth", ".bin", ".gguf", ".sft", ".onnx", ".zip", ".json")
-"""Endings of files that a new safetensors file cannot have. Any other one is part of the name, as in style-v1.5."""
 REST_S = 0.5
 """The seconds between two reports of the progress."""
 _PROGRESS = re.compile(
@@ -45,6 +44,8 @@ Wanted = TypeVar("Wanted")
 class WeightsTool(Generic[Wanted]):
     """A kind of job that works on model files with the settings of a tool; it succeeds if its program made what it was asked for."""
 
+    stopped = "The incomplete file is removed; the files that were read stay as they are."
+
     def __init__(self, kind: str, title: str, settings: type[Wanted], start: Callable[[Wanted], Job]) -> None:
         self.id, self.title = kind, title
         self._settings, self._start = settings, start
@@ -59,12 +60,36 @@ class WeightsTool(Generic[Wanted]):
 
     def watch(self, folder: JobFolder, journal: Journal) -> LineWatch:
         """A watch that reads phases and progress from the program's messages."""
-        return LineWatch(folder, journal, parse, self.judge)
+        return ToolWatch(folder, journal, parse, self.judge)
 
     @staticmethod
     def judge(folder: JobFolder, exit_code: int | None) -> Outcome:
         """COMPLETED with the path of the new file."""
         return own_program.judge(folder, exit_code, "path", Diagnosis("not-made", "The file was not made.", "", ""))
+
+
+class ToolWatch(LineWatch):
+    """A watch that removes the unfinished file of a program that could not do it, because it was killed."""
+
+    def outcome(self, end: End) -> Outcome:
+        """As for any program, without an unfinished file if no file was made."""
+        found = super().outcome(end)
+        if found.state is JobState.COMPLETED:
+            return found
+        self._discard()
+        if found.diagnosis is None or end.exit_code != -signal.SIGKILL or found.state is not JobState.FAILED:
+            return found
+        cause = "The program of this job was killed before the file was complete. The system does this when the memory is full."
+        advice = "Start it again. If the memory was full, close other programs first. The unfinished file was removed."
+        return dataclasses.replace(found, diagnosis=dataclasses.replace(found.diagnosis, cause=cause, advice=advice))
+
+    def _discard(self) -> None:
+        settings = self._folder.read(own_program.SETTINGS) or {}
+        is_in_place = settings.get("in_place") or settings.get("undo")
+        if target := settings.get("file" if is_in_place else "target"):
+            with contextlib.suppress(OSError):
+                writing.discard_part(Path(str(target)))
+                new_folder.discard_part(Path(str(target)))
 
 
 class Meter:
@@ -126,29 +151,14 @@ def use_one_thread() -> None:
 
 
 def source(typed: str) -> Path:
-    """The absolute path of an input as the user typed it. A job has another current folder."""
-    return places.typed(typed).absolute()
-
-
-def chosen(typed: str) -> Path:
-    """The absolute path of a new safetensors file as the user typed it, with or without its ending.
+    """The absolute path of an input as the user typed it. A job has another current folder.
 
     Raises:
-        WeightsError: it is a folder, or has the ending of another kind of file.
+        WeightsError: nothing was typed.
     """
-    path = source(typed)
-    if path.is_dir() or typed.endswith(("/", os.sep)):
-        raise wrong_use(
-            WeightsError(f"{shown(path)} is a folder, not a new file.", "Add a name, such as new.safetensors.")
-        )
-    if path.suffix.lower() in OTHER_ENDINGS:
-        raise wrong_use(
-            WeightsError(
-                f"{shown(path)} has the ending {path.suffix}, but the new file is a safetensors file.",
-                f"Choose {printable(path.stem, 60)}.safetensors; `easel convert` makes other kinds of files.",
-            )
-        )
-    return path if path.suffix == ".safetensors" else path.with_name(f"{path.name}.safetensors")
+    if not typed.strip():
+        raise wrong_use(WeightsError("The name of a file is empty.", "Name a file."))
+    return places.typed(typed).absolute()
 
 
 def _size(path: Path) -> int:
@@ -173,6 +183,16 @@ def seconds_for(kind: str, size: int) -> float | None:
     return None
 
 
+def twice(files: Mapping[str, Path]) -> str:
+    """A sentence that two inputs are the same file; "" if all differ. `files` are the inputs by what a sentence calls them."""
+    known: list[tuple[str, Path]] = []
+    for name, path in files.items():
+        if found := next((other for other, one in known if _same(one, path)), ""):
+            return f"{found} and {name} are the same file."
+        known.append((name, path))
+    return ""
+
+
 def check_target(target: Path, inputs: Iterable[Path]) -> None:
     """Checks that the new file replaces nothing.
 
@@ -181,11 +201,20 @@ def check_target(target: Path, inputs: Iterable[Path]) -> None:
     """
     if any(_same(target, each) for each in inputs):
         raise WeightsError(
-            f"{shown(target)} is one of the models that are read.", f"Choose another name, such as {free(target).name}."
+            f"{shown(target)} is one of the files that are read.", f"Choose another name, such as {free(target).name}."
         )
     if target.exists() or target.is_symlink():
+        what = "already exists" if target.exists() else "is a link to a file that does not exist"
+        raise WeightsError(f"{shown(target)} {what}, and Easel replaces nothing.", f"{free(target).name} is free.")
+    above = next((place for place in target.parents if place.exists()), target.parent)
+    if not above.is_dir():
         raise WeightsError(
-            f"{shown(target)} already exists, and Easel replaces no model.", f"{free(target).name} is free."
+            f"{shown(above)} is a file, so {shown(target)} cannot be made in it.", "Choose another folder."
+        )
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise WeightsError(
+            f"Nothing can be written into the folder {shown(above)}.",
+            "Check its permissions, or choose another folder.",
         )
 
 
@@ -204,7 +233,7 @@ def check_room(outlook: Outlook) -> None:
     Raises:
         WeightsError: one does not; the sentence has the numbers.
     """
-    writing.check_disk(outlook.target.parent, outlook.size_bytes)
+    writing.check_disk(outlook.target.parent, outlook.size_bytes, _left(outlook.target))
     _, free_memory = memory_bytes()
     if free_memory < outlook.memory_bytes:
         raise WeightsError(
@@ -213,9 +242,17 @@ def check_room(outlook: Outlook) -> None:
         )
 
 
-def settings_text(settings: dict[str, Any]) -> str:
-    """Settings as JSON, always with the same text for the same settings."""
-    return json.dumps(settings, sort_keys=True, separators=(",", ":"))
+def _left(target: Path) -> int:
+    """The bytes of the unfinished file or folder that a killed job left for this target, and that the next one overwrites."""
+    part = writing.part_of(target)
+    return _size(part) if part.exists() else 0
+
+
+def planned_name(folder: JobFolder) -> str:
+    """The name of the file that the job of a tool makes or looks into, by its settings; "" if they do not say it."""
+    settings = folder.read(own_program.SETTINGS) or {}
+    named = next((settings[key] for key in ("target", "file", "model") if settings.get(key)), "")
+    return Path(named).name if isinstance(named, str) else ""
 
 
 def _is(job: Job, kind: str) -> bool:

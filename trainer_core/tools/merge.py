@@ -27,6 +27,7 @@ from trainer_core.tools import making, recipe
 from trainer_core.tools.outlook import Outlook
 from trainer_core.tools.recipe import Input as Ingredient
 from trainer_core.tools.recipe import Recipe
+from trainer_core.weights import new_names
 from trainer_core.weights.dtypes import CHOICES, CHUNK
 from trainer_core.weights.merging import inputs, matching, methods
 from trainer_core.weights.merging.inputs import LETTERS, PREDICTIONS, Input
@@ -106,14 +107,16 @@ def outlook(settings: Settings) -> Outlook:
     plan, target = planned(settings), _target(settings)
     making.check_target(target, [one.header.path for one in plan.models])
     size = plan.size_bytes
+    doubt = making.twice({one.letter.upper(): one.header.path for one in plan.models})
     found = Outlook(
         target=target,
         size_bytes=size,
         memory_bytes=plan.memory_bytes,
         tensors=len(plan.match.rows),
         changed=sum(row.takes is None for row in plan.match.rows),
-        notes=plan.notes,
+        notes=(*filter(None, (doubt,)), *plan.notes),
         seconds=making.seconds_for(KIND, size),
+        doubt=doubt,
     )
     making.check_room(found)
     return found
@@ -129,7 +132,7 @@ def planned(settings: Settings) -> Plan:
     method = methods.get(settings.method, len(settings.models))
     values = method.values(settings.parameters, len(settings.models))
     _check(settings, method)
-    models = inputs.read([places.typed(each) for each in settings.models])
+    models = inputs.read([making.source(each) for each in settings.models])
     is_whole = not (settings.preset or settings.blocks or settings.block_weights or settings.parts)
     marks, notes = inputs.check(models, method, settings.prediction, values[WEIGHT], is_whole)
     choices = Choices(
@@ -141,7 +144,7 @@ def planned(settings: Settings) -> Plan:
         block_list=settings.block_weights,
         marks=marks,
     )
-    vae = header.read_file(places.typed(settings.vae)) if settings.vae else None
+    vae = header.read_file(making.source(settings.vae)) if settings.vae else None
     match = matching.match(models, method, choices, vae)
     idle = _without_effect(settings, method, models)
     told = (*notes, *idle, *_of_fp8(settings, match), *match.notes, *_by_block(settings, match))
@@ -281,10 +284,10 @@ def again(text: str, folders: Sequence[Path], target: str) -> Settings:
 
 def _target(settings: Settings) -> Path:
     """The path of the new file."""
-    if settings.target:
-        return making.chosen(settings.target)
     stems = [re.sub(r"[^\w.-]+", "_", Path(each).stem)[:40] for each in settings.models]
-    folder = places.models() / folder_for(inputs.read([places.typed(settings.models[0])])[0].detection)
+    folder = places.models() / folder_for(inputs.read([making.source(settings.models[0])])[0].detection)
+    if settings.target:
+        return new_names.chosen(settings.target, folder)
     return making.free(folder.absolute() / f"{'-'.join(stems)}-{settings.method}.safetensors")
 
 

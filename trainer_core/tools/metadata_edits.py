@@ -90,6 +90,9 @@ def data_address(path: Path) -> str:
     """
     from trainer_core.curation import thumbnails
 
+    if not path.is_file():
+        what = "does not exist" if not path.exists() else "is no file"
+        raise WeightsError(f"{name_of(path)} {what}.", "Choose a JPEG, PNG or WebP file.")
     content = thumbnails.made(path, THUMBNAIL_PX)
     if not content:
         raise WeightsError(f"{name_of(path)} cannot be read as an image.", "Choose a JPEG, PNG or WebP file.")

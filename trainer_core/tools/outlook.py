@@ -13,6 +13,7 @@ class Outlook:
     `size_bytes` is the size of the new file, `memory_bytes` the most memory that the work needs. `tensors` counts the tensors of the
     new file, `changed` those that are computed; the rest are copied. `notes` are sentences for the user. `seconds` is the
     time that the work takes, None where this is not known. `is_most`: the size depends on the numbers, and is the largest possible one.
+    `doubt` says why the result may not be what the user wants, though it can be made; the notes have it, too.
     """
 
     target: Path
@@ -23,3 +24,4 @@ class Outlook:
     notes: tuple[str, ...]
     seconds: float | None
     is_most: bool = False
+    doubt: str = ""

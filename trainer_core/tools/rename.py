@@ -70,7 +70,7 @@ def made(settings: Settings) -> tuple[str, list[Piece], Header]:
         RenamingError: the file has no such part, or there is no such renaming.
         HeaderError: the file cannot be read.
     """
-    found = header.read(places.typed(settings.file))
+    found = header.read(making.source(settings.file))
     if found.format != "safetensors":
         raise RenamingError("Only a .safetensors file can be renamed.", "Convert it to safetensors first.")
     kind = settings.kind or _kind(detection.detect(found))
@@ -104,9 +104,9 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     if is_made:
         report("This copy already exists")
         return target
-    writing.check_disk(folder, len(start) + sum(piece.size for piece in pieces))
     report("Copying")
-    tensor_copy.write(source, target, pieces, metadata, making.Meter(report, "Copied").bytes)
+    meter, check = making.Meter(report, "Copied"), writing.unchanged(found.path)
+    writing.write(target, writing.copies(found.path, pieces), metadata, meter, check)
     return target
 
 

@@ -27,7 +27,7 @@ from trainer_core.text import printable
 from trainer_core.tools import making
 from trainer_core.training import metadata as own
 from trainer_core.training.metadata import keys, privacy
-from trainer_core.weights import writing
+from trainer_core.weights import new_names, writing
 
 KIND = "scrub"
 ENDING = "-public"
@@ -188,7 +188,7 @@ def preview(settings: Settings) -> tuple[dict[str, str], list[Finding], Header]:
         RenamingError: the file is not a .safetensors file, or `keep` names something that does not exist.
         HeaderError: the file cannot be read.
     """
-    found = header.read_file(places.typed(settings.file))
+    found = header.read_file(making.source(settings.file))
     if found.format != "safetensors":
         raise RenamingError("Only the metadata of a .safetensors file can be removed.", "Convert it first.")
     return *scrubbed(found.metadata, settings.keep), found
@@ -201,7 +201,9 @@ def target(settings: Settings) -> Path:
         RenamingError: a file exists there.
     """
     source = places.typed(settings.file).absolute()
-    path = places.typed(settings.target).absolute() if settings.target else source.with_stem(source.stem + ENDING)
+    path = (
+        new_names.chosen(settings.target, source.parent) if settings.target else source.with_stem(source.stem + ENDING)
+    )
     if path.exists() or path.is_symlink():
         raise RenamingError(f"{path} already exists.", "Choose another name for the copy.")
     return path
@@ -231,11 +233,9 @@ def run(settings: Settings, report: Callable[[str], None]) -> Path:
     report("Reading the header")
     kept, _, found = preview(settings)
     path = target(settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pieces = tensor_copy.whole(found.tensors)
-    writing.check_disk(path.parent, sum(piece.size for piece in pieces))
+    entries = writing.copies(found.path, tensor_copy.whole(found.tensors))
     report("Copying")
-    tensor_copy.write(places.typed(settings.file), path, pieces, kept, making.Meter(report, "Copied").bytes)
+    writing.write(path, entries, kept, making.Meter(report, "Copied"), writing.unchanged(found.path))
     return path
 
 

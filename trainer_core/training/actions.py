@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trainer_core.engines import registry
 from trainer_core.engines.seam import Request
 from trainer_core.errors import EaselError, JobError, RunError
+from trainer_core.jobs import kind
 from trainer_core.jobs.folder import STOP, json_object
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.stop_request import StopRequest
@@ -110,7 +111,7 @@ def stop_of(run: Job, state: JobState) -> Action:
     # An engine may have deleted older ones, as the plan asks for.
     kept = [each for each in run.summary.checkpoints if (run.folder.path / each.path).exists()]
     if not run.spec.total_steps:
-        brief, sentence = "ends all of its programs", "What it has made so far may be removed."
+        brief, sentence = "ends all of its programs", _left_by(run)
     elif not kept:
         brief, sentence = "nothing is saved yet", "Nothing was saved yet, so its result is lost."
     else:
@@ -120,6 +121,15 @@ def stop_of(run: Job, state: JobState) -> Action:
     if state is JobState.STOPPING:
         return Action("stop", "Stopping", brief, sentence, possible=False)
     return Action("stop", "Stop", brief, sentence)
+
+
+def _left_by(job: Job) -> str:
+    """What a stop leaves of a job that makes no checkpoints."""
+    with contextlib.suppress(JobError):
+        own = kind.get(job.spec.kind)
+        if isinstance(own, kind.Stops):
+            return own.stopped
+    return "What it has made so far may be removed."
 
 
 def is_asked_to_stop(run: Run) -> bool:

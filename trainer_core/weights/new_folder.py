@@ -28,8 +28,7 @@ def making(target: Path, size: int, check: Callable[[], None]) -> Iterator[Path]
     """
     _check_free(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    writing.check_disk(target.parent, size)
-    part = target.with_name(f".{target.name}.easel-part")
+    part = writing.part_of(target)
     lock = _locked(part)
     try:
         for left in part.iterdir():
@@ -37,6 +36,7 @@ def making(target: Path, size: int, check: Callable[[], None]) -> Iterator[Path]
                 shutil.rmtree(left)
             else:
                 left.unlink()
+        writing.check_disk(target.parent, size)
         yield part
         check()
         _sync(part)
@@ -52,6 +52,20 @@ def making(target: Path, size: int, check: Callable[[], None]) -> Iterator[Path]
             if os.path.samestat(part.lstat(), os.fstat(lock)):
                 shutil.rmtree(part)
         os.close(lock)
+
+
+def discard_part(target: Path) -> None:
+    """Removes the unfinished folder that a job left which was killed; not that of a job that makes it now.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    part = writing.part_of(target)
+    if part.is_dir() and not part.is_symlink():
+        with contextlib.suppress(WeightsError):
+            lock = _locked(part)
+            shutil.rmtree(part)
+            os.close(lock)
 
 
 def add(folder: Path, texts: Mapping[str, str], copies: Mapping[str, Path]) -> None:

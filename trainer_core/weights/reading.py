@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from trainer_core.errors import WeightsError
 from trainer_core.models.header import Header, TensorInfo, archive
 from trainer_core.models.header.tensors import shown
+from trainer_core.text import printable
 from trainer_core.weights import gguf_blocks, numbers, sources
 from trainer_core.weights.dtypes import CHUNK
 from trainer_core.weights.numbers import Floats
@@ -111,6 +112,10 @@ class Weights:
                 numbers.into_floats(part, into)
             yield into
 
+    def is_finite(self, name: str) -> bool:
+        """Whether no number of a tensor is NaN or infinite."""
+        return all(bool(np.isfinite(chunk).all()) for chunk in self.chunks(name))
+
     def check_unchanged(self) -> None:
         """Checks that no file has changed since it was opened.
 
@@ -153,6 +158,15 @@ class Weights:
             if not count:
                 raise WeightsError(f"{shown(place.path)} is cut short.", "Download it again.")
             done += count
+
+
+def damaged(name: str, models: Iterable[Weights]) -> WeightsError:
+    """The error that a tensor of these models has numbers that are NaN or infinite."""
+    files = " and ".join(shown(model.header.path) for model in models)
+    return WeightsError(
+        f"{files} {'are' if ' and ' in files else 'is'} damaged: {printable(name, 120)} has numbers that are not finite (NaN or infinite).",
+        "Check in Model_Converter, or easel convert --check, lists all such tensors. Use another copy.",
+    )
 
 
 def _stamp(file: int) -> tuple[int, int]:

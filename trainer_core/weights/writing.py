@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from trainer_core.errors import WeightsError
 from trainer_core.hardware import free_disk_bytes
 from trainer_core.models.header import TensorInfo
 from trainer_core.models.header.tensors import shown
-from trainer_core.models.tensor_copy import CHUNK_BYTES, header_bytes
+from trainer_core.models.tensor_copy import CHUNK_BYTES, header_bytes, whole_piece
 from trainer_core.weights.places import Place
 
 DISK_FLOOR_BYTES = 1 << 30
@@ -31,6 +32,8 @@ DIRECT_BYTES = 4 << 20
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from trainer_core.models.renaming import Piece
 
     Chunk = NDArray[np.generic] | bytes
 
@@ -111,8 +114,7 @@ class File:
             WeightsError: another job writes this file now.
             OSError: the folder cannot be written.
         """
-        self.target = target
-        self.part = target.with_name(f".{target.name}.easel-part")
+        self.target, self.part = target, part_of(target)
         self.file = _locked(self.part)
         os.ftruncate(self.file, 0)
         self._direct = _direct(self.part, self.file)
@@ -208,14 +210,40 @@ def write(
     if target.exists() or target.is_symlink():
         raise WeightsError(f"{shown(target)} already exists.", "Choose another name.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    check_disk(target.parent, sum(entry.size for entry in entries))
     sink = File(target)
     try:
+        check_disk(target.parent, sum(entry.size for entry in entries))
         (form or write_to)(sink, entries, metadata, progress)
         check()
         sink.finish()
     finally:
         sink.close()
+
+
+def copies(path: Path, pieces: Sequence[Piece]) -> list[Entry]:
+    """The tensors of a new file that are ranges of the bytes of an old one."""
+    return [
+        Entry(piece.name, piece.dtype, piece.shape, functools.partial(whole_piece, path, piece))
+        if piece.turned is not None or piece.content
+        else Entry(piece.name, piece.dtype, piece.shape, Place(path, piece.start, piece.size))
+        for piece in pieces
+    ]
+
+
+def unchanged(path: Path) -> Callable[[], None]:
+    """A check that raises a WeightsError if a file has changed since now."""
+    before = _stamp(path)
+
+    def check() -> None:
+        if _stamp(path) != before:
+            raise WeightsError(f"{shown(path)} changed while it was copied.", "Try again when it is complete.")
+
+    return check
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def write_to(sink: Sink, entries: Sequence[Entry], metadata: Mapping[str, str], progress: Progress) -> None:
@@ -256,13 +284,32 @@ def write_entries(sink: Sink, start: bytes, entries: Sequence[Entry], progress: 
     progress(whole, len(entries), done, total)
 
 
-def check_disk(folder: Path, size: int) -> None:
-    """Checks that a file of this size, in bytes, fits into a folder.
+def part_of(target: Path) -> Path:
+    """The unfinished file or folder for a new one."""
+    return target.with_name(f".{target.name}.easel-part")
+
+
+def discard_part(target: Path) -> None:
+    """Removes the unfinished file that a job left which was killed; not that of a job that writes it now.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    part = part_of(target)
+    if part.is_file() and not part.is_symlink():
+        with contextlib.suppress(WeightsError):
+            file = _locked(part)
+            part.unlink()
+            os.close(file)
+
+
+def check_disk(folder: Path, size: int, left: int = 0) -> None:
+    """Checks that a file of this size, in bytes, fits into a folder. `left` is what an unfinished file takes that will be overwritten.
 
     Raises:
         WeightsError: it does not.
     """
-    free, beside = free_disk_bytes(folder), reserve_bytes(size)
+    free, beside = free_disk_bytes(folder) + left, reserve_bytes(size)
     if free < size + beside:
         raise WeightsError(
             f"The new file needs {_in_words(size)} and {_in_words(beside)} beside it, but {shown(folder)} has {_in_words(free)} free.",

@@ -193,7 +193,7 @@ MERGE = Utility(
                     name="target",
                     title="New file",
                     placeholder="empty: named after the models, in Easel's models folder",
-                    help="A name or a path. A file that exists is never replaced.",
+                    help="A name goes into that folder, a path elsewhere. A file that exists is never replaced.",
                 ),
                 Choice(name="dtype", title="Precision", default="same", options=PRECISIONS),
                 File(
@@ -250,8 +250,8 @@ BAKE = Utility(
                 Words(
                     name="target",
                     title="New file",
-                    placeholder="empty: named after the files, in Easel's models folder",
-                    help="A name or a path. A file that exists is never replaced.",
+                    placeholder="empty: named after the files, next to the checkpoint",
+                    help="A name goes into that folder, a path elsewhere. A file that exists is never replaced.",
                 ),
                 Choice(
                     name="dtype",

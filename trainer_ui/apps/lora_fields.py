@@ -17,7 +17,7 @@ TARGET = Words(
     name="target",
     title="New file",
     placeholder="empty: next to the first file, with another name",
-    help="A name or a path. A file that exists is never replaced.",
+    help="A name goes into that folder, a path elsewhere. A file that exists is never replaced.",
 )
 DTYPES = (("As in the file", "same"), ("16 bits, fp16", "fp16"), ("16 bits, bf16", "bf16"), ("32 bits, fp32", "fp32"))
 DTYPE = Choice(name="dtype", title="Precision", default="same", options=DTYPES)

@@ -55,6 +55,7 @@ def _convert(module: Module, values: Values) -> Any:
         dtype=values["dtype"],
         keep=tuple(name for name in KEPT if values["dtype"] and values[f"keep.{name}"]),
         prune=values["prune"],
+        names=values["names"],
         dequantise=values["dequantise"],
         prediction=values["prediction"],
         shard_gb=values["shard_gb"],
@@ -79,7 +80,7 @@ CONVERT = Utility(
         Card(
             "Model",
             (Files(name="files", title="File or folder", roles=ROLES),),
-            text="A checkpoint (.safetensors, .ckpt, .gguf), a folder in the diffusers layout, or an index of shards. Files below the first are parts to put into it.",
+            text="A checkpoint (.safetensors, .ckpt, .gguf), a folder in the diffusers layout, or the folder (or index) of a model in several files. Files below the first are parts to put into it.",
         ),
         Card(
             "Form",
@@ -112,6 +113,13 @@ CONVERT = Utility(
                         ("Leave it out, keep their average (EMA)", "ema"),
                     ),
                     default="",
+                ),
+                Choice(
+                    name="names",
+                    title="Tensor names",
+                    options=(("As they are", ""), ("As engines read them", "original")),
+                    default="",
+                    help="Norms, prefixes and layers get the names of the original code. What is renamed is said before the start.",
                 ),
                 Switch(
                     name="dequantise",

@@ -11,6 +11,7 @@ from trainer_ui.job_session import known_jobs
 from trainer_ui.panels.run import RunPanel
 from trainer_ui.panels.tools.bar import ToolBar
 from trainer_ui.panels.tools.form import Form
+from trainer_ui.panels.tools.kept import KeptEntries
 from trainer_ui.panels.tools.made import Made
 from trainer_ui.panels.tools.notes import Notes
 from trainer_ui.panels.tools.past import Past
@@ -57,6 +58,8 @@ class UtilityApp(App):
     def __init__(self) -> None:
         self.session = session = ToolSession(self.utilities)
         self.forms = {one.id: Form(session, one) for one in self.utilities}
+        self.kept = KeptEntries(session, self.id, self.forms)
+        session.add_view(self.kept.show)
         kinds = tuple(dict.fromkeys(kind for one in self.utilities for kind in one.kinds))
         self.kinds = kinds
         self.bars = {one.id: ToolBar(session, one) for one in self.utilities}
@@ -64,7 +67,7 @@ class UtilityApp(App):
         places = {
             one.id: Place(
                 one.title,
-                [[self.forms[one.id]], [Notes(session, one)]],
+                [[self.kept.lines[one.id], self.forms[one.id]], [Notes(session, one)]],
                 self.bars[one.id],
                 "wide-left",
                 one.guide or (self.guide_page, one.id),
@@ -84,10 +87,12 @@ class UtilityApp(App):
 
     def restore(self) -> None:
         """Follows the job in progress, as the kernel may have been restarted, and searches for the models on this machine."""
+        self.kept.restore()
         self.session.shelf.look()
         self.session.jobs.follow_live(job for kind in self.kinds for job in known_jobs(kind))
 
     def close(self, why: str = "") -> None:
         """Ends the search for models, too."""
         self.session.shelf.close()
+        self.kept.close()
         super().close(why)

@@ -106,7 +106,7 @@ class Arrivals {
   }
   get open() { return this.items.filter(({ state }) => OPEN.has(state)); }
   begin(found) {
-    const files = found.filter(({ path }) => !path.split("/").some((part) => part.startsWith(".")));
+    const files = shortened(found);
     if (!files.length) return this.say("There is no file in it.");
     if (files.length > MOST_FILES) return this.say(`${count(files.length)} files are too many at once. Put them into a zip, and let Easel unpack it.`);
     if (this.model.get("busy")) return this.say("Wait until the other work is done.");
@@ -161,6 +161,7 @@ class Arrivals {
       this.start(item, known(have) ? have : 0);
       if (isTaken && !wasAnswered) item.state = "asks";
     });
+    if (!this.open.length) this.send("end");
     const asks = this.items.filter(({ state }) => state === "asks");
     if (asks.length && this.question.hidden) requestAnimationFrame(() => this.both.focus());
   }
@@ -233,7 +234,7 @@ class Arrivals {
     this.send("finish", { id: item.id, sha256: item.sha256, choice: item.choice, unpack: item.unpack });
   }
   arrived(item, message) {
-    Object.assign(item, { state: "arrived", told: text(message.text), place: text(message.name), isSame: item.sha256 === message.sha256, belongs: text(message.belongs), have: item.size, marks: new Map(), hash: null });
+    Object.assign(item, { state: "arrived", told: text(message.text), place: text(message.name), isSame: item.sha256 === message.sha256, belongs: text(message.belongs), notes: list(message.notes).map(text), isDoubtful: message.doubtful === true, have: item.size, marks: new Map(), hash: null });
     if (!this.open.length) this.send("end");
   }
   failed(item, words) {
@@ -389,16 +390,23 @@ class Arrivals {
   }
   summary(open, counted, have, total) {
     const arrived = counted.filter(({ state }) => state === "arrived").length;
-    if (!counted.length) return "";
-    if (!open.length) return `${count(arrived)} of ${count(counted.length)} ${counted.length === 1 ? "file is" : "files are"} here, ${bytes(have)}.`;
+    if (!counted.length) return this.doubts().trim();
+    if (!open.length) return `${count(arrived)} of ${count(counted.length)} ${counted.length === 1 ? "file is" : "files are"} here, ${bytes(have)}.${this.doubts()}`;
     const now = performance.now();
     this.speed = this.speed.filter(([at]) => now - at < 6000);
     const sent = this.speed.reduce((sum, [, size]) => sum + size, 0), per = this.speed.length > 1 ? (1000 * sent) / Math.max(500, now - this.speed[0][0]) : 0;
     const left = per > 0 && !this.paused ? `, ${bytes(per)} a second, ${span((total - have) / per)} left` : "";
     return `${count(arrived)} of ${count(counted.length)} ${counted.length === 1 ? "file is" : "files are"} here: ${bytes(have)} of ${bytes(total)}${this.paused ? ". Paused." : left}`;
   }
+  // What did not come, or is not what its name says, in a sentence; the list says why.
+  doubts() {
+    const left = this.items.filter(({ state }) => state === "refused").length, doubtful = this.items.filter((one) => one.isDoubtful).length;
+    const found = [left ? `${count(left)} ${left === 1 ? "was" : "were"} left out` : "", doubtful ? `${count(doubtful)} cannot be used` : ""].filter(Boolean);
+    return found.length ? ` ${found.join(", and ")}: the list says why.` : "";
+  }
   rows() {
-    const busy = this.items.filter(({ state }) => !["waiting", "announced", "arrived"].includes(state));
+    const busy = this.items.filter((one) => !["waiting", "announced", "arrived", "refused"].includes(one.state) || one.isDoubtful);
+    busy.push(...this.items.filter(({ state }) => state === "refused"));
     const chosen = new Set(this.items.length <= MOST_ROWS ? this.items : [...busy.slice(0, MOST_ROWS / 2), ...this.items.filter(({ state }) => state === "arrived").slice(-MOST_ROWS / 4), ...this.items.filter(({ state }) => state === "waiting").slice(0, MOST_ROWS / 4)]);
     const nodes = this.items.filter((item) => chosen.has(item)).map((item) => this.row(item));
     const now = [...this.list.children];
@@ -417,26 +425,41 @@ class Arrivals {
       item.bar = make("progress");
       item.bar.setAttribute("aria-label", `How much of ${item.path} is here`);
       item.code = make("code", "easel-arrive-hash");
+      item.points = make("ul", "easel-arrive-notes");
       item.acts = make("div", "easel-arrive-acts");
       item.move = button("", "easel-small", () => this.accept(item));
       item.stay = button("Leave it here", "easel-small easel-quiet", () => this.decline(item));
       item.acts.append(item.move, item.stay);
-      item.node.append(item.sign, item.name, item.size_, item.bar, item.words, item.code, item.acts);
+      item.node.append(item.sign, item.name, item.size_, item.bar, item.words, item.points, item.code, item.acts);
     }
     const { state } = item;
-    const tone = { arrived: "ok", failed: "danger", refused: "danger", stopped: "warn", asks: "warn" }[state] ?? "";
+    const tone = item.isDoubtful ? "danger" : { arrived: "ok", failed: "danger", refused: "warn", stopped: "warn", asks: "warn" }[state] ?? "";
     item.node.className = `easel-arrive-row easel-arrive-is-${tone || "going"}`;
     put(item.sign, { ok: "✓", danger: "!", warn: "–" }[tone] ?? "↑");
-    put(item.size_, state === "sending" ? `${bytes(item.have)} of ${bytes(item.size)}` : bytes(item.size));
+    put(item.size_, state === "refused" ? "" : state === "sending" ? `${bytes(item.have)} of ${bytes(item.size)}` : bytes(item.size));
     item.bar.hidden = state !== "sending";
     item.bar.max = Math.max(1, item.size);
     item.bar.value = item.have;
-    put(item.words, [state === "arrived" ? `It is in ${item.place}.` : "", item.told || WORDS[state] || ""].filter(Boolean).join(" "));
+    put(item.words, [{ arrived: `It is in ${item.place}.`, refused: "Left out:" }[state] ?? "", item.told || WORDS[state] || ""].filter(Boolean).join(" "));
+    const notes = item.notes ?? [];
+    item.points.hidden = !notes.length;
+    if (item.points.childElementCount !== notes.length) item.points.replaceChildren(...notes.map((note) => make("li", "", note)));
     put(item.code, state === "arrived" && this.items.length <= 20 ? `SHA-256 ${item.sha256}${item.isSame ? ", the same here and on your computer" : ""}` : "");
     item.acts.hidden = !item.belongs;
     put(item.move, `Move it to ${item.belongs}`);
     return item.node;
   }
+}
+
+// A hidden folder, such as that of git, is told with one line instead of one for each of its files.
+function shortened(found) {
+  const kept = new Map();
+  for (const { file, path } of found) {
+    const parts = path.split("/"), at = parts.findIndex((part) => part.startsWith(".") && ![".", ".."].includes(part));
+    const short = at < 0 ? path : parts.slice(0, at + 1).join("/");
+    if (at < 0 || !kept.has(short)) kept.set(at < 0 ? file : short, { file, path: short });
+  }
+  return [...kept.values()];
 }
 
 async function walk(entry, found, depth = 0) {

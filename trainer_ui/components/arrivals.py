@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +30,24 @@ QUIET_S = 2.0
 """A page that sends files is never silent for so long."""
 
 
+@dataclass(frozen=True)
+class Said:
+    """What is said of a file that is here: a sentence, the folder where it belongs if that is another one, and single notes.
+
+    `is_doubtful`: it cannot be what its name says, for example because it is empty.
+    """
+
+    text: str = ""
+    belongs: str = ""
+    notes: tuple[str, ...] = ()
+    is_doubtful: bool = False
+
+
 class Arrivals(AnyWidget):
     """A place to drop files, and what became of each of them.
 
     `receive` makes the receiver of what is sent. `arrived` is called in a thread with each file that is complete, and whether a zip
-    shall be unpacked; it returns what is said of it and, if it belongs elsewhere, the name of that folder. `accept` moves it there.
+    shall be unpacked; it returns what is said of it. `accept` moves it to where it belongs.
     """
 
     _esm = asset("dom.js", "sha256.js", "arrivals.js")
@@ -49,7 +63,7 @@ class Arrivals(AnyWidget):
     def __init__(
         self,
         receive: Callable[[], Receiver],
-        arrived: Callable[[Arrived, bool], tuple[str, str]],
+        arrived: Callable[[Arrived, bool], Said],
         accept: Callable[[Arrived], str],
         changed: Callable[[], object],
     ) -> None:
@@ -59,7 +73,7 @@ class Arrivals(AnyWidget):
         self._heard_s = 0.0
         self._receiver: Receiver | None = None
         self._here: dict[str, Arrived] = {}
-        self._told: dict[str, dict[str, str]] = {}
+        self._told: dict[str, dict[str, Any]] = {}
         self._work: queue.Queue[Callable[[], object]] = queue.Queue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -196,14 +210,16 @@ class Arrivals(AnyWidget):
         choice = "replace" if message.get("choice") == "replace" else "both"
         one = self._known().finish(name, sha256 if isinstance(sha256, str) else "", choice)
         self._here[key] = one
-        words, belongs = self._arrived(one, message.get("unpack") is True)
-        more = f" The old {printable(one.replaced, 100)} is in the trash." if one.replaced else ""
+        said = self._arrived(one, message.get("unpack") is True)
+        more = f"The old {printable(one.replaced, 100)} is in the trash." if one.replaced else ""
         self._told[key] = {
             "id": name,
             "name": printable(one.spot.text, 300),
             "sha256": one.sha256,
-            "text": printable(words + more, 400),
-            "belongs": printable(belongs, 100),
+            "text": printable(" ".join(filter(None, (said.text, one.renamed, more))), 900),
+            "belongs": printable(said.belongs, 100),
+            "notes": [printable(note, 400) for note in said.notes],
+            "doubtful": said.is_doubtful,
         }
         self._say(number, "arrived", **self._told[key])
 

@@ -147,6 +147,9 @@ class RunBar {
   press(id) {
     const action = list(this.content.actions).find((one) => one.id === id);
     if (!action) return;
+    // A second press goes to the answer that does it.
+    const yes = id === this.asking && this.question.querySelector("[data-yes]");
+    if (yes) return yes.focus();
     // What is not possible says why, and nothing else.
     if (!action.possible || list(action.asks).length || id === "extend") return this.ask(id);
     this.act(id);
@@ -198,11 +201,13 @@ class RunBar {
     }
     if (id === "extend") return this.askSteps();
     const [, yes, no] = list(asks);
-    this.answers(button(yes, id.startsWith("stop") ? "easel-stop" : "mod-primary", () => {
+    const doing = button(yes, id.startsWith("stop") ? "easel-stop" : "mod-primary", () => {
       this.asking = "";
       this.act(id);
       this.showQuestion();
-    }), button(no, "", () => this.close()));
+    });
+    doing.dataset.yes = "";
+    this.answers(doing, button(no, "", () => this.close()));
   }
   askSteps() {
     const label = make("label", "easel-run-steps", "Steps to add");

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
-import datetime as dt
 import json
-import threading
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,65 +10,20 @@ from trainer_core.prepare import kept_form
 from trainer_core.prepare.kept_form import Form
 from trainer_ui.boundary import attempt
 from trainer_ui.formatting import Paragraph, show
+from trainer_ui.keeper import Keeper, when
 from trainer_ui.pasts import name_of
 from trainer_ui.widgets import Box, Button
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
     from typing import Any
 
     from trainer_core.training.run import Run
     from trainer_ui.session import Session
 
-EVERY_S = 1.0
-"""How often a form is written at most."""
 BEFORE = "before"
 """The name of the form that was put away last: see `KeptForm.start_afresh`."""
 FRESH, BACK, UNDO = "Start afresh", "Bring them back", "Undo"
-
-
-class Keeper:
-    """Writes the newest form into its file in a thread, at most once a second, and when the program ends."""
-
-    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
-        self.path, self._say = path, say
-        self._waiting: Form | None = None
-        self._timer: threading.Timer | None = None
-        self._lock, self._writing = threading.Lock(), threading.Lock()
-        self._written_s = -EVERY_S
-        self._has_failed = False
-        atexit.register(self.write)
-
-    def keep(self, form: Form) -> None:
-        """Writes this form soon."""
-        with self._lock:
-            self._waiting = form
-            if self._timer is None:
-                pause = max(0.0, self._written_s + EVERY_S - time.monotonic())
-                self._timer = threading.Timer(pause, self.write)
-                self._timer.daemon = True
-                self._timer.start()
-
-    def write(self) -> None:
-        """Writes now what waits to be written."""
-        with self._writing:
-            with self._lock:
-                form, self._waiting, self._timer = self._waiting, None, None
-                self._written_s = time.monotonic()
-            if form is None:
-                return
-            try:
-                kept_form.keep(self.path, form)
-            except OSError as error:
-                if not self._has_failed:
-                    self._say(f"Your settings cannot be kept for the next time: {error.strerror or error}.")
-                self._has_failed = True
-
-    def close(self) -> None:
-        """Writes what waits to be written; nothing is written from then on."""
-        self.write()
-        atexit.unregister(self.write)
 
 
 class KeptForm:
@@ -87,7 +38,7 @@ class KeptForm:
         self.session, self.app = session, app
         self._begun_with = begun_with
         self._arguments = json.dumps(begun_with, sort_keys=True, default=str) if any(begun_with) else ""
-        self._keeper = Keeper(kept_form.kept_in(app), session.show_soon)
+        self._keeper = Keeper(kept_form.kept_in(app), session.show_soon, kept_form.keep)
         self._last: Form | None = None
         self._asked: Form | None = None
         """The form whose images are being checked, to be started."""
@@ -109,7 +60,7 @@ class KeptForm:
         if kept.form.begun_with != self._arguments:
             attempt(lambda: self._put_away(kept.form), self.session.note)
             self._tell(
-                f"This notebook was opened with other arguments. Your settings of {_when(kept.saved)} are kept.", BACK
+                f"This notebook was opened with other arguments. Your settings of {when(kept.saved)} are kept.", BACK
             )
             return False
         return self._bring_back(kept)
@@ -171,7 +122,7 @@ class KeptForm:
         if not attempt(use, said.append):
             said.append(f"They are kept in {kept_form.kept_in(self.app, BEFORE)}.")
             attempt(lambda: self._put_away(kept.form), said.append)
-        self._tell(" ".join([f"Your settings of {_when(kept.saved)} are here again.", *said]), FRESH)
+        self._tell(" ".join([f"Your settings of {when(kept.saved)} are here again.", *said]), FRESH)
         return True
 
     def _turn(self) -> None:
@@ -226,9 +177,3 @@ class KeptForm:
         self.button.description = action
         show(self.button, bool(action))
         show(self.widget, True)
-
-
-def _when(saved: dt.datetime) -> str:
-    """The local time, with the date unless it is today's."""
-    now = dt.datetime.now().astimezone()
-    return saved.strftime("%H:%M" if saved.date() == now.date() else "%Y-%m-%d, %H:%M")

@@ -24,7 +24,7 @@ from trainer_core.weights.dtypes import CHOICES
     metavar="NAME=NUMBER",
     help="Multiply the strength in blocks, such as IN04=0.5 or OUT*=0, or in layers whose names begin so, such as double_blocks.3=0.5. Can be repeated.",
 )
-@click.option("--out", "target", default="", help="The new file. Default: one next to the model.")
+@click.option("--out", "target", type=making.NEW_FILE, default="", help="The new file. Default: one next to the model.")
 @click.option(
     "--dtype",
     default="same",
@@ -66,10 +66,7 @@ def command(  # noqa: PLR0917 - click gives them by name
         family=family,
         skip=skip,
     )
-    if dry_run:
-        making.show_outlook(baking.outlook(settings), as_json)
-        return
-    making.finish(baking.start(settings), detach, as_json)
+    making.make(baking, settings, dry_run=dry_run, detach=detach, as_json=as_json)
 
 
 def _each(values: tuple[float, ...], count: int, option: str) -> tuple[float, ...]:

@@ -26,7 +26,7 @@ from trainer_core.cli import lora_options, making
 @click.option("--dtype", type=lora_options.DTYPE, default="same", show_default=True, help="The dtype of the new file.")
 @lora_options.file_options("converted")
 @making.options
-def command(file: str, *, dry_run: bool, detach: bool, as_json: bool, **options: Any) -> None:
+def command(file: str, *, dry_run: bool, detach: bool, as_json: bool, **given: Any) -> None:
     """Convert a LoRA for another program.
 
     The effect stays the same. sd-scripts' names are the usual ones, diffusers' those of PEFT, and ComfyUI's those of ai-toolkit.
@@ -34,19 +34,5 @@ def command(file: str, *, dry_run: bool, detach: bool, as_json: bool, **options:
     """  # fmt: skip
     from trainer_core.tools import lora_convert as tool
 
-    settings = tool.Settings(
-        file=file,
-        naming=options["naming"] or "",
-        plain=options["plain"],
-        method=options["method"],
-        value=options["value"],
-        rank=options["rank"] or 0,
-        conv_rank=options["conv_rank"] or 0,
-        dtype=options["dtype"],
-        family=options["family"],
-        target=options["out"],
-    )
-    if dry_run:
-        making.show_outlook(tool.outlook(settings), as_json)
-        return
-    making.finish(tool.start(settings), detach, as_json)
+    settings = tool.Settings(file=file, **lora_options.chosen(given))
+    making.make(tool, settings, dry_run=dry_run, detach=detach, as_json=as_json)

@@ -35,7 +35,9 @@ from trainer_core.weights.networks.naming import NAMINGS
 @click.option(
     "--dtype", default="fp16", show_default=True, type=click.Choice(list(DTYPES)), help="The precision of the new file."
 )
-@click.option("--out", "target", default="", help="The new file. Default: one next to the tuned model.")
+@click.option(
+    "--out", "target", type=making.NEW_FILE, default="", help="The new file. Default: one next to the tuned model."
+)
 @click.option("--family", default="", help="The family, such as sdxl, if the files do not show it.")
 @click.option(
     "--prediction",
@@ -82,7 +84,4 @@ def command(  # noqa: PLR0917 - click gives them by name
         family=family,
         prediction=prediction,
     )
-    if dry_run:
-        making.show_outlook(extracting.outlook(settings), as_json)
-        return
-    making.finish(extracting.start(settings), detach, as_json)
+    making.make(extracting, settings, dry_run=dry_run, detach=detach, as_json=as_json)

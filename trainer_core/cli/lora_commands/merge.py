@@ -41,7 +41,7 @@ from trainer_core.cli import lora_options, making
 @click.option("--dtype", type=lora_options.DTYPE, default="same", show_default=True, help="The dtype of the new file.")
 @lora_options.file_options("merged")
 @making.options
-def command(files: tuple[str, ...], *, dry_run: bool, detach: bool, as_json: bool, **options: Any) -> None:
+def command(files: tuple[str, ...], *, dry_run: bool, detach: bool, as_json: bool, **given: Any) -> None:
     """Merge LoRAs into one.
 
     The effect of the new file is the sum of the effects of FILES at their strengths. The exact sum has the ranks of all files
@@ -49,20 +49,6 @@ def command(files: tuple[str, ...], *, dry_run: bool, detach: bool, as_json: boo
     """  # fmt: skip
     from trainer_core.tools import lora_merge as tool
 
-    settings = tool.Settings(
-        files=files,
-        strengths=options["strengths"],
-        blocks=tuple(lora_options.weights([text] if text else []) for text in options["blocks"]),
-        method=options["method"],
-        value=options["value"],
-        rank=options["rank"] or 0,
-        conv_rank=options["conv_rank"] or 0,
-        naming=options["naming"] or "",
-        dtype=options["dtype"],
-        family=options["family"],
-        target=options["out"],
-    )
-    if dry_run:
-        making.show_outlook(tool.outlook(settings), as_json)
-        return
-    making.finish(tool.start(settings), detach, as_json)
+    given["blocks"] = tuple(lora_options.weights([text] if text else []) for text in given["blocks"])
+    settings = tool.Settings(files=files, **lora_options.chosen(given))
+    making.make(tool, settings, dry_run=dry_run, detach=detach, as_json=as_json)

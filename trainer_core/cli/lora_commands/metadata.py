@@ -16,7 +16,13 @@ SHOWN = 200
 @click.option("--thumbnail", default="", metavar="IMAGE", help="Put a small copy of an image into the file.")
 @click.option("--scrub", is_flag=True, help="Remove captions, folder names, prompts, comments, times and paths first.")
 @click.option("--keep", multiple=True, metavar="KEY", help="A key or group that --scrub keeps; can be repeated.")
-@click.option("--out", default="", metavar="PATH", help="The new file.  [default: next to FILE, with -edited]")
+@click.option(
+    "--out",
+    type=making.NEW_FILE,
+    default="",
+    metavar="PATH",
+    help="The new file.  [default: next to FILE, with -edited]",
+)
 @click.option("--in-place", is_flag=True, help="Put the new file in the place of FILE; --undo takes it back.")
 @click.option("--undo", is_flag=True, help="Give FILE the metadata that it had before the last edit in place.")
 @making.options
@@ -81,10 +87,10 @@ def _values(assignments: tuple[str, ...]) -> dict[str, str]:
 
 
 def _show(file: str, as_json: bool) -> None:
-    from trainer_core import places
     from trainer_core.models import header
+    from trainer_core.tools import making as files
 
-    found = header.read(places.typed(file)).metadata
+    found = header.read(files.source(file)).metadata
     if as_json:
         show.as_json(dict(found))
         return

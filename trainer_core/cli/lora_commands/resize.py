@@ -22,7 +22,7 @@ from trainer_core.cli import lora_options, making
 @click.option("--dtype", type=lora_options.DTYPE, default="same", show_default=True, help="The dtype of the new file.")
 @lora_options.file_options("resized")
 @making.options
-def command(file: str, *, dry_run: bool, detach: bool, as_json: bool, **options: Any) -> None:
+def command(file: str, *, dry_run: bool, detach: bool, as_json: bool, **given: Any) -> None:
     """Give a LoRA a smaller rank.
 
     The new file is the nearest one of its rank, and the error is shown. `easel lora inspect` suggests a rank. sv_fro and
@@ -31,17 +31,5 @@ def command(file: str, *, dry_run: bool, detach: bool, as_json: bool, **options:
     """  # fmt: skip
     from trainer_core.tools import lora_resize as tool
 
-    settings = tool.Settings(
-        file=file,
-        method=options["method"],
-        value=options["value"],
-        rank=options["rank"] or 0,
-        conv_rank=options["conv_rank"] or 0,
-        dtype=options["dtype"],
-        family=options["family"],
-        target=options["out"],
-    )
-    if dry_run:
-        making.show_outlook(tool.outlook(settings), as_json)
-        return
-    making.finish(tool.start(settings), detach, as_json)
+    settings = tool.Settings(file=file, **lora_options.chosen(given))
+    making.make(tool, settings, dry_run=dry_run, detach=detach, as_json=as_json)

@@ -21,7 +21,7 @@ from trainer_core.cli import lora_options, making
 )
 @lora_options.file_options("scaled")
 @making.options
-def command(file: str, *, dry_run: bool, detach: bool, as_json: bool, **options: Any) -> None:
+def command(file: str, *, dry_run: bool, detach: bool, as_json: bool, **given: Any) -> None:
     """Make a LoRA weaker or stronger.
 
     Strength 1 of the new file has the effect of this strength of FILE. `easel lora inspect` lists the blocks. Layers with the
@@ -29,14 +29,6 @@ def command(file: str, *, dry_run: bool, detach: bool, as_json: bool, **options:
     """  # fmt: skip
     from trainer_core.tools import lora_scale as tool
 
-    settings = tool.Settings(
-        file=file,
-        strength=options["strength"],
-        blocks=lora_options.weights(options["blocks"]),
-        family=options["family"],
-        target=options["out"],
-    )
-    if dry_run:
-        making.show_outlook(tool.outlook(settings), as_json)
-        return
-    making.finish(tool.start(settings), detach, as_json)
+    given["blocks"] = lora_options.weights(given["blocks"])
+    settings = tool.Settings(file=file, **given)
+    making.make(tool, settings, dry_run=dry_run, detach=detach, as_json=as_json)

@@ -6,6 +6,8 @@ import re
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from trainer_core.text import printable
+
 LONGEST_BYTES = 180
 """File systems allow 255 bytes; the name of the part file is longer than that of the file."""
 
@@ -23,6 +25,24 @@ def safe(name: str) -> str:
     if _RESERVED.match(last):
         last = f"_{last}"
     return shortened(last)
+
+
+def refused(name: str) -> tuple[str, str] | None:
+    """Why a user cannot give this name to a file or folder, and what to do; None if every system can have such a file."""
+    count = len(name.encode("utf-8", "replace"))
+    if count > LONGEST_BYTES:
+        what = f"{len(name)} letters" if count == len(name) else f"{len(name)} letters, which take {count} bytes"
+        return (
+            f"The name {printable(name, 30)!r} is too long: it has {what}.",
+            f"Choose one of at most {LONGEST_BYTES} bytes: a letter takes one, or up to four with an accent or in other scripts.",
+        )
+    plain = safe(name)
+    if plain and plain == name:
+        return None
+    return (
+        f"{printable(name, 100)!r} cannot be the name of a file or folder.",
+        f"Use for example {plain}." if plain else "Use letters and digits.",
+    )
 
 
 def safe_path(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -54,7 +55,8 @@ def read_file(path: Path) -> Header:
     """
     found = read_any(path)
     if found.format != "safetensors":
-        raise HeaderError(f"{shown(path)} is not a safetensors file: it is a {found.format} file.")
+        message = f"{shown(path)} is not a safetensors file: it is a {found.format} file."
+        raise HeaderError(message, "Make a safetensors file of it first: easel convert.")
     return found
 
 
@@ -65,11 +67,17 @@ def read_any(path: Path) -> Header:
         HeaderError: it cannot be read, it is not a model, or it is damaged.
     """
     try:
+        # A pipe would be waited for.
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise HeaderError(f"{shown(path)} is a folder, and one file is needed.", "Choose the file inside.")
+        if not stat.S_ISREG(mode):
+            raise HeaderError(f"{shown(path)} is neither a file nor a folder.", "Choose a .safetensors file.")
         with path.open("rb") as file:
             size_bytes = file.seek(0, 2)
             return read_stream(str(path), file, size_bytes)
-    except OSError as error:
-        raise unreadable(path, error) from error
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error, "Check the path and its permissions.") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -88,6 +96,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def unreadable(path: Path, error: Exception, hint: str = "") -> HeaderError:
     """The error for a path that the operating system cannot read."""
     cause = printable(getattr(error, "strerror", None) or "the path is not valid", 200)
+    if isinstance(error, FileNotFoundError) and path.is_symlink():
+        cause = "it is a link to a file that does not exist"
     return HeaderError(f"{shown(path)} cannot be read: {cause}.", hint)
 
 

@@ -1,4 +1,4 @@
-"""Reads the header of a folder: a diffusers pipeline, one component of it, or the shards that an index lists."""
+"""Reads the header of a folder: a diffusers pipeline, one component of it, or the shards that an index in it lists."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core.errors import HeaderError
+from trainer_core.models.header import shards
 from trainer_core.models.header.files import read_any, read_json
 from trainer_core.models.header.tensors import Header, shown
 from trainer_core.text import printable
@@ -24,7 +25,7 @@ NEEDED = ("unet", "transformer", "prior", "vae", "text_encoder")
 
 
 def read(folder: Path) -> Header:
-    """The header of a diffusers folder, with each key prefixed by its component, or of a folder of one component.
+    """The header of a diffusers folder, with each key prefixed by its component, or of one component or one model in several files.
 
     Raises:
         HeaderError: the folder is not a model, or a part of it is missing or damaged.
@@ -66,13 +67,28 @@ def read_index(index: Path) -> Header | None:
 
 
 def _component(folder: Path) -> Header:
-    part = _weights(folder) if (folder / "config.json").is_file() else None
+    part = _weights(folder) if (folder / "config.json").is_file() else _listed(folder)
     if part is None:
-        message = (
-            f"The folder {shown(folder)} is not a model: it has no model_index.json and no config.json with weights."
-        )
-        raise HeaderError(message, "Choose a model file, or the folder that contains model_index.json.")
-    return Header(folder, part.tensors, part.metadata, part.format, {"": _config(folder)}, part.files)
+        if loose := shards.loose(folder):
+            message = f"The folder {shown(folder)} has {loose} without the index that lists them (.index.json)."
+            raise HeaderError(message, "Download the index into the folder, too.")
+        message = f"The folder {shown(folder)} is not a model: it has no model_index.json, no config.json with weights, and no index of a model in several files."
+        raise HeaderError(message, "Choose a model file, or the folder that contains one of these.")
+    configs = {"": config} if (config := _config(folder)) else {}
+    return Header(folder, part.tensors, part.metadata, part.format, configs, part.files)
+
+
+def _listed(folder: Path) -> Header | None:
+    """The header of the model in several files whose index is in a folder; None without an index.
+
+    Raises:
+        HeaderError: there are several indexes, or a shard is missing or damaged.
+    """
+    indexes = sorted(place for place in folder.glob("*.index.json") if place.is_file())
+    if len(indexes) > 1:
+        names = ", ".join(printable(place.name, 100) for place in indexes[:4])
+        raise HeaderError(f"The folder {shown(folder)} has several models: {names}.", "Choose one of these files.")
+    return read_index(indexes[0]) if indexes else None
 
 
 def _components(index: Mapping[str, Any]) -> list[str]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
-from trainer_core.text import printable
-
 AGAIN = "Download it again."
-LINK = "The download needs a login or another link."
+LINK = "Choose the model itself. If this file was downloaded, its link may need a login, or lead to a page."
 UNPACK = "Unpack it first, and choose the model inside."
 TEXT_BYTES = 64
 # The bytes that identify a format, their offset, what the file is, and what to do.
@@ -49,8 +47,8 @@ def named(start: bytes) -> tuple[str, str] | None:
     if text.startswith((b"<?xml", b"<!doctype", b"<error")):
         return "is a web page or an error message in XML, not a model", LINK
     if start[:TEXT_BYTES].isascii() and start[:TEXT_BYTES].decode("ascii").replace("\n", " ").isprintable():
-        first = printable(start.decode("utf-8", "replace").strip().partition("\n")[0], 80)
-        return f"is a text file, not a model; it begins: {first}", LINK
+        # Its text is not shown: a wrong path may lead to any file.
+        return "is a text file, not a model", LINK
     return None
 
 
@@ -70,8 +68,7 @@ def of_json(text: bytes) -> tuple[str, str] | None:
             return "is the index of a model in several files", "Choose it in the folder that contains those files."
         if "_class_name" in value or "architectures" in value:
             return "is the configuration of a model, not the model", "Choose the folder that contains it."
-        said = next((value[key] for key in ("error", "message", "detail") if value.get(key)), None)
-        if said is not None:
-            said = said.get("message", said) if isinstance(said, dict) else said
-            return f"is an error message, not a model: {printable(str(said), 200)}", LINK
+        if any(value.get(key) for key in ("error", "message", "detail")):
+            # What it says is not shown, as with a text file.
+            return "is an error message, not a model", LINK
     return "is a JSON file, not a model", "Choose the model itself."

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer_core.text import amount
+
 # Source: huggingface_hub serialization/_base.py, the names of shards; the index has the name of the whole file.
 NAME = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<ending>\.safetensors|\.bin)")
 MOST = 1000
@@ -35,3 +37,9 @@ def of(path: Path) -> Shard | None:
     names = (f"{name['stem']}-{each:05}-of-{count:05}{name['ending']}" for each in range(1, min(count, MOST) + 1))
     missing = tuple(each for each, other in enumerate(names, 1) if not path.with_name(other).is_file())
     return Shard(number, count, index if path.with_name(index).is_file() else "", missing)
+
+
+def loose(folder: Path) -> str:
+    """The shards in a folder in words, such as "2 files of a model"; "" if it has none."""
+    count = sum(of(place) is not None for place in folder.glob("*-of-*"))
+    return f"{amount(count, 'file')} of a model" if count else ""

@@ -20,6 +20,8 @@ from trainer_core.text import printable
 SHA256 = "sha256"
 """The name under which Easel stores the SHA-256 of a file with its object, in hexadecimal digits."""
 _READ_BYTES = 4 << 20
+_WITHOUT_REASON = frozenset({"400", "403"})
+"""What a storage answers to HEAD: such an answer has no text, and so no code."""
 _HEX64, _HEX32 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{32}")
 
 
@@ -121,6 +123,9 @@ def look(bucket: Bucket, key: str) -> Stored | None:
     except RemoteError as error:
         if error.kind == "missing":
             return None
+        if getattr(error, "code", "") in _WITHOUT_REASON:
+            # The same refusal, with its reason: the key, the clock, or a right that is missing.
+            bucket.ask("get_object", key, Range="bytes=0-0")["Body"].close()
         raise
     return Stored(key, int(found["ContentLength"]), found.get("ETag", ""), proof_of(found))
 

@@ -8,17 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer_core import places
 from trainer_core.errors import WeightsError
 from trainer_core.models import detection
 from trainer_core.models.header import Header, TensorInfo
 from trainer_core.models.header.tensors import shown
 from trainer_core.models.renaming.building import Built
-from trainer_core.weights import sources
-from trainer_core.weights.conversion import dtypes, folder, inputs, parts, pruning, scaled, single, wishes
+from trainer_core.weights import new_names, sources
+from trainer_core.weights.conversion import dtypes, folder, inputs, names, parts, pruning, scaled, single, wishes
 from trainer_core.weights.conversion.dtypes import Group, Tensor
 from trainer_core.weights.conversion.inputs import Input
-from trainer_core.weights.conversion.wishes import DTYPES, Settings
+from trainer_core.weights.conversion.wishes import DTYPES, FORMS, Settings
 
 ENDINGS = {"checkpoint": (".ckpt", ".pt", ".pth", ".bin"), "diffusers": (), "parts": (), "shards": ()}
 """The endings of the target by form; none for a folder. Any other form is a safetensors file."""
@@ -109,7 +108,7 @@ def plan(settings: Settings, tokenizers: Mapping[str, Path] | None = None) -> Pl
     first = found[0]
     draft = _form(settings, found, tokenizers or {})
     scales = frozenset((place, name) for place, each in enumerate(found) for name in each.scales)
-    is_renamed = settings.form in ("diffusers", "parts") or first.is_folder or len(found) > 1
+    is_renamed = settings.form in ("diffusers", "parts") or bool(settings.names) or first.is_folder or len(found) > 1
     dtypes.check(settings, has_scales=bool(scales), is_renamed=is_renamed)
     files = tuple(_file(group, draft, settings, scales) for group in draft.groups)
     if settings.form == "shards":
@@ -144,17 +143,37 @@ def _form(settings: Settings, found: list[Input], tokenizers: Mapping[str, Path]
         whole.tensors, {name: size for each in found for name, size in each.sizes.items()}, settings.prune
     )
     draft = _Draft([], [*whole.notes, *cut.notes], whole.marks, dict(whole.metadata or {}))
+    tensors = cut.tensors
+    if settings.names:
+        tensors, said = _renamed(tensors, found, settings)
+        draft.notes += said
     if settings.form == "diffusers":
-        _as_folder(draft, first, cut.tensors, tokenizers)
+        _as_folder(draft, first, tensors, tokenizers)
     elif settings.form == "parts":
         kinds = {"vae": "vae", parts.MODEL: "denoiser"}
         draft.groups = [
             Group(stem, own, kinds.get(stem, "text-encoders"))
-            for stem, own in parts.split(cut.tensors, first.found).items()
+            for stem, own in parts.split(tensors, first.found).items()
         ]
     else:
-        draft.groups = [_whole(cut.tensors, first, len(found))]
+        draft.groups = [_whole(tensors, first, len(found))]
     return draft
+
+
+def _renamed(
+    tensors: Mapping[str, Built], found: list[Input], settings: Settings
+) -> tuple[Mapping[str, Built], list[str]]:
+    """The tensors with the names that engines read, and sentences about them.
+
+    Raises:
+        WeightsError: the form of the new model has names of its own, or nothing would be renamed.
+    """
+    if settings.form in ("diffusers", "parts") or len(found) > 1 or found[0].is_folder:
+        what = FORMS[settings.form] if settings.form in ("diffusers", "parts") else "a model made of several parts"
+        raise WeightsError(
+            f"The names of the tensors cannot be chosen: {what} has names of its own.", "Leave the names as they are."
+        )
+    return names.renamed(tensors, found[0])
 
 
 def _whole(tensors: Mapping[str, Built], first: Input, count: int) -> Group:
@@ -265,19 +284,13 @@ def _target(settings: Settings, first: Input) -> Path:
     """The new file or folder.
 
     Raises:
-        WeightsError: its name has the ending of another form.
+        WeightsError: its name is that of a folder, or has the ending of another form.
     """
     endings = ENDINGS.get(settings.form, SAFETENSORS)
     if settings.target:
-        target = places.typed(settings.target).absolute()
-        if endings and target.suffix.lower() not in endings:
-            raise WeightsError(
-                f"{shown(target)} would be {wishes.FORMS[settings.form]}, which has another ending.",
-                f"Choose a name that ends with {endings[0]}.",
-            )
-        return target
+        return new_names.chosen(settings.target, first.path.parent, endings)
     name = first.path.name.removesuffix(".index.json")
-    stem = name if first.path.is_dir() else Path(name).stem
+    stem = name if first.path.is_dir() else new_names.stem(name)
     words = [settings.dtype, "pruned" if settings.prune else "", "" if endings else settings.form]
     added = "-".join(filter(None, words)) or ("converted" if endings == SAFETENSORS else "")
     return first.path.with_name("-".join(filter(None, (stem, added))) + (endings[0] if endings else ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainer_core.errors import WeightsError
+from trainer_core.weights import dtypes
 from trainer_core.weights.conversion import pruning
 
 FORMS = {
@@ -16,8 +17,10 @@ FORMS = {
     "shards": "a folder with the model in several files",
 }
 """The forms of a new model."""
-DTYPES = {"": "", "fp32": "F32", "fp16": "F16", "bf16": "BF16", "fp8": "F8_E4M3", "fp8-scaled": "F8_E4M3"}
+DTYPES = {"": "", **dtypes.NAMED, "fp8": "F8_E4M3", "fp8-scaled": "F8_E4M3"}
 """The dtypes of a new model as a user names them, and as a file does."""
+NAMES = {"": "as they are", "original": "those of the original code, which engines read"}
+"""The names that the tensors of a new model can have."""
 KEPT = ("norms", "vae", "text-encoders")
 """What can stay in the dtype in which it is stored."""
 
@@ -31,7 +34,7 @@ class Settings:
     their dtype. `prune` is "" (keep everything), "weights" or "ema": without what training left, with the weights or with their
     average. `dequantise` allows weights whose numbers are computed from quantised ones. `family` and `prediction` are for
     a file that does not show them. `shard_gb` is the largest size of a file in gigabytes, for shards. `tokenizers` is a folder
-    with the tokenizers for a folder in the diffusers layout, in sub-folders of their names there.
+    with the tokenizers for a folder in the diffusers layout, in sub-folders of their names there. `names` is one of `NAMES`.
     """
 
     files: tuple[str, ...]
@@ -43,6 +46,7 @@ class Settings:
     dequantise: bool = False
     family: str = ""
     prediction: str = ""
+    names: str = ""
     shard_gb: float = 5.0
     tokenizers: str = ""
 
@@ -55,10 +59,13 @@ def check(settings: Settings) -> None:
     """
     if not settings.files:
         raise WeightsError("No file is given.", "Choose the model to convert.")
+    if not all(file.strip() for file in settings.files):
+        raise WeightsError("The name of a file is empty.", "Name a file.")
     asked = (
         ("form", settings.form, FORMS),
         ("dtype", settings.dtype, DTYPES),
         ("prune", settings.prune, pruning.KEEPS),
+        ("kind of names", settings.names, NAMES),
         ("prediction", settings.prediction, ("", "epsilon", "v_prediction")),
         *(("keep", each, KEPT) for each in settings.keep),
     )

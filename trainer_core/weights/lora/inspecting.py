@@ -143,4 +143,4 @@ def _notes(network: Network, layers: list[LayerReport]) -> Iterator[str]:
     if damaged:
         yield f"{len(damaged)} layers cannot be used. {damaged[0].problem}"
     if network.unknown:
-        yield f"{len(network.unknown)} tensors are no part of a known layer, such as {printable(network.unknown[0], 80)}."
+        yield network.said_of_unknown

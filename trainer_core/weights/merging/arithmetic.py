@@ -152,7 +152,10 @@ def ties(tensor: Tensor) -> Step:
 
 
 def _limit(tensor: Tensor, place: int) -> np.float32:
-    """The least difference from C, in size, that is kept of a model. Source: sd-mecha 1.1.5, ties.py, filter_top_k."""
+    """The least difference from C, in size, that is kept of a model: that of its last place among the kept ones.
+
+    Differences of the same size are kept together. sd-mecha 1.1.5 (ties.py, filter_top_k) keeps one number more.
+    """
     sizes = np.empty(math.prod(tensor.shape), np.float32)
     done = 0
     for chunks in tensor.read(CHUNK):
@@ -160,7 +163,8 @@ def _limit(tensor: Tensor, place: int) -> np.float32:
         np.subtract(chunks[place], chunks[2], out=sizes[done : done + count])
         done += count
     np.abs(sizes, out=sizes)
-    left_out = max(int((1 - tensor.values["keep"]) * sizes.size), 1) - 1
+    kept = max(round(tensor.values["keep"] * sizes.size), 1)
+    left_out = sizes.size - kept
     sizes.partition(left_out)
     return sizes[left_out]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trainer_core.errors import WeightsError
 from trainer_core.models.header import Header
 from trainer_core.text import printable
-from trainer_core.weights import numbers
+from trainer_core.weights import numbers, reading
 from trainer_core.weights.dtypes import CHUNK
 from trainer_core.weights.merging.arithmetic import STEPS, Columns, Tensor
 from trainer_core.weights.merging.matching import Choices, Match, Row
@@ -28,7 +28,6 @@ class Merge:
 
     def __init__(self, headers: Sequence[Header], match: Match, method: Method, choices: Choices, seed: int) -> None:
         self._match, self._method, self._choices, self._seed = match, method, choices, seed
-        self._names = [header.path.name for header in headers]
         self._similar: dict[str, NDArray[np.float64]] = {}
         self._open = ExitStack()
         self._models = [self._open.enter_context(Weights(header.path)) for header in headers]
@@ -113,7 +112,7 @@ class Merge:
         """Computed numbers in the dtype of the file.
 
         Raises:
-            WeightsError: one is not finite, because a model is damaged, or is too large for the dtype.
+            WeightsError: one is not finite, which the damaged models are named for, or is too large for the dtype.
         """
         found = numbers.stored(values, row.dtype)
         if numbers.is_finite(found, row.dtype):
@@ -122,8 +121,14 @@ class Merge:
             raise WeightsError(
                 f"A number of {printable(row.name, 120)} is too large for {row.dtype}.", "Choose bf16 or fp32 instead."
             )
-        inside = [self._names[row.takes]] if row.takes is not None else self._names[: len(row.names)]
+        if bad := self._damaged(row):
+            raise reading.damaged(row.name, bad)
         raise WeightsError(
-            f"{printable(row.name, 120)} has numbers that are not finite (NaN or infinite) in {' or '.join(inside)}: that model is damaged.",
-            "Use another copy, or take this part from another model.",
+            f"The numbers of {printable(row.name, 120)} become infinite: those of the models are too large for this method.",
+            "Use another method, or a smaller weight.",
         )
+
+    def _damaged(self, row: Row) -> list[Weights]:
+        """The models that have numbers in a tensor that are not finite."""
+        models = self._models if row.takes is None else [self._models[row.takes]]
+        return [model for model, name in zip(models, row.names, strict=False) if not model.is_finite(name)]

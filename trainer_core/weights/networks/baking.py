@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trainer_core.errors import WeightsError
 from trainer_core.text import printable
-from trainer_core.weights import numbers
+from trainer_core.weights import numbers, reading
 from trainer_core.weights.dtypes import CHUNK, FLOATS
 from trainer_core.weights.networks.kinds.kind import Factors, matrix
 from trainer_core.weights.networks.mixing import Mix, Use
@@ -73,10 +73,11 @@ class Baker:
         if math.isfinite(float(np.abs(values).max())):
             advice = "Convert the model to bf16 or fp32 first." if self._model.header.is_folder else WIDER
             raise WeightsError(f"A number of {printable(name, 120)} is too large for {dtype}.", advice)
+        if not self._model.is_finite(name):
+            raise reading.damaged(name, [self._model])
         raise WeightsError(
-            f"{printable(name, 120)} would have numbers that are not finite (NaN or infinite): the model is damaged, or a strength is "
-            "too large.",
-            "Use another copy of the model, or a smaller strength.",
+            f"{printable(name, 120)} would have numbers that are not finite (NaN or infinite): a strength is too large.",
+            "Use a smaller strength.",
         )
 
 

@@ -12,7 +12,7 @@ from trainer_core.models import detection
 from trainer_core.models.detection import layouts
 from trainer_core.models.detection.layouts import DORA
 from trainer_core.models.header.tensors import shown
-from trainer_core.text import printable
+from trainer_core.text import amount, printable
 from trainer_core.weights.networks import dora
 from trainer_core.weights.networks.alphas import Stated
 from trainer_core.weights.networks.kinds import by_layout
@@ -144,8 +144,10 @@ class Module:
             return
         # A linear layer may be stored as a convolution of one pixel, and a convolution of LyCORIS as a matrix.
         if found[:1] != base[:1] or math.prod(found) != math.prod(base):
-            raise lacking(
-                self.key, f"changes a weight of the shape {list(found)}, but the model has {list(base)} there"
+            raise WeightsError(
+                f"The module {printable(self.key, 120)} of the network changes a weight of the shape {list(found)}, "
+                f"but the model has {list(base)} there: the network was made for another model.",
+                "Choose the model for which it was trained.",
             )
 
     def array(self, part: str) -> Floats:
@@ -201,6 +203,13 @@ class Network:
     family: str
     modules: Sequence[Module]
     unknown: tuple[str, ...] = ()
+
+    @property
+    def said_of_unknown(self) -> str:
+        """A sentence about tensors that are part of no module, as where one half of a layer is missing; "" if there are none."""
+        if not self.unknown:
+            return ""
+        return f"{amount(len(self.unknown), 'tensor')} are no part of a known layer, such as {printable(self.unknown[0], 80)}."
 
 
 def read(weights: Weights, family: str = "") -> Network:

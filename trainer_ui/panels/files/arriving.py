@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from trainer_ui.components.action_list import Act, ActionList, Item
-from trainer_ui.components.arrivals import Arrivals
+from trainer_ui.components.arrivals import Arrivals, Said
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.panels.files.bar import size
 from trainer_ui.widgets import VBox
@@ -42,24 +42,23 @@ class Arriving:
             target.path.mkdir(exist_ok=True)
         return Receiver(target)
 
-    def _arrived(self, one: Arrived, unpacks: bool) -> tuple[str, str]:
-        """What is said of a file that is here, and the folder where it belongs; in the thread of the component."""
-        from trainer_core.keeping import recognising, unpacking
+    def _arrived(self, one: Arrived, unpacks: bool) -> Said:
+        """What is said of a file that is here; in the thread of the component."""
+        from trainer_core.keeping import doubts, recognising, unpacking
 
         if unpacks and unpacking.is_zip(one.spot):
             made = unpacking.unpack(one.spot)
             one.spot.path.unlink()
-            left = (
-                f" {len(made.left_out):,} were left out, such as {made.left_out[0][0]}: {made.left_out[0][1]}."
-                if made.left_out
-                else ""
-            )
-            return f"Unpacked {made.files:,} files into {made.spot.text}.{left}", ""
+            return Said(made.told, notes=made.notes)
+        if problem := doubts.doubt(one.spot):
+            return Said(problem, is_doubtful=True)
         found = recognising.recognise(one.spot)
         if found is None:
-            return "", ""
+            return Said()
         belongs = found.belongs.text if found.belongs is not None else ""
-        return f"It is a model: {found.words}." + (f" Such models belong in {belongs}." if belongs else ""), belongs
+        return Said(
+            f"It is a model: {found.words}." + (f" Such models belong in {belongs}." if belongs else ""), belongs
+        )
 
     def _accept(self, one: Arrived) -> str:
         """Moves a file to where it belongs, because the user wants that."""

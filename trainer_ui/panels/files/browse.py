@@ -118,6 +118,7 @@ class ChosenPanel:
         handler = session.handler
         self.heading = Paragraph("", "heading")
         self.facts, self.uses = Paragraph("", "muted", "small"), Paragraph("", "warn", "small")
+        self.notes = Paragraph("", "muted", "small", "lines")
         self.saver = Saver(self._offer)
         self.unpack = Button(description="Unpack\ninto a folder beside it; the zip stays", classes=("easel-two-lines",))
         self.unpack.on_click(handler(lambda _: self._unpack()))
@@ -143,10 +144,12 @@ class ChosenPanel:
             [self.saver, self.unpack, self.zip, self.moving, self.delete], classes=("easel-files-acts",)
         )
         self.widget = VBox(
-            [self.heading, self.facts, self.uses, self.asking, self.actions],
+            [self.heading, self.facts, self.uses, self.notes, self.asking, self.actions],
             classes=("easel-card", "easel-files-chosen"),
         )
         self._asked: tuple[str, ...] = ()
+        self._unpacked: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        """What was chosen when it was unpacked, and what was left out of it."""
 
     # ---- what is shown ----
     def show(self) -> None:
@@ -174,6 +177,8 @@ class ChosenPanel:
             else "Choose files or folders in the list, to download, move, rename or delete them."
         )
         self.uses.show_text(session.uses)
+        of, notes = self._unpacked
+        self.notes.show_text("\n".join(notes) if of == names else "")
         root = session.folder.root
         can_change = not root.is_managed and not root.is_fixed
         show(self.actions, bool(names) and not self._asked)
@@ -266,16 +271,13 @@ class ChosenPanel:
     def _unpack(self) -> None:
         from trainer_core.keeping import unpacking
 
-        spot = self.session.spots[0]
+        spot, names = self.session.spots[0], self.session.chosen
 
         def work(going: Going) -> str:
             made = unpacking.unpack(spot, going)
-            left = (
-                f" {len(made.left_out):,} were left out, such as {made.left_out[0][0]}: {made.left_out[0][1]}."
-                if made.left_out
-                else ""
-            )
-            return f"Unpacked {made.files:,} files into {made.spot.text}.{left}"
+            with self.session.lock:
+                self._unpacked = (names, made.notes)
+            return f"{made.told} {'The list is beside the files.' if made.notes else ''}".strip()
 
         self.session.do(f"Unpacking {spot.name}.", work)
 

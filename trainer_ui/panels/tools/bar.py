@@ -31,24 +31,33 @@ class ToolBar:
         is_busy = session.jobs.starting or session.jobs.is_live
         outlook = desk.outlook
         self.figures.show_figures(_figures(outlook) if outlook is not None else ())
-        is_ready = outlook is not None or (not self.utility.makes and desk.asked)
+        refusal = session.refusal(self.utility.id)
+        is_ready = desk.asked and desk.error is None and (outlook is not None or not self.utility.makes) and not refusal
         wanted = is_busy or desk.is_looking or not is_ready
         if self.start.disabled != wanted:
             self.start.disabled = wanted
         if session.jobs.is_live:
             self.headline.show_state("accent", "…", self.utility.title, "A job is in progress: see Job.")
+        elif refusal:
+            self.headline.show_state("warn", "!", "This cannot start yet", refusal)
         elif desk.is_looking:
             self.headline.show_state("accent", "…", self.utility.title, "Reading the headers of the files.")
-        elif outlook is not None:
-            self.headline.show_state("ok", "✓", "Ready", f"Makes {printable(outlook.target.name, 120)}")
         elif is_ready:
-            self.headline.show_state("ok", "✓", "Ready", "Nothing is written.")
+            makes = _made(outlook) if outlook is not None else "Nothing is written."
+            if desk.doubt:
+                self.headline.show_state("warn", "!", "Ready, but look first", f"{desk.doubt} {makes}")
+            else:
+                self.headline.show_state("ok", "✓", "Ready", makes)
         elif desk.asked and desk.error is not None:
             worded = self.utility.worded
             why = f"{worded(desk.error.message)} {worded(desk.error.hint)}".strip()
             self.headline.show_state("warn", "!", "This cannot start yet", why)
         else:
             self.headline.show_state("", "1", self.utility.title, "Choose the files below.")
+
+
+def _made(outlook: Outlook) -> str:
+    return f"Makes {printable(outlook.target.name, 120)} in {printable(str(outlook.target.parent), 200)}"
 
 
 def _figures(outlook: Outlook) -> list[tuple[str, str, str]]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from trainer_core.errors import WeightsError
 from trainer_ui import browsing
 from trainer_ui.browse import Browse
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph, show
+from trainer_ui.panels.tools.block_weights import BlockWeights
+from trainer_ui.panels.tools.control import Control
+from trainer_ui.panels.tools.figures import figure
 from trainer_ui.panels.tools.known import Known
 from trainer_ui.tool_fields import Blocks, Choice, Field, File, Files, Number, Switch, Words
-from trainer_ui.widgets import Box, Button, Checkbox, Dropdown, Plain, Text, VBox, Widget
+from trainer_ui.widgets import Box, Button, Checkbox, Dropdown, Text, VBox, Widget
 
 if TYPE_CHECKING:
     from trainer_ui.tool_session import ToolSession
@@ -25,41 +27,6 @@ LONG = 30
 def _explained(control: Widget, field: Field) -> Box:
     """A control with its help, if there is any."""
     return helped(control, field.help, field.more) if field.help else Box([control], classes=("easel-setting",))
-
-
-class Control:
-    """The control of a field: `widget` on the page, `show` fills it with the value of the desk."""
-
-    widget: Plain
-    is_wide = False
-    """Whether it takes the whole width of its card."""
-
-    def __init__(self, session: ToolSession, utility: str, field: Field) -> None:
-        self.session, self.utility, self.field = session, utility, field
-        self._shown: object = None
-
-    @property
-    def value(self) -> Any:
-        """The value of the field now."""
-        return self.session.desks[self.utility].values[self.field.name]
-
-    @property
-    def is_news(self) -> bool:
-        """Whether the value has changed since this was last asked.
-
-        Only then is it written into the widget: a thread may show the views between what the page has sent and its handler,
-        and would put the old value back.
-        """
-        before, self._shown = self._shown, self.value
-        return self._shown != before
-
-    def change(self, value: Any) -> None:
-        """Takes a value from the user."""
-        self.session.change(self.utility, self.field.name, value)
-
-    def show(self) -> None:
-        """Fills the control."""
-        show(self.widget, self.field.when(self.session.desks[self.utility].values))
 
 
 class _Line(Control):
@@ -89,7 +56,7 @@ class _Line(Control):
 
 
 class _Figure(_Line):
-    """A line for a number: anything else, or one out of bounds, is said below and not taken."""
+    """A line for a number: anything else, or one out of bounds, is said below, and the tool does not start with it."""
 
     field: Number
 
@@ -102,27 +69,17 @@ class _Figure(_Line):
         """The number without zeros that say nothing."""
         return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
+    def refill(self) -> None:
+        """Forgets a wrong entry."""
+        super().refill()
+        self.said.show_text("")
+        self.text.value = self.written(self.value)
+
     def _typed(self, text: str) -> None:
-        field = self.field
-        try:
-            number = float(text.strip().replace(",", "."))
-        except ValueError:
-            self.said.show_text(f"“{text.strip()[:40]}” is not a number, so {self.written(self.value)} is still used.")
-            return
-        if field.whole and number != int(number):
-            self.said.show_text(f"This must be a whole number, so {self.written(self.value)} is still used.")
-        elif (field.low is not None and number < field.low) or (field.high is not None and number > field.high):
-            bounds = (
-                f"from {field.low:g} to {field.high:g}"
-                if field.low is not None and field.high is not None
-                else f"at least {field.low:g}"
-                if field.low is not None
-                else f"at most {field.high:g}"
-            )
-            self.said.show_text(f"Choose a number {bounds}; {self.written(self.value)} is still used.")
-        else:
+        if self.takes(lambda: self.change(figure(text, self.field)), self.field.name, self.field.title):
             self.said.show_text("")
-            self.change(int(number) if field.whole else number)
+        else:
+            self.said.show_text(self.session.desks[self.utility].wrong[self.field.name][1])
 
 
 class _Chosen(Control):
@@ -196,12 +153,12 @@ class _Rows(Control):
         self.add = Button(description="Add another", classes=("easel-small",))
         self.add.on_click(session.handler(lambda _: self.change((*self.value, self.empty()))))
         self.widget = VBox([self.list, self.add], classes=("easel-tool-rows",))
-        session.desks[utility].values[field.name] = tuple(self.empty() for _ in range(field.least))
+        session.desks[utility].values[field.name] = field.empty()
         self._fit()
 
     def empty(self) -> dict[str, Any]:
         """A row without a file."""
-        return {"path": "", **{name: default for name, _, default in self.field.numbers}}
+        return self.field.empty()[0]
 
     def show(self) -> None:
         """Shows the rows."""
@@ -219,6 +176,12 @@ class _Rows(Control):
             self.rows.append(_Row(self, len(self.rows)))
         self.list.children = tuple(row.widget for row in self.rows)
 
+    def refill(self) -> None:
+        """Fills the rows again."""
+        super().refill()
+        for row in self.rows:
+            row.forget()
+
     def put(self, place: int, name: str, value: Any) -> None:
         """Changes one value of a row."""
         rows = list(self.value)
@@ -228,6 +191,9 @@ class _Rows(Control):
 
     def remove(self, place: int) -> None:
         """Takes a row out."""
+        for row in self.rows:
+            # The numbers of the rows below move up.
+            row.forget()
         self.change(tuple(row for number, row in enumerate(self.value) if number != place))
 
 
@@ -263,10 +229,17 @@ class _Row:
         return rows[self.place] if self.place < len(rows) else self.rows.empty()
 
     def _number(self, name: str, text: str) -> None:
-        try:
-            self.rows.put(self.place, name, float(text.strip().replace(",", ".")))
-        except ValueError:
-            self.said.show_text(f"“{text.strip()[:40]}” is not a number.", "danger")
+        title = f"{self.numbers[name].description} of {self.path.description}"
+        self.rows.takes(lambda: self.rows.put(self.place, name, figure(text)), self._key(name), title)
+
+    def _key(self, name: str) -> str:
+        return f"{self.rows.field.name}/{self.place}/{name}"
+
+    def forget(self) -> None:
+        """Forgets wrong entries, and lets `show` fill the row again."""
+        self._shown = None
+        for name in self.numbers:
+            self.rows.session.accept(self.rows.utility, self._key(name))
 
     def show(self) -> None:
         """Shows the row."""
@@ -276,72 +249,14 @@ class _Row:
             self._shown = row
             self.path.value = row["path"]
             for name, control in self.numbers.items():
-                control.value = f"{row[name]:g}"
+                if self._key(name) not in self.rows.session.desks[self.rows.utility].wrong:
+                    control.value = f"{row[name]:g}"
         words, tone = self.rows.session.described.get(row["path"], ("", ""))
+        wrong = self.rows.session.desks[self.rows.utility].wrong
+        refused = [wrong[self._key(name)][1] for name in self.numbers if self._key(name) in wrong]
+        words, tone = (" ".join(refused), "danger") if refused else (words, tone)
         self.said.show_text(words, tone or "muted")
         show(self.remove, len(self.rows.value) > self.rows.field.least)
-
-
-class _Blocks(Control):
-    """The blocks are listed when the user asks for them, because they depend on the file."""
-
-    field: Blocks
-    is_wide = True
-
-    def __init__(self, session: ToolSession, utility: str, field: Blocks) -> None:
-        super().__init__(session, utility, field)
-        self.button = Button(description="Show its blocks", classes=("easel-small",))
-        self.button.on_click(session.handler(lambda _: self._list()))
-        self.said = Paragraph("", "small", role="status")
-        self.grid = Box([], classes=("easel-tool-blocks",))
-        self.fields: dict[str, Text] = {}
-        self.file = ""
-        """The file whose blocks are listed."""
-        self.widget = VBox([Box([self.button, self.said], classes=("easel-row",)), self.grid])
-
-    def _list(self) -> None:
-        from trainer_core.tools import lora_files
-        from trainer_core.weights.lora import blocks
-
-        path = self.session.desks[self.utility].values[self.field.of]
-        if not path:
-            raise WeightsError("Choose a LoRA first.", "")
-        (network,) = lora_files.listed([path], "")
-        counted: dict[str, int] = {}
-        for module in network.modules:
-            block = blocks.block_of(module.key, network.family)
-            counted[block] = counted.get(block, 0) + 1
-        self.fields = {}
-        for block in blocks.in_order(counted, network.family):
-            layers = counted[block]
-            text = Text(
-                description=f"{block} ({layers} {'layer' if layers == 1 else 'layers'})",
-                value="1",
-                continuous_update=False,
-            )
-            text.observe(self.session.handler(lambda typed, block=block: self._typed(block, typed)), "value")
-            self.fields[block] = text
-        self.grid.children = tuple(self.fields.values())
-        self.file = path
-        self.change({})
-        self.said.show_text(f"{len(counted)} blocks. 1 leaves a block as it is, 0 leaves it out.", "muted")
-
-    def _typed(self, block: str, text: str) -> None:
-        try:
-            number = float(text.strip().replace(",", "."))
-        except ValueError:
-            self.said.show_text(f"“{text.strip()[:40]}” is not a number.", "danger")
-            return
-        self.change({**self.value, block: number})
-
-    def show(self) -> None:
-        """Hides the blocks of a file that is not chosen any more."""
-        super().show()
-        values: dict[str, Any] = self.session.desks[self.utility].values
-        is_of_file = bool(self.file) and values[self.field.of] == self.file
-        show(self.grid, is_of_file)
-        if self.file and not is_of_file and self.value:
-            values[self.field.name] = {}
 
 
 KINDS: Mapping[type[Field], Callable[..., Control]] = {
@@ -351,7 +266,7 @@ KINDS: Mapping[type[Field], Callable[..., Control]] = {
     Switch: _Box,
     File: _Path,
     Files: _Rows,
-    Blocks: _Blocks,
+    Blocks: BlockWeights,
 }
 """The control of each kind of field."""
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.panels.card import fold
-from trainer_ui.panels.tools.controls import Control, control
+from trainer_ui.panels.tools.control import Control
+from trainer_ui.panels.tools.controls import control
 from trainer_ui.widgets import Box, VBox, Widget
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ class Form:
             if one.is_wide:
                 one.widget.add_class("easel-tool-wide")
         return [*said, fields]
+
+    def refill(self) -> None:
+        """Fills the fields anew, those with a wrong entry, too."""
+        for one in self.controls:
+            one.refill()
+        self.show()
 
     def show(self) -> None:
         """Fills the fields, and hides the cards of which no field is of use now."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from trainer_core.jobs import kind
 from trainer_core.jobs.state import FINAL_STATES, JobState
+from trainer_core.tools import making
 from trainer_ui.components.action_list import Act, ActionList, Item
 from trainer_ui.formatting import Paragraph, show
 from trainer_ui.job_session import known_jobs
@@ -59,7 +60,7 @@ def _item(job: Job) -> Item:
     words = WORDS.get(state, "In progress" if state not in FINAL_STATES else state.name.capitalize())
     return Item(
         job.name,
-        Path(str(made)).name or kind.get(job.spec.kind).title,
+        Path(str(made)).name or making.planned_name(job.folder) or kind.get(job.spec.kind).title,
         f"{kind.get(job.spec.kind).title}, {when:%Y-%m-%d %H:%M}",
         words,
         acts=(Act("open", "Look at it", f"Look at {job.name}"),),
