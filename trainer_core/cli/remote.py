@@ -1,4 +1,4 @@
-"""`easel remote`: buckets, and endpoints that train."""
+"""`easel remote`: buckets, endpoints that train, and machines that ssh reaches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainer_core.cli.packages import commands_in
 
 @click.group()
 def remote() -> None:
-    """Use buckets and RunPod endpoints.
+    """Use buckets, RunPod endpoints and machines that ssh reaches.
 
     Keys and settings come from the environment, or from a file `.env` in the working folder.
     """

@@ -1,7 +1,7 @@
 """The contract test of all hosts: the tests of a host call `check_host_contract(host, folder)`.
 
-It runs a few small jobs of the kind "commands" below `folder` with the host's own Python. `folder` must have the same path
-on this machine and on the host.
+It runs a few small jobs of the kind "commands" with the host's own Python. Their folders are below `folder`, a path as the host
+takes it. Their programs start in `works_in`, a folder of the host; without it, in the job folder, which then has the same path there.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from trainer_core.errors import JobError
@@ -30,13 +31,29 @@ LEAVES_A_CHILD = (
 )
 
 
-def check_host_contract(host: Host, folder: Path, python: str = sys.executable) -> None:
+@dataclass(frozen=True)
+class _Place:
+    """Where the jobs of the contract are made: their folder, their Python, and where their programs start."""
+
+    host: Host
+    folder: Path
+    python: str
+    works_in: Path | None
+
+    def job(self, code: str) -> Job:
+        made = JobFolder.create(self.folder, "contract")
+        made.write_spec(Spec(commands.id, (Step("only", (self.python, "-c", code)),), self.works_in or made.path))
+        return Job(made, self.host)
+
+
+def check_host_contract(host: Host, folder: Path, python: str = sys.executable, works_in: Path | None = None) -> None:
     """Raises AssertionError if the host does not transfer bytes and send signals as a job needs it."""
+    place = _Place(host, folder, python, works_in)
     _check_files(host, folder)
-    _check_a_job_that_ends(host, folder, python)
-    _check_a_stop(host, folder, python)
-    _check_a_killed_supervisor(host, folder, python)
-    _check_an_adoption(host, folder, python)
+    _check_a_job_that_ends(host, place)
+    _check_a_stop(host, place)
+    _check_a_killed_supervisor(host, place)
+    _check_an_adoption(host, place)
 
 
 def _check_files(host: Host, folder: Path) -> None:
@@ -55,8 +72,8 @@ def _check_files(host: Host, folder: Path) -> None:
     assert host.read(path)[0] == b"other"
 
 
-def _check_a_job_that_ends(host: Host, folder: Path, python: str) -> None:
-    job = _job(host, folder, python, PRINTS)
+def _check_a_job_that_ends(host: Host, place: _Place) -> None:
+    job = place.job(PRINTS)
     assert job.state is JobState.PREPARED
     assert not host.alive(job.folder.path, "supervisor")
     job.launch()
@@ -64,15 +81,15 @@ def _check_a_job_that_ends(host: Host, folder: Path, python: str) -> None:
     assert b"hello" in host.read(job.folder.log)[0]
     _until(lambda: not host.alive(job.folder.path, "supervisor"))
     assert not host.alive(job.folder.path, "all")
-    failing = _job(host, folder, python, "raise SystemExit(3)")
+    failing = place.job("raise SystemExit(3)")
     failing.launch()
     assert failing.wait(LIMIT_S) is JobState.FAILED
     assert (failing.result or {}).get("exit_code") == 3
 
 
-def _check_a_stop(host: Host, folder: Path, python: str) -> None:
+def _check_a_stop(host: Host, place: _Place) -> None:
     for code, grace_s in ((LEAVES_A_CHILD, 10.0), (STUBBORN, 0.3)):
-        job = _job(host, folder, python, code)
+        job = place.job(code)
         job.launch()
         _until(lambda job=job: b"waiting" in host.read(job.folder.log)[0])
         assert job.state is JobState.RUNNING
@@ -82,16 +99,16 @@ def _check_a_stop(host: Host, folder: Path, python: str) -> None:
         assert not host.alive(job.folder.path, "all"), "a stop leaves no process behind"
 
 
-def _check_a_killed_supervisor(host: Host, folder: Path, python: str) -> None:
-    job = _job(host, folder, python, WAITS)
+def _check_a_killed_supervisor(host: Host, place: _Place) -> None:
+    job = place.job(WAITS)
     _lose(host, job)
     assert host.alive(job.folder.path, "program"), "its program continues"
     assert job.stop(5.0) is JobState.CANCELLED
     assert not host.alive(job.folder.path, "all")
 
 
-def _check_an_adoption(host: Host, folder: Path, python: str) -> None:
-    job = _job(host, folder, python, ENDS_BY_A_SIGNAL)
+def _check_an_adoption(host: Host, place: _Place) -> None:
+    job = place.job(ENDS_BY_A_SIGNAL)
     try:
         host.adopt(job.folder.path)
     except JobError:
@@ -120,12 +137,6 @@ def _lose(host: Host, job: Job) -> None:
     host.signal(job.folder.path, "supervisor", signal.SIGKILL)
     _until(lambda: job.state in FINAL_STATES)
     assert job.state is JobState.LOST
-
-
-def _job(host: Host, folder: Path, python: str, code: str) -> Job:
-    made = JobFolder.create(folder, "contract")
-    made.write_spec(Spec(commands.id, (Step("only", (python, "-c", code)),), made.path))
-    return Job(made, host)
 
 
 def _until(condition: Callable[[], bool]) -> None:

@@ -1,0 +1,162 @@
+"""What a machine that ssh reaches has, and what it lacks for jobs of Easel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer_core import __version__
+from trainer_core.hardware import Accelerator, read_nvidia_smi
+from trainer_core.jobs.hosts.machine import Machine
+from trainer_core.jobs.hosts.ssh_connection import Connection, run
+from trainer_core.jobs.hosts.ssh_failure import MachineError
+from trainer_core.text import printable, size
+
+NEEDED = (3, 11)
+"""The oldest Python for Easel."""
+LEAST_DISK_BYTES = 1 << 30
+"""With less free space not even Easel can be installed."""
+USUAL_DISK_BYTES = 20 << 30
+"""An engine's environment and one base model take about this much."""
+LIMIT_S = 60.0
+_PRINTED_BYTES = 256 << 10
+_LONGEST = 300
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found. Sizes are in bytes, 0 if the machine does not tell; a version is "" if there is none.
+
+    `missing` is what a job cannot start without, `notes` what may matter later; both are sentences. `python` is the newest one
+    that is new enough, `pythons` are all by their path.
+    """
+
+    address: str
+    system: str
+    cpus: int
+    ram_bytes: int
+    disk_bytes: int
+    pythons: Mapping[str, str]
+    python: str
+    gpus: tuple[Accelerator, ...]
+    driver: str
+    folder: str
+    easel: str
+    missing: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether jobs can be started there."""
+        return not self.missing
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON data."""
+        return {**asdict(self), "is_ready": self.is_ready}
+
+
+def check(machine: Machine, limit_s: float = LIMIT_S) -> Report:
+    """What the machine has. Nothing is changed there.
+
+    Raises:
+        MachineError: it cannot be reached, did not answer within `limit_s` seconds, or has no POSIX shell.
+    """
+    script = Path(__file__).with_name("probe.sh").read_bytes()
+    words = ("sh", "-s", "--", machine.folder)
+    printed = run(machine, words, script, limit_s, _PRINTED_BYTES).decode("utf-8", "replace")
+    facts = _facts(printed)
+    if "end" not in facts:
+        raise MachineError(f"{machine} did not say what it has.", "Easel needs a POSIX shell, sh, there.", "broken")
+    answers = _what_does_not_answer(machine, limit_s) if facts.get("easel") else ""
+    return _report(machine, facts, answers)
+
+
+def _facts(printed: str) -> dict[str, list[str]]:
+    """The lines of the probe by their first word; what a shell printed before is left out."""
+    found: dict[str, list[str]] = {}
+    _, _, told = printed.partition("easel-probe 1\n")
+    for line in told.splitlines():
+        name, _, value = line.partition(" ")
+        found.setdefault(name, []).append(printable(value.strip(), _LONGEST))
+    return found
+
+
+def _what_does_not_answer(machine: Machine, limit_s: float) -> str:
+    """Why the Easel there cannot be talked to; "" if it can."""
+    try:
+        Connection(machine, limit_s).close()
+    except MachineError as error:
+        return str(error)
+    return ""
+
+
+def _report(machine: Machine, facts: Mapping[str, list[str]], unanswered: str) -> Report:
+    rows = [row.split(" ", 1) for row in facts.get("python", ()) if re.match(r"\d\S* ", row)]
+    pythons = {path: version for version, path in rows}
+    fitting = [version for version in pythons.values() if _parts(version) >= NEEDED]
+    gpus = read_nvidia_smi("\n".join(facts.get("nvidia", ())))
+    easel = _first(facts, "easel")
+    disk_bytes = _number(facts, "disk_kib") << 10
+    python = max(fitting, key=_parts, default="")
+    return Report(
+        str(machine),
+        _first(facts, "system"),
+        _number(facts, "cpus"),
+        _number(facts, "ram_kib") << 10,
+        disk_bytes,
+        pythons,
+        python,
+        gpus,
+        next((gpu.driver for gpu in gpus), ""),
+        machine.easel,
+        easel,
+        tuple(_missing(machine, facts, python, easel, disk_bytes, unanswered)),
+        tuple(_notes(facts, gpus, easel, disk_bytes)),
+    )
+
+
+def _missing(
+    machine: Machine, facts: Mapping[str, list[str]], python: str, easel: str, disk_bytes: int, unanswered: str
+) -> Iterator[str]:
+    wanted = ".".join(map(str, NEEDED))
+    if not python and not easel:
+        yield f"There is no Python {wanted} or newer on the PATH: install one, such as with: apt install python{wanted}"
+    if "easel_broken" in facts:
+        yield f"The Easel in {machine.easel} does not start: run its installer again."
+    elif not easel:
+        yield f"There is no Easel in {machine.easel}: install it there, or name its folder with --easel."
+    if unanswered:
+        yield unanswered
+    if "read_only" in facts:
+        yield f"The user may not write to {_first(facts, 'read_only')}: name another folder with --easel."
+    if "disk_kib" in facts and disk_bytes < LEAST_DISK_BYTES:
+        yield f"The disk is full: {size(disk_bytes)} are free. Delete files there."
+
+
+def _notes(facts: Mapping[str, list[str]], gpus: tuple[Accelerator, ...], easel: str, disk_bytes: int) -> Iterator[str]:
+    if "nvidia_broken" in facts:
+        yield "There is an NVIDIA GPU or its program, but the driver does not answer: install the driver there again."
+    elif not gpus:
+        yield "No NVIDIA GPU was found. Other GPUs are not looked for."
+    if LEAST_DISK_BYTES <= disk_bytes < USUAL_DISK_BYTES:
+        yield f"Only {size(disk_bytes)} of disk space are free. An engine and a base model need about {size(USUAL_DISK_BYTES)}."
+    if easel and easel != __version__:
+        yield f"Easel is {easel} there and {__version__} here."
+
+
+def _first(facts: Mapping[str, list[str]], name: str) -> str:
+    return next(iter(facts.get(name, ())), "")
+
+
+def _number(facts: Mapping[str, list[str]], name: str) -> int:
+    text = _first(facts, name)
+    return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else 0
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    """The first two numbers of a version; a preview such as 3.15.0a1 counts as its version."""
+    found = re.match(r"(\d{1,4})\.(\d{1,4})", version)
+    return (int(found[1]), int(found[2])) if found else ()
