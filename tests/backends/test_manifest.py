@@ -41,15 +41,24 @@ def cell_type(backend) -> type[Cell]:
 
 
 def keys(table: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
-    """(place, key) of every key in every table of a file, except in free tables."""
+    """(place, key) of every key in every table of a file, except in free tables; of a list, once for all its entries, which have one type."""
+    seen: set[tuple[Place, str]] = set()
+    for where, key in every_key(table, place):
+        kind = tuple("" if isinstance(step, int) else step for step in where), key
+        if kind not in seen:
+            seen.add(kind)
+            yield where, key
+
+
+def every_key(table: Any, place: Place) -> Iterator[tuple[Place, str]]:
     if isinstance(table, dict):
         for key, value in table.items():
             yield place, key
             if key not in FREE:
-                yield from keys(value, (*place, key))
+                yield from every_key(value, (*place, key))
     elif isinstance(table, list):
         for number, entry in enumerate(table):
-            yield from keys(entry, (*place, number))
+            yield from every_key(entry, (*place, number))
 
 
 def misspelt(table: dict[str, Any], place: Place, key: str) -> dict[str, Any]:
