@@ -24,12 +24,12 @@ def test_an_upload_goes_on_after_its_kernel_was_restarted_in_the_middle(server, 
         assert list((home / "models").glob("[!.]*")) == [], "it was not complete"
         book.run()
         page.wait_for_selector(KEPT)
-        expect(page.locator(".easel-files-unfinished")).to_contain_text("base.safetensors")
+        expect(page.locator(".easel-files-unfinished")).to_contain_text("base.dat")
         before = network.sent_bytes
         page.locator(".easel-arrive input[type=file]").first.set_input_files(large)
         expect(page.locator(".easel-arrive-is-ok")).to_contain_text("the same here and on your computer")
         assert network.sent_bytes - before < 0.75 * LARGE_BYTES, "what was there already was not sent again"
-    assert digest(home / "models" / "base.safetensors") == digest(large)
+    assert digest(home / "models" / "base.dat") == digest(large)
     expect(page.locator(".easel-files-unfinished")).to_be_hidden()
     for session in server.call("sessions"):
         server.call(f"sessions/{session['id']}", "DELETE")

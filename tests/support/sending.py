@@ -12,8 +12,8 @@ LARGE_BYTES = int(os.environ.get("EASEL_UPLOAD_MB", "80")) * 1_000_000
 
 
 def large_file(folder: Path) -> Path:
-    """A file of random bytes, named base.safetensors."""
-    path = folder / "base.safetensors"
+    """A file of random bytes, named base.dat."""
+    path = folder / "base.dat"
     with path.open("wb") as file:
         for _ in range(50):
             file.write(os.urandom(LARGE_BYTES // 50))

@@ -446,7 +446,7 @@ class Arrivals {
     this.bar.value = have;
     this.whole.classList.toggle("easel-arrive-lost", this.lost);
     put(this.told, this.note || this.summary(open, counted, have, total));
-    this.tell(open);
+    this.tellBar(open);
     this.pauser.hidden = this.stopper.hidden = !open.length;
     put(this.pauser, this.paused ? "Go on" : "Pause");
     this.clearer.hidden = open.length === this.items.length;
@@ -461,7 +461,7 @@ class Arrivals {
     this.rows();
   }
   // The bar of the app says what the sending waits for.
-  tell(open) {
+  tellBar(open) {
     const now = !open.length ? "" : open.some(({ state }) => state.startsWith("asks")) ? "asks" : this.paused ? "paused" : "";
     if (now === this.awaits) return;
     this.awaits = now;
