@@ -11,6 +11,7 @@ from trainer_core.jobs.queueing import requests
 from trainer_core.training import labels
 from trainer_core.training.folder import RunFolder
 
+READY = ".easel[data-easel-keys=kept]"
 ROW = ".easel-runs-row"
 HERE = "() => document.activeElement?.closest('.easel-runs-row')?.querySelector('.easel-runs-name')?.textContent ?? ''"
 
@@ -133,6 +134,7 @@ def the_look(page):
 
 def test_the_history_is_used_by_keyboard_and_in_every_theme_and_width(notebook, page, runs):
     notebook({}).run()
+    page.wait_for_selector(READY)
     go(page, "History")
     rows = page.locator(ROW)
     the_table(page, rows)
