@@ -141,3 +141,22 @@ def test_images_are_called_images():
         if "tests/data" not in str(file) and "picture" in file.read_text("utf-8").lower()
     }
     assert found == FORMER_KEYS.keys()
+
+
+def test_no_class_of_the_page_has_two_methods_of_one_name():
+    """The later one would silently take the place of the first."""
+    twice = []
+    for file in tracked("trainer_ui/components/*.js"):
+        of_class: dict[str, set[str]] = {}
+        name = ""
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if found := re.match(r"class (\w+)", line):
+                name = found[1]
+            elif line == "}":
+                name = ""
+            method = re.match(r"  (?:async )?(\w+)\(.*\) \{", line)
+            if name and method:
+                if method[1] in of_class.setdefault(name, set()):
+                    twice.append((file.name, name, method[1]))
+                of_class[name].add(method[1])
+    assert not twice
