@@ -28,17 +28,11 @@ class Methods:
         cards = [Box([button], classes=("easel-method-card",)) for button in self.buttons.values()]
         self.widget = Box(cards, classes=("easel-methods",))
         self._seen: object = None
-        self._marked: str | None = None
 
     def _button(self, method: str) -> ToggleButton:
         button = ToggleButton(classes=("easel-method",))
-        button.observe(self.session.handler(lambda _: self._choose(method)), "value")
+        button.observe(self.session.handler(lambda _: self.session.choose_method(method)), "value")
         return button
-
-    def _choose(self, method: str) -> None:
-        # A button that was chosen already is marked again.
-        self._marked = None
-        self.session.choose_method(method)
 
     def show(self) -> None:
         """Marks the chosen method; says what each takes when another model or engine was chosen."""
@@ -50,11 +44,8 @@ class Methods:
             for offer in methods.offers(state, self.buttons):
                 button = self.buttons[offer.method.id]
                 button.description, button.disabled = text(offer), bool(offer.why_not)
-        # Not each time: what a thread shows must not undo a press that has only just arrived.
-        if chosen != self._marked:
-            self._marked = chosen
-            for method, button in self.buttons.items():
-                button.value = method == chosen
+        for method, button in self.buttons.items():
+            button.value = method == chosen
 
 
 def text(offer: Offer) -> str:
