@@ -32,8 +32,12 @@ if TYPE_CHECKING:
     "--easel", default="", metavar="FOLDER|URL", help="Where Easel is there, or for git. Default: sends a copy."
 )
 @click.option(
-    "--with-token", is_flag=True, help="Pass on the HF_TOKEN of your environment. The export has only its name."
+    "--with-token",
+    "passes_token",
+    is_flag=True,
+    help="Pass on the HF_TOKEN of your environment. The export has only its name.",
 )
+@click.option("--shared", "is_shared", is_flag=True, help="Send no files: the machines have them at the same paths.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(plans: tuple[str, ...], target: str, output: Path, *, as_json: bool, **options: Any) -> None:
     """Write a task for SkyPilot, dstack or Ray that trains a PLAN: a plan file, or a run.

@@ -28,7 +28,9 @@ _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
 class Mounts:
     """Collects the files of one plan; each gets a name of its own, without unusual characters."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_shared: bool) -> None:
+        """With `is_shared` every path stays as it is: the files are there already."""
+        self._is_shared = is_shared
         self._found: dict[Path, Mount] = {}
 
     @property
@@ -44,6 +46,8 @@ class Mounts:
         """
         # The target of a link: a scheduler may bring the link alone.
         typed = places.typed(text).absolute()
+        if self._is_shared:
+            return str(typed)
         source = typed.resolve()
         if source not in self._found:
             # A folder of its own: the name alone can say something, such as how often images are repeated. In the cache of the
@@ -54,17 +58,17 @@ class Mounts:
 
 
 def collected(
-    plan: TrainingPlan, manifest: BackendManifest, model_from: str
+    plan: TrainingPlan, manifest: BackendManifest, model_from: str, *, is_shared: bool = False
 ) -> tuple[dict[str, Any], tuple[Mount, ...]]:
     """The plan as tables, with the paths on the other machine, and the files that it needs there.
 
-    With `model_from` the base model is not among them. The results go to the folder of the results.
+    With `model_from` the base model is not among them; with `is_shared` none is, and the paths are the same there. The results go to the folder of the results.
 
     Raises:
         RemoteError: a file is missing.
     """
     flat = fields.flatten(plan.model_dump(exclude_none=True))
-    found = Mounts()
+    found = Mounts(is_shared=is_shared)
     for setting in fields.paths():
         text = str(flat.get(setting.path) or "")
         if setting.about.written:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from trainer_core.engines import launcher
 from trainer_core.errors import PlanError, RemoteError, wrong_use
+from trainer_core.estimate import Estimate, against, estimate
 from trainer_core.prepare import problems as job_problems
-from trainer_core.prepare.forecast import Forecast, forecast
 from trainer_core.problems import blocking
 from trainer_core.remote.export import gpus, mounts, scripts, source
 from trainer_core.remote.export.gpus import GIB, Gpu
@@ -48,7 +48,7 @@ def prepared(bench: Workbench, wanted: Wanted, given: Collection[str] = ()) -> T
     fitting, seen = _fitting(bench, backend, wanted.gpu, count)
     _check(bench, backend)
     plan = job_problems.plan(bench.state, backend)
-    tables, found = mounts.collected(plan, backend.manifest, wanted.model_from)
+    tables, found = mounts.collected(plan, backend.manifest, wanted.model_from, is_shared=wanted.is_shared)
     if bucket:
         _check_upload(plan, found)
     origin = source.source(wanted.easel)
@@ -70,7 +70,7 @@ def prepared(bench: Workbench, wanted: Wanted, given: Collection[str] = ()) -> T
         name=name,
         title=printable(plan.output_stem, 60),
         engine=backend.manifest.id,
-        resources=_resources(fitting, count, seen, found, plan),
+        resources=_resources(fitting, count, seen, found, mounts.size_of(plan.model.path) if model else 0),
         files=files,
         mounts=() if bucket else found,
         uploads=sent,
@@ -127,8 +127,11 @@ def _check_upload(plan: TrainingPlan, found: tuple[Mount, ...]) -> None:
         raise RemoteError(message, "Copy its images first, with: easel dataset export --selection NAME.", "content")
 
 
-def _fitting(bench: Workbench, backend: Backend, name: str, count: int) -> tuple[tuple[Gpu, ...], Forecast | None]:
-    """The GPUs that fit, the smallest first, and the forecast for that one, whose machine the workbench then has."""
+def _fitting(bench: Workbench, backend: Backend, name: str, count: int) -> tuple[tuple[Gpu, ...], Estimate | None]:
+    """The GPUs that fit, the smallest first, and the estimate for that one, whose machine the workbench then has.
+
+    Older GPUs without bf16 must be asked for by name: the plan gets its number format from the GPU.
+    """
     if name.casefold() == gpus.NONE:
         if count > 1:
             raise wrong_use(RemoteError(f"The plan starts {count} processes, each on a GPU.", "Name a GPU."))
@@ -136,37 +139,42 @@ def _fitting(bench: Workbench, backend: Backend, name: str, count: int) -> tuple
     if name:
         chosen = gpus.named(name)
         return (chosen,), _seen(bench, backend, chosen, count)
-    seen: Forecast | None = None
-    for gpu in gpus.known():
+    offered = [each for each in gpus.known() if each.has_bf16]
+    seen: Estimate | None = None
+    for gpu in offered:
         seen = _seen(bench, backend, gpu, count)
-        if seen is None or seen.estimate.vram_gib[1] <= 0:
-            raise RemoteError(
-                "Easel cannot estimate how much GPU memory this plan needs.", "Name a GPU with --gpu.", "size"
-            )
-        # The plan gets its number format from the GPU: what is planned in bf16 needs GPUs that have it.
-        if seen.fit.fits == "yes" and (gpu.has_bf16 or bench.state.draft.sketch().memory.mixed_precision != "bf16"):
-            least = [each for each in gpus.known() if each.memory >= gpu.memory]
-            needs_bf16 = bench.state.draft.sketch().memory.mixed_precision == "bf16"
-            return tuple(each for each in least if each.has_bf16 or not needs_bf16), seen
+        if seen is None:
+            # The Problems say more.
+            _check(bench, backend)
+        if seen is None or seen.vram_gib[1] <= 0:
+            message = "Easel cannot estimate how much GPU memory this plan needs."
+            raise RemoteError(message, "Name a GPU with --gpu.", "size")
+        if against(seen, bench.state.facts.machine).fits == "yes":
+            return tuple(each for each in offered if each.memory >= gpu.memory), seen
     assert seen is not None
-    low, high = seen.estimate.vram_gib
-    largest = gpus.known()[-1]
+    low, high = seen.vram_gib
     raise RemoteError(
-        f"The plan needs {low:.0f} to {high:.0f} GiB of GPU memory, and the largest known GPU ({largest.name}) has {largest.memory}.",
+        f"The plan needs {low:.0f} to {high:.0f} GiB of GPU memory, and the largest known GPU, {offered[-1].name}, has {offered[-1].memory}.",
         "Make the plan need less, or name a GPU with --gpu to export it anyway.",
         "size",
     )
 
 
-def _seen(bench: Workbench, backend: Backend, gpu: Gpu | None, count: int) -> Forecast | None:
-    """The forecast on a machine with these GPUs, which the workbench then has; what this machine has installed says nothing about it."""
+def _seen(bench: Workbench, backend: Backend, gpu: Gpu | None, count: int) -> Estimate | None:
+    """The estimate on a machine with these GPUs, which the workbench then has; None if the plan is not complete.
+
+    What this machine has installed says nothing about that one.
+    """
     bench.use_machine(gpus.machine(gpu, count))
     bench.state = bench.state.with_facts(engines={}, hub=None)
-    return forecast(bench.state.draft, backend)
+    draft = bench.state.draft
+    if draft.facts.detection is None or draft.value_problems():
+        return None
+    return estimate(draft.sketch(), draft.facts, (), backend.manifest)
 
 
 def _check(bench: Workbench, backend: Backend) -> None:
-    """Refuses a plan with a blocking Problem; a link to a model gets advice of its own.
+    """Refuses a plan with a blocking Problem.
 
     Raises:
         PlanError: there is one.
@@ -177,16 +185,15 @@ def _check(bench: Workbench, backend: Backend) -> None:
 
 
 def _resources(
-    fitting: tuple[Gpu, ...], count: int, seen: Forecast | None, found: tuple[Mount, ...], plan: TrainingPlan
+    fitting: tuple[Gpu, ...], count: int, seen: Estimate | None, found: tuple[Mount, ...], fetched: int
 ) -> Resources:
-    estimate = seen.estimate if seen else None
-    need = estimate.vram_gib[1] if estimate else 0
+    """What the machine needs; `fetched` are the bytes of what it downloads itself."""
+    need = seen.vram_gib[1] if seen else 0
     # A named GPU may have less than the upper end of the estimate.
     gpu_gib = min(math.ceil(need), fitting[0].memory) if need else fitting[0].memory if fitting else 0
-    ram = max(LEAST_RAM_GIB, math.ceil((estimate.ram_gib if estimate else 0) * RAM_ROOM))
+    ram = max(LEAST_RAM_GIB, math.ceil((seen.ram_gib if seen else 0) * RAM_ROOM))
     sent = sum(each.size_bytes for each in found)
-    model = mounts.size_of(plan.model.path)
-    disk = (estimate.disk_gib if estimate else 0) + (max(sent, model) + sent) / GIB
+    disk = (seen.disk_gib if seen else 0) + (sent + fetched) / GIB
     return Resources(
         fitting,
         count if fitting else 0,

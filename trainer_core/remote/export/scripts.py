@@ -12,7 +12,7 @@ from trainer_core.remote.export.source import Source
 from trainer_core.remote.export.task import FILES, RESULTS, Mount
 
 SETUP, TRAIN, PLAN = "setup.sh", "train.sh", "plan.toml"
-KEPT = ("engine.log", "events.jsonl", "plan.toml", "result.json", "spec.json", "versions.json", "output", "finished")
+KEPT = ("engine.log", "events.jsonl", "plan.toml", "result.json", "spec.json", "versions.json", "output")
 """What of a run is kept beside its result: log, losses, checkpoints and samples."""
 
 _SETUP = """\

@@ -26,7 +26,7 @@ class Wanted:
     `gpu` is the name of a GPU, "none" for a machine without one, "" for those that fit by the estimate. `model_from` is the
     link from which the machine downloads the base model. `bucket` is the folder of a bucket (s3://...) through which files and
     results go. `easel` is where Easel is there: a folder on the machine, an address for `git clone`, or "" for a copy of this
-    one. `passes_token`: the value of HF_TOKEN is passed on.
+    one. `passes_token`: the value of HF_TOKEN is passed on. `is_shared`: what the plan names is at the same paths there.
     """
 
     gpu: str = ""
@@ -34,6 +34,7 @@ class Wanted:
     bucket: str = ""
     easel: str = ""
     passes_token: bool = False
+    is_shared: bool = False
 
 
 @dataclass(frozen=True)

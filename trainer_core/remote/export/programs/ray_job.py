@@ -27,18 +27,31 @@ SCRIPTS = ("setup.sh", "train.sh")
 class Training:
     """One training on its node, as an actor of Ray."""
 
-    def __init__(self, job: str, name: str, folder: str) -> None:
+    def __init__(self, job: str, name: str, files: str, data: dict[str, str]) -> None:
         self._home = Path.home() / "easel-ray" / job / name
-        self._files = Path.cwd() / folder
+        self._files = files
+        self._data = data
 
     def run(self) -> int:
         """Trains, and returns the exit code of the scripts. What they print goes into the log of the job."""
-        shutil.copytree(self._files, self._home)
+        here = Path.cwd()
+        shutil.copytree(here / self._files, self._home / "files")
+        for target, source in self._data.items():
+            path = self._home / target
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(here / source)
         print(f"On {os.uname().nodename}, in {self._home}", flush=True)
         # A pipe that ends with this process: the other one then ends the training.
-        command = [sys.executable, str(Path.cwd() / "job.py"), "--train", str(self._home)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        with subprocess.Popen(command, text=True, errors="replace", start_new_session=True, **pipes) as process:
+        command = [sys.executable, str(here / "job.py"), "--train", str(self._home)]
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        ) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 print(line.rstrip(), flush=True)
@@ -60,13 +73,15 @@ class Training:
 
 def drive(job: str, target: Path) -> int:
     """Trains every plan of the job and returns the exit code: 0 if all were trained."""
+    # Ray would leave out lines of one training that look like those of another.
+    os.environ["RAY_DEDUP_LOGS"] = "0"
     ray = importlib.import_module("ray")
     ray.init()
     trainings = json.loads(Path("job.json").read_text("utf-8"))["trainings"]
     actors = {}
     for each in trainings:
         needs = ray.remote(scheduling_strategy="SPREAD", **each["needs"])
-        actors[each["name"]] = needs(Training).remote(job, each["name"], each["folder"])
+        actors[each["name"]] = needs(Training).remote(job, each["name"], each["files"], each["data"])
     running = {actor.run.remote(): name for name, actor in actors.items()}
     failed = []
     while running:
@@ -129,8 +144,14 @@ def train(home: Path) -> None:
         if ended.is_set() or code:
             break
         command = ["bash", str(home / "files" / script)]
-        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True, errors="replace", **output) as process:
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process:
             current.append(process)
             assert process.stdout is not None
             for line in process.stdout:

@@ -1,6 +1,7 @@
 """One or several plans as a job of Ray: each is trained on a node of its own, as far as there are enough.
 
-Source: Ray 2.60.0, _private/runtime_env/packaging.py: the files of a job go to the nodes as one zip file of at most 500 MiB.
+Source: Ray 2.60.0, _private/runtime_env/packaging.py: the files of a job go to the nodes as one zip file, which the
+dashboard takes up to 100 MiB (it answers "Maximum request body size 104857600 exceeded").
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from trainer_core.remote.export.writing import below
 from trainer_core.text import size
 
 WORK = PurePosixPath("work")
-MOST_BYTES = 450 << 20
+MOST_BYTES = 95 << 20
 UPLOAD = PurePosixPath("upload.sh")
 PROGRAMS = Path(__file__).parent.parent / "programs"
 GIB = 2**30
@@ -37,7 +38,13 @@ class Ray:
         Raises:
             RemoteError: there are more files than a job of Ray can have.
         """
-        sent = sum(mount.size_bytes for task in tasks for mount in task.mounts)
+        # The plans of a sweep have one model and one dataset: these are sent once.
+        sources = {mount.source: mount for task in tasks for mount in task.mounts}
+        kept = {
+            source: PurePosixPath("data", str(number), mount.target.name)
+            for number, (source, mount) in enumerate(sources.items(), 1)
+        }
+        sent = sum(mount.size_bytes for mount in sources.values())
         if sent > MOST_BYTES:
             message = f"The files of the job have {size(sent)}, and Ray sends {size(MOST_BYTES)} at most."
             hint = "Let the nodes fetch the model with --model-from LINK, or bring everything through a bucket with --bucket."
@@ -46,18 +53,19 @@ class Ray:
             PurePosixPath(main): (PROGRAMS / "ray_submit.py").read_bytes(),
             WORK / "job.py": (PROGRAMS / "ray_job.py").read_bytes(),
         }
-        copies: dict[PurePosixPath, Path] = {}
         trainings = []
         for number, task in enumerate(tasks, 1):
-            place = WORK / str(number)
-            files |= below(place / "files", task.files)
-            copies |= {place / mount.target: mount.source for mount in task.mounts}
-            trainings.append({"folder": str(number), "name": f"{number}-{task.name}", "needs": _needs(task)})
+            files |= below(WORK / str(number), task.files)
+            data = {str(mount.target): str(kept[mount.source]) for mount in task.mounts}
+            trainings.append(
+                {"name": f"{number}-{task.name}", "files": str(number), "data": data, "needs": _needs(task)}
+            )
         passed = sorted({name for task in tasks for name in (*task.secrets, *task.settings)})
         files[WORK / "job.json"] = (json.dumps({"trainings": trainings, "passed": passed}, indent=2) + "\n").encode()
         uploads = dict.fromkeys(task.upload for task in tasks if task.upload)
         if uploads:
             files[UPLOAD] = "".join(uploads).encode()
+        copies = {WORK / path: source for source, path in kept.items()}
         submit = f"python {shlex.quote(str(folder / main))} --address http://HEAD:8265"
         commands = ((f"bash {shlex.quote(str(folder / UPLOAD))}",) if uploads else ()) + (submit,)
         return Exported(PurePosixPath(main), files, copies, commands, _notes(tasks, passed))

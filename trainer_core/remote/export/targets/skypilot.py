@@ -46,8 +46,8 @@ class SkyPilot:
         tables["file_mounts"] = {f"{home}/{FILES}": str(folder / beside), **mounts}
         if task.secrets:
             tables["secrets"] = dict.fromkeys(task.secrets)
-        tables["setup"] = f"bash {home}/{there(SETUP)}\n"
-        tables["run"] = f"bash {home}/{there(TRAIN)}\n"
+        tables["setup"] = f"bash {home}/{there(SETUP)}"
+        tables["run"] = f"bash {home}/{there(TRAIN)}"
         passed = [f"--secret {name}" for name in task.secrets] + [f"--env {name}" for name in task.settings]
         launch = " ".join(["sky", "launch", "-c", task.name, *passed, shlex.quote(str(folder / main))])
         fetch = f"rsync -Pavz {task.name}:{task.name}/{RESULTS}/ {RESULTS}/"
