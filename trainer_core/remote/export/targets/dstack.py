@@ -20,7 +20,6 @@ from trainer_core.remote.export.writing import below, yaml_text
 LIMIT_BYTES = 2 * 2**20
 TAR_BLOCK = 512
 """A tar file has one such block for each file, and fills the last one of each."""
-UPLOAD = PurePosixPath("upload.sh")
 PYTHON = "3.12"
 
 
@@ -45,6 +44,7 @@ class Dstack:
                 message, "Name a folder in a bucket for images and results: --bucket s3://my-bucket/folder/"
             )
         _check_size(task)
+        upload = PurePosixPath(f"{main.partition('.')[0]}-upload.sh")
         beside = PurePosixPath(f"{main.partition('.')[0]}-{FILES}")
         there_to = PurePosixPath(task.name)
         tables: dict[str, Any] = {
@@ -60,10 +60,10 @@ class Dstack:
         comments = (f"{task.title}: a task for dstack, made by Easel.", task.one_machine, "Start it with:", apply)
         files = {
             PurePosixPath(main): yaml_text(comments, tables),
-            UPLOAD: task.upload.encode(),
+            upload: task.upload.encode(),
             **below(beside, task.files),
         }
-        commands = (f"bash {shlex.quote(str(folder / UPLOAD))}", apply)
+        commands = (f"bash {shlex.quote(str(folder / upload))}", apply)
         notes = (
             f"The results will be in {task.bucket}{RESULTS}/.",
             f"These variables must be set where you run it: {', '.join((*task.secrets, *task.settings))}.",

@@ -18,8 +18,6 @@ from trainer_core.remote.export.task import FILES, RESULTS, Exported, Mount, Res
 from trainer_core.remote.export.writing import below, yaml_text
 from trainer_core.text import printable
 
-UPLOAD = PurePosixPath("upload.sh")
-
 
 class SkyPilot:
     """The exporter."""
@@ -36,7 +34,8 @@ class SkyPilot:
             RemoteError: a path cannot be given to SkyPilot as it is.
         """
         task = tasks[0]
-        beside = PurePosixPath(f"{Path(main).stem}-{FILES}")
+        upload = PurePosixPath(f"{main.partition('.')[0]}-upload.sh")
+        beside = PurePosixPath(f"{main.partition('.')[0]}-{FILES}")
         for mount in task.mounts:
             _check(mount)
         _check_path(folder)
@@ -51,12 +50,12 @@ class SkyPilot:
         passed = [f"--secret {name}" for name in task.secrets] + [f"--env {name}" for name in task.settings]
         launch = " ".join(["sky", "launch", "-c", task.name, *passed, shlex.quote(str(folder / main))])
         fetch = f"rsync -Pavz {task.name}:{task.name}/{RESULTS}/ {RESULTS}/"
-        commands = [f"bash {shlex.quote(str(folder / UPLOAD))}"] if task.upload else []
+        commands = [f"bash {shlex.quote(str(folder / upload))}"] if task.upload else []
         commands += [launch, *([] if task.bucket else [fetch]), f"sky down {task.name}"]
         comments = (f"{task.title}: a task for SkyPilot, made by Easel.", task.one_machine, "Start it with:", launch)
         files = {PurePosixPath(main): yaml_text(comments, tables), **below(beside, task.files)}
         if task.upload:
-            files[UPLOAD] = task.upload.encode()
+            files[upload] = task.upload.encode()
         return Exported(PurePosixPath(main), files, commands=tuple(commands), notes=_notes(task))
 
 
