@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +29,8 @@ from trainer_core.remote.export import gpus, registry, scripts, source, writing
 from trainer_core.remote.export.mounts import Mounts, safe_name
 from trainer_core.remote.export.task import Mount
 
-HOSTILE = "mika's $(touch PWNED) `id` \"cat\" \\ ${{ env.X }} ünï 🦊 # : - | &a *b %{x}"
+HOSTILE = 'mika\'s $(touch PWNED) `id` "cat" \\ ${{ env.X }} ünï 🦊 # : - | &a *b %{x}'
+NAME = "mika's $(touch PWNED) `id` ${{ env.X }} ünï 🦊 #1 & %{x}"
 HF = "hf_" + "a1B2c3D4" * 4
 
 
@@ -62,8 +64,8 @@ def plan(tmp_path, models):
         lines = [
             f'engine = "{engine}"\nprofile = "plain"\npolicy = "none"',
             f"[model]\npath = {json.dumps(str(models / f'{model}.safetensors'))}",
-            f"[dataset]\npath = {json.dumps(str(images))}\nrepeats = 10\ntrigger = {json.dumps(HOSTILE)}",
-            f"[output]\nname = {json.dumps(HOSTILE.replace('/', ''))}\n[schedule]\nsteps = 20\n{more}",
+            f"[dataset]\npath = {json.dumps(str(images))}\nrepeats = 10\ntrigger = {json.dumps(HOSTILE, ensure_ascii=False)}",
+            f"[output]\nname = {json.dumps(NAME, ensure_ascii=False)}\n[schedule]\nsteps = 20\n{more}",
         ]
         path.write_text("\n".join(lines), "utf-8")
         return path
@@ -159,7 +161,8 @@ def test_no_secret_is_in_an_export_and_the_names_are(export, plan, tmp_path, mon
         (("--to", "dstack"), 1, "--bucket"),
         (("--to", "ray"), 1, "--model-from"),
         (("--to", "skypilot", "--bucket", "s3://b-b-b/one.zip"), 2, "one object"),
-        (("--to", "skypilot", "--model-from", "https://me:secret-word@example.org/x.safetensors"), 2, "password"),
+        (("--to", "skypilot", "--model-from", "https://me:secret-word@example.org/x.safetensors"), 1, "password"),
+        (("--to", "skypilot", "--model-from", "https://example.org/x.safetensors?key=secret-word"), 2, "signature"),
         (("--to", "skypilot", "--model-from", "models/base.safetensors"), 2, "no link"),
         (("--to", "skypilot", "--easel", "https://me:secret-word@example.org/easel"), 2, "neither"),
         (("--to", "skypilot", "--easel", "--upload-pack=touch x"), 2, "neither"),
@@ -197,9 +200,7 @@ def test_skypilot_is_not_given_paths_and_folders_that_it_would_change(export, pl
 def test_nothing_is_replaced(export, plan, tmp_path):
     export(plan(), "--to", "skypilot", "--output", tmp_path / "out" / "my.yaml")
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert "is there already" in export(
-        plan(), "--to", "skypilot", "--output", tmp_path / "out" / "my.yaml", check=1
-    )
+    assert "is there already" in export(plan(), "--to", "skypilot", "--output", tmp_path / "out" / "my.yaml", check=1)
     assert before == {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
 
 
@@ -244,7 +245,6 @@ def test_names_there_have_no_unusual_characters(name):
 
 
 def test_easel_is_sent_as_the_same_file_each_time_and_without_what_it_does_not_need():
-    source.archive.cache_clear()
     first = source.archive()
     source.archive.cache_clear()
     assert source.archive() == first
@@ -266,32 +266,15 @@ def easel_there():
     return ("--easel", str(ROOT), "--gpu", "none")
 
 
-def placed(folder, tmp_path):
-    """The folder of the task, as SkyPilot would bring it there."""
-    task = yaml.safe_load((folder / "task.yaml").read_text("utf-8"))
-    for target, where in task["file_mounts"].items():
-        path = Path(target.replace("~", str(tmp_path)))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.symlink_to(where)
-    return tmp_path / task["name"]
-
-
 def test_the_scripts_train_the_plan_and_keep_its_results(export, plan, tmp_path, easel_there):
     path = plan(model="sd15", engine="rehearsal", more="[native.rehearsal]\nsteps_per_second = 200\n")
     made = export(path, "--to", "skypilot", "--output", tmp_path / "out", *easel_there)
     assert made["tasks"][0]["gpus"] == []
     job = tmp_path / made["tasks"][0]["name"]
-    job.mkdir()
-    (job / "files").mkdir()
-    placed_files = yaml.safe_load(Path(made["file"]).read_text("utf-8"))["file_mounts"]
-    for target, where in placed_files.items():
+    for target, where in yaml.safe_load(Path(made["file"]).read_text("utf-8"))["file_mounts"].items():
         there = Path(target.replace("~", str(tmp_path)))
         there.parent.mkdir(parents=True, exist_ok=True)
-        if there == job / "files":
-            for each in Path(where).iterdir():
-                (there / each.name).write_bytes(each.read_bytes())
-        else:
-            there.symlink_to(where)
+        shutil.copytree(where, there) if there == job / "files" else there.symlink_to(where)
     for script in ("setup.sh", "train.sh"):
         done = subprocess.run(
             ["bash", job / "files" / script], env=environment(tmp_path), capture_output=True, text=True, check=False
@@ -304,15 +287,10 @@ def test_the_scripts_train_the_plan_and_keep_its_results(export, plan, tmp_path,
 
 def test_the_script_stops_the_training_when_it_is_stopped(export, plan, tmp_path, easel_there):
     more = "[native.rehearsal]\nsteps_per_second = 1\n"
-    made = export(
-        plan(model="sd15", engine="rehearsal", more=more), "--to", "ray", "--shared", "--output", tmp_path / "out",
-        *easel_there,
-    )  # fmt: skip
+    path, out = plan(model="sd15", engine="rehearsal", more=more), tmp_path / "out"
+    export(path, "--to", "ray", "--shared", "--output", out, *easel_there)
     job = tmp_path / "job"
-    (job / "files").mkdir(parents=True)
-    for each in (tmp_path / "out" / "work" / "1").iterdir():
-        (job / "files" / each.name).write_bytes(each.read_bytes())
-    del made
+    shutil.copytree(out / "work" / "1", job / "files")
     process = subprocess.Popen(["bash", job / "files" / "train.sh"], env=environment(tmp_path))
     runs = tmp_path / "there" / "runs"
     until(lambda: bool(list(runs.glob("*/engine.json"))), 60)
@@ -320,7 +298,7 @@ def test_the_script_stops_the_training_when_it_is_stopped(export, plan, tmp_path
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) != 0
     (run,) = runs.iterdir()
-    assert json.loads((run / "result.json").read_text("utf-8"))["state"] in {"CANCELLED", "cancelled", "STOPPED"}
+    assert json.loads((run / "result.json").read_text("utf-8"))["state"] == "CANCELLED"
 
 
 def test_files_and_results_go_through_a_bucket(export, plan, tmp_path, monkeypatch, easel_there):
@@ -328,17 +306,12 @@ def test_files_and_results_go_through_a_bucket(export, plan, tmp_path, monkeypat
         for name, value in there.environment.items():
             monkeypatch.setenv(name, value)
         path = plan(model="sd15", engine="rehearsal", more="[native.rehearsal]\nsteps_per_second = 200\n")
-        # The model is large: it is fetched by the path that it has here.
-        text = path.read_text("utf-8")
         made = export(
             path, "--to", "dstack", "--bucket", f"s3://{there.name}/deep/", "--output", tmp_path / "out", *easel_there
         )
-        assert text == path.read_text("utf-8")
         (task,) = made["tasks"]
         job = tmp_path / task["name"]
-        (job / "files").mkdir(parents=True)
-        for each in (tmp_path / "out" / "task-files").iterdir():
-            (job / "files" / each.name).write_bytes(each.read_bytes())
+        shutil.copytree(tmp_path / "out" / "task-files", job / "files")
         lines = (tmp_path / "out" / "task-upload.sh").read_text("utf-8").splitlines()
         # 2 GB of nothing need not travel: the model is put where the script would put it.
         setup = (job / "files" / "setup.sh").read_text("utf-8").splitlines()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ PYTHONS = {"skypilot": "EASEL_SKYPILOT_PYTHON", "dstack": "EASEL_DSTACK_PYTHON",
 def of_skypilot(file: Path) -> dict[str, Any]:
     task = importlib.import_module("sky.task").Task.from_yaml(str(file))
     names = importlib.import_module("sky.utils.gpu_names").CANONICAL_GPU_NAMES
-    runpod = importlib.import_module("sky.catalog.data_fetchers.fetch_runpod")
+    # Read as text: to import it needs RunPod's package.
+    runpod = Path(importlib.import_module("sky.catalog").__file__ or "").parent / "data_fetchers" / "fetch_runpod.py"
     common = importlib.import_module("sky.catalog").get_common_gpus()
     resources = [each.accelerators for each in task.resources]
     return {
@@ -29,13 +31,10 @@ def of_skypilot(file: Path) -> dict[str, Any]:
         "gpus": {name: count for each in resources if each for name, count in each.items()},
         "disk": [each.disk_size for each in task.resources],
         "secrets": [ref.name for ref in task._managed_secret_refs],
-        "known": sorted({*names, *common, *_tables(runpod)}),
+        "known": sorted(
+            {*names, *common, *re.findall(r"^    '([\w-]+)': \{$", runpod.read_text("utf-8"), re.MULTILINE)}
+        ),
     }
-
-
-def _tables(module: Any) -> set[str]:
-    """The names in the tables of a module that its text has as keys."""
-    return {key for table in vars(module).values() if isinstance(table, dict) for key in table if isinstance(key, str)}
 
 
 def of_dstack(file: Path) -> dict[str, Any]:

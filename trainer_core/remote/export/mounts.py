@@ -92,12 +92,12 @@ def collected(
 
 def downloaded(model: Path) -> PurePosixPath:
     """Where a base model is that the machine downloads itself, from the folder of the task; the ending is that of the file here."""
-    return PurePosixPath("models", f"base{safe_name(model.suffix) if model.is_file() else ''}")
+    return PurePosixPath("models", f"base.{safe_name(model.suffix)}" if model.is_file() else "base")
 
 
 def safe_name(name: str) -> str:
-    """A name without unusual characters, which says the same to a reader."""
-    return _UNUSUAL.sub("_", plain_letters(name)).strip("_")[:LONGEST].lstrip("-") or "unnamed"
+    """A name without unusual characters, which says the same to a reader. It is never hidden: uploads leave hidden files out."""
+    return _UNUSUAL.sub("_", plain_letters(name)).strip("._-")[:LONGEST] or "unnamed"
 
 
 def _weights(value: Any, name: str, found: Mounts) -> Any:

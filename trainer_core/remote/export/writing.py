@@ -19,7 +19,8 @@ def yaml_text(comments: tuple[str, ...], tables: Mapping[str, Any]) -> bytes:
     import yaml
 
     head = "".join(f"# {printable(line, 400)}\n" for line in comments)
-    body = yaml.safe_dump(dict(tables), sort_keys=False, allow_unicode=True, width=10_000)
+    # Escaped: some line breaks of Unicode would be read as spaces.
+    body = yaml.safe_dump(dict(tables), sort_keys=False, allow_unicode=False, width=10_000)
     return (head + body).encode()
 
 
