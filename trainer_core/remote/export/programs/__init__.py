@@ -1,1 +1,1 @@
-"""Programs that are copied into an export and run elsewhere, without Easel."""
+"""Programs that are copied into an export and run elsewhere. Not: anything that needs Easel to run."""
