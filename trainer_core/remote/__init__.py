@@ -7,6 +7,7 @@
 * `datasets`: the images and captions of a dataset in a bucket
 * `styles`: the folders of styles with their selection sets and training versions, on a disk or in a bucket
 * `machines`: what a machine that ssh reaches has, and what it lacks
+* `export`: plans as tasks of other schedulers
 * `runpod`: a client of RunPod's serverless endpoints, and the state of a remote run
 * `training`: the training module of the document "LoRA Training Module", whose names can be imported from here
 """
