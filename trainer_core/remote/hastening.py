@@ -21,7 +21,7 @@ def mark(folder: Path) -> bool:
     """
     with _folder(folder) as run:
         with contextlib.suppress(FileExistsError):
-            os.mkdir(FOLDER, dir_fd=run)  # noqa: PTH102 - relative to a folder that is open
+            os.mkdir(FOLDER, dir_fd=run)
         with _folder(FOLDER, run) as remote:
             try:
                 os.close(os.open(FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=remote))
