@@ -1,10 +1,10 @@
 """The routes of the document "LoRA Training System", over HTTP on loopback, with a twin of RunPod behind them."""
 
 import json
-import os
 import stat
 import threading
 
+import psutil
 import pytest
 
 from tests.support import runpod_twin
@@ -379,7 +379,7 @@ def test_the_command_serves_until_ctrl_c_and_says_the_token_nowhere(home, number
         run = remote_run(places.runs(), "cat", "cat-0123abcd")
         path = webhook.path(keys.webhook_secret(), "cat-0123abcd")
         assert call(found.address, "POST", path, b"{}").status == 200
-        arguments = open(f"/proc/{found.program.pid}/cmdline").read() if os.path.exists("/proc") else ""
+        arguments = " ".join(psutil.Process(found.program.pid).cmdline())
         code, out, err = found.end(number)
     assert (code, err) == (0, "")
     assert (run / "remote").is_dir()
