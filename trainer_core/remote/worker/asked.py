@@ -98,8 +98,14 @@ def check_bucket(bucket: str, values: Settings) -> None:
     """
     known = buckets(values)
     if bucket not in known:
-        said = f"It may use {', '.join(known)}." if known else f"It may use none: neither {BUCKETS} nor {USUAL_BUCKET} is set."
-        raise RemoteError(f"This worker may not use the bucket {_shown(bucket)}. {said}", f"Set {BUCKETS} at the endpoint.", "rights")
+        said = (
+            f"It may use {', '.join(known)}."
+            if known
+            else f"It may use none: neither {BUCKETS} nor {USUAL_BUCKET} is set."
+        )
+        raise RemoteError(
+            f"This worker may not use the bucket {_shown(bucket)}. {said}", f"Set {BUCKETS} at the endpoint.", "rights"
+        )
 
 
 def buckets(values: Settings) -> tuple[str, ...]:
@@ -138,7 +144,11 @@ def _documents(data: Mapping[str, Any], values: Settings) -> Asked:
     known = buckets(values)
     usual = values.text(USUAL_BUCKET)
     bucket = usual if usual in known else known[0]
-    return Asked(given["request_id"], Address(bucket, f"{RUNS}{given['request_id']}/"), OfWorkflow(workflow, images, given["model_name"]))
+    return Asked(
+        given["request_id"],
+        Address(bucket, f"{RUNS}{given['request_id']}/"),
+        OfWorkflow(workflow, images, given["model_name"]),
+    )
 
 
 def _urls(data: object) -> Sequence[str]:
@@ -171,7 +181,9 @@ def _own(data: object, values: Settings) -> Asked:
         raise _refusal("The entry easel must have a request and a storage, and nothing else.")
     request = Request.from_dict(data["request"])
     if not isinstance(data["storage"], str):
-        raise _refusal("The storage of a request must be the address of a folder, such as s3://bucket/easel/runs/<id>/.")
+        raise _refusal(
+            "The storage of a request must be the address of a folder, such as s3://bucket/easel/runs/<id>/."
+        )
     storage = addresses.parse(data["storage"], endpoints(values))
     # Below another key it could replace something else.
     if not f"/{storage.key}".endswith(f"/{RUNS}{request.id}/"):

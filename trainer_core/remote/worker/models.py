@@ -79,7 +79,11 @@ def _in_folder(text: str, values: Settings) -> Path:
     name = PurePosixPath(text.replace("\\", "/"))
     if name.is_absolute():
         if not Path(name).is_relative_to(root):
-            raise RemoteError(f"{_shown(text)} is not in the folder of models of this worker.", f"Name it by its path in {FOLDER}.", "rights")
+            raise RemoteError(
+                f"{_shown(text)} is not in the folder of models of this worker.",
+                f"Name it by its path in {FOLDER}.",
+                "rights",
+            )
         name = PurePosixPath(Path(name).relative_to(root))
     if ".." in name.parts or not name.parts or "\0" in text:
         raise RemoteError(f"{_shown(text)} is no name of a model.", f"Name it by its path in {FOLDER}.", "address")
@@ -87,7 +91,11 @@ def _in_folder(text: str, values: Settings) -> Path:
         path = root / sub / name
         if os.path.lexists(path) and path.exists():
             return path
-    raise RemoteError(f"There is no model {_shown(text)} on this worker.", f"Put it on the network volume that {FOLDER} names.", "missing")
+    raise RemoteError(
+        f"There is no model {_shown(text)} on this worker.",
+        f"Put it on the network volume that {FOLDER} names.",
+        "missing",
+    )
 
 
 def _from_bucket(address: Address, values: Settings, cancel: threading.Event) -> Path:
@@ -106,12 +114,16 @@ def _check(found: Path, text: str, path: str) -> None:
     try:
         role = detection.detect(header.read(found)).role
     except (HeaderError, DetectionError) as error:
-        raise RemoteError(f"{path}: {_shown(text)} is no model that Easel knows. {error.message}", error.hint, "content") from error
+        raise RemoteError(
+            f"{path}: {_shown(text)} is no model that Easel knows. {error.message}", error.hint, "content"
+        ) from error
     parts = {setting.path for setting in fields.parts()}
     wanted = ROLES.get(path, ("text_encoder",) if path in parts else ())
     if wanted and role not in wanted:
         words = " or ".join(each.replace("_", " ") for each in wanted)
-        raise RemoteError(f"{path}: {_shown(text)} is not a {words}, but a {role.replace('_', ' ')}.", "Name another file.", "content")
+        raise RemoteError(
+            f"{path}: {_shown(text)} is not a {words}, but a {role.replace('_', ' ')}.", "Name another file.", "content"
+        )
 
 
 def _kind(error: DownloadError) -> str:

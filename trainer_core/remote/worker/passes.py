@@ -19,10 +19,10 @@ def every(workflow: Mapping[str, Any], used: Sequence[str], total: int, refused:
         kind: [name for name in used if workflow[name]["class_type"] == kind] for kind in (LOOP, BOTH, SAMPLES, SAVES)
     }
     linked = [name for name in of[LOOP] if not isinstance(workflow[name]["inputs"]["steps"], int)]
-    for name in linked:
-        refused.append(
-            f"Node {printable(name, 40)} ({LOOP}): steps comes from another node, and a worker needs the value itself."
-        )
+    refused += [
+        f"Node {printable(name, 40)} ({LOOP}): steps comes from another node, and a worker needs the value itself."
+        for name in linked
+    ]
     if of[LOOP] and of[BOTH]:
         refused.append(
             f"Node {printable(of[BOTH][0], 40)} ({BOTH}) trains all steps, so there can be no {LOOP} beside it."
