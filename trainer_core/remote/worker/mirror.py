@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from trainer_core.errors import RemoteError
@@ -20,12 +20,11 @@ from trainer_core.jobs.folder import json_object
 from trainer_core.jobs.stop_request import When
 from trainer_core.remote.runs import grown, there
 from trainer_core.remote.storage import Bucket, items, upload
-from trainer_core.remote.storage.objects import hash_of
 from trainer_core.remote.worker import answers
-from trainer_core.training.finishing import FOLDER as FINISHED
 
 GROWING = ("events.jsonl", "engine.log")
 WHOLE = ("spec.json", "versions.json")
+FINISHED = "finished"
 EVERY_S = 5.0
 LARGEST_NOTE_BYTES = 1 << 20
 KEPT = ("images/", answers.STOP)
@@ -41,10 +40,6 @@ class Mirror:
         self._sent: dict[str, str] = {}
         self._seen: dict[str, str] = {}
         self._looked_s = float("-inf")
-
-    def uri(self, name: str) -> str:
-        """The address of an object of the run."""
-        return self._bucket.uri(self._prefix + name)
 
     # ---- before and after the run ----
     def earlier(self) -> answers.Answer | None:
@@ -119,19 +114,22 @@ class Mirror:
             if at_end or self._seen.get(name) == found.tag:
                 self._send(name, run / name, lambda _, tag=found.tag: tag)
             self._seen[name] = found.tag
-        for path in _below(run / FINISHED) if at_end else ():
-            self._send(path.relative_to(run).as_posix(), path, lambda path: hash_of(path, "sha256"))
+
+    def deliver(self, file: Path) -> str:
+        """Writes the finished result under its name, and returns its address.
+
+        Raises:
+            RemoteError, OSError: as `look`.
+        """
+        name = f"{FINISHED}/{file.name}"
+        upload(self._bucket, file, self._prefix + name, replaces=True)
+        return self._bucket.uri(self._prefix + name)
 
     def _send(self, name: str, path: Path, tag_of: Callable[[Path], str]) -> None:
         if not path.is_file() or path.is_symlink() or self._sent.get(name) == (tag := tag_of(path)):
             return
         upload(self._bucket, path, self._prefix + name, replaces=True)
         self._sent[name] = tag
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """The files in a folder, without links."""
-    return (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
 
 
 def request_json(data: object) -> bytes:

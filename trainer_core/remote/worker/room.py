@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from trainer_core import places
 from trainer_core.errors import JobError, RemoteError
+from trainer_core.jobs import processes
 from trainer_core.jobs.folder import entries_of, writing
 from trainer_core.jobs.job import Job
 from trainer_core.text import size
@@ -21,6 +24,9 @@ LEAST_FREE_BYTES = 2 << 30
 """What must be free before a request begins. Source: InitFluxLoRATraining of ComfyUI-FluxTrainer asks for as much."""
 GRACE_S = 10.0
 """How long a training gets to end by itself."""
+AFTER_S = 10.0
+"""How long what is called after a job may take."""
+_POLL_S = 0.1
 
 
 def requests() -> Path:
@@ -61,7 +67,17 @@ def clear(folder: Path) -> None:
     for path in entries_of(runs(folder)):
         with contextlib.suppress(JobError):
             Job.attach(path).stop(GRACE_S)
+        _end_processes(path)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_processes(path: Path) -> None:
+    """Ends what still runs for a job that has ended: a process that left its group, or what is called after a job."""
+    deadline_s = time.monotonic() + AFTER_S
+    while (left := processes.of_job(path)) and time.monotonic() < deadline_s:
+        time.sleep(_POLL_S)
+    for each in left:
+        each.signal(signal.SIGKILL)
 
 
 def sweep() -> int:

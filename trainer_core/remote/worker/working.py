@@ -23,7 +23,6 @@ from trainer_core.remote.worker import answers, asked, images, models, room
 from trainer_core.remote.worker.answers import Answer
 from trainer_core.remote.worker.asked import Asked, OfWorkflow
 from trainer_core.remote.worker.mirror import Mirror, request_json
-from trainer_core.training.finishing import FOLDER as FINISHED
 from trainer_core.training.run import Run
 
 ENGINE, LONGEST = "EASEL_WORKER_ENGINE", "EASEL_WORKER_LONGEST_S"
@@ -140,6 +139,8 @@ class Working:
             return places[one.path]
 
         tables = changed(request.plan, request.engine, there)
+        if any((tables.pop("guards", None) or {}).values()):
+            self._notes += ("The guards of the plan have no effect: a worker trains once for each request.",)
         return Request(request.id, request.engine, tables, request.chosen)
 
     def _brought(self, one: PlanPath, folder: Path) -> Path:
@@ -217,12 +218,15 @@ class Working:
         if state is not JobState.COMPLETED:
             why = _SAID[self._why] if self._why else answers.of_diagnosis(run.diagnosis, state.name)
             return answers.failure(wanted.id, why)
-        for place in (FINISHED, "output"):
-            file = run.folder.path / place / f"{wanted.stem}{answers.SUFFIX}"
-            if file.is_file():
-                url = self._mirror.uri(f"{place}/{file.name}")
-                return answers.success(wanted.id, wanted.stem, url, file.stat().st_size)
-        return answers.failure(wanted.id, f"The training ended well, but made no file {wanted.stem}{answers.SUFFIX}.")
+        outputs = [Path(each) for each in (run.result or {}).get("outputs", ())]
+        name = f"{wanted.stem}{answers.SUFFIX}"
+        file = next((each for each in outputs if each.name == name and each.is_file()), None)
+        if file is None:
+            return answers.failure(wanted.id, f"The training ended well, but delivered no file {name}.")
+        urls: list[str] = []
+        mirror = self._mirror
+        self._insist(lambda: urls.append(mirror.deliver(file)))
+        return answers.success(wanted.id, wanted.stem, urls[0], file.stat().st_size)
 
     # ---- the bucket ----
     def _upload(self, id: str, folder: Path) -> None:  # noqa: A002 - as above
