@@ -20,6 +20,7 @@ from tests.support import buckets, recorded_headers, runpod_twin
 from tests.support.checkout import ROOT
 from trainer_core.remote.runpod.client import Client
 from trainer_core.remote.runpod.limits import policy
+from trainer_core.remote.training.workflow import LoRATrainingWorkflow
 
 PYTHON = "EASEL_RUNPOD_PYTHON"
 """The Python of an environment with `requirements/worker.txt`, for machines where the tests' own has no library of RunPod."""
@@ -123,15 +124,12 @@ class Worker:
 
     def trained(self, job, step: int = 1) -> None:
         """Returns when the training of a job has reached a step."""
-        until(
-            lambda: (
-                isinstance(job.output, dict)
-                and (job.output.get("step") or 0) >= step
-                or job.status in runpod_twin.FINAL
-            ),
-            LIMIT_S,
-            lambda: self.said[-3000:],
-        )
+
+        def reached() -> bool:
+            figures = job.output if isinstance(job.output, dict) else {}
+            return job.status in runpod_twin.FINAL or (figures.get("step") or 0) >= step
+
+        until(reached, LIMIT_S, lambda: self.said[-3000:])
         assert job.status == "IN_PROGRESS", (job.error, job.output, self.said[-3000:])
 
     # ---- what there is ----
@@ -164,7 +162,7 @@ def processes_below(folder: Path) -> list[str]:
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                place = os.readlink(entry / "cwd")
+                place = str((entry / "cwd").readlink())
                 if f"{folder}/requests" in command or place.startswith(f"{folder}/requests"):
                     found.append(command)
     return found
@@ -203,7 +201,28 @@ def plan(place, folder: str = "images/", steps: int = 20, name: str = "mika", **
     }
 
 
-def own(place, id="mika-0123abcd", **more):
+def own(place, name="mika-0123abcd", **more):
     """An input of Easel's own form."""
-    request = {"version": 1, "id": id, "engine": "rehearsal", "plan": plan(place, **more), "chosen": {}}
-    return {"easel": {"request": request, "storage": f"s3://{place.name}/easel/runs/{id}/"}}
+    request = {"version": 1, "id": name, "engine": "rehearsal", "plan": plan(place, **more), "chosen": {}}
+    return {"easel": {"request": request, "storage": f"s3://{place.name}/easel/runs/{name}/"}}
+
+
+def documents(worker, uris, request_id="16_1234567890", steps=20, **changes):
+    """An input of the documents' form, with the values that the rehearsal engine can play; `changes` are inputs by node."""
+    captioned = any(uri.endswith(".txt") for uri in uris)
+    workflow = LoRATrainingWorkflow("mika", "custom-styles", 0.0004, steps, captioned=captioned).build()
+    # The other values are options of sd-scripts.
+    workflow["107"]["inputs"]["apply_t5_attn_mask"] = False
+    workflow["109"]["inputs"] |= {"min_bucket_reso": 512, "max_bucket_reso": 2048}
+    for node, inputs in changes.items():
+        workflow[node.removeprefix("n")]["inputs"] |= inputs
+    config = {
+        "mode": "custom-styles",
+        "user_id": "actor_maker_user",
+        "tenant_id": "actor_maker",
+        "request_id": request_id,
+        "model_name": "style_16_v1.0",
+        "learning_rate": 0.0004,
+        "max_train_steps": steps,
+    }
+    return {"workflow": workflow, "training_data": {"s3_urls": uris}, "training_config": config}

@@ -7,25 +7,28 @@ another request finds are the engines and the models only.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from trainer_core import places
 from trainer_core.errors import JobError, RemoteError
-from trainer_core.jobs import processes
+from trainer_core.jobs import process_table
 from trainer_core.jobs.folder import entries_of, writing
 from trainer_core.jobs.job import Job
+from trainer_core.jobs.processes import Identity, kill
 from trainer_core.text import size
 
-LEAST_FREE_BYTES = 2 << 30
+LEAST_FREE_GIB = 2.0
 """What must be free before a request begins. Source: InitFluxLoRATraining of ComfyUI-FluxTrainer asks for as much."""
 GRACE_S = 10.0
 """How long a training gets to end by itself."""
 AFTER_S = 10.0
 """How long what is called after a job may take."""
+MARK = "EASEL_WORKER_REQUEST"
+"""The environment variable by which all processes of a request are found: it has the folder of the request."""
 _POLL_S = 0.1
 
 
@@ -35,7 +38,7 @@ def requests() -> Path:
 
 
 @contextlib.contextmanager
-def room(id: str, least_free_bytes: int = LEAST_FREE_BYTES) -> Iterator[Path]:  # noqa: A002 - the id of a run is called so everywhere
+def room(id: str, least_free_gib: float = LEAST_FREE_GIB) -> Iterator[Path]:  # noqa: A002 - the id of a run is called so everywhere
     """A new, empty folder for a request; at the end its processes have ended, and it is gone.
 
     Raises:
@@ -47,13 +50,15 @@ def room(id: str, least_free_bytes: int = LEAST_FREE_BYTES) -> Iterator[Path]:  
     with writing(folder):
         folder.mkdir(parents=True, mode=0o700)
     free = shutil.disk_usage(folder).free
-    if free < least_free_bytes:
-        message = f"The disk of this worker has only {size(free)} left, and a training needs {size(least_free_bytes)}."
+    if free < least_free_gib * 2**30:
+        message = f"The disk of this worker has only {size(free)} left, and a training needs {least_free_gib:g} GiB."
         clear(folder)
         raise RemoteError(message, "Give the endpoint a larger container disk.", "disk")
+    os.environ[MARK] = str(folder)
     try:
         yield folder
     finally:
+        del os.environ[MARK]
         clear(folder)
 
 
@@ -67,17 +72,17 @@ def clear(folder: Path) -> None:
     for path in entries_of(runs(folder)):
         with contextlib.suppress(JobError):
             Job.attach(path).stop(GRACE_S)
-        _end_processes(path)
+    deadline_s = time.monotonic() + AFTER_S
+    while (left := _processes(folder)) and time.monotonic() < deadline_s:
+        time.sleep(_POLL_S)
+    kill(left)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end_processes(path: Path) -> None:
-    """Ends what still runs for a job that has ended: a process that left its group, or what is called after a job."""
-    deadline_s = time.monotonic() + AFTER_S
-    while (left := processes.of_job(path)) and time.monotonic() < deadline_s:
-        time.sleep(_POLL_S)
-    for each in left:
-        each.signal(signal.SIGKILL)
+def _processes(folder: Path) -> list[Identity]:
+    """The running processes of a request, whoever started them."""
+    marked = [row[0] for row in process_table.rows() if process_table.has_variable(row[0], MARK, str(folder))]
+    return [found for pid in marked if pid != os.getpid() and (found := Identity.of(pid)) is not None]
 
 
 def sweep() -> int:

@@ -16,6 +16,7 @@ from trainer_core.install import choice
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.plan import fields
 from trainer_core.remote import addresses, credentials
+from trainer_core.remote.patience import Patience
 from trainer_core.remote.runs import there
 from trainer_core.remote.runs.request import PlanPath, Request, changed
 from trainer_core.remote.storage import Work, connect
@@ -25,12 +26,14 @@ from trainer_core.remote.worker.asked import Asked, OfWorkflow
 from trainer_core.remote.worker.mirror import Mirror, request_json
 from trainer_core.training.run import Run
 
-ENGINE, LONGEST = "EASEL_WORKER_ENGINE", "EASEL_WORKER_LONGEST_S"
+ENGINE, LONGEST, LEAST_FREE = "EASEL_WORKER_ENGINE", "EASEL_WORKER_LONGEST_S", "EASEL_WORKER_LEAST_FREE_GIB"
 FAMILY, METHOD = "flux", "lora"
 """What a workflow of ComfyUI-FluxTrainer trains."""
 TELL_S, POLL_S = 2.0, 0.5
-UPLOAD_S, UPLOAD_WAIT_S = 900.0, 5.0
-"""How long the results are tried to be uploaded while the storage does not answer, and the wait before the next attempt."""
+UPLOAD_S, LAST_UPLOAD_S, UPLOAD_WAIT_S = 900.0, 60.0, 5.0
+"""How long results are tried to be uploaded while the storage does not answer, also after a cancel, and the wait between attempts."""
+QUICK = Patience(attempts=3, longest_wait_s=2.0, read_s=30.0)
+"""For the mirror: while it waits for the storage, it hears of no cancel. What it cannot write now it writes later."""
 CANCELLED = "The job was cancelled."
 Why = Literal["", "cancelled", "stopped", "too long", "shut down"]
 _SAID = {
@@ -44,10 +47,8 @@ _SAID = {
 class Working:
     """One request. `tell` gets its progress: {"phase", "step", "total", "loss"}."""
 
-    def __init__(
-        self, data: object, tell: Callable[[dict[str, Any]], None], least_free_bytes: int = room.LEAST_FREE_BYTES
-    ) -> None:
-        self._data, self._tell, self._least_free_bytes = data, tell, least_free_bytes
+    def __init__(self, data: object, tell: Callable[[dict[str, Any]], None]) -> None:
+        self._data, self._tell = data, tell
         self._values = credentials.settings()
         self._cancel = threading.Event()
         self._why: Why = ""
@@ -68,7 +69,7 @@ class Working:
             wanted = asked.read(self._data, self._values)
             if (answer := self._begin(wanted)) is not None:
                 return answer
-            with room.room(wanted.id, self._least_free_bytes) as folder:
+            with room.room(wanted.id, self._number(LEAST_FREE, room.LEAST_FREE_GIB)) as folder:
                 return self._trained(wanted, folder)
         except RemoteStopped:
             state, why = JobState.CANCELLED.name, _SAID.get(self._why, CANCELLED)
@@ -84,7 +85,8 @@ class Working:
         """Opens the folder in the bucket; the answer if the request was trained before."""
         self._say("starting")
         # It goes on after a cancel: what was made until then is uploaded.
-        mirror = Mirror(connect(wanted.storage, self._values, Work()), wanted.storage.key)
+        work = Work(patience=QUICK)
+        mirror = Mirror(connect(wanted.storage, self._values, work), wanted.storage.key)
         if (answer := mirror.earlier()) is not None:
             return answer
         self._mirror = mirror
@@ -183,7 +185,7 @@ class Working:
     def _followed(self, run: Run, id: str, folder: Path) -> JobState:  # noqa: A002 - as above
         """Returns the state of the run when it has ended; it is stopped before if that is wanted."""
         assert self._mirror is not None
-        longest = self._longest_s()
+        longest = self._number(LONGEST, 0.0)
         began_s = time.monotonic()
         asked_for: set[str] = set()
         while (state := run.state) not in FINAL_STATES:
@@ -245,7 +247,7 @@ class Working:
             self._insist(lambda: mirror.put(answers.RESULT, content))
 
     def _insist(self, do: Callable[[], None]) -> None:
-        deadline_s = time.monotonic() + UPLOAD_S
+        deadline_s = time.monotonic() + (LAST_UPLOAD_S if self._why else UPLOAD_S)
         while True:
             try:
                 do()
@@ -270,12 +272,17 @@ class Working:
         loss = loss if loss is not None and loss == loss and abs(loss) != float("inf") else None  # noqa: PLR0124
         self._say(seen.phase or "starting", {"step": seen.step, "total": seen.total, "loss": loss})
 
-    def _longest_s(self) -> float:
-        text = self._values.text(LONGEST)
+    def _number(self, name: str, usual: float) -> float:
+        """The number in a setting of the worker.
+
+        Raises:
+            RemoteError: it is not one.
+        """
+        text = self._values.text(name)
         try:
-            return float(text) if text else 0.0
+            return float(text) if text else usual
         except ValueError:
-            raise RemoteError(f"{LONGEST} must be a number of seconds.", "", "setting") from None
+            raise RemoteError(f"{name} must be a number.", "Change it at the endpoint.", "setting") from None
 
     def _check_wanted(self) -> None:
         if self._cancel.is_set():
