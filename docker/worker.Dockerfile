@@ -6,8 +6,10 @@
 ARG BASE=debian:12.11-slim
 FROM ${BASE}
 
+# "" for an image without an engine; SOURCE is a mirror of its source, as for the installer.
 ARG ENGINE=kohya
 ARG ACCELERATOR=cuda
+ARG SOURCE=
 
 # The installer needs Python and pip, git fetches the engine's source, and OpenCV needs the two libraries.
 # hadolint ignore=DL3008
@@ -38,7 +40,9 @@ COPY --chown=easel:easel trainer_ui/ trainer_ui/
 COPY --chown=easel:easel trainer_core/ trainer_core/
 
 RUN python3 installer.py \
-    && python3 installer.py backend install "${ENGINE}" --accelerator "${ACCELERATOR}" \
+    && if [ -n "${ENGINE}" ]; then \
+        python3 installer.py backend install "${ENGINE}" --accelerator "${ACCELERATOR}" ${SOURCE:+--source "${ENGINE}=${SOURCE}"}; \
+    fi \
     && "${EASEL_HOME}/tools/uv/bin/uv" pip install --python .venv/bin/python --no-cache --require-hashes -r requirements/worker.txt \
     && rm -rf /home/easel/.cache
 

@@ -58,7 +58,7 @@ def test_an_own_request_is_trained_and_everything_is_in_the_bucket(worker):
 
 
 def test_a_request_that_was_trained_is_not_trained_again(worker):
-    data = own(worker.place, "twice-0123abcd", name="twice-0123abcd")
+    data = own(worker.place, "twice-0123abcd")
     first = worker.ended(worker.send(data)).output
     before = worker.place.plain.head_object(Bucket=worker.place.name, Key="easel/runs/twice-0123abcd/events.jsonl")
     assert worker.ended(worker.send(data)).output == first

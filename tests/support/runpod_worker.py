@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.support import buckets, recorded_headers, runpod_twin
+from tests.support import buckets, model_forms, recorded_headers, runpod_twin
 from tests.support.checkout import ROOT
 from trainer_core.remote.runpod.client import Client
 from trainer_core.remote.runpod.limits import policy
@@ -41,12 +41,13 @@ def python() -> str:
 
 MODELS = {
     "checkpoints/sd15.safetensors": "sd15",
-    "unet/flux1-dev-fp8.safetensors": "flux-dev",
     "vae/ae.safetensors": "vae-flux",
     "clip/clip_l.safetensors": "clip-l",
     "clip/t5xxl_fp8_e4m3fn.safetensors": "t5xxl",
 }
-"""The files of a network volume, and the recorded header of each."""
+"""Files of a network volume, and the recorded header of each."""
+FLUX = "unet/flux1-dev-fp8.safetensors"
+"""A checkpoint with all parts, because the rehearsal engine reads them from one file."""
 
 
 def put_models(folder: Path) -> None:
@@ -55,6 +56,18 @@ def put_models(folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if not (folder / name).exists():
             recorded_headers.write_file(folder / name, recorded_headers.load(header)["tensors"])
+    (folder / FLUX).parent.mkdir(parents=True, exist_ok=True)
+    if not (folder / FLUX).exists():
+        whole = {
+            "model.diffusion_model.": "flux-dev",
+            "vae.": "vae-flux",
+            "text_encoders.clip_l.transformer.": "clip-l",
+            "text_encoders.t5xxl.transformer.": "t5xxl",
+        }
+        tensors = {}
+        for prefix, header in whole.items():
+            tensors |= model_forms.under(prefix, model_forms.model(header))
+        recorded_headers.write_file(folder / FLUX, tensors)
 
 
 class Worker:
@@ -201,10 +214,10 @@ def plan(place, folder: str = "images/", steps: int = 20, name: str = "mika", **
     }
 
 
-def own(place, name="mika-0123abcd", **more):
+def own(place, request_id="mika-0123abcd", **more):
     """An input of Easel's own form."""
-    request = {"version": 1, "id": name, "engine": "rehearsal", "plan": plan(place, **more), "chosen": {}}
-    return {"easel": {"request": request, "storage": f"s3://{place.name}/easel/runs/{name}/"}}
+    request = {"version": 1, "id": request_id, "engine": "rehearsal", "plan": plan(place, **more), "chosen": {}}
+    return {"easel": {"request": request, "storage": f"s3://{place.name}/easel/runs/{request_id}/"}}
 
 
 def documents(worker, uris, request_id="16_1234567890", steps=20, **changes):

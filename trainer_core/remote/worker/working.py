@@ -55,6 +55,7 @@ class Working:
         self._notes: tuple[str, ...] = ()
         self._mirror: Mirror | None = None
         self._told_s = float("-inf")
+        self._figures: dict[str, Any] = {"step": 0, "total": 0, "loss": None}
 
     def cancel(self, why: Why = "cancelled") -> None:
         """Ends it, from any thread: what it has made is uploaded, its processes end, and `work` returns."""
@@ -261,7 +262,8 @@ class Working:
     # ---- what is said ----
     def _say(self, phase: str, figures: Mapping[str, Any] | None = None) -> None:
         self._told_s = time.monotonic()
-        self._tell({"phase": phase, "step": 0, "total": 0, "loss": None, **(figures or {})})
+        self._figures |= figures or {}
+        self._tell({"phase": phase, **self._figures})
 
     def _tell_of(self, run: Run) -> None:
         if time.monotonic() - self._told_s < TELL_S:
