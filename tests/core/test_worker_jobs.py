@@ -1,5 +1,6 @@
 """The worker with RunPod's own library between a twin of RunPod and a bucket: real processes, real files, real HTTP on loopback."""
 
+import itertools
 import os
 import signal
 import time
@@ -96,8 +97,10 @@ def test_two_requests_on_one_warm_worker_do_not_mix(worker):
         spec = worker.place.get(f"easel/runs/{name}/spec.json").decode()
         versions = worker.place.get(f"easel/runs/{name}/versions.json").decode()
         plans[name] = spec + versions
-    assert f"/requests/first_1/images" in plans["first_1"] and "second_2" not in plans["first_1"]
-    assert f"/requests/second_2/images" in plans["second_2"] and "first_1" not in plans["second_2"]
+    assert "/requests/first_1/images" in plans["first_1"]
+    assert "second_2" not in plans["first_1"]
+    assert "/requests/second_2/images" in plans["second_2"]
+    assert "first_1" not in plans["second_2"]
     assert '"images": 2' in plans["first_1"] or '"images": 4' in plans["second_2"]
     assert left(worker) == ([], [])
 
@@ -170,7 +173,7 @@ def test_progress_has_four_figures_and_comes_at_most_every_two_seconds(worker):
     assert all(set(output) == {"phase", "step", "total", "loss"} for _, output in seen)
     training = [(at, output) for at, output in seen if output["step"]]
     assert len(training) >= 2
-    gaps = [later[0] - earlier[0] for earlier, later in zip(training, training[1:], strict=False)]
+    gaps = [later[0] - earlier[0] for earlier, later in itertools.pairwise(training)]
     assert min(gaps) > 1.5
 
 
