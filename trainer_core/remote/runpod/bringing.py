@@ -16,6 +16,7 @@ from trainer_core.remote import addresses
 from trainer_core.remote.runpod import worker_models
 from trainer_core.remote.runpod.bucket_run import DATASETS
 from trainer_core.remote.runs.outgoing import Outgoing
+from trainer_core.remote.runs.request import PlanPath
 from trainer_core.remote.storage import Bucket, items
 from trainer_core.remote.storage.folders import Sent, planned, upload_all
 from trainer_core.remote.storage.objects import hash_of
@@ -27,10 +28,25 @@ HASH_DIGITS = 16
 
 @dataclass(frozen=True)
 class Brought:
-    """Where the worker has each path of the plan, and how many images and captions it gets."""
+    """Where the worker has what the plan names: image folders by their place in the plan, models by their path here.
 
-    at: Mapping[str, str]
+    `files` is the number of images and captions.
+    """
+
+    images: Mapping[str, str]
+    models: Mapping[str, str]
     files: int
+
+    def there(self, one: PlanPath) -> str:
+        """Where the worker has what a place of the plan names.
+
+        Raises:
+            JobError: it was not brought.
+        """
+        found = self.images.get(one.key) or self.models.get(one.path)
+        if not found:
+            raise JobError(f"{one.key} names {printable(one.path, 200)}, which is not among what the run needs.", "Start a new run.")
+        return found
 
 
 def bring(out: Outgoing, bucket: Bucket, root: str, say: Callable[[str], None]) -> Brought:
@@ -40,18 +56,15 @@ def bring(out: Outgoing, bucket: Bucket, root: str, say: Callable[[str], None]) 
         JobError: a model file must be uploaded first, or the worker cannot have it; a file of the run is gone.
         RemoteError: the storage refuses it, or the connection fails.
     """
-    at: dict[str, str] = {}
     places = {one.path: worker_models.place_of(one.path, bucket, root) for one in out.models}
-    for path, place in places.items():
+    for place in places.values():
         if worker_models.is_missing(place, bucket):
             raise worker_models.refusal(place)
-        at[path] = place.there
-    folders: dict[str, list[str]] = {}
-    for one in out.images:
-        folders.setdefault(one.path.path, []).extend(one.files)
-    for path, names in folders.items():
-        at[path] = _images(Path(path), list(dict.fromkeys(names)), bucket, root, say)
-    return Brought(at, sum(map(len, folders.values())))
+    images = {
+        one.path.key: _images(one.folder, list(dict.fromkeys(one.files)), bucket, root, say) for one in out.images
+    }
+    models = {path: place.there for path, place in places.items()}
+    return Brought(images, models, sum(len(one.files) for one in out.images))
 
 
 def _images(folder: Path, names: list[str], bucket: Bucket, root: str, say: Callable[[str], None]) -> str:
