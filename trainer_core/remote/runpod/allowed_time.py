@@ -39,7 +39,11 @@ def allowed(plan: TrainingPlan, images: int, gpu: str = "", queue_s: float = lim
     seconds = estimate(plan, Facts(_machine(name))).seconds[1]
     trained = MARGIN * seconds if seconds else STEP_S * plan.schedule.steps
     found = limits.policy(START_S + IMAGE_S * images + trained, queue_s)
-    why = f"the estimate for {name}" if seconds else f"{STEP_S:.0f} seconds a step, because there is no estimate for this plan"
+    why = (
+        f"the estimate for {name}"
+        if seconds
+        else f"{STEP_S:.0f} seconds a step, because there is no estimate for this plan"
+    )
     sentence = f"RunPod may train for {_words(found.run_s)} (from {why}) after at most {_words(found.ttl_s - found.run_s)} in its queue."
     return Allowed(found, sentence)
 

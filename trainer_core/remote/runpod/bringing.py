@@ -45,7 +45,10 @@ class Brought:
         """
         found = self.images.get(one.key) or self.models.get(one.path)
         if not found:
-            raise JobError(f"{one.key} names {printable(one.path, 200)}, which is not among what the run needs.", "Start a new run.")
+            raise JobError(
+                f"{one.key} names {printable(one.path, 200)}, which is not among what the run needs.",
+                "Start a new run.",
+            )
         return found
 
 
@@ -71,7 +74,9 @@ def _images(folder: Path, names: list[str], bucket: Bucket, root: str, say: Call
     """The address of the folder of a bucket that has these files of a folder of this machine."""
     paths = {name: folder / name for name in names}
     if gone := [name for name, path in paths.items() if not path.is_file()]:
-        message = f"{printable(str(folder / gone[0]), 300)} is not there any more, so the images of the run are not complete."
+        message = (
+            f"{printable(str(folder / gone[0]), 300)} is not there any more, so the images of the run are not complete."
+        )
         raise JobError(message, "Put it back, or start a new run.")
     hashes = dict(zip(names, each(lambda name: hash_of(paths[name], "sha256"), names, FILES_AT_ONCE), strict=True))
     of_all = hashlib.sha256("".join(f"{name}\0{hashes[name]}\n" for name in sorted(names)).encode()).hexdigest()
@@ -85,7 +90,9 @@ def _images(folder: Path, names: list[str], bucket: Bucket, root: str, say: Call
     upload_all(bucket, plan, replaces=True)
     sent = len(plan.new) + len(plan.changed)
     was_there = len(names) - sent
-    say(f"{amount(len(names), 'file')} of {printable(str(folder), 200)}: {sent:,} sent ({size(plan.size_bytes)}), {was_there:,} were in the bucket.")
+    say(
+        f"{amount(len(names), 'file')} of {printable(str(folder), 200)}: {sent:,} sent ({size(plan.size_bytes)}), {was_there:,} were in the bucket."
+    )
     return f"s3://{bucket.name}/{prefix}"
 
 

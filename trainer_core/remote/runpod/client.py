@@ -18,7 +18,6 @@ from trainer_core.remote.runpod.refusals import RunPodError
 from trainer_core.text import printable
 
 
-
 class Client:
     """Sends requests to one endpoint. May be used by several threads at once."""
 

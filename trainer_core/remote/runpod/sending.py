@@ -62,7 +62,9 @@ class Sender:
             raise self._unanswered(self.unanswered_s - (now - asked_s))
         times = known.get(TIMES, 0)
         if asked_s and times:
-            say("The first request has no job that runs, so it is sent again. If both arrive, the worker trains only once.")
+            say(
+                "The first request has no job that runs, so it is sent again. If both arrive, the worker trains only once."
+            )
         # Before it is sent: whatever happens then, the next follower knows that there may be a job.
         self.notes.write({ASKED: now, SENT: now, DEADLINE: now + allowed.policy.ttl_s, TIMES: times + 1})
         try:

@@ -49,7 +49,9 @@ class RunPodTarget:
         endpoint, _, storage = text.strip().partition("@")
         endpoint = endpoint or values.text(ENDPOINT_NAME)
         if not endpoint:
-            raise JobError("No RunPod endpoint is named or set.", f"{FORM} Or: {credentials.where_to_set(ENDPOINT_NAME)}")
+            raise JobError(
+                "No RunPod endpoint is named or set.", f"{FORM} Or: {credentials.where_to_set(ENDPOINT_NAME)}"
+            )
         bucket = values.text(BUCKET_NAME)
         if not storage and not bucket:
             message = "No bucket is named or set, through which the worker gets the images and returns the LoRA."
@@ -76,7 +78,9 @@ class RunPodTarget:
     @classmethod
     def _checked(cls, endpoint: str, storage: str, values: Settings, dotenv: str) -> Self:
         if not answers.is_job_id(endpoint):
-            raise JobError(f"{printable(endpoint, 100)!r} cannot be the id of an endpoint.", "Copy it from RunPod's console.")
+            raise JobError(
+                f"{printable(endpoint, 100)!r} cannot be the id of an endpoint.", "Copy it from RunPod's console."
+            )
         service = endpoint_of(values)
         found = addresses.parse(storage, [service] if service else [])
         folder = found.key if not found.key or found.key.endswith("/") else f"{found.key}/"
@@ -84,7 +88,13 @@ class RunPodTarget:
 
     def as_dict(self) -> dict[str, Any]:
         """The target as data; nothing in it is a secret."""
-        found = {"kind": KIND, "endpoint": self.endpoint, "storage": self.storage, "dotenv": self.dotenv, "gpu": self.gpu}
+        found = {
+            "kind": KIND,
+            "endpoint": self.endpoint,
+            "storage": self.storage,
+            "dotenv": self.dotenv,
+            "gpu": self.gpu,
+        }
         kept = {name: value for name, value in found.items() if value}
         return {**kept, "style": dict(self.style)} if self.style else kept
 

@@ -1,18 +1,18 @@
 """How a model that a plan names becomes something that a RunPod worker has.
 
-    runpod-volume:NAME          a file or folder of the network volume of the endpoint; the worker looks whether it is there
-    organisation/name           a model of the Hub, which the worker downloads
-    s3://bucket/key             an object that the worker downloads; it must exist
-    a file of this machine      uploaded once, by its SHA-256, with `easel remote runpod bring`, which says its size and asks
+runpod-volume:NAME          a file or folder of the network volume of the endpoint; the worker looks whether it is there
+hf:owner/name/file          a file of the Hub, which the worker downloads; the Hub is asked whether it is there
+s3://bucket/key             an object that the worker downloads; the bucket is asked whether it is there
+a file of this machine      uploaded once, by its SHA-256, with `easel remote runpod bring`, which says its size and asks
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from trainer_core.errors import JobError, RemoteError
+from trainer_core.errors import DownloadError, JobError, RemoteError
+from trainer_core.models import downloads
 from trainer_core.remote import addresses, storage
 from trainer_core.remote.runpod.bucket_run import MODELS
 from trainer_core.remote.storage import Bucket, Uploaded
@@ -20,10 +20,10 @@ from trainer_core.remote.storage.objects import hash_of
 from trainer_core.text import printable, size
 
 VOLUME = "runpod-volume:"
-_HUB = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+HUB = "huggingface"
 WAYS = (
-    f"Name it as the worker has it: {VOLUME}NAME for a file on the network volume of the endpoint, organisation/name for a model "
-    "of the Hub, or s3://bucket/key."
+    f"Name it as the worker has it: {VOLUME}NAME for a file on the network volume of the endpoint, hf:owner/name/file.safetensors for a "
+    "file of the Hub, or s3://bucket/key."
 )
 
 
@@ -38,11 +38,11 @@ class Place:
 
 def is_there_already(text: str) -> bool:
     """Whether a text names something that a worker gets by itself, so that this machine need not have it."""
-    return text.startswith((VOLUME, "s3://")) or (_HUB.fullmatch(text) is not None and not Path(text).exists())
+    return text.startswith((VOLUME, "s3://", "hf:"))
 
 
 def checked_name(text: str) -> str:
-    """The name of a file or folder on a network volume, as `runpod-volume:NAME`.
+    """The path of a file or folder below a network volume, from `runpod-volume:NAME`.
 
     Raises:
         JobError: it leads out of the volume, or cannot be a path.
@@ -52,8 +52,10 @@ def checked_name(text: str) -> str:
     is_path = bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\\" not in name
     if not is_path or printable(name, len(name)) != name or "//" in name or ":" in name:
         message = f"{printable(text, 200)} names no file of a network volume."
-        raise JobError(message, f"Write {VOLUME} and the path below the volume, such as {VOLUME}models/flux1-dev.safetensors.")
-    return f"{VOLUME}{path}"
+        raise JobError(
+            message, f"Write {VOLUME} and the path below the volume, such as {VOLUME}models/flux1-dev.safetensors."
+        )
+    return str(path)
 
 
 def place_of(text: str, bucket: Bucket, root: str) -> Place:
@@ -66,6 +68,8 @@ def place_of(text: str, bucket: Bucket, root: str) -> Place:
     """
     if text.startswith(VOLUME):
         return Place(checked_name(text))
+    if text.startswith("hf:"):
+        return Place(_of_hub(text))
     if "://" in text:
         return Place(_object(text, bucket))
     path = Path(text)
@@ -75,8 +79,6 @@ def place_of(text: str, bucket: Bucket, root: str) -> Place:
         return Place(bucket.uri(key), path, key)
     if path.is_dir():
         raise JobError(f"{printable(text, 300)} is a folder, and Easel uploads only single model files.", WAYS)
-    if _HUB.fullmatch(text):
-        return Place(text)
     raise JobError(f"There is no model {printable(text, 300)}.", WAYS)
 
 
@@ -110,6 +112,25 @@ def upload(place: Place, bucket: Bucket) -> Uploaded:
     """
     assert place.file is not None
     return storage.upload(bucket, place.file, place.key)
+
+
+def _of_hub(text: str) -> str:
+    """The link of a file of the Hub. Only if the Hub can be asked now, it is asked whether there is such a file.
+
+    Raises:
+        JobError: there is none, or it names no single file.
+    """
+    try:
+        link = downloads.parse(text)
+        if link is None or link.site != HUB or not link.path:
+            raise JobError(f"{printable(downloads.shown(text), 200)} names no file of the Hub.", WAYS)
+        downloads.resolve(link)
+    except DownloadError as error:
+        # The worker has a token of its own, and asks again.
+        if error.kind not in {"missing", "link", "choice"}:
+            return text
+        raise JobError(error.message, error.hint) from error
+    return text
 
 
 def _object(text: str, bucket: Bucket) -> str:
