@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from trainer_core.datasets.scan import scan
 from trainer_core.engines import registry
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.remote import credentials
-from trainer_core.remote.runpod.bucket_run import RUNS
+from trainer_core.remote.runpod.bucket_run import RUNS, claim
 from trainer_core.remote.runpod.carrier import RunPodCarrier, kind
 from trainer_core.remote.runpod.connection import BASE_URL_NAME
 from trainer_core.remote.runs import outgoing
@@ -110,14 +109,11 @@ class Worker:
         return address.removeprefix(start)
 
     def begin(self) -> bool:
-        """Writes running.json unless another job has; whether this job may train."""
-        place, data = self.cloud.place, json.dumps({"version": 1, "job": self.job.id, "at": time.time()})
-        with contextlib.suppress(place.plain.exceptions.ClientError):
-            place.put(f"{self.prefix}running.json", data.encode(), IfNoneMatch="*")
-        mine = json.loads(place.get(f"{self.prefix}running.json"))["job"] == self.job.id
-        if not mine:
-            self.cloud.twin.finish(self.job, "COMPLETED", {"status": "refused", "job_id": self.request["id"]})
-        return mine
+        """Claims the run for its job; whether it may train."""
+        if claim(self.cloud.place.connect(), self.prefix, self.job.id):
+            return True
+        self.cloud.twin.finish(self.job, "FAILED", error="Another job trains this request.")
+        return False
 
     def put(self, name: str, data: bytes | str) -> None:
         self.cloud.place.put(f"{self.prefix}{name}", data.encode() if isinstance(data, str) else data)

@@ -43,7 +43,9 @@ def check_token(request: Request, token: Secret) -> None:
     is_right = hmac.compare_digest(given.strip().encode("utf-8", "replace"), token.reveal().encode())
     if kind.lower() != "bearer" or not is_right:
         error = "The token is missing or wrong."
-        advice = "Send it in the header Authorization, after the word Bearer. `easel remote serve` says where the token is."
+        advice = (
+            "Send it in the header Authorization, after the word Bearer. `easel remote serve` says where the token is."
+        )
         raise Refused(401, error, advice, {"WWW-Authenticate": "Bearer"})
 
 
