@@ -13,8 +13,8 @@ is in `selection_sets.json`; that form is Easel's, after the other file.
 
 from __future__ import annotations
 
+import hashlib
 import json
-import math
 import random
 import re
 import time
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from trainer_core.errors import RemoteError, wrong_use
-from trainer_core.remote import addresses
+from trainer_core.remote import addresses, strict_json
 from trainer_core.remote.style_stores import MOST_BYTES, Store
 from trainer_core.text import plain_letters, printable
 
@@ -33,6 +33,7 @@ ROOT = "resources/style_images"
 SETS_FILE, VERSIONS_FILE = "selection_sets.json", "training_versions.json"
 SETS, VERSIONS = "sets", "versions"
 STATES = ("pending", "training", "completed", "failed")
+ENDED = ("completed", "failed")
 ATTEMPTS = 20
 _STYLE_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?")
 
@@ -95,6 +96,19 @@ class Styles:
             )
         return found[0] if found else None
 
+    def all(self) -> list[tuple[str, str]]:
+        """The id and the title of each style, in the order of the ids. A folder whose name begins with no id is left out.
+
+        Raises:
+            RemoteError: the folder cannot be listed.
+        """
+        found = []
+        for name in self._store.folders(ROOT):
+            style_id, line, title = name.partition("_")
+            if line and _STYLE_ID.fullmatch(style_id):
+                found.append((style_id, title.replace("_", " ")))
+        return sorted(found)
+
     def create(self, style_id: str, title: str) -> str:
         """The name of the folder of a style; a style without one gets one when the first file is written.
 
@@ -120,6 +134,15 @@ class Styles:
         """
         return [_version_of(row) for row in self._rows(style_id, VERSIONS_FILE, VERSIONS)]
 
+    def rows(self, style_id: str) -> tuple[list[dict[str, Any]], str]:
+        """The training versions of a style as the file has them, with keys that Easel does not know; and a tag of this state.
+
+        Raises:
+            RemoteError: as `versions`.
+        """
+        rows = self._rows(style_id, VERSIONS_FILE, VERSIONS)
+        return rows, _tag(rows)
+
     def add_set(self, style_id: str, name: str, images: tuple[str, ...], title: str = "") -> SelectionSet:
         """Adds a selection set with the next number as its id, or gives the one of this name these images.
 
@@ -140,16 +163,23 @@ class Styles:
 
         return self._change(style_id, title, SETS_FILE, SETS, change)
 
-    def add_version(self, style_id: str, version: Version, title: str = "") -> None:
-        """Adds a training version.
+    def add_version(self, style_id: str, version: Version, title: str = "", tag: str = "") -> None:
+        """Adds a training version. With the `tag` of `rows`, only if the versions are still the same; one with this id is then changed.
 
         Raises:
-            RemoteError: there is one with this id, or the file is damaged or cannot be written.
+            RemoteError: there is one with this id, or the file is damaged or cannot be written; of the kind "changed", the tag is
+                that of another state.
         """
 
         def change(rows: list[dict[str, Any]]) -> None:
             own = _own_row(version.as_dict())
+            if tag and _tag(rows) != tag:
+                message = f"The versions of the style {style_id} have changed since they were read."
+                raise RemoteError(message, "Read them again, and repeat the change.", "changed")
             for row in rows:
+                if row["id"] == version.id and tag:
+                    row.update(own)
+                    return
                 # With the same content it is from an earlier attempt, whose answer was lost.
                 if row["id"] == version.id and row != own:
                     message = f"There is another version {printable(version.id, 80)} already."
@@ -170,6 +200,23 @@ class Styles:
             for row in rows:
                 if row["id"] == version_id:
                     row.update(changes)
+                    return _version_of(_own_row(row))
+            raise wrong_use(RemoteError(f"There is no version {printable(version_id, 80)}.", "", "missing"))
+
+        return self._change(style_id, "", VERSIONS_FILE, VERSIONS, change)
+
+    def advance(self, style_id: str, version_id: str, status: str, lora_url: str = "") -> Version:
+        """Moves the status of a training version on, never back: one that has ended stays as it is. Returns what it is then.
+
+        Raises:
+            RemoteError: there is no such version, or the file is damaged or cannot be written.
+        """
+
+        def change(rows: list[dict[str, Any]]) -> Version:
+            for row in rows:
+                if row["id"] == version_id:
+                    if STATES.index(status) > _reached(row["status"]):
+                        row.update({"status": status, **({"loraUrl": lora_url} if lora_url else {})})
                     return _version_of(_own_row(row))
             raise wrong_use(RemoteError(f"There is no version {printable(version_id, 80)}.", "", "missing"))
 
@@ -200,6 +247,11 @@ class Styles:
             time.sleep(random.uniform(0.0, 0.05 * min(attempt + 1, 10)))  # noqa: S311 - no secret depends on it
         message = f"{file} of the style {style_id} is changed by others all the time. Nothing was written."
         raise RemoteError(message, "Try again later.", "busy")
+
+
+def _reached(status: str) -> int:
+    """How far a version has come; one that has ended is at the end, and one with a status of another program at the start."""
+    return len(STATES) if status in ENDED else STATES.index(status) if status in STATES else -1
 
 
 def checked_id(style_id: str) -> str:
@@ -236,8 +288,8 @@ def uris(bucket: str, style_id: str, found: SelectionSet, ending: str = ".txt") 
 def _parsed(data: bytes, file: str, key: str) -> dict[str, Any]:
     """The content of a file, with a list of checked entries under `key`."""
     try:
-        table = json.loads(data, object_pairs_hook=_object, parse_float=_number, parse_constant=_number)
-    except (ValueError, RecursionError) as error:
+        table = strict_json.loads(data)
+    except ValueError as error:
         raise _damaged(file, f"it is not JSON ({printable(str(error), 100)})") from None
     if not isinstance(table, dict) or not isinstance(table.get(key), list):
         raise _damaged(file, f'it has no list "{key}"')
@@ -264,24 +316,12 @@ def _written(table: dict[str, Any]) -> bytes:
         return json.dumps(table, indent=2, allow_nan=False).encode() + b"\n"
 
 
+def _tag(rows: list[dict[str, Any]]) -> str:
+    return hashlib.sha256(_written({VERSIONS: rows})).hexdigest()[:32]
+
+
 def _damaged(file: str, reason: str) -> RemoteError:
     return RemoteError(f"{file} is damaged: {reason}. It was not changed.", "Repair it, or move it away.", "content")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; with a key twice, one of the values would be lost."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is there twice")
-    return found
-
-
-def _number(text: str) -> float:
-    """A number; one that is infinite or none could not be written again."""
-    found = float(text)
-    if not math.isfinite(found):
-        raise ValueError(f"{text:.40} is no number of JSON")
-    return found
 
 
 def _set_of(row: Mapping[str, Any]) -> SelectionSet:

@@ -7,11 +7,10 @@ you send it again.
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from trainer_core.errors import RemoteError
 from trainer_core.remote import credentials
 from trainer_core.remote.credentials import Secret, Settings
 from trainer_core.remote.patience import Patience
-from trainer_core.remote.runpod import limits, web_address
+from trainer_core.remote.runpod import leaks, limits, web_address
 from trainer_core.remote.runpod.client import Client
 from trainer_core.remote.runpod.limits import Policy
 from trainer_core.remote.runpod.refusals import RunPodError
@@ -36,9 +35,6 @@ TIMEOUT = "Training request timeout"
 STARTED = "Training started, completion will be notified via webhook"
 STARTED_WITHOUT_WEBHOOK = "Training started, ask RunPod for its status: no webhook is set"
 REQUIRED = ("mode", "user_id", "tenant_id", "request_id", "model_name")
-
-SHORTEST_SECRET = 8
-"""The length in characters from which on a text in a request is taken for a key."""
 
 START_S, STEP_S, IMAGE_S = 1800.0, 12.0, 10.0
 """The most that a start of a worker, a step and the preparation of an image should take, in seconds. Assumptions, generous on purpose:
@@ -61,8 +57,11 @@ class TrainingClient:
         *,
         dotenv: Path | None = None,
         base_url: str = "",
+        settings: Settings | None = None,
     ) -> None:
-        """A client. `timeout` is how long it waits for RunPod, in seconds; `base_url` replaces the address of RunPod.
+        """A client. `timeout` is how long it waits for RunPod, in seconds.
+
+        `base_url` replaces the address of RunPod, and `settings` those of the environment and the `.env` file.
 
         Raises:
             ValueError: the key or the endpoint is missing, or cannot be one.
@@ -70,7 +69,7 @@ class TrainingClient:
         if not 0 < timeout < float("inf"):
             raise ValueError("The timeout must be a number of seconds above 0.")
         try:
-            self._settings: Settings = credentials.settings(dotenv)
+            self._settings: Settings = settings or credentials.settings(dotenv)
             given = Secret(api_key, "RUNPOD_API_KEY", "the argument api_key") if api_key else None
             self._given = given
             key = given or self._settings.first(*KEY_NAMES)
@@ -138,7 +137,7 @@ class TrainingClient:
         model_name: str | None = None,
         network_dim: int | None = None,
         preset: str = "",
-        webhook_url: str | None = None,
+        webhook_url: str | Callable[[str], str] | None = None,
         run_s: float | None = None,
         queue_s: float = limits.QUEUE_S,
     ) -> dict[str, Any]:
@@ -146,7 +145,8 @@ class TrainingClient:
 
         `class_tokens` is the trigger token, by default the name of the model: "style_" or "actor_" with the id. `preset` is as in
         `compute_hyperparams`. `run_s` is how long the training may take, in seconds, by default a generous estimate from its steps;
-        `queue_s` is how long it may wait for a worker. `webhook_url` replaces the address from the environment; "" is none.
+        `queue_s` is how long it may wait for a worker. `webhook_url` replaces the address from the environment; "" is none,
+        and a function gets the id of the request and returns the address.
 
         Raises:
             ValueError: a value cannot be used; nothing was sent.
@@ -182,6 +182,8 @@ class TrainingClient:
                 "training_config": config,
             }
         }
+        if callable(webhook_url):
+            webhook_url = webhook_url(config["request_id"])
         webhook = self._webhook() if webhook_url is None else webhook_url
         if webhook:
             payload["webhook"] = webhook
@@ -239,16 +241,15 @@ class TrainingClient:
             raise ValueError(str(error)) from None
 
     def _check_for_secrets(self, payload: Mapping[str, Any]) -> None:
-        """RunPod keeps a request and repeats its input to the webhook, so no key may be in it.
+        """Checks that no key is in the request.
 
         Raises:
             ValueError: one is.
         """
-        text = json.dumps(payload, default=str)
-        names = [name for name, about in credentials.KNOWN.items() if about.is_secret]
-        for value in (self._given, *map(self._settings.get, names)):
-            if value is not None and len(value.reveal()) >= SHORTEST_SECRET and value.reveal() in text:
-                raise ValueError(f"The request contains {value}. A worker gets its keys from its own settings.")
+        try:
+            leaks.check(payload, self._settings, [self._given])
+        except RemoteError as error:
+            raise ValueError(str(error)) from None
 
     def _storage(self) -> list[str]:
         """The address of the storage service that the user has set, if it is another one than AWS."""
