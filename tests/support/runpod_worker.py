@@ -197,7 +197,9 @@ def running(home: Path, speed: float = 1.0, **environment: str):
         try:
             yield worker
         finally:
-            worker.process.kill()
+            # RunPod's library has a process of its own for the signs of life.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.process.pid, signal.SIGKILL)
             worker.process.wait(10)
             until(lambda: not worker.processes())
 
