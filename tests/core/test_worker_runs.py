@@ -1,8 +1,10 @@
 """A run that is started here, sent to RunPod's twin, trained by the real worker, and delivered here: the whole way, without a cloud."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.support import runpod_twin, runpod_worker, small_models
+from tests.support import recorded_headers, runpod_twin, runpod_worker, small_models
 from tests.support.runpod_runs import images
 from trainer_core.events import Step
 from trainer_core.jobs.state import JobState
@@ -27,7 +29,11 @@ def worker(tmp_path, monkeypatch):
 
 
 def start(worker, tmp_path, **player):
-    model = small_models.write(tmp_path / "small.safetensors", small_models.arrays("sd15", 1))
+    shapes = small_models.shapes("sd15")
+    # By its width CLIP-L is recognised.
+    shapes |= {name: (6, 768) for name in shapes if name.endswith("token_embedding.weight")}
+    tensors = {name: ("F16", shape) for name, shape in shapes.items()}
+    model = recorded_headers.write_file(tmp_path / "small.safetensors", tensors)
     bucket = worker.place.connect()
     worker_models.upload(worker_models.place_of(str(model), bucket, "team/"), bucket)
     tables = {
@@ -35,7 +41,7 @@ def start(worker, tmp_path, **player):
         "dataset": {"path": str(images(tmp_path / "10_mika")), "trigger": "mika"},
         "network": {"rank": 4, "alpha": 2.0},
         "schedule": {"steps": player.pop("steps", 20)},
-        "output": {"name": "mika", "folder": str(tmp_path / "out"), "save_every_steps": 10},
+        "output": {"name": "mika", "save_every_steps": 10},
         "native": {"rehearsal": {"steps_per_second": 50.0, **player}},
     }
     target = kind.target(f"{runpod_twin.ENDPOINT}@s3://{worker.place.name}/team/")
@@ -49,7 +55,9 @@ def shown(run, worker):
 def test_a_run_started_here_is_trained_there_and_its_lora_is_delivered_here(worker, tmp_path):
     run = start(worker, tmp_path)
     assert run.wait(120) is JobState.COMPLETED, shown(run, worker)
-    assert (tmp_path / "out" / "mika.safetensors").is_file()
+    delivered = [Path(path) for path in run.result["outputs"]]
+    assert delivered[0].name == "mika.safetensors"
+    assert all(path.is_file() and path.is_relative_to(tmp_path / "here") for path in delivered)
     assert [event.step for event in run.events()[0] if isinstance(event, Step)] == list(range(1, 21))
     assert [each.step for each in run.summary.checkpoints][:1] == [10]
 
