@@ -55,6 +55,9 @@ def test_an_own_request_is_trained_and_everything_is_in_the_bucket(worker):
     record = worker.record(RUN)
     assert (record["state"], record["document"]) == ("COMPLETED", job.output)
     assert '"step": 20' in events_of(worker, RUN)
+    written = b"".join(worker.place.get(f"{RUN}{name}") for name in names)
+    assert b"p1anted" not in written
+    assert "p1anted" not in worker.said
     assert left(worker) == ([], [])
 
 
@@ -138,6 +141,9 @@ def test_a_cancel_ends_every_process_and_uploads_what_there_is(worker):
     job = worker.send(data)
     worker.trained(job, 60)
     assert worker.processes()
+    inherited = runpod_worker.environments_below(worker.home)
+    assert b"EASEL_HOME=" in inherited
+    assert b"p1anted" not in inherited
     worker.cancel(job)
     until(lambda: left(worker) == ([], []))
     prefix = f"easel/runs/{name}/"
@@ -246,6 +252,7 @@ def test_a_worker_that_is_killed_leaves_no_process_and_the_next_one_starts_clean
         worker.put_images()
         job = worker.send(own(worker.place, **LONG))
         worker.trained(job)
+        until(lambda: f"{RUN}events.jsonl" in worker.place.keys(RUN))
         assert worker.processes()
         worker.kill()
         until(lambda: left(worker) == ([], []), 30)
