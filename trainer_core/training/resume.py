@@ -96,6 +96,12 @@ def propose(run: Run, step: int | None = None, added: int = 0) -> Proposal:
         JobError: it cannot be continued, with the reason.
     """
     folder = run.folder
+    if where := folder.where:
+        raise RunError(
+            f"This run was trained on {where}, and its saved states are there.",
+            f"Go on with it there: easel runs {'extend' if added else 'resume'} {run.name}",
+            f"on {where}, in a terminal",
+        )
     _check_ended(run, added)
     backend = registry.get(folder.rendered.backend)
     continuation, pattern = backend.manifest.resume, folder.rendered.artefacts.states
@@ -147,10 +153,12 @@ def start(
     rate_times: float = 1.0,
     notes: Mapping[str, str] | None = None,
     gpu: str = "",
+    into: RunFolder | None = None,
 ) -> Run:
     """The new run, ready to `launch`, or to wait in the queue of `gpu`, the only GPU that it then sees.
 
-    `trusted`: the user trusts a state that this Easel did not record; `folder` is the folder for run folders. The learning
+    `trusted`: the user trusts a state that this Easel did not record; `folder` is the folder for run folders, or the run's own
+    folder is the empty one `into`. The learning
     rates in the state are multiplied by `rate_times`; `notes` are more entries of versions.json.
 
     Raises:
@@ -163,7 +171,7 @@ def start(
         raise RunError(f"{title} cannot continue a training with another learning rate.", "Start a new run with it.")
     check_installed(found.backend)
     before, manifest = found.run.folder, found.backend.manifest
-    after = RunFolder.create(folder or places.runs(), found.plan.output_stem)
+    after = into or RunFolder.create(folder or places.runs(), found.plan.output_stem)
     with contextlib.ExitStack() as undo:
         undo.callback(after.remove)
         try:
