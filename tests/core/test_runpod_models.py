@@ -88,9 +88,9 @@ def test_a_file_of_this_machine_is_uploaded_once_after_a_yes_and_its_size_is_sai
     monkeypatch.setattr("click.confirm", lambda *_, **__: (_ for _ in ()).throw(SystemExit(1)))
     code, _, err = bring(cloud, capsys, model)
     assert (code, str(model) in err) == (1, True), "without a yes nothing is sent"
-    assert not [key for key in cloud.place.keys(f"{FOLDER}easel/models/")]
+    assert not cloud.place.keys(f"{FOLDER}easel/models/")
     assert bring(cloud, capsys, model, "--yes")[0] == 0
-    (key,) = [key for key in cloud.place.keys(f"{FOLDER}easel/models/")]
+    (key,) = cloud.place.keys(f"{FOLDER}easel/models/")
     assert "was there already" in bring(cloud, capsys, model)[1]
     carrier.begin(print)
     assert Worker(cloud).take().request["plan"]["model"]["path"] == f"s3://{cloud.place.name}/{key}"
