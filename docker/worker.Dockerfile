@@ -23,7 +23,7 @@ USER easel
 WORKDIR /opt/easel
 # Engines and models are here, and the folders of requests; a worker changes nothing else.
 ENV EASEL_HOME=/var/lib/easel \
-    EASEL_WORKER_MODELS=/runpod-volume/models \
+    EASEL_WORKER_MODELS=/runpod-volume \
     EASEL_WORKER_ENGINE=${ENGINE} \
     PYTHONUNBUFFERED=1
 
