@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import urllib.request
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pytest
 
 from tests.support import runpod_runs, runpod_worker
 from tests.support.buckets import KEYS
-from tests.support.played import record
+from tests.support.remote_runs import kill
 from tests.support.runpod_twin import ENDPOINT, KEY, Fault
 from tests.support.runpod_worker import until
 from trainer_core import cli, places
@@ -127,15 +125,19 @@ def test_a_style_is_trained_by_its_name_and_its_version_gets_the_address_of_the_
         assert len(answer.read()) > 100
 
 
-@pytest.mark.parametrize("killed", [("engine.json",), ("runner.json", "engine.json")], ids=["follower", "both"])
+@pytest.mark.parametrize(
+    "killed", [("engine.json",), ("runner.json", "wrapper.json", "engine.json")], ids=["follower", "both"]
+)
 def test_what_is_killed_here_goes_on_where_it_was_and_nothing_is_paid_for_twice(worker, tmp_path, killed):
     run = started(worker, tmp_path, steps=200, steps_per_second=20.0)
     until((run.folder.path / "remote" / "events.jsonl").exists)
     for name in killed:
-        os.kill(record(run, name)["pid"], signal.SIGKILL)
+        kill(run, name)
+    if "runner.json" in killed:
+        until(lambda: run.state is JobState.LOST)
     worker.twin.faults = [Fault(503)] * 6
     again = Run.attach(run.folder.path)
-    recover([again])
+    assert recover([again]) or "runner.json" not in killed
     assert again.wait(LIMIT_S) is JobState.COMPLETED, told(again, worker)
     assert (tmp_path / "loras" / "mika.safetensors").is_file()
     assert len(worker.twin.jobs) == 1

@@ -6,6 +6,7 @@ on the network volume of the endpoint.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import hashlib
@@ -31,14 +32,13 @@ from trainer_core.remote.style_places import BUCKET_NAME, StylePlace
 from trainer_core.remote.styles import SelectionSet, Version
 from trainer_core.remote.training.hyperparams import Hyperparams, compute_hyperparams, type_of
 from trainer_core.remote.training.inputs import CAPTION, Listed, listed
-from trainer_core.remote.training.workflow import MODEL, TEMPLATE, load_workflow_template
+from trainer_core.remote.training.workflow import TEMPLATE, load_workflow_template
+from trainer_core.remote.worker.mapping import mapped
 from trainer_core.text import amount, printable
 from trainer_core.training.run import Run
 
 FAMILY, METHOD = "flux", "lora"
 PROFILES = {"custom-styles": "flux-style", "custom-actors": "flux-character"}
-PARTS = {"transformer": "model.path", "vae": "model.vae", "clip_l": "model.clip_l", "t5": "model.t5xxl"}
-"""The inputs of the workflow's model selection, and the setting of a plan that each is."""
 VERSION_IDS = 20
 
 
@@ -133,11 +133,11 @@ def start(prepared: Prepared, target: RunPodTarget) -> Run:
     problems.plan(state, state.backend)
     version = _added(prepared)
     named = {"at": prepared.place.address, "style": prepared.asked.subject, "version": version.id}
-    try:
-        return starting.start(prepared.bench, dataclasses.replace(target, style=named).as_dict())
-    except BaseException:
-        prepared.place.styles.advance(prepared.asked.subject, version.id, "failed")
-        raise
+    with contextlib.ExitStack() as undo:
+        undo.callback(prepared.place.styles.advance, prepared.asked.subject, version.id, "failed")
+        run = starting.start(prepared.bench, dataclasses.replace(target, style=named).as_dict())
+        undo.pop_all()
+    return run
 
 
 def _added(prepared: Prepared) -> Version:
@@ -201,8 +201,9 @@ def _brought(bucket: Bucket, found: Listed, name: str) -> Path:
 
 
 def _models() -> dict[str, Any]:
-    names = load_workflow_template(TEMPLATE)[MODEL]["inputs"]
-    files = {setting: f"{VOLUME}{names[part]}" for part, setting in PARTS.items()}
+    """The models of the document's workflow, by their names on the network volume."""
+    named = mapped(load_workflow_template(TEMPLATE)).files
+    files = {setting: f"{VOLUME}{name}" for setting, name in named.items()}
     return {"model.family": FAMILY, "model.method": METHOD, "memory.fp8_base": True, **files}
 
 
