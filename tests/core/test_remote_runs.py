@@ -25,8 +25,7 @@ from trainer_core.training.run import list_runs
 def homes(tmp_path, monkeypatch):
     made = Homes(tmp_path, monkeypatch)
     yield made
-    made.faults.down(False)
-    made.stop_all()
+    made.close()
 
 
 def whole(run, steps=20):
@@ -85,7 +84,7 @@ def test_a_training_that_fails_there_fails_here_with_the_same_cause(homes):
 
 
 def test_a_stop_arrives_there_and_what_was_saved_is_here(homes):
-    run = homes.start(steps=4000)
+    run = homes.start(steps=4000, steps_per_second=2.0)
     until(lambda: run.summary.checkpoints)
     run.stop()
     assert run.state is JobState.CANCELLED
@@ -106,7 +105,7 @@ def test_a_run_that_is_stopped_while_data_is_brought_never_begins(homes):
     "victims", [("engine.json",), ("runner.json",), ("runner.json", "wrapper.json", "engine.json")]
 )
 def test_a_killed_follower_or_supervisor_loses_nothing(homes, victims):
-    run = homes.start(steps=60)
+    run = homes.start(steps=60, steps_per_second=4.0)
     until(lambda: len(of_kind(run, "step")) >= 5)
     for name in victims:
         kill(run, name)
@@ -133,7 +132,7 @@ def test_an_answer_that_is_lost_starts_no_second_run(homes):
 
 
 def test_a_trainer_out_of_reach_is_told_once_and_the_run_goes_on(homes):
-    run = homes.start(steps=60)
+    run = homes.start(steps=60, steps_per_second=4.0)
     until(lambda: len(of_kind(run, "step")) >= 5)
     homes.faults.down()
     until(lambda: "does not answer since" in notices(run))
@@ -148,7 +147,7 @@ def test_a_trainer_out_of_reach_is_told_once_and_the_run_goes_on(homes):
 
 def test_a_trainer_that_stays_out_of_reach_is_given_up_with_the_command_that_attaches_again(homes, monkeypatch):
     monkeypatch.setenv("EASEL_TEST_PATIENCE_S", "2")
-    run = homes.start(steps=60)
+    run = homes.start(steps=60, steps_per_second=4.0)
     until(lambda: len(of_kind(run, "step")) >= 1)
     homes.faults.down()
     assert wait(run) is JobState.LOST
@@ -178,7 +177,7 @@ def test_a_fetch_that_is_cut_goes_on_where_it_was(homes):
 
 
 def test_another_computer_attaches_while_the_first_one_follows(homes, monkeypatch, tmp_path):
-    run = homes.start(steps=60)
+    run = homes.start(steps=60, steps_per_second=4.0)
     until(lambda: len(of_kind(run, "step")) >= 5)
     identifier = Remote.of(run.folder.path).id
     assert attaching.attach(homes.target, identifier).name == run.name, "this computer has it already"
@@ -196,7 +195,7 @@ def test_another_computer_attaches_while_the_first_one_follows(homes, monkeypatc
 
 def test_a_run_goes_on_there_from_its_state(homes):
     more = {"output.keep_states": 2}
-    run = homes.start(steps=400, more=more)
+    run = homes.start(steps=400, more=more, steps_per_second=2.0)
     until(lambda: run.summary.checkpoints)
     run.stop()
     after = starting.resume(run)
@@ -208,7 +207,7 @@ def test_a_run_goes_on_there_from_its_state(homes):
 
 
 def test_a_run_without_a_state_there_says_plainly_why_it_does_not_go_on(homes):
-    run = homes.start(steps=400)
+    run = homes.start(steps=400, steps_per_second=2.0)
     until(lambda: run.summary.checkpoints)
     run.stop()
     after = starting.resume(run)
@@ -217,7 +216,9 @@ def test_a_run_without_a_state_there_says_plainly_why_it_does_not_go_on(homes):
 
 
 def test_the_engine_there_is_asked_for_a_checkpoint(homes):
-    run = homes.start(steps=4000, more={"output.save_every_steps": 0})
+    run = homes.start(
+        steps=4000, more={"output.save_every_steps": None, "sampling.every_steps": None}, steps_per_second=2.0
+    )
     until(lambda: len(of_kind(run, "step")) >= 5)
     controls.ask(run, "save")
     until(lambda: run.summary.checkpoints)
@@ -225,7 +226,7 @@ def test_the_engine_there_is_asked_for_a_checkpoint(homes):
 
 
 def test_a_machine_that_shuts_down_leaves_the_remote_run_alone(homes):
-    run = homes.start(steps=100)
+    run = homes.start(steps=60, steps_per_second=4.0)
     until(lambda: len(of_kind(run, "step")) >= 5)
     supervisor = Identity.from_dict(run.folder.read("runner.json"))
     os.kill(supervisor.pid, signal.SIGTERM)
@@ -235,7 +236,7 @@ def test_a_machine_that_shuts_down_leaves_the_remote_run_alone(homes):
     assert homes.remote_of(run).state is JobState.RUNNING
     assert recover([run])
     wait(run)
-    assert whole(run, 100)
+    assert whole(run, 60)
 
 
 def test_a_plan_that_the_trainer_refuses_says_so(homes):

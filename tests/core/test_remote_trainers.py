@@ -293,9 +293,15 @@ def test_a_file_that_grows_is_written_and_read_in_parts(tmp_path, monkeypatch):
     assert written.count("engine.log") == 2, "a full part is not written again"
 
 
-def test_a_trainer_is_named_in_short_or_as_json(tmp_path, monkeypatch):
-    homes = Homes(tmp_path, monkeypatch)
-    assert named(f"home:{homes.there}") == {"kind": "home", "home": str(homes.there), "faults": f"{homes.there}-faults"}
+@pytest.fixture
+def homes(tmp_path, monkeypatch):
+    made = Homes(tmp_path, monkeypatch)
+    yield made
+    made.close()
+
+
+def test_a_trainer_is_named_in_short_or_as_json(homes):
+    assert named(f"home:{homes.there}") == homes.target
     assert named(json.dumps({"kind": "home", "home": "/x", "faults": "/y"}))["home"] == "/x"
     for wrong in ("home:", "home:relative", "pigeon:x", "{", '{"a": 1}', ""):
         with pytest.raises(JobError) as found:
@@ -305,8 +311,7 @@ def test_a_trainer_is_named_in_short_or_as_json(tmp_path, monkeypatch):
         Remote.from_dict({"version": 1, "id": "../../x-01234567", "target": {"kind": "home"}})
 
 
-def test_the_carrier_of_the_tests_keeps_the_contract(tmp_path, monkeypatch):
-    homes = Homes(tmp_path, monkeypatch)
+def test_the_carrier_of_the_tests_keeps_the_contract(homes, tmp_path):
     run = starting.prepared(homes.bench(steps_per_second=0), homes.target)
     remote = Remote.of(run.folder.path)
     (tmp_path / "fetched").mkdir()

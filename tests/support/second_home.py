@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
+import socket
+import socketserver
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -67,52 +72,72 @@ class Faults:
         return path.read_text().split().count(verb) if path.exists() else 0
 
 
+class Machine:
+    """The machine of the trainer: starts programs there for whoever asks at its socket.
+
+    A process of a run may not start the trainer's programs: its supervisor ends everything that it has left running.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._folder = Path(tempfile.mkdtemp(prefix="easel-home-"))
+        self.socket = self._folder / "socket"
+        machine = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                asked = pickle.load(self.rfile)
+                pickle.dump(machine._run(*asked), self.wfile)
+
+        self._server = socketserver.ThreadingUnixStreamServer(str(self.socket), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def _run(self, words: Sequence[str], given: bytes) -> tuple[int, bytes, bytes]:
+        environment = child_environment({"EASEL_HOME": str(self._home)})
+        here = {"input": given, "env": environment, "cwd": self._home}
+        done = subprocess.run([sys.executable, *words], capture_output=True, check=False, **here)
+        return done.returncode, done.stdout, done.stderr
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        shutil.rmtree(self._folder)
+
+
 class HomeTrainer:
-    """Starts programs in the second home."""
+    """Asks the machine of the second home to start programs."""
 
     def __init__(self, target: Target) -> None:
-        self._home, self.faults = Path(target["home"]), Faults(Path(target["faults"]))
-        self._environment = child_environment({"EASEL_HOME": str(self._home)})
+        self._socket, self.faults = str(target["socket"]), Faults(Path(target["faults"]))
 
     def run(self, words: Sequence[str], given: bytes = b"") -> tuple[int, bytes, bytes]:
         how = self.faults.take(words[3])
         self._before(how)
-        done = subprocess.run(
-            [sys.executable, *words],
-            input=given,
-            capture_output=True,
-            env=self._environment,
-            check=False,
-            cwd=self._home,
-        )
+        done = self._asked(words, given)
         if how == "after":
             # The call was done, and its answer is lost.
             raise NotNow("The connection was cut.")
-        return done.returncode, done.stdout, done.stderr
+        return done
 
     def stream(self, words: Sequence[str], take: Callable[[bytes], None]) -> tuple[int, bytes]:
         how = self.faults.take(words[3])
         self._before(how)
-        with subprocess.Popen(
-            [sys.executable, *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=self._environment,
-            cwd=self._home,
-        ) as made:
-            assert made.stdout is not None
-            assert made.stderr is not None
-            first = True
-            while piece := made.stdout.read(4096):
-                if how == "bytes":
-                    piece = bytes([piece[0] ^ 1]) + piece[1:]
-                    how = ""
-                take(piece)
-                if how == "half" and first:
-                    made.kill()
-                    raise NotNow("The connection was cut in the middle.")
-                first = False
-            return made.wait(), made.stderr.read()
+        code, content, errors = self._asked(words, b"")
+        if how == "bytes" and content:
+            content = bytes([content[0] ^ 1]) + content[1:]
+        for begin in range(0, len(content), 4096):
+            take(content[begin : begin + 4096])
+            if how == "half":
+                raise NotNow("The connection was cut in the middle.")
+        return code, errors
+
+    def _asked(self, words: Sequence[str], given: bytes) -> tuple[int, bytes, bytes]:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.connect(self._socket)
+            with made.makefile("rwb") as stream:
+                pickle.dump((list(words), given), stream)
+                stream.flush()
+                return pickle.load(stream)
 
     def close(self) -> None:
         return None
@@ -141,7 +166,8 @@ class HomeKind:
     def target(self, text: str) -> Target:
         if not Path(text).is_absolute():
             raise wrong_use(JobError(f"{text} is not a folder."))
-        return {"kind": KIND, "home": text, "faults": f"{text}-faults"}
+        # Where its socket is, the folder says.
+        return {"kind": KIND, "home": text, "faults": f"{text}-faults", "socket": (Path(text) / "socket").read_text()}
 
     def spelled(self, target: Target) -> str:
         return str(target["home"])
