@@ -11,6 +11,7 @@ from trainer_core.remote.credentials import settings
 from trainer_core.remote.runs.request import Request
 from trainer_core.remote.training.workflow import LoRATrainingWorkflow
 from trainer_core.remote.worker import answers, asked, images, models
+from trainer_core.remote.worker.asked import OfWorkflow
 from trainer_core.remote.worker.mirror import Mirror
 
 VALUES = settings(environment={"S3_USER_BUCKET": "mine"})
@@ -64,6 +65,7 @@ def test_both_forms_are_read():
         "style_16_v1.0",
         "s3://mine/easel/runs/16_1/",
     )
+    assert isinstance(documents.wants, OfWorkflow)
     assert documents.wants.images.images == 1
 
 
