@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import traceback
 
 import pytest
 
 from tests.support import runpod_runs
+from tests.support.buckets import KEYS
 from tests.support.checkout import ROOT
 from tests.support.runpod_faults import ROWS, Scene
 from tests.support.runpod_runs import Worker
+from tests.support.runpod_twin import KEY
 from trainer_core.errors import EaselError
 from trainer_core.remote.patience import Patience
 from trainer_core.remote.runpod import carrier as carriers
@@ -49,6 +52,8 @@ def test_fault(scene, row):
         seen = scene.carrier.state()
         then, said = seen.phase, seen.sentence
     except EaselError as error:
+        chain = "".join(traceback.format_exception(error))
+        assert not any(secret in chain for secret in (KEY, *KEYS.values())), "a secret is in an error"
         then, said = "passing" if is_passing(error) else "refused", str(error)
     assert then == row.then, said
     told = scene.cloud.place.plain.list_objects_v2(Bucket=scene.cloud.place.name, Prefix=f"{scene.worker.prefix}result")
