@@ -51,7 +51,9 @@ def train_command(kind: str, word: str) -> click.Command:
     return command
 
 
-_HELP = """Train a selection set of {upper} on RunPod, as a run that is followed here.
+_HELP = """Train a selection set of {upper}.
+
+    It is trained on RunPod, as a run that is followed here.
 
     Learning rate and steps follow the number of images. The models are expected on the network volume of the endpoint, by the names
     of the document's workflow; --set model.path=... names others. The LoRA comes to Easel's outputs folder, and the training is added

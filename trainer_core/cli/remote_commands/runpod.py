@@ -40,7 +40,9 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group("runpod")
 def command() -> None:
-    """Show what a RunPod endpoint and its jobs do, and cancel jobs.
+    """Look at a RunPod endpoint and its jobs.
+
+    Jobs can be cancelled, and models uploaded for them.
 
     The API key is MODEL_TRAINING_RUNPOD_API_KEY or RUNPOD_API_KEY, from the environment or from `.env`.
     """
