@@ -11,7 +11,9 @@ from tests.support import runpod_runs
 from tests.support.runpod_runs import FOLDER, Worker
 from tests.support.runpod_twin import Fault
 from trainer_core.errors import JobError, RemoteError
+from trainer_core.remote.runpod.carrier import kind
 from trainer_core.remote.runs.carrier import NotNow, get, is_passing
+from trainer_core.remote.runs.notes import Notes
 from trainer_core.remote.runs.request import Request
 
 
@@ -262,5 +264,7 @@ def test_a_target_has_no_secret_and_finds_the_env_file_of_the_folder_it_was_name
     assert not any(value in json.dumps(target) for name, value in cloud.environment.items() if "KEY" in name)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    carrier = get("runpod").carrier(target, "a-12345678", Path(), None)  # pyright: ignore[reportArgumentType]
+    carrier = kind.carrier(target, "a-12345678", Path(), Notes(tmp_path))
     assert carrier._client.health().jobs
+    shown = f"{carrier!r} {vars(carrier)!r} {vars(carrier._client)!r} {vars(carrier._client._connection)!r}"
+    assert not any(value in shown for name, value in cloud.environment.items() if "KEY" in name)

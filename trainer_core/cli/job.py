@@ -18,6 +18,7 @@ from trainer_core.errors import EaselError, PlanError
 from trainer_core.estimate import find_gpu_processes, formatting, past_runs
 from trainer_core.files import read_toml
 from trainer_core.plan import fields
+from trainer_core.plan.elsewhere import is_named_there
 from trainer_core.prepare import entering, image_folders, provenance
 from trainer_core.prepare.forecast import Forecast, forecast
 from trainer_core.prepare.native import merged
@@ -215,11 +216,11 @@ def _bench_like(like: Run, plan_file: Path | None, assignments: tuple[str, ...],
 def _absolute(path: str, value: Any) -> Any:
     """A path made absolute: it was typed relative to the current folder, and a run has another one.
 
-    A link to a model stays as it is; a Problem then says how to download it.
+    A link to a model stays as it is; a Problem then says how to download it. So does the name that another machine has for one.
     """
     known = fields.all_fields()
     is_path = path in known and known[path].about.path and isinstance(value, str) and value
-    if not is_path or (known[path].section == "model" and _is_link(value)):
+    if not is_path or (known[path].section == "model" and (is_named_there(value) or _is_link(value))):
         return value
     return str(places.typed(value).absolute())
 
@@ -345,6 +346,7 @@ def _by(bench: Workbench, path: str) -> str:
 )
 @click.option("--keep-alpha", is_flag=True, help="In a sweep of the rank, keep alpha instead of its share of the rank.")
 @click.option("--yes", is_flag=True, help="Do not ask before many runs are queued.")
+@click.option("--on", "where", default="", metavar="WHERE", help="Train on another machine: user@host, or KIND:NAME.")
 @click.option("--detach", is_flag=True, help="Return at once; `easel runs follow` shows the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's folder, or its result, as JSON.")
 def train(plan_file: Path | None, assignments: tuple[str, ...], detach: bool, as_json: bool, **options: Any) -> None:
@@ -355,6 +357,11 @@ def train(plan_file: Path | None, assignments: tuple[str, ...], detach: bool, as
     like = find_run(options["like"]) if options["like"] else None
     bench = bench_from(plan_file, assignments, options, like)
     wanted = queueing.Wanted(options["gpu"], like.name if like else "")
+    if options["where"]:
+        from trainer_core.cli import remote_runs
+
+        remote_runs.start(bench, options, wanted.notes, detach=detach, as_json=as_json)
+        return
     if options["sweeps"]:
         sets, follows = _sweep_sets(options["sweeps"]), not options["keep_alpha"]
         queueing.sweep(bench, sets, wanted, options["yes"], as_json, alpha_follows=follows)

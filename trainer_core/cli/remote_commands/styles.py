@@ -15,7 +15,10 @@ from trainer_core.cli.style_options import style_options
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 @style_options
 def command(where: str, env_file: Path | None, as_json: bool) -> None:
-    """List the styles that can be trained, with their selection sets and the number of their trainings."""
+    """List the styles that can be trained.
+
+    Each is shown with its selection sets and the number of its trainings.
+    """
     from trainer_core.errors import RemoteError
     from trainer_core.remote import credentials, style_places
 
