@@ -158,9 +158,12 @@ def edit(found: Edit | None, nothing: str, wants_json: bool) -> None:
         line(f"{path} was left as it is: {reason}.")
 
 
-def as_json(data: Any) -> None:
-    """Prints JSON data as UTF-8; numbers that JSON lacks (nan, inf) become null."""
-    text = json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False)
+def as_json(data: Any, *, with_links: bool = False) -> None:
+    """Prints JSON data as UTF-8; numbers that JSON lacks (nan, inf) become null.
+
+    Addresses lose their passwords and signatures, unless the data is `with_links` that the user asked for.
+    """
+    text = json.dumps(data if with_links else _plain(data), indent=2, ensure_ascii=with_links, allow_nan=False)
     # Bytes, because the terminal may use another encoding.
     click.echo(text.encode())
 

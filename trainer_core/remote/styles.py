@@ -95,6 +95,19 @@ class Styles:
             )
         return found[0] if found else None
 
+    def all(self) -> list[tuple[str, str]]:
+        """The id and the title of each style, in the order of the ids. A folder whose name begins with no id is left out.
+
+        Raises:
+            RemoteError: the folder cannot be listed.
+        """
+        found = []
+        for name in self._store.folders(ROOT):
+            style_id, line, title = name.partition("_")
+            if line and _STYLE_ID.fullmatch(style_id):
+                found.append((style_id, title.replace("_", " ")))
+        return sorted(found)
+
     def create(self, style_id: str, title: str) -> str:
         """The name of the folder of a style; a style without one gets one when the first file is written.
 

@@ -42,7 +42,7 @@ def command(address: str, minutes: int, env_file: Path | None, ask_key: bool, as
     until = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=minutes)
     if as_json:
         # As it is: what the command line prints elsewhere has no signatures.
-        show.as_json({"link": found, "valid_until": until.isoformat(timespec="seconds")})
+        show.as_json({"link": found, "valid_until": until.isoformat(timespec="seconds")}, with_links=True)
         return
     click.echo(found)
     show.err.print(f"Valid until {until:%Y-%m-%d %H:%M} UTC.", style="dim")

@@ -19,6 +19,7 @@ FINAL = frozenset({COMPLETED, FAILED, CANCELLED, TIMED_OUT})
 
 LONGEST_LINE = 300
 _LONGEST_ID, _LONGEST_STATE = 200, 40
+_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,199})")
 _CLASS = re.compile(r"<class '(?:[\w.]*\.)?(\w+)'>")
 _NESTED = 4
 _LONGEST_MS = 1e15
@@ -106,6 +107,11 @@ def status(body: Any, job_id: str) -> JobStatus | None:
         _seconds(body.get("executionTime")),
         _text(body.get("workerId"), _LONGEST_ID),
     )
+
+
+def is_job_id(text: str) -> bool:
+    """Whether a text can be the id of a job, and a part of an address."""
+    return _ID.fullmatch(text) is not None and ".." not in text
 
 
 def gone(job_id: str) -> JobStatus:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Mapping
 from types import TracebackType
@@ -17,8 +16,6 @@ from trainer_core.remote.runpod.connection import USUAL, Connection
 from trainer_core.remote.runpod.limits import Policy
 from trainer_core.remote.runpod.refusals import RunPodError
 from trainer_core.text import printable
-
-_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,199})")
 
 
 class Client:
@@ -72,7 +69,7 @@ class Client:
         what = "the start of a job"
         found = self._ask("run", "run", what, "POST", body, is_repeatable=False)
         job_id = found.get("id") if isinstance(found, Mapping) else None
-        if not isinstance(job_id, str) or not _ID.fullmatch(job_id):
+        if not isinstance(job_id, str) or not answers.is_job_id(job_id):
             raise refusals.of_answer(self.host, "the id of the job that was started")
         return answers.status(found, job_id) or JobStatus(job_id, answers.IN_QUEUE)
 
@@ -158,7 +155,7 @@ def _checked(text: str, what: str) -> str:
         RemoteError: it cannot.
     """
     found = text.strip()
-    if not _ID.fullmatch(found) or ".." in found:
+    if not answers.is_job_id(found):
         raise wrong_use(
             RemoteError(f"{printable(found, 100)!r} cannot be the id of {what}.", "Copy it from RunPod's console.")
         )

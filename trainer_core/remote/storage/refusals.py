@@ -21,6 +21,7 @@ RIGHTS = {
     "head_object": ("read", "s3:GetObject"),
     "get_object": ("read", "s3:GetObject"),
     "put_object": ("write", "s3:PutObject"),
+    "delete_object": ("delete", "s3:DeleteObject"),
     "create_multipart_upload": ("write", "s3:PutObject"),
     "upload_part": ("write", "s3:PutObject"),
     "complete_multipart_upload": ("write", "s3:PutObject"),

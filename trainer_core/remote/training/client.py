@@ -7,7 +7,6 @@ you send it again.
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import time
@@ -19,7 +18,7 @@ from trainer_core.errors import RemoteError
 from trainer_core.remote import credentials
 from trainer_core.remote.credentials import Secret, Settings
 from trainer_core.remote.patience import Patience
-from trainer_core.remote.runpod import limits, web_address
+from trainer_core.remote.runpod import leaks, limits, web_address
 from trainer_core.remote.runpod.client import Client
 from trainer_core.remote.runpod.limits import Policy
 from trainer_core.remote.runpod.refusals import RunPodError
@@ -36,9 +35,6 @@ TIMEOUT = "Training request timeout"
 STARTED = "Training started, completion will be notified via webhook"
 STARTED_WITHOUT_WEBHOOK = "Training started, ask RunPod for its status: no webhook is set"
 REQUIRED = ("mode", "user_id", "tenant_id", "request_id", "model_name")
-
-SHORTEST_SECRET = 8
-"""The length in characters from which on a text in a request is taken for a key."""
 
 START_S, STEP_S, IMAGE_S = 1800.0, 12.0, 10.0
 """The most that a start of a worker, a step and the preparation of an image should take, in seconds. Assumptions, generous on purpose:
@@ -239,16 +235,15 @@ class TrainingClient:
             raise ValueError(str(error)) from None
 
     def _check_for_secrets(self, payload: Mapping[str, Any]) -> None:
-        """RunPod keeps a request and repeats its input to the webhook, so no key may be in it.
+        """Checks that no key is in the request.
 
         Raises:
             ValueError: one is.
         """
-        text = json.dumps(payload, default=str)
-        names = [name for name, about in credentials.KNOWN.items() if about.is_secret]
-        for value in (self._given, *map(self._settings.get, names)):
-            if value is not None and len(value.reveal()) >= SHORTEST_SECRET and value.reveal() in text:
-                raise ValueError(f"The request contains {value}. A worker gets its keys from its own settings.")
+        try:
+            leaks.check(payload, self._settings, [self._given])
+        except RemoteError as error:
+            raise ValueError(str(error)) from None
 
     def _storage(self) -> list[str]:
         """The address of the storage service that the user has set, if it is another one than AWS."""

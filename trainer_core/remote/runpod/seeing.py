@@ -1,0 +1,115 @@
+"""Where a run on RunPod is: from the bucket, and from what RunPod says of its job. The bucket's result decides; polling finds the rest."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from trainer_core.errors import RemoteError
+from trainer_core.remote.runpod import answers, settle
+from trainer_core.remote.runpod.bucket_run import BucketRun
+from trainer_core.remote.runpod.client import Client
+from trainer_core.remote.runpod.sending import ASKED, DEADLINE, SENT, Sender
+from trainer_core.remote.runpod.settle import Known, RemoteState
+from trainer_core.remote.runs.carrier import NotNow, Seen
+from trainer_core.remote.runs.notes import Notes
+
+ENDED = "runpod_ended_s"
+"""The note of when RunPod was first seen to have ended the job without a result in the bucket, in seconds since 1970."""
+GRACE_S = 90.0
+"""For so long after RunPod has ended a job, its worker may still upload what it has: a cancelled or timed-out job is ended first."""
+ENDED_THERE = frozenset({RemoteState.FAILED, RemoteState.CANCELLED, RemoteState.COMPLETED})
+
+
+@dataclass
+class Looker:
+    """Looks where one run is. `grace_s` is as GRACE_S. What RunPod said counts as long as the process lives; the rest is in the notes."""
+
+    client: Client
+    run: BucketRun
+    notes: Notes
+    sender: Sender
+    grace_s: float = GRACE_S
+    known: Known | None = None
+
+    def look(self) -> Seen:
+        """Where the run is now.
+
+        Raises:
+            RemoteError: the bucket or RunPod cannot be asked, and the other one does not decide.
+        """
+        if self.run.has_ended():
+            return Seen("ended")
+        job = self.run.running_job()
+        if job and job != self.sender.job():
+            # Of two jobs, because the answer about the first one was lost, this one trains.
+            self.sender.found()
+        job = job or self.sender.job()
+        if not job:
+            return self._without_job()
+        return self._of(self._asked(job))
+
+    def _without_job(self) -> Seen:
+        if self.run.asked_to_stop():
+            return Seen("lost", "It was stopped before a worker had begun.")
+        if self.notes.read().get(ASKED):
+            return Seen("waiting", "RunPod has not answered the request; it may have started the job all the same.")
+        return Seen("waiting", "It was not sent to RunPod yet.")
+
+    def _asked(self, job: str) -> settle.Settled:
+        """The state by all that is known now."""
+        noted, now = self.notes.read(), time.time()
+        if self.known is None or self.known.job_id != job:
+            sent_s, deadline_s = (_number(noted.get(name), now) for name in (SENT, DEADLINE))
+            self.known = Known(self.run.id, job, sent_s, max(deadline_s, sent_s))
+        self.known = self.known.with_status(settle.Seen(self.client.status(job), now))
+        found = settle.settle(self.known, now)
+        if found.look_in_bucket:
+            # After the status: a result that the worker wrote before its end is there then.
+            if (result := self.run.result()) is not None:
+                self.known = self.known.with_result(result)
+            else:
+                self.known = self.known.with_look(time.time())
+            found = settle.settle(self.known, time.time())
+        return found
+
+    def _of(self, found: settle.Settled) -> Seen:
+        if found.state is RemoteState.QUEUED:
+            return Seen("waiting", found.sentence)
+        if not found.state.is_final:
+            return Seen("running", found.sentence)
+        if self.run.has_ended():
+            return Seen("ended")
+        ended_s = self._first_seen()
+        has_begun = bool(self.run.running_job())
+        if has_begun and found.state in ENDED_THERE and 0 <= time.time() - ended_s < self.grace_s:
+            return Seen("running", f"{found.sentence} Its worker may still upload what it has.")
+        return Seen("lost", f"{found.sentence}{_WITHOUT if found.state is not RemoteState.LOST else ''}")
+
+    def _first_seen(self) -> float:
+        """When RunPod was first seen to have ended the job."""
+        ended_s = self.notes.read().get(ENDED)
+        if not isinstance(ended_s, int | float):
+            ended_s = time.time()
+            self.notes.write({ENDED: ended_s})
+        return ended_s
+
+
+_WITHOUT = " Its worker wrote no result into the bucket."
+
+
+def _number(value: object, default: float) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
+
+
+def passing(error: RemoteError) -> NotNow | None:
+    """The error as one that passes, if it is about the clock of this machine; None for another one.
+
+    A machine that wakes up has a wrong clock for some seconds, and the storage refuses every request then.
+    """
+    return NotNow(error.message, error.hint) if error.kind == "clock" else None
+
+
+def is_over(status: answers.JobStatus) -> bool:
+    """Whether RunPod will not run the job any more."""
+    return status.is_final or status.is_gone
