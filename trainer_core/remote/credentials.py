@@ -35,7 +35,7 @@ class Known:
     is_secret: bool = False
 
 
-# Source: the documents "LoRA Training System" and "LoRA Training Module", and for the two AWS_ENDPOINT_URL names and AWS_REGION
+# Source: the documents "LoRA Training System" and "LoRA Training Module"; for NGROK_AUTHTOKEN the documentation of ngrok; for the two AWS_ENDPOINT_URL names and AWS_REGION
 # the settings reference of the AWS SDKs.
 KNOWN = {
     "AWS_ACCESS_KEY_ID": Known("the id of the access key for S3", is_secret=True),
@@ -53,6 +53,9 @@ KNOWN = {
     "MODEL_TRAINING_RUNPOD_ENDPOINT_ID": Known("the id of the RunPod endpoint that trains"),
     "GATEWAY_BASE_URL": Known("the public address that receives webhooks"),
     "BASE_URL": Known("the public address that receives webhooks"),
+    "NGROK_AUTHTOKEN": Known("the authtoken of ngrok", is_secret=True),
+    "EASEL_SERVE_TOKEN": Known("the token that callers of `easel remote serve` send", is_secret=True),
+    "PORT": Known("the port of `easel remote serve`"),
 }
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")

@@ -13,8 +13,8 @@ is in `selection_sets.json`; that form is Easel's, after the other file.
 
 from __future__ import annotations
 
+import hashlib
 import json
-import math
 import random
 import re
 import time
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from trainer_core.errors import RemoteError, wrong_use
-from trainer_core.remote import addresses
+from trainer_core.remote import addresses, strict_json
 from trainer_core.remote.style_stores import MOST_BYTES, Store
 from trainer_core.text import plain_letters, printable
 
@@ -133,6 +133,15 @@ class Styles:
         """
         return [_version_of(row) for row in self._rows(style_id, VERSIONS_FILE, VERSIONS)]
 
+    def rows(self, style_id: str) -> tuple[list[dict[str, Any]], str]:
+        """The training versions of a style as the file has them, with keys that Easel does not know; and a tag of this state.
+
+        Raises:
+            RemoteError: as `versions`.
+        """
+        rows = self._rows(style_id, VERSIONS_FILE, VERSIONS)
+        return rows, _tag(rows)
+
     def add_set(self, style_id: str, name: str, images: tuple[str, ...], title: str = "") -> SelectionSet:
         """Adds a selection set with the next number as its id, or gives the one of this name these images.
 
@@ -153,16 +162,23 @@ class Styles:
 
         return self._change(style_id, title, SETS_FILE, SETS, change)
 
-    def add_version(self, style_id: str, version: Version, title: str = "") -> None:
-        """Adds a training version.
+    def add_version(self, style_id: str, version: Version, title: str = "", tag: str = "") -> None:
+        """Adds a training version. With the `tag` of `rows`, only if the versions are still the same; one with this id is then changed.
 
         Raises:
-            RemoteError: there is one with this id, or the file is damaged or cannot be written.
+            RemoteError: there is one with this id, or the file is damaged or cannot be written; of the kind "changed", the tag is
+                that of another state.
         """
 
         def change(rows: list[dict[str, Any]]) -> None:
             own = _own_row(version.as_dict())
+            if tag and _tag(rows) != tag:
+                message = f"The versions of the style {style_id} have changed since they were read."
+                raise RemoteError(message, "Read them again, and repeat the change.", "changed")
             for row in rows:
+                if row["id"] == version.id and tag:
+                    row.update(own)
+                    return
                 # With the same content it is from an earlier attempt, whose answer was lost.
                 if row["id"] == version.id and row != own:
                     message = f"There is another version {printable(version.id, 80)} already."
@@ -249,8 +265,8 @@ def uris(bucket: str, style_id: str, found: SelectionSet, ending: str = ".txt") 
 def _parsed(data: bytes, file: str, key: str) -> dict[str, Any]:
     """The content of a file, with a list of checked entries under `key`."""
     try:
-        table = json.loads(data, object_pairs_hook=_object, parse_float=_number, parse_constant=_number)
-    except (ValueError, RecursionError) as error:
+        table = strict_json.loads(data)
+    except ValueError as error:
         raise _damaged(file, f"it is not JSON ({printable(str(error), 100)})") from None
     if not isinstance(table, dict) or not isinstance(table.get(key), list):
         raise _damaged(file, f'it has no list "{key}"')
@@ -277,24 +293,12 @@ def _written(table: dict[str, Any]) -> bytes:
         return json.dumps(table, indent=2, allow_nan=False).encode() + b"\n"
 
 
+def _tag(rows: list[dict[str, Any]]) -> str:
+    return hashlib.sha256(_written({VERSIONS: rows})).hexdigest()[:32]
+
+
 def _damaged(file: str, reason: str) -> RemoteError:
     return RemoteError(f"{file} is damaged: {reason}. It was not changed.", "Repair it, or move it away.", "content")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; with a key twice, one of the values would be lost."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is there twice")
-    return found
-
-
-def _number(text: str) -> float:
-    """A number; one that is infinite or none could not be written again."""
-    found = float(text)
-    if not math.isfinite(found):
-        raise ValueError(f"{text:.40} is no number of JSON")
-    return found
 
 
 def _set_of(row: Mapping[str, Any]) -> SelectionSet:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,11 @@ class TrainingClient:
         *,
         dotenv: Path | None = None,
         base_url: str = "",
+        settings: Settings | None = None,
     ) -> None:
-        """A client. `timeout` is how long it waits for RunPod, in seconds; `base_url` replaces the address of RunPod.
+        """A client. `timeout` is how long it waits for RunPod, in seconds.
+
+        `base_url` replaces the address of RunPod, and `settings` those of the environment and the `.env` file.
 
         Raises:
             ValueError: the key or the endpoint is missing, or cannot be one.
@@ -66,7 +69,7 @@ class TrainingClient:
         if not 0 < timeout < float("inf"):
             raise ValueError("The timeout must be a number of seconds above 0.")
         try:
-            self._settings: Settings = credentials.settings(dotenv)
+            self._settings: Settings = settings or credentials.settings(dotenv)
             given = Secret(api_key, "RUNPOD_API_KEY", "the argument api_key") if api_key else None
             self._given = given
             key = given or self._settings.first(*KEY_NAMES)
@@ -134,7 +137,7 @@ class TrainingClient:
         model_name: str | None = None,
         network_dim: int | None = None,
         preset: str = "",
-        webhook_url: str | None = None,
+        webhook_url: str | Callable[[str], str] | None = None,
         run_s: float | None = None,
         queue_s: float = limits.QUEUE_S,
     ) -> dict[str, Any]:
@@ -142,7 +145,8 @@ class TrainingClient:
 
         `class_tokens` is the trigger token, by default the name of the model: "style_" or "actor_" with the id. `preset` is as in
         `compute_hyperparams`. `run_s` is how long the training may take, in seconds, by default a generous estimate from its steps;
-        `queue_s` is how long it may wait for a worker. `webhook_url` replaces the address from the environment; "" is none.
+        `queue_s` is how long it may wait for a worker. `webhook_url` replaces the address from the environment; "" is none,
+        and a function gets the id of the request and returns the address.
 
         Raises:
             ValueError: a value cannot be used; nothing was sent.
@@ -178,6 +182,8 @@ class TrainingClient:
                 "training_config": config,
             }
         }
+        if callable(webhook_url):
+            webhook_url = webhook_url(config["request_id"])
         webhook = self._webhook() if webhook_url is None else webhook_url
         if webhook:
             payload["webhook"] = webhook
