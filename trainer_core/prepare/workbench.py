@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trainer_core import policies, profiles
     from trainer_core.engines.seam import Backend
     from trainer_core.models.library import Library
+    from trainer_core.training.folder import RunFolder
 
 PLAIN = "plain"
 """In the place of the id of a profile: the plain defaults, without recommended values."""
@@ -198,9 +199,13 @@ class Workbench:
 
 
 def prepare_run(
-    bench: Workbench, folder: Path | None = None, gpu: str | None = None, notes: Mapping[str, str] | None = None
+    bench: Workbench,
+    folder: Path | None = None,
+    gpu: str | None = None,
+    notes: Mapping[str, str] | None = None,
+    into: RunFolder | None = None,
 ) -> Run:
-    """The job of a workbench as a run that is ready to launch or to wait in the queue.
+    """The job of a workbench as a run that is ready to launch or to wait in the queue, in a new folder or the empty one `into`.
 
     With `gpu`, its programs see only this GPU; otherwise those that the environment leaves visible. `notes` are more entries
     of its versions.json, such as "like" and "sweep".
@@ -228,6 +233,7 @@ def prepare_run(
             **(notes or {}),
         },
         environment=gpus.visible_only(gpu, machine.accelerator.kind) if gpu is not None else None,
+        into=into,
     )
 
 

@@ -147,10 +147,12 @@ def start(
     rate_times: float = 1.0,
     notes: Mapping[str, str] | None = None,
     gpu: str = "",
+    into: RunFolder | None = None,
 ) -> Run:
     """The new run, ready to `launch`, or to wait in the queue of `gpu`, the only GPU that it then sees.
 
-    `trusted`: the user trusts a state that this Easel did not record; `folder` is the folder for run folders. The learning
+    `trusted`: the user trusts a state that this Easel did not record; `folder` is the folder for run folders, or the run's own
+    folder is the empty one `into`. The learning
     rates in the state are multiplied by `rate_times`; `notes` are more entries of versions.json.
 
     Raises:
@@ -163,7 +165,7 @@ def start(
         raise RunError(f"{title} cannot continue a training with another learning rate.", "Start a new run with it.")
     check_installed(found.backend)
     before, manifest = found.run.folder, found.backend.manifest
-    after = RunFolder.create(folder or places.runs(), found.plan.output_stem)
+    after = into or RunFolder.create(folder or places.runs(), found.plan.output_stem)
     with contextlib.ExitStack() as undo:
         undo.callback(after.remove)
         try:

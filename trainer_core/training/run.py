@@ -42,10 +42,11 @@ class Run(Job):
         folder: Path | None = None,
         chosen: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
+        into: RunFolder | None = None,
     ) -> Self:
         """A run that is ready to `launch`: its folder, with the staged dataset and the engine's files.
 
-        `folder` is the folder for run folders; `dataset` is None only for an engine that needs no images; `chosen` has
+        `folder` is the folder for run folders, or the run's own folder is the empty one `into`; `dataset` is None only for an engine that needs no images; `chosen` has
         the ids of the "profile", "preset" and "policy" that values of the plan come from, and other entries of its
         versions.json, such as its "gpu"; `environment` has more variables for the engine's programs.
 
@@ -54,7 +55,7 @@ class Run(Job):
         """
         check_installed(backend)
         check(plan, backend, machine)
-        made = RunFolder.create(folder or places.runs(), plan.output_stem)
+        made = into or RunFolder.create(folder or places.runs(), plan.output_stem)
         with contextlib.ExitStack() as undo:
             undo.callback(made.remove)
             captions = _stage(dataset, made, plan) if dataset is not None else {}
