@@ -20,12 +20,10 @@ def check_name(name: object) -> str:
     Raises:
         JobError: it is none.
     """
-    if isinstance(name, str) and not (reason := _wrong(name)):
-        return name
-    shown = printable(str(name), 200)
-    raise JobError(
-        f"The name {shown!r} cannot be used: {reason if isinstance(name, str) else 'it is no text'}.", "Rename it."
-    )
+    reason = _wrong(name) if isinstance(name, str) else "it is no text"
+    if reason or not isinstance(name, str):
+        raise JobError(f"The name {printable(str(name), 200)!r} cannot be used: {reason}.", "Rename it.")
+    return name
 
 
 def _wrong(name: str) -> str:

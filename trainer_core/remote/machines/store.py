@@ -48,7 +48,10 @@ class Store:
         return shutil.disk_usage(self._made(self.folder)).free
 
     def there(self, files: Mapping[str, int]) -> dict[str, int]:
-        """How many bytes of each file are here, by SHA-256; all of them for a complete one. `files` are sizes."""
+        """How many bytes of each file are here, by SHA-256: its size only for a complete one, -1 for an empty one that is not here.
+
+        `files` are sizes.
+        """
         return {sha256: self._there(check_sha256(sha256), check_size(size)) for sha256, size in files.items()}
 
     def add(self, sha256: str, size: int, offset: int, piece: bytes) -> int:
@@ -145,9 +148,9 @@ class Store:
         try:
             found = (self.folder / PARTS / sha256).stat().st_size
         except OSError:
-            return 0
+            found = 0
         # A complete part that was not checked yet is checked with its last byte.
-        return min(found, max(0, size - 1))
+        return min(found, size - 1)
 
     def _is_whole(self, path: Path, size: int) -> bool:
         return path.is_file() and path.stat().st_size == size
