@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from trainer_core import events
 from trainer_core.events import Checkpoint, Epoch, Event, Notice, Phase, Sample, StateChange, Step, Validation
@@ -20,6 +20,16 @@ from trainer_core.jobs.tail import LogTail
 from trainer_core.text import printable
 
 _MAX_NOTICES = 300
+PLACE = "place"
+"""The entry of a line that was copied from another file: where that file goes on behind it, in bytes."""
+
+
+class Copied(NamedTuple):
+    """An event of another file: where that file goes on behind it in bytes, and its time in seconds since 1970, if known."""
+
+    place: int
+    time_s: float | None
+    event: Event
 
 
 class Journal:
@@ -43,6 +53,9 @@ class Journal:
         self.summary = Summary(length=length)
         self.steps = 0
         """The last step that was written."""
+        self.place = 0
+        """Where the file goes on from which events are copied, in bytes."""
+        self._last_s = 0.0
         self._validated = -1
         self.checkpoints = 0
         """The number of checkpoints that were written."""
@@ -71,12 +84,15 @@ class Journal:
             for line in file:
                 place, is_whole = place + len(line), line.endswith(b"\n")
                 for data in events.read_lines(line):
+                    if (copied := events.whole(data.get(PLACE))) is not None:
+                        self.place = max(self.place, copied)
                     if (event := events.from_dict(data)) is not None:
                         self._take_over(event, data.get("time"), place > known_bytes)
         return is_whole
 
     def _take_over(self, event: Event, at: object, is_late: bool) -> None:
         self.summary.take([event], [events.real(at)])
+        self._last_s = max(self._last_s, events.real(at) or 0.0)
         if isinstance(event, Phase | Epoch) and is_late:
             self._again.append(event)
         else:
@@ -98,8 +114,29 @@ class Journal:
     def write(self, *happened: Event) -> None:
         """Appends events; readers see them at once. If the disk is full, the next call writes the rest."""
         new = [event for event in happened if self._is_new(event)]
-        self.summary.take(new, [time.time()] * len(new))
-        self._unwritten += "".join(map(self._line, new)).encode()
+        now = time.time()
+        self.summary.take(new, [now] * len(new))
+        self._append("".join(_text_of(events.to_dict(event), now) for event in new))
+
+    def copy(self, rows: Iterable[Copied]) -> None:
+        """Appends events of another file, each once: a journal that is reopened knows how far that file was read (`place`).
+
+        Their times stay, as far as they fit between the last event and now.
+        """
+        self._forget_again()
+        text = ""
+        for row in rows:
+            self.place = max(self.place, row.place)
+            if not self._is_new(row.event):
+                continue
+            now = time.time()
+            self._last_s = at = min(now, max(row.time_s or now, self._last_s))
+            self.summary.take([row.event], [at])
+            text += _text_of({**events.to_dict(row.event), PLACE: row.place}, at)
+        self._append(text)
+
+    def _append(self, text: str) -> None:
+        self._unwritten += text.encode()
         # A full disk may have space again later, so it must not end the job.
         with contextlib.suppress(OSError):
             while self._unwritten:
@@ -159,18 +196,18 @@ class Journal:
         if self._before is not None and (self._log is None or self._log.reached >= self._seam):
             self._before = None
             # A watch that knows what was written before need not find all of it a second time.
-            self.phase = next((each.name for each in reversed(self._again) if isinstance(each, Phase)), self.phase)
-            self._again.clear()
+            self._forget_again()
 
-    def _line(self, event: Event) -> str:
-        return _text_of(events.to_dict(event))
+    def _forget_again(self) -> None:
+        self.phase = next((each.name for each in reversed(self._again) if isinstance(each, Phase)), self.phase)
+        self._again.clear()
 
 
-def _text_of(data: Mapping[str, Any]) -> str:
+def _text_of(data: Mapping[str, Any], at: float) -> str:
     # A program's output may contain anything; a lone surrogate, which cannot be encoded, must not end the job.
     is_notice = data["kind"] == "notice"
     shown = {key: printable(value) if is_notice and isinstance(value, str) else value for key, value in data.items()}
-    return json.dumps({"time": round(time.time(), 3), **shown}) + "\n"
+    return json.dumps({"time": round(at, 3), **shown}) + "\n"
 
 
 def last_state(lines: Iterable[Mapping[str, Any]]) -> str:

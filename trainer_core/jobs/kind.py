@@ -86,6 +86,19 @@ class Stops(Protocol):
     """What stays of a job that is stopped, as a sentence."""
 
 
+@runtime_checkable
+class Elsewhere(Protocol):
+    """A watch of a job whose work is done on another machine. Its program only brings here what is made there.
+
+    The program is started again where it ended too early. It is left alone after a stop, because it passes that on and ends
+    by itself; and when this machine shuts down, the job gets no result: its next supervisor goes on.
+    """
+
+    def starts_again(self, end: End) -> bool:
+        """Whether the program is to be started again, because it ended before its work was done."""
+        ...
+
+
 class LineWatch:
     """Reads the log of a job as it grows, and writes the event that `parse` returns for each line.
 

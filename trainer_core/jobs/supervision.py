@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import signal
 import time
@@ -13,7 +14,7 @@ from trainer_core.events import Notice, Phase, StateChange
 from trainer_core.jobs import kind as kinds
 from trainer_core.jobs import processes, program
 from trainer_core.jobs.adoption import NOT_STARTED, Adopted
-from trainer_core.jobs.folder import STOP, SUPERVISOR, JobFolder
+from trainer_core.jobs.folder import PROGRAM, PROGRAM_END, STOP, SUPERVISOR, JobFolder
 from trainer_core.jobs.gauges.watch import GaugeWatch
 from trainer_core.jobs.heartbeat import Heartbeat
 from trainer_core.jobs.journal import Journal
@@ -29,11 +30,19 @@ NOTICE = "EASEL_SHUTDOWN_NOTICE"
 """The environment variable with the path of a file that appears when the machine is about to be taken away."""
 SAVE_S = 20.0
 """How long a program that was asked to save may take for it. Rented machines give 30 seconds or more before they end."""
+LAST_GRACE_S = 30.0
+"""A program whose work is done elsewhere ends by itself after a stop; without any grace it has this many seconds to pass it on."""
+AGAIN_S = 2.0
+"""Between two starts of a program that ended too early; twice as long each time."""
 STOP_AFTER_SAVE = "This job stops after it has saved its next checkpoint."
 
 
 class TakenOverError(JobError):
     """Another supervisor has this job now, or can get it only after this one: it must write nothing more."""
+
+
+class LeftError(TakenOverError):
+    """This machine shuts down, and the work of the job goes on elsewhere: its next supervisor here goes on."""
 
 
 class Supervision:
@@ -56,6 +65,7 @@ class Supervision:
         else:
             self.journal = Journal.reopen(folder.events, adopted.heard.places, self.spec.total_steps)
         self.watch = self.kind.watch(folder, self.journal)
+        self._elsewhere = self.watch if isinstance(self.watch, kinds.Elsewhere) else None
         self.gauges = GaugeWatch(folder, self.journal, self.spec.steps[-1].environment)
         if adopted is not None:
             self.gauges.peaks.go_on(adopted.heard.peak_bytes, adopted.heard.peak_gpu_bytes)
@@ -77,12 +87,16 @@ class Supervision:
         self.journal.write(StateChange(JobState.RUNNING.name, "A new supervisor goes on." if self.is_adopted else ""))
         self._beat()
         end = self._go_on(number) if number else None
+        if end is not None:
+            end = self._again(number, end)
         if end is not None and was_stopping and end.how in ("by itself", "unseen"):
             end = dataclasses.replace(end, how="stop")
         end, number = self._run_steps(number, end)
         self.heart.finishing()
         self.watch.finish()
         ended = self.watch.outcome(end)
+        if self._elsewhere is not None:
+            return ended
         if ended.state is JobState.FAILED and end.how == "by itself" and end.exit_code and self.gauges.kills.lately():
             # The kernel's own word: what the log says of it is a consequence at most.
             ended.diagnosis = OUT_OF_MEMORY
@@ -103,7 +117,7 @@ class Supervision:
             step = self.spec.steps[number - 1]
             if parts > 1:
                 self.journal.write(Phase(step.name, part=number, parts=parts))
-            end = self._run_step(number, step)
+            end = self._again(number, self._run_step(number, step))
         return end or End(None, "stop"), number
 
     def _run_step(self, number: int, step: Step) -> End:
@@ -119,6 +133,36 @@ class Supervision:
         except (OSError, ValueError) as error:
             return self._not_started(step, getattr(error, "strerror", None) or str(error))
         return self._see_off(started, step)
+
+    def _again(self, number: int, end: End) -> End:
+        """How a command ended that is started again as long as its watch says so."""
+        wait_s = AGAIN_S
+        while self._elsewhere is not None and self._starts and self._elsewhere.starts_again(end):
+            until = time.monotonic() + wait_s
+            while time.monotonic() < until:
+                self._leave()
+                self._look()
+                self._beat()
+                time.sleep(POLL_S)
+            wait_s *= 2
+            for record in (PROGRAM_END, PROGRAM):
+                (self.folder.path / record).unlink(missing_ok=True)
+            end = self._run_step(number, self.spec.steps[number - 1])
+        return end
+
+    def _leave(self, running: Program | None = None) -> None:
+        """Ends this supervisor without a result if the machine shuts down, and the work of the job goes on elsewhere.
+
+        Raises:
+            LeftError: that is so.
+        """
+        if self._elsewhere is None or not (self.got_signal or self._is_announced()):
+            return
+        if running is not None:
+            running.kill()
+        self.watch.finish()
+        self._beat()
+        raise LeftError("This machine shuts down.")
 
     def _go_on(self, number: int) -> End:
         """How the command ended that an earlier supervisor had started."""
@@ -150,8 +194,10 @@ class Supervision:
         """Waits for the end of the program; returns how it ended, and why if the watch ended it."""
         while not running.ended(POLL_S):
             found = self._look()
-            self.gauges.look(running.roots, running.reserved)
+            if self._elsewhere is None:
+                self.gauges.look(running.roots, running.reserved)
             self._beat(running=running)
+            self._leave(running)
             if found is not None:
                 self._stop(running, StopRequest())
                 return "watch", found
@@ -203,7 +249,7 @@ class Supervision:
     def _stop(self, running: Program, request: StopRequest) -> None:
         """Asks the program's whole process group to end, and kills it if that takes too long.
 
-        A later request with less time counts, too.
+        A later request with less time counts, too. One whose work is done elsewhere is killed only if it gets no time at all.
         """
         running.signal(signal.Signals[self.spec.stop_signal])
         # A program that was paused gets no signal until it goes on.
@@ -215,8 +261,14 @@ class Supervision:
             self._beat("stopping", running)
             later = StopRequest.from_dict(self.folder.read(STOP)) if self.folder.stop.exists() else request
             grace_s = min(grace_s, later.grace_s) if later.after == "now" else grace_s
-            if time.monotonic() - began > grace_s:
+            if time.monotonic() - began > self._limit_s(grace_s):
                 running.kill()
+
+    def _limit_s(self, grace_s: float) -> float:
+        """After how many seconds a program is killed that was asked to end."""
+        if self._elsewhere is None:
+            return grace_s
+        return math.inf if grace_s else LAST_GRACE_S
 
     def _beat(self, doing: str = "", running: Program | None = None) -> None:
         """Gives a sign of life if one is due, and looks whether the job still belongs to this supervisor."""

@@ -26,6 +26,7 @@ from trainer_core.plan import fields
 from trainer_core.remote.runs import carrier, hashes
 from trainer_core.remote.runs.carrier import FileThere, Seen
 from trainer_core.remote.runs.request import CHOSEN, STAYS, Request, checked_id
+from trainer_core.text import printable
 from trainer_core.training import artefacts
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.run import Run
@@ -124,14 +125,19 @@ def read(id: str, name: str, offset: int, folder: Path | None = None) -> bytes: 
 def files(id: str, folder: Path | None = None) -> dict[str, FileThere]:  # noqa: A002 - as above
     """The files that the run has made: checkpoints, samples and the result, not the states for resuming."""
     run = find(id, folder).folder
-    spec = run.rendered.artefacts
-    found: dict[str, Path] = {}
-    for pattern in (spec.checkpoints, spec.samples, spec.final):
-        for path, _ in artefacts.matching(run.output, pattern):
-            for file in [path] if path.is_file() else sorted(path.rglob("*")):
-                if file.is_file() and not file.is_symlink():
-                    found[file.relative_to(run.path).as_posix()] = file
-    return hashes.of_files(run.path, found)
+    return hashes.of_files(run.path, _made_files(run))
+
+
+def path_of(id: str, name: str, folder: Path | None = None) -> Path:  # noqa: A002 - as above
+    """The path of one of `files`.
+
+    Raises:
+        JobError: it is none of them.
+    """
+    found = _made_files(find(id, folder).folder)
+    if name not in found:
+        raise JobError(f"The run {id} has no file {printable(name, 200)!r}.", "It may have been deleted.")
+    return found[name]
 
 
 def stop(id: str, after: When = "now", folder: Path | None = None) -> None:  # noqa: A002 - as above
@@ -160,6 +166,18 @@ def put(id: str, content: bytes, folder: Path | None = None) -> None:  # noqa: A
         raise JobError(f"The run {id} has ended, so its engine cannot be asked for anything.")
     with writing(run.folder.path):
         run.folder.write(carrier.REQUESTS, asked)
+
+
+def _made_files(run: RunFolder) -> dict[str, Path]:
+    """The checkpoints, samples and results of a run by their paths in its folder."""
+    spec = run.rendered.artefacts
+    found: dict[str, Path] = {}
+    for pattern in (spec.checkpoints, spec.samples, spec.final):
+        for path, _ in artefacts.matching(run.output, pattern):
+            for file in [path] if path.is_file() else sorted(path.rglob("*")):
+                if file.is_file() and not file.is_symlink():
+                    found[file.relative_to(run.path).as_posix()] = file
+    return found
 
 
 def _known(folder: Path, id: str) -> Run | None:  # noqa: A002 - as above
