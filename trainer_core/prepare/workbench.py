@@ -182,6 +182,12 @@ class Workbench:
         self.use_machine(machine or hardware.ASSUMED)
         self.look()
 
+    def use_own_machine(self) -> None:
+        """Prepares a run for this machine again."""
+        self.reader.is_elsewhere, self.is_known, self.is_measured = False, True, True
+        self.use_machine(hardware.machine(places.home()))
+        self.look()
+
     def use_library(self, found: Library) -> None:
         """Searches companion files in this library."""
         self.reader.library = found

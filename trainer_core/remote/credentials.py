@@ -1,7 +1,7 @@
 """Finds the keys and settings for buckets and remote endpoints. Where a value came from can be said, the value never.
 
 Easel looks in this order: a value given in this process (`remember`), the environment, a `.env` file, and for secrets the
-secrets of Colab and Kaggle. A `.env` file is read and never copied; Easel writes none of these values to a file.
+secrets of Colab and Kaggle; last, for what is no secret, the settings in `kept_settings`. A `.env` file is read and never copied; Easel writes none of these values to a file.
 
     values = settings()
     if key := values.get("RUNPOD_API_KEY"):
@@ -21,6 +21,7 @@ from pathlib import Path
 from trainer_core.errors import RemoteError
 from trainer_core.files import open_regular
 from trainer_core.models import tokens
+from trainer_core.remote import kept_settings
 from trainer_core.text import printable
 
 DOTENV = ".env"
@@ -105,6 +106,7 @@ class Settings:
         self._dotenv = dotenv
         self._where = where
         self._environment = environment
+        self._kept = kept_settings.read().settings
 
     def get(self, name: str) -> Secret | None:
         """The value of a name; None where none is set. An empty value counts as not set.
@@ -156,6 +158,8 @@ class Settings:
                 return text, name, f"{name} in {self._where}", self._where
         if name in KNOWN and KNOWN[name].is_secret and (secret := tokens.notebook_secret(name)):
             return secret[0], name, secret[1], "the secrets of the notebook"
+        if text := self._kept.get(name, ""):
+            return text, name, f"{name} in {kept_settings.path()}", kept_settings.FILE
         return None
 
 
