@@ -158,4 +158,4 @@ def _of(tables: Mapping[str, Any]) -> Kept:
     if not all(isinstance(price, int | float) and math.isfinite(price) for price in prices.values()):
         raise TypeError("a price is no number")
     known = {name: text for name, text in settings.items() if name in NAMES}
-    return Kept(known, *texts, {place: float(price) for place, price in prices.items()})
+    return Kept(known, texts[0], texts[1], texts[2], {place: float(price) for place, price in prices.items()})

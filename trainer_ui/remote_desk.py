@@ -1,0 +1,185 @@
+"""Where a job of the remote notebook trains: the trainers, the chosen one, its price, and what is being asked of it in threads."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from trainer_core.errors import EaselError
+from trainer_ui.boundary import attempt
+
+if TYPE_CHECKING:
+    from trainer_core.prepare.workbench import Workbench
+    from trainer_core.remote.costs import Cost
+    from trainer_core.remote.kept_settings import Kept
+    from trainer_core.remote.outlook import Outlook
+    from trainer_core.remote.trainers import Trainer
+    from trainer_core.training.run import Run
+    from trainer_ui.session import Session
+
+
+class RemoteDesk:
+    """The trainers and what is known of the chosen one. What takes long is asked in a thread, each thing at most once at a time."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.kept: Kept | None = None
+        """What is kept of endpoint, bucket and prices; None before it was read."""
+        self.trainers: tuple[Trainer, ...] = ()
+        self.on = ""
+        """The chosen trainer, as `easel train --on` names it; "" for this computer."""
+        self.style: dict[str, str] = {}
+        """The style whose version the run becomes: "at", "style", "version"; {} for none."""
+        self.doing: dict[str, str] = {}
+        """What is being asked now, by its key, as a sentence."""
+        self.said: dict[str, tuple[str, str]] = {}
+        """What came of what was asked last, by its key, as a sentence and its tone."""
+        self._seen: tuple[object, Outlook] | None = None
+
+    # ---- trainers ----
+    def look(self) -> None:
+        """Reads the trainers and what is kept again."""
+        from trainer_core.remote import credentials, kept_settings, trainers
+
+        with self.session.lock:
+            self.kept = kept_settings.read()
+            self.trainers = trainers.known(credentials.settings())
+
+    @property
+    def trainer(self) -> Trainer:
+        """The chosen trainer."""
+        from trainer_core.remote import trainers
+
+        return trainers.named(self.on, self.trainers)
+
+    def choose(self, on: str) -> None:
+        """Trains there from now on. What its machine has is asked in a thread."""
+        from trainer_core.remote import kept_settings
+
+        self.on = on
+        self.kept = kept_settings.keep(on=on)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Checks the job for the chosen trainer: for this computer, or for a machine of which not much is known yet."""
+        bench = self.session.bench
+        if not self.on:
+            bench.use_own_machine()
+            return
+        bench.use_trainer(None)
+        self.ask("machine", f"Asking {self.trainer.title} what it has", partial(self._machine, self.on))
+
+    def _machine(self, on: str) -> str:
+        """Takes over what the chosen trainer has, and says it."""
+        from trainer_core.remote.runs import carrier
+        from trainer_core.text import size
+
+        kind, _, name = on.partition(":")
+        way = carrier.get(kind)
+        found = way.machine(way.target(name))
+        with self.session.lock:
+            if self.on != on:
+                return ""
+            self.session.bench.use_trainer(found)
+        if found is None:
+            return "Which GPU trains is known only when it trains. Easel checks the plan for a large one; the trainer checks it again."
+        card = found.accelerator
+        gpu = f"{card.name}, {size(card.vram_bytes)}" if card.kind != "cpu" else "no GPU that Easel knows"
+        return f"It has {gpu}, and {size(found.disk_bytes)} of free disk space."
+
+    # ---- price ----
+    @property
+    def price(self) -> float | None:
+        """What an hour costs at the chosen trainer; None if the user has not said it."""
+        return self.kept.prices.get(self.trainer.price_key) if self.kept is not None else None
+
+    def set_price(self, text: str) -> None:
+        """Keeps what an hour costs at the chosen trainer.
+
+        Raises:
+            RemoteError: it is no price.
+        """
+        from trainer_core.remote import costs, kept_settings
+
+        self.kept = kept_settings.keep_price(self.trainer.price_key, costs.parsed(text))
+
+    def cost(self) -> Cost:
+        """What the job probably costs there."""
+        from trainer_core.remote import costs
+
+        seen = self.session.forecast
+        return costs.cost(seen.estimate if seen is not None else None, self.price, is_rented=bool(self.on))
+
+    def outlook(self) -> Outlook:
+        """What a start sends; sizes are read again when images, model or trainer have changed."""
+        from trainer_core.remote import outlook
+
+        state, trainer = self.session.bench.state, self.trainer
+        key = (
+            trainer,
+            state.facts.dataset,
+            tuple(sorted(self.session.values.items(), key=lambda each: each[0])).__repr__(),
+        )
+        if self._seen is None or self._seen[0] != key:
+            self._seen = key, outlook.look(state, trainer)
+        return self._seen[1]
+
+    # ---- start ----
+    def start(self) -> None:
+        """Starts the job at the chosen trainer, in a thread."""
+        session = self.session
+        if not self.on:
+            session.start()
+            return
+        if session.starting:
+            return
+        session.asked = True
+        if reason := session.stopped_by():
+            session.note(f"Not started. {reason}")
+            return
+        session.jobs.start(partial(self._started, copy.copy(session.bench), self.on))
+
+    def _started(self, bench: Workbench, on: str) -> Run:
+        from trainer_core.remote.runs import starting
+
+        return starting.start(bench, on)
+
+    # ---- threads ----
+    def ask(self, key: str, doing: str, work: Callable[[], Any], *, shows: bool = True) -> None:
+        """Does something slow in a thread; what `work` returns, or why it failed, is said under this key."""
+        with self.session.lock:
+            if key in self.doing:
+                self.session.note(f"Wait until this is done: {self.doing[key]}.")
+                return
+            self.doing[key] = doing
+            self.said.pop(key, None)
+        threading.Thread(target=self._ask, args=(key, work, shows), name=f"easel-{key}"[:40], daemon=True).start()
+
+    def _ask(self, key: str, work: Callable[[], Any], shows: bool) -> None:
+        said: list[tuple[str, str]] = []
+
+        def do() -> None:
+            try:
+                said.append((str(work() or ""), ""))
+            except EaselError as error:
+                said.append((str(error), "danger"))
+
+        attempt(do, lambda sentence: said.append((sentence, "danger")))
+        with self.session.lock:
+            self.doing.pop(key, None)
+            self.said[key] = said[0]
+        if shows:
+            self.session.show_unasked()
+
+    def tell(self, key: str, sentence: str) -> None:
+        """Says how far something slow is; called by its thread."""
+        with self.session.lock:
+            if key in self.doing:
+                self.doing[key] = sentence
+        self.session.show_unasked()
+
+    def close(self) -> None:
+        """Nothing: threads end with what they ask."""
