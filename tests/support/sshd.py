@@ -250,6 +250,28 @@ class Wire:
         with self._guard:
             self._left, self._passes = count, passes
 
+    @contextlib.contextmanager
+    def cut_every(self, count: int):
+        """Meanwhile cuts a connection each time that so many more bytes have gone to the machine; gives the list of the cuts."""
+        cuts: list[float] = []
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(0.01):
+                if self.was_cut:
+                    cuts.append(time.monotonic())
+                    self.cut_after(count)
+
+        self.cut_after(count)
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield cuts
+        finally:
+            over.set()
+            watcher.join()
+            self.cut_after(None)
+
     @property
     def was_cut(self) -> bool:
         """Whether what `cut_after` asked for has happened."""
