@@ -74,6 +74,17 @@ class Machine:
         return cls(**{**known, "accelerators": devices})
 
 
+ASSUMED = Machine(
+    (Accelerator("cuda", "a GPU that is not known yet", 80 << 30, 80 << 30, "9.0"),),
+    ram_bytes=128 << 30,
+    free_ram_bytes=128 << 30,
+    disk_bytes=1 << 40,
+    cpus=16,
+    system="Linux x86_64",
+)
+"""A large machine, for the checks of a plan as long as nothing is known of the one that trains."""
+
+
 def machine(folder: Path) -> Machine:
     """This machine now; `disk_bytes` is the free space on the disk where `folder` is or will be."""
     ram, free = memory_bytes()

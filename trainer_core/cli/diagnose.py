@@ -15,7 +15,7 @@ from trainer_core.errors import EaselError
 from trainer_core.jobs import tail
 from trainer_core.jobs.job import Job, list_jobs
 from trainer_core.jobs.outcome import Diagnosis
-from trainer_core.training.folder import KIND
+from trainer_core.training.folder import KINDS
 from trainer_core.training.run import Run
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def diagnose(job_or_log: str, backend: str | None, bundle: Path | None, with_cap
 
 def _find(name: str) -> Job:
     found = jobs.find(name, list_jobs(places.runs(), places.jobs()), Job.attach, places.home())
-    return Run.attach(found.folder.path) if found.spec.kind == KIND else found
+    return Run.attach(found.folder.path) if found.spec.kind in KINDS else found
 
 
 def _explain_log(content: bytes, backend: str, as_json: bool) -> None:

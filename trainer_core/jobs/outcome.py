@@ -79,7 +79,7 @@ class End:
 
     `exit_code` is None if the program could not be started, or if nobody saw its end. `how`: "by itself"; "not started":
     the last line of the log is the reason; "unseen": it is gone and its exit code is not known; "stop": somebody asked for
-    it; "watch": the job's watch asked for it, for the reason in `diagnosis`. `by_system`: the stop was asked for by a signal,
+    it; "watch": the job's watch asked for it, for the reason in `diagnosis`, which can explain an "unseen" end, too. `by_system`: the stop was asked for by a signal,
     as when the machine shuts down, or by the notice that it will be taken away.
     """
 

@@ -34,7 +34,7 @@ class Message:
         """One sentence, such as "Run 20261129-101500-anna: COMPLETED after 12 min, step 1500 of 1500."."""
         if self.is_test:
             return "This is a test message of Easel: no job has ended. Messages about ended jobs will come here."
-        noun = "Run" if self.kind == "training" else "Job"
+        noun = "Run" if self.kind in {"training", "remote-training"} else "Job"
         parts = [f"{noun} {self.job}: {self.state} after {_duration(self.seconds)}"]
         if self.total:
             parts.append(f"step {self.step} of {self.total}")

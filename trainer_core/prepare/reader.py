@@ -11,6 +11,7 @@ from trainer_core import places
 from trainer_core.draft.layers import is_native
 from trainer_core.engines import parts
 from trainer_core.engines.hub import HubFacts
+from trainer_core.engines.status import EngineStatus
 from trainer_core.errors import DatasetError, EaselError
 from trainer_core.install import choice, hub_files, hub_reach
 from trainer_core.install.hub_files import TOKENIZERS
@@ -37,6 +38,8 @@ class FactsReader:
 
     def __init__(self, quick: bool = True) -> None:
         self.quick = quick
+        self.is_elsewhere = False
+        """Whether another machine trains: then its engines count as installed, and nothing is known of the Hub there."""
         self.library: Library | None = None
         """Where companion files are searched; scanned when a model first needs some."""
 
@@ -55,7 +58,7 @@ class FactsReader:
         if "dataset" in again or "engine" in again:
             state = self.read_images(state, self.quick)
         state = state.with_facts(paths=paths.look(state.draft.values))
-        return state.with_facts(hub=_hub(state))
+        return state.with_facts(hub=None if self.is_elsewhere else _hub(state))
 
     def look(self, state: State, wait_s: float = 0.0) -> State:
         """The job with facts that can change from outside: its paths, the installed engines and their trials, and the Hub.
@@ -64,7 +67,11 @@ class FactsReader:
         """
         device = state.facts.machine.accelerator.name
         engines = choice.statuses(state.engines, device)
+        if self.is_elsewhere:
+            engines = dict.fromkeys(engines, EngineStatus(installed=True))
         state = state.with_facts(paths=paths.look(state.draft.values), engines=engines)
+        if self.is_elsewhere:
+            return state.with_facts(hub=None)
         return state.with_facts(hub=_hub(state, wait_s))
 
     def read_images(self, state: State, quick: bool) -> State:

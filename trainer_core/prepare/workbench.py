@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from trainer_core import policies, profiles
     from trainer_core.engines.seam import Backend
     from trainer_core.models.library import Library
-    from trainer_core.training.folder import RunFolder
+    from trainer_core.training.folder import OnTrainer, RunFolder
 
 PLAIN = "plain"
 """In the place of the id of a profile: the plain defaults, without recommended values."""
@@ -43,6 +43,8 @@ class Workbench:
         """`machine` replaces the facts about this machine; `quick` as for `FactsReader`, but `start` reads whole images."""
         self.is_measured = machine is None
         """Whether the machine is this one, and not a recorded one."""
+        self.is_known = True
+        """Whether anything is known of the machine that trains."""
         self.methods: tuple[str, ...] = ()
         """The training methods that this workbench prepares; () for all."""
         self.reader = FactsReader(quick)
@@ -171,6 +173,15 @@ class Workbench:
         changed = [path for path, value in after.draft.values.items() if value != before.get(path)]
         self.state = self.reader.read(after, fields.decided_by(changed))
 
+    def use_trainer(self, machine: hardware.Machine | None) -> None:
+        """Prepares a run for another machine, whose engines count as installed; None if nothing is known of it.
+
+        Of a machine that is not known, much is assumed: the trainer checks the plan again.
+        """
+        self.reader.is_elsewhere, self.is_known, self.is_measured = True, machine is not None, False
+        self.use_machine(machine or hardware.ASSUMED)
+        self.look()
+
     def use_library(self, found: Library) -> None:
         """Searches companion files in this library."""
         self.reader.library = found
@@ -204,11 +215,12 @@ def prepare_run(
     gpu: str | None = None,
     notes: Mapping[str, str] | None = None,
     into: RunFolder | None = None,
+    remote: OnTrainer | None = None,
 ) -> Run:
     """The job of a workbench as a run that is ready to launch or to wait in the queue, in a new folder or the empty one `into`.
 
     With `gpu`, its programs see only this GPU; otherwise those that the environment leaves visible. `notes` are more entries
-    of its versions.json, such as "like" and "sweep".
+    of its versions.json, such as "like" and "sweep". With `remote`, the engine is on another machine (`use_trainer`).
 
     Raises:
         PlanError: there is a blocking Problem.
@@ -223,17 +235,18 @@ def prepare_run(
         plan,
         backend,
         dataset,
-        machine=machine,
+        machine=machine if bench.is_known else None,
         folder=folder or places.runs(),
         chosen={
             "profile": state.profile.id if state.profile else PLAIN if state.plain else "",
             "preset": state.preset.id if state.preset else "",
             "policy": state.policy.id if state.policy else "",
-            "gpu": gpus.usual(machine) if gpu is None else gpu,
+            **({} if remote else {"gpu": gpus.usual(machine) if gpu is None else gpu}),
             **(notes or {}),
         },
         environment=gpus.visible_only(gpu, machine.accelerator.kind) if gpu is not None else None,
         into=into,
+        remote=remote,
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trainer_core import hardware, places
 from trainer_core.engines.seam import Backend
+from trainer_core.engines.status import EngineStatus
 from trainer_core.errors import RunError
 from trainer_core.install import choice
 from trainer_core.plan.names import LONGEST_NAME_BYTES, as_file_name
@@ -14,10 +15,15 @@ from trainer_core.problems import blocking
 from trainer_core.text import printable
 
 
-def check(plan: TrainingPlan, backend: Backend, machine: hardware.Machine | None = None) -> None:
+def check(
+    plan: TrainingPlan,
+    backend: Backend,
+    machine: hardware.Machine | None = None,
+    status: EngineStatus | None = None,
+) -> None:
     """Checks the names and folders of the results, and that the engine has no blocking Problem with the plan.
 
-    `machine` is by default this one.
+    `machine` and `status`, that of the engine, are by default those of this machine.
 
     Raises:
         RunError: the plan cannot become a run.
@@ -25,7 +31,7 @@ def check(plan: TrainingPlan, backend: Backend, machine: hardware.Machine | None
     _check_names(plan)
     _check_folders(plan)
     where = machine or hardware.machine(places.home())
-    status = choice.statuses([backend], where.accelerator.name)[backend.manifest.id]
+    status = status or choice.statuses([backend], where.accelerator.name)[backend.manifest.id]
     for problem in blocking(backend.problems(plan, where, status)):
         raise RunError(problem.message, problem.fix.label if problem.fix else "")
 

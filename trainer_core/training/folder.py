@@ -28,9 +28,15 @@ from trainer_core.errors import RunError
 from trainer_core.events import whole
 from trainer_core.files import read_toml, write_whole
 from trainer_core.jobs.folder import SPEC, JobFolder, writing
-from trainer_core.jobs.spec import Spec
+from trainer_core.jobs.spec import Spec, Step
+from trainer_core.text import printable
 
 KIND = "training"
+REMOTE = "remote-training"
+KINDS = frozenset({KIND, REMOTE})
+"""The kinds of job that are runs: one whose engine runs here, and one whose engine runs on another machine."""
+WHERE = "where"
+"""The entry of versions.json that says for people where the engine of a run is, if that is not this machine."""
 RESUMES = "resumes"
 PLAN_SCHEMA_VERSION = 1
 GUARD_FILE = "guard.json"
@@ -54,6 +60,15 @@ class Origin:
     step: int
     state: str
     schedule_from: int = 0
+
+
+@dataclass(frozen=True)
+class OnTrainer:
+    """A run whose engine is on another machine: the program that follows it here, the variables that it inherits, and `where`."""
+
+    step: Step
+    keeps: tuple[str, ...]
+    where: str
 
 
 @dataclass(frozen=True)
@@ -98,6 +113,13 @@ class RunFolder(JobFolder):
         # A file name in it that is not UTF-8 keeps its bytes.
         tables = read_toml(self.path / "plan.toml", RunError, bad_bytes="surrogateescape", is_own=True)
         return {name: table for name, table in tables.items() if isinstance(table, dict)}
+
+    @property
+    def where(self) -> str:
+        """The machine on which the engine of the run is, as people read it; "" for this one."""
+        if (self.read(SPEC) or {}).get("kind") != REMOTE:
+            return ""
+        return printable(str(self.versions.get(WHERE) or "another machine"), 200)
 
     @property
     def guards(self) -> dict[str, Any]:
@@ -155,8 +177,11 @@ class RunFolder(JobFolder):
         versions: Mapping[str, Any],
         hardware: Mapping[str, Any],
         origin: Origin | None = None,
+        remote: OnTrainer | None = None,
     ) -> None:
         """Writes all files that the supervisor needs, `spec.json` last; `origin` is the run that this one continues.
+
+        If the engine is on another machine, as `remote` says, none of the engine's own files are written.
 
         Raises:
             JobError: a file cannot be written, or the backend wants to write something that is not allowed.
@@ -165,12 +190,23 @@ class RunFolder(JobFolder):
 
         with writing(self.path):
             self.output.mkdir(exist_ok=True)
-            for name, text in spec.files.items():
+            for name, text in spec.files.items() if remote is None else ():
                 self._write_native(name, text)
             tables = {"schema_version": PLAN_SCHEMA_VERSION, "engine": spec.backend, **plan}
             write_whole(self.path / "plan.toml", tomli_w.dumps(tables))
             self.write("hardware.json", hardware)
-        self.write_spec(_spec(spec, plan, origin), versions)
+        own = _spec(spec, plan, origin)
+        if remote is not None:
+            own = dataclasses.replace(
+                own,
+                kind=REMOTE,
+                steps=(remote.step,),
+                keeps=remote.keeps,
+                working_directory=self.path,
+                stop_signal="SIGTERM",
+            )
+            versions = {**versions, WHERE: remote.where}
+        self.write_spec(own, versions)
 
     def _write_native(self, name: PurePosixPath, text: str) -> None:
         write_whole(self.path / _inside(str(name)), text)

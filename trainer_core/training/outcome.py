@@ -132,7 +132,7 @@ def _why(basis: Basis, end: End, seen: Seen, accepted: Acceptance | None, noun: 
     if end.how == "watch":
         return end.diagnosis
     if end.how == "unseen":
-        return _unseen(basis, seen, accepted, noun)
+        return end.diagnosis or _unseen(basis, seen, accepted, noun)
     if end.exit_code is None:
         lines = tail.last_lines(basis.run.log)
         advice = f"Check the engine with: easel backends verify {basis.spec.backend}"

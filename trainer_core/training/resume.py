@@ -96,6 +96,12 @@ def propose(run: Run, step: int | None = None, added: int = 0) -> Proposal:
         JobError: it cannot be continued, with the reason.
     """
     folder = run.folder
+    if where := folder.where:
+        raise RunError(
+            f"This run was trained on {where}, and its saved states are there.",
+            f"Go on with it there: easel runs {'extend' if added else 'resume'} {run.name}",
+            f"on {where}, in a terminal",
+        )
     _check_ended(run, added)
     backend = registry.get(folder.rendered.backend)
     continuation, pattern = backend.manifest.resume, folder.rendered.artefacts.states

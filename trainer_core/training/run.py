@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from trainer_core import places
 from trainer_core.engines.seam import Backend, JobSpec, Place
+from trainer_core.engines.status import EngineStatus
 from trainer_core.errors import JobError, RunError
 from trainer_core.install.place import at_place, check_installed, place_for
 from trainer_core.jobs.folder import writing
@@ -20,7 +21,7 @@ from trainer_core.plan.subsets import LIST, with_paths
 from trainer_core.training import image_folders, numbers, states
 from trainer_core.training.checks import check
 from trainer_core.training.facts import facts
-from trainer_core.training.folder import RunFolder
+from trainer_core.training.folder import OnTrainer, RunFolder
 from trainer_core.training.gpu import steps_on
 
 if TYPE_CHECKING:
@@ -43,18 +44,21 @@ class Run(Job):
         chosen: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
         into: RunFolder | None = None,
+        remote: OnTrainer | None = None,
     ) -> Self:
         """A run that is ready to `launch`: its folder, with the staged dataset and the engine's files.
 
         `folder` is the folder for run folders, or the run's own folder is the empty one `into`; `dataset` is None only for an engine that needs no images; `chosen` has
         the ids of the "profile", "preset" and "policy" that values of the plan come from, and other entries of its
-        versions.json, such as its "gpu"; `environment` has more variables for the engine's programs.
+        versions.json, such as its "gpu"; `environment` has more variables for the engine's programs. With `remote`, the engine is on another machine, which is
+        `machine` if it is known.
 
         Raises:
             JobError: the engine is not installed, the plan has a blocking Problem, or the folder cannot be written.
         """
-        check_installed(backend)
-        check(plan, backend, machine)
+        if remote is None:
+            check_installed(backend)
+        check(plan, backend, machine, EngineStatus(installed=True) if remote else None)
         made = into or RunFolder.create(folder or places.runs(), plan.output_stem)
         with contextlib.ExitStack() as undo:
             undo.callback(made.remove)
@@ -66,11 +70,11 @@ class Run(Job):
             versions = {
                 **about,
                 "engine": backend.manifest.id,
-                "engine_version": place.version,
-                "engine_python": str(place.python),
+                **({} if remote else {"engine_version": place.version, "engine_python": str(place.python)}),
                 **(chosen or {}),
             }
-            made.write_job(plan.model_dump(exclude_none=True), spec, versions, machine.to_dict() if machine else {})
+            hardware = machine.to_dict() if machine else {}
+            made.write_job(plan.model_dump(exclude_none=True), spec, versions, hardware, remote=remote)
             undo.pop_all()
         return cls(made)
 
