@@ -10,22 +10,19 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from trainer_core import places
-from trainer_core.engines import registry
 from trainer_core.errors import EaselError, JobError, PlanError
 from trainer_core.files import open_own, write_whole
 from trainer_core.jobs.folder import SPEC, SUPERVISOR, json_object, writing
 from trainer_core.jobs.recovery import recover
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.stop_request import When
-from trainer_core.plan import fields
 from trainer_core.remote.runs import carrier, hashes
 from trainer_core.remote.runs.carrier import FileThere, Seen
-from trainer_core.remote.runs.request import CHOSEN, STAYS, Request, checked_id
+from trainer_core.remote.runs.request import CHOSEN, Request, checked_id
 from trainer_core.text import printable
 from trainer_core.training import artefacts
 from trainer_core.training.folder import RunFolder
@@ -197,14 +194,13 @@ def _check_wanted(folder: Path, id: str) -> None:  # noqa: A002 - as above
 
 
 def _prepared(request: Request, folder: Path) -> Run:
-    from trainer_core.prepare.workbench import NO_POLICY, PLAIN, Workbench, prepare_run
+    from trainer_core.prepare.workbench import prepare_run
+    from trainer_core.remote.runs.starting import bench_of
 
     try:
-        registry.get(request.engine)
-        bench = Workbench(engine=request.engine, quick=False)
-        bench.use_profile(PLAIN)
-        bench.use_policy(NO_POLICY)
-        bench.set(_values(request.plan))
+        # What Easel does by itself after a failure would be a run here that nobody has asked for.
+        plan = {name: table for name, table in request.plan.items() if name != "guards"}
+        bench = bench_of(request.engine, plan)
         with _made(folder, request.id) as made:
             bench.set({"output.folder": str(made.path / DELIVERED)})
             named = {name: request.chosen.get(name, "") for name in CHOSEN}
@@ -216,12 +212,6 @@ def _prepared(request: Request, folder: Path) -> Run:
         raise
     except EaselError as error:
         raise JobError(f"The trainer cannot make the run. {error.message}", error.hint) from error
-
-
-def _values(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Every setting of a plan; what it leaves out is empty, and not what this Easel would set."""
-    empty = {path: None for path, setting in fields.all_fields().items() if setting.optional}
-    return {path: value for path, value in {**empty, **fields.flatten(plan)}.items() if path not in STAYS}
 
 
 @contextlib.contextmanager
