@@ -138,21 +138,26 @@ class Sshd:
     def forced(self, before: str):
         """Meanwhile each login runs these words of a shell before what was asked for."""
         keys = self.home / ".ssh" / "authorized_keys"
-        plain = keys.read_text()
         first = self.base / "first.sh"
+        plain, outer = keys.read_text(), first.read_text() if first.exists() else ""
         first.write_text(f'{before}\nexec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n')
         first.chmod(0o644)
-        keys.write_text(f'command="/bin/sh {first}" {plain}')
+        if not plain.startswith("command="):
+            keys.write_text(f'command="/bin/sh {first}" {plain}')
         try:
             yield
         finally:
             keys.write_text(plain)
+            first.write_text(outer)
 
     def bare_programs(self) -> Path:
         """A folder with the programs that every system has, and no Python."""
         folder = self.base / "bare"
         folder.mkdir(exist_ok=True)
-        for name in ("sh", "uname", "getconf", "sed", "awk", "df", "dirname"):
+        for name in (
+            "sh", "uname", "getconf", "sed", "awk", "df", "dirname", "cat", "head", "tail", "wc", "mkdir", "mv", "rm", "ls", "tar",
+            "gzip", "cut", "sha256sum", "nohup", "sleep", "grep", "ps", "touch",
+        ):  # fmt: skip
             with contextlib.suppress(FileExistsError):
                 (folder / name).symlink_to(shutil.which(name) or name)
         return folder
@@ -249,6 +254,28 @@ class Wire:
         """Cuts the connection, once, when so many more bytes go to the machine; with `passes` these still arrive."""
         with self._guard:
             self._left, self._passes = count, passes
+
+    @contextlib.contextmanager
+    def cut_every(self, count: int):
+        """Meanwhile cuts a connection each time that so many more bytes have gone to the machine; gives the list of the cuts."""
+        cuts: list[float] = []
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(0.01):
+                if self.was_cut:
+                    cuts.append(time.monotonic())
+                    self.cut_after(count)
+
+        self.cut_after(count)
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield cuts
+        finally:
+            over.set()
+            watcher.join()
+            self.cut_after(None)
 
     @property
     def was_cut(self) -> bool:

@@ -15,7 +15,6 @@ from trainer_core import __version__, places
 from trainer_core.errors import EaselError, JobError
 from trainer_core.jobs.hosts.answering import Answer, serve
 from trainer_core.jobs.hosts.host import READ_LIMIT_BYTES
-from trainer_core.remote.machines import runs_there
 from trainer_core.remote.machines.names import check_id, check_sha256, check_size
 from trainer_core.remote.machines.store import Store
 from trainer_core.text import printable
@@ -30,15 +29,25 @@ def main() -> int:
 
 
 def _answer(about: Mapping[str, Any], body: bytes) -> Answer:
-    action = _ACTIONS.get(str(about.get("do")))
-    if action is None:
-        raise ValueError(f"there is no question {printable(str(about.get('do')), 80)!r}")
+    action = _action(str(about.get("do")))
     try:
         return action(about, body)
     except JobError:
         raise
     except EaselError as error:
         raise JobError(error.message, error.hint) from error
+
+
+def _action(name: str) -> Callable[[Mapping[str, Any], bytes], Answer]:
+    actions = _ACTIONS
+    if name.startswith("run "):
+        # Only these need plans and engines, which take longer to load.
+        from trainer_core.remote.machines import runs_there
+
+        actions = runs_there.ACTIONS
+    if name not in actions:
+        raise ValueError(f"there is no question {printable(name, 80)!r}")
+    return actions[name]
 
 
 def _machine(_about: Mapping[str, Any], _body: bytes) -> Answer:
@@ -118,7 +127,6 @@ _ACTIONS: Mapping[str, Callable[[Mapping[str, Any], bytes], Answer]] = {
     "engine": _engine,
     "install": _install,
     "job": _job,
-    **runs_there.ACTIONS,
 }
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ Say = Callable[[str], None]
 
 
 def bring(machine: Machine, outgoing: Outgoing, say: Say) -> dict[str, str]:
-    """Where the machine has each path of the plan; what is missing there is sent.
+    """Where the machine has each folder of images, by its place in the plan, and each model, by its path here.
 
+    What is missing there is sent.
     The name of an image folder or a model stays, because it can have a meaning. What is no file here, as an id of the Hub, is passed on.
 
     Raises:
@@ -30,7 +31,7 @@ def bring(machine: Machine, outgoing: Outgoing, say: Say) -> dict[str, str]:
     at: dict[str, str] = {}
     trees: dict[str, dict[str, Path]] = {}
     for images in outgoing.images:
-        trees[images.path.path] = dict(_images(images))
+        trees[images.path.key] = dict(_images(images))
     for model in outgoing.models:
         found = dict(_model(places.typed(model.path)))
         if found:

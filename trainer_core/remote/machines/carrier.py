@@ -15,9 +15,9 @@ from trainer_core.jobs.stop_request import When
 from trainer_core.remote.machines import book, bringing, engine_there, installing
 from trainer_core.remote.machines.answering import MODULE
 from trainer_core.remote.machines.book import Entry
-from trainer_core.remote.machines.fetching import fetch
-from trainer_core.remote.machines.names import check_name, check_sha256, check_size
+from trainer_core.remote.machines.names import check_name
 from trainer_core.remote.runs.carrier import REQUESTS, FileThere, NotNow, RunPhase, Seen, Target
+from trainer_core.remote.runs.fetching import fetch, file_there
 from trainer_core.remote.runs.notes import Notes
 from trainer_core.remote.runs.outgoing import Outgoing
 from trainer_core.text import printable
@@ -48,7 +48,8 @@ class SshCarrier:
             return
         outgoing = Outgoing.of(self._folder, self._id)
         self._check_engine(outgoing.engine, say)
-        request = outgoing.request(bringing.bring(self._machine, outgoing, say))
+        at = bringing.bring(self._machine, outgoing, say)
+        request = outgoing.request(lambda place: at[place.key] if place.key in at else at[place.path])
         self._ask({"do": "run begin"}, request.to_json().encode(), limit_s=BEGIN_S)
         say(f"The run was started on {self._machine}.")
 
@@ -72,22 +73,28 @@ class SshCarrier:
         _, body = self._ask({"do": "run files", "id": self._id}, limit_s=BEGIN_S, largest_bytes=_LISTED_BYTES)
         try:
             said = json.loads(body)
-            self._listed = {_own(name): _file(row) for name, row in said.items()}
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            self._listed = {_own(name): file_there(row) for name, row in said.items()}
+        except (ValueError, AttributeError, RecursionError):
             return self._refuse()
         return self._listed
 
     def fetch(self, name: str, target: Path) -> None:
         """Copies a file of the run; see `Carrier`."""
-        if name not in self._listed and name not in self.files():
+        there = self._listed.get(name) or self.files().get(name)
+        if there is None:
             raise JobError(f"{self._machine} has no file {printable(name, 200)!r} of this run.", "Look what it has.")
-        try:
-            fetch(self._ask, self._id, name, self._listed[name], target)
-        except OSError as error:
-            raise JobError(f"{printable(name, 200)} cannot be read on {self._machine}: {error.strerror}.") from error
-        finally:
-            # Another try begins with what the file is by then.
-            self._listed.pop(name, None)
+
+        def pieces(offset: int, take: Callable[[bytes], None]) -> None:
+            while offset < there.size:
+                _, piece = self._ask({"do": "run file", "id": self._id, "name": name, "offset": offset})
+                if not piece:
+                    return
+                take(piece)
+                offset += len(piece)
+
+        # Another try begins with what the file is by then.
+        self._listed.pop(name, None)
+        fetch(there, target, pieces)
 
     def stop(self, after: When) -> None:
         """Asks the run to end; see `Carrier`."""
@@ -161,6 +168,8 @@ class SshCarrier:
             if error.kind == "unknown" and self._notes.read().get("reached"):
                 raise NotNow(error.message, "Check the network of this machine.") from error
             raise
+        except OSError as error:
+            raise JobError(f"{self._machine} cannot read or write a file: {error.strerror or error}.") from error
         if not self._reached:
             self._reached = True
             self._notes.write({"reached": True})
@@ -246,10 +255,3 @@ def _own(name: object) -> str:
     if found.partition("/")[0] not in ("output", "finished"):
         raise JobError(f"{printable(found, 200)!r} is no file that a run sends.", "Look what runs on the machine.")
     return found
-
-
-def _file(row: Mapping[str, Any]) -> FileThere:
-    tag, sha256 = row["tag"], row["sha256"]
-    if not isinstance(tag, str) or not isinstance(sha256, str):
-        raise TypeError("a tag is no text")
-    return FileThere(check_size(row["size"]), tag[:200], check_sha256(sha256) if sha256 else "")

@@ -57,7 +57,7 @@ def check_sha256(text: object) -> str:
 
 
 def check_id(text: object) -> str:
-    """The id of a run, which is the name of a folder.
+    """The id of a run or job, which is the name of a folder.
 
     Raises:
         JobError: it cannot be one.

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, cast, get_args
 
-from trainer_core.errors import JobError
 from trainer_core.files import open_own
 from trainer_core.jobs.hosts.answering import Answer
 from trainer_core.jobs.stop_request import When
@@ -42,19 +40,11 @@ def _files(about: Mapping[str, Any], _body: bytes) -> Answer:
 
 
 def _file(about: Mapping[str, Any], _body: bytes) -> Answer:
-    """A piece of one of the run's files, with the size and the time of the file, which change if it is written meanwhile."""
-    name = check_name(about["name"])
-    run = there.find(check_id(about["id"])).folder
-    # The files of the run, and not what lies beside them, such as the states.
-    if not name.startswith("output/") and not name.startswith("finished/"):
-        raise JobError(f"{name!r:.200} is none of the files of a run that are sent.")
-    path = run.path / name
-    if not path.resolve().is_relative_to(run.path.resolve()):
-        raise JobError(f"{name!r:.200} leads out of the folder of the run.")
+    """A piece of one of the run's files."""
+    path = there.path_of(check_id(about["id"]), check_name(about["name"]))
     with open_own(path) as file:
-        about_file = os.fstat(file.fileno())
         file.seek(check_size(about["offset"]))
-        return {"size": about_file.st_size, "changed": about_file.st_mtime_ns}, file.read(PIECE_BYTES)
+        return {}, file.read(PIECE_BYTES)
 
 
 def _stop(about: Mapping[str, Any], _body: bytes) -> Answer:
