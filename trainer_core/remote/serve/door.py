@@ -18,6 +18,8 @@ from trainer_core.remote.serve.answers import Refused
 NAMES = ("127.0.0.1", "localhost", "[::1]")
 BODY_S = 20.0
 """How long a body may take to arrive, in seconds."""
+DROPPED_BYTES = 16 << 20
+"""How much more than allowed is still read, and dropped: many programs read no answer before they have sent everything."""
 
 
 def check_host(request: Request, port: int) -> None:
@@ -43,7 +45,9 @@ def check_token(request: Request, token: Secret) -> None:
     is_right = hmac.compare_digest(given.strip().encode("utf-8", "replace"), token.reveal().encode())
     if kind.lower() != "bearer" or not is_right:
         error = "The token is missing or wrong."
-        advice = "Send the header Authorization: Bearer TOKEN. `easel remote serve` says where the token is."
+        advice = (
+            "Send it in the header Authorization, after the word Bearer. `easel remote serve` says where the token is."
+        )
         raise Refused(401, error, advice, {"WWW-Authenticate": "Bearer"})
 
 
@@ -54,21 +58,23 @@ async def body_of(request: Request, most_bytes: int, *, keeps: bool = True) -> b
         Refused: it is larger, or does not arrive completely.
     """
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and len(announced) < 20 and int(announced) > most_bytes:
+    if announced.isdecimal() and (len(announced) > 18 or int(announced) > most_bytes + DROPPED_BYTES):
         raise _too_large(most_bytes)
     parts, size = [], 0
     try:
         async with asyncio.timeout(BODY_S):
             async for part in request.stream():
                 size += len(part)
-                if size > most_bytes:
+                if size > most_bytes + DROPPED_BYTES:
                     raise _too_large(most_bytes)
-                if keeps:
+                if keeps and size <= most_bytes:
                     parts.append(part)
     except TimeoutError:
         raise Refused(408, f"The body did not arrive within {BODY_S:.0f} seconds.", "Send it again.") from None
     except ClientDisconnect:
         raise Refused(400, "The connection was closed before the body was complete.", "Send it again.") from None
+    if size > most_bytes:
+        raise _too_large(most_bytes)
     return b"".join(parts)
 
 

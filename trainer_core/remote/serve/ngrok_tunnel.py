@@ -87,10 +87,10 @@ class NgrokTunnel:
 
 
 def _failed(error: BaseException, token: Secret) -> TunnelError:
-    """What ngrok's package said, without the token. Its errors are a ValueError with texts, of which the last is a code."""
+    """What ngrok's package said, without the token. Its errors are a ValueError with texts, and a code among them."""
     texts = [str(each) for each in error.args] or [type(error).__name__]
     code = next((each for each in texts if each.startswith("ERR_NGROK_")), "")
-    said = " ".join(texts[0].split()).replace(token.reveal(), "...")
+    said = ": ".join(" ".join(each.split()) for each in texts if each != code).replace(token.reveal(), "...")
     hint = "Check the authtoken, and the connection to the Internet."
     if code:
         hint = f"ngrok explains it at https://ngrok.com/docs/errors/{printable(code, 40).lower()}."

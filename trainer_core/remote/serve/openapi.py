@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 import trainer_core
 from trainer_core.remote.serve import receiver
@@ -106,8 +106,7 @@ def _content(model: type[BaseModel]) -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     sent = {each.body for each in OPERATIONS if each.body is not None}
     answered = {model for each in OPERATIONS for model in each.answers.values() if model is not None}
-    both = [(model, "validation") for model in sent] + [
-        (model, "serialization") for model in answered | {Failure, Received}
-    ]
-    _, found = models_json_schema(sorted(both, key=lambda each: each[0].__name__), ref_template=_REF)
+    both: dict[type[BaseModel], JsonSchemaMode] = dict.fromkeys({*answered, Failure, Received}, "serialization")
+    both |= dict.fromkeys(sent, "validation")
+    _, found = models_json_schema(sorted(both.items(), key=lambda each: each[0].__name__), ref_template=_REF)
     return dict(sorted(found["$defs"].items()))

@@ -51,7 +51,7 @@ class Start(Body):
     )
     version_name: Text | None = Field(None, description="The name of the training in the list of versions.")
     model_name: Text | None = None
-    parameters: Parameters = Parameters()
+    parameters: Parameters = Field(default_factory=lambda: Parameters.model_validate({}))
     preset: Annotated[str, Field(max_length=100)] = Field("", description='Such as "style-002".')
     user_id: Text = "easel"
     tenant_id: Text = "easel"

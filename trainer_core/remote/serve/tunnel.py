@@ -122,7 +122,8 @@ class Tunnel:
             if self._open is None and not self.given():
                 self._is_starting = True
                 try:
-                    self._open = self._opener(self._listens(), self._token(), longest_s)
+                    token = self._token()
+                    self._open = self._opener(self._listens(), token, longest_s)
                     self._failure = ""
                     public.note(self._open.url)
                 except RemoteError as error:
