@@ -33,6 +33,7 @@ ROOT = "resources/style_images"
 SETS_FILE, VERSIONS_FILE = "selection_sets.json", "training_versions.json"
 SETS, VERSIONS = "sets", "versions"
 STATES = ("pending", "training", "completed", "failed")
+ENDED = ("completed", "failed")
 ATTEMPTS = 20
 _STYLE_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?")
 
@@ -204,6 +205,23 @@ class Styles:
 
         return self._change(style_id, "", VERSIONS_FILE, VERSIONS, change)
 
+    def advance(self, style_id: str, version_id: str, status: str, lora_url: str = "") -> Version:
+        """Moves the status of a training version on, never back: one that has ended stays as it is. Returns what it is then.
+
+        Raises:
+            RemoteError: there is no such version, or the file is damaged or cannot be written.
+        """
+
+        def change(rows: list[dict[str, Any]]) -> Version:
+            for row in rows:
+                if row["id"] == version_id:
+                    if STATES.index(status) > _reached(row["status"]):
+                        row.update({"status": status, **({"loraUrl": lora_url} if lora_url else {})})
+                    return _version_of(_own_row(row))
+            raise wrong_use(RemoteError(f"There is no version {printable(version_id, 80)}.", "", "missing"))
+
+        return self._change(style_id, "", VERSIONS_FILE, VERSIONS, change)
+
     def _rows(self, style_id: str, file: str, key: str) -> list[dict[str, Any]]:
         folder = self.folder(style_id)
         found = self._store.read(f"{ROOT}/{folder}/{file}") if folder else None
@@ -229,6 +247,11 @@ class Styles:
             time.sleep(random.uniform(0.0, 0.05 * min(attempt + 1, 10)))  # noqa: S311 - no secret depends on it
         message = f"{file} of the style {style_id} is changed by others all the time. Nothing was written."
         raise RemoteError(message, "Try again later.", "busy")
+
+
+def _reached(status: str) -> int:
+    """How far a version has come; one that has ended is at the end, and one with a status of another program at the start."""
+    return len(STATES) if status in ENDED else STATES.index(status) if status in STATES else -1
 
 
 def checked_id(style_id: str) -> str:

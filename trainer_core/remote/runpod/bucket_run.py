@@ -149,6 +149,27 @@ class BucketRun:
                     yield name, item
 
 
+def claim(bucket: Bucket, prefix: str, job: str) -> bool:
+    """Whether the job with this id at RunPod may train the run whose folder this is; for the worker, before it does anything else.
+
+    Of several jobs of one request the first one may, also a second time on another worker.
+
+    Raises:
+        RemoteError: the bucket cannot be used.
+    """
+    data = json.dumps({"version": VERSION, "job": job, "at": time.time()}).encode()
+    store = BucketStore(bucket, prefix)
+    # Some services ignore the condition: then the one that is read here counts.
+    if store.read(RUNNING) is None:
+        try:
+            put_bytes(bucket, prefix + RUNNING, data, {"IfNoneMatch": "*"})
+        except RemoteError as error:
+            if error.kind != "changed":
+                raise
+    found = store.read(RUNNING)
+    return found is not None and _table(found[0]).get("job") == job
+
+
 def document(data: bytes | None) -> Result | None:
     """The result in the content of a result.json, in the form of the document "LoRA Training System"; None if it has none."""
     return answers.result(_table(data).get("document"))

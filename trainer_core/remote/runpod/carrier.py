@@ -17,7 +17,7 @@ from trainer_core.plan.sections import TrainingPlan
 from trainer_core.remote import storage
 from trainer_core.remote.credentials import KNOWN
 from trainer_core.remote.patience import Patience
-from trainer_core.remote.runpod import bringing, leaks, seeing
+from trainer_core.remote.runpod import bringing, leaks, seeing, style_version
 from trainer_core.remote.runpod.allowed_time import allowed
 from trainer_core.remote.runpod.bucket_run import BucketRun
 from trainer_core.remote.runpod.client import Client
@@ -28,6 +28,7 @@ from trainer_core.remote.runpod.target import KIND, RunPodTarget
 from trainer_core.remote.runs.carrier import READ, FileThere, Seen, Target
 from trainer_core.remote.runs.grown import read_grown
 from trainer_core.remote.runs.outgoing import Outgoing
+from trainer_core.remote.serve import public
 from trainer_core.remote.storage import Bucket, Work
 
 if TYPE_CHECKING:
@@ -77,12 +78,22 @@ class RunPodCarrier:
             self._run.write_request(request.to_json())
             # Somebody else may have begun the same run meanwhile, on another computer.
             if not self._sender.found():
-                self._sender.send(data, allowed(plan, brought.files, self._target.gpu), "", say)
+                self._sender.send(data, allowed(plan, brought.files, self._target.gpu), self._webhook(say), say)
+
+    def _webhook(self, say: Callable[[str], None]) -> str:
+        """The address that RunPod calls at the end of the job; "" if Easel's receiver cannot be called."""
+        try:
+            return public.webhook_of(self._run.id, self._values)
+        except RemoteError as error:
+            say(f"RunPod gets no address to call at the end, so Easel asks it. {error}")
+            return ""
 
     def state(self) -> Seen:
         """Where the run is now, by the bucket and by RunPod."""
         with _passing():
-            return self._looker.look()
+            seen = self._looker.look()
+            trouble = style_version.follow(self._target, self._run, self._notes, seen, self._values)
+            return Seen(seen.phase, f"{seen.sentence} {trouble}".strip())
 
     def read(self, name: str, offset: int) -> bytes:
         """Bytes of a file of the run from `offset` on.
