@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trainer_core.errors import RemoteError, wrong_use
+from trainer_core.hardware import ASSUMED
 from trainer_core.text import printable
 
 if TYPE_CHECKING:
     from trainer_core.estimate import Estimate
+    from trainer_core.prepare.state import State
 
 BEFORE_S = (120.0, 900.0)
 """How long a rented machine takes for what is no training: its start, the downloads of images and model. An assumption."""
@@ -50,6 +52,17 @@ def parsed(text: str) -> float | None:
     if found is None:
         raise wrong_use(RemoteError(f"{printable(text, 40)!r} is no price per hour.", "Write a number, such as 0.69."))
     return float(found["number"].replace(",", "."))
+
+
+def estimate_on(state: State, gpu: str) -> Estimate | None:
+    """The estimate of a job on a large machine with a GPU of this name; None as long as no model or engine is known."""
+    from trainer_core.estimate import estimate
+
+    if state.backend is None or state.facts.detection is None or state.draft.value_problems():
+        return None
+    card = replace(ASSUMED.accelerator, name=gpu)
+    facts = replace(state.facts, machine=replace(ASSUMED, accelerators=(card,)))
+    return estimate(state.draft.sketch(), facts, manifest=state.backend.manifest)
 
 
 def cost(estimate: Estimate | None, price: float | None, *, is_rented: bool = True) -> Cost:

@@ -1,7 +1,8 @@
 """Finds the keys and settings for buckets and remote endpoints. Where a value came from can be said, the value never.
 
 Easel looks in this order: a value given in this process (`remember`), the environment, a `.env` file, and for secrets the
-secrets of Colab and Kaggle; last, for what is no secret, the settings in `kept_settings`. A `.env` file is read and never copied; Easel writes none of these values to a file.
+secrets of Colab and Kaggle; last, for what is no secret, the settings in `kept_settings`. A `.env` file is read and never copied;
+Easel writes no secret to a file.
 
     values = settings()
     if key := values.get("RUNPOD_API_KEY"):
@@ -14,7 +15,8 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,6 +190,20 @@ def remember(name: str, text: str) -> Secret:
     with _LOCK:
         _given[name] = value.reveal()
     return value
+
+
+@contextmanager
+def lent() -> Iterator[None]:
+    """While it is open, programs that are started inherit what `remember` keeps. What the environment has stays as it is."""
+    with _LOCK:
+        added = {name: text for name, text in _given.items() if not os.environ.get(name)}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, text in added.items():
+            if os.environ.get(name) == text:
+                del os.environ[name]
 
 
 def forget(name: str) -> None:

@@ -42,7 +42,7 @@ def known(values: Settings) -> tuple[Trainer, ...]:
     if endpoint := values.text(ENDPOINT_NAME):
         bucket = values.text(BUCKET_NAME)
         through = f"through the bucket {bucket}" if bucket else "no bucket is set yet"
-        found.append(Trainer(f"{RUNPOD}:", "RunPod", printable(f"endpoint {endpoint}, {through}", 160)))
+        found.append(Trainer(f"{RUNPOD}:{endpoint}", "RunPod", printable(f"endpoint {endpoint}, {through}", 160)))
     for name, entry in book.read().items():
         what = entry.address if entry.address != name else "a machine that ssh reaches"
         found.append(Trainer(f"{SSH}:{name}", printable(name, 80), printable(what, 160)))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PREPARE, RESULTS, HISTORY, VERSIONS, ACCOUNTS = "prepare", "results", "history", "versions", "accounts"
 PAGE, TRAINER_PAGE = "remote-training", "lora-trainer"
+BEGINS_WITH = "lora_trainer"
 METHODS = ("lora", "full", "dreambooth", "textual_inversion")
 
 
@@ -89,15 +90,23 @@ class RemoteTraining(App):
         session, desk = self.session, self.desk
         attempt(desk.look, session.note)
         attempt(session.watch_running, session.note)
-        if not self.kept.restore() and session.run is not None:
-            run = session.run
-            attempt(lambda: session.begin_from(run), session.note)
+        if not self.kept.restore():
+            self._begin()
         known = [each.on for each in desk.trainers]
         desk.on = desk.kept.on if desk.kept is not None and desk.kept.on in known else ""
         if desk.on:
             attempt(desk.prepare, session.note)
-        session.is_method_chosen = True
         self.kept.remember()
+
+    def _begin(self) -> None:
+        """Begins with the settings of the run in progress, else with those that the LoRA Trainer has kept, if there are any."""
+        from trainer_core.prepare import kept_form
+
+        run = self.session.run
+        if run is not None:
+            attempt(lambda: self.session.begin_from(run), self.session.note)
+        elif kept_form.kept_in(BEGINS_WITH).is_file():
+            attempt(lambda: self.source.begin(BEGINS_WITH), self.session.note)
 
     def resume(self, run: Run) -> None:
         """Shows a run in Watch, and how it would be resumed; it starts when the user agrees there."""

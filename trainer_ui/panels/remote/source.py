@@ -66,6 +66,15 @@ class SourcePanel:
         if wanted != STYLE:
             self.desk.style = {}
 
+    def begin(self, app: str) -> None:
+        """Takes over the settings of a notebook when the app is opened.
+
+        Raises:
+            PlanError: they are damaged.
+        """
+        self.take(app)
+        self.chosen = app
+
     def take(self, app: str) -> None:
         """Takes over the settings of a notebook.
 
