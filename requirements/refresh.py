@@ -3,6 +3,7 @@
 python requirements/refresh.py suite                         suite.txt, dev.txt, build.txt and uv.txt, from pyproject.toml
 python requirements/refresh.py engine kohya pins.txt         kohya.txt and kohya-torch.txt, from exact pins that were tested
 python requirements/refresh.py tool onnx                     onnx.txt, the packages of a tool's environment; also onnx-gpu, captioner
+python requirements/refresh.py worker                        worker.txt, what the worker of RunPod needs beside suite.txt
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ TOOLS = {
     "captioner": ["transformers", "torch==2.14.0", "torchvision", "accelerate", "safetensors", "pillow"],
 }
 """What the environments of tools are resolved from, by the name of the file."""
+
+WORKER = "runpod>=1.12"
+"""1.10 is the first that stops a job which is cancelled. It is installed into the environment of the suite, in the worker's image only."""
 
 
 def compile_pins(source: Path, target: Path, *options: str) -> None:
@@ -94,6 +98,15 @@ def tool(name: str) -> None:
                 (HERE / f"{name}{suffix}.txt").write_text(text)
 
 
+def worker() -> None:
+    """Write `worker.txt`: RunPod's library with all that it needs, in the versions of `suite.txt` where both have a package."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "wanted.in")
+        source.write_text(WORKER + "\n")
+        constraints = ["--constraints", str(HERE / "suite.txt")]
+        compile_pins(source, HERE / "worker.txt", "--no-annotate", "--python-version", "3.11", *constraints)
+
+
 def suite() -> None:
     """Write `suite.txt`, `dev.txt` (the same versions, and the test tools), `build.txt` and `uv.txt`."""
     python = ["--python-version", "3.11"]
@@ -117,9 +130,12 @@ def main() -> None:
     of_engine.add_argument("name")
     of_engine.add_argument("pins", type=Path)
     parts.add_parser("tool").add_argument("name", choices=sorted(TOOLS))
+    parts.add_parser("worker")
     options = parser.parse_args()
     if options.part == "suite":
         suite()
+    elif options.part == "worker":
+        worker()
     elif options.part == "tool":
         tool(options.name)
     else:

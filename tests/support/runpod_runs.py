@@ -68,13 +68,14 @@ def images(folder: Path, number: int = 3) -> Path:
     return folder
 
 
-def prepared(tmp_path: Path, name: str = "mika", **more: Any) -> tuple[Path, str]:
+def prepared(tmp_path: Path, name: str = "mika", model: dict[str, Any] | None = None, **more: Any) -> tuple[Path, str]:
     """The folder of a run of this machine that a follower would bring to a trainer, and its id."""
     folder = tmp_path / f"10_{name}"
     rules = registry.get("rehearsal").manifest.dataset
     dataset = scan(folder if folder.is_dir() else images(folder), rules)
     tables = job(tmp_path, **more).model_dump()
     tables["dataset"]["path"] = str(folder)
+    tables["model"] |= model or {}
     plan = TrainingPlan.model_validate(tables)
     run = Run.prepare(plan, registry.get("rehearsal"), dataset, folder=tmp_path / "runs")
     (run.folder.path / outgoing.FOLDER).mkdir(exist_ok=True)

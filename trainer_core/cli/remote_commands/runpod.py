@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from trainer_core.cli import show
+from trainer_core.cli.bucket_options import address_of, bucket_options, opened, values_of
 from trainer_core.cli.options import JSON_HELP
 
 if TYPE_CHECKING:
     from trainer_core.remote.runpod.answers import JobStatus
     from trainer_core.remote.runpod.client import Client
+    from trainer_core.remote.runpod.worker_models import Place
 
 GONE = (
     "RunPod does not know this job. It keeps a result for 30 minutes after the end, and a job as long as its ttl. This does not "
@@ -74,6 +76,51 @@ def cancel(job: str, endpoint: str, env_file: Path | None, ask_key: bool, as_jso
     """End JOB, whether it waits or runs. Nothing that it has not uploaded is kept."""
     with _client(endpoint, env_file, ask_key=ask_key) as client:
         _show(client.cancel(job), as_json)
+
+
+@command.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--to", "address", default="", metavar="ADDRESS", help="The storage of the runs. Default: S3_USER_BUCKET."
+)
+@click.option("--yes", is_flag=True, help="Upload without asking.")
+@bucket_options
+def bring(files: tuple[Path, ...], address: str, yes: bool, as_json: bool, **wanted: Any) -> None:
+    """Upload model FILES once, for trainings on RunPod.
+
+    A run whose plan names one of these files has the worker download it from the bucket. What is there already is not sent again.
+    """
+    from trainer_core.remote.runpod import worker_models
+
+    values = values_of(wanted["env_file"], ask_key=wanted["ask_key"])
+    where = address_of(address, values)
+    root = where.key if not where.key or where.key.endswith("/") else f"{where.key}/"
+    with opened(where, values) as bucket:
+        places = [worker_models.place_of(str(file), bucket, root) for file in files]
+        missing = [place for place in places if worker_models.is_missing(place, bucket)]
+        if missing and not yes:
+            _ask(missing, bucket.name)
+        for place in missing:
+            worker_models.upload(place, bucket)
+    if as_json:
+        show.as_json(
+            {"models": [{"file": str(one.file), "address": one.there, "sent": one in missing} for one in places]}
+        )
+        return
+    for one in places:
+        show.line(f"{one.file}: {one.there}" + ("" if one in missing else " (was there already)"))
+
+
+def _ask(missing: Sequence[Place], bucket: str) -> None:
+    """Says what would be sent, and ends the command unless the user agrees."""
+    from trainer_core.text import size
+
+    total = 0
+    for place in missing:
+        if place.file is not None:
+            total += place.file.stat().st_size
+            show.err.print(f"{place.file}: {size(place.file.stat().st_size)}", markup=False, highlight=False)
+    click.confirm(f"Upload {size(total)} to the bucket {bucket}? Storing it costs.", abort=True, err=True)
 
 
 def _client(endpoint: str, env_file: Path | None, *, ask_key: bool) -> Client:

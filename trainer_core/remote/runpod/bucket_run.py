@@ -7,7 +7,8 @@ Below `<storage>easel/runs/<request id>/`:
                        else, on the condition that there is none (If-None-Match: *)
     stop               {"version": 1, "after": "now" or "save"}: Easel writes it; the worker looks before it starts, and every 5 s
     events.jsonl, engine.log, spec.json, versions.json, output/, finished/      of the run there
-    result.json        last: the run has ended. Under "document" is what the document "LoRA Training System" names as the result
+    result.json        last: the run has ended. Under "document" is what the document "LoRA Training System" names as the result. Easel
+                       writes it, on the condition that there is none, if RunPod has ended the job and no worker can write it
 
 A job can arrive twice, because the answer to its request was lost and Easel sent it again. So a worker trains only if it wrote
 running.json, or finds its own job's id there: RunPod gives a job to another worker when the first one fails. If it finds another id, or a
@@ -115,6 +116,22 @@ class BucketRun:
             if self.content(REQUEST) != data:
                 message = f"{self.address}{REQUEST} is another request than this run's. It was not changed."
                 raise RemoteError(message, "Start a new run.", "taken") from error
+
+    def conclude(self, state: str, cause: str, advice: str) -> None:
+        """Writes the result for a worker that cannot do it any more; one that has done so counts.
+
+        Raises:
+            RemoteError: it cannot be written.
+        """
+        told = {"status": "failed", "job_id": self.id, "error": cause}
+        data: dict[str, Any] = {"outputs": [], "notices": [], "state": state, "document": told, "by": "Easel"}
+        if state == "FAILED":
+            data["diagnosis"] = {"id": "runpod-ended", "cause": cause, "line": "", "advice": advice}
+        try:
+            put_bytes(self.bucket, self.key(RESULT), json.dumps(data).encode(), {"IfNoneMatch": "*"})
+        except RemoteError as error:
+            if error.kind != "changed":
+                raise
 
     def ask_to_stop(self, after: When) -> None:
         """Tells the worker to end the training now, or after it has saved; a later "now" counts more than an earlier "save".

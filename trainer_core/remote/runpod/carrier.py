@@ -167,6 +167,11 @@ class RunPodKind:
         with _refused():
             return RunPodTarget.named(text).as_dict()
 
+    def spelled(self, target: Target) -> str:
+        """The target as it can be typed, without the `.env` file of this computer; "" if that would leave something out."""
+        found = RunPodTarget.of(target)
+        return "" if found.gpu or found.style else f"{found.endpoint}@{found.storage}"
+
     def shown(self, target: Target) -> str:
         """What people read for it."""
         return f"RunPod endpoint {RunPodTarget.of(target).endpoint}"

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from trainer_core.errors import RemoteError
-from trainer_core.remote.runpod import answers, settle
+from trainer_core.remote.runpod import settle
 from trainer_core.remote.runpod.bucket_run import BucketRun
 from trainer_core.remote.runpod.client import Client
 from trainer_core.remote.runpod.sending import ASKED, DEADLINE, SENT, Sender
@@ -18,7 +18,6 @@ ENDED = "runpod_ended_s"
 """The note of when RunPod was first seen to have ended the job without a result in the bucket, in seconds since 1970."""
 GRACE_S = 90.0
 """For so long after RunPod has ended a job, its worker may still upload what it has: a cancelled or timed-out job is ended first."""
-ENDED_THERE = frozenset({RemoteState.FAILED, RemoteState.CANCELLED, RemoteState.COMPLETED})
 
 
 @dataclass
@@ -33,7 +32,7 @@ class Looker:
     known: Known | None = None
 
     def look(self) -> Seen:
-        """Where the run is now.
+        """Where the run is now. A run that RunPod has ended, and whose worker cannot say so any more, gets its result here.
 
         Raises:
             RemoteError: the bucket or RunPod cannot be asked, and the other one does not decide.
@@ -74,17 +73,21 @@ class Looker:
         return found
 
     def _of(self, found: settle.Settled) -> Seen:
-        if found.state is RemoteState.QUEUED:
+        has_begun = bool(self.run.running_job())
+        if found.state is RemoteState.QUEUED and not has_begun:
             return Seen("waiting", found.sentence)
         if not found.state.is_final:
+            # RunPod gives a job whose worker was lost to another one: then it waits again.
             return Seen("running", found.sentence)
         if self.run.has_ended():
             return Seen("ended")
-        ended_s = self._first_seen()
-        has_begun = bool(self.run.running_job())
-        if has_begun and found.state in ENDED_THERE and 0 <= time.time() - ended_s < self.grace_s:
+        if found.state is RemoteState.LOST:
+            return Seen("lost", found.sentence)
+        if has_begun and 0 <= time.time() - self._first_seen() < self.grace_s:
             return Seen("running", f"{found.sentence} Its worker may still upload what it has.")
-        return Seen("lost", f"{found.sentence}{_WITHOUT if found.state is not RemoteState.LOST else ''}")
+        is_cancelled = found.state is RemoteState.CANCELLED
+        self.run.conclude("CANCELLED" if is_cancelled else "FAILED", f"{found.sentence} {_WITHOUT}", _ADVICE)
+        return Seen("ended")
 
     def _first_seen(self) -> float:
         """When RunPod was first seen to have ended the job."""
@@ -95,7 +98,8 @@ class Looker:
         return ended_s
 
 
-_WITHOUT = " Its worker wrote no result into the bucket."
+_WITHOUT = "Its worker wrote no result into the bucket."
+_ADVICE = "What the bucket has of it was fetched. See the log of the worker in RunPod's console."
 
 
 def _number(value: object, default: float) -> float:
@@ -108,8 +112,3 @@ def passing(error: RemoteError) -> NotNow | None:
     A machine that wakes up has a wrong clock for some seconds, and the storage refuses every request then.
     """
     return NotNow(error.message, error.hint) if error.kind == "clock" else None
-
-
-def is_over(status: answers.JobStatus) -> bool:
-    """Whether RunPod will not run the job any more."""
-    return status.is_final or status.is_gone

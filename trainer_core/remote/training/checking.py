@@ -146,19 +146,25 @@ def _link(workflow: Mapping[str, Any], kind: str, value: Any) -> str:
 
 
 # ---- the workflow as a whole ----
+def needed(workflow: Mapping[str, Any]) -> set[str]:
+    """The nodes of a checked workflow that ComfyUI would run: its outputs, and what they need."""
+    found: set[str] = set()
+    for name, node in workflow.items():
+        if nodes()[node["class_type"]]["is_output"]:
+            found |= {name, *above(workflow, name)}
+    return found
+
+
 def _whole(workflow: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong although every node is right."""
     if circle := _circle(workflow):
         yield f"Node {_shown(circle)} is linked to itself, over other nodes."
         return
-    needed: set[str] = set()
-    for name, node in workflow.items():
-        if nodes()[node["class_type"]]["is_output"]:
-            needed |= {name, *_above(workflow, name)}
+    used = needed(workflow)
     starts = [name for name, node in workflow.items() if node["class_type"] in _STARTS]
-    if not needed:
+    if not used:
         yield "No node is an output, so ComfyUI would run nothing. Link a FluxTrainEnd to the training."
-    elif not set(starts) & needed:
+    elif not set(starts) & used:
         yield f"No output needs a node that trains ({' or '.join(_STARTS)}), so nothing would be trained."
     for start in starts:
         yield from _steps(workflow, start)
@@ -171,7 +177,7 @@ def _whole(workflow: Mapping[str, Any]) -> Iterator[str]:
 def _steps(workflow: Mapping[str, Any], start: str) -> Iterator[str]:
     """Whether the loops after the start of a training train all of its steps. A number that comes from a node is not known here."""
     most = workflow[start]["inputs"].get("max_train_steps")
-    after = [name for name, node in workflow.items() if start in _above(workflow, name)]
+    after = [name for name, node in workflow.items() if start in above(workflow, name)]
     loops = {name: workflow[name]["inputs"]["steps"] for name in after if workflow[name]["class_type"] == _LOOP}
     numbers = [steps for steps in loops.values() if isinstance(steps, int)]
     if loops and len(numbers) == len(loops) and isinstance(most, int) and sum(numbers) != most:
@@ -202,7 +208,7 @@ def _sources(node: Mapping[str, Any]) -> list[str]:
     return [value[0] for value in node["inputs"].values() if isinstance(value, list | tuple)]
 
 
-def _above(workflow: Mapping[str, Any], name: str) -> set[str]:
+def above(workflow: Mapping[str, Any], name: str) -> set[str]:
     """The nodes that a node needs."""
     found: set[str] = set()
     left = _sources(workflow[name])
@@ -216,7 +222,7 @@ def _above(workflow: Mapping[str, Any], name: str) -> set[str]:
 
 def _circle(workflow: Mapping[str, Any]) -> str:
     """A node that needs itself; "" if there is none."""
-    return next((name for name in workflow if name in _above(workflow, name)), "")
+    return next((name for name in workflow if name in above(workflow, name)), "")
 
 
 def _shown(value: Any) -> str:
