@@ -12,10 +12,12 @@ from trainer_core.errors import EaselError
 from trainer_ui.boundary import attempt
 
 if TYPE_CHECKING:
+    from trainer_core.estimate import Estimate
     from trainer_core.prepare.workbench import Workbench
     from trainer_core.remote.costs import Cost
     from trainer_core.remote.kept_settings import Kept
     from trainer_core.remote.outlook import Outlook
+    from trainer_core.remote.style_training import OfStyle
     from trainer_core.remote.trainers import Trainer
     from trainer_core.training.run import Run
     from trainer_ui.session import Session
@@ -31,8 +33,8 @@ class RemoteDesk:
         self.trainers: tuple[Trainer, ...] = ()
         self.on = ""
         """The chosen trainer, as `easel train --on` names it; "" for this computer."""
-        self.style: dict[str, str] = {}
-        """The style whose version the run becomes: "at", "style", "version"; {} for none."""
+        self.style: OfStyle | None = None
+        """The style whose version the run becomes."""
         self.doing: dict[str, str] = {}
         """What is being asked now, by its key, as a sentence."""
         self.said: dict[str, tuple[str, str]] = {}
@@ -74,12 +76,11 @@ class RemoteDesk:
 
     def _machine(self, on: str) -> str:
         """Takes over what the chosen trainer has, and says it."""
-        from trainer_core.remote.runs import carrier
+        from trainer_core.remote.runs import carrier, target
         from trainer_core.text import size
 
-        kind, _, name = on.partition(":")
-        way = carrier.get(kind)
-        found = way.machine(way.target(name))
+        at = target.named(on)
+        found = carrier.get(str(at["kind"])).machine(at)
         with self.session.lock:
             if self.on != on:
                 return ""
@@ -110,8 +111,15 @@ class RemoteDesk:
         """What the job probably costs there."""
         from trainer_core.remote import costs
 
-        seen = self.session.forecast
-        return costs.cost(seen.estimate if seen is not None else None, self.price, is_rented=bool(self.on))
+        return costs.cost(self.estimate(), self.price, is_rented=bool(self.on))
+
+    def estimate(self) -> Estimate | None:
+        """What the job takes there: on the GPU that the user has named for the endpoint, else on what is known of the machine."""
+        from trainer_core.remote import costs, trainers
+
+        if self.trainer.kind == trainers.RUNPOD and self.kept is not None and self.kept.gpu:
+            return costs.estimate_on(self.session.bench.state, self.kept.gpu)
+        return self.session.forecast.estimate if self.session.forecast is not None else None
 
     def outlook(self) -> Outlook:
         """What a start sends; sizes are read again when images, model or trainer have changed."""
@@ -143,9 +151,11 @@ class RemoteDesk:
         session.jobs.start(partial(self._started, copy.copy(session.bench), self.on))
 
     def _started(self, bench: Workbench, on: str) -> Run:
-        from trainer_core.remote.runs import starting
+        from trainer_core.remote import credentials, style_training
 
-        return starting.start(bench, on)
+        gpu = self.kept.gpu if self.kept is not None else ""
+        with credentials.lent():
+            return style_training.start(bench, on, self.style, gpu)
 
     # ---- threads ----
     def ask(self, key: str, doing: str, work: Callable[[], Any], *, shows: bool = True) -> None:

@@ -84,6 +84,7 @@ class RemoteTraining(App):
             },
         )
         session.add_view(self._count)
+        self.root.add_class("easel-remote")
 
     def restore(self) -> None:
         """Reads the trainers, finds the run in progress, and brings back what was set, here or in the LoRA Trainer."""

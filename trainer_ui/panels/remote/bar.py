@@ -24,7 +24,7 @@ class RemoteBar:
         self.desk = desk
         self.problems = ProblemList(desk.session)
         self.headline, self.figures = Headline(), Figures()
-        self.start = Button(description="Start training", classes=("easel-big", "easel-start", "easel-two-line"))
+        self.start = Button(description="Start training", classes=("easel-two-lines", "easel-remote-start"))
         self.start.on_click(desk.session.handler(lambda _: desk.start()))
         actions = Box([self.start], classes=("easel-actions",))
         bar = Box([self.headline, self.figures, actions], classes=("easel-ready",))
@@ -61,8 +61,13 @@ class RemoteBar:
         )
 
     def _figures(self) -> list[tuple[str, str, str]]:
+        from trainer_core.estimate import formatting
+
         session = self.desk.session
-        found = [each for each in figures(session.values, session.forecast) if each[0] in ("Length", "Time", "File")]
+        found = [each for each in figures(session.values, session.forecast) if each[0] in ("Length", "File")]
+        taken = self.desk.estimate()
+        if taken is not None and taken.is_time_known and taken.seconds[1] > 0:
+            found.insert(1, ("Time", formatting.span(taken.seconds), ""))
         cost = self.desk.cost().words
         return [*found, ("Cost", cost, f"at {self.desk.price:g} an hour" if cost else "")]
 

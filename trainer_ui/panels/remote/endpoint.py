@@ -11,6 +11,7 @@ from trainer_ui.formatting import Paragraph
 from trainer_ui.widgets import Box, Button, Text, VBox
 
 if TYPE_CHECKING:
+    from trainer_core.remote.checking import Line
     from trainer_ui.remote_desk import RemoteDesk
 
 CHECKING = "check"
@@ -37,7 +38,7 @@ FIELDS = {
         "An address that receives webhooks, if you have one. Without it Easel asks RunPod by itself.",
     ),
 }
-SIGNS = {"ok": "✓", "failed": "!", "skipped": "·"}
+SIGNS = {"ok": "✓", "wrong": "!", "not used": "·"}
 
 
 class EndpointCard:
@@ -54,15 +55,22 @@ class EndpointCard:
             note = Paragraph("", "small", "muted")
             self.fields[name], self.notes[name] = field, note
             rows.append(VBox([helped(field, what), note], classes=("easel-remote-field",)))
+        self.gpu = Text(description="GPU of the endpoint", placeholder="such as RTX 4090", continuous_update=False)
+        self.gpu.observe(handler(self._keep_gpu), "value")
+        rows.append(
+            helped(
+                self.gpu, "Time and cost are estimated for it. RunPod's time limit of a training follows from it, too."
+            )
+        )
         self.test = Button(
-            description="Test the connection\nreads and writes a small file, starts nothing",
+            description="Test the connection\nwrites, reads and deletes a small file, starts nothing",
             classes=("easel-two-lines",),
         )
         self.test.on_click(handler(lambda _: self._test()))
         self.says = Paragraph("", "small", role="status")
         self.list = ActionList("What was tested", handler(lambda _: None))
-        self.lines: tuple[tuple[str, str, str], ...] = ()
-        """What was tested: its title, its state (a key of SIGNS), and a sentence."""
+        self.lines: tuple[Line, ...] = ()
+        """What was tested."""
         self.widget = VBox(
             [
                 Paragraph("RunPod and its bucket", "heading"),
@@ -83,8 +91,31 @@ class EndpointCard:
         self.desk.kept = kept_settings.keep_setting(name, text)
         self.desk.look()
 
+    def _keep_gpu(self, value: str) -> None:
+        from trainer_core.remote import kept_settings
+
+        self.desk.kept = kept_settings.keep(gpu=value)
+
     def _test(self) -> None:
-        raise NotImplementedError
+        """Tests one thing after the other, and shows each line as soon as it is known."""
+
+        def work() -> str:
+            from trainer_core.remote import checking, credentials
+
+            with self.desk.session.lock:
+                self.lines = ()
+            for line in checking.lines(checking.Wanted(), credentials.settings()):
+                with self.desk.session.lock:
+                    self.lines = (*self.lines, line)
+                self.desk.session.show_unasked()
+            wrong = sum(line.state == "wrong" for line in self.lines)
+            if not wrong:
+                return "Everything that a training on RunPod needs can be used."
+            return (
+                f"{'One thing does' if wrong == 1 else f'{wrong} things do'} not work yet. Each line says what to do."
+            )
+
+        self.desk.ask(CHECKING, "Testing the connection", work)
 
     def show(self) -> None:
         """Shows what is kept, what another source sets, and what was tested."""
@@ -92,6 +123,8 @@ class EndpointCard:
 
         desk, values = self.desk, credentials.settings()
         kept = desk.kept.settings if desk.kept is not None else {}
+        if self.gpu.value != (gpu := desk.kept.gpu if desk.kept is not None else ""):
+            self.gpu.value = gpu
         for name, field in self.fields.items():
             wanted = kept.get(name, "")
             if field.value != wanted:
@@ -103,6 +136,6 @@ class EndpointCard:
         self.test.disabled = doing is not None
         self.says.show_text(*((f"{doing}…", "accent") if doing else desk.said.get(CHECKING, ("", ""))))
         self.list.show_items(
-            Item(str(number), title, sentence, SIGNS[state])
-            for number, (title, state, sentence) in enumerate(self.lines)
+            Item(str(number), line.what, f"{line.said} {line.advice}".strip(), f"{SIGNS[line.state]} {line.state}")
+            for number, line in enumerate(self.lines)
         )

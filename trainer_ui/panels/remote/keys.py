@@ -96,7 +96,7 @@ class KeysCard:
 def _item(name: str, source: str | None) -> Item:
     from trainer_core.remote.credentials import KNOWN
 
-    title = KNOWN[name].title
+    title = KNOWN[name].title.removeprefix("the ")
     said = f"found: {source}" if source else f"not set: {OPTIONAL.get(name, 'needed for RunPod')}"
     acts = [Act("enter", "Replace" if source else "Enter", f"Enter {title}")]
     if source == THIS_SESSION:

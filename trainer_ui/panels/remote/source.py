@@ -64,7 +64,7 @@ class SourcePanel:
             self.take(wanted)
         self.chosen = wanted
         if wanted != STYLE:
-            self.desk.style = {}
+            self.desk.style = None
 
     def begin(self, app: str) -> None:
         """Takes over the settings of a notebook when the app is opened.

@@ -39,6 +39,8 @@ class StyleChoice:
         self.style.observe(handler(lambda _: None), "value")
         self.set = Dropdown(description="Selection set", options=[("Choose a style first", 0)])
         self.set.observe(handler(lambda _: None), "value")
+        self.version = Text(description="Name of the version", placeholder="such as v1.0", continuous_update=False)
+        self.version.observe(handler(lambda _: self._name() if self._chosen[1] else None), "value")
         self.take = Button(
             description="Use these images\nbrings them here from the bucket", classes=("easel-two-lines",)
         )
@@ -53,6 +55,10 @@ class StyleChoice:
                         helped(self.kind, "A style or an actor. It decides which policy computes steps and rate."),
                         helped(self.style, "The style whose trainings are kept together."),
                         helped(self.set, "The images that are trained."),
+                        helped(
+                            self.version,
+                            "The name of this training among those of the style. A training on RunPod is listed under Versions.",
+                        ),
                     ],
                     classes=("easel-remote-fields",),
                 ),
@@ -61,8 +67,8 @@ class StyleChoice:
             classes=("easel-remote-form",),
         )
         self._at = ""
+        self._chosen = ("", "", 0)
         self._styles: dict[str, tuple[str, list[SelectionSet]]] = {}
-        self._brought: tuple[str, str] | None = None
 
     def open(self) -> None:
         """Reads the styles when this is first shown."""
@@ -115,9 +121,20 @@ class StyleChoice:
         """Trains these images, with the values that the documents compute for this type."""
         session = self.desk.session
         word = "style" if kind == "custom-styles" else "actor"
-        session.change({"dataset.path": folder, "dataset.trigger": f"{word}_{style}", "output.name": f"{word}_{style}"})
+        session.change({"dataset.path": folder, "dataset.trigger": f"{word}_{style}"})
         session.bench.use_policy(POLICIES[kind])
-        self.desk.style = {"at": at, "style": style, "set": str(number), "word": word}
+        self._chosen = at, style, number
+        self._name()
+
+    def _name(self) -> None:
+        """Names the result after the style and its version."""
+        from trainer_core.remote.style_training import OfStyle
+
+        at, style, number = self._chosen
+        name = self.version.value.strip()
+        self.desk.style = OfStyle(at, style, number, name)
+        word = "actor" if self.kind.value == "custom-actors" else "style"
+        self.desk.session.change({"output.name": f"{word}_{style}_{name}" if name else f"{word}_{style}"})
 
     def show(self) -> None:
         """Offers the styles that were read, and the sets of the chosen one."""

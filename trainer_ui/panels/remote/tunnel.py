@@ -34,6 +34,8 @@ class TunnelCard:
         self.stop = Button(description="Stop the tunnel", classes=("easel-small", "easel-stop"))
         self.stop.on_click(handler(lambda _: self._stop()))
         self.address = CopyLine(label="Public address")
+        # In a box: a component does not follow a change of its own classes.
+        self.addressed = Box([self.address], classes=("easel-remote-link",))
         self.widget = VBox(
             [
                 Paragraph("Tunnel for webhooks", "heading"),
@@ -43,7 +45,7 @@ class TunnelCard:
                     "muted",
                 ),
                 self.headline,
-                self.address,
+                self.addressed,
                 Box([self.start, self.stop], classes=("easel-row",)),
             ],
             classes=("easel-card", "easel-remote-list"),
@@ -77,7 +79,7 @@ class TunnelCard:
         address = found.url if found is not None and not doing else ""
         if self.address.text != address:
             self.address.show_text(address)
-        show(self.address, bool(address))
+        show(self.addressed, bool(address))
         is_open = found is not None and found.state == "running"
         show(self.start, not is_open)
         show(self.stop, is_open)

@@ -58,7 +58,8 @@ class VersionsPanel:
         self.list = ActionList("Versions of the style", handler(self._link))
         self.link = CopyLine(label="Link to the LoRA")
         self.valid = Paragraph("", "small", "muted", role="status")
-        self.linked = VBox([self.link, self.valid], classes=("easel-remote-form",))
+        # In a box: a component does not follow a change of its own classes.
+        self.linked = Box([self.link], classes=("easel-remote-link",))
         fields = [
             helped(self.place, "A folder, or an address such as s3://bucket/app/."),
             helped(self.style, "The styles are those that have a folder there."),
@@ -71,6 +72,7 @@ class VersionsPanel:
                     Box([self.again, self.says], classes=("easel-row",)),
                     self.list,
                     self.linked,
+                    self.valid,
                 ],
                 classes=("easel-card", "easel-remote-list"),
             ),
@@ -142,7 +144,7 @@ class VersionsPanel:
         self.list.show_items(_item(one) for one in sorted(versions, key=lambda one: one.timestamp, reverse=True))
         doing = desk.doing.get(LINKING)
         self.valid.show_text(*((f"{doing}…", "accent") if doing else desk.said.get(LINKING, ("", ""))))
-        show(self.link, bool(self.link.text))
+        show(self.linked, bool(self.link.text))
 
 
 def _item(version: Version) -> Item:
