@@ -178,7 +178,7 @@ def test_a_training_that_has_begun_is_no_failure_when_its_version_cannot_be_adde
     (folder / "training_versions.json").write_text("{")
     said = ask(server, "POST", START, {"styleId": "16", "imageUrls": IMAGES})
     assert (said.status, said.data["status"]) == (200, "started")
-    assert "was not added" in said.data["warning"]
+    assert "will not show what becomes of it" in said.data["warning"]
     assert (folder / "training_versions.json").read_text() == "{"
 
 

@@ -5,6 +5,7 @@
 * `door`: who may come in: the Host header, the token, the size of a body
 * `receiver`: what RunPod calls. It only has a run ask for its state now (`remote.hastening`)
 * `trainings`, `versions`, `tunnels`: what the routes do
+* `following`: what becomes of the trainings that were started here, in the versions of their styles
 * `tunnel`, `ngrok_tunnel`: a public address for the receiver, and for nothing else
 * `keys`: the token and the secret for webhooks, in files that only the user can read
 * `public`: the address of the webhook of a request, for whoever sends one

@@ -9,6 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from trainer_core.remote.credentials import Settings
+from trainer_core.remote.serve.following import Following
 from trainer_core.remote.serve.tunnel import Tunnel
 from trainer_core.remote.styles import Styles
 
@@ -17,12 +18,17 @@ Kind = TypeVar("Kind", bound=BaseModel)
 
 @dataclass(frozen=True)
 class WorksWith:
-    """What the routes need. `styles` opens the place of the styles, `webhook_of` gives the address for a request, "" without one."""
+    """What the routes need.
+
+    `styles` opens the place of the styles, `webhook_of` gives the address of the webhook of a request, "" without one; `following`
+    writes into the versions what becomes of trainings.
+    """
 
     settings: Settings
     styles: Callable[[], Styles]
     tunnel: Tunnel
     webhook_of: Callable[[str], str]
+    following: Following
 
 
 @dataclass(frozen=True)

@@ -51,11 +51,17 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 class Receiver:
     """An ASGI application with nothing but the paths above."""
 
-    def __init__(self, secret: Secret, runs: Path, say: Callable[[str], None] = lambda _: None) -> None:
-        """A receiver for the remote runs below the folder `runs`. `say` gets a sentence for each run that was asked to look."""
+    def __init__(
+        self, secret: Secret, runs: Path, say: Callable[[str], None], others: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """A receiver for the remote runs below the folder `runs`. `say` gets a sentence for each run that was asked to look.
+
+        `others` gets the ids of requests that are not of such a run; they may not exist.
+        """
         self._secret = secret
         self._runs = runs
         self._say = say
+        self._others = others
         self._calls: queue.Queue[tuple[str, ...] | None] = queue.Queue(WAITING)
         self._index: dict[str, Path] = {}
         self._indexed_s = -INDEX_S
@@ -108,6 +114,7 @@ class Receiver:
         """Has the run of a request look for news, if it exists and has not ended."""
         folder = self._folder(request_id)
         if folder is None:
+            self._others(request_id)
             return
         try:
             is_new = not (folder / "result.json").exists() and hastening.mark(folder)

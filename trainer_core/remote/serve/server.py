@@ -20,6 +20,7 @@ from trainer_core.remote.credentials import Secret, Settings
 from trainer_core.remote.serve import keys, public
 from trainer_core.remote.serve.api import Api
 from trainer_core.remote.serve.asked import WorksWith
+from trainer_core.remote.serve.following import Following
 from trainer_core.remote.serve.ngrok_tunnel import NgrokTunnel
 from trainer_core.remote.serve.receiver import Receiver
 from trainer_core.remote.serve.tunnel import Opener, Tunnel
@@ -72,12 +73,16 @@ class Server:
         port = _port(settings) if options.port is None else options.port
         self.token: Secret = keys.token(settings)
         self._receiver_port = options.receiver_port
-        self._calls = Receiver(keys.webhook_secret(), places.runs(), options.say)
+        secret = keys.webhook_secret()
+        self._following = Following(settings, options.styles, options.say)
+        self._calls = Receiver(secret, places.runs(), options.say, self._following.ask_now)
         self._outside: Listener | None = None
         self._lock = threading.Lock()
         self._is_closed = threading.Event()
         self.tunnel = Tunnel(settings, self._listen_outside, options.opener)
-        works_with = WorksWith(settings, options.styles, self.tunnel, lambda each: public.webhook_of(each, settings))
+        works_with = WorksWith(
+            settings, options.styles, self.tunnel, lambda each: public.webhook_of(each, settings), self._following
+        )
         self._listener: Listener | None = None
         try:
             opened = bound(port)
@@ -118,6 +123,7 @@ class Server:
         if not self._is_closed.is_set():
             self._is_closed.set()
             self._calls.close()
+            self._following.close()
 
     def __enter__(self) -> Self:
         return self

@@ -122,6 +122,7 @@ def _added(wanted: Start, urls: list[str], started: Started, works_with: WorksWi
     )
     try:
         works_with.styles().add_version(str(wanted.style_id), version)
-    except RemoteError as error:
-        return f"The training has begun, but was not added to the versions of the style. {error}"
+        works_with.following.add(started.job_id, started.runpod_job_id, str(wanted.style_id))
+    except (RemoteError, OSError) as error:
+        return f"The training has begun, but the versions of the style will not show what becomes of it. {error}"
     return None
