@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from trainer_ui.session import Session
 
 
+WORDS = {
+    "Name the place with --at": "Enter it under “Where the styles are”",
+    "with --easel": "under “Folder of Easel there”",
+}
+"""What stands on the page in place of an option of the command line that a sentence names."""
+
+
 class RemoteDesk:
     """The trainers and what is known of the chosen one. What takes long is asked in a thread, each thing at most once at a time."""
 
@@ -180,7 +187,10 @@ class RemoteDesk:
         attempt(do, lambda sentence: said.append((sentence, "danger")))
         with self.session.lock:
             self.doing.pop(key, None)
-            self.said[key] = said[0]
+            sentence, tone = said[0]
+            for option, words in WORDS.items():
+                sentence = sentence.replace(option, words)
+            self.said[key] = sentence, tone
         if shows:
             self.session.show_unasked()
 
