@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trainer_ui.panels.remote.style import StyleChoice
     from trainer_ui.remote_desk import RemoteDesk
 
+NOTEBOOKS = ("lora_trainer", "finetuning_trainer")
 PLAN, STYLE = "plan", "style"
 CARDS = (
     Card("lora_trainer", "Settings of LoRA Trainer", "as you left them in that notebook", "spark"),
@@ -43,6 +44,7 @@ class SourcePanel:
         self.style: StyleChoice | None = None
         self.pairs = Pairs()
         self.says = Paragraph("", "small", "muted", role="status")
+        self.row = Box([self.says, self.again], classes=("easel-row",))
         self.widget = VBox(
             [
                 Paragraph("What to train", "heading"),
@@ -50,7 +52,7 @@ class SourcePanel:
                 self.file,
                 self.style_place,
                 self.pairs,
-                Box([self.says, self.again], classes=("easel-row",)),
+                self.row,
             ],
             classes=("easel-card", "easel-remote-cards"),
         )
@@ -110,11 +112,12 @@ class SourcePanel:
         self.cards.show_cards(CARDS, self.chosen)
         show(self.file, self.chosen == PLAN)
         show(self.style_place, self.chosen == STYLE)
-        show(self.again, self.chosen in ("lora_trainer", "finetuning_trainer"))
+        show(self.again, self.chosen in NOTEBOOKS)
         if self.style is not None:
             self.style.show()
         self.pairs.show_pairs(self._taken())
         self.says.show_text(self.told)
+        show(self.row, bool(self.told) or self.chosen in NOTEBOOKS)
 
     def _taken(self) -> list[tuple[str, str]]:
         state, values = self.desk.session.bench.state, self.desk.session.values

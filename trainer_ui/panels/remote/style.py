@@ -93,7 +93,8 @@ class StyleChoice:
             found = {one: (title, place.styles.sets(one)) for one, title in place.styles.all()}
             with self.desk.session.lock:
                 self._at, self._styles = place.address, found
-            return f"{len(found):,} in {place.address}." if found else f"There is no style in {place.address}."
+            many = "1 style" if len(found) == 1 else f"{len(found):,} styles"
+            return f"{many} in {place.address}." if found else f"There is no style in {place.address}."
 
         self.desk.ask(LISTING, "Reading the styles", work)
 
