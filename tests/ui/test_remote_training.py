@@ -139,7 +139,7 @@ def test_the_trainer_and_its_price_are_remembered(opening, home):
 
 
 def test_a_training_on_another_machine_is_started_watched_and_its_lora_comes_back(opening, homes):
-    kept = homes.bench(steps=20)
+    kept = homes.bench(steps=4, more={"output.save_every_steps": 0, "sampling.every_steps": 0})
     kept_form.keep(kept_form.kept_in("lora_trainer"), kept_form.form_of(kept))
     app = opening(RemoteTraining, Workbench(engine="rehearsal"))
     enter(app.where.other, f"home:{homes.there}")

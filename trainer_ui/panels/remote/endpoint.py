@@ -133,7 +133,8 @@ class EndpointCard:
             other = source if source and not source.endswith(str(kept_settings.path())) else ""
             self.notes[name].show_text(f"Set by {other}, which counts more." if other else "")
         doing = desk.doing.get(CHECKING)
-        self.test.disabled = doing is not None
+        # Not disabled meanwhile: a button that is disabled loses the keyboard.
+        (self.test.add_class if doing else self.test.remove_class)("easel-busy")
         self.says.show_text(*((f"{doing}…", "accent") if doing else desk.said.get(CHECKING, ("", ""))))
         self.list.show_items(
             Item(str(number), line.what, f"{line.said} {line.advice}".strip(), f"{SIGNS[line.state]} {line.state}")

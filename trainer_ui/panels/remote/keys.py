@@ -65,6 +65,8 @@ class KeysCard:
     def _enter(self, name: str) -> None:
         self.entering = name
         self.field.value = ""
+        # Shown first: what is hidden cannot get the keyboard.
+        show(self.form, bool(name))
         if name:
             self.field.description = name
             self.field.focus()

@@ -83,7 +83,8 @@ class TunnelCard:
         is_open = found is not None and found.state == "running"
         show(self.start, not is_open)
         show(self.stop, is_open)
-        self.start.disabled = doing is not None
+        # Not disabled meanwhile: a button that is disabled loses the keyboard.
+        (self.start.add_class if doing else self.start.remove_class)("easel-busy")
 
     def close(self) -> None:
         """Ends the server, and with it the tunnel."""
