@@ -74,9 +74,11 @@ class RemoteDesk:
 
     def prepare(self) -> None:
         """Checks the job for the chosen trainer: for this computer, or for a machine of which not much is known yet."""
+        from trainer_core.prepare import workbench
+
         bench = self.session.bench
         if not self.on:
-            bench.use_own_machine()
+            workbench.use_own_machine(bench)
             return
         bench.use_trainer(None)
         self.ask("machine", f"Asking {self.trainer.title} what it has", partial(self._machine, self.on))

@@ -80,7 +80,7 @@ def test_the_estimate_follows_the_gpu_that_is_named(home, tmp_path):
 def test_a_damaged_file_of_kept_settings_is_named_and_left_as_it_is(home):
     home.mkdir()
     kept_settings.path().write_text("version = 1\n[settings\n")
-    with pytest.raises(RemoteError, match=r"remote\.toml cannot be used"):
+    with pytest.raises(RemoteError, match=r"remote\.toml is not TOML"):
         credentials.settings()
     with pytest.raises(RemoteError):
         kept_settings.keep_setting(ENDPOINT, "abc")

@@ -182,12 +182,6 @@ class Workbench:
         self.use_machine(machine or hardware.ASSUMED)
         self.look()
 
-    def use_own_machine(self) -> None:
-        """Prepares a run for this machine again."""
-        self.reader.is_elsewhere, self.is_known, self.is_measured = False, True, True
-        self.use_machine(hardware.machine(places.home()))
-        self.look()
-
     def use_library(self, found: Library) -> None:
         """Searches companion files in this library."""
         self.reader.library = found
@@ -213,6 +207,13 @@ class Workbench:
         run = prepare_run(self, folder, notes=notes)
         run.launch()
         return run
+
+
+def use_own_machine(bench: Workbench) -> None:
+    """Prepares the run of a workbench for this machine again, after `Workbench.use_trainer`."""
+    bench.reader.is_elsewhere, bench.is_known, bench.is_measured = False, True, True
+    bench.use_machine(hardware.machine(places.home()))
+    bench.look()
 
 
 def prepare_run(

@@ -7,8 +7,8 @@ and the process that follows a run. A key is never written here.
 from __future__ import annotations
 
 import math
+import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from trainer_core import places
 from trainer_core.errors import RemoteError, wrong_use
-from trainer_core.files import open_own, write_whole
+from trainer_core.files import read_toml, write_whole
 from trainer_core.text import printable
 
 FILE = "remote.toml"
@@ -25,6 +25,7 @@ NAMES = ("MODEL_TRAINING_RUNPOD_ENDPOINT_ID", "S3_USER_BUCKET", "S3_REGION", "S3
 """The settings that can be kept, by the names that they have in the environment."""
 TEXTS = {"styles": "The place of the styles", "gpu": "The GPU", "on": "The trainer"}
 LONGEST = 300
+HINT = "Correct the file, or remove it."
 MOST_PRICE = 10_000.0
 _LARGEST_BYTES = 1 << 20
 _PLACE = re.compile(r"[a-z][a-z0-9_-]{0,40}(?::[^\s:][^\n]{0,300})?")
@@ -56,16 +57,12 @@ def read() -> Kept:
     Raises:
         RemoteError: the file cannot be read, or is damaged.
     """
-    try:
-        with open_own(path()) as file:
-            return _of(tomllib.loads(file.read(_LARGEST_BYTES).decode("utf-8")))
-    except FileNotFoundError:
+    if not os.path.lexists(path()):
         return Kept()
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        reason = printable(str(error), 200)
-        raise RemoteError(
-            f"{path()} cannot be used: {reason}.", "Correct the file, or remove it.", "content"
-        ) from error
+    try:
+        return _of(read_toml(path(), RemoteError, HINT, _LARGEST_BYTES, is_own=True))
+    except (ValueError, TypeError) as error:
+        raise RemoteError(f"{path()} cannot be used: {error}.", HINT, "content") from error
 
 
 def keep_setting(name: str, value: str) -> Kept:
