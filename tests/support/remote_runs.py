@@ -30,8 +30,10 @@ class Homes:
         self.there.mkdir(parents=True)
         second_home.install(folder / "site", monkeypatch)
         monkeypatch.setenv("EASEL_HOME", str(self.here))
-        self.target = {"kind": second_home.KIND, "home": str(self.there), "faults": str(folder / "faults")}
-        self.faults = second_home.Faults(folder / "faults")
+        self.machine = second_home.Machine(self.there)
+        (self.there / "socket").write_text(str(self.machine.socket))
+        self.target = second_home.kind.target(str(self.there)) | {"kind": second_home.KIND}
+        self.faults = second_home.Faults(Path(self.target["faults"]))
         self.out = folder / "out"
         self.images = folder / "photos"
         self._files()
@@ -80,12 +82,14 @@ class Homes:
     def remote_of(self, run: Run) -> Run:
         return Run.attach(self.there / "remote-runs" / Remote.of(run.folder.path).id)
 
-    def stop_all(self) -> None:
+    def close(self) -> None:
         """Ends what a failed test leaves."""
+        self.faults.down(False)
         for run in [*list_runs(places.runs()), *self.runs_there()]:
             if run.state not in FINAL_STATES:
                 for name in ("runner.json", "wrapper.json", "engine.json"):
                     kill(run, name)
+        self.machine.close()
 
 
 def wait(run: Run) -> JobState:
@@ -102,7 +106,7 @@ def kill(run: Run, name: str = "engine.json") -> None:
 
 
 def lines(run: Run) -> list[dict[str, Any]]:
-    return events.read_lines(run.folder.events.read_bytes())
+    return events.read_lines(run.folder.events.read_bytes()) if run.folder.events.exists() else []
 
 
 def of_kind(run: Run, kind: str) -> list[dict[str, Any]]:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.support.played import until
 from trainer_core.child import child_environment
 from trainer_core.errors import JobError, wrong_use
 from trainer_core.remote.runs.carrier import NotNow, Target
@@ -26,6 +30,7 @@ from trainer_core.remote.runs.request import PlanPath, Request
 
 KIND = "home"
 SLOW_S = 3.0
+ROOT = str(Path(__file__).parents[2])
 
 
 class Faults:
@@ -67,52 +72,61 @@ class Faults:
         return path.read_text().split().count(verb) if path.exists() else 0
 
 
+class Machine:
+    """The machine of the trainer: starts programs there for whoever asks at its socket.
+
+    A process of a run may not start the trainer's programs: its supervisor ends everything that it has left running.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="easel-home-"))
+        self.socket = self._folder / "socket"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.second_home_machine", str(self.socket)],
+            env=child_environment({"EASEL_HOME": str(home), "PYTHONPATH": ROOT}),
+        )
+        until(self.socket.exists)
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+        shutil.rmtree(self._folder)
+
+
 class HomeTrainer:
-    """Starts programs in the second home."""
+    """Asks the machine of the second home to start programs."""
 
     def __init__(self, target: Target) -> None:
-        self._home, self.faults = Path(target["home"]), Faults(Path(target["faults"]))
-        self._environment = child_environment({"EASEL_HOME": str(self._home)})
+        self._socket, self.faults = str(target["socket"]), Faults(Path(target["faults"]))
 
     def run(self, words: Sequence[str], given: bytes = b"") -> tuple[int, bytes, bytes]:
         how = self.faults.take(words[3])
         self._before(how)
-        done = subprocess.run(
-            [sys.executable, *words],
-            input=given,
-            capture_output=True,
-            env=self._environment,
-            check=False,
-            cwd=self._home,
-        )
+        done = self._asked(words, given)
         if how == "after":
             # The call was done, and its answer is lost.
             raise NotNow("The connection was cut.")
-        return done.returncode, done.stdout, done.stderr
+        return done
 
     def stream(self, words: Sequence[str], take: Callable[[bytes], None]) -> tuple[int, bytes]:
         how = self.faults.take(words[3])
         self._before(how)
-        with subprocess.Popen(
-            [sys.executable, *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=self._environment,
-            cwd=self._home,
-        ) as made:
-            assert made.stdout is not None
-            assert made.stderr is not None
-            first = True
-            while piece := made.stdout.read(4096):
-                if how == "bytes":
-                    piece = bytes([piece[0] ^ 1]) + piece[1:]
-                    how = ""
-                take(piece)
-                if how == "half" and first:
-                    made.kill()
-                    raise NotNow("The connection was cut in the middle.")
-                first = False
-            return made.wait(), made.stderr.read()
+        code, content, errors = self._asked(words, b"")
+        if how == "bytes" and content:
+            content = bytes([content[0] ^ 1]) + content[1:]
+        for begin in range(0, len(content), 4096):
+            take(content[begin : begin + 4096])
+            if how == "half":
+                raise NotNow("The connection was cut in the middle.")
+        return code, errors
+
+    def _asked(self, words: Sequence[str], given: bytes) -> tuple[int, bytes, bytes]:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.connect(self._socket)
+            with made.makefile("rwb") as stream:
+                pickle.dump((list(words[3:]), given), stream)
+                stream.flush()
+                return pickle.load(stream)
 
     def close(self) -> None:
         return None
@@ -141,7 +155,8 @@ class HomeKind:
     def target(self, text: str) -> Target:
         if not Path(text).is_absolute():
             raise wrong_use(JobError(f"{text} is not a folder."))
-        return {"kind": KIND, "home": text, "faults": f"{text}-faults"}
+        # Where its socket is, the folder says.
+        return {"kind": KIND, "home": text, "faults": f"{text}-faults", "socket": (Path(text) / "socket").read_text()}
 
     def spelled(self, target: Target) -> str:
         return str(target["home"])
@@ -189,9 +204,8 @@ def install(site: Path, monkeypatch: Any) -> None:
     about.mkdir(parents=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: second-home\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(f"[trainer_core.carriers]\n{KIND} = tests.support.second_home:kind\n")
-    root = str(Path(__file__).parents[2])
     monkeypatch.syspath_prepend(str(site))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(site), root)))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(site), ROOT)))
 
 
 kind: Any = HomeKind()

@@ -30,6 +30,8 @@ TESTS_S = 900.0
 """The remaining checkpoints are tested for at most this many seconds after the engine has ended."""
 TESTS_AFTER_STOP_S = 60.0
 """The same after a stop: somebody waits for its end. Another stop ends them at once."""
+NEWEST = "The newest usable checkpoint"
+"""How the advice begins that names a checkpoint of the run."""
 BEFORE_NAN = "before the loss became NaN"
 
 
@@ -350,5 +352,5 @@ def _advise(ended: TrainingOutcome, name: str, nan_from: int) -> None:
     if found is None or newest is None or not (nan_from or ended.state is JobState.LOST):
         return
     when = f" from {BEFORE_NAN}" if nan_from and newest["step"] < nan_from else ""
-    words = f"The newest usable checkpoint{when} is that of step {newest['step']}, {newest['path']}; take it with: easel runs use {name}"
+    words = f"{NEWEST}{when} is that of step {newest['step']}, {newest['path']}; take it with: easel runs use {name}"
     ended.diagnosis = dataclasses.replace(found, advice=f"{found.advice} {words}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from trainer_core.text import printable
 from trainer_core.training.basis import Basis, Preloading
 from trainer_core.training.checking import CheckpointTests, tested
 from trainer_core.training.folder import REMOTE, RunFolder
-from trainer_core.training.outcome import Seen, conclude
+from trainer_core.training.outcome import NEWEST, Seen, conclude
 from trainer_core.training.space import SpaceWatch
 from trainer_core.training.steps import NAN_STEPS
 
@@ -129,6 +130,9 @@ class RemoteWatch:
         told = found if isinstance(found, dict) else {}
         names = ("id", "cause", "line", "advice")
         said = Diagnosis(*(printable(str(told.get(name, "")), LONGEST_TEXT) for name in names)) if told else None
+        if said is not None:
+            # What it says of a checkpoint there is said of the one that is here.
+            said = dataclasses.replace(said, advice=said.advice.partition(NEWEST)[0].strip())
         if state == JobState.COMPLETED.name:
             return End(0, "by itself")
         if state == JobState.CANCELLED.name:
