@@ -245,7 +245,7 @@ class Wire:
     def __init__(self, port: int) -> None:
         self._to, self._left, self._guard = port, None, threading.Lock()
         self.is_silent = self._passes = False
-        self.bytes_sent = 0
+        self.bytes_sent = self.bytes_back = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -307,6 +307,7 @@ class Wire:
                 while self.is_silent:
                     time.sleep(0.05)
                 is_over = is_counted and self._is_over(len(found))
+                self.bytes_back += 0 if is_counted else len(found)
                 if not is_over or self._passes:
                     other.sendall(found)
                 if is_over:

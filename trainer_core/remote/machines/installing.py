@@ -30,6 +30,8 @@ NEEDED_BYTES = 2 << 30
 """The installer needs 1.5 GiB; see `trainer_core.install.suite`."""
 PATIENCE_S = 120.0
 """For so long a connection that was cut is tried again while Easel is set up there."""
+ATTEMPTS = 3
+"""How often a question is asked when the connection is cut."""
 _WAIT_S = 2.0
 _PRINTED_BYTES = 256 << 10
 _LONGEST = 300
@@ -139,7 +141,7 @@ def _send(machine: Machine, archive: Archive, say: Say, there: int) -> int:
         # A piece replaces what an earlier connection may still have added after the place where it begins.
         script = 'umask 077; mkdir -p "$1" && cd "$1" && { [ -f "$2" ] || : > "$2"; } && head -c "$3" "$2" > "$2.new" && cat >> "$2.new" && mv "$2.new" "$2"'
         words = ("sh", "-c", script, "sh", f"{machine.folder}.incoming", f"{archive.sha256}.tar.gz", str(start))
-        run(machine, words, piece, LIMIT_S, _PRINTED_BYTES)
+        _repeated(lambda words=words, piece=piece: run(machine, words, piece, LIMIT_S, _PRINTED_BYTES))
         sent += len(piece)
         say(f"Sent {size(start + len(piece))} of {size(len(whole))}.")
     failed = _ask(machine, "unpack", archive.sha256).get("failed", "")
@@ -208,7 +210,7 @@ def _following(machine: Machine, offset: int) -> tuple[str, bytes]:
 
 
 def _ask(machine: Machine, what: str, value: str) -> dict[str, str]:
-    printed = run(machine, _words(machine, what, value), _script(), LIMIT_S, _PRINTED_BYTES)
+    printed = _repeated(lambda: run(machine, _words(machine, what, value), _script(), LIMIT_S, _PRINTED_BYTES))
     told = printed.decode("utf-8", "replace").partition("easel-install 1\n")[2]
     found: dict[str, str] = {}
     for line in told.splitlines():
@@ -220,6 +222,18 @@ def _ask(machine: Machine, what: str, value: str) -> dict[str, str]:
     if "end" not in found:
         raise MachineError(f"{machine} did not say what it did.", "Easel needs a POSIX shell, sh, there.", "broken")
     return found
+
+
+def _repeated(ask: Callable[[], bytes]) -> bytes:
+    """The answer, asked for again when the connection was cut: each question of an installation means the same twice."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return ask()
+        except MachineError as error:
+            if not error.is_passing:
+                raise
+            time.sleep(_WAIT_S / 2)
+    return ask()
 
 
 def _words(machine: Machine, what: str, value: str) -> tuple[str, ...]:
