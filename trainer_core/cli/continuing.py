@@ -58,7 +58,13 @@ def continue_run(
     from trainer_core.prepare.queued import gpu_like
     from trainer_core.training import resume
 
-    found = resume.propose(find_run(name), step, added)
+    run = find_run(name)
+    if run.folder.where:
+        from trainer_core.cli import remote_runs
+
+        remote_runs.resume(run, step, added, queued=queued, dry_run=dry_run, detach=detach, as_json=as_json)
+        return
+    found = resume.propose(run, step, added)
     if dry_run and as_json:
         show.as_json(found.as_dict())
     if not as_json:

@@ -345,6 +345,7 @@ def _by(bench: Workbench, path: str) -> str:
 )
 @click.option("--keep-alpha", is_flag=True, help="In a sweep of the rank, keep alpha instead of its share of the rank.")
 @click.option("--yes", is_flag=True, help="Do not ask before many runs are queued.")
+@click.option("--on", "where", default="", metavar="WHERE", help="Train on another machine: user@host, or KIND:NAME.")
 @click.option("--detach", is_flag=True, help="Return at once; `easel runs follow` shows the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's folder, or its result, as JSON.")
 def train(plan_file: Path | None, assignments: tuple[str, ...], detach: bool, as_json: bool, **options: Any) -> None:
@@ -355,6 +356,11 @@ def train(plan_file: Path | None, assignments: tuple[str, ...], detach: bool, as
     like = find_run(options["like"]) if options["like"] else None
     bench = bench_from(plan_file, assignments, options, like)
     wanted = queueing.Wanted(options["gpu"], like.name if like else "")
+    if options["where"]:
+        from trainer_core.cli import remote_runs
+
+        remote_runs.start(bench, options, wanted.notes, detach=detach, as_json=as_json)
+        return
     if options["sweeps"]:
         sets, follows = _sweep_sets(options["sweeps"]), not options["keep_alpha"]
         queueing.sweep(bench, sets, wanted, options["yes"], as_json, alpha_follows=follows)

@@ -22,7 +22,8 @@ def details(run: Run) -> dict[str, Any]:
     relatives = {name: versions[name] for name in RELATIVES if isinstance(versions.get(name), str) and versions[name]}
     guard = run.folder.read(GUARD_FILE)
     told = {"guard": {str(name): str(value) for name, value in guard.items()}} if guard else {}
-    return {**labels.read(run.folder).as_dict(), **_origin(run), **relatives, **told}
+    where = {"where": run.folder.where} if run.folder.where else {}
+    return {**labels.read(run.folder).as_dict(), **_origin(run), **relatives, **where, **told}
 
 
 def _origin(run: Run) -> dict[str, Any]:

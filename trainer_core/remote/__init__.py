@@ -8,12 +8,30 @@
 * `styles`: the folders of styles with their selection sets and training versions, on a disk or in a bucket
 * `machines`: what a machine that ssh reaches has, and what it lacks
 * `runpod`: a client of RunPod's serverless endpoints, and the state of a remote run
+* `runs`: remote runs, which are runs of this Easel whose engine is on another machine
 * `training`: the training module of the document "LoRA Training Module", whose names can be imported from here
 """
 
-from trainer_core.remote.training.client import TrainingClient, train_actor, train_style
-from trainer_core.remote.training.hyperparams import Hyperparams, compute_hyperparams
-from trainer_core.remote.training.workflow import LoRATrainingWorkflow, load_workflow_template
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainer_core.remote.training.client import TrainingClient, train_actor, train_style
+    from trainer_core.remote.training.hyperparams import Hyperparams, compute_hyperparams
+    from trainer_core.remote.training.workflow import LoRATrainingWorkflow, load_workflow_template
+
+_MODULES = {
+    "Hyperparams": "hyperparams",
+    "LoRATrainingWorkflow": "workflow",
+    "TrainingClient": "client",
+    "compute_hyperparams": "hyperparams",
+    "load_workflow_template": "workflow",
+    "train_actor": "client",
+    "train_style": "client",
+}
+"""The module in `training` that has each name. It is imported when the name is first used: most of the room needs none of them."""
 
 __all__ = [
     "Hyperparams",
@@ -24,3 +42,10 @@ __all__ = [
     "train_actor",
     "train_style",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A name of the training module."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.training.{_MODULES[name]}"), name)

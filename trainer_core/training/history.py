@@ -18,7 +18,7 @@ from trainer_core.jobs.folder import RESULT, entries_of
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.plan.subject import same
 from trainer_core.training import facts, labels, numbers, past_cache
-from trainer_core.training.folder import RunFolder
+from trainer_core.training.folder import WHERE, RunFolder
 from trainer_core.training.labels import Labels
 from trainer_core.training.past_cache import PastCache
 from trainer_core.training.run import Run
@@ -64,7 +64,7 @@ class PastRun:
 
 VERSIONS = (
     "easel", "python", "engine", "engine_version", "profile", "preset", "policy", "gpu", "like", "sweep", "resumes", "retries",
-    numbers.KEY,
+    WHERE, numbers.KEY,
 )  # fmt: skip
 """The entries of versions.json that the history shows: what ran, where the values came from, and which runs belong to it."""
 
@@ -194,8 +194,8 @@ def unknown(run: PastRun) -> tuple[str, ...]:
     """What the folder of a run does not record, in words: an older Easel wrote less."""
     facts_ = {
         "the number of its images": run.images is not None,
-        "the version of its engine": bool(run.versions.get("engine_version")),
-        "its GPU": bool(run.versions.get("gpu")),
+        "the version of its engine": bool(run.versions.get("engine_version") or run.versions.get(WHERE)),
+        "its GPU": bool(run.versions.get("gpu") or run.versions.get(WHERE)),
         "the profile of its settings": "profile" in run.versions or run.images is not None,
         "its settings": bool(run.settings or run.family or run.model),
         "when it was started": run.started > 0,

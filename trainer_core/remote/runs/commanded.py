@@ -53,6 +53,7 @@ class CommandedCarrier:
 
     def __init__(self, trainer: Trainer, id: str, bring: Callable[[Callable[[str], None]], Request]) -> None:  # noqa: A002 - the id of a run is called so everywhere
         self._trainer, self._id, self._bring = trainer, id, bring
+        self._listed: Mapping[str, FileThere] = {}
 
     def begin(self, say: Callable[[str], None]) -> None:
         """See `Carrier.begin`."""
@@ -75,18 +76,24 @@ class CommandedCarrier:
 
     def files(self) -> Mapping[str, FileThere]:
         """See `Carrier.files`."""
-        return {name: file_there(row) for name, row in self._json("files").items()}
+        self._listed = {name: file_there(row) for name, row in self._json("files").items()}
+        return self._listed
 
     def fetch(self, name: str, target: Path) -> None:
         """See `Carrier.fetch`."""
-        there = self.files().get(name)
+        there = self._listed.get(name) or self.files().get(name)
         if there is None:
             raise JobError(f"The trainer has no file {printable(name, 200)!r} any more.")
 
         def pieces(offset: int, take: Callable[[bytes], None]) -> None:
             self._check(*self._trainer.stream(self._words("fetch", name, str(offset)), take))
 
-        fetching.fetch(there, target, pieces)
+        try:
+            fetching.fetch(there, target, pieces)
+        except JobError:
+            # The file may have changed since it was listed.
+            self._listed = {}
+            raise
 
     def stop(self, after: When) -> None:
         """See `Carrier.stop`."""

@@ -61,6 +61,8 @@ class Getting:
             work, self._work = self._work, None
             self._take(work)
             self._judge(work)
+        if not has_ended and not self._mirror.awaits():
+            return False
         there = dict(carrier.files())
         self._mirror.arrived(there, has_ended=has_ended)
         due = [name for name in self._mirror.due(there, all_of_them=has_ended) if name not in self._left_out]

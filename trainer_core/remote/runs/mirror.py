@@ -68,6 +68,10 @@ class Mirror:
         """Copies the result; whether there is one."""
         return self._pull_small(RESULT)
 
+    def awaits(self) -> bool:
+        """Whether the trainer has told of a checkpoint or sample that is not here."""
+        return any(event not in self._known.arrived for event in self._told)
+
     def due(self, there: dict[str, FileThere], *, all_of_them: bool) -> list[str]:
         """The files to be fetched now, in the order of their events: those that were told of, or `all_of_them`."""
         told = [name for event in self._told for name in of_event(event, there) if self.accepts(name)]

@@ -142,7 +142,7 @@ def local_run(
         if like
         else {}
     )
-    continued = {"like": like.path.name} if like else {}
+    continued = {"resumes": {"run": like.path.name}} if like else {}
     versions = {**about, "engine": engine, **chosen, **continued}
     made.write_job(plan.model_dump(exclude_none=True), spec, versions, {}, remote=on(remote.kind, remote.target))
     return Run(made)
