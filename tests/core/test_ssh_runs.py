@@ -338,8 +338,8 @@ def test_the_folder_of_a_run_names_no_key_and_no_command(scene):
 
 
 def test_names_of_files_that_a_machine_invents_are_refused(scene, tmp_path):
-    run = scene.start()
-    ended(run)
+    folder = tmp_path / "run"
+    folder.mkdir()
     wrong = scene.there.home / "wrong" / ".venv" / "bin"
     wrong.mkdir(parents=True, exist_ok=True)
     for name in ("../../.bashrc", "/etc/passwd", "output/../../x", "spec.json", "output/a\nb"):
@@ -352,7 +352,7 @@ sys.exit(serve(lambda about, body: ({{}}, {body!r})))
         (wrong / "python").write_text(answers)
         (wrong / "python").chmod(0o755)
         entry = Entry("", scene.there.address, "wrong", str(scene.there.key), "/dev/null")
-        reached = carrier.SshCarrier(entry, "x-00000000", run.folder.path, Notes(run.folder.path))
+        reached = carrier.SshCarrier(entry, "x-00000000", folder, Notes(folder))
         with pytest.raises(JobError, match=r"cannot be used|is no file that a run sends"):
             reached.files()
         with pytest.raises(JobError, match=r"cannot be used|is no file that a run sends"):
