@@ -144,7 +144,11 @@ def ended(run):
 
 
 def steps(run):
-    return [line["step"] for line in events.read_lines(run.folder.events.read_bytes()) if line.get("kind") == "step"]
+    try:
+        found = run.folder.events.read_bytes()
+    except FileNotFoundError:
+        return []
+    return [line["step"] for line in events.read_lines(found) if line.get("kind") == "step"]
 
 
 def log(run):

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,9 @@ def _may_mount() -> bool:
 class Sshd:
     """The machine. `base` is a folder that everybody can enter; `home` is that of its user, and `small` a disk of 1 MiB there."""
 
-    def __init__(self) -> None:
+    def __init__(self, also: Iterable[Path] = ()) -> None:
+        """Starts it. Its user has a way to the folders in `also`, too."""
+        self.also = tuple(also)
         self.base = Path(tempfile.mkdtemp(prefix="easel-machine-")).resolve()
         self.base.chmod(0o755)
         self.home = self.base / "home"
@@ -125,7 +128,7 @@ class Sshd:
             (self.base / name).chmod(0o644)
         (self.base / "shadow").chmod(0o600)
         (self.base / "sshd_config").write_text(_CONFIG.format(port=self._port, base=self.base, home=self.home))
-        (self.base / "start.sh").write_text(self._script([base, ROOT, *_packages(base)]))
+        (self.base / "start.sh").write_text(self._script([base, ROOT, *_packages(base), *self.also]))
 
     def _script(self, needed: list[Path]) -> str:
         """What makes the namespace: the users, the small disk, and ways to what lies in folders that only root may enter."""

@@ -65,7 +65,7 @@ def answer(about: Mapping[str, Any], _body: bytes) -> tuple[dict[str, Any], byte
     found = _RUNNING[sha256]
     if found.is_over:
         del _RUNNING[sha256]
-    return {"done": found.done_bytes, "is_over": found.is_over, "failed": found.failed}, b""
+    return {"done": found.done_bytes, "is_over": found.is_over, "refused": found.failed}, b""
 
 
 ACTIONS = {"hub": answer}

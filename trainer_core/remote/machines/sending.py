@@ -210,8 +210,8 @@ def _downloaded_there(
             if isinstance(count := answer.get("done"), int):
                 tell(Progress(count, one.size, 0.0, None))
             time.sleep(POLL_S)
-        if failed := answer.get("failed"):
-            say(f"It cannot, so the file is sent from here. {printable(str(failed), 300)}")
+        if refused := answer.get("refused"):
+            say(f"It cannot, so the file is sent from here. {printable(str(refused), 300)}")
         else:
             done.append(one)
     return done
