@@ -52,10 +52,7 @@ def continue_run(
     Raises:
         JobError: it cannot be continued.
     """
-    from trainer_core import hardware, places
-    from trainer_core.cli import queueing
-    from trainer_core.cli.runs import find_run, follow_run, run_result
-    from trainer_core.prepare.queued import gpu_like
+    from trainer_core.cli.runs import find_run
     from trainer_core.training import resume
 
     run = find_run(name)
@@ -71,6 +68,21 @@ def continue_run(
         _show(found)
     if dry_run:
         sys.exit(PROBLEMS if found.distrust and not trust_state else 0)
+    _continue(found, trust_state=trust_state, yes=yes, queued=queued, detach=detach, as_json=as_json)
+
+
+def _continue(found: Proposal, *, trust_state: bool, yes: bool, queued: bool, detach: bool, as_json: bool) -> None:
+    """Starts what was proposed, or puts it into the queue.
+
+    Raises:
+        RunError: the state needs the user's trust, or the user declines.
+    """
+    from trainer_core import hardware, places
+    from trainer_core.cli import queueing
+    from trainer_core.cli.runs import follow_run, run_result
+    from trainer_core.prepare.queued import gpu_like
+    from trainer_core.training import resume
+
     if found.distrust and not trust_state:
         raise RunError(f"{found.distrust} {PICKLES}", "If you know where it comes from, add --trust-state.")
     if found.warnings and not yes:

@@ -102,6 +102,11 @@ class Program:
         if self.roots and (leader := self.leader):
             processes.signal_group(leader, number)
 
+    def tell(self, number: int) -> None:
+        """Sends a signal to the program alone, and not to what it has started."""
+        if (own := self._own) is not None and own.alive:
+            processes.send(own.pid, number)
+
     def kill(self) -> None:
         """Kills the program, and leaves its wrapper the time to record that; then all others of the group."""
         own = self._own

@@ -251,7 +251,9 @@ class Supervision:
 
         A later request with less time counts, too. One whose work is done elsewhere is killed only if it gets no time at all.
         """
-        running.signal(signal.Signals[self.spec.stop_signal])
+        # A program whose work is done elsewhere passes the stop on, by programs of its own.
+        ask = running.signal if self._elsewhere is None else running.tell
+        ask(signal.Signals[self.spec.stop_signal])
         # A program that was paused gets no signal until it goes on.
         running.signal(signal.SIGCONT)
         began = time.monotonic()

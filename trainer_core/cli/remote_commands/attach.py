@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command("attach")
 @click.argument("where")
 @click.argument("run", default="")
 @click.option("--detach", is_flag=True, help="Return at once; `easel runs follow` shows the run.")

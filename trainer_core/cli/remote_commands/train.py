@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command("train", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("where")
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def command(where: str, options: tuple[str, ...]) -> None:

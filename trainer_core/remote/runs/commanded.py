@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from trainer_core.errors import JobError
 from trainer_core.jobs.stop_request import When
 from trainer_core.remote.runs import fetching
-from trainer_core.remote.runs.carrier import REQUESTS, FileThere, Seen
+from trainer_core.remote.runs.carrier import REQUESTS, FileThere, NotNow, Seen
 from trainer_core.remote.runs.fetching import file_there
 from trainer_core.remote.runs.request import Request
 from trainer_core.remote.runs.there_command import REFUSED
@@ -135,6 +135,8 @@ class CommandedCarrier:
         """Raises what the trainer said of an error."""
         if not code:
             return
+        if code < 0:
+            raise NotNow(f"The program that reaches the trainer was ended by signal {-code}.")
         lines = errors.decode("utf-8", "replace").strip().splitlines()
         last = lines[-1] if lines else ""
         if code == REFUSED:

@@ -20,10 +20,9 @@ from trainer_core.errors import EaselError, JobError
 from trainer_core.jobs.folder import STOP, DiskError, JobFolder, json_text
 from trainer_core.jobs.stop_request import StopRequest, When
 from trainer_core.remote.runs.carrier import REQUESTS, Carrier, Seen, is_passing
-from trainer_core.remote.runs.fetching import DamagedError
 from trainer_core.remote.runs.getting import Getting
 from trainer_core.remote.runs.known import Known, RunEnd, request_of
-from trainer_core.remote.runs.mirror import Mirror
+from trainer_core.remote.runs.mirror import GrownTooLargeError, Mirror
 from trainer_core.remote.runs.names import Names
 from trainer_core.remote.runs.target import Remote
 from trainer_core.text import without_secrets
@@ -33,6 +32,8 @@ SOON_S, LATER_S = 1.0, 5.0
 """How long the follower waits between two looks, after something new and after nothing new."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 """The same after a failure that passes; twice as long each time."""
+REFUSED_S = 600.0
+"""How long a trainer is asked again that refuses to tell of a run that it has begun, as with a key that is not valid any more."""
 MOST_UNSAID = 300
 """How often a trainer may say that a run has ended, and not how."""
 PHASES = {
@@ -215,7 +216,8 @@ class Follower:
             EaselError: the failure does not pass, or has lasted for longer than the trainer is waited for.
         """
         is_full = isinstance(error, DiskError)
-        if not (is_full or is_passing(error) or isinstance(error, DamagedError)):
+        may_pass = is_full or is_passing(error)
+        if isinstance(error, GrownTooLargeError) or not (may_pass or has_begun):
             raise error
         now = time.time()
         if not self._failed_at:
@@ -225,14 +227,14 @@ class Follower:
             self.say(str(error))
             self.known.notice(self._sentence(error, now, has_begun=has_begun))
         self._write()
-        if now - self._failed_at > self.kind.patience_s:
+        if now - self._failed_at > (self.kind.patience_s if may_pass else min(self.kind.patience_s, REFUSED_S)):
             raise error
         self.wake.wait(max(self._wait_s, min(getattr(error, "wait_s", None) or 0.0, LONGEST_WAIT_S)))
         self.wake.clear()
         self._wait_s = min(self._wait_s * 2, LONGEST_WAIT_S)
 
     def _sentence(self, error: EaselError, now: float, *, has_begun: bool) -> str:
-        if isinstance(error, DiskError | DamagedError):
+        if isinstance(error, DiskError):
             return str(error)
         at = time.strftime("%H:%M:%S", time.localtime(now))
         goes_on = "the training goes on" if has_begun else "the training has not begun"

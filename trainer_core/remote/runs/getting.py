@@ -38,6 +38,7 @@ class Getting:
         self._run, self._connect, self._known, self._mirror = run, connect, known, copied
         self._done, self._patience_s = done, patience_s
         self._work: _Work | None = None
+        self._there: dict[str, FileThere] = {}
         self._damaged: dict[str, int] = {}
         self._left_out: set[str] = set()
         self._failed_at = self._not_before = 0.0
@@ -56,6 +57,7 @@ class Getting:
         """
         if self._work is not None:
             self._take(self._work)
+            self._mirror.arrived(self._there, has_ended=False)
             if self._work.thread.is_alive():
                 return False
             work, self._work = self._work, None
@@ -63,7 +65,7 @@ class Getting:
             self._judge(work)
         if not has_ended and not self._mirror.awaits():
             return False
-        there = dict(carrier.files())
+        there = self._there = dict(carrier.files())
         self._mirror.arrived(there, has_ended=has_ended)
         due = [name for name in self._mirror.due(there, all_of_them=has_ended) if name not in self._left_out]
         if due and time.monotonic() >= self._not_before:
