@@ -152,7 +152,7 @@ def steps(run):
 
 
 def log(run):
-    return run.folder.log.read_text("utf-8", "replace")
+    return run.folder.log.read_text("utf-8", "replace") if run.folder.log.exists() else ""
 
 
 def check_complete(scene, run, last=20):
