@@ -226,9 +226,9 @@ def test_a_machine_without_space_is_refused_with_figures(there, tmp_path):
     assert not easel.exists()
 
 
-def test_an_installer_that_fails_is_told_with_its_last_line(there, easel, tmp_path):
+def test_an_installer_that_fails_is_told_with_its_last_lines(there, easel, tmp_path):
     fails = "import sys\nprint('Looking.')\nsys.exit('The disk of this machine is full.')\n"
-    with pytest.raises(JobError, match=r"failed \(1\): The disk of this machine is full\."):
+    with pytest.raises(JobError, match=r"failed \(1\): Looking\. The disk of this machine is full\."):
         installed(there, easel, archive(tmp_path / "fails", fails))
     assert installed(there, easel, archive(tmp_path / "works")).is_changed, "and it can be repeated"
 

@@ -173,8 +173,9 @@ def _set_up(machine: Machine, say: Say) -> None:
 
 
 def _watched(machine: Machine, say: Say) -> tuple[str, str]:
-    """How the installer there ended, and its last line; what it says is shown."""
-    offset, rest, ended, last = 0, b"", "", "no output"
+    """How the installer there ended, and its last two lines, which are its error and advice; what it says is shown."""
+    offset, rest = 0, b""
+    last: list[str] = []
     deadline = time.monotonic() + LONGEST_S
     while True:
         ended, found = _following(machine, offset)
@@ -184,10 +185,10 @@ def _watched(machine: Machine, say: Say) -> tuple[str, str]:
         is_over = bool(ended) and not found
         for line in [*lines, rest] if is_over else lines:
             if text := printable(line.decode("utf-8", "replace").rstrip(), _LONGEST):
-                last = text
+                last = [*last[-1:], text]
                 say(f"  {text}")
         if is_over:
-            return ended, last
+            return ended, " ".join(last) or "no output"
         if time.monotonic() > deadline:
             raise JobError(f"The installer on {machine} has not ended yet.", "It goes on there: run this again later.")
 
