@@ -12,13 +12,15 @@ import os
 import threading
 import time
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
-from tests.support import sshd
+from tests.support import hub_server, sshd
 from trainer_core.errors import JobError
 from trainer_core.jobs.hosts.questions import Questions
 from trainer_core.jobs.hosts.ssh_failure import MachineError
-from trainer_core.remote.machines import sending
+from trainer_core.remote.machines import hub_origin, sending
 from trainer_core.remote.machines.answering import MODULE
 from trainer_core.remote.machines.known_hashes import KnownHashes
 from trainer_core.remote.machines.names import check_name
@@ -252,3 +254,38 @@ def test_a_store_on_a_disk_without_hard_links_gives_links(tmp_path, monkeypatch)
     made = store.arrange({"a/b": sha256})
     assert (made / "a" / "b").is_symlink()
     assert (made / "a" / "b").read_bytes() == content
+
+
+def test_a_machine_downloads_itself_what_the_hub_has_and_gets_the_rest_from_here(there, store, tmp_path, monkeypatch):
+    monkeypatch.setattr(hub_origin, "LEAST_BYTES", 1000)
+    commit, found = "0123456789abcdef0123456789abcdef01234567", {}
+    cache = tmp_path / "hub" / "models--me--mine"
+    (cache / "blobs").mkdir(parents=True)
+    for name, seed in (("unet/model.safetensors", 1), ("gone.safetensors", 2)):
+        content = safetensors.numpy.save({"a": np.random.default_rng(seed).standard_normal(5000)})
+        sha256 = hashlib.sha256(content).hexdigest()
+        (cache / "blobs" / sha256).write_bytes(content)
+        link = cache / "snapshots" / commit / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(cache / "blobs" / sha256)
+        found[link] = (name, sha256, content)
+    kept = next(iter(found.values()))
+    siblings = [
+        {"rfilename": kept[0], "size": len(kept[2]), "lfs": {"sha256": kept[1], "size": len(kept[2]), "pointerSize": 1}}
+    ]
+    files = {
+        f"/api/models/me/mine/revision/{commit}?blobs=true": json.dumps(
+            {"id": "me/mine", "sha": commit, "siblings": siblings}
+        ).encode(),
+        f"/me/mine/resolve/{commit}/{kept[0]}": kept[2],
+    }
+    asked, said = [], []
+    with hub_server.serving(files, asked) as address, there.forced(f"HF_ENDPOINT={address}; export HF_ENDPOINT"):
+        done = sent(there, list(found), said)
+    assert done.files == 1, (said, [path for path, _ in asked])
+    assert done.sent_bytes == len(list(found.values())[1][2])
+    for _, sha256, content in found.values():
+        assert (store.folder / sha256).read_bytes() == content
+    assert any("downloads unet/model.safetensors" in line for line in said)
+    assert any("It cannot, so the file is sent from here." in line for line in said)
+    assert not list((store.folder / "hub").glob("*/*.part"))

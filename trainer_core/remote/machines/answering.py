@@ -45,6 +45,10 @@ def _action(name: str) -> Callable[[Mapping[str, Any], bytes], Answer]:
         from trainer_core.remote.machines import runs_there
 
         actions = runs_there.ACTIONS
+    elif name == "hub":
+        from trainer_core.remote.machines import hub_there
+
+        actions = hub_there.ACTIONS
     if name not in actions:
         raise ValueError(f"there is no question {printable(name, 80)!r}")
     return actions[name]

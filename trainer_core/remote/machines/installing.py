@@ -30,6 +30,8 @@ NEEDED_BYTES = 2 << 30
 """The installer needs 1.5 GiB; see `trainer_core.install.suite`."""
 PATIENCE_S = 120.0
 """For so long a connection that was cut is tried again while Easel is set up there."""
+ATTEMPTS = 3
+"""How often a question is asked when the connection is cut."""
 _WAIT_S = 2.0
 _PRINTED_BYTES = 256 << 10
 _LONGEST = 300
@@ -139,7 +141,7 @@ def _send(machine: Machine, archive: Archive, say: Say, there: int) -> int:
         # A piece replaces what an earlier connection may still have added after the place where it begins.
         script = 'umask 077; mkdir -p "$1" && cd "$1" && { [ -f "$2" ] || : > "$2"; } && head -c "$3" "$2" > "$2.new" && cat >> "$2.new" && mv "$2.new" "$2"'
         words = ("sh", "-c", script, "sh", f"{machine.folder}.incoming", f"{archive.sha256}.tar.gz", str(start))
-        run(machine, words, piece, LIMIT_S, _PRINTED_BYTES)
+        _repeated(lambda words=words, piece=piece: run(machine, words, piece, LIMIT_S, _PRINTED_BYTES))
         sent += len(piece)
         say(f"Sent {size(start + len(piece))} of {size(len(whole))}.")
     failed = _ask(machine, "unpack", archive.sha256).get("failed", "")
@@ -171,8 +173,9 @@ def _set_up(machine: Machine, say: Say) -> None:
 
 
 def _watched(machine: Machine, say: Say) -> tuple[str, str]:
-    """How the installer there ended, and its last line; what it says is shown."""
-    offset, rest, ended, last = 0, b"", "", "no output"
+    """How the installer there ended, and its last two lines, which are its error and advice; what it says is shown."""
+    offset, rest = 0, b""
+    last: list[str] = []
     deadline = time.monotonic() + LONGEST_S
     while True:
         ended, found = _following(machine, offset)
@@ -182,10 +185,10 @@ def _watched(machine: Machine, say: Say) -> tuple[str, str]:
         is_over = bool(ended) and not found
         for line in [*lines, rest] if is_over else lines:
             if text := printable(line.decode("utf-8", "replace").rstrip(), _LONGEST):
-                last = text
+                last = [*last[-1:], text]
                 say(f"  {text}")
         if is_over:
-            return ended, last
+            return ended, " ".join(last) or "no output"
         if time.monotonic() > deadline:
             raise JobError(f"The installer on {machine} has not ended yet.", "It goes on there: run this again later.")
 
@@ -208,7 +211,7 @@ def _following(machine: Machine, offset: int) -> tuple[str, bytes]:
 
 
 def _ask(machine: Machine, what: str, value: str) -> dict[str, str]:
-    printed = run(machine, _words(machine, what, value), _script(), LIMIT_S, _PRINTED_BYTES)
+    printed = _repeated(lambda: run(machine, _words(machine, what, value), _script(), LIMIT_S, _PRINTED_BYTES))
     told = printed.decode("utf-8", "replace").partition("easel-install 1\n")[2]
     found: dict[str, str] = {}
     for line in told.splitlines():
@@ -220,6 +223,18 @@ def _ask(machine: Machine, what: str, value: str) -> dict[str, str]:
     if "end" not in found:
         raise MachineError(f"{machine} did not say what it did.", "Easel needs a POSIX shell, sh, there.", "broken")
     return found
+
+
+def _repeated(ask: Callable[[], bytes]) -> bytes:
+    """The answer, asked for again when the connection was cut: each question of an installation means the same twice."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return ask()
+        except MachineError as error:
+            if not error.is_passing:
+                raise
+            time.sleep(_WAIT_S / 2)
+    return ask()
 
 
 def _words(machine: Machine, what: str, value: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from trainer_core.jobs.hosts.machine import Machine
 from trainer_core.jobs.hosts.questions import Questions
 from trainer_core.jobs.hosts.ssh_failure import MachineError
 from trainer_core.models.downloads.progress import Progress
+from trainer_core.remote.machines import hub_origin
 from trainer_core.remote.machines.answering import MODULE
 from trainer_core.remote.machines.known_hashes import KnownHashes
 from trainer_core.remote.storage.work import Tally, Work, each
@@ -34,6 +35,7 @@ LIMIT_S = 120.0
 FINISH_S = 900.0
 """The last piece of a file waits until the machine has read all of it again."""
 SAY_S = 5.0
+POLL_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,11 @@ def send(machine: Machine, files: Iterable[Item], say: Say, spare_bytes: int = S
         if not missing:
             return Sent(0, 0, had)
         _check_space(machine, answer.get("free"), left, spare_bytes)
+        if by_itself := _downloaded_there(machine, ask, missing, there, say):
+            missing = [one for one in missing if one not in by_itself]
+            left = sum(one.size - max(0, there[one.sha256]) for one in missing)
+        if not missing:
+            return Sent(0, 0, had)
         say(f"Sending {amount(len(missing), 'file')} ({size(left)}) to {machine}; {size(had)} are there already.")
         sending = _Sending(machine, ask, Tally(Work(tell=_Teller(say)), left, "sending"))
         small = [one for one in missing if one.size <= PIECE_BYTES // 4]
@@ -187,6 +194,29 @@ def _connections(machine: Machine) -> Iterator[_Ask]:
             questions.close()
 
 
+def _downloaded_there(
+    machine: Machine, ask: _Ask, missing: Iterable[Item], there: Mapping[str, int], say: Say
+) -> list[Item]:
+    """Those that the machine has downloaded from the Hub itself. What it cannot get there is sent."""
+    done = []
+    for one in missing:
+        origin = hub_origin.origin(one.path, one.sha256, one.size)
+        if origin is None or there[one.sha256] > 0:
+            continue
+        say(f"{machine} downloads {printable(origin.path, 200)} ({size(one.size)}) of {origin.repo} itself.")
+        about = {"do": "hub", "sha256": one.sha256, "size": one.size, **origin.as_dict()}
+        tell = _Teller(say, "Downloaded there")
+        while not (answer := ask(about)[0]).get("is_over"):
+            if isinstance(count := answer.get("done"), int):
+                tell(Progress(count, one.size, 0.0, None))
+            time.sleep(POLL_S)
+        if refused := answer.get("refused"):
+            say(f"It cannot, so the file is sent from here. {printable(str(refused), 300)}")
+        else:
+            done.append(one)
+    return done
+
+
 def _counts(machine: Machine, body: bytes, wanted: Mapping[str, Item]) -> dict[str, int]:
     """How many bytes of each file are there, as the machine says, which may say anything."""
     try:
@@ -222,8 +252,8 @@ def _groups(items: Iterable[Item]) -> Iterator[list[Item]]:
 class _Teller:
     """Says the progress every few seconds."""
 
-    def __init__(self, say: Say) -> None:
-        self._say, self._told_s = say, time.monotonic()
+    def __init__(self, say: Say, what: str = "Sent") -> None:
+        self._say, self._what, self._told_s = say, what, time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
@@ -232,7 +262,8 @@ class _Teller:
         self._told_s = now
         left = "" if progress.eta_s is None else f", about {progress.eta_s / 60:.0f} minutes left"
         total = progress.total_bytes or 0
-        self._say(f"Sent {size(progress.done_bytes)} of {size(total)} ({size(progress.bytes_per_s)} per second{left}).")
+        rate = f" ({size(progress.bytes_per_s)} per second{left})" if progress.bytes_per_s else ""
+        self._say(f"{self._what} {size(progress.done_bytes)} of {size(total)}{rate}.")
 
 
 def _json(data: object) -> bytes:

@@ -99,6 +99,18 @@ class Store:
                     _write(part, piece)
                     self._finish(part, target, size)
 
+    def take(self, path: Path, sha256: str, size: int) -> None:
+        """Moves a file of this machine here.
+
+        Raises:
+            JobError: it has another content, and was removed.
+            OSError: it cannot be moved.
+        """
+        self._made(self.folder / PARTS)
+        path.rename(self.folder / PARTS / check_sha256(sha256))
+        with self._part(sha256) as part:
+            self._finish(part, self.folder / sha256, size)
+
     def arrange(self, tree: Mapping[str, str]) -> Path:
         """A folder with these files: their SHA-256 by name. The same tree is always the same folder.
 
