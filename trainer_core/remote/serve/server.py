@@ -7,6 +7,7 @@ import http.client
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
 
@@ -84,7 +85,8 @@ class Server:
             settings, options.styles, self.tunnel, lambda each: public.webhook_of(each, settings), self._following
         )
         self._listener: Listener | None = None
-        try:
+        with ExitStack() as undone:
+            undone.callback(self.close)
             opened = bound(port)
             self.port: int = opened.getsockname()[1]
             self._listener = Listener(opened, Api(works_with, self.token, self._calls, self.port, options.origins))
@@ -92,9 +94,7 @@ class Server:
                 self._listen_outside()
             if self.tunnel.given():
                 public.note("")
-        except BaseException:
-            self.close()
-            raise
+            undone.pop_all()
 
     @property
     def address(self) -> str:
