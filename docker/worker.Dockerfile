@@ -19,11 +19,11 @@ RUN apt-get update \
     && useradd --create-home --uid 1000 easel \
     && install -d -o easel -g easel /opt/easel /var/lib/easel
 
-USER easel
+USER 1000:1000
 WORKDIR /opt/easel
 # Engines and models are here, and the folders of requests; a worker changes nothing else.
 ENV EASEL_HOME=/var/lib/easel \
-    EASEL_WORKER_MODELS=/runpod-volume/models \
+    EASEL_WORKER_MODELS=/runpod-volume \
     EASEL_WORKER_ENGINE=${ENGINE} \
     PYTHONUNBUFFERED=1
 

@@ -264,3 +264,5 @@ def test_a_target_has_no_secret_and_finds_the_env_file_of_the_folder_it_was_name
     monkeypatch.chdir(tmp_path / "elsewhere")
     carrier = get("runpod").carrier(target, "a-12345678", Path(), None)  # pyright: ignore[reportArgumentType]
     assert carrier._client.health().jobs
+    shown = f"{carrier!r} {vars(carrier)!r} {vars(carrier._client)!r} {vars(carrier._client._connection)!r}"
+    assert not any(value in shown for name, value in cloud.environment.items() if "KEY" in name)

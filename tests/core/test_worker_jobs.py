@@ -49,12 +49,15 @@ def test_an_own_request_is_trained_and_everything_is_in_the_bucket(worker):
     }
     names = {key.removeprefix(RUN) for key in worker.place.keys(RUN)}
     assert names == {
-        *("request.json", "spec.json", "versions.json", "events.jsonl", "engine.log", "result.json"),
+        *("request.json", "running.json", "spec.json", "versions.json", "events.jsonl", "engine.log", "result.json"),
         *("output/mika.safetensors", "finished/mika.safetensors"),
     }
     record = worker.record(RUN)
     assert (record["state"], record["document"]) == ("COMPLETED", job.output)
     assert '"step": 20' in events_of(worker, RUN)
+    written = b"".join(worker.place.get(f"{RUN}{name}") for name in names)
+    assert b"p1anted" not in written
+    assert "p1anted" not in worker.said
     assert left(worker) == ([], [])
 
 
@@ -65,6 +68,20 @@ def test_a_request_that_was_trained_is_not_trained_again(worker):
     assert worker.ended(worker.send(data)).output == first
     after = worker.place.plain.head_object(Bucket=worker.place.name, Key="easel/runs/twice-0123abcd/events.jsonl")
     assert after["LastModified"] == before["LastModified"]
+
+
+def test_a_run_that_was_stopped_before_it_began_does_not_begin(worker):
+    worker.place.put("easel/runs/early-0123abcd/stop", b'{"version": 1, "after": "save"}')
+    job = worker.ended(worker.send(own(worker.place, "early-0123abcd")))
+    assert job.error == "The training was stopped, as it was asked for."
+    assert "easel/runs/early-0123abcd/engine.log" not in worker.place.keys("easel/runs/early-0123abcd/")
+
+
+def test_a_request_that_another_job_trains_is_left_to_it(worker):
+    worker.place.put("easel/runs/taken-0123abcd/running.json", b'{"version": 1, "job": "another-e1"}')
+    job = worker.ended(worker.send(own(worker.place, "taken-0123abcd")))
+    assert job.error == "Another job trains this request."
+    assert worker.place.keys("easel/runs/taken-0123abcd/") == ["easel/runs/taken-0123abcd/running.json"]
 
 
 def test_a_request_of_the_documents_is_trained_and_answered_as_they_say(worker):
@@ -124,6 +141,9 @@ def test_a_cancel_ends_every_process_and_uploads_what_there_is(worker):
     job = worker.send(data)
     worker.trained(job, 60)
     assert worker.processes()
+    inherited = runpod_worker.environments_below(worker.home)
+    assert b"EASEL_HOME=" in inherited
+    assert b"p1anted" not in inherited
     worker.cancel(job)
     until(lambda: left(worker) == ([], []))
     prefix = f"easel/runs/{name}/"
@@ -232,6 +252,7 @@ def test_a_worker_that_is_killed_leaves_no_process_and_the_next_one_starts_clean
         worker.put_images()
         job = worker.send(own(worker.place, **LONG))
         worker.trained(job)
+        until(lambda: f"{RUN}events.jsonl" in worker.place.keys(RUN))
         assert worker.processes()
         worker.kill()
         until(lambda: left(worker) == ([], []), 30)

@@ -2,16 +2,20 @@
 
 import copy
 import math
+import tomllib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support import kohya_plans
 from trainer_core import catalog
-from trainer_core.engines import registry
+from trainer_core.engines import contract, registry
+from trainer_core.engines.status import EngineStatus
 from trainer_core.errors import RemoteError
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.problems import blocking
 from trainer_core.remote.training import checking
 from trainer_core.remote.training.workflow import LoRATrainingWorkflow
 from trainer_core.remote.worker import mapping
@@ -236,3 +240,47 @@ def test_samples_after_loops_come_at_equal_distances_or_are_refused(lengths, sam
     done = set(range(every, total + 1, every)) if every else set()
     assert positions <= done <= positions | {total}
     assert math.gcd(*positions) == every if positions else every == 0
+
+
+def test_sd_scripts_gets_the_values_of_the_workflow():
+    # No value is the engine's own or Easel's, which would be there without the workflow.
+    other = {
+        "n107": {
+            "network_dim": 24,
+            "network_alpha": 6.0,
+            "learning_rate": 0.0003,
+            "discrete_flow_shift": 2.5,
+            "guidance_scale": 2.0,
+        },
+        "n95": {"max_grad_norm": 0.5, "lr_scheduler_num_cycles": 3, "lr_warmup_steps": 20},
+        "n109": {"batch_size": 3, "num_repeats": 7},
+    }
+    made = workflow(**other)
+    found = mapped(made)
+    files = {path: f"/models/{name}" for path, name in found.files.items()}
+    more = {"model.family": "flux", "dataset.path": "/images", "output.name": "mika"}
+    values = {**found.values, **files, **more, "native": {"kohya": dict(found.native)}}
+    plan = TrainingPlan.model_validate(fields.nest(values))
+    backend = registry.get("kohya")
+    assert not blocking(backend.problems(plan, contract.MACHINE, EngineStatus(installed=True)))
+    tables = [
+        tomllib.loads(text)
+        for name, text in backend.render(plan, kohya_plans.place()).files.items()
+        if name.suffix == ".toml"
+    ]
+    got = {}
+    for table in tables:
+        for part in table.values():
+            got |= part if isinstance(part, dict) else {}
+        for dataset in table.get("datasets", ()):
+            got |= dataset | dataset["subsets"][0]
+    sent = {**made["107"]["inputs"], **made["95"]["inputs"], **made["109"]["inputs"]}
+    same = (
+        *("network_dim", "network_alpha", "learning_rate", "max_train_steps", "apply_t5_attn_mask", "fp8_base"),
+        *("guidance_scale", "discrete_flow_shift", "timestep_sampling", "model_prediction_type", "lr_scheduler"),
+        *("lr_scheduler_num_cycles", "lr_warmup_steps", "max_grad_norm", "batch_size", "num_repeats", "enable_bucket"),
+        *("min_bucket_reso", "max_bucket_reso"),
+    )
+    assert {name: got.get(name) for name in same} == {name: sent[name] for name in same}
+    assert (got["optimizer_type"].lower(), got["full_bf16"], got["save_precision"]) == ("adamw8bit", True, "bf16")
+    assert (got["mixed_precision"], got["resolution"]) == ("bf16", 1024)

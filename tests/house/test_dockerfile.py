@@ -83,7 +83,7 @@ def test_versions_of_the_library_fit_those_of_the_suite():
 
 def test_it_does_not_work_as_root_and_starts_the_worker(instructions):
     names = [name for name, _ in instructions]
-    assert texts(instructions, "USER") == ["easel"]
+    assert texts(instructions, "USER") == ["1000:1000"]
     assert names.index("USER") < names.index("COPY") < names.index("ENTRYPOINT")
     command = json.loads(texts(instructions, "ENTRYPOINT")[0])
     assert command[1] == "-m"

@@ -24,6 +24,7 @@ from trainer_core.remote.training.workflow import LoRATrainingWorkflow
 
 PYTHON = "EASEL_RUNPOD_PYTHON"
 """The Python of an environment with `requirements/worker.txt`, for machines where the tests' own has no library of RunPod."""
+PATH = os.pathsep.join(path for path in sys.path if path)
 LIMIT_S = 90.0
 
 
@@ -31,8 +32,12 @@ LIMIT_S = 90.0
 def python() -> str:
     """A Python that has RunPod's library. Skips the test if there is none."""
     for candidate in filter(None, (os.environ.get(PYTHON), sys.executable)):
-        found = subprocess.run([candidate, "-c", "import runpod"], capture_output=True, check=False)
-        if found.returncode == 0:
+        # It must also load the packages of Easel, some of which are compiled for one version of Python.
+        command = [candidate, "-c", "import runpod, pydantic_core, orjson"]
+        if (
+            subprocess.run(command, env={**os.environ, "PYTHONPATH": PATH}, capture_output=True, check=False).returncode
+            == 0
+        ):
             return candidate
     pytest.skip(
         f"RunPod's library is not installed: install requirements/worker.txt into an environment, and set {PYTHON} to its Python"
@@ -87,7 +92,7 @@ class Worker:
             "EASEL_HOME": str(home),
             "EASEL_WORKER_ENGINE": "rehearsal",
             "EASEL_WORKER_MODELS": str(self.models),
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "PYTHONPATH": PATH,
             "RUNPOD_WEBHOOK_GET_JOB": f"{half}/job-take/$ID?gpu=t",
             "RUNPOD_WEBHOOK_POST_OUTPUT": f"{half}/job-done/$RUNPOD_POD_ID/$ID?gpu=t",
             "RUNPOD_WEBHOOK_POST_STREAM": f"{half}/job-stream/$RUNPOD_POD_ID/$ID?gpu=t",
@@ -181,6 +186,17 @@ def processes_below(folder: Path) -> list[str]:
     return found
 
 
+def environments_below(folder: Path) -> bytes:
+    """The environment variables of all these processes."""
+    found = b""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if str((entry / "cwd").readlink()).startswith(f"{folder}/requests"):
+                    found += (entry / "environ").read_bytes()
+    return found
+
+
 def until(condition, limit_s: float = LIMIT_S, shown=lambda: "") -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
@@ -197,7 +213,9 @@ def running(home: Path, speed: float = 1.0, **environment: str):
         try:
             yield worker
         finally:
-            worker.process.kill()
+            # RunPod's library has a process of its own for the signs of life.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.process.pid, signal.SIGKILL)
             worker.process.wait(10)
             until(lambda: not worker.processes())
 

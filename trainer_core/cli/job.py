@@ -18,6 +18,7 @@ from trainer_core.errors import EaselError, PlanError
 from trainer_core.estimate import find_gpu_processes, formatting, past_runs
 from trainer_core.files import read_toml
 from trainer_core.plan import fields
+from trainer_core.plan.elsewhere import is_named_there
 from trainer_core.prepare import entering, image_folders, provenance
 from trainer_core.prepare.forecast import Forecast, forecast
 from trainer_core.prepare.native import merged
@@ -215,11 +216,11 @@ def _bench_like(like: Run, plan_file: Path | None, assignments: tuple[str, ...],
 def _absolute(path: str, value: Any) -> Any:
     """A path made absolute: it was typed relative to the current folder, and a run has another one.
 
-    A link to a model stays as it is; a Problem then says how to download it.
+    A link to a model stays as it is; a Problem then says how to download it. So does the name that another machine has for one.
     """
     known = fields.all_fields()
     is_path = path in known and known[path].about.path and isinstance(value, str) and value
-    if not is_path or (known[path].section == "model" and _is_link(value)):
+    if not is_path or (known[path].section == "model" and (is_named_there(value) or _is_link(value))):
         return value
     return str(places.typed(value).absolute())
 

@@ -22,7 +22,7 @@ class PathFacts:
     """What was found at the path in a setting.
 
     `text` is the setting's value, `path` the absolute path. `leads_to` is the target of a symbolic link, "" if it is not one;
-    `is_relative` says that the link's own text is a relative path. For a path that Easel writes to, `folder` is the nearest existing folder, itself or a parent; `is_writable` and
+    `is_relative` says that the link's own text is a relative path. `is_elsewhere`: another machine trains, and this is its name for the file, of which nothing is known here. For a path that Easel writes to, `folder` is the nearest existing folder, itself or a parent; `is_writable` and
     `free_bytes` describe that folder.
     """
 
@@ -32,6 +32,7 @@ class PathFacts:
     is_folder: bool = False
     leads_to: str = ""
     is_relative: bool = False
+    is_elsewhere: bool = False
     folder: str = ""
     is_writable: bool = False
     free_bytes: int = 0

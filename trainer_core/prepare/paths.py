@@ -14,13 +14,14 @@ from trainer_core.draft.checks.choices import native_paths
 from trainer_core.draft.facts import PathFacts
 from trainer_core.draft.layers import is_native
 from trainer_core.plan import fields
+from trainer_core.plan.elsewhere import is_named_there
 from trainer_core.training.delivery import SUFFIX
 
 
-def look(values: Mapping[str, Any]) -> dict[str, PathFacts]:
-    """The facts about every path in these values, by setting."""
+def look(values: Mapping[str, Any], *, is_elsewhere: bool = False) -> dict[str, PathFacts]:
+    """The facts about every path in these values, by setting. If the training `is_elsewhere`, models may have names of there."""
     found = {
-        setting.path: _seen(setting, values[setting.path])
+        setting.path: _seen(setting, values[setting.path], is_elsewhere=is_elsewhere)
         for setting in fields.paths()
         if isinstance(values[setting.path], str)
     }
@@ -34,8 +35,11 @@ def look(values: Mapping[str, Any]) -> dict[str, PathFacts]:
     return found
 
 
-def _seen(setting: fields.SettingField, text: str) -> PathFacts:
+def _seen(setting: fields.SettingField, text: str, *, is_elsewhere: bool) -> PathFacts:
     """What is at the path of a setting; for an empty output folder, at Easel's outputs folder."""
+    if is_elsewhere and setting.section == "model" and is_named_there(text):
+        # The carrier of the run looks whether it is there, as far as that can be asked.
+        return PathFacts(text, text, exists=True, is_elsewhere=True)
     if text or setting.path == "output.folder":
         return _at(text, places.typed(text) if text else places.outputs(), is_written=setting.about.written)
     return PathFacts(text, "")

@@ -57,7 +57,7 @@ class FactsReader:
             state = _with_parts(state)
         if "dataset" in again or "engine" in again:
             state = self.read_images(state, self.quick)
-        state = state.with_facts(paths=paths.look(state.draft.values))
+        state = state.with_facts(paths=paths.look(state.draft.values, is_elsewhere=self.is_elsewhere))
         return state.with_facts(hub=None if self.is_elsewhere else _hub(state))
 
     def look(self, state: State, wait_s: float = 0.0) -> State:
@@ -69,7 +69,7 @@ class FactsReader:
         engines = choice.statuses(state.engines, device)
         if self.is_elsewhere:
             engines = dict.fromkeys(engines, EngineStatus(installed=True))
-        state = state.with_facts(paths=paths.look(state.draft.values), engines=engines)
+        state = state.with_facts(paths=paths.look(state.draft.values, is_elsewhere=self.is_elsewhere), engines=engines)
         if self.is_elsewhere:
             return state.with_facts(hub=None)
         return state.with_facts(hub=_hub(state, wait_s))

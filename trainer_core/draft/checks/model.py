@@ -27,6 +27,11 @@ def model_is_known(case: Case) -> Iterator[Problem]:
     if (seen := case.at("model.path")) is not None and not seen.exists:
         yield _absent(plan.model.path)
         return
+    if seen is not None and seen.is_elsewhere:
+        if not plan.model.family:
+            message = f"The family of {plan.model.path} is not known here, because another machine has the file."
+            yield Problem("model.family", "error", f"{message} Set the family.")
+        return
     detection = facts.detection
     if detection is None:
         reason = facts.detection_error or "its header was not read"

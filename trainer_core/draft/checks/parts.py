@@ -57,7 +57,7 @@ def parts_are_what_they_should_be(case: Case) -> Iterator[Problem]:
         path, value = f"model.{part}", getattr(case.plan.model, part)
         wanted = family.parts_of(variant).get(part, ()) if family else ()
         there = case.at(path)
-        if not value or not wanted or there is None or not there.exists:
+        if not value or not wanted or there is None or not there.exists or there.is_elsewhere:
             continue
         name, fix = PurePath(there.path).name, Fix("Remove it", {path: ""})
         if there.path == case.model_path and part in parts.own(case.facts.detection, claim):

@@ -83,7 +83,10 @@ class Looker:
             return Seen("ended")
         if found.state is RemoteState.LOST:
             return Seen("lost", found.sentence)
-        if has_begun and 0 <= time.time() - self._first_seen() < self.grace_s:
+        first_s = self._first_seen()
+        waited_s = time.time() - first_s
+        # A clock that was set back must not make it wait for ever.
+        if has_begun and -self.grace_s < waited_s < self.grace_s:
             return Seen("running", f"{found.sentence} Its worker may still upload what it has.")
         is_cancelled = found.state is RemoteState.CANCELLED
         self.run.conclude("CANCELLED" if is_cancelled else "FAILED", f"{found.sentence} {_WITHOUT}", _ADVICE)

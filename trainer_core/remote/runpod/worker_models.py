@@ -13,13 +13,14 @@ from pathlib import Path, PurePosixPath
 
 from trainer_core.errors import DownloadError, JobError, RemoteError
 from trainer_core.models import downloads
+from trainer_core.plan.elsewhere import HUB as HUB_NAME
+from trainer_core.plan.elsewhere import VOLUME
 from trainer_core.remote import addresses, storage
 from trainer_core.remote.runpod.bucket_run import MODELS
 from trainer_core.remote.storage import Bucket, Uploaded
 from trainer_core.remote.storage.objects import hash_of
 from trainer_core.text import printable, size
 
-VOLUME = "runpod-volume:"
 HUB = "huggingface"
 WAYS = (
     f"Name it as the worker has it: {VOLUME}NAME for a file on the network volume of the endpoint, hf:owner/name/file.safetensors for a "
@@ -34,11 +35,6 @@ class Place:
     there: str
     file: Path | None = None
     key: str = ""
-
-
-def is_there_already(text: str) -> bool:
-    """Whether a text names something that a worker gets by itself, so that this machine need not have it."""
-    return text.startswith((VOLUME, "s3://", "hf:"))
 
 
 def checked_name(text: str) -> str:
@@ -68,7 +64,7 @@ def place_of(text: str, bucket: Bucket, root: str) -> Place:
     """
     if text.startswith(VOLUME):
         return Place(checked_name(text))
-    if text.startswith("hf:"):
+    if text.startswith(HUB_NAME):
         return Place(_of_hub(text))
     if "://" in text:
         return Place(_object(text, bucket))

@@ -32,7 +32,9 @@ class Handler:
         """The answer to a job. A job that is cancelled ends its processes and uploads what it has before this raises."""
         self._hear_signals()
         async with self._one_at_a_time:
-            working = self._working = Working(job.get("input"), lambda progress: self._tell(job, progress))
+            working = self._working = Working(
+                job.get("input"), str(job.get("id", "")), lambda progress: self._tell(job, progress)
+            )
             done = asyncio.ensure_future(asyncio.to_thread(working.work))
             try:
                 return await asyncio.shield(done)

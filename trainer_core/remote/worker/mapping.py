@@ -7,7 +7,6 @@ is refused with the node and the input.
 from __future__ import annotations
 
 import functools
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from trainer_core import catalog
 from trainer_core.datasets import buckets
 from trainer_core.errors import RemoteError
+from trainer_core.files import read_toml
 from trainer_core.plan import fields
 from trainer_core.remote.training import checking
 from trainer_core.remote.worker import passes
@@ -56,7 +56,7 @@ class Mapped:
 @functools.cache
 def table() -> Mapping[str, Mapping[str, Any]]:
     """The rows of `workflow.toml` by class and input; the forms of the rows are checked."""
-    found = tomllib.loads(Path(__file__).with_name("workflow.toml").read_text(encoding="utf-8"))
+    found = read_toml(Path(__file__).with_name("workflow.toml"), RemoteError)
     for kind, rows in found.items():
         for name, row in rows.items():
             assert name in _WHOLE or len(_FORMS & row.keys()) == 1, f"{kind}.{name} has no form, or several"

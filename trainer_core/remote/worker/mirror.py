@@ -18,6 +18,7 @@ from pathlib import Path
 from trainer_core.errors import RemoteError
 from trainer_core.jobs.folder import json_object
 from trainer_core.jobs.stop_request import When
+from trainer_core.remote.runpod.bucket_run import RUNNING, claim
 from trainer_core.remote.runs import grown, there
 from trainer_core.remote.storage import Bucket, items, upload
 from trainer_core.remote.worker import answers
@@ -27,7 +28,7 @@ WHOLE = ("spec.json", "versions.json")
 FINISHED = "finished"
 EVERY_S = 5.0
 LARGEST_NOTE_BYTES = 1 << 20
-KEPT = ("images/", answers.STOP)
+KEPT = ("images/", answers.REQUEST, RUNNING, answers.STOP)
 """What is in the folder of a run before it begins."""
 
 
@@ -42,17 +43,26 @@ class Mirror:
         self._looked_s = float("-inf")
 
     # ---- before and after the run ----
-    def earlier(self) -> answers.Answer | None:
-        """The successful answer of an earlier attempt at the same request; what an unsuccessful one left is removed.
-
-        RunPod hands a job out again whose worker was lost, also if the worker had done everything.
+    def claim(self, job: str) -> bool:
+        """Whether this job of RunPod may train the run; another one of the same request may have begun before.
 
         Raises:
             RemoteError: the storage refuses it, or the connection fails.
         """
+        return claim(self._bucket, self._prefix, job)
+
+    def earlier(self, *, is_final: bool) -> answers.Answer | None:
+        """The answer of an earlier attempt at the same request: a successful one, or any if it `is_final`.
+
+        What an unsuccessful one left is removed otherwise. RunPod hands a job out again whose worker was lost, also if the worker
+        had done everything.
+
+        Raises:
+            RemoteError: as `claim`.
+        """
         found = json_object(self.get(answers.RESULT) or b"") or {}
         answer = found.get(answers.DOCUMENT)
-        if isinstance(answer, dict) and answer.get("status") == "success":
+        if isinstance(answer, dict) and (is_final or answer.get("status") == "success"):
             return answer
         for item in list(items(self._bucket, self._prefix)):
             if not item.key.removeprefix(self._prefix).startswith(KEPT):

@@ -1,6 +1,6 @@
 """Brings the models of a request: from the folder of models that is mounted, from the Hub, or from a bucket; checked by what they are.
 
-A model is named by its path in the folder `EASEL_WORKER_MODELS` (also below ComfyUI's names for its folders), by a link to the Hub such
+A model is named by its path in the folder `EASEL_WORKER_MODELS` (also below ComfyUI's names for folders), by a link to the Hub such
 as hf:owner/name/file.safetensors, or by an address such as s3://bucket/key. What is fetched stays in Easel's folder of models, in a
 folder named after its source, for the next request; nothing of it is changed by a training.
 """
@@ -26,7 +26,9 @@ from trainer_core.text import printable
 
 FOLDER = "EASEL_WORKER_MODELS"
 # Source: ComfyUI, folder_paths.py, folder_names_and_paths.
-SUBFOLDERS = ("", "diffusion_models", "unet", "checkpoints", "vae", "text_encoders", "clip")
+KINDS = ("", "diffusion_models", "unet", "checkpoints", "vae", "text_encoders", "clip")
+SUBFOLDERS = tuple(f"{above}{kind}" for above in ("", "models/", "ComfyUI/models/") for kind in KINDS)
+"""Where a model is looked for below the folder of models, which may be a whole network volume."""
 ROLES: Mapping[str, tuple[str, ...]] = {"model.path": ("checkpoint", "diffusion_model"), "model.vae": ("vae",)}
 """What the file of a setting must be; a companion file that is not named here must be a text encoder."""
 HUB = "huggingface"

@@ -47,8 +47,9 @@ _SAID = {
 class Working:
     """One request. `tell` gets its progress: {"phase", "step", "total", "loss"}."""
 
-    def __init__(self, data: object, tell: Callable[[dict[str, Any]], None]) -> None:
-        self._data, self._tell = data, tell
+    def __init__(self, data: object, job: str, tell: Callable[[dict[str, Any]], None]) -> None:
+        """The request in the input of a job; `job` is RunPod's id of it."""
+        self._data, self._job, self._tell = data, job, tell
         self._values = credentials.settings()
         self._cancel = threading.Event()
         self._why: Why = ""
@@ -83,15 +84,26 @@ class Working:
         return answer
 
     def _begin(self, wanted: Asked) -> Answer | None:
-        """Opens the folder in the bucket; the answer if the request was trained before."""
+        """Opens the folder in the bucket; the answer if the request was trained before, or is trained by another job.
+
+        Raises:
+            RemoteStopped: it was stopped before it began.
+        """
         self._say("starting")
-        # It goes on after a cancel: what was made until then is uploaded.
         work = Work(patience=QUICK)
         mirror = Mirror(connect(wanted.storage, self._values, work), wanted.storage.key)
-        if (answer := mirror.earlier()) is not None:
+        is_own = isinstance(wanted.wants, Request)
+        # Each run of Easel's own has an id of its own; the documents' callers may send a failed request again.
+        if (answer := mirror.earlier(is_final=is_own)) is not None:
             return answer
+        if is_own and not mirror.claim(self._job):
+            return answers.failure(wanted.id, "Another job trains this request.")
         self._mirror = mirror
-        mirror.put(answers.REQUEST, request_json(self._data))
+        if not is_own or mirror.get(answers.REQUEST) is None:
+            mirror.put(answers.REQUEST, request_json(self._data))
+        if mirror.stop_wanted() is not None:
+            self._why = "stopped"
+            raise RemoteStopped
         return None
 
     # ---- what it needs ----
