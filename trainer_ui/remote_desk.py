@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
     from trainer_core.remote.costs import Cost
     from trainer_core.remote.kept_settings import Kept
     from trainer_core.remote.outlook import Outlook
-    from trainer_core.remote.style_training import OfStyle
+    from trainer_core.remote.runpod.style_training import Prepared
     from trainer_core.remote.trainers import Trainer
     from trainer_core.training.run import Run
     from trainer_ui.session import Session
 
 
+STYLES_ELSEWHERE = "A style is trained on RunPod: its models are on the network volume of the endpoint. Choose RunPod under “Where to train”."
 WORDS = {
     "Name the place with --at": "Enter it under “Where the styles are”",
     "with --easel": "under “Folder of Easel there”",
@@ -40,8 +42,8 @@ class RemoteDesk:
         self.trainers: tuple[Trainer, ...] = ()
         self.on = ""
         """The chosen trainer, as `easel train --on` names it; "" for this computer."""
-        self.style: OfStyle | None = None
-        """The style whose version the run becomes."""
+        self.style: Prepared | None = None
+        """The training of a style whose version the run becomes; None if something else is trained."""
         self.doing: dict[str, str] = {}
         """What is being asked now, by its key, as a sentence."""
         self.said: dict[str, tuple[str, str]] = {}
@@ -148,7 +150,7 @@ class RemoteDesk:
     def start(self) -> None:
         """Starts the job at the chosen trainer, in a thread."""
         session = self.session
-        if not self.on:
+        if not self.on and self.style is None:
             session.start()
             return
         if session.starting:
@@ -157,14 +159,32 @@ class RemoteDesk:
         if reason := session.stopped_by():
             session.note(f"Not started. {reason}")
             return
+        if self.style is not None and self.trainer.kind != "runpod":
+            session.note(f"Not started. {STYLES_ELSEWHERE}")
+            return
         session.jobs.start(partial(self._started, copy.copy(session.bench), self.on))
 
     def _started(self, bench: Workbench, on: str) -> Run:
-        from trainer_core.remote import credentials, style_training
+        from trainer_core.remote import credentials
+        from trainer_core.remote.runpod import style_training
+        from trainer_core.remote.runpod.target import RunPodTarget
+        from trainer_core.remote.runs import starting, target
 
-        gpu = self.kept.gpu if self.kept is not None else ""
+        at, style = target.named(on), self.style
+        if at["kind"] == "runpod" and self.kept is not None and self.kept.gpu:
+            at = {**at, "gpu": self.kept.gpu}
         with credentials.lent():
-            return style_training.start(bench, on, self.style, gpu)
+            if style is None:
+                return starting.start(bench, at)
+            return style_training.start(style_training.renewed(replace(style, bench=bench)), RunPodTarget.of(at))
+
+    def use_style(self, prepared: Prepared) -> None:
+        """Prepares the training of a style from now on."""
+        self.style = prepared
+        bench = self.session.bench
+        bench.state = prepared.bench.state
+        self.session.is_method_chosen = True
+        self.prepare()
 
     # ---- threads ----
     def ask(self, key: str, doing: str, work: Callable[[], Any], *, shows: bool = True) -> None:

@@ -1,12 +1,9 @@
 """What the notebook for remote training asks of the core: kept settings, prices, plans, what is sent, and images of a style."""
 
-import json
-
 import pytest
 
-from tests.support import buckets
 from tests.support.page import prepare
-from trainer_core.errors import EaselError, PlanError, RemoteError
+from trainer_core.errors import PlanError, RemoteError
 from trainer_core.estimate import Estimate
 from trainer_core.prepare.workbench import Workbench
 from trainer_core.remote import (
@@ -15,14 +12,9 @@ from trainer_core.remote import (
     kept_settings,
     outlook,
     sources,
-    style_images,
-    style_places,
-    style_training,
     trainers,
 )
 from trainer_core.remote.machines import book
-from trainer_core.remote.style_training import OfStyle
-from trainer_core.remote.styles import SelectionSet
 
 ENDPOINT = "MODEL_TRAINING_RUNPOD_ENDPOINT_ID"
 
@@ -145,37 +137,3 @@ def test_what_is_sent_is_counted_with_sizes(home):
     told = dict(found.told)
     assert "sd15.safetensors" in told["Model"]
     assert "over ssh" in told["Images"]
-
-
-def test_the_images_of_a_selection_set_are_brought_with_their_captions_once(monkeypatch):
-    with buckets.place() as place:
-        for name, value in place.environment.items():
-            monkeypatch.setenv(name, value)
-        for key, data in (("image_1.jpg", b"one"), ("image_1.txt", b"a valley, style_16"), ("image_2.jpg", b"two")):
-            place.plain.put_object(Bucket=place.name, Key=f"styles/16/{key}", Body=data)
-        chosen = SelectionSet(1, "Set 1", ("image_1.jpg", "image_2.jpg"))
-        said = []
-        folder = style_images.bring("16", chosen, credentials.settings(), said.append)
-        assert {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix} == {
-            "image_1.jpg": b"one",
-            "image_1.txt": b"a valley, style_16",
-            "image_2.jpg": b"two",
-        }
-        assert said[-1] == "2 of 2 images are here."
-        before = (folder / "image_1.jpg").stat().st_mtime_ns
-        assert style_images.bring("16", chosen, credentials.settings()) == folder
-        assert (folder / "image_1.jpg").stat().st_mtime_ns == before
-        with pytest.raises(RemoteError, match=r"image_9\.jpg"):
-            style_images.bring("16", SelectionSet(2, "Set 2", ("image_9.jpg",)), credentials.settings())
-
-
-def test_the_version_of_a_training_that_could_not_start_is_failed(tmp_path, monkeypatch):
-    folder = tmp_path / "resources" / "style_images" / "16_foggy"
-    folder.mkdir(parents=True)
-    monkeypatch.setenv("S3_USER_BUCKET", "my-bucket")
-    style = OfStyle(str(tmp_path), "16", 1, "v1.0")
-    with pytest.raises(EaselError):
-        style_training.start(Workbench(engine="rehearsal"), "runpod:abc", style)
-    [version] = style_places.opened(str(tmp_path)).styles.versions("16")
-    assert (version.name, version.status, version.selection_set_id) == ("v1.0", "failed", 1)
-    assert json.loads((folder / "training_versions.json").read_text())["versions"][0]["parameters"]["network_dim"] == 16

@@ -2,9 +2,12 @@
 
 import json
 import os
+from io import BytesIO
 
 import pytest
+from PIL import Image
 
+from tests.support import buckets
 from tests.support.page import button, click, enter, go, hear, inside, markup, prepare, wait_for
 from tests.support.remote_runs import Homes
 from trainer_core.jobs.state import JobState
@@ -281,3 +284,36 @@ def test_the_tunnel_says_why_it_cannot_start(app):
     app.session.show()
     assert "no authtoken is set" in markup(app.accounts.tunnel.headline)
     assert button(app.accounts.tunnel.widget, app.accounts.tunnel.start.description)
+
+
+def test_a_style_is_brought_from_the_bucket_and_trained_on_runpod_only(app, tmp_path, monkeypatch):
+    folder = tmp_path / "resources" / "style_images" / "16_foggy"
+    folder.mkdir(parents=True)
+    sets = [{"id": 1, "name": "Set 1", "images": ["a.png", "b.png"]}]
+    (folder / "selection_sets.json").write_text(json.dumps({"sets": sets}))
+    image = BytesIO()
+    Image.effect_noise((128, 128), 50).convert("RGB").save(image, "PNG")
+    with buckets.place() as place:
+        for name, value in place.environment.items():
+            monkeypatch.setenv(name, value)
+        for name in ("a", "b"):
+            place.put(f"styles/16/{name}.png", image.getvalue())
+            place.put(f"styles/16/{name}.txt", b"a valley, style_16")
+        choose(app.source.cards, "style")
+        style = app.source.style
+        wait_for(lambda: "styles" in app.desk.said)
+        app.session.show()
+        assert style.style.value == "16"
+        assert style.set.value == 1
+        click(style.take)
+        assert "name the version" in app.session.message
+        enter(style.version, "v1.0")
+        click(style.take)
+        wait_for(lambda: "style-images" in app.desk.said)
+    assert "2 images are here." in app.desk.said["style-images"][0]
+    assert app.session.values["dataset.trigger"] == "style_16"
+    assert app.session.values["output.name"] == "style_16_v1.0"
+    assert app.session.values["schedule.steps"] == 500
+    assert app.session.values["optimizer.learning_rate"] == 4e-4
+    click(app.bar.start)
+    assert app.session.run is None

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from trainer_ui.remote_desk import RemoteDesk
 
 LISTING, BRINGING = "styles", "style-images"
-POLICIES = {"custom-styles": "style", "custom-actors": "actor"}
-"""The policy that computes the values of each type of training."""
 
 
 class StyleChoice:
@@ -40,7 +38,10 @@ class StyleChoice:
         self.set = Dropdown(description="Selection set", options=[("Choose a style first", 0)])
         self.set.observe(handler(lambda _: None), "value")
         self.version = Text(description="Name of the version", placeholder="such as v1.0", continuous_update=False)
-        self.version.observe(handler(lambda _: self._name() if self._chosen[1] else None), "value")
+        self.preset = Dropdown(
+            description="Recommended by",
+            options=[("LoRA Training Module", ""), ("LoRA Training System: 40 steps per image", "style-002")],
+        )
         self.take = Button(
             description="Use these images\nbrings them here from the bucket", classes=("easel-two-lines",)
         )
@@ -55,6 +56,7 @@ class StyleChoice:
                         helped(self.kind, "A style or an actor. It decides which policy computes steps and rate."),
                         helped(self.style, "The style whose trainings are kept together."),
                         helped(self.set, "The images that are trained."),
+                        helped(self.preset, "The document whose steps and rate for this number of images are used."),
                         helped(
                             self.version,
                             "The name of this training among those of the style. A training on RunPod is listed under Versions.",
@@ -66,8 +68,6 @@ class StyleChoice:
             ],
             classes=("easel-remote-form",),
         )
-        self._at = ""
-        self._chosen = ("", "", 0)
         self._styles: dict[str, tuple[str, list[SelectionSet]]] = {}
 
     def open(self) -> None:
@@ -92,50 +92,31 @@ class StyleChoice:
             place = style_places.opened(where)
             found = {one: (title, place.styles.sets(one)) for one, title in place.styles.all()}
             with self.desk.session.lock:
-                self._at, self._styles = place.address, found
+                self._styles = found
             many = "1 style" if len(found) == 1 else f"{len(found):,} styles"
             return f"{many} in {place.address}." if found else f"There is no style in {place.address}."
 
         self.desk.ask(LISTING, "Reading the styles", work)
 
     def _take(self) -> None:
-        style, number = str(self.style.value or ""), self.set.value
-        chosen = next((one for one in self._styles.get(style, ("", []))[1] if one.id == number), None)
-        if chosen is None:
-            self.desk.session.note("Choose a style and one of its selection sets first.")
+        """Brings the images in a thread, and prepares their training as the documents have it."""
+        style, number, version = str(self.style.value or ""), self.set.value, self.version.value.strip()
+        if not style or not number or not version:
+            self.desk.session.note("Choose a style and one of its selection sets, and name the version.")
             return
-        kind, at = str(self.kind.value), self._at
+        kind, preset, where = str(self.kind.value), str(self.preset.value), self.place.value.strip()
 
         def work() -> str:
-            from trainer_core.remote import credentials, style_images
+            from trainer_core.remote import credentials
+            from trainer_core.remote.runpod import style_training
 
-            folder = style_images.bring(
-                style, chosen, credentials.settings(), lambda said: self.desk.tell(BRINGING, said)
-            )
+            asked = style_training.Asked(style, str(number), version, kind, preset)
+            prepared = style_training.prepare(asked, credentials.settings(), where)
             with self.desk.session.lock:
-                self._use(style, kind, str(folder), at, chosen.id)
-            return f"{len(chosen.images):,} images are here: {folder}."
+                self.desk.use_style(prepared)
+            return f"{prepared.images.images:,} images are here. {prepared.reason}"
 
-        self.desk.ask(BRINGING, "Bringing the images", work)
-
-    def _use(self, style: str, kind: str, folder: str, at: str, number: int) -> None:
-        """Trains these images, with the values that the documents compute for this type."""
-        session = self.desk.session
-        word = "style" if kind == "custom-styles" else "actor"
-        session.change({"dataset.path": folder, "dataset.trigger": f"{word}_{style}"})
-        session.bench.use_policy(POLICIES[kind])
-        self._chosen = at, style, number
-        self._name()
-
-    def _name(self) -> None:
-        """Names the result after the style and its version."""
-        from trainer_core.remote.style_training import OfStyle
-
-        at, style, number = self._chosen
-        name = self.version.value.strip()
-        self.desk.style = OfStyle(at, style, number, name)
-        word = "actor" if self.kind.value == "custom-actors" else "style"
-        self.desk.session.change({"output.name": f"{word}_{style}_{name}" if name else f"{word}_{style}"})
+        self.desk.ask(BRINGING, "Bringing the images from the bucket", work)
 
     def show(self) -> None:
         """Offers the styles that were read, and the sets of the chosen one."""
