@@ -70,7 +70,7 @@ class RemoteTraining(App):
         self.accounts = AccountsPanel(desk, lambda: self.places.chosen == ACCOUNTS)
         session.add_view(LastRun(session, lambda: self.places.chosen == WATCH).show)
         session.add_view(self.watch_samples.show)
-        prepare = ([self.kept, self.source, self.parameters], [self.where], [self.all_settings, self.files])
+        prepare = ([self.kept, self.source, self.where], [self.parameters], [self.all_settings, self.files])
         results_bar = ResultsBar(session, self.results, self.go, self.resume)
         super().__init__(
             session.jobs,

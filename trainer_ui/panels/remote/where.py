@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ICONS = {"here": "spark", "ssh": "server", "runpod": "cube"}
 HERE = "here"
+NAME_GPU = "Name the GPU of the endpoint under Accounts, and Easel estimates time and cost for it."
 
 
 class WherePanel:
@@ -80,5 +81,6 @@ class WherePanel:
         wanted = "" if desk.price is None else plain_number(desk.price)
         if self.price.value != wanted:
             self.price.value = wanted
-        self.cost.show_text(desk.cost().sentence)
+        is_nameless = trainer.kind == "runpod" and desk.price is not None and not (desk.kept and desk.kept.gpu)
+        self.cost.show_text(NAME_GPU if is_nameless else desk.cost().sentence)
         self.told.show_pairs(desk.outlook().told)
