@@ -33,6 +33,7 @@ RENAMED = {
     "trainer_core/install/upstream.py": "a folder",
     "trainer_core/jobs/wrapper.py": "records of a process that imports nothing of Easel",
     "trainer_core/keeping/carrying.py": "the user's files and folders, where nothing has the name",
+    "trainer_core/remote/runs/fetching.py": "gigabytes, written as they arrive",
     "trainer_core/keeping/moving.py": "a file, to the same letters in other case",
     "trainer_core/models/downloads/fetch.py": "gigabytes, written as they arrive",
     "trainer_core/models/downloads/part.py": "gigabytes, written as they arrive",
