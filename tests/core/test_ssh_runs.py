@@ -316,12 +316,12 @@ def test_a_changed_host_key_ends_a_run_with_the_way_back(scene):
 def test_the_machine_is_told_once_when_the_results_are_here(scene, capsys):
     mark = scene.there.home / f"done-{scene.folder.name}"
     # No shell: what looks like one is text, and a variable has its value there.
-    command = f"touch {mark} '{mark} $HOME;id'"
+    command = f"touch '{mark} ${{USER}};id' {mark}"
     book.keep(Entry(**{**scene.entry.as_dict(), "when_done": book.words(command)}))
     run = scene.start()
     check_complete(scene, run)
     until(mark.exists, LIMIT_S)
-    assert Path(f"{mark} {scene.there.home};id").exists()
+    assert Path(f"{mark} {sshd.USER};id").exists()
     mark.unlink()
     found = book.find("box")
     assert when_done.finish(run.folder.path, found, Remote.of(run.folder.path).id) is False
