@@ -82,11 +82,12 @@ class RemoteDesk:
         if not self.on:
             workbench.use_own_machine(bench)
             return
-        bench.use_trainer(None)
+        workbench.for_trainer(bench, None)
         self.ask("machine", f"Asking {self.trainer.title} what it has", partial(self._machine, self.on))
 
     def _machine(self, on: str) -> str:
         """Takes over what the chosen trainer has, and says it."""
+        from trainer_core.prepare import workbench
         from trainer_core.remote.runs import carrier, target
         from trainer_core.text import size
 
@@ -95,7 +96,7 @@ class RemoteDesk:
         with self.session.lock:
             if self.on != on:
                 return ""
-            self.session.bench.use_trainer(found)
+            workbench.for_trainer(self.session.bench, found)
         if found is None:
             return "Which GPU trains is known only when it trains. Easel checks the plan for a large one; the trainer checks it again."
         card = found.accelerator

@@ -5,7 +5,7 @@ import pytest
 from tests.support.page import prepare
 from trainer_core.errors import PlanError, RemoteError
 from trainer_core.estimate import Estimate
-from trainer_core.prepare.workbench import Workbench
+from trainer_core.prepare.workbench import Workbench, for_trainer
 from trainer_core.remote import (
     costs,
     credentials,
@@ -62,7 +62,7 @@ def test_a_cost_that_is_not_known_is_not_shown():
 
 def test_the_estimate_follows_the_gpu_that_is_named(home, tmp_path):
     bench = Workbench(engine="kohya")
-    bench.use_trainer(None)
+    for_trainer(bench, None)
     bench.set(prepare(home) | {"native": {}})
     fast, slow = (costs.estimate_on(bench.state, name) for name in ("NVIDIA H100", "NVIDIA L4"))
     assert fast.seconds[1] < slow.seconds[1]
