@@ -223,6 +223,3 @@ class RemoteDesk:
             if key in self.doing:
                 self.doing[key] = sentence
         self.session.show_unasked()
-
-    def close(self) -> None:
-        """Nothing: threads end with what they ask."""
