@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts import tool_scenes
+from scripts import remote_scenes, tool_scenes
 from scripts.photographed_files import THEMES, dataset, files, image_folders, job
 from tests.support import browsers, lab, sampled
 
@@ -188,7 +188,9 @@ def take(camera, scratch):
         image_folders(camera, scratch)
     if camera.only.startswith("9-tools"):
         tool_scenes.take(camera, scratch)
-    if camera.only.startswith(("9-folders", "9-tools")):
+    if camera.wants("9-remote"):
+        remote_scenes.take(camera, scratch)
+    if camera.only.startswith(("9-folders", "9-tools", "9-remote")):
         return
     first, home = scratch / "first", scratch / "home"
     camera.open(first)

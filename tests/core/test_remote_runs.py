@@ -217,7 +217,7 @@ def test_a_run_without_a_state_there_says_plainly_why_it_does_not_go_on(homes):
 
 def test_the_engine_there_is_asked_for_a_checkpoint(homes):
     run = homes.start(
-        steps=4000, more={"output.save_every_steps": None, "sampling.every_steps": None}, steps_per_second=2.0
+        steps=4000, more={"output.save_every_steps": 3000, "sampling.every_steps": 3000}, steps_per_second=2.0
     )
     until(lambda: len(of_kind(run, "step")) >= 5)
     controls.ask(run, "save")

@@ -20,6 +20,7 @@ READ_IN_MEMORY = {
 """The modules that parse TOML themselves, and what they read."""
 
 RENAMED = {
+    "trainer_core/remote/machines/store.py": "a file that arrived in pieces, to its hash, and a folder of links",
     "trainer_core/curation/exporting.py": "a folder or a zip, when it is whole",
     "trainer_core/curation/leftovers.py": "a folder, when it is locked",
     "trainer_core/curation/receiving.py": "a file that arrived in pieces, to its name",
@@ -32,6 +33,7 @@ RENAMED = {
     "trainer_core/install/upstream.py": "a folder",
     "trainer_core/jobs/wrapper.py": "records of a process that imports nothing of Easel",
     "trainer_core/keeping/carrying.py": "the user's files and folders, where nothing has the name",
+    "trainer_core/remote/runs/fetching.py": "gigabytes, written as they arrive",
     "trainer_core/keeping/moving.py": "a file, to the same letters in other case",
     "trainer_core/models/downloads/fetch.py": "gigabytes, written as they arrive",
     "trainer_core/models/downloads/part.py": "gigabytes, written as they arrive",

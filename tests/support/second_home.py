@@ -11,16 +11,15 @@ import os
 import pickle
 import shutil
 import socket
-import socketserver
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.support.played import until
 from trainer_core.child import child_environment
 from trainer_core.errors import JobError, wrong_use
 from trainer_core.remote.runs.carrier import NotNow, Target
@@ -31,6 +30,7 @@ from trainer_core.remote.runs.request import PlanPath, Request
 
 KIND = "home"
 SLOW_S = 3.0
+ROOT = str(Path(__file__).parents[2])
 
 
 class Faults:
@@ -79,28 +79,17 @@ class Machine:
     """
 
     def __init__(self, home: Path) -> None:
-        self._home = home
         self._folder = Path(tempfile.mkdtemp(prefix="easel-home-"))
         self.socket = self._folder / "socket"
-        machine = self
-
-        class Handler(socketserver.StreamRequestHandler):
-            def handle(self) -> None:
-                asked = pickle.load(self.rfile)
-                pickle.dump(machine._run(*asked), self.wfile)
-
-        self._server = socketserver.ThreadingUnixStreamServer(str(self.socket), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def _run(self, words: Sequence[str], given: bytes) -> tuple[int, bytes, bytes]:
-        environment = child_environment({"EASEL_HOME": str(self._home)})
-        here = {"input": given, "env": environment, "cwd": self._home}
-        done = subprocess.run([sys.executable, *words], capture_output=True, check=False, **here)
-        return done.returncode, done.stdout, done.stderr
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.second_home_machine", str(self.socket)],
+            env=child_environment({"EASEL_HOME": str(home), "PYTHONPATH": ROOT}),
+        )
+        until(self.socket.exists)
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._process.terminate()
+        self._process.wait()
         shutil.rmtree(self._folder)
 
 
@@ -135,7 +124,7 @@ class HomeTrainer:
         with socket.socket(socket.AF_UNIX) as made:
             made.connect(self._socket)
             with made.makefile("rwb") as stream:
-                pickle.dump((list(words), given), stream)
+                pickle.dump((list(words[3:]), given), stream)
                 stream.flush()
                 return pickle.load(stream)
 
@@ -215,9 +204,8 @@ def install(site: Path, monkeypatch: Any) -> None:
     about.mkdir(parents=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: second-home\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(f"[trainer_core.carriers]\n{KIND} = tests.support.second_home:kind\n")
-    root = str(Path(__file__).parents[2])
     monkeypatch.syspath_prepend(str(site))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(site), root)))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(site), ROOT)))
 
 
 kind: Any = HomeKind()

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,9 @@ def _may_mount() -> bool:
 class Sshd:
     """The machine. `base` is a folder that everybody can enter; `home` is that of its user, and `small` a disk of 1 MiB there."""
 
-    def __init__(self) -> None:
+    def __init__(self, also: Iterable[Path] = ()) -> None:
+        """Starts it. Its user has a way to the folders in `also`, too."""
+        self.also = tuple(also)
         self.base = Path(tempfile.mkdtemp(prefix="easel-machine-")).resolve()
         self.base.chmod(0o755)
         self.home = self.base / "home"
@@ -125,7 +128,7 @@ class Sshd:
             (self.base / name).chmod(0o644)
         (self.base / "shadow").chmod(0o600)
         (self.base / "sshd_config").write_text(_CONFIG.format(port=self._port, base=self.base, home=self.home))
-        (self.base / "start.sh").write_text(self._script([base, ROOT, *_packages(base)]))
+        (self.base / "start.sh").write_text(self._script([base, ROOT, *_packages(base), *self.also]))
 
     def _script(self, needed: list[Path]) -> str:
         """What makes the namespace: the users, the small disk, and ways to what lies in folders that only root may enter."""
@@ -138,21 +141,26 @@ class Sshd:
     def forced(self, before: str):
         """Meanwhile each login runs these words of a shell before what was asked for."""
         keys = self.home / ".ssh" / "authorized_keys"
-        plain = keys.read_text()
         first = self.base / "first.sh"
+        plain, outer = keys.read_text(), first.read_text() if first.exists() else ""
         first.write_text(f'{before}\nexec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n')
         first.chmod(0o644)
-        keys.write_text(f'command="/bin/sh {first}" {plain}')
+        if not plain.startswith("command="):
+            keys.write_text(f'command="/bin/sh {first}" {plain}')
         try:
             yield
         finally:
             keys.write_text(plain)
+            first.write_text(outer)
 
     def bare_programs(self) -> Path:
         """A folder with the programs that every system has, and no Python."""
         folder = self.base / "bare"
         folder.mkdir(exist_ok=True)
-        for name in ("sh", "uname", "getconf", "sed", "awk", "df", "dirname"):
+        for name in (
+            "sh", "uname", "getconf", "sed", "awk", "df", "dirname", "cat", "head", "tail", "wc", "mkdir", "mv", "rm", "ls", "tar",
+            "gzip", "cut", "sha256sum", "nohup", "sleep", "grep", "ps", "touch",
+        ):  # fmt: skip
             with contextlib.suppress(FileExistsError):
                 (folder / name).symlink_to(shutil.which(name) or name)
         return folder
@@ -240,7 +248,7 @@ class Wire:
     def __init__(self, port: int) -> None:
         self._to, self._left, self._guard = port, None, threading.Lock()
         self.is_silent = self._passes = False
-        self.bytes_sent = 0
+        self.bytes_sent = self.bytes_back = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -249,6 +257,28 @@ class Wire:
         """Cuts the connection, once, when so many more bytes go to the machine; with `passes` these still arrive."""
         with self._guard:
             self._left, self._passes = count, passes
+
+    @contextlib.contextmanager
+    def cut_every(self, count: int):
+        """Meanwhile cuts a connection each time that so many more bytes have gone to the machine; gives the list of the cuts."""
+        cuts: list[float] = []
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(0.01):
+                if self.was_cut:
+                    cuts.append(time.monotonic())
+                    self.cut_after(count)
+
+        self.cut_after(count)
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield cuts
+        finally:
+            over.set()
+            watcher.join()
+            self.cut_after(None)
 
     @property
     def was_cut(self) -> bool:
@@ -280,6 +310,7 @@ class Wire:
                 while self.is_silent:
                     time.sleep(0.05)
                 is_over = is_counted and self._is_over(len(found))
+                self.bytes_back += 0 if is_counted else len(found)
                 if not is_over or self._passes:
                     other.sendall(found)
                 if is_over:

@@ -173,15 +173,6 @@ class Workbench:
         changed = [path for path, value in after.draft.values.items() if value != before.get(path)]
         self.state = self.reader.read(after, fields.decided_by(changed))
 
-    def use_trainer(self, machine: hardware.Machine | None) -> None:
-        """Prepares a run for another machine, whose engines count as installed; None if nothing is known of it.
-
-        Of a machine that is not known, much is assumed: the trainer checks the plan again.
-        """
-        self.reader.is_elsewhere, self.is_known, self.is_measured = True, machine is not None, False
-        self.use_machine(machine or hardware.ASSUMED)
-        self.look()
-
     def use_library(self, found: Library) -> None:
         """Searches companion files in this library."""
         self.reader.library = found
@@ -209,6 +200,23 @@ class Workbench:
         return run
 
 
+def use_own_machine(bench: Workbench) -> None:
+    """Has a workbench prepare a run for this machine again, after `for_trainer`."""
+    bench.reader.is_elsewhere, bench.is_known, bench.is_measured = False, True, True
+    bench.use_machine(hardware.machine(places.home()))
+    bench.look()
+
+
+def for_trainer(bench: Workbench, machine: hardware.Machine | None) -> None:
+    """Has a workbench prepare a run for another machine, whose engines count as installed; None if nothing is known of it.
+
+    Of a machine that is not known, much is assumed: the trainer checks the plan again.
+    """
+    bench.reader.is_elsewhere, bench.is_known, bench.is_measured = True, machine is not None, False
+    bench.use_machine(machine or hardware.ASSUMED)
+    bench.look()
+
+
 def prepare_run(
     bench: Workbench,
     folder: Path | None = None,
@@ -220,7 +228,7 @@ def prepare_run(
     """The job of a workbench as a run that is ready to launch or to wait in the queue, in a new folder or the empty one `into`.
 
     With `gpu`, its programs see only this GPU; otherwise those that the environment leaves visible. `notes` are more entries
-    of its versions.json, such as "like" and "sweep". With `remote`, the engine is on another machine (`use_trainer`).
+    of its versions.json, such as "like" and "sweep". With `remote`, the engine is on another machine (`for_trainer`).
 
     Raises:
         PlanError: there is a blocking Problem.

@@ -1,7 +1,8 @@
 """Finds the keys and settings for buckets and remote endpoints. Where a value came from can be said, the value never.
 
 Easel looks in this order: a value given in this process (`remember`), the environment, a `.env` file, and for secrets the
-secrets of Colab and Kaggle. A `.env` file is read and never copied; Easel writes none of these values to a file.
+secrets of Colab and Kaggle; last, for what is no secret, the settings in `kept_settings`. A `.env` file is read and never copied;
+Easel writes no secret to a file.
 
     values = settings()
     if key := values.get("RUNPOD_API_KEY"):
@@ -14,13 +15,15 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainer_core.errors import RemoteError
 from trainer_core.files import open_regular
 from trainer_core.models import tokens
+from trainer_core.remote import kept_settings
 from trainer_core.text import printable
 
 DOTENV = ".env"
@@ -105,6 +108,7 @@ class Settings:
         self._dotenv = dotenv
         self._where = where
         self._environment = environment
+        self._kept = kept_settings.read().settings
 
     def get(self, name: str) -> Secret | None:
         """The value of a name; None where none is set. An empty value counts as not set.
@@ -156,6 +160,8 @@ class Settings:
                 return text, name, f"{name} in {self._where}", self._where
         if name in KNOWN and KNOWN[name].is_secret and (secret := tokens.notebook_secret(name)):
             return secret[0], name, secret[1], "the secrets of the notebook"
+        if text := self._kept.get(name, ""):
+            return text, name, f"{name} in {kept_settings.path()}", kept_settings.FILE
         return None
 
 
@@ -184,6 +190,20 @@ def remember(name: str, text: str) -> Secret:
     with _LOCK:
         _given[name] = value.reveal()
     return value
+
+
+@contextmanager
+def lent() -> Iterator[None]:
+    """While it is open, programs that are started inherit what `remember` keeps. What the environment has stays as it is."""
+    with _LOCK:
+        added = {name: text for name, text in _given.items() if not os.environ.get(name)}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, text in added.items():
+            if os.environ.get(name) == text:
+                del os.environ[name]
 
 
 def forget(name: str) -> None:

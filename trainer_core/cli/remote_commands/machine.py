@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +14,7 @@ from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP
 
 if TYPE_CHECKING:
+    from trainer_core.remote.machines.book import Entry
     from trainer_core.remote.machines.check import Report
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -19,27 +22,134 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group("machine")
 def command() -> None:
-    """Look at machines that ssh reaches.
+    """Look at machines that ssh reaches, bring Easel there, and give them names.
 
-    NAME is user@host, user@host:port, or a name of your ssh configuration. Your key is taken from there or from the ssh agent.
+    NAME is user@host, user@host:port, a name of your ssh configuration, or one that you gave with `save`. Your key is taken from
+    the ssh configuration or from the ssh agent.
     """
+
+
+def reached(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that say how a machine is reached."""
+    for option in (
+        click.option("--ssh-config", type=_FILE, metavar="FILE", help="Use this ssh configuration instead of yours."),
+        click.option("--identity", type=_FILE, metavar="FILE", help="Use this private key."),
+        click.option("--easel", metavar="FOLDER", help="Where Easel is on the machine. Default: easel"),
+    ):
+        function = option(function)
+    return function
+
+
+def _entry(name: str, easel: str | None, identity: Path | None, ssh_config: Path | None) -> Entry:
+    """The machine, by its name in the list or its address; what the options say counts more than the list."""
+    from trainer_core.remote.machines import book
+
+    said = {
+        "easel": easel,
+        "identity": identity and str(identity.absolute()),
+        "config": ssh_config and str(ssh_config.absolute()),
+    }
+    return dataclasses.replace(book.find(name), **{key: value for key, value in said.items() if value})
 
 
 @command.command()
 @click.argument("name")
-@click.option("--easel", default="easel", show_default=True, metavar="FOLDER", help="Where Easel is on the machine.")
-@click.option("--identity", type=_FILE, metavar="FILE", help="Use this private key.")
-@click.option("--ssh-config", type=_FILE, metavar="FILE", help="Use this ssh configuration instead of yours.")
+@reached
+@click.option("--engine", multiple=True, metavar="ENGINE", help="Install this engine there, too; can be repeated.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def install(
+    name: str, easel: str | None, identity: Path | None, ssh_config: Path | None, engine: tuple[str, ...], yes: bool
+) -> None:
+    """Bring this Easel onto a machine with its installer, and engines.
+
+    The machine needs Python 3.8 or newer, or uv, and reaches the package registry itself; it needs no git. If this is cut, the same
+    command goes on.
+    """
+    from trainer_core.cli.asking import agreed
+    from trainer_core.remote.machines import engine_there, installing
+
+    machine = _entry(name, easel, identity, ssh_config).machine
+    engines = f" and the engine {', '.join(engine)}" if engine else ""
+    if not yes and not agreed(f"Install Easel{engines} in {machine.easel} on {machine}?"):
+        sys.exit(1)
+    installing.install(machine, show.line)
+    for each in engine:
+        engine_there.install(machine, each, show.line)
+
+
+@command.command()
+@click.argument("name")
+@click.argument("address")
+@reached
+@click.option(
+    "--install",
+    "may_install",
+    is_flag=True,
+    help="Install Easel and engines that are missing there when a run needs them.",
+)
+@click.option(
+    "--when-done",
+    metavar="COMMAND",
+    help="What the machine runs, without a shell, when the results of a run are fetched, as 'runpodctl stop pod $RUNPOD_POD_ID'.",
+)
+def save(
+    name: str,
+    address: str,
+    easel: str | None,
+    identity: Path | None,
+    ssh_config: Path | None,
+    may_install: bool,
+    when_done: str | None,
+) -> None:
+    """Give a machine a name, with what is needed to reach it. One with this name is replaced."""
+    from trainer_core.jobs.hosts.machine import EASEL
+    from trainer_core.remote.machines import book
+
+    words = book.words(when_done) if when_done is not None else ()
+    key, config = (str(path.absolute()) if path else "" for path in (identity, ssh_config))
+    book.keep(book.Entry(name, address, easel or EASEL, key, config, may_install, words))
+    show.line(f"{name} is {address}. Use it with: easel train --on ssh:{name} ...")
+
+
+@command.command("list")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-def check(name: str, easel: str, identity: Path | None, ssh_config: Path | None, as_json: bool) -> None:
+def list_machines(as_json: bool) -> None:
+    """List the machines that have a name."""
+    from trainer_core.remote.machines import book
+
+    known = list(book.read().values())
+    if as_json:
+        show.as_json([entry.as_dict() for entry in known])
+        return
+    rows = (
+        (each.name, each.address, each.easel, "yes" if each.may_install else "no", " ".join(each.when_done))
+        for each in known
+    )
+    show.table(("name", "address", "Easel in", "may install", "when done"), rows)
+
+
+@command.command()
+@click.argument("name")
+def forget(name: str) -> None:
+    """Remove a name. Nothing is changed on the machine."""
+    from trainer_core.remote.machines import book
+
+    book.forget(name)
+    show.line(f"{name} was removed from the list.")
+
+
+@command.command()
+@click.argument("name")
+@reached
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def check(name: str, easel: str | None, identity: Path | None, ssh_config: Path | None, as_json: bool) -> None:
     """Show what the machine has, and what it lacks for jobs of Easel. Nothing is changed there.
 
     The exit code is 1 if jobs cannot be started there.
     """
-    from trainer_core.jobs.hosts.machine import Machine
     from trainer_core.remote.machines import check as checking
 
-    report = checking.check(Machine.named(name, easel, identity=identity, config=ssh_config))
+    report = checking.check(_entry(name, easel, identity, ssh_config).machine)
     if as_json:
         show.as_json(report.as_dict())
     else:

@@ -23,7 +23,16 @@ Answer = tuple[dict[str, Any], bytes]
 
 
 def main() -> int:
-    """Answers until the input ends; returns 0, or 1 after bytes that are no message."""
+    """Answers the messages of an ssh host until the input ends; returns 0, or 1 after bytes that are no message."""
+    return serve(_answer)
+
+
+def serve(answer: Callable[[Mapping[str, Any], bytes], Answer]) -> int:
+    """Answers messages with a function until the input ends; returns 0, or 1 after bytes that are no message.
+
+    What the function raises becomes an answer: a JobError, an OSError, or a KeyError, TypeError or ValueError for a request that
+    cannot be understood.
+    """
     # What anything prints goes to stderr: it would be read as an answer.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
@@ -31,7 +40,7 @@ def main() -> int:
         _write(answers, GREETING + f"{PROTOCOL} {__version__}\n".encode())
         while True:
             about, body = unpack(_take)
-            _write(answers, pack(*_answer(about, body)))
+            _write(answers, pack(*_guarded(answer, about, body)))
     except (EOFError, BrokenPipeError):
         return 0
     except FrameError as error:
@@ -54,8 +63,12 @@ def _write(to: BinaryIO, content: bytes) -> None:
 
 
 def _answer(about: Mapping[str, Any], body: bytes) -> Answer:
+    return _ACTIONS[about["do"]](_path(str(about.get("path", ""))), about, body)
+
+
+def _guarded(answer: Callable[[Mapping[str, Any], bytes], Answer], about: Mapping[str, Any], body: bytes) -> Answer:
     try:
-        return _ACTIONS[about["do"]](_path(str(about.get("path", ""))), about, body)
+        return answer(about, body)
     except JobError as error:
         is_full = isinstance(error, DiskError)
         return {"failed": "job", "message": error.message, "hint": error.hint, "is_full": is_full}, b""

@@ -5,10 +5,8 @@ Not: finding out what a machine has, installing, or copying datasets and models.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -16,11 +14,11 @@ from typing import Any, Self, get_args
 
 from trainer_core.errors import JobError
 from trainer_core.files import open_own
-from trainer_core.jobs.folder import SPEC, SUPERVISOR, DiskError, writing
+from trainer_core.jobs.folder import SPEC, SUPERVISOR, writing
 from trainer_core.jobs.hosts.frames import LARGEST_BYTES
 from trainer_core.jobs.hosts.host import READ_LIMIT_BYTES, Which
 from trainer_core.jobs.hosts.machine import Machine
-from trainer_core.jobs.hosts.ssh_connection import Connection
+from trainer_core.jobs.hosts.questions import Questions
 from trainer_core.jobs.hosts.ssh_failure import MachineError
 from trainer_core.jobs.origin import Whereabouts
 from trainer_core.jobs.processes import KILL
@@ -44,10 +42,10 @@ class SshHost:
     def __init__(self, machine: Machine, here: Path = Path("/"), there: str = "/", limit_s: float = _LIMIT_S) -> None:
         """Nothing is connected yet. `limit_s` is the time in which the machine must answer, in seconds."""
         self.machine = machine
-        self._here, self._there, self._limit_s = here, PurePosixPath(there), limit_s
-        self._connection: Connection | None = None
+        self._here, self._there = here, PurePosixPath(there)
+        self._questions = Questions(machine, limit_s)
         # Several threads may have handles for jobs on this machine.
-        self._lock = threading.RLock()
+        self._lock = self._questions.lock
 
     def put(self, files: Mapping[Path, str | bytes]) -> None:
         """Writes files; see `Host`.
@@ -118,10 +116,7 @@ class SshHost:
 
     def close(self) -> None:
         """Ends the connection; what was started on the machine goes on. The next call opens another one."""
-        with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.close()
+        self._questions.close()
 
     def __enter__(self) -> Self:
         return self
@@ -179,38 +174,7 @@ class SshHost:
             JobError: the job cannot do this, as the machine says.
             OSError: a file cannot be written there.
         """
-        limit_s = max(limit_s, self._limit_s) if limit_s else self._limit_s
-        with self._lock:
-            try:
-                answer, found = self._asked(about, body, limit_s)
-            except MachineError as error:
-                if not (is_repeated and error.is_passing):
-                    raise
-                answer, found = self._asked(about, body, limit_s)
-        self._check(answer)
-        return answer, found
-
-    def _asked(self, about: Mapping[str, Any], body: bytes, limit_s: float) -> tuple[dict[str, Any], bytes]:
-        with contextlib.ExitStack() as unless_answered:
-            # Also after Ctrl+C: the answer that still comes must not be taken for that to the next question.
-            unless_answered.callback(self.close)
-            if self._connection is None:
-                self._connection = Connection(self.machine, self._limit_s)
-            answer = self._connection.ask(about, body, limit_s=limit_s)
-            unless_answered.pop_all()
-        return answer
-
-    def _check(self, answer: Mapping[str, Any]) -> None:
-        failed = answer.get("failed")
-        if failed is None:
-            return
-        text = str(answer.get("text", ""))
-        if failed == "os" and isinstance(answer.get("errno"), int):
-            raise OSError(answer["errno"], f"{text} (on {self.machine})")
-        if failed == "job":
-            kind = DiskError if answer.get("is_full") is True else JobError
-            raise kind(f"On {self.machine}: {answer.get('message', '')}", str(answer.get("hint", "")))
-        raise MachineError(f"Easel on {self.machine} cannot do this: {text}", "Update Easel here and there.", "version")
+        return self._questions.ask(about, body, limit_s=limit_s, is_repeated=is_repeated)
 
     def _refuse(self) -> Any:
         raise MachineError(f"{self.machine} gave an answer that has no meaning.", "Update Easel here and there.")

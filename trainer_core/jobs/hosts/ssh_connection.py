@@ -150,17 +150,23 @@ class Pipe:
         return failure(self._machine, self.code(2.0), self.said(), is_open=self._is_open)
 
 
-class Connection:
-    """The program of Easel that answers on a machine."""
+HOST_PROGRAM = "trainer_core.jobs.hosts.answering"
+"""The module that answers an ssh host."""
 
-    def __init__(self, machine: Machine, limit_s: float) -> None:
-        """Connects, and waits until it answers.
+
+class Connection:
+    """A program of Easel that answers on a machine. `version` is that of Easel there."""
+
+    version = ""
+
+    def __init__(self, machine: Machine, limit_s: float, program: str = HOST_PROGRAM) -> None:
+        """Connects, and waits until the `program`, a module, answers.
 
         Raises:
             MachineError: the machine cannot be reached, has no Easel, or one with other messages.
         """
         self._machine = machine
-        self._pipe = Pipe(machine, (machine.python, "-P", "-m", "trainer_core.jobs.hosts.answering"))
+        self._pipe = Pipe(machine, (machine.python, "-P", "-m", program))
         with contextlib.ExitStack() as unless_greeted:
             unless_greeted.callback(self.close)
             self._greet(limit_s)
@@ -183,6 +189,7 @@ class Connection:
             raise MachineError(
                 f"Easel {other} on {self._machine} does not fit to the one here.", "Update both.", "version"
             )
+        self.version = printable(words[2], 40)
         self._pipe.answered()
 
     def ask(

@@ -53,6 +53,12 @@ class Report:
         """Whether jobs can be started there."""
         return not self.missing
 
+    @property
+    def sentence(self) -> str:
+        """What matters of it in one line: GPU, free disk space, and Easel."""
+        gpus = ", ".join(f"{gpu.name} with {size(gpu.vram_bytes)}" for gpu in self.gpus) or "no NVIDIA GPU"
+        return f"It has {gpus}, {size(self.disk_bytes)} of free disk space, and {f'Easel {self.easel}' if self.easel else 'no Easel yet'}."
+
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON data."""
         return {**asdict(self), "is_ready": self.is_ready}

@@ -21,7 +21,7 @@ from trainer_core.errors import EaselError, RemoteError
 from trainer_core.plan.elsewhere import VOLUME
 from trainer_core.policies import PolicyCase
 from trainer_core.prepare import problems
-from trainer_core.prepare.workbench import NO_POLICY, Workbench
+from trainer_core.prepare.workbench import NO_POLICY, Workbench, for_trainer
 from trainer_core.remote import addresses, storage, style_places, styles
 from trainer_core.remote.credentials import Settings
 from trainer_core.remote.runpod.target import RunPodTarget
@@ -93,7 +93,7 @@ def prepare(asked: Asked, values: Settings, where: str = "") -> Prepared:
     subject = f"{word}_{asked.subject}"
     trigger = asked.trigger or subject
     bench = Workbench(engine=asked.engine, quick=False)
-    bench.use_trainer(None)
+    for_trainer(bench, None)
     bench.use_profile(PROFILES[asked.kind])
     bench.use_policy(NO_POLICY)
     folder = _brought(bucket, found, f"{subject}-{chosen.id}")

@@ -1,4 +1,4 @@
-"""Remote runs: a run whose training happens on another machine, and which is a run of this Easel in everything else.
+"""Remote runs: runs of this Easel whose engine is on another machine. Not: how a trainer is reached.
 
 The run's folder is an ordinary one on this machine. Its only program, the follower, has the training started over there by a
 `Carrier`, and brings here what the training writes. If the follower or its supervisor ends, the training goes on; the next

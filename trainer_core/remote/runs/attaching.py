@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +29,13 @@ def attach(target: Target, id: str) -> Run:  # noqa: A002 - the id of a run is c
     if (known := here(remote.id)) is not None:
         return known
     made = RunFolder.create(places.runs(), _stem(remote.id))
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(made.remove)
         remote.write(made.path)
-        carrier = remote.carrier(made.path)
-        try:
+        with contextlib.closing(remote.carrier(made.path)) as carrier:
             engine, tables = _asked(carrier, remote)
-        finally:
-            carrier.close()
         run = local_run(made, remote, engine, tables)
-    except BaseException:
-        made.remove()
-        raise
+        undo.pop_all()
     run.launch()
     return run
 

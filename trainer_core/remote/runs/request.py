@@ -21,8 +21,6 @@ CHOSEN = ("profile", "preset", "policy")
 """What values of a plan can come from; the names in `Request.chosen`."""
 LARGEST_BYTES = 4 << 20
 LONGEST_ID = 160
-STAYS = ("output.folder", "output.copy_to")
-"""The settings that stay here: results are fetched, and delivered on this machine."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*-[0-9a-f]{8}", re.ASCII)
 _ENGINE = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}", re.ASCII)
 _HINT = "It was not made by this version of Easel. Update Easel on both machines."
@@ -124,6 +122,12 @@ def checked_id(text: object) -> str:
     return text
 
 
+def stays(path: str) -> bool:
+    """Whether a setting is a folder that is written: it stays here, because results are fetched, and delivered on this machine."""
+    known = fields.all_fields().get(path)
+    return known is not None and bool(known.about.path) and known.about.written
+
+
 def paths_of(plan: Mapping[str, Any], engine: str) -> tuple[PlanPath, ...]:
     """The paths that the tables of a plan name and that the trainer needs; each is on this machine."""
     found: list[PlanPath] = []
@@ -136,7 +140,7 @@ def changed(plan: Mapping[str, Any], engine: str, there: Callable[[PlanPath], st
     flat = fields.flatten(plan)
     for setting in fields.paths():
         text = flat.get(setting.path)
-        if setting.path in STAYS:
+        if setting.about.written:
             flat.pop(setting.path, None)
         elif isinstance(text, str) and text:
             flat[setting.path] = there(PlanPath(setting.path, text))

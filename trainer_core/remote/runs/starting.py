@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Mapping
@@ -12,10 +13,10 @@ from trainer_core.errors import EaselError, JobError, RunError
 from trainer_core.jobs.spec import Step
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
-from trainer_core.prepare.workbench import NO_POLICY, PLAIN, Workbench, prepare_run
+from trainer_core.prepare.workbench import NO_POLICY, PLAIN, Workbench, for_trainer, prepare_run
 from trainer_core.remote.runs import carrier, outgoing
 from trainer_core.remote.runs.carrier import CarrierKind, Target
-from trainer_core.remote.runs.request import STAYS, new_id
+from trainer_core.remote.runs.request import new_id, stays
 from trainer_core.remote.runs.target import Remote
 from trainer_core.training.folder import OnTrainer, RunFolder
 from trainer_core.training.run import Run
@@ -56,14 +57,13 @@ def prepared(bench: Workbench, target: Target, *, notes: Mapping[str, str] | Non
     made = RunFolder.create(
         places.runs(), bench.state.draft.text("output.prefix") + bench.state.draft.text("output.name")
     )
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(made.remove)
         Remote(new_id(made.path.name), target).write(made.path)
         run = prepare_run(bench, notes=notes, into=made, remote=on(kind, target))
         plan = TrainingPlan.model_validate(run.folder.plan)
         outgoing.write(made.path, plan, bench.state.facts.dataset)
-    except BaseException:
-        made.remove()
-        raise
+        undo.pop_all()
     return run
 
 
@@ -73,7 +73,7 @@ def look(bench: Workbench, target: Target) -> None:
     Raises:
         JobError: the trainer cannot train, or cannot be reached.
     """
-    bench.use_trainer(carrier.get(str(target["kind"])).machine(target))
+    for_trainer(bench, carrier.get(str(target["kind"])).machine(target))
 
 
 def on(kind: CarrierKind, target: Target) -> OnTrainer:
@@ -97,13 +97,12 @@ def resume(run: Run, *, added: int = 0) -> Run:
     if run.is_live:
         raise RunError(f"The run {run.name} has not ended.", f"Stop it first: easel runs stop {run.name}")
     made = RunFolder.create(places.runs(), str(run.folder.plan.get("output", {}).get("name", "")))
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(made.remove)
         after = dataclasses.replace(Remote(new_id(made.path.name), before.target), resumes=before.id)
         after.write(made.path)
         again = local_run(made, after, str(run.folder.spec.details.get("backend")), run.folder.plan, run.folder)
-    except BaseException:
-        made.remove()
-        raise
+        undo.pop_all()
     again.launch()
     return again
 
@@ -160,5 +159,5 @@ def bench_of(engine: str, tables: Mapping[str, Any]) -> Workbench:
     known = fields.all_fields()
     empty = {path: None for path, setting in known.items() if setting.optional}
     values = {**empty, **fields.flatten(tables)}
-    bench.set({path: value for path, value in values.items() if path not in STAYS})
+    bench.set({path: value for path, value in values.items() if not stays(path)})
     return bench

@@ -220,11 +220,10 @@ def _made(folder: Path, id: str) -> Iterator[RunFolder]:  # noqa: A002 - as abov
     made = RunFolder((folder / id).resolve())
     with writing(folder):
         made.path.mkdir(mode=0o700)
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(made.remove)
         yield made
-    except BaseException:
-        made.remove()
-        raise
+        undo.pop_all()
 
 
 def _launched(run: Run) -> Run:

@@ -1,0 +1,225 @@
+"""Where a job of the remote notebook trains: the trainers, the chosen one, its price, and what is being asked of it in threads."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from trainer_core.errors import EaselError
+from trainer_ui.boundary import attempt
+
+if TYPE_CHECKING:
+    from trainer_core.estimate import Estimate
+    from trainer_core.prepare.workbench import Workbench
+    from trainer_core.remote.costs import Cost
+    from trainer_core.remote.kept_settings import Kept
+    from trainer_core.remote.outlook import Outlook
+    from trainer_core.remote.runpod.style_training import Prepared
+    from trainer_core.remote.trainers import Trainer
+    from trainer_core.training.run import Run
+    from trainer_ui.session import Session
+
+
+STYLES_ELSEWHERE = "A style is trained on RunPod: its models are on the network volume of the endpoint. Choose RunPod under “Where to train”."
+WORDS = {
+    "Name the place with --at": "Enter it under “Where the styles are”",
+    "with --easel": "under “Folder of Easel there”",
+}
+"""What stands on the page in place of an option of the command line that a sentence names."""
+
+
+class RemoteDesk:
+    """The trainers and what is known of the chosen one. What takes long is asked in a thread, each thing at most once at a time."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.kept: Kept | None = None
+        """What is kept of endpoint, bucket and prices; None before it was read."""
+        self.trainers: tuple[Trainer, ...] = ()
+        self.on = ""
+        """The chosen trainer, as `easel train --on` names it; "" for this computer."""
+        self.style: Prepared | None = None
+        """The training of a style whose version the run becomes; None if something else is trained."""
+        self.doing: dict[str, str] = {}
+        """What is being asked now, by its key, as a sentence."""
+        self.said: dict[str, tuple[str, str]] = {}
+        """What came of what was asked last, by its key, as a sentence and its tone."""
+        self._seen: tuple[object, Outlook] | None = None
+
+    # ---- trainers ----
+    def look(self) -> None:
+        """Reads the trainers and what is kept again."""
+        from trainer_core.remote import credentials, kept_settings, trainers
+
+        with self.session.lock:
+            self.kept = kept_settings.read()
+            self.trainers = trainers.known(credentials.settings())
+
+    @property
+    def trainer(self) -> Trainer:
+        """The chosen trainer."""
+        from trainer_core.remote import trainers
+
+        return trainers.named(self.on, self.trainers)
+
+    def choose(self, on: str) -> None:
+        """Trains there from now on. What its machine has is asked in a thread."""
+        from trainer_core.remote import kept_settings
+
+        self.on = on
+        self.kept = kept_settings.keep(on=on)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Checks the job for the chosen trainer: for this computer, or for a machine of which not much is known yet."""
+        from trainer_core.prepare import workbench
+
+        bench = self.session.bench
+        if not self.on:
+            workbench.use_own_machine(bench)
+            return
+        workbench.for_trainer(bench, None)
+        self.ask("machine", f"Asking {self.trainer.title} what it has", partial(self._machine, self.on))
+
+    def _machine(self, on: str) -> str:
+        """Takes over what the chosen trainer has, and says it."""
+        from trainer_core.prepare import workbench
+        from trainer_core.remote.runs import carrier, target
+        from trainer_core.text import size
+
+        at = target.named(on)
+        found = carrier.get(str(at["kind"])).machine(at)
+        with self.session.lock:
+            if self.on != on:
+                return ""
+            workbench.for_trainer(self.session.bench, found)
+        if found is None:
+            return "Which GPU trains is known only when it trains. Easel checks the plan for a large one; the trainer checks it again."
+        card = found.accelerator
+        gpu = f"{card.name}, {size(card.vram_bytes)}" if card.kind != "cpu" else "no GPU that Easel knows"
+        return f"It has {gpu}, and {size(found.disk_bytes)} of free disk space."
+
+    # ---- price ----
+    @property
+    def price(self) -> float | None:
+        """What an hour costs at the chosen trainer; None if the user has not said it."""
+        return self.kept.prices.get(self.trainer.price_key) if self.kept is not None else None
+
+    def set_price(self, text: str) -> None:
+        """Keeps what an hour costs at the chosen trainer.
+
+        Raises:
+            RemoteError: it is no price.
+        """
+        from trainer_core.remote import costs, kept_settings
+
+        self.kept = kept_settings.keep_price(self.trainer.price_key, costs.parsed(text))
+
+    def cost(self) -> Cost:
+        """What the job probably costs there."""
+        from trainer_core.remote import costs
+
+        return costs.cost(self.estimate(), self.price, is_rented=bool(self.on))
+
+    def estimate(self) -> Estimate | None:
+        """What the job takes there: on the GPU that the user has named for the endpoint, else on what is known of the machine."""
+        from trainer_core.remote import costs, trainers
+
+        if self.trainer.kind == trainers.RUNPOD and self.kept is not None and self.kept.gpu:
+            return costs.estimate_on(self.session.bench.state, self.kept.gpu)
+        return self.session.forecast.estimate if self.session.forecast is not None else None
+
+    def outlook(self) -> Outlook:
+        """What a start sends; sizes are read again when images, model or trainer have changed."""
+        from trainer_core.remote import outlook
+
+        state, trainer = self.session.bench.state, self.trainer
+        key = (
+            trainer,
+            state.facts.dataset,
+            tuple(sorted(self.session.values.items(), key=lambda each: each[0])).__repr__(),
+        )
+        if self._seen is None or self._seen[0] != key:
+            self._seen = key, outlook.look(state, trainer)
+        return self._seen[1]
+
+    # ---- start ----
+    def start(self) -> None:
+        """Starts the job at the chosen trainer, in a thread."""
+        session = self.session
+        if not self.on and self.style is None:
+            session.start()
+            return
+        if session.starting:
+            return
+        session.asked = True
+        if reason := session.stopped_by():
+            session.note(f"Not started. {reason}")
+            return
+        if self.style is not None and self.trainer.kind != "runpod":
+            session.note(f"Not started. {STYLES_ELSEWHERE}")
+            return
+        session.jobs.start(partial(self._started, copy.copy(session.bench), self.on))
+
+    def _started(self, bench: Workbench, on: str) -> Run:
+        from trainer_core.remote import credentials
+        from trainer_core.remote.runpod import style_training
+        from trainer_core.remote.runpod.target import RunPodTarget
+        from trainer_core.remote.runs import starting, target
+
+        at, style = target.named(on), self.style
+        if at["kind"] == "runpod" and self.kept is not None and self.kept.gpu:
+            at = {**at, "gpu": self.kept.gpu}
+        with credentials.lent():
+            if style is None:
+                return starting.start(bench, at)
+            return style_training.start(style_training.renewed(replace(style, bench=bench)), RunPodTarget.of(at))
+
+    def use_style(self, prepared: Prepared) -> None:
+        """Prepares the training of a style from now on."""
+        self.style = prepared
+        bench = self.session.bench
+        bench.state = prepared.bench.state
+        self.session.is_method_chosen = True
+        self.prepare()
+
+    # ---- threads ----
+    def ask(self, key: str, doing: str, work: Callable[[], Any], *, shows: bool = True) -> None:
+        """Does something slow in a thread; what `work` returns, or why it failed, is said under this key."""
+        with self.session.lock:
+            if key in self.doing:
+                self.session.note(f"Wait until this is done: {self.doing[key]}.")
+                return
+            self.doing[key] = doing
+            self.said.pop(key, None)
+        threading.Thread(target=self._ask, args=(key, work, shows), name=f"easel-{key}"[:40], daemon=True).start()
+
+    def _ask(self, key: str, work: Callable[[], Any], shows: bool) -> None:
+        said: list[tuple[str, str]] = []
+
+        def do() -> None:
+            try:
+                said.append((str(work() or ""), ""))
+            except EaselError as error:
+                said.append((str(error), "danger"))
+
+        attempt(do, lambda sentence: said.append((sentence, "danger")))
+        with self.session.lock:
+            self.doing.pop(key, None)
+            sentence, tone = said[0]
+            for option, words in WORDS.items():
+                sentence = sentence.replace(option, words)
+            self.said[key] = sentence, tone
+        if shows:
+            self.session.show_unasked()
+
+    def tell(self, key: str, sentence: str) -> None:
+        """Says how far something slow is; called by its thread."""
+        with self.session.lock:
+            if key in self.doing:
+                self.doing[key] = sentence
+        self.session.show_unasked()
