@@ -30,6 +30,7 @@ from trainer_core.remote.machines import book, carrier, when_done
 from trainer_core.remote.machines.book import Entry
 from trainer_core.remote.machines.known_hashes import FILE, KnownHashes
 from trainer_core.remote.runs import starting
+from trainer_core.remote.runs.carrier import NotNow
 from trainer_core.remote.runs.contract import check_carrier_contract
 from trainer_core.remote.runs.notes import Notes
 from trainer_core.remote.runs.target import Remote
@@ -302,15 +303,21 @@ def test_a_machine_without_easel_is_refused_before_the_run_is_made(scene):
     assert not list_runs(places.runs())
 
 
-def test_a_changed_host_key_ends_a_run_with_the_way_back(scene):
+def test_a_changed_host_key_is_said_and_a_run_waits_for_the_known_machine(scene):
     run = scene.start(steps=100, rate=10.0)
     until(lambda: 3 in steps(run), LIMIT_S)
+    key = scene.there.base / "host_key"
+    known = key.read_bytes()
     scene.there.stop()
     scene.there.new_key("host_key")
     scene.there.start()
-    assert ended(run) is JobState.LOST
-    assert "is not the one that is known" in run.diagnosis.cause
-    assert "easel remote attach" in run.diagnosis.advice
+    until(lambda: "does not answer since" in run.folder.events.read_text(), LIMIT_S)
+    with pytest.raises(NotNow, match="is not the one that is known"):
+        scene.carrier_of(run).state()
+    scene.there.stop()
+    key.write_bytes(known)
+    scene.there.start()
+    check_complete(scene, run, 100)
 
 
 def test_the_machine_is_told_once_when_the_results_are_here(scene, capsys):

@@ -28,6 +28,8 @@ KIND = "ssh"
 LIMIT_S = 60.0
 BEGIN_S = 900.0
 """The machine reads all images and the model before it answers."""
+_LATER = frozenset({"unknown", "denied", "changed", "ssh"})
+"""What may pass for a machine that was reached before: no network to find its name, no agent with the key, another machine there."""
 _LISTED_BYTES = 64 << 20
 _PHASES: Mapping[str, RunPhase] = {phase: phase for phase in get_args(RunPhase)}
 
@@ -164,9 +166,8 @@ class SshCarrier:
         try:
             found = self._questions.ask(about, body, limit_s=limit_s, largest_bytes=largest_bytes)
         except MachineError as error:
-            # Without a network no name can be found; this one was found before.
-            if error.kind == "unknown" and self._notes.read().get("reached"):
-                raise NotNow(error.message, "Check the network of this machine.") from error
+            if error.kind in _LATER and self._notes.read().get("reached"):
+                raise NotNow(error.message, error.hint) from error
             raise
         except OSError as error:
             raise JobError(f"{self._machine} cannot read or write a file: {error.strerror or error}.") from error

@@ -45,6 +45,7 @@ def finish(folder: Path, entry: Entry, id: str) -> bool:  # noqa: A002 - the id 
         JobError: a file is not here, or the command cannot be started.
     """
     from trainer_core.remote.machines.carrier import SshCarrier
+    from trainer_core.remote.runs.carrier import NotNow
     from trainer_core.remote.runs.notes import Notes
 
     for attempt in range(1, ATTEMPTS + 1):
@@ -57,7 +58,7 @@ def finish(folder: Path, entry: Entry, id: str) -> bool:  # noqa: A002 - the id 
                     "Fetch the results again, and stop the machine yourself.",
                 )
             is_first = carrier.finish(entry.when_done)
-        except MachineError:
+        except (MachineError, NotNow):
             if attempt == ATTEMPTS:
                 raise
             time.sleep(WAIT_S)
