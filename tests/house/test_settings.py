@@ -24,6 +24,8 @@ ALLOWED = {
     "trainer_core/profiles/lora_onetrainer.py": "the settings for OneTrainer's keys",
     "trainer_core/engines/option_sources.py": "values of the plan that is rendered to see which options follow from which settings",
     "trainer_core/training/caveats.py": "what a sentence about the losses of two runs calls the settings that make them differ",
+    "trainer_core/remote/worker/asked.py": "the names that a document has for two settings",
+    "trainer_core/remote/worker/models.py": "what a file of somebody else must be, by detection, before it is trained on",
     "trainer_ui/panels/settings.py": "the order of the first page of the form",
     "trainer_ui/panels/remote/settings.py": "the names that a document has for parameters, in its order",
     "trainer_ui/panels/finishing.py": "what the line of the folded step says",

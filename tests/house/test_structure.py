@@ -20,6 +20,7 @@ READ_IN_MEMORY = {
 """The modules that parse TOML themselves, and what they read."""
 
 RENAMED = {
+    "trainer_core/remote/export/programs/ray_job.py": "results of a program that imports nothing of Easel",
     "trainer_core/remote/machines/store.py": "a file that arrived in pieces, to its hash, and a folder of links",
     "trainer_core/curation/exporting.py": "a folder or a zip, when it is whole",
     "trainer_core/curation/leftovers.py": "a folder, when it is locked",

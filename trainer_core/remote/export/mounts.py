@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trainer_core.engines.manifest import BackendManifest
     from trainer_core.plan.sections import TrainingPlan
 
-BASE = "model.path"
+BASE_MODEL = "model.path"
 LONGEST = 60
 IGNORE_FILES = (".gitignore", ".skyignore", ".dstackignore")
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
@@ -73,7 +73,7 @@ def collected(
         text = str(flat.get(setting.path) or "")
         if setting.about.written:
             flat[setting.path] = ""
-        elif text and setting.path == BASE and model_from:
+        elif text and setting.path == BASE_MODEL and model_from:
             flat[setting.path] = f"./{downloaded(places.typed(text))}"
         elif text:
             kind = "models" if setting.section == "model" else "images"
