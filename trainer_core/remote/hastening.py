@@ -30,6 +30,11 @@ def mark(folder: Path) -> bool:
     return True
 
 
+def is_marked(folder: Path) -> bool:
+    """Whether the run in this folder was asked to look, and has not done it yet."""
+    return (folder / FOLDER / FILE).is_file()
+
+
 def take(folder: Path) -> bool:
     """Whether the run in this folder was asked to look now; the next time only if it is asked again."""
     try:

@@ -19,6 +19,7 @@ from typing import NoReturn
 from trainer_core.errors import EaselError, JobError
 from trainer_core.jobs.folder import STOP, DiskError, JobFolder, json_text
 from trainer_core.jobs.stop_request import StopRequest, When
+from trainer_core.remote import hastening
 from trainer_core.remote.runs.carrier import REQUESTS, Carrier, Seen, is_passing
 from trainer_core.remote.runs.getting import Getting
 from trainer_core.remote.runs.known import Known, RunEnd, request_of
@@ -95,8 +96,7 @@ class Follower:
                 if unsaid > MOST_UNSAID or (seen.phase == "waiting" and mirror.has_begun):
                     return self._gone(seen.sentence or "It does not say how the run ended.")
                 self._answered()
-                self.wake.wait(SOON_S if is_new or getting.is_busy or has_ended else LATER_S)
-                self.wake.clear()
+                self._pause(SOON_S if is_new or getting.is_busy or has_ended else LATER_S)
             except EaselError as error:
                 self._wait(error)
 
@@ -229,9 +229,16 @@ class Follower:
         self._write()
         if now - self._failed_at > (self.kind.patience_s if may_pass else min(self.kind.patience_s, REFUSED_S)):
             raise error
-        self.wake.wait(max(self._wait_s, min(getattr(error, "wait_s", None) or 0.0, LONGEST_WAIT_S)))
-        self.wake.clear()
+        self._pause(max(self._wait_s, min(getattr(error, "wait_s", None) or 0.0, LONGEST_WAIT_S)))
         self._wait_s = min(self._wait_s * 2, LONGEST_WAIT_S)
+
+    def _pause(self, seconds: float) -> None:
+        """Waits; ends early when something is to be passed on, or when a webhook asks to look now."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not hastening.take(self.run):
+            if self.wake.wait(min(SOON_S, left)):
+                break
+        self.wake.clear()
 
     def _sentence(self, error: EaselError, now: float, *, has_begun: bool) -> str:
         if isinstance(error, DiskError):
