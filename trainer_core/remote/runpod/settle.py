@@ -118,7 +118,9 @@ def settle(known: Known, now_s: float) -> Settled:
     status = known.seen.status if known.seen is not None else None
     if status is not None and status.is_final:
         return _ended(known, status)
-    if known.gone_s > max(known.sent_s + NEW_S, known.seen.asked_s if known.seen is not None else 0.0):
+    # A failure in the bucket ended this attempt: what RunPod still says of it afterwards cannot make it wait again.
+    asked_s = known.seen.asked_s if known.seen is not None and known.result is None else 0.0
+    if known.gone_s > max(known.sent_s + NEW_S, asked_s):
         return _gone(known, now_s)
     is_late = now_s > known.deadline_s
     if status is None:
