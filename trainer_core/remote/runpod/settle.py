@@ -76,7 +76,14 @@ class Known:
             return self
         if seen.status.is_gone:
             return replace(self, gone_s=max(self.gone_s, seen.asked_s))
-        return replace(self, seen=seen if self.seen is None else max(self.seen, seen, key=_weight))
+        return replace(self, seen=seen if self.seen is None else max(self.seen, seen, key=self._weight))
+
+    def _weight(self, seen: Seen) -> tuple[int, int, bool, float, str]:
+        """Which of two answers counts: a final one, of those the better one, one with the result, else the later one; then the text."""
+        state, result = seen.status.state, seen.status.result
+        rank = _FINAL_ORDER.index(state) if state in _FINAL_ORDER else -1
+        is_proof = result is not None and result.is_success and result.job_id == self.request_id
+        return int(rank >= 0), rank, is_proof, seen.asked_s, f"{state} {seen.status.error} {seen.status.output!r}"
 
     def with_result(self, found: Result) -> Known:
         """This, and what the file result.json in the bucket says. One of another request adds nothing."""
@@ -181,13 +188,6 @@ def _because(error: str) -> str:
 
 
 _FINAL_ORDER = (answers.CANCELLED, answers.TIMED_OUT, answers.FAILED, answers.COMPLETED)
-
-
-def _weight(seen: Seen) -> tuple[int, int, float, str]:
-    """Which of two answers counts: a final one, of those the better one, else the later one; the text decides the rest."""
-    state = seen.status.state
-    rank = _FINAL_ORDER.index(state) if state in _FINAL_ORDER else -1
-    return int(rank >= 0), rank, seen.asked_s, f"{state} {seen.status.error} {seen.status.output!r}"
 
 
 def _result_weight(result: Result) -> tuple[bool, str]:
