@@ -13,9 +13,9 @@ import click
 @click.option("--detach", is_flag=True, help="Return at once; `easel runs follow` shows the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's folder, or its result, as JSON.")
 def command(where: str, run: str, detach: bool, as_json: bool) -> None:
-    """Follow a remote run that was started on another computer, or whose folder here is gone.
+    """Follow a remote run on this computer, too.
 
-    WHERE and RUN are printed when the run is started. WHERE alone can be the file remote.json of a run folder. Its result is
+    It was started on another one, or its folder here is gone. WHERE and RUN are printed when the run is started. WHERE alone can be the file remote.json of a run folder. Its result is
     delivered on this computer, too.
     """
     from trainer_core.cli import remote_runs

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 @click.option("--shared", "is_shared", is_flag=True, help="Send no files: the machines have them at the same paths.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def command(plans: tuple[str, ...], target: str, output: Path, *, as_json: bool, **options: Any) -> None:
-    """Write a task for SkyPilot, dstack or Ray that trains a PLAN: a plan file, or a run.
+    """Write plans as a task for SkyPilot, dstack or Ray.
 
-    The plan is checked for a machine with a GPU that fits. Nothing is started, and no account is needed. The export has no
+    A PLAN is a plan file, or a run. The plan is checked for a machine with a GPU that fits. Nothing is started, and no account is needed. The export has no
     token and no key, only the names of the variables. Ray takes several plans, each for a node of its own.
     """
     from trainer_core import places

@@ -22,7 +22,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group("machine")
 def command() -> None:
-    """Look at machines that ssh reaches, bring Easel there, and give them names.
+    """Look at machines that ssh reaches, and install there.
 
     NAME is user@host, user@host:port, a name of your ssh configuration, or one that you gave with `save`. Your key is taken from
     the ssh configuration or from the ssh agent.

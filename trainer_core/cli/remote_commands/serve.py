@@ -48,9 +48,9 @@ def command(
     where: str,
     env_file: Path | None,
 ) -> None:
-    """Serve the API of the document "LoRA Training System" on this machine, and receive webhooks.
+    """Serve the documents' API, and receive webhooks.
 
-    Callers send a token, which is in a file that only you can read, or in EASEL_SERVE_TOKEN. Ctrl+C ends it; trainings go on.
+    The API is that of the document "LoRA Training System", on this machine only. Callers send a token, which is in a file that only you can read, or in EASEL_SERVE_TOKEN. Ctrl+C ends it; trainings go on.
     """
     from trainer_core.remote import credentials, style_places
     from trainer_core.remote.serve.server import Options, started

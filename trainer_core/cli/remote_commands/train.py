@@ -9,9 +9,9 @@ import click
 @click.argument("where")
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def command(where: str, options: tuple[str, ...]) -> None:
-    """Start a training run on another machine, and follow it: `easel train OPTIONS --on WHERE`.
+    """Start a training run on another machine.
 
-    WHERE is user@host, or KIND:NAME. OPTIONS are those of `easel train`. The result is delivered on this machine; the training goes
+    It is followed here, as with `easel train OPTIONS --on WHERE`. WHERE is user@host, or KIND:NAME. OPTIONS are those of `easel train`. The result is delivered on this machine; the training goes
     on when this machine is off.
     """
     from trainer_core.cli.job import train
