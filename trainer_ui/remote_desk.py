@@ -172,8 +172,11 @@ class RemoteDesk:
         from trainer_core.remote.runs import starting, target
 
         at, style = target.named(on), self.style
-        if at["kind"] == "runpod" and self.kept is not None and self.kept.gpu:
-            at = {**at, "gpu": self.kept.gpu}
+        if at["kind"] == "runpod":
+            # What the button and the outlook say is the question; pressing it is the answer.
+            at = {**at, "sends_models": True}
+            if self.kept is not None and self.kept.gpu:
+                at = {**at, "gpu": self.kept.gpu}
         with credentials.lent():
             if style is None:
                 return starting.start(bench, at)

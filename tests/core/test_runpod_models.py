@@ -96,6 +96,21 @@ def test_a_file_of_this_machine_is_uploaded_once_after_a_yes_and_its_size_is_sai
     assert Worker(cloud).take().request["plan"]["model"]["path"] == f"s3://{cloud.place.name}/{key}"
 
 
+def test_a_run_whose_user_agreed_uploads_its_model_and_says_the_size(cloud, tmp_path):
+    model = tmp_path / "small.safetensors"
+    model.write_bytes(misbehaving.model())
+    said = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        run = runpod_runs.prepared(tmp_path / name, model={"path": str(model), "family": "sd15"})
+        cloud.carrier(*run, sends_models=True).begin(said.append)
+    (key,) = cloud.place.keys(f"{FOLDER}easel/models/")
+    assert Worker(cloud).take().request["plan"]["model"]["path"] == f"s3://{cloud.place.name}/{key}"
+    told = [line for line in said if str(model) in line]
+    assert len(told) == 1, "what is there is not sent again"
+    assert "is sent to the bucket" in told[0]
+
+
 def test_a_folder_and_a_missing_file_are_refused_with_what_to_do(cloud, tmp_path):
     for text in (str(tmp_path), str(tmp_path / "missing.safetensors")):
         with pytest.raises(EaselError, match="runpod-volume:NAME"):

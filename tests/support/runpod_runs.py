@@ -43,8 +43,8 @@ class Cloud:
     def text(self) -> str:
         return f"{ENDPOINT}@s3://{self.place.name}/{FOLDER}"
 
-    def carrier(self, run: Path, id: str) -> RunPodCarrier:  # noqa: A002
-        return kind.carrier(kind.target(self.text), id, run, Notes(run))
+    def carrier(self, run: Path, id: str, **more: Any) -> RunPodCarrier:  # noqa: A002
+        return kind.carrier({**kind.target(self.text), **more}, id, run, Notes(run))
 
 
 @contextlib.contextmanager

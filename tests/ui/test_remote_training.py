@@ -121,7 +121,7 @@ def test_what_a_start_sends_is_said_beforehand_for_each_trainer(opening, home):
     choose(app.where.cards, "runpod:abc123")
     told = markup(app.where.told)
     assert "6 images and 6 captions" in told
-    assert "must be in your bucket" in told
+    assert "sent to your bucket unless it is there" in told
     assert app.bar.start.description.startswith("Start on RunPod\nsends up to ")
     wait_for(lambda: "machine" in app.desk.said)
     choose(app.where.cards, "here")

@@ -347,6 +347,9 @@ def _by(bench: Workbench, path: str) -> str:
 @click.option("--keep-alpha", is_flag=True, help="In a sweep of the rank, keep alpha instead of its share of the rank.")
 @click.option("--yes", is_flag=True, help="Do not ask before many runs are queued.")
 @click.option("--on", "where", default="", metavar="WHERE", help="Train on another machine: user@host, or KIND:NAME.")
+@click.option(
+    "--send-models", is_flag=True, help="With --on: upload models that the other machine lacks to its bucket."
+)
 @click.option("--detach", is_flag=True, help="Return at once; `easel runs follow` shows the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's folder, or its result, as JSON.")
 def train(plan_file: Path | None, assignments: tuple[str, ...], detach: bool, as_json: bool, **options: Any) -> None:

@@ -32,7 +32,8 @@ def start(
 
     if wrong := [option for name, option in NOT_THERE.items() if options[name]]:
         raise click.UsageError(f"{wrong[0]} is for this machine; leave it out, or leave out --on.")
-    shown(starting.start(bench, target.named(options["where"]), notes=notes), detach=detach, as_json=as_json)
+    at = {**target.named(options["where"]), **({"sends_models": True} if options["send_models"] else {})}
+    shown(starting.start(bench, at, notes=notes), detach=detach, as_json=as_json)
 
 
 def resume(run: Run, step: int | None, added: int, *, queued: bool, dry_run: bool, detach: bool, as_json: bool) -> None:

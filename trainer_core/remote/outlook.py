@@ -72,7 +72,7 @@ _KEYS = {
 }
 _MODELS = {
     SSH: "sent once over ssh, and kept there",
-    RUNPOD: "it must be in your bucket before the start, because the worker downloads it from there; easel remote runpod bring uploads it once",
+    RUNPOD: "sent to your bucket unless it is there, and kept there; the worker downloads it",
 }
 
 

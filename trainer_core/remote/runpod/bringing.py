@@ -1,4 +1,4 @@
-"""Brings to a bucket what a worker needs for a run: images and captions, each once. Not: model files, which need a yes (`worker_models`).
+"""Brings to a bucket what a worker needs for a run: images and captions, each once. Model files only after a yes (`worker_models`).
 
 The images of a folder go below `easel/datasets/<name>-<hash>/<name>/`. The hash is that of all names and contents, so a training never
 sees images that were changed after it was sent. What an earlier version of the folder has in the bucket is copied there.
@@ -52,17 +52,24 @@ class Brought:
         return found
 
 
-def bring(out: Outgoing, bucket: Bucket, root: str, say: Callable[[str], None]) -> Brought:
+def bring(
+    out: Outgoing, bucket: Bucket, root: str, say: Callable[[str], None], *, sends_models: bool = False
+) -> Brought:
     """Brings what is missing; `root` is the folder of the bucket that has `easel/`. What is there is not sent again.
+
+    `sends_models`: the user agreed that model files are uploaded, too.
 
     Raises:
         JobError: a model file must be uploaded first, or the worker cannot have it; a file of the run is gone.
         RemoteError: the storage refuses it, or the connection fails.
     """
     places = {one.path: worker_models.place_of(one.path, bucket, root) for one in out.models}
-    for place in places.values():
-        if worker_models.is_missing(place, bucket):
-            raise worker_models.refusal(place)
+    missing = [place for place in places.values() if worker_models.is_missing(place, bucket)]
+    if missing and not sends_models:
+        raise worker_models.refusal(missing[0])
+    for place in missing:
+        say(f"{worker_models.shown(place)} is sent to the bucket, where later runs find it.")
+        worker_models.upload(place, bucket)
     images = {
         one.path.key: _images(one.folder, list(dict.fromkeys(one.files)), bucket, root, say) for one in out.images
     }

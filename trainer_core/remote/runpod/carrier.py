@@ -70,7 +70,8 @@ class RunPodCarrier:
             if self._run.asked_to_stop():
                 raise JobError("The run was stopped before it began.", "Start a new run.")
             out = Outgoing.of(self._folder, self._run.id)
-            brought = bringing.bring(out, self._bucket, self._target.root, say)
+            sends = self._target.sends_models
+            brought = bringing.bring(out, self._bucket, self._target.root, say, sends_models=sends)
             request = out.request(brought.there)
             data = {"easel": {"request": request.as_dict(), "storage": self._run.address}}
             leaks.check(data, self._values)

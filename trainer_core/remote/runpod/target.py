@@ -26,7 +26,8 @@ class RunPodTarget:
 
     `dotenv` is the path of the `.env` file in which the keys are looked for, too, because a follower runs in another folder; "" for none.
     `gpu` is the GPU that the times are estimated for, "" for a slow one. `style` names the training version that follows the
-    run: {"at", "style", "version"}; empty for a run of no style.
+    run: {"at", "style", "version"}; empty for a run of no style. `sends_models`: the user agreed that model files of this machine which
+    the worker lacks are uploaded to the storage.
     """
 
     endpoint: str
@@ -34,6 +35,7 @@ class RunPodTarget:
     dotenv: str = ""
     gpu: str = ""
     style: Mapping[str, str] | None = None
+    sends_models: bool = False
 
     @classmethod
     def named(cls, text: str, values: Settings | None = None, dotenv: str = "") -> Self:
@@ -73,7 +75,8 @@ class RunPodTarget:
         address = addresses_of(texts["storage"]) if is_right else None
         if address is None or not answers.is_job_id(texts["endpoint"]):
             raise JobError("The target of the run names no endpoint and storage of RunPod.", "Start a new run.")
-        return cls(**texts, style=dict(style) if isinstance(style, Mapping) else None)
+        own_style = dict(style) if isinstance(style, Mapping) else None
+        return cls(**texts, style=own_style, sends_models=target.get("sends_models") is True)
 
     @classmethod
     def _checked(cls, endpoint: str, storage: str, values: Settings, dotenv: str) -> Self:
@@ -95,7 +98,8 @@ class RunPodTarget:
             "dotenv": self.dotenv,
             "gpu": self.gpu,
         }
-        kept = {name: value for name, value in found.items() if value}
+        kept: dict[str, Any] = {name: value for name, value in found.items() if value}
+        kept |= {"sends_models": True} if self.sends_models else {}
         return {**kept, "style": dict(self.style)} if self.style else kept
 
     @property

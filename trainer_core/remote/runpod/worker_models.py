@@ -91,11 +91,17 @@ def is_missing(place: Place, bucket: Bucket) -> bool:
     return found is None or found.size_bytes != place.file.stat().st_size
 
 
+def shown(place: Place) -> str:
+    """The file of this machine with its size."""
+    file = place.file or Path()
+    return f"{printable(str(file), 300)} ({size(file.stat().st_size)})"
+
+
 def refusal(place: Place) -> JobError:
     """The error for a model file that nobody has agreed to upload."""
-    file = place.file or Path()
-    message = f"The worker does not have {printable(str(file), 300)}, which has {size(file.stat().st_size)}."
-    return JobError(message, f"Upload it once: easel remote runpod bring {printable(str(file), 300)}. Or: {WAYS}")
+    file = printable(str(place.file), 300)
+    hint = f"Upload it once: easel remote runpod bring {file}, or start the run with --send-models. Or: {WAYS}"
+    return JobError(f"The worker does not have {shown(place)}.", hint)
 
 
 def upload(place: Place, bucket: Bucket) -> Uploaded:

@@ -53,7 +53,7 @@ class RemoteBar:
         if not desk.on:
             return "Start training\non this computer"
         outlook = desk.outlook()
-        sends = outlook.image_bytes + sum(each for _, each in outlook.models) * (outlook.trainer.kind != "runpod")
+        sends = outlook.image_bytes + sum(each for _, each in outlook.models)
         return (
             f"Start on {desk.trainer.title}\nsends up to {size(sends)}"
             if outlook.images
