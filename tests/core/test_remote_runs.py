@@ -175,6 +175,14 @@ def test_a_file_damaged_on_its_way_is_refused_and_fetched_again(homes):
         assert here.read_bytes() == path.read_bytes()
 
 
+@pytest.mark.parametrize(("times", "is_told"), [(2, False), (5, True)])
+def test_a_file_that_the_trainer_refuses_is_asked_for_again_and_never_left_out_silently(homes, times, is_told):
+    homes.faults.set(fetch=("refused", times))
+    run = homes.ended(steps_per_second=0)
+    assert ("was not fetched, and stays on the trainer" in notices(run)) is is_told
+    assert is_told or whole(run)
+
+
 def test_a_fetch_that_is_cut_goes_on_where_it_was(homes):
     homes.faults.set(fetch=("half", 3))
     assert whole(homes.ended(steps_per_second=0))

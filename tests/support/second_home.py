@@ -136,6 +136,8 @@ class HomeTrainer:
             raise NotNow("Nothing answers.")
         if how == "cut":
             raise NotNow("The connection was cut.")
+        if how == "refused":
+            raise JobError("The key is not valid any more.", "Renew it.")
         if how == "slow":
             time.sleep(SLOW_S)
         if how == "die":

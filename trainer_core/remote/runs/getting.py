@@ -15,8 +15,8 @@ from trainer_core.remote.runs.fetching import DamagedError
 from trainer_core.remote.runs.known import Known
 from trainer_core.remote.runs.mirror import Mirror
 
-DAMAGED_TIMES = 5
-"""How often a file is fetched that arrives damaged each time."""
+TIMES = 5
+"""How often a file is fetched that arrives damaged each time, or that the trainer refuses."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 
 
@@ -39,7 +39,7 @@ class Getting:
         self._done, self._patience_s = done, patience_s
         self._work: _Work | None = None
         self._there: dict[str, FileThere] = {}
-        self._damaged: dict[str, int] = {}
+        self._failed: dict[str, int] = {}
         self._left_out: set[str] = set()
         self._failed_at = self._not_before = 0.0
         self._wait_s = FIRST_WAIT_S
@@ -78,7 +78,7 @@ class Getting:
         while work.arrived:
             name, tag = work.arrived.pop(0)
             self._known.fetched[name] = tag
-            self._damaged.pop(name, None)
+            self._failed.pop(name, None)
             self._failed_at, self._wait_s = 0.0, FIRST_WAIT_S
 
     def _judge(self, work: _Work) -> None:
@@ -87,14 +87,15 @@ class Getting:
         if error is None:
             return
         now = time.monotonic()
-        if isinstance(error, DamagedError):
-            self._damaged[name] = self._damaged.get(name, 0) + 1
-        if isinstance(error, DiskError | DamagedError):
+        is_damaged, is_full = isinstance(error, DamagedError), isinstance(error, DiskError)
+        if is_damaged or is_full:
             self._known.notice(str(error))
-        is_for_good = not (is_passing(error) or isinstance(error, DiskError | DamagedError))
-        if is_for_good or self._damaged.get(name, 0) >= DAMAGED_TIMES:
+        if is_damaged or not (is_full or is_passing(error)):
+            self._failed[name] = self._failed.get(name, 0) + 1
+        if self._failed.get(name, 0) >= TIMES:
             self._left_out.add(name)
-            self._known.notice(f"{name} was not fetched. {error}")
+            self._wait_s = FIRST_WAIT_S
+            self._known.notice(f"{name} was not fetched, and stays on the trainer. {error}")
             return
         self._failed_at = self._failed_at or now
         if now - self._failed_at > self._patience_s:
