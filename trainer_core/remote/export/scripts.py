@@ -52,6 +52,9 @@ files=$(cd "$(dirname "$0")" && pwd)
 job=$(dirname "$files")
 easel={folder}
 cd "$job" || exit 1
+# A stop while the training is being started is kept until it can be passed on.
+stopped=
+trap 'stopped=yes' TERM INT
 "$easel/.venv/bin/easel" train "$files/{plan}" --detach --json > started.json
 code=$?
 if [ "$code" != 0 ]; then
@@ -63,6 +66,9 @@ run=$(value run)
 folder=$(value folder)
 # The training is a process of its own: it would go on if this script were only killed.
 trap '"$easel/.venv/bin/easel" runs stop "$run"' TERM INT
+if [ -n "$stopped" ]; then
+    "$easel/.venv/bin/easel" runs stop "$run"
+fi
 "$easel/.venv/bin/easel" runs follow "$run" &
 follower=$!
 while true; do
