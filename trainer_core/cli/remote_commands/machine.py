@@ -57,8 +57,15 @@ def _entry(name: str, easel: str | None, identity: Path | None, ssh_config: Path
 @reached
 @click.option("--engine", multiple=True, metavar="ENGINE", help="Install this engine there, too; can be repeated.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def install(
-    name: str, easel: str | None, identity: Path | None, ssh_config: Path | None, engine: tuple[str, ...], yes: bool
+    name: str,
+    easel: str | None,
+    identity: Path | None,
+    ssh_config: Path | None,
+    engine: tuple[str, ...],
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Bring this Easel onto a machine with its installer, and engines.
 
@@ -70,11 +77,14 @@ def install(
 
     machine = _entry(name, easel, identity, ssh_config).machine
     engines = f" and the engine {', '.join(engine)}" if engine else ""
-    if not yes and not agreed(f"Install Easel{engines} in {machine.easel} on {machine}?"):
+    if not yes and not agreed(f"Install Easel{engines} in {machine.easel} on {machine}?", as_json):
         sys.exit(1)
-    installing.install(machine, show.line)
+    say = show.notice if as_json else show.line
+    installing.install(machine, say)
     for each in engine:
-        engine_there.install(machine, each, show.line)
+        engine_there.install(machine, each, say)
+    if as_json:
+        show.as_json({"machine": str(machine), "easel": machine.easel, "engines": list(engine)})
 
 
 @command.command()
@@ -92,6 +102,7 @@ def install(
     metavar="COMMAND",
     help="What the machine runs, without a shell, when the results of a run are fetched, as 'runpodctl stop pod $RUNPOD_POD_ID'.",
 )
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def save(
     name: str,
     address: str,
@@ -100,6 +111,7 @@ def save(
     ssh_config: Path | None,
     may_install: bool,
     when_done: str | None,
+    as_json: bool,
 ) -> None:
     """Give a machine a name, with what is needed to reach it. One with this name is replaced."""
     from trainer_core.jobs.hosts.machine import EASEL
@@ -107,7 +119,11 @@ def save(
 
     words = book.words(when_done) if when_done is not None else ()
     key, config = (str(path.absolute()) if path else "" for path in (identity, ssh_config))
-    book.keep(book.Entry(name, address, easel or EASEL, key, config, may_install, words))
+    entry = book.Entry(name, address, easel or EASEL, key, config, may_install, words)
+    book.keep(entry)
+    if as_json:
+        show.as_json(entry.as_dict())
+        return
     show.line(f"{name} is {address}. Use it with: easel train --on ssh:{name} ...")
 
 
@@ -130,11 +146,15 @@ def list_machines(as_json: bool) -> None:
 
 @command.command()
 @click.argument("name")
-def forget(name: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def forget(name: str, as_json: bool) -> None:
     """Remove a name. Nothing is changed on the machine."""
     from trainer_core.remote.machines import book
 
     book.forget(name)
+    if as_json:
+        show.as_json({"removed": name})
+        return
     show.line(f"{name} was removed from the list.")
 
 
