@@ -363,10 +363,12 @@ def test_results_make_nothing_in_a_thread(home, person, open_app):
     finished(home)
     app = open_app()
     app.places.chosen = "history"
-    app.session.unasked = True
-    app.places.set_trait("chosen", "results")
-    app.session.unasked = False
-    app.results.parts = None
-    before = len(list(inside(app.root)))
-    app.session.show_unasked()
-    assert len(list(inside(app.root))) == before
+    # Threads of the app, which read the history, show it as well.
+    with app.session.lock:
+        app.session.unasked = True
+        app.places.set_trait("chosen", "results")
+        app.session.unasked = False
+        app.results.parts = None
+        before = len(list(inside(app.root)))
+        app.session.show_unasked()
+        assert len(list(inside(app.root))) == before
