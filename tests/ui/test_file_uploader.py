@@ -224,9 +224,25 @@ def test_only_what_is_in_the_folder_can_be_named_by_the_page(app, home):
     for names in (["../secret"], ["nothing"], "loras", [3], [None]):
         hear(app.files.table, {"kind": "delete", "version": version, "names": names})
         hear(app.files.table, {"kind": "open", "version": version, "names": names})
-    hear(app.files.table, {"kind": "delete", "version": version - 1, "names": ["loras"]})
+    for other in (version + 1, -1, None, "1"):
+        hear(app.files.table, {"kind": "delete", "version": other, "names": ["loras"]})
     assert app.session.chosen == ()
     assert app.session.folder.parts == ()
+
+
+def test_what_is_done_to_a_list_counts_although_the_folder_was_read_again_but_not_in_another_folder(app, home):
+    go(app, "files")
+    version = app.files.table._version
+    (name,) = sorted(app.files.table._names)[:1]
+    app.session.look()
+    app.session.show_unasked()
+    assert app.files.table._version != version
+    hear(app.files.table, {"kind": "choose", "version": version, "names": [name]})
+    assert app.session.chosen == (name,)
+    enter(app.files.root, "datasets")
+    assert "elena" in app.files.table._names
+    hear(app.files.table, {"kind": "choose", "version": version, "names": ["elena"]})
+    assert app.session.chosen == ()
 
 
 def test_a_download_is_the_file_or_a_zip_that_is_made_while_it_is_sent(app, home):

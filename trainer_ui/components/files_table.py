@@ -13,6 +13,8 @@ from trainer_ui.components.places import asset
 
 LONGEST_NAME = 255
 KINDS = ("open", "choose", "rename", "delete", "go")
+REMEMBERED = 20
+"""So many lists that were sent are known: what the user does to an older list of the same folder counts."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class FilesTable(AnyWidget):
         super().__init__()
         self._tell = heard
         self._version = -1
+        self._paths: dict[object, tuple[str, ...]] = {}
+        """The path of each of the last lists, by its version."""
         self._names: frozenset[str] = frozenset()
         self._content: dict[str, Any] = {}
         self.on_msg(self._heard)
@@ -56,6 +60,9 @@ class FilesTable(AnyWidget):
         if version == self._version:
             return
         self._version = version
+        self._paths[version] = tuple(path)
+        while len(self._paths) > REMEMBERED:
+            self._paths.pop(next(iter(self._paths)))
         self._names = frozenset(one.name for one in rows)
         self._content = {
             "path": [printable(name, 100) for name in path],
@@ -82,12 +89,10 @@ class FilesTable(AnyWidget):
                 self._tell_page()
             return
         names, text, depth = message.get("names", []), message.get("text", ""), message.get("depth", 0)
-        is_sound = (
-            isinstance(names, list)
-            and isinstance(text, str)
-            and type(depth) is int
-            and message.get("version") == self._version
-        )
+        version = message.get("version")
+        # The list may have been read again while the user acted on it.
+        is_of_folder = type(version) is int and self._paths.get(version, None) == self._paths.get(self._version, ())
+        is_sound = isinstance(names, list) and isinstance(text, str) and type(depth) is int and is_of_folder
         if kind not in KINDS or not is_sound or len(text) > LONGEST_NAME or not self._names.issuperset(map(str, names)):
             return
         self._tell(Asked(kind, tuple(map(str, names)), text, depth))
