@@ -17,6 +17,7 @@ from trainer_core.jobs.queueing import requests
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.prepare import mending
 from trainer_core.prepare.workbench import PLAIN, Workbench
+from trainer_core.remote.runs import starting
 from trainer_core.training.run import Run, list_runs
 
 HEAVY = {
@@ -115,7 +116,7 @@ def test_a_run_is_not_repeated_while_another_repeats_it(failed):
     queued = Run.attach(Path(told["folder"]))
     assert (queued.state, queued.folder.versions["retries"]) == (JobState.QUEUED, run.name)
     with pytest.raises(RunError, match=queued.name):
-        mending.retry(run)
+        starting.again(run)
     queued.stop()
     assert mending.bench_again(run).state.draft.values["output.name"] == "mika"
 

@@ -165,6 +165,19 @@ def test_a_trainer_that_stays_out_of_reach_is_given_up_with_the_command_that_att
     assert whole(again, 60)
 
 
+def test_a_run_is_started_again_where_it_trained(homes, capsys):
+    first = homes.ended(steps_per_second=0)
+    again = starting.again(first)
+    wait(again)
+    assert whole(again)
+    assert again.folder.where == first.folder.where
+    assert len(homes.runs_there()) == 2
+    with pytest.raises(SystemExit) as ended:
+        main(["runs", "retry", first.name, "--queue"])
+    assert ended.value.code == 2
+    assert "the queue is for this machine" in capsys.readouterr().err
+
+
 def test_a_file_damaged_on_its_way_is_refused_and_fetched_again(homes):
     homes.faults.set(fetch=("bytes", 2))
     run = homes.ended(steps_per_second=0)

@@ -97,17 +97,6 @@ def bench_from(run: Run) -> Workbench:
     return bench
 
 
-def retry(run: Run, fix: Mended | None = None) -> Run:
-    """A new run, already started, with the settings of a run and the changes of a fix.
-
-    Raises:
-        RunError: as `bench_again`.
-        PlanError: there is a blocking Problem.
-        JobError: the run folder cannot be written.
-    """
-    return bench_again(run, fix).start(notes={RETRIES: run.name})
-
-
 def bench_again(run: Run, fix: Mended | None = None) -> Workbench:
     """A workbench with the settings of a run and the changes of a fix, to start it again.
 

@@ -124,7 +124,7 @@ class EndPanel:
         run = self.session.run
         if run is None:
             return
-        from trainer_core.prepare import mending
+        from trainer_core.remote.runs import starting
 
         fix = self.fixes[number - 1] if isinstance(number, int) and 0 < number <= len(self.fixes) else None
         if action == "results":
@@ -135,7 +135,7 @@ class EndPanel:
         elif action == "report":
             self._report(run)
         elif action == "retry" or (action == "mend" and fix is not None):
-            self.session.jobs.start(lambda: mending.retry(run, fix if action == "mend" else None))
+            self.session.jobs.start(lambda: starting.again(run, fix if action == "mend" else None))
 
     def _report(self, run: Run) -> None:
         """Writes the report in a thread: it reads the log and the captions."""

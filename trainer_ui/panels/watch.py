@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.events import whole
@@ -98,7 +99,11 @@ class WatchBar(JobBar):
             # Its card starts it again, with the changes that may help, and shows what is left of it.
             return (*self._ended, CLOSE)
         has_result = state is JobState.COMPLETED or bool(job.summary.checkpoints)
-        return (*self._ended, AGAIN, CLOSE, *((RESULT,) if has_result else ()))
+        where = f" on {job.folder.where}" if job.folder.where else ""
+        again = replace(
+            AGAIN, brief=f"{AGAIN.brief}{where}", sentence=f"A new run begins{where} at step 0. This one stays."
+        )
+        return (*self._ended, again, CLOSE, *((RESULT,) if has_result else ()))
 
     def more(self) -> dict[str, Any]:
         """What the run trains, and how it would continue."""
@@ -132,10 +137,10 @@ class WatchBar(JobBar):
             self.session.watch(None)
 
     def _retry(self, run: Run) -> None:
-        from trainer_core.prepare import mending
+        from trainer_core.remote.runs import starting
 
         if run.state in FINAL_STATES:
-            self.session.jobs.start(lambda: mending.retry(run))
+            self.session.jobs.start(lambda: starting.again(run))
 
 
 class WatchPanel:

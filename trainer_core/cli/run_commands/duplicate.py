@@ -28,6 +28,16 @@ def command(run: str, assignments: tuple[str, ...], queued: bool, gpu: str, as_j
     bench = queueing.bench_like(found)
     assign(bench, assignments)
     wanted = queueing.Wanted(gpu=gpu, like=found.name)
+    if found.folder.where:
+        from trainer_core.cli import remote_runs
+        from trainer_core.remote.runs import starting
+
+        if queued or gpu:
+            raise click.UsageError(
+                f"{found.name} trained on {found.folder.where}; --queue and --gpu are for this machine."
+            )
+        remote_runs.shown(starting.like(found, bench, wanted.notes), detach=True, as_json=as_json)
+        return
     if queued:
         queueing.queue(bench, wanted, as_json)
     else:

@@ -27,6 +27,7 @@ def command(name: str, number: int | None, queued: bool, detach: bool, as_json: 
     from trainer_core.prepare import mending
     from trainer_core.prepare.queued import gpu_like, use_gpu
     from trainer_core.prepare.workbench import prepare_run
+    from trainer_core.remote.runs import starting
 
     earlier = find_run(name)
     fix = None
@@ -37,17 +38,20 @@ def command(name: str, number: int | None, queued: bool, detach: bool, as_json: 
             raise click.BadParameter(f"There is no fix {number}. {said}", param_hint="--fix")
         fix = known[number - 1]
     bench, notes = mending.bench_again(earlier, fix), {mending.RETRIES: earlier.name}
+    if queued and earlier.folder.where:
+        raise click.UsageError(f"{earlier.name} trained on {earlier.folder.where}; the queue is for this machine.")
     if queued:
         gpu = gpu_like(earlier, bench.state.facts.machine)
         queueing.queued([prepare_run(bench, gpu=use_gpu(bench, gpu), notes=notes)], as_json)
         return
-    run = bench.start(notes=notes)
+    run = starting.like(earlier, bench, notes)
     if as_json and detach:
         show.as_json({"run": run.name, "folder": run.folder.path, mending.RETRIES: earlier.name})
         return
     if not as_json:
         changed = f" with: {fix.title}" if fix else ""
-        show.line(f"Run {run.name} repeats {earlier.name}{changed}.")
+        where = f" on {run.folder.where}" if run.folder.where else ""
+        show.line(f"Run {run.name} repeats {earlier.name}{where}{changed}.")
     if not detach:
         follow_run(run, quiet=as_json)
         sys.exit(run_result(run, as_json))

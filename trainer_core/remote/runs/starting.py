@@ -13,6 +13,8 @@ from trainer_core.errors import EaselError, JobError, RunError
 from trainer_core.jobs.spec import Step
 from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
+from trainer_core.prepare import mending
+from trainer_core.prepare.mending import Mended
 from trainer_core.prepare.workbench import NO_POLICY, PLAIN, Workbench, for_trainer, prepare_run
 from trainer_core.remote.runs import carrier, outgoing
 from trainer_core.remote.runs.carrier import CarrierKind, Target
@@ -65,6 +67,29 @@ def prepared(bench: Workbench, target: Target, *, notes: Mapping[str, str] | Non
         outgoing.write(made.path, plan, bench.state.facts.dataset)
         undo.pop_all()
     return run
+
+
+def again(run: Run, fix: Mended | None = None) -> Run:
+    """A new run like an earlier one, with the changes of a fix, started where the earlier one trained.
+
+    Raises:
+        RunError: the run has not ended, another run repeats it now, or its plan is damaged.
+        PlanError: there is a blocking Problem.
+        JobError: the trainer cannot train or is not known, or the run folder cannot be written.
+    """
+    return like(run, mending.bench_again(run, fix), {mending.RETRIES: run.name})
+
+
+def like(run: Run, bench: Workbench, notes: Mapping[str, str] | None = None) -> Run:
+    """A run with the job of a workbench, started where an earlier run trained: here, or on its trainer.
+
+    Raises:
+        PlanError: there is a blocking Problem.
+        JobError: as `start`.
+    """
+    if not run.folder.where:
+        return bench.start(notes=notes)
+    return start(bench, Remote.of(run.folder.path).target, notes=notes)
 
 
 def look(bench: Workbench, target: Target) -> None:
