@@ -33,7 +33,10 @@ def start(
     if wrong := [option for name, option in NOT_THERE.items() if options[name]]:
         raise click.UsageError(f"{wrong[0]} is for this machine; leave it out, or leave out --on.")
     at = {**target.named(options["where"]), **({"sends_models": True} if options["send_models"] else {})}
-    shown(starting.start(bench, at, notes=notes), detach=detach, as_json=as_json)
+    run = starting.start(bench, at, notes=notes)
+    if not as_json:
+        _say_what_is_sent(bench, options["where"])
+    shown(run, detach=detach, as_json=as_json)
 
 
 def resume(run: Run, step: int | None, added: int, *, queued: bool, dry_run: bool, detach: bool, as_json: bool) -> None:
@@ -63,6 +66,18 @@ def shown(run: Run, *, detach: bool, as_json: bool) -> None:
         _say(run)
     follow_run(run, quiet=as_json)
     sys.exit(run_result(run, as_json))
+
+
+def _say_what_is_sent(bench: Workbench, where: str) -> None:
+    """What goes to the trainer, before it has gone: Ctrl+C and `easel runs stop` end that, too."""
+    from trainer_core.remote import outlook, trainers
+    from trainer_core.remote.runs import target
+
+    at = target.named(where)
+    on = where if ":" in where.partition("@")[0] else f"{at['kind']}:{where}"
+    for what, sentence in outlook.look(bench.state, trainers.named(on, ())).told:
+        if what in ("Images", "Model", "Keys"):
+            show.line(f"{what}: {sentence}")
 
 
 def _say(run: Run) -> None:

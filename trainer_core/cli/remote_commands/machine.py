@@ -85,6 +85,10 @@ def install(
         engine_there.install(machine, each, say)
     if as_json:
         show.as_json({"machine": str(machine), "easel": machine.easel, "engines": list(engine)})
+        return
+    if not engine:
+        show.line(f"Next, an engine: easel remote machine install {name} --engine ENGINE")
+    show.line(f"To train there: easel train --on {name} ...")
 
 
 @command.command()
@@ -119,11 +123,13 @@ def save(
 
     words = book.words(when_done) if when_done is not None else ()
     key, config = (str(path.absolute()) if path else "" for path in (identity, ssh_config))
-    entry = book.Entry(name, address, easel or EASEL, key, config, may_install, words)
+    entry, before = book.Entry(name, address, easel or EASEL, key, config, may_install, words), book.read().get(name)
     book.keep(entry)
     if as_json:
         show.as_json(entry.as_dict())
         return
+    if before is not None and before != entry:
+        show.line(f"Replaced: {name} was {before.address}, with Easel in {before.easel}.")
     show.line(f"{name} is {address}. Use it with: easel train --on ssh:{name} ...")
 
 

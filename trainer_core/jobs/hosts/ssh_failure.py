@@ -62,7 +62,7 @@ _CAUSES = (
         "denied",
         r"Permission denied|Too many authentication failures|No more authentication methods",
         "{machine} does not accept your key.",
-        "Easel asks for no password. Add your public key there (ssh-copy-id), load a key with a passphrase with ssh-add, or name the file with --identity.",
+        "Easel asks for no password. Add your public key there (ssh-copy-id), load a key with a passphrase with ssh-add, or keep the file of a key: easel remote machine save NAME ADDRESS --identity FILE.",
     ),
     _Cause(
         "refused",

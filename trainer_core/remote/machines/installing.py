@@ -186,7 +186,9 @@ def _watched(machine: Machine, say: Say) -> tuple[str, str]:
         for line in [*lines, rest] if is_over else lines:
             if text := printable(line.decode("utf-8", "replace").rstrip(), _LONGEST):
                 last = [*last[-1:], text]
-                say(f"  {text}")
+                # What its user would do next is not what the user of another machine does.
+                if not text.startswith("Next: "):
+                    say(f"  {text}")
         if is_over:
             return ended, " ".join(last) or "no output"
         if time.monotonic() > deadline:
