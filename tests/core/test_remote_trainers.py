@@ -293,6 +293,28 @@ def test_a_file_that_grows_is_written_and_read_in_parts(tmp_path, monkeypatch):
     assert written.count("engine.log") == 2, "a full part is not written again"
 
 
+def test_what_is_written_while_a_part_is_uploaded_belongs_to_that_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(grown, "PART_BYTES", 10)
+    stored: dict[str, bytes] = {}
+    file, content, done = tmp_path / "engine.log", b"", 0
+
+    def put(name: str, piece: bytes) -> None:
+        nonlocal content
+        stored[name] = piece
+        if len(content) < 24:
+            content += b"xy"
+            file.write_bytes(content)
+
+    file.write_bytes(content := b"abc")
+    for _ in range(12):
+        done = grown.write_grown(put, "engine.log", file, done)
+    found = b""
+    while piece := grown.read_grown(stored.get, "engine.log", len(found)):
+        found += piece
+    assert found == content
+    assert done == len(content)
+
+
 @pytest.fixture
 def homes(tmp_path, monkeypatch):
     made = Homes(tmp_path, monkeypatch)

@@ -78,9 +78,11 @@ def test_a_run_that_was_stopped_before_it_began_does_not_begin(worker):
 
 def test_a_request_that_another_job_trains_is_left_to_it(worker):
     worker.place.put("easel/runs/taken-0123abcd/running.json", b'{"version": 1, "job": "another-e1"}')
+    worker.place.put("easel/runs/taken-0123abcd/output/mika-step00000010.safetensors", b"of the other job")
     job = worker.ended(worker.send(own(worker.place, "taken-0123abcd")))
     assert job.error == "Another job trains this request."
-    assert worker.place.keys("easel/runs/taken-0123abcd/") == ["easel/runs/taken-0123abcd/running.json"]
+    kept = ["output/mika-step00000010.safetensors", "running.json"]
+    assert worker.place.keys("easel/runs/taken-0123abcd/") == [f"easel/runs/taken-0123abcd/{name}" for name in kept]
 
 
 def test_a_request_of_the_documents_is_trained_and_answered_as_they_say(worker):

@@ -203,6 +203,7 @@ def test_a_failed_attempt_is_cleared_and_a_finished_one_is_kept(place):
     place.put("easel/runs/r/result.json", failed)
     assert mirror.earlier(is_final=True) == answers.failure("r", "no")
     assert mirror.earlier(is_final=False) is None
+    mirror.clear()
     left = place.keys("easel/runs/r/")
     assert {key.removeprefix("easel/runs/r/") for key in left} == set(kept)
     done = answers.success("r", "mika", "s3://b/k", 5)

@@ -29,11 +29,11 @@ from trainer_core.remote import addresses
 from trainer_core.remote.runpod import answers
 from trainer_core.remote.runpod.answers import Result
 from trainer_core.remote.runs.carrier import FOLDERS
+from trainer_core.remote.runs.names import is_readable
 from trainer_core.remote.storage import Bucket
 from trainer_core.remote.storage.objects import Item, items
 from trainer_core.remote.storage.uploading import put_bytes
 from trainer_core.remote.style_stores import BucketStore
-from trainer_core.text import printable
 
 REQUEST, RUNNING, STOP, RESULT = "request.json", "running.json", "stop", "result.json"
 RUNS, DATASETS, MODELS = "easel/runs/", "easel/datasets/", "easel/models/"
@@ -205,4 +205,4 @@ def _is_path(name: str) -> bool:
         addresses.check_key(name)
     except RemoteError:
         return False
-    return printable(name, len(name)) == name
+    return is_readable(name)

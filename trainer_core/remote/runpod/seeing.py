@@ -30,6 +30,8 @@ class Looker:
     sender: Sender
     grace_s: float = GRACE_S
     known: Known | None = None
+    lost_s: float = 0.0
+    """Since when RunPod does not know the job, by a clock that stands still while this machine sleeps; 0 if it does."""
 
     def look(self) -> Seen:
         """Where the run is now. A run that RunPod has ended, and whose worker cannot say so any more, gets its result here.
@@ -76,13 +78,14 @@ class Looker:
         has_begun = bool(self.run.running_job())
         if found.state is RemoteState.QUEUED and not has_begun:
             return Seen("waiting", found.sentence)
+        if found.state is RemoteState.LOST:
+            return self._lost(found.sentence)
+        self.lost_s = 0.0
         if not found.state.is_final:
             # RunPod gives a job whose worker was lost to another one: then it waits again.
             return Seen("running", found.sentence)
         if self.run.has_ended():
             return Seen("ended")
-        if found.state is RemoteState.LOST:
-            return Seen("lost", found.sentence)
         first_s = self._first_seen()
         waited_s = time.time() - first_s
         # A clock that was set back must not make it wait for ever.
@@ -91,6 +94,16 @@ class Looker:
         is_cancelled = found.state is RemoteState.CANCELLED
         self.run.conclude("CANCELLED" if is_cancelled else "FAILED", f"{found.sentence} {_WITHOUT}", _ADVICE)
         return Seen("ended")
+
+    def _lost(self, sentence: str) -> Seen:
+        """One answer that it does not know the job may come from a proxy, or from a part of RunPod that has not heard of it."""
+        if self.run.has_ended():
+            return Seen("ended")
+        now = time.monotonic()
+        self.lost_s = self.lost_s or now
+        if now - self.lost_s < self.grace_s:
+            return Seen("running", f"{sentence} Easel asks again before it counts as lost.")
+        return Seen("lost", sentence)
 
     def _first_seen(self) -> float:
         """When RunPod was first seen to have ended the job."""

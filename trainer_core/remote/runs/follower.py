@@ -101,9 +101,8 @@ class Follower:
                 self._wait(error)
 
     def _gone(self, why: str) -> RunEnd:
-        return RunEnd(
-            "lost", f"{self.remote.where} has lost the run. {why}".strip(), "Start a new run from its plan.toml."
-        )
+        hint = f"If it is there all the same, follow it again with: {self.remote.attaching}. Else start a new run from its plan.toml."
+        return RunEnd("lost", f"{self.remote.where} has lost the run. {why}".strip(), hint)
 
     def _pull_all(self, mirror: Mirror) -> bool:
         """Copies the rest of the files of a run that has ended."""

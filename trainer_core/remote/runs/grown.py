@@ -34,6 +34,9 @@ def write_grown(put: Callable[[str, bytes], None], name: str, file: Path, done: 
                 if reached > done:
                     put(part(name, number), content)
                     done = reached
+                if len(content) < PART_BYTES:
+                    # What was written meanwhile belongs to this part, too: the next call has it.
+                    break
                 number += 1
     except FileNotFoundError:
         return done

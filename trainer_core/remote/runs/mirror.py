@@ -75,7 +75,9 @@ class Mirror:
     def due(self, there: dict[str, FileThere], *, all_of_them: bool) -> list[str]:
         """The files to be fetched now, in the order of their events: those that were told of, or `all_of_them`."""
         told = [name for event in self._told for name in of_event(event, there) if self.accepts(name)]
-        rest = [name for name in there if self.accepts(name)] if all_of_them else []
+        # What the trainer made of the result for its own delivery is made here again.
+        engines = [name for name in there if not name.startswith("finished/")]
+        rest = [name for name in engines if self.accepts(name)] if all_of_them else []
         wanted = dict.fromkeys([*told, *rest])
         return [name for name in wanted if self._known.fetched.get(name) != there[name].tag][:MOST_FILES]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -38,8 +39,13 @@ def is_inside(name: str) -> bool:
         and not _CONTROL.search(name)
         and all(part not in ("", ".", "..") and not part.startswith(".easel-") for part in parts)
         and all(len(part.encode("utf-8", "surrogatepass")) <= LONGEST_BYTES for part in parts)
-        and name.isprintable()
+        and is_readable(name)
     )
+
+
+def is_readable(name: str) -> bool:
+    """Whether a name has only characters that people can see, or spaces of any kind."""
+    return all(letter.isprintable() or unicodedata.category(letter) == "Zs" for letter in name)
 
 
 def place(run: Path, name: str) -> Path | None:

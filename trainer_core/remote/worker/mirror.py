@@ -54,8 +54,7 @@ class Mirror:
     def earlier(self, *, is_final: bool) -> answers.Answer | None:
         """The answer of an earlier attempt at the same request: a successful one, or any if it `is_final`.
 
-        What an unsuccessful one left is removed otherwise. RunPod hands a job out again whose worker was lost, also if the worker
-        had done everything.
+        RunPod hands a job out again whose worker was lost, also if the worker had done everything.
 
         Raises:
             RemoteError: as `claim`.
@@ -64,10 +63,17 @@ class Mirror:
         answer = found.get(answers.DOCUMENT)
         if isinstance(answer, dict) and (is_final or answer.get("status") == "success"):
             return answer
+        return None
+
+    def clear(self) -> None:
+        """Removes what an unsuccessful attempt left; only for the job that may train the request.
+
+        Raises:
+            RemoteError: as `claim`.
+        """
         for item in list(items(self._bucket, self._prefix)):
             if not item.key.removeprefix(self._prefix).startswith(KEPT):
                 self._bucket.ask("delete_object", item.key)
-        return None
 
     def put(self, name: str, content: bytes) -> None:
         """Writes a small object.

@@ -98,6 +98,7 @@ class Working:
             return answer
         if is_own and not mirror.claim(self._job):
             return answers.failure(wanted.id, "Another job trains this request.")
+        mirror.clear()
         self._mirror = mirror
         if not is_own or mirror.get(answers.REQUEST) is None:
             mirror.put(answers.REQUEST, request_json(self._data))
