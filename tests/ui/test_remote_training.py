@@ -17,6 +17,8 @@ from trainer_core.remote import credentials, kept_settings
 from trainer_core.remote.machines import book
 from trainer_core.training.run import list_runs
 from trainer_ui.apps.remote_training import RemoteTraining
+from trainer_ui.panels.remote.bar import HELD
+from trainer_ui.remote_desk import check_of
 
 SECRET = "rpa_PLANTED0123456789SECRET"
 ENDPOINT = "MODEL_TRAINING_RUNPOD_ENDPOINT_ID"
@@ -123,7 +125,7 @@ def test_what_a_start_sends_is_said_beforehand_for_each_trainer(opening, home):
     assert "6 images and 6 captions" in told
     assert "sent to your bucket unless it is there" in told
     assert app.bar.start.description.startswith("Start on RunPod\nsends up to ")
-    wait_for(lambda: "machine" in app.desk.said)
+    wait_for(lambda: check_of(app.desk.on) in app.desk.said)
     choose(app.where.cards, "here")
     assert app.bar.start.description == "Start training\non this computer"
 
@@ -146,8 +148,8 @@ def test_a_training_on_another_machine_is_started_watched_and_its_lora_comes_bac
     kept_form.keep(kept_form.kept_in("lora_trainer"), kept_form.form_of(kept))
     app = opening(RemoteTraining, Workbench(engine="rehearsal"))
     enter(app.where.other, f"home:{homes.there}")
-    wait_for(lambda: "machine" in app.desk.said)
-    assert "known only when it trains" in app.desk.said["machine"][0]
+    wait_for(lambda: check_of(app.desk.on) in app.desk.said)
+    assert "known only when it trains" in app.desk.said[check_of(app.desk.on)][0]
     click(app.bar.start)
     run = wait_for(lambda: app.session.run)
     wait_for(lambda: app.places.chosen == "watch")
@@ -162,11 +164,40 @@ def test_a_trainer_that_does_not_exist_is_refused_with_those_that_do(opening, ho
     keep_form(prepare(home))
     app = opening(RemoteTraining, Workbench(engine="rehearsal"))
     enter(app.where.other, "moon:base")
-    wait_for(lambda: "machine" in app.desk.said)
-    sentence, tone = app.desk.said["machine"]
+    wait_for(lambda: check_of(app.desk.on) in app.desk.said)
+    sentence, tone = app.desk.said[check_of(app.desk.on)]
     assert "names no trainer" in sentence
     assert "ssh:NAME" in sentence
     assert tone == "danger"
+
+
+def test_a_trainer_that_cannot_train_holds_the_start_and_the_bar_says_why(opening, home):
+    keep_form(prepare(home))
+    book.keep(book.Entry("box", "me@127.0.0.1:1"))
+    app = opening(RemoteTraining, Workbench(engine="rehearsal"))
+    assert "Ready to train" in markup(app.bar.headline)
+    with app.session.lock:
+        # The thread that asks cannot go on before this is over.
+        choose(app.where.cards, "ssh:box")
+        assert "Asking box what it has" in markup(app.bar.headline)
+        assert HELD in app.bar.start._dom_classes
+        click(app.bar.start)
+        assert "Not started. Asking box what it has." in app.session.message
+    wait_for(lambda: check_of("ssh:box") in app.desk.said)
+    app.session.show()
+    assert "box cannot be reached" in markup(app.bar.headline)
+    assert app.desk.said[check_of("ssh:box")][0][:30] in markup(app.bar.headline)
+    assert HELD in app.bar.start._dom_classes
+    click(app.bar.start)
+    assert "Not started. box cannot be reached." in app.session.message
+    assert not app.session.starting
+    enter(app.where.other, "moon:base")
+    wait_for(lambda: check_of("moon:base") in app.desk.said)
+    app.session.show()
+    assert "moon:base cannot train" in markup(app.bar.headline)
+    choose(app.where.cards, "here")
+    assert "Ready to train" in markup(app.bar.headline)
+    assert HELD not in app.bar.start._dom_classes
 
 
 def test_a_key_is_entered_masked_kept_in_memory_and_shown_nowhere(app, home):
