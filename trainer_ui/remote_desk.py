@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 STYLES_ELSEWHERE = "A style is trained on RunPod: its models are on the network volume of the endpoint. Choose RunPod under “Where to train”."
+NO_STYLE, NO_PLAN = "the images of a style or an actor", "a plan in a file"
+"""What a source lacks that was chosen and has given nothing to train yet."""
 WORDS = {
     "Name the place with --at": "Enter it under “Where the styles are”",
     "with --easel": "under “Folder of Easel there”",
@@ -49,6 +51,8 @@ class RemoteDesk:
         """The chosen trainer, as `easel train --on` names it; "" for this computer."""
         self.style: Prepared | None = None
         """The training of a style whose version the run becomes; None if something else is trained."""
+        self.lacks = ""
+        """What the chosen source still lacks; until it is there, what was prepared before is not started."""
         self.doing: dict[str, str] = {}
         """What is being asked now, by its key, as a sentence."""
         self.said: dict[str, tuple[str, str]] = {}
@@ -163,7 +167,9 @@ class RemoteDesk:
 
     # ---- start ----
     def obstacle(self) -> tuple[str, str, str] | None:
-        """What of the chosen trainer prevents a start, as (tone, title, sentence); None if nothing does."""
+        """What of the chosen source or trainer prevents a start, as (tone, title, sentence); None if nothing does."""
+        if self.lacks:
+            return "", "Something is still missing", f"Still missing: {self.lacks}. It is chosen under “What to train”."
         if self.style is not None and self.trainer.kind != "runpod":
             return "", "This trainer trains no styles", STYLES_ELSEWHERE
         if not self.on:
@@ -178,13 +184,13 @@ class RemoteDesk:
     def start(self) -> None:
         """Starts the job at the chosen trainer, in a thread."""
         session = self.session
-        if not self.on and self.style is None:
+        if not self.on and self.style is None and not self.lacks:
             session.start()
             return
         if session.starting:
             return
         session.asked = True
-        if reason := session.stopped_by():
+        if not self.lacks and (reason := session.stopped_by()):
             session.note(f"Not started. {reason}")
             return
         if obstacle := self.obstacle():
@@ -211,7 +217,7 @@ class RemoteDesk:
 
     def use_style(self, prepared: Prepared) -> None:
         """Prepares the training of a style from now on."""
-        self.style = prepared
+        self.style, self.lacks = prepared, ""
         bench = self.session.bench
         bench.state = prepared.bench.state
         self.session.is_method_chosen = True

@@ -96,6 +96,35 @@ def test_a_plan_in_a_file_is_taken_over_and_a_wrong_one_refused(app, home, tmp_p
     assert app.session.values["network.rank"] == 48
 
 
+@pytest.mark.parametrize(("source", "missing"), [("style", "the images of a style"), ("plan", "a plan in a file")])
+def test_a_source_that_is_not_ready_holds_the_start_of_what_was_prepared_before(opening, home, source, missing):
+    keep_form(prepare(home))
+    app = opening(RemoteTraining, Workbench(engine="rehearsal"))
+    assert HELD not in app.bar.start._dom_classes
+    choose(app.source.cards, source)
+    assert f"Still missing: {missing}" in markup(app.bar.headline)
+    assert HELD in app.bar.start._dom_classes
+    click(app.bar.start)
+    assert "Not started. Something is still missing." in app.session.message
+    assert not app.session.starting
+    choose(app.source.cards, "lora_trainer")
+    assert "Ready to train" in markup(app.bar.headline)
+    assert HELD not in app.bar.start._dom_classes
+
+
+def test_a_plan_that_was_refused_leaves_nothing_that_starts(app, home, tmp_path):
+    plan, wrong = tmp_path / "plan.toml", tmp_path / "wrong.toml"
+    plan.write_text('schema_version = 1\nengine = "rehearsal"\n[network]\nrank = 48\n')
+    wrong.write_text("[network]\nrang = 3\n")
+    choose(app.source.cards, "plan")
+    enter(app.source.path, str(plan))
+    assert app.desk.obstacle() is None
+    enter(app.source.path, str(wrong))
+    assert "Still missing: a plan in a file" in markup(app.bar.headline)
+    enter(app.source.path, str(plan))
+    assert app.desk.obstacle() is None
+
+
 def test_each_parameter_of_the_documents_is_a_setting_of_the_plan(app):
     click_fold(app, "Advanced Parameters")
     titles = {one.control.description: path for path, one in app.parameters.controls.items()}
@@ -158,6 +187,10 @@ def test_a_training_on_another_machine_is_started_watched_and_its_lora_comes_bac
     assert len(list_runs(homes.there / "remote-runs")) == 1
     go(app, "history")
     assert app.history.number == 1
+    choose(app.source.cards, "plan")
+    assert app.desk.obstacle() is not None
+    app.session.begin_from(run)
+    assert app.desk.obstacle() is None
 
 
 def test_a_trainer_that_does_not_exist_is_refused_with_those_that_do(opening, home):
@@ -341,10 +374,21 @@ def test_a_style_is_brought_from_the_bucket_and_trained_on_runpod_only(app, tmp_
         enter(style.version, "v1.0")
         click(style.take)
         wait_for(lambda: "style-images" in app.desk.said)
-    assert "2 images are here." in app.desk.said["style-images"][0]
+        brought = app.desk.said["style-images"][0]
+        app.session.show()
+        assert "This trainer trains no styles" in markup(app.bar.headline)
+        click(app.bar.start)
+        assert "A style is trained on RunPod" in app.session.message
+        with app.session.lock:
+            # While the images are being brought again nothing can start, and another choice meanwhile counts.
+            click(style.take)
+            assert "Still missing: the images of a style" in markup(app.bar.headline)
+            choose(app.source.cards, "plan")
+        wait_for(lambda: "something else was chosen" in app.desk.said.get("style-images", ("",))[0])
+        assert app.desk.style is None
+    assert "2 images are here." in brought
     assert app.session.values["dataset.trigger"] == "style_16"
     assert app.session.values["output.name"] == "style_16_v1.0"
     assert app.session.values["schedule.steps"] == 500
     assert app.session.values["optimizer.learning_rate"] == 4e-4
-    click(app.bar.start)
     assert app.session.run is None

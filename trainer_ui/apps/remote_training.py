@@ -98,6 +98,13 @@ class RemoteTraining(App):
         if desk.on:
             attempt(desk.prepare, session.note)
         self.kept.remember()
+        keep = session.before_taking
+
+        def before_taking(run: Run) -> None:
+            keep(run)
+            self.source.leave()
+
+        session.before_taking = before_taking
 
     def _begin(self) -> None:
         """Begins with the settings of the run in progress, else with those that the LoRA Trainer has kept, if there are any."""

@@ -83,11 +83,11 @@ class RemoteBar:
                 "What should be trained, and where?",
                 "Choose both below. Nothing is sent before you press Start.",
             )
-        blocking = in_the_way(session)
+        blocking = () if self.desk.lacks else in_the_way(session)
         if blocking:
             title = "One thing to settle" if len(blocking) == 1 else f"{len(blocking)} things to settle"
             return "danger", "!", title, "It is listed below, with what to do."
-        if is_missing:
+        if is_missing and not self.desk.lacks:
             missing = needed_answers(session) or ["a setting"]
             return "", "i", "Something is still missing", f"Still missing: {', '.join(missing)}."
         if obstacle := self.desk.obstacle():
