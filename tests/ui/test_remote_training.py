@@ -18,7 +18,7 @@ from trainer_core.remote.machines import book
 from trainer_core.training.run import list_runs
 from trainer_ui.apps.remote_training import RemoteTraining
 from trainer_ui.panels.remote.bar import HELD
-from trainer_ui.remote_desk import check_of
+from trainer_ui.remote_desk import STYLES_ELSEWHERE, check_of
 
 SECRET = "rpa_PLANTED0123456789SECRET"
 ENDPOINT = "MODEL_TRAINING_RUNPOD_ENDPOINT_ID"
@@ -233,6 +233,18 @@ def test_a_trainer_that_cannot_train_holds_the_start_and_the_bar_says_why(openin
     assert HELD not in app.bar.start._dom_classes
 
 
+def test_the_files_of_a_start_say_on_which_machine_the_command_runs(opening, home):
+    keep_form(prepare(home))
+    book.keep(book.Entry("box", "me@127.0.0.1:1"))
+    app = opening(RemoteTraining, Workbench(engine="rehearsal"))
+    click(app.files.button)
+    assert app.files.view.content["commands"]
+    assert app.files.view.content["elsewhere"] == ""
+    choose(app.where.cards, "ssh:box")
+    assert "Start runs the command on box, with its own paths" in app.files.view.content["elsewhere"]
+    wait_for(lambda: check_of("ssh:box") in app.desk.said)
+
+
 def test_a_key_is_entered_masked_kept_in_memory_and_shown_nowhere(app, home):
     go(app, "accounts")
     keys = app.accounts.keys
@@ -376,9 +388,9 @@ def test_a_style_is_brought_from_the_bucket_and_trained_on_runpod_only(app, tmp_
         wait_for(lambda: "style-images" in app.desk.said)
         brought = app.desk.said["style-images"][0]
         app.session.show()
-        assert "This trainer trains no styles" in markup(app.bar.headline)
+        assert app.desk.obstacle() == ("", "This trainer trains no styles", STYLES_ELSEWHERE)
         click(app.bar.start)
-        assert "A style is trained on RunPod" in app.session.message
+        assert app.session.run is None
         with app.session.lock:
             # While the images are being brought again nothing can start, and another choice meanwhile counts.
             click(style.take)
@@ -391,4 +403,3 @@ def test_a_style_is_brought_from_the_bucket_and_trained_on_runpod_only(app, tmp_
     assert app.session.values["output.name"] == "style_16_v1.0"
     assert app.session.values["schedule.steps"] == 500
     assert app.session.values["optimizer.learning_rate"] == 4e-4
-    assert app.session.run is None

@@ -54,7 +54,7 @@ class RemoteTraining(App):
         self.desk = desk = RemoteDesk(session)
         self.kept = KeptForm(session, self.id, ({}, "", ""))
         self.source = SourcePanel(desk)
-        self.all_settings, self.files = AllSettings(session), Files(session)
+        self.all_settings, self.files = AllSettings(session), Files(session, lambda: desk.trainer.title if desk.on else "")
         self.parameters = ParametersPanel(desk, buttons(self.all_settings, self.files))
         self.where = WherePanel(desk, lambda: self.go(ACCOUNTS))
         self.bar = RemoteBar(desk)
