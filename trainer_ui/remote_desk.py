@@ -181,6 +181,7 @@ class RemoteDesk:
             return None
         what = "cannot be reached" if self.on in self._out_of_reach else "cannot train"
         return tone, f"{self.trainer.title} {what}", f"{sentence} Then press “Ask again” under “Where to train”."
+
     def start(self) -> None:
         """Starts the job at the chosen trainer, in a thread."""
         session = self.session
