@@ -17,7 +17,6 @@ from trainer_core.remote import credentials, kept_settings
 from trainer_core.remote.machines import book
 from trainer_core.training.run import list_runs
 from trainer_ui.apps.remote_training import RemoteTraining
-from trainer_ui.panels.remote.bar import HELD
 from trainer_ui.remote_desk import STYLES_ELSEWHERE, check_of
 
 SECRET = "rpa_PLANTED0123456789SECRET"
@@ -94,35 +93,6 @@ def test_a_plan_in_a_file_is_taken_over_and_a_wrong_one_refused(app, home, tmp_p
     enter(app.source.path, str(tmp_path / "other.toml"))
     assert "network.rang" in app.session.message
     assert app.session.values["network.rank"] == 48
-
-
-@pytest.mark.parametrize(("source", "missing"), [("style", "the images of a style"), ("plan", "a plan in a file")])
-def test_a_source_that_is_not_ready_holds_the_start_of_what_was_prepared_before(opening, home, source, missing):
-    keep_form(prepare(home))
-    app = opening(RemoteTraining, Workbench(engine="rehearsal"))
-    assert HELD not in app.bar.start._dom_classes
-    choose(app.source.cards, source)
-    assert f"Still missing: {missing}" in markup(app.bar.headline)
-    assert HELD in app.bar.start._dom_classes
-    click(app.bar.start)
-    assert "Not started. Something is still missing." in app.session.message
-    assert not app.session.starting
-    choose(app.source.cards, "lora_trainer")
-    assert "Ready to train" in markup(app.bar.headline)
-    assert HELD not in app.bar.start._dom_classes
-
-
-def test_a_plan_that_was_refused_leaves_nothing_that_starts(app, home, tmp_path):
-    plan, wrong = tmp_path / "plan.toml", tmp_path / "wrong.toml"
-    plan.write_text('schema_version = 1\nengine = "rehearsal"\n[network]\nrank = 48\n')
-    wrong.write_text("[network]\nrang = 3\n")
-    choose(app.source.cards, "plan")
-    enter(app.source.path, str(plan))
-    assert app.desk.obstacle() is None
-    enter(app.source.path, str(wrong))
-    assert "Still missing: a plan in a file" in markup(app.bar.headline)
-    enter(app.source.path, str(plan))
-    assert app.desk.obstacle() is None
 
 
 def test_each_parameter_of_the_documents_is_a_setting_of_the_plan(app):
@@ -202,47 +172,6 @@ def test_a_trainer_that_does_not_exist_is_refused_with_those_that_do(opening, ho
     assert "names no trainer" in sentence
     assert "ssh:NAME" in sentence
     assert tone == "danger"
-
-
-def test_a_trainer_that_cannot_train_holds_the_start_and_the_bar_says_why(opening, home):
-    keep_form(prepare(home))
-    book.keep(book.Entry("box", "me@127.0.0.1:1"))
-    app = opening(RemoteTraining, Workbench(engine="rehearsal"))
-    assert "Ready to train" in markup(app.bar.headline)
-    with app.session.lock:
-        # The thread that asks cannot go on before this is over.
-        choose(app.where.cards, "ssh:box")
-        assert "Asking box what it has" in markup(app.bar.headline)
-        assert HELD in app.bar.start._dom_classes
-        click(app.bar.start)
-        assert "Not started. Asking box what it has." in app.session.message
-    wait_for(lambda: check_of("ssh:box") in app.desk.said)
-    app.session.show()
-    assert "box cannot be reached" in markup(app.bar.headline)
-    assert app.desk.said[check_of("ssh:box")][0][:30] in markup(app.bar.headline)
-    assert HELD in app.bar.start._dom_classes
-    click(app.bar.start)
-    assert "Not started. box cannot be reached." in app.session.message
-    assert not app.session.starting
-    enter(app.where.other, "moon:base")
-    wait_for(lambda: check_of("moon:base") in app.desk.said)
-    app.session.show()
-    assert "moon:base cannot train" in markup(app.bar.headline)
-    choose(app.where.cards, "here")
-    assert "Ready to train" in markup(app.bar.headline)
-    assert HELD not in app.bar.start._dom_classes
-
-
-def test_the_files_of_a_start_say_on_which_machine_the_command_runs(opening, home):
-    keep_form(prepare(home))
-    book.keep(book.Entry("box", "me@127.0.0.1:1"))
-    app = opening(RemoteTraining, Workbench(engine="rehearsal"))
-    click(app.files.button)
-    assert app.files.view.content["commands"]
-    assert app.files.view.content["elsewhere"] == ""
-    choose(app.where.cards, "ssh:box")
-    assert "Start runs the command on box, with its own paths" in app.files.view.content["elsewhere"]
-    wait_for(lambda: check_of("ssh:box") in app.desk.said)
 
 
 def test_a_key_is_entered_masked_kept_in_memory_and_shown_nowhere(app, home):
