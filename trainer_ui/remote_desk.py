@@ -25,11 +25,18 @@ if TYPE_CHECKING:
 
 
 STYLES_ELSEWHERE = "A style is trained on RunPod: its models are on the network volume of the endpoint. Choose RunPod under “Where to train”."
+NO_STYLE, NO_PLAN = "the images of a style or an actor", "a plan in a file"
+"""What a source lacks that was chosen and has given nothing to train yet."""
 WORDS = {
     "Name the place with --at": "Enter it under “Where the styles are”",
     "with --easel": "under “Folder of Easel there”",
 }
 """What stands on the page in place of an option of the command line that a sentence names."""
+
+
+def check_of(on: str) -> str:
+    """The key of `RemoteDesk.doing` and `said` under which this trainer is asked what it has."""
+    return f"trainer {on}"
 
 
 class RemoteDesk:
@@ -44,10 +51,14 @@ class RemoteDesk:
         """The chosen trainer, as `easel train --on` names it; "" for this computer."""
         self.style: Prepared | None = None
         """The training of a style whose version the run becomes; None if something else is trained."""
+        self.lacks = ""
+        """What the chosen source still lacks; until it is there, what was prepared before is not started."""
         self.doing: dict[str, str] = {}
         """What is being asked now, by its key, as a sentence."""
         self.said: dict[str, tuple[str, str]] = {}
         """What came of what was asked last, by its key, as a sentence and its tone."""
+        self._out_of_reach: set[str] = set()
+        """The trainers that could not be reached when they were asked last."""
         self._seen: tuple[object, Outlook] | None = None
 
     # ---- trainers ----
@@ -83,7 +94,8 @@ class RemoteDesk:
             workbench.use_own_machine(bench)
             return
         workbench.for_trainer(bench, None)
-        self.ask("machine", f"Asking {self.trainer.title} what it has", partial(self._machine, self.on))
+        if check_of(self.on) not in self.doing:
+            self.ask(check_of(self.on), f"Asking {self.trainer.title} what it has", partial(self._machine, self.on))
 
     def _machine(self, on: str) -> str:
         """Takes over what the chosen trainer has, and says it."""
@@ -91,8 +103,14 @@ class RemoteDesk:
         from trainer_core.remote.runs import carrier, target
         from trainer_core.text import size
 
+        self._out_of_reach.discard(on)
         at = target.named(on)
-        found = carrier.get(str(at["kind"])).machine(at)
+        try:
+            found = carrier.get(str(at["kind"])).machine(at)
+        except EaselError as error:
+            if carrier.is_passing(error):
+                self._out_of_reach.add(on)
+            raise
         with self.session.lock:
             if self.on != on:
                 return ""
@@ -148,20 +166,36 @@ class RemoteDesk:
         return self._seen[1]
 
     # ---- start ----
+    def obstacle(self) -> tuple[str, str, str] | None:
+        """What of the chosen source or trainer prevents a start, as (tone, title, sentence); None if nothing does."""
+        if self.lacks:
+            return "", "Something is still missing", f"Still missing: {self.lacks}. It is chosen under “What to train”."
+        if self.style is not None and self.trainer.kind != "runpod":
+            return "", "This trainer trains no styles", STYLES_ELSEWHERE
+        if not self.on:
+            return None
+        if doing := self.doing.get(check_of(self.on)):
+            return "", doing, "Training can start when it has answered."
+        sentence, tone = self.said.get(check_of(self.on), ("", ""))
+        if tone != "danger":
+            return None
+        what = "cannot be reached" if self.on in self._out_of_reach else "cannot train"
+        return tone, f"{self.trainer.title} {what}", f"{sentence} Then press “Ask again” under “Where to train”."
+
     def start(self) -> None:
         """Starts the job at the chosen trainer, in a thread."""
         session = self.session
-        if not self.on and self.style is None:
+        if not self.on and self.style is None and not self.lacks:
             session.start()
             return
         if session.starting:
             return
         session.asked = True
-        if reason := session.stopped_by():
+        if not self.lacks and (reason := session.stopped_by()):
             session.note(f"Not started. {reason}")
             return
-        if self.style is not None and self.trainer.kind != "runpod":
-            session.note(f"Not started. {STYLES_ELSEWHERE}")
+        if obstacle := self.obstacle():
+            session.note(f"Not started. {obstacle[1]}. {obstacle[2]}")
             return
         session.jobs.start(partial(self._started, copy.copy(session.bench), self.on))
 
@@ -184,7 +218,7 @@ class RemoteDesk:
 
     def use_style(self, prepared: Prepared) -> None:
         """Prepares the training of a style from now on."""
-        self.style = prepared
+        self.style, self.lacks = prepared, ""
         bench = self.session.bench
         bench.state = prepared.bench.state
         self.session.is_method_chosen = True

@@ -14,6 +14,7 @@ from tests.support.pages import go
 from tests.support.remote_runs import Homes
 from trainer_core.prepare import kept_form
 from trainer_core.remote import kept_settings
+from trainer_core.remote.machines import book
 from trainer_core.training.run import list_runs
 
 SECRET = "rpa_PLANTED0123456789SECRET"
@@ -74,6 +75,16 @@ def enter_key(page):
     assert SECRET not in page.content()
 
 
+def check_machine(page):
+    """The button that asks a machine what it has keeps the keyboard while it is asked, and afterwards."""
+    row = page.locator(".easel-acts-item").filter(has_text="box-a")
+    check = page.get_by_role("button", name="Check what box-a has")
+    check.press("Enter")
+    expect(row).to_contain_text(re.compile(r"127\.0\.0\.1:1\. (?!Asking)"))
+    expect(check).to_be_enabled()
+    expect(check).to_be_focused()
+
+
 def check_widths(page):
     """Nothing is wider than the page."""
     for width in (1600, 1280, 700, 390):
@@ -95,6 +106,8 @@ def test_a_training_goes_to_another_machine_and_its_lora_is_downloaded(server, p
     folder.mkdir(parents=True)
     (folder / "training_versions.json").write_text(json.dumps({"versions": [ROW]}))
     kept_settings.keep(styles=str(homes.here))
+    for name in ("box-a", "box-b"):
+        book.keep(book.Entry(name, "me@127.0.0.1:1"))
     opened(server, page, homes, "remote.ipynb")
     load(page)
 
@@ -108,6 +121,7 @@ def test_a_training_goes_to_another_machine_and_its_lora_is_downloaded(server, p
     expect(page.locator(".easel-acts-item").filter(has_text="v1.0")).to_contain_text("completed")
     found += look(page, "Versions", TWO)
     enter_key(page)
+    check_machine(page)
     found += seen(page, "Accounts")
     assert found == []
 

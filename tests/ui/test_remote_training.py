@@ -17,6 +17,7 @@ from trainer_core.remote import credentials, kept_settings
 from trainer_core.remote.machines import book
 from trainer_core.training.run import list_runs
 from trainer_ui.apps.remote_training import RemoteTraining
+from trainer_ui.remote_desk import STYLES_ELSEWHERE, check_of
 
 SECRET = "rpa_PLANTED0123456789SECRET"
 ENDPOINT = "MODEL_TRAINING_RUNPOD_ENDPOINT_ID"
@@ -123,7 +124,7 @@ def test_what_a_start_sends_is_said_beforehand_for_each_trainer(opening, home):
     assert "6 images and 6 captions" in told
     assert "sent to your bucket unless it is there" in told
     assert app.bar.start.description.startswith("Start on RunPod\nsends up to ")
-    wait_for(lambda: "machine" in app.desk.said)
+    wait_for(lambda: check_of(app.desk.on) in app.desk.said)
     choose(app.where.cards, "here")
     assert app.bar.start.description == "Start training\non this computer"
 
@@ -146,8 +147,8 @@ def test_a_training_on_another_machine_is_started_watched_and_its_lora_comes_bac
     kept_form.keep(kept_form.kept_in("lora_trainer"), kept_form.form_of(kept))
     app = opening(RemoteTraining, Workbench(engine="rehearsal"))
     enter(app.where.other, f"home:{homes.there}")
-    wait_for(lambda: "machine" in app.desk.said)
-    assert "known only when it trains" in app.desk.said["machine"][0]
+    wait_for(lambda: check_of(app.desk.on) in app.desk.said)
+    assert "known only when it trains" in app.desk.said[check_of(app.desk.on)][0]
     click(app.bar.start)
     run = wait_for(lambda: app.session.run)
     wait_for(lambda: app.places.chosen == "watch")
@@ -156,14 +157,18 @@ def test_a_training_on_another_machine_is_started_watched_and_its_lora_comes_bac
     assert len(list_runs(homes.there / "remote-runs")) == 1
     go(app, "history")
     assert app.history.number == 1
+    choose(app.source.cards, "plan")
+    assert app.desk.obstacle() is not None
+    app.session.begin_from(run)
+    assert app.desk.obstacle() is None
 
 
 def test_a_trainer_that_does_not_exist_is_refused_with_those_that_do(opening, home):
     keep_form(prepare(home))
     app = opening(RemoteTraining, Workbench(engine="rehearsal"))
     enter(app.where.other, "moon:base")
-    wait_for(lambda: "machine" in app.desk.said)
-    sentence, tone = app.desk.said["machine"]
+    wait_for(lambda: check_of(app.desk.on) in app.desk.said)
+    sentence, tone = app.desk.said[check_of(app.desk.on)]
     assert "names no trainer" in sentence
     assert "ssh:NAME" in sentence
     assert tone == "danger"
@@ -310,10 +315,20 @@ def test_a_style_is_brought_from_the_bucket_and_trained_on_runpod_only(app, tmp_
         enter(style.version, "v1.0")
         click(style.take)
         wait_for(lambda: "style-images" in app.desk.said)
-    assert "2 images are here." in app.desk.said["style-images"][0]
+        brought = app.desk.said["style-images"][0]
+        app.session.show()
+        assert app.desk.obstacle() == ("", "This trainer trains no styles", STYLES_ELSEWHERE)
+        click(app.bar.start)
+        assert app.session.run is None
+        with app.session.lock:
+            # While the images are being brought again nothing can start, and another choice meanwhile counts.
+            click(style.take)
+            assert "Still missing: the images of a style" in markup(app.bar.headline)
+            choose(app.source.cards, "plan")
+        wait_for(lambda: "something else was chosen" in app.desk.said.get("style-images", ("",))[0])
+        assert app.desk.style is None
+    assert "2 images are here." in brought
     assert app.session.values["dataset.trigger"] == "style_16"
     assert app.session.values["output.name"] == "style_16_v1.0"
     assert app.session.values["schedule.steps"] == 500
     assert app.session.values["optimizer.learning_rate"] == 4e-4
-    click(app.bar.start)
-    assert app.session.run is None

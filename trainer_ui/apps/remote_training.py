@@ -54,7 +54,8 @@ class RemoteTraining(App):
         self.desk = desk = RemoteDesk(session)
         self.kept = KeptForm(session, self.id, ({}, "", ""))
         self.source = SourcePanel(desk)
-        self.all_settings, self.files = AllSettings(session), Files(session)
+        self.all_settings = AllSettings(session)
+        self.files = Files(session, lambda: desk.trainer.title if desk.on else "")
         self.parameters = ParametersPanel(desk, buttons(self.all_settings, self.files))
         self.where = WherePanel(desk, lambda: self.go(ACCOUNTS))
         self.bar = RemoteBar(desk)
@@ -98,6 +99,13 @@ class RemoteTraining(App):
         if desk.on:
             attempt(desk.prepare, session.note)
         self.kept.remember()
+        keep = session.before_taking
+
+        def before_taking(run: Run) -> None:
+            keep(run)
+            self.source.leave()
+
+        session.before_taking = before_taking
 
     def _begin(self) -> None:
         """Begins with the settings of the run in progress, else with those that the LoRA Trainer has kept, if there are any."""

@@ -39,7 +39,14 @@ class Items {
     this.node.hidden = !nodes.length;
     if (!place) return;
     const all = [...this.node.querySelectorAll("[data-easel-act]")].filter((one) => !one.disabled);
-    (all.find((one) => one.dataset.easelAct === place) ?? all[Math.min(Math.max(at, 0), all.length - 1)])?.focus();
+    // The button that was pressed keeps the keyboard, also while it cannot be used: the thing that it belongs to is busy then.
+    const pressed = place.replace(/ (sure|keep)$/, "");
+    const same = [place, pressed].map((name) => [...this.node.querySelectorAll("[data-easel-act]")].find((one) => one.dataset.easelAct === name)).find(Boolean);
+    if (same?.disabled) {
+      same.disabled = false;
+      same.setAttribute("aria-disabled", "true");
+    }
+    (same ?? all[Math.min(Math.max(at, 0), all.length - 1)])?.focus();
   }
   row(item) {
     const node = make("li", "easel-acts-item");
@@ -64,6 +71,7 @@ class Items {
   }
   button(item, act) {
     const node = button("easel-quiet", act.words, act.label, () => {
+      if (!act.usable) return;
       if (!act.question) return this.say(item.id, act.id);
       this.ask(`${item.id} ${act.id}`);
       this.node.querySelector(".easel-acts-question [data-easel-act$=' keep']")?.focus();

@@ -77,7 +77,7 @@ class Files {
     if (files.length) left.append(this.tabs(files), this.file(files.find((file) => text(file.name) === this.chosen)));
     const right = make("div", "easel-paper-commands");
     for (const command of commands) right.append(...this.command(command, commands.length > 1));
-    if (commands.length) right.append(this.folder(text(content.folder)));
+    if (commands.length) right.append(this.folder(text(content.folder), text(content.elsewhere)));
     this.body.replaceChildren(...(files.length ? [left, right] : []));
     if (files.length) left.firstChild.scrollLeft = scrolled;
     if (this.waits && files.length && this.node.contains(document.activeElement)) return this.open();
@@ -165,8 +165,9 @@ class Files {
     }
     return found;
   }
-  folder(folder) {
-    const box = make("p", "easel-paper-note");
+  folder(folder, elsewhere) {
+    const box = make("p", "easel-paper-note", elsewhere);
+    if (elsewhere) return box;
     box.append("Start writes these files into a new run folder and runs the command there: ", make("code", "", folder));
     box.append(". Its real name begins with the time of the start. Your own environment variables are passed on; tokens are never written.");
     return box;

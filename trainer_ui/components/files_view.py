@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 MOST_LINES = 4000
 LONGEST_LINE = 4000
 """Characters of a line that are sent."""
+_ELSEWHERE = (
+    "Start runs the command on {trainer}, with its own paths: the files are written there. What is shown here is what they are "
+    "with the paths of this computer. Tokens are never written."
+)
 
 
 class FilesView(AnyWidget):
@@ -43,11 +47,13 @@ class FilesView(AnyWidget):
         states: Mapping[str, str],
         runs: Sequence[tuple[str, str]],
         against: str,
+        elsewhere: str = "",
     ) -> None:
         """Shows a preview.
 
         `files` are its lines, and those of the other run; `states` says of each file how it differs; `runs` are the runs that
-        can be compared with, as (id, title), and `against` is the id of the chosen one, "" for none.
+        can be compared with, as (id, title), and `against` is the id of the chosen one, "" for none. `elsewhere` is the name of the
+        other machine that a start uses, "" for this one.
         """
         self._runs = {"", *(name for name, _ in runs)}
         self.content = {
@@ -67,6 +73,7 @@ class FilesView(AnyWidget):
             "saves": [printable(sentence) for sentence in seen.saves],
             "runs": [[name, printable(title, 80)] for name, title in runs],
             "against": against,
+            "elsewhere": _ELSEWHERE.format(trainer=printable(elsewhere, 80)) if elsewhere else "",
         }
 
     def _heard(self, _: Any, message: Any, __: Any) -> None:

@@ -34,7 +34,8 @@ class RemoteBar:
         """Shows what is missing or that it is ready, the figures, and what Start does."""
         session = self.desk.session
         self.problems.show()
-        held = bool(in_the_way(session) or needed_answers(session) or needed_settings(session))
+        is_missing = bool(needed_answers(session) or needed_settings(session))
+        held = bool(in_the_way(session) or is_missing or self.desk.obstacle())
         (self.start.add_class if session.starting else self.start.remove_class)("easel-busy")
         (self.start.add_class if held else self.start.remove_class)(HELD)
         style = "" if held else "primary"
@@ -43,7 +44,7 @@ class RemoteBar:
         words = self._words()
         if self.start.description != words:
             self.start.description = words
-        self.headline.show_state(*self._state(held=held))
+        self.headline.show_state(*self._state(is_missing=is_missing))
         self.figures.show_figures(self._figures() if is_begun(session) else ())
 
     def _words(self) -> str:
@@ -71,7 +72,7 @@ class RemoteBar:
         cost = self.desk.cost().words
         return [*found, ("Cost", cost, f"at {self.desk.price:g} an hour" if cost else "")]
 
-    def _state(self, *, held: bool) -> tuple[str, str, str, str]:
+    def _state(self, *, is_missing: bool) -> tuple[str, str, str, str]:
         session = self.desk.session
         if session.starting:
             return "accent", "…", "Starting", "Every image is checked, then the run is made."
@@ -82,12 +83,15 @@ class RemoteBar:
                 "What should be trained, and where?",
                 "Choose both below. Nothing is sent before you press Start.",
             )
-        blocking = in_the_way(session)
+        blocking = () if self.desk.lacks else in_the_way(session)
         if blocking:
             title = "One thing to settle" if len(blocking) == 1 else f"{len(blocking)} things to settle"
             return "danger", "!", title, "It is listed below, with what to do."
-        if held:
+        if is_missing and not self.desk.lacks:
             missing = needed_answers(session) or ["a setting"]
             return "", "i", "Something is still missing", f"Still missing: {', '.join(missing)}."
+        if obstacle := self.desk.obstacle():
+            tone, title, sentence = obstacle
+            return tone, "!" if tone else "i", title, sentence
         where = self.desk.trainer
         return "ok", "✓", "Ready to train", f"{session.values['output.name']} on {where.title}"

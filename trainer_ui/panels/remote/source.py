@@ -10,6 +10,7 @@ from trainer_ui.components.cards import Card, Cards
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Pairs, Paragraph, show
 from trainer_ui.panels.model import family_title
+from trainer_ui.remote_desk import NO_PLAN, NO_STYLE
 from trainer_ui.widgets import Box, Button, Text, VBox
 
 if TYPE_CHECKING:
@@ -60,13 +61,21 @@ class SourcePanel:
 
     def _choose(self, wanted: str) -> None:
         self.told = ""
-        if wanted == STYLE:
-            self._open_style()
-        elif wanted != PLAN:
+        if wanted in NOTEBOOKS:
             self.take(wanted)
-        self.chosen = wanted
-        if wanted != STYLE:
-            self.desk.style = None
+            self.chosen = wanted
+        elif wanted != self.chosen:
+            self.chosen = wanted
+            self.desk.style, self.desk.lacks = None, NO_STYLE if wanted == STYLE else NO_PLAN
+            if wanted == STYLE:
+                self._open_style()
+            else:
+                self._take_plan(self.path.value)
+
+    def leave(self) -> None:
+        """Has none of the sources chosen, because the settings of a run take their place."""
+        self.chosen = self.told = self.desk.lacks = ""
+        self.desk.style = None
 
     def begin(self, app: str) -> None:
         """Takes over the settings of a notebook when the app is opened.
@@ -88,15 +97,18 @@ class SourcePanel:
         session = self.desk.session
         self.told = " ".join(sources.take_form(session.bench, app))
         session.is_method_chosen = True
+        self.desk.style, self.desk.lacks = None, ""
         self.desk.prepare()
 
     def _take_plan(self, path: str) -> None:
         from trainer_core.remote import sources
 
         self.path.value = path
+        self.desk.lacks = NO_PLAN
         if path.strip():
             sources.take_plan(self.desk.session.bench, path)
             self.desk.session.is_method_chosen = True
+            self.desk.lacks = ""
             self.desk.prepare()
 
     def _open_style(self) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph
+from trainer_ui.remote_desk import NO_STYLE
 from trainer_ui.widgets import Box, Button, Dropdown, Text, VBox
 
 if TYPE_CHECKING:
@@ -113,9 +114,13 @@ class StyleChoice:
             asked = style_training.Asked(style, str(number), version, kind, preset)
             prepared = style_training.prepare(asked, credentials.settings(), where)
             with self.desk.session.lock:
+                if self.desk.lacks != NO_STYLE:
+                    return "The images are here, but something else was chosen under “What to train” meanwhile."
                 self.desk.use_style(prepared)
             return f"{prepared.images.images:,} images are here. {prepared.reason}"
 
+        # Until the images are here there is nothing to start: neither an earlier style nor what was prepared before it.
+        self.desk.style, self.desk.lacks = None, NO_STYLE
         self.desk.ask(BRINGING, "Bringing the images from the bucket", work)
 
     def show(self) -> None:

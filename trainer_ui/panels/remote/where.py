@@ -9,6 +9,7 @@ from trainer_ui.controls import plain_number
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Pairs, Paragraph, show
 from trainer_ui.panels.card import fold
+from trainer_ui.remote_desk import check_of
 from trainer_ui.widgets import Box, Button, Text, VBox
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class WherePanel:
         self.cards.show_cards(
             (Card(one.on or HERE, one.title, one.what, ICONS.get(one.kind, "star")) for one in listed), desk.on or HERE
         )
-        doing, said = desk.doing.get("machine"), desk.said.get("machine")
+        doing, said = desk.doing.get(check_of(desk.on)), desk.said.get(check_of(desk.on))
         self.gpu.show_text(*((f"{doing}…", "accent") if doing else said or ("", "")))
         show(self.asked, bool(desk.on and (doing or said)))
         show(self.ask, doing is None)
