@@ -23,6 +23,7 @@ class Scene:
     worker: Worker
     carrier: Any
     folder: Path
+    jobs: dict[str, Any] = field(default_factory=dict)
 
     def runpod_says(self, *faults: Fault) -> None:
         self.cloud.twin.faults = list(faults)
@@ -73,9 +74,19 @@ def _ended_while_down(scene: Scene) -> None:
     scene.runpod_says(*[Fault(503)] * 9)
 
 
-def _gone(scene: Scene) -> None:
+def _gone_for_now(scene: Scene) -> None:
+    scene.jobs = dict(scene.cloud.twin.jobs)
     scene.cloud.twin.jobs.clear()
     scene.carrier._notes.write({"sent_s": 1000.0, "deadline_s": 2000.0})
+
+
+def _there_again(scene: Scene) -> None:
+    scene.cloud.twin.jobs.update(scene.jobs)
+
+
+def _gone(scene: Scene) -> None:
+    _gone_for_now(scene)
+    scene.grace_is_over()
 
 
 def _killed(scene: Scene) -> None:
@@ -164,9 +175,18 @@ ROWS = (
         goes_on=False,
     ),
     Row(
+        "gone-for-now",
+        "RunPod, or a proxy before it, says once that it does not know the job",
+        "asks again for 90 s before it counts as lost",
+        _gone_for_now,
+        "running",
+        _there_again,
+        "asks again before it counts as lost",
+    ),
+    Row(
         "gone",
-        "RunPod no longer knows the job, and the bucket has no result",
-        "ends as lost, after a new job's minute",
+        "RunPod no longer knows the job for 90 s, and the bucket has no result",
+        "ends as lost, with the command that looks again",
         _gone,
         "lost",
         says="no longer knows the job",
