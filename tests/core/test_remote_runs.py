@@ -178,6 +178,37 @@ def test_a_run_is_started_again_where_it_trained(homes, capsys):
     assert "the queue is for this machine" in capsys.readouterr().err
 
 
+def test_a_run_that_is_lost_here_is_stopped_there(homes, monkeypatch, capsys):
+    monkeypatch.setenv("EASEL_TEST_PATIENCE_S", "2")
+    run = homes.start(steps=4000, steps_per_second=4.0)
+    until(lambda: len(of_kind(run, "step")) >= 1)
+    homes.faults.down()
+    assert wait(run) is JobState.LOST
+    with pytest.raises(SystemExit) as ended:
+        main(["runs", "stop", run.name])
+    assert ended.value.code == 1
+    assert "may still train there" in capsys.readouterr().err
+    homes.faults.down(False)
+    with pytest.raises(SystemExit) as ended:
+        main(["runs", "stop", run.name])
+    assert ended.value.code == 0
+    assert "was asked to stop there" in capsys.readouterr().out
+    assert homes.remote_of(run).wait(100) is JobState.CANCELLED
+
+
+def test_a_checkpoint_that_was_replaced_there_after_its_test_is_tested_again(homes):
+    run = homes.start(steps=100, steps_per_second=8.0)
+    until(lambda: of_kind(run, "checked"))
+    path = of_kind(run, "checked")[0]["path"]
+    there = homes.remote_of(run).folder.path / path
+    whole_file = there.read_bytes()
+    header = 8 + int.from_bytes(whole_file[:8], "little")
+    there.write_bytes(whole_file[:header] + b"\xff" * (len(whole_file) - header))
+    wait(run)
+    (row,) = [one for one in run.result["checkpoints"] if one["path"] == path]
+    assert (row["ok"], row["delivered"]) == (False, "")
+
+
 def test_a_file_damaged_on_its_way_is_refused_and_fetched_again(homes):
     homes.faults.set(fetch=("bytes", 2))
     run = homes.ended(steps_per_second=0)
@@ -227,6 +258,8 @@ def test_a_run_goes_on_there_from_its_state(homes):
     until(lambda: of_kind(after, "step"))
     assert of_kind(after, "step")[0]["step"] > 1
     assert Remote.of(after.folder.path).resumes == Remote.of(run.folder.path).id
+    with pytest.raises(JobError, match="continues this run already"):
+        starting.resume(run)
     after.stop()
     assert len(homes.runs_there()) == 2
 

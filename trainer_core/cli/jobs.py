@@ -333,17 +333,38 @@ class Jobs(Generic[AnyJob]):
             # A lost job is stopped as it is: a new supervisor finds the request.
             job = self.named(name)
             state = job.stop(grace_s=grace, after="save" if after_save else "now")
+            where = _stopped_there(job) if state is JobState.LOST else ""
             if as_json:
                 waits = after_save and state not in FINAL_STATES
-                show.as_json({self.noun: job.name, "state": state.name, "stops_after_save": waits})
+                asked = {"asked": where} if where else {}
+                show.as_json({self.noun: job.name, "state": state.name, "stops_after_save": waits, **asked})
                 return
             show.line(f"{job.name}: {state.name}")
+            if where:
+                show.line(f"If it still trains on {where}, it was asked to stop there.")
             if after_save and state not in FINAL_STATES:
                 show.line("It stops after it has saved its next checkpoint.")
             if state is JobState.ELSEWHERE:
                 show.line("It runs on another machine, which was asked to stop it.")
 
         return command
+
+
+def _stopped_there(job: Job) -> str:
+    """The trainer of a run that is lost here, after it was asked to stop it; "" for a job of this machine.
+
+    Raises:
+        JobError: it cannot be asked; the hint says how to attach again.
+    """
+    from trainer_core.training.run import Run
+
+    run = Run.attach(job.folder.path)
+    if not run.folder.where:
+        return ""
+    from trainer_core.remote.runs import starting
+
+    starting.stop_there(run)
+    return run.folder.where
 
 
 def _show_details(more: Mapping[str, Any]) -> None:

@@ -31,7 +31,7 @@ class CheckpointTests:
         self, run: Path, test: Callable[[Path], Mapping[str, Any]], ready: Callable[[], bool] = lambda: True
     ) -> None:
         self._run, self._test, self._ready = run, test, ready
-        self._sizes: dict[str, tuple[int, int] | None] = {}
+        self._sizes: dict[str, tuple[object, ...] | None] = {}
         self._waiting: list[Checkpoint] = []
         self._tries: dict[str, int] = {}
         self._current: tuple[Checkpoint, Forked] | None = None
@@ -48,16 +48,16 @@ class CheckpointTests:
     def know(self, checked: Checked) -> None:
         """Takes over a verdict from before."""
         self.checked[checked.path] = checked
-        self._sizes[checked.path] = size_of(self._run / checked.path)
+        self._sizes[checked.path] = _mark(self._run / checked.path)
         self._waiting = [one for one in self._waiting if one.path != checked.path]
 
     def doubt(self, *, all_of_them: bool) -> None:
-        """Adds again what has another size than when it was tested: the refused ones, or `all_of_them`.
+        """Adds again what is not the file that was tested: the refused ones, or `all_of_them`.
 
-        An engine that pauses while it writes makes a checkpoint look complete too early.
+        An engine that pauses while it writes makes a checkpoint look complete too early; a trainer may send another one.
         """
         for one in list(self.checked.values()):
-            size = size_of(self._run / one.path)
+            size = _mark(self._run / one.path)
             # A file that is out of reach, as in a folder that was moved, has not changed.
             if size is not None and (all_of_them or not one.ok) and self._sizes.get(one.path) != size:
                 del self.checked[one.path]
@@ -71,7 +71,7 @@ class CheckpointTests:
             one = self._waiting.pop(0)
             path = self._run / one.path
             self._tries[one.path] += 1
-            self._sizes[one.path] = size_of(path)
+            self._sizes[one.path] = _mark(path)
             # Without a free process it is tested later.
             with contextlib.suppress(OSError):
                 self._current = one, Forked(lambda: dict(self._test(path)))
@@ -111,6 +111,15 @@ class CheckpointTests:
             one.path, one.step, verdict["ok"], tuple(verdict["reasons"]), verdict["moved"]
         )
         return [found]
+
+
+def _mark(path: Path) -> tuple[object, ...] | None:
+    """What changes when a file or folder is replaced or written again; None if it is out of reach."""
+    try:
+        size, about = size_of(path), path.stat()
+    except OSError:
+        return None
+    return None if size is None else (*size, about.st_mtime_ns, about.st_ino)
 
 
 def tested(path: Path, plan: Mapping[str, Any]) -> dict[str, Any]:

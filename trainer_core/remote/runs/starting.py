@@ -20,7 +20,8 @@ from trainer_core.remote.runs import carrier, outgoing
 from trainer_core.remote.runs.carrier import CarrierKind, Target
 from trainer_core.remote.runs.request import new_id, stays
 from trainer_core.remote.runs.target import Remote
-from trainer_core.training.folder import OnTrainer, RunFolder
+from trainer_core.training.folder import RESUMES, OnTrainer, RunFolder
+from trainer_core.training.resume import going_on
 from trainer_core.training.run import Run
 
 FOLLOWER = "trainer_core.remote.runs.follower"
@@ -92,6 +93,22 @@ def like(run: Run, bench: Workbench, notes: Mapping[str, str] | None = None) -> 
     return start(bench, Remote.of(run.folder.path).target, notes=notes)
 
 
+def stop_there(run: Run) -> None:
+    """Asks the trainer of a run that is lost here to stop it.
+
+    Raises:
+        JobError: the trainer cannot be asked, so it may still train.
+    """
+    remote = Remote.of(run.folder.path)
+    try:
+        reached = remote.carrier(run.folder.path)
+        with contextlib.closing(reached):
+            reached.stop("now")
+    except EaselError as error:
+        told = f"{remote.where} could not be asked to stop the run, so it may still train there. {error.message}"
+        raise JobError(told, f"{error.hint} To follow it again: {remote.attaching}".strip()) from error
+
+
 def look(bench: Workbench, target: Target) -> None:
     """Prepares the job of a workbench for a trainer: its Problems are then those of this trainer, as far as it is known here.
 
@@ -121,6 +138,12 @@ def resume(run: Run, *, added: int = 0) -> Run:
         )
     if run.is_live:
         raise RunError(f"The run {run.name} has not ended.", f"Stop it first: easel runs stop {run.name}")
+    if others := going_on(run, RESUMES):
+        other = others[0].name
+        raise RunError(
+            f"{other} continues this run already. Both would train the same steps.",
+            f"Stop it first: easel runs stop {other}",
+        )
     made = RunFolder.create(places.runs(), str(run.folder.plan.get("output", {}).get("name", "")))
     with contextlib.ExitStack() as undo:
         undo.callback(made.remove)
