@@ -35,7 +35,7 @@ def start(
     at = {**target.named(options["where"]), **({"sends_models": True} if options["send_models"] else {})}
     run = starting.start(bench, at, notes=notes)
     if not as_json:
-        _say_what_is_sent(bench, options["where"])
+        _say_what_is_sent(bench, run)
     shown(run, detach=detach, as_json=as_json)
 
 
@@ -68,14 +68,14 @@ def shown(run: Run, *, detach: bool, as_json: bool) -> None:
     sys.exit(run_result(run, as_json))
 
 
-def _say_what_is_sent(bench: Workbench, where: str) -> None:
+def _say_what_is_sent(bench: Workbench, run: Run) -> None:
     """What goes to the trainer, before it has gone: Ctrl+C and `easel runs stop` end that, too."""
-    from trainer_core.remote import outlook, trainers
-    from trainer_core.remote.runs import target
+    from trainer_core.remote import outlook
+    from trainer_core.remote.runs.target import Remote
+    from trainer_core.remote.trainers import Trainer
 
-    at = target.named(where)
-    on = where if ":" in where.partition("@")[0] else f"{at['kind']}:{where}"
-    for what, sentence in outlook.look(bench.state, trainers.named(on, ())).told:
+    trainer = Trainer(f"{Remote.of(run.folder.path).target['kind']}:", run.folder.where, "")
+    for what, sentence in outlook.look(bench.state, trainer).told:
         if what in ("Images", "Model", "Keys"):
             show.line(f"{what}: {sentence}")
 

@@ -37,7 +37,7 @@ class Outlook:
                 ("Sent", "Nothing. The training runs on this computer, as if it was started in the LoRA Trainer."),
                 ("Afterwards", "The run is in Watch, Results and History."),
             )
-        to = f"{self.trainer.title} ({self.trainer.what})"
+        to = f"{self.trainer.title} ({self.trainer.what})" if self.trainer.what else self.trainer.title
         return (
             (
                 "Images",
