@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import time
 
@@ -9,10 +11,21 @@ import pytest
 
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.gauges.kills import Kills
-from trainer_core.jobs.outcome import OUT_OF_MEMORY
+from trainer_core.jobs.outcome import OUT_OF_MEMORY, Outcome
 from trainer_core.jobs.spec import Spec, Step
 from trainer_core.jobs.state import JobState
+
+SUPERVISED = """
+import json, sys
+from pathlib import Path
+from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs.gauges.kills import Kills
 from trainer_core.jobs.supervisor import Supervision
+supervision = Supervision(JobFolder(Path(sys.argv[1])))
+supervision.gauges.kills = Kills(Path(sys.argv[2]))
+ended = supervision.run()
+print(json.dumps(ended.as_dict()))
+"""
 
 
 def test_only_a_kill_since_the_start_and_of_late_counts(tmp_path, monkeypatch):
@@ -33,10 +46,11 @@ def test_a_job_whose_process_the_kernel_killed_says_so_whatever_its_log_says(tmp
     fails = f"open({str(counts)!r}, 'w').write('oom_kill 1\\n'); raise KeyError('a reader is gone')"
     folder = JobFolder.create(tmp_path / "jobs", "commands")
     folder.write_spec(Spec("commands", (Step("read", (sys.executable, "-c", fails)),), folder.path))
-    supervision = Supervision(folder)
-    supervision.gauges.kills = Kills(counts)
-    ended = supervision.run()
-    assert (ended.state, ended.exit_code, ended.diagnosis) == (JobState.FAILED, 1, OUT_OF_MEMORY)
+    # In a process of its own: at the end of a program, a supervisor kills all that its own process has started.
+    program = [sys.executable, "-c", SUPERVISED, str(folder.path), str(counts)]
+    ended = subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True).stdout
+    expected = Outcome(JobState.FAILED, exit_code=1, diagnosis=OUT_OF_MEMORY)
+    assert json.loads(ended) == json.loads(json.dumps(expected.as_dict()))
 
 
 @pytest.mark.parametrize("content", [None, "", "oom_kill_disable 0\nunder_oom 0\n", "oom_kill many\n"])

@@ -124,6 +124,13 @@ def test_modules_have_at_most_400_lines():
     assert not {name: lines for name, lines in long.items() if lines > 400}
 
 
+def test_no_test_supervises_in_its_own_process():
+    """A supervisor kills all that its own process has started: here these would be the servers of other tests."""
+    for file in tracked("tests/**.py"):
+        names = {node.id for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Name)}
+        assert "Supervision" not in names, f"{file.relative_to(ROOT)}: supervise in a process of its own"
+
+
 def test_broad_excepts_are_in_two_places_only():
     places = [
         f"{file.relative_to(ROOT)}:{number}"
