@@ -24,7 +24,7 @@ def parser():
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument(
         "--accelerator",
-        choices=["auto", "cuda", "rocm", "xpu", "cpu"],
+        choices=["auto", "cuda", "rocm", "xpu", "mps", "cpu"],
         help="the type of device to install engines for",
     )
     common.add_argument(

@@ -20,6 +20,8 @@ from trainer_core.errors import InstallError
 
 Kind = Literal["cuda", "rocm", "xpu", "mps", "cpu"]
 KINDS: tuple[str, ...] = get_args(Kind)
+UNTRIED: Mapping[str, str] = {"rocm": "AMD", "xpu": "Intel", "mps": "Apple"}
+"""The makers of the GPUs on which Easel was not run yet, by kind: what it says of them is from documents and sources."""
 
 _MIB = 1024**2
 _NVIDIA_SMI_S = 10

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from backends.kohya import dataset, memory_rules, native_rules, render, rules
+from backends.kohya import dataset, device_rules, memory_rules, native_rules, render, rules
 from backends.kohya.cell import cell_of
 from trainer_core.engines import launcher
 from trainer_core.engines import options as engine_options
@@ -35,6 +35,7 @@ def check(plan: TrainingPlan, machine: Machine, status: EngineStatus, manifest: 
     return [
         *rules.check(plan, machine, cell),
         *memory_rules.check(plan, machine, cell),
+        *device_rules.check(plan, machine, cell),
         *_native(plan, machine, status, manifest),
     ]
 

@@ -7,7 +7,16 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from backends.simpletuner import arguments, memory_rules, native_rules, network_rules, render, rules, target
+from backends.simpletuner import (
+    arguments,
+    device_rules,
+    memory_rules,
+    native_rules,
+    network_rules,
+    render,
+    rules,
+    target,
+)
 from backends.simpletuner.cell import SimpleTunerCell, cell_of
 from backends.simpletuner.translation import TRANSLATION
 from trainer_core.engines import launcher
@@ -47,6 +56,7 @@ def check(plan: TrainingPlan, machine: Machine, status: EngineStatus, manifest: 
         *rules.check(plan, installed, cell, manifest),
         *network_rules.check(plan, cell, manifest),
         *memory_rules.check(plan, machine, installed, cell, manifest),
+        *device_rules.check(plan, machine, render.native(plan)),
         *_native(plan, machine, status, cell, manifest),
     ]
 

@@ -140,6 +140,13 @@ def test_the_next_torch_build_is_used_and_reported_when_one_is_unavailable(engin
     assert install()[1] == ""
 
 
+def test_an_installation_for_hardware_that_easel_was_not_run_on_says_so(engine):
+    engine.table(torch=ROW.replace("cpu", "mps"))
+    said = []
+    assert environments.install("tiny", "mps", report=said.append, tried=False).accelerator == "mps"
+    assert "Apple GPUs are experimental: Easel was not run on one yet." in said
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -72,7 +72,7 @@ def list_backends(as_json: bool) -> None:
 @click.argument("name")
 @click.option(
     "--accelerator",
-    type=click.Choice(["auto", "cuda", "rocm", "xpu", "cpu"]),
+    type=click.Choice(["auto", *hardware.KINDS]),
     default="auto",
     show_default=True,
     help="The type of device to install for.",

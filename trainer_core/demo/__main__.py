@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument(
         "--backend", default="", help="the id of an engine; default: one that can be installed on this machine"
     )
-    parser.add_argument("--accelerator", choices=["auto", "cuda", "rocm", "xpu", "cpu"], default="auto")
+    parser.add_argument("--accelerator", choices=["auto", *hardware.KINDS], default="auto")
     parser.add_argument(
         "--source",
         action="append",

@@ -209,6 +209,8 @@ def _make(
     build.require_space(folder, uv, variant.disk_gib, table.title)
     if table.upstream.licence_notice:
         report(table.upstream.licence_notice)
+    if device.kind in hardware.UNTRIED:
+        report(f"{hardware.UNTRIED[device.kind]} GPUs are experimental: Easel was not run on one yet.")
     report(f"Installing {table.title} {variant.version} on {settled.interpreter} into {folder}.")
     fetched = folder / ".source-new"
     if table.has_source:
