@@ -48,7 +48,7 @@ def _native(plan: TrainingPlan, machine: Machine, status: EngineStatus, manifest
     yield from found
     if not found:
         yield from native_rules.check(plan, render.native(plan), status, manifest)
-        yield from launcher.check(render.ID, render.launch_settings(plan), machine)
+        yield from launcher.check(render.ID, plan, render.launch_settings(plan), machine)
 
 
 def script_options(plan: TrainingPlan, manifest: BackendManifest) -> EngineOptions:

@@ -96,7 +96,7 @@ def _native(
     if not found:
         yield from native_rules.check(plan, render.native(plan), cell, manifest)
         yield from arguments.problems(plan, render.native(plan), status, manifest)
-        yield from launcher.check(render.ID, render.launch_settings(plan), machine)
+        yield from launcher.check(render.ID, plan, render.launch_settings(plan), machine)
     said_twice = {
         "base_model_precision": ("memory.fp8_base", plan.memory.fp8_base),
         "gradient_checkpointing_backend": ("memory.offload_checkpointing", plan.memory.offload_checkpointing),

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import engine_plans
 from trainer_core.child import child_environment
-from trainer_core.engines import launcher
+from trainer_core.engines import launcher, registry
 from trainer_core.install import environments
 
 USER_CONFIG = """
@@ -76,5 +76,22 @@ def test_launch_settings_that_the_launcher_refuses_or_changes_cause_a_problem(
     engine: str, launch: dict[str, Any], cards: int, setting: str | None
 ):
     machine = engine_plans.machine(*[engine_plans.CARD] * cards)
-    paths = [problem.path for problem in launcher.check(engine, launch, machine)]
+    found = launcher.check(engine, engine_plans.plan("sdxl"), launch, machine)
+    paths = [problem.path for problem in found if problem.severity != "info"]
     assert paths == ([f"native.{engine}.launch.{setting}"] if setting else [])
+
+
+@pytest.mark.parametrize("engine", ["kohya", "simpletuner"])
+def test_what_several_processes_mean_for_batch_and_steps_is_said(engine: str):
+    plan = engine_plans.plan(
+        "sdxl",
+        schedule__steps=1001,
+        schedule__batch_size=2,
+        schedule__gradient_accumulation=3,
+        native={engine: {"launch": {"num_processes": 2}}},
+    )
+    found = engine_plans.problems(registry.get(engine), plan, engine_plans.CARD, engine_plans.CARD)
+    (said,) = [problem.message for problem in found if problem.path == f"native.{engine}.launch.num_processes"]
+    assert "12 images in a step instead of 6" in said
+    assert "1001 steps are then 12012 images" in said
+    assert "501 steps are enough" in said

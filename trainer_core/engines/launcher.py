@@ -9,11 +9,13 @@ Source: accelerate 1.6.0 and 1.15.0, commands/launch.py, _validate_launch_comman
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trainer_core.hardware import Machine
+from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import Problem
 
 TABLE = "launch"
@@ -56,8 +58,11 @@ def _arguments(name: str, value: Any) -> tuple[str, ...]:
     return (f"--{name}={value}",)
 
 
-def check(engine: str, launch: Mapping[str, Any], machine: Machine) -> Iterator[Problem]:
-    """The Problems of launch settings with valid names and types that stop the launcher or start a wrong number of processes."""
+def check(engine: str, plan: TrainingPlan, launch: Mapping[str, Any], machine: Machine) -> Iterator[Problem]:
+    """The Problems of launch settings with valid names and types that stop the launcher or start a wrong number of processes.
+
+    What several processes mean for the batch and the steps is said as well.
+    """
     count, path = launch.get("num_processes", 1), f"native.{engine}.{TABLE}"
     cards = sum(accelerator.kind != "cpu" for accelerator in machine.accelerators)
     if count < 1:
@@ -65,6 +70,8 @@ def check(engine: str, launch: Mapping[str, Any], machine: Machine) -> Iterator[
     elif count > max(1, cards):
         message = f"{count} processes need {count} GPUs, but this machine has {cards or 'none'}."
         yield Problem(f"{path}.num_processes", "error", message)
+    elif count > 1:
+        yield Problem(f"{path}.num_processes", "info", _together(plan, count))
     if launch.get("multi_gpu") and count < 2:
         message = "multi_gpu needs two or more processes: set num_processes."
         yield Problem(f"{path}.multi_gpu", "error", message)
@@ -74,3 +81,16 @@ def check(engine: str, launch: Mapping[str, Any], machine: Machine) -> Iterator[
     if gpu_ids != "all" and len(gpu_ids.split(",")) < count:
         message = f"gpu_ids lists fewer GPUs than there are processes ({count})."
         yield Problem(f"{path}.gpu_ids", "error", message)
+
+
+def _together(plan: TrainingPlan, count: int) -> str:
+    """What each step means when several processes train.
+
+    Source: accelerate, "Comparing performance across distributed setups": each process gets batches of its own.
+    """
+    steps, batch = plan.schedule.steps, plan.schedule.batch_size * plan.schedule.gradient_accumulation
+    return (
+        f"Each of the {count} processes trains its own batch: {count * batch} images in a step instead of {batch}. "
+        f"{steps} steps are then {steps * count * batch} images; for as many images as one process would train, {math.ceil(steps / count)} steps are enough. "
+        "Two runs at the same time, one for each GPU, use the GPUs better than one run on all of them."
+    )
