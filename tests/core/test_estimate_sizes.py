@@ -1,5 +1,6 @@
 """The estimate counts the model in its own header, and states a time only if it is known."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from tests.support.engine_plans import looked
 from trainer_core.draft.facts import Facts
 from trainer_core.draft.layers import Draft, Source
 from trainer_core.engines import registry
+from trainer_core.engines.status import EngineStatus, Trial, Trials
 from trainer_core.estimate import estimate, formatting, models
 from trainer_core.models import detection, header
 from trainer_core.models.detection import ModelSize
@@ -98,3 +100,22 @@ def test_a_model_of_a_size_that_the_engine_does_not_build_is_said_before_the_sta
     seen = forecast(draft, registry.get(engine))
     said = [one.message for one in seen.problems() if one.path == "model.path"]
     assert [("builds only the usual one" in message) for message in said] == [True] * is_warned
+
+
+@pytest.mark.parametrize(("works", "said_of"), [(False, 1), (True, 0)])
+def test_the_memory_that_an_optimizer_needs_in_place_of_a_broken_one_is_said(tmp_path, works, said_of):
+    tried = Trials(optimizers={"AdamW8bit": Trial(works=works, reason="its library is not there.", state_bytes=2.0)})
+    facts = Facts(
+        engine_plans.machine(engine_plans.CARD),
+        found_in("sdxl", tmp_path),
+        engines={"kohya": EngineStatus(True, "48d368f", tried)},
+    )
+    user = {"model.family": "sdxl", "model.path": str(tmp_path), "optimizer.name": "AdamW8bit", "network.rank": 16}
+    seen = forecast(Draft(facts, {Source.USER: user}), registry.get("kohya"))
+    said = [one.message for one in seen.problems() if one.path == "optimizer.name"]
+    assert len(said) == said_of
+    for message in said:
+        more, after, before = (float(number) for number in re.findall(r"([\d.]+) MiB", message))
+        assert "more GPU memory than with AdamW8bit" in message
+        assert after == pytest.approx(before + more, abs=0.2)
+        assert after == pytest.approx(4 * before, rel=0.05), "8 bytes of state for each parameter instead of about 2"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainer_core.draft import checks
-from trainer_core.estimate import Estimate, Fit, against, estimate, fit_advice
+from trainer_core.draft.checks.choices import optimizer_works_here
+from trainer_core.estimate import Estimate, Fit, against, estimate, fallback, fit_advice
 from trainer_core.problems import Fix, Problem
 
 if TYPE_CHECKING:
@@ -32,12 +33,16 @@ class Forecast:
     fix: Fix | None = None
     size: str = ""
     """The sentence that the engine cannot load a model of this size; "" if it can, or if it is not known."""
+    instead: str = ""
+    """What the optimizer costs that is proposed for one that does not work on this machine; "" if that is not the case."""
 
     def problems(self) -> list[Problem]:
         """Warnings about what does not fit: an estimate may be wrong, so it never blocks a job."""
         found = [Problem("", "warning", self.fit.sentence, self.fix)] if self.fit.fits == "no" else []
         if self.size:
             found.insert(0, Problem("model.path", "warning", self.size))
+        if self.instead:
+            found.append(Problem(fallback.PATH, "info", self.instead))
         return [*found, *(Problem("", "warning", sentence, self._disk_fix(sentence)) for sentence in self.fit.also)]
 
     def _disk_fix(self, sentence: str) -> Fix | None:
@@ -72,4 +77,5 @@ def forecast(
     costs = manifest.estimate
     is_fixed = costs is not None and plan.model.family in costs.fixed_sizes
     size = SIZE.format(engine=manifest.title) if is_fixed and not found.is_size_usual else ""
-    return Forecast(found, fit, fix, size)
+    broken = list(optimizer_works_here(checks.Case(plan, facts, backend)))
+    return Forecast(found, fit, fix, size, fallback.cost(plan, facts, broken, manifest))
