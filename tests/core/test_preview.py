@@ -8,12 +8,15 @@ import sys
 
 import pytest
 
+from tests.support import engine_plans
 from tests.support.page import prepare
 from tests.support.written_runs import write_run
 from trainer_core import places
+from trainer_core.hardware import Accelerator
 from trainer_core.plan import fields
 from trainer_core.prepare import preview
 from trainer_core.prepare.workbench import Workbench, prepare_run
+from trainer_core.training import amd
 
 
 @pytest.fixture(autouse=True)
@@ -168,3 +171,27 @@ def test_an_option_in_epochs_names_the_field_for_epochs(engine, name, field):
     assert field in told
     titles = {f"“{one.title}, in epochs”" for one in fields.all_fields().values() if one.about.epochs}
     assert field in titles, "the field has this title"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "names"),
+    [
+        ("gfx90a", set()),
+        ("gfx1030", set()),
+        ("gfx1100", {"TORCH_ROCM_AOTRITON_ENABLE_EXPERIMENTAL"}),
+        ("gfx1201", {"TORCH_ROCM_AOTRITON_ENABLE_EXPERIMENTAL", "MIOPEN_FIND_MODE"}),
+    ],
+)
+def test_what_an_amd_gpu_needs_is_in_the_environment_of_the_engine_and_shown_before(
+    bench, architecture, names, monkeypatch
+):
+    card = Accelerator("rocm", "AMD", 16 << 30, 15 << 30, architecture)
+    bench.use_machine(engine_plans.machine(card))
+    (command,) = preview.look_ahead(bench.state).commands
+    run = prepare_run(bench)
+    (step,) = run.folder.spec.steps
+    assert {name for name in amd.table() if name in command.environment} == names
+    assert {name for name in amd.table() if name in step.environment} == names
+    for name in names:
+        monkeypatch.setenv(name, "of the user")
+    assert amd.variables(engine_plans.machine(card)) == {}

@@ -21,7 +21,7 @@ from trainer_core.prepare import problems as job_problems
 from trainer_core.prepare import saves
 from trainer_core.problems import Problem, blocking
 from trainer_core.text import without_secrets
-from trainer_core.training import image_folders
+from trainer_core.training import amd, image_folders
 from trainer_core.training.run import Run, list_runs, rendered
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _sketched(state: State, backend: Backend) -> JobSpec | None:
 
 def _rendered(state: State, backend: Backend, plan: TrainingPlan) -> JobSpec:
     captions = image_folders.expected(state.facts.dataset, plan)
-    return rendered(plan, backend, places.runs() / RUN_FOLDER, captions)[1]
+    return rendered(plan, backend, places.runs() / RUN_FOLDER, captions, amd.variables(state.facts.machine))[1]
 
 
 # ---- compared with another run -------------------------------------------------------------------------------------

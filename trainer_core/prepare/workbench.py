@@ -18,6 +18,7 @@ from trainer_core.prepare import problems as job_problems
 from trainer_core.prepare.reader import FactsReader
 from trainer_core.prepare.state import State, begun
 from trainer_core.problems import Problem
+from trainer_core.training import amd
 from trainer_core.training import gpu as gpus
 from trainer_core.training.run import Run, method_of
 
@@ -252,7 +253,10 @@ def prepare_run(
             **({} if remote else {"gpu": gpus.usual(machine) if gpu is None else gpu}),
             **(notes or {}),
         },
-        environment=gpus.visible_only(gpu, machine.accelerator.kind) if gpu is not None else None,
+        environment={
+            **({} if remote else amd.variables(machine)),
+            **(gpus.visible_only(gpu, machine.accelerator.kind) if gpu is not None else {}),
+        },
         into=into,
         remote=remote,
     )

@@ -28,8 +28,8 @@ from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import blocking
 from trainer_core.text import size
+from trainer_core.training import amd, numbers, restage, states
 from trainer_core.training import gpu as gpus
-from trainer_core.training import numbers, restage, states
 from trainer_core.training.facts import facts
 from trainer_core.training.folder import RESUMES, Origin, RunFolder
 from trainer_core.training.history import related
@@ -191,7 +191,7 @@ def start(
         place = dataclasses.replace(place_for(found.backend, after.path, captions), resume=point)
         spec = found.backend.render(at_place(found.plan, manifest, place), place)
         seen = gpus.visible_only(gpu, _kind_of(machine)) if gpu else gpus.seen_by(before.spec.steps)
-        spec = dataclasses.replace(spec, steps=gpus.steps_on(spec.steps, seen))
+        spec = dataclasses.replace(spec, steps=gpus.steps_on(spec.steps, {**amd.variables(machine), **seen}))
         origin = Origin(found.run.name, str(before.path), found.step, found.state.path.name, found.schedule_from)
         versions = {**_chosen(before), "engine": manifest.id, "engine_version": place.version}
         versions |= {"engine_python": str(place.python), "resumes": dataclasses.asdict(origin)}
