@@ -118,9 +118,9 @@ def test_what_a_start_sends_is_said_beforehand_for_each_trainer(opening, home):
     kept_settings.keep_setting("S3_USER_BUCKET", "my-bucket")
     app = opening(RemoteTraining, Workbench(engine="rehearsal"))
     assert [one["id"] for one in app.where.cards.cards] == ["runpod:abc123", "ssh:gpu-box", "here"]
-    assert "Nothing." in markup(app.where.told)
+    assert "Nothing." in markup(app.outlook.told)
     choose(app.where.cards, "runpod:abc123")
-    told = markup(app.where.told)
+    told = markup(app.outlook.told)
     assert "6 images and 6 captions" in told
     assert "sent to your bucket unless it is there" in told
     assert app.bar.start.description.startswith("Start on RunPod\nsends up to ")
@@ -235,10 +235,15 @@ def test_the_test_of_the_connection_has_a_line_with_what_to_do_for_each_fault(ap
     wait_for(lambda: "check" in app.desk.said)
     app.session.show()
     lines = {row["title"]: (row["aside"], row["text"]) for row in app.accounts.endpoint.list.items}
-    assert lines["AWS_ACCESS_KEY_ID"][0] == "! wrong"
-    assert "Set AWS_ACCESS_KEY_ID" in lines["AWS_ACCESS_KEY_ID"][1]
-    assert lines["webhook"][0] == "· not used"
-    assert "do not work yet" in app.desk.said["check"][0]
+    assert lines["Id of the access key for S3"] == (
+        "! wrong",
+        "The id of the access key for S3 is not set. Enter it under “Keys”.",
+    )
+    assert lines["Endpoint"] == ("· not tested", "It was not tested, because the API key and the endpoint are missing.")
+    assert lines["Bucket"][0] == "· not tested"
+    assert lines["Webhook"][0] == "· not used"
+    # Two keys of S3, that of RunPod, the endpoint and the bucket; what follows from them is not counted.
+    assert app.desk.said["check"][0].startswith("5 things do not work yet")
 
 
 def test_a_machine_is_added_checked_and_removed(app):

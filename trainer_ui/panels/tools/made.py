@@ -97,11 +97,7 @@ class Made:
 
 def _links(notebooks: Sequence[tuple[str, str]]) -> str:
     """The other notebooks that take the file, as links beside this notebook: names and words are Easel's own."""
-    links = [
-        f'<a href="{name}.ipynb" target="_blank" rel="noopener">{name.replace("_", " ").replace("Lora", "LoRA")}</a>: {tools}'
-        for name, tools in notebooks
-    ]
-    items = "".join(f"<li>{link}</li>" for link in links)
+    items = "".join(f"<li>{notebook_link(name)}: {tools}</li>" for name, tools in notebooks)
     return f'<div class="easel-text">In another notebook, copy the path and enter it there:<ul>{items}</ul></div>'
 
 
