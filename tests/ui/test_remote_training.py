@@ -239,8 +239,11 @@ def test_the_test_of_the_connection_has_a_line_with_what_to_do_for_each_fault(ap
         "! wrong",
         "The id of the access key for S3 is not set. Enter it under “Keys”.",
     )
-    assert lines["Endpoint"] == ("· not tested", "It was not tested, because the API key and the endpoint are missing.")
-    assert lines["Bucket"][0] == "· not tested"
+    assert lines["Answer of the endpoint"] == (
+        "· not tested",
+        "It was not tested, because the API key and the endpoint are missing.",
+    )
+    assert lines["Access to the bucket"][0] == "· not tested"
     assert lines["Webhook"][0] == "· not used"
     # Two keys of S3, that of RunPod, the endpoint and the bucket; what follows from them is not counted.
     assert app.desk.said["check"][0].startswith("5 things do not work yet")

@@ -41,6 +41,8 @@ FIELDS = {
     ),
 }
 WEBHOOK = "webhook"
+TITLES = {"endpoint": "Answer of the endpoint", "bucket": "Access to the bucket"}
+"""What is tested of a thing whose setting has a line, too."""
 SIGNS = {"ok": "✓", "wrong": "!", "not used": "·", "not tested": "·"}
 
 
@@ -152,7 +154,7 @@ def _item(number: int, line: Line) -> Item:
 
     name = line.what.rpartition(" or ")[2]
     is_setting = name in credentials.KNOWN
-    title = credentials.titled(name).removeprefix("The ") if is_setting else line.what
+    title = credentials.titled(name).removeprefix("The ") if is_setting else TITLES.get(line.what, line.what)
     advice = line.advice
     if is_setting and line.state == "wrong":
         advice = "Enter it above." if name in FIELDS else "Enter it under “Keys”."

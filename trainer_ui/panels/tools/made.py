@@ -10,7 +10,7 @@ from trainer_core.jobs import own_program
 from trainer_core.jobs.state import JobState
 from trainer_ui.components.copy_line import CopyLine
 from trainer_ui.components.download import Download
-from trainer_ui.formatting import Pairs, Paragraph, file_size, show
+from trainer_ui.formatting import Pairs, Paragraph, file_size, notebook_link, show
 from trainer_ui.panels.card import row
 from trainer_ui.widgets import HTML, Box, Button, VBox
 
