@@ -6,19 +6,15 @@ A real sshd on loopback answers (`tests/support/sshd.py`).
 import pytest
 
 from tests.support import engine_records, sshd
-from tests.support.page import click, enter, go, hear, inside, markup, prepare, wait_for
+from tests.support.page import click, hear, markup, prepare, wait_for
 from trainer_core.prepare import kept_form
 from trainer_core.prepare.workbench import Workbench
-from trainer_core.remote import checking, credentials
+from trainer_core.remote import credentials
 from trainer_core.remote.machines import book
-from trainer_core.remote.patience import Patience
 from trainer_ui.apps.remote_training import RemoteTraining
 from trainer_ui.formatting import AWAY
 from trainer_ui.panels.remote.bar import HELD
 from trainer_ui.remote_desk import check_of, machine_of
-
-SECRET = "rpa_PLANTED0123456789SECRET"
-ENDPOINT = "MODEL_TRAINING_RUNPOD_ENDPOINT_ID"
 
 
 @pytest.fixture
@@ -31,10 +27,6 @@ def app(opening, home, monkeypatch, tmp_path):
     bench.set(prepare(home))
     kept_form.keep(kept_form.kept_in("lora_trainer"), kept_form.form_of(bench))
     return opening(RemoteTraining, Workbench())
-
-
-def unfold(app, title):
-    next(one for one in inside(app.root) if getattr(one, "description", "") == title).set_state({"value": True})
 
 
 def test_an_engine_that_is_missing_there_holds_the_start_and_a_button_installs_it(app):
@@ -69,46 +61,3 @@ def test_an_engine_that_is_missing_here_has_its_button_too(app):
     assert "kohya sd-scripts is not installed." in markup(app.bar.install.offered)
     assert AWAY not in app.bar.here._dom_classes
     assert AWAY in app.bar.engine.offered._dom_classes
-
-
-def test_an_empty_machine_and_a_refused_one_are_told_beside_the_button(app):
-    go(app, "accounts")
-    machines = app.accounts.machines
-    unfold(app, "Add a machine")
-    click(machines.add)
-    assert "Give the machine a name." in markup(machines.says)
-    enter(machines.name, "my box")
-    enter(machines.address, "me@127.0.0.1:1")
-    click(machines.add)
-    assert "cannot be the name of a machine" in markup(machines.says)
-    assert 'role="status"' in markup(machines.says)
-    assert book.read() == {}
-    enter(machines.name, "box")
-    click(machines.add)
-    assert "box was added." in markup(machines.says)
-    wait_for(lambda: machine_of("box") in app.desk.said)
-    app.session.show()
-    assert app.desk.said[machine_of("box")][0][:30] in markup(machines.says)
-
-
-def test_the_connection_is_tested_with_what_the_fields_show_and_a_typed_key_is_not_kept(app, monkeypatch, home):
-    monkeypatch.setenv(ENDPOINT, "of-the-environment")
-    # Nothing listens there, and one attempt shows that.
-    monkeypatch.setenv("RUNPOD_ENDPOINT_BASE_URL", "http://127.0.0.1:9/v2")
-    monkeypatch.setattr(checking, "BRIEF", Patience(attempts=1))
-    go(app, "accounts")
-    card, keys = app.accounts.endpoint, app.accounts.keys
-    enter(card.fields[ENDPOINT], "typed123")
-    hear(keys.list, {"kind": "act", "item": "RUNPOD_API_KEY", "act": "enter"})
-    enter(keys.field, SECRET)
-    click(card.test)
-    wait_for(lambda: "check" in app.desk.said)
-    app.session.show()
-    lines = {row["title"]: (row["aside"], row["text"]) for row in card.list.items}
-    assert lines["API key of RunPod"] == ("✓ ok", "It comes from the field on the page.")
-    assert lines["Id of the RunPod endpoint that trains"] == ("✓ ok", "It comes from the field on the page.")
-    assert "127.0.0.1" in lines["Answer of the endpoint"][1], "RunPod was asked"
-    assert credentials.settings().source("RUNPOD_API_KEY") is None
-    assert credentials.settings().text(ENDPOINT) == "of-the-environment"
-    assert SECRET not in str(lines)
-    assert all(SECRET.encode() not in path.read_bytes() for path in home.rglob("*") if path.is_file())
