@@ -34,7 +34,7 @@ def written(home):
     book.keep(book.Entry("gpu-box", "me@gpu-box.example:2222"))
     kept_settings.keep_setting("MODEL_TRAINING_RUNPOD_ENDPOINT_ID", "abc123def456")
     kept_settings.keep_setting("S3_USER_BUCKET", "my-bucket")
-    kept_settings.keep(styles=str(home))
+    kept_settings.keep(styles=str(home), gpu="RTX 4090")
     kept_settings.keep_price("runpod", 0.69)
     folder = home / STYLE
     folder.mkdir(parents=True)

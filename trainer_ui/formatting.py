@@ -75,6 +75,12 @@ def _shown(text: str) -> str:
     return escape(printable(text, 400))
 
 
+def notebook_link(name: str) -> str:
+    """A link to another notebook of Easel, which lies beside this one, by the name of its file without the ending."""
+    title = name.replace("_", " ").replace("Lora", "LoRA")
+    return f'<a href="{name}.ipynb" target="_blank" rel="noopener">{title}</a>'
+
+
 def show(widget: Any, visible: bool) -> None:
     """Shows or hides a widget; a hidden one is not in the Tab order.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from trainer_core.engines.status import NOT_KNOWN, EngineStatus
 from trainer_core.errors import EaselError
 from trainer_ui.boundary import attempt
 
@@ -32,6 +33,21 @@ WORDS = {
     "with --easel": "under “Folder of Easel there”",
 }
 """What stands on the page in place of an option of the command line that a sentence names."""
+
+
+def _engines(known: Mapping[str, EngineStatus] | None) -> str:
+    """Which engines a trainer has, as a sentence after another one."""
+    from trainer_core.engines import registry
+
+    if known is None:
+        return " It does not say which engines it has."
+    titles = [one.manifest.title for one in registry.available() if known.get(one.manifest.id, NOT_KNOWN).installed]
+    return f" Installed there: {', '.join(titles)}." if titles else " No engine is installed there."
+
+
+def machine_of(name: str) -> str:
+    """The key of `RemoteDesk.doing` and `said` under which something is done on the machine with this name."""
+    return f"machine {name}"
 
 
 def check_of(on: str) -> str:
@@ -106,7 +122,7 @@ class RemoteDesk:
         self._out_of_reach.discard(on)
         at = target.named(on)
         try:
-            found = carrier.get(str(at["kind"])).machine(at)
+            found, engines = carrier.look(carrier.get(str(at["kind"])), at)
         except EaselError as error:
             if carrier.is_passing(error):
                 self._out_of_reach.add(on)
@@ -114,12 +130,14 @@ class RemoteDesk:
         with self.session.lock:
             if self.on != on:
                 return ""
-            workbench.for_trainer(self.session.bench, found)
+            workbench.for_trainer(self.session.bench, found, engines)
+        if found is None and engines is not None:
+            return "It has no Easel yet. The start installs Easel and the engine there first."
         if found is None:
             return "Which GPU trains is known only when it trains. Easel checks the plan for a large one; the trainer checks it again."
         card = found.accelerator
         gpu = f"{card.name}, {size(card.vram_bytes)}" if card.kind != "cpu" else "no GPU that Easel knows"
-        return f"It has {gpu}, and {size(found.disk_bytes)} of free disk space."
+        return f"It has {gpu}, and {size(found.disk_bytes)} of free disk space.{_engines(engines)}"
 
     # ---- price ----
     @property

@@ -59,7 +59,11 @@ def choose(page, homes):
     field.fill(f"home:{homes.there}")
     field.press("Enter")
     expect(page.get_by_text("Which GPU trains is known only when it trains")).to_be_visible()
-    expect(page.locator(".easel-remote-cards").last).to_contain_text("3 images and 3 captions")
+    expect(page.locator(".easel-card").filter(has_text="What happens at the start")).to_contain_text(
+        "3 images and 3 captions"
+    )
+    link = page.get_by_role("link", name="LoRA Trainer")
+    assert link.get_attribute("href") == "LoRA_Trainer.ipynb"
 
 
 def enter_key(page):
@@ -83,6 +87,25 @@ def check_machine(page):
     expect(row).to_contain_text(re.compile(r"127\.0\.0\.1:1\. (?!Asking)"))
     expect(check).to_be_enabled()
     expect(check).to_be_focused()
+
+
+def refuse_machine(page):
+    """What is wrong with a new machine is said beside the button that was pressed, in sight on a narrow page, by keyboard."""
+    page.set_viewport_size({"width": 700, "height": 600})
+    fold = page.get_by_role("button", name="Add a machine", exact=True)
+    if fold.get_attribute("aria-expanded") != "true":
+        fold.press("Enter")
+    add = page.get_by_role("button", name="Add the machine")
+    add.press("Enter")
+    expect(page.get_by_label("Name of the machine", exact=True)).to_be_focused()
+    page.keyboard.type("my box")
+    page.keyboard.press("Tab")
+    page.get_by_label("Address", exact=True).fill("me@127.0.0.1:1")
+    add.press("Enter")
+    said = page.get_by_role("status").filter(has_text="cannot be the name of a machine")
+    expect(said).to_be_in_viewport()
+    expect(add).to_be_focused()
+    page.set_viewport_size({"width": 1360, "height": 900})
 
 
 def check_widths(page):
@@ -122,6 +145,7 @@ def test_a_training_goes_to_another_machine_and_its_lora_is_downloaded(server, p
     found += look(page, "Versions", TWO)
     enter_key(page)
     check_machine(page)
+    refuse_machine(page)
     found += seen(page, "Accounts")
     assert found == []
 

@@ -87,5 +87,7 @@ def test_the_files_of_a_start_say_on_which_machine_the_command_runs(app):
     assert app.files.view.content["commands"]
     assert app.files.view.content["elsewhere"] == ""
     choose(app.where.cards, "ssh:box")
-    assert "Start runs the command on box, with its own paths" in app.files.view.content["elsewhere"]
+    assert app.files.view.content["trainer"] == "box"
+    assert "Nothing of this runs on this computer" in app.files.view.content["elsewhere"]
+    assert "6 images and 6 captions" in dict(app.files.view.content["sent"])["Images"]
     wait_for(lambda: check_of("ssh:box") in app.desk.said)

@@ -13,8 +13,9 @@ from tests.support.remote_runs import Homes
 from trainer_core.jobs.state import JobState
 from trainer_core.prepare import kept_form
 from trainer_core.prepare.workbench import Workbench
-from trainer_core.remote import credentials, kept_settings
+from trainer_core.remote import checking, credentials, kept_settings
 from trainer_core.remote.machines import book
+from trainer_core.remote.patience import Patience
 from trainer_core.training.run import list_runs
 from trainer_ui.apps.remote_training import RemoteTraining
 from trainer_ui.remote_desk import STYLES_ELSEWHERE, check_of
@@ -118,9 +119,9 @@ def test_what_a_start_sends_is_said_beforehand_for_each_trainer(opening, home):
     kept_settings.keep_setting("S3_USER_BUCKET", "my-bucket")
     app = opening(RemoteTraining, Workbench(engine="rehearsal"))
     assert [one["id"] for one in app.where.cards.cards] == ["runpod:abc123", "ssh:gpu-box", "here"]
-    assert "Nothing." in markup(app.where.told)
+    assert "Nothing." in markup(app.outlook.told)
     choose(app.where.cards, "runpod:abc123")
-    told = markup(app.where.told)
+    told = markup(app.outlook.told)
     assert "6 images and 6 captions" in told
     assert "sent to your bucket unless it is there" in told
     assert app.bar.start.description.startswith("Start on RunPod\nsends up to ")
@@ -235,10 +236,61 @@ def test_the_test_of_the_connection_has_a_line_with_what_to_do_for_each_fault(ap
     wait_for(lambda: "check" in app.desk.said)
     app.session.show()
     lines = {row["title"]: (row["aside"], row["text"]) for row in app.accounts.endpoint.list.items}
-    assert lines["AWS_ACCESS_KEY_ID"][0] == "! wrong"
-    assert "Set AWS_ACCESS_KEY_ID" in lines["AWS_ACCESS_KEY_ID"][1]
-    assert lines["webhook"][0] == "· not used"
-    assert "do not work yet" in app.desk.said["check"][0]
+    assert lines["Id of the access key for S3"] == (
+        "! wrong",
+        "The id of the access key for S3 is not set. Enter it under “Keys”.",
+    )
+    assert lines["Answer of the endpoint"] == (
+        "· not tested",
+        "It was not tested, because the API key and the endpoint are missing.",
+    )
+    assert lines["Access to the bucket"][0] == "· not tested"
+    assert lines["Webhook"][0] == "· not used"
+    # Two keys of S3, that of RunPod, the endpoint and the bucket; what follows from them is not counted.
+    assert app.desk.said["check"][0].startswith("5 things do not work yet")
+
+
+def test_an_empty_machine_and_a_refused_one_are_told_beside_the_button(app):
+    go(app, "accounts")
+    machines = app.accounts.machines
+    click_fold(app, "Add a machine")
+    click(machines.add)
+    assert "Give the machine a name." in markup(machines.says)
+    enter(machines.name, "my box")
+    enter(machines.address, "me@127.0.0.1:1")
+    click(machines.add)
+    assert "cannot be the name of a machine" in markup(machines.says)
+    assert 'role="status"' in markup(machines.says)
+    assert book.read() == {}
+    enter(machines.name, "box")
+    click(machines.add)
+    assert "box was added." in markup(machines.says)
+    wait_for(lambda: "machine box" in app.desk.said)
+    app.session.show()
+    assert app.desk.said["machine box"][0][:30] in markup(machines.says)
+
+
+def test_the_connection_is_tested_with_what_the_fields_show_and_a_typed_key_is_not_kept(app, monkeypatch, home):
+    monkeypatch.setenv(ENDPOINT, "of-the-environment")
+    # Nothing listens there, and one attempt shows that.
+    monkeypatch.setenv("RUNPOD_ENDPOINT_BASE_URL", "http://127.0.0.1:9/v2")
+    monkeypatch.setattr(checking, "BRIEF", Patience(attempts=1))
+    go(app, "accounts")
+    card, keys = app.accounts.endpoint, app.accounts.keys
+    enter(card.fields[ENDPOINT], "typed123")
+    hear(keys.list, {"kind": "act", "item": "RUNPOD_API_KEY", "act": "enter"})
+    enter(keys.field, SECRET)
+    click(card.test)
+    wait_for(lambda: "check" in app.desk.said)
+    app.session.show()
+    lines = {row["title"]: (row["aside"], row["text"]) for row in card.list.items}
+    assert lines["API key of RunPod"] == ("✓ ok", "It comes from the field on the page.")
+    assert lines["Id of the RunPod endpoint that trains"] == ("✓ ok", "It comes from the field on the page.")
+    assert "127.0.0.1" in lines["Answer of the endpoint"][1], "RunPod was asked"
+    assert credentials.settings().source("RUNPOD_API_KEY") is None
+    assert credentials.settings().text(ENDPOINT) == "of-the-environment"
+    assert SECRET not in str(lines)
+    assert all(SECRET.encode() not in path.read_bytes() for path in home.rglob("*") if path.is_file())
 
 
 def test_a_machine_is_added_checked_and_removed(app):
@@ -252,6 +304,8 @@ def test_a_machine_is_added_checked_and_removed(app):
     assert "ssh:box" in [one["id"] for one in app.where.cards.cards]
     wait_for(lambda: "machine box" in app.desk.said)
     assert app.desk.said["machine box"][1] == "danger"
+    # The thread shows it a moment later, and only then Remove can be used.
+    app.session.show()
     hear(machines.list, {"kind": "act", "item": "box", "act": "remove"})
     assert book.read() == {}
 

@@ -70,6 +70,7 @@ def shown(run: Run, *, detach: bool, as_json: bool) -> None:
 
 def _say_what_is_sent(bench: Workbench, run: Run) -> None:
     """What goes to the trainer, before it has gone: Ctrl+C and `easel runs stop` end that, too."""
+    from trainer_core.prepare.problems import engine_problems
     from trainer_core.remote import outlook
     from trainer_core.remote.runs.target import Remote
     from trainer_core.remote.trainers import Trainer
@@ -78,6 +79,8 @@ def _say_what_is_sent(bench: Workbench, run: Run) -> None:
     for what, sentence in outlook.look(bench.state, trainer).told:
         if what in ("Images", "Model", "Keys"):
             show.line(f"{what}: {sentence}")
+    # One that stops the start has stopped it; what remains is installed there now.
+    show.problems(engine_problems(bench.state))
 
 
 def _say(run: Run) -> None:

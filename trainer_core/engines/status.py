@@ -29,11 +29,18 @@ class Trials:
 
 @dataclass(frozen=True)
 class EngineStatus:
-    """The status of one engine on this machine. `version` is "" if it is not installed or not known."""
+    """The status of one engine on the machine that trains. `version` is "" if it is not installed or not known.
+
+    Of an engine that another machine lacks, `machine` is the name of that machine, `command` installs the engine there, and
+    `is_coming` says that the start of a run does so, too.
+    """
 
     installed: bool = False
     version: str = ""
     trials: Trials = Trials()
+    machine: str = ""
+    command: str = ""
+    is_coming: bool = False
 
 
 NOT_KNOWN = EngineStatus()

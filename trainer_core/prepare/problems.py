@@ -41,11 +41,20 @@ def _found(state: State) -> tuple[Problem, ...]:
 
 
 def engine_problems(state: State) -> list[Problem]:
-    """The Problem of an engine that is not installed."""
+    """The Problem of an engine that is not installed where it would train."""
     backend = state.backend
-    if backend is None or not backend.manifest.needs_installation or state.facts.engine(backend.manifest.id).installed:
+    if backend is None:
         return []
     title, name = backend.manifest.title, backend.manifest.id
+    status = state.facts.engine(name)
+    if status.installed or not (backend.manifest.needs_installation or status.machine):
+        return []
+    if status.machine:
+        lacks = f"{title} is not installed on {status.machine}."
+        install = Fix(f"Install it there: {status.command}")
+        if status.is_coming:
+            return [Problem("", "warning", f"{lacks} The start installs it there first.", install)]
+        return [Problem("", "error", lacks, install)]
     fix = Fix(f"Install it in a terminal: python installer.py backend install {name}")
     return [Problem("", "error", f"{title} is not installed.", fix)]
 

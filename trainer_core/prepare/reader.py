@@ -39,7 +39,9 @@ class FactsReader:
     def __init__(self, quick: bool = True) -> None:
         self.quick = quick
         self.is_elsewhere = False
-        """Whether another machine trains: then its engines count as installed, and nothing is known of the Hub there."""
+        """Whether another machine trains: then nothing is known of the Hub there."""
+        self.engines_there: Mapping[str, EngineStatus] | None = None
+        """The engines of the other machine, by id; None if they are not known: then all count as installed."""
         self.library: Library | None = None
         """Where companion files are searched; scanned when a model first needs some."""
 
@@ -68,7 +70,8 @@ class FactsReader:
         device = state.facts.machine.accelerator.name
         engines = choice.statuses(state.engines, device)
         if self.is_elsewhere:
-            engines = dict.fromkeys(engines, EngineStatus(installed=True))
+            usual = EngineStatus(installed=True)
+            engines = {name: (self.engines_there or {}).get(name, usual) for name in engines}
         state = state.with_facts(paths=paths.look(state.draft.values, is_elsewhere=self.is_elsewhere), engines=engines)
         if self.is_elsewhere:
             return state.with_facts(hub=None)

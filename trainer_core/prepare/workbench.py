@@ -25,6 +25,7 @@ from trainer_core.training.run import Run, method_of
 if TYPE_CHECKING:
     from trainer_core import policies, profiles
     from trainer_core.engines.seam import Backend
+    from trainer_core.engines.status import EngineStatus
     from trainer_core.models.library import Library
     from trainer_core.training.folder import OnTrainer, RunFolder
 
@@ -204,16 +205,21 @@ class Workbench:
 def use_own_machine(bench: Workbench) -> None:
     """Has a workbench prepare a run for this machine again, after `for_trainer`."""
     bench.reader.is_elsewhere, bench.is_known, bench.is_measured = False, True, True
+    bench.reader.engines_there = None
     bench.use_machine(hardware.machine(places.home()))
     bench.look()
 
 
-def for_trainer(bench: Workbench, machine: hardware.Machine | None) -> None:
-    """Has a workbench prepare a run for another machine, whose engines count as installed; None if nothing is known of it.
+def for_trainer(
+    bench: Workbench, machine: hardware.Machine | None, engines: Mapping[str, EngineStatus] | None = None
+) -> None:
+    """Has a workbench prepare a run for another machine with these engines, by id; None for what is not known of it.
 
-    Of a machine that is not known, much is assumed: the trainer checks the plan again.
+    Of a machine that is not known, much is assumed, and engines that are not known count as installed: the trainer checks the
+    plan again.
     """
     bench.reader.is_elsewhere, bench.is_known, bench.is_measured = True, machine is not None, False
+    bench.reader.engines_there = engines
     bench.use_machine(machine or hardware.ASSUMED)
     bench.look()
 

@@ -9,7 +9,7 @@ import hashlib
 import ipaddress
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -27,11 +27,13 @@ from trainer_core.remote.storage.uploading import put_bytes
 from trainer_core.remote.training.client import ENDPOINT_NAME, KEY_NAMES, PUBLIC_NAMES
 from trainer_core.text import amount, printable
 
-State = Literal["ok", "wrong", "not used"]
+State = Literal["ok", "wrong", "not used", "not tested"]
+"""A thing is "not tested" when another line says already what is wrong: each cause is said, and counted, once."""
 BRIEF = Patience(attempts=2, first_wait_s=0.5, longest_wait_s=3.0, connect_s=10.0, read_s=20.0)
 _WEB_S = 10.0
 BUCKET_NAME = style_places.BUCKET_NAME
-REQUIRED = (KEY_NAMES, (ENDPOINT_NAME,), (BUCKET_NAME,), ("AWS_ACCESS_KEY_ID",), ("AWS_SECRET_ACCESS_KEY",))
+ACCESS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+REQUIRED = (KEY_NAMES, (ENDPOINT_NAME,), (BUCKET_NAME,), *((name,) for name in ACCESS))
 """The settings that a training needs; of several names one."""
 OPTIONAL = (REGIONS, ENDPOINTS, PUBLIC_NAMES)
 
@@ -89,7 +91,7 @@ def _environment(wanted: Wanted, values: Settings) -> Iterator[Line]:
             yield Line(
                 what,
                 "wrong",
-                f"{credentials.KNOWN[names[0]].title.capitalize()} is not set.",
+                f"{credentials.titled(names[-1])} is not set.",
                 credentials.where_to_set(names[-1]),
             )
     for names in OPTIONAL:
@@ -105,12 +107,20 @@ def _source(values: Settings, *names: str) -> str:
         return ""
 
 
+def _not_tested(what: str, lacking: Mapping[str, bool]) -> Line:
+    """A line for what cannot be tried; what is missing for it has a line of its own."""
+    names = [name for name, is_missing in lacking.items() if is_missing]
+    return Line(
+        what,
+        "not tested",
+        f"It was not tested, because {' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing.",
+    )
+
+
 def _endpoint(wanted: Wanted, values: Settings) -> Line:
     key, endpoint = values.first(*KEY_NAMES), wanted.endpoint or values.text(ENDPOINT_NAME)
     if key is None or not endpoint:
-        return Line(
-            "endpoint", "wrong", "It was not asked: the API key or the endpoint is missing.", "See the lines above."
-        )
+        return _not_tested("endpoint", {"the API key": key is None, "the endpoint": not endpoint})
     with Client(endpoint, key, patience=BRIEF) as client:
         found = client.health()
     ready = found.workers.get("ready", found.workers.get("idle", 0)) + found.workers.get("running", 0)
@@ -130,8 +140,17 @@ def _endpoint(wanted: Wanted, values: Settings) -> Line:
 
 
 # ---- the bucket ----
+def _lacking(wanted: Wanted, values: Settings) -> dict[str, bool]:
+    """What is needed to ask the bucket at all, and whether it is missing."""
+    has_key = all(_source(values, name) for name in ACCESS)
+    return {"the bucket": not (wanted.storage or _source(values, BUCKET_NAME)), "the access key": not has_key}
+
+
 def _storage(wanted: Wanted, values: Settings) -> Iterator[Line]:
     """Writes, reads and deletes a small object, and lists the folder."""
+    if any((lacking := _lacking(wanted, values)).values()):
+        yield _not_tested("bucket", lacking)
+        return
     try:
         bucket, root = _bucket(wanted, values)
     except RemoteError as error:
@@ -144,13 +163,16 @@ def _storage(wanted: Wanted, values: Settings) -> Iterator[Line]:
         ("bucket: list", lambda: next(storage.items(bucket, f"{root}easel/"), None)),
         ("bucket: delete", lambda: bucket.ask("delete_object", key)),
     )
-    is_written = True
+    is_written, causes = True, set()
     for what, do in steps:
         if not is_written and what in {"bucket: read", "bucket: delete"}:
-            yield Line(what, "not used", "It was not tested, because nothing could be written.")
+            yield Line(what, "not tested", "It was not tested, because nothing could be written.")
             continue
         found = _line(what, lambda do=do, what=what: _done(what, do, bucket))
         is_written = is_written and not (what == "bucket: write" and found.state == "wrong")
+        if found.state == "wrong" and found.said in causes:
+            found = Line(what, "not tested", "It fails for the reason above.")
+        causes.add(found.said)
         yield found
 
 
@@ -183,6 +205,8 @@ def _read(bucket: Bucket, key: str, data: bytes) -> None:
 def _selection(wanted: Wanted, values: Settings) -> Line:
     if not wanted.style:
         return Line("selection set", "not used", "No style was named: --style ID --selection SET tests one.")
+    if any((lacking := _lacking(wanted, values)).values()):
+        return _not_tested("selection set", lacking)
     place = style_places.opened(wanted.styles_at, values, Work(patience=BRIEF))
     sets = place.styles.sets(wanted.style)
     if not sets:

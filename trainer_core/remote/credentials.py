@@ -27,6 +27,8 @@ from trainer_core.remote import kept_settings
 from trainer_core.text import printable
 
 DOTENV = ".env"
+ENTERED = "the field on the page"
+"""The source of a value that the user has entered just now, to try it."""
 LONGEST_DOTENV_BYTES = 1 << 20
 
 
@@ -102,9 +104,16 @@ class Secret(tokens.Hidden):
 
 
 class Settings:
-    """The values of this process and of one `.env` file, by name."""
+    """The values of this process and of one `.env` file, by name; `entered` are values that count more than all others."""
 
-    def __init__(self, dotenv: Mapping[str, str | None], where: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        dotenv: Mapping[str, str | None],
+        where: str,
+        environment: Mapping[str, str],
+        entered: Mapping[str, str] | None = None,
+    ) -> None:
+        self._entered = entered or {}
         self._dotenv = dotenv
         self._where = where
         self._environment = environment
@@ -145,6 +154,8 @@ class Settings:
     def _find(self, name: str) -> tuple[str, str, str, str] | None:
         if not _NAME.fullmatch(name):
             raise RemoteError(f"{printable(name, 100)!r} cannot be the name of a setting.", "", "setting")
+        if (text := self._entered.get(name, "")).strip():
+            return text, name, ENTERED, ENTERED
         with _LOCK:
             given = _given.get(name)
         if given:
@@ -165,19 +176,23 @@ class Settings:
         return None
 
 
-def settings(dotenv: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+def settings(
+    dotenv: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    entered: Mapping[str, str] | None = None,
+) -> Settings:
     """The settings of this process and of a `.env` file: the one that the user names, or the one in the working folder.
 
-    The `.env` file is read now, the environment whenever a value is asked for.
+    The `.env` file is read now, the environment whenever a value is asked for. `entered` are values that are tried before they
+    are kept anywhere; they count most.
 
     Raises:
         RemoteError: the `.env` file cannot be read.
     """
     path = dotenv or Path(DOTENV)
     shown = printable(str(path if dotenv else path.absolute()), 300)
-    return Settings(
-        _read(path, shown, is_named=dotenv is not None), shown, os.environ if environment is None else environment
-    )
+    known = _read(path, shown, is_named=dotenv is not None)
+    return Settings(known, shown, os.environ if environment is None else environment, entered)
 
 
 def remember(name: str, text: str) -> Secret:
@@ -210,6 +225,12 @@ def forget(name: str) -> None:
     """Forgets the value that `remember` kept."""
     with _LOCK:
         _given.pop(name, None)
+
+
+def titled(name: str) -> str:
+    """What a setting is, as the beginning of a sentence: "The API key of RunPod"."""
+    title = KNOWN[name].title
+    return title[0].upper() + title[1:]
 
 
 def where_to_set(*names: str) -> str:

@@ -37,6 +37,15 @@ class Outlook:
                 ("Sent", "Nothing. The training runs on this computer, as if it was started in the LoRA Trainer."),
                 ("Afterwards", "The run is in Watch, Results and History."),
             )
+        return (
+            *self.sent,
+            ("Meanwhile", "You can close this page and turn this computer off: the training goes on there."),
+            ("Afterwards", "The files come back into this computer's run, and to the folder of your results."),
+        )
+
+    @property
+    def sent(self) -> tuple[tuple[str, str], ...]:
+        """What goes to a trainer that is not this computer, as (what, sentence)."""
         to = f"{self.trainer.title} ({self.trainer.what})" if self.trainer.what else self.trainer.title
         return (
             (
@@ -44,9 +53,11 @@ class Outlook:
                 f"{self._counted()} go to {to}{_HOW.get(self.trainer.kind, '')}. What is there already is not sent again.",
             ),
             ("Model", self._models()),
+            (
+                "Plan",
+                "Every setting of the plan, in a small request. The trainer checks it again and makes the files of it.",
+            ),
             ("Keys", _KEYS.get(self.trainer.kind, "No key is sent.")),
-            ("Meanwhile", "You can close this page and turn this computer off: the training goes on there."),
-            ("Afterwards", "The files come back into this computer's run, and to the folder of your results."),
         )
 
     def _counted(self) -> str:

@@ -17,7 +17,7 @@ from trainer_ui.panels.remote.bar import RemoteBar
 from trainer_ui.panels.remote.settings import ParametersPanel
 from trainer_ui.panels.remote.source import SourcePanel
 from trainer_ui.panels.remote.versions import VersionsPanel
-from trainer_ui.panels.remote.where import WherePanel
+from trainer_ui.panels.remote.where import OutlookPanel, WherePanel
 from trainer_ui.panels.results import ResultsBar, ResultsPanel
 from trainer_ui.panels.run import LiveParts
 from trainer_ui.panels.sample_view import SampleView
@@ -55,9 +55,10 @@ class RemoteTraining(App):
         self.kept = KeptForm(session, self.id, ({}, "", ""))
         self.source = SourcePanel(desk)
         self.all_settings = AllSettings(session)
-        self.files = Files(session, lambda: desk.trainer.title if desk.on else "")
+        self.files = Files(session, lambda: (desk.trainer.title, desk.outlook().sent) if desk.on else ("", ()))
         self.parameters = ParametersPanel(desk, buttons(self.all_settings, self.files))
         self.where = WherePanel(desk, lambda: self.go(ACCOUNTS))
+        self.outlook = OutlookPanel(desk)
         self.bar = RemoteBar(desk)
         self.run = LiveParts(session.jobs)
         self.watch_bar = WatchBar(session, self.run, self.go)
@@ -71,7 +72,11 @@ class RemoteTraining(App):
         self.accounts = AccountsPanel(desk, lambda: self.places.chosen == ACCOUNTS)
         session.add_view(LastRun(session, lambda: self.places.chosen == WATCH).show)
         session.add_view(self.watch_samples.show)
-        prepare = ([self.kept, self.source, self.where], [self.parameters], [self.all_settings, self.files])
+        prepare = (
+            [self.kept, self.source, self.where],
+            [self.parameters, self.outlook],
+            [self.all_settings, self.files],
+        )
         results_bar = ResultsBar(session, self.results, self.go, self.resume)
         super().__init__(
             session.jobs,
@@ -92,6 +97,7 @@ class RemoteTraining(App):
         session, desk = self.session, self.desk
         attempt(desk.look, session.note)
         attempt(session.watch_running, session.note)
+        attempt(self.bar.install.look, session.note)
         if not self.kept.restore():
             self._begin()
         known = [each.on for each in desk.trainers]
@@ -142,6 +148,6 @@ class RemoteTraining(App):
         self.history.close()
         self.results.close()
         self.accounts.close()
-        self.bar.problems.tool.close()
+        self.bar.close()
         self.kept.close()
         super().close(why)

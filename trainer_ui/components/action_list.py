@@ -84,5 +84,5 @@ def _as_data(item: Item) -> dict[str, Any]:
         }
         for act in item.acts
     ]
-    texts = {name: printable(getattr(item, name), 300) for name in ("title", "text", "aside", "group")}
-    return {"id": item.id, **texts, "share": item.share, "acts": acts}
+    texts = {name: printable(getattr(item, name), 300) for name in ("title", "aside", "group")}
+    return {"id": item.id, **texts, "text": printable(item.text, 1000), "share": item.share, "acts": acts}

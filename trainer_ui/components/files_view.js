@@ -40,10 +40,11 @@ class Files {
     head.append(make("h3", "", "Files and command"), this.sub, this.against, this.button("easel-quiet", "Close", () => this.close()));
     this.missing = make("ul", "easel-paper-missing");
     this.saves = make("p", "easel-paper-saves");
+    this.sent = make("dl", "easel-paper-sent");
     this.body = make("div", "easel-paper-body");
     this.told = make("span", "easel-paper-told");
     this.told.setAttribute("role", "status");
-    this.node.append(head, this.missing, this.saves, this.body, this.told);
+    this.node.append(head, this.missing, this.saves, this.sent, this.body, this.told);
   }
   button(kind, name, act) {
     const button = make("button", `jupyter-button easel-small ${kind}`, name);
@@ -65,7 +66,10 @@ class Files {
     const files = list(content.files);
     const commands = list(content.commands);
     const had = this.node.contains(document.activeElement) ? document.activeElement.getAttribute("data-name") : null;
-    this.sub.textContent = files.length ? "what will run, before it runs" : "";
+    const trainer = text(content.trainer);
+    this.sub.textContent = trainer ? `what is sent to ${trainer}, and what runs there` : files.length ? "what will run, before it runs" : "";
+    this.sent.replaceChildren(...list(content.sent).flatMap(([what, said]) => [make("dt", "", text(what)), make("dd", "", text(said))]));
+    this.sent.hidden = !this.sent.childNodes.length;
     this.missing.replaceChildren(...list(content.missing).map((one) => make("li", "", text(one))));
     this.missing.hidden = !this.missing.childNodes.length;
     this.saves.textContent = list(content.saves).map(text).join(" ");
@@ -76,7 +80,7 @@ class Files {
     const left = make("div", "easel-paper-files");
     if (files.length) left.append(this.tabs(files), this.file(files.find((file) => text(file.name) === this.chosen)));
     const right = make("div", "easel-paper-commands");
-    for (const command of commands) right.append(...this.command(command, commands.length > 1));
+    for (const command of commands) right.append(...this.command(command, commands.length > 1, trainer));
     if (commands.length) right.append(this.folder(text(content.folder), text(content.elsewhere)));
     this.body.replaceChildren(...(files.length ? [left, right] : []));
     if (files.length) left.firstChild.scrollLeft = scrolled;
@@ -148,9 +152,10 @@ class Files {
     code.dataset.name = `code ${name}`;
     return code;
   }
-  command(command, several) {
+  command(command, several, trainer) {
     const head = make("div", "easel-paper-foot");
-    head.append(make("b", "", several ? `Command: ${text(command.name)}` : "Command"), this.copier("The command", () => text(command.text)));
+    const title = trainer ? `Command on ${trainer}` : "Command";
+    head.append(make("b", "", several ? `${title}: ${text(command.name)}` : title), this.copier("The command", () => text(command.text)));
     const code = this.code("Command");
     for (const line of text(command.text).split("\n")) code.append(make("div", "", line));
     const found = [head, code];

@@ -18,8 +18,8 @@ MOST_LINES = 4000
 LONGEST_LINE = 4000
 """Characters of a line that are sent."""
 _ELSEWHERE = (
-    "Start runs the command on {trainer}, with its own paths: the files are written there. What is shown here is what they are "
-    "with the paths of this computer. Tokens are never written."
+    "The files and the command are made on {trainer}, with its own paths; here they are with the paths of this computer. "
+    "Nothing of this runs on this computer. Tokens are never written."
 )
 
 
@@ -48,12 +48,13 @@ class FilesView(AnyWidget):
         runs: Sequence[tuple[str, str]],
         against: str,
         elsewhere: str = "",
+        sent: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Shows a preview.
 
         `files` are its lines, and those of the other run; `states` says of each file how it differs; `runs` are the runs that
         can be compared with, as (id, title), and `against` is the id of the chosen one, "" for none. `elsewhere` is the name of the
-        other machine that a start uses, "" for this one.
+        other machine that a start uses, "" for this one, and `sent` what goes there, as (what, sentence).
         """
         self._runs = {"", *(name for name, _ in runs)}
         self.content = {
@@ -73,6 +74,8 @@ class FilesView(AnyWidget):
             "saves": [printable(sentence) for sentence in seen.saves],
             "runs": [[name, printable(title, 80)] for name, title in runs],
             "against": against,
+            "trainer": printable(elsewhere, 80),
+            "sent": [[printable(what, 40), printable(sentence, 400)] for what, sentence in sent],
             "elsewhere": _ELSEWHERE.format(trainer=printable(elsewhere, 80)) if elsewhere else "",
         }
 

@@ -11,12 +11,14 @@ from trainer_ui.formatting import show
 from trainer_ui.widgets import Box, Button, VBox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from trainer_core.training.run import Run
     from trainer_ui.components.files_view import FilesView
     from trainer_ui.components.settings_table import SettingsTable
     from trainer_ui.session import Session
+
+    Sent = Sequence[tuple[str, str]]
 
 RUNS = 12
 """How many runs are offered for a comparison."""
@@ -98,10 +100,10 @@ class AllSettings:
 class Files:
     """The files and commands of a start; rendered only while it is open.
 
-    `elsewhere` gives the name of the other machine that a start uses; "" for this one.
+    `elsewhere` gives the name of the other machine that a start uses, "" for this one, and what is sent there, as (what, sentence).
     """
 
-    def __init__(self, session: Session, elsewhere: Callable[[], str] = lambda: "") -> None:
+    def __init__(self, session: Session, elsewhere: Callable[[], tuple[str, Sent]] = lambda: ("", ())) -> None:
         self.session, self._elsewhere = session, elsewhere
         self.button = Button(description="Files and command", classes=("easel-opens-files",))
         self.button.on_click(session.handler(lambda _: self.turn()))
@@ -149,7 +151,7 @@ class Files:
         )
         states = {name: preview.state_of(name, seen.files, old) for name in files} if chosen is not None else {}
         known = [(run.name, _title(run)) for run in runs]
-        self.view.show_preview(seen, files, states, known, chosen.name if chosen else "", self._elsewhere())
+        self.view.show_preview(seen, files, states, known, chosen.name if chosen else "", *self._elsewhere())
 
     def _compared(self, runs: list[Run]) -> Run | None:
         if self.against is None:

@@ -198,9 +198,28 @@ def _show(report: Report) -> None:
     ]
     show.line(report.address)
     show.table(("what", "found"), rows)
+    _show_engines(report)
     for sentence in report.missing:
         show.line(f"Missing: {sentence}")
     for sentence in report.notes:
         show.line(f"Note: {sentence}")
     if report.is_ready:
         show.line("Jobs can be started there.")
+
+
+def _show_engines(report: Report) -> None:
+    """The engines there; what is not known of one says so."""
+    if report.engines is None:
+        if report.easel:
+            show.line("Engines: not known, because the Easel there does not say them.")
+        return
+    from trainer_core.remote.machines.engine_list import UNKNOWN
+
+    heads = ("engine", "title", "installed", "torch", "installed for")
+    rows = [
+        (one.id, one.title, one.version or "yes", one.torch or UNKNOWN, one.device or UNKNOWN)
+        if one.is_installed
+        else (one.id, one.title, "no", "", "")
+        for one in report.engines
+    ]
+    show.table(heads, rows)

@@ -10,7 +10,7 @@ import click
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP
 
-WORDS = {"ok": "ok", "wrong": "WRONG", "not used": "-"}
+WORDS = {"ok": "ok", "wrong": "WRONG", "not used": "-", "not tested": "-"}
 
 
 @click.command("test")

@@ -55,10 +55,12 @@ def _action(name: str) -> Callable[[Mapping[str, Any], bytes], Answer]:
 
 
 def _machine(_about: Mapping[str, Any], _body: bytes) -> Answer:
-    """What this machine has, for the checks of a plan."""
+    """What this machine has, and its engines, for the checks of a plan."""
     from trainer_core import hardware
+    from trainer_core.remote.machines import engine_list
 
-    return {"machine": hardware.machine(places.home()).to_dict(), "version": __version__}, b""
+    found = hardware.machine(places.home()).to_dict()
+    return {"machine": found, "version": __version__, "engines": engine_list.own()}, b""
 
 
 def _there(_about: Mapping[str, Any], body: bytes) -> Answer:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from trainer_core.engines.status import EngineStatus
 from trainer_core.errors import JobError
 from trainer_core.hardware import Machine as Hardware
 from trainer_core.jobs.hosts.questions import Questions
 from trainer_core.jobs.hosts.ssh_failure import MachineError
 from trainer_core.jobs.stop_request import When
-from trainer_core.remote.machines import book, bringing, engine_there, installing
+from trainer_core.remote.machines import book, bringing, engine_list, engine_there, installing
 from trainer_core.remote.machines.answering import MODULE
 from trainer_core.remote.machines.book import Entry
 from trainer_core.remote.machines.names import check_name
@@ -156,7 +157,7 @@ class SshCarrier:
         if not may:
             raise JobError(
                 f"The engine {engine} is not installed on {self._machine}.",
-                f"Install it with: easel remote machine install {name} --engine {engine}",
+                f"Install it with: {engine_list.command(name, engine)}",
             )
         engine_there.install(self._machine, engine, say)
 
@@ -203,17 +204,24 @@ class SshKind:
 
     def machine(self, target: Target) -> Hardware | None:
         """What the machine has; None if Easel is still to be installed there; see `CarrierKind`."""
+        return self.look(target)[0]
+
+    def look(self, target: Target) -> tuple[Hardware | None, Mapping[str, EngineStatus] | None]:
+        """The same, and the status of each engine there, asked for anew; see `trainer_core.remote.runs.carrier.look`."""
         entry = entry_of(target)
+        name = entry.name or str(entry.machine)
         questions = Questions(entry.machine, LIMIT_S, MODULE)
         try:
             answer, _ = questions.ask({"do": "machine"})
-            return Hardware.from_dict(answer["machine"])
+            found = engine_list.parsed(answer.get("engines"))
+            engines = None if found is None else engine_list.statuses(found, name, may_install=entry.may_install)
+            return Hardware.from_dict(answer["machine"]), engines
         except MachineError as error:
             if error.kind not in ("easel", "version"):
                 raise
             if not entry.may_install:
                 raise _with_command(error, f"easel remote machine install {self.shown(target)}") from error
-            return None
+            return None, engine_list.statuses((), name, may_install=True)
         except (KeyError, TypeError) as error:
             raise MachineError(f"{entry.machine} gave an answer that has no meaning.", "Update Easel there.") from error
         finally:

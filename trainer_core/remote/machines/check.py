@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core import __version__
+from trainer_core.errors import JobError
 from trainer_core.hardware import Accelerator, read_nvidia_smi
 from trainer_core.jobs.hosts.machine import Machine
-from trainer_core.jobs.hosts.ssh_connection import Connection, run
+from trainer_core.jobs.hosts.questions import Questions
+from trainer_core.jobs.hosts.ssh_connection import run
 from trainer_core.jobs.hosts.ssh_failure import MachineError
+from trainer_core.remote.machines import engine_list
+from trainer_core.remote.machines.answering import MODULE
+from trainer_core.remote.machines.engine_list import EngineThere
 from trainer_core.text import printable, size
 
 NEEDED = (3, 11)
@@ -31,7 +36,7 @@ class Report:
     """What was found. Sizes are in bytes, 0 if the machine does not tell; a version is "" if there is none.
 
     `missing` is what a job cannot start without, `notes` what may matter later; both are sentences. `python` is the newest one
-    that is new enough, `pythons` are all by their path.
+    that is new enough, `pythons` are all by their path. `engines` is None if no Easel there says which ones it has.
     """
 
     address: str
@@ -45,6 +50,7 @@ class Report:
     driver: str
     folder: str
     easel: str
+    engines: tuple[EngineThere, ...] | None
     missing: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -55,13 +61,19 @@ class Report:
 
     @property
     def sentence(self) -> str:
-        """What matters of it in one line: GPU, free disk space, and Easel."""
-        gpus = ", ".join(f"{gpu.name} with {size(gpu.vram_bytes)}" for gpu in self.gpus) or "no NVIDIA GPU"
-        return f"It has {gpus}, {size(self.disk_bytes)} of free disk space, and {f'Easel {self.easel}' if self.easel else 'no Easel yet'}."
+        """What matters of it in a few sentences: GPU, free disk space, Easel and its engines, what is missing and what may matter."""
+        gpus = "".join(f"{gpu.name} with {size(gpu.vram_bytes)}, " for gpu in self.gpus)
+        easel = f"Easel {self.easel}" if self.easel else "no Easel yet"
+        found = f"It has {gpus}{size(self.disk_bytes)} of free disk space, and {easel}."
+        installed = [one for one in self.engines or () if one.is_installed]
+        # That there is none at all is a note.
+        told = [one.sentence for one in self.engines or ()] if installed else []
+        return " ".join((found, *told, *self.missing, *self.notes))
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON data."""
-        return {**asdict(self), "is_ready": self.is_ready}
+        engines = None if self.engines is None else [one.as_dict() for one in self.engines]
+        return {**asdict(self), "engines": engines, "is_ready": self.is_ready}
 
 
 def check(machine: Machine, limit_s: float = LIMIT_S) -> Report:
@@ -76,8 +88,8 @@ def check(machine: Machine, limit_s: float = LIMIT_S) -> Report:
     facts = _facts(printed)
     if "end" not in facts:
         raise MachineError(f"{machine} did not say what it has.", "Easel needs a POSIX shell, sh, there.", "broken")
-    answers = _what_does_not_answer(machine, limit_s) if facts.get("easel") else ""
-    return _report(machine, facts, answers)
+    engines, unanswered = _engines(machine, limit_s) if facts.get("easel") else (None, "")
+    return _report(machine, facts, engines, unanswered)
 
 
 def _facts(printed: str) -> dict[str, list[str]]:
@@ -90,16 +102,22 @@ def _facts(printed: str) -> dict[str, list[str]]:
     return found
 
 
-def _what_does_not_answer(machine: Machine, limit_s: float) -> str:
-    """Why the Easel there cannot be talked to; "" if it can."""
+def _engines(machine: Machine, limit_s: float) -> tuple[tuple[EngineThere, ...] | None, str]:
+    """The engines that the Easel there knows, None if it does not say them; and why it cannot be asked, "" if it can."""
+    questions = Questions(machine, limit_s, MODULE)
     try:
-        Connection(machine, limit_s).close()
-    except MachineError as error:
-        return str(error)
-    return ""
+        answer, _ = questions.ask({"do": "machine"})
+    except (JobError, OSError) as error:
+        return None, str(error)
+    finally:
+        questions.close()
+    found = engine_list.parsed(answer.get("engines"))
+    return None if found is None else tuple(one for one in found if not one.is_hidden), ""
 
 
-def _report(machine: Machine, facts: Mapping[str, list[str]], unanswered: str) -> Report:
+def _report(
+    machine: Machine, facts: Mapping[str, list[str]], engines: tuple[EngineThere, ...] | None, unanswered: str
+) -> Report:
     rows = [row.split(" ", 1) for row in facts.get("python", ()) if re.match(r"\d\S* ", row)]
     pythons = {path: version for version, path in rows}
     fitting = [version for version in pythons.values() if _parts(version) >= NEEDED]
@@ -119,8 +137,9 @@ def _report(machine: Machine, facts: Mapping[str, list[str]], unanswered: str) -
         next((gpu.driver for gpu in gpus), ""),
         machine.easel,
         easel,
+        engines,
         tuple(_missing(machine, facts, python, easel, disk_bytes, unanswered)),
-        tuple(_notes(facts, gpus, easel, disk_bytes)),
+        tuple(_notes(facts, gpus, easel, engines, disk_bytes)),
     )
 
 
@@ -142,7 +161,13 @@ def _missing(
         yield f"The disk is full: {size(disk_bytes)} are free. Delete files there."
 
 
-def _notes(facts: Mapping[str, list[str]], gpus: tuple[Accelerator, ...], easel: str, disk_bytes: int) -> Iterator[str]:
+def _notes(
+    facts: Mapping[str, list[str]],
+    gpus: tuple[Accelerator, ...],
+    easel: str,
+    engines: tuple[EngineThere, ...] | None,
+    disk_bytes: int,
+) -> Iterator[str]:
     if "nvidia_broken" in facts:
         yield "There is an NVIDIA GPU or its program, but the driver does not answer: install the driver there again."
     elif not gpus:
@@ -151,6 +176,8 @@ def _notes(facts: Mapping[str, list[str]], gpus: tuple[Accelerator, ...], easel:
         yield f"Only {size(disk_bytes)} of disk space are free. An engine and a base model need about {size(USUAL_DISK_BYTES)}."
     if easel and easel != __version__:
         yield f"Easel is {easel} there and {__version__} here."
+    if engines and not any(one.is_installed for one in engines):
+        yield "No engine is installed there."
 
 
 def _first(facts: Mapping[str, list[str]], name: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from trainer_core import __version__
 from trainer_core.errors import JobError
 from trainer_core.jobs.hosts.machine import Machine
 from trainer_core.jobs.hosts.questions import Questions
 from trainer_core.jobs.hosts.ssh_failure import MachineError
+from trainer_core.remote.machines import installing
 from trainer_core.remote.machines.answering import MODULE
 from trainer_core.text import printable
 
@@ -49,6 +51,24 @@ def install(machine: Machine, engine: str, say: Say, accelerator: str = "auto") 
         _follow(machine, questions, name, engine, say)
     finally:
         questions.close()
+
+
+def bring(machine: Machine, engine: str, say: Say) -> None:
+    """Installs an engine as `install` does, after Easel itself if the machine has none or another version.
+
+    Raises:
+        MachineError: the machine cannot be reached any more.
+        JobError: Easel or the engine was not installed; the message has the reason.
+    """
+    try:
+        version = installing.version_there(machine)
+    except MachineError as error:
+        if error.kind != "version":
+            raise
+        version = ""
+    if version != __version__:
+        installing.install(machine, say)
+    install(machine, engine, say)
 
 
 def _follow(machine: Machine, questions: Questions, name: str, engine: str, say: Say) -> None:

@@ -17,6 +17,7 @@ from trainer_core.jobs.hosts.ssh_failure import MachineError
 from trainer_core.jobs.stop_request import When
 
 if TYPE_CHECKING:
+    from trainer_core.engines.status import EngineStatus
     from trainer_core.hardware import Machine
     from trainer_core.remote.runs.notes import Notes
 
@@ -183,6 +184,18 @@ class CarrierKind(Protocol):
             JobError: the target is damaged, or a key is missing.
         """
         ...
+
+
+def look(kind: CarrierKind, target: Target) -> tuple[Machine | None, Mapping[str, EngineStatus] | None]:
+    """What the machine of a trainer has, and its engines by id; None for what is not known before the run.
+
+    A kind may have a method `look` that tells both; without one, the engines are not known.
+
+    Raises:
+        JobError: the trainer cannot train, or cannot be reached.
+    """
+    own = getattr(kind, "look", None)
+    return own(target) if own is not None else (kind.machine(target), None)
 
 
 def kinds() -> tuple[str, ...]:

@@ -115,7 +115,7 @@ def look(bench: Workbench, target: Target) -> None:
     Raises:
         JobError: the trainer cannot train, or cannot be reached.
     """
-    for_trainer(bench, carrier.get(str(target["kind"])).machine(target))
+    for_trainer(bench, *carrier.look(carrier.get(str(target["kind"])), target))
 
 
 def on(kind: CarrierKind, target: Target) -> OnTrainer:

@@ -27,9 +27,11 @@ class AccountsPanel:
         from trainer_ui.panels.remote.tunnel import TunnelCard
 
         self.is_made = True
-        self.endpoint, self.keys = EndpointCard(self.desk), KeysCard(self.desk)
+        self.keys = KeysCard(self.desk)
+        self.endpoint = EndpointCard(self.desk, self.keys.typed)
         self.machines, self.tunnel = MachinesCard(self.desk), TunnelCard(self.desk)
-        columns = [[self.endpoint, self.tunnel], [self.keys, self.machines]]
+        # What belongs to RunPod, and beside it the machines, for which nothing else is needed.
+        columns = [[self.endpoint, self.keys], [self.machines, self.tunnel]]
         self.widget.children = (
             Box(
                 [VBox([card.widget for card in column], classes=("easel-column",)) for column in columns],

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from trainer_core.text import size
 from trainer_ui.answers import in_the_way, is_begun, needed_answers, needed_settings
-from trainer_ui.formatting import Figures, Headline
+from trainer_ui.formatting import Figures, Headline, show
 from trainer_ui.panels.forecast import figures
+from trainer_ui.panels.install import InstallPanel
 from trainer_ui.panels.problems import ProblemList
+from trainer_ui.panels.remote.engine_row import EngineRow
 from trainer_ui.widgets import Box, Button, VBox
 
 if TYPE_CHECKING:
@@ -18,22 +20,32 @@ HELD = "easel-held"
 
 
 class RemoteBar:
-    """State, figures and Start; below them the problems, worst first."""
+    """State, figures and Start; below them the engine if it is missing where it would train, and the problems, worst first."""
 
     def __init__(self, desk: RemoteDesk) -> None:
         self.desk = desk
         self.problems = ProblemList(desk.session)
+        self.engine, self.install = EngineRow(desk), InstallPanel(desk.session)
+        self.here = VBox([self.install.offered, self.install.widget])
         self.headline, self.figures = Headline(), Figures()
         self.start = Button(description="Start training", classes=("easel-two-lines", "easel-remote-start"))
         self.start.on_click(desk.session.handler(lambda _: desk.start()))
         actions = Box([self.start], classes=("easel-actions",))
         bar = Box([self.headline, self.figures, actions], classes=("easel-ready",))
-        self.widget = VBox([bar, self.problems.widget], classes=("easel-launch",))
+        rows = [bar, self.engine.widget, self.here, self.problems.widget]
+        self.widget = VBox(rows, classes=("easel-launch",))
 
     def show(self) -> None:
         """Shows what is missing or that it is ready, the figures, and what Start does."""
         session = self.desk.session
-        self.problems.show()
+        self.engine.show()
+        show(self.here, not self.desk.on)
+        if not self.desk.on:
+            self.install.show()
+            # The installation here is the one thing to do while it is offered.
+            self.install.start.button_style = "primary" if self.install.is_offered else ""
+        offers = self.engine.is_offered or (not self.desk.on and self.install.is_offered)
+        self.problems.show(fills=not offers)
         is_missing = bool(needed_answers(session) or needed_settings(session))
         held = bool(in_the_way(session) or is_missing or self.desk.obstacle())
         (self.start.add_class if session.starting else self.start.remove_class)("easel-busy")
@@ -46,6 +58,11 @@ class RemoteBar:
             self.start.description = words
         self.headline.show_state(*self._state(is_missing=is_missing))
         self.figures.show_figures(self._figures() if is_begun(session) else ())
+
+    def close(self) -> None:
+        """Ends the feeds of what the bar has started; the jobs go on."""
+        self.problems.tool.close()
+        self.install.close()
 
     def _words(self) -> str:
         desk = self.desk
@@ -83,6 +100,8 @@ class RemoteBar:
                 "What should be trained, and where?",
                 "Choose both below. Nothing is sent before you press Start.",
             )
+        if self.engine.is_installing:
+            return "accent", "…", self.engine.sentence, "You can start once it is there."
         blocking = () if self.desk.lacks else in_the_way(session)
         if blocking:
             title = "One thing to settle" if len(blocking) == 1 else f"{len(blocking)} things to settle"

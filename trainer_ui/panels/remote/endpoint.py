@@ -11,6 +11,8 @@ from trainer_ui.formatting import Paragraph
 from trainer_ui.widgets import Box, Button, Text, VBox
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from trainer_core.remote.checking import Line
     from trainer_ui.remote_desk import RemoteDesk
 
@@ -38,14 +40,18 @@ FIELDS = {
         "An address that receives webhooks, if you have one. Without it Easel asks RunPod by itself.",
     ),
 }
-SIGNS = {"ok": "✓", "wrong": "!", "not used": "·"}
+WEBHOOK = "webhook"
+TITLES = {"endpoint": "Answer of the endpoint", "bucket": "Access to the bucket"}
+"""What is tested of a thing whose setting has a line, too."""
+SIGNS = {"ok": "✓", "wrong": "!", "not used": "·", "not tested": "·"}
 
 
 class EndpointCard:
     """The settings, each kept when it is entered, and the test with a line for each thing that must work."""
 
-    def __init__(self, desk: RemoteDesk) -> None:
-        self.desk, handler = desk, desk.session.handler
+    def __init__(self, desk: RemoteDesk, typed_keys: Callable[[], Mapping[str, str]]) -> None:
+        """`typed_keys` gives the key that is in its field and was not kept yet."""
+        self.desk, self._typed_keys, handler = desk, typed_keys, desk.session.handler
         self.fields = {}
         self.notes = {}
         rows = []
@@ -85,10 +91,7 @@ class EndpointCard:
     def _keep(self, name: str, value: str) -> None:
         from trainer_core.remote import kept_settings
 
-        text = value.strip()
-        if name == "S3_USER_BUCKET":
-            text = text.removeprefix("s3://").rstrip("/")
-        self.desk.kept = kept_settings.keep_setting(name, text)
+        self.desk.kept = kept_settings.keep_setting(name, _plain(name, value))
         self.desk.look()
 
     def _keep_gpu(self, value: str) -> None:
@@ -97,23 +100,25 @@ class EndpointCard:
         self.desk.kept = kept_settings.keep(gpu=value)
 
     def _test(self) -> None:
-        """Tests one thing after the other, and shows each line as soon as it is known."""
+        """Tests what the fields show, one thing after the other, and shows each line as soon as it is known. Nothing is kept."""
+        shown = {name: _plain(name, field.value) for name, field in self.fields.items()}
+        entered = {name: text for name, text in {**shown, **self._typed_keys()}.items() if text}
 
         def work() -> str:
             from trainer_core.remote import checking, credentials
 
             with self.desk.session.lock:
                 self.lines = ()
-            for line in checking.lines(checking.Wanted(), credentials.settings()):
+            for line in checking.lines(checking.Wanted(), credentials.settings(entered=entered)):
                 with self.desk.session.lock:
                     self.lines = (*self.lines, line)
                 self.desk.session.show_unasked()
             wrong = sum(line.state == "wrong" for line in self.lines)
             if not wrong:
                 return "Everything that a training on RunPod needs can be used."
-            return (
-                f"{'One thing does' if wrong == 1 else f'{wrong} things do'} not work yet. Each line says what to do."
-            )
+            if wrong == 1:
+                return "One thing does not work yet. Its line says what to do."
+            return f"{wrong} things do not work yet. Their lines say what to do."
 
         self.desk.ask(CHECKING, "Testing the connection", work)
 
@@ -137,6 +142,27 @@ class EndpointCard:
         (self.test.add_class if doing else self.test.remove_class)("easel-busy")
         self.says.show_text(*((f"{doing}…", "accent") if doing else desk.said.get(CHECKING, ("", ""))))
         self.list.show_items(
-            Item(str(number), line.what, f"{line.said} {line.advice}".strip(), f"{SIGNS[line.state]} {line.state}")
+            _item(number, line)
             for number, line in enumerate(self.lines)
+            if line.state != "not used" or line.what == WEBHOOK
         )
+
+
+def _item(number: int, line: Line) -> Item:
+    """A line, in the words of this page: a setting by its title, with the card in which it is entered."""
+    from trainer_core.remote import credentials
+
+    name = line.what.rpartition(" or ")[2]
+    is_setting = name in credentials.KNOWN
+    title = credentials.titled(name).removeprefix("The ") if is_setting else TITLES.get(line.what, line.what)
+    advice = line.advice
+    if is_setting and line.state == "wrong":
+        advice = "Enter it above." if name in FIELDS else "Enter it under “Keys”."
+    aside = f"{SIGNS[line.state]} {line.state}"
+    return Item(str(number), title[0].upper() + title[1:], f"{line.said} {advice}".strip(), aside)
+
+
+def _plain(name: str, value: str) -> str:
+    """What a field means: the bucket may be written as an address."""
+    text = value.strip()
+    return text.removeprefix("s3://").rstrip("/") if name == "S3_USER_BUCKET" else text

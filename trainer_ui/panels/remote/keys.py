@@ -52,6 +52,10 @@ class KeysCard:
             classes=("easel-card", "easel-remote-list"),
         )
 
+    def typed(self) -> dict[str, str]:
+        """The key that is in its field and was not kept yet, by its name."""
+        return {self.entering: self.field.value} if self.entering and self.field.value.strip() else {}
+
     def _act(self, pair: tuple[str, str]) -> None:
         from trainer_core.remote import credentials
 
@@ -103,4 +107,4 @@ def _item(name: str, source: str | None) -> Item:
     acts = [Act("enter", "Replace" if source else "Enter", f"Enter {title}")]
     if source == THIS_SESSION:
         acts.append(Act("forget", "Forget", f"Forget {title}"))
-    return Item(name, title[0].upper() + title[1:], f"{name}, {said}", "✓" if source else "·", acts=tuple(acts))
+    return Item(name, title[0].upper() + title[1:], f"{name}, {said}", "✓" if source else "", acts=tuple(acts))

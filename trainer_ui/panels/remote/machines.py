@@ -9,6 +9,7 @@ from trainer_ui.components.action_list import Act, ActionList, Item
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph
 from trainer_ui.panels.card import fold
+from trainer_ui.remote_desk import machine_of
 from trainer_ui.widgets import Box, Button, Checkbox, Text, VBox
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ class MachinesCard:
         )
         self.add = Button(description="Add the machine", button_style="primary")
         self.add.on_click(handler(lambda _: self._add()))
+        # Beside the button: on a narrow page the list and the bar are out of sight.
+        self.says = Paragraph("", "small", "grow", role="status")
+        self._added, self._refused = "", ""
+        """The machine that was added last, and why the last one was not added."""
         self.adding = fold(desk.session, "Add a machine", self._form)
         self.adding.children[0].value = False
         self.widget = VBox(
@@ -50,14 +55,16 @@ class MachinesCard:
                         [
                             helped(self.name, "The name that you choose for it."),
                             helped(self.address, "As for ssh, or a name of your ssh configuration."),
-                            helped(self.identity, "The path of a key file. Only the path is kept."),
                             helped(self.easel, "Below the home folder there, or an absolute path."),
                         ],
                         classes=("easel-remote-fields",),
                     ),
-                    browse.widget,
+                    Box(
+                        [helped(self.identity, "The path of a key file. Only the path is kept."), browse.widget],
+                        classes=("easel-remote-file",),
+                    ),
                     self.may_install,
-                    Box([self.add], classes=("easel-row",)),
+                    Box([self.add, self.says], classes=("easel-row", "easel-remote-add")),
                 ],
                 classes=("easel-remote-form",),
             )
@@ -67,12 +74,26 @@ class MachinesCard:
         self.identity.value = path
 
     def _add(self) -> None:
+        from trainer_core.errors import EaselError
         from trainer_core.jobs.hosts.machine import EASEL
         from trainer_core.remote.machines import book
 
+        self._added = self._refused = ""
         name, identity = self.name.value.strip(), self.identity.value.strip()
         easel = self.easel.value.strip() or EASEL
-        book.keep(book.Entry(name, self.address.value.strip(), easel, identity, may_install=self.may_install.value))
+        if lacking := next((field for field in (self.name, self.address) if not field.value.strip()), None):
+            self._refused = (
+                "Give the machine a name." if lacking is self.name else "Enter its address, such as me@gpu-box."
+            )
+            lacking.focus()
+            return
+        entry = book.Entry(name, self.address.value.strip(), easel, identity, may_install=self.may_install.value)
+        try:
+            book.keep(entry)
+        except EaselError as error:
+            self._refused = str(error)
+            return
+        self._added = name
         for field in (self.name, self.address, self.identity):
             field.value = ""
         self.desk.look()
@@ -96,13 +117,12 @@ class MachinesCard:
         def work() -> str:
             from trainer_core.remote.machines import check
 
-            report = check.check(entry.machine)
-            return " ".join((report.sentence, *report.missing, *report.notes))
+            return check.check(entry.machine).sentence
 
-        self.desk.ask(f"machine {entry.name}", "Asking what it has", work)
+        self.desk.ask(machine_of(entry.name), "Asking what it has", work)
 
     def _install(self, entry: Entry) -> None:
-        key = f"machine {entry.name}"
+        key = machine_of(entry.name)
 
         def work() -> str:
             from trainer_core.remote.machines import installing
@@ -119,9 +139,19 @@ class MachinesCard:
         known = book.read()
         self.none.show_text("" if known else "No machine has a name yet.")
         self.list.show_items(self._item(entry) for entry in known.values())
+        self._show_added()
+
+    def _show_added(self) -> None:
+        if self._refused:
+            self.says.show_text(self._refused, "danger")
+            return
+        key = machine_of(self._added)
+        doing, (said, tone) = self.desk.doing.get(key), self.desk.said.get(key, ("", ""))
+        what = f"{doing}…" if doing else said
+        self.says.show_text(f"{self._added} was added. {what}" if self._added else "", "accent" if doing else tone)
 
     def _item(self, entry: Entry) -> Item:
-        key = f"machine {entry.name}"
+        key = machine_of(entry.name)
         doing, said = self.desk.doing.get(key), self.desk.said.get(key, ("", ""))
         text = f"{doing}…" if doing else said[0]
         acts = (

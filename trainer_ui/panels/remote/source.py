@@ -8,16 +8,20 @@ from trainer_core.text import printable
 from trainer_ui.browse import Browse
 from trainer_ui.components.cards import Card, Cards
 from trainer_ui.explaining import helped
-from trainer_ui.formatting import Pairs, Paragraph, show
+from trainer_ui.formatting import Pairs, Paragraph, notebook_link, show
 from trainer_ui.panels.model import family_title
 from trainer_ui.remote_desk import NO_PLAN, NO_STYLE
-from trainer_ui.widgets import Box, Button, Text, VBox
+from trainer_ui.widgets import HTML, Box, Button, Text, VBox
 
 if TYPE_CHECKING:
     from trainer_ui.panels.remote.style import StyleChoice
     from trainer_ui.remote_desk import RemoteDesk
 
 NOTEBOOKS = ("lora_trainer", "finetuning_trainer")
+PREPARED_IN = (
+    '<span class="easel-text">Model, images and recipe are chosen in '
+    f"{notebook_link('LoRA_Trainer')} or {notebook_link('Finetuning_Trainer')}. What you set there is read here.</span>"
+)
 PLAN, STYLE = "plan", "style"
 CARDS = (
     Card("lora_trainer", "Settings of LoRA Trainer", "as you left them in that notebook", "spark"),
@@ -43,13 +47,15 @@ class SourcePanel:
         self.file = Box([line, browse.widget], classes=("easel-remote-file",))
         self.style_place = VBox(classes=("easel-remote-style",))
         self.style: StyleChoice | None = None
+        self.link = HTML(PREPARED_IN, classes=("easel-small", "easel-muted", "easel-tool-elsewhere"))
         self.pairs = Pairs()
         self.says = Paragraph("", "small", "muted", role="status")
-        self.row = Box([self.says, self.again], classes=("easel-row",))
+        self.row = Box([self.again, self.says], classes=("easel-row",))
         self.widget = VBox(
             [
                 Paragraph("What to train", "heading"),
                 self.cards,
+                self.link,
                 self.file,
                 self.style_place,
                 self.pairs,
@@ -132,6 +138,9 @@ class SourcePanel:
         show(self.row, bool(self.told) or self.chosen in NOTEBOOKS)
 
     def _taken(self) -> list[tuple[str, str]]:
+        if self.desk.lacks:
+            # What was prepared before is not what the chosen source trains.
+            return []
         state, values = self.desk.session.bench.state, self.desk.session.values
         dataset, path = state.facts.dataset, str(values["model.path"])
         found = []

@@ -74,8 +74,9 @@ class StyleChoice:
     def open(self) -> None:
         """Reads the styles when this is first shown."""
         if self.desk.kept is not None:
+            # Another place than the field shows is read because it changes.
             self.place.value = self.desk.kept.styles
-        if not self._styles:
+        if not self._styles and LISTING not in self.desk.doing:
             self._read()
 
     def _move(self, where: str) -> None:

@@ -8,7 +8,7 @@ from trainer_ui.components.cards import Card, Cards
 from trainer_ui.controls import plain_number
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Pairs, Paragraph, show
-from trainer_ui.panels.card import fold
+from trainer_ui.panels.card import card, fold
 from trainer_ui.remote_desk import check_of
 from trainer_ui.widgets import Box, Button, Text, VBox
 
@@ -23,7 +23,7 @@ NAME_GPU = "Name the GPU of the endpoint under Accounts, and Easel estimates tim
 
 
 class WherePanel:
-    """Cards of the trainers; another one by its name; the price; and what happens at the start, before it happens."""
+    """Cards of the trainers; another one by its name; what it has; and the price."""
 
     def __init__(self, desk: RemoteDesk, go_to_accounts: Callable[[], object]) -> None:
         self.desk, handler = desk, desk.session.handler
@@ -40,11 +40,10 @@ class WherePanel:
         self.price = Text(description="Price per hour", placeholder="such as 0.69", continuous_update=False)
         self.price.observe(handler(desk.set_price), "value")
         self.gpu = Paragraph("", "small", "muted", role="status")
-        self.ask = Button(description="Ask again", classes=("easel-small", "easel-quiet"))
+        self.ask = Button(description="Ask again", classes=("easel-small",))
         self.ask.on_click(handler(lambda _: desk.prepare()))
         self.asked = Box([self.gpu, self.ask], classes=("easel-row",))
         self.cost = Paragraph("", "small", "muted")
-        self.told = Pairs()
         self.widget = VBox(
             [
                 Paragraph("Where to train", "heading"),
@@ -57,8 +56,6 @@ class WherePanel:
                     classes=("easel-remote-fields",),
                 ),
                 self.cost,
-                Paragraph("What happens at the start", "heading"),
-                self.told,
             ],
             classes=("easel-card", "easel-remote-cards"),
         )
@@ -84,4 +81,15 @@ class WherePanel:
             self.price.value = wanted
         is_nameless = trainer.kind == "runpod" and desk.price is not None and not (desk.kept and desk.kept.gpu)
         self.cost.show_text(NAME_GPU if is_nameless else desk.cost().sentence)
-        self.told.show_pairs(desk.outlook().told)
+
+
+class OutlookPanel:
+    """What happens at the start, before it happens."""
+
+    def __init__(self, desk: RemoteDesk) -> None:
+        self.desk, self.told = desk, Pairs()
+        self.widget = card("What happens at the start", self.told)
+
+    def show(self) -> None:
+        """Says what is sent where."""
+        self.told.show_pairs(self.desk.outlook().told)

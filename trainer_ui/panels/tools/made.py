@@ -10,7 +10,7 @@ from trainer_core.jobs import own_program
 from trainer_core.jobs.state import JobState
 from trainer_ui.components.copy_line import CopyLine
 from trainer_ui.components.download import Download
-from trainer_ui.formatting import Pairs, Paragraph, file_size, show
+from trainer_ui.formatting import Pairs, Paragraph, file_size, notebook_link, show
 from trainer_ui.panels.card import row
 from trainer_ui.widgets import HTML, Box, Button, VBox
 
@@ -97,11 +97,7 @@ class Made:
 
 def _links(notebooks: Sequence[tuple[str, str]]) -> str:
     """The other notebooks that take the file, as links beside this notebook: names and words are Easel's own."""
-    links = [
-        f'<a href="{name}.ipynb" target="_blank" rel="noopener">{name.replace("_", " ").replace("Lora", "LoRA")}</a>: {tools}'
-        for name, tools in notebooks
-    ]
-    items = "".join(f"<li>{link}</li>" for link in links)
+    items = "".join(f"<li>{notebook_link(name)}: {tools}</li>" for name, tools in notebooks)
     return f'<div class="easel-text">In another notebook, copy the path and enter it there:<ul>{items}</ul></div>'
 
 

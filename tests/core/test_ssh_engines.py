@@ -1,0 +1,123 @@
+"""The engines of a machine that ssh reaches: they are listed, and a missing one is a Problem before anything is sent.
+
+A real sshd on loopback answers, with a user of its own (`tests/support/sshd.py`).
+"""
+
+import json
+
+import pytest
+from PIL import Image
+
+from tests.support import engine_records, recorded_headers, sshd
+from trainer_core import places
+from trainer_core.cli import main
+from trainer_core.errors import PlanError
+from trainer_core.install import installed
+from trainer_core.prepare.problems import engine_problems
+from trainer_core.prepare.workbench import Workbench, use_own_machine
+from trainer_core.remote.machines import book, carrier, engine_list
+from trainer_core.remote.machines.book import Entry
+from trainer_core.remote.runs import starting
+from trainer_core.training.run import list_runs
+
+INSTALL = "easel remote machine install box --engine kohya"
+DETAILS = {"torch": "2.10.0+cu128", "cuda": "12.8", "gpu": "NVIDIA RTX A5000"}
+
+
+@pytest.fixture(scope="module")
+def there():
+    with sshd.machine() as made:
+        yield made
+
+
+@pytest.fixture
+def box(there, tmp_path, monkeypatch):
+    """The machine under the name `box`, which may not install anything by itself."""
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "here"))
+    entry = Entry("box", there.address, identity=str(there.key), config="/dev/null")
+    book.keep(entry)
+    return entry
+
+
+@pytest.fixture
+def bench(box, tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (64, 64), (40, 90, 120)).save(tmp_path / "images" / "0.png")
+    model = recorded_headers.write("sd15", tmp_path)
+    made = Workbench(engine="kohya")
+    made.set({"model.path": str(model), "dataset.path": str(tmp_path / "images"), "output.name": "elena"})
+    return made
+
+
+def easel(*words, capsys):
+    """The exit code of a command, and what it printed."""
+    code = 0
+    try:
+        main(list(map(str, words)))
+    except SystemExit as ended:
+        code = ended.code or 0
+    return code, capsys.readouterr().out
+
+
+def found(bench):
+    return [(one.severity, one.message, one.fix.label) for one in engine_problems(bench.state)]
+
+
+def test_a_missing_engine_is_a_problem_before_anything_is_sent_and_check_lists_it(there, bench, box, capsys):
+    before = there.wire.bytes_sent
+    with pytest.raises(PlanError, match="kohya sd-scripts is not installed on box") as refused:
+        starting.start(bench, carrier.kind.target("box"))
+    assert refused.value.hint == f"Install it there: {INSTALL}"
+    assert found(bench) == [("error", "kohya sd-scripts is not installed on box.", f"Install it there: {INSTALL}")]
+    assert not list_runs(places.runs())
+    assert there.wire.bytes_sent - before < 64 << 10, "only a question was sent"
+
+    data = ["--model", bench.state.draft.text("model.path"), "--dataset", bench.state.draft.text("dataset.path")]
+    code, out = easel("remote", "train", "--json", "box", "--engine", "kohya", *data, "--name", "elena", capsys=capsys)
+    assert code == 3
+    assert INSTALL in json.loads(out)["problems"][0]["fix"]["label"]
+
+    _, out = easel("remote", "machine", "check", "box", "--json", capsys=capsys)
+    engines = {one["id"]: one for one in json.loads(out)["engines"]}
+    assert (engines["kohya"]["is_installed"], engines["kohya"]["torch"]) == (False, None)
+    assert "rehearsal" not in engines
+
+    # Whoever has agreed beforehand is told, and not stopped.
+    book.keep(Entry("box", box.address, identity=box.identity, config=box.config, may_install=True))
+    starting.look(bench, carrier.kind.target("box"))
+    assert found(bench)[0][:2] == (
+        "warning",
+        "kohya sd-scripts is not installed on box. The start installs it there first.",
+    )
+    use_own_machine(bench)
+    assert found(bench)[0][1] == "kohya sd-scripts is not installed."
+
+
+def test_an_engine_there_is_asked_for_anew_and_told_with_its_torch(there, bench, capsys):
+    engine_records.write(there, "kohya", version="48d368f", accelerator="cuda", details=DETAILS)
+    engine_records.write(there, "simpletuner", version="4.10.1")
+    starting.look(bench, carrier.kind.target("box"))
+    assert found(bench) == []
+    _, out = easel("remote", "machine", "check", "box", "--json", capsys=capsys)
+    engines = {one["id"]: one for one in json.loads(out)["engines"]}
+    assert engines["kohya"] == {
+        "id": "kohya",
+        "title": "kohya sd-scripts",
+        "is_installed": True,
+        "version": "48d368f",
+        "torch": "2.10.0+cu128",
+        "device": "NVIDIA RTX A5000 with CUDA 12.8",
+    }
+    assert (engines["simpletuner"]["torch"], engines["simpletuner"]["device"]) == (None, None)
+    _, out = easel("remote", "machine", "check", "box", capsys=capsys)
+    row = next(line for line in out.splitlines() if line.startswith("simpletuner"))
+    assert row.count("not known") == 2
+    assert installed.installed("kohya") is None, "it is installed there, and not here"
+
+
+def test_an_easel_that_does_not_say_its_engines_stops_nothing(bench):
+    assert engine_list.parsed(None) is None
+    assert engine_list.parsed([]) is None
+    assert engine_list.parsed(["kohya", {"title": "x"}]) is None
+    assert engine_list.parsed([{"id": "k\x1b[2J", "is_installed": "yes"}])[0].is_installed is False
+    assert "\x1b" not in engine_list.parsed([{"id": "k\x1b[2J"}])[0].sentence
