@@ -130,6 +130,6 @@ def test_a_driver_runs_the_builds_of_its_cuda(driver, cuda):
     ],
 )
 def test_what_is_not_proved_of_bitsandbytes_is_not_called_good(record, state, said):
-    found = eight_bit.finding(registry.get("kohya").manifest, record)
+    found = eight_bit.finding(registry.get("kohya").manifest, record, {})
     assert found.state == state
     assert said in found.found

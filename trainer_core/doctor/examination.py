@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from trainer_core.doctor.case import Case
 from trainer_core.doctor.checks import CHECKS
 from trainer_core.doctor.checks.engines import install_command
-from trainer_core.doctor.finding import Finding
+from trainer_core.doctor.finding import CONCLUSION, Finding
 
 
 def examine(case: Case) -> list[Finding]:
@@ -25,15 +25,15 @@ def conclusion(case: Case, found: Sequence[Finding]) -> Finding:
     title = "Training"
     if able and general:
         those = "this problem" if general == 1 else "these problems"
-        return Finding("training", title, "notice", f"{' and '.join(able)} can train here when {those} is solved.")
+        return Finding(CONCLUSION, title, "notice", f"{' and '.join(able)} can train here when {those} is solved.")
     if able:
         device = "on the GPU" if case.gpus else "on the CPU, slowly"
-        return Finding("training", title, "good", f"{' and '.join(able)} can train here, {device}.")
+        return Finding(CONCLUSION, title, "good", f"{' and '.join(able)} can train here, {device}.")
     if usable:
         names = " and ".join(manifest.title for manifest in usable)
-        return Finding("training", title, "problem", f"No engine can train here: {names} has a problem.")
+        return Finding(CONCLUSION, title, "problem", f"No engine can train here: {names} has a problem.")
     can = [engine.manifest for engine in case.engines if engine.manifest.id not in broken]
     if not can:
-        return Finding("training", title, "problem", "No engine can be used on this machine.")
+        return Finding(CONCLUSION, title, "problem", "No engine can be used on this machine.")
     first = "Solve the other problems first, then: " if general else ""
-    return Finding("training", title, "problem", "No engine is installed yet.", fix=first + install_command(can[0]))
+    return Finding(CONCLUSION, title, "problem", "No engine is installed yet.", fix=first + install_command(can[0]))

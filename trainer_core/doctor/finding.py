@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 State = Literal["problem", "notice", "unknown", "good"]
 STATES: tuple[State, ...] = get_args(State)
 """The states, the worst first."""
+CONCLUSION = "training"
+"""The id of the finding that says which engines can train."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,6 @@ class Finding:
     def as_dict(self) -> dict[str, Any]:
         """The finding as JSON data."""
         return asdict(self)
-
-
-def worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings in the order of their states; those of one state stay in their order."""
-    return sorted(findings, key=lambda each: STATES.index(each.state))
 
 
 def prevents_training(findings: Iterable[Finding]) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from trainer_core import __version__, places
-from trainer_core.doctor.finding import STATES, Finding, State, worst_first
+from trainer_core.doctor.finding import CONCLUSION, STATES, Finding, State
 from trainer_core.training.redaction import HOME, HOST, Private, Redactor
 
 HEADINGS: dict[State, str] = {
@@ -33,20 +33,28 @@ _PUBLIC = frozenset({"huggingface.co", "civitai.com", "localhost"})
 
 
 def lines(findings: Sequence[Finding], *, brief: bool = False) -> Iterator[tuple[str, State | Literal["heading"]]]:
-    """Each line of the report with the state of its finding; `brief` shortens what is in order to one line each."""
+    """Each line of the report with the state of its finding: the conclusion, then the findings by their state, the worst first.
+
+    `brief` shortens what is in order to one line each.
+    """
+    for each in findings:
+        if each.id == CONCLUSION:
+            yield from _lines(each, each.found, is_whole=True)
     for state in STATES:
-        of_state = [each for each in worst_first(findings) if each.state == state]
-        if not of_state:
-            continue
-        yield "", "heading"
-        yield HEADINGS[state], "heading"
+        of_state = [each for each in findings if each.state == state and each.id != CONCLUSION]
+        if of_state:
+            yield "", "heading"
+            yield HEADINGS[state], "heading"
         for each in of_state:
-            yield f"{each.title}: {each.found}", state
-            if not (brief and state == "good"):
-                if each.means:
-                    yield f"    means: {each.means}", "good"
-                if each.fix:
-                    yield f"    fix: {each.fix}", "good"
+            yield from _lines(each, f"{each.title}: {each.found}", is_whole=state != "good" or not brief)
+
+
+def _lines(finding: Finding, first: str, *, is_whole: bool) -> Iterator[tuple[str, State]]:
+    yield first, finding.state
+    if is_whole and finding.means:
+        yield f"    means: {finding.means}", "good"
+    if is_whole and finding.fix:
+        yield f"    fix: {finding.fix}", "good"
 
 
 def heading() -> str:

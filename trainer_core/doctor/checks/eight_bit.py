@@ -8,6 +8,7 @@ from typing import Any
 from trainer_core.doctor.case import Case
 from trainer_core.doctor.finding import Finding
 from trainer_core.engines.manifest import BackendManifest
+from trainer_core.install import trials
 from trainer_core.text import printable, size
 
 SMALL_TENSORS = "Weights with less than 4096 numbers keep a state in 32 bits, so a LoRA of a small rank saves less."
@@ -19,18 +20,19 @@ def eight_bit(case: Case) -> Iterator[Finding]:
     """One finding for each installed engine."""
     for engine in case.engines:
         if engine.installed is not None:
-            yield finding(engine.manifest, case.tried(engine.installed, "bitsandbytes"))
+            kept = trials.load(engine.installed, case.devices[0].name, engine.manifest.optimizers)["optimizers"]
+            yield finding(engine.manifest, case.tried(engine.installed, "bitsandbytes"), kept)
 
 
-def finding(manifest: BackendManifest, record: Mapping[str, Any]) -> Finding:
-    """The verdict of what was proved."""
+def finding(manifest: BackendManifest, record: Mapping[str, Any], kept: Mapping[str, Mapping[str, Any]]) -> Finding:
+    """The verdict of what was proved; `kept` are the records of the engine's optimizers, tried after its installation."""
     name, title = f"bitsandbytes.{manifest.id}", f"{manifest.title}, 8-bit optimizers of bitsandbytes"
     if failure := record.get("failure"):
         return Finding(
             name, title, "notice", printable(str(failure), 400), "They cannot be used.", INSTEAD, manifest.id
         )
     if record.get("absent"):
-        return _absent(manifest, name, title)
+        return _absent(manifest, name, title, kept)
     version = printable(str(record.get("version", "")), 40)
     device = {"cpu": "the CPU", "cuda": "the GPU"}.get(record["device"], record["device"])
     about = f"bitsandbytes {version} on {device}" if version else f"bitsandbytes on {device}"
@@ -57,12 +59,26 @@ def finding(manifest: BackendManifest, record: Mapping[str, Any]) -> Finding:
     )
 
 
-def _absent(manifest: BackendManifest, name: str, title: str) -> Finding:
+def _absent(manifest: BackendManifest, name: str, title: str, kept: Mapping[str, Mapping[str, Any]]) -> Finding:
     """An engine may have 8-bit optimizers of other packages."""
-    others = [f"{own} ({spelled})" for own, spelled in manifest.optimizers.items() if own.lower().endswith("8bit")]
+    others = [
+        f"{own} ({spelled}, {_tried(kept.get(own))})"
+        for own, spelled in manifest.optimizers.items()
+        if own.lower().endswith("8bit")
+    ]
     pinned = manifest.environment and "bitsandbytes==" in manifest.environment[0].lock.read_text("utf-8")
     if pinned:
         found, fix = "bitsandbytes is not installed, although the engine's pins contain it.", INSTEAD
         return Finding(name, title, "notice", found, "They cannot be used.", fix, manifest.id)
     means = f"It offers these of other packages: {', '.join(others)}." if others else "It offers none."
     return Finding(name, title, "good", "The engine does not use bitsandbytes.", means, engine=manifest.id)
+
+
+def _tried(record: Mapping[str, Any] | None) -> str:
+    """What a trial of an optimizer has shown."""
+    if record is None:
+        return "not tried yet"
+    if not record.get("ok"):
+        return "does not work here"
+    counted = record.get("state_bytes_per_parameter")
+    return f"works, {counted:.1f} bytes for each number" if isinstance(counted, int | float) else "works"

@@ -25,7 +25,7 @@ def engines(case: Case) -> Iterator[Finding]:
     """Each engine, and the packages of others that cannot be used."""
     for engine in case.engines:
         if not engine.manifest.needs_installation:
-            found = f"{engine.manifest.title} runs in Easel's own environment."
+            found = "It runs in Easel's own environment."
             yield Finding(_name(engine.manifest), engine.manifest.title, "good", found, engine=engine.manifest.id)
         elif engine.installed is None:
             yield _absent(engine.manifest, case.devices[0])
