@@ -73,9 +73,7 @@ def _card(number: int, device: Accelerator) -> Finding:
     label = "" if device.kind == "cuda" else f" Training on this kind of GPU is {UNTRIED}."
     if row is None:
         means = f"It is not known what this architecture can do.{label}"
-        return Finding(
-            name, title, "unknown", found, means, "The proofs below show what works, once an engine is installed."
-        )
+        return Finding(name, title, "unknown", found, means, "What works is proved once an engine is installed.")
     can = ", ".join((BF16[row.bf16], FP8[row.fp8], FLASH[row.flash], EIGHT_BIT[row.eight_bit]))
     state = "good" if row.bf16 == "native" and device.kind == "cuda" else "notice"
     return Finding(name, title, state, found, f"By its architecture: {can}. {row.advice}{label}")
