@@ -199,6 +199,12 @@ def amd(probe: Probe = HERE) -> tuple[Accelerator, ...]:
     return tuple(found)
 
 
+def amd_ids(probe: Probe = HERE) -> list[int]:
+    """The unique id of each AMD GPU that the compute driver lists; 0 for one that has none."""
+    nodes = [_properties(probe.text(f"{NODES}/{node}/properties")) for node in probe.names(NODES)]
+    return [node.get("unique_id", 0) for node in nodes if node.get("gfx_target_version")]
+
+
 def _properties(text: str) -> dict[str, int]:
     """The numbers in a list of names and numbers."""
     pairs = (line.split(None, 1) for line in text.splitlines() if " " in line)

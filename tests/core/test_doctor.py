@@ -87,6 +87,13 @@ def test_changed_packages_and_changed_pins_are_noticed(tmp_path, monkeypatch, lo
     assert "not those of this release" in next(engines.engines(Case(case.probe))).found
 
 
+def test_a_build_of_torch_that_was_got_instead_of_the_wanted_one_is_as_pinned(tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
+    machines.install("kohya", "registry", "cpu", "2.10.0+cu128", wanted="cpu")
+    found = next(engines.engines(Case(machines.probe("cpu", tmp_path / "m"))))
+    assert (found.state, "All packages are as pinned" in found.found) == ("good", True)
+
+
 def test_an_engine_for_another_device_is_a_problem_of_that_engine(tmp_path, monkeypatch):
     monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
     machines.install("kohya", "cpu", "cpu", "2.10.0+cpu")
@@ -133,3 +140,28 @@ def test_what_is_not_proved_of_bitsandbytes_is_not_called_good(record, state, sa
     found = eight_bit.finding(registry.get("kohya").manifest, record, {})
     assert found.state == state
     assert said in found.found
+
+
+def test_another_driver_or_another_gpu_makes_what_was_tried_invalid(tmp_path):
+    def depends(name, change=lambda root: None):
+        root = tmp_path / f"{name} {len(list(tmp_path.iterdir()))}"
+        probe = machines.probe(name, root)
+        change(root)
+        return Case(probe).depends
+
+    def edited(place, old, new):
+        def change(root):
+            text = (root / place).read_text()
+            assert old in text
+            (root / place).write_text(text.replace(old, new))
+
+        return change
+
+    smi, node = "usr/bin/nvidia-smi", "sys/class/kfd/kfd/topology/nodes/1/properties"
+    first, amd = depends("h100"), depends("mi210")
+    assert depends("h100") == first, "free memory and the time of the call do not count"
+    assert depends("h100", edited(smi, "81004", "100")) == first
+    assert depends("h100", edited(smi, "580.65.06", "580.82.07")) != first
+    assert depends("h100", edited(smi, "GPU-00000000", "GPU-11111111")) != first
+    assert depends("mi210", edited(node, "7741268452126343234", "1")) != amd
+    assert depends("mi210", edited("proc/sys/kernel/osrelease", "6.8.0-60", "6.8.0-71")) != amd

@@ -65,6 +65,7 @@ def test_what_helps_to_understand_stays():
 def test_home_folders_become_a_tilde():
     private = Private(users={"mika"}, homes={"/home/mika"})
     assert report.redacted("/home/mika/models is full.", private) == "~/models is full."
+    assert report.redacted("It is in /srv/data.", Private(homes={"/srv/data"})) == "It is in ~."
     assert report.redacted("/data/easel/cache", private, [("/data/easel", "<easel>")]) == "<easel>/cache"
 
 

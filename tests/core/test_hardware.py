@@ -64,6 +64,7 @@ def test_amd_gpus_are_read_from_the_compute_driver(tmp_path):
         24 * GIB,
         23 * GIB,
     )
+    assert hardware.amd_ids(Probe(tmp_path)) == [0, 17]
     assert (second.architecture, second.name, second.vram_bytes) == ("gfx90a", "AMD Instinct MI210", 64 * GIB)
 
 

@@ -69,11 +69,14 @@ def program(answers: Mapping[str, str]) -> str:
     return f'#!/bin/sh\ncase "$1" in\n{cases}*) exit 9;;\nesac\n'
 
 
-def install(engine: str, build: str, accelerator: str, torch: str) -> InstalledEngine:
-    """The record and the packages' folders of an installation, as an installation leaves them; nothing that could run."""
+def install(engine: str, build: str, accelerator: str, torch: str, wanted: str = "") -> InstalledEngine:
+    """The record and the packages' folders of an installation, as an installation leaves them; nothing that could run.
+
+    `wanted` is the build of torch that was wanted, if it could not be got and `build` was installed instead.
+    """
     table = manifest.read(engine)
     variant = table.environment[0]
-    row = next(each for each in variant.torch if (each.build, each.kind) == (build, accelerator))
+    row = next(each for each in variant.torch if (each.build, each.kind) == (wanted or build, accelerator))
     print_ = variant.fingerprint(row.build, row.pins, table.commit)
     found = InstalledEngine(
         engine, variant.version, table.commit, "3.12.13", build, "", accelerator, "", print_, "", {"torch": torch}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import tempfile
 from collections.abc import Mapping
@@ -79,12 +78,13 @@ class Case:
 
     @cached_property
     def depends(self) -> Mapping[str, Any]:
-        """What a result of trying depends on, besides the engine: the driver, the GPUs, the CPU."""
+        """What a result of trying depends on, besides the engine: the driver (for AMD, of the kernel), the GPUs, the CPU."""
         return {
             "devices": [[each.kind, each.name, each.architecture, each.driver] for each in self.devices],
-            "ids": sorted(hardware.nvidia_ids(self.probe).values()),
+            "ids": [sorted(hardware.nvidia_ids(self.probe).values()), hardware.amd_ids(self.probe)],
+            "kernel": [self.probe.text("proc/sys/kernel/osrelease"), self.probe.text("sys/module/amdgpu/version")],
             "cpu": cpu_model(self.probe),
-            "visible": [os.environ.get(name, "") for name in trying.VISIBLE],
+            "visible": [self.probe.environment.get(name, "") for name in trying.VISIBLE],
         }
 
 
