@@ -177,10 +177,10 @@ def doctor(options, rest):
     from trainer_core.engines import manifest
     from trainer_core.install import environments, jupyter, suite
 
-    for server in jupyter.servers():
-        print(jupyter.advice(server))
     if suite.is_whole():
         hand_over("-m", "trainer_core.cli", "doctor")
+    for server in jupyter.servers():
+        print(jupyter.advice(server))
     machine = hardware.machine(places.home())
     print("Easel is not set up here yet. Run: python installer.py")
     print("Python: {} ({})".format(sys.version.split()[0], sys.executable))

@@ -10,13 +10,13 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from trainer_core.errors import InstallError
+from trainer_core.probe import HERE, Probe
 
 Kind = Literal["cuda", "rocm", "xpu", "mps", "cpu"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -24,7 +24,6 @@ UNTRIED: Mapping[str, str] = {"rocm": "AMD", "xpu": "Intel", "mps": "Apple"}
 """The makers of the GPUs on which Easel was not run yet, by kind: what it says of them is from documents and sources."""
 
 _MIB = 1024**2
-_NVIDIA_SMI_S = 10
 
 
 @dataclass(frozen=True)
@@ -96,14 +95,14 @@ def machine(folder: Path) -> Machine:
         free_ram_bytes=free,
         disk_bytes=free_disk_bytes(folder),
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        system=f"{platform.system()} {platform.machine()}",
+        system=system_name(),
     )
 
 
-def accelerators() -> tuple[Accelerator, ...]:
+def accelerators(probe: Probe = HERE) -> tuple[Accelerator, ...]:
     """The devices of this machine, discrete ones first, the CPU always last."""
-    found = [*nvidia(), *amd(), *intel(), *apple()]
-    return (*found, Accelerator("cpu", platform.processor() or platform.machine() or "CPU"))
+    found = [*nvidia(probe), *amd(probe), *intel(probe), *apple(probe)]
+    return (*found, Accelerator("cpu", probe.fact("cpu", lambda: platform.processor() or platform.machine()) or "CPU"))
 
 
 def chosen(kind: str = "auto") -> Accelerator:
@@ -121,40 +120,37 @@ def chosen(kind: str = "auto") -> Accelerator:
     return next((device for device in found if device.kind == kind), absent)
 
 
-def nvidia() -> tuple[Accelerator, ...]:
+def nvidia(probe: Probe = HERE) -> tuple[Accelerator, ...]:
     """The NVIDIA GPUs that `nvidia-smi` lists; none when it fails, as with a broken driver."""
-    program = _nvidia_smi()
-    if program is None:
+    program = nvidia_smi(probe)
+    if not program:
         # Some containers have the driver and the device, but not the program.
-        driver = nvidia_driver() if Path("/dev/nvidia0").exists() else ""
+        driver = nvidia_driver(probe) if probe.exists("dev/nvidia0") else ""
         return (Accelerator("cuda", "NVIDIA GPU", driver=driver),) if driver else ()
-    return read_nvidia_smi(_asked(program, "name,memory.total,memory.free,compute_cap,driver_version"))
+    return read_nvidia_smi(_asked(probe, "name,memory.total,memory.free,compute_cap,driver_version"))
 
 
 def nvidia_index(unique: str) -> str:
     """The number of the NVIDIA GPU with this unique id ("GPU-..."), which may be shortened; "" if there is none."""
-    program = _nvidia_smi() if unique.startswith("GPU-") else None
-    rows = _asked(program, "index,uuid").splitlines() if program else ()
-    found = [row.partition(",") for row in rows]
-    fitting = [index.strip() for index, _, known in found if known.strip().startswith(unique)]
+    known = nvidia_ids() if unique.startswith("GPU-") else {}
+    fitting = [index for index, name in known.items() if name.startswith(unique)]
     return fitting[0] if len(fitting) == 1 else ""
 
 
-def _nvidia_smi() -> str | None:
-    """The program that lists the NVIDIA GPUs; None if there is none."""
-    return shutil.which("nvidia-smi") or next(
-        (path for path in ("/usr/lib/wsl/lib/nvidia-smi",) if Path(path).exists()), None
-    )
+def nvidia_ids(probe: Probe = HERE) -> dict[str, str]:
+    """The unique id of each NVIDIA GPU ("GPU-...") by its number; none when `nvidia-smi` fails."""
+    rows = [row.partition(",") for row in _asked(probe, "index,uuid").splitlines()]
+    return {index.strip(): unique.strip() for index, _, unique in rows if unique.strip()}
 
 
-def _asked(program: str, query: str) -> str:
+def nvidia_smi(probe: Probe = HERE) -> str:
+    """The program that lists the NVIDIA GPUs; "" if there is none."""
+    return probe.program("nvidia-smi", "usr/lib/wsl/lib")
+
+
+def _asked(probe: Probe, query: str) -> str:
     """The CSV answer of `nvidia-smi`; "" if it fails."""
-    command = [program, f"--query-gpu={query}", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=_NVIDIA_SMI_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout if answer.returncode == 0 else ""
+    return probe.ask(nvidia_smi(probe), f"--query-gpu={query}", "--format=csv,noheader,nounits")
 
 
 def read_nvidia_smi(text: str) -> tuple[Accelerator, ...]:
@@ -178,78 +174,97 @@ def read_nvidia_smi(text: str) -> tuple[Accelerator, ...]:
     return tuple(found)
 
 
-def nvidia_driver() -> str:
+def nvidia_driver(probe: Probe = HERE) -> str:
     """The version of the loaded NVIDIA kernel driver; "" when none is loaded (in WSL2 the driver is in Windows)."""
-    try:
-        text = Path("/proc/driver/nvidia/version").read_text()
-    except OSError:
-        return ""
-    found = re.search(r"\b(\d+\.\d+(?:\.\d+)?)\b", text)
+    found = re.search(r"\b(\d+\.\d+(?:\.\d+)?)\b", probe.text("proc/driver/nvidia/version"))
     return found[1] if found else ""
 
 
-def amd(
-    nodes: Path = Path("/sys/class/kfd/kfd/topology/nodes"), cards: Path = Path("/sys/class/drm")
-) -> tuple[Accelerator, ...]:
-    """The AMD GPUs that the kernel's compute driver lists.
+NODES, CARDS = "sys/class/kfd/kfd/topology/nodes", "sys/class/drm"
+
+
+def amd(probe: Probe = HERE) -> tuple[Accelerator, ...]:
+    """The AMD GPUs that the kernel's compute driver lists, in the order in which ROCm counts them.
 
     Source: amdkfd's topology: `gfx_target_version` is 0 for a CPU node, else major * 10000 + minor * 100 + step (the last two in hex).
+    `drm_render_minor` names the device in the kernel's graphics driver, which tells its memory and sometimes its name.
     """
     found = []
-    memory = [
-        (_number(card / "device/mem_info_vram_total"), _number(card / "device/mem_info_vram_used"))
-        for card in _cards(cards)
-    ]
-    for node in sorted(nodes.glob("*/properties"), key=lambda path: (len(path.parent.name), path.parent.name)):
-        try:
-            version = int(
-                dict(line.split(None, 1) for line in node.read_text().splitlines() if " " in line)["gfx_target_version"]
-            )
-        except (OSError, KeyError, ValueError):
-            continue
-        if version:
+    for node in probe.names(NODES):
+        properties = _properties(probe.text(f"{NODES}/{node}/properties"))
+        if version := properties.get("gfx_target_version"):
             name = f"gfx{version // 10000}{version // 100 % 100:x}{version % 100:x}"
-            total, used = memory[len(found)] if len(found) < len(memory) else (0, 0)
-            found.append(Accelerator("rocm", f"AMD {name}", total, max(total - used, 0), name))
+            folder = f"{CARDS}/renderD{properties.get('drm_render_minor', 0)}/device"
+            total, used = probe.number(f"{folder}/mem_info_vram_total"), probe.number(f"{folder}/mem_info_vram_used")
+            title = probe.text(f"{folder}/product_name") or f"AMD {name}"
+            found.append(Accelerator("rocm", title, total, max(total - used, 0), name))
     return tuple(found)
 
 
-def intel(drivers: Path = Path("/sys/bus/pci/drivers/xe")) -> tuple[Accelerator, ...]:
+def amd_ids(probe: Probe = HERE) -> list[int]:
+    """The unique id of each AMD GPU that the compute driver lists; 0 for one that has none."""
+    nodes = [_properties(probe.text(f"{NODES}/{node}/properties")) for node in probe.names(NODES)]
+    return [node.get("unique_id", 0) for node in nodes if node.get("gfx_target_version")]
+
+
+def _properties(text: str) -> dict[str, int]:
+    """The numbers in a list of names and numbers."""
+    pairs = (line.split(None, 1) for line in text.splitlines() if " " in line)
+    return {name: int(value) for name, value in pairs if value.isascii() and value.strip().isdigit()}
+
+
+def intel(probe: Probe = HERE) -> tuple[Accelerator, ...]:
     """The Intel discrete GPUs that use the `xe` kernel driver.
 
     GPUs with the `i915` driver are left out: nearly every laptop has one for its display. A user with a broken NVIDIA
     driver would get the wrong torch.
     """
-    for device in sorted(drivers.glob("????:??:??.?")):
-        if _number(device / "tile0/vram_size_bytes") or _number(device / "tile0/physical_vram_size_bytes"):
-            return (Accelerator("xpu", f"Intel GPU at {device.name}"),)
+    folder = "sys/bus/pci/drivers/xe"
+    for device in probe.names(folder):
+        tile = f"{folder}/{device}/tile0"
+        if re.fullmatch(r"[\da-f]{4}:[\da-f]{2}:[\da-f]{2}\.\d", device) and (
+            probe.number(f"{tile}/vram_size_bytes") or probe.number(f"{tile}/physical_vram_size_bytes")
+        ):
+            return (Accelerator("xpu", f"Intel GPU at {device}"),)
     return ()
 
 
-def apple() -> tuple[Accelerator, ...]:
+def apple(probe: Probe = HERE) -> tuple[Accelerator, ...]:
     """The GPU of an Apple-silicon Mac, which uses the system RAM."""
-    if platform.system() == "Darwin" and platform.machine() == "arm64":
+    if probe.fact("system", system_name) == "Darwin arm64":
         return (Accelerator("mps", "Apple silicon"),)
     return ()
 
 
-def memory_bytes(root: Path = Path("/")) -> tuple[int, int]:
+def system_name() -> str:
+    """The operating system and the kind of processor, such as "Linux x86_64"."""
+    return f"{platform.system()} {platform.machine()}"
+
+
+def memory_bytes(probe: Probe = HERE) -> tuple[int, int]:
     """(total, free) RAM in bytes that this process may use: the machine's, or less where a container has a limit."""
     try:
-        lines = (line.split(":", 1) for line in (root / "proc/meminfo").read_text().splitlines() if ":" in line)
+        lines = (line.split(":", 1) for line in probe.text("proc/meminfo").splitlines() if ":" in line)
         table = {name: int(value.split()[0]) * 1024 for name, value in lines if value.split()[0].isdigit()}
         total, free = table["MemTotal"], table["MemAvailable"]
-    except (OSError, KeyError, ValueError, IndexError):
+    except (KeyError, IndexError):
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return total, total
+    most, used = memory_limit(probe)
+    if 0 < most < total:
+        total, free = most, min(free, most - used)
+    return total, max(free, 0)
+
+
+def memory_limit(probe: Probe = HERE) -> tuple[int, int]:
+    """(limit, used) RAM in bytes of the container that this is; a limit of 0, or one near 2**63 (cgroup v1), is none."""
     for limit, used in (
         ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"),
         ("sys/fs/cgroup/memory/memory.limit_in_bytes", "sys/fs/cgroup/memory/memory.usage_in_bytes"),
     ):
-        # "max", or a number near 2**63 in cgroup v1, means no limit.
-        if 0 < (most := _number(root / limit)) < total:
-            total, free = most, min(free, most - _number(root / used))
-    return total, max(free, 0)
+        if (most := probe.number(limit)) > 0:
+            return most, probe.number(used)
+    return 0, 0
 
 
 def free_disk_bytes(folder: Path) -> int:
@@ -257,17 +272,6 @@ def free_disk_bytes(folder: Path) -> int:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-def _cards(root: Path) -> list[Path]:
-    return [card for card in sorted(root.glob("card*")) if (card / "device/mem_info_vram_total").exists()]
-
-
-def _number(path: Path) -> int:
-    try:
-        return int(path.read_text().strip(), 0)
-    except (OSError, ValueError):
-        return 0
 
 
 def _mib(text: str) -> int:

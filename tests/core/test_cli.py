@@ -368,9 +368,8 @@ def test_outside_text_is_shown_as_text(easel, shared, tmp_path):
         assert HOSTILE.replace("\x1b", "\\u001b") in shown, "shown completely, as text: no markup is removed"
 
 
-def test_backends_and_doctor_show_the_engines_and_the_machine(easel):
+def test_the_list_of_engines(easel):
     engines = {row["id"]: row for row in json.loads(easel("backends", "list", "--json", check=0).stdout)}
     assert set(engines) >= {"kohya", "simpletuner"}
     assert "rehearsal" not in engines, "hidden engines are never listed"
     assert "sd15" in engines["simpletuner"]["refused"], "refused families are listed, with the reason"
-    assert json.loads(easel("doctor", "--json", check=0).stdout)["machine"]["ram_bytes"] > 0

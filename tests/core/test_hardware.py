@@ -8,6 +8,7 @@ import pytest
 
 from trainer_core import hardware
 from trainer_core.errors import InstallError
+from trainer_core.probe import Probe
 
 MIB = 1024**2
 GIB = 1024**3
@@ -48,20 +49,23 @@ def test_nvidia_smi_is_run(tmp_path, monkeypatch, answer, expected):
 
 
 def test_amd_gpus_are_read_from_the_compute_driver(tmp_path):
-    nodes, cards = tmp_path / "nodes", tmp_path / "drm"
+    nodes, cards = tmp_path / hardware.NODES, tmp_path / hardware.CARDS
     put(nodes / "0/properties", "cpu_cores_count 16\ngfx_target_version 0")
-    put(nodes / "1/properties", "cpu_cores_count 0\ngfx_target_version 110000")
-    put(nodes / "2/properties", "gfx_target_version 90010")
-    put(cards / "card0/device/mem_info_vram_total", 24 * GIB)
-    put(cards / "card0/device/mem_info_vram_used", 1 * GIB)
-    first, second = hardware.amd(nodes, cards)
+    put(nodes / "1/properties", "cpu_cores_count 0\ngfx_target_version 110000\ndrm_render_minor 129")
+    put(nodes / "2/properties", "gfx_target_version 90010\ndrm_render_minor 128\nunique_id 17")
+    put(cards / "renderD128/device/mem_info_vram_total", 64 * GIB)
+    put(cards / "renderD129/device/mem_info_vram_total", 24 * GIB)
+    put(cards / "renderD129/device/mem_info_vram_used", 1 * GIB)
+    put(cards / "renderD128/device/product_name", "AMD Instinct MI210")
+    first, second = hardware.amd(Probe(tmp_path))
     assert (first.kind, first.architecture, first.vram_bytes, first.free_vram_bytes) == (
         "rocm",
         "gfx1100",
         24 * GIB,
         23 * GIB,
     )
-    assert (second.architecture, second.vram_bytes) == ("gfx90a", 0)
+    assert hardware.amd_ids(Probe(tmp_path)) == [0, 17]
+    assert (second.architecture, second.name, second.vram_bytes) == ("gfx90a", "AMD Instinct MI210", 64 * GIB)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +93,7 @@ def test_the_limit_of_a_container_is_the_available_memory(tmp_path, files, expec
     )
     for name, text in files.items():
         put(tmp_path / name, text)
-    assert hardware.memory_bytes(tmp_path) == tuple(size * GIB for size in expected)
+    assert hardware.memory_bytes(Probe(tmp_path)) == tuple(size * GIB for size in expected)
 
 
 def test_free_space_is_measured_where_a_folder_will_be(tmp_path):

@@ -43,7 +43,7 @@ COMMANDS = {
     "diagnose": "diagnose",
     "notify": "notify",
     "backends": "engines",
-    "doctor": "engines",
+    "doctor": "doctor",
 }
 """The commands, in the order that the help shows, and the module of each."""
 

@@ -1,14 +1,12 @@
-"""`easel backends` and `easel doctor`: the engines, and the machine they run on."""
+"""`easel backends`: the engines."""
 
 from __future__ import annotations
 
 import dataclasses
-import platform
-import sys
 
 import click
 
-from trainer_core import __version__, catalog, hardware, places
+from trainer_core import catalog, places
 from trainer_core.cli import audit, show
 from trainer_core.cli.options import JSON_HELP
 from trainer_core.engines import registry
@@ -156,40 +154,3 @@ def trial(name: str, as_json: bool) -> None:
             for part, record in found.get("parts", {}).items()
         ),
     )
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-def doctor(as_json: bool) -> None:
-    """Show what Easel finds: machine, folder, engines."""
-    machine = hardware.machine(places.home())
-    manifests = {backend.manifest.id: backend.manifest for backend in registry.available()}
-    engines = {name: environments.installed(name) for name in manifests}
-    if as_json:
-        show.as_json(
-            {
-                "easel": __version__,
-                "python": platform.python_version(),
-                "home": places.home(),
-                "machine": dataclasses.asdict(machine),
-                "engines": {name: found and found.version for name, found in engines.items()},
-                "broken": {name: str(error) for name, error in registry.broken().items()},
-            }
-        )
-        return
-    gib = 1024**3
-    show.line(f"Easel {__version__} on Python {platform.python_version()} ({sys.executable})")
-    show.line(f"files: {places.home()}")
-    cards = [device for device in machine.accelerators if device.kind != "cpu"]
-    for card in cards:
-        memory = f", {card.vram_bytes / gib:.1f} GiB" if card.vram_bytes else ""
-        show.line(f"GPU: {card.name} ({card.kind}){memory}")
-    if not cards:
-        show.line("GPU: none found")
-    show.line(f"memory: {machine.ram_bytes / gib:.1f} GiB, free disk space: {machine.disk_bytes / gib:.1f} GiB")
-    for name, found in engines.items():
-        absent = ABSENT[manifests[name].needs_installation]
-        advice = f"not installed (python installer.py backend install {name})" if absent == "no" else absent
-        show.line(f"{name}: {found.version if found else advice}")
-    for name, error in registry.broken().items():
-        show.line(f"{name} cannot be used: {error}", "red")

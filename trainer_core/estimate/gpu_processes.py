@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from pathlib import PurePath
 import psutil
 
 from trainer_core.engines import registry
+from trainer_core.probe import HERE, Probe
 from trainer_core.text import printable
 
 TIMEOUT_S = 5
@@ -53,13 +52,13 @@ class GpuProcess:
     bytes: int
 
 
-def find_gpu_processes() -> tuple[GpuProcess, ...]:
+def find_gpu_processes(probe: Probe = HERE) -> tuple[GpuProcess, ...]:
     """The programs that use VRAM, the largest first; none if no driver answers.
 
     In a container, only its own processes are visible, or none.
     """
     for command, read in ((NVIDIA, read_nvidia), (ROCM, read_rocm)):
-        answer = _ask(command)
+        answer = _ask(command, probe)
         if answer:
             return tuple(sorted(read(answer), key=lambda process: process.bytes, reverse=True))
     return ()
@@ -112,27 +111,19 @@ def known_program(words: Sequence[str]) -> str:
     return next((title for word, title in known.items() if word in line), "")
 
 
-def _ask(command: Sequence[str]) -> str:
+def _ask(command: Sequence[str], probe: Probe) -> str:
     """The answer of a driver program, or its last answer if that is recent; "" if it is missing or fails."""
-    program = shutil.which(command[0])
-    if program is None:
+    program = probe.program(command[0], "usr/lib/wsl/lib")
+    if not program:
         return ""
     until, text = _answers.get(program, (0.0, ""))
     begun = time.monotonic()
     if begun >= until:
-        text = _answer([program, *command[1:]])
+        text = probe.ask(program, *command[1:], limit_s=TIMEOUT_S)
         # A slow program is called less often, so that it does not take most of the time.
         took_s = time.monotonic() - begun
         _answers[program] = begun + took_s + max(REUSE_S, 10 * took_s), text
     return text
-
-
-def _answer(command: Sequence[str]) -> str:
-    try:
-        answer = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return answer.stdout[:1_000_000].decode("utf-8", errors="replace") if answer.returncode == 0 else ""
 
 
 def _number(text: str) -> int | None:

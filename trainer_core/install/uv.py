@@ -63,13 +63,10 @@ def ensure_uv(report: Callable[[str], None] = print) -> Path:
     Raises:
         InstallError: there is none, and pip is missing or cannot download it.
     """
-    own = home() / "tools" / "uv" / "bin" / "uv"
-    on_path = shutil.which("uv")
-    candidates = [Path(on_path)] if on_path else []
-    candidates += [Path(sys.prefix, "bin", "uv"), own]
-    for program in candidates:
-        if program.exists() and version_of(program) >= _MINIMUM:
-            return program
+    found = find_uv()
+    if found is not None:
+        return found
+    own = _own()
     report("Downloading uv, the tool that creates the environments.")
     _fetch_with_pip(own.parent.parent)
     if version_of(own) < _MINIMUM:
@@ -78,6 +75,19 @@ def ensure_uv(report: Callable[[str], None] = print) -> Path:
             "Install uv 0.13 or newer yourself and run this again.",
         )
     return own
+
+
+def find_uv() -> Optional[Path]:
+    """A uv of a suitable version that is already here; None if there is none."""
+    on_path = shutil.which("uv")
+    candidates = [Path(on_path)] if on_path else []
+    candidates += [Path(sys.prefix, "bin", "uv"), _own()]
+    fitting = (program for program in candidates if program.exists() and version_of(program) >= _MINIMUM)
+    return next(fitting, None)
+
+
+def _own() -> Path:
+    return home() / "tools" / "uv" / "bin" / "uv"
 
 
 def cache_folder(uv: Path) -> Path:

@@ -201,7 +201,7 @@ class Redactor:
         line = self._sub(_MAIL, "<address>", line, ADDRESSES)
         for home in self._homes:
             for form in {home, home.replace("\\", "\\\\"), home.replace("/", "%2F")}:
-                line = self._sub(re.compile(rf"{re.escape(form)}(?![\w.-])"), HOME, line, HOMES)
+                line = self._sub(re.compile(rf"{re.escape(form)}(?![\w-]|\.\w)"), HOME, line, HOMES)
         for pattern in (_SPACED_HOME, _HOME):
             line = self._sub(pattern, HOME, line, HOMES)
         line = self._sub(_HOST_LINE, lambda found: f"{found['kept']}{HOST}", line, HOSTS)

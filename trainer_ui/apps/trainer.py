@@ -16,6 +16,7 @@ from trainer_ui.panels.history import HistoryBar, HistoryPanel
 from trainer_ui.panels.kept import KeptForm
 from trainer_ui.panels.last_run import LastRun
 from trainer_ui.panels.launch import LaunchPanel
+from trainer_ui.panels.machine import MachinePanel
 from trainer_ui.panels.model import ModelPanel
 from trainer_ui.panels.recipe import RecipePanel
 from trainer_ui.panels.results import ResultsBar, ResultsPanel
@@ -70,6 +71,7 @@ class Trainer(App):
         self.recipe = RecipePanel(session, made, self.choice(session), opens)
         self.output = OutputPanel(session, made)
         self.samples, self.memory = SamplesPanel(session, made), MemoryPanel(session, made)
+        self.machine = MachinePanel(session)
         session.seek = self._seek
         self.launch = LaunchPanel(session)
         self.run = LiveParts(session.jobs)
@@ -83,7 +85,11 @@ class Trainer(App):
         history_bar = HistoryBar(session)
         self.history = HistoryPanel(session, history_bar, lambda: self.places.chosen == HISTORY, self.go, self.resume)
         below = [self.all_settings, self.files]
-        prepare = ([self.kept, self.model, self.dataset], [self.recipe, self.output, self.samples, self.memory], below)
+        prepare = (
+            [self.kept, self.model, self.dataset],
+            [self.recipe, self.output, self.samples, self.memory, self.machine],
+            below,
+        )
         super().__init__(
             session.jobs,
             {

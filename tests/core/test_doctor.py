@@ -1,0 +1,167 @@
+"""`easel doctor` on recorded machines, and on this one."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.support import machines
+from trainer_core.doctor import report, tables
+from trainer_core.doctor.case import Case
+from trainer_core.doctor.checks import eight_bit, engines
+from trainer_core.doctor.examination import examine
+from trainer_core.doctor.finding import Finding, prevents_training
+from trainer_core.engines import registry
+from trainer_core.estimate import gpu_processes
+
+
+@pytest.fixture
+def look(tmp_path, monkeypatch):
+    """The findings on a recorded machine."""
+
+    def examined(name: str) -> dict[str, Finding]:
+        monkeypatch.setenv("EASEL_HOME", str(tmp_path / f"home of {name}"))
+        gpu_processes._answers.clear()
+        return {each.id: each for each in examine(Case(machines.probe(name, tmp_path / name)))}
+
+    return examined
+
+
+@pytest.mark.parametrize("name", machines.names())
+def test_what_is_said_about_a_machine(look, name, tmp_path):
+    said = report.text(list(look(name).values())).removeprefix(f"{report.heading()}\n")
+    path = machines.FOLDER / name / "doctor.txt"
+    if os.environ.get("EASEL_GOLDEN") == "write":
+        path.write_text(said, "utf-8")
+    assert said == path.read_text("utf-8"), f"{path} is another: look whether the change is meant"
+    assert str(tmp_path) not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "finding", "state", "said"),
+    [
+        ("kaggle-t4x2", "gpu.1", "notice", "Train in fp16"),
+        ("p100", "engine.simpletuner", "notice", "2.13.0 for cu126"),
+        ("p100-wrong-torch", "kernel.kohya", "problem", "no kernel image"),
+        ("rtx-4090", "gpu.memory", "notice", "python (process 99999991, 13.2 GiB)"),
+        ("rtx-5090-driver-570", "engine.simpletuner", "notice", "SimpleTuner 4.10.1 cannot run"),
+        ("h100", "bitsandbytes.kohya", "good", "25.4%"),
+        ("h100", "engine.kohya", "good", "All packages are as pinned"),
+        ("wsl2", "system", "good", "WSL2"),
+        ("mi210", "gpu.0", "notice", "AMD Instinct MI210"),
+        ("rx-7900-xtx", "gpu.0", "notice", "experimental: not run on this hardware yet"),
+        ("rx-6700-xt", "engine.kohya", "problem", "no build of torch that it works with has kernels for this card"),
+        ("intel-arc", "gpu.0", "unknown", "not known what this architecture can do"),
+        ("amd-in-container", "gpu.kfd", "problem", "--device /dev/kfd"),
+        ("nvidia-driver-broken", "gpu", "problem", "nvidia-smi fails"),
+        ("nvidia-in-container", "gpu", "problem", "--gpus all"),
+    ],
+)
+def test_the_decisive_finding(look, name, finding, state, said):
+    found = look(name)[finding]
+    assert found.state == state
+    assert said in f"{found.title} {found.found} {found.means} {found.fix}"
+
+
+def test_training_is_prevented_by_problems_of_all_engines_only(look):
+    assert not prevents_training(look("h100").values())
+    assert prevents_training(look("kaggle-t4x2").values()), "no engine is installed"
+    assert prevents_training(look("p100-wrong-torch").values()), "the only engine cannot compute"
+    assert prevents_training(look("nvidia-driver-broken").values())
+
+
+def test_changed_packages_and_changed_pins_are_noticed(tmp_path, monkeypatch, look):
+    look("h100")
+    found = machines.install("kohya", "registry", "cuda", "2.10.0+cu128")
+    packages = next((found.home / "venv").glob("lib/python3.*/site-packages"))
+    next(packages.glob("bitsandbytes-*.dist-info")).rename(packages / "bitsandbytes-0.1.0.dist-info")
+    next(packages.glob("lycoris_lora-*.dist-info")).rmdir()
+    case = Case(machines.probe("rtx-4090", tmp_path / "again"))
+    said = next(engines.engines(case))
+    assert said.state == "notice"
+    assert "bitsandbytes (0.1.0, pinned " in said.found
+    assert "lycoris-lora (missing, pinned " in said.found
+    record = found.home / "installed.json"
+    record.write_text(record.read_text().replace(found.fingerprint, "0" * 64))
+    assert "not those of this release" in next(engines.engines(Case(case.probe))).found
+
+
+def test_a_build_of_torch_that_was_got_instead_of_the_wanted_one_is_as_pinned(tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
+    machines.install("kohya", "registry", "cpu", "2.10.0+cu128", wanted="cpu")
+    found = next(engines.engines(Case(machines.probe("cpu", tmp_path / "m"))))
+    assert (found.state, "All packages are as pinned" in found.found) == ("good", True)
+
+
+def test_an_engine_for_another_device_is_a_problem_of_that_engine(tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
+    machines.install("kohya", "cpu", "cpu", "2.10.0+cpu")
+    found = next(engines.engines(Case(machines.probe("rtx-4090", tmp_path / "m"))))
+    assert (found.state, found.engine) == ("problem", "kohya")
+    assert found.fix == "python installer.py backend install kohya"
+
+
+def test_the_tables_know_the_architectures_of_every_build_of_torch():
+    builds = [build for each in registry.available() for one in each.manifest.environment for build in one.torch]
+    known = {name for row in tables.architectures().values() for name in row.architectures}
+    assert {name for build in builds for name in build.architectures} <= known
+    assert all(row.source for row in tables.architectures().values())
+    listed = [name for row in tables.architectures().values() for name in row.architectures]
+    assert len(listed) == len(set(listed))
+
+
+@pytest.mark.parametrize(
+    ("driver", "cuda"),
+    [("580.65.06", "13"), ("570.124", "12"), ("525.60.13", "12"), ("525.60.12", "11"), ("440.1", "")],
+)
+def test_a_driver_runs_the_builds_of_its_cuda(driver, cuda):
+    assert tables.cuda_of(driver) == cuda
+
+
+@pytest.mark.parametrize(
+    ("record", "state", "said"),
+    [
+        ({"failure": "It crashed (SIGSEGV)."}, "notice", "crashed"),
+        ({"ok": False, "absent": True, "reason": "it is not installed."}, "notice", "not installed, although"),
+        (
+            {"ok": False, "device": "cuda", "reason": "its native library could not be loaded."},
+            "notice",
+            "native library",
+        ),
+        (
+            {"ok": True, "device": "cpu", "native": "", "version": "1", "bytes": 1, "full_bytes": 4, "numbers": 10**6},
+            "notice",
+            "without its native library",
+        ),
+    ],
+)
+def test_what_is_not_proved_of_bitsandbytes_is_not_called_good(record, state, said):
+    found = eight_bit.finding(registry.get("kohya").manifest, record, {})
+    assert found.state == state
+    assert said in found.found
+
+
+def test_another_driver_or_another_gpu_makes_what_was_tried_invalid(tmp_path):
+    def depends(name, change=lambda root: None):
+        root = tmp_path / f"{name} {len(list(tmp_path.iterdir()))}"
+        probe = machines.probe(name, root)
+        change(root)
+        return Case(probe).depends
+
+    def edited(place, old, new):
+        def change(root):
+            text = (root / place).read_text()
+            assert old in text
+            (root / place).write_text(text.replace(old, new))
+
+        return change
+
+    smi, node = "usr/bin/nvidia-smi", "sys/class/kfd/kfd/topology/nodes/1/properties"
+    first, amd = depends("h100"), depends("mi210")
+    assert depends("h100") == first, "free memory and the time of the call do not count"
+    assert depends("h100", edited(smi, "81004", "100")) == first
+    assert depends("h100", edited(smi, "580.65.06", "580.82.07")) != first
+    assert depends("h100", edited(smi, "GPU-00000000", "GPU-11111111")) != first
+    assert depends("mi210", edited(node, "7741268452126343234", "1")) != amd
+    assert depends("mi210", edited("proc/sys/kernel/osrelease", "6.8.0-60", "6.8.0-71")) != amd

@@ -1,0 +1,104 @@
+"""The report to post in an issue has no names of people and machines, home folders, tokens and addresses."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import stat
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer_core.cli import easel
+from trainer_core.doctor import report
+from trainer_core.training.redaction import Private
+
+NAMES = st.from_regex(r"[a-z]{2}[0-9]{2}[a-z0-9]{1,8}", fullmatch=True)
+TOKENS = st.from_regex(r"hf_[A-Za-z0-9]{30}", fullmatch=True)
+ADDRESSES = st.one_of(
+    st.ip_addresses(v=4).filter(lambda each: not each.is_loopback),
+    st.ip_addresses(v=6).filter(lambda each: int(each) > 1),
+)
+PLACES = (
+    "{home}/easel/workspace has 3 GiB.",
+    "A Jupyter server runs at http://{host}:8888/?token={token} (process 7, from {home}/venv).",
+    "A mirror at https://{user}:{token}@{host}.lan/simple does not answer.",
+    "It is at {address}.",
+    "Connection to {address}:443 failed, http://{address}/ too [{address}]",
+    "Run: /Users/{user}/venv/bin/python -m pip; {user}@{host}: HF_TOKEN={token}",
+    "The folder /mnt/{user}/models, C:\\Users\\{user}\\models; GPU-8932f937-d72c-4106-c12f-20bd9faed9f6 00:1a:2b:3c:4d:5e",
+)
+
+
+@settings(max_examples=60)
+@given(
+    NAMES,
+    NAMES,
+    TOKENS,
+    ADDRESSES,
+    st.sampled_from(["/home/{}", "/Users/{}", "/srv/people/{}"]),
+    st.sampled_from(PLACES),
+)
+def test_nothing_private_is_left(user, host, token, address, home, place):
+    if ipaddress.ip_address(address).version == 6 and "{address}:443" in place:
+        place = place.replace("{address}:443", "[{address}]:443").replace("//{address}/", "//[{address}]/")
+    home = home.format(user)
+    said = place.format(home=home, user=user, host=host, token=token, address=address)
+    left = report.redacted(said, Private(users={user}, hosts={host}, homes={home}))
+    for private in (user, host, token, home, str(address), "8932f937", "2b:3c"):
+        assert private not in left, (said, left)
+    assert report.redacted(left, Private(users={user}, hosts={host}, homes={home})) == left
+
+
+def test_what_helps_to_understand_stays():
+    said = (
+        "Tesla T4; compute capability 7.5; driver 550.54.15; torch 2.10.0+cu128; https://huggingface.co answers; "
+        "http://localhost:8888/ too; 127.0.0.1 is an address; libbitsandbytes_cuda128.so; nvidia 12:30:45"
+    )
+    assert report.redacted(said, Private(users={"mika"}, hosts={"tower"})) == said.replace("127.0.0.1", "<address>")
+
+
+def test_home_folders_become_a_tilde():
+    private = Private(users={"mika"}, homes={"/home/mika"})
+    assert report.redacted("/home/mika/models is full.", private) == "~/models is full."
+    assert report.redacted("It is in /srv/data.", Private(homes={"/srv/data"})) == "It is in ~."
+    assert report.redacted("/data/easel/cache", private, [("/data/easel", "<easel>")]) == "<easel>/cache"
+
+
+@pytest.fixture
+def doctor(tmp_path, monkeypatch):
+    """The command on this machine, with no engine, and without waiting for the network."""
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("HF_TOKEN", "hf_" + "a1B2" * 8)
+    return lambda *arguments: CliRunner().invoke(easel, ["doctor", *arguments])
+
+
+def test_the_command_on_this_machine(doctor, tmp_path):
+    data = json.loads(doctor("--json").stdout)
+    found = {each["id"]: each for each in data["findings"]}
+    assert data["prevented"]
+    assert data["machine"]["ram_bytes"] > 0
+    assert found["training"]["state"] == "problem"
+    assert found["network.hub"]["state"] == "notice"
+    assert found["token.huggingface"]["found"] == "Set in the variable HF_TOKEN."
+    assert "a1B2" not in json.dumps(data)
+
+    target = tmp_path / "report.txt"
+    done = doctor("--report", "--to", str(target))
+    assert done.exit_code == 1, "no engine is installed"
+    text = target.read_text()
+    assert text in done.stdout
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert text.splitlines()[1] == "No engine is installed yet."
+    assert "<easel>" in text
+    assert str(tmp_path) not in text
+    assert not re.search(rf"(?<![\w-]){re.escape(os.uname().nodename)}(?![\w-])", text)
+    refused = doctor("--to", str(target))
+    assert "exists already" in str(refused.exception)
+    assert target.read_text() == text

@@ -1,0 +1,1 @@
+"""What `easel doctor` finds out about this machine and its engines, as findings with a fix. Not: repairing it, printing."""

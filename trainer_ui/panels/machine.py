@@ -1,0 +1,80 @@
+"""What the doctor finds on this machine: which engines can train, what prevents it, and what to do."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from trainer_ui.boundary import attempt
+from trainer_ui.formatting import Paragraph
+from trainer_ui.panels.card import Step, row
+from trainer_ui.widgets import Button, Widget
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainer_core.doctor.finding import Finding, State
+    from trainer_ui.session import Session
+
+TONES: dict[State, str] = {"problem": "danger", "notice": "warn", "unknown": "muted", "good": ""}
+UNCHECKED = "open it to check what works here"
+CHECKING = "Checking. Each engine computes something on the device, which takes up to a few minutes the first time."
+
+
+class MachinePanel:
+    """The step of the machine. It is checked in a thread when it is first opened, and when the user asks for it."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.step = Step(session, "Machine", self._content)
+        self.widget = self.step.widget
+        self.found: Sequence[Finding] = ()
+        """What was found; nothing before the first check."""
+        self._thread: threading.Thread | None = None
+        self._said: Paragraph | None = None
+        self._groups: dict[State, Paragraph] = {}
+        self.again = Button(description="Check again", classes=("easel-small",))
+        self.again.on_click(session.handler(lambda _: self.look(again=True)))
+
+    def look(self, *, again: bool = False) -> None:
+        """Checks in a thread, unless that is being done; with `again` what was tried before is tried anew."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._look, args=(again,), name="easel-doctor", daemon=True)
+            self._thread.start()
+
+    def _look(self, again: bool) -> None:
+        from trainer_core.doctor.case import Case
+        from trainer_core.doctor.examination import examine
+
+        def check() -> None:
+            self.found = examine(Case(again=again))
+
+        attempt(check, self.session.note)
+        self._thread = None
+        self.session.show_soon()
+
+    def _content(self) -> list[Widget]:
+        self._said = Paragraph("", "small", role="status")
+        self._groups = {state: Paragraph("", "small", "lines") for state in TONES}
+        self.look()
+        return [self._said, *self._groups.values(), row(self.again)]
+
+    def show(self) -> None:
+        """Shows the conclusion in one line, and all findings once it was opened."""
+        is_checking = self._thread is not None
+        first = self.found[0] if self.found else None
+        state = {"problem": "bad", "notice": "warn"}.get(first.state, "done") if first is not None else "open"
+        self.step.show(state, "checking" if is_checking else first.found if first is not None else UNCHECKED)
+        self.again.disabled = is_checking
+        if self._said is None:
+            return
+        fix = f" {first.fix}" if first is not None and first.fix else ""
+        self._said.show_text(CHECKING if is_checking else f"{first.found}{fix}" if first is not None else "")
+        if not self.found:
+            return
+        from trainer_core.doctor import report
+
+        for of_state, paragraph in self._groups.items():
+            of_group = [each for each in self.found[1:] if each.state == of_state]
+            text = "\n".join(line for line, _ in report.lines(of_group, brief=True)).strip()
+            paragraph.show_text(text, TONES[of_state])
