@@ -6,7 +6,7 @@ import dataclasses
 
 import click
 
-from trainer_core import catalog, places
+from trainer_core import catalog, hardware, places
 from trainer_core.cli import audit, show
 from trainer_core.cli.options import JSON_HELP
 from trainer_core.engines import registry
