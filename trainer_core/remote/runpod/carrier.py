@@ -18,6 +18,7 @@ from trainer_core.remote import storage
 from trainer_core.remote.credentials import KNOWN
 from trainer_core.remote.patience import Patience
 from trainer_core.remote.runpod import bringing, leaks, seeing, style_version
+from trainer_core.remote.runpod.absence import Absence
 from trainer_core.remote.runpod.allowed_time import allowed
 from trainer_core.remote.runpod.bucket_run import BucketRun
 from trainer_core.remote.runpod.client import Client
@@ -57,6 +58,7 @@ class RunPodCarrier:
         self._client = Client(target.endpoint, target.key(self._values), patience=BRIEF)
         self._sender = Sender(self._client, self._run, notes)
         self._looker = seeing.Looker(self._client, self._run, notes, self._sender)
+        self._version = Absence()
 
     def begin(self, say: Callable[[str], None]) -> None:
         """Brings images to the bucket and sends one job, unless the run has one or has ended.
@@ -93,7 +95,9 @@ class RunPodCarrier:
         """Where the run is now, by the bucket and by RunPod."""
         with _passing():
             seen = self._looker.look()
-            trouble = style_version.follow(self._target, self._run, self._notes, seen, self._values)
+            trouble = style_version.follow(
+                self._target, self._run, self._notes, seen, self._values, self._version, self._looker.grace_s
+            )
             return Seen(seen.phase, f"{seen.sentence} {trouble}".strip())
 
     def read(self, name: str, offset: int) -> bytes:
