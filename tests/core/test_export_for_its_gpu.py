@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.support import recorded_headers, small_models
+from tests.support import small_models
 from trainer_core.cli import main
 from trainer_core.prepare.workbench import Workbench, prepare_run
 from trainer_core.remote import credentials
@@ -18,11 +18,7 @@ PRECISION = "memory.mixed_precision"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    shapes = small_models.shapes("sd15")
-    # By its width CLIP-L is recognised.
-    shapes |= {name: (6, 768) for name in shapes if name.endswith("token_embedding.weight")}
-    path = tmp_path_factory.mktemp("models") / "small.safetensors"
-    return recorded_headers.write_file(path, {name: ("F16", shape) for name, shape in shapes.items()})
+    return small_models.sd15_file(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tests.support import buckets, recorded_headers, runpod_runs, small_models
+from tests.support import buckets, runpod_runs, small_models
 from tests.support.runpod_runs import FOLDER, Worker
 from trainer_core import cli
 from trainer_core.errors import JobError, RemoteError
@@ -30,10 +30,7 @@ def place(monkeypatch, tmp_path):
 @pytest.fixture
 def folder(tmp_path):
     """A small SD1.5 in a folder of diffusers, as a cache of the Hub has it: with a link to a file, and with hidden files."""
-    recorded = recorded_headers.load("folder-sd15")
-    shapes = small_models.shapes("folder-sd15")
-    recorded["tensors"] = {key: ("F16", shapes[key]) for key in recorded["tensors"]}
-    made = recorded_headers.write("folder-sd15", tmp_path, recorded)
+    made = small_models.sd15_folder(tmp_path)
     (made / ".cache").mkdir()
     (made / ".cache/x").write_text("no part of it")
     (made / ".gitattributes").write_text("no part of it")

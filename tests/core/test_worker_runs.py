@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import recorded_headers, runpod_twin, runpod_worker, small_models
+from tests.support import runpod_twin, runpod_worker, small_models
 from tests.support.runpod_runs import images
 from trainer_core.events import Step
 from trainer_core.jobs.state import JobState
@@ -28,22 +28,7 @@ def worker(tmp_path, monkeypatch):
         yield found
 
 
-def small_file(tmp_path):
-    shapes = small_models.shapes("sd15")
-    # By its width CLIP-L is recognised.
-    shapes |= {name: (6, 768) for name in shapes if name.endswith("token_embedding.weight")}
-    tensors = {name: ("F16", shape) for name, shape in shapes.items()}
-    return recorded_headers.write_file(tmp_path / "small.safetensors", tensors)
-
-
-def small_folder(tmp_path):
-    """A folder of diffusers."""
-    recorded, shapes = recorded_headers.load("folder-sd15"), small_models.shapes("folder-sd15")
-    recorded["tensors"] = {key: ("F16", shapes[key]) for key in recorded["tensors"]}
-    return recorded_headers.write("folder-sd15", tmp_path, recorded)
-
-
-def start(worker, tmp_path, made=small_file, **player):
+def start(worker, tmp_path, made=small_models.sd15_file, **player):
     model = made(tmp_path)
     bucket = worker.place.connect()
     worker_models.upload(worker_models.place_of(str(model), bucket, "team/"), bucket)
@@ -64,7 +49,7 @@ def shown(run, worker):
 
 
 def test_a_run_started_here_is_trained_there_and_its_lora_is_delivered_here(worker, tmp_path):
-    run = start(worker, tmp_path, small_folder)
+    run = start(worker, tmp_path, small_models.sd15_folder)
     assert run.wait(120) is JobState.COMPLETED, shown(run, worker)
     delivered = [Path(path) for path in run.result["outputs"]]
     assert delivered[0].name == "mika.safetensors"

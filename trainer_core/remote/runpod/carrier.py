@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 GROWING = ("events.jsonl", "engine.log")
 DAY_S = 24 * 3600.0
+OF_SERVER = frozenset({"NGROK_AUTHTOKEN", "EASEL_SERVE_TOKEN"})
+"""Secrets of `easel remote serve`, which no run needs."""
 BRIEF = Patience(attempts=3, first_wait_s=0.5, longest_wait_s=5.0, read_s=30.0)
 """For single questions: the follower has the patience for what lasts longer, and says so."""
 
@@ -160,7 +162,7 @@ class RunPodKind:
     """RunPod serverless endpoints."""
 
     id, title = KIND, "RunPod endpoint"
-    variables = (*KNOWN, BASE_URL_NAME)
+    variables = (*(name for name in KNOWN if name not in OF_SERVER), BASE_URL_NAME)
     patience_s = DAY_S
 
     def target(self, text: str) -> Target:
