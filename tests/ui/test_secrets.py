@@ -163,8 +163,8 @@ def run_over_the_server(cloud, tmp_path, processes):
         said.append(serving.call(server.address, "POST", "/api/training/start", body, token=f"{token}x"))
         cloud.twin.finish(cloud.twin.jobs[said[0].data["runpod_job_id"]], "FAILED", error="no images")
         cloud.twin.called()
-        said += server.end()
-    return "\n".join(map(str, said))
+        ended = server.end()
+    return "\n".join(map(str, [*said, *ended]))
 
 
 def test_no_secret_is_anywhere_but_where_the_user_has_put_it(cloud, homes, processes, opening, tmp_path):
