@@ -37,6 +37,11 @@ _DROPPED = {
     # Container images set it. Each start of an engine would compile thousands of modules again: 17 of 27 CPU seconds of importing
     # torch, transformers and diffusers.
     "PYTHONDONTWRITEBYTECODE",
+    # Keys that only Easel itself uses. A program that needs one, such as the follower of a run on RunPod, is given it by name.
+    "RUNPOD_API_KEY",
+    "MODEL_TRAINING_RUNPOD_API_KEY",
+    "NGROK_AUTHTOKEN",
+    "EASEL_SERVE_TOKEN",
 }
 # ACCELERATE_GRADIENT_ACCUMULATION_STEPS silently overrides the value of a plan. Source: accelerate/accelerator.py.
 _DROPPED_PREFIXES = ("UV_", "PIP_", "PYDEVD_", "ACCELERATE_")
@@ -45,7 +50,10 @@ _DROPPED_PREFIXES = ("UV_", "PIP_", "PYDEVD_", "ACCELERATE_")
 def child_environment(
     extra: Optional[Mapping[str, str]] = None, base: Optional[Mapping[str, str]] = None
 ) -> Dict[str, str]:
-    """A copy of `base` (by default this process's environment) without variables that break another interpreter, plus `extra`."""
+    """A copy of `base` (by default this process's environment), plus `extra`.
+
+    Variables that break another interpreter and keys that are Easel's own are left out.
+    """
     base = os.environ if base is None else base
     kept = {
         name: value for name, value in base.items() if name not in _DROPPED and not name.startswith(_DROPPED_PREFIXES)

@@ -221,7 +221,7 @@ class RemoteDesk:
         from trainer_core.remote import credentials
         from trainer_core.remote.runpod import style_training
         from trainer_core.remote.runpod.target import RunPodTarget
-        from trainer_core.remote.runs import starting, target
+        from trainer_core.remote.runs import carrier, starting, target
 
         at, style = target.named(on), self.style
         if at["kind"] == "runpod":
@@ -229,7 +229,7 @@ class RemoteDesk:
             at = {**at, "sends_models": True}
             if self.kept is not None and self.kept.gpu:
                 at = {**at, "gpu": self.kept.gpu}
-        with credentials.lent():
+        with credentials.lent(carrier.get(at["kind"]).variables):
             if style is None:
                 return starting.start(bench, at)
             return style_training.start(style_training.renewed(replace(style, bench=bench)), RunPodTarget.of(at))

@@ -9,17 +9,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support import runpod_twin
+from tests.support import runpod_twin, serving
 from tests.support.played import until
 from tests.support.runpod_twin import ENDPOINT, KEY
-from tests.support.serving import call, remote_run
+from tests.support.serving import call, live_in, remote_run
 from trainer_core import places
-from trainer_core.remote import credentials, hastening, serve
+from trainer_core.remote import hastening, serve
 from trainer_core.remote.credentials import Secret
 from trainer_core.remote.runpod import limits, webhook
 from trainer_core.remote.runpod.client import Client
 from trainer_core.remote.serve import keys, receiver
 
+home, said, server = serving.home, serving.said, serving.server
 ID = "cat-0123abcd"
 BARE = "/api/training-webhook"
 SUCCESS = {
@@ -39,26 +40,6 @@ ENVELOPE_FAILED = {
 }
 ENVELOPE_TIMED_OUT = {"id": "abc-e1", "status": "TIMED_OUT", "input": {"training_config": {"request_id": ID}}}
 ENVELOPE_OF_EASEL = {"id": "abc-e1", "status": "CANCELLED", "input": {"easel": {"request": {"id": ID}}}}
-
-
-@pytest.fixture
-def home(monkeypatch, tmp_path):
-    for name in credentials.KNOWN:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def said():
-    return []
-
-
-@pytest.fixture
-def server(home, said):
-    with serve.start(port=0, say=said.append) as made:
-        yield made
 
 
 @pytest.fixture
@@ -215,10 +196,7 @@ def shared(tmp_path_factory):
     """One server for many requests."""
     home = tmp_path_factory.mktemp("fuzz")
     with pytest.MonkeyPatch.context() as patch:
-        for name in credentials.KNOWN:
-            patch.delenv(name, raising=False)
-        patch.setenv("EASEL_HOME", str(home))
-        patch.chdir(home)
+        live_in(home, patch)
         remote_run(places.runs(), "cat", ID)
         with serve.start(port=0) as made:
             yield made

@@ -7,18 +7,18 @@ import threading
 import psutil
 import pytest
 
-from tests.support import runpod_twin
-from tests.support.runpod_twin import ENDPOINT, KEY, Fault
-from tests.support.serving import call, process, remote_run
+from tests.support import runpod_twin, serving
+from tests.support.runpod_twin import KEY, Fault
+from tests.support.serving import ask, call, process, remote_run
 from trainer_core import places
 from trainer_core.errors import RemoteError
 from trainer_core.remote import credentials, serve
 from trainer_core.remote.runpod import webhook
-from trainer_core.remote.runpod.connection import BASE_URL_NAME
 from trainer_core.remote.serve import keys, public
 from trainer_core.remote.style_stores import LocalStore
 from trainer_core.remote.styles import Styles
 
+home, said, server, twin = serving.home, serving.said, serving.server, serving.twin
 START, VERSIONS = "/api/training/start", "/api/styles/16/training-versions"
 IMAGES = ["s3://bucket/styles/16/image_001.jpg", "s3://bucket/styles/16/image_002.jpg"]
 DOCUMENT = {
@@ -38,34 +38,6 @@ DOCUMENT = {
     "imageCount": 30,
 }
 """The version of the document, unchanged."""
-
-
-@pytest.fixture
-def home(monkeypatch, tmp_path):
-    for name in credentials.KNOWN:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def twin(home, monkeypatch):
-    with runpod_twin.running() as found:
-        monkeypatch.setenv(BASE_URL_NAME, found.url)
-        monkeypatch.setenv("RUNPOD_API_KEY", KEY)
-        monkeypatch.setenv("MODEL_TRAINING_RUNPOD_ENDPOINT_ID", ENDPOINT)
-        yield found
-
-
-@pytest.fixture
-def server(home):
-    with serve.start(port=0, styles=lambda: Styles(LocalStore(home))) as made:
-        yield made
-
-
-def ask(server, method, path, body=None, **more):
-    return call(server.address, method, path, body, **({"token": server.token.reveal()} | more))
 
 
 # ---- "Backend API Routes" ----
@@ -127,7 +99,7 @@ def test_the_whole_request_of_the_document_is_sent_as_it_is(twin, server):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "reason"),
     [
         ({"imageUrls": IMAGES}, "Give `styleId`, or `actorId`, or `input`."),
         ({"styleId": "16", "actorId": "1", "imageUrls": IMAGES}, "Give `styleId`, or `actorId`"),
@@ -148,10 +120,10 @@ def test_the_whole_request_of_the_document_is_sent_as_it_is(twin, server):
         (b"[" * 100000, "not JSON"),
     ],
 )
-def test_a_start_that_does_not_fit_is_refused_with_a_sentence_and_nothing_is_sent(twin, server, body, said):
+def test_a_start_that_does_not_fit_is_refused_with_a_sentence_and_nothing_is_sent(twin, server, body, reason):
     found = ask(server, "POST", START, body)
     assert (found.status, found.data["status"]) == (400, "failed")
-    assert said in found.data["error"]
+    assert reason in found.data["error"]
     assert twin.asked == []
 
 

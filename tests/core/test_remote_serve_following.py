@@ -4,51 +4,19 @@ import json
 
 import pytest
 
-from tests.support import runpod_twin
+from tests.support import serving
 from tests.support.played import until
-from tests.support.runpod_twin import ENDPOINT, KEY, Fault
-from tests.support.serving import call
-from trainer_core.remote import credentials, serve
-from trainer_core.remote.runpod.connection import BASE_URL_NAME
+from tests.support.runpod_twin import KEY, Fault
+from tests.support.serving import call, served
 from trainer_core.remote.serve import following, keys
-from trainer_core.remote.style_stores import LocalStore
-from trainer_core.remote.styles import Styles
 
+home, said, server, twin = serving.home, serving.said, serving.server, serving.twin
 BODY = {"styleId": "16", "versionName": "v1.0", "imageUrls": ["s3://bucket/styles/16/image_001.jpg"]}
 
 
-@pytest.fixture
-def home(monkeypatch, tmp_path):
-    for name in credentials.KNOWN:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def asks_when_it_is_called(monkeypatch):
     monkeypatch.setattr(following, "ASK_S", 30.0)
-    return tmp_path
-
-
-@pytest.fixture
-def twin(home, monkeypatch):
-    with runpod_twin.running(speed=200) as found:
-        monkeypatch.setenv(BASE_URL_NAME, found.url)
-        monkeypatch.setenv("RUNPOD_API_KEY", KEY)
-        monkeypatch.setenv("MODEL_TRAINING_RUNPOD_ENDPOINT_ID", ENDPOINT)
-        yield found
-
-
-@pytest.fixture
-def said():
-    return []
-
-
-def served(home, said):
-    return serve.start(port=0, styles=lambda: Styles(LocalStore(home)), say=said.append)
-
-
-@pytest.fixture
-def server(home, said):
-    with served(home, said) as made:
-        yield made
 
 
 def started(server, twin, webhook="/api/training-webhook"):
@@ -77,7 +45,7 @@ def test_on_completion_status_updates_to_completed_with_the_address(twin, server
     assert twin.hooks == [(job.id, 200)]
     until(lambda: said)
     assert said[-1] == f"{request_id}: style_16_v1.0.safetensors was trained."
-    assert json.loads((keys.folder() / following.FILE).read_text())["trainings"] == []
+    assert followed() == []
 
 
 def test_on_failure_status_updates_to_failed_with_the_error(twin, server):
@@ -136,13 +104,52 @@ def test_a_failure_of_runpod_is_said_once_and_asked_again(twin, home, said, monk
     assert KEY not in str(said)
 
 
+def an_hour_ago():
+    """Makes the training one that was sent an hour ago: a new one may not be known yet."""
+    data = json.loads((keys.folder() / following.FILE).read_text())
+    data["trainings"][0]["sent_s"] -= 3600
+    (keys.folder() / following.FILE).write_text(json.dumps(data))
+
+
+def followed():
+    """The trainings that are followed."""
+    return json.loads((keys.folder() / following.FILE).read_text())["trainings"]
+
+
+def test_one_answer_that_there_is_no_such_job_does_not_end_the_following(twin, home, said, monkeypatch):
+    monkeypatch.setattr(following, "AGAIN_S", 0.2)
+    with served(home, said) as server:
+        request_id, job = started(server, twin, webhook="")
+    an_hour_ago()
+    twin.faults.extend([Fault(404)] * 2)
+    twin.finish(job, "COMPLETED", success(request_id))
+    with served(home, said) as server:
+        until(lambda: row(server)["status"] == "completed")
+        assert "error" not in row(server)
+    assert twin.faults == []
+    assert said[0] == f"{request_id}: RunPod says that it does not know the job. Easel asks again."
+    assert len(said) == 2
+
+
+def test_one_answer_without_the_version_does_not_end_the_following(twin, home, said, monkeypatch):
+    monkeypatch.setattr(following, "AGAIN_S", 0.2)
+    with served(home, said) as server:
+        request_id, job = started(server, twin, webhook="")
+        file = next(home.glob("resources/style_images/16_*/training_versions.json"))
+        away = file.rename(home / "away.json")
+        twin.finish(job, "COMPLETED", success(request_id))
+        call(server.address, "POST", "/api/training-webhook", {"job_id": request_id})
+        until(lambda: said)
+        assert f"There is no version {request_id}. Easel asks again." in said[0]
+        away.rename(file)
+        until(lambda: row(server)["status"] == "completed")
+
+
 def test_a_job_that_runpod_forgot_is_no_failure_but_says_where_to_look(twin, home, said, monkeypatch):
+    monkeypatch.setattr(following, "GRACE_S", 0.0)
     with served(home, said) as server:
         _, job = started(server, twin, webhook="")
-    file = keys.folder() / following.FILE
-    data = json.loads(file.read_text())
-    data["trainings"][0]["sent_s"] -= 3600
-    file.write_text(json.dumps(data))
+    an_hour_ago()
     del twin.jobs[job.id]
     with served(home, said) as server:
         until(lambda: "error" in row(server))
@@ -150,12 +157,13 @@ def test_a_job_that_runpod_forgot_is_no_failure_but_says_where_to_look(twin, hom
         assert "The bucket may have it" in row(server)["error"]
 
 
-def test_a_version_that_the_user_removed_is_not_made_again(twin, server, home):
+def test_a_version_that_the_user_removed_is_not_made_again(twin, server, home, monkeypatch):
+    monkeypatch.setattr(following, "GRACE_S", 0.0)
     request_id, job = started(server, twin)
     file = next(home.glob("resources/style_images/16_*/training_versions.json"))
     file.write_text('{"versions": []}')
     twin.finish(job, "COMPLETED", success(request_id))
-    until(lambda: json.loads((keys.folder() / following.FILE).read_text())["trainings"] == [])
+    until(lambda: followed() == [])
     assert json.loads(file.read_text()) == {"versions": []}
 
 

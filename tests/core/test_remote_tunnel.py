@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from tests.support import serving
 from tests.support.checkout import ROOT
 from tests.support.played import until
 from tests.support.relay import Relay
@@ -27,6 +28,7 @@ from trainer_core.remote.serve.ngrok_tunnel import NgrokTunnel
 from trainer_core.remote.serve.table import OPERATIONS
 from trainer_core.remote.serve.tunnel import FAILED, TIMEOUT, TunnelError
 
+home = serving.home
 AUTHTOKEN = "2abcDEFghiJKLmnoPQRstuVWX_" + "9xY" * 8
 
 
@@ -40,15 +42,6 @@ class RelayTunnel:
 
     def close(self):
         self.relay.close()
-
-
-@pytest.fixture
-def home(monkeypatch, tmp_path):
-    for name in credentials.KNOWN:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

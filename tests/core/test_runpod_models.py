@@ -17,6 +17,7 @@ from trainer_core.remote import style_places
 from trainer_core.remote.runpod import worker_models
 from trainer_core.remote.runpod.carrier import RunPodCarrier
 from trainer_core.remote.runpod.target import RunPodTarget
+from trainer_core.remote.runs.carrier import NotNow
 from trainer_core.remote.runs.notes import Notes
 from trainer_core.remote.styles import Version
 
@@ -111,10 +112,9 @@ def test_a_run_whose_user_agreed_uploads_its_model_and_says_the_size(cloud, tmp_
     assert "is sent to the bucket" in told[0]
 
 
-def test_a_folder_and_a_missing_file_are_refused_with_what_to_do(cloud, tmp_path):
-    for text in (str(tmp_path), str(tmp_path / "missing.safetensors")):
-        with pytest.raises(EaselError, match="runpod-volume:NAME"):
-            place(cloud, text)
+def test_a_missing_file_is_refused_with_what_to_do(cloud, tmp_path):
+    with pytest.raises(EaselError, match="runpod-volume:NAME"):
+        place(cloud, str(tmp_path / "missing.safetensors"))
 
 
 # ---- training versions ----
@@ -210,9 +210,25 @@ def test_a_version_that_cannot_be_written_does_not_end_the_run_and_its_end_says_
     worker = Worker(cloud).take()
     worker.begin()
     worker.end()
+    with pytest.raises(NotNow):
+        carrier.state()
+    carrier._looker.grace_s = 0.0
     found = carrier.state()
     assert found.phase == "ended"
     assert "could not be set to completed" in found.sentence
+
+
+def test_a_result_that_the_bucket_once_does_not_show_is_no_failure_of_the_version(cloud, tmp_path, at):
+    carrier = of_style(cloud, runpod_runs.prepared(tmp_path), at)
+    carrier.begin(print)
+    worker = Worker(cloud).take()
+    worker.begin()
+    worker.end()
+    cloud.place.network.fault(method="GET", path="/result.json", status=404, code="NoSuchKey")
+    with pytest.raises(NotNow):
+        carrier.state()
+    assert carrier.state().phase == "ended"
+    assert kept(at).status == "completed"
 
 
 def test_an_address_of_another_place_that_a_worker_says_is_not_taken_over(cloud, tmp_path, at):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import recorded_headers, runpod_twin, runpod_worker, small_models
+from tests.support import runpod_twin, runpod_worker, small_models
 from tests.support.runpod_runs import images
 from trainer_core.events import Step
 from trainer_core.jobs.state import JobState
@@ -28,12 +28,8 @@ def worker(tmp_path, monkeypatch):
         yield found
 
 
-def start(worker, tmp_path, **player):
-    shapes = small_models.shapes("sd15")
-    # By its width CLIP-L is recognised.
-    shapes |= {name: (6, 768) for name in shapes if name.endswith("token_embedding.weight")}
-    tensors = {name: ("F16", shape) for name, shape in shapes.items()}
-    model = recorded_headers.write_file(tmp_path / "small.safetensors", tensors)
+def start(worker, tmp_path, made=small_models.sd15_file, **player):
+    model = made(tmp_path)
     bucket = worker.place.connect()
     worker_models.upload(worker_models.place_of(str(model), bucket, "team/"), bucket)
     tables = {
@@ -53,7 +49,7 @@ def shown(run, worker):
 
 
 def test_a_run_started_here_is_trained_there_and_its_lora_is_delivered_here(worker, tmp_path):
-    run = start(worker, tmp_path)
+    run = start(worker, tmp_path, small_models.sd15_folder)
     assert run.wait(120) is JobState.COMPLETED, shown(run, worker)
     delivered = [Path(path) for path in run.result["outputs"]]
     assert delivered[0].name == "mika.safetensors"

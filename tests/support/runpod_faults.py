@@ -40,8 +40,8 @@ class Scene:
                 job.ended_s -= seconds if job.ended_s else 0
 
     def grace_is_over(self) -> None:
-        """The time that a worker has to upload what it has, after RunPod ended its job."""
-        self.carrier._looker.grace_s = 0.0
+        """The time in which RunPod may not know a job, and that in which a worker uploads what it has after RunPod ended its job."""
+        self.carrier._looker.grace_s = self.carrier._looker.uploads_s = 0.0
 
 
 @dataclass(frozen=True)

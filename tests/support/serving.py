@@ -1,4 +1,4 @@
-"""Requests to `easel remote serve` on loopback, and a process of it."""
+"""`easel remote serve` on loopback: its fixtures, requests to it, and a process of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,54 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.support import runpod_twin
 from tests.support.checkout import ROOT
+from trainer_core.remote import credentials, serve
+from trainer_core.remote.runpod.connection import BASE_URL_NAME
+from trainer_core.remote.style_stores import LocalStore
+from trainer_core.remote.styles import Styles
+
+
+def live_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Works in a folder, with a home in it and without the settings of whoever runs the tests."""
+    for name in credentials.KNOWN:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("EASEL_HOME", str(folder / "home"))
+    monkeypatch.chdir(folder)
+
+
+def served(home: Path, said: list[str], **options: Any) -> serve.Server:
+    """A server at any free port, with the styles of a folder."""
+    return serve.start(port=0, styles=lambda: Styles(LocalStore(home)), say=said.append, **options)
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    live_in(tmp_path, monkeypatch)
+    return tmp_path
+
+
+@pytest.fixture
+def twin(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[runpod_twin.Twin]:
+    with runpod_twin.running(speed=200) as found:
+        monkeypatch.setenv(BASE_URL_NAME, found.url)
+        monkeypatch.setenv("RUNPOD_API_KEY", runpod_twin.KEY)
+        monkeypatch.setenv("MODEL_TRAINING_RUNPOD_ENDPOINT_ID", runpod_twin.ENDPOINT)
+        yield found
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What the server says to the user."""
+    return []
+
+
+@pytest.fixture
+def server(home: Path, said: list[str]) -> Iterator[serve.Server]:
+    with served(home, said) as made:
+        yield made
 
 
 @dataclass(frozen=True)
@@ -52,6 +99,11 @@ def call(
     except urllib.error.HTTPError as error:
         with error:
             return Said(error.code, {k.lower(): v for k, v in error.headers.items()}, error.read())
+
+
+def ask(server: serve.Server, method: str, path: str, body: Any = None, **more: Any) -> Said:
+    """Sends a request with the token of a server."""
+    return call(server.address, method, path, body, **({"token": server.token.reveal()} | more))
 
 
 @dataclass

@@ -43,6 +43,23 @@ def shapes(name: str) -> dict[str, tuple[int, ...]]:
     return found
 
 
+def sd15_file(folder: Path) -> Path:
+    """A file that is recognised as SD1.5, with weights that are all 0."""
+    small = shapes("sd15")
+    # By its width CLIP-L is recognised.
+    small |= {name: (6, 768) for name in small if name.endswith("token_embedding.weight")}
+    return recorded_headers.write_file(
+        folder / "small.safetensors", {name: ("F16", shape) for name, shape in small.items()}
+    )
+
+
+def sd15_folder(folder: Path) -> Path:
+    """A folder of diffusers that is recognised as SD1.5, with weights that are all 0."""
+    recorded, small = recorded_headers.load("folder-sd15"), shapes("folder-sd15")
+    recorded["tensors"] = {key: ("F16", small[key]) for key in recorded["tensors"]}
+    return recorded_headers.write("folder-sd15", folder, recorded)
+
+
 def arrays(name: str, seed: int, kind: type = np.float16, scale: float = 0.05) -> Arrays:
     """Random weights for a recorded header."""
     random = np.random.default_rng(seed)

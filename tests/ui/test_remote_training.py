@@ -16,6 +16,7 @@ from trainer_core.prepare.workbench import Workbench
 from trainer_core.remote import checking, credentials, kept_settings
 from trainer_core.remote.machines import book
 from trainer_core.remote.patience import Patience
+from trainer_core.remote.runpod.carrier import kind
 from trainer_core.training.run import list_runs
 from trainer_ui.apps.remote_training import RemoteTraining
 from trainer_ui.remote_desk import STYLES_ELSEWHERE, check_of
@@ -194,11 +195,13 @@ def test_a_key_is_entered_masked_kept_in_memory_and_shown_nowhere(app, home):
 
 def test_a_started_program_inherits_a_remembered_key_only_while_it_is_lent(monkeypatch):
     credentials.remember("RUNPOD_API_KEY", SECRET)
-    with credentials.lent():
+    credentials.remember("NGROK_AUTHTOKEN", SECRET)
+    with credentials.lent(kind.variables):
         assert os.environ["RUNPOD_API_KEY"] == SECRET
+        assert "NGROK_AUTHTOKEN" not in os.environ, "no run needs it"
     assert "RUNPOD_API_KEY" not in os.environ
     monkeypatch.setenv("RUNPOD_API_KEY", "of-the-environment")
-    with credentials.lent():
+    with credentials.lent(kind.variables):
         assert os.environ["RUNPOD_API_KEY"] == "of-the-environment"
     assert os.environ["RUNPOD_API_KEY"] == "of-the-environment"
 

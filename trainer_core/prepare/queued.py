@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from trainer_core import places
 from trainer_core.errors import JobError, RunError
-from trainer_core.hardware import Machine
+from trainer_core.hardware import ASSUMED, Machine
 from trainer_core.jobs.queueing import entries, environment, requests
 from trainer_core.jobs.queueing.entries import Queue
 from trainer_core.prepare import sweep
@@ -26,6 +26,21 @@ def bench_like(run: Run) -> Workbench:
         RunError: its plan is damaged.
     """
     bench = Workbench(engine=str(run.folder.versions.get("engine") or ""), quick=False)
+    bench.begin_from(run)
+    return bench
+
+
+def bench_as_made(run: Run) -> Workbench:
+    """As `bench_like`, for the machine that the run was made for, to be used for another one.
+
+    Values that Easel chose by that machine count as chosen by Easel, and not by the user.
+    """
+    record = run.folder.read("hardware.json")
+    try:
+        machine = Machine.from_dict(record) if record else ASSUMED if record == {} else None
+    except (KeyError, TypeError):
+        machine = None
+    bench = Workbench(machine, str(run.folder.versions.get("engine") or ""), quick=False)
     bench.begin_from(run)
     return bench
 

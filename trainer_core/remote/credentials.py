@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,10 +208,10 @@ def remember(name: str, text: str) -> Secret:
 
 
 @contextmanager
-def lent() -> Iterator[None]:
-    """While it is open, programs that are started inherit what `remember` keeps. What the environment has stays as it is."""
+def lent(names: Collection[str]) -> Iterator[None]:
+    """While it is open, programs that are started inherit what `remember` keeps of these names. What the environment has stays as it is."""
     with _LOCK:
-        added = {name: text for name, text in _given.items() if not os.environ.get(name)}
+        added = {name: text for name, text in _given.items() if name in names and not os.environ.get(name)}
     os.environ.update(added)
     try:
         yield

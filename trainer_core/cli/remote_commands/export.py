@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 def command(plans: tuple[str, ...], target: str, output: Path, *, as_json: bool, **options: Any) -> None:
     """Write plans as a task for SkyPilot, dstack or Ray.
 
-    A PLAN is a plan file, or a run. The plan is checked for a machine with a GPU that fits. Nothing is started, and no account is needed. The export has no
+    A PLAN is a plan file, or a run. The plan is checked for a machine with a GPU that fits, and values that Easel chooses by the
+    machine are chosen for that one; the command names those that are other ones than here. Nothing is started, and no account is needed. The export has no
     token and no key, only the names of the variables. Ray takes several plans, each for a node of its own.
     """
     from trainer_core import places
@@ -73,14 +74,15 @@ def _bench(plan: str) -> Workbench:
     from trainer_core import places
     from trainer_core.cli.job import bench_from
     from trainer_core.cli.runs import find_run
+    from trainer_core.prepare.queued import bench_as_made
+    from trainer_core.training.run import Run
 
     path = places.typed(plan)
-    if path.is_file():
-        return bench_from(path, (), {"engine": "", "profile": "", "policy": "", "preset": ""})
-    run = find_run(plan)
-    engine = str(run.folder.versions.get("engine", ""))
-    tops = {"engine": engine, "profile": "plain", "policy": "none", "preset": ""}
-    return bench_from(run.folder.path / "plan.toml", (), tops)
+    if not path.is_file():
+        return bench_as_made(find_run(plan))
+    if path.name == "plan.toml" and (path.parent / "spec.json").is_file():
+        return bench_as_made(Run.attach(path.parent))
+    return bench_from(path, (), {"engine": "", "profile": "", "policy": "", "preset": ""})
 
 
 def _places(output: Path, exporter: Exporter) -> tuple[Path, str]:
@@ -112,6 +114,10 @@ def _row(exported: Exported, folder: Path, written: Sequence[Path], tasks: Seque
                 "mounts": [
                     {"source": mount.source, "target": str(mount.target), "size": mount.size_bytes}
                     for mount in (*task.mounts, *task.uploads)
+                ],
+                "changed": [
+                    {"setting": each.setting, "before": each.before, "after": each.after, "why": each.why}
+                    for each in task.changes
                 ],
                 "variables": [*task.secrets, *task.settings],
                 "machines": task.one_machine,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,7 @@ def cancel(job: str, endpoint: str, env_file: Path | None, ask_key: bool, as_jso
 
 
 @command.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--to", "address", default="", metavar="ADDRESS", help="The storage of the runs. Default: S3_USER_BUCKET."
 )
@@ -90,7 +90,8 @@ def cancel(job: str, endpoint: str, env_file: Path | None, ask_key: bool, as_jso
 def bring(files: tuple[Path, ...], address: str, yes: bool, as_json: bool, **wanted: Any) -> None:
     """Upload model FILES once, for trainings on RunPod.
 
-    A run whose plan names one of these files has the worker download it from the bucket. What is there already is not sent again.
+    A file is a single model file, or a folder such as one of diffusers. A run whose plan names it has the worker download it from the
+    bucket. What is there already is not sent again, also single files of a folder.
     """
     from trainer_core.remote.runpod import worker_models
 
@@ -101,7 +102,7 @@ def bring(files: tuple[Path, ...], address: str, yes: bool, as_json: bool, **wan
         places = [worker_models.place_of(str(file), bucket, root) for file in files]
         missing = [place for place in places if worker_models.is_missing(place, bucket)]
         if missing and not yes:
-            _ask(missing, bucket.name)
+            _ask({place: worker_models.size_to_send(place, bucket) for place in missing}, bucket.name)
         for place in missing:
             worker_models.upload(place, bucket)
     if as_json:
@@ -113,16 +114,15 @@ def bring(files: tuple[Path, ...], address: str, yes: bool, as_json: bool, **wan
         show.line(f"{one.file}: {one.there}" + ("" if one in missing else " (was there already)"))
 
 
-def _ask(missing: Sequence[Place], bucket: str) -> None:
-    """Says what would be sent, and ends the command unless the user agrees."""
+def _ask(missing: Mapping[Place, int], bucket: str) -> None:
+    """Says what would be sent, with the bytes, and ends the command unless the user agrees."""
     from trainer_core.text import size
 
-    total = 0
-    for place in missing:
-        if place.file is not None:
-            total += place.file.stat().st_size
-            show.err.print(f"{place.file}: {size(place.file.stat().st_size)}", markup=False, highlight=False)
-    click.confirm(f"Upload {size(total)} to the bucket {bucket}? Storing it costs.", abort=True, err=True)
+    for place, count in missing.items():
+        show.err.print(f"{place.file}: {size(count)}", markup=False, highlight=False)
+    click.confirm(
+        f"Upload {size(sum(missing.values()))} to the bucket {bucket}? Storing it costs.", abort=True, err=True
+    )
 
 
 def _client(endpoint: str, env_file: Path | None, *, ask_key: bool) -> Client:

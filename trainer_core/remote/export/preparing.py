@@ -7,20 +7,24 @@ import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from trainer_core.draft.layers import Source
 from trainer_core.engines import launcher
 from trainer_core.errors import PlanError, RemoteError, wrong_use
 from trainer_core.estimate import Estimate, against, estimate
+from trainer_core.plan import fields
 from trainer_core.prepare import problems as job_problems
+from trainer_core.prepare import provenance
 from trainer_core.problems import blocking
 from trainer_core.remote.export import gpus, mounts, scripts, source
 from trainer_core.remote.export.gpus import GIB, Gpu
-from trainer_core.remote.export.task import BUCKET_KEYS, BUCKET_SETTINGS, TOKEN, Mount, Resources, Task, Wanted
+from trainer_core.remote.export.task import BUCKET_KEYS, BUCKET_SETTINGS, TOKEN, Change, Mount, Resources, Task, Wanted
 from trainer_core.text import printable
 
 if TYPE_CHECKING:
     from trainer_core.engines.manifest import BackendManifest
     from trainer_core.engines.seam import Backend
     from trainer_core.plan.sections import TrainingPlan
+    from trainer_core.prepare.state import State
     from trainer_core.prepare.workbench import Workbench
 
 EASEL_GIB, ENGINE_GIB, ROOM_GIB = 1, 12, 10
@@ -45,8 +49,10 @@ def prepared(bench: Workbench, wanted: Wanted, given: Collection[str] = ()) -> T
     if wanted.model_from:
         _check_link(wanted.model_from)
     count = launcher.processes(bench.state.draft.sketch().native.get(backend.manifest.id, {}).get(launcher.TABLE, {}))
+    before = dict(bench.state.draft.values)
     fitting, seen = _fitting(bench, backend, wanted.gpu, count)
     _check(bench, backend)
+    changes = _changes(before, bench.state)
     plan = job_problems.plan(bench.state, backend)
     tables, found = mounts.collected(plan, backend.manifest, wanted.model_from, is_shared=wanted.is_shared)
     if bucket:
@@ -79,7 +85,8 @@ def prepared(bench: Workbench, wanted: Wanted, given: Collection[str] = ()) -> T
         secrets=secrets,
         settings=tuple(name for name in BUCKET_SETTINGS if name in given) if bucket else (),
         one_machine=_one_machine(backend.manifest),
-        notes=tuple(_notes(plan, bool(fitting))),
+        changes=changes,
+        notes=(*(each.sentence for each in changes), *_notes(bench.state, plan, bool(fitting))),
     )
 
 
@@ -235,10 +242,24 @@ def _one_machine(manifest: BackendManifest) -> str:
     return f"{manifest.title} trains on one machine" + (f": {reason}" if reason else ".")
 
 
-def _notes(plan: TrainingPlan, has_gpu: bool) -> list[str]:
+def _changes(before: Mapping[str, Any], state: State) -> tuple[Change, ...]:
+    """The values that are other ones than on the machine that the plan was made for."""
+    name = state.facts.machine.accelerator.name
+    return tuple(
+        Change(path, before.get(path), value, provenance.of(state, path).reason, name)
+        for path, value in state.draft.values.items()
+        if path in fields.all_fields() and value != before.get(path)
+    )
+
+
+def _notes(state: State, plan: TrainingPlan, has_gpu: bool) -> list[str]:
     notes = []
-    if has_gpu and plan.memory.mixed_precision == "no":
-        notes.append("The plan computes in 32 bits, which needs more memory and time on a GPU than bf16.")
+    path = "memory.mixed_precision"
+    if has_gpu and plan.memory.mixed_precision == "no" and state.draft.source_of(path) is Source.USER:
+        notes.append(
+            f"The plan sets {path} to no, so it computes in 32 bits: this needs more memory and time on a GPU. Remove it from the plan "
+            "to have Easel choose for the GPU."
+        )
     if plan.output.copy_to:
         notes.append(f"{printable(plan.output.copy_to, 100)} is a folder of this machine, so nothing is copied there.")
     return notes

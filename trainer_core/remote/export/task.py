@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any, Protocol
 
 from trainer_core.remote.export.gpus import Gpu
 
@@ -63,13 +63,31 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class Change:
+    """A value that depends on the machine: `before` where the plan was made, `after` on a machine with the accelerator `name`, and why."""
+
+    setting: str
+    before: Any
+    after: Any
+    why: str
+    name: str
+
+    @property
+    def sentence(self) -> str:
+        """The change, for the user."""
+        why = f" {self.why[0].upper()}{self.why[1:]}" if self.why else ""
+        return f"{self.setting} is {self.after} for {self.name} instead of {self.before}.{why}"
+
+
+@dataclass(frozen=True)
 class Task:
     """One training that another scheduler starts.
 
     `name` has only small letters, digits and hyphens. `files` are those of the folder `FILES` there, by name: the plan, the
     scripts, and Easel if it is sent along. `mounts` are what the scheduler brings there; with a bucket there are none, and
     `uploads` are what the script `upload` brings into the bucket. `secrets` are the names of variables that must have a value,
-    `settings` those that may have one. `one_machine` says why it trains on one machine. `notes` are sentences for the user.
+    `settings` those that may have one. `one_machine` says why it trains on one machine. `changes` are values that are other ones there, `notes`
+    sentences for the user, also about these.
     """
 
     name: str
@@ -84,6 +102,7 @@ class Task:
     secrets: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     one_machine: str = ""
+    changes: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
 
 

@@ -1,4 +1,4 @@
-"""Brings to a bucket what a worker needs for a run: images and captions, each once. Model files only after a yes (`worker_models`).
+"""Brings to a bucket what a worker needs for a run: images and captions, each once. Models only after a yes (`worker_models`).
 
 The images of a folder go below `easel/datasets/<name>-<hash>/<name>/`. The hash is that of all names and contents, so a training never
 sees images that were changed after it was sent. What an earlier version of the folder has in the bucket is copied there.
@@ -57,10 +57,10 @@ def bring(
 ) -> Brought:
     """Brings what is missing; `root` is the folder of the bucket that has `easel/`. What is there is not sent again.
 
-    `sends_models`: the user agreed that model files are uploaded, too.
+    `sends_models`: the user agreed that models are uploaded, too.
 
     Raises:
-        JobError: a model file must be uploaded first, or the worker cannot have it; a file of the run is gone.
+        JobError: a model must be uploaded first, or the worker cannot have it; a file of the run is gone.
         RemoteError: the storage refuses it, or the connection fails.
     """
     places = {one.path: worker_models.place_of(one.path, bucket, root) for one in out.models}
@@ -68,7 +68,8 @@ def bring(
     if missing and not sends_models:
         raise worker_models.refusal(missing[0])
     for place in missing:
-        say(f"{worker_models.shown(place)} is sent to the bucket, where later runs find it.")
+        left = size(worker_models.size_to_send(place, bucket))
+        say(f"{worker_models.shown(place)} is sent to the bucket, where later runs find it; {left} are not there yet.")
         worker_models.upload(place, bucket)
     images = {
         one.path.key: _images(one.folder, list(dict.fromkeys(one.files)), bucket, root, say) for one in out.images

@@ -18,6 +18,7 @@ from trainer_core.remote import storage
 from trainer_core.remote.credentials import KNOWN
 from trainer_core.remote.patience import Patience
 from trainer_core.remote.runpod import bringing, leaks, seeing, style_version
+from trainer_core.remote.runpod.absence import Absence
 from trainer_core.remote.runpod.allowed_time import allowed
 from trainer_core.remote.runpod.bucket_run import BucketRun
 from trainer_core.remote.runpod.client import Client
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 GROWING = ("events.jsonl", "engine.log")
 DAY_S = 24 * 3600.0
+OF_SERVER = frozenset({"NGROK_AUTHTOKEN", "EASEL_SERVE_TOKEN"})
+"""Secrets of `easel remote serve`, which no run needs."""
 BRIEF = Patience(attempts=3, first_wait_s=0.5, longest_wait_s=5.0, read_s=30.0)
 """For single questions: the follower has the patience for what lasts longer, and says so."""
 
@@ -57,6 +60,7 @@ class RunPodCarrier:
         self._client = Client(target.endpoint, target.key(self._values), patience=BRIEF)
         self._sender = Sender(self._client, self._run, notes)
         self._looker = seeing.Looker(self._client, self._run, notes, self._sender)
+        self._version = Absence()
 
     def begin(self, say: Callable[[str], None]) -> None:
         """Brings images to the bucket and sends one job, unless the run has one or has ended.
@@ -93,7 +97,9 @@ class RunPodCarrier:
         """Where the run is now, by the bucket and by RunPod."""
         with _passing():
             seen = self._looker.look()
-            trouble = style_version.follow(self._target, self._run, self._notes, seen, self._values)
+            trouble = style_version.follow(
+                self._target, self._run, self._notes, seen, self._values, self._version, self._looker.grace_s
+            )
             return Seen(seen.phase, f"{seen.sentence} {trouble}".strip())
 
     def read(self, name: str, offset: int) -> bytes:
@@ -156,7 +162,7 @@ class RunPodKind:
     """RunPod serverless endpoints."""
 
     id, title = KIND, "RunPod endpoint"
-    variables = (*KNOWN, BASE_URL_NAME)
+    variables = (*(name for name in KNOWN if name not in OF_SERVER), BASE_URL_NAME)
     patience_s = DAY_S
 
     def target(self, text: str) -> Target:

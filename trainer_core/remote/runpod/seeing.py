@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trainer_core.errors import RemoteError
 from trainer_core.remote.runpod import settle
+from trainer_core.remote.runpod.absence import GRACE_S, Absence
 from trainer_core.remote.runpod.bucket_run import BucketRun
 from trainer_core.remote.runpod.client import Client
 from trainer_core.remote.runpod.sending import ASKED, DEADLINE, SENT, Sender
@@ -16,22 +17,26 @@ from trainer_core.remote.runs.notes import Notes
 
 ENDED = "runpod_ended_s"
 """The note of when RunPod was first seen to have ended the job without a result in the bucket, in seconds since 1970."""
-GRACE_S = 90.0
+UPLOADS_S = 90.0
 """For so long after RunPod has ended a job, its worker may still upload what it has: a cancelled or timed-out job is ended first."""
 
 
 @dataclass
 class Looker:
-    """Looks where one run is. `grace_s` is as GRACE_S. What RunPod said counts as long as the process lives; the rest is in the notes."""
+    """Looks where one run is. `grace_s` is as GRACE_S, `uploads_s` as UPLOADS_S.
+
+    What RunPod said counts as long as the process lives; the rest is in the notes.
+    """
 
     client: Client
     run: BucketRun
     notes: Notes
     sender: Sender
     grace_s: float = GRACE_S
+    uploads_s: float = UPLOADS_S
     known: Known | None = None
-    lost_s: float = 0.0
-    """Since when RunPod does not know the job, by a clock that stands still while this machine sleeps; 0 if it does."""
+    absence: Absence = field(default_factory=Absence)
+    has_begun: bool = False
 
     def look(self) -> Seen:
         """Where the run is now. A run that RunPod has ended, and whose worker cannot say so any more, gets its result here.
@@ -42,6 +47,8 @@ class Looker:
         if self.run.has_ended():
             return Seen("ended")
         job = self.run.running_job()
+        # A run that has begun stays one, also if the bucket once does not show it.
+        self.has_begun = self.has_begun or bool(job)
         if job and job != self.sender.job():
             # Of two jobs, because the answer about the first one was lost, this one trains.
             self.sender.found()
@@ -75,12 +82,12 @@ class Looker:
         return found
 
     def _of(self, found: settle.Settled) -> Seen:
-        has_begun = bool(self.run.running_job())
-        if found.state is RemoteState.QUEUED and not has_begun:
+        self.has_begun = self.has_begun or bool(self.run.running_job())
+        if found.state is RemoteState.QUEUED and not self.has_begun:
             return Seen("waiting", found.sentence)
         if found.state is RemoteState.LOST:
             return self._lost(found.sentence)
-        self.lost_s = 0.0
+        self.absence.ends()
         if not found.state.is_final:
             # RunPod gives a job whose worker was lost to another one: then it waits again.
             return Seen("running", found.sentence)
@@ -89,19 +96,16 @@ class Looker:
         first_s = self._first_seen()
         waited_s = time.time() - first_s
         # A clock that was set back must not make it wait for ever.
-        if has_begun and -self.grace_s < waited_s < self.grace_s:
+        if self.has_begun and -self.uploads_s < waited_s < self.uploads_s:
             return Seen("running", f"{found.sentence} Its worker may still upload what it has.")
         is_cancelled = found.state is RemoteState.CANCELLED
         self.run.conclude("CANCELLED" if is_cancelled else "FAILED", f"{found.sentence} {_WITHOUT}", _ADVICE)
         return Seen("ended")
 
     def _lost(self, sentence: str) -> Seen:
-        """One answer that it does not know the job may come from a proxy, or from a part of RunPod that has not heard of it."""
         if self.run.has_ended():
             return Seen("ended")
-        now = time.monotonic()
-        self.lost_s = self.lost_s or now
-        if now - self.lost_s < self.grace_s:
+        if not self.absence.counts(self.grace_s):
             return Seen("running", f"{sentence} Easel asks again before it counts as lost.")
         return Seen("lost", sentence)
 

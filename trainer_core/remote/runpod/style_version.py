@@ -9,20 +9,26 @@ from trainer_core.errors import RemoteError
 from trainer_core.remote import style_places
 from trainer_core.remote.addresses import Address
 from trainer_core.remote.credentials import Settings
+from trainer_core.remote.runpod.absence import Absence
 from trainer_core.remote.runpod.answers import Result
-from trainer_core.remote.runpod.bucket_run import BucketRun
+from trainer_core.remote.runpod.bucket_run import RESULT, BucketRun, document
 from trainer_core.remote.runpod.target import RunPodTarget
-from trainer_core.remote.runs.carrier import Seen
+from trainer_core.remote.runs.carrier import NotNow, Seen
 from trainer_core.remote.runs.notes import Notes
 
 NOTE = "version_status"
 
 
-def follow(target: RunPodTarget, run: BucketRun, notes: Notes, seen: Seen, values: Settings) -> str:
+def follow(
+    target: RunPodTarget, run: BucketRun, notes: Notes, seen: Seen, values: Settings, absence: Absence, grace_s: float
+) -> str:
     """Moves the version on to where the run is; a sentence if that is not possible, "" if it is, or if the run is of no style.
+
+    `absence` is that of the version, which counts after `grace_s`.
 
     Raises:
         RemoteError: the end of the run cannot be recorded now, but may be later.
+        NotNow: the same, because the bucket does not show the result or the version.
     """
     if not target.style:
         return ""
@@ -38,6 +44,8 @@ def follow(target: RunPodTarget, run: BucketRun, notes: Notes, seen: Seen, value
             return ""
         if error.is_passing or error.kind == "changed":
             raise
+        if error.kind == "missing" and not absence.counts(grace_s):
+            raise NotNow(error.message, error.hint) from error
         return f"The version {target.style['version']} of the style could not be set to {status}. {error}"
     notes.write({NOTE: status})
     return ""
@@ -47,7 +55,11 @@ def _status(run: BucketRun, seen: Seen) -> tuple[str, str]:
     """The status of the version, and the address of its LoRA."""
     if seen.phase in {"waiting", "running"}:
         return ("pending" if seen.phase == "waiting" else "training"), ""
-    found = run.result() if seen.phase == "ended" else None
+    data = run.content(RESULT) if seen.phase == "ended" else None
+    if seen.phase == "ended" and data is None:
+        # It was there a moment ago, and a version that says "failed" stays so.
+        raise NotNow("The bucket does not show the result of the run.")
+    found = document(data)
     if found is not None and found.is_success:
         return "completed", _address(run, found)
     return "failed", ""

@@ -4,6 +4,7 @@ runpod-volume:NAME          a file or folder of the network volume of the endpoi
 hf:owner/name/file          a file of the Hub, which the worker downloads; the Hub is asked whether it is there
 s3://bucket/key             an object that the worker downloads; the bucket is asked whether it is there
 a file of this machine      uploaded once, by its SHA-256, with `easel remote runpod bring`, which says its size and asks
+a folder of this machine    the same for each of its files, and for a list of them (`remote.model_folders`)
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from trainer_core.models import downloads
 from trainer_core.plan.elsewhere import HUB as HUB_NAME
 from trainer_core.plan.elsewhere import VOLUME
 from trainer_core.remote import addresses, storage
+from trainer_core.remote.model_folders import FolderList
 from trainer_core.remote.runpod.bucket_run import MODELS
-from trainer_core.remote.storage import Bucket, Uploaded
+from trainer_core.remote.storage import Bucket
 from trainer_core.remote.storage.objects import hash_of
-from trainer_core.text import printable, size
+from trainer_core.text import amount, printable, size
 
 HUB = "huggingface"
 WAYS = (
@@ -30,11 +32,16 @@ WAYS = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where a worker has a model. `key` is that of the object if it is a file of this machine, which may have to be uploaded."""
+    """Where a worker has a model. `file` is set if it is a file or folder of this machine, which may have to be uploaded.
+
+    `key` is that of the object, for a folder that of its list; `start` is what all keys of models begin with.
+    """
 
     there: str
     file: Path | None = None
     key: str = ""
+    start: str = ""
+    listed: FolderList | None = None
 
 
 def checked_name(text: str) -> str:
@@ -55,7 +62,7 @@ def checked_name(text: str) -> str:
 
 
 def place_of(text: str, bucket: Bucket, root: str) -> Place:
-    """Where a worker has the model that a plan names by this text; a file of this machine may not be there yet.
+    """Where a worker has the model that a plan names by this text; a file or folder of this machine may not be there yet.
 
     Raises:
         JobError: the text names nothing that a worker could have.
@@ -74,38 +81,58 @@ def place_of(text: str, bucket: Bucket, root: str) -> Place:
         addresses.check_key(key)
         return Place(bucket.uri(key), path, key)
     if path.is_dir():
-        raise JobError(f"{printable(text, 300)} is a folder, and Easel uploads only single model files.", WAYS)
+        listed, start = FolderList.of(path), f"{root}{MODELS}"
+        key = listed.key(start)
+        addresses.check_key(key)
+        return Place(bucket.uri(key), path, key, start, listed)
     raise JobError(f"There is no model {printable(text, 300)}.", WAYS)
 
 
 def is_missing(place: Place, bucket: Bucket) -> bool:
-    """Whether a file of this machine is not in the bucket yet.
+    """Whether a model of this machine is not complete in the bucket.
 
     Raises:
         RemoteError: the storage refuses the question.
         OSError: the file cannot be read.
     """
+    if place.listed is not None:
+        return not place.listed.is_listed(bucket, place.start) or bool(place.listed.lacking(bucket, place.start))
     if place.file is None:
         return False
     found = storage.look(bucket, place.key)
     return found is None or found.size_bytes != place.file.stat().st_size
 
 
+def size_to_send(place: Place, bucket: Bucket) -> int:
+    """How many bytes of a model that is missing the bucket lacks.
+
+    Raises:
+        RemoteError: the storage refuses the question.
+    """
+    if place.listed is not None:
+        return sum(one.size for one in place.listed.lacking(bucket, place.start))
+    return place.file.stat().st_size if place.file is not None else 0
+
+
 def shown(place: Place) -> str:
-    """The file of this machine with its size."""
+    """The file of this machine with its size, or the folder with the number of its files."""
     file = place.file or Path()
+    if place.listed is not None:
+        return (
+            f"{printable(str(file), 300)} ({amount(len(place.listed.files), 'file')}, {size(place.listed.size_bytes)})"
+        )
     return f"{printable(str(file), 300)} ({size(file.stat().st_size)})"
 
 
 def refusal(place: Place) -> JobError:
-    """The error for a model file that nobody has agreed to upload."""
+    """The error for a model that nobody has agreed to upload."""
     file = printable(str(place.file), 300)
     hint = f"Upload it once: easel remote runpod bring {file}, or start the run with --send-models. Or: {WAYS}"
     return JobError(f"The worker does not have {shown(place)}.", hint)
 
 
-def upload(place: Place, bucket: Bucket) -> Uploaded:
-    """Uploads a model file; what is there already is not sent again, and what was cut goes on.
+def upload(place: Place, bucket: Bucket) -> None:
+    """Uploads a model; what is there already is not sent again, and what was cut goes on.
 
     Raises:
         RemoteError: the storage refuses it, or the connection fails.
@@ -113,7 +140,10 @@ def upload(place: Place, bucket: Bucket) -> Uploaded:
         OSError: the file cannot be read.
     """
     assert place.file is not None
-    return storage.upload(bucket, place.file, place.key)
+    if place.listed is not None:
+        place.listed.upload(bucket, place.file, place.start)
+    else:
+        storage.upload(bucket, place.file, place.key)
 
 
 def _of_hub(text: str) -> str:

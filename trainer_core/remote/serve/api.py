@@ -23,10 +23,13 @@ from trainer_core.remote.credentials import Secret
 from trainer_core.remote.serve import door, openapi, receiver
 from trainer_core.remote.serve.answers import Answer, Refused, failure, of_error
 from trainer_core.remote.serve.asked import Asked, WorksWith
+from trainer_core.remote.serve.crowding import AtOnce
 from trainer_core.remote.serve.receiver import Receiver
 from trainer_core.remote.serve.table import OPERATIONS, Operation
 
 DESCRIPTION = "/openapi.json"
+MOST_AT_ONCE = 64
+"""How many requests with the token are answered at once, and as many calls of the receiver."""
 
 
 class Api:
@@ -37,13 +40,13 @@ class Api:
     ) -> None:
         """The application at a port of this machine. `origins` are pages that a browser may call it from."""
         self._token = token
-        self._calls = calls
+        self._calls = AtOnce(calls, MOST_AT_ONCE)
         self._port = port
         routes = [_route(each, works_with) for each in OPERATIONS]
         routes.append(Route(DESCRIPTION, _described, methods=["GET"]))
         inside: ASGIApp = Starlette(
             routes=routes,
-            middleware=[Middleware(_Token, token=token)],
+            middleware=[Middleware(_Token, token=token), Middleware(AtOnce, most=MOST_AT_ONCE)],
             exception_handlers={Refused: _refused, HTTPException: _unknown, Exception: _broken},
         )
         # Outside of the token: a browser asks without it whether it may send it.

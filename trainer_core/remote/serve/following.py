@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from trainer_core.jobs.folder import json_object, json_text
 from trainer_core.remote import addresses
 from trainer_core.remote.credentials import Settings
 from trainer_core.remote.patience import Patience
+from trainer_core.remote.runpod.absence import GRACE_S, Absence
 from trainer_core.remote.runpod.client import Client
 from trainer_core.remote.runpod.limits import MOST_RUN_S
 from trainer_core.remote.runpod.settle import Known, RemoteState, Seen, Settled, settle
@@ -52,6 +54,14 @@ class Followed:
     status: str = "pending"
 
 
+@dataclass
+class _Absences:
+    """What was not there when it was asked for last: the job at RunPod, the version of the style."""
+
+    job: Absence = field(default_factory=Absence)
+    version: Absence = field(default_factory=Absence)
+
+
 class Following:
     """A thread that asks, and changes the versions."""
 
@@ -63,6 +73,7 @@ class Following:
         self._lock = threading.Lock()
         self._due: dict[str, float] = {}
         self._said: dict[str, str] = {}
+        self._absences: defaultdict[str, _Absences] = defaultdict(_Absences)
         self._wake = threading.Event()
         self._ends = threading.Event()
         self._all = {each.request_id: each for each in _read(_file())}
@@ -128,7 +139,13 @@ class Following:
             asked_s = time.time()
             status = client.status(one.job_id)
         known = Known(one.request_id, one.job_id, one.sent_s, one.sent_s + MOST_RUN_S)
-        return settle(known.with_status(Seen(status, asked_s)), time.time())
+        settled = settle(known.with_status(Seen(status, asked_s)), time.time())
+        absence = self._absences[one.request_id].job
+        if not status.is_gone:
+            absence.ends()
+        elif settled.state == RemoteState.UNSURE and not absence.counts(GRACE_S):
+            raise RemoteError("RunPod says that it does not know the job.")
+        return settled
 
     def _take(self, one: Followed, settled: Settled) -> None:
         """Writes what is new into the version."""
@@ -141,22 +158,29 @@ class Following:
         if is_over and status != "completed":
             changes["error"] = settled.sentence
         if changes:
-            try:
-                self._styles().change_version(one.style_id, one.request_id, **changes)
-            except RemoteError as error:
-                if error.kind != "missing":
-                    raise
-                # The user has removed the version.
-                is_over = True
+            is_over = not self._changed(one, changes) or is_over
         with self._lock:
             self._all[one.request_id] = replace(one, status=status)
             if is_over:
                 del self._all[one.request_id]
                 self._due.pop(one.request_id, None)
+                self._absences.pop(one.request_id, None)
             if changes or is_over:
                 self._write()
         if is_over:
             self._say(f"{printable(one.request_id, 100)}: {settled.sentence}")
+
+    def _changed(self, one: Followed, changes: dict[str, Any]) -> bool:
+        """Changes the version; False if the user has removed it."""
+        absence = self._absences[one.request_id].version
+        try:
+            self._styles().change_version(one.style_id, one.request_id, **changes)
+        except RemoteError as error:
+            if error.kind != "missing" or not absence.counts(GRACE_S):
+                raise
+            return False
+        absence.ends()
+        return True
 
     def _write(self) -> None:
         rows = [asdict(each) for each in self._all.values()]

@@ -19,8 +19,9 @@ from trainer_core.errors import RemoteError
 from trainer_core.remote import credentials
 from trainer_core.remote.credentials import Secret, Settings
 from trainer_core.remote.serve import keys, public
-from trainer_core.remote.serve.api import Api
+from trainer_core.remote.serve.api import MOST_AT_ONCE, Api
 from trainer_core.remote.serve.asked import WorksWith
+from trainer_core.remote.serve.crowding import AtOnce, Connection
 from trainer_core.remote.serve.following import Following
 from trainer_core.remote.serve.ngrok_tunnel import NgrokTunnel
 from trainer_core.remote.serve.receiver import Receiver
@@ -31,8 +32,7 @@ HOST = "127.0.0.1"
 PORT = 5173
 """The port of the document "LoRA Training System"."""
 NAME = "easel"
-_START_S, _END_S = 15.0, 8.0
-MOST_AT_ONCE = 64
+_END_S = 8.0
 
 
 def no_styles() -> Styles:
@@ -135,7 +135,7 @@ class Server:
         """The port of the listener that has nothing but the receiver."""
         with self._lock:
             if self._outside is None:
-                self._outside = Listener(bound(self._receiver_port), self._calls)
+                self._outside = Listener(bound(self._receiver_port), AtOnce(self._calls, MOST_AT_ONCE))
             return self._outside.port
 
 
@@ -149,7 +149,7 @@ class Listener:
             uvicorn.Config(
                 app,
                 loop="asyncio",
-                http="h11",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 # The addresses of webhooks have a code in them, so requests are not logged.
@@ -158,7 +158,6 @@ class Listener:
                 server_header=False,
                 headers=[("Server", NAME)],
                 proxy_headers=False,
-                limit_concurrency=MOST_AT_ONCE,
                 timeout_keep_alive=5,
                 timeout_graceful_shutdown=3,
             )

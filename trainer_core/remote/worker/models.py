@@ -1,7 +1,8 @@
 """Brings the models of a request: from the folder of models that is mounted, from the Hub, or from a bucket; checked by what they are.
 
 A model is named by its path in the folder `EASEL_WORKER_MODELS` (also below ComfyUI's names for folders), by a link to the Hub such
-as hf:owner/name/file.safetensors, or by an address such as s3://bucket/key. What is fetched stays in Easel's folder of models, in a
+as hf:owner/name/file.safetensors, or by an address such as s3://bucket/key: a file, a folder, or the list of a folder
+(`remote.model_folders`). What is fetched stays in Easel's folder of models, in a
 folder named after its source, for the next request; nothing of it is changed by a training.
 """
 
@@ -17,7 +18,7 @@ from trainer_core import places
 from trainer_core.errors import DetectionError, DownloadError, HeaderError, RemoteError
 from trainer_core.models import detection, downloads, header
 from trainer_core.plan import fields
-from trainer_core.remote import addresses
+from trainer_core.remote import addresses, model_folders
 from trainer_core.remote.addresses import Address
 from trainer_core.remote.credentials import Settings
 from trainer_core.remote.storage import Work, connect, download, folders
@@ -104,6 +105,8 @@ def _from_bucket(address: Address, values: Settings, cancel: threading.Event) ->
     check_bucket(address.bucket, values)
     bucket = connect(address, values, Work(cancel))
     target = places.models() / FETCHED / "s3" / address.bucket / hashlib.sha256(address.key.encode()).hexdigest()[:16]
+    if model_folders.is_list(address.key):
+        return model_folders.fetch(bucket, address.key, target)
     if address.is_folder:
         folders.download_all(bucket, address.key, target, replaces=True)
         return target
