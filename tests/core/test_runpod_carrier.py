@@ -11,7 +11,9 @@ from tests.support import runpod_runs
 from tests.support.runpod_runs import FOLDER, Worker
 from tests.support.runpod_twin import Fault
 from trainer_core.errors import JobError, RemoteError
+from trainer_core.events import Transfer
 from trainer_core.remote.runpod.carrier import kind
+from trainer_core.remote.runs import transfers
 from trainer_core.remote.runs.carrier import NotNow, get, is_passing
 from trainer_core.remote.runs.notes import Notes
 from trainer_core.remote.runs.request import Request
@@ -28,6 +30,16 @@ def cloud(monkeypatch, tmp_path):
 @pytest.fixture
 def run(tmp_path):
     return runpod_runs.prepared(tmp_path)
+
+
+def test_how_far_the_images_are_is_told(cloud, run, monkeypatch):
+    monkeypatch.setattr(transfers, "EVERY_S", 0.0)
+    told = []
+    cloud.carrier(*run).begin(lambda _: told.append(transfers.read(run[0])))
+    found = next(one for one in told if one.what)
+    assert found.what == "sending images of 10_mika to the bucket"
+    assert 0 < found.done_bytes == found.total_bytes
+    assert transfers.read(run[0]) == Transfer(), "it is over"
 
 
 def said(carrier):
