@@ -50,10 +50,12 @@ def said(carrier):
 
 def test_a_run_is_sent_trained_and_fetched(cloud, run, tmp_path):
     carrier = cloud.carrier(*run)
-    assert carrier.state().phase == "waiting"
+    before = carrier.state()
+    assert (before.phase, before.is_known) == ("waiting", False)
     lines = said(carrier)
     assert any("6 files of" in line and "6 sent" in line for line in lines), lines
-    assert carrier.state().phase == "waiting"
+    after = carrier.state()
+    assert (after.phase, after.is_known) == ("waiting", True)
     worker = Worker(cloud).take()
     request = Request.from_dict(worker.request)
     folder = request.plan["dataset"]["path"]

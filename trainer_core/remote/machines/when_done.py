@@ -14,17 +14,15 @@ from trainer_core.errors import JobError
 from trainer_core.files import open_own, write_whole
 from trainer_core.jobs.folder import json_text
 from trainer_core.jobs.hosts.ssh_failure import MachineError
-from trainer_core.jobs.job import Job, since_s
 from trainer_core.jobs.recovery import recover
-from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.remote.machines.book import Entry
+from trainer_core.remote.machines.living import lives
 from trainer_core.text import printable
 
 FILE = "when-done.json"
 """What became of the command, in the folder of the run."""
 ATTEMPTS = 5
 WAIT_S = 15.0
-STARTING_S = 900.0
 _LARGEST_BYTES = 1 << 20
 
 
@@ -83,13 +81,6 @@ def finish(folder: Path, entry: Entry, id: str) -> bool:  # noqa: A002 - the id 
             carrier.close()
         return is_first
     return False
-
-
-def lives(job: Job) -> bool:
-    """Whether a job has not ended. One that was made and not started counts for a while: it may be about to be started."""
-    if job.state is JobState.PREPARED:
-        return time.time() - since_s(job) < STARTING_S
-    return job.state not in FINAL_STATES
 
 
 def _check_own(folder: Path, entry: Entry) -> None:

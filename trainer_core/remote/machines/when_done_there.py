@@ -15,7 +15,7 @@ from trainer_core.jobs.folder import JobFolder, writing
 from trainer_core.jobs.job import list_jobs
 from trainer_core.jobs.recovery import recover
 from trainer_core.jobs.state import FINAL_STATES
-from trainer_core.remote.machines.when_done import lives
+from trainer_core.remote.machines.living import lives
 from trainer_core.remote.runs import there
 from trainer_core.text import printable
 

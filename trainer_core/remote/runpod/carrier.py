@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,7 +99,7 @@ class RunPodCarrier:
         with _passing():
             seen = self._looker.look()
             trouble = style_version.follow(self._target, self._run, self._notes, seen, self._values)
-            return Seen(seen.phase, f"{seen.sentence} {trouble}".strip())
+            return replace(seen, sentence=f"{seen.sentence} {trouble}".strip())
 
     def read(self, name: str, offset: int) -> bytes:
         """Bytes of a file of the run from `offset` on.

@@ -60,7 +60,7 @@ def is_passing(error: EaselError) -> bool:
 class Seen:
     """Where the remote run is, and a sentence for people about it; "" if there is nothing to add.
 
-    `is_known` is False for one that waits, if the trainer has nothing of it: it was never asked for it, or it is gone.
+    `is_known` is False for one that waits or is lost, if the trainer has nothing of it: it was never asked for it, or it is gone.
     """
 
     phase: RunPhase

@@ -98,8 +98,8 @@ class Follower:
                 seen = self._reached().state()
                 self.known.phase = seen.phase
                 missing = missing + 1 if seen.phase == "waiting" and (mirror.has_begun or not seen.is_known) else 0
-                if missing >= MISSING_TIMES:
-                    return self._gone(_NOTHING_THERE if not seen.is_known else seen.sentence)
+                if missing >= MISSING_TIMES or (seen.phase == "lost" and not seen.is_known):
+                    return self._gone(seen.sentence if seen.is_known or seen.phase == "lost" else _NOTHING_THERE)
                 self._pass_on(seen)
                 has_ended = seen.phase in ("ended", "lost")
                 is_new = self._pull_all(mirror) if has_ended else mirror.pull()

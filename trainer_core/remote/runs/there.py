@@ -96,7 +96,7 @@ def seen(id: str, folder: Path | None = None) -> Seen:  # noqa: A002 - as above
     folder = folder or home()
     if not (folder / checked_id(id) / SPEC).is_file():
         if (folder / LOCKS / f"{id}{_STOPPED}").exists():
-            return Seen("lost", "It was stopped before it began.")
+            return Seen("lost", "It was stopped before it began.", is_known=False)
         return Seen("waiting", "The trainer has not begun it.", is_known=False)
     run = find(id, folder)
     if run.result is not None:
@@ -122,9 +122,7 @@ def read(id: str, name: str, offset: int, folder: Path | None = None) -> bytes: 
 
 
 def files(id: str, folder: Path | None = None) -> dict[str, FileThere]:  # noqa: A002 - as above
-    """The files that the run has made: checkpoints, samples and the result, not the states for resuming. {} if it is gone."""
-    if not ((folder or home()) / checked_id(id) / SPEC).is_file():
-        return {}
+    """The files that the run has made: checkpoints, samples and the result, not the states for resuming."""
     run = find(id, folder).folder
     return hashes.of_files(run.path, _made_files(run))
 
