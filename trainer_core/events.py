@@ -162,7 +162,34 @@ class Gauges:
     suspended_s: float | None = None
 
 
-Event = Phase | Progress | Step | Epoch | Checkpoint | Checked | Sample | Validation | Notice | StateChange | Gauges
+@dataclass(frozen=True)
+class Transfer:
+    """Files are on their way to or from another machine: `what` says which, as "sending 12 files to box"; "" if none are any more.
+
+    `total_bytes` and `bytes_per_s` are None as long as they are not known.
+    """
+
+    kind: ClassVar[str] = "transfer"
+    what: str = ""
+    done_bytes: int = 0
+    total_bytes: int | None = None
+    bytes_per_s: float | None = None
+
+
+Event = (
+    Phase
+    | Progress
+    | Step
+    | Epoch
+    | Checkpoint
+    | Checked
+    | Sample
+    | Validation
+    | Notice
+    | StateChange
+    | Gauges
+    | Transfer
+)
 
 _MOST_GPUS = 64
 _LARGEST = 2**60
@@ -276,7 +303,7 @@ def _fields_of(cls: type[Event]) -> tuple[tuple[str, Any, Callable[[object], Any
 
 _FIELDS: dict[str, tuple[type[Event], tuple[tuple[str, Any, Callable[[object], Any]], ...]]] = {
     cls.kind: (cls, _fields_of(cls))
-    for cls in (Phase, Progress, Step, Epoch, Checkpoint, Checked, Sample, Validation, Notice, StateChange)
+    for cls in (Phase, Progress, Step, Epoch, Checkpoint, Checked, Sample, Validation, Notice, StateChange, Transfer)
 }
 
 

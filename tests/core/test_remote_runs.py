@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -17,8 +19,9 @@ from trainer_core.jobs.recovery import recover
 from trainer_core.jobs.state import JobState
 from trainer_core.remote import hastening
 from trainer_core.remote.runs import attaching, starting
+from trainer_core.remote.runs.known import Known
 from trainer_core.remote.runs.target import Remote
-from trainer_core.training import controls, history, results
+from trainer_core.training import controls, history, results, standing
 from trainer_core.training.run import list_runs
 
 
@@ -45,6 +48,13 @@ def whole(run, steps=20):
     return True
 
 
+def shown_of(run, capsys):
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["runs", "show", run.name])
+    return capsys.readouterr().out
+
+
 def follower(run):
     return Identity.from_dict(run.folder.read("engine.json"))
 
@@ -66,6 +76,13 @@ def test_a_remote_run_ends_with_a_delivered_network_and_all_that_a_run_has(homes
     plan = (homes.remote_of(run).folder.path / "plan.toml").read_text()
     assert str(homes.images) not in plan
     assert str(homes.out) not in plan
+    for words in (["list"], ["history"]):
+        with pytest.raises(SystemExit):
+            main(["runs", *words])
+        heads, row = capsys.readouterr().out.splitlines()[:2]
+        assert "on" in heads.split()
+        assert "the home there" in row
+    assert standing.of(run).text.startswith("It was a run on the home there.")
     # The commands treat it as a run.
     for words in (("show", run.name, "--json"), ("checkpoints", run.name, "--json"), ("history", "--json")):
         capsys.readouterr()
@@ -93,12 +110,14 @@ def test_a_stop_arrives_there_and_what_was_saved_is_here(homes):
     assert run.result["newest_good"]
 
 
-def test_a_run_that_is_stopped_while_data_is_brought_never_begins(homes):
+def test_a_run_that_is_stopped_while_data_is_brought_never_begins(homes, capsys):
     homes.faults.set(bring=("slow", 1))
     run = homes.start()
-    until(lambda: b"Bringing slowly" in (run.folder.log.read_bytes() if run.folder.log.exists() else b""))
+    until(lambda: run.summary.transfer)
+    assert shown_of(run, capsys).count("sending 3 images to there: 3.0 MiB of 4.0 MiB, 2.0 MiB per second") == 1
     run.stop()
     assert run.state is JobState.CANCELLED
+    assert run.summary.transfer is None
     assert not homes.runs_there()
 
 
@@ -187,7 +206,7 @@ def test_a_run_that_is_lost_here_is_stopped_there(homes, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["runs", "stop", run.name])
     assert ended.value.code == 1
-    assert "may still train there" in capsys.readouterr().err
+    assert "It may still train there" in capsys.readouterr().err
     homes.faults.down(False)
     with pytest.raises(SystemExit) as ended:
         main(["runs", "stop", run.name])
@@ -207,6 +226,15 @@ def test_a_checkpoint_that_was_replaced_there_after_its_test_is_tested_again(hom
     wait(run)
     (row,) = [one for one in run.result["checkpoints"] if one["path"] == path]
     assert (row["ok"], row["delivered"]) == (False, "")
+
+
+def test_a_run_whose_folder_is_gone_there_before_its_first_event_is_lost(homes):
+    run = starting.prepared(homes.bench(), homes.target)
+    # As after a start, and before anything was told: the trainer has nothing of the run.
+    Known(begun=True).write(run.folder.path)
+    run.launch()
+    assert wait(run) is JobState.LOST
+    assert "the home there has lost the run. It has nothing of it any more" in run.diagnosis.cause
 
 
 def test_a_file_damaged_on_its_way_is_refused_and_fetched_again(homes):
@@ -238,7 +266,10 @@ def test_another_computer_attaches_while_the_first_one_follows(homes, monkeypatc
     identifier = Remote.of(run.folder.path).id
     assert attaching.attach(homes.target, identifier).name == run.name, "this computer has it already"
     monkeypatch.setenv("EASEL_HOME", str(tmp_path / "laptop"))
-    other = attaching.attach(homes.target, identifier)
+    with ThreadPoolExecutor(2) as pool:
+        other, same = pool.map(lambda _: attaching.attach(homes.target, identifier), range(2))
+    assert other.name == same.name, "two programs attached it at the same moment"
+    assert len(list_runs(places.runs())) == 1
     wait(other)
     wait(run)
     assert whole(other, 60)
@@ -260,6 +291,10 @@ def test_a_run_goes_on_there_from_its_state(homes):
     assert Remote.of(after.folder.path).resumes == Remote.of(run.folder.path).id
     with pytest.raises(JobError, match="continues this run already"):
         starting.resume(run)
+    # Another computer knows nothing of that; the trainer does.
+    elsewhere = dataclasses.replace(Remote.of(after.folder.path), id="20260101-000000-laptop-00000000")
+    with pytest.raises(JobError, match=f"continues this one already.*: {Remote.of(after.folder.path).id}"):
+        elsewhere.carrier(homes.folder).resume(elsewhere.resumes, print)
     after.stop()
     assert len(homes.runs_there()) == 2
 

@@ -11,7 +11,9 @@ from tests.support import runpod_runs
 from tests.support.runpod_runs import FOLDER, Worker
 from tests.support.runpod_twin import Fault
 from trainer_core.errors import JobError, RemoteError
+from trainer_core.events import Transfer
 from trainer_core.remote.runpod.carrier import kind
+from trainer_core.remote.runs import transfers
 from trainer_core.remote.runs.carrier import NotNow, get, is_passing
 from trainer_core.remote.runs.notes import Notes
 from trainer_core.remote.runs.request import Request
@@ -30,6 +32,16 @@ def run(tmp_path):
     return runpod_runs.prepared(tmp_path)
 
 
+def test_how_far_the_images_are_is_told(cloud, run, monkeypatch):
+    monkeypatch.setattr(transfers, "EVERY_S", 0.0)
+    told = []
+    cloud.carrier(*run).begin(lambda _: told.append(transfers.read(run[0])))
+    found = next(one for one in told if one.what)
+    assert found.what == "sending images of 10_mika to the bucket"
+    assert 0 < found.done_bytes == found.total_bytes
+    assert transfers.read(run[0]) == Transfer(), "it is over"
+
+
 def said(carrier):
     lines = []
     carrier.begin(lines.append)
@@ -38,10 +50,12 @@ def said(carrier):
 
 def test_a_run_is_sent_trained_and_fetched(cloud, run, tmp_path):
     carrier = cloud.carrier(*run)
-    assert carrier.state().phase == "waiting"
+    before = carrier.state()
+    assert (before.phase, before.is_known) == ("waiting", False)
     lines = said(carrier)
     assert any("6 files of" in line and "6 sent" in line for line in lines), lines
-    assert carrier.state().phase == "waiting"
+    after = carrier.state()
+    assert (after.phase, after.is_known) == ("waiting", True)
     worker = Worker(cloud).take()
     request = Request.from_dict(worker.request)
     folder = request.plan["dataset"]["path"]

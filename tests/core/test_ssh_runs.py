@@ -346,6 +346,32 @@ def test_the_machine_is_not_stopped_while_something_is_not_here(scene):
         with pytest.raises(JobError, match=said):
             scene.carrier_of(run).finish(words)
     assert not (scene.there_of(run) / "when-done.json").exists()
+    shutil.copytree(scene.there_of(run) / "output", run.folder.output, dirs_exist_ok=True)
+    check_stays_on_for_others(scene, run, entry)
+
+
+def check_stays_on_for_others(scene, run, entry):
+    """A machine is left as it is while another run is there, or is on its way there from this computer."""
+    identifier = Remote.of(run.folder.path).id
+    other = starting.prepared(scene.bench(), scene.target)
+    with pytest.raises(JobError, match=f"still in use, so it was left as it is: {other.name}") as refused:
+        when_done.finish(run.folder.path, entry, identifier)
+    assert refused.value.hint == "Stop the machine yourself then."
+    book.keep(entry)
+    when_done.job_ended(run.folder.path)
+    told = run.folder.read("when-done.json")["told"]
+    assert "was not started. " in told
+    assert told.endswith("The command runs when that one has ended.")
+    # Started from another computer: only the machine knows it.
+    there = scene.there_of(run).parent / "20260101-000000-other-00000000"
+    shutil.move(other.folder.path, there)
+    for path in (there, *there.rglob("*")):
+        os.chown(path, scene.there.uid, scene.there.uid)
+    with pytest.raises(JobError, match=f"still in use, so it was left as it is: {there.name}"):
+        when_done.finish(run.folder.path, entry, identifier)
+    assert not (scene.there_of(run) / "when-done.json").exists()
+    shutil.rmtree(there)
+    assert when_done.finish(run.folder.path, entry, identifier)
 
 
 def test_the_carrier_keeps_the_contract_of_carriers(scene, tmp_path):

@@ -11,6 +11,7 @@ import json
 import os
 import threading
 import time
+from itertools import count
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import safetensors.numpy
 
 from tests.support import hub_server, sshd
 from trainer_core.errors import JobError
+from trainer_core.events import Transfer
 from trainer_core.jobs.hosts.questions import Questions
 from trainer_core.jobs.hosts.ssh_failure import MachineError
 from trainer_core.remote.machines import hub_origin, sending
@@ -25,6 +27,8 @@ from trainer_core.remote.machines.answering import MODULE
 from trainer_core.remote.machines.known_hashes import KnownHashes
 from trainer_core.remote.machines.names import check_name
 from trainer_core.remote.machines.store import Store
+from trainer_core.remote.runs import transfers
+from trainer_core.remote.runs.transfers import Transfers
 
 LIMIT_S = 60
 
@@ -67,6 +71,23 @@ def files(folder, **contents):
 def sent(there, paths, said=None, **options):
     found = sending.items(paths)
     return sending.send(there.machine(), found.values(), (said if said is not None else []).append, **options)
+
+
+def test_how_far_it_is_is_told(there, tmp_path, monkeypatch):
+    (tmp_path / "remote").mkdir()
+    paths, told, clock = files(tmp_path / "a", large=os.urandom(9 << 20), small=b"1" * 4000), [], count()
+    monkeypatch.setattr(sending, "SAY_S", 0.0)
+    sending.send(
+        there.machine(),
+        sending.items(paths).values(),
+        lambda _: told.append(transfers.read(tmp_path)),
+        Transfers(tmp_path, lambda: float(next(clock))),
+    )
+    last = told[-1]
+    assert last.what == f"sending 2 files to {there.machine()}"
+    assert last.total_bytes == (9 << 20) + 4000
+    assert 0 < last.done_bytes <= last.total_bytes
+    assert transfers.read(tmp_path) == Transfer(), "it is over"
 
 
 def test_only_what_is_missing_is_sent_and_a_second_time_nothing(there, store, tmp_path):

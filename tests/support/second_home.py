@@ -22,11 +22,13 @@ from typing import Any
 from tests.support.played import until
 from trainer_core.child import child_environment
 from trainer_core.errors import JobError, wrong_use
+from trainer_core.models.downloads.progress import Progress
 from trainer_core.remote.runs.carrier import NotNow, Target
 from trainer_core.remote.runs.commanded import CommandedCarrier
 from trainer_core.remote.runs.notes import Notes
 from trainer_core.remote.runs.outgoing import Outgoing
 from trainer_core.remote.runs.request import PlanPath, Request
+from trainer_core.remote.runs.transfers import EVERY_S, Transfers
 
 KIND = "home"
 SLOW_S = 3.0
@@ -170,17 +172,21 @@ class HomeKind:
         return None
 
     def carrier(self, target: Target, id: str, folder: Path, notes: Notes) -> CommandedCarrier:  # noqa: A002
-        trainer = HomeTrainer(target)
+        trainer, transfers = HomeTrainer(target), Transfers(folder)
 
         def bring(say: Callable[[str], None]) -> Request:
             how = trainer.faults.take("bring")
             if how == "slow":
                 say("Bringing slowly.")
-                time.sleep(SLOW_S)
+                with transfers.of("sending 3 images to there") as tell:
+                    tell(Progress(1 << 20, 4 << 20, 0.0, None))
+                    time.sleep(EVERY_S)
+                    tell(Progress(3 << 20, 4 << 20, float(2 << 20), None))
+                    time.sleep(SLOW_S - EVERY_S)
             trainer._before(how if how != "slow" else "")
             return brought(Outgoing.of(folder, id), Path(target["home"]), say)
 
-        return CommandedCarrier(trainer, id, bring)
+        return CommandedCarrier(trainer, id, bring, transfers)
 
 
 def brought(what: Outgoing, home: Path, say: Callable[[str], None]) -> Request:

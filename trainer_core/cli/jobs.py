@@ -17,6 +17,7 @@ from trainer_core import places
 from trainer_core.cli import job_times, show
 from trainer_core.cli.options import JSON_HELP, Seconds
 from trainer_core.errors import JobError, wrong_use
+from trainer_core.jobs import transferred
 from trainer_core.jobs.folder import entries_of, is_job
 from trainer_core.jobs.gauges import wording
 from trainer_core.jobs.job import Job, list_jobs, since_s
@@ -27,6 +28,7 @@ from trainer_core.jobs.stop_request import GRACE_S, LONGEST_GRACE_S
 from trainer_core.jobs.summary import Summary
 from trainer_core.prepare.looking_after import look_after
 from trainer_core.text import printable
+from trainer_core.training.folder import RunFolder
 from trainer_core.training.verdict import verdict
 
 POLL_S = 0.25
@@ -104,7 +106,8 @@ def watch(job: Job, quiet: bool = False, noun: str = "job", stops: bool = False)
                 loss = "" if summary.smoothed_loss is None else f"loss {summary.smoothed_loss:.4f}, smoothed"
                 # The last phase, such as "checking the result", has ended with the job.
                 phase = job.state.value if ended else printable(_phase(summary) or "starting", 40)
-                gauges = "" if ended else wording.line(summary.gauges)
+                moved = transferred.words(summary.transfer) if summary.transfer else ""
+                gauges = "" if ended else moved or wording.line(summary.gauges)
                 total = summary.total or None
                 bar.update(task, description=phase, completed=summary.step, total=total, loss=loss, gauges=gauges)
                 for row in log.read() if log is not None and not quiet else ():
@@ -232,8 +235,11 @@ class Jobs(Generic[AnyJob]):
             if as_json:
                 show.as_json([self._row(job) for job in known])
             elif known:
-                columns = (self.noun, *(["kind"] if self.kinds else ["name"]), "state", *COLUMNS)
-                show.table(columns, map(self._cells, known))
+                rows = [self._row(job) for job in known]
+                # Most people have no other machine.
+                on = ["on"] if any(row["where"] for row in rows) else []
+                columns = (self.noun, *(["kind"] if self.kinds else ["name"]), "state", *on, *COLUMNS)
+                show.table(columns, [self._cells(job, row, bool(on)) for job, row in zip(known, rows, strict=True)])
             else:
                 show.line(f"There is no {self.noun} in {self.where()} yet.")
             for line in self._damaged(known) if not as_json else ():
@@ -245,13 +251,13 @@ class Jobs(Generic[AnyJob]):
         """What the list tells of a job as JSON data."""
         figures = job.figures
         name = {} if self.kinds else {"name": self.called(job)}
-        return {**self.about(job), **name, **figures, **job_times.times(job, job.state, figures), **_told(job)}
+        where = {"where": RunFolder(job.folder.path).where}
+        return {**self.about(job), **name, **where, **figures, **job_times.times(job, job.state, figures), **_told(job)}
 
-    def _cells(self, job: AnyJob) -> tuple[str, ...]:
+    def _cells(self, job: AnyJob, row: Mapping[str, Any], has_where: bool) -> tuple[str, ...]:
         """What the list tells of a job in a table."""
-        row = self._row(job)
-        second = row["kind"] if self.kinds else row["name"]
-        return (row[self.noun], second, row["state"], f"{_progress(row)}{_silence(job)}", *job_times.cells(row))
+        second, where = row["kind"] if self.kinds else row["name"], [row["where"]] if has_where else []
+        return (row[self.noun], second, row["state"], *where, f"{_progress(row)}{_silence(job)}", *job_times.cells(row))
 
     def _damaged(self, known: Sequence[AnyJob]) -> Iterator[str]:
         """A sentence for each damaged job of the list, and for each folder of a job that cannot be read: none is forgotten."""
@@ -298,6 +304,8 @@ class Jobs(Generic[AnyJob]):
                 show.line(f"{job.state.name}{_silence(job)}")
                 if job.is_stale:
                     show.line(STALE, "yellow")
+                if summary.transfer:
+                    show.line(f"  {transferred.words(summary.transfer)}")
                 for label, text in wording.rows(summary.gauges):
                     show.line(f"  {label}: {text}")
 

@@ -22,8 +22,17 @@ def details(run: Run) -> dict[str, Any]:
     relatives = {name: versions[name] for name in RELATIVES if isinstance(versions.get(name), str) and versions[name]}
     guard = run.folder.read(GUARD_FILE)
     told = {"guard": {str(name): str(value) for name, value in guard.items()}} if guard else {}
-    where = {"where": run.folder.where} if run.folder.where else {}
-    return {**labels.read(run.folder).as_dict(), **_origin(run), **relatives, **where, **told}
+    return {**labels.read(run.folder).as_dict(), **_origin(run), **relatives, **_remote(run), **told}
+
+
+def _remote(run: Run) -> dict[str, str]:
+    """On which machine a run trains, and what became of the command that this machine runs at its end."""
+    if not run.folder.where:
+        return {}
+    from trainer_core.remote.machines.when_done import FILE
+
+    done = (run.folder.read(FILE) or {}).get("told")
+    return {"where": run.folder.where, **({"when_done": done} if isinstance(done, str) else {})}
 
 
 def _origin(run: Run) -> dict[str, Any]:

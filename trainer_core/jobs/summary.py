@@ -13,11 +13,13 @@ from trainer_core.events import Event
 from trainer_core.jobs.gauges.history import GaugeHistory
 from trainer_core.jobs.sample_time import SampleTime
 from trainer_core.jobs.smoothing import Smoothed
-from trainer_core.jobs.state import JobState
+from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.thinned import Thinned
 from trainer_core.jobs.timeline import Timeline
+from trainer_core.jobs.transferred import words
 
 _NAN = float("nan")
+_BEGINS_OR_ENDS = frozenset({JobState.RUNNING.name, *(state.name for state in FINAL_STATES)})
 PACE_STEPS = 5
 """After this many steps, the time left is calculated from the time that they took."""
 
@@ -52,6 +54,8 @@ class Summary:
     """The tests of checkpoints, by path."""
     notices: list[events.Notice] = field(default_factory=list)
     gauges: events.Gauges | None = None
+    transfer: events.Transfer | None = None
+    """What is on its way to or from another machine now."""
     validations: list[events.Validation] = field(default_factory=list)
     timeline: Timeline = field(default_factory=Timeline, compare=False, repr=False)
     gauge_history: GaugeHistory = field(default_factory=GaugeHistory, compare=False, repr=False)
@@ -108,9 +112,10 @@ class Summary:
 
     @property
     def stage(self) -> str:
-        """What the job is doing, in a few words: the command (of several), the phase with its detail, the epoch."""
+        """What the job is doing, in a few words: the command (of several), the phase with its detail, the epoch, what is sent or fetched."""
         phase = f"{self.phase}: {self.detail}" if self.detail else self.phase
-        return " · ".join(word for word in (self.part, phase, self.epoch) if word)
+        moved = words(self.transfer) if self.transfer else ""
+        return " · ".join(word for word in (self.part, phase, self.epoch, moved) if word)
 
     def figures(self) -> dict[str, Any]:
         """The summary as JSON data, without the points and the notices."""
@@ -135,6 +140,7 @@ class Summary:
         more = {"checked": checked, "left_s": self.eta_s, "gauges": gauges}
         more |= {"stages": stages, "validation_loss": validation}
         more |= {"sampling_seconds": round(self.sample_time.all_s, 1)}
+        more |= {"transfer": None if self.transfer is None else events.to_dict(self.transfer)}
         return {**{name: getattr(self, name) for name in names}, **paths, **more}
 
     def take(self, happened: Iterable[Event], times_s: Iterable[float | None] = ()) -> None:
@@ -167,9 +173,12 @@ class Summary:
             case events.Gauges():
                 self.gauges, self._suspended_s = event, event.suspended_s or self._suspended_s
                 self.gauge_history.take(event)
-            case events.StateChange() if event.state == JobState.RUNNING.name:
+            case events.Transfer():
+                self.transfer = event if event.what else None
+            case events.StateChange() if event.state in _BEGINS_OR_ENDS:
                 # A job that goes on after a pause: what was before says nothing of the pace now.
-                self._timed = None
+                self._timed = self._timed if event.state != JobState.RUNNING.name else None
+                self.transfer = None
             case _:
                 self._take_made(event)
 

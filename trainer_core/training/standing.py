@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from trainer_core.engines import diagnosis as causes
@@ -63,11 +63,12 @@ def of(run: Job) -> Standing | None:
         case JobState.FAILED | JobState.LOST:
             return _failed(run, run.diagnosis, state)
         case JobState.CANCELLED:
-            return _cancelled(run)
+            found = _cancelled(run)
+            return replace(found, text=f"{_trained_on(run)} {found.text}".strip())
         case JobState.COMPLETED:
             took = (run.result or {}).get("seconds")
             text = f"It took {span(float(took))}." if isinstance(took, int | float) else ""
-            title, more = ("The training is finished", "") if isinstance(run, Run) else _done(run)
+            title, more = ("The training is finished", _trained_on(run)) if isinstance(run, Run) else _done(run)
             return Standing(title, "ok", f"{more} {text}".strip())
         case JobState.ELSEWHERE:
             return _elsewhere(run)
@@ -116,7 +117,8 @@ def _failed(run: Job, found: Diagnosis | None, state: JobState) -> Standing:
     if found is None:
         title = f"This {_called(run)} {'failed' if state is JobState.FAILED else 'was lost'}"
         return Standing(title, "danger", UNEXPLAINED if isinstance(run, Run) else "")
-    text = UNEXPLAINED if found.id == causes.UNKNOWN else _where(run, state) if isinstance(run, Run) else ""
+    text = UNEXPLAINED if found.id == causes.UNKNOWN else _reached(run, state) if isinstance(run, Run) else ""
+    text = f"{_trained_on(run)} {text}".strip()
     line = "" if found.line.strip() == found.cause.strip() else found.line
     return Standing(found.cause, "danger", text, line, found.advice)
 
@@ -136,7 +138,13 @@ def _called(job: Job) -> str:
     return "run" if isinstance(job, Run) else "job"
 
 
-def _where(run: Job, state: JobState) -> str:
+def _trained_on(run: Job) -> str:
+    """On which machine a run has trained, as a sentence; "" for this one."""
+    where = run.folder.where if isinstance(run, Run) else ""
+    return f"It was a run on {where}." if where else ""
+
+
+def _reached(run: Job, state: JobState) -> str:
     seen = run.summary
     if seen.step:
         return "" if state is JobState.FAILED else f"It was last heard at step {seen.step:,} of {seen.total:,}."

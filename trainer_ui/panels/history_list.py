@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trainer_core.jobs.state import JobState
 from trainer_core.text import printable
 from trainer_core.training import versions
+from trainer_core.training.folder import WHERE
 from trainer_core.training.history import Filter, PastRun
 from trainer_ui import pasts
 from trainer_ui.controls import plain_number
@@ -132,7 +133,8 @@ def row(run: PastRun, seen: Seen) -> dict[str, Any]:
     # A run that continues another one has the same name.
     earlier = run.versions.get("resumes", "")
     resumed = f"resumed from {printable(pasts.folder_name(earlier), 60)}" if earlier else ""
-    note = ", ".join(filter(None, (resumed, run.labels.note.partition("\n")[0])))
+    where = f"on {printable(run.versions[WHERE], 60)}" if run.versions.get(WHERE) else ""
+    note = ", ".join(filter(None, (where, resumed, run.labels.note.partition("\n")[0])))
     return {
         "run": run.run,
         "name": printable(pasts.called(run), 100),

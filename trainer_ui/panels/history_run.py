@@ -16,6 +16,7 @@ from trainer_core.jobs.queueing import entries
 from trainer_core.jobs.state import FINAL_STATES
 from trainer_core.plan import fields
 from trainer_core.training import labels
+from trainer_core.training.folder import WHERE
 from trainer_core.training.history import PastRun, images_of, unknown
 from trainer_core.training.run import Run
 from trainer_core.training.saved_plan import save_plan
@@ -191,6 +192,7 @@ class RunCard:
         made = [Path(file).name for file in run.outputs]
         pairs = [
             ("Queue", waits),
+            ("Machine", run.versions.get(WHERE, "")),
             ("Started", pasts.started(run)),
             ("Took", pasts.span(run.seconds) if run.seconds else ""),
             ("Steps", f"{step:,} of {run.total_steps:,}" if run.total_steps else f"{step:,}" if step else ""),

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from trainer_core.errors import JobError
-from trainer_core.jobs import kind
+from trainer_core.jobs import kind, transferred
 from trainer_core.jobs.reading import is_judged
 from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.timeline import ORDER, RESULT, SAMPLING, TRAINING, doing
@@ -48,13 +48,14 @@ NOTHING: Content = {"run": "", "title": "Nothing is training", "summary": "A run
 
 
 def about(run: Run) -> str:
-    """What a run trains, in a few words: model, use and images, as far as it recorded them."""
+    """What a run trains, in a few words: model, use and images, as far as it recorded them, and on which other machine."""
     versions = run.folder.versions
     recorded = versions.get("about")
     recorded = recorded if isinstance(recorded, dict) else {}
     images = versions.get("images")
     count = f"{images:,} images" if isinstance(images, int) and images > 1 else "1 image" if images == 1 else ""
-    words = (_family(recorded.get("family")), _use(versions.get("profile")), count)
+    where = f"on {run.folder.where}" if run.folder.where else ""
+    words = (_family(recorded.get("family")), _use(versions.get("profile")), count, where)
     return printable(", ".join(filter(None, words)), 200)
 
 
@@ -187,6 +188,9 @@ def _figures(seen: Summary, *, is_over: bool) -> list[list[str]]:
         found.append(["step", f"{seen.step:,}", f"of {seen.total:,}"])
     if seen.epochs[1] > 1 and seen.last_step:
         found.append(["epoch", f"{seen.epochs[0]:,}", f"of {seen.epochs[1]:,}"])
+    if (moved := seen.transfer) is not None and not is_over:
+        rate = transferred.rate(moved)
+        found.append([transferred.what(moved), transferred.amount(moved), f"at {rate}" if rate else ""])
     return found
 
 

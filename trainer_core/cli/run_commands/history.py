@@ -13,6 +13,7 @@ from trainer_core.cli.options import JSON_HELP, Whole, known_family
 from trainer_core.errors import JobError
 from trainer_core.jobs import time_left
 from trainer_core.jobs.state import FINAL_STATES, JobState
+from trainer_core.training.folder import WHERE
 from trainer_core.training.history import Filter, PastRun, history
 from trainer_core.training.run import Run
 
@@ -48,11 +49,14 @@ def command(
     if not shown:
         show.line("There is no such run." if any((state, family, tag, text, since, sweep)) else "There is no run yet.")
         return
+    # Most people have no other machine.
+    has_where = any(run.versions.get(WHERE) for run in shown)
     rows = [
         (
             run.run,
             run.labels.name,
             run.state.name,
+            *([run.versions.get(WHERE, "")] if has_where else ()),
             run.family,
             f"{run.steps or '-'} of {run.total_steps}" if run.total_steps else "",
             time_left.span(run.seconds) if run.seconds else "",
@@ -61,7 +65,8 @@ def command(
         )
         for run in shown
     ]
-    show.table(("run", "name", "state", "family", "steps", "time", "tags", "note"), rows)
+    on = ["on"] if has_where else ()
+    show.table(("run", "name", "state", *on, "family", "steps", "time", "tags", "note"), rows)
     for run in shown:
         if run.damage:
             show.line(f"{run.run} is damaged. {run.damage}", "dim")

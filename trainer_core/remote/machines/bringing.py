@@ -13,15 +13,16 @@ from trainer_core.remote.machines import sending
 from trainer_core.remote.machines.names import check_name
 from trainer_core.remote.machines.sending import Item
 from trainer_core.remote.runs.outgoing import ImageFiles, Outgoing
+from trainer_core.remote.runs.transfers import Transfers
 from trainer_core.text import printable, size
 
 Say = Callable[[str], None]
 
 
-def bring(machine: Machine, outgoing: Outgoing, say: Say) -> dict[str, str]:
+def bring(machine: Machine, outgoing: Outgoing, say: Say, transfers: Transfers) -> dict[str, str]:
     """Where the machine has each folder of images, by its place in the plan, and each model, by its path here.
 
-    What is missing there is sent.
+    What is missing there is sent; `transfers` are told how far that is.
     The name of an image folder or a model stays, because it can have a meaning. What is no file here, as an id of the Hub, is passed on.
 
     Raises:
@@ -42,7 +43,7 @@ def bring(machine: Machine, outgoing: Outgoing, say: Say) -> dict[str, str]:
         for name in tree:
             check_name(name)
     files = sending.items(path for tree in trees.values() for path in tree.values())
-    done = sending.send(machine, files.values(), say)
+    done = sending.send(machine, files.values(), say, transfers)
     say(f"{size(done.sent_bytes)} were sent to {machine}; {size(done.there_bytes)} were there already.")
     named: list[dict[str, Item]] = [{name: files[path] for name, path in tree.items()} for tree in trees.values()]
     for path, tree, folder in zip(trees, named, sending.arranged(machine, named), strict=True):

@@ -21,6 +21,7 @@ from trainer_core.remote.runs.carrier import REQUESTS, FileThere, NotNow, RunPha
 from trainer_core.remote.runs.fetching import fetch, file_there
 from trainer_core.remote.runs.notes import Notes
 from trainer_core.remote.runs.outgoing import Outgoing
+from trainer_core.remote.runs.transfers import Transfers, fetched
 from trainer_core.text import printable
 
 Say = Callable[[str], None]
@@ -41,7 +42,7 @@ class SshCarrier:
     def __init__(self, entry: Entry, id: str, folder: Path, notes: Notes) -> None:  # noqa: A002 - the id of a run is called so
         """Nothing is connected yet."""
         self._entry, self._id, self._folder, self._notes = entry, id, folder, notes
-        self._machine = entry.machine
+        self._machine, self._transfers = entry.machine, Transfers(folder)
         self._questions = Questions(self._machine, LIMIT_S, MODULE)
         self._listed: dict[str, FileThere] = {}
 
@@ -51,7 +52,7 @@ class SshCarrier:
             return
         outgoing = Outgoing.of(self._folder, self._id)
         self._check_engine(outgoing.engine, say)
-        at = bringing.bring(self._machine, outgoing, say)
+        at = bringing.bring(self._machine, outgoing, say, self._transfers)
         request = outgoing.request(lambda place: at[place.key] if place.key in at else at[place.path])
         self._ask({"do": "run begin"}, request.to_json().encode(), limit_s=BEGIN_S)
         say(f"The run was started on {self._machine}.")
@@ -65,7 +66,9 @@ class SshCarrier:
         """Where the run is; see `Carrier`."""
         answer, _ = self._ask({"do": "run seen", "id": self._id})
         phase = _PHASES.get(str(answer.get("phase")))
-        return self._refuse() if phase is None else Seen(phase, printable(str(answer.get("sentence", "")), 500))
+        if phase is None:
+            return self._refuse()
+        return Seen(phase, printable(str(answer.get("sentence", "")), 500), answer.get("is_known") is not False)
 
     def read(self, name: str, offset: int) -> bytes:
         """Bytes of a file of the run; see `Carrier`."""
@@ -97,7 +100,8 @@ class SshCarrier:
 
         # Another try begins with what the file is by then.
         self._listed.pop(name, None)
-        fetch(there, target, pieces)
+        with self._transfers.of(fetched(name)) as tell:
+            fetch(there, target, pieces, tell)
 
     def stop(self, after: When) -> None:
         """Asks the run to end; see `Carrier`."""

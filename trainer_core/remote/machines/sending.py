@@ -16,10 +16,11 @@ from trainer_core.errors import JobError
 from trainer_core.jobs.hosts.machine import Machine
 from trainer_core.jobs.hosts.questions import Questions
 from trainer_core.jobs.hosts.ssh_failure import MachineError
-from trainer_core.models.downloads.progress import Progress
+from trainer_core.models.downloads.progress import Meter, Progress
 from trainer_core.remote.machines import hub_origin
 from trainer_core.remote.machines.answering import MODULE
 from trainer_core.remote.machines.known_hashes import KnownHashes
+from trainer_core.remote.runs.transfers import Transfers
 from trainer_core.remote.storage.work import Tally, Work, each
 from trainer_core.text import amount, printable, size
 
@@ -76,8 +77,16 @@ def items(paths: Iterable[Path]) -> dict[Path, Item]:
     return {one.path: one for one in found}
 
 
-def send(machine: Machine, files: Iterable[Item], say: Say, spare_bytes: int = SPARE_BYTES) -> Sent:
+def send(
+    machine: Machine,
+    files: Iterable[Item],
+    say: Say,
+    transfers: Transfers | None = None,
+    spare_bytes: int = SPARE_BYTES,
+) -> Sent:
     """Sends what the machine does not have yet. What has arrived stays there if this is cut, and is not sent again.
+
+    `transfers` are told how far it is.
 
     Raises:
         MachineError: the machine cannot be reached.
@@ -93,18 +102,19 @@ def send(machine: Machine, files: Iterable[Item], say: Say, spare_bytes: int = S
         if not missing:
             return Sent(0, 0, had)
         _check_space(machine, answer.get("free"), left, spare_bytes)
-        if by_itself := _downloaded_there(machine, ask, missing, there, say):
+        if by_itself := _downloaded_there(machine, ask, missing, there, say, transfers):
             missing = [one for one in missing if one not in by_itself]
             left = sum(one.size - max(0, there[one.sha256]) for one in missing)
         if not missing:
             return Sent(0, 0, had)
         say(f"Sending {amount(len(missing), 'file')} ({size(left)}) to {machine}; {size(had)} are there already.")
-        sending = _Sending(machine, ask, Tally(Work(tell=_Teller(say)), left, "sending"))
         small = [one for one in missing if one.size <= PIECE_BYTES // 4]
         large = sorted((one for one in missing if one.size > PIECE_BYTES // 4), key=lambda one: -one.size)
-        work: list[Callable[[], None]] = [lambda one=one: sending.large(one, there[one.sha256]) for one in large]
-        work += [lambda some=some: sending.small(some) for some in _groups(small)]
-        each(lambda do: do(), work, AT_ONCE)
+        with _telling(transfers, f"sending {amount(len(missing), 'file')} to {machine}", _Teller(say)) as tell:
+            sending = _Sending(machine, ask, Tally(Work(tell=tell), left, "sending"))
+            work: list[Callable[[], None]] = [lambda one=one: sending.large(one, there[one.sha256]) for one in large]
+            work += [lambda some=some: sending.small(some) for some in _groups(small)]
+            each(lambda do: do(), work, AT_ONCE)
     return Sent(left, len(missing), had)
 
 
@@ -195,7 +205,12 @@ def _connections(machine: Machine) -> Iterator[_Ask]:
 
 
 def _downloaded_there(
-    machine: Machine, ask: _Ask, missing: Iterable[Item], there: Mapping[str, int], say: Say
+    machine: Machine,
+    ask: _Ask,
+    missing: Iterable[Item],
+    there: Mapping[str, int],
+    say: Say,
+    transfers: Transfers | None,
 ) -> list[Item]:
     """Those that the machine has downloaded from the Hub itself. What it cannot get there is sent."""
     done = []
@@ -205,16 +220,33 @@ def _downloaded_there(
             continue
         say(f"{machine} downloads {printable(origin.path, 200)} ({size(one.size)}) of {origin.repo} itself.")
         about = {"do": "hub", "sha256": one.sha256, "size": one.size, **origin.as_dict()}
-        tell = _Teller(say, "Downloaded there")
-        while not (answer := ask(about)[0]).get("is_over"):
-            if isinstance(count := answer.get("done"), int):
-                tell(Progress(count, one.size, 0.0, None))
-            time.sleep(POLL_S)
+        what = f"{machine} downloads {Path(origin.path).name} itself"
+        with _telling(transfers, what, _Teller(say, "Downloaded there")) as tell:
+            meter = Meter(tell, one.size)
+            while not (answer := ask(about)[0]).get("is_over"):
+                if isinstance(count := answer.get("done"), int):
+                    meter.at(count)
+                time.sleep(POLL_S)
         if refused := answer.get("refused"):
             say(f"It cannot, so the file is sent from here. {printable(str(refused), 300)}")
         else:
             done.append(one)
     return done
+
+
+@contextmanager
+def _telling(transfers: Transfers | None, what: str, teller: _Teller) -> Iterator[Callable[[Progress], None]]:
+    """What is to be told of the progress of a transfer: it is said in the log, and told to `transfers`."""
+    if transfers is None:
+        yield teller
+        return
+    with transfers.of(what) as tell:
+
+        def both(progress: Progress) -> None:
+            teller(progress)
+            tell(progress)
+
+        yield both
 
 
 def _counts(machine: Machine, body: bytes, wanted: Mapping[str, Item]) -> dict[str, int]:

@@ -9,12 +9,17 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from trainer_core import places
 from trainer_core.errors import JobError
 from trainer_core.jobs.folder import JobFolder, writing
+from trainer_core.jobs.job import list_jobs
+from trainer_core.jobs.recovery import recover
 from trainer_core.jobs.state import FINAL_STATES
+from trainer_core.remote.machines.living import lives
 from trainer_core.remote.runs import there
 from trainer_core.text import printable
 
+SHOWN = 3
 MARK, LOG = "when-done.json", "when-done.log"
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)\}|(?P<plain>[A-Za-z_][A-Za-z0-9_]*))", re.ASCII)
 
@@ -25,11 +30,13 @@ def start(id: str, words: Sequence[str]) -> str:  # noqa: A002 - the id of a run
     A variable in a word, as $RUNPOD_POD_ID, is replaced by its value on this machine.
 
     Raises:
-        JobError: the run has not ended, a variable has no value here, or the command cannot be started.
+        JobError: the run has not ended, something else is at work here, a variable has no value here, or the command cannot
+            be started.
     """
     run = there.find(id)
     if run.state not in FINAL_STATES:
         raise JobError(f"The run {id} has not ended.", "The command runs when its results are fetched.")
+    _check_idle(id)
     known = _variables()
     command = [_filled(word, known) for word in words]
     if not _is_first(run.folder, words):
@@ -46,6 +53,25 @@ def start(id: str, words: Sequence[str]) -> str:  # noqa: A002 - the id of a run
                 f"{printable(words[0], 100)} cannot be started: {error.strerror or error}.", "Check the command."
             ) from error
     return "started"
+
+
+def _check_idle(id: str) -> None:  # noqa: A002 - as above
+    """Checks that no other run or job of this Easel is at work here, or waits in its queue: the command may stop this machine.
+
+    Raises:
+        JobError: one is.
+    """
+    others = [job for job in list_jobs(places.runs(), there.home(), places.jobs()) if job.name != id]
+    recover(others)
+    if not (found := [job for job in others if lives(job)]):
+        return
+    shown = ", ".join(f"{printable(job.name, 120)} ({job.state.value})" for job in found[:SHOWN])
+    more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    raise JobError(
+        f"The machine is still in use, so it was left as it is: {shown}{more}.",
+        "If that is a run which was started with this command, too, the command runs when that one has ended. Else stop the "
+        "machine yourself then.",
+    )
 
 
 def _is_first(folder: JobFolder, words: Sequence[str]) -> bool:

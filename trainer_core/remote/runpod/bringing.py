@@ -17,6 +17,7 @@ from trainer_core.remote.runpod import worker_models
 from trainer_core.remote.runpod.bucket_run import DATASETS
 from trainer_core.remote.runs.outgoing import Outgoing
 from trainer_core.remote.runs.request import PlanPath
+from trainer_core.remote.runs.transfers import Transfers
 from trainer_core.remote.storage import Bucket, items
 from trainer_core.remote.storage.folders import Sent, planned, upload_all
 from trainer_core.remote.storage.objects import hash_of
@@ -53,11 +54,17 @@ class Brought:
 
 
 def bring(
-    out: Outgoing, bucket: Bucket, root: str, say: Callable[[str], None], *, sends_models: bool = False
+    out: Outgoing,
+    bucket: Bucket,
+    root: str,
+    say: Callable[[str], None],
+    transfers: Transfers,
+    *,
+    sends_models: bool = False,
 ) -> Brought:
     """Brings what is missing; `root` is the folder of the bucket that has `easel/`. What is there is not sent again.
 
-    `sends_models`: the user agreed that models are uploaded, too.
+    `sends_models`: the user agreed that models are uploaded, too. `transfers` say how far it is, which the bucket tells them.
 
     Raises:
         JobError: a model must be uploaded first, or the worker cannot have it; a file of the run is gone.
@@ -70,10 +77,12 @@ def bring(
     for place in missing:
         left = size(worker_models.size_to_send(place, bucket))
         say(f"{worker_models.shown(place)} is sent to the bucket, where later runs find it; {left} are not there yet.")
-        worker_models.upload(place, bucket)
-    images = {
-        one.path.key: _images(one.folder, list(dict.fromkeys(one.files)), bucket, root, say) for one in out.images
-    }
+        with transfers.of(f"sending {place.file.name if place.file else 'a model'} to the bucket"):
+            worker_models.upload(place, bucket)
+    images = {}
+    for one in out.images:
+        with transfers.of(f"sending images of {one.folder.name} to the bucket"):
+            images[one.path.key] = _images(one.folder, list(dict.fromkeys(one.files)), bucket, root, say)
     models = {path: place.there for path, place in places.items()}
     return Brought(images, models, sum(len(one.files) for one in out.images))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from trainer_core.remote.runpod.target import KIND, RunPodTarget
 from trainer_core.remote.runs.carrier import READ, FileThere, Seen, Target
 from trainer_core.remote.runs.grown import read_grown
 from trainer_core.remote.runs.outgoing import Outgoing
+from trainer_core.remote.runs.transfers import Transfers, fetched
 from trainer_core.remote.serve import public
 from trainer_core.remote.storage import Bucket, Work
 
@@ -55,7 +57,9 @@ class RunPodCarrier:
         """
         self._target, self._folder, self._notes = target, folder, notes
         self._values = target.settings()
-        self._bucket: Bucket = storage.connect(target.storage, self._values, Work(patience=BRIEF))
+        self._transfers = Transfers(folder)
+        work = Work(patience=BRIEF, tell=self._transfers.tell)
+        self._bucket: Bucket = storage.connect(target.storage, self._values, work)
         self._run = BucketRun(self._bucket, target.root, id)
         self._client = Client(target.endpoint, target.key(self._values), patience=BRIEF)
         self._sender = Sender(self._client, self._run, notes)
@@ -75,7 +79,8 @@ class RunPodCarrier:
                 raise JobError("The run was stopped before it began.", "Start a new run.")
             out = Outgoing.of(self._folder, self._run.id)
             sends = self._target.sends_models
-            brought = bringing.bring(out, self._bucket, self._target.root, say, sends_models=sends)
+            place = (self._bucket, self._target.root)
+            brought = bringing.bring(out, *place, say, self._transfers, sends_models=sends)
             request = out.request(brought.there)
             data = {"easel": {"request": request.as_dict(), "storage": self._run.address}}
             leaks.check(data, self._values)
@@ -100,7 +105,7 @@ class RunPodCarrier:
             trouble = style_version.follow(
                 self._target, self._run, self._notes, seen, self._values, self._version, self._looker.grace_s
             )
-            return Seen(seen.phase, f"{seen.sentence} {trouble}".strip())
+            return replace(seen, sentence=f"{seen.sentence} {trouble}".strip())
 
     def read(self, name: str, offset: int) -> bytes:
         """Bytes of a file of the run from `offset` on.
@@ -122,7 +127,7 @@ class RunPodCarrier:
 
     def fetch(self, name: str, target: Path) -> None:
         """Downloads a file of the run; it is checked by what the storage knows of it, and goes on after a cut."""
-        with _passing():
+        with _passing(), self._transfers.of(fetched(name)):
             storage.download(self._bucket, self._run.key(name), target, replaces=True)
 
     def stop(self, after: When) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from trainer_core.errors import RemoteError
 from trainer_core.remote.runpod import settle
 from trainer_core.remote.runpod.absence import GRACE_S, Absence
-from trainer_core.remote.runpod.bucket_run import BucketRun
+from trainer_core.remote.runpod.bucket_run import REQUEST, BucketRun
 from trainer_core.remote.runpod.client import Client
 from trainer_core.remote.runpod.sending import ASKED, DEADLINE, SENT, Sender
 from trainer_core.remote.runpod.settle import Known, RemoteState
@@ -62,7 +62,10 @@ class Looker:
             return Seen("lost", "It was stopped before a worker had begun.")
         if self.notes.read().get(ASKED):
             return Seen("waiting", "RunPod has not answered the request; it may have started the job all the same.")
-        return Seen("waiting", "It was not sent to RunPod yet.")
+        is_known = self.run.content(REQUEST) is not None
+        return Seen(
+            "waiting", "It was not sent to RunPod yet." if is_known else "The bucket has nothing of it.", is_known
+        )
 
     def _asked(self, job: str) -> settle.Settled:
         """The state by all that is known now."""

@@ -9,5 +9,6 @@ follower goes on where the last one was.
 * `there`: the trainer's side, which starts the run that a request asks for, once
 * `follower`, `mirror`: the program of a remote run, and what it brings here
 * `kind`: the kind of job; `starting` and `attaching`: how a remote run begins here
+* `silence`, `fate`: a trainer that does not answer; `transfers`: how far files are; `locks`: what is done only once
 * `grown`: files that grow, in a storage that only knows whole objects
 """

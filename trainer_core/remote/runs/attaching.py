@@ -11,12 +11,15 @@ from trainer_core.errors import JobError, wrong_use
 from trainer_core.jobs.folder import SPEC, json_object
 from trainer_core.jobs.recovery import recover
 from trainer_core.remote.runs.carrier import Carrier, Target
+from trainer_core.remote.runs.locks import locked
 from trainer_core.remote.runs.mirror import SMALL_BYTES
 from trainer_core.remote.runs.request import checked_id
 from trainer_core.remote.runs.starting import local_run
 from trainer_core.remote.runs.target import Remote
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.run import Run, list_runs
+
+FOLDER = "attaching"
 
 
 def attach(target: Target, id: str) -> Run:  # noqa: A002 - the id of a run is called so everywhere
@@ -26,8 +29,12 @@ def attach(target: Target, id: str) -> Run:  # noqa: A002 - the id of a run is c
         JobError: the trainer cannot be reached, has no such run, or its run is of a kind that this Easel does not know.
     """
     remote = Remote(checked_id(id), target, attached=True)
-    if (known := here(remote.id)) is not None:
-        return known
+    # Two programs can do this at the same moment: the second one gets the run of the first.
+    with locked(places.cache() / FOLDER, remote.id):
+        return here(remote.id) or _attached(remote)
+
+
+def _attached(remote: Remote) -> Run:
     made = RunFolder.create(places.runs(), _stem(remote.id))
     with contextlib.ExitStack() as undo:
         undo.callback(made.remove)

@@ -59,10 +59,14 @@ def is_passing(error: EaselError) -> bool:
 
 @dataclass(frozen=True)
 class Seen:
-    """Where the remote run is, and a sentence for people about it; "" if there is nothing to add."""
+    """Where the remote run is, and a sentence for people about it; "" if there is nothing to add.
+
+    `is_known` is False for one that waits or is lost, if the trainer has nothing of it: it was never asked for it, or it is gone.
+    """
 
     phase: RunPhase
     sentence: str = ""
+    is_known: bool = True
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from trainer_core.remote.runs.carrier import REQUESTS, FileThere, NotNow, Seen
 from trainer_core.remote.runs.fetching import file_there
 from trainer_core.remote.runs.request import Request
 from trainer_core.remote.runs.there_command import REFUSED
+from trainer_core.remote.runs.transfers import Transfers, fetched
 from trainer_core.text import printable
 
 MODULE = "trainer_core.remote.runs.there_command"
@@ -51,8 +52,14 @@ class Trainer(Protocol):
 class CommandedCarrier:
     """A carrier over a `Trainer`. `bring` brings what is missing, and returns the request with the paths of the trainer."""
 
-    def __init__(self, trainer: Trainer, id: str, bring: Callable[[Callable[[str], None]], Request]) -> None:  # noqa: A002 - the id of a run is called so everywhere
-        self._trainer, self._id, self._bring = trainer, id, bring
+    def __init__(
+        self,
+        trainer: Trainer,
+        id: str,  # noqa: A002 - the id of a run is called so everywhere
+        bring: Callable[[Callable[[str], None]], Request],
+        transfers: Transfers,
+    ) -> None:
+        self._trainer, self._id, self._bring, self._transfers = trainer, id, bring, transfers
         self._listed: Mapping[str, FileThere] = {}
 
     def begin(self, say: Callable[[str], None]) -> None:
@@ -68,7 +75,7 @@ class CommandedCarrier:
         told = self._json("state")
         if (phase := told.get("phase")) not in ("waiting", "running", "ended", "lost"):
             raise JobError("The trainer did not say where the run is.", _HINT)
-        return Seen(phase, printable(str(told.get("sentence", "")), 500))
+        return Seen(phase, printable(str(told.get("sentence", "")), 500), told.get("is_known") is not False)
 
     def read(self, name: str, offset: int) -> bytes:
         """See `Carrier.read`."""
@@ -89,7 +96,8 @@ class CommandedCarrier:
             self._check(*self._trainer.stream(self._words("fetch", name, str(offset)), take))
 
         try:
-            fetching.fetch(there, target, pieces)
+            with self._transfers.of(fetched(name)) as tell:
+                fetching.fetch(there, target, pieces, tell)
         except JobError:
             # The file may have changed since it was listed.
             self._listed = {}

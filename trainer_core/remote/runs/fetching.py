@@ -10,6 +10,7 @@ from typing import Any
 from trainer_core.errors import JobError
 from trainer_core.events import whole
 from trainer_core.jobs.folder import unwritable
+from trainer_core.models.downloads.progress import Meter, Progress
 from trainer_core.remote.runs import hashes
 from trainer_core.remote.runs.carrier import FileThere, NotNow
 
@@ -44,14 +45,19 @@ def file_there(row: Any) -> FileThere:
     return FileThere(number, tag, str(digest))
 
 
-def fetch(there: FileThere, target: Path, pieces: Callable[[int, Callable[[bytes], None]], None]) -> None:
-    """Writes a file from the trainer to `target`. `pieces` hands over its bytes from an offset on.
+def fetch(
+    there: FileThere,
+    target: Path,
+    pieces: Callable[[int, Callable[[bytes], None]], None],
+    tell: Callable[[Progress], None] | None = None,
+) -> None:
+    """Writes a file from the trainer to `target`. `pieces` hands over its bytes from an offset on; `tell` hears how far it is.
 
     Raises:
         DamagedError: the content is not what the trainer announced.
         JobError: the disk takes no more; or an error of `pieces`. What has arrived is kept then.
     """
-    part = part_of(there, target)
+    part, meter = part_of(there, target), Meter(tell, there.size)
     try:
         with part.open("ab") as file:
             if file.tell() < there.size:
@@ -61,7 +67,9 @@ def fetch(there: FileThere, target: Path, pieces: Callable[[int, Callable[[bytes
                         file.truncate(0)
                         raise DamagedError(f"{target.name} became larger than the trainer had said.")
                     file.write(piece)
+                    meter.at(file.tell())
 
+                meter.at(file.tell())
                 pieces(file.tell(), take)
             arrived = file.tell()
         if arrived < there.size:

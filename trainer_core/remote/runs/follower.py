@@ -21,11 +21,14 @@ from trainer_core.jobs.folder import STOP, DiskError, JobFolder, json_text
 from trainer_core.jobs.stop_request import StopRequest, When
 from trainer_core.remote import hastening
 from trainer_core.remote.runs.carrier import REQUESTS, Carrier, Seen, is_passing
+from trainer_core.remote.runs.fate import fate, sentence
 from trainer_core.remote.runs.getting import Getting
 from trainer_core.remote.runs.known import Known, RunEnd, request_of
 from trainer_core.remote.runs.mirror import GrownTooLargeError, Mirror
 from trainer_core.remote.runs.names import Names
+from trainer_core.remote.runs.silence import Silence
 from trainer_core.remote.runs.target import Remote
+from trainer_core.remote.runs.transfers import Transfers
 from trainer_core.text import without_secrets
 from trainer_core.training.folder import RunFolder
 
@@ -35,6 +38,8 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 """The same after a failure that passes; twice as long each time."""
 REFUSED_S = 600.0
 """How long a trainer is asked again that refuses to tell of a run that it has begun, as with a key that is not valid any more."""
+MISSING_TIMES = 3
+"""After so many answers in turn that it has nothing of a run that it had begun, a trainer has lost it."""
 MOST_UNSAID = 300
 """How often a trainer may say that a run has ended, and not how."""
 PHASES = {
@@ -42,6 +47,11 @@ PHASES = {
     "waiting": "waiting for the trainer",
     "fetching": "fetching the results",
 }
+
+
+_NOTHING_THERE = (
+    "It has nothing of it any more: its folder there was deleted or moved, or its Easel has another folder now."
+)
 
 
 class _ToldToStop(BaseException):
@@ -56,9 +66,13 @@ class Follower:
         self.remote, self.known = Remote.of(run), Known.read(run)
         self.kind = self.remote.kind
         self.carrier: Carrier | None = None
+        # An earlier follower may have been killed while it sent something.
+        Transfers(run).over()
         self.wake = threading.Event()
         self._bringing = False
         self._failed_at = 0.0
+        self._silence, self._refusals = Silence(self.known.out_of_reach_s), Silence()
+        self._told = ""
         self._wait_s = FIRST_WAIT_S
         signal.signal(signal.SIGTERM, self._asked)
 
@@ -78,10 +92,14 @@ class Follower:
         mirror = Mirror(self.run, self._reached(), self.known, accepted)
         connect, patience_s = (lambda: self.remote.carrier(self.run)), self.kind.patience_s
         getting = Getting(self.run, connect, self.known, mirror, self.wake.set, patience_s)
-        unsaid = 0
+        unsaid = missing = 0
         while True:
             try:
                 seen = self._reached().state()
+                self.known.phase = seen.phase
+                missing = missing + 1 if seen.phase == "waiting" and (mirror.has_begun or not seen.is_known) else 0
+                if missing >= MISSING_TIMES or (seen.phase == "lost" and not seen.is_known):
+                    return self._gone(seen.sentence if seen.is_known or seen.phase == "lost" else _NOTHING_THERE)
                 self._pass_on(seen)
                 has_ended = seen.phase in ("ended", "lost")
                 is_new = self._pull_all(mirror) if has_ended else mirror.pull()
@@ -93,10 +111,10 @@ class Follower:
                 if seen.phase == "lost" and is_here:
                     return self._gone(seen.sentence)
                 unsaid += has_ended and is_here
-                if unsaid > MOST_UNSAID or (seen.phase == "waiting" and mirror.has_begun):
+                if unsaid > MOST_UNSAID:
                     return self._gone(seen.sentence or "It does not say how the run ended.")
                 self._answered()
-                self._pause(SOON_S if is_new or getting.is_busy or has_ended else LATER_S)
+                self._pause(SOON_S if is_new or getting.is_busy or has_ended or missing else LATER_S)
             except EaselError as error:
                 self._wait(error)
 
@@ -171,7 +189,7 @@ class Follower:
         """Passes a stop and requests for samples on to the trainer, each until it is known to have arrived."""
         wanted = self._stop()
         if wanted is not None and self.known.asked not in (wanted, "now"):
-            if seen.phase in ("waiting", "running"):
+            if seen.phase == "running" or (seen.phase == "waiting" and seen.is_known):
                 self._reached().stop(wanted)
                 self.say(
                     f"{self.remote.where} was asked to stop the run{' after its next checkpoint' * (wanted == 'save')}."
@@ -218,15 +236,18 @@ class Follower:
         may_pass = is_full or is_passing(error)
         if isinstance(error, GrownTooLargeError) or not (may_pass or has_begun):
             raise error
-        now = time.time()
         if not self._failed_at:
-            self._failed_at = now
+            self._failed_at = time.time()
             if not is_full:
-                self.known.out_of_reach_since = now
+                self.known.out_of_reach_since = self._failed_at
             self.say(str(error))
-            self.known.notice(self._sentence(error, now, has_begun=has_begun))
+        self._tell(error)
+        self._silence.failed()
+        self._refusals.answered() if may_pass else self._refusals.failed()
+        self.known.out_of_reach_s = self._silence.seconds
         self._write()
-        if now - self._failed_at > (self.kind.patience_s if may_pass else min(self.kind.patience_s, REFUSED_S)):
+        patience_s = self.kind.patience_s
+        if self._silence.is_longer_than(patience_s) or self._refusals.is_longer_than(min(patience_s, REFUSED_S)):
             raise error
         self._pause(max(self._wait_s, min(getattr(error, "wait_s", None) or 0.0, LONGEST_WAIT_S)))
         self._wait_s = min(self._wait_s * 2, LONGEST_WAIT_S)
@@ -239,24 +260,30 @@ class Follower:
                 break
         self.wake.clear()
 
-    def _sentence(self, error: EaselError, now: float, *, has_begun: bool) -> str:
+    def _tell(self, error: EaselError) -> None:
+        """Says since when the trainer does not answer, and what is known of the training; again only if that is another."""
         if isinstance(error, DiskError):
-            return str(error)
-        at = time.strftime("%H:%M:%S", time.localtime(now))
-        goes_on = "the training goes on" if has_begun else "the training has not begun"
-        if has_begun and self._stop() is not None and self.known.asked == "":
-            goes_on = "it has not been asked to stop yet, so the training goes on"
-        return f"{self.remote.where} does not answer since {at}; {goes_on}. Easel asks again, at least every minute. {error.message}"
+            self.known.notice(str(error))
+            return
+        if (known := fate(self.known, self._stop())) == self._told:
+            return
+        self._told = known
+        at = time.strftime("%H:%M:%S", time.localtime(self._failed_at))
+        again = f"Easel asks again, at least every minute. {error.message}"
+        self.known.notice(f"{self.remote.where} does not answer since {at}; {known}. {again}")
 
     def _answered(self) -> None:
         if self._failed_at:
             self.known.notice(f"{self.remote.where} answers again since {time.strftime('%H:%M:%S')}.")
-        self._failed_at, self._wait_s, self.known.out_of_reach_since = 0.0, FIRST_WAIT_S, 0.0
+        self._failed_at, self._wait_s, self._told = 0.0, FIRST_WAIT_S, ""
+        self._silence.answered()
+        self._refusals.answered()
+        self.known.out_of_reach_since = self.known.out_of_reach_s = 0.0
 
     def _lost(self, error: EaselError) -> RunEnd:
         """The end of a run that cannot be followed any more."""
         text = without_secrets(str(error))
-        hint = f"The training may go on there. Follow it again with: {self.remote.attaching}"
+        hint = f"{sentence(self.known, self._stop())} Follow it again with: {self.remote.attaching}"
         return RunEnd("lost", f"{self.remote.where} could not be asked any more. {text}", hint)
 
     def _doing(self, what: str, detail: str = "") -> None:

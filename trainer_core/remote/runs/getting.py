@@ -14,6 +14,7 @@ from trainer_core.remote.runs.carrier import Carrier, FileThere, is_passing
 from trainer_core.remote.runs.fetching import DamagedError
 from trainer_core.remote.runs.known import Known
 from trainer_core.remote.runs.mirror import Mirror
+from trainer_core.remote.runs.silence import Silence
 
 TIMES = 5
 """How often a file is fetched that arrives damaged each time, or that the trainer refuses."""
@@ -41,7 +42,8 @@ class Getting:
         self._there: dict[str, FileThere] = {}
         self._failed: dict[str, int] = {}
         self._left_out: set[str] = set()
-        self._failed_at = self._not_before = 0.0
+        self._silence = Silence()
+        self._not_before = 0.0
         self._wait_s = FIRST_WAIT_S
 
     @property
@@ -79,7 +81,8 @@ class Getting:
             name, tag = work.arrived.pop(0)
             self._known.fetched[name] = tag
             self._failed.pop(name, None)
-            self._failed_at, self._wait_s = 0.0, FIRST_WAIT_S
+            self._silence.answered()
+            self._wait_s = FIRST_WAIT_S
 
     def _judge(self, work: _Work) -> None:
         """Decides what to do about a file that could not be fetched."""
@@ -97,8 +100,8 @@ class Getting:
             self._wait_s = FIRST_WAIT_S
             self._known.notice(f"{name} was not fetched, and stays on the trainer. {error}")
             return
-        self._failed_at = self._failed_at or now
-        if now - self._failed_at > self._patience_s:
+        self._silence.failed()
+        if self._silence.is_longer_than(self._patience_s):
             raise JobError(f"{name} could not be fetched for a long time. {error.message}", error.hint)
         self._not_before = now + self._wait_s
         self._wait_s = min(self._wait_s * 2, LONGEST_WAIT_S)

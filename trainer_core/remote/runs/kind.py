@@ -11,13 +11,15 @@ from pathlib import Path
 
 from trainer_core import events
 from trainer_core.errors import EaselError
-from trainer_core.events import Checked, Checkpoint, Event, Notice, Phase, Sample, StateChange, Step
+from trainer_core.events import Checked, Checkpoint, Event, Notice, Phase, Sample, StateChange, Step, Transfer
 from trainer_core.files import open_own
 from trainer_core.jobs.folder import RESULT, JobFolder
 from trainer_core.jobs.journal import Copied, Journal
 from trainer_core.jobs.outcome import Diagnosis, End, Outcome
 from trainer_core.jobs.result import readable
 from trainer_core.jobs.state import JobState
+from trainer_core.remote.runs import transfers
+from trainer_core.remote.runs.fate import sentence
 from trainer_core.remote.runs.known import STATE, Known, RunEnd, read_json
 from trainer_core.remote.runs.mirror import EVENTS
 from trainer_core.remote.runs.notes import FOLDER
@@ -53,6 +55,7 @@ class RemoteWatch:
         self._space = SpaceWatch(basis.run.output, basis.plan.get("output", {}))
         self._reported: set[str] = set()
         self._seen: tuple[int, int] | None = None
+        self._moved = Transfer()
         self._catch_up()
 
     def look(self) -> None:
@@ -65,7 +68,14 @@ class RemoteWatch:
                 self._journal.write(Phase(self._known.doing, self._known.detail))
             self._journal.write(*(Notice("warning", text) for text in self._known.notices))
             self._journal.write(*(arrived := list(self._arrived())))
+        self._look_at_transfers()
         self._journal.write(*self._tests.look(), *self._space.look(time.monotonic(), arrived))
+
+    def _look_at_transfers(self) -> None:
+        """Tells what is on its way, whenever the follower has written down more of it."""
+        before, self._moved = self._moved, transfers.read(self._run)
+        if self._moved != before:
+            self._journal.write(self._moved)
 
     def _is_changed(self) -> bool:
         """Whether the follower has written down more since the last look."""
@@ -144,9 +154,12 @@ class RemoteWatch:
         return End(exit_code, "unseen", said or lost)
 
     def _unfollowed(self, end: End) -> Diagnosis:
-        cause = "The program that follows the training on the other machine ended early; the training may go on there."
-        if end.how == "stop":
+        known = Known.read(self._run)
+        cause = "The program that follows the training on the other machine ended early."
+        if end.how == "stop" and not known.asked:
             cause = "It is not known whether the trainer was told to stop: the program that tells it was ended before."
+        elif known.begun:
+            cause = f"{cause} {sentence(known)}"
         advice = "Attach the remote run again with: easel remote attach"
         with contextlib.suppress(EaselError):
             advice = f"Follow it again with: {Remote.of(self._run).attaching}"
@@ -178,7 +191,7 @@ class RemoteWatch:
             self._place = place
             event, at = _event(line)
             self._expect(event)
-            if event is None or isinstance(event, StateChange | Checked | Checkpoint | Sample):
+            if event is None or isinstance(event, StateChange | Checked | Checkpoint | Sample | Transfer):
                 continue
             if isinstance(event, Step):
                 self._note(event)

@@ -25,7 +25,9 @@ class Known:
     it that are in the run's own log, then the size of that log before the piece that is being copied, and the length of the
     piece. `fetched` has the tag of each file that has arrived. Of the checkpoints and samples that the trainer told of,
     `arrived` are here, and `gone` are no longer there. `refused` are names that are not accepted. `put` is how often
-    the engine was asked for something, as the trainer knows it.
+    the engine was asked for something, as the trainer knows it. `phase` is where the run was when the trainer answered last.
+    `out_of_reach_since` is when it first failed to answer, in seconds since 1970, and `out_of_reach_s` for how long it was asked
+    in vain since then.
     """
 
     begun: bool = False
@@ -38,7 +40,9 @@ class Known:
     notices: list[str] = field(default_factory=list)
     doing: str = ""
     detail: str = ""
+    phase: str = ""
     out_of_reach_since: float = 0.0
+    out_of_reach_s: float = 0.0
     put: dict[str, int] = field(default_factory=dict)
 
     @classmethod

@@ -18,6 +18,7 @@ from trainer_core.prepare.mending import Mended
 from trainer_core.prepare.workbench import NO_POLICY, PLAIN, Workbench, for_trainer, prepare_run
 from trainer_core.remote.runs import carrier, outgoing
 from trainer_core.remote.runs.carrier import CarrierKind, Target
+from trainer_core.remote.runs.known import Known
 from trainer_core.remote.runs.request import new_id, stays
 from trainer_core.remote.runs.target import Remote
 from trainer_core.training.folder import RESUMES, OnTrainer, RunFolder
@@ -105,7 +106,9 @@ def stop_there(run: Run) -> None:
         with contextlib.closing(reached):
             reached.stop("now")
     except EaselError as error:
-        told = f"{remote.where} could not be asked to stop the run, so it may still train there. {error.message}"
+        has_ended = Known.read(run.folder.path).phase == "ended"
+        fate = "Its training had ended there." if has_ended else "It may still train there."
+        told = f"{remote.where} could not be asked to stop the run. {fate} {error.message}"
         raise JobError(told, f"{error.hint} To follow it again: {remote.attaching}".strip()) from error
 
 

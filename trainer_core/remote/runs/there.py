@@ -7,8 +7,6 @@ carrier calls these functions on the trainer; `python -m trainer_core.remote.run
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,17 +20,18 @@ from trainer_core.jobs.state import FINAL_STATES, JobState
 from trainer_core.jobs.stop_request import When
 from trainer_core.remote.runs import carrier, hashes
 from trainer_core.remote.runs.carrier import FileThere, Seen
+from trainer_core.remote.runs.locks import LOCKS, locked
 from trainer_core.remote.runs.request import CHOSEN, Request, checked_id
 from trainer_core.text import printable
 from trainer_core.training import artefacts
-from trainer_core.training.folder import RunFolder
-from trainer_core.training.run import Run
+from trainer_core.training.folder import RESUMES, RunFolder
+from trainer_core.training.run import Run, list_runs
 
 FOLDER, DELIVERED = "remote-runs", "delivered"
 REQUEST = "request"
 """The entry of a run's versions.json that has the id of the request."""
 CHUNK_BYTES = 4 << 20
-_LOCKS, _STOPPED = ".locks", ".stopped"
+_STOPPED = ".stopped"
 
 
 def home() -> Path:
@@ -49,7 +48,7 @@ def begin(request: Request, folder: Path | None = None) -> Run:
         JobError: this trainer cannot do it, for the reasons in the sentence; or the request was stopped before.
     """
     folder = folder or home()
-    with _locked(folder, request.id):
+    with locked(folder, request.id):
         if (known := _known(folder, request.id)) is not None:
             return known
         _check_wanted(folder, request.id)
@@ -60,16 +59,19 @@ def resume(id: str, of: str, folder: Path | None = None) -> Run:  # noqa: A002 -
     """The run with this id that continues the run `of` from its last state: started now, or by an earlier call.
 
     Raises:
-        JobError: there is no such run here any more, or it cannot be continued, for the reason in the sentence.
+        JobError: there is no such run here any more, or it cannot be continued, for the reason in the sentence; or another
+            run continues it now.
     """
     from trainer_core.training import resume as resuming
 
     folder = folder or home()
-    with _locked(folder, checked_id(id)):
+    # Two computers can ask for a continuation of the same run at once.
+    with locked(folder, checked_id(id), checked_id(of)):
         if (known := _known(folder, id)) is not None:
             return known
         _check_wanted(folder, id)
         before = find(of, folder)
+        _check_alone(before, folder)
         found = resuming.propose(before, added=1 if before.state is JobState.COMPLETED else 0)
         with _made(folder, id) as made:
             return _launched(resuming.start(found, into=made, notes={REQUEST: id}))
@@ -93,9 +95,9 @@ def seen(id: str, folder: Path | None = None) -> Seen:  # noqa: A002 - as above
     """Where the run of a request is."""
     folder = folder or home()
     if not (folder / checked_id(id) / SPEC).is_file():
-        if (folder / _LOCKS / f"{id}{_STOPPED}").exists():
-            return Seen("lost", "It was stopped before it began.")
-        return Seen("waiting", "The trainer has not begun it.")
+        if (folder / LOCKS / f"{id}{_STOPPED}").exists():
+            return Seen("lost", "It was stopped before it began.", is_known=False)
+        return Seen("waiting", "The trainer has not begun it.", is_known=False)
     run = find(id, folder)
     if run.result is not None:
         return Seen("ended")
@@ -140,10 +142,10 @@ def path_of(id: str, name: str, folder: Path | None = None) -> Path:  # noqa: A0
 def stop(id: str, after: When = "now", folder: Path | None = None) -> None:  # noqa: A002 - as above
     """Asks the run to end. One that has not begun will not begin any more."""
     folder = folder or home()
-    with _locked(folder, checked_id(id)):
+    with locked(folder, checked_id(id)):
         if not (folder / id / SPEC).is_file():
             with writing(folder):
-                write_whole(folder / _LOCKS / f"{id}{_STOPPED}", b"", durable=True)
+                write_whole(folder / LOCKS / f"{id}{_STOPPED}", b"", durable=True)
             return
         run = find(id, folder)
         if run.state not in FINAL_STATES:
@@ -189,8 +191,26 @@ def _known(folder: Path, id: str) -> Run | None:  # noqa: A002 - as above
 
 
 def _check_wanted(folder: Path, id: str) -> None:  # noqa: A002 - as above
-    if (folder / _LOCKS / f"{id}{_STOPPED}").exists():
+    if (folder / LOCKS / f"{id}{_STOPPED}").exists():
         raise JobError(f"The run {id} was stopped before it began.", "Start a new run.")
+
+
+def _check_alone(before: Run, folder: Path) -> None:
+    """Checks that no other run continues this one now.
+
+    Raises:
+        JobError: one does.
+    """
+    for other in list_runs(folder):
+        resumed = other.folder.versions.get(RESUMES)
+        if not isinstance(resumed, dict) or resumed.get("run") != before.name:
+            continue
+        recover([other])
+        if other.state not in FINAL_STATES:
+            raise JobError(
+                f"Another run continues this one already, perhaps from another computer: {other.name}. Both would train the same steps.",
+                f"Follow that one with `easel remote attach` and its id, {other.name}, or stop it first.",
+            )
 
 
 def _prepared(request: Request, folder: Path) -> Run:
@@ -229,16 +249,3 @@ def _made(folder: Path, id: str) -> Iterator[RunFolder]:  # noqa: A002 - as abov
 def _launched(run: Run) -> Run:
     run.launch()
     return run
-
-
-@contextlib.contextmanager
-def _locked(folder: Path, id: str) -> Iterator[None]:  # noqa: A002 - as above
-    """Waits until no other call is at work on this id. The system gives the lock free when its process ends."""
-    with writing(folder):
-        (folder / _LOCKS).mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(folder / _LOCKS / id, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
