@@ -55,7 +55,7 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NO_PROXY", "*")
     server = Server()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
@@ -120,7 +120,7 @@ class Endless(ThreadingHTTPServer):
 @pytest.fixture
 def endless():
     server = Endless()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server
     server.over.set()
     server.shutdown()

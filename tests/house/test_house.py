@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -33,6 +34,22 @@ def test_starting_a_notebook_does_not_import_what_only_a_model_needs():
     late = "PIL trainer_core.models.detection trainer_core.models.library trainer_core.models.downloads trainer_core.profiles trainer_core.estimate"
     code = f"import trainer_ui.apps, sys; print([m for m in '{late}'.split() if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_what_is_called_after_every_job_loads_nothing_that_few_jobs_need(tmp_path):
+    (tmp_path / "result.json").write_text('{"state": "COMPLETED"}')
+    late = "pydantic psutil httpx2 trainer_core.engines trainer_core.plan trainer_core.jobs.hosts.ssh"
+    code = (
+        "import sys, pathlib; from importlib.metadata import entry_points\n"
+        "called = [point.load() for point in entry_points(group='trainer_core.job_ended')]\n"
+        "assert len(called) >= 5\n"
+        "for function in called: function(pathlib.Path(sys.argv[1]))\n"
+        f"print([m for m in '{late}'.split() if m in sys.modules])"
+    )
+    environment = {**os.environ, "EASEL_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    loaded = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
 
 

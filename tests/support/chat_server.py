@@ -173,7 +173,7 @@ def _name(body: Any) -> str:
 def running(key: str = "") -> Iterator[Server]:
     """A server that runs."""
     server = Server(key)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield server
     finally:

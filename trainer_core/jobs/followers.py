@@ -6,6 +6,7 @@ error in one of them affects neither the job nor another call. Their output is i
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import os
 import subprocess
@@ -49,6 +50,8 @@ def main(arguments: Sequence[str]) -> int:
     folder, *called = arguments
     # All are loaded before the first fork, so that what they share is loaded once.
     loaded = [function for name in called for function in _loaded(name)]
+    # What is loaded stays to the end. A child that collected it as garbage would copy its memory first.
+    gc.freeze()
     children = []
     for function in loaded:
         child = os.fork()

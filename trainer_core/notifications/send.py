@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainer_core.errors import EaselError
-from trainer_core.jobs.job import Job
 from trainer_core.notifications import webhooks
-from trainer_core.notifications.message import Message, message
 from trainer_core.notifications.webhooks import Form, Webhook, WebhookError
+
+if TYPE_CHECKING:
+    from trainer_core.notifications.message import Message
 
 LIMIT_S = 10.0
 """How long one attempt may take, from the connection to the status."""
@@ -102,6 +104,10 @@ def job_ended(folder: Path) -> None:
         print(sentence, file=sys.stderr)
     if not hooks:
         return
+    # Imported here, because `job_ended` is called after every job, and few users have webhooks.
+    from trainer_core.jobs.job import Job
+    from trainer_core.notifications.message import message
+
     try:
         told = message(Job.attach(folder))
     except EaselError as error:

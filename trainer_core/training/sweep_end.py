@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from trainer_core import places
 from trainer_core.errors import JobError
 from trainer_core.files import write_whole
+from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.state import FINAL_STATES
-from trainer_core.training.folder import RunFolder
 
 if TYPE_CHECKING:
     from trainer_core.training.run import Run
@@ -33,7 +33,7 @@ def runs_of(sweep: str) -> list[Run]:
 def job_ended(folder: Path) -> None:
     """The entry point in the group `trainer_core.job_ended`."""
     with contextlib.suppress(JobError):
-        write(str(RunFolder.open(folder).versions.get("sweep") or ""))
+        write(str(JobFolder.open(folder).versions.get("sweep") or ""))
 
 
 def write(sweep: str) -> Path | None:

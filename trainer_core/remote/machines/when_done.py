@@ -7,17 +7,15 @@ import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer_core import places
 from trainer_core.errors import JobError
 from trainer_core.files import open_own, write_whole
-from trainer_core.jobs.folder import json_text
-from trainer_core.jobs.hosts.ssh_failure import MachineError
-from trainer_core.jobs.recovery import recover
-from trainer_core.remote.machines.book import Entry
-from trainer_core.remote.machines.living import lives
 from trainer_core.text import printable
+
+if TYPE_CHECKING:
+    from trainer_core.remote.machines.book import Entry
 
 FILE = "when-done.json"
 """What became of the command, in the folder of the run."""
@@ -33,6 +31,7 @@ def job_ended(folder: Path) -> None:
     target = about.get("target")
     if not isinstance(target, Mapping) or target.get("kind") != "ssh":
         return
+    from trainer_core.jobs.folder import json_text
     from trainer_core.remote.machines.carrier import entry_of
 
     try:
@@ -57,6 +56,7 @@ def finish(folder: Path, entry: Entry, id: str) -> bool:  # noqa: A002 - the id 
         MachineError: the machine cannot be reached.
         JobError: a file is not here, another run is at work on the machine, or the command cannot be started.
     """
+    from trainer_core.jobs.hosts.ssh_failure import MachineError
     from trainer_core.remote.machines.carrier import SshCarrier
     from trainer_core.remote.runs.carrier import NotNow
     from trainer_core.remote.runs.notes import Notes
@@ -89,7 +89,9 @@ def _check_own(folder: Path, entry: Entry) -> None:
     Raises:
         JobError: one is.
     """
+    from trainer_core.jobs.recovery import recover
     from trainer_core.remote.machines.carrier import entry_of
+    from trainer_core.remote.machines.living import lives
     from trainer_core.remote.runs.target import Remote
     from trainer_core.training.run import list_runs
 
