@@ -5,13 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tests.support import recorded_headers
+from tests.support import easel_program, recorded_headers
+from tests.support.played import until
 from trainer_core.plan import fields
 
 ROOT = Path(__file__).parents[2]
@@ -36,10 +36,7 @@ def easel(tmp_path):
 
     def call(*arguments, check=None):
         environment = {**os.environ, "EASEL_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-        command = [sys.executable, "-m", "trainer_core.cli", *map(str, arguments)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False, timeout=120
-        )
+        done = easel_program.easel(*arguments, environment=environment, cwd=tmp_path)
         assert "Traceback" not in done.stdout + done.stderr, done.stderr
         if check is not None:
             assert done.returncode == check, done.stdout + done.stderr
@@ -342,13 +339,14 @@ def test_a_failed_run_is_exit_code_1_with_advice(easel, job):
     assert "what to do" in done.stdout
 
 
-def test_a_detached_run_is_listed_and_stopped_by_other_commands(easel, job):
+def test_a_detached_run_is_listed_and_stopped_by_other_commands(easel, job, tmp_path):
     slow = ["--set", "native.rehearsal.steps_per_second=2", "--steps", "500"]
     name = json.loads(easel("train", *job, *slow, "--detach", "--json", check=0).stdout)["run"]
     assert [row["state"] for row in json.loads(easel("runs", "list", "--json", check=0).stdout)] == ["RUNNING"]
-    deadline = time.monotonic() + 60
-    while "RAM used: " not in (shown := easel("runs", "show", name, check=0).stdout):
-        assert time.monotonic() < deadline, shown
+    events = tmp_path / "home" / "runs" / name / "events.jsonl"
+    until(lambda: '"gauges"' in events.read_text())
+    shown = easel("runs", "show", name, check=0).stdout
+    assert "RAM used: " in shown
     assert "Disk free: " in shown
     assert json.loads(easel("runs", "show", name, "--json", check=0).stdout)["summary"]["gauges"]["memory_bytes"] > 0
     assert "CANCELLED" in easel("runs", "stop", "last", check=0).stdout

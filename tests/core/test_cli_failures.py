@@ -12,7 +12,7 @@ import time
 import pytest
 from PIL import Image
 
-from tests.support import recorded_headers
+from tests.support import easel_program, recorded_headers
 from trainer_core import places
 
 PLACE = {"cwd": places.CHECKOUT, "capture_output": True, "text": True, "timeout": 120}
@@ -29,9 +29,8 @@ def train(tmp_path):
     environment = {**os.environ, "EASEL_HOME": str(tmp_path / "home")}
 
     def call(*words):
-        command = [sys.executable, "-m", "trainer_core.cli", "train", "--engine", "rehearsal", "--model", str(model)]
-        command += ["--dataset", str(images), "--trigger", "mika", *words]
-        return subprocess.run(command, env=environment, check=False, **PLACE)
+        command = ["train", "--engine", "rehearsal", "--model", model, "--dataset", images, "--trigger", "mika"]
+        return easel_program.easel(*command, *words, environment=environment)
 
     return call
 

@@ -6,13 +6,12 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tests.support import chat_server, hub_server
+from tests.support import chat_server, easel_program, hub_server
 from tests.support import taggers as tiny
 from tests.support.chat_server import FINE, MODEL, QUESTION
 from trainer_core.captioning import taggers
@@ -28,8 +27,7 @@ def sha256(data: bytes) -> str:
 
 def easel(*words: object, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "EASEL_HOME": str(home), **variables}
-    command = [sys.executable, "-m", "trainer_core.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+    return easel_program.easel(*words, environment=environment)
 
 
 @pytest.fixture
