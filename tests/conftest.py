@@ -21,18 +21,43 @@ TOGETHER = {
 """Tests that never run beside each other, in the order in which they begin: a training engine takes gigabytes of memory, a JupyterLab
 is shared. The journey, which waits for an engine, has a JupyterLab of its own. All others stay together by file.
 """
+LONG = tuple(
+    f"tests/{name}.py"
+    for name in (
+        *("core/test_remote_runs", "core/test_ssh_runs", "core/test_cli", "core/test_resume", "ui/test_results"),
+        *("core/test_drills_supervision", "core/test_drills_places", "core/test_drills_queue", "core/test_run_results"),
+    )
+)
+"""The files that take longest, which begin first: one that began late would keep a worker when the others have nothing to do."""
 LAST = "tests/browser/"
-"""What comes last, when the machine has little else to do: a page that waits for its turn is no test of the page."""
+"""What comes last, when the machine has little else to do: a page that waits for its turn is no test of the page.
+
+The journey, which takes as long as many files and waits for an engine most of that time, begins before the files of `MEANWHILE`.
+"""
+MEANWHILE = "tests/ui/"
 
 
 def _together(nodeid: str) -> str:
     return next((name for name, start in TOGETHER.items() if re.match(start, nodeid)), nodeid.partition("::")[0])
 
 
-def pytest_collection_modifyitems(items):
+def _turn(nodeid: str) -> tuple[int, int]:
+    """Where a test comes: engines, long files, all others, the journey with the files meanwhile, pages."""
+    together, file = _together(nodeid), nodeid.partition("::")[0]
     order = list(TOGETHER)
-    found = {item: _together(item.nodeid) for item in items}
-    items.sort(key=lambda item: (LAST in item.nodeid, order.index(found[item]) if found[item] in order else len(order)))
+    if together == "engines":
+        return 0, 0
+    if file in LONG:
+        return 1, LONG.index(file)
+    if together == "journey":
+        return 3, 0
+    if file.startswith(MEANWHILE):
+        return 4, 0
+    return (5, order.index(together)) if file.startswith(LAST) else (2, 0)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: _turn(item.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -37,6 +37,13 @@ def test_starting_a_notebook_does_not_import_what_only_a_model_needs():
     assert loaded.stdout.strip() == "[]"
 
 
+def test_the_test_files_that_begin_first_exist(pytestconfig):
+    (ours,) = [each for each in pytestconfig.pluginmanager.get_plugins() if hasattr(each, "MEANWHILE")]
+    assert ours.LONG
+    assert [file for file in ours.LONG if not (ROOT / file).is_file()] == []
+    assert (ROOT / ours.MEANWHILE).is_dir()
+
+
 def test_what_is_called_after_every_job_loads_nothing_that_few_jobs_need(tmp_path):
     (tmp_path / "result.json").write_text('{"state": "COMPLETED"}')
     late = "pydantic psutil httpx2 trainer_core.engines trainer_core.plan trainer_core.jobs.hosts.ssh"
