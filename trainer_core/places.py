@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+from trainer_core.providers import surviving
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -98,19 +100,28 @@ def in_checkout() -> bool:
 def home() -> Path:
     """The folder for everything that Easel writes: $EASEL_HOME, else `workspace` in the checkout, else the user's data folder.
 
+    On a platform with a folder of its own for such files it is that, unless the checkout lies beside it or has a workspace already.
     Its name does not start with a dot, because JupyterLab neither lists nor serves hidden folders.
     """
     if chosen := os.environ.get("EASEL_HOME"):
         return typed(chosen).resolve()
-    if in_checkout():
-        return CHECKOUT / "workspace"
+    own = CHECKOUT / "workspace" if in_checkout() else None
+    platforms = surviving.home()
+    if platforms is not None and (own is None or not (own.is_dir() or platforms.parent in CHECKOUT.parents)):
+        return platforms
+    if own is not None:
+        return own
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(data).expanduser() / "easel"
 
 
 def engines() -> Path:
-    """The folder of the installed engines, one subfolder each: `venv`, `source` where it has one, `installed.json`."""
-    return home() / "engines"
+    """The folder of the installed engines, one subfolder each: `venv`, `source` where it has one, `installed.json`.
+
+    Where a platform saves only a small folder, they lie outside of it, unless $EASEL_HOME is set.
+    """
+    apart = None if os.environ.get("EASEL_HOME") else surviving.scratch()
+    return (apart or home()) / "engines"
 
 
 def runs() -> Path:
