@@ -13,6 +13,7 @@ from trainer_core.cli import audit, show
 from trainer_core.cli.options import JSON_HELP
 from trainer_core.engines import registry
 from trainer_core.install import environments
+from trainer_core.providers import detection, surviving
 
 ABSENT = {True: "no", False: "runs in Easel's own environment"}
 """What the list shows for an engine without an environment, by whether it needs one."""
@@ -163,6 +164,7 @@ def trial(name: str, as_json: bool) -> None:
 def doctor(as_json: bool) -> None:
     """Show what Easel finds: machine, folder, engines."""
     machine = hardware.machine(places.home())
+    platform_here, survives = detection.current(), surviving.sentence(places.outputs())
     manifests = {backend.manifest.id: backend.manifest for backend in registry.available()}
     engines = {name: environments.installed(name) for name in manifests}
     if as_json:
@@ -171,6 +173,7 @@ def doctor(as_json: bool) -> None:
                 "easel": __version__,
                 "python": platform.python_version(),
                 "home": places.home(),
+                "platform": {"id": platform_here.id, "title": platform_here.title, "survives": survives},
                 "machine": dataclasses.asdict(machine),
                 "engines": {name: found and found.version for name, found in engines.items()},
                 "broken": {name: str(error) for name, error in registry.broken().items()},
@@ -180,6 +183,8 @@ def doctor(as_json: bool) -> None:
     gib = 1024**3
     show.line(f"Easel {__version__} on Python {platform.python_version()} ({sys.executable})")
     show.line(f"files: {places.home()}")
+    if platform_here.is_hosted:
+        show.line(f"platform: {survives}")
     cards = [device for device in machine.accelerators if device.kind != "cpu"]
     for card in cards:
         memory = f", {card.vram_bytes / gib:.1f} GiB" if card.vram_bytes else ""
