@@ -61,10 +61,10 @@ def set_up(report: Report = print) -> Path:
             "Choose a newer runtime.",
         )
     home, inside = places.home(), folder()
-    wanted, held = requirements(), constraints()
-    state = {"digest": _digest(wanted, held), "python": sys.version.split()[0]}
-    if _recorded(inside) != state:
-        _install(inside, wanted, held, report)
+    wanted = requirements()
+    state = {"digest": _digest(wanted), "python": sys.version.split()[0]}
+    if _recorded(inside) != state or shadowed(inside):
+        _install(inside, wanted, constraints(), report)
         write_whole(inside / _RECORD, json.dumps(state) + "\n")
     join(inside)
     # The programs that this kernel starts must find the same folders.
@@ -97,17 +97,22 @@ def join(inside: Path) -> None:
     importlib.invalidate_caches()
 
 
+def shadowed(inside: Path) -> list[str]:
+    """The modules that this kernel has loaded from the platform, and of which Easel's folder has another version."""
+    own = site_packages(inside)
+    names = {path.name.partition(".")[0] for path in own.iterdir()} if own.is_dir() else set()
+    files = {name: getattr(sys.modules.get(name), "__file__", None) for name in names}
+    return sorted(name for name, file in files.items() if file and not Path(file).is_relative_to(own))
+
+
 def _install(inside: Path, wanted: list[str], held: list[str], report: Report) -> None:
-    (inside / _RECORD).unlink(missing_ok=True)
-    inside.mkdir(parents=True, exist_ok=True)
-    log = inside / "install.log"
-    lists = {"wanted.txt": wanted, "held.txt": held}
-    for name, lines in lists.items():
-        write_whole(inside / name, "\n".join(lines) + "\n")
+    log = inside.with_name(f"{inside.name}.log")
     report("Installing what Easel needs and this platform does not have. This takes about a minute.")
     # Not `python -m venv`: the ensurepip of Colab does not work.
-    venv = [str(ensure_uv(report)), "venv", "--quiet", "--allow-existing", "--system-site-packages"]
+    venv = [str(ensure_uv(report)), "venv", "--quiet", "--clear", "--system-site-packages"]
     _run([*venv, "--python", sys.executable, str(inside)], log)
+    for name, lines in (("wanted.txt", wanted), ("held.txt", held)):
+        write_whole(inside / name, "\n".join(lines) + "\n")
     # pip, because it counts the packages of the platform as installed, and uv does not.
     pip = [sys.executable, "-m", "pip", "--python", str(inside / "bin" / "python"), "install", "--quiet"]
     pip += ["--disable-pip-version-check", "--no-input"]
@@ -126,8 +131,8 @@ def _run(command: list[str], log: Path) -> None:
         )
 
 
-def _digest(wanted: list[str], held: list[str]) -> str:
-    everything = [*wanted, *held, *(f"{name} {version}" for name, version in _of_platform())]
+def _digest(wanted: list[str]) -> str:
+    everything = [*wanted, *(f"{name} {version}" for name, version in _of_platform())]
     return hashlib.sha256("\n".join([str(CHECKOUT), *everything]).encode()).hexdigest()
 
 
