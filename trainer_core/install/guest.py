@@ -142,7 +142,8 @@ def _of_platform() -> list[tuple[str, str]]:
     found = importlib.metadata.distributions(path=[path for path in sys.path if path not in own])
     # A damaged record of a package has no name or version.
     named = ((each.metadata.get("Name"), each.metadata.get("Version")) for each in found)
-    return sorted({_plain(name): version for name, version in named if name and version}.items())
+    # Of a package that is there twice, the one that is found first counts.
+    return sorted({_plain(name): version for name, version in reversed([*named]) if name and version}.items())
 
 
 def _recorded(inside: Path) -> dict[str, str]:
