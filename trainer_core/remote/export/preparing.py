@@ -241,4 +241,6 @@ def _notes(plan: TrainingPlan, has_gpu: bool) -> list[str]:
         notes.append("The plan computes in 32 bits, which needs more memory and time on a GPU than bf16.")
     if plan.output.copy_to:
         notes.append(f"{printable(plan.output.copy_to, 100)} is a folder of this machine, so nothing is copied there.")
+    if plan.output.mirror_to:
+        notes.append(f"{printable(plan.output.mirror_to, 100)} is a folder of this machine, so nothing is mirrored there.")
     return notes
