@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import easel
 from tests.support.played import ended
+from trainer_core.cli import main
 from trainer_core.errors import RunError
 from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs.spec import Spec, Step
 from trainer_core.jobs.state import JobState
 from trainer_core.training import mirror
 from trainer_core.training.folder import RunFolder
@@ -34,11 +35,12 @@ def made(tmp_path):
         for step in (2, 4):
             (run.output / f"mika-{step}.safetensors").write_bytes(os.urandom(300_000))
             file.write(json.dumps({"kind": "checkpoint", "path": f"output/mika-{step}.safetensors", "step": step}) + "\n")
+    folder.write_spec(Spec("training", (Step("train", ("true",)),), folder.path))
     (tmp_path / "drive").mkdir()
     return run
 
 
-def test_a_run_mirrors_itself_while_it_trains_and_at_its_end(tmp_path):
+def test_a_run_mirrors_itself_while_it_trains_and_at_its_end(tmp_path, monkeypatch, capsys):
     (tmp_path / "drive").mkdir()
     run = ended(tmp_path, steps=40, output={"save_every_steps": 10, "mirror_to": str(tmp_path / "drive")})
     assert run.state is JobState.COMPLETED
@@ -54,8 +56,9 @@ def test_a_run_mirrors_itself_while_it_trains_and_at_its_end(tmp_path):
     proved = mirror.copies(run.folder)
     assert all(proved[path.as_posix()] == sha(there / path) for path in saved)
     assert not list(there.rglob("*.part"))
-    said = easel("runs", "mirror", run.name, "--json", EASEL_HOME=str(tmp_path), check=False)
-    assert json.loads(said.stdout)["folder"] == str(there)
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path))
+    main(["runs", "mirror", run.name, "--json"], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out)["folder"] == str(there)
 
 
 def test_a_copy_goes_on_where_it_was_ended(made, tmp_path):
@@ -111,7 +114,7 @@ def test_a_run_folder_from_elsewhere_leads_to_no_other_file(made, tmp_path, path
     with made.events.open("a") as file:
         file.write(json.dumps({"kind": "checkpoint", "path": path, "step": 9}) + "\n")
     done = mirror.mirror(made, str(tmp_path / "drive"))
-    assert set(done.copied) == {"events.jsonl", "output/mika-2.safetensors", "output/mika-4.safetensors"}
+    assert set(done.copied) == {"events.jsonl", "spec.json", "versions.json", "output/mika-2.safetensors", "output/mika-4.safetensors"}
 
 
 def test_it_copies_no_faster_than_it_may():

@@ -78,16 +78,21 @@ def copies(run: RunFolder) -> dict[str, str]:
 
 
 def files(run: RunFolder) -> Iterator[str]:
-    """The paths of what is copied, in the run folder: records, checkpoints, samples and finished results; no saved states."""
+    """The paths of what is copied, in the run folder: checkpoints, samples, the finished result and last the records.
+
+    No saved states, and no finished copies of checkpoints: they would need the space twice.
+    """
     # Loads much that only a run with a mirror needs.
     from trainer_core.training.finishing import FOLDER as FINISHED
 
-    yield from (name for name in RECORDS if _is_own(run, name))
     with contextlib.suppress(OSError), open_own(run.events) as file:
         for line in events.read_lines(file.read()):
             if isinstance(event := events.from_dict(line), Checkpoint | Sample):
                 yield from _whole(run, event.path)
-    yield from _whole(run, FINISHED)
+    # Their names begin with the step.
+    yield from sorted(_whole(run, FINISHED))[-1:]
+    # Last: where result.json is, everything is.
+    yield from (name for name in RECORDS if _is_own(run, name))
 
 
 def _whole(run: RunFolder, name: str) -> Iterator[str]:
@@ -213,15 +218,15 @@ def _goes_on(old: IO[bytes], new: IO[bytes], size: int) -> Any:
     digest = hashlib.sha256()
     done = new.seek(0, os.SEEK_END)
     new.seek(0)
-    while done and done <= size and (block := new.read(_BLOCK)):
-        if old.read(len(block)) != block:
-            break
+    is_same = done <= size
+    while is_same and (block := new.read(_BLOCK)):
+        is_same = old.read(len(block)) == block
         digest.update(block)
-    if not done or old.tell() != done or new.tell() != done:
-        old.seek(0)
-        new.truncate(0)
-        return hashlib.sha256()
-    return digest
+    if is_same:
+        return digest
+    old.seek(0)
+    new.truncate(0)
+    return hashlib.sha256()
 
 
 def job_ended(folder: Path) -> None:
