@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -49,16 +50,26 @@ def test_a_run_mirrors_itself_while_it_trains_and_at_its_end(tmp_path, monkeypat
     # The last pass is made by what is called after the job.
     while time.monotonic() < until and not (there / "result.json").is_file():
         time.sleep(0.1)
-    saved = {path.relative_to(run.folder.path) for path in run.folder.output.rglob("*.safetensors")}
-    assert saved
+    saved = {path.relative_to(run.folder.path) for path in run.folder.output.rglob("*-step*.safetensors")}
+    assert len(saved) == 3
     assert all(sha(there / path) == sha(run.folder.path / path) for path in saved)
-    assert (there / "plan.toml").is_file()
+    assert [sha(path) for path in (there / "finished").iterdir()] == [sha(tmp_path / "out/cg_mika.safetensors")]
     proved = mirror.copies(run.folder)
     assert all(proved[path.as_posix()] == sha(there / path) for path in saved)
     assert not list(there.rglob("*.part"))
     monkeypatch.setenv("EASEL_HOME", str(tmp_path))
-    main(["runs", "mirror", run.name, "--json"], standalone_mode=False)
+    with pytest.raises(SystemExit) as ended_with:
+        main(["runs", "mirror", run.name, "--json"])
+    assert not ended_with.value.code
     assert json.loads(capsys.readouterr().out)["folder"] == str(there)
+
+
+def test_the_result_of_a_whole_model_is_that_of_the_engine(tmp_path):
+    run = ended(tmp_path, steps=4)
+    shutil.rmtree(run.folder.path / "finished")
+    (tmp_path / "drive").mkdir()
+    done = mirror.mirror(run.folder, str(tmp_path / "drive"))
+    assert sha(done.folder / "output/cg_mika.safetensors") == sha(run.folder.output / "cg_mika.safetensors")
 
 
 def test_a_copy_goes_on_where_it_was_ended(made, tmp_path):

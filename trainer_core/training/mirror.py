@@ -24,6 +24,7 @@ from trainer_core.errors import EaselError, JobError, RunError
 from trainer_core.events import Checkpoint, Sample
 from trainer_core.files import open_own
 from trainer_core.jobs.alone import alone
+from trainer_core.jobs.folder import RESULT
 from trainer_core.text import printable
 from trainer_core.training.folder import KINDS, RunFolder
 from trainer_core.training.mirroring import LOG, wanted
@@ -82,17 +83,29 @@ def files(run: RunFolder) -> Iterator[str]:
 
     No saved states, and no finished copies of checkpoints: they would need the space twice.
     """
-    # Loads much that only a run with a mirror needs.
-    from trainer_core.training.finishing import FOLDER as FINISHED
-
     with contextlib.suppress(OSError), open_own(run.events) as file:
         for line in events.read_lines(file.read()):
             if isinstance(event := events.from_dict(line), Checkpoint | Sample):
                 yield from _whole(run, event.path)
-    # Their names begin with the step.
-    yield from sorted(_whole(run, FINISHED))[-1:]
+    if _is_own(run, RESULT):
+        yield from _result(run)
     # Last: where result.json is, everything is.
     yield from (name for name in RECORDS if _is_own(run, name))
+
+
+def _result(run: RunFolder) -> Iterator[str]:
+    """The result of a run that has ended: its finished copy, or the engine's own, as of a whole model."""
+    # Loads much that only a run with a mirror needs.
+    from trainer_core.training.artefacts import final_file
+    from trainer_core.training.finishing import FOLDER
+
+    # Their names begin with the step.
+    if finished := sorted(_whole(run, FOLDER))[-1:]:
+        yield from finished
+        return
+    with contextlib.suppress(EaselError, OSError):
+        final = final_file(run.output, run.rendered.artefacts)
+        yield from _whole(run, final.relative_to(run.path).as_posix()) if final is not None else ()
 
 
 def _whole(run: RunFolder, name: str) -> Iterator[str]:
