@@ -91,7 +91,9 @@ def test_a_failed_installation_is_told_in_a_sentence_and_leaves_no_record(tmp_pa
     """A uv that cannot make an environment."""
     uv = tmp_path / "bin" / "uv"
     uv.parent.mkdir()
-    uv.write_text('#!/bin/sh\n[ "$1" = --version ] && { echo uv 0.13.8; exit; }\necho "error: no space left" >&2\nexit 2\n')
+    uv.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && { echo uv 0.13.8; exit; }\necho "error: no space left" >&2\nexit 2\n'
+    )
     uv.chmod(0o755)
     code = """
         from trainer_core.install import guest

@@ -35,7 +35,9 @@ def made(tmp_path):
     with run.events.open("w") as file:
         for step in (2, 4):
             (run.output / f"mika-{step}.safetensors").write_bytes(os.urandom(300_000))
-            file.write(json.dumps({"kind": "checkpoint", "path": f"output/mika-{step}.safetensors", "step": step}) + "\n")
+            file.write(
+                json.dumps({"kind": "checkpoint", "path": f"output/mika-{step}.safetensors", "step": step}) + "\n"
+            )
     folder.write_spec(Spec("training", (Step("train", ("true",)),), folder.path))
     (tmp_path / "drive").mkdir()
     return run
@@ -125,7 +127,13 @@ def test_a_run_folder_from_elsewhere_leads_to_no_other_file(made, tmp_path, path
     with made.events.open("a") as file:
         file.write(json.dumps({"kind": "checkpoint", "path": path, "step": 9}) + "\n")
     done = mirror.mirror(made, str(tmp_path / "drive"))
-    assert set(done.copied) == {"events.jsonl", "spec.json", "versions.json", "output/mika-2.safetensors", "output/mika-4.safetensors"}
+    assert set(done.copied) == {
+        "events.jsonl",
+        "spec.json",
+        "versions.json",
+        "output/mika-2.safetensors",
+        "output/mika-4.safetensors",
+    }
 
 
 def test_it_copies_no_faster_than_it_may():

@@ -72,7 +72,12 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkout: str, work
         (code / "workspace").mkdir()
     monkeypatch.setattr(places, "CHECKOUT", code)
     row = Provider(
-        "planted", "Planted", "a test", variables=(("PLANTED_ID",),), home=f"{disk}/easel", scratch=f"{tmp_path}/scratch"
+        "planted",
+        "Planted",
+        "a test",
+        variables=(("PLANTED_ID",),),
+        home=f"{disk}/easel",
+        scratch=f"{tmp_path}/scratch",
     )
     monkeypatch.setattr(detection, "PROVIDERS", (row,))
     monkeypatch.setenv("PLANTED_ID", "1")

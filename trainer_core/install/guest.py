@@ -32,7 +32,9 @@ Report = Callable[[str], None]
 OLDEST = (3, 11)
 OF_THE_SERVER = frozenset({"ipykernel", "ipywidgets", "jupyterlab"})
 """What Easel asks for only in an environment of its own; a platform's kernel has its own versions, and its page fits to them."""
-OF_THE_PAGE = re.compile(r"(ipykernel|ipywidgets|ipython|traitlets|comm|pyzmq|tornado|notebook|widgetsnbextension|google-colab|jupyter.*)$")
+OF_THE_PAGE = re.compile(
+    r"(ipykernel|ipywidgets|ipython|traitlets|comm|pyzmq|tornado|notebook|widgetsnbextension|google-colab|jupyter.*)$"
+)
 """What connects a kernel to its page; none of it may change."""
 _RECORD = "easel.json"
 
@@ -57,8 +59,7 @@ def set_up(report: Report = print) -> Path:
     """
     if sys.version_info < OLDEST:
         raise InstallError(
-            "This kernel is Python {}.{}, and Easel needs 3.11 or newer.".format(*sys.version_info),
-            "Choose a newer runtime.",
+            f"This kernel is Python {sys.version.split()[0]}, and Easel needs 3.11 or newer.", "Choose a newer runtime."
         )
     home, inside = places.home(), folder()
     wanted = requirements()
@@ -83,9 +84,7 @@ def constraints() -> list[str]:
     loaded = {name.partition(".")[0] for name in sys.modules}
     by_module = importlib.metadata.packages_distributions()
     held = {_plain(name) for module, names in by_module.items() if module in loaded for name in names}
-    return sorted(
-        f"{name}=={version}" for name, version in _of_platform() if name in held or OF_THE_PAGE.match(name)
-    )
+    return sorted(f"{name}=={version}" for name, version in _of_platform() if name in held or OF_THE_PAGE.match(name))
 
 
 def join(inside: Path) -> None:
@@ -141,9 +140,9 @@ def _of_platform() -> list[tuple[str, str]]:
     own = (str(site_packages(folder())), str(CHECKOUT))
     found = importlib.metadata.distributions(path=[path for path in sys.path if path not in own])
     # A damaged record of a package has no name or version.
-    named = ((each.metadata.get("Name"), each.metadata.get("Version")) for each in found)
+    whole = [each.metadata for each in found if {"Name", "Version"} <= {*each.metadata}]
     # Of a package that is there twice, the one that is found first counts.
-    return sorted({_plain(name): version for name, version in reversed([*named]) if name and version}.items())
+    return sorted({_plain(each["Name"]): each["Version"] for each in reversed(whole)}.items())
 
 
 def _recorded(inside: Path) -> dict[str, str]:

@@ -178,7 +178,9 @@ def find(
     """
     if detection.current().has_own_python:
         report("The Python of this platform is left to the platform.")
-        answer = _of_uv(wanted, uv, environ) or download(wanted[0], uv, environ, report) or find_local(wanted, uv, environ)
+        answer = (
+            _of_uv(wanted, uv, environ) or download(wanted[0], uv, environ, report) or find_local(wanted, uv, environ)
+        )
     else:
         answer = find_local(wanted, uv, environ) or download(wanted[0], uv, environ, report)
     if answer is None:

@@ -47,5 +47,7 @@ def survivors(provider: Provider | None = None) -> str:
     provider = provider or detection.current()
     if not provider.kept:
         return ""
-    each = [f"{kept.path}{f' survives if {kept.condition}' if kept.condition else ' survives'}" for kept in provider.kept]
+    each = [
+        f"{kept.path}{f' survives if {kept.condition}' if kept.condition else ' survives'}" for kept in provider.kept
+    ]
     return f"{'; '.join(each)}. Lost: {provider.lost}." if provider.lost else f"{'; '.join(each)}."

@@ -86,7 +86,10 @@ PROVIDERS = (
         secrets="google.colab",
         has_own_python=True,
         limits=(
-            Limit("A free session lasts up to about 12 hours, and ends after about 90 minutes without use.", "apis.io; Google gives no figures"),
+            Limit(
+                "A free session lasts up to about 12 hours, and ends after about 90 minutes without use.",
+                "apis.io; Google gives no figures",
+            ),
             Limit(
                 "Free sessions may not be used for SSH shells, or mainly through another web page than the notebook.",
                 "Colab FAQ, as quoted in amitness/colab-cloud issue 1",
@@ -106,7 +109,9 @@ PROVIDERS = (
         "RunPod",
         "runpod/docs, pod environment variables; runpod/containers, start.sh",
         variables=(("RUNPOD_POD_ID",),),
-        kept=(Kept("/workspace", "the pod has a volume, and is stopped, not deleted; a network volume survives that too"),),
+        kept=(
+            Kept("/workspace", "the pod has a volume, and is stopped, not deleted; a network volume survives that too"),
+        ),
         lost="all other folders, when the pod is stopped or edited",
         home="/workspace/easel",
         limits=(

@@ -136,14 +136,19 @@ def _read(run: RunFolder) -> dict[str, Any]:
         found = {}
     rows = found.get("files")
     good = rows.items() if isinstance(rows, dict) else ()
-    return {"folder": str(found.get("folder") or ""), "files": {name: row for name, row in good if isinstance(row, dict)}}
+    return {
+        "folder": str(found.get("folder") or ""),
+        "files": {name: row for name, row in good if isinstance(row, dict)},
+    }
 
 
 def _target(run: RunFolder, base: Path, known: dict[str, Any]) -> Path:
     """The folder of this run in the named folder: that of an earlier pass, or a new one."""
     if not base.is_dir() and not base.parent.is_dir():
         # Google Drive that is not mounted: a folder made there would be on the disk that is lost.
-        raise RunError(f"There is no folder {printable(str(base.parent), 300)}.", "Mount the disk, or choose another folder.")
+        raise RunError(
+            f"There is no folder {printable(str(base.parent), 300)}.", "Mount the disk, or choose another folder."
+        )
     if base.resolve().is_relative_to(run.path.resolve()):
         raise RunError(f"{printable(str(base), 300)} is inside the run folder.", "Choose another folder.")
     base.mkdir(exist_ok=True)
@@ -221,7 +226,9 @@ def _copied(source: Path, target: Path, pace: Pace) -> str | None:
         proved = hashlib.file_digest(new, "sha256").hexdigest()
     if proved != digest.hexdigest():
         part.unlink()
-        raise RunError(f"The copy of {printable(source.name, 200)} is not the same as the file.", "The disk may be damaged.")
+        raise RunError(
+            f"The copy of {printable(source.name, 200)} is not the same as the file.", "The disk may be damaged."
+        )
     part.replace(target)
     return proved
 
