@@ -15,14 +15,13 @@ import json
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 from trainer_core import places
 from trainer_core.child import child_environment
 from trainer_core.errors import InstallError
-from trainer_core.files import write_whole
+from trainer_core.files import read_toml, write_whole
 from trainer_core.install.uv import decisive_line, ensure_uv, kept_settings, run_logged
 from trainer_core.places import CHECKOUT
 from trainer_core.providers import surviving
@@ -75,7 +74,7 @@ def set_up(report: Report = print) -> Path:
 
 def requirements() -> list[str]:
     """What Easel needs beside the page's own packages, as `pyproject.toml` declares it."""
-    declared = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    declared = read_toml(CHECKOUT / "pyproject.toml", InstallError)["project"]["dependencies"]
     return [each for each in declared if _name(each) not in OF_THE_SERVER]
 
 
@@ -169,5 +168,5 @@ def ready(report: Report = print) -> bool:
     except InstallError as error:
         report(str(error))
         return False
-    report(surviving.sentence(places.outputs()) or f"Easel's files are in {places.home()}.")
+    report(f"Easel's files are in {places.home()}. {surviving.sentence(places.outputs())}".strip())
     return True
