@@ -107,10 +107,13 @@ def home() -> Path:
         return typed(chosen).resolve()
     own = CHECKOUT / "workspace" if in_checkout() else None
     platforms = surviving.home()
-    if platforms is not None and (own is None or not (own.is_dir() or platforms.parent in CHECKOUT.parents)):
-        return platforms
-    if own is not None:
-        return own
+    if own is None or platforms is None or platforms.parent in CHECKOUT.parents:
+        found = own or platforms
+    else:
+        # A shell of the same machine may lack the variables of the platform, and make the workspace later.
+        found = platforms if platforms.is_dir() or not own.is_dir() else own
+    if found is not None:
+        return found
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(data).expanduser() / "easel"
 

@@ -103,6 +103,13 @@ def test_a_workspace_that_is_there_is_not_left(tmp_path, monkeypatch):
     assert places.home() == tmp_path / "root/easel-code/workspace"
 
 
+def test_a_shell_that_does_not_know_the_platform_moves_no_home(tmp_path, monkeypatch):
+    planted(tmp_path, monkeypatch, "root/easel-code")
+    places.runs().mkdir(parents=True)
+    (tmp_path / "root/easel-code/workspace").mkdir()
+    assert places.home() == tmp_path / "workspace/easel"
+
+
 def test_a_checkout_on_that_disk_keeps_its_workspace(tmp_path, monkeypatch):
     planted(tmp_path, monkeypatch, "workspace/easel-code")
     assert places.home() == tmp_path / "workspace/easel-code/workspace"
