@@ -121,10 +121,10 @@ def home() -> Path:
 def engines() -> Path:
     """The folder of the installed engines, one subfolder each: `venv`, `source` where it has one, `installed.json`.
 
-    Where a platform saves only a small folder, they lie outside of it, unless $EASEL_HOME is set.
+    Where a platform saves only a small folder, and Easel's home is in it, they lie outside of it.
     """
-    apart = None if os.environ.get("EASEL_HOME") else surviving.scratch()
-    return (apart or home()) / "engines"
+    own, apart = home(), surviving.scratch()
+    return (apart if apart is not None and own == surviving.home() else own) / "engines"
 
 
 def runs() -> Path:

@@ -90,6 +90,8 @@ def test_the_home_is_on_the_disk_that_survives(tmp_path, monkeypatch):
     assert places.home() == tmp_path / "workspace/easel"
     assert places.runs() == tmp_path / "workspace/easel/runs"
     assert places.engines() == tmp_path / "scratch/engines"
+    monkeypatch.setenv("EASEL_HOME", str(places.home()))
+    assert places.engines() == tmp_path / "scratch/engines"
     monkeypatch.setenv("EASEL_HOME", str(tmp_path / "mine"))
     assert places.home() == tmp_path / "mine"
     assert places.engines() == tmp_path / "mine/engines"
