@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
+from trainer_core.providers import surviving
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -98,19 +100,31 @@ def in_checkout() -> bool:
 def home() -> Path:
     """The folder for everything that Easel writes: $EASEL_HOME, else `workspace` in the checkout, else the user's data folder.
 
+    On a platform with a folder of its own for such files it is that, unless the checkout lies beside it or has a workspace already.
     Its name does not start with a dot, because JupyterLab neither lists nor serves hidden folders.
     """
     if chosen := os.environ.get("EASEL_HOME"):
         return typed(chosen).resolve()
-    if in_checkout():
-        return CHECKOUT / "workspace"
+    own = CHECKOUT / "workspace" if in_checkout() else None
+    platforms = surviving.home()
+    if own is None or platforms is None or platforms.parent in CHECKOUT.parents:
+        found = own or platforms
+    else:
+        # A shell of the same machine may lack the variables of the platform, and make the workspace later.
+        found = platforms if platforms.is_dir() or not own.is_dir() else own
+    if found is not None:
+        return found
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(data).expanduser() / "easel"
 
 
 def engines() -> Path:
-    """The folder of the installed engines, one subfolder each: `venv`, `source` where it has one, `installed.json`."""
-    return home() / "engines"
+    """The folder of the installed engines, one subfolder each: `venv`, `source` where it has one, `installed.json`.
+
+    Where a platform saves only a small folder, and Easel's home is in it, they lie outside of it.
+    """
+    own, apart = home(), surviving.scratch()
+    return (apart if apart is not None and own == surviving.home() else own) / "engines"
 
 
 def runs() -> Path:

@@ -107,3 +107,18 @@ def test_an_unavailable_python_is_refused_with_a_message(tmp_path):
     assert "Tiny 1.0 needs Python 3.12 or 3.13" in caught.value.message
     assert "3.12" in caught.value.hint
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("platform", ["colab", "local"])
+def test_a_platforms_own_python_is_used_only_if_uv_has_none(tmp_path, monkeypatch, platform):
+    """Simulated: not run on Colab."""
+    monkeypatch.setenv("EASEL_PROVIDER", platform)
+    both = program(tmp_path / "bin" / f"python{MINOR}", f'exec "{REAL}" "$@"\n')
+    lists = 'printf "cpython 0\\n{} {} 9\\n{}\\n"'.format(*sys.version_info[:2], "/bin/sh")
+    managed = program(tmp_path / "managed" / "python", f"{lists}\n")
+    uv = program(tmp_path / "uv", f'[ "$2" = find ] && echo "{managed}"\n')
+    environ = {"PATH": str(both.parent)}
+    found = interpreters.find([MINOR], uv, environ, lambda _: None)
+    assert (found.path == Path("/bin/sh")) == (platform == "colab")
+    offline = program(tmp_path / "offline", "exit 2\n")
+    assert interpreters.find([MINOR], offline, environ, lambda _: None).version == sys.version_info[:3]

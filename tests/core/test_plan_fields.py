@@ -67,6 +67,7 @@ def test_the_owner_of_a_setting():
             "output.prefix",
             "output.folder",
             "output.copy_to",
+            "output.mirror_to",
             "output.keep_last",
         ),
         *(path for path in PATHS if path.startswith("guards.")),

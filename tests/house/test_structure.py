@@ -42,6 +42,7 @@ RENAMED = {
     "trainer_core/weights/new_folder.py": "a folder, when it is whole",
     "trainer_core/profiles/shelf.py": "a profile, out of the shelf and back",
     "trainer_core/training/delivery.py": "gigabytes, linked or copied",
+    "trainer_core/training/mirror.py": "gigabytes, written in parts that a later pass continues",
     "trainer_core/training/trash.py": "a run folder, to the trash and back",
     "trainer_core/weights/writing.py": "gigabytes, written in parts",
 }

@@ -15,6 +15,7 @@ from typing import Callable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from trainer_core.child import child_environment
 from trainer_core.errors import InstallError
+from trainer_core.providers import detection
 
 # `_base_executable` is the program behind shims and virtual environments: an environment must depend on neither.
 _QUESTION = (
@@ -139,7 +140,7 @@ def find_local(
 
 def download(minor: str, uv: Path, environ: Mapping[str, str], report: Callable[[str], None]) -> Optional[Interpreter]:
     """Python `minor` downloaded by uv, or None when that fails."""
-    report("No Python " + minor + " was found here: downloading one with uv.")
+    report("Downloading Python " + minor + " with uv, because none that can be used was found here.")
     # Only one retry: behind a firewall each attempt may take its whole timeout.
     quick = dict(environ, UV_HTTP_RETRIES="1")
     command = [str(uv), "python", "install", "--no-bin", minor]
@@ -154,6 +155,12 @@ def download(minor: str, uv: Path, environ: Mapping[str, str], report: Callable[
     return next((answer for program in managed_by_uv(minor, uv, environ) for answer in [ask(program)] if answer), None)
 
 
+def _of_uv(wanted: Sequence[str], uv: Path, environ: Mapping[str, str]) -> Optional[Interpreter]:
+    """The first Python among `wanted` that uv downloaded before, or None."""
+    answers = (ask(program) for minor in wanted for program in managed_by_uv(minor, uv, environ))
+    return next((answer for answer in answers if answer is not None and answer.minor in wanted), None)
+
+
 def find(
     wanted: Sequence[str],
     uv: Path,
@@ -163,10 +170,19 @@ def find(
 ) -> Interpreter:
     """A Python among `wanted`, best first: an installed one, else a download of the best one.
 
+    Where the Pythons on PATH are those of the platform's own programs, as on Colab and Kaggle, one of uv comes first: theirs
+    may lack headers and change with the image. Source: vllm-project/vllm issue 33069.
+
     Raises:
         InstallError: none is installed and none can be downloaded.
     """
-    answer = find_local(wanted, uv, environ) or download(wanted[0], uv, environ, report)
+    if detection.current().has_own_python:
+        report("The Python of this platform is left to the platform.")
+        answer = (
+            _of_uv(wanted, uv, environ) or download(wanted[0], uv, environ, report) or find_local(wanted, uv, environ)
+        )
+    else:
+        answer = find_local(wanted, uv, environ) or download(wanted[0], uv, environ, report)
     if answer is None:
         raise InstallError(
             f"{purpose} needs Python {' or '.join(wanted)}: none was found on PATH, in pyenv or among uv's downloads, "

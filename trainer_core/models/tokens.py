@@ -1,22 +1,24 @@
 """Finds the access tokens for download sites. A token is sent in a request header and never shown.
 
-Easel looks for a token in this order: one given in this process (`remember`), the environment, the login file of
-huggingface_hub, the secrets of Colab, the secrets of Kaggle. Easel never writes a token to a file.
+Easel looks for a token in this order: one given in this process (`remember`), the environment, the secrets of Kaggle or Colab,
+the login file of huggingface_hub, the user's own file `tokens.env` in Easel's home. Easel never writes a token to a file.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
 import os
-import sys
+import stat
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
+from trainer_core import places
 from trainer_core.errors import DownloadError
+from trainer_core.files import open_regular
+from trainer_core.providers import secrets
 from trainer_core.text import TOKEN
 
 
@@ -39,12 +41,15 @@ SITES = {
     ),
 }
 
+VARIABLE = "the environment variable "
+LOGIN = "the login of huggingface_hub"
+"""How the sources of tokens are called that other programs find, too."""
 _LOCK = threading.Lock()
+_LENDING = threading.RLock()
 _given: dict[str, Token] = {}
-# The answers of a notebook's secrets, and their time. Colab asks the user each time, so the answer is kept for a while; the
-# user may add a secret in the meantime.
-_answers: dict[str, tuple[float, str | None]] = {}
-_ASK_AGAIN_S = 60
+OWN_FILE = "tokens.env"
+"""The file in Easel's home in which a user can keep tokens, as lines NAME=VALUE. Easel reads it, and never writes it."""
+LONGEST_BYTES = 100_000
 
 
 class Hidden:
@@ -136,13 +141,40 @@ def find(site: str) -> Token | None:
     known = SITES[site]
     for name in known.names:
         if text := os.environ.get(name, "").strip():
-            return Token(text, site, f"the environment variable {name}")
-    if site == "huggingface" and (text := _login_file()):
-        return Token(text, site, "the login of huggingface_hub")
+            return Token(text, site, f"{VARIABLE}{name}")
     for name in known.names:
         if found := notebook_secret(name):
             return Token(found[0], site, found[1])
-    return None
+    if site == "huggingface" and (text := _login_file()):
+        return Token(text, site, LOGIN)
+    own = _own_file()
+    return next((Token(own[name], site, f"{name} in {_own_path()}") for name in known.names if own.get(name)), None)
+
+
+@contextlib.contextmanager
+def lent(site: str) -> Iterator[None]:
+    """While it is open, programs that are started inherit the token of a site that only this process can find.
+
+    That is a token of this session, a secret of the notebook, or one of the user's own file. A value that cannot be a token is
+    not lent: what asks for a token says so.
+    """
+    name = SITES[site].names[0]
+    try:
+        token = find(site)
+    except DownloadError:
+        token = None
+    if token is None or token.source == LOGIN or token.source.startswith(VARIABLE):
+        yield
+        return
+    with _LENDING:
+        before = os.environ.get(name)
+        os.environ[name] = token.header()["Authorization"].removeprefix("Bearer ")
+        try:
+            yield
+        finally:
+            os.environ.pop(name, None)
+            if before is not None:
+                os.environ[name] = before
 
 
 def secret(name: str, site: str) -> Token | None:
@@ -152,7 +184,7 @@ def secret(name: str, site: str) -> Token | None:
         DownloadError: the value that is set cannot be a token.
     """
     if text := os.environ.get(name, "").strip():
-        return Token(text, site, f"the environment variable {name}")
+        return Token(text, site, f"{VARIABLE}{name}")
     if found := notebook_secret(name):
         return Token(found[0], site, found[1])
     return None
@@ -160,10 +192,7 @@ def secret(name: str, site: str) -> Token | None:
 
 def notebook_secret(name: str) -> tuple[str, str] | None:
     """The text and the source of a secret of this Colab or Kaggle notebook; None where there is none."""
-    for place, ask in (("Colab", _colab), ("Kaggle", _kaggle)):
-        if text := _once(f"{place} {name}", ask, name):
-            return text, f"the {place} secret {name}"
-    return None
+    return secrets.find(name)
 
 
 def looks_secret(text: str) -> bool:
@@ -189,44 +218,31 @@ def _login_file() -> str:
         return ""
 
 
-def _once(key: str, ask: Callable[[str], str | None], name: str) -> str | None:
-    with _LOCK:
-        asked_s, text = _answers.get(key, (float("-inf"), None))
-        if text is None and time.monotonic() - asked_s > _ASK_AGAIN_S:
-            text = ask(name)
-            _answers[key] = time.monotonic(), text
-        return text
+def _own_path() -> Path:
+    return places.home() / OWN_FILE
 
 
-def _colab(name: str) -> str | None:
-    """A secret of this Colab notebook; None where there is none. Only the notebook's kernel has the module loaded.
+def _own_file() -> dict[str, str]:
+    """The values of the user's own file; none if there is no such file.
 
-    Source: google.colab.userdata and google.colab.errors in googlecolab/colabtools.
+    Raises:
+        DownloadError: others may read the file, or it is not such a file.
     """
-    if "google.colab" not in sys.modules:
-        return None
-    from google.colab import errors, userdata  # pyright: ignore[reportMissingImports]
-
+    path = _own_path()
     try:
-        return userdata.get(name)
-    except (errors.Error, OSError):
-        # There is no such secret, or this notebook has no access to it.
-        return None
-
-
-def _kaggle(name: str) -> str | None:
-    """A secret of this Kaggle notebook; None where there is none.
-
-    Source: kaggle_secrets.py and kaggle_web_client.py in Kaggle/docker-python.
-    """
-    if importlib.util.find_spec("kaggle_secrets") is None:
-        return None
-    import kaggle_secrets  # pyright: ignore[reportMissingImports]
-
-    names = ("BackendError", "CredentialError", "ValidationError", "NotFoundError")
-    refusals = tuple(getattr(kaggle_secrets, kind) for kind in names if hasattr(kaggle_secrets, kind))
-    try:
-        return kaggle_secrets.UserSecretsClient().get_secret(name)
-    except (*refusals, OSError):
-        # There is no such secret, it is not attached to this notebook, or the notebook has no network.
-        return None
+        with open_regular(path) as file:
+            about = os.fstat(file.fileno())
+            if stat.S_IMODE(about.st_mode) & 0o077 or about.st_uid != os.getuid():
+                raise DownloadError(
+                    f"{path} contains tokens, and other users of this machine may read or change it.",
+                    f"Make it yours alone: chmod 600 {path}",
+                    "token",
+                )
+            text = file.read(LONGEST_BYTES).decode("utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError):
+        # Not `from`: the error may contain the bytes.
+        raise DownloadError(f"{path} cannot be read as text.", "Repair it, or remove it.", "token") from None
+    pairs = (line.partition("=") for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return {name.strip(): value.strip() for name, equals, value in pairs if equals}

@@ -71,6 +71,12 @@ class OutputSettings(Section):
     """The folder for the finished file; empty means Easel's outputs folder."""
     copy_to: Annotated[str, Field(title="Also copy to"), Setting(path="folder", written=True, done_by_easel=True)] = ""
     """A LoRA folder of ComfyUI or Forge to which the finished LoRA is also copied."""
+    mirror_to: Annotated[
+        str,
+        Field(title="Mirror to"),
+        Setting(path="folder", written=True, done_by_easel=True, owner="job", option="--mirror-to"),
+    ] = ""
+    """A folder, such as one on Google Drive, to which checkpoints, samples and results are copied during the training. Nothing is deleted there."""
     save_every_steps: Annotated[
         int,
         Field(title="Save every", ge=0, le=1_000_000, json_schema_extra=STEPS),

@@ -55,7 +55,8 @@ def start(settings: Settings) -> Job:
     """
     _check(settings)
     job = own_program.prepared(KIND, __name__, settings, keeps=KEEPS)
-    job.launch()
+    with tokens.lent("huggingface"):
+        job.launch()
     return job
 
 

@@ -49,7 +49,7 @@ def _check_names(plan: TrainingPlan) -> None:
 
 def _check_folders(plan: TrainingPlan) -> None:
     images = _resolved(plan.dataset.path)
-    for text in (plan.output.folder, plan.output.copy_to):
+    for text in (plan.output.folder, plan.output.copy_to, plan.output.mirror_to):
         folder = _resolved(text)
         if images and folder and folder.is_relative_to(images):
             raise RunError(

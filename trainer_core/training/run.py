@@ -15,6 +15,7 @@ from trainer_core.errors import JobError, RunError
 from trainer_core.install.place import at_place, check_installed, place_for
 from trainer_core.jobs.folder import writing
 from trainer_core.jobs.job import Job, attached
+from trainer_core.models import tokens
 from trainer_core.plan import fields
 from trainer_core.plan.elsewhere import is_named_there
 from trainer_core.plan.sections import TrainingPlan
@@ -92,6 +93,15 @@ class Run(Job):
     def folder(self) -> RunFolder:
         """The folder of the run, which contains its whole state."""
         return RunFolder(super().folder.path)
+
+    def launch(self) -> None:
+        """Starts the supervisor of a prepared run; its programs inherit the token that only this process can find.
+
+        Raises:
+            JobError: as for every job.
+        """
+        with tokens.lent("huggingface"):
+            super().launch()
 
     @property
     def again(self) -> str:

@@ -21,6 +21,7 @@ from trainer_core.training.divergence import DivergenceWatch
 from trainer_core.training.exiting import DOES_NOT_END, ExitWatch
 from trainer_core.training.folder import INTERRUPTED
 from trainer_core.training.metrics import TensorboardRecord
+from trainer_core.training.mirroring import Mirroring
 from trainer_core.training.outcome import Seen, conclude, not_finite
 from trainer_core.training.space import SpaceWatch
 from trainer_core.training.stall import TRAINING, StallWatch
@@ -57,6 +58,7 @@ class EngineWatch:
         self._tests = CheckpointTests(folder.path, lambda path: tested(path, basis.plan), self.preloading.done)
         self._exit = ExitWatch(basis, self.preloading.done)
         self._stall, self._divergence = StallWatch(), DivergenceWatch()
+        self._mirroring = Mirroring(folder, basis.plan)
         self._space = SpaceWatch(folder.output, basis.plan.get("output", {}))
         self._heard = self._step_heard = clock()
         self._next_files = 0.0
@@ -218,6 +220,7 @@ class EngineWatch:
         if found:
             self._heard = now
         self._journal.write(*self._space.look(now, found))
+        self._warn(self._mirroring.look(now, bool(found)))
         self._states.look(self.steps.given)
         self._tests.doubt(all_of_them=False)
         self._journal.write(*self._controls.look())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from trainer_core import places
 from trainer_core.plan import fields
 from trainer_core.prepare import saves
+from trainer_core.providers import surviving
 from trainer_ui.answers import is_begun, mark
 from trainer_ui.formatting import Paragraph
 from trainer_ui.panels.card import Step, fold
@@ -39,19 +41,21 @@ class OutputPanel:
     def __init__(self, session: Session, settings: Settings) -> None:
         self.session, self.settings = session, settings
         self.epochs: Epochs | None = None
+        self.survives = Paragraph("", "small")
         self.step = Step(session, "Output", self._content, question="What is it called?", number="4", is_open=True)
         self.widget = self.step.widget
 
     def _content(self) -> list[Widget]:
         front = self.settings.front(OUTPUT)
         self.epochs = Epochs(self.session, self.settings.controls["output.save_every_steps"])
-        return [front, self.settings.groups["output"], self.settings.groups["guards"]]
+        return [front, self.survives, self.settings.groups["output"], self.settings.groups["guards"]]
 
     def show(self) -> None:
         """Shows the output in one sentence."""
         values = self.session.values
         if self.epochs is not None:
             self.epochs.show()
+        self.survives.show_text(saved_where(values["output.folder"]))
         self.step.show(
             mark(self.session, "output", values["output.name"]),
             _output(values, self._states()) if values["output.name"] else "",
@@ -134,6 +138,11 @@ class MemoryPanel:
         self.step.show(
             mark(self.session, "memory", self.session.values["model.path"]), text if is_begun(self.session) else LATER
         )
+
+
+def saved_where(folder: str) -> str:
+    """What happens to the results when the session of a rented or shared machine ends; "" on a machine of the user's own."""
+    return surviving.sentence(places.typed(folder) if folder.strip() else places.outputs())
 
 
 def _samples(plan: TrainingPlan) -> str:

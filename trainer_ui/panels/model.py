@@ -13,7 +13,7 @@ from trainer_ui import browsing
 from trainer_ui.answers import mark
 from trainer_ui.browse import Browse
 from trainer_ui.explaining import helped
-from trainer_ui.formatting import Paragraph, show
+from trainer_ui.formatting import Paragraph, hint, show
 from trainer_ui.panels.card import Step, fold, row
 from trainer_ui.panels.companions import CompanionsPanel
 from trainer_ui.panels.engine import EnginePanel
@@ -205,7 +205,7 @@ class ModelPanel:
                 *_distinct((label(choice), str(choice.entry.path)) for choice in named),
             ]
         self.seen.show_text(self.shelf.said or _count(self._offered, len(found.roots)))
-        self.known.tooltip = "\n".join(f"{root.path} ({root.because})" for root in found.roots)
+        hint(self.known, "\n".join(f"{root.path} ({root.because})" for root in found.roots))
 
 
 def label(choice: Choice) -> str:

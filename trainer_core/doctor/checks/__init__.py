@@ -14,6 +14,7 @@ from trainer_core.doctor.checks import (
     jupyter_servers,
     kernels,
     network,
+    platforms,
     system,
 )
 from trainer_core.doctor.finding import Finding
@@ -24,6 +25,7 @@ CHECKS: tuple[Check, ...] = (
     system.system,
     system.processor,
     system.memory,
+    platforms.platform,
     folders.folders,
     folders.shared_memory,
     gpus.cards,

@@ -51,8 +51,12 @@ def folders_can_be_written(case: Case) -> Iterator[Problem]:
     if copies is not None and copies.text and not copies.is_folder:
         message = f"The folder {copies.text} does not exist, so the LoRA cannot be copied there."
         yield Problem("output.copy_to", "error", message, Fix("Do not copy", {"output.copy_to": ""}))
+    mirror = case.at("output.mirror_to")
+    if mirror is not None and mirror.text and not mirror.is_folder:
+        message = f"The folder {mirror.text} does not exist, so nothing can be mirrored there. Google Drive must be mounted first."
+        yield Problem("output.mirror_to", "error", message, Fix("Do not mirror", {"output.mirror_to": ""}))
     images = case.at("dataset.path")
-    for path, seen in (("output.folder", wanted), ("output.copy_to", copies)):
+    for path, seen in (("output.folder", wanted), ("output.copy_to", copies), ("output.mirror_to", mirror)):
         if images and images.text and seen and seen.text and PurePath(seen.path).is_relative_to(images.path):
             message = "This folder is in the dataset, to which Easel never writes. Choose another one."
             yield Problem(path, "error", message, Fix("Leave it empty", {path: ""}))

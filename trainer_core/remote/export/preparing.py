@@ -262,4 +262,8 @@ def _notes(state: State, plan: TrainingPlan, has_gpu: bool) -> list[str]:
         )
     if plan.output.copy_to:
         notes.append(f"{printable(plan.output.copy_to, 100)} is a folder of this machine, so nothing is copied there.")
+    if plan.output.mirror_to:
+        notes.append(
+            f"{printable(plan.output.mirror_to, 100)} is a folder of this machine, so nothing is mirrored there."
+        )
     return notes

@@ -86,7 +86,7 @@ def _asked(carrier: Carrier, remote: Remote) -> tuple[str, dict[str, Any]]:
         raise JobError(f"The plan of the run on {remote.where} cannot be read.", "Update Easel.")
     tables = {name: dict(table) for name, table in plan.items() if isinstance(table, dict)}
     # The trainer delivers into a folder of its own; here, results go to the usual one.
-    for name in ("folder", "copy_to"):
+    for name in ("folder", "copy_to", "mirror_to"):
         tables.get("output", {}).pop(name, None)
     return engine, tables
 

@@ -1,0 +1,158 @@
+"""The mirror of a run: real runs of the rehearsal engine, real files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.played import ended
+from trainer_core.cli import main
+from trainer_core.errors import RunError
+from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs.spec import Spec, Step
+from trainer_core.jobs.state import JobState
+from trainer_core.training import mirror
+from trainer_core.training.folder import RunFolder
+from trainer_core.training.mirroring import Mirroring
+
+
+def sha(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A run that looks as one with two checkpoints: its records are written as the supervisor writes them."""
+    folder = JobFolder.create(tmp_path / "runs", "mika")
+    run = RunFolder(folder.path)
+    run.output.mkdir()
+    with run.events.open("w") as file:
+        for step in (2, 4):
+            (run.output / f"mika-{step}.safetensors").write_bytes(os.urandom(300_000))
+            file.write(
+                json.dumps({"kind": "checkpoint", "path": f"output/mika-{step}.safetensors", "step": step}) + "\n"
+            )
+    folder.write_spec(Spec("training", (Step("train", ("true",)),), folder.path))
+    (tmp_path / "drive").mkdir()
+    return run
+
+
+def test_a_run_mirrors_itself_while_it_trains_and_at_its_end(tmp_path, monkeypatch, capsys):
+    (tmp_path / "drive").mkdir()
+    run = ended(tmp_path, steps=40, output={"save_every_steps": 10, "mirror_to": str(tmp_path / "drive")})
+    assert run.state is JobState.COMPLETED
+    until = time.monotonic() + 60
+    there = tmp_path / "drive" / run.name
+    # The last pass is made by what is called after the job.
+    while time.monotonic() < until and not (there / "result.json").is_file():
+        time.sleep(0.1)
+    saved = {path.relative_to(run.folder.path) for path in run.folder.output.rglob("*-step*.safetensors")}
+    assert len(saved) == 3
+    assert all(sha(there / path) == sha(run.folder.path / path) for path in saved)
+    assert [sha(path) for path in (there / "finished").iterdir()] == [sha(tmp_path / "out/cg_mika.safetensors")]
+    proved = mirror.copies(run.folder)
+    assert all(proved[path.as_posix()] == sha(there / path) for path in saved)
+    assert not list(there.rglob("*.part"))
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path))
+    with pytest.raises(SystemExit) as ended_with:
+        main(["runs", "mirror", run.name, "--json"])
+    assert not ended_with.value.code
+    assert json.loads(capsys.readouterr().out)["folder"] == str(there)
+
+
+def test_the_result_of_a_whole_model_is_that_of_the_engine(tmp_path):
+    run = ended(tmp_path, steps=4)
+    shutil.rmtree(run.folder.path / "finished")
+    (tmp_path / "drive").mkdir()
+    done = mirror.mirror(run.folder, str(tmp_path / "drive"))
+    assert sha(done.folder / "output/cg_mika.safetensors") == sha(run.folder.output / "cg_mika.safetensors")
+
+
+def test_a_copy_goes_on_where_it_was_ended(made, tmp_path):
+    target = tmp_path / "drive" / made.path.name / "output"
+    first = mirror.mirror(made, str(tmp_path / "drive"))
+    assert first.folder == target.parent
+    source = made.output / "mika-4.safetensors"
+    (target / source.name).unlink()
+    part = target / f".{source.name}.part"
+    part.write_bytes(source.read_bytes()[:200_000])
+    before = part.stat().st_ino
+    again = mirror.mirror(made, str(tmp_path / "drive"))
+    assert again.copied == ("output/mika-4.safetensors",)
+    assert (target / source.name).stat().st_ino == before
+    assert sha(target / source.name) == sha(source)
+    assert mirror.mirror(made, str(tmp_path / "drive")).copied == ()
+
+
+@pytest.mark.parametrize("rest", [b"other" * 1000, b"x" * 400_000])
+def test_a_part_that_is_not_the_beginning_of_the_file_is_not_used(made, tmp_path, rest):
+    target = tmp_path / "drive" / made.path.name / "output"
+    mirror.mirror(made, str(tmp_path / "drive"))
+    source = made.output / "mika-4.safetensors"
+    (target / source.name).unlink()
+    (target / f".{source.name}.part").write_bytes(rest)
+    mirror.mirror(made, str(tmp_path / "drive"))
+    assert sha(target / source.name) == sha(source)
+
+
+def test_what_lies_in_the_folder_already_is_neither_replaced_nor_deleted(made, tmp_path):
+    theirs = tmp_path / "drive" / made.path.name / "output" / "mika-2.safetensors"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"another run with this name")
+    done = mirror.mirror(made, str(tmp_path / "drive"))
+    assert done.folder.name == f"{made.path.name}-2"
+    assert theirs.read_bytes() == b"another run with this name"
+    (made.output / "mika-2.safetensors").unlink()
+    assert mirror.mirror(made, str(tmp_path / "drive")).folder == done.folder
+    assert (done.folder / "output/mika-2.safetensors").is_file()
+
+
+def test_a_disk_that_is_not_mounted_gets_no_folder(made, tmp_path):
+    with pytest.raises(RunError, match="There is no folder") as refused:
+        mirror.mirror(made, str(tmp_path / "drive/MyDrive/loras"))
+    assert "Mount" in refused.value.hint
+    assert list((tmp_path / "drive").iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["../secret", "output/link", "/etc/hostname"])
+def test_a_run_folder_from_elsewhere_leads_to_no_other_file(made, tmp_path, path):
+    (tmp_path / "runs/secret").write_text("hidden")
+    (made.output / "link").symlink_to(tmp_path / "runs/secret")
+    with made.events.open("a") as file:
+        file.write(json.dumps({"kind": "checkpoint", "path": path, "step": 9}) + "\n")
+    done = mirror.mirror(made, str(tmp_path / "drive"))
+    assert set(done.copied) == {
+        "events.jsonl",
+        "spec.json",
+        "versions.json",
+        "output/mika-2.safetensors",
+        "output/mika-4.safetensors",
+    }
+
+
+def test_it_copies_no_faster_than_it_may():
+    slept = []
+    pace = mirror.Pace(1000, slept.append)
+    pace.add(5000)
+    assert 4 < slept[0] <= 5
+
+
+def test_the_watch_waits_for_no_pass_and_says_once_what_is_wrong(made, tmp_path):
+    watching = Mirroring(made, {"output": {"mirror_to": str(tmp_path / "missing/drive")}})
+    assert watching.look(0, is_new=False) == ""
+    began = time.monotonic()
+    assert watching.look(1, is_new=True) == ""
+    assert time.monotonic() - began < 1
+    until, said = time.monotonic() + 60, ""
+    while not said and time.monotonic() < until:
+        said = watching.look(2, is_new=False)
+        time.sleep(0.05)
+    assert "There is no folder" in said
+    assert watching.look(3, is_new=False) == ""
+    assert Mirroring(made, {}).look(0, is_new=True) == ""

@@ -1,0 +1,76 @@
+"""Starts a pass of the mirror when a run has made something new. The training never waits for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from trainer_core.jobs.tail import last_lines
+from trainer_core.training.folder import RunFolder
+
+# Not the module itself: it loads what finishes results, which a run without a mirror needs only at its end.
+MODULE, LOG = "trainer_core.training.mirror", "mirror.log"
+AGAIN_S = 300.0
+"""How long after a failure it is tried again, even if there is nothing new."""
+
+
+def wanted(plan: Mapping[str, Any]) -> str:
+    """The folder that a plan names; "" if it names none."""
+    output = plan.get("output")
+    text = output.get("mirror_to") if isinstance(output, Mapping) else ""
+    return text if isinstance(text, str) else ""
+
+
+class Mirroring:
+    """The passes of one run, one at a time, each in a process of its own with a low priority."""
+
+    def __init__(self, run: RunFolder, plan: Mapping[str, Any]) -> None:
+        self._folder = wanted(plan)
+        self._run = run
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_due = False
+        self._again = float("inf")
+        self._said = ""
+
+    def look(self, now: float, is_new: bool) -> str:
+        """Starts a pass if there is something new and none runs; returns a sentence if the last one failed in a new way."""
+        if not self._folder:
+            return ""
+        self._is_due = self._is_due or is_new or now >= self._again
+        if self._process is not None and self._process.poll() is None:
+            return ""
+        told = self._ended(now)
+        if self._is_due:
+            self._is_due, self._again = False, float("inf")
+            told = self._start() or told
+        return told
+
+    def _ended(self, now: float) -> str:
+        """What is wrong with the pass that has ended, if that was not said before."""
+        if self._process is None:
+            return ""
+        failed, self._process = self._process.returncode != 0, None
+        if not failed:
+            self._said = ""
+            return ""
+        self._again = now + AGAIN_S
+        reason = (last_lines(self._run.path / LOG) or ["it ended early."])[-1]
+        return self._new(f"What the run has made was not copied to the folder of the mirror: {reason}")
+
+    def _start(self) -> str:
+        command = [sys.executable, "-P", "-m", MODULE, str(self._run.path), self._folder]
+        try:
+            with (self._run.path / LOG).open("wb") as log:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                )
+        except OSError as error:
+            return self._new(f"The mirror could not be started: {error.strerror or error}.")
+        return ""
+
+    def _new(self, sentence: str) -> str:
+        told = "" if sentence == self._said else sentence
+        self._said = sentence
+        return told
