@@ -42,6 +42,9 @@ def test_what_is_said_about_a_machine(look, name, tmp_path):
     ("name", "finding", "state", "said"),
     [
         ("kaggle-t4x2", "gpu.1", "notice", "Train in fp16"),
+        ("colab-t4", "platform", "notice", "this folder does not survive"),
+        ("runpod-a40", "platform", "good", "survives the end of a session, if the pod has a volume"),
+        ("vast-rtx-3090", "platform", "notice", "this folder does not survive"),
         ("p100", "engine.simpletuner", "notice", "2.13.0 for cu126"),
         ("p100-wrong-torch", "kernel.kohya", "problem", "no kernel image"),
         ("rtx-4090", "gpu.memory", "notice", "python (process 99999991, 13.2 GiB)"),
@@ -142,7 +145,9 @@ def test_what_is_not_proved_of_bitsandbytes_is_not_called_good(record, state, sa
     assert said in found.found
 
 
-def test_another_driver_or_another_gpu_makes_what_was_tried_invalid(tmp_path):
+def test_another_driver_or_another_gpu_makes_what_was_tried_invalid(tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
+
     def depends(name, change=lambda root: None):
         root = tmp_path / f"{name} {len(list(tmp_path.iterdir()))}"
         probe = machines.probe(name, root)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.support.checkout import ROOT
 from trainer_core.engines import manifest
 from trainer_core.files import read_toml
 from trainer_core.install.installed import InstalledEngine, engine_home
@@ -74,6 +75,9 @@ def install(engine: str, build: str, accelerator: str, torch: str, wanted: str =
 
     `wanted` is the build of torch that was wanted, if it could not be got and `build` was installed instead.
     """
+    assert not engine_home(engine).is_relative_to(ROOT), (
+        "set EASEL_HOME: this would overwrite the engine of this checkout"
+    )
     table = manifest.read(engine)
     variant = table.environment[0]
     row = next(each for each in variant.torch if (each.build, each.kind) == (wanted or build, accelerator))

@@ -11,7 +11,6 @@ from trainer_core.cli import audit, show
 from trainer_core.cli.options import JSON_HELP
 from trainer_core.engines import registry
 from trainer_core.install import environments
-from trainer_core.providers import detection, surviving
 
 ABSENT = {True: "no", False: "runs in Easel's own environment"}
 """What the list shows for an engine without an environment, by whether it needs one."""

@@ -28,7 +28,7 @@ def platform(case: Case) -> Iterator[Finding]:
         yield Finding("platform", TITLE, "good", f"None of these was recognised: {known}.")
         return
     home = case.folders["Easel's files"]
-    limits = " ".join(f"{limit.text} ({limit.source})." for limit in here.limits)
+    limits = " ".join(f"{limit.text.rstrip('.')} ({limit.source})." for limit in here.limits)
     kept = surviving.keeper(home, here)
     fix = "" if kept else "Set EASEL_HOME to a folder that survives, or mirror what a run makes: --mirror-to."
     yield Finding("platform", TITLE, "good" if kept else "notice", surviving.sentence(home, here), limits, fix)
