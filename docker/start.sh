@@ -88,12 +88,17 @@ address() {
     fi
 }
 
-# JupyterLab reads its token from JUPYTER_TOKEN; an empty one would be no protection, so that there is always one.
+# JupyterLab reads its token from JUPYTER_TOKEN. An empty one would be no protection, and a short one little: templates of Vast
+# set OPEN_BUTTON_TOKEN=1. So there is always one that nobody guesses.
 choose_token() {
     local name given chosen=
     for name in JUPYTER_TOKEN JUPYTER_PASSWORD OPEN_BUTTON_TOKEN; do
         given=${!name:-}
-        if [ -z "$chosen" ] && [ -n "${given//[[:space:]]/}" ]; then
+        given=${given//[[:space:]]/}
+        if [ -z "$given" ] || [ -n "$chosen" ]; then continue; fi
+        if [ "${#given}" -lt 8 ]; then
+            say "$name has fewer than 8 characters and is not used."
+        else
             chosen=$given
             say "JupyterLab: $(address)/lab with the token that $name has."
         fi
@@ -101,7 +106,7 @@ choose_token() {
     unset JUPYTER_PASSWORD OPEN_BUTTON_TOKEN
     if [ -z "$chosen" ]; then
         chosen=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
-        say "JupyterLab: $(address)/lab?token=$chosen (a token for this start, because JUPYTER_TOKEN is not set)"
+        say "JupyterLab: $(address)/lab?token=$chosen (a token for this start, because none was given)"
     fi
     export JUPYTER_TOKEN=$chosen
 }

@@ -147,10 +147,10 @@ class Buildah:
     def _processes_of(self) -> list[int]:
         """The process that would be the first one in a container. All that have its root folder are noted, while that can be seen."""
         first = [pid for pid, words in _processes() if words[: len(self._entry)] == self._entry]
-        roots = {os.readlink(f"/proc/{pid}/root") for pid in first}
+        roots = {_root_of(pid) for pid in first}
         for pid, _ in _processes():
             with contextlib.suppress(OSError):
-                if os.readlink(f"/proc/{pid}/root") in roots:
+                if _root_of(pid) in roots:
                     self._pids.add(pid)
         return first
 
@@ -173,7 +173,9 @@ WAYS = {"docker": Docker, "buildah": Buildah}
 
 def _said(*command: str, environment: Mapping[str, str] | None = None) -> str:
     """The output of a program; ends this one with its message if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(environment or {})}, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **(environment or {})}, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()[-500:]}")
     return done.stdout
@@ -185,6 +187,10 @@ def _processes() -> Iterator[tuple[int, list[str]]]:
         if folder.name.isdecimal():
             with contextlib.suppress(OSError):
                 yield int(folder.name), (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+
+
+def _root_of(pid: int) -> Path:
+    return Path("/proc", str(pid), "root").readlink()
 
 
 def _free_port() -> int:
