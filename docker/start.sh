@@ -55,10 +55,8 @@ start_sshd() {
 
 as_root() {
     export HOME=/home/easel USER=easel LOGNAME=easel
-    if [ "${1:-}" = notebook ]; then
-        give_workspace
-        if [ -n "${PUBLIC_KEY:-}" ]; then start_sshd; fi
-    fi
+    give_workspace
+    if [ "${1:-}" = notebook ] && [ -n "${PUBLIC_KEY:-}" ]; then start_sshd; fi
     exec setpriv --reuid 1000 --regid 1000 --groups "$(groups_of_gpu)" --inh-caps=-all --no-new-privs "$0" "$@"
 }
 
@@ -74,6 +72,19 @@ link_each() {
         link=$to/${each##*/}
         if [ -e "$each" ] && [ ! -e "$link" ]; then ln -s "$each" "$link"; fi
     done
+}
+
+# The worker's image has no volume: there Easel's folder is the one with the engines.
+prepare_home() {
+    [ -n "${EASEL_HOME:-}" ] || return 0
+    mkdir -p "$EASEL_HOME" 2>/dev/null || return 1
+    [ -w "$EASEL_HOME" ] || return 1
+    link_each "$suite/workspace/engines" "$EASEL_HOME/engines"
+    link_each "$suite/workspace/models/tokenizers" "$EASEL_HOME/models/tokenizers"
+}
+
+not_writable() {
+    say "The user easel (1000) cannot write to ${EASEL_HOME:-}. Start the container without --user, or: chown 1000:1000 on the host's folder."
 }
 
 # Where a browser reaches this JupyterLab, as far as the machine says so.
@@ -112,12 +123,10 @@ choose_token() {
 }
 
 notebook() {
-    [ -w "$workspace" ] || stop "The user easel (1000) cannot write to $workspace. Start the container without --user, or: chown 1000:1000 on the host's folder."
-    mkdir -p "$EASEL_HOME" || stop "The folder $EASEL_HOME must be writable by the user easel (1000)."
-    link_each "$suite/workspace/engines" "$EASEL_HOME/engines"
-    link_each "$suite/workspace/models/tokenizers" "$EASEL_HOME/models/tokenizers"
     if [ -L "$workspace/easel-notebooks" ] || [ ! -e "$workspace/easel-notebooks" ]; then
         ln -sfn "$suite/notebooks" "$workspace/easel-notebooks"
+    else
+        say "$workspace/easel-notebooks is a folder of yours, so Easel's notebooks are not shown there."
     fi
     # JupyterLab writes its token there. In memory it is not left on a disk.
     JUPYTER_RUNTIME_DIR=$(mktemp -d /dev/shm/easel-jupyter.XXXXXXXX)
@@ -137,8 +146,12 @@ notebook() {
 [ "$(id -u)" = 1000 ] || stop "This image runs as root, or as the user easel (--user 1000:1000)."
 export HOME=/home/easel
 case "${1:-}" in
+    "") stop "Name what to start: notebook, worker, or a program." ;;
+    notebook | worker) prepare_home || { not_writable && exit 1; } ;;
+    *) prepare_home || not_writable ;;
+esac
+case "$1" in
     notebook) notebook ;;
     worker) cd "$suite" && exec python -m trainer_core.remote.worker ;;
-    "") stop "Name what to start: notebook, worker, or a program." ;;
     *) exec "$@" ;;
 esac

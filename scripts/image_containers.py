@@ -55,6 +55,12 @@ class Docker:
         _said("docker", "rm", self._name)
         return took
 
+    def health(self) -> list[str]:
+        """The command of the image's health check."""
+        return json.loads(
+            _said("docker", "image", "inspect", "--format", "{{json .Config.Healthcheck.Test}}", self.image)
+        )[1:]
+
     def clear(self) -> None:
         """Removes what is left."""
         subprocess.run(["docker", "rm", "--force", self._name], capture_output=True, check=False)
@@ -78,7 +84,11 @@ class Buildah:
         store = os.environ.get("STORE")
         self._buildah = ["buildah", *(("--root", f"{store}/store", "--runroot", f"{store}/runroot") if store else ())]
         config = json.loads(_said(*self._buildah, "inspect", "--type", "image", image))["Docker"]["config"]
-        self._entry, self._command = config["Entrypoint"], config["Cmd"]
+        self._entry, self._command, self._health = (
+            config["Entrypoint"],
+            config["Cmd"],
+            config["Healthcheck"]["Test"][1:],
+        )
         self._folder = Path(tempfile.mkdtemp(prefix="easel-smoke-"))
         self._folder.chmod(0o755)
         self._log = self._folder / "log"
@@ -123,6 +133,10 @@ class Buildah:
         took = time.monotonic() - started
         self._end_rest()
         return took
+
+    def health(self) -> list[str]:
+        """The command of the image's health check."""
+        return self._health
 
     def clear(self) -> None:
         """Removes what is left."""

@@ -31,7 +31,7 @@ def instructions():
 @pytest.fixture(scope="module")
 def stages(instructions):
     """Each stage's own instructions by its name, and the stage or image that it begins with under "FROM"."""
-    found = {}
+    found, stage = {}, ""
     for name, text in instructions:
         if name == "FROM":
             base, stage = text.split(" AS ")
