@@ -43,6 +43,19 @@ def test_an_engine_is_installed_once_and_found_afterwards(engine):
     assert not environments.remove("tiny")
 
 
+def test_an_engine_that_is_linked_as_in_a_container_is_not_removed(tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
+    baked = tmp_path / "image" / "tiny"
+    baked.mkdir(parents=True)
+    link = environments.engine_home("tiny")
+    link.parent.mkdir(parents=True)
+    link.symlink_to(baked)
+    with pytest.raises(InstallError, match="is a link to"):
+        environments.remove("tiny")
+    assert link.is_symlink()
+    assert baked.is_dir()
+
+
 def test_a_second_installation_tries_the_optimizers_that_the_first_skipped(engine):
     table = engine.package / "backend.toml"
     table.write_text(table.read_text() + '\n[optimizers]\nAdamW = "adamw"\n')

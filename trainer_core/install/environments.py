@@ -155,11 +155,16 @@ def remove(engine: str, report: Report = print) -> bool:
     """Whether there was something to remove; removes the engine's whole folder.
 
     Raises:
-        InstallError: a run needs it, which the message names.
+        InstallError: a run needs it, which the message names, or it is a part of a container's image.
     """
     folder = engine_home(engine)
     if not folder.exists():
         return False
+    if folder.is_symlink():
+        raise InstallError(
+            f"{engine} was not removed: {folder} is a link to {folder.resolve()}.",
+            "In a container, engines of the image are linked. Start an image without it to do without it.",
+        )
     refuse_if_used(engine)
     with _locked(engine, report):
         (folder / "installed.json").unlink(missing_ok=True)
