@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -52,6 +53,25 @@ imports_thorough = ["torch.version"]
 {torch}
 """
 ROW = '[[environment.torch]]\nkind = "cpu"\nbuild = "registry"\n'
+
+
+KILLED = """
+import os, signal, sys
+sys.path[:0] = {path!r}
+from trainer_core.install import environments
+def report(line):
+    if line.startswith("Checking"):
+        os.kill(os.getpid(), signal.SIGKILL)
+environments.install("tiny", "cpu", report=report)
+"""
+"""Installs the tiny engine, and is killed when it is to be checked."""
+
+
+def packages_of(found) -> str:
+    """The version of the engine's own package in its environment."""
+    question = "from importlib.metadata import version; print(version('tinytrainer'))"
+    done = subprocess.run([found.python, "-c", question], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 class Engine:

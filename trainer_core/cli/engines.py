@@ -121,6 +121,19 @@ def verify(name: str, as_json: bool) -> None:
 @backends.command()
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def rollback(name: str, as_json: bool) -> None:
+    """Go back to an engine from before its update.
+
+    It is checked again. The one that you leave is kept in its place, so that the same command goes back to it.
+    """
+    found = environments.rollback(name, report=show.notice if as_json else show.line)
+    if as_json:
+        show.as_json({**dataclasses.asdict(found), "folder": found.home})
+
+
+@backends.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def trial(name: str, as_json: bool) -> None:
     """Try every optimizer of an engine on this machine.
 
@@ -189,7 +202,7 @@ def doctor(as_json: bool) -> None:
     show.line(f"memory: {machine.ram_bytes / gib:.1f} GiB, free disk space: {machine.disk_bytes / gib:.1f} GiB")
     for name, found in engines.items():
         absent = ABSENT[manifests[name].needs_installation]
-        advice = f"not installed (python installer.py backend install {name})" if absent == "no" else absent
+        advice = f"not installed ({places.engine_command('install', name)})" if absent == "no" else absent
         show.line(f"{name}: {found.version if found else advice}")
     for name, error in registry.broken().items():
         show.line(f"{name} cannot be used: {error}", "red")

@@ -66,9 +66,18 @@ def settle(table: BackendManifest, device: hardware.Accelerator, python: str | N
 
 
 def fill(
-    folder: Path, build: Build, device: hardware.Accelerator, uv: Path, lock: int, report: Report
+    folder: Path,
+    build: Build,
+    device: hardware.Accelerator,
+    uv: Path,
+    lock: int,
+    report: Report,
+    *,
+    thorough: bool = False,
 ) -> tuple[TorchChoice, Mapping[str, Any]]:
     """The torch build that was used and what the check found, once the environment in `folder` is complete and works.
+
+    The `thorough` check imports all that trainings use.
 
     Raises:
         InstallError: no build could be installed, or none works.
@@ -81,7 +90,7 @@ def fill(
             report("Checking that it works.")
             wanted = device.kind if device.present else ""
             work = compile_modules if ships_record(build.table, build.variant) else record_options
-            seen, failure = check_while(work, folder, build.table, build.variant, wanted, report)
+            seen, failure = check_while(work, folder, build.table, build.variant, wanted, report, thorough=thorough)
         if not failure:
             return choice, seen
         # There is no alternative to hashed packages that cannot be downloaded or have changed.

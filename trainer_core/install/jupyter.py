@@ -119,7 +119,7 @@ def advice(server: Server) -> str:
     python = f"{server.prefix}/bin/python" if server.prefix else "that environment's python"
     return (
         f"{name}. It lacks {packages}, so it cannot show Easel's widgets. Run: {python} -m pip install {' '.join(lacking)}, "
-        "then restart that server; or use: python installer.py lab"
+        f"then restart that server; or use: {places.command('lab')}"
     )
 
 
