@@ -5,6 +5,8 @@ python installer.py demo                        ... then train a small LoRA with
 python installer.py test                        ... then run the tests, with the real engines that can be installed
 python installer.py lab                         ... then open the notebooks in JupyterLab
 python installer.py backend install kohya       install an engine in its own environment; also: verify, remove
+python installer.py update                      bring Easel and its engines to their newest versions; --check only says what
+python installer.py rollback kohya              go back to an engine from before its update
 python installer.py doctor                      show what was found on this machine
 python installer.py uninstall                   remove everything except your models, datasets, runs and results
 """
@@ -46,6 +48,17 @@ def parser():
     backend = commands.add_parser("backend", parents=[common], help="install, verify or remove an engine")
     backend.add_argument("action", choices=["install", "verify", "remove"])
     backend.add_argument("engine")
+    update = commands.add_parser(
+        "update", parents=[common], help="bring Easel and its engines to their newest versions"
+    )
+    which = update.add_mutually_exclusive_group()
+    which.add_argument("--check", action="store_true", help="only say what would be done")
+    which.add_argument("--tidy", action="store_true", help="only delete what was kept from before the last update")
+    update.add_argument(
+        "--here", action="store_true", help="pull nothing: only bring the environments to this folder's pins"
+    )
+    rollback = commands.add_parser("rollback", parents=[common], help="go back to an engine from before its update")
+    rollback.add_argument("engine")
     commands.add_parser("doctor", parents=[common], help="show what was found on this machine")
     uninstall = commands.add_parser(
         "uninstall", parents=[common], help="remove the environments and the Jupyter kernel"
@@ -171,6 +184,35 @@ def backend(options, rest):
         print("{} is not installed.".format(options.engine))
 
 
+def update(options, rest):
+    """Move Easel forward, then bring `.venv`, the engines and the environments of tools to what it pins."""
+    from trainer_core.install import updating
+
+    if options.tidy:
+        print("Freed up to {:.1f} GB.".format(updating.tidy() / 1e9))
+        return 0
+    if options.check:
+        updating.check(here=options.here)
+        return 0
+    if not options.here and updating.pull():
+        # The installer that has just arrived does the rest.
+        arguments = sys.argv[1:] + ["--here"]
+        os.execv(sys.executable, [sys.executable, os.path.abspath(__file__)] + arguments)
+    failed = updating.update(options.python, options.source)
+    for sentence in failed:
+        sys.stderr.write("Not updated: " + sentence + "\n")
+    if not failed:
+        print("Easel is up to date. Restart JupyterLab and its kernels, if they run.")
+    return 1 if failed else 0
+
+
+def rollback(options, rest):
+    """Go back to an engine from before its update."""
+    from trainer_core.install import environments
+
+    environments.rollback(options.engine)
+
+
 def doctor(options, rest):
     """Print what was found here: with `easel doctor` if Easel is set up, otherwise only the basic facts."""
     from trainer_core import hardware, places
@@ -250,6 +292,8 @@ def main():
             "test": test,
             "lab": lab,
             "backend": backend,
+            "update": update,
+            "rollback": rollback,
             "doctor": doctor,
             "uninstall": uninstall,
         }

@@ -42,6 +42,7 @@ __all__ = [
     "forget",
     "install",
     "installed",
+    "is_current",
     "obtainable",
     "record_options",
     "remove",
@@ -91,6 +92,15 @@ def install(
     if tried and not trials.are_complete(found, table):
         trials.run(found, table, report)
     return found
+
+
+def is_current(engine: str) -> bool:
+    """Whether the engine is installed as an installation for the same kind of device would make it now."""
+    present = installed(engine)
+    return (
+        present is not None
+        and _up_to_date(manifest.read(engine), hardware.chosen(present.accelerator), None) is not None
+    )
 
 
 def verify(engine: str, report: Report = print) -> Mapping[str, Any]:

@@ -52,6 +52,11 @@ class Kept:
         return self.folder / f"{self.prefix}{MARKER}"
 
     @property
+    def lock(self) -> Path:
+        """The file that whoever changes the environment has locked."""
+        return self.folder / f"{self.prefix}lock"
+
+    @property
     def has_before(self) -> bool:
         """Whether there is a complete environment to go back to."""
         return (self.before / self.record).is_file()
@@ -173,7 +178,7 @@ def come_back(kept: Kept) -> bool:
     if not kept.can_recover:
         return False
     try:
-        with (kept.folder / "lock").open("a+") as lock:
+        with kept.lock.open("a+") as lock:
             # The tools that the killed process had started hold the lock, too, until the last of them has ended.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return kept.recover()
