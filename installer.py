@@ -7,6 +7,7 @@ python installer.py lab                         ... then open the notebooks in J
 python installer.py backend install kohya       install an engine in its own environment; also: verify, remove
 python installer.py update                      bring Easel and its engines to their newest versions; --check only says what
 python installer.py rollback kohya              go back to an engine from before its update
+python installer.py bundle FOLDER               fetch all that a machine without a connection needs; there: --from FOLDER
 python installer.py doctor                      show what was found on this machine
 python installer.py uninstall                   remove everything except your models, datasets, runs and results
 """
@@ -31,6 +32,9 @@ def parser():
     )
     common.add_argument(
         "--source", action="append", metavar="ENGINE=FOLDER_OR_URL", help="where to get the source code of an engine"
+    )
+    common.add_argument(
+        "--from", "--offline", dest="bundle", metavar="FOLDER", help="install from a bundle, without a connection"
     )
     common.add_argument("--python", metavar="3.12", help="the version of Python to use")
     whole = argparse.ArgumentParser(
@@ -59,6 +63,9 @@ def parser():
     )
     rollback = commands.add_parser("rollback", parents=[common], help="go back to an engine from before its update")
     rollback.add_argument("engine")
+    bundle = commands.add_parser("bundle", parents=[common], help="fetch all that a machine without a connection needs")
+    bundle.add_argument("folder")
+    bundle.add_argument("--engine", action="append", default=[], help="an engine that is to be in it; may be repeated")
     commands.add_parser("doctor", parents=[common], help="show what was found on this machine")
     uninstall = commands.add_parser(
         "uninstall", parents=[common], help="remove the environments and the Jupyter kernel"
@@ -74,7 +81,7 @@ def read_command_line(arguments):
     options, rest = whole.parse_known_args(arguments)
     if rest and options.command not in PASSED_ON:
         whole.error("unrecognized arguments: " + " ".join(rest))
-    for name, default in (("accelerator", "auto"), ("source", []), ("python", None)):
+    for name, default in (("accelerator", "auto"), ("source", []), ("python", None), ("bundle", None)):
         setattr(options, name, getattr(options, name, default))
     sources = {}
     for text in options.source:
@@ -82,7 +89,7 @@ def read_command_line(arguments):
         if not equals or not where:
             whole.error("--source takes ENGINE=FOLDER_OR_URL, such as ENGINE=/mnt/mirror/engine")
         sources[engine] = where
-    options.source = sources
+    options.source, options.packed = sources, {}
     return options, [argument for argument in rest if argument != "--"]
 
 
@@ -115,6 +122,8 @@ def set_up(options, rest):
     from trainer_core.install import jupyter, suite
 
     changed = suite.set_up(options.python)
+    for engine in options.packed:
+        install_engine(engine, options)
     print("Easel is ready." if changed else "Easel is ready: there was nothing to do.")
     print("Next: python installer.py demo, or: python installer.py lab")
     for server in jupyter.servers():
@@ -175,13 +184,61 @@ def backend(options, rest):
     from trainer_core.install import environments
 
     if options.action == "install":
-        source = options.source.get(options.engine)
-        found = environments.install(options.engine, options.accelerator, source, python=options.python)
-        print("{} {} is installed in {}".format(options.engine, found.version, found.home))
+        install_engine(options.engine, options)
     elif options.action == "verify":
         environments.verify(options.engine)
     elif not environments.remove(options.engine):
         print("{} is not installed.".format(options.engine))
+
+
+def install_engine(engine, options):
+    """Install an engine, from the bundle if there is one."""
+    from trainer_core.errors import InstallError
+    from trainer_core.install import environments
+
+    packed = options.packed.get(engine, {})
+    if options.bundle and not packed:
+        message = "The bundle does not contain {}.".format(engine)
+        raise InstallError(message, "It has: " + (", ".join(options.packed) or "no engine"))
+    found = environments.install(
+        engine,
+        options.accelerator,
+        options.source.get(engine),
+        python=packed.get("python", options.python),
+        torch=packed.get("torch", ""),
+    )
+    print("{} {} is installed in {}".format(engine, found.version, found.home))
+
+
+def use_bundle(options):
+    """Let everything come from the bundle that the user names."""
+    from pathlib import Path
+
+    from trainer_core.install import from_bundle
+
+    found = from_bundle.use(Path(options.bundle))
+    options.python, options.packed = options.python or found.python, found.engines
+    for engine in found.engines:
+        source = found.source(engine)
+        if source:
+            options.source.setdefault(engine, source)
+
+
+def bundle(options, rest):
+    """Fetch all that a machine like this one needs to install Easel and engines without a connection."""
+    from trainer_core.install import bundling
+    from trainer_core.install.kept import size_of
+    from trainer_core.places import typed
+
+    folder = typed(options.folder).absolute()
+    bundling.make(folder, options.engine, options.accelerator, options.source, options.python)
+    print(
+        "The bundle is in {} ({:.2f} GB). Copy it and this folder to the other machine, and run there:".format(
+            folder, size_of(folder) / 1e9
+        )
+    )
+    print("python installer.py --from FOLDER_OF_THE_BUNDLE")
+    return 0
 
 
 def update(options, rest):
@@ -287,11 +344,14 @@ def main():
     try:
         if sys.version_info < NEEDED:
             run_on_newer_python()
+        if options.bundle:
+            use_bundle(options)
         commands = {
             "demo": demo,
             "test": test,
             "lab": lab,
             "backend": backend,
+            "bundle": bundle,
             "update": update,
             "rollback": rollback,
             "doctor": doctor,

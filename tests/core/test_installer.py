@@ -21,7 +21,16 @@ PYTHON_3_8_FILES = [
     "installer.py",
     *(
         f"trainer_core/{name}.py"
-        for name in ("__init__", "child", "errors", "install/__init__", "install/interpreters", "install/uv", "places")
+        for name in (
+            "__init__",
+            "child",
+            "errors",
+            "install/__init__",
+            "install/interpreters",
+            "install/mirrors",
+            "install/uv",
+            "places",
+        )
     ),
 ]
 

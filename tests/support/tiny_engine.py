@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -100,6 +101,12 @@ class Engine:
         (self.package / "tiny.txt").write_text(
             wheel(self.package, "tinytrainer", version, {"tinytrainer.py": "steps = 1\n"})
         )
+
+    def as_pinned(self) -> None:
+        """Makes the requirement files those of a real engine: versions and hashes, and no address."""
+        for name in ("tiny", "tiny-torch"):
+            file = self.package / f"{name}.txt"
+            file.write_text(re.sub(r" @ file://\S*?-([0-9.]+)-py3-none-any\.whl", r"==\1", file.read_text()))
 
     def table(
         self,

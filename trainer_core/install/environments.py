@@ -69,10 +69,11 @@ def install(
     report: Report = print,
     python: str | None = None,
     tried: bool = True,
+    torch: str = "",
 ) -> InstalledEngine:
     """The installed engine; does nothing when exactly this version is already installed.
 
-    `source` is a folder or git address to get the source code from, `python` the only version of Python ("3.12") to use.
+    `source` is a folder or git address to get the source code from, `python` the only version of Python ("3.12") to use, `torch` the only build.
     With `tried` False, a later `install` or `trial` tries the optimizers, which takes a minute or two.
 
     Raises:
@@ -87,7 +88,7 @@ def install(
         found = _up_to_date(table, device, python)
         if found is None:
             refuse_if_used(engine, table.title)
-            found = _make(table, device, source, python, lock, report)
+            found = _make(table, device, source, python, torch, lock, report)
     hub_files.prepare(table, report)
     if tried and not trials.are_complete(found, table):
         trials.run(found, table, report)
@@ -266,6 +267,7 @@ def _make(
     device: hardware.Accelerator,
     source: str | None,
     python: str | None,
+    torch: str,
     lock: int,
     report: Report,
 ) -> InstalledEngine:
@@ -291,7 +293,7 @@ def _make(
         refuse_if_used(table.id, table.title)
         if table.has_source:
             fetched.rename(folder / "source")
-        used, seen = build.fill(folder, settled, device, uv, lock, report, thorough=both.has_before)
+        used, seen = build.fill(folder, settled, device, uv, lock, report, thorough=both.has_before, torch=torch)
         record = _recorded(table, settled, used, seen, device, origin)
         write_whole(folder / "installed.json", json.dumps(asdict(record), indent=2) + "\n")
         both.accept()

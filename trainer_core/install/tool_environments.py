@@ -14,6 +14,7 @@ import fcntl
 import functools
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -27,7 +28,7 @@ from trainer_core.child import child_environment
 from trainer_core.errors import InstallError
 from trainer_core.files import read_rows, write_whole
 from trainer_core.hardware import Accelerator
-from trainer_core.install import build, interpreters
+from trainer_core.install import build, interpreters, mirrors
 from trainer_core.install.kept import Kept, come_back
 from trainer_core.install.uv import decisive_line, ensure_uv, run_logged, uv_environment
 
@@ -230,8 +231,9 @@ def _fill(
 ) -> tuple[str, Mapping[str, Any]]:
     """What failed, in one line, and what the check found; "" once the environment has the packages and works."""
 
-    def run(*arguments: str, say: Report | None = report) -> str:
-        status, output = run_logged([str(uv), *arguments], build.log_of(row.folder), say, cwd=row.folder)
+    def run(*arguments: str, say: Report | None = report, **variables: str) -> str:
+        environment = {**uv_environment(), **variables}
+        status, output = run_logged([str(uv), *arguments], build.log_of(row.folder), say, environment, cwd=row.folder)
         return decisive_line(output) if status else ""
 
     put = ("pip", "install", "--python", str(row.interpreter))
@@ -239,8 +241,9 @@ def _fill(
     failure = run("venv", "--quiet", "--clear", "--python", str(python), str(row.folder / "venv"), say=None)
     failure = failure or run(*put, "--no-deps", "--require-hashes", *files)
     if not failure and variant.torch not in ("", "registry"):
+        where, variables = mirrors.torch_from(variant.torch, os.environ)
         pins = (f"{package}=={version}" for package, version in variant.pins.items())
-        failure = run(*put, f"--torch-backend={variant.torch}", *pins)
+        failure = run(*put, *where, *pins, say=report, **variables)
     if failure:
         return failure, {}
     report("Checking that it works.")
