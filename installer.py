@@ -165,18 +165,12 @@ def test(options, rest):
 
 def lab(options, rest):
     """Set up Easel, then open JupyterLab for this machine only, with Jupyter's usual access token."""
-    from trainer_core.install import suite
+    from trainer_core.install import notebooks, suite
 
     suite.set_up(options.python)
-    os.chdir(HERE)
-    arguments = ["-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
-    if os.geteuid() == 0:
-        # Containers and rented machines often have no other user, and Jupyter refuses to run as root by default.
-        arguments.append("--allow-root")
-    # With a file as an argument, a local browser opens it, but the printed URL does not lead to it.
-    arguments.append("--LabApp.default_url=/lab/tree/notebooks/LoRA_Trainer.ipynb")
-    arguments += rest
-    hand_over(*arguments)
+    root, words = notebooks.lab_command(suite.PYTHON)
+    os.chdir(str(root))
+    hand_over(*(words[1:] + rest))
 
 
 def backend(options, rest):

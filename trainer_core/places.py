@@ -195,6 +195,6 @@ def reports() -> Path:
 
 
 def resource(name: str) -> Path:
-    """A data folder that ships with Easel (`requirements`, `profiles`, `themes`), in the checkout or in the wheel."""
+    """A data folder that ships with Easel (`requirements`, `profiles`, `themes`, `notebooks`), in the checkout or in the wheel."""
     in_source = CHECKOUT / name
     return in_source if in_source.is_dir() else Path(__file__).resolve().parent / "_resources" / name

@@ -67,11 +67,13 @@ def kernel_spec(python: Path) -> dict[str, Any]:
 def register(python: Path) -> bool:
     """Whether the kernel specification had to be written.
 
-    It is written into the environment of `python` and for the user, so that any Jupyter finds it.
+    It is written into the environment of `python` and for the user, so that any Jupyter finds it. An environment that belongs to
+    the system cannot be written, and need not be.
     """
     text = json.dumps(kernel_spec(python), indent=1) + "\n"
     changed = False
-    for file in _kernel_files(python):
+    own, of_user = _kernel_files(python)
+    for file in (own, of_user) if os.access(python.parent.parent, os.W_OK) else (of_user,):
         try:
             if file.read_text("utf-8") == text:
                 continue
