@@ -135,6 +135,9 @@ def demo(options, rest):
     from trainer_core.install import suite
 
     suite.set_up(options.python)
+    for engine in options.packed:
+        if options.backend in (None, engine):
+            install_engine(engine, options)
     arguments = ["--accelerator", options.accelerator]
     if options.backend:
         arguments += ["--backend", options.backend]
@@ -243,13 +246,13 @@ def update(options, rest):
         print("Freed up to {:.1f} GB.".format(updating.tidy() / 1e9))
         return 0
     if options.check:
-        updating.check(here=options.here)
+        updating.check(here=options.here or bool(options.bundle))
         return 0
-    if not options.here and updating.pull():
+    if not options.here and not options.bundle and updating.pull():
         # The installer that has just arrived does the rest.
         arguments = sys.argv[1:] + ["--here"]
         os.execv(sys.executable, [sys.executable, os.path.abspath(__file__)] + arguments)
-    failed = updating.update(options.python, options.source)
+    failed = updating.update(options.python, options.source, options.packed)
     for sentence in failed:
         sys.stderr.write("Not updated: " + sentence + "\n")
     if not failed:

@@ -97,7 +97,7 @@ def test_an_update_finds_the_engines_whose_pins_have_changed(engine):
         "Tiny",
         "1.0 stays, with other packages. It needs up to 0 GiB beside the old one.",
     )
-    found.update(lambda _: None)
+    found.update(report=lambda _: None)
     assert packages_of(environments.installed("tiny")) == "2.0"
     assert updating.outdated() == []
     said = []
@@ -120,7 +120,7 @@ def test_the_environment_of_a_tool_that_cannot_be_updated_stays(tmp_path, monkey
     assert found.title == "ONNX Runtime"
     said = []
     with pytest.raises(InstallError, match="could not be installed"):
-        found.update(said.append)
+        found.update(report=said.append)
     assert "ONNX Runtime is as it was before." in said
     assert tool_environments.installed("onnx") == old
     assert row.interpreter.readlink().samefile(sys.executable)

@@ -85,6 +85,7 @@ def test_whatever_is_cut_off_a_whole_environment_is_there_afterwards(tmp_path, w
     """Also when bringing it back is cut off itself, at any place, and done again."""
     cuts = 0
     for number in itertools.count():
+        was_cut = False
         for second in itertools.count():
             kept = made(tmp_path / f"{number}-{second}", both)
             was_cut = cut_at(number, lambda kept=kept: work(kept))

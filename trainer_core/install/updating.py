@@ -5,6 +5,7 @@ Each of them is kept until its successor works (`kept`), so that an update that 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from trainer_core.install.installed import installed, kept
 from trainer_core.install.kept import size_of
 
 Report = Callable[[str], None]
+Packed = Mapping[str, Mapping[str, str]]
+"""Which Python and which build of torch a bundle has for each engine."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,14 @@ class Outdated:
 
     title: str
     said: str
-    update: Callable[[Report], object]
+    update: Callable[..., object]
 
 
-def outdated(sources: Mapping[str, str] | None = None, report: Report = print) -> list[Outdated]:
+def outdated(
+    sources: Mapping[str, str] | None = None, packed: Packed | None = None, report: Report = print
+) -> list[Outdated]:
     """The engines and the environments of tools that are installed, and whose pins have changed."""
-    return [*_engines(sources or {}, report), *_tools()]
+    return [*_engines(sources or {}, packed or {}, report), *_tools()]
 
 
 def check(*, here: bool, report: Report = print) -> None:
@@ -67,7 +72,9 @@ def pull(report: Report = print) -> bool:
     return news.commits > 0
 
 
-def update(python: str | None, sources: Mapping[str, str], report: Report = print) -> list[str]:
+def update(
+    python: str | None, sources: Mapping[str, str], packed: Packed | None = None, report: Report = print
+) -> list[str]:
     """What could not be updated, in a sentence each; empty when all environments are what this Easel pins.
 
     Raises:
@@ -77,13 +84,13 @@ def update(python: str | None, sources: Mapping[str, str], report: Report = prin
         in_use.refuse_if_used()
     suite.set_up(python, report=report)
     failed = []
-    found = outdated(sources, report)
+    found = outdated(sources, packed, report)
     if found:
         in_use.refuse_if_used()
     for one in found:
         report(f"{one.title}: {one.said}")
         try:
-            one.update(report)
+            one.update(report=report)
         except EaselError as error:
             # The others are independent of it.
             failed.append(f"{one.title}: {' '.join(filter(None, (error.message, error.hint)))}")
@@ -123,7 +130,7 @@ def _homes() -> Iterator[Path]:
     yield from sorted(each for each in folder.iterdir() if each.is_dir()) if places.is_folder(folder) else ()
 
 
-def _engines(sources: Mapping[str, str], report: Report) -> Iterator[Outdated]:
+def _engines(sources: Mapping[str, str], packed: Packed, report: Report) -> Iterator[Outdated]:
     for folder in _homes():
         engine = folder.name
         present = installed(engine)
@@ -146,12 +153,16 @@ def _engines(sources: Mapping[str, str], report: Report) -> Iterator[Outdated]:
         # A mirror that was used once is used again.
         source = sources.get(engine) or (present.origin if present.origin != table.upstream.repository else None)
 
-        def update(
-            report: Report, engine: str = engine, kind: str = present.accelerator, source: str | None = source
-        ) -> None:
-            environments.install(engine, kind, source or None, report)
-
-        yield Outdated(table.title, f"{said}. It needs up to {wanted.disk_gib:.0f} GiB beside the old one.", update)
+        wishes = packed.get(engine, {})
+        step = functools.partial(
+            environments.install,
+            engine,
+            present.accelerator,
+            source or None,
+            python=wishes.get("python"),
+            torch=wishes.get("torch", ""),
+        )
+        yield Outdated(table.title, f"{said}. It needs up to {wanted.disk_gib:.0f} GiB beside the old one.", step)
 
 
 def _tools() -> Iterator[Outdated]:
@@ -161,9 +172,7 @@ def _tools() -> Iterator[Outdated]:
             continue
         needed = next((each.disk_gib for each in row.variants if each.lock == present.lock), row.variants[0].disk_gib)
 
-        def update(report: Report, name: str = name, kind: str = present.accelerator) -> None:
-            tool_environments.install(name, kind, report)
-
+        step = functools.partial(tool_environments.install, name, present.accelerator)
         yield Outdated(
-            row.title, f"its packages have changed. It needs up to {needed:g} GiB beside the old ones.", update
+            row.title, f"its packages have changed. It needs up to {needed:g} GiB beside the old ones.", step
         )
