@@ -199,14 +199,11 @@ def rollback(engine: str, report: Report = print) -> InstalledEngine:
     return found
 
 
-def forget(engine: str) -> int:
-    """The bytes of the environment from before the last update, which is deleted."""
-    both = kept(engine)
-    size = both.size
-    if both.before.exists():
-        with _locked(engine, lambda _: None):
-            both.forget()
-    return size
+def forget(engine: str) -> None:
+    """Delete what is kept from before the last update."""
+    with _locked(engine, lambda _: None):
+        if not marker(engine).exists():
+            kept(engine).forget()
 
 
 def _proved(table: BackendManifest, report: Report) -> tuple[InstalledEngine | None, str]:

@@ -123,19 +123,22 @@ class Kept:
         return self.marker.exists() and (self.has_before or (self._aside / self.record).is_file() or self.is_complete)
 
     def forget(self) -> None:
-        """Deletes the environment from before."""
+        """Deletes the environment from before, and what was dropped."""
         self._drop(self.before)
         self.sweep()
 
     def sweep(self) -> None:
         """Deletes what was dropped."""
-        for left in self.folder.glob(f"{_DROPPED}{self.prefix}*"):
+        for left in self._dropped():
             shutil.rmtree(left, ignore_errors=True)
 
     @property
     def size(self) -> int:
-        """The bytes that the environment from before takes on the disk."""
-        return size_of(self.before)
+        """The bytes of the environment from before, and of what was dropped and not deleted yet."""
+        return sum(map(size_of, (self.before, *self._dropped())))
+
+    def _dropped(self) -> list[Path]:
+        return list(self.folder.glob(f"{_DROPPED}{self.prefix}*"))
 
     @property
     def _aside(self) -> Path:

@@ -10,8 +10,11 @@ from __future__ import annotations
 import configparser
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Tuple
+
+from trainer_core.errors import EaselError
 
 TORCH_INDEX = "EASEL_TORCH_INDEX"
 """The variable with a mirror of https://download.pytorch.org/whl, which has one index per build, such as <mirror>/cu126."""
@@ -74,16 +77,16 @@ def _uv_file_index(environ: Mapping[str, str]) -> str:
 
     Source: uv documentation, "Configuration files": the user's file counts more than the system's.
     """
-    try:
-        import tomllib
-    except ImportError:
+    if sys.version_info < (3, 11):
         return ""
+    from trainer_core.files import read_toml
+
     home = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     named = environ.get("UV_CONFIG_FILE")
     for file in [named] if named else [os.path.join(home, "uv", "uv.toml"), "/etc/uv/uv.toml"]:
         try:
-            table = tomllib.loads(Path(file).read_text("utf-8"))
-        except (OSError, ValueError):
+            table = read_toml(Path(file))
+        except EaselError:
             continue
         for address in _addresses(table):
             return address

@@ -71,11 +71,17 @@ def set_up(wanted: str | None = None, *, dev: bool = False, report: Report = pri
     return True
 
 
-def is_current() -> bool:
-    """Whether `.venv` is complete and has what this checkout pins."""
+def due() -> str:
+    """What a set-up would do to `.venv`, as a sentence; "" if it has what this checkout pins."""
     present = _state()
     locks = _locks(dev="dev" in present)
-    return is_whole() and all(present.get(name) == value for name, value in locks.items())
+    if not is_whole():
+        return f"{VENV} is made; it needs up to {_NEEDED_GIB} GiB."
+    if _moved_on(present, locks):
+        return f"{VENV} is made anew, because other packages are pinned; it needs up to {_NEEDED_GIB} GiB beside the old one."
+    if any(present.get(name) != value for name, value in locks.items()):
+        return f"Easel is registered in {VENV} again; its packages stay."
+    return ""
 
 
 def recover(report: Report = print) -> None:

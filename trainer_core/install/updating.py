@@ -15,7 +15,6 @@ from trainer_core.engines import manifest
 from trainer_core.errors import EaselError, InstallError
 from trainer_core.install import environments, in_use, pulling, suite, tool_environments
 from trainer_core.install.installed import installed, kept
-from trainer_core.install.kept import size_of
 
 Report = Callable[[str], None]
 Packed = Mapping[str, Mapping[str, str]]
@@ -46,12 +45,12 @@ def check(*, here: bool, report: Report = print) -> None:
     """
     if not here:
         _tell_news(pulling.look(), report)
-    if not suite.is_current():
-        report(f"{suite.VENV}: its packages are not the pinned ones. A new one needs up to 1.5 GB.")
+    if said := suite.due():
+        report(said)
     found = outdated(report=report)
     for one in found:
         report(f"{one.title}: {one.said}")
-    if suite.is_current() and not found:
+    if not said and not found:
         report("All environments have what this Easel pins.")
     if users := in_use.users():
         report(f"An update has to wait for these jobs: {', '.join(users)}.")
@@ -80,7 +79,7 @@ def update(
     Raises:
         InstallError: a job runs, or `.venv` could not be made anew: the old one is there.
     """
-    if not suite.is_current():
+    if suite.due():
         in_use.refuse_if_used()
     suite.set_up(python, report=report)
     failed = []
@@ -103,14 +102,14 @@ def tidy(report: Report = print) -> int:
     """The bytes that were freed: of all that was kept from before an update."""
     freed = 0
     for folder in _homes():
-        both = kept(folder.name)
-        if both.before.exists():
-            report(f"Removing the {folder.name} from before, in {both.before}.")
-            freed += environments.forget(folder.name)
+        if size := kept(folder.name).size:
+            report(f"Removing what is kept of {folder.name}, in {folder}.")
+            freed += size
+            environments.forget(folder.name)
     for row in tool_environments.environments().values():
-        if row.kept.before.exists():
-            report(f"Removing the environment from before, in {row.kept.before}.")
-            freed += size_of(row.kept.before)
+        if size := row.kept.size:
+            report(f"Removing what is kept of {row.title}, in {row.folder}.")
+            freed += size
             row.kept.forget()
     return freed
 

@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from trainer_core.errors import InstallError
+from trainer_core.files import read_toml
 from trainer_core.install.uv import decisive_line, run_logged, uv_environment
 
 Report = Callable[[str], None]
@@ -61,8 +62,6 @@ def wanted(
     Raises:
         InstallError: the registry cannot be reached, or has none of the pinned files of a package.
     """
-    import tomllib
-
     with tempfile.TemporaryDirectory() as scratch:
         lock = Path(scratch, "pylock.toml")
         command = [str(uv), "pip", "compile", "--quiet", "--format", "pylock.toml", "--python", str(python)]
@@ -72,7 +71,7 @@ def wanted(
             raise InstallError(
                 f"The packages could not be found: {decisive_line(output)}.", f"The full output is in {log}"
             )
-        table = tomllib.loads(lock.read_text("utf-8"))
+        table = read_toml(lock, InstallError)
     pinned = {text for file in requirements for text in re.findall(r"sha256:([0-9a-f]{64})", file.read_text("utf-8"))}
     return [_best(package, pinned) for package in table.get("packages", ())]
 
