@@ -128,5 +128,7 @@ def engine(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{uv.ensure_uv().parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
     made = Engine(tmp_path)
+    # A test that imports its package would leave it behind, and the next test would get that engine instead of its own.
+    sys.modules.pop("tiny_backend", None)
     monkeypatch.syspath_prepend(str(made.folder))
     return made

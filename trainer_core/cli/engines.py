@@ -102,8 +102,8 @@ def install(name: str, accelerator: str, source: str | None, detach: bool, as_js
 
 
 def _absolute(source: str | None) -> str | None:
-    """A source with a folder made absolute, because a job runs in another folder."""
-    if source is None or not places.is_folder(places.typed(source)):
+    """A source with a folder or file made absolute, because a job runs in another folder."""
+    if source is None or not places.is_there(places.typed(source)):
         return source
     return str(places.typed(source).absolute())
 

@@ -247,12 +247,14 @@ def require_space(folder: Path, uv: Path, needed_gib: float, title: str) -> None
 
     On the same disk, both share the files through hard links.
     """
+    is_update = (folder / "installed.json").exists()
+    beside = " The installed one is kept until the new one works; you can also remove it first." if is_update else ""
     for needing in (folder, cache_folder(uv)):
         free_gib = hardware.free_disk_bytes(needing) / _GIB
         if free_gib < needed_gib:
             raise InstallError(
                 f"{title} needs about {needed_gib:.0f} GiB in {needing}, but only {free_gib:.1f} GiB are free.",
-                "Free some space, or set EASEL_HOME (and UV_CACHE_DIR) to a folder on a larger disk.",
+                "Free some space, or set EASEL_HOME (and UV_CACHE_DIR) to a folder on a larger disk." + beside,
             )
 
 

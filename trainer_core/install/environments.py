@@ -284,8 +284,8 @@ def _make(
     origin = upstream.fetch(table.upstream, fetched, source, report) if table.has_source else ""
     # Until here the installed one works. From here on nothing can be started with it until the new one works, or it is back.
     both, done = kept(table.id), False
-    both.set_aside()
     try:
+        both.set_aside()
         # The sources took a while: a run may have started meanwhile.
         refuse_if_used(table.id, table.title)
         if table.has_source:

@@ -73,13 +73,18 @@ def register(python: Path) -> bool:
     text = json.dumps(kernel_spec(python), indent=1) + "\n"
     changed = False
     own, of_user = _kernel_files(python)
-    for file in (own, of_user) if os.access(python.parent.parent, os.W_OK) else (of_user,):
+    for file in (own, of_user):
         try:
             if file.read_text("utf-8") == text:
                 continue
         except OSError:
             pass
-        write_whole(file, text)
+        try:
+            write_whole(file, text)
+        except OSError:
+            if file is of_user:
+                raise
+            continue
         changed = True
     return changed
 

@@ -47,14 +47,14 @@ def set_up(wanted: str | None = None, *, dev: bool = False, report: Report = pri
     Raises:
         InstallError: Easel cannot be set up; the hint says what to do.
     """
+    if not KEPT.marker.exists() and _has_all(wanted, dev=dev):
+        return jupyter.register(PYTHON)
     with _locked(report) as lock:
         recover(report)
+        if _has_all(wanted, dev=dev):
+            return jupyter.register(PYTHON)
         present = _state()
         locks = _locks(dev=dev or "dev" in present)
-        same_python = wanted is None or present.get("python", "").startswith(f"{wanted}.")
-        whole = PYTHON.exists() and bool(present) and same_python
-        if whole and all(present.get(name) == value for name, value in locks.items()):
-            return jupyter.register(PYTHON)
         started = time.monotonic()
         if hardware.free_disk_bytes(CHECKOUT) < _NEEDED_GIB * 1024**3:
             raise InstallError(
@@ -62,7 +62,7 @@ def set_up(wanted: str | None = None, *, dev: bool = False, report: Report = pri
                 "Free some space, or move the folder to a larger disk.",
             )
         uv = ensure_uv(report)
-        if whole and not _moved_on(present, locks):
+        if _is_whole(wanted) and not _moved_on(present, locks):
             _fill(uv, present, locks, lock, report)
         else:
             _make_anew(uv, wanted or ".".join(present.get("python", "").split(".")[:2]) or None, locks, lock, report)
@@ -118,6 +118,18 @@ def _fill(uv: Path, present: Mapping[str, str], locks: Mapping[str, str], lock: 
     version = interpreters.ask(PYTHON)
     record = {**present, **locks, "python": "{}.{}.{}".format(*version.version) if version else ""}
     write_whole(_STATE, json.dumps(record, indent=1) + "\n")
+
+
+def _is_whole(wanted: str | None) -> bool:
+    """Whether `.venv` was completed, with the Python that is wanted."""
+    return is_whole() and (wanted is None or _state().get("python", "").startswith(f"{wanted}."))
+
+
+def _has_all(wanted: str | None, *, dev: bool) -> bool:
+    """Whether nothing is to be done for `.venv`."""
+    present = _state()
+    locks = _locks(dev=dev or "dev" in present)
+    return _is_whole(wanted) and all(present.get(name) == value for name, value in locks.items())
 
 
 def _moved_on(present: Mapping[str, str], locks: Mapping[str, str]) -> bool:
