@@ -5,6 +5,9 @@ python installer.py demo                        ... then train a small LoRA with
 python installer.py test                        ... then run the tests, with the real engines that can be installed
 python installer.py lab                         ... then open the notebooks in JupyterLab
 python installer.py backend install kohya       install an engine in its own environment; also: verify, remove
+python installer.py update                      bring Easel and its engines to their newest versions; --check only says what
+python installer.py rollback kohya              go back to an engine from before its update
+python installer.py bundle FOLDER               fetch all that a machine without a connection needs; there: --from FOLDER
 python installer.py doctor                      show what was found on this machine
 python installer.py uninstall                   remove everything except your models, datasets, runs and results
 """
@@ -30,6 +33,9 @@ def parser():
     common.add_argument(
         "--source", action="append", metavar="ENGINE=FOLDER_OR_URL", help="where to get the source code of an engine"
     )
+    common.add_argument(
+        "--from", "--offline", dest="bundle", metavar="FOLDER", help="install from a bundle, without a connection"
+    )
     common.add_argument("--python", metavar="3.12", help="the version of Python to use")
     whole = argparse.ArgumentParser(
         prog="python installer.py",
@@ -46,6 +52,20 @@ def parser():
     backend = commands.add_parser("backend", parents=[common], help="install, verify or remove an engine")
     backend.add_argument("action", choices=["install", "verify", "remove"])
     backend.add_argument("engine")
+    update = commands.add_parser(
+        "update", parents=[common], help="bring Easel and its engines to their newest versions"
+    )
+    which = update.add_mutually_exclusive_group()
+    which.add_argument("--check", action="store_true", help="only say what would be done")
+    which.add_argument("--tidy", action="store_true", help="only delete what was kept from before the last update")
+    update.add_argument(
+        "--here", action="store_true", help="pull nothing: only bring the environments to this folder's pins"
+    )
+    rollback = commands.add_parser("rollback", parents=[common], help="go back to an engine from before its update")
+    rollback.add_argument("engine")
+    bundle = commands.add_parser("bundle", parents=[common], help="fetch all that a machine without a connection needs")
+    bundle.add_argument("folder")
+    bundle.add_argument("--engine", action="append", default=[], help="an engine that is to be in it; may be repeated")
     commands.add_parser("doctor", parents=[common], help="show what was found on this machine")
     uninstall = commands.add_parser(
         "uninstall", parents=[common], help="remove the environments and the Jupyter kernel"
@@ -61,7 +81,7 @@ def read_command_line(arguments):
     options, rest = whole.parse_known_args(arguments)
     if rest and options.command not in PASSED_ON:
         whole.error("unrecognized arguments: " + " ".join(rest))
-    for name, default in (("accelerator", "auto"), ("source", []), ("python", None)):
+    for name, default in (("accelerator", "auto"), ("source", []), ("python", None), ("bundle", None)):
         setattr(options, name, getattr(options, name, default))
     sources = {}
     for text in options.source:
@@ -69,7 +89,7 @@ def read_command_line(arguments):
         if not equals or not where:
             whole.error("--source takes ENGINE=FOLDER_OR_URL, such as ENGINE=/mnt/mirror/engine")
         sources[engine] = where
-    options.source = sources
+    options.source, options.packed = sources, {}
     return options, [argument for argument in rest if argument != "--"]
 
 
@@ -102,6 +122,8 @@ def set_up(options, rest):
     from trainer_core.install import jupyter, suite
 
     changed = suite.set_up(options.python)
+    for engine in options.packed:
+        install_engine(engine, options)
     print("Easel is ready." if changed else "Easel is ready: there was nothing to do.")
     print("Next: python installer.py demo, or: python installer.py lab")
     for server in jupyter.servers():
@@ -113,6 +135,9 @@ def demo(options, rest):
     from trainer_core.install import suite
 
     suite.set_up(options.python)
+    for engine in options.packed:
+        if options.backend in (None, engine):
+            install_engine(engine, options)
     arguments = ["--accelerator", options.accelerator]
     if options.backend:
         arguments += ["--backend", options.backend]
@@ -143,18 +168,12 @@ def test(options, rest):
 
 def lab(options, rest):
     """Set up Easel, then open JupyterLab for this machine only, with Jupyter's usual access token."""
-    from trainer_core.install import suite
+    from trainer_core.install import notebooks, suite
 
     suite.set_up(options.python)
-    os.chdir(HERE)
-    arguments = ["-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
-    if os.geteuid() == 0:
-        # Containers and rented machines often have no other user, and Jupyter refuses to run as root by default.
-        arguments.append("--allow-root")
-    # With a file as an argument, a local browser opens it, but the printed URL does not lead to it.
-    arguments.append("--LabApp.default_url=/lab/tree/notebooks/LoRA_Trainer.ipynb")
-    arguments += rest
-    hand_over(*arguments)
+    root, words = notebooks.lab_command(suite.PYTHON)
+    os.chdir(str(root))
+    hand_over(*(words[1:] + rest))
 
 
 def backend(options, rest):
@@ -162,13 +181,90 @@ def backend(options, rest):
     from trainer_core.install import environments
 
     if options.action == "install":
-        source = options.source.get(options.engine)
-        found = environments.install(options.engine, options.accelerator, source, python=options.python)
-        print("{} {} is installed in {}".format(options.engine, found.version, found.home))
+        install_engine(options.engine, options)
     elif options.action == "verify":
         environments.verify(options.engine)
     elif not environments.remove(options.engine):
         print("{} is not installed.".format(options.engine))
+
+
+def install_engine(engine, options):
+    """Install an engine, from the bundle if there is one."""
+    from trainer_core.errors import InstallError
+    from trainer_core.install import environments
+
+    packed = options.packed.get(engine, {})
+    if options.bundle and not packed:
+        message = "The bundle does not contain {}.".format(engine)
+        raise InstallError(message, "It has: " + (", ".join(options.packed) or "no engine"))
+    found = environments.install(
+        engine,
+        options.accelerator,
+        options.source.get(engine),
+        python=packed.get("python", options.python),
+        torch=packed.get("torch", ""),
+    )
+    print("{} {} is installed in {}".format(engine, found.version, found.home))
+
+
+def use_bundle(options):
+    """Let everything come from the bundle that the user names."""
+    from pathlib import Path
+
+    from trainer_core.install import from_bundle
+
+    found = from_bundle.use(Path(options.bundle))
+    options.python, options.packed = options.python or found.python, found.engines
+    for engine in found.engines:
+        source = found.source(engine)
+        if source:
+            options.source.setdefault(engine, source)
+
+
+def bundle(options, rest):
+    """Fetch all that a machine like this one needs to install Easel and engines without a connection."""
+    from trainer_core.install import bundling
+    from trainer_core.install.kept import size_of
+    from trainer_core.places import typed
+
+    folder = typed(options.folder).absolute()
+    bundling.make(folder, options.engine, options.accelerator, options.source, options.python)
+    print(
+        "The bundle is in {} ({:.2f} GB). Copy it and this folder to the other machine, and run there:".format(
+            folder, size_of(folder) / 1e9
+        )
+    )
+    print("python installer.py --from FOLDER_OF_THE_BUNDLE")
+    return 0
+
+
+def update(options, rest):
+    """Move Easel forward, then bring `.venv`, the engines and the environments of tools to what it pins."""
+    from trainer_core.install import updating
+
+    if options.tidy:
+        print("Freed up to {:.1f} GB.".format(updating.tidy() / 1e9))
+        return 0
+    if options.check:
+        updating.check(here=options.here or bool(options.bundle))
+        return 0
+    if not options.here and not options.bundle and updating.pull():
+        # The installer that has just arrived does the rest.
+        arguments = sys.argv[1:] + ["--here"]
+        os.execv(sys.executable, [sys.executable, os.path.abspath(__file__)] + arguments)
+    failed = updating.update(options.python, options.source, options.packed)
+    for sentence in failed:
+        sys.stderr.write("Not updated: " + sentence + "\n")
+    if not failed:
+        print("Easel is up to date. Restart JupyterLab and its kernels, if they run.")
+    return 1 if failed else 0
+
+
+def rollback(options, rest):
+    """Go back to an engine from before its update."""
+    from trainer_core.install import environments
+
+    environments.rollback(options.engine)
 
 
 def doctor(options, rest):
@@ -245,11 +341,16 @@ def main():
     try:
         if sys.version_info < NEEDED:
             run_on_newer_python()
+        if options.bundle:
+            use_bundle(options)
         commands = {
             "demo": demo,
             "test": test,
             "lab": lab,
             "backend": backend,
+            "bundle": bundle,
+            "update": update,
+            "rollback": rollback,
             "doctor": doctor,
             "uninstall": uninstall,
         }

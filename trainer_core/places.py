@@ -97,6 +97,27 @@ def in_checkout() -> bool:
     return (CHECKOUT / "installer.py").is_file() and (CHECKOUT / "pyproject.toml").is_file()
 
 
+def command(word: str = "") -> str:
+    """What the user runs for a command that the installer and an installed package have: lab, demo; "" sets up or repairs Easel."""
+    return f"python installer.py {word}".rstrip() if in_checkout() else f"easel {word or 'setup'}"
+
+
+def easel() -> str:
+    """How the user calls Easel's command line, in the folder of the checkout or anywhere."""
+    return ".venv/bin/easel" if in_checkout() else "easel"
+
+
+def engine_command(action: str, engine: str) -> str:
+    """What the user runs to do something with an engine: install, verify, remove, rollback."""
+    if not in_checkout():
+        return f"easel backends {action} {engine}"
+    return (
+        f"python installer.py rollback {engine}"
+        if action == "rollback"
+        else f"python installer.py backend {action} {engine}"
+    )
+
+
 def home() -> Path:
     """The folder for everything that Easel writes: $EASEL_HOME, else `workspace` in the checkout, else the user's data folder.
 
@@ -188,6 +209,6 @@ def reports() -> Path:
 
 
 def resource(name: str) -> Path:
-    """A data folder that ships with Easel (`requirements`, `profiles`, `themes`), in the checkout or in the wheel."""
+    """A data folder that ships with Easel (`requirements`, `profiles`, `themes`, `notebooks`), in the checkout or in the wheel."""
     in_source = CHECKOUT / name
     return in_source if in_source.is_dir() else Path(__file__).resolve().parent / "_resources" / name

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import tiny_engine
-from tests.support.tiny_engine import MINOR, REPOSITORY, ROW
+from tests.support.tiny_engine import KILLED, MINOR, REPOSITORY, ROW, packages_of
 from trainer_core.engines import manifest
 from trainer_core.engines.manifest import Upstream
 from trainer_core.errors import InstallError
@@ -83,24 +83,7 @@ def test_new_pins_cause_a_new_installation(engine):
     engine.pins("2.0")
     found, said = install()
     assert "Installing Tiny" in said
-    listed = subprocess.run(
-        [found.python, "-c", "from importlib.metadata import version; print(version('tinytrainer'))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert listed.stdout.strip() == "2.0"
-
-
-KILLED = """
-import os, signal, sys
-sys.path[:0] = {path!r}
-from trainer_core.install import environments
-def report(line):
-    if line.startswith("Checking"):
-        os.kill(os.getpid(), signal.SIGKILL)
-environments.install("tiny", "cpu", report=report)
-"""
+    assert packages_of(found) == "2.0"
 
 
 def test_a_killed_installation_is_detected_and_repeated(engine):

@@ -21,7 +21,16 @@ PYTHON_3_8_FILES = [
     "installer.py",
     *(
         f"trainer_core/{name}.py"
-        for name in ("__init__", "child", "errors", "install/__init__", "install/interpreters", "install/uv", "places")
+        for name in (
+            "__init__",
+            "child",
+            "errors",
+            "install/__init__",
+            "install/interpreters",
+            "install/mirrors",
+            "install/uv",
+            "places",
+        )
     ),
 ]
 
@@ -50,8 +59,8 @@ def checkout(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def installer(checkout, tmp_path_factory):
+@pytest.fixture(scope="module")
+def installer(checkout):
     """Runs the copy's installer with an empty home folder and few variables, on this Python or the given one."""
     home = checkout.parent / "home"
     home.mkdir(exist_ok=True)
@@ -78,6 +87,10 @@ def cache() -> str:
         [uv.ensure_uv(), "cache", "dir"], capture_output=True, text=True, env=uv.uv_environment(), check=True
     )
     return done.stdout.strip()
+
+
+def test_without_a_set_up_the_doctor_says_so(installer):
+    assert "not set up" in installer("doctor").stdout
 
 
 @pytest.mark.parametrize("name", PYTHON_3_8_FILES)
@@ -148,17 +161,28 @@ def busy_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-@pytest.mark.timeout(1800)
-def test_set_up_then_nothing_to_do_then_uninstall(installer, checkout):
-    assert "not set up" in installer("doctor").stdout
+@pytest.fixture(scope="module")
+def ready(installer, checkout):
+    """What the first set-up said; `.venv` is there afterwards."""
     # The remains of an interrupted set-up: it has no record of being completed.
-    python, left = checkout / ".venv/bin/python", checkout / ".venv/left.txt"
     venv.create(checkout / ".venv", with_pip=False)
-    left.touch()
+    (checkout / ".venv/left.txt").touch()
     first = installer()
     assert first.returncode == 0, first.stderr
-    assert "Creating" in first.stdout
-    assert not left.exists()
+    return first.stdout
+
+
+def packages_work(checkout) -> bool:
+    command = [checkout / ".venv/bin/python", "-c", "import ipywidgets, click, trainer_core.cli.engines"]
+    return subprocess.run(command, capture_output=True, cwd="/", check=False).returncode == 0
+
+
+@pytest.mark.timeout(1800)
+def test_set_up_then_nothing_to_do(installer, checkout, ready):
+    python = checkout / ".venv/bin/python"
+    assert "Creating" in ready
+    assert not (checkout / ".venv/left.txt").exists()
+    assert not list(checkout.glob(".dropped-*"))
     script = "import ipywidgets, trainer_core; print(trainer_core.__file__)"
     where = subprocess.run([python, "-c", script], capture_output=True, text=True, cwd="/", check=True)
     assert where.stdout.strip() == str(checkout / "trainer_core/__init__.py")
@@ -173,11 +197,66 @@ def test_set_up_then_nothing_to_do_then_uninstall(installer, checkout):
     assert busy_s() - before < 2
     assert "nothing to do" in second.stdout
 
+
+def test_new_packages_that_do_not_work_leave_the_old_ones(installer, checkout, ready):
+    pins = checkout / "requirements/suite.txt"
+    good = pins.read_text()
+    pins.write_text(re.sub(r"(?m)^click==.*\n(    .*\n)+", "", good))
+    assert "is made anew, because other packages are pinned" in installer("update", "--check", "--here").stdout
+    done = installer("update", "--here")
+    pins.write_text(good)
+    assert done.returncode == 1
+    assert "Easel's own packages do not work here: ModuleNotFoundError: No module named 'click'." in done.stderr
+    assert "The .venv from before is back." in done.stdout
+    assert packages_work(checkout)
+    # The same, cut off by a kill while the new packages are there and not yet proved.
+    (checkout / ".venv-before").mkdir()
+    (checkout / ".venv").rename(checkout / ".venv-before/.venv")
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv-installing").write_text("building\n")
+    done = installer("update", "--here")
+    assert done.returncode == 0, done.stderr
+    assert "was interrupted: the one from before is back." in done.stdout
+    assert "All environments have what this Easel pins." in done.stdout
+    assert packages_work(checkout)
+    assert sorted(path.name for path in checkout.glob(".venv*")) == [".venv", ".venv-lock"]
+
+
+def test_an_update_pulls_and_the_installer_that_arrived_does_the_rest(installer, checkout, ready, tmp_path):
+    def git(*words, folder=checkout):
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", "-C", folder, *identity, *words], check=True, capture_output=True)
+
+    assert "was not made by git clone" in installer("update").stderr
+    git("init", "--quiet", "--initial-branch", "main")
+    git("add", "installer.py", "README.md", "requirements/suite.txt")
+    git("commit", "--quiet", "-m", "one")
+    git("clone", "--quiet", "--bare", ".", str(tmp_path / "origin"))
+    git("remote", "add", "origin", str(tmp_path / "origin"))
+    assert "follows no branch of another repository" in installer("update").stderr
+    git("fetch", "--quiet", "origin")
+    git("branch", "--set-upstream-to", "origin/main")
+    git("clone", "--quiet", str(tmp_path / "origin"), str(tmp_path / "elsewhere"))
+    newer = tmp_path / "elsewhere/installer.py"
+    newer.write_text(newer.read_text().replace("Easel is up to date.", "Easel is newer now."))
+    git("commit", "--quiet", "-am", "two", folder=tmp_path / "elsewhere")
+    git("push", "--quiet", folder=tmp_path / "elsewhere")
+    checked = installer("update", "--check").stdout
+    assert "1 new commit(s) on origin/main" in checked
+    assert "All environments have what this Easel pins." in checked
+    done = installer("update")
+    assert done.returncode == 0, done.stderr
+    assert "git reset --keep" in done.stdout
+    assert "Easel is newer now." in done.stdout
+    assert "Easel is what origin/main has" in installer("update").stdout
+
+
+def test_uninstalling_keeps_what_the_user_made_unless_told(installer, checkout, ready):
     (checkout / "workspace/outputs").mkdir(parents=True)
     gone = installer("uninstall", "--yes")
     assert gone.returncode == 0, gone.stderr
-    assert not (checkout / ".venv").exists()
-    assert not any(kernel.exists() for kernel in kernels)
+    assert not list(checkout.glob(".venv*"))
+    assert not list(checkout.parent.glob("**/kernels/easel/kernel.json"))
     assert (checkout / "workspace/outputs").exists()
     installer("uninstall", "--yes", "--all")
     assert not (checkout / "workspace").exists()

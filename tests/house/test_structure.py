@@ -10,6 +10,7 @@ from tests.support.checkout import ROOT, tracked
 
 READ_IN_MEMORY = {
     "backends/kohya/problems.py": "the engine's files as they were rendered",
+    "trainer_core/install/wheelhouse.py": "what a source package says of its build, inside of its archive",
     "trainer_core/cli/profiles.py": "somebody else's file, read by profiles.reading",
     "trainer_core/engines/pasted.py": "a text that a user pastes",
     "trainer_core/engines/option_sources.py": "the engine's files as they were rendered",
@@ -20,6 +21,9 @@ READ_IN_MEMORY = {
 """The modules that parse TOML themselves, and what they read."""
 
 RENAMED = {
+    "trainer_core/install/kept.py": "the parts of an environment, which are folders",
+    "trainer_core/install/from_bundle.py": "folders that were copied whole",
+    "trainer_core/install/wheelhouse.py": "files that were downloaded and checked, of gigabytes",
     "trainer_core/remote/export/programs/ray_job.py": "results of a program that imports nothing of Easel",
     "trainer_core/remote/machines/store.py": "a file that arrived in pieces, to its hash, and a folder of links",
     "trainer_core/curation/exporting.py": "a folder or a zip, when it is whole",

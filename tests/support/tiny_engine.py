@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import re
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -54,6 +56,25 @@ imports_thorough = ["torch.version"]
 ROW = '[[environment.torch]]\nkind = "cpu"\nbuild = "registry"\n'
 
 
+KILLED = """
+import os, signal, sys
+sys.path[:0] = {path!r}
+from trainer_core.install import environments
+def report(line):
+    if line.startswith("Checking"):
+        os.kill(os.getpid(), signal.SIGKILL)
+environments.install("tiny", "cpu", report=report)
+"""
+"""Installs the tiny engine, and is killed when it is to be checked."""
+
+
+def packages_of(found) -> str:
+    """The version of the engine's own package in its environment."""
+    question = "from importlib.metadata import version; print(version('tinytrainer'))"
+    done = subprocess.run([found.python, "-c", question], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
 class Engine:
     """A package outside Easel, with an engine whose requirement files name two small wheels."""
 
@@ -81,6 +102,12 @@ class Engine:
             wheel(self.package, "tinytrainer", version, {"tinytrainer.py": "steps = 1\n"})
         )
 
+    def as_pinned(self) -> None:
+        """Makes the requirement files those of a real engine: versions and hashes, and no address."""
+        for name in ("tiny", "tiny-torch"):
+            file = self.package / f"{name}.txt"
+            file.write_text(re.sub(r" @ file://\S*?-([0-9.]+)-py3-none-any\.whl", r"==\1", file.read_text()))
+
     def table(
         self,
         *,
@@ -101,5 +128,7 @@ def engine(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{uv.ensure_uv().parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
     made = Engine(tmp_path)
+    # A test that imports its package would leave it behind, and the next test would get that engine instead of its own.
+    sys.modules.pop("tiny_backend", None)
     monkeypatch.syspath_prepend(str(made.folder))
     return made

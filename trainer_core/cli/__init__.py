@@ -44,6 +44,9 @@ COMMANDS = {
     "notify": "notify",
     "backends": "engines",
     "doctor": "doctor",
+    "setup": "starting_out",
+    "lab": "starting_out",
+    "demo": "starting_out",
 }
 """The commands, in the order that the help shows, and the module of each."""
 

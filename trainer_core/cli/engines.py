@@ -100,8 +100,8 @@ def install(name: str, accelerator: str, source: str | None, detach: bool, as_js
 
 
 def _absolute(source: str | None) -> str | None:
-    """A source with a folder made absolute, because a job runs in another folder."""
-    if source is None or not places.is_folder(places.typed(source)):
+    """A source with a folder or file made absolute, because a job runs in another folder."""
+    if source is None or not places.is_there(places.typed(source)):
         return source
     return str(places.typed(source).absolute())
 
@@ -114,6 +114,19 @@ def verify(name: str, as_json: bool) -> None:
     found = environments.verify(name, report=show.notice if as_json else show.line)
     if as_json:
         show.as_json({"engine": name, "works": True, **found})
+
+
+@backends.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def rollback(name: str, as_json: bool) -> None:
+    """Go back to an engine from before its update.
+
+    It is checked again. The one that you leave is kept in its place, so that the same command goes back to it.
+    """
+    found = environments.rollback(name, report=show.notice if as_json else show.line)
+    if as_json:
+        show.as_json({**dataclasses.asdict(found), "folder": found.home})
 
 
 @backends.command()

@@ -30,7 +30,7 @@ GIB = 1024**3
 
 def main() -> int:
     """Runs the demo and returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python installer.py demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog=places.command("demo"), description=__doc__)
     parser.add_argument(
         "--backend", default="", help="the id of an engine; default: one that can be installed on this machine"
     )
@@ -142,12 +142,12 @@ def print_summary(engine: str, seconds: float, real: bool) -> None:
     if not real:
         show.line("The base model has random weights, so this LoRA is of no use except to show that everything works.")
     show.line(
-        f"To see which other optimizers work on this machine: .venv/bin/easel backends trial {engine} (a minute or two)."
+        f"To see which other optimizers work on this machine: {places.easel()} backends trial {engine} (a minute or two)."
     )
     show.line(
-        "Next: python installer.py lab opens JupyterLab. There, run the code cell of notebooks/LoRA_Trainer.ipynb."
+        f"Next: {places.command('lab')} opens JupyterLab. There, run the code cell of notebooks/LoRA_Trainer.ipynb."
     )
-    show.line("This run is in the notebook's history. To show it here: .venv/bin/easel runs show last")
+    show.line(f"This run is in the notebook's history. To show it here: {places.easel()} runs show last")
 
 
 if __name__ == "__main__":

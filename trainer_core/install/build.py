@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from trainer_core import hardware
 from trainer_core.child import child_environment
 from trainer_core.engines.manifest import BackendManifest, Variant
 from trainer_core.errors import InstallError
-from trainer_core.install import interpreters, torch_choice
+from trainer_core.install import interpreters, mirrors, torch_choice
 from trainer_core.install.inside import check as check_program
 from trainer_core.install.inside import dump
 from trainer_core.install.torch_choice import REGISTRY, TorchChoice
@@ -66,31 +67,43 @@ def settle(table: BackendManifest, device: hardware.Accelerator, python: str | N
 
 
 def fill(
-    folder: Path, build: Build, device: hardware.Accelerator, uv: Path, lock: int, report: Report
+    folder: Path,
+    build: Build,
+    device: hardware.Accelerator,
+    uv: Path,
+    lock: int,
+    report: Report,
+    *,
+    thorough: bool = False,
+    torch: str = "",
 ) -> tuple[TorchChoice, Mapping[str, Any]]:
     """The torch build that was used and what the check found, once the environment in `folder` is complete and works.
+
+    The `thorough` check imports all that trainings use. `torch` is the only build to use, if one is named.
 
     Raises:
         InstallError: no build could be installed, or none works.
     """
-    for position, choice in enumerate(build.choices):
-        last = position == len(build.choices) - 1
+    choices = [choice for choice in build.choices if torch in ("", choice.build)]
+    if not choices:
+        able = ", ".join(choice.build for choice in build.choices)
+        raise InstallError(f"{build.title} cannot use torch for {torch} here.", f"This machine can use: {able}.")
+    for position, choice in enumerate(choices):
+        last = position == len(choices) - 1
         missing = failure = _install_packages(folder, build, choice, uv, lock, report)
         seen: Mapping[str, Any] = {}
         if not failure:
             report("Checking that it works.")
             wanted = device.kind if device.present else ""
             work = compile_modules if ships_record(build.table, build.variant) else record_options
-            seen, failure = check_while(work, folder, build.table, build.variant, wanted, report)
+            seen, failure = check_while(work, folder, build.table, build.variant, wanted, report, thorough=thorough)
         if not failure:
             return choice, seen
         # There is no alternative to hashed packages that cannot be downloaded or have changed.
         if last or (missing and choice.build == REGISTRY):
             network = "Check that this machine can reach its package registry, or set UV_DEFAULT_INDEX to a mirror. "
             if choice.build != REGISTRY:
-                network = (
-                    f"The torch build {choice.build} comes from PyTorch's own index, which must be reachable here. "
-                )
+                network = f"The torch build {choice.build} comes from PyTorch's own index, which must be reachable here, or a mirror of it in {mirrors.TORCH_INDEX}. "
             hint = f"{network if 'fetch' in failure else ''}The full output is in {log_of(folder)}"
             raise InstallError(f"{build.title} could not be installed: {failure}.", hint)
         report(
@@ -115,10 +128,13 @@ def _install_packages(folder: Path, build: Build, choice: TorchChoice, uv: Path,
     report(choice.reason)
     if choice.build == REGISTRY:
         return run(*pinned, "--requirement", str(build.variant.torch_lock))
-    torch = [f"--torch-backend={choice.build}", *(f"{name}=={version}" for name, version in choice.pins.items())]
+    where, variables = mirrors.torch_from(choice.build, os.environ)
+    torch = [*where, *(f"{name}=={version}" for name, version in choice.pins.items())]
     # A quick dry run shows whether the index can be reached and has these builds, before gigabytes are downloaded.
-    failure = run(*put, "--dry-run", "--no-deps", *torch, say=None, UV_HTTP_RETRIES="0", UV_HTTP_TIMEOUT="10")
-    return failure or run(*pinned) or run(*put, *torch)
+    failure = run(
+        *put, "--dry-run", "--no-deps", *torch, say=None, **variables, UV_HTTP_RETRIES="0", UV_HTTP_TIMEOUT="10"
+    )
+    return failure or run(*pinned) or run(*put, *torch, say=report, **variables)
 
 
 def check(folder: Path, imports: Sequence[str], accelerator: str) -> tuple[Mapping[str, Any], str]:
@@ -231,12 +247,14 @@ def require_space(folder: Path, uv: Path, needed_gib: float, title: str) -> None
 
     On the same disk, both share the files through hard links.
     """
+    is_update = (folder / "installed.json").exists()
+    beside = " The installed one is kept until the new one works; you can also remove it first." if is_update else ""
     for needing in (folder, cache_folder(uv)):
         free_gib = hardware.free_disk_bytes(needing) / _GIB
         if free_gib < needed_gib:
             raise InstallError(
                 f"{title} needs about {needed_gib:.0f} GiB in {needing}, but only {free_gib:.1f} GiB are free.",
-                "Free some space, or set EASEL_HOME (and UV_CACHE_DIR) to a folder on a larger disk.",
+                "Free some space, or set EASEL_HOME (and UV_CACHE_DIR) to a folder on a larger disk." + beside,
             )
 
 

@@ -5,6 +5,7 @@
 <home>/engines/<id>/installed.json   what was installed; written last, by rename, so its presence means a complete environment
 <home>/engines/<id>/schema           the engine's own options, as its parsers list them: see `record_options`
 <home>/engines/<id>/installing       present while an installation runs, or after one was interrupted
+<home>/engines/<id>/before           the environment from before the last update: see `kept`
 <home>/engines/<id>/install.log      raw output of the tools
 <home>/engines/<id>/trials.json      which optimizers and parts work on this machine: see `trials`
 """
@@ -22,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from trainer_core import hardware
+from trainer_core import hardware, places
 from trainer_core.child import child_environment
 from trainer_core.engines import manifest
 from trainer_core.engines.manifest import BackendManifest
@@ -30,7 +31,7 @@ from trainer_core.errors import InstallError
 from trainer_core.files import write_whole
 from trainer_core.install import build, hub_files, torch_choice, trials, upstream
 from trainer_core.install.in_use import refuse_if_used
-from trainer_core.install.installed import InstalledEngine, engine_home, installed, marker
+from trainer_core.install.installed import InstalledEngine, engine_home, installed, kept, marker, read_record
 from trainer_core.install.torch_choice import NoTorch
 from trainer_core.install.uv import ensure_uv
 
@@ -38,11 +39,14 @@ __all__ = [
     "InstalledEngine",
     "child_environment",
     "engine_home",
+    "forget",
     "install",
     "installed",
+    "is_current",
     "obtainable",
     "record_options",
     "remove",
+    "rollback",
     "trial",
     "verify",
 ]
@@ -65,10 +69,11 @@ def install(
     report: Report = print,
     python: str | None = None,
     tried: bool = True,
+    torch: str = "",
 ) -> InstalledEngine:
     """The installed engine; does nothing when exactly this version is already installed.
 
-    `source` is a folder or git address to get the source code from, `python` the only version of Python ("3.12") to use.
+    `source` is a folder or git address to get the source code from, `python` the only version of Python ("3.12") to use, `torch` the only build.
     With `tried` False, a later `install` or `trial` tries the optimizers, which takes a minute or two.
 
     Raises:
@@ -79,17 +84,24 @@ def install(
         report(f"{table.title} comes from the package registry: the source {source} is not used.")
     device = hardware.chosen(accelerator)
     with _locked(engine, report) as lock:
+        _undo_interrupted(table, report)
         found = _up_to_date(table, device, python)
         if found is None:
             refuse_if_used(engine, table.title)
-            if marker(engine).exists():
-                report(f"An earlier installation of {table.title} was interrupted: starting again.")
-                _discard(engine_home(engine))
-            found = _make(table, device, source, python, lock, report)
+            found = _make(table, device, source, python, torch, lock, report)
     hub_files.prepare(table, report)
     if tried and not trials.are_complete(found, table):
         trials.run(found, table, report)
     return found
+
+
+def is_current(engine: str) -> bool:
+    """Whether the engine is installed as an installation for the same kind of device would make it now."""
+    present = installed(engine)
+    return (
+        present is not None
+        and _up_to_date(manifest.read(engine), hardware.chosen(present.accelerator), None) is not None
+    )
 
 
 def verify(engine: str, report: Report = print) -> Mapping[str, Any]:
@@ -151,6 +163,61 @@ def record_options(engine: str, report: Report = print) -> Path:
     return folder
 
 
+def rollback(engine: str, report: Report = print) -> InstalledEngine:
+    """The engine from before the last update, checked again; the one that was there is kept in its place.
+
+    Raises:
+        InstallError: none is kept, a run needs the engine, or the one from before does not work, and nothing has changed.
+    """
+    table = manifest.read(engine)
+    both = kept(engine)
+    with _locked(engine, report):
+        _undo_interrupted(table, report)
+        if not both.has_before:
+            raise InstallError(
+                f"No {table.title} from before an update is kept.",
+                "Easel keeps one until the next update of the engine.",
+            )
+        refuse_if_used(engine, table.title)
+        done = False
+        try:
+            both.go_back()
+            found, failure = _proved(table, report)
+            if failure or found is None:
+                raise InstallError(
+                    f"The {table.title} from before does not work: {failure}.",
+                    f"Nothing has changed. Details: {build.log_of(engine_home(engine))}",
+                )
+            both.stay_back()
+            done = True
+        finally:
+            if not done:
+                both.recover()
+    report(
+        f"{table.title} {found.version} of {found.installed_at[:10]} is back. The other one is kept: {_kept_hint(engine)}"
+    )
+    return found
+
+
+def forget(engine: str) -> None:
+    """Delete what is kept from before the last update."""
+    with _locked(engine, lambda _: None):
+        if not marker(engine).exists():
+            kept(engine).forget()
+
+
+def _proved(table: BackendManifest, report: Report) -> tuple[InstalledEngine | None, str]:
+    """The environment at the usual place, and what a thorough check of it finds wrong."""
+    found = read_record(engine_home(table.id))
+    if found is None or not found.python.exists():
+        return None, "its Python is no longer there"
+    # The packages of another version are named in a manifest that is no longer there.
+    variant = next((each for each in table.environment if each.version == found.version), None)
+    imports = [*variant.imports, *variant.imports_thorough] if variant else ["torch"]
+    report(f"Checking that {table.title} {found.version} works.")
+    return found, build.check(found.home, imports, found.accelerator)[1]
+
+
 def remove(engine: str, report: Report = print) -> bool:
     """Whether there was something to remove; removes the engine's whole folder.
 
@@ -177,7 +244,7 @@ def _required(table: BackendManifest) -> InstalledEngine:
     found = installed(table.id)
     if found is None:
         raise InstallError(
-            f"{table.title} is not installed.", f"Install it with: python installer.py backend install {table.id}"
+            f"{table.title} is not installed.", f"Install it with: {places.engine_command('install', table.id)}"
         )
     return found
 
@@ -202,6 +269,7 @@ def _make(
     device: hardware.Accelerator,
     source: str | None,
     python: str | None,
+    torch: str,
     lock: int,
     report: Report,
 ) -> InstalledEngine:
@@ -221,36 +289,54 @@ def _make(
     if table.has_source:
         report(f"Fetching the sources of {table.title}.")
     origin = upstream.fetch(table.upstream, fetched, source, report) if table.has_source else ""
-    # Until here an older installation still works. From here on there is none until the record is written.
-    marker(table.id).touch()
-    _discard(folder)
-    if table.has_source:
-        fetched.rename(folder / "source")
+    # Until here the installed one works. From here on nothing can be started with it until the new one works, or it is back.
+    both, done = kept(table.id), False
     try:
-        used, seen = build.fill(folder, settled, device, uv, lock, report)
-    except InstallError:
-        _discard(folder)
-        marker(table.id).unlink()
-        raise
-    record = InstalledEngine(
+        both.set_aside()
+        # The sources took a while: a run may have started meanwhile.
+        refuse_if_used(table.id, table.title)
+        if table.has_source:
+            fetched.rename(folder / "source")
+        used, seen = build.fill(folder, settled, device, uv, lock, report, thorough=both.has_before, torch=torch)
+        record = _recorded(table, settled, used, seen, device, origin)
+        write_whole(folder / "installed.json", json.dumps(asdict(record), indent=2) + "\n")
+        both.accept()
+        done = True
+    finally:
+        if not done and both.recover():
+            report(f"The {table.title} from before is back.")
+    both.sweep()
+    report(
+        f"{table.title} {variant.version} is ready ({time.monotonic() - started:.0f} s): torch {seen['torch']}{build.on_gpu(seen)}."
+    )
+    if both.has_before:
+        report(f"The one from before is kept: {_kept_hint(table.id)}")
+    return record
+
+
+def _recorded(
+    table: BackendManifest,
+    settled: build.Build,
+    used: torch_choice.TorchChoice,
+    seen: Mapping[str, Any],
+    device: hardware.Accelerator,
+    origin: str,
+) -> InstalledEngine:
+    """The record of an environment that was just made."""
+    best = settled.choices[0]
+    return InstalledEngine(
         id=table.id,
-        version=variant.version,
+        version=settled.variant.version,
         commit=table.commit,
         interpreter=seen["python"],
         torch=used.build,
         torch_reason=used.reason,
         accelerator=device.kind,
         origin=origin,
-        fingerprint=variant.fingerprint(settled.choices[0].build, settled.choices[0].pins, table.commit),
+        fingerprint=settled.variant.fingerprint(best.build, best.pins, table.commit),
         installed_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         details=seen,
     )
-    write_whole(folder / "installed.json", json.dumps(asdict(record), indent=2) + "\n")
-    marker(table.id).unlink()
-    report(
-        f"{table.title} {variant.version} is ready ({time.monotonic() - started:.0f} s): torch {seen['torch']}{build.on_gpu(seen)}."
-    )
-    return record
 
 
 @contextlib.contextmanager
@@ -278,14 +364,21 @@ def _locked(engine: str, report: Report) -> Iterator[int]:
         yield file.fileno()
 
 
-def _discard(folder: Path) -> None:
-    """Delete what an installation creates, except its log."""
-    (folder / "installed.json").unlink(missing_ok=True)
-    (folder / "trials.json").unlink(missing_ok=True)
-    shutil.rmtree(folder / "venv", ignore_errors=True)
-    shutil.rmtree(folder / "source", ignore_errors=True)
-    shutil.rmtree(folder / "schema", ignore_errors=True)
+def _undo_interrupted(table: BackendManifest, report: Report) -> None:
+    """Brings back the environment from before an interrupted installation, or removes what that one has left."""
+    if not marker(table.id).exists():
+        return
+    if kept(table.id).recover():
+        report(f"An earlier installation of {table.title} was interrupted: the one from before is back.")
+    else:
+        report(f"An earlier installation of {table.title} was interrupted: starting again.")
+    kept(table.id).sweep()
+
+
+def _kept_hint(engine: str) -> str:
+    size = kept(engine).size / 1e9
+    return f"up to {size:.1f} GB. To go back: {places.engine_command('rollback', engine)}."
 
 
 def _reinstall_hint(engine: str) -> str:
-    return f"Reinstall it: python installer.py backend remove {engine}, then: python installer.py backend install {engine}."
+    return f"Reinstall it: {places.engine_command('remove', engine)}, then: {places.engine_command('install', engine)}."

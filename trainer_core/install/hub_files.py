@@ -82,9 +82,14 @@ def can_make(row: HubFiles, manifest: BackendManifest) -> bool:
     return row.made == "clip"
 
 
+def common(manifest: BackendManifest) -> list[HubFiles]:
+    """The tokenizers that an installation of the engine brings along."""
+    return [row for row in manifest.hub.values() if row.place == "tokenizers" and not row.gated]
+
+
 def prepare(manifest: BackendManifest, report: Report) -> None:
     """Brings the common tokenizers of an engine to where it looks; what cannot be had is said, and is no failure."""
-    rows = [row for row in manifest.hub.values() if row.place == "tokenizers" and not row.gated and not is_there(row)]
+    rows = [row for row in common(manifest) if not is_there(row)]
     if rows:
         report("Fetching the tokenizers, so that trainings can start without a connection.")
     for row in rows:

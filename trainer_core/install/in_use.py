@@ -72,7 +72,7 @@ def _asked(engine: str) -> list[str]:
             return []
         raise InstallError(
             f"Easel could not find out whether runs need this: {type(error).__name__}.",
-            "Set up Easel again (python installer.py), then repeat this.",
+            f"Set up Easel again ({places.command()}), then repeat this.",
         ) from error
 
 

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core import places
+from trainer_core.install.kept import Kept, come_back
+
+PARTS = ("venv", "source", "schema", "trials.json", "installed.json")
+"""What an installation makes in the folder of an engine, apart from its logs."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +57,31 @@ def engine_home(engine: str) -> Path:
     return places.engines() / engine
 
 
+def kept(engine: str) -> Kept:
+    """The engine's environment with the one from before the last update."""
+    return Kept(engine_home(engine), PARTS, "installed.json")
+
+
 def installed(engine: str) -> InstalledEngine | None:
-    """The installed engine, or None when it is not installed or its installation was interrupted."""
-    folder = engine_home(engine)
+    """The installed engine, or None when it is not installed, is being installed, or its installation was interrupted.
+
+    If an update was interrupted, the engine from before it comes back.
+    """
+    if marker(engine).exists() and not come_back(kept(engine)):
+        return None
+    found = read_record(engine_home(engine))
+    # exists() follows links: the interpreter that the environment was created from may have been removed.
+    return found if found is not None and found.python.exists() else None
+
+
+def read_record(folder: Path) -> InstalledEngine | None:
+    """What was installed, as a folder records it; None if it does not."""
     try:
-        record = json.loads((folder / "installed.json").read_text("utf-8"))
-        found = InstalledEngine(**record)
+        return InstalledEngine(**json.loads((folder / "installed.json").read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    # exists() follows links: the interpreter that the environment was created from may have been removed.
-    return found if found.python.exists() and not marker(engine).exists() else None
 
 
 def marker(engine: str) -> Path:
     """The file that exists while an installation runs, or after one was interrupted."""
-    return engine_home(engine) / "installing"
+    return kept(engine).marker

@@ -67,17 +67,24 @@ def kernel_spec(python: Path) -> dict[str, Any]:
 def register(python: Path) -> bool:
     """Whether the kernel specification had to be written.
 
-    It is written into the environment of `python` and for the user, so that any Jupyter finds it.
+    It is written into the environment of `python` and for the user, so that any Jupyter finds it. An environment that belongs to
+    the system cannot be written, and need not be.
     """
     text = json.dumps(kernel_spec(python), indent=1) + "\n"
     changed = False
-    for file in _kernel_files(python):
+    own, of_user = _kernel_files(python)
+    for file in (own, of_user):
         try:
             if file.read_text("utf-8") == text:
                 continue
         except OSError:
             pass
-        write_whole(file, text)
+        try:
+            write_whole(file, text)
+        except OSError:
+            if file is of_user:
+                raise
+            continue
         changed = True
     return changed
 
@@ -119,7 +126,7 @@ def advice(server: Server) -> str:
     python = f"{server.prefix}/bin/python" if server.prefix else "that environment's python"
     return (
         f"{name}. It lacks {packages}, so it cannot show Easel's widgets. Run: {python} -m pip install {' '.join(lacking)}, "
-        "then restart that server; or use: python installer.py lab"
+        f"then restart that server; or use: {places.command('lab')}"
     )
 
 

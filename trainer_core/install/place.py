@@ -66,9 +66,7 @@ def check_installed(backend: Backend) -> None:
     """
     own = backend.manifest
     if own.needs_installation and installed(own.id) is None:
-        raise RunError(
-            f"{own.title} is not installed.", f"Install it with: python installer.py backend install {own.id}"
-        )
+        raise RunError(f"{own.title} is not installed.", f"Install it with: {places.engine_command('install', own.id)}")
 
 
 def _options(found: InstalledEngine) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 <home>/environments/<id>/venv             the packages
 <home>/environments/<id>/installed.json   what was installed; written last, so its presence means a complete environment
 <home>/environments/<id>/install.log      raw output of the tools
+<home>/environments/<id>/before           the environment from before the last update: see `kept`
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import fcntl
 import functools
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -26,7 +28,8 @@ from trainer_core.child import child_environment
 from trainer_core.errors import InstallError
 from trainer_core.files import read_rows, write_whole
 from trainer_core.hardware import Accelerator
-from trainer_core.install import build, interpreters
+from trainer_core.install import build, interpreters, mirrors
+from trainer_core.install.kept import Kept, come_back
 from trainer_core.install.uv import decisive_line, ensure_uv, run_logged, uv_environment
 
 Report = Callable[[str], None]
@@ -86,6 +89,11 @@ class Environment:
         """Its Python."""
         return self.folder / "venv" / "bin" / "python"
 
+    @property
+    def kept(self) -> Kept:
+        """It, with the one from before its last update."""
+        return Kept(self.folder, ("venv", "installed.json"), "installed.json")
+
 
 @dataclass(frozen=True)
 class Installed:
@@ -117,8 +125,13 @@ def get(name: str) -> Environment:
 
 
 def installed(name: str) -> Installed | None:
-    """What is installed of an environment; None if it is not there, or its installation was interrupted."""
+    """What is installed of an environment; None if it is not there, or its installation was interrupted.
+
+    If an update was interrupted, the environment from before it comes back.
+    """
     row = get(name)
+    if row.kept.marker.exists() and not come_back(row.kept):
+        return None
     try:
         found = Installed(**json.loads((row.folder / "installed.json").read_text("utf-8")))
     except (OSError, ValueError, TypeError):
@@ -155,21 +168,50 @@ def install(name: str, accelerator: str = "auto", report: Report = print) -> Ins
     if not fitting:
         raise InstallError(f"{row.title} cannot be installed for {device.name}.", "Choose another device.")
     with _locked(row, report):
+        if row.kept.marker.exists():
+            row.kept.recover()
         present = installed(name)
         if present is not None and present.accelerator == device.kind and is_current(name):
             return present
         uv = ensure_uv(report)
         python = interpreters.find(list(row.python), uv, uv_environment(), report, row.title)
-        failure = ""
-        for position, variant in enumerate(fitting):
-            build.require_space(row.folder, uv, variant.disk_gib, row.title)
-            report(f"Installing {row.title} on {python} into {row.folder}.")
-            report(variant.reason)
-            failure, seen = _fill(row, variant, device, uv, python.path, report)
-            if not failure:
-                return _record(row, variant, device, seen, report)
-            if position + 1 < len(fitting):
-                report(f"This does not work here ({failure}): trying the next build.")
+        build.require_space(row.folder, uv, fitting[0].disk_gib, row.title)
+        done = False
+        try:
+            row.kept.set_aside()
+            found = _first_that_works(row, fitting, device, uv, python, report)
+            row.kept.accept()
+            done = True
+        finally:
+            if not done and row.kept.recover():
+                report(f"{row.title} is as it was before.")
+        row.kept.sweep()
+        return found
+
+
+def _first_that_works(
+    row: Environment,
+    fitting: list[Variant],
+    device: Accelerator,
+    uv: Path,
+    python: interpreters.Interpreter,
+    report: Report,
+) -> Installed:
+    """What was installed: the first variant that can be, and that works.
+
+    Raises:
+        InstallError: none works.
+    """
+    failure = ""
+    for position, variant in enumerate(fitting):
+        build.require_space(row.folder, uv, variant.disk_gib, row.title)
+        report(f"Installing {row.title} on {python} into {row.folder}.")
+        report(variant.reason)
+        failure, seen = _fill(row, variant, device, uv, python.path, report)
+        if not failure:
+            return _record(row, variant, device, seen, report)
+        if position + 1 < len(fitting):
+            report(f"This does not work here ({failure}): trying the next build.")
     log = build.log_of(row.folder)
     raise InstallError(f"{row.title} could not be installed: {failure}.", f"The full output is in {log}")
 
@@ -188,10 +230,10 @@ def _fill(
     row: Environment, variant: Variant, device: Accelerator, uv: Path, python: Path, report: Report
 ) -> tuple[str, Mapping[str, Any]]:
     """What failed, in one line, and what the check found; "" once the environment has the packages and works."""
-    (row.folder / "installed.json").unlink(missing_ok=True)
 
-    def run(*arguments: str, say: Report | None = report) -> str:
-        status, output = run_logged([str(uv), *arguments], build.log_of(row.folder), say, cwd=row.folder)
+    def run(*arguments: str, say: Report | None = report, **variables: str) -> str:
+        environment = {**uv_environment(), **variables}
+        status, output = run_logged([str(uv), *arguments], build.log_of(row.folder), say, environment, cwd=row.folder)
         return decisive_line(output) if status else ""
 
     put = ("pip", "install", "--python", str(row.interpreter))
@@ -199,8 +241,9 @@ def _fill(
     failure = run("venv", "--quiet", "--clear", "--python", str(python), str(row.folder / "venv"), say=None)
     failure = failure or run(*put, "--no-deps", "--require-hashes", *files)
     if not failure and variant.torch not in ("", "registry"):
+        where, variables = mirrors.torch_from(variant.torch, os.environ)
         pins = (f"{package}=={version}" for package, version in variant.pins.items())
-        failure = run(*put, f"--torch-backend={variant.torch}", *pins)
+        failure = run(*put, *where, *pins, say=report, **variables)
     if failure:
         return failure, {}
     report("Checking that it works.")

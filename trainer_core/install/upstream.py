@@ -20,7 +20,7 @@ _FETCH_S = 900
 def fetch(upstream: Upstream, target: Path, source: str | None = None, report: Callable[[str], None] = print) -> str:
     """Where the source code came from; afterwards `target` contains exactly the pinned commit of `upstream`.
 
-    `source` is a folder (a checkout, a bare repository, an unpacked archive) or a git address; None means upstream's own address.
+    `source` is a folder (a checkout, a bare repository, an unpacked archive), an archive as a bundle has it, or a git address; None means upstream's own address.
     The name of a commit is not enough: the files must have the digest that `upstream` records.
 
     Raises:
@@ -35,6 +35,8 @@ def fetch(upstream: Upstream, target: Path, source: str | None = None, report: C
         tree.mkdir()
         if Path(origin).expanduser().is_dir():
             _from_folder(upstream, Path(origin).expanduser().resolve(), tree, report)
+        elif Path(origin).expanduser().is_file():
+            _from_file(upstream, Path(origin).expanduser().resolve(), tree)
         elif shutil.which("git"):
             _from_address(upstream, origin, Path(scratch), tree)
         else:
@@ -49,9 +51,9 @@ def fetch(upstream: Upstream, target: Path, source: str | None = None, report: C
 
 
 def reachable(upstream: Upstream, source: str | None = None) -> bool:
-    """Whether the source code is available now: a folder that exists, or an address that answers within seconds."""
+    """Whether the source code is available now: a folder or archive that exists, or an address that answers within seconds."""
     origin = source or upstream.repository
-    if Path(origin).expanduser().is_dir():
+    if Path(origin).expanduser().exists():
         return True
     if shutil.which("git"):
         return _git("ls-remote", "--heads", origin, timeout_s=_ANSWER_S) is None
@@ -95,6 +97,16 @@ def _from_folder(upstream: Upstream, folder: Path, tree: Path, report: Callable[
             f"{folder} does not contain commit {upstream.commit[:7]} ({failure}).",
             "Fetch the commit there, or use another source.",
         )
+
+
+def _from_file(upstream: Upstream, archive: Path, tree: Path) -> None:
+    """Fill `tree` from an archive."""
+    import tarfile
+
+    try:
+        _unpack(archive, tree)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise InstallError(f"{archive} is no archive of {upstream.name}: {error}.", "Use another source.") from error
 
 
 def _from_address(upstream: Upstream, address: str, scratch: Path, tree: Path) -> None:

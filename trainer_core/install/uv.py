@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, T
 
 from trainer_core.child import child_environment
 from trainer_core.errors import InstallError
+from trainer_core.install import mirrors
 from trainer_core.places import home, resource
 
 # The release that was tested; an older one may not know the newest torch builds or Pythons.
@@ -19,15 +20,6 @@ _MINIMUM = (0, 13, 0)
 _ANSWER_S = 15
 _FETCH_S = 300
 
-# The variables with which users choose download addresses and caches. Every other UV_* and PIP_* variable changes what is
-# installed or where, and some machines set them for every process (trainer_core.child).
-_KEPT_FOR_UV = re.compile(
-    r"UV_(INDEX_URL|DEFAULT_INDEX|EXTRA_INDEX_URL|INDEX_[A-Z0-9_]+_(USERNAME|PASSWORD)|TORCH_BACKEND_INDEX|PYTHON_INSTALL_MIRROR|PYTHON_INSTALL_DIR"
-    r"|CACHE_DIR|LINK_MODE|CONCURRENT_DOWNLOADS|HTTP_TIMEOUT|INSECURE_HOST|OFFLINE|SYSTEM_CERTS|NATIVE_TLS|CUDA_DRIVER_VERSION)$"
-)
-_KEPT_FOR_PIP = re.compile(
-    r"PIP_(INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS|CERT|CLIENT_CERT|TRUSTED_HOST|PROXY|CONFIG_FILE|CACHE_DIR|DEFAULT_TIMEOUT)$"
-)
 # The lines of uv's output to show to a user who waits: the large downloads, and each step once.
 _SHOWN = re.compile(r"Downloading \S+ \((\d{3,}\.\d+MiB|[\d.]+GiB)\)|Prepared |Installed ")
 _CERTIFICATES = (
@@ -45,7 +37,7 @@ def system_certificates() -> str:
 
 def uv_environment() -> Dict[str, str]:
     """The environment variables for uv: download addresses and caches, but nothing that changes what it installs."""
-    kept = {name: value for name, value in os.environ.items() if _KEPT_FOR_UV.match(name)}
+    kept = mirrors.for_uv(os.environ)
     kept["UV_NO_CONFIG"] = "1"
     if system_certificates() and "SSL_CERT_FILE" not in os.environ:
         kept.setdefault("UV_SYSTEM_CERTS", "1")
@@ -54,7 +46,7 @@ def uv_environment() -> Dict[str, str]:
 
 def kept_settings() -> Dict[str, str]:
     """The user's settings of uv and pip for download addresses and caches, for a child process that calls them."""
-    return {name: value for name, value in os.environ.items() if _KEPT_FOR_UV.match(name) or _KEPT_FOR_PIP.match(name)}
+    return mirrors.kept(os.environ)
 
 
 def ensure_uv(report: Callable[[str], None] = print) -> Path:
@@ -116,7 +108,7 @@ def version_of(uv: Path) -> Tuple[int, ...]:
 
 def _fetch_with_pip(target: Path) -> None:
     """Install the pinned uv wheel under `target`, checked against its hash, with the first Python here that has pip."""
-    kept = {name: value for name, value in os.environ.items() if _KEPT_FOR_PIP.match(name)}
+    kept = mirrors.for_pip(os.environ)
     if system_certificates():
         # pip before 24.2 trusts only the certificates that it ships.
         kept.setdefault("PIP_CERT", system_certificates())

@@ -19,6 +19,7 @@ import importlib.metadata
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+from trainer_core import places
 from trainer_core.errors import JobError
 from trainer_core.events import Event
 from trainer_core.jobs.folder import JobFolder
@@ -191,7 +192,7 @@ def get(kind: str) -> JobKind:
         known = ", ".join(sorted(points.names)) or "none"
         raise JobError(
             f"There is no kind of job called {kind!r:.80}. Known: {known}.",
-            "Install the package that provides it; if it is one of Easel's own kinds, run: python installer.py",
+            f"Install the package that provides it; if it is one of Easel's own kinds, run: {places.command()}",
         )
     try:
         return named[0].load()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trainer_core import places
 from trainer_core.catalog import methods, presets
 from trainer_core.draft import fixes
 from trainer_core.errors import PlanError
@@ -55,7 +56,7 @@ def engine_problems(state: State) -> list[Problem]:
         if status.is_coming:
             return [Problem("", "warning", f"{lacks} The start installs it there first.", install)]
         return [Problem("", "error", lacks, install)]
-    fix = Fix(f"Install it in a terminal: python installer.py backend install {name}")
+    fix = Fix(f"Install it in a terminal: {places.engine_command('install', name)}")
     return [Problem("", "error", f"{title} is not installed.", fix)]
 
 
