@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from trainer_core import places
 from trainer_core.doctor.case import Case, Engine
 from trainer_core.doctor.finding import Finding
 from trainer_core.engines import registry
@@ -38,7 +39,7 @@ def engines(case: Case) -> Iterator[Finding]:
 
 def install_command(manifest: BackendManifest) -> str:
     """The command that installs an engine, or installs it again."""
-    return f"python installer.py backend install {manifest.id}"
+    return places.engine_command("install", manifest.id)
 
 
 def _name(manifest: BackendManifest) -> str:
@@ -87,7 +88,7 @@ def _present(engine: Engine, found: InstalledEngine, device: Accelerator) -> Fin
         more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
         about += f" These packages are not as pinned: {', '.join(wrong[:NAMED])}{more}."
         means = "Somebody has installed packages into its environment. It may fail, or train differently."
-        fix = f"python installer.py backend remove {manifest.id}, then {again}"
+        fix = f"{places.engine_command('remove', manifest.id)}, then {again}"
         return Finding(name, manifest.title, "notice", about, means, fix, manifest.id)
     return Finding(name, manifest.title, "good", f"{about} All packages are as pinned.", engine=manifest.id)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainer_core import places
 from trainer_core.doctor.case import Case
 from trainer_core.doctor.finding import Finding
 from trainer_core.install import jupyter
@@ -18,7 +19,7 @@ def jupyter_servers(case: Case) -> Iterator[Finding]:
         said = printable(without_secrets(advice), 1000)
         yield Finding(f"jupyter.{number}", "Jupyter server", state, said if said.endswith(".") else f"{said}.")
     if not servers:
-        fix = "To start one: python installer.py lab"
+        fix = f"To start one: {'python installer.py lab' if places.in_checkout() else 'easel lab'}"
         yield Finding(
             "jupyter", "Jupyter server", "good", "None runs here.", "The command line works without one.", fix
         )

@@ -23,7 +23,7 @@ def index(case: Case) -> Iterator[Finding]:
     why = case.probe.fact("index", _index)
     if why is None:
         found = "uv, with which packages are installed, is not here yet."
-        yield Finding("network.index", title, "unknown", found, fix="The installer gets it: python installer.py")
+        yield Finding("network.index", title, "unknown", found, fix="The installation of an engine gets it.")
     elif why:
         found = f"It does not answer: {printable(why, 300).rstrip('.')}."
         means = "Nothing can be installed. What is installed can train."
