@@ -44,6 +44,8 @@ GUARD_FILE = "guard.json"
 DELIVERED, INTERRUPTED = "delivered.json", "interrupted"
 _GLOBS = ("needs", "parts", "texts")
 """The entries of a pattern of states that are patterns of files themselves."""
+MIRROR_LOG = "mirror.log"
+"""What the last pass of the mirror said; its lock, too."""
 PLAN = "plan"
 """The key of the plan in the details of spec.json."""
 

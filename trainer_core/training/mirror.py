@@ -26,8 +26,7 @@ from trainer_core.files import open_own
 from trainer_core.jobs.alone import alone
 from trainer_core.jobs.folder import RESULT
 from trainer_core.text import printable
-from trainer_core.training.folder import KINDS, RunFolder
-from trainer_core.training.mirroring import LOG, wanted
+from trainer_core.training.folder import MIRROR_LOG, RunFolder
 
 RECORD = "mirror.json"
 RECORDS = (
@@ -62,8 +61,8 @@ def mirror(run: RunFolder, folder: str, bytes_a_second: float = BYTES_A_SECOND) 
     """
     # Not the lock of the folder, for which a delivery would have to wait as long.
     with contextlib.suppress(OSError):
-        (run.path / LOG).touch()
-    with alone(run.path / LOG):
+        (run.path / MIRROR_LOG).touch()
+    with alone(run.path / MIRROR_LOG):
         known = _read(run)
         try:
             target = _target(run, Path(places.typed(folder)).absolute(), known)
@@ -247,17 +246,6 @@ def _goes_on(old: IO[bytes], new: IO[bytes], size: int) -> Any:
     old.seek(0)
     new.truncate(0)
     return hashlib.sha256()
-
-
-def job_ended(folder: Path) -> None:
-    """The entry point in the group `trainer_core.job_ended`: the last pass of a run that names a folder."""
-    try:
-        run = RunFolder.open(folder)
-        if run.spec.kind in KINDS and (named := wanted(run.plan)):
-            print(f"Mirrored: {len(mirror(run, named).copied)} files after the end of the run.", flush=True)
-    except EaselError as error:
-        # This goes to runner.log of the job.
-        print(f"Not mirrored: {error}", flush=True)
 
 
 def main(arguments: list[str]) -> int:

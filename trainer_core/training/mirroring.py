@@ -8,19 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainer_core.jobs.tail import last_lines
-from trainer_core.training.folder import RunFolder
+from trainer_core.training.folder import MIRROR_LOG, RunFolder
+from trainer_core.training.mirror_end import wanted
 
 # Not the module itself: it loads what finishes results, which a run without a mirror needs only at its end.
-MODULE, LOG = "trainer_core.training.mirror", "mirror.log"
+MODULE = "trainer_core.training.mirror"
 AGAIN_S = 300.0
 """How long after a failure it is tried again, even if there is nothing new."""
-
-
-def wanted(plan: Mapping[str, Any]) -> str:
-    """The folder that a plan names; "" if it names none."""
-    output = plan.get("output")
-    text = output.get("mirror_to") if isinstance(output, Mapping) else ""
-    return text if isinstance(text, str) else ""
 
 
 class Mirroring:
@@ -56,13 +50,13 @@ class Mirroring:
             self._said = ""
             return ""
         self._again = now + AGAIN_S
-        reason = (last_lines(self._run.path / LOG) or ["it ended early."])[-1]
+        reason = (last_lines(self._run.path / MIRROR_LOG) or ["it ended early."])[-1]
         return self._new(f"What the run has made was not copied to the folder of the mirror: {reason}")
 
     def _start(self) -> str:
         command = [sys.executable, "-P", "-m", MODULE, str(self._run.path), self._folder]
         try:
-            with (self._run.path / LOG).open("wb") as log:
+            with (self._run.path / MIRROR_LOG).open("wb") as log:
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
                 )

@@ -19,10 +19,10 @@ def command(name: str, folder: str, as_json: bool) -> None:
     """
     from trainer_core.cli import show
     from trainer_core.cli.runs import find_run
-    from trainer_core.training import mirror, mirroring
+    from trainer_core.training import mirror, mirror_end
 
     run = find_run(name)
-    named = folder or mirroring.wanted(run.folder.plan)
+    named = folder or mirror_end.wanted(run.folder.plan)
     if not named:
         raise click.UsageError("The plan of this run names no folder. Give one: --to FOLDER.")
     done = mirror.mirror(run.folder, named)
