@@ -23,7 +23,7 @@ from trainer_core.plan.subsets import LIST, with_paths
 from trainer_core.training import image_folders, numbers, states
 from trainer_core.training.checks import check
 from trainer_core.training.facts import facts
-from trainer_core.training.folder import OnTrainer, RunFolder
+from trainer_core.training.folder import KIND, OnTrainer, RunFolder
 from trainer_core.training.gpu import steps_on
 
 if TYPE_CHECKING:
@@ -95,12 +95,13 @@ class Run(Job):
         return RunFolder(super().folder.path)
 
     def launch(self) -> None:
-        """Starts the supervisor of a prepared run; its programs inherit the token that only this process can find.
+        """Starts the supervisor of a prepared run; an engine here inherits the token that only this process can find.
 
         Raises:
             JobError: as for every job.
         """
-        with tokens.lent("huggingface"):
+        is_here = self.folder.spec.kind == KIND
+        with tokens.lent("huggingface") if is_here else contextlib.nullcontext():
             super().launch()
 
     @property

@@ -49,6 +49,8 @@ class SshCarrier:
     def begin(self, say: Say) -> None:
         """Brings Easel, the engine, images and models as far as they are missing, and starts the run there; see `Carrier`."""
         if self._is_known():
+            # Its answer to the start was lost with the connection.
+            say(f"The run was started on {self._machine}.")
             return
         outgoing = Outgoing.of(self._folder, self._id)
         self._check_engine(outgoing.engine, say)
