@@ -10,9 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from tests.support.played import ended
-from trainer_core.cli import main
+from tests.support import buckets
+from tests.support.played import ended, start
+from trainer_core.cli import easel, main
+from trainer_core.cli.run_commands import mirror as command
 from trainer_core.errors import RunError
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.spec import Spec, Step
@@ -156,3 +159,53 @@ def test_the_watch_waits_for_no_pass_and_says_once_what_is_wrong(made, tmp_path)
     assert "There is no folder" in said
     assert watching.look(3, is_new=False) == ""
     assert Mirroring(made, {}).look(0, is_new=True) == ""
+
+
+def test_a_run_is_mirrored_to_a_bucket_and_only_what_is_new_is_sent_again(made, tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path))
+    with buckets.place() as place:
+        for name, value in place.environment.items():
+            monkeypatch.setenv(name, value)
+        place.put(f"kept/{made.path.name}/stranger.txt", b"of somebody else")
+        address = f"s3://{place.name}/kept/"
+
+        def passed():
+            answer = CliRunner().invoke(easel, ["runs", "mirror", str(made.path), "--to", address, "--json"])
+            assert answer.exit_code == 0, answer.output
+            return json.loads(answer.output)
+
+        first = passed()
+        base = f"kept/{made.path.name}-2/"
+        assert first["folder"] == f"s3://{place.name}/{base}", "a folder with other objects is left alone"
+        for step in (2, 4):
+            name = f"output/mika-{step}.safetensors"
+            assert place.get(f"{base}{name}") == (made.path / name).read_bytes()
+        assert place.get(f"kept/{made.path.name}/stranger.txt") == b"of somebody else"
+
+        again = passed()
+        assert (again["copied"], again["there"]) == ([], len(first["copied"]))
+        with made.events.open("a") as file:
+            (made.output / "mika-6.safetensors").write_bytes(os.urandom(1000))
+            file.write(json.dumps({"kind": "checkpoint", "path": "output/mika-6.safetensors", "step": 6}) + "\n")
+        assert set(passed()["copied"]) == {"output/mika-6.safetensors", "events.jsonl"}
+        assert place.get(f"{base}events.jsonl") == made.events.read_bytes()
+
+        # A service that refuses ends the pass; the next one sends only what is missing.
+        (made.output / "mika-4.safetensors").write_bytes(os.urandom(2000))
+        place.network.fault(method="PUT", path="mika-4", status=403, code="AccessDenied", times=1)
+        refused = CliRunner().invoke(easel, ["runs", "mirror", str(made.path), "--to", address])
+        assert refused.exit_code != 0
+        assert "Traceback" not in refused.output
+        assert passed()["copied"] == ["output/mika-4.safetensors"]
+
+
+def test_the_mirror_follows_a_run_until_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "WAIT_S", 0.1)
+    (tmp_path / "drive").mkdir()
+    run = start(tmp_path, steps=40, output={"save_every_steps": 10})
+    answer = CliRunner().invoke(
+        easel, ["runs", "mirror", str(run.folder.path), "--to", str(tmp_path / "drive"), "--follow"]
+    )
+    assert answer.exit_code == 0, answer.output
+    assert run.state is JobState.COMPLETED
+    assert (tmp_path / "drive" / run.name / "result.json").is_file()
