@@ -71,6 +71,31 @@ class Pairs(HTML):
             self.value = markup
 
 
+class Findings(HTML):
+    """What was found, as groups with a heading: of each finding a sign in its tone, its name, the text, and smaller lines below."""
+
+    def __init__(self) -> None:
+        super().__init__(classes=("easel-found",))
+
+    def show_groups(self, groups: Iterable[tuple[str, str, Iterable[tuple[str, str, Iterable[str]]]]]) -> None:
+        """Shows groups as (heading, tone, findings), each finding as (name, text, lines below it)."""
+        parts = []
+        for heading, tone, findings in groups:
+            rows = "".join(
+                f"<li><b>{_shown(name)}</b><span>{_whole(text)}</span>{''.join(f'<small>{_whole(more)}</small>' for more in below if more)}</li>"
+                for name, text, below in findings
+            )
+            if rows:
+                parts.append(f'<p class="easel-found-title">{_shown(heading)}</p><ul class="easel-found-{escape(tone or "plain")}">{rows}</ul>')
+        markup = f'<div class="easel-text">{"".join(parts)}</div>' if parts else ""
+        if self.value != markup:
+            self.value = markup
+
+
+def _whole(text: str) -> str:
+    return escape(printable(text, 2000))
+
+
 def _shown(text: str) -> str:
     return escape(printable(text, 400))
 

@@ -37,6 +37,10 @@ def doctor(context: click.Context, again: bool, wants_report: bool, target: Path
     Each engine computes something on the real device, makes steps with an 8-bit optimizer and calls its attention functions. The
     results are kept until the engine, the driver or the GPU changes. The exit code is 1 if something prevents every training.
     """
+    if as_json and wants_report:
+        raise click.UsageError(
+            "The report is a text: use --report or --json. Only --report leaves out what is private."
+        )
     case = Case(again=again, report=show.notice)
     found = examine(case)
     if target is not None:

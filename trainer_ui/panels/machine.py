@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from trainer_ui.boundary import attempt
-from trainer_ui.formatting import Paragraph
+from trainer_ui.formatting import Findings, Paragraph
 from trainer_ui.panels.card import Step, row
 from trainer_ui.widgets import Button, Widget
 
@@ -32,7 +32,7 @@ class MachinePanel:
         """What was found; nothing before the first check."""
         self._thread: threading.Thread | None = None
         self._said: Paragraph | None = None
-        self._groups: dict[State, Paragraph] = {}
+        self._list: Findings | None = None
         self.again = Button(description="Check again", classes=("easel-small",))
         self.again.on_click(session.handler(lambda _: self.look(again=True)))
 
@@ -55,9 +55,9 @@ class MachinePanel:
 
     def _content(self) -> list[Widget]:
         self._said = Paragraph("", "small", role="status")
-        self._groups = {state: Paragraph("", "small", "lines") for state in TONES}
+        self._list = Findings()
         self.look()
-        return [self._said, *self._groups.values(), row(self.again)]
+        return [row(self._said, self.again), self._list]
 
     def show(self) -> None:
         """Shows the conclusion in one line, and all findings once it was opened."""
@@ -66,15 +66,24 @@ class MachinePanel:
         state = {"problem": "bad", "notice": "warn"}.get(first.state, "done") if first is not None else "open"
         self.step.show(state, "checking" if is_checking else first.found if first is not None else UNCHECKED)
         self.again.disabled = is_checking
-        if self._said is None:
+        if self._said is None or self._list is None:
             return
-        fix = f" {first.fix}" if first is not None and first.fix else ""
-        self._said.show_text(CHECKING if is_checking else f"{first.found}{fix}" if first is not None else "")
-        if not self.found:
+        fix = f"{first.found} {first.fix}" if first is not None and first.fix else ""
+        self._said.show_text(CHECKING if is_checking else fix)
+        if is_checking or not self.found:
+            # What was found before would look as if it had been checked now.
+            self._list.show_groups(())
             return
-        from trainer_core.doctor import report
+        from trainer_core.doctor.report import HEADINGS
 
-        for of_state, paragraph in self._groups.items():
-            of_group = [each for each in self.found[1:] if each.state == of_state]
-            text = "\n".join(line for line, _ in report.lines(of_group, brief=True)).strip()
-            paragraph.show_text(text, TONES[of_state])
+        self._list.show_groups(
+            (HEADINGS[of_state], tone, [_row(each) for each in self.found[1:] if each.state == of_state])
+            for of_state, tone in TONES.items()
+        )
+
+
+def _row(finding: Finding) -> tuple[str, str, tuple[str, ...]]:
+    """A finding as its name, its text, and what it means and what to do; of one in order the text is enough."""
+    if finding.state == "good":
+        return finding.title, finding.found, ()
+    return finding.title, finding.found, (finding.means, f"What to do: {finding.fix}" if finding.fix else "")
