@@ -36,21 +36,57 @@ give_workspace() {
     chown 1000:1000 "$workspace" || say "The owner of $workspace could not be changed to the user easel (1000)."
 }
 
+# The keys of PUBLIC_KEY, one in a line; fails if a line is none. They are looked at one by one, because ssh-keygen also takes a private key.
+public_keys() {
+    local line some=
+    while IFS= read -r line; do
+        line=${line%$'\r'}
+        if [[ $line =~ ^[[:space:]]*(#|$) ]]; then continue; fi
+        printf '%s\n' "$line" | ssh-keygen -l -f - >/dev/null 2>&1 || return 1
+        printf '%s\n' "$line"
+        some=yes
+    done <<<"${PUBLIC_KEY:-}"
+    [ -n "$some" ]
+}
+
+# What a session of ssh gets, which inherits nothing from the container; tokens are left out. sshd reads quotation marks in it.
+session_variables() {
+    local name
+    for name in PATH EASEL_HOME HF_HOME UV_CACHE_DIR; do
+        if [[ ${!name:-} =~ [\"\\[:cntrl:]] ]]; then
+            say "$name has a quotation mark, a backslash or a control character: sessions of ssh do not get it."
+        else
+            printf '%s="%s" ' "$name" "${!name:-}"
+        fi
+    done
+}
+
 # The key of the host is in memory and new at each start. sshd refuses a file of permitted keys there, because all may write to /dev/shm.
 start_sshd() {
-    local keys=/run/easel-ssh/authorized_keys host_key
-    install -d -m 755 /run/sshd "${keys%/*}"
-    printf '%s\n' "$PUBLIC_KEY" >"$keys"
-    if ! ssh-keygen -l -f "$keys" >/dev/null 2>&1; then
-        say "PUBLIC_KEY is not a public key of ssh (such as: ssh-ed25519 AAAA...), so sshd is not started."
+    local keys=/run/easel-ssh/authorized_keys given host_key
+    if [[ $PUBLIC_KEY == *"PRIVATE KEY"* ]]; then
+        unset PUBLIC_KEY
+        say "PUBLIC_KEY has a private key, which nobody else should see: make a new pair, and give the file .pub. sshd is not started."
         return 0
     fi
+    if ! given=$(public_keys); then
+        say "PUBLIC_KEY is not a public key of ssh (such as: ssh-ed25519 AAAA...) in each line, so sshd is not started."
+        return 0
+    fi
+    install -d -m 755 /run/sshd "${keys%/*}"
+    rm -f "$keys"
+    # sshd reads it as the user, who need not be able to change it.
+    (umask 077 && printf '%s\n' "$given" >"$keys")
+    chgrp 1000 "$keys"
+    chmod 640 "$keys"
     host_key=$(mktemp -d /dev/shm/easel-ssh.XXXXXXXX)/host_key
     ssh-keygen -q -t ed25519 -N '' -C easel -f "$host_key"
-    # A session of ssh inherits nothing from the container; tokens are left out.
-    /usr/sbin/sshd -f "${0%/*}/sshd_config" -o "HostKey=$host_key" -o "AuthorizedKeysFile=$keys" \
-        -o "SetEnv=PATH=\"$PATH\" EASEL_HOME=\"${EASEL_HOME:-}\" HF_HOME=\"${HF_HOME:-}\" UV_CACHE_DIR=\"${UV_CACHE_DIR:-}\""
-    say "sshd: log in as easel. The key of this host: $(ssh-keygen -l -f "$host_key.pub")"
+    if /usr/sbin/sshd -f "${0%/*}/sshd_config" -o "HostKey=$host_key" -o "AuthorizedKeysFile=$keys" \
+        -o "SetEnv=$(session_variables)"; then
+        say "sshd: log in as easel. The key of this host: $(ssh-keygen -l -f "$host_key.pub")"
+    else
+        say "sshd could not be started; its message is above. JupyterLab is started without it."
+    fi
 }
 
 as_root() {
@@ -102,12 +138,16 @@ address() {
 # JupyterLab reads its token from JUPYTER_TOKEN. An empty one would be no protection, and a short one little: templates of Vast
 # set OPEN_BUTTON_TOKEN=1. So there is always one that nobody guesses.
 choose_token() {
-    local name given chosen=
+    local name given chosen='' LC_ALL=C
     for name in JUPYTER_TOKEN JUPYTER_PASSWORD OPEN_BUTTON_TOKEN; do
         given=${!name:-}
-        given=${given//[[:space:]]/}
+        # At its ends, as a file's line break. JupyterLab leaves these out of what is typed, too.
+        given=${given#"${given%%[![:space:]]*}"}
+        given=${given%"${given##*[![:space:]]}"}
         if [ -z "$given" ] || [ -n "$chosen" ]; then continue; fi
-        if [ "${#given}" -lt 8 ]; then
+        if [[ $given == *[![:graph:]]* ]]; then
+            say "$name has a space or another character that is not a letter, digit or sign of ASCII, and is not used."
+        elif [ "${#given}" -lt 8 ]; then
             say "$name has fewer than 8 characters and is not used."
         else
             chosen=$given
@@ -117,7 +157,7 @@ choose_token() {
     unset JUPYTER_PASSWORD OPEN_BUTTON_TOKEN
     if [ -z "$chosen" ]; then
         chosen=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
-        say "JupyterLab: $(address)/lab?token=$chosen (a token for this start, because none was given)"
+        say "JupyterLab: $(address)/lab?token=$chosen (a token for this start, because none was given that can be used)"
     fi
     export JUPYTER_TOKEN=$chosen
 }
@@ -153,5 +193,5 @@ esac
 case "$1" in
     notebook) notebook ;;
     worker) cd "$suite" && exec python -m trainer_core.remote.worker ;;
-    *) exec "$@" ;;
+    *) exec -- "$@" ;;
 esac

@@ -1,7 +1,12 @@
 """Callers that send nothing, or that never end, over sockets on loopback: others are answered meanwhile."""
 
 import contextlib
+import resource
+import select
 import socket
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -50,6 +55,65 @@ def test_connections_without_headers_keep_nobody_out(server, sends):
     with connected(server, 200, sends):
         assert ask(server, "GET", STATUS).status == 200
         assert call(server.address, "POST", BARE, b"{}").status == 200
+
+
+def closed(connections):
+    """How many of them the server has closed."""
+    poll = select.poll()
+    for each in connections:
+        poll.register(each, select.POLLIN)
+    return len(poll.poll(0))
+
+
+def test_in_a_burst_the_limit_is_kept_and_a_caller_with_the_token_is_answered_at_once(server):
+    with connected(server, 300) as idle:
+        begun = time.monotonic()
+        assert ask(server, "GET", STATUS).status == 200
+        assert time.monotonic() - begun < 1
+        until(lambda: closed(idle) >= 300 - crowding.MOST_WAITING)
+        # The oldest ones were closed, and no more than needed.
+        assert closed(idle) <= 300 - crowding.MOST_WAITING + 1
+        assert closed(idle[-crowding.MOST_WAITING + 1 :]) == 0
+
+
+def test_there_are_never_more_connections_than_may_be_open(server, monkeypatch):
+    monkeypatch.setattr(crowding.Connection, "most_open", 5)
+    asks = SLOW_BODY.replace(b"\r\n\r\n{", b"\r\nExpect: 100-continue\r\n\r\n")
+    with connected(server, 5, asks) as answered:
+        for each in answered:
+            assert each.recv(64).startswith(b"HTTP/1.1 100")
+        with connected(server, 3) as idle:
+            until(lambda: closed(idle) == 3)
+            assert closed(answered) == 0
+
+
+def test_few_connections_are_accepted_in_one_turn_of_the_loop(server, monkeypatch):
+    """Those that were accepted but not counted yet would otherwise use up the file descriptors."""
+    seen = []
+    made = crowding.Connection.connection_made
+
+    def counted(self, transport):
+        made(self, transport)
+        seen.append(transport.get_extra_info("socket").fileno())
+
+    monkeypatch.setattr(crowding.Connection, "connection_made", counted)
+    with connected(server, 250):
+        until(lambda: len(seen) >= 250)
+    # The numbers of descriptors are used again; the clients have 250 of them here.
+    assert len(set(seen)) <= crowding.MOST_WAITING + 5 * crowding.ACCEPTED_AT_ONCE
+
+
+def test_the_limit_of_open_files_is_raised_or_kept():
+    ask_it = (
+        "import resource; from trainer_core.remote.serve import crowding;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (260, 400)); most = crowding.most_open();"
+        "print(most, *resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run([sys.executable, "-c", ask_it], capture_output=True, text=True, check=True)
+    most, soft, hard = map(int, done.stdout.split())
+    assert (soft, hard) == (400, 400)
+    assert 0 < most < 400 / 2 - crowding.ACCEPTED_AT_ONCE
+    assert crowding.most_open() <= resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def test_calls_whose_bodies_do_not_arrive_keep_out_other_calls_but_nobody_with_the_token(server):

@@ -195,6 +195,10 @@ def test_jupyterlab_always_has_a_token_and_no_argument_contains_it():
         ({"JUPYTER_PASSWORD": "short", "OPEN_BUTTON_TOKEN": "third-token"}, "third-token"),
         ({"OPEN_BUTTON_TOKEN": "1"}, ""),
         ({"JUPYTER_TOKEN": " \t       ", "JUPYTER_PASSWORD": ""}, ""),
+        ({"JUPYTER_TOKEN": "my long secret pass", "OPEN_BUTTON_TOKEN": "third-token"}, "third-token"),
+        ({"JUPYTER_TOKEN": "pässwörtër"}, ""),
+        ({"JUPYTER_TOKEN": "abcd\x1b[31mefgh"}, ""),
+        ({"JUPYTER_TOKEN": "first-$(id)\"'\n"}, "first-$(id)\"'"),
         ({}, ""),
     ],
 )
@@ -233,6 +237,52 @@ def test_the_printed_address_is_that_of_the_provider(given, wanted):
         env={"PATH": "/usr/bin:/bin", **given},
     )
     assert done.stdout == wanted
+
+
+def started_sshd(folder, **given):
+    """What start_sshd says, and what it gives a program in the place of sshd: its arguments, the file of keys, and the file's mode."""
+    folder.mkdir(exist_ok=True)
+    stand_in = folder / "sshd"
+    stand_in.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    stand_in.chmod(0o755)
+    functions = START.read_text(encoding="utf-8").partition('\n[ "$(id -u)"')[0]
+    functions = functions.replace("/run/", f"{folder}/run/").replace("/usr/sbin/sshd", str(stand_in))
+    # The group is that of the user easel, which this machine need not have.
+    script = f"chgrp() {{ :; }}\n{functions.replace('/dev/shm', str(folder))}\nstart_sshd; echo goes on"
+    environment = {"PATH": "/usr/bin:/bin", **given}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout.endswith("goes on\n"), done.stderr
+    return done, folder / "run" / "easel-ssh" / "authorized_keys"
+
+
+@pytest.fixture(scope="module")
+def key_pair(tmp_path_factory):
+    """(the private key, the public key)"""
+    file = tmp_path_factory.mktemp("keys") / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "x", "-f", file], check=True)
+    return file.read_text(), file.with_suffix(".pub").read_text().strip()
+
+
+def test_sshd_is_started_with_public_keys_only(key_pair, tmp_path):
+    private, public = key_pair
+    for refused in (private, f"{public}\n{private}", f"{public}\ngarbage", "$(id)", "# a remark", " "):
+        done, keys = started_sshd(tmp_path, PUBLIC_KEY=refused)
+        assert done.stdout == "goes on\n"
+        assert "PUBLIC_KEY" in done.stderr
+        assert "not started" in done.stderr
+        assert not keys.exists()
+    done, keys = started_sshd(tmp_path, PUBLIC_KEY=f"# mine\r\n{public}\r\n\n{public}")
+    assert keys.read_text() == f"{public}\n{public}\n"
+    assert keys.stat().st_mode & 0o777 == 0o640
+    assert "sshd: log in as easel" in done.stderr
+
+
+@pytest.mark.parametrize("value", ['a" PermitRootLogin="yes', "a\nPermitRootLogin yes", "a\\"])
+def test_a_folder_whose_name_sshd_would_misread_is_left_out_and_said(key_pair, tmp_path, value):
+    done, _ = started_sshd(tmp_path, PUBLIC_KEY=key_pair[1], EASEL_HOME=value, HF_HOME="/with space")
+    assert "PermitRootLogin" not in done.stdout
+    assert 'SetEnv=PATH="/usr/bin:/bin" HF_HOME="/with space" UV_CACHE_DIR=""' in done.stdout
+    assert "EASEL_HOME has a quotation mark" in done.stderr
 
 
 def test_ssh_takes_keys_of_one_user_only():

@@ -117,8 +117,11 @@ def verify(engine: str, report: Report = print) -> Mapping[str, Any]:
         raise InstallError(
             f"{table.title} {found.version} is not a version that this release of Easel knows.", _reinstall_hint(engine)
         )
-    if found.source and upstream.digest(found.source) != table.upstream.digest:
-        raise InstallError(f"The sources of {table.title} in {found.source} were changed.", _reinstall_hint(engine))
+    source = found.source
+    if source and (
+        upstream.digest(source) != table.upstream.digest or upstream.in_place_of_pinned(source, caches=True)
+    ):
+        raise InstallError(f"The sources of {table.title} in {source} were changed.", _reinstall_hint(engine))
     report(f"Checking {table.title} {found.version} with {found.python}.")
     seen, failure = build.check_while(
         build.record_options, found.home, table, variant, found.accelerator, report, thorough=True

@@ -7,14 +7,27 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from trainer_core.child import child_environment
 from trainer_core.engines.manifest import Upstream
 from trainer_core.errors import InstallError
+from trainer_core.text import printable
 
 _ANSWER_S = 15
 _FETCH_S = 900
+_MOST_BYTES = 512 << 20
+# Compiled modules come before a .py of the same name; the description of a package (.dist-info) adds entry points and versions.
+_RUN_ENDINGS = frozenset(
+    {".so", ".pyd", ".dll", ".dylib", ".pyc", ".pyo", ".pyw", ".pth", "._pth", ".egg", ".egg-info", ".egg-link", ".dist-info"}
+    | {".whl", ".zip", ".pyz", ".pyzw", ".exe", ".bat", ".cmd", ".com", ".ps1", ".sh"}
+)  # fmt: skip
+_RUN_NAMES = frozenset({"sitecustomize", "usercustomize", "pyvenv"})
+# ELF, PE, and the kinds of Mach-O: compiled code under any name.
+_PROGRAMS = (
+    b"\x7fELF", b"MZ\x90\x00", b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe",
+    b"\xca\xfe\xba\xbe",
+)  # fmt: skip
 
 
 def fetch(upstream: Upstream, target: Path, source: str | None = None, report: Callable[[str], None] = print) -> str:
@@ -36,7 +49,8 @@ def fetch(upstream: Upstream, target: Path, source: str | None = None, report: C
         if Path(origin).expanduser().is_dir():
             _from_folder(upstream, Path(origin).expanduser().resolve(), tree, report)
         elif Path(origin).expanduser().is_file():
-            _from_file(upstream, Path(origin).expanduser().resolve(), tree)
+            archive = Path(origin).expanduser().resolve()
+            _unpack(upstream, archive, str(archive), tree)
         elif shutil.which("git"):
             _from_address(upstream, origin, Path(scratch), tree)
         else:
@@ -44,6 +58,12 @@ def fetch(upstream: Upstream, target: Path, source: str | None = None, report: C
         if digest(tree) != upstream.digest:
             raise InstallError(
                 f"The sources from {origin} are not {upstream.commit[:7]}: their files differ from the pinned ones.",
+                "Use a clean folder or repository that has this commit.",
+            )
+        if names := in_place_of_pinned(tree):
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            raise InstallError(
+                f"The sources from {origin} have files that could be run in place of the pinned ones: {shown}.",
                 "Use a clean folder or repository that has this commit.",
             )
         tree.replace(target)
@@ -69,11 +89,43 @@ def reachable(upstream: Upstream, source: str | None = None) -> bool:
 
 
 def digest(tree: Path) -> str:
-    """The SHA-256 digest of the names and contents of the Python files below `tree`."""
+    """The SHA-256 digest of the names and contents of the Python files below `tree`.
+
+    Other files are not in it, because a mirror may lack the large ones among them; `in_place_of_pinned` finds those that matter.
+    """
     whole = hashlib.sha256()
     for name in sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*.py")):
         whole.update(f"{name}\0{hashlib.sha256((tree / name).read_bytes()).hexdigest()}\n".encode())
     return whole.hexdigest()
+
+
+def in_place_of_pinned(tree: Path, caches: bool = False) -> list[str]:
+    """The names of what Python would import or run although it is in no digest: compiled modules, caches, programs.
+
+    `caches` is whether folders `__pycache__` may be there, as they are once the engine has run.
+    """
+    found: list[str] = []
+    for path in sorted(tree.rglob("*")):
+        name = path.relative_to(tree)
+        if "__pycache__" in name.parts:
+            if not caches and path.name == "__pycache__":
+                found.append(printable(name.as_posix(), 80))
+        elif _is_run(path):
+            found.append(printable(name.as_posix(), 80))
+    return found
+
+
+def _is_run(path: Path) -> bool:
+    """Whether Python or the machine would run this file or read this folder as a part of a package."""
+    endings = {ending.lower() for ending in path.suffixes}
+    if endings & _RUN_ENDINGS or path.name.partition(".")[0].lower() in _RUN_NAMES:
+        return True
+    if not path.is_file():
+        return False
+    if path.suffix != ".py" and path.suffix.lower() == ".py":  # on a disk that ignores case it is imported
+        return True
+    with path.open("rb") as file:
+        return file.read(4).startswith(_PROGRAMS)
 
 
 def _from_folder(upstream: Upstream, folder: Path, tree: Path, report: Callable[[str], None]) -> None:
@@ -86,10 +138,10 @@ def _from_folder(upstream: Upstream, folder: Path, tree: Path, report: Callable[
         return
     where = ["-C", str(folder)] if (folder / ".git").exists() else ["--git-dir", str(folder)]
     left_out = list(upstream.exclude)
-    failure = _export(where, upstream.commit, left_out, tree)
+    failure = _export(where, upstream, left_out, tree)
     if failure and upstream.optional:
         # A partial clone lacks large files, and only some families may need them.
-        failure = _export(where, upstream.commit, [*left_out, *upstream.optional], tree)
+        failure = _export(where, upstream, [*left_out, *upstream.optional], tree)
         if not failure:
             report(f"This mirror lacks {', '.join(upstream.optional)}: families that need it cannot be trained.")
     if failure:
@@ -97,16 +149,6 @@ def _from_folder(upstream: Upstream, folder: Path, tree: Path, report: Callable[
             f"{folder} does not contain commit {upstream.commit[:7]} ({failure}).",
             "Fetch the commit there, or use another source.",
         )
-
-
-def _from_file(upstream: Upstream, archive: Path, tree: Path) -> None:
-    """Fill `tree` from an archive."""
-    import tarfile
-
-    try:
-        _unpack(archive, tree)
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise InstallError(f"{archive} is no archive of {upstream.name}: {error}.", "Use another source.") from error
 
 
 def _from_address(upstream: Upstream, address: str, scratch: Path, tree: Path) -> None:
@@ -122,7 +164,7 @@ def _from_address(upstream: Upstream, address: str, scratch: Path, tree: Path) -
     )
     if failure:  # a server may refuse to send a commit that is not the tip of a branch
         failure = _git(*where, *patient, "fetch", "--quiet", address, "+refs/*:refs/*", timeout_s=_FETCH_S)
-    failure = failure or _export(where, upstream.commit, upstream.exclude, tree)
+    failure = failure or _export(where, upstream, upstream.exclude, tree)
     if failure:
         raise InstallError(
             f"Commit {upstream.commit[:7]} could not be fetched from {address} ({failure}).",
@@ -140,16 +182,17 @@ def _from_archive(upstream: Upstream, address: str, scratch: Path, tree: Path) -
             urllib.request.urlopen(_archive_address(upstream, address), timeout=_ANSWER_S) as answer,
             archive.open("wb") as file,
         ):
-            shutil.copyfileobj(answer, file)
+            while piece := answer.read(1 << 20):
+                if file.tell() + len(piece) > _MOST_BYTES:
+                    raise OSError(f"it sends more than {_MOST_BYTES >> 20} MB, which are the most")
+                file.write(piece)
     except (OSError, ValueError) as error:
         raise _unreachable(upstream, address, str(getattr(error, "reason", error))) from error
-    _unpack(archive, tree, strip=1)
-    for name in upstream.exclude:
-        shutil.rmtree(tree / name, ignore_errors=True)
+    _unpack(upstream, archive, address, tree, strip=1)
 
 
-def _export(where: Sequence[str], commit: str, left_out: Sequence[str], tree: Path) -> str | None:
-    """None once `tree` contains the files of `commit`, else git's error message."""
+def _export(where: Sequence[str], upstream: Upstream, left_out: Sequence[str], tree: Path) -> str | None:
+    """None once `tree` contains the files of the commit, else git's error message."""
     with tempfile.TemporaryDirectory(dir=tree.parent) as scratch:
         archive = Path(scratch, "archive.tar")
         excluded = [f":(exclude){name}" for name in left_out]
@@ -159,31 +202,29 @@ def _export(where: Sequence[str], commit: str, left_out: Sequence[str], tree: Pa
             "core.autocrlf=false",
             "archive",
             f"--output={archive}",
-            commit,
+            upstream.commit,
             "--",
             ".",
             *excluded,
             timeout_s=_FETCH_S,
         )
         if failure is None:
-            _unpack(archive, tree)
+            _unpack(upstream, archive, where[-1], tree)
     return failure
 
 
-def _unpack(archive: Path, tree: Path, strip: int = 0) -> None:
-    """Write the regular files of `archive` below `tree`; links and paths that lead outside are left out."""
-    import tarfile
+def _unpack(upstream: Upstream, archive: Path, origin: str, tree: Path, strip: int = 0) -> None:
+    """Fill `tree` from an archive."""
+    from trainer_core.install.unpacking import UnpackingError, unpack
 
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            parts = PurePosixPath(member.name).parts[strip:]
-            content = (
-                tar.extractfile(member) if member.isreg() and parts and ".." not in parts and parts[0] != "/" else None
-            )
-            if content is not None:
-                path = tree.joinpath(*parts)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content.read())
+    try:
+        unpack(archive, tree, strip)
+    except UnpackingError as error:
+        raise InstallError(
+            f"{origin} is no archive of {upstream.name} that can be used: {error}.", "Use another source."
+        ) from error
+    for name in upstream.exclude:
+        shutil.rmtree(tree / name, ignore_errors=True)
 
 
 def _git(*arguments: str, timeout_s: int) -> str | None:

@@ -18,7 +18,7 @@ from trainer_core import places
 from trainer_core.errors import RemoteError
 from trainer_core.remote import credentials
 from trainer_core.remote.credentials import Secret, Settings
-from trainer_core.remote.serve import keys, public
+from trainer_core.remote.serve import crowding, keys, public
 from trainer_core.remote.serve.api import MOST_AT_ONCE, Api
 from trainer_core.remote.serve.asked import WorksWith
 from trainer_core.remote.serve.crowding import AtOnce, Connection
@@ -139,13 +139,24 @@ class Server:
             return self._outside.port
 
 
+class _Uvicorn(uvicorn.Server):
+    """A server that accepts few connections in a turn of its loop, while the system keeps many: asyncio has one number for both."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to accept."""
+        await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(crowding.MOST_QUEUED)
+
+
 class Listener:
     """An application at one socket, served by a thread."""
 
     def __init__(self, opened: socket.socket, app: ASGIApp) -> None:
         self.port: int = opened.getsockname()[1]
         self._socket = opened
-        self._server = uvicorn.Server(
+        Connection.most_open = crowding.most_open()
+        self._server = _Uvicorn(
             uvicorn.Config(
                 app,
                 loop="asyncio",
@@ -158,6 +169,7 @@ class Listener:
                 server_header=False,
                 headers=[("Server", NAME)],
                 proxy_headers=False,
+                backlog=crowding.ACCEPTED_AT_ONCE,
                 timeout_keep_alive=5,
                 timeout_graceful_shutdown=3,
             )
@@ -197,7 +209,7 @@ def bound(port: int) -> socket.socket:
         # Without it, a port cannot be used again for a minute after the last server ended.
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((HOST, port))
-        opened.listen(128)
+        opened.listen(crowding.MOST_QUEUED)
     except OSError as error:
         opened.close()
         if error.errno == errno.EADDRINUSE:
