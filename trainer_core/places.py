@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -94,7 +95,16 @@ def is_folder(path: Path) -> bool:
 
 def in_checkout() -> bool:
     """Whether this package runs from a source checkout (the supported way to install), not from a wheel."""
-    return (CHECKOUT / "installer.py").is_file() and (CHECKOUT / "pyproject.toml").is_file()
+    return _has_installer(CHECKOUT)
+
+
+@functools.lru_cache
+def _has_installer(folder: Path) -> bool:
+    return (folder / "installer.py").is_file() and (folder / "pyproject.toml").is_file()
+
+
+# Now, because rules name commands, and they read no disk.
+_has_installer(CHECKOUT)
 
 
 def command(word: str = "") -> str:

@@ -86,7 +86,9 @@ class Findings(HTML):
                 for name, text, below in findings
             )
             if rows:
-                parts.append(f'<p class="easel-found-title">{_shown(heading)}</p><ul class="easel-found-{escape(tone or "plain")}">{rows}</ul>')
+                parts.append(
+                    f'<p class="easel-found-title">{_shown(heading)}</p><ul class="easel-found-{escape(tone or "plain")}">{rows}</ul>'
+                )
         markup = f'<div class="easel-text">{"".join(parts)}</div>' if parts else ""
         if self.value != markup:
             self.value = markup

@@ -163,8 +163,9 @@ def _without_json(group, context, words=()):
             yield " ".join((*words, name))
 
 
-def test_every_command_has_json_except_those_that_watch():
-    assert set(_without_json(cli.easel, click.Context(cli.easel))) == {"runs follow", "jobs follow"}
+def test_every_command_has_json_except_those_that_watch_or_become_another_program():
+    expected = {"runs follow", "jobs follow", "lab", "demo"}
+    assert set(_without_json(cli.easel, click.Context(cli.easel))) == expected
 
 
 def test_what_a_command_has_done_is_printed_as_json(easel):

@@ -110,7 +110,7 @@ def test_an_engine_is_installed_by_the_package_and_the_advice_is_that_of_a_packa
     found = json.loads(run("easel", "backends", "install", "tiny", "--accelerator", "cpu", "--json", **variables))
     assert found["version"] == "1.0"
     assert Path(found["folder"]) == run.home / ".local/share/easel/engines/tiny"
-    assert "easel backends install kohya" in run("easel", "doctor")
+    assert "easel backends install kohya" in run("easel", "doctor", check=1)
 
 
 def test_jupyterlab_and_the_demo_are_started_by_the_package(run):
