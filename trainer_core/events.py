@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 Severity = Literal["info", "warning", "error"]
+Count = int
+"""A whole number that is not negative."""
+Amount = float
+"""A finite number that is not negative."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Progress:
     kind: ClassVar[str] = "progress"
     step: int
     total: int
-    seconds_per_step: float | None = None
+    seconds_per_step: Amount | None = None
     average_loss: float | None = None
 
 
@@ -171,9 +175,9 @@ class Transfer:
 
     kind: ClassVar[str] = "transfer"
     what: str = ""
-    done_bytes: int = 0
-    total_bytes: int | None = None
-    bytes_per_s: float | None = None
+    done_bytes: Count = 0
+    total_bytes: Count | None = None
+    bytes_per_s: Amount | None = None
 
 
 Event = (
@@ -256,6 +260,16 @@ def _number(value: object) -> float | None:
     return None if found is None else float(found)
 
 
+def _count(value: object) -> int | None:
+    found = whole(value)
+    return found if found is not None and found >= 0 else None
+
+
+def _amount(value: object) -> float | None:
+    found = real(value)
+    return found if found is not None and found >= 0 else None
+
+
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
@@ -282,6 +296,9 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "int | None": whole,
     "float": _number,
     "float | None": _number,
+    "Count": _count,
+    "Count | None": _count,
+    "Amount | None": _amount,
     "bool": _flag,
     "tuple[str, ...]": _texts,
     "Severity": _severity,

@@ -7,6 +7,7 @@ from typing import Any
 from trainer_core.errors import JobError
 from trainer_core.training import labels
 from trainer_core.training.folder import GUARD_FILE
+from trainer_core.training.mirror_notes import lack_of
 from trainer_core.training.run import Run
 
 RELATIVES = ("retries", "like", "sweep")
@@ -14,14 +15,16 @@ RELATIVES = ("retries", "like", "sweep")
 
 
 def details(run: Run) -> dict[str, Any]:
-    """The labels of a run, which run it continues or repeats, and why a guard has started nothing, as JSON data.
+    """The labels of a run, which run it continues or repeats, why a guard has started nothing, and what was not mirrored, as JSON data.
 
     `resumes` or `extends` is {"run", "step"}; what does not apply is left out, except the labels.
     """
     versions = run.folder.versions
     relatives = {name: versions[name] for name in RELATIVES if isinstance(versions.get(name), str) and versions[name]}
     guard = run.folder.read(GUARD_FILE)
-    told = {"guard": {str(name): str(value) for name, value in guard.items()}} if guard else {}
+    told: dict[str, Any] = {"guard": {str(name): str(value) for name, value in guard.items()}} if guard else {}
+    if lack := lack_of(run.folder):
+        told["mirror"] = lack
     return {**labels.read(run.folder).as_dict(), **_origin(run), **relatives, **_remote(run), **told}
 
 

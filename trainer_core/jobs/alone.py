@@ -18,7 +18,8 @@ def alone(folder: Path) -> Iterator[None]:
     import fcntl
 
     try:
-        handle = os.open(folder, os.O_RDONLY)
+        # A pipe, which a folder of somebody else may have as its lock, would wait for a writer.
+        handle = os.open(folder, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         yield
         return

@@ -55,6 +55,12 @@ def _check_folders(plan: TrainingPlan) -> None:
             raise RunError(
                 f"{printable(text, 200)} is in the dataset, to which Easel never writes.", "Choose another folder."
             )
+    mirror = _resolved(plan.output.mirror_to)
+    if mirror and mirror.is_relative_to(places.runs().resolve()):
+        raise RunError(
+            f"Nothing can be mirrored to {printable(plan.output.mirror_to, 200)}: it is the folder of the runs, or inside it.",
+            "Choose another folder.",
+        )
 
 
 def _resolved(text: str) -> Path | None:

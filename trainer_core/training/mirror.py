@@ -2,16 +2,17 @@
 
 `python -m trainer_core.training.mirror RUN FOLDER` makes one pass: it copies what is not there yet, and ends. A pass that was
 ended goes on where it was. A copy counts only after it was read again and has the SHA-256 of the file; until then its name
-ends with ".part". Nothing is deleted in the folder, and nothing there that the run has not written is replaced.
-
-mirror.json of the run folder has the folder that was chosen, and each copy with its SHA-256.
+ends with ".part". Nothing is deleted in the folder, nothing there that the mirror has not written is replaced, and no link is followed.
+`mirror_place` says which folder it is, and what is recorded.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,16 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from trainer_core import events, places
-from trainer_core.errors import EaselError, JobError, RunError
+from trainer_core import events
+from trainer_core.errors import EaselError, RunError
 from trainer_core.events import Checkpoint, Sample
 from trainer_core.files import open_own
 from trainer_core.jobs.alone import alone
 from trainer_core.jobs.folder import RESULT
 from trainer_core.text import printable
+from trainer_core.training import mirror_place
 from trainer_core.training.folder import MIRROR_LOG, RunFolder
+from trainer_core.training.mirror_notes import forget, open_log
 
-RECORD = "mirror.json"
 RECORDS = (
     "plan.toml", "spec.json", "versions.json", "hardware.json", "states.json", "labels.json", "choice.json", "events.jsonl",
     "engine.log", "result.json",
@@ -38,19 +40,39 @@ BYTES_A_SECOND = 50 << 20
 """How fast it copies at most: the training reads and writes the same disk."""
 _BLOCK = 1 << 20
 _NICE = 10
+_OF_A_NAME = frozenset(
+    {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO}
+)
+"""Errors that concern one file: the others are copied."""
+
+
+class _LeftError(Exception):
+    """A file that is not copied, and why."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What a pass did: the folder, the files that it copied, and how many were there already."""
+    """What a pass did: the folder, the files that it copied, how many were there already, and sentences about those it left out."""
 
     folder: Path
     copied: tuple[str, ...]
     there: int
+    left: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """It as JSON data."""
-        return {"folder": str(self.folder), "copied": list(self.copied), "there": self.there}
+        return {
+            "folder": str(self.folder),
+            "copied": list(self.copied),
+            "there": self.there,
+            "left_out": list(self.left),
+        }
+
+    @property
+    def lack(self) -> str:
+        """What was left out, as a sentence; "" if nothing was."""
+        first, *more = self.left or ("",)
+        return first and f"Left out: {first}{f' And {len(more)} more.' if more else ''}"
 
 
 def mirror(run: RunFolder, folder: str, bytes_a_second: float = BYTES_A_SECOND) -> Pass:
@@ -61,20 +83,24 @@ def mirror(run: RunFolder, folder: str, bytes_a_second: float = BYTES_A_SECOND) 
     """
     # Not the lock of the folder, for which a delivery would have to wait as long.
     with contextlib.suppress(OSError):
-        (run.path / MIRROR_LOG).touch()
+        open_log(run).close()
     with alone(run.path / MIRROR_LOG):
-        known = _read(run)
         try:
-            target = _target(run, Path(places.typed(folder)).absolute(), known)
-            return _pass(run, target, known, bytes_a_second)
+            record = mirror_place.read(run)
+            target, rows = mirror_place.target_in(mirror_place.base_of(run, folder), record)
+            done = _pass(record, target, rows, bytes_a_second)
         except OSError as error:
             where = printable(str(error.filename or folder), 300)
             raise RunError(f"{where}: {error.strerror or error}.", "What was copied before stays.") from error
+    if not done.left:
+        forget(run, folder)
+    return done
 
 
 def copies(run: RunFolder) -> dict[str, str]:
     """The SHA-256 of each file that was copied, by its path in the run folder."""
-    return {name: str(row.get("sha256")) for name, row in _read(run)["files"].items()}
+    entries = mirror_place.read(run).targets.values()
+    return {name: str(row.get("sha256")) for entry in entries for name, row in entry["files"].items()}
 
 
 def files(run: RunFolder) -> Iterator[str]:
@@ -109,6 +135,8 @@ def _result(run: RunFolder) -> Iterator[str]:
 
 def _whole(run: RunFolder, name: str) -> Iterator[str]:
     """A file, or the files of a folder. A run folder is untrusted: what lies outside of it, or is a link, is left out."""
+    if not _is_inside(run, name):
+        return
     path = run.path / name
     if path.is_dir() and not path.is_symlink():
         for place, _, names in os.walk(path):
@@ -120,75 +148,82 @@ def _whole(run: RunFolder, name: str) -> Iterator[str]:
 
 def _is_own(run: RunFolder, name: str) -> bool:
     path = run.path / name
+    return _is_inside(run, name) and path.is_file() and not path.is_symlink()
+
+
+def _is_inside(run: RunFolder, name: str) -> bool:
+    """Whether a path leads to something below the run folder, and is one that this system can have."""
+    parts = Path(name).parts
+    if not parts or ".." in parts or Path(name).is_absolute():
+        return False
     try:
-        inside = path.resolve().is_relative_to(run.path.resolve())
-        return inside and ".." not in Path(name).parts and path.is_file() and not path.is_symlink()
-    except OSError:
+        there = os.path.realpath(run.path / name)
+        return Path(there).is_relative_to(os.path.realpath(run.path)) and os.path.lexists(os.fsencode(there))
+    except (OSError, ValueError):
+        # A NUL, half of a character, or longer than a path may be.
         return False
 
 
-def _read(run: RunFolder) -> dict[str, Any]:
-    """mirror.json, in the form that it must have."""
-    try:
-        found = run.read(RECORD) or {}
-    except JobError:
-        found = {}
-    rows = found.get("files")
-    good = rows.items() if isinstance(rows, dict) else ()
-    return {
-        "folder": str(found.get("folder") or ""),
-        "files": {name: row for name, row in good if isinstance(row, dict)},
-    }
-
-
-def _target(run: RunFolder, base: Path, known: dict[str, Any]) -> Path:
-    """The folder of this run in the named folder: that of an earlier pass, or a new one."""
-    if not base.is_dir() and not base.parent.is_dir():
-        # Google Drive that is not mounted: a folder made there would be on the disk that is lost.
-        raise RunError(
-            f"There is no folder {printable(str(base.parent), 300)}.", "Mount the disk, or choose another folder."
-        )
-    if base.resolve().is_relative_to(run.path.resolve()):
-        raise RunError(f"{printable(str(base), 300)} is inside the run folder.", "Choose another folder.")
-    base.mkdir(exist_ok=True)
-    before = Path(known["folder"])
-    if known["folder"] and before.parent == base and before.is_dir():
-        return before
-    known["files"] = {}
-    number = 1
-    while True:
-        target = base / (run.path.name if number == 1 else f"{run.path.name}-{number}")
-        try:
-            target.mkdir()
-        except FileExistsError:
-            number += 1
-            continue
-        known["folder"] = str(target)
-        run.write(RECORD, known)
-        return target
-
-
-def _pass(run: RunFolder, target: Path, known: dict[str, Any], bytes_a_second: float) -> Pass:
+def _pass(record: mirror_place.Record, target: Path, rows: dict[str, Any], bytes_a_second: float) -> Pass:
     pace = Pace(bytes_a_second)
     copied: list[str] = []
+    left: list[str] = []
     there = 0
-    for name in dict.fromkeys(files(run)):
-        if not _is_own(run, name):
+    for name in dict.fromkeys(files(record.run)):
+        if not _is_own(record.run, name):
             # An engine that keeps only the newest checkpoints has deleted it.
             continue
-        about = (run.path / name).stat()
-        row = {"size": about.st_size, "mtime_ns": about.st_mtime_ns}
-        old = known["files"].get(name, {})
-        if all(old.get(key) == value for key, value in row.items()) and (target / name).is_file():
-            there += 1
-            continue
-        if (digest := _copied(run.path / name, target / name, pace)) is None:
-            continue
-        known["files"][name] = {**row, "sha256": digest}
-        # After each file: a pass that is ended has lost nothing.
-        run.write(RECORD, known)
-        copied.append(name)
-    return Pass(target, tuple(copied), there)
+        try:
+            with mirror_place.parent_of(target, name, creates=True) as folder:
+                if _is_there(record.run, name, folder, rows):
+                    there += 1
+                elif _put(record, name, folder, rows, pace):
+                    copied.append(name)
+        except _LeftError as why:
+            left.append(f"{printable(name, 200)}: {why}")
+        except OSError as error:
+            if error.errno not in _OF_A_NAME:
+                raise
+            left.append(f"{printable(name, 200)}: {printable(str(error.filename), 200)}: {error.strerror or error}.")
+    return Pass(target, tuple(copied), there, tuple(left))
+
+
+def _is_there(run: RunFolder, name: str, folder: int, rows: dict[str, Any]) -> bool:
+    """Whether the copy of this file as it is now is there, with its size."""
+    found = _replaceable(folder, name, rows)
+    about, row = (run.path / name).stat(), rows.get(name, {})
+    is_of_now = (row.get("size"), row.get("mtime_ns")) == (about.st_size, about.st_mtime_ns)
+    return found is not None and is_of_now and found.st_size == about.st_size
+
+
+def _replaceable(folder: int, name: str, rows: dict[str, Any]) -> os.stat_result | None:
+    """What has the name of a copy, None if nothing has.
+
+    Raises:
+        _LeftError: the mirror has not written it.
+    """
+    found = mirror_place.kind_in(folder, Path(name).name)
+    if found is not None and (name not in rows or not stat.S_ISREG(found.st_mode)):
+        raise _LeftError("something that the mirror has not written has this name there; rename or delete it.")
+    return found
+
+
+def _put(record: mirror_place.Record, name: str, folder: int, rows: dict[str, Any], pace: Pace) -> bool:
+    """Copies a file; False if it is still being written."""
+    source, last = record.run.path / name, Path(name).name
+    about = source.stat()
+    if (digest := _copied(source, folder, last, pace)) is None:
+        return False
+    # Again: a copy takes minutes.
+    _replaceable(folder, name, rows)
+    # Before the copy gets its name: if this is ended in between, the next pass still knows whose it is, and copies it again.
+    rows[name] = {"size": about.st_size, "sha256": digest}
+    record.write()
+    os.replace(f".{last}.part", last, src_dir_fd=folder, dst_dir_fd=folder)
+    rows[name]["mtime_ns"] = about.st_mtime_ns
+    # After each file: a pass that is ended has lost nothing.
+    record.write()
+    return True
 
 
 class Pace:
@@ -206,11 +241,10 @@ class Pace:
             self._sleep(early)
 
 
-def _copied(source: Path, target: Path, pace: Pace) -> str | None:
-    """The SHA-256 of a copy that was read again; None if the file is still being written: a later pass copies it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    with open_own(source) as old, part.open("ab+") as new:
+def _copied(source: Path, folder: int, name: str, pace: Pace) -> str | None:
+    """The SHA-256 of a part that was read again; None if the file is still being written: a later pass copies it."""
+    part = f".{name}.part"
+    with open_own(source) as old, mirror_place.open_part(folder, part) as new:
         size = os.fstat(old.fileno()).st_size
         digest = _goes_on(old, new, size)
         while old.tell() < size and (block := old.read(min(_BLOCK, size - old.tell()))):
@@ -221,14 +255,13 @@ def _copied(source: Path, target: Path, pace: Pace) -> str | None:
         os.fsync(new.fileno())
         if os.fstat(old.fileno()).st_size != size and source.name not in RECORDS:
             return None
-    with part.open("rb") as new:
+    with mirror_place.open_in(folder, part) as new:
         proved = hashlib.file_digest(new, "sha256").hexdigest()
     if proved != digest.hexdigest():
-        part.unlink()
+        os.unlink(part, dir_fd=folder)
         raise RunError(
             f"The copy of {printable(source.name, 200)} is not the same as the file.", "The disk may be damaged."
         )
-    part.replace(target)
     return proved
 
 
@@ -258,6 +291,9 @@ def main(arguments: list[str]) -> int:
         print(error, flush=True)
         return 1
     print(f"Mirrored: {len(done.copied)} files copied to {done.folder}, {done.there} were there.", flush=True)
+    if done.left:
+        print(done.lack, flush=True)
+        return 1
     return 0
 
 

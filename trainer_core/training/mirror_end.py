@@ -27,11 +27,16 @@ def job_ended(folder: Path) -> None:
         return
     from trainer_core.training.folder import RunFolder
     from trainer_core.training.mirror import mirror
+    from trainer_core.training.mirror_notes import keep
 
+    run = RunFolder.open(folder)
     try:
-        print(
-            f"Mirrored: {len(mirror(RunFolder.open(folder), named).copied)} files after the end of the run.", flush=True
-        )
+        done = mirror(run, named)
+        print(f"Mirrored: {len(done.copied)} files after the end of the run.", flush=True)
+        lack = done.lack
     except EaselError as error:
+        lack = str(error)
+    if lack:
         # This goes to runner.log of the job.
-        print(f"Not mirrored: {error}", flush=True)
+        print(f"Not mirrored: {lack}", flush=True)
+        keep(run, named, lack)

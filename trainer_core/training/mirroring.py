@@ -10,6 +10,7 @@ from typing import Any
 from trainer_core.jobs.tail import last_lines
 from trainer_core.training.folder import MIRROR_LOG, RunFolder
 from trainer_core.training.mirror_end import wanted
+from trainer_core.training.mirror_notes import open_log
 
 # Not the module itself: it loads what finishes results, which a run without a mirror needs only at its end.
 MODULE = "trainer_core.training.mirror"
@@ -56,12 +57,14 @@ class Mirroring:
     def _start(self) -> str:
         command = [sys.executable, "-P", "-m", MODULE, str(self._run.path), self._folder]
         try:
-            with (self._run.path / MIRROR_LOG).open("wb") as log:
+            with open_log(self._run) as log:
+                log.truncate(0)
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
                 )
-        except OSError as error:
-            return self._new(f"The mirror could not be started: {error.strerror or error}.")
+        except (OSError, ValueError) as error:
+            # ValueError: the plan names a folder with a NUL in it.
+            return self._new(f"The mirror could not be started: {getattr(error, 'strerror', None) or error}.")
         return ""
 
     def _new(self, sentence: str) -> str:

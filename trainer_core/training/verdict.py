@@ -10,6 +10,7 @@ from trainer_core.jobs.state import JobState
 from trainer_core.text import printable
 from trainer_core.training.delivery import SUFFIX
 from trainer_core.training.folder import GUARD_FILE
+from trainer_core.training.mirror_notes import lack_of
 from trainer_core.training.run import Run
 from trainer_core.training.use import newest_of, removal, saved
 
@@ -28,6 +29,8 @@ def verdict(job: Job, *, is_for_page: bool = False) -> list[dict[str, str]]:
         rows += [("What happened", diagnosis.cause), ("The log says", diagnosis.line), ("What to do", diagnosis.advice)]
     if isinstance(job, Run):
         rows.append(("Deleted checkpoints", _removal(job)))
+        if is_for_page:
+            rows.append(("Mirror", lack_of(job.folder)))
     if isinstance(job, Run) and job.state is not JobState.COMPLETED:
         rows += [*_checkpoints(job, commands=not is_for_page), *_guard(job)]
     if seconds := result.get("seconds"):

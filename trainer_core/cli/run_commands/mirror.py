@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +52,11 @@ def command(name: str, target: str, follow: bool, **options: Any) -> None:
             show.as_json(done.as_dict())
         elif done.copied or not follow or has_ended:
             show.line(f"{len(done.copied)} files were copied to {done.folder}; {done.there} were there.")
+            for each in done.left:
+                show.line(f"Left out: {each}", "yellow")
         if not follow or has_ended:
+            if done.left:
+                sys.exit(1)
             return
         time.sleep(WAIT_S)
 
