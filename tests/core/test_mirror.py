@@ -20,6 +20,7 @@ from trainer_core.errors import RunError
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.spec import Spec, Step
 from trainer_core.jobs.state import JobState
+from trainer_core.prepare.workbench import Workbench
 from trainer_core.training import mirror
 from trainer_core.training.folder import RunFolder
 from trainer_core.training.mirroring import Mirroring
@@ -209,3 +210,13 @@ def test_the_mirror_follows_a_run_until_its_end(tmp_path, monkeypatch):
     assert answer.exit_code == 0, answer.output
     assert run.state is JobState.COMPLETED
     assert (tmp_path / "drive" / run.name / "result.json").is_file()
+
+
+@pytest.mark.parametrize(("name", "is_refused"), [("drive", False), ("drive/easel", False), ("none/easel", True)])
+def test_the_folder_of_the_mirror_is_made_if_the_one_above_it_is_there(tmp_path, monkeypatch, name, is_refused):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
+    (tmp_path / "drive").mkdir()
+    bench = Workbench(engine="rehearsal")
+    bench.set({"output.mirror_to": str(tmp_path / name)})
+    said = [problem.message for problem in bench.problems if problem.path == "output.mirror_to"]
+    assert ["Mount its disk" in message for message in said] == [True] * is_refused

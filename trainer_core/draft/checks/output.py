@@ -53,8 +53,16 @@ def folders_can_be_written(case: Case) -> Iterator[Problem]:
         yield Problem("output.copy_to", "error", message, Fix("Do not copy", {"output.copy_to": ""}))
     mirror = case.at("output.mirror_to")
     if mirror is not None and mirror.text and not mirror.is_folder:
-        message = f"The folder {mirror.text} does not exist, so nothing can be mirrored there. Google Drive must be mounted first."
-        yield Problem("output.mirror_to", "error", message, Fix("Do not mirror", {"output.mirror_to": ""}))
+        parent = str(PurePath(mirror.path).parent)
+        if mirror.exists:
+            message = f"{mirror.text} is not a folder, so nothing can be mirrored there."
+        elif mirror.folder != parent:
+            # The folder itself is made; more of them would be made on this disk where another one is not mounted.
+            message = f"There is no folder {parent}, so nothing can be mirrored there. Mount its disk, or create the folder, first."
+        else:
+            message = ""
+        if message:
+            yield Problem("output.mirror_to", "error", message, Fix("Do not mirror", {"output.mirror_to": ""}))
     images = case.at("dataset.path")
     for path, seen in (("output.folder", wanted), ("output.copy_to", copies), ("output.mirror_to", mirror)):
         if images and images.text and seen and seen.text and PurePath(seen.path).is_relative_to(images.path):
