@@ -58,6 +58,7 @@ RULES: tuple[Rule, ...] = (
     class_images.class_images_are_enough,
     output.name_is_good,
     output.folders_can_be_written,
+    output.mirror_can_be_written,
     output.output_is_new,
     output.older_checkpoints_go,
     output.checkpoints_can_be_looked_through,

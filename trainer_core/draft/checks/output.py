@@ -45,6 +45,22 @@ def _use(path: str, text: str, prefix: str) -> Fix:
     return Fix(f"Use {clean!r}" if clean else "Use no prefix", {path: clean})
 
 
+def mirror_can_be_written(case: Case) -> Iterator[Problem]:
+    """The folder of the mirror is there, or the one above it, so that only this one is made."""
+    mirror = case.at("output.mirror_to")
+    if mirror is None or not mirror.text or mirror.is_folder:
+        return
+    parent = str(PurePath(mirror.path).parent)
+    if mirror.exists:
+        message = f"{mirror.text} is not a folder, so nothing can be mirrored there."
+    elif mirror.folder != parent:
+        # More folders would be made on this disk where another one is not mounted.
+        message = f"There is no folder {parent}, so nothing can be mirrored there. Mount its disk, or create the folder, first."
+    else:
+        return
+    yield Problem("output.mirror_to", "error", message, Fix("Do not mirror", {"output.mirror_to": ""}))
+
+
 def folders_can_be_written(case: Case) -> Iterator[Problem]:
     """The output folders exist or can be created, are writable and have free space."""
     copies, wanted = case.at("output.copy_to"), case.at("output.folder")
@@ -52,17 +68,6 @@ def folders_can_be_written(case: Case) -> Iterator[Problem]:
         message = f"The folder {copies.text} does not exist, so the LoRA cannot be copied there."
         yield Problem("output.copy_to", "error", message, Fix("Do not copy", {"output.copy_to": ""}))
     mirror = case.at("output.mirror_to")
-    if mirror is not None and mirror.text and not mirror.is_folder:
-        parent = str(PurePath(mirror.path).parent)
-        if mirror.exists:
-            message = f"{mirror.text} is not a folder, so nothing can be mirrored there."
-        elif mirror.folder != parent:
-            # The folder itself is made; more of them would be made on this disk where another one is not mounted.
-            message = f"There is no folder {parent}, so nothing can be mirrored there. Mount its disk, or create the folder, first."
-        else:
-            message = ""
-        if message:
-            yield Problem("output.mirror_to", "error", message, Fix("Do not mirror", {"output.mirror_to": ""}))
     images = case.at("dataset.path")
     for path, seen in (("output.folder", wanted), ("output.copy_to", copies), ("output.mirror_to", mirror)):
         if images and images.text and seen and seen.text and PurePath(seen.path).is_relative_to(images.path):
