@@ -356,7 +356,9 @@ def main():
         }
         return commands.get(options.command, set_up)(options, rest) or 0
     except EaselError as error:
-        sys.stderr.write("\n".join(filter(None, [error.message, error.hint])) + "\n")
+        from trainer_core.install.addresses import without_secrets
+
+        sys.stderr.write(without_secrets("\n".join(filter(None, [error.message, error.hint]))) + "\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped. Run the same command again to continue.\n")

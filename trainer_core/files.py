@@ -30,13 +30,20 @@ _SCALARS = {
 
 
 def write_whole(
-    path: Path, content: str | bytes, *, personal: bool = False, durable: bool = False, creates: bool = True
+    path: Path,
+    content: str | bytes,
+    *,
+    personal: bool = False,
+    durable: bool = False,
+    creates: bool = True,
+    executable: bool = False,
 ) -> None:
     """Writes a file atomically, by rename: a reader sees the old file or the new one, never a part.
 
     Creates the folder if needed and if it `creates` any. Text is encoded as UTF-8, and line feeds are not converted; bytes of a file name that are
     not UTF-8 are preserved. A `personal` file, such as a profile that the user created, is flushed to the disk before it
     replaces the older one, and only its owner can read it. A `durable` file is on the disk, with its name, when this returns.
+    An `executable` file is a program.
 
     Raises:
         OSError: it cannot be written; an older file is not changed.
@@ -50,7 +57,9 @@ def write_whole(
     # Not derived from the file's own name, which may already have the maximum length.
     scratch = path.with_name(f".easel-{os.getpid()}-{os.urandom(4).hex()}.part")
     try:
-        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if personal else 0o666)
+        handle = os.open(
+            scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if personal else 0o777 if executable else 0o666
+        )
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             if personal or durable:

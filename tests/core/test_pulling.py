@@ -105,6 +105,73 @@ def test_what_cannot_simply_be_moved_forward_is_refused_with_the_way_out(ours, c
     assert "update --here" in caught.value.hint
 
 
+@pytest.mark.parametrize("mine", ["notes.txt", "deep/er/notes.txt", "deep", ".env"])
+def test_a_file_that_the_newer_easel_also_has_is_kept_and_named(ours, mine):
+    theirs = ours.parent / "theirs"
+    (theirs / "deep/er").mkdir(parents=True)
+    for name in ("notes.txt", "deep/er/notes.txt", ".env"):
+        (theirs / name).write_text("theirs")
+    git(theirs, "add", ".")
+    git(theirs, "commit", "--quiet", "-m", "three")
+    (ours / ".git/info/exclude").write_text(".env\n")
+    (ours / "App.ipynb").write_text(notebook("one", "an app"))
+    (ours / mine).parent.mkdir(parents=True, exist_ok=True)
+    (ours / mine).write_text("mine")
+    with pytest.raises(InstallError, match=f"has files where this folder has other ones: {mine}\\."):
+        pulling.look(ours)
+    assert (ours / mine).read_text() == "mine"
+    assert (ours / "App.ipynb").read_text() == notebook("one", "an app")
+
+
+def test_a_file_in_place_of_a_folder_that_the_newer_easel_removes_is_no_obstacle(ours):
+    theirs = ours.parent / "theirs"
+    git(theirs, "rm", "--quiet", "app.py")
+    (theirs / "app.py").mkdir()
+    (theirs / "app.py/part.py").touch()
+    git(theirs, "add", ".")
+    git(theirs, "commit", "--quiet", "-m", "three")
+    pulling.look(ours)
+    pulling.pull(ours)
+    assert (ours / "app.py/part.py").exists()
+
+
+def test_a_merge_that_fails_leaves_what_notebooks_have_shown(ours):
+    theirs = ours.parent / "theirs"
+    (theirs / "notes.txt").write_text("theirs")
+    git(theirs, "add", ".")
+    git(theirs, "commit", "--quiet", "-m", "three")
+    (ours / "App.ipynb").write_text(notebook("one", "an app"))
+    pulling.look(ours)
+    (ours / "notes.txt").write_text("since then")
+    with pytest.raises(InstallError, match="git merge failed"):
+        pulling.pull(ours)
+    assert (ours / "App.ipynb").read_text() == notebook("one", "an app")
+    assert not (ours / ".git/easel-outputs").exists()
+
+
+def test_what_notebooks_have_shown_comes_back_after_a_kill(ours):
+    """Killed between `restore` and `merge`: the outputs are only in git's own folder."""
+    kept = ours / ".git/easel-outputs" / git(ours, "rev-parse", "HEAD")
+    kept.mkdir(parents=True)
+    for name in ("App", "Other"):
+        (kept / f"{name}.ipynb").write_text(notebook({"App": "one", "Other": "other"}[name], "an app"))
+    newer = notebook("other", "shown since then")
+    (ours / "Other.ipynb").write_text(newer)
+    pulling.look(ours)
+    assert (ours / "App.ipynb").read_text() == notebook("one", "an app")
+    assert (ours / "Other.ipynb").read_text() == newer
+    assert not kept.parent.exists()
+
+
+def test_the_password_of_an_upstream_is_not_said(ours):
+    git(ours, "remote", "set-url", "origin", "https://bob:s3cr@tpw@127.0.0.1:9/e.git?private=qrysecret")
+    with pytest.raises(InstallError, match="git fetch failed") as caught:
+        pulling.look(ours)
+    assert "127.0.0.1:9/e.git" in str(caught.value)
+    assert "tpw" not in str(caught.value)
+    assert "qrysecret" not in str(caught.value)
+
+
 def test_files_that_git_does_not_know_are_no_obstacle(ours):
     (ours / "workspace").mkdir()
     (ours / "workspace/mine.txt").touch()

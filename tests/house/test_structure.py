@@ -21,6 +21,7 @@ READ_IN_MEMORY = {
 """The modules that parse TOML themselves, and what they read."""
 
 RENAMED = {
+    "trainer_core/install/bundling.py": "an archive, when it is whole",
     "trainer_core/install/kept.py": "the parts of an environment, which are folders",
     "trainer_core/install/from_bundle.py": "folders that were copied whole",
     "trainer_core/install/wheelhouse.py": "files that were downloaded and checked, of gigabytes",

@@ -30,6 +30,7 @@ from trainer_core.engines.manifest import BackendManifest
 from trainer_core.errors import InstallError
 from trainer_core.files import write_whole
 from trainer_core.install import build, hub_files, torch_choice, trials, upstream
+from trainer_core.install.addresses import without_secrets
 from trainer_core.install.in_use import refuse_if_used
 from trainer_core.install.installed import InstalledEngine, engine_home, installed, kept, marker, read_record
 from trainer_core.install.torch_choice import NoTorch
@@ -81,7 +82,7 @@ def install(
     """
     table = manifest.read(engine)
     if source and not table.has_source:
-        report(f"{table.title} comes from the package registry: the source {source} is not used.")
+        report(f"{table.title} comes from the package registry: the source {without_secrets(source)} is not used.")
     device = hardware.chosen(accelerator)
     with _locked(engine, report) as lock:
         _undo_interrupted(table, report)

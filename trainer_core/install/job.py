@@ -14,9 +14,10 @@ from pathlib import Path
 
 from trainer_core import places
 from trainer_core.engines import manifest
-from trainer_core.errors import EaselError, JobError
+from trainer_core.errors import EaselError, InstallError, JobError
 from trainer_core.events import Event, Phase
 from trainer_core.files import write_whole
+from trainer_core.install.addresses import without_secrets
 from trainer_core.install.installed import installed
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.job import Job, list_jobs
@@ -46,13 +47,18 @@ def start(engine: str, accelerator: str = "auto", source: str | None = None) -> 
     """The job that installs an engine, and whether it was started now: if one already runs, that one is returned.
 
     Raises:
-        InstallError: there is no such engine, or it needs no installation.
+        InstallError: there is no such engine, it needs no installation, or the address of its source has a password.
         JobError: the job cannot be started.
     """
     # The notebook shows installations without ever starting one.
     from trainer_core.install.uv import kept_settings
 
     manifest.read(engine)
+    if source and without_secrets(source) != source:
+        raise InstallError(
+            "The folder of a job would keep what opens the address of this source.",
+            "Name it without a user, a password or a query, and let git's credential helper know them; or install without a job.",
+        )
     running = next((job for job in known(engine) if job.is_live), None)
     if running is not None:
         return running, False

@@ -12,6 +12,7 @@ from pathlib import Path
 from trainer_core.child import child_environment
 from trainer_core.engines.manifest import Upstream
 from trainer_core.errors import InstallError
+from trainer_core.install.addresses import without_secrets
 from trainer_core.text import printable
 
 _ANSWER_S = 15
@@ -31,7 +32,7 @@ _PROGRAMS = (
 
 
 def fetch(upstream: Upstream, target: Path, source: str | None = None, report: Callable[[str], None] = print) -> str:
-    """Where the source code came from; afterwards `target` contains exactly the pinned commit of `upstream`.
+    """Where the source code came from, without a password; afterwards `target` contains exactly the pinned commit of `upstream`.
 
     `source` is a folder (a checkout, a bare repository, an unpacked archive), an archive as a bundle has it, or a git address; None means upstream's own address.
     The name of a commit is not enough: the files must have the digest that `upstream` records.
@@ -57,7 +58,7 @@ def fetch(upstream: Upstream, target: Path, source: str | None = None, report: C
             _from_archive(upstream, origin, Path(scratch), tree)
         if digest(tree) != upstream.digest:
             raise InstallError(
-                f"The sources from {origin} are not {upstream.commit[:7]}: their files differ from the pinned ones.",
+                f"The sources from {without_secrets(origin)} are not {upstream.commit[:7]}: their files differ from the pinned ones.",
                 "Use a clean folder or repository that has this commit.",
             )
         if names := in_place_of_pinned(tree):
@@ -67,7 +68,7 @@ def fetch(upstream: Upstream, target: Path, source: str | None = None, report: C
                 "Use a clean folder or repository that has this commit.",
             )
         tree.replace(target)
-    return origin
+    return without_secrets(origin)
 
 
 def reachable(upstream: Upstream, source: str | None = None) -> bool:
@@ -167,7 +168,7 @@ def _from_address(upstream: Upstream, address: str, scratch: Path, tree: Path) -
     failure = failure or _export(where, upstream, upstream.exclude, tree)
     if failure:
         raise InstallError(
-            f"Commit {upstream.commit[:7]} could not be fetched from {address} ({failure}).",
+            f"Commit {upstream.commit[:7]} could not be fetched from {without_secrets(address)} ({failure}).",
             "Try again, or use a source that has this commit.",
         )
 
@@ -187,7 +188,7 @@ def _from_archive(upstream: Upstream, address: str, scratch: Path, tree: Path) -
                     raise OSError(f"it sends more than {_MOST_BYTES >> 20} MB, which are the most")
                 file.write(piece)
     except (OSError, ValueError) as error:
-        raise _unreachable(upstream, address, str(getattr(error, "reason", error))) from error
+        raise _unreachable(upstream, address, without_secrets(str(getattr(error, "reason", error)))) from error
     _unpack(upstream, archive, address, tree, strip=1)
 
 
@@ -241,20 +242,21 @@ def _git(*arguments: str, timeout_s: int) -> str | None:
         return f"no answer within {timeout_s} s"
     if done.returncode == 0:
         return None
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    lines = [line.strip() for line in without_secrets(done.stderr).splitlines() if line.strip()]
     return next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "git failed")
 
 
 def _archive_address(upstream: Upstream, address: str) -> str:
     if not address.startswith("https://"):
         raise InstallError(
-            f"git is needed to get source code from {address}.", "Install git, or use a folder as the source."
+            f"git is needed to get source code from {without_secrets(address)}.",
+            "Install git, or use a folder as the source.",
         )
     return f"{address.removesuffix('.git')}/archive/{upstream.commit}.tar.gz"
 
 
 def _unreachable(upstream: Upstream, address: str, detail: str) -> InstallError:
     return InstallError(
-        f"The source of {upstream.name} cannot be reached: {address} ({detail}).",
+        f"The source of {upstream.name} cannot be reached: {without_secrets(address)} ({detail}).",
         "Connect this machine to the network, or use a folder or a mirror with --source.",
     )

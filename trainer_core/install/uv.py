@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, T
 from trainer_core.child import child_environment
 from trainer_core.errors import InstallError
 from trainer_core.install import mirrors
+from trainer_core.install.addresses import without_secrets
 from trainer_core.places import home, resource
 
 # The release that was tested; an older one may not know the newest torch builds or Pythons.
@@ -185,7 +186,7 @@ def run_logged(
     log.parent.mkdir(parents=True, exist_ok=True)
     lines = []
     with log.open("a", encoding="utf-8") as record:
-        record.write("$ " + " ".join(command) + "\n")
+        record.write("$ " + without_secrets(" ".join(command)) + "\n")
         record.flush()
         environment = uv_environment() if environment is None else dict(environment)
         with subprocess.Popen(
@@ -198,7 +199,7 @@ def run_logged(
             **options,
         ) as process:
             for raw in process.stdout or ():
-                line = raw.decode("utf-8", "replace").rstrip()
+                line = without_secrets(raw.decode("utf-8", "replace").rstrip())
                 lines.append(line)
                 record.write(line + "\n")
                 record.flush()
@@ -209,7 +210,7 @@ def run_logged(
 
 def decisive_line(output: str) -> str:
     """The line of a tool's output that says what failed: its error with the innermost cause, else the last line."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    lines = [line.strip() for line in without_secrets(output).splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"(error|ERROR)\b", line)]
     causes = [re.sub(r"^(cause|Caused by):\s*", "", line) for line in lines if re.match(r"(cause|Caused by):", line)]
     if errors:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import re
 import shutil
 import tarfile
@@ -23,6 +24,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from trainer_core.errors import InstallError
 from trainer_core.files import read_toml
+from trainer_core.install.addresses import without_secrets
 from trainer_core.install.uv import decisive_line, run_logged, uv_environment
 
 Report = Callable[[str], None]
@@ -107,6 +109,11 @@ def fetch(files: Sequence[File], folder: Path, report: Report) -> None:
             pass
 
 
+def part_of(file: File) -> str:
+    """The name of a file while it is fetched; nobody else may fetch it into the same folder meanwhile."""
+    return f".{file.name}.part"
+
+
 def sha256_of(file: Path) -> str:
     """The hash of a file; "" if it is not there."""
     try:
@@ -150,14 +157,15 @@ def _fetch(file: File, folder: Path, known: Mapping[str, str]) -> None:
     request = urllib.request.Request(address)
     if header:
         request.add_unredirected_header("Authorization", header)
-    part = folder / f".{file.name}.part"
+    part = folder / part_of(file)
     try:
         with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer, part.open("wb") as target:
             shutil.copyfileobj(answer, target, 1 << 20)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         part.unlink(missing_ok=True)
+        reason = without_secrets(str(getattr(error, "reason", None) or error or type(error).__name__))
         raise InstallError(
-            f"{file.name} could not be downloaded: {getattr(error, 'reason', None) or error}.",
+            f"{file.name} could not be downloaded: {reason}.",
             "Run the same command again: it continues with what is missing.",
         ) from error
     if sha256_of(part) != file.sha256:
