@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import urllib.parse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +23,15 @@ KEPT_S = {"yes": 600.0, "no": 30.0}
 def endpoint() -> str:
     """The address of the Hub, or of the mirror in HF_ENDPOINT."""
     return (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is the address of a server; huggingface_hub cannot be imported with some others in HF_ENDPOINT."""
+    try:
+        parts = urllib.parse.urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 def is_off() -> bool:
