@@ -66,12 +66,12 @@ def run(
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        code = process.wait()
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
     stdout, stderr = (bytes(text).decode("utf-8", "replace") for text in texts)
-    return Done(process.returncode, stdout, stderr, ended)
+    return Done(code, stdout, stderr, ended)
 
 
 def _read(

@@ -6,7 +6,7 @@ A pattern is a type, a list with the pattern of each entry, or a table with thos
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 _ROW = {"name": str, "kind": str, "ok": bool, "reason": str}
 _COUNTED = {"bytes": int, "full_bytes": int, "numbers": int}
@@ -17,7 +17,7 @@ _PATTERNS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def is_whole(what: str, found: object) -> bool:
+def is_whole(what: str, found: object) -> TypeGuard[dict[str, Any]]:
     """Whether the answer about "kernel", "bitsandbytes" or "attention" has all that the check of it reads."""
     if not isinstance(found, dict) or not _fits(found, _PATTERNS[what]):
         return False

@@ -25,6 +25,8 @@ _BEGINNINGS = (
     "/opt",
     "/mnt",
 )
+_DRIVE = re.compile(r"/mnt/[a-z](?=/|$)")
+"""A drive of Windows in WSL."""
 _PYTHON = re.compile(r"/bin/python[\d.]*$")
 # A space belongs to a path if the words after it lead to another slash.
 _WORD = r"[^\s/\\\"'<>|*,;:=()\[\]{}]+"
@@ -41,7 +43,9 @@ def kind(path: str, folders: Sequence[tuple[str, str]] = ()) -> str:
             return shown + path[len(folder) :]
     if _SYSTEM.fullmatch(path):
         return path
-    beginning = next((each for each in _BEGINNINGS if path == each or path.startswith(f"{each}/")), "")
+    drive = _DRIVE.match(path)
+    beginnings = (drive[0], *_BEGINNINGS) if drive else _BEGINNINGS
+    beginning = next((each for each in beginnings if path == each or path.startswith(f"{each}/")), "")
     if path == beginning:
         return path
     python = _PYTHON.search(path)

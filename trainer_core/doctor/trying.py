@@ -21,7 +21,7 @@ from trainer_core.files import read_json, write_whole
 from trainer_core.install.inside import proof
 from trainer_core.install.installed import InstalledEngine
 from trainer_core.install.uv import decisive_line
-from trainer_core.text import size
+from trainer_core.text import size, without_secrets
 
 Report = Callable[[str], None]
 Result = Mapping[str, Any]
@@ -50,8 +50,7 @@ def result(engine: InstalledEngine, what: str, depends: Mapping[str, Any], repor
     name = f"{engine.id} {what}"
     kept = _kept()
     entry = kept.get(name)
-    is_kept = isinstance(entry, dict) and entry.get("key") == key and is_whole(what, entry.get("result"))
-    if is_kept and not again:
+    if not again and isinstance(entry, dict) and entry.get("key") == key and is_whole(what, entry.get("result")):
         return {**entry["result"], "kept": True}
     report(f"{TITLES[what]} with the Python of {engine.id}.")
     found = _run(engine, what)
@@ -94,7 +93,7 @@ def _run(engine: InstalledEngine, what: str) -> dict[str, Any]:
         return {"failure": f"It crashed ({_name(-done.returncode)})."}
     if done.returncode == 0 and done.stdout.strip():
         return _answer(what, done.stdout)
-    last = decisive_line(done.stderr) or f"status {done.returncode}"
+    last = without_secrets(decisive_line(done.stderr)) or f"status {done.returncode}"
     return {"failure": f"It ended with an error: {last[:300].rstrip('.')}."}
 
 

@@ -41,6 +41,8 @@ def is_off() -> bool:
 
 def answers(address: str) -> bool:
     """Whether a server answers at this address, however; takes a few seconds if none does."""
+    if not is_address(address):
+        return False
     # Imported when it is asked, because a notebook that opens does not need it.
     import urllib.error
     import urllib.request

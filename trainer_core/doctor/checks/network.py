@@ -40,14 +40,15 @@ def hub(case: Case) -> Iterator[Finding]:
     """Whether the Hub, or its mirror, can be reached."""
     title, address = "Hugging Face Hub", case.probe.environment.get("HF_ENDPOINT") or hub_reach.HUB
     where = printable(address, 200)
-    reach = case.probe.fact("hub", lambda: hub_reach.reach(WAIT_S))
     offline = "Models and tokenizers must be on this machine."
     private = () if address == hub_reach.HUB else (where,)
     if not hub_reach.is_address(address):
         found = f"HF_ENDPOINT is {where}, which is not the address of a server."
         fix = f"Set HF_ENDPOINT to an address such as {hub_reach.HUB}, or unset it."
         yield Finding("network.hub", title, "notice", found, "Nothing can be downloaded.", fix, private=private)
-    elif reach == "yes":
+        return
+    reach = case.probe.fact("hub", lambda: hub_reach.reach(WAIT_S))
+    if reach == "yes":
         yield Finding("network.hub", title, "good", f"{where} answers.", private=private)
     elif reach == "off":
         found = f"It is switched off by {' or '.join(hub_reach.SWITCHES)}."
