@@ -9,7 +9,7 @@ import pytest
 
 from trainer_core.doctor.case import Case
 from trainer_core.doctor.checks import jupyter_servers, network
-from trainer_core.install import hub_reach, installed, jupyter
+from trainer_core.install import hub_reach, installed, jupyter, trials
 
 DEEP = "[" * 200_000
 
@@ -27,14 +27,27 @@ def test_the_record_of_an_engine(tmp_path):
     assert installed.read_record(tmp_path) is None
 
 
+def test_the_trials_of_an_engine(tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path))
+    engine = installed.InstalledEngine("rehearsal", *[""] * 9)
+    record = engine.home / "trials.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(DEEP)
+    assert not trials.load(engine, "", {})["optimizers"]
+    pipe(record)
+    assert not trials.load(engine, "", {})["optimizers"]
+
+
 def test_the_records_of_jupyter_servers(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     (tmp_path / "jpserver-1.json").write_text(DEEP)
     (tmp_path / "jpserver-2.json").write_text('{"pid": 99999999999999999999999}')
     pipe(tmp_path / "jpserver-3.json")
+    for number, text in enumerate(('{"pid": true}', '{"pid": -1}', f'{{"pid": {os.getpid()}, "url": 5}}', "[]")):
+        (tmp_path / f"jpserver-1{number}.json").write_text(text.replace("{", f'{{"root_dir": "{tmp_path}", ', 1))
     assert str(tmp_path) not in str([each.root for each in jupyter.servers()])
     folder = f"{tmp_path}/Ida Ek"
-    (tmp_path / "jpserver-4.json").write_text(json.dumps({"pid": os.getpid(), "url": 5, "root_dir": folder}))
+    (tmp_path / "jpserver-4.json").write_text(json.dumps({"pid": os.getpid(), "url": "http://x/", "root_dir": folder}))
     assert folder in [each.root for each in jupyter.servers()]
     assert folder in [path for each in jupyter_servers.jupyter_servers(Case()) for path in each.private]
 

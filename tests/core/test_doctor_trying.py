@@ -99,11 +99,11 @@ def test_the_recorded_answers_are_whole_and_none_without_one_of_its_parts():
     assert {what for what, _ in tried} == set(trying.TITLES)
     for what, found in tried:
         if "failure" not in found:
-            assert answer_forms.is_whole(what, found), (what, found)
-            assert not answer_forms.is_whole(what, {name: found[name] for name in found if name != "ok"})
-    assert not answer_forms.is_whole("kernel", json.loads(WHOLE.replace('"precisions"', '"x"')))
-    assert not answer_forms.is_whole("bitsandbytes", {"ok": True, "reason": "", "device": "cuda"})
-    assert not answer_forms.is_whole("attention", {"ok": True, "reason": "", "device": "cpu", "kinds": {"sdpa": 1}})
+            assert answer_forms.is_whole(found, what), (what, found)
+            assert not answer_forms.is_whole({name: found[name] for name in found if name != "ok"}, what)
+    assert not answer_forms.is_whole(json.loads(WHOLE.replace('"precisions"', '"x"')), "kernel")
+    assert not answer_forms.is_whole({"ok": True, "reason": "", "device": "cuda"}, "bitsandbytes")
+    assert not answer_forms.is_whole({"ok": True, "reason": "", "device": "cpu", "kinds": {"sdpa": 1}}, "attention")
 
 
 @pytest.fixture

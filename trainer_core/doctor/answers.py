@@ -17,7 +17,7 @@ _PATTERNS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def is_whole(what: str, found: object) -> TypeGuard[dict[str, Any]]:
+def is_whole(found: object, what: str) -> TypeGuard[dict[str, Any]]:
     """Whether the answer about "kernel", "bitsandbytes" or "attention" has all that the check of it reads."""
     if not isinstance(found, dict) or not _fits(found, _PATTERNS[what]):
         return False

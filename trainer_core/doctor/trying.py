@@ -50,7 +50,7 @@ def result(engine: InstalledEngine, what: str, depends: Mapping[str, Any], repor
     name = f"{engine.id} {what}"
     kept = _kept()
     entry = kept.get(name)
-    if not again and isinstance(entry, dict) and entry.get("key") == key and is_whole(what, entry.get("result")):
+    if not again and isinstance(entry, dict) and entry.get("key") == key and is_whole(entry.get("result"), what):
         return {**entry["result"], "kept": True}
     report(f"{TITLES[what]} with the Python of {engine.id}.")
     found = _run(engine, what)
@@ -98,11 +98,12 @@ def _run(engine: InstalledEngine, what: str) -> dict[str, Any]:
 
 
 def _answer(what: str, printed: str) -> dict[str, Any]:
-    try:
+    found: object = None
+    with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(printed.splitlines()[-1])
-    except (ValueError, RecursionError):
-        found = None
-    return found if is_whole(what, found) else {"failure": "It ended without an answer that is whole."}
+    if is_whole(found, what):
+        return found
+    return {"failure": "It ended without an answer that is whole."}
 
 
 def _name(number: int) -> str:

@@ -109,8 +109,12 @@ def servers() -> Iterator[Server]:
         for file in sorted(folder.glob("jpserver-*.json")):
             try:
                 record = read_json(file)
-                os.kill(record["pid"], 0)
-            except (OSError, ValueError, KeyError, TypeError, OverflowError):
+                number, url = record["pid"], record.get("url", "")
+                # 0 and less are groups of processes.
+                if type(number) is not int or number < 1 or not isinstance(url, str):
+                    continue
+                os.kill(number, 0)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
                 continue
             yield _server(record)
 
@@ -142,7 +146,7 @@ def _server(record: Mapping[str, Any]) -> Server:
     except OSError:
         pass
     prefixes = tuple(dict.fromkeys(program.parent.parent for program in programs if program.parent.name == "bin"))
-    return Server(record["pid"], str(record.get("url", "")), str(record.get("root_dir", "")), prefixes)
+    return Server(record["pid"], record.get("url", ""), str(record.get("root_dir", "")), prefixes)
 
 
 def _kernel_files(python: Path) -> tuple[Path, Path]:
