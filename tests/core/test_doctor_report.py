@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from trainer_core.cli import easel
 from trainer_core.doctor import report
 from trainer_core.doctor.finding import Finding
-from trainer_core.training.redaction import Private
+from trainer_core.training.redaction import Private, Redactor
 
 NAMES = st.from_regex(r"[a-z]{2}[0-9]{2}[a-z0-9]{1,8}", fullmatch=True)
 TOKENS = st.from_regex(r"hf_[A-Za-z0-9]{30}", fullmatch=True)
@@ -95,6 +95,35 @@ def test_a_folder_and_an_address_of_a_finding_are_left_out_whatever_they_are_cal
     assert "<folder>." in left
     assert "no kernel image" in report.shareable(found, Private())
     assert "private" not in found[0].as_dict()
+
+
+@settings(max_examples=40)
+@given(
+    NAMES,
+    st.sampled_from(
+        [
+            "1 GiB is free in /mnt/c/Users/{} Ek/hf.",
+            "/media/{}/usb is full, /run/media/{}/usb too; /cluster/users/{}",
+            "A file in /home2/{}/x or C:\\Users\\{} Ek\\x: \\\\{}\\share",
+            "/net/{}.lab.firma.example/hf: file:///data/{}/x and PATH=/usr/bin:/data/{}/bin",
+        ]
+    ),
+)
+def test_a_name_that_nobody_knows_is_left_out_of_a_path(name, place):
+    left = report.redacted(place.replace("{}", name), Private())
+    assert name not in left, left
+    assert "firma" not in left
+
+
+@pytest.mark.parametrize(
+    "path", ["/mnt/c/Users/Ida Ek/hf", "/media/Ida_Ek/usb", "/run/media/Ida_Ek/usb", "/home2/Ida_Ek/x"]
+)
+def test_a_diagnosis_leaves_these_homes_out_too(path):
+    redactor = Redactor(Private())
+    said = f"cannot open {path}, said Ida Ek or Ida_Ek"
+    redactor.learn(said)
+    assert redactor.text(said).startswith("cannot open <home>/")
+    assert ("Ida Ek" if " " in path else "Ida_Ek") not in redactor.text(said)
 
 
 def test_the_kind_of_a_folder_stays():
