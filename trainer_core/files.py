@@ -1,4 +1,4 @@
-"""Writes Easel's files atomically, and reads TOML into dataclasses. Standard library only."""
+"""Writes Easel's files atomically, and reads JSON, and TOML into dataclasses. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import errno
 import functools
+import json
 import os
 import stat
 import types
@@ -141,6 +142,23 @@ def _open(path: Path, flags: int) -> IO[bytes]:
         file.close()
         raise OSError(errno.EINVAL, "is not a regular file", str(path))
     return file
+
+
+def read_json(path: Path, longest_bytes: int = 8 << 20) -> Any:
+    """The JSON data in a file that Easel or another program of this user wrote, read as `open_own` does.
+
+    Raises:
+        OSError: it cannot be read, is a link, or is not a regular file.
+        ValueError: it is too long, or is not JSON.
+    """
+    with open_own(path) as file:
+        data = file.read(longest_bytes + 1)
+    if len(data) > longest_bytes:
+        raise ValueError(f"{path} is longer than {longest_bytes} bytes.")
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deeply.") from error
 
 
 def read_toml(

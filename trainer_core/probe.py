@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from trainer_core import bounded
+
 Answer = TypeVar("Answer")
 LIMIT_S = 10
-_MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Probe:
         """The text of a file, without spaces around it; "" if it cannot be read."""
         try:
             with self.path(place).open("rb") as file:
-                return file.read(_MOST_BYTES).decode("utf-8", "replace").strip()
+                return file.read(bounded.MOST_BYTES).decode("utf-8", "replace").strip()
         except OSError:
             return ""
 
@@ -68,14 +68,14 @@ class Probe:
         return shutil.which(name, path=self.search) or next((str(path) for path in places if path.exists()), "")
 
     def ask(self, program: str, *arguments: str, limit_s: float = LIMIT_S) -> str:
-        """What a program prints; "" if there is none, or if it fails."""
+        """What a program prints; "" if there is none, if it fails, or if it prints more than any of them does."""
         if not program:
             return ""
         try:
-            answer = subprocess.run([program, *arguments], capture_output=True, timeout=limit_s, check=False)
-        except (OSError, subprocess.TimeoutExpired):
+            answer = bounded.run([program, *arguments], limit_s)
+        except OSError:
             return ""
-        return answer.stdout[:_MOST_BYTES].decode("utf-8", "replace") if answer.returncode == 0 else ""
+        return "" if answer.ended or answer.returncode else answer.stdout
 
     def fact(self, name: str, measure: Callable[[], Answer]) -> Answer:
         """An answer that is measured on this machine; on a recorded one the recorded answer."""

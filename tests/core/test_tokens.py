@@ -10,6 +10,8 @@ import textwrap
 
 import pytest
 
+from trainer_core.doctor.case import Case
+from trainer_core.doctor.checks import network
 from trainer_core.errors import DownloadError
 from trainer_core.models import tokens
 
@@ -84,6 +86,78 @@ def test_an_entered_token_takes_precedence_over_the_environment(monkeypatch):
 def test_the_advice_names_the_page_and_the_variable():
     assert "https://huggingface.co/settings/tokens" in tokens.where_to_set("huggingface")
     assert "CIVITAI_TOKEN" in tokens.where_to_set("civitai")
+
+
+def own_file(text):
+    path = tokens._own_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "HF_TOKEN={}",
+        "export HF_TOKEN={}",
+        "HF_TOKEN='{}'",
+        ' export  HF_TOKEN = "{}"  # of a friend',
+        "HF_TOKEN={} # mine\r",
+    ],
+)
+def test_a_token_of_the_own_file_is_read_in_the_forms_of_a_shell(line, monkeypatch, tmp_path):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
+    own_file(f"# tokens\n\n{line.format(SECRET)}\n")
+    assert tokens.find("huggingface").header() == {"Authorization": f"Bearer {SECRET}"}
+    assert tokens.find("civitai") is None
+
+
+@pytest.mark.parametrize("line", ["HF_TOKEN '{}'", "{}", "HF_TOKEN='{}", "HF_TOKEN=\"{}'", "set HF_TOKEN={}"])
+def test_a_line_that_cannot_be_read_is_said_without_its_text(line, monkeypatch, tmp_path):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
+    own_file(f"# tokens\n{line.format(SECRET)}\n")
+    with pytest.raises(DownloadError, match=r"Line 2 of .* cannot be read") as refused:
+        tokens.find("huggingface")
+    assert SECRET not in f"{refused.value} {refused.value.hint}"
+
+
+def test_the_own_file_of_another_user_is_not_used_and_that_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
+    own_file(f"HF_TOKEN={SECRET}")
+    monkeypatch.setattr("os.getuid", lambda: 99999)
+    with pytest.raises(DownloadError, match="belongs to another user"):
+        tokens.find("huggingface")
+
+
+def test_the_doctor_says_where_a_token_is_from_as_training_finds_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
+
+    def said():
+        found = {each.id: each for each in network.tokens(Case())}
+        return found["token.huggingface"].state, found["token.huggingface"].found
+
+    path = own_file(f"export HF_TOKEN='{SECRET}'")
+    assert said() == ("good", f"One is set, by HF_TOKEN in {path}.")
+    path.chmod(0o644)
+    assert said()[0] == "notice"
+    assert "other users" in said()[1]
+
+
+def test_an_endpoint_that_is_no_address_is_said(tmp_path):
+    code = """
+        from trainer_core.errors import DownloadError
+        from trainer_core.models import tokens
+        try:
+            tokens.find("huggingface")
+        except DownloadError as error:
+            print(error.message)
+    """
+    environment = {"HF_ENDPOINT": "http://[bad", "EASEL_HOME": str(tmp_path), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert "HF_ENDPOINT is not the address of a server" in done.stdout, done.stderr
 
 
 COLAB = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import platform
 from pathlib import Path
 
@@ -64,7 +65,8 @@ def _write(target: Path, found: list[Finding]) -> None:
         EaselError: a file with this name exists, or it cannot be written.
     """
     path = places.typed(target)
-    if places.is_there(path):
+    # A link that leads nowhere is one, too.
+    if os.path.lexists(path):
         raise EaselError(f"{path} exists already.", "Choose another name.")
     try:
         write_whole(path, report.shareable(found), personal=True)

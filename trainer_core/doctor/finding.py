@@ -25,6 +25,7 @@ class Finding:
         means: What that means for training, as sentences; "" if that is clear.
         fix: A command or a sentence that says what to do; "" if nothing is to be done.
         engine: The id of the only engine that it is about; "" if it is about all.
+        private: The paths and addresses of the user in these sentences, as they are there. A report to share replaces them.
     """
 
     id: str
@@ -34,10 +35,11 @@ class Finding:
     means: str = ""
     fix: str = ""
     engine: str = ""
+    private: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The finding as JSON data."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "private"}
 
 
 def prevents_training(findings: Iterable[Finding]) -> bool:

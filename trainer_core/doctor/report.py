@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from trainer_core import __version__, places
+from trainer_core.doctor import private_paths
 from trainer_core.doctor.finding import CONCLUSION, STATES, Finding, State
 from trainer_core.training.redaction import HOME, HOST, Private, Redactor
 
@@ -69,18 +70,24 @@ def text(findings: Sequence[Finding]) -> str:
 
 def shareable(findings: Sequence[Finding], private: Private | None = None) -> str:
     """The report to give to others: without names of people and machines, home folders, tokens and addresses."""
-    return redacted(f"{text(findings)}\n{READ_FIRST}\n", private or _private(), _own_folders())
+    private, folders = private or _private(), _own_folders()
+    known = [*folders, *((home, "~") for home in private.homes)]
+    named = {each for finding in findings for each in finding.private if len(each) > 1}
+    shown = [(each, private_paths.kind(each, known) if each.startswith("/") else HOST) for each in named]
+    return redacted(f"{text(findings)}\n{READ_FIRST}\n", private, [*folders, *shown])
 
 
 def redacted(said: str, private: Private, folders: Collection[tuple[str, str]] = ()) -> str:
     """The text without private data. `folders` are paths with what replaces them, such as ("/mnt/x/easel", "<easel>")."""
-    for path, shown in sorted(folders, key=lambda each: -len(each[0])):
-        said = re.sub(rf"{re.escape(path)}(?![\w-]|\.\w)", lambda _, shown=shown: shown, said)
+    redactor = Redactor(private)
+    redactor.learn(said)
+    homes = [(home, "~") for home in private.homes if len(home) > 1]
+    for path, shown in sorted([*folders, *homes], key=lambda each: -len(each[0])):
+        said = re.sub(rf"(?<![\w-]){re.escape(path)}(?![\w-]|\.\w)", lambda _, shown=shown: shown, said)
+    said = private_paths.reduced(said)
     said = _HARDWARE.sub("<id>", said)
     said = _NUMBERS.sub(_without_address, said)
     said = _SITE.sub(_without_site, said)
-    redactor = Redactor(private)
-    redactor.learn(said)
     return redactor.text(said).replace(HOME, "~")
 
 

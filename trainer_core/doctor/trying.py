@@ -8,18 +8,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import signal
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer_core import places
+from trainer_core import bounded, places
 from trainer_core.child import child_environment
-from trainer_core.files import write_whole
+from trainer_core.doctor.answers import is_whole
+from trainer_core.files import read_json, write_whole
 from trainer_core.install.inside import proof
 from trainer_core.install.installed import InstalledEngine
 from trainer_core.install.uv import decisive_line
+from trainer_core.text import size, without_secrets
 
 Report = Callable[[str], None]
 Result = Mapping[str, Any]
@@ -48,7 +50,7 @@ def result(engine: InstalledEngine, what: str, depends: Mapping[str, Any], repor
     name = f"{engine.id} {what}"
     kept = _kept()
     entry = kept.get(name)
-    if not again and isinstance(entry, dict) and entry.get("key") == key and isinstance(entry.get("result"), dict):
+    if not again and isinstance(entry, dict) and entry.get("key") == key and is_whole(entry.get("result"), what):
         return {**entry["result"], "kept": True}
     report(f"{TITLES[what]} with the Python of {engine.id}.")
     found = _run(engine, what)
@@ -69,7 +71,7 @@ def _key(engine: InstalledEngine, what: str, depends: Mapping[str, Any]) -> str:
 
 def _kept() -> dict[str, Any]:
     try:
-        found = json.loads(store().read_text("utf-8"))
+        found = read_json(store())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -77,29 +79,36 @@ def _kept() -> dict[str, Any]:
 
 def _run(engine: InstalledEngine, what: str) -> dict[str, Any]:
     """What the program says in its last line; {"failure": a sentence} if it does not."""
-    command = [str(engine.python), proof.__file__, what]
+    command = [str(engine.python), proof.__file__, what, str(os.getpid()), str(LIMIT_S)]
     environment = child_environment({"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"})
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=LIMIT_S,
-            env=environment,
-            cwd=engine.home,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return {"failure": f"It did not end within {LIMIT_S} seconds."}
+        done = bounded.run(command, LIMIT_S, environment=environment, folder=engine.home)
     except OSError as error:
         return {"failure": f"The Python of the engine cannot be started: {error.strerror or error}."}
-    with contextlib.suppress(ValueError, IndexError):
-        found = json.loads(done.stdout.splitlines()[-1])
-        if isinstance(found, dict) and done.returncode == 0:
-            return found
+    if done.ended == "time" or done.returncode == -signal.SIGALRM:
+        return {"failure": f"It did not end within {LIMIT_S} seconds."}
+    if done.ended:
+        return {"failure": f"It was stopped: it printed more than {size(bounded.MOST_BYTES)}."}
     if done.returncode < 0:
-        return {"failure": f"It crashed ({signal.Signals(-done.returncode).name})."}
-    last = decisive_line(done.stderr) or f"status {done.returncode}"
+        return {"failure": f"It crashed ({_name(-done.returncode)})."}
+    if done.returncode == 0 and done.stdout.strip():
+        return _answer(what, done.stdout)
+    last = without_secrets(decisive_line(done.stderr)) or f"status {done.returncode}"
     return {"failure": f"It ended with an error: {last[:300].rstrip('.')}."}
+
+
+def _answer(what: str, printed: str) -> dict[str, Any]:
+    found: object = None
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(printed.splitlines()[-1])
+    if is_whole(found, what):
+        return found
+    return {"failure": "It ended without an answer that is whole."}
+
+
+def _name(number: int) -> str:
+    """The name of a signal; those of real time have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import urllib.parse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +25,15 @@ def endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is the address of a server; huggingface_hub cannot be imported with some others in HF_ENDPOINT."""
+    try:
+        parts = urllib.parse.urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
 def is_off() -> bool:
     """Whether the user has switched the Hub off."""
     return any(os.environ.get(name, "").strip().lower() in ON for name in SWITCHES)
@@ -31,6 +41,8 @@ def is_off() -> bool:
 
 def answers(address: str) -> bool:
     """Whether a server answers at this address, however; takes a few seconds if none does."""
+    if not is_address(address):
+        return False
     # Imported when it is asked, because a notebook that opens does not need it.
     import urllib.error
     import urllib.request

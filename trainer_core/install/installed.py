@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trainer_core import places
+from trainer_core.files import read_json
 from trainer_core.install.kept import Kept, come_back
 
 PARTS = ("venv", "source", "schema", "trials.json", "installed.json")
@@ -77,7 +77,7 @@ def installed(engine: str) -> InstalledEngine | None:
 def read_record(folder: Path) -> InstalledEngine | None:
     """What was installed, as a folder records it; None if it does not."""
     try:
-        return InstalledEngine(**json.loads((folder / "installed.json").read_text("utf-8")))
+        return InstalledEngine(**read_json(folder / "installed.json"))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core import places
-from trainer_core.files import write_whole
+from trainer_core.files import read_json, write_whole
 
 KERNEL = "easel"
 
@@ -94,8 +94,8 @@ def unregister(python: Path) -> list[Path]:
     removed = []
     for file in _kernel_files(python):
         try:
-            ours = json.loads(file.read_text("utf-8"))["argv"][0] == str(python)
-        except (OSError, ValueError, KeyError, IndexError):
+            ours = read_json(file)["argv"][0] == str(python)
+        except (OSError, ValueError, KeyError, IndexError, TypeError):
             continue
         if ours:
             shutil.rmtree(file.parent)
@@ -108,9 +108,13 @@ def servers() -> Iterator[Server]:
     for folder in places.jupyter_runtime_folders():
         for file in sorted(folder.glob("jpserver-*.json")):
             try:
-                record = json.loads(file.read_text("utf-8"))
-                os.kill(record["pid"], 0)
-            except (OSError, ValueError, KeyError, TypeError):
+                record = read_json(file)
+                number, url = record["pid"], record.get("url", "")
+                # 0 and less are groups of processes.
+                if type(number) is not int or number < 1 or not isinstance(url, str):
+                    continue
+                os.kill(number, 0)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
                 continue
             yield _server(record)
 
@@ -142,7 +146,7 @@ def _server(record: Mapping[str, Any]) -> Server:
     except OSError:
         pass
     prefixes = tuple(dict.fromkeys(program.parent.parent for program in programs if program.parent.name == "bin"))
-    return Server(record["pid"], record.get("url", ""), record.get("root_dir", ""), prefixes)
+    return Server(record["pid"], record.get("url", ""), str(record.get("root_dir", "")), prefixes)
 
 
 def _kernel_files(python: Path) -> tuple[Path, Path]:

@@ -26,7 +26,7 @@ from typing import Any
 from trainer_core import hardware, places
 from trainer_core.child import child_environment
 from trainer_core.errors import InstallError
-from trainer_core.files import read_rows, write_whole
+from trainer_core.files import read_json, read_rows, write_whole
 from trainer_core.hardware import Accelerator
 from trainer_core.install import build, interpreters, mirrors
 from trainer_core.install.kept import Kept, come_back
@@ -133,7 +133,7 @@ def installed(name: str) -> Installed | None:
     if row.kept.marker.exists() and not come_back(row.kept):
         return None
     try:
-        found = Installed(**json.loads((row.folder / "installed.json").read_text("utf-8")))
+        found = Installed(**read_json(row.folder / "installed.json"))
     except (OSError, ValueError, TypeError):
         return None
     return found if row.interpreter.exists() else None

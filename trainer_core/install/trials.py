@@ -22,7 +22,7 @@ from typing import IO, Any
 from trainer_core import catalog, hardware
 from trainer_core.child import child_environment
 from trainer_core.engines.manifest import BackendManifest
-from trainer_core.files import write_whole
+from trainer_core.files import read_json, write_whole
 from trainer_core.install.inside import trial
 from trainer_core.install.installed import InstalledEngine
 
@@ -72,7 +72,7 @@ def load(engine: InstalledEngine, device: str, spelled: Mapping[str, str]) -> Ma
     """
     nothing = {"optimizers": {}, "parts": {}}
     try:
-        found = json.loads((engine.home / "trials.json").read_text("utf-8"))
+        found = read_json(engine.home / "trials.json")
         of = (found["version"], found["torch"], found["device"])
         tried = {name: record for name, record in found["optimizers"].items() if spelled.get(name) == record["spelled"]}
         mine = {"optimizers": tried, "parts": dict(found["parts"])}

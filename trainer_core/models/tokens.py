@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import threading
 from collections.abc import Iterator
@@ -48,8 +49,12 @@ _LOCK = threading.Lock()
 _LENDING = threading.RLock()
 _given: dict[str, Token] = {}
 OWN_FILE = "tokens.env"
-"""The file in Easel's home in which a user can keep tokens, as lines NAME=VALUE. Easel reads it, and never writes it."""
+"""The file in Easel's home in which a user can keep tokens, as lines NAME=VALUE, as in a shell. Easel reads it, and never writes it."""
 LONGEST_BYTES = 100_000
+_LINE = re.compile(
+    r"\s*(?:export\s+)?(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<quote>[\"']?)(?P<value>[^\"']*?)(?P=quote)\s*(?:(?<=\s)#.*)?"
+)
+"""A line as shells and files of variables have it, with a comment behind it or not."""
 
 
 class Hidden:
@@ -210,8 +215,15 @@ def where_to_set(site: str) -> str:
 
 
 def _login_file() -> str:
-    from huggingface_hub import constants
-
+    try:
+        from huggingface_hub import constants
+    except ValueError:
+        # It reads the variable when it is imported.
+        raise DownloadError(
+            "HF_ENDPOINT is not the address of a server, so the login of huggingface_hub cannot be read.",
+            "Set it to an address such as https://huggingface.co, or unset it.",
+            "token",
+        ) from None
     try:
         return Path(constants.HF_TOKEN_PATH).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
@@ -226,13 +238,19 @@ def _own_file() -> dict[str, str]:
     """The values of the user's own file; none if there is no such file.
 
     Raises:
-        DownloadError: others may read the file, or it is not such a file.
+        DownloadError: others may read the file, it is of another user, or it is not such a file.
     """
     path = _own_path()
     try:
         with open_regular(path) as file:
             about = os.fstat(file.fileno())
-            if stat.S_IMODE(about.st_mode) & 0o077 or about.st_uid != os.getuid():
+            if about.st_uid != os.getuid():
+                raise DownloadError(
+                    f"{path} belongs to another user of this machine, so its tokens are not used.",
+                    "Remove it, and write one of your own.",
+                    "token",
+                )
+            if stat.S_IMODE(about.st_mode) & 0o077:
                 raise DownloadError(
                     f"{path} contains tokens, and other users of this machine may read or change it.",
                     f"Make it yours alone: chmod 600 {path}",
@@ -244,5 +262,16 @@ def _own_file() -> dict[str, str]:
     except (OSError, UnicodeDecodeError):
         # Not `from`: the error may contain the bytes.
         raise DownloadError(f"{path} cannot be read as text.", "Repair it, or remove it.", "token") from None
-    pairs = (line.partition("=") for line in text.splitlines() if not line.lstrip().startswith("#"))
-    return {name.strip(): value.strip() for name, equals, value in pairs if equals}
+    found = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if (read := _LINE.fullmatch(line)) is None:
+            # Not the line itself: it may contain a token.
+            raise DownloadError(
+                f"Line {number} of {path} cannot be read.",
+                "Write each token as a line NAME=VALUE or export NAME=VALUE; a value in quotes has one at both ends.",
+                "token",
+            )
+        found[read["name"]] = read["value"]
+    return found

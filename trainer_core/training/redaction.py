@@ -39,12 +39,13 @@ _CAPTION_LINE = re.compile(
 # A home folder on Linux, macOS or Windows, also in an address (%2Fhome%2F) or with doubled backslashes.
 _SLASH = r"(?:/|\\{1,4}|%2F|%5C)"
 _HOME = re.compile(
-    rf"(?:(?<![\w])[A-Za-z]:|%3A)?{_SLASH}(?:home|Users|Benutzer|export{_SLASH}home|var{_SLASH}home){_SLASH}(?P<user>[^/\\%\s\"'<>:;,|*?\[\](){{}}]{{1,64}})"
+    rf"(?:(?<![\w])[A-Za-z]:|%3A)?{_SLASH}(?:home\d*|media|run{_SLASH}media|Users|Benutzer|export{_SLASH}home|var{_SLASH}home){_SLASH}(?P<user>[^/\\%\s\"'<>:;,|*?\[\](){{}}]{{1,64}})"
     rf"|(?<![\w.-]){_SLASH}root(?=$|{_SLASH}|[\s\"':;,)\]])",
     re.IGNORECASE,
 )
 _SPACED_HOME = re.compile(
-    r"(?<!\w)[A-Za-z]:[\\/]{1,4}Users[\\/]{1,4}(?P<user>[^\\/:*?\"<>|\n]{1,64})(?=[\\/])", re.IGNORECASE
+    r"(?:(?<!\w)[A-Za-z]:|(?<![\w.-])/mnt/[A-Za-z])[\\/]{1,4}Users[\\/]{1,4}(?P<user>[^\\/:*?\"<>|\n]{1,64})(?=[\\/])",
+    re.IGNORECASE,
 )
 _SHARED = frozenset({"public", "shared", "default", "all users"})
 _HOST_LINE = re.compile(
@@ -80,6 +81,13 @@ _COMMON_WORDS = frozenset(
         "none",
         "main",
         "test",
+        "disk",
+        "cdrom",
+        "external",
+        "storage",
+        "usb",
+        "ssd",
+        "hdd",
     }
 )
 """User and host names that are ordinary words: replaced in paths only, so that the text stays readable."""

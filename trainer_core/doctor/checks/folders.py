@@ -30,15 +30,24 @@ def folders(case: Case) -> Iterator[Finding]:
     for what, path in case.folders.items():
         about = measured[what]
         free, where = about["bytes"], printable(str(path), 300)
+        private = (where,)
         title = what[0].upper() + what[1:]
         name = f"folder.{'-'.join(what.lower().split())}"
         found = f"{size(free)} are free in {where}."
         if not about["writable"]:
             fix = f"Make {where} writable for this user, or choose another folder: EASEL_HOME for Easel's, HF_HOME for the Hub's, TMPDIR for temporary files."
-            yield Finding(name, title, "problem", f"{where} cannot be written.", "Nothing can be saved there.", fix)
+            yield Finding(
+                name,
+                title,
+                "problem",
+                f"{where} cannot be written.",
+                "Nothing can be saved there.",
+                fix,
+                private=private,
+            )
         elif free < NONE_BYTES:
             fix = "Free some space, or choose another disk: EASEL_HOME for Easel's folder, HF_HOME for the Hub's, TMPDIR for temporary files."
-            yield Finding(name, title, "problem", found, "A training could not save its results.", fix)
+            yield Finding(name, title, "problem", found, "A training could not save its results.", fix, private=private)
         elif free < LITTLE_BYTES:
             means = "An engine takes 8 to 10 GB and a base model of SDXL 7 GB, each checkpoint of a finetuning as much."
             yield Finding(
@@ -48,9 +57,10 @@ def folders(case: Case) -> Iterator[Finding]:
                 found,
                 means,
                 "Free some space: `easel runs trash empty` and `uv cache prune` help.",
+                private=private,
             )
         else:
-            yield Finding(name, title, "good", found)
+            yield Finding(name, title, "good", found, private=private)
 
 
 def _measured(path: Path) -> dict[str, Any]:

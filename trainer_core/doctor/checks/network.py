@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
-from trainer_core import places
 from trainer_core.doctor.case import Case
 from trainer_core.doctor.finding import Finding
+from trainer_core.errors import DownloadError
 from trainer_core.install import hub_reach, index_reach, uv
-from trainer_core.models.tokens import SITES, where_to_set
-from trainer_core.probe import Probe
+from trainer_core.models.tokens import SITES, find, where_to_set
 from trainer_core.text import printable
 
 WAIT_S = 6.0
@@ -42,41 +40,44 @@ def hub(case: Case) -> Iterator[Finding]:
     """Whether the Hub, or its mirror, can be reached."""
     title, address = "Hugging Face Hub", case.probe.environment.get("HF_ENDPOINT") or hub_reach.HUB
     where = printable(address, 200)
-    reach = case.probe.fact("hub", lambda: hub_reach.reach(WAIT_S))
     offline = "Models and tokenizers must be on this machine."
+    private = () if address == hub_reach.HUB else (where,)
+    if not hub_reach.is_address(address):
+        found = f"HF_ENDPOINT is {where}, which is not the address of a server."
+        fix = f"Set HF_ENDPOINT to an address such as {hub_reach.HUB}, or unset it."
+        yield Finding("network.hub", title, "notice", found, "Nothing can be downloaded.", fix, private=private)
+        return
+    reach = case.probe.fact("hub", lambda: hub_reach.reach(WAIT_S))
     if reach == "yes":
-        yield Finding("network.hub", title, "good", f"{where} answers.")
+        yield Finding("network.hub", title, "good", f"{where} answers.", private=private)
     elif reach == "off":
         found = f"It is switched off by {' or '.join(hub_reach.SWITCHES)}."
         yield Finding("network.hub", title, "notice", found, offline, "To use it, unset these variables.")
     elif reach == "no":
         fix = "Check the connection, or set HF_ENDPOINT to a mirror."
-        yield Finding("network.hub", title, "notice", f"{where} does not answer.", offline, fix)
+        yield Finding("network.hub", title, "notice", f"{where} does not answer.", offline, fix, private=private)
     else:
-        yield Finding(
-            "network.hub", title, "unknown", f"{where} has not answered within {WAIT_S:.0f} seconds.", offline
-        )
-
-
-def tokens_set(probe: Probe, site: str) -> list[str]:
-    """Where a token for a site is set: names of variables, and the login file. Secrets of a notebook are not asked for."""
-    found = [f"the variable {name}" for name in SITES[site].names if probe.environment.get(name, "").strip()]
-    if site == "huggingface" and probe.fact("login", _login):
-        found.append("the login file of huggingface_hub")
-    return found
-
-
-def _login() -> bool:
-    from huggingface_hub import constants
-
-    return places.is_there(Path(constants.HF_TOKEN_PATH))
+        found = f"{where} has not answered within {WAIT_S:.0f} seconds."
+        yield Finding("network.hub", title, "unknown", found, offline, private=private)
 
 
 def tokens(case: Case) -> Iterator[Finding]:
     """Which tokens for download sites are set, and where; a model may need one."""
     for site, known in SITES.items():
-        where = tokens_set(case.probe, site)
-        found = f"Set in {' and in '.join(where)}." if where else "None is set."
-        means = "" if where else "Models that need a login cannot be downloaded; others can."
-        fix = "" if where else where_to_set(site)
-        yield Finding(f"token.{site}", f"Token for {known.title}", "good", found, means, fix)
+        name, title = f"token.{site}", f"Token for {known.title}"
+        lacking = "Models that need a login cannot be downloaded; others can."
+        try:
+            source = case.probe.fact(f"token for {site}", lambda site=site: _source(site))
+        except DownloadError as error:
+            yield Finding(name, title, "notice", printable(error.message, 500), lacking, printable(error.hint, 500))
+            continue
+        if source:
+            yield Finding(name, title, "good", f"One is set, by {printable(source, 500)}.")
+        else:
+            yield Finding(name, title, "good", "None is set.", lacking, where_to_set(site))
+
+
+def _source(site: str) -> str:
+    """Where a training would get its token from; "" if there is none."""
+    token = find(site)
+    return "" if token is None else token.source

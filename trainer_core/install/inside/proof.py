@@ -1,6 +1,6 @@
 """Proves what an engine's torch can do on this machine. Run as a file by that engine's own Python, never by Easel's.
 
-    python proof.py kernel|bitsandbytes|attention
+    python proof.py kernel|bitsandbytes|attention PARENT LIMIT_S
 
 The last line of its output is a JSON object. `ok` says whether it works, `reason` in a sentence why not.
 Source of the step with 8 bits: bitsandbytes, optim/optimizer.py (states of tensors with less than 4096 numbers stay at 32 bits) and
@@ -10,12 +10,15 @@ nothing: it ends with status 0 without its library, and never makes a step with 
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +34,8 @@ SAVED = 0.3
 """The most that the state in 8 bits may take of that in 32: two numbers of 8 bits and the scales of their blocks are 25.4 %."""
 ALIKE = 0.1
 """How far the size of the update may be from that of torch's own optimizer."""
+_PR_SET_PDEATHSIG = 1
+"""Source: linux/prctl.h."""
 MOCK = "ErrorHandlerMockBNBNativeLibrary"
 
 
@@ -187,11 +192,33 @@ def one_attention(torch: Any, device: str, kind: Any, only: Callable[[], Any]) -
     return {}
 
 
+def end_in_time(parent: int, limit_s: int) -> None:
+    """End this process after so many seconds, and when the process that started it ends, however that ends.
+
+    The kernel does both, because a call into a driver that hangs stops the threads of Python. Not on every system it tells the end
+    of a parent: there a thread sees it by the end of the standard input.
+    """
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(limit_s)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+    threading.Thread(target=_end_with_input, daemon=True).start()
+
+
+def _end_with_input() -> None:
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 PROOFS = {"kernel": prove_kernel, "bitsandbytes": prove_bitsandbytes, "attention": prove_attention}
 
 
 def main() -> None:
     """Print what was proved, in one line."""
+    end_in_time(int(sys.argv[2]), int(sys.argv[3]))
     # Libraries may print to stdout: send that to stderr, and only the result to the real stdout.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
