@@ -7,7 +7,7 @@ import dataclasses
 import click
 
 from trainer_core import catalog, hardware, places
-from trainer_core.cli import audit, show
+from trainer_core.cli import audit, packages_shown, show
 from trainer_core.cli.options import JSON_HELP
 from trainer_core.engines import registry
 from trainer_core.install import environments
@@ -22,6 +22,7 @@ def backends() -> None:
 
 
 backends.add_command(audit.audit)
+backends.add_command(packages_shown.packages)
 
 
 @backends.command("list")
