@@ -80,6 +80,11 @@ class Session(Views):
         return self.jobs.job
 
     @property
+    def trains_here(self) -> bool:
+        """Whether the run that is shown is training on this machine."""
+        return self.jobs.is_live and self.run is not None and not self.run.folder.where
+
+    @property
     def starting(self) -> bool:
         """Whether a run is being started."""
         return self.jobs.starting

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from tests.support import machines
 from trainer_core.doctor import report, tables
 from trainer_core.doctor.case import Case
-from trainer_core.doctor.checks import eight_bit, engines
+from trainer_core.doctor.checks import eight_bit, engines, folders
 from trainer_core.doctor.examination import examine
 from trainer_core.doctor.finding import Finding, prevents_training
 from trainer_core.engines import registry
 from trainer_core.estimate import gpu_processes
+from trainer_core.probe import Probe
 
 
 @pytest.fixture
@@ -170,3 +172,12 @@ def test_another_driver_or_another_gpu_makes_what_was_tried_invalid(tmp_path, mo
     assert depends("h100", edited(smi, "GPU-00000000", "GPU-11111111")) != first
     assert depends("mi210", edited(node, "7741268452126343234", "1")) != amd
     assert depends("mi210", edited("proc/sys/kernel/osrelease", "6.8.0-60", "6.8.0-71")) != amd
+
+
+def test_one_disk_with_little_space_is_told_of_once():
+    about = {"bytes": 5 << 30, "writable": True, "disk": 1}
+    free = {"a": about, "b": about, "c": {**about, "writable": False}, "d": {**about, "disk": 2}}
+    paths = {name: Path(f"/disk/{name}") for name in free}
+    found = list(folders.folders(Case(Probe(recorded={"free": free, "folders": paths}))))
+    assert [(each.title, each.state) for each in found] == [("A, b", "notice"), ("C", "problem"), ("D", "notice")]
+    assert "/disk/a and /disk/b, which are on one disk" in found[0].found

@@ -153,6 +153,7 @@ def test_a_training_on_another_machine_is_started_watched_and_its_lora_comes_bac
     assert "known only when it trains" in app.desk.said[check_of(app.desk.on)][0]
     click(app.bar.start)
     run = wait_for(lambda: app.session.run)
+    assert not app.session.trains_here, "another machine trains, so this one could train as well"
     wait_for(lambda: app.places.chosen == "watch")
     wait_for(lambda: run.state is JobState.COMPLETED)
     assert "elena.safetensors" in [path.name for path in homes.out.glob("*.safetensors")]

@@ -123,7 +123,7 @@ class LaunchPanel:
         name = f"{session.values['output.name']} on {family_title(session.bench.state.family)}"
         if session.forecast is not None and session.forecast.fit.fits == "maybe":
             return "warn", "!", "Ready, but it may not fit", session.forecast.fit.sentence
-        if session.jobs.is_live:
+        if session.trains_here:
             name = "It would train at the same time as the current run."
         return ("warn", "!", "Ready, with a warning", name) if warnings else ("ok", "✓", "Ready to train", name)
 

@@ -55,7 +55,7 @@ class QueueIt:
 
     def show(self) -> None:
         """Shows the button while something trains or waits."""
-        show(self.widget, self.session.jobs.is_live or _waits())
+        show(self.widget, self.session.trains_here or _waits())
         self.widget.description = "Checking every image…" if self.is_busy else "Queue it\nstarts when the GPU is free"
 
 

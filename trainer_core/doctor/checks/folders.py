@@ -25,49 +25,43 @@ SHARED = "/dev/shm"  # noqa: S108 - nothing is written there
 
 
 def folders(case: Case) -> Iterator[Finding]:
-    """The free space of each folder, and whether it can be written."""
+    """The free space of each disk with folders of Easel's, and whether they can be written."""
     measured = case.probe.fact("free", lambda: {what: _measured(path) for what, path in case.folders.items()})
-    for what, path in case.folders.items():
+    disks: dict[object, list[str]] = {}
+    for what in case.folders:
         about = measured[what]
-        free, where = about["bytes"], printable(str(path), 300)
-        private = (where,)
-        title = what[0].upper() + what[1:]
-        name = f"folder.{'-'.join(what.lower().split())}"
-        found = f"{size(free)} are free in {where}."
-        if not about["writable"]:
-            fix = f"Make {where} writable for this user, or choose another folder: EASEL_HOME for Easel's, HF_HOME for the Hub's, TMPDIR for temporary files."
-            yield Finding(
-                name,
-                title,
-                "problem",
-                f"{where} cannot be written.",
-                "Nothing can be saved there.",
-                fix,
-                private=private,
-            )
-        elif free < NONE_BYTES:
-            fix = "Free some space, or choose another disk: EASEL_HOME for Easel's folder, HF_HOME for the Hub's, TMPDIR for temporary files."
-            yield Finding(name, title, "problem", found, "A training could not save its results.", fix, private=private)
-        elif free < LITTLE_BYTES:
-            means = "An engine takes 8 to 10 GB and a base model of SDXL 7 GB, each checkpoint of a finetuning as much."
-            yield Finding(
-                name,
-                title,
-                "notice",
-                found,
-                means,
-                "Free some space: `easel runs trash empty` and `uv cache prune` help.",
-                private=private,
-            )
-        else:
-            yield Finding(name, title, "good", found, private=private)
+        # A folder that cannot be written is told of on its own; recorded machines have no numbers of disks.
+        disks.setdefault(about.get("disk", what) if about["writable"] else what, []).append(what)
+    for each in disks.values():
+        yield _of_disk(each, [printable(str(case.folders[what]), 300) for what in each], measured[each[0]])
+
+
+def _of_disk(names: list[str], paths: list[str], about: dict[str, Any]) -> Finding:
+    """The finding about one disk, with the names of what is on it and their folders."""
+    names_shown = ", ".join(names)
+    title, where = names_shown[0].upper() + names_shown[1:], " and ".join(paths)
+    name = f"folder.{'-'.join(names[0].lower().split())}"
+    found = f"{size(about['bytes'])} are free in {where}{', which are on one disk' if len(paths) > 1 else ''}."
+    if not about["writable"]:
+        fix = f"Make {where} writable for this user, or choose another folder: EASEL_HOME for Easel's, HF_HOME for the Hub's, TMPDIR for temporary files."
+        found, state, means = f"{where} cannot be written.", "problem", "Nothing can be saved there."
+    elif about["bytes"] < NONE_BYTES:
+        fix = "Free some space, or choose another disk: EASEL_HOME for Easel's folder, HF_HOME for the Hub's, TMPDIR for temporary files."
+        state, means = "problem", "A training could not save its results."
+    elif about["bytes"] < LITTLE_BYTES:
+        fix = "Free some space: `easel runs trash empty` and `uv cache prune` help."
+        state = "notice"
+        means = "An engine takes 8 to 10 GB and a base model of SDXL 7 GB, each checkpoint of a finetuning as much."
+    else:
+        fix, state, means = "", "good", ""
+    return Finding(name, title, state, found, means, fix, private=tuple(paths))
 
 
 def _measured(path: Path) -> dict[str, Any]:
     here = path
     while not here.exists() and here != here.parent:
         here = here.parent
-    return {"bytes": free_disk_bytes(path), "writable": os.access(here, os.W_OK)}
+    return {"bytes": free_disk_bytes(path), "writable": os.access(here, os.W_OK), "disk": here.stat().st_dev}
 
 
 def shared_memory(case: Case) -> Iterator[Finding]:

@@ -31,7 +31,7 @@ class MachinesCard:
         )
         self.easel = Text(description="Folder of Easel there", value="easel", continuous_update=False)
         self.may_install = Checkbox(
-            description="Install what is missing there when a run needs it", value=True, indent=False
+            description="Install what is missing there when a run needs it", value=False, indent=False
         )
         self.add = Button(description="Add the machine", button_style="primary")
         self.add.on_click(handler(lambda _: self._add()))
