@@ -1,6 +1,7 @@
 """What `easel doctor` tries with an engine's own Python, on this machine, where the engine is installed."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -13,8 +14,14 @@ ENGINES = [backend.manifest for backend in registry.available() if backend.manif
 
 
 def proved(engine: InstalledEngine, what: str) -> dict:
-    command = [str(engine.python), proof.__file__, what]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+    command = [str(engine.python), proof.__file__, what, "480", str(os.getpid())]
+    # It ends with its input.
+    reading, writing = os.pipe()
+    try:
+        done = subprocess.run(command, stdin=reading, capture_output=True, text=True, timeout=500, check=False)
+    finally:
+        os.close(reading)
+        os.close(writing)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

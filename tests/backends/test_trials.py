@@ -54,8 +54,9 @@ def in_separate_home(name, folder, monkeypatch):
         pytest.skip(f"{name} is not installed here (python installer.py backend install {name})")
     home = folder / "engines" / name
     home.mkdir(parents=True)
-    for inside in ("venv", "source", "installed.json"):
+    for inside in ("venv", "source"):
         (home / inside).symlink_to(found.home / inside)
+    (home / "installed.json").write_bytes((found.home / "installed.json").read_bytes())
     monkeypatch.setenv("EASEL_HOME", str(folder))
     return environments.installed(name)
 

@@ -229,7 +229,7 @@ FIRES = {
         output.folders_can_be_written, "output.copy_to", "error", {"output.copy_to": "/nowhere/loras"}
     ),
     "a mirror that does not exist": Fires(
-        output.folders_can_be_written, "output.mirror_to", "error", {"output.mirror_to": "/nowhere/drive"}
+        output.mirror_can_be_written, "output.mirror_to", "error", {"output.mirror_to": "/nowhere/drive"}
     ),
     "a folder that is a file": Fires(
         output.folders_can_be_written, "output.folder", "error", {"output.folder": str(Path(__file__) / "out")}
