@@ -14,7 +14,7 @@ ENGINES = [backend.manifest for backend in registry.available() if backend.manif
 
 
 def proved(engine: InstalledEngine, what: str) -> dict:
-    command = [str(engine.python), proof.__file__, what, "480", str(os.getpid())]
+    command = [str(engine.python), proof.__file__, what, str(os.getpid()), "480"]
     # It ends with its input.
     reading, writing = os.pipe()
     try:
