@@ -17,6 +17,7 @@ from tests.support.played import ended, start
 from trainer_core.cli import easel, main
 from trainer_core.cli.run_commands import mirror as command
 from trainer_core.errors import RunError
+from trainer_core.jobs import processes
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.spec import Spec, Step
 from trainer_core.jobs.state import JobState
@@ -155,6 +156,8 @@ def test_the_watch_waits_for_no_pass_and_says_once_what_is_wrong(made, tmp_path)
     assert time.monotonic() - began < 1
     until, said = time.monotonic() + 60, ""
     while not said and time.monotonic() < until:
+        # As a supervisor does, which collects the children that have ended.
+        processes.reap()
         said = watching.look(2, is_new=False)
         time.sleep(0.05)
     assert "There is no folder" in said

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from trainer_core import places
 from trainer_core.errors import InstallError
-from trainer_core.files import write_whole
+from trainer_core.files import read_json, write_whole
 
 FIRST = "LoRA_Trainer.ipynb"
 _RECORD = "notebooks.json"
@@ -104,7 +104,7 @@ def lab_command(python: Path) -> tuple[Path, list[str]]:
 
 def _read() -> Mapping[str, object]:
     try:
-        record = json.loads((places.home() / _RECORD).read_text("utf-8"))
+        record = read_json(places.home() / _RECORD)
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from trainer_core.jobs import processes
 from trainer_core.jobs.tail import last_lines
 from trainer_core.training.folder import MIRROR_LOG, RunFolder
 from trainer_core.training.mirror_end import wanted
@@ -46,6 +47,7 @@ class Mirroring:
         """What is wrong with the pass that has ended, if that was not said before."""
         if self._process is None:
             return ""
+        processes.forget(self._process.pid)
         failed, self._process = self._process.returncode != 0, None
         if not failed:
             self._said = ""
@@ -62,6 +64,8 @@ class Mirroring:
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
                 )
+            # Else whoever collects the ended children of the supervisor takes its exit code, and a failure looks like success.
+            processes.set_apart(self._process.pid)
         except (OSError, ValueError) as error:
             # ValueError: the plan names a folder with a NUL in it.
             return self._new(f"The mirror could not be started: {getattr(error, 'strerror', None) or error}.")
