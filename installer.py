@@ -106,13 +106,13 @@ def run_on_newer_python():
 
 def hand_over(*arguments):
     """Replace this process with the Python of .venv running `arguments`. Does not return."""
-    from trainer_core.child import child_environment
+    from trainer_core.child import full_environment
     from trainer_core.install.suite import PYTHON, VENV
     from trainer_core.install.uv import kept_settings
 
     # The programs of .venv come first on PATH, as in an activated environment.
     path = os.pathsep.join([str(VENV / "bin"), os.environ.get("PATH", os.defpath)])
-    environment = dict(child_environment(), PATH=path, **kept_settings())
+    environment = dict(full_environment(), PATH=path, **kept_settings())
     sys.stdout.flush()
     os.execve(str(PYTHON), [str(PYTHON)] + list(arguments), environment)
 

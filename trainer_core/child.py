@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Dict, Mapping, Optional
 
 # Each of these variables has broken an interpreter other than the one it was set for.
@@ -37,23 +38,43 @@ _DROPPED = {
     # Container images set it. Each start of an engine would compile thousands of modules again: 17 of 27 CPU seconds of importing
     # torch, transformers and diffusers.
     "PYTHONDONTWRITEBYTECODE",
-    # Keys that only Easel itself uses. A program that needs one, such as the follower of a run on RunPod, is given it by name.
-    "RUNPOD_API_KEY",
-    "MODEL_TRAINING_RUNPOD_API_KEY",
-    "NGROK_AUTHTOKEN",
-    "EASEL_SERVE_TOKEN",
 }
 # ACCELERATE_GRADIENT_ACCUMULATION_STEPS silently overrides the value of a plan. Source: accelerate/accelerator.py.
 _DROPPED_PREFIXES = ("UV_", "PIP_", "PYDEVD_", "ACCELERATE_")
 
 
+ADDRESSES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "HF_ENDPOINT")
+"""Variables with the address of a proxy or a mirror. A program that fetches something needs them also with a password in them."""
+_SECRET = re.compile(
+    r"SECRET|PASSW(?:OR)?D|TOKENS?(?:$|_)|(?:API|ACCESS|PRIVATE)KEY|_PWD$|(?:^|_)(?:PASS|KEYS?|AUTH|CREDENTIALS?|CREDS)(?:$|_)"
+)
+_WITH_PASSWORD = re.compile(r"//[^/\s]*@")
+"""An address with a user and a password, as the variables for a proxy may have."""
+_PLACES = ("HF_TOKEN_PATH", "TOKENIZERS_PARALLELISM")
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether a variable looks as if it opened something: by its name, or because it is an address with a password."""
+    is_named = name.upper() not in _PLACES and bool(_SECRET.search(name.upper()))
+    return is_named or bool(_WITH_PASSWORD.search(value))
+
+
 def child_environment(
     extra: Optional[Mapping[str, str]] = None, base: Optional[Mapping[str, str]] = None
 ) -> Dict[str, str]:
-    """A copy of `base` (by default this process's environment), plus `extra`.
+    """A copy of `base` (by default this process's environment) for an engine or another program, plus `extra`.
 
-    Variables that break another interpreter and keys that are Easel's own are left out.
+    Variables that break another interpreter and secrets are left out. A program that needs a secret is given it in `extra`.
     """
+    kept = {name: value for name, value in full_environment(base=base).items() if not is_secret(name, value)}
+    kept.update(extra or {})
+    return kept
+
+
+def full_environment(
+    extra: Optional[Mapping[str, str]] = None, base: Optional[Mapping[str, str]] = None
+) -> Dict[str, str]:
+    """The same with the secrets: for Easel itself in another interpreter, and for git and uv, which fetch with them."""
     base = os.environ if base is None else base
     kept = {
         name: value for name, value in base.items() if name not in _DROPPED and not name.startswith(_DROPPED_PREFIXES)

@@ -257,7 +257,7 @@ def test_changed_sources_are_detected(engine, sources):
 
 def test_child_processes_get_no_variable_that_breaks_another_python():
     noisy = {
-        "PATH": "/bin", "HOME": "/h", "LD_LIBRARY_PATH": "/usr/lib64-nvidia", "SSL_CERT_FILE": "/c", "HF_TOKEN": "t",
+        "PATH": "/bin", "HOME": "/h", "LD_LIBRARY_PATH": "/usr/lib64-nvidia", "SSL_CERT_FILE": "/c",
         "UV_SYSTEM_PYTHON": "true", "UV_CONSTRAINT": "/gone", "PIP_TARGET": "/x", "PYTHONPATH": "/x", "PYTHONHOME": "/x",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline", "VIRTUAL_ENV": "/v",
     }  # fmt: skip
@@ -267,7 +267,6 @@ def test_child_processes_get_no_variable_that_breaks_another_python():
         "HOME": "/h",
         "LD_LIBRARY_PATH": "/usr/lib64-nvidia",
         "SSL_CERT_FILE": "/c",
-        "HF_TOKEN": "t",
         "EXTRA": "1",
     }
 

@@ -142,7 +142,7 @@ def start(settings: Settings) -> Job:
         storage = Storage()
         storage.forget_captions({each.sha256: each.key for each in asked(settings, storage)})
     module = __name__ if __name__ != "__main__" else "trainer_core.captioning.asking"
-    job = own_program.prepared(KIND, module, settings)
+    job = own_program.prepared(KIND, module, settings, keeps=() if host is None else (settings.key_variable,))
     with keys.in_environment(key, settings.key_variable):
         job.launch()
     return job

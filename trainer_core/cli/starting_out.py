@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from trainer_core import places
-from trainer_core.child import child_environment
+from trainer_core.child import full_environment
 from trainer_core.cli import show
 from trainer_core.cli.options import JSON_HELP
 from trainer_core.engines import manifest
@@ -116,4 +116,4 @@ def _become(*words: str) -> NoReturn:
     """Replaces this process with a program; the terminal is its own."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     sys.stdout.flush()
-    os.execve(words[0], list(words), {**child_environment(), "PATH": path, **kept_settings()})  # noqa: S606 - a list, no shell
+    os.execve(words[0], list(words), {**full_environment(), "PATH": path, **kept_settings()})  # noqa: S606 - a list, no shell

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 from trainer_core import places
-from trainer_core.child import child_environment
+from trainer_core.child import ADDRESSES, child_environment
 from trainer_core.demo import checkpoint, tiny_sdxl
 from trainer_core.engines import manifest
 from trainer_core.engines.manifest import BackendManifest, Demo
 from trainer_core.errors import InstallError
 from trainer_core.install import clip_tokenizer, environments
 from trainer_core.install.hub_files import TOKENIZERS, vocabulary
+from trainer_core.models import tokens
 
 Report = Callable[[str], None]
 
@@ -57,6 +59,12 @@ def tokenizers(folder: Path | None = None, merges: Path | None = None) -> Path:
     return folder
 
 
+def _token() -> dict[str, str]:
+    """What the Hub's client may need and finds in no file."""
+    names = (*tokens.SITES["huggingface"].names, *ADDRESSES)
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 def download_base(engine: str, report: Report = print) -> Path:
     """A real base model for the engine, downloaded once with the engine's own Hub client.
 
@@ -73,7 +81,7 @@ def download_base(engine: str, report: Report = print) -> Path:
         report(f"Fetching {repository} from the Hugging Face Hub.")
         client = environments.engine_home(engine) / "venv" / "bin" / "hf"
         command = [str(client), "download", repository, *wanted, "--local-dir", str(folder)]
-        done = subprocess.run(command, timeout=_FETCH_S, env=child_environment(), check=False)
+        done = subprocess.run(command, timeout=_FETCH_S, env=child_environment(_token()), check=False)
         if done.returncode:
             raise InstallError(
                 f"{repository} could not be downloaded.", "Check the connection, or use a checkpoint of your own."

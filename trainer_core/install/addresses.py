@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
+from urllib.parse import unquote
 
 # Up to the last @ before the path: a password may contain one.
 _USER = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]{0,20}://)(?P<user>[^/\s?#:@]*)[^/\s?#]{0,400}@")
@@ -15,6 +17,22 @@ def without_secrets(text: str) -> str:
     Which parameter of a query is a token is a matter of the server, and none is needed to know which address it was.
     """
     return _QUERY.sub(r"\g<address>", _USER.sub(_plain, text)) if "://" in text else text
+
+
+def opened(address: str) -> tuple[str, str]:
+    """The address as a program may be given it in its arguments, and the header of HTTP that opens it ("" without a password).
+
+    ssh takes no password from an address.
+    """
+    found = _USER.match(address)
+    if found is None:
+        return address, ""
+    plain = _USER.sub(_plain, address)
+    if found["scheme"].lower() not in ("http://", "https://"):
+        return plain, ""
+    user, _, password = address[found.end("scheme") : found.end() - 1].partition(":")
+    both = f"{unquote(user)}:{unquote(password)}".encode()
+    return plain, "Authorization: Basic " + base64.b64encode(both).decode("ascii")
 
 
 def _plain(found: re.Match[str]) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trainer_core import places
-from trainer_core.child import child_environment
+from trainer_core.child import full_environment
 from trainer_core.errors import InstallError
 from trainer_core.files import read_json, read_toml, write_whole
 from trainer_core.install.uv import decisive_line, ensure_uv, kept_settings, run_logged
@@ -121,7 +121,7 @@ def _install(inside: Path, wanted: list[str], held: list[str], report: Report) -
 
 
 def _run(command: list[str], log: Path) -> None:
-    status, output = run_logged(command, log, environment=child_environment(kept_settings()))
+    status, output = run_logged(command, log, environment=full_environment(kept_settings()))
     if status:
         raise InstallError(
             f"Easel could not be set up in this kernel: {decisive_line(output)}",

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trainer_core import places
+from trainer_core.child import ADDRESSES
 from trainer_core.engines import manifest
 from trainer_core.errors import EaselError, InstallError, JobError
 from trainer_core.events import Event, Phase
@@ -26,8 +27,11 @@ from trainer_core.jobs.kind import LineWatch, by_exit_code
 from trainer_core.jobs.outcome import Diagnosis, Outcome
 from trainer_core.jobs.spec import Spec, Step
 from trainer_core.jobs.state import JobState
+from trainer_core.models.tokens import SITES
 
 KIND = "install"
+FETCHES_WITH = ("SSH_AUTH_SOCK", "GOOGLE_APPLICATION_CREDENTIALS", *SITES["huggingface"].names)
+"""What git, a keyring of uv, and the Hub's client may need."""
 FAILURE = "failure.json"
 PHASES = (
     (r"Downloading uv", "fetching uv, the tool that installs packages"),
@@ -70,7 +74,7 @@ def start(engine: str, accelerator: str = "auto", source: str | None = None) -> 
         (Step(KIND, tuple(words)),),
         folder.path,
         # They locate Easel and the user's package index. Only names, because a mirror's address may contain a password.
-        keeps=("PYTHONPATH", *kept_settings()),
+        keeps=("PYTHONPATH", *ADDRESSES, *FETCHES_WITH, *kept_settings()),
         details={"engine": engine, "before": present.installed_at if present else ""},
     )
     folder.write_spec(spec)

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from trainer_core.child import child_environment
+from trainer_core.child import full_environment
 from trainer_core.errors import InstallError
 from trainer_core.files import write_whole
 from trainer_core.install.addresses import without_secrets
@@ -184,7 +184,7 @@ def _cells(text: str) -> list[tuple[str, str]]:
 
 def _git(checkout: Path, *arguments: str, limit_s: int = _ANSWER_S, may_fail: bool = False) -> str:
     """What git answers; "" if it fails and may."""
-    environment = {name: value for name, value in child_environment().items() if not name.startswith("GIT_")}
+    environment = {name: value for name, value in full_environment().items() if not name.startswith("GIT_")}
     environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "LC_ALL": "C"}
     command = ["git", "-C", str(checkout), *arguments]
     try:

@@ -6,14 +6,18 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trainer_core.child import child_environment
+from trainer_core.child import full_environment
 from trainer_core.engines.manifest import Upstream
 from trainer_core.errors import InstallError
-from trainer_core.install.addresses import without_secrets
+from trainer_core.install.addresses import opened, without_secrets
 from trainer_core.text import printable
+
+if TYPE_CHECKING:
+    import urllib.request
 
 _ANSWER_S = 15
 _FETCH_S = 900
@@ -41,6 +45,7 @@ def fetch(upstream: Upstream, target: Path, source: str | None = None, report: C
         InstallError: the source cannot be reached, lacks the commit, or differs from what was pinned.
     """
     origin = source or upstream.repository
+    shown = without_secrets(origin)
     target.parent.mkdir(parents=True, exist_ok=True)
     for left_over in target.parent.glob(".source-*"):
         shutil.rmtree(left_over, ignore_errors=True)
@@ -58,17 +63,17 @@ def fetch(upstream: Upstream, target: Path, source: str | None = None, report: C
             _from_archive(upstream, origin, Path(scratch), tree)
         if digest(tree) != upstream.digest:
             raise InstallError(
-                f"The sources from {without_secrets(origin)} are not {upstream.commit[:7]}: their files differ from the pinned ones.",
+                f"The sources from {shown} are not {upstream.commit[:7]}: their files differ from the pinned ones.",
                 "Use a clean folder or repository that has this commit.",
             )
         if names := in_place_of_pinned(tree):
-            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            first = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             raise InstallError(
-                f"The sources from {origin} have files that could be run in place of the pinned ones: {shown}.",
+                f"The sources from {shown} have files that could be run in place of the pinned ones: {first}.",
                 "Use a clean folder or repository that has this commit.",
             )
         tree.replace(target)
-    return without_secrets(origin)
+    return shown
 
 
 def reachable(upstream: Upstream, source: str | None = None) -> bool:
@@ -77,13 +82,11 @@ def reachable(upstream: Upstream, source: str | None = None) -> bool:
     if Path(origin).expanduser().exists():
         return True
     if shutil.which("git"):
-        return _git("ls-remote", "--heads", origin, timeout_s=_ANSWER_S) is None
+        return _git_at(origin, "ls-remote", "--heads", timeout_s=_ANSWER_S) is None
     import urllib.request
 
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(_archive_address(upstream, origin), method="HEAD"), timeout=_ANSWER_S
-        ):
+        with urllib.request.urlopen(_archive_request(upstream, origin, "HEAD"), timeout=_ANSWER_S):
             return True
     except (OSError, ValueError):
         return False
@@ -154,17 +157,16 @@ def _from_folder(upstream: Upstream, folder: Path, tree: Path, report: Callable[
 
 def _from_address(upstream: Upstream, address: str, scratch: Path, tree: Path) -> None:
     """Fill `tree` from a git address; only the one commit is fetched."""
-    if failure := _git("ls-remote", "--heads", address, timeout_s=_ANSWER_S):
+    if failure := _git_at(address, "ls-remote", "--heads", timeout_s=_ANSWER_S):
         raise _unreachable(upstream, address, failure)
     repository = scratch / "repository"
     where = ["--git-dir", str(repository)]
     failure = _git("init", "--quiet", "--bare", str(repository), timeout_s=_ANSWER_S)
     patient = ["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30"]
-    failure = failure or _git(
-        *where, *patient, "fetch", "--quiet", "--depth", "1", address, upstream.commit, timeout_s=_FETCH_S
-    )
+    fetch = (*where, *patient, "fetch", "--quiet")
+    failure = failure or _git_at(address, *fetch, "--depth", "1", after=(upstream.commit,), timeout_s=_FETCH_S)
     if failure:  # a server may refuse to send a commit that is not the tip of a branch
-        failure = _git(*where, *patient, "fetch", "--quiet", address, "+refs/*:refs/*", timeout_s=_FETCH_S)
+        failure = _git_at(address, *fetch, after=("+refs/*:refs/*",), timeout_s=_FETCH_S)
     failure = failure or _export(where, upstream, upstream.exclude, tree)
     if failure:
         raise InstallError(
@@ -180,7 +182,7 @@ def _from_archive(upstream: Upstream, address: str, scratch: Path, tree: Path) -
     archive = scratch / "archive.tar.gz"
     try:
         with (
-            urllib.request.urlopen(_archive_address(upstream, address), timeout=_ANSWER_S) as answer,
+            urllib.request.urlopen(_archive_request(upstream, address), timeout=_ANSWER_S) as answer,
             archive.open("wb") as file,
         ):
             while piece := answer.read(1 << 20):
@@ -222,16 +224,38 @@ def _unpack(upstream: Upstream, archive: Path, origin: str, tree: Path, strip: i
         unpack(archive, tree, strip)
     except UnpackingError as error:
         raise InstallError(
-            f"{origin} is no archive of {upstream.name} that can be used: {error}.", "Use another source."
+            f"{without_secrets(origin)} is no archive of {upstream.name} that can be used: {error}.",
+            "Use another source.",
         ) from error
     for name in upstream.exclude:
         shutil.rmtree(tree / name, ignore_errors=True)
 
 
-def _git(*arguments: str, timeout_s: int) -> str | None:
+def _git_at(address: str, *before: str, after: Sequence[str] = (), timeout_s: int) -> str | None:
+    """What `_git` says of a command with an address, whose password is in no argument: everybody can read those of a process."""
+    if "?" in address and "://" in address:
+        return "git has no use for a query in an address, and would show it in the list of processes"
+    plain, authorization = opened(address)
+    variables = _as_variables({"http.extraHeader": authorization, **_STAYS}) if authorization else {}
+    return _git(*before, plain, *after, timeout_s=timeout_s, variables=variables)
+
+
+# A header of ours would go to whatever server the first one names.
+_STAYS = {"http.followRedirects": "false"}
+
+
+def _as_variables(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings of git as environment variables. Source: git-config, GIT_CONFIG_COUNT; since git 2.31."""
+    found = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (name, value) in enumerate(settings.items()):
+        found |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return found
+
+
+def _git(*arguments: str, timeout_s: int, variables: Mapping[str, str] | None = None) -> str | None:
     """None when git succeeds, else its error message. Git never asks for a password here."""
-    environment = {name: value for name, value in child_environment().items() if not name.startswith("GIT_")}
-    environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "LC_ALL": "C"}
+    environment = {name: value for name, value in full_environment().items() if not name.startswith("GIT_")}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "LC_ALL": "C", **(variables or {})}
     # The folder may belong to another user, as in a container; nothing in it is run.
     command = ["git", "-c", "safe.directory=*", *arguments]
     try:
@@ -246,13 +270,20 @@ def _git(*arguments: str, timeout_s: int) -> str | None:
     return next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "git failed")
 
 
-def _archive_address(upstream: Upstream, address: str) -> str:
-    if not address.startswith("https://"):
+def _archive_request(upstream: Upstream, address: str, method: str = "GET") -> urllib.request.Request:
+    import urllib.request
+
+    plain, authorization = opened(address)
+    if not plain.startswith("https://"):
         raise InstallError(
             f"git is needed to get source code from {without_secrets(address)}.",
             "Install git, or use a folder as the source.",
         )
-    return f"{address.removesuffix('.git')}/archive/{upstream.commit}.tar.gz"
+    found = urllib.request.Request(f"{plain.removesuffix('.git')}/archive/{upstream.commit}.tar.gz", method=method)
+    if authorization:
+        # Not sent to a server that this one names.
+        found.add_unredirected_header(*authorization.split(": ", 1))
+    return found
 
 
 def _unreachable(upstream: Upstream, address: str, detail: str) -> InstallError:

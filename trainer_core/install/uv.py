@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
-from trainer_core.child import child_environment
+from trainer_core.child import child_environment, full_environment
 from trainer_core.errors import InstallError
 from trainer_core.install import mirrors
 from trainer_core.install.addresses import without_secrets
@@ -42,7 +42,7 @@ def uv_environment() -> Dict[str, str]:
     kept["UV_NO_CONFIG"] = "1"
     if system_certificates() and "SSL_CERT_FILE" not in os.environ:
         kept.setdefault("UV_SYSTEM_CERTS", "1")
-    return child_environment(kept)
+    return full_environment(kept)
 
 
 def kept_settings() -> Dict[str, str]:
@@ -132,7 +132,7 @@ def _fetch_with_pip(target: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=_FETCH_S,
-            env=child_environment(kept),
+            env=full_environment(kept),
             check=False,
         )
         if done.returncode == 0:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_core import places
+from trainer_core.child import ADDRESSES
 from trainer_core.errors import EaselError
 from trainer_core.files import from_table, write_whole
 from trainer_core.jobs.folder import JobFolder
@@ -34,7 +35,7 @@ def prepared(
     folder = JobFolder.create(places.jobs(), kind)
     folder.write(SETTINGS, dataclasses.asdict(settings))
     step = Step(kind, (sys.executable, "-P", "-m", module), dict(variables or {}))
-    folder.write_spec(Spec(kind, (step,), folder.path, keeps=("PYTHONPATH", *keeps)))
+    folder.write_spec(Spec(kind, (step,), folder.path, keeps=("PYTHONPATH", *ADDRESSES, *keeps)))
     return Job(folder)
 
 

@@ -25,7 +25,7 @@ from trainer_core.models import tokens
 
 KIND = "hub-files"
 KEEPS = (
-    "HF_TOKEN",
+    *tokens.SITES["huggingface"].names,
     "HF_ENDPOINT",
     "HF_HOME",
     "HF_HUB_CACHE",

@@ -180,9 +180,11 @@ class RunFolder(JobFolder):
         hardware: Mapping[str, Any],
         origin: Origin | None = None,
         remote: OnTrainer | None = None,
+        keeps: tuple[str, ...] = (),
     ) -> None:
         """Writes all files that the supervisor needs, `spec.json` last; `origin` is the run that this one continues.
 
+        `keeps` are variables that may be secret, and that the engine inherits all the same.
         If the engine is on another machine, as `remote` says, none of the engine's own files are written.
 
         Raises:
@@ -197,7 +199,7 @@ class RunFolder(JobFolder):
             tables = {"schema_version": PLAN_SCHEMA_VERSION, "engine": spec.backend, **plan}
             write_whole(self.path / "plan.toml", tomli_w.dumps(tables))
             self.write("hardware.json", hardware)
-        own = _spec(spec, plan, origin)
+        own = dataclasses.replace(_spec(spec, plan, origin), keeps=keeps)
         if remote is not None:
             own = dataclasses.replace(
                 own,

@@ -28,7 +28,7 @@ from trainer_core.plan import fields
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import blocking
 from trainer_core.text import size
-from trainer_core.training import amd, numbers, restage, states
+from trainer_core.training import amd, hub_need, numbers, restage, states
 from trainer_core.training import gpu as gpus
 from trainer_core.training.facts import facts
 from trainer_core.training.folder import RESUMES, Origin, RunFolder
@@ -200,7 +200,8 @@ def start(
             about |= numbers.of_new(after.path, about["about"])
         versions |= {**about, **({"gpu": gpu} if gpu else {}), **(notes or {})}
         hardware = machine.to_dict() if machine else before.read("hardware.json") or {}
-        after.write_job(found.plan.model_dump(exclude_none=True), spec, versions, hardware, origin)
+        keeps = hub_need.variables(found.plan, manifest)
+        after.write_job(found.plan.model_dump(exclude_none=True), spec, versions, hardware, origin, keeps=keeps)
         undo.pop_all()
     return Run(after)
 

@@ -20,7 +20,7 @@ from trainer_core.plan import fields
 from trainer_core.plan.elsewhere import is_named_there
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.plan.subsets import LIST, with_paths
-from trainer_core.training import image_folders, numbers, states
+from trainer_core.training import hub_need, image_folders, numbers, states
 from trainer_core.training.checks import check
 from trainer_core.training.facts import facts
 from trainer_core.training.folder import KIND, OnTrainer, RunFolder
@@ -76,7 +76,9 @@ class Run(Job):
                 **(chosen or {}),
             }
             hardware = machine.to_dict() if machine else {}
-            made.write_job(plan.model_dump(exclude_none=True), spec, versions, hardware, remote=remote)
+            keeps = hub_need.variables(plan, backend.manifest)
+            tables = plan.model_dump(exclude_none=True)
+            made.write_job(tables, spec, versions, hardware, remote=remote, keeps=keeps)
             undo.pop_all()
         return cls(made)
 
@@ -95,13 +97,14 @@ class Run(Job):
         return RunFolder(super().folder.path)
 
     def launch(self) -> None:
-        """Starts the supervisor of a prepared run; an engine here inherits the token that only this process can find.
+        """Starts the supervisor of a prepared run; an engine that needs the Hub inherits the token that only this process can find.
 
         Raises:
             JobError: as for every job.
         """
-        is_here = self.folder.spec.kind == KIND
-        with tokens.lent("huggingface") if is_here else contextlib.nullcontext():
+        spec = self.folder.spec
+        needs_token = spec.kind == KIND and bool(spec.keeps)
+        with tokens.lent("huggingface") if needs_token else contextlib.nullcontext():
             super().launch()
 
     @property

@@ -8,8 +8,9 @@ never among them: a queued run reads tokens from where programs store them, such
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
+
+from trainer_core.child import is_secret
 
 _NAMES = frozenset(
     [
@@ -62,9 +63,6 @@ _PREFIXES = (
     "MKL_",
     "XFORMERS_",
 )
-_SECRET = re.compile(r"(?:^|_)(?:TOKENS?|SECRETS?|PASS|PASSWORD|PASSWD|KEYS?|APIKEY|AUTH|CREDENTIALS?)(?:$|_)")
-_WITH_PASSWORD = re.compile(r"//[^/\s]*@")
-"""An address with a user and a password, as the variables for a proxy may have."""
 _OWNERS = ("EASEL_HOME", "PYTHONPATH")
 """What the owner of the queue keeps: it is for one home folder, and imports Easel."""
 LOGIN = "log in with `hf auth login`, or the program's own login, which stores it in a file"
@@ -73,15 +71,13 @@ LOGIN = "log in with `hf auth login`, or the program's own login, which stores i
 def kept(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables of this process, or of `environment`, that a queued run gets."""
     given = os.environ if environment is None else environment
-    return {name: value for name, value in given.items() if _is_listed(name) and not _is_secret(name, value)}
+    return {name: value for name, value in given.items() if _is_listed(name) and not is_secret(name, value)}
 
 
 def left_out(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """The names of the listed variables of this process, or of `environment`, that a queued run does not get: secrets."""
     given = os.environ if environment is None else environment
-    return tuple(
-        sorted(name for name, value in given.items() if value and _is_listed(name) and _is_secret(name, value))
-    )
+    return tuple(sorted(name for name, value in given.items() if value and _is_listed(name) and is_secret(name, value)))
 
 
 def warning(names: tuple[str, ...]) -> str:
@@ -101,8 +97,3 @@ def use(recorded: Mapping[str, str]) -> None:
 
 def _is_listed(name: str) -> bool:
     return name.upper() in _NAMES or name.startswith(_PREFIXES)
-
-
-def _is_secret(name: str, value: str) -> bool:
-    is_named = name.upper() not in _NAMES and bool(_SECRET.search(name.upper()))
-    return is_named or bool(_WITH_PASSWORD.search(value))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainer_core import places
+from trainer_core.child import ADDRESSES
 from trainer_core.errors import EaselError, JobError, RunError
 from trainer_core.jobs.spec import Step
 from trainer_core.plan import fields
@@ -124,7 +125,7 @@ def look(bench: Workbench, target: Target) -> None:
 def on(kind: CarrierKind, target: Target) -> OnTrainer:
     """How a run on a trainer is followed here. The values of the variables that its carrier reads are written nowhere."""
     step = Step(STEP, (sys.executable, "-P", "-m", FOLLOWER))
-    return OnTrainer(step, ("PYTHONPATH", *kind.variables), kind.shown(target))
+    return OnTrainer(step, ("PYTHONPATH", *ADDRESSES, *kind.variables), kind.shown(target))
 
 
 def resume(run: Run, *, added: int = 0) -> Run:

@@ -1,0 +1,87 @@
+"""The secrets of the environment reach the programs that need them, and no others."""
+
+import dataclasses
+import json
+import sys
+
+import pytest
+
+from trainer_core.child import child_environment, full_environment
+from trainer_core.engines import registry
+from trainer_core.install import hub_files
+from trainer_core.jobs.folder import JobFolder
+from trainer_core.jobs.job import Job
+from trainer_core.jobs.kind import commands
+from trainer_core.jobs.spec import Spec, Step
+from trainer_core.plan.sections import TrainingPlan
+from trainer_core.training import hub_need
+
+SECRETS = {
+    "HF_TOKEN": "1", "HUGGING_FACE_HUB_TOKEN": "2", "CIVITAI_API_TOKEN": "3", "CIVITAI_API_KEY": "4", "RUNPOD_API_KEY": "5",
+    "MODEL_TRAINING_RUNPOD_API_KEY": "6", "AWS_ACCESS_KEY_ID": "7", "AWS_SECRET_ACCESS_KEY": "8", "AWS_SESSION_TOKEN": "9",
+    "WANDB_API_KEY": "a", "NGROK_AUTHTOKEN": "b", "EASEL_SERVE_TOKEN": "c", "SSH_AUTH_SOCK": "/d", "PGPASSWORD": "e",
+    "GOOGLE_APPLICATION_CREDENTIALS": "/f", "JUPYTER_TOKEN": "g", "KAGGLE_USER_SECRETS_TOKEN": "h", "MYSQL_PWD": "i",
+    "DATABASE_URL": "postgres://me:pw@host/x", "HTTPS_PROXY": "http://me:pw@proxy:3128", "HF_ENDPOINT": "https://me:pw@mirror",
+}  # fmt: skip
+OTHERS = {
+    "PATH": "/bin", "PWD": "/work", "HF_HOME": "/hf", "HF_TOKEN_PATH": "/hf/token", "TOKENIZERS_PARALLELISM": "false",
+    "HTTP_PROXY": "http://proxy:3128", "XAUTHORITY": "/x", "CUDA_VISIBLE_DEVICES": "0", "AWS_REGION": "eu-west-1", "RUNPOD_POD_ID": "p",
+    "HSA_OVERRIDE_GFX_VERSION": "10.3.0",
+}  # fmt: skip
+SAYS = "import json, os; print(json.dumps(dict(os.environ)))"
+
+
+def test_a_program_of_another_maker_gets_no_secret_and_everything_else():
+    assert child_environment(base={**SECRETS, **OTHERS}) == OTHERS
+    assert child_environment({"HF_TOKEN": "named"}, base=SECRETS) == {"HF_TOKEN": "named"}
+    assert full_environment(base=SECRETS) == SECRETS, "Easel itself in another interpreter"
+
+
+def test_the_program_of_a_job_gets_only_the_secrets_that_the_job_names(tmp_path, monkeypatch):
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    folder = JobFolder.create(tmp_path, "says")
+    words = (sys.executable, "-c", SAYS)
+    folder.write_spec(Spec(commands.id, (Step("only", words),), folder.path, keeps=hub_need.VARIABLES))
+    job = Job(folder)
+    job.launch()
+    job.wait(60)
+    said = json.loads(next(line for line in folder.log.read_text().splitlines() if line.startswith("{")))
+    assert {name for name in SECRETS if name in said} == {
+        "HF_TOKEN",
+        "HUGGING_FACE_HUB_TOKEN",
+        "HTTPS_PROXY",
+        "HF_ENDPOINT",
+    }
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path))
+    for name in ("TRANSFORMERS_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    return TrainingPlan.model_validate({"model": {"path": str(tmp_path / "m.safetensors"), "family": "sd15"}})
+
+
+def test_an_engine_gets_the_token_only_as_long_as_files_of_the_hub_are_missing(plan):
+    manifest = registry.get("kohya").manifest
+    (needed,) = hub_files.missing(manifest, "sd15")
+    assert "HF_TOKEN" in hub_need.variables(plan, manifest)
+    folder = hub_files.folder_of(needed)
+    folder.mkdir(parents=True)
+    for name in needed.files:
+        (folder / name).write_text("{}")
+    assert hub_need.variables(plan, manifest) == ()
+    assert hub_need.variables(plan, dataclasses.replace(manifest, id="other")) == ()
+
+
+def test_an_engine_gets_the_token_for_a_repository_that_a_native_setting_names(plan, tmp_path):
+    manifest = registry.get("rehearsal").manifest
+    assert hub_need.variables(plan, manifest) == ()
+    for value in ("owner/name", ["a=1", "path=owner/name"], "tokenizer=owner/name"):
+        assert hub_need.variables(plan.model_copy(update={"native": {"rehearsal": {"x": value}}}), manifest)
+    (tmp_path / "owner").mkdir()
+    (tmp_path / "owner/name").write_text("")
+    for value in (True, 3, "cosine", str(tmp_path / "owner/name"), "a/b/c"):
+        assert not hub_need.variables(plan.model_copy(update={"native": {"rehearsal": {"x": value}}}), manifest)
