@@ -193,12 +193,16 @@ def amd(probe: Probe = HERE) -> tuple[Accelerator, ...]:
     for node in probe.names(NODES):
         properties = _properties(probe.text(f"{NODES}/{node}/properties"))
         if version := properties.get("gfx_target_version"):
-            name = f"gfx{version // 10000}{version // 100 % 100:x}{version % 100:x}"
             folder = f"{CARDS}/renderD{properties.get('drm_render_minor', 0)}/device"
             total, used = probe.number(f"{folder}/mem_info_vram_total"), probe.number(f"{folder}/mem_info_vram_used")
-            title = probe.text(f"{folder}/product_name") or f"AMD {name}"
-            found.append(Accelerator("rocm", title, total, max(total - used, 0), name))
+            found.append(amd_gpu(version, total, used, probe.text(f"{folder}/product_name")))
     return tuple(found)
+
+
+def amd_gpu(version: int, total: int, used: int, title: str = "") -> Accelerator:
+    """The AMD GPU with this `gfx_target_version` and these bytes of memory."""
+    name = f"gfx{version // 10000}{version // 100 % 100:x}{version % 100:x}"
+    return Accelerator("rocm", title or f"AMD {name}", total, max(total - used, 0), name)
 
 
 def amd_ids(probe: Probe = HERE) -> list[int]:

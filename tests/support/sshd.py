@@ -28,6 +28,8 @@ from trainer_core.jobs.hosts.machine import Machine
 USER = "trainee"
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 LIMIT_S = 60
+SYSFS = {"class": "/sys/class", "drivers": "/sys/bus/pci/drivers"}
+"""The folders of the machine's sysfs that show its GPUs, empty until a test plants one."""
 _CONFIG = """\
 Port {port}
 ListenAddress 127.0.0.1
@@ -134,6 +136,9 @@ class Sshd:
         """What makes the namespace: the users, the small disk, and ways to what lies in folders that only root may enter."""
         lines = ["set -e", "mkdir -p /run/sshd", *_ways(self.base, needed)]
         lines += [f"mount --bind {self.base}/{name} /etc/{name}" for name in ("passwd", "shadow", "group")]
+        for name, place in SYSFS.items():
+            (self.base / "sysfs" / name).mkdir(parents=True)
+            lines.append(f"[ ! -d {place} ] || mount --bind {self.base}/sysfs/{name} {place}")
         lines.append(f"mount -t tmpfs -o size=1m,uid={self.uid},gid={self.uid},mode=700 none {self.small}")
         return "\n".join([*lines, f"exec {SSHD} -D -e -f {self.base}/sshd_config", ""])
 
@@ -173,6 +178,20 @@ class Sshd:
         program.write_text("#!/bin/sh\necho 'NVIDIA RTX A5000, 24564, 24000, 8.6, 550.54'\n")
         program.chmod(0o755)
         return folder
+
+    @contextlib.contextmanager
+    def planted(self, files: dict[str, str]):
+        """Meanwhile these files are in its sysfs, by their paths below "class" or "drivers"."""
+        for name, text in files.items():
+            path = self.base / "sysfs" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{text}\n")
+        try:
+            yield
+        finally:
+            for name in SYSFS:
+                for path in (self.base / "sysfs" / name).iterdir():
+                    shutil.rmtree(path)
 
     def new_key(self, name: str) -> None:
         """Makes a key; one that is there is replaced."""

@@ -42,6 +42,12 @@ def test_an_engine_that_is_missing_there_holds_the_start_and_a_button_installs_i
         assert row.button.description == "Install kohya sd-scripts on box"
         assert row.button.button_style == "primary"
         assert HELD in app.bar.start._dom_classes
+        # Prepare names the engine, who chose it, and why the others would not train it there.
+        fold, inside = app.engine.panel.widget.children
+        assert fold.description == "Engine: kohya sd-scripts, chosen by you"
+        fold.value = True
+        app.session.show()
+        assert "Not SimpleTuner: it is not installed on box." in markup(inside)
         assert "No engine is installed there" in app.desk.said[check_of("ssh:box")][0]
         click(app.bar.start)
         assert not app.session.starting

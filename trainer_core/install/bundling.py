@@ -18,7 +18,6 @@ import os
 import platform
 import re
 import shutil
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -254,9 +253,7 @@ def _add_source(making: _Bundle, table: BackendManifest, source: str | None) -> 
     try:
         tree, part = scratch / "source", scratch / "part.tar.gz"
         upstream.fetch(table.upstream, tree, source, making.report)
-        with tarfile.open(part, "w:gz", compresslevel=6) as packed:
-            for file in sorted(path for path in tree.rglob("*") if path.is_file() and not path.is_symlink()):
-                packed.add(file, file.relative_to(tree).as_posix())
+        upstream.pack(tree, part)
         archive.parent.mkdir(exist_ok=True)
         part.replace(archive)
     finally:

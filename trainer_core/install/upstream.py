@@ -76,6 +76,25 @@ def fetch(upstream: Upstream, target: Path, source: str | None = None, report: C
     return shown
 
 
+def pack(tree: Path, archive: Path) -> None:
+    """Write the files of `tree` into an archive that differs only if the files do."""
+    import gzip
+    import tarfile
+
+    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+        entry.mtime = entry.uid = entry.gid = 0
+        entry.uname = entry.gname = ""
+        return entry
+
+    with (
+        archive.open("wb") as file,
+        gzip.GzipFile("", "wb", 6, file, mtime=0) as stream,
+        tarfile.open(fileobj=stream, mode="w") as packed,
+    ):
+        for path in sorted(path for path in tree.rglob("*") if path.is_file() and not path.is_symlink()):
+            packed.add(path, path.relative_to(tree).as_posix(), filter=plain)
+
+
 def reachable(upstream: Upstream, source: str | None = None) -> bool:
     """Whether the source code is available now: a folder or archive that exists, or an address that answers within seconds."""
     origin = source or upstream.repository

@@ -9,6 +9,7 @@ from trainer_core.prepare.workbench import Workbench
 from trainer_ui.app import WATCH, App, Place
 from trainer_ui.boundary import attempt
 from trainer_ui.panels.all_settings import AllSettings, Files, buttons
+from trainer_ui.panels.engine import EngineCard
 from trainer_ui.panels.history import HistoryBar, HistoryPanel
 from trainer_ui.panels.kept import KeptForm
 from trainer_ui.panels.last_run import LastRun
@@ -57,6 +58,7 @@ class RemoteTraining(App):
         self.all_settings = AllSettings(session)
         self.files = Files(session, lambda: (desk.trainer.title, desk.outlook().sent) if desk.on else ("", ()))
         self.parameters = ParametersPanel(desk, buttons(self.all_settings, self.files))
+        self.engine = EngineCard(session)
         self.where = WherePanel(desk, lambda: self.go(ACCOUNTS))
         self.outlook = OutlookPanel(desk)
         self.bar = RemoteBar(desk)
@@ -74,7 +76,7 @@ class RemoteTraining(App):
         session.add_view(self.watch_samples.show)
         prepare = (
             [self.kept, self.source, self.where],
-            [self.parameters, self.outlook],
+            [self.engine, self.parameters, self.outlook],
             [self.all_settings, self.files],
         )
         results_bar = ResultsBar(session, self.results, self.go, self.resume)

@@ -9,7 +9,7 @@ from trainer_core.install.offer import trains
 from trainer_core.text import printable
 from trainer_ui.explaining import helped
 from trainer_ui.formatting import Paragraph, show
-from trainer_ui.panels.card import fold
+from trainer_ui.panels.card import card, fold
 from trainer_ui.widgets import Button, Dropdown, Widget
 
 if TYPE_CHECKING:
@@ -87,6 +87,18 @@ class EnginePanel:
         self.others.show_text("\n".join(told))
 
 
+class EngineCard:
+    """The same in a card of its own, for an app that has no step for the model."""
+
+    def __init__(self, session: Session) -> None:
+        self.panel = EnginePanel(session)
+        self.widget = card("What trains it", self.panel.widget)
+
+    def show(self) -> None:
+        """Shows the engine."""
+        self.panel.show()
+
+
 def _title(chosen: Backend | None, asked: str) -> str:
     if chosen is None:
         return "chosen once the model is known"
@@ -100,6 +112,8 @@ def why_not(engine: Backend, state: State) -> str:
         return f"Not {manifest.title}: {reason}"
     if family not in manifest.families:
         return f"Not {manifest.title}: it does not train {family}."
-    if not state.facts.engine(manifest.id).installed:
-        return f"Not {manifest.title}: it is not installed."
+    status = state.facts.engine(manifest.id)
+    if not status.installed:
+        there = f" on {printable(status.machine, 60)}" if status.machine else ""
+        return f"Not {manifest.title}: it is not installed{there}."
     return f"{manifest.title} could train this too."

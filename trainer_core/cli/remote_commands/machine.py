@@ -56,6 +56,12 @@ def _entry(name: str, easel: str | None, identity: Path | None, ssh_config: Path
 @click.argument("name")
 @reached
 @click.option("--engine", multiple=True, metavar="ENGINE", help="Install this engine there, too; can be repeated.")
+@click.option(
+    "--source",
+    multiple=True,
+    metavar="ENGINE=FOLDER_OR_URL",
+    help="Where to get the source code of an engine. A folder of this machine is sent there.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 def install(
@@ -64,6 +70,7 @@ def install(
     identity: Path | None,
     ssh_config: Path | None,
     engine: tuple[str, ...],
+    source: tuple[str, ...],
     yes: bool,
     as_json: bool,
 ) -> None:
@@ -76,19 +83,35 @@ def install(
     from trainer_core.remote.machines import engine_there, installing
 
     machine = _entry(name, easel, identity, ssh_config).machine
+    sources = _sources(source, engine)
     engines = f" and the engine {', '.join(engine)}" if engine else ""
     if not yes and not agreed(f"Install Easel{engines} in {machine.easel} on {machine}?", as_json):
         sys.exit(1)
     say = show.notice if as_json else show.line
     installing.install(machine, say)
     for each in engine:
-        engine_there.install(machine, each, say)
+        engine_there.install(machine, each, say, source=sources.get(each, ""))
     if as_json:
         show.as_json({"machine": str(machine), "easel": machine.easel, "engines": list(engine)})
         return
     if not engine:
         show.line(f"Next, an engine: easel remote machine install {name} --engine ENGINE")
     show.line(f"To train there: easel train --on {name} ...")
+
+
+def _sources(texts: tuple[str, ...], engines: tuple[str, ...]) -> dict[str, str]:
+    """The sources by engine, each of which is installed now."""
+    from trainer_core.remote.machines import engine_sources
+
+    found = {}
+    for text in texts:
+        engine, _, where = text.partition("=")
+        if not where or engine not in engines:
+            named = " or ".join(engines) or "the engine that you name with --engine"
+            raise click.UsageError(f"--source takes ENGINE=FOLDER_OR_URL, with {named} as ENGINE.")
+        engine_sources.check(engine, where)
+        found[engine] = where
+    return found
 
 
 @command.command()
@@ -187,11 +210,14 @@ def check(name: str, easel: str | None, identity: Path | None, ssh_config: Path 
 def _show(report: Report) -> None:
     from trainer_core.text import size
 
-    gpus = ", ".join(f"{gpu.name} ({size(gpu.vram_bytes)}, {size(gpu.free_vram_bytes)} free)" for gpu in report.gpus)
+    gpus = ", ".join(
+        f"{gpu.name} ({size(gpu.vram_bytes)}, {size(gpu.free_vram_bytes)} free)" if gpu.vram_bytes else gpu.name
+        for gpu in report.gpus
+    )
     rows = [
         ("System", f"{report.system}, {report.cpus} CPUs, {size(report.ram_bytes)} of RAM"),
         ("GPU", gpus or "none found"),
-        ("Driver", report.driver or "none found"),
+        ("Driver", report.driver or ("version not known" if report.gpus else "none found")),
         ("Free disk space", size(report.disk_bytes)),
         ("Python", report.python or "none that is new enough"),
         ("Easel", f"{report.easel} in {report.folder}" if report.easel else f"none in {report.folder}"),

@@ -17,7 +17,7 @@ from trainer_core.remote.machines import book, bringing, engine_list, engine_the
 from trainer_core.remote.machines.answering import MODULE
 from trainer_core.remote.machines.book import Entry
 from trainer_core.remote.machines.names import check_name
-from trainer_core.remote.runs.carrier import REQUESTS, FileThere, NotNow, RunPhase, Seen, Target
+from trainer_core.remote.runs.carrier import REQUESTS, Doing, FileThere, NotNow, RunPhase, Seen, Target, quiet
 from trainer_core.remote.runs.fetching import fetch, file_there
 from trainer_core.remote.runs.notes import Notes
 from trainer_core.remote.runs.outgoing import Outgoing
@@ -46,14 +46,15 @@ class SshCarrier:
         self._questions = Questions(self._machine, LIMIT_S, MODULE)
         self._listed: dict[str, FileThere] = {}
 
-    def begin(self, say: Say) -> None:
+    def begin(self, say: Say, doing: Callable[[Doing], None] = quiet) -> None:
         """Brings Easel, the engine, images and models as far as they are missing, and starts the run there; see `Carrier`."""
         if self._is_known():
             # Its answer to the start was lost with the connection.
             say(f"The run was started on {self._machine}.")
             return
         outgoing = Outgoing.of(self._folder, self._id)
-        self._check_engine(outgoing.engine, say)
+        self._check_engine(outgoing.engine, say, doing)
+        doing("bringing")
         at = bringing.bring(self._machine, outgoing, say, self._transfers)
         request = outgoing.request(lambda place: at[place.key] if place.key in at else at[place.path])
         self._ask({"do": "run begin"}, request.to_json().encode(), limit_s=BEGIN_S)
@@ -138,7 +139,7 @@ class SshCarrier:
                 raise
             return False
 
-    def _check_engine(self, engine: str, say: Say) -> None:
+    def _check_engine(self, engine: str, say: Say, doing: Callable[[Doing], None]) -> None:
         """Installs what is missing, if the user has agreed to that.
 
         Raises:
@@ -154,6 +155,7 @@ class SshCarrier:
             version = ""
         told = installing.differs(self._machine, version)
         if may and (told or not version):
+            doing("installing")
             installing.install(self._machine, say)
             self._questions.close()
         elif told:
@@ -165,6 +167,7 @@ class SshCarrier:
                 f"The engine {engine} is not installed on {self._machine}.",
                 f"Install it with: {engine_list.command(name, engine)}",
             )
+        doing("installing")
         engine_there.install(self._machine, engine, say)
 
     def _ask(

@@ -10,7 +10,7 @@ from typing import Any
 
 from trainer_core import __version__
 from trainer_core.errors import JobError
-from trainer_core.hardware import Accelerator, read_nvidia_smi
+from trainer_core.hardware import UNTRIED, Accelerator, amd_gpu, read_nvidia_smi
 from trainer_core.jobs.hosts.machine import Machine
 from trainer_core.jobs.hosts.questions import Questions
 from trainer_core.jobs.hosts.ssh_connection import run
@@ -62,7 +62,7 @@ class Report:
     @property
     def sentence(self) -> str:
         """What matters of it in a few sentences: GPU, free disk space, Easel and its engines, what is missing and what may matter."""
-        gpus = "".join(f"{gpu.name} with {size(gpu.vram_bytes)}, " for gpu in self.gpus)
+        gpus = "".join(f"{gpu.name}{f' with {size(gpu.vram_bytes)}' * bool(gpu.vram_bytes)}, " for gpu in self.gpus)
         easel = f"Easel {self.easel}" if self.easel else "no Easel yet"
         found = f"It has {gpus}{size(self.disk_bytes)} of free disk space, and {easel}."
         installed = [one for one in self.engines or () if one.is_installed]
@@ -121,7 +121,7 @@ def _report(
     rows = [row.split(" ", 1) for row in facts.get("python", ()) if re.match(r"\d\S* ", row)]
     pythons = {path: version for version, path in rows}
     fitting = [version for version in pythons.values() if _parts(version) >= NEEDED]
-    gpus = read_nvidia_smi("\n".join(facts.get("nvidia", ())))
+    gpus = _gpus(facts)
     easel = _first(facts, "easel")
     disk_bytes = _number(facts, "disk_kib") << 10
     python = max(fitting, key=_parts, default="")
@@ -141,6 +141,18 @@ def _report(
         tuple(_missing(machine, facts, python, easel, disk_bytes, unanswered)),
         tuple(_notes(facts, gpus, easel, engines, disk_bytes)),
     )
+
+
+def _gpus(facts: Mapping[str, list[str]]) -> tuple[Accelerator, ...]:
+    """The GPUs in the order in which Easel there would list them."""
+    rows = [row.split(" ", 4) for row in facts.get("amd", ())]
+    numbers = [
+        (*map(int, row[:4]), row[4:]) for row in rows if all(re.fullmatch(r"[0-9]{1,15}", one) for one in row[:4])
+    ]
+    amd = [amd_gpu(gfx, total, used, " ".join(title)) for _, gfx, total, used, title in sorted(numbers)]
+    intel = [Accelerator("xpu", f"Intel GPU at {row}") for row in facts.get("intel", ())[:1]]
+    apple = [Accelerator("mps", "Apple silicon")] if _first(facts, "system") == "Darwin arm64" else []
+    return (*read_nvidia_smi("\n".join(facts.get("nvidia", ()))), *amd, *intel, *apple)
 
 
 def _missing(
@@ -171,7 +183,11 @@ def _notes(
     if "nvidia_broken" in facts:
         yield "There is an NVIDIA GPU or its program, but the driver does not answer: install the driver there again."
     elif not gpus:
-        yield "No NVIDIA GPU was found. Other GPUs are not looked for."
+        yield "No GPU was found that an engine can use: neither NVIDIA, nor AMD with its compute driver, nor Intel with the driver xe."
+    if "amd_closed" in facts:
+        yield "The user cannot open /dev/kfd, without which no program can use the AMD GPU: add the user to the groups render and video there, or give the container the device."
+    for maker in dict.fromkeys(UNTRIED[gpu.kind] for gpu in gpus if gpu.kind in UNTRIED):
+        yield f"Easel was not run on {maker} GPUs yet: what it says of them is from documents and sources."
     if LEAST_DISK_BYTES <= disk_bytes < USUAL_DISK_BYTES:
         yield f"Only {size(disk_bytes)} of disk space are free. An engine and a base model need about {size(USUAL_DISK_BYTES)}."
     if easel and easel != __version__:

@@ -10,7 +10,7 @@ from trainer_core.errors import JobError
 from trainer_core.jobs.hosts.machine import Machine
 from trainer_core.jobs.hosts.questions import Questions
 from trainer_core.jobs.hosts.ssh_failure import MachineError
-from trainer_core.remote.machines import installing
+from trainer_core.remote.machines import engine_sources, installing
 from trainer_core.remote.machines.answering import MODULE
 from trainer_core.text import printable
 
@@ -33,10 +33,13 @@ def is_ready(questions: Questions, engine: str) -> bool:
     return questions.ask({"do": "engine", "engine": engine})[0].get("is_ready") is True
 
 
-def install(machine: Machine, engine: str, say: Say, accelerator: str = "auto") -> None:
+def install(machine: Machine, engine: str, say: Say, accelerator: str = "auto", source: str = "") -> None:
     """Installs an engine as a job there, or follows one that runs. The job goes on if this is cut; calling again follows it.
 
+    `source` is where its source code comes from instead: a folder or archive of this machine, or an address.
+
     Raises:
+        InstallError: the source does not have the pinned commit.
         MachineError: the machine cannot be reached any more.
         JobError: it was not installed; the message has the reason that the machine gives.
     """
@@ -45,7 +48,8 @@ def install(machine: Machine, engine: str, say: Say, accelerator: str = "auto") 
         if is_ready(questions, engine):
             say(f"The engine {engine} is installed on {machine}.")
             return
-        answer, _ = questions.ask({"do": "install", "engine": engine, "accelerator": accelerator})
+        about = engine_sources.brought(machine, engine, source, say) if source else {}
+        answer, _ = questions.ask({"do": "install", "engine": engine, "accelerator": accelerator, **about})
         name = str(answer.get("job", ""))
         say(f"Installing the engine {engine} on {machine}, as the job {printable(name, 100)} there.")
         _follow(machine, questions, name, engine, say)

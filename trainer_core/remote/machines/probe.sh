@@ -25,6 +25,24 @@ if [ -n "$smi" ]; then
 elif [ -e /dev/nvidia0 ]; then
     echo "nvidia_broken"
 fi
+# As trainer_core/hardware.py finds them on its own machine.
+for each in /sys/class/kfd/kfd/topology/nodes/*; do
+    gfx=$(sed -n 's/^gfx_target_version //p' "$each/properties" 2>/dev/null)
+    case $gfx in '' | 0) continue ;; esac
+    card=/sys/class/drm/renderD$(sed -n 's/^drm_render_minor //p' "$each/properties")/device
+    total=$(cat "$card/mem_info_vram_total" 2>/dev/null || echo 0)
+    used=$(cat "$card/mem_info_vram_used" 2>/dev/null || echo 0)
+    echo "amd ${each##*/} $gfx $total $used $(head -c 200 "$card/product_name" 2>/dev/null)"
+    { [ -r /dev/kfd ] && [ -w /dev/kfd ]; } || echo "amd_closed"
+done
+for each in /sys/bus/pci/drivers/xe/*:*; do
+    for bytes in "$each/tile0/vram_size_bytes" "$each/tile0/physical_vram_size_bytes"; do
+        if [ -r "$bytes" ]; then
+            echo "intel ${each##*/}"
+            break
+        fi
+    done
+done
 own=$1/.venv/bin/python
 if [ -x "$own" ]; then
     if version=$("$own" -P -c 'import trainer_core; print(trainer_core.__version__)' 2>/dev/null); then

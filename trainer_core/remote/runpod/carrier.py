@@ -27,7 +27,7 @@ from trainer_core.remote.runpod.connection import BASE_URL_NAME
 from trainer_core.remote.runpod.refusals import RunPodError
 from trainer_core.remote.runpod.sending import Sender
 from trainer_core.remote.runpod.target import KIND, RunPodTarget
-from trainer_core.remote.runs.carrier import READ, FileThere, Seen, Target
+from trainer_core.remote.runs.carrier import READ, Doing, FileThere, Seen, Target, quiet
 from trainer_core.remote.runs.grown import read_grown
 from trainer_core.remote.runs.outgoing import Outgoing
 from trainer_core.remote.runs.transfers import Transfers, fetched
@@ -66,7 +66,7 @@ class RunPodCarrier:
         self._looker = seeing.Looker(self._client, self._run, notes, self._sender)
         self._version = Absence()
 
-    def begin(self, say: Callable[[str], None]) -> None:
+    def begin(self, say: Callable[[str], None], doing: Callable[[Doing], None] = quiet) -> None:  # noqa: ARG002
         """Brings images to the bucket and sends one job, unless the run has one or has ended.
 
         Raises:

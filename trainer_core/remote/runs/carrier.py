@@ -36,6 +36,9 @@ Target = Mapping[str, Any]
 RunPhase = Literal["waiting", "running", "ended", "lost"]
 """Where a remote run is: not begun yet; running; ended, so its files change no more; or gone, with no result to come."""
 
+Doing = Literal["installing", "bringing"]
+"""What is done before a run begins: an engine is installed there, or data is brought."""
+
 
 class NotNow(JobError):  # noqa: N818 - it passes, so it is not the end of anything
     """The trainer cannot be asked now: no connection, no answer, too many requests. The same request may succeed later.
@@ -81,6 +84,10 @@ class FileThere:
     sha256: str = ""
 
 
+def quiet(_: Doing) -> None:
+    """Nobody listens."""
+
+
 class Carrier(Protocol):
     """Reaches the trainer of one run. Every call may be repeated; a follower that was killed calls them again.
 
@@ -88,8 +95,10 @@ class Carrier(Protocol):
     RemoteError, with a hint what to do, when it refuses. Nothing that it says or writes contains a secret.
     """
 
-    def begin(self, say: Callable[[str], None]) -> None:
-        """Brings what is missing to the trainer and starts the run there, unless it was started. `say` gets sentences for the log.
+    def begin(self, say: Callable[[str], None], doing: Callable[[Doing], None] = quiet) -> None:
+        """Brings what is missing to the trainer and starts the run there, unless it was started.
+
+        `say` gets sentences for the log, and `doing` is told what is done now if that is not bringing data.
 
         Raises:
             JobError: the trainer cannot do it; the hint says what to do.

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from trainer_core.errors import JobError
 from trainer_core.jobs.stop_request import When
 from trainer_core.remote.runs import fetching
-from trainer_core.remote.runs.carrier import REQUESTS, FileThere, NotNow, Seen
+from trainer_core.remote.runs.carrier import REQUESTS, Doing, FileThere, NotNow, Seen, quiet
 from trainer_core.remote.runs.fetching import file_there
 from trainer_core.remote.runs.request import Request
 from trainer_core.remote.runs.there_command import REFUSED
@@ -62,7 +62,7 @@ class CommandedCarrier:
         self._trainer, self._id, self._bring, self._transfers = trainer, id, bring, transfers
         self._listed: Mapping[str, FileThere] = {}
 
-    def begin(self, say: Callable[[str], None]) -> None:
+    def begin(self, say: Callable[[str], None], doing: Callable[[Doing], None] = quiet) -> None:  # noqa: ARG002
         """See `Carrier.begin`."""
         if self.state().phase != "waiting":
             return

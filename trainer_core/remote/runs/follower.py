@@ -20,7 +20,7 @@ from trainer_core.errors import EaselError, JobError
 from trainer_core.jobs.folder import STOP, DiskError, JobFolder, json_text
 from trainer_core.jobs.stop_request import StopRequest, When
 from trainer_core.remote import hastening
-from trainer_core.remote.runs.carrier import REQUESTS, Carrier, Seen, is_passing
+from trainer_core.remote.runs.carrier import REQUESTS, Carrier, Doing, Seen, is_passing
 from trainer_core.remote.runs.fate import fate, sentence
 from trainer_core.remote.runs.getting import Getting
 from trainer_core.remote.runs.known import Known, RunEnd, request_of
@@ -43,6 +43,7 @@ MISSING_TIMES = 3
 MOST_UNSAID = 300
 """How often a trainer may say that a run has ended, and not how."""
 PHASES = {
+    "installing": "installing on the trainer",
     "bringing": "bringing data to the trainer",
     "waiting": "waiting for the trainer",
     "fetching": "fetching the results",
@@ -149,13 +150,12 @@ class Follower:
                 self._reached_with_patience()
                 return self._stopped_before()
             try:
-                self._doing("bringing")
-                self._write()
+                self._does("bringing")
                 self._bringing = True
                 if self.remote.resumes:
                     self._reached().resume(self.remote.resumes, self.say)
                 else:
-                    self._reached().begin(self.say)
+                    self._reached().begin(self.say, self._does)
                 self._bringing = False
                 known.begun = True
                 self._doing("")
@@ -285,6 +285,10 @@ class Follower:
         text = without_secrets(str(error))
         hint = f"{sentence(self.known, self._stop())} Follow it again with: {self.remote.attaching}"
         return RunEnd("lost", f"{self.remote.where} could not be asked any more. {text}", hint)
+
+    def _does(self, what: Doing) -> None:
+        self._doing(what)
+        self._write()
 
     def _doing(self, what: str, detail: str = "") -> None:
         self.known.doing, self.known.detail = PHASES.get(what, ""), detail[:500]
