@@ -382,46 +382,6 @@ def test_check_says_what_is_missing(there, capsys):
     assert "is not the address of a machine" in out + err
 
 
-def test_check_reads_the_gpus_of_the_machine(there, capsys):
-    with there.forced(f"PATH={there.programs_with_a_gpu()}:$PATH; export PATH"):
-        _, out, _ = checked(there.address, "--identity", there.key, "--json", capsys=capsys)
-    (gpu,) = json.loads(out)["gpus"]
-    assert (gpu["name"], gpu["driver"], gpu["vram_bytes"]) == ("NVIDIA RTX A5000", "550.54", 24564 << 20)
-
-
-AMD = {
-    "class/kfd/kfd/topology/nodes/0/properties": "simd_count 0\ngfx_target_version 0",
-    "class/kfd/kfd/topology/nodes/10/properties": "gfx_target_version 110000\ndrm_render_minor 129",
-    "class/kfd/kfd/topology/nodes/2/properties": "gfx_target_version 90010\ndrm_render_minor 128",
-    "class/drm/renderD128/device/product_name": "AMD Instinct MI210",
-    "class/drm/renderD128/device/mem_info_vram_total": "68702699520",
-    "class/drm/renderD128/device/mem_info_vram_used": "268435456",
-}
-INTEL = {"drivers/xe/0000:03:00.0/tile0/physical_vram_size_bytes": "0x00000003fa000000"}
-
-
-def test_check_finds_amd_and_intel_gpus_in_sysfs_and_says_that_they_are_untried(there, capsys):
-    with there.planted({**AMD, **INTEL}):
-        _, out, _ = checked(there.address, "--identity", there.key, "--json", capsys=capsys)
-        _, shown, _ = checked(there.address, "--identity", there.key, capsys=capsys)
-    found = json.loads(out)
-    assert [(gpu["kind"], gpu["name"], gpu["vram_bytes"], gpu["architecture"]) for gpu in found["gpus"]] == [
-        ("rocm", "AMD Instinct MI210", 68702699520, "gfx90a"),
-        ("rocm", "AMD gfx1100", 0, "gfx1100"),
-        ("xpu", "Intel GPU at 0000:03:00.0", 0, ""),
-    ]
-    assert found["gpus"][0]["free_vram_bytes"] == 68702699520 - 268435456
-    assert [sum(f"not run on {maker} GPUs yet" in note for note in found["notes"]) for maker in ("AMD", "Intel")] == [
-        1,
-        1,
-    ]
-    assert any("/dev/kfd" in note for note in found["notes"]), "the machine of this test has no such device"
-    assert "AMD Instinct MI210 (64" in shown
-    assert "AMD gfx1100, Intel" in shown
-    _, out, _ = checked(there.address, "--identity", there.key, "--json", capsys=capsys)
-    assert any("No GPU was found that an engine can use" in note for note in json.loads(out)["notes"])
-
-
 def _command(pid):
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")

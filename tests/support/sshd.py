@@ -23,13 +23,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkout import ROOT
+from tests.support.sysfs import SYSFS
 from trainer_core.jobs.hosts.machine import Machine
 
 USER = "trainee"
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 LIMIT_S = 60
-SYSFS = {"class": "/sys/class", "drivers": "/sys/bus/pci/drivers"}
-"""The folders of the machine's sysfs that show its GPUs, empty until a test plants one."""
 _CONFIG = """\
 Port {port}
 ListenAddress 127.0.0.1
@@ -178,20 +177,6 @@ class Sshd:
         program.write_text("#!/bin/sh\necho 'NVIDIA RTX A5000, 24564, 24000, 8.6, 550.54'\n")
         program.chmod(0o755)
         return folder
-
-    @contextlib.contextmanager
-    def planted(self, files: dict[str, str]):
-        """Meanwhile these files are in its sysfs, by their paths below "class" or "drivers"."""
-        for name, text in files.items():
-            path = self.base / "sysfs" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{text}\n")
-        try:
-            yield
-        finally:
-            for name in SYSFS:
-                for path in (self.base / "sysfs" / name).iterdir():
-                    shutil.rmtree(path)
 
     def new_key(self, name: str) -> None:
         """Makes a key; one that is there is replaced."""
