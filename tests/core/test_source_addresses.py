@@ -74,8 +74,18 @@ def work(tmp_path):
     return folder, Upstream("Tiny", "https://upstream.invalid/tiny", said.stdout.strip(), upstream.digest(folder))
 
 
+class Server(http.server.ThreadingHTTPServer):
+    def __init__(self, handler, elsewhere):
+        super().__init__(("127.0.0.1", 0), handler)
+        self.sent: list[str] = []
+        self.lines: set[str] = set()
+        self.elsewhere = elsewhere
+
+
 class Guarded(http.server.SimpleHTTPRequestHandler):
     """Serves files to those who know the password, and looks meanwhile what the list of processes shows."""
+
+    server: Server
 
     def do_GET(self):
         self.server.sent.append(self.headers.get("Authorization", ""))
@@ -98,8 +108,7 @@ class Guarded(http.server.SimpleHTTPRequestHandler):
 @contextlib.contextmanager
 def guarded(folder, elsewhere=""):
     serve = functools.partial(Guarded, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
-        server.sent, server.lines, server.elsewhere = [], set(), elsewhere
+    with Server(serve, elsewhere) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server, f"127.0.0.1:{server.server_port}"
         server.shutdown()

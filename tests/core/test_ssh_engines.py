@@ -20,7 +20,7 @@ from trainer_core.install import installed, upstream
 from trainer_core.jobs.timeline import stage_of
 from trainer_core.prepare.problems import engine_problems
 from trainer_core.prepare.workbench import Workbench, use_own_machine
-from trainer_core.remote.machines import book, carrier, engine_list, engine_sources, engine_there
+from trainer_core.remote.machines import book, carrier, engine_list, engine_sources, engine_there, sources_there
 from trainer_core.remote.machines.book import Entry
 from trainer_core.remote.runs import starting
 from trainer_core.remote.runs.follower import Follower
@@ -160,13 +160,13 @@ def test_what_is_sent_of_a_folder_is_an_archive_of_the_pinned_files(there, box, 
     assert there.wire.bytes_sent - before < 64 << 10
     home = there.home / "easel-home"
     monkeypatch.setenv("EASEL_HOME", str(home))
-    archive = engine_sources.asked("kohya", about)
+    archive = sources_there.asked("kohya", about)
     upstream.fetch(pinned, tmp_path / "taken", archive, said.append)
     assert (tmp_path / "taken" / "train.py").read_text() == "1\n"
-    assert engine_sources.asked("kohya", {"source": "git@host:x.git"}) == "git@host:x.git"
-    assert engine_sources.asked("kohya", {}) is None
+    assert sources_there.asked("kohya", {"source": "git@host:x.git"}) == "git@host:x.git"
+    assert sources_there.asked("kohya", {}) is None
     with pytest.raises(JobError, match="has not arrived"):
-        engine_sources.asked("kohya", {"archive": "0" * 64})
+        sources_there.asked("kohya", {"archive": "0" * 64})
 
 
 def test_an_engine_there_is_asked_for_anew_and_told_with_its_torch(there, bench, capsys):

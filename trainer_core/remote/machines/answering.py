@@ -105,12 +105,12 @@ def _engine(about: Mapping[str, Any], _body: bytes) -> Answer:
 def _install(about: Mapping[str, Any], _body: bytes) -> Answer:
     from trainer_core.engines import manifest
     from trainer_core.install import job
-    from trainer_core.remote.machines import engine_sources
+    from trainer_core.remote.machines import sources_there
 
     engine = str(about["engine"])
     # Its name becomes that of a file.
     manifest.read(engine)
-    source = engine_sources.asked(engine, dict(about))
+    source = sources_there.asked(engine, dict(about))
     found, is_new = job.start(engine, str(about.get("accelerator", "auto")), source)
     return {"job": found.name, "is_new": is_new}, b""
 

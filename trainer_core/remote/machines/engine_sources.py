@@ -14,14 +14,10 @@ from trainer_core.install import upstream
 from trainer_core.install.addresses import without_secrets
 from trainer_core.jobs.hosts.machine import Machine
 from trainer_core.remote.machines import sending
-from trainer_core.remote.machines.names import check_sha256
-from trainer_core.remote.machines.store import Store
+from trainer_core.remote.machines.sources_there import ADDRESS, ARCHIVE
 from trainer_core.text import printable
 
 Say = Callable[[str], None]
-
-ADDRESS, ARCHIVE = "source", "archive"
-"""The entries of the question that installs an engine: an address, or the SHA-256 of an archive that was sent."""
 
 
 def check(engine: str, source: str) -> None:
@@ -65,18 +61,6 @@ def brought(machine: Machine, engine: str, source: str, say: Say) -> dict[str, A
         (item,) = sending.items([archive]).values()
         sending.send(machine, [item], say)
     return {ARCHIVE: item.sha256}
-
-
-def asked(engine: str, about: dict[str, Any]) -> str | None:
-    """On the machine itself: the source that a question names, as an installation takes it; None for the usual one.
-
-    Raises:
-        JobError: the archive has not arrived.
-    """
-    if ARCHIVE in about:
-        name = f"{engine}.tar.gz"
-        return str(Store.own().arrange({name: check_sha256(about[ARCHIVE])}) / name)
-    return str(about[ADDRESS]) if about.get(ADDRESS) else None
 
 
 def _is_here(source: str) -> bool:
