@@ -17,6 +17,7 @@ function frame(root) {
   const check = keepFocus(root);
   const begin = takeKeyboard(root);
   const stay = keepInSight(root);
+  const offer = skipTo(root);
   let waits = false;
   const look = () => {
     waits = false;
@@ -25,6 +26,7 @@ function frame(root) {
     stick(root);
     begin();
     stay();
+    offer();
   };
   const soon = () => {
     if (waits) return;

@@ -20,10 +20,10 @@ def asset(*names: str) -> str:
 class Places(AnyWidget):
     """The tabs. The page shows a chosen place at once, without the kernel; the kernel can choose one, too.
 
-    It also brings what every control of an app needs from the page (`frame.js`).
+    It also brings what every control of an app needs from the page (`frame.js`), and the menu that leads to each part of a place (`skip.js`).
     """
 
-    _esm = asset("frame.js", "places.js")
+    _esm = asset("frame.js", "skip.js", "places.js")
 
     titles = List().tag(sync=True)
     """Each place as [id, title], in order."""

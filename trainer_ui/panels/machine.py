@@ -54,7 +54,7 @@ class MachinePanel:
         self.session.show_soon()
 
     def _content(self) -> list[Widget]:
-        self._said = Paragraph("", "small", role="status")
+        self._said = Paragraph("", "small", "grow", role="status")
         self._list = Findings()
         self.look()
         return [row(self._said, self.again), self._list]
@@ -68,7 +68,7 @@ class MachinePanel:
         self.again.disabled = is_checking
         if self._said is None or self._list is None:
             return
-        fix = f"{first.found} {first.fix}" if first is not None and first.fix else ""
+        fix = f"{first.found} {_to_do(first)}" if first is not None and first.fix else ""
         self._said.show_text(CHECKING if is_checking else fix)
         if is_checking or not self.found:
             # What was found before would look as if it had been checked now.
@@ -86,4 +86,8 @@ def _row(finding: Finding) -> tuple[str, str, tuple[str, ...]]:
     """A finding as its name, its text, and what it means and what to do; of one in order the text is enough."""
     if finding.state == "good":
         return finding.title, finding.found, ()
-    return finding.title, finding.found, (finding.means, f"What to do: {finding.fix}" if finding.fix else "")
+    return finding.title, finding.found, (finding.means, _to_do(finding))
+
+
+def _to_do(finding: Finding) -> str:
+    return f"What to do: {finding.fix}" if finding.fix else ""
