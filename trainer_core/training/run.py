@@ -15,12 +15,12 @@ from trainer_core.errors import JobError, RunError
 from trainer_core.install.place import at_place, check_installed, place_for
 from trainer_core.jobs.folder import writing
 from trainer_core.jobs.job import Job, attached
-from trainer_core.models import tokens
+from trainer_core.models import hub_repository, tokens
 from trainer_core.plan import fields
 from trainer_core.plan.elsewhere import is_named_there
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.plan.subsets import LIST, with_paths
-from trainer_core.training import image_folders, numbers, states
+from trainer_core.training import image_folders, mirror_end, numbers, states
 from trainer_core.training.checks import check
 from trainer_core.training.facts import facts
 from trainer_core.training.folder import KIND, OnTrainer, RunFolder
@@ -95,13 +95,16 @@ class Run(Job):
         return RunFolder(super().folder.path)
 
     def launch(self) -> None:
-        """Starts the supervisor of a prepared run; an engine here inherits the token that only this process can find.
+        """Starts the supervisor of a prepared run; an engine or a mirror here inherits the token that only this process can find.
 
         Raises:
             JobError: as for every job.
         """
-        is_here = self.folder.spec.kind == KIND
-        with tokens.lent("huggingface") if is_here else contextlib.nullcontext():
+        details = self.folder.spec.details.get("plan")
+        named = mirror_end.wanted(details) if isinstance(details, Mapping) else ""
+        # A run on another machine is mirrored from here.
+        needs_token = self.folder.spec.kind == KIND or hub_repository.is_place(named)
+        with tokens.lent("huggingface") if needs_token else contextlib.nullcontext():
             super().launch()
 
     @property
