@@ -85,7 +85,8 @@ def reachable(upstream: Upstream, source: str | None = None) -> bool:
             urllib.request.Request(_archive_address(upstream, origin), method="HEAD"), timeout=_ANSWER_S
         ):
             return True
-    except (OSError, ValueError):
+    except (InstallError, OSError, ValueError):
+        # InstallError: git is not here, and there is no archive at such an address.
         return False
 
 
