@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainer_core import places
 from trainer_core.doctor.case import Case
 from trainer_core.doctor.checks import engines
 from trainer_core.doctor.finding import Finding
@@ -76,7 +77,10 @@ def sources(case: Case) -> Iterator[Finding]:
             yield Finding(name, title, "good", f"{where} answers.")
         else:
             means = f"{engine.manifest.title} cannot be installed from there. What is installed can train."
-            fix = f"Check the connection, or install from a copy of it: {engines.install_command(engine.manifest)} --source FOLDER"
+            # The installer serves all engines, so it asks for which one.
+            copy = f"--source {engine.manifest.id}=FOLDER" if places.in_checkout() else "--source FOLDER"
+            command = f"{engines.install_command(engine.manifest)} {copy}"
+            fix = f"Check the connection, or install from a copy of it: {command}"
             yield Finding(name, title, "notice", f"{where} does not answer.", means, fix)
 
 
