@@ -18,6 +18,7 @@ from trainer_core.jobs.spec import Spec, Step
 from trainer_core.models import hub_repository, tokens
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.prepare.workbench import Workbench
+from trainer_core.publishing import hub as publishing_hub
 from trainer_core.publishing import hub_mirror
 from trainer_core.training import checks, mirror_end, mirror_notes, mirroring
 from trainer_core.training.folder import RunFolder
@@ -31,6 +32,9 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     for name in (*tokens.SITES["huggingface"].names, "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
+    for name, value in publishing_hub.WITHOUT.items():
+        # As the command sets them, which would stay for other tests.
+        monkeypatch.setenv(name, value)
     with hubs.running() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         monkeypatch.setenv("HF_TOKEN", hubs.WRITE)
@@ -74,7 +78,7 @@ def test_a_run_is_mirrored_to_a_private_repository_and_only_what_is_new_is_sent_
     assert hub.repositories["mika/runs"].private
     assert there["output/mika-4.safetensors"] == (made.output / "mika-4.safetensors").read_bytes()
     assert there["finished/cg_mika.safetensors"] == b"finished" * 1000
-    assert set(there) == {*json.loads(first.output)["copied"], ".easel-mirror.json"}
+    assert set(there) == {*json.loads(first.stdout)["copied"], ".easel-mirror.json"}
     again = hub_mirror.mirror(made, TO)
     assert (again.copied, again.there) == ((), len(there) - 1)
 

@@ -14,12 +14,10 @@ from trainer_core.draft.checks.choices import native_paths
 from trainer_core.draft.facts import PathFacts
 from trainer_core.draft.layers import is_native
 from trainer_core.errors import DownloadError
-from trainer_core.models import hub_repository, tokens
+from trainer_core.models import tokens
 from trainer_core.plan import fields
-from trainer_core.plan.elsewhere import is_named_there
+from trainer_core.plan.elsewhere import is_named_there, is_on_hub
 from trainer_core.training.delivery import SUFFIX
-
-MIRROR = "output.mirror_to"
 
 
 def look(values: Mapping[str, Any], *, is_elsewhere: bool = False) -> dict[str, PathFacts]:
@@ -44,7 +42,7 @@ def _seen(setting: fields.SettingField, text: str, *, is_elsewhere: bool) -> Pat
     if is_elsewhere and setting.section == "model" and is_named_there(text):
         # The carrier of the run looks whether it is there, as far as that can be asked.
         return PathFacts(text, text, exists=True, is_elsewhere=True)
-    if setting.path == MIRROR and hub_repository.is_place(text):
+    if is_on_hub(setting.path, text):
         # Whether it may be written is for the Hub to say; without a token it cannot be.
         return PathFacts(text, text, is_elsewhere=True, is_writable=_has_token())
     if text or setting.path == "output.folder":

@@ -17,7 +17,7 @@ from trainer_core.jobs.folder import writing
 from trainer_core.jobs.job import Job, attached
 from trainer_core.models import hub_repository, tokens
 from trainer_core.plan import fields
-from trainer_core.plan.elsewhere import is_named_there
+from trainer_core.plan.elsewhere import is_named_there, is_on_hub
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.plan.subsets import LIST, with_paths
 from trainer_core.training import image_folders, mirror_end, numbers, states
@@ -173,7 +173,7 @@ def _with_absolute_paths(plan: TrainingPlan) -> TrainingPlan:
     flat = fields.flatten(plan.model_dump())
     for setting in fields.paths():
         text = flat[setting.path]
-        if text and not (setting.section == "model" and is_named_there(text)):
+        if text and not (setting.section == "model" and is_named_there(text)) and not is_on_hub(setting.path, text):
             is_models = setting.section == "model"
             flat[setting.path] = _followed(text) if is_models else _absolute(text)
     flat[LIST] = with_paths(flat[LIST], _absolute)
