@@ -12,7 +12,10 @@ from click.testing import CliRunner
 from tests.support import hub as hubs
 from trainer_core.cli import easel
 from trainer_core.cli.job import _absolute
+from trainer_core.engines import registry
+from trainer_core.engines.seam import Place
 from trainer_core.errors import DownloadError
+from trainer_core.install.place import at_place
 from trainer_core.jobs.folder import JobFolder
 from trainer_core.jobs.spec import Spec, Step
 from trainer_core.models import hub_repository, tokens
@@ -20,7 +23,7 @@ from trainer_core.plan.sections import TrainingPlan
 from trainer_core.prepare.workbench import Workbench
 from trainer_core.publishing import hub as publishing_hub
 from trainer_core.publishing import hub_mirror
-from trainer_core.training import checks, mirror_end, mirror_notes, mirroring
+from trainer_core.training import checks, mirror_end, mirror_notes, mirroring, run
 from trainer_core.training.folder import RunFolder
 
 TO = "hf://mika/runs/kept"
@@ -228,3 +231,7 @@ def test_an_address_on_the_hub_is_not_taken_for_a_path(tmp_path, monkeypatch):
     assert _absolute("output.mirror_to", TO) == TO
     plan = TrainingPlan.model_validate({"output": {"name": "x", "mirror_to": TO}, "dataset": {"path": "/"}})
     checks._check_folders(plan)
+    made = run._with_absolute_paths(plan)
+    rehearsal = registry.get("rehearsal").manifest
+    assert made.output.mirror_to == TO
+    assert at_place(made, rehearsal, Place(tmp_path, tmp_path, tmp_path, tmp_path)).output.mirror_to == TO

@@ -31,7 +31,7 @@ WAIT_S = 15.0
 @click.option("--follow", is_flag=True, help="Copy again and again until the run has ended.")
 @bucket_options
 def command(name: str, target: str, follow: bool, **options: Any) -> None:
-    """Copy what a run has made to another folder, a bucket or the Hub.
+    """Copy what a run has made to a folder, a bucket or the Hub.
 
     Checkpoints, samples, finished results and the records of the run; no saved states. What is there already is not copied
     again, and each copy is compared by its SHA-256. The run may still be running. With --mirror-to a run copies to a folder or the Hub by itself. On the Hub a missing repository is created as a private one.
