@@ -16,8 +16,9 @@ from trainer_core.doctor.checks import eight_bit, engines, folders, network
 from trainer_core.doctor.examination import examine
 from trainer_core.doctor.finding import Finding, prevents_training
 from trainer_core.engines import registry
+from trainer_core.engines.manifest import Upstream
 from trainer_core.estimate import gpu_processes
-from trainer_core.install import upstream
+from trainer_core.install import hub_reach, upstream
 from trainer_core.probe import Probe
 
 
@@ -235,3 +236,10 @@ def test_programs_of_amd_are_not_needed_and_what_they_say_changes_nothing(name, 
         (tmp_path / "usr/bin" / program).chmod(0o755)
     assert hardware.amd(probe) == before
     assert not list((tmp_path / "usr/bin").glob("*.called"))
+
+
+def test_a_password_in_an_address_is_no_stack_trace(monkeypatch):
+    monkeypatch.setattr(upstream.shutil, "which", lambda _: None)
+    assert not hub_reach.answers("http://mika:s3cret@localhost")
+    assert not upstream.reachable(Upstream("x"), "https://mika:s3cret@localhost/x")
+    assert not upstream.reachable(Upstream("x"), "ssh://mika@localhost/x")

@@ -78,6 +78,7 @@ def reachable(upstream: Upstream, source: str | None = None) -> bool:
         return True
     if shutil.which("git"):
         return _git("ls-remote", "--heads", origin, timeout_s=_ANSWER_S) is None
+    import http.client
     import urllib.request
 
     try:
@@ -85,8 +86,8 @@ def reachable(upstream: Upstream, source: str | None = None) -> bool:
             urllib.request.Request(_archive_address(upstream, origin), method="HEAD"), timeout=_ANSWER_S
         ):
             return True
-    except (InstallError, OSError, ValueError):
-        # InstallError: git is not here, and there is no archive at such an address.
+    except (InstallError, OSError, ValueError, http.client.HTTPException):
+        # InstallError: git is not here, and there is no archive at such an address. HTTPException: a password is taken for a port.
         return False
 
 
