@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.support import machines
+from tests.support.hub_server import serving
+from trainer_core import hardware
 from trainer_core.doctor import report, tables
 from trainer_core.doctor.case import Case
-from trainer_core.doctor.checks import eight_bit, engines, folders
+from trainer_core.doctor.checks import eight_bit, engines, folders, network
 from trainer_core.doctor.examination import examine
 from trainer_core.doctor.finding import Finding, prevents_training
 from trainer_core.engines import registry
+from trainer_core.engines.manifest import Upstream
 from trainer_core.estimate import gpu_processes
+from trainer_core.install import hub_reach, upstream
 from trainer_core.probe import Probe
 
 
@@ -67,6 +71,43 @@ def test_the_decisive_finding(look, name, finding, state, said):
     found = look(name)[finding]
     assert found.state == state
     assert said in f"{found.title} {found.found} {found.means} {found.fix}"
+
+
+@pytest.fixture
+def case(tmp_path, monkeypatch):
+    """A machine without a GPU that is read here, with a network that only the test gives it."""
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
+    recorded = machines.probe("cpu", tmp_path / "cpu")
+    return lambda **environment: Case(Probe(recorded.root, recorded.search, environment))
+
+
+def test_pytorchs_index_is_asked_at_the_mirror_that_is_set_and_without_its_password_in_the_finding(case):
+    seen = []
+    with serving({"/whl/cpu/torch/": b"files"}, seen) as server:
+        with_password = server.replace("://", "://mika:s3cret@") + "/whl/"
+        [good] = network.torch_index(case(EASEL_TORCH_INDEX=with_password))
+        [bad] = network.torch_index(case(EASEL_TORCH_INDEX=f"{server}/other"))
+    assert (good.id, good.state) == ("network.torch.cpu", "good")
+    assert "s3cret" not in f"{good}"
+    assert seen[0][1]["Authorization"].startswith("Basic ")
+    assert bad.state == "notice"
+    assert "status 404" in bad.found
+    assert "EASEL_TORCH_INDEX" in bad.fix
+    assert bad.private
+    [folder] = network.torch_index(case(UV_OFFLINE="1", UV_FIND_LINKS="/wheels"))
+    assert "UV_FIND_LINKS" in folder.found
+
+
+@pytest.mark.parametrize("git", [True, False])
+def test_the_place_of_source_code_that_does_not_answer_is_told_with_what_to_do(case, monkeypatch, git):
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    if not git:
+        monkeypatch.setattr(upstream.shutil, "which", lambda _: None)
+    [found] = network.sources(case())
+    assert (found.id, found.state) == ("network.source.kohya", "notice")
+    assert "https://github.com/kohya-ss/sd-scripts does not answer" in found.found
+    assert "--source kohya=FOLDER" in found.fix
 
 
 def test_training_is_prevented_by_problems_of_all_engines_only(look):
@@ -181,3 +222,24 @@ def test_one_disk_with_little_space_is_told_of_once():
     found = list(folders.folders(Case(Probe(recorded={"free": free, "folders": paths}))))
     assert [(each.title, each.state) for each in found] == [("A, b", "notice"), ("C", "problem"), ("D", "notice")]
     assert "/disk/a and /disk/b, which are on one disk" in found[0].found
+
+
+@pytest.mark.parametrize("name", ["mi210", "rx-6700-xt", "rx-6800", "rx-7900-xtx"])
+def test_programs_of_amd_are_not_needed_and_what_they_say_changes_nothing(name, tmp_path):
+    """Name, architecture and memory are from the kernel: so they are the same with broken programs of ROCm, or with none."""
+    probe = machines.probe(name, tmp_path)
+    before = hardware.amd(probe)
+    assert before
+    assert all(each.architecture.startswith("gfx") and each.vram_bytes > each.free_vram_bytes > 0 for each in before)
+    for program in ("amd-smi", "rocminfo", "rocm-smi"):
+        machines.put(tmp_path / "usr/bin" / program, '#!/bin/sh\ntouch "$0.called"; echo gfx000; exit 0\n')
+        (tmp_path / "usr/bin" / program).chmod(0o755)
+    assert hardware.amd(probe) == before
+    assert not list((tmp_path / "usr/bin").glob("*.called"))
+
+
+def test_a_password_in_an_address_is_no_stack_trace(monkeypatch):
+    monkeypatch.setattr(upstream.shutil, "which", lambda _: None)
+    assert not hub_reach.answers("http://mika:s3cret@localhost")
+    assert not upstream.reachable(Upstream("x"), "https://mika:s3cret@localhost/x")
+    assert not upstream.reachable(Upstream("x"), "ssh://mika@localhost/x")

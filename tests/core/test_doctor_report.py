@@ -153,6 +153,9 @@ def doctor(tmp_path, monkeypatch):
     monkeypatch.setenv("EASEL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("EASEL_TORCH_INDEX", "http://mika:s3cret@127.0.0.1:9/whl")
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("HF_TOKEN", "hf_" + "a1B2" * 8)
     return lambda *arguments: CliRunner().invoke(easel, ["doctor", *arguments])
 
@@ -163,7 +166,8 @@ def test_the_command_on_this_machine(doctor, tmp_path):
     assert data["prevented"]
     assert data["machine"]["ram_bytes"] > 0
     assert found["training"]["state"] == "problem"
-    assert found["network.hub"]["state"] == "notice"
+    assert found["network.hub"]["state"] == found["network.torch.cpu"]["state"] == "notice"
+    assert "s3cret" not in json.dumps(data)
     assert found["token.huggingface"]["found"] == "One is set, by the environment variable HF_TOKEN."
     assert "a1B2" not in json.dumps(data)
 

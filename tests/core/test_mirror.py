@@ -60,8 +60,10 @@ def test_a_run_mirrors_itself_while_it_trains_and_at_its_end(tmp_path, monkeypat
     saved = {path.relative_to(run.folder.path) for path in run.folder.output.rglob("*-step*.safetensors")}
     assert len(saved) == 3
     assert all(sha(there / path) == sha(run.folder.path / path) for path in saved)
-    assert [sha(path) for path in (there / "finished").iterdir()] == [sha(tmp_path / "out/cg_mika.safetensors")]
+    assert [path.name for path in (there / "finished").iterdir()] == ["cg_mika.safetensors"]
     proved = mirror.copies(run.folder)
+    delivered = sha(tmp_path / "out/cg_mika.safetensors")
+    assert sha(there / "finished/cg_mika.safetensors") == proved["finished/cg_mika.safetensors"] == delivered
     assert all(proved[path.as_posix()] == sha(there / path) for path in saved)
     assert not list(there.rglob("*.part"))
     monkeypatch.setenv("EASEL_HOME", str(tmp_path))
@@ -76,7 +78,7 @@ def test_the_result_of_a_whole_model_is_that_of_the_engine(tmp_path):
     shutil.rmtree(run.folder.path / "finished")
     (tmp_path / "drive").mkdir()
     done = mirror.mirror(run.folder, str(tmp_path / "drive"))
-    assert sha(done.folder / "output/cg_mika.safetensors") == sha(run.folder.output / "cg_mika.safetensors")
+    assert sha(done.folder / "finished/cg_mika.safetensors") == sha(run.folder.output / "cg_mika.safetensors")
 
 
 def test_a_copy_goes_on_where_it_was_ended(made, tmp_path):

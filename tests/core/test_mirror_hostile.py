@@ -227,7 +227,25 @@ def test_going_back_to_an_earlier_bucket_folder_goes_on_there_and_a_copied_run_i
         assert place.get(f"a/{made.path.name}/output/mika-4.safetensors") == b"of somebody else"
         (tmp_path / "elsewhere").mkdir()
         copy = shutil.copytree(made.path, tmp_path / "elsewhere" / made.path.name)
-        assert passed(copy, "a")["folder"] == f"{first['folder'].rstrip('/')}-2/"
+        other = passed(copy, "a")["folder"]
+        assert other == f"{first['folder'].rstrip('/')}-2/"
+
+        # The folder now says that it belongs to the other run, or to nobody: nothing in it is replaced.
+        marker = f"a/{made.path.name}/{mirror_place.MARKER}"
+        before = place.get(f"a/{made.path.name}/events.jsonl")
+        save(made, 8)
+        for content, words in (
+            (place.get(f"a/{made.path.name}-2/{mirror_place.MARKER}"), "another run"),
+            (b"{}", "another run"),
+            (None, "no longer has"),
+        ):
+            if content is None:
+                place.plain.delete_object(Bucket=place.name, Key=marker)
+            else:
+                place.put(marker, content)
+            answer = CliRunner().invoke(easel, ["runs", "mirror", str(made.path), "--to", f"s3://{place.name}/a/"])
+            assert words in str(answer.exception)
+            assert place.get(f"a/{made.path.name}/events.jsonl") == before
 
 
 @pytest.mark.parametrize("path", ["/", "/etc", ".", "", "..", "output/a\0b", "output/\ud800", "output/" + "x" * 300])

@@ -21,8 +21,8 @@ from tests.support.sampled import add_samples
 from trainer_core.errors import DownloadError, RunError
 from trainer_core.jobs import own_program
 from trainer_core.jobs.state import JobState
-from trainer_core.models import tokens
-from trainer_core.publishing import model_card, offer, repository, upload
+from trainer_core.models import hub_repository, tokens
+from trainer_core.publishing import model_card, offer, upload
 from trainer_core.training.run import Run
 
 REPO = "mika/my-lora"
@@ -157,13 +157,13 @@ def test_without_a_token_nothing_is_started(run, hub):
 )
 def test_a_name_that_is_no_repository_is_refused(text):
     with pytest.raises(DownloadError):
-        repository.checked(text)
+        hub_repository.checked(text)
 
 
 def test_the_address_of_a_page_is_understood_and_a_name_is_suggested():
-    assert repository.checked(" https://huggingface.co/mika/my-lora/ ") == REPO
-    assert repository.suggested("Élena v3 (new)--x") == "Elena-v3-new-x"
-    assert repository.checked(f"mika/{repository.suggested('...')}") == "mika/lora"
+    assert hub_repository.checked(" https://huggingface.co/mika/my-lora/ ") == REPO
+    assert hub_repository.suggested("Élena v3 (new)--x") == "Elena-v3-new-x"
+    assert hub_repository.checked(f"mika/{hub_repository.suggested('...')}") == "mika/lora"
 
 
 # The card

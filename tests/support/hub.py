@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WRITE, READ = "hf_" + "w" * 34, "hf_" + "r" * 34
@@ -29,6 +29,18 @@ class Repository:
     private: bool
     files: dict[str, bytes] = field(default_factory=dict)
     kind: str = "model"
+    large: set[str] = field(default_factory=set)
+    """The names of the files that are stored by their SHA-256."""
+    head: str = COMMIT
+
+    def commit(self) -> None:
+        """Gives the repository another commit."""
+        self.head = hashlib.sha1(self.head.encode(), usedforsecurity=False).hexdigest()
+
+
+def git_id(content: bytes) -> str:
+    """The id that git gives a file."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -39,7 +51,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._begin()
-        name = self.place.removeprefix("/api/models/").removeprefix("/api/datasets/")
+        name, is_tree, below = (
+            self.place.removeprefix("/api/models/").removeprefix("/api/datasets/").partition("/tree/")
+        )
         found = self.server.repositories.get(name)
         if not self._knows():
             self._say(401, {"error": "Invalid credentials in Authorization header"})
@@ -47,7 +61,8 @@ class Handler(BaseHTTPRequestHandler):
             self._say(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
         else:
             files = [{"rfilename": each} for each in found.files]
-            self._say(200, {"id": name, "private": found.private, "siblings": files, "sha": COMMIT})
+            about = {"id": name, "private": found.private, "siblings": files, "sha": found.head}
+            self._tree(found, unquote(below.partition("/")[2])) if is_tree else self._say(200, about)
 
     def do_POST(self) -> None:
         self._begin()
@@ -71,7 +86,12 @@ class Handler(BaseHTTPRequestHandler):
             self._say(200, {"files": files})
         elif self.place.endswith("/info/lfs/objects/batch"):
             objects = [
-                {**each, "actions": {"upload": {"href": f"{self.server.url}/store/{each['oid']}?X-Amz-Signature=s"}}}
+                each
+                if each["oid"] in self.server.stored
+                else {
+                    **each,
+                    "actions": {"upload": {"href": f"{self.server.url}/store/{each['oid']}?X-Amz-Signature=s"}},
+                }
                 for each in self._json()["objects"]
             ]
             self._say(200, {"objects": objects, "transfer": "basic"})
@@ -82,8 +102,24 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         self._begin()
+        if self.server.broken and self.server.broken in self.place:
+            return self._say(403, {"error": "refused"})
         self.server.stored[hashlib.sha256(self.body).hexdigest()] = self.body
-        self._say(200, {})
+        return self._say(200, {})
+
+    def _tree(self, found: Repository, below: str) -> None:
+        """The files below a folder, as api/models/REPO/tree lists them: a large one with its SHA-256, each with its git id."""
+        rows = []
+        for path, content in found.files.items():
+            if not path.startswith(f"{below}/"):
+                continue
+            row: dict[str, Any] = {"type": "file", "path": path, "size": len(content), "oid": git_id(content)}
+            if path in found.large:
+                row["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+            rows.append(row)
+        if not rows:
+            return self._say(404, {"error": f"{below} does not exist"}, {"X-Error-Code": "EntryNotFound"})
+        return self._say(200, rows)
 
     def _begin(self) -> None:
         self.place = urlsplit(self.path).path
@@ -126,14 +162,19 @@ class Handler(BaseHTTPRequestHandler):
             return self._say(
                 403, {"error": "Forbidden: pass `create_pr=1` as a query parameter to create a Pull Request"}
             )
-        files = self.server.repositories[name].files
+        found = self.server.repositories[name]
+        files = found.files
         for row in map(json.loads, self.body.splitlines()):
             value = row["value"]
+            if row["key"] == "header" and value.get("parentCommit", found.head) != found.head:
+                return self._say(412, {"error": "A commit has happened since"})
             if row["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             elif row["key"] == "lfsFile":
                 files[value["path"]] = self.server.stored[value["oid"]]
-        return self._say(200, {"commitUrl": f"{self.server.url}/{name}/commit/{COMMIT}", "commitOid": COMMIT})
+                found.large.add(value["path"])
+        found.commit()
+        return self._say(200, {"commitUrl": f"{self.server.url}/{name}/commit/{found.head}", "commitOid": found.head})
 
     def _say(self, status: int, told: Any, headers: dict[str, str] | None = None) -> None:
         body = json.dumps(told).encode()

@@ -26,6 +26,8 @@ USUAL: Mapping[str, Any] = {
     "shm": 16 * GIB,
     "hub": "yes",
     "index": "",
+    "torch index": "",
+    "sources": True,
     "token for huggingface": "",
     "token for civitai": "",
     "jupyter": [],

@@ -231,6 +231,16 @@ FIRES = {
     "a mirror that does not exist": Fires(
         output.mirror_can_be_written, "output.mirror_to", "error", {"output.mirror_to": "/nowhere/drive"}
     ),
+    "a mirror in no repository": Fires(
+        output.mirror_reaches_the_hub, "output.mirror_to", "error", {"output.mirror_to": "hf://datasets/mika/x"}
+    ),
+    "a mirror on a Hub that is switched off": Fires(
+        output.mirror_reaches_the_hub,
+        "output.mirror_to",
+        "error",
+        {"output.mirror_to": "hf://mika/runs"},
+        facts=lambda facts: replace(facts, hub=HubFacts((), "off")),
+    ),
     "a folder that is a file": Fires(
         output.folders_can_be_written, "output.folder", "error", {"output.folder": str(Path(__file__) / "out")}
     ),

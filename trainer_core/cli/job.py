@@ -18,7 +18,7 @@ from trainer_core.errors import EaselError, PlanError
 from trainer_core.estimate import find_gpu_processes, formatting, past_runs
 from trainer_core.files import read_toml
 from trainer_core.plan import fields
-from trainer_core.plan.elsewhere import is_named_there
+from trainer_core.plan.elsewhere import is_named_there, is_on_hub
 from trainer_core.prepare import entering, image_folders, provenance
 from trainer_core.prepare.forecast import Forecast, forecast
 from trainer_core.prepare.native import merged
@@ -220,7 +220,8 @@ def _absolute(path: str, value: Any) -> Any:
     """
     known = fields.all_fields()
     is_path = path in known and known[path].about.path and isinstance(value, str) and value
-    if not is_path or (known[path].section == "model" and (is_named_there(value) or _is_link(value))):
+    is_elsewhere = is_path and known[path].section == "model" and (is_named_there(value) or _is_link(value))
+    if not is_path or is_elsewhere or is_on_hub(path, value):
         return value
     return str(places.typed(value).absolute())
 

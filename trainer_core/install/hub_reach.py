@@ -44,6 +44,7 @@ def answers(address: str) -> bool:
     if not is_address(address):
         return False
     # Imported when it is asked, because a notebook that opens does not need it.
+    import http.client
     import urllib.error
     import urllib.request
 
@@ -55,7 +56,8 @@ def answers(address: str) -> bool:
     except urllib.error.URLError as error:
         # A server whose certificate Python does not know is there: the engine may know its certificate.
         return type(error.reason).__module__ == "ssl"
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
+        # HTTPException: a password in the address, which Python takes for a port.
         return False
 
 

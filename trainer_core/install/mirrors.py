@@ -18,6 +18,7 @@ from trainer_core.errors import EaselError
 
 TORCH_INDEX = "EASEL_TORCH_INDEX"
 """The variable with a mirror of https://download.pytorch.org/whl, which has one index per build, such as <mirror>/cu126."""
+PYTORCH = "https://download.pytorch.org/whl"
 
 # The variables with which users choose download addresses and caches. Every other UV_* and PIP_* variable changes what is
 # installed or where, and some machines set them for every process (trainer_core.child).
@@ -61,12 +62,19 @@ def kept(environ: Mapping[str, str]) -> Dict[str, str]:
     }
 
 
+def torch_index(environ: Mapping[str, str]) -> str:
+    """The address with PyTorch's indexes, one per build: PyTorch's own or a mirror; "" if torch comes from the user's folder."""
+    if environ.get("UV_OFFLINE") and environ.get("UV_FIND_LINKS"):
+        return ""
+    return environ.get(TORCH_INDEX, "").rstrip("/") or PYTORCH
+
+
 def torch_from(build: str, environ: Mapping[str, str]) -> Tuple[List[str], Dict[str, str]]:
     """(options, variables) with which uv takes torch from PyTorch's index of a build, from a mirror of it, or from the user's folder."""
-    if environ.get("UV_OFFLINE") and environ.get("UV_FIND_LINKS"):
-        return [], {}
-    mirror = environ.get(TORCH_INDEX, "").rstrip("/")
+    mirror = torch_index(environ)
     if not mirror:
+        return [], {}
+    if mirror == PYTORCH:
         return ["--torch-backend=" + build], {}
     # A variable, because an address may contain a password.
     return [], {"UV_INDEX": " ".join(filter(None, (mirror + "/" + build, environ.get("UV_INDEX"))))}

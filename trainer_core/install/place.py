@@ -13,6 +13,7 @@ from trainer_core.errors import RunError
 from trainer_core.install.hub_files import TOKENIZERS
 from trainer_core.install.installed import InstalledEngine, engine_home, installed
 from trainer_core.plan import fields
+from trainer_core.plan.elsewhere import is_on_hub
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.plan.subsets import LIST, with_paths
 
@@ -39,7 +40,7 @@ def at_place(plan: TrainingPlan, manifest: BackendManifest, place: Place) -> Tra
     """The plan with its paths converted to those at `place`; an engine gets its paths only from this plan."""
     flat = fields.flatten(plan.model_dump())
     for setting in fields.paths():
-        if text := flat[setting.path]:
+        if (text := flat[setting.path]) and not is_on_hub(setting.path, text):
             flat[setting.path] = place.path(text)
     flat[LIST] = with_paths(flat[LIST], place.path)
     weights = manifest.options.weights

@@ -102,12 +102,14 @@ def reachable(upstream: Upstream, source: str | None = None) -> bool:
         return True
     if shutil.which("git"):
         return _git_at(origin, "ls-remote", "--heads", timeout_s=_ANSWER_S) is None
+    import http.client
     import urllib.request
 
     try:
         with urllib.request.urlopen(_archive_request(upstream, origin, "HEAD"), timeout=_ANSWER_S):
             return True
-    except (OSError, ValueError):
+    except (InstallError, OSError, ValueError, http.client.HTTPException):
+        # InstallError: git is not here, and there is no archive at such an address. HTTPException: a password is taken for a port.
         return False
 
 

@@ -76,7 +76,7 @@ class OutputSettings(Section):
         Field(title="Mirror to"),
         Setting(path="folder", written=True, done_by_easel=True, owner="job", option="--mirror-to"),
     ] = ""
-    """A folder, such as one on Google Drive, to which checkpoints, samples and results are copied during the training. Nothing is deleted there."""
+    """A folder, such as one on Google Drive, or hf://OWNER/NAME on Hugging Face, to which checkpoints, samples and results are copied during the training. Nothing is deleted there."""
     save_every_steps: Annotated[
         int,
         Field(title="Save every", ge=0, le=1_000_000, json_schema_extra=STEPS),

@@ -13,8 +13,10 @@ from trainer_core import places
 from trainer_core.draft.checks.choices import native_paths
 from trainer_core.draft.facts import PathFacts
 from trainer_core.draft.layers import is_native
+from trainer_core.errors import DownloadError
+from trainer_core.models import tokens
 from trainer_core.plan import fields
-from trainer_core.plan.elsewhere import is_named_there
+from trainer_core.plan.elsewhere import is_named_there, is_on_hub
 from trainer_core.training.delivery import SUFFIX
 
 
@@ -40,9 +42,19 @@ def _seen(setting: fields.SettingField, text: str, *, is_elsewhere: bool) -> Pat
     if is_elsewhere and setting.section == "model" and is_named_there(text):
         # The carrier of the run looks whether it is there, as far as that can be asked.
         return PathFacts(text, text, exists=True, is_elsewhere=True)
+    if is_on_hub(setting.path, text):
+        # Whether it may be written is for the Hub to say; without a token it cannot be.
+        return PathFacts(text, text, is_elsewhere=True, is_writable=_has_token())
     if text or setting.path == "output.folder":
         return _at(text, places.typed(text) if text else places.outputs(), is_written=setting.about.written)
     return PathFacts(text, "")
+
+
+def _has_token() -> bool:
+    try:
+        return tokens.find("huggingface") is not None
+    except DownloadError:
+        return False
 
 
 def _native(tables: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -26,9 +26,9 @@ from trainer_core.jobs.job import Job
 from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.kind import LineWatch
 from trainer_core.jobs.outcome import Diagnosis, Outcome
-from trainer_core.models import tokens
+from trainer_core.models import hub_repository, tokens
 from trainer_core.models.tokens import Token
-from trainer_core.publishing import explained, hub, model_card, repository, upload
+from trainer_core.publishing import explained, hub, model_card, upload
 
 KIND = "upload-dataset"
 COPY = "public"
@@ -61,7 +61,7 @@ def start(settings: Settings, token: Token | None = None) -> Job:
         EaselError: the folder or the card cannot be uploaded, or the job cannot be started.
     """
     folder = str(places.typed(settings.folder).absolute())
-    settings = dataclasses.replace(settings, repo=repository.checked(settings.repo), folder=folder)
+    settings = dataclasses.replace(settings, repo=hub_repository.checked(settings.repo), folder=folder)
     check(settings)
     token = token or tokens.find(explained.SITE)
     if token is None:
@@ -120,7 +120,7 @@ def run(settings: Settings, report: Callable[[str], None]) -> str:
         DatasetError: the copy cannot be made.
         OSError: a file cannot be read or written.
     """
-    repo = repository.checked(settings.repo)
+    repo = hub_repository.checked(settings.repo)
     check(settings)
     copy = Path(COPY)
     shutil.rmtree(copy, ignore_errors=True)

@@ -47,7 +47,8 @@ def of_status(error: HfHubHTTPError, repo: str) -> DownloadError:
             "Check the name of the repository, and whose token it is.",
             "missing",
         )
-    if status == 409:
+    # 412: the commit was made for an older state of the repository.
+    if status in (409, 412):
         return DownloadError(
             f"{repo} was changed by somebody else meanwhile.{quoted}", "Start the upload again.", "busy"
         )

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer_core.errors import DownloadError
-from trainer_core.models import detection, loaders
+from trainer_core.models import detection, hub_repository, loaders
 from trainer_core.models.detection.layouts import ALGORITHMS, TITLES
 from trainer_core.models.families import load_families
 from trainer_core.models.header import Header
 from trainer_core.models.loaders import COMFYUI, DIFFUSERS, Answer
-from trainer_core.publishing import model_card, repository
+from trainer_core.publishing import model_card
 from trainer_core.publishing.model_card import code, plain
 from trainer_core.text import printable
 from trainer_core.tools import scrub
@@ -187,7 +187,7 @@ def _base(metadata: Mapping[str, str]) -> str:
     if named and not named.endswith(ENDINGS):
         try:
             # Not a path: one that exists has become a file name. Source: sd-scripts train_network.py, ss_sd_model_name.
-            return repository.checked(named)
+            return hub_repository.checked(named)
         except DownloadError:
             pass
     return printable(privacy.file_name(named), 200)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from trainer_core import places
 from trainer_core.errors import WeightsError
-from trainer_core.models import header
+from trainer_core.models import header, hub_repository
 from trainer_core.models.header.tensors import shown
-from trainer_core.publishing import file_card, model_card, repository, upload
+from trainer_core.publishing import file_card, model_card, upload
 from trainer_core.publishing.file_card import Known
 from trainer_core.publishing.model_card import Picked
 from trainer_core.tools import scrub
@@ -37,7 +37,7 @@ class FileOffer:
             RunError: the licence is not known.
             DownloadError: the base model is not the id of a repository.
         """
-        base = repository.checked(base_model) if base_model.strip() else ""
+        base = hub_repository.checked(base_model) if base_model.strip() else ""
         return file_card.draft(self.known, licence, base)
 
     def without_samples(self) -> FileOffer:
@@ -66,7 +66,7 @@ class FileOffer:
             DownloadError: the name of the repository is not valid.
         """
         return upload.Settings(
-            repo=repository.checked(repo),
+            repo=hub_repository.checked(repo),
             file=str(self.file),
             name=self.name,
             card=card,

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer_core.errors import RunError
-from trainer_core.publishing import model_card, repository, upload
+from trainer_core.models import hub_repository
+from trainer_core.publishing import model_card, upload
 from trainer_core.publishing.model_card import Picked
 from trainer_core.tools import scrub
 from trainer_core.training import choice, delivery
@@ -35,7 +36,7 @@ class Offer:
             RunError: the licence is not known, or the plan of the run is damaged.
             DownloadError: the base model is not the id of a repository.
         """
-        base = repository.checked(base_model) if base_model.strip() else ""
+        base = hub_repository.checked(base_model) if base_model.strip() else ""
         return model_card.draft(self.run, self.made, self.name, samples=self.samples, licence=licence, base_model=base)
 
     def without_samples(self) -> Offer:
@@ -59,7 +60,7 @@ class Offer:
             DownloadError: the name of the repository is not valid.
         """
         return upload.Settings(
-            repo=repository.checked(repo),
+            repo=hub_repository.checked(repo),
             file=str(self.file),
             name=self.name,
             card=card,

@@ -26,9 +26,9 @@ from trainer_core.jobs.job import Job, list_jobs
 from trainer_core.jobs.journal import Journal
 from trainer_core.jobs.kind import LineWatch
 from trainer_core.jobs.outcome import Diagnosis, Outcome
-from trainer_core.models import tokens
+from trainer_core.models import hub_repository, tokens
 from trainer_core.models.tokens import Token
-from trainer_core.publishing import explained, hub, model_card, repository
+from trainer_core.publishing import explained, hub, model_card
 from trainer_core.tools import scrub
 
 KIND = "upload"
@@ -65,7 +65,7 @@ def start(settings: Settings, token: Token | None = None) -> Job:
         DownloadError: the name of the repository is not valid, or there is no token.
         EaselError: the file or the card cannot be uploaded, or the job cannot be started.
     """
-    settings = dataclasses.replace(settings, repo=repository.checked(settings.repo))
+    settings = dataclasses.replace(settings, repo=hub_repository.checked(settings.repo))
     check(settings)
     token = token or tokens.find(explained.SITE)
     if token is None:
@@ -179,7 +179,7 @@ def run(settings: Settings, report: Callable[[str], None]) -> str:
         EaselError: the copies cannot be made.
         OSError: a file cannot be read or written.
     """
-    repo = repository.checked(settings.repo)
+    repo = hub_repository.checked(settings.repo)
     copies = Path(COPY)
     copies.mkdir(exist_ok=True)
     path = _public(settings, copies, report)
@@ -238,7 +238,7 @@ def _commit(
 ) -> None:
     from huggingface_hub import CommitOperationAdd
 
-    repo = repository.checked(settings.repo)
+    repo = hub_repository.checked(settings.repo)
     report("Uploading")
     operations = [CommitOperationAdd(settings.name, content)]
     size = operations[0].upload_info.size

@@ -9,6 +9,7 @@ from trainer_core.engines.seam import Backend
 from trainer_core.engines.status import EngineStatus
 from trainer_core.errors import RunError
 from trainer_core.install import choice
+from trainer_core.models import hub_repository
 from trainer_core.plan.names import LONGEST_NAME_BYTES, as_file_name
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.problems import blocking
@@ -49,13 +50,14 @@ def _check_names(plan: TrainingPlan) -> None:
 
 def _check_folders(plan: TrainingPlan) -> None:
     images = _resolved(plan.dataset.path)
-    for text in (plan.output.folder, plan.output.copy_to, plan.output.mirror_to):
+    mirrored = "" if hub_repository.is_place(plan.output.mirror_to) else plan.output.mirror_to
+    for text in (plan.output.folder, plan.output.copy_to, mirrored):
         folder = _resolved(text)
         if images and folder and folder.is_relative_to(images):
             raise RunError(
                 f"{printable(text, 200)} is in the dataset, to which Easel never writes.", "Choose another folder."
             )
-    mirror = _resolved(plan.output.mirror_to)
+    mirror = _resolved(mirrored)
     if mirror and mirror.is_relative_to(places.runs().resolve()):
         raise RunError(
             f"Nothing can be mirrored to {printable(plan.output.mirror_to, 200)}: it is the folder of the runs, or inside it.",

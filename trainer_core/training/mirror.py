@@ -15,27 +15,20 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from trainer_core import events
 from trainer_core.errors import EaselError, RunError
-from trainer_core.events import Checkpoint, Sample
 from trainer_core.files import open_own
 from trainer_core.jobs.alone import alone
-from trainer_core.jobs.folder import RESULT
 from trainer_core.text import printable
 from trainer_core.training import mirror_place
 from trainer_core.training.folder import MIRROR_LOG, RunFolder
+from trainer_core.training.mirror_files import RECORDS, File, files, is_own
 from trainer_core.training.mirror_notes import forget, open_log
 
-RECORDS = (
-    "plan.toml", "spec.json", "versions.json", "hardware.json", "states.json", "labels.json", "choice.json", "events.jsonl",
-    "engine.log", "result.json",
-)  # fmt: skip
-"""The files that say what the run was; they are small, and copied again when they have changed."""
 BYTES_A_SECOND = 50 << 20
 """How fast it copies at most: the training reads and writes the same disk."""
 _BLOCK = 1 << 20
@@ -52,9 +45,9 @@ class _LeftError(Exception):
 
 @dataclass(frozen=True)
 class Pass:
-    """What a pass did: the folder, the files that it copied, how many were there already, and sentences about those it left out."""
+    """What a pass did: the folder or its address, the files that it copied, how many were there already, and sentences about those it left out."""
 
-    folder: Path
+    folder: Path | str
     copied: tuple[str, ...]
     there: int
     left: tuple[str, ...] = ()
@@ -98,70 +91,9 @@ def mirror(run: RunFolder, folder: str, bytes_a_second: float = BYTES_A_SECOND) 
 
 
 def copies(run: RunFolder) -> dict[str, str]:
-    """The SHA-256 of each file that was copied, by its path in the run folder."""
+    """The SHA-256 of each file that was copied, by its path in the folder of the mirror."""
     entries = mirror_place.read(run).targets.values()
     return {name: str(row.get("sha256")) for entry in entries for name, row in entry["files"].items()}
-
-
-def files(run: RunFolder) -> Iterator[str]:
-    """The paths of what is copied, in the run folder: checkpoints, samples, the finished result and last the records.
-
-    No saved states, and no finished copies of checkpoints: they would need the space twice.
-    """
-    with contextlib.suppress(OSError), open_own(run.events) as file:
-        for line in events.read_lines(file.read()):
-            if isinstance(event := events.from_dict(line), Checkpoint | Sample):
-                yield from _whole(run, event.path)
-    if _is_own(run, RESULT):
-        yield from _result(run)
-    # Last: where result.json is, everything is.
-    yield from (name for name in RECORDS if _is_own(run, name))
-
-
-def _result(run: RunFolder) -> Iterator[str]:
-    """The result of a run that has ended: its finished copy, or the engine's own, as of a whole model."""
-    # Loads much that only a run with a mirror needs.
-    from trainer_core.training.artefacts import final_file
-    from trainer_core.training.finishing import FOLDER
-
-    # Their names begin with the step.
-    if finished := sorted(_whole(run, FOLDER))[-1:]:
-        yield from finished
-        return
-    with contextlib.suppress(EaselError, OSError):
-        final = final_file(run.output, run.rendered.artefacts)
-        yield from _whole(run, final.relative_to(run.path).as_posix()) if final is not None else ()
-
-
-def _whole(run: RunFolder, name: str) -> Iterator[str]:
-    """A file, or the files of a folder. A run folder is untrusted: what lies outside of it, or is a link, is left out."""
-    if not _is_inside(run, name):
-        return
-    path = run.path / name
-    if path.is_dir() and not path.is_symlink():
-        for place, _, names in os.walk(path):
-            inner = (Path(place, each).relative_to(run.path).as_posix() for each in sorted(names))
-            yield from (each for each in inner if _is_own(run, each))
-    elif _is_own(run, name):
-        yield name
-
-
-def _is_own(run: RunFolder, name: str) -> bool:
-    path = run.path / name
-    return _is_inside(run, name) and path.is_file() and not path.is_symlink()
-
-
-def _is_inside(run: RunFolder, name: str) -> bool:
-    """Whether a path leads to something below the run folder, and is one that this system can have."""
-    parts = Path(name).parts
-    if not parts or ".." in parts or Path(name).is_absolute():
-        return False
-    try:
-        there = os.path.realpath(run.path / name)
-        return Path(there).is_relative_to(os.path.realpath(run.path)) and os.path.lexists(os.fsencode(there))
-    except (OSError, ValueError):
-        # A NUL, half of a character, or longer than a path may be.
-        return False
 
 
 def _pass(record: mirror_place.Record, target: Path, rows: dict[str, Any], bytes_a_second: float) -> Pass:
@@ -169,15 +101,16 @@ def _pass(record: mirror_place.Record, target: Path, rows: dict[str, Any], bytes
     copied: list[str] = []
     left: list[str] = []
     there = 0
-    for name in dict.fromkeys(files(record.run)):
-        if not _is_own(record.run, name):
+    for each in files(record.run):
+        name = each.name
+        if not is_own(record.run, each.source):
             # An engine that keeps only the newest checkpoints has deleted it.
             continue
         try:
             with mirror_place.parent_of(target, name, creates=True) as folder:
-                if _is_there(record.run, name, folder, rows):
+                if _is_there(record.run, each, folder, rows):
                     there += 1
-                elif _put(record, name, folder, rows, pace):
+                elif _put(record, each, folder, rows, pace):
                     copied.append(name)
         except _LeftError as why:
             left.append(f"{printable(name, 200)}: {why}")
@@ -188,10 +121,10 @@ def _pass(record: mirror_place.Record, target: Path, rows: dict[str, Any], bytes
     return Pass(target, tuple(copied), there, tuple(left))
 
 
-def _is_there(run: RunFolder, name: str, folder: int, rows: dict[str, Any]) -> bool:
+def _is_there(run: RunFolder, file: File, folder: int, rows: dict[str, Any]) -> bool:
     """Whether the copy of this file as it is now is there, with its size."""
-    found = _replaceable(folder, name, rows)
-    about, row = (run.path / name).stat(), rows.get(name, {})
+    found = _replaceable(folder, file.name, rows)
+    about, row = (run.path / file.source).stat(), rows.get(file.name, {})
     is_of_now = (row.get("size"), row.get("mtime_ns")) == (about.st_size, about.st_mtime_ns)
     return found is not None and is_of_now and found.st_size == about.st_size
 
@@ -208,9 +141,10 @@ def _replaceable(folder: int, name: str, rows: dict[str, Any]) -> os.stat_result
     return found
 
 
-def _put(record: mirror_place.Record, name: str, folder: int, rows: dict[str, Any], pace: Pace) -> bool:
+def _put(record: mirror_place.Record, file: File, folder: int, rows: dict[str, Any], pace: Pace) -> bool:
     """Copies a file; False if it is still being written."""
-    source, last = record.run.path / name, Path(name).name
+    name = file.name
+    source, last = record.run.path / file.source, Path(name).name
     about = source.stat()
     if (digest := _copied(source, folder, last, pace)) is None:
         return False
@@ -281,12 +215,12 @@ def _goes_on(old: IO[bytes], new: IO[bytes], size: int) -> Any:
     return hashlib.sha256()
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], copies: Callable[[RunFolder, str], Pass] = mirror) -> int:
     """Makes one pass; returns the exit status, with a sentence as the last line if it is 1."""
     run, folder = arguments
     os.nice(_NICE)
     try:
-        done = mirror(RunFolder.open(Path(run)), folder)
+        done = copies(RunFolder.open(Path(run)), folder)
     except EaselError as error:
         print(error, flush=True)
         return 1

@@ -56,12 +56,19 @@ class Record:
 
 def read(run: RunFolder) -> Record:
     """The record of a run in the form that it must have; a new one if there is none, or if it is that of another folder."""
-    found = run.read(RECORD) or {}
+    found = read_record(run, RECORD)
+    entries = {base: _entry(entry) for base, entry in found["targets"].items() if isinstance(entry, dict)}
+    return Record(run, found["id"], entries)
+
+
+def read_record(run: RunFolder, name: str) -> dict[str, Any]:
+    """The `id`, the `run` and the `targets` of a record; with a new id and no targets if there is none, or if it came with a copy."""
+    found = run.read(name) or {}
+    here = os.path.realpath(run.path)
     id_, rows = found.get("id"), found.get("targets")
-    if found.get("run") != os.path.realpath(run.path) or not isinstance(id_, str) or not _ID.fullmatch(id_):
-        return Record(run, secrets.token_hex(16), {})
-    entries = rows.items() if isinstance(rows, dict) else ()
-    return Record(run, id_, {base: _entry(entry) for base, entry in entries if isinstance(entry, dict)})
+    if found.get("run") != here or not isinstance(id_, str) or not _ID.fullmatch(id_):
+        return {"id": secrets.token_hex(16), "run": here, "targets": {}}
+    return {"id": id_, "run": here, "targets": rows if isinstance(rows, dict) else {}}
 
 
 def _entry(found: dict[str, Any]) -> dict[str, Any]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from trainer_core.jobs import processes
 from trainer_core.jobs.tail import last_lines
+from trainer_core.models import hub_repository
 from trainer_core.training.folder import MIRROR_LOG, RunFolder
-from trainer_core.training.mirror_end import wanted
+from trainer_core.training.mirror_end import command_of, wanted
 from trainer_core.training.mirror_notes import open_log
 
-# Not the module itself: it loads what finishes results, which a run without a mirror needs only at its end.
-MODULE = "trainer_core.training.mirror"
+# Not the modules themselves: they load what finishes results, which a run without a mirror needs only at its end.
+HUB_EVERY_S = 60.0
+"""How long after a pass the next one begins at the earliest: the Hub accepts so many commits an hour. Source: its answer, "128 per hour"."""
 AGAIN_S = 300.0
 """How long after a failure it is tried again, even if there is nothing new."""
 
@@ -29,6 +30,8 @@ class Mirroring:
         self._is_due = False
         self._again = float("inf")
         self._said = ""
+        self._every_s = HUB_EVERY_S if hub_repository.is_place(self._folder) else 0.0
+        self._not_before = 0.0
 
     def look(self, now: float, is_new: bool) -> str:
         """Starts a pass if there is something new and none runs; returns a sentence if the last one failed in a new way."""
@@ -38,7 +41,8 @@ class Mirroring:
         if self._process is not None and self._process.poll() is None:
             return ""
         told = self._ended(now)
-        if self._is_due:
+        if self._is_due and now >= self._not_before:
+            self._not_before = now + self._every_s
             self._is_due, self._again = False, float("inf")
             told = self._start() or told
         return told
@@ -54,10 +58,10 @@ class Mirroring:
             return ""
         self._again = now + AGAIN_S
         reason = (last_lines(self._run.path / MIRROR_LOG) or ["it ended early."])[-1]
-        return self._new(f"What the run has made was not copied to the folder of the mirror: {reason}")
+        return self._new(f"What the run has made was not copied to the mirror: {reason}")
 
     def _start(self) -> str:
-        command = [sys.executable, "-P", "-m", MODULE, str(self._run.path), self._folder]
+        command = command_of(self._run, self._folder)
         try:
             with open_log(self._run) as log:
                 log.truncate(0)

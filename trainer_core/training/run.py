@@ -15,12 +15,12 @@ from trainer_core.errors import JobError, RunError
 from trainer_core.install.place import at_place, check_installed, place_for
 from trainer_core.jobs.folder import writing
 from trainer_core.jobs.job import Job, attached
-from trainer_core.models import tokens
+from trainer_core.models import hub_repository, tokens
 from trainer_core.plan import fields
-from trainer_core.plan.elsewhere import is_named_there
+from trainer_core.plan.elsewhere import is_named_there, is_on_hub
 from trainer_core.plan.sections import TrainingPlan
 from trainer_core.plan.subsets import LIST, with_paths
-from trainer_core.training import hub_need, image_folders, numbers, states
+from trainer_core.training import hub_need, image_folders, mirror_end, numbers, states
 from trainer_core.training.checks import check
 from trainer_core.training.facts import facts
 from trainer_core.training.folder import KIND, OnTrainer, RunFolder
@@ -97,13 +97,16 @@ class Run(Job):
         return RunFolder(super().folder.path)
 
     def launch(self) -> None:
-        """Starts the supervisor of a prepared run; an engine that needs the Hub inherits the token that only this process can find.
+        """Starts the supervisor of a prepared run; an engine or a mirror that needs the Hub inherits the token that only this process can find.
 
         Raises:
             JobError: as for every job.
         """
         spec = self.folder.spec
-        needs_token = spec.kind == KIND and bool(spec.keeps)
+        plan = spec.details.get("plan")
+        named = mirror_end.wanted(plan) if isinstance(plan, Mapping) else ""
+        # A run on another machine is mirrored from here.
+        needs_token = (spec.kind == KIND and bool(spec.keeps)) or hub_repository.is_place(named)
         with tokens.lent("huggingface") if needs_token else contextlib.nullcontext():
             super().launch()
 
@@ -173,7 +176,7 @@ def _with_absolute_paths(plan: TrainingPlan) -> TrainingPlan:
     flat = fields.flatten(plan.model_dump())
     for setting in fields.paths():
         text = flat[setting.path]
-        if text and not (setting.section == "model" and is_named_there(text)):
+        if text and not (setting.section == "model" and is_named_there(text)) and not is_on_hub(setting.path, text):
             is_models = setting.section == "model"
             flat[setting.path] = _followed(text) if is_models else _absolute(text)
     flat[LIST] = with_paths(flat[LIST], _absolute)

@@ -8,8 +8,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trainer_core.jobs.state import FINAL_STATES, JobState
-from trainer_core.models import tokens
-from trainer_core.publishing import hub, model_card, offer, repository, upload
+from trainer_core.models import hub_repository, tokens
+from trainer_core.publishing import hub, model_card, offer, upload
 from trainer_ui.boundary import attempt
 from trainer_ui.formatting import Pairs, Paragraph, show
 from trainer_ui.job_session import JobSession
@@ -275,7 +275,9 @@ class PublishPanel:
             return
         self._show_lost()
         if self.offer is not None:
-            self.repo.placeholder = f"your-name/{repository.suggested(self.offer.name.removesuffix('.safetensors'))}"
+            self.repo.placeholder = (
+                f"your-name/{hub_repository.suggested(self.offer.name.removesuffix('.safetensors'))}"
+            )
         source = tokens.find(SITE)
         self.known.show_text(
             self.failed
@@ -311,7 +313,7 @@ class PublishPanel:
         """A link to the repository, whose name was checked before the upload."""
 
         def act() -> None:
-            address = hub.address(repository.checked(repo))
+            address = hub.address(hub_repository.checked(repo))
             self.link.value = (
                 f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer">{escape(address)}</a>'
             )

@@ -36,6 +36,8 @@ CHECKS: tuple[Check, ...] = (
     eight_bit.eight_bit,
     attention.attention,
     network.index,
+    network.torch_index,
+    network.sources,
     network.hub,
     network.tokens,
     jupyter_servers.jupyter_servers,

@@ -42,6 +42,16 @@ def install_command(manifest: BackendManifest) -> str:
     return places.engine_command("install", manifest.id)
 
 
+def build_of(manifest: BackendManifest, device: Accelerator) -> str:
+    """The build of torch that an installation of an engine would take first on this device; "" if none."""
+    for variant in manifest.environment:
+        try:
+            return torch_choice.choices(variant.torch, device, manifest.title)[0].build
+        except NoTorch:
+            continue
+    return ""
+
+
 def _name(manifest: BackendManifest) -> str:
     return f"engine.{manifest.id}"
 

@@ -1,15 +1,19 @@
-"""The network: the registry of packages, the Hugging Face Hub, and which access tokens are set. Never the text of a token."""
+"""The network: what an installation downloads from, the Hugging Face Hub, and which access tokens are set. Never the text of a token."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainer_core import places
 from trainer_core.doctor.case import Case
+from trainer_core.doctor.checks import engines
 from trainer_core.doctor.finding import Finding
 from trainer_core.errors import DownloadError
-from trainer_core.install import hub_reach, index_reach, uv
+from trainer_core.install import hub_reach, index_reach, mirrors, uv
+from trainer_core.install.torch_choice import REGISTRY
+from trainer_core.install.upstream import reachable
 from trainer_core.models.tokens import SITES, find, where_to_set
-from trainer_core.text import printable
+from trainer_core.text import printable, without_secrets
 
 WAIT_S = 6.0
 """How long the answer of the Hub is waited for."""
@@ -34,6 +38,50 @@ def index(case: Case) -> Iterator[Finding]:
 def _index() -> str | None:
     program = uv.find_uv()
     return None if program is None else index_reach.why_not(program)
+
+
+def torch_index(case: Case) -> Iterator[Finding]:
+    """Whether PyTorch's index, or its mirror, has the builds of torch that an installation would take from it."""
+    wanted: dict[str, list[str]] = {}
+    for engine in case.engines:
+        if build := engines.build_of(engine.manifest, case.devices[0]):
+            wanted.setdefault(build, []).append(engine.manifest.title)
+    wanted.pop(REGISTRY, None)
+    title, address = "PyTorch's index", mirrors.torch_index(case.probe.environment)
+    where = printable(without_secrets(address), 200)
+    private = () if address in ("", mirrors.PYTORCH) else (where,)
+    for build, titles in wanted.items():
+        name, of = f"network.torch.{build}", f"{title}, {build}"
+        if not address:
+            yield Finding(name, of, "good", "It is not asked: torch comes from the folder in UV_FIND_LINKS.")
+            continue
+        why = case.probe.fact("torch index", lambda build=build: index_reach.torch_why_not(address, build))
+        if not why:
+            yield Finding(name, of, "good", f"{where} answers.", private=private)
+            continue
+        found = f"{where}/{build} does not answer: {printable(without_secrets(why), 300).rstrip('.')}."
+        means = f"{' and '.join(titles)} would get torch from there. Without it another build is tried, if one suits this device."
+        fix = f"Check the connection, or set {mirrors.TORCH_INDEX} to a mirror (docs/guide/installing.md)."
+        yield Finding(name, of, "notice", found, means, fix, private=private)
+
+
+def sources(case: Case) -> Iterator[Finding]:
+    """Whether the source code of the engines that have some can be got, as from GitHub."""
+    for engine in case.engines:
+        upstream = engine.manifest.upstream
+        if not engine.manifest.needs_installation or not upstream.repository:
+            continue
+        name, title = f"network.source.{engine.manifest.id}", f"Source code of {upstream.name}"
+        where = printable(without_secrets(upstream.repository), 200)
+        if case.probe.fact("sources", lambda upstream=upstream: reachable(upstream)):
+            yield Finding(name, title, "good", f"{where} answers.")
+        else:
+            means = f"{engine.manifest.title} cannot be installed from there. What is installed can train."
+            # The installer serves all engines, so it asks for which one.
+            copy = f"--source {engine.manifest.id}=FOLDER" if places.in_checkout() else "--source FOLDER"
+            command = f"{engines.install_command(engine.manifest)} {copy}"
+            fix = f"Check the connection, or install from a copy of it: {command}"
+            yield Finding(name, title, "notice", f"{where} does not answer.", means, fix)
 
 
 def hub(case: Case) -> Iterator[Finding]:

@@ -59,6 +59,7 @@ RULES: tuple[Rule, ...] = (
     output.name_is_good,
     output.folders_can_be_written,
     output.mirror_can_be_written,
+    output.mirror_reaches_the_hub,
     output.output_is_new,
     output.older_checkpoints_go,
     output.checkpoints_can_be_looked_through,

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from trainer_core.draft.checks.case import Case
+from trainer_core.errors import DownloadError
+from trainer_core.models import hub_repository, tokens
 from trainer_core.plan.names import LONGEST_NAME_BYTES, as_file_name
 from trainer_core.problems import Fix, Problem
 
@@ -48,7 +50,7 @@ def _use(path: str, text: str, prefix: str) -> Fix:
 def mirror_can_be_written(case: Case) -> Iterator[Problem]:
     """The folder of the mirror is there, or the one above it, so that only this one is made."""
     mirror = case.at("output.mirror_to")
-    if mirror is None or not mirror.text or mirror.is_folder:
+    if mirror is None or not mirror.text or mirror.is_folder or hub_repository.is_place(mirror.text):
         return
     parent = str(PurePath(mirror.path).parent)
     if mirror.exists:
@@ -59,6 +61,31 @@ def mirror_can_be_written(case: Case) -> Iterator[Problem]:
     else:
         return
     yield Problem("output.mirror_to", "error", message, Fix("Do not mirror", {"output.mirror_to": ""}))
+
+
+def mirror_reaches_the_hub(case: Case) -> Iterator[Problem]:
+    """A mirror on the Hub has a valid address and a token; it is said that what the run makes leaves this machine."""
+    mirror = case.at("output.mirror_to")
+    if mirror is None or not hub_repository.is_place(mirror.text):
+        return
+    no_mirror = Fix("Do not mirror", {"output.mirror_to": ""})
+    try:
+        place = hub_repository.place(mirror.text)
+    except DownloadError as error:
+        yield Problem("output.mirror_to", "error", str(error), no_mirror)
+        return
+    if case.facts.hub is not None and case.facts.hub.reach == "off":
+        message = "The Hub is switched off (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE), so nothing can be mirrored there."
+        yield Problem("output.mirror_to", "error", message, no_mirror)
+    elif not mirror.is_writable:
+        message = f"A mirror on Hugging Face needs a token that may write. {tokens.where_to_set('huggingface')}"
+        yield Problem("output.mirror_to", "error", message, no_mirror)
+    else:
+        message = (
+            f"What the run makes is sent to {place.repo} on Hugging Face: checkpoints, samples, the result, and the records with prompts, "
+            "paths and log. A repository that is missing is created, as a private one; a public one is refused."
+        )
+        yield Problem("output.mirror_to", "info", message, no_mirror)
 
 
 def folders_can_be_written(case: Case) -> Iterator[Problem]:

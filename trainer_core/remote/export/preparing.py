@@ -11,6 +11,7 @@ from trainer_core.draft.layers import Source
 from trainer_core.engines import launcher
 from trainer_core.errors import PlanError, RemoteError, wrong_use
 from trainer_core.estimate import Estimate, against, estimate
+from trainer_core.models import hub_repository
 from trainer_core.plan import fields
 from trainer_core.prepare import problems as job_problems
 from trainer_core.prepare import provenance
@@ -262,7 +263,11 @@ def _notes(state: State, plan: TrainingPlan, has_gpu: bool) -> list[str]:
         )
     if plan.output.copy_to:
         notes.append(f"{printable(plan.output.copy_to, 100)} is a folder of this machine, so nothing is copied there.")
-    if plan.output.mirror_to:
+    if hub_repository.is_place(plan.output.mirror_to):
+        notes.append(
+            f"Nothing is mirrored to {printable(plan.output.mirror_to, 100)}: that needs a token, which is not sent along."
+        )
+    elif plan.output.mirror_to:
         notes.append(
             f"{printable(plan.output.mirror_to, 100)} is a folder of this machine, so nothing is mirrored there."
         )
