@@ -1,8 +1,4 @@
-"""Unpacks the source code of an engine from an archive that may come from anybody, within limits. Standard library only.
-
-tarfile reads an extended header into memory whole, however large it says it is, and skips what is not wanted by unpacking it.
-So it reads through `_Bounded`, which refuses large reads and counts all bytes. Source: Lib/tarfile.py.
-"""
+"""Unpacks the source code of an engine from an archive that may come from anybody, within limits. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,17 +6,16 @@ import bz2
 import gzip
 import lzma
 import shutil
-import tarfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, cast
+from typing import IO, Any
+
+from trainer_core import bounded_tar
 
 # What is pinned today has 5 MB, and 40 MB with the tokenizers that are optional.
 MOST_FILE_BYTES = 128 << 20
 MOST_BYTES = 512 << 20
 MOST_FILES = 20_000
-_LARGEST_READ_BYTES = 1 << 20
 _OPENERS: Mapping[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 """How each kind is opened, by its first bytes; a plain tar has none of them."""
 
@@ -40,12 +35,10 @@ def unpack(archive: Path, tree: Path, strip: int = 0) -> None:
             first = file.read(8)
         opener = next((found for begin, found in _OPENERS.items() if first.startswith(begin)), _plain)
         with opener(archive) as stream:
-            bounded = cast("IO[bytes]", _Bounded(stream))
-            with tarfile.open(fileobj=bounded, mode="r:", errorlevel=2) as tar:
-                _all(tar, tree, strip)
+            _all(stream, tree, strip)
     except OSError as error:
         raise UnpackingError(error.strerror or str(error)) from error
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, OverflowError) as error:
+    except bounded_tar.DAMAGED as error:
         raise UnpackingError(str(error)) from error
 
 
@@ -53,12 +46,10 @@ def _plain(archive: Path) -> IO[bytes]:
     return archive.open("rb")
 
 
-def _all(tar: tarfile.TarFile, tree: Path, strip: int) -> None:
-    for number, member in enumerate(tar):
-        if number >= MOST_FILES:
-            raise UnpackingError(f"it has more than {MOST_FILES:,} entries, which are the most")
+def _all(stream: Any, tree: Path, strip: int) -> None:
+    for tar, member in bounded_tar.entries(stream, MOST_BYTES, MOST_FILES):
         parts = PurePosixPath(member.name).parts[strip:]
-        if not member.isreg() or not parts or ".." in parts or parts[0] == "/":
+        if not bounded_tar.is_file(member) or not parts or ".." in parts or parts[0] == "/":
             continue
         if member.size > MOST_FILE_BYTES:
             raise UnpackingError(
@@ -70,32 +61,3 @@ def _all(tar: tarfile.TarFile, tree: Path, strip: int) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             with content, path.open("wb") as file:
                 shutil.copyfileobj(content, file)
-
-
-class _Bounded:
-    """A stream whose reader cannot ask for much at once, nor for more in all than allowed."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def read(self, size: int = -1) -> bytes:
-        """As of any file."""
-        if not 0 <= size <= _LARGEST_READ_BYTES:
-            raise UnpackingError("it has a header that is larger than any name can be")
-        data = self._stream.read(size)
-        self._check(self._stream.tell())
-        return data
-
-    def tell(self) -> int:
-        """As of any file."""
-        return self._stream.tell()
-
-    def seek(self, to: int, whence: int = 0) -> int:
-        """As of any file."""
-        assert whence == 0
-        self._check(to)
-        return self._stream.seek(to)
-
-    def _check(self, at: int) -> None:
-        if at > MOST_BYTES:
-            raise UnpackingError(f"it unpacks to more than {MOST_BYTES >> 20} MB, which are the most")
