@@ -360,6 +360,11 @@ def main():
 
         sys.stderr.write(without_secrets("\n".join(filter(None, [error.message, error.hint]))) + "\n")
         return 1
+    except OSError as error:
+        named = "".join(each if each.isprintable() else "?" for each in str(error.filename or "A file"))
+        sys.stderr.write("{} cannot be used: {}.\n".format(named, error.strerror or error))
+        sys.stderr.write("Check that it exists, its permissions, and the free disk space.\n")
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped. Run the same command again to continue.\n")
         return 130

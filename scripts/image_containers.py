@@ -66,6 +66,11 @@ class Docker:
         subprocess.run(["docker", "rm", "--force", self._name], capture_output=True, check=False)
         subprocess.run(["docker", "volume", "rm", self._volume], capture_output=True, check=False)
 
+    def label(self, name: str) -> str:
+        """A label of the image; "" without it."""
+        labels = json.loads(_said("docker", "image", "inspect", "--format", "{{json .Config.Labels}}", self.image))
+        return (labels or {}).get(name, "")
+
     def size(self) -> int:
         """The bytes of the image."""
         return int(_said("docker", "image", "inspect", "--format", "{{.Size}}", self.image))
@@ -87,8 +92,9 @@ class Buildah:
         self._entry, self._command, self._health = (
             config["Entrypoint"],
             config["Cmd"],
-            config["Healthcheck"]["Test"][1:],
+            (config.get("Healthcheck") or {}).get("Test", [""])[1:],
         )
+        self._user, self._labels = config.get("User") or "0:0", config.get("Labels") or {}
         self._folder = Path(tempfile.mkdtemp(prefix="easel-smoke-"))
         self._folder.chmod(0o755)
         self._log = self._folder / "log"
@@ -108,7 +114,7 @@ class Buildah:
         _said(*self._buildah, "config", "--volume", "/workspace-", *given, self._container)
         with self._log.open("w") as log:
             subprocess.Popen(
-                self._inside("0:0", *self._entry, *(command or self._command)),
+                self._inside(self._user, *self._entry, *(command or self._command)),
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
@@ -144,6 +150,10 @@ class Buildah:
         shutil.rmtree(self._folder)
         for left in set(_SHARED.glob(_OURS)) - self._shared:
             shutil.rmtree(left)
+
+    def label(self, name: str) -> str:
+        """A label of the image; "" without it."""
+        return self._labels.get(name, "")
 
     def size(self) -> int:
         """The bytes of the image's files."""

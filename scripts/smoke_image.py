@@ -1,7 +1,8 @@
-"""Starts a notebook image and looks whether it does what docs/guide/containers.md says; prints each check and what it measured.
+"""Starts an image and looks whether it does what docs/guide/containers.md says; prints each check and what it measured.
 
     python scripts/smoke_image.py easel:cuda                  with Docker
     python scripts/smoke_image.py easel:cuda --with buildah   in a chroot, as root
+    python scripts/smoke_image.py easel-worker --worker       the image of RunPod's worker
 
 The exit status is 1 if a check fails.
 """
@@ -170,12 +171,51 @@ def with_empty_token(container, checks: Checks) -> None:
     stopped(container, checks)
 
 
+def with_engines(container, checks: Checks, environment: dict[str, str]) -> None:
+    """The engines of the label are installed, and their Pythons load torch."""
+    wanted = container.label("org.easel.engines").split()
+    program = (
+        "echo user $(id -u); printf 'listed '; easel backends list --json | tr -d '\\n'; echo; echo engine $EASEL_WORKER_ENGINE; "
+        'for one in "${EASEL_HOME:-/opt/easel/workspace}"/engines/*/venv/bin/python; do '
+        "$one -c 'import torch; print(\"torch\", torch.__version__)'; done; echo all"
+    )
+    container.begin(environment, "sh", "-c", program)
+    until_said(container, "\nall\n")
+    lines = container.log().splitlines()
+    rows = [each for line in lines if line.startswith("listed ") for each in json.loads(line.removeprefix("listed "))]
+    listed = [each["id"] for each in rows if each["installed"]]
+    given = ", ".join(environment) or "no variables"
+    checks.say(f"the engines of its label are installed ({given})", sorted(listed) == sorted(wanted), listed)
+    loaded = [line for line in lines if line.startswith("torch ")]
+    checks.say("each loads its torch", len(loaded) == len(wanted), ", ".join(loaded))
+    named = [line.split()[1:] for line in lines if line.startswith("engine")]
+    checks.say("the engine of the documents' requests is the first of them", named == [wanted[:1]], named)
+    checks.say("it runs as easel", "user 1000" in lines)
+    container.end()
+
+
+def with_worker(container, checks: Checks) -> None:
+    """RunPod's library starts, and says that there is no job; a worker without an engine says so."""
+    container.begin({})
+    until_said(container, "test_input.json not found")
+    said = container.log()
+    checks.say("RunPod's library starts", "Starting Serverless Worker" in said, said.splitlines()[-1:])
+    lacks = "No engine is installed in this worker" in said
+    checks.say("it says whether it lacks an engine", lacks == (not container.label("org.easel.engines").split()))
+    container.end()
+
+
+def until_said(container, text: str) -> None:
+    """Waits until the log has a text."""
+    until = time.monotonic() + START_S
+    while text not in container.log() and time.monotonic() < until:
+        time.sleep(0.2)
+
+
 def with_a_program(container, checks: Checks) -> None:
     """Another program in place of JupyterLab, which the user easel runs."""
     container.begin({}, "sh", "-c", "echo user $(id -u), groups $(id -G); easel --version; cat /workspace/kept.txt")
-    wanted = time.monotonic() + 60
-    while KEPT not in container.log() and time.monotonic() < wanted:
-        time.sleep(0.2)
+    until_said(container, KEPT)
     said = container.log()
     checks.say("a program runs as easel", "user 1000," in said and KEPT in said, said.splitlines())
     container.end()
@@ -186,11 +226,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("image")
     parser.add_argument("--with", dest="way", choices=WAYS, default="docker")
+    parser.add_argument("--worker", action="store_true", help="the image is that of RunPod's worker")
     options = parser.parse_args()
     checks = Checks()
     container = WAYS[options.way](options.image)
     print(f"{options.image}: {container.size() / 1e9:.2f} GB")
     try:
+        if options.worker:
+            # A pod has the first one only; Easel's folder is the same in both.
+            pod = {"RUNPOD_POD_ID": "abc"}
+            for environment in (pod, {**pod, "RUNPOD_ENDPOINT_ID": "def"}):
+                with_engines(container, checks, environment)
+            with_worker(container, checks)
+            return ended(checks)
         with tempfile.TemporaryDirectory() as folder:
             with_random_token(container, checks)
             with_password_and_key(container, checks, Path(folder))
@@ -198,6 +246,11 @@ def main() -> int:
             with_a_program(container, checks)
     finally:
         container.clear()
+    return ended(checks)
+
+
+def ended(checks: Checks) -> int:
+    """The exit status, after a sentence."""
     print(f"{len(checks.failed)} checks failed." if checks.failed else "All checks passed.")
     return bool(checks.failed)
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from trainer_core import places
 from trainer_core.errors import InstallError
 from trainer_core.probe import HERE, Probe
 
@@ -273,7 +274,7 @@ def memory_limit(probe: Probe = HERE) -> tuple[int, int]:
 
 def free_disk_bytes(folder: Path) -> int:
     """The free space in bytes on the file system where `folder` is or will be."""
-    while not folder.exists() and folder != folder.parent:
+    while not places.is_there(folder) and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free
 

@@ -135,7 +135,8 @@ def home() -> Path:
     Its name does not start with a dot, because JupyterLab neither lists nor serves hidden folders.
     """
     if chosen := os.environ.get("EASEL_HOME"):
-        return typed(chosen).resolve()
+        # Path's own raises for links that lead to each other.
+        return Path(os.path.realpath(typed(chosen)))
     own = CHECKOUT / "workspace" if in_checkout() else None
     platforms = surviving.home()
     if own is None or platforms is None or platforms.parent in CHECKOUT.parents:

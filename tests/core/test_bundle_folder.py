@@ -3,12 +3,13 @@
 import fcntl
 import json
 import os
+import subprocess
 
 import pytest
 
 from tests.support import tiny_bundle
 from trainer_core.errors import InstallError
-from trainer_core.install import bundling
+from trainer_core.install import bundle_files, bundling
 
 
 @pytest.fixture(autouse=True)
@@ -114,3 +115,19 @@ def test_what_opens_a_registry_is_in_no_message_and_no_log(tmp_path):
     for text in (log, str(caught.value), *said):
         assert not [secret for secret in ("s3cretpw", "qrysecret") if secret in text]
     assert json.loads((tmp_path / "new/bundle.json").read_text())["unfinished"]
+
+
+def test_folders_that_lie_deep_in_each_other_are_read(tmp_path):
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("a", dir_fd=here)
+        inner = os.open("a", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+    try:
+        assert list(bundle_files.names(tmp_path)) == ["a/" * 1200 + "file"]
+    finally:
+        # Python's own would call itself as often.
+        subprocess.run(["rm", "-r", tmp_path / "a"], check=True)

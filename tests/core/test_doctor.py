@@ -243,3 +243,21 @@ def test_a_password_in_an_address_is_no_stack_trace(monkeypatch):
     assert not hub_reach.answers("http://mika:s3cret@localhost")
     assert not upstream.reachable(Upstream("x"), "https://mika:s3cret@localhost/x")
     assert not upstream.reachable(Upstream("x"), "ssh://mika@localhost/x")
+
+
+@pytest.mark.parametrize("below", ["", "easel/deeper"])
+def test_a_file_and_a_link_to_nowhere_are_no_folders_to_write_to(tmp_path, below):
+    (tmp_path / "file").touch()
+    (tmp_path / "disk").symlink_to(tmp_path / "not mounted")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    names = ("file", "disk", "loop", "new")
+    paths = {name: tmp_path / name / below for name in names}
+    found = folders.folders(
+        Case(Probe(recorded={"folders": paths, "free": {each: folders._measured(paths[each]) for each in names}}))
+    )
+    assert {each.title: each.state != "problem" for each in found} == {
+        "File": False,
+        "Disk": False,
+        "Loop": False,
+        "New": True,
+    }

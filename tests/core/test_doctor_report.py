@@ -105,6 +105,7 @@ def test_a_folder_and_an_address_of_a_finding_are_left_out_whatever_they_are_cal
             "1 GiB is free in /mnt/c/Users/{} Ek/hf.",
             "/media/{}/usb is full, /run/media/{}/usb too; /cluster/users/{}",
             "A file in /home2/{}/x or C:\\Users\\{} Ek\\x: \\\\{}\\share",
+            "3 GiB are free in /dev/shm/{} and /srv/firma\u00a0{}/x.",
             "/net/{}.lab.firma.example/hf: file:///data/{}/x and PATH=/usr/bin:/data/{}/bin",
         ]
     ),

@@ -155,6 +155,14 @@ def test_a_failure_is_a_message_without_a_traceback(installer, tmp_path, argumen
     assert "Traceback" not in done.stderr
 
 
+def test_a_folder_that_cannot_be_used_is_a_message_without_a_traceback(installer, tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    done = installer("backend", "install", "kohya", EASEL_HOME=str(tmp_path / "loop"))
+    assert done.returncode == 1
+    assert "loop/engines/kohya cannot be used: Too many levels of symbolic links." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def busy_s() -> float:
     """CPU seconds of our ended child processes; other work on the machine does not count."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)

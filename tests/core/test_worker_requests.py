@@ -5,12 +5,13 @@ import threading
 
 import pytest
 
-from tests.support import buckets, model_forms
+from tests.support import buckets, machines, model_forms
 from trainer_core.errors import EaselError, RemoteError
 from trainer_core.remote.credentials import settings
 from trainer_core.remote.runs.request import Request
 from trainer_core.remote.training.workflow import LoRATrainingWorkflow
 from trainer_core.remote.worker import answers, asked, images, models
+from trainer_core.remote.worker.__main__ import lack_of_engines
 from trainer_core.remote.worker.asked import OfWorkflow
 from trainer_core.remote.worker.mirror import Mirror
 
@@ -231,3 +232,14 @@ def test_an_error_contains_no_secret_and_has_a_length():
     said = answers.failure("r", "Authorization: Bearer hf_abcdefghijklmnopqrstuvwxyz012345 " + "x" * 5000)["error"]
     assert "hf_abcdef" not in said
     assert len(said) <= answers.LONGEST_ERROR + 1
+
+
+def test_a_worker_says_which_engine_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.setenv("EASEL_HOME", str(tmp_path))
+    monkeypatch.setenv("EASEL_WORKER_ENGINE", "kohya")
+    assert "No engine is installed in this worker" in lack_of_engines()
+    machines.install("simpletuner", "registry", "cuda", "2.10.0")
+    assert "names kohya, which is not installed. This worker has simpletuner." in lack_of_engines()
+    for named in ("simpletuner", ""):
+        monkeypatch.setenv("EASEL_WORKER_ENGINE", named)
+        assert lack_of_engines() == ""

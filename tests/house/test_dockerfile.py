@@ -130,6 +130,21 @@ def test_engines_are_installed_where_the_start_script_links_them_from(stages):
     assert "EASEL_HOME" not in " ".join(texts(stages["suite"], "ENV"))  # the kernel would keep it
 
 
+def test_the_worker_has_the_engines_of_the_layers_that_it_shares_and_finds_them_on_every_platform(stages):
+    suite = re.search(r"^readonly suite=(.+)$", START.read_text(encoding="utf-8"), re.MULTILINE)[1]
+    variables = " ".join(texts(stages["worker"], "ENV"))
+    assert f"EASEL_HOME={suite}/workspace" in variables
+    # The first engine that the build was given, whichever argument named it.
+    assert "EASEL_WORKER_ENGINE=${ENGINE:-${SECOND_ENGINE}}" in variables
+    assert 'org.easel.engines="${ENGINE} ${SECOND_ENGINE}"' in " ".join(texts(stages["suite"], "LABEL"))
+    for stage in ("suite", "worker"):
+        own = [text.partition("=") for text in texts(stages[stage], "ARG")]
+        whole = dict(text.split("=", 1) for text in texts(stages["engines"], "ARG"))
+        assert {name: value for name, _, value in own if "ENGINE" in name} == {
+            name: whole[name] for name in ("ENGINE", "SECOND_ENGINE")
+        }
+
+
 def test_it_installs_the_pinned_library_of_the_worker_with_hashes(stages):
     (install,) = texts(stages["worker"], "RUN")
     assert "--require-hashes -r requirements/worker.txt" in install
@@ -323,6 +338,9 @@ def test_the_workflow_tests_each_image_before_it_signs_and_publishes_it(stages):
     rows = jobs["image"]["strategy"]["matrix"]["include"]
     assert {row["target"] for row in rows} == {"notebook", "worker"} <= set(stages)
     steps = [step.get("name", "") for step in jobs["image"]["steps"]]
+    (tries,) = [step["run"] for step in jobs["image"]["steps"] if step.get("name") == "Try it"]
+    assert tries.count("scripts/smoke_image.py") == len({row["target"] for row in rows})
+    assert "--worker" in tries
     assert steps.index("Try it") < steps.index("Publish it") < steps.index("Sign it")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 FOLDER = "<folder>"
 _SYSTEM = re.compile(
-    r"/(?:dev/(?:shm|kfd|dri|null|nvidia[\w-]*)|proc|sys|etc|lib|lib64|bin|sbin|usr/(?:bin|sbin|lib|lib64|local/bin|local/cuda[\w.-]*))(?:/.*)?"
+    r"/(?:dev/(?:kfd|dri|null|nvidia[\w-]*)|proc|sys|etc|lib|lib64|bin|sbin|usr/(?:bin|sbin|lib|lib64|local/bin|local/cuda[\w.-]*))(?:/.*)?"
 )
 _BEGINNINGS = (
     "/kaggle/working",
@@ -19,6 +19,7 @@ _BEGINNINGS = (
     "/content/drive",
     "/content",
     "/workspace",
+    "/dev/shm",  # noqa: S108 - nothing is written there
     "/var/tmp",  # noqa: S108 - nothing is written there
     "/tmp",  # noqa: S108
     "/usr",
@@ -28,11 +29,11 @@ _BEGINNINGS = (
 _DRIVE = re.compile(r"/mnt/[a-z](?=/|$)")
 """A drive of Windows in WSL."""
 _PYTHON = re.compile(r"/bin/python[\d.]*$")
-# A space belongs to a path if the words after it lead to another slash.
+# A space, of any kind, belongs to a path if the words after it lead to another slash.
 _WORD = r"[^\s/\\\"'<>|*,;:=()\[\]{}]+"
-_PATH = re.compile(rf"(?:(?<=file://)|(?<![\w.~>/\\-]))/(?:{_WORD}(?: {_WORD}){{0,4}}/+)*{_WORD}")
+_PATH = re.compile(rf"(?:(?<=file://)|(?<![\w.~>/\\-]))/(?:{_WORD}(?:[^\S\n]{_WORD}){{0,4}}/+)*{_WORD}")
 _WINDOWS = re.compile(
-    rf"(?:(?<!\w)[A-Za-z]:[\\/]{{1,4}}|(?<![\w\\])\\\\)(?:{_WORD}(?: {_WORD}){{0,4}}[\\/]{{1,4}})*(?:{_WORD})?"
+    rf"(?:(?<!\w)[A-Za-z]:[\\/]{{1,4}}|(?<![\w\\])\\\\)(?:{_WORD}(?:[^\S\n]{_WORD}){{0,4}}[\\/]{{1,4}})*(?:{_WORD})?"
 )
 
 

@@ -26,17 +26,21 @@ def names(folder: Path) -> Iterator[str]:
         InstallError: it has a link or a device, which could lead out of it.
         OSError: a folder in it cannot be read.
     """
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
-        kind = entry.stat(follow_symlinks=False).st_mode
-        if stat.S_ISDIR(kind):
-            yield from (f"{entry.name}/{name}" for name in names(Path(entry.path)))
-        elif stat.S_ISREG(kind):
-            yield entry.name
-        else:
-            what = "a link" if stat.S_ISLNK(kind) else "no regular file"
-            raise InstallError(f"{printable(entry.path)} is {what}.", "Only folders and files can be in a bundle.")
+    # Not by calling itself: folders can lie in each other more deeply than Python can call.
+    waiting = [""]
+    while waiting:
+        before = waiting.pop()
+        with os.scandir(folder / before) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        for entry in found:
+            kind = entry.stat(follow_symlinks=False).st_mode
+            if stat.S_ISDIR(kind):
+                waiting.append(f"{before}{entry.name}/")
+            elif stat.S_ISREG(kind):
+                yield f"{before}{entry.name}"
+            else:
+                what = "a link" if stat.S_ISLNK(kind) else "no regular file"
+                raise InstallError(f"{printable(entry.path)} is {what}.", "Only folders and files can be in a bundle.")
 
 
 def read_record(folder: Path) -> Mapping[str, Any] | None:

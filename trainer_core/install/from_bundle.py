@@ -42,7 +42,7 @@ def use(folder: Path, report: Report = print) -> Bundle:
     Raises:
         InstallError: it is incomplete, damaged, or for another kind of machine or another Easel.
     """
-    folder = places.typed(folder).resolve()
+    folder = Path(os.path.realpath(places.typed(folder)))
     record = _read(folder)
     report(f"Checking the bundle in {folder}.")
     try:

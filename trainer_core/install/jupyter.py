@@ -54,7 +54,7 @@ def kernel_spec(python: Path) -> dict[str, Any]:
     # which a kernel starts several times slower. Empty means not set.
     environment = {"PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": ""}
     if "EASEL_HOME" in os.environ:
-        environment["EASEL_HOME"] = str(Path(os.environ["EASEL_HOME"]).expanduser().resolve())
+        environment["EASEL_HOME"] = str(places.home())
     return {
         "argv": [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         "display_name": "Easel",

@@ -1,12 +1,15 @@
-"""Unpacks the source code of an engine from an archive that may come from anybody, within limits. Standard library only."""
+"""Reads archives of source code that may come from anybody, within limits. Standard library only."""
 
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import lzma
+import re
 import shutil
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -30,20 +33,69 @@ def unpack(archive: Path, tree: Path, strip: int = 0) -> None:
     Raises:
         UnpackingError: it is no archive, is damaged, or exceeds a limit.
     """
+    with _said(), _unpacked(archive) as stream:
+        _all(stream, tree, strip)
+
+
+def read_one(archive: Path, name: re.Pattern[str], most_bytes: int) -> bytes:
+    """The first file with such a name in a tar or zip; empty if there is none.
+
+    Raises:
+        UnpackingError: it is no archive, is damaged, or exceeds a limit.
+    """
+    with _said():
+        if _beginning(archive).startswith(b"PK\x03\x04"):
+            return _read_of_zip(archive, name, most_bytes)
+        with _unpacked(archive) as stream:
+            for tar, member in bounded_tar.entries(stream, MOST_BYTES, MOST_FILES):
+                if bounded_tar.is_file(member) and name.fullmatch(member.name):
+                    content = tar.extractfile(member)
+                    assert content is not None
+                    return _bounded(content, most_bytes)
+    return b""
+
+
+@contextlib.contextmanager
+def _said() -> Iterator[None]:
+    """What is wrong with an archive is an UnpackingError."""
     try:
-        with archive.open("rb") as file:
-            first = file.read(8)
-        opener = next((found for begin, found in _OPENERS.items() if first.startswith(begin)), _plain)
-        with opener(archive) as stream:
-            _all(stream, tree, strip)
+        yield
     except OSError as error:
         raise UnpackingError(error.strerror or str(error)) from error
-    except bounded_tar.DAMAGED as error:
+    except (*bounded_tar.DAMAGED, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise UnpackingError(str(error)) from error
+
+
+def _unpacked(archive: Path) -> Any:
+    """A tar as a stream, whatever it is compressed with."""
+    first = _beginning(archive)
+    opener = next((found for begin, found in _OPENERS.items() if first.startswith(begin)), _plain)
+    return opener(archive)
+
+
+def _beginning(archive: Path) -> bytes:
+    with archive.open("rb") as file:
+        return file.read(8)
 
 
 def _plain(archive: Path) -> IO[bytes]:
     return archive.open("rb")
+
+
+def _read_of_zip(archive: Path, name: re.Pattern[str], most_bytes: int) -> bytes:
+    with zipfile.ZipFile(archive) as found:
+        entry = next((each for each in found.infolist() if name.fullmatch(each.filename)), None)
+        if entry is None:
+            return b""
+        with found.open(entry) as content:
+            return _bounded(content, most_bytes)
+
+
+def _bounded(content: IO[bytes], most_bytes: int) -> bytes:
+    data = content.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise UnpackingError(f"one file in it has more than {most_bytes >> 20} MB, which are the most")
+    return data
 
 
 def _all(stream: Any, tree: Path, strip: int) -> None:

@@ -126,15 +126,27 @@ def _fetch_with_pip(target: Path) -> None:
     ]
     arguments += ["--target", str(target), "--requirement", str(lock)]
     last = ""
+    try:
+        # pip would say of a folder that cannot be made only that there was an exception.
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InstallError(
+            "uv cannot be put into " + str(target) + ": " + str(error.strerror or error) + ".",
+            "Choose another folder for Easel's files: set EASEL_HOME.",
+        ) from error
     for python in _pythons_with_pip():
-        done = subprocess.run(
-            [python, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_FETCH_S,
-            env=full_environment(kept),
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [python, *arguments],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=_FETCH_S,
+                env=full_environment(kept),
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            last = "pip did not end within {} s".format(_FETCH_S)
+            continue
         if done.returncode == 0:
             return
         last = decisive_line(done.stdout.decode("utf-8", "replace"))

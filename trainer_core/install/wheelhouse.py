@@ -11,7 +11,6 @@ import hashlib
 import http.client
 import re
 import shutil
-import tarfile
 import tempfile
 import urllib.error
 import urllib.request
@@ -24,13 +23,19 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from trainer_core.errors import InstallError
 from trainer_core.files import read_toml
+from trainer_core.install import unpacking
 from trainer_core.install.addresses import without_secrets
+from trainer_core.install.unpacking import UnpackingError
 from trainer_core.install.uv import decisive_line, run_logged, uv_environment
+from trainer_core.text import printable
 
 Report = Callable[[str], None]
 
 _ANSWER_S = 60
 _AT_ONCE = 4
+_LONGEST_PROJECT = 1 << 20
+_PROJECT = re.compile(r"(?:\./)?[^/]+/pyproject\.toml")
+_NAMED = re.compile(r"\s*[A-Za-z0-9][^\r\n\\]*\Z")
 _SETUPTOOLS = ("setuptools>=40.8.0",)
 """What builds a source package that does not say what does. Source: PEP 518."""
 
@@ -79,16 +84,28 @@ def wanted(
 
 
 def build_requirements(sources: Iterable[Path]) -> list[str]:
-    """What source packages say that they are built with."""
+    """What source packages say that they are built with.
+
+    Raises:
+        InstallError: one is no archive that can be read, or says what is no requirement.
+    """
     import tomllib
 
     found: dict[str, None] = {}
     for source in sources:
-        with tarfile.open(source) as archive:
-            member = next((each for each in archive if re.fullmatch(r"[^/]+/pyproject\.toml", each.name)), None)
-            file = archive.extractfile(member) if member is not None else None
-            table = tomllib.loads(file.read().decode("utf-8")) if file is not None else {}
-        found |= dict.fromkeys(table.get("build-system", {}).get("requires") or _SETUPTOOLS)
+        damaged = InstallError(
+            f"The source package {printable(source.name, 200)} cannot be read.", "Use another registry."
+        )
+        try:
+            table: Any = tomllib.loads(unpacking.read_one(source, _PROJECT, _LONGEST_PROJECT).decode("utf-8"))
+        except (UnpackingError, ValueError, RecursionError) as error:
+            raise damaged from error
+        system = table.get("build-system", {})
+        wanted = system.get("requires", []) if isinstance(system, dict) else None
+        # Each becomes a line of a file in which a line can also be an option.
+        if not isinstance(wanted, list) or not all(isinstance(each, str) and _NAMED.match(each) for each in wanted):
+            raise damaged
+        found |= dict.fromkeys(wanted or _SETUPTOOLS)
     return list(found)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from trainer_core import places
 from trainer_core.doctor.case import Case
 from trainer_core.doctor.checks.system import container
 from trainer_core.doctor.finding import Finding
@@ -59,9 +60,15 @@ def _of_disk(names: list[str], paths: list[str], about: dict[str, Any]) -> Findi
 
 def _measured(path: Path) -> dict[str, Any]:
     here = path
-    while not here.exists() and here != here.parent:
+    while not os.path.lexists(here) and here != here.parent:
         here = here.parent
-    return {"bytes": free_disk_bytes(path), "writable": os.access(here, os.W_OK), "disk": here.stat().st_dev}
+    # A file, or a link to a disk that is not mounted, is no folder and does not become one.
+    if not places.is_folder(here) or not os.access(here, os.W_OK | os.X_OK):
+        return {"bytes": 0, "writable": False}
+    try:
+        return {"bytes": free_disk_bytes(here), "writable": True, "disk": here.stat().st_dev}
+    except OSError:
+        return {"bytes": 0, "writable": False}
 
 
 def shared_memory(case: Case) -> Iterator[Finding]:
